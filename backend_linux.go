@@ -1,0 +1,10 @@
+package pollux
+
+import (
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/selector/epoll"
+)
+
+var backends = []backend{
+	{"epoll", func(c selector.Config) (selector.Selector, error) { return epoll.Open(c) }, epoll.Note()},
+}

@@ -1,0 +1,91 @@
+// Package gate holds the close protocol that queues and sockets share.
+//
+// A Gate is one atomic word: a closed bit and two counts of users, one for
+// each class. Entering adds to a count unless the bit is set; Close sets the
+// bit; whoever brings a count to zero after that is told so, exactly once. It
+// is the idea of internal/poll's fdMutex: nobody locks, nobody spins for
+// another, and the resource is released by its last user.
+//
+// docs/model/close.pml models the protocol; .ci/run checks the model
+// exhaustively.
+package gate
+
+import "sync/atomic"
+
+// Class says what a user is counted as.
+type Class uint64
+
+const (
+	// Long counts users that may stay for as long as they like: a Wait.
+	Long Class = 1
+	// Short counts users that leave by themselves soon: a Register.
+	Short Class = 1 << 31
+)
+
+const (
+	closed    = 1 << 63
+	classBits = 31
+	classMask = 1<<classBits - 1
+	allMask   = 1<<(2*classBits) - 1
+)
+
+// MaxUsers is how many users of one class a Gate counts at once. A goroutine
+// needs 2 KiB at least, so memory ends first.
+const MaxUsers = classMask
+
+// Passed tells a leaver, or Close, which moments of the shutdown it has
+// brought about. Each moment is told to exactly one caller, and only after
+// Close.
+type Passed struct {
+	// Sealed: the last Short user has left and none can come.
+	Sealed bool
+	// Empty: the last user of either class has left and none can come.
+	Empty bool
+}
+
+// Gate is open when zero. It must not be copied after its first use.
+type Gate struct{ word atomic.Uint64 }
+
+// Enter counts the caller in, or returns false if the gate is closed.
+func (g *Gate) Enter(c Class) bool {
+	for {
+		old := g.word.Load()
+		if old&closed != 0 {
+			return false
+		}
+		if old/uint64(c)&classMask == classMask {
+			panic("gate: too many concurrent users of one resource")
+		}
+		if g.word.CompareAndSwap(old, old+uint64(c)) {
+			return true
+		}
+	}
+}
+
+// Leave counts the caller out. It must follow each Enter that returned true.
+func (g *Gate) Leave(c Class) Passed {
+	now := g.word.Add(-uint64(c))
+	if now&closed == 0 {
+		return Passed{}
+	}
+	return Passed{
+		Sealed: c == Short && now/uint64(Short)&classMask == 0,
+		Empty:  now&allMask == 0,
+	}
+}
+
+// Close refuses newcomers from now on. first is false if the gate was closed
+// before; nothing has passed then.
+func (g *Gate) Close() (first bool, p Passed) {
+	old := g.word.Or(closed)
+	if old&closed != 0 {
+		return false, Passed{}
+	}
+	return true, Passed{
+		Sealed: old/uint64(Short)&classMask == 0,
+		Empty:  old&allMask == 0,
+	}
+}
+
+// Closed reports whether Close has been called.
+func (g *Gate) Closed() bool { return g.word.Load()&closed != 0 }

@@ -1,0 +1,161 @@
+// Package handle keeps an open descriptor: who is using it, which queue watches
+// it, and when it may be given back. Every source that a queue can watch has
+// one; sockets are built around it.
+package handle
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pollux-io/pollux/internal/gate"
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Kind says what a descriptor is, for messages.
+type Kind uint8
+
+const (
+	Foreign Kind = iota
+	TCPStream
+	TCPListener
+	UDPSocket
+	UnixStream
+	UnixListener
+	UnixDatagram
+	PipeReader
+	PipeWriter
+)
+
+var kindNames = [...]string{
+	"descriptor", "tcp stream", "tcp listener", "udp socket", "unix stream",
+	"unix listener", "unix datagram socket", "pipe reader", "pipe writer",
+}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Owner is the queue that a handle is registered with. Its methods are called
+// with the handle locked, the descriptor open.
+type Owner interface {
+	// Release ends the registration.
+	Release(fd sys.FD, key selector.Key)
+	// Blocked says that calls in the directions d would have blocked.
+	Blocked(fd sys.FD, key selector.Key, d selector.Interest)
+}
+
+// Registration is the queue that watches a handle, and under which key. The
+// zero Registration is none.
+type Registration struct {
+	Owner Owner
+	Key   selector.Key
+	// WantsBlocked says whether Owner.Blocked must be called.
+	WantsBlocked bool
+}
+
+// Handle is an open descriptor. Init comes first; it must not be copied after.
+//
+// Locked, it lets the registration be changed; the lock also keeps the
+// descriptor open, for Close needs it. Calls on the descriptor itself take no
+// lock: they are counted in and out by Use and Done, and the last of them
+// closes the descriptor if Close has come meanwhile. So no call ever reaches a
+// number that the system has given to somebody else.
+type Handle struct {
+	users gate.Gate
+	fd    sys.FD
+	kind  Kind
+
+	wantsBlocked atomic.Bool
+
+	mu         sync.Mutex
+	closed     bool
+	registered Registration
+}
+
+// Init gives h its descriptor, which h owns from now on.
+func (h *Handle) Init(fd sys.FD, kind Kind) { h.fd, h.kind = fd, kind }
+
+// Kind says what the descriptor is.
+func (h *Handle) Kind() Kind { return h.kind }
+
+// Use counts the caller in and returns the descriptor, or returns false if h is
+// closed. After true, Done must follow.
+func (h *Handle) Use() (sys.FD, bool) { return h.fd, h.users.Enter(gate.Long) }
+
+// Done counts the caller out.
+func (h *Handle) Done() {
+	if h.users.Leave(gate.Long).Empty {
+		sys.Close(h.fd)
+	}
+}
+
+// Close ends the registration, then closes the descriptor, or leaves that to
+// the last call in progress. It returns net.ErrClosed if h is closed already.
+func (h *Handle) Close() error {
+	if err := h.shut(); err != nil {
+		return err
+	}
+	if _, p := h.users.Close(); p.Empty {
+		sys.Close(h.fd)
+	}
+	return nil
+}
+
+// Detach ends the registration and gives the descriptor to the caller, open.
+// Calls in progress on other goroutines may still finish on it.
+func (h *Handle) Detach() (sys.FD, error) {
+	if err := h.shut(); err != nil {
+		return sys.InvalidFD, err
+	}
+	// One user stays inside for good, so that nobody is the last.
+	h.users.Enter(gate.Long)
+	h.users.Close()
+	return h.fd, nil
+}
+
+func (h *Handle) shut() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return net.ErrClosed
+	}
+	h.closed = true
+	if r := h.registered; r.Owner != nil {
+		h.Set(Registration{})
+		r.Owner.Release(h.fd, r.Key)
+	}
+	return nil
+}
+
+// Lock locks h for a change of its registration, and returns the descriptor and
+// the registration; net.ErrClosed, and no lock, if h is closed.
+func (h *Handle) Lock() (sys.FD, Registration, error) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return sys.InvalidFD, Registration{}, net.ErrClosed
+	}
+	return h.fd, h.registered, nil
+}
+
+// Unlock ends what Lock began.
+func (h *Handle) Unlock() { h.mu.Unlock() }
+
+// Set changes the registration; h is locked.
+func (h *Handle) Set(r Registration) {
+	h.registered = r
+	h.wantsBlocked.Store(r.WantsBlocked)
+}
+
+// Blocked tells the queue, if it wants to know, that a call in the directions d
+// would have blocked.
+func (h *Handle) Blocked(d selector.Interest) {
+	if !h.wantsBlocked.Load() {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.registered; r.Owner != nil {
+		r.Owner.Blocked(h.fd, r.Key, d)
+	}
+}

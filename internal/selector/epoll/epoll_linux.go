@@ -1,0 +1,284 @@
+// Package epoll tells readiness by Linux's epoll(7).
+//
+// One epoll descriptor is the whole queue: edge, level and oneshot are the
+// kernel's own. The rest of the package is about how a Wait sleeps; sleep_linux.go
+// tells that.
+package epoll
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Selector is an epoll descriptor and those who wait on it.
+type Selector struct {
+	epfd   sys.FD
+	wakefd sys.FD // an eventfd in the set, for waiters that block in the kernel
+	config selector.Config
+
+	waits sync.Pool // of *wait
+
+	// sinceYield counts what Wait has handed out since it last let others run.
+	sinceYield atomic.Uint32
+
+	sleep sleepers
+}
+
+// maxBatch is how many events one call takes from the kernel.
+const maxBatch = 512
+
+// wakeKey is the key of wakefd; no registration has it.
+const wakeKey = ^uint64(0)
+
+// Open returns an empty selector.
+func Open(config selector.Config) (*Selector, error) {
+	epfd, e := sys.EpollCreate()
+	if e != 0 {
+		return nil, os.NewSyscallError("epoll_create1", e)
+	}
+	wakefd, e := sys.Eventfd()
+	if e != 0 {
+		sys.Close(epfd)
+		return nil, os.NewSyscallError("eventfd", e)
+	}
+	ev := sys.MakeEpollEvent(sys.EPOLLIN|sys.EPOLLET, wakeKey)
+	if e := sys.EpollCtl(epfd, sys.EPOLL_CTL_ADD, wakefd, &ev); e != 0 {
+		sys.Close(wakefd)
+		sys.Close(epfd)
+		return nil, os.NewSyscallError("epoll_ctl", e)
+	}
+	s := &Selector{epfd: epfd, wakefd: wakefd, config: config}
+	s.waits.New = func() any { return new(wait) }
+	if err := s.sleep.init(s); err != nil {
+		sys.Close(wakefd)
+		sys.Close(epfd)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close releases the descriptors. Nobody may be using s.
+func (s *Selector) Close() error {
+	sys.Close(s.wakefd)
+	return s.sleep.closeQueue(s.epfd)
+}
+
+// Add implements selector.Selector.
+func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
+	ev := sys.MakeEpollEvent(bits(interest, trigger), uint64(key))
+	e := sys.EpollCtl(s.epfd, sys.EPOLL_CTL_ADD, fd, &ev)
+	switch {
+	case e == 0:
+		return nil
+	case e == syscall.EEXIST:
+		return selector.ErrExists
+	case sys.IsNotPollable(e):
+		return fmt.Errorf("%s: %w", sys.FileKind(fd), selector.ErrNotPollable)
+	}
+	return os.NewSyscallError("epoll_ctl", e)
+}
+
+// Modify implements selector.Selector. EPOLL_CTL_MOD looks at the readiness
+// anew, so what is there already is told under the new key.
+func (s *Selector) Modify(fd sys.FD, _, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
+	ev := sys.MakeEpollEvent(bits(interest, trigger), uint64(key))
+	if e := sys.EpollCtl(s.epfd, sys.EPOLL_CTL_MOD, fd, &ev); e != 0 {
+		return os.NewSyscallError("epoll_ctl", e)
+	}
+	return nil
+}
+
+// Delete implements selector.Selector.
+func (s *Selector) Delete(fd sys.FD, _ selector.Key) error {
+	var ev sys.EpollEvent // Linux before 2.6.9 wants one (epoll_ctl(2), bugs)
+	if e := sys.EpollCtl(s.epfd, sys.EPOLL_CTL_DEL, fd, &ev); e != 0 {
+		return os.NewSyscallError("epoll_ctl", e)
+	}
+	return nil
+}
+
+// NeedsBlocked implements selector.Selector: the kernel keeps the edges.
+func (s *Selector) NeedsBlocked() bool { return false }
+
+// Blocked implements selector.Selector.
+func (s *Selector) Blocked(sys.FD, selector.Key, selector.Interest) {}
+
+func bits(interest selector.Interest, trigger selector.Trigger) uint32 {
+	var b uint32
+	if interest&selector.Readable != 0 {
+		b |= sys.EPOLLIN | sys.EPOLLRDHUP
+	}
+	if interest&selector.Writable != 0 {
+		b |= sys.EPOLLOUT
+	}
+	if interest&selector.Priority != 0 {
+		b |= sys.EPOLLPRI
+	}
+	if trigger&selector.Level == 0 {
+		b |= sys.EPOLLET
+	}
+	if trigger&selector.Oneshot != 0 {
+		b |= sys.EPOLLONESHOT
+	}
+	return b
+}
+
+// flags translates epoll's event bits; docs/platforms.md has the table.
+func flags(b uint32) selector.Flags {
+	var f selector.Flags
+	if b&sys.EPOLLIN != 0 {
+		f |= selector.ReadableFlag
+	}
+	if b&sys.EPOLLOUT != 0 {
+		f |= selector.WritableFlag
+	}
+	if b&(sys.EPOLLPRI|sys.EPOLLRDHUP|sys.EPOLLHUP|sys.EPOLLERR) == 0 {
+		return f
+	}
+	if b&sys.EPOLLPRI != 0 {
+		f |= selector.PriorityFlag
+	}
+	if b&sys.EPOLLRDHUP != 0 {
+		f |= selector.ReadClosed | selector.ReadableFlag
+	}
+	if b&sys.EPOLLHUP != 0 {
+		f |= selector.ReadClosed | selector.WriteClosed | selector.ReadableFlag | selector.WritableFlag
+	}
+	if b&sys.EPOLLERR != 0 {
+		f |= selector.Error | selector.ReadableFlag | selector.WritableFlag
+	}
+	return f
+}
+
+// A wait is one call of Wait.
+type wait struct {
+	kernel   [maxBatch]sys.EpollEvent
+	events   []selector.Event
+	forever  bool
+	deadline time.Time
+}
+
+// room is where the kernel puts what there is room for.
+func (w *wait) room() []sys.EpollEvent { return w.kernel[:min(len(w.events), maxBatch)] }
+
+// left returns the time until the deadline; negative without one, zero if it
+// has passed.
+func (w *wait) left() time.Duration {
+	if w.forever {
+		return -1
+	}
+	return max(time.Until(w.deadline), 0)
+}
+
+// Wait implements selector.Selector.
+func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, error) {
+	w := s.waits.Get().(*wait)
+	w.events = events
+	n, err := s.wait(w, timeout)
+	w.events = nil
+	s.waits.Put(w)
+	return n, err
+}
+
+func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
+	n, err := s.harvest(w)
+	if n > 0 || err != nil || timeout == 0 {
+		s.yield(n)
+		return n, err
+	}
+	w.forever = timeout < 0
+	if !w.forever {
+		w.deadline = time.Now().Add(timeout)
+	}
+	if s.config.BusyPoll > 0 {
+		if n, err := s.spin(w); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return s.sleepFor(w)
+}
+
+// harvest takes what is ready now, without sleeping.
+func (s *Selector) harvest(w *wait) (int, error) {
+	n, e := sys.EpollPoll(s.epfd, w.room())
+	if e != 0 {
+		return 0, os.NewSyscallError("epoll_pwait", e)
+	}
+	return s.translate(w, n), nil
+}
+
+// translate makes events of the first k that the kernel has put into w. A
+// wake-up is no event. It may have been meant for another waiter, who still
+// blocks, so it is passed on for as long as the notice stands.
+func (s *Selector) translate(w *wait, k int) int {
+	n := 0
+	for i := range w.kernel[:k] {
+		ev := &w.kernel[i]
+		data := ev.Data()
+		if data == wakeKey {
+			if s.sleep.noticed() {
+				sys.EventfdAdd(s.wakefd)
+			}
+			continue
+		}
+		w.events[n] = selector.Event{Key: selector.Key(data), Flags: flags(ev.Events())}
+		n++
+	}
+	return n
+}
+
+// yieldEvery is how many events are handed out before Wait lets other
+// goroutines run: at about 5 µs of work each, a third of a millisecond.
+const yieldEvery = 64
+
+// yield lets other goroutines run at times. Raw system calls make a busy loop
+// invisible to Go's scheduler, which would let it run for 10 ms and more; a
+// garbage collection at GOMAXPROCS=1 needs a dozen turns.
+func (s *Selector) yield(n int) {
+	if s.sinceYield.Add(uint32(n)+4) >= yieldEvery {
+		s.sinceYield.Store(0)
+		runtime.Gosched()
+	}
+}
+
+// spin asks the kernel again and again for as long as the configuration says,
+// or until there is a notice.
+func (s *Selector) spin(w *wait) (int, error) {
+	end := time.Now().Add(s.config.BusyPoll)
+	if !w.forever && w.deadline.Before(end) {
+		end = w.deadline
+	}
+	for time.Now().Before(end) {
+		for range spinsPerClock {
+			n, err := s.harvest(w)
+			if n > 0 || err != nil {
+				s.yield(n)
+				return n, err
+			}
+			if s.sleep.noticed() {
+				return 0, nil
+			}
+		}
+	}
+	return 0, nil
+}
+
+// spinsPerClock is how often spin asks the kernel before it asks the clock:
+// both cost about 0.1 µs.
+const spinsPerClock = 4
+
+// Note says which of the kernel's calls are used, for people.
+func Note() string {
+	if sys.HasEpollPwait2() {
+		return "epoll(7); timeouts in nanoseconds by epoll_pwait2"
+	}
+	return "epoll(7); timeouts in milliseconds, for epoll_pwait2 (Linux 5.11) is missing or refused"
+}

@@ -1,0 +1,297 @@
+package epoll
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// How a Wait sleeps.
+//
+// An epoll descriptor can itself be polled, so a waiter can park its goroutine
+// in Go's own poller until the queue has something, instead of blocking a thread
+// in epoll_wait: no thread is handed over for an event, and one asleep costs no
+// thread (docs/performance.md has the figures). Go's poller parks one reader a
+// file, so one waiter leads: it parks there. The others follow: each sleeps on a
+// channel of its own. A leader who leaves makes a follower the next leader, who
+// looks at the queue before it parks; so what one leaves behind, another finds.
+//
+// Go's timers may be a millisecond late or two. A waiter with a deadline
+// therefore gets up tailTime ahead and blocks its thread in epoll_pwait2 for the
+// rest, which the kernel times by the nanosecond.
+//
+// Notify sets notified, then wakes somebody: the leader by a read deadline in
+// the past, which needs no system call; for want of a leader, a thread that
+// blocks, by wakefd. The order of the stores makes it safe: a sleeper says that
+// it is asleep (leading, blocked) before it looks at notified for the last time,
+// and Notify looks for a sleeper after it has set notified. A leader clears an
+// old deadline before that look, so what it clears was meant for a notice that
+// it is about to see.
+type sleepers struct {
+	file   *os.File // epfd in Go's poller; nil if waiters block their threads
+	raw    syscall.RawConn
+	try    func(fd uintptr) bool
+	wakefd sys.FD
+
+	notified atomic.Bool
+	ending   atomic.Bool // NotifyAll: for good
+	leading  atomic.Bool // the leader is parked, or about to be
+	blocked  atomic.Int32
+
+	// The leader's own.
+	lead    *wait
+	n       int
+	errno   syscall.Errno
+	armed   time.Time // the file's read deadline, unless a notice has changed it
+	expired bool      // that deadline has passed
+
+	mu        sync.Mutex
+	hasLeader bool
+	followers []*follower // the last comes first: its stack is the warmest
+	spare     sync.Pool   // of *follower
+}
+
+// tailTime is how long before its deadline a waiter stops relying on Go's
+// timers: they are rounded to the millisecond, and run when a thread gets to it.
+const tailTime = 2 * time.Millisecond
+
+type follower struct {
+	turn  chan struct{} // of one: you lead
+	timer *time.Timer
+}
+
+var longAgo = time.Unix(1, 0)
+
+func (p *sleepers) init(s *Selector) error {
+	p.wakefd = s.wakefd
+	p.spare.New = func() any {
+		t := time.NewTimer(time.Hour)
+		t.Stop()
+		return &follower{turn: make(chan struct{}, 1), timer: t}
+	}
+	if s.config.BlockThread {
+		return nil
+	}
+	if e := sys.SetNonblock(s.epfd); e != 0 {
+		return os.NewSyscallError("fcntl", e)
+	}
+	p.file = os.NewFile(uintptr(s.epfd), "epoll")
+	if err := p.file.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	p.raw = raw
+	p.try = func(fd uintptr) bool {
+		if p.noticed() {
+			return true
+		}
+		p.n, p.errno = sys.EpollPoll(sys.FD(fd), p.lead.room())
+		return p.n > 0 || p.errno != 0
+	}
+	return nil
+}
+
+func (p *sleepers) closeQueue(epfd sys.FD) error {
+	if p.file != nil {
+		return p.file.Close()
+	}
+	sys.Close(epfd)
+	return nil
+}
+
+// noticed reports whether a waiter should return instead of sleeping.
+func (p *sleepers) noticed() bool { return p.notified.Load() || p.ending.Load() }
+
+// takeNotice is noticed for the waiter that returns because of it.
+func (p *sleepers) takeNotice() bool { return p.notified.Swap(false) || p.ending.Load() }
+
+// Notify implements selector.Selector.
+func (s *Selector) Notify() error {
+	if s.sleep.notified.Swap(true) {
+		return nil
+	}
+	return s.sleep.wake()
+}
+
+// NotifyAll implements selector.Selector. Each waiter that leaves wakes the next.
+func (s *Selector) NotifyAll() error {
+	s.sleep.ending.Store(true)
+	return errors.Join(s.sleep.wake(), s.sleep.wakeBlocked())
+}
+
+func (p *sleepers) wake() error {
+	if p.leading.Load() {
+		return p.file.SetReadDeadline(longAgo)
+	}
+	return p.wakeBlocked()
+}
+
+func (p *sleepers) wakeBlocked() error {
+	if p.blocked.Load() == 0 {
+		return nil
+	}
+	if e := sys.EventfdAdd(p.wakefd); e != 0 {
+		return os.NewSyscallError("write", e)
+	}
+	return nil
+}
+
+// sleepFor waits until something is ready, a notice comes, or w's deadline.
+func (s *Selector) sleepFor(w *wait) (int, error) {
+	if s.sleep.file == nil {
+		return s.block(w)
+	}
+	for {
+		if !s.sleep.follow(w) {
+			return s.block(w)
+		}
+		n, err, done := s.park(w)
+		s.sleep.resign()
+		if done {
+			return n, err
+		}
+		if !w.forever && w.left() <= tailTime {
+			return s.block(w)
+		}
+	}
+}
+
+// follow waits until the caller leads. It returns false when only the tail of
+// the caller's time is left.
+func (p *sleepers) follow(w *wait) bool {
+	if !w.forever && w.left() <= tailTime {
+		return false
+	}
+	p.mu.Lock()
+	if !p.hasLeader {
+		p.hasLeader = true
+		p.mu.Unlock()
+		return true
+	}
+	f := p.spare.Get().(*follower)
+	p.followers = append(p.followers, f)
+	p.mu.Unlock()
+	defer p.spare.Put(f)
+
+	if w.forever {
+		<-f.turn
+		return true
+	}
+	f.timer.Reset(w.left() - tailTime)
+	defer f.timer.Stop()
+	select {
+	case <-f.turn:
+		return true
+	case <-f.timer.C:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, other := range p.followers {
+		if other == f {
+			p.followers = append(p.followers[:i], p.followers[i+1:]...)
+			return false
+		}
+	}
+	<-f.turn // chosen while the timer ran out
+	return true
+}
+
+// resign makes a follower the leader.
+func (p *sleepers) resign() {
+	p.mu.Lock()
+	if n := len(p.followers); n > 0 {
+		f := p.followers[n-1]
+		p.followers = p.followers[:n-1]
+		p.mu.Unlock()
+		f.turn <- struct{}{}
+		return
+	}
+	p.hasLeader = false
+	p.mu.Unlock()
+	if p.noticed() {
+		p.wakeBlocked()
+	}
+}
+
+// park sleeps as the leader, in Go's poller. done is false if the caller should
+// go on: it got up early, or found nothing of interest.
+func (s *Selector) park(w *wait) (n int, err error, done bool) {
+	p := &s.sleep
+	var until time.Time
+	if !w.forever {
+		until = w.deadline.Add(-tailTime)
+	}
+	p.lead, p.n, p.errno = w, 0, 0
+	p.leading.Store(true)
+	if p.mustArm(until) {
+		p.arm(until)
+	}
+	for {
+		err = p.raw.Read(p.try)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		err = nil
+		if p.expired = !until.IsZero() && !time.Now().Before(until); p.expired {
+			break
+		}
+		p.arm(until)
+	}
+	p.leading.Store(false)
+	p.lead = nil
+	switch {
+	case err != nil:
+		return 0, err, true
+	case p.errno != 0:
+		return 0, os.NewSyscallError("epoll_pwait", p.errno), true
+	}
+	if n = s.translate(w, p.n); n > 0 {
+		return n, nil, true
+	}
+	return 0, nil, p.takeNotice()
+}
+
+// mustArm reports whether the deadline that the file has would not do. An
+// earlier one does: to get up once in vain costs less than to set each.
+func (p *sleepers) mustArm(until time.Time) bool {
+	if p.expired {
+		return true
+	}
+	return !until.IsZero() && (p.armed.IsZero() || p.armed.After(until))
+}
+
+// arm sets the file's read deadline, or clears it; the caller leads.
+func (p *sleepers) arm(until time.Time) {
+	p.file.SetReadDeadline(until)
+	p.armed, p.expired = until, false
+}
+
+// block sleeps in the kernel, holding the thread.
+func (s *Selector) block(w *wait) (int, error) {
+	p := &s.sleep
+	for {
+		p.blocked.Add(1)
+		if p.noticed() {
+			p.blocked.Add(-1)
+			p.takeNotice()
+			return 0, nil
+		}
+		k, e := sys.EpollWait(s.epfd, w.room(), w.left())
+		p.blocked.Add(-1)
+		if e != 0 && e != syscall.EINTR {
+			return 0, os.NewSyscallError("epoll_wait", e)
+		}
+		n := s.translate(w, k)
+		if n > 0 || p.takeNotice() || w.left() == 0 {
+			return n, nil
+		}
+	}
+}

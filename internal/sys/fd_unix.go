@@ -1,0 +1,84 @@
+//go:build unix
+
+package sys
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// FD is the system's handle of an open file or socket.
+type FD = int
+
+// InvalidFD is no descriptor.
+const InvalidFD FD = -1
+
+// WouldBlock reports whether e says that the call would have blocked.
+func WouldBlock(e syscall.Errno) bool { return e == syscall.EAGAIN || e == syscall.EWOULDBLOCK }
+
+// IsNotPollable reports whether e is how the system refuses to watch a file
+// that has no readiness.
+func IsNotPollable(e syscall.Errno) bool { return e == syscall.EPERM }
+
+// Close gives the descriptor back. It is not retried after EINTR: Linux and
+// the BSDs have released the descriptor by then (close(2), notes).
+func Close(fd FD) syscall.Errno {
+	err := unix.Close(fd)
+	if err == unix.EINTR {
+		err = nil
+	}
+	return errno(err)
+}
+
+// SetNonblock makes calls on the open file behind fd, and behind every
+// duplicate of it, return instead of waiting.
+func SetNonblock(fd FD) syscall.Errno { return errno(unix.SetNonblock(fd, true)) }
+
+// CloseOnExec keeps fd from programs that this process starts.
+func CloseOnExec(fd FD) { unix.CloseOnExec(fd) }
+
+// Dup returns another descriptor of the same open file, close-on-exec.
+func Dup(fd FD) (FD, syscall.Errno) {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return InvalidFD, errno(err)
+	}
+	return n, 0
+}
+
+// errno takes the error number out of an error made by golang.org/x/sys, whose
+// wrappers return nothing else.
+func errno(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	if e, ok := err.(syscall.Errno); ok {
+		return e
+	}
+	return syscall.EINVAL
+}
+
+// FileKind tells what fd is, for messages: "regular file", "directory",
+// "socket", "pipe", "character device", "block device" or "file".
+func FileKind(fd FD) string {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return "file"
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return "regular file"
+	case unix.S_IFDIR:
+		return "directory"
+	case unix.S_IFSOCK:
+		return "socket"
+	case unix.S_IFIFO:
+		return "pipe"
+	case unix.S_IFCHR:
+		return "character device"
+	case unix.S_IFBLK:
+		return "block device"
+	}
+	return "file"
+}

@@ -1,0 +1,169 @@
+//go:build unix
+
+package sys
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Socket families and types.
+const (
+	AF_INET  = unix.AF_INET
+	AF_INET6 = unix.AF_INET6
+	AF_UNIX  = unix.AF_UNIX
+
+	SOCK_STREAM = unix.SOCK_STREAM
+	SOCK_DGRAM  = unix.SOCK_DGRAM
+)
+
+// SockaddrSize is the room in a Sockaddr, in bytes: that of sockaddr_un, the
+// longest of the families used.
+const SockaddrSize = unix.SizeofSockaddrUnix
+
+// Sockaddr is a socket address in the kernel's form.
+type Sockaddr struct {
+	raw unix.RawSockaddrUnix
+	Len uint32
+}
+
+// Family returns the address family, 0 for an empty address.
+func (a *Sockaddr) Family() int {
+	if a.Len == 0 {
+		return 0
+	}
+	return int(a.raw.Family)
+}
+
+// FamilyOf returns the address family for ap.
+func FamilyOf(ip netip.Addr) int {
+	if ip.Is4() {
+		return AF_INET
+	}
+	return AF_INET6
+}
+
+// SetAddrPort stores ap in the form that a socket of the family takes: an IPv4
+// address is mapped for an IPv6 socket. It returns false if there is no such
+// form, or the zone names no interface.
+func (a *Sockaddr) SetAddrPort(ap netip.AddrPort, family int) bool {
+	ip := ap.Addr()
+	*a = Sockaddr{}
+	switch family {
+	case AF_INET:
+		ip = ip.Unmap()
+		if !ip.Is4() {
+			return false
+		}
+		p := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw))
+		setFamily(&a.raw, AF_INET, unix.SizeofSockaddrInet4)
+		p.Addr = ip.As4()
+		putPort(&p.Port, ap.Port())
+		a.Len = unix.SizeofSockaddrInet4
+	case AF_INET6:
+		p := (*unix.RawSockaddrInet6)(unsafe.Pointer(&a.raw))
+		setFamily(&a.raw, AF_INET6, unix.SizeofSockaddrInet6)
+		p.Addr = ip.As16()
+		putPort(&p.Port, ap.Port())
+		if z := ip.Zone(); z != "" {
+			id, ok := zoneID(z)
+			if !ok {
+				return false
+			}
+			p.Scope_id = id
+		}
+		a.Len = unix.SizeofSockaddrInet6
+	default:
+		return false
+	}
+	return true
+}
+
+// AddrPort returns the IP address and port; IPv4-mapped addresses come as IPv4.
+// A zone comes as the interface's index.
+func (a *Sockaddr) AddrPort() netip.AddrPort {
+	switch a.Family() {
+	case AF_INET:
+		p := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw))
+		return netip.AddrPortFrom(netip.AddrFrom4(p.Addr), port(&p.Port))
+	case AF_INET6:
+		p := (*unix.RawSockaddrInet6)(unsafe.Pointer(&a.raw))
+		ip := netip.AddrFrom16(p.Addr).Unmap()
+		if p.Scope_id != 0 && ip.Is6() {
+			ip = ip.WithZone(strconv.FormatUint(uint64(p.Scope_id), 10))
+		}
+		return netip.AddrPortFrom(ip, port(&p.Port))
+	}
+	return netip.AddrPort{}
+}
+
+func putPort(p *uint16, v uint16) { binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(p))[:], v) }
+
+func port(p *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:]) }
+
+func zoneID(zone string) (uint32, bool) {
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n), true
+	}
+	ifi, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0, false
+	}
+	return uint32(ifi.Index), true
+}
+
+const unixPathOffset = unsafe.Offsetof(unix.RawSockaddrUnix{}.Path)
+
+// MaxUnixName is how long the name of a Unix socket may be, in bytes.
+const MaxUnixName = unix.SizeofSockaddrUnix - int(unixPathOffset) - 1
+
+// SetUnix stores the name of a Unix socket; a leading @ stands for the zero
+// byte of Linux's abstract names (unix(7)). It returns false if the name is
+// too long or has a zero byte.
+func (a *Sockaddr) SetUnix(name string) bool {
+	*a = Sockaddr{}
+	if len(name) > MaxUnixName {
+		return false
+	}
+	path := (*[len(a.raw.Path)]byte)(unsafe.Pointer(&a.raw.Path))
+	for i := range len(name) {
+		if name[i] == 0 {
+			return false
+		}
+		path[i] = name[i]
+	}
+	n := int(unixPathOffset) + len(name)
+	if name != "" {
+		if abstractNames && name[0] == '@' {
+			path[0] = 0
+		} else {
+			n++ // the terminating zero
+		}
+	}
+	setFamily(&a.raw, AF_UNIX, n)
+	a.Len = uint32(n)
+	return true
+}
+
+// Unix returns the name of a Unix socket; empty for an unnamed one.
+func (a *Sockaddr) Unix() string {
+	n := int(a.Len) - int(unixPathOffset)
+	if a.Family() != AF_UNIX || n <= 0 {
+		return ""
+	}
+	path := (*[len(a.raw.Path)]byte)(unsafe.Pointer(&a.raw.Path))[:min(n, len(a.raw.Path))]
+	if abstractNames && path[0] == 0 {
+		return "@" + string(path[1:])
+	}
+	for i, c := range path {
+		if c == 0 {
+			return string(path[:i])
+		}
+	}
+	return string(path)
+}

@@ -1,0 +1,49 @@
+//go:build unix
+
+package sys
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Directions of Shutdown.
+const (
+	SHUT_RD   = unix.SHUT_RD
+	SHUT_WR   = unix.SHUT_WR
+	SHUT_RDWR = unix.SHUT_RDWR
+)
+
+// MSG_PEEK makes Recv leave the data; MSG_OOB moves urgent data.
+const (
+	MSG_PEEK = unix.MSG_PEEK
+	MSG_OOB  = unix.MSG_OOB
+)
+
+// Listen makes the socket accept connections, backlog of them waiting at most;
+// the system may have a lower bound.
+func Listen(fd FD, backlog int) syscall.Errno { return errno(unix.Listen(fd, backlog)) }
+
+// Shutdown ends one direction or both.
+func Shutdown(fd FD, how int) syscall.Errno { return errno(unix.Shutdown(fd, how)) }
+
+// SetInt sets an integer option.
+func SetInt(fd FD, level, option, value int) syscall.Errno {
+	return errno(unix.SetsockoptInt(fd, level, option, value))
+}
+
+// GetInt returns an integer option.
+func GetInt(fd FD, level, option int) (int, syscall.Errno) {
+	v, err := unix.GetsockoptInt(fd, level, option)
+	return v, errno(err)
+}
+
+// SocketError takes the pending error off the socket (SO_ERROR).
+func SocketError(fd FD) syscall.Errno {
+	v, e := GetInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if e != 0 {
+		return e
+	}
+	return syscall.Errno(v)
+}

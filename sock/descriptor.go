@@ -1,0 +1,125 @@
+package sock
+
+import (
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Descriptor is what all types of this package have in common.
+type Descriptor struct{ h handle.Handle }
+
+// PollHandle makes the type a pollux.Source.
+func (d *Descriptor) PollHandle() *handle.Handle { return &d.h }
+
+// Close ends the registration with a Poll, if there is one, then closes the
+// descriptor, or leaves that to the last call in progress. It never waits. A
+// second Close returns ErrClosed.
+func (d *Descriptor) Close() error {
+	if err := d.h.Close(); err != nil {
+		return d.failure("close", err)
+	}
+	return nil
+}
+
+// Detach ends the registration with a Poll, if there is one, and gives the
+// descriptor to the caller, open and non-blocking. The socket is as good as
+// closed afterwards.
+func (d *Descriptor) Detach() (uintptr, error) {
+	fd, err := d.h.Detach()
+	if err != nil {
+		return ^uintptr(0), d.failure("detach", err)
+	}
+	return uintptr(fd), nil
+}
+
+// SyscallConn gives raw access for what this package does not offer, such as a
+// special socket option. Its Control calls f with the descriptor, which stays
+// open meanwhile; Read and Write call f once and do not wait, whatever f returns.
+func (d *Descriptor) SyscallConn() (syscall.RawConn, error) { return rawConn{d}, nil }
+
+type rawConn struct{ d *Descriptor }
+
+func (r rawConn) Control(f func(fd uintptr)) error {
+	return r.d.use("control", func(fd sys.FD) error {
+		f(uintptr(fd))
+		return nil
+	})
+}
+
+func (r rawConn) Read(f func(fd uintptr) bool) error {
+	return r.Control(func(fd uintptr) { f(fd) })
+}
+
+func (r rawConn) Write(f func(fd uintptr) bool) error { return r.Read(f) }
+
+// use runs f with the descriptor kept open.
+func (d *Descriptor) use(op string, f func(fd sys.FD) error) error {
+	fd, ok := d.h.Use()
+	if !ok {
+		return d.failure(op, net.ErrClosed)
+	}
+	defer d.h.Done()
+	return f(fd)
+}
+
+// failed makes the error for a system call that did.
+func (d *Descriptor) failed(op, call string, e syscall.Errno) error {
+	return d.failure(op, os.NewSyscallError(call, e))
+}
+
+// failure makes an error that says what was attempted and between which
+// addresses, as far as the system still knows them.
+func (d *Descriptor) failure(op string, err error) error {
+	e := &net.OpError{Op: op, Net: network(d.h.Kind()), Err: err}
+	if fd, ok := d.h.Use(); ok {
+		e.Source, e.Addr = addresses(d.h.Kind(), fd)
+		d.h.Done()
+	}
+	return e
+}
+
+func network(k handle.Kind) string {
+	switch k {
+	case handle.TCPStream, handle.TCPListener:
+		return "tcp"
+	case handle.UDPSocket:
+		return "udp"
+	case handle.UnixStream, handle.UnixListener:
+		return "unix"
+	case handle.UnixDatagram:
+		return "unixgram"
+	case handle.PipeReader, handle.PipeWriter:
+		return "pipe"
+	}
+	return "descriptor"
+}
+
+func addresses(k handle.Kind, fd sys.FD) (local, peer net.Addr) {
+	switch k {
+	case handle.Foreign, handle.PipeReader, handle.PipeWriter:
+		return nil, nil
+	}
+	if a, e := sys.LocalAddr(fd); e == 0 {
+		local = netAddr(k, &a)
+	}
+	if a, e := sys.PeerAddr(fd); e == 0 {
+		peer = netAddr(k, &a)
+	}
+	return local, peer
+}
+
+func netAddr(k handle.Kind, a *sys.Sockaddr) net.Addr {
+	switch k {
+	case handle.TCPStream, handle.TCPListener:
+		return net.TCPAddrFromAddrPort(a.AddrPort())
+	case handle.UDPSocket:
+		return net.UDPAddrFromAddrPort(a.AddrPort())
+	case handle.UnixStream, handle.UnixListener, handle.UnixDatagram:
+		return &net.UnixAddr{Name: a.Unix(), Net: network(k)}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package sock
+
+import (
+	"io"
+	"net"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Stream is what TCP and Unix streams have in common.
+type Stream struct{ Descriptor }
+
+// Read reads what is there into b, up to its length. It returns io.EOF when the
+// peer has sent all it will, ErrWouldBlock when there is nothing now, and 0 and
+// nil only for an empty b.
+//
+// Fewer bytes than len(b) mean that the kernel has no more: with an Edge
+// registration the next bytes make a new event, and the call that would return
+// ErrWouldBlock can be saved. Two things end a stream early without such news, so
+// go on reading there: an event with ReadClosed, and an urgent mark (tcp(7)).
+func (s *Stream) Read(b []byte) (int, error) { return s.recv("read", b, 0) }
+
+// Peek is Read without taking the bytes: they stay to be read.
+func (s *Stream) Peek(b []byte) (int, error) { return s.recv("peek", b, sys.MSG_PEEK) }
+
+func (s *Stream) recv(op string, b []byte, flags int) (int, error) {
+	fd, ok := s.h.Use()
+	if !ok {
+		return 0, s.failure(op, net.ErrClosed)
+	}
+	n, e := sys.Recv(fd, b, flags)
+	s.h.Done()
+	return s.received(op, "recv", n, len(b), e)
+}
+
+// Readv reads into the slices in turn, as Read does. It takes up to 64 slices a
+// call.
+func (s *Stream) Readv(bufs [][]byte) (int, error) {
+	var v sys.Iovecs
+	for _, b := range bufs {
+		if !v.Add(b) {
+			break
+		}
+	}
+	fd, ok := s.h.Use()
+	if !ok {
+		return 0, s.failure("read", net.ErrClosed)
+	}
+	n, e := sys.Readv(fd, &v)
+	s.h.Done()
+	return s.received("read", "readv", n, v.Bytes, e)
+}
+
+func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, error) {
+	switch {
+	case e == 0 && n == room:
+		return n, nil
+	case e == 0 && n == 0:
+		return 0, io.EOF
+	case e == 0:
+		s.h.Blocked(selector.Readable)
+		return n, nil
+	case sys.WouldBlock(e):
+		s.h.Blocked(selector.Readable)
+		return 0, ErrWouldBlock
+	}
+	return 0, s.failed(op, call, e)
+}
+
+// Write writes as much of b as the kernel takes, and says how much that was:
+// fewer bytes than len(b) come with an error, ErrWouldBlock if it is only that
+// the kernel's buffer is full. Then wait for Writable and write the rest.
+func (s *Stream) Write(b []byte) (int, error) { return s.send("write", b, 0) }
+
+func (s *Stream) send(op string, b []byte, flags int) (int, error) {
+	fd, ok := s.h.Use()
+	if !ok {
+		return 0, s.failure(op, net.ErrClosed)
+	}
+	n, e := sys.Send(fd, b, flags)
+	s.h.Done()
+	return s.sent(op, "send", n, len(b), e)
+}
+
+// Writev writes the slices in turn, as Write does. It takes any number of them.
+func (s *Stream) Writev(bufs [][]byte) (int, error) {
+	fd, ok := s.h.Use()
+	if !ok {
+		return 0, s.failure("write", net.ErrClosed)
+	}
+	total, next := 0, 0
+	for {
+		var v sys.Iovecs
+		for next < len(bufs) && v.Add(bufs[next]) {
+			next++
+		}
+		n, e := 0, syscall.Errno(0)
+		if v.Bytes > 0 {
+			n, e = sys.Sendv(fd, &v)
+		}
+		total += n
+		if e != 0 || n < v.Bytes || next == len(bufs) {
+			s.h.Done()
+			_, err := s.sent("write", "sendmsg", n, v.Bytes, e)
+			return total, err
+		}
+	}
+}
+
+func (s *Stream) sent(op, call string, n, asked int, e syscall.Errno) (int, error) {
+	switch {
+	case e == 0 && n == asked:
+		return n, nil
+	case e == 0 || sys.WouldBlock(e):
+		s.h.Blocked(selector.Writable)
+		return n, ErrWouldBlock
+	}
+	return n, s.failed(op, call, e)
+}
+
+// CloseWrite says to the peer that nothing more will be sent (FIN, after what
+// has been written). Reading goes on.
+func (s *Stream) CloseWrite() error { return s.shutdown("close write", sys.SHUT_WR) }
+
+// CloseRead refuses what the peer sends from now on. Writing goes on.
+func (s *Stream) CloseRead() error { return s.shutdown("close read", sys.SHUT_RD) }
+
+func (s *Stream) shutdown(op string, how int) error {
+	return s.use(op, func(fd sys.FD) error {
+		if e := sys.Shutdown(fd, how); e != 0 {
+			return s.failed(op, "shutdown", e)
+		}
+		return nil
+	})
+}
