@@ -5,12 +5,24 @@ import (
 	"net"
 	"syscall"
 
-	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
 // Stream is what TCP and Unix streams have in common.
-type Stream struct{ Descriptor }
+type Stream struct {
+	Descriptor
+	attempt *attempt // nil if it was connected from birth
+}
+
+// ConnectError tells how connecting has ended: nil if the stream is open,
+// ErrWouldBlock if it is not over yet, or a *net.OpError with the errno. It may be
+// asked again and gives the same answer. An accepted stream is open.
+func (s *Stream) ConnectError() error {
+	if s.attempt == nil {
+		return nil
+	}
+	return s.attempt.connectError(&s.Descriptor)
+}
 
 // Read reads what is there into b, up to its length. It returns io.EOF when the
 // peer has sent all it will, ErrWouldBlock when there is nothing now, and 0 and
@@ -60,13 +72,22 @@ func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, e
 	case e == 0 && n == 0:
 		return 0, io.EOF
 	case e == 0:
-		s.h.Blocked(selector.Readable)
+		s.h.Blocked(readable)
 		return n, nil
 	case sys.WouldBlock(e):
-		s.h.Blocked(selector.Readable)
+		s.h.Blocked(readable)
 		return 0, ErrWouldBlock
 	}
-	return 0, s.failed(op, call, e)
+	return 0, s.broken(op, call, e)
+}
+
+// broken makes the error of a failed transfer. If connecting has not been looked
+// at yet, this is how it ended: the kernel will not tell again.
+func (s *Stream) broken(op, call string, e syscall.Errno) error {
+	if s.attempt != nil && e != syscall.ENOTCONN {
+		s.attempt.outcome.CompareAndSwap(0, uint32(e))
+	}
+	return s.failed(op, call, e)
 }
 
 // Write writes as much of b as the kernel takes, and says how much that was:
@@ -114,10 +135,10 @@ func (s *Stream) sent(op, call string, n, asked int, e syscall.Errno) (int, erro
 	case e == 0 && n == asked:
 		return n, nil
 	case e == 0 || sys.WouldBlock(e):
-		s.h.Blocked(selector.Writable)
+		s.h.Blocked(writable)
 		return n, ErrWouldBlock
 	}
-	return n, s.failed(op, call, e)
+	return n, s.broken(op, call, e)
 }
 
 // CloseWrite says to the peer that nothing more will be sent (FIN, after what

@@ -63,7 +63,8 @@ func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	return call(unix.SYS_SENDMMSG, 0, fd, unsafe.Pointer(&b.h), uintptr(n), unix.MSG_NOSIGNAL, nil, 0)
 }
 
-// SendMMsg sends the first n places; it returns how many the kernel took.
-func SendMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
-	return call(unix.SYS_SENDMMSG, 0, fd, unsafe.Pointer(&b.h), uintptr(n), unix.MSG_NOSIGNAL, nil, 0)
+// SendMMsg sends the places from first up to end; it returns how many the kernel
+// took. It stops at a datagram that fails; the error comes with the next call.
+func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
+	return call(unix.SYS_SENDMMSG, 0, fd, unsafe.Pointer(&b.h[first]), uintptr(end-first), unix.MSG_NOSIGNAL, nil, 0)
 }

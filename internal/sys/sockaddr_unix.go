@@ -102,6 +102,14 @@ func (a *Sockaddr) AddrPort() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// Unspecified returns the address that takes a datagram socket's peer away.
+func Unspecified() Sockaddr {
+	var a Sockaddr
+	setFamily(&a.raw, unix.AF_UNSPEC, unix.SizeofSockaddrInet4)
+	a.Len = unix.SizeofSockaddrInet4
+	return a
+}
+
 func putPort(p *uint16, v uint16) { binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(p))[:], v) }
 
 func port(p *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:]) }

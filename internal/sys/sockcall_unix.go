@@ -47,3 +47,29 @@ func SocketError(fd FD) syscall.Errno {
 	}
 	return syscall.Errno(v)
 }
+
+// InProgress reports whether e says that connecting has begun.
+func InProgress(e syscall.Errno) bool { return e == unix.EINPROGRESS }
+
+// LostInBacklog reports whether accept failed for one connection only, which was
+// lost while it waited: the next may be well (accept(2)).
+func LostInBacklog(e syscall.Errno) bool {
+	switch e {
+	case unix.ECONNABORTED, unix.EPROTO:
+		return true
+	}
+	return false
+}
+
+// MaxBacklog asks for as long a queue as the system allows.
+const MaxBacklog = 1<<15 - 1
+
+// ReuseAddrIsSafe: SO_REUSEADDR does no more than to skip TIME_WAIT.
+const ReuseAddrIsSafe = true
+
+// DisconnectDone reports whether e, from connecting a datagram socket to no
+// address, is how some systems say that it is disconnected (connect(2) on the
+// BSDs: EAFNOSUPPORT).
+func DisconnectDone(a *Sockaddr, e syscall.Errno) bool {
+	return a.Family() == unix.AF_UNSPEC && e == unix.EAFNOSUPPORT
+}

@@ -1,0 +1,89 @@
+package sock
+
+import (
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// attempt is how far a stream has come with connecting.
+type attempt struct {
+	to net.Addr // where to, until it is known how it ended
+	// outcome is 0 while that is open, connected, or the errno of the failure: the
+	// kernel tells it once only.
+	outcome atomic.Uint32
+}
+
+const connected = ^uint32(0)
+
+// connectError finds out how connecting has ended: by SO_ERROR for the failures,
+// then by getpeername, which fails for as long as there is no peer. Writable
+// alone, or the lack of an error, would take a socket that has failed before, or
+// that is still trying, for an open one.
+func (a *attempt) connectError(d *Descriptor) error {
+	fd, ok := d.h.Use()
+	if !ok {
+		return d.failure("connect", net.ErrClosed)
+	}
+	defer d.h.Done()
+	if a.outcome.Load() == 0 {
+		if e := sys.SocketError(fd); e != 0 {
+			a.outcome.CompareAndSwap(0, uint32(e))
+		} else if _, e := sys.PeerAddr(fd); e == 0 {
+			a.outcome.CompareAndSwap(0, connected)
+		}
+	}
+	switch e := a.outcome.Load(); e {
+	case 0:
+		return ErrWouldBlock
+	case connected:
+		return nil
+	default:
+		return &net.OpError{Op: "connect", Net: network(d.h.Kind()), Addr: a.to, Err: os.NewSyscallError("connect", syscall.Errno(e))}
+	}
+}
+
+func localAddr(d *Descriptor) (sys.Sockaddr, error) { return address(d, "getsockname", sys.LocalAddr) }
+
+func peerAddr(d *Descriptor) (sys.Sockaddr, error) { return address(d, "getpeername", sys.PeerAddr) }
+
+func address(d *Descriptor, call string, get func(sys.FD) (sys.Sockaddr, syscall.Errno)) (a sys.Sockaddr, err error) {
+	err = d.use(call, func(fd sys.FD) error {
+		var e syscall.Errno
+		if a, e = get(fd); e != 0 {
+			return d.failed("address", call, e)
+		}
+		return nil
+	})
+	return a, err
+}
+
+// accept takes a connection off a listener's queue. Connections that were lost
+// while they waited are passed over (accept(2)), as many as a backlog can hold.
+func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
+	fd, ok := d.h.Use()
+	if !ok {
+		return sys.InvalidFD, sys.Sockaddr{}, d.failure("accept", net.ErrClosed)
+	}
+	defer d.h.Done()
+	var from sys.Sockaddr
+	var e syscall.Errno
+	for range sys.MaxBacklog {
+		var conn sys.FD
+		conn, e = sys.Accept(fd, &from)
+		if e == 0 {
+			return conn, from, nil
+		}
+		if !sys.LostInBacklog(e) {
+			break
+		}
+	}
+	if sys.WouldBlock(e) {
+		d.h.Blocked(readable)
+		return sys.InvalidFD, from, ErrWouldBlock
+	}
+	return sys.InvalidFD, from, d.failed("accept", "accept", e)
+}

@@ -1,0 +1,121 @@
+package sock
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+var (
+	errUnsupported = errors.ErrUnsupported
+	errBadAddr     = errors.New("address is not valid for this kind of socket")
+	errBadName     = errors.New("name is empty, too long for a Unix socket (107 bytes on Linux, 103 on the BSDs), or has a zero byte")
+)
+
+// A maker makes one socket; its errors say at which address.
+type maker struct {
+	op      string
+	kind    handle.Kind
+	options settings
+	// name is the address in words, and addr the same for net.OpError.
+	addr net.Addr
+	fd   sys.FD
+}
+
+func (m *maker) fail(err error) error {
+	if m.fd != sys.InvalidFD {
+		sys.Close(m.fd)
+	}
+	return &net.OpError{Op: m.op, Net: network(m.kind), Addr: m.addr, Err: err}
+}
+
+func (m *maker) call(name string, e syscall.Errno) error {
+	return m.fail(os.NewSyscallError(name, e))
+}
+
+// ip begins a socket of IP at or to ap.
+func (m *maker) ip(typ int, ap netip.AddrPort) (sys.Sockaddr, error) {
+	m.fd = sys.InvalidFD
+	if m.kind == handle.UDPSocket {
+		m.addr = net.UDPAddrFromAddrPort(ap)
+	} else {
+		m.addr = net.TCPAddrFromAddrPort(ap)
+	}
+	var a sys.Sockaddr
+	family := sys.FamilyOf(ap.Addr())
+	if !ap.IsValid() || !a.SetAddrPort(ap, family) {
+		return a, m.fail(errBadAddr)
+	}
+	return a, m.open(family, typ)
+}
+
+// unix begins a Unix socket at or to name.
+func (m *maker) unix(typ int, name string) (sys.Sockaddr, error) {
+	m.fd = sys.InvalidFD
+	m.addr = &net.UnixAddr{Name: name, Net: network(m.kind)}
+	var a sys.Sockaddr
+	if name == "" || !a.SetUnix(name) {
+		return a, m.fail(errBadName)
+	}
+	return a, m.open(sys.AF_UNIX, typ)
+}
+
+func (m *maker) open(family, typ int) error {
+	fd, e := sys.Socket(family, typ, 0)
+	if e != 0 {
+		return m.call("socket", e)
+	}
+	m.fd = fd
+	if err := m.options.before(fd, family, m.op == "listen"); err != nil {
+		return m.fail(err)
+	}
+	return nil
+}
+
+// bindLocal gives a socket that will connect the local address it was promised.
+func (m *maker) bindLocal(family int) error {
+	var a sys.Sockaddr
+	switch o := &m.options; {
+	case o.local.IsValid() && family != sys.AF_UNIX:
+		if !a.SetAddrPort(o.local, family) {
+			return m.fail(errBadAddr)
+		}
+	case o.localName != "" && family == sys.AF_UNIX:
+		if !a.SetUnix(o.localName) {
+			return m.fail(errBadName)
+		}
+	default:
+		return nil
+	}
+	if e := sys.Bind(m.fd, &a); e != 0 {
+		return m.call("bind", e)
+	}
+	return nil
+}
+
+// bind and listen on a.
+func (m *maker) listen(a *sys.Sockaddr) error {
+	if e := sys.Bind(m.fd, a); e != 0 {
+		return m.call("bind", e)
+	}
+	if e := sys.Listen(m.fd, m.options.backlog); e != 0 {
+		return m.call("listen", e)
+	}
+	return nil
+}
+
+// connect begins to connect to a.
+func (m *maker) connect(a *sys.Sockaddr) error {
+	if err := m.bindLocal(a.Family()); err != nil {
+		return err
+	}
+	if e := sys.Connect(m.fd, a); e != 0 && !sys.InProgress(e) {
+		return m.call("connect", e)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package sock
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// TCPStream is one end of a TCP connection.
+type TCPStream struct{ Stream }
+
+// ConnectTCP begins to connect to addr and returns at once. Register the stream
+// with interest Writable; when the event comes, ConnectError tells how it ended.
+//
+// The error is a *net.OpError, for what the kernel knows at once: no route, no
+// descriptor left (EMFILE), a refusal on loopback.
+func ConnectTCP(addr netip.AddrPort, options ...Option) (*TCPStream, error) {
+	m := maker{op: "connect", kind: handle.TCPStream, options: settle(options)}
+	a, err := m.ip(sys.SOCK_STREAM, addr)
+	if err != nil {
+		return nil, err
+	}
+	if !m.options.delaySending {
+		sys.SetInt(m.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
+	}
+	if err := m.connect(&a); err != nil {
+		return nil, err
+	}
+	s := &TCPStream{Stream{attempt: &attempt{to: m.addr}}}
+	s.h.Init(m.fd, handle.TCPStream)
+	return s, nil
+}
+
+// LocalAddr returns the stream's own address, the zero AddrPort once it is closed.
+func (s *TCPStream) LocalAddr() netip.AddrPort { return ipAddr(localAddr(&s.Descriptor)) }
+
+// RemoteAddr returns the peer's address; the zero AddrPort while the stream is
+// not connected, or is closed.
+func (s *TCPStream) RemoteAddr() netip.AddrPort { return ipAddr(peerAddr(&s.Descriptor)) }
+
+func ipAddr(a sys.Sockaddr, err error) netip.AddrPort {
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return a.AddrPort()
+}
+
+// SendUrgent sends one byte of urgent data (MSG_OOB; tcp(7)); the peer learns of
+// it by Priority.
+func (s *TCPStream) SendUrgent(b byte) error {
+	_, err := s.send("write urgent", []byte{b}, sys.MSG_OOB)
+	return err
+}
+
+// ReadUrgent takes the byte of urgent data, or returns ErrWouldBlock. The kernel
+// says EINVAL if there is none.
+func (s *TCPStream) ReadUrgent() (byte, error) {
+	var b [1]byte
+	_, err := s.recv("read urgent", b[:], sys.MSG_OOB)
+	return b[0], err
+}
+
+// SetNoDelay switches Nagle's algorithm off, which it is by default, or on.
+func (s *TCPStream) SetNoDelay(on bool) error {
+	return s.set("TCP_NODELAY", sys.IPPROTO_TCP, sys.TCP_NODELAY, toInt(on))
+}
+
+// NoDelay tells whether Nagle's algorithm is off.
+func (s *TCPStream) NoDelay() (bool, error) {
+	v, err := s.get("TCP_NODELAY", sys.IPPROTO_TCP, sys.TCP_NODELAY)
+	return v != 0, err
+}
+
+// KeepAlive is when and how often a silent connection is probed (tcp(7)). Zero
+// fields stay as the system has them.
+type KeepAlive struct {
+	// Idle is the silence before the first probe, in whole seconds, at least 1.
+	Idle time.Duration
+	// Interval is the time between probes, in whole seconds, at least 1.
+	Interval time.Duration
+	// Count is how many probes go unanswered before the connection is given up.
+	Count int
+}
+
+// SetKeepAlive switches probes on, with the times of k. Fractions of seconds are
+// rounded up.
+func (s *TCPStream) SetKeepAlive(k KeepAlive) error {
+	if err := s.set("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1); err != nil {
+		return err
+	}
+	for _, o := range []struct {
+		name   string
+		number int
+		value  int
+	}{
+		{"TCP_KEEPIDLE", sys.TCP_KEEPIDLE, seconds(k.Idle)},
+		{"TCP_KEEPINTVL", sys.TCP_KEEPINTVL, seconds(k.Interval)},
+		{"TCP_KEEPCNT", sys.TCP_KEEPCNT, k.Count},
+	} {
+		if o.value == 0 {
+			continue
+		}
+		if err := s.set(o.name, sys.IPPROTO_TCP, o.number, o.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// KeepAlive returns the times in force, and whether probing is on.
+func (s *TCPStream) KeepAlive() (k KeepAlive, on bool, err error) {
+	v, err := s.get("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE)
+	if err != nil {
+		return k, false, err
+	}
+	idle, err := s.get("TCP_KEEPIDLE", sys.IPPROTO_TCP, sys.TCP_KEEPIDLE)
+	if err != nil {
+		return k, false, err
+	}
+	interval, err := s.get("TCP_KEEPINTVL", sys.IPPROTO_TCP, sys.TCP_KEEPINTVL)
+	if err != nil {
+		return k, false, err
+	}
+	count, err := s.get("TCP_KEEPCNT", sys.IPPROTO_TCP, sys.TCP_KEEPCNT)
+	return KeepAlive{time.Duration(idle) * time.Second, time.Duration(interval) * time.Second, count}, v != 0, err
+}
+
+// DisableKeepAlive switches probes off.
+func (s *TCPStream) DisableKeepAlive() error {
+	return s.set("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE, 0)
+}
+
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+
+// SetLinger sets what Close does with bytes not yet sent. Negative (the default):
+// the kernel goes on sending. Zero: it drops them and resets the connection. More:
+// it goes on for that time, in whole seconds; a Close may then block in the kernel
+// for as long, so prefer CloseWrite and a timeout of your own.
+func (s *TCPStream) SetLinger(d time.Duration) error {
+	return s.use("set SO_LINGER", func(fd sys.FD) error {
+		if e := sys.SetLinger(fd, d >= 0, seconds(max(d, 0))); e != 0 {
+			return s.failed("set SO_LINGER", "setsockopt", e)
+		}
+		return nil
+	})
+}
+
+// SetUserTimeout sets for how long sent data may stay unacknowledged before the
+// connection is given up (RFC 5482), in milliseconds; zero is the system's own
+// choice. Systems other than Linux have none: errors.ErrUnsupported.
+func (s *TCPStream) SetUserTimeout(d time.Duration) error {
+	if !sys.HasUserTimeout {
+		return s.failure("set TCP_USER_TIMEOUT", errUnsupported)
+	}
+	return s.set("TCP_USER_TIMEOUT", sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, int((d+time.Millisecond-1)/time.Millisecond))
+}
+
+// UserTimeout returns what SetUserTimeout has set.
+func (s *TCPStream) UserTimeout() (time.Duration, error) {
+	if !sys.HasUserTimeout {
+		return 0, s.failure("get TCP_USER_TIMEOUT", errUnsupported)
+	}
+	v, err := s.get("TCP_USER_TIMEOUT", sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT)
+	return time.Duration(v) * time.Millisecond, err
+}
+
+// TCPListener accepts TCP connections.
+type TCPListener struct{ Descriptor }
+
+// ListenTCP listens at addr. Port 0 takes a free port: Addr tells which. [::]
+// serves IPv4 as well, unless V6Only is given.
+func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
+	m := maker{op: "listen", kind: handle.TCPListener, options: settle(options)}
+	a, err := m.ip(sys.SOCK_STREAM, addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.listen(&a); err != nil {
+		return nil, err
+	}
+	l := &TCPListener{}
+	l.h.Init(m.fd, handle.TCPListener)
+	return l, nil
+}
+
+// Accept takes the next connection off the queue, or returns ErrWouldBlock. With
+// an Edge registration go on until it does. Out of descriptors (EMFILE, ENFILE)
+// the connection stays in the queue, and no new event tells of it.
+func (l *TCPListener) Accept() (*TCPStream, error) {
+	fd, _, err := accept(&l.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
+	s := &TCPStream{}
+	s.h.Init(fd, handle.TCPStream)
+	return s, nil
+}
+
+// Addr returns the address listened at, the zero AddrPort once it is closed.
+func (l *TCPListener) Addr() netip.AddrPort { return ipAddr(localAddr(&l.Descriptor)) }

@@ -1,0 +1,190 @@
+//go:build unix
+
+package sock
+
+import (
+	"net"
+	"os"
+	"sync/atomic"
+
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Names of Unix sockets are paths; on Linux, a leading @ stands for the zero byte
+// of an abstract name (unix(7)); empty is the name of a socket that has none.
+
+// UnixStream is one end of a connection between Unix sockets.
+type UnixStream struct{ Stream }
+
+// ConnectUnix connects to the listener called name. That never takes time: if the
+// listener's queue is full, the error is a *net.OpError with syscall.EAGAIN, and no
+// event tells when to try again.
+func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
+	m := maker{op: "connect", kind: handle.UnixStream, options: settle(options)}
+	a, err := m.unix(sys.SOCK_STREAM, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.connect(&a); err != nil {
+		return nil, err
+	}
+	return newUnixStream(m.fd), nil
+}
+
+// UnixPair returns two streams that are connected with each other (socketpair(2)).
+func UnixPair() (*UnixStream, *UnixStream, error) {
+	fds, e := sys.Socketpair(sys.SOCK_STREAM)
+	if e != 0 {
+		return nil, nil, &net.OpError{Op: "pair", Net: "unix", Err: os.NewSyscallError("socketpair", e)}
+	}
+	return newUnixStream(fds[0]), newUnixStream(fds[1]), nil
+}
+
+func newUnixStream(fd sys.FD) *UnixStream {
+	s := &UnixStream{}
+	s.h.Init(fd, handle.UnixStream)
+	return s
+}
+
+// LocalName returns the stream's own name.
+func (s *UnixStream) LocalName() string { return unixName(localAddr(&s.Descriptor)) }
+
+// RemoteName returns the peer's name.
+func (s *UnixStream) RemoteName() string { return unixName(peerAddr(&s.Descriptor)) }
+
+func unixName(a sys.Sockaddr, err error) string {
+	if err != nil {
+		return ""
+	}
+	return a.Unix()
+}
+
+// UnixListener accepts connections to a Unix socket.
+type UnixListener struct {
+	Descriptor
+	path   string // what Close removes
+	closed atomic.Bool
+}
+
+// ListenUnix listens under name. A path is removed by Close. One that exists is an
+// error, EADDRINUSE, even if nobody listens there any more: remove it first.
+func ListenUnix(name string, options ...Option) (*UnixListener, error) {
+	m := maker{op: "listen", kind: handle.UnixListener, options: settle(options)}
+	m.options.reuseAddr = false
+	a, err := m.unix(sys.SOCK_STREAM, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.listen(&a); err != nil {
+		return nil, err
+	}
+	l := &UnixListener{}
+	if a.Unix()[0] != '@' {
+		l.path = name
+	}
+	l.h.Init(m.fd, handle.UnixListener)
+	return l, nil
+}
+
+// Accept takes the next connection off the queue, or returns ErrWouldBlock. With
+// an Edge registration go on until it does.
+func (l *UnixListener) Accept() (*UnixStream, error) {
+	fd, _, err := accept(&l.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	return newUnixStream(fd), nil
+}
+
+// Name returns the name listened under.
+func (l *UnixListener) Name() string { return unixName(localAddr(&l.Descriptor)) }
+
+// Close stops listening, and removes the path.
+func (l *UnixListener) Close() error {
+	if l.path != "" && !l.closed.Swap(true) {
+		os.Remove(l.path)
+	}
+	return l.Descriptor.Close()
+}
+
+// UnixDatagram sends and receives datagrams between Unix sockets.
+type UnixDatagram struct{ Descriptor }
+
+// ListenUnixDatagram binds a socket to name. The path stays when the socket is
+// closed: remove it.
+func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
+	m := maker{op: "bind", kind: handle.UnixDatagram, options: settle(options)}
+	a, err := m.unix(sys.SOCK_DGRAM, name)
+	if err != nil {
+		return nil, err
+	}
+	if e := sys.Bind(m.fd, &a); e != 0 {
+		return nil, m.call("bind", e)
+	}
+	return newUnixDatagram(m.fd), nil
+}
+
+// ConnectUnixDatagram makes a socket whose peer is name. The option LocalName
+// gives it a name to be answered at.
+func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
+	m := maker{op: "connect", kind: handle.UnixDatagram, options: settle(options)}
+	a, err := m.unix(sys.SOCK_DGRAM, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.connect(&a); err != nil {
+		return nil, err
+	}
+	return newUnixDatagram(m.fd), nil
+}
+
+// UnixDatagramPair returns two sockets that are connected with each other.
+func UnixDatagramPair() (*UnixDatagram, *UnixDatagram, error) {
+	fds, e := sys.Socketpair(sys.SOCK_DGRAM)
+	if e != 0 {
+		return nil, nil, &net.OpError{Op: "pair", Net: "unixgram", Err: os.NewSyscallError("socketpair", e)}
+	}
+	return newUnixDatagram(fds[0]), newUnixDatagram(fds[1]), nil
+}
+
+func newUnixDatagram(fd sys.FD) *UnixDatagram {
+	u := &UnixDatagram{}
+	u.h.Init(fd, handle.UnixDatagram)
+	return u
+}
+
+// LocalName returns the socket's own name.
+func (u *UnixDatagram) LocalName() string { return unixName(localAddr(&u.Descriptor)) }
+
+// RemoteName returns the peer's name.
+func (u *UnixDatagram) RemoteName() string { return unixName(peerAddr(&u.Descriptor)) }
+
+// ReadFrom receives one datagram into b, and the sender's name. An empty datagram
+// is 0 bytes and no error; one longer than b fills it and gives ErrTruncated.
+func (u *UnixDatagram) ReadFrom(b []byte) (int, string, error) {
+	var from sys.Sockaddr
+	n, err := readFrom(&u.Descriptor, b, &from)
+	if err != nil && err != ErrTruncated {
+		return 0, "", err
+	}
+	return n, from.Unix(), err
+}
+
+// Read is ReadFrom where the sender is known.
+func (u *UnixDatagram) Read(b []byte) (int, error) {
+	var from sys.Sockaddr
+	return readFrom(&u.Descriptor, b, &from)
+}
+
+// WriteTo sends b as one datagram to the socket called name: whole, or not at all.
+func (u *UnixDatagram) WriteTo(b []byte, name string) (int, error) {
+	var a sys.Sockaddr
+	if name == "" || !a.SetUnix(name) {
+		return 0, &net.OpError{Op: "write", Net: "unixgram", Addr: &net.UnixAddr{Name: name, Net: "unixgram"}, Err: errBadName}
+	}
+	return writeTo(&u.Descriptor, b, &a)
+}
+
+// Write sends b as one datagram to the peer: whole, or not at all.
+func (u *UnixDatagram) Write(b []byte) (int, error) { return writeTo(&u.Descriptor, b, nil) }
