@@ -39,7 +39,7 @@ type Poll struct {
 
 	wakes   wakeQueue
 	turn    atomic.Uint32 // whose turn it is when a Wait has room for one event
-	scratch sync.Pool // of *[maxWait]selector.Event
+	scratch sync.Pool     // of *[maxWait]selector.Event
 }
 
 // A Source is what a Poll can watch: the sockets, pipes and descriptors of

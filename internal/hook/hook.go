@@ -1,0 +1,12 @@
+// Package hook lets tests of other packages of this module reach into the root
+// package. It is empty until the root package has been initialised.
+package hook
+
+import "github.com/pollux-io/pollux/internal/selector"
+
+var (
+	// NewPoll makes a *pollux.Poll over any selector.
+	NewPoll func(backend string, s selector.Selector) any
+	// Table returns the slot table of a *pollux.Poll.
+	Table func(poll any) *selector.Table
+)

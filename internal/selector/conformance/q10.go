@@ -1,0 +1,72 @@
+package conformance
+
+import (
+	"testing"
+
+	"github.com/pollux-io/pollux"
+)
+
+// Q10: nothing is allocated once warm.
+func (u *suite) q10() []test {
+	return tests(
+		test{"Register, Reregister and Deregister allocate nothing", u.registerAllocs},
+		test{"Wait allocates nothing", u.waitAllocs},
+		test{"Wake allocates nothing", u.wakeAllocs},
+	)
+}
+
+// allocations runs f often and returns how many allocations each run made, rounded
+// down: what the garbage collector takes out of pools comes back now and then.
+func allocations(f func()) float64 {
+	for range 10 {
+		f()
+	}
+	return testing.AllocsPerRun(500, f)
+}
+
+func (u *suite) registerAllocs(t *testing.T) {
+	q := u.poll(t)
+	reg := q.Registrator()
+	a, _ := u.pair(t)
+	if n := allocations(func() {
+		must(t, reg.Register(a, 1, pollux.Readable, pollux.Edge))
+		must(t, reg.Reregister(a, 2, pollux.Readable|pollux.Writable, pollux.Level))
+		must(t, reg.Deregister(a))
+	}); n != 0 && !raceEnabled {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func (u *suite) waitAllocs(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	events := make([]pollux.Event, 16)
+	buf, one := make([]byte, 16), []byte("x")
+	if n := allocations(func() {
+		b.Write(one)
+		if n, err := q.Wait(events, deadline); n != 1 || err != nil {
+			t.Fatalf("Wait = %d, %v", n, err)
+		}
+		a.Read(buf)
+		if _, err := q.Wait(events, 1000); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 && !raceEnabled {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func (u *suite) wakeAllocs(t *testing.T) {
+	q := u.poll(t)
+	w := u.waker(t, q, 1)
+	events := make([]pollux.Event, 16)
+	if n := allocations(func() {
+		must(t, w.Wake())
+		if n, err := q.Wait(events, deadline); n != 1 || err != nil {
+			t.Fatalf("Wait = %d, %v", n, err)
+		}
+	}); n != 0 && !raceEnabled {
+		t.Errorf("%v allocations", n)
+	}
+}

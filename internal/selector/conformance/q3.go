@@ -1,0 +1,200 @@
+package conformance
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+)
+
+// Q3: many waiters.
+func (u *suite) q3() []test {
+	return tests(
+		test{"each edge goes to one of many waiters", u.edgesToOneWaiter},
+		test{"a oneshot event is held by one waiter", u.oneshotHeldOnce},
+		test{"many level waiters drain everything", u.levelManyWaiters},
+	)
+}
+
+const waiters = 8
+
+// edgesToOneWaiter sends a byte to a source only when the one before it has been
+// received. So each event must find one byte: none would mean an edge told twice,
+// and a byte that nobody comes for an edge that was lost.
+func (u *suite) edgesToOneWaiter(t *testing.T) {
+	edges := int64(50_000)
+	if Long() {
+		edges = 1_000_000
+	}
+	const sources = 32
+	q := u.poll(t)
+	type source struct{ a, b Stream }
+	var all [sources]source
+	for i := range all {
+		a, b := u.pair(t)
+		all[i] = source{a, b}
+		must(t, q.Registrator().Register(a, pollux.Token(i), pollux.Readable, pollux.Edge))
+	}
+	var sent, got, empty atomic.Int64
+	finished := make(chan struct{})
+	one := []byte{1}
+	send := func(i int) {
+		if sent.Add(1) <= edges {
+			if _, err := all[i].b.Write(one); err != nil {
+				t.Errorf("Write: %v", err)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for range waiters {
+		wg.Go(func() {
+			events := make([]pollux.Event, 4)
+			buf := make([]byte, 16)
+			for {
+				n, err := q.Wait(events, pollux.Forever)
+				if err != nil {
+					return // the test closes the queue when it is over
+				}
+				for _, ev := range events[:n] {
+					if ev.Closed() {
+						continue
+					}
+					k, err := all[ev.Token()].a.Read(buf)
+					if err != nil {
+						empty.Add(1)
+						continue
+					}
+					if k != 1 {
+						t.Errorf("%d bytes behind one edge", k)
+					}
+					if got.Add(1) == edges {
+						close(finished)
+					}
+					send(int(ev.Token()))
+				}
+			}
+		})
+	}
+	for i := range all {
+		send(i)
+	}
+	progress(t, finished, &got)
+	must(t, q.Close())
+	wg.Wait()
+	if n := empty.Load(); n > 0 && !u.ExtraEdges {
+		t.Errorf("%d events found nothing to read: their edges were told twice", n)
+	}
+}
+
+// progress waits until finished, and fails when count stands still.
+func progress(t testing.TB, finished <-chan struct{}, count *atomic.Int64) {
+	t.Helper()
+	for last := int64(-1); ; {
+		select {
+		case <-finished:
+			return
+		case <-time.After(deadline):
+			now := count.Load()
+			if now == last {
+				stacks := make([]byte, 1<<18)
+				t.Errorf("stuck at %d: something was lost\n%s", now, stacks[:runtime.Stack(stacks, true)])
+				return
+			}
+			last = now
+		}
+	}
+}
+
+func (u *suite) oneshotHeldOnce(t *testing.T) {
+	rounds := int64(20_000)
+	if Long() {
+		rounds = 300_000
+	}
+	const sources = 8
+	q := u.poll(t)
+	reg := q.Registrator()
+	var a, b [sources]Stream
+	var held [sources]atomic.Int32
+	for i := range a {
+		a[i], b[i] = u.pair(t)
+		write(t, b[i], "x") // always readable, always writable
+		must(t, reg.Register(a[i], pollux.Token(i), pollux.Readable|pollux.Writable, pollux.Oneshot))
+	}
+	var got atomic.Int64
+	finished := make(chan struct{})
+	var wg sync.WaitGroup
+	for range waiters {
+		wg.Go(func() {
+			events := make([]pollux.Event, 4)
+			for {
+				n, err := q.Wait(events, pollux.Forever)
+				if err != nil {
+					return
+				}
+				for _, ev := range events[:n] {
+					if ev.Closed() {
+						continue
+					}
+					i := ev.Token()
+					if !held[i].CompareAndSwap(0, 1) {
+						t.Errorf("two waiters hold events of source %d", i)
+					}
+					runtime.Gosched()
+					held[i].Store(0)
+					if got.Add(1) == rounds {
+						close(finished)
+					}
+					reg.Reregister(a[i], i, pollux.Readable|pollux.Writable, pollux.Oneshot)
+				}
+			}
+		})
+	}
+	progress(t, finished, &got)
+	must(t, q.Close())
+	wg.Wait()
+}
+
+func (u *suite) levelManyWaiters(t *testing.T) {
+	const sources, bytes = 16, 64
+	q := u.poll(t)
+	var a, b [sources]Stream
+	for i := range a {
+		a[i], b[i] = u.pair(t)
+		must(t, q.Registrator().Register(a[i], pollux.Token(i), pollux.Readable, pollux.Level))
+	}
+	var got atomic.Int64
+	finished := make(chan struct{})
+	var wg sync.WaitGroup
+	for range waiters {
+		wg.Go(func() {
+			events := make([]pollux.Event, 4)
+			buf := make([]byte, 3)
+			for {
+				n, err := q.Wait(events, pollux.Forever)
+				if err != nil {
+					return
+				}
+				for _, ev := range events[:n] {
+					if ev.Closed() {
+						continue
+					}
+					k, _ := a[ev.Token()].Read(buf)
+					if k > 0 && got.Add(int64(k)) == sources*bytes {
+						close(finished)
+					}
+				}
+			}
+		})
+	}
+	for range bytes {
+		for i := range b {
+			write(t, b[i], "x")
+		}
+	}
+	progress(t, finished, &got)
+	must(t, q.Close())
+	wg.Wait()
+}

@@ -1,0 +1,186 @@
+package conformance
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/selector"
+)
+
+// Q4: no event after Deregister, nor after a descriptor's number is used again.
+func (u *suite) q4() []test {
+	return tests(
+		test{"no event after Deregister while data waits", u.noEventAfterDeregister},
+		test{"no event after Close while data waits", u.noEventAfterClose},
+		test{"no stale event under a storm of registrations", func(t *testing.T) { u.storm(t, 0) }},
+		test{"no stale event when generations run out", func(t *testing.T) { u.storm(t, 4) }},
+		test{"closing neighbours in one batch", u.closeNeighbours},
+		test{"64 sources closed at once", u.closeMany},
+	)
+}
+
+func (u *suite) noEventAfterDeregister(t *testing.T) {
+	for _, trigger := range []pollux.Trigger{pollux.Edge, pollux.Level, pollux.Oneshot} {
+		q := u.poll(t)
+		a, b := u.pair(t)
+		must(t, q.Registrator().Register(a, 1, pollux.Readable|pollux.Writable, trigger))
+		write(t, b, "x")
+		must(t, q.Registrator().Deregister(a))
+		u.strictlyQuiet(t, q)
+		write(t, b, "x")
+		u.strictlyQuiet(t, q)
+	}
+}
+
+func (u *suite) strictlyQuiet(t *testing.T, q *pollux.Poll) {
+	t.Helper()
+	events := make([]pollux.Event, 4)
+	if n, err := q.Wait(events, settle); n != 0 || err != nil {
+		t.Fatalf("Wait = %v, %v; nothing is registered", events[:n], err)
+	}
+}
+
+func (u *suite) noEventAfterClose(t *testing.T) {
+	q := u.poll(t)
+	for range 30 {
+		a, b := u.pair(t)
+		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+		write(t, b, "x")
+		a.Close()
+		// The next pair is likely to get the number of a.
+		c, _ := u.pair(t)
+		must(t, q.Registrator().Register(c, 2, pollux.Readable, pollux.Edge))
+		for _, ev := range collect(t, q) {
+			t.Fatalf("%v: token 1 is closed, and token 2 has nothing to read", ev)
+		}
+		must(t, q.Registrator().Deregister(c))
+	}
+}
+
+// storm registers and ends registrations of fresh sockets in several goroutines,
+// each under a token of its own, while others wait. clock orders the ends of
+// registrations and the beginnings of Waits: an event of a registration that had
+// ended before the Wait began is stale.
+func (u *suite) storm(t *testing.T, generations uint64) {
+	const workers = 8
+	duration := 300 * time.Millisecond
+	if Long() {
+		duration = 20 * time.Second
+	}
+	q := u.poll(t)
+	if generations > 0 {
+		hook.Table(q).Limit(generations, 1<<selector.SlotBits)
+	}
+	var clock atomic.Int64
+	var ended sync.Map // token → clock when its registration had ended
+	var tokens atomic.Uint64
+	var wg, watchers sync.WaitGroup
+	for range 3 {
+		watchers.Go(func() {
+			events := make([]pollux.Event, 16)
+			for {
+				began := clock.Add(1)
+				n, err := q.Wait(events, pollux.Forever)
+				if err != nil {
+					return
+				}
+				for _, ev := range events[:n] {
+					if end, ok := ended.Load(ev.Token()); ok && end.(int64) < began {
+						t.Errorf("%v in a Wait that began after its registration had ended", ev)
+					}
+				}
+			}
+		})
+	}
+	stop := time.Now().Add(duration)
+	for range workers {
+		wg.Go(func() {
+			for i := 0; time.Now().Before(stop); i++ {
+				tok := pollux.Token(tokens.Add(1))
+				a, b, err := u.Pair()
+				if err != nil {
+					t.Errorf("pair: %v", err)
+					return
+				}
+				b.Write([]byte("x"))
+				if err := q.Registrator().Register(a, tok, pollux.Readable|pollux.Writable, pollux.Edge); err != nil {
+					t.Errorf("Register: %v", err)
+				}
+				switch i % 3 {
+				case 0:
+					if err := q.Registrator().Deregister(a); err != nil {
+						t.Errorf("Deregister: %v", err)
+					}
+					ended.Store(tok, clock.Add(1))
+					a.Close()
+				case 1:
+					a.Close()
+					ended.Store(tok, clock.Add(1))
+				case 2:
+					fresh := pollux.Token(tokens.Add(1))
+					if err := q.Registrator().Reregister(a, fresh, pollux.Readable, pollux.Edge); err != nil {
+						t.Errorf("Reregister: %v", err)
+					}
+					ended.Store(tok, clock.Add(1))
+					a.Close()
+					ended.Store(fresh, clock.Add(1))
+				}
+				b.Close()
+			}
+		})
+	}
+	wg.Wait()
+	must(t, q.Close())
+	watchers.Wait()
+	t.Logf("%d registrations", tokens.Load())
+}
+
+func (u *suite) closeNeighbours(t *testing.T) {
+	q := u.poll(t)
+	const n = 8
+	var a [n]Stream
+	for i := range a {
+		var b Stream
+		a[i], b = u.pair(t)
+		must(t, q.Registrator().Register(a[i], pollux.Token(i), pollux.Readable, pollux.Level))
+		write(t, b, "x")
+	}
+	ev := next(t, q, "any of the eight", func(pollux.Event) bool { return true })
+	for i := range a {
+		if pollux.Token(i) != ev.Token() {
+			a[i].Close()
+		}
+	}
+	for range 5 {
+		for _, other := range collect(t, q) {
+			if other.Token() != ev.Token() {
+				t.Errorf("%v of a source that its neighbour has closed", other)
+			}
+		}
+	}
+}
+
+func (u *suite) closeMany(t *testing.T) {
+	q := u.poll(t)
+	const n = 64
+	var a [n]Stream
+	for i := range a {
+		var b Stream
+		a[i], b = u.pair(t)
+		must(t, q.Registrator().Register(a[i], pollux.Token(i), pollux.Readable|pollux.Writable, pollux.Level))
+		write(t, b, "x")
+	}
+	var wg sync.WaitGroup
+	for i := range a {
+		wg.Go(func() { a[i].Close() })
+	}
+	wg.Wait()
+	u.strictlyQuiet(t, q)
+	if left := q.Len(); left != 0 {
+		t.Errorf("%d registrations are left", left)
+	}
+}

@@ -1,0 +1,182 @@
+package conformance
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+)
+
+// Q6: time.
+func (u *suite) q6() []test {
+	return tests(
+		test{"an empty wait is never early", u.neverEarly},
+		test{"sub-millisecond waits are not rounded up to many", u.subMillisecond},
+		test{"zero polls and still collects", u.zeroCollects},
+		test{"negative waits until there is an event", u.forever},
+		test{"many waiters with deadlines", u.manyDeadlines},
+		test{"a short deadline after a long one", u.deadlinesMixed},
+		test{"signals do not end a wait early", u.signals},
+		test{"huge timeouts", u.hugeTimeout},
+		test{"an empty slice is refused", u.emptySlice},
+	)
+}
+
+func timed(t testing.TB, q *pollux.Poll, timeout time.Duration) time.Duration {
+	t.Helper()
+	events := make([]pollux.Event, 1)
+	start := time.Now()
+	n, err := q.Wait(events, timeout)
+	took := time.Since(start)
+	if n != 0 || err != nil {
+		t.Fatalf("Wait(%v) = %v, %v on an empty queue", timeout, events[:n], err)
+	}
+	if took < timeout {
+		t.Errorf("Wait(%v) was back after %v", timeout, took)
+	}
+	return took
+}
+
+func (u *suite) neverEarly(t *testing.T) {
+	for _, options := range [][]pollux.Option{nil, {pollux.BlockThread()}, {pollux.BusyPoll(100 * time.Microsecond)}} {
+		q := u.poll(t, options...)
+		for _, d := range []time.Duration{1, time.Microsecond, 99 * time.Microsecond, 999 * time.Microsecond,
+			1001 * time.Microsecond, 2500 * time.Microsecond, 5 * time.Millisecond, 31 * time.Millisecond} {
+			for range 5 {
+				timed(t, q, d)
+			}
+		}
+	}
+}
+
+// subMillisecond takes the best of many, for the machine may be busy.
+func (u *suite) subMillisecond(t *testing.T) {
+	q := u.poll(t)
+	for _, d := range []time.Duration{100 * time.Microsecond, 3100 * time.Microsecond} {
+		best := time.Hour
+		for range 30 {
+			best = min(best, timed(t, q, d))
+		}
+		t.Logf("Wait(%v): best of 30 %v", d, best)
+		if best > d+50*time.Millisecond {
+			t.Errorf("Wait(%v) takes %v at best", d, best)
+		}
+	}
+}
+
+func (u *suite) zeroCollects(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	write(t, b, "x")
+	events := make([]pollux.Event, 4)
+	if !eventually(func() bool {
+		n, err := q.Wait(events, 0)
+		must(t, err)
+		return n == 1
+	}) {
+		t.Error("Wait(0) never collects what is there")
+	}
+}
+
+func (u *suite) forever(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	for _, timeout := range []time.Duration{pollux.Forever, -time.Hour} {
+		go func() {
+			time.Sleep(settle)
+			b.Write([]byte("x"))
+		}()
+		events := make([]pollux.Event, 1)
+		start := time.Now()
+		if n, err := q.Wait(events, timeout); n != 1 || err != nil {
+			t.Fatalf("Wait(%v) = %d, %v", timeout, n, err)
+		}
+		if took := time.Since(start); took < settle {
+			t.Errorf("Wait(%v) was back after %v, before there was anything", timeout, took)
+		}
+		drain(t, a)
+	}
+}
+
+func (u *suite) manyDeadlines(t *testing.T) {
+	q := u.poll(t)
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			for range 3 {
+				timed(t, q, time.Duration(i)*time.Millisecond+time.Microsecond)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (u *suite) deadlinesMixed(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	events := make([]pollux.Event, 1)
+	for range 5 {
+		go b.Write([]byte("x"))
+		if n, err := q.Wait(events, time.Hour); n != 1 || err != nil {
+			t.Fatalf("Wait = %d, %v", n, err)
+		}
+		drain(t, a)
+		if took := timed(t, q, 5*time.Millisecond); took > deadline {
+			t.Errorf("Wait(5 ms) took %v after a Wait of an hour", took)
+		}
+		go b.Write([]byte("x"))
+		if n, err := q.Wait(events, pollux.Forever); n != 1 || err != nil {
+			t.Fatalf("Wait = %d, %v", n, err)
+		}
+		drain(t, a)
+	}
+}
+
+func (u *suite) signals(t *testing.T) {
+	stop, ok := startSignals()
+	if !ok {
+		t.Skip("this system has no signals to send to oneself")
+	}
+	defer stop()
+	for _, options := range [][]pollux.Option{nil, {pollux.BlockThread()}} {
+		q := u.poll(t, options...)
+		for range 3 {
+			timed(t, q, 50*time.Millisecond)
+		}
+		a, b := u.pair(t)
+		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+		for range 200 {
+			write(t, b, "x")
+			next(t, q, "a byte under a storm of signals", readable(1))
+			drain(t, a)
+		}
+	}
+}
+
+func (u *suite) hugeTimeout(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	events := make([]pollux.Event, 1)
+	for _, d := range []time.Duration{1<<63 - 1, 1 << 62, 1000 * time.Hour} {
+		go b.Write([]byte("x"))
+		if n, err := q.Wait(events, d); n != 1 || err != nil {
+			t.Fatalf("Wait(%v) = %d, %v", d, n, err)
+		}
+		drain(t, a)
+	}
+}
+
+func (u *suite) emptySlice(t *testing.T) {
+	q := u.poll(t)
+	for _, events := range [][]pollux.Event{nil, {}} {
+		if _, err := q.Wait(events, pollux.Forever); !errors.Is(err, pollux.ErrNoRoom) {
+			t.Errorf("Wait with no room: %v, want ErrNoRoom", err)
+		}
+	}
+}

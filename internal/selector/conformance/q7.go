@@ -1,0 +1,181 @@
+package conformance
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+)
+
+// Q7: wakers.
+func (u *suite) q7() []test {
+	return tests(
+		test{"a wake before Wait is kept", u.wakeBefore},
+		test{"a wake from another goroutine ends a Wait", u.wakeFromAnother},
+		test{"wakes coalesce", u.wakesCoalesce},
+		test{"no wake is lost", u.noWakeLost},
+		test{"no wake is lost among many waiters", u.noWakeLostManyWaiters},
+		test{"wakers and sources do not hide each other", u.wakersAndSources},
+		test{"several wakers, several tokens", u.severalWakers},
+		test{"a closed waker is silent", u.closedWaker},
+	)
+}
+
+func (u *suite) waker(t testing.TB, q *pollux.Poll, tok pollux.Token) *pollux.Waker {
+	t.Helper()
+	w, err := q.NewWaker(tok)
+	must(t, err)
+	return w
+}
+
+func (u *suite) wakeBefore(t *testing.T) {
+	q := u.poll(t)
+	w := u.waker(t, q, 5)
+	must(t, w.Wake())
+	next(t, q, "a wake that came first", readable(5))
+	u.strictlyQuiet(t, q)
+}
+
+func (u *suite) wakeFromAnother(t *testing.T) {
+	for _, options := range [][]pollux.Option{nil, {pollux.BlockThread()}, {pollux.BusyPoll(time.Millisecond)}} {
+		q := u.poll(t, options...)
+		w := u.waker(t, q, 5)
+		for i := range 200 {
+			timeout := pollux.Forever
+			if i%2 == 0 {
+				timeout = time.Millisecond * time.Duration(i)
+			}
+			go w.Wake()
+			events := make([]pollux.Event, 1)
+			n, err := q.Wait(events, timeout)
+			must(t, err)
+			if n == 0 {
+				next(t, q, "the wake", readable(5))
+			}
+		}
+	}
+}
+
+func (u *suite) wakesCoalesce(t *testing.T) {
+	q := u.poll(t)
+	w := u.waker(t, q, 5)
+	for range 1000 {
+		must(t, w.Wake())
+	}
+	next(t, q, "a thousand wakes", readable(5))
+	u.strictlyQuiet(t, q)
+}
+
+// noWakeLost counts what wakes announce: after the last wake, all of it must have
+// been seen.
+func (u *suite) noWakeLost(t *testing.T) { u.wakes(t, 1) }
+
+func (u *suite) noWakeLostManyWaiters(t *testing.T) { u.wakes(t, waiters) }
+
+func (u *suite) wakes(t *testing.T, waiting int) {
+	wakes := int64(50_000)
+	if Long() {
+		wakes = 1_000_000
+	}
+	q := u.poll(t)
+	w := u.waker(t, q, 5)
+	var announced, seen atomic.Int64
+	finished := make(chan struct{})
+	var once sync.Once
+	var wg sync.WaitGroup
+	for range waiting {
+		wg.Go(func() {
+			events := make([]pollux.Event, 2)
+			for {
+				n, err := q.Wait(events, pollux.Forever)
+				if err != nil {
+					return
+				}
+				if n == 0 {
+					continue
+				}
+				seen.Store(announced.Load())
+				if announced.Load() == wakes {
+					once.Do(func() { close(finished) })
+				}
+			}
+		})
+	}
+	const wakers = 4
+	for range wakers {
+		wg.Go(func() {
+			for range wakes / wakers {
+				announced.Add(1)
+				if err := w.Wake(); err != nil {
+					t.Errorf("Wake: %v", err)
+				}
+			}
+		})
+	}
+	progress(t, finished, &seen)
+	must(t, q.Close())
+	wg.Wait()
+}
+
+func (u *suite) wakersAndSources(t *testing.T) {
+	for _, room := range []int{1, 2, 16} {
+		q := u.poll(t)
+		a, b := u.pair(t)
+		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
+		write(t, b, "x")
+		w := u.waker(t, q, 2)
+		events := make([]pollux.Event, room)
+		var source, waker int
+		for range 200 {
+			must(t, w.Wake())
+			n, err := q.Wait(events, deadline)
+			must(t, err)
+			for _, ev := range events[:n] {
+				if ev.Token() == 1 {
+					source++
+				} else {
+					waker++
+				}
+			}
+		}
+		if source < 50 || waker < 50 {
+			t.Errorf("with room for %d: %d events of the source and %d of the waker in 200 waits", room, source, waker)
+		}
+	}
+}
+
+func (u *suite) severalWakers(t *testing.T) {
+	q := u.poll(t)
+	var all []*pollux.Waker
+	for i := range pollux.Token(40) {
+		all = append(all, u.waker(t, q, i))
+	}
+	var wg sync.WaitGroup
+	for _, w := range all {
+		wg.Go(func() { w.Wake() })
+	}
+	told := map[pollux.Token]int{}
+	next(t, q, "forty wakers", func(ev pollux.Event) bool {
+		told[ev.Token()]++
+		return len(told) == 40
+	})
+	wg.Wait()
+	for tok, n := range told {
+		if n != 1 {
+			t.Errorf("waker %d was told %d times", tok, n)
+		}
+	}
+}
+
+func (u *suite) closedWaker(t *testing.T) {
+	q := u.poll(t)
+	w := u.waker(t, q, 5)
+	must(t, w.Wake())
+	must(t, w.Close())
+	u.strictlyQuiet(t, q)
+	if err := w.Wake(); err == nil {
+		t.Error("Wake of a closed waker succeeded")
+	}
+}

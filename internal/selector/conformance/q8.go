@@ -1,0 +1,219 @@
+package conformance
+
+import (
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Q8: one vocabulary of events.
+func (u *suite) q8() []test {
+	return tests(
+		test{"the peer's FIN is read-closed", u.finIsReadClosed},
+		test{"data and FIN together lose nothing", u.dataAndFin},
+		test{"dropping a stream sends FIN", u.dropSendsFin},
+		test{"write then drop delivers", u.writeThenDrop},
+		test{"a reset is told once, then quiet", u.resetOnce},
+		test{"a refused connect is told, then quiet", u.refused},
+		test{"connect gives writable", u.connectWritable},
+		test{"half-close leaves the other direction", u.halfClose},
+		test{"a pipe's writer dropped is seen by the reader", u.pipeWriterGone},
+		test{"a pipe's reader dropped is seen by the writer", u.pipeReaderGone},
+	)
+}
+
+func (u *suite) finIsReadClosed(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, b.CloseWrite())
+	ev := next(t, q, "the FIN", func(ev pollux.Event) bool { return ev.ReadClosed() })
+	if !ev.Readable() {
+		t.Errorf("%v, want Readable too: the end of the stream is to be read", ev)
+	}
+	if ev.Error() {
+		t.Errorf("%v: a FIN is no error", ev)
+	}
+	if _, err := a.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("Read: %v, want EOF", err)
+	}
+	u.quiet(t, q, "the FIN has been told")
+}
+
+func (u *suite) dataAndFin(t *testing.T) {
+	for range 50 {
+		q := u.poll(t)
+		a, b := u.pair(t)
+		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+		write(t, b, "last words")
+		must(t, b.CloseWrite())
+		got := 0
+		buf := make([]byte, 64)
+		for eof := false; !eof; {
+			ev := next(t, q, "data and FIN", readable(1))
+			for {
+				n, err := a.Read(buf)
+				got += n
+				if err == io.EOF {
+					eof = true
+				}
+				if err != nil || n < len(buf) && !ev.ReadClosed() {
+					break
+				}
+			}
+		}
+		if got != 10 {
+			t.Fatalf("%d bytes before the end, want 10", got)
+		}
+	}
+}
+
+func (u *suite) dropSendsFin(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, b.Close())
+	next(t, q, "the end", func(ev pollux.Event) bool { return ev.ReadClosed() })
+}
+
+func (u *suite) writeThenDrop(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Registrator().Register(b, 2, pollux.Writable, pollux.Edge))
+	write(t, b, "parting words")
+	must(t, b.Close())
+	got := 0
+	for got < 13 {
+		next(t, q, "what was written before the drop", readable(1))
+		got += drain(t, a)
+	}
+}
+
+func (u *suite) resetOnce(t *testing.T) {
+	if u.Reset == nil {
+		t.Skip("this system's streams cannot be reset")
+	}
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable|pollux.Writable, pollux.Edge))
+	next(t, q, "writable at first", writable(1))
+	must(t, u.Reset(b))
+	must(t, b.Close())
+	next(t, q, "the reset", func(ev pollux.Event) bool {
+		return ev.Error() || ev.ReadClosed() || ev.WriteClosed()
+	})
+	// An error, or EOF where the kernel tells a reset so; never would-block.
+	if _, err := a.Read(make([]byte, 1)); err == nil || errors.Is(err, sock.ErrWouldBlock) {
+		t.Errorf("Read after a reset: %v", err)
+	}
+	// The reset's own events are out now; nothing may come after.
+	collect(t, q)
+	u.quiet(t, q, "the reset has been told")
+}
+
+func (u *suite) refused(t *testing.T) {
+	if u.RefusedConnect == nil {
+		t.Skip("this system cannot be refused")
+	}
+	q := u.poll(t)
+	s, err := u.RefusedConnect()
+	if err != nil {
+		t.Logf("refused at once: %v", err)
+		return
+	}
+	defer s.Close()
+	must(t, q.Registrator().Register(s, 1, pollux.Readable|pollux.Writable, pollux.Edge))
+	next(t, q, "the refusal", writable(1))
+	if c, ok := s.(interface{ ConnectError() error }); ok && c.ConnectError() == nil {
+		t.Error("a refused connection is taken for an open one")
+	}
+	collect(t, q)
+	u.quiet(t, q, "the refusal has been told")
+}
+
+func (u *suite) connectWritable(t *testing.T) {
+	q := u.poll(t)
+	l := u.listener(t)
+	c, err := l.Connect()
+	must(t, err)
+	defer c.Close()
+	must(t, q.Registrator().Register(c, 1, pollux.Writable, pollux.Edge))
+	next(t, q, "the end of connecting", writable(1))
+	if s, ok := c.(interface{ ConnectError() error }); ok {
+		if err := s.ConnectError(); err != nil {
+			t.Errorf("ConnectError: %v", err)
+		}
+	}
+	s, err := l.Accept()
+	must(t, err)
+	s.Close()
+}
+
+func (u *suite) halfClose(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Registrator().Register(b, 2, pollux.Readable, pollux.Edge))
+	must(t, a.CloseWrite())
+	next(t, q, "the half-close", func(ev pollux.Event) bool { return ev.Token() == 2 && ev.ReadClosed() })
+	write(t, b, "still here")
+	got := 0
+	for got < 10 {
+		next(t, q, "data after the half-close", readable(1))
+		got += drain(t, a)
+	}
+	if _, err := a.Write([]byte("x")); err == nil {
+		t.Error("writing after CloseWrite succeeded")
+	}
+}
+
+func (u *suite) pipe(t *testing.T) (Reader, Writer) {
+	t.Helper()
+	if u.Pipe == nil {
+		t.Skip("this system has no pipes that can be watched")
+	}
+	r, w, err := u.Pipe()
+	must(t, err)
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
+func (u *suite) pipeWriterGone(t *testing.T) {
+	q := u.poll(t)
+	r, w := u.pipe(t)
+	must(t, q.Registrator().Register(r, 1, pollux.Readable, pollux.Edge))
+	write(t, w, "x")
+	must(t, w.Close())
+	got := 0
+	for {
+		next(t, q, "the writer's end", readable(1))
+		n := drain(t, r)
+		got += n
+		if _, err := r.Read(make([]byte, 1)); err == io.EOF {
+			break
+		}
+	}
+	if got != 1 {
+		t.Errorf("%d bytes, want 1", got)
+	}
+}
+
+func (u *suite) pipeReaderGone(t *testing.T) {
+	q := u.poll(t)
+	r, w := u.pipe(t)
+	must(t, q.Registrator().Register(w, 1, pollux.Writable, pollux.Edge))
+	next(t, q, "writable at first", writable(1))
+	must(t, r.Close())
+	next(t, q, "the reader's end", func(ev pollux.Event) bool { return ev.Error() || ev.WriteClosed() })
+	if _, err := w.Write([]byte("x")); err == nil || errors.Is(err, sock.ErrWouldBlock) {
+		t.Errorf("Write to a pipe without a reader: %v", err)
+	}
+	// Registered only now, the state is told as well, and is no error of Register.
+	must(t, q.Registrator().Deregister(w))
+	must(t, q.Registrator().Register(w, 2, pollux.Writable, pollux.Edge))
+	next(t, q, "the broken pipe", func(ev pollux.Event) bool { return ev.Token() == 2 })
+}

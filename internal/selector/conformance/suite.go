@@ -1,0 +1,269 @@
+// Package conformance is the one suite that every readiness backend passes: the
+// promises Q1 to Q10 of the queue, each in a file of its own, each test named after
+// its promise. It is pointed at a System: a way to make queues, and things for
+// them to watch. Sockets is the System of this machine's own kernel.
+package conformance
+
+import (
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// A Stream is one of two connected ends.
+type Stream interface {
+	pollux.Source
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// A Reader is the end of a pipe that is read from.
+type Reader interface {
+	pollux.Source
+	io.ReadCloser
+}
+
+// A Writer is the end of a pipe that is written to.
+type Writer interface {
+	pollux.Source
+	io.WriteCloser
+}
+
+// A Listener accepts streams.
+type Listener interface {
+	pollux.Source
+	io.Closer
+	Accept() (Stream, error)
+	// Connect begins to connect to the listener.
+	Connect() (Stream, error)
+}
+
+// A System is a kernel, or a model of one, under a backend.
+type System struct {
+	NewPoll func(...pollux.Option) (*pollux.Poll, error)
+	Pair    func() (a, b Stream, err error)
+	Listen  func() (Listener, error)
+
+	// Optional; what is nil is skipped, with the reason.
+	Pipe            func() (Reader, Writer, error)
+	Reset           func(Stream) error // makes Close reset the connection
+	RegularFile     func() (pollux.Source, func(), error)
+	OpenDescriptors func() int
+
+	// ExtraEdges: the kernel may tell an edge again for no reason.
+	ExtraEdges bool
+	// RefusedConnect returns a stream whose connect will be refused.
+	RefusedConnect func() (Stream, error)
+}
+
+// Long reports whether the long runs were asked for (POLLUX_TEST_LONG=1, as
+// .ci/run does).
+func Long() bool { return os.Getenv("POLLUX_TEST_LONG") != "" }
+
+// deadline bounds every wait of the suite: what takes longer is lost.
+const deadline = 20 * time.Second
+
+type suite struct{ System }
+
+// Run runs the whole suite on s.
+func Run(t *testing.T, s System) {
+	u := &suite{s}
+	if stop, ok := startSignals(); ok {
+		stop() // os/signal keeps a goroutine of its own from here on
+	}
+	before := u.open()
+	goroutines := runtime.NumGoroutine() + 1 // and that of the test that counts
+	for _, part := range []struct {
+		name  string
+		tests []test
+	}{
+		{"Q1", u.q1()}, {"Q2", u.q2()}, {"Q3", u.q3()}, {"Q4", u.q4()}, {"Q5", u.q5()},
+		{"Q6", u.q6()}, {"Q7", u.q7()}, {"Q8", u.q8()}, {"Q9", u.q9()}, {"Q10", u.q10()},
+	} {
+		for _, test := range part.tests {
+			t.Run(part.name+"/"+test.name, test.run)
+		}
+	}
+	t.Run("NothingIsLeft", func(t *testing.T) {
+		if s.OpenDescriptors == nil {
+			t.Log("descriptors are not counted: the system cannot tell how many are open")
+		} else if !eventually(func() bool { return u.open() <= before }) {
+			t.Errorf("%d descriptors are open, %d were before the suite", u.open(), before)
+		}
+		if !eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
+			stacks := make([]byte, 1<<16)
+			t.Errorf("%d goroutines, %d before the suite:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
+		}
+	})
+}
+
+type test struct {
+	name string
+	run  func(*testing.T)
+}
+
+func (u *suite) open() int {
+	if u.OpenDescriptors == nil {
+		return 0
+	}
+	runtime.GC()
+	return u.OpenDescriptors()
+}
+
+func eventually(ok func() bool) bool {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		if ok() {
+			return true
+		}
+		runtime.Gosched()
+	}
+	return ok()
+}
+
+func (u *suite) poll(t testing.TB, options ...pollux.Option) *pollux.Poll {
+	t.Helper()
+	q, err := u.NewPoll(options...)
+	if err != nil {
+		t.Fatalf("making a Poll: %v", err)
+	}
+	t.Cleanup(func() { q.Close() })
+	return q
+}
+
+func (u *suite) pair(t testing.TB) (a, b Stream) {
+	t.Helper()
+	a, b, err := u.Pair()
+	if err != nil {
+		t.Fatalf("making a pair of streams: %v", err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+func (u *suite) listener(t testing.TB) Listener {
+	t.Helper()
+	l, err := u.Listen()
+	if err != nil {
+		t.Fatalf("listening: %v", err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t testing.TB, w io.Writer, s string) {
+	t.Helper()
+	if n, err := w.Write([]byte(s)); n != len(s) || err != nil {
+		t.Fatalf("Write(%d bytes) = %d, %v", len(s), n, err)
+	}
+}
+
+// drain reads until there is nothing more, and returns how many bytes there were.
+func drain(t testing.TB, r io.Reader) int {
+	t.Helper()
+	b := make([]byte, 4096)
+	total := 0
+	for {
+		n, err := r.Read(b)
+		total += n
+		if errors.Is(err, sock.ErrWouldBlock) || errors.Is(err, io.EOF) {
+			return total
+		}
+		if err != nil {
+			t.Fatalf("Read: %v", err)
+		}
+	}
+}
+
+// fill writes until there is no more room, and returns how many bytes went.
+func fill(t testing.TB, w io.Writer) int {
+	t.Helper()
+	b := make([]byte, 64<<10)
+	total := 0
+	for {
+		n, err := w.Write(b)
+		total += n
+		if errors.Is(err, sock.ErrWouldBlock) {
+			return total
+		}
+		if err != nil {
+			t.Fatalf("Write: %v", err)
+		}
+	}
+}
+
+// next waits for events until there is one that matches, and returns it.
+func next(t testing.TB, q *pollux.Poll, what string, match func(pollux.Event) bool) pollux.Event {
+	t.Helper()
+	end := time.Now().Add(deadline)
+	events := make([]pollux.Event, 16)
+	for time.Now().Before(end) {
+		n, err := q.Wait(events, time.Until(end))
+		if err != nil {
+			t.Fatalf("Wait for %s: %v", what, err)
+		}
+		for _, ev := range events[:n] {
+			if match(ev) {
+				return ev
+			}
+		}
+	}
+	t.Fatalf("no event within %v: %s", deadline, what)
+	return pollux.Event{}
+}
+
+func readable(tok pollux.Token) func(pollux.Event) bool {
+	return func(ev pollux.Event) bool { return ev.Token() == tok && ev.Readable() }
+}
+
+func writable(tok pollux.Token) func(pollux.Event) bool {
+	return func(ev pollux.Event) bool { return ev.Token() == tok && ev.Writable() }
+}
+
+// collect returns the events that are there now.
+func collect(t testing.TB, q *pollux.Poll) []pollux.Event {
+	t.Helper()
+	events := make([]pollux.Event, 64)
+	n, err := q.Wait(events, 0)
+	if err != nil {
+		t.Fatalf("Wait: %v", err)
+	}
+	return events[:n]
+}
+
+// quiet fails if there is an event now, or soon: news of local streams does not
+// take settle.
+func (u *suite) quiet(t testing.TB, q *pollux.Poll, why string) {
+	t.Helper()
+	events := make([]pollux.Event, 16)
+	n, err := q.Wait(events, settle)
+	if err != nil {
+		t.Fatalf("Wait: %v", err)
+	}
+	if n > 0 && !u.ExtraEdges {
+		t.Fatalf("%s, but there was %v", why, events[:n])
+	}
+}
+
+const settle = 20 * time.Millisecond
+
+// tests gives each test a name that go test -run takes.
+func tests(fs ...test) []test {
+	for i := range fs {
+		fs[i].name = strings.ReplaceAll(fs[i].name, " ", "-")
+	}
+	return fs
+}
