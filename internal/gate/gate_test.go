@@ -53,7 +53,7 @@ func TestCloseOfAnIdleGatePassesBoth(t *testing.T) {
 // Every schedule must tell each moment once, and Sealed never while a Short
 // user is inside.
 func TestMomentsAreToldOnceUnderConcurrency(t *testing.T) {
-	for range 200 {
+	for range 50 {
 		var g Gate
 		var inside, sealed, empty atomic.Int64
 		note := func(p Passed) {

@@ -1,0 +1,229 @@
+package pollux
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// fakeSelector hands out what wait says, and fails where it is told to.
+type fakeSelector struct {
+	selector.Selector // panics where nothing was provided for
+
+	mu     sync.Mutex
+	keys   []selector.Key
+	addErr error
+	wait   func(events []selector.Event) (int, error)
+	closes int
+	notes  int
+}
+
+func (f *fakeSelector) Add(_ sys.FD, key selector.Key, _ selector.Interest, _ selector.Trigger) error {
+	f.keys = append(f.keys, key)
+	return f.addErr
+}
+
+func (f *fakeSelector) Modify(_ sys.FD, _, key selector.Key, _ selector.Interest, _ selector.Trigger) error {
+	f.keys = append(f.keys, key)
+	return nil
+}
+
+func (f *fakeSelector) Delete(sys.FD, selector.Key) error { return nil }
+func (f *fakeSelector) NeedsBlocked() bool                { return false }
+func (f *fakeSelector) Notify() error                     { f.notes++; return nil }
+func (f *fakeSelector) NotifyAll() error                  { return nil }
+
+func (f *fakeSelector) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closes++
+	return nil
+}
+
+func (f *fakeSelector) Wait(events []selector.Event, _ time.Duration) (int, error) {
+	return f.wait(events)
+}
+
+type fakeSource struct{ h handle.Handle }
+
+func (s *fakeSource) PollHandle() *handle.Handle { return &s.h }
+
+func newFakeSource(fd int) *fakeSource {
+	s := &fakeSource{}
+	s.h.Init(sys.FD(fd), handle.Foreign)
+	return s
+}
+
+// Q4: events that the kernel had handed over before the registration ended, and
+// that Wait had not handed out, are dropped.
+func TestQ4BatchFilledBeforeDeregister(t *testing.T) {
+	f := &fakeSelector{}
+	q := newPoll("fake", f)
+	reg := q.Registrator()
+	a, b, c := newFakeSource(1001), newFakeSource(1002), newFakeSource(1003)
+	for i, src := range []*fakeSource{a, b, c} {
+		if err := reg.Register(src, Token(i), Readable, Edge); err != nil {
+			t.Fatal(err)
+		}
+	}
+	batch := append([]selector.Key(nil), f.keys...)
+	f.wait = func(events []selector.Event) (int, error) {
+		for i, key := range batch {
+			events[i] = selector.Event{Key: key, Flags: selector.ReadableFlag}
+		}
+		// The batch is full; now things change, before Wait looks at it.
+		if err := reg.Deregister(b); err != nil {
+			t.Error(err)
+		}
+		if err := reg.Reregister(c, 22, Writable, Edge); err != nil {
+			t.Error(err)
+		}
+		// A newcomer gets b's slot.
+		if err := reg.Register(b, 33, Readable, Edge); err != nil {
+			t.Error(err)
+		}
+		return len(batch), nil
+	}
+	events := make([]Event, 8)
+	n, err := q.Wait(events, Forever)
+	if n != 1 || err != nil || events[0].Token() != 0 {
+		t.Fatalf("Wait = %v, %v, want token 0 alone", events[:n], err)
+	}
+}
+
+func TestWaitMasksWhatWasNotAskedFor(t *testing.T) {
+	f := &fakeSelector{}
+	q := newPoll("fake", f)
+	if err := q.Registrator().Register(newFakeSource(1001), 1, Writable, Edge); err != nil {
+		t.Fatal(err)
+	}
+	rounds := 0
+	f.wait = func(events []selector.Event) (int, error) {
+		rounds++
+		flags := selector.ReadableFlag
+		if rounds == 3 {
+			flags |= selector.Error | selector.WritableFlag
+		}
+		events[0] = selector.Event{Key: f.keys[0], Flags: flags}
+		return 1, nil
+	}
+	events := make([]Event, 8)
+	n, err := q.Wait(events, Forever)
+	if n != 1 || err != nil || rounds != 3 {
+		t.Fatalf("Wait = %v, %v after %d rounds, want one event in the third", events[:n], err, rounds)
+	}
+	if ev := events[0]; ev.Readable() || !ev.Writable() || !ev.Error() {
+		t.Errorf("%v, want Writable and Error", ev)
+	}
+}
+
+func TestKernelErrorsKeepTheirNumber(t *testing.T) {
+	f := &fakeSelector{addErr: fmt.Errorf("epoll_ctl: %w", syscall.ENOSPC)}
+	q := newPoll("fake", f)
+	err := q.Registrator().Register(newFakeSource(1001), 1, Readable, Edge)
+	if !errors.Is(err, syscall.ENOSPC) || q.Len() != 0 {
+		t.Errorf("Register: %v with %d registrations, want ENOSPC and none", err, q.Len())
+	}
+	f.wait = func([]selector.Event) (int, error) { return 0, syscall.EBADF }
+	if _, err := q.Wait(make([]Event, 1), Forever); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("Wait: %v, want EBADF", err)
+	}
+	if !strings.Contains(err.Error(), "register descriptor (descriptor 1001)") {
+		t.Errorf("%q does not say what was attempted on what", err)
+	}
+}
+
+// Q5: the kernel object is released by its last user, once.
+func TestQ5LastUserReleases(t *testing.T) {
+	f := &fakeSelector{}
+	q := newPoll("fake", f)
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	f.wait = func([]selector.Event) (int, error) {
+		close(inside)
+		<-goOn
+		return 0, nil
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := q.Wait(make([]Event, 1), Forever)
+		ended <- err
+	}()
+	<-inside
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	if f.closes != 0 {
+		t.Error("the kernel object was released under a waiter")
+	}
+	f.mu.Unlock()
+	close(goOn)
+	if err := <-ended; !errors.Is(err, ErrClosed) {
+		t.Errorf("Wait: %v, want ErrClosed", err)
+	}
+	if f.closes != 1 {
+		t.Errorf("the kernel object was released %d times, want once", f.closes)
+	}
+}
+
+func TestUnknownBackendIsNamed(t *testing.T) {
+	for _, how := range []string{"option", "environment"} {
+		t.Run(how, func(t *testing.T) {
+			var options []Option
+			if how == "option" {
+				options = append(options, Backend("carrier-pigeon"))
+			} else {
+				t.Setenv(BackendEnv, "carrier-pigeon")
+			}
+			_, err := New(options...)
+			if !errors.Is(err, ErrBackend) || !strings.Contains(err.Error(), `"carrier-pigeon"`) {
+				t.Errorf("New: %v, want ErrBackend that names the pigeon", err)
+			}
+		})
+	}
+	if os.Getenv(BackendEnv) == "" {
+		q, err := New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer q.Close()
+		found := false
+		for _, b := range Backends() {
+			found = found || b.Default && b.Name == q.Backend()
+		}
+		if !found {
+			t.Errorf("Backend() = %q, which Backends() does not call the default: %+v", q.Backend(), Backends())
+		}
+	}
+}
+
+func TestBusyPollRange(t *testing.T) {
+	for _, d := range []time.Duration{-1, MaxBusyPoll + 1} {
+		if _, err := New(BusyPoll(d)); !errors.Is(err, ErrBadOption) {
+			t.Errorf("BusyPoll(%v): %v, want ErrBadOption", d, err)
+		}
+	}
+}
+
+func TestStrings(t *testing.T) {
+	for got, want := range map[string]string{
+		(Readable | Writable).String(): "Readable|Writable",
+		Interest(0).String():           "none",
+		Edge.String():                  "Edge",
+		(Level | Oneshot).String():     "Level|Oneshot",
+		Event{token: 7, flags: selector.Closed | selector.ReadableFlag}.String(): "token 7: Readable|Closed",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
