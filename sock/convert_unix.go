@@ -3,7 +3,7 @@
 package sock
 
 import (
-	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -50,71 +50,73 @@ func FromFile(f *os.File) (*FD, error) {
 	return FromFD(uintptr(fd))
 }
 
-// FromConn returns a duplicate of the socket in c: a *net.TCPConn, *net.UDPConn,
-// *net.UnixConn, or whatever else has SyscallConn and a socket of these kinds
-// behind it. Bytes that c, or a reader over it, has buffered are not in it.
-//
-// The result is a *TCPStream, *UDPSocket, *UnixStream or *UnixDatagram.
-func FromConn(c syscall.Conn) (any, error) {
+// FromTCPConn returns a duplicate of the TCP connection in c: a *net.TCPConn, or
+// whatever else has SyscallConn and such a socket behind it. Bytes that c, or a
+// reader over it, has buffered are not in it.
+func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
+	s := &TCPStream{}
+	_, err := adopt(&s.Descriptor, c, handle.TCPStream)
+	return s, err
+}
+
+// FromTCPListener returns a duplicate of the listening socket in l, a
+// *net.TCPListener.
+func FromTCPListener(l syscall.Conn) (*TCPListener, error) {
+	t := &TCPListener{}
+	_, err := adopt(&t.Descriptor, l, handle.TCPListener)
+	return t, err
+}
+
+// FromUDPConn returns a duplicate of the socket in c, a *net.UDPConn.
+func FromUDPConn(c syscall.Conn) (*UDPSocket, error) {
+	u := &UDPSocket{}
+	var err error
+	u.family, err = adopt(&u.Descriptor, c, handle.UDPSocket)
+	return u, err
+}
+
+// FromUnixConn returns a duplicate of the stream in c, a *net.UnixConn of network
+// "unix".
+func FromUnixConn(c syscall.Conn) (*UnixStream, error) {
+	s := &UnixStream{}
+	_, err := adopt(&s.Descriptor, c, handle.UnixStream)
+	return s, err
+}
+
+// FromUnixListener returns a duplicate of the listening socket in l, a
+// *net.UnixListener. Its path stays when the duplicate is closed.
+func FromUnixListener(l syscall.Conn) (*UnixListener, error) {
+	u := &UnixListener{}
+	_, err := adopt(&u.Descriptor, l, handle.UnixListener)
+	return u, err
+}
+
+// FromUnixDatagram returns a duplicate of the socket in c, a *net.UnixConn of
+// network "unixgram".
+func FromUnixDatagram(c syscall.Conn) (*UnixDatagram, error) {
+	u := &UnixDatagram{}
+	_, err := adopt(&u.Descriptor, c, handle.UnixDatagram)
+	return u, err
+}
+
+// adopt makes d a duplicate of c's socket, if that is of the kind, and returns its
+// address family.
+func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err error) {
 	fd, err := duplicate(c)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	return fromSocket(fd)
-}
-
-// FromListener returns a duplicate of the socket in l: a *TCPListener or a
-// *UnixListener. l is a *net.TCPListener or *net.UnixListener.
-func FromListener(l syscall.Conn) (any, error) {
-	fd, err := duplicate(l)
-	if err != nil {
-		return nil, err
-	}
-	a, e := sys.LocalAddr(fd)
-	switch {
-	case e == 0 && a.Family() == sys.AF_UNIX:
-		u := &UnixListener{}
-		u.h.Init(fd, handle.UnixListener)
-		return u, nil
-	case e == 0 && (a.Family() == sys.AF_INET || a.Family() == sys.AF_INET6):
-		t := &TCPListener{}
-		t.h.Init(fd, handle.TCPListener)
-		return t, nil
-	}
-	sys.Close(fd)
-	return nil, notASocket("listener", e)
-}
-
-func fromSocket(fd sys.FD) (any, error) {
 	a, e := sys.LocalAddr(fd)
 	typ, e2 := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_TYPE)
-	if e == 0 {
-		e = e2
+	family = a.Family()
+	isUnix := kind == handle.UnixStream || kind == handle.UnixListener || kind == handle.UnixDatagram
+	isDatagram := kind == handle.UDPSocket || kind == handle.UnixDatagram
+	if e != 0 || e2 != 0 || (family == sys.AF_UNIX) != isUnix || (typ == sys.SOCK_DGRAM) != isDatagram {
+		sys.Close(fd)
+		return 0, &net.OpError{Op: "adopt", Net: network(kind), Err: fmt.Errorf("not a %s; FromFD takes any descriptor", kind)}
 	}
-	ip := a.Family() == sys.AF_INET || a.Family() == sys.AF_INET6
-	switch {
-	case e != 0:
-	case ip && typ == sys.SOCK_STREAM:
-		s := &TCPStream{}
-		s.h.Init(fd, handle.TCPStream)
-		return s, nil
-	case ip && typ == sys.SOCK_DGRAM:
-		return newUDP(fd, a.Family()), nil
-	case a.Family() == sys.AF_UNIX && typ == sys.SOCK_STREAM:
-		return newUnixStream(fd), nil
-	case a.Family() == sys.AF_UNIX && typ == sys.SOCK_DGRAM:
-		return newUnixDatagram(fd), nil
-	}
-	sys.Close(fd)
-	return nil, notASocket("connection", e)
-}
-
-func notASocket(what string, e syscall.Errno) error {
-	err := errors.New("not a TCP, UDP or Unix socket; use FromFD")
-	if e != 0 {
-		err = os.NewSyscallError("getsockname", e)
-	}
-	return &net.OpError{Op: "adopt", Net: what, Err: err}
+	d.h.Init(fd, kind)
+	return family, nil
 }
 
 // duplicate returns a non-blocking duplicate of c's descriptor.

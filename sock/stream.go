@@ -69,6 +69,8 @@ func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, e
 	switch {
 	case e == 0 && n == room:
 		return n, nil
+	case room == 0 && sys.WouldBlock(e):
+		return 0, nil // nothing was asked for
 	case e == 0 && n == 0:
 		return 0, io.EOF
 	case e == 0:

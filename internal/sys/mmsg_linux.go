@@ -60,7 +60,7 @@ func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 		h.Namelen = SockaddrSize
 		h.Flags = 0
 	}
-	return call(unix.SYS_SENDMMSG, 0, fd, unsafe.Pointer(&b.h), uintptr(n), unix.MSG_NOSIGNAL, nil, 0)
+	return call(unix.SYS_RECVMMSG, 0, fd, unsafe.Pointer(&b.h), uintptr(n), 0, nil, 0)
 }
 
 // SendMMsg sends the places from first up to end; it returns how many the kernel

@@ -20,6 +20,7 @@ func (u *suite) q6() []test {
 		test{"a short deadline after a long one", u.deadlinesMixed},
 		test{"signals do not end a wait early", u.signals},
 		test{"huge timeouts", u.hugeTimeout},
+		test{"an idle wait costs no processor time", u.idle},
 		test{"an empty slice is refused", u.emptySlice},
 	)
 }
@@ -177,6 +178,34 @@ func (u *suite) emptySlice(t *testing.T) {
 	for _, events := range [][]pollux.Event{nil, {}} {
 		if _, err := q.Wait(events, pollux.Forever); !errors.Is(err, pollux.ErrNoRoom) {
 			t.Errorf("Wait with no room: %v, want ErrNoRoom", err)
+		}
+	}
+}
+
+// idle waits in every way there is, after whatever may have left a sleeper
+// restless: a wake, a deadline, an event.
+func (u *suite) idle(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	w := u.waker(t, q, 2)
+	before := map[string]func(){
+		"nothing":    func() {},
+		"a wake":     func() { go w.Wake(); next(t, q, "the wake", readable(2)) },
+		"a deadline": func() { timed(t, q, 3*time.Millisecond) },
+		"an event":   func() { go b.Write([]byte("x")); next(t, q, "the byte", readable(1)); drain(t, a) },
+	}
+	for what, f := range before {
+		f()
+		used, ok := cpuTime()
+		if !ok {
+			t.Skip("this system does not tell the processor time that was used")
+		}
+		const asleep = 200 * time.Millisecond
+		timed(t, q, asleep)
+		now, _ := cpuTime()
+		if spent := now - used; spent > asleep/4 {
+			t.Errorf("after %s, an idle wait of %v used %v of processor time", what, asleep, spent)
 		}
 	}
 }
