@@ -195,17 +195,27 @@ func (u *suite) idle(t *testing.T) {
 		"a deadline": func() { timed(t, q, 3*time.Millisecond) },
 		"an event":   func() { go b.Write([]byte("x")); next(t, q, "the byte", readable(1)); drain(t, a) },
 	}
+	const asleep = 200 * time.Millisecond
+	wait := map[string]func(){
+		"with a deadline": func() { timed(t, q, asleep) },
+		"forever": func() {
+			time.AfterFunc(asleep, func() { b.Write([]byte("x")) })
+			next(t, q, "the end of the sleep", readable(1))
+			drain(t, a)
+		},
+	}
 	for what, f := range before {
-		f()
-		used, ok := cpuTime()
-		if !ok {
-			t.Skip("this system does not tell the processor time that was used")
-		}
-		const asleep = 200 * time.Millisecond
-		timed(t, q, asleep)
-		now, _ := cpuTime()
-		if spent := now - used; spent > asleep/4 {
-			t.Errorf("after %s, an idle wait of %v used %v of processor time", what, asleep, spent)
+		for how, sleep := range wait {
+			f()
+			used, ok := cpuTime()
+			if !ok {
+				t.Skip("this system does not tell the processor time that was used")
+			}
+			sleep()
+			now, _ := cpuTime()
+			if spent := now - used; spent > asleep/4 {
+				t.Errorf("after %s, an idle wait %s of %v used %v of processor time", what, how, asleep, spent)
+			}
 		}
 	}
 }

@@ -1,0 +1,134 @@
+package pollux_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// One goroutine, two ends of a connection and a listener.
+func Example() {
+	q, err := pollux.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+
+	ln, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := sock.ConnectTCP(ln.Addr())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	const listening, connecting, serving = pollux.Token(0), pollux.Token(1), pollux.Token(2)
+	reg := q.Registrator()
+	if err := reg.Register(ln, listening, pollux.Readable, pollux.Edge); err != nil {
+		log.Fatal(err)
+	}
+	if err := reg.Register(client, connecting, pollux.Writable, pollux.Edge|pollux.Oneshot); err != nil {
+		log.Fatal(err)
+	}
+
+	var server *sock.TCPStream
+	events := make([]pollux.Event, 16)
+	buf := make([]byte, 64)
+	for {
+		n, err := q.Wait(events, pollux.Forever)
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, ev := range events[:n] {
+			switch ev.Token() {
+			case listening:
+				if server, err = ln.Accept(); err != nil {
+					log.Fatal(err)
+				}
+				if err := reg.Register(server, serving, pollux.Readable, pollux.Edge); err != nil {
+					log.Fatal(err)
+				}
+			case connecting:
+				if err := client.ConnectError(); err != nil {
+					log.Fatal(err)
+				}
+				io.WriteString(client, "hello")
+			case serving:
+				n, err := server.Read(buf)
+				fmt.Printf("%s %v\n", buf[:n], err)
+				server.Close()
+				return
+			}
+		}
+	}
+	// Output: hello <nil>
+}
+
+// Several goroutines wait on one queue; with Oneshot, one at a time has an event of
+// a source. When the queue closes, whoever is still registered is told.
+func ExamplePoll_Wait_manyWaiters() {
+	q, err := pollux.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, w, err := sock.Pipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if err := q.Registrator().Register(r, 7, pollux.Readable, pollux.Oneshot); err != nil {
+		log.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			events := make([]pollux.Event, 64)
+			for {
+				n, err := q.Wait(events, pollux.Forever)
+				if errors.Is(err, pollux.ErrClosed) {
+					return
+				}
+				for _, ev := range events[:n] {
+					if ev.Closed() {
+						fmt.Println("task", ev.Token(), "is told that the queue is gone")
+					}
+				}
+			}
+		})
+	}
+	q.Close()
+	wg.Wait()
+	// Output: task 7 is told that the queue is gone
+}
+
+// A Waker ends a Wait from another goroutine.
+func ExampleWaker() {
+	q, err := pollux.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	done, err := q.NewWaker(99)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		time.Sleep(time.Millisecond) // some work
+		done.Wake()
+	}()
+	events := make([]pollux.Event, 1)
+	n, err := q.Wait(events, pollux.Forever)
+	fmt.Println(n, err, events[0].Token())
+	// Output: 1 <nil> 99
+}
