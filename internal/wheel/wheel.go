@@ -1,0 +1,170 @@
+// Package wheel keeps timers: to start, stop or move one is O(1), and a million at
+// once cost a million small structures and nothing else.
+//
+// It is a hierarchy of wheels (Varghese and Lauck, "Hashed and Hierarchical Timing
+// Wheels", scheme 7). Time is counted in ticks, written in digits to base 64; level
+// L has a slot for each value of digit L. A timer lies at the level of the highest
+// digit in which its tick differs from now, so it is always later than now in that
+// digit and equal above. When the clock comes to a slot, its timers move to lower
+// levels, or fire. So a timer is touched once for each level at most.
+package wheel
+
+import (
+	"math/bits"
+	"time"
+)
+
+const (
+	digitBits = 6
+	slots     = 1 << digitBits
+	levels    = 8 // 48 bits of ticks: more than an int64 of nanoseconds holds
+	due       = levels * slots
+	// Tick is the resolution: a timer fires up to a tick late, never early.
+	Tick = time.Millisecond
+)
+
+// A Timer is one moment at which Fire is called. The zero Timer is stopped. It must
+// not be copied while it runs.
+type Timer struct {
+	// Fire is called by Advance, when the timer has been taken out of the wheel. It
+	// may start and stop any timer, this one too.
+	Fire func(*Timer)
+
+	next, prev *Timer
+	tick       uint64
+	list       int32 // 1 + its list's index; 0 when stopped
+}
+
+// Running reports whether t is in a wheel.
+func (t *Timer) Running() bool { return t.list != 0 }
+
+// Wheel is a set of timers and a clock. It is for one goroutine. Times are
+// nanoseconds, from 0 up, on a clock of the caller's that never goes back.
+type Wheel struct {
+	now      uint64          // what has this tick, or less, is due
+	lists    [due + 1]*Timer // a list for each slot of each level, and the due
+	occupied [levels]uint64  // a bit for each slot that has timers
+	count    int
+}
+
+// New returns a wheel whose clock stands at nanos.
+func New(nanos int64) *Wheel { return &Wheel{now: uint64(nanos) / uint64(Tick)} }
+
+// Len returns how many timers run.
+func (w *Wheel) Len() int { return w.count }
+
+// Start makes t fire at nanos, or at the next Advance if that is past. A timer that
+// runs is moved.
+func (w *Wheel) Start(t *Timer, nanos int64) {
+	w.Stop(t)
+	// Rounded up, so that it is never early.
+	t.tick = (uint64(max(nanos, 0)) + uint64(Tick) - 1) / uint64(Tick)
+	t.tick = max(t.tick, w.now+1)
+	w.place(t)
+	w.count++
+}
+
+// Stop takes t out. It returns false if t did not run.
+func (w *Wheel) Stop(t *Timer) bool {
+	if t.list == 0 {
+		return false
+	}
+	w.unlink(t)
+	w.count--
+	return true
+}
+
+// place puts t, which is not due before now, where it belongs.
+func (w *Wheel) place(t *Timer) {
+	if t.tick <= w.now {
+		w.link(t, due)
+		return
+	}
+	level := (bits.Len64(t.tick^w.now) - 1) / digitBits
+	slot := int(t.tick>>(level*digitBits)) & (slots - 1)
+	w.occupied[level] |= 1 << slot
+	w.link(t, level*slots+slot)
+}
+
+func (w *Wheel) link(t *Timer, list int) {
+	t.list = int32(1 + list)
+	t.prev, t.next = nil, w.lists[list]
+	if t.next != nil {
+		t.next.prev = t
+	}
+	w.lists[list] = t
+}
+
+func (w *Wheel) unlink(t *Timer) {
+	list := int(t.list - 1)
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		w.lists[list] = t.next
+		if t.next == nil && list != due {
+			w.occupied[list/slots] &^= 1 << (list % slots)
+		}
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	t.next, t.prev, t.list = nil, nil, 0
+}
+
+// nextSlot returns the first slot that has timers, and the tick at which it begins.
+// It is in the lowest occupied level: what lies above is later than a whole turn of
+// what lies below.
+func (w *Wheel) nextSlot() (list int, tick uint64, ok bool) {
+	for level := range levels {
+		if w.occupied[level] == 0 {
+			continue
+		}
+		slot := bits.TrailingZeros64(w.occupied[level])
+		shift := level * digitBits
+		above := w.now >> (shift + digitBits) << (shift + digitBits)
+		return level*slots + slot, above | uint64(slot)<<shift, true
+	}
+	return 0, 0, false
+}
+
+// Next returns when Advance has something to do; ok is false if no timer runs. For
+// a timer that is far away this may be before its time.
+func (w *Wheel) Next() (nanos int64, ok bool) {
+	if w.lists[due] != nil {
+		return int64(w.now * uint64(Tick)), true
+	}
+	_, tick, ok := w.nextSlot()
+	return int64(tick * uint64(Tick)), ok
+}
+
+// Advance moves the clock on to nanos and fires what is due by then, limit timers at
+// the most, in order of their ticks. It returns how many it fired, and whether more
+// are due.
+func (w *Wheel) Advance(nanos int64, limit int) (fired int, more bool) {
+	target := uint64(max(nanos, 0)) / uint64(Tick)
+	for {
+		for t := w.lists[due]; t != nil; t = w.lists[due] {
+			if fired == limit {
+				return fired, true
+			}
+			w.Stop(t)
+			fired++
+			t.Fire(t)
+		}
+		list, tick, ok := w.nextSlot()
+		if !ok || tick > target {
+			w.now = max(w.now, target)
+			return fired, false
+		}
+		w.now = tick
+		w.empty(list)
+	}
+}
+
+// empty moves the timers of a slot that the clock has come to: down, or to the due.
+func (w *Wheel) empty(list int) {
+	for t := w.lists[list]; t != nil; t = w.lists[list] {
+		w.unlink(t)
+		w.place(t)
+	}
+}
