@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -86,4 +87,14 @@ func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
 		return sys.InvalidFD, from, ErrWouldBlock
 	}
 	return sys.InvalidFD, from, d.failed("accept", "accept", e)
+}
+
+// acceptInto takes a connection off a listener's queue into s, which is new.
+func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) error {
+	fd, _, err := accept(d)
+	if err != nil {
+		return err
+	}
+	s.h.Init(fd, kind)
+	return nil
 }

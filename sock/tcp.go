@@ -189,14 +189,24 @@ func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 // an Edge registration go on until it does. Out of descriptors (EMFILE, ENFILE)
 // the connection stays in the queue, and no new event tells of it.
 func (l *TCPListener) Accept() (*TCPStream, error) {
-	fd, _, err := accept(&l.Descriptor)
-	if err != nil {
+	s := &TCPStream{}
+	if err := l.AcceptInto(&s.Stream); err != nil {
 		return nil, err
 	}
-	sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
-	s := &TCPStream{}
-	s.h.Init(fd, handle.TCPStream)
 	return s, nil
+}
+
+// AcceptInto is Accept into a Stream of the caller's, which must be new.
+func (l *TCPListener) AcceptInto(s *Stream) error {
+	if err := acceptInto(&l.Descriptor, s, handle.TCPStream); err != nil {
+		return err
+	}
+	// A connection that was reset meanwhile refuses; reading it tells that better.
+	if fd, ok := s.h.Use(); ok {
+		sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
+		s.h.Done()
+	}
+	return nil
 }
 
 // Addr returns the address listened at, the zero AddrPort once it is closed.

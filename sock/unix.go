@@ -90,11 +90,16 @@ func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 // Accept takes the next connection off the queue, or returns ErrWouldBlock. With
 // an Edge registration go on until it does.
 func (l *UnixListener) Accept() (*UnixStream, error) {
-	fd, _, err := accept(&l.Descriptor)
-	if err != nil {
+	s := &UnixStream{}
+	if err := l.AcceptInto(&s.Stream); err != nil {
 		return nil, err
 	}
-	return newUnixStream(fd), nil
+	return s, nil
+}
+
+// AcceptInto is Accept into a Stream of the caller's, which must be new.
+func (l *UnixListener) AcceptInto(s *Stream) error {
+	return acceptInto(&l.Descriptor, s, handle.UnixStream)
 }
 
 // Name returns the name listened under.

@@ -1,0 +1,158 @@
+// Package driver is the contract between a loop and the way it does I/O. It is made
+// of completions: the loop starts an operation, and is called when it has ended, so
+// it cannot tell whether the kernel told readiness or did the work itself.
+//
+// internal/driver/conformance is the one suite of all drivers.
+package driver
+
+import (
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// A Driver does the I/O of one loop.
+//
+// The contract, for every driver:
+//
+//   - All methods but Wake are for the loop's goroutine. Upcalls come from inside
+//     Turn, on that goroutine, and may call any method but Turn and Close. An
+//     upcall never comes from inside another method.
+//   - Turn runs in three phases: it submits what was started, waits, and makes the
+//     upcalls of what has ended. It makes a bounded number of upcalls; what is left
+//     comes with the next Turn, which then does not wait.
+//   - Attach comes first for a stream, Connect next if it is not connected. Resume
+//     begins to receive and Pause stops it; after Pause, what was already received
+//     may still come, at most MaxLateBytes. A stream receives nothing before the
+//     first Resume.
+//   - Received hands over bytes in memory of the driver's, valid until it returns.
+//     A stream that has more than its budget comes again after others had their
+//     turn. ReceiveEnded comes once, last, with io.EOF or an error.
+//   - Send takes what it can at once and says how much. If that is not all, one
+//     Sent follows, with how many of the remaining bytes were taken (zero: try
+//     again), or an error; until then their memory must not change, and Send must
+//     not be called. SyncSend says whether bytes that Send did not take are left
+//     alone until Sent: then their memory is free at once.
+//   - Release ends all operations on a stream and closes its descriptor. Released
+//     comes once, when the system is done with the stream's memory; nothing comes
+//     after it, and nothing but Released after Release.
+//   - An operation that cannot be started ends with an error by its upcall.
+//   - Nothing is allocated once warm, but for a new stream.
+type Driver interface {
+	// Name is what POLLUX_BACKEND calls it, or what it is made of.
+	Name() string
+
+	Listen(l *Listener) error
+	// PauseAccept stops accepting; connections wait in the backlog.
+	PauseAccept(l *Listener)
+	// ResumeAccept begins to accept again.
+	ResumeAccept(l *Listener)
+	// Unlisten stops for good and closes the listener.
+	Unlisten(l *Listener)
+
+	Attach(s *Stream) error
+	// Connecting says that the stream is being connected: Connected follows.
+	Connecting(s *Stream)
+	Resume(s *Stream)
+	Pause(s *Stream)
+	Send(s *Stream, bufs [][]byte) (n int, err error)
+	SyncSend() bool
+	Release(s *Stream)
+	// Detach ends all operations as Release does, but leaves the descriptor open:
+	// when Released has come, it is the loop's.
+	Detach(s *Stream)
+
+	// Watch tells of readiness of any source that is no stream, edge-triggered, until
+	// Unwatch.
+	Watch(w *Watch) error
+	Unwatch(w *Watch)
+
+	// Turn waits until timeout at the most; negative waits forever, zero not at all.
+	Turn(timeout time.Duration) error
+	// Wake makes Turn return, this one or the next. It may be called from any
+	// goroutine; calls coalesce.
+	Wake() error
+	// Close releases the driver. No stream, listener or watch may be left.
+	Close() error
+}
+
+// MaxLateBytes is how much may still be received after Pause.
+const MaxLateBytes = 256 << 10
+
+// StreamUpcalls is what a driver calls for a stream.
+type StreamUpcalls interface {
+	Connected(err error)
+	// Received returns false to stop receiving, as Pause does.
+	Received(b []byte) (more bool)
+	ReceiveEnded(err error)
+	Sent(n int, err error)
+	Released()
+}
+
+// Stream is a connection as a driver knows it; the loop embeds it in its own.
+type Stream struct {
+	sock.Stream
+	Up StreamUpcalls
+
+	// State is the driver's own.
+	State
+}
+
+// State is what a driver keeps for a stream, listener or watch.
+type State struct {
+	Index      uint32
+	Generation uint32
+	Flags      uint32
+	Next       *Stream
+}
+
+// ListenerUpcalls is what a driver calls for a listener.
+type ListenerUpcalls interface {
+	// Incoming returns a stream to accept into. The driver may keep it for as long as
+	// it accepts.
+	Incoming() *Stream
+	// Accepted says that s, from Incoming, is connected.
+	Accepted(s *Stream)
+	// AcceptFailed says that accepting has failed, such as for want of descriptors;
+	// the driver has paused it.
+	AcceptFailed(err error)
+}
+
+// Acceptor is a listening socket.
+type Acceptor interface {
+	pollux.Source
+	AcceptInto(s *sock.Stream) error
+	Close() error
+}
+
+// Listener is a listening socket as a driver knows it.
+type Listener struct {
+	Acceptor
+	Up ListenerUpcalls
+	State
+	Spare *Stream
+}
+
+// WatchUpcalls is what a driver calls for a watched source.
+type WatchUpcalls interface {
+	Ready(ev pollux.Event)
+}
+
+// Watch is a source that a driver watches.
+type Watch struct {
+	Source pollux.Source
+	Up     WatchUpcalls
+	State
+}
+
+// Config is what a driver is opened with.
+type Config struct {
+	// ScratchBytes is how much one receive takes at the most.
+	ScratchBytes int
+	// BudgetBytes is how much one stream may receive before the others have their
+	// turn.
+	BudgetBytes int
+	// BusyPoll is how long Turn asks the kernel before it sleeps.
+	BusyPoll time.Duration
+}

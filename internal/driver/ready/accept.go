@@ -1,0 +1,88 @@
+package ready
+
+import (
+	"slices"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Listen implements driver.Driver.
+func (d *Driver) Listen(l *driver.Listener) error {
+	d.listeners.add(l, &l.State)
+	err := d.reg.Register(l, token(kindListener, l.Generation, l.Index), pollux.Readable, pollux.Edge)
+	if err != nil {
+		d.listeners.remove(&l.State)
+	}
+	return err
+}
+
+// PauseAccept implements driver.Driver.
+func (d *Driver) PauseAccept(l *driver.Listener) { l.Flags |= paused }
+
+// ResumeAccept implements driver.Driver. What has come meanwhile made no event that
+// would be told again.
+func (d *Driver) ResumeAccept(l *driver.Listener) {
+	if l.Flags&paused != 0 {
+		l.Flags &^= paused
+		d.acceptLater(l)
+	}
+}
+
+// Unlisten implements driver.Driver.
+func (d *Driver) Unlisten(l *driver.Listener) {
+	d.listeners.remove(&l.State)
+	d.accepting = slices.DeleteFunc(d.accepting, func(other *driver.Listener) bool { return other == l })
+	l.Flags |= paused
+	l.Spare = nil
+	l.Close()
+}
+
+// accept takes what is in the backlog, up to maxAccepts.
+func (d *Driver) accept(l *driver.Listener) {
+	for range maxAccepts {
+		if l.Flags&paused != 0 {
+			return
+		}
+		if l.Spare == nil {
+			l.Spare = l.Up.Incoming()
+		}
+		err := l.AcceptInto(&l.Spare.Stream)
+		if err == sock.ErrWouldBlock {
+			return
+		}
+		if err != nil {
+			l.Flags |= paused
+			l.Up.AcceptFailed(err)
+			return
+		}
+		s := l.Spare
+		l.Spare = nil
+		l.Up.Accepted(s)
+	}
+	d.acceptLater(l)
+}
+
+func (d *Driver) acceptLater(l *driver.Listener) {
+	if l.Flags&queued == 0 {
+		l.Flags |= queued
+		d.accepting = append(d.accepting, l)
+	}
+}
+
+// Watch implements driver.Driver.
+func (d *Driver) Watch(w *driver.Watch) error {
+	d.watches.add(w, &w.State)
+	err := d.reg.Register(w.Source, token(kindWatch, w.Generation, w.Index), pollux.Readable|pollux.Writable|pollux.Priority, pollux.Edge)
+	if err != nil {
+		d.watches.remove(&w.State)
+	}
+	return err
+}
+
+// Unwatch implements driver.Driver.
+func (d *Driver) Unwatch(w *driver.Watch) {
+	d.watches.remove(&w.State)
+	d.reg.Deregister(w.Source) // fails if it is closed, which ends it as well
+}

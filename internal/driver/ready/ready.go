@@ -1,0 +1,329 @@
+// Package ready makes a loop's completions from a Poll's readiness: it runs wherever
+// the queue runs.
+package ready
+
+import (
+	"errors"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Driver is a Poll for one loop.
+type Driver struct {
+	q       *pollux.Poll
+	reg     pollux.Registrator
+	waker   *pollux.Waker
+	events  [maxEvents]pollux.Event
+	scratch []byte
+	budget  int
+
+	streams   table[driver.Stream]
+	listeners table[driver.Listener]
+	watches   table[driver.Watch]
+
+	// Streams that may have more to receive than their budget, first in, first out.
+	busyHead, busyTail *driver.Stream
+	busyCount          int
+	accepting          []*driver.Listener // those with more in their backlog
+	released           []*driver.Stream   // to be told
+}
+
+const (
+	// maxEvents is how many events one turn takes from the queue.
+	maxEvents = 256
+	// maxAccepts is how many connections one listener may bring in a turn.
+	maxAccepts = 64
+)
+
+// A token is a kind, a generation and an index: events of one batch may be about
+// streams that an earlier one of the batch has closed, and the index given away.
+const (
+	kindStream = iota
+	kindListener
+	kindWatch
+	kindWaker
+)
+
+func token(kind int, generation, index uint32) pollux.Token {
+	return pollux.Token(uint64(kind)<<62 | uint64(generation)<<32 | uint64(index))
+}
+
+func split(t pollux.Token) (kind int, generation, index uint32) {
+	return int(t >> 62), uint32(t>>32) & maxGeneration, uint32(t)
+}
+
+const maxGeneration = 1<<30 - 1
+
+// Flags of a stream.
+const (
+	receiving  = 1 << iota // between Resume and Pause
+	readable               // the kernel may have something
+	hungUp                 // the peer has ended: a short read is not the last
+	busy                   // in the busy list
+	blocked                // Sent is owed
+	connecting             // Connected is owed
+	ended                  // ReceiveEnded has been told
+	gone                   // released or detached
+)
+
+// Flags of a listener.
+const (
+	paused = 1 << iota
+	queued // in accepting
+)
+
+// Open returns a driver over a new Poll.
+func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
+	q, err := pollux.New(append(options, pollux.BusyPoll(c.BusyPoll))...)
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{q: q, reg: q.Registrator(), scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes}
+	if d.waker, err = q.NewWaker(token(kindWaker, 0, 0)); err != nil {
+		q.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Name implements driver.Driver.
+func (d *Driver) Name() string { return d.q.Backend() }
+
+// SyncSend implements driver.Driver.
+func (d *Driver) SyncSend() bool { return true }
+
+// Wake implements driver.Driver.
+func (d *Driver) Wake() error { return d.waker.Wake() }
+
+// Close implements driver.Driver.
+func (d *Driver) Close() error { return d.q.Close() }
+
+// table finds what a token names.
+type table[T any] struct {
+	all        []*T
+	free       []uint32
+	generation uint32
+}
+
+func (t *table[T]) add(x *T, state *driver.State) {
+	t.generation = (t.generation + 1) & maxGeneration
+	state.Generation = t.generation
+	if n := len(t.free); n > 0 {
+		state.Index = t.free[n-1]
+		t.free = t.free[:n-1]
+		t.all[state.Index] = x
+		return
+	}
+	state.Index = uint32(len(t.all))
+	t.all = append(t.all, x)
+}
+
+func (t *table[T]) remove(state *driver.State) {
+	t.all[state.Index] = nil
+	t.free = append(t.free, state.Index)
+}
+
+// Attach implements driver.Driver.
+func (d *Driver) Attach(s *driver.Stream) error {
+	d.streams.add(s, &s.State)
+	err := d.reg.Register(s, token(kindStream, s.Generation, s.Index), pollux.Readable|pollux.Writable, pollux.Edge)
+	if err != nil {
+		d.streams.remove(&s.State)
+	}
+	return err
+}
+
+// Connecting implements driver.Driver.
+func (d *Driver) Connecting(s *driver.Stream) { s.Flags |= connecting }
+
+// Resume implements driver.Driver.
+func (d *Driver) Resume(s *driver.Stream) {
+	if s.Flags&(receiving|gone) != 0 {
+		return
+	}
+	s.Flags |= receiving
+	if s.Flags&readable != 0 {
+		d.enqueue(s)
+	}
+}
+
+// Pause implements driver.Driver.
+func (d *Driver) Pause(s *driver.Stream) { s.Flags &^= receiving }
+
+// Send implements driver.Driver.
+func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
+	if len(bufs) == 1 {
+		n, err = s.Write(bufs[0])
+	} else {
+		n, err = s.Writev(bufs)
+	}
+	if err == sock.ErrWouldBlock {
+		s.Flags |= blocked
+		return n, nil
+	}
+	return n, err
+}
+
+// Release implements driver.Driver.
+func (d *Driver) Release(s *driver.Stream) {
+	if d.leave(s) {
+		s.Close()
+	}
+}
+
+// Detach implements driver.Driver.
+func (d *Driver) Detach(s *driver.Stream) {
+	if d.leave(s) {
+		d.reg.Deregister(s)
+	}
+}
+
+func (d *Driver) leave(s *driver.Stream) bool {
+	if s.Flags&gone != 0 {
+		return false
+	}
+	s.Flags = s.Flags&busy | gone
+	d.streams.remove(&s.State)
+	d.released = append(d.released, s)
+	return true
+}
+
+// Turn implements driver.Driver.
+func (d *Driver) Turn(timeout time.Duration) error {
+	if d.busyHead != nil || len(d.accepting) > 0 || len(d.released) > 0 {
+		timeout = 0
+	}
+	n, err := d.q.Wait(d.events[:], timeout)
+	if err != nil {
+		return err
+	}
+	waiting, accepting := d.busyCount, len(d.accepting)
+	for _, ev := range d.events[:n] {
+		d.dispatch(ev)
+	}
+	for range waiting {
+		if s := d.dequeue(); s.Flags&(receiving|readable) == receiving|readable {
+			d.receive(s)
+		}
+	}
+	for i := range accepting {
+		l := d.accepting[i]
+		l.Flags &^= queued
+		d.accept(l)
+	}
+	d.accepting = append(d.accepting[:0], d.accepting[accepting:]...)
+	d.tellReleased()
+	return nil
+}
+
+func (d *Driver) tellReleased() {
+	for i := 0; i < len(d.released); i++ {
+		d.released[i].Up.Released()
+		d.released[i] = nil
+	}
+	d.released = d.released[:0]
+}
+
+func (d *Driver) dispatch(ev pollux.Event) {
+	kind, generation, index := split(ev.Token())
+	switch kind {
+	case kindStream:
+		if s := d.streams.all[index]; s != nil && s.Generation == generation {
+			d.streamEvent(s, ev)
+		}
+	case kindListener:
+		if l := d.listeners.all[index]; l != nil && l.Generation == generation {
+			d.accept(l)
+		}
+	case kindWatch:
+		if w := d.watches.all[index]; w != nil && w.Generation == generation {
+			w.Up.Ready(ev)
+		}
+	}
+}
+
+func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
+	if ev.Writable() && s.Flags&(connecting|blocked) != 0 {
+		d.writable(s)
+	}
+	if !ev.Readable() || s.Flags&(ended|gone) != 0 {
+		return
+	}
+	s.Flags |= readable
+	if ev.ReadClosed() || ev.Error() {
+		s.Flags |= hungUp
+	}
+	if s.Flags&(receiving|busy) == receiving {
+		d.receive(s)
+	}
+}
+
+func (d *Driver) writable(s *driver.Stream) {
+	if s.Flags&connecting != 0 {
+		err := s.ConnectError()
+		if errors.Is(err, sock.ErrWouldBlock) {
+			return
+		}
+		s.Flags &^= connecting
+		s.Up.Connected(err)
+		return
+	}
+	s.Flags &^= blocked
+	s.Up.Sent(0, nil)
+}
+
+// receive hands over what there is, up to the budget.
+func (d *Driver) receive(s *driver.Stream) {
+	for left := d.budget; left > 0; {
+		n, err := s.Read(d.scratch)
+		if err != nil {
+			s.Flags &^= readable
+			if err != sock.ErrWouldBlock {
+				s.Flags = s.Flags&^receiving | ended
+				s.Up.ReceiveEnded(err)
+			}
+			return
+		}
+		if n < len(d.scratch) && s.Flags&hungUp == 0 {
+			s.Flags &^= readable
+		}
+		if !s.Up.Received(d.scratch[:n]) {
+			s.Flags &^= receiving
+		}
+		if s.Flags&(receiving|readable) != receiving|readable {
+			return
+		}
+		left -= n
+	}
+	d.enqueue(s)
+}
+
+func (d *Driver) enqueue(s *driver.Stream) {
+	if s.Flags&busy != 0 {
+		return
+	}
+	s.Flags |= busy
+	s.Next = nil
+	if d.busyTail == nil {
+		d.busyHead = s
+	} else {
+		d.busyTail.Next = s
+	}
+	d.busyTail = s
+	d.busyCount++
+}
+
+func (d *Driver) dequeue() *driver.Stream {
+	s := d.busyHead
+	d.busyHead = s.Next
+	if d.busyHead == nil {
+		d.busyTail = nil
+	}
+	s.Next = nil
+	s.Flags &^= busy
+	d.busyCount--
+	return s
+}
