@@ -158,3 +158,18 @@ func (s *Stream) shutdown(op string, how int) error {
 		return nil
 	})
 }
+
+// LocalNetAddr returns the stream's own address as package net has it: a
+// *net.TCPAddr or *net.UnixAddr; nil once the stream is closed.
+func (s *Stream) LocalNetAddr() net.Addr { return s.netAddr(localAddr(&s.Descriptor)) }
+
+// RemoteNetAddr returns the peer's address as package net has it, nil while there is
+// no peer.
+func (s *Stream) RemoteNetAddr() net.Addr { return s.netAddr(peerAddr(&s.Descriptor)) }
+
+func (s *Stream) netAddr(a sys.Sockaddr, err error) net.Addr {
+	if err != nil {
+		return nil
+	}
+	return netAddr(s.h.Kind(), &a)
+}

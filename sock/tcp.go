@@ -62,8 +62,9 @@ func (s *TCPStream) ReadUrgent() (byte, error) {
 	return b[0], err
 }
 
-// SetNoDelay switches Nagle's algorithm off, which it is by default, or on.
-func (s *TCPStream) SetNoDelay(on bool) error {
+// SetNoDelay switches Nagle's algorithm off, which it is by default, or on. A Unix
+// stream has none: the system refuses.
+func (s *Stream) SetNoDelay(on bool) error {
 	return s.set("TCP_NODELAY", sys.IPPROTO_TCP, sys.TCP_NODELAY, toInt(on))
 }
 
@@ -138,7 +139,7 @@ func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Seco
 // the kernel goes on sending. Zero: it drops them and resets the connection. More:
 // it goes on for that time, in whole seconds; a Close may then block in the kernel
 // for as long, so prefer CloseWrite and a timeout of your own.
-func (s *TCPStream) SetLinger(d time.Duration) error {
+func (s *Stream) SetLinger(d time.Duration) error {
 	return s.use("set SO_LINGER", func(fd sys.FD) error {
 		if e := sys.SetLinger(fd, d >= 0, seconds(max(d, 0))); e != 0 {
 			return s.failed("set SO_LINGER", "setsockopt", e)

@@ -1,8 +1,6 @@
 package ready
 
 import (
-	"slices"
-
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
@@ -33,8 +31,7 @@ func (d *Driver) ResumeAccept(l *driver.Listener) {
 // Unlisten implements driver.Driver.
 func (d *Driver) Unlisten(l *driver.Listener) {
 	d.listeners.remove(&l.State)
-	d.accepting = slices.DeleteFunc(d.accepting, func(other *driver.Listener) bool { return other == l })
-	l.Flags |= paused
+	l.Flags |= paused // it may still be in accepting
 	l.Spare = nil
 	l.Close()
 }

@@ -28,6 +28,7 @@ type Driver struct {
 	busyHead, busyTail *driver.Stream
 	busyCount          int
 	accepting          []*driver.Listener // those with more in their backlog
+	acceptingSpare     []*driver.Listener
 	released           []*driver.Stream   // to be told
 }
 
@@ -200,7 +201,8 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	waiting, accepting := d.busyCount, len(d.accepting)
+	waiting, accepting := d.busyCount, d.accepting
+	d.accepting, d.acceptingSpare = d.acceptingSpare[:0], accepting
 	for _, ev := range d.events[:n] {
 		d.dispatch(ev)
 	}
@@ -209,12 +211,11 @@ func (d *Driver) Turn(timeout time.Duration) error {
 			d.receive(s)
 		}
 	}
-	for i := range accepting {
-		l := d.accepting[i]
+	for i, l := range accepting {
+		accepting[i] = nil
 		l.Flags &^= queued
 		d.accept(l)
 	}
-	d.accepting = append(d.accepting[:0], d.accepting[accepting:]...)
 	d.tellReleased()
 	return nil
 }

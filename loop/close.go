@@ -1,0 +1,240 @@
+package loop
+
+import (
+	"errors"
+	"io"
+	"net"
+)
+
+// How a connection ends.
+//
+// Close and the peer's end lead to closing: what is left is sent. When that is done,
+// FIN goes out, and the connection lingers until the peer's FIN: to close a socket
+// that has unread bytes resets it (RFC 2525, 2.17), and the reset can overtake what
+// the peer has not read yet. So meanwhile what comes is received and dropped. All
+// this within LingerTimeout. Failures, aborts and timeouts go straight to release.
+
+// fail ends the connection at once, because of err.
+func (c *Conn) fail(err error) {
+	if c.phase == connecting {
+		c.failDial(err)
+		return
+	}
+	if c.why != nil && c.phase >= closing {
+		err = c.why // what came first is the reason
+	}
+	c.release(err)
+}
+
+// beginClose begins to close in good order.
+func (c *Conn) beginClose(why error) {
+	if c.phase >= closing {
+		return
+	}
+	if c.phase == connecting {
+		c.failDial(errors.Join(why, ErrClosed))
+		return
+	}
+	c.phase, c.why = closing, why
+	c.mu.Lock()
+	c.shut = true
+	unsent := c.unsent()
+	x := c.more()
+	c.mu.Unlock()
+	c.dropUnread()
+	c.stopDeadlines()
+	if unsent == 0 && c.flags&readEnded != 0 {
+		c.release(why)
+		return
+	}
+	x.linger.start(c, c.loop.clock()+int64(c.loop.g.config.LingerTimeout), (*Conn).lingerTimeout)
+	c.pauses = 0
+	c.loop.drv.Resume(&c.stream) // for the peer's end
+	if unsent == 0 {
+		c.sentAll()
+	}
+}
+
+// sentAll does what waits for everything to be sent.
+func (c *Conn) sentAll() {
+	switch {
+	case c.phase == closing && c.flags&readEnded != 0:
+		c.release(c.why)
+	case c.phase == closing:
+		c.phase = lingering
+		c.sendFIN()
+	case c.phase == open && c.wantsFIN():
+		c.sendFIN()
+	}
+	c.detachIfSent()
+}
+
+func (c *Conn) wantsFIN() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.writeShut
+}
+
+// finish sends FIN if nothing is left to be sent before it.
+func (c *Conn) finish() {
+	if c.phase == open && c.Unsent() == 0 {
+		c.sendFIN()
+	}
+}
+
+func (c *Conn) sendFIN() {
+	if c.flags&finSent != 0 {
+		return
+	}
+	c.flags |= finSent
+	if err := c.stream.CloseWrite(); err != nil {
+		c.fail(err)
+	}
+}
+
+func (c *Conn) lingerTimeout() {
+	why := c.why
+	if c.phase == closing && why == nil {
+		why = ErrLingerTimeout
+	}
+	c.release(why)
+}
+
+// release gives the connection up. Closed is told when the driver is done with it.
+func (c *Conn) release(why error) {
+	if c.phase == gone {
+		return
+	}
+	c.leave(why)
+	c.loop.drv.Release(&c.stream)
+}
+
+// leave is release without the descriptor.
+func (c *Conn) leave(why error) {
+	if addr := c.stream.RemoteNetAddr(); addr != nil && c.optional&hasClosed != 0 {
+		c.mu.Lock()
+		c.more().remote = addr // Closed may want to know
+		c.mu.Unlock()
+	}
+	c.phase, c.why = gone, why
+	c.mu.Lock()
+	c.shut, c.over = true, true
+	c.mu.Unlock()
+	c.dropUnread()
+	c.stopDeadlines()
+	if c.extras != nil {
+		c.extras.linger.stop(c.loop)
+	}
+}
+
+// Released implements driver.StreamUpcalls: the last that is heard of a stream.
+func (u *upcalls) Released() {
+	c := (*Conn)(u)
+	l := c.loop
+	l.wakeUp()
+	notSent := c.why
+	if notSent == nil || errors.Is(notSent, io.EOF) {
+		notSent = ErrClosed
+	}
+	c.mu.Lock()
+	c.unstage()
+	if c.out != nil {
+		c.consume(c.out.bytes, notSent)
+	}
+	c.mu.Unlock()
+	l.tellDone()
+	l.forget(c)
+	if c.detachNow() {
+		return
+	}
+	c.tellClosed()
+}
+
+func (c *Conn) tellClosed() {
+	if c.handler != nil && c.optional&hasClosed != 0 {
+		c.callbackErr(func() { c.handler.(ClosedHandler).Closed(c, c.why) })
+	}
+}
+
+// remember and forget keep the loop's books of its connections.
+func (l *Loop) remember(c *Conn) {
+	c.place = uint32(len(l.conns))
+	l.conns = append(l.conns, c)
+}
+
+func (l *Loop) forget(c *Conn) {
+	last := len(l.conns) - 1
+	l.conns[c.place] = l.conns[last]
+	l.conns[c.place].place = c.place
+	l.conns[last] = nil
+	l.conns = l.conns[:last]
+	l.load.Add(-1)
+	l.g.connEnded()
+}
+
+type detachFunc func(conn net.Conn, unread []byte, err error)
+
+// Detach takes the connection away from its loop: when what was written has been
+// sent, f gets it as a plain net.Conn, with the bytes that were received and not
+// consumed. f runs on the loop, once, so it must not block: start a goroutine to use
+// the net.Conn. The handler's Closed gets ErrDetached. If the connection ends before,
+// f gets the error.
+func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
+	return c.ask("detach", wantDetach, func() {
+		c.shut = true
+		c.more().detach = f
+	})
+}
+
+func (c *Conn) beginDetach() {
+	c.pause(byUser)
+	c.detachIfSent()
+}
+
+func (c *Conn) detachIfSent() {
+	if c.phase == gone || c.extras == nil {
+		return
+	}
+	c.mu.Lock()
+	ready := c.extras.detach != nil && c.unsent() == 0
+	c.mu.Unlock()
+	if !ready {
+		return
+	}
+	in := c.in
+	c.in = nil // leave drops what is unread
+	c.leave(ErrDetached)
+	c.in = in
+	c.loop.drv.Detach(&c.stream)
+}
+
+// detachNow gives the connection to whoever asked for it. It returns false if nobody
+// did.
+func (c *Conn) detachNow() bool {
+	c.mu.Lock()
+	var f detachFunc
+	if c.extras != nil {
+		f, c.extras.detach = c.extras.detach, nil
+	}
+	c.mu.Unlock()
+	if f == nil {
+		return false
+	}
+	var unread []byte
+	if c.in != nil {
+		unread = append(unread, c.in.bytes()...)
+		c.dropUnread()
+	}
+	var conn net.Conn
+	err := c.why
+	if errors.Is(err, ErrDetached) {
+		conn, err = c.stream.NetConn()
+		c.stream.Close()
+	}
+	c.loop.protect("Detach's function", func() { f(conn, unread, err) })
+	c.tellClosed()
+	return true
+}
+
+// SetNoDelay switches Nagle's algorithm off, as it is at first, or on.
+func (c *Conn) SetNoDelay(on bool) error { return c.stream.SetNoDelay(on) }

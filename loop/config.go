@@ -1,0 +1,112 @@
+package loop
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+)
+
+// Config says how a Group works. The zero Config works; each zero field means its
+// default.
+type Config struct {
+	// Loops is how many loops there are, each on a goroutine of its own. The default
+	// is GOMAXPROCS. At most 1,024.
+	Loops int
+	// Backend names the driver: "" for the best there is, or a name that pollux.Backend
+	// takes. POLLUX_BACKEND wins.
+	Backend string
+	// BusyPoll is how long a loop asks the kernel again and again before it sleeps:
+	// lower latency for a busy processor. Zero: not at all. At most a second.
+	BusyPoll time.Duration
+
+	// MaxConns is how many connections the group holds at once; zero: as many as
+	// there are descriptors.
+	MaxConns int
+	// RefuseAbove closes connections above MaxConns as soon as they are accepted. By
+	// default accepting pauses, and they wait in the backlog.
+	RefuseAbove bool
+
+	// HighWatermark and LowWatermark, in bytes to be sent to one connection: above
+	// the one, reading from it stops; at the other it goes on. 256 KiB and 64 KiB.
+	HighWatermark, LowWatermark int
+	// MaxUnsent is how many bytes may wait to be sent to one connection: past it Write
+	// takes nothing. 64 MiB.
+	MaxUnsent int
+	// MaxUnread is how many bytes of one connection may wait for its handler to
+	// consume them: at it, reading stops. 1 MiB.
+	MaxUnread int
+	// ReadBudget is how many bytes one connection may bring, and take, in one turn of
+	// the loop. 256 KiB.
+	ReadBudget int
+	// IdleBuffers is how many bytes of buffers a loop keeps for later. 16 MiB.
+	IdleBuffers int
+
+	// LingerTimeout is how long Close goes on sending what was written, and waiting for
+	// the peer to end its side. 10 s.
+	LingerTimeout time.Duration
+	// IdleTimeout closes connections that neither receive nor send for so long; zero:
+	// never. Conn.SetIdleTimeout sets it for one.
+	IdleTimeout time.Duration
+
+	// OffloadWorkers is how many goroutines work for Offload at once, and OffloadQueue
+	// how much work may wait for them. 64 and 4,096.
+	OffloadWorkers, OffloadQueue int
+
+	// SlowCallback is how long a callback may take before it is named in the log: it
+	// blocks every connection of its loop. 100 ms; negative: never.
+	SlowCallback time.Duration
+	// Logger gets warnings: slow callbacks, panics, listeners out of descriptors. The
+	// default is slog.Default().
+	Logger *slog.Logger
+}
+
+// scratchBytes is how much one receive takes at the most.
+const scratchBytes = 64 << 10
+
+func (c *Config) settle() error {
+	set := func(field *int, value int) {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	set(&c.Loops, min(runtime.GOMAXPROCS(0), 1024))
+	set(&c.HighWatermark, 256<<10)
+	set(&c.LowWatermark, min(64<<10, c.HighWatermark))
+	set(&c.MaxUnsent, max(64<<20, c.HighWatermark))
+	set(&c.MaxUnread, 1<<20)
+	set(&c.ReadBudget, 256<<10)
+	set(&c.IdleBuffers, 16<<20)
+	set(&c.OffloadWorkers, 64)
+	set(&c.OffloadQueue, 4096)
+	if c.LingerTimeout == 0 {
+		c.LingerTimeout = 10 * time.Second
+	}
+	if c.SlowCallback == 0 {
+		c.SlowCallback = 100 * time.Millisecond
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	for _, check := range []struct {
+		ok   bool
+		what string
+	}{
+		{c.Loops > 0 && c.Loops <= 1024, "Loops must be from 1 to 1,024"},
+		{c.BusyPoll >= 0 && c.BusyPoll <= time.Second, "BusyPoll must be from 0 to a second"},
+		{c.MaxConns >= 0, "MaxConns must not be negative"},
+		{c.LowWatermark > 0 && c.LowWatermark <= c.HighWatermark, "LowWatermark must be from 1 to HighWatermark"},
+		{c.HighWatermark <= c.MaxUnsent, "MaxUnsent must be HighWatermark at least"},
+		{c.MaxUnread > 0, "MaxUnread must be positive"},
+		{c.ReadBudget > 0, "ReadBudget must be positive"},
+		{c.IdleBuffers >= 0, "IdleBuffers must not be negative"},
+		{c.LingerTimeout > 0, "LingerTimeout must be positive"},
+		{c.IdleTimeout >= 0, "IdleTimeout must not be negative"},
+		{c.OffloadWorkers > 0 && c.OffloadQueue > 0, "OffloadWorkers and OffloadQueue must be positive"},
+	} {
+		if !check.ok {
+			return fmt.Errorf("loop: %w: %s", ErrBadConfig, check.what)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,359 @@
+package loop
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+)
+
+// Conn is a connection of a loop. Its methods may be called from any goroutine and
+// never block.
+type Conn struct {
+	stream driver.Stream
+	loop   *Loop
+
+	// calling: in a callback. What is asked for meanwhile is done when it returns, and
+	// what is written goes to the loop's stage.
+	calling atomic.Bool
+
+	mu        sync.Mutex // guards up to the blank line
+	requests  request
+	queued    bool // in the loop's inbox
+	shut      bool // Close, Abort or the end: nothing more can be asked
+	writeShut bool // CloseWrite
+	over      bool // released
+	out       *sendQueue
+	extras    *extras // set once
+
+	// The rest is the loop's own.
+	handler  Handler
+	in       *unread
+	why      error
+	place    uint32 // in the loop's conns
+	pauses   pause
+	phase    phase
+	optional optional
+	flags    connFlags
+}
+
+// extras is what few connections need.
+type extras struct {
+	idleTimeout  time.Duration // as asked for; guarded by mu
+	readDeadline time.Time     // as asked for; guarded by mu
+	next         Handler       // as asked for; guarded by mu
+	detach       detachFunc    // as asked for; guarded by mu
+
+	idle, read, linger connTimer
+	lastActive         int64
+	dialed             func(*Conn, error)
+	remote             net.Addr
+	listener           *Listener
+}
+
+// A request is something that another goroutine, or a callback, wants done.
+type request uint16
+
+const (
+	wantAttach request = 1 << iota
+	wantFlush
+	wantDeliver
+	wantDrained
+	wantClose
+	wantCloseWrite
+	wantAbort
+	wantPause
+	wantResume
+	wantIdle
+	wantRead
+	wantHandler
+	wantDetach
+	wantShutdown
+)
+
+// pause says why nothing is received.
+type pause uint8
+
+const (
+	byUser pause = 1 << iota
+	byWatermark
+	byUnread
+	byConnecting
+)
+
+type phase uint8
+
+const (
+	connecting phase = iota
+	open
+	closing   // Close: what is left is being sent
+	lingering // FIN is sent; the peer's is awaited
+	gone      // released; Closed is told when the driver is done
+)
+
+// optional says which optional interfaces the handler has.
+type optional uint8
+
+const (
+	hasReadClosed optional = 1 << iota
+	hasDrained
+	hasClosed
+	hasShutdown
+)
+
+type connFlags uint8
+
+const (
+	high      connFlags = 1 << iota // above the high watermark, since the low one
+	sendOwed                        // the driver owes Sent
+	finSent                         //
+	readEnded                       // nothing more will be received
+	eofOwed                         // ReadClosed is owed, after what is unread
+	idles                           // has an idle timeout
+	counted                         // in the listener's and group's count
+)
+
+func (l *Loop) newConn() *Conn {
+	c := &Conn{loop: l}
+	c.stream.Up = (*upcalls)(c)
+	return c
+}
+
+// more returns extras; mu is held, or the connection is not shared yet.
+func (c *Conn) more() *extras {
+	if c.extras == nil {
+		c.extras = &extras{}
+	}
+	return c.extras
+}
+
+// Loop returns the connection's loop.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// ask has the loop do r, after prepare, which runs with mu held.
+func (c *Conn) ask(op string, r request, prepare func()) error {
+	c.mu.Lock()
+	if c.shut {
+		c.mu.Unlock()
+		return c.closedError(op)
+	}
+	if prepare != nil {
+		prepare()
+	}
+	c.askAndUnlock(r)
+	return nil
+}
+
+// askAndUnlock notes a request; mu is held. The connection is in the inbox once,
+// whatever is asked, and not at all while it is in a callback.
+func (c *Conn) askAndUnlock(r request) {
+	c.requests |= r
+	put := !c.queued && !c.calling.Load()
+	c.queued = c.queued || put
+	c.mu.Unlock()
+	if put {
+		c.loop.put(op{conn: c})
+	}
+}
+
+func (c *Conn) closedError(op string) error {
+	return &net.OpError{Op: op, Net: "connection", Err: ErrClosed}
+}
+
+// Close sends what was written, then FIN, and waits for the peer's end, all within
+// LingerTimeout. Nothing more can be written, and nothing is handed to Data.
+func (c *Conn) Close() error {
+	return c.ask("close", wantClose, func() { c.shut = true })
+}
+
+// CloseWrite sends what was written, then FIN. Receiving goes on.
+func (c *Conn) CloseWrite() error {
+	return c.ask("close write", wantCloseWrite, func() { c.writeShut = true })
+}
+
+// Abort drops what is still to be sent and resets the connection, also one that is
+// being closed.
+func (c *Conn) Abort() error {
+	c.mu.Lock()
+	if c.over {
+		c.mu.Unlock()
+		return c.closedError("abort")
+	}
+	c.shut = true
+	c.askAndUnlock(wantAbort)
+	return nil
+}
+
+// Pause stops receiving: Data is not called until Resume. A handler may defer reading
+// as long as it likes; nobody nags it. What Data has left comes again after Resume.
+func (c *Conn) Pause() error {
+	return c.ask("pause", wantPause, func() { c.requests &^= wantResume })
+}
+
+// Resume ends what Pause began.
+func (c *Conn) Resume() error {
+	return c.ask("resume", wantResume, func() { c.requests &^= wantPause })
+}
+
+// SetHandler replaces the handler, in mid-stream too: what Data has left goes to the
+// new one. Opened of the new one is not called.
+func (c *Conn) SetHandler(h Handler) error {
+	return c.ask("set handler", wantHandler, func() { c.more().next = h })
+}
+
+// SetIdleTimeout closes the connection with ErrTimeout when it has neither received
+// nor sent for d. Zero takes the timeout away.
+func (c *Conn) SetIdleTimeout(d time.Duration) error {
+	return c.ask("set idle timeout", wantIdle, func() { c.more().idleTimeout = d })
+}
+
+// SetReadDeadline closes the connection with ErrTimeout at t, unless it is moved or
+// taken away (by the zero Time) before.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return c.ask("set read deadline", wantRead, func() { c.more().readDeadline = t })
+}
+
+// LocalAddr returns this side's address; nil once the connection is closed.
+func (c *Conn) LocalAddr() net.Addr { return c.stream.LocalNetAddr() }
+
+// RemoteAddr returns the peer's address, nil if it is not known.
+func (c *Conn) RemoteAddr() net.Addr {
+	if a := c.stream.RemoteNetAddr(); a != nil {
+		return a
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.extras != nil {
+		return c.extras.remote
+	}
+	return nil
+}
+
+// Unsent returns how many bytes wait to be sent.
+func (c *Conn) Unsent() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsent()
+}
+
+// serve does what was asked of a connection in the inbox.
+func (c *Conn) serve() {
+	c.mu.Lock()
+	c.queued = false
+	r := c.requests
+	c.requests = 0
+	c.mu.Unlock()
+	c.do(r)
+}
+
+// do does what was asked for. What leads to a callback comes last.
+func (c *Conn) do(r request) {
+	if c.phase == gone || r == 0 {
+		return
+	}
+	if r&wantAbort != 0 {
+		c.stream.SetLinger(0)
+		c.release(ErrAborted)
+		return
+	}
+	if r&wantAttach != 0 && !c.attach() {
+		return
+	}
+	if r&wantHandler != 0 {
+		c.replaceHandler()
+	}
+	if r&(wantIdle|wantRead) != 0 {
+		c.setDeadlines(r)
+	}
+	if r&wantPause != 0 {
+		c.pause(byUser)
+	}
+	if r&wantFlush != 0 {
+		c.flush()
+	}
+	if r&wantCloseWrite != 0 {
+		c.finish()
+	}
+	if r&wantDetach != 0 {
+		c.beginDetach()
+		return
+	}
+	if r&wantClose != 0 {
+		c.beginClose(nil)
+		return
+	}
+	if r&wantResume != 0 {
+		c.resume(byUser)
+	}
+	if r&wantDrained != 0 && c.phase == open && c.optional&hasDrained != 0 {
+		c.callback(func() { c.handler.(DrainedHandler).Drained(c) })
+	}
+	if r&wantShutdown != 0 && c.phase == open && c.optional&hasShutdown != 0 {
+		c.callback(func() { c.handler.(ShutdownHandler).Shutdown(c) })
+	}
+	if r&wantDeliver != 0 && c.phase == open && c.pauses == 0 {
+		c.deliverUnread()
+	}
+}
+
+func (c *Conn) replaceHandler() {
+	c.mu.Lock()
+	h := c.extras.next
+	c.extras.next = nil
+	c.mu.Unlock()
+	if h != nil {
+		c.setHandler(h)
+		c.askLater(wantDeliver)
+	}
+}
+
+func (c *Conn) setHandler(h Handler) {
+	c.handler, c.optional = h, 0
+	if _, ok := h.(ReadClosedHandler); ok {
+		c.optional |= hasReadClosed
+	}
+	if _, ok := h.(DrainedHandler); ok {
+		c.optional |= hasDrained
+	}
+	if _, ok := h.(ClosedHandler); ok {
+		c.optional |= hasClosed
+	}
+	if _, ok := h.(ShutdownHandler); ok {
+		c.optional |= hasShutdown
+	}
+}
+
+// askLater has something done in the next turn: so one callback never runs inside
+// another, and a connection that asks again and again does not keep the others from
+// their turn.
+func (c *Conn) askLater(r request) {
+	c.mu.Lock()
+	if c.over {
+		c.mu.Unlock()
+		return
+	}
+	c.askAndUnlock(r)
+}
+
+func (c *Conn) pause(why pause) {
+	if c.pauses == 0 {
+		c.loop.drv.Pause(&c.stream)
+	}
+	c.pauses |= why
+}
+
+func (c *Conn) resume(why pause) {
+	if c.pauses&why == 0 {
+		return
+	}
+	c.pauses &^= why
+	if c.pauses != 0 {
+		return
+	}
+	if c.in != nil || c.flags&eofOwed != 0 {
+		c.askLater(wantDeliver)
+	}
+	c.loop.drv.Resume(&c.stream)
+}

@@ -1,0 +1,134 @@
+package loop
+
+import (
+	"time"
+
+	"github.com/pollux-io/pollux/internal/wheel"
+)
+
+// connTimer is a timer of a connection.
+type connTimer struct {
+	timer wheel.Timer
+}
+
+// start has f(c) called at nanos, on the loop.
+func (t *connTimer) start(c *Conn, nanos int64, f func(*Conn)) {
+	t.timer.Fire = func(*wheel.Timer) { f(c) }
+	c.loop.timers.Start(&t.timer, nanos)
+}
+
+func (t *connTimer) stop(l *Loop) { l.timers.Stop(&t.timer) }
+
+// setDeadlines takes over what SetIdleTimeout and SetReadDeadline have asked for.
+func (c *Conn) setDeadlines(r request) {
+	c.mu.Lock()
+	x := c.more()
+	idle, read := x.idleTimeout, x.readDeadline
+	c.mu.Unlock()
+	now := c.loop.clock()
+	if r&wantIdle != 0 {
+		x.idle.stop(c.loop)
+		c.flags &^= idles
+		if idle > 0 {
+			c.flags |= idles
+			x.lastActive = now
+			x.idle.start(c, now+int64(idle), (*Conn).idleTick)
+		}
+	}
+	if r&wantRead != 0 {
+		x.read.stop(c.loop)
+		if !read.IsZero() {
+			x.read.start(c, now+int64(time.Until(read)), func(c *Conn) { c.release(ErrTimeout) })
+		}
+	}
+}
+
+// idleTick comes when the connection would have been idle for its timeout, had
+// nothing happened: activity only notes the time, and the timer follows it here.
+func (c *Conn) idleTick() {
+	x := c.extras
+	c.mu.Lock()
+	idle := x.idleTimeout
+	c.mu.Unlock()
+	if end := x.lastActive + int64(idle); end > c.loop.now {
+		x.idle.start(c, end, (*Conn).idleTick)
+		return
+	}
+	c.release(ErrTimeout)
+}
+
+func (c *Conn) stopDeadlines() {
+	if c.extras != nil {
+		c.extras.idle.stop(c.loop)
+		c.extras.read.stop(c.loop)
+		c.flags &^= idles
+	}
+}
+
+// A Timer calls a function on a loop once its time has come. Its methods may be
+// called from any goroutine.
+type Timer struct {
+	l    *Loop
+	f    func()
+	node wheel.Timer // the loop's own
+
+	// Guarded by the loop's inbox lock.
+	at     int64 // nanoseconds since the group began; 0: stopped
+	queued bool
+}
+
+// AfterFunc calls f on the loop after d, never early, and up to some milliseconds
+// late. To start, move or stop a timer is O(1).
+func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
+	t := &Timer{l: l, f: f}
+	t.node.Fire = func(*wheel.Timer) { t.fire() }
+	t.set(d)
+	return t
+}
+
+// Reset makes the timer fire after d from now, whether it has fired or not.
+func (t *Timer) Reset(d time.Duration) { t.set(d) }
+
+// Stop keeps the timer from firing. On its own loop that is certain; called from
+// elsewhere, it may come too late.
+func (t *Timer) Stop() { t.put(0) }
+
+func (t *Timer) set(d time.Duration) {
+	t.put(max(int64(time.Since(t.l.g.began))+int64(max(d, 0)), 1))
+}
+
+func (t *Timer) put(at int64) {
+	in := &t.l.inbox
+	in.Lock()
+	t.at = at
+	put := !t.queued
+	t.queued = true
+	in.Unlock()
+	if put {
+		t.l.put(op{timer: t})
+	}
+}
+
+// serve takes over what was asked of the timer.
+func (t *Timer) serve() {
+	in := &t.l.inbox
+	in.Lock()
+	t.queued = false
+	at := t.at
+	in.Unlock()
+	if at == 0 {
+		t.l.timers.Stop(&t.node)
+		return
+	}
+	t.l.timers.Start(&t.node, at)
+}
+
+func (t *Timer) fire() {
+	in := &t.l.inbox
+	in.Lock()
+	stopped := t.at == 0 || t.queued
+	in.Unlock()
+	if !stopped {
+		t.l.protect("a timer's function", t.f)
+	}
+}

@@ -1,0 +1,306 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// A Listener accepts connections for a group. Its methods may be called from any
+// goroutine.
+type Listener struct {
+	g      *Group
+	addr   net.Addr
+	accept func(*Conn) Handler
+	parts  []*acceptor
+
+	mu     sync.Mutex
+	closed bool
+}
+
+// acceptor is a listening socket on one loop. With SO_REUSEPORT each loop has one and
+// keeps what it accepts; otherwise one accepts for all.
+type acceptor struct {
+	driver.Listener
+	ln     *Listener
+	loop   *Loop
+	shares bool // what is accepted goes to the least loaded loop
+
+	// The loop's own.
+	backoff time.Duration
+	retry   connTimer2
+	full    bool // paused for MaxConns
+	gone    bool
+}
+
+const (
+	minBackoff = 5 * time.Millisecond
+	maxBackoff = time.Second
+)
+
+// Listen listens at address: of network "tcp" (host and port, as net.Listen has it,
+// the host an IP address, "localhost" or empty), "tcp4", "tcp6", or "unix" (a path).
+// For each connection accept is called, on its loop, and returns its handler; nil
+// closes it.
+func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Listener, error) {
+	if network == "unix" {
+		return g.listenUnix(address, accept)
+	}
+	at, err := ResolveTCP(network, address)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
+	return g.listenTCP(at, accept)
+}
+
+func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
+	spread := runtime.GOOS == "linux" && len(g.loops) > 1
+	var options []sock.Option
+	if spread && at.Port() != 0 {
+		// With SO_REUSEPORT a second server would share the port unnoticed.
+		probe, err := sock.ListenTCP(at)
+		if err != nil {
+			return nil, err
+		}
+		probe.Close()
+	}
+	if spread {
+		options = append(options, sock.ReusePort())
+	}
+	first, err := sock.ListenTCP(at, options...)
+	if err != nil {
+		return nil, err
+	}
+	sockets := []driver.Acceptor{first}
+	for spread && len(sockets) < len(g.loops) {
+		next, err := sock.ListenTCP(first.Addr(), options...)
+		if err != nil {
+			closeAll(sockets)
+			return nil, err
+		}
+		sockets = append(sockets, next)
+	}
+	return g.serve(net.TCPAddrFromAddrPort(first.Addr()), sockets, accept)
+}
+
+func closeAll(sockets []driver.Acceptor) {
+	for _, s := range sockets {
+		s.Close()
+	}
+}
+
+// Serve accepts from a listening socket that was made elsewhere, such as one that
+// was inherited: it belongs to the group from now on.
+func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listener, error) {
+	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, accept)
+}
+
+func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, accept func(*Conn) Handler) (*Listener, error) {
+	ln := &Listener{g: g, addr: addr, accept: accept}
+	for i, s := range sockets {
+		a := &acceptor{ln: ln, loop: g.loops[i%len(g.loops)], shares: len(sockets) == 1 && len(g.loops) > 1}
+		a.Acceptor, a.Up = s, a
+		ln.parts = append(ln.parts, a)
+	}
+	g.mu.Lock()
+	if g.closing {
+		g.mu.Unlock()
+		closeAll(sockets)
+		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: ErrClosed}
+	}
+	g.listeners[ln] = struct{}{}
+	g.mu.Unlock()
+	errs := make(chan error, len(ln.parts))
+	for _, a := range ln.parts {
+		a.loop.Run(func() { errs <- a.loop.drv.Listen(&a.Listener) })
+	}
+	for range ln.parts {
+		if err := <-errs; err != nil {
+			ln.Close()
+			return nil, err
+		}
+	}
+	return ln, nil
+}
+
+// Addr returns the address listened at.
+func (ln *Listener) Addr() net.Addr { return ln.addr }
+
+// Close stops accepting. Connections go on.
+func (ln *Listener) Close() error {
+	ln.g.mu.Lock()
+	delete(ln.g.listeners, ln)
+	ln.g.mu.Unlock()
+	if !ln.unlisten() {
+		return &net.OpError{Op: "close", Net: ln.addr.Network(), Addr: ln.addr, Err: ErrClosed}
+	}
+	return nil
+}
+
+func (ln *Listener) unlisten() bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.closed {
+		return false
+	}
+	ln.closed = true
+	for _, a := range ln.parts {
+		a.loop.Run(a.end)
+	}
+	return true
+}
+
+func (a *acceptor) end() {
+	if !a.gone {
+		a.gone = true
+		a.retry.stop(a.loop)
+		a.loop.drv.Unlisten(&a.Listener)
+	}
+}
+
+// Incoming implements driver.ListenerUpcalls.
+func (a *acceptor) Incoming() *driver.Stream { return &a.loop.newConn().stream }
+
+// Accepted implements driver.ListenerUpcalls.
+func (a *acceptor) Accepted(s *driver.Stream) {
+	l := a.loop
+	l.wakeUp()
+	l.counts.accepts++
+	a.backoff = 0
+	c := connOf(s)
+	if !l.g.mayOpen() {
+		a.tooMany(c)
+		return
+	}
+	if a.shares {
+		c.loop = l.g.least()
+	}
+	c.loop.load.Add(1)
+	c.accepted = a.ln
+	if c.loop == l {
+		if c.attach() && !l.g.roomLeft() && !l.g.config.RefuseAbove {
+			a.pauseFull()
+		}
+		return
+	}
+	c.askLater(wantAttach)
+}
+
+// tooMany takes a connection above MaxConns: one that raced with another loop's, if
+// accepting pauses, or any, if they are refused.
+func (a *acceptor) tooMany(c *Conn) {
+	a.loop.counts.refused++
+	c.stream.SetLinger(0)
+	c.stream.Close()
+	if !a.loop.g.config.RefuseAbove {
+		a.pauseFull()
+	}
+}
+
+func (g *Group) roomLeft() bool {
+	return g.config.MaxConns == 0 || g.conns.Load() < int64(g.config.MaxConns)
+}
+
+func (a *acceptor) pauseFull() {
+	a.full = true
+	a.loop.drv.PauseAccept(&a.Listener)
+	if a.loop.g.roomLeft() { // some have gone meanwhile
+		a.resumeFull()
+	}
+}
+
+func (a *acceptor) resumeFull() {
+	if a.full && !a.gone {
+		a.full = false
+		a.loop.drv.ResumeAccept(&a.Listener)
+	}
+}
+
+func (g *Group) resumeListeners() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for ln := range g.listeners {
+		for _, a := range ln.parts {
+			a.loop.Run(a.resumeFull)
+		}
+	}
+}
+
+// AcceptFailed implements driver.ListenerUpcalls. Connections stay in the backlog
+// while the listener is paused, which costs nothing; it tries again with back-off.
+func (a *acceptor) AcceptFailed(err error) {
+	if a.backoff == 0 {
+		a.loop.g.config.Logger.Warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
+	}
+	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
+	a.retry.start(a.loop, a.loop.clock()+int64(a.backoff), func() {
+		if !a.gone && !a.full {
+			a.loop.drv.ResumeAccept(&a.Listener)
+		}
+	})
+}
+
+func acceptHint(err error) string {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return "raise the limit of open descriptors (ulimit -n; pollux doctor says to what), or set MaxConns"
+	}
+	return "accepting is tried again"
+}
+
+// ResolveTCP makes an address of host and port, without asking anybody: the host is
+// an IP address, "localhost", or empty for all addresses.
+func ResolveTCP(network, address string) (netip.AddrPort, error) {
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+	default:
+		return netip.AddrPort{}, fmt.Errorf("%q: %w", network, errNetwork)
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("port %q of %q is not a number from 0 to 65535", service, address)
+	}
+	var ip netip.Addr
+	switch {
+	case host == "" && network == "tcp4":
+		ip = netip.IPv4Unspecified()
+	case host == "":
+		ip = unspecified()
+	case strings.EqualFold(host, "localhost") && network == "tcp6":
+		ip = netip.IPv6Loopback()
+	case strings.EqualFold(host, "localhost"):
+		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	default:
+		if ip, err = netip.ParseAddr(host); err != nil {
+			return netip.AddrPort{}, fmt.Errorf("host %q of %q is not an IP address; names come with package dns", host, address)
+		}
+	}
+	if network == "tcp4" && !ip.Is4() || network == "tcp6" && !ip.Is6() {
+		return netip.AddrPort{}, fmt.Errorf("%q is no address of network %s", address, network)
+	}
+	return netip.AddrPortFrom(ip, uint16(port)), nil
+}
+
+// unspecified returns the address that stands for all: [::] serves IPv4 too, where
+// there is IPv6 at all.
+var unspecified = sync.OnceValue(func() netip.Addr {
+	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
+	if err != nil {
+		return netip.IPv4Unspecified()
+	}
+	probe.Close()
+	return netip.IPv6Unspecified()
+})

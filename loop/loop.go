@@ -1,0 +1,172 @@
+package loop
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/block"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/wheel"
+)
+
+// A Loop is one goroutine that owns connections, timers and a driver.
+//
+// A turn has these phases: what others have asked for (inbox), what is to be flushed,
+// then the driver's turn, which waits and calls back, then timers.
+type Loop struct {
+	g      *Group
+	drv    driver.Driver
+	blocks *block.Pool
+	timers *wheel.Wheel
+
+	// The loop's own.
+	stage   []byte   // where the connection in a callback writes to
+	iov     [][]byte // scratch of flush
+	now     int64    // nanoseconds since the group began; read once a turn while timers run
+	conns   []*Conn // each knows its place
+	ending  bool
+	counts  counts
+	spareOp []op
+
+	running current // the callback that runs, for the watchdog
+
+	// awake is false while the loop sleeps or is about to: then whoever puts something
+	// into the inbox wakes it. The loop clears it before its last look at the inbox.
+	awake atomic.Bool
+	inbox struct {
+		sync.Mutex
+		ops  []op
+		size atomic.Int32
+	}
+	load atomic.Int32 // connections, for choosing the least loaded
+}
+
+// op is something to do on the loop: a connection whose requests changed, a timer
+// that was moved, or a function.
+type op struct {
+	conn  *Conn
+	timer *Timer
+	f     func()
+}
+
+const (
+	// maxTimers is how many timers fire in one turn; the rest fire in the next.
+	maxTimers = 1024
+)
+
+func newLoop(g *Group, drv driver.Driver) *Loop {
+	l := &Loop{
+		g: g, drv: drv, blocks: block.NewPool(g.config.IdleBuffers), timers: wheel.New(0),
+		iov: make([][]byte, 0, maxIovecs),
+	}
+	if drv.SyncSend() {
+		l.stage = make([]byte, 0, stageBytes)
+	}
+	return l
+}
+
+// stageBytes is how much the callback of one connection may write before blocks are
+// borrowed for it.
+const stageBytes = 64 << 10
+
+// maxIovecs is how many blocks one send takes.
+const maxIovecs = 64
+
+// put has an op done on the loop, soon. It may be called from any goroutine, the
+// loop's too.
+func (l *Loop) put(o op) {
+	l.inbox.Lock()
+	l.inbox.ops = append(l.inbox.ops, o)
+	l.inbox.size.Store(int32(len(l.inbox.ops)))
+	l.inbox.Unlock()
+	if !l.awake.Load() {
+		l.drv.Wake()
+	}
+}
+
+// run is the loop's goroutine.
+func (l *Loop) run() {
+	defer l.g.running.Done()
+	defer l.drv.Close()
+	for {
+		l.awake.Store(true)
+		l.doInbox()
+		if l.ending && len(l.conns) == 0 && l.inbox.size.Load() == 0 {
+			return
+		}
+		timeout := l.untilTimer()
+		l.awake.Store(false)
+		if l.inbox.size.Load() > 0 {
+			timeout = 0
+		}
+		if err := l.drv.Turn(timeout); err != nil {
+			l.g.config.Logger.Error("pollux: a loop's driver failed", "backend", l.drv.Name(), "error", err)
+			l.abortAll(err)
+		}
+		l.awake.Store(true)
+		l.counts.turns++
+		l.doTimers()
+	}
+}
+
+// wakeUp says that the loop is awake, in the middle of the driver's turn: what its
+// callbacks put into the inbox is looked at before it sleeps again.
+func (l *Loop) wakeUp() {
+	if !l.awake.Load() {
+		l.awake.Store(true)
+	}
+}
+
+func (l *Loop) doInbox() {
+	if l.inbox.size.Load() == 0 {
+		return
+	}
+	l.inbox.Lock()
+	ops := l.inbox.ops
+	l.inbox.ops = l.spareOp[:0]
+	l.inbox.size.Store(0)
+	l.inbox.Unlock()
+	for i, o := range ops {
+		ops[i] = op{}
+		switch {
+		case o.conn != nil:
+			o.conn.serve()
+		case o.timer != nil:
+			o.timer.serve()
+		default:
+			l.protect("a function on the loop", o.f)
+		}
+	}
+	l.spareOp = ops
+}
+
+// clock reads the time, if anything needs it.
+func (l *Loop) clock() int64 {
+	l.now = int64(time.Since(l.g.began))
+	return l.now
+}
+
+func (l *Loop) untilTimer() time.Duration {
+	next, ok := l.timers.Next()
+	if !ok {
+		return -1
+	}
+	return max(time.Duration(next-l.clock()), 0)
+}
+
+func (l *Loop) doTimers() {
+	if l.timers.Len() == 0 {
+		return
+	}
+	n, _ := l.timers.Advance(l.clock(), maxTimers)
+	l.counts.timers += uint64(n)
+}
+
+// abortAll ends every connection: the driver works no more.
+func (l *Loop) abortAll(err error) {
+	l.ending = true
+	for i := len(l.conns) - 1; i >= 0; i-- {
+		l.conns[i].release(err)
+	}
+}

@@ -1,0 +1,144 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// unread is what a connection has received and its handler not consumed: a block
+// that grows up to MaxUnread, or a little over it.
+type unread struct {
+	block  []byte
+	lo, hi int
+}
+
+func (u *unread) bytes() []byte { return u.block[u.lo:u.hi] }
+
+// upcalls is Conn as its driver sees it.
+type upcalls Conn
+
+// Received implements driver.StreamUpcalls.
+func (u *upcalls) Received(b []byte) bool {
+	c := (*Conn)(u)
+	l := c.loop
+	l.counts.bytesIn += uint64(len(b))
+	if c.flags&idles != 0 {
+		c.extras.lastActive = l.now
+	}
+	switch {
+	case c.phase >= closing:
+		return c.phase != gone // what comes after Close is dropped, for the sake of the FIN behind it
+	case c.pauses != 0:
+		c.keep(b)
+		return false
+	case c.in != nil:
+		c.keep(b)
+		c.deliverUnread()
+	default:
+		if n := c.data(b); n < len(b) && c.phase == open {
+			c.keep(b[n:])
+		}
+	}
+	c.checkUnread()
+	return c.pauses == 0 && c.phase != gone
+}
+
+// data hands b to the handler and returns how much it consumed.
+func (c *Conn) data(b []byte) int {
+	c.loop.counts.messages++
+	n, err := c.callData(b)
+	if n < 0 || n > len(b) {
+		if err == nil {
+			err = fmt.Errorf("loop: %T.Data says it consumed %d of %d bytes", c.handler, n, len(b))
+		}
+		n = len(b)
+	}
+	if err != nil {
+		c.beginClose(err)
+	}
+	return n
+}
+
+// keep copies b behind what is unread.
+func (c *Conn) keep(b []byte) {
+	blocks := c.loop.blocks
+	if c.in == nil {
+		c.in = &unread{block: blocks.Get(len(b))}
+	}
+	u := c.in
+	if u.hi+len(b) > len(u.block) {
+		if n := u.hi - u.lo + len(b); n > len(u.block) {
+			bigger := blocks.Get(max(n, 2*(u.hi-u.lo)))
+			copy(bigger, u.bytes())
+			blocks.Put(u.block)
+			u.block = bigger
+		} else {
+			copy(u.block, u.bytes())
+		}
+		u.lo, u.hi = 0, u.hi-u.lo
+	}
+	u.hi += copy(u.block[u.hi:], b)
+}
+
+// deliverUnread hands what is unread to the handler, once, and then the end of the
+// stream if that is all there will be.
+func (c *Conn) deliverUnread() {
+	if u := c.in; u != nil {
+		u.lo += c.data(u.bytes())
+		if u.lo == u.hi || c.phase != open {
+			c.dropUnread()
+		}
+		c.checkUnread()
+	}
+	c.tellEOF()
+}
+
+func (c *Conn) dropUnread() {
+	if c.in != nil {
+		c.loop.blocks.Put(c.in.block)
+		c.in = nil
+	}
+}
+
+// checkUnread stops receiving while as much is unread as may be.
+func (c *Conn) checkUnread() {
+	if c.phase != open {
+		return
+	}
+	if c.in != nil && c.in.hi-c.in.lo >= c.loop.g.config.MaxUnread {
+		c.pause(byUnread)
+	} else {
+		c.resume(byUnread)
+	}
+}
+
+// ReceiveEnded implements driver.StreamUpcalls.
+func (u *upcalls) ReceiveEnded(err error) {
+	c := (*Conn)(u)
+	c.flags |= readEnded
+	switch {
+	case c.phase == gone:
+	case c.phase == lingering:
+		c.release(c.why)
+	case c.phase == closing && errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF):
+		c.flags |= eofOwed
+		c.tellEOF()
+	default:
+		c.fail(err)
+	}
+}
+
+// tellEOF tells of the peer's end, when the handler has had all that came before.
+func (c *Conn) tellEOF() {
+	if c.flags&eofOwed == 0 || c.pauses&^byUnread != 0 || c.phase != open {
+		return
+	}
+	c.flags &^= eofOwed
+	if c.optional&hasReadClosed == 0 {
+		c.beginClose(io.EOF)
+		return
+	}
+	c.callback(func() { c.handler.(ReadClosedHandler).ReadClosed(c) })
+}

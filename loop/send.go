@@ -1,0 +1,341 @@
+package loop
+
+import (
+	"net"
+	"sync"
+)
+
+// sendQueue is what waits to be sent: blocks borrowed from the loop, and slices that
+// were handed over.
+type sendQueue struct {
+	chunks []chunk
+	head   int
+	bytes  int
+}
+
+type chunk struct {
+	block []byte // borrowed; nil if the bytes are the caller's
+	b     []byte // what is left of it
+	done  func(error)
+}
+
+var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
+
+// Write takes all of b, to be sent in order, or nothing: ErrBufferFull if MaxUnsent
+// would be passed, ErrClosed after Close or CloseWrite. b may be used again at once.
+// It never blocks, and what is written during one turn goes out together.
+func (c *Conn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	if err := c.mayWrite(len(b)); err != nil {
+		c.mu.Unlock()
+		return 0, err
+	}
+	if c.out == nil && c.calling.Load() && c.loop.stage != nil {
+		if c.writeStaged(b) {
+			c.mu.Unlock()
+			return len(b), nil
+		}
+	}
+	c.queue(b)
+	c.askAndUnlock(wantFlush)
+	return len(b), nil
+}
+
+// Writev is Write of several slices: all, or nothing.
+func (c *Conn) Writev(bufs [][]byte) (int, error) {
+	total := 0
+	for _, b := range bufs {
+		total += len(b)
+	}
+	c.mu.Lock()
+	if err := c.mayWrite(total); err != nil {
+		c.mu.Unlock()
+		return 0, err
+	}
+	for _, b := range bufs {
+		if c.out == nil && c.calling.Load() && c.loop.stage != nil && c.writeStaged(b) {
+			continue
+		}
+		c.queue(b)
+	}
+	c.askAndUnlock(wantFlush)
+	return total, nil
+}
+
+// WriteOwned is Write without a copy: b belongs to the connection until done is
+// called, on the loop, once: with nil when b has been sent, or with why it was not.
+// If WriteOwned itself returns an error, done is not called.
+func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
+	c.mu.Lock()
+	if err := c.mayWrite(len(b)); err != nil {
+		c.mu.Unlock()
+		return 0, err
+	}
+	c.unstage()
+	q := c.sendQueue()
+	q.chunks = append(q.chunks, chunk{b: b, done: done})
+	q.bytes += len(b)
+	c.askAndUnlock(wantFlush)
+	return len(b), nil
+}
+
+func (c *Conn) mayWrite(n int) error {
+	switch {
+	case c.shut || c.writeShut:
+		return c.closedError("write")
+	case c.unsent()+n > c.loop.g.config.MaxUnsent:
+		return &net.OpError{Op: "write", Net: "connection", Err: ErrBufferFull}
+	}
+	return nil
+}
+
+// unsent returns how much waits; mu is held.
+func (c *Conn) unsent() int {
+	n := 0
+	if c.out != nil {
+		n = c.out.bytes
+	}
+	if c.calling.Load() {
+		n += len(c.loop.stage)
+	}
+	return n
+}
+
+// directBytes is the size from which a write in a callback goes to the kernel at once:
+// to copy it would cost more than a system call saved.
+const directBytes = 16 << 10
+
+// writeStaged takes b into the loop's stage, or sends it at once; mu is held, the
+// connection is in its callback and has nothing queued. It returns false if b is to
+// be queued.
+func (c *Conn) writeStaged(b []byte) bool {
+	l := c.loop
+	if len(b) < directBytes && len(l.stage)+len(b) <= cap(l.stage) {
+		l.stage = append(l.stage, b...)
+		return true
+	}
+	if len(l.stage) > 0 {
+		c.unstage()
+		return false
+	}
+	// An error shows again when the rest is flushed.
+	n, _ := c.stream.Write(b)
+	l.directBytes.Add(uint64(n))
+	if n < len(b) {
+		c.queue(b[n:])
+		c.requests |= wantFlush
+	}
+	return true
+}
+
+// unstage moves what is in the stage to the queue; mu is held.
+func (c *Conn) unstage() {
+	l := c.loop
+	if c.calling.Load() && len(l.stage) > 0 {
+		b := l.stage
+		l.stage = l.stage[:0]
+		c.queue(b)
+	}
+}
+
+func (c *Conn) sendQueue() *sendQueue {
+	if c.out == nil {
+		c.out = sendQueues.Get().(*sendQueue)
+	}
+	return c.out
+}
+
+// queue copies b into blocks; mu is held.
+func (c *Conn) queue(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if c.calling.Load() && len(c.loop.stage) > 0 {
+		c.unstage()
+	}
+	q := c.sendQueue()
+	q.bytes += len(b)
+	if n := len(q.chunks); n > q.head {
+		// What is left of the last block. Its bytes end where the free part begins.
+		last := &q.chunks[n-1]
+		if last.block != nil {
+			if free := cap(last.b) - len(last.b); free > 0 {
+				k := min(free, len(b))
+				last.b = append(last.b, b[:k]...)
+				b = b[k:]
+			}
+		}
+	}
+	for len(b) > 0 {
+		block := c.loop.blocks.Get(min(len(b), maxBlock))
+		k := copy(block, b)
+		q.chunks = append(q.chunks, chunk{block: block, b: block[:k:len(block)]})
+		b = b[k:]
+	}
+}
+
+// maxBlock is the largest block that is borrowed to send.
+const maxBlock = 128 << 10
+
+// flush sends what the kernel takes.
+func (c *Conn) flush() {
+	c.mu.Lock()
+	f := c.flushLocked()
+	c.mu.Unlock()
+	c.afterFlush(f)
+}
+
+// flushed is how a flush ended.
+type flushed struct {
+	unsent int
+	err    error
+	again  bool // the budget was used up, not the kernel's room
+}
+
+// flushLocked sends until the kernel is full, nothing is left, or the budget is used
+// up; mu is held. What is in the stage comes first: it is there only while nothing is
+// queued. Afterwards the stage is empty.
+func (c *Conn) flushLocked() flushed {
+	l := c.loop
+	if c.phase == connecting || c.phase == gone || c.flags&sendOwed != 0 {
+		c.unstage()
+		return flushed{unsent: c.unsent()}
+	}
+	sent := 0
+	if stage := l.stage; len(stage) > 0 {
+		l.stage = stage[:0]
+		n, err := c.send(append(l.iov[:0], stage), len(stage))
+		if err != nil {
+			return flushed{err: err}
+		}
+		sent = n
+		c.queue(stage[n:])
+	}
+	for c.out != nil && c.flags&sendOwed == 0 {
+		if sent >= l.g.config.ReadBudget {
+			return flushed{unsent: c.unsent(), again: true} // others have their turn first
+		}
+		bufs, total := c.out.gather(l.iov[:0])
+		n, err := c.send(bufs, total)
+		if err != nil {
+			return flushed{err: err}
+		}
+		sent += n
+		c.consume(n, nil)
+	}
+	return flushed{unsent: c.unsent()}
+}
+
+// send hands bufs to the driver, total bytes, and returns how many it took.
+func (c *Conn) send(bufs [][]byte, total int) (int, error) {
+	l := c.loop
+	n, err := l.drv.Send(&c.stream, bufs)
+	clear(bufs)
+	l.counts.bytesOut += uint64(n)
+	if c.flags&idles != 0 && n > 0 {
+		c.extras.lastActive = l.now
+	}
+	if err == nil && n < total {
+		c.flags |= sendOwed
+	}
+	return n, err
+}
+
+// gather appends what is queued to bufs, as much as one send takes.
+func (q *sendQueue) gather(bufs [][]byte) (_ [][]byte, total int) {
+	for i := q.head; i < len(q.chunks) && len(bufs) < maxIovecs; i++ {
+		bufs = append(bufs, q.chunks[i].b)
+		total += len(q.chunks[i].b)
+	}
+	return bufs, total
+}
+
+// consume takes n sent bytes off the queue, or drops all of it if why is not nil;
+// mu is held. What was handed over is given back by afterFlush.
+func (c *Conn) consume(n int, why error) {
+	q := c.out
+	if q == nil {
+		return
+	}
+	q.bytes -= n
+	for q.head < len(q.chunks) {
+		x := &q.chunks[q.head]
+		if why == nil && n < len(x.b) {
+			x.b = x.b[n:]
+			return
+		}
+		n -= min(n, len(x.b))
+		if x.block != nil {
+			c.loop.blocks.Put(x.block)
+		}
+		if x.done != nil {
+			c.loop.done = append(c.loop.done, doneCall{x.done, why})
+		}
+		*x = chunk{}
+		q.head++
+	}
+	q.chunks, q.head, q.bytes = q.chunks[:0], 0, 0
+	c.out = nil
+	sendQueues.Put(q)
+}
+
+// doneCall is a WriteOwned to be told.
+type doneCall struct {
+	f   func(error)
+	err error
+}
+
+// afterFlush does what follows from a flush; mu is not held.
+func (c *Conn) afterFlush(f flushed) {
+	c.loop.tellDone()
+	if c.phase == gone {
+		return
+	}
+	if f.err != nil {
+		c.fail(f.err)
+		return
+	}
+	config := &c.loop.g.config
+	switch {
+	case c.flags&high == 0 && f.unsent > config.HighWatermark:
+		c.flags |= high
+		c.pause(byWatermark)
+	case c.flags&high != 0 && f.unsent <= config.LowWatermark:
+		c.flags &^= high
+		c.resume(byWatermark)
+		if c.optional&hasDrained != 0 {
+			c.askLater(wantDrained)
+		}
+	}
+	switch {
+	case f.again:
+		c.askLater(wantFlush)
+	case f.unsent == 0:
+		c.sentAll()
+	}
+}
+
+func (l *Loop) tellDone() {
+	for i := 0; i < len(l.done); i++ {
+		d := l.done[i]
+		l.done[i] = doneCall{}
+		l.protect("a WriteOwned's done function", func() { d.f(d.err) })
+	}
+	l.done = l.done[:0]
+}
+
+// Sent implements driver.StreamUpcalls.
+func (u *upcalls) Sent(n int, err error) {
+	c := (*Conn)(u)
+	c.loop.wakeUp()
+	c.flags &^= sendOwed
+	c.loop.counts.bytesOut += uint64(n)
+	c.mu.Lock()
+	c.consume(n, nil)
+	f := flushed{err: err}
+	if err == nil {
+		f = c.flushLocked()
+	}
+	c.mu.Unlock()
+	c.afterFlush(f)
+}
