@@ -1,0 +1,98 @@
+package loop
+
+import (
+	"time"
+)
+
+// counts are a loop's own; Stats reads them on the loop.
+type counts struct {
+	turns, accepts, refused, messages uint64
+	bytesIn, bytesOut                 uint64
+	callbacks, timers                 uint64
+	callbackNanos                     int64
+	longest                           time.Duration
+}
+
+// LoopStats is what one loop has done since it began, and holds now.
+type LoopStats struct {
+	Conns    int    // open connections
+	Accepts  uint64 // connections accepted
+	Refused  uint64 // connections refused for MaxConns
+	BytesIn  uint64
+	BytesOut uint64
+	Messages uint64 // calls of Data
+	WakeUps  uint64 // turns
+	Timers   int    // timers that run
+	Fired    uint64 // timers that have fired
+
+	UnsentBytes int // what waits to be sent, and
+	UnreadBytes int // what waits to be consumed, over all connections
+
+	BlocksOut  int // buffers lent to connections, and their
+	BytesLent  int // size, and
+	BytesIdle  int // what is kept for later, of
+	IdleBounds int // Config.IdleBuffers
+
+	// Time in callbacks is measured on one in 16 and scaled up; the longest is that of
+	// those measured.
+	CallbackTime    time.Duration
+	LongestCallback time.Duration
+	// SlowCallbacks is how often a callback took longer than Config.SlowCallback.
+	SlowCallbacks uint64
+}
+
+// Stats is what a group has done since it began, and holds now.
+type Stats struct {
+	Backend string
+	Uptime  time.Duration
+	Loops   []LoopStats
+	// OffloadRunning and OffloadQueued are the work of Offload that runs and waits.
+	OffloadRunning, OffloadQueued int
+}
+
+// statsPatience is how long Stats waits for a loop that is in a callback.
+const statsPatience = 100 * time.Millisecond
+
+// Stats asks every loop. One that does not answer within 100 ms, because a callback
+// blocks it, has only its number of connections and slow callbacks filled in.
+func (g *Group) Stats() Stats {
+	s := Stats{Backend: g.Backend(), Uptime: time.Since(g.began), Loops: make([]LoopStats, len(g.loops))}
+	s.OffloadRunning, s.OffloadQueued = g.offload.stats()
+	answers := make([]chan LoopStats, len(g.loops))
+	for i, l := range g.loops {
+		answer := make(chan LoopStats, 1)
+		answers[i] = answer
+		l.Run(func() { answer <- l.stats() })
+	}
+	patience := time.NewTimer(statsPatience)
+	defer patience.Stop()
+	for i, l := range g.loops {
+		select {
+		case s.Loops[i] = <-answers[i]:
+		case <-g.stopped:
+		case <-patience.C:
+			patience.Reset(0)
+		}
+		s.Loops[i].Conns = int(l.load.Load())
+		s.Loops[i].SlowCallbacks = l.slow.Load()
+	}
+	return s
+}
+
+func (l *Loop) stats() LoopStats {
+	c := &l.counts
+	b := l.blocks.Stats()
+	s := LoopStats{
+		Accepts: c.accepts, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.directBytes.Load(),
+		Messages: c.messages, WakeUps: c.turns, Timers: l.timers.Len(), Fired: c.timers,
+		BlocksOut: b.OutBlocks, BytesLent: b.OutBytes, BytesIdle: b.IdleBytes, IdleBounds: b.MaxIdleBytes,
+		CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
+	}
+	for _, conn := range l.conns {
+		s.UnsentBytes += conn.Unsent()
+		if conn.in != nil {
+			s.UnreadBytes += conn.in.hi - conn.in.lo
+		}
+	}
+	return s
+}
