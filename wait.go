@@ -94,7 +94,7 @@ func (q *Poll) resolve(raw []selector.Event, events []Event) int {
 		if !ok {
 			continue
 		}
-		f := r.Flags &^ (selector.Flags(selector.AnyInterest &^ interest))
+		f := r.Flags &^ selector.Flags(selector.AnyInterest&^interest)
 		if f == 0 {
 			continue
 		}
