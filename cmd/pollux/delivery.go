@@ -19,7 +19,9 @@ type delivery struct {
 	io.Closer
 	dir   string   // empty: standard output
 	names []string // in dir
-	spool *save.Spool
+
+	spool  *save.Spool
+	stream *save.Stream
 }
 
 func newDelivery(dir string, jobs []*fetch.Job, out io.Writer) (*delivery, error) {
@@ -32,7 +34,8 @@ func newDelivery(dir string, jobs []*fetch.Job, out io.Writer) (*delivery, error
 		}
 		return &delivery{Output: files, Closer: files, dir: dir, names: names}, nil
 	case len(jobs) == 1:
-		return &delivery{Output: save.Stream{W: out}, Closer: io.NopCloser(nil)}, nil
+		s := save.NewStream(out)
+		return &delivery{Output: s, Closer: io.NopCloser(nil), stream: s}, nil
 	}
 	spool, err := save.NewSpool(out, len(jobs))
 	if err != nil {
@@ -49,6 +52,17 @@ func (d *delivery) file(index int) string {
 	return filepath.Join(d.dir, d.names[index])
 }
 
+// ended sends out what can go out now. The error is standard output's.
+func (d *delivery) ended(r *fetch.Result) error {
+	switch {
+	case d.spool != nil:
+		return d.spool.Ended(r.Job.Index, r.Err == nil)
+	case d.stream != nil:
+		return d.stream.Err()
+	}
+	return nil
+}
+
 // A tally counts how jobs ended.
 type tally struct {
 	done, failed int
@@ -59,7 +73,7 @@ type tally struct {
 
 // tell reports results as they come, and sends out bodies in order. When nobody
 // reads them any more it ends the run.
-func tell(results <-chan *fetch.Result, d *delivery, rep report.Reporter, cancel context.CancelCauseFunc) *tally {
+func tell(results <-chan *fetch.Result, d *delivery, rep report.Reporter, cancel context.CancelFunc) *tally {
 	defer rep.Close()
 	t := &tally{}
 	for r := range results {
@@ -75,14 +89,12 @@ func tell(results <-chan *fetch.Result, d *delivery, rep report.Reporter, cancel
 		if t.lost != nil {
 			continue
 		}
-		if d.spool != nil {
-			t.lost = d.spool.Ended(r.Job.Index, r.Err == nil)
+		if t.lost = d.ended(r); t.lost == nil {
+			t.lost = rep.Result(r, d.file(r.Job.Index))
 		}
 		if t.lost != nil {
-			cancel(fmt.Errorf("write to standard output: %w", t.lost))
-			continue
+			cancel()
 		}
-		rep.Result(r, d.file(r.Job.Index))
 	}
 	return t
 }

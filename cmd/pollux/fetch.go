@@ -101,8 +101,8 @@ func (c *fetchCmd) fetch(ctx context.Context, jobs []*fetch.Job, d *delivery, st
 	if bar, ok := rep.(*report.Bar); ok {
 		cfg.Received = bar.Received
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	results := make(chan *fetch.Result, len(jobs))
 	told := make(chan *tally, 1)
 	go func() { told <- tell(results, d, rep, cancel) }()
@@ -111,8 +111,8 @@ func (c *fetchCmd) fetch(ctx context.Context, jobs []*fetch.Job, d *delivery, st
 	err = fetch.New(cfg, loop, names, d.Output, func(r *fetch.Result) { results <- r }).Run(ctx, jobs)
 	close(results)
 	t := <-told
-	if context.Cause(ctx) != nil {
-		err = context.Cause(ctx)
+	if t.lost != nil {
+		err = fmt.Errorf("write to standard output: %w", t.lost)
 	}
 	if !c.Quiet && (len(jobs) > 1 || t.interrupted) && t.lost == nil {
 		fmt.Fprintln(std.err, "pollux: "+t.summary(len(jobs), time.Since(start)))
@@ -136,10 +136,8 @@ func (c *fetchCmd) config() fetch.Config {
 // output; otherwise bodies are there. There is no bar where a body would run into
 // it.
 func (c *fetchCmd) reporter(total int, d *delivery, std streams) report.Reporter {
-	if f, ok := std.err.(*os.File); ok && !c.NoProgress && !c.Quiet && term.IsTerminal(int(f.Fd())) {
-		if d.dir != "" || !isTerminal(std.out) {
-			return report.NewBar(f, total)
-		}
+	if !c.NoProgress && !c.Quiet && isTerminal(std.err) && (d.dir != "" || !isTerminal(std.out)) {
+		return report.NewBar(std.err.(*os.File), total)
 	}
 	lines := &report.Lines{Err: std.err, Total: total}
 	switch {
@@ -152,9 +150,14 @@ func (c *fetchCmd) reporter(total int, d *delivery, std streams) report.Reporter
 	return lines
 }
 
+// isTerminal reports whether w is a terminal with room to draw in.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	if !ok {
+		return false
+	}
+	width, height, err := term.GetSize(int(f.Fd()))
+	return err == nil && width > 0 && height > 0
 }
 
 // urls returns what there is to name files after.

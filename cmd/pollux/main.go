@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -16,11 +17,11 @@ import (
 
 // What the program exits with.
 const (
-	exitOK          = 0
-	exitFailed      = 1   // something was attempted and failed
-	exitUsage       = 2   // nothing was attempted
-	exitInterrupted = 130 // as shells have it: 128 + SIGINT
-	exitPipe        = 141 // 128 + SIGPIPE: nobody reads the output any more
+	exitOK     = 0
+	exitFailed = 1                                 // something was attempted and failed
+	exitUsage  = 2                                 // nothing was attempted
+	exitSignal = 128                               // and the signal's number, as shells have it
+	exitPipe   = exitSignal + int(syscall.SIGPIPE) // nobody reads the output any more
 )
 
 const description = `Pollux is a portable event queue for Go.
@@ -45,6 +46,19 @@ type streams struct {
 	out, err io.Writer
 }
 
+// signalled is why the program was told to end.
+type signalled struct{ os.Signal }
+
+func (s signalled) Error() string { return s.String() }
+
+// status is what to exit with.
+func (s signalled) status() int {
+	if n, ok := s.Signal.(syscall.Signal); ok {
+		return exitSignal + int(n)
+	}
+	return exitFailed
+}
+
 // usageError makes the program exit with exitUsage.
 type usageError struct{ error }
 
@@ -52,8 +66,14 @@ func main() {
 	// The first signal ends the run cleanly; after it the second one kills, as if
 	// none had been caught. SIGPIPE is taken so that writing to a closed pipe is an
 	// error, and what was begun can be cleaned up.
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, restore)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		sig := <-signals
+		signal.Stop(signals)
+		cancel(signalled{sig})
+	}()
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
 }
@@ -90,21 +110,26 @@ type exit int
 // statusOf reports err, unless that has been done, and says what to exit with.
 func statusOf(ctx context.Context, err error, std streams) int {
 	var usage usageError
+	var sig signalled
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, syscall.EPIPE):
 		return exitPipe
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return exitInterrupted
+	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &sig):
+		return sig.status()
 	case errors.As(err, &usage):
-		fmt.Fprintf(std.err, "pollux: %v\n", err)
+		complain(std, err)
 		return exitUsage
-	case errors.Is(err, errReported):
-	default:
-		fmt.Fprintf(std.err, "pollux: %v\n", err)
+	case !errors.Is(err, errReported):
+		complain(std, err)
 	}
 	return exitFailed
+}
+
+// complain prints err; the library's own errors begin with its name already.
+func complain(std streams, err error) {
+	fmt.Fprintln(std.err, "pollux:", strings.TrimPrefix(err.Error(), "pollux: "))
 }
 
 // errReported is a failure that has had its line already.

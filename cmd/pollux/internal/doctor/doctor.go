@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
@@ -95,7 +96,7 @@ func forced() *Forced {
 	f := &Forced{Variable: pollux.BackendEnv, Value: value, OK: true}
 	q, err := pollux.New()
 	if err != nil {
-		f.OK, f.Error = false, err.Error()
+		f.OK, f.Error = false, strings.TrimPrefix(err.Error(), "pollux: new: ")
 		return f
 	}
 	q.Close()

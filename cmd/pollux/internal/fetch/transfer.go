@@ -316,7 +316,8 @@ func (t *transfer) failAfter(err error, asked time.Duration) {
 	switch {
 	case t.e.stopping:
 	case limits.Exhausted(err) && t.e.loop.Open() > 0:
-		t.tries-- // no fault of the server's: wait until another is done
+		t.tries--                          // no fault of the server's: wait until another is done
+		t.e.names.Forget(t.url.Hostname()) // a look-up may be what failed
 		t.e.loop.Arm(&t.pause, crowded)
 		return
 	case mayPass(err) && t.tries <= t.e.cfg.Retries:

@@ -42,15 +42,13 @@ func NewBar(terminal *os.File, total int) *Bar {
 func (b *Bar) Received(n int) { b.received.Add(int64(n)) }
 
 // Result implements Reporter.
-func (b *Bar) Result(r *fetch.Result, _ string) {
+func (b *Bar) Result(r *fetch.Result, _ string) error {
 	if r.Err != nil {
 		fmt.Fprintln(b.progress, Failure(r))
 	}
 	b.bar.Increment()
+	return nil
 }
-
-// Failed implements Reporter.
-func (b *Bar) Failed(text string) { fmt.Fprintln(b.progress, "pollux: "+text) }
 
 // Close implements Reporter. It draws the bar for the last time.
 func (b *Bar) Close() {

@@ -13,10 +13,9 @@ import (
 
 // A Reporter is told of each Result, by one goroutine.
 type Reporter interface {
-	// Result tells how a job ended; file is where its body is, if anywhere.
-	Result(r *fetch.Result, file string)
-	// Failed says something that went wrong with the whole run.
-	Failed(text string)
+	// Result tells how a job ended; file is where its body is, if anywhere. The
+	// error is that of the output that successes are told on.
+	Result(r *fetch.Result, file string) error
 	// Close ends the report.
 	Close()
 }
@@ -30,28 +29,26 @@ type Lines struct {
 }
 
 // Result implements Reporter.
-func (l *Lines) Result(r *fetch.Result, file string) {
+func (l *Lines) Result(r *fetch.Result, file string) error {
 	l.done++
 	if r.Err != nil {
 		fmt.Fprintln(l.Err, Failure(r))
-		return
+		return nil
 	}
 	if l.Out == nil {
-		return
+		return nil
 	}
-	fmt.Fprintf(l.Out, "%*d/%d  %d  %8s  %8s  %s", len(strconv.Itoa(l.Total)), l.done, l.Total,
+	line := fmt.Sprintf("%*d/%d  %d  %8s  %9s  %s", len(strconv.Itoa(l.Total)), l.done, l.Total,
 		r.Status, Round(r.Took), Bytes(r.Bytes), r.Job.URL.Redacted())
 	if r.URL.String() != r.Job.URL.String() {
-		fmt.Fprintf(l.Out, " (by way of %s)", r.URL.Redacted())
+		line += " => " + r.URL.Redacted()
 	}
 	if file != "" {
-		fmt.Fprintf(l.Out, " -> %s", file)
+		line += " -> " + file
 	}
-	fmt.Fprintln(l.Out)
+	_, err := fmt.Fprintln(l.Out, line)
+	return err
 }
-
-// Failed implements Reporter.
-func (l *Lines) Failed(text string) { fmt.Fprintln(l.Err, "pollux: "+text) }
 
 // Close implements Reporter.
 func (l *Lines) Close() {}
