@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"path/filepath"
 	"time"
@@ -101,9 +100,9 @@ func tell(results <-chan *fetch.Result, d *delivery, rep report.Reporter, cancel
 
 // summary is the last line.
 func (t *tally) summary(total int, took time.Duration) string {
-	s := report.Summary(t.done, t.failed, t.bytes, took)
-	if t.interrupted || t.done < total {
-		s = fmt.Sprintf("interrupted, %d not ended: ", total-t.done) + s
+	s := report.Summary(total, t.done-t.failed, t.failed, t.bytes, took)
+	if t.done < total {
+		return "interrupted: " + s
 	}
 	return s
 }

@@ -92,7 +92,7 @@ func (r *run) run() error {
 	for _, d := range r.delays {
 		sum += d
 	}
-	r.printf("\nOne after another: %v at least. All at once: %v, %.1f times as fast.\n",
+	r.printf("\nOne after another: %v at least. Together: %v, %.1f times as fast.\n",
 		report.Round(sum), report.Round(took), float64(sum)/float64(took))
 	if r.failed > 0 {
 		return fmt.Errorf("%d of %d requests failed", r.failed, r.Requests)

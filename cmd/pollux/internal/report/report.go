@@ -67,8 +67,8 @@ func Failure(r *fetch.Result) string {
 }
 
 // Summary is the last line of a run.
-func Summary(total, failed int, bytes int64, took time.Duration) string {
-	s := fmt.Sprintf("%d of %d fetched, %s in %s", total-failed, total, Bytes(bytes), Round(took))
+func Summary(total, fetched, failed int, bytes int64, took time.Duration) string {
+	s := fmt.Sprintf("%d of %d fetched, %s in %s", fetched, total, Bytes(bytes), Round(took))
 	if failed > 0 {
 		s += fmt.Sprintf("; %d failed", failed)
 	}

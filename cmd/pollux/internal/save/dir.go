@@ -6,6 +6,10 @@ import (
 	"os"
 )
 
+// maxFileCalls is how many calls on files run at once. Each blocks a thread, and
+// Go gives up at 10,000 of them; a disk has no use for more than a few.
+const maxFileCalls = 16
+
 // A Dir is an Output to files of one folder. A body is written under another name
 // and renamed when it is whole, so that no file is ever short. Nothing is written
 // outside: every path goes through an os.Root.
@@ -14,6 +18,7 @@ type Dir struct {
 	root  *os.Root
 	names []string
 	run   string // tells the unfinished files of this run from those of others
+	calls chan struct{}
 }
 
 // NewDir opens the folder at path, made if need be, for files of these names, one
@@ -26,7 +31,8 @@ func NewDir(path string, names []string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{path: path, root: root, names: names, run: rand.Text()[:8]}, nil
+	return &Dir{path: path, root: root, names: names, run: rand.Text()[:8],
+		calls: make(chan struct{}, maxFileCalls)}, nil
 }
 
 // Close closes the folder.
@@ -34,7 +40,8 @@ func (d *Dir) Close() error { return d.root.Close() }
 
 // Create implements Output.
 func (d *Dir) Create(index int) (Body, error) {
-	b := &fileBody{root: d.root, name: d.names[index], unfinished: fmt.Sprintf(".pollux-%s-%d.part", d.run, index)}
+	defer d.call()()
+	b := &fileBody{Dir: d, name: d.names[index], unfinished: fmt.Sprintf(".pollux-%s-%d.part", d.run, index)}
 	var err error
 	b.f, err = d.root.OpenFile(b.unfinished, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
@@ -43,16 +50,26 @@ func (d *Dir) Create(index int) (Body, error) {
 	return b, nil
 }
 
+// call waits until a call on a file may be made; what it returns ends that.
+func (d *Dir) call() func() {
+	d.calls <- struct{}{}
+	return func() { <-d.calls }
+}
+
 type fileBody struct {
-	root             *os.Root
+	*Dir
 	f                *os.File
 	name, unfinished string
 }
 
-func (b *fileBody) Write(p []byte) (int, error) { return b.f.Write(p) }
+func (b *fileBody) Write(p []byte) (int, error) {
+	defer b.call()()
+	return b.f.Write(p)
+}
 
 // Commit implements Body. Close may be what tells of a full disk.
 func (b *fileBody) Commit() error {
+	defer b.call()()
 	err := b.f.Close()
 	if err == nil {
 		err = b.root.Rename(b.unfinished, b.name)
@@ -65,6 +82,7 @@ func (b *fileBody) Commit() error {
 
 // Abort implements Body.
 func (b *fileBody) Abort() bool {
+	defer b.call()()
 	b.f.Close()
 	return b.root.Remove(b.unfinished) == nil
 }
