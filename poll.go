@@ -220,7 +220,13 @@ func (q *Poll) modify(h *handle.Handle, fd sys.FD, reg handle.Registration, toke
 	old := reg.Key
 	reg.Key = key
 	h.Set(reg)
-	return q.sel.Modify(fd, old, key, selector.Interest(interest), selector.Trigger(trigger))
+	if err := q.sel.Modify(fd, old, key, selector.Interest(interest), selector.Trigger(trigger)); err != nil {
+		// The kernel knows the old key, if any: the registration would be deaf.
+		h.Set(handle.Registration{})
+		q.remove(fd, key)
+		return fmt.Errorf("%w; the source is not registered any more", err)
+	}
+	return nil
 }
 
 func (q *Poll) remove(fd sys.FD, key selector.Key) {

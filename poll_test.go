@@ -22,6 +22,7 @@ type fakeSelector struct {
 	mu     sync.Mutex
 	keys   []selector.Key
 	addErr error
+	modErr error
 	wait   func(events []selector.Event) (int, error)
 	closes int
 	notes  int
@@ -34,7 +35,7 @@ func (f *fakeSelector) Add(_ sys.FD, key selector.Key, _ selector.Interest, _ se
 
 func (f *fakeSelector) Modify(_ sys.FD, _, key selector.Key, _ selector.Interest, _ selector.Trigger) error {
 	f.keys = append(f.keys, key)
-	return nil
+	return f.modErr
 }
 
 func (f *fakeSelector) Delete(sys.FD, selector.Key) error { return nil }
@@ -139,6 +140,43 @@ func TestKernelErrorsKeepTheirNumber(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "register descriptor (descriptor 1001)") {
 		t.Errorf("%q does not say what was attempted on what", err)
+	}
+}
+
+// A registration that the kernel would not change is ended, not left deaf.
+func TestFailedReregisterEndsTheRegistration(t *testing.T) {
+	f := &fakeSelector{modErr: syscall.ENOENT}
+	q := newPoll("fake", f)
+	src := newFakeSource(1001)
+	reg := q.Registrator()
+	if err := reg.Register(src, 1, Readable, Edge); err != nil {
+		t.Fatal(err)
+	}
+	if err := reg.Reregister(src, 2, Readable, Edge); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("Reregister: %v, want ENOENT", err)
+	}
+	if err := reg.Deregister(src); !errors.Is(err, ErrNotRegistered) || q.Len() != 0 {
+		t.Errorf("Deregister: %v with %d registrations, want ErrNotRegistered and none", err, q.Len())
+	}
+}
+
+// Wakes that a Wait has taken are handed out, whatever the kernel says then.
+func TestWakesSurviveAKernelError(t *testing.T) {
+	f := &fakeSelector{wait: func([]selector.Event) (int, error) { return 0, syscall.EBADF }}
+	q := newPoll("fake", f)
+	w, err := q.NewWaker(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Wake(); err != nil {
+		t.Fatal(err)
+	}
+	events := make([]Event, 4)
+	if n, err := q.Wait(events, Forever); n != 1 || err != nil || events[0].Token() != 5 {
+		t.Errorf("Wait = %v, %v, want the wake", events[:n], err)
+	}
+	if _, err := q.Wait(events, Forever); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("the next Wait: %v, want EBADF", err)
 	}
 }
 

@@ -59,9 +59,9 @@ func (q *Poll) wait(events []Event, timeout time.Duration) (int, error) {
 		}
 		if free := min(len(room), len(events)-n); free > 0 {
 			k, err := q.sel.Wait(room[:free], now)
-			if err != nil {
-				return n, err
-			}
+			if err != nil && n == 0 {
+				return 0, err
+			} // else the wakes that were taken come first; the kernel will fail again
 			n += q.resolve(room[:k], events[n:])
 		}
 		if n == 0 {
@@ -94,7 +94,7 @@ func (q *Poll) resolve(raw []selector.Event, events []Event) int {
 		if !ok {
 			continue
 		}
-		f := r.Flags &^ (selector.Flags(selector.AnyInterest &^ interest))
+		f := r.Flags &^ selector.Flags(selector.AnyInterest&^interest)
 		if f == 0 {
 			continue
 		}

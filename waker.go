@@ -17,10 +17,11 @@ type Waker struct {
 	token Token
 
 	pending atomic.Bool
-	closed  atomic.Bool
+	closed  bool // guarded by the queue's lock
 }
 
-// NewWaker returns a Waker whose events carry token.
+// NewWaker returns a Waker whose events carry token. Tokens are the caller's: choose
+// one that no registration has.
 func (q *Poll) NewWaker(token Token) (*Waker, error) {
 	if q.gate.Closed() {
 		return nil, &OpError{Op: "waker", Err: ErrClosed}
@@ -34,9 +35,6 @@ func (q *Poll) NewWaker(token Token) (*Waker, error) {
 // The error is an *OpError with ErrClosed, if the Poll or the Waker is closed, or
 // the kernel's.
 func (w *Waker) Wake() error {
-	if w.closed.Load() {
-		return &OpError{Op: "wake", Err: ErrClosed}
-	}
 	if w.pending.Swap(true) {
 		if w.q.gate.Closed() {
 			return &OpError{Op: "wake", Err: ErrClosed}
@@ -47,7 +45,9 @@ func (w *Waker) Wake() error {
 		return &OpError{Op: "wake", Err: ErrClosed}
 	}
 	defer w.q.leave(gate.Short)
-	w.q.wakes.put(w)
+	if !w.q.wakes.put(w) {
+		return &OpError{Op: "wake", Err: ErrClosed}
+	}
 	if err := w.q.sel.Notify(); err != nil {
 		return &OpError{Op: "wake", Err: err}
 	}
@@ -57,7 +57,6 @@ func (w *Waker) Wake() error {
 // Close takes the waker out of service: a pending wake is dropped, and Wake
 // returns ErrClosed from now on. It always returns nil.
 func (w *Waker) Close() error {
-	w.closed.Store(true)
 	w.q.wakes.drop(w)
 	return nil
 }
@@ -71,11 +70,17 @@ type wakeQueue struct {
 
 func (p *wakeQueue) any() bool { return p.count.Load() != 0 }
 
-func (p *wakeQueue) put(w *Waker) {
+// put returns false if the waker is closed.
+func (p *wakeQueue) put(w *Waker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if w.closed {
+		w.pending.Store(false) // so that every later Wake finds out as well
+		return false
+	}
 	p.pending = append(p.pending, w)
 	p.count.Store(int32(len(p.pending)))
+	return true
 }
 
 // take hands out pending wakes, but leaves room for an event of the kernel, if
@@ -100,9 +105,12 @@ func (p *wakeQueue) take(events []Event) (n int, more bool) {
 	return n, rest > 0
 }
 
+// drop closes a waker and forgets its pending wake.
 func (p *wakeQueue) drop(w *Waker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	w.closed = true
+	w.pending.Store(false)
 	for i, other := range p.pending {
 		if other == w {
 			p.pending = append(p.pending[:i], p.pending[i+1:]...)

@@ -43,8 +43,10 @@ func timed(t testing.TB, q *pollux.Poll, timeout time.Duration) time.Duration {
 func (u *suite) neverEarly(t *testing.T) {
 	for _, options := range [][]pollux.Option{nil, {pollux.BlockThread()}, {pollux.BusyPoll(100 * time.Microsecond)}} {
 		q := u.poll(t, options...)
-		for _, d := range []time.Duration{1, time.Microsecond, 99 * time.Microsecond, 999 * time.Microsecond,
-			1001 * time.Microsecond, 2500 * time.Microsecond, 5 * time.Millisecond, 31 * time.Millisecond} {
+		for _, d := range []time.Duration{
+			1, time.Microsecond, 99 * time.Microsecond, 999 * time.Microsecond,
+			1001 * time.Microsecond, 2500 * time.Microsecond, 5 * time.Millisecond, 31 * time.Millisecond,
+		} {
 			for range 5 {
 				timed(t, q, d)
 			}

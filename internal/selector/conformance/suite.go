@@ -84,8 +84,16 @@ func Run(t *testing.T, s System) {
 		name  string
 		tests []test
 	}{
-		{"Q1", u.q1()}, {"Q2", u.q2()}, {"Q3", u.q3()}, {"Q4", u.q4()}, {"Q5", u.q5()},
-		{"Q6", u.q6()}, {"Q7", u.q7()}, {"Q8", u.q8()}, {"Q9", u.q9()}, {"Q10", u.q10()},
+		{"Q1", u.q1()},
+		{"Q2", u.q2()},
+		{"Q3", u.q3()},
+		{"Q4", u.q4()},
+		{"Q5", u.q5()},
+		{"Q6", u.q6()},
+		{"Q7", u.q7()},
+		{"Q8", u.q8()},
+		{"Q9", u.q9()},
+		{"Q10", u.q10()},
 	} {
 		for _, test := range part.tests {
 			t.Run(part.name+"/"+test.name, test.run)

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/fetch"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
+)
+
+// A delivery is where bodies go: to files of a folder, or to standard output, there
+// one as it comes or many in order.
+type delivery struct {
+	save.Output
+	io.Closer
+	dir   string   // empty: standard output
+	names []string // in dir
+
+	spool  *save.Spool
+	stream *save.Stream
+}
+
+func newDelivery(dir string, jobs []*fetch.Job, out io.Writer) (*delivery, error) {
+	switch {
+	case dir != "":
+		names := save.Names(urls(jobs))
+		files, err := save.NewDir(dir, names)
+		if err != nil {
+			return nil, err
+		}
+		return &delivery{Output: files, Closer: files, dir: dir, names: names}, nil
+	case len(jobs) == 1:
+		s := save.NewStream(out)
+		return &delivery{Output: s, Closer: io.NopCloser(nil), stream: s}, nil
+	}
+	spool, err := save.NewSpool(out, len(jobs))
+	if err != nil {
+		return nil, err
+	}
+	return &delivery{Output: spool, Closer: spool, spool: spool}, nil
+}
+
+// file is where a job's body is.
+func (d *delivery) file(index int) string {
+	if d.dir == "" {
+		return ""
+	}
+	return filepath.Join(d.dir, d.names[index])
+}
+
+// ended sends out what can go out now. The error is standard output's.
+func (d *delivery) ended(r *fetch.Result) error {
+	switch {
+	case d.spool != nil:
+		return d.spool.Ended(r.Job.Index, r.Err == nil)
+	case d.stream != nil:
+		return d.stream.Err()
+	}
+	return nil
+}
+
+// A tally counts how jobs ended.
+type tally struct {
+	done, failed int
+	bytes        int64
+	interrupted  bool
+	lost         error // standard output cannot be written
+}
+
+// tell reports results as they come, and sends out bodies in order. When nobody
+// reads them any more it ends the run.
+func tell(results <-chan *fetch.Result, d *delivery, rep report.Reporter, cancel context.CancelFunc) *tally {
+	defer rep.Close()
+	t := &tally{}
+	for r := range results {
+		if fetch.Interrupted(r.Err) {
+			t.interrupted = true
+			continue
+		}
+		t.done++
+		if r.Err != nil {
+			t.failed++
+		}
+		t.bytes += r.Bytes
+		if t.lost != nil {
+			continue
+		}
+		if t.lost = d.ended(r); t.lost == nil {
+			t.lost = rep.Result(r, d.file(r.Job.Index))
+		}
+		if t.lost != nil {
+			cancel()
+		}
+	}
+	return t
+}
+
+// summary is the last line.
+func (t *tally) summary(total int, took time.Duration) string {
+	s := report.Summary(total, t.done-t.failed, t.failed, t.bytes, took)
+	if t.done < total {
+		return "interrupted: " + s
+	}
+	return s
+}

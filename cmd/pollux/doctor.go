@@ -1,0 +1,44 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/doctor"
+)
+
+const maxConnections = 100_000_000
+
+type doctorCmd struct {
+	JSON        bool `name:"json" help:"Print JSON; its field names are stable."`
+	Connections int  `short:"c" default:"10000" help:"How many connections the limits should allow."`
+}
+
+func (doctorCmd) Help() string {
+	return `Prints the backends and why each can be used or not, the system and its limits, and which of them must be raised, by which commands.
+
+Examples:
+
+  pollux doctor
+  pollux doctor --connections 100000
+  pollux doctor --json | jq '.advice[] | select(.ok | not)'`
+}
+
+func (c *doctorCmd) Run(std streams) error {
+	if c.Connections < 1 || c.Connections > maxConnections {
+		return usageError{fmt.Errorf("--connections %d: give a number from 1 to %d", c.Connections, maxConnections)}
+	}
+	r := doctor.Examine(c.Connections)
+	var err error
+	if c.JSON {
+		e := json.NewEncoder(std.out)
+		e.SetIndent("", "  ")
+		err = e.Encode(r)
+	} else {
+		err = r.Print(std.out)
+	}
+	if err == nil && r.Forced != nil && !r.Forced.OK {
+		err = fmt.Errorf("%s=%s cannot be used: %s", r.Forced.Variable, r.Forced.Value, r.Forced.Error)
+	}
+	return err
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/fetch"
+)
+
+const (
+	// maxURLs bounds a run: all of a list is in memory.
+	maxURLs = 1 << 20
+	// maxLineBytes bounds a line of a list.
+	maxLineBytes = 64 << 10
+)
+
+// readJobs makes jobs of the URLs given and of those in the file named.
+func readJobs(given []string, file string, in io.Reader) ([]*fetch.Job, error) {
+	jobs := make([]*fetch.Job, 0, len(given))
+	for _, text := range given {
+		jobs = append(jobs, fetch.NewJob(len(jobs), text))
+	}
+	if file != "" {
+		if file != "-" {
+			f, err := os.Open(file)
+			if err != nil {
+				return nil, fmt.Errorf("read the list of URLs: %w", err)
+			}
+			defer f.Close()
+			in = f
+		}
+		var err error
+		if jobs, err = readList(jobs, in); err != nil {
+			return nil, fmt.Errorf("read the list of URLs in %s: %w", file, err)
+		}
+	}
+	if len(jobs) == 0 {
+		return nil, errors.New("no URL: give one like http://example.org/path, or a list by --input FILE")
+	}
+	return jobs, nil
+}
+
+func readList(jobs []*fetch.Job, in io.Reader) ([]*fetch.Job, error) {
+	s := bufio.NewScanner(in)
+	s.Buffer(nil, maxLineBytes)
+	for line := 1; s.Scan(); line++ {
+		text := strings.TrimSpace(strings.TrimPrefix(s.Text(), "\ufeff"))
+		if text == "" || text[0] == '#' {
+			continue
+		}
+		if len(jobs) == maxURLs {
+			return nil, fmt.Errorf("line %d: more than %d URLs: split the list", line, maxURLs)
+		}
+		jobs = append(jobs, fetch.NewJob(len(jobs), text))
+	}
+	return jobs, s.Err()
+}

@@ -1,0 +1,129 @@
+// Package doctor finds out what this machine offers, and what must be raised for
+// a given number of connections.
+package doctor
+
+import (
+	"io/fs"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
+)
+
+// A Report is everything found out. The names of its JSON fields are stable:
+// fields may be added, but none changes its meaning.
+type Report struct {
+	Backends    []Backend `json:"backends"`
+	Forced      *Forced   `json:"forced"` // null if no backend is forced
+	System      System    `json:"system"`
+	Limits      []Limit   `json:"limits"`
+	Connections int       `json:"connections"` // what Advice is for
+	Advice      []Advice  `json:"advice"`
+}
+
+// A Backend is one of pollux.Backends.
+type Backend struct {
+	Name    string `json:"name"`
+	Usable  bool   `json:"usable"`
+	Default bool   `json:"default"`
+	Why     string `json:"why"`
+}
+
+// Forced is the backend that the environment asks for.
+type Forced struct {
+	Variable string `json:"variable"`
+	Value    string `json:"value"`
+	OK       bool   `json:"ok"`
+	Error    string `json:"error"` // empty if OK
+}
+
+// System is the machine and the program.
+type System struct {
+	OS              string  `json:"os"`
+	Kernel          string  `json:"kernel"`
+	Arch            string  `json:"arch"`
+	Go              string  `json:"go"`
+	CPUs            int     `json:"cpus"`
+	GOMAXPROCS      int     `json:"gomaxprocs"`
+	CgroupCPUs      float64 `json:"cgroup_cpus"`      // 0: not limited
+	MemoryBytes     int64   `json:"memory_bytes"`     // 0: unknown
+	AvailableBytes  int64   `json:"available_bytes"`  // 0: unknown
+	GoMemLimitBytes int64   `json:"gomemlimit_bytes"` // 0: not limited
+}
+
+// A Limit is a setting of the system, under the system's own name for it.
+type Limit struct {
+	Name   string  `json:"name"`
+	Values []int64 `json:"values"`
+	About  string  `json:"about"`
+}
+
+// Examine makes the report for a number of connections.
+func Examine(connections int) *Report {
+	return examine(connections, os.DirFS("/"))
+}
+
+// examine reads the system's files from root.
+func examine(connections int, root fs.FS) *Report {
+	r := &Report{Connections: connections, Backends: backends(), Forced: forced(), System: system(root)}
+	r.Limits = systemLimits(root)
+	if soft, hard, ok := limits.Descriptors(); ok {
+		r.Limits = append([]Limit{
+			{descriptorsSoft, []int64{clamp(soft)}, "descriptors this process may have; Go has raised it as far as it may"},
+			{descriptorsHard, []int64{clamp(hard)}, "what it may raise that to"},
+		}, r.Limits...)
+	}
+	r.Advice = advise(r)
+	return r
+}
+
+func backends() []Backend {
+	var list []Backend
+	for _, b := range pollux.Backends() {
+		list = append(list, Backend(b))
+	}
+	return list
+}
+
+func forced() *Forced {
+	value := os.Getenv(pollux.BackendEnv)
+	if value == "" {
+		return nil
+	}
+	f := &Forced{Variable: pollux.BackendEnv, Value: value, OK: true}
+	q, err := pollux.New()
+	if err != nil {
+		f.OK, f.Error = false, strings.TrimPrefix(err.Error(), "pollux: new: ")
+		return f
+	}
+	q.Close()
+	return f
+}
+
+func system(root fs.FS) System {
+	s := System{
+		OS: runtime.GOOS, Kernel: kernel(), Arch: runtime.GOARCH, Go: runtime.Version(),
+		CPUs: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), CgroupCPUs: cgroupCPUs(root),
+	}
+	s.MemoryBytes, s.AvailableBytes = memory(root)
+	if limit := debug.SetMemoryLimit(-1); limit < 1<<62 {
+		s.GoMemLimitBytes = limit
+	}
+	return s
+}
+
+// limit returns value i of a setting, and whether the system has it.
+func (r *Report) limit(name string, i int) (int64, bool) {
+	for _, l := range r.Limits {
+		if l.Name == name && i < len(l.Values) {
+			return l.Values[i], true
+		}
+	}
+	return 0, false
+}
+
+// clamp makes room for "unlimited", which is the largest number.
+func clamp(n uint64) int64 { return int64(min(n, 1<<63-1)) }

@@ -1,0 +1,5 @@
+//go:build !unix && !windows
+
+package doctor
+
+func kernel() string { return "unknown" }

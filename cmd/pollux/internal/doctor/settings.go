@@ -1,0 +1,107 @@
+package doctor
+
+import (
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// The names of the settings that advice is about.
+const (
+	descriptorsSoft = "RLIMIT_NOFILE soft"
+	descriptorsHard = "RLIMIT_NOFILE hard"
+	nrOpen          = "fs.nr_open"
+	fileMax         = "fs.file-max"
+	maxUserWatches  = "fs.epoll.max_user_watches"
+	somaxconn       = "net.core.somaxconn"
+	synBacklog      = "net.ipv4.tcp_max_syn_backlog"
+	portRange       = "net.ipv4.ip_local_port_range"
+	conntrackMax    = "net.netfilter.nf_conntrack_max"
+)
+
+// settings are read from /proc/sys, where Linux has them (proc_sys(5), tcp(7),
+// epoll(7)); a system without them has none.
+var settings = []struct{ name, about string }{
+	{nrOpen, "the highest that any hard limit on descriptors can be"},
+	{fileMax, "open files of the whole machine"},
+	{maxUserWatches, "registrations in epoll, for each user"},
+	{somaxconn, "connections that can wait to be accepted, for each listener"},
+	{synBacklog, "connections half open, for each listener"},
+	{portRange, "local ports of outgoing connections"},
+	{"net.ipv4.tcp_rmem", "receive buffer of a TCP socket in bytes: least, at first, most"},
+	{"net.ipv4.tcp_wmem", "send buffer of a TCP socket in bytes: least, at first, most"},
+	{"net.core.rmem_max", "the most that SO_RCVBUF can ask for, in bytes"},
+	{"net.core.wmem_max", "the most that SO_SNDBUF can ask for, in bytes"},
+	{conntrackMax, "connections that the packet filter keeps track of"},
+}
+
+func systemLimits(root fs.FS) []Limit {
+	var list []Limit
+	for _, s := range settings {
+		b, err := fs.ReadFile(root, path.Join("proc/sys", strings.ReplaceAll(s.name, ".", "/")))
+		if err != nil {
+			continue
+		}
+		if values := numbers(string(b)); len(values) > 0 {
+			list = append(list, Limit{s.name, values, s.about})
+		}
+	}
+	return list
+}
+
+func numbers(text string) []int64 {
+	var values []int64
+	for f := range strings.FieldsSeq(text) {
+		n, err := strconv.ParseUint(f, 10, 64)
+		if err != nil {
+			return nil
+		}
+		values = append(values, clamp(n))
+	}
+	return values
+}
+
+// memory reads /proc/meminfo.
+func memory(root fs.FS) (total, available int64) {
+	b, _ := fs.ReadFile(root, "proc/meminfo")
+	for line := range strings.Lines(string(b)) {
+		name, rest, _ := strings.Cut(line, ":")
+		kib := numbers(strings.TrimSuffix(strings.TrimSpace(rest), "kB"))
+		if len(kib) != 1 {
+			continue
+		}
+		switch name {
+		case "MemTotal":
+			total = kib[0] << 10
+		case "MemAvailable":
+			available = kib[0] << 10
+		}
+	}
+	return total, available
+}
+
+// cgroupCPUs is the limit that this process's control group, or one above it, sets
+// (cgroup v2: cpu.max); 0 if there is none.
+func cgroupCPUs(root fs.FS) float64 {
+	b, _ := fs.ReadFile(root, "proc/self/cgroup")
+	least := 0.0
+	for line := range strings.Lines(string(b)) {
+		group, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if !ok {
+			continue
+		}
+		for dir := path.Join("/", group); ; dir = path.Dir(dir) {
+			b, _ := fs.ReadFile(root, path.Join("sys/fs/cgroup", dir, "cpu.max"))
+			if v := numbers(string(b)); len(v) == 2 && v[1] > 0 {
+				if cpus := float64(v[0]) / float64(v[1]); least == 0 || cpus < least {
+					least = cpus
+				}
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	return least
+}

@@ -1,0 +1,89 @@
+package fetch
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
+)
+
+// How a body is stored.
+//
+// The framing, by length, chunked or until close, is net/http's own work: the
+// Body of the Response that http.ReadResponse made. It reads by blocking calls,
+// and so do files; both would stop the loop. So each body that comes in has a
+// goroutine. The loop gives it the bytes by a pipe of 64 KiB and reads no more
+// than the pipe takes. That bounds memory to the pipe and the copy buffer for each
+// transfer however long the body is, and the number of goroutines to
+// Config.Parallel. A goroutine for each, and not a fixed pool, because a body that
+// dribbles would keep a worker from the others.
+
+var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// saved is how storing ended; clean says that nothing is left of a failure.
+type saved struct {
+	bytes int64
+	err   error
+	clean bool
+}
+
+// store copies src to the job's place in out.
+func store(out save.Output, index int, src io.Reader) saved {
+	dst, err := out.Create(index)
+	if err != nil {
+		return saved{err: &storeError{err}, clean: true}
+	}
+	w := &onlyWriter{dst, nil}
+	buf := copyBuffers.Get().(*[32 << 10]byte)
+	n, err := io.CopyBuffer(w, onlyReader{src}, buf[:])
+	copyBuffers.Put(buf)
+	if w.err != nil {
+		err = &storeError{w.err}
+	}
+	if err != nil {
+		return saved{n, err, dst.Abort()}
+	}
+	if err := dst.Commit(); err != nil {
+		return saved{n, &storeError{err}, true}
+	}
+	return saved{bytes: n}
+}
+
+// bodyOf is what is to be stored of an answer.
+func bodyOf(resp *http.Response, head []byte, headOnly bool) io.Reader {
+	if headOnly {
+		return bytes.NewReader(head)
+	}
+	return resp.Body
+}
+
+// A storeError came from the output, not from the server.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return e.err.Error() }
+func (e *storeError) Unwrap() error { return e.err }
+
+func isStoreError(err error) bool {
+	var e *storeError
+	return errors.As(err, &e)
+}
+
+// onlyWriter and onlyReader hide methods by which io.Copy would choose buffers of
+// its own.
+type onlyWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (o *onlyWriter) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	if err != nil {
+		o.err = err
+	}
+	return n, err
+}
+
+type onlyReader struct{ io.Reader }

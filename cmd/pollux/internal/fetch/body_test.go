@@ -1,0 +1,260 @@
+package fetch
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
+)
+
+const chunkedHead = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+// Bodies of every framing are stored as they are, also when they come byte by byte
+// or with more behind them.
+func TestFraming(t *testing.T) {
+	for name, c := range map[string]struct{ answer, body string }{
+		"length":            {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"},
+		"length and more":   {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 500", "hello"},
+		"length zero":       {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""},
+		"until close":       {"HTTP/1.1 200 OK\r\n\r\nhello", "hello"},
+		"HTTP/1.0":          {"HTTP/1.0 200 OK\r\n\r\nhello", "hello"},
+		"bare newlines":     {"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "hello"},
+		"chunked":           {chunkedHead + "3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n", "hello"},
+		"chunked, trailers": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Sum\r\n\r\n5\r\nhello\r\n0\r\nSum: 1\r\nOther: 2\r\n\r\n", "hello"},
+		"no content":        {"HTTP/1.1 204 No Content\r\n\r\n", ""},
+		"continue":          {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "hi"},
+		"no reason":         {"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi", "hi"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			s := faultserver.Text(t, c.answer)
+			if _, got := b.one(t, s.URL("/")); got != c.body {
+				t.Errorf("all at once: body %q, want %q", got, c.body)
+			}
+			dribbling := faultserver.Answer(t, func(c2 *net.TCPConn, _ *http.Request) {
+				for i := range c.answer {
+					c2.Write([]byte(c.answer[i : i+1]))
+					runtime.Gosched()
+				}
+			})
+			r, got := b.one(t, dribbling.URL("/"))
+			if got != c.body || r.Bytes != int64(len(c.body)) {
+				t.Errorf("byte by byte: body %q of %d bytes, want %q", got, r.Bytes, c.body)
+			}
+		})
+	}
+}
+
+// An answer to HEAD has no body, whatever its Content-Length says; the head is
+// what is stored. The server keeps the connection open: nobody must wait for it.
+func TestHead(t *testing.T) {
+	b := newBench(t)
+	b.Head = true
+	const head = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"
+	methods := make(chan string, 1)
+	s := faultserver.Answer(t, func(c *net.TCPConn, r *http.Request) {
+		methods <- r.Method
+		io.WriteString(c, head)
+		faultserver.Wait(c)
+	})
+	if _, got := b.one(t, s.URL("/")); got != head {
+		t.Errorf("stored %q", got)
+	}
+	if method := <-methods; method != http.MethodHead {
+		t.Errorf("method %s", method)
+	}
+}
+
+// A body of which the length is known ends there, not when the server hangs up.
+func TestKeptOpen(t *testing.T) {
+	for _, answer := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+		chunkedHead + "2\r\nhi\r\n0\r\n\r\n",
+		"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n",
+		"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+	} {
+		b := newBench(t)
+		s := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
+			io.WriteString(c, answer)
+			faultserver.Wait(c)
+		})
+		r := b.run(t, s.URL("/"))[0]
+		if ok := r.Status != http.StatusNotModified; ok != (r.Err == nil) {
+			t.Errorf("%q: status %d, error %v", answer, r.Status, r.Err)
+		}
+	}
+}
+
+// A body that is not whole is a failure, and never stored.
+func TestBrokenBody(t *testing.T) {
+	for name, c := range map[string]struct{ answer, want string }{
+		"short":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", "hung up"},
+		"empty":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "hung up"},
+		"in a chunk":         {chunkedHead + "5\r\nhel", "hung up"},
+		"between chunks":     {chunkedHead + "5\r\nhello\r\n", "hung up"},
+		"in the trailer":     {chunkedHead + "5\r\nhello\r\n0\r\nSum:", "trailer"},
+		"garbage chunk size": {chunkedHead + "zz\r\nhello\r\n0\r\n\r\n", "invalid byte in chunk length"},
+		"garbage after":      {chunkedHead + "5\r\nhelloXX0\r\n\r\n", "malformed chunked encoding"},
+		"endless chunk size": {chunkedHead + strings.Repeat("1", 10000), "header line too long"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			r := b.run(t, faultserver.Text(t, c.answer).URL("/"))[0]
+			if r.Err == nil || !strings.Contains(r.Err.Error(), c.want) {
+				t.Errorf("error %v, want %q", r.Err, c.want)
+			}
+			if len(b.memory.whole) != 0 || b.memory.aborted != 1 {
+				t.Errorf("%d bodies stored, %d taken back", len(b.memory.whole), b.memory.aborted)
+			}
+		})
+	}
+}
+
+// A connection that is reset in mid-body is a failure, also where the body lasts
+// until close.
+func TestReset(t *testing.T) {
+	b := newBench(t)
+	s := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nhello")
+		c.SetLinger(0)
+	})
+	if r := b.run(t, s.URL("/"))[0]; r.Err == nil || len(b.memory.whole) != 0 {
+		t.Errorf("error %v, stored %d", r.Err, len(b.memory.whole))
+	}
+}
+
+// hashing is an Output that keeps nothing.
+type hashing struct{ hash.Hash }
+
+func (h hashing) Create(int) (save.Body, error) { return h, nil }
+func (h hashing) Commit() error                 { return nil }
+func (h hashing) Abort() bool                   { return true }
+
+// A large body goes through in bounded memory, by length and chunked.
+func TestHugeBody(t *testing.T) {
+	const block, blocks = 1 << 20, 64
+	data := bytes.Repeat([]byte("0123456789abcdef"), block/16)
+	want := sha256.New()
+	for range blocks {
+		want.Write(data)
+	}
+	s := faultserver.Answer(t, func(c *net.TCPConn, r *http.Request) {
+		chunked := r.URL.Path == "/chunked"
+		if chunked {
+			io.WriteString(c, chunkedHead)
+		} else {
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", block*blocks)
+		}
+		for range blocks {
+			if chunked {
+				fmt.Fprintf(c, "%x\r\n", block)
+			}
+			c.Write(data)
+			if chunked {
+				io.WriteString(c, "\r\n")
+			}
+		}
+		if chunked {
+			io.WriteString(c, "0\r\n\r\n")
+		}
+	})
+	for _, path := range []string{"/length", "/chunked"} {
+		b := newBench(t)
+		h := hashing{sha256.New()}
+		b.out = h
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r := b.run(t, s.URL(path))[0]
+		runtime.ReadMemStats(&after)
+		if r.Err != nil || r.Bytes != block*blocks || !bytes.Equal(h.Sum(nil), want.Sum(nil)) {
+			t.Errorf("%s: error %v, %d bytes, or their sum is wrong", path, r.Err, r.Bytes)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
+			t.Errorf("%s: %d bytes allocated for a body of %d", path, n, block*blocks)
+		}
+	}
+}
+
+// stuck is an Output whose first write waits for release.
+type stuck struct {
+	*memory
+	release chan struct{}
+}
+
+type stuckBody struct {
+	save.Body
+	s stuck
+}
+
+func (s stuck) Create(index int) (save.Body, error) {
+	body, err := s.memory.Create(index)
+	return stuckBody{body, s}, err
+}
+
+func (b stuckBody) Write(p []byte) (int, error) {
+	<-b.s.release
+	return b.Body.Write(p)
+}
+
+// While the output is stuck the server is kept waiting, other transfers go on, and
+// the idle timeout does not count.
+func TestBackPressure(t *testing.T) {
+	b := newBench(t)
+	const length = 64 << 20
+	b.Idle = 0
+	release := make(chan struct{})
+	b.out = stuck{b.memory, release}
+	others := 0
+	slow := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", length)
+		buf := make([]byte, 64<<10)
+		for sent := 0; sent < length; {
+			n, err := c.Write(buf)
+			if err != nil {
+				return
+			}
+			sent += n
+		}
+	})
+	refusing := faultserver.Text(t, "HTTP/1.1 404 Not Found\r\n\r\n")
+	urls := []string{slow.URL("/")}
+	for range 300 {
+		urls = append(urls, refusing.URL("/"))
+	}
+	results := make(chan []*Result, 1)
+	go func() { results <- b.run(t, urls...) }()
+	for refusing.Count() < 300 { // they end while the first is stuck
+		runtime.Gosched()
+	}
+	close(release)
+	for _, r := range <-results {
+		if r.Status == http.StatusNotFound {
+			others++
+		}
+	}
+	if n := len(b.memory.whole[0]); n != length || others != 300 {
+		t.Errorf("stored %d of %d bytes; %d others", n, length, others)
+	}
+}
+
+// A failing output is the job's failure, and is not tried again.
+func TestOutputFails(t *testing.T) {
+	b := newBench(t)
+	b.Retries = 3
+	b.memory.fail = errors.New("no space left on device")
+	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+	r := b.run(t, s.URL("/"))[0]
+	if r.Err == nil || !strings.Contains(r.Err.Error(), "store the body: no space left") || r.Tries != 1 {
+		t.Errorf("error %v after %d tries", r.Err, r.Tries)
+	}
+}

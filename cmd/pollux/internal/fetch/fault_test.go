@@ -1,0 +1,257 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
+)
+
+// refused returns a URL at whose port nobody listens.
+func refused(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return "http://" + ln.Addr().String() + "/"
+}
+
+// Each bad URL or server gets one line of its own, and the good ones among them
+// are fetched.
+func TestBadAmongGood(t *testing.T) {
+	b := newBench(t)
+	b.lookup = func(_ context.Context, host string) ([]netip.Addr, error) {
+		if host == "empty.test" {
+			return nil, nil
+		}
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	good := faultserver.Text(t, "HTTP/1.1 200 OK\r\n\r\ngood").URL("/")
+	open := func(text string) string {
+		return faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
+			io.WriteString(c, text)
+			faultserver.Wait(c)
+		}).URL("/")
+	}
+	silentlyGone := faultserver.Raw(t, func(*net.TCPConn) {}).URL("/")
+	cases := []struct{ url, want string }{
+		{"http://[::1", "read the URL"},
+		{"http://a b/", "invalid character"},
+		{"example.org", "no http:// in front"},
+		{"mailto:x@example.org", "no http:// in front"},
+		{"http:///path", "names no host"},
+		{"ftp://example.org/", `scheme "ftp" is not http`},
+		{"https://example.org/", "TLS is not there yet"},
+		{"http://example.org:99999/", "out of range"},
+		{"http://ex\u00e4mple.org/", "not plain ASCII"},
+		{"http://unknown.test/", "look up unknown.test: no such host"},
+		{"http://empty.test/", "no address"},
+		{refused(t), "connection refused"},
+		{silentlyGone, "from|answer of"},
+		{open("SSH-2.0-OpenSSH_9.6\r\n"), "not HTTP"},
+		{open("HTTP/1.1 banana\r\n\r\n"), "not HTTP"},
+		{open("HTTP/1.1 200 OK\r\nno colon\r\n\r\n"), "not HTTP"},
+		{open("HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\n"), "not HTTP"},
+		{open("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: "+strings.Repeat("y", 997)+"\r\n", 100)), "longer than 64 KiB"},
+		{open(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20)), "not HTTP"},
+		{open("HTTP/1.1 302 Found\r\nLocation: https://example.org/\r\n\r\n"), "TLS is not there yet"},
+		{open("HTTP/1.1 302 Found\r\nLocation: http://%zz/\r\n\r\n"), "bad Location"},
+		{open("HTTP/1.1 302 Found\r\n\r\n"), "status 302"},
+		{open("HTTP/1.1 404 Not Found\r\n\r\n"), "status 404"},
+		{open("HTTP/1.1 101 Switching Protocols\r\n\r\n"), "status 101"},
+	}
+	var urls []string
+	for _, c := range cases {
+		urls = append(urls, c.url, good)
+	}
+	for i, r := range b.run(t, urls...) {
+		if i%2 == 1 {
+			if r.Err != nil || string(b.memory.whole[i]) != "good" {
+				t.Errorf("the good one after %s: %v", urls[i-1], r.Err)
+			}
+			continue
+		}
+		want, also, _ := strings.Cut(cases[i/2].want, "|")
+		if r.Err == nil || !strings.Contains(r.Err.Error(), want) && (also == "" || !strings.Contains(r.Err.Error(), also)) {
+			t.Errorf("%s: error %q, want %q", r.Job.Text, r.Err, want)
+		}
+		if r.Err != nil && strings.ContainsAny(r.Err.Error(), "\r\n\x1b") {
+			t.Errorf("%s: error is not one plain line: %q", r.Job.Text, r.Err)
+		}
+	}
+}
+
+// A server that accepts and says nothing, or stops in the middle, is given up.
+func TestTimeouts(t *testing.T) {
+	silent := faultserver.Raw(t, faultserver.Wait)
+	stalled := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+		faultserver.Wait(c)
+	})
+	for _, s := range []*faultserver.Server{silent, stalled} {
+		b := newBench(t)
+		b.Idle = 20 * time.Millisecond
+		if r := b.run(t, s.URL("/"))[0]; !errors.Is(r.Err, errSilent) || r.Took < b.Idle {
+			t.Errorf("idle: error %v after %v", r.Err, r.Took)
+		}
+		b = newBench(t)
+		b.Total, b.Retries = 20*time.Millisecond, 5
+		if r := b.run(t, s.URL("/"))[0]; !errors.Is(r.Err, errTotal) || r.Took < b.Total || r.Tries != 1 {
+			t.Errorf("total: error %v after %v, %d tries", r.Err, r.Took, r.Tries)
+		}
+	}
+}
+
+// Time is up also in a look-up, and in the pause before another try.
+func TestTotalWhileWaiting(t *testing.T) {
+	b := newBench(t)
+	b.Total, b.Retries, b.FirstBackOff = 20*time.Millisecond, 5, time.Hour
+	b.lookup = func(ctx context.Context, _ string) ([]netip.Addr, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	for _, r := range b.run(t, "http://slow.test/", refused(t)) {
+		if !errors.Is(r.Err, errTotal) {
+			t.Errorf("%s: %v", r.Job.Text, r.Err)
+		}
+	}
+}
+
+// The addresses of a host are tried in turn.
+func TestAddressesInTurn(t *testing.T) {
+	b := newBench(t)
+	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\n\r\nhello")
+	_, port, _ := net.SplitHostPort(s.Addr)
+	b.lookup = addresses("::1", "::1", "127.0.0.1")
+	if _, got := b.one(t, "http://several.test:"+port+"/"); got != "hello" {
+		t.Errorf("body %q", got)
+	}
+}
+
+// What may pass is tried again, and only that.
+func TestRetries(t *testing.T) {
+	for _, c := range []struct {
+		answers []string // the last is for all that follow
+		ok      bool
+		tries   int
+	}{
+		{[]string{"HTTP/1.1 503 X\r\nRetry-After: 0\r\n\r\n", "HTTP/1.1 500 X\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nhello"}, true, 3},
+		{[]string{"", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel", "HTTP/1.1 200 OK\r\n\r\nhello"}, true, 3},
+		{[]string{"HTTP/1.1 502 X\r\n\r\n"}, false, 4},
+		{[]string{"HTTP/1.1 404 X\r\n\r\n"}, false, 1},
+		{[]string{"HTTP/1.1 501 X\r\n\r\n"}, false, 1},
+		{[]string{"nonsense\r\n\r\n"}, false, 1},
+	} {
+		b := newBench(t)
+		b.Retries = 3
+		var n atomic.Int32
+		s := faultserver.Answer(t, func(conn *net.TCPConn, _ *http.Request) {
+			i := min(int(n.Add(1)), len(c.answers)) - 1
+			io.WriteString(conn, c.answers[i])
+		})
+		r := b.run(t, s.URL("/"))[0]
+		if (r.Err == nil) != c.ok || r.Tries != c.tries || s.Count() != c.tries {
+			t.Errorf("%q: error %v after %d tries, %d connections", c.answers, r.Err, r.Tries, s.Count())
+		}
+		if c.ok && string(b.memory.whole[0]) != "hello" {
+			t.Errorf("%q: body %q", c.answers, b.memory.whole[0])
+		}
+	}
+}
+
+func TestBackOff(t *testing.T) {
+	const first = 100 * time.Millisecond
+	for n, want := range map[int]time.Duration{2: first, 3: 2 * first, 5: 8 * first, 60: maxBackOff} {
+		if d := backOff(first, n, 0); d < want*3/4 || d > min(want*5/4, maxBackOff) {
+			t.Errorf("before try %d: %v, want about %v", n, d, want)
+		}
+	}
+	if d := backOff(first, 2, time.Second); d != time.Second {
+		t.Errorf("the server asked for 1s: %v", d)
+	}
+	if d := backOff(0, 3, time.Hour); d != maxBackOff {
+		t.Errorf("the server asked for 1h: %v", d)
+	}
+}
+
+// Redirects are followed, relative ones too, and not for ever.
+func TestRedirects(t *testing.T) {
+	b := newBench(t)
+	s := faultserver.Answer(t, func(c *net.TCPConn, r *http.Request) {
+		switch code, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); {
+		case code == "loop":
+			io.WriteString(c, "HTTP/1.1 302 X\r\nLocation: /loop\r\n\r\n")
+		case rest == "start":
+			io.WriteString(c, "HTTP/1.1 "+code+" X\r\nLocation: ../relative/middle?q#part\r\n\r\nignored")
+		case rest == "middle":
+			io.WriteString(c, "HTTP/1.1 302 X\r\nLocation: http://"+r.Host+"/end\r\nContent-Length: 99\r\n\r\n")
+		default:
+			io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nhello")
+		}
+	})
+	for _, code := range []string{"301", "302", "303", "307", "308"} {
+		r, got := b.one(t, s.URL("/"+code+"/start"))
+		if got != "hello" || r.URL.Path != "/end" {
+			t.Errorf("%s: body %q from %s", code, got, r.URL)
+		}
+	}
+	before := s.Count()
+	r := b.run(t, s.URL("/loop"))[0]
+	if r.Err == nil || !strings.Contains(r.Err.Error(), "too many redirects") || s.Count()-before != b.MaxRedirects+1 {
+		t.Errorf("loop: error %v after %d requests", r.Err, s.Count()-before)
+	}
+}
+
+// The request says what the documentation promises.
+func TestRequest(t *testing.T) {
+	b := newBench(t)
+	requests := make(chan *http.Request, 1)
+	s := faultserver.Answer(t, func(c *net.TCPConn, r *http.Request) {
+		requests <- r
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+	})
+	b.one(t, strings.Replace(s.URL("/a%20b?c=d#e"), "http://", "http://user:secret@", 1))
+	got := <-requests
+	user, password, _ := got.BasicAuth()
+	if got.RequestURI != "/a%20b?c=d" || got.Host != s.Addr || !got.Close || got.UserAgent() != "test" ||
+		got.Header.Get("Accept-Encoding") != "identity" || user != "user" || password != "secret" {
+		t.Errorf("request %+v", got)
+	}
+}
+
+// Ending a run ends what is under way, and takes back what is not whole.
+func TestInterrupt(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.ctx = ctx
+	b.Parallel = 2
+	s := faultserver.Answer(t, func(c *net.TCPConn, r *http.Request) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+		if r.URL.Path == "/2" {
+			cancel()
+		}
+		faultserver.Wait(c)
+	})
+	results, err := b.try(t, s.URL("/1"), s.URL("/2"), s.URL("/3"))
+	if !errors.Is(err, context.Canceled) || len(results) != 2 {
+		t.Errorf("error %v, %d results", err, len(results))
+	}
+	for _, r := range results {
+		if !Interrupted(r.Err) {
+			t.Errorf("%s: %v", r.Job.Text, r.Err)
+		}
+	}
+	if len(b.memory.whole) != 0 {
+		t.Error("a part was stored")
+	}
+}

@@ -1,0 +1,102 @@
+// Package fetch gets many URLs at once over HTTP/1.1, with one goroutine that
+// waits for all of them.
+//
+// Who does what:
+//
+//   - The loop's goroutine does all socket I/O, timers and decisions: connect,
+//     ask, read, redirect, try again. It parses heads, by net/http's own reader
+//     once a head is whole. It never blocks.
+//   - Host names are looked up by the goroutines of package resolve.
+//   - A body is decoded and stored by a goroutine of its own that lives as long as
+//     the body comes in: body.go tells why and what bounds it.
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A Job is one URL to be fetched.
+type Job struct {
+	Index int    // its place in the list, from 0
+	Text  string // as the user gave it
+	URL   *url.URL
+	Err   error // why Text is not a URL that can be fetched; URL is nil then
+}
+
+// NewJob parses text. A bad URL makes a Job with Err.
+func NewJob(index int, text string) *Job {
+	u, err := parse(text)
+	return &Job{Index: index, Text: text, URL: u, Err: err}
+}
+
+// parse returns an error that does not repeat the URL.
+func parse(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return nil, &Error{Step: "read the URL", Err: err, Advice: "write it like http://example.org/path"}
+	}
+	if u.Opaque != "" || (u.Scheme == "" && u.Host == "") {
+		return nil, &Error{Step: "read the URL", Err: errors.New("no http:// in front"), Advice: "write it like http://example.org/path"}
+	}
+	if err := acceptable(u); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// acceptable says whether a URL, the user's or a redirect's, can be fetched.
+func acceptable(u *url.URL) error {
+	switch strings.ToLower(u.Scheme) {
+	case "http":
+	case "https":
+		return &Error{Step: "use https", Err: errors.New("TLS is not there yet"), Advice: "give an http:// URL"}
+	default:
+		return &Error{Step: "read the URL", Err: fmt.Errorf("scheme %q is not http", u.Scheme), Advice: "give an http:// URL"}
+	}
+	host := u.Hostname()
+	if host == "" {
+		return &Error{Step: "read the URL", Err: errors.New("it names no host"), Advice: "write it like http://example.org/path"}
+	}
+	for i := range len(host) {
+		if host[i] <= ' ' || host[i] >= 0x7f {
+			return &Error{Step: "read the URL", Err: fmt.Errorf("host %q is not plain ASCII", host), Advice: "give its xn-- form"}
+		}
+	}
+	if _, err := port(u); err != nil {
+		return &Error{Step: "read the URL", Err: err, Advice: "ports go from 1 to 65535"}
+	}
+	return nil
+}
+
+// A Config says how to fetch. For limits of time, zero means none.
+type Config struct {
+	Parallel     int           // transfers at once, at least 1
+	Head         bool          // ask for the heads alone
+	Connect      time.Duration // for a lookup, and for each address to answer
+	Idle         time.Duration // without a byte from the server
+	Total        time.Duration // for one URL, redirects and retries included
+	Retries      int           // further tries after a failure that may pass
+	FirstBackOff time.Duration // before the first of them; it doubles
+	MaxRedirects int
+	UserAgent    string
+	Received     func(n int) // told of bytes of bodies as they come; may be nil
+}
+
+// A Result is how one Job ended. Err is nil for a success.
+type Result struct {
+	Job    *Job
+	URL    *url.URL // where redirects have led
+	Status int      // of the last answer, 0 if there was none
+	Bytes  int64    // of the body, decoded
+	Took   time.Duration
+	Tries  int
+	Err    error
+}

@@ -1,0 +1,340 @@
+package fetch
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
+)
+
+// A transfer is one job under way. It goes from hop to hop (a hop is a request,
+// an answer, and perhaps a redirect to the next), and begins again after a failure
+// that may pass. In a hop it has, one after the other, addrs, call, head, body.
+type transfer struct {
+	e       *Engine
+	job     *Job
+	started time.Time
+	tries   int
+
+	url       *url.URL
+	redirects int
+	req       *http.Request
+	request   []byte
+	addrs     []netip.Addr // not yet tried
+	addr      netip.AddrPort
+	hop       int // counts them, to know an answer that comes too late
+
+	call    *wire.Call
+	open    bool // connected
+	head    []byte
+	scanned int // no head ends before this
+	skipped int // answers of class 1xx
+	status  int
+	body    *pipe // nil until it is stored
+	failure error // while the body's goroutine has not ended yet
+
+	total   wire.Timer
+	silence wire.Timer // connecting takes too long, or no byte comes
+	pause   wire.Timer // before another try
+	heard   time.Time
+}
+
+func newTransfer(e *Engine, job *Job) *transfer {
+	t := &transfer{e: e, job: job, url: job.URL, started: e.loop.Now()}
+	t.total.F = func() { t.fail(answerFailure(t.url, "wait for", errTotal)) }
+	t.silence.F = t.silent
+	t.pause.F = t.try
+	return t
+}
+
+func (t *transfer) start() {
+	if t.job.Err != nil {
+		t.finish(saved{err: t.job.Err})
+		return
+	}
+	if t.e.cfg.Total > 0 {
+		t.e.loop.Arm(&t.total, t.e.cfg.Total)
+	}
+	t.try()
+}
+
+// try begins from the job's own URL.
+func (t *transfer) try() {
+	t.tries++
+	t.redirects = 0
+	t.ask(t.job.URL)
+}
+
+// ask begins a hop.
+func (t *transfer) ask(u *url.URL) {
+	t.url, t.status = u, 0
+	t.head, t.scanned, t.skipped = nil, 0, 0
+	t.hop++
+	var err error
+	if t.req, t.request, err = newRequest(u, &t.e.cfg); err != nil {
+		t.fail(&Error{Step: "write the request", Err: err, Advice: "check the URL"})
+		return
+	}
+	hop := t.hop
+	t.e.names.Resolve(u.Hostname(), func(addrs []netip.Addr, err error) {
+		switch {
+		case t.hop != hop:
+		case err != nil:
+			t.fail(lookupFailure(u.Hostname(), err))
+		default:
+			t.addrs = addrs
+			t.connect(nil)
+		}
+	})
+}
+
+// connect tries the next address; last is why the one before it did not work.
+func (t *transfer) connect(last error) {
+	for len(t.addrs) > 0 {
+		p, _ := port(t.url)
+		t.addr = netip.AddrPortFrom(t.addrs[0], p)
+		t.addrs = t.addrs[1:]
+		call, err := t.e.loop.Call(t.addr, t.request, t)
+		if err == nil {
+			t.call, t.open = call, false
+			if t.e.cfg.Connect > 0 {
+				t.e.loop.Arm(&t.silence, t.e.cfg.Connect)
+			}
+			return
+		}
+		last = connectFailure(t.addr.String(), err)
+		if limits.Exhausted(err) {
+			break // the other addresses need a descriptor too
+		}
+	}
+	t.fail(last)
+}
+
+// Connected implements wire.Handler.
+func (t *transfer) Connected() {
+	t.open = true
+	t.heard = t.e.loop.Now()
+	t.e.loop.Disarm(&t.silence)
+	if t.e.cfg.Idle > 0 {
+		t.e.loop.Arm(&t.silence, t.e.cfg.Idle)
+	}
+}
+
+// silent is called when nothing was heard in time. The timer is not moved for
+// every byte: it looks, when it fires, for how long it really was.
+func (t *transfer) silent() {
+	if !t.open {
+		t.hangUp()
+		t.connect(connectFailure(t.addr.String(), os.ErrDeadlineExceeded))
+		return
+	}
+	left := t.e.cfg.Idle - t.e.loop.Now().Sub(t.heard)
+	switch {
+	case t.call == nil: // all is here; the output takes its time
+	case t.call.Waiting(): // it is the server that waits for us
+		t.e.loop.Arm(&t.silence, t.e.cfg.Idle)
+	case left > 0:
+		t.e.loop.Arm(&t.silence, left)
+	default:
+		t.fail(answerFailure(t.url, "wait for", errSilent))
+	}
+}
+
+// Room implements wire.Handler.
+func (t *transfer) Room() int {
+	if t.body != nil {
+		return t.body.free()
+	}
+	return maxHeadBytes - len(t.head)
+}
+
+// Received implements wire.Handler.
+func (t *transfer) Received(b []byte) {
+	t.heard = t.e.loop.Now()
+	if t.body != nil {
+		if t.e.cfg.Received != nil {
+			t.e.cfg.Received(len(b))
+		}
+		t.body.put(b)
+		return
+	}
+	t.head = append(t.head, b...)
+	t.readHeads()
+}
+
+// Ended implements wire.Handler.
+func (t *transfer) Ended(err error) {
+	t.call = nil
+	switch {
+	case t.body != nil:
+		t.body.end(err)
+	case !t.open:
+		t.connect(connectFailure(t.addr.String(), err))
+	case errors.Is(err, io.EOF):
+		t.fail(answerFailure(t.url, "read the answer of", io.ErrUnexpectedEOF))
+	default:
+		t.fail(answerFailure(t.url, "read the answer of", err))
+	}
+}
+
+// readHeads parses the head when it is whole, and passes over those of class 1xx.
+func (t *transfer) readHeads() {
+	for t.call != nil && t.body == nil {
+		if !couldBeHTTP(t.head) {
+			t.fail(answerFailure(t.url, "read the answer of", errNotHTTP))
+			return
+		}
+		end, whole := headEnd(t.head, t.scanned)
+		if !whole {
+			t.scanned = max(len(t.head)-2, 0)
+			if len(t.head) >= maxHeadBytes {
+				t.fail(answerFailure(t.url, "read the answer of", errHead))
+			}
+			return
+		}
+		t.answered(end)
+	}
+}
+
+// answered handles a head that ends at t.head[end].
+func (t *transfer) answered(end int) {
+	var body *pipe
+	body = newPipe(func() { t.e.loop.Post(func() { t.room(body) }) })
+	resp, err := readHead(t.head[:end], body, t.req)
+	if err != nil {
+		t.fail(answerFailure(t.url, "read the answer of", err))
+		return
+	}
+	if 100 <= resp.StatusCode && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
+		t.head, t.scanned = t.head[end:], 0
+		if t.skipped++; t.skipped > maxInformational {
+			t.fail(answerFailure(t.url, "read the answer of", errNotHTTP))
+		}
+		return
+	}
+	t.status = resp.StatusCode
+	next, err := redirected(resp)
+	switch {
+	case err != nil:
+		t.fail(&Error{Step: "follow a redirect of " + t.url.Host, Err: err})
+	case next != nil && t.redirects >= t.e.cfg.MaxRedirects:
+		t.fail(&Error{Step: "follow a redirect to " + next.Redacted(), Err: errors.New("too many redirects"), Advice: "they may go in a circle; --max-redirects sets how many are followed"})
+	case next != nil:
+		t.redirects++
+		t.hangUp()
+		t.ask(next)
+	case resp.StatusCode < 200 || resp.StatusCode > 299:
+		t.failAfter(statusFailure(t.url, resp), retryAfter(resp, t.e.loop.Now()))
+	default:
+		t.store(resp, body, end)
+	}
+}
+
+// store starts the body's goroutine.
+func (t *transfer) store(resp *http.Response, body *pipe, end int) {
+	t.body = body
+	body.attach()
+	body.put(t.head[end:])
+	if t.e.cfg.Received != nil {
+		t.e.cfg.Received(len(t.head) - end)
+	}
+	src := bodyOf(resp, t.head[:end], t.e.cfg.Head)
+	t.head = nil
+	out, index, loop := t.e.out, t.job.Index, t.e.loop
+	go func() {
+		s := store(out, index, src)
+		loop.Post(func() { t.stored(s) })
+	}()
+}
+
+// room is called when body has room again.
+func (t *transfer) room(body *pipe) {
+	if t.body == body && t.call != nil {
+		t.call.Resume()
+	}
+}
+
+// stored is called when the body's goroutine has ended.
+func (t *transfer) stored(s saved) {
+	t.body = nil
+	if t.failure != nil {
+		s.err, t.failure = t.failure, nil
+	}
+	switch {
+	case s.err == nil:
+		t.finish(s)
+		return
+	case isStoreError(s.err):
+		e := &Error{Step: "store the body", Err: s.err, Advice: "check the place and the space on it"}
+		if limits.Exhausted(s.err) {
+			e.Again, e.Advice = true, limits.Advice
+		}
+		s.err = e
+	case !isError(s.err):
+		s.err = answerFailure(t.url, "read the body from", s.err)
+	}
+	if !s.clean {
+		t.finish(s)
+		return
+	}
+	t.failAfter(s.err, 0)
+}
+
+func isError(err error) bool {
+	var e *Error
+	return errors.As(err, &e) || errors.Is(err, errStopped)
+}
+
+// hangUp ends the call.
+func (t *transfer) hangUp() {
+	t.e.loop.Disarm(&t.silence)
+	if t.call != nil {
+		t.call.Close()
+		t.call = nil
+	}
+}
+
+func (t *transfer) fail(err error) { t.failAfter(err, 0) }
+
+// failAfter ends the try: the transfer begins anew, not before asked, or is over.
+func (t *transfer) failAfter(err error, asked time.Duration) {
+	t.hangUp()
+	t.hop++ // whatever is under way for this hop comes too late
+	if t.body != nil {
+		if t.failure == nil {
+			t.failure = err
+			t.body.abort(err)
+		}
+		return // stored goes on
+	}
+	switch {
+	case t.e.stopping:
+	case limits.Exhausted(err) && t.e.loop.Open() > 0:
+		t.tries--                          // no fault of the server's: wait until another is done
+		t.e.names.Forget(t.url.Hostname()) // a look-up may be what failed
+		t.e.loop.Arm(&t.pause, crowded)
+		return
+	case mayPass(err) && t.tries <= t.e.cfg.Retries:
+		t.e.names.Forget(t.url.Hostname())
+		t.e.loop.Arm(&t.pause, backOff(t.e.cfg.FirstBackOff, t.tries+1, asked))
+		return
+	}
+	t.finish(saved{err: err})
+}
+
+// finish tells how the job ended.
+func (t *transfer) finish(s saved) {
+	t.hangUp()
+	t.e.loop.Disarm(&t.total)
+	t.e.loop.Disarm(&t.pause)
+	t.e.ended(t, &Result{
+		Job: t.job, URL: t.url, Status: t.status, Bytes: s.bytes,
+		Took: t.e.loop.Now().Sub(t.started), Tries: t.tries, Err: s.err,
+	})
+}

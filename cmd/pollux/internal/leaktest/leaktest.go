@@ -1,0 +1,46 @@
+// Package leaktest makes leaks of goroutines and descriptors fail a test.
+package leaktest
+
+import (
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// patience is how long what has ended may take to be gone.
+const patience = 5 * time.Second
+
+// Check counts now, and again when the test and its other cleanups are over: call
+// it first.
+func Check(t *testing.T) {
+	t.Helper()
+	goroutines, descriptors := runtime.NumGoroutine(), open()
+	t.Cleanup(func() {
+		deadline := time.Now().Add(patience)
+		for {
+			g, d := runtime.NumGoroutine(), open()
+			if g <= goroutines && d <= descriptors {
+				return
+			}
+			if time.Now().After(deadline) {
+				stacks := make([]byte, 1<<20)
+				stacks = stacks[:runtime.Stack(stacks, true)]
+				t.Errorf("leak: %d goroutines were %d, %d descriptors were %d\n%s", g, goroutines, d, descriptors, stacks)
+				return
+			}
+			runtime.Gosched()
+		}
+	})
+}
+
+// open counts descriptors, where the system can tell.
+func open() int {
+	f, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1)
+	return len(names)
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package limits
+
+// Descriptors returns RLIMIT_NOFILE; ok is false where there is none.
+func Descriptors() (soft, hard uint64, ok bool) { return 0, 0, false }

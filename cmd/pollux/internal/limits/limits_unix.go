@@ -1,0 +1,15 @@
+//go:build unix
+
+package limits
+
+import "golang.org/x/sys/unix"
+
+// Descriptors returns RLIMIT_NOFILE; ok is false where there is none. Go raises
+// the soft limit to the hard one when a program starts.
+func Descriptors() (soft, hard uint64, ok bool) {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 0, 0, false
+	}
+	return uint64(r.Cur), uint64(r.Max), true
+}

@@ -1,0 +1,103 @@
+// Package report tells people how a run goes: by lines, or by a progress bar on a
+// terminal.
+package report
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/fetch"
+)
+
+// A Reporter is told of each Result, by one goroutine.
+type Reporter interface {
+	// Result tells how a job ended; file is where its body is, if anywhere. The
+	// error is that of the output that successes are told on.
+	Result(r *fetch.Result, file string) error
+	// Close ends the report.
+	Close()
+}
+
+// Lines reports a line for each Result: successes to Out, unless it is nil, and
+// failures to Err.
+type Lines struct {
+	Out, Err io.Writer
+	Total    int
+	done     int
+}
+
+// Result implements Reporter.
+func (l *Lines) Result(r *fetch.Result, file string) error {
+	l.done++
+	if r.Err != nil {
+		fmt.Fprintln(l.Err, Failure(r))
+		return nil
+	}
+	if l.Out == nil {
+		return nil
+	}
+	line := fmt.Sprintf("%*d/%d  %d  %8s  %9s  %s", len(strconv.Itoa(l.Total)), l.done, l.Total,
+		r.Status, Round(r.Took), Bytes(r.Bytes), r.Job.URL.Redacted())
+	if r.URL.String() != r.Job.URL.String() {
+		line += " => " + r.URL.Redacted()
+	}
+	if file != "" {
+		line += " -> " + file
+	}
+	_, err := fmt.Fprintln(l.Out, line)
+	return err
+}
+
+// Close implements Reporter.
+func (l *Lines) Close() {}
+
+// Failure is the line on a job that failed.
+func Failure(r *fetch.Result) string {
+	name := strconv.Quote(r.Job.Text)
+	if r.Job.URL != nil {
+		name = r.Job.URL.Redacted()
+	}
+	s := "pollux: " + name + ": " + r.Err.Error()
+	if r.Tries > 1 {
+		s += fmt.Sprintf(" (%d tries in %s)", r.Tries, Round(r.Took))
+	}
+	return s
+}
+
+// Summary is the last line of a run.
+func Summary(total, fetched, failed int, bytes int64, took time.Duration) string {
+	s := fmt.Sprintf("%d of %d fetched, %s in %s", fetched, total, Bytes(bytes), Round(took))
+	if failed > 0 {
+		s += fmt.Sprintf("; %d failed", failed)
+	}
+	return s
+}
+
+// Round leaves three or four digits of a time.
+func Round(d time.Duration) time.Duration {
+	switch {
+	case d >= time.Minute:
+		return d.Round(time.Second)
+	case d >= time.Second:
+		return d.Round(time.Millisecond)
+	case d >= time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(time.Microsecond)
+}
+
+// Bytes is n in the unit that fits.
+func Bytes(n int64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, u := float64(n)/1024, 0
+	for f >= 1024 {
+		f /= 1024
+		u++
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[u])
+}

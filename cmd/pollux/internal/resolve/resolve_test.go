@@ -1,0 +1,91 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+)
+
+// a loop of the test's own: posts are run one at a time.
+type posts chan func()
+
+func (p posts) post(f func()) { p <- f }
+
+// One name is looked up once for all who ask, and not more than MaxLookups at once.
+func TestResolve(t *testing.T) {
+	leaktest.Check(t)
+	p := make(posts, 100)
+	began, release := make(chan string, 100), make(chan struct{})
+	one := netip.MustParseAddr("192.0.2.1")
+	r := New(p.post, func(_ context.Context, host string) ([]netip.Addr, error) {
+		began <- host
+		<-release
+		return []netip.Addr{netip.AddrFrom16(one.As16())}, nil
+	}, time.Minute)
+	defer r.Close()
+
+	answers := 0
+	done := func(addrs []netip.Addr, err error) {
+		if answers++; err != nil || !slices.Equal(addrs, []netip.Addr{one}) {
+			t.Errorf("%v, %v", addrs, err)
+		}
+	}
+	const names = MaxLookups + 3
+	for range 10 {
+		for i := range names {
+			r.Resolve("host"+string(rune('a'+i)), done)
+		}
+	}
+	for range MaxLookups {
+		<-began
+	}
+	if r.running != MaxLookups || len(r.queue) != names-MaxLookups || len(began) != 0 {
+		t.Errorf("%d are running, %d wait", r.running, len(r.queue))
+	}
+	close(release)
+	for range names {
+		(<-p)()
+	}
+	if answers != 10*names {
+		t.Errorf("%d answers", answers)
+	}
+	r.Resolve("hosta", done) // known by now
+	if answers != 10*names+1 {
+		t.Error("a known name was not answered at once")
+	}
+	r.Forget("hosta")
+	r.Resolve("hosta", done)
+	(<-p)()
+	if answers != 10*names+2 {
+		t.Error("a forgotten name was not looked up")
+	}
+}
+
+// Literal addresses need no lookup; Close ends those that are under way.
+func TestLiteralAndClose(t *testing.T) {
+	leaktest.Check(t)
+	p := make(posts, 1)
+	r := New(p.post, func(ctx context.Context, _ string) ([]netip.Addr, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}, time.Minute)
+	for text, want := range map[string]string{"127.0.0.1": "127.0.0.1", "::1": "::1", "::ffff:192.0.2.1": "192.0.2.1"} {
+		r.Resolve(text, func(addrs []netip.Addr, err error) {
+			if err != nil || len(addrs) != 1 || addrs[0] != netip.MustParseAddr(want) {
+				t.Errorf("%s: %v, %v", text, addrs, err)
+			}
+		})
+	}
+	var got error
+	r.Resolve("slow.test", func(_ []netip.Addr, err error) { got = err })
+	r.Close()
+	(<-p)()
+	if !errors.Is(got, context.Canceled) {
+		t.Errorf("%v", got)
+	}
+}

@@ -1,0 +1,111 @@
+package save
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func write(t *testing.T, o Output, index int, text string) Body {
+	t.Helper()
+	b, err := o.Create(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// A file appears when it is whole, replaces an older one, and leaves nothing behind
+// when it is given up. A symbolic link does not lead out of the folder.
+func TestDir(t *testing.T) {
+	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "victim")
+	os.WriteFile(outside, []byte("untouched"), 0o600)
+	os.WriteFile(filepath.Join(dir, "a"), []byte("old and longer"), 0o600)
+	linked := os.Symlink(outside, filepath.Join(dir, "link")) == nil
+	os.Mkdir(filepath.Join(dir, "taken"), 0o700)
+	d, err := NewDir(dir, []string{"a", "b", "link", "taken"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+
+	a, b := write(t, d, 0, "new"), write(t, d, 1, "half")
+	if got, _ := os.ReadFile(filepath.Join(dir, "a")); string(got) != "old and longer" {
+		t.Errorf("before Commit: %q", got)
+	}
+	if err := a.Commit(); err != nil {
+		t.Error(err)
+	}
+	if got, _ := os.ReadFile(filepath.Join(dir, "a")); string(got) != "new" {
+		t.Errorf("after Commit: %q", got)
+	}
+	if !b.Abort() {
+		t.Error("could not be taken back")
+	}
+	if linked {
+		if err := write(t, d, 2, "through the link").Commit(); err != nil {
+			t.Error(err)
+		}
+		if got, _ := os.ReadFile(outside); string(got) != "untouched" {
+			t.Errorf("the link's target: %q", got)
+		}
+	}
+	if err := write(t, d, 3, "x").Commit(); err == nil {
+		t.Error("a folder was replaced by a file")
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, ".pollux-*"))
+	if len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// Bodies that end in any order go out in theirs; one that failed is left out.
+func TestSpool(t *testing.T) {
+	var out bytes.Buffer
+	s, err := NewSpool(&out, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range []string{"zero ", "one ", "", "three"} {
+		if text != "" {
+			write(t, s, i, text).Commit()
+		}
+	}
+	for i, want := range map[int]string{3: "", 1: ""} {
+		if s.Ended(i, true); out.String() != want {
+			t.Errorf("after %d: %q", i, out.String())
+		}
+	}
+	s.Ended(0, true)
+	if out.String() != "zero one " {
+		t.Errorf("after 0: %q", out.String())
+	}
+	s.Ended(2, false)
+	if out.String() != "zero one three" {
+		t.Errorf("after 2: %q", out.String())
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(s.path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there", s.path)
+	}
+}
+
+// What has gone out cannot be taken back.
+func TestStream(t *testing.T) {
+	var out bytes.Buffer
+	s := NewStream(&out)
+	b, _ := s.Create(0)
+	if !b.Abort() {
+		t.Error("nothing was written, and yet")
+	}
+	if write(t, s, 0, "x").Abort() {
+		t.Error("x was taken back")
+	}
+}

@@ -1,0 +1,73 @@
+package save
+
+import (
+	"io"
+	"os"
+	"strconv"
+)
+
+// A Spool is an Output for many bodies on one stream. They come in any order and
+// at the same time; each waits in a temporary file until those before it have gone
+// out. So none is mixed with another, and one that fails leaves nothing behind.
+type Spool struct {
+	*Dir
+	w     io.Writer
+	next  int
+	ended map[int]bool // jobs that ended before their turn; whether there is a body
+	total int
+}
+
+// NewSpool returns a Spool for total bodies. Close removes its files.
+func NewSpool(w io.Writer, total int) (*Spool, error) {
+	path, err := os.MkdirTemp("", "pollux-")
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, total)
+	for i := range names {
+		names[i] = strconv.Itoa(i)
+	}
+	dir, err := NewDir(path, names)
+	if err != nil {
+		os.RemoveAll(path)
+		return nil, err
+	}
+	return &Spool{Dir: dir, w: w, total: total, ended: make(map[int]bool)}, nil
+}
+
+// Ended says that a job has ended, and sends out the bodies whose turn has come.
+// It is for one goroutine.
+func (s *Spool) Ended(index int, ok bool) error {
+	s.ended[index] = ok
+	for ; s.next < s.total; s.next++ {
+		ok, known := s.ended[s.next]
+		if !known {
+			return nil
+		}
+		delete(s.ended, s.next)
+		if !ok {
+			continue
+		}
+		if err := s.send(s.names[s.next]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Spool) send(name string) error {
+	f, err := s.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer s.root.Remove(name)
+	defer f.Close()
+	_, err = io.Copy(s.w, f)
+	return err
+}
+
+// Close removes what is left.
+func (s *Spool) Close() error {
+	s.root.Close()
+	return os.RemoveAll(s.path)
+}

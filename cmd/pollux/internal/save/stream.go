@@ -1,0 +1,33 @@
+package save
+
+import "io"
+
+// A Stream is an Output for a single body that goes out as it comes. What has gone
+// out cannot be taken back.
+type Stream struct {
+	w    io.Writer
+	sent bool
+	err  error
+}
+
+// NewStream returns a Stream to w.
+func NewStream(w io.Writer) *Stream { return &Stream{w: w} }
+
+// Create implements Output.
+func (s *Stream) Create(int) (Body, error) { return s, nil }
+
+// Err is why w could not be written. It is for when the job has ended.
+func (s *Stream) Err() error { return s.err }
+
+// Write implements Body.
+func (s *Stream) Write(p []byte) (n int, err error) {
+	s.sent = s.sent || len(p) > 0
+	n, s.err = s.w.Write(p)
+	return n, s.err
+}
+
+// Commit implements Body.
+func (s *Stream) Commit() error { return nil }
+
+// Abort implements Body.
+func (s *Stream) Abort() bool { return !s.sent }

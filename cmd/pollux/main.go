@@ -1,0 +1,136 @@
+// Pollux shows what the library does, fetches URLs with it, and tells what a
+// machine offers to it. Run "pollux --help".
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// What the program exits with.
+const (
+	exitOK     = 0
+	exitFailed = 1                                 // something was attempted and failed
+	exitUsage  = 2                                 // nothing was attempted
+	exitSignal = 128                               // and the signal's number, as shells have it
+	exitPipe   = exitSignal + int(syscall.SIGPIPE) // nobody reads the output any more
+)
+
+const description = `Pollux is a portable event queue for Go.
+
+Examples:
+
+  pollux demo                                    20 slow answers, one goroutine
+  pollux fetch -o out http://example.org/a.txt   a file from a server
+  pollux fetch -o out --input list.txt -p 500    many, 500 at once
+  pollux doctor --connections 50000              is this machine fit for 50,000?`
+
+type commands struct {
+	Demo    demoCmd    `cmd:"" help:"Wait for many slow answers at once, with one goroutine."`
+	Fetch   fetchCmd   `cmd:"" help:"Fetch http URLs, many at once."`
+	Doctor  doctorCmd  `cmd:"" help:"Tell what this machine offers, and what to raise for many connections."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// streams are the program's standard streams.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// signalled is why the program was told to end.
+type signalled struct{ os.Signal }
+
+func (s signalled) Error() string { return s.String() }
+
+// status is what to exit with.
+func (s signalled) status() int {
+	if n, ok := s.Signal.(syscall.Signal); ok {
+		return exitSignal + int(n)
+	}
+	return exitFailed
+}
+
+// usageError makes the program exit with exitUsage.
+type usageError struct{ error }
+
+func main() {
+	// The first signal ends the run cleanly; after it the second one kills, as if
+	// none had been caught. SIGPIPE is taken so that writing to a closed pipe is an
+	// error, and what was begun can be cleaned up.
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		sig := <-signals
+		signal.Stop(signals)
+		cancel(signalled{sig})
+	}()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// run is the program. It returns what to exit with.
+func run(ctx context.Context, args []string, std streams) (status int) {
+	var c commands
+	parser, err := kong.New(&c, kong.Name("pollux"), kong.Description(description),
+		kong.Writers(std.out, std.err), kong.UsageOnError(),
+		kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
+	if err != nil {
+		fmt.Fprintln(std.err, "pollux:", err)
+		return exitFailed
+	}
+	defer func() {
+		if code, ok := recover().(exit); ok { // after --help; Go panics anew by itself otherwise
+			status = int(code)
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(std.err, "pollux: %v; pollux --help, and pollux demo --help and so on, tell how\n", err)
+		return exitUsage
+	}
+	return statusOf(ctx, command.Run(), std)
+}
+
+type exit int
+
+// statusOf reports err, unless that has been done, and says what to exit with.
+func statusOf(ctx context.Context, err error, std streams) int {
+	var usage usageError
+	var sig signalled
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, syscall.EPIPE):
+		return exitPipe
+	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &sig):
+		return sig.status()
+	case errors.As(err, &usage):
+		complain(std, err)
+		return exitUsage
+	case !errors.Is(err, errReported):
+		complain(std, err)
+	}
+	return exitFailed
+}
+
+// complain prints err; the library's own errors begin with its name already.
+func complain(std streams, err error) {
+	fmt.Fprintln(std.err, "pollux:", strings.TrimPrefix(err.Error(), "pollux: "))
+}
+
+// errReported is a failure that has had its line already.
+var errReported = errors.New("failed")

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+)
+
+// mainEnv makes the test binary the program itself, for tests that need a process.
+const mainEnv = "POLLUX_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(mainEnv) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// pollux runs the program in this process.
+func pollux(t *testing.T, in string, args ...string) (status int, out, err string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	status = run(context.WithoutCancel(t.Context()), args, streams{strings.NewReader(in), &o, &e})
+	return status, o.String(), e.String()
+}
+
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args   string
+		status int
+		want   string // in either output
+	}{
+		{"", exitOK, "Examples:"},
+		{"--help", exitOK, "pollux fetch -o out"},
+		{"demo --help", exitOK, "pollux demo --requests 2000"},
+		{"fetch --help", exitOK, "--max-redirects"},
+		{"doctor --help", exitOK, "pollux doctor --json"},
+		{"version", exitOK, "pollux "},
+		{"nonsense", exitUsage, "unexpected argument nonsense"},
+		{"demo --nonsense", exitUsage, "unknown flag"},
+		{"demo --requests 0", exitUsage, "--requests 0"},
+		{"demo --requests many", exitUsage, "many"},
+		{"demo --delay -1s", exitUsage, "-1s"},
+		{"fetch", exitUsage, "no URL"},
+		{"fetch --parallel 0 http://127.0.0.1/", exitUsage, "--parallel 0"},
+		{"fetch --timeout nonsense http://127.0.0.1/", exitUsage, "nonsense"},
+		{"fetch --input /no/such/file", exitUsage, "/no/such/file"},
+		{"doctor --connections 0", exitUsage, "--connections 0"},
+		{"fetch https://127.0.0.1/", exitFailed, "TLS is not there yet"},
+		{"fetch nonsense", exitFailed, "write it like http://"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			leaktest.Check(t)
+			status, out, err := pollux(t, "", strings.Fields(c.args)...)
+			if status != c.status || !strings.Contains(out+err, c.want) {
+				t.Errorf("status %d, want %d and %q\n%s%s", status, c.status, c.want, out, err)
+			}
+			if status == exitUsage && (strings.Count(err, "\n") != 1 || out != "") {
+				t.Errorf("not one line on standard error:\n%s%s", out, err)
+			}
+		})
+	}
+}
+
+func TestDemo(t *testing.T) {
+	leaktest.Check(t)
+	status, out, err := pollux(t, "", "demo", "--requests", "30", "--delay", "30ms")
+	if status != exitOK || err != "" || !strings.Contains(out, "times as fast") {
+		t.Errorf("status %d\n%s%s", status, out, err)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	leaktest.Check(t)
+	status, out, err := pollux(t, "", "doctor", "--json", "--connections", "123")
+	var r struct{ Connections int }
+	if json.Unmarshal([]byte(out), &r) != nil || status != exitOK || r.Connections != 123 {
+		t.Errorf("status %d\n%s%s", status, out, err)
+	}
+	if status, out, err = pollux(t, "", "doctor"); status != exitOK || !strings.Contains(out, "For 10000 connections") {
+		t.Errorf("status %d\n%s%s", status, out, err)
+	}
+	t.Setenv("POLLUX_BACKEND", "nonsense")
+	if status, _, err = pollux(t, "", "doctor"); status != exitFailed || !strings.Contains(err, "nonsense") {
+		t.Errorf("a bad backend: status %d\n%s", status, err)
+	}
+	if status, _, err = pollux(t, "", "demo"); status != exitFailed || !strings.Contains(err, "nonsense") {
+		t.Errorf("demo with a bad backend: status %d\n%s", status, err)
+	}
+}
