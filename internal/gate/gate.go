@@ -12,14 +12,14 @@ package gate
 
 import "sync/atomic"
 
-// Class says what a user is counted as.
-type Class uint64
+// Class says what a user is counted as: where its count begins in the word.
+type Class uint8
 
 const (
 	// Long counts users that may stay for as long as they like: a Wait.
-	Long Class = 1
+	Long Class = 0
 	// Short counts users that leave by themselves soon: a Register.
-	Short Class = 1 << 31
+	Short Class = classBits
 )
 
 const (
@@ -53,10 +53,10 @@ func (g *Gate) Enter(c Class) bool {
 		if old&closed != 0 {
 			return false
 		}
-		if old/uint64(c)&classMask == classMask {
+		if old>>c&classMask == classMask {
 			panic("gate: too many concurrent users of one resource")
 		}
-		if g.word.CompareAndSwap(old, old+uint64(c)) {
+		if g.word.CompareAndSwap(old, old+1<<c) {
 			return true
 		}
 	}
@@ -64,13 +64,17 @@ func (g *Gate) Enter(c Class) bool {
 
 // Leave counts the caller out. It must follow each Enter that returned true.
 func (g *Gate) Leave(c Class) Passed {
-	now := g.word.Add(-uint64(c))
+	now := g.word.Add(-(uint64(1) << c))
 	if now&closed == 0 {
 		return Passed{}
 	}
+	return passed(now, c == Short)
+}
+
+func passed(word uint64, short bool) Passed {
 	return Passed{
-		Sealed: c == Short && now/uint64(Short)&classMask == 0,
-		Empty:  now&allMask == 0,
+		Sealed: short && word>>Short&classMask == 0,
+		Empty:  word&allMask == 0,
 	}
 }
 
@@ -81,10 +85,7 @@ func (g *Gate) Close() (first bool, p Passed) {
 	if old&closed != 0 {
 		return false, Passed{}
 	}
-	return true, Passed{
-		Sealed: old/uint64(Short)&classMask == 0,
-		Empty:  old&allMask == 0,
-	}
+	return true, passed(old, true)
 }
 
 // Closed reports whether Close has been called.

@@ -55,8 +55,11 @@ func advise(r *Report) []Advice {
 	list = append(list, ports(r, n)...)
 	if have := r.System.MemoryBytes; have > 0 {
 		need := n * idleBytes
-		list = append(list, Advice{memoryName, have, need, have >= need,
-			"an idle connection takes about 16 KiB in all; a busy one its buffers besides", []string{}})
+		list = append(list, Advice{
+			memoryName, have, need, have >= need,
+			"an idle connection takes about 16 KiB in all; a busy one its buffers besides",
+			[]string{},
+		})
 	}
 	for i := range list {
 		if list[i].OK {

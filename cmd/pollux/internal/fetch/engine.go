@@ -41,8 +41,10 @@ type Engine struct {
 // each Result, on the loop: it must not block.
 func New(cfg Config, loop *wire.Loop, names *resolve.Resolver, out save.Output, report func(*Result)) *Engine {
 	cfg.Parallel = max(cfg.Parallel, 1)
-	return &Engine{cfg: cfg, loop: loop, names: names, out: out, report: report,
-		active: make(map[*transfer]struct{})}
+	return &Engine{
+		cfg: cfg, loop: loop, names: names, out: out, report: report,
+		active: make(map[*transfer]struct{}),
+	}
 }
 
 // Run fetches the jobs. Each has its Result when Run returns, unless ctx ended

@@ -65,8 +65,10 @@ func newBench(t *testing.T) *bench {
 	leaktest.Check(t)
 	m := &memory{whole: make(map[int][]byte)}
 	return &bench{
-		Config: Config{Parallel: 100, Connect: 10 * time.Second, Idle: 10 * time.Second,
-			FirstBackOff: time.Millisecond, MaxRedirects: 5, UserAgent: "test"},
+		Config: Config{
+			Parallel: 100, Connect: 10 * time.Second, Idle: 10 * time.Second,
+			FirstBackOff: time.Millisecond, MaxRedirects: 5, UserAgent: "test",
+		},
 		ctx: t.Context(), lookup: resolve.System, out: m, memory: m,
 	}
 }

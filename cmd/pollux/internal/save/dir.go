@@ -31,8 +31,10 @@ func NewDir(path string, names []string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{path: path, root: root, names: names, run: rand.Text()[:8],
-		calls: make(chan struct{}, maxFileCalls)}, nil
+	return &Dir{
+		path: path, root: root, names: names, run: rand.Text()[:8],
+		calls: make(chan struct{}, maxFileCalls),
+	}, nil
 }
 
 // Close closes the folder.
