@@ -30,6 +30,7 @@ type Conn struct {
 
 	// The rest is the loop's own.
 	handler  Handler
+	accepted *Listener // nil if it was dialed
 	in       *unread
 	why      error
 	place    uint32 // in the loop's conns
@@ -49,8 +50,8 @@ type extras struct {
 	idle, read, linger connTimer
 	lastActive         int64
 	dialed             func(*Conn, error)
+	accept             func(*Conn) Handler // of one that was dialed
 	remote             net.Addr
-	listener           *Listener
 }
 
 // A request is something that another goroutine, or a callback, wants done.
@@ -112,7 +113,6 @@ const (
 	readEnded                       // nothing more will be received
 	eofOwed                         // ReadClosed is owed, after what is unread
 	idles                           // has an idle timeout
-	counted                         // in the listener's and group's count
 )
 
 func (l *Loop) newConn() *Conn {

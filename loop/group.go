@@ -29,7 +29,7 @@ type Group struct {
 	mu        sync.Mutex
 	closing   bool
 	listeners map[*Listener]struct{}
-	packets   map[*PacketConn]struct{}
+	packets   map[*PacketListener]struct{}
 
 	conns atomic.Int64
 }
@@ -41,7 +41,7 @@ func NewGroup(config Config) (*Group, error) {
 	}
 	g := &Group{
 		config: config, began: time.Now(), stopped: make(chan struct{}), watchdog: make(chan struct{}),
-		listeners: map[*Listener]struct{}{}, packets: map[*PacketConn]struct{}{},
+		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
 	}
 	for range config.Loops {
 		drv, err := openDriver(&config)
@@ -142,12 +142,12 @@ func (g *Group) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("loop: shutdown closed connections that had not finished: %w", context.Cause(ctx))
 }
 
-func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*PacketConn]struct{}) {
+func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*PacketListener]struct{}) {
 	for ln := range listeners {
 		ln.unlisten()
 	}
 	for p := range packets {
-		p.unwatch()
+		p.end()
 	}
 	for _, l := range g.loops {
 		l.Run(func() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -38,7 +39,7 @@ type acceptor struct {
 
 	// The loop's own.
 	backoff time.Duration
-	retry   connTimer2
+	retry   wheel.Timer
 	full    bool // paused for MaxConns
 	gone    bool
 }
@@ -133,6 +134,15 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, accept func(*Con
 	return ln, nil
 }
 
+// listenUnix listens at a path, or an abstract name.
+func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, error) {
+	l, err := sock.ListenUnix(name)
+	if err != nil {
+		return nil, err
+	}
+	return g.serve(&net.UnixAddr{Name: name, Net: "unix"}, []driver.Acceptor{l}, accept)
+}
+
 // Addr returns the address listened at.
 func (ln *Listener) Addr() net.Addr { return ln.addr }
 
@@ -163,7 +173,7 @@ func (ln *Listener) unlisten() bool {
 func (a *acceptor) end() {
 	if !a.gone {
 		a.gone = true
-		a.retry.stop(a.loop)
+		a.loop.timers.Stop(&a.retry)
 		a.loop.drv.Unlisten(&a.Listener)
 	}
 }
@@ -243,11 +253,12 @@ func (a *acceptor) AcceptFailed(err error) {
 		a.loop.g.config.Logger.Warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
 	}
 	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
-	a.retry.start(a.loop, a.loop.clock()+int64(a.backoff), func() {
+	a.retry.Fire = func(*wheel.Timer) {
 		if !a.gone && !a.full {
 			a.loop.drv.ResumeAccept(&a.Listener)
 		}
-	})
+	}
+	a.loop.timers.Start(&a.retry, a.loop.clock()+int64(a.backoff))
 }
 
 func acceptHint(err error) string {

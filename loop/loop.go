@@ -21,15 +21,21 @@ type Loop struct {
 	timers *wheel.Wheel
 
 	// The loop's own.
-	stage   []byte   // where the connection in a callback writes to
-	iov     [][]byte // scratch of flush
-	now     int64    // nanoseconds since the group began; read once a turn while timers run
+	stage     []byte     // where the connection in a callback writes to
+	iov       [][]byte   // scratch of flush
+	done      []doneCall // scratch of afterFlush
+	now       int64      // nanoseconds since the group began; read once a turn while timers run
+	callStart time.Time  // when the callback began, if it is one that is measured
 	conns   []*Conn // each knows its place
 	ending  bool
 	counts  counts
 	spareOp []op
 
-	running current // the callback that runs, for the watchdog
+	// What others read.
+	running     atomic.Pointer[Conn] // whose callback runs
+	turn        atomic.Uint64
+	slow        atomic.Uint64 // callbacks that the watchdog has named
+	directBytes atomic.Uint64 // sent past the queue
 
 	// awake is false while the loop sleeps or is about to: then whoever puts something
 	// into the inbox wakes it. The loop clears it before its last look at the inbox.
@@ -106,6 +112,7 @@ func (l *Loop) run() {
 		}
 		l.awake.Store(true)
 		l.counts.turns++
+		l.turn.Store(l.counts.turns)
 		l.doTimers()
 	}
 }

@@ -17,20 +17,29 @@ type TCPStream struct{ Stream }
 // The error is a *net.OpError, for what the kernel knows at once: no route, no
 // descriptor left (EMFILE), a refusal on loopback.
 func ConnectTCP(addr netip.AddrPort, options ...Option) (*TCPStream, error) {
+	s := &TCPStream{}
+	if err := ConnectTCPInto(&s.Stream, addr, options...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ConnectTCPInto is ConnectTCP into a Stream of the caller's, which must be new.
+func ConnectTCPInto(s *Stream, addr netip.AddrPort, options ...Option) error {
 	m := maker{op: "connect", kind: handle.TCPStream, options: settle(options)}
 	a, err := m.ip(sys.SOCK_STREAM, addr)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !m.options.delaySending {
 		sys.SetInt(m.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
 	}
 	if err := m.connect(&a); err != nil {
-		return nil, err
+		return err
 	}
-	s := &TCPStream{Stream{attempt: &attempt{to: m.addr}}}
+	s.attempt = &attempt{to: m.addr}
 	s.h.Init(m.fd, handle.TCPStream)
-	return s, nil
+	return nil
 }
 
 // LocalAddr returns the stream's own address, the zero AddrPort once it is closed.

@@ -21,15 +21,25 @@ type UnixStream struct{ Stream }
 // listener's queue is full, the error is a *net.OpError with syscall.EAGAIN, and no
 // event tells when to try again.
 func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
+	s := &UnixStream{}
+	if err := ConnectUnixInto(&s.Stream, name, options...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ConnectUnixInto is ConnectUnix into a Stream of the caller's, which must be new.
+func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 	m := maker{op: "connect", kind: handle.UnixStream, options: settle(options)}
 	a, err := m.unix(sys.SOCK_STREAM, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := m.connect(&a); err != nil {
-		return nil, err
+		return err
 	}
-	return newUnixStream(m.fd), nil
+	s.h.Init(m.fd, handle.UnixStream)
+	return nil
 }
 
 // UnixPair returns two streams that are connected with each other (socketpair(2)).
