@@ -30,6 +30,12 @@ func Shutdown(fd FD, how int) syscall.Errno { return errno(unix.Shutdown(fd, how
 
 // SetInt sets an integer option.
 func SetInt(fd FD, level, option, value int) syscall.Errno {
+	if isByteOption(level, option) {
+		if value < 0 || value > 255 {
+			return unix.EINVAL
+		}
+		return errno(unix.SetsockoptByte(fd, level, option, byte(value)))
+	}
 	return errno(unix.SetsockoptInt(fd, level, option, value))
 }
 
