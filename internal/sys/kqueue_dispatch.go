@@ -10,4 +10,6 @@ const (
 	HasDispatch = true
 	EV_DISPATCH = unix.EV_DISPATCH
 	EV_RECEIPT  = unix.EV_RECEIPT
+
+	SilentRequeue = false
 )

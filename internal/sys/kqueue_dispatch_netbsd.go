@@ -6,4 +6,7 @@ const (
 	HasDispatch = false
 	EV_DISPATCH = 0
 	EV_RECEIPT  = 0
+
+	// SilentRequeue: a level-triggered event is put back without waking others.
+	SilentRequeue = true
 )
