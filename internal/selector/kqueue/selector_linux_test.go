@@ -121,9 +121,14 @@ func TestBothKnotesOneEvent(t *testing.T) {
 			key := selector.Key(i + 1)
 			b.add(x, key, readable|writable, trigger)
 			events := make([]selector.Event, 8)
-			n, err := b.Wait(events, deadline)
-			if n != 1 || err != nil || events[0] != (selector.Event{Key: key, Flags: r | w}) {
-				b.Fatalf("trigger %d: Wait = %v, %v; want one event of both", trigger, events[:n], err)
+			for range 3 { // what is in the slice from before does not count
+				n, err := b.Wait(events, deadline)
+				if n != 1 || err != nil || events[0] != (selector.Event{Key: key, Flags: r | w}) {
+					b.Fatalf("trigger %d: Wait = %v, %v; want one event of both", trigger, events[:n], err)
+				}
+				if trigger != level {
+					b.modify(x, key, key, readable|writable, trigger)
+				}
 			}
 			b.Delete(x, key)
 		}
