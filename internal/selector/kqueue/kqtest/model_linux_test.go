@@ -557,7 +557,7 @@ func TestExcept(t *testing.T) {
 }
 
 // Timeouts are never early and are rounded to the kernel's clock (N at 100 Hz:
-// 50 ms took 60, 1 µs took 20 ms); what is no timespec is EINVAL.
+// 50 ms took 60, 1 µs took 20 ms; here with HZ=1000); what is no timespec is EINVAL.
 func TestTimeouts(t *testing.T) {
 	each(t, func(b box) {
 		for _, d := range []time.Duration{time.Microsecond, 15 * time.Millisecond} {
