@@ -44,7 +44,7 @@ func (t Traits) knoteFor(f Filter, interest selector.Interest, trigger selector.
 			// for urgent data do not tell them.
 			k.wanted, k.fflags, k.data = true, NoteLowat, hangUpOnly
 			if trigger&selector.Oneshot == 0 {
-				k.flags = EV_ADD | EV_CLEAR
+				k.flags = FlagAdd | FlagClear
 			}
 		}
 	case FilterWrite:
@@ -61,13 +61,13 @@ func (t Traits) knoteFor(f Filter, interest selector.Interest, trigger selector.
 func (t Traits) mode(trigger selector.Trigger) uint16 {
 	switch {
 	case trigger&selector.Oneshot != 0 && t.Dispatch:
-		return EV_ADD | EV_ENABLE | EV_DISPATCH
+		return FlagAdd | FlagEnable | FlagDispatch
 	case trigger&selector.Oneshot != 0:
-		return EV_ADD | EV_ONESHOT
+		return FlagAdd | FlagOneshot
 	case trigger&selector.Level != 0:
-		return EV_ADD
+		return FlagAdd
 	}
-	return EV_ADD | EV_CLEAR
+	return FlagAdd | FlagClear
 }
 
 // plan works out the changes that lead from one state of a watch to another; the
@@ -84,7 +84,7 @@ func (c *changer) plan(t Traits, fd sys.FD, from, to uint64) {
 			now = t.knoteFor(f, interestOf(to), triggerOf(to))
 		}
 		if old.wanted && old != now {
-			c.put(t, Kevent{Ident: uint64(fd), Filter: f, Flags: EV_DELETE})
+			c.put(t, Kevent{Ident: uint64(fd), Filter: f, Flags: FlagDelete})
 		}
 		if now.wanted {
 			c.put(t, Kevent{
@@ -99,7 +99,7 @@ func (t Traits) udataMask() uint64 { return 1<<t.UdataBits - 1 }
 
 func (c *changer) put(t Traits, k Kevent) {
 	if t.Receipt {
-		k.Flags |= EV_RECEIPT
+		k.Flags |= FlagReceipt
 	}
 	c.changes[c.n] = k
 	c.n++
@@ -164,7 +164,7 @@ func (s *Selector) judge(k *Kevent, e syscall.Errno, fd sys.FD) (refused bool, e
 	switch {
 	case e == 0:
 		return false, nil
-	case k.Flags&EV_DELETE != 0 && (e == syscall.ENOENT || e == syscall.EBADF):
+	case k.Flags&FlagDelete != 0 && (e == syscall.ENOENT || e == syscall.EBADF):
 		// It fired as EV_ONESHOT, was never accepted, or its descriptor is closed.
 		return false, nil
 	case k.Filter == FilterWrite && s.isBrokenPipe(e, fd):

@@ -21,16 +21,16 @@ func TestFlags(t *testing.T) {
 		k    Kevent
 		want selector.Flags
 	}{
-		{Kevent{Filter: FilterRead, Flags: EV_CLEAR}, r},
-		{Kevent{Filter: FilterRead, Flags: EV_CLEAR | EV_ADD}, r},
-		{Kevent{Filter: FilterRead, Flags: EV_EOF, Data: 5}, r | rc},
-		{Kevent{Filter: FilterRead, Flags: EV_EOF, Fflags: reset}, r | w | rc | bad},
+		{Kevent{Filter: FilterRead, Flags: FlagClear}, r},
+		{Kevent{Filter: FilterRead, Flags: FlagClear | FlagAdd}, r},
+		{Kevent{Filter: FilterRead, Flags: FlagEOF, Data: 5}, r | rc},
+		{Kevent{Filter: FilterRead, Flags: FlagEOF, Fflags: reset}, r | w | rc | bad},
 		{Kevent{Filter: FilterWrite}, w},
-		{Kevent{Filter: FilterWrite, Flags: EV_EOF}, w | wc},
-		{Kevent{Filter: FilterWrite, Flags: EV_EOF, Fflags: reset}, r | w | wc | bad},
+		{Kevent{Filter: FilterWrite, Flags: FlagEOF}, w | wc},
+		{Kevent{Filter: FilterWrite, Flags: FlagEOF, Fflags: reset}, r | w | wc | bad},
 		{Kevent{Filter: FilterExcept, Fflags: NoteOOB}, selector.PriorityFlag},
-		{Kevent{Filter: FilterExcept, Flags: EV_EOF}, r | rc},
-		{Kevent{Filter: FilterRead, Flags: EV_ERROR, Data: int64(syscall.EBADF)}, r | w | bad},
+		{Kevent{Filter: FilterExcept, Flags: FlagEOF}, r | rc},
+		{Kevent{Filter: FilterRead, Flags: FlagError, Data: int64(syscall.EBADF)}, r | w | bad},
 	} {
 		if got := flags(&c.k); got != c.want {
 			t.Errorf("%+v: %#x, want %#x", c.k, got, c.want)

@@ -17,19 +17,19 @@ const (
 	FilterUser                     // EVFILT_USER
 )
 
-// Flags of a Kevent (kqueue(2)). The numbers are those of every BSD; NetBSD's
-// golang.org/x/sys lacks EV_RECEIPT and EV_DISPATCH.
+// Flags of a Kevent: EV_ADD, EV_DELETE and so on (kqueue(2)). The numbers are those
+// of every BSD; golang.org/x/sys lacks EV_RECEIPT and EV_DISPATCH for NetBSD.
 const (
-	EV_ADD      = 0x1
-	EV_DELETE   = 0x2
-	EV_ENABLE   = 0x4
-	EV_DISABLE  = 0x8
-	EV_ONESHOT  = 0x10
-	EV_CLEAR    = 0x20
-	EV_RECEIPT  = 0x40
-	EV_DISPATCH = 0x80
-	EV_ERROR    = 0x4000
-	EV_EOF      = 0x8000
+	FlagAdd      = 0x1
+	FlagDelete   = 0x2
+	FlagEnable   = 0x4
+	FlagDisable  = 0x8
+	FlagOneshot  = 0x10
+	FlagClear    = 0x20
+	FlagReceipt  = 0x40
+	FlagDispatch = 0x80
+	FlagError    = 0x4000
+	FlagEOF      = 0x8000
 )
 
 // Flags of a filter, in changes. The numbers are our own.

@@ -429,7 +429,7 @@ func (m *meddler) Kevent(kq sys.FD, changes, events []kqueue.Kevent, timeout *kq
 	n, e := m.Kernel.Kevent(kq, changes, events, timeout)
 	for i, e := range failed {
 		events[i].Data = int64(e)
-		m.Kernel.Kevent(kq, []kqueue.Kevent{{Ident: changes[i].Ident, Filter: changes[i].Filter, Flags: kqueue.EV_DELETE}}, nil, &kqueue.Timespec{})
+		m.Kernel.Kevent(kq, []kqueue.Kevent{{Ident: changes[i].Ident, Filter: changes[i].Filter, Flags: kqueue.FlagDelete}}, nil, &kqueue.Timespec{})
 	}
 	if m.after != nil && len(changes) == 0 && n > 0 {
 		m.after(events[:n])
@@ -502,7 +502,7 @@ func TestAddFails(t *testing.T) {
 		x, y := b.pair()
 		b.write(y)
 		m.change = func(c *kqueue.Kevent) syscall.Errno {
-			if c.Filter == kqueue.FilterWrite && c.Flags&kqueue.EV_ADD != 0 {
+			if c.Filter == kqueue.FilterWrite && c.Flags&kqueue.FlagAdd != 0 {
 				return syscall.ENOMEM
 			}
 			return 0
@@ -511,7 +511,7 @@ func TestAddFails(t *testing.T) {
 			b.Errorf("Add: %v, want ENOMEM", err)
 		}
 		m.change = func(c *kqueue.Kevent) syscall.Errno {
-			if c.Ident == uint64(x) && c.Flags&kqueue.EV_ADD != 0 {
+			if c.Ident == uint64(x) && c.Flags&kqueue.FlagAdd != 0 {
 				return syscall.EINVAL // a driver without the filter
 			}
 			return 0

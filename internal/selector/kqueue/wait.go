@@ -151,21 +151,21 @@ func flags(k *Kevent) selector.Flags {
 	switch k.Filter {
 	case FilterRead:
 		f = selector.ReadableFlag
-		if k.Flags&EV_EOF != 0 {
+		if k.Flags&FlagEOF != 0 {
 			f |= selector.ReadClosed
 		}
 	case FilterWrite:
 		f = selector.WritableFlag
-		if k.Flags&EV_EOF != 0 {
+		if k.Flags&FlagEOF != 0 {
 			f |= selector.WriteClosed
 		}
 	case FilterExcept:
 		f = selector.PriorityFlag
-		if k.Flags&EV_EOF != 0 {
+		if k.Flags&FlagEOF != 0 {
 			f = selector.ReadClosed | selector.ReadableFlag
 		}
 	}
-	if k.Flags&EV_ERROR != 0 || k.Flags&EV_EOF != 0 && k.Fflags != 0 {
+	if k.Flags&FlagError != 0 || k.Flags&FlagEOF != 0 && k.Fflags != 0 {
 		f |= selector.Error | both
 	}
 	return f

@@ -30,7 +30,7 @@ const wakeIdent = 0
 // initWake makes the knote, or what it will watch.
 func (s *Selector) initWake() error {
 	if s.traits.User {
-		k := []Kevent{{Ident: wakeIdent, Filter: FilterUser, Flags: EV_ADD | EV_CLEAR}}
+		k := []Kevent{{Ident: wakeIdent, Filter: FilterUser, Flags: FlagAdd | FlagClear}}
 		if e := s.kevent(k); e != 0 {
 			return os.NewSyscallError("kevent", e)
 		}
@@ -42,7 +42,7 @@ func (s *Selector) initWake() error {
 	if s.pipe[0], s.pipe[1], e = s.kernel.WakePipe(); e != 0 {
 		return os.NewSyscallError("pipe", e)
 	}
-	s.wake[0] = Kevent{Ident: uint64(s.pipe[0]), Filter: FilterRead, Flags: EV_ADD | EV_CLEAR}
+	s.wake[0] = Kevent{Ident: uint64(s.pipe[0]), Filter: FilterRead, Flags: FlagAdd | FlagClear}
 	return nil
 }
 

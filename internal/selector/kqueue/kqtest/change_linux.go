@@ -21,7 +21,7 @@ func (q *queue) change(changes, events []kqueue.Kevent) (answers int, done bool,
 	for i := range changes {
 		c := &changes[i]
 		e := q.register(c)
-		receipt := c.Flags&kqueue.EV_RECEIPT != 0 && q.kernel.Flavour.Traits.Receipt
+		receipt := c.Flags&kqueue.FlagReceipt != 0 && q.kernel.Flavour.Traits.Receipt
 		if e == 0 && !receipt {
 			continue
 		}
@@ -32,7 +32,7 @@ func (q *queue) change(changes, events []kqueue.Kevent) (answers int, done bool,
 			return 0, true, e
 		}
 		events[answers] = *c
-		events[answers].Flags = kqueue.EV_ERROR
+		events[answers].Flags = kqueue.FlagError
 		events[answers].Data = int64(e)
 		answers++
 	}
@@ -48,7 +48,7 @@ func (q *queue) register(c *kqueue.Kevent) syscall.Errno {
 	}
 	fresh := kn == nil
 	if fresh {
-		if c.Flags&kqueue.EV_ADD == 0 {
+		if c.Flags&kqueue.FlagAdd == 0 {
 			return syscall.ENOENT
 		}
 		var e syscall.Errno
@@ -56,7 +56,7 @@ func (q *queue) register(c *kqueue.Kevent) syscall.Errno {
 			return e
 		}
 	}
-	if c.Flags&kqueue.EV_DELETE != 0 {
+	if c.Flags&kqueue.FlagDelete != 0 {
 		q.drop(kn)
 		return 0
 	}
@@ -67,7 +67,7 @@ func (q *queue) register(c *kqueue.Kevent) syscall.Errno {
 	}
 	kn.fflags, kn.data = c.Fflags, c.Data
 	q.enable(kn, c.Flags)
-	if c.Flags&kqueue.EV_ADD != 0 {
+	if c.Flags&kqueue.FlagAdd != 0 {
 		q.tell(kn)
 	}
 	return 0
@@ -75,11 +75,11 @@ func (q *queue) register(c *kqueue.Kevent) syscall.Errno {
 
 // enable does EV_DISABLE and EV_ENABLE.
 func (q *queue) enable(kn *knote, flags uint16) {
-	if flags&kqueue.EV_DISABLE != 0 {
+	if flags&kqueue.FlagDisable != 0 {
 		kn.disabled = true
 		q.unqueue(kn)
 	}
-	if flags&kqueue.EV_ENABLE == 0 || !kn.disabled {
+	if flags&kqueue.FlagEnable == 0 || !kn.disabled {
 		return
 	}
 	kn.disabled = false
@@ -113,7 +113,7 @@ func (q *queue) touchUser(kn *knote, c *kqueue.Kevent, fresh bool) {
 	if c.Fflags&kqueue.NoteTrigger != 0 {
 		kn.triggered = true
 	}
-	if c.Flags&kqueue.EV_CLEAR != 0 {
+	if c.Flags&kqueue.FlagClear != 0 {
 		kn.triggered = false
 	}
 	q.tell(kn)

@@ -35,7 +35,7 @@ type knote struct {
 }
 
 func (kn *knote) isLevel() bool {
-	return kn.flags&(kqueue.EV_CLEAR|kqueue.EV_ONESHOT|kqueue.EV_DISPATCH) == 0
+	return kn.flags&(kqueue.FlagClear|kqueue.FlagOneshot|kqueue.FlagDispatch) == 0
 }
 
 // sight is what a look at the file has shown.
@@ -106,10 +106,10 @@ func (kn *knote) event(s sight, withAdd bool) kqueue.Kevent {
 		Fflags: s.fflags, Data: s.data, Udata: kn.udata,
 	}
 	if s.eof {
-		e.Flags |= kqueue.EV_EOF
+		e.Flags |= kqueue.FlagEOF
 	}
 	if withAdd {
-		e.Flags |= kqueue.EV_ADD
+		e.Flags |= kqueue.FlagAdd
 	}
 	return e
 }
@@ -153,7 +153,7 @@ func (q *queue) attach(c *kqueue.Kevent) (*knote, syscall.Errno) {
 		kn = new(knote)
 	}
 	kn.name = name{c.Ident, c.Filter}
-	kn.flags = c.Flags & (kqueue.EV_CLEAR | kqueue.EV_ONESHOT | kqueue.EV_DISPATCH)
+	kn.flags = c.Flags & (kqueue.FlagClear | kqueue.FlagOneshot | kqueue.FlagDispatch)
 	if e := q.attachFile(kn); e != 0 {
 		*kn = knote{}
 		q.spare = append(q.spare, kn)

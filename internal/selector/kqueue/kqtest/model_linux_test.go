@@ -103,7 +103,7 @@ func has(k kqueue.Kevent, f int) bool { return int(k.Flags)&f == f }
 func TestClear(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		b.told(0, "nothing there")
 		write(y)
 		ev := b.told(1, "data")[0]
@@ -123,7 +123,7 @@ func TestClear(t *testing.T) {
 func TestLevel(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
 		write(y)
 		for range 3 {
 			b.told(1, "level")
@@ -137,15 +137,15 @@ func TestLevel(t *testing.T) {
 func TestAddAgain(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		write(y)
 		b.told(1, "data")
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		b.told(1, "added again with data waiting")
 		read(x, 9)
 		sys.Shutdown(y, sys.SHUT_WR)
 		b.told(1, "EOF")
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		b.told(1, "added again with EOF waiting")
 		b.told(0, "told once")
 	})
@@ -155,13 +155,13 @@ func TestAddAgain(t *testing.T) {
 func TestAddAgainKeepsMode(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR)
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
 		write(y)
 		b.told(1, "data")
 		b.told(0, "still EV_CLEAR")
-		b.must(x, kqueue.FilterRead, kqueue.EV_DELETE)
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD)
+		b.must(x, kqueue.FilterRead, kqueue.FlagDelete)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
 		b.told(1, "level now")
 		b.told(1, "and again")
 	})
@@ -171,7 +171,7 @@ func TestAddAgainKeepsMode(t *testing.T) {
 func TestExtraPipeEdges(t *testing.T) {
 	each(t, func(b box) {
 		r, w := b.pipe()
-		b.must(r, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR)
+		b.must(r, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		write(w)
 		b.told(1, "data")
 		want := 0
@@ -190,15 +190,15 @@ func TestDispatch(t *testing.T) {
 	withDispatch.Name = "netbsd's code"
 	each(t, func(b box) {
 		x, y := b.pair()
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_DISPATCH)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagDispatch)
 		write(y)
 		b.told(1, "data")
 		write(y)
 		read(x, 4)
 		b.told(0, "disabled")
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_ENABLE|kqueue.EV_DISPATCH)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagEnable|kqueue.FlagDispatch)
 		b.told(1, "enabled by EV_ADD|EV_ENABLE|EV_DISPATCH")
-		b.must(x, kqueue.FilterRead, kqueue.EV_ENABLE)
+		b.must(x, kqueue.FilterRead, kqueue.FlagEnable)
 		want := 0
 		if b.k.EnableTells {
 			want = 1
@@ -211,7 +211,7 @@ func TestDispatch(t *testing.T) {
 func TestClearAndDispatch(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR|kqueue.EV_DISPATCH)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear|kqueue.FlagDispatch)
 		write(y)
 		b.told(1, "data")
 		write(y)
@@ -229,13 +229,13 @@ func TestClearAndDispatch(t *testing.T) {
 func TestOneshot(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_ONESHOT)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
 		write(y)
 		b.told(1, "data")
-		if e := b.change(x, kqueue.FilterRead, kqueue.EV_DELETE); e != syscall.ENOENT {
+		if e := b.change(x, kqueue.FilterRead, kqueue.FlagDelete); e != syscall.ENOENT {
 			b.Errorf("EV_DELETE after the shot: %v, want ENOENT", e)
 		}
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_ONESHOT)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
 		read(x, 9)
 		want := 0
 		if b.k.StaleOneshot {
@@ -251,11 +251,11 @@ func TestReceipt(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
 		write(y)
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
 		changes := []kqueue.Kevent{
-			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.EV_ADD | kqueue.EV_RECEIPT},
-			{Ident: uint64(y), Filter: kqueue.FilterRead, Flags: kqueue.EV_DELETE | kqueue.EV_RECEIPT},
-			{Ident: uint64(y), Filter: kqueue.FilterWrite, Flags: kqueue.EV_ADD | kqueue.EV_RECEIPT},
+			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
+			{Ident: uint64(y), Filter: kqueue.FilterRead, Flags: kqueue.FlagDelete | kqueue.FlagReceipt},
+			{Ident: uint64(y), Filter: kqueue.FilterWrite, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
 		}
 		events := make([]kqueue.Kevent, 8)
 		n, e := b.k.Kevent(b.kq, changes, events, &kqueue.Timespec{})
@@ -263,7 +263,7 @@ func TestReceipt(t *testing.T) {
 			b.Fatalf("%d answers, %v", n, e)
 		}
 		for i, want := range []syscall.Errno{0, syscall.ENOENT, 0} {
-			if !has(events[i], kqueue.EV_ERROR) || syscall.Errno(events[i].Data) != want || events[i].Ident != changes[i].Ident {
+			if !has(events[i], kqueue.FlagError) || syscall.Errno(events[i].Data) != want || events[i].Ident != changes[i].Ident {
 				b.Errorf("answer %d is %+v, want %v", i, events[i], want)
 			}
 		}
@@ -277,14 +277,14 @@ func TestReceiptsWithoutRoom(t *testing.T) {
 	each(t, func(b box) {
 		x, _ := b.pair()
 		changes := []kqueue.Kevent{
-			{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.EV_ADD | kqueue.EV_RECEIPT},
-			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.EV_ADD | kqueue.EV_RECEIPT},
-			{Ident: 0, Filter: kqueue.FilterUser, Flags: kqueue.EV_ADD | kqueue.EV_RECEIPT},
+			{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
+			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
+			{Ident: 0, Filter: kqueue.FilterUser, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
 		}
 		if n, e := b.k.Kevent(b.kq, changes, make([]kqueue.Kevent, 1), &kqueue.Timespec{}); n != 0 || e != 0 {
 			b.Errorf("%d, %v", n, e)
 		}
-		if e := b.change(0, kqueue.FilterUser, kqueue.EV_DELETE); e != syscall.ENOENT {
+		if e := b.change(0, kqueue.FilterUser, kqueue.FlagDelete); e != syscall.ENOENT {
 			b.Errorf("the third change was made (%v)", e)
 		}
 	}, FreeBSD)
@@ -296,8 +296,8 @@ func TestFailingChange(t *testing.T) {
 	each(t, func(b box) {
 		x, _ := b.pair()
 		changes := []kqueue.Kevent{
-			{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.EV_DELETE},
-			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.EV_ADD},
+			{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagDelete},
+			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.FlagAdd},
 		}
 		if n, e := b.k.Kevent(b.kq, changes, nil, &kqueue.Timespec{}); n != 0 || e != syscall.ENOENT {
 			b.Errorf("without room: %d, %v", n, e)
@@ -316,11 +316,11 @@ func TestFailingChange(t *testing.T) {
 func TestEOF(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		write(y)
 		sys.Shutdown(y, sys.SHUT_WR)
 		ev := b.told(1, "data and EOF")[0]
-		if !has(ev, kqueue.EV_EOF) || ev.Data != 4 || ev.Fflags != 0 || has(ev, kqueue.EV_ADD) != b.k.EventsHaveAdd {
+		if !has(ev, kqueue.FlagEOF) || ev.Data != 4 || ev.Fflags != 0 || has(ev, kqueue.FlagAdd) != b.k.EventsHaveAdd {
 			b.Errorf("%+v", ev)
 		}
 	})
@@ -348,7 +348,8 @@ func tcp(t testing.TB) (a, b *sock.TCPStream) {
 
 func number(d interface {
 	SyscallConn() (syscall.RawConn, error)
-}) (fd sys.FD) {
+},
+) (fd sys.FD) {
 	raw, _ := d.SyscallConn()
 	raw.Control(func(n uintptr) { fd = sys.FD(n) })
 	return fd
@@ -372,25 +373,25 @@ func TestTCPEnds(t *testing.T) {
 		}
 		x, y := tcp(b)
 		fd := number(x)
-		b.must(fd, kqueue.FilterRead, kqueue.EV_ADD)
-		b.must(fd, kqueue.FilterWrite, kqueue.EV_ADD)
+		b.must(fd, kqueue.FilterRead, kqueue.FlagAdd)
+		b.must(fd, kqueue.FilterWrite, kqueue.FlagAdd)
 		y.CloseWrite()
-		if r, w := filters(); !has(r, kqueue.EV_EOF) || has(w, kqueue.EV_EOF) || w.Filter == 0 {
+		if r, w := filters(); !has(r, kqueue.FlagEOF) || has(w, kqueue.FlagEOF) || w.Filter == 0 {
 			b.Errorf("FIN: %+v, %+v", r, w)
 		}
 		x.CloseWrite()
-		if _, w := filters(); !has(w, kqueue.EV_EOF) || w.Fflags != 0 {
+		if _, w := filters(); !has(w, kqueue.FlagEOF) || w.Fflags != 0 {
 			b.Errorf("local shutdown: %+v", w)
 		}
 
 		x, y = tcp(b)
 		fd = number(x)
-		b.must(fd, kqueue.FilterRead, kqueue.EV_ADD)
-		b.must(fd, kqueue.FilterWrite, kqueue.EV_ADD)
+		b.must(fd, kqueue.FilterRead, kqueue.FlagAdd)
+		b.must(fd, kqueue.FilterWrite, kqueue.FlagAdd)
 		y.SetLinger(0)
 		y.Close()
 		reset := uint32(syscall.ECONNRESET)
-		if r, w := filters(); !has(r, kqueue.EV_EOF) || !has(w, kqueue.EV_EOF) || r.Fflags != reset || w.Fflags != reset {
+		if r, w := filters(); !has(r, kqueue.FlagEOF) || !has(w, kqueue.FlagEOF) || r.Fflags != reset || w.Fflags != reset {
 			b.Errorf("RST: %+v, %+v", r, w)
 		}
 	})
@@ -410,10 +411,10 @@ func TestRefused(t *testing.T) {
 			b.Skipf("refused at once: %v", err)
 		}
 		defer c.Close()
-		b.must(number(c), kqueue.FilterRead, kqueue.EV_ADD)
-		b.must(number(c), kqueue.FilterWrite, kqueue.EV_ADD)
+		b.must(number(c), kqueue.FilterRead, kqueue.FlagAdd)
+		b.must(number(c), kqueue.FilterWrite, kqueue.FlagAdd)
 		for _, ev := range b.told(2, "both") {
-			if !has(ev, kqueue.EV_EOF) || ev.Fflags != uint32(syscall.ECONNREFUSED) {
+			if !has(ev, kqueue.FlagEOF) || ev.Fflags != uint32(syscall.ECONNREFUSED) {
 				b.Errorf("%+v", ev)
 			}
 		}
@@ -427,19 +428,19 @@ func TestWriteEOF(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
 		r, w := b.pipe()
-		b.must(x, kqueue.FilterWrite, kqueue.EV_ADD|kqueue.EV_CLEAR)
-		b.must(w, kqueue.FilterWrite, kqueue.EV_ADD|kqueue.EV_CLEAR)
+		b.must(x, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
+		b.must(w, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
 		b.told(2, "writable")
 		b.now() // an extra edge of the pipe
 		sys.Close(y)
 		sys.Close(r)
 		for _, ev := range b.told(2, "the ends") {
-			if !has(ev, kqueue.EV_EOF) {
+			if !has(ev, kqueue.FlagEOF) {
 				b.Errorf("%+v", ev)
 			}
 		}
-		b.must(w, kqueue.FilterWrite, kqueue.EV_DELETE)
-		if e := b.change(w, kqueue.FilterWrite, kqueue.EV_ADD); e != b.k.BrokenPipe {
+		b.must(w, kqueue.FilterWrite, kqueue.FlagDelete)
+		if e := b.change(w, kqueue.FilterWrite, kqueue.FlagAdd); e != b.k.BrokenPipe {
 			b.Errorf("adding a broken pipe: %v, want %v", e, b.k.BrokenPipe)
 		}
 	})
@@ -452,15 +453,15 @@ func TestCloseDropsKnotes(t *testing.T) {
 		x, y := b.pair()
 		dup, _ := sys.Dup(x)
 		defer sys.Close(dup)
-		b.must(x, kqueue.FilterRead, kqueue.EV_ADD)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
 		write(y)
 		sys.Close(x)
 		b.told(0, "closed")
-		if e := b.change(x, kqueue.FilterRead, kqueue.EV_ENABLE); e != syscall.ENOENT {
+		if e := b.change(x, kqueue.FilterRead, kqueue.FlagEnable); e != syscall.ENOENT {
 			b.Errorf("EV_ENABLE of what is closed: %v, want ENOENT", e)
 		}
 		again, other := b.pair()
-		b.must(again, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR)
+		b.must(again, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		write(y) // the old socket, by its dup
 		b.told(0, "the number's new owner has nothing to read")
 		write(other)
@@ -474,8 +475,8 @@ func TestAckEdges(t *testing.T) {
 	each(t, func(b box) {
 		x, y := tcp(b)
 		fd := number(x)
-		b.must(fd, kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_CLEAR)
-		b.must(fd, kqueue.FilterWrite, kqueue.EV_ADD|kqueue.EV_CLEAR)
+		b.must(fd, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		b.must(fd, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
 		b.told(1, "writable")
 		writables := 0
 		buf := make([]byte, 16)
@@ -504,13 +505,13 @@ func TestUser(t *testing.T) {
 			_, e := b.k.Kevent(b.kq, []kqueue.Kevent{{Filter: kqueue.FilterUser, Flags: flags, Fflags: note}}, nil, &kqueue.Timespec{})
 			return e
 		}
-		if e := send(kqueue.EV_ADD|kqueue.EV_CLEAR, kqueue.NoteTrigger); (e == syscall.EINVAL) == b.k.Flavour.Traits.User {
+		if e := send(kqueue.FlagAdd|kqueue.FlagClear, kqueue.NoteTrigger); (e == syscall.EINVAL) == b.k.Flavour.Traits.User {
 			b.Fatalf("EV_ADD: %v", e)
 		} else if e != 0 {
 			return
 		}
 		b.told(0, "triggered by the EV_ADD that makes it")
-		send(kqueue.EV_CLEAR, kqueue.NoteTrigger)
+		send(kqueue.FlagClear, kqueue.NoteTrigger)
 		b.told(0, "triggered with EV_CLEAR")
 		send(0, kqueue.NoteTrigger)
 		b.told(1, "triggered with flags 0")
@@ -527,10 +528,10 @@ func TestFilesAndLowWater(t *testing.T) {
 			b.Fatal(err)
 		}
 		defer f.Close()
-		b.must(sys.FD(f.Fd()), kqueue.FilterRead, kqueue.EV_ADD|kqueue.EV_ONESHOT)
+		b.must(sys.FD(f.Fd()), kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
 		b.told(1, "a file is ready")
 		x, y := b.pair()
-		b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.EV_ADD, Fflags: kqueue.NoteLowat, Data: 100}}, nil, &kqueue.Timespec{})
+		b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagAdd, Fflags: kqueue.NoteLowat, Data: 100}}, nil, &kqueue.Timespec{})
 		write(y)
 		b.told(0, "less than the low-water mark")
 		sys.Shutdown(y, sys.SHUT_WR)
@@ -543,7 +544,7 @@ func TestFilesAndLowWater(t *testing.T) {
 func TestExcept(t *testing.T) {
 	each(t, func(b box) {
 		x, y := tcp(b)
-		_, e := b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(number(x)), Filter: kqueue.FilterExcept, Flags: kqueue.EV_ADD | kqueue.EV_CLEAR, Fflags: kqueue.NoteOOB}}, nil, &kqueue.Timespec{})
+		_, e := b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(number(x)), Filter: kqueue.FilterExcept, Flags: kqueue.FlagAdd | kqueue.FlagClear, Fflags: kqueue.NoteOOB}}, nil, &kqueue.Timespec{})
 		if (e == syscall.EINVAL) == b.k.Flavour.Traits.Except {
 			b.Fatalf("EV_ADD: %v", e)
 		} else if e != 0 {
@@ -621,7 +622,7 @@ func (b box) sleepers(n int) func(to sys.FD) int {
 		released := make(chan struct{})
 		go func() { wg.Wait(); close(released) }()
 		for {
-			b.must(to, kqueue.FilterWrite, kqueue.EV_ADD|kqueue.EV_ONESHOT)
+			b.must(to, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagOneshot)
 			select {
 			case <-released:
 				return told
@@ -636,9 +637,9 @@ func (b box) sleepers(n int) func(to sys.FD) int {
 // putting it back wakes nobody: the model leaves all but one.
 func TestManyWaiters(t *testing.T) {
 	each(t, func(b box) {
-		for _, mode := range []uint16{kqueue.EV_CLEAR, kqueue.EV_ONESHOT, kqueue.EV_DISPATCH, 0} {
+		for _, mode := range []uint16{kqueue.FlagClear, kqueue.FlagOneshot, kqueue.FlagDispatch, 0} {
 			x, y := b.pair()
-			b.must(x, kqueue.FilterRead, kqueue.EV_ADD|mode)
+			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|mode)
 			told := b.sleepers(8)
 			write(y)
 			want := 1
@@ -648,7 +649,7 @@ func TestManyWaiters(t *testing.T) {
 			if n := told(y); n != want {
 				b.Errorf("mode %#x: %d of 8 were told, want %d", mode, n, want)
 			}
-			b.change(x, kqueue.FilterRead, kqueue.EV_DELETE)
+			b.change(x, kqueue.FilterRead, kqueue.FlagDelete)
 		}
 	}, FreeBSD, NetBSD, Darwin)
 }
@@ -680,7 +681,7 @@ func TestUdataBits(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
 		all := ^uint64(0)
-		b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.EV_ADD, Udata: all}}, nil, &kqueue.Timespec{})
+		b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagAdd, Udata: all}}, nil, &kqueue.Timespec{})
 		write(y)
 		if ev := b.told(1, "data")[0]; ev.Udata != all>>(64-b.k.Flavour.Traits.UdataBits) {
 			b.Errorf("user data %#x", ev.Udata)

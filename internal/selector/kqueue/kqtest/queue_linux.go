@@ -139,7 +139,7 @@ func (q *queue) happened(id name) {
 		return
 	}
 	other := q.knotes[name{id.ident, kqueue.FilterWrite}]
-	if other == nil || other.flags&kqueue.EV_CLEAR == 0 {
+	if other == nil || other.flags&kqueue.FlagClear == 0 {
 		return
 	}
 	if other.acks++; other.acks%2 == 0 {
@@ -272,7 +272,7 @@ func (q *queue) harvest(events []kqueue.Kevent) int {
 			continue
 		}
 		seen := kn.look()
-		oneshot := kn.flags&kqueue.EV_ONESHOT != 0
+		oneshot := kn.flags&kqueue.FlagOneshot != 0
 		if !seen.ready && !(oneshot && q.kernel.StaleOneshot) {
 			kn.active = false
 			continue
@@ -290,17 +290,17 @@ func (q *queue) harvest(events []kqueue.Kevent) int {
 // told does what a knote's mode says about one that has been told. It reports
 // whether it was put back.
 func (q *queue) told(kn *knote) bool {
-	clear := kn.flags&kqueue.EV_CLEAR != 0
+	clear := kn.flags&kqueue.FlagClear != 0
 	switch {
-	case kn.flags&kqueue.EV_ONESHOT != 0:
+	case kn.flags&kqueue.FlagOneshot != 0:
 		q.drop(kn)
 	case clear && kn.extra:
 		kn.extra = false
 		kn.queued = true
 		q.ready = append(q.ready, kn)
-	case clear && (q.kernel.ClearBeatsDispatch || kn.flags&kqueue.EV_DISPATCH == 0):
+	case clear && (q.kernel.ClearBeatsDispatch || kn.flags&kqueue.FlagDispatch == 0):
 		kn.active, kn.triggered = false, false
-	case kn.flags&kqueue.EV_DISPATCH != 0:
+	case kn.flags&kqueue.FlagDispatch != 0:
 		kn.active, kn.disabled = false, true
 	default:
 		kn.queued = true
