@@ -13,12 +13,16 @@ import (
 )
 
 // TestConformance runs the suite, Q1 to Q10, over the selector on the model of
-// each system's kqueue; with -short, of the two that differ most.
+// each system's kqueue. The two that differ most stand for the others with -short,
+// and for the long runs.
 func TestConformance(t *testing.T) {
 	for _, f := range kqtest.Flavours() {
 		t.Run(f.Name, func(t *testing.T) {
-			if testing.Short() && f.Name != kqtest.FreeBSD.Name && f.Name != kqtest.NetBSD.Name {
-				t.Skip("left out with -short")
+			if f.Name != kqtest.FreeBSD.Name && f.Name != kqtest.NetBSD.Name {
+				if testing.Short() {
+					t.Skip("left out with -short")
+				}
+				t.Setenv("POLLUX_TEST_LONG", "")
 			}
 			kernel := kqtest.New(f)
 			config := selector.Config{}
