@@ -32,10 +32,13 @@ func Close(fd FD) syscall.Errno {
 		setBlocking(fd, true)
 		return closeSocket(fd)
 	case syscall.ENOTSOCK, syscall.EBADF:
-		return errno(windows.CloseHandle(fd))
+		return CloseHandle(fd)
 	}
 	return e
 }
+
+// CloseHandle gives back a handle that is no socket.
+func CloseHandle(fd FD) syscall.Errno { return errno(windows.CloseHandle(fd)) }
 
 func closeSocket(fd FD) syscall.Errno {
 	r, _, e := syscall.SyscallN(procClosesocket.Addr(), uintptr(fd))
