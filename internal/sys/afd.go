@@ -22,11 +22,12 @@ type NTStatus uint32
 
 // The values that mean something here.
 const (
-	STATUS_SUCCESS        NTStatus = 0
-	STATUS_PENDING        NTStatus = 0x103
-	STATUS_INVALID_HANDLE NTStatus = 0xC0000008
-	STATUS_CANCELLED      NTStatus = 0xC0000120
-	STATUS_NOT_FOUND      NTStatus = 0xC0000225
+	STATUS_SUCCESS                NTStatus = 0
+	STATUS_PENDING                NTStatus = 0x103
+	STATUS_INVALID_HANDLE         NTStatus = 0xC0000008
+	STATUS_NO_MEMORY              NTStatus = 0xC0000017
+	STATUS_INSUFFICIENT_RESOURCES NTStatus = 0xC000009A
+	STATUS_CANCELLED              NTStatus = 0xC0000120
 )
 
 // Failed reports whether s is an error, or a warning: its highest bit is set.

@@ -49,7 +49,7 @@ func closeSocket(fd FD) syscall.Errno {
 // it, return instead of waiting. Other files have no such mode; that is no error.
 func SetNonblock(fd FD) syscall.Errno {
 	e := setBlocking(fd, false)
-	if e == syscall.ENOTSOCK && isHandle(fd) {
+	if e != 0 && !isSocket(fd) && isHandle(fd) {
 		return 0
 	}
 	return e
@@ -63,6 +63,11 @@ func setBlocking(fd FD, on bool) syscall.Errno {
 	}
 	r, _, e := syscall.SyscallN(procIoctlsocket.Addr(), uintptr(fd), fionbio, uintptr(unsafe.Pointer(&nonblocking)))
 	return failed(r, e)
+}
+
+func isSocket(fd FD) bool {
+	_, e := GetInt(fd, SOL_SOCKET, SO_TYPE)
+	return e == 0
 }
 
 func isHandle(fd FD) bool {
@@ -80,10 +85,10 @@ func Dup(fd FD) (FD, syscall.Errno) {
 	}
 	var info windows.WSAProtocolInfo
 	err := windows.WSADuplicateSocket(fd, uint32(os.Getpid()), &info)
-	if err == windows.WSAENOTSOCK {
-		return dupHandle(fd)
-	}
 	if err != nil {
+		if !isSocket(fd) {
+			return dupHandle(fd)
+		}
 		return InvalidFD, errno(err)
 	}
 	const fromInfo = -1 // FROM_PROTOCOL_INFO
@@ -107,7 +112,7 @@ func dupHandle(fd FD) (FD, syscall.Errno) {
 // FileKind tells what fd is, for messages: "socket", "pipe", "character device",
 // "regular file or directory", or "file".
 func FileKind(fd FD) string {
-	if _, e := GetInt(fd, SOL_SOCKET, SO_TYPE); e == 0 {
+	if isSocket(fd) {
 		return "socket"
 	}
 	kind, err := windows.GetFileType(fd)

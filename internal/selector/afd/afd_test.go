@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,6 +169,10 @@ func none(t testing.TB, s *Selector) {
 		}
 	}
 }
+
+// onWine reports whether this is Wine. It differs from Windows in places, each of
+// which is named where it matters.
+func onWine() bool { return syscall.NewLazyDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil }
 
 func want(t testing.TB, ev selector.Event, key selector.Key, f selector.Flags) {
 	t.Helper()
@@ -354,6 +359,11 @@ func TestEnds(t *testing.T) {
 	send(t, d, "x")
 	want(t, next(t, s), 2, selector.ReadableFlag)
 	none(t, s)
+	if onWine() {
+		t.Log("FIN behind unread bytes: not tested, Wine tells it when they have been read")
+		drain(t, c)
+		s.Blocked(c, 2, r)
+	}
 	sys.Close(d) // FIN behind a byte that nobody has read
 	if ev := next(t, s); ev.Key != 2 || ev.Flags&selector.ReadClosed == 0 {
 		t.Errorf("after FIN: %+v", ev)
@@ -370,12 +380,11 @@ func TestRetry(t *testing.T) {
 	want(t, next(t, s), 1, selector.ReadableFlag)
 	drain(t, a)
 
-	const insufficientResources = 0xC000009A
 	failures := 3
 	s.startPoll = func(device, base sys.FD, p *sys.AFDPoll, events uint32, context uintptr) sys.NTStatus {
 		if failures > 0 {
 			failures--
-			return insufficientResources
+			return sys.STATUS_INSUFFICIENT_RESOURCES
 		}
 		return sys.StartPoll(device, base, p, events, context)
 	}

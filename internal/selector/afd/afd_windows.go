@@ -19,8 +19,8 @@ type Selector struct {
 
 	mu      sync.RWMutex
 	byFD    map[sys.FD]*socket
-	sockets []*socket // by number; nil if it is free
-	freeIDs []uint32
+	sockets []*socket // by number; used again, never given back
+	free    []*socket
 	devices devices
 
 	inFlight atomic.Int64
@@ -72,7 +72,7 @@ const closeTimeout = 5 * time.Second
 // Close cancels the polls in flight, waits for their completions, since the kernel
 // writes to their memory until then, and releases the port. Nobody may be using s.
 func (s *Selector) Close() error {
-	for _, k := range s.all() {
+	for _, k := range s.sockets {
 		k.mu.Lock()
 		if !k.deleted {
 			s.end(k)
@@ -107,20 +107,6 @@ func (s *Selector) settle() error {
 	return nil
 }
 
-// all returns the registrations, those that wait for their last completion
-// included.
-func (s *Selector) all() []*socket {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var ks []*socket
-	for _, k := range s.sockets {
-		if k != nil {
-			ks = append(ks, k)
-		}
-	}
-	return ks
-}
-
 // Add implements selector.Selector.
 func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
 	base, e := sys.BaseSocket(fd)
@@ -139,7 +125,7 @@ func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, 
 	k.set(key, interest, trigger)
 	if status := s.update(k, false); status.Failed() {
 		s.drop(k)
-		return refused(status)
+		return refused(fd, status)
 	}
 	return nil
 }
@@ -153,27 +139,41 @@ func (s *Selector) attach(fd sys.FD) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &socket{fd: fd, poll: poll}
+	k := s.blank()
 	k.mu.Lock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byFD[fd] != nil {
-		slots.put(poll)
-		return nil, selector.ErrExists
+	dev, err := s.devices.take()
+	if err == nil && s.byFD[fd] != nil {
+		s.devices.leave(dev)
+		err = selector.ErrExists
 	}
-	if k.device, err = s.devices.take(); err != nil {
+	if err != nil {
 		slots.put(poll)
+		s.free = append(s.free, k)
+		k.mu.Unlock()
 		return nil, err
 	}
-	if n := len(s.freeIDs); n > 0 {
-		k.id, s.freeIDs = s.freeIDs[n-1], s.freeIDs[:n-1]
-		s.sockets[k.id] = k
-	} else {
-		k.id = uint32(len(s.sockets))
-		s.sockets = append(s.sockets, k)
-	}
+	k.fd, k.poll, k.device = fd, poll, dev
+	k.deleted = false
 	s.byFD[fd] = k
 	return k, nil
+}
+
+// blank returns a socket that is not in use, under a number of its own. It may be
+// in one of the lists still, from its last use; to be restarted once more than is
+// needed does no harm.
+func (s *Selector) blank() *socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		k := s.free[n-1]
+		s.free = s.free[:n-1]
+		return k
+	}
+	k := &socket{id: uint32(len(s.sockets)), deleted: true}
+	s.sockets = append(s.sockets, k)
+	return k
 }
 
 // vacate finds out whether fd is watched already. A registration of a handle that
@@ -186,7 +186,7 @@ func (s *Selector) vacate(fd sys.FD) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.deleted {
+	if k.deleted || k.fd != fd {
 		return nil
 	}
 	completed := k.phase != idle && k.poll.IOStatusBlock.Status != sys.STATUS_PENDING
@@ -197,14 +197,19 @@ func (s *Selector) vacate(fd sys.FD) error {
 	return selector.ErrExists
 }
 
-// refused makes an error of a poll that AFD would not start.
-func refused(status sys.NTStatus) error {
-	switch e := status.Errno(); e {
-	case syscall.ENOBUFS, syscall.ENOMEM, syscall.EBADF:
-		return sys.CallError("NtDeviceIoControlFile", e)
-	default:
-		return fmt.Errorf("socket (%w): %w", sys.CallError("NtDeviceIoControlFile", e), selector.ErrNotPollable)
+// refused makes an error of a poll that AFD would not start. It may find out only
+// then that fd is no socket.
+func refused(fd sys.FD, status sys.NTStatus) error {
+	err := sys.CallError("NtDeviceIoControlFile", status.Errno())
+	kind := sys.FileKind(fd)
+	if kind != "socket" {
+		return fmt.Errorf("%s: %w", kind, selector.ErrNotPollable)
 	}
+	switch status {
+	case sys.STATUS_INSUFFICIENT_RESOURCES, sys.STATUS_NO_MEMORY, sys.STATUS_INVALID_HANDLE:
+		return err
+	}
+	return fmt.Errorf("%s (%w): %w", kind, err, selector.ErrNotPollable)
 }
 
 func (s *Selector) find(fd sys.FD) *socket {
@@ -238,7 +243,7 @@ func (s *Selector) Modify(fd sys.FD, old, key selector.Key, interest selector.In
 	k.set(key, interest, trigger)
 	status := s.restart(k, false)
 	if status.Failed() {
-		return refused(status)
+		return refused(fd, status)
 	}
 	return nil
 }

@@ -208,7 +208,7 @@ func (s *Selector) release(k *socket) {
 	k.poll = nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sockets[k.id] = nil
-	s.freeIDs = append(s.freeIDs, k.id)
 	s.devices.leave(k.device)
+	k.device = nil
+	s.free = append(s.free, k)
 }
