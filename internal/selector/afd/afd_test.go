@@ -25,6 +25,8 @@ const (
 	oneshot = selector.Oneshot
 )
 
+var loopback6 = netip.MustParseAddrPort("[::1]:0")
+
 // open returns a selector; the end of the test closes it, and sees to it that no
 // poll is left in flight.
 func open(t testing.TB) *Selector {

@@ -24,8 +24,10 @@ type Selector struct {
 	devices devices
 
 	inFlight atomic.Int64
+	dying    atomic.Int64 // those of them that are of deleted registrations
 	again    list
 	guards   list
+	landed   list
 	waits    sync.Pool // of *wait
 	sleep    sleepers
 
@@ -52,6 +54,7 @@ func Open(config selector.Config) (*Selector, error) {
 		devices:   devices{port: port},
 		again:     list{which: againList},
 		guards:    list{which: guardList},
+		landed:    list{which: landedList},
 		startPoll: sys.StartPoll,
 	}
 	s.waits.New = func() any { return new(wait) }
@@ -135,6 +138,9 @@ func (s *Selector) attach(fd sys.FD) (*socket, error) {
 	if err := s.vacate(fd); err != nil {
 		return nil, err
 	}
+	if s.dying.Load() >= maxDying {
+		s.collect()
+	}
 	poll, err := slots.get()
 	if err != nil {
 		return nil, err
@@ -189,7 +195,7 @@ func (s *Selector) vacate(fd sys.FD) error {
 	if k.deleted || k.fd != fd {
 		return nil
 	}
-	completed := k.phase != idle && k.poll.IOStatusBlock.Status != sys.STATUS_PENDING
+	completed := k.phase == landed || k.phase != idle && k.poll.IOStatusBlock.Status != sys.STATUS_PENDING
 	if completed && k.outcome()&sys.AFD_POLL_LOCAL_CLOSE != 0 {
 		s.drop(k)
 		return nil

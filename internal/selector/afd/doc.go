@@ -12,6 +12,8 @@
 //	pending    a poll is in flight
 //	cancelled  a poll is in flight that asks for too little; it has been
 //	           cancelled, and when it completes the next one is started
+//	landed     its poll has completed and been taken from the port, but not by
+//	           a Wait: the next one tells it
 //
 // A registration that ends while a poll is in flight lives on, as deleted, until
 // the completion has come: the kernel writes to the poll's memory until then. That
@@ -20,6 +22,10 @@
 // the old one's handle.
 //
 // A poll that asks for too much is left alone; what it brings is filtered.
+//
+// Whoever registers and deregisters without ever waiting would pile up deleted
+// registrations. Add therefore takes completions from the port itself when there
+// are many; those of live registrations land.
 //
 // # Edge, level, oneshot
 //

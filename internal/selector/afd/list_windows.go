@@ -7,8 +7,9 @@ import (
 
 // The lists that a registration can be in.
 const (
-	againList = iota // level, told: to be asked for again by the next Wait
-	guardList        // edge, all told: to be guarded before somebody sleeps
+	againList  = iota // level, told: to be asked for again by the next Wait
+	guardList         // edge, all told: to be guarded before somebody sleeps
+	landedList        // completed, and taken from the port by collect: to be told
 	listCount
 )
 
@@ -39,6 +40,25 @@ func (l *list) push(k *socket) {
 	l.count.Add(1)
 }
 
+// pop takes one out, and locks it; nil if there is none.
+func (l *list) pop() *socket {
+	if l.count.Load() == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	k := l.head
+	if k != nil {
+		l.head = k.links[l.which].next
+		l.count.Add(-1)
+	}
+	l.mu.Unlock()
+	if k != nil {
+		k.mu.Lock()
+		k.links[l.which] = link{}
+	}
+	return k
+}
+
 // flush restarts what is in the list now.
 func (s *Selector) flush(l *list) {
 	if l.count.Load() == 0 {
@@ -47,7 +67,7 @@ func (s *Selector) flush(l *list) {
 	l.mu.Lock()
 	k := l.head
 	l.head = nil
-	l.count.Store(0)
+	l.count.Store(0) // all changes of count are made under the lock
 	l.mu.Unlock()
 	for k != nil {
 		k.mu.Lock()

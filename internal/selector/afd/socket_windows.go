@@ -14,6 +14,7 @@ const (
 	idle phase = iota
 	pending
 	cancelled
+	landed
 )
 
 // A socket is one registration. The package comment tells its states. Its lock
@@ -124,9 +125,15 @@ func (s *Selector) restart(k *socket, guard bool) sys.NTStatus {
 func (s *Selector) complete(k *socket) (ev selector.Event, tell bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.phase = idle
 	s.inFlight.Add(-1)
+	return s.look(k)
+}
+
+// look finds out what a poll that has completed tells.
+func (s *Selector) look(k *socket) (ev selector.Event, tell bool) {
+	k.phase = idle
 	if k.deleted {
+		s.dying.Add(-1)
 		s.release(k)
 		return ev, false
 	}
@@ -195,11 +202,14 @@ func (s *Selector) drop(k *socket) {
 func (s *Selector) end(k *socket) {
 	k.deleted = true
 	switch k.phase {
-	case idle:
+	case idle, landed:
+		k.phase = idle
 		s.release(k)
+		return
 	case pending:
 		s.cancel(k)
 	}
+	s.dying.Add(1)
 }
 
 // release gives back what a registration without a poll in flight holds.

@@ -97,7 +97,7 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 		// Level, for those who sleep.
 		s.flush(&s.again)
 	}
-	if w.woken && s.sleep.noticed() {
+	if w.woken && s.sleep.noticed() || s.landed.count.Load() > 0 {
 		s.wake()
 	}
 	w.events = nil
@@ -108,7 +108,7 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	s.flush(&s.again)
 	if timeout == 0 {
-		return s.look(w)
+		return s.poll(w)
 	}
 	if !w.forever {
 		w.deadline = time.Now().Add(timeout)
@@ -120,10 +120,13 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	}
 	for {
 		if s.guards.count.Load() > 0 {
-			if n, err := s.look(w); n > 0 || err != nil {
+			if n, err := s.poll(w); n > 0 || err != nil {
 				return n, err
 			}
 			s.flush(&s.guards)
+		}
+		if n := s.takeLanded(w); n > 0 {
+			return n, nil
 		}
 		n, err := s.doze(w)
 		if n > 0 || err != nil || s.sleep.takeNotice() || w.left() == 0 {
@@ -133,11 +136,14 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	}
 }
 
-// look takes what is ready now. It goes on while it takes completions that tell
+// poll takes what is ready now. It goes on while it takes completions that tell
 // nothing: one may be of a cancelled poll whose successor has completed at once.
-func (s *Selector) look(w *wait) (int, error) {
+func (s *Selector) poll(w *wait) (int, error) {
 	if s.guards.count.Load() > maxGuards {
 		s.flush(&s.guards)
+	}
+	if n := s.takeLanded(w); n > 0 {
+		return n, nil
 	}
 	for range maxRounds {
 		taken, e := sys.WaitPort(s.port, w.room(), 0)
@@ -158,7 +164,7 @@ func (s *Selector) look(w *wait) (int, error) {
 // doze sleeps until there is a completion, or a notice.
 func (s *Selector) doze(w *wait) (int, error) {
 	s.sleep.count.Add(1)
-	if s.sleep.noticed() {
+	if s.sleep.noticed() || s.landed.count.Load() > 0 {
 		s.sleep.count.Add(-1)
 		return 0, nil
 	}
@@ -207,7 +213,7 @@ func (s *Selector) spin(w *wait) (int, error) {
 		end = w.deadline
 	}
 	for time.Now().Before(end) {
-		n, err := s.look(w)
+		n, err := s.poll(w)
 		if n > 0 || err != nil || s.sleep.noticed() {
 			return n, err
 		}
