@@ -128,13 +128,3 @@ func FileKind(fd FD) string {
 	}
 	return "file"
 }
-
-// HandleCount returns how many handles the process has open.
-func HandleCount() (int, syscall.Errno) {
-	var n uint32
-	r, _, e := syscall.SyscallN(procGetProcessHandleCount.Addr(), uintptr(windows.CurrentProcess()), uintptr(unsafe.Pointer(&n)))
-	if r == 0 {
-		return 0, errnoOf(e)
-	}
-	return int(n), 0
-}

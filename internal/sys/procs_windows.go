@@ -31,7 +31,6 @@ var (
 
 	procGetQueuedCompletionStatusEx = kernel32.NewProc("GetQueuedCompletionStatusEx")
 	procPostQueuedCompletionStatus  = kernel32.NewProc("PostQueuedCompletionStatus")
-	procGetProcessHandleCount       = kernel32.NewProc("GetProcessHandleCount")
 
 	procNtDeviceIoControlFile = ntdll.NewProc("NtDeviceIoControlFile")
 	procNtCancelIoFileEx      = ntdll.NewProc("NtCancelIoFileEx")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -171,10 +170,6 @@ func none(t testing.TB, s *Selector) {
 		}
 	}
 }
-
-// onWine reports whether this is Wine. It differs from Windows in places, each of
-// which is named where it matters.
-func onWine() bool { return syscall.NewLazyDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil }
 
 func want(t testing.TB, ev selector.Event, key selector.Key, f selector.Flags) {
 	t.Helper()
@@ -361,7 +356,7 @@ func TestEnds(t *testing.T) {
 	send(t, d, "x")
 	want(t, next(t, s), 2, selector.ReadableFlag)
 	none(t, s)
-	if onWine() {
+	if sys.OnWine() {
 		t.Log("FIN behind unread bytes: not tested, Wine tells it when they have been read")
 		drain(t, c)
 		s.Blocked(c, 2, r)

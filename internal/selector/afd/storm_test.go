@@ -148,7 +148,7 @@ func TestCloseInFlight(t *testing.T) {
 		defer slots.mu.Unlock()
 		return len(slots.free)
 	}
-	before, _ := sys.HandleCount()
+	before, _ := sys.OpenHandles()
 	for range 10 {
 		s, err := Open(selector.Config{})
 		check(t, "open", err)
@@ -173,7 +173,7 @@ func TestCloseInFlight(t *testing.T) {
 			sys.Close(fd)
 		}
 	}
-	if after, _ := sys.HandleCount(); after > before+2 {
+	if after, _ := sys.OpenHandles(); after > before+2 {
 		t.Errorf("%d handles, %d before", after, before)
 	}
 }
@@ -181,7 +181,7 @@ func TestCloseInFlight(t *testing.T) {
 // TestManySelectors: 2,000 queues leave no handle behind.
 func TestManySelectors(t *testing.T) {
 	a, _ := testPair(t)
-	before, _ := sys.HandleCount()
+	before, _ := sys.OpenHandles()
 	for i := range 2000 {
 		s, err := Open(selector.Config{})
 		check(t, "open", err)
@@ -191,7 +191,7 @@ func TestManySelectors(t *testing.T) {
 		}
 		check(t, "close", s.Close())
 	}
-	if after, _ := sys.HandleCount(); after > before+2 {
+	if after, _ := sys.OpenHandles(); after > before+2 {
 		t.Errorf("%d handles, %d before", after, before)
 	}
 }

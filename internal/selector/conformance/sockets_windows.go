@@ -12,7 +12,7 @@ import (
 func addSystem(s *System) {
 	s.RegularFile = regularFile
 	s.OpenDescriptors = func() int {
-		n, _ := sys.HandleCount()
+		n, _ := sys.OpenHandles()
 		return n
 	}
 }
