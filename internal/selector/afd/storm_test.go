@@ -282,6 +282,24 @@ func TestNotify(t *testing.T) {
 	}
 }
 
+// TestBusyPoll: a Wait that spins first finds events and notices, and sleeps at the
+// end.
+func TestBusyPoll(t *testing.T) {
+	s, err := Open(selector.Config{BusyPoll: 2 * time.Millisecond})
+	check(t, "open", err)
+	defer s.Close()
+	a, b := testPair(t)
+	check(t, "add", s.Add(a, 1, r, edge))
+	none(t, s)
+	go sys.Send(b, []byte("x"), 0)
+	want(t, next(t, s), 1, selector.ReadableFlag)
+	check(t, "notify", s.Notify())
+	var evs [1]selector.Event
+	if n, err := s.Wait(evs[:], soon); n != 0 || err != nil {
+		t.Error(n, err)
+	}
+}
+
 // TestThreadEnd: a poll outlives the thread that has started it, or is started
 // again: the news comes either way.
 func TestThreadEnd(t *testing.T) {
