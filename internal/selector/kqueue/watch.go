@@ -142,7 +142,7 @@ func (t *watches) get(fd uint64) *watch {
 
 // make returns the watch of fd; nil if fd cannot be a descriptor.
 func (t *watches) make(fd sys.FD) *watch {
-	if fd < 0 || fd >= maxDescriptors {
+	if uint64(fd) >= maxDescriptors { // negative ones too
 		return nil
 	}
 	if w := t.get(uint64(fd)); w != nil {
