@@ -1,6 +1,7 @@
 // Package pollux is an event queue: it tells which of many sockets, pipes and
-// other descriptors are ready, by epoll on Linux, and keeps the same promises on
-// every backend.
+// other descriptors are ready, by epoll on Linux, kqueue on macOS and the BSDs, a
+// completion port with AFD polls on Windows, and poll(2) on any Unix, and keeps the
+// same promises on every one.
 //
 // A Poll is the queue. Its Registrator registers sources (package sock has them)
 // under a Token, with an Interest and a Trigger; Wait hands out Events. Any

@@ -81,13 +81,12 @@ func ExamplePoll_Wait_manyWaiters() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	r, w, err := sock.Pipe()
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer r.Close()
-	defer w.Close()
-	if err := q.Registrator().Register(r, 7, pollux.Readable, pollux.Oneshot); err != nil {
+	defer u.Close()
+	if err := q.Registrator().Register(u, 7, pollux.Readable, pollux.Oneshot); err != nil {
 		log.Fatal(err)
 	}
 	var wg sync.WaitGroup

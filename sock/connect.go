@@ -2,7 +2,6 @@ package sock
 
 import (
 	"net"
-	"os"
 	"sync/atomic"
 	"syscall"
 
@@ -39,11 +38,12 @@ func (a *attempt) connectError(d *Descriptor) error {
 	}
 	switch e := a.outcome.Load(); e {
 	case 0:
+		d.h.Blocked(writable)
 		return ErrWouldBlock
 	case connected:
 		return nil
 	default:
-		return &net.OpError{Op: "connect", Net: network(d.h.Kind()), Addr: a.to, Err: os.NewSyscallError("connect", syscall.Errno(e))}
+		return &net.OpError{Op: "connect", Net: network(d.h.Kind()), Addr: a.to, Err: sys.CallError("connect", syscall.Errno(e))}
 	}
 }
 

@@ -2,7 +2,6 @@ package sock
 
 import (
 	"net"
-	"os"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -68,7 +67,7 @@ func (d *Descriptor) use(op string, f func(fd sys.FD) error) error {
 
 // failed makes the error for a system call that did.
 func (d *Descriptor) failed(op, call string, e syscall.Errno) error {
-	return d.failure(op, os.NewSyscallError(call, e))
+	return d.failure(op, sys.CallError(call, e))
 }
 
 // failure makes an error that says what was attempted and between which

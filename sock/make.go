@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -35,7 +34,7 @@ func (m *maker) fail(err error) error {
 }
 
 func (m *maker) call(name string, e syscall.Errno) error {
-	return m.fail(os.NewSyscallError(name, e))
+	return m.fail(sys.CallError(name, e))
 }
 
 // ip begins a socket of IP at or to ap.

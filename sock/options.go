@@ -105,7 +105,7 @@ func (s *settings) before(fd sys.FD, family int, listener bool) error {
 	}
 	for _, o := range todo {
 		if e := sys.SetInt(fd, o.level, o.number, o.value); e != 0 {
-			return fmt.Errorf("setsockopt %s=%d: %w", o.name, o.value, e)
+			return fmt.Errorf("%s=%d: %w", o.name, o.value, sys.CallError("setsockopt", e))
 		}
 	}
 	if s.control != nil {

@@ -1,11 +1,8 @@
-//go:build unix
-
 package sock
 
 import (
 	"io"
 	"net"
-	"os"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -22,7 +19,7 @@ type PipeWriter struct{ Descriptor }
 func Pipe() (*PipeReader, *PipeWriter, error) {
 	rfd, wfd, e := sys.Pipe()
 	if e != 0 {
-		return nil, nil, &net.OpError{Op: "pipe", Net: "pipe", Err: os.NewSyscallError("pipe", e)}
+		return nil, nil, &net.OpError{Op: "pipe", Net: "pipe", Err: sys.CallError("pipe", e)}
 	}
 	r, w := &PipeReader{}, &PipeWriter{}
 	r.h.Init(rfd, handle.PipeReader)
@@ -51,7 +48,7 @@ type FD struct{ Descriptor }
 func FromFD(fd uintptr) (*FD, error) {
 	n := sys.FD(fd)
 	if e := sys.SetNonblock(n); e != 0 {
-		return nil, &net.OpError{Op: "adopt", Net: "descriptor", Err: os.NewSyscallError("fcntl", e)}
+		return nil, &net.OpError{Op: "adopt", Net: "descriptor", Err: sys.CallError("fcntl", e)}
 	}
 	sys.CloseOnExec(n)
 	f := &FD{}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"syscall"
 
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -80,13 +81,21 @@ func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, e
 		s.h.Blocked(readable)
 		return 0, ErrWouldBlock
 	}
-	return 0, s.broken(op, call, e)
+	return 0, s.broken(op, call, readable, e)
 }
 
-// broken makes the error of a failed transfer. If connecting has not been looked
-// at yet, this is how it ended: the kernel will not tell again.
-func (s *Stream) broken(op, call string, e syscall.Errno) error {
-	if s.attempt != nil && e != syscall.ENOTCONN {
+// broken makes the error of a failed transfer in direction d. If connecting has
+// not been looked at yet, this is how it ended: the kernel will not tell again.
+// ENOTCONN may mean that it has not ended, where Linux would say would-block.
+func (s *Stream) broken(op, call string, d selector.Interest, e syscall.Errno) error {
+	if s.attempt != nil && s.attempt.outcome.Load() == 0 {
+		if e == syscall.ENOTCONN {
+			if err := s.attempt.connectError(&s.Descriptor); err != nil && err != ErrWouldBlock {
+				return err
+			}
+			s.h.Blocked(d)
+			return ErrWouldBlock
+		}
 		s.attempt.outcome.CompareAndSwap(0, uint32(e))
 	}
 	return s.failed(op, call, e)
@@ -140,7 +149,7 @@ func (s *Stream) sent(op, call string, n, asked int, e syscall.Errno) (int, erro
 		s.h.Blocked(writable)
 		return n, ErrWouldBlock
 	}
-	return n, s.broken(op, call, e)
+	return n, s.broken(op, call, writable, e)
 }
 
 // CloseWrite says to the peer that nothing more will be sent (FIN, after what

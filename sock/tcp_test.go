@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -328,9 +328,12 @@ func TestTCPOptions(t *testing.T) {
 		t.Error("NoDelay is on after SetNoDelay(false)")
 	}
 	want := sock.KeepAlive{Idle: 40 * time.Second, Interval: 5 * time.Second, Count: 4}
-	must(t, c.SetKeepAlive(want))
-	if k, on, err := c.KeepAlive(); k != want || !on || err != nil {
-		t.Errorf("KeepAlive = %+v, %v, %v, want %+v", k, on, err, want)
+	if err := c.SetKeepAlive(want); errors.Is(err, syscall.ENOPROTOOPT) && runtime.GOOS == "windows" {
+		t.Logf("keep-alive times: not tested, this system is Wine or older than Windows 10 1709: %v", err)
+	} else if must(t, err); true {
+		if k, on, err := c.KeepAlive(); k != want || !on || err != nil {
+			t.Errorf("KeepAlive = %+v, %v, %v, want %+v", k, on, err, want)
+		}
 	}
 	must(t, c.DisableKeepAlive())
 	if _, on, _ := c.KeepAlive(); on {
@@ -368,7 +371,7 @@ func TestListenErrors(t *testing.T) {
 		if _, err := sock.ListenTCP(bad); err == nil {
 			t.Errorf("listening at %v succeeded", bad)
 		}
-		if _, err := sock.ListenUDP(bad); err == nil {
+		if _, err := sock.ListenUDP(bad); err == nil && !sys.OnWine() { // which binds to any address instead
 			t.Errorf("binding to %v succeeded", bad)
 		}
 	}
@@ -451,16 +454,6 @@ func TestCloseRacesCalls(t *testing.T) {
 	if after := openDescriptors(t); after > before {
 		t.Errorf("%d descriptors are open, %d were before", after, before)
 	}
-}
-
-func openDescriptors(t testing.TB) int {
-	t.Helper()
-	open, err := os.ReadDir("/dev/fd")
-	if err != nil {
-		t.Logf("descriptors are not counted: %v", err)
-		return 0
-	}
-	return len(open)
 }
 
 func TestNoAllocations(t *testing.T) {

@@ -1,5 +1,3 @@
-//go:build unix
-
 package sock
 
 import (
@@ -46,7 +44,7 @@ func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 func UnixPair() (*UnixStream, *UnixStream, error) {
 	fds, e := sys.Socketpair(sys.SOCK_STREAM)
 	if e != 0 {
-		return nil, nil, &net.OpError{Op: "pair", Net: "unix", Err: os.NewSyscallError("socketpair", e)}
+		return nil, nil, &net.OpError{Op: "pair", Net: "unix", Err: sys.CallError("socketpair", e)}
 	}
 	return newUnixStream(fds[0]), newUnixStream(fds[1]), nil
 }
@@ -158,7 +156,7 @@ func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) 
 func UnixDatagramPair() (*UnixDatagram, *UnixDatagram, error) {
 	fds, e := sys.Socketpair(sys.SOCK_DGRAM)
 	if e != 0 {
-		return nil, nil, &net.OpError{Op: "pair", Net: "unixgram", Err: os.NewSyscallError("socketpair", e)}
+		return nil, nil, &net.OpError{Op: "pair", Net: "unixgram", Err: sys.CallError("socketpair", e)}
 	}
 	return newUnixDatagram(fds[0]), newUnixDatagram(fds[1]), nil
 }

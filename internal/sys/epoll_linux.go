@@ -88,13 +88,6 @@ func EpollWait(epfd FD, events []EpollEvent, timeout time.Duration) (int, syscal
 	return resultOf(n, e)
 }
 
-func resultOf(n uintptr, e syscall.Errno) (int, syscall.Errno) {
-	if e != 0 {
-		return 0, e
-	}
-	return int(n), 0
-}
-
 // HasEpollPwait2 tells whether the kernel has epoll_pwait2 (Linux 5.11) and
 // lets this process call it: a seccomp filter may refuse what it does not know.
 // On 32-bit systems its timespec is not the one that golang.org/x/sys has, so

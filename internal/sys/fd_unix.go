@@ -59,6 +59,14 @@ func errno(err error) syscall.Errno {
 	return syscall.EINVAL
 }
 
+// resultOf makes the count and the error of a call's two results.
+func resultOf(n uintptr, e syscall.Errno) (int, syscall.Errno) {
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), 0
+}
+
 // FileKind tells what fd is, for messages: "regular file", "directory",
 // "socket", "pipe", "character device", "block device" or "file".
 func FileKind(fd FD) string {

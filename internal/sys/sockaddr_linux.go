@@ -1,7 +1,5 @@
 package sys
 
-import "golang.org/x/sys/unix"
-
 const abstractNames = true
 
-func setFamily(a *unix.RawSockaddrUnix, family, _ int) { a.Family = uint16(family) }
+func setFamily(a *rawUnix, family, _ int) { a.Family = uint16(family) }

@@ -30,6 +30,15 @@ func Shutdown(fd FD, how int) syscall.Errno { return errno(unix.Shutdown(fd, how
 
 // SetInt sets an integer option.
 func SetInt(fd FD, level, option, value int) syscall.Errno {
+	if level == unix.IPPROTO_IPV6 && option == unix.IPV6_V6ONLY && value == 0 && !hasDualStack {
+		return 0 // the closest it gets
+	}
+	if isByteOption(level, option) {
+		if value < 0 || value > 255 {
+			return unix.EINVAL
+		}
+		return errno(unix.SetsockoptByte(fd, level, option, byte(value)))
+	}
 	return errno(unix.SetsockoptInt(fd, level, option, value))
 }
 

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix || windows
 
 package sys
 
@@ -8,27 +8,11 @@ import (
 	"net/netip"
 	"strconv"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
-
-// Socket families and types.
-const (
-	AF_INET  = unix.AF_INET
-	AF_INET6 = unix.AF_INET6
-	AF_UNIX  = unix.AF_UNIX
-
-	SOCK_STREAM = unix.SOCK_STREAM
-	SOCK_DGRAM  = unix.SOCK_DGRAM
-)
-
-// SockaddrSize is the room in a Sockaddr, in bytes: that of sockaddr_un, the
-// longest of the families used.
-const SockaddrSize = unix.SizeofSockaddrUnix
 
 // Sockaddr is a socket address in the kernel's form.
 type Sockaddr struct {
-	raw unix.RawSockaddrUnix
+	raw rawUnix
 	Len uint32
 }
 
@@ -60,14 +44,14 @@ func (a *Sockaddr) SetAddrPort(ap netip.AddrPort, family int) bool {
 		if !ip.Is4() {
 			return false
 		}
-		p := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw))
-		setFamily(&a.raw, AF_INET, unix.SizeofSockaddrInet4)
+		p := (*rawInet4)(unsafe.Pointer(&a.raw))
+		setFamily(&a.raw, AF_INET, sizeInet4)
 		p.Addr = ip.As4()
 		putPort(&p.Port, ap.Port())
-		a.Len = unix.SizeofSockaddrInet4
+		a.Len = sizeInet4
 	case AF_INET6:
-		p := (*unix.RawSockaddrInet6)(unsafe.Pointer(&a.raw))
-		setFamily(&a.raw, AF_INET6, unix.SizeofSockaddrInet6)
+		p := (*rawInet6)(unsafe.Pointer(&a.raw))
+		setFamily(&a.raw, AF_INET6, sizeInet6)
 		p.Addr = ip.As16()
 		putPort(&p.Port, ap.Port())
 		if z := ip.Zone(); z != "" {
@@ -77,7 +61,7 @@ func (a *Sockaddr) SetAddrPort(ap netip.AddrPort, family int) bool {
 			}
 			p.Scope_id = id
 		}
-		a.Len = unix.SizeofSockaddrInet6
+		a.Len = sizeInet6
 	default:
 		return false
 	}
@@ -89,10 +73,10 @@ func (a *Sockaddr) SetAddrPort(ap netip.AddrPort, family int) bool {
 func (a *Sockaddr) AddrPort() netip.AddrPort {
 	switch a.Family() {
 	case AF_INET:
-		p := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw))
+		p := (*rawInet4)(unsafe.Pointer(&a.raw))
 		return netip.AddrPortFrom(netip.AddrFrom4(p.Addr), port(&p.Port))
 	case AF_INET6:
-		p := (*unix.RawSockaddrInet6)(unsafe.Pointer(&a.raw))
+		p := (*rawInet6)(unsafe.Pointer(&a.raw))
 		ip := netip.AddrFrom16(p.Addr).Unmap()
 		if p.Scope_id != 0 && ip.Is6() {
 			ip = ip.WithZone(strconv.FormatUint(uint64(p.Scope_id), 10))
@@ -105,8 +89,8 @@ func (a *Sockaddr) AddrPort() netip.AddrPort {
 // Unspecified returns the address that takes a datagram socket's peer away.
 func Unspecified() Sockaddr {
 	var a Sockaddr
-	setFamily(&a.raw, unix.AF_UNSPEC, unix.SizeofSockaddrInet4)
-	a.Len = unix.SizeofSockaddrInet4
+	setFamily(&a.raw, AF_UNSPEC, sizeInet4)
+	a.Len = sizeInet4
 	return a
 }
 
@@ -125,10 +109,10 @@ func zoneID(zone string) (uint32, bool) {
 	return uint32(ifi.Index), true
 }
 
-const unixPathOffset = unsafe.Offsetof(unix.RawSockaddrUnix{}.Path)
+const unixPathOffset = unsafe.Offsetof(rawUnix{}.Path)
 
 // MaxUnixName is how long the name of a Unix socket may be, in bytes.
-const MaxUnixName = unix.SizeofSockaddrUnix - int(unixPathOffset) - 1
+const MaxUnixName = SockaddrSize - int(unixPathOffset) - 1
 
 // SetUnix stores the name of a Unix socket; a leading @ stands for the zero
 // byte of Linux's abstract names (unix(7)). It returns false if the name is

@@ -1,0 +1,124 @@
+package handle
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// owner notes what it is told.
+type owner struct{ released, blocked int }
+
+func (o *owner) Release(sys.FD, selector.Key)                    { o.released++ }
+func (o *owner) Blocked(sys.FD, selector.Key, selector.Interest) { o.blocked++ }
+
+func TestTheLastUserGivesTheDescriptorBack(t *testing.T) {
+	closed := 0
+	var h Handle
+	h.InitOf(99, Foreign, func(fd sys.FD) {
+		if fd != 99 {
+			t.Errorf("descriptor %d was closed, want 99", fd)
+		}
+		closed++
+	})
+	if fd, ok := h.Use(); fd != 99 || !ok {
+		t.Fatalf("Use = %d, %v", fd, ok)
+	}
+	h.Use()
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := h.Use(); ok {
+		t.Error("Use of a closed handle")
+	}
+	h.Done()
+	if closed != 0 {
+		t.Error("closed under a user")
+	}
+	h.Done()
+	if closed != 1 {
+		t.Errorf("closed %d times by the last user", closed)
+	}
+	if err := h.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("second Close: %v", err)
+	}
+}
+
+func TestCloseEndsTheRegistrationFirst(t *testing.T) {
+	var o owner
+	var h Handle
+	h.InitOf(99, Foreign, func(sys.FD) {
+		if o.released != 1 {
+			t.Error("the descriptor was given back before the registration had ended")
+		}
+	})
+	h.Lock()
+	h.Set(Registration{Owner: &o, Key: 7})
+	h.Unlock()
+	h.Blocked(selector.Readable)
+	if o.blocked != 0 {
+		t.Error("Blocked was told to an owner who does not want it")
+	}
+	h.Lock()
+	h.Set(Registration{Owner: &o, Key: 7, WantsBlocked: true})
+	h.Unlock()
+	h.Blocked(selector.Readable)
+	if o.blocked != 1 {
+		t.Error("Blocked was not told")
+	}
+	if err := h.Close(); err != nil || o.released != 1 {
+		t.Errorf("Close: %v, released %d times", err, o.released)
+	}
+	if _, _, err := h.Lock(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Lock of a closed handle: %v", err)
+	}
+}
+
+func TestDetachLeavesTheDescriptorOpen(t *testing.T) {
+	var o owner
+	var h Handle
+	h.InitOf(99, Foreign, func(sys.FD) { t.Error("a detached descriptor was closed") })
+	h.Lock()
+	h.Set(Registration{Owner: &o})
+	h.Unlock()
+	h.Use()
+	if fd, err := h.Detach(); fd != 99 || err != nil || o.released != 1 {
+		t.Errorf("Detach = %d, %v, released %d times", fd, err, o.released)
+	}
+	h.Done()
+	if _, err := h.Detach(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("second Detach: %v", err)
+	}
+}
+
+func TestClosedOnceUnderConcurrency(t *testing.T) {
+	for range 200 {
+		var closed atomic.Int32
+		var h Handle
+		h.InitOf(99, Foreign, func(sys.FD) { closed.Add(1) })
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					if _, ok := h.Use(); !ok {
+						return
+					}
+					if closed.Load() != 0 {
+						t.Error("in use after it was closed")
+					}
+					h.Done()
+				}
+			})
+		}
+		wg.Go(func() { h.Close() })
+		wg.Wait()
+		if n := closed.Load(); n != 1 {
+			t.Fatalf("closed %d times", n)
+		}
+	}
+}

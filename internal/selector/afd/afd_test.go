@@ -1,0 +1,443 @@
+//go:build windows
+
+package afd
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+const (
+	r = selector.Readable
+	w = selector.Writable
+
+	soon    = 5 * time.Second       // for what must come
+	quiet   = 30 * time.Millisecond // for what must not
+	edge    = selector.Trigger(0)
+	level   = selector.Level
+	oneshot = selector.Oneshot
+)
+
+var loopback6 = netip.MustParseAddrPort("[::1]:0")
+
+// open returns a selector; the end of the test closes it, and sees to it that no
+// poll is left in flight.
+func open(t testing.TB) *Selector {
+	t.Helper()
+	s, err := Open(selector.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error("close:", err)
+		}
+		if n := s.inFlight.Load(); n != 0 {
+			t.Errorf("%d polls in flight after Close", n)
+		}
+	})
+	return s
+}
+
+func check(t testing.TB, what string, e error) {
+	t.Helper()
+	if e != nil {
+		t.Fatalf("%s: %v", what, e)
+	}
+}
+
+func ok(t testing.TB, what string, e error, bad bool) {
+	t.Helper()
+	if bad {
+		t.Fatalf("%s: %v", what, e)
+	}
+}
+
+func listener(t testing.TB) (sys.FD, sys.Sockaddr) {
+	t.Helper()
+	fd, e := sys.Socket(sys.AF_INET, sys.SOCK_STREAM, 0)
+	ok(t, "socket", e, e != 0)
+	var a sys.Sockaddr
+	a.SetAddrPort(netip.MustParseAddrPort("127.0.0.1:0"), sys.AF_INET)
+	e = sys.Bind(fd, &a)
+	ok(t, "bind", e, e != 0)
+	e = sys.Listen(fd, 128)
+	ok(t, "listen", e, e != 0)
+	a, e = sys.LocalAddr(fd)
+	ok(t, "getsockname", e, e != 0)
+	return fd, a
+}
+
+// pair returns two connected TCP sockets. The caller closes them.
+func pair(t testing.TB) (a, b sys.FD) {
+	t.Helper()
+	ln, addr := listener(t)
+	defer sys.Close(ln)
+	a, e := sys.Socket(sys.AF_INET, sys.SOCK_STREAM, 0)
+	ok(t, "socket", e, e != 0)
+	e = sys.Connect(a, &addr)
+	ok(t, "connect", e, e != 0 && !sys.InProgress(e))
+	var from sys.Sockaddr
+	for end := time.Now().Add(soon); ; {
+		if b, e = sys.Accept(ln, &from); e == 0 {
+			break
+		}
+		ok(t, "accept", e, !sys.WouldBlock(e) || time.Now().After(end))
+	}
+	for end := time.Now().Add(soon); ; {
+		if _, e := sys.PeerAddr(a); e == 0 {
+			return a, b
+		}
+		if time.Now().After(end) {
+			t.Fatal("not connected")
+		}
+	}
+}
+
+// testPair is pair with the closing left to the end of the test.
+func testPair(t testing.TB) (a, b sys.FD) {
+	a, b = pair(t)
+	t.Cleanup(func() { sys.Close(a); sys.Close(b) })
+	return a, b
+}
+
+func send(t testing.TB, fd sys.FD, text string) {
+	t.Helper()
+	n, e := sys.Send(fd, []byte(text), 0)
+	ok(t, "send", e, e != 0 || n != len(text))
+}
+
+// arrived waits until fd has n bytes, without a queue.
+func arrived(t testing.TB, fd sys.FD, n int) {
+	t.Helper()
+	b := make([]byte, n)
+	for end := time.Now().Add(soon); ; {
+		if got, _ := sys.Recv(fd, b, sys.MSG_PEEK); got == n {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("bytes do not arrive")
+		}
+	}
+}
+
+// drain reads until it would block, and returns how much it was.
+func drain(t testing.TB, fd sys.FD) int {
+	t.Helper()
+	var b [256]byte
+	total := 0
+	for {
+		n, e := sys.Recv(fd, b[:], 0)
+		if sys.WouldBlock(e) {
+			return total
+		}
+		ok(t, "recv", e, e != 0 || n == 0)
+		total += n
+	}
+}
+
+// next waits for one event.
+func next(t testing.TB, s *Selector) selector.Event {
+	t.Helper()
+	var evs [1]selector.Event
+	end := time.Now().Add(soon)
+	for time.Now().Before(end) {
+		n, err := s.Wait(evs[:], time.Until(end))
+		check(t, "wait", err)
+		if n == 1 {
+			return evs[0]
+		}
+	}
+	t.Fatal("no event")
+	return selector.Event{}
+}
+
+// none sees to it that there is no event.
+func none(t testing.TB, s *Selector) {
+	t.Helper()
+	var evs [4]selector.Event
+	for _, d := range []time.Duration{0, quiet} {
+		n, err := s.Wait(evs[:], d)
+		check(t, "wait", err)
+		if n != 0 {
+			t.Fatalf("unexpected: %+v", evs[:n])
+		}
+	}
+}
+
+func want(t testing.TB, ev selector.Event, key selector.Key, f selector.Flags) {
+	t.Helper()
+	if ev.Key != key || ev.Flags != f {
+		t.Fatalf("key %d flags %b, want key %d flags %b", ev.Key, ev.Flags, key, f)
+	}
+}
+
+// TestEdgeRearm: Q2. An edge is told once; only Blocked arms it again, and only
+// the direction that blocked.
+func TestEdgeRearm(t *testing.T) {
+	s := open(t)
+	a, b := testPair(t)
+	check(t, "add", s.Add(a, 1, r|w, edge))
+	want(t, next(t, s), 1, selector.WritableFlag)
+	none(t, s)
+
+	send(t, b, "one")
+	want(t, next(t, s), 1, selector.ReadableFlag)
+	none(t, s)
+	send(t, b, "two")
+	arrived(t, a, 6)
+	none(t, s) // not drained, so not armed: Windows' way with further news
+
+	if n := drain(t, a); n != 6 {
+		t.Fatal(n)
+	}
+	s.Blocked(a, 1, r)
+	none(t, s)
+	send(t, b, "three")
+	want(t, next(t, s), 1, selector.ReadableFlag)
+
+	s.Blocked(a, 1, w) // writable all the time: told anew, and alone
+	want(t, next(t, s), 1, selector.WritableFlag)
+	s.Blocked(a, 1, r) // with bytes left: told anew
+	want(t, next(t, s), 1, selector.ReadableFlag)
+	none(t, s)
+}
+
+// TestEdgeDoubt: Q2. News that is older than a read which would have blocked is
+// not told.
+func TestEdgeDoubt(t *testing.T) {
+	s := open(t)
+	a, b := testPair(t)
+	for _, trigger := range []selector.Trigger{edge, level, oneshot} {
+		check(t, "add", s.Add(a, 1, r, trigger))
+		send(t, b, "x")
+		arrived(t, a, 1)
+		drain(t, a)
+		s.Blocked(a, 1, r)
+		none(t, s)
+		send(t, b, "y")
+		want(t, next(t, s), 1, selector.ReadableFlag)
+		drain(t, a)
+		check(t, "delete", s.Delete(a, 1))
+	}
+}
+
+// TestLevel: Q2. Level is told at every Wait while it lasts.
+func TestLevel(t *testing.T) {
+	s := open(t)
+	a, b := testPair(t)
+	check(t, "add", s.Add(a, 1, r, level))
+	none(t, s)
+	send(t, b, "x")
+	for range 3 {
+		want(t, next(t, s), 1, selector.ReadableFlag)
+	}
+	drain(t, a)
+	none(t, s)
+	check(t, "modify", s.Modify(a, 1, 2, r|w, level))
+	for range 3 {
+		want(t, next(t, s), 2, selector.WritableFlag)
+	}
+}
+
+// TestOneshot: Q2. Oneshot is silent until Modify, whatever happens.
+func TestOneshot(t *testing.T) {
+	s := open(t)
+	for _, trigger := range []selector.Trigger{oneshot, oneshot | level} {
+		a, b := testPair(t)
+		check(t, "add", s.Add(a, 1, r|w, trigger))
+		want(t, next(t, s), 1, selector.WritableFlag)
+		send(t, b, "x")
+		none(t, s)
+		s.Blocked(a, 1, r|w)
+		none(t, s)
+		check(t, "modify", s.Modify(a, 1, 2, r, trigger))
+		want(t, next(t, s), 2, selector.ReadableFlag)
+		none(t, s)
+		check(t, "delete", s.Delete(a, 2))
+	}
+}
+
+// TestInterestGrows: Q1. A poll that asks for too little is replaced, also while
+// another goroutine sleeps in Wait; one that asks for too much is filtered.
+func TestInterestGrows(t *testing.T) {
+	s := open(t)
+	a, b := testPair(t)
+	check(t, "add", s.Add(a, 1, r, edge))
+	got := make(chan selector.Event)
+	go func() {
+		var evs [4]selector.Event
+		for {
+			n, err := s.Wait(evs[:], soon)
+			if n > 0 || err != nil {
+				got <- evs[0]
+				return
+			}
+		}
+	}()
+	asleep(t, s, 1)
+	check(t, "modify", s.Modify(a, 1, 2, r|w, edge))
+	want(t, <-got, 2, selector.WritableFlag)
+
+	check(t, "modify", s.Modify(a, 2, 3, r|w, oneshot))
+	want(t, next(t, s), 3, selector.WritableFlag)
+	check(t, "modify", s.Modify(a, 3, 4, r, edge))
+	check(t, "modify", s.Modify(a, 4, 5, selector.Priority, edge))
+	send(t, b, "x")
+	arrived(t, a, 1)
+	none(t, s)
+}
+
+// asleep waits until n calls of Wait sleep.
+func asleep(t testing.TB, s *Selector, n int32) {
+	t.Helper()
+	for end := time.Now().Add(soon); s.sleep.count.Load() != n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d sleep, want %d", s.sleep.count.Load(), n)
+		}
+	}
+}
+
+// TestExisting: Q9. A second Add is ErrExists, what is no socket ErrNotPollable.
+func TestExisting(t *testing.T) {
+	s := open(t)
+	a, _ := testPair(t)
+	check(t, "add", s.Add(a, 1, r, edge))
+	if err := s.Add(a, 2, r, edge); !errors.Is(err, selector.ErrExists) {
+		t.Error("second add:", err)
+	}
+	check(t, "delete", s.Delete(a, 1))
+	check(t, "add after delete", s.Add(a, 3, r, edge))
+	if err := s.Delete(a, 1); err == nil {
+		t.Error("delete with an old key succeeded")
+	}
+	f, err := os.Open(os.Args[0])
+	check(t, "open", err)
+	defer f.Close()
+	if err := s.Add(sys.FD(f.Fd()), 4, r, edge); !errors.Is(err, selector.ErrNotPollable) {
+		t.Error("a file:", err)
+	} else {
+		t.Log(err)
+	}
+	pr, pw, err := os.Pipe()
+	check(t, "pipe", err)
+	defer pr.Close()
+	defer pw.Close()
+	if err := s.Add(sys.FD(pr.Fd()), 5, r, edge); !errors.Is(err, selector.ErrNotPollable) {
+		t.Error("a pipe:", err)
+	}
+}
+
+// TestEnds: the end of a connection is told whatever the interest is, once, also
+// when a direction has been told and not drained.
+func TestEnds(t *testing.T) {
+	s := open(t)
+	a, b := pair(t)
+	defer sys.Close(a)
+	check(t, "add", s.Add(a, 1, w, edge))
+	want(t, next(t, s), 1, selector.WritableFlag)
+	none(t, s)
+	sys.SetLinger(b, true, 0)
+	sys.Close(b) // RST
+	if ev := next(t, s); ev.Flags&(selector.WriteClosed|selector.WritableFlag) != selector.WriteClosed|selector.WritableFlag {
+		t.Errorf("after RST: %b", ev.Flags)
+	}
+	none(t, s)
+
+	c, d := pair(t)
+	defer sys.Close(c)
+	check(t, "add", s.Add(c, 2, r, edge))
+	send(t, d, "x")
+	want(t, next(t, s), 2, selector.ReadableFlag)
+	none(t, s)
+	if sys.OnWine() {
+		t.Log("FIN behind unread bytes: not tested, Wine tells it when they have been read")
+		drain(t, c)
+		s.Blocked(c, 2, r)
+	}
+	sys.Close(d) // FIN behind a byte that nobody has read
+	if ev := next(t, s); ev.Key != 2 || ev.Flags&selector.ReadClosed == 0 {
+		t.Errorf("after FIN: %+v", ev)
+	}
+	none(t, s)
+}
+
+// TestRetry: a poll that AFD has no resources for is started by a later Wait.
+func TestRetry(t *testing.T) {
+	s := open(t)
+	a, b := testPair(t)
+	check(t, "add", s.Add(a, 1, r, edge))
+	send(t, b, "x")
+	want(t, next(t, s), 1, selector.ReadableFlag)
+	drain(t, a)
+
+	failures := 3
+	s.startPoll = func(device, base sys.FD, p *sys.AFDPoll, events uint32, context uintptr) sys.NTStatus {
+		if failures > 0 {
+			failures--
+			return sys.STATUS_INSUFFICIENT_RESOURCES
+		}
+		return sys.StartPoll(device, base, p, events, context)
+	}
+	s.Blocked(a, 1, r)
+	send(t, b, "y")
+	want(t, next(t, s), 1, selector.ReadableFlag)
+
+	failures = 1
+	c, _ := testPair(t)
+	if err := s.Add(c, 2, r, edge); err == nil {
+		t.Error("add without resources succeeded")
+	} else {
+		t.Log(err)
+	}
+	check(t, "add again", s.Add(c, 3, r, edge))
+}
+
+// TestTimeout: Q6. Wait is never early.
+func TestTimeout(t *testing.T) {
+	s := open(t)
+	var evs [1]selector.Event
+	for _, d := range []time.Duration{1, 100 * time.Microsecond, time.Millisecond, 3*time.Millisecond + 1, 20 * time.Millisecond} {
+		for range 5 {
+			start := time.Now()
+			n, err := s.Wait(evs[:], d)
+			if took := time.Since(start); n != 0 || err != nil || took < d {
+				t.Errorf("%v: %d, %v after %v", d, n, err, took)
+			}
+		}
+	}
+}
+
+// TestNoAllocations: Q10.
+func TestNoAllocations(t *testing.T) {
+	s := open(t)
+	a, b := testPair(t)
+	check(t, "add", s.Add(a, 1, r, edge))
+	var evs [8]selector.Event
+	var buf [8]byte
+	turn := func() {
+		sys.Send(b, buf[:1], 0)
+		for n := 0; n == 0; {
+			n, _ = s.Wait(evs[:], soon)
+		}
+		sys.Recv(a, buf[:], 0)
+		s.Blocked(a, 1, r)
+	}
+	turn()
+	if n := testing.AllocsPerRun(100, turn); n > 0 {
+		t.Errorf("%v allocations a turn", n)
+	}
+	key := selector.Key(1)
+	if n := testing.AllocsPerRun(100, func() {
+		s.Modify(a, key, key+1, r, edge)
+		key++
+	}); n > 0 {
+		t.Errorf("%v allocations a Modify", n)
+	}
+}

@@ -1,0 +1,194 @@
+package kqueue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// maxChanges is how many changes one registration needs at the most: to delete
+// and to add each of three knotes.
+const maxChanges = 6
+
+// A changer is one call of Add, Modify or Delete on its way to the kernel.
+type changer struct {
+	changes  [maxChanges]Kevent
+	receipts [maxChanges]Kevent
+	n        int
+}
+
+// knote is what a registration asks of one filter.
+type knote struct {
+	wanted bool
+	flags  uint16
+	fflags uint32
+	data   int64
+}
+
+// hangUpOnly is a low-water mark that no buffer reaches: such a knote fires for
+// the end of the stream and for errors alone (kqueue(2), NOTE_LOWAT).
+const hangUpOnly = 1 << 30
+
+// knoteFor returns what the filter must watch for by interest and trigger.
+func (t Traits) knoteFor(f Filter, interest selector.Interest, trigger selector.Trigger) knote {
+	k := knote{flags: t.mode(trigger)}
+	switch f {
+	case FilterRead:
+		k.wanted = interest&selector.Readable != 0
+		if interest == selector.Priority {
+			// Errors and hang-ups are told whatever the interest is; filters
+			// for urgent data do not tell them.
+			k.wanted, k.fflags, k.data = true, NoteLowat, hangUpOnly
+			if trigger&selector.Oneshot == 0 {
+				k.flags = FlagAdd | FlagClear
+			}
+		}
+	case FilterWrite:
+		k.wanted = interest&selector.Writable != 0
+	case FilterExcept:
+		k.wanted = interest&selector.Priority != 0 && t.Except
+		k.fflags = NoteOOB
+	}
+	return k
+}
+
+// mode returns the flags by which a knote is added. EV_DISPATCH does not go with
+// EV_CLEAR, which NetBSD obeys alone; EV_ENABLE undoes what EV_DISPATCH did.
+func (t Traits) mode(trigger selector.Trigger) uint16 {
+	switch {
+	case trigger&selector.Oneshot != 0 && t.Dispatch:
+		return FlagAdd | FlagEnable | FlagDispatch
+	case trigger&selector.Oneshot != 0:
+		return FlagAdd | FlagOneshot
+	case trigger&selector.Level != 0:
+		return FlagAdd
+	}
+	return FlagAdd | FlagClear
+}
+
+// plan works out the changes that lead from one state of a watch to another; the
+// one without held has no knotes. A knote that stays is added again, which gives
+// it its new user data and tells once more what is there; but that leaves its
+// flags as they were, so to change its mode it is deleted first.
+func (c *changer) plan(t Traits, fd sys.FD, from, to uint64) {
+	for f := FilterRead; f <= FilterExcept; f++ {
+		var old, now knote
+		if from&held != 0 {
+			old = t.knoteFor(f, interestOf(from), triggerOf(from))
+		}
+		if to&held != 0 {
+			now = t.knoteFor(f, interestOf(to), triggerOf(to))
+		}
+		if old.wanted && old != now {
+			c.put(t, Kevent{Ident: uint64(fd), Filter: f, Flags: FlagDelete})
+		}
+		if now.wanted {
+			c.put(t, Kevent{
+				Ident: uint64(fd), Filter: f, Flags: now.flags,
+				Fflags: now.fflags, Data: now.data, Udata: versionOf(to) & t.udataMask(),
+			})
+		}
+	}
+}
+
+func (t Traits) udataMask() uint64 { return 1<<t.UdataBits - 1 }
+
+func (c *changer) put(t Traits, k Kevent) {
+	if t.Receipt {
+		k.Flags |= FlagReceipt
+	}
+	c.changes[c.n] = k
+	c.n++
+}
+
+// apply makes the changes. refused tells that the kernel would not take the
+// writing side of a broken pipe, which is no error.
+//
+// With EV_RECEIPT there is room for an answer to each change: with less, the call
+// returns early, and later changes may be skipped. Without it, each change is a
+// call of its own with no room at all, for room would be filled with events.
+func (s *Selector) apply(c *changer, fd sys.FD) (refused bool, err error) {
+	defer func() { c.n = 0 }()
+	if c.n == 0 {
+		return false, nil
+	}
+	if !s.traits.Receipt {
+		for i := range c.n {
+			r, e := s.judge(&c.changes[i], s.kevent(c.changes[i:i+1]), fd)
+			refused = refused || r
+			err = errors.Join(err, e)
+		}
+		return refused, err
+	}
+	n, e := s.keventReceipts(c)
+	if e != 0 {
+		return false, os.NewSyscallError("kevent", e)
+	}
+	if n != c.n {
+		return false, fmt.Errorf("kevent: %d receipts for %d changes", n, c.n)
+	}
+	for i := range n {
+		r, e := s.judge(&c.changes[i], syscall.Errno(c.receipts[i].Data), fd)
+		refused = refused || r
+		err = errors.Join(err, e)
+	}
+	return refused, err
+}
+
+// kevent makes changes that are not answered. Changes may be repeated, so an
+// interrupted call is.
+func (s *Selector) kevent(changes []Kevent) syscall.Errno {
+	for {
+		_, e := s.kernel.Kevent(s.kq, changes, nil, &s.now)
+		if e != syscall.EINTR {
+			return e
+		}
+	}
+}
+
+func (s *Selector) keventReceipts(c *changer) (int, syscall.Errno) {
+	for {
+		n, e := s.kernel.Kevent(s.kq, c.changes[:c.n], c.receipts[:c.n], &s.now)
+		if e != syscall.EINTR {
+			return n, e
+		}
+	}
+}
+
+// judge says what the kernel's answer to a change means.
+func (s *Selector) judge(k *Kevent, e syscall.Errno, fd sys.FD) (refused bool, err error) {
+	switch {
+	case e == 0:
+		return false, nil
+	case k.Flags&FlagDelete != 0 && (e == syscall.ENOENT || e == syscall.EBADF):
+		// It fired as EV_ONESHOT, was never accepted, or its descriptor is closed.
+		return false, nil
+	case k.Filter == FilterWrite && s.isBrokenPipe(e, fd):
+		return true, nil
+	case isUnsupported(e) && k.Filter == FilterExcept:
+		return false, nil // this kind of file has no urgent data
+	case isUnsupported(e):
+		return false, fmt.Errorf("%s: %w", s.kernel.FileKind(fd), selector.ErrNotPollable)
+	}
+	return false, os.NewSyscallError("kevent", e)
+}
+
+// isBrokenPipe: FreeBSD, OpenBSD and macOS have EPIPE for the writing end of a
+// pipe that nobody reads, NetBSD EBADF (pipe_kqfilter in sys_pipe.c).
+func (s *Selector) isBrokenPipe(e syscall.Errno, fd sys.FD) bool {
+	return e == syscall.EPIPE || e == syscall.EBADF && s.kernel.FileKind(fd) == "pipe"
+}
+
+// isUnsupported: what kernels answer for files that have no such filter; kqueue(2)
+// has EINVAL, drivers and file systems have others.
+func isUnsupported(e syscall.Errno) bool {
+	switch e {
+	case syscall.EINVAL, syscall.ENODEV, syscall.EPERM:
+		return true
+	}
+	return e == syscall.ENOTSUP || e == syscall.EOPNOTSUPP // one number on some systems
+}

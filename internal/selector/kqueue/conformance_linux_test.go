@@ -1,0 +1,47 @@
+package kqueue_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/selector/kqueue"
+	"github.com/pollux-io/pollux/internal/selector/kqueue/kqtest"
+)
+
+// TestConformance runs the suite, Q1 to Q10, over the selector on the model of
+// each system's kqueue. The two that differ most stand for the others with -short,
+// and for the long runs.
+func TestConformance(t *testing.T) {
+	for _, f := range kqtest.Flavours() {
+		t.Run(f.Name, func(t *testing.T) {
+			if f.Name != kqtest.FreeBSD.Name && f.Name != kqtest.NetBSD.Name {
+				if testing.Short() {
+					t.Skip("left out with -short")
+				}
+				t.Setenv("POLLUX_TEST_LONG", "")
+			}
+			kernel := kqtest.New(f)
+			config := selector.Config{}
+			if f.Name == kqtest.DragonFly.Name {
+				config.BusyPoll = 20 * time.Microsecond // the others sleep at once
+			}
+			system := conformance.Sockets()
+			system.NewPoll = func(...pollux.Option) (*pollux.Poll, error) {
+				s, err := kqueue.OpenOn(kernel, config)
+				if err != nil {
+					return nil, err
+				}
+				return hook.NewPoll("kqueue on "+f.Name, s).(*pollux.Poll), nil
+			}
+			system.ExtraEdges = f.ExtraPipeEdges || f.AckEdges
+			conformance.Run(t, system)
+			if n := kernel.Open(); n != 0 {
+				t.Errorf("%d kqueues are left open", n)
+			}
+		})
+	}
+}

@@ -1,0 +1,87 @@
+package kqueue
+
+import (
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Filter says what a knote watches for. The numbers are our own: each BSD has
+// others.
+type Filter uint8
+
+const (
+	FilterRead   Filter = iota + 1 // EVFILT_READ
+	FilterWrite                    // EVFILT_WRITE
+	FilterExcept                   // EVFILT_EXCEPT, with NoteOOB
+	FilterUser                     // EVFILT_USER
+)
+
+// Flags of a Kevent: EV_ADD, EV_DELETE and so on (kqueue(2)). The numbers are those
+// of every BSD; golang.org/x/sys lacks EV_RECEIPT and EV_DISPATCH for NetBSD.
+const (
+	FlagAdd      = 0x1
+	FlagDelete   = 0x2
+	FlagEnable   = 0x4
+	FlagDisable  = 0x8
+	FlagOneshot  = 0x10
+	FlagClear    = 0x20
+	FlagReceipt  = 0x40
+	FlagDispatch = 0x80
+	FlagError    = 0x4000
+	FlagEOF      = 0x8000
+)
+
+// Flags of a filter, in changes. The numbers are our own.
+const (
+	NoteLowat   = 1 << iota // FilterRead: ready from Data bytes on
+	NoteOOB                 // FilterExcept: urgent data
+	NoteTrigger             // FilterUser: make it ready
+)
+
+// Kevent is struct kevent, alike on every system. In events that come with
+// EV_EOF, Fflags is the socket's pending error, 0 for none.
+type Kevent struct {
+	Ident  uint64
+	Filter Filter
+	Flags  uint16
+	Fflags uint32
+	Data   int64
+	Udata  uint64
+}
+
+// Timespec is how long a call of Kevent may sleep: seconds, and nanoseconds from
+// 0 to 999,999,999.
+type Timespec struct{ Sec, Nsec int64 }
+
+// Traits says what a kernel's kqueue has.
+type Traits struct {
+	User     bool // EVFILT_USER
+	Receipt  bool // EV_RECEIPT
+	Dispatch bool // EV_DISPATCH
+	Except   bool // EVFILT_EXCEPT with NOTE_OOB
+	// SilentRequeue: a level-triggered event that one waiter has taken is put
+	// back without waking the others (seen on NetBSD).
+	SilentRequeue bool
+	// UdataBits is how wide the user data is: as wide as a pointer.
+	UdataBits uint
+}
+
+// A Kernel is what the selector needs of a kernel that has kqueues: the real
+// one, or the model in kqtest. Its methods are called from any goroutine; they
+// keep none of the slices and pointers that they are given.
+type Kernel interface {
+	Traits() Traits
+	// Kqueue makes a kqueue.
+	Kqueue() (sys.FD, syscall.Errno)
+	// Kevent is kevent(2): it applies changes, then takes up to len(events) of
+	// what is ready; with nothing ready it sleeps for timeout, forever if that
+	// is nil. At most maxChanges changes and maxBatch events are asked for.
+	Kevent(kq sys.FD, changes, events []Kevent, timeout *Timespec) (int, syscall.Errno)
+	// Close closes what Kqueue and WakePipe have made.
+	Close(fd sys.FD) syscall.Errno
+	// WakePipe makes a pipe with a byte in it, for kernels without EVFILT_USER.
+	WakePipe() (r, w sys.FD, e syscall.Errno)
+	// FileKind tells what fd is, as sys.FileKind does.
+	FileKind(fd sys.FD) string
+}

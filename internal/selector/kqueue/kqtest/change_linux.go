@@ -1,0 +1,120 @@
+package kqtest
+
+import (
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/selector/kqueue"
+)
+
+// change is the first half of kevent(2). done says that the call returns now,
+// with as many answers.
+//
+// A change that fails is answered in events, or ends the call if there is no
+// room. With EV_RECEIPT one that succeeds is answered, too; without room it ends
+// the call as well, with 0 and no error.
+func (q *queue) change(changes, events []kqueue.Kevent) (answers int, done bool, e syscall.Errno) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return 0, true, syscall.EBADF
+	}
+	for i := range changes {
+		c := &changes[i]
+		e := q.register(c)
+		receipt := c.Flags&kqueue.FlagReceipt != 0 && q.kernel.Flavour.Traits.Receipt
+		if e == 0 && !receipt {
+			continue
+		}
+		if answers == len(events) {
+			if len(events) > 0 {
+				e = 0 // what was answered is lost
+			}
+			return 0, true, e
+		}
+		events[answers] = *c
+		events[answers].Flags = kqueue.FlagError
+		events[answers].Data = int64(e)
+		answers++
+	}
+	return answers, answers > 0, 0
+}
+
+// register makes one change (kqueue_register in the kernels).
+func (q *queue) register(c *kqueue.Kevent) syscall.Errno {
+	kn := q.knotes[name{c.Ident, c.Filter}]
+	if kn != nil && q.isGone(kn) {
+		q.drop(kn)
+		kn = nil
+	}
+	fresh := kn == nil
+	if fresh {
+		if c.Flags&kqueue.FlagAdd == 0 {
+			return syscall.ENOENT
+		}
+		var e syscall.Errno
+		if kn, e = q.attach(c); e != 0 {
+			return e
+		}
+	}
+	if c.Flags&kqueue.FlagDelete != 0 {
+		q.drop(kn)
+		return 0
+	}
+	kn.udata = c.Udata & (1<<q.kernel.Flavour.Traits.UdataBits - 1)
+	if kn.filter == kqueue.FilterUser {
+		q.touchUser(kn, c, fresh)
+		return 0
+	}
+	kn.fflags, kn.data = c.Fflags, c.Data
+	q.enable(kn, c.Flags)
+	if c.Flags&kqueue.FlagAdd != 0 {
+		q.tell(kn)
+	}
+	return 0
+}
+
+// enable does EV_DISABLE and EV_ENABLE.
+func (q *queue) enable(kn *knote, flags uint16) {
+	if flags&kqueue.FlagDisable != 0 {
+		kn.disabled = true
+		q.unqueue(kn)
+	}
+	if flags&kqueue.FlagEnable == 0 || !kn.disabled {
+		return
+	}
+	kn.disabled = false
+	switch {
+	case kn.active:
+		q.enqueue(kn)
+	case q.kernel.EnableTells:
+		q.tell(kn)
+	}
+}
+
+func (q *queue) unqueue(kn *knote) {
+	if !kn.queued {
+		return
+	}
+	kn.queued = false
+	for i, other := range q.ready {
+		if other == kn {
+			q.ready = append(q.ready[:i], q.ready[i+1:]...)
+			return
+		}
+	}
+}
+
+// touchUser changes an EVFILT_USER knote. The change that makes it does not
+// trigger it, and EV_CLEAR in one that triggers it takes that back at once.
+func (q *queue) touchUser(kn *knote, c *kqueue.Kevent, fresh bool) {
+	if fresh {
+		return
+	}
+	if c.Fflags&kqueue.NoteTrigger != 0 {
+		kn.triggered = true
+	}
+	if c.Flags&kqueue.FlagClear != 0 {
+		kn.triggered = false
+	}
+	q.tell(kn)
+}

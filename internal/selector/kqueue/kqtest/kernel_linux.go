@@ -1,0 +1,101 @@
+package kqtest
+
+import (
+	"fmt"
+	"sync"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/selector/kqueue"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Kernel is a model kernel. It implements kqueue.Kernel.
+type Kernel struct {
+	Flavour
+
+	// Fault is told of what no program may do, such as to close a kqueue under a
+	// waiter: FreeBSD's sleeps on for good, NetBSD's close waits for it. It
+	// panics unless it is set.
+	Fault func(string)
+
+	mu     sync.Mutex
+	queues map[sys.FD]*queue
+}
+
+var _ kqueue.Kernel = (*Kernel)(nil)
+
+// New returns a kernel.
+func New(f Flavour) *Kernel {
+	return &Kernel{
+		Flavour: f,
+		Fault:   func(what string) { panic("kqtest: " + what) },
+		queues:  make(map[sys.FD]*queue),
+	}
+}
+
+// Traits implements kqueue.Kernel.
+func (k *Kernel) Traits() kqueue.Traits { return k.Flavour.Traits }
+
+// FileKind implements kqueue.Kernel.
+func (k *Kernel) FileKind(fd sys.FD) string { return sys.FileKind(fd) }
+
+// WakePipe implements kqueue.Kernel.
+func (k *Kernel) WakePipe() (r, w sys.FD, e syscall.Errno) {
+	if r, w, e = sys.Pipe(); e != 0 {
+		return r, w, e
+	}
+	_, e = sys.Write(w, []byte{0})
+	return r, w, e
+}
+
+// Kqueue implements kqueue.Kernel.
+func (k *Kernel) Kqueue() (sys.FD, syscall.Errno) {
+	q, e := newQueue(k)
+	if e != 0 {
+		return sys.InvalidFD, e
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.queues[q.fd] = q
+	return q.fd, 0
+}
+
+// Close implements kqueue.Kernel.
+func (k *Kernel) Close(fd sys.FD) syscall.Errno {
+	k.mu.Lock()
+	q := k.queues[fd]
+	delete(k.queues, fd)
+	k.mu.Unlock()
+	if q == nil {
+		return sys.Close(fd)
+	}
+	if n := q.close(); n > 0 {
+		k.Fault(fmt.Sprintf("a kqueue was closed under %d waiters", n))
+	}
+	return 0
+}
+
+// Open returns how many kqueues are open.
+func (k *Kernel) Open() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.queues)
+}
+
+// Kevent implements kqueue.Kernel: kevent(2).
+func (k *Kernel) Kevent(kq sys.FD, changes, events []kqueue.Kevent, timeout *kqueue.Timespec) (int, syscall.Errno) {
+	k.mu.Lock()
+	q := k.queues[kq]
+	k.mu.Unlock()
+	if q == nil {
+		return 0, syscall.EBADF
+	}
+	if timeout != nil && (timeout.Sec < 0 || timeout.Nsec < 0 || timeout.Nsec >= 1e9) {
+		return 0, syscall.EINVAL
+	}
+	answers, done, e := q.change(changes, events)
+	if e != 0 || done {
+		return answers, e
+	}
+	return q.scan(events, timeout)
+}

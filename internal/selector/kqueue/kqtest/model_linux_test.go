@@ -1,0 +1,690 @@
+package kqtest
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/selector/kqueue"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Each test says which behaviour of a BSD it stands for: N is NetBSD 7.99, F is
+// FreeBSD 9.1, whose kqueue code was observed; kqueue(2) is the manual page.
+
+type box struct {
+	testing.TB
+	k  *Kernel
+	kq sys.FD
+}
+
+func each(t *testing.T, f func(b box), flavours ...Flavour) {
+	if len(flavours) == 0 {
+		flavours = Flavours()
+	}
+	for _, flavour := range flavours {
+		t.Run(flavour.Name, func(t *testing.T) {
+			flavour.Interrupts = 0
+			k := New(flavour)
+			kq, e := k.Kqueue()
+			if e != 0 {
+				t.Fatal(e)
+			}
+			defer k.Close(kq)
+			f(box{t, k, kq})
+		})
+	}
+}
+
+func (b box) pair() (x, y sys.FD) {
+	p, e := sys.Socketpair(sys.SOCK_STREAM)
+	if e != 0 {
+		b.Fatal(e)
+	}
+	b.Cleanup(func() { sys.Close(p[0]); sys.Close(p[1]) })
+	return p[0], p[1]
+}
+
+func (b box) pipe() (r, w sys.FD) {
+	r, w, e := sys.Pipe()
+	if e != 0 {
+		b.Fatal(e)
+	}
+	b.Cleanup(func() { sys.Close(r); sys.Close(w) })
+	return r, w
+}
+
+// change makes one change, without room for an answer.
+func (b box) change(fd sys.FD, f kqueue.Filter, flags uint16) syscall.Errno {
+	_, e := b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(fd), Filter: f, Flags: flags, Udata: 7}}, nil, &kqueue.Timespec{})
+	return e
+}
+
+func (b box) must(fd sys.FD, f kqueue.Filter, flags uint16) {
+	b.Helper()
+	if e := b.change(fd, f, flags); e != 0 {
+		b.Fatalf("change %#x: %v", flags, e)
+	}
+}
+
+// now takes what is ready.
+func (b box) now() []kqueue.Kevent {
+	b.Helper()
+	events := make([]kqueue.Kevent, 8)
+	n, e := b.k.Kevent(b.kq, nil, events, &kqueue.Timespec{})
+	if e != 0 {
+		b.Fatal(e)
+	}
+	return events[:n]
+}
+
+// told takes what is ready and wants so many events.
+func (b box) told(n int, why string) []kqueue.Kevent {
+	b.Helper()
+	events := b.now()
+	if len(events) != n {
+		b.Fatalf("%s: %d events, want %d: %+v", why, len(events), n, events)
+	}
+	return events
+}
+
+func write(fd sys.FD)                 { sys.Write(fd, []byte("data")) }
+func read(fd sys.FD, n int)           { sys.Read(fd, make([]byte, n)) }
+func has(k kqueue.Kevent, f int) bool { return int(k.Flags)&f == f }
+
+// EV_CLEAR: one event an edge; new data fires also while old data is unread; a
+// partial read fires nothing (observed on N and F).
+func TestClear(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		b.told(0, "nothing there")
+		write(y)
+		ev := b.told(1, "data")[0]
+		if ev.Data != 4 || ev.Udata != 7 || ev.Ident != uint64(x) || ev.Filter != kqueue.FilterRead {
+			b.Errorf("%+v: want 4 bytes unread, and the user data", ev)
+		}
+		b.told(0, "told once")
+		write(y)
+		b.told(1, "new data, the old unread")
+		read(x, 2)
+		b.told(0, "a partial read")
+	})
+}
+
+// Without EV_CLEAR, EV_ONESHOT and EV_DISPATCH an event comes back from every
+// call while its condition holds (kqueue(2)).
+func TestLevel(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
+		write(y)
+		for range 3 {
+			b.told(1, "level")
+		}
+		read(x, 9)
+		b.told(0, "drained")
+	})
+}
+
+// Adding again with data or EOF waiting fires, on both N and F.
+func TestAddAgain(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		write(y)
+		b.told(1, "data")
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		b.told(1, "added again with data waiting")
+		read(x, 9)
+		sys.Shutdown(y, sys.SHUT_WR)
+		b.told(1, "EOF")
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		b.told(1, "added again with EOF waiting")
+		b.told(0, "told once")
+	})
+}
+
+// Adding again without EV_CLEAR leaves a knote's mode as it was (N and F).
+func TestAddAgainKeepsMode(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
+		write(y)
+		b.told(1, "data")
+		b.told(0, "still EV_CLEAR")
+		b.must(x, kqueue.FilterRead, kqueue.FlagDelete)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
+		b.told(1, "level now")
+		b.told(1, "and again")
+	})
+}
+
+// N's pipes give extra edges: one is told once more.
+func TestExtraPipeEdges(t *testing.T) {
+	each(t, func(b box) {
+		r, w := b.pipe()
+		b.must(r, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		write(w)
+		b.told(1, "data")
+		want := 0
+		if b.k.ExtraPipeEdges {
+			want = 1
+		}
+		b.told(want, "an extra edge")
+		b.told(0, "and no more")
+	})
+}
+
+// EV_DISPATCH disables what was told. EV_ENABLE alone with data waiting fires on
+// F, not on N; with EV_ADD it fires on both.
+func TestDispatch(t *testing.T) {
+	withDispatch := NetBSD
+	withDispatch.Name = "netbsd's code"
+	each(t, func(b box) {
+		x, y := b.pair()
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagDispatch)
+		write(y)
+		b.told(1, "data")
+		write(y)
+		read(x, 4)
+		b.told(0, "disabled")
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagEnable|kqueue.FlagDispatch)
+		b.told(1, "enabled by EV_ADD|EV_ENABLE|EV_DISPATCH")
+		b.must(x, kqueue.FilterRead, kqueue.FlagEnable)
+		want := 0
+		if b.k.EnableTells {
+			want = 1
+		}
+		b.told(want, "EV_ENABLE alone")
+	}, FreeBSD, Darwin, withDispatch)
+}
+
+// With EV_CLEAR|EV_DISPATCH, N ignores EV_DISPATCH.
+func TestClearAndDispatch(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear|kqueue.FlagDispatch)
+		write(y)
+		b.told(1, "data")
+		write(y)
+		want := 0
+		if b.k.ClearBeatsDispatch {
+			want = 1
+		}
+		b.told(want, "new data")
+	}, FreeBSD, NetBSD)
+}
+
+// EV_ONESHOT is gone after it has fired: EV_DELETE is ENOENT then. N can deliver it
+// stale after a drain; OpenBSD's filters skip the second look, too
+// (filt_pipereadprocess in its sys_pipe.c).
+func TestOneshot(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
+		write(y)
+		b.told(1, "data")
+		if e := b.change(x, kqueue.FilterRead, kqueue.FlagDelete); e != syscall.ENOENT {
+			b.Errorf("EV_DELETE after the shot: %v, want ENOENT", e)
+		}
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
+		read(x, 9)
+		want := 0
+		if b.k.StaleOneshot {
+			want = 1
+		}
+		b.told(want, "drained before it was told")
+	})
+}
+
+// EV_RECEIPT: each change comes back as EV_ERROR with data 0 if it went well, in
+// order, and no event with them (kqueue(2); N and F).
+func TestReceipt(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		write(y)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
+		changes := []kqueue.Kevent{
+			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
+			{Ident: uint64(y), Filter: kqueue.FilterRead, Flags: kqueue.FlagDelete | kqueue.FlagReceipt},
+			{Ident: uint64(y), Filter: kqueue.FilterWrite, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
+		}
+		events := make([]kqueue.Kevent, 8)
+		n, e := b.k.Kevent(b.kq, changes, events, &kqueue.Timespec{})
+		if n != 3 || e != 0 {
+			b.Fatalf("%d answers, %v", n, e)
+		}
+		for i, want := range []syscall.Errno{0, syscall.ENOENT, 0} {
+			if !has(events[i], kqueue.FlagError) || syscall.Errno(events[i].Data) != want || events[i].Ident != changes[i].Ident {
+				b.Errorf("answer %d is %+v, want %v", i, events[i], want)
+			}
+		}
+		b.told(3, "the events themselves")
+	}, FreeBSD, OpenBSD, Darwin, DragonFly)
+}
+
+// With fewer events than changes the call returns 0 although receipts were
+// written, and later changes are skipped (N and F).
+func TestReceiptsWithoutRoom(t *testing.T) {
+	each(t, func(b box) {
+		x, _ := b.pair()
+		changes := []kqueue.Kevent{
+			{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
+			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
+			{Ident: 0, Filter: kqueue.FilterUser, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
+		}
+		if n, e := b.k.Kevent(b.kq, changes, make([]kqueue.Kevent, 1), &kqueue.Timespec{}); n != 0 || e != 0 {
+			b.Errorf("%d, %v", n, e)
+		}
+		if e := b.change(0, kqueue.FilterUser, kqueue.FlagDelete); e != syscall.ENOENT {
+			b.Errorf("the third change was made (%v)", e)
+		}
+	}, FreeBSD)
+}
+
+// A failing change with room is an EV_ERROR entry, and later changes still apply;
+// without room the call fails and stops there (kqueue(2); N and F).
+func TestFailingChange(t *testing.T) {
+	each(t, func(b box) {
+		x, _ := b.pair()
+		changes := []kqueue.Kevent{
+			{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagDelete},
+			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.FlagAdd},
+		}
+		if n, e := b.k.Kevent(b.kq, changes, nil, &kqueue.Timespec{}); n != 0 || e != syscall.ENOENT {
+			b.Errorf("without room: %d, %v", n, e)
+		}
+		b.told(0, "the second change was skipped")
+		events := make([]kqueue.Kevent, 4)
+		if n, e := b.k.Kevent(b.kq, changes, events, &kqueue.Timespec{}); n != 1 || e != 0 || syscall.Errno(events[0].Data) != syscall.ENOENT {
+			b.Errorf("with room: %d, %v, %+v", n, e, events[0])
+		}
+		b.told(1, "the second change was made")
+	})
+}
+
+// EOF: a peer's SHUT_WR gives READ with EV_EOF, data = bytes unread. Returned
+// flags include EV_ADD on N.
+func TestEOF(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		write(y)
+		sys.Shutdown(y, sys.SHUT_WR)
+		ev := b.told(1, "data and EOF")[0]
+		if !has(ev, kqueue.FlagEOF) || ev.Data != 4 || ev.Fflags != 0 || has(ev, kqueue.FlagAdd) != b.k.EventsHaveAdd {
+			b.Errorf("%+v", ev)
+		}
+	})
+}
+
+func tcp(t testing.TB) (a, b *sock.TCPStream) {
+	t.Helper()
+	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if b, err = sock.ConnectTCP(l.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		if a, err = l.Accept(); err == nil {
+			t.Cleanup(func() { a.Close(); b.Close() })
+			return a, b
+		}
+	}
+	t.Fatal(err)
+	return nil, nil
+}
+
+func number(d interface {
+	SyscallConn() (syscall.RawConn, error)
+},
+) (fd sys.FD) {
+	raw, _ := d.SyscallConn()
+	raw.Control(func(n uintptr) { fd = sys.FD(n) })
+	return fd
+}
+
+// On TCP a peer's FIN gives READ with EV_EOF and no EOF for WRITE; an RST gives
+// both, with fflags ECONNRESET (N). A local shutdown gives EV_EOF, too (macOS:
+// mio#1087).
+func TestTCPEnds(t *testing.T) {
+	each(t, func(b box) {
+		filters := func() (read, write kqueue.Kevent) {
+			b.Helper()
+			for _, ev := range b.now() {
+				if ev.Filter == kqueue.FilterRead {
+					read = ev
+				} else {
+					write = ev
+				}
+			}
+			return read, write
+		}
+		x, y := tcp(b)
+		fd := number(x)
+		b.must(fd, kqueue.FilterRead, kqueue.FlagAdd)
+		b.must(fd, kqueue.FilterWrite, kqueue.FlagAdd)
+		y.CloseWrite()
+		if r, w := filters(); !has(r, kqueue.FlagEOF) || has(w, kqueue.FlagEOF) || w.Filter == 0 {
+			b.Errorf("FIN: %+v, %+v", r, w)
+		}
+		x.CloseWrite()
+		if _, w := filters(); !has(w, kqueue.FlagEOF) || w.Fflags != 0 {
+			b.Errorf("local shutdown: %+v", w)
+		}
+
+		x, y = tcp(b)
+		fd = number(x)
+		b.must(fd, kqueue.FilterRead, kqueue.FlagAdd)
+		b.must(fd, kqueue.FilterWrite, kqueue.FlagAdd)
+		y.SetLinger(0)
+		y.Close()
+		reset := uint32(syscall.ECONNRESET)
+		if r, w := filters(); !has(r, kqueue.FlagEOF) || !has(w, kqueue.FlagEOF) || r.Fflags != reset || w.Fflags != reset {
+			b.Errorf("RST: %+v, %+v", r, w)
+		}
+	})
+}
+
+// A refused connect gives READ and WRITE with EV_EOF, fflags ECONNREFUSED (N).
+func TestRefused(t *testing.T) {
+	each(t, func(b box) {
+		l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		addr := l.Addr()
+		l.Close()
+		c, err := sock.ConnectTCP(addr)
+		if err != nil {
+			b.Skipf("refused at once: %v", err)
+		}
+		defer c.Close()
+		b.must(number(c), kqueue.FilterRead, kqueue.FlagAdd)
+		b.must(number(c), kqueue.FilterWrite, kqueue.FlagAdd)
+		for _, ev := range b.told(2, "both") {
+			if !has(ev, kqueue.FlagEOF) || ev.Fflags != uint32(syscall.ECONNREFUSED) {
+				b.Errorf("%+v", ev)
+			}
+		}
+	})
+}
+
+// The other end's close gives WRITE with EV_EOF on Unix sockets and pipes (N).
+// EVFILT_WRITE on a pipe whose reader is gone already is refused: EPIPE (FreeBSD,
+// OpenBSD, macOS: mio#582) or EBADF (NetBSD, pipe_kqfilter in its sys_pipe.c).
+func TestWriteEOF(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		r, w := b.pipe()
+		b.must(x, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
+		b.must(w, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
+		b.told(2, "writable")
+		b.now() // an extra edge of the pipe
+		sys.Close(y)
+		sys.Close(r)
+		for _, ev := range b.told(2, "the ends") {
+			if !has(ev, kqueue.FlagEOF) {
+				b.Errorf("%+v", ev)
+			}
+		}
+		b.must(w, kqueue.FilterWrite, kqueue.FlagDelete)
+		if e := b.change(w, kqueue.FilterWrite, kqueue.FlagAdd); e != b.k.BrokenPipe {
+			b.Errorf("adding a broken pipe: %v, want %v", e, b.k.BrokenPipe)
+		}
+	})
+}
+
+// Closing a descriptor drops its knotes and queued events, even while a dup is
+// open (N and F; close(2)).
+func TestCloseDropsKnotes(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		dup, _ := sys.Dup(x)
+		defer sys.Close(dup)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
+		write(y)
+		sys.Close(x)
+		b.told(0, "closed")
+		if e := b.change(x, kqueue.FilterRead, kqueue.FlagEnable); e != syscall.ENOENT {
+			b.Errorf("EV_ENABLE of what is closed: %v, want ENOENT", e)
+		}
+		again, other := b.pair()
+		b.must(again, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		write(y) // the old socket, by its dup
+		b.told(0, "the number's new owner has nothing to read")
+		write(other)
+		b.told(1, "the new owner")
+	})
+}
+
+// EVFILT_WRITE with EV_CLEAR on TCP fires on acknowledgements, about once for two
+// echoes, without ever having blocked.
+func TestAckEdges(t *testing.T) {
+	each(t, func(b box) {
+		x, y := tcp(b)
+		fd := number(x)
+		b.must(fd, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		b.must(fd, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
+		b.told(1, "writable")
+		writables := 0
+		buf := make([]byte, 16)
+		for range 10 {
+			y.Write([]byte("ping"))
+			for _, ev := range b.now() {
+				if ev.Filter == kqueue.FilterWrite {
+					writables++
+				}
+			}
+			x.Read(buf)
+			x.Write([]byte("pong"))
+		}
+		if want := map[bool]int{true: 5}[b.k.AckEdges]; writables != want {
+			b.Errorf("%d writables in ten echoes, want %d", writables, want)
+		}
+	})
+}
+
+// EVFILT_USER: a trigger with EV_CLEAR in its flags cancels itself, NOTE_TRIGGER
+// in the creating EV_ADD is ignored (F); the filter is missing on NetBSD and
+// OpenBSD as Go knows them.
+func TestUser(t *testing.T) {
+	each(t, func(b box) {
+		send := func(flags uint16, note uint32) syscall.Errno {
+			_, e := b.k.Kevent(b.kq, []kqueue.Kevent{{Filter: kqueue.FilterUser, Flags: flags, Fflags: note}}, nil, &kqueue.Timespec{})
+			return e
+		}
+		if e := send(kqueue.FlagAdd|kqueue.FlagClear, kqueue.NoteTrigger); (e == syscall.EINVAL) == b.k.Flavour.Traits.User {
+			b.Fatalf("EV_ADD: %v", e)
+		} else if e != 0 {
+			return
+		}
+		b.told(0, "triggered by the EV_ADD that makes it")
+		send(kqueue.FlagClear, kqueue.NoteTrigger)
+		b.told(0, "triggered with EV_CLEAR")
+		send(0, kqueue.NoteTrigger)
+		b.told(1, "triggered with flags 0")
+		b.told(0, "EV_CLEAR")
+	})
+}
+
+// EVFILT_READ takes a regular file, as ready (kqueue(2): "when the file pointer is
+// not at the end of file"). NOTE_LOWAT holds data back but not the end (kqueue(2)).
+func TestFilesAndLowWater(t *testing.T) {
+	each(t, func(b box) {
+		f, err := os.Open(os.Args[0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close()
+		b.must(sys.FD(f.Fd()), kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
+		b.told(1, "a file is ready")
+		x, y := b.pair()
+		b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagAdd, Fflags: kqueue.NoteLowat, Data: 100}}, nil, &kqueue.Timespec{})
+		write(y)
+		b.told(0, "less than the low-water mark")
+		sys.Shutdown(y, sys.SHUT_WR)
+		b.told(1, "the end")
+	})
+}
+
+// Urgent data: EVFILT_EXCEPT with NOTE_OOB on macOS, OpenBSD and DragonFly
+// (kqueue(2)), EINVAL elsewhere.
+func TestExcept(t *testing.T) {
+	each(t, func(b box) {
+		x, y := tcp(b)
+		_, e := b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(number(x)), Filter: kqueue.FilterExcept, Flags: kqueue.FlagAdd | kqueue.FlagClear, Fflags: kqueue.NoteOOB}}, nil, &kqueue.Timespec{})
+		if (e == syscall.EINVAL) == b.k.Flavour.Traits.Except {
+			b.Fatalf("EV_ADD: %v", e)
+		} else if e != 0 {
+			return
+		}
+		y.Write([]byte("x"))
+		b.told(0, "ordinary data")
+		sys.Send(number(y), []byte("!"), sys.MSG_OOB)
+		b.told(1, "urgent data")
+	})
+}
+
+// Timeouts are never early and are rounded to the kernel's clock (N at 100 Hz:
+// 50 ms took 60, 1 µs took 20 ms; here with HZ=1000); what is no timespec is EINVAL.
+func TestTimeouts(t *testing.T) {
+	each(t, func(b box) {
+		for _, d := range []time.Duration{time.Microsecond, 15 * time.Millisecond} {
+			least := d
+			if tick := b.k.Tick; tick > 0 {
+				least = (d+tick-1)/tick*tick + tick
+			}
+			start := time.Now()
+			n, e := b.k.Kevent(b.kq, nil, make([]kqueue.Kevent, 1), &kqueue.Timespec{Nsec: int64(d)})
+			if took := time.Since(start); n != 0 || e != 0 || took < least {
+				b.Errorf("%v: %d, %v after %v, want %v at least", d, n, e, took, least)
+			}
+		}
+		for _, bad := range []kqueue.Timespec{{Sec: -1}, {Nsec: -1}, {Nsec: 1e9}} {
+			if _, e := b.k.Kevent(b.kq, nil, make([]kqueue.Kevent, 1), &bad); e != syscall.EINVAL {
+				b.Errorf("%+v: %v, want EINVAL", bad, e)
+			}
+		}
+	})
+}
+
+// A sleep may end with EINTR.
+func TestInterrupts(t *testing.T) {
+	f := FreeBSD
+	f.Interrupts = 2
+	k := New(f)
+	kq, _ := k.Kqueue()
+	defer k.Close(kq)
+	var got []syscall.Errno
+	for range 4 {
+		_, e := k.Kevent(kq, nil, make([]kqueue.Kevent, 1), &kqueue.Timespec{Nsec: 1})
+		got = append(got, e)
+	}
+	if !slices.Equal(got, []syscall.Errno{0, syscall.EINTR, 0, syscall.EINTR}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// sleepers starts n waiters; the function it returns tells how many come back
+// within a while, then releases the rest with the knote to, and waits for them.
+func (b box) sleepers(n int) func(to sys.FD) int {
+	back := make(chan int, n)
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			k, _ := b.k.Kevent(b.kq, nil, make([]kqueue.Kevent, 1), nil)
+			back <- k
+		})
+	}
+	time.Sleep(10 * time.Millisecond) // so that they are asleep
+	return func(to sys.FD) (told int) {
+		b.Helper()
+		for settled := false; !settled; {
+			select {
+			case <-back:
+				told++
+			case <-time.After(20 * time.Millisecond):
+				settled = true
+			}
+		}
+		released := make(chan struct{})
+		go func() { wg.Wait(); close(released) }()
+		for {
+			b.must(to, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagOneshot)
+			select {
+			case <-released:
+				return told
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+}
+
+// With EV_CLEAR, EV_ONESHOT or EV_DISPATCH one of 8 waiters gets an edge (N and
+// F). A level-triggered event reaches all of them on F; on N some sleep on, for
+// putting it back wakes nobody: the model leaves all but one.
+func TestManyWaiters(t *testing.T) {
+	each(t, func(b box) {
+		for _, mode := range []uint16{kqueue.FlagClear, kqueue.FlagOneshot, kqueue.FlagDispatch, 0} {
+			x, y := b.pair()
+			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|mode)
+			told := b.sleepers(8)
+			write(y)
+			want := 1
+			if mode == 0 && !b.k.Flavour.Traits.SilentRequeue {
+				want = 8
+			}
+			if n := told(y); n != want {
+				b.Errorf("mode %#x: %d of 8 were told, want %d", mode, n, want)
+			}
+			b.change(x, kqueue.FilterRead, kqueue.FlagDelete)
+		}
+	}, FreeBSD, NetBSD, Darwin)
+}
+
+// Closing a kqueue under a waiter: F's waiter sleeps on, N's close waits for it.
+// The model calls it a fault.
+func TestCloseUnderWaiter(t *testing.T) {
+	k := New(FreeBSD)
+	var faults []string
+	k.Fault = func(what string) { faults = append(faults, what) }
+	kq, _ := k.Kqueue()
+	done := make(chan syscall.Errno)
+	go func() {
+		_, e := k.Kevent(kq, nil, make([]kqueue.Kevent, 1), &kqueue.Timespec{Nsec: 50e6})
+		done <- e
+	}()
+	time.Sleep(10 * time.Millisecond)
+	k.Close(kq)
+	if e := <-done; len(faults) != 1 || e != 0 {
+		t.Errorf("faults %q, the waiter's error %v", faults, e)
+	}
+	if _, e := k.Kevent(kq, nil, nil, nil); !errors.Is(e, syscall.EBADF) {
+		t.Errorf("a closed kqueue: %v, want EBADF", e)
+	}
+}
+
+// The user data is as wide as a pointer.
+func TestUdataBits(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		all := ^uint64(0)
+		b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagAdd, Udata: all}}, nil, &kqueue.Timespec{})
+		write(y)
+		if ev := b.told(1, "data")[0]; ev.Udata != all>>(64-b.k.Flavour.Traits.UdataBits) {
+			b.Errorf("user data %#x", ev.Udata)
+		}
+	})
+}

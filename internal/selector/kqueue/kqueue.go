@@ -1,0 +1,178 @@
+// Package kqueue tells readiness by the BSDs' and macOS's kqueue(2).
+//
+// A registration is up to three knotes: for reading, for writing, and for urgent
+// data where the kernel has a filter for it. The kernel's own modes do most of the
+// work: EV_CLEAR is edge, EV_DISPATCH, or EV_ONESHOT where that is missing, is
+// oneshot, neither is level. What is left to do here: kqueue takes a second
+// registration for a change of the first, has user data that is as wide as a
+// pointer only, and lets the knotes of one registration go to different waiters.
+// watch.go has the remedy for these three. wake.go tells how waiters are woken.
+//
+// The package speaks to a kernel through the interface Kernel and so runs on any
+// system: kqtest has a model of the BSDs' kernels.
+package kqueue
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Selector is a kqueue and those who wait on it.
+type Selector struct {
+	kernel Kernel
+	traits Traits
+	config selector.Config
+	kq     sys.FD
+
+	watches  watches
+	broken   brokenList
+	changers sync.Pool // of *changer
+	waits    sync.Pool // of *wait
+
+	// See wake.go.
+	wake     [1]Kevent
+	now      Timespec // zero: calls that change something do not sleep
+	pipe     [2]sys.FD
+	notified atomic.Bool
+	ending   atomic.Bool // NotifyAll: for good
+	blocked  atomic.Int32
+
+	// sinceYield counts what Wait has handed out since it last let others run.
+	sinceYield atomic.Uint32
+}
+
+// OpenOn returns an empty selector over a kernel.
+func OpenOn(kernel Kernel, config selector.Config) (*Selector, error) {
+	kq, e := kernel.Kqueue()
+	if e != 0 {
+		return nil, os.NewSyscallError("kqueue", e)
+	}
+	s := &Selector{kernel: kernel, traits: kernel.Traits(), config: config, kq: kq}
+	s.pipe = [2]sys.FD{sys.InvalidFD, sys.InvalidFD}
+	s.changers.New = func() any { return new(changer) }
+	s.waits.New = func() any { return new(wait) }
+	if err := s.initWake(); err != nil {
+		kernel.Close(kq)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the kqueue. Nobody may be using s.
+func (s *Selector) Close() error {
+	for _, fd := range s.pipe {
+		if fd != sys.InvalidFD {
+			s.kernel.Close(fd)
+		}
+	}
+	s.kernel.Close(s.kq)
+	return nil
+}
+
+// Add implements selector.Selector.
+func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
+	// kqueue takes files and directories, as always ready or never.
+	switch kind := s.kernel.FileKind(fd); kind {
+	case "regular file", "directory", "block device":
+		return fmt.Errorf("%s: %w", kind, selector.ErrNotPollable)
+	}
+	w := s.watches.make(fd)
+	if w == nil {
+		return os.NewSyscallError("kevent", syscall.EBADF)
+	}
+	old := w.state.Load()
+	if old&held != 0 && !s.abandoned(fd, old) || !w.take(old) {
+		return selector.ErrExists
+	}
+	if old&broken != 0 {
+		s.broken.drop(fd)
+	}
+	if err := s.change(w, fd, 0, w.begin(key, interest, trigger)); err != nil {
+		state := w.state.Load()
+		w.end()
+		s.change(w, fd, state, 0)
+		w.release()
+		return err
+	}
+	return nil
+}
+
+// abandoned reports whether the kernel has no knote for a descriptor that is held
+// here: its file was closed behind our back, and this is another under the same
+// number. A change that asks for nothing tells: it is ENOENT without a knote, and
+// with one it sets what is set. Where the kernel may have no knote by our own
+// doing, the answer is no.
+func (s *Selector) abandoned(fd sys.FD, state uint64) bool {
+	fired := triggerOf(state)&selector.Oneshot != 0 && state&armed == 0
+	if state&live == 0 || state&broken != 0 || fired && !s.traits.Dispatch {
+		return false
+	}
+	f := FilterRead
+	k := s.traits.knoteFor(f, interestOf(state), triggerOf(state))
+	if !k.wanted {
+		f = FilterWrite
+		k = s.traits.knoteFor(f, interestOf(state), triggerOf(state))
+	}
+	c := s.changers.Get().(*changer)
+	defer s.changers.Put(c)
+	c.changes[0] = Kevent{
+		Ident: uint64(fd), Filter: f, Fflags: k.fflags, Data: k.data,
+		Udata: versionOf(state) & s.traits.udataMask(),
+	}
+	return s.kevent(c.changes[:1]) == syscall.ENOENT
+}
+
+// Modify implements selector.Selector.
+func (s *Selector) Modify(fd sys.FD, old, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
+	w := s.watches.get(uint64(fd))
+	if w == nil || !w.holds(old) {
+		return os.NewSyscallError("kevent", syscall.ENOENT)
+	}
+	from := w.state.Load()
+	if from&broken != 0 {
+		s.broken.drop(fd)
+	}
+	return s.change(w, fd, from, w.begin(key, interest, trigger))
+}
+
+// Delete implements selector.Selector.
+func (s *Selector) Delete(fd sys.FD, key selector.Key) error {
+	w := s.watches.get(uint64(fd))
+	if w == nil || !w.holds(key) {
+		return os.NewSyscallError("kevent", syscall.ENOENT)
+	}
+	from := w.state.Load()
+	if from&broken != 0 {
+		s.broken.drop(fd)
+	}
+	w.end()
+	err := s.change(w, fd, from, 0)
+	w.release()
+	return err
+}
+
+// change takes the kernel from one state of a watch to another.
+func (s *Selector) change(w *watch, fd sys.FD, from, to uint64) error {
+	c := s.changers.Get().(*changer)
+	defer s.changers.Put(c)
+	c.plan(s.traits, fd, from, to)
+	refused, err := s.apply(c, fd)
+	if refused && err == nil {
+		w.state.Or(broken)
+		s.broken.put(fd, versionOf(to))
+		err = s.rouse()
+	}
+	return err
+}
+
+// NeedsBlocked implements selector.Selector: the kernel keeps the edges.
+func (s *Selector) NeedsBlocked() bool { return false }
+
+// Blocked implements selector.Selector.
+func (s *Selector) Blocked(sys.FD, selector.Key, selector.Interest) {}

@@ -1,0 +1,249 @@
+package kqueue
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/selector"
+)
+
+// maxBatch is how many events one call takes from the kernel.
+const maxBatch = 512
+
+// maxSleep bounds one sleep; a longer one is taken in parts. kevent(2) refuses
+// times that its clock cannot hold, and 32-bit systems count seconds in 32 bits.
+const maxSleep = 24 * time.Hour
+
+// A wait is one call of Wait.
+type wait struct {
+	kernel [maxBatch]Kevent
+	time   Timespec
+	events []selector.Event
+	n      int // events so far
+	woken  bool
+	level  bool
+
+	forever  bool
+	deadline time.Time
+}
+
+// left returns the time until the deadline; negative without one, zero if it
+// has passed.
+func (w *wait) left() time.Duration {
+	if w.forever {
+		return -1
+	}
+	return max(time.Until(w.deadline), 0)
+}
+
+// Wait implements selector.Selector.
+func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, error) {
+	w := s.waits.Get().(*wait)
+	w.events, w.n, w.woken, w.level = events[:min(len(events), maxBatch)], 0, false, false
+	err := s.wait(w, timeout)
+	s.passOn(w)
+	n := w.n
+	w.events = nil
+	s.waits.Put(w)
+	return n, err
+}
+
+func (s *Selector) wait(w *wait, timeout time.Duration) error {
+	if err := s.harvest(w); w.n > 0 || err != nil || timeout == 0 {
+		s.yield(w.n)
+		return err
+	}
+	w.forever = timeout < 0
+	if !w.forever {
+		w.deadline = time.Now().Add(timeout)
+	}
+	if s.config.BusyPoll > 0 {
+		if done, err := s.spin(w); done || err != nil {
+			return err
+		}
+	}
+	return s.sleep(w)
+}
+
+// harvest takes what is ready now, without sleeping.
+func (s *Selector) harvest(w *wait) error {
+	s.takeBroken(w)
+	w.time = Timespec{}
+	return s.collect(w, &w.time)
+}
+
+// collect is one call of kevent(2). One that a signal cuts short has found
+// nothing: the caller works out anew how long to sleep.
+func (s *Selector) collect(w *wait, timeout *Timespec) error {
+	room := len(w.events) - w.n
+	if room == 0 {
+		return nil
+	}
+	k, e := s.kernel.Kevent(s.kq, nil, w.kernel[:room], timeout)
+	if e == syscall.EINTR {
+		return nil
+	}
+	if e != 0 {
+		return os.NewSyscallError("kevent", e)
+	}
+	mask := s.traits.udataMask()
+	for i := range w.kernel[:k] {
+		ev := &w.kernel[i]
+		if s.isWake(ev) {
+			w.woken = true
+			continue
+		}
+		s.emit(w, ev.Ident, ev.Udata, mask, flags(ev))
+	}
+	return nil
+}
+
+// emit hands out an event of the descriptor, unless it is stale, or a oneshot
+// registration has been told already. It reports whether the registration is
+// level-triggered and live.
+//
+// A registration with two interests has two knotes, and the kernel tells each by
+// itself. Both in one batch become one event: the watch remembers where in its
+// batch the last one was put, and the key that is found there says whether that
+// was this batch. In two batches they are two events; but one shot is one event:
+// whoever claims it first has it. The other's knote was
+// disabled by the kernel when it fired, or will be when it does, and Modify adds
+// both again, which tells anew what is there. So nothing is lost by dropping it.
+func (s *Selector) emit(w *wait, fd, version, mask uint64, f selector.Flags) (level bool) {
+	watch := s.watches.get(fd)
+	if watch == nil {
+		return false
+	}
+	state, key, ok := watch.read(version, mask)
+	if !ok {
+		return false
+	}
+	trigger, interest := triggerOf(state), interestOf(state)
+	level = trigger == selector.Level
+	if f&^(selector.Flags(selector.AnyInterest)&^selector.Flags(interest)) == 0 {
+		return level // the knote for hang-ups, which some files fire for more
+	}
+	w.level = w.level || level
+	several := interest&(interest-1) != 0
+	if several {
+		if i := int(watch.place.Load()); i < w.n && w.events[i].Key == key {
+			w.events[i].Flags |= f
+			return level
+		}
+	}
+	if trigger&selector.Oneshot != 0 && !watch.claim(state) {
+		return false
+	}
+	if several {
+		watch.place.Store(uint32(w.n))
+	}
+	w.events[w.n] = selector.Event{Key: key, Flags: f}
+	w.n++
+	return level
+}
+
+// flags translates a kevent; docs/platforms.md has the table.
+func flags(k *Kevent) selector.Flags {
+	const both = selector.ReadableFlag | selector.WritableFlag
+	var f selector.Flags
+	switch k.Filter {
+	case FilterRead:
+		f = selector.ReadableFlag
+		if k.Flags&FlagEOF != 0 {
+			f |= selector.ReadClosed
+		}
+	case FilterWrite:
+		f = selector.WritableFlag
+		if k.Flags&FlagEOF != 0 {
+			f |= selector.WriteClosed
+		}
+	case FilterExcept:
+		f = selector.PriorityFlag
+		if k.Flags&FlagEOF != 0 {
+			f = selector.ReadClosed | selector.ReadableFlag
+		}
+	}
+	if k.Flags&FlagError != 0 || k.Flags&FlagEOF != 0 && k.Fflags != 0 {
+		f |= selector.Error | both
+	}
+	return f
+}
+
+// sleep waits in the kernel, holding the thread, until something is ready, a
+// notice comes, or the deadline.
+func (s *Selector) sleep(w *wait) error {
+	for {
+		s.blocked.Add(1)
+		if s.noticed() || s.broken.any() {
+			s.blocked.Add(-1)
+			s.takeBroken(w)
+			if w.n > 0 || s.takeNotice() {
+				return nil
+			}
+			continue // what the list had was stale, or went to somebody else
+		}
+		err := s.collect(w, w.timespec())
+		s.blocked.Add(-1)
+		if err != nil {
+			return err
+		}
+		if w.n > 0 {
+			return nil
+		}
+		s.takeBroken(w)
+		if w.n > 0 || s.takeNotice() || w.left() == 0 {
+			return nil
+		}
+		w.woken = false
+	}
+}
+
+// timespec is the time left as kevent(2) takes it: nil for ever.
+func (w *wait) timespec() *Timespec {
+	left := w.left()
+	if left < 0 {
+		return nil
+	}
+	left = min(left, maxSleep)
+	w.time = Timespec{Sec: int64(left / time.Second), Nsec: int64(left % time.Second)}
+	return &w.time
+}
+
+// yieldEvery is how many events are handed out before Wait lets other goroutines
+// run; see the epoll selector.
+const yieldEvery = 64
+
+// yield lets other goroutines run at times, for calls that do not sleep are
+// invisible to Go's scheduler.
+func (s *Selector) yield(n int) {
+	if s.sinceYield.Add(uint32(n)+4) >= yieldEvery {
+		s.sinceYield.Store(0)
+		runtime.Gosched()
+	}
+}
+
+// spinsPerClock is how often spin asks the kernel before it asks the clock.
+const spinsPerClock = 4
+
+// spin asks the kernel again and again for as long as the configuration says, or
+// until there is a notice, which is left for sleep to take.
+func (s *Selector) spin(w *wait) (done bool, err error) {
+	end := time.Now().Add(s.config.BusyPoll)
+	if !w.forever && w.deadline.Before(end) {
+		end = w.deadline
+	}
+	for time.Now().Before(end) {
+		for range spinsPerClock {
+			if err := s.harvest(w); w.n > 0 || err != nil {
+				s.yield(w.n)
+				return true, err
+			}
+			if s.noticed() {
+				return false, nil
+			}
+		}
+	}
+	return false, nil
+}

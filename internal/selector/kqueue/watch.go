@@ -1,0 +1,170 @@
+package kqueue
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// watch is what the selector knows of one descriptor: whether it is registered,
+// under which key, and with what. There is one for each descriptor number, for
+// kqueue has no EEXIST: adding what is there already changes it.
+//
+// Each change of a registration gives it a new version, which the kernel carries
+// as user data. An event with another version than the watch's is stale: from
+// before a Modify, or from before the number was given to another file. A
+// version has 52 bits, so on 64-bit systems none ever comes twice. On 32-bit
+// systems the kernel carries 32 of them; a stale event would be taken for a
+// fresh one only if its descriptor were changed 2^32 times, with a system call
+// each, between the return of a kevent(2) and the reading of its results.
+type watch struct {
+	state atomic.Uint64 // version, trigger, interest, bits
+	key   atomic.Uint64 // selector.Key
+	// place is where a Wait put the last event of this registration: an index
+	// into some batch. See emit.
+	place atomic.Uint32
+}
+
+// Bits of a watch's state.
+const (
+	held   = 1 << iota // the descriptor is registered, or being so
+	live               // key and version go together: events are handed out
+	armed              // oneshot, and not yet told
+	broken             // kqueue would not take the writing side: see brokenList
+
+	interestShift = 4
+	triggerShift  = 8
+	versionShift  = 12
+
+	versionStep = 1 << versionShift
+)
+
+func interestOf(state uint64) selector.Interest {
+	return selector.Interest(state>>interestShift) & selector.AnyInterest
+}
+
+func triggerOf(state uint64) selector.Trigger {
+	return selector.Trigger(state>>triggerShift) & selector.AnyTrigger
+}
+
+func versionOf(state uint64) uint64 { return state >> versionShift }
+
+// take makes the descriptor held, under a new version, unless its state is not
+// old any more.
+func (w *watch) take(old uint64) bool {
+	return w.state.CompareAndSwap(old, (old&^(versionStep-1))+versionStep|held)
+}
+
+// begin starts a registration, or a changed one, under a new version; the
+// descriptor is held by the caller. It returns the state.
+func (w *watch) begin(key selector.Key, interest selector.Interest, trigger selector.Trigger) uint64 {
+	version := w.state.Load()&^(versionStep-1) + versionStep
+	w.state.Store(version | held) // readers of the old key notice
+	w.key.Store(uint64(key))
+	state := version | held | live | uint64(interest)<<interestShift | uint64(trigger)<<triggerShift
+	if trigger&selector.Oneshot != 0 {
+		state |= armed
+	}
+	w.state.Store(state)
+	return state
+}
+
+// end makes what is still told of the registration stale; the descriptor stays
+// held until release.
+func (w *watch) end() { w.state.Store(w.state.Load()&^(versionStep-1) + versionStep | held) }
+
+func (w *watch) release() { w.state.And(^uint64(held)) }
+
+// read returns state and key as they belong together; ok is false if the watch
+// is not live under the version, of which the kernel has carried the bits in mask.
+func (w *watch) read(version, mask uint64) (state uint64, key selector.Key, ok bool) {
+	state = w.state.Load()
+	if state&live == 0 || (versionOf(state)^version)&mask != 0 {
+		return 0, 0, false
+	}
+	key = selector.Key(w.key.Load())
+	return state, key, versionOf(w.state.Load()) == versionOf(state)
+}
+
+// claim takes the one shot of a oneshot registration whose state was read. False
+// means that somebody else has it: its other knote was told already.
+func (w *watch) claim(state uint64) bool {
+	for state&armed != 0 {
+		if w.state.CompareAndSwap(state, state&^armed) {
+			return true
+		}
+		now := w.state.Load()
+		if versionOf(now) != versionOf(state) {
+			return false
+		}
+		state = now
+	}
+	return false
+}
+
+// holds reports whether w is the registration of key.
+func (w *watch) holds(key selector.Key) bool {
+	return w.state.Load()&live != 0 && selector.Key(w.key.Load()) == key
+}
+
+const (
+	chunkLog2 = 8
+	chunkSize = 1 << chunkLog2
+	// maxDescriptors bounds the numbers that can be watched; limits on open
+	// files are far below.
+	maxDescriptors = 1 << 26
+)
+
+type chunk [chunkSize]watch
+
+// watches finds the watch of a descriptor. Lookups take no lock. A chunk stays
+// where it is for the selector's life: as long as numbers are reused there are no
+// more chunks than the highest number needs.
+type watches struct {
+	chunks atomic.Pointer[[]*atomic.Pointer[chunk]]
+	mu     sync.Mutex
+}
+
+// get returns the watch of fd, nil if it never had one.
+func (t *watches) get(fd uint64) *watch {
+	chunks := t.chunks.Load()
+	if chunks == nil || fd>>chunkLog2 >= uint64(len(*chunks)) {
+		return nil
+	}
+	c := (*chunks)[fd>>chunkLog2].Load()
+	if c == nil {
+		return nil
+	}
+	return &c[fd%chunkSize]
+}
+
+// make returns the watch of fd; nil if fd cannot be a descriptor.
+func (t *watches) make(fd sys.FD) *watch {
+	if uint64(fd) >= maxDescriptors { // negative ones too
+		return nil
+	}
+	if w := t.get(uint64(fd)); w != nil {
+		return w
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := int(fd >> chunkLog2)
+	var chunks []*atomic.Pointer[chunk]
+	if p := t.chunks.Load(); p != nil {
+		chunks = *p
+	}
+	if i >= len(chunks) {
+		grown := make([]*atomic.Pointer[chunk], max(i+1, 2*len(chunks)))
+		for j := copy(grown, chunks); j < len(grown); j++ {
+			grown[j] = new(atomic.Pointer[chunk])
+		}
+		chunks = grown
+		t.chunks.Store(&chunks)
+	}
+	if chunks[i].Load() == nil {
+		chunks[i].Store(new(chunk))
+	}
+	return &chunks[i].Load()[fd%chunkSize]
+}

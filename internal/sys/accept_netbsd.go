@@ -1,0 +1,13 @@
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// paccept(2) takes a signal mask before the flags; none here.
+func acceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
+	return rawNameCall(unix.SYS_PACCEPT, fd, p, length, 0, bornFlags)
+}

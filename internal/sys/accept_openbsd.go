@@ -1,0 +1,11 @@
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// sysAccept is accept4(2) here.
+func acceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
+	return rawNameCall(sysAccept, fd, p, length, bornFlags, 0)
+}

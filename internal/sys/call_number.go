@@ -1,0 +1,47 @@
+//go:build linux || freebsd || netbsd || dragonfly
+
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// System calls by number, on systems whose numbers are stable. The pointers
+// become numbers in the call expression itself: before that the stack that they
+// may point into can still move.
+
+const (
+	sysRead        = unix.SYS_READ
+	sysWrite       = unix.SYS_WRITE
+	sysReadv       = unix.SYS_READV
+	sysWritev      = unix.SYS_WRITEV
+	sysRecvfrom    = unix.SYS_RECVFROM
+	sysRecvmsg     = unix.SYS_RECVMSG
+	sysSendto      = unix.SYS_SENDTO
+	sysSendmsg     = unix.SYS_SENDMSG
+	sysConnect     = unix.SYS_CONNECT
+	sysBind        = unix.SYS_BIND
+	sysGetsockname = unix.SYS_GETSOCKNAME
+	sysGetpeername = unix.SYS_GETPEERNAME
+)
+
+// rawCall makes a call that does not wait, unseen by Go's scheduler.
+func rawCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (uintptr, syscall.Errno) {
+	n, _, e := unix.RawSyscall6(trap, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
+	return n, e
+}
+
+// longCall makes a call that may take its time.
+func longCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (uintptr, syscall.Errno) {
+	n, _, e := unix.Syscall6(trap, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
+	return n, e
+}
+
+// rawNameCall is rawCall for calls that fill in an address and its length.
+func rawNameCall(trap uintptr, fd FD, p, length unsafe.Pointer, d, e uintptr) (uintptr, syscall.Errno) {
+	n, _, err := unix.RawSyscall6(trap, uintptr(fd), uintptr(p), uintptr(length), d, e, 0)
+	return n, err
+}

@@ -1,0 +1,99 @@
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// macOS has no flags by which descriptors are born non-blocking and
+// close-on-exec. Until they are both, syscall.ForkLock keeps os/exec from
+// starting a program that would inherit them.
+
+// noSignal is nothing: MSG_NOSIGNAL came with macOS 14, so each socket gets
+// SO_NOSIGPIPE instead.
+const noSignal = 0
+
+// Socket returns a non-blocking, close-on-exec socket.
+func Socket(family, typ, proto int) (FD, syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Socket(family, typ, proto)
+	if err != nil {
+		return InvalidFD, errno(err)
+	}
+	return raise(fd, true)
+}
+
+// Socketpair returns two connected non-blocking, close-on-exec Unix sockets.
+func Socketpair(typ int) ([2]FD, syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	p, err := unix.Socketpair(unix.AF_UNIX, typ, 0)
+	if err != nil {
+		return p, errno(err)
+	}
+	return p, raiseBoth(p[0], p[1], true)
+}
+
+// Pipe returns the two ends of a non-blocking, close-on-exec pipe.
+func Pipe() (r, w FD, e syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return InvalidFD, InvalidFD, errno(err)
+	}
+	return p[0], p[1], raiseBoth(p[0], p[1], false)
+}
+
+// Accept takes a connection off the listener's queue, non-blocking and
+// close-on-exec. The listener is non-blocking, so the lock is not held for long.
+func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	for {
+		from.Len = SockaddrSize
+		n, e := rawNameCall(sysAccept, fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len), 0, 0)
+		switch {
+		case e == 0 && from.Len == 0:
+			// XNU: the peer was gone before it was accepted; net skips it, too.
+			Close(int(n))
+			return InvalidFD, unix.ECONNABORTED
+		case e == 0:
+			return raise(int(n), true)
+		case e != unix.EINTR:
+			return InvalidFD, e
+		}
+	}
+}
+
+// raise gives a new descriptor what it should have been born with, or closes it.
+func raise(fd FD, socket bool) (FD, syscall.Errno) {
+	unix.CloseOnExec(fd)
+	e := SetNonblock(fd)
+	if e == 0 && socket {
+		e = SetInt(fd, unix.SOL_SOCKET, unix.SO_NOSIGPIPE, 1)
+		if e == unix.EINVAL {
+			e = 0 // a socket that the peer has reset already: it raises no signal
+		}
+	}
+	if e != 0 {
+		Close(fd)
+		return InvalidFD, e
+	}
+	return fd, 0
+}
+
+func raiseBoth(a, b FD, socket bool) syscall.Errno {
+	if _, e := raise(a, socket); e != 0 {
+		Close(b)
+		return e
+	}
+	if _, e := raise(b, socket); e != 0 {
+		Close(a)
+		return e
+	}
+	return 0
+}

@@ -1,0 +1,53 @@
+//go:build linux || freebsd || netbsd || openbsd || dragonfly
+
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// noSignal makes a send fail with EPIPE and nothing else. Sockets of systems
+// without the flag have an option for it (create_darwin.go).
+const noSignal = unix.MSG_NOSIGNAL
+
+const bornFlags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+
+// Socket returns a non-blocking, close-on-exec socket.
+func Socket(family, typ, proto int) (FD, syscall.Errno) {
+	fd, err := unix.Socket(family, typ|bornFlags, proto)
+	if err != nil {
+		return InvalidFD, errno(err)
+	}
+	return fd, 0
+}
+
+// Socketpair returns two connected non-blocking, close-on-exec Unix sockets.
+func Socketpair(typ int) ([2]FD, syscall.Errno) {
+	p, err := unix.Socketpair(unix.AF_UNIX, typ|bornFlags, 0)
+	return p, errno(err)
+}
+
+// Pipe returns the two ends of a non-blocking, close-on-exec pipe.
+func Pipe() (r, w FD, e syscall.Errno) {
+	var p [2]int
+	err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC)
+	return p[0], p[1], errno(err)
+}
+
+// Accept takes a connection off the listener's queue, non-blocking and
+// close-on-exec.
+func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+	for {
+		from.Len = SockaddrSize
+		n, e := acceptCall(fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len))
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != unix.EINTR {
+			return InvalidFD, e
+		}
+	}
+}

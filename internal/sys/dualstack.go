@@ -1,0 +1,5 @@
+//go:build linux || darwin || freebsd || netbsd
+
+package sys
+
+const hasDualStack = true

@@ -1,0 +1,64 @@
+//go:build darwin || freebsd || netbsd || openbsd || dragonfly
+
+package sys
+
+import (
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// layout is where struct kevent keeps its fields, in bytes.
+type layout struct{ size, ident, filter, flags, fflags, data, udata uintptr }
+
+func layoutOf() layout {
+	var k unix.Kevent_t
+	return layout{
+		unsafe.Sizeof(k), unsafe.Offsetof(k.Ident), unsafe.Offsetof(k.Filter),
+		unsafe.Offsetof(k.Flags), unsafe.Offsetof(k.Fflags), unsafe.Offsetof(k.Data),
+		unsafe.Offsetof(k.Udata),
+	}
+}
+
+// That the size is the documented one fails to compile otherwise, so that it is
+// checked where the test cannot run.
+var (
+	_ [unsafe.Sizeof(Kevent{}) - documentedSize]struct{}
+	_ [documentedSize - unsafe.Sizeof(Kevent{})]struct{}
+	_ [unsafe.Offsetof(unix.Kevent_t{}.Udata) - documentedUdata]struct{}
+	_ [documentedUdata - unsafe.Offsetof(unix.Kevent_t{}.Udata)]struct{}
+	_ [unsafe.Offsetof(unix.Kevent_t{}.Data) - documentedData]struct{}
+	_ [documentedData - unsafe.Offsetof(unix.Kevent_t{}.Data)]struct{}
+	// The user data has room for a number as wide as a pointer.
+	_ [unsafe.Sizeof(unix.Kevent_t{}.Udata) - unsafe.Sizeof(uintptr(0))]struct{}
+)
+
+// The layout that <sys/event.h> gives struct kevent (kqueue(2)).
+func TestKeventLayout(t *testing.T) {
+	if got := layoutOf(); got != documented {
+		t.Errorf("layout of struct kevent is %+v, documented is %+v", got, documented)
+	}
+}
+
+func TestKeventFields(t *testing.T) {
+	var k Kevent
+	udata := uint64(^uintptr(0)) - 5
+	k.Set(7, EVFILT_WRITE, EV_ADD|EV_CLEAR, 3, -9, udata)
+	if k.Ident() != 7 || k.Filter() != EVFILT_WRITE || k.Flags() != EV_ADD|EV_CLEAR ||
+		k.Fflags() != 3 || k.Data() != -9 || k.Udata() != udata {
+		t.Errorf("what was set does not come back: %+v", k.raw)
+	}
+}
+
+// The flags of kevent that the selector names by number of its own.
+var (
+	_ [EV_ADD - 0x1]struct{}
+	_ [EV_DELETE - 0x2]struct{}
+	_ [EV_ENABLE - 0x4]struct{}
+	_ [EV_DISABLE - 0x8]struct{}
+	_ [EV_ONESHOT - 0x10]struct{}
+	_ [EV_CLEAR - 0x20]struct{}
+	_ [EV_ERROR - 0x4000]struct{}
+	_ [EV_EOF - 0x8000]struct{}
+)

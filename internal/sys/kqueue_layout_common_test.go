@@ -1,0 +1,11 @@
+//go:build (darwin || openbsd || dragonfly) && !386
+
+package sys
+
+const (
+	documentedSize  = 32
+	documentedData  = 16
+	documentedUdata = 24
+)
+
+var documented = layout{documentedSize, 0, 8, 10, 12, documentedData, documentedUdata}

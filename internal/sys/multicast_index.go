@@ -1,0 +1,20 @@
+//go:build linux || darwin || freebsd
+
+package sys
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func setMembership4(fd FD, option int, group [4]byte, ifindex int) syscall.Errno {
+	m := unix.IPMreqn{Multiaddr: group, Ifindex: int32(ifindex)}
+	return errno(unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, option, &m))
+}
+
+// SetMulticastInterface4 says which interface IPv4 multicast leaves by.
+func SetMulticastInterface4(fd FD, ifindex int) syscall.Errno {
+	m := unix.IPMreqn{Ifindex: int32(ifindex)}
+	return errno(unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &m))
+}

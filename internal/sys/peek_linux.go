@@ -1,0 +1,72 @@
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the model of other kernels needs to see of a descriptor, without changing
+// anything about it.
+
+// Bits of Readiness (poll(2)).
+const (
+	POLLIN    = unix.POLLIN
+	POLLPRI   = unix.POLLPRI
+	POLLOUT   = unix.POLLOUT
+	POLLERR   = unix.POLLERR
+	POLLHUP   = unix.POLLHUP
+	POLLNVAL  = unix.POLLNVAL
+	POLLRDHUP = unix.POLLRDHUP
+)
+
+// Readiness returns what poll(2) tells of fd now.
+func Readiness(fd FD) int {
+	p := unix.PollFd{Fd: int32(fd), Events: POLLIN | POLLPRI | POLLOUT | POLLRDHUP}
+	var zero unix.Timespec
+	unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&zero)), 0, 0, 0)
+	return int(p.Revents)
+}
+
+// Unread returns how many bytes can be read, 0 where there is no such number.
+func Unread(fd FD) int {
+	var n int32
+	_, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCINQ, uintptr(unsafe.Pointer(&n)))
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// FileID names an open file. Files without an inode of their own, such as
+// eventfds, share a name.
+type FileID struct{ dev, ino uint64 }
+
+// Identify returns the name of the file behind fd.
+func Identify(fd FD) (FileID, syscall.Errno) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return FileID{}, errno(err)
+	}
+	return FileID{uint64(st.Dev), uint64(st.Ino)}, 0
+}
+
+// TCPWriteShut reports whether fd is a TCP socket that sends no more: this side
+// has shut it down, or the connection is over (TCP_INFO, tcpi_state).
+func TCPWriteShut(fd FD) bool {
+	v, e := GetInt(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if e != 0 {
+		return false
+	}
+	state := *(*byte)(unsafe.Pointer(&v))
+	if bigEndian {
+		state = byte(v >> 24)
+	}
+	switch state {
+	case unix.BPF_TCP_FIN_WAIT1, unix.BPF_TCP_FIN_WAIT2, unix.BPF_TCP_CLOSING,
+		unix.BPF_TCP_LAST_ACK, unix.BPF_TCP_TIME_WAIT:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,31 @@
+//go:build unix
+
+package sys
+
+import "golang.org/x/sys/unix"
+
+// Socket families and types.
+const (
+	AF_UNSPEC = unix.AF_UNSPEC
+	AF_INET   = unix.AF_INET
+	AF_INET6  = unix.AF_INET6
+	AF_UNIX   = unix.AF_UNIX
+
+	SOCK_STREAM = unix.SOCK_STREAM
+	SOCK_DGRAM  = unix.SOCK_DGRAM
+)
+
+// SockaddrSize is the room in a Sockaddr, in bytes: that of sockaddr_un, the
+// longest of the families used.
+const SockaddrSize = unix.SizeofSockaddrUnix
+
+const (
+	sizeInet4 = unix.SizeofSockaddrInet4
+	sizeInet6 = unix.SizeofSockaddrInet6
+)
+
+type (
+	rawUnix  = unix.RawSockaddrUnix
+	rawInet4 = unix.RawSockaddrInet4
+	rawInet6 = unix.RawSockaddrInet6
+)

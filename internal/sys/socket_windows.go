@@ -1,0 +1,324 @@
+package sys
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// The calls of this file do not wait, on a non-blocking socket. They are
+// synchronous: without an OVERLAPPED, a socket made for overlapped use answers
+// at once (WSARecv, remarks). Go has no raw system calls on Windows.
+
+const socketFlags = windows.WSA_FLAG_OVERLAPPED | windows.WSA_FLAG_NO_HANDLE_INHERIT
+
+// maxBytes is how much one call moves at the most: lengths are 32 bits, signed.
+const maxBytes = 1 << 30
+
+var empty [1]byte
+
+// dataOf returns a valid address for an empty slice too, which Winsock wants.
+func dataOf(b []byte) unsafe.Pointer {
+	if len(b) == 0 {
+		return unsafe.Pointer(&empty)
+	}
+	return unsafe.Pointer(unsafe.SliceData(b))
+}
+
+func sizeOf(b []byte) uintptr { return uintptr(min(len(b), maxBytes)) }
+
+// count takes the result of a call that returns a number of bytes.
+func count(r uintptr, e syscall.Errno) (int, syscall.Errno) {
+	if e := failed(r, e); e != 0 {
+		return 0, e
+	}
+	return int(int32(r)), 0
+}
+
+// Socket returns a non-blocking socket that is not inherited.
+func Socket(family, typ, proto int) (FD, syscall.Errno) {
+	if e := startWinsock(); e != 0 {
+		return InvalidFD, e
+	}
+	fd, err := windows.WSASocket(int32(family), int32(typ), int32(proto), nil, 0, socketFlags)
+	if err != nil {
+		return InvalidFD, errno(err)
+	}
+	if e := setBlocking(fd, false); e != 0 {
+		Close(fd)
+		return InvalidFD, e
+	}
+	if typ == SOCK_DGRAM {
+		hearNoICMP(fd)
+	}
+	return fd, 0
+}
+
+// hearNoICMP keeps an ICMP answer to one datagram from making the next receive
+// fail with WSAECONNRESET, whoever sent it (SIO_UDP_CONNRESET), or with
+// WSAENETRESET. Where the system lacks the control it lacks the habit.
+func hearNoICMP(fd FD) {
+	var off uint32
+	for _, code := range []uint32{windows.SIO_UDP_CONNRESET, windows.SIO_UDP_NETRESET} {
+		ioctl(fd, code, unsafe.Pointer(&off), 4, nil, 0)
+	}
+}
+
+// ioctl is WSAIoctl, synchronously.
+func ioctl(fd FD, code uint32, in unsafe.Pointer, inBytes uintptr, out unsafe.Pointer, outBytes uintptr) syscall.Errno {
+	var n uint32
+	r, _, e := syscall.SyscallN(procWSAIoctl.Addr(), uintptr(fd), uintptr(code),
+		uintptr(in), inBytes, uintptr(out), outBytes, uintptr(unsafe.Pointer(&n)), 0, 0)
+	return failed(r, e)
+}
+
+// Socketpair is not there: EWINDOWS, which errors.Is knows as ErrUnsupported.
+func Socketpair(int) ([2]FD, syscall.Errno) {
+	return [2]FD{InvalidFD, InvalidFD}, syscall.EWINDOWS
+}
+
+// Pipe is not there: the readiness of Windows' pipes cannot be watched. EWINDOWS,
+// which errors.Is knows as ErrUnsupported.
+func Pipe() (r, w FD, e syscall.Errno) { return InvalidFD, InvalidFD, syscall.EWINDOWS }
+
+// Accept takes a connection off the listener's queue, non-blocking and not
+// inherited.
+func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+	from.Len = SockaddrSize
+	r, _, e := syscall.SyscallN(procAccept.Addr(), uintptr(fd), uintptr(unsafe.Pointer(&from.raw)), uintptr(unsafe.Pointer(&from.Len)))
+	conn := FD(r)
+	if conn == InvalidFD {
+		return InvalidFD, errnoOf(e)
+	}
+	CloseOnExec(conn)
+	if e := setBlocking(conn, false); e != 0 {
+		Close(conn)
+		return InvalidFD, e
+	}
+	return conn, 0
+}
+
+// Connect begins to connect. EINPROGRESS is the ordinary answer, for which Winsock
+// says WSAEWOULDBLOCK. An AF_UNSPEC address takes a datagram socket's peer away.
+func Connect(fd FD, to *Sockaddr) syscall.Errno {
+	var none Sockaddr
+	if to.Family() == AF_UNSPEC {
+		// Winsock disconnects on the zero address of the socket's own family.
+		own, e := LocalAddr(fd)
+		if e != 0 {
+			return e
+		}
+		none = Sockaddr{Len: own.Len}
+		none.raw.Family = own.raw.Family
+		to = &none
+	}
+	r, _, e := syscall.SyscallN(procConnect.Addr(), uintptr(fd), uintptr(unsafe.Pointer(&to.raw)), uintptr(to.Len))
+	if e := failed(r, e); e != syscall.EAGAIN {
+		return e
+	}
+	return syscall.EINPROGRESS
+}
+
+// InProgress reports whether e says that connecting has begun.
+func InProgress(e syscall.Errno) bool { return e == syscall.EINPROGRESS }
+
+// Bind gives the socket its local address.
+func Bind(fd FD, a *Sockaddr) syscall.Errno {
+	r, _, e := syscall.SyscallN(procBind.Addr(), uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.Len))
+	return failed(r, e)
+}
+
+// MaxBacklog asks for as long a queue as the system allows (SOMAXCONN).
+const MaxBacklog = 1<<31 - 1
+
+// Listen makes the socket accept connections, backlog of them waiting at most;
+// the system may have a lower bound.
+func Listen(fd FD, backlog int) syscall.Errno {
+	r, _, e := syscall.SyscallN(procListen.Addr(), uintptr(fd), uintptr(backlog))
+	return failed(r, e)
+}
+
+// LostInBacklog reports whether accept failed for one connection only, which was
+// lost while it waited: the next may be well (accept, WSAECONNRESET).
+func LostInBacklog(e syscall.Errno) bool { return e == syscall.ECONNRESET || e == syscall.ECONNABORTED }
+
+// Directions of Shutdown.
+const (
+	SHUT_RD   = windows.SHUT_RD
+	SHUT_WR   = windows.SHUT_WR
+	SHUT_RDWR = windows.SHUT_RDWR
+)
+
+// Shutdown ends one direction or both.
+func Shutdown(fd FD, how int) syscall.Errno {
+	r, _, e := syscall.SyscallN(procShutdown.Addr(), uintptr(fd), uintptr(how))
+	return failed(r, e)
+}
+
+// LocalAddr returns the socket's own address. One that is neither bound nor
+// connected has the zero address of its family, as on Unix, where Winsock says
+// WSAEINVAL.
+func LocalAddr(fd FD) (Sockaddr, syscall.Errno) {
+	a, e := nameCall(procGetsockname, fd)
+	if e != syscall.EINVAL {
+		return a, e
+	}
+	family, e := familyOf(fd)
+	if e != 0 {
+		return Sockaddr{}, e
+	}
+	a = Sockaddr{Len: sizeInet4}
+	if family == AF_INET6 {
+		a.Len = sizeInet6
+	}
+	setFamily(&a.raw, family, int(a.Len))
+	return a, 0
+}
+
+// familyOf asks for a socket's address family (SO_PROTOCOL_INFOW).
+func familyOf(fd FD) (int, syscall.Errno) {
+	const soProtocolInfo = 0x2005
+	var info windows.WSAProtocolInfo
+	size := int32(unsafe.Sizeof(info))
+	r, _, e := syscall.SyscallN(procGetsockopt.Addr(), uintptr(fd), SOL_SOCKET, soProtocolInfo,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)))
+	return int(info.AddressFamily), failed(r, e)
+}
+
+// PeerAddr returns the address of the socket's peer: ENOTCONN if it has none.
+func PeerAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(procGetpeername, fd) }
+
+func nameCall(proc *windows.LazyProc, fd FD) (Sockaddr, syscall.Errno) {
+	a := Sockaddr{Len: SockaddrSize}
+	r, _, e := syscall.SyscallN(proc.Addr(), uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(unsafe.Pointer(&a.Len)))
+	return a, failed(r, e)
+}
+
+// MSG_PEEK makes Recv leave the data; MSG_OOB moves urgent data.
+const (
+	MSG_PEEK = windows.MSG_PEEK
+	MSG_OOB  = windows.MSG_OOB
+)
+
+// Recv is recv. A datagram longer than b fills it, as on Unix. After Shutdown of
+// reading it gives the end of the stream, as on Unix, where Winsock says
+// WSAESHUTDOWN.
+func Recv(fd FD, b []byte, flags int) (int, syscall.Errno) {
+	r, _, e := syscall.SyscallN(procRecv.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), uintptr(flags))
+	return received(r, e, len(b))
+}
+
+func received(r uintptr, e syscall.Errno, room int) (int, syscall.Errno) {
+	n, e := count(r, e)
+	switch e {
+	case syscall.EMSGSIZE:
+		return room, 0
+	case syscall.EPIPE:
+		return 0, 0
+	}
+	return n, e
+}
+
+// Send is send.
+func Send(fd FD, b []byte, flags int) (int, syscall.Errno) {
+	r, _, e := syscall.SyscallN(procSend.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), uintptr(flags))
+	return count(r, e)
+}
+
+// SendTo sends one datagram.
+func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
+	r, _, e := syscall.SyscallN(procSendto.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), 0,
+		uintptr(unsafe.Pointer(&to.raw)), uintptr(to.Len))
+	return count(r, e)
+}
+
+// RecvFrom receives one datagram and says whether it was longer than b
+// (WSAEMSGSIZE).
+func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
+	from.Len = SockaddrSize
+	r, _, e := syscall.SyscallN(procRecvfrom.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), 0,
+		uintptr(unsafe.Pointer(&from.raw)), uintptr(unsafe.Pointer(&from.Len)))
+	n, e = count(r, e)
+	if e != 0 {
+		if e == syscall.EMSGSIZE {
+			return len(b), true, 0
+		}
+		from.Len = 0
+	}
+	return n, false, e
+}
+
+// Read is recv: there are no other descriptors of our own making.
+func Read(fd FD, b []byte) (int, syscall.Errno) { return Recv(fd, b, 0) }
+
+// Write is send: there are no other descriptors of our own making.
+func Write(fd FD, b []byte) (int, syscall.Errno) { return Send(fd, b, 0) }
+
+// ReadForeign reads from any socket.
+func ReadForeign(fd FD, b []byte) (int, syscall.Errno) { return Recv(fd, b, 0) }
+
+// WriteForeign writes to any socket.
+func WriteForeign(fd FD, b []byte) (int, syscall.Errno) { return Send(fd, b, 0) }
+
+// MaxIovecs is how many buffers one vectored call takes: enough for what a
+// connection queues, few enough to lie on the stack.
+const MaxIovecs = 64
+
+// Iovecs is the argument of a vectored call.
+type Iovecs struct {
+	v     [MaxIovecs]windows.WSABuf
+	n     int
+	Bytes int
+}
+
+// Add appends b, unless there is no room for it. Empty slices take none.
+func (v *Iovecs) Add(b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	if v.n == MaxIovecs || len(b) > maxBytes || v.Bytes > maxBytes-len(b) {
+		return false
+	}
+	v.v[v.n] = windows.WSABuf{Len: uint32(len(b)), Buf: unsafe.SliceData(b)}
+	v.n++
+	v.Bytes += len(b)
+	return true
+}
+
+// first is the address of the buffers, of which Winsock wants one at least.
+func (v *Iovecs) first() (unsafe.Pointer, uintptr) {
+	if v.n == 0 {
+		v.v[0] = windows.WSABuf{Buf: &empty[0]}
+	}
+	return unsafe.Pointer(&v.v), uintptr(max(v.n, 1))
+}
+
+// Readv is WSARecv without an OVERLAPPED.
+func Readv(fd FD, v *Iovecs) (int, syscall.Errno) {
+	var n, flags uint32
+	p, k := v.first()
+	r, _, e := syscall.SyscallN(procWSARecv.Addr(), uintptr(fd), uintptr(p), k,
+		uintptr(unsafe.Pointer(&n)), uintptr(unsafe.Pointer(&flags)), 0, 0)
+	runtime.KeepAlive(v)
+	if int32(r) == 0 {
+		return int(n), 0
+	}
+	return received(r, e, v.Bytes)
+}
+
+// Writev is WSASend without an OVERLAPPED.
+func Writev(fd FD, v *Iovecs) (int, syscall.Errno) {
+	var n uint32
+	p, k := v.first()
+	r, _, e := syscall.SyscallN(procWSASend.Addr(), uintptr(fd), uintptr(p), k, uintptr(unsafe.Pointer(&n)), 0, 0, 0)
+	runtime.KeepAlive(v)
+	if e := failed(r, e); e != 0 {
+		return 0, e
+	}
+	return int(n), 0
+}
+
+// Sendv is Writev: there is no SIGPIPE to be kept away.
+func Sendv(fd FD, v *Iovecs) (int, syscall.Errno) { return Writev(fd, v) }

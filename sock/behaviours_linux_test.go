@@ -1,0 +1,155 @@
+package sock_test
+
+import (
+	"errors"
+	"io"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
+)
+
+func poll(t testing.TB) *pollux.Poll {
+	t.Helper()
+	q, err := pollux.New()
+	must(t, err)
+	t.Cleanup(func() { q.Close() })
+	return q
+}
+
+func waitOne(t testing.TB, q *pollux.Poll, what string) pollux.Event {
+	t.Helper()
+	events := make([]pollux.Event, 1)
+	if n, err := q.Wait(events, patience); n != 1 || err != nil {
+		t.Fatalf("%s: Wait = %d, %v", what, n, err)
+	}
+	return events[0]
+}
+
+// An epoll descriptor is a source like others: a queue in a queue.
+func TestNestedQueue(t *testing.T) {
+	inner, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	must(t, err)
+	f, err := sock.FromFD(uintptr(inner))
+	must(t, err)
+	defer f.Close()
+	r, w, err := sock.Pipe()
+	must(t, err)
+	defer r.Close()
+	defer w.Close()
+	raw, err := r.SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) {
+		err = syscall.EpollCtl(inner, syscall.EPOLL_CTL_ADD, int(fd), &syscall.EpollEvent{Events: syscall.EPOLLIN})
+	}))
+	must(t, err)
+	q := poll(t)
+	must(t, q.Registrator().Register(f, 1, pollux.Readable, pollux.Edge))
+	w.Write([]byte("x"))
+	if ev := waitOne(t, q, "the inner queue"); !ev.Readable() {
+		t.Errorf("%v", ev)
+	}
+}
+
+// Accepting without a descriptor left fails, and goes on when there is one again; the
+// connection waited.
+func TestAcceptOutOfDescriptors(t *testing.T) {
+	l, err := sock.ListenTCP(loopback4)
+	must(t, err)
+	defer l.Close()
+	c, err := sock.ConnectTCP(l.Addr())
+	must(t, err)
+	defer c.Close()
+	must(t, until(t, c, pollux.Writable, c.ConnectError))
+	var old syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
+	low := old
+	low.Cur = uint64(openDescriptors(t)) - 2
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low))
+	_, err = l.Accept()
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old))
+	if !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("Accept: %v, want EMFILE", err)
+	}
+	s, err := l.Accept()
+	must(t, err)
+	s.Close()
+}
+
+func TestPeekKeepsReadiness(t *testing.T) {
+	c, s := tcpPair(t, loopback4)
+	q := poll(t)
+	must(t, q.Registrator().Register(c, 1, pollux.Readable, pollux.Level))
+	s.Write([]byte("x"))
+	b := make([]byte, 8)
+	for range 3 {
+		waitOne(t, q, "what was only peeked at")
+		if n, err := c.Peek(b); n != 1 || err != nil {
+			t.Fatalf("Peek = %d, %v", n, err)
+		}
+	}
+	if n, err := c.Read(b); n != 1 || err != nil {
+		t.Errorf("Read = %d, %v", n, err)
+	}
+}
+
+func TestWriteThenDeregisterDelivers(t *testing.T) {
+	c, s := tcpPair(t, loopback4)
+	q := poll(t)
+	must(t, q.Registrator().Register(c, 1, pollux.Writable, pollux.Edge))
+	c.Write([]byte("gone"))
+	must(t, q.Registrator().Deregister(c))
+	b := make([]byte, 8)
+	must(t, until(t, s, pollux.Readable, func() error { _, err := s.Read(b); return err }))
+}
+
+func TestShutdownsOfEachSide(t *testing.T) {
+	for name, f := range map[string]func(near, far *sock.TCPStream) error{
+		"local read":   func(near, _ *sock.TCPStream) error { return near.CloseRead() },
+		"remote write": func(_, far *sock.TCPStream) error { return far.CloseWrite() },
+		"remote both":  func(_, far *sock.TCPStream) error { return errors.Join(far.CloseRead(), far.CloseWrite()) },
+	} {
+		near, far := tcpPair(t, loopback4)
+		q := poll(t)
+		must(t, q.Registrator().Register(near, 1, pollux.Readable, pollux.Edge))
+		must(t, f(near, far))
+		if ev := waitOne(t, q, name); !ev.ReadClosed() || !ev.Readable() {
+			t.Errorf("%s: %v, want ReadClosed and Readable", name, ev)
+		}
+		if _, err := near.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("%s: Read: %v, want EOF", name, err)
+		}
+	}
+}
+
+func TestWriteErrorAfterThePeerHasClosed(t *testing.T) {
+	c, s := tcpPair(t, loopback4)
+	must(t, s.Close())
+	err := until(t, c, pollux.Writable|pollux.Readable, func() error {
+		if _, err := c.Write([]byte("x")); err != nil {
+			return err
+		}
+		return sock.ErrWouldBlock
+	})
+	if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("Write: %v, want EPIPE or ECONNRESET", err)
+	}
+}
+
+// A child that is started during I/O gets none of our descriptors, so a stream ends
+// when we close it, whatever the child does.
+func TestForkInheritsNothing(t *testing.T) {
+	c, s := tcpPair(t, loopback4)
+	child := exec.Command("sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Skipf("no child to start: %v", err)
+	}
+	defer child.Wait()
+	defer child.Process.Kill()
+	must(t, c.Close())
+	if err := until(t, s, pollux.Readable, func() error { _, err := s.Read(make([]byte, 1)); return err }); err != io.EOF {
+		t.Errorf("Read: %v, want EOF", err)
+	}
+}

@@ -1,0 +1,120 @@
+package sock
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Conversions duplicate the descriptor: two descriptors of one open file or
+// socket exist afterwards, each to be closed by its owner. The connection ends
+// when both are closed. To read from both mixes up the stream.
+
+// FromFile returns a duplicate of what f has open. f stays as it is, but becomes
+// non-blocking: see FromFD. On Windows only sockets have readiness, so Poll refuses
+// the result.
+func FromFile(f *os.File) (*FD, error) {
+	fd, err := duplicate(f)
+	if err != nil {
+		return nil, err
+	}
+	return FromFD(uintptr(fd))
+}
+
+// FromTCPConn returns a duplicate of the TCP connection in c: a *net.TCPConn, or
+// whatever else has SyscallConn and such a socket behind it. Bytes that c, or a
+// reader over it, has buffered are not in it.
+func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
+	s := &TCPStream{}
+	_, err := adopt(&s.Descriptor, c, handle.TCPStream)
+	return s, err
+}
+
+// FromTCPListener returns a duplicate of the listening socket in l, a
+// *net.TCPListener.
+func FromTCPListener(l syscall.Conn) (*TCPListener, error) {
+	t := &TCPListener{}
+	_, err := adopt(&t.Descriptor, l, handle.TCPListener)
+	return t, err
+}
+
+// FromUDPConn returns a duplicate of the socket in c, a *net.UDPConn.
+func FromUDPConn(c syscall.Conn) (*UDPSocket, error) {
+	u := &UDPSocket{}
+	var err error
+	u.family, err = adopt(&u.Descriptor, c, handle.UDPSocket)
+	return u, err
+}
+
+// FromUnixConn returns a duplicate of the stream in c, a *net.UnixConn of network
+// "unix".
+func FromUnixConn(c syscall.Conn) (*UnixStream, error) {
+	s := &UnixStream{}
+	_, err := adopt(&s.Descriptor, c, handle.UnixStream)
+	return s, err
+}
+
+// FromUnixListener returns a duplicate of the listening socket in l, a
+// *net.UnixListener. Its path stays when the duplicate is closed.
+func FromUnixListener(l syscall.Conn) (*UnixListener, error) {
+	u := &UnixListener{}
+	_, err := adopt(&u.Descriptor, l, handle.UnixListener)
+	return u, err
+}
+
+// FromUnixDatagram returns a duplicate of the socket in c, a *net.UnixConn of
+// network "unixgram".
+func FromUnixDatagram(c syscall.Conn) (*UnixDatagram, error) {
+	u := &UnixDatagram{}
+	_, err := adopt(&u.Descriptor, c, handle.UnixDatagram)
+	return u, err
+}
+
+// adopt makes d a duplicate of c's socket, if that is of the kind, and returns its
+// address family.
+func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err error) {
+	fd, err := duplicate(c)
+	if err != nil {
+		return 0, err
+	}
+	a, e := sys.LocalAddr(fd)
+	typ, e2 := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_TYPE)
+	family = a.Family()
+	isUnix := kind == handle.UnixStream || kind == handle.UnixListener || kind == handle.UnixDatagram
+	isDatagram := kind == handle.UDPSocket || kind == handle.UnixDatagram
+	if e != 0 || e2 != 0 || (family == sys.AF_UNIX) != isUnix || (typ == sys.SOCK_DGRAM) != isDatagram {
+		sys.Close(fd)
+		return 0, &net.OpError{Op: "adopt", Net: network(kind), Err: fmt.Errorf("not a %s; FromFD takes any descriptor", kind)}
+	}
+	d.h.Init(fd, kind)
+	return family, nil
+}
+
+// duplicate returns a non-blocking duplicate of c's descriptor.
+func duplicate(c syscall.Conn) (sys.FD, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: err}
+	}
+	dup := sys.InvalidFD
+	var e syscall.Errno
+	err = raw.Control(func(fd uintptr) {
+		if dup, e = sys.Dup(sys.FD(fd)); e == 0 {
+			e = sys.SetNonblock(dup)
+		}
+	})
+	if err == nil && e != 0 {
+		err = sys.CallError("fcntl", e)
+	}
+	if err != nil {
+		if dup != sys.InvalidFD {
+			sys.Close(dup)
+		}
+		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: err}
+	}
+	return dup, nil
+}
