@@ -54,6 +54,7 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 			o.Opened(c)
 		}
 	})
+	c.settle()
 	switch {
 	case c.phase == gone:
 		return
@@ -75,7 +76,12 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	}
 }
 
-func (c *Conn) handlerName() string { return fmt.Sprintf("%T", c.handler) }
+// handlerName may be called from any goroutine.
+func (c *Conn) handlerName() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf("%T", c.handler)
+}
 
 // Dial connects to address, of network "tcp", "tcp4", "tcp6" or "unix" as for Listen,
 // and returns the connection when it is open. accept is called on its loop, once it

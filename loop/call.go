@@ -21,7 +21,8 @@ func (c *Conn) begin() {
 // timedCallbacks: the time is read around one callback in so many, for Stats.
 const timedCallbacks = 16
 
-// end is deferred around every callback. A panic becomes the reason to close.
+// end is deferred around every callback; settle comes after it. A panic becomes the
+// reason to close.
 func (c *Conn) end(err *error) {
 	l := c.loop
 	if v := recover(); v != nil {
@@ -49,12 +50,21 @@ func (c *Conn) end(err *error) {
 	if flush {
 		c.afterFlush(f)
 	}
-	c.do(r &^ wantFlush)
+	c.asked |= r &^ wantFlush
+}
+
+// settle does what callbacks have asked for, once what they left unread is kept.
+func (c *Conn) settle() {
+	r := c.asked
+	c.asked = 0
+	c.do(r)
 }
 
 // callback runs f as a callback of c; a panic closes c.
 func (c *Conn) callback(f func()) {
-	if err := c.callbackErr(f); err != nil {
+	err := c.callbackErr(f)
+	c.settle()
+	if err != nil {
 		c.fail(err)
 	}
 }

@@ -188,17 +188,12 @@ func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 
 func (c *Conn) beginDetach() {
 	c.pause(byUser)
+	c.flags |= detaching
 	c.detachIfSent()
 }
 
 func (c *Conn) detachIfSent() {
-	if c.phase == gone || c.extras == nil {
-		return
-	}
-	c.mu.Lock()
-	ready := c.extras.detach != nil && c.unsent() == 0
-	c.mu.Unlock()
-	if !ready {
+	if c.phase == gone || c.flags&detaching == 0 || c.Unsent() > 0 {
 		return
 	}
 	in := c.in

@@ -25,6 +25,7 @@ type Conn struct {
 	shut      bool // Close, Abort or the end: nothing more can be asked
 	writeShut bool // CloseWrite
 	over      bool // released
+	crossed   bool // above the high watermark, since the low one
 	out       *sendQueue
 	extras    *extras // set once
 
@@ -33,7 +34,8 @@ type Conn struct {
 	accepted *Listener // nil if it was dialed
 	in       *unread
 	why      error
-	place    uint32 // in the loop's conns
+	place    uint32  // in the loop's conns
+	asked    request // by callbacks, for settle
 	pauses   pause
 	phase    phase
 	optional optional
@@ -107,8 +109,8 @@ const (
 type connFlags uint8
 
 const (
-	high      connFlags = 1 << iota // above the high watermark, since the low one
-	sendOwed                        // the driver owes Sent
+	sendOwed  connFlags = 1 << iota // the driver owes Sent
+	detaching                       // Detach waits for everything to be sent
 	finSent                         //
 	readEnded                       // nothing more will be received
 	eofOwed                         // ReadClosed is owed, after what is unread
@@ -310,7 +312,10 @@ func (c *Conn) replaceHandler() {
 }
 
 func (c *Conn) setHandler(h Handler) {
-	c.handler, c.optional = h, 0
+	c.mu.Lock() // for handlerName; nobody else writes it
+	c.handler = h
+	c.mu.Unlock()
+	c.optional = 0
 	if _, ok := h.(ReadClosedHandler); ok {
 		c.optional |= hasReadClosed
 	}

@@ -306,7 +306,6 @@ func TestL3NothingIsLost(t *testing.T) {
 							}
 						}}
 					})
-					c.SetReadBuffer(8 << 10)
 					checkStream(t, c, want)
 				})
 			}
@@ -409,41 +408,34 @@ func TestL3AbortResets(t *testing.T) {
 	}
 }
 
-// L4: a producer that writes whenever it is told Drained never has more waiting than
-// the watermark and one write, however slow the reader.
+// L4: a producer that writes until the watermark, and again whenever it is told
+// Drained, never has more waiting than the watermark and two writes, however slow the
+// reader.
 func TestL4Watermarks(t *testing.T) {
-	const high, low, chunk, rounds = 128 << 10, 32 << 10, 64 << 10, 200
-	var most, drained atomic.Int64
+	const high, low, chunk, total = 128 << 10, 32 << 10, 8 << 10, 32 << 20
+	var most, written, drained atomic.Int64
 	produce := func(c *loop.Conn) {
-		for c.Unsent() <= high {
-			if drained.Load() >= rounds {
-				c.Close()
-				return
-			}
+		for c.Unsent() <= high && written.Load() < total {
 			if _, err := c.Write(make([]byte, chunk)); err != nil {
+				t.Errorf("Write: %v", err)
 				return
 			}
+			written.Add(chunk)
 			most.Store(max(most.Load(), int64(c.Unsent())))
 		}
-	}
-	reads := atomic.Int64{}
-	_, c := serve(t, loop.Config{HighWatermark: high, LowWatermark: low}, func(*loop.Conn) loop.Handler {
-		return &funcs{
-			opened:  produce,
-			drained: func(c *loop.Conn) { drained.Add(1); produce(c) },
-			data: func(_ *loop.Conn, b []byte) (int, error) {
-				reads.Add(int64(len(b)))
-				return len(b), nil
-			},
+		if written.Load() == total {
+			c.Close()
 		}
-	})
-	c.SetReadBuffer(16 << 10)
-	got, err := io.Copy(io.Discard, c)
-	if err != nil || got == 0 {
-		t.Fatalf("%d bytes, %v", got, err)
 	}
-	if drained.Load() < rounds {
-		t.Errorf("Drained was called %d times, want %d", drained.Load(), rounds)
+	_, c := serve(t, loop.Config{HighWatermark: high, LowWatermark: low}, func(*loop.Conn) loop.Handler {
+		return &funcs{opened: produce, drained: func(c *loop.Conn) { drained.Add(1); produce(c) }}
+	})
+	got, err := io.Copy(io.Discard, c)
+	if err != nil || got != total {
+		t.Fatalf("%d bytes of %d: %v", got, total, err)
+	}
+	if drained.Load() == 0 {
+		t.Error("Drained was never called")
 	}
 	if most.Load() > high+2*chunk {
 		t.Errorf("%d bytes waited at most, want %d or fewer", most.Load(), high+2*chunk)
@@ -736,10 +728,14 @@ func TestShutdown(t *testing.T) {
 
 func TestShutdownClosesWhatIsLeft(t *testing.T) {
 	closed := make(chan error, 1)
-	g, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
-		return &funcs{closed: func(_ *loop.Conn, why error) { closed <- why }}
+	opened := make(chan bool, 1)
+	g, _ := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(*loop.Conn) { opened <- true },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
 	})
-	c.Write([]byte("x"))
+	receive(t, opened, "Opened")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if err := g.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {

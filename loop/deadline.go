@@ -50,7 +50,7 @@ func (c *Conn) idleTick() {
 	c.mu.Lock()
 	idle := x.idleTimeout
 	c.mu.Unlock()
-	if end := x.lastActive + int64(idle); end > c.loop.now {
+	if end := x.lastActive + int64(idle); end > c.loop.clock() {
 		x.idle.start(c, end, (*Conn).idleTick)
 		return
 	}

@@ -24,12 +24,13 @@ type Loop struct {
 	stage     []byte     // where the connection in a callback writes to
 	iov       [][]byte   // scratch of flush
 	done      []doneCall // scratch of afterFlush
-	now       int64      // nanoseconds since the group began; read once a turn while timers run
+	now       int64      // nanoseconds since the group began, as of the last reading
+	stale     bool       // the loop may have slept since
 	callStart time.Time  // when the callback began, if it is one that is measured
-	conns   []*Conn // each knows its place
-	ending  bool
-	counts  counts
-	spareOp []op
+	conns     []*Conn    // each knows its place
+	ending    bool
+	counts    counts
+	spareOp   []op
 
 	// What others read.
 	running     atomic.Pointer[Conn] // whose callback runs
@@ -106,6 +107,7 @@ func (l *Loop) run() {
 		if l.inbox.size.Load() > 0 {
 			timeout = 0
 		}
+		l.stale = true
 		if err := l.drv.Turn(timeout); err != nil {
 			l.g.config.Logger.Error("pollux: a loop's driver failed", "backend", l.drv.Name(), "error", err)
 			l.abortAll(err)
@@ -148,9 +150,17 @@ func (l *Loop) doInbox() {
 	l.spareOp = ops
 }
 
-// clock reads the time, if anything needs it.
+// clock reads the time: nanoseconds since the group began.
 func (l *Loop) clock() int64 {
-	l.now = int64(time.Since(l.g.began))
+	l.now, l.stale = int64(time.Since(l.g.began)), false
+	return l.now
+}
+
+// turnTime is clock for what need not know more exactly than this turn.
+func (l *Loop) turnTime() int64 {
+	if l.stale {
+		return l.clock()
+	}
 	return l.now
 }
 

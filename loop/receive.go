@@ -24,7 +24,7 @@ func (u *upcalls) Received(b []byte) bool {
 	l := c.loop
 	l.counts.bytesIn += uint64(len(b))
 	if c.flags&idles != 0 {
-		c.extras.lastActive = l.now
+		c.extras.lastActive = l.turnTime()
 	}
 	switch {
 	case c.phase >= closing:
@@ -39,6 +39,7 @@ func (u *upcalls) Received(b []byte) bool {
 		if n := c.data(b); n < len(b) && c.phase == open {
 			c.keep(b[n:])
 		}
+		c.settle()
 	}
 	c.checkUnread()
 	return c.pauses == 0 && c.phase != gone
@@ -89,6 +90,7 @@ func (c *Conn) deliverUnread() {
 		if u.lo == u.hi || c.phase != open {
 			c.dropUnread()
 		}
+		c.settle()
 		c.checkUnread()
 	}
 	c.tellEOF()

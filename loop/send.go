@@ -83,9 +83,12 @@ func (c *Conn) mayWrite(n int) error {
 	switch {
 	case c.shut || c.writeShut:
 		return c.closedError("write")
-	case c.unsent()+n > c.loop.g.config.MaxUnsent:
+	}
+	n += c.unsent()
+	if n > c.loop.g.config.MaxUnsent {
 		return &net.OpError{Op: "write", Net: "connection", Err: ErrBufferFull}
 	}
+	c.crossed = c.crossed || n > c.loop.g.config.HighWatermark
 	return nil
 }
 
@@ -187,9 +190,11 @@ func (c *Conn) flush() {
 
 // flushed is how a flush ended.
 type flushed struct {
-	unsent int
-	err    error
-	again  bool // the budget was used up, not the kernel's room
+	unsent  int
+	crossed bool // the high watermark was crossed, and the low one has not been reached
+	drained bool // it has
+	err     error
+	again   bool // the budget was used up, not the kernel's room
 }
 
 // flushLocked sends until the kernel is full, nothing is left, or the budget is used
@@ -199,7 +204,7 @@ func (c *Conn) flushLocked() flushed {
 	l := c.loop
 	if c.phase == connecting || c.phase == gone || c.flags&sendOwed != 0 {
 		c.unstage()
-		return flushed{unsent: c.unsent()}
+		return c.flushedLocked()
 	}
 	sent := 0
 	if stage := l.stage; len(stage) > 0 {
@@ -213,7 +218,9 @@ func (c *Conn) flushLocked() flushed {
 	}
 	for c.out != nil && c.flags&sendOwed == 0 {
 		if sent >= l.g.config.ReadBudget {
-			return flushed{unsent: c.unsent(), again: true} // others have their turn first
+			f := c.flushedLocked()
+			f.again = true // others have their turn first
+			return f
 		}
 		bufs, total := c.out.gather(l.iov[:0])
 		n, err := c.send(bufs, total)
@@ -223,7 +230,15 @@ func (c *Conn) flushLocked() flushed {
 		sent += n
 		c.consume(n, nil)
 	}
-	return flushed{unsent: c.unsent()}
+	return c.flushedLocked()
+}
+
+func (c *Conn) flushedLocked() flushed {
+	f := flushed{unsent: c.unsent(), crossed: c.crossed}
+	if c.crossed && f.unsent <= c.loop.g.config.LowWatermark {
+		c.crossed, f.crossed, f.drained = false, false, true
+	}
+	return f
 }
 
 // send hands bufs to the driver, total bytes, and returns how many it took.
@@ -233,7 +248,7 @@ func (c *Conn) send(bufs [][]byte, total int) (int, error) {
 	clear(bufs)
 	l.counts.bytesOut += uint64(n)
 	if c.flags&idles != 0 && n > 0 {
-		c.extras.lastActive = l.now
+		c.extras.lastActive = l.turnTime()
 	}
 	if err == nil && n < total {
 		c.flags |= sendOwed
@@ -295,13 +310,10 @@ func (c *Conn) afterFlush(f flushed) {
 		c.fail(f.err)
 		return
 	}
-	config := &c.loop.g.config
 	switch {
-	case c.flags&high == 0 && f.unsent > config.HighWatermark:
-		c.flags |= high
+	case f.crossed:
 		c.pause(byWatermark)
-	case c.flags&high != 0 && f.unsent <= config.LowWatermark:
-		c.flags &^= high
+	case f.drained:
 		c.resume(byWatermark)
 		if c.optional&hasDrained != 0 {
 			c.askLater(wantDrained)

@@ -4,8 +4,10 @@ import "testing"
 
 func TestSizesAndBooks(t *testing.T) {
 	p := NewPool(100 << 10)
-	for n, want := range map[int]int{1: 512, 512: 512, 513: 2048, 2049: 8192, 8193: 32 << 10, 100_000: 128 << 10,
-		MaxBytes: MaxBytes, MaxBytes + 1: MaxBytes + 1} {
+	for n, want := range map[int]int{
+		1: 512, 512: 512, 513: 2048, 2049: 8192, 8193: 32 << 10, 100_000: 128 << 10,
+		MaxBytes: MaxBytes, MaxBytes + 1: MaxBytes + 1,
+	} {
 		b := p.Get(n)
 		if len(b) != want {
 			t.Errorf("Get(%d) has %d bytes, want %d", n, len(b), want)

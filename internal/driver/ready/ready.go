@@ -29,7 +29,7 @@ type Driver struct {
 	busyCount          int
 	accepting          []*driver.Listener // those with more in their backlog
 	acceptingSpare     []*driver.Listener
-	released           []*driver.Stream   // to be told
+	released           []*driver.Stream // to be told
 }
 
 const (
