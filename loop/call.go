@@ -6,7 +6,8 @@ import (
 )
 
 // begin marks that a callback of c runs: what is asked and written meanwhile waits
-// for end. The watchdog sees it.
+// for end. The watchdog sees it; the mark stays until the next callback, for it looks
+// only when a turn does not end.
 func (c *Conn) begin() {
 	l := c.loop
 	l.wakeUp()
@@ -36,7 +37,6 @@ func (c *Conn) end(err *error) {
 		l.counts.longest = max(l.counts.longest, took)
 		l.callStart = time.Time{}
 	}
-	l.running.Store(nil)
 	c.mu.Lock()
 	c.calling.Store(false)
 	r := c.requests
@@ -55,9 +55,10 @@ func (c *Conn) end(err *error) {
 
 // settle does what callbacks have asked for, once what they left unread is kept.
 func (c *Conn) settle() {
-	r := c.asked
-	c.asked = 0
-	c.do(r)
+	if r := c.asked; r != 0 {
+		c.asked = 0
+		c.do(r)
+	}
 }
 
 // callback runs f as a callback of c; a panic closes c.
@@ -85,6 +86,7 @@ func (c *Conn) callData(b []byte) (n int, err error) {
 
 // protect runs a function that belongs to no connection.
 func (l *Loop) protect(what string, f func()) {
+	l.running.Store(nil)
 	defer func() {
 		if v := recover(); v != nil {
 			l.g.config.Logger.Error("pollux: "+what+" panicked", "panic", v, "stack", string(debug.Stack()))

@@ -51,28 +51,23 @@ func (c *Conn) beginClose(why error) {
 	c.pauses = 0
 	c.loop.drv.Resume(&c.stream) // for the peer's end
 	if unsent == 0 {
-		c.sentAll()
+		c.sentAll(false)
 	}
 }
 
-// sentAll does what waits for everything to be sent.
-func (c *Conn) sentAll() {
+// sentAll does what waits for everything to be sent; fin says that CloseWrite has been
+// called.
+func (c *Conn) sentAll(fin bool) {
 	switch {
 	case c.phase == closing && c.flags&readEnded != 0:
 		c.release(c.why)
 	case c.phase == closing:
 		c.phase = lingering
 		c.sendFIN()
-	case c.phase == open && c.wantsFIN():
+	case c.phase == open && fin:
 		c.sendFIN()
 	}
 	c.detachIfSent()
-}
-
-func (c *Conn) wantsFIN() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.writeShut
 }
 
 // finish sends FIN if nothing is left to be sent before it.

@@ -110,7 +110,7 @@ func (c *Conn) checkUnread() {
 	}
 	if c.in != nil && c.in.hi-c.in.lo >= c.loop.g.config.MaxUnread {
 		c.pause(byUnread)
-	} else {
+	} else if c.pauses&byUnread != 0 {
 		c.resume(byUnread)
 	}
 }

@@ -193,6 +193,7 @@ type flushed struct {
 	unsent  int
 	crossed bool // the high watermark was crossed, and the low one has not been reached
 	drained bool // it has
+	fin     bool // FIN comes next
 	err     error
 	again   bool // the budget was used up, not the kernel's room
 }
@@ -234,7 +235,7 @@ func (c *Conn) flushLocked() flushed {
 }
 
 func (c *Conn) flushedLocked() flushed {
-	f := flushed{unsent: c.unsent(), crossed: c.crossed}
+	f := flushed{unsent: c.unsent(), crossed: c.crossed, fin: c.writeShut}
 	if c.crossed && f.unsent <= c.loop.g.config.LowWatermark {
 		c.crossed, f.crossed, f.drained = false, false, true
 	}
@@ -300,8 +301,16 @@ type doneCall struct {
 	err error
 }
 
+// plain reports whether nothing follows from a flush: the ordinary case.
+func (f *flushed) plain(c *Conn) bool {
+	return *f == flushed{} && c.phase == open && c.flags&detaching == 0 && len(c.loop.done) == 0
+}
+
 // afterFlush does what follows from a flush; mu is not held.
 func (c *Conn) afterFlush(f flushed) {
+	if f.plain(c) {
+		return
+	}
 	c.loop.tellDone()
 	if c.phase == gone {
 		return
@@ -323,7 +332,7 @@ func (c *Conn) afterFlush(f flushed) {
 	case f.again:
 		c.askLater(wantFlush)
 	case f.unsent == 0:
-		c.sentAll()
+		c.sentAll(f.fin)
 	}
 }
 

@@ -1,0 +1,58 @@
+// Loopecho is an echo server on the executor: what docs/performance.md compares with
+// an epoll server in C and with plain net.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"syscall"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+type echo struct{}
+
+func (echo) Data(c *loop.Conn, b []byte) (int, error) { return c.Write(b) }
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:7000", "TCP address")
+	loops := flag.Int("loops", 0, "loops; 0: GOMAXPROCS")
+	busy := flag.Duration("busy-poll", 0, "spin this long before sleeping")
+	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
+	allocs := flag.Bool("allocs", false, "print at the end how many allocations were made")
+	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			log.Fatal(err)
+		}
+		defer pprof.StopCPUProfile()
+	}
+	g, err := loop.NewGroup(loop.Config{Loops: *loops, BusyPoll: *busy})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := g.Listen("tcp", *listen, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	<-ctx.Done()
+	stop()
+	if *allocs {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		fmt.Fprintf(os.Stderr, "mallocs %d, %+v\n", m.Mallocs, g.Stats())
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	g.Shutdown(now)
+}
