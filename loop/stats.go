@@ -9,7 +9,7 @@ type counts struct {
 	turns, accepts, refused, messages uint64
 	bytesIn, bytesOut                 uint64
 	callbacks, timers                 uint64
-	callbackNanos                     int64
+	callbackNanos, busyNanos          int64
 	longest                           time.Duration
 }
 
@@ -33,6 +33,9 @@ type LoopStats struct {
 	BytesIdle  int // what is kept for later, of
 	IdleBounds int // Config.IdleBuffers
 
+	// BusyTime is how long the loop has been awake: from the first callback of a turn
+	// until it sleeps again. It is measured in one turn of 16 and scaled up.
+	BusyTime time.Duration
 	// Time in callbacks is measured on one in 16 and scaled up; the longest is that of
 	// those measured.
 	CallbackTime    time.Duration
@@ -86,7 +89,7 @@ func (l *Loop) stats() LoopStats {
 		Accepts: c.accepts, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.directBytes.Load(),
 		Messages: c.messages, WakeUps: c.turns, Timers: l.timers.Len(), Fired: c.timers,
 		BlocksOut: b.OutBlocks, BytesLent: b.OutBytes, BytesIdle: b.IdleBytes, IdleBounds: b.MaxIdleBytes,
-		CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
+		BusyTime: time.Duration(c.busyNanos), CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
 	}
 	for _, conn := range l.conns {
 		s.UnsentBytes += conn.Unsent()
