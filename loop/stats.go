@@ -57,7 +57,8 @@ type Stats struct {
 const statsPatience = 100 * time.Millisecond
 
 // Stats asks every loop. One that does not answer within 100 ms, because a callback
-// blocks it, has only its number of connections and slow callbacks filled in.
+// blocks it, has only its number of connections and slow callbacks filled
+// in. After Shutdown, it says what has been done in all.
 func (g *Group) Stats() Stats {
 	s := Stats{Backend: g.Backend(), Uptime: time.Since(g.began), Loops: make([]LoopStats, len(g.loops))}
 	s.OffloadRunning, s.OffloadQueued = g.offload.stats()
@@ -73,6 +74,7 @@ func (g *Group) Stats() Stats {
 		select {
 		case s.Loops[i] = <-answers[i]:
 		case <-g.stopped:
+			s.Loops[i] = l.stats() // nothing is the loop's own any more
 		case <-patience.C:
 			patience.Reset(0)
 		}
