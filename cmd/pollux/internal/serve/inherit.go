@@ -37,7 +37,7 @@ func (i Inherited) serveAny(s *Server) (string, error) {
 	if l, err := net.FileListener(i.File); err == nil {
 		defer l.Close()
 		if !listens(i.File) {
-			return "", fmt.Errorf("it does not listen; systemd's unit must have Accept=no")
+			return "", fmt.Errorf("it does not listen; systemd's unit must have Accept=no, and ListenStream= or, for UDP, ListenDatagram=")
 		}
 		return serveListener(s, l)
 	}
@@ -48,7 +48,7 @@ func (i Inherited) serveAny(s *Server) (string, error) {
 	defer p.Close()
 	c, ok := p.(*net.UDPConn)
 	if !ok {
-		return "", fmt.Errorf("a socket of network %s; there are TCP, UDP and Unix streams", p.LocalAddr().Network())
+		return "", fmt.Errorf("a socket of network %s, not TCP, UDP or Unix streams", p.LocalAddr().Network())
 	}
 	u, err := sock.FromUDPConn(c)
 	if err != nil {
@@ -84,7 +84,7 @@ func serveListener(s *Server, l net.Listener) (string, error) {
 		}
 		return url(ln.Addr()), nil
 	}
-	return "", fmt.Errorf("a listener of network %s; there are TCP and Unix streams", l.Addr().Network())
+	return "", fmt.Errorf("a listener of network %s, not TCP or Unix streams", l.Addr().Network())
 }
 
 // nameOf returns the i-th of LISTEN_FDNAMES.

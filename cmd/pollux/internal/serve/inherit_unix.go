@@ -33,11 +33,13 @@ func Inherit() ([]Inherited, error) {
 	var all []Inherited
 	for i := range n {
 		fd := firstInherited + i
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		// If less has been passed on than was said, the number may be one of Go's runtime.
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 			for _, i := range all {
 				i.Close()
 			}
-			return nil, fmt.Errorf("LISTEN_FDS=%s, but descriptor %d is not open: %w", count, fd, err)
+			return nil, fmt.Errorf("LISTEN_FDS=%s, but descriptor %d is not a socket", count, fd)
 		}
 		unix.CloseOnExec(fd)
 		all = append(all, Inherited{os.NewFile(uintptr(fd), fmt.Sprintf("descriptor %d", fd)), nameOf(names, i)})
