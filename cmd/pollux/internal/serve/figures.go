@@ -2,6 +2,7 @@ package serve
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,15 +85,24 @@ func (f *Figures) Changed(before *Figures) bool {
 
 // Line is one line of what goes on now, what matters most first.
 func (f *Figures) Line() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s messages (%s/s), in %s (%s/s), out %s (%s/s), queued %s, busy",
-		connections(f.conns), count(float64(f.messages)), count(f.messageRate),
+	return fmt.Sprintf("%s, %s messages (%s/s), queued %s, busy %s, in %s (%s/s), out %s (%s/s)",
+		connections(f.conns), count(float64(f.messages)), count(f.messageRate), report.Bytes(int64(f.unsent)), busy(f.busy),
 		report.Bytes(int64(f.bytesIn)), report.Bytes(int64(f.inRate)),
-		report.Bytes(int64(f.bytesOut)), report.Bytes(int64(f.outRate)), report.Bytes(int64(f.unsent)))
-	for _, part := range f.busy {
-		fmt.Fprintf(&b, " %.0f%%", 100*part)
+		report.Bytes(int64(f.bytesOut)), report.Bytes(int64(f.outRate)))
+}
+
+// maxBusyShown is of how many loops a line tells each; of more it gives the range.
+const maxBusyShown = 8
+
+func busy(loops []float64) string {
+	if len(loops) > maxBusyShown {
+		return fmt.Sprintf("%.0f%% to %.0f%%", 100*slices.Min(loops), 100*slices.Max(loops))
 	}
-	return b.String()
+	var parts []string
+	for _, part := range loops {
+		parts = append(parts, fmt.Sprintf("%.0f%%", 100*part))
+	}
+	return strings.Join(parts, " ")
 }
 
 // Summary is the last line.

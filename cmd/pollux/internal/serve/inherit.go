@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 
 	"github.com/pollux-io/pollux/sock"
 )
@@ -35,7 +34,7 @@ func (i Inherited) serve(s *Server) (string, error) {
 // serveAny has package net find out what the socket is.
 func (i Inherited) serveAny(s *Server) (string, error) {
 	if l, err := net.FileListener(i.File); err == nil {
-		defer l.Close()
+		defer l.Close() // the group has a duplicate
 		if !listens(i.File) {
 			return "", fmt.Errorf("it does not listen; systemd's unit must have Accept=no, and ListenStream= or, for UDP, ListenDatagram=")
 		}
@@ -85,13 +84,4 @@ func serveListener(s *Server, l net.Listener) (string, error) {
 		return url(ln.Addr()), nil
 	}
 	return "", fmt.Errorf("a listener of network %s, not TCP or Unix streams", l.Addr().Network())
-}
-
-// nameOf returns the i-th of LISTEN_FDNAMES.
-func nameOf(names string, i int) string {
-	all := strings.Split(names, ":")
-	if i >= len(all) {
-		return ""
-	}
-	return all[i]
 }

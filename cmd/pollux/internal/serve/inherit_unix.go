@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,6 +46,15 @@ func Inherit() ([]Inherited, error) {
 		all = append(all, Inherited{os.NewFile(uintptr(fd), fmt.Sprintf("descriptor %d", fd)), nameOf(names, i)})
 	}
 	return all, nil
+}
+
+// nameOf returns the i-th of LISTEN_FDNAMES.
+func nameOf(names string, i int) string {
+	all := strings.Split(names, ":")
+	if i >= len(all) {
+		return ""
+	}
+	return all[i]
 }
 
 // listens reports whether a stream socket listens. Where the system cannot tell it
