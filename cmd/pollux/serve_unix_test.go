@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -124,5 +125,46 @@ func TestServeActivationRefuses(t *testing.T) {
 	c.Env = append(c.Env, "LISTEN_FDS=2")
 	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "descriptor 3 is not a socket") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// With fewer descriptors than clients, those above wait in the backlog, and all are
+// served in the end.
+func TestServeFewDescriptors(t *testing.T) {
+	leaktest.Check(t)
+	const clients = 150
+	c := program(t)
+	c.Path = "/bin/sh"
+	c.Args = []string{"sh", "-c", `ulimit -n 60 && exec "$0" "$@"`, os.Args[0], "serve", "echo", "-q", "-l", "127.0.0.1:0"}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, at, _ := strings.Cut(addresses.FindString(line), "://")
+	var conns []net.Conn
+	for range clients {
+		conns = append(conns, connect(t, "tcp", at))
+	}
+	var wg sync.WaitGroup
+	for _, conn := range conns {
+		wg.Go(func() {
+			conn.Write([]byte("hi"))
+			if _, err := io.ReadFull(conn, make([]byte, 2)); err != nil {
+				t.Error(err)
+			}
+			conn.Close()
+		})
+	}
+	wg.Wait()
+	c.Process.Signal(syscall.SIGTERM)
+	if err := c.Wait(); err != nil {
+		t.Error(err)
 	}
 }
