@@ -137,7 +137,7 @@ func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display) {
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	last := s.Figures(nil)
+	last := s.NoFigures() // what has come before the first tick is a change, too
 	for {
 		select {
 		case <-ctx.Done():

@@ -50,6 +50,11 @@ func (s *sampler) stats(g *loop.Group) loop.Stats {
 	return stats
 }
 
+// NoFigures are those of a server to which nothing has happened yet, as of now.
+func (s *Server) NoFigures() *Figures {
+	return &Figures{at: time.Now(), busyTime: make([]time.Duration, len(s.group.Loops()))}
+}
+
 // Figures returns the figures of now; before are those of the last time, or nil.
 func (s *Server) Figures(before *Figures) *Figures {
 	stats := s.sampler.stats(s.group)
