@@ -177,6 +177,9 @@ func (g *Group) watch() {
 		told  bool
 	}
 	last := make([]seen, len(g.loops))
+	for i := range last {
+		last[i].since = g.began
+	}
 	for {
 		select {
 		case <-g.watchdog:

@@ -106,6 +106,12 @@ func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listene
 	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, accept)
 }
 
+// ServeUnix is Serve for a listening Unix socket. The path of one that was inherited
+// stays when the group closes it.
+func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler) (*Listener, error) {
+	return g.serve(&net.UnixAddr{Name: l.Name(), Net: "unix"}, []driver.Acceptor{l}, accept)
+}
+
 func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, accept func(*Conn) Handler) (*Listener, error) {
 	ln := &Listener{g: g, addr: addr, accept: accept}
 	for i, s := range sockets {

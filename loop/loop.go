@@ -27,6 +27,7 @@ type Loop struct {
 	now       int64      // nanoseconds since the group began, as of the last reading
 	stale     bool       // the loop may have slept since
 	callStart time.Time  // when the callback began, if it is one that is measured
+	wokeAt    time.Time  // when the loop woke, if the turn is one that is measured
 	conns     []*Conn    // each knows its place
 	ending    bool
 	counts    counts
@@ -103,6 +104,7 @@ func (l *Loop) run() {
 			return
 		}
 		timeout := l.untilTimer()
+		l.sleeps()
 		l.awake.Store(false)
 		if l.inbox.size.Load() > 0 {
 			timeout = 0
@@ -113,6 +115,7 @@ func (l *Loop) run() {
 			l.abortAll(err)
 		}
 		l.awake.Store(true)
+		l.woke()
 		l.counts.turns++
 		l.turn.Store(l.counts.turns)
 		l.doTimers()
@@ -124,8 +127,26 @@ func (l *Loop) run() {
 func (l *Loop) wakeUp() {
 	if !l.awake.Load() {
 		l.awake.Store(true)
+		l.woke()
 	}
 }
+
+// woke and sleeps measure how long the loop is awake, in one turn of timedTurns.
+func (l *Loop) woke() {
+	if l.counts.turns%timedTurns == 0 && l.wokeAt.IsZero() {
+		l.wokeAt = time.Now()
+	}
+}
+
+func (l *Loop) sleeps() {
+	if !l.wokeAt.IsZero() {
+		l.counts.busyNanos += int64(time.Since(l.wokeAt)) * timedTurns
+		l.wokeAt = time.Time{}
+	}
+}
+
+// timedTurns: the time is read around one turn in so many, for Stats.
+const timedTurns = 16
 
 func (l *Loop) doInbox() {
 	if l.inbox.size.Load() == 0 {

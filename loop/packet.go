@@ -69,6 +69,16 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	if err != nil {
 		return nil, err
 	}
+	return g.servePacket(sockets, handler)
+}
+
+// ServePacket serves a UDP socket that was made elsewhere, such as one that was
+// inherited, on one loop: it belongs to the group from now on.
+func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+	return g.servePacket([]*sock.UDPSocket{u}, handler)
+}
+
+func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	pl := &PacketListener{g: g, addr: net.UDPAddrFromAddrPort(sockets[0].LocalAddr())}
 	for i, u := range sockets {
 		pl.conns = append(pl.conns, &PacketConn{UDPSocket: u, loop: g.loops[i]})
@@ -79,7 +89,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 		for _, u := range sockets {
 			u.Close()
 		}
-		return nil, &net.OpError{Op: "bind", Net: network, Addr: pl.addr, Err: ErrClosed}
+		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: ErrClosed}
 	}
 	g.packets[pl] = struct{}{}
 	g.mu.Unlock()
@@ -87,6 +97,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	for _, p := range pl.conns {
 		p.loop.Run(func() { errs <- p.begin(handler) })
 	}
+	var err error
 	for range pl.conns {
 		err = errors.Join(err, <-errs)
 	}
@@ -109,6 +120,14 @@ func (g *Group) bind(at netip.AddrPort) (sockets []*sock.UDPSocket, err error) {
 	n := 1
 	var options []sock.Option
 	if runtime.GOOS == "linux" && len(g.loops) > 1 {
+		if at.Port() != 0 {
+			// With SO_REUSEPORT a second server would share the port unnoticed.
+			probe, err := sock.ListenUDP(at)
+			if err != nil {
+				return nil, err
+			}
+			probe.Close()
+		}
 		n = len(g.loops)
 		options = append(options, sock.ReusePort())
 	}

@@ -9,7 +9,7 @@ type counts struct {
 	turns, accepts, refused, messages uint64
 	bytesIn, bytesOut                 uint64
 	callbacks, timers                 uint64
-	callbackNanos                     int64
+	callbackNanos, busyNanos          int64
 	longest                           time.Duration
 }
 
@@ -33,6 +33,9 @@ type LoopStats struct {
 	BytesIdle  int // what is kept for later, of
 	IdleBounds int // Config.IdleBuffers
 
+	// BusyTime is how long the loop has been awake: from the first callback of a turn
+	// until it sleeps again. It is measured in one turn of 16 and scaled up.
+	BusyTime time.Duration
 	// Time in callbacks is measured on one in 16 and scaled up; the longest is that of
 	// those measured.
 	CallbackTime    time.Duration
@@ -54,7 +57,8 @@ type Stats struct {
 const statsPatience = 100 * time.Millisecond
 
 // Stats asks every loop. One that does not answer within 100 ms, because a callback
-// blocks it, has only its number of connections and slow callbacks filled in.
+// blocks it, has only its number of connections and slow callbacks filled
+// in. After Shutdown, it says what has been done in all.
 func (g *Group) Stats() Stats {
 	s := Stats{Backend: g.Backend(), Uptime: time.Since(g.began), Loops: make([]LoopStats, len(g.loops))}
 	s.OffloadRunning, s.OffloadQueued = g.offload.stats()
@@ -70,6 +74,7 @@ func (g *Group) Stats() Stats {
 		select {
 		case s.Loops[i] = <-answers[i]:
 		case <-g.stopped:
+			s.Loops[i] = l.stats() // nothing is the loop's own any more
 		case <-patience.C:
 			patience.Reset(0)
 		}
@@ -86,7 +91,7 @@ func (l *Loop) stats() LoopStats {
 		Accepts: c.accepts, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.directBytes.Load(),
 		Messages: c.messages, WakeUps: c.turns, Timers: l.timers.Len(), Fired: c.timers,
 		BlocksOut: b.OutBlocks, BytesLent: b.OutBytes, BytesIdle: b.IdleBytes, IdleBounds: b.MaxIdleBytes,
-		CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
+		BusyTime: time.Duration(c.busyNanos), CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
 	}
 	for _, conn := range l.conns {
 		s.UnsentBytes += conn.Unsent()

@@ -31,11 +31,13 @@ Examples:
   pollux demo                                    20 slow answers, one goroutine
   pollux fetch -o out http://example.org/a.txt   a file from a server
   pollux fetch -o out --input list.txt -p 500    many, 500 at once
+  pollux serve echo --listen :7000               a server, until Ctrl-C
   pollux doctor --connections 50000              is this machine fit for 50,000?`
 
 type commands struct {
 	Demo    demoCmd    `cmd:"" help:"Wait for many slow answers at once, with one goroutine."`
 	Fetch   fetchCmd   `cmd:"" help:"Fetch http URLs, many at once."`
+	Serve   serveCmd   `cmd:"" help:"Serve echo, discard or chargen, over TCP, UDP and Unix sockets."`
 	Doctor  doctorCmd  `cmd:"" help:"Tell what this machine offers, and what to raise for many connections."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -1,0 +1,52 @@
+package serve
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// An Address is where to listen, as package loop takes it.
+type Address struct{ Network, At string }
+
+// ParseAddress reads tcp://HOST:PORT, udp://HOST:PORT, both also with 4 or 6 behind
+// the network, unix://PATH, or a bare HOST:PORT, which is TCP.
+func ParseAddress(text string) (Address, error) {
+	network, at, ok := strings.Cut(text, "://")
+	if !ok {
+		network, at = "tcp", text
+	}
+	a := Address{network, at}
+	var err error
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		_, err = loop.ResolveTCP(network, at)
+	case "udp", "udp4", "udp6":
+		_, err = loop.ResolveTCP("tcp"+network[len("udp"):], at)
+	case "unix":
+		if at == "" {
+			err = fmt.Errorf("there is no path")
+		}
+	default:
+		err = fmt.Errorf("unknown network %q", network)
+	}
+	if err != nil {
+		return Address{}, fmt.Errorf("%q: %w; write it like tcp://127.0.0.1:7000, tcp://[::1]:7000, udp://127.0.0.1:7000 or unix:///run/echo.sock", text, err)
+	}
+	return a, nil
+}
+
+// CheckHostPort says what is wrong with an address of package net.
+func CheckHostPort(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%q: give an address like 127.0.0.1:9100", text)
+	}
+	return nil
+}

@@ -1,0 +1,10 @@
+//go:build !unix
+
+package serve
+
+import "os"
+
+// Inherit returns nothing: there is no systemd.
+func Inherit() ([]Inherited, error) { return nil, nil }
+
+func listens(*os.File) bool { return true }

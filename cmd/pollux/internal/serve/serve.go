@@ -1,0 +1,164 @@
+// Package serve has the servers of "pollux serve": what they answer, where they
+// listen, and what they tell of themselves.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// Config says what to serve, and how.
+type Config struct {
+	Protocol  string // one of Protocols
+	Addresses []Address
+	Inherited []Inherited
+	Loops     int
+	Backend   string
+	MaxConns  int
+	Refuse    bool // above MaxConns, instead of leaving them in the backlog
+	Idle      time.Duration
+	BusyPoll  time.Duration
+	Drain     time.Duration // how long connections may take to finish at the end
+	Metrics   string        // address to serve metrics at; empty: none
+	Log       io.Writer     // for the library's warnings
+}
+
+// Server is a group with its listeners.
+type Server struct {
+	config   Config
+	protocol protocol
+	group    *loop.Group
+	where    []string
+	metrics  *metricsServer
+	tally    *tally
+	sampler  sampler
+}
+
+// tally counts what the group cannot.
+type tally struct {
+	packetBytesOut atomic.Uint64
+	packetsDropped atomic.Uint64 // answers that the kernel had no room for, or refused
+}
+
+// Start begins to serve. The inherited sockets are used up, whatever the outcome.
+func Start(config Config) (*Server, error) {
+	s := &Server{config: config, tally: &tally{}}
+	err := s.start()
+	for _, i := range config.Inherited {
+		i.Close()
+	}
+	if err != nil {
+		s.stop(0)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) start() (err error) {
+	c := &s.config
+	s.protocol = protocols[c.Protocol]
+	s.group, err = loop.NewGroup(loop.Config{
+		Loops: c.Loops, Backend: c.Backend, BusyPoll: c.BusyPoll,
+		MaxConns: c.MaxConns, RefuseAbove: c.Refuse, IdleTimeout: c.Idle,
+		HighWatermark: highWatermark,
+		Logger:        slog.New(slog.NewTextHandler(c.Log, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	for _, i := range c.Inherited {
+		at, err := i.serve(s)
+		if err != nil {
+			return fmt.Errorf("serve %s: %w", i, err)
+		}
+		s.where = append(s.where, at)
+	}
+	for _, a := range c.Addresses {
+		at, err := s.listen(a)
+		if err != nil {
+			return fmt.Errorf("%w%s", err, hint(a, err))
+		}
+		s.where = append(s.where, at)
+	}
+	if c.Metrics != "" {
+		s.metrics, err = serveMetrics(c.Metrics, s)
+	}
+	return err
+}
+
+func (s *Server) listen(a Address) (string, error) {
+	if strings.HasPrefix(a.Network, "udp") {
+		p, err := s.group.ListenPacket(a.Network, a.At, s.packetHandler)
+		if err != nil {
+			return "", err
+		}
+		return url(p.Addr()), nil
+	}
+	l, err := s.group.Listen(a.Network, a.At, s.protocol.conn)
+	if err != nil {
+		return "", err
+	}
+	return url(l.Addr()), nil
+}
+
+func hint(a Address, err error) string {
+	switch {
+	case a.Network == "unix" && errors.Is(err, syscall.EADDRINUSE):
+		return "; if no server uses the path any more, remove it"
+	case errors.Is(err, syscall.EACCES) && a.Network != "unix":
+		return "; ports below 1024 are for root, as a rule"
+	}
+	return ""
+}
+
+func url(a net.Addr) string { return a.Network() + "://" + a.String() }
+
+// Line says what is served, where, and on which backend.
+func (s *Server) Line() string {
+	loops := "1 loop"
+	if n := len(s.group.Loops()); n != 1 {
+		loops = fmt.Sprintf("%d loops", n)
+	}
+	line := fmt.Sprintf("%s on %s by %s, %s", s.config.Protocol, strings.Join(s.where, ", "), s.group.Backend(), loops)
+	if s.metrics != nil {
+		line += "; metrics on " + s.metrics.url()
+	}
+	return line
+}
+
+// Conns returns how many connections are open.
+func (s *Server) Conns() int { return s.group.Conns() }
+
+// Stop stops accepting, lets the connections finish, and closes what is left after
+// Config.Drain, which is then an error that says how many.
+func (s *Server) Stop() error { return s.stop(s.config.Drain) }
+
+func (s *Server) stop(drain time.Duration) error {
+	if s.group == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	// Shutdown closes what is left as soon as ctx ends; this looks just before.
+	left := make(chan int, 1)
+	stop := context.AfterFunc(ctx, func() { left <- s.group.Conns() })
+	err := s.group.Shutdown(ctx)
+	if s.metrics != nil {
+		s.metrics.close() // it answers until the last connection is gone
+	}
+	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		stop()
+		return err
+	}
+	return fmt.Errorf("connections that had not finished within %v were closed: about %d", drain, <-left)
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/serve"
+)
+
+const (
+	defaultListen = "127.0.0.1:7000"
+	maxLoops      = 1024
+	maxBusyPoll   = time.Second
+	// liveInterval is how often figures on a terminal are drawn anew.
+	liveInterval = 500 * time.Millisecond
+)
+
+type serveCmd struct {
+	Protocol string `arg:"" enum:"echo,discard,chargen" help:"echo sends back what comes (RFC 862), discard drops it (RFC 863), chargen sends text without end (RFC 864)."`
+
+	Listen      []string      `short:"l" sep:"none" placeholder:"ADDRESS" help:"tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, or HOST:PORT, which is TCP; the host is an IP address, localhost, or empty for all. May be given again. Without it, and without sockets of systemd: 127.0.0.1:7000."`
+	Loops       int           `default:"0" help:"How many loops; 0 is one for each processor."`
+	Backend     string        `placeholder:"NAME" help:"How the kernel is asked; pollux doctor lists what there is. POLLUX_BACKEND wins."`
+	MaxConns    int           `default:"0" help:"Connections at once; further ones wait in the backlog. 0 is no limit but that of descriptors."`
+	Refuse      bool          `help:"Close connections above --max-conns at once instead."`
+	IdleTimeout time.Duration `default:"0s" help:"Close connections that neither receive nor send for so long; 0s is never."`
+	BusyPoll    time.Duration `default:"0s" help:"Ask the kernel again and again for so long before sleeping: lower latency for a busy processor."`
+	Drain       time.Duration `default:"10s" help:"How long connections may take to finish after SIGINT or SIGTERM."`
+	Metrics     string        `placeholder:"HOST:PORT" help:"Serve metrics in Prometheus's format, at http://HOST:PORT/metrics."`
+
+	Every      time.Duration `default:"10s" help:"Without a terminal: print figures so often at most, and only if something has changed; 0s is never."`
+	Quiet      bool          `short:"q" help:"No figures."`
+	NoProgress bool          `help:"Lines instead of live figures, also on a terminal."`
+}
+
+func (serveCmd) Help() string {
+	return `Serves one of three small protocols by the library's executor, until SIGINT or SIGTERM; a second signal kills. One line on standard output says that it serves, where, and on which backend. Figures and warnings go to standard error. Sockets that systemd passes on (LISTEN_FDS) are served too.
+
+Examples:
+
+  pollux serve echo
+  pollux serve echo --listen :7000 --listen udp://:7000 --listen unix:///run/echo.sock
+  pollux serve discard --listen tcp://[::1]:9 --max-conns 10000 --idle-timeout 1m
+  pollux serve chargen --loops 1 --metrics 127.0.0.1:9100`
+}
+
+// config checks the flags.
+func (c *serveCmd) config() (serve.Config, error) {
+	config := serve.Config{
+		Protocol: c.Protocol, Loops: c.Loops, Backend: c.Backend, MaxConns: c.MaxConns, Refuse: c.Refuse,
+		Idle: c.IdleTimeout, BusyPoll: c.BusyPoll, Drain: c.Drain, Metrics: c.Metrics,
+	}
+	for _, text := range c.Listen {
+		a, err := serve.ParseAddress(text)
+		if err != nil {
+			return config, fmt.Errorf("--listen %w", err)
+		}
+		config.Addresses = append(config.Addresses, a)
+	}
+	switch {
+	case c.Loops < 0 || c.Loops > maxLoops:
+		return config, fmt.Errorf("--loops %d: give a number from 1 to %d, or 0 for one for each processor", c.Loops, maxLoops)
+	case c.MaxConns < 0:
+		return config, fmt.Errorf("--max-conns %d: give 1 or more, or 0 for no limit", c.MaxConns)
+	case c.Refuse && c.MaxConns == 0:
+		return config, fmt.Errorf("--refuse needs --max-conns")
+	case c.IdleTimeout < 0 || c.Drain < 0 || c.Every < 0:
+		return config, fmt.Errorf("a time is negative: give 0s or more")
+	case c.BusyPoll < 0 || c.BusyPoll > maxBusyPoll:
+		return config, fmt.Errorf("--busy-poll %v: give a time from 0s to %v", c.BusyPoll, maxBusyPoll)
+	}
+	if c.Metrics != "" {
+		if err := serve.CheckHostPort(c.Metrics); err != nil {
+			return config, fmt.Errorf("--metrics %w", err)
+		}
+	}
+	return config, nil
+}
+
+func (c *serveCmd) Run(ctx context.Context, std streams) error {
+	config, err := c.config()
+	if err != nil {
+		return usageError{err}
+	}
+	if config.Inherited, err = serve.Inherit(); err != nil {
+		return err
+	}
+	if len(config.Addresses)+len(config.Inherited) == 0 {
+		a, err := serve.ParseAddress(defaultListen)
+		if err != nil {
+			return err
+		}
+		config.Addresses = append(config.Addresses, a)
+	}
+	show := c.display(std)
+	defer show.close()
+	config.Log = show
+	return c.serve(ctx, config, show, std)
+}
+
+// serve serves until ctx ends.
+func (c *serveCmd) serve(ctx context.Context, config serve.Config, show *display, std streams) error {
+	began := time.Now()
+	s, err := serve.Start(config)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(std.out, s.Line()); err != nil {
+		s.Stop()
+		return fmt.Errorf("write to standard output: %w", err)
+	}
+	c.watch(ctx, s, show)
+	if n := s.Conns(); n > 0 && !c.Quiet {
+		fmt.Fprintf(show, "pollux: %v: open connections have %v to finish: %d\n", context.Cause(ctx), c.Drain, n)
+	}
+	err = s.Stop()
+	show.close()
+	if !c.Quiet {
+		fmt.Fprintln(std.err, "pollux:", s.Figures(nil).Summary(time.Since(began)))
+	}
+	return err
+}
+
+// watch shows figures until ctx ends.
+func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display) {
+	interval := c.Every
+	if show.live != nil {
+		interval = liveInterval
+	}
+	if interval == 0 || c.Quiet {
+		<-ctx.Done()
+		return
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	last := s.NoFigures() // what has come before the first tick is a change, too
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := s.Figures(last)
+		if show.live != nil {
+			show.live.Show(now.Line())
+		} else if now.Changed(last) {
+			fmt.Fprintln(show, "pollux:", now.Line())
+		}
+		last = now
+	}
+}
+
+// display is standard error: with live figures below the lines, if it is a terminal.
+type display struct {
+	io.Writer
+	live *report.Live
+}
+
+func (c *serveCmd) display(std streams) *display {
+	if c.Quiet || c.NoProgress || !isTerminal(std.err) {
+		return &display{Writer: std.err}
+	}
+	live := report.NewLive(std.err.(*os.File), liveInterval)
+	return &display{Writer: live, live: live}
+}
+
+// close leaves the last figures on the terminal. What is printed later comes below.
+func (d *display) close() {
+	if d.live != nil {
+		d.live.Close()
+	}
+}

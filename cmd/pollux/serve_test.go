@@ -1,0 +1,545 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
+)
+
+const servePatience = 20 * time.Second
+
+// served is a server in this process.
+type served struct {
+	line   string
+	where  []string // addresses, without the network
+	cancel context.CancelCauseFunc
+	status chan int
+	err    *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+var addresses = regexp.MustCompile(`(?:tcp|udp|unix|http)://[^\s,;]+`)
+
+// startServe starts "pollux serve" and waits until it serves.
+func startServe(t *testing.T, args ...string) *served {
+	t.Helper()
+	leaktest.Check(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	r, w := io.Pipe()
+	s := &served{cancel: cancel, status: make(chan int, 1), err: &lockedBuffer{}}
+	go func() {
+		status := run(ctx, append([]string{"serve"}, args...), streams{strings.NewReader(""), w, s.err})
+		w.Close()
+		s.status <- status
+	}()
+	t.Cleanup(func() { s.end() })
+	out := bufio.NewReader(r)
+	line, err := out.ReadString('\n')
+	if err != nil {
+		t.Fatalf("no line: %v\n%s", err, s.err)
+	}
+	s.line = line
+	for _, u := range addresses.FindAllString(line, -1) {
+		_, at, _ := strings.Cut(u, "://")
+		s.where = append(s.where, at)
+	}
+	return s
+}
+
+// stop interrupts the server.
+func (s *served) stop() { s.cancel(signalled{os.Interrupt}) }
+
+// end stops the server, if nobody has, and returns its status.
+func (s *served) end() int {
+	s.stop()
+	status := <-s.status
+	s.status <- status
+	return status
+}
+
+func connect(t *testing.T, network, at string) net.Conn {
+	t.Helper()
+	c, err := net.Dial(network, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(servePatience))
+	return c
+}
+
+// halfClose says that no more will be sent.
+func halfClose(t *testing.T, c net.Conn) {
+	t.Helper()
+	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// exchange sends b, says that it is all, and returns what comes until the end.
+func exchange(t *testing.T, c net.Conn, b []byte) []byte {
+	t.Helper()
+	go func() {
+		c.Write(b)
+		c.(interface{ CloseWrite() error }).CloseWrite()
+	}()
+	got, err := io.ReadAll(c)
+	if err != nil {
+		t.Error(err)
+	}
+	return got
+}
+
+// noise is n bytes that do not repeat soon.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	x := uint32(1)
+	for i := range b {
+		x = x*1664525 + 1013904223
+		b[i] = byte(x >> 24)
+	}
+	return b
+}
+
+// checkText checks that b is chargen's text from the beginning.
+func checkText(t *testing.T, b []byte) {
+	t.Helper()
+	const line = 74
+	for i, c := range b {
+		want := byte(' ' + (i/line+i%line)%95)
+		switch i % line {
+		case line - 2:
+			want = '\r'
+		case line - 1:
+			want = '\n'
+		}
+		if c != want {
+			t.Fatalf("byte %d is %q, not %q", i, c, want)
+		}
+	}
+}
+
+func TestServeStreams(t *testing.T) {
+	for _, at := range []string{"127.0.0.1:0", "tcp://127.0.0.1:0", "tcp://[::1]:0", "unix://PATH"} {
+		t.Run(strings.NewReplacer("/", "", ":", "").Replace(at), func(t *testing.T) {
+			if strings.Contains(at, "[::1]") && !hasIPv6() {
+				t.Skip("no IPv6")
+			}
+			network := "tcp"
+			if strings.HasPrefix(at, "unix") {
+				network = "unix"
+				at = "unix://" + filepath.Join(t.TempDir(), "s")
+			}
+			data := noise(3 << 20)
+			echo := startServe(t, "echo", "--listen", at, "--loops", "2")
+			if got := exchange(t, connect(t, network, echo.where[0]), data); !bytes.Equal(got, data) {
+				t.Errorf("echo: %d bytes of %d, or others", len(got), len(data))
+			}
+			if status := echo.end(); status != exitOK {
+				t.Errorf("status %d\n%s", status, echo.err)
+			}
+			discard := startServe(t, "discard", "--listen", at)
+			if got := exchange(t, connect(t, network, discard.where[0]), data); len(got) != 0 {
+				t.Errorf("discard: %d bytes came", len(got))
+			}
+			discard.end()
+			chargen := startServe(t, "chargen", "--listen", at)
+			c := connect(t, network, chargen.where[0])
+			halfClose(t, c) // and it goes on all the same
+			got := make([]byte, 2<<20)
+			if _, err := io.ReadFull(c, got); err != nil {
+				t.Error(err)
+			}
+			checkText(t, got)
+		})
+	}
+}
+
+func hasIPv6() bool {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// The line says what, where, on which backend, with how many loops; there may be
+// many addresses.
+func TestServeLine(t *testing.T) {
+	s := startServe(t, "echo", "-l", "127.0.0.1:0", "-l", "udp://127.0.0.1:0", "--loops", "1", "--metrics", "127.0.0.1:0")
+	want := regexp.MustCompile(`^echo on tcp://127\.0\.0\.1:\d+, udp://127\.0\.0\.1:\d+ by [a-z]+, 1 loop; metrics on http://127\.0\.0\.1:\d+/metrics\n$`)
+	if !want.MatchString(s.line) {
+		t.Errorf("%q", s.line)
+	}
+}
+
+func TestServeUDP(t *testing.T) {
+	const datagrams, few = 200, 10
+	for _, protocol := range []string{"echo", "discard", "chargen"} {
+		t.Run(protocol, func(t *testing.T) {
+			s := startServe(t, protocol, "--listen", "udp://127.0.0.1:0", "--loops", "2", "--metrics", "127.0.0.1:0")
+			c := connect(t, "udp", s.where[0])
+			b := make([]byte, 64<<10)
+			for i := range datagrams {
+				sent := noise(i * 40)
+				if _, err := c.Write(sent); err != nil {
+					t.Fatal(err)
+				}
+				if protocol == "discard" {
+					if i%few == few-1 { // more might not fit the kernel's buffer
+						waitFor(t, s, "pollux_messages_total", func(v float64) bool { return v == float64(i+1) })
+					}
+					continue
+				}
+				n, err := c.Read(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n != len(sent) || protocol == "echo" && !bytes.Equal(b[:n], sent) {
+					t.Fatalf("datagram %d: %d bytes of %d, or others", i, n, len(sent))
+				}
+				if protocol == "chargen" {
+					checkText(t, b[:n])
+				}
+			}
+			waitFor(t, s, "pollux_messages_total", func(v float64) bool { return v == datagrams })
+			bytes := float64(40 * datagrams * (datagrams - 1) / 2)
+			if v := metric(t, s, "pollux_received_bytes_total"); v != bytes {
+				t.Errorf("%v bytes received, not %v", v, bytes)
+			}
+			if v := metric(t, s, "pollux_udp_sent_bytes_total"); v != bytes && protocol != "discard" {
+				t.Errorf("%v bytes sent, not %v", v, bytes)
+			}
+		})
+	}
+}
+
+// metrics reads the metrics, the last of the addresses, as Prometheus would.
+func metrics(t *testing.T, s *served) map[string]*dto.MetricFamily {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: servePatience}
+	r, err := client.Get("http://" + s.where[len(s.where)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// metric returns a metric, the sum over all loops.
+func metric(t *testing.T, s *served, name string) (sum float64) {
+	t.Helper()
+	f := metrics(t, s)[name]
+	if f == nil {
+		t.Fatalf("no metric %s", name)
+	}
+	for _, m := range f.Metric {
+		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+	}
+	return sum
+}
+
+// waitFor asks until a metric is as wanted.
+func waitFor(t *testing.T, s *served, name string, want func(float64) bool) {
+	t.Helper()
+	deadline := time.Now().Add(servePatience)
+	for {
+		v := metric(t, s, name)
+		if want(v) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is still %v", name, v)
+		}
+	}
+}
+
+func TestServeMetrics(t *testing.T) {
+	s := startServe(t, "echo", "-l", "127.0.0.1:0", "--loops", "2", "--metrics", "127.0.0.1:0")
+	const conns = 6
+	var open []net.Conn
+	for range conns {
+		c := connect(t, "tcp", s.where[0])
+		c.Write(make([]byte, 100))
+		if _, err := io.ReadFull(c, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+	}
+	families := metrics(t, s)
+	for _, name := range []string{
+		"pollux_info", "pollux_connections", "pollux_unsent_bytes", "pollux_turns_total", "pollux_busy_seconds_total",
+		"pollux_callback_seconds_total", "go_goroutines",
+	} {
+		if families[name] == nil {
+			t.Errorf("no %s", name)
+		}
+	}
+	if n := len(families["pollux_connections"].GetMetric()); n != 2 {
+		t.Errorf("%d loops", n)
+	}
+	for name, want := range map[string]float64{
+		"pollux_connections": conns, "pollux_accepted_total": conns, "pollux_messages_total": conns,
+		"pollux_received_bytes_total": 100 * conns, "pollux_sent_bytes_total": 100 * conns,
+	} {
+		if got := metric(t, s, name); got != want {
+			t.Errorf("%s is %v, not %v", name, got, want)
+		}
+	}
+	for _, c := range open {
+		c.Close()
+	}
+	waitFor(t, s, "pollux_connections", func(v float64) bool { return v == 0 })
+}
+
+// chargen obeys a peer that does not read, and goes on when it does.
+func TestServeChargenBackPressure(t *testing.T) {
+	s := startServe(t, "chargen", "-l", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+	c := connect(t, "tcp", s.where[0])
+	waitFor(t, s, "pollux_unsent_bytes", func(v float64) bool { return v > 0 })
+	before := -1.0
+	waitFor(t, s, "pollux_sent_bytes_total", func(v float64) bool { // the kernel is full
+		same := v == before
+		before = v
+		return same
+	})
+	if v := metric(t, s, "pollux_unsent_bytes"); v > 512<<10 {
+		t.Errorf("%v bytes wait for a peer that does not read", v)
+	}
+	got := make([]byte, 16<<20)
+	if _, err := io.ReadFull(c, got); err != nil {
+		t.Error(err)
+	}
+	checkText(t, got)
+	c.Close()
+}
+
+// Thousands of connections at once, as many as the limit allows: each has both its
+// ends in this process.
+func TestServeMany(t *testing.T) {
+	const each, first, spare = 2, 4000, 64
+	n := limits.Fit(first, each) - spare
+	if n < 100 {
+		t.Skip("few descriptors")
+	}
+	s := startServe(t, "echo", "-l", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+	conns := make([]net.Conn, 0, n)
+	defer func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	for range n {
+		c, err := net.Dial("tcp", s.where[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(servePatience))
+		conns = append(conns, c)
+	}
+	for round := range 2 {
+		for i, c := range conns {
+			if _, err := c.Write([]byte{byte(i), byte(i >> 8), byte(round)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, c := range conns {
+			got := make([]byte, 3)
+			if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, []byte{byte(i), byte(i >> 8), byte(round)}) {
+				t.Fatalf("connection %d: %v %v", i, got, err)
+			}
+		}
+	}
+	if v := metric(t, s, "pollux_connections"); v != float64(n) {
+		t.Errorf("%v connections, not %d", v, n)
+	}
+	// Nobody is at anything, so all are closed, and without --drain's 10 s.
+	s.stop()
+	for i, c := range conns {
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		c.Close()
+	}
+	if status := s.end(); status != exitOK {
+		t.Errorf("status %d\n%s", status, s.err)
+	}
+}
+
+// What was under way when the server was told to stop comes whole.
+func TestServeDrains(t *testing.T) {
+	s := startServe(t, "echo", "-l", "127.0.0.1:0")
+	c := connect(t, "tcp", s.where[0])
+	data := noise(24 << 20) // more than the kernel and the watermark hold
+	first := make([]byte, 1000)
+	go func() {
+		c.Write(data)
+		c.(*net.TCPConn).CloseWrite()
+	}()
+	if _, err := io.ReadFull(c, first); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	waitRefused(t, s.where[0])
+	rest, err := io.ReadAll(c)
+	if got := slices.Concat(first, rest); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes of %d, or others: %v", len(got), len(data), err)
+	}
+	if status := s.end(); status != exitOK || !strings.Contains(s.err.String(), "have 10s to finish: 1\n") {
+		t.Errorf("status %d\n%s", status, s.err)
+	}
+}
+
+// waitRefused waits until nobody listens.
+func waitRefused(t *testing.T, at string) {
+	t.Helper()
+	for deadline := time.Now().Add(servePatience); ; {
+		c, err := net.Dial("tcp", at)
+		if err != nil {
+			return
+		}
+		c.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("it still accepts")
+		}
+	}
+}
+
+// A peer that does not take what was sent is cut off after --drain, and the status
+// tells.
+func TestServeDrainEnds(t *testing.T) {
+	s := startServe(t, "chargen", "-l", "127.0.0.1:0", "--drain", "100ms", "--metrics", "127.0.0.1:0")
+	connect(t, "tcp", s.where[0])
+	waitFor(t, s, "pollux_unsent_bytes", func(v float64) bool { return v > 0 })
+	if status := s.end(); status != exitFailed || !strings.Contains(s.err.String(), "had not finished within 100ms were closed: about 1\n") {
+		t.Errorf("status %d\n%s", status, s.err)
+	}
+}
+
+func TestServeLimits(t *testing.T) {
+	s := startServe(t, "echo", "-l", "127.0.0.1:0", "--max-conns", "1", "--refuse", "--idle-timeout", "300ms", "--busy-poll", "1ms")
+	first := connect(t, "tcp", s.where[0])
+	first.Write([]byte("x"))
+	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	// The reset may come before net.Dial has looked.
+	if second, err := net.Dial("tcp", s.where[0]); err == nil {
+		defer second.Close()
+		second.SetDeadline(time.Now().Add(servePatience))
+		if _, err := second.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the second connection: %v", err)
+		}
+	}
+	if _, err := first.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the idle connection: %v", err)
+	}
+}
+
+// Figures come as lines when something has changed, and not otherwise.
+func TestServeFigures(t *testing.T) {
+	s := startServe(t, "echo", "-l", "127.0.0.1:0", "--every", "10ms")
+	c := connect(t, "tcp", s.where[0])
+	for deadline := time.Now().Add(servePatience); !strings.Contains(s.err.String(), "pollux: 1 connection, 0 messages"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("no line\n%s", s.err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	c.Close()
+	s.end()
+	err := s.err.String()
+	if !strings.Contains(err, "pollux: served 1 connection, 0 messages, in 0 B, out 0 B, for ") || strings.Count(err, "\n") > 5 {
+		t.Errorf("%s", err)
+	}
+	quiet := startServe(t, "echo", "-q", "-l", "127.0.0.1:0", "--every", "1ms")
+	connect(t, "tcp", quiet.where[0]).Close()
+	if quiet.end(); quiet.err.String() != "" {
+		t.Errorf("quiet: %s", quiet.err)
+	}
+}
+
+func TestServeTaken(t *testing.T) {
+	s := startServe(t, "discard", "-l", "127.0.0.1:0", "-l", "udp://127.0.0.1:0")
+	for i, network := range []string{"tcp", "udp"} {
+		status, out, err := pollux(t, "", "serve", "echo", "--listen", network+"://"+s.where[i])
+		if status != exitFailed || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, "bind") {
+			t.Errorf("status %d\n%s%s", status, out, err)
+		}
+	}
+}
+
+func TestServeUsage(t *testing.T) {
+	for _, c := range []struct {
+		args   string
+		status int
+		want   string
+	}{
+		{"", exitUsage, "protocol"},
+		{"nonsense", exitUsage, "nonsense"},
+		{"echo --listen nonsense", exitUsage, "write it like"},
+		{"echo --listen ftp://127.0.0.1:1", exitUsage, `unknown network "ftp"`},
+		{"echo --listen 127.0.0.1:70000", exitUsage, "65535"},
+		{"echo --listen example.org:80", exitUsage, "not an IP address"},
+		{"echo --listen unix://", exitUsage, "no path"},
+		{"echo --loops=-1", exitUsage, "--loops -1"},
+		{"echo --loops 2000", exitUsage, "--loops 2000"},
+		{"echo --max-conns=-1", exitUsage, "--max-conns -1"},
+		{"echo --refuse", exitUsage, "needs --max-conns"},
+		{"echo --idle-timeout=-1s", exitUsage, "negative"},
+		{"echo --busy-poll 1h", exitUsage, "--busy-poll 1h"},
+		{"echo --metrics nonsense", exitUsage, "--metrics"},
+		{"echo --backend nonsense", exitFailed, "nonsense"},
+		{"echo --listen unix:///no/such/folder/s", exitFailed, "listen"},
+		{"echo -l 127.0.0.1:0 --metrics 192.0.2.1:1", exitFailed, "serve metrics"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			leaktest.Check(t)
+			status, out, err := pollux(t, "", append([]string{"serve"}, strings.Fields(c.args)...)...)
+			if status != c.status || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, c.want) {
+				t.Errorf("status %d, want %d and one line with %q\n%s%s", status, c.status, c.want, out, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,170 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+)
+
+// activated is the program as systemd would start it: with sockets from descriptor 3
+// on, and LISTEN_PID its own.
+func activated(t *testing.T, names string, files []*os.File, args ...string) *exec.Cmd {
+	t.Helper()
+	c := program(t)
+	c.Path = "/bin/sh"
+	c.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, os.Args[0]}, args...)
+	c.Env = append(c.Env, "LISTEN_FDS="+string(rune('0'+len(files))), "LISTEN_FDNAMES="+names)
+	c.ExtraFiles = files
+	return c
+}
+
+// file returns the descriptor of a socket, which is closed here.
+func file(t *testing.T, s interface {
+	File() (*os.File, error)
+	Close() error
+}, err error,
+) *os.File {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, ok := s.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	s.Close()
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func TestServeActivation(t *testing.T) {
+	leaktest.Check(t)
+	path := filepath.Join(t.TempDir(), "s")
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	f1 := file(t, tcp.(*net.TCPListener), err)
+	unix, err := net.Listen("unix", path)
+	f2 := file(t, unix.(*net.UnixListener), err)
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	f3 := file(t, udp.(*net.UDPConn), err)
+
+	c := activated(t, "a:b:c", []*os.File{f1, f2, f3}, "serve", "echo", "--drain", "5s")
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	want := "echo on tcp://" + tcp.Addr().String() + " (a), unix://" + path + " (b), udp://" + udp.LocalAddr().String() + " (c) by "
+	if !strings.HasPrefix(line, want) {
+		t.Errorf("%q, not %q…", line, want)
+	}
+	for _, a := range []net.Addr{tcp.Addr(), unix.Addr(), udp.LocalAddr()} {
+		conn := connect(t, a.Network(), a.String())
+		conn.Write([]byte("hello"))
+		got := make([]byte, 5)
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello" {
+			t.Errorf("%v: %q %v", a, got, err)
+		}
+		conn.Close()
+	}
+	c.Process.Signal(syscall.SIGTERM)
+	if err := c.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, &stderr)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error("the path is systemd's to remove:", err)
+	}
+}
+
+// What cannot be served is said in one line.
+func TestServeActivationRefuses(t *testing.T) {
+	leaktest.Check(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	connected := file(t, conn.(*net.TCPConn), err)
+	datagram, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "d"), Net: "unixgram"})
+	unixgram := file(t, datagram, err)
+	plain, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	const notListening = `the inherited descriptor 3, "x": it does not listen`
+	for f, want := range map[*os.File]string{
+		connected: notListening, unixgram: notListening, plain: "descriptor 3 is not a socket",
+	} {
+		out, err := activated(t, "x", []*os.File{f}, "serve", "echo").CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) || strings.Count(string(out), "\n") != 1 {
+			t.Errorf("%v, want %q\n%s", err, want, out)
+		}
+	}
+	c := activated(t, "", nil, "serve", "echo")
+	c.Env = append(c.Env, "LISTEN_FDS=2")
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "descriptor 3 is not a socket") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// With fewer descriptors than clients, those above wait in the backlog, and all are
+// served in the end.
+func TestServeFewDescriptors(t *testing.T) {
+	leaktest.Check(t)
+	const clients = 150
+	c := program(t)
+	c.Path = "/bin/sh"
+	c.Args = []string{"sh", "-c", `ulimit -n 60 && exec "$0" "$@"`, os.Args[0], "serve", "echo", "-q", "-l", "127.0.0.1:0"}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, at, _ := strings.Cut(addresses.FindString(line), "://")
+	var conns []net.Conn
+	for range clients {
+		conns = append(conns, connect(t, "tcp", at))
+	}
+	var wg sync.WaitGroup
+	for _, conn := range conns {
+		wg.Go(func() {
+			conn.Write([]byte("hi"))
+			if _, err := io.ReadFull(conn, make([]byte, 2)); err != nil {
+				t.Error(err)
+			}
+			conn.Close()
+		})
+	}
+	wg.Wait()
+	c.Process.Signal(syscall.SIGTERM)
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+}
