@@ -1,0 +1,9 @@
+module github.com/pollux-io/pollux/examples
+
+go 1.26.0
+
+require github.com/pollux-io/pollux v0.0.0
+
+require golang.org/x/sys v0.49.0 // indirect
+
+replace github.com/pollux-io/pollux => ../

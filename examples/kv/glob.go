@@ -1,0 +1,69 @@
+package main
+
+// matches says whether s matches a pattern of KEYS: * any bytes, ? one byte, [a-z] and
+// [^a-z] one of a set, \ the next byte as it is.
+//
+// When a byte does not match, the last * takes one byte more; no earlier one need be
+// tried again, so the time is bounded by the product of the lengths, whatever a client
+// sends.
+func matches(pattern []byte, s string) bool {
+	p, i := 0, 0
+	star, resume := -1, 0 // the last *, and where what follows it was tried
+	for i < len(s) {
+		if p < len(pattern) && pattern[p] == '*' {
+			star, resume = p, i
+			p++
+			continue
+		}
+		if n, ok := matchByte(pattern[p:], s[i]); ok {
+			p += n
+			i++
+			continue
+		}
+		if star < 0 {
+			return false
+		}
+		resume++
+		p, i = star+1, resume
+	}
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	return p == len(pattern)
+}
+
+// matchByte matches c with the first element of a pattern, n bytes long.
+func matchByte(pattern []byte, c byte) (n int, ok bool) {
+	switch {
+	case len(pattern) == 0:
+		return 0, false
+	case pattern[0] == '?':
+		return 1, true
+	case pattern[0] == '[':
+		return matchSet(pattern, c)
+	case pattern[0] == '\\' && len(pattern) > 1:
+		return 2, pattern[1] == c
+	}
+	return 1, pattern[0] == c
+}
+
+// matchSet matches c with a set. One that is not closed ends with the pattern.
+func matchSet(pattern []byte, c byte) (n int, ok bool) {
+	i := 1
+	not := i < len(pattern) && pattern[i] == '^'
+	if not {
+		i++
+	}
+	for ; i < len(pattern) && pattern[i] != ']'; i++ {
+		if pattern[i] == '\\' && i+1 < len(pattern) {
+			i++
+		}
+		from, to := pattern[i], pattern[i]
+		if i+2 < len(pattern) && pattern[i+1] == '-' {
+			to = pattern[i+2]
+			i += 2
+		}
+		ok = ok || min(from, to) <= c && c <= max(from, to)
+	}
+	return min(i+1, len(pattern)), ok != not
+}

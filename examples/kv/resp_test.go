@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+const testMaxBulk = 1 << 20
+
+// parse feeds a parser with input, cut into the pieces whose lengths next gives, as a
+// connection would: what is not consumed comes again. It returns the commands.
+func parse(t testing.TB, input []byte, next func() int) (commands [][]string, err error) {
+	t.Helper()
+	p := parser{maxBulk: testMaxBulk}
+	from, to := 0, 0
+	for to < len(input) {
+		to = min(to+next(), len(input))
+		for {
+			b := bytes.Clone(input[from:to]) // other memory each time, as a loop's is
+			n, err := p.next(b)
+			if n < 0 || n > len(b) || err != nil && n != 0 {
+				t.Fatalf("%d consumed of %d bytes, %v", n, len(b), err)
+			}
+			if err != nil {
+				return commands, err
+			}
+			if n == 0 {
+				break
+			}
+			args := []string{}
+			for _, a := range p.args {
+				args = append(args, string(b[a.from:a.to]))
+			}
+			commands = append(commands, args)
+			from += n
+		}
+	}
+	return commands, nil
+}
+
+// always returns the same length again and again.
+func always(n int) func() int { return func() int { return n } }
+
+var parserTests = []struct {
+	input string
+	want  [][]string
+	err   string
+}{
+	{"", nil, ""},
+	{"*1\r\n$4\r\nPING\r\n", [][]string{{"PING"}}, ""},
+	{"*2\r\n$3\r\nGET\r\n$0\r\n\r\n*1\r\n$4\r\nQUIT\r\n", [][]string{{"GET", ""}, {"QUIT"}}, ""},
+	{"*2\r\n$4\r\nECHO\r\n$4\r\n\r\n*1\r\n", [][]string{{"ECHO", "\r\n*1"}}, ""},
+	{"*0\r\n*-1\r\nPING\n", [][]string{{}, {}, {"PING"}}, ""},
+	{"PING\r\n  \r\n\n set\ta  b \r\n", [][]string{{"PING"}, {}, {}, {"set", "a", "b"}}, ""},
+	{"SET a \"b c\" 'd\"e' ''\n", [][]string{{"SET", "a", "b c", "d\"e", ""}}, ""},
+	{"SET a b\"c\n", [][]string{{"SET", "a", "b\"c"}}, ""},
+	{"*2\r\n$3\r\nGET\r\n$10\r\nhalf", nil, ""},
+
+	{"PING\nSET a \"b\n", [][]string{{"PING"}}, "unbalanced quotes in request"},
+	{"SET a \"b\"c\n", nil, "unbalanced quotes in request"},
+	{"SET a \"\\n\"\n", nil, "unbalanced quotes in request"},
+	{"*x\r\n", nil, "invalid multibulk length"},
+	{"*65537\r\n", nil, "invalid multibulk length"},
+	{"*99999999999999999999\r\n", nil, "invalid multibulk length"},
+	{"*1\rx", nil, "invalid multibulk length"},
+	{"*" + strings.Repeat("1", 64), nil, "too big mbulk count string"},
+	{"*1\r\n:4\r\n", nil, "expected '$', got ':'"},
+	{"*1\r\n\n", nil, "expected '$', got '?'"},
+	{"*1\r\n$-1\r\n", nil, "invalid bulk length"},
+	{"*1\r\n$\r\n", nil, "invalid bulk length"},
+	{"*1\r\n$1048577\r\n", nil, "invalid bulk length"},
+	{"*1\r\n$9223372036854775807\r\n", nil, "invalid bulk length"},
+	{"*1\r\n$" + strings.Repeat("1", 64), nil, "too big bulk count string"},
+	{"*1\r\n$4\r\nPINGPING\r\n", nil, "bulk string is longer than announced"},
+	{strings.Repeat("x", maxInline+2), nil, "too big inline request"},
+	{strings.Repeat("x", maxInline+2) + "\n", nil, "too big inline request"},
+}
+
+// Whatever the pieces a stream comes in, the commands are the same.
+func TestParserSplitAtEveryByte(t *testing.T) {
+	for _, test := range parserTests {
+		t.Run(fmt.Sprintf("%.20q", test.input), func(t *testing.T) {
+			for first := 1; first <= min(len(test.input), 200); first++ {
+				pieces := []int{first, len(test.input)}
+				testParse(t, test.input, test.want, test.err, func() int {
+					n := pieces[0]
+					pieces = append(pieces[1:], len(test.input))
+					return n
+				})
+			}
+			if len(test.input) < 1000 {
+				testParse(t, test.input, test.want, test.err, always(1))
+			}
+		})
+	}
+}
+
+func testParse(t *testing.T, input string, want [][]string, wantErr string, next func() int) {
+	t.Helper()
+	got, err := parse(t, []byte(input), next)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("commands %q, want %q", got, want)
+	}
+	message := ""
+	if err != nil {
+		message = strings.TrimPrefix(err.Error(), "Protocol error: ")
+	}
+	if message != wantErr {
+		t.Errorf("error %q, want %q", message, wantErr)
+	}
+}
+
+// A command that is longer than what may wait unread is refused, or the client would
+// wait for ever.
+func TestParserBoundsCommand(t *testing.T) {
+	var input bytes.Buffer
+	input.WriteString("*4\r\n")
+	for range 3 {
+		fmt.Fprintf(&input, "$%d\r\n%s\r\n", testMaxBulk, strings.Repeat("x", testMaxBulk))
+	}
+	got, err := parse(t, input.Bytes(), always(1<<20))
+	if err == nil || len(got) > 0 {
+		t.Errorf("%d commands, %v", len(got), err)
+	}
+}
+
+// Sent byte by byte, a command with many arguments takes time in proportion to its
+// length: the parser goes on where it was.
+func TestParserGoesOn(t *testing.T) {
+	input := []byte("*60000\r\n" + strings.Repeat("$1\r\nx\r\n", 60_000))
+	p := parser{maxBulk: testMaxBulk}
+	for i := 1; i < len(input); i++ {
+		if n, err := p.next(input[:i]); n != 0 || err != nil {
+			t.Fatalf("%d, %v after %d bytes", n, err, i)
+		}
+	}
+	if n, err := p.next(input); n != len(input) || err != nil || len(p.args) != 60_000 {
+		t.Errorf("%d, %v, %d arguments", n, err, len(p.args))
+	}
+	p.trim()
+	if p.args != nil {
+		t.Error("room for 60,000 arguments is kept")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, test := range parserTests {
+		f.Add([]byte(test.input), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, input []byte, piece uint8) {
+		whole, wholeErr := parse(t, input, always(max(len(input), 1)))
+		pieces, piecesErr := parse(t, input, always(int(piece)+1))
+		if !reflect.DeepEqual(whole, pieces) {
+			t.Errorf("commands %q at once, %q in pieces of %d", whole, pieces, int(piece)+1)
+		}
+		if fmt.Sprint(wholeErr) != fmt.Sprint(piecesErr) {
+			t.Errorf("error %v at once, %v in pieces of %d", wholeErr, piecesErr, int(piece)+1)
+		}
+	})
+}
+
+func TestParseInt(t *testing.T) {
+	for text, want := range map[string]int64{
+		"0": 0, "7": 7, "-7": -7, "9223372036854775807": 1<<63 - 1, "-9223372036854775808": -1 << 63,
+	} {
+		if got, ok := parseInt([]byte(text)); !ok || got != want {
+			t.Errorf("%q is %d, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "-", "+1", "01", "-0", "-01", " 1", "1 ", "1_0", "x", "9223372036854775808", "-9223372036854775809", "99999999999999999999"} {
+		if got, ok := parseInt([]byte(text)); ok {
+			t.Errorf("%q is %d", text, got)
+		}
+	}
+}
+
+func TestGlob(t *testing.T) {
+	for _, test := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"*", "", true},
+		{"*", "abc", true},
+		{"", "", true},
+		{"", "a", false},
+		{"a?c", "abc", true},
+		{"a?c", "ac", false},
+		{"a*c", "abbc", true},
+		{"a*c*", "abbd", false},
+		{"*ab*ab", "abaab", true},
+		{"h[ae]llo", "hello", true},
+		{"h[^e]llo", "hello", false},
+		{"h[a-c]llo", "hbllo", true},
+		{"h[c-a]llo", "hbllo", true},
+		{"h[a-c]llo", "hdllo", false},
+		{`a\*`, "a*", true},
+		{`a\*`, "ab", false},
+		{`[\]]`, "]", true},
+		{"[ab", "b", true},
+		{"[", "[", false},
+		{strings.Repeat("*a", 40) + "b", strings.Repeat("a", 5000), false},
+	} {
+		if got := matches([]byte(test.pattern), test.s); got != test.want {
+			t.Errorf("%.20q matches %.20q: %v", test.pattern, test.s, got)
+		}
+	}
+}
+
+// From bytes to replies, GET and SET of what is known allocate nothing.
+func TestNoAllocations(t *testing.T) {
+	s := start(t, options{}).server
+	h := &session{call: s.calls[s.group.Loops()[0]], in: parser{maxBulk: testMaxBulk}}
+	input := []byte("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nhello\r\n*2\r\n$3\r\nget\r\n$1\r\nk\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n")
+	if n := testing.AllocsPerRun(1000, func() {
+		if n, _, err := h.batch(input); n != len(input) || err != nil {
+			t.Fatal(n, err)
+		}
+		h.call.take()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"log"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// options are what the flags say.
+type options struct {
+	loops, maxBulk, maxConns int
+	maxMemory                int64
+	idleTimeout              time.Duration
+}
+
+// server is what all sessions share.
+type server struct {
+	options
+	group *loop.Group
+	began time.Time
+	db    *store
+	calls map[*loop.Loop]*call // not changed once the server runs
+}
+
+const (
+	// maxUnsent: while more bytes than this wait to be sent, a client's commands wait.
+	// A client that asks and does not listen must not fill the memory with replies.
+	maxUnsent = 256 << 10
+	// batchBytes: when the replies have come to so much, they are written before more
+	// commands run.
+	batchBytes = 64 << 10
+)
+
+func newServer(o options) (*server, error) {
+	g, err := loop.NewGroup(loop.Config{
+		Loops:         o.loops,
+		MaxConns:      o.maxConns,
+		IdleTimeout:   o.idleTimeout,
+		HighWatermark: maxUnsent,
+		MaxUnread:     maxCommand(o.maxBulk),
+		MaxUnsent:     maxUnsent + batchBytes + maxReply(o.maxBulk),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &server{options: o, group: g, began: time.Now(), db: newStore(g.Loops()[0]), calls: map[*loop.Loop]*call{}}
+	for _, l := range g.Loops() {
+		s.calls[l] = &call{server: s, db: s.db}
+	}
+	return s, nil
+}
+
+// accept makes the handler of a new connection.
+func (s *server) accept(c *loop.Conn) loop.Handler {
+	return &session{call: s.calls[c.Loop()], in: parser{maxBulk: s.maxBulk}}
+}
+
+// session is a connection: the state between one call of Data and the next. What only
+// lasts for a call is in call, which all sessions of a loop share, since callbacks of
+// one loop never run at the same time. So an idle client costs next to nothing.
+type session struct {
+	call *call
+	in   parser
+	name string // CLIENT SETNAME
+	quit bool
+}
+
+// Data runs the commands in b, and leaves in it the beginning of one that is not all
+// there. All replies to commands that came together leave together.
+func (s *session) Data(c *loop.Conn, b []byte) (consumed int, err error) {
+	for {
+		n, full, err := s.batch(b[consumed:])
+		consumed += n
+		if replies := s.call.take(); len(replies) > 0 {
+			if _, err := c.Write(replies); err != nil {
+				return consumed, err
+			}
+		}
+		switch {
+		case err != nil:
+			log.Printf("%v: %v", c.RemoteAddr(), err)
+			return len(b), err // closes, once the reply is sent
+		case s.quit:
+			return len(b), c.Close()
+		case !full:
+			s.in.trim()
+			return consumed, nil
+		case c.Unsent() > maxUnsent:
+			return consumed, c.Pause() // until Drained
+		}
+	}
+}
+
+// Drained goes on with the commands that had to wait for the client to take replies.
+func (s *session) Drained(c *loop.Conn) { c.Resume() }
+
+// Shutdown is called when the server is to end. Commands that have come have been
+// answered; Close sends what is left of the replies.
+func (s *session) Shutdown(c *loop.Conn) { c.Close() }
+
+// batch runs the commands in b, under one lock, until there are no more (or no whole
+// one), or full: until their replies are enough for now.
+func (s *session) batch(b []byte) (consumed int, full bool, err error) {
+	x := s.call
+	x.db.Lock()
+	defer x.db.Unlock()
+	x.session = s
+	for !s.quit {
+		n, err := s.in.next(b[consumed:])
+		if err != nil {
+			x.error("ERR " + err.Error())
+			return consumed, false, err
+		}
+		if n == 0 {
+			return consumed, false, nil
+		}
+		x.b, x.args = b[consumed:consumed+n], s.in.args
+		consumed += n
+		if len(x.args) > 0 {
+			x.run()
+		}
+		if len(x.reply.b) >= batchBytes {
+			return consumed, true, nil
+		}
+	}
+	return consumed, false, nil
+}
