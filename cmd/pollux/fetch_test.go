@@ -16,6 +16,7 @@ import (
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/testdir"
 )
 
 // body is what the server has at /n: up to 20,000 bytes, the same each time.
@@ -54,7 +55,7 @@ func files(t *testing.T) string {
 func TestFetchMany(t *testing.T) {
 	const count = 2000
 	leaktest.Check(t)
-	url, dir := files(t), t.TempDir()
+	url, dir := files(t), testdir.New(t)
 	var list strings.Builder
 	list.WriteString("# a list\r\n\r\n")
 	for i := range count {
@@ -115,7 +116,7 @@ func TestStreamIsNotRepeated(t *testing.T) {
 // output; a file is there for those alone.
 func TestFetchSomeFail(t *testing.T) {
 	leaktest.Check(t)
-	url, dir := files(t), filepath.Join(t.TempDir(), "new", "folder")
+	url, dir := files(t), filepath.Join(testdir.New(t), "new", "folder")
 	broken := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
 	})
