@@ -116,7 +116,7 @@ func statusOf(ctx context.Context, err error, std streams) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, syscall.EPIPE):
+	case unread(err):
 		return exitPipe
 	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &sig):
 		return sig.status()

@@ -143,7 +143,7 @@ func (r *run) begin(i int) bool {
 		r.Parallel = r.open
 		if !r.lowered {
 			r.lowered = true
-			r.printf("Descriptors ran out: going on with %d connections at once (ulimit -n; pollux doctor tells how to raise it).\n", r.open)
+			r.printf("Descriptors ran out: going on with %d connections at once; to have more, %s.\n", r.open, limits.More)
 		}
 		return false
 	case limits.Exhausted(err):

@@ -46,6 +46,7 @@ func advise(r *Report) []Advice {
 		list = append(list, Advice{name, have, need, have >= need, why, commands})
 	}
 	atLeast(descriptorsSoft, files, "each connection is a descriptor (and each of fetch's has a file besides)", descriptorCommands(r, files)...)
+	atLeast(handles, files, "each connection is a handle (and each of fetch's has a file besides)", []string{}...)
 	atLeast(nrOpen, files, "no process can have more descriptors")
 	atLeast(fileMax, files, "the whole machine can have no more")
 	atLeast(maxUserWatches, n, "each connection is a registration")

@@ -22,6 +22,7 @@ type Report struct {
 	Limits      []Limit   `json:"limits"`
 	Connections int       `json:"connections"` // what Advice is for
 	Advice      []Advice  `json:"advice"`
+	Notes       []Note    `json:"notes"`
 }
 
 // A Backend is one of pollux.Backends.
@@ -61,15 +62,35 @@ type Limit struct {
 	About  string  `json:"about"`
 }
 
-// Examine makes the report for a number of connections.
-func Examine(connections int) *Report {
-	return examine(connections, os.DirFS("/"))
+// A Note is about something that the system does not tell programs.
+type Note struct {
+	Name     string   `json:"name"`
+	Text     string   `json:"text"`
+	Commands []string `json:"commands"` // that show it, or change it
 }
 
-// examine reads the system's files from root.
-func examine(connections int, root fs.FS) *Report {
-	r := &Report{Connections: connections, Backends: backends(), Forced: forced(), System: system(root)}
-	r.Limits = systemLimits(root)
+// A machine is where examine looks.
+type machine struct {
+	files            fs.FS   // the root folder, for Linux's /proc and /sys
+	limits           []Limit // those that are in no file
+	total, available int64   // memory in bytes, if that is in no file
+	notes            func(connections int) []Note
+}
+
+// noFiles is the root folder of a system without files to look at.
+type noFiles struct{}
+
+// Open implements fs.FS.
+func (noFiles) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+// Examine makes the report for a number of connections.
+func Examine(connections int) *Report { return examine(connections, thisMachine()) }
+
+func examine(connections int, m machine) *Report {
+	r := &Report{Connections: connections, Backends: backends(), Forced: forced(), System: system(m), Notes: []Note{}}
+	r.Limits = append(systemLimits(m.files), m.limits...)
 	if soft, hard, ok := limits.Descriptors(); ok {
 		r.Limits = append([]Limit{
 			{descriptorsSoft, []int64{clamp(soft)}, "descriptors this process may have; Go has raised it as far as it may"},
@@ -77,6 +98,9 @@ func examine(connections int, root fs.FS) *Report {
 		}, r.Limits...)
 	}
 	r.Advice = advise(r)
+	if m.notes != nil {
+		r.Notes = m.notes(connections)
+	}
 	return r
 }
 
@@ -103,12 +127,15 @@ func forced() *Forced {
 	return f
 }
 
-func system(root fs.FS) System {
+func system(m machine) System {
 	s := System{
 		OS: runtime.GOOS, Kernel: kernel(), Arch: runtime.GOARCH, Go: runtime.Version(),
-		CPUs: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), CgroupCPUs: cgroupCPUs(root),
+		CPUs: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), CgroupCPUs: cgroupCPUs(m.files),
 	}
-	s.MemoryBytes, s.AvailableBytes = memory(root)
+	s.MemoryBytes, s.AvailableBytes = memory(m.files)
+	if s.MemoryBytes == 0 {
+		s.MemoryBytes, s.AvailableBytes = m.total, m.available
+	}
 	if limit := debug.SetMemoryLimit(-1); limit < 1<<62 {
 		s.GoMemLimitBytes = limit
 	}

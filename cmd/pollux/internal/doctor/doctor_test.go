@@ -8,7 +8,7 @@ import (
 	"testing/fstest"
 )
 
-func machine() fstest.MapFS {
+func linux() machine {
 	files := fstest.MapFS{}
 	for name, text := range map[string]string{
 		"proc/sys/fs/nr_open":                      "1048576\n",
@@ -28,7 +28,7 @@ func machine() fstest.MapFS {
 	} {
 		files[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	return files
+	return machine{files: files}
 }
 
 func (r *Report) advice(t *testing.T, name string) Advice {
@@ -43,7 +43,7 @@ func (r *Report) advice(t *testing.T, name string) Advice {
 }
 
 func TestAdvice(t *testing.T) {
-	r := examine(30000, machine())
+	r := examine(30000, linux())
 	if r.System.MemoryBytes != 1<<30 || r.System.AvailableBytes != 1<<29 || r.System.CgroupCPUs != 1.5 {
 		t.Errorf("%+v", r.System)
 	}
@@ -61,13 +61,13 @@ func TestAdvice(t *testing.T) {
 			t.Errorf("%s: %+v", name, a)
 		}
 	}
-	if a := examine(100, machine()).advice(t, portRange); !a.OK || a.Have != 28232 {
+	if a := examine(100, linux()).advice(t, portRange); !a.OK || a.Have != 28232 {
 		t.Errorf("for 100: %+v", a)
 	}
-	if a := examine(1_000_000, machine()).advice(t, memoryName); a.OK {
+	if a := examine(1_000_000, linux()).advice(t, memoryName); a.OK {
 		t.Errorf("for a million: %+v", a)
 	}
-	if a := examine(1_000_000, machine()).advice(t, somaxconn); a.Need != maxBacklog {
+	if a := examine(1_000_000, linux()).advice(t, somaxconn); a.Need != maxBacklog {
 		t.Errorf("for a million: %+v", a)
 	}
 }
@@ -84,7 +84,7 @@ func TestDescriptorCommands(t *testing.T) {
 
 // The field names are a promise.
 func TestJSON(t *testing.T) {
-	b, err := json.Marshal(examine(10, machine()))
+	b, err := json.Marshal(examine(10, linux()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestJSON(t *testing.T) {
 			}
 		}
 	}
-	has(got, "backends", "forced", "system", "limits", "connections", "advice")
+	has(got, "backends", "forced", "system", "limits", "connections", "advice", "notes")
 	has(got["backends"].([]any)[0], "name", "usable", "default", "why")
 	has(got["system"], "os", "kernel", "arch", "go", "cpus", "gomaxprocs", "cgroup_cpus", "memory_bytes", "available_bytes", "gomemlimit_bytes")
 	has(got["limits"].([]any)[0], "name", "values", "about")
@@ -110,7 +110,7 @@ func TestJSON(t *testing.T) {
 
 // A system without Linux's files has a report too.
 func TestNothingKnown(t *testing.T) {
-	r := examine(10000, fstest.MapFS{})
+	r := examine(10000, machine{files: noFiles{}})
 	var b bytes.Buffer
 	if err := r.Print(&b); err != nil || !strings.Contains(b.String(), "Backends") {
 		t.Errorf("%v\n%s", err, b.String())

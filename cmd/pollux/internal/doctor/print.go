@@ -40,6 +40,7 @@ func (r *Report) Print(out io.Writer) error {
 	}
 	w.Flush()
 	r.printAdvice(w)
+	r.printNotes(w)
 	return w.Flush()
 }
 
@@ -48,11 +49,14 @@ func (r *Report) printSystem(w io.Writer) {
 	fmt.Fprintf(w, "\nSystem\n")
 	fmt.Fprintf(w, "  kernel\t%s, %s/%s\n", s.Kernel, s.OS, s.Arch)
 	fmt.Fprintf(w, "  Go\t%s\n", s.Go)
-	cgroup := "no limit by a control group"
-	if s.CgroupCPUs > 0 {
-		cgroup = fmt.Sprintf("%.4g allowed by the control group", s.CgroupCPUs)
+	cgroup := ""
+	switch {
+	case s.CgroupCPUs > 0:
+		cgroup = fmt.Sprintf(", %.4g allowed by the control group", s.CgroupCPUs)
+	case s.OS == "linux":
+		cgroup = ", no limit by a control group"
 	}
-	fmt.Fprintf(w, "  processors\t%d, GOMAXPROCS %d, %s\n", s.CPUs, s.GOMAXPROCS, cgroup)
+	fmt.Fprintf(w, "  processors\t%d, GOMAXPROCS %d%s\n", s.CPUs, s.GOMAXPROCS, cgroup)
 	if s.MemoryBytes > 0 {
 		fmt.Fprintf(w, "  memory\t%s, %s available\n", report.Bytes(s.MemoryBytes), report.Bytes(s.AvailableBytes))
 	}
@@ -88,6 +92,18 @@ func (r *Report) printAdvice(w *tabwriter.Writer) {
 	}
 	if settings > 0 {
 		fmt.Fprintf(w, "  sysctl lasts until the next boot: put the same name=value lines into /etc/sysctl.d/90-pollux.conf to keep them\n")
+	}
+}
+
+func (r *Report) printNotes(w io.Writer) {
+	if len(r.Notes) > 0 {
+		fmt.Fprintf(w, "\nNotes\n")
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "  %s: %s\n", n.Name, n.Text)
+		for _, c := range n.Commands {
+			fmt.Fprintf(w, "    %s\n", c)
+		}
 	}
 }
 

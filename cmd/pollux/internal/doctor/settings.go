@@ -18,6 +18,8 @@ const (
 	synBacklog      = "net.ipv4.tcp_max_syn_backlog"
 	portRange       = "net.ipv4.ip_local_port_range"
 	conntrackMax    = "net.netfilter.nf_conntrack_max"
+	handles         = "handles"           // Windows'
+	timedWait       = "TcpTimedWaitDelay" // Windows', in its registry
 )
 
 // settings are read from /proc/sys, where Linux has them (proc_sys(5), tcp(7),
@@ -37,7 +39,7 @@ var settings = []struct{ name, about string }{
 }
 
 func systemLimits(root fs.FS) []Limit {
-	var list []Limit
+	list := []Limit{}
 	for _, s := range settings {
 		b, err := fs.ReadFile(root, path.Join("proc/sys", strings.ReplaceAll(s.name, ".", "/")))
 		if err != nil {

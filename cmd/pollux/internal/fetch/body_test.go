@@ -15,6 +15,7 @@ import (
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
+	"github.com/pollux-io/pollux/internal/sys"
 )
 
 const chunkedHead = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -123,6 +124,9 @@ func TestBrokenBody(t *testing.T) {
 // A connection that is reset in mid-body is a failure, also where the body lasts
 // until close.
 func TestReset(t *testing.T) {
+	if sys.OnWine() {
+		t.Skip("Wine 8 may read EOF after RST, and EOF is where such a body ends")
+	}
 	b := newBench(t)
 	s := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nhello")

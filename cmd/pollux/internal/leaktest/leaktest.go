@@ -2,7 +2,6 @@
 package leaktest
 
 import (
-	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -32,15 +31,4 @@ func Check(t *testing.T) {
 			runtime.Gosched()
 		}
 	})
-}
-
-// open counts descriptors, where the system can tell.
-func open() int {
-	f, err := os.Open("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(-1)
-	return len(names)
 }

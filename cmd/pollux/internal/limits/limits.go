@@ -13,7 +13,7 @@ import (
 const Reserve = 64
 
 // Advice says what to do when descriptors have run out.
-const Advice = "descriptors have run out: raise the limit (ulimit -n; pollux doctor tells how) or lower --parallel"
+const Advice = "descriptors have run out: " + More + " or lower --parallel"
 
 // Exhausted reports whether err says that this process, or the machine, has no
 // descriptor left.

@@ -4,6 +4,9 @@ package limits
 
 import "golang.org/x/sys/unix"
 
+// More says how to have more descriptors.
+const More = "raise the limit (ulimit -n; pollux doctor tells how)"
+
 // Descriptors returns RLIMIT_NOFILE; ok is false where there is none. Go raises
 // the soft limit to the hard one when a program starts.
 func Descriptors() (soft, hard uint64, ok bool) {

@@ -77,7 +77,7 @@ func (b *fileBody) Commit() error {
 		err = b.root.Rename(b.unfinished, b.name)
 	}
 	if err != nil {
-		b.root.Remove(b.unfinished)
+		remove(b.root, b.unfinished)
 	}
 	return err
 }
@@ -86,5 +86,5 @@ func (b *fileBody) Commit() error {
 func (b *fileBody) Abort() bool {
 	defer b.call()()
 	b.f.Close()
-	return b.root.Remove(b.unfinished) == nil
+	return remove(b.root, b.unfinished) == nil
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/testdir"
 )
 
 func write(t *testing.T, o Output, index int, text string) Body {
@@ -23,7 +25,7 @@ func write(t *testing.T, o Output, index int, text string) Body {
 // A file appears when it is whole, replaces an older one, and leaves nothing behind
 // when it is given up. A symbolic link does not lead out of the folder.
 func TestDir(t *testing.T) {
-	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "victim")
+	dir, outside := testdir.New(t), filepath.Join(testdir.New(t), "victim")
 	os.WriteFile(outside, []byte("untouched"), 0o600)
 	os.WriteFile(filepath.Join(dir, "a"), []byte("old and longer"), 0o600)
 	linked := os.Symlink(outside, filepath.Join(dir, "link")) == nil
@@ -64,10 +66,11 @@ func TestDir(t *testing.T) {
 	}
 }
 
-// Bodies that end in any order go out in theirs; one that failed is left out.
+// Bodies that end in any order go out in theirs; one that failed is left out,
+// and one whose turn never comes leaves nothing behind.
 func TestSpool(t *testing.T) {
 	var out bytes.Buffer
-	s, err := NewSpool(&out, 4)
+	s, err := NewSpool(&out, 6)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +92,7 @@ func TestSpool(t *testing.T) {
 	if out.String() != "zero one three" {
 		t.Errorf("after 2: %q", out.String())
 	}
+	write(t, s, 5, "its turn never comes").Commit()
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}

@@ -2,6 +2,7 @@ package save
 
 import (
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 )
@@ -60,14 +61,19 @@ func (s *Spool) send(name string) error {
 	if err != nil {
 		return err
 	}
-	defer s.root.Remove(name)
+	defer remove(s.root, name)
 	defer f.Close()
 	_, err = io.Copy(s.w, f)
 	return err
 }
 
-// Close removes what is left.
+// Close removes what is left: each file by itself, since os.RemoveAll has the same
+// trouble with Wine as os.Root.Remove.
 func (s *Spool) Close() error {
+	files, _ := fs.ReadDir(s.root.FS(), ".")
+	for _, f := range files {
+		remove(s.root, f.Name())
+	}
 	s.root.Close()
 	return os.RemoveAll(s.path)
 }

@@ -1,0 +1,39 @@
+// Package testdir makes folders for tests.
+package testdir
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// New is t.TempDir. On Wine 8 os.RemoveAll fails with ERROR_INVALID_FUNCTION for a
+// folder that is not empty, so there the folder is removed by os.Remove, path by path.
+func New(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if sys.OnWine() {
+		t.Cleanup(func() { removeAll(t, dir) })
+	}
+	return dir
+}
+
+func removeAll(t *testing.T, dir string) {
+	var paths []string
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		paths = append(paths, path)
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range slices.Backward(paths) {
+		if err := os.Remove(p); err != nil {
+			t.Error(err)
+		}
+	}
+}
