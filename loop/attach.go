@@ -99,11 +99,18 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 	select {
 	case r := <-ended:
 		return r.c, r.err
+	case <-g.stopped:
+		c.stream.Close()
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.dialAddr(), Err: ErrClosed}
 	case <-ctx.Done():
 	}
 	c.Abort()
-	if r := <-ended; r.err == nil {
-		return r.c, nil // it was open before it could be given up
+	select {
+	case r := <-ended:
+		if r.err == nil {
+			return r.c, nil // it was open before it could be given up
+		}
+	case <-g.stopped:
 	}
 	return nil, &net.OpError{Op: "dial", Net: network, Addr: c.dialAddr(), Err: context.Cause(ctx)}
 }

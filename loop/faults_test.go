@@ -355,3 +355,37 @@ func TestEchoAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a message", n)
 	}
 }
+
+// After Shutdown nothing that waits for a loop hangs.
+func TestAfterShutdown(t *testing.T) {
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := g.Loops()[0]
+	if err := g.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 3)
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	go func() {
+		_, err := g.Dial(context.Background(), "tcp", "127.0.0.1:1", func(*loop.Conn) loop.Handler { return echo{} })
+		ended <- err
+		_, err = l.Watch(u, func(pollux.Event) {})
+		ended <- err
+		_, err = g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+		ended <- err
+	}()
+	for range 3 {
+		if err := receive(t, ended, "an answer after Shutdown"); err == nil {
+			t.Error("it succeeded")
+		}
+	}
+	if err := l.Offload(func() any { return nil }, func(any) {}); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("Offload: %v", err)
+	}
+}

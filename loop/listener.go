@@ -39,12 +39,14 @@ type acceptor struct {
 
 	// The loop's own.
 	backoff time.Duration
+	warned  time.Time
 	retry   wheel.Timer
 	full    bool // paused for MaxConns
 	gone    bool
 }
 
 const (
+	warnEvery  = 10 * time.Second // a warning in so long is enough
 	minBackoff = 5 * time.Millisecond
 	maxBackoff = time.Second
 )
@@ -132,7 +134,7 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, accept func(*Con
 		a.loop.Run(func() { errs <- a.loop.drv.Listen(&a.Listener) })
 	}
 	for range ln.parts {
-		if err := <-errs; err != nil {
+		if err := g.await(errs); err != nil {
 			ln.Close()
 			return nil, err
 		}
@@ -147,6 +149,16 @@ func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, 
 		return nil, err
 	}
 	return g.serve(&net.UnixAddr{Name: name, Net: "unix"}, []driver.Acceptor{l}, accept)
+}
+
+// await returns what a loop answers, or ErrClosed if the loops have ended.
+func (g *Group) await(errs <-chan error) error {
+	select {
+	case err := <-errs:
+		return err
+	case <-g.stopped:
+		return ErrClosed
+	}
 }
 
 // Addr returns the address listened at.
@@ -255,7 +267,8 @@ func (g *Group) resumeListeners() {
 // AcceptFailed implements driver.ListenerUpcalls. Connections stay in the backlog
 // while the listener is paused, which costs nothing; it tries again with back-off.
 func (a *acceptor) AcceptFailed(err error) {
-	if a.backoff == 0 {
+	if now := time.Now(); now.Sub(a.warned) > warnEvery {
+		a.warned = now
 		a.loop.g.config.Logger.Warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
 	}
 	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)

@@ -99,7 +99,7 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 	}
 	var err error
 	for range pl.conns {
-		err = errors.Join(err, <-errs)
+		err = errors.Join(err, pl.g.await(errs))
 	}
 	if err != nil {
 		pl.Close()

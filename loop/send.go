@@ -324,6 +324,9 @@ func (c *Conn) afterFlush(f flushed) {
 		c.pause(byWatermark)
 	case f.drained:
 		c.resume(byWatermark)
+		if c.in != nil {
+			c.askLater(wantDeliver) // what Data left because there was no room to answer
+		}
 		if c.optional&hasDrained != 0 {
 			c.askLater(wantDrained)
 		}

@@ -23,7 +23,7 @@ type Watch struct {
 func (l *Loop) Watch(src pollux.Source, ready func(pollux.Event)) (*Watch, error) {
 	errs := make(chan error, 1)
 	w := l.WatchLater(src, ready, func(err error) { errs <- err })
-	if err := <-errs; err != nil {
+	if err := l.g.await(errs); err != nil {
 		return nil, err
 	}
 	return w, nil
