@@ -15,6 +15,10 @@ func TestConformance(t *testing.T) {
 				t.Skipf("%s is not usable here: %s", b.Name, b.Why)
 			}
 			t.Setenv(pollux.BackendEnv, b.Name)
+			if !b.Default && conformance.Long() {
+				t.Setenv(conformance.LongEnv, "")
+				t.Log("the short run: the long one is for the default backend")
+			}
 			conformance.Run(t, conformance.Sockets())
 		})
 	}

@@ -218,6 +218,7 @@ func TestUnknownBackendIsNamed(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			var options []Option
 			if how == "option" {
+				t.Setenv(BackendEnv, "") // which would win
 				options = append(options, Backend("carrier-pigeon"))
 			} else {
 				t.Setenv(BackendEnv, "carrier-pigeon")

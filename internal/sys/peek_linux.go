@@ -10,18 +10,7 @@ import (
 // What the model of other kernels needs to see of a descriptor, without changing
 // anything about it.
 
-// Bits of Readiness (poll(2)).
-const (
-	POLLIN    = unix.POLLIN
-	POLLPRI   = unix.POLLPRI
-	POLLOUT   = unix.POLLOUT
-	POLLERR   = unix.POLLERR
-	POLLHUP   = unix.POLLHUP
-	POLLNVAL  = unix.POLLNVAL
-	POLLRDHUP = unix.POLLRDHUP
-)
-
-// Readiness returns what poll(2) tells of fd now.
+// Readiness returns what poll(2) tells of fd now: POLLIN and so on.
 func Readiness(fd FD) int {
 	p := unix.PollFd{Fd: int32(fd), Events: POLLIN | POLLPRI | POLLOUT | POLLRDHUP}
 	var zero unix.Timespec

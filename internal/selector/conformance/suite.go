@@ -63,9 +63,11 @@ type System struct {
 	RefusedConnect func() (Stream, error)
 }
 
-// Long reports whether the long runs were asked for (POLLUX_TEST_LONG=1, as
-// .ci/run does).
-func Long() bool { return os.Getenv("POLLUX_TEST_LONG") != "" }
+// LongEnv asks for the long runs, as .ci/run does.
+const LongEnv = "POLLUX_TEST_LONG"
+
+// Long reports whether the long runs were asked for.
+func Long() bool { return os.Getenv(LongEnv) != "" }
 
 // deadline bounds every wait of the suite: what takes longer is lost.
 const deadline = 20 * time.Second

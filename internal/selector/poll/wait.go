@@ -1,0 +1,260 @@
+//go:build unix
+
+package poll
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// batch is what a round asks, and what it finds.
+type batch struct {
+	fds   []sys.PollFD
+	round uint64
+	next  int // where looking at the results goes on
+	left  int // how many descriptors from there on have something to tell
+}
+
+// maxSleep bounds one sleep; a longer one is taken in parts. 32-bit systems count
+// seconds, or milliseconds, in 32 bits.
+const maxSleep = 24 * time.Hour
+
+// A wait is one call of Wait.
+type wait struct {
+	events   []selector.Event
+	call     uint64 // its number; see collect
+	forever  bool
+	deadline time.Time
+	turn     chan struct{} // of one: look again
+	own      batch         // for a look while another leads
+}
+
+// left returns the time until the deadline; negative without one, zero if it has
+// passed.
+func (w *wait) left() time.Duration {
+	if w.forever {
+		return -1
+	}
+	return max(time.Until(w.deadline), 0)
+}
+
+// Wait implements selector.Selector.
+func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, error) {
+	w := s.waits.Get().(*wait)
+	w.events = events
+	n, err := s.wait(w, timeout)
+	w.events = nil
+	s.waits.Put(w)
+	return n, err
+}
+
+func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
+	if timeout == 0 {
+		n, err := s.glance(w)
+		s.yield(n)
+		return n, err
+	}
+	w.forever = timeout < 0
+	if !w.forever {
+		w.deadline = time.Now().Add(timeout)
+	}
+	if s.config.BusyPoll > 0 {
+		if n, err := s.spin(w); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.sleep(w)
+	s.passOn()
+	return n, err
+}
+
+// sleep leads or follows until there is something for w; s.mu is locked.
+func (s *Selector) sleep(w *wait) (int, error) {
+	for !s.takeNotice() {
+		switch {
+		case !s.lead.active:
+			n, err := s.collect(w, s.nap(w))
+			s.releaseExpired()
+			if n > 0 || err != nil || w.left() == 0 {
+				return n, err
+			}
+		case w.left() == 0:
+			return s.look(w)
+		default:
+			s.follow(w)
+		}
+	}
+	return 0, nil
+}
+
+// nap returns how long w, as the leader, may sleep; negative: for ever.
+func (s *Selector) nap(w *wait) time.Duration {
+	first := w
+	for _, f := range s.lead.followers {
+		if !f.forever && (first.forever || f.deadline.Before(first.deadline)) {
+			first = f
+		}
+	}
+	s.lead.until = time.Time{}
+	if !first.forever {
+		s.lead.until = first.deadline
+	}
+	if s.noticed() {
+		return 0
+	}
+	return min(first.left(), maxSleep)
+}
+
+// collect takes what there is in the batch, then what a round of poll(2) with it
+// finds; s.mu is locked, and nobody leads. If the batch leaves room, the round does
+// not sleep; it is made all the same, for a level is told to everybody who has room
+// for it. What has been taken from the batch is not told a second time.
+func (s *Selector) collect(w *wait, nap time.Duration) (int, error) {
+	b := &s.lead.batch
+	s.calls++
+	w.call = s.calls
+	n := s.take(w, 0, b)
+	switch {
+	case n == len(w.events):
+		return n, nil
+	case n > 0:
+		nap = 0
+	}
+	s.fill(b)
+	for i := range s.watches {
+		k := &s.watches[i]
+		if ask, in := k.asks(); in {
+			k.asked, k.asleepIn = ask, b.round
+			b.fds = append(b.fds, sys.PollFD{Fd: int32(k.fd), Events: ask})
+		}
+	}
+	s.lead.active = true
+	s.mu.Unlock()
+	found, e := sys.Poll(b.fds, nap)
+	s.mu.Lock()
+	s.lead.active = false
+	s.lead.returned.Broadcast()
+	s.endKick()
+	return s.takeFound(w, n, b, found, e)
+}
+
+// look is a round that does not sleep, while another leads; s.mu is locked. What it
+// finds and has no room for, the leader finds too.
+func (s *Selector) look(w *wait) (int, error) {
+	b := &w.own
+	s.calls++
+	w.call = s.calls
+	s.fill(b)
+	for i := range s.watches {
+		if ask, in := s.watches[i].asks(); in {
+			b.fds = append(b.fds, sys.PollFD{Fd: int32(s.watches[i].fd), Events: ask})
+		}
+	}
+	s.mu.Unlock()
+	found, e := sys.Poll(b.fds, 0)
+	s.mu.Lock()
+	n, err := s.takeFound(w, 0, b, found, e)
+	b.left = 0
+	return n, err
+}
+
+// fill begins a round.
+func (s *Selector) fill(b *batch) {
+	s.round++
+	b.round, b.next, b.left = s.round, 0, 0
+	b.fds = append(b.fds[:0], sys.PollFD{Fd: int32(s.wakeR), Events: sys.POLLIN})
+}
+
+// takeFound is take for what a round has found; n events are there already. One that
+// a signal has cut short has found nothing: the caller works out anew how long to
+// sleep.
+func (s *Selector) takeFound(w *wait, n int, b *batch, found int, e syscall.Errno) (int, error) {
+	if e != 0 && e != syscall.EINTR && n == 0 {
+		return 0, os.NewSyscallError("poll", e)
+	}
+	if e == 0 {
+		b.left = found
+	}
+	return s.take(w, n, b), nil
+}
+
+// take makes events of the rest of a batch, as far as there is room after the n
+// events that are there already, and returns how many there are then. A descriptor
+// that has been closed without Delete is forgotten.
+func (s *Selector) take(w *wait, n int, b *batch) int {
+	for ; b.left > 0 && n < len(w.events); b.next++ {
+		p := &b.fds[b.next]
+		if p.Revents == 0 {
+			continue
+		}
+		b.left--
+		k := s.find(sys.FD(p.Fd))
+		switch {
+		case k == nil || k.changed >= b.round || k.toldTo == w.call:
+		case p.Revents&sys.POLLNVAL != 0:
+			s.remove(k)
+		default:
+			if f := k.tell(p.Revents, b.round); f != 0 {
+				k.toldTo = w.call
+				w.events[n] = selector.Event{Key: k.key, Flags: f}
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// glance takes what is ready now, without sleeping.
+func (s *Selector) glance(w *wait) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lead.active {
+		return s.look(w)
+	}
+	n, err := s.collect(w, 0)
+	s.passOn()
+	return n, err
+}
+
+// spin glances again and again for as long as the configuration says, or until
+// there is a notice, which is left for sleep to take.
+func (s *Selector) spin(w *wait) (int, error) {
+	end := time.Now().Add(s.config.BusyPoll)
+	if !w.forever && w.deadline.Before(end) {
+		end = w.deadline
+	}
+	for time.Now().Before(end) {
+		n, err := s.glance(w)
+		s.yield(n)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		s.mu.Lock()
+		stop := s.noticed()
+		s.mu.Unlock()
+		if stop {
+			break
+		}
+	}
+	return 0, nil
+}
+
+// yieldEvery is how many events are handed out before Wait lets other goroutines
+// run; see the epoll selector.
+const yieldEvery = 64
+
+// yield lets other goroutines run at times, for calls that do not sleep are
+// invisible to Go's scheduler.
+func (s *Selector) yield(n int) {
+	if s.sinceYield.Add(uint32(n)+4) >= yieldEvery {
+		s.sinceYield.Store(0)
+		runtime.Gosched()
+	}
+}
