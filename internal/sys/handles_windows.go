@@ -13,6 +13,9 @@ import (
 // sleep on, of which Go's runtime makes as many as it likes; the process's whole
 // count (GetProcessHandleCount) has these too, and Wine does not know it.
 func OpenHandles() (int, syscall.Errno) {
+	if OnWine() {
+		return openHandlesOnWine()
+	}
 	port, e := CreatePort()
 	if e != 0 {
 		return 0, e

@@ -34,4 +34,5 @@ var (
 
 	procNtDeviceIoControlFile = ntdll.NewProc("NtDeviceIoControlFile")
 	procNtCancelIoFileEx      = ntdll.NewProc("NtCancelIoFileEx")
+	procNtQueryObject         = ntdll.NewProc("NtQueryObject")
 )

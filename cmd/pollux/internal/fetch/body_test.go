@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
 	"github.com/pollux-io/pollux/internal/sys"
 )
@@ -146,6 +147,7 @@ func (h hashing) Abort() bool                   { return true }
 
 // A large body goes through in bounded memory, by length and chunked.
 func TestHugeBody(t *testing.T) {
+	leaktest.Check(t)
 	const block, blocks = 1 << 20, 64
 	data := bytes.Repeat([]byte("0123456789abcdef"), block/16)
 	want := sha256.New()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 )
 
 // refused returns a URL at whose port nobody listens.
@@ -93,6 +94,7 @@ func TestBadAmongGood(t *testing.T) {
 
 // A server that accepts and says nothing, or stops in the middle, is given up.
 func TestTimeouts(t *testing.T) {
+	leaktest.Check(t)
 	silent := faultserver.Raw(t, faultserver.Wait)
 	stalled := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")

@@ -3,6 +3,7 @@ package leaktest
 
 import (
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -10,10 +11,16 @@ import (
 // patience is how long what has ended may take to be gone.
 const patience = 5 * time.Second
 
+// checked has the tests that Check was called for.
+var checked sync.Map
+
 // Check counts now, and again when the test and its other cleanups are over: call
-// it first.
+// it first. Further calls in the same test do nothing.
 func Check(t *testing.T) {
 	t.Helper()
+	if _, again := checked.LoadOrStore(t, nil); again {
+		return
+	}
 	goroutines, descriptors := runtime.NumGoroutine(), open()
 	t.Cleanup(func() {
 		deadline := time.Now().Add(patience)
