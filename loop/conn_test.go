@@ -393,6 +393,7 @@ func TestL3CloseWithoutAReader(t *testing.T) {
 }
 
 func TestL3AbortResets(t *testing.T) {
+	skipOnWine(t, "after a reset it may tell the end of the stream")
 	closed := make(chan error, 1)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
@@ -654,6 +655,9 @@ func TestL10Detach(t *testing.T) {
 	})
 	c.Write([]byte("GET rest"))
 	r := receive(t, got, "the detached connection")
+	if errors.Is(r.err, errors.ErrUnsupported) {
+		t.Skipf("this system makes no net.Conn of a socket: %v", r.err)
+	}
 	if r.err != nil || string(r.unread) != "rest" {
 		t.Fatalf("detached with %q, %v", r.unread, r.err)
 	}

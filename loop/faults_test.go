@@ -187,6 +187,7 @@ func ping(t testing.TB, c net.Conn) {
 }
 
 func TestUnixEcho(t *testing.T) {
+	skipOnWine(t, "it has no Unix sockets")
 	g := group(t, loop.Config{})
 	path := filepath.Join(t.TempDir(), "s")
 	if _, err := g.Listen("unix", path, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
@@ -221,6 +222,7 @@ func (packetEcho) Packets(p *loop.PacketConn, ms []sock.Message) {
 }
 
 func TestUDPEcho(t *testing.T) {
+	skipOnWine(t, "package net's UDP does not work there")
 	g := group(t, loop.Config{})
 	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
 	if err != nil {

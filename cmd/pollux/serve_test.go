@@ -155,6 +155,7 @@ func checkText(t *testing.T, b []byte) {
 }
 
 func TestServeStreams(t *testing.T) {
+	skipServe(t)
 	for _, at := range []string{"127.0.0.1:0", "tcp://127.0.0.1:0", "tcp://[::1]:0", "unix://PATH"} {
 		t.Run(strings.NewReplacer("/", "", ":", "").Replace(at), func(t *testing.T) {
 			if strings.Contains(at, "[::1]") && !hasIPv6() {
@@ -202,6 +203,7 @@ func hasIPv6() bool {
 // The line says what, where, on which backend, with how many loops; there may be
 // many addresses.
 func TestServeLine(t *testing.T) {
+	skipServe(t)
 	s := startServe(t, "echo", "-l", "127.0.0.1:0", "-l", "udp://127.0.0.1:0", "--loops", "1", "--metrics", "127.0.0.1:0")
 	want := regexp.MustCompile(`^echo on tcp://127\.0\.0\.1:\d+, udp://127\.0\.0\.1:\d+ by [a-z]+, 1 loop; metrics on http://127\.0\.0\.1:\d+/metrics\n$`)
 	if !want.MatchString(s.line) {
@@ -210,6 +212,7 @@ func TestServeLine(t *testing.T) {
 }
 
 func TestServeUDP(t *testing.T) {
+	skipServe(t)
 	const datagrams, few = 200, 10
 	for _, protocol := range []string{"echo", "discard", "chargen"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -296,6 +299,7 @@ func waitFor(t *testing.T, s *served, name string, want func(float64) bool) {
 }
 
 func TestServeMetrics(t *testing.T) {
+	skipServe(t)
 	s := startServe(t, "echo", "-l", "127.0.0.1:0", "--loops", "2", "--metrics", "127.0.0.1:0")
 	const conns = 6
 	var open []net.Conn
@@ -335,6 +339,7 @@ func TestServeMetrics(t *testing.T) {
 
 // chargen obeys a peer that does not read, and goes on when it does.
 func TestServeChargenBackPressure(t *testing.T) {
+	skipServe(t)
 	s := startServe(t, "chargen", "-l", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 	c := connect(t, "tcp", s.where[0])
 	waitFor(t, s, "pollux_unsent_bytes", func(v float64) bool { return v > 0 })
@@ -358,6 +363,7 @@ func TestServeChargenBackPressure(t *testing.T) {
 // Thousands of connections at once, as many as the limit allows: each has both its
 // ends in this process.
 func TestServeMany(t *testing.T) {
+	skipServe(t)
 	const each, first, spare = 2, 4000, 64
 	n := limits.Fit(first, each) - spare
 	if n < 100 {
@@ -409,6 +415,7 @@ func TestServeMany(t *testing.T) {
 
 // What was under way when the server was told to stop comes whole.
 func TestServeDrains(t *testing.T) {
+	skipServe(t)
 	s := startServe(t, "echo", "-l", "127.0.0.1:0")
 	c := connect(t, "tcp", s.where[0])
 	data := noise(24 << 20) // more than the kernel and the watermark hold
@@ -449,6 +456,7 @@ func waitRefused(t *testing.T, at string) {
 // A peer that does not take what was sent is cut off after --drain, and the status
 // tells.
 func TestServeDrainEnds(t *testing.T) {
+	skipServe(t)
 	s := startServe(t, "chargen", "-l", "127.0.0.1:0", "--drain", "100ms", "--metrics", "127.0.0.1:0")
 	connect(t, "tcp", s.where[0])
 	waitFor(t, s, "pollux_unsent_bytes", func(v float64) bool { return v > 0 })
@@ -458,6 +466,7 @@ func TestServeDrainEnds(t *testing.T) {
 }
 
 func TestServeLimits(t *testing.T) {
+	skipServe(t)
 	s := startServe(t, "echo", "-l", "127.0.0.1:0", "--max-conns", "1", "--refuse", "--idle-timeout", "300ms", "--busy-poll", "1ms")
 	first := connect(t, "tcp", s.where[0])
 	first.Write([]byte("x"))
@@ -479,6 +488,7 @@ func TestServeLimits(t *testing.T) {
 
 // Figures come as lines when something has changed, and not otherwise.
 func TestServeFigures(t *testing.T) {
+	skipServe(t)
 	s := startServe(t, "echo", "-l", "127.0.0.1:0", "--every", "10ms")
 	c := connect(t, "tcp", s.where[0])
 	for deadline := time.Now().Add(servePatience); !strings.Contains(s.err.String(), "pollux: 1 connection, 0 messages"); {
@@ -501,6 +511,7 @@ func TestServeFigures(t *testing.T) {
 }
 
 func TestServeTaken(t *testing.T) {
+	skipServe(t)
 	s := startServe(t, "discard", "-l", "127.0.0.1:0", "-l", "udp://127.0.0.1:0")
 	for i, network := range []string{"tcp", "udp"} {
 		status, out, err := pollux(t, "", "serve", "echo", "--listen", network+"://"+s.where[i])
@@ -511,6 +522,7 @@ func TestServeTaken(t *testing.T) {
 }
 
 func TestServeUsage(t *testing.T) {
+	skipServe(t)
 	for _, c := range []struct {
 		args   string
 		status int
