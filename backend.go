@@ -55,35 +55,45 @@ var probe = sync.OnceValue(func() []BackendInfo {
 	return infos
 })
 
-// choose returns the backend asked for, by name or by the environment, or else
-// the best usable one.
+// choose returns the backend asked for, by name or by the environment, or else the
+// best usable one. A name that does not exist is refused also where the environment
+// wins: the mistake would show elsewhere only.
 func choose(name string) (backend, error) {
 	from := "Backend option"
 	if env := os.Getenv(BackendEnv); env != "" {
+		if _, err := find(name, from); name != "" && err != nil {
+			return backend{}, err
+		}
 		name, from = env, BackendEnv
 	}
-	if name == "" {
-		for i, info := range probe() {
-			if info.Default {
-				return backends[i], nil
-			}
+	if name != "" {
+		i, err := find(name, from)
+		if err != nil {
+			return backend{}, err
 		}
-		return backend{}, fmt.Errorf("%w: none of this build is usable here%s", ErrBackend, whyNot())
-	}
-	for i, info := range probe() {
-		if info.Name != name {
-			continue
-		}
-		if !info.Usable {
+		if info := probe()[i]; !info.Usable {
 			return backend{}, fmt.Errorf("%w: %q (from %s): %s", ErrBackend, name, from, info.Why)
 		}
 		return backends[i], nil
 	}
+	for i, info := range probe() {
+		if info.Default {
+			return backends[i], nil
+		}
+	}
+	return backend{}, fmt.Errorf("%w: none of this build is usable here%s", ErrBackend, whyNot())
+}
+
+// find returns where in backends name is.
+func find(name, from string) (int, error) {
 	var names []string
-	for _, b := range backends {
+	for i, b := range backends {
+		if b.name == name {
+			return i, nil
+		}
 		names = append(names, b.name)
 	}
-	return backend{}, fmt.Errorf("%w: %q (from %s): this build has %s", ErrBackend, name, from, strings.Join(names, ", "))
+	return 0, fmt.Errorf("%w: %q (from %s): this build has %s", ErrBackend, name, from, strings.Join(names, ", "))
 }
 
 func whyNot() string {

@@ -145,8 +145,25 @@ func (l *Loop) dial(network, address string, accept func(*Conn) Handler, done fu
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: errors.New("the group has MaxConns connections")}
 	}
 	l.load.Add(1)
-	c.askLater(wantAttach)
+	if !c.join() {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: ErrClosed}
+	}
 	return c, nil
+}
+
+// join has the connection attached to its loop, which counts it already. If the loop
+// has ended, the connection is closed, and join returns false.
+func (c *Conn) join() bool {
+	c.mu.Lock()
+	c.requests, c.queued = wantAttach, true
+	c.mu.Unlock()
+	if c.loop.put(op{conn: c}) {
+		return true
+	}
+	c.stream.Close()
+	c.loop.load.Add(-1)
+	c.loop.g.connEnded()
+	return false
 }
 
 func (c *Conn) dialing() bool { return c.extras != nil && c.extras.dialed != nil }
@@ -161,7 +178,7 @@ func (u *upcalls) Connected(err error) {
 		return
 	}
 	if err != nil {
-		c.failDial(err)
+		c.release(err)
 		return
 	}
 	c.opened(c.extras.accept)
@@ -171,12 +188,8 @@ func (u *upcalls) Connected(err error) {
 	c.tellDialed(nil)
 }
 
-// failDial ends a connection that never opened.
-func (c *Conn) failDial(err error) {
-	c.release(err)
-	c.tellDialed(err)
-}
-
+// tellDialed tells whoever dialed, once: when the connection is open, or has ended
+// before it was.
 func (c *Conn) tellDialed(err error) {
 	if !c.dialing() {
 		return

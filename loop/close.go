@@ -16,10 +16,6 @@ import (
 
 // fail ends the connection at once, because of err.
 func (c *Conn) fail(err error) {
-	if c.phase == connecting {
-		c.failDial(err)
-		return
-	}
 	if c.why != nil && c.phase >= closing {
 		err = c.why // what came first is the reason
 	}
@@ -32,7 +28,7 @@ func (c *Conn) beginClose(why error) {
 		return
 	}
 	if c.phase == connecting {
-		c.failDial(errors.Join(why, ErrClosed))
+		c.release(errors.Join(why, ErrClosed))
 		return
 	}
 	c.phase, c.why = closing, why
@@ -139,6 +135,7 @@ func (u *upcalls) Released() {
 	c.mu.Unlock()
 	l.tellDone()
 	l.forget(c)
+	c.tellDialed(notSent)
 	if c.detachNow() {
 		return
 	}

@@ -156,7 +156,7 @@ func (c *Conn) askAndUnlock(r request) {
 	c.queued = c.queued || put
 	c.mu.Unlock()
 	if put {
-		c.loop.put(op{conn: c})
+		c.loop.put(op{conn: c}) // a loop that has ended has no connection left to ask
 	}
 }
 
@@ -255,12 +255,12 @@ func (c *Conn) do(r request) {
 	if c.phase == gone || r == 0 {
 		return
 	}
+	if r&wantAttach != 0 && !c.attach() {
+		return
+	}
 	if r&wantAbort != 0 {
 		c.stream.SetLinger(0)
 		c.release(ErrAborted)
-		return
-	}
-	if r&wantAttach != 0 && !c.attach() {
 		return
 	}
 	if r&wantHandler != 0 {

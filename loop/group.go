@@ -113,7 +113,8 @@ func (g *Group) connEnded() {
 	}
 }
 
-// Run runs f on the loop, soon. It may be called from any goroutine.
+// Run runs f on the loop, soon. It may be called from any goroutine. Once the loop has
+// ended, after Shutdown, f is not run.
 func (l *Loop) Run(f func()) { l.put(op{f: f}) }
 
 // Shutdown stops accepting, tells handlers that have a Shutdown method, and lets the

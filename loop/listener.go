@@ -221,7 +221,7 @@ func (a *acceptor) Accepted(s *driver.Stream) {
 		}
 		return
 	}
-	c.askLater(wantAttach)
+	c.join() // or the loop has just ended: the connection came too late
 }
 
 // tooMany takes a connection above MaxConns: one that raced with another loop's, if

@@ -44,8 +44,9 @@ type Loop struct {
 	awake atomic.Bool
 	inbox struct {
 		sync.Mutex
-		ops  []op
-		size atomic.Int32
+		ops    []op
+		size   atomic.Int32
+		closed bool // the loop has ended
 	}
 	load atomic.Int32 // connections, for choosing the least loaded
 }
@@ -82,15 +83,28 @@ const stageBytes = 64 << 10
 const maxIovecs = 64
 
 // put has an op done on the loop, soon. It may be called from any goroutine, the
-// loop's too.
-func (l *Loop) put(o op) {
+// loop's too. It returns false if the loop has ended.
+func (l *Loop) put(o op) bool {
 	l.inbox.Lock()
+	if l.inbox.closed {
+		l.inbox.Unlock()
+		return false
+	}
 	l.inbox.ops = append(l.inbox.ops, o)
 	l.inbox.size.Store(int32(len(l.inbox.ops)))
 	l.inbox.Unlock()
 	if !l.awake.Load() {
 		l.drv.Wake()
 	}
+	return true
+}
+
+// end closes the inbox for good, unless something is in it.
+func (l *Loop) end() bool {
+	l.inbox.Lock()
+	defer l.inbox.Unlock()
+	l.inbox.closed = len(l.inbox.ops) == 0
+	return l.inbox.closed
 }
 
 // run is the loop's goroutine.
@@ -100,7 +114,7 @@ func (l *Loop) run() {
 	for {
 		l.awake.Store(true)
 		l.doInbox()
-		if l.ending && len(l.conns) == 0 && l.inbox.size.Load() == 0 {
+		if l.ending && len(l.conns) == 0 && l.end() {
 			return
 		}
 		timeout := l.untilTimer()

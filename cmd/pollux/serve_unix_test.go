@@ -53,7 +53,6 @@ func file(t *testing.T, s interface {
 }
 
 func TestServeActivation(t *testing.T) {
-	skipServe(t)
 	leaktest.Check(t)
 	path := filepath.Join(t.TempDir(), "s")
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
@@ -98,7 +97,6 @@ func TestServeActivation(t *testing.T) {
 
 // What cannot be served is said in one line.
 func TestServeActivationRefuses(t *testing.T) {
-	skipServe(t)
 	leaktest.Check(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -133,7 +131,6 @@ func TestServeActivationRefuses(t *testing.T) {
 // With fewer descriptors than clients, those above wait in the backlog, and all are
 // served in the end.
 func TestServeFewDescriptors(t *testing.T) {
-	skipServe(t)
 	leaktest.Check(t)
 	const clients = 150
 	c := program(t)

@@ -36,7 +36,8 @@ import (
 //     alone until Sent: then their memory is free at once.
 //   - Release ends all operations on a stream and closes its descriptor. Released
 //     comes once, when the system is done with the stream's memory; nothing comes
-//     after it, and nothing but Released after Release.
+//     after it, and nothing but Released after Release. A stream that was never
+//     attached, or could not be, may be released as well.
 //   - An operation that cannot be started ends with an error by its upcall.
 //   - Nothing is allocated once warm, but for a new stream.
 type Driver interface {
@@ -48,7 +49,7 @@ type Driver interface {
 	PauseAccept(l *Listener)
 	// ResumeAccept begins to accept again.
 	ResumeAccept(l *Listener)
-	// Unlisten stops for good and closes the listener.
+	// Unlisten stops for good and closes the listener, also one that Listen refused.
 	Unlisten(l *Listener)
 
 	Attach(s *Stream) error

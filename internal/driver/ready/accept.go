@@ -12,8 +12,10 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	err := d.reg.Register(l, token(kindListener, l.Generation, l.Index), pollux.Readable, pollux.Edge)
 	if err != nil {
 		d.listeners.remove(&l.State)
+		return err
 	}
-	return err
+	l.Flags |= listed
+	return nil
 }
 
 // PauseAccept implements driver.Driver.
@@ -30,8 +32,10 @@ func (d *Driver) ResumeAccept(l *driver.Listener) {
 
 // Unlisten implements driver.Driver.
 func (d *Driver) Unlisten(l *driver.Listener) {
-	d.listeners.remove(&l.State)
-	l.Flags |= paused // it may still be in accepting
+	if l.Flags&listed != 0 {
+		d.listeners.remove(&l.State)
+	}
+	l.Flags = l.Flags&queued | paused // it may still be in accepting
 	l.Spare = nil
 	l.Close()
 }

@@ -68,12 +68,14 @@ const (
 	connecting             // Connected is owed
 	ended                  // ReceiveEnded has been told
 	gone                   // released or detached
+	attached               // in streams
 )
 
 // Flags of a listener.
 const (
 	paused = 1 << iota
 	queued // in accepting
+	listed // in listeners
 )
 
 // Open returns a driver over a new Poll.
@@ -133,8 +135,10 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	err := d.reg.Register(s, token(kindStream, s.Generation, s.Index), pollux.Readable|pollux.Writable, pollux.Edge)
 	if err != nil {
 		d.streams.remove(&s.State)
+		return err
 	}
-	return err
+	s.Flags |= attached
+	return nil
 }
 
 // Connecting implements driver.Driver.
@@ -177,7 +181,8 @@ func (d *Driver) Release(s *driver.Stream) {
 
 // Detach implements driver.Driver.
 func (d *Driver) Detach(s *driver.Stream) {
-	if d.leave(s) {
+	was := s.Flags
+	if d.leave(s) && was&attached != 0 {
 		d.reg.Deregister(s)
 	}
 }
@@ -186,8 +191,10 @@ func (d *Driver) leave(s *driver.Stream) bool {
 	if s.Flags&gone != 0 {
 		return false
 	}
+	if s.Flags&attached != 0 {
+		d.streams.remove(&s.State)
+	}
 	s.Flags = s.Flags&busy | gone
-	d.streams.remove(&s.State)
 	d.released = append(d.released, s)
 	return true
 }

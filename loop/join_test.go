@@ -1,0 +1,83 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// A connection that ends before its loop has come to it takes nobody else's place.
+func TestDialGivenUpBeforeItsLoopTookIt(t *testing.T) {
+	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
+	ping(t, c)
+	other := serveOther(t)
+	hold, held := make(chan struct{}), make(chan struct{})
+	g.Loops()[0].Run(func() { close(held); <-hold })
+	<-held
+	ctx, cancel := context.WithCancel(context.Background())
+	gaveUp := make(chan error, 1)
+	go func() {
+		_, err := g.Dial(ctx, "tcp", other, func(*loop.Conn) loop.Handler { return echo{} })
+		gaveUp <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // for Dial to begin: without it the test sees less
+	cancel()
+	time.Sleep(20 * time.Millisecond)
+	close(hold)
+	if err := receive(t, gaveUp, "Dial's end"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Dial: %v, want its context's error", err)
+	}
+	ping(t, c)
+	if n := g.Conns(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}
+
+func serveOther(t *testing.T) string {
+	g := group(t, loop.Config{Loops: 1})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln.Addr().String()
+}
+
+// A connection that comes to a loop that shuts down is closed; those there finish.
+func TestShutdownRefusesLateConnections(t *testing.T) {
+	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
+	ping(t, c)
+	other := serveOther(t)
+	ended := make(chan error, 1)
+	go func() { ended <- g.Shutdown(t.Context()) }()
+	l := g.Loops()[0]
+	for range 100 {
+		called := make(chan error, 1)
+		err := l.Dial("tcp", other, func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
+			if c != nil { // it came before the loop shut down
+				c.Close()
+			}
+			called <- err
+		})
+		if err == nil {
+			receive(t, called, "the end of Dial")
+		}
+		ping(t, c)
+	}
+	c.Close()
+	if err := receive(t, ended, "Shutdown"); err != nil {
+		t.Error(err)
+	}
+	if n := g.Conns(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+	err := l.Dial("tcp", other, func(*loop.Conn) loop.Handler { return echo{} }, func(*loop.Conn, error) { t.Error("Dial refused, and called back") })
+	if !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("Dial after Shutdown: %v, want ErrClosed", err)
+	}
+	if n := g.Conns(); n != 0 {
+		t.Errorf("%d connections after Dial was refused", n)
+	}
+}
