@@ -33,8 +33,11 @@ type Config struct {
 	// MaxUnsent is how many bytes may wait to be sent to one connection: past it Write
 	// takes nothing. 64 MiB.
 	MaxUnsent int
-	// MaxUnread is how many bytes of one connection may wait for its handler to
-	// consume them: at it, reading stops. 1 MiB.
+	// MaxUnread is how many bytes of one connection may wait for its handler to consume
+	// them, so it must be more than the longest message. A handler that leaves so many
+	// and has not paused wants more than that, and would wait for ever: its connection
+	// is closed with ErrUnreadFull. One that cannot go on for another reason calls Pause,
+	// which stops reading, and Resume later. 1 MiB.
 	MaxUnread int
 	// ReadBudget is how many bytes one connection may bring, and take, in one turn of
 	// the loop. 256 KiB.

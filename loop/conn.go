@@ -82,7 +82,7 @@ type pause uint8
 const (
 	byUser pause = 1 << iota
 	byWatermark
-	byUnread
+	byUnread // what is there may be delivered all the same
 	byConnecting
 )
 
@@ -196,7 +196,9 @@ func (c *Conn) Pause() error {
 
 // Resume ends what Pause began.
 func (c *Conn) Resume() error {
-	return c.ask("resume", wantResume, func() { c.requests &^= wantPause })
+	// A Pause that has not been done yet stays asked for, and comes first: Resume may come
+	// from another goroutine before Data has returned, and what it left must come again.
+	return c.ask("resume", wantResume, nil)
 }
 
 // SetHandler replaces the handler, in mid-stream too: what Data has left goes to the
@@ -295,7 +297,7 @@ func (c *Conn) do(r request) {
 	if r&wantShutdown != 0 && c.phase == open && c.optional&hasShutdown != 0 {
 		c.callback(func() { c.handler.(ShutdownHandler).Shutdown(c) })
 	}
-	if r&wantDeliver != 0 && c.phase == open && c.pauses == 0 {
+	if r&wantDeliver != 0 && c.phase == open && c.pauses&^byUnread == 0 {
 		c.deliverUnread()
 	}
 }
@@ -354,11 +356,10 @@ func (c *Conn) resume(why pause) {
 		return
 	}
 	c.pauses &^= why
-	if c.pauses != 0 {
-		return
-	}
-	if c.in != nil || c.flags&eofOwed != 0 {
+	if c.pauses&^byUnread == 0 && (c.in != nil || c.flags&eofOwed != 0) {
 		c.askLater(wantDeliver)
 	}
-	c.loop.drv.Resume(&c.stream)
+	if c.pauses == 0 {
+		c.loop.drv.Resume(&c.stream)
+	}
 }

@@ -12,6 +12,9 @@ var (
 	// ErrBufferFull: Write would take what waits to be sent past MaxUnsent. Nothing
 	// was taken. Wait for Drained, or close a peer that does not read.
 	ErrBufferFull = errors.New("too much waits to be sent; the peer does not read fast enough")
+	// ErrUnreadFull is why a connection was closed whose handler left MaxUnread bytes
+	// unconsumed and had not paused: what it waits for could never come.
+	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or let the handler refuse such messages")
 	// ErrTimeout is why a connection was closed at its idle or read deadline.
 	ErrTimeout error = timeoutError{}
 	// ErrLingerTimeout is why a connection was cut off that had not taken everything

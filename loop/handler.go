@@ -4,8 +4,8 @@ package loop
 // listener's accept function makes one for each connection.
 //
 // Data gets all bytes received and not yet consumed, and says how many it consumed;
-// what is left comes back with what follows it. b is the loop's own memory, valid
-// until Data returns. An error closes the connection with it as the reason, after
+// what is left comes back with what follows it, up to Config.MaxUnread. b is the loop's
+// own memory, valid until Data returns. An error closes the connection with it as the reason, after
 // what has been written is flushed.
 //
 // The optional interfaces below are looked for once for each handler.

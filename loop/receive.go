@@ -7,7 +7,7 @@ import (
 )
 
 // unread is what a connection has received and its handler not consumed: a block
-// that grows up to MaxUnread, or a little over it.
+// that grows up to MaxUnread and what one turn may bring.
 type unread struct {
 	block  []byte
 	lo, hi int
@@ -103,15 +103,23 @@ func (c *Conn) dropUnread() {
 	}
 }
 
-// checkUnread stops receiving while as much is unread as may be.
+// checkUnread stops receiving while as much is unread as may be. A handler that could
+// go on and has left so much waits for more: it would wait for ever.
 func (c *Conn) checkUnread() {
 	if c.phase != open {
 		return
 	}
-	if c.in != nil && c.in.hi-c.in.lo >= c.loop.g.config.MaxUnread {
-		c.pause(byUnread)
-	} else if c.pauses&byUnread != 0 {
+	if c.in == nil || c.in.hi-c.in.lo < c.loop.g.config.MaxUnread {
 		c.resume(byUnread)
+		return
+	}
+	c.mu.Lock()
+	again := c.requests&wantDeliver != 0
+	c.mu.Unlock()
+	if again || c.pauses&^byUnread != 0 {
+		c.pause(byUnread)
+	} else {
+		c.beginClose(ErrUnreadFull)
 	}
 }
 
