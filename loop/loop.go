@@ -37,7 +37,7 @@ type Loop struct {
 	running     atomic.Pointer[Conn] // whose callback runs
 	turn        atomic.Uint64
 	slow        atomic.Uint64 // callbacks that the watchdog has named
-	directBytes atomic.Uint64 // sent past the queue
+	directBytes atomic.Uint64 // sent past the queue, and in datagrams
 
 	// awake is false while the loop sleeps or is about to: then whoever puts something
 	// into the inbox wakes it. The loop clears it before its last look at the inbox.

@@ -172,6 +172,30 @@ func (pl *PacketListener) end() bool {
 	return true
 }
 
+// Write is sock.UDPSocket's; Stats counts what it sends.
+func (p *PacketConn) Write(b []byte) (int, error) { return p.count(p.UDPSocket.Write(b)) }
+
+// WriteTo is sock.UDPSocket's; Stats counts what it sends.
+func (p *PacketConn) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
+	return p.count(p.UDPSocket.WriteTo(b, addr))
+}
+
+// WriteBatch is sock.UDPSocket's; Stats counts what it sends.
+func (p *PacketConn) WriteBatch(ms []sock.Message) (int, error) {
+	n, err := p.UDPSocket.WriteBatch(ms)
+	bytes := 0
+	for i := range ms[:n] {
+		bytes += len(ms[i].Data)
+	}
+	p.count(bytes, nil)
+	return n, err
+}
+
+func (p *PacketConn) count(bytes int, err error) (int, error) {
+	p.loop.directBytes.Add(uint64(bytes))
+	return bytes, err
+}
+
 // Loop returns the socket's loop.
 func (p *PacketConn) Loop() *Loop { return p.loop }
 

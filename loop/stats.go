@@ -18,9 +18,9 @@ type LoopStats struct {
 	Conns    int    // open connections
 	Accepts  uint64 // connections accepted
 	Refused  uint64 // connections refused for MaxConns
-	BytesIn  uint64
-	BytesOut uint64
-	Messages uint64 // calls of Data
+	BytesIn  uint64 // received, in datagrams too
+	BytesOut uint64 // sent, in datagrams too
+	Messages uint64 // calls of Data, and datagrams received
 	WakeUps  uint64 // turns
 	Timers   int    // timers that run
 	Fired    uint64 // timers that have fired

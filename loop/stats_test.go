@@ -4,8 +4,10 @@ import (
 	"context"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // Stats still knows what was done when the loops have ended.
@@ -25,5 +27,42 @@ func TestStatsAfterShutdown(t *testing.T) {
 	s := g.Stats()
 	if in, out := s.Loops[0].BytesIn+s.Loops[1].BytesIn, s.Loops[0].BytesOut+s.Loops[1].BytesOut; in != 5 || out != 5 {
 		t.Errorf("%d bytes in, %d out", in, out)
+	}
+}
+
+// Datagrams count as well, whichever way they are sent.
+func TestStatsPackets(t *testing.T) {
+	skipOnWine(t, "Go's net, the client, cannot use UDP there (SIO_UDP_NETRESET)")
+	g := group(t, loop.Config{Loops: 1})
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("udp", pl.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	c.Write([]byte("hello"))
+	for range 3 {
+		b := make([]byte, 16)
+		if n, err := c.Read(b); err != nil || string(b[:n]) != "hello" {
+			t.Fatalf("%q, %v", b[:n], err)
+		}
+	}
+	if s := g.Stats().Loops[0]; s.BytesIn != 5 || s.BytesOut != 15 || s.Messages != 1 {
+		t.Errorf("%d bytes in, %d out, %d messages", s.BytesIn, s.BytesOut, s.Messages)
+	}
+}
+
+type threeWays struct{}
+
+func (threeWays) Packets(p *loop.PacketConn, ms []sock.Message) {
+	b, to := ms[0].Data[:ms[0].N], ms[0].Addr
+	p.WriteTo(b, to)
+	p.WriteBatch([]sock.Message{{Data: b, Addr: to}})
+	if p.Connect(to) == nil {
+		p.Write(b)
 	}
 }

@@ -42,8 +42,9 @@ func Backlog(n int) Option { return func(s *settings) { s.backlog = max(n, 1) } 
 // let others take the port, none has it.
 func ReuseAddr(on bool) Option { return func(s *settings) { s.reuseAddr = on } }
 
-// ReusePort sets SO_REUSEPORT: several sockets may have the address, and on Linux
-// the kernel spreads connections and datagrams over them (socket(7), Linux 3.9).
+// ReusePort sets SO_REUSEPORT: several sockets may have the address. Linux spreads
+// connections and datagrams over them (socket(7), Linux 3.9). FreeBSD does not:
+// there SO_REUSEPORT_LB does (setsockopt(2), FreeBSD 12), which Control can set.
 // Windows has none and refuses.
 func ReusePort() Option { return func(s *settings) { s.reusePort = true } }
 

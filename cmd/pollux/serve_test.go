@@ -250,7 +250,7 @@ func TestServeUDP(t *testing.T) {
 			if v := metric(t, s, "pollux_received_bytes_total"); v != bytes {
 				t.Errorf("%v bytes received, not %v", v, bytes)
 			}
-			if v := metric(t, s, "pollux_udp_sent_bytes_total"); v != bytes && protocol != "discard" {
+			if v := metric(t, s, "pollux_sent_bytes_total"); v != bytes && protocol != "discard" {
 				t.Errorf("%v bytes sent, not %v", v, bytes)
 			}
 		})

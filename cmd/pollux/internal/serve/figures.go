@@ -58,7 +58,7 @@ func (s *Server) NoFigures() *Figures {
 // Figures returns the figures of now; before are those of the last time, or nil.
 func (s *Server) Figures(before *Figures) *Figures {
 	stats := s.sampler.stats(s.group)
-	f := &Figures{at: time.Now(), bytesOut: s.tally.packetBytesOut.Load(), busy: make([]float64, len(stats.Loops))}
+	f := &Figures{at: time.Now(), busy: make([]float64, len(stats.Loops))}
 	for i := range stats.Loops {
 		l := &stats.Loops[i]
 		f.conns += l.Conns

@@ -85,7 +85,7 @@ func newCollector(s *Server) *collector {
 	add(counter, "refused_total", "Connections refused, being above the limit.", func(l *loop.LoopStats) float64 { return float64(l.Refused) })
 	add(counter, "messages_total", "Deliveries of received bytes, and datagrams.", func(l *loop.LoopStats) float64 { return float64(l.Messages) })
 	add(counter, "received_bytes_total", "Bytes received.", func(l *loop.LoopStats) float64 { return float64(l.BytesIn) })
-	add(counter, "sent_bytes_total", "Bytes sent on connections.", func(l *loop.LoopStats) float64 { return float64(l.BytesOut) })
+	add(counter, "sent_bytes_total", "Bytes sent.", func(l *loop.LoopStats) float64 { return float64(l.BytesOut) })
 	add(gauge, "unsent_bytes", "Bytes that wait to be sent.", func(l *loop.LoopStats) float64 { return float64(l.UnsentBytes) })
 	add(gauge, "unread_bytes", "Bytes that wait to be consumed.", func(l *loop.LoopStats) float64 { return float64(l.UnreadBytes) })
 	add(gauge, "buffers_lent_bytes", "Buffers that connections have.", func(l *loop.LoopStats) float64 { return float64(l.BytesLent) })
@@ -99,13 +99,10 @@ func newCollector(s *Server) *collector {
 	return c
 }
 
-var udpSent = prometheus.NewDesc("pollux_udp_sent_bytes_total", "Bytes sent in datagrams.", nil, nil)
-
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	to <- c.info
 	to <- c.dropped
-	to <- udpSent
 	for _, m := range c.loops {
 		to <- m.desc
 	}
@@ -116,7 +113,6 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	stats := c.s.sampler.stats(c.s.group)
 	to <- prometheus.MustNewConstMetric(c.info, prometheus.GaugeValue, 1, c.s.config.Protocol, stats.Backend)
 	to <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(c.s.tally.packetsDropped.Load()))
-	to <- prometheus.MustNewConstMetric(udpSent, prometheus.CounterValue, float64(c.s.tally.packetBytesOut.Load()))
 	for i := range stats.Loops {
 		name := strconv.Itoa(i)
 		for _, m := range c.loops {

@@ -162,11 +162,6 @@ func (h *packets) Packets(p *loop.PacketConn, ms []sock.Message) {
 	h.out = out
 	for len(out) > 0 {
 		n, err := p.WriteBatch(out)
-		bytes := 0
-		for i := range out[:n] {
-			bytes += len(out[i].Data)
-		}
-		h.tally.packetBytesOut.Add(uint64(bytes))
 		out = out[n:]
 		switch {
 		case err == nil:

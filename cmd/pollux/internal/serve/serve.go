@@ -46,7 +46,6 @@ type Server struct {
 
 // tally counts what the group cannot.
 type tally struct {
-	packetBytesOut atomic.Uint64
 	packetsDropped atomic.Uint64 // answers that the kernel had no room for, or refused
 }
 
