@@ -113,14 +113,18 @@ func (c *Conn) checkUnread() {
 		c.resume(byUnread)
 		return
 	}
-	c.mu.Lock()
-	again := c.requests&wantDeliver != 0
-	c.mu.Unlock()
-	if again || c.pauses&^byUnread != 0 {
+	if c.pauses&^byUnread != 0 || c.willDeliver() {
 		c.pause(byUnread)
 	} else {
 		c.beginClose(ErrUnreadFull)
 	}
+}
+
+// willDeliver says that Data is about to get again what it left.
+func (c *Conn) willDeliver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.requests&wantDeliver != 0
 }
 
 // ReceiveEnded implements driver.StreamUpcalls.
@@ -142,7 +146,7 @@ func (u *upcalls) ReceiveEnded(err error) {
 
 // tellEOF tells of the peer's end, when the handler has had all that came before.
 func (c *Conn) tellEOF() {
-	if c.flags&eofOwed == 0 || c.pauses&^byUnread != 0 || c.phase != open {
+	if c.flags&eofOwed == 0 || c.pauses&^byUnread != 0 || c.phase != open || c.willDeliver() {
 		return
 	}
 	c.flags &^= eofOwed

@@ -85,3 +85,33 @@ func TestUnreadFull(t *testing.T) {
 		t.Errorf("closed because of %v", why)
 	}
 }
+
+// The peer's end waits until Data has had again what it left at a Pause, or what
+// another handler left.
+func TestReadClosedComesLast(t *testing.T) {
+	const requests = 100
+	for name, again := range map[string]func(c *loop.Conn, h loop.Handler){
+		"Resume": func(c *loop.Conn, _ loop.Handler) {
+			c.Pause()
+			c.Loop().Run(func() { c.Resume() })
+		},
+		"SetHandler": func(c *loop.Conn, h loop.Handler) { c.SetHandler(h) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			counted := make(chan int, 1)
+			n := 0
+			h := &funcs{closed: func(*loop.Conn, error) { counted <- n }}
+			h.data = func(c *loop.Conn, _ []byte) (int, error) {
+				n++
+				again(c, h)
+				return 1, nil
+			}
+			_, peer := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return h })
+			peer.Write(make([]byte, requests))
+			peer.CloseWrite()
+			if n := receive(t, counted, "the end"); n != requests {
+				t.Errorf("%d of %d requests before the end", n, requests)
+			}
+		})
+	}
+}
