@@ -1,0 +1,235 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/netip"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// What belongs to a loop needs no lock: functions on it run one at a time.
+func ExampleLoop_Run() {
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	l := g.Loops()[0]
+	count, done := 0, make(chan int)
+	for range 100 {
+		l.Run(func() { count++ })
+	}
+	l.Run(func() { done <- count })
+	fmt.Println(<-done)
+	// Output: 100
+}
+
+// A timer that fires again and again.
+func ExampleLoop_AfterFunc() {
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	l := g.Loops()[0]
+	done := make(chan struct{})
+	l.Run(func() {
+		ticks := 0
+		var timer *loop.Timer
+		timer = l.AfterFunc(time.Millisecond, func() {
+			if ticks++; ticks < 3 {
+				timer.Reset(time.Millisecond)
+				return
+			}
+			fmt.Println(ticks, "ticks")
+			close(done)
+		})
+	})
+	<-done
+	// Output: 3 ticks
+}
+
+// On its own loop, Stop is certain.
+func ExampleTimer_Stop() {
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	l := g.Loops()[0]
+	done := make(chan struct{})
+	l.Run(func() {
+		t := l.AfterFunc(0, func() { fmt.Println("never") })
+		t.Stop()
+		l.AfterFunc(time.Millisecond, func() { close(done) })
+	})
+	<-done
+	// Output:
+}
+
+// The first function may block; the second runs on the loop, with its result.
+func ExampleLoop_Offload() {
+	g, err := loop.NewGroup(loop.Config{Loops: 1, OffloadWorkers: 8, OffloadQueue: 100})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	l := g.Loops()[0]
+	done := make(chan struct{})
+	err = l.Offload(
+		func() any { return 6 * 7 },
+		func(answer any) {
+			fmt.Println(answer)
+			close(done)
+		})
+	switch {
+	case errors.Is(err, loop.ErrOffloadFull):
+		log.Fatal("busy; ask again later")
+	case err != nil:
+		log.Fatal(err)
+	}
+	<-done
+	// Output: 42
+}
+
+// shout answers datagrams in capitals.
+type shout struct{}
+
+func (shout) Packets(p *loop.PacketConn, ms []sock.Message) {
+	for i := range ms {
+		b := ms[i].Data[:ms[i].N]
+		for k, c := range b {
+			if 'a' <= c && c <= 'z' {
+				b[k] = c - 'a' + 'A'
+			}
+		}
+		p.WriteTo(b, ms[i].Addr) // an answer that the kernel has no room for is lost
+	}
+}
+
+// listener prints what comes.
+type listener struct{ done chan<- struct{} }
+
+func (h listener) Packets(_ *loop.PacketConn, ms []sock.Message) {
+	fmt.Printf("%s\n", ms[0].Data[:ms[0].N])
+	close(h.done)
+}
+
+// Two UDP sockets: a server, and a client that asks it.
+func ExampleGroup_ListenPacket() {
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	server, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return shout{} })
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	done := make(chan struct{})
+	_, err = g.ListenPacket("udp", "127.0.0.1:0", func(p *loop.PacketConn) loop.PacketHandler {
+		if _, err := p.WriteTo([]byte("hello"), netip.MustParseAddrPort(server.Addr().String())); err != nil {
+			log.Fatal(err)
+		}
+		return listener{done}
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	<-done
+	// Output: HELLO
+}
+
+// ServePacket is for a UDP socket with options of one's own, such as one that has
+// joined a multicast group, or an inherited one.
+func ExampleGroup_ServePacket() {
+	g, err := loop.NewGroup(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), sock.RecvBuffer(1<<20))
+	if err != nil {
+		log.Fatal(err)
+	}
+	done := make(chan struct{})
+	if _, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return listener{done} }); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := u.WriteTo([]byte("to myself"), u.LocalAddr()); err != nil {
+		log.Fatal(err)
+	}
+	<-done
+	// Output: to myself
+}
+
+// A socket that is no connection of the loop's, watched for readiness.
+func ExampleLoop_Watch() {
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer u.Close()
+
+	got := make(chan string, 1)
+	w, err := g.Loops()[0].Watch(u, func(ev pollux.Event) {
+		b := make([]byte, 64)
+		for ev.Readable() {
+			n, _, err := u.ReadFrom(b)
+			if err != nil {
+				return // sock.ErrWouldBlock: the next datagram gives the next event
+			}
+			got <- string(b[:n])
+		}
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := u.WriteTo([]byte("news"), u.LocalAddr()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(<-got)
+	stopped := make(chan struct{})
+	w.Stop(func() { close(stopped) })
+	<-stopped // now u may be closed
+	// Output: news
+}
+
+// On the loop itself nothing may wait: WatchLater calls back.
+func ExampleLoop_WatchLater() {
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	l := g.Loops()[0]
+	stopped := make(chan struct{})
+	l.Run(func() {
+		var w *loop.Watch
+		w = l.WatchLater(u, func(pollux.Event) {}, func(err error) {
+			fmt.Println("watched:", err)
+			w.Stop(func() {
+				u.Close()
+				close(stopped)
+			})
+		})
+	})
+	<-stopped
+	// Output: watched: <nil>
+}
