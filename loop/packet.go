@@ -16,7 +16,8 @@ import (
 
 // A PacketHandler is protocol code for a UDP socket. Packets gets what has come, in
 // batches of up to 64; the messages and their data are the loop's own memory, valid
-// until it returns. Sessions by peer are the handler's to keep.
+// until it returns. It may change them, and send them with WriteBatch. Sessions by peer
+// are the handler's to keep.
 type PacketHandler interface {
 	Packets(p *PacketConn, ms []sock.Message)
 }
@@ -45,9 +46,10 @@ type PacketConn struct {
 	handler PacketHandler
 
 	// The loop's own.
-	watch driver.Watch
-	batch []sock.Message
-	gone  bool
+	watch  driver.Watch
+	batch  []sock.Message
+	memory []byte // where they are received into
+	gone   bool
 }
 
 const (
@@ -204,13 +206,18 @@ func (p *PacketConn) begin(handler func(*PacketConn) PacketHandler) error {
 	if p.handler == nil {
 		return &net.OpError{Op: "bind", Net: "udp", Addr: net.UDPAddrFromAddrPort(p.LocalAddr()), Err: errors.New("there is no handler")}
 	}
-	memory := make([]byte, packetBatch*maxDatagram)
+	p.memory = make([]byte, packetBatch*maxDatagram)
 	p.batch = make([]sock.Message, packetBatch)
-	for i := range p.batch {
-		p.batch[i].Data = memory[i*maxDatagram : (i+1)*maxDatagram]
-	}
+	p.makeRoom(packetBatch)
 	p.watch = driver.Watch{Source: p.UDPSocket, Up: p}
 	return p.loop.drv.Watch(&p.watch)
+}
+
+// makeRoom undoes what the handler may have done to the first n messages.
+func (p *PacketConn) makeRoom(n int) {
+	for i := range p.batch[:n] {
+		p.batch[i].Data = p.memory[i*maxDatagram : (i+1)*maxDatagram]
+	}
 }
 
 func (p *PacketConn) end() {
@@ -251,10 +258,11 @@ func (p *PacketConn) receive() {
 			continue // an ICMP error about something sent; it is taken off the socket by now
 		}
 		p.loop.counts.messages += uint64(n)
-		p.loop.protect("a packet handler", func() { p.handler.Packets(p, p.batch[:n]) })
 		for i := range p.batch[:n] {
 			p.loop.counts.bytesIn += uint64(p.batch[i].N)
 		}
+		p.loop.protect("a packet handler", func() { p.handler.Packets(p, p.batch[:n]) })
+		p.makeRoom(n)
 		if n < len(p.batch) {
 			return
 		}

@@ -58,7 +58,8 @@ const statsPatience = 100 * time.Millisecond
 
 // Stats asks every loop. One that does not answer within 100 ms, because a callback
 // blocks it, has only its number of connections and slow callbacks filled
-// in. After Shutdown, it says what has been done in all.
+// in. So do not call it in a callback, but from Offload. After Shutdown, it says what
+// has been done in all.
 func (g *Group) Stats() Stats {
 	s := Stats{Backend: g.Backend(), Uptime: time.Since(g.began), Loops: make([]LoopStats, len(g.loops))}
 	s.OffloadRunning, s.OffloadQueued = g.offload.stats()

@@ -44,14 +44,16 @@ func TestStatsPackets(t *testing.T) {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
-	c.Write([]byte("hello"))
-	for range 3 {
-		b := make([]byte, 16)
-		if n, err := c.Read(b); err != nil || string(b[:n]) != "hello" {
-			t.Fatalf("%q, %v", b[:n], err)
+	for _, sent := range []string{"hi", "hello"} { // the second in the room of the first
+		c.Write([]byte(sent))
+		for range 3 {
+			b := make([]byte, 16)
+			if n, err := c.Read(b); err != nil || string(b[:n]) != sent {
+				t.Fatalf("%q, %v", b[:n], err)
+			}
 		}
 	}
-	if s := g.Stats().Loops[0]; s.BytesIn != 5 || s.BytesOut != 15 || s.Messages != 1 {
+	if s := g.Stats().Loops[0]; s.BytesIn != 7 || s.BytesOut != 21 || s.Messages != 2 {
 		t.Errorf("%d bytes in, %d out, %d messages", s.BytesIn, s.BytesOut, s.Messages)
 	}
 }
@@ -61,7 +63,8 @@ type threeWays struct{}
 func (threeWays) Packets(p *loop.PacketConn, ms []sock.Message) {
 	b, to := ms[0].Data[:ms[0].N], ms[0].Addr
 	p.WriteTo(b, to)
-	p.WriteBatch([]sock.Message{{Data: b, Addr: to}})
+	ms[0].Data = b
+	p.WriteBatch(ms[:1])
 	if p.Connect(to) == nil {
 		p.Write(b)
 	}
