@@ -1,0 +1,79 @@
+package guide_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const guide = "../../docs/guide.md"
+
+var (
+	goLink = regexp.MustCompile(`\]\((\.\./[^)#]*\.go)\)`)
+	goRun  = regexp.MustCompile(`go run (\./\S+)`)
+)
+
+// Every block of Go in the guide stands, line by line, in the file to which the guide
+// last linked: so it compiles, and is tested. What its shell blocks run is there.
+func TestGuideIsTheCode(t *testing.T) {
+	text, err := os.ReadFile(guide)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file, kind, block string
+	blocks := 0
+	for i, line := range strings.SplitAfter(string(text), "\n") {
+		fence, isFence := strings.CutPrefix(strings.TrimSpace(line), "```")
+		switch {
+		case isFence && kind == "":
+			if kind, block = fence, ""; kind == "" {
+				t.Errorf("%s:%d: a block without a language", guide, i+1)
+				kind = "?"
+			}
+		case isFence:
+			if kind == "go" {
+				blocks++
+				checkBlock(t, i+1, file, block)
+			}
+			kind = ""
+		case kind == "":
+			for _, link := range goLink.FindAllStringSubmatch(line, -1) {
+				file = filepath.Join(filepath.Dir(guide), link[1])
+			}
+		default:
+			block += line
+			for _, run := range goRun.FindAllStringSubmatch(line, -1) {
+				if _, err := os.Stat(filepath.Join("..", run[1], "main.go")); kind == "sh" && err != nil {
+					t.Errorf("%s:%d: %v", guide, i+1, err)
+				}
+			}
+		}
+	}
+	if blocks < 10 {
+		t.Errorf("%d blocks of Go in %s", blocks, guide)
+	}
+}
+
+func checkBlock(t *testing.T, line int, file, block string) {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Errorf("%s:%d: %v", guide, line, err)
+		return
+	}
+	const deepest = 3 // what stands in a function is not indented in the guide
+	for indent := range deepest + 1 {
+		lines := strings.SplitAfter(strings.TrimSuffix(block, "\n"), "\n")
+		for i, l := range lines {
+			if l != "\n" {
+				lines[i] = strings.Repeat("\t", indent) + l
+			}
+		}
+		if strings.Contains("\n"+string(source), "\n"+strings.Join(lines, "")+"\n") {
+			return
+		}
+	}
+	t.Errorf("%s: the block that ends in line %d is not in %s:\n%s", guide, line, file, block)
+}

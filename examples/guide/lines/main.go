@@ -1,0 +1,58 @@
+// Lines is a server for a protocol of lines, with what a server needs: limits,
+// timeouts, back-pressure, work off the loops, and an end in good order. See
+// docs/guide.md.
+package main
+
+import (
+	"context"
+	"flag"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// highWatermark: while more bytes than this wait to be sent, a client has to read
+// first.
+const highWatermark = 64 << 10
+
+const drainTime = 10 * time.Second
+
+func newGroup() (*loop.Group, error) {
+	return loop.NewGroup(loop.Config{
+		MaxConns:      10_000,
+		HighWatermark: highWatermark,
+		LowWatermark:  highWatermark / 4,
+		MaxUnread:     64 << 10, // well above maxLine
+	})
+}
+
+func listen(g *loop.Group, address string) (*loop.Listener, error) {
+	return g.Listen("tcp", address, func(*loop.Conn) loop.Handler { return &session{group: g} })
+}
+
+func main() {
+	address := flag.String("listen", "127.0.0.1:7000", "serve at this `address`")
+	flag.Parse()
+	g, err := newGroup()
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := listen(g, *address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("lines at %v, by %s", ln.Addr(), g.Backend())
+
+	ended, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	<-ended.Done()
+	stop() // a second signal ends the program at once
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := g.Shutdown(drain); err != nil {
+		log.Print(err)
+	}
+}

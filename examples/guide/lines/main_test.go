@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+const patience = 20 * time.Second
+
+type testClient struct {
+	*net.TCPConn
+	r *bufio.Reader
+}
+
+func (c testClient) expect(t *testing.T, want string) {
+	t.Helper()
+	if got, err := c.r.ReadString('\n'); err != nil || strings.TrimSuffix(got, "\n") != want {
+		t.Fatalf("%q, %v, want %q", got, err, want)
+	}
+}
+
+func start(t *testing.T) (*loop.Group, testClient) {
+	t.Helper()
+	g, err := newGroup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { shutDown(t, g) })
+	ln, err := listen(g, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() }) // before the group ends
+	c.SetDeadline(time.Now().Add(patience))
+	return g, testClient{c.(*net.TCPConn), bufio.NewReader(c)}
+}
+
+func shutDown(t *testing.T, g *loop.Group) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := g.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// Commands that come together are answered in order, whichever way each is answered,
+// also if the client has ended its side meanwhile.
+func TestPipeline(t *testing.T) {
+	_, c := start(t)
+	io.WriteString(c, "ECHO one\r\nHASH x\nECHO two\nCOUNT 3\nCOUNT -1\nnonsense\nHASH x\nECHO last\n")
+	c.CloseWrite()
+	sum := hash([]byte("x"))
+	for _, want := range []string{
+		"one", sum, "two", "1", "2", "3", "error: COUNT takes a number up to 1000000",
+		`error: there are ECHO, HASH, COUNT, STATS and QUIT, not "nonsense"`, sum, "last",
+	} {
+		c.expect(t, want)
+	}
+	if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
+		t.Errorf("then %q, %v", rest, err)
+	}
+}
+
+func TestPieces(t *testing.T) {
+	_, c := start(t)
+	for _, b := range []byte("ECHO byte by byte\nQUIT\n") {
+		c.Write([]byte{b})
+	}
+	c.expect(t, "byte by byte")
+	if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
+		t.Errorf("after QUIT: %q, %v", rest, err)
+	}
+}
+
+func TestLineTooLong(t *testing.T) {
+	for _, end := range []string{"", "\n"} {
+		_, c := start(t)
+		io.WriteString(c, "ECHO first\n"+strings.Repeat("x", maxLine+1)+end)
+		c.expect(t, "first")
+		c.expect(t, "error: the line is too long")
+		if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
+			t.Errorf("then %q, %v", rest, err)
+		}
+	}
+}
+
+// A client that asks for much and does not read costs little memory, and gets
+// everything once it reads.
+func TestSlowReader(t *testing.T) {
+	g, c := start(t)
+	io.WriteString(c, "COUNT 1000000\nECHO end\n")
+	most := 0
+	for i := 1; i <= maxCount; i++ {
+		c.expect(t, fmt.Sprint(i))
+		if i%100_000 == 0 {
+			for _, l := range g.Stats().Loops {
+				most = max(most, l.UnsentBytes)
+			}
+		}
+	}
+	c.expect(t, "end")
+	if most > highWatermark+16 {
+		t.Errorf("%d bytes waited", most)
+	}
+}
+
+func TestStats(t *testing.T) {
+	_, c := start(t)
+	io.WriteString(c, "STATS\n")
+	const want = "1 open, 1 accepted, 6 bytes in, 0 out, 0 wait; slow callbacks: "
+	if got, err := c.r.ReadString('\n'); err != nil || !strings.HasPrefix(got, want) {
+		t.Errorf("%q, %v, want %q…", got, err, want)
+	}
+}
+
+// What has been asked is answered before the end.
+func TestShutdown(t *testing.T) {
+	g, c := start(t)
+	io.WriteString(c, "ECHO ready\nHASH x\n")
+	c.expect(t, "ready")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		shutDown(t, g)
+	}()
+	c.expect(t, hash([]byte("x")))
+	if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
+		t.Errorf("then %q, %v", rest, err)
+	}
+	c.Close()
+	<-ended
+}

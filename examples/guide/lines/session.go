@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"strconv"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+const (
+	maxLine     = 1 << 10          // bytes, without the newline
+	lineTimeout = 10 * time.Second // from the beginning of a line to its end
+	idleTimeout = 5 * time.Minute
+	hashRounds  = 100_000
+	maxCount    = 1_000_000
+)
+
+var (
+	newline        = []byte("\n")
+	errLineTooLong = errors.New("the line is too long")
+)
+
+// session is one connection. Only its own callbacks touch it, one at a time.
+type session struct {
+	group  *loop.Group
+	busy   bool // a command is not answered yet
+	ending bool // the server shuts down
+	late   bool // the deadline for a line is set
+
+	next, last int // what COUNT still has to send
+}
+
+func (s *session) Opened(c *loop.Conn) { c.SetIdleTimeout(idleTimeout) }
+
+// Data takes one line after another off what has come.
+func (s *session) Data(c *loop.Conn, b []byte) (consumed int, err error) {
+	for !s.busy {
+		line, rest, whole := bytes.Cut(b[consumed:], newline)
+		if len(line) > maxLine {
+			io.WriteString(c, "error: the line is too long\n")
+			return consumed, errLineTooLong // closes, once the answer is sent
+		}
+		if !whole {
+			s.expectRest(c, len(line) > 0)
+			return consumed, nil // what is left comes back, with what follows it
+		}
+		consumed = len(b) - len(rest)
+		s.expectRest(c, false)
+		if err := s.command(c, string(bytes.TrimSuffix(line, []byte("\r")))); err != nil {
+			return consumed, err
+		}
+	}
+	return consumed, nil
+}
+
+// expectRest gives the rest of a line its deadline, once.
+func (s *session) expectRest(c *loop.Conn, begun bool) {
+	switch {
+	case begun && !s.late:
+		c.SetReadDeadline(time.Now().Add(lineTimeout))
+	case !begun && s.late:
+		c.SetReadDeadline(time.Time{})
+	}
+	s.late = begun
+}
+
+// command does what a line asks.
+func (s *session) command(c *loop.Conn, line string) error {
+	name, argument, _ := bytes.Cut([]byte(line), []byte(" "))
+	switch string(name) {
+	case "ECHO":
+		_, err := fmt.Fprintf(c, "%s\n", argument)
+		return err
+	case "HASH":
+		return s.offload(c, func() string { return hash(argument) })
+	case "STATS":
+		return s.offload(c, func() string { return figures(s.group.Stats()) })
+	case "COUNT":
+		n, err := strconv.Atoi(string(argument))
+		if err != nil || n < 0 || n > maxCount {
+			_, err := fmt.Fprintf(c, "error: COUNT takes a number up to %d\n", maxCount)
+			return err
+		}
+		s.begin(c)
+		s.next, s.last = 1, n
+		s.Drained(c)
+		return nil
+	case "QUIT":
+		return c.Close()
+	}
+	_, err := fmt.Fprintf(c, "error: there are ECHO, HASH, COUNT, STATS and QUIT, not %q\n", name)
+	return err
+}
+
+// begin keeps further lines back until end.
+func (s *session) begin(c *loop.Conn) {
+	s.busy = true
+	c.Pause()
+}
+
+// end goes on with the next line, unless the server shuts down.
+func (s *session) end(c *loop.Conn) {
+	s.busy = false
+	if s.ending {
+		c.Close()
+		return
+	}
+	c.Resume()
+}
+
+// offload answers with what work returns, which may take its time.
+func (s *session) offload(c *loop.Conn, work func() string) error {
+	err := c.Loop().Offload(
+		func() any { return work() },
+		func(answer any) { // on the loop again
+			if p, ok := answer.(*loop.PanicError); ok {
+				log.Printf("%v: %v\n%s", c.RemoteAddr(), p, p.Stack)
+				answer = "error: this did not work"
+			}
+			fmt.Fprintln(c, answer)
+			s.end(c)
+		})
+	if errors.Is(err, loop.ErrOffloadFull) {
+		_, err := io.WriteString(c, "error: busy; ask again later\n")
+		return err
+	}
+	if err == nil {
+		s.begin(c)
+	}
+	return err
+}
+
+func hash(b []byte) string {
+	sum := sha256.Sum256(b)
+	for range hashRounds {
+		sum = sha256.Sum256(sum[:])
+	}
+	return fmt.Sprintf("%x", sum)
+}
+
+// Drained goes on with COUNT: up to the high watermark now, and when the peer has
+// taken most of that, again.
+func (s *session) Drained(c *loop.Conn) {
+	if s.next == 0 {
+		return
+	}
+	for c.Unsent() <= highWatermark {
+		if s.next > s.last {
+			s.next = 0
+			s.end(c)
+			return
+		}
+		if _, err := fmt.Fprintln(c, s.next); err != nil {
+			return // the connection is closed
+		}
+		s.next++
+	}
+}
+
+// figures sums up what the loops have done.
+func figures(stats loop.Stats) string {
+	var sum loop.LoopStats
+	for _, l := range stats.Loops {
+		sum.Conns += l.Conns
+		sum.Accepts += l.Accepts
+		sum.BytesIn += l.BytesIn
+		sum.BytesOut += l.BytesOut
+		sum.UnsentBytes += l.UnsentBytes
+		sum.SlowCallbacks += l.SlowCallbacks
+	}
+	return fmt.Sprintf("%d open, %d accepted, %d bytes in, %d out, %d wait; slow callbacks: %d",
+		sum.Conns, sum.Accepts, sum.BytesIn, sum.BytesOut, sum.UnsentBytes, sum.SlowCallbacks)
+}
+
+// Shutdown closes the connection, now or after the answer that is being made.
+func (s *session) Shutdown(c *loop.Conn) {
+	s.ending = true
+	if !s.busy {
+		c.Close()
+	}
+}
+
+// Closed is the last call. why is nil after Close, and io.EOF when the peer has ended.
+func (s *session) Closed(c *loop.Conn, why error) {
+	if why != nil && !errors.Is(why, io.EOF) {
+		log.Printf("%v: %v", c.RemoteAddr(), why)
+	}
+}
