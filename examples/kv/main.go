@@ -3,7 +3,8 @@
 //
 //   - resp.go: from bytes to commands, and from answers to bytes;
 //   - session.go: a connection, from the bytes that came to the bytes that go;
-//   - commands.go: what each command does;
+//   - commands.go: the table of commands, and how one runs; strings.go, keys.go and
+//     admin.go: what each does;
 //   - store.go: the keys, and when they expire.
 package main
 

@@ -223,3 +223,64 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Whatever comes, each command gets one whole reply, and no more than the bounds
+// allow.
+func FuzzSession(f *testing.F) {
+	for _, test := range parserTests {
+		f.Add([]byte(test.input))
+	}
+	for _, line := range transcript {
+		f.Add([]byte(line.command + "\r\n"))
+		f.Add([]byte(resp(strings.Fields(line.command)...)))
+	}
+	s := start(f, options{maxMemory: 1 << 20}).server
+	x := s.calls[s.group.Loops()[0]]
+	f.Fuzz(func(t *testing.T, input []byte) {
+		h := &session{call: x, in: parser{maxBulk: testMaxBulk}}
+		for len(input) > 0 && !h.quit {
+			n, full, err := h.batch(input)
+			replies := x.take()
+			for len(replies) > 0 {
+				rest, ok := skipReply(replies)
+				if !ok {
+					t.Fatalf("not a reply: %.100q", replies)
+				}
+				replies = rest
+			}
+			input = input[n:]
+			if err != nil || !full {
+				break
+			}
+		}
+	})
+}
+
+// skipReply returns what follows the reply that b begins with.
+func skipReply(b []byte) (rest []byte, ok bool) {
+	line, rest, ok := bytes.Cut(b, []byte(crlf))
+	if !ok || len(line) == 0 {
+		return nil, false
+	}
+	n, isNumber := parseInt(line[1:])
+	switch line[0] {
+	case '+', '-':
+		return rest, !bytes.ContainsAny(line, "\r\n")
+	case ':':
+		return rest, isNumber
+	case '$':
+		if n == -1 {
+			return rest, true
+		}
+		if !isNumber || n < 0 || int64(len(rest)) < n+2 {
+			return nil, false
+		}
+		return rest[n+2:], string(rest[n:n+2]) == crlf
+	case '*':
+		for ok = isNumber; ok && n > 0; n-- {
+			rest, ok = skipReply(rest)
+		}
+		return rest, ok
+	}
+	return nil, false
+}
