@@ -101,10 +101,20 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(std.err, "pollux: %v; pollux --help, and pollux demo --help and so on, tell how\n", err)
+		fmt.Fprintf(std.err, "pollux: %v; %s --help tells how\n", err, helpful(parser, args))
 		return exitUsage
 	}
 	return statusOf(ctx, command.Run(), std)
+}
+
+// helpful is whose help there is for args: the program's, or a command's.
+func helpful(parser *kong.Kong, args []string) string {
+	for _, c := range parser.Model.Children {
+		if c.Name == args[0] {
+			return "pollux " + c.Name
+		}
+	}
+	return "pollux"
 }
 
 type exit int

@@ -68,8 +68,12 @@ func (c *serveCmd) config() (serve.Config, error) {
 		return config, fmt.Errorf("--max-conns %d: give 1 or more, or 0 for no limit", c.MaxConns)
 	case c.Refuse && c.MaxConns == 0:
 		return config, fmt.Errorf("--refuse needs --max-conns")
-	case c.IdleTimeout < 0 || c.Drain < 0 || c.Every < 0:
-		return config, fmt.Errorf("a time is negative: give 0s or more")
+	case c.IdleTimeout < 0:
+		return config, fmt.Errorf("--idle-timeout %v: give 0s or more", c.IdleTimeout)
+	case c.Drain < 0:
+		return config, fmt.Errorf("--drain %v: give 0s or more", c.Drain)
+	case c.Every < 0:
+		return config, fmt.Errorf("--every %v: give 0s or more", c.Every)
 	case c.BusyPoll < 0 || c.BusyPoll > maxBusyPoll:
 		return config, fmt.Errorf("--busy-poll %v: give a time from 0s to %v", c.BusyPoll, maxBusyPoll)
 	}

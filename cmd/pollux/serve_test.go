@@ -524,6 +524,7 @@ func TestServeUsage(t *testing.T) {
 		want   string
 	}{
 		{"", exitUsage, "protocol"},
+		{"", exitUsage, "; pollux serve --help tells how"},
 		{"nonsense", exitUsage, "nonsense"},
 		{"echo --listen nonsense", exitUsage, "write it like"},
 		{"echo --listen ftp://127.0.0.1:1", exitUsage, `unknown network "ftp"`},
@@ -534,7 +535,9 @@ func TestServeUsage(t *testing.T) {
 		{"echo --loops 2000", exitUsage, "--loops 2000"},
 		{"echo --max-conns=-1", exitUsage, "--max-conns -1"},
 		{"echo --refuse", exitUsage, "needs --max-conns"},
-		{"echo --idle-timeout=-1s", exitUsage, "negative"},
+		{"echo --idle-timeout=-1s", exitUsage, "--idle-timeout -1s"},
+		{"echo --drain=-1s", exitUsage, "--drain -1s"},
+		{"echo --every=-1s", exitUsage, "--every -1s"},
 		{"echo --busy-poll 1h", exitUsage, "--busy-poll 1h"},
 		{"echo --metrics nonsense", exitUsage, "--metrics"},
 		{"echo --backend nonsense", exitFailed, "nonsense"},
