@@ -3,7 +3,6 @@ package loop
 import (
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -14,10 +13,6 @@ import (
 type Conn struct {
 	stream driver.Stream
 	loop   *Loop
-
-	// calling: in a callback. What is asked for meanwhile is done when it returns, and
-	// what is written goes to the loop's stage.
-	calling atomic.Bool
 
 	mu        sync.Mutex // guards up to the blank line
 	requests  request
@@ -131,6 +126,11 @@ func (c *Conn) more() *extras {
 	return c.extras
 }
 
+// calling says whether the connection is in a callback: what is asked for meanwhile is
+// done when it returns, and what is written goes to the loop's stage. That a callback
+// ends is seen with mu held only.
+func (c *Conn) calling() bool { return c.loop.running.Load() == c }
+
 // Loop returns the connection's loop.
 func (c *Conn) Loop() *Loop { return c.loop }
 
@@ -152,7 +152,7 @@ func (c *Conn) ask(op string, r request, prepare func()) error {
 // whatever is asked, and not at all while it is in a callback.
 func (c *Conn) askAndUnlock(r request) {
 	c.requests |= r
-	put := !c.queued && !c.calling.Load()
+	put := !c.queued && !c.calling()
 	c.queued = c.queued || put
 	c.mu.Unlock()
 	if put {

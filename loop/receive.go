@@ -49,6 +49,7 @@ func (u *upcalls) Received(b []byte) bool {
 func (c *Conn) data(b []byte) int {
 	c.loop.counts.messages++
 	n, err := c.callData(b)
+	c.end()
 	if n < 0 || n > len(b) {
 		if err == nil {
 			err = fmt.Errorf("loop: %T.Data says it consumed %d of %d bytes", c.handler, n, len(b))

@@ -166,9 +166,12 @@ func (h *Handle) Set(r Registration) {
 // Blocked tells the queue, if it wants to know, that a call in the directions d
 // would have blocked.
 func (h *Handle) Blocked(d selector.Interest) {
-	if !h.wantsBlocked.Load() {
-		return
+	if h.wantsBlocked.Load() {
+		h.blocked(d)
 	}
+}
+
+func (h *Handle) blocked(d selector.Interest) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r := h.registered; r.Owner != nil {
