@@ -28,7 +28,6 @@ type Conn struct {
 	handler  Handler
 	accepted *Listener // nil if it was dialed
 	in       *unread
-	why      error
 	place    uint32  // in the loop's conns
 	asked    request // by callbacks, for settle
 	pauses   pause
@@ -49,6 +48,7 @@ type extras struct {
 	dialed             func(*Conn, error)
 	accept             func(*Conn) Handler // of one that was dialed
 	remote             net.Addr
+	why                error // why it ends
 }
 
 // A request is something that another goroutine, or a callback, wants done.
@@ -130,6 +130,23 @@ func (c *Conn) more() *extras {
 // done when it returns, and what is written goes to the loop's stage. That a callback
 // ends is seen with mu held only.
 func (c *Conn) calling() bool { return c.loop.running.Load() == c }
+
+// because returns why the connection ends.
+func (c *Conn) because() error {
+	if c.extras == nil {
+		return nil
+	}
+	return c.extras.why
+}
+
+func (c *Conn) setWhy(why error) {
+	if why == nil && c.extras == nil {
+		return
+	}
+	c.mu.Lock()
+	c.more().why = why
+	c.mu.Unlock()
+}
 
 // Loop returns the connection's loop.
 func (c *Conn) Loop() *Loop { return c.loop }

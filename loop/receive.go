@@ -123,7 +123,7 @@ func (u *upcalls) ReceiveEnded(err error) {
 	switch {
 	case c.phase == gone:
 	case c.phase == lingering:
-		c.release(c.why)
+		c.release(c.because())
 	case c.phase == closing && errors.Is(err, io.EOF):
 	case errors.Is(err, io.EOF):
 		c.flags |= eofOwed
