@@ -112,8 +112,8 @@ func (l *Loop) end() bool {
 func (l *Loop) run() {
 	defer l.g.running.Done()
 	defer l.drv.Close()
+	l.awake.Store(true)
 	for {
-		l.awake.Store(true)
 		l.doInbox()
 		if l.ending && len(l.conns) == 0 && l.end() {
 			return
@@ -129,8 +129,7 @@ func (l *Loop) run() {
 			l.g.config.Logger.Error("pollux: a loop's driver failed", "backend", l.drv.Name(), "error", err)
 			l.abortAll(err)
 		}
-		l.awake.Store(true)
-		l.woke()
+		l.wakeUp()
 		l.counts.turns++
 		l.turn.Store(l.counts.turns)
 		l.doTimers()

@@ -13,6 +13,7 @@ type noKernel struct {
 	driver.Driver
 	streams  []*driver.Stream
 	messages int // to come
+	message  [64]byte
 	ended    func()
 }
 
@@ -32,9 +33,8 @@ func (d *noKernel) Send(_ *driver.Stream, bufs [][]byte) (n int, err error) {
 }
 
 func (d *noKernel) Turn(time.Duration) error {
-	var message [64]byte
 	for _, s := range d.streams {
-		s.Up.Received(message[:])
+		s.Up.Received(d.message[:])
 	}
 	d.messages -= len(d.streams)
 	if d.messages <= 0 {
