@@ -203,7 +203,7 @@ func (q *Poll) add(h *handle.Handle, fd sys.FD, token Token, interest Interest, 
 		q.table.Remove(key)
 		return misuse(err)
 	}
-	h.Set(handle.Registration{Owner: (*owner)(q), Key: key, WantsBlocked: q.sel.NeedsBlocked()})
+	h.Set(handle.Registration{Owner: (*owner)(q), Key: key})
 	return nil
 }
 
@@ -259,6 +259,9 @@ func (o *owner) Release(fd sys.FD, key selector.Key) {
 	defer q.leave(gate.Short)
 	q.remove(fd, key)
 }
+
+// WantsBlocked implements handle.Owner.
+func (o *owner) WantsBlocked() bool { return (*Poll)(o).sel.NeedsBlocked() }
 
 // Blocked implements handle.Owner.
 func (o *owner) Blocked(fd sys.FD, key selector.Key, d selector.Interest) {

@@ -16,8 +16,8 @@ import (
 
 // fail ends the connection at once, because of err.
 func (c *Conn) fail(err error) {
-	if c.why != nil && c.phase >= closing {
-		err = c.why // what came first is the reason
+	if why := c.because(); why != nil && c.phase >= closing {
+		err = why // what came first is the reason
 	}
 	c.release(err)
 }
@@ -31,11 +31,12 @@ func (c *Conn) beginClose(why error) {
 		c.release(errors.Join(why, ErrClosed))
 		return
 	}
-	c.phase, c.why = closing, why
+	c.phase = closing
 	c.mu.Lock()
 	c.shut = true
 	unsent := c.unsent()
 	x := c.more()
+	x.why = why
 	c.mu.Unlock()
 	c.dropUnread()
 	c.stopDeadlines()
@@ -56,7 +57,7 @@ func (c *Conn) beginClose(why error) {
 func (c *Conn) sentAll(fin bool) {
 	switch {
 	case c.phase == closing && c.flags&readEnded != 0:
-		c.release(c.why)
+		c.release(c.because())
 	case c.phase == closing:
 		c.phase = lingering
 		c.sendFIN()
@@ -84,7 +85,7 @@ func (c *Conn) sendFIN() {
 }
 
 func (c *Conn) lingerTimeout() {
-	why := c.why
+	why := c.because()
 	if c.phase == closing && why == nil {
 		why = ErrLingerTimeout
 	}
@@ -107,7 +108,8 @@ func (c *Conn) leave(why error) {
 		c.more().remote = addr // Closed may want to know
 		c.mu.Unlock()
 	}
-	c.phase, c.why = gone, why
+	c.phase = gone
+	c.setWhy(why)
 	c.mu.Lock()
 	c.shut, c.over = true, true
 	c.mu.Unlock()
@@ -123,7 +125,7 @@ func (u *upcalls) Released() {
 	c := (*Conn)(u)
 	l := c.loop
 	l.wakeUp()
-	notSent := c.why
+	notSent := c.because()
 	if notSent == nil || errors.Is(notSent, io.EOF) {
 		notSent = ErrClosed
 	}
@@ -144,7 +146,7 @@ func (u *upcalls) Released() {
 
 func (c *Conn) tellClosed() {
 	if c.handler != nil && c.optional&hasClosed != 0 {
-		c.callbackErr(func() { c.handler.(ClosedHandler).Closed(c, c.why) })
+		c.callbackErr(func() { c.handler.(ClosedHandler).Closed(c, c.because()) })
 	}
 }
 
@@ -213,7 +215,7 @@ func (c *Conn) detachNow() bool {
 		c.dropUnread()
 	}
 	var conn net.Conn
-	err := c.why
+	err := c.because()
 	if errors.Is(err, ErrDetached) {
 		conn, err = c.stream.NetConn()
 		c.stream.Close()

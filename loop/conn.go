@@ -3,7 +3,6 @@ package loop
 import (
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -14,10 +13,6 @@ import (
 type Conn struct {
 	stream driver.Stream
 	loop   *Loop
-
-	// calling: in a callback. What is asked for meanwhile is done when it returns, and
-	// what is written goes to the loop's stage.
-	calling atomic.Bool
 
 	mu        sync.Mutex // guards up to the blank line
 	requests  request
@@ -33,7 +28,6 @@ type Conn struct {
 	handler  Handler
 	accepted *Listener // nil if it was dialed
 	in       *unread
-	why      error
 	place    uint32  // in the loop's conns
 	asked    request // by callbacks, for settle
 	pauses   pause
@@ -54,6 +48,7 @@ type extras struct {
 	dialed             func(*Conn, error)
 	accept             func(*Conn) Handler // of one that was dialed
 	remote             net.Addr
+	why                error // why it ends
 }
 
 // A request is something that another goroutine, or a callback, wants done.
@@ -131,6 +126,28 @@ func (c *Conn) more() *extras {
 	return c.extras
 }
 
+// calling says whether the connection is in a callback: what is asked for meanwhile is
+// done when it returns, and what is written goes to the loop's stage. That a callback
+// ends is seen with mu held only.
+func (c *Conn) calling() bool { return c.loop.running.Load() == c }
+
+// because returns why the connection ends.
+func (c *Conn) because() error {
+	if c.extras == nil {
+		return nil
+	}
+	return c.extras.why
+}
+
+func (c *Conn) setWhy(why error) {
+	if why == nil && c.extras == nil {
+		return
+	}
+	c.mu.Lock()
+	c.more().why = why
+	c.mu.Unlock()
+}
+
 // Loop returns the connection's loop.
 func (c *Conn) Loop() *Loop { return c.loop }
 
@@ -152,7 +169,7 @@ func (c *Conn) ask(op string, r request, prepare func()) error {
 // whatever is asked, and not at all while it is in a callback.
 func (c *Conn) askAndUnlock(r request) {
 	c.requests |= r
-	put := !c.queued && !c.calling.Load()
+	put := !c.queued && !c.calling()
 	c.queued = c.queued || put
 	c.mu.Unlock()
 	if put {

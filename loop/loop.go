@@ -26,9 +26,10 @@ type Loop struct {
 	done      []doneCall // scratch of afterFlush
 	now       int64      // nanoseconds since the group began, as of the last reading
 	stale     bool       // the loop may have slept since
-	callStart time.Time  // when the callback began, if it is one that is measured
-	wokeAt    time.Time  // when the loop woke, if the turn is one that is measured
-	conns     []*Conn    // each knows its place
+	callStart time.Time  // when the callback began, if it is one that is measured:
+	timed     bool
+	wokeAt    time.Time // when the loop woke, if the turn is one that is measured
+	conns     []*Conn   // each knows its place
 	ending    bool
 	counts    counts
 	spareOp   []op
@@ -70,13 +71,13 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 		iov: make([][]byte, 0, maxIovecs),
 	}
 	if drv.SyncSend() {
-		l.stage = make([]byte, 0, stageBytes)
+		l.stage = make([]byte, 0, min(stageBytes, g.config.HighWatermark))
 	}
 	return l
 }
 
 // stageBytes is how much the callback of one connection may write before blocks are
-// borrowed for it.
+// borrowed for it, if that is not above the high watermark.
 const stageBytes = 64 << 10
 
 // maxIovecs is how many blocks one send takes.
@@ -111,8 +112,8 @@ func (l *Loop) end() bool {
 func (l *Loop) run() {
 	defer l.g.running.Done()
 	defer l.drv.Close()
+	l.awake.Store(true)
 	for {
-		l.awake.Store(true)
 		l.doInbox()
 		if l.ending && len(l.conns) == 0 && l.end() {
 			return
@@ -128,8 +129,7 @@ func (l *Loop) run() {
 			l.g.config.Logger.Error("pollux: a loop's driver failed", "backend", l.drv.Name(), "error", err)
 			l.abortAll(err)
 		}
-		l.awake.Store(true)
-		l.woke()
+		l.wakeUp()
 		l.counts.turns++
 		l.turn.Store(l.counts.turns)
 		l.doTimers()

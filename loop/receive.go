@@ -49,6 +49,7 @@ func (u *upcalls) Received(b []byte) bool {
 func (c *Conn) data(b []byte) int {
 	c.loop.counts.messages++
 	n, err := c.callData(b)
+	c.end()
 	if n < 0 || n > len(b) {
 		if err == nil {
 			err = fmt.Errorf("loop: %T.Data says it consumed %d of %d bytes", c.handler, n, len(b))
@@ -134,7 +135,7 @@ func (u *upcalls) ReceiveEnded(err error) {
 	switch {
 	case c.phase == gone:
 	case c.phase == lingering:
-		c.release(c.why)
+		c.release(c.because())
 	case c.phase == closing && errors.Is(err, io.EOF):
 	case errors.Is(err, io.EOF):
 		c.flags |= eofOwed

@@ -26,11 +26,19 @@ var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 // It never blocks, and what is written during one turn goes out together.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
+	if c.calling() && c.out == nil && !c.shut && !c.writeShut {
+		// The ordinary case. The stage is smaller than any limit.
+		if l := c.loop; len(b) < directBytes && len(b) <= cap(l.stage)-len(l.stage) {
+			l.stage = append(l.stage, b...)
+			c.mu.Unlock()
+			return len(b), nil
+		}
+	}
 	if err := c.mayWrite(len(b)); err != nil {
 		c.mu.Unlock()
 		return 0, err
 	}
-	if c.out == nil && c.calling.Load() && c.loop.stage != nil {
+	if c.out == nil && c.calling() && c.loop.stage != nil {
 		if c.writeStaged(b) {
 			c.mu.Unlock()
 			return len(b), nil
@@ -53,7 +61,7 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 		return 0, err
 	}
 	for _, b := range bufs {
-		if c.out == nil && c.calling.Load() && c.loop.stage != nil && c.writeStaged(b) {
+		if c.out == nil && c.calling() && c.loop.stage != nil && c.writeStaged(b) {
 			continue
 		}
 		c.queue(b)
@@ -98,7 +106,7 @@ func (c *Conn) unsent() int {
 	if c.out != nil {
 		n = c.out.bytes
 	}
-	if c.calling.Load() {
+	if c.calling() {
 		n += len(c.loop.stage)
 	}
 	return n
@@ -134,7 +142,7 @@ func (c *Conn) writeStaged(b []byte) bool {
 // unstage moves what is in the stage to the queue; mu is held.
 func (c *Conn) unstage() {
 	l := c.loop
-	if c.calling.Load() && len(l.stage) > 0 {
+	if c.calling() && len(l.stage) > 0 {
 		b := l.stage
 		l.stage = l.stage[:0]
 		c.queue(b)
@@ -153,7 +161,7 @@ func (c *Conn) queue(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	if c.calling.Load() && len(c.loop.stage) > 0 {
+	if c.calling() && len(c.loop.stage) > 0 {
 		c.unstage()
 	}
 	q := c.sendQueue()
@@ -225,6 +233,7 @@ func (c *Conn) flushLocked() flushed {
 		}
 		bufs, total := c.out.gather(l.iov[:0])
 		n, err := c.send(bufs, total)
+		clear(bufs)
 		if err != nil {
 			return flushed{err: err}
 		}
@@ -246,7 +255,6 @@ func (c *Conn) flushedLocked() flushed {
 func (c *Conn) send(bufs [][]byte, total int) (int, error) {
 	l := c.loop
 	n, err := l.drv.Send(&c.stream, bufs)
-	clear(bufs)
 	l.counts.bytesOut += uint64(n)
 	if c.flags&idles != 0 && n > 0 {
 		c.extras.lastActive = l.turnTime()

@@ -36,7 +36,7 @@ type LoopStats struct {
 	// BusyTime is how long the loop has been awake: from the first callback of a turn
 	// until it sleeps again. It is measured in one turn of 16 and scaled up.
 	BusyTime time.Duration
-	// Time in callbacks is measured on one in 16 and scaled up; the longest is that of
+	// Time in callbacks is measured on one in 64 and scaled up; the longest is that of
 	// those measured.
 	CallbackTime    time.Duration
 	LongestCallback time.Duration

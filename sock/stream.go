@@ -45,6 +45,12 @@ func (s *Stream) recv(op string, b []byte, flags int) (int, error) {
 	}
 	n, e := sys.Recv(fd, b, flags)
 	s.h.Done()
+	if e == 0 && n > 0 { // received's commonest case
+		if n < len(b) {
+			s.h.Blocked(readable)
+		}
+		return n, nil
+	}
 	return s.received(op, "recv", n, len(b), e)
 }
 
@@ -113,6 +119,9 @@ func (s *Stream) send(op string, b []byte, flags int) (int, error) {
 	}
 	n, e := sys.Send(fd, b, flags)
 	s.h.Done()
+	if e == 0 && n == len(b) { // sent's commonest case
+		return n, nil
+	}
 	return s.sent(op, "send", n, len(b), e)
 }
 

@@ -42,6 +42,8 @@ type Owner interface {
 	Release(fd sys.FD, key selector.Key)
 	// Blocked says that calls in the directions d would have blocked.
 	Blocked(fd sys.FD, key selector.Key, d selector.Interest)
+	// WantsBlocked says whether Blocked must be called. It never changes.
+	WantsBlocked() bool
 }
 
 // Registration is the queue that watches a handle, and under which key. The
@@ -49,8 +51,6 @@ type Owner interface {
 type Registration struct {
 	Owner Owner
 	Key   selector.Key
-	// WantsBlocked says whether Owner.Blocked must be called.
-	WantsBlocked bool
 }
 
 // Handle is an open descriptor. Init comes first; it must not be copied after.
@@ -63,16 +63,20 @@ type Registration struct {
 type Handle struct {
 	users gate.Gate
 	fd    sys.FD
-	kind  Kind
-	// give closes the descriptor; nil: sys.Close does.
-	give func(sys.FD)
-
-	wantsBlocked atomic.Bool
 
 	mu         sync.Mutex
-	closed     bool
 	registered Registration
+
+	// Handles are as many as connections: small fields share a word.
+	wantsBlocked atomic.Bool
+	kind         Kind
+	elsewhere    bool // of another kernel: elsewhere says how to close it
+	closed       bool
 }
+
+// elsewhere has what closes the descriptors of other kernels: a func(sys.FD) for each
+// *Handle.
+var elsewhere sync.Map
 
 // Init gives h its descriptor, which h owns from now on.
 func (h *Handle) Init(fd sys.FD, kind Kind) { h.fd, h.kind = fd, kind }
@@ -80,15 +84,18 @@ func (h *Handle) Init(fd sys.FD, kind Kind) { h.fd, h.kind = fd, kind }
 // InitOf is Init for a descriptor of another kernel than this machine's, such as a
 // model that the conformance suite is pointed at: give closes it.
 func (h *Handle) InitOf(fd sys.FD, kind Kind, give func(sys.FD)) {
-	h.fd, h.kind, h.give = fd, kind, give
+	h.fd, h.kind, h.elsewhere = fd, kind, true
+	elsewhere.Store(h, give)
 }
 
 func (h *Handle) close() {
-	if h.give != nil {
-		h.give(h.fd)
+	if !h.elsewhere {
+		sys.Close(h.fd)
 		return
 	}
-	sys.Close(h.fd)
+	if give, ok := elsewhere.LoadAndDelete(h); ok {
+		give.(func(sys.FD))(h.fd)
+	}
 }
 
 // Kind says what the descriptor is.
@@ -122,6 +129,9 @@ func (h *Handle) Close() error {
 func (h *Handle) Detach() (sys.FD, error) {
 	if err := h.shut(); err != nil {
 		return sys.InvalidFD, err
+	}
+	if h.elsewhere {
+		elsewhere.Delete(h)
 	}
 	// One user stays inside for good, so that nobody is the last.
 	h.users.Enter(gate.Long)
@@ -160,15 +170,18 @@ func (h *Handle) Unlock() { h.mu.Unlock() }
 // Set changes the registration; h is locked.
 func (h *Handle) Set(r Registration) {
 	h.registered = r
-	h.wantsBlocked.Store(r.WantsBlocked)
+	h.wantsBlocked.Store(r.Owner != nil && r.Owner.WantsBlocked())
 }
 
 // Blocked tells the queue, if it wants to know, that a call in the directions d
 // would have blocked.
 func (h *Handle) Blocked(d selector.Interest) {
-	if !h.wantsBlocked.Load() {
-		return
+	if h.wantsBlocked.Load() {
+		h.blocked(d)
 	}
+}
+
+func (h *Handle) blocked(d selector.Interest) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r := h.registered; r.Owner != nil {

@@ -12,10 +12,14 @@ import (
 )
 
 // owner notes what it is told.
-type owner struct{ released, blocked int }
+type owner struct {
+	released, blocked int
+	wants             bool
+}
 
 func (o *owner) Release(sys.FD, selector.Key)                    { o.released++ }
 func (o *owner) Blocked(sys.FD, selector.Key, selector.Interest) { o.blocked++ }
+func (o *owner) WantsBlocked() bool                              { return o.wants }
 
 func TestTheLastUserGivesTheDescriptorBack(t *testing.T) {
 	closed := 0
@@ -64,8 +68,9 @@ func TestCloseEndsTheRegistrationFirst(t *testing.T) {
 	if o.blocked != 0 {
 		t.Error("Blocked was told to an owner who does not want it")
 	}
+	o.wants = true
 	h.Lock()
-	h.Set(Registration{Owner: &o, Key: 7, WantsBlocked: true})
+	h.Set(Registration{Owner: &o, Key: 7})
 	h.Unlock()
 	h.Blocked(selector.Readable)
 	if o.blocked != 1 {

@@ -30,18 +30,18 @@ const (
 
 // rawCall makes a call that does not wait, unseen by Go's scheduler.
 func rawCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (uintptr, syscall.Errno) {
-	n, _, e := unix.RawSyscall6(trap, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
+	n, _, e := syscall.RawSyscall6(trap, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
 	return n, e
 }
 
 // longCall makes a call that may take its time.
 func longCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (uintptr, syscall.Errno) {
-	n, _, e := unix.Syscall6(trap, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
+	n, _, e := syscall.Syscall6(trap, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
 	return n, e
 }
 
 // rawNameCall is rawCall for calls that fill in an address and its length.
 func rawNameCall(trap uintptr, fd FD, p, length unsafe.Pointer, d, e uintptr) (uintptr, syscall.Errno) {
-	n, _, err := unix.RawSyscall6(trap, uintptr(fd), uintptr(p), uintptr(length), d, e, 0)
+	n, _, err := syscall.RawSyscall6(trap, uintptr(fd), uintptr(p), uintptr(length), d, e, 0)
 	return n, err
 }

@@ -21,14 +21,23 @@ const maxRawBytes = 256 << 10
 // call makes a call of the shape (fd, pointer, word, word, pointer, word), raw
 // unless it moves so many bytes that it would take long.
 func call(trap uintptr, bytes int, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (int, syscall.Errno) {
+	if bytes > maxRawBytes {
+		return bigCall(trap, fd, p, c, d, q, f)
+	}
 	for {
-		var n uintptr
-		var e syscall.Errno
-		if bytes <= maxRawBytes {
-			n, e = rawCall(trap, fd, p, c, d, q, f)
-		} else {
-			n, e = longCall(trap, fd, p, c, d, q, f)
+		n, e := rawCall(trap, fd, p, c, d, q, f)
+		if e == 0 {
+			return int(n), 0
 		}
+		if e != unix.EINTR {
+			return 0, e
+		}
+	}
+}
+
+func bigCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (int, syscall.Errno) {
+	for {
+		n, e := longCall(trap, fd, p, c, d, q, f)
 		if e == 0 {
 			return int(n), 0
 		}

@@ -1,0 +1,69 @@
+package loop
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+)
+
+// noKernel is a driver without one: every turn brings each stream a message, and takes
+// what is sent. What is left is the loop's own work.
+type noKernel struct {
+	driver.Driver
+	streams  []*driver.Stream
+	messages int // to come
+	message  [64]byte
+	ended    func()
+}
+
+func (d *noKernel) Name() string                { return "none" }
+func (d *noKernel) SyncSend() bool              { return true }
+func (d *noKernel) Wake() error                 { return nil }
+func (d *noKernel) Close() error                { return nil }
+func (d *noKernel) Attach(*driver.Stream) error { return nil }
+func (d *noKernel) Resume(s *driver.Stream)     { d.streams = append(d.streams, s) }
+func (d *noKernel) Release(s *driver.Stream)    { s.Up.Released() }
+
+func (d *noKernel) Send(_ *driver.Stream, bufs [][]byte) (n int, err error) {
+	for _, b := range bufs {
+		n += len(b)
+	}
+	return n, nil
+}
+
+func (d *noKernel) Turn(time.Duration) error {
+	for _, s := range d.streams {
+		s.Up.Received(d.message[:])
+	}
+	d.messages -= len(d.streams)
+	if d.messages <= 0 {
+		d.ended()
+	}
+	return nil
+}
+
+type echoer struct{}
+
+func (echoer) Data(c *Conn, b []byte) (int, error) { return c.Write(b) }
+
+// BenchmarkMessage is what the loop itself costs an echoed message of 64 bytes, over 64
+// connections.
+func BenchmarkMessage(b *testing.B) {
+	g := &Group{began: time.Now()}
+	if err := g.config.settle(); err != nil {
+		b.Fatal(err)
+	}
+	d := &noKernel{messages: b.N}
+	l := newLoop(g, d)
+	d.ended = func() { l.abortAll(nil) }
+	for range 64 {
+		c := l.newConn()
+		c.accepted = &Listener{accept: func(*Conn) Handler { return echoer{} }}
+		c.attach()
+	}
+	g.running.Add(1)
+	b.ReportAllocs()
+	b.ResetTimer()
+	l.run()
+}
