@@ -89,12 +89,12 @@ func (u *suite) forever(t *testing.T) {
 	a, b := u.pair(t)
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
 	for _, timeout := range []time.Duration{pollux.Forever, -time.Hour} {
+		start := time.Now() // before the other goroutine's sleep begins
 		go func() {
 			time.Sleep(settle)
 			b.Write([]byte("x"))
 		}()
 		events := make([]pollux.Event, 1)
-		start := time.Now()
 		if n, err := q.Wait(events, timeout); n != 1 || err != nil {
 			t.Fatalf("Wait(%v) = %d, %v", timeout, n, err)
 		}
