@@ -7,11 +7,21 @@ import (
 
 // begin marks that a callback of c runs: what is asked and written meanwhile waits
 // for end. The watchdog sees it, too.
+//
+// begin, callData, end and Received are what every message runs through, right after
+// the kernel has filled the processor's caches with its own code. So they are short,
+// and what is seldom needed is elsewhere.
 func (c *Conn) begin() {
 	l := c.loop
-	l.wakeUp()
-	l.running.Store(c)
 	l.counts.callbacks++
+	if !l.awake.Load() || l.counts.callbacks%timedCallbacks == 0 {
+		l.beginTimed()
+	}
+	l.running.Store(c)
+}
+
+func (l *Loop) beginTimed() {
+	l.wakeUp()
 	if l.counts.callbacks%timedCallbacks == 0 {
 		l.timed, l.callStart = true, time.Now()
 	}
@@ -42,26 +52,38 @@ func (c *Conn) end() {
 		l.took()
 	}
 	c.mu.Lock()
-	var f flushed
-	flush := len(l.stage) > 0 || c.requests&wantFlush != 0
-	if c.requests == 0 && c.out == nil && c.phase == open && c.flags&^idles == 0 && !c.crossed && !c.writeShut && len(l.done) == 0 {
-		stage := l.stage
-		if len(stage) == 0 {
-			l.running.Store(nil)
-			c.mu.Unlock()
-			return
-		}
+	if c.requests != 0 || c.out != nil || c.phase != open || c.flags&^idles != 0 || c.crossed {
+		c.endBusy()
+		return
+	}
+	if stage := l.stage; len(stage) > 0 {
 		l.stage = stage[:0]
 		n, err := c.send(append(l.iov[:0], stage), len(stage))
-		if err == nil && n == len(stage) {
-			l.running.Store(nil)
-			c.mu.Unlock()
+		if n < len(stage) {
+			c.endShort(stage[n:], err)
 			return
 		}
-		c.queue(stage[n:])
-		f = c.flushedLocked()
-		f.err = err
-	} else if flush {
+	}
+	l.running.Store(nil)
+	c.mu.Unlock()
+}
+
+// endShort is end when the kernel has not taken all of the stage; mu is held.
+func (c *Conn) endShort(rest []byte, err error) {
+	c.queue(rest)
+	f := c.flushedLocked()
+	f.err = err
+	c.loop.running.Store(nil)
+	c.mu.Unlock()
+	c.afterFlush(f)
+}
+
+// endBusy is end when something was asked for, or waits to be sent; mu is held.
+func (c *Conn) endBusy() {
+	l := c.loop
+	var f flushed
+	flush := len(l.stage) > 0 || c.requests&wantFlush != 0
+	if flush {
 		f = c.flushLocked()
 	}
 	r := c.requests

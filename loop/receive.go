@@ -21,25 +21,40 @@ type upcalls Conn
 // Received implements driver.StreamUpcalls.
 func (u *upcalls) Received(b []byte) bool {
 	c := (*Conn)(u)
-	l := c.loop
-	l.counts.bytesIn += uint64(len(b))
+	c.loop.counts.bytesIn += uint64(len(b))
 	if c.flags&idles != 0 {
-		c.extras.lastActive = l.turnTime()
+		c.extras.lastActive = c.loop.turnTime()
 	}
+	if c.phase != open || c.pauses != 0 || c.in != nil {
+		return c.receivedMore(b)
+	}
+	n := c.data(b)
+	if n < len(b) || c.asked != 0 {
+		c.receivedPart(b[n:])
+	}
+	return c.pauses == 0 && c.phase != gone
+}
+
+// receivedPart keeps what Data has left, and does what it asked for.
+func (c *Conn) receivedPart(rest []byte) {
+	if len(rest) > 0 && c.phase == open {
+		c.keep(rest)
+	}
+	c.settle()
+	c.checkUnread()
+}
+
+// receivedMore is Received of a connection that is not in its ordinary state.
+func (c *Conn) receivedMore(b []byte) bool {
 	switch {
 	case c.phase >= closing:
 		return c.phase != gone // what comes after Close is dropped, for the sake of the FIN behind it
 	case c.pauses != 0:
 		c.keep(b)
 		return false
-	case c.in != nil:
+	default:
 		c.keep(b)
 		c.deliverUnread()
-	default:
-		if n := c.data(b); n < len(b) && c.phase == open {
-			c.keep(b[n:])
-		}
-		c.settle()
 	}
 	c.checkUnread()
 	return c.pauses == 0 && c.phase != gone
@@ -50,15 +65,21 @@ func (c *Conn) data(b []byte) int {
 	c.loop.counts.messages++
 	n, err := c.callData(b)
 	c.end()
-	if n < 0 || n > len(b) {
+	if err != nil || uint(n) > uint(len(b)) {
+		return c.badData(n, len(b), err)
+	}
+	return n
+}
+
+// badData closes the connection: of b bytes Data consumed n, and returned err.
+func (c *Conn) badData(n, b int, err error) int {
+	if n < 0 || n > b {
 		if err == nil {
-			err = fmt.Errorf("loop: %T.Data says it consumed %d of %d bytes", c.handler, n, len(b))
+			err = fmt.Errorf("loop: %T.Data says it consumed %d of %d bytes", c.handler, n, b)
 		}
-		n = len(b)
+		n = b
 	}
-	if err != nil {
-		c.beginClose(err)
-	}
+	c.beginClose(err)
 	return n
 }
 

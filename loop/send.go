@@ -28,12 +28,16 @@ func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	if c.calling() && c.out == nil && !c.shut && !c.writeShut {
 		// The ordinary case. The stage is smaller than any limit.
-		if l := c.loop; len(b) < directBytes && len(b) <= cap(l.stage)-len(l.stage) {
-			l.stage = append(l.stage, b...)
+		if l, n := c.loop, len(c.loop.stage); len(b) < directBytes && len(b) <= cap(l.stage)-n {
+			l.stage = l.stage[:n+copy(l.stage[n:cap(l.stage)], b)]
 			c.mu.Unlock()
 			return len(b), nil
 		}
 	}
+	return c.write(b)
+}
+
+func (c *Conn) write(b []byte) (int, error) {
 	if err := c.mayWrite(len(b)); err != nil {
 		c.mu.Unlock()
 		return 0, err

@@ -33,7 +33,23 @@ func (s *Stream) ConnectError() error {
 // registration the next bytes make a new event, and the call that would return
 // ErrWouldBlock can be saved. Two things end a stream early without such news, so
 // go on reading there: an event with ReadClosed, and an urgent mark (tcp(7)).
-func (s *Stream) Read(b []byte) (int, error) { return s.recv("read", b, 0) }
+func (s *Stream) Read(b []byte) (int, error) {
+	fd, ok := s.h.Use()
+	if !ok {
+		return s.closed("read")
+	}
+	n, e := sys.Recv(fd, b, 0)
+	s.h.Done()
+	if n > 0 { // received's commonest case
+		if n < len(b) {
+			s.h.Blocked(readable)
+		}
+		return n, nil
+	}
+	return s.received("read", "recv", n, len(b), e)
+}
+
+func (s *Stream) closed(op string) (int, error) { return 0, s.failure(op, net.ErrClosed) }
 
 // Peek is Read without taking the bytes: they stay to be read.
 func (s *Stream) Peek(b []byte) (int, error) { return s.recv("peek", b, sys.MSG_PEEK) }
@@ -41,16 +57,10 @@ func (s *Stream) Peek(b []byte) (int, error) { return s.recv("peek", b, sys.MSG_
 func (s *Stream) recv(op string, b []byte, flags int) (int, error) {
 	fd, ok := s.h.Use()
 	if !ok {
-		return 0, s.failure(op, net.ErrClosed)
+		return s.closed(op)
 	}
 	n, e := sys.Recv(fd, b, flags)
 	s.h.Done()
-	if e == 0 && n > 0 { // received's commonest case
-		if n < len(b) {
-			s.h.Blocked(readable)
-		}
-		return n, nil
-	}
 	return s.received(op, "recv", n, len(b), e)
 }
 
@@ -110,18 +120,26 @@ func (s *Stream) broken(op, call string, d selector.Interest, e syscall.Errno) e
 // Write writes as much of b as the kernel takes, and says how much that was:
 // fewer bytes than len(b) come with an error, ErrWouldBlock if it is only that
 // the kernel's buffer is full. Then wait for Writable and write the rest.
-func (s *Stream) Write(b []byte) (int, error) { return s.send("write", b, 0) }
-
-func (s *Stream) send(op string, b []byte, flags int) (int, error) {
+func (s *Stream) Write(b []byte) (int, error) {
 	fd, ok := s.h.Use()
 	if !ok {
-		return 0, s.failure(op, net.ErrClosed)
+		return s.closed("write")
 	}
-	n, e := sys.Send(fd, b, flags)
+	n, e := sys.Send(fd, b, 0)
 	s.h.Done()
 	if e == 0 && n == len(b) { // sent's commonest case
 		return n, nil
 	}
+	return s.sent("write", "send", n, len(b), e)
+}
+
+func (s *Stream) send(op string, b []byte, flags int) (int, error) {
+	fd, ok := s.h.Use()
+	if !ok {
+		return s.closed(op)
+	}
+	n, e := sys.Send(fd, b, flags)
+	s.h.Done()
 	return s.sent(op, "send", n, len(b), e)
 }
 

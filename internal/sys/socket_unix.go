@@ -47,6 +47,14 @@ func bigCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Point
 	}
 }
 
+// count is what a call has returned, if it is a count: -1 comes with an error.
+func count(n uintptr, e syscall.Errno) int {
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
 // Connect begins to connect. EINPROGRESS is the ordinary answer. EINTR is not
 // retried, for the attempt goes on: it is reported as EINPROGRESS (connect(2)).
 func Connect(fd FD, to *Sockaddr) syscall.Errno {
@@ -75,13 +83,27 @@ func nameCall(trap uintptr, fd FD) (Sockaddr, syscall.Errno) {
 	return a, e
 }
 
-// Recv is recv(2).
+// Recv is recv(2). Recv and Send are what a busy program calls most, and right after
+// the kernel has filled the processor's caches with its own code: so the ordinary case
+// is short.
 func Recv(fd FD, b []byte, flags int) (int, syscall.Errno) {
+	if len(b) <= maxRawBytes {
+		n, e := rawCall(sysRecvfrom, fd, dataOf(b), uintptr(len(b)), uintptr(flags), nil, 0)
+		if e != unix.EINTR {
+			return count(n, e), e
+		}
+	}
 	return call(sysRecvfrom, len(b), fd, dataOf(b), uintptr(len(b)), uintptr(flags), nil, 0)
 }
 
 // Send is send(2) without SIGPIPE.
 func Send(fd FD, b []byte, flags int) (int, syscall.Errno) {
+	if len(b) <= maxRawBytes {
+		n, e := rawCall(sysSendto, fd, dataOf(b), uintptr(len(b)), uintptr(flags|noSignal), nil, 0)
+		if e != unix.EINTR {
+			return count(n, e), e
+		}
+	}
 	return call(sysSendto, len(b), fd, dataOf(b), uintptr(len(b)), uintptr(flags|noSignal), nil, 0)
 }
 

@@ -211,7 +211,12 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	waiting, accepting := d.busyCount, d.accepting
 	d.accepting, d.acceptingSpare = d.acceptingSpare[:0], accepting
 	for _, ev := range d.events[:n] {
-		d.dispatch(ev)
+		kind, generation, index := split(ev.Token())
+		if kind != kindStream {
+			d.other(kind, generation, index, ev)
+		} else if s := d.streams.all[index]; s != nil && s.Generation == generation {
+			d.streamEvent(s, ev)
+		}
 	}
 	for range waiting {
 		if s := d.dequeue(); s.Flags&(receiving|readable) == receiving|readable {
@@ -235,13 +240,9 @@ func (d *Driver) tellReleased() {
 	d.released = d.released[:0]
 }
 
-func (d *Driver) dispatch(ev pollux.Event) {
-	kind, generation, index := split(ev.Token())
+// other is an event of something that is no stream.
+func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
 	switch kind {
-	case kindStream:
-		if s := d.streams.all[index]; s != nil && s.Generation == generation {
-			d.streamEvent(s, ev)
-		}
 	case kindListener:
 		if l := d.listeners.all[index]; l != nil && l.Generation == generation {
 			d.accept(l)
@@ -288,11 +289,7 @@ func (d *Driver) receive(s *driver.Stream) {
 	for left := d.budget; left > 0; {
 		n, err := s.Read(d.scratch)
 		if err != nil {
-			s.Flags &^= readable
-			if err != sock.ErrWouldBlock {
-				s.Flags = s.Flags&^receiving | ended
-				s.Up.ReceiveEnded(err)
-			}
+			receiveFailed(s, err)
 			return
 		}
 		if n < len(d.scratch) && s.Flags&hungUp == 0 {
@@ -307,6 +304,14 @@ func (d *Driver) receive(s *driver.Stream) {
 		left -= n
 	}
 	d.enqueue(s)
+}
+
+func receiveFailed(s *driver.Stream, err error) {
+	s.Flags &^= readable
+	if err != sock.ErrWouldBlock {
+		s.Flags = s.Flags&^receiving | ended
+		s.Up.ReceiveEnded(err)
+	}
 }
 
 func (d *Driver) enqueue(s *driver.Stream) {
