@@ -87,17 +87,18 @@ func ExampleLoop_Watch_pipe() {
 	}
 	defer r.Close()
 
-	ended := make(chan struct{})
+	ended := make(chan error, 1)
+	over := false
 	watch, err := g.Loops()[0].Watch(r, func(pollux.Event) {
 		b := make([]byte, 64)
-		for {
+		for !over { // some kernels tell the end more than once
 			n, err := r.Read(b)
 			switch {
 			case errors.Is(err, sock.ErrWouldBlock):
 				return
 			case err != nil:
-				fmt.Println(err)
-				close(ended)
+				over = true
+				ended <- err
 				return
 			}
 			fmt.Printf("%s\n", b[:n])
@@ -108,7 +109,7 @@ func ExampleLoop_Watch_pipe() {
 	}
 	io.WriteString(w, "through the pipe")
 	w.Close()
-	<-ended
+	fmt.Println(<-ended)
 	stopped := make(chan struct{})
 	watch.Stop(func() { close(stopped) })
 	<-stopped
