@@ -1,0 +1,117 @@
+package conformance
+
+import (
+	"math/rand/v2"
+)
+
+var churnTests = []test{
+	{"thousands of streams come and go", small, thousands},
+	{"closed in the batch that has their news", small, closedInBatch},
+}
+
+// thousands: accepted, used and released, in bursts, by whichever side.
+func thousands(h *harness) {
+	random := rand.New(rand.NewPCG(3, 4))
+	l, s := h.listener()
+	l.onAccepted = func(c *conn) {
+		c.onReceived = func(b []byte) bool {
+			if random.IntN(4) == 0 {
+				c.release()
+				return false
+			}
+			c.send(c.got)
+			return true
+		}
+		c.onEnded = func() {
+			if !c.given {
+				c.release()
+			}
+		}
+		c.attach()
+		c.resume()
+	}
+	l.listen()
+	for range 40 {
+		accepted := len(l.accepted)
+		peers := h.callers(s, 50)
+		for i, p := range peers {
+			p.push(1 + random.IntN(20_000))
+			switch i % 3 {
+			case 0:
+				p.CloseWrite()
+			case 1:
+				p.reset()
+			}
+		}
+		h.meanwhile("the news of a burst", func() bool { return len(l.accepted) >= accepted+30 })
+		for i, p := range peers {
+			if i%3 == 2 {
+				p.Close()
+			}
+		}
+	}
+	h.meanwhile("the end of everything", func() bool {
+		for _, c := range l.accepted {
+			if c.releases == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	h.quiet("all streams are released")
+}
+
+// closedInBatch: each upcall releases another stream and attaches a new one in its
+// place, while both have news in the same batch.
+func closedInBatch(h *harness) {
+	random := rand.New(rand.NewPCG(5, 6))
+	const live, fresh = 50, 500
+	var conns, spare []*conn
+	strike := func() {
+		if len(spare) == 0 {
+			return
+		}
+		i := random.IntN(len(conns))
+		if c := conns[i]; !c.given {
+			c.release()
+		}
+		c := spare[len(spare)-1]
+		spare = spare[:len(spare)-1]
+		c.attach()
+		c.resume()
+		conns[i] = c
+	}
+	make := func() *conn {
+		c, _ := h.pair()
+		c.onReceived = func([]byte) bool {
+			strike()
+			return !c.given
+		}
+		return c
+	}
+	for range live {
+		c := make()
+		c.attach()
+		c.resume()
+		conns = append(conns, c)
+	}
+	for range fresh {
+		spare = append(spare, make())
+	}
+	for len(spare) > 0 {
+		for _, c := range conns {
+			if !c.given {
+				c.p.push(1 + random.IntN(5000))
+			}
+		}
+		h.turn(forever)
+	}
+	h.until("what those that are left were sent", func() bool {
+		for _, c := range conns {
+			if !c.given && c.got < c.p.wrote {
+				return false
+			}
+		}
+		return true
+	})
+}
