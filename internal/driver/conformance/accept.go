@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"errors"
-	"net"
 	"path/filepath"
 	"sync"
 
@@ -30,7 +29,6 @@ var acceptTests = []test{
 type listener struct {
 	driver.Listener
 	h          *harness
-	addr       func() net.Addr
 	onAccepted func(c *conn)
 	accepted   []*conn
 	paused     bool
@@ -137,7 +135,7 @@ func (l *listener) has(n int) func() bool {
 	}
 }
 
-// call connects n peers.
+// callers connects n peers.
 func (h *harness) callers(s *sock.TCPListener, n int) (peers []*peer) {
 	h.Helper()
 	for range n {
@@ -195,7 +193,7 @@ func acceptPause(h *harness) {
 	l.listen()
 	h.callers(s, 1)
 	h.until("one", l.has(1))
-	for round := range 3 {
+	for range 3 {
 		before := len(l.accepted)
 		l.pause()
 		h.calm()
@@ -207,7 +205,6 @@ func acceptPause(h *harness) {
 		l.resume()
 		h.callers(s, 1)
 		h.until("one that came later", l.has(before+6))
-		_ = round
 	}
 }
 

@@ -35,13 +35,13 @@ type conn struct {
 	got   int // bytes; they are text[0:got]
 	ended error
 
-	out         outgoing
-	connecting  bool
-	connects    int
-	connectErr  error
-	given       bool // back: Release or Detach was called
-	detached    bool
-	releases    int
+	out        outgoing
+	connecting bool
+	connects   int
+	connectErr error
+	given      bool // back: Release or Detach was called
+	detached   bool
+	releases   int
 }
 
 func (h *harness) conn() *conn {

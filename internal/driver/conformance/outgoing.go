@@ -5,10 +5,9 @@ import "github.com/pollux-io/pollux/sock"
 // outgoing is what a conn sends: text, from copies that are spoilt as soon as their
 // memory is free. What a driver reads later than it may arrives spoilt.
 type outgoing struct {
-	goal int // how many bytes are to be sent
-	done int // how many the driver says were taken
-	owed int // how many of the rest are under way; -1: none, no Sent is owed
-	bufs [][]byte
+	goal int      // how many bytes are to be sent
+	done int      // how many the driver says were taken
+	owed int      // how many of the rest are under way; told by Sent
 	held [][]byte // copies that the driver may still read
 	err  error
 	odd  uint32

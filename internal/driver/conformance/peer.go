@@ -57,12 +57,16 @@ func (h *harness) pair(options ...sock.Option) (*conn, *peer) {
 	return c, p
 }
 
-// tiny is pair with the smallest buffers that the system has.
+// tinyBytes is the size of small buffers. With the smallest that systems have, TCP
+// waits for its timers.
+const tinyBytes = 8 << 10
+
+// tiny is pair with small buffers.
 func (h *harness) tiny() (*conn, *peer) {
 	h.Helper()
-	c, p := h.pair(sock.RecvBuffer(1), sock.SendBuffer(1))
-	h.must(c.SetSendBuffer(1))
-	h.must(c.SetRecvBuffer(1))
+	c, p := h.pair(sock.RecvBuffer(tinyBytes), sock.SendBuffer(tinyBytes))
+	h.must(c.SetSendBuffer(tinyBytes))
+	h.must(c.SetRecvBuffer(tinyBytes))
 	return c, p
 }
 

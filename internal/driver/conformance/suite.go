@@ -54,9 +54,18 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 		name  string
 		tests []test
 	}{
-		{"Turn", turnTests}, {"Receive", receiveTests}, {"Budget", budgetTests}, {"End", endTests},
-		{"Send", sendTests}, {"Release", releaseTests}, {"Detach", detachTests}, {"Connect", connectTests},
-		{"Accept", acceptTests}, {"Watch", watchTests}, {"Churn", churnTests}, {"Allocs", allocTests},
+		{"Turn", turnTests},
+		{"Receive", receiveTests},
+		{"Budget", budgetTests},
+		{"End", endTests},
+		{"Send", sendTests},
+		{"Release", releaseTests},
+		{"Detach", detachTests},
+		{"Connect", connectTests},
+		{"Accept", acceptTests},
+		{"Watch", watchTests},
+		{"Churn", churnTests},
+		{"Allocs", allocTests},
 	} {
 		for _, x := range theme.tests {
 			t.Run(theme.name+"/"+strings.ReplaceAll(x.name, " ", "-"), func(t *testing.T) {
