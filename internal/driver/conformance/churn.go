@@ -45,7 +45,11 @@ func thousands(h *harness) {
 		}
 		h.meanwhile("a burst, but for those that were reset in the backlog", func() bool {
 			if len(l.failures) > 0 {
-				h.Fatalf("AcceptFailed(%v) after %d connections", l.failures[0], len(l.accepted))
+				if !onWine() { // there, accepting one that was reset fails
+					h.Fatalf("AcceptFailed(%v) after %d connections", l.failures[0], len(l.accepted))
+				}
+				l.failures = nil
+				l.resume()
 			}
 			return len(l.accepted) >= accepted+30
 		})
