@@ -90,6 +90,10 @@ func nothingAfterEnd(h *harness) {
 	c.pause()
 	c.resume()
 	h.quiet("the end was told")
+	c.send(1) // to which the system answers with a reset
+	h.calm()
+	c.send(2)
+	h.calm()
 }
 
 func resetReceiving(h *harness) {
