@@ -27,6 +27,9 @@ func (u *upcalls) Received(b []byte) bool {
 		c.extras.lastActive = l.turnTime()
 	}
 	switch {
+	case c.phase == gone && c.flags&detaching != 0:
+		c.keep(b) // what the driver had received before Detach
+		return false
 	case c.phase >= closing:
 		return c.phase != gone // what comes after Close is dropped, for the sake of the FIN behind it
 	case c.pauses != 0:

@@ -320,10 +320,14 @@ func unlistenRefused(h *harness) {
 	h.quiet("nobody calls")
 	h.callers(s, 2)
 	h.until("what others are to accept", first.has(2))
-	next, s := h.listener()
-	next.listen()
-	h.callers(s, 2)
-	h.until("what the next is to accept", next.has(2))
+	one, s1 := h.listener() // each in a place of its own
+	one.listen()
+	two, s2 := h.listener()
+	two.listen()
+	h.callers(s1, 2)
+	h.until("what the next is to accept", one.has(2))
+	h.callers(s2, 2)
+	h.until("what the one after it is to accept", two.has(2))
 }
 
 func acceptReleased(h *harness) {

@@ -2,11 +2,16 @@ package conformance
 
 import (
 	"math/rand/v2"
+	"runtime"
+	"weak"
+
+	"github.com/pollux-io/pollux/sock"
 )
 
 var churnTests = []test{
 	{"thousands of streams come and go", small, thousands},
 	{"closed in the batch that has their news", small, closedInBatch},
+	{"nothing is kept of what has ended", usual, nothingKept},
 }
 
 // thousands: accepted, used and released, in bursts, by whichever side.
@@ -123,4 +128,62 @@ func closedInBatch(h *harness) {
 		}
 		return true
 	})
+}
+
+// nothingKept: what was released, unlistened or unwatched, or was refused, can be
+// collected.
+func nothingKept(h *harness) {
+	var streams []weak.Pointer[conn]
+	var others []func() bool // whether it is gone
+	released := 0
+	stream := func(closed bool) {
+		kept, _ := h.pair()
+		h.conns = h.conns[:len(h.conns)-1]
+		kept.p = nil
+		kept.onReleased = func() { released++ }
+		if closed {
+			h.must(kept.Close())
+		}
+		h.call("Attach", func() { h.drv.Attach(&kept.Stream) })
+		kept.resume()
+		kept.release()
+		streams = append(streams, weak.Make(kept))
+	}
+	for i := range 20 {
+		stream(i%2 == 1)
+		l, _ := h.listener()
+		l.listen()
+		l.unlisten()
+		h.listeners = h.listeners[:len(h.listeners)-1]
+		l.Acceptor = (*sock.TCPListener)(nil)
+		lp := weak.Make(&l.Listener)
+		w := h.watch()
+		w.watch()
+		w.unwatch()
+		h.watches = h.watches[:len(h.watches)-1]
+		wp := weak.Make(&w.Watch)
+		others = append(others, func() bool { return lp.Value() == nil }, func() bool { return wp.Value() == nil })
+	}
+	h.until("Released of all", func() bool { return released == len(streams) })
+	h.calm()
+	// A bounded number may be kept to be used again, or in scratch memory.
+	const few = 4
+	left := 0
+	if !eventually(func() bool {
+		runtime.GC()
+		left = 0
+		for _, p := range streams {
+			if p.Value() != nil {
+				left++
+			}
+		}
+		for _, gone := range others {
+			if !gone() {
+				left++
+			}
+		}
+		return left <= few
+	}) {
+		h.Errorf("the driver keeps %d of %d things that have ended", left, len(streams)+len(others))
+	}
 }

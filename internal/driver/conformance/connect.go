@@ -10,6 +10,7 @@ import (
 var connectTests = []test{
 	{"to a listener", usual, connectSucceeds},
 	{"to nobody", usual, connectRefused},
+	{"nothing while it lasts", usual, connectWaits},
 	{"many at once", usual, connectMany},
 	{"released before it ends", usual, connectReleased},
 	{"released from inside Connected", usual, connectReleasedInside},
@@ -87,6 +88,26 @@ func connectRefused(h *harness) {
 		c.release()
 		h.isReleased(c)
 	}
+}
+
+// connectWaits fills a backlog, so that what connects then waits, or is refused, as
+// the system has it.
+func connectWaits(h *harness) {
+	l := h.listenTCP(sock.Backlog(1))
+	defer l.Close()
+	for range 4 {
+		h.connect(l.Addr())
+	}
+	c := h.dial(l)
+	h.calm()
+	if c.connects > 0 {
+		h.Logf("the system does not let it wait: %v", c.connectErr)
+		if c.connectErr == nil && c.RemoteNetAddr() == nil {
+			h.Error("Connected(nil) of a stream that has no peer")
+		}
+	}
+	c.release()
+	h.isReleased(c)
 }
 
 func connectMany(h *harness) {

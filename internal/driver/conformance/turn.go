@@ -126,11 +126,11 @@ func wakeStorm(h *harness) {
 	c.resume()
 	const total = 64 << 10
 	c.send(total)
-	for c.got < total || p.read < total || c.out.done < total {
+	h.until("everything, both ways", func() bool {
 		p.push(min(10_000, total-p.wrote))
 		p.pull(10_000)
-		h.turn(forever)
-	}
+		return c.got == total && p.read == total && c.out.done == total
+	})
 	stop.Store(true)
 	wg.Wait()
 	h.turn(0)
