@@ -18,7 +18,7 @@ const deadline = 10 * time.Second
 
 // settle is how long nothing must happen where nothing may: news of local streams
 // does not take as long.
-const settle = 8 * time.Millisecond
+const settle = 5 * time.Millisecond
 
 // usual is what a loop opens its driver with; small makes every limit cheap to reach.
 var (
