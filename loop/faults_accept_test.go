@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -60,7 +61,11 @@ func TestFaultResetInTheBacklog(t *testing.T) {
 	ping(t, c)
 	hold := make(chan bool)
 	g.Loops()[0].Run(func() { <-hold })
-	for range 50 {
+	resets := 50
+	if sys.OnWine() {
+		resets = 4 // there, accepting such a one fails, and the listener backs off
+	}
+	for range resets {
 		d := dial(t, c.RemoteAddr())
 		d.SetLinger(0)
 		d.Close()
