@@ -47,6 +47,9 @@ func (c *Conn) receivedPart(rest []byte) {
 // receivedMore is Received of a connection that is not in its ordinary state.
 func (c *Conn) receivedMore(b []byte) bool {
 	switch {
+	case c.phase == gone && c.flags&detaching != 0:
+		c.keep(b) // what the driver had received before Detach
+		return false
 	case c.phase >= closing:
 		return c.phase != gone // what comes after Close is dropped, for the sake of the FIN behind it
 	case c.pauses != 0:

@@ -61,7 +61,8 @@ type Driver interface {
 	SyncSend() bool
 	Release(s *Stream)
 	// Detach ends all operations as Release does, but leaves the descriptor open:
-	// when Released has come, it is the loop's.
+	// when Released has come, it is the loop's. What the driver had received already
+	// comes by Received before that, even if the stream is paused: no byte is lost.
 	Detach(s *Stream)
 
 	// Watch tells of readiness of any source that is no stream, edge-triggered, until

@@ -4,6 +4,7 @@ package ready
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/pollux-io/pollux"
@@ -232,12 +233,13 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	return nil
 }
 
+// tellReleased leaves what its upcalls release to the next turn.
 func (d *Driver) tellReleased() {
-	for i := 0; i < len(d.released); i++ {
+	n := len(d.released)
+	for i := range n {
 		d.released[i].Up.Released()
-		d.released[i] = nil
 	}
-	d.released = d.released[:0]
+	d.released = slices.Delete(d.released, 0, n)
 }
 
 // other is an event of something that is no stream.

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ func (u *suite) q6() []test {
 		test{"negative waits until there is an event", u.forever},
 		test{"many waiters with deadlines", u.manyDeadlines},
 		test{"a short deadline after a long one", u.deadlinesMixed},
+		test{"a short wait beside one that lasts forever", u.shortBesideForever},
 		test{"signals do not end a wait early", u.signals},
 		test{"huge timeouts", u.hugeTimeout},
 		test{"an idle wait costs no processor time", u.idle},
@@ -137,6 +139,48 @@ func (u *suite) deadlinesMixed(t *testing.T) {
 			t.Fatalf("Wait = %d, %v", n, err)
 		}
 		drain(t, a)
+	}
+}
+
+// shortBesideForever: two goroutines wait on one Poll. The one that has a deadline
+// keeps it, whichever of the two sleeps in the kernel; the other still gets events.
+func (u *suite) shortBesideForever(t *testing.T) {
+	for _, options := range [][]pollux.Option{nil, {pollux.BlockThread()}} {
+		q := u.poll(t, options...)
+		a, b := u.pair(t)
+		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+		got := make(chan error)
+		round := make(chan struct{})
+		go func() {
+			events := make([]pollux.Event, 1)
+			for range round {
+				n, err := q.Wait(events, pollux.Forever)
+				if err == nil && (n != 1 || !events[0].Readable()) {
+					err = fmt.Errorf("Wait(Forever) = %v", events[:n])
+				}
+				got <- err
+			}
+		}()
+		for i := range 10 {
+			round <- struct{}{}
+			if i%2 == 0 {
+				time.Sleep(settle / 4) // so that in these rounds the long one sleeps first
+			}
+			for _, d := range []time.Duration{time.Millisecond, 7 * time.Millisecond} {
+				if took := timed(t, q, d); took > deadline/4 {
+					t.Errorf("Wait(%v) beside Wait(Forever) took %v", d, took)
+				}
+			}
+			write(t, b, "x")
+			select {
+			case err := <-got:
+				must(t, err)
+			case <-time.After(deadline):
+				t.Fatal("Wait(Forever) does not get an event after a shorter Wait has ended beside it")
+			}
+			drain(t, a)
+		}
+		close(round)
 	}
 }
 

@@ -1,0 +1,422 @@
+package conformance
+
+import (
+	"errors"
+	"path/filepath"
+	"sync"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
+)
+
+var acceptTests = []test{
+	{"connections before and after Listen", usual, acceptAll},
+	{"a backlog longer than a turn", usual, acceptBacklog},
+	{"PauseAccept and ResumeAccept", usual, acceptPause},
+	{"pausing from inside Accepted", usual, acceptPauseInside},
+	{"several listeners", usual, acceptSeveral},
+	{"Unlisten", usual, unlisten},
+	{"Unlisten from inside Accepted", usual, unlistenInside},
+	{"Unlisten with a backlog", usual, unlistenBacklog},
+	{"Unlisten of one that Listen refused", usual, unlistenRefused},
+	{"released from inside Accepted", usual, acceptReleased},
+	{"attached from inside Accepted", usual, acceptAttached},
+	{"Unix streams", usual, acceptUnix},
+	{"out of descriptors", usual, acceptNoDescriptors},
+}
+
+// listener is a listening socket and what came of it.
+type listener struct {
+	driver.Listener
+	h          *harness
+	onAccepted func(c *conn)
+	accepted   []*conn
+	paused     bool
+	closed     bool
+	failures   []error
+}
+
+func (h *harness) listener(options ...sock.Option) (*listener, *sock.TCPListener) {
+	h.Helper()
+	s := h.listenTCP(options...)
+	return h.listenerOf(s), s
+}
+
+func (h *harness) listenerOf(a driver.Acceptor) *listener {
+	l := &listener{h: h}
+	l.Acceptor, l.Up = a, (*listenerUpcalls)(l)
+	h.listeners = append(h.listeners, l)
+	return l
+}
+
+func (l *listener) listen() {
+	l.h.Helper()
+	l.h.call("Listen", func() { l.h.must(l.h.drv.Listen(&l.Listener)) })
+}
+
+func (l *listener) pause() {
+	l.paused = true
+	l.h.call("PauseAccept", func() { l.h.drv.PauseAccept(&l.Listener) })
+}
+
+func (l *listener) resume() {
+	l.paused = false
+	l.h.call("ResumeAccept", func() { l.h.drv.ResumeAccept(&l.Listener) })
+}
+
+func (l *listener) unlisten() {
+	if !l.closed {
+		l.closed = true
+		l.h.call("Unlisten", func() { l.h.drv.Unlisten(&l.Listener) })
+	}
+}
+
+type listenerUpcalls listener
+
+func (u *listenerUpcalls) up(what string, f func(l *listener)) {
+	l := (*listener)(u)
+	l.h.up(what, func() {
+		switch {
+		case l.closed:
+			l.h.Errorf("%s after Unlisten", what)
+		case l.paused && what != "Incoming":
+			l.h.Errorf("%s after PauseAccept", what)
+		}
+		f(l)
+	})
+}
+
+// Incoming makes a conn that the harness does not count before it is accepted.
+func (u *listenerUpcalls) Incoming() (s *driver.Stream) {
+	u.up("Incoming", func(l *listener) {
+		c := &conn{h: l.h}
+		c.Up = (*upcalls)(c)
+		incoming.Store(&c.Stream, c)
+		s = &c.Stream
+	})
+	return s
+}
+
+// incoming finds the conn of a stream that a driver was given.
+var incoming sync.Map
+
+func (u *listenerUpcalls) Accepted(s *driver.Stream) {
+	u.up("Accepted", func(l *listener) {
+		x, ok := incoming.LoadAndDelete(s)
+		if !ok {
+			l.h.Error("Accepted of a stream that is not from Incoming, or twice")
+			return
+		}
+		c := x.(*conn)
+		l.accepted = append(l.accepted, c)
+		l.h.conns = append(l.h.conns, c)
+		if l.onAccepted != nil {
+			l.onAccepted(c)
+		}
+	})
+}
+
+func (u *listenerUpcalls) AcceptFailed(err error) {
+	u.up("AcceptFailed", func(l *listener) {
+		if err == nil || errors.Is(err, sock.ErrWouldBlock) {
+			l.h.Errorf("AcceptFailed(%v)", err)
+		}
+		l.failures = append(l.failures, err)
+		l.paused = true
+	})
+}
+
+func (l *listener) has(n int) func() bool {
+	return func() bool {
+		if len(l.failures) > 0 {
+			l.h.Fatalf("AcceptFailed(%v)", l.failures[0])
+		}
+		return len(l.accepted) == n
+	}
+}
+
+// callers connects n peers.
+func (h *harness) callers(s *sock.TCPListener, n int) (peers []*peer) {
+	h.Helper()
+	for range n {
+		p := h.connect(s.Addr())
+		p.open()
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+func acceptAll(h *harness) {
+	l, s := h.listener()
+	h.callers(s, 3)
+	l.listen()
+	h.until("those that came before", l.has(3))
+	for i := range 5 {
+		h.callers(s, 1)
+		h.until("one more", l.has(4+i))
+	}
+	h.callers(s, 10)
+	h.until("ten more", l.has(18))
+	h.quiet("all are accepted")
+	talk(h, l.accepted[0])
+}
+
+// talk has an accepted stream echo, to show that it works.
+func talk(h *harness, c *conn) {
+	h.Helper()
+	c.attach()
+	c.resume()
+	c.send(100)
+	h.quiet("the peer says nothing")
+	if c.out.done != 100 {
+		h.Errorf("an accepted stream sends %d bytes of 100: %v", c.out.done, c.out.err)
+	}
+}
+
+func acceptBacklog(h *harness) {
+	l, s := h.listener()
+	const n = 300
+	h.callers(s, n)
+	l.listen()
+	for !l.has(n)() {
+		before := len(l.accepted)
+		h.turn(forever)
+		if k := len(l.accepted) - before; k > n/2 {
+			h.Errorf("%d connections in one turn", k)
+		}
+	}
+	h.quiet("all are accepted")
+}
+
+func acceptPause(h *harness) {
+	l, s := h.listener()
+	l.listen()
+	h.callers(s, 1)
+	h.until("one", l.has(1))
+	for range 3 {
+		before := len(l.accepted)
+		l.pause()
+		h.calm()
+		h.callers(s, 5)
+		h.quiet("accepting is paused")
+		l.resume()
+		h.until("those that waited", l.has(before+5))
+		l.pause()
+		l.resume()
+		h.callers(s, 1)
+		h.until("one that came later", l.has(before+6))
+	}
+}
+
+// acceptPauseInside takes one at a time.
+func acceptPauseInside(h *harness) {
+	l, s := h.listener()
+	l.onAccepted = func(*conn) { l.pause() }
+	h.callers(s, 10)
+	l.listen()
+	for n := 1; ; n++ {
+		h.until("one", l.has(n))
+		h.quiet("accepting is paused")
+		if n == 10 {
+			return
+		}
+		l.resume()
+	}
+}
+
+func acceptSeveral(h *harness) {
+	const n = 5
+	var ls [n]*listener
+	var ss [n]*sock.TCPListener
+	for i := range n {
+		ls[i], ss[i] = h.listener()
+		ls[i].listen()
+	}
+	for i := range n {
+		h.callers(ss[i], i+1)
+	}
+	h.until("each its own", func() bool {
+		for i, l := range ls {
+			if !l.has(i + 1)() {
+				return false
+			}
+		}
+		return true
+	})
+	ls[1].unlisten()
+	ls[3].unlisten()
+	ls[1], ss[1] = h.listener() // in another's place
+	ls[1].listen()
+	for _, i := range []int{0, 1, 2, 4} {
+		h.callers(ss[i], 2)
+	}
+	h.until("two more of each", func() bool { return ls[0].has(3)() && ls[1].has(2)() && ls[2].has(5)() && ls[4].has(7)() })
+}
+
+func unlisten(h *harness) {
+	l, s := h.listener()
+	l.listen()
+	addr := s.Addr()
+	h.callers(s, 1)
+	h.until("one", l.has(1))
+	l.unlisten()
+	h.quiet("nobody listens")
+	h.meanwhile("that nobody can connect", func() bool {
+		p := h.connect(addr)
+		h.spin("an answer", func() bool { return p.ConnectError() != sock.ErrWouldBlock })
+		return p.ConnectError() != nil
+	})
+	h.quiet("nobody listens")
+	talk(h, l.accepted[0])
+}
+
+func unlistenInside(h *harness) {
+	l, s := h.listener()
+	other, o := h.listener()
+	l.onAccepted = func(*conn) { l.unlisten(); other.unlisten() }
+	other.onAccepted = l.onAccepted
+	h.callers(s, 100)
+	h.callers(o, 100)
+	l.listen()
+	other.listen()
+	h.until("one", func() bool { return l.closed })
+	h.quiet("nobody listens")
+	if n := len(l.accepted) + len(other.accepted); n != 1 {
+		h.Errorf("%d connections were accepted, the first ended accepting", n)
+	}
+}
+
+// unlistenBacklog: with more in the backlog than a turn takes, and from there.
+func unlistenBacklog(h *harness) {
+	for _, resume := range []bool{false, true} {
+		l, s := h.listener()
+		h.callers(s, 200)
+		l.listen()
+		h.turn(forever)
+		if resume {
+			l.pause()
+			l.resume()
+		}
+		l.unlisten()
+		h.quiet("nobody listens")
+		again, s := h.listener()
+		again.listen()
+		h.callers(s, 1)
+		h.until("another listener's", again.has(1))
+	}
+}
+
+func unlistenRefused(h *harness) {
+	first, s := h.listener()
+	first.listen()
+	l, gone := h.listener()
+	h.must(gone.Close())
+	var err error
+	h.call("Listen", func() { err = h.drv.Listen(&l.Listener) })
+	if err == nil {
+		h.until("a failure", func() bool { return len(l.failures) > 0 })
+	}
+	l.unlisten()
+	h.quiet("nobody calls")
+	h.callers(s, 2)
+	h.until("what others are to accept", first.has(2))
+	one, s1 := h.listener() // each in a place of its own
+	one.listen()
+	two, s2 := h.listener()
+	two.listen()
+	h.callers(s1, 2)
+	h.until("what the next is to accept", one.has(2))
+	h.callers(s2, 2)
+	h.until("what the one after it is to accept", two.has(2))
+}
+
+func acceptReleased(h *harness) {
+	l, s := h.listener()
+	l.onAccepted = func(c *conn) { c.release() }
+	l.listen()
+	peers := h.callers(s, 20)
+	h.until("all", l.has(20))
+	h.isReleased(l.accepted...)
+	for _, p := range peers {
+		p.sees("the end of a released stream")
+	}
+}
+
+func acceptAttached(h *harness) {
+	l, s := h.listener()
+	l.onAccepted = func(c *conn) {
+		c.attach()
+		c.resume()
+	}
+	l.listen()
+	peers := h.callers(s, 20)
+	for i, p := range peers {
+		p.write(10 + i)
+	}
+	h.until("all of what all say", func() bool {
+		total := 0
+		for _, c := range l.accepted {
+			total += c.got
+		}
+		return total == 10*20+190
+	})
+}
+
+func acceptUnix(h *harness) {
+	if onWine() {
+		h.Skip("skipped under Wine: it has no Unix sockets")
+	}
+	path := filepath.Join(h.TempDir(), "s")
+	s, err := sock.ListenUnix(path)
+	if errors.Is(err, errors.ErrUnsupported) {
+		h.Skipf("no Unix sockets here: %v", err)
+	}
+	h.must(err)
+	l := h.listenerOf(s)
+	l.listen()
+	c := h.conn()
+	h.must(sock.ConnectUnixInto(&c.Stream.Stream, path))
+	c.attach()
+	c.connecting = true
+	h.call("Connecting", func() { h.drv.Connecting(&c.Stream) })
+	h.until("both ends", func() bool { return l.has(1)() && c.connects == 1 })
+	h.must(c.connectErr)
+	const total = 1 << 20
+	d := l.accepted[0]
+	d.attach()
+	d.resume()
+	c.resume()
+	c.send(total)
+	d.send(total)
+	h.until("everything, both ways", func() bool { return c.got == total && d.got == total })
+	h.until("Sent of it", func() bool { return c.out.done == total && d.out.done == total })
+	h.must(c.CloseWrite())
+	h.until("the end", d.endsWith(total))
+	d.release()
+	h.until("the other end", func() bool { return c.ended != nil && d.releases == 1 })
+}
+
+// acceptNoDescriptors takes all descriptors away and gives them back.
+func acceptNoDescriptors(h *harness) {
+	l, s := h.listener()
+	l.listen()
+	h.turn(0)
+	h.callers(s, 5)
+	restore, err := takeDescriptors()
+	if err != nil {
+		h.Skip(err)
+	}
+	defer restore()
+	h.until("AcceptFailed", func() bool { return len(l.failures) == 1 })
+	h.quiet("accepting is paused")
+	l.failures = nil
+	l.resume()
+	h.until("AcceptFailed again", func() bool { return len(l.failures) == 1 })
+	restore()
+	h.quiet("accepting is paused")
+	l.failures = nil
+	l.resume()
+	h.until("those that waited", l.has(5))
+	h.callers(s, 1)
+	h.until("one more", l.has(6))
+}

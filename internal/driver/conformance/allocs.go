@@ -1,0 +1,139 @@
+package conformance
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/sock"
+)
+
+var allocTests = []test{
+	{"an echo", usual, echoAllocs},
+	{"a send that waits for room", usual, blockedAllocs},
+	{"Pause and Resume, Wake and an idle turn", usual, idleAllocs},
+}
+
+// lean is a stream's upcalls that allocate nothing themselves.
+type lean struct {
+	c    *conn
+	echo bool
+	got  int
+	buf  [64 << 10]byte
+	bufs [1][]byte // what is to be sent
+	err  error
+}
+
+func (h *harness) lean(pair func() (*conn, *peer)) (*lean, *peer) {
+	h.Helper()
+	c, p := pair()
+	x := &lean{c: c}
+	c.Up = x
+	c.attach()
+	c.resume()
+	return x, p
+}
+
+// send sends what is in bufs, and what Sent leaves of it.
+func (x *lean) send() {
+	n, err := x.c.h.drv.Send(&x.c.Stream, x.bufs[:])
+	x.taken(n, err)
+}
+
+func (x *lean) taken(n int, err error) {
+	x.bufs[0] = x.bufs[0][n:]
+	x.err = err
+}
+
+func (x *lean) Received(b []byte) bool {
+	x.got += len(b)
+	if x.echo {
+		x.bufs[0] = x.buf[:copy(x.buf[:], b)]
+		x.send()
+	}
+	return true
+}
+
+func (x *lean) Sent(n int, err error) {
+	if x.taken(n, err); err == nil && len(x.bufs[0]) > 0 {
+		x.send()
+	}
+}
+
+func (x *lean) Connected(error)    {}
+func (x *lean) ReceiveEnded(error) {}
+func (x *lean) Released()          { x.c.releases++ }
+
+// allocations runs f often and returns how many allocations each run made, rounded
+// down: what the garbage collector takes out of pools comes back now and then.
+func (h *harness) allocations(runs int, f func()) {
+	h.Helper()
+	for range min(runs, 50) {
+		f()
+	}
+	n := testing.AllocsPerRun(runs, f)
+	if raceEnabled {
+		h.Log("not counted: the race detector allocates on its own")
+	} else if n != 0 {
+		h.Errorf("%v allocations", n)
+	}
+}
+
+func echoAllocs(h *harness) {
+	x, p := h.lean(h.roomy)
+	x.echo = true
+	b := make([]byte, 1000)
+	h.allocations(300, func() {
+		p.Write(text[:64])
+		for end := time.Now().Add(deadline); ; {
+			h.drv.Turn(time.Millisecond)
+			if n, _ := p.Read(b); n > 0 || time.Now().After(end) {
+				return
+			}
+		}
+	})
+	if x.got == 0 || x.err != nil {
+		h.Errorf("%d bytes were echoed: %v", x.got, x.err)
+	}
+}
+
+func blockedAllocs(h *harness) {
+	x, p := h.lean(h.tiny)
+	b := make([]byte, 64<<10)
+	size := 0
+	// More than the buffers take, every time.
+	for len(x.bufs[0]) == 0 && size < len(text)/2 {
+		size += 256 << 10
+		x.bufs[0] = text[:size]
+		x.send()
+	}
+	h.allocations(30, func() {
+		for end := time.Now().Add(deadline); len(x.bufs[0]) > 0; {
+			for {
+				if _, err := p.Read(b); err == sock.ErrWouldBlock {
+					break
+				}
+			}
+			h.drv.Turn(time.Millisecond)
+			if x.err != nil || time.Now().After(end) {
+				return
+			}
+		}
+		x.bufs[0] = text[:size]
+		x.send()
+	})
+	if x.err != nil {
+		h.Error(x.err)
+	}
+}
+
+func idleAllocs(h *harness) {
+	x, _ := h.lean(h.roomy)
+	h.allocations(300, func() {
+		h.drv.Pause(&x.c.Stream)
+		h.drv.Turn(0)
+		h.drv.Resume(&x.c.Stream)
+		h.drv.Wake()
+		h.drv.Turn(deadline)
+		h.drv.Turn(time.Microsecond)
+	})
+}

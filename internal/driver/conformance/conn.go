@@ -1,0 +1,184 @@
+package conformance
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+
+	"github.com/pollux-io/pollux/internal/driver"
+)
+
+// text is what every stream carries: its bytes from somewhere on, so that none can be
+// lost, doubled or moved unseen.
+var text = func() []byte {
+	b := make([]byte, 8<<20)
+	rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
+}()
+
+// conn is a stream, what it has been told, and what it may be told.
+type conn struct {
+	driver.Stream
+	h *harness
+	p *peer // nil if it has none of ours
+
+	onReceived  func(b []byte) bool
+	onEnded     func()
+	onSent      func()
+	onConnected func()
+	onReleased  func()
+
+	resumed   bool // ever
+	receiving bool
+	late      int // bytes since it stopped
+
+	got   int // bytes; they are text[0:got]
+	ended error
+
+	out        outgoing
+	connecting bool
+	connects   int
+	connectErr error
+	given      bool // back: Release or Detach was called
+	detached   bool
+	releases   int
+}
+
+func (h *harness) conn() *conn {
+	c := &conn{h: h}
+	c.Up = (*upcalls)(c)
+	h.conns = append(h.conns, c)
+	return c
+}
+
+func (c *conn) attach() {
+	c.h.Helper()
+	c.h.call("Attach", func() { c.h.must(c.h.drv.Attach(&c.Stream)) })
+}
+
+func (c *conn) resume() {
+	c.resumed, c.receiving, c.late = true, true, 0
+	c.h.call("Resume", func() { c.h.drv.Resume(&c.Stream) })
+}
+
+func (c *conn) pause() {
+	c.receiving = false
+	c.h.call("Pause", func() { c.h.drv.Pause(&c.Stream) })
+}
+
+func (c *conn) release() {
+	c.given = true
+	c.h.call("Release", func() { c.h.drv.Release(&c.Stream) })
+}
+
+func (c *conn) detach() {
+	c.given, c.detached = true, true
+	c.h.call("Detach", func() { c.h.drv.Detach(&c.Stream) })
+}
+
+// upcalls is conn as the driver sees it.
+type upcalls conn
+
+func (u *upcalls) up(what string, f func(c *conn)) {
+	c := (*conn)(u)
+	c.h.up(what, func() {
+		switch {
+		case c.releases > 0:
+			c.h.Errorf("%s after Released", what)
+		case c.given && what != "Released" && !(c.detached && what == "Received"):
+			c.h.Errorf("%s after Release", what)
+		default:
+			f(c)
+		}
+	})
+}
+
+func (u *upcalls) Connected(err error) {
+	u.up("Connected", func(c *conn) {
+		if !c.connecting {
+			c.h.Errorf("Connected(%v) for nothing", err)
+		}
+		c.connecting = false
+		c.connects++
+		c.connectErr = err
+		if c.onConnected != nil {
+			c.onConnected()
+		}
+	})
+}
+
+func (u *upcalls) Received(b []byte) (more bool) {
+	u.up("Received", func(c *conn) {
+		switch {
+		case !c.resumed:
+			c.h.Errorf("Received(%d bytes) before the first Resume", len(b))
+		case c.ended != nil:
+			c.h.Errorf("Received(%d bytes) after ReceiveEnded(%v)", len(b), c.ended)
+		case len(b) == 0:
+			c.h.Error("Received of nothing")
+		case len(b) > c.h.config.ScratchBytes:
+			c.h.Errorf("Received of %d bytes, ScratchBytes is %d", len(b), c.h.config.ScratchBytes)
+		case c.got+len(b) > len(text) || !bytes.Equal(b, text[c.got:c.got+len(b)]):
+			c.h.Errorf("%d bytes received after %d are not those that were sent", len(b), c.got)
+		}
+		c.got += len(b)
+		if !c.receiving {
+			if c.late += len(b); c.late > driver.MaxLateBytes {
+				c.h.Errorf("%d bytes since receiving was stopped, MaxLateBytes is %d", c.late, driver.MaxLateBytes)
+			}
+		}
+		more = c.receiving
+		if c.onReceived == nil {
+			return
+		}
+		if more = c.onReceived(b); !more {
+			c.receiving = false
+		}
+		for i := range b {
+			b[i] = 0xee // the driver's memory, free again: nobody may rely on it
+		}
+	})
+	return more
+}
+
+func (u *upcalls) ReceiveEnded(err error) {
+	u.up("ReceiveEnded", func(c *conn) {
+		switch {
+		case err == nil:
+			c.h.Error("ReceiveEnded without an error")
+			err = io.ErrNoProgress
+		case c.ended != nil:
+			c.h.Errorf("ReceiveEnded(%v) after ReceiveEnded(%v)", err, c.ended)
+		case !c.resumed:
+			c.h.Errorf("ReceiveEnded(%v) before the first Resume", err)
+		}
+		c.ended = err
+		if c.onEnded != nil {
+			c.onEnded()
+		}
+	})
+}
+
+func (u *upcalls) Sent(n int, err error) {
+	u.up("Sent", func(c *conn) {
+		c.sent(n, err)
+		if c.onSent != nil {
+			c.onSent()
+		} else {
+			c.goOn()
+		}
+	})
+}
+
+func (u *upcalls) Released() {
+	u.up("Released", func(c *conn) {
+		if !c.given {
+			c.h.Error("Released without Release")
+		}
+		c.releases++
+		c.out.freed()
+		if c.onReleased != nil {
+			c.onReleased()
+		}
+	})
+}

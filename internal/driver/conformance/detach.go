@@ -1,0 +1,128 @@
+package conformance
+
+import (
+	"bytes"
+	"io"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
+)
+
+var detachTests = []test{
+	{"leaves the descriptor to be used", usual, detachUsable},
+	{"loses nothing that was received", small, detachLosesNothing},
+	{"gives it to another queue", usual, detachToQueue},
+	{"from inside Received", usual, detachInside},
+}
+
+// rest reads from a detached stream until it has got n bytes in all.
+func (c *conn) rest(n int) {
+	c.h.Helper()
+	b := make([]byte, 10_000)
+	c.h.spin("the rest of the bytes", func() bool {
+		k, err := c.Read(b)
+		if !bytes.Equal(b[:k], text[c.got:c.got+k]) {
+			c.h.Fatalf("%d bytes after %d are not those that were sent", k, c.got)
+		}
+		c.got += k
+		if err != nil && err != sock.ErrWouldBlock {
+			c.h.Fatalf("after %d bytes: %v", c.got, err)
+		}
+		return c.got >= n
+	})
+	c.h.others = append(c.h.others, c)
+}
+
+func detachUsable(h *harness) {
+	c, p := h.pair()
+	c.attach()
+	c.resume()
+	p.write(10)
+	h.until("10 bytes", func() bool { return c.got == 10 })
+	c.pause()
+	h.calm()
+	p.write(10)
+	c.detach()
+	if c.releases > 0 {
+		h.Error("Released came from inside Detach")
+	}
+	p.write(10)
+	h.isReleased(c)
+	c.rest(30)
+	if n, err := c.Write(text[:10]); n != 10 || err != nil {
+		h.Errorf("Write after Detach = %d, %v", n, err)
+	}
+	h.spin("the peer's bytes", p.wants(10, false))
+	p.write(10)
+	h.quiet("the stream is nothing to the driver any more")
+	c.rest(40)
+	p.Close()
+	h.quiet("the stream is nothing to the driver any more")
+	h.spin("the end", func() bool {
+		_, err := c.Read(make([]byte, 10))
+		if err != nil && err != io.EOF && err != sock.ErrWouldBlock {
+			h.Fatal(err)
+		}
+		return err == io.EOF
+	})
+}
+
+// detachLosesNothing detaches in mid-receive, without a pause before: the bytes are
+// handed over until Released, or still in the descriptor.
+func detachLosesNothing(h *harness) {
+	for turns := range 5 {
+		for _, paused := range []bool{false, true} {
+			c, p := h.pair()
+			c.attach()
+			c.resume()
+			p.write(30_000)
+			for range turns {
+				h.turn(0)
+			}
+			if paused {
+				c.pause()
+			}
+			p.write(30_000)
+			c.detach()
+			p.write(1000)
+			h.isReleased(c)
+			c.rest(61_000)
+		}
+	}
+}
+
+func detachToQueue(h *harness) {
+	c, p := h.pair()
+	c.attach()
+	c.resume()
+	h.turn(0)
+	c.detach()
+	h.isReleased(c)
+	h.others = append(h.others, c)
+	q, err := pollux.New()
+	h.must(err)
+	defer q.Close()
+	h.must(q.Registrator().Register(c, 7, pollux.Readable, pollux.Edge))
+	p.write(10)
+	events := make([]pollux.Event, 4)
+	n, err := q.Wait(events, deadline)
+	if n != 1 || err != nil || events[0].Token() != 7 || !events[0].Readable() {
+		h.Fatalf("Wait = %v, %v", events[:n], err)
+	}
+	c.rest(10)
+}
+
+func detachInside(h *harness) {
+	c, p := h.pair()
+	c.onReceived = func([]byte) bool {
+		if !c.given {
+			c.detach()
+		}
+		return false
+	}
+	c.attach()
+	c.resume()
+	p.push(200_000)
+	h.isReleased(c)
+	c.rest(p.wrote)
+}

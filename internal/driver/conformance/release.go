@@ -1,0 +1,316 @@
+package conformance
+
+var releaseTests = []test{
+	{"an idle stream", usual, releaseIdle},
+	{"with everything in flight", small, releaseInFlight},
+	{"what was sent before still arrives", usual, releaseAfterSend},
+	{"memory of a send that Release cuts short", usual, releaseMidSend},
+	{"from inside each upcall of its own", small, releaseSelf},
+	{"of neighbours in the same batch", small, releaseNeighbours},
+	{"of a stream that was never attached", usual, releaseUnattached},
+	{"right after Attach", usual, releaseAtOnce},
+	{"in line for more", small, releaseInLine},
+	{"new streams from inside Released", usual, newInReleased},
+	{"Released that releases does not keep Turn", usual, releasedForever},
+}
+
+// isReleased waits for Released of conns, and that it was the last.
+func (h *harness) isReleased(conns ...*conn) {
+	h.Helper()
+	h.until("Released", func() bool {
+		for _, c := range conns {
+			if c.releases == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	h.quiet("it was released")
+}
+
+func (p *peer) sees(what string) {
+	p.h.Helper()
+	p.h.meanwhile(what, func() bool { p.pull(all); return p.ended != nil })
+}
+
+func releaseIdle(h *harness) {
+	for _, resumed := range []bool{true, false} {
+		c, p := h.pair()
+		c.attach()
+		if resumed {
+			c.resume()
+		}
+		h.turn(0)
+		c.release()
+		h.isReleased(c)
+		p.sees("the end of a released stream")
+	}
+}
+
+// releaseInFlight has a receive, bytes to receive and a send under way.
+func releaseInFlight(h *harness) {
+	for turns := range 4 {
+		c, p := h.tiny()
+		c.attach()
+		c.resume()
+		c.send(4 << 20)
+		p.push(1 << 20)
+		for range turns {
+			h.turn(0)
+		}
+		p.push(1 << 20)
+		c.release()
+		p.Write(text[p.wrote : p.wrote+1000]) // which may fail already
+		h.isReleased(c)
+		p.sees("the end of a released stream")
+	}
+}
+
+func releaseAfterSend(h *harness) {
+	c, p := h.pair()
+	c.attach()
+	c.send(100_000)
+	h.meanwhile("100,000 bytes sent", func() bool { p.pull(50_000); return c.out.done == 100_000 })
+	c.release()
+	h.isReleased(c)
+	h.meanwhile("what was sent, and the end", p.wants(100_000, true))
+}
+
+// releaseMidSend: what the peer gets of it is unspoilt, whenever memory is reused.
+func releaseMidSend(h *harness) {
+	for range 3 {
+		c, p := h.tiny()
+		c.attach()
+		c.send(4 << 20)
+		h.turn(0)
+		c.release()
+		p.pull(1000)
+		h.isReleased(c)
+		p.sees("the end of a released stream")
+	}
+}
+
+func releaseSelf(h *harness) {
+	inside := map[string]func() (*conn, func()){
+		"Received": func() (*conn, func()) {
+			c, p := h.pair()
+			c.onReceived = func([]byte) bool { c.release(); return true }
+			return c, func() { c.resume(); p.push(100_000) }
+		},
+		"Received that stops": func() (*conn, func()) {
+			c, p := h.pair()
+			c.onReceived = func([]byte) bool { c.release(); return false }
+			return c, func() { c.resume(); p.push(100_000); p.Close() }
+		},
+		"ReceiveEnded": func() (*conn, func()) {
+			c, p := h.pair()
+			c.onEnded = c.release
+			return c, func() { c.resume(); p.Close() }
+		},
+		"ReceiveEnded by a reset": func() (*conn, func()) {
+			c, p := h.tiny()
+			c.onEnded = c.release
+			return c, func() { c.send(4 << 20); c.resume(); p.reset() }
+		},
+		"Sent": func() (*conn, func()) {
+			c, p := h.tiny()
+			c.onSent = c.release
+			return c, func() { c.send(4 << 20); c.resume(); p.push(100_000); p.pull(all) }
+		},
+	}
+	for where, make := range inside {
+		c, begin := make()
+		c.attach()
+		begin()
+		h.meanwhile("Release in "+where, func() bool {
+			if c.p.TCPStream != nil && where == "Sent" {
+				c.p.pull(all)
+			}
+			return c.given
+		})
+		h.isReleased(c)
+	}
+}
+
+// releaseNeighbours: of 16 streams with news in one batch, the first that is told
+// releases every second one, itself with them; a new stream takes a place.
+func releaseNeighbours(h *harness) {
+	news := map[string]func(c *conn){
+		"Received":     func(c *conn) { c.p.write(100) },
+		"ReceiveEnded": func(c *conn) { c.p.Close() },
+		"Sent":         func(c *conn) { c.p.pull(all) },
+		"everything":   func(c *conn) { c.p.push(100_000); c.p.pull(all); c.p.CloseWrite() },
+	}
+	for what, bring := range news {
+		var conns []*conn
+		fresh, q := h.pair()
+		freshWanted := false
+		struck := false
+		strike := func() {
+			if struck {
+				return
+			}
+			struck = true
+			for i, c := range conns {
+				if i%2 == 0 {
+					c.release()
+				}
+			}
+			fresh.attach()
+			fresh.resume()
+			freshWanted = true
+		}
+		for range 16 {
+			c, _ := h.tiny()
+			c.onReceived = func([]byte) bool { strike(); return c.receiving }
+			c.onEnded = strike
+			c.attach()
+			c.resume()
+			if what != "Received" && what != "ReceiveEnded" {
+				c.send(1 << 20)
+			}
+			conns = append(conns, c)
+		}
+		h.calm()
+		for _, c := range conns {
+			c.onSent = func() {
+				if strike(); !c.given {
+					c.goOn()
+				}
+			}
+		}
+		for _, c := range conns {
+			bring(c)
+		}
+		h.meanwhile(what+" of the first", func() bool {
+			if !struck {
+				for _, c := range conns {
+					c.p.pull(all)
+				}
+			}
+			return struck
+		})
+		h.until("Released of every second", func() bool {
+			for i, c := range conns {
+				if (c.releases > 0) != (i%2 == 0) {
+					return false
+				}
+			}
+			return freshWanted
+		})
+		q.write(100)
+		h.until("what the newcomer is sent", func() bool { return fresh.got == 100 })
+		for i, c := range conns {
+			if i%2 == 1 && what != "Sent" && what != "ReceiveEnded" {
+				h.until("what the others are sent", func() bool { return c.got == c.p.wrote })
+			}
+			if !c.given {
+				c.release()
+			}
+		}
+		fresh.release()
+		h.isReleased(append(conns, fresh)...)
+	}
+}
+
+// releaseUnattached must not touch who has the first place.
+func releaseUnattached(h *harness) {
+	first, p := h.pair()
+	first.attach()
+	first.resume()
+	second, q := h.pair()
+	second.attach()
+	second.resume()
+	third, r := h.pair()
+	third.release()
+	h.isReleased(third)
+	r.sees("the end of a released stream")
+	fresh, s := h.pair()
+	fresh.attach()
+	fresh.resume()
+	for _, x := range []*peer{p, q, s} {
+		x.write(10)
+	}
+	h.until("what the others are sent", func() bool { return first.got == 10 && second.got == 10 && fresh.got == 10 })
+}
+
+func releaseAtOnce(h *harness) {
+	for _, n := range []int{0, 100} {
+		c, p := h.pair()
+		p.write(n)
+		c.attach()
+		c.resume()
+		c.release()
+		if c.releases > 0 {
+			h.Error("Released came from inside Release")
+		}
+		h.isReleased(c)
+		p.sees("the end of a released stream")
+	}
+}
+
+// releaseInLine releases streams that have used up their budget.
+func releaseInLine(h *harness) {
+	var conns []*conn
+	for range 5 {
+		c, p := h.pair()
+		p.push(1 << 20)
+		c.attach()
+		c.resume()
+		conns = append(conns, c)
+	}
+	for i, c := range conns {
+		h.turn(forever)
+		h.turn(forever)
+		c.release()
+		if i == 2 {
+			conns[3].pause()
+		}
+	}
+	h.isReleased(conns...)
+}
+
+func newInReleased(h *harness) {
+	const n = 20
+	var conns []*conn
+	for range n {
+		c, p := h.pair()
+		p.write(50)
+		conns = append(conns, c)
+	}
+	for i, c := range conns {
+		c.onReleased = func() {
+			if i+1 < n {
+				conns[i+1].attach()
+				conns[i+1].resume()
+			}
+		}
+		c.onReceived = func([]byte) bool { c.release(); return true }
+	}
+	conns[0].attach()
+	conns[0].resume()
+	h.isReleased(conns...)
+}
+
+// releasedForever: each Released releases the next stream. One turn may tell of a
+// bounded number, whatever the driver's bound; not of all of them.
+func releasedForever(h *harness) {
+	const n = 400
+	var conns []*conn
+	told := 0
+	for i := range n {
+		c, _ := h.pair()
+		c.onReleased = func() {
+			if told++; i+1 < n {
+				conns[i+1].release()
+			}
+		}
+		conns = append(conns, c)
+	}
+	conns[0].release()
+	h.turn(forever)
+	if told == n {
+		h.Errorf("one turn made %d upcalls, each because of the one before", told)
+	}
+	h.until("the rest", func() bool { return told == n })
+}

@@ -1,0 +1,181 @@
+package conformance
+
+import (
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
+)
+
+var watchTests = []test{
+	{"each edge is told", usual, watchEdges},
+	{"nothing after Unwatch", usual, unwatchQuiet},
+	{"Unwatch and Watch from inside Ready", usual, unwatchInside},
+	{"a closed source", usual, watchClosed},
+	{"a source that is closed before Unwatch", usual, closeBeforeUnwatch},
+}
+
+type watch struct {
+	driver.Watch
+	h       *harness
+	u       *sock.UDPSocket
+	onReady func(ev pollux.Event)
+	reads   int // events that say Readable
+	over    bool
+}
+
+// watch makes a watch of a socket that gets datagrams.
+func (h *harness) watch() *watch {
+	h.Helper()
+	u, err := sock.ListenUDP(loopback)
+	h.must(err)
+	h.others = append(h.others, u)
+	w := &watch{h: h, u: u, over: true}
+	w.Source, w.Up = u, (*watchUpcalls)(w)
+	h.watches = append(h.watches, w)
+	return w
+}
+
+func (w *watch) watch() {
+	w.h.Helper()
+	w.h.call("Watch", func() { w.h.must(w.h.drv.Watch(&w.Watch)) })
+	w.over = false
+}
+
+func (w *watch) unwatch() {
+	if !w.over {
+		w.over = true
+		w.h.call("Unwatch", func() { w.h.drv.Unwatch(&w.Watch) })
+	}
+}
+
+type watchUpcalls watch
+
+func (u *watchUpcalls) Ready(ev pollux.Event) {
+	w := (*watch)(u)
+	w.h.up("Ready", func() {
+		if w.over {
+			w.h.Errorf("Ready(%v) after Unwatch", ev)
+		}
+		if ev.Readable() {
+			w.reads++
+		}
+		if w.onReady != nil {
+			w.onReady(ev)
+		}
+	})
+}
+
+// hit sends the source a datagram, and waits until it can be read.
+func (w *watch) hit() {
+	w.h.Helper()
+	_, err := w.u.WriteTo([]byte("x"), w.u.LocalAddr())
+	w.h.must(err)
+}
+
+func (w *watch) drain() (n int) {
+	b := make([]byte, 16)
+	for {
+		if _, _, err := w.u.ReadFrom(b); err != nil {
+			return n
+		}
+		n++
+	}
+}
+
+func watchEdges(h *harness) {
+	w := h.watch()
+	w.watch()
+	h.calm()
+	for i := range 5 {
+		w.hit()
+		h.until("a datagram", func() bool { return w.reads > i })
+		h.quiet("the edge was told, and nothing new has come")
+		if w.reads > i+1 {
+			h.Errorf("one edge was told %d times", w.reads-i)
+		}
+		h.spin("the datagram", func() bool { return w.drain() == 1 })
+	}
+}
+
+func unwatchQuiet(h *harness) {
+	w := h.watch()
+	for range 3 {
+		w.watch()
+		h.calm()
+		w.hit()
+		w.unwatch()
+		h.quiet("it is watched no more")
+		w.hit()
+		h.quiet("it is watched no more")
+		reads := w.reads
+		w.watch()
+		h.until("what is there when it is watched again", func() bool { return w.reads > reads })
+		w.drain()
+		w.unwatch()
+	}
+}
+
+// unwatchInside: of two with news in one batch, the first to be told ends the other,
+// and a third, that has no news, takes its place.
+func unwatchInside(h *harness) {
+	for range 20 {
+		a, b, c := h.watch(), h.watch(), h.watch()
+		struck := false
+		strike := func(other *watch) func(pollux.Event) {
+			return func(ev pollux.Event) {
+				if ev.Readable() && !struck {
+					struck = true
+					other.unwatch()
+					c.watch()
+				}
+			}
+		}
+		a.watch()
+		b.watch()
+		h.calm()
+		a.onReady, b.onReady = strike(b), strike(a)
+		a.hit()
+		b.hit()
+		h.until("the first", func() bool { return struck })
+		h.calm()
+		if c.reads > 0 {
+			h.Error("a source that has nothing to read got another's news")
+		}
+		c.hit()
+		h.until("its own", func() bool { return c.reads == 1 })
+		for _, w := range []*watch{a, b, c} {
+			w.unwatch()
+		}
+	}
+}
+
+func watchClosed(h *harness) {
+	w := h.watch()
+	h.must(w.u.Close())
+	h.call("Watch", func() {
+		if err := h.drv.Watch(&w.Watch); err == nil {
+			h.Error("a closed source can be watched")
+		}
+	})
+	other := h.watch()
+	other.watch()
+	other.hit()
+	h.until("another's datagram", func() bool { return other.reads == 1 })
+}
+
+func closeBeforeUnwatch(h *harness) {
+	w, other := h.watch(), h.watch()
+	w.watch()
+	other.watch()
+	h.calm()
+	w.hit()
+	h.must(w.u.Close())
+	w.unwatch()
+	h.quiet("it is watched no more")
+	next := h.watch()
+	next.watch()
+	h.calm()
+	other.hit()
+	next.hit()
+	h.until("the others' datagrams", func() bool { return other.reads == 1 && next.reads == 1 })
+}

@@ -1,0 +1,77 @@
+package loop_test
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// faulty is a listening socket whose accept fails every other time.
+type faulty struct {
+	*sock.TCPListener
+	errnos []syscall.Errno
+	calls  int
+	told   atomic.Int32
+}
+
+func (f *faulty) AcceptInto(s *sock.Stream) error {
+	f.calls++
+	n := int(f.told.Load())
+	if f.calls%2 == 0 || n == len(f.errnos) {
+		return f.TCPListener.AcceptInto(s)
+	}
+	f.told.Add(1)
+	return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", f.errnos[n])}
+}
+
+// Fault 2: ENFILE, ENOBUFS, ECONNABORTED and EINTR from accept: the listener lives.
+func TestFaultAcceptErrors(t *testing.T) {
+	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &faulty{TCPListener: l, errnos: []syscall.Errno{
+		syscall.ENFILE, syscall.ENOBUFS, syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENOMEM, syscall.EPROTO, syscall.EPERM,
+	}}
+	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	ln, err := g.ServeAcceptor(net.TCPAddrFromAddrPort(l.Addr()), f, func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * len(f.errnos) {
+		ping(t, dial(t, ln.Addr()))
+	}
+	if n := int(f.told.Load()); n == 0 {
+		t.Skipf("the driver %s accepts by itself: nothing can fail in its stead", g.Backend())
+	} else if n < len(f.errnos) {
+		t.Errorf("%d errors of %d were told", n, len(f.errnos))
+	}
+}
+
+// Connections that were reset in the backlog do not harm those behind them.
+func TestFaultResetInTheBacklog(t *testing.T) {
+	g, c := serve(t, loop.Config{Loops: 1, Logger: quiet()}, func(*loop.Conn) loop.Handler { return echo{} })
+	ping(t, c)
+	hold := make(chan bool)
+	g.Loops()[0].Run(func() { <-hold })
+	resets := 50
+	if sys.OnWine() {
+		resets = 4 // there, accepting such a one fails, and the listener backs off
+	}
+	for range resets {
+		d := dial(t, c.RemoteAddr())
+		d.SetLinger(0)
+		d.Close()
+	}
+	behind := dial(t, c.RemoteAddr())
+	close(hold)
+	ping(t, behind)
+	ping(t, c)
+}

@@ -1,0 +1,243 @@
+package loop_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// boundaries are the sizes at which a write takes another way: the stage, what goes to
+// the kernel at once, blocks, watermarks, one receive, the budget.
+var boundaries = []int{1, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10}
+
+// writer writes text in sizes around the boundaries, by one way or by all.
+type writer struct {
+	t      *testing.T
+	way    string
+	text   []byte
+	at     int
+	random *rand.Rand
+	owned  atomic.Int64 // slices that are not given back yet
+}
+
+func (w *writer) done() bool { return w.at == len(w.text) }
+
+// step is one write.
+func (w *writer) step(c *loop.Conn) {
+	size := boundaries[w.random.IntN(len(boundaries))] + w.random.IntN(3) - 1
+	if w.random.IntN(2) == 0 {
+		size = w.random.IntN(2000)
+	}
+	b := w.text[w.at:min(w.at+size, len(w.text))]
+	way := w.way
+	if way == "mixed" {
+		way = []string{"Write", "Writev", "WriteOwned"}[w.random.IntN(3)]
+	}
+	var n int
+	var err error
+	switch way {
+	case "Write":
+		mine := bytes.Clone(b)
+		n, err = c.Write(mine)
+		clear(mine)
+	case "Writev":
+		i, j := len(b)/3, len(b)/2
+		mine := bytes.Clone(b)
+		n, err = c.Writev([][]byte{mine[:i], nil, mine[i:j], mine[j:]})
+		clear(mine)
+	case "WriteOwned":
+		mine := bytes.Clone(b)
+		w.owned.Add(1)
+		n, err = c.WriteOwned(mine, func(err error) {
+			if err != nil {
+				w.t.Errorf("done(%v)", err)
+			}
+			clear(mine)
+			w.owned.Add(-1)
+		})
+	}
+	if n != len(b) || err != nil {
+		w.t.Errorf("%s of %d bytes = %d, %v", way, len(b), n, err)
+	}
+	w.at += len(b)
+}
+
+// lost is the handler of TestFaultNothingIsLost.
+type lost struct {
+	w      *writer
+	from   string
+	finish func(c *loop.Conn)
+	over   bool // finish was called
+	closed chan error
+}
+
+func (h *lost) Opened(c *loop.Conn) {
+	all := func() {
+		for !h.w.done() {
+			h.w.step(c)
+		}
+		h.finish(c)
+	}
+	switch h.from {
+	case "one callback":
+		all()
+	case "elsewhere":
+		go all()
+	case "the loop":
+		var next func()
+		next = func() {
+			if h.w.done() {
+				h.finish(c)
+				return
+			}
+			h.w.step(c)
+			c.Loop().Run(next)
+		}
+		c.Loop().Run(next)
+	}
+}
+
+// Data answers each byte of a request with a write or two.
+func (h *lost) Data(c *loop.Conn, b []byte) (int, error) {
+	for range b {
+		if h.over {
+			break
+		}
+		for range 1 + h.w.random.IntN(2) {
+			h.w.step(c)
+		}
+		if h.w.done() {
+			h.over = true
+			h.finish(c)
+		}
+	}
+	return len(b), nil
+}
+
+func (h *lost) ReadClosed(c *loop.Conn)        { c.Close() }
+func (h *lost) Shutdown(c *loop.Conn)          { c.Close() }
+func (h *lost) Closed(_ *loop.Conn, why error) { h.closed <- why }
+func (h *lost) request(t *testing.T, c net.Conn) { // bytes until nobody wants them
+	if h.from != "many callbacks" {
+		return
+	}
+	go func() {
+		for range 1 << 20 {
+			if _, err := c.Write([]byte("?")); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// Fault 20: whatever way bytes are written, from wherever, through small buffers to a
+// reader that stalls and reads on, and however the connection is ended in good order:
+// every byte arrives, in order, then FIN.
+func TestFaultNothingIsLost(t *testing.T) {
+	const total = 2 << 20
+	text := make([]byte, total)
+	rand.NewChaCha8([32]byte{20}).Read(text)
+	seed := uint64(0)
+	for _, way := range []string{"Write", "Writev", "WriteOwned", "mixed"} {
+		for _, from := range []string{"one callback", "many callbacks", "the loop", "elsewhere"} {
+			for _, end := range []string{"Close", "CloseWrite", "Shutdown"} {
+				for _, small := range []bool{true, false} {
+					seed++
+					w := &writer{way: way, text: text, random: rand.New(rand.NewPCG(20, seed))}
+					name := way + " from " + from + ", then " + end
+					if small {
+						name += ", small buffers"
+					}
+					t.Run(name, func(t *testing.T) {
+						t.Parallel()
+						w.t = t
+						nothingIsLost(t, w, from, end, small)
+					})
+				}
+			}
+		}
+	}
+}
+
+func nothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
+	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	var options []sock.Option
+	if small {
+		options = append(options, sock.SendBuffer(64<<10)) // smaller than a segment, TCP waits for its timers
+	}
+	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &lost{w: w, from: from, closed: make(chan error, 2)}
+	shut := make(chan error, 1)
+	h.finish = map[string]func(*loop.Conn){
+		"Close":      func(c *loop.Conn) { c.Close() },
+		"CloseWrite": func(c *loop.Conn) { c.CloseWrite() },
+		"Shutdown": func(*loop.Conn) {
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				shut <- g.Shutdown(ctx)
+			}()
+		},
+	}[end]
+	ln, err := g.Serve(l, func(*loop.Conn) loop.Handler { return h })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, ln.Addr())
+	h.request(t, c)
+	stallingRead(t, c, w.text)
+	c.Close()
+	if why := receive(t, h.closed, "Closed"); why != nil && why != io.EOF {
+		// Requests that found nobody may have reset it, after everything had arrived.
+		if from != "many callbacks" {
+			t.Errorf("the reason is %v", why)
+		}
+	}
+	if n := w.owned.Load(); n != 0 {
+		t.Errorf("%d slices of WriteOwned were not given back", n)
+	}
+	if end == "Shutdown" {
+		if err := receive(t, shut, "Shutdown"); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	}
+}
+
+// stallingRead reads in odd sizes, stalls now and then, and compares.
+func stallingRead(t *testing.T, c net.Conn, want []byte) {
+	t.Helper()
+	b := make([]byte, 77_777)
+	at, stall := 0, 1000
+	for {
+		if at > stall {
+			stall += len(want) / 4
+			time.Sleep(10 * time.Millisecond) // the fault: meanwhile buffers fill
+		}
+		n, err := c.Read(b)
+		if at+n > len(want) || !bytes.Equal(b[:n], want[at:at+n]) {
+			t.Fatalf("%d bytes after %d are not those that were written", n, at)
+		}
+		at += n
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("after %d bytes of %d: %v", at, len(want), err)
+		}
+	}
+	if at < len(want) {
+		t.Fatalf("the end came after %d bytes of %d", at, len(want))
+	}
+}

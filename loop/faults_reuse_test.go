@@ -1,0 +1,168 @@
+package loop_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/loop"
+)
+
+// Fault 8: a storm of descriptors that are closed and reused: nobody gets what is
+// another's. Each connection says its own number again and again; both ends close, in
+// every way, at random.
+func TestFaultDescriptorReuseStorm(t *testing.T) {
+	const workers = 8
+	long := 700 * time.Millisecond
+	if conformance.Long() {
+		long = time.Minute
+	}
+	var stale, opened, closed atomic.Int64
+	g := group(t, loop.Config{Logger: quiet()})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+		var number uint64
+		var over bool
+		return &funcs{
+			opened: func(*loop.Conn) { opened.Add(1) },
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				for used := 0; ; used += 8 {
+					if len(b)-used < 8 {
+						return used, nil
+					}
+					n := binary.LittleEndian.Uint64(b[used:])
+					if number == 0 {
+						number = n
+					}
+					if n != number || over {
+						stale.Add(1)
+					}
+					switch n % 8 {
+					case 0:
+						c.Abort()
+					case 1:
+						c.Close()
+					default:
+						c.Write(b[used : used+8])
+					}
+				}
+			},
+			closed: func(*loop.Conn, error) {
+				if over {
+					stale.Add(1)
+				}
+				over = true
+				closed.Add(1)
+			},
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var numbers atomic.Uint64
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(8, uint64(w)))
+			for end := time.Now().Add(long); time.Now().Before(end); {
+				number := numbers.Add(1)
+				if err := sayNumber(ln.Addr(), number, random); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for end := time.Now().Add(patience); closed.Load() < opened.Load() || g.Conns() > 0; {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d connections were closed", closed.Load(), opened.Load())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Logf("%d connections", opened.Load())
+	if stale.Load() > 0 {
+		t.Errorf("%d times a connection got what is another's, or came after its end", stale.Load())
+	}
+}
+
+// sayNumber returns an error only if it hears another's number.
+func sayNumber(addr net.Addr, number uint64, random *rand.Rand) error {
+	c, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		return nil // as under a storm it may be
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	said := binary.LittleEndian.AppendUint64(nil, number)
+	heard := make([]byte, 8)
+	for range random.IntN(4) {
+		if _, err := c.Write(said); err != nil {
+			return nil
+		}
+		if random.IntN(4) == 0 {
+			break // what comes back finds nobody
+		}
+		if _, err := io.ReadFull(c, heard); err != nil {
+			return nil
+		}
+		if binary.LittleEndian.Uint64(heard) != number {
+			return errors.New("a client heard another's number")
+		}
+	}
+	if random.IntN(3) == 0 {
+		c.(*net.TCPConn).SetLinger(0)
+	}
+	return nil
+}
+
+// Fault 10: Shutdown with 64 waiters in Dial and 64 in Shutdown: all return at once,
+// those in Dial with ErrClosed.
+func TestFaultShutdownWithWaiters(t *testing.T) {
+	const waiters, promptly, tries = 64, 100 * time.Millisecond, 5
+	best := time.Hour
+	for range tries {
+		if best = min(best, shutdownWithWaiters(t, waiters)); best < promptly {
+			return
+		}
+	}
+	t.Errorf("the last of %d waiters returned after %v at best of %d", waiters, best, tries)
+}
+
+func shutdownWithWaiters(t *testing.T, waiters int) time.Duration {
+	full, addr := neverAccepts(t)
+	defer full.Close()
+	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
+	var ended sync.WaitGroup
+	for range waiters {
+		ended.Go(func() {
+			_, err := g.Dial(context.Background(), "tcp", addr, func(*loop.Conn) loop.Handler {
+				return &funcs{}
+			})
+			if err != nil && !errors.Is(err, loop.ErrClosed) && !errors.Is(err, loop.ErrShutdown) {
+				t.Logf("Dial: %v", err) // a system may refuse, where others let it wait
+			}
+		})
+	}
+	for end := time.Now().Add(patience); g.Conns() < waiters && time.Now().Before(end.Add(-patience+time.Second)); {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	for range waiters {
+		ended.Go(func() { g.Shutdown(ctx) })
+	}
+	time.Sleep(5 * time.Millisecond) // for them to begin: without it the test sees less
+	start := time.Now()
+	cancel()
+	all := make(chan bool)
+	go func() { ended.Wait(); close(all) }()
+	receive(t, all, "the end of all waiters")
+	return time.Since(start)
+}

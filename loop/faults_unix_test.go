@@ -1,0 +1,68 @@
+//go:build unix
+
+package loop_test
+
+import (
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// Fault 7: 10,000 signals a second: no wake-up is lost, and timers are true.
+func TestFaultSignals(t *testing.T) {
+	got := make(chan os.Signal, 64)
+	signal.Notify(got, syscall.SIGUSR1)
+	defer signal.Stop(got)
+	stop, ended := make(chan bool), make(chan bool)
+	var sent atomic.Int64
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-got:
+			case <-tick.C:
+				for range 10 {
+					syscall.Kill(os.Getpid(), syscall.SIGUSR1)
+					sent.Add(1)
+				}
+			}
+		}
+	}()
+	defer func() { close(stop); <-ended }()
+
+	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
+	l := g.Loops()[0]
+	const after = 20 * time.Millisecond
+	best := time.Hour
+	for range 10 {
+		fired := make(chan time.Duration, 1)
+		l.Run(func() {
+			start := time.Now()
+			l.AfterFunc(after, func() { fired <- time.Since(start) })
+		})
+		for range 50 {
+			ping(t, c)
+			ran := make(chan bool)
+			l.Run(func() { close(ran) })
+			receive(t, ran, "what was run on the loop")
+		}
+		took := receive(t, fired, "the timer")
+		if took < after {
+			t.Errorf("a timer of %v fired after %v", after, took)
+		}
+		best = min(best, took)
+	}
+	if best > 2*after {
+		t.Errorf("a timer of %v takes %v at best", after, best)
+	}
+	t.Logf("%d signals", sent.Load())
+}
