@@ -318,6 +318,13 @@ func (r *URing) Submit(flags uint32) syscall.Errno {
 	return e
 }
 
+// SubmitLong is Submit for what takes long: Go's scheduler is told of the call.
+func (r *URing) SubmitLong(flags uint32) syscall.Errno {
+	n := r.publish()
+	_, _, e := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.enterFD), n, 0, uintptr(flags|r.enterFlags), 0, 0)
+	return e
+}
+
 // Wait is Submit that blocks the thread until there is a completion, or timeout has
 // passed (ETIME), or a signal comes (EINTR). Negative: forever.
 func (r *URing) Wait(timeout time.Duration) syscall.Errno {

@@ -62,7 +62,8 @@ func probe() error {
 			return fmt.Errorf("this kernel's io_uring has no %s; Linux 6.0 is needed", f.what)
 		}
 	}
-	missing, e := ring.Supports(sys.IORING_OP_POLL_ADD, sys.IORING_OP_ACCEPT, sys.IORING_OP_ASYNC_CANCEL, sys.IORING_OP_RECV)
+	missing, e := ring.Supports(sys.IORING_OP_POLL_ADD, sys.IORING_OP_ACCEPT, sys.IORING_OP_ASYNC_CANCEL,
+		sys.IORING_OP_RECV, sys.IORING_OP_SEND, sys.IORING_OP_SENDMSG)
 	switch {
 	case e != 0:
 		return fmt.Errorf("asking for operations: %w", os.NewSyscallError("io_uring_register", e))

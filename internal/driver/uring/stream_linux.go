@@ -21,6 +21,10 @@ type slot struct {
 	taken  int32  // so much was handed over
 	end    int32  // how receiving has ended, to be told: noEnd, 0, or an errno
 	more   *rare
+
+	// What is being sent: one of them. Here it stays reachable.
+	bytes   *byte
+	message *sys.URingMessage
 }
 
 // rare is what few streams need.
@@ -35,16 +39,16 @@ const (
 	receiving  = 1 << iota // between Resume and Pause
 	armed                  // the kernel receives
 	cancelling             // it has been told not to, or is about to be
-	polling                // the kernel waits until it is connected, or can send
+	sending                // Sent is owed
+	connecting             // Connected is owed
 	changed                // in changed
 	busy                   // in busy
 	starved                // in starved
-	connecting             // Connected is owed
 	ended                  // ReceiveEnded has been told
 	gone                   // released or detached
 	attached               // has a slot
 
-	operating = armed | polling
+	operating = armed | sending | connecting
 )
 
 // Attach implements driver.Driver.
@@ -68,7 +72,7 @@ func (d *Driver) Attach(s *driver.Stream) error {
 // Connecting implements driver.Driver.
 func (d *Driver) Connecting(s *driver.Stream) {
 	s.Flags |= connecting
-	d.poll(s)
+	d.begin(opConnect, s.Index).SetPoll(d.slots[s.Index].fd, sys.POLLOUT, 0)
 }
 
 // Resume implements driver.Driver.
@@ -92,51 +96,20 @@ func (d *Driver) Pause(s *driver.Stream) {
 	}
 }
 
-// SyncSend implements driver.Driver.
-func (d *Driver) SyncSend() bool { return true }
-
-// Send implements driver.Driver.
-func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
-	if len(bufs) == 1 {
-		n, err = s.Write(bufs[0])
-	} else {
-		n, err = s.Writev(bufs)
-	}
-	if err == sock.ErrWouldBlock {
-		d.poll(s)
-		return n, nil
-	}
-	return n, err
-}
-
-// poll has the kernel say when a stream is connected, or can send.
-func (d *Driver) poll(s *driver.Stream) {
-	if s.Flags&polling == 0 {
-		s.Flags |= polling
-		d.begin(opPoll, s.Index).SetPoll(d.slots[s.Index].fd, sys.POLLOUT, 0)
-	}
-}
-
-func (d *Driver) polled(index uint32) {
-	s := d.slots[index].stream
-	s.Flags &^= polling
-	switch {
-	case s.Flags&gone != 0:
+// connected takes a completion of the poll that Connecting begins.
+func (d *Driver) connected(s *driver.Stream) {
+	s.Flags &^= connecting
+	if s.Flags&gone != 0 {
 		d.finishIfIdle(s)
-	case s.Flags&connecting != 0:
-		err := s.ConnectError()
-		if errors.Is(err, sock.ErrWouldBlock) {
-			d.poll(s)
-			return
-		}
-		s.Flags &^= connecting
-		s.Up.Connected(err)
-	default:
-		s.Up.Sent(0, nil)
+		return
 	}
+	err := s.ConnectError()
+	if errors.Is(err, sock.ErrWouldBlock) {
+		d.Connecting(s)
+		return
+	}
+	s.Up.Connected(err)
 }
-
-func (d *Driver) sent(uint32, int32) {}
 
 // Release implements driver.Driver.
 func (d *Driver) Release(s *driver.Stream) {
@@ -211,8 +184,11 @@ func (d *Driver) apply(s *driver.Stream) {
 	x := &d.slots[s.Index]
 	s.Flags &^= changed
 	if s.Flags&gone != 0 {
-		if s.Flags&polling != 0 {
-			d.cancel(opPoll, s.Index)
+		if s.Flags&sending != 0 {
+			d.cancel(opSend, s.Index)
+		}
+		if s.Flags&connecting != 0 {
+			d.cancel(opConnect, s.Index)
 		}
 	} else if s.Flags&receiving == 0 && !x.held.empty() && d.buffers.crowded() {
 		d.spill(x)

@@ -33,6 +33,8 @@ type Driver struct {
 	busy      []uint32 // streams that have something to be handed over
 	starved   []uint32 // streams that found no buffer
 	released  []*driver.Stream
+	messages  []*sys.URingMessage // for vectored sends, to be used again
+	sendBytes int                 // to be sent by what is not submitted yet, or more
 
 	listeners []*acceptor
 	accepting []*acceptor // those with connections to be handed over
@@ -62,7 +64,7 @@ const (
 const (
 	opReceive = uint64(iota) << 56
 	opSend
-	opPoll // that it is connected, or can send
+	opConnect
 	opAccept
 	opWake
 	opWatches
@@ -163,7 +165,7 @@ func (d *Driver) entry() *sys.URingSQE {
 			return q
 		}
 		if d.started {
-			d.ring.Submit(0) // an error shows again in enter
+			d.submit(0) // an error shows again in enter
 		}
 		if q := d.ring.Next(); q != nil {
 			return q
@@ -193,7 +195,7 @@ func (d *Driver) moveWaiting() {
 	for ; n < len(d.waiting); n++ {
 		q := d.ring.Next()
 		if q == nil {
-			if d.ring.Submit(0); d.ring.Pending() >= len(d.ring.SQEs) {
+			if d.submit(0); d.ring.Pending() >= len(d.ring.SQEs) {
 				break
 			}
 			q = d.ring.Next()
@@ -272,8 +274,8 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 		d.received(index, res, flags)
 	case opSend:
 		d.sent(index, res)
-	case opPoll:
-		d.polled(index)
+	case opConnect:
+		d.connected(d.slots[index].stream)
 	case opAccept:
 		d.accepted(index, res, last)
 	case opWake:
