@@ -3,6 +3,7 @@ package pollux
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -93,8 +94,15 @@ func find(name, from string) (int, error) {
 		}
 		names = append(names, b.name)
 	}
-	return 0, fmt.Errorf("%w: %q (from %s): this build has %s", ErrBackend, name, from, strings.Join(names, ", "))
+	have := strings.Join(names, ", ")
+	if slices.Contains(loopsOnly, name) {
+		return 0, fmt.Errorf("%w: %q (from %s) is for the loops of package loop; for a Poll this build has %s", ErrBackend, name, from, have)
+	}
+	return 0, fmt.Errorf("%w: %q (from %s): this build has %s", ErrBackend, name, from, have)
 }
+
+// loopsOnly is what package loop takes besides: drivers that are no queue.
+var loopsOnly = []string{"uring"}
 
 func whyNot() string {
 	var b strings.Builder

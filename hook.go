@@ -1,6 +1,8 @@
 package pollux
 
 import (
+	"sync"
+
 	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/selector"
 )
@@ -8,4 +10,15 @@ import (
 func init() {
 	hook.NewPoll = func(backend string, s selector.Selector) any { return newPoll(backend, s) }
 	hook.Table = func(poll any) *selector.Table { return poll.(*Poll).table }
+	hook.Event = func(f selector.Flags) any { return hookEvents()[f] }
 }
+
+// hookEvents has all the events there can be, ready made: so to hand one out does not
+// allocate.
+var hookEvents = sync.OnceValue(func() []any {
+	all := make([]any, 1<<8)
+	for i := range all {
+		all[i] = Event{flags: selector.Flags(i)}
+	}
+	return all
+})

@@ -7,10 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/driver/ready"
 )
 
 // A Group is a few loops that share listeners, limits and a pool for blocking work.
@@ -63,15 +59,6 @@ func NewGroup(config Config) (*Group, error) {
 		go g.watch()
 	}
 	return g, nil
-}
-
-// openDriver opens the driver that the configuration, or the environment, names.
-func openDriver(c *Config) (driver.Driver, error) {
-	var options []pollux.Option
-	if c.Backend != "" {
-		options = append(options, pollux.Backend(c.Backend))
-	}
-	return ready.Open(driver.Config{ScratchBytes: scratchBytes, BudgetBytes: c.ReadBudget, BusyPoll: c.BusyPoll}, options...)
 }
 
 // Backend returns the name of the driver in use.

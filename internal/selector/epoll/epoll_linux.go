@@ -131,8 +131,8 @@ func bits(interest selector.Interest, trigger selector.Trigger) uint32 {
 	return b
 }
 
-// flags translates epoll's event bits; docs/platforms.md has the table.
-func flags(b uint32) selector.Flags {
+// Flags translates epoll's event bits; docs/platforms.md has the table.
+func Flags(b uint32) selector.Flags {
 	var f selector.Flags
 	if b&sys.EPOLLIN != 0 {
 		f |= selector.ReadableFlag
@@ -229,7 +229,7 @@ func (s *Selector) translate(w *wait, k int) int {
 			}
 			continue
 		}
-		w.events[n] = selector.Event{Key: selector.Key(data), Flags: flags(ev.Events())}
+		w.events[n] = selector.Event{Key: selector.Key(data), Flags: Flags(ev.Events())}
 		n++
 	}
 	return n

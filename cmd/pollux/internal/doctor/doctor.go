@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
+	"github.com/pollux-io/pollux/loop"
 )
 
 // A Report is everything found out. The names of its JSON fields are stable:
@@ -25,7 +27,7 @@ type Report struct {
 	Notes       []Note    `json:"notes"`
 }
 
-// A Backend is one of pollux.Backends.
+// A Backend is one of loop.Backends.
 type Backend struct {
 	Name    string `json:"name"`
 	Usable  bool   `json:"usable"`
@@ -106,7 +108,7 @@ func examine(connections int, m machine) *Report {
 
 func backends() []Backend {
 	var list []Backend
-	for _, b := range pollux.Backends() {
+	for _, b := range loop.Backends() {
 		list = append(list, Backend(b))
 	}
 	return list
@@ -118,12 +120,13 @@ func forced() *Forced {
 		return nil
 	}
 	f := &Forced{Variable: pollux.BackendEnv, Value: value, OK: true}
-	q, err := pollux.New()
+	// A loop takes all that a Poll takes, and more.
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
-		f.OK, f.Error = false, strings.TrimPrefix(err.Error(), "pollux: new: ")
+		f.OK, f.Error = false, strings.TrimPrefix(strings.TrimPrefix(err.Error(), "loop: starting a loop: "), "pollux: new: ")
 		return f
 	}
-	q.Close()
+	g.Shutdown(context.Background())
 	return f
 }
 

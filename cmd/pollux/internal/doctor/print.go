@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 )
 
@@ -28,7 +29,7 @@ func (r *Report) Print(out io.Writer) error {
 	case r.Forced == nil:
 		fmt.Fprintf(w, "  none is forced; POLLUX_BACKEND=name would\n")
 	case r.Forced.OK:
-		fmt.Fprintf(w, "  %s=%s forces this one\n", r.Forced.Variable, r.Forced.Value)
+		fmt.Fprintf(w, "  %s=%s forces this one%s\n", r.Forced.Variable, r.Forced.Value, r.Forced.only())
 	default:
 		fmt.Fprintf(w, "  %s=%s is an error: %s\n", r.Forced.Variable, r.Forced.Value, r.Forced.Error)
 	}
@@ -42,6 +43,16 @@ func (r *Report) Print(out io.Writer) error {
 	r.printAdvice(w)
 	r.printNotes(w)
 	return w.Flush()
+}
+
+// only says what a forced backend is not for.
+func (f *Forced) only() string {
+	for _, b := range pollux.Backends() {
+		if b.Name == f.Value {
+			return ""
+		}
+	}
+	return ", for loops; a Poll refuses it"
 }
 
 func (r *Report) printSystem(w io.Writer) {

@@ -1,0 +1,203 @@
+package uring
+
+import (
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// acceptor is what the driver keeps for a listener. A multishot accept takes all that
+// is in the backlog, so it may have taken more than was wanted when it is paused: these
+// wait here instead.
+type acceptor struct {
+	l     *driver.Listener
+	fd    sys.FD // counted in, as a stream's
+	kind  handle.Kind
+	taken []sys.FD // connections to be handed over
+
+	armed, cancelling, paused, queued, gone bool
+}
+
+// maxAccepts is how many connections that have waited one listener may bring in a turn.
+const maxAccepts = 64
+
+// Listen implements driver.Driver.
+func (d *Driver) Listen(l *driver.Listener) error {
+	h := l.PollHandle()
+	a := &acceptor{l: l}
+	switch h.Kind() {
+	case handle.TCPListener:
+		a.kind = handle.TCPStream
+	case handle.UnixListener:
+		a.kind = handle.UnixStream
+	default:
+		return fmt.Errorf("uring: listening: a %v is no listener of streams", h.Kind())
+	}
+	var ok bool
+	if a.fd, ok = h.Use(); !ok {
+		return fmt.Errorf("uring: listening: %w", pollux.ErrSourceClosed)
+	}
+	if a.kind == handle.TCPStream {
+		// Connections inherit it, which saves a call for each (tcp(7) does not say so;
+		// tested).
+		sys.SetInt(a.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
+	}
+	l.Index = uint32(len(d.listeners))
+	for i, free := range d.listeners {
+		if free == nil {
+			l.Index = uint32(i)
+		}
+	}
+	if int(l.Index) == len(d.listeners) {
+		d.listeners = append(d.listeners, nil)
+	}
+	d.listeners[l.Index] = a
+	l.Flags |= attached
+	return nil
+}
+
+func (d *Driver) acceptorOf(l *driver.Listener) *acceptor {
+	if l.Flags&attached == 0 {
+		return nil
+	}
+	return d.listeners[l.Index]
+}
+
+// PauseAccept implements driver.Driver.
+func (d *Driver) PauseAccept(l *driver.Listener) {
+	if a := d.acceptorOf(l); a != nil {
+		a.paused = true
+	}
+}
+
+// ResumeAccept implements driver.Driver.
+func (d *Driver) ResumeAccept(l *driver.Listener) {
+	if a := d.acceptorOf(l); a != nil && a.paused {
+		a.paused = false
+		d.acceptLater(a)
+	}
+}
+
+// Unlisten implements driver.Driver.
+func (d *Driver) Unlisten(l *driver.Listener) {
+	a := d.acceptorOf(l)
+	l.Flags &^= attached
+	l.Close() // once the last operation has ended
+	if a == nil {
+		return
+	}
+	a.gone = true
+	for _, fd := range a.taken {
+		refuse(fd)
+	}
+	a.taken = nil
+	d.forgetIfIdle(a)
+}
+
+// refuse ends a connection as the kernel does those of a backlog that is no more.
+func refuse(fd sys.FD) {
+	sys.SetLinger(fd, true, 0)
+	sys.Close(fd)
+}
+
+func (d *Driver) forgetIfIdle(a *acceptor) {
+	if !a.armed {
+		a.l.PollHandle().Done()
+		d.listeners[a.l.Index] = nil
+	}
+}
+
+// applyAccepting begins and ends accepting, as was asked for since the last turn.
+func (d *Driver) applyAccepting() {
+	for i, a := range d.listeners {
+		if a == nil {
+			continue
+		}
+		want := !a.paused && !a.gone && len(a.taken) == 0
+		switch {
+		case want && !a.armed:
+			a.armed = true
+			d.begin(opAccept, uint32(i)).SetAccept(a.fd)
+		case !want && a.armed && !a.cancelling:
+			a.cancelling = true
+			d.cancel(opAccept, uint32(i))
+		}
+	}
+}
+
+// accepted takes a completion of an accept.
+func (d *Driver) accepted(index uint32, res int32, last bool) {
+	a := d.listeners[index]
+	if last {
+		a.armed, a.cancelling = false, false
+	}
+	switch {
+	case res >= 0 && a.gone:
+		refuse(sys.FD(res))
+	case res >= 0 && (a.paused || len(a.taken) > 0):
+		a.taken = append(a.taken, sys.FD(res))
+	case res >= 0:
+		d.bring(a, sys.FD(res))
+	case a.gone || a.paused || isPassing(syscall.Errno(-res)) || sys.LostInBacklog(syscall.Errno(-res)):
+	default:
+		a.paused = true
+		a.l.Up.AcceptFailed(failure("accept", "accept", a.l.PollHandle(), a.addr(), nil, syscall.Errno(-res)))
+	}
+	if last && a.gone {
+		d.forgetIfIdle(a)
+	}
+}
+
+// addr is the address listened at, for errors.
+func (a *acceptor) addr() net.Addr {
+	at, e := sys.LocalAddr(a.fd)
+	switch {
+	case e != 0:
+		return nil
+	case a.kind == handle.TCPStream:
+		return net.TCPAddrFromAddrPort(at.AddrPort())
+	}
+	return &net.UnixAddr{Name: at.Unix(), Net: "unix"}
+}
+
+func (d *Driver) bring(a *acceptor, fd sys.FD) {
+	s := a.l.Up.Incoming()
+	s.PollHandle().Init(fd, a.kind)
+	a.l.Up.Accepted(s)
+}
+
+func (d *Driver) acceptLater(a *acceptor) {
+	if len(a.taken) > 0 && !a.queued {
+		a.queued = true
+		d.accepting = append(d.accepting, a)
+	}
+}
+
+// handOverAccepted hands over the connections that have waited at the first n
+// listeners.
+func (d *Driver) handOverAccepted(n int) {
+	if n == 0 {
+		return
+	}
+	for i := range n {
+		a := d.accepting[i]
+		d.accepting[i] = nil
+		a.queued = false
+		for k := 0; k < maxAccepts && len(a.taken) > 0 && !a.paused && !a.gone; k++ {
+			fd := a.taken[0]
+			a.taken = a.taken[1:]
+			d.bring(a, fd)
+		}
+		if len(a.taken) == 0 {
+			a.taken = nil
+		} else if !a.paused {
+			d.acceptLater(a)
+		}
+	}
+	d.accepting = d.accepting[:copy(d.accepting, d.accepting[n:])]
+}

@@ -1,0 +1,284 @@
+package uring
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// bench is a driver, and streams whose peers are connections of package net.
+type bench struct {
+	testing.TB
+	*Driver
+	ln net.Listener
+}
+
+var small = options{entries: 4, completions: 8, buffers: 4}
+
+const (
+	testBuffer = 4 << 10
+	testBudget = 16 << 10
+)
+
+// newBench opens a driver; at the end it is closed, and no descriptor may be left.
+func newBench(t testing.TB, o options) *bench {
+	t.Helper()
+	if err := Probe(); err != nil {
+		t.Skipf("this kernel refuses: %v", err)
+	}
+	before := openFiles(t)
+	d, err := open(driver.Config{ScratchBytes: testBuffer, BudgetBytes: testBudget}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t, d, ln}
+	t.Cleanup(func() {
+		b.Close()
+		ln.Close()
+		if b.running != 0 {
+			t.Errorf("%d operations are left", b.running)
+		}
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			after := openFiles(t)
+			if after <= before {
+				return
+			}
+			if time.Now().After(end) {
+				t.Errorf("descriptors: %d before, %d after", before, after)
+				return
+			}
+		}
+	})
+	return b
+}
+
+func openFiles(t testing.TB) int {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, f := range list {
+		// Go's poller is made when it is needed first, and stays.
+		if to, _ := os.Readlink("/proc/self/fd/" + f.Name()); to != "anon_inode:[eventpoll]" && to != "anon_inode:[eventfd]" {
+			n++
+		}
+	}
+	return n
+}
+
+// stream records what it is told.
+type stream struct {
+	driver.Stream
+	b         *bench
+	peer      net.Conn
+	connected bool
+	in        []byte
+	calls     int
+	most      int // received in one turn
+	thisTurn  int
+	turnOf    uint32
+	end       error
+	sent      int
+	sends     int
+	sendErr   error
+	released  bool
+	onData    func([]byte) bool
+}
+
+func (s *stream) Connected(err error) {
+	s.check("Connected")
+	if err != nil {
+		s.b.Error(err)
+	}
+	s.connected = true
+}
+
+func (s *stream) Received(p []byte) bool {
+	s.check("Received")
+	if s.turnOf != s.b.turn {
+		s.turnOf, s.thisTurn = s.b.turn, 0
+	}
+	s.thisTurn += len(p)
+	s.most = max(s.most, s.thisTurn)
+	s.calls++
+	s.in = append(s.in, p...)
+	return s.onData == nil || s.onData(p)
+}
+
+func (s *stream) ReceiveEnded(err error) {
+	s.check("ReceiveEnded")
+	if s.end != nil {
+		s.b.Errorf("ReceiveEnded twice: %v, then %v", s.end, err)
+	}
+	s.end = err
+}
+
+func (s *stream) Sent(n int, err error) {
+	s.check("Sent")
+	s.sent, s.sendErr = s.sent+n, err
+	s.sends++
+}
+
+func (s *stream) Released() {
+	if s.released {
+		s.b.Error("Released twice")
+	}
+	s.released = true
+}
+
+func (s *stream) check(call string) {
+	if s.Flags&gone != 0 {
+		s.b.Errorf("%s after Release", call)
+	}
+}
+
+// connect returns n streams that are connected, and paused.
+func (b *bench) connect(n int) []*stream {
+	b.Helper()
+	all := make([]*stream, n)
+	for i := range all {
+		s := &stream{b: b}
+		s.Up = s
+		if err := sock.ConnectTCPInto(&s.Stream.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
+			b.Fatal(err)
+		}
+		if err := b.Attach(&s.Stream); err != nil {
+			b.Fatal(err)
+		}
+		b.Connecting(&s.Stream)
+		all[i] = s
+	}
+	byAddr := map[netip.AddrPort]net.Conn{}
+	for range all {
+		c, err := b.ln.Accept()
+		if err != nil {
+			b.Fatal(err)
+		}
+		byAddr[c.RemoteAddr().(*net.TCPAddr).AddrPort()] = c
+	}
+	for _, s := range all {
+		b.until(func() bool { return s.connected })
+		s.peer = byAddr[s.LocalNetAddr().(*net.TCPAddr).AddrPort()]
+	}
+	return all
+}
+
+// until has the driver turn until ok.
+func (b *bench) until(ok func() bool) {
+	b.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			b.Fatal("it did not happen")
+		}
+		if err := b.Turn(20 * time.Millisecond); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// settle turns until nothing has been told for a while.
+func (b *bench) settle(s *stream) {
+	b.Helper()
+	for quiet := 0; quiet < 5; quiet++ {
+		n := s.calls
+		if err := b.Turn(2 * time.Millisecond); err != nil {
+			b.Fatal(err)
+		}
+		if s.calls != n {
+			quiet = 0
+		}
+	}
+}
+
+// end releases the streams.
+func (b *bench) end(all ...*stream) {
+	b.Helper()
+	for _, s := range all {
+		b.Release(&s.Stream)
+	}
+	for _, s := range all {
+		b.until(func() bool { return s.released })
+		s.peer.Close()
+	}
+	if n := b.buffers.held; n != 0 {
+		b.Errorf("%d buffers are held by streams that are no more", n)
+	}
+}
+
+// write writes in the background, and checks that it succeeds.
+func (s *stream) write(p []byte) {
+	go func() {
+		if _, err := s.peer.Write(p); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) {
+			s.b.Error(err)
+		}
+	}()
+}
+
+// pattern is n bytes that depend on seed and place.
+func pattern(seed byte, n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(i)*31 ^ byte(i>>8)*17 ^ byte(i>>16) ^ seed
+	}
+	return p
+}
+
+// listener records what it is told.
+type listener struct {
+	driver.Listener
+	b        *bench
+	accepted []*stream
+	failed   []error
+	onAccept func()
+}
+
+func (l *listener) Incoming() *driver.Stream {
+	s := &stream{b: l.b}
+	s.Up = s
+	l.accepted = append(l.accepted, s)
+	return &s.Stream
+}
+
+func (l *listener) Accepted(*driver.Stream) {
+	if l.onAccept != nil {
+		l.onAccept()
+	}
+}
+
+func (l *listener) AcceptFailed(err error) { l.failed = append(l.failed, err) }
+
+func (b *bench) listen() (*listener, *sock.TCPListener) {
+	b.Helper()
+	ln, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	l := &listener{b: b}
+	l.Acceptor, l.Up = ln, l
+	if err := b.Listen(&l.Listener); err != nil {
+		b.Fatal(err)
+	}
+	return l, ln
+}
+
+func (b *bench) dial(ln *sock.TCPListener) net.Conn {
+	b.Helper()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close() })
+	return c
+}

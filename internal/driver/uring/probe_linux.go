@@ -1,0 +1,173 @@
+package uring
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Probe tells why the driver cannot work here, or returns nil. It asks once.
+func Probe() error { return probed() }
+
+var probed = sync.OnceValue(func() error {
+	if err := probe(); err != nil {
+		return fmt.Errorf("uring: %w", err)
+	}
+	return nil
+})
+
+// Note says what of the kernel's is used, for people.
+func Note() string {
+	return "io_uring(7), for loops only: multishot accept and receive; " + setupNote()
+}
+
+var setupNote = sync.OnceValue(func() string {
+	ring, err := newRing(options{entries: 8, completions: 16})
+	if err != nil {
+		return err.Error()
+	}
+	defer ring.Close()
+	if ring.Flags&sys.IORING_SETUP_DEFER_TASKRUN != 0 {
+		return "DEFER_TASKRUN"
+	}
+	return "without DEFER_TASKRUN, which Linux 6.1 has"
+})
+
+// probe tries all that the driver uses, for the kernel cannot be asked for everything,
+// and filters that refuse a part of it say so only then.
+func probe() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ring, err := newRing(options{entries: 8, completions: 16})
+	if err != nil {
+		return err
+	}
+	defer ring.Close()
+	for _, f := range []struct {
+		bit  uint32
+		what string
+	}{
+		{sys.IORING_FEAT_NODROP, "completions that are never dropped"},
+		{sys.IORING_FEAT_FAST_POLL, "waiting without a thread"},
+		{sys.IORING_FEAT_EXT_ARG, "waiting with a timeout"},
+		{sys.IORING_FEAT_CQE_SKIP, "cancelling without a completion"},
+	} {
+		if ring.Features&f.bit == 0 {
+			return fmt.Errorf("this kernel's io_uring has no %s; Linux 6.0 is needed", f.what)
+		}
+	}
+	missing, e := ring.Supports(sys.IORING_OP_POLL_ADD, sys.IORING_OP_ACCEPT, sys.IORING_OP_ASYNC_CANCEL,
+		sys.IORING_OP_RECV, sys.IORING_OP_SEND, sys.IORING_OP_SENDMSG)
+	switch {
+	case e != 0:
+		return fmt.Errorf("asking for operations: %w", os.NewSyscallError("io_uring_register", e))
+	case len(missing) > 0:
+		return fmt.Errorf("this kernel's io_uring has not the operations %v of <linux/io_uring.h>; Linux 6.0 is needed", missing)
+	}
+	buffers, e := ring.RegisterBuffers(bufferGroup, 2, 64)
+	if e != 0 {
+		return fmt.Errorf("registering buffers: %w; Linux 5.19 is needed", os.NewSyscallError("io_uring_register", e))
+	}
+	defer buffers.Free()
+	if e := ring.Enable(); e != 0 {
+		return fmt.Errorf("enabling the ring: %w", os.NewSyscallError("io_uring_register", e))
+	}
+	if err := tryReceive(ring); err != nil {
+		return fmt.Errorf("trying a multishot receive: %w; Linux 6.0 is needed", err)
+	}
+	if err := tryAccept(ring); err != nil {
+		return fmt.Errorf("trying a multishot accept: %w; Linux 5.19 is needed", err)
+	}
+	return nil
+}
+
+var errBehaviour = errors.New("it does not do what it should")
+
+// one waits for a completion, which there must be.
+func one(ring *sys.URing) (sys.URingCQE, error) {
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		if first, end := ring.Ready(); first != end {
+			q := *ring.At(first)
+			ring.Seen(first + 1)
+			return q, nil
+		}
+		if e := ring.Wait(100 * time.Millisecond); e != 0 && !isPassing(e) {
+			return sys.URingCQE{}, os.NewSyscallError("io_uring_enter", e)
+		}
+	}
+	return sys.URingCQE{}, errors.New("no completion came in a second")
+}
+
+// tryReceive receives two messages by one submission, and cancels it.
+func tryReceive(ring *sys.URing) error {
+	pair, e := sys.Socketpair(sys.SOCK_STREAM)
+	if e != 0 {
+		return os.NewSyscallError("socketpair", e)
+	}
+	defer sys.Close(pair[0])
+	defer sys.Close(pair[1])
+	q := ring.Next()
+	q.SetRecv(pair[0], bufferGroup)
+	q.UserData = opReceive
+	for range 2 {
+		if _, e := sys.Send(pair[1], []byte("probe"), 0); e != 0 {
+			return os.NewSyscallError("send", e)
+		}
+		c, err := one(ring)
+		if err != nil {
+			return err
+		}
+		if c.Res < 0 {
+			return syscall.Errno(-c.Res)
+		}
+		if c.Res != 5 || c.Flags&sys.IORING_CQE_F_BUFFER == 0 || c.Flags&sys.IORING_CQE_F_MORE == 0 {
+			return errBehaviour
+		}
+	}
+	return tryCancel(ring, opReceive)
+}
+
+// tryAccept accepts on a non-blocking listener, and cancels it.
+func tryAccept(ring *sys.URing) error {
+	fd, e := sys.Socket(sys.AF_UNIX, sys.SOCK_STREAM, 0)
+	if e != 0 {
+		return os.NewSyscallError("socket", e)
+	}
+	defer sys.Close(fd)
+	var name sys.Sockaddr
+	name.SetUnix("@probe")
+	name.Len = 2 // the family alone: the kernel finds a name (unix(7), autobind)
+	if e := sys.Bind(fd, &name); e != 0 {
+		return os.NewSyscallError("bind", e)
+	}
+	if e := sys.Listen(fd, 1); e != 0 {
+		return os.NewSyscallError("listen", e)
+	}
+	q := ring.Next()
+	q.SetAccept(fd)
+	q.UserData = opAccept
+	if e := ring.Submit(sys.IORING_ENTER_GETEVENTS); e != 0 {
+		return os.NewSyscallError("io_uring_enter", e)
+	}
+	return tryCancel(ring, opAccept)
+}
+
+func tryCancel(ring *sys.URing, data uint64) error {
+	q := ring.Next()
+	q.SetCancel(data)
+	q.UserData = opCancel
+	c, err := one(ring)
+	switch {
+	case err != nil:
+		return err
+	case c.UserData != data || c.Res != -int32(syscall.ECANCELED) || c.Flags&sys.IORING_CQE_F_MORE != 0:
+		return errBehaviour
+	}
+	return nil
+}

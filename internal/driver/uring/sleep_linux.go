@@ -1,0 +1,180 @@
+package uring
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// sleep is how a turn waits, and how it is woken.
+//
+// A turn enters the ring by a raw call first, that does not wait: under load that is
+// all. If nothing has come, it blocks its thread in a second one. To park the
+// goroutine in Go's poller instead, as the queue does, was measured too: it needs
+// two changes of threads to come back to the one that the ring is for
+// (docs/performance.md).
+//
+// The order of the stores makes waking safe: a turn says that it is asleep before it
+// looks at notified for the last time, and Wake looks whether it is asleep after it
+// has set notified.
+type sleep struct {
+	busyPoll time.Duration
+	eventfd  sys.FD
+	asleep   atomic.Bool
+	notified atomic.Bool
+	ending   bool
+
+	mu     sync.Mutex // guards closed, and eventfd against it
+	closed bool
+
+	sinceYield int
+}
+
+// yieldEvery is how many completions are taken before other goroutines are let run.
+// Raw calls make a busy loop invisible to Go's scheduler; to let go of a locked
+// thread costs two changes of threads.
+const yieldEvery = 512
+
+func (p *sleep) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	sys.Close(p.eventfd)
+}
+
+// Wake implements driver.Driver.
+func (d *Driver) Wake() error {
+	p := &d.sleep
+	if p.notified.Swap(true) || !p.asleep.Load() {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	if e := sys.EventfdAdd(p.eventfd); e != 0 {
+		return os.NewSyscallError("write", e)
+	}
+	return nil
+}
+
+// armWake has each write to the eventfd make a completion. Nobody reads it: a poll
+// tells of every write, and the count does not come to its end.
+func (d *Driver) armWake() {
+	if !d.sleep.ending {
+		d.begin(opWake, 0).SetPoll(d.sleep.eventfd, sys.POLLIN, sys.IORING_POLL_ADD_MULTI)
+	}
+}
+
+// isPassing reports whether entering failed for a reason that passes: a signal, the
+// time, or completions that must be taken first.
+func isPassing(e syscall.Errno) bool {
+	switch e {
+	case syscall.EINTR, syscall.ETIME, syscall.EAGAIN, syscall.EBUSY, syscall.ECANCELED:
+		return true
+	}
+	return false
+}
+
+// enter submits what was begun, and waits until there is a completion, or a wake-up,
+// or timeout has passed.
+func (d *Driver) enter(timeout time.Duration) error {
+	p := &d.sleep
+	p.yield()
+	if d.hasCompletions() {
+		timeout = 0
+	}
+	if timeout != 0 || d.mustEnter() {
+		if e := d.submit(sys.IORING_ENTER_GETEVENTS); e != 0 && !isPassing(e) {
+			return os.NewSyscallError("io_uring_enter", e)
+		}
+	}
+	if timeout == 0 || d.hasCompletions() {
+		return nil
+	}
+	if p.busyPoll > 0 && d.spin(&timeout) {
+		return nil
+	}
+	p.asleep.Store(true)
+	defer p.asleep.Store(false)
+	if p.notified.Load() {
+		return nil
+	}
+	p.sinceYield = 0
+	if e := d.ring.Wait(timeout); e != 0 && !isPassing(e) {
+		return os.NewSyscallError("io_uring_enter", e)
+	}
+	return nil
+}
+
+// maxRawBytes is how much a raw call sends at the most: copying takes about 0.3 ms
+// then, for which a garbage collection may have to wait.
+const maxRawBytes = 1 << 20
+
+// submit hands over what was begun.
+func (d *Driver) submit(flags uint32) syscall.Errno {
+	long := d.sendBytes > maxRawBytes
+	d.sendBytes = 0
+	if long {
+		return d.ring.SubmitLong(flags)
+	}
+	return d.ring.Submit(flags)
+}
+
+func (d *Driver) hasCompletions() bool {
+	first, end := d.ring.Ready()
+	return first != end
+}
+
+// mustEnter reports whether there is something to be submitted, or something that the
+// kernel does only when it is entered.
+func (d *Driver) mustEnter() bool {
+	return d.ring.Pending() > 0 || d.ring.SQFlags()&(sys.IORING_SQ_TASKRUN|sys.IORING_SQ_CQ_OVERFLOW) != 0
+}
+
+func (p *sleep) yield() {
+	if p.sinceYield >= yieldEvery {
+		p.sinceYield = 0
+		runtime.Gosched()
+	}
+}
+
+// spin looks for completions, without a call, for as long as the configuration says.
+// It reports whether the turn need not sleep, and takes its time off timeout.
+func (d *Driver) spin(timeout *time.Duration) bool {
+	began := time.Now()
+	limit := d.sleep.busyPoll
+	if *timeout > 0 {
+		limit = min(limit, *timeout)
+	}
+	for {
+		for range spinsPerClock {
+			if d.sleep.notified.Load() {
+				return true
+			}
+			if d.ring.SQFlags()&(sys.IORING_SQ_TASKRUN|sys.IORING_SQ_CQ_OVERFLOW) != 0 {
+				d.ring.Submit(sys.IORING_ENTER_GETEVENTS)
+			}
+			if d.hasCompletions() {
+				return true
+			}
+		}
+		spent := time.Since(began)
+		if spent < limit {
+			continue
+		}
+		if *timeout > 0 {
+			*timeout = max(*timeout-spent, 0)
+		}
+		return *timeout == 0
+	}
+}
+
+// spinsPerClock is how often spin looks before it asks the clock.
+const spinsPerClock = 16

@@ -1,0 +1,368 @@
+package uring
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// slot is what the driver keeps for a stream.
+type slot struct {
+	stream *driver.Stream
+	fd     sys.FD // counted in, so that nobody closes it until finish
+	held   queue  // what has come and could not be handed over
+	turn   uint32 // the turn in which
+	taken  int32  // so much was handed over
+	end    int32  // how receiving has ended, to be told: noEnd, 0, or an errno
+	more   *rare
+
+	// What is being sent: one of them. Here it stays reachable.
+	bytes   *byte
+	message *sys.URingMessage
+}
+
+// rare is what few streams need.
+type rare struct {
+	spilled []byte // what was held before what is
+}
+
+const noEnd = -1
+
+// Flags of a stream.
+const (
+	receiving  = 1 << iota // between Resume and Pause
+	armed                  // the kernel receives
+	cancelling             // it has been told not to, or is about to be
+	sending                // Sent is owed
+	connecting             // Connected is owed
+	changed                // in changed
+	busy                   // in busy
+	starved                // in starved
+	ended                  // ReceiveEnded has been told
+	gone                   // released or detached
+	attached               // has a slot
+
+	operating = armed | sending | connecting
+)
+
+// Attach implements driver.Driver.
+func (d *Driver) Attach(s *driver.Stream) error {
+	fd, ok := s.PollHandle().Use()
+	if !ok {
+		return fmt.Errorf("uring: attaching a stream: %w", pollux.ErrSourceClosed)
+	}
+	if n := len(d.freeSlots); n > 0 {
+		s.Index = d.freeSlots[n-1]
+		d.freeSlots = d.freeSlots[:n-1]
+	} else {
+		s.Index = uint32(len(d.slots))
+		d.slots = append(d.slots, slot{})
+	}
+	d.slots[s.Index] = slot{stream: s, fd: fd, held: noQueue, end: noEnd}
+	s.Flags = attached
+	return nil
+}
+
+// Connecting implements driver.Driver.
+func (d *Driver) Connecting(s *driver.Stream) {
+	s.Flags |= connecting
+	d.begin(opConnect, s.Index).SetPoll(d.slots[s.Index].fd, sys.POLLOUT, 0)
+}
+
+// Resume implements driver.Driver.
+func (d *Driver) Resume(s *driver.Stream) {
+	if s.Flags&(receiving|gone|ended) != 0 {
+		return
+	}
+	s.Flags |= receiving
+	if d.slots[s.Index].hasMore() {
+		d.makeBusy(s)
+	}
+	d.change(s)
+}
+
+// Pause implements driver.Driver. The kernel is told with the next turn, unless
+// Resume comes before; what it receives until then is held.
+func (d *Driver) Pause(s *driver.Stream) {
+	if s.Flags&(receiving|gone) == receiving {
+		s.Flags &^= receiving
+		d.change(s)
+	}
+}
+
+// connected takes a completion of the poll that Connecting begins.
+func (d *Driver) connected(s *driver.Stream) {
+	s.Flags &^= connecting
+	if s.Flags&gone != 0 {
+		d.finishIfIdle(s)
+		return
+	}
+	err := s.ConnectError()
+	if errors.Is(err, sock.ErrWouldBlock) {
+		d.Connecting(s)
+		return
+	}
+	s.Up.Connected(err)
+}
+
+// Release implements driver.Driver.
+func (d *Driver) Release(s *driver.Stream) {
+	if s.Flags&gone == 0 {
+		s.Close() // once the last operation has ended: the slot still counts as a user
+		d.leave(s)
+	}
+}
+
+// Detach implements driver.Driver.
+func (d *Driver) Detach(s *driver.Stream) {
+	if s.Flags&gone == 0 {
+		d.leave(s)
+	}
+}
+
+func (d *Driver) leave(s *driver.Stream) {
+	s.Flags = s.Flags&^receiving | gone
+	if s.Flags&attached == 0 {
+		d.released = append(d.released, s)
+		return
+	}
+	x := &d.slots[s.Index]
+	for !x.held.empty() {
+		id, _ := d.buffers.take(&x.held)
+		d.buffers.give(id)
+	}
+	x.more = nil
+	if !d.finishIfIdle(s) {
+		d.change(s)
+	}
+}
+
+// finishIfIdle gives a stream's descriptor and slot back if none of its operations
+// is left.
+func (d *Driver) finishIfIdle(s *driver.Stream) bool {
+	if s.Flags&operating != 0 {
+		return false
+	}
+	s.PollHandle().Done()
+	d.slots[s.Index] = slot{}
+	d.freeSlots = append(d.freeSlots, s.Index)
+	d.released = append(d.released, s)
+	return true
+}
+
+// change has the stream looked at by the next turn.
+func (d *Driver) change(s *driver.Stream) {
+	if s.Flags&changed == 0 {
+		s.Flags |= changed
+		d.changed = append(d.changed, s.Index)
+	}
+}
+
+// applyChanges begins and ends operations, as was asked for since the last turn.
+func (d *Driver) applyChanges() {
+	for _, index := range d.changed {
+		// Whose index has been given away meanwhile may be looked at twice.
+		if s := d.slots[index].stream; s != nil {
+			d.apply(s)
+		}
+	}
+	d.changed = d.changed[:0]
+	if len(d.starved) > 0 {
+		d.feed()
+	}
+	d.applyAccepting()
+	d.moveWaiting()
+}
+
+func (d *Driver) apply(s *driver.Stream) {
+	x := &d.slots[s.Index]
+	s.Flags &^= changed
+	if s.Flags&gone != 0 {
+		if s.Flags&sending != 0 {
+			d.cancel(opSend, s.Index)
+		}
+		if s.Flags&connecting != 0 {
+			d.cancel(opConnect, s.Index)
+		}
+	} else if s.Flags&receiving == 0 && !x.held.empty() && d.buffers.crowded() {
+		d.spill(x)
+	}
+	want := s.Flags&(receiving|ended|gone|starved) == receiving && !x.hasMore()
+	switch {
+	case want && s.Flags&armed == 0:
+		s.Flags |= armed
+		d.begin(opReceive, s.Index).SetRecv(x.fd, bufferGroup)
+	case !want && s.Flags&(armed|cancelling) == armed:
+		s.Flags |= cancelling
+		d.cancel(opReceive, s.Index)
+	}
+}
+
+// feed lets streams receive again that have found no buffer, as many as there are
+// buffers.
+func (d *Driver) feed() {
+	n := min(d.buffers.available(), len(d.starved))
+	for _, index := range d.starved[:n] {
+		if s := d.slots[index].stream; s != nil && s.Flags&starved != 0 {
+			s.Flags &^= starved
+			d.apply(s)
+		}
+	}
+	d.starved = d.starved[:copy(d.starved, d.starved[n:])]
+}
+
+// received takes a completion of a receive.
+func (d *Driver) received(index uint32, res int32, flags uint32) {
+	x := &d.slots[index]
+	s := x.stream
+	if flags&sys.IORING_CQE_F_MORE == 0 {
+		s.Flags &^= armed | cancelling
+	}
+	id, has := uint16(flags>>sys.IORING_CQE_BUFFER_SHIFT), flags&sys.IORING_CQE_F_BUFFER != 0
+	switch {
+	case s.Flags&gone != 0:
+		if has {
+			d.buffers.give(id)
+		}
+		d.finishIfIdle(s)
+		return
+	case has && res > 0:
+		d.arrived(s, id, int(res))
+	case has:
+		d.buffers.give(id)
+	}
+	if s.Flags&(armed|gone) != 0 {
+		return
+	}
+	switch e := syscall.Errno(-res); {
+	case res > 0 || e == syscall.ECANCELED || e == syscall.EAGAIN || e == syscall.EINTR:
+		d.change(s)
+	case e == syscall.ENOBUFS:
+		s.Flags |= starved
+		d.starved = append(d.starved, index)
+	default:
+		d.slots[index].end = -res
+		if s.Flags&receiving != 0 {
+			d.makeBusyOrEnd(s)
+		}
+	}
+}
+
+// arrived hands over what was received, or holds it: if the stream is paused, has had
+// its budget, or has something held already.
+func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
+	x := &d.slots[s.Index]
+	if x.turn != d.turn {
+		x.turn, x.taken = d.turn, 0
+	}
+	if s.Flags&receiving == 0 || int(x.taken) >= d.budget || x.hasMore() {
+		d.buffers.hold(&x.held, id, n)
+		if s.Flags&receiving != 0 {
+			d.makeBusy(s)
+		}
+		d.change(s)
+		return
+	}
+	x.taken += int32(n)
+	d.handOver(s, d.buffers.Get(id, n))
+	d.buffers.give(id)
+}
+
+func (d *Driver) handOver(s *driver.Stream, b []byte) {
+	if !s.Up.Received(b) {
+		d.Pause(s)
+	}
+}
+
+// spill moves what is held for a paused stream to memory of its own, so that the
+// others do not run out of buffers.
+func (d *Driver) spill(x *slot) {
+	if x.more == nil {
+		x.more = &rare{}
+	}
+	for !x.held.empty() {
+		id, b := d.buffers.take(&x.held)
+		x.more.spilled = append(x.more.spilled, b...)
+		d.buffers.give(id)
+	}
+}
+
+// hasMore reports whether there is something to be told before anything new.
+func (x *slot) hasMore() bool { return x.end != noEnd || !x.held.empty() || x.more != nil }
+
+func (d *Driver) makeBusy(s *driver.Stream) {
+	if s.Flags&busy == 0 {
+		s.Flags |= busy
+		d.busy = append(d.busy, s.Index)
+	}
+}
+
+func (d *Driver) makeBusyOrEnd(s *driver.Stream) {
+	if x := &d.slots[s.Index]; x.held.empty() && x.more == nil {
+		d.tellEnd(s)
+		return
+	}
+	d.makeBusy(s)
+}
+
+// handOverBusy gives the first n of the busy streams their turn.
+func (d *Driver) handOverBusy(n int) {
+	if n == 0 {
+		return
+	}
+	for _, index := range d.busy[:n] {
+		if s := d.slots[index].stream; s != nil && s.Flags&busy != 0 {
+			s.Flags &^= busy
+			d.handOverHeld(s)
+		}
+	}
+	d.busy = d.busy[:copy(d.busy, d.busy[n:])]
+}
+
+func (d *Driver) handOverHeld(s *driver.Stream) {
+	for left := d.budget; s.Flags&(receiving|gone) == receiving; {
+		x := &d.slots[s.Index]
+		switch {
+		case left <= 0:
+			d.makeBusy(s)
+			return
+		case x.more != nil:
+			b := x.more.spilled
+			n := min(len(b), d.buffers.Size)
+			if x.more.spilled = b[n:]; n == len(b) {
+				x.more = nil
+			}
+			left -= n
+			d.handOver(s, b[:n:n])
+		case !x.held.empty():
+			id, b := d.buffers.take(&x.held)
+			left -= len(b)
+			d.handOver(s, b)
+			d.buffers.give(id)
+		case x.end != noEnd:
+			d.tellEnd(s)
+			return
+		default:
+			d.change(s)
+			return
+		}
+	}
+}
+
+func (d *Driver) tellEnd(s *driver.Stream) {
+	x := &d.slots[s.Index]
+	e := syscall.Errno(x.end)
+	x.end = noEnd
+	s.Flags = s.Flags&^receiving | ended
+	if e == 0 {
+		s.Up.ReceiveEnded(io.EOF)
+		return
+	}
+	s.Up.ReceiveEnded(failure("read", "recv", s.PollHandle(), s.LocalNetAddr(), s.RemoteNetAddr(), e))
+}

@@ -1,0 +1,342 @@
+package uring
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Name is what POLLUX_BACKEND calls the driver.
+const Name = "uring"
+
+// Driver is a ring for one loop.
+type Driver struct {
+	ring    *sys.URing
+	buffers pool
+	budget  int
+	waiting []sys.URingSQE // what the submission queue had no room for
+	running int            // operations that owe their last completion
+	started bool
+	broken  error // the ring works no more
+	turn    uint32
+
+	slots     []slot
+	freeSlots []uint32
+	changed   []uint32 // streams whose operations are not what they should be
+	busy      []uint32 // streams that have something to be handed over
+	starved   []uint32 // streams that found no buffer
+	released  []*driver.Stream
+	messages  []*sys.URingMessage // for vectored sends, to be used again
+	sendBytes int                 // to be sent by what is not submitted yet, or more
+
+	listeners []*acceptor
+	accepting []*acceptor // those with connections to be handed over
+	watches   watches
+	sleep     sleep
+}
+
+// options are sizes; tests have smaller ones.
+type options struct {
+	entries     uint32 // submissions in one go
+	completions uint32 // the kernel keeps what is more, at a price
+	buffers     int
+}
+
+var defaults = options{entries: 128, completions: 4096, buffers: 256}
+
+const (
+	// maxCompletions is how many completions one turn takes.
+	maxCompletions = 1024
+	// bufferGroup is the only group of buffers.
+	bufferGroup = 0
+)
+
+// The user data of an operation is what it does, and for whom. An owner has one
+// operation of a kind at most, and its index is not given away while it has any: so
+// no completion can be taken for another's.
+const (
+	opReceive = uint64(iota) << 56
+	opSend
+	opConnect
+	opAccept
+	opWake
+	opWatches
+	opCancel
+)
+
+const opMask = uint64(0xff) << 56
+
+// Open returns a driver. It fails if Probe would.
+func Open(c driver.Config) (*Driver, error) {
+	if err := Probe(); err != nil {
+		return nil, err
+	}
+	return open(c, defaults)
+}
+
+func open(c driver.Config, o options) (*Driver, error) {
+	ring, err := newRing(o)
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{ring: ring, budget: c.BudgetBytes}
+	d.watches.epfd = sys.InvalidFD
+	d.sleep.busyPoll = c.BusyPoll
+	var e syscall.Errno
+	if d.sleep.eventfd, e = sys.Eventfd(); e != 0 {
+		ring.Close()
+		return nil, os.NewSyscallError("eventfd", e)
+	}
+	if err := d.buffers.open(ring, o.buffers, c.ScratchBytes); err != nil {
+		ring.Close()
+		sys.Close(d.sleep.eventfd)
+		return nil, err
+	}
+	return d, nil
+}
+
+// setups are ways to make a ring, best first. Tasks of a ring with DEFER_TASKRUN run
+// only when its thread enters, so they never interrupt; without it, COOP_TASKRUN at
+// least saves the interrupts between processors.
+var setups = []uint32{
+	sys.IORING_SETUP_SINGLE_ISSUER | sys.IORING_SETUP_DEFER_TASKRUN | sys.IORING_SETUP_TASKRUN_FLAG,
+	sys.IORING_SETUP_SINGLE_ISSUER | sys.IORING_SETUP_COOP_TASKRUN | sys.IORING_SETUP_TASKRUN_FLAG,
+}
+
+// newRing makes a ring that does not work until start: the thread that starts it is
+// the only one that may enter.
+func newRing(o options) (*sys.URing, error) {
+	const always = sys.IORING_SETUP_R_DISABLED | sys.IORING_SETUP_SUBMIT_ALL | sys.IORING_SETUP_CLAMP | sys.IORING_SETUP_CQSIZE
+	var e syscall.Errno
+	for _, flags := range setups {
+		var ring *sys.URing
+		if ring, e = sys.OpenURing(o.entries, o.completions, flags|always); e == 0 {
+			return ring, nil
+		}
+		if e != syscall.EINVAL {
+			break
+		}
+	}
+	return nil, setupError(e)
+}
+
+func setupError(e syscall.Errno) error {
+	err := os.NewSyscallError("io_uring_setup", e)
+	switch e {
+	case syscall.ENOSYS:
+		return fmt.Errorf("%w: this kernel is built without io_uring, or a seccomp filter hides it", err)
+	case syscall.EPERM, syscall.EACCES:
+		return fmt.Errorf("%w: refused by the sysctl kernel.io_uring_disabled or a seccomp filter; allow it there", err)
+	case syscall.EINVAL:
+		return fmt.Errorf("%w: this kernel's io_uring is too old; Linux 6.0 is needed", err)
+	case syscall.ENOMEM:
+		return fmt.Errorf("%w: too little memory may be locked; raise ulimit -l, or the control group's limit", err)
+	}
+	return err
+}
+
+// Name implements driver.Driver.
+func (d *Driver) Name() string { return Name }
+
+// start makes the calling thread the ring's.
+func (d *Driver) start() error {
+	runtime.LockOSThread()
+	d.started = true
+	if e := d.ring.Enable(); e != 0 {
+		return os.NewSyscallError("io_uring_register", e)
+	}
+	d.ring.RegisterFD()
+	d.armWake()
+	return nil
+}
+
+// entry returns a submission to be filled in at once; what it begins has its last
+// completion counted. It is submitted by this turn, or by the next.
+func (d *Driver) entry() *sys.URingSQE {
+	if len(d.waiting) == 0 {
+		if q := d.ring.Next(); q != nil {
+			return q
+		}
+		if d.started {
+			d.submit(0) // an error shows again in enter
+		}
+		if q := d.ring.Next(); q != nil {
+			return q
+		}
+	}
+	d.waiting = append(d.waiting, sys.URingSQE{})
+	return &d.waiting[len(d.waiting)-1]
+}
+
+// begin is entry for an operation.
+func (d *Driver) begin(op uint64, index uint32) *sys.URingSQE {
+	d.running++
+	q := d.entry()
+	q.UserData = op | uint64(index)
+	return q
+}
+
+func (d *Driver) cancel(op uint64, index uint32) {
+	q := d.entry()
+	q.SetCancel(op | uint64(index))
+	q.UserData = opCancel
+}
+
+// moveWaiting puts what waits into the submission queue.
+func (d *Driver) moveWaiting() {
+	n := 0
+	for ; n < len(d.waiting); n++ {
+		q := d.ring.Next()
+		if q == nil {
+			if d.submit(0); d.ring.Pending() >= len(d.ring.SQEs) {
+				break
+			}
+			q = d.ring.Next()
+		}
+		*q = d.waiting[n]
+	}
+	d.waiting = d.waiting[:copy(d.waiting, d.waiting[n:])]
+}
+
+// Turn implements driver.Driver.
+func (d *Driver) Turn(timeout time.Duration) error {
+	if !d.started {
+		d.broken = d.start()
+	}
+	d.turn++
+	if d.broken == nil {
+		d.applyChanges()
+		if d.hasWork() {
+			timeout = 0
+		}
+		d.broken = d.enter(timeout)
+	}
+	if d.broken != nil {
+		d.abandon()
+	}
+	busy, accepting := len(d.busy), len(d.accepting)
+	d.takeCompletions()
+	d.handOverBusy(busy)
+	d.handOverAccepted(accepting)
+	d.harvestWatches()
+	d.tellReleased()
+	d.buffers.publish()
+	d.sleep.notified.Store(false)
+	return d.broken
+}
+
+// abandon gives up the operations of streams that have been released: the ring tells
+// no more of them.
+func (d *Driver) abandon() {
+	for i := range d.slots {
+		if s := d.slots[i].stream; s != nil && s.Flags&gone != 0 {
+			s.Flags &^= operating
+			d.finishIfIdle(s)
+		}
+	}
+}
+
+// hasWork reports whether there is something to be told that no completion will bring.
+func (d *Driver) hasWork() bool {
+	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.waiting) > 0 || d.watches.more
+}
+
+func (d *Driver) takeCompletions() {
+	first, end := d.ring.Ready()
+	if end-first > maxCompletions {
+		end = first + maxCompletions
+	}
+	for i := first; i != end; i++ {
+		q := d.ring.At(i)
+		d.complete(q.UserData, q.Res, q.Flags)
+	}
+	if first != end {
+		d.ring.Seen(end)
+		d.sleep.sinceYield += int(end - first)
+	}
+}
+
+func (d *Driver) complete(data uint64, res int32, flags uint32) {
+	op, index := data&opMask, uint32(data)
+	last := flags&sys.IORING_CQE_F_MORE == 0
+	if last && op != opCancel {
+		d.running--
+	}
+	switch op {
+	case opReceive:
+		d.received(index, res, flags)
+	case opSend:
+		d.sent(index, res)
+	case opConnect:
+		d.connected(d.slots[index].stream)
+	case opAccept:
+		d.accepted(index, res, last)
+	case opWake:
+		if last {
+			d.armWake()
+		}
+	case opWatches:
+		d.watches.more = true
+		d.watches.armed = !last
+	}
+}
+
+// Close implements driver.Driver.
+func (d *Driver) Close() error {
+	if d.started {
+		d.drain()
+		runtime.UnlockOSThread()
+	}
+	d.ring.Close()
+	d.buffers.free()
+	d.watches.close()
+	d.sleep.close()
+	return nil
+}
+
+// closePatience bounds how long Close waits for operations to end.
+const closePatience = 5 * time.Second
+
+// drain ends what still runs: the driver's own operations, and those of listeners
+// that have just gone.
+func (d *Driver) drain() {
+	d.sleep.ending = true
+	d.cancel(opWake, 0)
+	if d.watches.armed {
+		d.cancel(opWatches, 0)
+	}
+	for end := time.Now().Add(closePatience); d.running > 0 && d.broken == nil && time.Now().Before(end); {
+		d.applyChanges()
+		d.moveWaiting()
+		if e := d.ring.Wait(closePatience / 100); e != 0 && !isPassing(e) {
+			break
+		}
+		d.takeCompletions()
+	}
+	d.tellReleased()
+}
+
+func (d *Driver) tellReleased() {
+	for i := 0; i < len(d.released); i++ {
+		d.released[i].Up.Released()
+		d.released[i] = nil
+	}
+	d.released = d.released[:0]
+}
+
+// failure makes the error that package sock would.
+func failure(op, call string, h *handle.Handle, source, addr net.Addr, e syscall.Errno) error {
+	network := "tcp"
+	switch h.Kind() {
+	case handle.UnixStream, handle.UnixListener:
+		network = "unix"
+	}
+	return &net.OpError{Op: op, Net: network, Source: source, Addr: addr, Err: sys.CallError(call, e)}
+}

@@ -1,0 +1,639 @@
+package uring
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// More is submitted in one turn than the queue has room for, before the ring works and
+// after.
+func TestFullSubmissionQueue(t *testing.T) {
+	b := newBench(t, small)
+	all := b.connect(50) // 50 polls, before the first turn
+	for i, s := range all {
+		b.Resume(&s.Stream)
+		if n, err := b.Send(&s.Stream, [][]byte{pattern(byte(i), 1000), pattern(byte(i+1), 1000)}); n != 0 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if len(b.waiting) == 0 && b.ring.Pending() == 0 {
+		t.Error("nothing is left to be submitted")
+	}
+	for i, s := range all {
+		b.until(func() bool { return s.sent == 2000 })
+		got := make([]byte, 2000)
+		if _, err := io.ReadFull(s.peer, got); err != nil || !bytes.Equal(got, append(pattern(byte(i), 1000), pattern(byte(i+1), 1000)...)) {
+			t.Fatalf("stream %d: %v, or other bytes", i, err)
+		}
+	}
+	b.end(all...)
+}
+
+// More completions come than their queue has room for: the kernel keeps them, and ends
+// what would make more of them.
+func TestCompletionOverflow(t *testing.T) {
+	b := newBench(t, options{entries: 4, completions: 8, buffers: 128})
+	all := b.connect(60)
+	for i, s := range all {
+		b.Resume(&s.Stream)
+		if _, err := s.peer.Write(pattern(byte(i), 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.applyChanges()
+	if e := b.ring.Wait(time.Second); e != 0 {
+		t.Fatal(e)
+	}
+	if first, end := b.ring.Ready(); end-first != 8 || b.ring.SQFlags()&sys.IORING_SQ_CQ_OVERFLOW == 0 {
+		t.Errorf("%d completions, flags %x: no overflow", end-first, b.ring.SQFlags())
+	}
+	for round := range 3 {
+		for i, s := range all {
+			b.until(func() bool { return len(s.in) == 100 })
+			if !bytes.Equal(s.in, pattern(byte(i+round), 100)) {
+				t.Fatalf("stream %d: other bytes", i)
+			}
+			s.in = nil
+		}
+		for i, s := range all {
+			if _, err := s.peer.Write(pattern(byte(i+round+1), 100)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.end(all...)
+}
+
+// There are far fewer buffers than streams that receive.
+func TestFewBuffers(t *testing.T) {
+	b := newBench(t, options{entries: 64, completions: 256, buffers: 2})
+	all := b.connect(32)
+	const size = 100 << 10
+	for i, s := range all {
+		b.Resume(&s.Stream)
+		s.write(pattern(byte(i), size))
+	}
+	for i, s := range all {
+		b.until(func() bool { return len(s.in) >= size })
+		if !bytes.Equal(s.in, pattern(byte(i), size)) {
+			t.Fatalf("stream %d: other bytes", i)
+		}
+	}
+	b.end(all...)
+}
+
+// Pause and Resume come at any time, against completions and against each other's
+// cancellation; what comes while a stream is paused is held, and nothing is lost or
+// reordered.
+func TestPauseAgainstCompletion(t *testing.T) {
+	b := newBench(t, options{entries: 16, completions: 64, buffers: 8})
+	const size = 2 << 20
+	all := b.connect(4)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i, s := range all {
+		s.onData = func([]byte) bool {
+			if s.Flags&receiving == 0 {
+				t.Error("received while paused")
+			}
+			return random.IntN(5) > 0 // or it pauses
+		}
+		s.write(pattern(byte(i), size))
+	}
+	for left := len(all); left > 0; {
+		left = 0
+		for i, s := range all {
+			if len(s.in) < size {
+				left++
+			} else if !bytes.Equal(s.in, pattern(byte(i), size)) {
+				t.Fatalf("stream %d: other bytes", i)
+			}
+			switch random.IntN(4) {
+			case 0:
+				b.Pause(&s.Stream)
+			case 1:
+				b.Resume(&s.Stream)
+			case 2:
+				b.Pause(&s.Stream)
+				b.Resume(&s.Stream)
+			}
+		}
+		if err := b.Turn(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.end(all...)
+}
+
+// Buffers held for a paused stream come back late; meanwhile others receive, though
+// there are few.
+func TestLateBuffer(t *testing.T) {
+	b := newBench(t, options{entries: 16, completions: 64, buffers: 8})
+	all := b.connect(2)
+	paused, other := all[0], all[1]
+	const size = 8 * testBuffer
+	want := pattern(1, size)
+	paused.onData = func([]byte) bool { return false }
+	b.Resume(&paused.Stream)
+	paused.write(want)
+	b.until(func() bool { return paused.calls == 1 })
+	b.settle(paused)
+	if paused.calls != 1 {
+		t.Fatalf("%d calls after Pause", paused.calls)
+	}
+	if b.buffers.held > b.buffers.Len()/2 {
+		t.Errorf("%d of %d buffers are held for a paused stream", b.buffers.held, b.buffers.Len())
+	}
+	b.Resume(&other.Stream)
+	other.write(pattern(2, 4<<20))
+	b.until(func() bool { return len(other.in) == 4<<20 })
+	if !bytes.Equal(other.in, pattern(2, 4<<20)) {
+		t.Error("other bytes")
+	}
+	paused.onData = nil
+	b.Resume(&paused.Stream)
+	b.until(func() bool { return len(paused.in) >= size })
+	if !bytes.Equal(paused.in, want) {
+		t.Error("what was held has changed")
+	}
+	b.end(all...)
+}
+
+// What is held beyond half of the buffers moves to memory of the stream's own, and
+// the end of the stream waits behind it.
+func TestSpill(t *testing.T) {
+	b := newBench(t, options{entries: 16, completions: 64, buffers: 8})
+	s := b.connect(1)[0]
+	b.Resume(&s.Stream)
+	b.until(func() bool { return s.Flags&armed != 0 })
+	want := pattern(3, 7*testBuffer)
+	if _, err := s.peer.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	s.peer.(*net.TCPConn).CloseWrite()
+	for first, end := b.ring.Ready(); end-first < 8; first, end = b.ring.Ready() {
+		if e := b.ring.Wait(time.Second); e != 0 { // as a turn that has not come to it
+			t.Fatal(e)
+		}
+	}
+	b.Pause(&s.Stream)
+	b.settle(s)
+	if x := &b.slots[s.Index]; x.more == nil || x.end != 0 || s.calls != 0 {
+		t.Errorf("%d calls, slot %+v", s.calls, x)
+	}
+	b.Resume(&s.Stream)
+	b.until(func() bool { return s.end != nil })
+	if !bytes.Equal(s.in, want) || s.end != io.EOF {
+		t.Errorf("%d bytes, then %v", len(s.in), s.end)
+	}
+	if s.most > testBudget {
+		t.Errorf("%d bytes in a turn; the budget is %d", s.most, testBudget)
+	}
+	b.end(s)
+}
+
+// A busy stream has its budget, and a quiet one its turn.
+func TestBudget(t *testing.T) {
+	b := newBench(t, options{entries: 16, completions: 256, buffers: 64})
+	all := b.connect(2)
+	busy, quiet := all[0], all[1]
+	b.Resume(&busy.Stream)
+	b.Resume(&quiet.Stream)
+	const size = 4 << 20
+	busy.write(pattern(1, size))
+	answered := 0
+	quiet.onData = func([]byte) bool { answered++; return true }
+	busy.onData = func([]byte) bool {
+		if len(busy.in) > size/4*(answered+1) && answered < 3 {
+			quiet.peer.Write([]byte{1})
+		}
+		return true
+	}
+	b.until(func() bool { return len(busy.in) == size })
+	// One buffer may pass the budget.
+	if busy.most > testBudget+testBuffer {
+		t.Errorf("%d bytes in a turn; the budget is %d", busy.most, testBudget)
+	}
+	if answered == 0 {
+		t.Error("the quiet stream had no turn")
+	}
+	b.end(all...)
+}
+
+// A stream is released while the kernel has its memory: Released comes once it has
+// not, and the descriptor is closed.
+func TestReleaseDuringSend(t *testing.T) {
+	b := newBench(t, defaults)
+	s := b.connect(1)[0]
+	b.Resume(&s.Stream)
+	memory := pattern(0, 1<<20)
+	for before := -1; s.sent != before || s.Flags&sending == 0; {
+		if s.Flags&sending == 0 {
+			if _, err := b.Send(&s.Stream, [][]byte{memory, memory}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before = s.sent
+		for range 3 {
+			b.Turn(time.Millisecond)
+		}
+	}
+	b.Release(&s.Stream)
+	if s.released {
+		t.Fatal("released while it is being sent")
+	}
+	b.until(func() bool { return s.released })
+	got, _ := io.Copy(io.Discard, s.peer)
+	if got < int64(s.sent) {
+		t.Errorf("the peer has %d bytes of %d that were sent", got, s.sent)
+	}
+	s.peer.Close()
+}
+
+// Sends are short when the peer takes little; Sent says how much, and errors.
+func TestShortSends(t *testing.T) {
+	b := newBench(t, defaults)
+	s := b.connect(1)[0]
+	var got bytes.Buffer
+	var reading sync.WaitGroup
+	const size = 16 << 20
+	reading.Add(1)
+	go func() {
+		defer reading.Done()
+		io.CopyN(&got, s.peer, size)
+	}()
+	want := pattern(9, size)
+	for s.sent < size {
+		rest := want[s.sent:]
+		n := s.sends
+		if _, err := b.Send(&s.Stream, [][]byte{rest[:len(rest)/2], nil, rest[len(rest)/2:]}); err != nil {
+			t.Fatal(err)
+		}
+		b.until(func() bool { return s.sends > n })
+		if s.sendErr != nil {
+			t.Fatal(s.sendErr)
+		}
+	}
+	reading.Wait()
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Error("other bytes")
+	}
+	if n, err := b.Send(&s.Stream, [][]byte{nil}); n != 0 || err != nil || s.Flags&sending != 0 {
+		t.Errorf("sending nothing: %d, %v", n, err)
+	}
+	s.peer.(*net.TCPConn).SetLinger(0)
+	s.peer.Close()
+	for s.sendErr == nil {
+		n := s.sends
+		b.Send(&s.Stream, [][]byte{want[:1]})
+		b.until(func() bool { return s.sends > n })
+	}
+	var op *net.OpError
+	if !errors.As(s.sendErr, &op) || op.Op != "write" || op.Net != "tcp" || !errors.Is(op, syscall.ECONNRESET) && !errors.Is(op, syscall.EPIPE) {
+		t.Errorf("%#v", s.sendErr)
+	}
+	b.end(s)
+}
+
+// Detach leaves the descriptor open, with what was not received yet.
+func TestDetach(t *testing.T) {
+	b := newBench(t, defaults)
+	s := b.connect(1)[0]
+	b.Resume(&s.Stream)
+	b.Turn(0)
+	b.Detach(&s.Stream)
+	b.until(func() bool { return s.released })
+	if _, err := s.peer.Write([]byte("later")); err != nil {
+		t.Fatal(err)
+	}
+	var p [16]byte
+	for {
+		n, err := s.Read(p[:])
+		if err == sock.ErrWouldBlock {
+			continue
+		}
+		if string(p[:n]) != "later" || err != nil {
+			t.Errorf("%q, %v", p[:n], err)
+		}
+		break
+	}
+	s.Close()
+	s.peer.Close()
+}
+
+// A stream that was never attached, and one that could not be, may be released.
+func TestReleaseUnattached(t *testing.T) {
+	b := newBench(t, defaults)
+	s := &stream{b: b}
+	s.Up = s
+	if err := sock.ConnectTCPInto(&s.Stream.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
+		t.Fatal(err)
+	}
+	closed := &stream{b: b}
+	closed.Up = closed
+	if err := sock.ConnectTCPInto(&closed.Stream.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	if err := b.Attach(&closed.Stream); !errors.Is(err, pollux.ErrSourceClosed) {
+		t.Error(err)
+	}
+	b.Release(&s.Stream)
+	b.Release(&closed.Stream)
+	b.until(func() bool { return s.released && closed.released })
+	for range 2 {
+		c, err := b.ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+}
+
+// Connections that a paused listener's accept has taken already wait, as if in the
+// backlog; those that wait when it is closed are refused.
+func TestPauseAccept(t *testing.T) {
+	b := newBench(t, defaults)
+	l, ln := b.listen()
+	l.onAccept = func() {
+		if len(l.accepted) == 2 {
+			b.PauseAccept(&l.Listener)
+		}
+	}
+	var peers []net.Conn
+	for range 6 {
+		peers = append(peers, b.dial(ln))
+	}
+	b.until(func() bool { return len(l.accepted) == 2 })
+	for range 5 {
+		b.Turn(time.Millisecond)
+	}
+	if len(l.accepted) != 2 {
+		t.Fatalf("%d accepted; it was paused after 2", len(l.accepted))
+	}
+	l.onAccept = func() {
+		if len(l.accepted) == 4 {
+			b.PauseAccept(&l.Listener)
+		}
+	}
+	b.ResumeAccept(&l.Listener)
+	b.until(func() bool { return len(l.accepted) == 4 })
+	for i, s := range l.accepted {
+		if err := b.Attach(&s.Stream); err != nil {
+			t.Fatal(err)
+		}
+		b.Resume(&s.Stream)
+		peers[i].Write([]byte{byte(i)})
+		b.until(func() bool { return len(s.in) == 1 })
+		if s.in[0] != byte(i) {
+			t.Errorf("connection %d came in place %d", s.in[0], i)
+		}
+		checkNewborn(t, s)
+		s.peer = peers[i]
+	}
+	b.end(l.accepted...)
+	b.Unlisten(&l.Listener)
+	b.until(func() bool { return b.listeners[0] == nil })
+	for _, c := range peers[4:] {
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a connection that nobody took: %v", err)
+		}
+	}
+	if len(l.accepted) != 4 || len(l.failed) > 0 {
+		t.Errorf("%d accepted, failures %v", len(l.accepted), l.failed)
+	}
+}
+
+// checkNewborn checks how accepted descriptors are born, and what they inherit.
+func checkNewborn(t *testing.T, s *stream) {
+	t.Helper()
+	raw, _ := s.SyscallConn()
+	raw.Control(func(fd uintptr) {
+		status, _, _ := syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_GETFL, 0)
+		flags, _, _ := syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_GETFD, 0)
+		noDelay, _ := sys.GetInt(sys.FD(fd), sys.IPPROTO_TCP, sys.TCP_NODELAY)
+		if status&syscall.O_NONBLOCK == 0 || flags&syscall.FD_CLOEXEC == 0 || noDelay == 0 {
+			t.Errorf("status %x, flags %x, TCP_NODELAY %d", status, flags, noDelay)
+		}
+	})
+}
+
+// Out of descriptors, AcceptFailed comes once, and accepting is paused.
+func TestAcceptFails(t *testing.T) {
+	b := newBench(t, defaults)
+	l, ln := b.listen() // nothing is submitted: the kernel notes the limit then
+	c := b.dial(ln)
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	none := old
+	none.Cur = 3
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Skip(err)
+	}
+	for range 10 {
+		b.Turn(time.Millisecond)
+	}
+	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old)
+	if len(l.failed) != 1 || !errors.Is(l.failed[0], syscall.EMFILE) || len(l.accepted) != 0 {
+		t.Fatalf("failures %v, %d accepted", l.failed, len(l.accepted))
+	}
+	b.ResumeAccept(&l.Listener)
+	b.until(func() bool { return len(l.accepted) == 1 })
+	l.accepted[0].peer = c
+	b.end(l.accepted...)
+	b.Unlisten(&l.Listener)
+}
+
+// A wake-up ends a turn that sleeps, or the next; many are one; and it may come late.
+func TestWake(t *testing.T) {
+	b := newBench(t, defaults)
+	for range 100 {
+		woken := make(chan struct{})
+		go func() {
+			for range 10 {
+				b.Wake()
+			}
+			close(woken)
+		}()
+		if err := b.Turn(-1); err != nil {
+			t.Fatal(err)
+		}
+		<-woken
+		b.Turn(0)
+	}
+	b.Wake()
+	b.Wake()
+	b.Turn(-1)
+	began := time.Now()
+	b.Turn(20 * time.Millisecond)
+	if d := time.Since(began); d < 20*time.Millisecond {
+		t.Errorf("the second of two wake-ups was not the first: a turn of 20 ms took %v", d)
+	}
+	b.Driver.Close()
+	if err := b.Wake(); err != nil {
+		t.Error(err)
+	}
+	d, err := open(driver.Config{ScratchBytes: testBuffer, BudgetBytes: testBudget}, defaults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Driver = d // closed without a turn
+}
+
+// A turn with BusyPoll is as long as one without, and is woken.
+func TestBusyPoll(t *testing.T) {
+	b := newBench(t, defaults)
+	b.sleep.busyPoll = 2 * time.Millisecond
+	began := time.Now()
+	b.Turn(5 * time.Millisecond)
+	if d := time.Since(began); d < 5*time.Millisecond {
+		t.Errorf("5 ms took %v", d)
+	}
+	s := b.connect(1)[0]
+	b.Resume(&s.Stream)
+	b.Turn(0)
+	s.write([]byte("x"))
+	b.until(func() bool { return len(s.in) == 1 })
+	time.AfterFunc(time.Millisecond, func() { b.Wake() })
+	b.Turn(-1)
+	b.end(s)
+}
+
+type watch struct {
+	driver.Watch
+	events []pollux.Event
+}
+
+func (w *watch) Ready(ev pollux.Event) { w.events = append(w.events, ev) }
+
+// Sources that are no streams are watched until Unwatch, and not one event longer.
+func TestWatch(t *testing.T) {
+	b := newBench(t, defaults)
+	r, w, err := sock.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &watch{}
+	x.Source, x.Up = r, x
+	if err := b.Driver.Watch(&x.Watch); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		w.Write([]byte("x"))
+		b.until(func() bool { return len(x.events) > i })
+		if !x.events[i].Readable() || x.events[i].Writable() {
+			t.Errorf("event %v", x.events[i])
+		}
+	}
+	w.Write([]byte("x"))
+	b.Unwatch(&x.Watch)
+	for range 5 {
+		b.Turn(time.Millisecond)
+	}
+	if len(x.events) != 3 {
+		t.Errorf("events after Unwatch: %v", x.events)
+	}
+	file, err := os.Open(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	raw, err := sock.FromFD(file.Fd())
+	if err == nil {
+		x.Source = raw
+		if err := b.Driver.Watch(&x.Watch); !errors.Is(err, pollux.ErrNotPollable) {
+			t.Errorf("a regular file: %v", err)
+		}
+		raw.Detach()
+	}
+	r.Close()
+	w.Close()
+	x.Source = r
+	if err := b.Driver.Watch(&x.Watch); !errors.Is(err, pollux.ErrSourceClosed) {
+		t.Errorf("a closed source: %v", err)
+	}
+}
+
+// What a kernel that refuses is told of by.
+func TestSetupErrors(t *testing.T) {
+	for e, want := range map[syscall.Errno]string{
+		syscall.ENOSYS: "without io_uring", syscall.EPERM: "kernel.io_uring_disabled", syscall.EINVAL: "Linux 6.0", syscall.ENOMEM: "ulimit -l",
+	} {
+		if err := setupError(e); !errors.Is(err, e) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", e, err)
+		}
+	}
+}
+
+// Without DEFER_TASKRUN, as on Linux 6.0.
+func TestWithoutDeferredTasks(t *testing.T) {
+	all := setups
+	setups = setups[1:]
+	t.Cleanup(func() { setups = all })
+	b := newBench(t, defaults)
+	streams := b.connect(8)
+	for i, s := range streams {
+		b.Resume(&s.Stream)
+		s.write(pattern(byte(i), 100<<10))
+		b.Send(&s.Stream, [][]byte{pattern(byte(i), 1000)})
+	}
+	for i, s := range streams {
+		b.until(func() bool { return len(s.in) == 100<<10 && s.sent == 1000 })
+		if !bytes.Equal(s.in, pattern(byte(i), 100<<10)) {
+			t.Errorf("stream %d: other bytes", i)
+		}
+	}
+	b.end(streams...)
+}
+
+// One message there and back costs no allocation once warm.
+func TestAllocations(t *testing.T) {
+	b := newBench(t, defaults)
+	s := b.connect(1)[0]
+	b.Resume(&s.Stream)
+	message, bufs := make([]byte, 64), [][]byte{nil}
+	vectored := [][]byte{message[:32], message[32:]}
+	s.in = make([]byte, 0, 64)
+	echo := func() {
+		for _, v := range [][][]byte{bufs, vectored} {
+			bufs[0] = message
+			s.in = s.in[:0]
+			if _, err := s.peer.Write(message); err != nil {
+				t.Fatal(err)
+			}
+			for len(s.in) < 64 {
+				b.Turn(time.Second)
+			}
+			b.Send(&s.Stream, v)
+			for s.Flags&sending != 0 {
+				b.Turn(time.Second)
+			}
+			if _, err := io.ReadFull(s.peer, message); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 300 { // every buffer has its turn
+		echo()
+	}
+	if n := testing.AllocsPerRun(500, echo); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	b.end(s)
+}

@@ -1,0 +1,82 @@
+package loop
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/driver/ready"
+)
+
+// A native driver does a loop's I/O without a Poll. natives, in backend_*.go, lists
+// those of this system's build. None is taken unless it is asked for by name.
+type native struct {
+	name  string
+	probe func() error
+	note  func() string
+	open  func(driver.Config) (driver.Driver, error)
+}
+
+// Backends returns what Config.Backend takes: the backends of a Poll, best first, of
+// which loops make their I/O, and those that are for loops only.
+func Backends() []pollux.BackendInfo {
+	infos := pollux.Backends()
+	for _, n := range natives {
+		info := pollux.BackendInfo{Name: n.name}
+		if err := n.probe(); err != nil {
+			info.Why = err.Error()
+		} else {
+			info.Usable, info.Why = true, n.note()
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+// openDriver opens the driver that the configuration, or the environment, names.
+func openDriver(c *Config) (driver.Driver, error) {
+	config := driver.Config{ScratchBytes: scratchBytes, BudgetBytes: c.ReadBudget, BusyPoll: c.BusyPoll}
+	name, from := c.Backend, "Config.Backend"
+	if env := os.Getenv(pollux.BackendEnv); env != "" {
+		name, from = env, pollux.BackendEnv
+	}
+	if err := isBackend(c.Backend); err != nil {
+		return nil, err // also where the environment wins: the mistake would show elsewhere only
+	}
+	for _, n := range natives {
+		if n.name != name {
+			continue
+		}
+		d, err := n.open(config)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %q (from %s): %w", pollux.ErrBackend, name, from, err)
+		}
+		return d, nil
+	}
+	var options []pollux.Option
+	if c.Backend != "" && c.Backend == name {
+		options = append(options, pollux.Backend(name))
+	}
+	return ready.Open(config, options...)
+}
+
+// isBackend checks that there is such a backend in this build.
+func isBackend(name string) error {
+	if name == "" {
+		return nil
+	}
+	var names []string
+	for _, info := range pollux.Backends() {
+		names = append(names, info.Name)
+	}
+	for _, n := range natives {
+		names = append(names, n.name)
+	}
+	if slices.Contains(names, name) {
+		return nil
+	}
+	return fmt.Errorf("%w: %q (from Config.Backend): this build has %s", pollux.ErrBackend, name, strings.Join(names, ", "))
+}
