@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,11 +68,19 @@ func NewGroup(config Config) (*Group, error) {
 
 // openDriver opens the driver that the configuration, or the environment, names.
 func openDriver(c *Config) (driver.Driver, error) {
+	dc := driver.Config{ScratchBytes: scratchBytes, BudgetBytes: c.ReadBudget, BusyPoll: c.BusyPoll}
+	name := c.Backend
+	if env := os.Getenv(pollux.BackendEnv); env != "" {
+		name = env
+	}
+	if open := drivers[name]; open != nil {
+		return open(dc)
+	}
 	var options []pollux.Option
 	if c.Backend != "" {
 		options = append(options, pollux.Backend(c.Backend))
 	}
-	return ready.Open(driver.Config{ScratchBytes: scratchBytes, BudgetBytes: c.ReadBudget, BusyPoll: c.BusyPoll}, options...)
+	return ready.Open(dc, options...)
 }
 
 // Backend returns the name of the driver in use.

@@ -1,5 +1,6 @@
 // Package hook lets tests of other packages of this module reach into the root
-// package. It is empty until the root package has been initialised.
+// package, and a driver make a Poll over a selector that shares its port. It is empty
+// until the root package has been initialised.
 package hook
 
 import "github.com/pollux-io/pollux/internal/selector"

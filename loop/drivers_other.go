@@ -1,0 +1,9 @@
+//go:build !windows
+
+package loop
+
+import "github.com/pollux-io/pollux/internal/driver"
+
+// drivers are those that are no backend of a Poll, by name. They are taken only if they
+// are asked for.
+var drivers map[string]func(driver.Config) (driver.Driver, error)
