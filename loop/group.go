@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,18 +70,27 @@ func NewGroup(config Config) (*Group, error) {
 // openDriver opens the driver that the configuration, or the environment, names.
 func openDriver(c *Config) (driver.Driver, error) {
 	dc := driver.Config{ScratchBytes: scratchBytes, BudgetBytes: c.ReadBudget, BusyPoll: c.BusyPoll}
-	name := c.Backend
-	if env := os.Getenv(pollux.BackendEnv); env != "" {
-		name = env
+	open, env := drivers[c.Backend], os.Getenv(pollux.BackendEnv)
+	if env != "" {
+		// A name that does not exist is refused also where the environment wins.
+		if open == nil && drivers[env] != nil && !known(c.Backend) {
+			return nil, fmt.Errorf("%w: %q (from Config)", pollux.ErrBackend, c.Backend)
+		}
+		open = drivers[env]
 	}
-	if open := drivers[name]; open != nil {
+	if open != nil {
 		return open(dc)
 	}
 	var options []pollux.Option
-	if c.Backend != "" {
+	if c.Backend != "" && drivers[c.Backend] == nil {
 		options = append(options, pollux.Backend(c.Backend))
 	}
 	return ready.Open(dc, options...)
+}
+
+// known reports whether name is "" or a Poll's backend.
+func known(name string) bool {
+	return name == "" || slices.ContainsFunc(pollux.Backends(), func(b pollux.BackendInfo) bool { return b.Name == name })
 }
 
 // Backend returns the name of the driver in use.
