@@ -24,7 +24,6 @@ func TestLargeTransfersThroughTinyBuffers(t *testing.T) {
 	const total = 6 << 20
 	d := open(t)
 	e, c := pair(t, d, sock.RecvBuffer(4<<10), sock.SendBuffer(4<<10))
-	c.SetReadBuffer(4 << 10)
 	d.Resume(&e.Stream)
 	var wg sync.WaitGroup
 	wg.Go(func() { c.Write(patterned(total)) })
