@@ -102,7 +102,7 @@ func FindAcceptEx(listener FD) (AcceptEx, syscall.Errno) {
 
 // StartAccept begins to accept into conn, a new socket of the listener's family. room,
 // AcceptBytes of memory that stays, gets the addresses. The results are those of
-// StartRecv. The socket can be used again after a failure.
+// StartRecv.
 func (f AcceptEx) StartAccept(listener, conn FD, room []byte, o *Overlapped) (atOnce bool, e syscall.Errno) {
 	*o = Overlapped{Internal: STATUS_PENDING}
 	const addressBytes = SockaddrSize + 16

@@ -5,6 +5,7 @@ package overlapped
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 	"unsafe"
@@ -42,6 +43,31 @@ func TestAcceptsInFlight(t *testing.T) {
 		}
 		seen[at.String()] = true
 	}
+}
+
+// A listener on [::] accepts IPv4 as well.
+func TestDualStack(t *testing.T) {
+	d := open(t)
+	s, err := sock.ListenTCP(netip.MustParseAddrPort("[::]:0"))
+	if err != nil {
+		t.Skip("there is no IPv6: ", err)
+	}
+	l := &lane{t: t, d: d}
+	l.Acceptor, l.Up = s, l
+	if err := d.Listen(&l.Listener); err != nil {
+		t.Fatal(err)
+	}
+	for i, host := range []string{"127.0.0.1", "::1"} {
+		l.addr = netip.AddrPortFrom(netip.MustParseAddr(host), s.Addr().Port())
+		dial(t, l)
+		turns(t, d, "Accepted", func() bool { return len(l.accepted) == i+1 })
+		if at := l.accepted[i].RemoteNetAddr().(*net.TCPAddr); at.IP.String() != host {
+			t.Errorf("%s connected, %v was accepted", host, at)
+		}
+		d.Release(&l.accepted[i].Stream)
+	}
+	d.Unlisten(&l.Listener)
+	turns(t, d, "Released", func() bool { return allReleased(l.accepted) })
 }
 
 // While a listener is paused nothing is told, and nothing is lost: what was connected

@@ -267,8 +267,11 @@ func (d *Driver) fill(a *accept, t *seat, listener sys.FD) error {
 			a.inFlight++
 			d.inFlight++
 			return nil
-		case !sys.LostInBacklog(e):
-			return a.failure("AcceptEx", e)
+		default:
+			t.dropSocket()
+			if !sys.LostInBacklog(e) {
+				return a.failure("AcceptEx", e)
+			}
 		}
 	}
 	a.again = true
@@ -316,9 +319,9 @@ func (d *Driver) acceptEnded(o *op) {
 		if a.l.Flags&paused == 0 {
 			d.tellAccepted(a)
 		}
-	} else if e != syscall.ECANCELED {
-		t.dropSocket()
-		if !sys.LostInBacklog(e) {
+	} else {
+		t.dropSocket() // nobody says in which state it is
+		if e != syscall.ECANCELED && !sys.LostInBacklog(e) {
 			a.failed = a.failure("AcceptEx", e)
 		}
 	}

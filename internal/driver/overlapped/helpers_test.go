@@ -3,6 +3,7 @@
 package overlapped
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"testing"
@@ -46,10 +47,12 @@ type end struct {
 	out  []byte
 	owed bool
 	sent int
+
+	noFlush bool // whoever waits for Sent sends the rest
 }
 
 func newEnd(t *testing.T, d *Driver) *end {
-	e := &end{t: t, d: d, stopAt: 1 << 60}
+	e := &end{t: t, d: d, stopAt: math.MaxInt}
 	e.Up = e
 	return e
 }
@@ -99,9 +102,13 @@ func (e *end) Released() {
 }
 
 func (e *end) closed() bool {
+	if e.Flags&attached == 0 {
+		return true
+	}
+	c := e.d.conns[e.Index] // its own still: it is not given away before Released
 	for _, ops := range e.d.memory.ops {
 		for i := range ops {
-			if o := &ops[i]; o.state != idle && o.conn != nil && o.conn.s == &e.Stream {
+			if o := &ops[i]; o.state != idle && o.conn == c {
 				return false
 			}
 		}
@@ -141,7 +148,9 @@ func (e *end) Sent(n int, err error) {
 	}
 	e.owed = false
 	e.taken(n, err)
-	e.flush()
+	if !e.noFlush {
+		e.flush()
+	}
 }
 
 // A lane is a listener as a loop would have it.

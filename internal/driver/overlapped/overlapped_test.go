@@ -93,13 +93,20 @@ func TestReaderStalls(t *testing.T) {
 // Release during a send: Released comes when the kernel is done with its memory, and
 // nothing else does.
 func TestReleaseDuringSend(t *testing.T) {
+	t.Run("send", func(t *testing.T) { releaseDuringSend(t, false) })
+	t.Run("send and receive", func(t *testing.T) { releaseDuringSend(t, true) })
+}
+
+func releaseDuringSend(t *testing.T, both bool) {
 	d := open(t)
 	e, _ := pair(t, d, sock.SendBuffer(8<<10))
-	d.Resume(&e.Stream)
-	d.Turn(0)
+	if both {
+		d.Resume(&e.Stream)
+		d.Turn(0)
+	}
 	e.send(patterned(4 << 20))
 	c := d.connOf(&e.Stream)
-	if c.send == nil || c.receive.state != inFlight {
+	if c.send == nil || both && c.receive.state != inFlight {
 		t.Fatal("nothing is in flight")
 	}
 	d.Release(&e.Stream)
@@ -453,7 +460,7 @@ func TestDetach(t *testing.T) {
 // Wakes coalesce, none is lost, also one that comes before the turn.
 func TestWake(t *testing.T) {
 	d := open(t)
-	for range 100 {
+	for range 3 * maxBatch {
 		if err := d.Wake(); err != nil {
 			t.Fatal(err)
 		}
@@ -550,12 +557,15 @@ func TestWatch(t *testing.T) {
 		}
 		d.Unwatch(&watch)
 	}
+	if n, _ := d.takeSome(0); n > 100 {
+		t.Errorf("%d polls of what is not watched any more have piled up", n)
+	}
 }
 
 // Once warm, an echo allocates nothing, whatever it waits by.
 func TestNothingIsAllocated(t *testing.T) {
 	d := open(t)
-	l := listen(t, d)
+	l := listen(t, d, sock.SendBuffer(8<<10))
 	client := connect(t, d, l.addr)
 	turns(t, d, "a connection", func() bool { return client.connected == 1 && len(l.accepted) == 1 })
 	defer func() {
@@ -580,5 +590,33 @@ func TestNothingIsAllocated(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(300, echo); n != 0 {
 		t.Errorf("%v allocations for each echo", n)
+	}
+
+	// More than the kernel takes: overlapped sends.
+	server.onReceived = nil
+	big, stalls := make([]byte, 256<<10), 0
+	parts := make([][]byte, 1)
+	large := func() {
+		want := client.received + len(big)
+		for server.out = big; len(server.out) > 0; {
+			parts[0] = server.out
+			n, err := d.Send(&server.Stream, parts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.out = server.out[n:]
+			for server.owed = len(server.out) > 0; server.owed; {
+				stalls++
+				d.Turn(patience)
+			}
+		}
+		for client.received < want {
+			d.Turn(patience)
+		}
+	}
+	server.noFlush = true
+	large()
+	if n := testing.AllocsPerRun(20, large); n != 0 || stalls == 0 {
+		t.Errorf("%v allocations for a large transfer, %d stalls", n, stalls)
 	}
 }
