@@ -102,7 +102,7 @@ func find(name, from string) (int, error) {
 }
 
 // loopsOnly is what package loop takes besides: drivers that are no queue.
-var loopsOnly = []string{"uring"}
+var loopsOnly = []string{"uring", "overlapped"}
 
 func whyNot() string {
 	var b strings.Builder

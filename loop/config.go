@@ -13,8 +13,9 @@ type Config struct {
 	// Loops is how many loops there are, each on a goroutine of its own. The default
 	// is GOMAXPROCS. At most 1,024.
 	Loops int
-	// Backend names the driver: "" for the best there is, or a name that pollux.Backend
-	// takes. POLLUX_BACKEND wins.
+	// Backend names the driver: "" for the best there is, a name that pollux.Backend
+	// takes, or one that is for loops only: "uring" (Linux) or "overlapped" (Windows).
+	// Backends lists them. POLLUX_BACKEND wins.
 	Backend string
 	// BusyPoll is how long a loop asks the kernel again and again before it sleeps:
 	// lower latency for a busy processor. Zero: not at all. At most a second.

@@ -29,6 +29,9 @@ var (
 	procWSARecv     = ws2_32.NewProc("WSARecv")
 	procWSASend     = ws2_32.NewProc("WSASend")
 
+	procWSAGetOverlappedResult = ws2_32.NewProc("WSAGetOverlappedResult")
+
+	procCancelIoEx                  = kernel32.NewProc("CancelIoEx")
 	procGetQueuedCompletionStatusEx = kernel32.NewProc("GetQueuedCompletionStatusEx")
 	procPostQueuedCompletionStatus  = kernel32.NewProc("PostQueuedCompletionStatus")
 

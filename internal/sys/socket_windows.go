@@ -177,14 +177,18 @@ func LocalAddr(fd FD) (Sockaddr, syscall.Errno) {
 	return a, 0
 }
 
-// familyOf asks for a socket's address family (SO_PROTOCOL_INFOW).
 func familyOf(fd FD) (int, syscall.Errno) {
+	info, e := protocolInfo(fd)
+	return int(info.AddressFamily), e
+}
+
+// protocolInfo asks for a socket's provider and protocol (SO_PROTOCOL_INFOW).
+func protocolInfo(fd FD) (info windows.WSAProtocolInfo, e syscall.Errno) {
 	const soProtocolInfo = 0x2005
-	var info windows.WSAProtocolInfo
 	size := int32(unsafe.Sizeof(info))
 	r, _, e := syscall.SyscallN(procGetsockopt.Addr(), uintptr(fd), SOL_SOCKET, soProtocolInfo,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)))
-	return int(info.AddressFamily), failed(r, e)
+	return info, failed(r, e)
 }
 
 // PeerAddr returns the address of the socket's peer: ENOTCONN if it has none.

@@ -16,6 +16,7 @@ import (
 type Selector struct {
 	port   sys.FD
 	config selector.Config
+	take   func(timeout time.Duration) error // OpenOn's; nil if the port is our own
 
 	mu      sync.RWMutex
 	byFD    map[sys.FD]*socket
@@ -47,11 +48,20 @@ func Open(config selector.Config) (*Selector, error) {
 	if e != 0 {
 		return nil, sys.CallError("CreateIoCompletionPort", e)
 	}
+	s, err := openOn(port, pollKey, config)
+	if err != nil {
+		sys.CloseHandle(port)
+		return nil, err
+	}
+	return s, nil
+}
+
+func openOn(port sys.FD, key uintptr, config selector.Config) (*Selector, error) {
 	s := &Selector{
 		port:      port,
 		config:    config,
 		byFD:      make(map[sys.FD]*socket),
-		devices:   devices{port: port},
+		devices:   devices{port: port, key: key},
 		again:     list{which: againList},
 		guards:    list{which: guardList},
 		landed:    list{which: landedList},
@@ -61,7 +71,6 @@ func Open(config selector.Config) (*Selector, error) {
 	// A device now: where AFD cannot be opened, this backend is not usable.
 	dev, err := s.devices.take()
 	if err != nil {
-		sys.CloseHandle(port)
 		return nil, err
 	}
 	s.devices.leave(dev)
@@ -86,6 +95,9 @@ func (s *Selector) Close() error {
 	for _, dev := range s.devices.open {
 		sys.CloseHandle(dev.handle)
 	}
+	if s.take != nil {
+		return err
+	}
 	if e := sys.CloseHandle(s.port); e != 0 {
 		err = errors.Join(err, sys.CallError("CloseHandle", e))
 	}
@@ -101,6 +113,12 @@ func (s *Selector) settle() error {
 		if left <= 0 {
 			// Their memory is never used again, so nothing else is overwritten.
 			return fmt.Errorf("%d polls have not completed after they were cancelled", s.inFlight.Load())
+		}
+		if s.take != nil {
+			if err := s.take(left); err != nil {
+				return err
+			}
+			continue
 		}
 		taken, e := sys.WaitPort(s.port, w.room(), left)
 		if _, err := s.dispatch(w, taken, e); err != nil {

@@ -11,6 +11,10 @@ const maxDying = 32
 // registrations are what it is for; what it finds of others is put into landed, for
 // the next Wait to tell.
 func (s *Selector) collect() {
+	if s.take != nil {
+		s.take(0) // as below
+		return
+	}
 	w := s.waits.Get().(*wait)
 	defer s.waits.Put(w)
 	woken := false

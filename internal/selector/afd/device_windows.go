@@ -17,6 +17,7 @@ type device struct {
 // devices hands out devices. The selector's lock guards it.
 type devices struct {
 	port sys.FD
+	key  uintptr
 	open []*device // those with room
 	all  int
 }
@@ -30,7 +31,7 @@ func (d *devices) take() (*device, error) {
 		}
 		return dev, nil
 	}
-	handle, e := sys.OpenAFD(d.port, pollKey)
+	handle, e := sys.OpenAFD(d.port, d.key)
 	if e != 0 {
 		return nil, sys.CallError("NtCreateFile", e)
 	}

@@ -145,6 +145,9 @@ func (s *Selector) poll(w *wait) (int, error) {
 	if n := s.takeLanded(w); n > 0 {
 		return n, nil
 	}
+	if s.take != nil {
+		return 0, nil
+	}
 	for range maxRounds {
 		taken, e := sys.WaitPort(s.port, w.room(), 0)
 		n, err := s.dispatch(w, taken, e)

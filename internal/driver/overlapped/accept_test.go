@@ -1,0 +1,228 @@
+//go:build windows
+
+package overlapped
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+func uintptrOf(o *op) uintptr { return uintptr(unsafe.Pointer(o.ov)) }
+
+// A listener has several accepts in flight, and each connection is told once.
+func TestAcceptsInFlight(t *testing.T) {
+	d := open(t)
+	l := listen(t, d)
+	d.Turn(0)
+	a := d.listeners[l.Index]
+	if a.inFlight != acceptsInFlight {
+		t.Fatalf("%d accepts are in flight", a.inFlight)
+	}
+	const n = 5 * acceptsInFlight
+	for range n {
+		dial(t, l)
+	}
+	turns(t, d, "all connections", func() bool { return len(l.accepted) == n })
+	d.Turn(0)
+	if a.inFlight != acceptsInFlight {
+		t.Errorf("%d accepts are in flight afterwards", a.inFlight)
+	}
+	seen := map[string]bool{}
+	for _, e := range l.accepted {
+		at := e.RemoteNetAddr()
+		if at == nil || seen[at.String()] {
+			t.Fatalf("the peer's address is %v", at)
+		}
+		seen[at.String()] = true
+	}
+}
+
+// A listener on [::] accepts IPv4 as well.
+func TestDualStack(t *testing.T) {
+	d := open(t)
+	s, err := sock.ListenTCP(netip.MustParseAddrPort("[::]:0"))
+	if err != nil {
+		t.Skip("there is no IPv6: ", err)
+	}
+	l := &lane{t: t, d: d}
+	l.Acceptor, l.Up = s, l
+	if err := d.Listen(&l.Listener); err != nil {
+		t.Fatal(err)
+	}
+	for i, host := range []string{"127.0.0.1", "::1"} {
+		l.addr = netip.AddrPortFrom(netip.MustParseAddr(host), s.Addr().Port())
+		dial(t, l)
+		turns(t, d, "Accepted", func() bool { return len(l.accepted) == i+1 })
+		if at := l.accepted[i].RemoteNetAddr().(*net.TCPAddr); at.IP.String() != host {
+			t.Errorf("%s connected, %v was accepted", host, at)
+		}
+		d.Release(&l.accepted[i].Stream)
+	}
+	d.Unlisten(&l.Listener)
+	turns(t, d, "Released", func() bool { return allReleased(l.accepted) })
+}
+
+// While a listener is paused nothing is told, and nothing is lost: what was connected
+// as it was paused comes when it is resumed.
+func TestPauseAccept(t *testing.T) {
+	d := open(t)
+	l := listen(t, d)
+	d.Turn(0)
+	const n = 40
+	for i := range n {
+		dial(t, l)
+		switch i % 10 {
+		case 3:
+			d.PauseAccept(&l.Listener) // connections are there that were not taken from the port
+			d.Turn(time.Millisecond)
+		case 7:
+			d.ResumeAccept(&l.Listener)
+			d.Turn(time.Millisecond)
+		}
+	}
+	d.PauseAccept(&l.Listener)
+	a := d.listeners[l.Index]
+	turns(t, d, "the end of the accepts", func() bool { return a.inFlight == 0 })
+	before := len(l.accepted)
+	for range 4 {
+		d.Turn(5 * time.Millisecond)
+	}
+	if len(l.accepted) != before {
+		t.Error("accepted while paused")
+	}
+	d.ResumeAccept(&l.Listener)
+	turns(t, d, "all connections", func() bool { return len(l.accepted) == n })
+	d.Turn(0)
+	d.PauseAccept(&l.Listener)
+	d.ResumeAccept(&l.Listener) // before it was cancelled
+	d.Turn(0)
+	if a.inFlight != acceptsInFlight {
+		t.Errorf("%d accepts are in flight", a.inFlight)
+	}
+}
+
+// What is connected and not told when the listener is closed is closed.
+func TestUnlistenWithConnectionsHeld(t *testing.T) {
+	d := open(t)
+	l := listen(t, d)
+	d.Turn(0)
+	c := dial(t, l)
+	d.PauseAccept(&l.Listener)
+	a := d.listeners[l.Index]
+	turns(t, d, "the end of the accepts", func() bool { return a.inFlight == 0 })
+	if len(a.held) != 1 {
+		t.Skip("the connection came too late to be held")
+	}
+	d.Unlisten(&l.Listener)
+	c.SetReadDeadline(time.Now().Add(patience))
+	var timeout net.Error
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		t.Errorf("the connection is open: %v", err)
+	}
+	d.Turn(0)
+	if len(l.accepted) != 0 {
+		t.Error("Accepted after Unlisten")
+	}
+}
+
+// A listener with accepts in flight is closed with the driver, without a turn between.
+func TestCloseWithAcceptsInFlight(t *testing.T) {
+	d := open(t) // and no handle is left
+	l := listen(t, d)
+	d.Turn(0)
+	dial(t, l)
+	d.Unlisten(&l.Listener)
+}
+
+// Without sockets to prepare, accepting fails once, is paused, and goes on when it is
+// resumed.
+func TestAcceptFails(t *testing.T) {
+	d := open(t)
+	l := listen(t, d)
+	a := d.listeners[l.Index]
+	right := a.family
+	a.family = 99
+	turns(t, d, "AcceptFailed", func() bool { return len(l.failed) > 0 })
+	for range 3 {
+		d.Turn(time.Millisecond)
+	}
+	if len(l.failed) != 1 || l.Flags&paused == 0 {
+		t.Errorf("%d failures", len(l.failed))
+	}
+	a.family = right
+	dial(t, l)
+	d.ResumeAccept(&l.Listener)
+	turns(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
+}
+
+// A listener that belongs to another port is served by readiness; a stream that does
+// is refused.
+func TestOtherPort(t *testing.T) {
+	d := open(t)
+	port, e := sys.CreatePort()
+	if e != 0 {
+		t.Fatal(e)
+	}
+	defer sys.CloseHandle(port)
+	joinOther := func(h driver.Acceptor) {
+		fd, _ := h.PollHandle().Use()
+		defer h.PollHandle().Done()
+		if e := sys.JoinPort(fd, port, 1); e != 0 {
+			t.Fatal(e)
+		}
+	}
+	s, err := sock.ListenTCP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	joinOther(s)
+	l := &lane{t: t, d: d, addr: s.Addr()}
+	l.Acceptor, l.Up = s, l
+	if err := d.Listen(&l.Listener); err != nil {
+		t.Fatal(err)
+	}
+	a := d.listeners[l.Index]
+	const n = 2*acceptsInFlight + 3
+	for range n {
+		dial(t, l)
+	}
+	turns(t, d, "all connections", func() bool { return len(l.accepted) == n })
+	dial(t, l)
+	d.PauseAccept(&l.Listener)
+	for range 3 {
+		d.Turn(time.Millisecond)
+	}
+	d.ResumeAccept(&l.Listener)
+	turns(t, d, "one more", func() bool { return len(l.accepted) == n+1 })
+	if !a.polled {
+		t.Error("it is not served by readiness")
+	}
+
+	client := newEnd(t, d)
+	if err := sock.ConnectTCPInto(&client.Stream.Stream, l.addr); err != nil {
+		t.Fatal(err)
+	}
+	turns(t, d, "the connection", func() bool { return len(l.accepted) == n+2 && client.ConnectError() == nil })
+	fd, _ := client.PollHandle().Use()
+	client.PollHandle().Done()
+	if e := sys.JoinPort(fd, port, 1); e != 0 {
+		t.Fatal(e)
+	}
+	if err := d.Attach(&client.Stream); !errors.Is(err, errOtherPort) {
+		t.Errorf("a stream of another port: %v", err)
+	}
+	d.Release(&client.Stream)
+	for _, e := range l.accepted {
+		d.Release(&e.Stream)
+	}
+	d.Unlisten(&l.Listener)
+	turns(t, d, "Released", func() bool { return client.released == 1 && allReleased(l.accepted) })
+}

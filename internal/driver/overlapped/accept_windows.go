@@ -1,0 +1,383 @@
+package overlapped
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Flags of a listener.
+const (
+	paused   = 1 << iota
+	listed   // in Driver.listeners
+	unlisted // for good
+)
+
+// An accept is what the driver has of a listener, until its last accept has ended.
+type accept struct {
+	l      *driver.Listener
+	call   sys.AcceptEx
+	family int
+	kind   handle.Kind // of what is accepted
+	quiet  bool        // what succeeds at once has no completion
+	// polled: it belongs to another port; readiness tells, and it is accepted without
+	// waiting.
+	polled bool
+	ready  bool // polled, and there may be something
+
+	seats    [acceptsInFlight]seat
+	inFlight int
+	changed  bool     // in Driver.changed
+	again    bool     // connections were lost in the backlog, so many that others come first
+	held     []sys.FD // connected, and not told: it was paused, or it is not time yet
+	failed   error    // to be told
+}
+
+// A seat is one accept and what it needs.
+type seat struct {
+	a    *accept
+	op   *op
+	room []byte // for the addresses
+	fd   sys.FD // the socket prepared; InvalidFD if there is none
+}
+
+// Listen implements driver.Driver.
+func (d *Driver) Listen(l *driver.Listener) error {
+	h := l.PollHandle()
+	fd, ok := h.Use()
+	if !ok {
+		return net.ErrClosed
+	}
+	defer h.Done()
+	a := &accept{l: l, kind: handle.TCPStream}
+	if h.Kind() == handle.UnixListener {
+		a.kind = handle.UnixStream
+	}
+	name, e := sys.LocalAddr(fd)
+	if e != 0 {
+		return sys.CallError("getsockname", e)
+	}
+	a.family = name.Family()
+	if err := d.joinListener(a, fd); err != nil {
+		d.leaveListener(a)
+		return err
+	}
+	l.Flags |= listed
+	d.mark(a)
+	return nil
+}
+
+func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
+	d.listListener(a)
+	port, ok := d.port.Use()
+	if !ok {
+		return net.ErrClosed
+	}
+	defer d.port.Done()
+	switch e := sys.JoinPort(fd, port, opKey); e {
+	case 0:
+	case syscall.EINVAL: // another port's
+		a.polled, a.ready = true, true
+		return d.reg.Register(a.l, token(kindListener, a.l.Generation, a.l.Index), pollux.Readable, pollux.Edge)
+	default:
+		return joinError(e)
+	}
+	var e syscall.Errno
+	if a.call, e = sys.FindAcceptEx(fd); e != 0 {
+		return fmt.Errorf("asking the socket's provider for AcceptEx: %w", sys.CallError("WSAIoctl", e))
+	}
+	a.quiet = sys.QuietSuccess(fd)
+	for i := range a.seats {
+		t := &a.seats[i]
+		t.a, t.fd = a, sys.InvalidFD
+		if t.op, err = d.memory.getOp(acceptOp); err != nil {
+			return err
+		}
+		t.op.seat = t
+		if t.room, err = d.memory.getRoom(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Driver) listListener(a *accept) {
+	d.epoch = (d.epoch + 1) & maxGeneration
+	a.l.Generation = d.epoch
+	if n := len(d.spareL); n > 0 {
+		a.l.Index = d.spareL[n-1]
+		d.spareL = d.spareL[:n-1]
+		d.listeners[a.l.Index] = a
+		return
+	}
+	a.l.Index = uint32(len(d.listeners))
+	d.listeners = append(d.listeners, a)
+}
+
+// leaveListener gives back what the listener has; no accept is in flight.
+func (d *Driver) leaveListener(a *accept) {
+	d.listeners[a.l.Index] = nil
+	d.spareL = append(d.spareL, a.l.Index)
+	for i := range a.seats {
+		t := &a.seats[i]
+		if t.op != nil {
+			d.memory.putOp(t.op)
+		}
+		if t.room != nil {
+			d.memory.putRoom(t.room)
+		}
+	}
+}
+
+// mark has the listener looked after by the next turn.
+func (d *Driver) mark(a *accept) {
+	if !a.changed {
+		a.changed = true
+		d.changed = append(d.changed, a)
+	}
+}
+
+// PauseAccept implements driver.Driver. What is in flight is cancelled by the next turn,
+// if the listener is still paused then; what comes all the same is held.
+func (d *Driver) PauseAccept(l *driver.Listener) { d.setPaused(l, true) }
+
+// ResumeAccept implements driver.Driver.
+func (d *Driver) ResumeAccept(l *driver.Listener) { d.setPaused(l, false) }
+
+func (d *Driver) setPaused(l *driver.Listener, on bool) {
+	if l.Flags&listed == 0 || (l.Flags&paused != 0) == on {
+		return
+	}
+	l.Flags ^= paused
+	d.mark(d.listeners[l.Index])
+}
+
+// Unlisten implements driver.Driver.
+func (d *Driver) Unlisten(l *driver.Listener) {
+	l.Spare = nil
+	if l.Flags&listed == 0 {
+		l.Close()
+		return
+	}
+	l.Flags = l.Flags&^listed | unlisted
+	a := d.listeners[l.Index]
+	d.cancelAccepts(a)
+	l.Close()
+	for _, fd := range a.held {
+		sys.Close(fd)
+	}
+	a.held, a.failed = nil, nil
+	for i := range a.seats {
+		if t := &a.seats[i]; t.op != nil && t.op.state == idle {
+			t.dropSocket()
+		}
+	}
+	if a.inFlight == 0 {
+		d.leaveListener(a)
+	}
+}
+
+func (t *seat) dropSocket() {
+	if t.fd != sys.InvalidFD {
+		sys.Close(t.fd)
+		t.fd = sys.InvalidFD
+	}
+}
+
+func (d *Driver) cancelAccepts(a *accept) {
+	if a.inFlight == 0 {
+		return
+	}
+	if fd, ok := a.l.PollHandle().Use(); ok {
+		sys.CancelOverlapped(fd, nil)
+		a.l.PollHandle().Done()
+	}
+}
+
+// lookAfterListeners has as many accepts in flight as there shall be.
+func (d *Driver) lookAfterListeners() {
+	kept := d.changed[:0]
+	for _, a := range d.changed {
+		a.changed, a.again = false, false
+		switch {
+		case a.l.Flags&unlisted != 0:
+			continue
+		case a.l.Flags&paused != 0:
+			d.cancelAccepts(a)
+			continue
+		case !a.polled:
+			a.failed = errors.Join(a.failed, d.fillSeats(a))
+		}
+		if len(a.held) > 0 || a.failed != nil || a.ready || a.again {
+			a.changed = true
+			kept = append(kept, a)
+		}
+	}
+	clear(d.changed[len(kept):])
+	d.changed = kept
+}
+
+// fillSeats starts accepts. It fails if none is in flight and none can be: as long as
+// one is, connections are accepted.
+func (d *Driver) fillSeats(a *accept) error {
+	h := a.l.PollHandle()
+	listener, ok := h.Use()
+	if !ok {
+		return nil // closed; Unlisten follows
+	}
+	defer h.Done()
+	for i := range a.seats {
+		t := &a.seats[i]
+		if t.op.state != idle {
+			continue
+		}
+		if err := d.fill(a, t, listener); err != nil {
+			if a.inFlight == 0 && len(a.held) == 0 {
+				return err
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+func (d *Driver) fill(a *accept, t *seat, listener sys.FD) error {
+	// Connections that are lost as they are accepted are passed over, a few.
+	for range acceptsInFlight {
+		if t.fd == sys.InvalidFD {
+			fd, e := sys.Socket(a.family, sys.SOCK_STREAM, 0)
+			if e != 0 {
+				return a.failure("socket", e)
+			}
+			t.fd = fd
+		}
+		atOnce, e := a.call.StartAccept(listener, t.fd, t.room, t.op.ov)
+		switch {
+		case e == 0 && atOnce && a.quiet:
+			a.hold(t, listener)
+		case e == 0:
+			t.op.state = inFlight
+			a.inFlight++
+			d.inFlight++
+			return nil
+		default:
+			t.dropSocket()
+			if !sys.LostInBacklog(e) {
+				return a.failure("AcceptEx", e)
+			}
+		}
+	}
+	a.again = true
+	return nil
+}
+
+func (a *accept) failure(call string, e syscall.Errno) error {
+	err := &net.OpError{Op: "accept", Net: "tcp", Err: sys.CallError(call, e)}
+	if a.kind == handle.UnixStream {
+		err.Net = "unix"
+	}
+	return err
+}
+
+// hold takes the connected socket from its seat, to be told.
+func (a *accept) hold(t *seat, listener sys.FD) {
+	fd := t.fd
+	t.fd = sys.InvalidFD
+	// A connection that was reset meanwhile refuses; reading it tells that better.
+	sys.FinishAccept(listener, fd)
+	a.held = append(a.held, fd)
+}
+
+// acceptEnded takes the completion of an accept.
+func (d *Driver) acceptEnded(o *op) {
+	t := o.seat
+	a := t.a
+	a.inFlight--
+	h := a.l.PollHandle()
+	listener, ok := h.Use()
+	if a.l.Flags&unlisted != 0 || !ok {
+		if ok {
+			h.Done()
+		}
+		t.dropSocket()
+		if a.l.Flags&unlisted != 0 && a.inFlight == 0 {
+			d.leaveListener(a)
+		}
+		return
+	}
+	defer h.Done()
+	d.mark(a)
+	if _, e := sys.OverlappedResult(listener, o.ov); e == 0 {
+		a.hold(t, listener)
+		if a.l.Flags&paused == 0 {
+			d.tellAccepted(a)
+		}
+	} else {
+		t.dropSocket() // nobody says in which state it is
+		if e != syscall.ECANCELED && !sys.LostInBacklog(e) {
+			a.failed = a.failure("AcceptEx", e)
+		}
+	}
+}
+
+// tellListeners makes the upcalls of listeners that have something to tell.
+func (d *Driver) tellListeners() {
+	for i := range len(d.changed) { // the upcalls may mark more, behind these
+		a := d.changed[i]
+		if a.polled {
+			d.acceptPolled(a)
+		}
+		d.tellAccepted(a)
+		if err := a.failed; err != nil && a.l.Flags&(paused|unlisted) == 0 {
+			a.failed = nil
+			a.l.Flags |= paused
+			a.l.Up.AcceptFailed(err)
+		}
+	}
+}
+
+// tellAccepted hands over the connections that are held.
+func (d *Driver) tellAccepted(a *accept) {
+	l := a.l
+	for len(a.held) > 0 && l.Flags&(paused|unlisted) == 0 {
+		s := l.Up.Incoming()
+		fd := a.held[0]
+		a.held = a.held[:copy(a.held, a.held[1:])]
+		if a.kind == handle.TCPStream {
+			sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) // as sock has it
+		}
+		s.PollHandle().Init(fd, a.kind)
+		l.Up.Accepted(s)
+	}
+}
+
+// acceptPolled takes what is in the backlog of a listener that belongs to another port.
+func (d *Driver) acceptPolled(a *accept) {
+	l := a.l
+	for range acceptsInFlight {
+		if !a.ready || l.Flags&(paused|unlisted) != 0 {
+			return
+		}
+		if l.Spare == nil {
+			l.Spare = l.Up.Incoming()
+		}
+		switch err := l.AcceptInto(&l.Spare.Stream); {
+		case err == sock.ErrWouldBlock:
+			a.ready = false
+			return
+		case err != nil:
+			a.failed = err
+			return
+		}
+		s := l.Spare
+		l.Spare = nil
+		l.Up.Accepted(s)
+	}
+}

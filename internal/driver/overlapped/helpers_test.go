@@ -1,0 +1,282 @@
+//go:build windows
+
+package overlapped
+
+import (
+	"math"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// patience is for what must come; a test that fails waits for so long.
+const patience = 20 * time.Second
+
+var loopback = netip.MustParseAddrPort("127.0.0.1:0")
+
+// pattern is what streams carry: the byte at a position tells where it is.
+func pattern(i int) byte { return byte(i ^ i>>8*31 ^ i>>16*17) }
+
+func patterned(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = pattern(i)
+	}
+	return b
+}
+
+// An end is a stream as a loop would have it. It checks what the contract says of
+// upcalls, and that what comes is the pattern.
+type end struct {
+	driver.Stream
+	t *testing.T
+	d *Driver
+
+	connected, receiveEnded, released int
+	connectErr, endErr, sendErr       error
+	received                          int
+	stopAt                            int // return false from Received from here on
+	onReceived                        func(b []byte)
+	raw                               bool // what comes is no pattern
+
+	out  []byte
+	owed bool
+	sent int
+
+	noFlush bool // whoever waits for Sent sends the rest
+}
+
+func newEnd(t *testing.T, d *Driver) *end {
+	e := &end{t: t, d: d, stopAt: math.MaxInt}
+	e.Up = e
+	return e
+}
+
+func (e *end) Connected(err error) {
+	e.check("Connected")
+	e.connected++
+	e.connectErr = err
+}
+
+func (e *end) check(what string) {
+	e.t.Helper()
+	if e.released > 0 || e.Flags&gone != 0 && what != "Released" {
+		e.t.Errorf("%s after Release", what)
+	}
+}
+
+func (e *end) Received(b []byte) bool {
+	e.check("Received")
+	if len(b) == 0 || e.receiveEnded > 0 {
+		e.t.Errorf("Received %d bytes, ended %d times", len(b), e.receiveEnded)
+	}
+	for i, x := range b {
+		if x != pattern(e.received+i) && !e.raw {
+			e.t.Fatalf("byte %d is %#x, want %#x", e.received+i, x, pattern(e.received+i))
+		}
+	}
+	e.received += len(b)
+	if e.onReceived != nil {
+		e.onReceived(b)
+	}
+	return e.received < e.stopAt
+}
+
+func (e *end) ReceiveEnded(err error) {
+	e.check("ReceiveEnded")
+	e.receiveEnded++
+	e.endErr = err
+}
+
+func (e *end) Released() {
+	e.check("Released")
+	if !e.closed() {
+		e.t.Error("Released, and an operation is in flight")
+	}
+	e.released++
+}
+
+func (e *end) closed() bool {
+	if e.Flags&attached == 0 {
+		return true
+	}
+	c := e.d.conns[e.Index] // its own still: it is not given away before Released
+	for _, ops := range e.d.memory.ops {
+		for i := range ops {
+			if o := &ops[i]; o.state != idle && o.conn == c {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// send sends b, which is the end's from now on: what has been taken is overwritten at
+// once, as a loop's blocks would be.
+func (e *end) send(b []byte) {
+	e.out = append(e.out, b...)
+	e.flush()
+}
+
+func (e *end) flush() {
+	for len(e.out) > 0 && !e.owed && e.sendErr == nil {
+		half := len(e.out) / 3
+		n, err := e.d.Send(&e.Stream, [][]byte{e.out[:half], e.out[half:]})
+		e.owed = err == nil && n < len(e.out)
+		e.taken(n, err)
+	}
+}
+
+func (e *end) taken(n int, err error) {
+	for i := range e.out[:n] {
+		e.out[i] = 0xee
+	}
+	e.out = e.out[n:]
+	e.sent += n
+	e.sendErr = err
+}
+
+func (e *end) Sent(n int, err error) {
+	e.check("Sent")
+	if !e.owed {
+		e.t.Error("Sent is not owed")
+	}
+	e.owed = false
+	e.taken(n, err)
+	if !e.noFlush {
+		e.flush()
+	}
+}
+
+// A lane is a listener as a loop would have it.
+type lane struct {
+	driver.Listener
+	t        *testing.T
+	d        *Driver
+	addr     netip.AddrPort
+	accepted []*end
+	then     func(e *end)
+	failed   []error
+}
+
+func (l *lane) Incoming() *driver.Stream { return &newEnd(l.t, l.d).Stream }
+
+func (l *lane) Accepted(s *driver.Stream) {
+	if l.Flags&(paused|unlisted) != 0 {
+		l.t.Error("Accepted, and the listener is paused or closed")
+	}
+	e := s.Up.(*end)
+	if err := l.d.Attach(s); err != nil {
+		l.t.Fatal(err)
+	}
+	l.accepted = append(l.accepted, e)
+	if l.then != nil {
+		l.then(e)
+	}
+}
+
+func (l *lane) AcceptFailed(err error) { l.failed = append(l.failed, err) }
+
+// open returns a driver; when the test has ended it is closed, and no handle may be left.
+func open(t *testing.T) *Driver {
+	t.Helper()
+	before, e := sys.OpenHandles()
+	if e != 0 {
+		t.Fatal(e)
+	}
+	d, err := Open(driver.Config{ScratchBytes: 64 << 10, BudgetBytes: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		if d.inFlight != 0 {
+			t.Errorf("%d operations are in flight", d.inFlight)
+		}
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			after, _ := sys.OpenHandles()
+			if after <= before {
+				return
+			}
+			if time.Now().After(end) {
+				t.Errorf("%d handles are left", after-before)
+				return
+			}
+		}
+	})
+	return d
+}
+
+func listen(t *testing.T, d *Driver, options ...sock.Option) *lane {
+	t.Helper()
+	s, err := sock.ListenTCP(loopback, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lane{t: t, d: d, addr: s.Addr()}
+	l.Acceptor, l.Up = s, l
+	if err := d.Listen(&l.Listener); err != nil {
+		d.Unlisten(&l.Listener)
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, e := range l.accepted {
+			d.Release(&e.Stream)
+		}
+		if l.Flags&listed != 0 {
+			d.Unlisten(&l.Listener)
+		}
+		turns(t, d, "Released", func() bool { return allReleased(l.accepted) })
+	})
+	return l
+}
+
+func allReleased(ends []*end) bool {
+	for _, e := range ends {
+		if e.released != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// turns lets the driver work until something is so.
+func turns(t *testing.T, d *Driver, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !so(); {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not come", what)
+		}
+		if err := d.Turn(20 * time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// dial connects to l from outside of the driver.
+func dial(t *testing.T, l *lane) *net.TCPConn {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", l.addr.String(), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// pair returns a stream of the driver's and its peer outside, as options have the
+// listener.
+func pair(t *testing.T, d *Driver, options ...sock.Option) (*end, *net.TCPConn) {
+	t.Helper()
+	l := listen(t, d, options...)
+	c := dial(t, l)
+	turns(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
+	return l.accepted[0], c
+}

@@ -1,0 +1,148 @@
+package overlapped
+
+import (
+	"unsafe"
+
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+type opKind uint8
+
+const (
+	receiveOp opKind = iota
+	sendOp
+	acceptOp
+)
+
+// An op is an operation that may be in flight, apart from the memory that the kernel
+// knows it by.
+type op struct {
+	ov    *sys.Overlapped
+	kind  opKind
+	state opState
+	conn  *conn // of a receive or a send
+	seat  *seat // of an accept
+}
+
+type opState uint8
+
+const (
+	idle     opState = iota
+	inFlight         // its memory is the kernel's
+	taken            // its completion has been taken from the port, and not looked at
+)
+
+// memory is what the kernel may write to, by the page. It grows to what was in use at
+// one time, and is given back by the driver's Close.
+type memory struct {
+	pages   [][]byte
+	ops     map[uintptr][]op // by the number of the page that their OVERLAPPEDs are in
+	free    []*op
+	rooms   [][]byte // of accepts
+	buffers [][]byte // of receives
+	lent    int      // buffers that have been made
+}
+
+// opsAtOnce is a page full of OVERLAPPEDs.
+const opsAtOnce = sys.PageBytes / sys.OverlappedBytes
+
+func (m *memory) page() ([]byte, error) {
+	p, e := sys.AllocPages(sys.PageBytes)
+	if e != 0 {
+		return nil, sys.CallError("VirtualAlloc", e)
+	}
+	m.pages = append(m.pages, p)
+	return p, nil
+}
+
+func (m *memory) getOp(kind opKind) (*op, error) {
+	if len(m.free) == 0 {
+		p, err := m.page()
+		if err != nil {
+			return nil, err
+		}
+		ops := make([]op, opsAtOnce)
+		for i := range ops {
+			ops[i].ov = (*sys.Overlapped)(unsafe.Pointer(&p[i*sys.OverlappedBytes]))
+			m.free = append(m.free, &ops[i])
+		}
+		if m.ops == nil {
+			m.ops = map[uintptr][]op{}
+		}
+		m.ops[uintptr(unsafe.Pointer(&p[0]))/sys.PageBytes] = ops
+	}
+	last := len(m.free) - 1
+	o := m.free[last]
+	m.free = m.free[:last]
+	o.kind = kind
+	return o, nil
+}
+
+// putOp takes back an op that is not in flight.
+func (m *memory) putOp(o *op) {
+	o.conn, o.seat = nil, nil
+	m.free = append(m.free, o)
+}
+
+// find returns the op whose OVERLAPPED is at the address; nil if it is none of ours, or
+// not in flight.
+func (m *memory) find(address uintptr) *op {
+	ops := m.ops[address/sys.PageBytes]
+	if ops == nil {
+		return nil
+	}
+	if o := &ops[address%sys.PageBytes/sys.OverlappedBytes]; o.state == inFlight {
+		return o
+	}
+	return nil
+}
+
+// getRoom returns room for the addresses of an accept.
+func (m *memory) getRoom() ([]byte, error) {
+	if len(m.rooms) == 0 {
+		p, err := m.page()
+		if err != nil {
+			return nil, err
+		}
+		for ; len(p) >= sys.AcceptBytes; p = p[sys.AcceptBytes:] {
+			m.rooms = append(m.rooms, p[:sys.AcceptBytes:sys.AcceptBytes])
+		}
+	}
+	last := len(m.rooms) - 1
+	r := m.rooms[last]
+	m.rooms = m.rooms[:last]
+	return r, nil
+}
+
+func (m *memory) putRoom(r []byte) { m.rooms = append(m.rooms, r) }
+
+// getBuffer returns a buffer for a busy stream, or nil if as many are lent as may be.
+func (m *memory) getBuffer() []byte {
+	if len(m.buffers) == 0 {
+		if m.lent == maxBuffers {
+			return nil
+		}
+		p, err := m.page()
+		if err != nil {
+			return nil // it goes on without
+		}
+		for ; len(p) >= bufferBytes; p = p[bufferBytes:] {
+			m.buffers = append(m.buffers, p[:bufferBytes:bufferBytes])
+			m.lent++
+		}
+	}
+	last := len(m.buffers) - 1
+	b := m.buffers[last]
+	m.buffers = m.buffers[:last]
+	return b
+}
+
+func (m *memory) putBuffer(b []byte) { m.buffers = append(m.buffers, b) }
+
+// release gives everything back. Nothing may be in flight.
+func (m *memory) release() {
+	for _, p := range m.pages {
+		sys.FreePages(p)
+	}
+	*m = memory{}
+}

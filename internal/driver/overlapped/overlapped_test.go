@@ -1,0 +1,622 @@
+//go:build windows
+
+package overlapped
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Large transfers both ways at once through buffers of a few KiB: sends and receives
+// are split at any place, and nothing is lost, doubled or read too late.
+func TestLargeTransfersThroughTinyBuffers(t *testing.T) {
+	const total = 6 << 20
+	d := open(t)
+	e, c := pair(t, d, sock.RecvBuffer(4<<10), sock.SendBuffer(4<<10))
+	d.Resume(&e.Stream)
+	var wg sync.WaitGroup
+	wg.Go(func() { c.Write(patterned(total)) })
+	wg.Go(func() {
+		got := make([]byte, 3000) // odd sizes
+		for n := 0; n < total; {
+			k, err := c.Read(got)
+			if err != nil {
+				t.Errorf("after %d bytes: %v", n, err)
+				return
+			}
+			for i, x := range got[:k] {
+				if x != pattern(n+i) {
+					t.Errorf("byte %d is %#x, want %#x", n+i, x, pattern(n+i))
+					return
+				}
+			}
+			n += k
+		}
+	})
+	e.send(patterned(total))
+	if !e.owed {
+		t.Error("6 MiB went into a buffer of 4 KiB")
+	}
+	turns(t, d, "all bytes", func() bool { return e.received == total && e.sent == total || t.Failed() })
+	wg.Wait()
+}
+
+// A peer that does not read stops the sender, whose memory is left in the kernel's
+// hands; when it reads again, all comes.
+func TestReaderStalls(t *testing.T) {
+	const total = 4 << 20
+	d := open(t)
+	e, c := pair(t, d, sock.SendBuffer(8<<10))
+	e.send(patterned(total))
+	if !e.owed || e.sent == total {
+		t.Fatal("nothing stalled")
+	}
+	for range 5 {
+		d.Turn(10 * time.Millisecond)
+	}
+	before := e.sent
+	d.Turn(50 * time.Millisecond)
+	if e.sent == total || before == total {
+		t.Error("all was sent to a peer that does not read")
+	}
+	if conn := d.connOf(&e.Stream); conn.send == nil || len(conn.held) == 0 {
+		t.Error("no send is in flight")
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		got := make([]byte, total)
+		if _, err := io.ReadFull(c, got); err != nil {
+			t.Error(err)
+		}
+		for i, x := range got {
+			if x != pattern(i) {
+				t.Errorf("byte %d is %#x, want %#x", i, x, pattern(i))
+				return
+			}
+		}
+	})
+	turns(t, d, "the last Sent", func() bool { return e.sent == total })
+	wg.Wait()
+}
+
+// Release during a send: Released comes when the kernel is done with its memory, and
+// nothing else does.
+func TestReleaseDuringSend(t *testing.T) {
+	t.Run("send", func(t *testing.T) { releaseDuringSend(t, false) })
+	t.Run("send and receive", func(t *testing.T) { releaseDuringSend(t, true) })
+}
+
+func releaseDuringSend(t *testing.T, both bool) {
+	d := open(t)
+	e, _ := pair(t, d, sock.SendBuffer(8<<10))
+	if both {
+		d.Resume(&e.Stream)
+		d.Turn(0)
+	}
+	e.send(patterned(4 << 20))
+	c := d.connOf(&e.Stream)
+	if c.send == nil || both && c.receive.state != inFlight {
+		t.Fatal("nothing is in flight")
+	}
+	d.Release(&e.Stream)
+	if len(c.held) == 0 {
+		t.Error("the memory of a send in flight was let go")
+	}
+	if e.released != 0 {
+		t.Error("Released came from Release")
+	}
+	d.Release(&e.Stream) // once more does nothing
+	turns(t, d, "Released", func() bool { return e.released == 1 })
+	if c.s != nil || len(c.held) != 0 {
+		t.Error("what is left of the stream is kept")
+	}
+}
+
+// Cancelling races with completions: whatever comes first, Released comes once, after
+// both, and no byte does after Release.
+func TestCancelAgainstCompletion(t *testing.T) {
+	d := open(t)
+	l := listen(t, d)
+	for i := range 150 {
+		c := dial(t, l)
+		turns(t, d, "Accepted", func() bool { return len(l.accepted) == i+1 })
+		e := l.accepted[i]
+		conn := d.connOf(&e.Stream)
+		if i%3 == 0 {
+			conn.quick = busyAfter // a real receive is cancelled
+		}
+		d.Resume(&e.Stream)
+		d.Turn(0)
+		c.Write(patterned(100))
+		if i%2 == 0 {
+			c.Close()
+		}
+		for range i % 5 {
+			runtime.Gosched()
+		}
+		d.Release(&e.Stream)
+		if i%7 != 0 {
+			turns(t, d, "Released", func() bool { return e.released == 1 })
+		}
+		c.Close()
+	}
+	turns(t, d, "Released", func() bool { return allReleased(l.accepted) })
+	if n := d.memory.lent - len(d.memory.buffers); n != 0 {
+		t.Errorf("%d buffers are lost", n)
+	}
+}
+
+// A connection that waits owns no buffer; one that is busy gets one, and gives it back
+// when it falls idle; and it goes on to receive.
+func TestBuffersAreForTheBusy(t *testing.T) {
+	d := open(t)
+	e, c := pair(t, d)
+	e.raw = true
+	d.Resume(&e.Stream)
+	conn := d.connOf(&e.Stream)
+	pings := func(n int) {
+		t.Helper()
+		for range n {
+			want := e.received + 5
+			c.Write([]byte("hello"))
+			turns(t, d, "hello", func() bool { return e.received == want })
+		}
+	}
+	d.Turn(0)
+	if conn.buffer != nil || conn.receive.state != inFlight {
+		t.Fatal("it does not wait without a buffer")
+	}
+	pings(1000) // how often a receive ends by the next turn is the system's
+	conn.quick = busyAfter
+	pings(3)
+	if conn.buffer == nil || d.lent.head != conn {
+		t.Fatal("a busy connection has no buffer")
+	}
+	turns(t, d, "the buffer's return", func() bool { return conn.buffer == nil })
+	if d.lent.head != nil || conn.quick != 0 {
+		t.Error("it is taken for busy still")
+	}
+	if left := d.submit(-1); left >= 0 {
+		t.Errorf("an idle driver would wake after %v", left)
+	}
+	if conn.receive.state != inFlight {
+		t.Error("it does not wait")
+	}
+	pings(3)
+	// More than a buffer at once, into a buffer.
+	conn.quick = busyAfter
+	pings(2)
+	big := make([]byte, 5*bufferBytes+1)
+	go c.Write(big)
+	want := e.received + len(big)
+	turns(t, d, "all of it", func() bool { return e.received == want })
+	conn.quick = busyAfter
+	pings(2)
+	c.CloseWrite()
+	turns(t, d, "the end", func() bool { return e.receiveEnded == 1 })
+	if e.endErr != io.EOF || conn.buffer != nil {
+		t.Errorf("%v, and %d bytes of buffer", e.endErr, len(conn.buffer))
+	}
+}
+
+// There are only so many buffers; whoever finds none goes on without.
+func TestBuffersAreBounded(t *testing.T) {
+	var m memory
+	defer m.release()
+	seen := map[*byte]bool{}
+	for range maxBuffers {
+		b := m.getBuffer()
+		if len(b) != bufferBytes || seen[&b[0]] {
+			t.Fatal("a buffer is too short, or was handed out twice")
+		}
+		seen[&b[0]] = true
+	}
+	if m.getBuffer() != nil {
+		t.Errorf("more than %d buffers", maxBuffers)
+	}
+	d := open(t)
+	d.memory.lent = maxBuffers
+	e, c := pair(t, d)
+	e.raw = true
+	d.connOf(&e.Stream).quick = busyAfter
+	d.Resume(&e.Stream)
+	c.Write([]byte("hello"))
+	turns(t, d, "hello", func() bool { return e.received == 5 })
+	d.memory.lent = 0
+}
+
+// After Pause one buffer may come, and no more until Resume; nothing is lost.
+func TestPause(t *testing.T) {
+	const total = 2 << 20
+	d := open(t)
+	e, c := pair(t, d)
+	go c.Write(patterned(total))
+	for range 3 {
+		d.Turn(20 * time.Millisecond)
+	}
+	if e.received != 0 {
+		t.Error("received before the first Resume")
+	}
+	for e.received < total {
+		before := e.received
+		e.stopAt = before + 1
+		d.Resume(&e.Stream)
+		turns(t, d, "more", func() bool { return e.received > before })
+		at := e.received
+		for range 3 {
+			d.Turn(time.Millisecond)
+		}
+		if e.received-at > driver.MaxLateBytes {
+			t.Fatalf("%d bytes came after Pause", e.received-at)
+		}
+	}
+}
+
+// One stream takes its budget, then others have their turn.
+func TestBudget(t *testing.T) {
+	d := open(t)
+	d.budget = 10 << 10
+	d.scratch = d.scratch[:4<<10]
+	a, ca := pair(t, d)
+	b, cb := pair(t, d)
+	most := 0
+	last := 0
+	a.onReceived = func([]byte) { most = max(most, a.received-last) }
+	go ca.Write(patterned(1 << 20))
+	go cb.Write(patterned(1 << 20))
+	d.Resume(&a.Stream)
+	d.Resume(&b.Stream)
+	turns(t, d, "all", func() bool {
+		last = a.received
+		return a.received == 1<<20 && b.received == 1<<20
+	})
+	// A completion and the busy list may each bring a budget, and one read more.
+	if most > 2*(10<<10+bufferBytes) {
+		t.Errorf("%d bytes in one turn", most)
+	}
+}
+
+// Thousands of connections: each waits without memory of its own, and all end.
+func TestThousandsOfConnections(t *testing.T) {
+	n := 1500
+	if testing.Short() {
+		n = 100
+	}
+	d := open(t)
+	l := listen(t, d)
+	l.then = func(e *end) { d.Resume(&e.Stream) }
+	clients := make([]*end, n)
+	for i := range clients {
+		clients[i] = connect(t, d, l.addr)
+		if i%100 == 99 {
+			d.Turn(0)
+		}
+	}
+	turns(t, d, "all connections", func() bool {
+		for _, e := range clients {
+			if e.connected == 0 {
+				return false
+			}
+		}
+		return len(l.accepted) == n
+	})
+	for i, e := range clients {
+		if e.connectErr != nil {
+			t.Fatalf("connection %d: %v", i, e.connectErr)
+		}
+	}
+	d.Turn(0)
+	if d.memory.lent != len(d.memory.buffers) {
+		t.Errorf("%d buffers for idle connections", d.memory.lent-len(d.memory.buffers))
+	}
+	for _, e := range clients {
+		e.send(patterned(10))
+	}
+	turns(t, d, "a message on each", func() bool {
+		for _, e := range l.accepted {
+			if e.received != 10 {
+				return false
+			}
+		}
+		return true
+	})
+	for _, e := range clients {
+		d.Release(&e.Stream)
+	}
+	turns(t, d, "all ends", func() bool {
+		for _, e := range l.accepted {
+			if e.receiveEnded != 1 {
+				return false
+			}
+		}
+		return allReleased(clients)
+	})
+}
+
+// connect begins to connect, as a loop does.
+func connect(t *testing.T, d *Driver, to netip.AddrPort) *end {
+	t.Helper()
+	e := newEnd(t, d)
+	if err := sock.ConnectTCPInto(&e.Stream.Stream, to); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Attach(&e.Stream); err != nil {
+		t.Fatal(err)
+	}
+	d.Connecting(&e.Stream)
+	return e
+}
+
+// Connecting ends well, with a refusal, or not at all.
+func TestConnecting(t *testing.T) {
+	d := open(t)
+	l := listen(t, d)
+	well := connect(t, d, l.addr)
+	closed, err := sock.ListenTCP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := closed.Addr()
+	closed.Close()
+	refused := newEnd(t, d)
+	if err := sock.ConnectTCPInto(&refused.Stream.Stream, at); err == nil { // it may be told at once
+		if err := d.Attach(&refused.Stream); err != nil {
+			t.Fatal(err)
+		}
+		d.Connecting(&refused.Stream)
+		turns(t, d, "the refusal", func() bool { return refused.connected == 1 })
+		if !errors.Is(refused.connectErr, syscall.ECONNREFUSED) {
+			t.Errorf("refused: %v", refused.connectErr)
+		}
+		d.Release(&refused.Stream)
+	}
+	given := connect(t, d, l.addr)
+	d.Release(&given.Stream)
+	turns(t, d, "Connected", func() bool { return well.connected == 1 && given.released == 1 })
+	if well.connectErr != nil {
+		t.Error(well.connectErr)
+	}
+	if given.connected != 0 {
+		t.Error("Connected after Release")
+	}
+	d.Release(&well.Stream)
+	turns(t, d, "Released", func() bool { return well.released == 1 })
+}
+
+// A stream that was never attached may be released.
+func TestReleaseWithoutAttach(t *testing.T) {
+	d := open(t)
+	l := listen(t, d)
+	e := newEnd(t, d)
+	if err := sock.ConnectTCPInto(&e.Stream.Stream, l.addr); err != nil {
+		t.Fatal(err)
+	}
+	d.Release(&e.Stream)
+	turns(t, d, "Released", func() bool { return e.released == 1 })
+	if err := e.Close(); !errors.Is(err, sock.ErrClosed) {
+		t.Errorf("it was not closed: %v", err)
+	}
+}
+
+// A detached stream is open, and of no driver any more; it can be used, and where the
+// system can take it away from the port, attached again.
+func TestDetach(t *testing.T) {
+	d := open(t)
+	e, c := pair(t, d)
+	d.Resume(&e.Stream)
+	d.Turn(0)
+	d.Pause(&e.Stream)
+	d.Detach(&e.Stream)
+	turns(t, d, "Released", func() bool { return e.released == 1 })
+	defer e.Close()
+	c.Write([]byte("hello"))
+	got := make([]byte, 5)
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		n, err := e.Read(got)
+		if n == 5 && string(got) == "hello" {
+			break
+		}
+		if err != sock.ErrWouldBlock || time.Now().After(end) {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
+	other := open(t)
+	again := newEnd(t, other)
+	fd, err := e.Stream.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.PollHandle().Init(sys.FD(fd), e.PollHandle().Kind())
+	err = other.Attach(&again.Stream)
+	if err != nil && sys.OnWine() {
+		if !errors.Is(err, errOtherPort) {
+			t.Errorf("another driver: %v", err)
+		}
+		other.Release(&again.Stream)
+		turns(t, other, "Released", func() bool { return again.released == 1 })
+		t.Skip("Wine cannot take a socket away from its port: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Resume(&again.Stream)
+	c.Write(patterned(5))
+	turns(t, other, "more", func() bool { return again.received == 5 })
+	other.Release(&again.Stream)
+	turns(t, other, "Released", func() bool { return again.released == 1 })
+}
+
+// Wakes coalesce, none is lost, also one that comes before the turn.
+func TestWake(t *testing.T) {
+	d := open(t)
+	for range 3 * maxBatch {
+		if err := d.Wake(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := time.Now()
+	d.Turn(patience)
+	if n, _ := d.takeSome(0); n != 0 {
+		t.Errorf("%d packets for wakes that have coalesced", n)
+	}
+	for range 200 {
+		go d.Wake()
+		d.Turn(patience)
+	}
+	if time.Since(start) > patience/2 {
+		t.Error("a wake was lost")
+	}
+	if start = time.Now(); d.Turn(30*time.Millisecond) != nil || time.Since(start) > patience/2 {
+		t.Error("the timeout was lost")
+	}
+}
+
+// Completions that are none of the driver's do no harm.
+func TestForeignCompletion(t *testing.T) {
+	d := open(t)
+	port, _ := d.port.Use()
+	defer d.port.Done()
+	sys.PostPort(port, opKey)
+	sys.PostPort(port, 77)
+	if err := d.Turn(patience); err != nil || len(d.ended) != 0 {
+		t.Errorf("%v, %d completions", err, len(d.ended))
+	}
+	e, _ := pair(t, d) // its op is idle
+	if d.memory.find(uintptrOf(d.connOf(&e.Stream).receive)) != nil {
+		t.Error("a completion of an operation that is not in flight would be taken")
+	}
+}
+
+type watcher struct {
+	u      *sock.UDPSocket
+	got    int
+	events int
+}
+
+func (w *watcher) Ready(ev pollux.Event) {
+	w.events++
+	var b [100]byte
+	for ev.Readable() {
+		if _, _, err := w.u.ReadFrom(b[:]); err != nil {
+			return
+		}
+		w.got++
+	}
+}
+
+// Other sources are told of by readiness, on the same port.
+func TestWatch(t *testing.T) {
+	d := open(t)
+	u, err := sock.ListenUDP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	w := &watcher{u: u}
+	watch := driver.Watch{Source: u, Up: w}
+	if err := d.Watch(&watch); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Watch(&driver.Watch{Source: u, Up: w}); !errors.Is(err, pollux.ErrRegistered) {
+		t.Errorf("watched twice: %v", err)
+	}
+	peer, err := sock.ListenUDP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	for i := range 50 {
+		if _, err := peer.WriteTo([]byte("x"), u.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		turns(t, d, "the datagram", func() bool { return w.got == i+1 })
+	}
+	d.Unwatch(&watch)
+	before := w.events
+	peer.WriteTo([]byte("x"), u.LocalAddr())
+	for range 3 {
+		d.Turn(10 * time.Millisecond)
+	}
+	if w.events != before {
+		t.Error("Ready after Unwatch")
+	}
+	for range 200 { // without a turn
+		if err := d.Watch(&watch); err != nil {
+			t.Fatal(err)
+		}
+		d.Unwatch(&watch)
+	}
+	if n, _ := d.takeSome(0); n > 100 {
+		t.Errorf("%d polls of what is not watched any more have piled up", n)
+	}
+}
+
+// Once warm, an echo allocates nothing, whatever it waits by.
+func TestNothingIsAllocated(t *testing.T) {
+	d := open(t)
+	l := listen(t, d, sock.SendBuffer(8<<10))
+	client := connect(t, d, l.addr)
+	turns(t, d, "a connection", func() bool { return client.connected == 1 && len(l.accepted) == 1 })
+	defer func() {
+		d.Release(&client.Stream)
+		turns(t, d, "Released", func() bool { return client.released == 1 })
+	}()
+	server := l.accepted[0]
+	server.raw, client.raw = true, true
+	one := [][]byte{[]byte("x")}
+	server.onReceived = func(b []byte) { d.Send(&server.Stream, one) }
+	d.Resume(&server.Stream)
+	d.Resume(&client.Stream)
+	echo := func() {
+		want := client.received + 1
+		d.Send(&client.Stream, one)
+		for client.received < want {
+			d.Turn(patience)
+		}
+	}
+	for range 100 {
+		echo()
+	}
+	if n := testing.AllocsPerRun(300, echo); n != 0 {
+		t.Errorf("%v allocations for each echo", n)
+	}
+
+	// More than the kernel takes: overlapped sends.
+	server.onReceived = nil
+	big, stalls := make([]byte, 256<<10), 0
+	parts := make([][]byte, 1)
+	large := func() {
+		want := client.received + len(big)
+		for server.out = big; len(server.out) > 0; {
+			parts[0] = server.out
+			n, err := d.Send(&server.Stream, parts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.out = server.out[n:]
+			for server.owed = len(server.out) > 0; server.owed; {
+				stalls++
+				d.Turn(patience)
+			}
+		}
+		for client.received < want {
+			d.Turn(patience)
+		}
+	}
+	server.noFlush = true
+	large()
+	if n := testing.AllocsPerRun(20, large); n != 0 || stalls == 0 {
+		t.Errorf("%v allocations for a large transfer, %d stalls", n, stalls)
+	}
+}

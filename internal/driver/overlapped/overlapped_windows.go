@@ -1,0 +1,302 @@
+package overlapped
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/selector/afd"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Name is what POLLUX_BACKEND calls the driver.
+const Name = "overlapped"
+
+const (
+	// maxBatch is how many completions one turn takes from the port, and how many it
+	// makes upcalls of.
+	maxBatch = 256
+	// maxEvents is how many events of watched sources one turn tells.
+	maxEvents = 64
+	// maxReceives is how many calls one stream may make in a turn, whatever its
+	// budget: one that brings little at a time has its turn to end, too.
+	maxReceives = 32
+	// acceptsInFlight is how many accepts a listener has in flight, each with a socket:
+	// how many connections can come between two turns without waiting for the next.
+	acceptsInFlight = 16
+	// maxSend is how many bytes one overlapped send holds; more follows when it has
+	// ended. The system locks their pages meanwhile.
+	maxSend = 128 << 10
+	// bufferBytes is what a busy stream receives into, and maxBuffers how many of them
+	// a driver has: 4 MiB.
+	bufferBytes = 16 << 10
+	maxBuffers  = 256
+	// busyAfter is how many receives in a row have ended at once when a stream is
+	// taken for busy.
+	busyAfter = 8
+	// idleAfter is for how long a busy stream may bring nothing before its buffer is
+	// taken away.
+	idleAfter = 100 * time.Millisecond
+	// closeTimeout bounds the wait for completions of what has been cancelled, which
+	// takes microseconds.
+	closeTimeout = 5 * time.Second
+)
+
+// Keys of completions.
+const (
+	wakeKey = 1 + iota // Wake
+	opKey              // an op's; Overlapped is its OVERLAPPED
+	pollKey            // the selector's
+)
+
+// Driver is a completion port for one loop.
+type Driver struct {
+	// port counts those who post to it, so that it is closed when none does.
+	port  handle.Handle
+	woken atomic.Bool
+
+	memory   memory
+	inFlight int
+	entries  [maxBatch]sys.OverlappedEntry
+	ended    []*op // taken from the port, and not told yet
+	scratch  []byte
+	budget   int
+	busyPoll time.Duration
+	turns    uint64
+
+	conns    []*conn // by State.Index
+	spare    []uint32
+	lent     connList // those with a receive into a buffer in flight, oldest first
+	released []*conn  // to be told
+
+	// Streams that may have more to receive, or a receive to be started, first in,
+	// first out.
+	busyHead, busyTail *driver.Stream
+	busyCount          int
+
+	listeners []*accept // by State.Index
+	spareL    []uint32
+	changed   []*accept // those whose accepts in flight are to be looked after
+
+	sel     *afd.Selector
+	q       *pollux.Poll
+	reg     pollux.Registrator
+	events  [maxEvents]pollux.Event
+	watches []*driver.Watch
+	spareW  []uint32
+	epoch   uint32 // the last generation given out
+}
+
+// Open returns a driver with a port of its own.
+func Open(c driver.Config) (*Driver, error) {
+	port, e := sys.CreatePort()
+	if e != 0 {
+		return nil, sys.CallError("CreateIoCompletionPort", e)
+	}
+	d := &Driver{scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busyPoll: c.BusyPoll}
+	d.port.InitOf(port, handle.Foreign, func(port sys.FD) { sys.CloseHandle(port) })
+	sel, err := afd.OpenOn(port, pollKey, d.take)
+	if err != nil {
+		d.port.Close()
+		return nil, err
+	}
+	d.sel = sel
+	d.q = hook.NewPoll(Name, sel).(*pollux.Poll)
+	d.reg = d.q.Registrator()
+	return d, nil
+}
+
+// Probe reports why the driver cannot be used here, or nil.
+func Probe() error {
+	d, err := Open(driver.Config{ScratchBytes: 1, BudgetBytes: 1})
+	if err != nil {
+		return err
+	}
+	return d.Close()
+}
+
+// Note says what the driver is made of, for people.
+func Note() string {
+	return "overlapped operations on a completion port; AFD polls for what is no stream"
+}
+
+// Name implements driver.Driver.
+func (d *Driver) Name() string { return Name }
+
+// SyncSend implements driver.Driver: what Send has not taken is in the kernel's hands.
+func (d *Driver) SyncSend() bool { return false }
+
+// Wake implements driver.Driver. One packet in the port is enough for all.
+func (d *Driver) Wake() error {
+	if d.woken.Swap(true) {
+		return nil
+	}
+	port, ok := d.port.Use()
+	if !ok {
+		return net.ErrClosed
+	}
+	defer d.port.Done()
+	if e := sys.PostPort(port, wakeKey); e != 0 {
+		d.woken.Store(false)
+		return sys.CallError("PostQueuedCompletionStatus", e)
+	}
+	return nil
+}
+
+// Turn implements driver.Driver.
+func (d *Driver) Turn(timeout time.Duration) error {
+	d.turns++
+	timeout = d.submit(timeout)
+	if err := d.wait(timeout); err != nil {
+		return err
+	}
+	waiting := d.busyCount
+	d.tellEnded()
+	d.tellListeners()
+	if err := d.tellWatches(); err != nil {
+		return err
+	}
+	for range waiting {
+		d.serve(d.dequeue())
+	}
+	d.tellReleased()
+	return nil
+}
+
+// submit starts what is to be started, and returns for how long the turn may wait.
+func (d *Driver) submit(timeout time.Duration) time.Duration {
+	for range d.busyCount {
+		d.startEarly(d.dequeue())
+	}
+	d.lookAfterListeners()
+	timeout = sooner(timeout, d.takeBuffersBack())
+	timeout = sooner(timeout, d.sel.BeforeSleep())
+	if d.busyHead != nil || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.sel.Landed() {
+		return 0
+	}
+	return timeout
+}
+
+// sooner returns the shorter of two timeouts; negative ones have no end.
+func sooner(a, b time.Duration) time.Duration {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// wait takes completions from the port, and sleeps there if there are none.
+func (d *Driver) wait(timeout time.Duration) error {
+	if d.busyPoll > 0 && timeout != 0 {
+		spin := sooner(timeout, d.busyPoll)
+		for end := time.Now().Add(spin); time.Now().Before(end); {
+			if n, err := d.takeSome(0); n > 0 || err != nil {
+				return err
+			}
+		}
+		if timeout > 0 {
+			timeout -= spin
+		}
+	}
+	_, err := d.takeSome(timeout)
+	return err
+}
+
+// take is what the selector calls to have its completions taken.
+func (d *Driver) take(timeout time.Duration) error {
+	_, err := d.takeSome(timeout)
+	return err
+}
+
+// takeSome takes completions from the port: those of ops into ended, at most one for
+// each op in flight; the selector gets its own.
+func (d *Driver) takeSome(timeout time.Duration) (int, error) {
+	port, ok := d.port.Use()
+	if !ok {
+		return 0, net.ErrClosed
+	}
+	defer d.port.Done()
+	n, e := sys.WaitPort(port, d.entries[:], timeout)
+	if e != 0 {
+		return 0, sys.CallError("GetQueuedCompletionStatusEx", e)
+	}
+	for i := range d.entries[:n] {
+		switch entry := &d.entries[i]; entry.Key {
+		case wakeKey:
+			d.woken.Store(false)
+		case pollKey:
+			d.sel.Land(entry.Overlapped)
+		case opKey:
+			if o := d.memory.find(entry.Overlapped); o != nil {
+				o.state = taken
+				d.inFlight--
+				d.ended = append(d.ended, o)
+			}
+		}
+	}
+	return n, nil
+}
+
+// tellEnded makes the upcalls of operations that have ended.
+func (d *Driver) tellEnded() {
+	n := min(len(d.ended), maxBatch)
+	for i := range n {
+		o := d.ended[i]
+		o.state = idle
+		switch o.kind {
+		case receiveOp:
+			d.receiveEnded(o.conn)
+		case sendOp:
+			d.sendEnded(o.conn)
+		case acceptOp:
+			d.acceptEnded(o)
+		}
+	}
+	// What the upcalls have had taken from the port is behind it by now.
+	rest := copy(d.ended, d.ended[n:])
+	clear(d.ended[rest:])
+	d.ended = d.ended[:rest]
+}
+
+func (d *Driver) tellReleased() {
+	for i := 0; i < len(d.released); i++ {
+		c := d.released[i]
+		d.released[i] = nil
+		s := c.s
+		d.forget(c)
+		s.Up.Released()
+	}
+	d.released = d.released[:0]
+}
+
+// Close implements driver.Driver. What listeners have left in flight, and the polls of
+// watches, is cancelled already; their completions are waited for, since the kernel
+// writes to their memory until then.
+func (d *Driver) Close() error {
+	err := d.q.Close()
+	end := time.Now().Add(closeTimeout)
+	for d.inFlight > 0 && err == nil {
+		if left := time.Until(end); left > 0 {
+			err = d.take(left)
+			continue
+		}
+		err = fmt.Errorf("%d operations have not completed after they were cancelled", d.inFlight)
+	}
+	for _, o := range d.ended {
+		if o.kind == acceptOp && o.state == taken {
+			o.state = idle
+			d.acceptEnded(o)
+		}
+	}
+	d.ended = nil
+	if d.inFlight == 0 {
+		d.memory.release()
+	} // else the kernel may still write to it: it stays, never to be used again
+	return errors.Join(err, d.port.Close())
+}

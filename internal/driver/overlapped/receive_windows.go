@@ -1,0 +1,254 @@
+package overlapped
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// mayReceive reports whether a receive may be made or started now.
+func (c *conn) mayReceive() bool {
+	return c.s.Flags&(receiving|ended|gone|connecting) == receiving && c.receive.state == idle
+}
+
+// startEarly starts the receive of a stream that was resumed, before the turn waits, if
+// nothing can come of it that is to be told.
+func (d *Driver) startEarly(s *driver.Stream) {
+	if s.Flags&gone != 0 {
+		return
+	}
+	c := d.connOf(s)
+	if c.failed == nil && c.mayReceive() && s.Flags&readable == 0 && c.buffer == nil && c.quick < busyAfter {
+		_, pending, err := d.start(c)
+		if pending {
+			return
+		}
+		c.failed = err
+	}
+	d.enqueue(s)
+}
+
+// serve goes on with a stream of the busy list.
+func (d *Driver) serve(s *driver.Stream) {
+	if s.Flags&gone != 0 {
+		return
+	}
+	c := d.connOf(s)
+	if s.Flags&connecting != 0 && c.failed != nil {
+		err := c.failed
+		c.failed = nil
+		s.Flags &^= connecting
+		s.Up.Connected(err)
+		return
+	}
+	d.receive(c)
+}
+
+// receive hands over what there is, up to the budget, and starts the next receive.
+func (d *Driver) receive(c *conn) {
+	s := c.s
+	tries := maxReceives
+	for left := d.budget; c.mayReceive(); tries-- {
+		if c.failed != nil {
+			d.end(c, c.failed)
+			return
+		}
+		if left <= 0 || tries == 0 {
+			d.enqueue(s)
+			return
+		}
+		var b []byte
+		var err error
+		if s.Flags&readable != 0 {
+			b, err = d.read(s)
+		} else {
+			var pending bool
+			if b, pending, err = d.start(c); pending {
+				return
+			}
+		}
+		if err != nil {
+			d.end(c, err)
+			return
+		}
+		left -= len(b)
+		d.deliver(s, b)
+	}
+}
+
+// read receives into the scratch, without waiting. Less than it holds is all there is.
+func (d *Driver) read(s *driver.Stream) ([]byte, error) {
+	n, err := s.Read(d.scratch)
+	if n < len(d.scratch) {
+		s.Flags &^= readable
+	}
+	if err == sock.ErrWouldBlock {
+		err = nil
+	}
+	return d.scratch[:n], err
+}
+
+// deliver hands bytes to the loop.
+func (d *Driver) deliver(s *driver.Stream, b []byte) {
+	if len(b) > 0 && !s.Up.Received(b) {
+		s.Flags &^= receiving
+	}
+}
+
+// end tells that nothing more is received.
+func (d *Driver) end(c *conn, err error) {
+	d.giveBuffer(c)
+	c.s.Flags = c.s.Flags&^(receiving|readable) | ended
+	c.s.Up.ReceiveEnded(err)
+}
+
+// start starts a receive: without memory, or into the buffer of a busy stream. Unless
+// it is pending, it has ended at once, with the bytes b, or, if there are none, with
+// the stream readable.
+func (d *Driver) start(c *conn) (b []byte, pending bool, err error) {
+	if c.buffer == nil && c.quick >= busyAfter {
+		c.buffer = d.memory.getBuffer()
+	}
+	h := c.s.PollHandle()
+	fd, ok := h.Use()
+	if !ok {
+		return nil, false, net.ErrClosed
+	}
+	atOnce, e := sys.StartRecv(fd, c.buffer, c.receive.ov)
+	h.Done()
+	switch {
+	case e == syscall.EPIPE: // CloseRead
+		return nil, false, io.EOF
+	case e != 0:
+		return nil, false, c.failure(receiveOp, e)
+	case atOnce && c.quiet:
+		c.hasEnded(true)
+		b, err = c.landed(int(c.receive.ov.InternalHigh))
+		return b, false, err
+	}
+	c.receive.state = inFlight
+	d.inFlight++
+	c.since = d.turns
+	if c.buffer != nil {
+		c.due = time.Now().Add(idleAfter)
+		d.lent.push(c)
+	}
+	return nil, true, nil
+}
+
+// hasEnded counts receives that have ended at once, or by the next look at the port.
+func (c *conn) hasEnded(atOnce bool) {
+	if !atOnce {
+		c.quick = 0
+	} else if c.quick < busyAfter {
+		c.quick++
+	}
+}
+
+// landed takes note of a receive that has ended well, with n bytes.
+func (c *conn) landed(n int) ([]byte, error) {
+	if c.buffer == nil {
+		c.s.Flags |= readable
+		return nil, nil
+	}
+	if n == 0 {
+		return nil, io.EOF
+	}
+	if n == len(c.buffer) {
+		c.s.Flags |= readable // there may be more
+	}
+	return c.buffer[:n], nil
+}
+
+// receiveEnded takes the completion of a receive.
+func (d *Driver) receiveEnded(c *conn) {
+	s := c.s
+	d.lent.remove(c)
+	n, err := c.result(c.receive)
+	if s.Flags&gone != 0 {
+		if c.detached && err == nil && c.buffer != nil && n > 0 {
+			s.Up.Received(c.buffer[:n])
+		}
+		d.settle(c)
+		return
+	}
+	var b []byte
+	if errors.Is(err, errCancelled) { // idle, by takeBuffersBack
+		c.quick = 0
+		d.giveBuffer(c)
+		err = nil
+	} else if err == nil {
+		if c.buffer == nil {
+			c.hasEnded(c.since+1 >= d.turns)
+		}
+		b, err = c.landed(n)
+	}
+	c.failed = err // told when it is resumed, if it is paused
+	d.deliver(s, b)
+	d.receive(c)
+}
+
+// giveBuffer takes the buffer away, if the stream has one.
+func (d *Driver) giveBuffer(c *conn) {
+	if c.buffer != nil {
+		d.memory.putBuffer(c.buffer)
+		c.buffer = nil
+	}
+}
+
+// takeBuffersBack cancels the receives of busy streams that have fallen idle, and
+// returns when to look again.
+func (d *Driver) takeBuffersBack() time.Duration {
+	if d.lent.head == nil {
+		return -1
+	}
+	now := time.Now()
+	for c := d.lent.head; c != nil; c = d.lent.head {
+		if left := c.due.Sub(now); left > 0 {
+			return max(left, time.Millisecond)
+		}
+		d.lent.remove(c)
+		if fd, ok := c.s.PollHandle().Use(); ok {
+			sys.CancelOverlapped(fd, c.receive.ov)
+			c.s.PollHandle().Done()
+		}
+	}
+	return -1
+}
+
+// connList is a list of conns in the order in which they came.
+type connList struct{ head, tail *conn }
+
+func (l *connList) push(c *conn) {
+	c.listed, c.prev, c.next = true, l.tail, nil
+	if l.tail == nil {
+		l.head = c
+	} else {
+		l.tail.next = c
+	}
+	l.tail = c
+}
+
+// remove takes c out, if it is in.
+func (l *connList) remove(c *conn) {
+	if !c.listed {
+		return
+	}
+	if c.prev == nil {
+		l.head = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		l.tail = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	c.listed, c.prev, c.next = false, nil, nil
+}

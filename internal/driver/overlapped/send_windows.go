@@ -1,0 +1,102 @@
+package overlapped
+
+import (
+	"net"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Send implements driver.Driver.
+func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
+	if len(bufs) == 1 {
+		n, err = s.Write(bufs[0])
+	} else {
+		n, err = s.Writev(bufs)
+	}
+	if err != sock.ErrWouldBlock {
+		return n, err
+	}
+	c := d.connOf(s)
+	if !c.joined {
+		return n, net.ErrClosed
+	}
+	for {
+		more, pending, err := d.startSend(c, bufs, n)
+		n += more
+		if pending || err != nil || more == 0 {
+			return n, err
+		}
+	}
+}
+
+// startSend starts an overlapped send of what comes after the first skip bytes. Unless
+// it is pending, the kernel has taken n bytes at once; zero if there were none.
+//
+// The memory is the loop's, on the Go heap: it got there by being passed through an
+// interface, is not moved there, and held keeps it from being freed.
+func (d *Driver) startSend(c *conn, bufs [][]byte, skip int) (n int, pending bool, err error) {
+	var v sys.Iovecs
+	for _, b := range bufs {
+		k := min(skip, len(b))
+		skip -= k
+		b = b[k:]
+		b = b[:min(len(b), maxSend-v.Bytes)]
+		if len(b) == 0 {
+			continue
+		}
+		if !v.Add(b) {
+			break
+		}
+		c.held = append(c.held, b)
+	}
+	if v.Bytes == 0 {
+		return 0, false, nil
+	}
+	o, err := d.memory.getOp(sendOp)
+	if err != nil {
+		c.letGo()
+		return 0, false, err
+	}
+	h := c.s.PollHandle()
+	fd, ok := h.Use()
+	if !ok {
+		c.letGo()
+		d.memory.putOp(o)
+		return 0, false, net.ErrClosed
+	}
+	atOnce, e := sys.StartSend(fd, &v, o.ov)
+	h.Done()
+	if e == 0 && !(atOnce && c.quiet) {
+		o.conn, o.state = c, inFlight
+		d.inFlight++
+		c.send = o
+		return 0, true, nil
+	}
+	c.letGo()
+	d.memory.putOp(o)
+	if e != 0 {
+		return 0, false, c.failure(sendOp, e)
+	}
+	return int(o.ov.InternalHigh), false, nil
+}
+
+// letGo forgets the memory of a send that is not in flight.
+func (c *conn) letGo() {
+	clear(c.held)
+	c.held = c.held[:0]
+}
+
+// sendEnded takes the completion of a send.
+func (d *Driver) sendEnded(c *conn) {
+	n, err := c.result(c.send)
+	d.memory.putOp(c.send)
+	c.send = nil
+	c.letGo()
+	if c.s.Flags&gone != 0 {
+		d.settle(c)
+		return
+	}
+	c.s.Up.Sent(n, err)
+}

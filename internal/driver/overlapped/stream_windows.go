@@ -1,0 +1,298 @@
+package overlapped
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Flags of a stream.
+const (
+	receiving  = 1 << iota // between Resume and Pause
+	readable               // the kernel may have something, and no receive is in flight
+	busy                   // in the busy list
+	connecting             // Connected is owed
+	ended                  // ReceiveEnded has been told
+	gone                   // released or detached
+	attached               // has a conn
+)
+
+// A conn is what the driver has of a stream, from Attach to Released.
+type conn struct {
+	s             *driver.Stream
+	receive, send *op    // send: nil but while one is in flight
+	joined        bool   // it belongs to the port
+	quiet         bool   // what succeeds at once has no completion
+	detached      bool   //
+	buffer        []byte // of a busy stream
+	quick         uint8  // receives in a row that have ended at once
+	failed        error  // to be told by ReceiveEnded, or Connected
+	since         uint64 // the turn in which the receive in flight was started
+
+	// In Driver.lent.
+	due        time.Time
+	next, prev *conn
+	listed     bool
+
+	held [][]byte // what send has in flight
+}
+
+func (d *Driver) connOf(s *driver.Stream) *conn { return d.conns[s.Index] }
+
+// newConn returns a conn for s, one that was used before if there is one.
+func (d *Driver) newConn(s *driver.Stream) (*conn, error) {
+	receive, err := d.memory.getOp(receiveOp)
+	if err != nil {
+		return nil, err
+	}
+	var c *conn
+	if n := len(d.spare); n > 0 {
+		s.Index = d.spare[n-1]
+		d.spare = d.spare[:n-1]
+		c = d.conns[s.Index]
+	} else {
+		c = &conn{}
+		s.Index = uint32(len(d.conns))
+		d.conns = append(d.conns, c)
+	}
+	c.s, c.receive = s, receive
+	receive.conn = c
+	d.epoch = (d.epoch + 1) & maxGeneration
+	s.Generation = d.epoch
+	return c, nil
+}
+
+func (d *Driver) forget(c *conn) {
+	if c.s.Flags&attached != 0 {
+		d.memory.putOp(c.receive)
+		d.spare = append(d.spare, c.s.Index)
+	}
+	*c = conn{held: c.held}
+}
+
+// Attach implements driver.Driver. One that is still connecting joins the port later.
+func (d *Driver) Attach(s *driver.Stream) error {
+	c, err := d.newConn(s)
+	if err != nil {
+		return err
+	}
+	s.Flags |= attached
+	if s.ConnectError() != nil {
+		return nil
+	}
+	if err := d.join(c); err != nil {
+		d.forget(c)
+		s.Flags &^= attached
+		return err
+	}
+	return nil
+}
+
+// errOtherPort says that a socket cannot be attached: it, or a duplicate of it, belongs
+// to another completion port, such as that of Go's package net.
+var errOtherPort = errors.New(`the socket belongs to another completion port; a loop with the backend "iocp" can serve it`)
+
+// join makes the stream one of the port's.
+func (d *Driver) join(c *conn) error {
+	fd, ok := c.s.PollHandle().Use()
+	if !ok {
+		return net.ErrClosed
+	}
+	defer c.s.PollHandle().Done()
+	port, ok := d.port.Use()
+	if !ok {
+		return net.ErrClosed
+	}
+	defer d.port.Done()
+	if e := sys.JoinPort(fd, port, opKey); e != 0 {
+		return joinError(e)
+	}
+	c.quiet = sys.QuietSuccess(fd)
+	c.joined = true
+	return nil
+}
+
+func joinError(e syscall.Errno) error {
+	err := sys.CallError("CreateIoCompletionPort", e)
+	if e == syscall.EINVAL {
+		return fmt.Errorf("%w: %w", err, errOtherPort)
+	}
+	return err
+}
+
+// Connecting implements driver.Driver.
+func (d *Driver) Connecting(s *driver.Stream) {
+	s.Flags |= connecting
+	err := d.reg.Register(s, token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
+	if err != nil {
+		d.connOf(s).failed = err
+		d.enqueue(s)
+	}
+}
+
+// mayBeConnected looks whether connecting has ended.
+func (d *Driver) mayBeConnected(c *conn) {
+	s := c.s
+	err := s.ConnectError()
+	if errors.Is(err, sock.ErrWouldBlock) {
+		return
+	}
+	d.reg.Deregister(s)
+	if err == nil && !c.joined {
+		err = d.join(c)
+	}
+	s.Flags &^= connecting
+	if s.Flags&receiving != 0 && err == nil {
+		d.enqueue(s)
+	}
+	s.Up.Connected(err)
+}
+
+// Resume implements driver.Driver.
+func (d *Driver) Resume(s *driver.Stream) {
+	if s.Flags&(receiving|gone) != 0 {
+		return
+	}
+	s.Flags |= receiving
+	if s.Flags&ended == 0 && d.connOf(s).receive.state == idle {
+		d.enqueue(s)
+	}
+}
+
+// Pause implements driver.Driver. A receive in flight stays: it brings one buffer more
+// at the most, or nothing.
+func (d *Driver) Pause(s *driver.Stream) { s.Flags &^= receiving }
+
+// Release implements driver.Driver.
+func (d *Driver) Release(s *driver.Stream) {
+	if c := d.leave(s); c != nil {
+		d.cancel(c)
+		s.Close()
+		d.settle(c)
+	}
+}
+
+// Detach implements driver.Driver. Data that a receive in flight has brought already is
+// handed over before Released.
+func (d *Driver) Detach(s *driver.Stream) {
+	c := d.leave(s)
+	if c == nil {
+		return
+	}
+	c.detached = true
+	if s.Flags&connecting != 0 {
+		d.reg.Deregister(s)
+	}
+	d.cancel(c)
+	d.settle(c)
+}
+
+func (d *Driver) leave(s *driver.Stream) *conn {
+	if s.Flags&gone != 0 {
+		return nil
+	}
+	s.Flags = s.Flags&^receiving | gone
+	if s.Flags&attached == 0 {
+		return &conn{s: s}
+	}
+	return d.connOf(s)
+}
+
+// cancel makes what is in flight end soon.
+func (d *Driver) cancel(c *conn) {
+	if c.idle() {
+		return
+	}
+	if fd, ok := c.s.PollHandle().Use(); ok {
+		sys.CancelOverlapped(fd, nil)
+		c.s.PollHandle().Done()
+	}
+}
+
+func (c *conn) idle() bool { return (c.receive == nil || c.receive.state == idle) && c.send == nil }
+
+// settle has Released told once nothing is in flight any more.
+func (d *Driver) settle(c *conn) {
+	if !c.idle() {
+		return
+	}
+	d.giveBuffer(c)
+	if c.detached && c.joined {
+		if fd, ok := c.s.PollHandle().Use(); ok {
+			sys.LeavePort(fd) // the package comment says what follows if it fails
+			c.s.PollHandle().Done()
+		}
+	}
+	d.released = append(d.released, c)
+}
+
+// result tells how an operation of c has ended.
+func (c *conn) result(o *op) (int, error) {
+	if o.ov.Internal == sys.STATUS_SUCCESS {
+		return int(o.ov.InternalHigh), nil
+	}
+	fd, ok := c.s.PollHandle().Use()
+	if !ok {
+		return 0, net.ErrClosed
+	}
+	defer c.s.PollHandle().Done()
+	n, e := sys.OverlappedResult(fd, o.ov)
+	switch e {
+	case 0:
+		return n, nil
+	case syscall.ECANCELED:
+		return 0, errCancelled
+	}
+	return 0, c.failure(o.kind, e)
+}
+
+var errCancelled = errors.New("the operation has been cancelled")
+
+// failure makes the error of an operation that has failed, as sock does it.
+func (c *conn) failure(kind opKind, e syscall.Errno) error {
+	err := &net.OpError{Op: "read", Net: "tcp", Source: c.s.LocalNetAddr(), Addr: c.s.RemoteNetAddr()}
+	call := "WSARecv"
+	if kind == sendOp {
+		err.Op, call = "write", "WSASend"
+	}
+	if c.s.PollHandle().Kind() == handle.UnixStream {
+		err.Net = "unix"
+	}
+	err.Err = sys.CallError(call, e)
+	return err
+}
+
+func (d *Driver) enqueue(s *driver.Stream) {
+	if s.Flags&busy != 0 {
+		return
+	}
+	s.Flags |= busy
+	s.Next = nil
+	if d.busyTail == nil {
+		d.busyHead = s
+	} else {
+		d.busyTail.Next = s
+	}
+	d.busyTail = s
+	d.busyCount++
+}
+
+func (d *Driver) dequeue() *driver.Stream {
+	s := d.busyHead
+	d.busyHead = s.Next
+	if d.busyHead == nil {
+		d.busyTail = nil
+	}
+	s.Next = nil
+	s.Flags &^= busy
+	d.busyCount--
+	return s
+}
