@@ -55,7 +55,7 @@ func tinyBuffers(h *harness) {
 func stalledReader(h *harness) {
 	c, p := h.tiny()
 	c.attach()
-	const total = 4 << 20
+	const total = 2 << 20
 	c.send(total)
 	for range 3 {
 		h.calm()
@@ -65,7 +65,7 @@ func stalledReader(h *harness) {
 		start := c.out.done
 		h.until("room for more", func() bool {
 			p.pull(64 << 10)
-			return c.out.done > start+200<<10
+			return c.out.done > start+100<<10
 		})
 	}
 	h.meanwhile("everything", p.wants(total, false))
@@ -137,7 +137,7 @@ func fullDuplex(h *harness) {
 }
 
 func manyBlocked(h *harness) {
-	const n, total = 50, 200 << 10
+	const n, total = 20, 100 << 10
 	var conns []*conn
 	for range n {
 		c, _ := h.tiny()
