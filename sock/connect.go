@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -18,6 +19,14 @@ type attempt struct {
 }
 
 const connected = ^uint32(0)
+
+func init() {
+	hook.ConnectFailed = func(stream any, e syscall.Errno) {
+		if a := stream.(*Stream).attempt; a != nil {
+			a.outcome.CompareAndSwap(0, uint32(e))
+		}
+	}
+}
 
 // connectError finds out how connecting has ended: by SO_ERROR for the failures,
 // then by getpeername, which fails for as long as there is no peer. Writable

@@ -1,9 +1,13 @@
-// Package hook lets other packages of this module reach into the root package: tests,
-// and drivers that make events without a Poll. It is empty until the root package has
-// been initialised.
+// Package hook lets other packages of this module reach into the root package and
+// package sock: tests, and the native drivers. It is empty until those have been
+// initialised.
 package hook
 
-import "github.com/pollux-io/pollux/internal/selector"
+import (
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/selector"
+)
 
 var (
 	// NewPoll makes a *pollux.Poll over any selector.
@@ -12,4 +16,7 @@ var (
 	Table func(poll any) *selector.Table
 	// Event returns a pollux.Event with these flags and no token.
 	Event func(selector.Flags) any
+	// ConnectFailed says of a *sock.Stream that connecting has failed, if it is not known
+	// how it has ended: its ConnectError tells from then on. It is of package sock.
+	ConnectFailed func(stream any, e syscall.Errno)
 )

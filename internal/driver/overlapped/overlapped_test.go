@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -392,6 +393,42 @@ func TestConnecting(t *testing.T) {
 	}
 	d.Release(&well.Stream)
 	turns(t, d, "Released", func() bool { return well.released == 1 })
+}
+
+// A connection that is reset as soon as it is made, by a listener that closes with it
+// in its backlog, ends connecting one way or the other, and the error says to whom.
+func TestConnectingToListenerThatCloses(t *testing.T) {
+	d := open(t)
+	for i := range 150 {
+		l := listen(t, d)
+		if i%2 == 0 {
+			d.Turn(0)
+		}
+		e := newEnd(t, d)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for range i % 10 {
+				runtime.Gosched()
+			}
+			l.Close()
+		})
+		err := sock.ConnectTCPInto(&e.Stream.Stream, l.addr)
+		if err == nil {
+			if err := d.Attach(&e.Stream); err != nil {
+				t.Fatal(err)
+			}
+			d.Connecting(&e.Stream)
+			turns(t, d, "Connected", func() bool { return e.connected == 1 })
+			err = e.connectErr
+		}
+		if err != nil && !strings.Contains(err.Error(), l.addr.String()) {
+			t.Errorf("the error does not say to whom: %v", err)
+		}
+		wg.Wait()
+		d.Unlisten(&l.Listener)
+		d.Release(&e.Stream)
+		turns(t, d, "Released", func() bool { return e.released == 1 })
+	}
 }
 
 // A stream that was never attached may be released.

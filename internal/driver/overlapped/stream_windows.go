@@ -10,6 +10,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -139,11 +140,17 @@ func (d *Driver) Connecting(s *driver.Stream) {
 }
 
 // mayBeConnected looks whether connecting has ended.
-func (d *Driver) mayBeConnected(c *conn) {
+func (d *Driver) mayBeConnected(c *conn, ev pollux.Event) {
 	s := c.s
 	err := s.ConnectError()
 	if errors.Is(err, sock.ErrWouldBlock) {
-		return
+		if !ev.Error() && !ev.WriteClosed() {
+			return
+		}
+		// It was connected, and reset before anybody looked: on Wine there is neither a
+		// peer nor an error any more, and this news does not come twice.
+		hook.ConnectFailed(&s.Stream, syscall.ECONNRESET)
+		err = s.ConnectError()
 	}
 	d.reg.Deregister(s)
 	if err == nil && !c.joined {

@@ -72,7 +72,7 @@ func (d *Driver) tellWatches() error {
 		case kindConnect:
 			c := d.conns[index]
 			if c.s != nil && c.s.Generation == generation && c.s.Flags&(connecting|gone) == connecting {
-				d.mayBeConnected(c)
+				d.mayBeConnected(c, ev)
 			}
 		case kindListener:
 			if a := d.listeners[index]; a != nil && a.l.Generation == generation {

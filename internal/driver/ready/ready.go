@@ -4,11 +4,14 @@ package ready
 
 import (
 	"errors"
+	"runtime"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -258,7 +261,7 @@ func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
 
 func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 	if ev.Writable() && s.Flags&(connecting|blocked) != 0 {
-		d.writable(s)
+		d.writable(s, ev)
 	}
 	if !ev.Readable() || s.Flags&(ended|gone) != 0 {
 		return
@@ -272,11 +275,17 @@ func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 	}
 }
 
-func (d *Driver) writable(s *driver.Stream) {
+func (d *Driver) writable(s *driver.Stream, ev pollux.Event) {
 	if s.Flags&connecting != 0 {
 		err := s.ConnectError()
 		if errors.Is(err, sock.ErrWouldBlock) {
-			return
+			if !ev.WriteClosed() || runtime.GOOS != "windows" {
+				return
+			}
+			// It was connected, and reset before anybody looked: on Wine there is neither
+			// a peer nor an error any more, and this news does not come twice.
+			hook.ConnectFailed(&s.Stream, syscall.ECONNRESET)
+			err = s.ConnectError()
 		}
 		s.Flags &^= connecting
 		s.Up.Connected(err)
