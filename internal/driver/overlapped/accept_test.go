@@ -142,6 +142,31 @@ func TestCloseWithAcceptsInFlight(t *testing.T) {
 	d.Unlisten(&l.Listener)
 }
 
+// Incoming is an upcall like others: it may pause the listener, and close it.
+func TestIncomingEndsAccepting(t *testing.T) {
+	d := open(t)
+	l := listen(t, d)
+	asked := false
+	l.incoming = func() { d.PauseAccept(&l.Listener); asked = true }
+	dial(t, l)
+	turns(t, d, "Incoming", func() bool { return asked })
+	d.Turn(0)
+	if len(l.accepted) != 0 {
+		t.Error("Accepted, and Incoming has paused the listener")
+	}
+	l.incoming = nil
+	d.ResumeAccept(&l.Listener)
+	turns(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
+	asked = false
+	l.incoming = func() { d.Unlisten(&l.Listener); asked = true }
+	dial(t, l)
+	turns(t, d, "Incoming", func() bool { return asked })
+	d.Turn(0)
+	if len(l.accepted) != 1 {
+		t.Error("Accepted, and Incoming has closed the listener")
+	}
+}
+
 // Without sockets to prepare, accepting fails once, is paused, and goes on when it is
 // resumed.
 func TestAcceptFails(t *testing.T) {

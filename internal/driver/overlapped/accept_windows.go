@@ -347,8 +347,12 @@ func (d *Driver) tellListeners() {
 func (d *Driver) tellAccepted(a *accept) {
 	l := a.l
 	for len(a.held) > 0 && l.Flags&(paused|unlisted) == 0 {
-		s := l.Up.Incoming()
-		fd := a.held[0]
+		if l.Spare == nil {
+			l.Spare = l.Up.Incoming()
+			continue // it may have paused the listener, or closed it
+		}
+		s, fd := l.Spare, a.held[0]
+		l.Spare = nil
 		a.held = a.held[:copy(a.held, a.held[1:])]
 		if a.kind == handle.TCPStream {
 			sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) // as sock has it

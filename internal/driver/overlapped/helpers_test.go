@@ -161,10 +161,16 @@ type lane struct {
 	addr     netip.AddrPort
 	accepted []*end
 	then     func(e *end)
+	incoming func()
 	failed   []error
 }
 
-func (l *lane) Incoming() *driver.Stream { return &newEnd(l.t, l.d).Stream }
+func (l *lane) Incoming() *driver.Stream {
+	if l.incoming != nil {
+		l.incoming()
+	}
+	return &newEnd(l.t, l.d).Stream
+}
 
 func (l *lane) Accepted(s *driver.Stream) {
 	if l.Flags&(paused|unlisted) != 0 {

@@ -116,8 +116,9 @@ func (m *memory) getRoom() ([]byte, error) {
 
 func (m *memory) putRoom(r []byte) { m.rooms = append(m.rooms, r) }
 
-// getBuffer returns a buffer for a busy stream, or nil if as many are lent as may be.
-func (m *memory) getBuffer() []byte {
+// getBuffer returns a buffer of at most n bytes for a busy stream, or nil if as many are
+// lent as may be.
+func (m *memory) getBuffer(n int) []byte {
 	if len(m.buffers) == 0 {
 		if m.lent == maxBuffers {
 			return nil
@@ -134,10 +135,10 @@ func (m *memory) getBuffer() []byte {
 	last := len(m.buffers) - 1
 	b := m.buffers[last]
 	m.buffers = m.buffers[:last]
-	return b
+	return b[:min(n, len(b))]
 }
 
-func (m *memory) putBuffer(b []byte) { m.buffers = append(m.buffers, b) }
+func (m *memory) putBuffer(b []byte) { m.buffers = append(m.buffers, b[:bufferBytes]) }
 
 // release gives everything back. Nothing may be in flight.
 func (m *memory) release() {

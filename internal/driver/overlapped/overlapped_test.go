@@ -217,13 +217,13 @@ func TestBuffersAreBounded(t *testing.T) {
 	defer m.release()
 	seen := map[*byte]bool{}
 	for range maxBuffers {
-		b := m.getBuffer()
+		b := m.getBuffer(bufferBytes)
 		if len(b) != bufferBytes || seen[&b[0]] {
 			t.Fatal("a buffer is too short, or was handed out twice")
 		}
 		seen[&b[0]] = true
 	}
-	if m.getBuffer() != nil {
+	if m.getBuffer(bufferBytes) != nil {
 		t.Errorf("more than %d buffers", maxBuffers)
 	}
 	d := open(t)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -264,15 +265,16 @@ func (d *Driver) tellEnded() {
 	d.ended = d.ended[:rest]
 }
 
+// tellReleased leaves what its upcalls release to the next turn.
 func (d *Driver) tellReleased() {
-	for i := 0; i < len(d.released); i++ {
+	n := len(d.released)
+	for i := range n {
 		c := d.released[i]
-		d.released[i] = nil
 		s := c.s
 		d.forget(c)
 		s.Up.Released()
 	}
-	d.released = d.released[:0]
+	d.released = slices.Delete(d.released, 0, n)
 }
 
 // Close implements driver.Driver. What listeners have left in flight, and the polls of

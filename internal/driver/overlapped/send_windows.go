@@ -18,6 +18,9 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
 	if err != sock.ErrWouldBlock {
 		return n, err
 	}
+	if s.Flags&attached == 0 {
+		return n, net.ErrClosed
+	}
 	c := d.connOf(s)
 	if !c.joined {
 		return n, net.ErrClosed

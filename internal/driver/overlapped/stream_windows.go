@@ -169,7 +169,7 @@ func (d *Driver) Resume(s *driver.Stream) {
 		return
 	}
 	s.Flags |= receiving
-	if s.Flags&ended == 0 && d.connOf(s).receive.state == idle {
+	if s.Flags&(attached|ended) == attached && d.connOf(s).receive.state == idle {
 		d.enqueue(s)
 	}
 }
