@@ -47,14 +47,14 @@ func (d *Driver) serve(s *driver.Stream) {
 		s.Up.Connected(err)
 		return
 	}
-	d.receive(c)
+	d.receive(c, d.budget)
 }
 
-// receive hands over what there is, up to the budget, and starts the next receive.
-func (d *Driver) receive(c *conn) {
+// receive hands over what there is, up to what is left of the budget, and starts the
+// next receive.
+func (d *Driver) receive(c *conn, left int) {
 	s := c.s
-	tries := maxReceives
-	for left := d.budget; c.mayReceive(); tries-- {
+	for tries := maxReceives; c.mayReceive(); tries-- {
 		if c.failed != nil {
 			d.end(c, c.failed)
 			return
@@ -113,7 +113,9 @@ func (d *Driver) end(c *conn, err error) {
 // the stream readable.
 func (d *Driver) start(c *conn) (b []byte, pending bool, err error) {
 	if c.buffer == nil && c.quick >= busyAfter {
-		c.buffer = d.memory.getBuffer()
+		if b := d.memory.getBuffer(); b != nil {
+			c.buffer = b[:min(len(b), len(d.scratch))]
+		}
 	}
 	h := c.s.PollHandle()
 	fd, ok := h.Use()
@@ -191,13 +193,13 @@ func (d *Driver) receiveEnded(c *conn) {
 	}
 	c.failed = err // told when it is resumed, if it is paused
 	d.deliver(s, b)
-	d.receive(c)
+	d.receive(c, d.budget-len(b))
 }
 
 // giveBuffer takes the buffer away, if the stream has one.
 func (d *Driver) giveBuffer(c *conn) {
 	if c.buffer != nil {
-		d.memory.putBuffer(c.buffer)
+		d.memory.putBuffer(c.buffer[:bufferBytes])
 		c.buffer = nil
 	}
 }
