@@ -267,23 +267,29 @@ func TestPause(t *testing.T) {
 // One stream takes its budget, then others have their turn.
 func TestBudget(t *testing.T) {
 	d := open(t)
-	d.budget = 10 << 10
-	d.scratch = d.scratch[:4<<10]
+	const budget, scratch = 10 << 10, 4 << 10
+	d.budget = budget
+	d.scratch = d.scratch[:scratch]
 	a, ca := pair(t, d)
 	b, cb := pair(t, d)
 	most := 0
 	last := 0
-	a.onReceived = func([]byte) { most = max(most, a.received-last) }
+	a.onReceived = func(b []byte) {
+		most = max(most, a.received-last)
+		if len(b) > scratch {
+			t.Errorf("%d bytes in one receive", len(b))
+		}
+	}
 	go ca.Write(patterned(1 << 20))
 	go cb.Write(patterned(1 << 20))
 	d.Resume(&a.Stream)
 	d.Resume(&b.Stream)
+	d.connOf(&a.Stream).quick = busyAfter
 	turns(t, d, "all", func() bool {
 		last = a.received
 		return a.received == 1<<20 && b.received == 1<<20
 	})
-	// A completion and the busy list may each bring a budget, and one read more.
-	if most > 2*(10<<10+bufferBytes) {
+	if most > budget+scratch {
 		t.Errorf("%d bytes in one turn", most)
 	}
 }

@@ -198,7 +198,7 @@ func (d *Driver) receiveEnded(c *conn) {
 // giveBuffer takes the buffer away, if the stream has one.
 func (d *Driver) giveBuffer(c *conn) {
 	if c.buffer != nil {
-		d.memory.putBuffer(c.buffer)
+		d.memory.putBuffer(c.buffer[:bufferBytes])
 		c.buffer = nil
 	}
 }
