@@ -13,8 +13,8 @@ type Config struct {
 	// Loops is how many loops there are, each on a goroutine of its own. The default
 	// is GOMAXPROCS. At most 1,024.
 	Loops int
-	// Backend names the driver: "" for the best there is, or a name that pollux.Backend
-	// takes. POLLUX_BACKEND wins.
+	// Backend names the driver: "" for the best there is, or a name of Backends, such
+	// as "uring". POLLUX_BACKEND wins.
 	Backend string
 	// BusyPoll is how long a loop asks the kernel again and again before it sleeps:
 	// lower latency for a busy processor. Zero: not at all. At most a second.
