@@ -213,6 +213,15 @@ func TestQ5LastUserReleases(t *testing.T) {
 	}
 }
 
+// A driver of loops is no queue, and a Poll says so.
+func TestLoopsOnlyBackend(t *testing.T) {
+	t.Setenv(BackendEnv, "uring")
+	_, err := New()
+	if !errors.Is(err, ErrBackend) || !strings.Contains(err.Error(), "package loop") {
+		t.Error(err)
+	}
+}
+
 func TestUnknownBackendIsNamed(t *testing.T) {
 	usable := Backends()[0].Name
 	for _, how := range []struct{ env, option string }{

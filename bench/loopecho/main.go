@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"syscall"
+	"time"
 
 	"github.com/pollux-io/pollux/loop"
 )
@@ -26,7 +27,11 @@ func main() {
 	busy := flag.Duration("busy-poll", 0, "spin this long before sleeping")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
 	allocs := flag.Bool("allocs", false, "print at the end how many allocations were made")
+	gc := flag.Duration("gc", 0, "force a garbage collection this often, from another goroutine, and print the worst time it took")
 	flag.Parse()
+	if *gc > 0 {
+		go forceGC(*gc)
+	}
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		if err != nil {
@@ -55,4 +60,17 @@ func main() {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	g.Shutdown(now)
+}
+
+func forceGC(every time.Duration) {
+	worst := time.Duration(0)
+	for {
+		time.Sleep(every)
+		start := time.Now()
+		runtime.GC()
+		if d := time.Since(start); d > worst {
+			worst = d
+			fmt.Fprintf(os.Stderr, "worst forced collection so far: %v\n", d)
+		}
+	}
 }

@@ -37,8 +37,8 @@ type sleep struct {
 
 // yieldEvery is how many completions are taken before other goroutines are let run.
 // Raw calls make a busy loop invisible to Go's scheduler; to let go of a locked
-// thread costs two changes of threads.
-const yieldEvery = 512
+// thread costs two changes of threads (docs/performance.md has the trade).
+const yieldEvery = 128
 
 func (p *sleep) close() {
 	p.mu.Lock()

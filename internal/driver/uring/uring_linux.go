@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -233,10 +234,12 @@ func (d *Driver) Turn(timeout time.Duration) error {
 }
 
 // abandon gives up the operations of streams that have been released: the ring tells
-// no more of them.
+// no more of them. A socket that is shut down takes nothing from memory that is its
+// owner's again.
 func (d *Driver) abandon() {
 	for i := range d.slots {
 		if s := d.slots[i].stream; s != nil && s.Flags&gone != 0 {
+			sys.Shutdown(d.slots[i].fd, sys.SHUT_RDWR)
 			s.Flags &^= operating
 			d.finishIfIdle(s)
 		}
@@ -295,11 +298,19 @@ func (d *Driver) Close() error {
 		runtime.UnlockOSThread()
 	}
 	d.ring.Close()
-	d.buffers.free()
 	d.watches.close()
 	d.sleep.close()
+	if d.running > 0 {
+		lost.Store(d, true)
+		return fmt.Errorf("uring: close: %d operations have not ended in %v; their memory is kept", d.running, closePatience)
+	}
+	d.buffers.free()
 	return nil
 }
+
+// lost keeps the memory of drivers whose operations do not end: the kernel may still
+// use it.
+var lost sync.Map
 
 // closePatience bounds how long Close waits for operations to end.
 const closePatience = 5 * time.Second
