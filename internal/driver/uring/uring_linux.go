@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -323,12 +324,13 @@ func (d *Driver) drain() {
 	d.tellReleased()
 }
 
+// tellReleased leaves what its upcalls release to the next turn.
 func (d *Driver) tellReleased() {
-	for i := 0; i < len(d.released); i++ {
+	n := len(d.released)
+	for i := range n {
 		d.released[i].Up.Released()
-		d.released[i] = nil
 	}
-	d.released = d.released[:0]
+	d.released = slices.Delete(d.released, 0, n)
 }
 
 // failure makes the error that package sock would.
