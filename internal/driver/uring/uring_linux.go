@@ -321,7 +321,6 @@ func (d *Driver) drain() {
 		}
 		d.takeCompletions()
 	}
-	d.tellReleased()
 }
 
 // tellReleased leaves what its upcalls release to the next turn.
