@@ -215,6 +215,34 @@ func (d *Driver) apply(s *driver.Stream) {
 	}
 }
 
+// cancelFailed cancels once more what the kernel has not found: between two tries, an
+// operation is nowhere, and may wait again afterwards.
+func (d *Driver) cancelFailed(op uint64, index uint32, e syscall.Errno) {
+	if e == syscall.ENOENT && d.isUnwanted(op, index) {
+		d.cancel(op, index)
+	}
+}
+
+func (d *Driver) isUnwanted(op uint64, index uint32) bool {
+	if op == opAccept {
+		a := d.listeners[index]
+		return a != nil && a.cancelling
+	}
+	if op != opReceive && op != opSend && op != opConnect {
+		return false
+	}
+	s := d.slots[index].stream
+	switch {
+	case s == nil:
+		return false
+	case op == opReceive:
+		return s.Flags&cancelling != 0
+	case op == opSend:
+		return s.Flags&(gone|sending) == gone|sending
+	}
+	return s.Flags&(gone|connecting) == gone|connecting
+}
+
 // feed lets streams receive again that have found no buffer, as many as there are
 // buffers.
 func (d *Driver) feed() {

@@ -187,7 +187,7 @@ func (d *Driver) begin(op uint64, index uint32) *sys.URingSQE {
 func (d *Driver) cancel(op uint64, index uint32) {
 	q := d.entry()
 	q.SetCancel(op | uint64(index))
-	q.UserData = opCancel
+	q.UserData = opCancel | op>>24 | uint64(index)
 }
 
 // moveWaiting puts what waits into the submission queue.
@@ -279,6 +279,8 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 		d.connected(d.slots[index].stream)
 	case opAccept:
 		d.accepted(index, res, last)
+	case opCancel:
+		d.cancelFailed(data<<24&opMask, index, syscall.Errno(-res))
 	case opWake:
 		if last {
 			d.armWake()
