@@ -167,6 +167,7 @@ func talk(h *harness, c *conn) {
 	c.attach()
 	c.resume()
 	c.send(100)
+	h.until("Sent, if it is owed", func() bool { return !c.out.pending() })
 	h.quiet("the peer says nothing")
 	if c.out.done != 100 {
 		h.Errorf("an accepted stream sends %d bytes of 100: %v", c.out.done, c.out.err)
@@ -396,17 +397,21 @@ func acceptUnix(h *harness) {
 	h.until("the other end", func() bool { return c.ended != nil && d.releases == 1 })
 }
 
-// acceptNoDescriptors takes all descriptors away and gives them back.
+// acceptNoDescriptors takes all descriptors away and gives them back. Accepting is
+// paused meanwhile: to io_uring, the limit is what it was when accepting began.
 func acceptNoDescriptors(h *harness) {
 	l, s := h.listener()
 	l.listen()
 	h.turn(0)
+	l.pause()
+	h.calm()
 	h.callers(s, 5)
 	restore, err := takeDescriptors()
 	if err != nil {
 		h.Skip(err)
 	}
 	defer restore()
+	l.resume()
 	h.until("AcceptFailed", func() bool { return len(l.failures) == 1 })
 	h.quiet("accepting is paused")
 	l.failures = nil

@@ -19,11 +19,13 @@ type acceptor struct {
 	fd    sys.FD // counted in, as a stream's
 	kind  handle.Kind
 	taken []sys.FD // connections to be handed over
+	turn  uint32   // the turn in which
+	count int      // so many were handed over
 
-	armed, cancelling, paused, queued, gone bool
+	armed, cancelling, paused, queued, gone, forgotten bool
 }
 
-// maxAccepts is how many connections that have waited one listener may bring in a turn.
+// maxAccepts is how many connections one listener may bring in a turn.
 const maxAccepts = 64
 
 // Listen implements driver.Driver.
@@ -106,7 +108,9 @@ func refuse(fd sys.FD) {
 }
 
 func (d *Driver) forgetIfIdle(a *acceptor) {
-	if !a.armed {
+	// An upcall of the last completion may have come here already.
+	if !a.armed && !a.forgotten {
+		a.forgotten = true
 		a.l.PollHandle().Done()
 		d.listeners[a.l.Index] = nil
 	}
@@ -139,8 +143,11 @@ func (d *Driver) accepted(index uint32, res int32, last bool) {
 	switch {
 	case res >= 0 && a.gone:
 		refuse(sys.FD(res))
-	case res >= 0 && (a.paused || len(a.taken) > 0):
+	case res >= 0 && (a.paused || len(a.taken) > 0 || !a.mayBring(d.turn)):
 		a.taken = append(a.taken, sys.FD(res))
+		if !a.paused {
+			d.acceptLater(a)
+		}
 	case res >= 0:
 		d.bring(a, sys.FD(res))
 	case a.gone || a.paused || isPassing(syscall.Errno(-res)) || sys.LostInBacklog(syscall.Errno(-res)):
@@ -165,7 +172,16 @@ func (a *acceptor) addr() net.Addr {
 	return &net.UnixAddr{Name: at.Unix(), Net: "unix"}
 }
 
+// mayBring reports whether the listener has not had its share of the turn.
+func (a *acceptor) mayBring(turn uint32) bool {
+	if a.turn != turn {
+		a.turn, a.count = turn, 0
+	}
+	return a.count < maxAccepts
+}
+
 func (d *Driver) bring(a *acceptor, fd sys.FD) {
+	a.count++
 	s := a.l.Up.Incoming()
 	s.PollHandle().Init(fd, a.kind)
 	a.l.Up.Accepted(s)
@@ -188,7 +204,7 @@ func (d *Driver) handOverAccepted(n int) {
 		a := d.accepting[i]
 		d.accepting[i] = nil
 		a.queued = false
-		for k := 0; k < maxAccepts && len(a.taken) > 0 && !a.paused && !a.gone; k++ {
+		for len(a.taken) > 0 && !a.paused && !a.gone && a.mayBring(d.turn) {
 			fd := a.taken[0]
 			a.taken = a.taken[1:]
 			d.bring(a, fd)

@@ -47,6 +47,7 @@ const (
 	ended                  // ReceiveEnded has been told
 	gone                   // released or detached
 	attached               // has a slot
+	draining               // detached, and what is held comes before Released
 
 	operating = armed | sending | connecting
 )
@@ -121,9 +122,13 @@ func (d *Driver) Release(s *driver.Stream) {
 
 // Detach implements driver.Driver.
 func (d *Driver) Detach(s *driver.Stream) {
-	if s.Flags&gone == 0 {
-		d.leave(s)
+	if s.Flags&gone != 0 {
+		return
 	}
+	if s.Flags&attached != 0 {
+		s.Flags |= draining
+	}
+	d.leave(s)
 }
 
 func (d *Driver) leave(s *driver.Stream) {
@@ -133,22 +138,28 @@ func (d *Driver) leave(s *driver.Stream) {
 		return
 	}
 	x := &d.slots[s.Index]
-	for !x.held.empty() {
-		id, _ := d.buffers.take(&x.held)
-		d.buffers.give(id)
+	x.end = noEnd
+	if s.Flags&draining == 0 {
+		for !x.held.empty() {
+			id, _ := d.buffers.take(&x.held)
+			d.buffers.give(id)
+		}
+		x.more = nil
+	} else if x.hasMore() {
+		d.makeBusy(s)
 	}
-	x.more = nil
 	if !d.finishIfIdle(s) {
 		d.change(s)
 	}
 }
 
 // finishIfIdle gives a stream's descriptor and slot back if none of its operations
-// is left.
+// is left, and nothing is held for it.
 func (d *Driver) finishIfIdle(s *driver.Stream) bool {
-	if s.Flags&operating != 0 {
+	if s.Flags&operating != 0 || d.slots[s.Index].hasMore() {
 		return false
 	}
+	s.Flags &^= draining
 	s.PollHandle().Done()
 	d.slots[s.Index] = slot{}
 	d.freeSlots = append(d.freeSlots, s.Index)
@@ -204,6 +215,34 @@ func (d *Driver) apply(s *driver.Stream) {
 	}
 }
 
+// cancelFailed cancels once more what the kernel has not found: between two tries, an
+// operation is nowhere, and may wait again afterwards.
+func (d *Driver) cancelFailed(op uint64, index uint32, e syscall.Errno) {
+	if e == syscall.ENOENT && d.isUnwanted(op, index) {
+		d.cancel(op, index)
+	}
+}
+
+func (d *Driver) isUnwanted(op uint64, index uint32) bool {
+	if op == opAccept {
+		a := d.listeners[index]
+		return a != nil && a.cancelling
+	}
+	if op != opReceive && op != opSend && op != opConnect {
+		return false
+	}
+	s := d.slots[index].stream
+	switch {
+	case s == nil:
+		return false
+	case op == opReceive:
+		return s.Flags&cancelling != 0
+	case op == opSend:
+		return s.Flags&(gone|sending) == gone|sending
+	}
+	return s.Flags&(gone|connecting) == gone|connecting
+}
+
 // feed lets streams receive again that have found no buffer, as many as there are
 // buffers.
 func (d *Driver) feed() {
@@ -226,7 +265,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 	}
 	id, has := uint16(flags>>sys.IORING_CQE_BUFFER_SHIFT), flags&sys.IORING_CQE_F_BUFFER != 0
 	switch {
-	case s.Flags&gone != 0:
+	case s.Flags&(gone|draining) == gone:
 		if has {
 			d.buffers.give(id)
 		}
@@ -236,6 +275,9 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 		d.arrived(s, id, int(res))
 	case has:
 		d.buffers.give(id)
+	}
+	if s.Flags&draining != 0 {
+		d.finishIfIdle(s)
 	}
 	if s.Flags&(armed|gone) != 0 {
 		return
@@ -261,9 +303,10 @@ func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	if x.turn != d.turn {
 		x.turn, x.taken = d.turn, 0
 	}
-	if s.Flags&receiving == 0 || int(x.taken) >= d.budget || x.hasMore() {
+	takes := s.Flags&(receiving|draining) != 0
+	if !takes || int(x.taken) >= d.budget || x.hasMore() {
 		d.buffers.hold(&x.held, id, n)
-		if s.Flags&receiving != 0 {
+		if takes {
 			d.makeBusy(s)
 		}
 		d.change(s)
@@ -326,7 +369,7 @@ func (d *Driver) handOverBusy(n int) {
 }
 
 func (d *Driver) handOverHeld(s *driver.Stream) {
-	for left := d.budget; s.Flags&(receiving|gone) == receiving; {
+	for left := d.budget; s.Flags&(receiving|draining) != 0; {
 		x := &d.slots[s.Index]
 		switch {
 		case left <= 0:
@@ -347,6 +390,9 @@ func (d *Driver) handOverHeld(s *driver.Stream) {
 			d.buffers.give(id)
 		case x.end != noEnd:
 			d.tellEnd(s)
+			return
+		case s.Flags&draining != 0:
+			d.finishIfIdle(s)
 			return
 		default:
 			d.change(s)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -187,7 +188,7 @@ func (d *Driver) begin(op uint64, index uint32) *sys.URingSQE {
 func (d *Driver) cancel(op uint64, index uint32) {
 	q := d.entry()
 	q.SetCancel(op | uint64(index))
-	q.UserData = opCancel
+	q.UserData = opCancel | op>>24 | uint64(index)
 }
 
 // moveWaiting puts what waits into the submission queue.
@@ -281,6 +282,8 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 		d.connected(d.slots[index].stream)
 	case opAccept:
 		d.accepted(index, res, last)
+	case opCancel:
+		d.cancelFailed(data<<24&opMask, index, syscall.Errno(-res))
 	case opWake:
 		if last {
 			d.armWake()
@@ -331,15 +334,15 @@ func (d *Driver) drain() {
 		}
 		d.takeCompletions()
 	}
-	d.tellReleased()
 }
 
+// tellReleased leaves what its upcalls release to the next turn.
 func (d *Driver) tellReleased() {
-	for i := 0; i < len(d.released); i++ {
+	n := len(d.released)
+	for i := range n {
 		d.released[i].Up.Released()
-		d.released[i] = nil
 	}
-	d.released = d.released[:0]
+	d.released = slices.Delete(d.released, 0, n)
 }
 
 // failure makes the error that package sock would.
