@@ -41,7 +41,7 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 	if err := open(t, usual).Close(); err != nil { // what is made once for each process is there now
 		t.Fatalf("closing a driver that did nothing: %v", err)
 	}
-	time.Sleep(1) // Go's own poller is made for the first timer
+	time.Sleep(time.Nanosecond) // Go's own poller is made for the first timer
 	system := queue.Sockets()
 	count := func() int {
 		if system.OpenDescriptors == nil {

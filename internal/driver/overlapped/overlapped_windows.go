@@ -78,8 +78,7 @@ type Driver struct {
 
 	// Streams that may have more to receive, or a receive to be started, first in,
 	// first out.
-	busyHead, busyTail *driver.Stream
-	busyCount          int
+	busy driver.Line
 
 	listeners []*accept // by State.Index
 	spareL    []uint32
@@ -100,7 +99,7 @@ func Open(c driver.Config) (*Driver, error) {
 	if e != 0 {
 		return nil, sys.CallError("CreateIoCompletionPort", e)
 	}
-	d := &Driver{scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busyPoll: c.BusyPoll}
+	d := &Driver{scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busyPoll: c.BusyPoll, busy: driver.Line{Mark: busy}}
 	d.port.InitOf(port, handle.Foreign, func(port sys.FD) { sys.CloseHandle(port) })
 	sel, err := afd.OpenOn(port, pollKey, d.take)
 	if err != nil {
@@ -157,14 +156,14 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	if err := d.wait(timeout); err != nil {
 		return err
 	}
-	waiting := d.busyCount
+	waiting := d.busy.Len()
 	d.tellEnded()
 	d.tellListeners()
 	if err := d.tellWatches(); err != nil {
 		return err
 	}
 	for range waiting {
-		d.serve(d.dequeue())
+		d.serve(d.busy.Take())
 	}
 	d.tellReleased()
 	return nil
@@ -172,13 +171,13 @@ func (d *Driver) Turn(timeout time.Duration) error {
 
 // submit starts what is to be started, and returns for how long the turn may wait.
 func (d *Driver) submit(timeout time.Duration) time.Duration {
-	for range d.busyCount {
-		d.startEarly(d.dequeue())
+	for range d.busy.Len() {
+		d.startEarly(d.busy.Take())
 	}
 	d.lookAfterListeners()
 	timeout = sooner(timeout, d.takeBuffersBack())
 	timeout = sooner(timeout, d.sel.BeforeSleep())
-	if d.busyHead != nil || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.sel.Landed() {
+	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.sel.Landed() {
 		return 0
 	}
 	return timeout

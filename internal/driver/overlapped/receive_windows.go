@@ -31,7 +31,7 @@ func (d *Driver) startEarly(s *driver.Stream) {
 		}
 		c.failed = err
 	}
-	d.enqueue(s)
+	d.busy.Put(s)
 }
 
 // serve goes on with a stream of the busy list.
@@ -61,7 +61,7 @@ func (d *Driver) receive(c *conn, left int) {
 			return
 		}
 		if left <= 0 || tries == 0 {
-			d.enqueue(s)
+			d.busy.Put(s)
 			return
 		}
 		var b []byte

@@ -135,7 +135,7 @@ func (d *Driver) Connecting(s *driver.Stream) {
 	err := d.reg.Register(s, token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
 	if err != nil {
 		d.connOf(s).failed = err
-		d.enqueue(s)
+		d.busy.Put(s)
 	}
 }
 
@@ -158,7 +158,7 @@ func (d *Driver) mayBeConnected(c *conn, ev pollux.Event) {
 	}
 	s.Flags &^= connecting
 	if s.Flags&receiving != 0 && err == nil {
-		d.enqueue(s)
+		d.busy.Put(s)
 	}
 	s.Up.Connected(err)
 }
@@ -170,7 +170,7 @@ func (d *Driver) Resume(s *driver.Stream) {
 	}
 	s.Flags |= receiving
 	if s.Flags&(attached|ended) == attached && d.connOf(s).receive.state == idle {
-		d.enqueue(s)
+		d.busy.Put(s)
 	}
 }
 
@@ -275,31 +275,4 @@ func (c *conn) failure(kind opKind, e syscall.Errno) error {
 	}
 	err.Err = sys.CallError(call, e)
 	return err
-}
-
-func (d *Driver) enqueue(s *driver.Stream) {
-	if s.Flags&busy != 0 {
-		return
-	}
-	s.Flags |= busy
-	s.Next = nil
-	if d.busyTail == nil {
-		d.busyHead = s
-	} else {
-		d.busyTail.Next = s
-	}
-	d.busyTail = s
-	d.busyCount++
-}
-
-func (d *Driver) dequeue() *driver.Stream {
-	s := d.busyHead
-	d.busyHead = s.Next
-	if d.busyHead == nil {
-		d.busyTail = nil
-	}
-	s.Next = nil
-	s.Flags &^= busy
-	d.busyCount--
-	return s
 }

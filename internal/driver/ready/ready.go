@@ -29,11 +29,10 @@ type Driver struct {
 	watches   table[driver.Watch]
 
 	// Streams that may have more to receive than their budget, first in, first out.
-	busyHead, busyTail *driver.Stream
-	busyCount          int
-	accepting          []*driver.Listener // those with more in their backlog
-	acceptingSpare     []*driver.Listener
-	released           []*driver.Stream // to be told
+	busy           driver.Line
+	accepting      []*driver.Listener // those with more in their backlog
+	acceptingSpare []*driver.Listener
+	released       []*driver.Stream // to be told
 }
 
 const (
@@ -88,7 +87,7 @@ func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{q: q, reg: q.Registrator(), scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes}
+	d := &Driver{q: q, reg: q.Registrator(), scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busy: driver.Line{Mark: busy}}
 	if d.waker, err = q.NewWaker(token(kindWaker, 0, 0)); err != nil {
 		q.Close()
 		return nil, err
@@ -155,7 +154,7 @@ func (d *Driver) Resume(s *driver.Stream) {
 	}
 	s.Flags |= receiving
 	if s.Flags&readable != 0 {
-		d.enqueue(s)
+		d.busy.Put(s)
 	}
 }
 
@@ -205,14 +204,14 @@ func (d *Driver) leave(s *driver.Stream) bool {
 
 // Turn implements driver.Driver.
 func (d *Driver) Turn(timeout time.Duration) error {
-	if d.busyHead != nil || len(d.accepting) > 0 || len(d.released) > 0 {
+	if d.busy.Len() > 0 || len(d.accepting) > 0 || len(d.released) > 0 {
 		timeout = 0
 	}
 	n, err := d.q.Wait(d.events[:], timeout)
 	if err != nil {
 		return err
 	}
-	waiting, accepting := d.busyCount, d.accepting
+	waiting, accepting := d.busy.Len(), d.accepting
 	d.accepting, d.acceptingSpare = d.acceptingSpare[:0], accepting
 	for _, ev := range d.events[:n] {
 		kind, generation, index := split(ev.Token())
@@ -223,7 +222,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 		}
 	}
 	for range waiting {
-		if s := d.dequeue(); s.Flags&(receiving|readable) == receiving|readable {
+		if s := d.busy.Take(); s.Flags&(receiving|readable) == receiving|readable {
 			d.receive(s)
 		}
 	}
@@ -314,7 +313,7 @@ func (d *Driver) receive(s *driver.Stream) {
 		}
 		left -= n
 	}
-	d.enqueue(s)
+	d.busy.Put(s)
 }
 
 func receiveFailed(s *driver.Stream, err error) {
@@ -323,31 +322,4 @@ func receiveFailed(s *driver.Stream, err error) {
 		s.Flags = s.Flags&^receiving | ended
 		s.Up.ReceiveEnded(err)
 	}
-}
-
-func (d *Driver) enqueue(s *driver.Stream) {
-	if s.Flags&busy != 0 {
-		return
-	}
-	s.Flags |= busy
-	s.Next = nil
-	if d.busyTail == nil {
-		d.busyHead = s
-	} else {
-		d.busyTail.Next = s
-	}
-	d.busyTail = s
-	d.busyCount++
-}
-
-func (d *Driver) dequeue() *driver.Stream {
-	s := d.busyHead
-	d.busyHead = s.Next
-	if d.busyHead == nil {
-		d.busyTail = nil
-	}
-	s.Next = nil
-	s.Flags &^= busy
-	d.busyCount--
-	return s
 }
