@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -198,7 +199,7 @@ func TestProgramDoctor(t *testing.T) {
 	}
 
 	status, out, err = runProgram(t, "", "", "doctor")
-	if status != exitOK || err != "" || !strings.Contains(out, chosen+"  usable, default") {
+	if status != exitOK || err != "" || !regexp.MustCompile(`\b`+chosen+` +usable, default`).MatchString(out) {
 		t.Errorf("status %d\n%s%s", status, out, err)
 	}
 	if *systemFlag != "linux" && strings.Contains(out, "net.core.") {
