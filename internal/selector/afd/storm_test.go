@@ -282,6 +282,30 @@ func TestNotify(t *testing.T) {
 	}
 }
 
+// TestNoticeAndGuards: Q7. A Wait that looks at the port before it sleeps, because guards
+// are due, may take the packet of a notice there, one that was posted for a Wait that left
+// with events. It does not sleep then.
+func TestNoticeAndGuards(t *testing.T) {
+	s := open(t)
+	a, b := testPair(t)
+	check(t, "add", s.Add(a, 1, r, edge))
+	send(t, b, "x")
+	want(t, next(t, s), 1, selector.ReadableFlag)
+	if s.guards.count.Load() == 0 {
+		t.Fatal("no guard is due")
+	}
+	s.sleep.count.Add(1)
+	check(t, "notify", s.Notify())
+	s.sleep.count.Add(-1)
+	var evs [1]selector.Event
+	start := time.Now()
+	n, err := s.Wait(evs[:], soon)
+	if n != 0 || err != nil || time.Since(start) >= soon {
+		t.Errorf("%d, %v after %v", n, err, time.Since(start))
+	}
+	none(t, s)
+}
+
 // TestBusyPoll: a Wait that spins first finds events and notices, and sleeps at the
 // end.
 func TestBusyPoll(t *testing.T) {

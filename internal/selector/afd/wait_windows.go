@@ -108,7 +108,11 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	s.flush(&s.again)
 	if timeout == 0 {
-		return s.poll(w)
+		n, err := s.poll(w)
+		if w.woken && n == 0 {
+			s.sleep.takeNotice()
+		}
+		return n, err
 	}
 	if !w.forever {
 		w.deadline = time.Now().Add(timeout)
@@ -137,7 +141,8 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 }
 
 // poll takes what is ready now. It goes on while it takes completions that tell
-// nothing: one may be of a cancelled poll whose successor has completed at once.
+// nothing: one may be of a cancelled poll whose successor has completed at once. It takes
+// no notice: whoever goes to sleep afterwards must still find that.
 func (s *Selector) poll(w *wait) (int, error) {
 	if s.guards.count.Load() > maxGuards {
 		s.flush(&s.guards)
@@ -157,9 +162,6 @@ func (s *Selector) poll(w *wait) (int, error) {
 		if taken == 0 {
 			break
 		}
-	}
-	if w.woken {
-		s.sleep.takeNotice()
 	}
 	return 0, nil
 }

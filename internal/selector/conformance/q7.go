@@ -17,6 +17,7 @@ func (u *suite) q7() []test {
 		test{"wakes coalesce", u.wakesCoalesce},
 		test{"no wake is lost", u.noWakeLost},
 		test{"no wake is lost among many waiters", u.noWakeLostManyWaiters},
+		test{"no wake is lost among edges", u.noWakeLostAmongEdges},
 		test{"wakers and sources do not hide each other", u.wakersAndSources},
 		test{"several wakers, several tokens", u.severalWakers},
 		test{"a closed waker is silent", u.closedWaker},
@@ -115,6 +116,63 @@ func (u *suite) wakes(t *testing.T, waiting int) {
 		})
 	}
 	progress(t, finished, &seen)
+	must(t, q.Close())
+	wg.Wait()
+}
+
+// noWakeLostAmongEdges: wakes come together with news of a source, which is not drained
+// before the next Wait.
+func (u *suite) noWakeLostAmongEdges(t *testing.T) {
+	rounds := 5_000
+	if Long() {
+		rounds = 50_000
+	}
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	w := u.waker(t, q, 5)
+	woken := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		events := make([]pollux.Event, 8)
+		one, all := make([]byte, 1), make([]byte, 64)
+		for {
+			n, err := q.Wait(events, pollux.Forever)
+			if err != nil {
+				return
+			}
+			for _, ev := range events[:n] {
+				if ev.Token() == 1 {
+					a.Read(one) // of two
+					continue
+				}
+				for {
+					if _, err := a.Read(all); err != nil {
+						break
+					}
+				}
+				woken <- struct{}{}
+			}
+		}
+	})
+	late := time.NewTimer(deadline)
+	defer late.Stop()
+	for i := range rounds {
+		write(t, b, "xy")
+		// At any moment of the Wait that the news ends.
+		for end := time.Now().Add(time.Duration(i%64) * time.Microsecond); time.Now().Before(end); {
+		}
+		must(t, w.Wake())
+		select {
+		case <-woken:
+		case <-late.C:
+			t.Errorf("wake %d was lost, or %v were not enough for it", i, deadline)
+			must(t, q.Close())
+			go func() { <-woken }()
+			wg.Wait()
+			return
+		}
+	}
 	must(t, q.Close())
 	wg.Wait()
 }
