@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+
+	"github.com/pollux-io/pollux/sock"
 )
 
 // How a connection ends.
@@ -166,14 +168,29 @@ func (l *Loop) forget(c *Conn) {
 	l.g.connEnded()
 }
 
-type detachFunc func(conn net.Conn, unread []byte, err error)
+type detachFunc func(s *sock.Stream, unread []byte, err error)
 
 // Detach takes the connection away from its loop: when what was written has been
 // sent, f gets it as a plain net.Conn, with the bytes that were received and not
 // consumed. f runs on the loop, once, so it must not block: start a goroutine to use
 // the net.Conn. The handler's Closed gets ErrDetached. If the connection ends before,
-// f gets the error.
+// f gets the error. On Windows, where package net takes over no sockets, it gets
+// errors.ErrUnsupported, and the connection is closed: DetachStream works there, too.
 func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
+	return c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
+		var conn net.Conn
+		if err == nil {
+			conn, err = s.NetConn()
+			s.Close()
+		}
+		f(conn, unread, err)
+	})
+}
+
+// DetachStream is Detach that hands over the socket itself, non-blocking: to be watched by
+// a Poll or by Loop.Watch, or to take the descriptor out of (Stream.Detach). It is f's to
+// close.
+func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) error {
 	return c.ask("detach", wantDetach, func() {
 		c.shut = true
 		c.more().detach = f
@@ -214,13 +231,13 @@ func (c *Conn) detachNow() bool {
 		unread = append(unread, c.in.bytes()...)
 		c.dropUnread()
 	}
-	var conn net.Conn
-	err := c.because()
+	stream, err := &c.stream.Stream, c.because()
 	if errors.Is(err, ErrDetached) {
-		conn, err = c.stream.NetConn()
-		c.stream.Close()
+		err = nil
+	} else {
+		stream = nil
 	}
-	c.loop.protect("Detach's function", func() { f(conn, unread, err) })
+	c.loop.protect("Detach's function", func() { f(stream, unread, err) })
 	c.tellClosed()
 	return true
 }

@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
 const patience = 20 * time.Second
@@ -680,6 +682,64 @@ func TestL10Detach(t *testing.T) {
 	}
 }
 
+// L10: the socket itself, with what was received and not consumed.
+func TestL10DetachStream(t *testing.T) {
+	type result struct {
+		s      *sock.Stream
+		unread []byte
+		err    error
+	}
+	got := make(chan result, 1)
+	closed := make(chan error, 1)
+	g, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				c.Write([]byte("101"))
+				return 4, c.DetachStream(func(s *sock.Stream, unread []byte, err error) { got <- result{s, unread, err} })
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	c.Write([]byte("GET rest"))
+	r := receive(t, got, "the detached stream")
+	if r.err != nil || string(r.unread) != "rest" {
+		t.Fatalf("detached with %q, %v", r.unread, r.err)
+	}
+	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrDetached) {
+		t.Errorf("the reason is %v", why)
+	}
+	b := make([]byte, 64)
+	if n, err := io.ReadFull(c, b[:3]); err != nil {
+		t.Fatalf("%q, %v", b[:n], err)
+	}
+	c.Write([]byte("hello"))
+	ready := make(chan bool, 100)
+	if _, err := g.Loops()[0].Watch(r.s, func(ev pollux.Event) { ready <- ev.Readable() }); err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n < len("hello"); {
+		k, err := r.s.Read(b[n:])
+		if errors.Is(err, sock.ErrWouldBlock) {
+			receive(t, ready, "news of the stream")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		n += k
+	}
+	if string(b[:5]) != "hello" {
+		t.Errorf("%q", b[:5])
+	}
+	if _, err := r.s.Write([]byte("bye")); err != nil {
+		t.Error(err)
+	}
+	if err := r.s.Close(); err != nil {
+		t.Error(err)
+	}
+	if rest, err := io.ReadAll(c); string(rest) != "bye" || err != nil {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	before := runtime.NumGoroutine()
 	g, err := loop.NewGroup(loop.Config{})
@@ -742,7 +802,8 @@ func TestShutdownClosesWhatIsLeft(t *testing.T) {
 	receive(t, opened, "Opened")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	if err := g.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	err := g.Shutdown(ctx)
+	if cut := new(loop.ShutdownError); !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &cut) || cut.Conns != 1 {
 		t.Errorf("Shutdown: %v", err)
 	}
 	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrShutdown) {

@@ -33,6 +33,25 @@ var (
 	ErrBadConfig = errors.New("configuration is out of range")
 )
 
+// ShutdownError is what Shutdown returns if its context ended before the connections did.
+type ShutdownError struct {
+	// Conns is how many connections were cut off, one at least.
+	Conns int
+	// Err is the context's error, or its cause.
+	Err error
+}
+
+// Error implements error.
+func (e *ShutdownError) Error() string {
+	if e.Conns == 1 {
+		return fmt.Sprintf("loop: shutdown cut off 1 connection that had not finished: %v", e.Err)
+	}
+	return fmt.Sprintf("loop: shutdown cut off %d connections that had not finished: %v", e.Conns, e.Err)
+}
+
+// Unwrap returns the context's error.
+func (e *ShutdownError) Unwrap() error { return e.Err }
+
 type timeoutError struct{}
 
 func (timeoutError) Error() string   { return "nothing was received in time" }

@@ -8,5 +8,5 @@ import (
 
 // ServeAcceptor is Serve for any listening socket, such as one that fails.
 func (g *Group) ServeAcceptor(addr net.Addr, a driver.Acceptor, accept func(*Conn) Handler) (*Listener, error) {
-	return g.serve(addr, []driver.Acceptor{a}, accept)
+	return g.serve(addr, []driver.Acceptor{a}, false, accept)
 }

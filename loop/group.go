@@ -105,9 +105,10 @@ func (g *Group) connEnded() {
 func (l *Loop) Run(f func()) { l.put(op{f: f}) }
 
 // Shutdown stops accepting, tells handlers that have a Shutdown method, and lets the
-// connections finish. When ctx ends, it closes what is left, and returns ctx's error.
-// Afterwards no goroutine and no descriptor of the group is left. A second Shutdown
-// waits for the first, or for its own ctx.
+// connections finish. When ctx ends, it cuts off those that have not, and if there were
+// any, returns a *ShutdownError that says how many, and wraps ctx's error. Afterwards no
+// goroutine and no descriptor of the group is left. A second Shutdown waits for the first,
+// or for its own ctx.
 func (g *Group) Shutdown(ctx context.Context) error {
 	g.mu.Lock()
 	first := !g.closing
@@ -123,11 +124,15 @@ func (g *Group) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	var cut atomic.Int64
 	for _, l := range g.loops {
-		l.Run(func() { l.abortAll(ErrShutdown) })
+		l.Run(func() { cut.Add(int64(l.abortAll(ErrShutdown))) })
 	}
 	<-g.stopped
-	return fmt.Errorf("loop: shutdown closed connections that had not finished: %w", context.Cause(ctx))
+	if n := cut.Load(); n > 0 {
+		return &ShutdownError{Conns: int(n), Err: context.Cause(ctx)}
+	}
+	return nil
 }
 
 func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*PacketListener]struct{}) {
@@ -194,6 +199,8 @@ func (l *Loop) nameBlocker(index int, since time.Duration) {
 	args := []any{"loop", index, "for at least", since}
 	if c := l.running.Load(); c != nil {
 		args = append(args, "remote", c.RemoteAddr(), "handler", c.handlerName())
+	} else if p := l.runningPacket.Load(); p != nil {
+		args = append(args, "local", p.LocalAddr(), "handler", fmt.Sprintf("%T", p.handler))
 	}
 	l.g.config.Logger.Warn("pollux: a callback blocks its loop, and every connection of it; use Offload for work that waits", args...)
 }

@@ -18,3 +18,13 @@ func skipOnWine(t *testing.T, why string) {
 		t.Skip("skipped under Wine: " + why)
 	}
 }
+
+// complainsTo makes whatever a group complains of a failure of the test.
+func complainsTo(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(complaints{t}, nil)) }
+
+type complaints struct{ t *testing.T }
+
+func (c complaints) Write(b []byte) (int, error) {
+	c.t.Errorf("the group complains: %s", b)
+	return len(b), nil
+}

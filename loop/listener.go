@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,9 +25,9 @@ type Listener struct {
 	addr   net.Addr
 	accept func(*Conn) Handler
 	parts  []*acceptor
+	own    bool // made by the group: no other process has the sockets
 
-	mu     sync.Mutex
-	closed bool
+	closed atomic.Bool
 }
 
 // acceptor is a listening socket on one loop. With SO_REUSEPORT each loop has one and
@@ -93,7 +94,7 @@ func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Liste
 		}
 		sockets = append(sockets, next)
 	}
-	return g.serve(net.TCPAddrFromAddrPort(first.Addr()), sockets, accept)
+	return g.serve(net.TCPAddrFromAddrPort(first.Addr()), sockets, true, accept)
 }
 
 func closeAll(sockets []driver.Acceptor) {
@@ -105,17 +106,17 @@ func closeAll(sockets []driver.Acceptor) {
 // Serve accepts from a listening socket that was made elsewhere, such as one that
 // was inherited: it belongs to the group from now on.
 func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listener, error) {
-	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, accept)
+	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, false, accept)
 }
 
 // ServeUnix is Serve for a listening Unix socket. The path of one that was inherited
 // stays when the group closes it.
 func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler) (*Listener, error) {
-	return g.serve(&net.UnixAddr{Name: l.Name(), Net: "unix"}, []driver.Acceptor{l}, accept)
+	return g.serve(&net.UnixAddr{Name: l.Name(), Net: "unix"}, []driver.Acceptor{l}, false, accept)
 }
 
-func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, accept func(*Conn) Handler) (*Listener, error) {
-	ln := &Listener{g: g, addr: addr, accept: accept}
+func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept func(*Conn) Handler) (*Listener, error) {
+	ln := &Listener{g: g, addr: addr, own: own, accept: accept}
 	for i, s := range sockets {
 		a := &acceptor{ln: ln, loop: g.loops[i%len(g.loops)], shares: len(sockets) == 1 && len(g.loops) > 1}
 		a.Acceptor, a.Up = s, a
@@ -148,7 +149,7 @@ func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, 
 	if err != nil {
 		return nil, err
 	}
-	return g.serve(&net.UnixAddr{Name: name, Net: "unix"}, []driver.Acceptor{l}, accept)
+	return g.serve(&net.UnixAddr{Name: name, Net: "unix"}, []driver.Acceptor{l}, true, accept)
 }
 
 // await returns what a loop answers, or ErrClosed if the loops have ended.
@@ -164,7 +165,9 @@ func (g *Group) await(errs <-chan error) error {
 // Addr returns the address listened at.
 func (ln *Listener) Addr() net.Addr { return ln.addr }
 
-// Close stops accepting. Connections go on.
+// Close stops listening: once it has returned, connecting is refused, and the address is
+// free. What was accepted before goes on; what waits in the backlog is reset. Of a socket
+// that was handed to Serve, other processes may still have a descriptor: they listen on.
 func (ln *Listener) Close() error {
 	ln.g.mu.Lock()
 	delete(ln.g.listeners, ln)
@@ -176,13 +179,16 @@ func (ln *Listener) Close() error {
 }
 
 func (ln *Listener) unlisten() bool {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	if ln.closed {
+	if ln.closed.Swap(true) {
 		return false
 	}
-	ln.closed = true
 	for _, a := range ln.parts {
+		if ln.own {
+			// A driver may have an accept in progress, and keep the descriptor until the
+			// kernel has ended it: the socket does not listen meanwhile.
+			a.Acceptor.StopListening()
+		}
+		a.Acceptor.Close()
 		a.loop.Run(a.end)
 	}
 	return true
@@ -267,6 +273,9 @@ func (g *Group) resumeListeners() {
 // AcceptFailed implements driver.ListenerUpcalls. Connections stay in the backlog
 // while the listener is paused, which costs nothing; it tries again with back-off.
 func (a *acceptor) AcceptFailed(err error) {
+	if a.ln.closed.Load() {
+		return // no wonder
+	}
 	if now := time.Now(); now.Sub(a.warned) > warnEvery {
 		a.warned = now
 		a.loop.g.config.Logger.Warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))

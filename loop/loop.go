@@ -15,10 +15,11 @@ import (
 // A turn has these phases: what others have asked for (inbox), what is to be flushed,
 // then the driver's turn, which waits and calls back, then timers.
 type Loop struct {
-	g      *Group
-	drv    driver.Driver
-	blocks *block.Pool
-	timers *wheel.Wheel
+	g       *Group
+	drv     driver.Driver
+	packets driver.PacketSender // nil if the driver is none
+	blocks  *block.Pool
+	timers  *wheel.Wheel
 
 	// The loop's own.
 	stage     []byte     // where the connection in a callback writes to
@@ -35,10 +36,11 @@ type Loop struct {
 	spareOp   []op
 
 	// What others read.
-	running     atomic.Pointer[Conn] // whose callback runs
-	turn        atomic.Uint64
-	slow        atomic.Uint64 // callbacks that the watchdog has named
-	directBytes atomic.Uint64 // sent past the queue, and in datagrams
+	running       atomic.Pointer[Conn] // whose callback runs
+	runningPacket atomic.Pointer[PacketConn]
+	turn          atomic.Uint64
+	slow          atomic.Uint64 // callbacks that the watchdog has named
+	directBytes   atomic.Uint64 // sent past the queue, and in datagrams
 
 	// awake is false while the loop sleeps or is about to: then whoever puts something
 	// into the inbox wakes it. The loop clears it before its last look at the inbox.
@@ -70,6 +72,7 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 		g: g, drv: drv, blocks: block.NewPool(g.config.IdleBuffers), timers: wheel.New(0),
 		iov: make([][]byte, 0, maxIovecs),
 	}
+	l.packets, _ = drv.(driver.PacketSender)
 	if drv.SyncSend() {
 		l.stage = make([]byte, 0, min(stageBytes, g.config.HighWatermark))
 	}
@@ -215,10 +218,14 @@ func (l *Loop) doTimers() {
 	l.counts.timers += uint64(n)
 }
 
-// abortAll ends every connection: the driver works no more.
-func (l *Loop) abortAll(err error) {
+// abortAll ends every connection, and returns how many had not ended before.
+func (l *Loop) abortAll(err error) (aborted int) {
 	l.ending = true
 	for i := len(l.conns) - 1; i >= 0; i-- {
-		l.conns[i].release(err)
+		if c := l.conns[i]; c.phase != gone {
+			aborted++
+			c.release(err)
+		}
 	}
+	return aborted
 }

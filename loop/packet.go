@@ -8,8 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -39,26 +39,25 @@ type PacketListener struct {
 
 // PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine
 // and never block: they are those of sock.UDPSocket, and return sock.ErrWouldBlock
-// where the kernel has no room. Do not read from it, nor close it: its loop does.
+// where there is no room. Do not read from it, nor close it: its loop does.
+//
+// On io_uring, what is sent in a callback goes out with the loop's turn, in one call for
+// all sockets: what the kernel refuses then, such as for want of a route, is counted
+// (LoopStats.PacketErrors) instead of returned.
 type PacketConn struct {
 	*sock.UDPSocket
 	loop    *Loop
 	handler PacketHandler
 
+	blocked atomic.Bool // somebody waits for Writable
+	mu      sync.Mutex  // guards up to the blank line
+	calling bool        // in a callback, and the driver sends
+	one     [1]sock.Message
+
 	// The loop's own.
-	watch  driver.Watch
-	batch  []sock.Message
-	memory []byte // where they are received into
+	socket driver.PacketSocket
 	gone   bool
 }
-
-const (
-	packetBatch = 64
-	// maxDatagram is the room for one datagram: none is longer.
-	maxDatagram = 64 << 10
-	// batchesPerTurn bounds what one socket may bring in a turn.
-	batchesPerTurn = 8
-)
 
 // ListenPacket binds to address (network "udp", "udp4" or "udp6"; the host an IP
 // address, "localhost" or empty) and calls handler for each socket, on its loop.
@@ -175,97 +174,155 @@ func (pl *PacketListener) end() bool {
 }
 
 // Write is sock.UDPSocket's; Stats counts what it sends.
-func (p *PacketConn) Write(b []byte) (int, error) { return p.count(p.UDPSocket.Write(b)) }
+func (p *PacketConn) Write(b []byte) (int, error) {
+	if n, err, done := p.sendOne(b, netip.AddrPort{}); done {
+		return n, err
+	}
+	return p.sent(p.UDPSocket.Write(b))
+}
 
 // WriteTo is sock.UDPSocket's; Stats counts what it sends.
 func (p *PacketConn) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
-	return p.count(p.UDPSocket.WriteTo(b, addr))
+	if addr.IsValid() { // else the error is sock's
+		if n, err, done := p.sendOne(b, addr); done {
+			return n, err
+		}
+	}
+	return p.sent(p.UDPSocket.WriteTo(b, addr))
 }
 
 // WriteBatch is sock.UDPSocket's; Stats counts what it sends.
 func (p *PacketConn) WriteBatch(ms []sock.Message) (int, error) {
-	n, err := p.UDPSocket.WriteBatch(ms)
-	bytes := 0
-	for i := range ms[:n] {
-		bytes += len(ms[i].Data)
+	if n, err, done := p.send(ms); done {
+		return n, err
 	}
-	p.count(bytes, nil)
+	n, err := p.UDPSocket.WriteBatch(ms)
+	p.sent(dataBytes(ms[:n]), err)
 	return n, err
 }
 
-func (p *PacketConn) count(bytes int, err error) (int, error) {
+func dataBytes(ms []sock.Message) (n int) {
+	for i := range ms {
+		n += len(ms[i].Data)
+	}
+	return n
+}
+
+// sent takes note of a send by the socket itself.
+func (p *PacketConn) sent(bytes int, err error) (int, error) {
 	p.loop.directBytes.Add(uint64(bytes))
+	if err == sock.ErrWouldBlock && !p.blocked.Swap(true) {
+		p.loop.Run(p.await)
+	}
 	return bytes, err
+}
+
+func (p *PacketConn) await() {
+	if !p.gone {
+		p.loop.drv.AwaitWritable(&p.socket)
+	}
+}
+
+// sendOne is send of one datagram.
+func (p *PacketConn) sendOne(b []byte, addr netip.AddrPort) (n int, err error, done bool) {
+	if p.loop.packets == nil {
+		return 0, nil, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.calling {
+		return 0, nil, false
+	}
+	p.one[0] = sock.Message{Data: b, Addr: addr}
+	_, err = p.sendLocked(p.one[:])
+	p.one[0] = sock.Message{}
+	if err != nil {
+		return 0, err, true
+	}
+	return len(b), nil, true
+}
+
+// send has the driver send, if it does and this is a callback; done is false otherwise.
+func (p *PacketConn) send(ms []sock.Message) (n int, err error, done bool) {
+	if p.loop.packets == nil {
+		return 0, nil, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.calling {
+		return 0, nil, false
+	}
+	n, err = p.sendLocked(ms)
+	return n, err, true
+}
+
+// sendLocked runs on the loop's goroutine, or on another while the loop's is in the
+// callback, where it stays for as long as mu is held.
+func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error) {
+	n, err = p.loop.packets.SendPackets(&p.socket, ms)
+	p.loop.directBytes.Add(uint64(dataBytes(ms[:n])))
+	return n, err
 }
 
 // Loop returns the socket's loop.
 func (p *PacketConn) Loop() *Loop { return p.loop }
 
 func (p *PacketConn) begin(handler func(*PacketConn) PacketHandler) error {
+	p.socket = driver.PacketSocket{UDPSocket: p.UDPSocket, Up: (*packetUpcalls)(p)}
 	p.loop.protect("ListenPacket's function", func() { p.handler = handler(p) })
 	if p.handler == nil {
 		return &net.OpError{Op: "bind", Net: "udp", Addr: net.UDPAddrFromAddrPort(p.LocalAddr()), Err: errors.New("there is no handler")}
 	}
-	p.memory = make([]byte, packetBatch*maxDatagram)
-	p.batch = make([]sock.Message, packetBatch)
-	p.makeRoom(packetBatch)
-	p.watch = driver.Watch{Source: p.UDPSocket, Up: p}
-	return p.loop.drv.Watch(&p.watch)
-}
-
-// makeRoom undoes what the handler may have done to the first n messages.
-func (p *PacketConn) makeRoom(n int) {
-	for i := range p.batch[:n] {
-		p.batch[i].Data = p.memory[i*maxDatagram : (i+1)*maxDatagram]
-	}
+	return p.loop.drv.Bind(&p.socket)
 }
 
 func (p *PacketConn) end() {
 	if !p.gone {
 		p.gone = true
-		if p.watch.Up != nil {
-			p.loop.drv.Unwatch(&p.watch)
-		}
-		p.UDPSocket.Close()
+		p.loop.drv.Unbind(&p.socket)
 	}
 }
 
-// Ready implements driver.WatchUpcalls.
-func (p *PacketConn) Ready(ev pollux.Event) {
-	p.loop.wakeUp()
-	if ev.Writable() {
-		if h, ok := p.handler.(WritableHandler); ok {
-			p.loop.protect("a packet handler", func() { h.Writable(p) })
-		}
+// callback runs f as a callback of the handler.
+func (p *PacketConn) callback(f func()) {
+	l := p.loop
+	l.wakeUp()
+	l.runningPacket.Store(p)
+	if l.packets != nil {
+		p.setCalling(true)
+		defer p.setCalling(false)
 	}
-	if ev.Readable() {
-		p.receive()
+	l.protect("a packet handler", f)
+	l.runningPacket.Store(nil)
+}
+
+func (p *PacketConn) setCalling(on bool) {
+	p.mu.Lock()
+	p.calling = on
+	p.mu.Unlock()
+}
+
+// packetUpcalls is PacketConn as its driver sees it.
+type packetUpcalls PacketConn
+
+// Packets implements driver.PacketUpcalls.
+func (u *packetUpcalls) Packets(ms []sock.Message) {
+	p := (*PacketConn)(u)
+	p.loop.counts.messages += uint64(len(ms))
+	for i := range ms {
+		p.loop.counts.bytesIn += uint64(ms[i].N)
+	}
+	p.callback(func() { p.handler.Packets(p, ms) })
+}
+
+// Writable implements driver.PacketUpcalls.
+func (u *packetUpcalls) Writable() {
+	p := (*PacketConn)(u)
+	p.blocked.Store(false)
+	if h, ok := p.handler.(WritableHandler); ok {
+		p.callback(func() { h.Writable(p) })
 	}
 }
 
-// receive takes what has come, a few batches; for the rest it comes again after the
-// others.
-func (p *PacketConn) receive() {
-	for range batchesPerTurn {
-		if p.gone {
-			return
-		}
-		n, err := p.ReadBatch(p.batch)
-		if err == sock.ErrWouldBlock {
-			return
-		}
-		if err != nil {
-			continue // an ICMP error about something sent; it is taken off the socket by now
-		}
-		p.loop.counts.messages += uint64(n)
-		for i := range p.batch[:n] {
-			p.loop.counts.bytesIn += uint64(p.batch[i].N)
-		}
-		p.loop.protect("a packet handler", func() { p.handler.Packets(p, p.batch[:n]) })
-		p.makeRoom(n)
-		if n < len(p.batch) {
-			return
-		}
-	}
-	p.loop.Run(p.receive)
-}
+// SendFailed implements driver.PacketUpcalls.
+func (u *packetUpcalls) SendFailed(error) { u.loop.counts.packetErrors++ }

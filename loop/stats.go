@@ -9,6 +9,7 @@ type counts struct {
 	turns, accepts, refused, messages uint64
 	bytesIn, bytesOut                 uint64
 	callbacks, timers                 uint64
+	packetErrors                      uint64
 	callbackNanos, busyNanos          int64
 	longest                           time.Duration
 }
@@ -24,6 +25,9 @@ type LoopStats struct {
 	WakeUps  uint64 // turns
 	Timers   int    // timers that run
 	Fired    uint64 // timers that have fired
+	// PacketErrors counts datagrams that were taken to be sent with the turn, on io_uring,
+	// and that the kernel then refused.
+	PacketErrors uint64
 
 	UnsentBytes int // what waits to be sent, and
 	UnreadBytes int // what waits to be consumed, over all connections
@@ -90,7 +94,7 @@ func (l *Loop) stats() LoopStats {
 	b := l.blocks.Stats()
 	s := LoopStats{
 		Accepts: c.accepts, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.directBytes.Load(),
-		Messages: c.messages, WakeUps: c.turns, Timers: l.timers.Len(), Fired: c.timers,
+		Messages: c.messages, PacketErrors: c.packetErrors, WakeUps: c.turns, Timers: l.timers.Len(), Fired: c.timers,
 		BlocksOut: b.OutBlocks, BytesLent: b.OutBytes, BytesIdle: b.IdleBytes, IdleBounds: b.MaxIdleBytes,
 		BusyTime: time.Duration(c.busyNanos), CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
 	}

@@ -107,3 +107,14 @@ func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) error {
 	s.h.Init(fd, kind)
 	return nil
 }
+
+// stopListening ends listening on Linux; other systems refuse (shutdown(2), ENOTCONN), and
+// have it end with the descriptor.
+func stopListening(d *Descriptor) error {
+	return d.use("stop listening", func(fd sys.FD) error {
+		if e := sys.Shutdown(fd, sys.SHUT_RDWR); e != 0 && e != syscall.ENOTCONN {
+			return d.failed("stop listening", "shutdown", e)
+		}
+		return nil
+	})
+}

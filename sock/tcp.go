@@ -219,5 +219,10 @@ func (l *TCPListener) AcceptInto(s *Stream) error {
 	return nil
 }
 
+// StopListening has the system refuse connections from now on, for every descriptor of the
+// socket, while this one stays open; to be closed is what remains. Systems other than Linux
+// do that by Close alone: there it does nothing.
+func (l *TCPListener) StopListening() error { return stopListening(&l.Descriptor) }
+
 // Addr returns the address listened at, the zero AddrPort once it is closed.
 func (l *TCPListener) Addr() netip.AddrPort { return ipAddr(localAddr(&l.Descriptor)) }

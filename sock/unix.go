@@ -110,6 +110,9 @@ func (l *UnixListener) AcceptInto(s *Stream) error {
 	return acceptInto(&l.Descriptor, s, handle.UnixStream)
 }
 
+// StopListening is that of TCPListener.
+func (l *UnixListener) StopListening() error { return stopListening(&l.Descriptor) }
+
 // Name returns the name listened under.
 func (l *UnixListener) Name() string { return unixName(localAddr(&l.Descriptor)) }
 

@@ -462,7 +462,7 @@ func TestServeDrainEnds(t *testing.T) {
 	s := startServe(t, "chargen", "-l", "127.0.0.1:0", "--drain", "100ms", "--metrics", "127.0.0.1:0")
 	connect(t, "tcp", s.where[0])
 	waitFor(t, s, "pollux_unsent_bytes", func(v float64) bool { return v > 0 })
-	if status := s.end(); status != exitFailed || !strings.Contains(s.err.String(), "had not finished within 100ms were closed: about 1\n") {
+	if status := s.end(); status != exitFailed || !strings.Contains(s.err.String(), "had not finished within 100ms were closed: 1\n") {
 		t.Errorf("status %d\n%s", status, s.err)
 	}
 }

@@ -38,6 +38,13 @@ import (
 //     comes once, when the system is done with the stream's memory; nothing comes
 //     after it, and nothing but Released after Release. A stream that was never
 //     attached, or could not be, may be released as well.
+//   - Bind begins to receive datagrams. Packets hands them over, MaxPackets at a time at
+//     the most, in memory of the driver's, valid until it returns. A socket that has more
+//     than its share comes again after others had their turn. What the kernel tells of
+//     datagrams that were sent before (an ICMP error) is passed over.
+//   - AwaitWritable follows a send of the socket that would have blocked: one Writable
+//     follows. Unbind ends everything and closes the socket, also one that Bind refused;
+//     nothing comes after it.
 //   - An operation that cannot be started ends with an error by its upcall.
 //   - Nothing is allocated once warm, but for a new stream.
 type Driver interface {
@@ -65,6 +72,10 @@ type Driver interface {
 	// comes by Received before that, even if the stream is paused: no byte is lost.
 	Detach(s *Stream)
 
+	Bind(p *PacketSocket) error
+	AwaitWritable(p *PacketSocket)
+	Unbind(p *PacketSocket)
+
 	// Watch tells of readiness of any source that is no stream, edge-triggered, until
 	// Unwatch.
 	Watch(w *Watch) error
@@ -81,6 +92,19 @@ type Driver interface {
 
 // MaxLateBytes is how much may still be received after Pause.
 const MaxLateBytes = 256 << 10
+
+// MaxPackets is how many datagrams one Packets hands over.
+const MaxPackets = 64
+
+// A PacketSender is a driver that sends a turn's datagrams better than a call for each
+// socket would. Others have them sent by the socket's own methods.
+type PacketSender interface {
+	// SendPackets takes datagrams as sock.UDPSocket.WriteBatch does, to be sent with the
+	// turn; their memory is free at once. It is for the loop's goroutine. Where there is
+	// no room, the error is sock.ErrWouldBlock, and one Writable follows without
+	// AwaitWritable. What the kernel refuses later is told by SendFailed.
+	SendPackets(p *PacketSocket, ms []sock.Message) (n int, err error)
+}
 
 // StreamUpcalls is what a driver calls for a stream.
 type StreamUpcalls interface {
@@ -125,6 +149,7 @@ type ListenerUpcalls interface {
 type Acceptor interface {
 	pollux.Source
 	AcceptInto(s *sock.Stream) error
+	StopListening() error
 	Close() error
 }
 
@@ -134,6 +159,24 @@ type Listener struct {
 	Up ListenerUpcalls
 	State
 	Spare *Stream
+}
+
+// PacketUpcalls is what a driver calls for a socket of datagrams.
+type PacketUpcalls interface {
+	Packets(ms []sock.Message)
+	// Writable says that sending may be tried again.
+	Writable()
+	// SendFailed says that a datagram that SendPackets took was not sent.
+	SendFailed(err error)
+}
+
+// PacketSocket is a socket of datagrams as a driver knows it.
+type PacketSocket struct {
+	*sock.UDPSocket
+	Up PacketUpcalls
+	// Lately is how many datagrams the last look at the socket has brought.
+	Lately int
+	State
 }
 
 // WatchUpcalls is what a driver calls for a watched source.

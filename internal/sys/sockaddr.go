@@ -71,12 +71,20 @@ func (a *Sockaddr) SetAddrPort(ap netip.AddrPort, family int) bool {
 // AddrPort returns the IP address and port; IPv4-mapped addresses come as IPv4.
 // A zone comes as the interface's index.
 func (a *Sockaddr) AddrPort() netip.AddrPort {
-	switch a.Family() {
+	if a.Len == 0 {
+		return netip.AddrPort{}
+	}
+	return addrPort(&a.raw)
+}
+
+// addrPort looks at as much of raw as an address of its family has.
+func addrPort(raw *rawUnix) netip.AddrPort {
+	switch raw.Family {
 	case AF_INET:
-		p := (*rawInet4)(unsafe.Pointer(&a.raw))
+		p := (*rawInet4)(unsafe.Pointer(raw))
 		return netip.AddrPortFrom(netip.AddrFrom4(p.Addr), port(&p.Port))
 	case AF_INET6:
-		p := (*rawInet6)(unsafe.Pointer(&a.raw))
+		p := (*rawInet6)(unsafe.Pointer(raw))
 		ip := netip.AddrFrom16(p.Addr).Unmap()
 		if p.Scope_id != 0 && ip.Is6() {
 			ip = ip.WithZone(strconv.FormatUint(uint64(p.Scope_id), 10))

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -39,6 +40,7 @@ const (
 	IORING_OP_NOP          = 0
 	IORING_OP_POLL_ADD     = 6
 	IORING_OP_SENDMSG      = 9
+	IORING_OP_RECVMSG      = 10
 	IORING_OP_ACCEPT       = 13
 	IORING_OP_ASYNC_CANCEL = 14
 	IORING_OP_SEND         = 26
@@ -399,6 +401,72 @@ func (q *URingSQE) SetSendv(fd FD, m *URingMessage) {
 	m.h.SetIovlen(m.v.n)
 	q.Opcode, q.FD = IORING_OP_SENDMSG, int32(fd)
 	q.Addr, q.Len, q.OpFlags = uint64(uintptr(unsafe.Pointer(&m.h))), 1, noSignal
+}
+
+// SetSendTo makes the entry a send of one datagram, without an address to the connected
+// peer. Both must stay until it has ended. With an address, Linux 6.1 is needed.
+func (q *URingSQE) SetSendTo(fd FD, b []byte, to *Sockaddr) {
+	q.SetSend(fd, b)
+	if to != nil {
+		q.Off = uint64(uintptr(unsafe.Pointer(&to.raw)))
+		q.FileIndex = int32(to.Len) // a __u16 addr_len, and as much of padding
+		if bigEndian {
+			q.FileIndex <<= 16
+		}
+	}
+}
+
+// URingDatagram is the argument of a send of one datagram by sendmsg(2), for kernels that
+// have no SetSendTo with an address.
+type URingDatagram struct {
+	h   unix.Msghdr
+	iov unix.Iovec
+}
+
+// SetSendDatagram makes the entry a sendmsg(2) of b, which must stay, as must m and the
+// address, until it has ended.
+func (q *URingSQE) SetSendDatagram(fd FD, m *URingDatagram, b []byte, to *Sockaddr) {
+	m.iov.Base = unsafe.SliceData(b)
+	m.iov.SetLen(len(b))
+	m.h = unix.Msghdr{Iov: &m.iov}
+	m.h.SetIovlen(1)
+	if to != nil {
+		m.h.Name, m.h.Namelen = (*byte)(unsafe.Pointer(&to.raw)), to.Len
+	}
+	q.Opcode, q.FD = IORING_OP_SENDMSG, int32(fd)
+	q.Addr, q.Len, q.OpFlags = uint64(uintptr(unsafe.Pointer(&m.h))), 1, noSignal
+}
+
+// URingReceive is what a multishot recvmsg(2) is asked for: addresses of IP, and no
+// control messages. It must stay for as long as such receives are begun.
+type URingReceive struct{ h unix.Msghdr }
+
+// uringRecvmsgOut is struct io_uring_recvmsg_out: what a buffer begins with. The address
+// follows, in the room that was asked for it, then the data.
+type uringRecvmsgOut struct{ NameLen, ControlLen, PayloadLen, Flags uint32 }
+
+// DatagramOverhead is how much of a buffer is not the datagram's.
+const DatagramOverhead = int(unsafe.Sizeof(uringRecvmsgOut{})) + sizeInet6
+
+// SetRecvDatagrams makes the entry a multishot recvmsg(2) into the buffers of a group.
+func (q *URingSQE) SetRecvDatagrams(fd FD, m *URingReceive, group uint16) {
+	m.h.Namelen = sizeInet6
+	q.Opcode, q.FD, q.Ioprio = IORING_OP_RECVMSG, int32(fd), IORING_RECV_MULTISHOT
+	q.Addr, q.Len = uint64(uintptr(unsafe.Pointer(&m.h))), 1
+	q.Flags, q.BufGroup = IOSQE_BUFFER_SELECT, group
+}
+
+// Datagram returns what such a receive has put into a buffer, n bytes with the overhead.
+func (b *URingBuffers) Datagram(id uint16, n int) (data []byte, from netip.AddrPort, truncated bool) {
+	all := b.Get(id, n)
+	if n < DatagramOverhead {
+		return nil, from, true
+	}
+	out := (*uringRecvmsgOut)(unsafe.Pointer(&all[0]))
+	if out.NameLen > 0 {
+		from = addrPort((*rawUnix)(unsafe.Pointer(&all[unsafe.Sizeof(*out)])))
+	}
+	return all[DatagramOverhead:], from, out.Flags&unix.MSG_TRUNC != 0
 }
 
 // SetAccept makes the entry a multishot accept4(2).

@@ -17,6 +17,7 @@ func TestURingLayouts(t *testing.T) {
 		arg    uringGeteventsArg
 		probe  uringProbe
 		update uringRsrcUpdate
+		out    uringRecvmsgOut
 	)
 	for _, c := range []struct {
 		what      string
@@ -54,6 +55,9 @@ func TestURingLayouts(t *testing.T) {
 		{"probe_op.flags", unsafe.Offsetof(probe.Ops[0].Flags), 2},
 		{"sizeof io_uring_rsrc_update", unsafe.Sizeof(update), 16},
 		{"rsrc_update.data", unsafe.Offsetof(update.Data), 8},
+		{"sizeof io_uring_recvmsg_out", unsafe.Sizeof(out), 16},
+		{"recvmsg_out.payloadlen", unsafe.Offsetof(out.PayloadLen), 8},
+		{"recvmsg_out.flags", unsafe.Offsetof(out.Flags), 12},
 		{"sizeof __kernel_timespec", unsafe.Sizeof(uringTimespec{}), 16},
 	} {
 		if c.got != c.want {

@@ -32,6 +32,7 @@ type harness struct {
 	conns     []*conn
 	listeners []*listener
 	watches   []*watch
+	packets   []*packetSocket
 	others    []io.Closer
 	door      *sock.TCPListener // where pairs are made
 }
@@ -60,6 +61,9 @@ func (h *harness) close() {
 	}
 	for _, w := range h.watches {
 		w.unwatch()
+	}
+	for _, p := range h.packets {
+		p.unbind()
 	}
 	if !h.Failed() {
 		h.until("the Released of everything", func() bool {
@@ -166,7 +170,7 @@ func (h *harness) turns(what string, timeout time.Duration, ok func() bool) {
 func (h *harness) quiet(why string) {
 	h.Helper()
 	before := h.upcalls
-	if turns := h.idle(settle); turns > maxIdleTurns {
+	if turns := h.idle(settle); turns > maxIdleTurns*(1+len(h.listeners)) {
 		h.Errorf("%s, but Turn came back %d times in %v for nothing", why, turns, settle)
 	}
 	if n := h.upcalls - before; n > 0 {
@@ -174,8 +178,9 @@ func (h *harness) quiet(why string) {
 	}
 }
 
-// maxIdleTurns is how many turns may end in settle though nothing has happened: what
-// was cancelled or had come before may still be cleared away.
+// maxIdleTurns is how many turns may end in settle though nothing has happened, and as
+// many again for each listener: what was cancelled, such as the accepts that a listener
+// has in flight, or had come before may still be cleared away.
 const maxIdleTurns = 16
 
 // idle turns for d, and returns how many turns that took.

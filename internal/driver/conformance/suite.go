@@ -65,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 		{"Connect", connectTests},
 		{"Accept", acceptTests},
 		{"Watch", watchTests},
+		{"Packets", packetTests},
 		{"Churn", churnTests},
 		{"Allocs", allocTests},
 	} {

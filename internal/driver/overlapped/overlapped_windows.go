@@ -91,6 +91,7 @@ type Driver struct {
 	watches []*driver.Watch
 	spareW  []uint32
 	epoch   uint32 // the last generation given out
+	driver.Packets
 }
 
 // Open returns a driver with a port of its own.
@@ -109,6 +110,9 @@ func Open(c driver.Config) (*Driver, error) {
 	d.sel = sel
 	d.q = hook.NewPoll(Name, sel).(*pollux.Poll)
 	d.reg = d.q.Registrator()
+	d.Packets = driver.MakePackets(d.reg, maxGeneration, func(generation, index uint32) pollux.Token {
+		return token(kindPacket, generation, index)
+	})
 	return d, nil
 }
 
@@ -156,12 +160,13 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	if err := d.wait(timeout); err != nil {
 		return err
 	}
-	waiting := d.busy.Len()
+	waiting, drawing := d.busy.Len(), d.Drawing()
 	d.tellEnded()
 	d.tellListeners()
 	if err := d.tellWatches(); err != nil {
 		return err
 	}
+	d.DrawMore(drawing)
 	for range waiting {
 		d.serve(d.busy.Take())
 	}
@@ -177,7 +182,7 @@ func (d *Driver) submit(timeout time.Duration) time.Duration {
 	d.lookAfterListeners()
 	timeout = sooner(timeout, d.takeBuffersBack())
 	timeout = sooner(timeout, d.sel.BeforeSleep())
-	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.sel.Landed() {
+	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.Drawing() > 0 || d.sel.Landed() {
 		return 0
 	}
 	return timeout

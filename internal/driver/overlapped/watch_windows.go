@@ -11,6 +11,7 @@ const (
 	kindConnect = iota
 	kindListener
 	kindWatch
+	kindPacket
 )
 
 func token(kind int, generation, index uint32) pollux.Token {
@@ -79,6 +80,8 @@ func (d *Driver) tellWatches() error {
 				a.ready = true
 				d.mark(a)
 			}
+		case kindPacket:
+			d.Packets.Event(generation, index, ev)
 		}
 	}
 	return nil

@@ -27,6 +27,7 @@ type Driver struct {
 	streams   table[driver.Stream]
 	listeners table[driver.Listener]
 	watches   table[driver.Watch]
+	driver.Packets
 
 	// Streams that may have more to receive than their budget, first in, first out.
 	busy           driver.Line
@@ -48,18 +49,19 @@ const (
 	kindStream = iota
 	kindListener
 	kindWatch
+	kindPacket
 	kindWaker
 )
 
 func token(kind int, generation, index uint32) pollux.Token {
-	return pollux.Token(uint64(kind)<<62 | uint64(generation)<<32 | uint64(index))
+	return pollux.Token(uint64(kind)<<61 | uint64(generation)<<32 | uint64(index))
 }
 
 func split(t pollux.Token) (kind int, generation, index uint32) {
-	return int(t >> 62), uint32(t>>32) & maxGeneration, uint32(t)
+	return int(t >> 61), uint32(t>>32) & maxGeneration, uint32(t)
 }
 
-const maxGeneration = 1<<30 - 1
+const maxGeneration = 1<<29 - 1
 
 // Flags of a stream.
 const (
@@ -88,6 +90,9 @@ func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{q: q, reg: q.Registrator(), scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busy: driver.Line{Mark: busy}}
+	d.Packets = driver.MakePackets(d.reg, maxGeneration, func(generation, index uint32) pollux.Token {
+		return token(kindPacket, generation, index)
+	})
 	if d.waker, err = q.NewWaker(token(kindWaker, 0, 0)); err != nil {
 		q.Close()
 		return nil, err
@@ -204,14 +209,14 @@ func (d *Driver) leave(s *driver.Stream) bool {
 
 // Turn implements driver.Driver.
 func (d *Driver) Turn(timeout time.Duration) error {
-	if d.busy.Len() > 0 || len(d.accepting) > 0 || len(d.released) > 0 {
+	if d.busy.Len() > 0 || len(d.accepting) > 0 || d.Drawing() > 0 || len(d.released) > 0 {
 		timeout = 0
 	}
 	n, err := d.q.Wait(d.events[:], timeout)
 	if err != nil {
 		return err
 	}
-	waiting, accepting := d.busy.Len(), d.accepting
+	waiting, accepting, drawing := d.busy.Len(), d.accepting, d.Drawing()
 	d.accepting, d.acceptingSpare = d.acceptingSpare[:0], accepting
 	for _, ev := range d.events[:n] {
 		kind, generation, index := split(ev.Token())
@@ -231,6 +236,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 		l.Flags &^= queued
 		d.accept(l)
 	}
+	d.DrawMore(drawing)
 	d.tellReleased()
 	return nil
 }
@@ -255,6 +261,8 @@ func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
 		if w := d.watches.all[index]; w != nil && w.Generation == generation {
 			w.Up.Ready(ev)
 		}
+	case kindPacket:
+		d.Packets.Event(generation, index, ev)
 	}
 }
 

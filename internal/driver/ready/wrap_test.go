@@ -17,6 +17,7 @@ func TestGenerationsWrap(t *testing.T) {
 		d.streams.generation = maxGeneration - 1
 		d.listeners.generation = maxGeneration - 1
 		d.watches.generation = maxGeneration - 1
+		d.Packets.StartAt(maxGeneration - 1)
 		return d
 	})
 }

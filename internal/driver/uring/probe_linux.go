@@ -13,13 +13,22 @@ import (
 )
 
 // Probe tells why the driver cannot work here, or returns nil. It asks once.
-func Probe() error { return probed() }
+func Probe() error {
+	_, err := probed()
+	return err
+}
 
-var probed = sync.OnceValue(func() error {
-	if err := probe(); err != nil {
-		return fmt.Errorf("uring: %w", err)
+// kernelSendsTo tells whether a plain send may have an address.
+func kernelSendsTo() bool {
+	sendsTo, _ := probed()
+	return sendsTo
+}
+
+var probed = sync.OnceValues(func() (sendsTo bool, err error) {
+	if sendsTo, err = probe(); err != nil {
+		return false, fmt.Errorf("uring: %w", err)
 	}
-	return nil
+	return sendsTo, nil
 })
 
 // Note says what of the kernel's is used, for people.
@@ -41,12 +50,12 @@ var setupNote = sync.OnceValue(func() string {
 
 // probe tries all that the driver uses, for the kernel cannot be asked for everything,
 // and filters that refuse a part of it say so only then.
-func probe() error {
+func probe() (sendsTo bool, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ring, err := newRing(options{entries: 8, completions: 16})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer ring.Close()
 	for _, f := range []struct {
@@ -59,32 +68,35 @@ func probe() error {
 		{sys.IORING_FEAT_CQE_SKIP, "cancelling without a completion"},
 	} {
 		if ring.Features&f.bit == 0 {
-			return fmt.Errorf("this kernel's io_uring has no %s; Linux 6.0 is needed", f.what)
+			return false, fmt.Errorf("this kernel's io_uring has no %s; Linux 6.0 is needed", f.what)
 		}
 	}
 	missing, e := ring.Supports(sys.IORING_OP_POLL_ADD, sys.IORING_OP_ACCEPT, sys.IORING_OP_ASYNC_CANCEL,
-		sys.IORING_OP_RECV, sys.IORING_OP_SEND, sys.IORING_OP_SENDMSG)
+		sys.IORING_OP_RECV, sys.IORING_OP_SEND, sys.IORING_OP_RECVMSG, sys.IORING_OP_SENDMSG)
 	switch {
 	case e != 0:
-		return fmt.Errorf("asking for operations: %w", os.NewSyscallError("io_uring_register", e))
+		return false, fmt.Errorf("asking for operations: %w", os.NewSyscallError("io_uring_register", e))
 	case len(missing) > 0:
-		return fmt.Errorf("this kernel's io_uring has not the operations %v of <linux/io_uring.h>; Linux 6.0 is needed", missing)
+		return false, fmt.Errorf("this kernel's io_uring has not the operations %v of <linux/io_uring.h>; Linux 6.0 is needed", missing)
 	}
 	buffers, e := ring.RegisterBuffers(bufferGroup, 2, 64)
 	if e != 0 {
-		return fmt.Errorf("registering buffers: %w; Linux 5.19 is needed", os.NewSyscallError("io_uring_register", e))
+		return false, fmt.Errorf("registering buffers: %w; Linux 5.19 is needed", os.NewSyscallError("io_uring_register", e))
 	}
 	defer buffers.Free()
 	if e := ring.Enable(); e != 0 {
-		return fmt.Errorf("enabling the ring: %w", os.NewSyscallError("io_uring_register", e))
+		return false, fmt.Errorf("enabling the ring: %w", os.NewSyscallError("io_uring_register", e))
 	}
 	if err := tryReceive(ring); err != nil {
-		return fmt.Errorf("trying a multishot receive: %w; Linux 6.0 is needed", err)
+		return false, fmt.Errorf("trying a multishot receive: %w; Linux 6.0 is needed", err)
 	}
 	if err := tryAccept(ring); err != nil {
-		return fmt.Errorf("trying a multishot accept: %w; Linux 5.19 is needed", err)
+		return false, fmt.Errorf("trying a multishot accept: %w; Linux 5.19 is needed", err)
 	}
-	return nil
+	if sendsTo, err = tryDatagrams(ring, buffers); err != nil {
+		return false, fmt.Errorf("trying a multishot receive of datagrams: %w; Linux 6.0 is needed", err)
+	}
+	return sendsTo, nil
 }
 
 var errBehaviour = errors.New("it does not do what it should")
@@ -116,7 +128,7 @@ func tryReceive(ring *sys.URing) error {
 	q.SetRecv(pair[0], bufferGroup)
 	q.UserData = opReceive
 	for range 2 {
-		if _, e := sys.Send(pair[1], []byte("probe"), 0); e != 0 {
+		if _, e := sys.Send(pair[1], probeData, 0); e != 0 {
 			return os.NewSyscallError("send", e)
 		}
 		c, err := one(ring)
@@ -126,7 +138,7 @@ func tryReceive(ring *sys.URing) error {
 		if c.Res < 0 {
 			return syscall.Errno(-c.Res)
 		}
-		if c.Res != 5 || c.Flags&sys.IORING_CQE_F_BUFFER == 0 || c.Flags&sys.IORING_CQE_F_MORE == 0 {
+		if int(c.Res) != len(probeData) || c.Flags&sys.IORING_CQE_F_BUFFER == 0 || c.Flags&sys.IORING_CQE_F_MORE == 0 {
 			return errBehaviour
 		}
 	}
@@ -135,17 +147,11 @@ func tryReceive(ring *sys.URing) error {
 
 // tryAccept accepts on a non-blocking listener, and cancels it.
 func tryAccept(ring *sys.URing) error {
-	fd, e := sys.Socket(sys.AF_UNIX, sys.SOCK_STREAM, 0)
-	if e != 0 {
-		return os.NewSyscallError("socket", e)
+	fd, _, err := autobound(sys.SOCK_STREAM)
+	if err != nil {
+		return err
 	}
 	defer sys.Close(fd)
-	var name sys.Sockaddr
-	name.SetUnix("@probe")
-	name.Len = 2 // the family alone: the kernel finds a name (unix(7), autobind)
-	if e := sys.Bind(fd, &name); e != 0 {
-		return os.NewSyscallError("bind", e)
-	}
 	if e := sys.Listen(fd, 1); e != 0 {
 		return os.NewSyscallError("listen", e)
 	}
@@ -156,6 +162,77 @@ func tryAccept(ring *sys.URing) error {
 		return os.NewSyscallError("io_uring_enter", e)
 	}
 	return tryCancel(ring, opAccept)
+}
+
+// tryDatagrams has a socket receive what it sends to itself, and tells whether a plain
+// send took the address. It uses buffers that tryReceive has used up.
+func tryDatagrams(ring *sys.URing, buffers *sys.URingBuffers) (sendsTo bool, err error) {
+	fd, name, err := autobound(sys.SOCK_DGRAM)
+	if err != nil {
+		return false, err
+	}
+	defer sys.Close(fd)
+	for id := range buffers.Len() {
+		buffers.Give(uint16(id))
+	}
+	buffers.Publish()
+	probing.name = name
+	q := ring.Next()
+	q.SetRecvDatagrams(fd, &probing.receive, bufferGroup)
+	q.UserData = opPacket
+	q = ring.Next()
+	q.SetSendTo(fd, probeData, &probing.name)
+	q.UserData = opPacketSend
+	for range 2 {
+		c, err := one(ring)
+		switch {
+		case err != nil:
+			return false, err
+		case c.UserData == opPacketSend && c.Res == -int32(syscall.EINVAL):
+			if _, e := sys.SendTo(fd, probeData, &name); e != 0 {
+				return false, os.NewSyscallError("sendto", e)
+			}
+		case c.Res < 0:
+			return false, syscall.Errno(-c.Res)
+		case c.UserData == opPacketSend:
+			sendsTo = true
+		default:
+			data, _, truncated := buffers.Datagram(uint16(c.Flags>>sys.IORING_CQE_BUFFER_SHIFT), int(c.Res))
+			if string(data) != string(probeData) || truncated || c.Flags&sys.IORING_CQE_F_MORE == 0 {
+				return false, errBehaviour
+			}
+		}
+	}
+	return sendsTo, tryCancel(ring, opPacket)
+}
+
+// What the kernel reads is on no stack, for stacks move.
+var (
+	probeData = []byte("probe")
+	probing   struct {
+		receive sys.URingReceive
+		name    sys.Sockaddr
+	}
+)
+
+// autobound returns a Unix socket under a name that the kernel has found (unix(7),
+// autobind).
+func autobound(typ int) (fd sys.FD, name sys.Sockaddr, err error) {
+	fd, e := sys.Socket(sys.AF_UNIX, typ, 0)
+	if e != 0 {
+		return fd, name, os.NewSyscallError("socket", e)
+	}
+	name.SetUnix("@probe")
+	name.Len = 2 // the family alone
+	if e = sys.Bind(fd, &name); e != 0 {
+		err = os.NewSyscallError("bind", e)
+	} else if name, e = sys.LocalAddr(fd); e != 0 {
+		err = os.NewSyscallError("getsockname", e)
+	}
+	if err != nil {
+		sys.Close(fd)
+	}
+	return fd, name, err
 }
 
 func tryCancel(ring *sys.URing, data uint64) error {

@@ -229,7 +229,7 @@ func (d *Driver) isUnwanted(op uint64, index uint32) bool {
 		return a != nil && a.cancelling
 	}
 	if op != opReceive && op != opSend && op != opConnect {
-		return false
+		return d.packets.isUnwanted(op, index)
 	}
 	s := d.slots[index].stream
 	switch {

@@ -40,6 +40,8 @@ type Driver struct {
 
 	listeners []*acceptor
 	accepting []*acceptor // those with connections to be handed over
+	packets   packets
+	sendsTo   bool // the kernel takes an address with a plain send
 	watches   watches
 	sleep     sleep
 }
@@ -56,7 +58,7 @@ var defaults = options{entries: 128, completions: 4096, buffers: 256}
 const (
 	// maxCompletions is how many completions one turn takes.
 	maxCompletions = 1024
-	// bufferGroup is the only group of buffers.
+	// bufferGroup is the group of the streams' buffers.
 	bufferGroup = 0
 )
 
@@ -71,6 +73,9 @@ const (
 	opWake
 	opWatches
 	opCancel
+	opPacket
+	opPacketSend
+	opPacketRoom
 )
 
 const opMask = uint64(0xff) << 56
@@ -91,6 +96,7 @@ func open(c driver.Config, o options) (*Driver, error) {
 	d := &Driver{ring: ring, budget: c.BudgetBytes}
 	d.watches.epfd = sys.InvalidFD
 	d.sleep.busyPoll = c.BusyPoll
+	d.sendsTo = kernelSendsTo()
 	var e syscall.Errno
 	if d.sleep.eventfd, e = sys.Eventfd(); e != 0 {
 		ring.Close()
@@ -169,6 +175,13 @@ func (d *Driver) entry() *sys.URingSQE {
 		if d.started {
 			d.submit(0) // an error shows again in enter
 		}
+	}
+	return d.laterEntry()
+}
+
+// laterEntry is entry without a system call.
+func (d *Driver) laterEntry() *sys.URingSQE {
+	if len(d.waiting) == 0 {
 		if q := d.ring.Next(); q != nil {
 			return q
 		}
@@ -225,6 +238,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	}
 	busy, accepting := len(d.busy), len(d.accepting)
 	d.takeCompletions()
+	d.settlePackets()
 	d.handOverBusy(busy)
 	d.handOverAccepted(accepting)
 	d.harvestWatches()
@@ -245,6 +259,7 @@ func (d *Driver) abandon() {
 			d.finishIfIdle(s)
 		}
 	}
+	d.abandonPackets()
 }
 
 // hasWork reports whether there is something to be told that no completion will bring.
@@ -261,6 +276,9 @@ func (d *Driver) takeCompletions() {
 		q := d.ring.At(i)
 		d.complete(q.UserData, q.Res, q.Flags)
 	}
+	if d.packets.n > 0 {
+		d.tellPackets()
+	}
 	if first != end {
 		d.ring.Seen(end)
 		d.sleep.sinceYield += int(end - first)
@@ -273,6 +291,9 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 	if last && op != opCancel {
 		d.running--
 	}
+	if d.packets.n > 0 && (op != opPacket || index != d.packets.of) {
+		d.tellPackets()
+	}
 	switch op {
 	case opReceive:
 		d.received(index, res, flags)
@@ -282,6 +303,12 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 		d.connected(d.slots[index].stream)
 	case opAccept:
 		d.accepted(index, res, last)
+	case opPacket:
+		d.packetReceived(index, res, flags)
+	case opPacketSend:
+		d.packetSent(index, res)
+	case opPacketRoom:
+		d.packetRoom(index)
 	case opCancel:
 		d.cancelFailed(data<<24&opMask, index, syscall.Errno(-res))
 	case opWake:
@@ -308,6 +335,9 @@ func (d *Driver) Close() error {
 		return fmt.Errorf("uring: close: %d operations have not ended in %v; their memory is kept", d.running, closePatience)
 	}
 	d.buffers.free()
+	if b := d.packets.buffers; b != nil {
+		b.Free()
+	}
 	return nil
 }
 

@@ -148,16 +148,13 @@ func (s *Server) stop(drain time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	// Shutdown closes what is left as soon as ctx ends; this looks just before.
-	left := make(chan int, 1)
-	stop := context.AfterFunc(ctx, func() { left <- s.group.Conns() })
 	err := s.group.Shutdown(ctx)
 	if s.metrics != nil {
 		s.metrics.close() // it answers until the last connection is gone
 	}
-	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
-		stop()
-		return err
+	var cut *loop.ShutdownError
+	if errors.As(err, &cut) {
+		return fmt.Errorf("connections that had not finished within %v were closed: %d", drain, cut.Conns)
 	}
-	return fmt.Errorf("connections that had not finished within %v were closed: about %d", drain, <-left)
+	return err
 }

@@ -1,0 +1,183 @@
+package driver
+
+import (
+	"errors"
+	"net"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Packets is the sockets of datagrams of a driver that has a Poll: it tells when they are
+// ready, and Packets receives. A driver embeds it, hands it the events whose tokens are
+// of its kind, and calls DrawMore in each turn.
+type Packets struct {
+	reg   pollux.Registrator
+	token func(generation, index uint32) pollux.Token
+
+	all        []*PacketSocket // by State.Index
+	free       []uint32
+	generation uint32
+	last       uint32 // the highest generation
+
+	drawing []*PacketSocket // those with more to be received
+	inbox   inbox
+}
+
+// MakePackets returns the sockets of a driver whose tokens have room for generations up
+// to last.
+func MakePackets(reg pollux.Registrator, last uint32, token func(generation, index uint32) pollux.Token) Packets {
+	return Packets{reg: reg, last: last, token: token}
+}
+
+// StartAt makes the next generation come after g; tests have it wrap.
+func (d *Packets) StartAt(g uint32) { d.generation = g }
+
+// Flags of a socket.
+const (
+	bound    = 1 << iota // in all
+	drawing              // in drawing
+	awaiting             // Writable is owed
+)
+
+// Bind implements Driver. The socket is watched for Writable only while somebody waits
+// for that: Linux tells it for each datagram that has gone out.
+func (d *Packets) Bind(p *PacketSocket) error {
+	d.generation = (d.generation + 1) & d.last
+	index := uint32(len(d.all))
+	if n := len(d.free); n > 0 {
+		index = d.free[n-1]
+	}
+	p.Generation, p.Index = d.generation, index
+	err := d.reg.Register(p.UDPSocket, d.token(p.Generation, p.Index), pollux.Readable, pollux.Edge)
+	if err != nil {
+		return err
+	}
+	if int(index) == len(d.all) {
+		d.all = append(d.all, p)
+	} else {
+		d.free = d.free[:len(d.free)-1]
+		d.all[index] = p
+	}
+	p.Flags |= bound
+	return nil
+}
+
+// AwaitWritable implements Driver.
+func (d *Packets) AwaitWritable(p *PacketSocket) {
+	if p.Flags&(bound|awaiting) == bound {
+		p.Flags |= awaiting
+		d.watch(p, pollux.Readable|pollux.Writable)
+	}
+}
+
+// watch changes what a socket is watched for. It fails if the socket is closed, which
+// ends the registration as well.
+func (d *Packets) watch(p *PacketSocket, interest pollux.Interest) {
+	d.reg.Reregister(p.UDPSocket, d.token(p.Generation, p.Index), interest, pollux.Edge)
+}
+
+// Unbind implements Driver.
+func (d *Packets) Unbind(p *PacketSocket) {
+	if p.Flags&bound != 0 {
+		d.all[p.Index] = nil
+		d.free = append(d.free, p.Index)
+	}
+	p.Flags &= drawing // it may still be there
+	p.Close()
+}
+
+// Event takes an event of the socket whose token was made of generation and index.
+func (d *Packets) Event(generation, index uint32, ev pollux.Event) {
+	p := d.all[index]
+	if p == nil || p.Generation != generation {
+		return
+	}
+	if ev.Writable() && p.Flags&awaiting != 0 {
+		p.Flags &^= awaiting
+		d.watch(p, pollux.Readable)
+		p.Up.Writable()
+	}
+	if ev.Readable() && p.Flags&(bound|drawing) == bound {
+		d.draw(p)
+	}
+}
+
+// draw receives from the socket, and has it come again if there may be more.
+func (d *Packets) draw(p *PacketSocket) {
+	if d.inbox.receive(p) && p.Flags&bound != 0 {
+		p.Flags |= drawing
+		d.drawing = append(d.drawing, p)
+	}
+}
+
+// Drawing returns how many sockets have more: the driver must not sleep then.
+func (d *Packets) Drawing() int { return len(d.drawing) }
+
+// DrawMore gives the first n of the sockets that have more their turn.
+func (d *Packets) DrawMore(n int) {
+	if n == 0 {
+		return
+	}
+	for i := range n {
+		p := d.drawing[i]
+		p.Flags &^= drawing
+		if p.Flags&bound != 0 {
+			d.draw(p)
+		}
+	}
+	rest := copy(d.drawing, d.drawing[n:])
+	clear(d.drawing[rest:])
+	d.drawing = d.drawing[:rest]
+}
+
+// inbox is the memory that datagrams are received into. All sockets of a loop share it,
+// since they are received from one after the other; it is made for the first of them.
+type inbox struct {
+	ms     []sock.Message
+	memory []byte
+}
+
+const (
+	// maxDatagram is the room for one datagram: none is longer.
+	maxDatagram = 64 << 10
+	// minRoom is for how many datagrams there is room at the least. To make room costs
+	// time, even if nothing comes; so there is about twice as much as came lately.
+	minRoom = 4
+	// looksPerTurn bounds what one socket may bring in a turn.
+	looksPerTurn = 8
+)
+
+// receive hands over what has come, up to the socket's share of a turn. It reports
+// whether there may be more.
+func (in *inbox) receive(p *PacketSocket) (more bool) {
+	if in.memory == nil {
+		in.memory = make([]byte, MaxPackets*maxDatagram)
+		in.ms = make([]sock.Message, MaxPackets)
+		in.makeRoom(MaxPackets)
+	}
+	for range looksPerTurn {
+		room := min(max(2*p.Lately, minRoom), MaxPackets)
+		n, err := p.ReadBatch(in.ms[:room])
+		switch {
+		case err == sock.ErrWouldBlock || errors.Is(err, net.ErrClosed):
+			return false
+		case err != nil:
+			continue // about a datagram that was sent; it is off the socket by now
+		}
+		p.Lately = n
+		p.Up.Packets(in.ms[:n:n])
+		in.makeRoom(n)
+		if n < room {
+			return false
+		}
+	}
+	return true
+}
+
+// makeRoom undoes what the handler may have done to the first n messages.
+func (in *inbox) makeRoom(n int) {
+	for i := range in.ms[:n] {
+		in.ms[i] = sock.Message{Data: in.memory[i*maxDatagram : (i+1)*maxDatagram : (i+1)*maxDatagram]}
+	}
+}

@@ -1,0 +1,390 @@
+package uring
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// packets is the sockets of datagrams. A multishot receive brings a socket's, into
+// buffers of a group of their own, made for the first socket; what is sent is copied into
+// letters, and goes out with the turn. So a turn costs one call, however many sockets
+// have had something.
+type packets struct {
+	buffers *sys.URingBuffers
+	receive sys.URingReceive
+	given   bool // buffers, since they were published
+
+	sockets []packetSocket // by State.Index
+	free    []uint32
+	starved []uint32 // sockets that found no buffer
+
+	letters     []*letter // by the number that their sends carry
+	freeLetters []uint32
+	refused     []uint32 // sockets that found no letter: Writable is owed
+
+	// Datagrams of one socket that have come one after the other, to be told together.
+	of  uint32
+	n   int
+	ms  [driver.MaxPackets]sock.Message
+	ids [driver.MaxPackets]uint16
+}
+
+const (
+	packetGroup = 1
+	// packetBuffers is how many datagrams can be received between two turns; further ones
+	// wait in their sockets. Of a buffer, the kernel uses as much memory as its datagrams
+	// have needed, by the page.
+	packetBuffers = 256
+	// packetBytes is the room for the longest datagram. A multiple of the processor's cache
+	// lines, but not of its pages: else the beginnings of all buffers would share a few
+	// lines.
+	packetBytes = 64<<10 + 64
+	// maxLetters is how many datagrams may be on their way out, and maxLettersEach of one
+	// socket: where it has to wait, such as for a host to be found, the others go on.
+	maxLetters     = 4096
+	maxLettersEach = 256
+	// lettersAtOnce is how many of them are made at a time.
+	lettersAtOnce = 32
+	// letterBytes is the longest datagram that a letter takes; longer ones are sent at
+	// once by a call of their own, which costs little beside the copying.
+	letterBytes = 2 << 10
+)
+
+// packetSocket is what the driver keeps for a socket.
+type packetSocket struct {
+	p      *driver.PacketSocket
+	fd     sys.FD // counted in, so that nobody closes it until finishPacket
+	family int
+	ops    int // operations that owe their last completion
+	sends  int // those of them that are sends
+
+	armed, polling, starved, refused, gone bool
+}
+
+// letter is a datagram on its way out. The kernel reads it until the send's completion.
+type letter struct {
+	socket  uint32
+	sending bool
+	to      sys.Sockaddr
+	message sys.URingDatagram
+	data    [letterBytes]byte
+}
+
+// Bind implements driver.Driver.
+func (d *Driver) Bind(p *driver.PacketSocket) error {
+	t := &d.packets
+	if t.buffers == nil {
+		b, e := d.ring.RegisterBuffers(packetGroup, packetBuffers, packetBytes)
+		if e != 0 {
+			return fmt.Errorf("uring: making room for datagrams: %w", os.NewSyscallError("io_uring_register", e))
+		}
+		t.buffers = b
+	}
+	h := p.PollHandle()
+	fd, ok := h.Use()
+	if !ok {
+		return fmt.Errorf("uring: binding: %w", pollux.ErrSourceClosed)
+	}
+	a, e := sys.LocalAddr(fd)
+	if e != 0 {
+		h.Done()
+		return fmt.Errorf("uring: binding a %v: %w", h.Kind(), os.NewSyscallError("getsockname", e))
+	}
+	if n := len(t.free); n > 0 {
+		p.Index = t.free[n-1]
+		t.free = t.free[:n-1]
+	} else {
+		p.Index = uint32(len(t.sockets))
+		t.sockets = append(t.sockets, packetSocket{})
+	}
+	t.sockets[p.Index] = packetSocket{p: p, fd: fd, family: a.Family()}
+	p.Flags |= attached
+	d.receivePackets(p.Index)
+	return nil
+}
+
+func (d *Driver) receivePackets(index uint32) {
+	s := &d.packets.sockets[index]
+	s.armed = true
+	s.ops++
+	d.begin(opPacket, index).SetRecvDatagrams(s.fd, &d.packets.receive, packetGroup)
+}
+
+// AwaitWritable implements driver.Driver.
+func (d *Driver) AwaitWritable(p *driver.PacketSocket) {
+	if p.Flags&attached == 0 {
+		return
+	}
+	if s := &d.packets.sockets[p.Index]; !s.polling {
+		s.polling = true
+		s.ops++
+		d.begin(opPacketRoom, p.Index).SetPoll(s.fd, sys.POLLOUT, 0)
+	}
+}
+
+// Unbind implements driver.Driver.
+func (d *Driver) Unbind(p *driver.PacketSocket) {
+	defer p.Close() // once the last operation has ended
+	if p.Flags&attached == 0 {
+		return
+	}
+	p.Flags &^= attached
+	s := &d.packets.sockets[p.Index]
+	s.gone = true
+	if s.armed {
+		d.cancel(opPacket, p.Index)
+	}
+	if s.polling {
+		d.cancel(opPacketRoom, p.Index)
+	}
+	if s.sends > 0 {
+		for i, l := range d.packets.letters {
+			if l.sending && l.socket == p.Index {
+				d.cancel(opPacketSend, uint32(i))
+			}
+		}
+	}
+	d.finishPacket(p.Index)
+}
+
+// finishPacket gives a socket's descriptor and place back if none of its operations is
+// left.
+func (d *Driver) finishPacket(index uint32) {
+	t := &d.packets
+	if s := &t.sockets[index]; s.gone && s.ops == 0 {
+		s.p.PollHandle().Done()
+		t.sockets[index] = packetSocket{}
+		t.free = append(t.free, index)
+	}
+}
+
+// packetReceived takes a completion of a receive: its datagram is told together with
+// those that follow, if they are of the same socket.
+func (d *Driver) packetReceived(index uint32, res int32, flags uint32) {
+	t := &d.packets
+	s := &t.sockets[index]
+	last := flags&sys.IORING_CQE_F_MORE == 0
+	if last {
+		s.armed = false
+		s.ops--
+	}
+	if flags&sys.IORING_CQE_F_BUFFER != 0 {
+		id := uint16(flags >> sys.IORING_CQE_BUFFER_SHIFT)
+		if s.gone || res < 0 {
+			d.givePacket(id)
+		} else {
+			data, from, truncated := t.buffers.Datagram(id, int(res))
+			t.ms[t.n] = sock.Message{Data: data, N: len(data), Addr: from, Truncated: truncated}
+			t.ids[t.n], t.of = id, index
+			t.n++
+		}
+	}
+	switch {
+	case !last:
+	case s.gone:
+		d.finishPacket(index)
+	case syscall.Errno(-res) == syscall.ENOBUFS:
+		s.starved = true
+		t.starved = append(t.starved, index)
+	default: // it ends now and then; or an error about a datagram that was sent
+		d.receivePackets(index)
+	}
+	if t.n == len(t.ms) {
+		d.tellPackets()
+	}
+}
+
+func (d *Driver) givePacket(id uint16) {
+	d.packets.buffers.Give(id)
+	d.packets.given = true
+}
+
+// tellPackets tells what packetReceived has gathered. Nothing is gathered while it does.
+func (d *Driver) tellPackets() {
+	t := &d.packets
+	n := t.n
+	t.n = 0
+	t.sockets[t.of].p.Up.Packets(t.ms[:n:n])
+	for _, id := range t.ids[:n] {
+		d.givePacket(id)
+	}
+}
+
+// settlePackets ends a turn: the kernel gets its buffers back, and those who have waited
+// for something get it.
+func (d *Driver) settlePackets() {
+	t := &d.packets
+	if t.given {
+		t.buffers.Publish()
+		t.given = false
+	}
+	if len(t.starved) > 0 {
+		for _, index := range t.starved {
+			if s := &t.sockets[index]; s.starved && !s.gone {
+				s.starved = false
+				d.receivePackets(index)
+			}
+		}
+		t.starved = t.starved[:0]
+	}
+	d.tellRoom()
+}
+
+// tellRoom tells the sockets that found no letter, as soon as an eighth of what they may
+// have is free again.
+func (d *Driver) tellRoom() {
+	t := &d.packets
+	for range len(t.refused) {
+		index := t.refused[0]
+		t.refused = t.refused[:copy(t.refused, t.refused[1:])]
+		s := &t.sockets[index]
+		switch {
+		case !s.refused || s.gone:
+		case s.sends > maxLettersEach-maxLettersEach/8 || !t.hasFree():
+			t.refused = append(t.refused, index)
+		default:
+			s.refused = false
+			s.p.Up.Writable()
+		}
+	}
+}
+
+func (t *packets) hasFree() bool { return len(t.freeLetters) > 0 || len(t.letters) < maxLetters }
+
+// SendPackets implements driver.PacketSender. It enters no ring, for it may run on another
+// thread than the ring's.
+func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, error) {
+	t := &d.packets
+	s := &t.sockets[p.Index]
+	for i := range ms {
+		m := &ms[i]
+		index, ok := uint32(0), s.sends < maxLettersEach
+		if ok {
+			index, ok = t.take()
+		}
+		if !ok {
+			if !s.refused {
+				s.refused = true
+				t.refused = append(t.refused, p.Index)
+			}
+			return i, sock.ErrWouldBlock
+		}
+		l := t.letters[index]
+		to := &l.to
+		switch {
+		case len(m.Data) > letterBytes, m.Addr.IsValid() && !to.SetAddrPort(m.Addr, s.family):
+			t.freeLetters = append(t.freeLetters, index)
+			if err := sendAtOnce(p, m); err != nil {
+				return i, err
+			}
+			continue
+		case m.Addr == netip.AddrPort{}:
+			to = nil
+		}
+		l.socket, l.sending = p.Index, true
+		data := l.data[:copy(l.data[:], m.Data)]
+		s.ops++
+		s.sends++
+		d.running++
+		q := d.laterEntry()
+		if d.sendsTo {
+			q.SetSendTo(s.fd, data, to)
+		} else {
+			q.SetSendDatagram(s.fd, &l.message, data, to)
+		}
+		q.UserData = opPacketSend | uint64(index)
+		d.sendBytes += len(data)
+	}
+	return len(ms), nil
+}
+
+// sendAtOnce sends what no letter takes: what is too long, or cannot be sent at all.
+func sendAtOnce(p *driver.PacketSocket, m *sock.Message) error {
+	var err error
+	if m.Addr.IsValid() {
+		_, err = p.WriteTo(m.Data, m.Addr)
+	} else {
+		_, err = p.Write(m.Data)
+	}
+	return err
+}
+
+// take returns the number of a free letter.
+func (t *packets) take() (index uint32, ok bool) {
+	if len(t.freeLetters) == 0 {
+		if len(t.letters) == maxLetters {
+			return 0, false
+		}
+		made := make([]letter, lettersAtOnce)
+		for i := range made {
+			t.freeLetters = append(t.freeLetters, uint32(len(t.letters)))
+			t.letters = append(t.letters, &made[i])
+		}
+	}
+	last := len(t.freeLetters) - 1
+	index = t.freeLetters[last]
+	t.freeLetters = t.freeLetters[:last]
+	return index, true
+}
+
+// packetSent takes a completion of a send.
+func (d *Driver) packetSent(index uint32, res int32) {
+	t := &d.packets
+	l := t.letters[index]
+	l.sending = false
+	socket := l.socket
+	t.freeLetters = append(t.freeLetters, index)
+	s := &t.sockets[socket]
+	s.ops--
+	s.sends--
+	if s.gone {
+		d.finishPacket(socket)
+	} else if res < 0 {
+		s.p.Up.SendFailed(failure("write", "sendto", s.p.PollHandle(), nil, nil, syscall.Errno(-res)))
+	}
+}
+
+// packetRoom takes a completion of the poll that AwaitWritable begins.
+func (d *Driver) packetRoom(index uint32) {
+	s := &d.packets.sockets[index]
+	s.polling = false
+	s.ops--
+	if s.gone {
+		d.finishPacket(index)
+		return
+	}
+	s.p.Up.Writable()
+}
+
+// isUnwantedPacket is isUnwanted for operations of sockets of datagrams.
+func (t *packets) isUnwanted(op uint64, index uint32) bool {
+	switch op {
+	case opPacket:
+		return t.sockets[index].gone && t.sockets[index].armed
+	case opPacketRoom:
+		return t.sockets[index].gone && t.sockets[index].polling
+	case opPacketSend:
+		l := t.letters[index]
+		return l.sending && t.sockets[l.socket].gone
+	}
+	return false
+}
+
+// abandonPackets gives up the operations of sockets that are gone: the ring tells no more
+// of them.
+func (d *Driver) abandonPackets() {
+	t := &d.packets
+	for i := range t.sockets {
+		if s := &t.sockets[i]; s.gone {
+			s.ops = 0
+			d.finishPacket(uint32(i))
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package loop_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/loop"
+)
+
+// Once Close has returned, nobody can connect, and the address is free for the next.
+func TestListenerCloseIsAtOnce(t *testing.T) {
+	for _, loops := range []int{1, 3} {
+		g := group(t, loop.Config{Loops: loops, Logger: complainsTo(t)})
+		network, at := "tcp", "127.0.0.1:0"
+		for range 20 {
+			ln, err := g.Listen(network, at, func(*loop.Conn) loop.Handler { return echo{} })
+			if err != nil {
+				t.Fatalf("%d loops: %v", loops, err)
+			}
+			at = ln.Addr().String()
+			c := dial(t, ln.Addr())
+			exchange(t, c)
+			if err := ln.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if c, err := net.Dial(network, at); err == nil {
+				c.Close()
+				if !sys.OnWine() { // where the socket goes when nobody asks about it any more
+					t.Fatalf("%d loops: connected to a listener that was closed", loops)
+				}
+			}
+			// What was accepted goes on.
+			exchange(t, c)
+			if err := ln.Close(); !errors.Is(err, loop.ErrClosed) {
+				t.Errorf("a second Close: %v", err)
+			}
+		}
+	}
+}
+
+// exchange has something echoed.
+func exchange(t *testing.T, c net.Conn) {
+	t.Helper()
+	if _, err := c.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The same for Unix sockets, whose path goes with the listener.
+func TestUnixListenerCloseIsAtOnce(t *testing.T) {
+	skipOnWine(t, "it has no Unix sockets")
+	g := group(t, loop.Config{Loops: 2, Logger: complainsTo(t)})
+	at := filepath.Join(t.TempDir(), "s")
+	for range 20 {
+		ln, err := g.Listen("unix", at, func(*loop.Conn) loop.Handler { return echo{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("unix", at)
+		answers(t, c, err)
+		ln.Close()
+		if c, err := net.Dial("unix", at); err == nil {
+			c.Close()
+			t.Fatal("connected to a listener that was closed")
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package loop_test
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// packetFuncs is a packet handler made of functions.
+type packetFuncs struct {
+	packets  func(p *loop.PacketConn, ms []sock.Message)
+	writable func(p *loop.PacketConn)
+}
+
+func (h *packetFuncs) Packets(p *loop.PacketConn, ms []sock.Message) { h.packets(p, ms) }
+
+func (h *packetFuncs) Writable(p *loop.PacketConn) {
+	if h.writable != nil {
+		h.writable(p)
+	}
+}
+
+func answerPackets(p *loop.PacketConn, ms []sock.Message) {
+	for i := range ms {
+		p.WriteTo(ms[i].Data[:ms[i].N], ms[i].Addr)
+	}
+}
+
+// udpClient is a plain socket and a queue to wait for it with.
+type udpClient struct {
+	*sock.UDPSocket
+	q *pollux.Poll
+}
+
+func newClient(t *testing.T) *udpClient {
+	t.Helper()
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	options := []pollux.Option{}
+	t.Setenv(pollux.BackendEnv, "") // the queue is no loop
+	q, err := pollux.New(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { q.Close() })
+	if err := q.Registrator().Register(u, 1, pollux.Readable, pollux.Level); err != nil {
+		t.Fatal(err)
+	}
+	return &udpClient{u, q}
+}
+
+// read waits for a datagram.
+func (c *udpClient) read(t *testing.T) (string, netip.AddrPort) {
+	t.Helper()
+	b := make([]byte, 64<<10)
+	var events [1]pollux.Event
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		n, from, err := c.ReadFrom(b)
+		if err == nil {
+			return string(b[:n]), from
+		}
+		if !errors.Is(err, sock.ErrWouldBlock) {
+			t.Fatal(err)
+		}
+		if _, err := c.q.Wait(events[:], patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("no datagram has come")
+	return "", netip.AddrPort{}
+}
+
+// Sockets of one loop share the memory that they receive into: hundreds of them cost
+// little, and each gets what is its own.
+func TestPacketsOfManySockets(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	c := newClient(t)
+	const sockets = 200
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var at []netip.AddrPort
+	for range sockets {
+		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
+			return &packetFuncs{packets: answerPackets}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at = append(at, netip.MustParseAddrPort(pl.Addr().String()))
+	}
+	for round := range 3 {
+		for i, to := range at {
+			text := strings.Repeat("x", i) + string(rune('0'+round))
+			if _, err := c.WriteTo([]byte(text), to); err != nil {
+				t.Fatal(err)
+			}
+			if got, from := c.read(t); got != text || from != to {
+				t.Fatalf("%q from %v, want %q from %v", got, from, text, to)
+			}
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
+		t.Errorf("%d sockets took %d MiB", sockets, grown>>20)
+	}
+}
+
+// Sends come from the callback, from other goroutines meanwhile, and when it is over: all
+// arrive.
+func TestPacketsSentFromEverywhere(t *testing.T) {
+	skipOnWine(t, "a socket there takes one datagram at a time")
+	g := group(t, loop.Config{Loops: 1})
+	c := newClient(t)
+	const each = 50
+	var wg sync.WaitGroup
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
+		return &packetFuncs{packets: func(p *loop.PacketConn, ms []sock.Message) {
+			to := ms[0].Addr
+			for range 2 {
+				wg.Go(func() {
+					for range each {
+						if _, err := p.WriteTo([]byte("elsewhere"), to); err != nil {
+							t.Error(err)
+						}
+						runtime.Gosched()
+					}
+				})
+			}
+			for range each {
+				ms := []sock.Message{{Data: []byte("callback"), Addr: to}, {Data: []byte("callback"), Addr: to}}
+				if n, err := p.WriteBatch(ms); n != 2 || err != nil {
+					t.Errorf("WriteBatch: %d, %v", n, err)
+				}
+			}
+		}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.WriteTo([]byte("go"), netip.MustParseAddrPort(pl.Addr().String()))
+	got := map[string]int{}
+	for range 4 * each {
+		text, _ := c.read(t)
+		got[text]++
+	}
+	wg.Wait()
+	if got["callback"] != 2*each || got["elsewhere"] != 2*each {
+		t.Error(got)
+	}
+}
+
+// Writable is called once there is room again, and only if a send would have blocked.
+func TestPacketWritable(t *testing.T) {
+	silent, err := netip.ParseAddr(os.Getenv("POLLUX_TEST_SILENT"))
+	if err != nil {
+		t.Skip("no send of a datagram blocks on loopback; set POLLUX_TEST_SILENT to an address on a network of this machine that does not answer")
+	}
+	g := group(t, loop.Config{Loops: 1})
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"), sock.SendBuffer(16<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := u.LocalAddr().Port()
+	blocked, writable := make(chan bool, 1), make(chan bool, 100)
+	_, err = g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler {
+		return &packetFuncs{
+			packets: func(p *loop.PacketConn, ms []sock.Message) {
+				if string(ms[0].Data[:ms[0].N]) != "clog" {
+					answerPackets(p, ms)
+					return
+				}
+				for range 10_000 {
+					if _, err := p.WriteTo(make([]byte, 1000), netip.AddrPortFrom(silent, 9)); err != nil {
+						blocked <- errors.Is(err, sock.ErrWouldBlock)
+						return
+					}
+				}
+				blocked <- false
+			},
+			writable: func(*loop.PacketConn) { writable <- true },
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t)
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+	for range 20 {
+		c.WriteTo([]byte("hello"), at)
+		c.read(t)
+	}
+	if len(writable) > 0 {
+		t.Errorf("Writable was called %d times, and nobody had waited for room", len(writable))
+	}
+	c.WriteTo([]byte("clog"), at)
+	if !receive(t, blocked, "a send that would block") {
+		t.Fatal("no send would block")
+	}
+	receive(t, writable, "Writable")
+}
+
+// A handler of datagrams that blocks its loop is named like any other.
+func TestSlowPacketHandlerIsNamed(t *testing.T) {
+	logged := make(chan string, 10)
+	g := group(t, loop.Config{Loops: 1, SlowCallback: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(lineWriter(logged), nil))})
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
+		return &packetFuncs{packets: func(*loop.PacketConn, []sock.Message) { time.Sleep(200 * time.Millisecond) }}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newClient(t).WriteTo([]byte("x"), netip.MustParseAddrPort(pl.Addr().String()))
+	line := receive(t, logged, "a warning")
+	if !strings.Contains(line, "packetFuncs") || !strings.Contains(line, pl.Addr().String()) {
+		t.Errorf("the handler is not named: %s", line)
+	}
+}
+
+// lineWriter hands on what is written.
+type lineWriter chan string
+
+func (w lineWriter) Write(b []byte) (int, error) {
+	w <- string(b)
+	return len(b), nil
+}
