@@ -42,11 +42,9 @@ func (c *Conn) write(b []byte) (int, error) {
 		c.mu.Unlock()
 		return 0, err
 	}
-	if c.out == nil && c.calling() && c.loop.stage != nil {
-		if c.writeStaged(b) {
-			c.mu.Unlock()
-			return len(b), nil
-		}
+	if c.out == nil && c.calling() && c.writeStaged(b) {
+		c.mu.Unlock()
+		return len(b), nil
 	}
 	c.queue(b)
 	c.askAndUnlock(wantFlush)
@@ -65,7 +63,7 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 		return 0, err
 	}
 	for _, b := range bufs {
-		if c.out == nil && c.calling() && c.loop.stage != nil && c.writeStaged(b) {
+		if c.out == nil && c.calling() && c.writeStaged(b) {
 			continue
 		}
 		c.queue(b)
@@ -120,12 +118,15 @@ func (c *Conn) unsent() int {
 // to copy it would cost more than a system call saved.
 const directBytes = 16 << 10
 
-// writeStaged takes b into the loop's stage, or sends it at once; mu is held, the
-// connection is in its callback and has nothing queued. It returns false if b is to
-// be queued.
+// writeStaged takes b into the loop's stage, if it has one, or sends it at once; mu is
+// held, the connection is in its callback and has nothing queued. It returns false if b
+// is to be queued.
 func (c *Conn) writeStaged(b []byte) bool {
 	l := c.loop
-	if len(b) < directBytes && len(l.stage)+len(b) <= cap(l.stage) {
+	if len(b) < directBytes {
+		if len(l.stage)+len(b) > cap(l.stage) {
+			return false
+		}
 		l.stage = append(l.stage, b...)
 		return true
 	}

@@ -33,6 +33,8 @@ const (
 	IORING_FEAT_FAST_POLL   = 1 << 5
 	IORING_FEAT_EXT_ARG     = 1 << 8
 	IORING_FEAT_CQE_SKIP    = 1 << 11 // 5.17
+
+	IORING_FEAT_RECVSEND_BUNDLE = 1 << 14 // 6.10
 )
 
 // Operations.
@@ -55,6 +57,7 @@ const (
 	IORING_POLL_ADD_MULTI   = 1 << 0 // in Len; 5.13
 	IORING_ACCEPT_MULTISHOT = 1 << 0 // in Ioprio; 5.19
 	IORING_RECV_MULTISHOT   = 1 << 1 // in Ioprio; 6.0
+	IORING_RECVSEND_BUNDLE  = 1 << 4 // in Ioprio; 6.10
 )
 
 // Flags of completions.
@@ -475,9 +478,14 @@ func (q *URingSQE) SetAccept(fd FD) {
 	q.OpFlags = bornFlags
 }
 
-// SetRecv makes the entry a multishot receive into the buffers of a group.
-func (q *URingSQE) SetRecv(fd FD, group uint16) {
+// SetRecv makes the entry a multishot receive into the buffers of a group. With bundle,
+// which IORING_FEAT_RECVSEND_BUNDLE is needed for, one completion may be of several
+// buffers, which follow each other in the order in which they were given.
+func (q *URingSQE) SetRecv(fd FD, group uint16, bundle bool) {
 	q.Opcode, q.FD, q.Ioprio = IORING_OP_RECV, int32(fd), IORING_RECV_MULTISHOT
+	if bundle {
+		q.Ioprio |= IORING_RECVSEND_BUNDLE
+	}
 	q.Flags, q.BufGroup = IOSQE_BUFFER_SELECT, group
 }
 
@@ -496,13 +504,14 @@ type URingBuffers struct {
 	memory []byte
 	mapped []byte
 	tail   uint16
+	place  []uint16 // by number: where in ring a buffer was given last
 }
 
 // RegisterBuffers makes n buffers, a power of two up to 32768, of size bytes each, and
 // gives them to the ring as group.
 func (r *URing) RegisterBuffers(group uint16, n, size int) (*URingBuffers, syscall.Errno) {
 	const prot, flags = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_ANON | unix.MAP_PRIVATE
-	b := &URingBuffers{Size: size}
+	b := &URingBuffers{Size: size, place: make([]uint16, n)}
 	mapped, err := unix.Mmap(-1, 0, n*int(unsafe.Sizeof(uringBuf{})), prot, flags)
 	if err != nil {
 		return nil, errno(err)
@@ -530,10 +539,17 @@ func (r *URing) RegisterBuffers(group uint16, n, size int) (*URingBuffers, sysca
 // Len returns how many buffers there are.
 func (b *URingBuffers) Len() int { return len(b.ring) }
 
-// Get returns the first n bytes of a buffer.
+// Get returns n bytes from the beginning of a buffer on. Those with the numbers that
+// follow it lie behind it.
 func (b *URingBuffers) Get(id uint16, n int) []byte {
 	lo := int(id) * b.Size
-	return b.memory[lo : lo+n : lo+b.Size]
+	return b.memory[lo : lo+n : lo+n]
+}
+
+// After returns the buffer that was given after another: in a bundle it comes next. It
+// must not have been given again since the kernel took it.
+func (b *URingBuffers) After(id uint16) uint16 {
+	return b.ring[int(b.place[id]+1)&(len(b.ring)-1)].BID
 }
 
 // Give returns a buffer; the kernel sees it after Publish.
@@ -542,6 +558,7 @@ func (b *URingBuffers) Give(id uint16) {
 	x := &b.ring[i]
 	x.Addr, x.Len = uint64(uintptr(unsafe.Pointer(&b.memory[int(id)*b.Size]))), uint32(b.Size)
 	x.BID = id
+	b.place[id] = uint16(i)
 	b.tail++
 }
 

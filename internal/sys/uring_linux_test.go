@@ -68,7 +68,7 @@ func TestURingLayouts(t *testing.T) {
 
 // The tail of a ring of buffers shares a word with the first buffer's number.
 func TestURingBuffersTail(t *testing.T) {
-	b := &URingBuffers{Size: 8, ring: make([]uringBuf, 4), memory: make([]byte, 64)}
+	b := &URingBuffers{Size: 8, ring: make([]uringBuf, 4), memory: make([]byte, 64), place: make([]uint16, 8)}
 	for i := range 6 {
 		b.Give(uint16(i))
 		b.Publish()

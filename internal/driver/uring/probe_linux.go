@@ -79,7 +79,7 @@ func probe() (sendsTo bool, err error) {
 	case len(missing) > 0:
 		return false, fmt.Errorf("this kernel's io_uring has not the operations %v of <linux/io_uring.h>; Linux 6.0 is needed", missing)
 	}
-	buffers, e := ring.RegisterBuffers(bufferGroup, 2, 64)
+	buffers, e := ring.RegisterBuffers(bufferGroup, 4, 64)
 	if e != 0 {
 		return false, fmt.Errorf("registering buffers: %w; Linux 5.19 is needed", os.NewSyscallError("io_uring_register", e))
 	}
@@ -87,7 +87,7 @@ func probe() (sendsTo bool, err error) {
 	if e := ring.Enable(); e != 0 {
 		return false, fmt.Errorf("enabling the ring: %w", os.NewSyscallError("io_uring_register", e))
 	}
-	if err := tryReceive(ring); err != nil {
+	if err := tryReceive(ring, buffers); err != nil {
 		return false, fmt.Errorf("trying a multishot receive: %w; Linux 6.0 is needed", err)
 	}
 	if err := tryAccept(ring); err != nil {
@@ -117,7 +117,7 @@ func one(ring *sys.URing) (sys.URingCQE, error) {
 }
 
 // tryReceive receives two messages by one submission, and cancels it.
-func tryReceive(ring *sys.URing) error {
+func tryReceive(ring *sys.URing, buffers *sys.URingBuffers) error {
 	pair, e := sys.Socketpair(sys.SOCK_STREAM)
 	if e != 0 {
 		return os.NewSyscallError("socketpair", e)
@@ -125,7 +125,7 @@ func tryReceive(ring *sys.URing) error {
 	defer sys.Close(pair[0])
 	defer sys.Close(pair[1])
 	q := ring.Next()
-	q.SetRecv(pair[0], bufferGroup)
+	q.SetRecv(pair[0], bufferGroup, ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0)
 	q.UserData = opReceive
 	for range 2 {
 		if _, e := sys.Send(pair[1], probeData, 0); e != 0 {
@@ -141,6 +141,8 @@ func tryReceive(ring *sys.URing) error {
 		if int(c.Res) != len(probeData) || c.Flags&sys.IORING_CQE_F_BUFFER == 0 || c.Flags&sys.IORING_CQE_F_MORE == 0 {
 			return errBehaviour
 		}
+		buffers.Give(uint16(c.Flags >> sys.IORING_CQE_BUFFER_SHIFT))
+		buffers.Publish()
 	}
 	return tryCancel(ring, opReceive)
 }
@@ -165,17 +167,13 @@ func tryAccept(ring *sys.URing) error {
 }
 
 // tryDatagrams has a socket receive what it sends to itself, and tells whether a plain
-// send took the address. It uses buffers that tryReceive has used up.
+// send took the address.
 func tryDatagrams(ring *sys.URing, buffers *sys.URingBuffers) (sendsTo bool, err error) {
 	fd, name, err := autobound(sys.SOCK_DGRAM)
 	if err != nil {
 		return false, err
 	}
 	defer sys.Close(fd)
-	for id := range buffers.Len() {
-		buffers.Give(uint16(id))
-	}
-	buffers.Publish()
 	probing.name = name
 	q := ring.Next()
 	q.SetRecvDatagrams(fd, &probing.receive, bufferGroup)

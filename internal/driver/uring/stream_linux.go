@@ -208,7 +208,7 @@ func (d *Driver) apply(s *driver.Stream) {
 	switch {
 	case want && s.Flags&armed == 0:
 		s.Flags |= armed
-		d.begin(opReceive, s.Index).SetRecv(x.fd, bufferGroup)
+		d.begin(opReceive, s.Index).SetRecv(x.fd, bufferGroup, d.bundles)
 	case !want && s.Flags&(armed|cancelling) == armed:
 		s.Flags |= cancelling
 		d.cancel(opReceive, s.Index)
@@ -267,7 +267,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 	switch {
 	case s.Flags&(gone|draining) == gone:
 		if has {
-			d.buffers.give(id)
+			d.giveBack(id, int(res))
 		}
 		d.finishIfIdle(s)
 		return
@@ -296,16 +296,63 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 	}
 }
 
-// arrived hands over what was received, or holds it: if the stream is paused, has had
-// its budget, or has something held already.
+// arrived takes what was received: n bytes in the buffer id, and in those after it.
 func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
+	for {
+		last, bytes := d.sideBySide(id, n)
+		n -= bytes
+		next := id
+		if n > 0 {
+			next = d.buffers.After(last) // before last is given again
+		}
+		d.deliver(s, id, bytes)
+		switch {
+		case n == 0:
+			return
+		case s.Flags&(gone|draining) == gone: // by the upcall
+			d.giveBack(next, n)
+			return
+		}
+		id = next
+	}
+}
+
+// sideBySide returns the last of the buffers from id on, and how many of the n bytes are
+// in them, that can be handed over as one piece.
+func (d *Driver) sideBySide(id uint16, n int) (last uint16, bytes int) {
+	last, bytes = id, min(n, d.buffers.Size)
+	for bytes < n && bytes+d.buffers.Size <= d.most && d.buffers.After(last) == last+1 {
+		last++
+		bytes = min(n, bytes+d.buffers.Size)
+	}
+	return last, bytes
+}
+
+// giveBack gives the buffers of a receive of n bytes back, of one at the least.
+func (d *Driver) giveBack(id uint16, n int) {
+	for {
+		next := d.buffers.After(id)
+		d.buffers.give(id)
+		if n -= d.buffers.Size; n <= 0 {
+			return
+		}
+		id = next
+	}
+}
+
+// deliver hands over n bytes in the buffer id and those behind it, or holds them: if the
+// stream is paused, has had its budget, or has something held already.
+func (d *Driver) deliver(s *driver.Stream, id uint16, n int) {
 	x := &d.slots[s.Index]
 	if x.turn != d.turn {
 		x.turn, x.taken = d.turn, 0
 	}
 	takes := s.Flags&(receiving|draining) != 0
 	if !takes || int(x.taken) >= d.budget || x.hasMore() {
-		d.buffers.hold(&x.held, id, n)
+		for ; n > 0; n -= d.buffers.Size {
+			d.buffers.hold(&x.held, id, min(n, d.buffers.Size))
+			id++
+		}
 		if takes {
 			d.makeBusy(s)
 		}
@@ -314,7 +361,10 @@ func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	}
 	x.taken += int32(n)
 	d.handOver(s, d.buffers.Get(id, n))
-	d.buffers.give(id)
+	for ; n > 0; n -= d.buffers.Size {
+		d.buffers.give(id)
+		id++
+	}
 }
 
 func (d *Driver) handOver(s *driver.Stream, b []byte) {

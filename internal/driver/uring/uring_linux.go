@@ -22,6 +22,8 @@ const Name = "uring"
 type Driver struct {
 	ring    *sys.URing
 	buffers pool
+	bundles bool // one receive may fill several buffers
+	most    int  // how much one Received hands over
 	budget  int
 	waiting []sys.URingSQE // what the submission queue had no room for
 	running int            // operations that owe their last completion
@@ -51,9 +53,14 @@ type options struct {
 	entries     uint32 // submissions in one go
 	completions uint32 // the kernel keeps what is more, at a price
 	buffers     int
+	single      bool // one buffer a receive, as before Linux 6.10
 }
 
-var defaults = options{entries: 128, completions: 4096, buffers: 256}
+var defaults = options{entries: 128, completions: 4096, buffers: 128}
+
+// bufferBytes is the size of a buffer, where a receive that finds more takes several.
+// Where it cannot (before Linux 6.10), a buffer holds all that one receive may take.
+const bufferBytes = 16 << 10
 
 const (
 	// maxCompletions is how many completions one turn takes.
@@ -93,7 +100,14 @@ func open(c driver.Config, o options) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{ring: ring, budget: c.BudgetBytes}
+	d := &Driver{
+		ring: ring, budget: c.BudgetBytes, most: c.ScratchBytes,
+		bundles: ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0 && !o.single,
+	}
+	size := c.ScratchBytes
+	if d.bundles {
+		size = min(size, bufferBytes)
+	}
 	d.watches.epfd = sys.InvalidFD
 	d.sleep.busyPoll = c.BusyPoll
 	d.sendsTo = kernelSendsTo()
@@ -102,7 +116,7 @@ func open(c driver.Config, o options) (*Driver, error) {
 		ring.Close()
 		return nil, os.NewSyscallError("eventfd", e)
 	}
-	if err := d.buffers.open(ring, o.buffers, c.ScratchBytes); err != nil {
+	if err := d.buffers.open(ring, o.buffers, size); err != nil {
 		ring.Close()
 		sys.Close(d.sleep.eventfd)
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/driver/conformance"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -172,6 +173,12 @@ func TestLateBuffer(t *testing.T) {
 	b.end(all...)
 }
 
+// endIsThere reports whether the end of a stream is among the completions.
+func (b *bench) endIsThere() bool {
+	first, end := b.ring.Ready()
+	return first != end && b.ring.At(end-1).Res == 0
+}
+
 // What is held beyond half of the buffers moves to memory of the stream's own, and
 // the end of the stream waits behind it.
 func TestSpill(t *testing.T) {
@@ -184,7 +191,7 @@ func TestSpill(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.peer.(*net.TCPConn).CloseWrite()
-	for first, end := b.ring.Ready(); end-first < 8; first, end = b.ring.Ready() {
+	for !b.endIsThere() {
 		if e := b.ring.Wait(time.Second); e != 0 { // as a turn that has not come to it
 			t.Fatal(e)
 		}
@@ -203,6 +210,48 @@ func TestSpill(t *testing.T) {
 		t.Errorf("%d bytes in a turn; the budget is %d", s.most, testBudget)
 	}
 	b.end(s)
+}
+
+// receivedBytes is what the completions that are there have brought.
+func (b *bench) receivedBytes() (n int) {
+	first, end := b.ring.Ready()
+	for i := first; i != end; i++ {
+		n += int(max(b.ring.At(i).Res, 0))
+	}
+	return n
+}
+
+// A receive of several buffers comes for a stream that is released: by the upcall of the
+// first of them, or before. All of them go back.
+func TestBuffersOfReleased(t *testing.T) {
+	b := newBench(t, options{entries: 16, completions: 64, buffers: 8})
+	if !b.bundles {
+		t.Skip("this kernel fills one buffer a receive (before Linux 6.10)")
+	}
+	for round := range 8 {
+		s := b.connect(1)[0]
+		if round%2 == 0 {
+			s.onData = func([]byte) bool {
+				b.Release(&s.Stream)
+				return false
+			}
+		}
+		b.Resume(&s.Stream)
+		b.until(func() bool { return s.Flags&armed != 0 })
+		if _, err := s.peer.Write(pattern(1, 7*testBuffer)); err != nil {
+			t.Fatal(err)
+		}
+		for b.receivedBytes() < 7*testBuffer {
+			if e := b.ring.Wait(time.Second); e != 0 { // as a turn that has not come to it
+				t.Fatalf("round %d: %d bytes came, then %v: buffers are missing", round, b.receivedBytes(), e)
+			}
+		}
+		if round%2 == 1 {
+			b.Release(&s.Stream)
+		}
+		b.until(func() bool { return s.released })
+		s.peer.Close()
+	}
 }
 
 // A busy stream has its budget, and a quiet one its turn.
@@ -581,25 +630,26 @@ func TestSetupErrors(t *testing.T) {
 	}
 }
 
-// Without DEFER_TASKRUN, as on Linux 6.0.
-func TestWithoutDeferredTasks(t *testing.T) {
+// TestConformanceOfOldKernels runs the suite without what came after Linux 6.0:
+// DEFER_TASKRUN (6.1), sends of datagrams with an address (6.1), and receives into
+// several buffers (6.10).
+func TestConformanceOfOldKernels(t *testing.T) {
+	if err := Probe(); err != nil {
+		t.Skip("uring is not usable here: ", err)
+	}
 	all := setups
 	setups = setups[1:]
 	t.Cleanup(func() { setups = all })
-	b := newBench(t, defaults)
-	streams := b.connect(8)
-	for i, s := range streams {
-		b.Resume(&s.Stream)
-		s.write(pattern(byte(i), 100<<10))
-		b.Send(&s.Stream, [][]byte{pattern(byte(i), 1000)})
-	}
-	for i, s := range streams {
-		b.until(func() bool { return len(s.in) == 100<<10 && s.sent == 1000 })
-		if !bytes.Equal(s.in, pattern(byte(i), 100<<10)) {
-			t.Errorf("stream %d: other bytes", i)
+	conformance.Run(t, func(t *testing.T, c driver.Config) driver.Driver {
+		o := defaults
+		o.single = true
+		d, err := open(c, o)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	b.end(streams...)
+		d.sendsTo = false
+		return d
+	})
 }
 
 // One message there and back costs no allocation once warm.
