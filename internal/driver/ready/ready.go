@@ -11,6 +11,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -21,6 +22,7 @@ type Driver struct {
 	reg     pollux.Registrator
 	waker   *pollux.Waker
 	events  [maxEvents]pollux.Event
+	epoll   bool // what the Poll is made of
 	scratch []byte
 	budget  int
 
@@ -74,6 +76,8 @@ const (
 	ended                  // ReceiveEnded has been told
 	gone                   // released or detached
 	attached               // in streams
+	onDemand               // watched for room only while somebody waits for it
+	watched                // it is watched for room now
 )
 
 // Flags of a listener.
@@ -89,15 +93,24 @@ func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{q: q, reg: q.Registrator(), scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busy: driver.Line{Mark: busy}}
-	d.Packets = driver.MakePackets(d.reg, maxGeneration, func(generation, index uint32) pollux.Token {
-		return token(kindPacket, generation, index)
-	})
-	if d.waker, err = q.NewWaker(token(kindWaker, 0, 0)); err != nil {
+	return OpenOn(q, c)
+}
+
+// OpenOn returns a driver over a Poll, which it closes.
+func OpenOn(q *pollux.Poll, c driver.Config) (*Driver, error) {
+	waker, err := q.NewWaker(token(kindWaker, 0, 0))
+	if err != nil {
 		q.Close()
 		return nil, err
 	}
-	return d, nil
+	return &Driver{
+		q: q, reg: q.Registrator(), waker: waker, epoll: q.Backend() == "epoll",
+		scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes,
+		busy: driver.Line{Mark: busy},
+		Packets: driver.MakePackets(q.Registrator(), maxGeneration, func(generation, index uint32) pollux.Token {
+			return token(kindPacket, generation, index)
+		}),
+	}, nil
 }
 
 // Name implements driver.Driver.
@@ -140,17 +153,47 @@ func (t *table[T]) remove(state *driver.State) {
 // Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
 	d.streams.add(s, &s.State)
-	err := d.reg.Register(s, token(kindStream, s.Generation, s.Index), pollux.Readable|pollux.Writable, pollux.Edge)
+	interest, flags := pollux.Readable, uint32(attached|onDemand)
+	if d.tellsRoomOnce(s) {
+		interest, flags = pollux.Readable|pollux.Writable, attached
+	}
+	err := d.reg.Register(s, token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
 	if err != nil {
 		d.streams.remove(&s.State)
 		return err
 	}
-	s.Flags |= attached
+	s.Flags |= flags
 	return nil
 }
 
+// tellsRoomOnce reports whether the kernel tells that there is room only if a send has
+// found none. Linux does so for TCP (SOCK_NOSPACE): then to be watched for it from the
+// beginning costs nothing, and saves two calls whenever there is none. It tells a Unix
+// stream whenever the peer has read something, and kqueue a TCP stream for
+// acknowledgements.
+func (d *Driver) tellsRoomOnce(s *driver.Stream) bool {
+	return d.epoll && s.PollHandle().Kind() == handle.TCPStream
+}
+
+// watchRoom has the stream watched for room, or no longer. It fails if the stream is
+// closed, which ends the registration as well.
+func (d *Driver) watchRoom(s *driver.Stream, on bool) {
+	if s.Flags&onDemand == 0 || (s.Flags&watched != 0) == on {
+		return
+	}
+	s.Flags ^= watched
+	interest := pollux.Readable
+	if on {
+		interest |= pollux.Writable
+	}
+	d.reg.Reregister(s, token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+}
+
 // Connecting implements driver.Driver.
-func (d *Driver) Connecting(s *driver.Stream) { s.Flags |= connecting }
+func (d *Driver) Connecting(s *driver.Stream) {
+	s.Flags |= connecting
+	d.watchRoom(s, true)
+}
 
 // Resume implements driver.Driver.
 func (d *Driver) Resume(s *driver.Stream) {
@@ -175,6 +218,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
 	}
 	if err == sock.ErrWouldBlock {
 		s.Flags |= blocked
+		d.watchRoom(s, true)
 		return n, nil
 	}
 	return n, err
@@ -269,6 +313,9 @@ func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
 func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 	if ev.Writable() && s.Flags&(connecting|blocked) != 0 {
 		d.writable(s, ev)
+		if s.Flags&(connecting|blocked|gone) == 0 {
+			d.watchRoom(s, false)
+		}
 	}
 	if !ev.Readable() || s.Flags&(ended|gone) != 0 {
 		return
