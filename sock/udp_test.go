@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"runtime"
 	"syscall"
 	"testing"
@@ -204,5 +205,43 @@ func TestBroadcastAndTTL(t *testing.T) {
 	must(t, u.SetTTL(3))
 	if ttl, err := u.TTL(); ttl != 3 || err != nil {
 		t.Errorf("TTL = %d, %v", ttl, err)
+	}
+}
+
+// TestNoRoom: a send for which there is no room would block, and Writable comes when there
+// is some. On loopback that never happens.
+func TestNoRoom(t *testing.T) {
+	silent, err := netip.ParseAddr(os.Getenv("POLLUX_TEST_SILENT"))
+	if err != nil {
+		t.Skip("no send of a datagram blocks on loopback; set POLLUX_TEST_SILENT to an address on a network of this machine that does not answer")
+	}
+	to := netip.AddrPortFrom(silent, 9)
+	for what, send := range map[string]func(u *sock.UDPSocket) error{
+		"WriteTo": func(u *sock.UDPSocket) error {
+			_, err := u.WriteTo(make([]byte, 1000), to)
+			return err
+		},
+		"WriteBatch": func(u *sock.UDPSocket) error {
+			ms := make([]sock.Message, 2)
+			for i := range ms {
+				ms[i] = sock.Message{Data: make([]byte, 1000), Addr: to}
+			}
+			n, err := u.WriteBatch(ms)
+			if n == 0 && err == nil {
+				t.Error("nothing was sent, and there is no error")
+			}
+			return err
+		},
+	} {
+		u := udp(t, netip.MustParseAddrPort("0.0.0.0:0"), sock.SendBuffer(16<<10))
+		for range 1000 {
+			if err = send(u); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, sock.ErrWouldBlock) {
+			t.Fatalf("%s: %v, want would-block", what, err)
+		}
+		must(t, until(t, u, pollux.Writable, func() error { return send(u) }))
 	}
 }
