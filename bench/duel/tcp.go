@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
+)
+
+var localhost = netip.MustParseAddr("127.0.0.1")
+
+// tcpLoad keeps -depth messages under way on each of its connections.
+type tcpLoad struct {
+	server    *server
+	q         *pollux.Poll
+	conns     []*conn
+	events    []pollux.Event
+	in, out   []byte
+	latencies []time.Duration
+	under     int // messages under way
+	messages  int // that have come back
+	end       time.Time
+}
+
+type conn struct {
+	*sock.TCPStream
+	sent     []time.Time // of the messages under way, in a ring
+	first, n int
+	partial  int // bytes of the next one that have come
+	unsent   int // bytes that there was no room for
+}
+
+// maxTransfer is how much one call moves at the most.
+const maxTransfer = 256 << 10
+
+func newTCPLoad(s *server) *tcpLoad {
+	q, err := pollux.New()
+	check(err)
+	l := &tcpLoad{
+		server: s, q: q, events: make([]pollux.Event, 256),
+		in: make([]byte, maxTransfer), out: make([]byte, maxTransfer),
+	}
+	for i := range *conns {
+		t, err := sock.ConnectTCP(netip.AddrPortFrom(localhost, uint16(s.port)))
+		check(err)
+		check(q.Registrator().Register(t, pollux.Token(i), pollux.Readable|pollux.Writable, pollux.Edge))
+		for t.ConnectError() != nil {
+			if err := t.ConnectError(); !errors.Is(err, sock.ErrWouldBlock) {
+				fatal("%v", err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		l.conns = append(l.conns, &conn{TCPStream: t, sent: make([]time.Time, *depth)})
+	}
+	return l
+}
+
+func (l *tcpLoad) run() sample {
+	cpu0, began := l.server.cpuNanos(), time.Now()
+	l.end, l.messages, l.latencies = began.Add(*slice), 0, l.latencies[:0]
+	for _, c := range l.conns {
+		l.send(c, *depth, time.Now())
+	}
+	inTime, took := 0, time.Duration(0)
+	for l.under > 0 {
+		n, err := l.q.Wait(l.events, 0)
+		check(err)
+		if now := time.Now(); took == 0 && now.After(l.end) {
+			inTime, took = l.messages, now.Sub(began)
+		} else if now.After(l.end.Add(patient)) {
+			fatal("%v does not answer: %d messages are under way", l.server.cmd, l.under)
+		}
+		for _, ev := range l.events[:n] {
+			c := l.conns[ev.Token()]
+			if ev.Readable() {
+				l.receive(c)
+			}
+			if ev.Writable() && c.unsent > 0 {
+				l.flush(c)
+			}
+		}
+	}
+	if took == 0 {
+		inTime, took = l.messages, time.Since(began)
+	}
+	return summary(l.server, inTime, took, cpu0, l.messages, l.latencies)
+}
+
+// send puts k messages under way.
+func (l *tcpLoad) send(c *conn, k int, now time.Time) {
+	for range k {
+		c.sent[(c.first+c.n)%len(c.sent)] = now
+		c.n++
+	}
+	l.under += k
+	c.unsent += k * *size
+	l.flush(c)
+}
+
+func (l *tcpLoad) flush(c *conn) {
+	for c.unsent > 0 {
+		n, err := c.Write(l.out[:min(c.unsent, len(l.out))])
+		c.unsent -= n
+		if err == sock.ErrWouldBlock {
+			return
+		}
+		check(err)
+	}
+}
+
+// receive takes what has come back, and sends as much again until the slice is over.
+func (l *tcpLoad) receive(c *conn) {
+	for {
+		n, err := c.Read(l.in)
+		if err == sock.ErrWouldBlock {
+			return
+		}
+		check(err)
+		c.partial += n
+		whole := c.partial / *size
+		c.partial %= *size
+		now := time.Now()
+		for range whole {
+			l.latencies = append(l.latencies, now.Sub(c.sent[c.first]))
+			c.first = (c.first + 1) % len(c.sent)
+			c.n--
+		}
+		l.under -= whole
+		l.messages += whole
+		if whole > 0 && now.Before(l.end) {
+			l.send(c, whole, now)
+		}
+		if n < len(l.in) {
+			return
+		}
+	}
+}
