@@ -94,6 +94,9 @@ func (c *Conn) endBusy() {
 		c.afterFlush(f)
 	}
 	c.asked |= r &^ wantFlush
+	if f.drained && c.in == nil {
+		c.asked |= wantDeliver // what Data has left is not kept yet; afterFlush sees to what is
+	}
 }
 
 // settle does what callbacks have asked for, once what they left unread is kept.

@@ -3,6 +3,7 @@ package loop_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -113,5 +114,35 @@ func TestReadClosedComesLast(t *testing.T) {
 				t.Errorf("%d of %d requests before the end", n, requests)
 			}
 		})
+	}
+}
+
+// What Data leaves for want of room to answer comes again once there is some, also if that
+// is at once: before what was left has been put aside.
+func TestL4LeftForWantOfRoom(t *testing.T) {
+	const high, answerBytes, questions = 4 << 10, 8 << 10, 5
+	_, peer := serve(t, loop.Config{HighWatermark: high, LowWatermark: 1 << 10, Loops: 1}, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			n := 0
+			for n < len(b) && c.Unsent() <= high { // a byte is a question
+				if _, err := c.Write(make([]byte, answerBytes)); err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		}}
+	})
+	if _, err := peer.Write(make([]byte, questions)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.ReadFull(peer, make([]byte, questions*answerBytes)); err != nil {
+		t.Fatalf("%d bytes of answers, want %d: %v", n, questions*answerBytes, err)
+	}
+	// The end of the stream is no reason to forget what was left, either.
+	peer.Write(make([]byte, questions))
+	peer.CloseWrite()
+	if n, err := io.Copy(io.Discard, peer); n != questions*answerBytes || err != nil {
+		t.Errorf("%d bytes of answers before the end, want %d: %v", n, questions*answerBytes, err)
 	}
 }
