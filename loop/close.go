@@ -46,7 +46,7 @@ func (c *Conn) beginClose(why error) {
 		c.release(why)
 		return
 	}
-	x.linger.start(c, c.loop.clock()+int64(c.loop.g.config.LingerTimeout), (*Conn).lingerTimeout)
+	x.linger.start(c, later(c.loop.clock(), c.loop.g.config.LingerTimeout), (*Conn).lingerTimeout)
 	c.pauses = 0
 	c.loop.drv.Resume(&c.stream) // for the peer's end
 	if unsent == 0 {

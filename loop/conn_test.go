@@ -589,8 +589,61 @@ func TestL6IdleTimeout(t *testing.T) {
 	if !errors.Is(why, loop.ErrTimeout) {
 		t.Errorf("the reason is %v, want ErrTimeout", why)
 	}
-	if idle := time.Since(last); idle < 55*time.Millisecond {
+	if idle := time.Since(last); idle < 60*time.Millisecond {
 		t.Errorf("closed after %v of silence, want 60 ms", idle)
+	}
+}
+
+// The silence begins with the last activity, not with the turn of the loop in which that
+// was, which may have taken long.
+func TestL6IdleTimeoutAfterALongTurn(t *testing.T) {
+	const idle, long, total = 150 * time.Millisecond, 100 * time.Millisecond, 1 << 20
+	type end struct{ last, closed time.Time }
+	ended := make(chan end, 1)
+	var e end
+	_, c := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.SetIdleTimeout(idle) },
+			data: func(_ *loop.Conn, b []byte) (int, error) {
+				e.last = time.Now()
+				time.Sleep(long / 4) // a few of these in a turn
+				return len(b), nil
+			},
+			closed: func(*loop.Conn, error) {
+				e.closed = time.Now()
+				ended <- e
+			},
+		}
+	})
+	if _, err := c.Write(make([]byte, total)); err != nil {
+		t.Fatal(err)
+	}
+	if e := receive(t, ended, "the idle timeout"); e.closed.Sub(e.last) < idle {
+		t.Errorf("closed after %v of silence, want %v", e.closed.Sub(e.last), idle)
+	}
+}
+
+// Times without an end do not come around to the beginning.
+func TestL6HugeTimes(t *testing.T) {
+	const huge = time.Duration(1<<63 - 1)
+	closed := make(chan error, 1)
+	g, c := serve(t, loop.Config{Loops: 1, IdleTimeout: huge, LingerTimeout: huge}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) {
+				c.SetIdleTimeout(huge)
+				c.SetReadDeadline(time.Now().Add(huge))
+			},
+			data:   func(c *loop.Conn, b []byte) (int, error) { return c.Write(b) },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	g.Loops()[0].AfterFunc(huge, func() { t.Error("a timer without an end fired") })
+	ping(t, c)
+	time.Sleep(5 * time.Millisecond) // for what must not happen
+	ping(t, c)
+	c.Close()
+	if why := receive(t, closed, "Closed"); why != nil {
+		t.Errorf("the reason is %v", why)
 	}
 }
 

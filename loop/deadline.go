@@ -25,20 +25,20 @@ func (c *Conn) setDeadlines(r request) {
 	x := c.more()
 	idle, read := x.idleTimeout, x.readDeadline
 	c.mu.Unlock()
-	now := c.loop.clock()
 	if r&wantIdle != 0 {
 		x.idle.stop(c.loop)
 		c.flags &^= idles
 		if idle > 0 {
+			now := c.loop.clock()
 			c.flags |= idles
 			x.lastActive = now
-			x.idle.start(c, now+int64(idle), (*Conn).idleTick)
+			x.idle.start(c, later(now, idle), (*Conn).idleTick)
 		}
 	}
 	if r&wantRead != 0 {
 		x.read.stop(c.loop)
 		if !read.IsZero() {
-			x.read.start(c, now+int64(time.Until(read)), func(c *Conn) { c.release(ErrTimeout) })
+			x.read.start(c, int64(read.Sub(c.loop.g.began)), func(c *Conn) { c.release(ErrTimeout) })
 		}
 	}
 }
@@ -50,7 +50,7 @@ func (c *Conn) idleTick() {
 	c.mu.Lock()
 	idle := x.idleTimeout
 	c.mu.Unlock()
-	if end := x.lastActive + int64(idle); end > c.loop.clock() {
+	if end := later(x.lastActive, idle); end > c.loop.clock() {
 		x.idle.start(c, end, (*Conn).idleTick)
 		return
 	}
@@ -94,7 +94,7 @@ func (t *Timer) Reset(d time.Duration) { t.set(d) }
 func (t *Timer) Stop() { t.put(0) }
 
 func (t *Timer) set(d time.Duration) {
-	t.put(max(int64(time.Since(t.l.g.began))+int64(max(d, 0)), 1))
+	t.put(max(later(t.l.clock(), max(d, 0)), 1))
 }
 
 func (t *Timer) put(at int64) {

@@ -286,7 +286,7 @@ func (a *acceptor) AcceptFailed(err error) {
 			a.loop.drv.ResumeAccept(&a.Listener)
 		}
 	}
-	a.loop.timers.Start(&a.retry, a.loop.clock()+int64(a.backoff))
+	a.loop.timers.Start(&a.retry, later(a.loop.clock(), a.backoff))
 }
 
 func acceptHint(err error) string {

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +26,6 @@ type Loop struct {
 	stage     []byte     // where the connection in a callback writes to
 	iov       [][]byte   // scratch of flush
 	done      []doneCall // scratch of afterFlush
-	now       int64      // nanoseconds since the group began, as of the last reading
-	stale     bool       // the loop may have slept since
 	callStart time.Time  // when the callback began, if it is one that is measured:
 	timed     bool
 	wokeAt    time.Time // when the loop woke, if the turn is one that is measured
@@ -127,7 +126,6 @@ func (l *Loop) run() {
 		if l.inbox.size.Load() > 0 {
 			timeout = 0
 		}
-		l.stale = true
 		if err := l.drv.Turn(timeout); err != nil {
 			l.g.config.Logger.Error("pollux: a loop's driver failed", "backend", l.drv.Name(), "error", err)
 			l.abortAll(err)
@@ -189,17 +187,14 @@ func (l *Loop) doInbox() {
 }
 
 // clock reads the time: nanoseconds since the group began.
-func (l *Loop) clock() int64 {
-	l.now, l.stale = int64(time.Since(l.g.began)), false
-	return l.now
-}
+func (l *Loop) clock() int64 { return int64(time.Since(l.g.began)) }
 
-// turnTime is clock for what need not know more exactly than this turn.
-func (l *Loop) turnTime() int64 {
-	if l.stale {
-		return l.clock()
+// later returns the moment d after now; the last there is, if that is later.
+func later(now int64, d time.Duration) int64 {
+	if int64(d) > math.MaxInt64-now {
+		return math.MaxInt64
 	}
-	return l.now
+	return now + int64(d)
 }
 
 func (l *Loop) untilTimer() time.Duration {

@@ -23,7 +23,7 @@ func (u *upcalls) Received(b []byte) bool {
 	c := (*Conn)(u)
 	c.loop.counts.bytesIn += uint64(len(b))
 	if c.flags&idles != 0 {
-		c.extras.lastActive = c.loop.turnTime()
+		c.extras.lastActive = c.loop.clock()
 	}
 	if c.phase != open || c.pauses != 0 || c.in != nil {
 		return c.receivedMore(b)

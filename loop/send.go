@@ -262,7 +262,7 @@ func (c *Conn) send(bufs [][]byte, total int) (int, error) {
 	n, err := l.drv.Send(&c.stream, bufs)
 	l.counts.bytesOut += uint64(n)
 	if c.flags&idles != 0 && n > 0 {
-		c.extras.lastActive = l.turnTime()
+		c.extras.lastActive = l.clock()
 	}
 	if err == nil && n < total {
 		c.flags |= sendOwed
