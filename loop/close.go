@@ -105,10 +105,12 @@ func (c *Conn) release(why error) {
 
 // leave is release without the descriptor.
 func (c *Conn) leave(why error) {
-	if addr := c.stream.RemoteNetAddr(); addr != nil && c.optional&hasClosed != 0 {
-		c.mu.Lock()
-		c.more().remote = addr // Closed may want to know
-		c.mu.Unlock()
+	if c.optional&hasClosed != 0 { // it may want to know
+		if addr := c.stream.RemoteNetAddr(); addr != nil {
+			c.mu.Lock()
+			c.more().remote = addr
+			c.mu.Unlock()
+		}
 	}
 	c.phase = gone
 	c.setWhy(why)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // handlerFunc is a handler that is only Data.
@@ -252,3 +253,24 @@ func (h *collect) Data(_ *loop.Conn, b []byte) (int, error) {
 }
 
 func (h *collect) Closed(*loop.Conn, error) { h.got <- string(h.all) }
+
+// The socket itself, for code that is not a loop's: here it writes, and closes.
+func ExampleConn_DetachStream() {
+	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler {
+		return handlerFunc(func(c *loop.Conn, b []byte) (int, error) {
+			return len(b), c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
+				if err != nil {
+					log.Print(err) // the connection has ended first
+					return
+				}
+				defer s.Close()
+				if _, err := s.Write([]byte("from the socket")); err != nil {
+					log.Print(err) // perhaps it would block, and a Poll tells when not
+				}
+			})
+		})
+	})
+	defer end()
+	fmt.Println(ask(addr, "hello"))
+	// Output: from the socket
+}

@@ -66,8 +66,8 @@ func LocalAddr(a netip.AddrPort) Option { return func(s *settings) { s.local = a
 // LocalName is LocalAddr for Unix sockets: a path, or @ and an abstract name.
 func LocalName(name string) Option { return func(s *settings) { s.localName = name } }
 
-// Delay leaves Nagle's algorithm on. TCP streams otherwise have TCP_NODELAY set,
-// as Go's net package does it.
+// Delay leaves Nagle's algorithm on; given to a listener, for what it accepts. TCP
+// streams otherwise have TCP_NODELAY set, as Go's net package does it.
 func Delay() Option { return func(s *settings) { s.delaySending = true } }
 
 // Control has f called with the descriptor before the socket is bound or

@@ -177,7 +177,10 @@ func (s *TCPStream) UserTimeout() (time.Duration, error) {
 }
 
 // TCPListener accepts TCP connections.
-type TCPListener struct{ Descriptor }
+type TCPListener struct {
+	Descriptor
+	asBorn bool // what is accepted stays as it is: it has TCP_NODELAY already, or must not
+}
 
 // ListenTCP listens at addr. Port 0 takes a free port: Addr tells which. [::]
 // serves IPv4 as well, unless V6Only is given.
@@ -187,10 +190,14 @@ func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	if err != nil {
 		return nil, err
 	}
+	l := &TCPListener{asBorn: m.options.delaySending}
+	if sys.NoDelayIsInherited && !l.asBorn {
+		e := sys.SetInt(m.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
+		l.asBorn = e == 0 // saves a call for each connection
+	}
 	if err := m.listen(&a); err != nil {
 		return nil, err
 	}
-	l := &TCPListener{}
 	l.h.Init(m.fd, handle.TCPListener)
 	return l, nil
 }
@@ -210,6 +217,9 @@ func (l *TCPListener) Accept() (*TCPStream, error) {
 func (l *TCPListener) AcceptInto(s *Stream) error {
 	if err := acceptInto(&l.Descriptor, s, handle.TCPStream); err != nil {
 		return err
+	}
+	if l.asBorn {
+		return nil
 	}
 	// A connection that was reset meanwhile refuses; reading it tells that better.
 	if fd, ok := s.h.Use(); ok {

@@ -359,6 +359,32 @@ func TestTCPOptions(t *testing.T) {
 	}
 }
 
+// TestDelay: what a listener accepts has TCP_NODELAY, unless Delay was given; also what one
+// accepts that was made by package net.
+func TestDelay(t *testing.T) {
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer plain.Close()
+	for what, make := range map[string]func() (*sock.TCPListener, error){
+		"on":      func() (*sock.TCPListener, error) { return sock.ListenTCP(loopback4) },
+		"off":     func() (*sock.TCPListener, error) { return sock.ListenTCP(loopback4, sock.Delay()) },
+		"adopted": func() (*sock.TCPListener, error) { return sock.FromTCPListener(plain.(*net.TCPListener)) },
+	} {
+		l, err := make()
+		must(t, err)
+		defer l.Close()
+		c, err := sock.ConnectTCP(l.Addr())
+		must(t, err)
+		defer c.Close()
+		var s *sock.TCPStream
+		must(t, until(t, l, pollux.Readable, func() (err error) { s, err = l.Accept(); return err }))
+		defer s.Close()
+		if on, err := s.NoDelay(); on != (what != "off") || err != nil {
+			t.Errorf("%s: NoDelay of what was accepted is %v, %v", what, on, err)
+		}
+	}
+}
+
 func TestListenErrors(t *testing.T) {
 	l, err := sock.ListenTCP(loopback4)
 	must(t, err)

@@ -13,6 +13,8 @@ const (
 
 	HasUserTimeout = false
 	HasReusePort   = true
+	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts.
+	NoDelayIsInherited = false
 )
 
 // isByteOption: IPv4's multicast options are one byte long by ip(4); not every

@@ -12,6 +12,8 @@ const (
 
 	HasUserTimeout = true
 	HasReusePort   = true
+	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts.
+	NoDelayIsInherited = true
 )
 
 func isByteOption(level, option int) bool { return false }

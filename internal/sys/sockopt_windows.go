@@ -45,6 +45,8 @@ const (
 
 	HasUserTimeout = false
 	HasReusePort   = false
+	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts.
+	NoDelayIsInherited = false
 )
 
 // ReuseAddrIsSafe: on Windows SO_REUSEADDR lets others take the port, and a port
