@@ -625,6 +625,7 @@ func (b box) sleepers(n int) func(to sys.FD) int {
 			b.must(to, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagOneshot)
 			select {
 			case <-released:
+				b.change(to, kqueue.FilterWrite, kqueue.FlagDelete) // if nobody was left to be told
 				return told
 			case <-time.After(time.Millisecond):
 			}
