@@ -65,7 +65,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// scratchBytes is how much one receive takes at the most.
+// scratchBytes is how large the memory is that one receive fills.
 const scratchBytes = 64 << 10
 
 func (c *Config) settle() error {

@@ -24,6 +24,7 @@ type Loop struct {
 
 	// The loop's own.
 	stage     []byte     // where the connection in a callback writes to
+	direct    int        // a write of so many bytes in a callback goes to the kernel at once
 	iov       [][]byte   // scratch of flush
 	done      []doneCall // scratch of afterFlush
 	callStart time.Time  // when the callback began, if it is one that is measured:
@@ -39,7 +40,7 @@ type Loop struct {
 	runningPacket atomic.Pointer[PacketConn]
 	turn          atomic.Uint64
 	slow          atomic.Uint64 // callbacks that the watchdog has named
-	directBytes   atomic.Uint64 // sent past the queue, and in datagrams
+	sentDirectly  atomic.Uint64 // sent past the queue, and in datagrams
 
 	// awake is false while the loop sleeps or is about to: then whoever puts something
 	// into the inbox wakes it. The loop clears it before its last look at the inbox.
@@ -69,10 +70,11 @@ const (
 func newLoop(g *Group, drv driver.Driver) *Loop {
 	l := &Loop{
 		g: g, drv: drv, blocks: block.NewPool(g.config.IdleBuffers), timers: wheel.New(0),
-		iov: make([][]byte, 0, maxIovecs),
+		iov: make([][]byte, 0, maxIovecs), direct: directBytesQueued,
 	}
 	l.packets, _ = drv.(driver.PacketSender)
 	if drv.SyncSend() {
+		l.direct = directBytes
 		l.stage = make([]byte, 0, min(stageBytes, g.config.HighWatermark))
 	}
 	return l

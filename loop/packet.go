@@ -210,7 +210,7 @@ func dataBytes(ms []sock.Message) (n int) {
 
 // sent takes note of a send by the socket itself.
 func (p *PacketConn) sent(bytes int, err error) (int, error) {
-	p.loop.directBytes.Add(uint64(bytes))
+	p.loop.sentDirectly.Add(uint64(bytes))
 	if err == sock.ErrWouldBlock && !p.blocked.Swap(true) {
 		p.loop.Run(p.await)
 	}
@@ -260,7 +260,7 @@ func (p *PacketConn) send(ms []sock.Message) (n int, err error, done bool) {
 // callback, where it stays for as long as mu is held.
 func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error) {
 	n, err = p.loop.packets.SendPackets(&p.socket, ms)
-	p.loop.directBytes.Add(uint64(dataBytes(ms[:n])))
+	p.loop.sentDirectly.Add(uint64(dataBytes(ms[:n])))
 	return n, err
 }
 

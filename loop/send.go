@@ -28,7 +28,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	if c.calling() && c.out == nil && !c.shut && !c.writeShut {
 		// The ordinary case. The stage is smaller than any limit.
-		if l, n := c.loop, len(c.loop.stage); len(b) < directBytes && len(b) <= cap(l.stage)-n {
+		if l, n := c.loop, len(c.loop.stage); len(b) < l.direct && len(b) <= cap(l.stage)-n {
 			l.stage = l.stage[:n+copy(l.stage[n:cap(l.stage)], b)]
 			c.mu.Unlock()
 			return len(b), nil
@@ -114,16 +114,21 @@ func (c *Conn) unsent() int {
 	return n
 }
 
-// directBytes is the size from which a write in a callback goes to the kernel at once:
-// to copy it would cost more than a system call saved.
-const directBytes = 16 << 10
+// A write of so many bytes in a callback goes to the kernel at once, for to copy it would
+// cost more than a system call saves. A driver that sends a turn's writes together saves
+// more by them: each call in between has the next callback find the processor's caches
+// full of the kernel's code.
+const (
+	directBytes       = 16 << 10
+	directBytesQueued = 64 << 10 // for drivers without SyncSend
+)
 
 // writeStaged takes b into the loop's stage, if it has one, or sends it at once; mu is
 // held, the connection is in its callback and has nothing queued. It returns false if b
 // is to be queued.
 func (c *Conn) writeStaged(b []byte) bool {
 	l := c.loop
-	if len(b) < directBytes {
+	if len(b) < l.direct {
 		if len(l.stage)+len(b) > cap(l.stage) {
 			return false
 		}
@@ -136,7 +141,7 @@ func (c *Conn) writeStaged(b []byte) bool {
 	}
 	// An error shows again when the rest is flushed.
 	n, _ := c.stream.Write(b)
-	l.directBytes.Add(uint64(n))
+	l.sentDirectly.Add(uint64(n))
 	if n < len(b) {
 		c.queue(b[n:])
 		c.requests |= wantFlush

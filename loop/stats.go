@@ -93,7 +93,7 @@ func (l *Loop) stats() LoopStats {
 	c := &l.counts
 	b := l.blocks.Stats()
 	s := LoopStats{
-		Accepts: c.accepts, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.directBytes.Load(),
+		Accepts: c.accepts, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.sentDirectly.Load(),
 		Messages: c.messages, PacketErrors: c.packetErrors, WakeUps: c.turns, Timers: l.timers.Len(), Fired: c.timers,
 		BlocksOut: b.OutBlocks, BytesLent: b.OutBytes, BytesIdle: b.IdleBytes, IdleBounds: b.MaxIdleBytes,
 		BusyTime: time.Duration(c.busyNanos), CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,

@@ -28,7 +28,8 @@ import (
 //     first Resume.
 //   - Received hands over bytes in memory of the driver's, valid until it returns.
 //     A stream that has more than its budget comes again after others had their
-//     turn. ReceiveEnded comes once, last, with io.EOF or an error.
+//     turn; it may pass it by less than ScratchBytes. ReceiveEnded comes once, last,
+//     with io.EOF or an error.
 //   - Send takes what it can at once and says how much. If that is not all, one
 //     Sent follows, with how many of the remaining bytes were taken (zero: try
 //     again), or an error; until then their memory must not change, and Send must
@@ -193,7 +194,7 @@ type Watch struct {
 
 // Config is what a driver is opened with.
 type Config struct {
-	// ScratchBytes is how much one receive takes at the most.
+	// ScratchBytes is how large the memory is that one receive fills.
 	ScratchBytes int
 	// BudgetBytes is how much one stream may receive before the others have their
 	// turn.

@@ -116,8 +116,8 @@ func (u *upcalls) Received(b []byte) (more bool) {
 			c.h.Errorf("Received(%d bytes) after ReceiveEnded(%v)", len(b), c.ended)
 		case len(b) == 0:
 			c.h.Error("Received of nothing")
-		case len(b) > c.h.config.ScratchBytes:
-			c.h.Errorf("Received of %d bytes, ScratchBytes is %d", len(b), c.h.config.ScratchBytes)
+		case len(b) >= c.h.config.BudgetBytes+c.h.config.ScratchBytes:
+			c.h.Errorf("Received of %d bytes, BudgetBytes is %d and ScratchBytes %d", len(b), c.h.config.BudgetBytes, c.h.config.ScratchBytes)
 		case c.got+len(b) > len(text) || !bytes.Equal(b, text[c.got:c.got+len(b)]):
 			c.h.Errorf("%d bytes received after %d are not those that were sent", len(b), c.got)
 		}

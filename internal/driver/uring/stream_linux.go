@@ -299,7 +299,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 // arrived takes what was received: n bytes in the buffer id, and in those after it.
 func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	for {
-		last, bytes := d.sideBySide(id, n)
+		last, bytes := d.sideBySide(id, n, d.budget-d.takenNow(&d.slots[s.Index]))
 		n -= bytes
 		next := id
 		if n > 0 {
@@ -317,11 +317,20 @@ func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	}
 }
 
+// takenNow is how much a stream has been handed in this turn.
+func (d *Driver) takenNow(x *slot) int {
+	if x.turn != d.turn {
+		x.turn, x.taken = d.turn, 0
+	}
+	return int(x.taken)
+}
+
 // sideBySide returns the last of the buffers from id on, and how many of the n bytes are
-// in them, that can be handed over as one piece.
-func (d *Driver) sideBySide(id uint16, n int) (last uint16, bytes int) {
+// in them, that can be handed over as one piece: of one buffer at the least, and by less
+// than one more than most.
+func (d *Driver) sideBySide(id uint16, n, most int) (last uint16, bytes int) {
 	last, bytes = id, min(n, d.buffers.Size)
-	for bytes < n && bytes+d.buffers.Size <= d.most && d.buffers.After(last) == last+1 {
+	for bytes < n && bytes < most && d.buffers.After(last) == last+1 {
 		last++
 		bytes = min(n, bytes+d.buffers.Size)
 	}
@@ -344,11 +353,8 @@ func (d *Driver) giveBack(id uint16, n int) {
 // stream is paused, has had its budget, or has something held already.
 func (d *Driver) deliver(s *driver.Stream, id uint16, n int) {
 	x := &d.slots[s.Index]
-	if x.turn != d.turn {
-		x.turn, x.taken = d.turn, 0
-	}
 	takes := s.Flags&(receiving|draining) != 0
-	if !takes || int(x.taken) >= d.budget || x.hasMore() {
+	if !takes || d.takenNow(x) >= d.budget || x.hasMore() {
 		for ; n > 0; n -= d.buffers.Size {
 			d.buffers.hold(&x.held, id, min(n, d.buffers.Size))
 			id++

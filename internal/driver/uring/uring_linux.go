@@ -23,7 +23,6 @@ type Driver struct {
 	ring    *sys.URing
 	buffers pool
 	bundles bool // one receive may fill several buffers
-	most    int  // how much one Received hands over
 	budget  int
 	waiting []sys.URingSQE // what the submission queue had no room for
 	running int            // operations that owe their last completion
@@ -56,7 +55,7 @@ type options struct {
 	single      bool // one buffer a receive, as before Linux 6.10
 }
 
-var defaults = options{entries: 128, completions: 4096, buffers: 128}
+var defaults = options{entries: 128, completions: 4096, buffers: 64}
 
 // bufferBytes is the size of a buffer, where a receive that finds more takes several.
 // Where it cannot (before Linux 6.10), a buffer holds all that one receive may take.
@@ -101,7 +100,7 @@ func open(c driver.Config, o options) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{
-		ring: ring, budget: c.BudgetBytes, most: c.ScratchBytes,
+		ring: ring, budget: c.BudgetBytes,
 		bundles: ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0 && !o.single,
 	}
 	size := c.ScratchBytes

@@ -254,6 +254,40 @@ func TestBuffersOfReleased(t *testing.T) {
 	}
 }
 
+// What one receive brings is handed over in as few pieces as the budget allows.
+func TestPieces(t *testing.T) {
+	b := newBench(t, options{entries: 16, completions: 64, buffers: 16})
+	if !b.bundles {
+		t.Skip("this kernel fills one buffer a receive (before Linux 6.10)")
+	}
+	s := b.connect(1)[0]
+	b.Resume(&s.Stream)
+	b.until(func() bool { return s.Flags&armed != 0 })
+	var pieces []int
+	s.onData = func(p []byte) bool {
+		pieces = append(pieces, len(p))
+		return true
+	}
+	const size = testBudget + testBudget/2
+	want := pattern(1, size)
+	if _, err := s.peer.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	for b.receivedBytes() < size {
+		if e := b.ring.Wait(time.Second); e != 0 { // as a turn that has not come to it
+			t.Fatal(e)
+		}
+	}
+	b.until(func() bool { return len(s.in) == size })
+	if !bytes.Equal(s.in, want) {
+		t.Error("other bytes")
+	}
+	if pieces[0] != testBudget {
+		t.Errorf("pieces of %d bytes; the first may have %d", pieces, testBudget)
+	}
+	b.end(s)
+}
+
 // A busy stream has its budget, and a quiet one its turn.
 func TestBudget(t *testing.T) {
 	b := newBench(t, options{entries: 16, completions: 256, buffers: 64})
