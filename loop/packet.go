@@ -223,16 +223,26 @@ func (p *PacketConn) await() {
 	}
 }
 
-// sendOne is send of one datagram.
-func (p *PacketConn) sendOne(b []byte, addr netip.AddrPort) (n int, err error, done bool) {
+// lockCalling takes mu if the driver sends, and this is a callback; it returns false, and
+// mu is not held, if not.
+func (p *PacketConn) lockCalling() bool {
 	if p.loop.packets == nil {
-		return 0, nil, false
+		return false
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if !p.calling {
+		p.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+// sendOne is send of one datagram.
+func (p *PacketConn) sendOne(b []byte, addr netip.AddrPort) (n int, err error, done bool) {
+	if !p.lockCalling() {
 		return 0, nil, false
 	}
+	defer p.mu.Unlock()
 	p.one[0] = sock.Message{Data: b, Addr: addr}
 	_, err = p.sendLocked(p.one[:])
 	p.one[0] = sock.Message{}
@@ -244,14 +254,10 @@ func (p *PacketConn) sendOne(b []byte, addr netip.AddrPort) (n int, err error, d
 
 // send has the driver send, if it does and this is a callback; done is false otherwise.
 func (p *PacketConn) send(ms []sock.Message) (n int, err error, done bool) {
-	if p.loop.packets == nil {
+	if !p.lockCalling() {
 		return 0, nil, false
 	}
-	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.calling {
-		return 0, nil, false
-	}
 	n, err = p.sendLocked(ms)
 	return n, err, true
 }
