@@ -38,7 +38,7 @@ func Backends() []pollux.BackendInfo {
 
 // openDriver opens the driver that the configuration, or the environment, names.
 func openDriver(c *Config) (driver.Driver, error) {
-	config := driver.Config{ScratchBytes: scratchBytes, BudgetBytes: c.ReadBudget, BusyPoll: c.BusyPoll}
+	config := driver.Config{ScratchBytes: min(max(c.ReadBudget, minScratchBytes), maxScratchBytes), BudgetBytes: c.ReadBudget, BusyPoll: c.BusyPoll}
 	name, from := c.Backend, "Config.Backend"
 	if env := os.Getenv(pollux.BackendEnv); env != "" {
 		name, from = env, pollux.BackendEnv

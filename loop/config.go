@@ -65,8 +65,13 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// scratchBytes is how large the memory is that one receive fills.
-const scratchBytes = 64 << 10
+// One receive fills as much memory as a connection may bring in a turn, within these. Large
+// receives are what makes bulk fast: 64 KiB at a time cost 1.2 times as much processor time
+// (docs/performance.md).
+const (
+	minScratchBytes = 64 << 10
+	maxScratchBytes = 256 << 10
+)
 
 func (c *Config) settle() error {
 	set := func(field *int, value int) {

@@ -22,7 +22,7 @@ const settle = 5 * time.Millisecond
 
 // usual is what a loop opens its driver with; small makes every limit cheap to reach.
 var (
-	usual = driver.Config{ScratchBytes: 64 << 10, BudgetBytes: 256 << 10}
+	usual = driver.Config{ScratchBytes: 256 << 10, BudgetBytes: 256 << 10}
 	small = driver.Config{ScratchBytes: 4 << 10, BudgetBytes: 16 << 10}
 )
 

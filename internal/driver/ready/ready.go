@@ -43,6 +43,9 @@ const (
 	maxEvents = 256
 	// maxAccepts is how many connections one listener may bring in a turn.
 	maxAccepts = 64
+	// minReadBytes is what a read asks for at the least, if there is as much memory, also
+	// if less is left of the budget.
+	minReadBytes = 16 << 10
 )
 
 // A token is a kind, a generation and an index: events of one batch may be about
@@ -352,15 +355,16 @@ func (d *Driver) writable(s *driver.Stream, ev pollux.Event) {
 // receive hands over what there is, up to the budget.
 func (d *Driver) receive(s *driver.Stream) {
 	for left := d.budget; left > 0; {
-		n, err := s.Read(d.scratch)
+		b := d.scratch[:min(len(d.scratch), max(left, minReadBytes))]
+		n, err := s.Read(b)
 		if err != nil {
 			receiveFailed(s, err)
 			return
 		}
-		if n < len(d.scratch) && s.Flags&hungUp == 0 {
+		if n < len(b) && s.Flags&hungUp == 0 {
 			s.Flags &^= readable
 		}
-		if !s.Up.Received(d.scratch[:n]) {
+		if !s.Up.Received(b[:n]) {
 			s.Flags &^= receiving
 		}
 		if s.Flags&(receiving|readable) != receiving|readable {

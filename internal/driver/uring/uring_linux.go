@@ -58,8 +58,11 @@ type options struct {
 var defaults = options{entries: 128, completions: 4096, buffers: 64}
 
 // bufferBytes is the size of a buffer, where a receive that finds more takes several.
-// Where it cannot (before Linux 6.10), a buffer holds all that one receive may take.
-const bufferBytes = 16 << 10
+// Where it cannot (before Linux 6.10), a buffer has wholeBytes.
+const (
+	bufferBytes = 16 << 10
+	wholeBytes  = 64 << 10
+)
 
 const (
 	// maxCompletions is how many completions one turn takes.
@@ -103,7 +106,7 @@ func open(c driver.Config, o options) (*Driver, error) {
 		ring: ring, budget: c.BudgetBytes,
 		bundles: ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0 && !o.single,
 	}
-	size := c.ScratchBytes
+	size := min(c.ScratchBytes, wholeBytes)
 	if d.bundles {
 		size = min(size, bufferBytes)
 	}
