@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -157,7 +158,7 @@ func (c *Conn) tellClosed() {
 // remember and forget keep the loop's books of its connections.
 func (l *Loop) remember(c *Conn) {
 	c.place = uint32(len(l.conns))
-	l.conns = append(l.conns, c)
+	l.conns = append(driver.Room(l.conns), c)
 }
 
 func (l *Loop) forget(c *Conn) {

@@ -145,7 +145,7 @@ func (t *table[T]) add(x *T, state *driver.State) {
 		return
 	}
 	state.Index = uint32(len(t.all))
-	t.all = append(t.all, x)
+	t.all = append(driver.Room(t.all), x)
 }
 
 func (t *table[T]) remove(state *driver.State) {

@@ -63,7 +63,7 @@ func (d *Driver) Attach(s *driver.Stream) error {
 		d.freeSlots = d.freeSlots[:n-1]
 	} else {
 		s.Index = uint32(len(d.slots))
-		d.slots = append(d.slots, slot{})
+		d.slots = append(driver.Room(d.slots), slot{})
 	}
 	d.slots[s.Index] = slot{stream: s, fd: fd, held: noQueue, end: noEnd}
 	s.Flags = attached

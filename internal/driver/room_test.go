@@ -1,0 +1,25 @@
+package driver
+
+import "testing"
+
+// All that was ever allocated for a list is at most four times what it has come to.
+func TestRoom(t *testing.T) {
+	const n = 19_000
+	var s []int
+	allocated := 0
+	for i := range n {
+		before := cap(s)
+		if s = Room(s); cap(s) != before {
+			allocated += cap(s)
+		}
+		s = append(s, i)
+	}
+	for i, x := range s {
+		if x != i {
+			t.Fatalf("entry %d is %d", i, x)
+		}
+	}
+	if allocated > 4*n {
+		t.Errorf("%d entries were allocated for %d", allocated, n)
+	}
+}
