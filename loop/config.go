@@ -65,9 +65,9 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// One receive fills as much memory as a connection may bring in a turn, within these. Large
-// receives are what makes bulk fast: 64 KiB at a time cost 1.2 times as much processor time
-// (docs/performance.md).
+// One receive fills as much as a connection may bring in a turn; the memory for it is within
+// these. Large receives are what makes bulk fast: 64 KiB at a time cost 1.2 times as much
+// processor time (docs/performance.md).
 const (
 	minScratchBytes = 64 << 10
 	maxScratchBytes = 256 << 10

@@ -194,7 +194,8 @@ type Watch struct {
 
 // Config is what a driver is opened with.
 type Config struct {
-	// ScratchBytes is how large the memory is that one receive fills.
+	// ScratchBytes is how large the memory is that one receive fills, or, of a driver with
+	// several buffers for that, the most that one of them has.
 	ScratchBytes int
 	// BudgetBytes is how much one stream may receive before the others have their
 	// turn.

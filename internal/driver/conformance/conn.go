@@ -31,6 +31,8 @@ type conn struct {
 	resumed   bool // ever
 	receiving bool
 	late      int // bytes since it stopped
+	turn      int // in which it was last told something,
+	thisTurn  int // and how many bytes
 
 	got   int // bytes; they are text[0:got]
 	ended error
@@ -116,12 +118,16 @@ func (u *upcalls) Received(b []byte) (more bool) {
 			c.h.Errorf("Received(%d bytes) after ReceiveEnded(%v)", len(b), c.ended)
 		case len(b) == 0:
 			c.h.Error("Received of nothing")
-		case len(b) >= c.h.config.BudgetBytes+c.h.config.ScratchBytes:
-			c.h.Errorf("Received of %d bytes, BudgetBytes is %d and ScratchBytes %d", len(b), c.h.config.BudgetBytes, c.h.config.ScratchBytes)
 		case c.got+len(b) > len(text) || !bytes.Equal(b, text[c.got:c.got+len(b)]):
 			c.h.Errorf("%d bytes received after %d are not those that were sent", len(b), c.got)
 		}
 		c.got += len(b)
+		if c.turn != c.h.turnCount {
+			c.turn, c.thisTurn = c.h.turnCount, 0
+		}
+		if c.thisTurn += len(b); c.thisTurn >= c.h.config.BudgetBytes+c.h.config.ScratchBytes {
+			c.h.Errorf("%d bytes in one turn, BudgetBytes is %d and ScratchBytes %d", c.thisTurn, c.h.config.BudgetBytes, c.h.config.ScratchBytes)
+		}
 		if !c.receiving {
 			if c.late += len(b); c.late > driver.MaxLateBytes {
 				c.h.Errorf("%d bytes since receiving was stopped, MaxLateBytes is %d", c.late, driver.MaxLateBytes)

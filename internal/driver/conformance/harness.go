@@ -24,6 +24,7 @@ type harness struct {
 
 	goroutine []byte
 	turning   bool
+	turnCount int
 	method    string // the driver's method that runs, other than Turn
 	upcalling atomic.Bool
 	upcalls   int    // so far
@@ -131,6 +132,7 @@ func (h *harness) turn(timeout time.Duration) time.Duration {
 	})
 	hung := time.AfterFunc(2*deadline, func() { panic(h.Name() + ": Turn does not end, not even by Wake") })
 	h.turning = true
+	h.turnCount++
 	start := time.Now()
 	err := h.drv.Turn(timeout)
 	took := time.Since(start)

@@ -19,10 +19,6 @@ import (
 // Name is what POLLUX_BACKEND calls the driver.
 const Name = "overlapped"
 
-// maxScratchBytes bounds one receive: the buffers that busy streams post are as large as
-// the scratch.
-const maxScratchBytes = 64 << 10
-
 const (
 	// maxBatch is how many completions one turn takes from the port, and how many it
 	// makes upcalls of.
@@ -104,7 +100,7 @@ func Open(c driver.Config) (*Driver, error) {
 	if e != 0 {
 		return nil, sys.CallError("CreateIoCompletionPort", e)
 	}
-	d := &Driver{scratch: make([]byte, min(c.ScratchBytes, maxScratchBytes)), budget: c.BudgetBytes, busyPoll: c.BusyPoll, busy: driver.Line{Mark: busy}}
+	d := &Driver{scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busyPoll: c.BusyPoll, busy: driver.Line{Mark: busy}}
 	d.port.InitOf(port, handle.Foreign, func(port sys.FD) { sys.CloseHandle(port) })
 	sel, err := afd.OpenOn(port, pollKey, d.take)
 	if err != nil {

@@ -67,7 +67,7 @@ func (d *Driver) receive(c *conn, left int) {
 		var b []byte
 		var err error
 		if s.Flags&readable != 0 {
-			b, err = d.read(s)
+			b, err = d.read(s, left)
 		} else {
 			var pending bool
 			if b, pending, err = d.start(c); pending {
@@ -83,16 +83,18 @@ func (d *Driver) receive(c *conn, left int) {
 	}
 }
 
-// read receives into the scratch, without waiting. Less than it holds is all there is.
-func (d *Driver) read(s *driver.Stream) ([]byte, error) {
-	n, err := s.Read(d.scratch)
-	if n < len(d.scratch) {
+// read receives most bytes at the most into the scratch, without waiting. Less than was
+// asked for is all there is.
+func (d *Driver) read(s *driver.Stream, most int) ([]byte, error) {
+	b := d.scratch[:min(len(d.scratch), most)]
+	n, err := s.Read(b)
+	if n < len(b) {
 		s.Flags &^= readable
 	}
 	if err == sock.ErrWouldBlock {
 		err = nil
 	}
-	return d.scratch[:n], err
+	return b[:n], err
 }
 
 // deliver hands bytes to the loop.

@@ -43,9 +43,6 @@ const (
 	maxEvents = 256
 	// maxAccepts is how many connections one listener may bring in a turn.
 	maxAccepts = 64
-	// minReadBytes is what a read asks for at the least, if there is as much memory, also
-	// if less is left of the budget.
-	minReadBytes = 16 << 10
 )
 
 // A token is a kind, a generation and an index: events of one batch may be about
@@ -355,7 +352,7 @@ func (d *Driver) writable(s *driver.Stream, ev pollux.Event) {
 // receive hands over what there is, up to the budget.
 func (d *Driver) receive(s *driver.Stream) {
 	for left := d.budget; left > 0; {
-		b := d.scratch[:min(len(d.scratch), max(left, minReadBytes))]
+		b := d.scratch[:min(len(d.scratch), left)]
 		n, err := s.Read(b)
 		if err != nil {
 			receiveFailed(s, err)

@@ -425,10 +425,10 @@ func (d *Driver) handOverBusy(n int) {
 }
 
 func (d *Driver) handOverHeld(s *driver.Stream) {
-	for left := d.budget; s.Flags&(receiving|draining) != 0; {
+	for s.Flags&(receiving|draining) != 0 {
 		x := &d.slots[s.Index]
 		switch {
-		case left <= 0:
+		case d.takenNow(x) >= d.budget:
 			d.makeBusy(s)
 			return
 		case x.more != nil:
@@ -437,11 +437,11 @@ func (d *Driver) handOverHeld(s *driver.Stream) {
 			if x.more.spilled = b[n:]; n == len(b) {
 				x.more = nil
 			}
-			left -= n
+			x.taken += int32(n)
 			d.handOver(s, b[:n:n])
 		case !x.held.empty():
 			id, b := d.buffers.take(&x.held)
-			left -= len(b)
+			x.taken += int32(len(b))
 			d.handOver(s, b)
 			d.buffers.give(id)
 		case x.end != noEnd:
