@@ -8,7 +8,6 @@ import (
 	"unsafe"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/sock"
 )
 
 // connOf returns the connection around a stream, which is its first field.
@@ -25,20 +24,22 @@ func (c *Conn) attach() bool {
 		c.release(ErrShutdown)
 		return false
 	}
-	if err := l.drv.Attach(&c.stream); err != nil {
-		l.forget(c)
-		c.stream.Close()
-		c.phase = gone
-		l.g.config.Logger.Warn("pollux: a connection could not be watched", "error", err)
-		c.tellDialed(err)
-		return false
-	}
+	var err error
 	if c.dialing() {
-		l.drv.Connecting(&c.stream)
-		return true
+		if err = l.drv.Connect(&c.stream); err == nil {
+			return true
+		}
+	} else if err = l.drv.Attach(&c.stream); err == nil {
+		c.opened(c.accepted.accept)
+		return c.phase != gone
+	} else {
+		l.g.config.Logger.Warn("pollux: a connection could not be watched", "error", err)
 	}
-	c.opened(c.accepted.accept)
-	return c.phase != gone
+	l.forget(c)
+	c.stream.Close()
+	c.phase = gone
+	c.tellDialed(err)
+	return false
 }
 
 // opened asks for the handler and tells it.
@@ -115,7 +116,8 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 	return nil, &net.OpError{Op: "dial", Net: network, Addr: c.dialAddr(), Err: context.Cause(ctx)}
 }
 
-// Dial is Group.Dial without waiting: done is called on the loop, once.
+// Dial is Group.Dial without waiting: done is called on the loop, once, unless Dial fails:
+// with a bad address, for want of descriptors, with MaxConns connections, or with ErrClosed.
 func (l *Loop) Dial(network, address string, accept func(*Conn) Handler, done func(*Conn, error)) error {
 	_, err := l.dial(network, address, accept, done)
 	return err
@@ -128,14 +130,14 @@ func (l *Loop) dial(network, address string, accept func(*Conn) Handler, done fu
 	var err error
 	if network == "unix" {
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
-		err = sock.ConnectUnixInto(&c.stream.Stream, address)
+		err = driver.PrepareUnix(&c.stream, address)
 	} else {
 		at, rerr := ResolveTCP(network, address)
 		if rerr != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: rerr}
 		}
 		c.extras.remote = net.TCPAddrFromAddrPort(at)
-		err = sock.ConnectTCPInto(&c.stream.Stream, at)
+		err = driver.PrepareTCP(&c.stream, at)
 	}
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 
@@ -12,19 +13,71 @@ import (
 
 // attempt is how far a stream has come with connecting.
 type attempt struct {
-	to net.Addr // where to, until it is known how it ended
-	// outcome is 0 while that is open, connected, or the errno of the failure: the
-	// kernel tells it once only.
+	to atomic.Pointer[sys.Sockaddr] // nil once it is connected
+	// outcome is 0 while it is open, connected, or the errno of the failure: the kernel
+	// tells it once only.
 	outcome atomic.Uint32
+}
+
+func newAttempt(to *sys.Sockaddr) *attempt {
+	a := &attempt{}
+	a.to.Store(to)
+	return a
 }
 
 const connected = ^uint32(0)
 
 func init() {
-	hook.ConnectFailed = func(stream any, e syscall.Errno) {
-		if a := stream.(*Stream).attempt; a != nil {
-			a.outcome.CompareAndSwap(0, uint32(e))
-		}
+	hook.PrepareTCP = func(stream any, to netip.AddrPort) error {
+		m := connecting(handle.TCPStream, nil)
+		a, err := m.prepareTCP(to)
+		return m.prepared(stream.(*Stream), a, err)
+	}
+	hook.PrepareUnix = func(stream any, name string) error {
+		m := connecting(handle.UnixStream, nil)
+		a, err := m.prepareUnix(name)
+		return m.prepared(stream.(*Stream), a, err)
+	}
+	hook.ConnectTo = func(stream any) *sys.Sockaddr { return stream.(*Stream).attempt.to.Load() }
+	hook.BeginConnect = func(stream any) error { return stream.(*Stream).beginConnect() }
+	hook.ConnectEnded = func(stream any, e syscall.Errno) error {
+		s := stream.(*Stream)
+		s.attempt.ended(e)
+		return s.ConnectError()
+	}
+}
+
+func (m *maker) prepared(s *Stream, to *sys.Sockaddr, err error) error {
+	if err == nil {
+		s.attempt = newAttempt(to)
+		s.h.Init(m.fd, m.kind)
+	}
+	return err
+}
+
+// beginConnect begins to connect a stream that was prepared.
+func (s *Stream) beginConnect() error {
+	fd, ok := s.h.Use()
+	if !ok {
+		return s.failure("connect", net.ErrClosed)
+	}
+	e := sys.Connect(fd, s.attempt.to.Load())
+	s.h.Done()
+	if e == 0 || sys.InProgress(e) {
+		return nil
+	}
+	s.attempt.ended(e)
+	return s.ConnectError()
+}
+
+// ended records how it has ended, if that is not known.
+func (a *attempt) ended(e syscall.Errno) {
+	outcome := uint32(e)
+	if e == 0 {
+		outcome = connected
+	}
+	if a.outcome.CompareAndSwap(0, outcome) && e == 0 {
+		a.to.Store(nil)
 	}
 }
 
@@ -40,9 +93,9 @@ func (a *attempt) connectError(d *Descriptor) error {
 	defer d.h.Done()
 	if a.outcome.Load() == 0 {
 		if e := sys.SocketError(fd); e != 0 {
-			a.outcome.CompareAndSwap(0, uint32(e))
+			a.ended(e)
 		} else if _, e := sys.PeerAddr(fd); e == 0 {
-			a.outcome.CompareAndSwap(0, connected)
+			a.ended(0)
 		}
 	}
 	switch e := a.outcome.Load(); e {
@@ -52,7 +105,8 @@ func (a *attempt) connectError(d *Descriptor) error {
 	case connected:
 		return nil
 	default:
-		return &net.OpError{Op: "connect", Net: network(d.h.Kind()), Addr: a.to, Err: sys.CallError("connect", syscall.Errno(e))}
+		kind := d.h.Kind()
+		return &net.OpError{Op: "connect", Net: network(kind), Addr: netAddr(kind, a.to.Load()), Err: sys.CallError("connect", syscall.Errno(e))}
 	}
 }
 

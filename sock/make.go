@@ -26,6 +26,10 @@ type maker struct {
 	fd   sys.FD
 }
 
+func connecting(kind handle.Kind, options []Option) maker {
+	return maker{op: "connect", kind: kind, options: settle(options)}
+}
+
 func (m *maker) fail(err error) error {
 	if m.fd != sys.InvalidFD {
 		sys.Close(m.fd)
@@ -110,9 +114,6 @@ func (m *maker) listen(a *sys.Sockaddr) error {
 
 // connect begins to connect to a.
 func (m *maker) connect(a *sys.Sockaddr) error {
-	if err := m.bindLocal(a.Family()); err != nil {
-		return err
-	}
 	if e := sys.Connect(m.fd, a); e != 0 && !sys.InProgress(e) {
 		return m.call("connect", e)
 	}

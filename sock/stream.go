@@ -112,7 +112,7 @@ func (s *Stream) broken(op, call string, d selector.Interest, e syscall.Errno) e
 			s.h.Blocked(d)
 			return ErrWouldBlock
 		}
-		s.attempt.outcome.CompareAndSwap(0, uint32(e))
+		s.attempt.ended(e)
 	}
 	return s.failed(op, call, e)
 }

@@ -26,20 +26,24 @@ func ConnectTCP(addr netip.AddrPort, options ...Option) (*TCPStream, error) {
 
 // ConnectTCPInto is ConnectTCP into a Stream of the caller's, which must be new.
 func ConnectTCPInto(s *Stream, addr netip.AddrPort, options ...Option) error {
-	m := maker{op: "connect", kind: handle.TCPStream, options: settle(options)}
+	m := connecting(handle.TCPStream, options)
+	a, err := m.prepareTCP(addr)
+	if err == nil {
+		err = m.connect(a)
+	}
+	return m.prepared(s, a, err)
+}
+
+// prepareTCP makes a socket to be connected to addr.
+func (m *maker) prepareTCP(addr netip.AddrPort) (*sys.Sockaddr, error) {
 	a, err := m.ip(sys.SOCK_STREAM, addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !m.options.delaySending {
 		sys.SetInt(m.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
 	}
-	if err := m.connect(&a); err != nil {
-		return err
-	}
-	s.attempt = &attempt{to: m.addr}
-	s.h.Init(m.fd, handle.TCPStream)
-	return nil
+	return &a, m.bindLocal(a.Family())
 }
 
 // LocalAddr returns the stream's own address, the zero AddrPort once it is closed.

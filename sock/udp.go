@@ -33,9 +33,12 @@ func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 // ConnectUDP makes a socket whose peer is addr: Read and Write are for it alone.
 // Nothing is sent, so it is connected at once.
 func ConnectUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
-	m := maker{op: "connect", kind: handle.UDPSocket, options: settle(options)}
+	m := connecting(handle.UDPSocket, options)
 	a, err := m.ip(sys.SOCK_DGRAM, addr)
 	if err != nil {
+		return nil, err
+	}
+	if err := m.bindLocal(a.Family()); err != nil {
 		return nil, err
 	}
 	if err := m.connect(&a); err != nil {

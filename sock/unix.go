@@ -28,16 +28,25 @@ func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 
 // ConnectUnixInto is ConnectUnix into a Stream of the caller's, which must be new.
 func ConnectUnixInto(s *Stream, name string, options ...Option) error {
-	m := maker{op: "connect", kind: handle.UnixStream, options: settle(options)}
-	a, err := m.unix(sys.SOCK_STREAM, name)
-	if err != nil {
-		return err
+	m := connecting(handle.UnixStream, options)
+	a, err := m.prepareUnix(name)
+	if err == nil {
+		err = m.connect(a)
 	}
-	if err := m.connect(&a); err != nil {
+	if err != nil {
 		return err
 	}
 	s.h.Init(m.fd, handle.UnixStream)
 	return nil
+}
+
+// prepareUnix makes a socket to be connected to the listener called name.
+func (m *maker) prepareUnix(name string) (*sys.Sockaddr, error) {
+	a, err := m.unix(sys.SOCK_STREAM, name)
+	if err != nil {
+		return nil, err
+	}
+	return &a, m.bindLocal(sys.AF_UNIX)
 }
 
 // UnixPair returns two streams that are connected with each other (socketpair(2)).
@@ -144,9 +153,12 @@ func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 // ConnectUnixDatagram makes a socket whose peer is name. The option LocalName
 // gives it a name to be answered at.
 func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
-	m := maker{op: "connect", kind: handle.UnixDatagram, options: settle(options)}
+	m := connecting(handle.UnixDatagram, options)
 	a, err := m.unix(sys.SOCK_DGRAM, name)
 	if err != nil {
+		return nil, err
+	}
+	if err := m.bindLocal(sys.AF_UNIX); err != nil {
 		return nil, err
 	}
 	if err := m.connect(&a); err != nil {

@@ -22,8 +22,10 @@ import (
 //   - Turn runs in three phases: it submits what was started, waits, and makes the
 //     upcalls of what has ended. It makes a bounded number of upcalls; what is left
 //     comes with the next Turn, which then does not wait.
-//   - Attach comes first for a stream, Connect next if it is not connected. Resume
-//     begins to receive and Pause stops it; after Pause, what was already received
+//   - Attach comes first for a stream that is connected, Connect for one that was
+//     prepared (connect.go): one Connected follows, with what its ConnectError tells.
+//     If they fail, the stream is not attached.
+//   - Resume begins to receive and Pause stops it; after Pause, what was already received
 //     may still come, at most MaxLateBytes. A stream receives nothing before the
 //     first Resume.
 //   - Received hands over bytes in memory of the driver's, valid until it returns.
@@ -61,8 +63,7 @@ type Driver interface {
 	Unlisten(l *Listener)
 
 	Attach(s *Stream) error
-	// Connecting says that the stream is being connected: Connected follows.
-	Connecting(s *Stream)
+	Connect(s *Stream) error
 	Resume(s *Stream)
 	Pause(s *Stream)
 	Send(s *Stream, bufs [][]byte) (n int, err error)

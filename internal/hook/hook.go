@@ -4,9 +4,11 @@
 package hook
 
 import (
+	"net/netip"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
 )
 
 var (
@@ -16,7 +18,13 @@ var (
 	Table func(poll any) *selector.Table
 	// Event returns a pollux.Event with these flags and no token.
 	Event func(selector.Flags) any
-	// ConnectFailed says of a *sock.Stream that connecting has failed, if it is not known
-	// how it has ended: its ConnectError tells from then on. It is of package sock.
-	ConnectFailed func(stream any, e syscall.Errno)
+
+	// The others are of package sock; internal/driver has them with types, and says what
+	// they do.
+
+	PrepareTCP   func(stream any, to netip.AddrPort) error
+	PrepareUnix  func(stream any, name string) error
+	ConnectTo    func(stream any) *sys.Sockaddr
+	BeginConnect func(stream any) error
+	ConnectEnded func(stream any, e syscall.Errno) error
 )

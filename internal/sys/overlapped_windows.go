@@ -94,9 +94,15 @@ type AcceptEx uintptr
 // FindAcceptEx asks the listener's provider for its AcceptEx.
 func FindAcceptEx(listener FD) (AcceptEx, syscall.Errno) {
 	id := windows.GUID{Data1: 0xb5367df1, Data2: 0xcbac, Data3: 0x11cf, Data4: [8]byte{0x95, 0xca, 0x00, 0x80, 0x5f, 0x48, 0xa1, 0x92}}
-	var f AcceptEx
-	e := ioctl(listener, windows.SIO_GET_EXTENSION_FUNCTION_POINTER,
-		unsafe.Pointer(&id), unsafe.Sizeof(id), unsafe.Pointer(&f), unsafe.Sizeof(f))
+	f, e := findExtension(listener, &id)
+	return AcceptEx(f), e
+}
+
+// findExtension asks fd's provider for the address of a function (WSAIoctl,
+// SIO_GET_EXTENSION_FUNCTION_POINTER).
+func findExtension(fd FD, id *windows.GUID) (f uintptr, e syscall.Errno) {
+	e = ioctl(fd, windows.SIO_GET_EXTENSION_FUNCTION_POINTER,
+		unsafe.Pointer(id), unsafe.Sizeof(*id), unsafe.Pointer(&f), unsafe.Sizeof(f))
 	return f, e
 }
 
@@ -121,6 +127,53 @@ func (f AcceptEx) StartAccept(listener, conn FD, room []byte, o *Overlapped) (at
 func FinishAccept(listener, conn FD) syscall.Errno {
 	const soUpdateAcceptContext = 0x700B
 	return setOption(conn, SOL_SOCKET, soUpdateAcceptContext, unsafe.Pointer(&listener), unsafe.Sizeof(listener))
+}
+
+// ConnectEx is the address of a provider's ConnectEx.
+type ConnectEx uintptr
+
+// FindConnectEx asks the socket's provider for its ConnectEx.
+func FindConnectEx(fd FD) (ConnectEx, syscall.Errno) {
+	f, e := findExtension(fd, &windows.WSAID_CONNECTEX)
+	return ConnectEx(f), e
+}
+
+// BindForConnect gives a socket of the family, if it has none, the local address that
+// ConnectEx wants it to have: any. The port is one that connections to other peers may
+// share, as with connect, where the system has that (SO_REUSE_UNICASTPORT, Windows 10);
+// elsewhere each takes one of its own.
+func BindForConnect(fd FD, family int) syscall.Errno {
+	const soReuseUnicastPort = 0x3007
+	SetInt(fd, SOL_SOCKET, soReuseUnicastPort, 1)
+	size := sizeInet4
+	if family == AF_INET6 {
+		size = sizeInet6
+	}
+	a := Sockaddr{Len: uint32(size)}
+	setFamily(&a.raw, family, size)
+	if e := Bind(fd, &a); e != syscall.EINVAL {
+		return e
+	}
+	return 0 // bound already (bind, WSAEINVAL)
+}
+
+// StartConnect begins to connect fd, which must be bound, to an address that stays as
+// it is until the completion. The results are those of StartRecv.
+func (f ConnectEx) StartConnect(fd FD, to *Sockaddr, o *Overlapped) (atOnce bool, e syscall.Errno) {
+	*o = Overlapped{Internal: STATUS_PENDING}
+	r, _, e := syscall.SyscallN(uintptr(f), uintptr(fd), uintptr(unsafe.Pointer(&to.raw)), uintptr(to.Len),
+		0, 0, 0, uintptr(unsafe.Pointer(o)))
+	if r != 0 {
+		return true, 0
+	}
+	return started(^uintptr(0), e)
+}
+
+// FinishConnect gives a socket that ConnectEx has connected what connect's has from the
+// start (SO_UPDATE_CONNECT_CONTEXT).
+func FinishConnect(fd FD) syscall.Errno {
+	const soUpdateConnectContext = 0x7010
+	return setOption(fd, SOL_SOCKET, soUpdateConnectContext, nil, 0)
 }
 
 // CancelOverlapped makes the operation o on fd end soon, or all of fd's if o is nil.

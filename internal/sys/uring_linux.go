@@ -45,6 +45,7 @@ const (
 	IORING_OP_RECVMSG      = 10
 	IORING_OP_ACCEPT       = 13
 	IORING_OP_ASYNC_CANCEL = 14
+	IORING_OP_CONNECT      = 16
 	IORING_OP_SEND         = 26
 	IORING_OP_RECV         = 27
 )
@@ -476,6 +477,12 @@ func (b *URingBuffers) Datagram(id uint16, n int) (data []byte, from netip.AddrP
 func (q *URingSQE) SetAccept(fd FD) {
 	q.Opcode, q.FD, q.Ioprio = IORING_OP_ACCEPT, int32(fd), IORING_ACCEPT_MULTISHOT
 	q.OpFlags = bornFlags
+}
+
+// SetConnect makes the entry a connect(2) to an address that stays until it has ended.
+func (q *URingSQE) SetConnect(fd FD, to *Sockaddr) {
+	q.Opcode, q.FD = IORING_OP_CONNECT, int32(fd)
+	q.Addr, q.Off = uint64(uintptr(unsafe.Pointer(&to.raw))), uint64(to.Len)
 }
 
 // SetRecv makes the entry a multishot receive into the buffers of a group. With bundle,

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"errors"
-	"path/filepath"
 	"sync"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -364,22 +363,14 @@ func acceptAttached(h *harness) {
 }
 
 func acceptUnix(h *harness) {
-	if onWine() {
-		h.Skip("skipped under Wine: it has no Unix sockets")
-	}
-	path := filepath.Join(h.TempDir(), "s")
+	path := h.unixPath()
 	s, err := sock.ListenUnix(path)
-	if errors.Is(err, errors.ErrUnsupported) {
-		h.Skipf("no Unix sockets here: %v", err)
-	}
 	h.must(err)
 	l := h.listenerOf(s)
 	l.listen()
 	c := h.conn()
-	h.must(sock.ConnectUnixInto(&c.Stream.Stream, path))
-	c.attach()
-	c.connecting = true
-	h.call("Connecting", func() { h.drv.Connecting(&c.Stream) })
+	h.must(driver.PrepareUnix(&c.Stream, path))
+	h.must(c.connect())
 	h.until("both ends", func() bool { return l.has(1)() && c.connects == 1 })
 	h.must(c.connectErr)
 	const total = 1 << 20

@@ -2,14 +2,19 @@ package conformance
 
 import (
 	"errors"
+	"net"
+	"path/filepath"
 	"syscall"
 
+	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
 )
 
 var connectTests = []test{
 	{"to a listener", usual, connectSucceeds},
 	{"to nobody", usual, connectRefused},
+	{"to no Unix listener", usual, connectUnixRefused},
+	{"to a Unix listener until it is full", usual, connectUnixFull},
 	{"nothing while it lasts", usual, connectWaits},
 	{"many at once", usual, connectMany},
 	{"released before it ends", usual, connectReleased},
@@ -21,11 +26,16 @@ var connectTests = []test{
 func (h *harness) dial(l *sock.TCPListener) *conn {
 	h.Helper()
 	c := h.conn()
-	h.must(sock.ConnectTCPInto(&c.Stream.Stream, l.Addr()))
-	c.attach()
-	c.connecting = true
-	h.call("Connecting", func() { h.drv.Connecting(&c.Stream) })
+	h.must(driver.PrepareTCP(&c.Stream, l.Addr()))
+	h.must(c.connect())
 	return c
+}
+
+// connect has the driver connect a stream that was prepared.
+func (c *conn) connect() (err error) {
+	c.h.call("Connect", func() { err = c.h.drv.Connect(&c.Stream) })
+	c.connecting = err == nil
+	return err
 }
 
 // meet accepts the other end of what dial began.
@@ -51,7 +61,7 @@ func connectSucceeds(h *harness) {
 	defer l.Close()
 	c := h.dial(l)
 	if c.connects > 0 {
-		h.Error("Connected came from inside Connecting")
+		h.Error("Connected came from inside Connect")
 	}
 	h.until("Connected", func() bool { return c.connects == 1 })
 	h.must(c.connectErr)
@@ -72,22 +82,86 @@ func connectRefused(h *harness) {
 		c := h.conn()
 		addr := l.Addr()
 		l.Close()
-		if err := sock.ConnectTCPInto(&c.Stream.Stream, addr); err != nil {
-			h.Skipf("the system refuses at once: %v", err)
+		h.must(driver.PrepareTCP(&c.Stream, addr))
+		if c.connectErr = c.connect(); c.connectErr == nil {
+			h.until("Connected", func() bool { return c.connects == 1 })
 		}
-		c.attach()
-		c.connecting = true
-		h.call("Connecting", func() { h.drv.Connecting(&c.Stream) })
-		h.until("Connected", func() bool { return c.connects == 1 })
-		if c.connectErr == nil {
-			h.Error("connected to nobody")
-		} else if !errors.Is(c.connectErr, syscall.ECONNREFUSED) {
-			h.Logf("the error is %v", c.connectErr)
-		}
+		h.isRefused(c, "tcp", addr.String())
 		h.quiet("the failure was told")
 		c.release()
 		h.isReleased(c)
 	}
+}
+
+// isRefused checks how connecting to nobody has ended.
+func (h *harness) isRefused(c *conn, network, to string) {
+	h.Helper()
+	if !errors.Is(c.connectErr, syscall.ECONNREFUSED) {
+		h.Errorf("nobody is at %s, and it was not refused: %v", to, c.connectErr)
+	}
+	h.isFailed(c, network, to)
+}
+
+// isFailed checks what is told of connecting in vain.
+func (h *harness) isFailed(c *conn, network, to string) {
+	h.Helper()
+	var told *net.OpError
+	if !errors.As(c.connectErr, &told) || told.Op != "connect" || told.Net != network || told.Addr == nil || told.Addr.String() != to {
+		h.Errorf("connecting in vain to %s ended with: %v", to, c.connectErr)
+	}
+	if again := c.ConnectError(); again == nil || again.Error() != c.connectErr.Error() {
+		h.Errorf("Connected told %v, ConnectError %v", c.connectErr, again)
+	}
+}
+
+func connectUnixRefused(h *harness) {
+	path := h.unixPath()
+	c := h.conn()
+	h.must(driver.PrepareUnix(&c.Stream, path))
+	if c.connectErr = c.connect(); c.connectErr == nil {
+		h.until("Connected", func() bool { return c.connects == 1 })
+	}
+	h.isFailed(c, "unix", path)
+	c.release()
+	h.isReleased(c)
+}
+
+// connectUnixFull connects to a listener that accepts nothing: what there is no room for
+// fails, and does not wait (unix(7)).
+func connectUnixFull(h *harness) {
+	path := h.unixPath()
+	l, err := sock.ListenUnix(path, sock.Backlog(1))
+	h.must(err)
+	defer l.Close()
+	const most = 100
+	for range most {
+		c := h.conn()
+		h.must(driver.PrepareUnix(&c.Stream, path))
+		if c.connectErr = c.connect(); c.connectErr == nil {
+			h.until("Connected", func() bool { return c.connects == 1 })
+		}
+		if c.connectErr != nil {
+			h.isFailed(c, "unix", path)
+			return
+		}
+	}
+	h.Logf("%d connections wait for a listener whose backlog is 1", most)
+}
+
+// unixPath returns a path for a Unix socket, or skips the test if there are none.
+func (h *harness) unixPath() string {
+	h.Helper()
+	path := filepath.Join(h.TempDir(), "s")
+	if onWine() {
+		h.Skip("skipped under Wine: it has no Unix sockets")
+	}
+	l, err := sock.ListenUnix(path + "0")
+	if errors.Is(err, errors.ErrUnsupported) {
+		h.Skipf("no Unix sockets here: %v", err)
+	}
+	h.must(err)
+	l.Close()
+	return path
 }
 
 // connectWaits fills a backlog, so that what connects then waits, or is refused, as

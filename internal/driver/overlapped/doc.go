@@ -22,11 +22,11 @@
 // # Accepting and connecting
 //
 // A listener has acceptsInFlight calls of AcceptEx in flight, each with a socket
-// prepared. Connecting is what package sock has begun, by a connect that does not
-// block: a socket that ConnectEx takes must be bound and not connected yet, but the
-// loop's streams come connecting, on whichever driver. Its end is learnt by a poll of
-// AFD, and the stream joins the port then, so that no completion of Winsock's own
-// connect can come there.
+// prepared. A TCP stream is bound to any address and connected by ConnectEx, whose
+// address stays in the stream's own memory until the completion. A Unix stream, and a
+// TCP one of a provider that has no ConnectEx, is connected by a connect that does not
+// block. Its end is learnt by a poll of AFD, and the stream joins the port then, so that
+// no completion of Winsock's own connect can come there.
 //
 // # Watching
 //

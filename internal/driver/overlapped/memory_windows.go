@@ -12,6 +12,7 @@ const (
 	receiveOp opKind = iota
 	sendOp
 	acceptOp
+	connectOp
 )
 
 // An op is an operation that may be in flight, apart from the memory that the kernel
@@ -20,7 +21,7 @@ type op struct {
 	ov    *sys.Overlapped
 	kind  opKind
 	state opState
-	conn  *conn // of a receive or a send
+	conn  *conn // of a receive, a send or a connect
 	seat  *seat // of an accept
 }
 

@@ -354,87 +354,150 @@ func TestThousandsOfConnections(t *testing.T) {
 // connect begins to connect, as a loop does.
 func connect(t *testing.T, d *Driver, to netip.AddrPort) *end {
 	t.Helper()
-	e := newEnd(t, d)
-	if err := sock.ConnectTCPInto(&e.Stream.Stream, to); err != nil {
+	e := prepare(t, d, to)
+	if err := d.Connect(&e.Stream); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Attach(&e.Stream); err != nil {
-		t.Fatal(err)
-	}
-	d.Connecting(&e.Stream)
 	return e
 }
 
-// Connecting ends well, with a refusal, or not at all.
-func TestConnecting(t *testing.T) {
-	d := open(t)
-	l := listen(t, d)
-	well := connect(t, d, l.addr)
-	closed, err := sock.ListenTCP(loopback)
-	if err != nil {
+func prepare(t *testing.T, d *Driver, to netip.AddrPort) *end {
+	t.Helper()
+	e := newEnd(t, d)
+	if err := driver.PrepareTCP(&e.Stream, to); err != nil {
 		t.Fatal(err)
 	}
-	at := closed.Addr()
-	closed.Close()
-	refused := newEnd(t, d)
-	if err := sock.ConnectTCPInto(&refused.Stream.Stream, at); err == nil { // it may be told at once
-		if err := d.Attach(&refused.Stream); err != nil {
+	return e
+}
+
+// waysToConnect are by an operation, and the one for what ConnectEx is not for.
+func waysToConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func(e *end) error)) {
+	t.Run("ConnectEx", func(t *testing.T) {
+		d := open(t)
+		test(t, d, func(e *end) error {
+			err := d.Connect(&e.Stream)
+			if c := d.connOf(&e.Stream); err == nil && c.receive.kind != connectOp && !c.connectedAtOnce {
+				t.Error("no ConnectEx is in flight")
+			}
+			return err
+		})
+	})
+	t.Run("AFD", func(t *testing.T) {
+		d := open(t)
+		test(t, d, func(e *end) error {
+			if err := e.BeginConnect(); err != nil {
+				return err
+			}
+			return d.awaitConnect(&e.Stream)
+		})
+	})
+}
+
+// Connecting ends well, with a refusal, or not at all.
+func TestConnect(t *testing.T) {
+	waysToConnect(t, func(t *testing.T, d *Driver, connect func(e *end) error) {
+		l := listen(t, d)
+		well := prepare(t, d, l.addr)
+		if err := connect(well); err != nil {
 			t.Fatal(err)
 		}
-		d.Connecting(&refused.Stream)
-		turns(t, d, "the refusal", func() bool { return refused.connected == 1 })
-		if !errors.Is(refused.connectErr, syscall.ECONNREFUSED) {
-			t.Errorf("refused: %v", refused.connectErr)
+		d.Resume(&well.Stream) // it is not connected
+		closed, err := sock.ListenTCP(loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := prepare(t, d, closed.Addr())
+		closed.Close()
+		if err = connect(refused); err == nil { // it may be told at once
+			turns(t, d, "the refusal", func() bool { return refused.connected == 1 })
+			err = refused.connectErr
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("refused: %v", err)
 		}
 		d.Release(&refused.Stream)
-	}
-	given := connect(t, d, l.addr)
-	d.Release(&given.Stream)
-	turns(t, d, "Connected", func() bool { return well.connected == 1 && given.released == 1 })
-	if well.connectErr != nil {
-		t.Error(well.connectErr)
-	}
-	if given.connected != 0 {
-		t.Error("Connected after Release")
-	}
-	d.Release(&well.Stream)
-	turns(t, d, "Released", func() bool { return well.released == 1 })
+		given := prepare(t, d, l.addr)
+		if err := connect(given); err != nil {
+			t.Fatal(err)
+		}
+		d.Release(&given.Stream)
+		turns(t, d, "Connected", func() bool { return well.connected == 1 && given.released == 1 && len(l.accepted) > 0 })
+		if well.connectErr != nil {
+			t.Error(well.connectErr)
+		}
+		if given.connected != 0 {
+			t.Error("Connected after Release")
+		}
+		// It is as one that connect has connected.
+		if well.RemoteNetAddr() == nil || well.RemoteNetAddr().String() != l.addr.String() {
+			t.Errorf("the peer is %v, not %v", well.RemoteNetAddr(), l.addr)
+		}
+		server := l.accepted[0]
+		server.send(patterned(1000))
+		turns(t, d, "1,000 bytes", func() bool { return well.received == 1000 })
+		if err := well.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		d.Resume(&server.Stream)
+		turns(t, d, "the end", func() bool { return server.receiveEnded == 1 })
+		d.Release(&well.Stream)
+		turns(t, d, "Released", func() bool { return well.released == 1 })
+	})
 }
 
 // A connection that is reset as soon as it is made, by a listener that closes with it
 // in its backlog, ends connecting one way or the other, and the error says to whom.
-func TestConnectingToListenerThatCloses(t *testing.T) {
+func TestConnectToListenerThatCloses(t *testing.T) {
+	waysToConnect(t, func(t *testing.T, d *Driver, connect func(e *end) error) {
+		for i := range 150 {
+			l := listen(t, d)
+			if i%2 == 0 {
+				d.Turn(0)
+			}
+			e := prepare(t, d, l.addr)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for range i % 10 {
+					runtime.Gosched()
+				}
+				l.Close()
+			})
+			err := connect(e)
+			if err == nil {
+				turns(t, d, "Connected", func() bool { return e.connected == 1 })
+				err = e.connectErr
+			}
+			if err != nil && !strings.Contains(err.Error(), l.addr.String()) {
+				t.Errorf("the error does not say to whom: %v", err)
+			}
+			wg.Wait()
+			d.Unlisten(&l.Listener)
+			d.Release(&e.Stream)
+			turns(t, d, "Released", func() bool { return e.released == 1 })
+		}
+	})
+}
+
+// A stream that another port has is refused, and can be given back.
+func TestConnectOfOtherPort(t *testing.T) {
 	d := open(t)
-	for i := range 150 {
-		l := listen(t, d)
-		if i%2 == 0 {
-			d.Turn(0)
-		}
-		e := newEnd(t, d)
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			for range i % 10 {
-				runtime.Gosched()
-			}
-			l.Close()
-		})
-		err := sock.ConnectTCPInto(&e.Stream.Stream, l.addr)
-		if err == nil {
-			if err := d.Attach(&e.Stream); err != nil {
-				t.Fatal(err)
-			}
-			d.Connecting(&e.Stream)
-			turns(t, d, "Connected", func() bool { return e.connected == 1 })
-			err = e.connectErr
-		}
-		if err != nil && !strings.Contains(err.Error(), l.addr.String()) {
-			t.Errorf("the error does not say to whom: %v", err)
-		}
-		wg.Wait()
-		d.Unlisten(&l.Listener)
-		d.Release(&e.Stream)
-		turns(t, d, "Released", func() bool { return e.released == 1 })
+	port, e := sys.CreatePort()
+	if e != 0 {
+		t.Fatal(e)
 	}
+	defer sys.CloseHandle(port)
+	l := listen(t, d)
+	c := prepare(t, d, l.addr)
+	fd, _ := c.PollHandle().Use()
+	defer c.PollHandle().Done()
+	if e := sys.JoinPort(fd, port, 1); e != 0 {
+		t.Fatal(e)
+	}
+	if err := d.Connect(&c.Stream); !errors.Is(err, errOtherPort) {
+		t.Errorf("a stream of another port: %v", err)
+	}
+	d.Release(&c.Stream)
+	turns(t, d, "Released", func() bool { return c.released == 1 })
 }
 
 // A stream that was never attached may be released.

@@ -80,6 +80,8 @@ type Driver struct {
 	// first out.
 	busy driver.Line
 
+	connectEx sys.ConnectEx // zero until it is known
+
 	listeners []*accept // by State.Index
 	spareL    []uint32
 	changed   []*accept // those whose accepts in flight are to be looked after
@@ -261,6 +263,8 @@ func (d *Driver) tellEnded() {
 			d.sendEnded(o.conn)
 		case acceptOp:
 			d.acceptEnded(o)
+		case connectOp:
+			d.connectEnded(o.conn)
 		}
 	}
 	// What the upcalls have had taken from the port is behind it by now.

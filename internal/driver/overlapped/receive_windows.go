@@ -40,11 +40,9 @@ func (d *Driver) serve(s *driver.Stream) {
 		return
 	}
 	c := d.connOf(s)
-	if s.Flags&connecting != 0 && c.failed != nil {
-		err := c.failed
-		c.failed = nil
-		s.Flags &^= connecting
-		s.Up.Connected(err)
+	if c.connectedAtOnce {
+		c.connectedAtOnce = false
+		d.finishConnect(c)
 		return
 	}
 	d.receive(c, d.budget)

@@ -7,12 +7,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
-	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/sys"
-	"github.com/pollux-io/pollux/sock"
 )
 
 // Flags of a stream.
@@ -35,8 +32,10 @@ type conn struct {
 	detached      bool   //
 	buffer        []byte // of a busy stream
 	quick         uint8  // receives in a row that have ended at once
-	failed        error  // to be told by ReceiveEnded, or Connected
+	failed        error  // to be told by ReceiveEnded
 	since         uint64 // the turn in which the receive in flight was started
+
+	connectedAtOnce bool // by a ConnectEx; to be told
 
 	// In Driver.lent.
 	due        time.Time
@@ -79,22 +78,33 @@ func (d *Driver) forget(c *conn) {
 	*c = conn{held: c.held}
 }
 
-// Attach implements driver.Driver. One that is still connecting joins the port later.
+// Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
-	c, err := d.newConn(s)
+	c, err := d.attach(s)
 	if err != nil {
 		return err
 	}
-	s.Flags |= attached
-	if s.ConnectError() != nil {
-		return nil
-	}
 	if err := d.join(c); err != nil {
-		d.forget(c)
-		s.Flags &^= attached
+		d.unattach(c)
 		return err
 	}
 	return nil
+}
+
+// attach gives a stream its conn.
+func (d *Driver) attach(s *driver.Stream) (*conn, error) {
+	c, err := d.newConn(s)
+	if err == nil {
+		s.Flags |= attached
+	}
+	return c, err
+}
+
+// unattach takes back a conn that has nothing in flight.
+func (d *Driver) unattach(c *conn) {
+	s := c.s
+	d.forget(c)
+	s.Flags &^= attached
 }
 
 // errOtherPort says that a socket cannot be attached: it, or a duplicate of it, belongs
@@ -127,40 +137,6 @@ func joinError(e syscall.Errno) error {
 		return fmt.Errorf("%w: %w", err, errOtherPort)
 	}
 	return err
-}
-
-// Connecting implements driver.Driver.
-func (d *Driver) Connecting(s *driver.Stream) {
-	s.Flags |= connecting
-	err := d.reg.Register(s, token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
-	if err != nil {
-		d.connOf(s).failed = err
-		d.busy.Put(s)
-	}
-}
-
-// mayBeConnected looks whether connecting has ended.
-func (d *Driver) mayBeConnected(c *conn, ev pollux.Event) {
-	s := c.s
-	err := s.ConnectError()
-	if errors.Is(err, sock.ErrWouldBlock) {
-		if !ev.Error() && !ev.WriteClosed() {
-			return
-		}
-		// It was connected, and reset before anybody looked: on Wine there is neither a
-		// peer nor an error any more, and this news does not come twice.
-		hook.ConnectFailed(&s.Stream, syscall.ECONNRESET)
-		err = s.ConnectError()
-	}
-	d.reg.Deregister(s)
-	if err == nil && !c.joined {
-		err = d.join(c)
-	}
-	s.Flags &^= connecting
-	if s.Flags&receiving != 0 && err == nil {
-		d.busy.Put(s)
-	}
-	s.Up.Connected(err)
 }
 
 // Resume implements driver.Driver.

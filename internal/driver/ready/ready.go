@@ -12,7 +12,6 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
-	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -189,10 +188,17 @@ func (d *Driver) watchRoom(s *driver.Stream, on bool) {
 	d.reg.Reregister(s, token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
 }
 
-// Connecting implements driver.Driver.
-func (d *Driver) Connecting(s *driver.Stream) {
+// Connect implements driver.Driver.
+func (d *Driver) Connect(s *driver.Stream) error {
+	if err := s.BeginConnect(); err != nil {
+		return err
+	}
+	if err := d.Attach(s); err != nil {
+		return err
+	}
 	s.Flags |= connecting
 	d.watchRoom(s, true)
+	return nil
 }
 
 // Resume implements driver.Driver.
@@ -338,8 +344,7 @@ func (d *Driver) writable(s *driver.Stream, ev pollux.Event) {
 			}
 			// It was connected, and reset before anybody looked: on Wine there is neither
 			// a peer nor an error any more, and this news does not come twice.
-			hook.ConnectFailed(&s.Stream, syscall.ECONNRESET)
-			err = s.ConnectError()
+			err = s.ConnectEnded(syscall.ECONNRESET)
 		}
 		s.Flags &^= connecting
 		s.Up.Connected(err)

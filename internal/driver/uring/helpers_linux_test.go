@@ -151,14 +151,16 @@ func (b *bench) connect(n int) []*stream {
 	for i := range all {
 		s := &stream{b: b}
 		s.Up = s
-		if err := sock.ConnectTCPInto(&s.Stream.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
+		if err := driver.PrepareTCP(&s.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
 			b.Fatal(err)
 		}
-		if err := b.Attach(&s.Stream); err != nil {
+		if err := b.Connect(&s.Stream); err != nil {
 			b.Fatal(err)
 		}
-		b.Connecting(&s.Stream)
 		all[i] = s
+	}
+	if err := b.Turn(0); err != nil { // submits
+		b.Fatal(err)
 	}
 	byAddr := map[netip.AddrPort]net.Conn{}
 	for range all {

@@ -71,8 +71,8 @@ func probe() (sendsTo bool, err error) {
 			return false, fmt.Errorf("this kernel's io_uring has no %s; Linux 6.0 is needed", f.what)
 		}
 	}
-	missing, e := ring.Supports(sys.IORING_OP_POLL_ADD, sys.IORING_OP_ACCEPT, sys.IORING_OP_ASYNC_CANCEL,
-		sys.IORING_OP_RECV, sys.IORING_OP_SEND, sys.IORING_OP_RECVMSG, sys.IORING_OP_SENDMSG)
+	missing, e := ring.Supports(sys.IORING_OP_POLL_ADD, sys.IORING_OP_ACCEPT, sys.IORING_OP_CONNECT,
+		sys.IORING_OP_ASYNC_CANCEL, sys.IORING_OP_RECV, sys.IORING_OP_SEND, sys.IORING_OP_RECVMSG, sys.IORING_OP_SENDMSG)
 	switch {
 	case e != 0:
 		return false, fmt.Errorf("asking for operations: %w", os.NewSyscallError("io_uring_register", e))
@@ -91,7 +91,7 @@ func probe() (sendsTo bool, err error) {
 		return false, fmt.Errorf("trying a multishot receive: %w; Linux 6.0 is needed", err)
 	}
 	if err := tryAccept(ring); err != nil {
-		return false, fmt.Errorf("trying a multishot accept: %w; Linux 5.19 is needed", err)
+		return false, fmt.Errorf("trying to connect, and a multishot accept: %w; Linux 5.19 is needed", err)
 	}
 	if sendsTo, err = tryDatagrams(ring, buffers); err != nil {
 		return false, fmt.Errorf("trying a multishot receive of datagrams: %w; Linux 6.0 is needed", err)
@@ -147,9 +147,9 @@ func tryReceive(ring *sys.URing, buffers *sys.URingBuffers) error {
 	return tryCancel(ring, opReceive)
 }
 
-// tryAccept accepts on a non-blocking listener, and cancels it.
+// tryAccept connects to a non-blocking listener, accepts, and cancels that.
 func tryAccept(ring *sys.URing) error {
-	fd, _, err := autobound(sys.SOCK_STREAM)
+	fd, name, err := autobound(sys.SOCK_STREAM)
 	if err != nil {
 		return err
 	}
@@ -157,11 +157,33 @@ func tryAccept(ring *sys.URing) error {
 	if e := sys.Listen(fd, 1); e != 0 {
 		return os.NewSyscallError("listen", e)
 	}
+	client, e := sys.Socket(sys.AF_UNIX, sys.SOCK_STREAM, 0)
+	if e != 0 {
+		return os.NewSyscallError("socket", e)
+	}
+	defer sys.Close(client)
+	probing.name = name
 	q := ring.Next()
 	q.SetAccept(fd)
 	q.UserData = opAccept
-	if e := ring.Submit(sys.IORING_ENTER_GETEVENTS); e != 0 {
-		return os.NewSyscallError("io_uring_enter", e)
+	q = ring.Next()
+	q.SetConnect(client, &probing.name)
+	q.UserData = opConnect
+	for range 2 {
+		c, err := one(ring)
+		switch {
+		case err != nil:
+			return err
+		case c.Res < 0:
+			return syscall.Errno(-c.Res)
+		case c.UserData == opAccept:
+			sys.Close(sys.FD(c.Res))
+			if c.Flags&sys.IORING_CQE_F_MORE == 0 {
+				return errBehaviour
+			}
+		case c.UserData != opConnect:
+			return errBehaviour
+		}
 	}
 	return tryCancel(ring, opAccept)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -41,6 +42,7 @@ const (
 	cancelling             // it has been told not to, or is about to be
 	sending                // Sent is owed
 	connecting             // Connected is owed
+	awaiting               // by a poll, for which ConnectError tells
 	changed                // in changed
 	busy                   // in busy
 	starved                // in starved
@@ -70,9 +72,31 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	return nil
 }
 
-// Connecting implements driver.Driver.
-func (d *Driver) Connecting(s *driver.Stream) {
-	s.Flags |= connecting
+// Connect implements driver.Driver. A Unix stream is connected at once or not at all, and
+// needs no ring, which would try again and again before it says that there is no room
+// (EAGAIN).
+func (d *Driver) Connect(s *driver.Stream) error {
+	inRing := s.PollHandle().Kind() == handle.TCPStream
+	if !inRing {
+		if err := s.BeginConnect(); err != nil {
+			return err
+		}
+	}
+	if err := d.Attach(s); err != nil {
+		return err
+	}
+	if inRing {
+		s.Flags |= connecting
+		d.begin(opConnect, s.Index).SetConnect(d.slots[s.Index].fd, s.ConnectTo())
+	} else {
+		d.awaitConnect(s)
+	}
+	return nil
+}
+
+// awaitConnect awaits the end of what the system has begun.
+func (d *Driver) awaitConnect(s *driver.Stream) {
+	s.Flags |= connecting | awaiting
 	d.begin(opConnect, s.Index).SetPoll(d.slots[s.Index].fd, sys.POLLOUT, 0)
 }
 
@@ -97,16 +121,27 @@ func (d *Driver) Pause(s *driver.Stream) {
 	}
 }
 
-// connected takes a completion of the poll that Connecting begins.
-func (d *Driver) connected(s *driver.Stream) {
-	s.Flags &^= connecting
+// connected takes a completion of what Connect, or awaitConnect, has begun.
+func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
+	awaited := s.Flags&awaiting != 0
+	s.Flags &^= connecting | awaiting
 	if s.Flags&gone != 0 {
 		d.finishIfIdle(s)
 		return
 	}
-	err := s.ConnectError()
+	var err error
+	switch {
+	case awaited:
+		err = s.ConnectError()
+	case e == syscall.EINPROGRESS || e == syscall.EALREADY || e == syscall.EINTR:
+		// A thread of the kernel's has tried, which does not wait on a socket that never
+		// blocks.
+		err = sock.ErrWouldBlock
+	default:
+		err = s.ConnectEnded(e)
+	}
 	if errors.Is(err, sock.ErrWouldBlock) {
-		d.Connecting(s)
+		d.awaitConnect(s)
 		return
 	}
 	s.Up.Connected(err)

@@ -316,7 +316,7 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 	case opSend:
 		d.sent(index, res)
 	case opConnect:
-		d.connected(d.slots[index].stream)
+		d.connected(d.slots[index].stream, syscall.Errno(-res))
 	case opAccept:
 		d.accepted(index, res, last)
 	case opPacket:

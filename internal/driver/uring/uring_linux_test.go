@@ -446,6 +446,51 @@ func TestReleaseUnattached(t *testing.T) {
 	}
 }
 
+// Connecting is an operation of the ring: nothing is done before the turn. What a thread
+// of the kernel's has only begun (EINPROGRESS) is awaited.
+func TestConnectInRing(t *testing.T) {
+	b := newBench(t, defaults)
+	to := b.ln.Addr().(*net.TCPAddr).AddrPort()
+	prepare := func() *stream {
+		s := &stream{b: b}
+		s.Up = s
+		if err := driver.PrepareTCP(&s.Stream, to); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := prepare()
+	if err := b.Connect(&s.Stream); err != nil {
+		t.Fatal(err)
+	}
+	if at := s.LocalNetAddr().(*net.TCPAddr); at.Port != 0 {
+		t.Errorf("it has been begun outside the ring: the socket is bound to %v", at)
+	}
+	b.until(func() bool { return s.connected })
+	if at := s.RemoteNetAddr(); at == nil || at.String() != to.String() {
+		t.Errorf("the peer is %v, not %v", at, to)
+	}
+	begun := prepare()
+	if err := b.Attach(&begun.Stream); err != nil {
+		t.Fatal(err)
+	}
+	if err := begun.BeginConnect(); err != nil {
+		t.Fatal(err)
+	}
+	begun.Flags |= connecting
+	b.connected(&begun.Stream, syscall.EINPROGRESS)
+	if begun.Flags&awaiting == 0 {
+		t.Error("what has begun is not awaited")
+	}
+	b.until(func() bool { return begun.connected })
+	if begun.Flags&(connecting|awaiting) != 0 {
+		t.Errorf("its flags are %#x", begun.Flags)
+	}
+	b.Release(&s.Stream)
+	b.Release(&begun.Stream)
+	b.until(func() bool { return s.released && begun.released })
+}
+
 // Connections that a paused listener's accept has taken already wait, as if in the
 // backlog; those that wait when it is closed are refused.
 func TestPauseAccept(t *testing.T) {

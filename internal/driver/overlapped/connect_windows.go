@@ -1,0 +1,148 @@
+package overlapped
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Connect implements driver.Driver.
+func (d *Driver) Connect(s *driver.Stream) error {
+	if s.PollHandle().Kind() == handle.TCPStream && d.findConnectEx(s) {
+		return d.startConnect(s)
+	}
+	if err := s.BeginConnect(); err != nil {
+		return err
+	}
+	return d.awaitConnect(s)
+}
+
+// findConnectEx reports whether there is a ConnectEx, which is of TCP's provider.
+func (d *Driver) findConnectEx(s *driver.Stream) bool {
+	if d.connectEx != 0 {
+		return true
+	}
+	fd, ok := s.PollHandle().Use()
+	if !ok {
+		return false
+	}
+	defer s.PollHandle().Done()
+	f, e := sys.FindConnectEx(fd)
+	if e == 0 {
+		d.connectEx = f
+	}
+	return e == 0
+}
+
+// startConnect starts a ConnectEx, with the conn's op for receives.
+func (d *Driver) startConnect(s *driver.Stream) error {
+	c, err := d.attach(s)
+	if err != nil {
+		return err
+	}
+	if err := d.join(c); err != nil {
+		d.unattach(c)
+		return err
+	}
+	fd, ok := s.PollHandle().Use()
+	if !ok {
+		d.unattach(c)
+		return net.ErrClosed
+	}
+	defer s.PollHandle().Done()
+	to, o := s.ConnectTo(), c.receive
+	atOnce := false
+	e := sys.BindForConnect(fd, to.Family())
+	if e == 0 {
+		atOnce, e = d.connectEx.StartConnect(fd, to, o.ov)
+	}
+	if e != 0 {
+		d.unattach(c)
+		return s.ConnectEnded(e)
+	}
+	s.Flags |= connecting
+	if atOnce && c.quiet {
+		c.connectedAtOnce = true
+		d.busy.Put(s)
+		return nil
+	}
+	o.kind, o.state = connectOp, inFlight
+	d.inFlight++
+	return nil
+}
+
+// connectEnded takes the completion of a ConnectEx.
+func (d *Driver) connectEnded(c *conn) {
+	s := c.s
+	c.receive.kind = receiveOp
+	if s.Flags&gone != 0 {
+		d.settle(c)
+		return
+	}
+	d.finishConnect(c)
+}
+
+// finishConnect tells how a ConnectEx has ended.
+func (d *Driver) finishConnect(c *conn) {
+	fd, ok := c.s.PollHandle().Use()
+	if !ok {
+		d.connected(c, net.ErrClosed)
+		return
+	}
+	_, e := sys.OverlappedResult(fd, c.receive.ov)
+	if e == 0 {
+		e = sys.FinishConnect(fd)
+	}
+	c.s.PollHandle().Done()
+	d.connected(c, c.s.ConnectEnded(e))
+}
+
+// awaitConnect has AFD tell how a connect that has begun ends. The stream joins the port
+// then, so that no completion of Winsock's own can come there.
+func (d *Driver) awaitConnect(s *driver.Stream) error {
+	c, err := d.attach(s)
+	if err != nil {
+		return err
+	}
+	err = d.reg.Register(s, token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
+	if err != nil {
+		d.unattach(c)
+		return err
+	}
+	s.Flags |= connecting
+	return nil
+}
+
+// mayBeConnected looks whether what is awaited has ended.
+func (d *Driver) mayBeConnected(c *conn, ev pollux.Event) {
+	s := c.s
+	err := s.ConnectError()
+	if errors.Is(err, sock.ErrWouldBlock) {
+		if !ev.Error() && !ev.WriteClosed() {
+			return
+		}
+		// It was connected, and reset before anybody looked: on Wine there is neither a
+		// peer nor an error any more, and this news does not come twice.
+		err = s.ConnectEnded(syscall.ECONNRESET)
+	}
+	d.reg.Deregister(s)
+	if err == nil {
+		err = d.join(c)
+	}
+	d.connected(c, err)
+}
+
+func (d *Driver) connected(c *conn, err error) {
+	s := c.s
+	s.Flags &^= connecting
+	if s.Flags&receiving != 0 && err == nil {
+		d.busy.Put(s)
+	}
+	s.Up.Connected(err)
+}
