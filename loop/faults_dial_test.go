@@ -62,58 +62,24 @@ func TestFaultDialsAtRandom(t *testing.T) {
 		t.Fatal(err)
 	}
 	addrs := []string{ln.Addr().String(), nobody, waits}
-	var results [3]atomic.Int64 // succeeded, refused or the like, ended by their context
-	var handlers, closed atomic.Int64
-	accept := func(*loop.Conn) loop.Handler {
-		handlers.Add(1)
-		return &funcs{closed: func(*loop.Conn, error) { closed.Add(1) }}
-	}
-	const workers, dials = 8, 60
+	dials := &randomDials{g: g, addrs: addrs}
 	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			random := rand.New(rand.NewPCG(14, uint64(w)))
-			for range dials {
-				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(3000))*time.Microsecond)
-				c, err := g.Dial(ctx, "tcp", addrs[random.IntN(3)], accept)
-				switch {
-				case err == nil:
-					results[0].Add(1)
-					if c == nil {
-						t.Error("Dial returned neither a connection nor an error")
-					} else {
-						c.Close()
-					}
-				case c != nil:
-					t.Errorf("Dial returned a connection and %v", err)
-				case errors.Is(err, context.DeadlineExceeded):
-					results[2].Add(1)
-				default:
-					var op *net.OpError
-					if !errors.As(err, &op) {
-						t.Errorf("Dial: %v", err)
-					}
-					results[1].Add(1)
-				}
-				cancel()
-			}
-		})
+	for seed := range uint64(8) {
+		wg.Go(func() { dials.run(t, seed) })
 	}
 	wg.Wait()
 	dialsOnce(t, g.Loops()[0], addrs)
-	t.Logf("%d succeeded, %d failed, %d ended by their context", results[0].Load(), results[1].Load(), results[2].Load())
-	for i := range results {
-		if results[i].Load() == 0 {
-			t.Logf("none of kind %d: the test saw less", i)
-		}
+	t.Logf("%d succeeded, %d failed, %d ended by their context", dials.succeeded.Load(), dials.failed.Load(), dials.given.Load())
+	if dials.succeeded.Load() == 0 || dials.failed.Load() == 0 || dials.given.Load() == 0 {
+		t.Log("none of one kind: the test saw less")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
-	if handlers.Load() != closed.Load() {
-		t.Errorf("%d handlers were made, %d got Closed", handlers.Load(), closed.Load())
+	if dials.handlers.Load() != dials.closed.Load() {
+		t.Errorf("%d handlers were made, %d got Closed", dials.handlers.Load(), dials.closed.Load())
 	}
 	if open == nil {
 		t.Log("descriptors are not counted: the system cannot tell how many are open")
@@ -127,6 +93,50 @@ func TestFaultDialsAtRandom(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("%d descriptors are open, %d were before", now, before)
 		}
+	}
+}
+
+// randomDials counts how dials end that are given a moment each.
+type randomDials struct {
+	g     *loop.Group
+	addrs []string
+
+	succeeded, failed, given atomic.Int64 // given up: by their context
+	handlers, closed         atomic.Int64
+}
+
+func (d *randomDials) run(t *testing.T, seed uint64) {
+	random := rand.New(rand.NewPCG(14, seed))
+	for range 60 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(3000))*time.Microsecond)
+		c, err := d.g.Dial(ctx, "tcp", d.addrs[random.IntN(len(d.addrs))], d.accept)
+		cancel()
+		d.count(t, c, err)
+	}
+}
+
+func (d *randomDials) accept(*loop.Conn) loop.Handler {
+	d.handlers.Add(1)
+	return &funcs{closed: func(*loop.Conn, error) { d.closed.Add(1) }}
+}
+
+func (d *randomDials) count(t *testing.T, c *loop.Conn, err error) {
+	switch {
+	case err == nil && c == nil:
+		t.Error("Dial returned neither a connection nor an error")
+	case err == nil:
+		d.succeeded.Add(1)
+		c.Close()
+	case c != nil:
+		t.Errorf("Dial returned a connection and %v", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		d.given.Add(1)
+	default:
+		var op *net.OpError
+		if !errors.As(err, &op) {
+			t.Errorf("Dial: %v", err)
+		}
+		d.failed.Add(1)
 	}
 }
 

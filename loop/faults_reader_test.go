@@ -15,24 +15,10 @@ import (
 // so the producing of answers: the heap stays flat however long that lasts, others are
 // served, and whoever reads in the end gets every answer.
 func TestFaultReaderNeverDrains(t *testing.T) {
-	const peers, high, questionBytes, answerBytes = 50, 64 << 10, 1 << 10, 3 << 10
-	var asked atomic.Int64
-	answer := make([]byte, answerBytes)
+	const peers, high = 50, 64 << 10
+	q := &questions{high: high, sent: make([]int, peers)}
 	g := group(t, loop.Config{Loops: 1, HighWatermark: high, LowWatermark: high / 4})
-	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
-		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
-			// What there is no room to answer is left, and comes again after Drained.
-			n := 0
-			for len(b)-n >= questionBytes && c.Unsent() <= high {
-				if _, err := c.Write(answer); err != nil {
-					return n, err
-				}
-				n += questionBytes
-				asked.Add(1)
-			}
-			return n, nil
-		}}
-	})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", q.handler)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,44 +26,26 @@ func TestFaultReaderNeverDrains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := make([]int, peers)
-	conns := make([]net.Conn, peers)
-	for i := range conns {
-		conns[i] = dial(t, ln.Addr())
-	}
-	ask := func(until time.Time) {
-		var wg sync.WaitGroup
-		for i, c := range conns {
-			wg.Go(func() {
-				questions := make([]byte, 4*questionBytes)
-				c.SetWriteDeadline(until)
-				for {
-					n, err := c.Write(questions)
-					if sent[i] += n; err != nil {
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
+	for range peers {
+		q.peers = append(q.peers, dial(t, ln.Addr()))
 	}
 
 	// Until every buffer on the way is full.
 	const round = 300 * time.Millisecond
-	for end, n := time.Now().Add(patience), int64(-1); asked.Load() != n; {
+	for end, n := time.Now().Add(patience), int64(-1); q.answered.Load() != n; {
 		if time.Now().After(end) {
-			t.Fatalf("%d answers in %v for peers that do not read, and it goes on", asked.Load(), patience)
+			t.Fatalf("%d answers in %v for peers that do not read, and it goes on", q.answered.Load(), patience)
 		}
-		n = asked.Load()
-		ask(time.Now().Add(round))
+		n = q.answered.Load()
+		q.ask(time.Now().Add(round))
 	}
-	before, answered := heapInUse(), asked.Load()
+	before, answered := heapInUse(), q.answered.Load()
 	if answered == 0 {
 		t.Fatal("no question was answered")
 	}
-	ask(time.Now().Add(3 * round))
+	q.ask(time.Now().Add(3 * round))
 	ping(t, dial(t, healthy.Addr()))
-	if n := asked.Load() - answered; n > peers*high/answerBytes {
+	if n := q.answered.Load() - answered; n > peers*high/answerBytes {
 		t.Errorf("%d more answers were made for peers that do not read", n)
 	}
 	if grown := heapInUse() - before; grown > 4<<20 && !raceEnabled {
@@ -87,19 +55,70 @@ func TestFaultReaderNeverDrains(t *testing.T) {
 		t.Errorf("%d bytes wait, of %d peers, and the watermark is %d", s.UnsentBytes, peers, high)
 	}
 
-	for i, c := range conns[:5] {
-		c.SetDeadline(time.Now().Add(patience))
-		go func() {
-			c.Write(make([]byte, questionBytes-sent[i]%questionBytes)) // the last may be half sent
-			c.(*net.TCPConn).CloseWrite()
-		}()
-		want := int64(sent[i]/questionBytes+1) * answerBytes
-		if n, err := io.Copy(io.Discard, c); n != want || err != nil {
-			t.Errorf("peer %d: %d bytes of answers, want %d: %v", i, n, want, err)
-		}
+	for i := range 5 {
+		q.readAll(t, i)
 	}
-	for _, c := range conns {
-		c.(*net.TCPConn).SetLinger(0) // their answers are of no interest
+	for _, c := range q.peers {
+		c.SetLinger(0) // their answers are of no interest
 		c.Close()
+	}
+}
+
+const questionBytes, answerBytes = 1 << 10, 3 << 10
+
+// questions is a server that answers them, and peers that ask.
+type questions struct {
+	high     int // more than that does not wait to be sent
+	answered atomic.Int64
+	peers    []*net.TCPConn
+	sent     []int // bytes of questions, by each
+}
+
+func (q *questions) handler(*loop.Conn) loop.Handler {
+	answer := make([]byte, answerBytes)
+	return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+		// What there is no room to answer is left, and comes again after Drained.
+		n := 0
+		for len(b)-n >= questionBytes && c.Unsent() <= q.high {
+			if _, err := c.Write(answer); err != nil {
+				return n, err
+			}
+			n += questionBytes
+			q.answered.Add(1)
+		}
+		return n, nil
+	}}
+}
+
+// ask has all peers ask without reading, until that time.
+func (q *questions) ask(until time.Time) {
+	var wg sync.WaitGroup
+	for i, c := range q.peers {
+		wg.Go(func() {
+			some := make([]byte, 4*questionBytes)
+			c.SetWriteDeadline(until)
+			for {
+				n, err := c.Write(some)
+				if q.sent[i] += n; err != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// readAll has peer i complete its last question, and read an answer to each.
+func (q *questions) readAll(t *testing.T, i int) {
+	t.Helper()
+	c, sent := q.peers[i], q.sent[i]
+	c.SetDeadline(time.Now().Add(patience))
+	go func() {
+		c.Write(make([]byte, questionBytes-sent%questionBytes))
+		c.CloseWrite()
+	}()
+	want := int64(sent/questionBytes+1) * answerBytes
+	if n, err := io.Copy(io.Discard, c); n != want || err != nil {
+		t.Errorf("peer %d: %d bytes of answers, want %d: %v", i, n, want, err)
 	}
 }

@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -22,29 +23,10 @@ func TestFaultSlowClients(t *testing.T) {
 	if conformance.Long() {
 		n = 8000 // with both ends in one process, what descriptors there are by default
 	}
-	const limit, perConn = 3 * time.Second, 4 << 10
-	var culled, early, wrong, opened atomic.Int64
+	const perConn = 4 << 10
+	cull := &culling{limit: 3 * time.Second}
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
-	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
-		var since time.Time
-		return &funcs{
-			opened: func(c *loop.Conn) {
-				since = time.Now()
-				c.SetReadDeadline(since.Add(limit))
-				opened.Add(1)
-			},
-			data: func(*loop.Conn, []byte) (int, error) { return 0, nil }, // it waits for the rest
-			closed: func(_ *loop.Conn, why error) {
-				if !errors.Is(why, loop.ErrTimeout) {
-					wrong.Add(1)
-				}
-				if time.Since(since) < limit {
-					early.Add(1)
-				}
-				culled.Add(1)
-			},
-		}
-	})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", cull.handler)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,43 +35,17 @@ func TestFaultSlowClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := dial(t, healthy.Addr())
-	p99 := func(meanwhile func(i int)) time.Duration {
-		var took []time.Duration
-		for i := range 500 {
-			meanwhile(i)
-			start := time.Now()
-			ping(t, c)
-			took = append(took, time.Since(start))
-		}
-		slices.Sort(took)
-		return took[len(took)*99/100]
-	}
-	baseline := min(p99(func(int) {}), p99(func(int) {}))
+	alone := func(int) {}
+	baseline := min(pingP99(t, c, alone), pingP99(t, c, alone))
 
 	heap := heapInUse()
-	addr := netip.MustParseAddrPort(ln.Addr().String())
-	var slow []*sock.TCPStream
-	defer func() {
-		for _, s := range slow {
-			s.Close()
-		}
-	}()
-	for i := range n {
-		s, err := sock.ConnectTCP(addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		slow = append(slow, s)
-		for i%100 == 99 && opened.Load() < int64(i-50) {
-			runtime.Gosched() // the backlog has its limit
-		}
-	}
+	slow := cull.connect(t, ln.Addr(), n)
 	dribble := func(i int) {
-		for j := i; j < n; j += 500 {
+		for j := i; j < n; j += pings {
 			slow[j].Write([]byte("x")) // some may be culled already
 		}
 	}
-	under := min(p99(dribble), p99(dribble))
+	under := min(pingP99(t, c, dribble), pingP99(t, c, dribble))
 	grown := heapInUse() - heap
 	t.Logf("p99 of a healthy client: %v alone, %v beside %d slow ones; %d bytes for each of them", baseline, under, n, grown/int64(n))
 	// A quantum of the scheduler's is not the loop's doing.
@@ -99,14 +55,14 @@ func TestFaultSlowClients(t *testing.T) {
 	if grown > int64(n*perConn) && !raceEnabled {
 		t.Errorf("%d slow clients take %d bytes, want %d or fewer for each", n, grown, perConn)
 	}
-	for end := time.Now().Add(patience); culled.Load() < int64(n); {
+	for end := time.Now().Add(patience); cull.culled.Load() < int64(n); {
 		if time.Now().After(end) {
-			t.Fatalf("%d of %d were culled", culled.Load(), n)
+			t.Fatalf("%d of %d were culled", cull.culled.Load(), n)
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if early.Load() > 0 || wrong.Load() > 0 {
-		t.Errorf("%d were culled early, %d for another reason than their deadline", early.Load(), wrong.Load())
+	if cull.early.Load() > 0 || cull.wrong.Load() > 0 {
+		t.Errorf("%d were culled early, %d for another reason than their deadline", cull.early.Load(), cull.wrong.Load())
 	}
 	ping(t, c)
 }
@@ -116,4 +72,71 @@ func heapInUse() int64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapInuse)
+}
+
+// culling is a server that gives whoever connects so long for a whole request.
+type culling struct {
+	limit                        time.Duration
+	opened, culled, early, wrong atomic.Int64
+}
+
+func (s *culling) handler(*loop.Conn) loop.Handler {
+	var since time.Time
+	return &funcs{
+		opened: func(c *loop.Conn) {
+			since = time.Now()
+			c.SetReadDeadline(since.Add(s.limit))
+			s.opened.Add(1)
+		},
+		data: func(*loop.Conn, []byte) (int, error) { return 0, nil }, // it waits for the rest
+		closed: func(_ *loop.Conn, why error) {
+			if !errors.Is(why, loop.ErrTimeout) {
+				s.wrong.Add(1)
+			}
+			if time.Since(since) < s.limit {
+				s.early.Add(1)
+			}
+			s.culled.Add(1)
+		},
+	}
+}
+
+// connect makes n clients.
+func (s *culling) connect(t *testing.T, to net.Addr, n int) []*sock.TCPStream {
+	t.Helper()
+	addr := netip.MustParseAddrPort(to.String())
+	var slow []*sock.TCPStream
+	t.Cleanup(func() {
+		for _, s := range slow {
+			s.Close()
+		}
+	})
+	for i := range n {
+		c, err := sock.ConnectTCP(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow = append(slow, c)
+		for i%100 == 99 && s.opened.Load() < int64(i-50) {
+			runtime.Gosched() // the backlog has its limit
+		}
+	}
+	return slow
+}
+
+// pings is how many pings pingP99 makes.
+const pings = 500
+
+// pingP99 is how long 99 of 100 pings take at the most; before each it calls meanwhile.
+func pingP99(t *testing.T, c net.Conn, meanwhile func(i int)) time.Duration {
+	t.Helper()
+	var took []time.Duration
+	for i := range pings {
+		meanwhile(i)
+		start := time.Now()
+		ping(t, c)
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
 }
