@@ -47,12 +47,17 @@ func init() {
 	}
 }
 
+// prepared makes s the stream of the socket.
 func (m *maker) prepared(s *Stream, to *sys.Sockaddr, err error) error {
-	if err == nil {
-		s.attempt = newAttempt(to)
-		s.h.Init(m.fd, m.kind)
+	if err != nil {
+		return err
 	}
-	return err
+	if !s.h.New() {
+		return m.fail(errNotNew)
+	}
+	s.attempt = newAttempt(to)
+	s.h.Init(m.fd, m.kind)
+	return nil
 }
 
 // beginConnect begins to connect a stream that was prepared.
@@ -154,6 +159,9 @@ func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
 
 // acceptInto takes a connection off a listener's queue into s, which is new.
 func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) error {
+	if !s.h.New() {
+		return d.failure("accept", errNotNew)
+	}
 	fd, _, err := accept(d)
 	if err != nil {
 		return err

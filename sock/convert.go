@@ -81,16 +81,33 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 	if err != nil {
 		return 0, err
 	}
+	if family, err = isKind(fd, kind); err != nil {
+		sys.Close(fd)
+		return 0, &net.OpError{Op: "adopt", Net: network(kind), Err: err}
+	}
+	d.h.Init(fd, kind)
+	return family, nil
+}
+
+// isKind says what family a socket of the kind has, or why it is none.
+func isKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 	a, e := sys.LocalAddr(fd)
 	typ, e2 := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_TYPE)
 	family = a.Family()
 	isUnix := kind == handle.UnixStream || kind == handle.UnixListener || kind == handle.UnixDatagram
 	isDatagram := kind == handle.UDPSocket || kind == handle.UnixDatagram
 	if e != 0 || e2 != 0 || (family == sys.AF_UNIX) != isUnix || (typ == sys.SOCK_DGRAM) != isDatagram {
-		sys.Close(fd)
-		return 0, &net.OpError{Op: "adopt", Net: network(kind), Err: fmt.Errorf("not a %s; FromFD takes any descriptor", kind)}
+		return 0, fmt.Errorf("not a %s; FromFD takes any descriptor", kind)
 	}
-	d.h.Init(fd, kind)
+	listens, e := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_ACCEPTCONN)
+	isListener := kind == handle.TCPListener || kind == handle.UnixListener
+	switch {
+	case e != 0: // not all systems can tell
+	case listens != 0 && !isListener:
+		return 0, fmt.Errorf("not a %s: the socket listens", kind)
+	case listens == 0 && isListener:
+		return 0, fmt.Errorf("not a %s: the socket does not listen", kind)
+	}
 	return family, nil
 }
 

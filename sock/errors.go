@@ -18,6 +18,15 @@ var ErrWouldBlock error = wouldBlock{}
 // full and the rest is gone.
 var ErrTruncated = errors.New("datagram is longer than the buffer; the rest of it is lost")
 
+// ErrBadOption says that an option's value is out of its range, or that it is no option
+// of such a socket. Nothing was changed. errors.Is also knows it as syscall.EINVAL.
+var ErrBadOption error = badOption{}
+
+type badOption struct{}
+
+func (badOption) Error() string        { return "bad option" }
+func (badOption) Is(target error) bool { return target == syscall.EINVAL }
+
 type wouldBlock struct{}
 
 func (wouldBlock) Error() string   { return "operation would block; wait for readiness and try again" }

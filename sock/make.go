@@ -12,6 +12,7 @@ import (
 
 var (
 	errUnsupported = errors.ErrUnsupported
+	errNotNew      = errors.New("the Stream has a socket already, or had one; give a new one")
 	errBadAddr     = errors.New("address is not valid for this kind of socket")
 	errBadName     = errors.New("name is empty, too long for a Unix socket (107 bytes on Linux, 103 on the BSDs), or has a zero byte")
 )
@@ -21,9 +22,8 @@ type maker struct {
 	op      string
 	kind    handle.Kind
 	options settings
-	// name is the address in words, and addr the same for net.OpError.
-	addr net.Addr
-	fd   sys.FD
+	addr    net.Addr // for errors
+	fd      sys.FD
 }
 
 func connecting(kind handle.Kind, options []Option) maker {
@@ -69,6 +69,9 @@ func (m *maker) unix(typ int, name string) (sys.Sockaddr, error) {
 }
 
 func (m *maker) open(family, typ int) error {
+	if err := m.options.suit(m.op, family); err != nil {
+		return m.fail(err)
+	}
 	fd, e := sys.Socket(family, typ, 0)
 	if e != 0 {
 		return m.call("socket", e)
@@ -84,11 +87,11 @@ func (m *maker) open(family, typ int) error {
 func (m *maker) bindLocal(family int) error {
 	var a sys.Sockaddr
 	switch o := &m.options; {
-	case o.local.IsValid() && family != sys.AF_UNIX:
+	case o.local.IsValid():
 		if !a.SetAddrPort(o.local, family) {
 			return m.fail(errBadAddr)
 		}
-	case o.localName != "" && family == sys.AF_UNIX:
+	case o.localName != "":
 		if !a.SetUnix(o.localName) {
 			return m.fail(errBadName)
 		}

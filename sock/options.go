@@ -2,13 +2,15 @@ package sock
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
 // An Option changes a socket before it is bound or connected. The others are
-// methods.
+// methods. One that is out of range, or is none of such a socket, makes the making of the
+// socket fail with ErrBadOption.
 type Option func(*settings)
 
 type settings struct {
@@ -22,6 +24,7 @@ type settings struct {
 	localName    string
 	control      func(fd uintptr) error
 	delaySending bool
+	bad          error // the first option that is out of range
 }
 
 func settle(options []Option) settings {
@@ -35,7 +38,19 @@ func settle(options []Option) settings {
 // Backlog sets how many connections may wait to be accepted, from 1 up. The
 // system's own limit holds as well (net.core.somaxconn on Linux); without this
 // option it alone does.
-func Backlog(n int) Option { return func(s *settings) { s.backlog = max(n, 1) } }
+func Backlog(n int) Option {
+	return func(s *settings) {
+		s.check("Backlog", n)
+		s.backlog = n
+	}
+}
+
+// check notes that an option is out of range, for the making of the socket to fail.
+func (s *settings) check(name string, value int) {
+	if err := inRange(name, value, 1, math.MaxInt32); s.bad == nil {
+		s.bad = err
+	}
+}
 
 // ReuseAddr sets SO_REUSEADDR. Listeners have it unless this option takes it
 // away, so that a server can be started again at once; on Windows, where it would
@@ -54,16 +69,26 @@ func V6Only() Option { return func(s *settings) { s.v6only = true } }
 // RecvBuffer sets SO_RCVBUF, in bytes, before the socket is bound or connected:
 // the only time at which it can widen TCP's window. Linux doubles the value for
 // its own use and keeps it within net.core.rmem_max.
-func RecvBuffer(bytes int) Option { return func(s *settings) { s.recvBuffer = bytes } }
+func RecvBuffer(bytes int) Option {
+	return func(s *settings) {
+		s.check("RecvBuffer", bytes)
+		s.recvBuffer = bytes
+	}
+}
 
 // SendBuffer sets SO_SNDBUF, in bytes, as RecvBuffer does for the other
 // direction.
-func SendBuffer(bytes int) Option { return func(s *settings) { s.sendBuffer = bytes } }
+func SendBuffer(bytes int) Option {
+	return func(s *settings) {
+		s.check("SendBuffer", bytes)
+		s.sendBuffer = bytes
+	}
+}
 
-// LocalAddr binds the socket to a local address before it connects.
+// LocalAddr binds a socket of IP to a local address before it connects.
 func LocalAddr(a netip.AddrPort) Option { return func(s *settings) { s.local = a } }
 
-// LocalName is LocalAddr for Unix sockets: a path, or @ and an abstract name.
+// LocalName is LocalAddr for Unix sockets that connect: a path, or @ and an abstract name.
 func LocalName(name string) Option { return func(s *settings) { s.localName = name } }
 
 // Delay leaves Nagle's algorithm on; given to a listener, for what it accepts. TCP
@@ -74,6 +99,19 @@ func Delay() Option { return func(s *settings) { s.delaySending = true } }
 // connected, for options that this package does not have. An error ends the
 // making of the socket.
 func Control(f func(fd uintptr) error) Option { return func(s *settings) { s.control = f } }
+
+// suit tells which option is none of a socket that is made by op, or nil.
+func (s *settings) suit(op string, family int) error {
+	switch {
+	case s.bad != nil:
+		return s.bad
+	case s.local.IsValid() && (op != "connect" || family == sys.AF_UNIX):
+		return fmt.Errorf("%w: LocalAddr is for sockets of IP that connect", ErrBadOption)
+	case s.localName != "" && (op != "connect" || family != sys.AF_UNIX):
+		return fmt.Errorf("%w: LocalName is for Unix sockets that connect", ErrBadOption)
+	}
+	return nil
+}
 
 // before applies what must come before bind and connect.
 func (s *settings) before(fd sys.FD, family int, listener bool) error {

@@ -1,6 +1,8 @@
 package sock
 
 import (
+	"fmt"
+	"math"
 	"net/netip"
 	"syscall"
 
@@ -18,6 +20,22 @@ func toInt(on bool) int {
 		return 1
 	}
 	return 0
+}
+
+// setRange is set for what has a range of its own: systems take some values beyond it
+// for others.
+func (d *Descriptor) setRange(name string, level, option, value, least, most int) error {
+	if err := inRange(name, value, least, most); err != nil {
+		return d.failure("set "+name, err)
+	}
+	return d.set(name, level, option, value)
+}
+
+func inRange(name string, value, least, most int) error {
+	if value < least || value > most {
+		return fmt.Errorf("%w: %s is %d; it goes from %d to %d", ErrBadOption, name, value, least, most)
+	}
+	return nil
 }
 
 func (d *Descriptor) set(name string, level, option, value int) error {
@@ -41,12 +59,12 @@ func (d *Descriptor) get(name string, level, option int) (v int, err error) {
 }
 
 // byFamily sets the option of the socket's own address family.
-func (d *Descriptor) byFamily(name string, v4, v6, value int) error {
+func (d *Descriptor) byFamily(name string, v4, v6, value, least, most int) error {
 	level, option, err := d.familyOption(v4, v6)
 	if err != nil {
 		return err
 	}
-	return d.set(name, level, option, value)
+	return d.setRange(name, level, option, value, least, most)
 }
 
 func (d *Descriptor) familyOption(v4, v6 int) (level, option int, err error) {
@@ -60,10 +78,10 @@ func (d *Descriptor) familyOption(v4, v6 int) (level, option int, err error) {
 	return sys.IPPROTO_IP, v4, nil
 }
 
-// SetRecvBuffer sets the size of the kernel's receive buffer in bytes. On TCP the
-// option RecvBuffer does more.
+// SetRecvBuffer sets the size of the kernel's receive buffer in bytes, from 1 up; the
+// system has bounds of its own. On TCP the option RecvBuffer does more.
 func (d *Descriptor) SetRecvBuffer(bytes int) error {
-	return d.set("SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF, bytes)
+	return d.setRange("SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF, bytes, 1, math.MaxInt32)
 }
 
 // RecvBuffer returns the size of the kernel's receive buffer in bytes. Linux
@@ -72,9 +90,10 @@ func (d *Descriptor) RecvBuffer() (int, error) {
 	return d.get("SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF)
 }
 
-// SetSendBuffer sets the size of the kernel's send buffer in bytes.
+// SetSendBuffer sets the size of the kernel's send buffer in bytes, from 1 up; the system
+// has bounds of its own.
 func (d *Descriptor) SetSendBuffer(bytes int) error {
-	return d.set("SO_SNDBUF", sys.SOL_SOCKET, sys.SO_SNDBUF, bytes)
+	return d.setRange("SO_SNDBUF", sys.SOL_SOCKET, sys.SO_SNDBUF, bytes, 1, math.MaxInt32)
 }
 
 // SendBuffer returns the size of the kernel's send buffer in bytes. Linux reports
@@ -98,7 +117,7 @@ func (u *UDPSocket) SetTTL(hops int) error { return setTTL(&u.Descriptor, hops) 
 func (u *UDPSocket) TTL() (int, error) { return ttl(&u.Descriptor) }
 
 func setTTL(d *Descriptor, hops int) error {
-	return d.byFamily("IP_TTL", sys.IP_TTL, sys.IPV6_UNICAST_HOPS, hops)
+	return d.byFamily("IP_TTL", sys.IP_TTL, sys.IPV6_UNICAST_HOPS, hops, 1, 255)
 }
 
 func ttl(d *Descriptor) (int, error) {
@@ -136,6 +155,9 @@ func (u *UDPSocket) membership(op string, group netip.Addr, ifindex int, join bo
 	if !group.IsMulticast() {
 		return u.failure(op, errBadAddr)
 	}
+	if err := inRange("the interface's index", ifindex, 0, math.MaxInt32); err != nil {
+		return u.failure(op, err)
+	}
 	return u.use(op, func(fd sys.FD) error {
 		if e := sys.SetMembership(fd, group, ifindex, join); e != 0 {
 			return u.failed(op, "setsockopt", e)
@@ -147,17 +169,20 @@ func (u *UDPSocket) membership(op string, group netip.Addr, ifindex int, join bo
 // SetMulticastTTL sets how many hops a multicast packet may take, 0 to 255; the
 // system's default is 1.
 func (u *UDPSocket) SetMulticastTTL(hops int) error {
-	return u.byFamily("IP_MULTICAST_TTL", sys.IP_MULTICAST_TTL, sys.IPV6_MULTICAST_HOPS, hops)
+	return u.byFamily("IP_MULTICAST_TTL", sys.IP_MULTICAST_TTL, sys.IPV6_MULTICAST_HOPS, hops, 0, 255)
 }
 
 // SetMulticastLoop says whether multicast packets come back to this host.
 func (u *UDPSocket) SetMulticastLoop(on bool) error {
-	return u.byFamily("IP_MULTICAST_LOOP", sys.IP_MULTICAST_LOOP, sys.IPV6_MULTICAST_LOOP, toInt(on))
+	return u.byFamily("IP_MULTICAST_LOOP", sys.IP_MULTICAST_LOOP, sys.IPV6_MULTICAST_LOOP, toInt(on), 0, 1)
 }
 
 // SetMulticastInterface says by which interface multicast packets leave, by its
 // index (net.Interface); 0 lets the system choose.
 func (u *UDPSocket) SetMulticastInterface(ifindex int) error {
+	if err := inRange("the interface's index", ifindex, 0, math.MaxInt32); err != nil {
+		return u.failure("set multicast interface", err)
+	}
 	level, _, err := u.familyOption(0, 0)
 	if err != nil {
 		return err

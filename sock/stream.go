@@ -20,6 +20,9 @@ type Stream struct {
 // asked again and gives the same answer. An accepted stream is open.
 func (s *Stream) ConnectError() error {
 	if s.attempt == nil {
+		if s.h.New() {
+			return s.failure("connect", net.ErrClosed)
+		}
 		return nil
 	}
 	return s.attempt.connectError(&s.Descriptor)

@@ -1,6 +1,8 @@
 package sock
 
 import (
+	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -99,8 +101,11 @@ type KeepAlive struct {
 }
 
 // SetKeepAlive switches probes on, with the times of k. Fractions of seconds are
-// rounded up.
+// rounded up; negative fields are ErrBadOption.
 func (s *TCPStream) SetKeepAlive(k KeepAlive) error {
+	if k.Idle < 0 || k.Interval < 0 || k.Count < 0 {
+		return s.failure("set SO_KEEPALIVE", fmt.Errorf("%w: %+v has negative fields", ErrBadOption, k))
+	}
 	if err := s.set("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1); err != nil {
 		return err
 	}
@@ -116,7 +121,7 @@ func (s *TCPStream) SetKeepAlive(k KeepAlive) error {
 		if o.value == 0 {
 			continue
 		}
-		if err := s.set(o.name, sys.IPPROTO_TCP, o.number, o.value); err != nil {
+		if err := s.setRange(o.name, sys.IPPROTO_TCP, o.number, o.value, 1, math.MaxInt32); err != nil {
 			return err
 		}
 	}
@@ -146,13 +151,22 @@ func (s *TCPStream) DisableKeepAlive() error {
 	return s.set("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE, 0)
 }
 
-func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+// seconds rounds up; what no option takes stays too large, on 32 bits too.
+func seconds(d time.Duration) int {
+	return int(min(d/time.Second+min(d%time.Second, 1), math.MaxInt32))
+}
+
+// maxLinger is what all systems have room for: 16 bits, signed.
+const maxLinger = math.MaxInt16
 
 // SetLinger sets what Close does with bytes not yet sent. Negative (the default):
 // the kernel goes on sending. Zero: it drops them and resets the connection. More:
-// it goes on for that time, in whole seconds; a Close may then block in the kernel
+// it goes on for that time, in whole seconds up to 32,767; a Close may then block in the kernel
 // for as long, so prefer CloseWrite and a timeout of your own.
 func (s *Stream) SetLinger(d time.Duration) error {
+	if err := inRange("SO_LINGER", seconds(max(d, 0)), 0, maxLinger); err != nil {
+		return s.failure("set SO_LINGER", err)
+	}
 	return s.use("set SO_LINGER", func(fd sys.FD) error {
 		if e := sys.SetLinger(fd, d >= 0, seconds(max(d, 0))); e != 0 {
 			return s.failed("set SO_LINGER", "setsockopt", e)
@@ -168,7 +182,11 @@ func (s *TCPStream) SetUserTimeout(d time.Duration) error {
 	if !sys.HasUserTimeout {
 		return s.failure("set TCP_USER_TIMEOUT", errUnsupported)
 	}
-	return s.set("TCP_USER_TIMEOUT", sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, int((d+time.Millisecond-1)/time.Millisecond))
+	ms := d/time.Millisecond + min(d%time.Millisecond, 1)
+	if ms < 0 || ms > math.MaxInt32 {
+		return s.failure("set TCP_USER_TIMEOUT", fmt.Errorf("%w: %v; it goes from 0 to %v", ErrBadOption, d, math.MaxInt32*time.Millisecond))
+	}
+	return s.set("TCP_USER_TIMEOUT", sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, int(ms))
 }
 
 // UserTimeout returns what SetUserTimeout has set.

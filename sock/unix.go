@@ -33,10 +33,10 @@ func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 	if err == nil {
 		err = m.connect(a)
 	}
-	if err != nil {
+	if err := m.prepared(s, a, err); err != nil {
 		return err
 	}
-	s.h.Init(m.fd, handle.UnixStream)
+	s.attempt = nil // it is connected
 	return nil
 }
 

@@ -53,7 +53,8 @@ type Registration struct {
 	Key   selector.Key
 }
 
-// Handle is an open descriptor. Init comes first; it must not be copied after.
+// Handle is an open descriptor. Init comes first, once; before, it is as closed. It must
+// not be copied after.
 //
 // Locked, it lets the registration be changed; the lock also keeps the
 // descriptor open, for Close needs it. Calls on the descriptor itself take no
@@ -62,7 +63,7 @@ type Registration struct {
 // number that the system has given to somebody else.
 type Handle struct {
 	users gate.Gate
-	fd    sys.FD
+	place sys.FD // the descriptor plus one, so that the zero Handle has none
 
 	mu         sync.Mutex
 	registered Registration
@@ -79,22 +80,27 @@ type Handle struct {
 var elsewhere sync.Map
 
 // Init gives h its descriptor, which h owns from now on.
-func (h *Handle) Init(fd sys.FD, kind Kind) { h.fd, h.kind = fd, kind }
+func (h *Handle) Init(fd sys.FD, kind Kind) { h.place, h.kind = fd+1, kind }
+
+// New reports whether Init has not come yet.
+func (h *Handle) New() bool { return h.place == 0 }
+
+func (h *Handle) fd() sys.FD { return h.place - 1 }
 
 // InitOf is Init for a descriptor of another kernel than this machine's, such as a
 // model that the conformance suite is pointed at: give closes it.
 func (h *Handle) InitOf(fd sys.FD, kind Kind, give func(sys.FD)) {
-	h.fd, h.kind, h.elsewhere = fd, kind, true
+	h.place, h.kind, h.elsewhere = fd+1, kind, true
 	elsewhere.Store(h, give)
 }
 
 func (h *Handle) close() {
 	if !h.elsewhere {
-		sys.Close(h.fd)
+		sys.Close(h.fd())
 		return
 	}
 	if give, ok := elsewhere.LoadAndDelete(h); ok {
-		give.(func(sys.FD))(h.fd)
+		give.(func(sys.FD))(h.fd())
 	}
 }
 
@@ -103,7 +109,10 @@ func (h *Handle) Kind() Kind { return h.kind }
 
 // Use counts the caller in and returns the descriptor, or returns false if h is
 // closed. After true, Done must follow.
-func (h *Handle) Use() (sys.FD, bool) { return h.fd, h.users.Enter(gate.Long) }
+func (h *Handle) Use() (sys.FD, bool) {
+	fd := h.fd()
+	return fd, fd != sys.InvalidFD && h.users.Enter(gate.Long)
+}
 
 // Done counts the caller out.
 func (h *Handle) Done() {
@@ -136,19 +145,19 @@ func (h *Handle) Detach() (sys.FD, error) {
 	// One user stays inside for good, so that nobody is the last.
 	h.users.Enter(gate.Long)
 	h.users.Close()
-	return h.fd, nil
+	return h.fd(), nil
 }
 
 func (h *Handle) shut() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
+	if h.closed || h.New() {
 		return net.ErrClosed
 	}
 	h.closed = true
 	if r := h.registered; r.Owner != nil {
 		h.Set(Registration{})
-		r.Owner.Release(h.fd, r.Key)
+		r.Owner.Release(h.fd(), r.Key)
 	}
 	return nil
 }
@@ -157,11 +166,11 @@ func (h *Handle) shut() error {
 // the registration; net.ErrClosed, and no lock, if h is closed.
 func (h *Handle) Lock() (sys.FD, Registration, error) {
 	h.mu.Lock()
-	if h.closed {
+	if h.closed || h.New() {
 		h.mu.Unlock()
 		return sys.InvalidFD, Registration{}, net.ErrClosed
 	}
-	return h.fd, h.registered, nil
+	return h.fd(), h.registered, nil
 }
 
 // Unlock ends what Lock began.
@@ -185,6 +194,6 @@ func (h *Handle) blocked(d selector.Interest) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r := h.registered; r.Owner != nil {
-		r.Owner.Blocked(h.fd, r.Key, d)
+		r.Owner.Blocked(h.fd(), r.Key, d)
 	}
 }

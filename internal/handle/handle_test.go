@@ -53,6 +53,32 @@ func TestTheLastUserGivesTheDescriptorBack(t *testing.T) {
 	}
 }
 
+// A Handle that was never given a descriptor has none: not that of number 0.
+func TestZeroHandleIsClosed(t *testing.T) {
+	var h Handle
+	if fd, ok := h.Use(); ok {
+		t.Errorf("Use = %d", fd)
+	}
+	if _, _, err := h.Lock(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Lock: %v", err)
+	}
+	if err := h.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Close: %v", err)
+	}
+	if _, err := h.Detach(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Detach: %v", err)
+	}
+	closed := 0
+	h.InitOf(0, Foreign, func(fd sys.FD) { closed += int(fd) + 1 })
+	if fd, ok := h.Use(); fd != 0 || !ok {
+		t.Errorf("Use = %d, %v after Init with descriptor 0", fd, ok)
+	}
+	h.Done()
+	if err := h.Close(); err != nil || closed != 1 {
+		t.Errorf("Close: %v, %d", err, closed)
+	}
+}
+
 func TestCloseEndsTheRegistrationFirst(t *testing.T) {
 	var o owner
 	var h Handle

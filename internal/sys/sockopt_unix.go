@@ -25,6 +25,8 @@ const (
 	SO_OOBINLINE = unix.SO_OOBINLINE
 	SO_TYPE      = unix.SO_TYPE
 
+	SO_ACCEPTCONN = unix.SO_ACCEPTCONN
+
 	TCP_NODELAY = unix.TCP_NODELAY
 
 	IP_TTL            = unix.IP_TTL

@@ -25,7 +25,9 @@ const (
 	SO_SNDBUF    = windows.SO_SNDBUF
 	SO_OOBINLINE = 0x100
 	SO_TYPE      = 0x1008
-	soError      = 0x1007
+
+	SO_ACCEPTCONN = 0x0002
+	soError       = 0x1007
 
 	TCP_NODELAY      = windows.TCP_NODELAY
 	TCP_KEEPIDLE     = windows.TCP_KEEPIDLE
