@@ -25,7 +25,7 @@ func (c *Conn) attach() bool {
 		return false
 	}
 	var err error
-	if c.dialing() {
+	if c.accepted == nil {
 		if err = l.drv.Connect(&c.stream); err == nil {
 			return true
 		}
@@ -62,6 +62,9 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	case err != nil:
 		c.fail(err)
 		return
+	case c.handler == nil && c.accepted == nil:
+		c.release(errNoHandler)
+		return
 	case c.handler == nil:
 		c.release(nil)
 		return
@@ -86,8 +89,19 @@ func (c *Conn) handlerName() string {
 
 // Dial connects to address, of network "tcp", "tcp4", "tcp6" or "unix" as for Listen,
 // and returns the connection when it is open. accept is called on its loop, once it
-// is, and returns its handler. It waits, so it is not for loops: Loop.Dial is.
+// is, and returns its handler. It waits, so in a callback it is ErrOnLoop: Loop.Dial is for
+// those. When ctx ends first, connecting is given up, and a connection that has come all the
+// same is aborted. The error is a *net.OpError: the system's (ECONNREFUSED, ETIMEDOUT,
+// ENETUNREACH, EMFILE), ctx's, ErrBadConfig, ErrClosed, or what has ended the connection
+// before it could be returned.
 func (g *Group) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler) (*Conn, error) {
+	err := g.mayWait()
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
 	type result struct {
 		c   *Conn
 		err error
@@ -107,23 +121,25 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 	}
 	c.Abort()
 	select {
-	case r := <-ended:
-		if r.err == nil {
-			return r.c, nil // it was open before it could be given up
-		}
+	case <-ended:
 	case <-g.stopped:
 	}
 	return nil, &net.OpError{Op: "dial", Net: network, Addr: c.dialAddr(), Err: context.Cause(ctx)}
 }
 
-// Dial is Group.Dial without waiting: done is called on the loop, once, unless Dial fails:
-// with a bad address, for want of descriptors, with MaxConns connections, or with ErrClosed.
+// Dial is Group.Dial without waiting: done, unless it is nil, is called on the loop, once,
+// unless Dial fails: with a bad address, for want of descriptors, with MaxConns connections,
+// with ErrBadConfig or ErrClosed. It cannot be given up: the system does that, after a
+// minute or more.
 func (l *Loop) Dial(network, address string, accept func(*Conn) Handler, done func(*Conn, error)) error {
 	_, err := l.dial(network, address, accept, done)
 	return err
 }
 
 func (l *Loop) dial(network, address string, accept func(*Conn) Handler, done func(*Conn, error)) (*Conn, error) {
+	if accept == nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: needs("a function that returns the handler")}
+	}
 	c := l.newConn()
 	c.more().dialed = done
 	c.extras.accept = accept
@@ -132,7 +148,10 @@ func (l *Loop) dial(network, address string, accept func(*Conn) Handler, done fu
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
 		err = driver.PrepareUnix(&c.stream, address)
 	} else {
-		at, rerr := ResolveTCP(network, address)
+		at, rerr := resolve(network, "tcp", address)
+		if errors.Is(rerr, errNetwork) {
+			rerr = fmt.Errorf(`%w, and "unix"`, rerr)
+		}
 		if rerr != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: rerr}
 		}
@@ -168,8 +187,6 @@ func (c *Conn) join() bool {
 	return false
 }
 
-func (c *Conn) dialing() bool { return c.extras != nil && c.extras.dialed != nil }
-
 func (c *Conn) dialAddr() net.Addr { return c.extras.remote }
 
 // Connected implements driver.StreamUpcalls.
@@ -184,16 +201,17 @@ func (u *upcalls) Connected(err error) {
 		return
 	}
 	c.opened(c.extras.accept)
-	if c.phase != gone {
-		c.flush()
+	if c.phase == gone {
+		return // Released tells
 	}
+	c.flush()
 	c.tellDialed(nil)
 }
 
 // tellDialed tells whoever dialed, once: when the connection is open, or has ended
 // before it was.
 func (c *Conn) tellDialed(err error) {
-	if !c.dialing() {
+	if c.extras == nil || c.extras.dialed == nil {
 		return
 	}
 	done := c.extras.dialed
@@ -201,6 +219,10 @@ func (c *Conn) tellDialed(err error) {
 	conn := c
 	if err != nil {
 		conn = nil
+		var op *net.OpError
+		if !errors.As(err, &op) {
+			err = &net.OpError{Op: "dial", Net: c.network(), Addr: c.dialAddr(), Err: err}
+		}
 	}
 	c.loop.protect("Dial's function", func() { done(conn, err) })
 }

@@ -43,8 +43,13 @@ func openDriver(c *Config) (driver.Driver, error) {
 	if env := os.Getenv(pollux.BackendEnv); env != "" {
 		name, from = env, pollux.BackendEnv
 	}
-	if err := isBackend(c.Backend); err != nil {
-		return nil, err // also where the environment wins: the mistake would show elsewhere only
+	// Config.Backend is checked also where the environment wins: the mistake would show
+	// elsewhere only.
+	if err := isBackend(c.Backend, "Config.Backend"); err != nil {
+		return nil, err
+	}
+	if err := isBackend(name, from); err != nil {
+		return nil, err
 	}
 	for _, n := range natives {
 		if n.name != name {
@@ -64,7 +69,7 @@ func openDriver(c *Config) (driver.Driver, error) {
 }
 
 // isBackend checks that there is such a backend in this build.
-func isBackend(name string) error {
+func isBackend(name, from string) error {
 	if name == "" {
 		return nil
 	}
@@ -78,5 +83,5 @@ func isBackend(name string) error {
 	if slices.Contains(names, name) {
 		return nil
 	}
-	return fmt.Errorf("%w: %q (from Config.Backend): this build has %s", pollux.ErrBackend, name, strings.Join(names, ", "))
+	return fmt.Errorf("%w: %q (from %s): this build has %s", pollux.ErrBackend, name, from, strings.Join(names, ", "))
 }

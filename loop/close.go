@@ -180,6 +180,9 @@ type detachFunc func(s *sock.Stream, unread []byte, err error)
 // f gets the error. On Windows, where package net takes over no sockets, it gets
 // errors.ErrUnsupported, and the connection is closed: DetachStream works there, too.
 func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
+	if f == nil {
+		return c.failure("detach", needs("a function"))
+	}
 	return c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
 		var conn net.Conn
 		if err == nil {
@@ -194,6 +197,9 @@ func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 // a Poll or by Loop.Watch, or to take the descriptor out of (Stream.Detach). It is f's to
 // close.
 func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) error {
+	if f == nil {
+		return c.failure("detach", needs("a function"))
+	}
 	return c.ask("detach", wantDetach, func() {
 		c.shut = true
 		c.more().detach = f

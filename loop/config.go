@@ -101,17 +101,18 @@ func (c *Config) settle() error {
 		ok   bool
 		what string
 	}{
-		{c.Loops > 0 && c.Loops <= 1024, "Loops must be from 1 to 1,024"},
-		{c.BusyPoll >= 0 && c.BusyPoll <= time.Second, "BusyPoll must be from 0 to a second"},
-		{c.MaxConns >= 0, "MaxConns must not be negative"},
-		{c.LowWatermark > 0 && c.LowWatermark <= c.HighWatermark, "LowWatermark must be from 1 to HighWatermark"},
-		{c.HighWatermark <= c.MaxUnsent, "MaxUnsent must be HighWatermark at least"},
-		{c.MaxUnread > 0, "MaxUnread must be positive"},
-		{c.ReadBudget > 0, "ReadBudget must be positive"},
-		{c.IdleBuffers >= 0, "IdleBuffers must not be negative"},
-		{c.LingerTimeout > 0, "LingerTimeout must be positive"},
-		{c.IdleTimeout >= 0, "IdleTimeout must not be negative"},
-		{c.OffloadWorkers > 0 && c.OffloadQueue > 0, "OffloadWorkers and OffloadQueue must be positive"},
+		{c.Loops > 0 && c.Loops <= 1024, fmt.Sprintf("Loops is %d; it must be from 1 to 1,024", c.Loops)},
+		{c.BusyPoll >= 0 && c.BusyPoll <= time.Second, fmt.Sprintf("BusyPoll is %v; it must be from 0 to a second", c.BusyPoll)},
+		{c.MaxConns >= 0, fmt.Sprintf("MaxConns is %d; it must not be negative", c.MaxConns)},
+		{c.HighWatermark > 0, fmt.Sprintf("HighWatermark is %d; it must be positive", c.HighWatermark)},
+		{c.LowWatermark > 0 && c.LowWatermark <= c.HighWatermark, fmt.Sprintf("LowWatermark is %d; it must be from 1 to HighWatermark, which is %d", c.LowWatermark, c.HighWatermark)},
+		{c.HighWatermark <= c.MaxUnsent, fmt.Sprintf("MaxUnsent is %d; it must be HighWatermark at least, which is %d", c.MaxUnsent, c.HighWatermark)},
+		{c.MaxUnread > 0, fmt.Sprintf("MaxUnread is %d; it must be positive", c.MaxUnread)},
+		{c.ReadBudget > 0, fmt.Sprintf("ReadBudget is %d; it must be positive", c.ReadBudget)},
+		{c.IdleBuffers >= 0, fmt.Sprintf("IdleBuffers is %d; it must not be negative", c.IdleBuffers)},
+		{c.LingerTimeout > 0, fmt.Sprintf("LingerTimeout is %v; it must be positive", c.LingerTimeout)},
+		{c.IdleTimeout >= 0, fmt.Sprintf("IdleTimeout is %v; it must not be negative", c.IdleTimeout)},
+		{c.OffloadWorkers > 0 && c.OffloadQueue > 0, fmt.Sprintf("OffloadWorkers is %d and OffloadQueue %d; they must be positive", c.OffloadWorkers, c.OffloadQueue)},
 	} {
 		if !check.ok {
 			return fmt.Errorf("loop: %w: %s", ErrBadConfig, check.what)

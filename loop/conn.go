@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 )
 
 // Conn is a connection of a loop. Its methods may be called from any goroutine and
@@ -156,7 +157,7 @@ func (c *Conn) ask(op string, r request, prepare func()) error {
 	c.mu.Lock()
 	if c.shut {
 		c.mu.Unlock()
-		return c.closedError(op)
+		return c.failure(op, ErrClosed)
 	}
 	if prepare != nil {
 		prepare()
@@ -177,8 +178,16 @@ func (c *Conn) askAndUnlock(r request) {
 	}
 }
 
-func (c *Conn) closedError(op string) error {
-	return &net.OpError{Op: op, Net: "connection", Err: ErrClosed}
+// failure makes an error that says what was attempted, and with whom; mu is not held.
+func (c *Conn) failure(op string, err error) error {
+	return &net.OpError{Op: op, Net: c.network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}
+
+func (c *Conn) network() string {
+	if c.stream.PollHandle().Kind() == handle.UnixStream {
+		return "unix"
+	}
+	return "tcp"
 }
 
 // Close sends what was written, then FIN, and waits for the peer's end, all within
@@ -198,7 +207,7 @@ func (c *Conn) Abort() error {
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
-		return c.closedError("abort")
+		return c.failure("abort", ErrClosed)
 	}
 	c.shut = true
 	c.askAndUnlock(wantAbort)
@@ -219,8 +228,11 @@ func (c *Conn) Resume() error {
 }
 
 // SetHandler replaces the handler, in mid-stream too: what Data has left goes to the
-// new one. Opened of the new one is not called.
+// new one. Opened of the new one is not called. It must not be nil.
 func (c *Conn) SetHandler(h Handler) error {
+	if h == nil {
+		return c.failure("set handler", needs("a handler"))
+	}
 	return c.ask("set handler", wantHandler, func() { c.more().next = h })
 }
 

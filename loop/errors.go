@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 )
 
 var (
@@ -15,7 +16,7 @@ var (
 	// ErrUnreadFull is why a connection was closed whose handler left MaxUnread bytes
 	// unconsumed and had not paused: what it waits for could never come.
 	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or let the handler refuse such messages")
-	// ErrTimeout is why a connection was closed at its idle or read deadline.
+	// ErrTimeout is why a connection was closed at its idle timeout or read deadline.
 	ErrTimeout error = timeoutError{}
 	// ErrLingerTimeout is why a connection was cut off that had not taken everything
 	// LingerTimeout after Close.
@@ -31,22 +32,43 @@ var (
 	ErrOffloadFull = errors.New("too much work waits for the offload pool; raise OffloadWorkers or OffloadQueue, or send less")
 	// ErrBadConfig: a field of Config, or an argument, is out of its range.
 	ErrBadConfig = errors.New("configuration is out of range")
+	// ErrOnLoop: the call waits for the group's loops, so it cannot be made on one of them,
+	// in a callback.
+	ErrOnLoop = errors.New("it would wait for the loop that it is called on; start a goroutine for it, or use what calls back: Loop.Dial, Loop.WatchLater")
+
+	errNoHandler = errors.New("the function that was to return a handler returned nil, or panicked")
 )
 
-// ShutdownError is what Shutdown returns if its context ended before the connections did.
+// ShutdownError is what Shutdown returns if its context ended before everything did.
 type ShutdownError struct {
-	// Conns is how many connections were cut off, one at least.
+	// Conns is how many connections were cut off.
 	Conns int
+	// Loops is how many loops are in a callback that has not returned, and Offloaded how many
+	// functions of Offload have not: they are left behind. Nothing can end them.
+	Loops, Offloaded int
 	// Err is the context's error, or its cause.
 	Err error
 }
 
 // Error implements error.
 func (e *ShutdownError) Error() string {
-	if e.Conns == 1 {
-		return fmt.Sprintf("loop: shutdown cut off 1 connection that had not finished: %v", e.Err)
+	var what []string
+	for _, x := range []struct {
+		n         int
+		one, more string
+	}{
+		{e.Conns, "1 connection was cut off that had not finished", "%d connections were cut off that had not finished"},
+		{e.Loops, "1 loop is in a callback that does not return", "%d loops are in callbacks that do not return"},
+		{e.Offloaded, "1 function of Offload does not return", "%d functions of Offload do not return"},
+	} {
+		switch {
+		case x.n == 1:
+			what = append(what, x.one)
+		case x.n > 1:
+			what = append(what, fmt.Sprintf(x.more, x.n))
+		}
 	}
-	return fmt.Sprintf("loop: shutdown cut off %d connections that had not finished: %v", e.Conns, e.Err)
+	return fmt.Sprintf("loop: shutdown: %s: %v", strings.Join(what, ", "), e.Err)
 }
 
 // Unwrap returns the context's error.
@@ -54,7 +76,7 @@ func (e *ShutdownError) Unwrap() error { return e.Err }
 
 type timeoutError struct{}
 
-func (timeoutError) Error() string   { return "nothing was received in time" }
+func (timeoutError) Error() string   { return "the idle timeout or read deadline has passed" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return false }
 

@@ -2,7 +2,6 @@ package loop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -10,7 +9,8 @@ import (
 )
 
 // A Group is a few loops that share listeners, limits and a pool for blocking work.
-// Its methods may be called from any goroutine.
+// Its methods may be called from any goroutine, but those that wait for the loops (Dial,
+// Listen, Serve and the like, Shutdown) not on one of them, in a callback: ErrOnLoop.
 type Group struct {
 	config  Config
 	began   time.Time
@@ -18,19 +18,23 @@ type Group struct {
 	offload *offload
 	next    atomic.Uint32 // where least begins to look
 
-	running  sync.WaitGroup
-	stopped  chan struct{} // closed when every loop has ended
-	watchdog chan struct{} // closed to end it
+	running  sync.WaitGroup // loops
+	watching sync.WaitGroup // the watchdog
+	stopped  chan struct{}  // closed when every loop has ended
+	watchdog chan struct{}  // closed to end it
 
-	mu        sync.Mutex
-	closing   bool
-	listeners map[*Listener]struct{}
-	packets   map[*PacketListener]struct{}
+	mu         sync.Mutex
+	closing    bool
+	cutBecause error // why connections were cut off
+	listeners  map[*Listener]struct{}
+	packets    map[*PacketListener]struct{}
 
 	conns atomic.Int64
+	cut   atomic.Int64 // connections cut off by Shutdown
 }
 
-// NewGroup starts the loops.
+// NewGroup starts the loops. The error wraps ErrBadConfig, pollux.ErrBackend, or the
+// system's for want of descriptors (EMFILE) or memory.
 func NewGroup(config Config) (*Group, error) {
 	if err := config.settle(); err != nil {
 		return nil, err
@@ -55,7 +59,7 @@ func NewGroup(config Config) (*Group, error) {
 		go l.run()
 	}
 	if config.SlowCallback > 0 {
-		g.running.Add(1)
+		g.watching.Add(1)
 		go g.watch()
 	}
 	return g, nil
@@ -100,16 +104,31 @@ func (g *Group) connEnded() {
 	}
 }
 
-// Run runs f on the loop, soon. It may be called from any goroutine. Once the loop has
-// ended, after Shutdown, f is not run.
-func (l *Loop) Run(f func()) { l.put(op{f: f}) }
+// Run runs f on the loop, soon. It may be called from any goroutine, and never waits. Once
+// the loop has ended, after Shutdown, f is not run, and the error is ErrClosed.
+func (l *Loop) Run(f func()) error {
+	if !l.put(op{f: f}) {
+		return ErrClosed
+	}
+	return nil
+}
 
 // Shutdown stops accepting, tells handlers that have a Shutdown method, and lets the
-// connections finish. When ctx ends, it cuts off those that have not, and if there were
-// any, returns a *ShutdownError that says how many, and wraps ctx's error. Afterwards no
-// goroutine and no descriptor of the group is left. A second Shutdown waits for the first,
-// or for its own ctx.
+// connections finish; then it waits for the work of Offload. When ctx ends, it cuts off
+// those that have not finished. Afterwards no goroutine and no descriptor of the group is
+// left.
+//
+// If ctx ended first, and connections were cut off, the error is a *ShutdownError, which
+// says how many, and wraps ctx's error. It is as well if a callback or a function of Offload
+// does not return: Shutdown waits a second more for those, and leaves them behind.
+//
+// A second Shutdown waits, too; whichever context ends first cuts the connections off, for
+// both. In a callback it is ErrOnLoop, and has no effect: start a goroutine for it there. A
+// function of Offload that calls it is waited for until ctx ends.
 func (g *Group) Shutdown(ctx context.Context) error {
+	if err := g.mayWait(); err != nil {
+		return fmt.Errorf("loop: shutdown: %w", err)
+	}
 	g.mu.Lock()
 	first := !g.closing
 	g.closing = true
@@ -121,18 +140,54 @@ func (g *Group) Shutdown(ctx context.Context) error {
 	}
 	select {
 	case <-g.stopped:
-		return nil
 	case <-ctx.Done():
+		g.cutOff(context.Cause(ctx))
 	}
-	var cut atomic.Int64
+	return g.left()
+}
+
+// stuckPatience is how long Shutdown waits, once everything was cut off, for callbacks and
+// offloaded functions to return.
+const stuckPatience = time.Second
+
+// cutOff ends what has not finished.
+func (g *Group) cutOff(why error) {
+	g.mu.Lock()
+	if g.cutBecause == nil {
+		g.cutBecause = why
+	}
+	g.mu.Unlock()
 	for _, l := range g.loops {
-		l.Run(func() { cut.Add(int64(l.abortAll(ErrShutdown))) })
+		l.Run(func() { g.cut.Add(int64(l.abortAll(ErrShutdown))) })
 	}
-	<-g.stopped
-	if n := cut.Load(); n > 0 {
-		return &ShutdownError{Conns: int(n), Err: context.Cause(ctx)}
+	patience := time.NewTimer(stuckPatience)
+	defer patience.Stop()
+	select {
+	case <-g.stopped:
+	case <-patience.C:
 	}
-	return nil
+}
+
+// left tells what has not finished; nil if everything has.
+func (g *Group) left() error {
+	e := &ShutdownError{Conns: int(g.cut.Load())}
+	select {
+	case <-g.stopped:
+	default:
+		for _, l := range g.loops {
+			if !l.hasEnded() {
+				e.Loops++
+			}
+		}
+		e.Offloaded, _ = g.offload.stats()
+	}
+	if e.Conns+e.Loops+e.Offloaded == 0 {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e.Err = g.cutBecause
+	return e
 }
 
 func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*PacketListener]struct{}) {
@@ -150,9 +205,10 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 			}
 		})
 	}
-	close(g.watchdog)
 	go func() {
 		g.running.Wait()
+		close(g.watchdog)
+		g.watching.Wait()
 		g.offload.stop()
 		close(g.stopped)
 	}()
@@ -160,7 +216,7 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 
 // watch names callbacks that block their loop: one whose turn does not end.
 func (g *Group) watch() {
-	defer g.running.Done()
+	defer g.watching.Done()
 	limit := g.config.SlowCallback
 	tick := time.NewTicker(max(limit/4, time.Millisecond))
 	defer tick.Stop()
@@ -204,5 +260,3 @@ func (l *Loop) nameBlocker(index int, since time.Duration) {
 	}
 	l.g.config.Logger.Warn("pollux: a callback blocks its loop, and every connection of it; use Offload for work that waits", args...)
 }
-
-var errNetwork = errors.New(`unknown network; there are "tcp", "tcp4", "tcp6" and "unix"`)

@@ -5,10 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
-	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -55,12 +51,20 @@ const (
 // Listen listens at address: of network "tcp" (host and port, as net.Listen has it,
 // the host an IP address, "localhost" or empty), "tcp4", "tcp6", or "unix" (a path).
 // For each connection accept is called, on its loop, and returns its handler; nil
-// closes it.
+// closes it. It waits for the loops, so in a callback it is ErrOnLoop. The error is a
+// *net.OpError: the system's for the address (EADDRINUSE, EACCES, EADDRNOTAVAIL) or for
+// want of descriptors (EMFILE), ErrBadConfig or ErrClosed.
 func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Listener, error) {
+	if err := g.mayServe(accept == nil); err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
 	if network == "unix" {
 		return g.listenUnix(address, accept)
 	}
-	at, err := ResolveTCP(network, address)
+	at, err := resolve(network, "tcp", address)
+	if errors.Is(err, errNetwork) {
+		err = fmt.Errorf(`%w, and "unix"`, err)
+	}
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
@@ -68,54 +72,40 @@ func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Li
 }
 
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
-	spread := runtime.GOOS == "linux" && len(g.loops) > 1
-	var options []sock.Option
-	if spread && at.Port() != 0 {
-		// With SO_REUSEPORT a second server would share the port unnoticed.
-		probe, err := sock.ListenTCP(at)
-		if err != nil {
-			return nil, err
-		}
-		probe.Close()
-	}
-	if spread {
-		options = append(options, sock.ReusePort())
-	}
-	first, err := sock.ListenTCP(at, options...)
+	sockets, err := spread(len(g.loops), at, sock.ListenTCP, (*sock.TCPListener).Addr)
 	if err != nil {
 		return nil, err
 	}
-	sockets := []driver.Acceptor{first}
-	for spread && len(sockets) < len(g.loops) {
-		next, err := sock.ListenTCP(first.Addr(), options...)
-		if err != nil {
-			closeAll(sockets)
-			return nil, err
-		}
-		sockets = append(sockets, next)
+	acceptors := make([]driver.Acceptor, len(sockets))
+	for i, s := range sockets {
+		acceptors[i] = s
 	}
-	return g.serve(net.TCPAddrFromAddrPort(first.Addr()), sockets, true, accept)
-}
-
-func closeAll(sockets []driver.Acceptor) {
-	for _, s := range sockets {
-		s.Close()
-	}
+	return g.serve(net.TCPAddrFromAddrPort(sockets[0].Addr()), acceptors, true, accept)
 }
 
 // Serve accepts from a listening socket that was made elsewhere, such as one that
-// was inherited: it belongs to the group from now on.
+// was inherited: it belongs to the group from now on, also if Serve fails, as Listen does.
 func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listener, error) {
+	if l == nil {
+		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: needs("a listener")}
+	}
 	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, false, accept)
 }
 
 // ServeUnix is Serve for a listening Unix socket. The path of one that was inherited
 // stays when the group closes it.
 func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler) (*Listener, error) {
+	if l == nil {
+		return nil, &net.OpError{Op: "listen", Net: "unix", Err: needs("a listener")}
+	}
 	return g.serve(&net.UnixAddr{Name: l.Name(), Net: "unix"}, []driver.Acceptor{l}, false, accept)
 }
 
 func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept func(*Conn) Handler) (*Listener, error) {
+	if err := g.mayServe(accept == nil); err != nil {
+		closeAll(sockets)
+		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
+	}
 	ln := &Listener{g: g, addr: addr, own: own, accept: accept}
 	for i, s := range sockets {
 		a := &acceptor{ln: ln, loop: g.loops[i%len(g.loops)], shares: len(sockets) == 1 && len(g.loops) > 1}
@@ -137,10 +127,24 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 	for range ln.parts {
 		if err := g.await(errs); err != nil {
 			ln.Close()
-			return nil, err
+			return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
 		}
 	}
 	return ln, nil
+}
+
+// mayServe refuses what would fail for each connection, or wait for itself.
+func (g *Group) mayServe(noHandler bool) error {
+	g.mu.Lock()
+	closing := g.closing
+	g.mu.Unlock()
+	switch {
+	case closing:
+		return ErrClosed
+	case noHandler:
+		return needs("a function that returns the handler")
+	}
+	return g.mayWait()
 }
 
 // listenUnix listens at a path, or an abstract name.
@@ -295,51 +299,3 @@ func acceptHint(err error) string {
 	}
 	return "accepting is tried again"
 }
-
-// ResolveTCP makes an address of host and port, without asking anybody: the host is
-// an IP address, "localhost", or empty for all addresses.
-func ResolveTCP(network, address string) (netip.AddrPort, error) {
-	switch network {
-	case "tcp", "tcp4", "tcp6":
-	default:
-		return netip.AddrPort{}, fmt.Errorf("%q: %w", network, errNetwork)
-	}
-	host, service, err := net.SplitHostPort(address)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	port, err := strconv.ParseUint(service, 10, 16)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("port %q of %q is not a number from 0 to 65535", service, address)
-	}
-	var ip netip.Addr
-	switch {
-	case host == "" && network == "tcp4":
-		ip = netip.IPv4Unspecified()
-	case host == "":
-		ip = unspecified()
-	case strings.EqualFold(host, "localhost") && network == "tcp6":
-		ip = netip.IPv6Loopback()
-	case strings.EqualFold(host, "localhost"):
-		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	default:
-		if ip, err = netip.ParseAddr(host); err != nil {
-			return netip.AddrPort{}, fmt.Errorf("host %q of %q is not an IP address; names come with package dns", host, address)
-		}
-	}
-	if network == "tcp4" && !ip.Is4() || network == "tcp6" && !ip.Is6() {
-		return netip.AddrPort{}, fmt.Errorf("%q is no address of network %s", address, network)
-	}
-	return netip.AddrPortFrom(ip, uint16(port)), nil
-}
-
-// unspecified returns the address that stands for all: [::] serves IPv4 too, where
-// there is IPv6 at all.
-var unspecified = sync.OnceValue(func() netip.Addr {
-	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
-	if err != nil {
-		return netip.IPv4Unspecified()
-	}
-	probe.Close()
-	return netip.IPv6Unspecified()
-})

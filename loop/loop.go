@@ -16,11 +16,12 @@ import (
 // A turn has these phases: what others have asked for (inbox), what is to be flushed,
 // then the driver's turn, which waits and calls back, then timers.
 type Loop struct {
-	g       *Group
-	drv     driver.Driver
-	packets driver.PacketSender // nil if the driver is none
-	blocks  *block.Pool
-	timers  *wheel.Wheel
+	g         *Group
+	goroutine atomic.Uint64 // its number, for mayWait
+	drv       driver.Driver
+	packets   driver.PacketSender // nil if the driver is none
+	blocks    *block.Pool
+	timers    *wheel.Wheel
 
 	// The loop's own.
 	stage     []byte     // where the connection in a callback writes to
@@ -104,6 +105,13 @@ func (l *Loop) put(o op) bool {
 	return true
 }
 
+// hasEnded may be called from any goroutine.
+func (l *Loop) hasEnded() bool {
+	l.inbox.Lock()
+	defer l.inbox.Unlock()
+	return l.inbox.closed
+}
+
 // end closes the inbox for good, unless something is in it.
 func (l *Loop) end() bool {
 	l.inbox.Lock()
@@ -116,6 +124,7 @@ func (l *Loop) end() bool {
 func (l *Loop) run() {
 	defer l.g.running.Done()
 	defer l.drv.Close()
+	l.goroutine.Store(goroutine())
 	l.awake.Store(true)
 	for {
 		l.doInbox()

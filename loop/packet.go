@@ -1,12 +1,8 @@
 package loop
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -60,13 +56,18 @@ type PacketConn struct {
 }
 
 // ListenPacket binds to address (network "udp", "udp4" or "udp6"; the host an IP
-// address, "localhost" or empty) and calls handler for each socket, on its loop.
+// address, "localhost" or empty) and calls handler for each socket, on its loop. It waits
+// for the loops, so in a callback it is ErrOnLoop. The error is a *net.OpError, as that of
+// Listen.
 func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
-	at, err := resolveUDP(network, address)
+	at, err := resolve(network, "udp", address)
+	if err == nil {
+		err = g.mayServe(handler == nil)
+	}
 	if err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Err: err}
 	}
-	sockets, err := g.bind(at)
+	sockets, err := spread(len(g.loops), at, sock.ListenUDP, (*sock.UDPSocket).LocalAddr)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +75,16 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 }
 
 // ServePacket serves a UDP socket that was made elsewhere, such as one that was
-// inherited, on one loop: it belongs to the group from now on.
+// inherited, on one loop: it belongs to the group from now on, also if ServePacket fails,
+// as ListenPacket does.
 func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+	if u == nil {
+		return nil, &net.OpError{Op: "bind", Net: "udp", Err: needs("a socket")}
+	}
+	if err := g.mayServe(handler == nil); err != nil {
+		u.Close()
+		return nil, &net.OpError{Op: "bind", Net: "udp", Err: err}
+	}
 	return g.servePacket([]*sock.UDPSocket{u}, handler)
 }
 
@@ -87,9 +96,7 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 	g.mu.Lock()
 	if g.closing {
 		g.mu.Unlock()
-		for _, u := range sockets {
-			u.Close()
-		}
+		closeAll(sockets)
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: ErrClosed}
 	}
 	g.packets[pl] = struct{}{}
@@ -98,52 +105,13 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 	for _, p := range pl.conns {
 		p.loop.Run(func() { errs <- p.begin(handler) })
 	}
-	var err error
 	for range pl.conns {
-		err = errors.Join(err, pl.g.await(errs))
-	}
-	if err != nil {
-		pl.Close()
-		return nil, err
+		if err := g.await(errs); err != nil {
+			pl.Close()
+			return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: err}
+		}
 	}
 	return pl, nil
-}
-
-func resolveUDP(network, address string) (netip.AddrPort, error) {
-	tcp, ok := strings.CutPrefix(network, "udp")
-	if !ok {
-		return netip.AddrPort{}, fmt.Errorf(`%q: unknown network; there are "udp", "udp4" and "udp6"`, network)
-	}
-	return ResolveTCP("tcp"+tcp, address)
-}
-
-func (g *Group) bind(at netip.AddrPort) (sockets []*sock.UDPSocket, err error) {
-	n := 1
-	var options []sock.Option
-	if runtime.GOOS == "linux" && len(g.loops) > 1 {
-		if at.Port() != 0 {
-			// With SO_REUSEPORT a second server would share the port unnoticed.
-			probe, err := sock.ListenUDP(at)
-			if err != nil {
-				return nil, err
-			}
-			probe.Close()
-		}
-		n = len(g.loops)
-		options = append(options, sock.ReusePort())
-	}
-	for range n {
-		u, err := sock.ListenUDP(at, options...)
-		if err != nil {
-			for _, u := range sockets {
-				u.Close()
-			}
-			return nil, err
-		}
-		at = u.LocalAddr()
-		sockets = append(sockets, u)
-	}
-	return sockets, nil
 }
 
 // Addr returns the address bound to.
@@ -277,7 +245,7 @@ func (p *PacketConn) begin(handler func(*PacketConn) PacketHandler) error {
 	p.socket = driver.PacketSocket{UDPSocket: p.UDPSocket, Up: (*packetUpcalls)(p)}
 	p.loop.protect("ListenPacket's function", func() { p.handler = handler(p) })
 	if p.handler == nil {
-		return &net.OpError{Op: "bind", Net: "udp", Addr: net.UDPAddrFromAddrPort(p.LocalAddr()), Err: errors.New("there is no handler")}
+		return errNoHandler
 	}
 	return p.loop.drv.Bind(&p.socket)
 }

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"net"
 	"sync"
 )
 
@@ -40,7 +39,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 func (c *Conn) write(b []byte) (int, error) {
 	if err := c.mayWrite(len(b)); err != nil {
 		c.mu.Unlock()
-		return 0, err
+		return 0, c.failure("write", err)
 	}
 	if c.out == nil && c.calling() && c.writeStaged(b) {
 		c.mu.Unlock()
@@ -60,7 +59,7 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 	c.mu.Lock()
 	if err := c.mayWrite(total); err != nil {
 		c.mu.Unlock()
-		return 0, err
+		return 0, c.failure("write", err)
 	}
 	for _, b := range bufs {
 		if c.out == nil && c.calling() && c.writeStaged(b) {
@@ -79,7 +78,7 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 	c.mu.Lock()
 	if err := c.mayWrite(len(b)); err != nil {
 		c.mu.Unlock()
-		return 0, err
+		return 0, c.failure("write", err)
 	}
 	c.unstage()
 	q := c.sendQueue()
@@ -89,14 +88,14 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 	return len(b), nil
 }
 
+// mayWrite says why n bytes more cannot be taken, or nil; mu is held.
 func (c *Conn) mayWrite(n int) error {
-	switch {
-	case c.shut || c.writeShut:
-		return c.closedError("write")
+	if c.shut || c.writeShut {
+		return ErrClosed
 	}
 	n += c.unsent()
 	if n > c.loop.g.config.MaxUnsent {
-		return &net.OpError{Op: "write", Net: "connection", Err: ErrBufferFull}
+		return ErrBufferFull
 	}
 	c.crossed = c.crossed || n > c.loop.g.config.HighWatermark
 	return nil

@@ -1,6 +1,9 @@
 package loop
 
 import (
+	"fmt"
+	"reflect"
+
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 )
@@ -18,9 +21,13 @@ type Watch struct {
 // is no stream of a loop's own: a descriptor of sock.FromFD, a pipe, a socket. It
 // stays the caller's to close, after Stop.
 //
-// Watch must not be called on the loop itself, for it waits until src is watched; a
-// callback uses Loop.WatchLater.
+// It waits until src is watched, so in a callback it is ErrOnLoop: there is
+// Loop.WatchLater. The error says why src cannot be watched: pollux.ErrRegistered,
+// ErrOtherPoll, ErrSourceClosed, ErrNotPollable; or it is ErrBadConfig or ErrClosed.
 func (l *Loop) Watch(src pollux.Source, ready func(pollux.Event)) (*Watch, error) {
+	if err := l.g.mayWait(); err != nil {
+		return nil, fmt.Errorf("loop: watch: %w", err)
+	}
 	errs := make(chan error, 1)
 	w := l.WatchLater(src, ready, func(err error) { errs <- err })
 	if err := l.g.await(errs); err != nil {
@@ -29,31 +36,58 @@ func (l *Loop) Watch(src pollux.Source, ready func(pollux.Event)) (*Watch, error
 	return w, nil
 }
 
-// WatchLater is Watch without waiting: done is called on the loop, with the error if
-// src cannot be watched.
+// WatchLater is Watch without waiting: done, unless it is nil, is called once, with the
+// error if src cannot be watched. That is on the loop, but for ErrBadConfig and ErrClosed,
+// which it gets before WatchLater returns.
 func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func(error)) *Watch {
 	w := &Watch{l: l, ready: ready}
 	w.w = driver.Watch{Source: src, Up: (*watchUpcalls)(w)}
-	l.Run(func() {
-		err := l.drv.Watch(&w.w)
+	tell := func(err error) {
 		w.gone = err != nil
+		if done == nil {
+			return
+		}
+		if err != nil {
+			err = fmt.Errorf("loop: watch: %w", err)
+		}
 		done(err)
-	})
+	}
+	switch {
+	case isNil(src):
+		tell(needs("a source"))
+	case ready == nil:
+		tell(needs("a function for the events"))
+	default:
+		if err := l.Run(func() { tell(l.drv.Watch(&w.w)) }); err != nil {
+			tell(err)
+		}
+	}
 	return w
 }
 
+// isNil also knows a nil pointer to a source.
+func isNil(src pollux.Source) bool {
+	v := reflect.ValueOf(src)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
 // Stop ends the watch: ready is not called any more once the loop has come to it, and
-// done, unless it is nil, is called then, on the loop.
+// done, unless it is nil, is called then, on the loop; of a loop that has ended, at once.
 func (w *Watch) Stop(done func()) {
-	w.l.Run(func() {
+	stop := func() {
+		if done != nil {
+			done()
+		}
+	}
+	if w.l.Run(func() {
 		if !w.gone {
 			w.gone = true
 			w.l.drv.Unwatch(&w.w)
 		}
-		if done != nil {
-			done()
-		}
-	})
+		stop()
+	}) != nil {
+		stop()
+	}
 }
 
 type watchUpcalls Watch

@@ -3,10 +3,13 @@ package uring
 import (
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/selector/epoll"
 	"github.com/pollux-io/pollux/internal/sys"
 )
@@ -14,8 +17,13 @@ import (
 // watches is the sources that are no streams. They are in an epoll set, made for the
 // first of them, and the ring polls that: so Unwatch takes effect at once, and leaves
 // nothing in the ring that would keep a closed socket's address.
+//
+// It is the owner of the sources' registrations, as a Poll would be: so a source has one
+// queue at a time, and closing it takes it out of the set, whoever has a duplicate.
 type watches struct {
-	epfd   sys.FD
+	mu   sync.Mutex // guards epfd against Release; a source's handle is locked before
+	epfd sys.FD
+
 	armed  bool
 	more   bool // there may be events
 	events [maxWatchEvents]sys.EpollEvent
@@ -28,15 +36,65 @@ type watches struct {
 // maxWatchEvents is how many events of sources one turn brings.
 const maxWatchEvents = 64
 
-func (w *watches) close() {
-	if w.epfd != sys.InvalidFD {
-		sys.Close(w.epfd)
+func (t *watches) close() {
+	for _, w := range t.all {
+		if w != nil {
+			t.disown(w.Source.PollHandle())
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.epfd != sys.InvalidFD {
+		sys.Close(t.epfd)
+		t.epfd = sys.InvalidFD
+	}
+}
+
+// Release implements handle.Owner: the source is being closed.
+func (t *watches) Release(fd sys.FD, _ selector.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.epfd != sys.InvalidFD {
+		var none sys.EpollEvent
+		sys.EpollCtl(t.epfd, sys.EPOLL_CTL_DEL, fd, &none)
+	}
+}
+
+// Blocked implements handle.Owner.
+func (t *watches) Blocked(sys.FD, selector.Key, selector.Interest) {}
+
+// WantsBlocked implements handle.Owner.
+func (t *watches) WantsBlocked() bool { return false }
+
+// disown ends the registration of a source, if it is of this set.
+func (t *watches) disown(h *handle.Handle) {
+	fd, r, err := h.Lock()
+	if err != nil {
+		return // it is out of the set
+	}
+	defer h.Unlock()
+	if r.Owner == handle.Owner(t) {
+		h.Set(handle.Registration{})
+		t.Release(fd, r.Key)
 	}
 }
 
 // Watch implements driver.Driver.
 func (d *Driver) Watch(w *driver.Watch) error {
 	t := &d.watches
+	h := w.Source.PollHandle()
+	fd, r, err := h.Lock()
+	if err != nil {
+		return watchError(h.Kind().String(), pollux.ErrSourceClosed)
+	}
+	defer h.Unlock()
+	switch r.Owner {
+	case nil:
+	case handle.Owner(t):
+		return watchError(h.Kind().String(), pollux.ErrRegistered)
+	default:
+		return watchError(h.Kind().String(), pollux.ErrOtherPoll)
+	}
 	if t.epfd == sys.InvalidFD {
 		epfd, e := sys.EpollCreate()
 		if e != 0 {
@@ -44,12 +102,6 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		}
 		t.epfd = epfd
 	}
-	h := w.Source.PollHandle()
-	fd, ok := h.Use()
-	if !ok {
-		return fmt.Errorf("uring: watching a %v: %w", h.Kind(), pollux.ErrSourceClosed)
-	}
-	defer h.Done()
 	index := uint32(len(t.all))
 	if n := len(t.free); n > 0 {
 		index = t.free[n-1]
@@ -59,10 +111,11 @@ func (d *Driver) Watch(w *driver.Watch) error {
 	ev := sys.MakeEpollEvent(events, uint64(t.generation)<<32|uint64(index))
 	switch e := sys.EpollCtl(t.epfd, sys.EPOLL_CTL_ADD, fd, &ev); {
 	case sys.IsNotPollable(e):
-		return fmt.Errorf("uring: watching a %s: %w", sys.FileKind(fd), pollux.ErrNotPollable)
+		return watchError(sys.FileKind(fd), pollux.ErrNotPollable)
 	case e != 0:
-		return fmt.Errorf("uring: watching a %v: %w", h.Kind(), os.NewSyscallError("epoll_ctl", e))
+		return watchError(h.Kind().String(), os.NewSyscallError("epoll_ctl", e))
 	}
+	h.Set(handle.Registration{Owner: t})
 	if int(index) == len(t.all) {
 		t.all = append(t.all, nil)
 	} else {
@@ -76,17 +129,16 @@ func (d *Driver) Watch(w *driver.Watch) error {
 	return nil
 }
 
+func watchError(what string, err error) error {
+	return fmt.Errorf("uring: watching a %s: %w", what, err)
+}
+
 // Unwatch implements driver.Driver.
 func (d *Driver) Unwatch(w *driver.Watch) {
 	t := &d.watches
 	t.all[w.Index] = nil
 	t.free = append(t.free, w.Index)
-	h := w.Source.PollHandle()
-	if fd, ok := h.Use(); ok { // a source that is closed is out of the set
-		var none sys.EpollEvent
-		sys.EpollCtl(t.epfd, sys.EPOLL_CTL_DEL, fd, &none)
-		h.Done()
-	}
+	t.disown(w.Source.PollHandle())
 }
 
 // harvestWatches tells of the sources.

@@ -1,0 +1,120 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/pollux-io/pollux/sock"
+)
+
+var errNetwork = errors.New("unknown network")
+
+// ResolveTCP makes an address of host and port, without asking anybody: the host is
+// an IP address, "localhost", or empty for all addresses; the port is a number. network is
+// "tcp", "tcp4" or "tcp6".
+func ResolveTCP(network, address string) (netip.AddrPort, error) {
+	return resolve(network, "tcp", address)
+}
+
+// resolve makes an address of the family of networks that kind, "tcp" or "udp", names.
+func resolve(network, kind, address string) (netip.AddrPort, error) {
+	version, ok := strings.CutPrefix(network, kind)
+	if !ok || version != "" && version != "4" && version != "6" {
+		return netip.AddrPort{}, unknownNetwork(network, kind)
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("port %q of %q is not a number from 0 to 65535", service, address)
+	}
+	ip, err := resolveHost(host, version)
+	switch {
+	case err != nil:
+		return netip.AddrPort{}, fmt.Errorf("host %q of %q is not an IP address; names come with package dns", host, address)
+	case version == "4" && !ip.Is4() || version == "6" && !ip.Is6():
+		return netip.AddrPort{}, fmt.Errorf("%q is no address of network %s", address, network)
+	}
+	return netip.AddrPortFrom(ip, uint16(port)), nil
+}
+
+func unknownNetwork(network, kind string) error {
+	err := fmt.Errorf("%q: %w; there are %q, %q and %q", network, errNetwork, kind, kind+"4", kind+"6")
+	switch {
+	case kind == "tcp" && strings.HasPrefix(network, "udp"):
+		return fmt.Errorf("%w; ListenPacket takes those of UDP", err)
+	case kind == "udp" && strings.HasPrefix(network, "tcp"):
+		return fmt.Errorf("%w; Listen takes those of TCP", err)
+	}
+	return err
+}
+
+func resolveHost(host, version string) (netip.Addr, error) {
+	switch {
+	case host == "" && version == "4":
+		return netip.IPv4Unspecified(), nil
+	case host == "":
+		return unspecified(), nil
+	case !strings.EqualFold(host, "localhost"):
+		return netip.ParseAddr(host)
+	case version == "6":
+		return netip.IPv6Loopback(), nil
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
+}
+
+// unspecified returns the address that stands for all: [::] serves IPv4 too, where
+// there is IPv6 at all.
+var unspecified = sync.OnceValue(func() netip.Addr {
+	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
+	if err != nil {
+		return netip.IPv4Unspecified()
+	}
+	probe.Close()
+	return netip.IPv6Unspecified()
+})
+
+// spread binds a socket for each of n loops to an address, where the system balances
+// between them (SO_REUSEPORT of Linux, socket(7)), or else one for all.
+func spread[S interface{ Close() error }](n int, at netip.AddrPort, listen func(netip.AddrPort, ...sock.Option) (S, error), addr func(S) netip.AddrPort) ([]S, error) {
+	if runtime.GOOS != "linux" || n == 1 {
+		s, err := listen(at)
+		if err != nil {
+			return nil, err
+		}
+		return []S{s}, nil
+	}
+	if at.Port() != 0 {
+		// With SO_REUSEPORT a second server would share the port unnoticed.
+		probe, err := listen(at)
+		if err != nil {
+			return nil, err
+		}
+		probe.Close()
+	}
+	var all []S
+	for range n {
+		s, err := listen(at, sock.ReusePort())
+		if err != nil {
+			closeAll(all)
+			return nil, err
+		}
+		at = addr(s)
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func closeAll[S interface{ Close() error }](sockets []S) {
+	for _, s := range sockets {
+		s.Close()
+	}
+}

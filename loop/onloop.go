@@ -1,0 +1,36 @@
+package loop
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"strconv"
+)
+
+// Some methods wait for a loop. Called on that loop they would wait for ever; so they ask
+// where they run, by the number that Go prints of a goroutine, and fail. That takes a
+// microsecond, and none of them is for hot paths.
+
+// goroutine returns the number of the one that runs.
+func goroutine() uint64 {
+	var b [64]byte
+	_, rest, _ := bytes.Cut(b[:runtime.Stack(b[:], false)], []byte("goroutine "))
+	number, _, _ := bytes.Cut(rest, []byte(" "))
+	n, _ := strconv.ParseUint(string(number), 10, 64)
+	return n
+}
+
+// mayWait fails on a loop of the group.
+func (g *Group) mayWait() error {
+	if n := goroutine(); n != 0 {
+		for _, l := range g.loops {
+			if l.goroutine.Load() == n {
+				return ErrOnLoop
+			}
+		}
+	}
+	return nil
+}
+
+// needs is the error of an argument that is nil.
+func needs(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadConfig, what) }
