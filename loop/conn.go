@@ -134,6 +134,8 @@ func (c *Conn) calling() bool { return c.loop.running.Load() == c }
 
 // because returns why the connection ends.
 func (c *Conn) because() error {
+	c.mu.Lock() // others may make extras
+	defer c.mu.Unlock()
 	if c.extras == nil {
 		return nil
 	}
@@ -141,12 +143,11 @@ func (c *Conn) because() error {
 }
 
 func (c *Conn) setWhy(why error) {
-	if why == nil && c.extras == nil {
-		return
-	}
 	c.mu.Lock()
-	c.more().why = why
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if why != nil || c.extras != nil {
+		c.more().why = why
+	}
 }
 
 // Loop returns the connection's loop.

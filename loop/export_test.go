@@ -10,3 +10,8 @@ import (
 func (g *Group) ServeAcceptor(addr net.Addr, a driver.Acceptor, accept func(*Conn) Handler) (*Listener, error) {
 	return g.serve(addr, []driver.Acceptor{a}, false, accept)
 }
+
+// Open and Ended count a connection in, unless there are MaxConns, and out.
+func (g *Group) Open() bool { return g.mayOpen() }
+
+func (g *Group) Ended() { g.connEnded() }

@@ -86,14 +86,18 @@ func (g *Group) least() *Loop {
 	return best
 }
 
-// mayOpen counts a new connection in, unless there are MaxConns.
+// mayOpen counts a new connection in, unless there are MaxConns. It never counts one too
+// many, not even for a moment: connEnded would not see that there is room again.
 func (g *Group) mayOpen() bool {
-	n := g.conns.Add(1)
-	if g.config.MaxConns > 0 && n > int64(g.config.MaxConns) {
-		g.conns.Add(-1)
-		return false
+	for {
+		n := g.conns.Load()
+		if most := g.config.MaxConns; most > 0 && n >= int64(most) {
+			return false
+		}
+		if g.conns.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	return true
 }
 
 // connEnded counts a connection out; listeners that wait for room go on.
@@ -201,7 +205,11 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 		l.Run(func() {
 			l.ending = true
 			for _, c := range l.conns {
-				c.askLater(wantShutdown)
+				if c.phase == connecting {
+					c.release(ErrShutdown)
+				} else {
+					c.askLater(wantShutdown)
+				}
 			}
 		})
 	}

@@ -38,7 +38,8 @@ type acceptor struct {
 	backoff time.Duration
 	warned  time.Time
 	retry   wheel.Timer
-	full    bool // paused for MaxConns
+	full    bool    // paused for MaxConns
+	waiting []*Conn // accepted, and not admitted for that: one, or what came before the pause
 	gone    bool
 }
 
@@ -203,6 +204,10 @@ func (a *acceptor) end() {
 		a.gone = true
 		a.loop.timers.Stop(&a.retry)
 		a.loop.drv.Unlisten(&a.Listener)
+		for _, c := range a.waiting {
+			refuse(c)
+		}
+		a.waiting = nil
 	}
 }
 
@@ -215,34 +220,47 @@ func (a *acceptor) Accepted(s *driver.Stream) {
 	l.wakeUp()
 	l.counts.accepts++
 	a.backoff = 0
-	c := connOf(s)
-	if !l.g.mayOpen() {
+	if c := connOf(s); l.g.mayOpen() {
+		a.admit(c)
+	} else {
 		a.tooMany(c)
-		return
 	}
+}
+
+// admit takes a connection, which is counted.
+func (a *acceptor) admit(c *Conn) {
+	l := a.loop
 	if a.shares {
 		c.loop = l.g.least()
 	}
 	c.loop.load.Add(1)
 	c.accepted = a.ln
 	if c.loop == l {
-		if c.attach() && !l.g.roomLeft() && !l.g.config.RefuseAbove {
-			a.pauseFull()
-		}
-		return
+		c.attach()
+	} else {
+		c.join() // or the loop has just ended: the connection came too late
 	}
-	c.join() // or the loop has just ended: the connection came too late
-}
-
-// tooMany takes a connection above MaxConns: one that raced with another loop's, if
-// accepting pauses, or any, if they are refused.
-func (a *acceptor) tooMany(c *Conn) {
-	a.loop.counts.refused++
-	c.stream.SetLinger(0)
-	c.stream.Close()
-	if !a.loop.g.config.RefuseAbove {
+	if !l.g.config.RefuseAbove && !l.g.roomLeft() {
 		a.pauseFull()
 	}
+}
+
+// tooMany takes a connection above MaxConns. If they are not refused it waits, as those
+// behind it do in the backlog: it was accepted before it was known that there is no room.
+func (a *acceptor) tooMany(c *Conn) {
+	if a.loop.g.config.RefuseAbove {
+		a.loop.counts.refused++
+		refuse(c)
+		return
+	}
+	a.waiting = append(a.waiting, c)
+	a.pauseFull()
+}
+
+// refuse resets a connection that was not admitted.
+func refuse(c *Conn) {
+	c.stream.SetLinger(0)
+	c.stream.Close()
 }
 
 func (g *Group) roomLeft() bool {
@@ -250,17 +268,28 @@ func (g *Group) roomLeft() bool {
 }
 
 func (a *acceptor) pauseFull() {
+	if a.full || a.gone {
+		return
+	}
 	a.full = true
 	a.loop.drv.PauseAccept(&a.Listener)
-	if a.loop.g.roomLeft() { // some have gone meanwhile
-		a.resumeFull()
-	}
+	a.resumeFull() // some may have gone meanwhile
 }
 
+// resumeFull goes on if there is room: first with what waits.
 func (a *acceptor) resumeFull() {
-	if a.full && !a.gone {
-		a.full = false
-		a.loop.drv.ResumeAccept(&a.Listener)
+	for a.full && !a.gone && a.loop.g.roomLeft() {
+		if len(a.waiting) == 0 {
+			a.waiting = nil
+			a.full = false
+			a.loop.drv.ResumeAccept(&a.Listener)
+			return
+		}
+		if a.loop.g.mayOpen() {
+			c := a.waiting[0]
+			a.waiting = a.waiting[1:]
+			a.admit(c)
+		}
 	}
 }
 

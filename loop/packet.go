@@ -91,7 +91,9 @@ func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketH
 func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	pl := &PacketListener{g: g, addr: net.UDPAddrFromAddrPort(sockets[0].LocalAddr())}
 	for i, u := range sockets {
-		pl.conns = append(pl.conns, &PacketConn{UDPSocket: u, loop: g.loops[i]})
+		p := &PacketConn{UDPSocket: u, loop: g.loops[i]}
+		p.socket = driver.PacketSocket{UDPSocket: u, Up: (*packetUpcalls)(p)}
+		pl.conns = append(pl.conns, p)
 	}
 	g.mu.Lock()
 	if g.closing {
@@ -242,7 +244,9 @@ func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error) {
 func (p *PacketConn) Loop() *Loop { return p.loop }
 
 func (p *PacketConn) begin(handler func(*PacketConn) PacketHandler) error {
-	p.socket = driver.PacketSocket{UDPSocket: p.UDPSocket, Up: (*packetUpcalls)(p)}
+	if p.gone {
+		return ErrClosed // Shutdown came between
+	}
 	p.loop.protect("ListenPacket's function", func() { p.handler = handler(p) })
 	if p.handler == nil {
 		return errNoHandler

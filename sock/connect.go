@@ -38,6 +38,10 @@ func init() {
 		a, err := m.prepareUnix(name)
 		return m.prepared(stream.(*Stream), a, err)
 	}
+	hook.Delays = func(listener any) bool {
+		l, ok := listener.(*TCPListener)
+		return ok && l.delays
+	}
 	hook.ConnectTo = func(stream any) *sys.Sockaddr { return stream.(*Stream).attempt.to.Load() }
 	hook.BeginConnect = func(stream any) error { return stream.(*Stream).beginConnect() }
 	hook.ConnectEnded = func(stream any, e syscall.Errno) error {

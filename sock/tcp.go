@@ -202,6 +202,7 @@ func (s *TCPStream) UserTimeout() (time.Duration, error) {
 type TCPListener struct {
 	Descriptor
 	asBorn bool // what is accepted stays as it is: it has TCP_NODELAY already, or must not
+	delays bool // it must not
 }
 
 // ListenTCP listens at addr. Port 0 takes a free port: Addr tells which. [::]
@@ -212,7 +213,7 @@ func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &TCPListener{asBorn: m.options.delaySending}
+	l := &TCPListener{asBorn: m.options.delaySending, delays: m.options.delaySending}
 	if sys.NoDelayIsInherited && !l.asBorn {
 		e := sys.SetInt(m.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
 		l.asBorn = e == 0 // saves a call for each connection

@@ -19,6 +19,10 @@ func PrepareTCP(s *Stream, to netip.AddrPort) error { return hook.PrepareTCP(&s.
 // PrepareUnix makes the socket of s, which is new, without connecting it.
 func PrepareUnix(s *Stream, name string) error { return hook.PrepareUnix(&s.Stream, name) }
 
+// Delays reports whether what the listener accepts is to be left with Nagle's algorithm
+// (sock.Delay): drivers that accept by themselves switch it off otherwise.
+func (l *Listener) Delays() bool { return hook.Delays(l.Acceptor) }
+
 // ConnectTo returns where a prepared stream is to be connected to. The memory stays as
 // it is until ConnectEnded, or for as long as the stream.
 func (s *Stream) ConnectTo() *sys.Sockaddr { return hook.ConnectTo(&s.Stream) }

@@ -26,5 +26,6 @@ var (
 	PrepareUnix  func(stream any, name string) error
 	ConnectTo    func(stream any) *sys.Sockaddr
 	BeginConnect func(stream any) error
+	Delays       func(listener any) bool
 	ConnectEnded func(stream any, e syscall.Errno) error
 )

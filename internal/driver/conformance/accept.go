@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -20,6 +21,7 @@ var acceptTests = []test{
 	{"Unlisten of one that Listen refused", usual, unlistenRefused},
 	{"released from inside Accepted", usual, acceptReleased},
 	{"attached from inside Accepted", usual, acceptAttached},
+	{"with Nagle's algorithm, and without", usual, acceptDelay},
 	{"Unix streams", usual, acceptUnix},
 	{"out of descriptors", usual, acceptNoDescriptors},
 }
@@ -360,6 +362,29 @@ func acceptAttached(h *harness) {
 		}
 		return total == 10*20+190
 	})
+}
+
+// acceptDelay: what is accepted has TCP_NODELAY, unless its listener was made with Delay.
+func acceptDelay(h *harness) {
+	for _, x := range []struct {
+		options []sock.Option
+		noDelay bool
+	}{{nil, true}, {[]sock.Option{sock.Delay()}, false}} {
+		s := h.listenTCP(x.options...)
+		l := h.listenerOf(s)
+		l.listen()
+		h.callers(s, 1)
+		h.until("Accepted", l.has(1))
+		fd, ok := l.accepted[0].PollHandle().Use()
+		if !ok {
+			h.Fatal("it is closed")
+		}
+		v, e := sys.GetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY)
+		l.accepted[0].PollHandle().Done()
+		if e != 0 || (v != 0) != x.noDelay {
+			h.Errorf("TCP_NODELAY of what was accepted is %d (%v), want %v", v, e, x.noDelay)
+		}
+	}
 }
 
 func acceptUnix(h *harness) {

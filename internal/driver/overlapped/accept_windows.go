@@ -354,7 +354,7 @@ func (d *Driver) tellAccepted(a *accept) {
 		s, fd := l.Spare, a.held[0]
 		l.Spare = nil
 		a.held = a.held[:copy(a.held, a.held[1:])]
-		if a.kind == handle.TCPStream {
+		if a.kind == handle.TCPStream && !l.Delays() {
 			sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) // as sock has it
 		}
 		s.PollHandle().Init(fd, a.kind)

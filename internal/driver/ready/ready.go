@@ -68,7 +68,7 @@ const maxGeneration = 1<<29 - 1
 const (
 	receiving  = 1 << iota // between Resume and Pause
 	readable               // the kernel may have something
-	hungUp                 // the peer has ended: a short read is not the last
+	hungUp                 // the peer has ended, or sent urgent data: a short read is not the last
 	busy                   // in the busy list
 	blocked                // Sent is owed
 	connecting             // Connected is owed
@@ -154,7 +154,7 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	d.streams.add(s, &s.State)
 	interest, flags := pollux.Readable, uint32(attached|onDemand)
 	if d.tellsRoomOnce(s) {
-		interest, flags = pollux.Readable|pollux.Writable, attached
+		interest, flags = pollux.Readable|pollux.Writable|pollux.Priority, attached
 	}
 	err := d.reg.Register(s, token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
 	if err != nil {
@@ -327,7 +327,7 @@ func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 		return
 	}
 	s.Flags |= readable
-	if ev.ReadClosed() || ev.Error() {
+	if ev.ReadClosed() || ev.Error() || ev.Priority() {
 		s.Flags |= hungUp
 	}
 	if s.Flags&(receiving|busy) == receiving {

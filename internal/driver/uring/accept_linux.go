@@ -44,7 +44,7 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	if a.fd, ok = h.Use(); !ok {
 		return fmt.Errorf("uring: listening: %w", pollux.ErrSourceClosed)
 	}
-	if a.kind == handle.TCPStream {
+	if a.kind == handle.TCPStream && !l.Delays() {
 		// Connections inherit it, which saves a call for each (tcp(7) does not say so;
 		// tested).
 		sys.SetInt(a.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)

@@ -106,7 +106,9 @@ func (s *stream) Connected(err error) {
 }
 
 func (s *stream) Received(p []byte) bool {
-	s.check("Received")
+	if s.Flags&draining == 0 {
+		s.check("Received")
+	}
 	if s.turnOf != s.b.turn {
 		s.turnOf, s.thisTurn = s.b.turn, 0
 	}

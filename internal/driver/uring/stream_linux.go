@@ -50,8 +50,9 @@ const (
 	gone                   // released or detached
 	attached               // has a slot
 	draining               // detached, and what is held comes before Released
+	arriving               // what a completion has brought is being told
 
-	operating = armed | sending | connecting
+	operating = armed | sending | connecting | arriving
 )
 
 // Attach implements driver.Driver.
@@ -307,7 +308,13 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 		d.finishIfIdle(s)
 		return
 	case has && res > 0:
+		s.Flags |= arriving
 		d.arrived(s, id, int(res))
+		s.Flags &^= arriving
+		if s.Flags&(gone|draining) == gone {
+			d.finishIfIdle(s)
+			return
+		}
 	case has:
 		d.buffers.give(id)
 	}

@@ -280,7 +280,8 @@ func (d *Driver) abandon() {
 
 // hasWork reports whether there is something to be told that no completion will bring.
 func (d *Driver) hasWork() bool {
-	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.waiting) > 0 || d.watches.more
+	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.waiting) > 0 || d.watches.more ||
+		len(d.starved) > 0 && d.buffers.available() > 0 // not all can be fed in one turn
 }
 
 func (d *Driver) takeCompletions() {
@@ -309,6 +310,9 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 	}
 	if d.packets.n > 0 && (op != opPacket || index != d.packets.of) {
 		d.tellPackets()
+	}
+	if op <= opConnect && d.slots[index].stream == nil {
+		return // given up by abandon
 	}
 	switch op {
 	case opReceive:
@@ -342,6 +346,9 @@ func (d *Driver) Close() error {
 	if d.started {
 		d.drain()
 		runtime.UnlockOSThread()
+	} else { // nothing was submitted
+		d.abandonPackets()
+		d.running = 0
 	}
 	d.ring.Close()
 	d.watches.close()

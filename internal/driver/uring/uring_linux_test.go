@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -765,4 +766,114 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 	b.end(s)
+}
+
+// What found no buffer receives again though more streams than there are buffers wait for
+// one, and none of those has anything.
+func TestFewBuffersForMany(t *testing.T) {
+	b := newBench(t, options{entries: 64, completions: 128, buffers: 4})
+	all := b.connect(14)
+	hog, last := all[0], all[13]
+	data := pattern(1, 4*testBuffer)
+	if _, err := hog.peer.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	want := pattern(2, 100)
+	if _, err := last.peer.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond) // for the bytes to be there
+	for _, s := range all {
+		b.Resume(&s.Stream)
+	}
+	b.until(func() bool { return bytes.Equal(last.in, want) })
+	b.end(all...)
+}
+
+// Detach in the middle of what the last completion of a receive has brought, in several
+// buffers: the rest comes before Released. The kernel ends a multishot that finds no room
+// for its completion.
+func TestDetachInLastBundle(t *testing.T) {
+	b := newBench(t, options{entries: 8, completions: 8, buffers: 16})
+	all := b.connect(10)
+	s := all[9]
+	for _, o := range all[:9] {
+		o.peer.Write([]byte("x"))
+	}
+	data := pattern(1, 6*testBuffer)
+	s.peer.Write(data)
+	time.Sleep(20 * time.Millisecond) // for the bytes to be there
+	first := true
+	s.onData = func(p []byte) bool {
+		if first {
+			first = false
+			b.Detach(&s.Stream)
+		}
+		return false
+	}
+	for _, o := range all {
+		b.Resume(&o.Stream)
+	}
+	b.until(func() bool { return s.released })
+	rest := make([]byte, len(data))
+	n, _ := s.Read(rest)
+	got := append(append([]byte{}, s.in...), rest[:n]...)
+	if !bytes.Equal(got, data) {
+		t.Errorf("bytes are lost: %d came and %d are left in the socket, of %d", len(s.in), n, len(data))
+	}
+	s.Close()
+	s.peer.Close()
+	b.end(all[:9]...)
+}
+
+// A driver that never turned has submitted nothing, and nothing to wait for.
+func TestCloseBeforeTheFirstTurn(t *testing.T) {
+	before := openFiles(t)
+	d, err := open(driver.Config{ScratchBytes: testBuffer, BudgetBytes: testBudget}, defaults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &driver.PacketSocket{UDPSocket: u}
+	if err := d.Bind(p); err != nil {
+		t.Fatal(err)
+	}
+	d.Unbind(p)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := openFiles(t); n > before {
+		t.Errorf("%d descriptors are open, %d were before", n, before)
+	}
+}
+
+// A ring that has failed tells nothing more, also what lies in it of streams that are
+// given up.
+func TestBrokenRing(t *testing.T) {
+	b := newBench(t, options{entries: 64, completions: 128, buffers: 8})
+	s := b.connect(1)[0]
+	b.Resume(&s.Stream)
+	if err := b.Turn(0); err != nil {
+		t.Fatal(err)
+	}
+	s.write(pattern(1, 100))
+	time.Sleep(20 * time.Millisecond) // for the bytes to be there
+	b.ring.Submit(sys.IORING_ENTER_GETEVENTS)
+	if !b.hasCompletions() {
+		t.Skip("no completion came")
+	}
+	b.Release(&s.Stream)
+	b.broken = errors.New("broken")
+	for range 2 {
+		if err := b.Turn(0); err == nil || err.Error() != "broken" {
+			t.Errorf("Turn: %v", err)
+		}
+	}
+	if !s.released {
+		t.Error("the stream was not released")
+	}
+	b.broken = nil // so that Close takes what is in the ring
 }

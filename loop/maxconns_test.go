@@ -1,0 +1,160 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// The count never passes MaxConns, not for a moment: whoever counts down to just below it
+// has the listeners go on, and would not if it were counted too high meanwhile.
+func TestMaxConnsIsNeverPassed(t *testing.T) {
+	const most = 3
+	g := group(t, loop.Config{Loops: 1, MaxConns: most, Logger: quiet()})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 20_000 {
+				opened := g.Open()
+				if n := g.Conns(); n > most {
+					t.Errorf("%d connections are counted", n)
+				}
+				if opened {
+					g.Ended()
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := g.Conns(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
+
+// Above MaxConns a connection waits, also if it was a dial that has taken the last place.
+func TestMaxConnsByDial(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, MaxConns: 1, Logger: quiet()})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := g.Dial(context.Background(), "tcp", serveOther(t), func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, ln.Addr())
+	waits(t, c)
+	d.Abort()
+	isServed(t, c)
+}
+
+// waits sends a byte that is not answered: the connection is open, and not served.
+func waits(t *testing.T, c net.Conn) {
+	t.Helper()
+	c.Write([]byte("1"))
+	c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !isTimeout(err) {
+		t.Errorf("what should wait: %d bytes, %v", n, err)
+	}
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+// isServed reads the answer to what waits has sent.
+func isServed(t *testing.T, c net.Conn) {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Errorf("what has waited: %v", err)
+	}
+}
+
+// With several loops as well: no connection is reset, each is served in its turn, however
+// many loops go on when there is room.
+func TestMaxConnsOfSeveralLoops(t *testing.T) {
+	g := group(t, loop.Config{Loops: 4, MaxConns: 3, Logger: quiet()})
+	var addrs []net.Addr
+	for _, network := range []string{"tcp", "unix"} {
+		address := "127.0.0.1:0"
+		if network == "unix" {
+			address = filepath.Join(os.TempDir(), fmt.Sprintf("pollux%d", os.Getpid())) // TempDir of t may be too long
+		}
+		ln, err := g.Listen(network, address, func(*loop.Conn) loop.Handler { return echo{} })
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Logf("not with %s: %v", network, err)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		addrs = append(addrs, ln.Addr())
+	}
+	for _, addr := range addrs {
+		t.Run(addr.Network(), func(t *testing.T) {
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() {
+					for range 10 {
+						c, err := net.Dial(addr.Network(), addr.String())
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						c.SetDeadline(time.Now().Add(patience))
+						if _, err := c.Write([]byte("x")); err != nil {
+							t.Error("writing: ", err)
+						}
+						if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+							t.Error("what should have waited: ", err)
+						}
+						c.Close()
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
+	if n := refusals(g); n != 0 {
+		t.Errorf("%d connections were refused", n)
+	}
+}
+
+func refusals(g *loop.Group) (n uint64) {
+	for _, l := range g.Stats().Loops {
+		n += l.Refused
+	}
+	return n
+}
+
+// What waits for room when its listener is closed, or the group ends, is closed.
+func TestMaxConnsAndTheEnd(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, MaxConns: 1, Logger: quiet()})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := g.Dial(context.Background(), "tcp", serveOther(t), func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	c := dial(t, ln.Addr())
+	waits(t, c)
+	ln.Close()
+	c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("it is open: %v", err)
+	}
+}
