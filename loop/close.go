@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
@@ -14,8 +15,11 @@ import (
 // Close and the peer's end lead to closing: what is left is sent. When that is done,
 // FIN goes out, and the connection lingers until the peer's FIN: to close a socket
 // that has unread bytes resets it (RFC 2525, 2.17), and the reset can overtake what
-// the peer has not read yet. So meanwhile what comes is received and dropped. All
-// this within LingerTimeout. Failures, aborts and timeouts go straight to release.
+// the peer has not read yet. So meanwhile what comes is received and dropped.
+//
+// The peer has LingerTimeout to take some more of what is left, again and again, and then
+// to end its side. If it takes no more, the connection is reset: a FIN would say that it has
+// everything. Failures, aborts and timeouts go straight to release.
 
 // fail ends the connection at once, because of err.
 func (c *Conn) fail(err error) {
@@ -47,7 +51,9 @@ func (c *Conn) beginClose(why error) {
 		c.release(why)
 		return
 	}
-	x.linger.start(c, later(c.loop.clock(), c.loop.g.config.LingerTimeout), (*Conn).lingerTimeout)
+	c.linger()
+	c.flags |= lingers
+	x.lastActive = c.loop.clock()
 	c.pauses = 0
 	c.loop.drv.Resume(&c.stream) // for the peer's end
 	if unsent == 0 {
@@ -63,6 +69,8 @@ func (c *Conn) sentAll(fin bool) {
 		c.release(c.because())
 	case c.phase == closing:
 		c.phase = lingering
+		c.flags &^= lingers
+		c.linger()
 		c.sendFIN()
 	case c.phase == open && fin:
 		c.sendFIN()
@@ -87,10 +95,31 @@ func (c *Conn) sendFIN() {
 	}
 }
 
+// shutdownLinger is how long a peer that has been sent everything, and FIN, has to end its
+// side when the group shuts down: one that is idle may never do it.
+const shutdownLinger = time.Second
+
+// linger gives the peer LingerTimeout from now.
+func (c *Conn) linger() {
+	l := c.loop
+	d := l.g.config.LingerTimeout
+	if l.ending && c.phase == lingering {
+		d = min(d, shutdownLinger)
+	}
+	c.extras.linger.start(c, later(l.clock(), d), (*Conn).lingerTimeout)
+}
+
 func (c *Conn) lingerTimeout() {
 	why := c.because()
-	if c.phase == closing && why == nil {
-		why = ErrLingerTimeout
+	if c.phase == closing {
+		if end := later(c.extras.lastActive, c.loop.g.config.LingerTimeout); end > c.loop.clock() {
+			c.extras.linger.start(c, end, (*Conn).lingerTimeout) // it has taken some more
+			return
+		}
+		if why == nil || errors.Is(why, io.EOF) {
+			why = ErrLingerTimeout
+		}
+		c.stream.SetLinger(0)
 	}
 	c.release(why)
 }

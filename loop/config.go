@@ -46,8 +46,9 @@ type Config struct {
 	// IdleBuffers is how many bytes of buffers a loop keeps for later. 16 MiB.
 	IdleBuffers int
 
-	// LingerTimeout is how long Close goes on sending what was written, and waiting for
-	// the peer to end its side. 10 s.
+	// LingerTimeout is how long a connection that is being closed waits for the peer to take
+	// more of what is left to send, and, when it has everything, to end its side. A peer that
+	// takes nothing for so long is reset (ErrLingerTimeout). 10 s.
 	LingerTimeout time.Duration
 	// IdleTimeout closes connections that neither receive nor send for so long; zero:
 	// never. Conn.SetIdleTimeout sets it for one.

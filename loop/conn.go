@@ -111,6 +111,7 @@ const (
 	readEnded                       // nothing more will be received
 	eofOwed                         // ReadClosed is owed, after what is unread
 	idles                           // has an idle timeout
+	lingers                         // closes, with something left to be sent
 )
 
 func (l *Loop) newConn() *Conn {
@@ -191,8 +192,8 @@ func (c *Conn) network() string {
 	return "tcp"
 }
 
-// Close sends what was written, then FIN, and waits for the peer's end, all within
-// LingerTimeout. Nothing more can be written, and nothing is handed to Data.
+// Close sends what was written, then FIN, and waits for the peer's end, as long as
+// Config.LingerTimeout allows. Nothing more can be written, and nothing is handed to Data.
 func (c *Conn) Close() error {
 	return c.ask("close", wantClose, func() { c.shut = true })
 }

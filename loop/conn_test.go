@@ -394,6 +394,58 @@ func TestL3CloseWithoutAReader(t *testing.T) {
 	_ = c
 }
 
+// Who reads slowly, and much longer than LingerTimeout, gets everything.
+func TestL3CloseWithASlowReader(t *testing.T) {
+	const total = 24 << 20
+	closed := make(chan error, 1)
+	_, c := serve(t, loop.Config{LingerTimeout: 300 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	b := make([]byte, 256<<10)
+	got := 0
+	for {
+		c.SetReadDeadline(time.Now().Add(patience))
+		n, err := io.ReadFull(c, b)
+		if got += n; err != nil {
+			if got != total {
+				t.Errorf("%d of %d bytes came, then: %v", got, total, err)
+			}
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.Close()
+	if why := receive(t, closed, "Closed"); why != nil {
+		t.Errorf("Closed(%v)", why)
+	}
+}
+
+// What is cut off is reset, and both sides learn it, also if the peer has ended its side:
+// a clean end would say that nothing is missing.
+func TestL3CutOffIsNoEnd(t *testing.T) {
+	skipOnWine(t, "after a reset it may tell the end of the stream")
+	closed := make(chan error, 1)
+	config := loop.Config{LingerTimeout: 50 * time.Millisecond, HighWatermark: 40 << 20} // so that the end is seen
+	_, c := serve(t, config, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data:   func(c *loop.Conn, b []byte) (int, error) { c.Write(make([]byte, 32<<20)); return len(b), nil },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	c.Write([]byte("x"))
+	c.CloseWrite()
+	if why := receive(t, closed, "the end of lingering"); !errors.Is(why, loop.ErrLingerTimeout) {
+		t.Errorf("the reason is %v, want ErrLingerTimeout", why)
+	}
+	c.SetReadDeadline(time.Now().Add(patience))
+	if n, err := io.Copy(io.Discard, c); err == nil || isTimeout(err) {
+		t.Errorf("the peer read %d bytes, and then: %v", n, err)
+	}
+}
+
 func TestL3AbortResets(t *testing.T) {
 	skipOnWine(t, "after a reset it may tell the end of the stream")
 	closed := make(chan error, 1)
@@ -790,6 +842,59 @@ func TestL10DetachStream(t *testing.T) {
 	}
 	if rest, err := io.ReadAll(c); string(rest) != "bye" || err != nil {
 		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+type closesAtShutdown struct{ echo }
+
+func (closesAtShutdown) Shutdown(c *loop.Conn) { c.Close() }
+
+// Peers that have been sent everything and never end their side are no reason to wait, nor
+// to complain.
+func TestShutdownWithIdlePeers(t *testing.T) {
+	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		return closesAtShutdown{}
+	})
+	ping(t, c)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	start := time.Now()
+	if err := g.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if took := time.Since(start); took > patience/2 {
+		t.Errorf("it took %v", took)
+	}
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("the peer reads %d, %v", n, err)
+	}
+}
+
+// Sending is activity, too, for the idle timeout.
+func TestIdleTimeoutWhileSending(t *testing.T) {
+	const idle, every, times = 400 * time.Millisecond, 50 * time.Millisecond, 20
+	closed := make(chan error, 1)
+	_, c := serve(t, loop.Config{IdleTimeout: idle}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) {
+				left := times
+				var timer *loop.Timer
+				timer = c.Loop().AfterFunc(0, func() {
+					c.Write([]byte("x"))
+					if left--; left > 0 {
+						timer.Reset(every)
+					}
+				})
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	c.SetReadDeadline(time.Now().Add(patience))
+	if n, err := io.ReadFull(c, make([]byte, times)); n != times {
+		t.Errorf("%d of %d bytes came, one every %v with an idle timeout of %v: %v", n, times, every, idle, err)
+	}
+	if why := receive(t, closed, "the idle timeout"); !errors.Is(why, loop.ErrTimeout) {
+		t.Errorf("Closed(%v)", why)
 	}
 }
 

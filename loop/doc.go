@@ -11,8 +11,9 @@
 //     closed connection it returns ErrClosed; it never reaches another peer's socket.
 //   - L3: Write takes all of b or, past the hard limit, nothing (ErrBufferFull).
 //     Writes made during one turn of the loop go out together. Nothing written is
-//     lost or reordered. Close flushes, then sends FIN, within LingerTimeout;
-//     CloseWrite half-closes; Abort resets.
+//     lost or reordered: a peer that takes nothing for LingerTimeout while a connection
+//     is being closed is reset. Close flushes, then sends FIN; CloseWrite half-closes;
+//     Abort resets.
 //   - L4: while what waits to be sent is above the high watermark, reading of that
 //     connection stops; at the low one it resumes and Drained is called. Pause and
 //     Resume do it by hand.

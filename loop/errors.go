@@ -18,9 +18,10 @@ var (
 	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or let the handler refuse such messages")
 	// ErrTimeout is why a connection was closed at its idle timeout or read deadline.
 	ErrTimeout error = timeoutError{}
-	// ErrLingerTimeout is why a connection was cut off that had not taken everything
-	// LingerTimeout after Close.
-	ErrLingerTimeout = errors.New("the peer did not take what was left to send within LingerTimeout of Close")
+	// ErrLingerTimeout is why a connection was reset that was being closed, by Close or
+	// because the peer had ended its side, and for LingerTimeout took nothing more of what
+	// was left to send.
+	ErrLingerTimeout = errors.New("the peer took nothing more of what was left to send for LingerTimeout")
 	// ErrAborted is why a connection was closed by Abort.
 	ErrAborted = errors.New("aborted by this side")
 	// ErrDetached is why a connection ended that was detached.

@@ -122,7 +122,8 @@ func (l *Loop) Run(f func()) error {
 // those that have not finished. Afterwards no goroutine and no descriptor of the group is
 // left.
 //
-// If ctx ended first, and connections were cut off, the error is a *ShutdownError, which
+// Whoever has been sent everything, and FIN, has a second to end its side as well. If ctx
+// ended first, and other connections were cut off, the error is a *ShutdownError, which
 // says how many, and wraps ctx's error. It is as well if a callback or a function of Offload
 // does not return: Shutdown waits a second more for those, and leaves them behind.
 //
@@ -205,9 +206,12 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 		l.Run(func() {
 			l.ending = true
 			for _, c := range l.conns {
-				if c.phase == connecting {
+				switch c.phase {
+				case connecting:
 					c.release(ErrShutdown)
-				} else {
+				case lingering:
+					c.linger()
+				default:
 					c.askLater(wantShutdown)
 				}
 			}

@@ -224,11 +224,16 @@ func (l *Loop) doTimers() {
 	l.counts.timers += uint64(n)
 }
 
-// abortAll ends every connection, and returns how many had not ended before.
+// abortAll ends every connection, and returns how many had not finished before: sent
+// everything, and FIN.
 func (l *Loop) abortAll(err error) (aborted int) {
 	l.ending = true
 	for i := len(l.conns) - 1; i >= 0; i-- {
 		if c := l.conns[i]; c.phase != gone {
+			if c.phase == lingering {
+				c.release(c.because())
+				continue
+			}
 			aborted++
 			c.release(err)
 		}

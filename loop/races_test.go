@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,9 @@ func TestUrgentMark(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if strings.HasPrefix(g.Backend(), "kqueue") {
+		t.Skip("skipped with kqueue: an event tells that there is urgent data on some systems only (docs/platforms.md)")
 	}
 	s, err := sock.ConnectTCP(netip.MustParseAddrPort(ln.Addr().String()))
 	if err != nil {

@@ -265,13 +265,18 @@ func (c *Conn) send(bufs [][]byte, total int) (int, error) {
 	l := c.loop
 	n, err := l.drv.Send(&c.stream, bufs)
 	l.counts.bytesOut += uint64(n)
-	if c.flags&idles != 0 && n > 0 {
-		c.extras.lastActive = l.clock()
-	}
+	c.hasSent(n)
 	if err == nil && n < total {
 		c.flags |= sendOwed
 	}
 	return n, err
+}
+
+// hasSent notes that n bytes have gone.
+func (c *Conn) hasSent(n int) {
+	if c.flags&(idles|lingers) != 0 && n > 0 {
+		c.extras.lastActive = c.loop.clock()
+	}
 }
 
 // gather appends what is queued to bufs, as much as one send takes.
@@ -371,6 +376,7 @@ func (u *upcalls) Sent(n int, err error) {
 	c.loop.wakeUp()
 	c.flags &^= sendOwed
 	c.loop.counts.bytesOut += uint64(n)
+	c.hasSent(n)
 	c.mu.Lock()
 	c.consume(n, nil)
 	f := flushed{err: err}
