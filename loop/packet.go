@@ -303,4 +303,7 @@ func (u *packetUpcalls) Writable() {
 }
 
 // SendFailed implements driver.PacketUpcalls.
-func (u *packetUpcalls) SendFailed(error) { u.loop.counts.packetErrors++ }
+func (u *packetUpcalls) SendFailed(n int, _ error) {
+	u.loop.counts.packetErrors++
+	u.loop.sentDirectly.Add(-uint64(n))
+}

@@ -115,8 +115,9 @@ func config(x *call) {
 		{"save", ""},
 	}
 	var found []string
+	steps := maxSteps
 	for _, s := range settings {
-		if matches(bytes.ToLower(x.arg(2)), s[0]) {
+		if matches(bytes.ToLower(x.arg(2)), s[0], &steps) {
 			found = append(found, s[0], s[1])
 		}
 	}

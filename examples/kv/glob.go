@@ -4,18 +4,24 @@ package main
 // [^a-z] one of a set, \ the next byte as it is.
 //
 // When a byte does not match, the last * takes one byte more; no earlier one need be
-// tried again, so the time is bounded by the product of the lengths, whatever a client
-// sends.
-func matches(pattern []byte, s string) bool {
+// tried again, so the time is bounded by the product of the lengths. Both are the clients'
+// to choose, and all wait meanwhile: so there are only so many steps, shared by all that one
+// command matches. Once they are used up, nothing matches.
+func matches(pattern []byte, s string, steps *int) bool {
 	p, i := 0, 0
 	star, resume := -1, 0 // the last *, and where what follows it was tried
 	for i < len(s) {
+		if *steps--; *steps < 0 {
+			return false
+		}
 		if p < len(pattern) && pattern[p] == '*' {
 			star, resume = p, i
 			p++
 			continue
 		}
-		if n, ok := matchByte(pattern[p:], s[i]); ok {
+		n, ok := matchByte(pattern[p:], s[i])
+		*steps -= n
+		if ok {
 			p += n
 			i++
 			continue
@@ -31,6 +37,9 @@ func matches(pattern []byte, s string) bool {
 	}
 	return p == len(pattern)
 }
+
+// maxSteps take about a tenth of a second.
+const maxSteps = 30_000_000
 
 // matchByte matches c with the first element of a pattern, n bytes long.
 func matchByte(pattern []byte, c byte) (n int, ok bool) {

@@ -94,10 +94,15 @@ func period(n int64, unit time.Duration) time.Duration {
 
 func keys(x *call) {
 	var found []string
+	steps := maxSteps
 	for key, e := range x.db.entries {
-		if !x.db.expired(e) && matches(x.arg(1), key) {
+		if !x.db.expired(e) && matches(x.arg(1), key, &steps) {
 			found = append(found, key)
 		}
+	}
+	if steps < 0 {
+		x.reply.error("ERR matching the pattern takes too long; use a simpler one, or fewer and shorter keys")
+		return
 	}
 	x.reply.array(len(found))
 	for _, key := range found {

@@ -203,8 +203,16 @@ func TestGlob(t *testing.T) {
 		{"[", "[", false},
 		{strings.Repeat("*a", 40) + "b", strings.Repeat("a", 5000), false},
 	} {
-		if got := matches([]byte(test.pattern), test.s); got != test.want {
+		steps := maxSteps
+		if got := matches([]byte(test.pattern), test.s, &steps); got != test.want || steps < 0 {
 			t.Errorf("%.20q matches %.20q: %v", test.pattern, test.s, got)
+		}
+	}
+	// What would take hours is given up.
+	for _, pattern := range []string{"*" + strings.Repeat("a", 1<<20) + "b", "*[" + strings.Repeat("b", 1<<20) + "]"} {
+		steps := maxSteps
+		if matches([]byte(pattern), strings.Repeat("a", 4<<20), &steps) || steps >= 0 {
+			t.Errorf("%.20q: %d steps are left", pattern, steps)
 		}
 	}
 }

@@ -168,8 +168,8 @@ type PacketUpcalls interface {
 	Packets(ms []sock.Message)
 	// Writable says that sending may be tried again.
 	Writable()
-	// SendFailed says that a datagram that SendPackets took was not sent.
-	SendFailed(err error)
+	// SendFailed says that a datagram of n bytes that SendPackets took was not sent.
+	SendFailed(n int, err error)
 }
 
 // PacketSocket is a socket of datagrams as a driver knows it.

@@ -38,16 +38,17 @@ var packetTests = []test{
 // packetSocket is a socket of datagrams, what it has been told, and what it may be told.
 type packetSocket struct {
 	driver.PacketSocket
-	h         *harness
-	onPackets func(ms []sock.Message)
-	onRoom    func()
-	got       []string // datagrams
-	from      []netip.AddrPort
-	truncated int
-	batches   int
-	rooms     int
-	failures  []error
-	bound     bool
+	h           *harness
+	onPackets   func(ms []sock.Message)
+	onRoom      func()
+	got         []string // datagrams
+	from        []netip.AddrPort
+	truncated   int
+	batches     int
+	rooms       int
+	failures    []error
+	failedBytes int
+	bound       bool
 }
 
 func (h *harness) udp(options ...sock.Option) *sock.UDPSocket {
@@ -127,8 +128,11 @@ func (u *packetUpcalls) Writable() {
 	})
 }
 
-func (u *packetUpcalls) SendFailed(err error) {
-	u.up("SendFailed", func(p *packetSocket) { p.failures = append(p.failures, err) })
+func (u *packetUpcalls) SendFailed(n int, err error) {
+	u.up("SendFailed", func(p *packetSocket) {
+		p.failures = append(p.failures, err)
+		p.failedBytes += n
+	})
 }
 
 // mail sends a datagram to the socket.
@@ -574,8 +578,8 @@ func sendImpossible(h *harness) {
 		h.Errorf("a broadcast that was not asked for: %d, %v", n, err)
 	}
 	h.until("SendFailed", func() bool { return len(p.failures) == 1 })
-	if !errors.Is(p.failures[0], syscall.EACCES) {
-		h.Errorf("a broadcast that was not asked for: %v", p.failures[0])
+	if !errors.Is(p.failures[0], syscall.EACCES) || p.failedBytes != 1 {
+		h.Errorf("a broadcast of one byte that was not asked for: %d bytes, %v", p.failedBytes, p.failures[0])
 	}
 	h.read(u, 2)
 }
@@ -640,8 +644,8 @@ func (a *answering) Packets(ms []sock.Message) {
 	_, a.err = a.p.WriteBatch(a.out[:len(ms)])
 }
 
-func (a *answering) Writable()            {}
-func (a *answering) SendFailed(err error) { a.err = err }
+func (a *answering) Writable()                   {}
+func (a *answering) SendFailed(_ int, err error) { a.err = err }
 
 func packetAllocs(h *harness) {
 	p, u := h.packetSocket(), h.udp()

@@ -72,6 +72,7 @@ type packetSocket struct {
 type letter struct {
 	socket  uint32
 	sending bool
+	bytes   int32
 	to      sys.Sockaddr
 	message sys.URingDatagram
 	data    [letterBytes]byte
@@ -290,6 +291,7 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 		}
 		l.socket, l.sending = p.Index, true
 		data := l.data[:copy(l.data[:], m.Data)]
+		l.bytes = int32(len(data))
 		s.ops++
 		s.sends++
 		d.running++
@@ -347,7 +349,7 @@ func (d *Driver) packetSent(index uint32, res int32) {
 	if s.gone {
 		d.finishPacket(socket)
 	} else if res < 0 {
-		s.p.Up.SendFailed(failure("write", "sendto", s.p.PollHandle(), nil, nil, syscall.Errno(-res)))
+		s.p.Up.SendFailed(int(l.bytes), failure("write", "sendto", s.p.PollHandle(), nil, nil, syscall.Errno(-res)))
 	}
 }
 

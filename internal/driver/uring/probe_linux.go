@@ -12,7 +12,8 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Probe tells why the driver cannot work here, or returns nil. It asks once.
+// Probe tells why the driver cannot work here, or returns nil. It asks once, unless that
+// was for want of descriptors.
 func Probe() error {
 	_, err := probed()
 	return err
@@ -24,12 +25,41 @@ func kernelSendsTo() bool {
 	return sendsTo
 }
 
-var probed = sync.OnceValues(func() (sendsTo bool, err error) {
-	if sendsTo, err = probe(); err != nil {
-		return false, fmt.Errorf("uring: %w", err)
+var verdict struct {
+	sync.Mutex
+	done, sendsTo bool
+	err           error
+}
+
+func probed() (sendsTo bool, err error) {
+	p := &verdict
+	p.Lock()
+	defer p.Unlock()
+	if p.done {
+		return p.sendsTo, p.err
 	}
-	return sendsTo, nil
-})
+	sendsTo, err = probe()
+	if err != nil {
+		if e := descriptorsLeft(); e != 0 {
+			return false, fmt.Errorf("uring: probing the kernel: %w; raise the limit of open descriptors (ulimit -n)", os.NewSyscallError("eventfd", e))
+		}
+		sendsTo, err = false, fmt.Errorf("uring: %w", err)
+	}
+	p.done, p.sendsTo, p.err = true, sendsTo, err
+	return sendsTo, err
+}
+
+// descriptorsLeft tells why there are not as many descriptors as the probe takes.
+func descriptorsLeft() syscall.Errno {
+	for range 8 {
+		fd, e := sys.Eventfd()
+		if e != 0 {
+			return e
+		}
+		defer sys.Close(fd)
+	}
+	return 0
+}
 
 // Note says what of the kernel's is used, for people.
 func Note() string {

@@ -112,7 +112,11 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	stats := c.s.sampler.stats(c.s.group)
 	to <- prometheus.MustNewConstMetric(c.info, prometheus.GaugeValue, 1, c.s.config.Protocol, stats.Backend)
-	to <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(c.s.tally.packetsDropped.Load()))
+	dropped := c.s.tally.packetsDropped.Load()
+	for i := range stats.Loops {
+		dropped += stats.Loops[i].PacketErrors
+	}
+	to <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(dropped))
 	for i := range stats.Loops {
 		name := strconv.Itoa(i)
 		for _, m := range c.loops {
