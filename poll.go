@@ -48,7 +48,8 @@ type Source interface {
 	PollHandle() *handle.Handle
 }
 
-// New returns an empty Poll.
+// New returns an empty Poll. The error is an *OpError: ErrBackend, ErrBadOption, or the
+// kernel's for want of descriptors (EMFILE, ENFILE) or memory.
 func New(options ...Option) (*Poll, error) {
 	var c config
 	for _, o := range options {

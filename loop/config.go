@@ -29,7 +29,8 @@ type Config struct {
 	RefuseAbove bool
 
 	// HighWatermark and LowWatermark, in bytes to be sent to one connection: above
-	// the one, reading from it stops; at the other it goes on. 256 KiB and 64 KiB.
+	// the one, reading from it stops; at the other it goes on. LowWatermark is from 1 to
+	// HighWatermark, and that MaxUnsent at most. 256 KiB and 64 KiB.
 	HighWatermark, LowWatermark int
 	// MaxUnsent is how many bytes may wait to be sent to one connection: past it Write
 	// takes nothing. 64 MiB.
@@ -41,9 +42,9 @@ type Config struct {
 	// which stops reading, and Resume later. 1 MiB.
 	MaxUnread int
 	// ReadBudget is how many bytes one connection may bring, and take, in one turn of
-	// the loop. 256 KiB.
+	// the loop; from 1 up. 256 KiB.
 	ReadBudget int
-	// IdleBuffers is how many bytes of buffers a loop keeps for later. 16 MiB.
+	// IdleBuffers is how many bytes of buffers a loop keeps for later, from 1 up. 16 MiB.
 	IdleBuffers int
 
 	// LingerTimeout is how long a connection that is being closed waits for the peer to take

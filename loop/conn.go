@@ -10,7 +10,8 @@ import (
 )
 
 // Conn is a connection of a loop. Its methods may be called from any goroutine and
-// never block.
+// never block. Their errors are *net.OpErrors, and wrap ErrClosed once the connection is
+// being closed.
 type Conn struct {
 	stream driver.Stream
 	loop   *Loop
@@ -217,7 +218,8 @@ func (c *Conn) Abort() error {
 }
 
 // Pause stops receiving: Data is not called until Resume. A handler may defer reading
-// as long as it likes; nobody nags it. What Data has left comes again after Resume.
+// as long as it likes; nobody nags it. What Data has left comes again after Resume. In a
+// callback it takes effect when that returns: Data is to return then, and leave the rest.
 func (c *Conn) Pause() error {
 	return c.ask("pause", wantPause, func() { c.requests &^= wantResume })
 }
@@ -239,7 +241,7 @@ func (c *Conn) SetHandler(h Handler) error {
 }
 
 // SetIdleTimeout closes the connection with ErrTimeout when it has neither received
-// nor sent for d. Zero takes the timeout away.
+// nor sent for d. Zero, or less, takes the timeout away.
 func (c *Conn) SetIdleTimeout(d time.Duration) error {
 	return c.ask("set idle timeout", wantIdle, func() { c.more().idleTimeout = d })
 }

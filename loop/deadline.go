@@ -78,7 +78,8 @@ type Timer struct {
 }
 
 // AfterFunc calls f on the loop after d, never early, and up to some milliseconds
-// late. To start, move or stop a timer is O(1).
+// late; with d of zero or less, soon. Once the loop has ended, f is not called. To start,
+// move or stop a timer is O(1).
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	t := &Timer{l: l, f: f}
 	t.node.Fire = func(*wheel.Timer) { t.fire() }

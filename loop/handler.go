@@ -8,6 +8,9 @@ package loop
 // own memory, valid until Data returns. An error closes the connection with it as the reason, after
 // what has been written is flushed.
 //
+// A callback that has called Pause, Close, Detach or SetHandler is to return: they take
+// effect then.
+//
 // The optional interfaces below are looked for once for each handler.
 type Handler interface {
 	Data(c *Conn, b []byte) (consumed int, err error)
@@ -25,8 +28,9 @@ type ReadClosedHandler interface{ ReadClosed(c *Conn) }
 type DrainedHandler interface{ Drained(c *Conn) }
 
 // ClosedHandler is called last, once. why is nil after Close, io.EOF after the
-// peer's end, and otherwise what went wrong: a *net.OpError, ErrTimeout,
-// *PanicError, the error that Data returned.
+// peer's end, and otherwise what went wrong: a *net.OpError, ErrTimeout, ErrLingerTimeout,
+// ErrUnreadFull, ErrAborted, ErrShutdown, ErrDetached, *PanicError, the error that Data
+// returned.
 type ClosedHandler interface{ Closed(c *Conn, why error) }
 
 // ShutdownHandler is called when the group begins to shut down: a protocol that

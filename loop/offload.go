@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"runtime/debug"
 	"sync"
 )
@@ -8,11 +9,16 @@ import (
 // Offload runs f, which may block, on one of the group's OffloadWorkers goroutines,
 // then done on the loop with what f returned. If f panics, done gets a *PanicError.
 // It may be called from any goroutine and never blocks: the error is ErrOffloadFull,
-// or ErrClosed once the group has shut down, and then neither runs.
+// ErrClosed once the group has shut down, or ErrBadConfig for an f of nil, and then neither
+// runs. done is nil if nobody waits for the answer.
 func (l *Loop) Offload(f func() any, done func(answer any)) error {
+	if f == nil {
+		return fmt.Errorf("loop: offload: %w", needs("a function"))
+	}
 	return l.g.offload.put(func() {
-		answer := safely(f)
-		l.Run(func() { done(answer) })
+		if answer := safely(f); done != nil {
+			l.Run(func() { done(answer) })
+		}
 	})
 }
 

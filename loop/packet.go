@@ -35,7 +35,8 @@ type PacketListener struct {
 
 // PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine
 // and never block: they are those of sock.UDPSocket, and return sock.ErrWouldBlock
-// where there is no room. Do not read from it, nor close it: its loop does.
+// where there is no room. Do not read from it, nor close it, nor detach it: its loop reads,
+// and PacketListener.Close closes.
 //
 // On io_uring, what is sent in a callback goes out with the loop's turn, in one call for
 // all sockets: what the kernel refuses then, such as for want of a route, is counted

@@ -15,7 +15,8 @@ type PipeReader struct{ Descriptor }
 // PipeWriter is the end of a pipe that is written to.
 type PipeWriter struct{ Descriptor }
 
-// Pipe returns the two ends of a new pipe (pipe(7)).
+// Pipe returns the two ends of a new pipe (pipe(7)). It fails for want of descriptors
+// (EMFILE), and on Windows, with errors.ErrUnsupported.
 func Pipe() (*PipeReader, *PipeWriter, error) {
 	rfd, wfd, e := sys.Pipe()
 	if e != 0 {
@@ -44,7 +45,8 @@ type FD struct{ Descriptor }
 // FromFD takes over an open descriptor, which must not be used otherwise from
 // then on: Close closes it. It is made non-blocking and close-on-exec. To be
 // non-blocking is a property of the open file, so whoever has inherited or
-// duplicated the descriptor, such as the shell of a terminal, sees it too.
+// duplicated the descriptor, such as the shell of a terminal, sees it too. What is no
+// open descriptor is EBADF; the error is a *net.OpError, and fd still the caller's then.
 func FromFD(fd uintptr) (*FD, error) {
 	n := sys.FD(fd)
 	if e := sys.SetNonblock(n); e != 0 {

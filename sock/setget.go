@@ -140,7 +140,8 @@ func (u *UDPSocket) Broadcast() (bool, error) {
 }
 
 // JoinGroup makes the socket receive what is sent to a multicast group on the
-// interface with the index (net.Interface); 0 lets the system choose.
+// interface with the index (net.Interface); 0 lets the system choose. To be in it already
+// is EADDRINUSE; where there is no way to it, ENODEV.
 func (u *UDPSocket) JoinGroup(group netip.Addr, ifindex int) error {
 	return u.membership("join group", group, ifindex, true)
 }

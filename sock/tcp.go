@@ -206,7 +206,9 @@ type TCPListener struct {
 }
 
 // ListenTCP listens at addr. Port 0 takes a free port: Addr tells which. [::]
-// serves IPv4 as well, unless V6Only is given.
+// serves IPv4 as well, unless V6Only is given. The error is a *net.OpError: the system's
+// (EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL, EMFILE), ErrBadOption, or that addr is
+// not valid.
 func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	m := maker{op: "listen", kind: handle.TCPListener, options: settle(options)}
 	a, err := m.ip(sys.SOCK_STREAM, addr)

@@ -17,7 +17,11 @@ type UDPSocket struct {
 }
 
 // ListenUDP binds a socket to addr. Port 0 takes a free port; [::] serves IPv4 as
-// well, unless V6Only is given.
+// well, unless V6Only is given. The error is a *net.OpError, as that of ListenTCP.
+//
+// A socket on all addresses answers from the one that the system chooses for the way back,
+// as package net's does, and a peer that has connected to another does not hear it: on a
+// host with several, listen on each.
 func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	m := maker{op: "bind", kind: handle.UDPSocket, options: settle(options)}
 	a, err := m.ip(sys.SOCK_DGRAM, addr)

@@ -23,7 +23,6 @@ var (
 	sysRead        uintptr
 	sysWrite       uintptr
 	sysReadv       uintptr
-	sysWritev      uintptr
 	sysRecvfrom    uintptr
 	sysRecvmsg     uintptr
 	sysSendto      uintptr

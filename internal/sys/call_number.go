@@ -17,7 +17,6 @@ const (
 	sysRead        = unix.SYS_READ
 	sysWrite       = unix.SYS_WRITE
 	sysReadv       = unix.SYS_READV
-	sysWritev      = unix.SYS_WRITEV
 	sysRecvfrom    = unix.SYS_RECVFROM
 	sysRecvmsg     = unix.SYS_RECVMSG
 	sysSendto      = unix.SYS_SENDTO

@@ -130,12 +130,6 @@ func EventfdAdd(fd FD) syscall.Errno {
 	return e
 }
 
-// EventfdClear takes the count back to zero.
-func EventfdClear(fd FD) {
-	var b [8]byte
-	Read(fd, b[:])
-}
-
 var bigEndian = func() bool {
 	x := uint16(1)
 	return *(*byte)(unsafe.Pointer(&x)) == 0

@@ -18,11 +18,6 @@ TEXT jump_readv<>(SB), NOSPLIT, $0-0
 GLOBL ·sysReadv(SB), RODATA, $8
 DATA ·sysReadv(SB)/8, $jump_readv<>(SB)
 
-TEXT jump_writev<>(SB), NOSPLIT, $0-0
-	JMP	libc_writev(SB)
-GLOBL ·sysWritev(SB), RODATA, $8
-DATA ·sysWritev(SB)/8, $jump_writev<>(SB)
-
 TEXT jump_recvfrom<>(SB), NOSPLIT, $0-0
 	JMP	libc_recvfrom(SB)
 GLOBL ·sysRecvfrom(SB), RODATA, $8

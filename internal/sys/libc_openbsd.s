@@ -28,11 +28,6 @@ TEXT jump_readv<>(SB), NOSPLIT, $0-0
 GLOBL ·sysReadv(SB), RODATA, $SIZE
 DATA ·sysReadv(SB)/SIZE, $jump_readv<>(SB)
 
-TEXT jump_writev<>(SB), NOSPLIT, $0-0
-	JMP	libc_writev(SB)
-GLOBL ·sysWritev(SB), RODATA, $SIZE
-DATA ·sysWritev(SB)/SIZE, $jump_writev<>(SB)
-
 TEXT jump_recvfrom<>(SB), NOSPLIT, $0-0
 	JMP	libc_recvfrom(SB)
 GLOBL ·sysRecvfrom(SB), RODATA, $SIZE

@@ -168,11 +168,6 @@ func Readv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	return call(sysReadv, v.Bytes, fd, unsafe.Pointer(&v.v), uintptr(v.n), 0, nil, 0)
 }
 
-// Writev is writev(2).
-func Writev(fd FD, v *Iovecs) (int, syscall.Errno) {
-	return call(sysWritev, v.Bytes, fd, unsafe.Pointer(&v.v), uintptr(v.n), 0, nil, 0)
-}
-
 // Sendv is writev(2) on a socket, without SIGPIPE.
 func Sendv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var h unix.Msghdr

@@ -312,8 +312,8 @@ func Readv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	return received(r, e, v.Bytes)
 }
 
-// Writev is WSASend without an OVERLAPPED.
-func Writev(fd FD, v *Iovecs) (int, syscall.Errno) {
+// Sendv is WSASend without an OVERLAPPED: there is no SIGPIPE to be kept away.
+func Sendv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var n uint32
 	p, k := v.first()
 	r, _, e := syscall.SyscallN(procWSASend.Addr(), uintptr(fd), uintptr(p), k, uintptr(unsafe.Pointer(&n)), 0, 0, 0)
@@ -323,6 +323,3 @@ func Writev(fd FD, v *Iovecs) (int, syscall.Errno) {
 	}
 	return int(n), 0
 }
-
-// Sendv is Writev: there is no SIGPIPE to be kept away.
-func Sendv(fd FD, v *Iovecs) (int, syscall.Errno) { return Writev(fd, v) }
