@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"errors"
+
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
@@ -12,6 +14,8 @@ var watchTests = []test{
 	{"Unwatch and Watch from inside Ready", usual, unwatchInside},
 	{"a closed source", usual, watchClosed},
 	{"a source that is closed before Unwatch", usual, closeBeforeUnwatch},
+	{"a source that is closed, and its duplicate is not", usual, closeDuplicated},
+	{"a source that is watched already", usual, watchTwice},
 }
 
 type watch struct {
@@ -161,6 +165,55 @@ func watchClosed(h *harness) {
 	other.watch()
 	other.hit()
 	h.until("another's datagram", func() bool { return other.reads == 1 })
+}
+
+// closeDuplicated: what is closed is watched no more, though the open socket lives on.
+func closeDuplicated(h *harness) {
+	w := h.watch()
+	f, err := w.u.File()
+	if errors.Is(err, errors.ErrUnsupported) {
+		h.Skipf("no duplicates here: %v", err)
+	}
+	h.must(err)
+	defer f.Close()
+	to, sender := w.u.LocalAddr(), h.udp()
+	w.watch()
+	h.calm()
+	h.must(w.u.Close())
+	for range 3 {
+		_, err := sender.WriteTo([]byte("x"), to)
+		h.must(err)
+		h.quiet("the source is closed")
+	}
+	w.unwatch()
+}
+
+// watchTwice: a source has one queue at a time, and the error says which it has.
+func watchTwice(h *harness) {
+	w := h.watch()
+	w.watch()
+	refused := func(what string, want error) {
+		h.Helper()
+		again := driver.Watch{Source: w.u, Up: w.Up}
+		h.call("Watch", func() {
+			if err := h.drv.Watch(&again); !errors.Is(err, want) {
+				h.Errorf("%s: %v, want %v", what, err, want)
+			}
+		})
+	}
+	refused("watched twice", pollux.ErrRegistered)
+	w.hit()
+	h.until("the datagram", func() bool { return w.reads == 1 })
+	w.unwatch()
+	w.drain()
+	q, err := pollux.New()
+	if errors.Is(err, pollux.ErrBackend) {
+		h.Skipf("skipped in part: %v", err)
+	}
+	h.must(err)
+	defer q.Close()
+	h.must(q.Registrator().Register(w.u, 1, pollux.Readable, pollux.Edge))
+	refused("registered with a Poll", pollux.ErrOtherPoll)
 }
 
 func closeBeforeUnwatch(h *harness) {
