@@ -59,6 +59,7 @@ type reader struct{ news *news }
 func (r reader) Opened(c *loop.Conn)                      { r.news.readers[c] = true }
 func (r reader) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
 func (r reader) ReadClosed(*loop.Conn)                    {} // it has nothing to say, and listens
+func (r reader) Shutdown(c *loop.Conn)                    { c.Close() }
 func (r reader) Closed(c *loop.Conn, _ error)             { delete(r.news.readers, c) }
 
 // serve watches the pipe and listens.
