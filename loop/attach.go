@@ -114,16 +114,15 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 	select {
 	case r := <-ended:
 		return r.c, r.err
-	case <-g.stopped:
-		c.stream.Close()
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.dialAddr(), Err: ErrClosed}
 	case <-ctx.Done():
 	}
-	c.Abort()
-	select {
-	case <-ended:
-	case <-g.stopped:
+	select { // both may have come
+	case r := <-ended:
+		return r.c, r.err
+	default:
 	}
+	c.Abort()
+	<-ended // a loop does not end before all its dials have
 	return nil, &net.OpError{Op: "dial", Net: network, Addr: c.dialAddr(), Err: context.Cause(ctx)}
 }
 
@@ -187,7 +186,11 @@ func (c *Conn) join() bool {
 	return false
 }
 
-func (c *Conn) dialAddr() net.Addr { return c.extras.remote }
+func (c *Conn) dialAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.extras.remote
+}
 
 // Connected implements driver.StreamUpcalls.
 func (u *upcalls) Connected(err error) {

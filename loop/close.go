@@ -18,8 +18,8 @@ import (
 // the peer has not read yet. So meanwhile what comes is received and dropped.
 //
 // The peer has LingerTimeout to take some more of what is left, again and again, and then
-// to end its side. If it takes no more, the connection is reset: a FIN would say that it has
-// everything. Failures, aborts and timeouts go straight to release.
+// to end its side. Failures, aborts and timeouts go straight to release, which resets a
+// connection that has something left to be sent.
 
 // fail ends the connection at once, because of err.
 func (c *Conn) fail(err error) {
@@ -54,6 +54,7 @@ func (c *Conn) beginClose(why error) {
 	c.linger()
 	c.flags |= lingers
 	x.lastActive = c.loop.clock()
+	x.queued, _ = c.stream.Queued()
 	c.pauses = 0
 	c.loop.drv.Resume(&c.stream) // for the peer's end
 	if unsent == 0 {
@@ -112,22 +113,42 @@ func (c *Conn) linger() {
 func (c *Conn) lingerTimeout() {
 	why := c.because()
 	if c.phase == closing {
-		if end := later(c.extras.lastActive, c.loop.g.config.LingerTimeout); end > c.loop.clock() {
-			c.extras.linger.start(c, end, (*Conn).lingerTimeout) // it has taken some more
+		if c.takesMore() {
 			return
 		}
 		if why == nil || errors.Is(why, io.EOF) {
 			why = ErrLingerTimeout
 		}
-		c.stream.SetLinger(0)
 	}
 	c.release(why)
+}
+
+// takesMore gives the peer more time if it has taken something. It may have taken bytes that
+// the system held and still hold the connection up: systems tell of room late, such as when
+// a third of megabytes is free.
+func (c *Conn) takesMore() bool {
+	x := c.extras
+	queued, known := c.stream.Queued()
+	was := x.queued
+	x.queued = queued
+	if end := later(x.lastActive, c.loop.g.config.LingerTimeout); end > c.loop.clock() {
+		x.linger.start(c, end, (*Conn).lingerTimeout)
+		return true
+	}
+	if known && queued < was {
+		c.linger()
+		return true
+	}
+	return false
 }
 
 // release gives the connection up. Closed is told when the driver is done with it.
 func (c *Conn) release(why error) {
 	if c.phase == gone {
 		return
+	}
+	if c.phase != connecting && c.Unsent() > 0 {
+		c.stream.SetLinger(0) // a FIN would say that the peer has everything
 	}
 	c.leave(why)
 	c.loop.drv.Release(&c.stream)

@@ -47,6 +47,7 @@ type extras struct {
 
 	idle, read, linger connTimer
 	lastActive         int64
+	queued             int // what the system held when lingering was looked at last
 	dialed             func(*Conn, error)
 	accept             func(*Conn) Handler // of one that was dialed
 	remote             net.Addr

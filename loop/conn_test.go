@@ -423,6 +423,30 @@ func TestL3CloseWithASlowReader(t *testing.T) {
 	}
 }
 
+// Who reads steadily, and so little that the system does not tell of room for longer than
+// LingerTimeout, is not taken for one that reads nothing.
+func TestL3CloseWithAVerySlowReader(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("skipped: not every system tells how much the peer has acknowledged")
+	}
+	const total = 8 << 20
+	_, c := serve(t, loop.Config{LingerTimeout: 200 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+		return &funcs{opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() }}
+	})
+	b := make([]byte, 16<<10)
+	got := 0
+	for end := time.Now().Add(2 * time.Second); got < total; {
+		c.SetReadDeadline(time.Now().Add(patience))
+		n, err := c.Read(b)
+		if got += n; err != nil {
+			t.Fatalf("%d of %d bytes came, then: %v", got, total, err)
+		}
+		if time.Now().Before(end) {
+			time.Sleep(15 * time.Millisecond)
+		}
+	}
+}
+
 // What is cut off is reset, and both sides learn it, also if the peer has ended its side:
 // a clean end would say that nothing is missing.
 func TestL3CutOffIsNoEnd(t *testing.T) {
@@ -842,6 +866,63 @@ func TestL10DetachStream(t *testing.T) {
 	}
 	if rest, err := io.ReadAll(c); string(rest) != "bye" || err != nil {
 		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+// Whatever cuts a connection off that has something left to be sent resets it: at a clean
+// end the peer would think that it has everything.
+func TestCutOffIsAReset(t *testing.T) {
+	skipOnWine(t, "after a reset it may tell the end of the stream")
+	big := make([]byte, 32<<20)
+	for what, x := range map[string]struct {
+		config loop.Config
+		cut    func(g *loop.Group, c *loop.Conn)
+	}{
+		"Shutdown": {cut: func(g *loop.Group, _ *loop.Conn) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			go g.Shutdown(ctx)
+		}},
+		"the idle timeout": {config: loop.Config{IdleTimeout: 50 * time.Millisecond}},
+		"the read deadline": {cut: func(_ *loop.Group, c *loop.Conn) {
+			c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
+			g, c := serve(t, x.config, func(*loop.Conn) loop.Handler {
+				return &funcs{
+					opened: func(c *loop.Conn) { c.Write(big); conns <- c },
+					closed: func(_ *loop.Conn, why error) { closed <- why },
+				}
+			})
+			conn := receive(t, conns, "the connection")
+			if x.cut != nil {
+				x.cut(g, conn)
+			}
+			receive(t, closed, "Closed")
+			c.SetReadDeadline(time.Now().Add(patience))
+			if n, err := io.Copy(io.Discard, c); err == nil || isTimeout(err) {
+				t.Errorf("the peer read %d bytes, and then: %v", n, err)
+			}
+		})
+	}
+}
+
+// The idle timeout is for open connections: LingerTimeout is for those that close.
+func TestIdleTimeoutOfOneThatCloses(t *testing.T) {
+	closed := make(chan error, 1)
+	config := loop.Config{IdleTimeout: 30 * time.Millisecond, LingerTimeout: 300 * time.Millisecond}
+	start := time.Now()
+	serve(t, config, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.Write([]byte("hello")); c.Close() },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	why := receive(t, closed, "Closed")
+	if took := time.Since(start); why != nil || took < config.LingerTimeout {
+		t.Errorf("Closed(%v) after %v, want nil after %v", why, took, config.LingerTimeout)
 	}
 }
 

@@ -21,6 +21,9 @@ func (t *connTimer) stop(l *Loop) { l.timers.Stop(&t.timer) }
 
 // setDeadlines takes over what SetIdleTimeout and SetReadDeadline have asked for.
 func (c *Conn) setDeadlines(r request) {
+	if c.phase >= closing {
+		return // LingerTimeout is what counts
+	}
 	c.mu.Lock()
 	x := c.more()
 	idle, read := x.idleTimeout, x.readDeadline

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,7 +24,8 @@ type Listener struct {
 	parts  []*acceptor
 	own    bool // made by the group: no other process has the sockets
 
-	closed atomic.Bool
+	closing sync.Mutex // whoever finds it closed finds that the loops have been told
+	closed  atomic.Bool
 }
 
 // acceptor is a listening socket on one loop. With SO_REUSEPORT each loop has one and
@@ -174,16 +176,19 @@ func (ln *Listener) Addr() net.Addr { return ln.addr }
 // free. What was accepted before goes on; what waits in the backlog is reset. Of a socket
 // that was handed to Serve, other processes may still have a descriptor: they listen on.
 func (ln *Listener) Close() error {
-	ln.g.mu.Lock()
+	first := ln.unlisten()
+	ln.g.mu.Lock() // afterwards, so that Shutdown waits for it
 	delete(ln.g.listeners, ln)
 	ln.g.mu.Unlock()
-	if !ln.unlisten() {
+	if !first {
 		return &net.OpError{Op: "close", Net: ln.addr.Network(), Addr: ln.addr, Err: ErrClosed}
 	}
 	return nil
 }
 
 func (ln *Listener) unlisten() bool {
+	ln.closing.Lock()
+	defer ln.closing.Unlock()
 	if ln.closed.Swap(true) {
 		return false
 	}

@@ -122,10 +122,11 @@ func (pl *PacketListener) Addr() net.Addr { return pl.addr }
 
 // Close closes the sockets.
 func (pl *PacketListener) Close() error {
-	pl.g.mu.Lock()
+	first := pl.end()
+	pl.g.mu.Lock() // afterwards, so that Shutdown waits for it
 	delete(pl.g.packets, pl)
 	pl.g.mu.Unlock()
-	if !pl.end() {
+	if !first {
 		return &net.OpError{Op: "close", Net: "udp", Addr: pl.addr, Err: ErrClosed}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -196,4 +197,49 @@ func TestByteAmongMany(t *testing.T) {
 		}
 	})
 	receive(t, got, "the byte")
+}
+
+// A listener's Close beside Shutdown leaves nothing open either.
+func TestListenerCloseAgainstShutdown(t *testing.T) {
+	open := conformance.Sockets().OpenDescriptors
+	if open == nil {
+		t.Skip("descriptors are not counted: the system cannot tell how many are open")
+	}
+	round := func() {
+		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(func() { ln.Close() })
+		all.Go(func() { pl.Close() })
+		all.Go(func() {
+			if err := g.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Wait()
+	}
+	round()
+	before := open()
+	n := 2000
+	if testing.Short() || raceEnabled {
+		n = 300
+	}
+	for range n {
+		round()
+	}
+	for end := time.Now().Add(patience); open() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d descriptors are open, %d were before", open(), before)
+		}
+	}
 }

@@ -42,6 +42,14 @@ func init() {
 		l, ok := listener.(*TCPListener)
 		return ok && l.delays
 	}
+	hook.Queued = func(stream any) (n int, ok bool) {
+		s := stream.(*Stream)
+		if fd, open := s.h.Use(); open {
+			n, ok = sys.Queued(fd)
+			s.h.Done()
+		}
+		return n, ok
+	}
 	hook.ConnectTo = func(stream any) *sys.Sockaddr { return stream.(*Stream).attempt.to.Load() }
 	hook.BeginConnect = func(stream any) error { return stream.(*Stream).beginConnect() }
 	hook.ConnectEnded = func(stream any, e syscall.Errno) error {

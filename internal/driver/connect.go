@@ -34,3 +34,7 @@ func (s *Stream) BeginConnect() error { return hook.BeginConnect(&s.Stream) }
 // ConnectEnded records how connecting has ended, zero for well, unless that is known
 // already, and returns what ConnectError tells from then on.
 func (s *Stream) ConnectEnded(e syscall.Errno) error { return hook.ConnectEnded(&s.Stream, e) }
+
+// Queued returns how many bytes the system holds that the peer has not acknowledged, or
+// false if it cannot tell.
+func (s *Stream) Queued() (int, bool) { return hook.Queued(&s.Stream) }

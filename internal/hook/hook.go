@@ -27,5 +27,6 @@ var (
 	ConnectTo    func(stream any) *sys.Sockaddr
 	BeginConnect func(stream any) error
 	Delays       func(listener any) bool
+	Queued       func(stream any) (int, bool)
 	ConnectEnded func(stream any, e syscall.Errno) error
 )

@@ -1,0 +1,12 @@
+//go:build freebsd || netbsd
+
+package sys
+
+import "golang.org/x/sys/unix"
+
+// Queued returns how many bytes the socket holds that the peer has not acknowledged
+// (<sys/filio.h>, FIONWRITE), or false if the system cannot tell.
+func Queued(fd FD) (int, bool) {
+	n, err := unix.IoctlGetInt(fd, fionwrite)
+	return n, err == nil
+}

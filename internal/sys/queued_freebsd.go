@@ -1,0 +1,3 @@
+package sys
+
+const fionwrite = 0x40046677
