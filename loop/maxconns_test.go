@@ -2,12 +2,12 @@ package loop_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -92,8 +92,8 @@ func TestMaxConnsOfSeveralLoops(t *testing.T) {
 			address = filepath.Join(os.TempDir(), fmt.Sprintf("pollux%d", os.Getpid())) // TempDir of t may be too long
 		}
 		ln, err := g.Listen(network, address, func(*loop.Conn) loop.Handler { return echo{} })
-		if errors.Is(err, errors.ErrUnsupported) {
-			t.Logf("not with %s: %v", network, err)
+		if err != nil && network == "unix" && runtime.GOOS == "windows" {
+			t.Logf("skipped for %s, which not every Windows has, nor Wine: %v", network, err)
 			continue
 		}
 		if err != nil {
