@@ -398,7 +398,7 @@ func TestL3CloseWithoutAReader(t *testing.T) {
 func TestL3CloseWithASlowReader(t *testing.T) {
 	const total = 24 << 20
 	closed := make(chan error, 1)
-	_, c := serve(t, loop.Config{LingerTimeout: 300 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{LingerTimeout: 800 * time.Millisecond}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() },
 			closed: func(_ *loop.Conn, why error) { closed <- why },
@@ -415,7 +415,7 @@ func TestL3CloseWithASlowReader(t *testing.T) {
 			}
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(25 * time.Millisecond)
 	}
 	c.Close()
 	if why := receive(t, closed, "Closed"); why != nil {
@@ -430,7 +430,7 @@ func TestL3CloseWithAVerySlowReader(t *testing.T) {
 		t.Skip("skipped: not every system tells how much the peer has acknowledged")
 	}
 	const total = 8 << 20
-	_, c := serve(t, loop.Config{LingerTimeout: 200 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{LingerTimeout: 600 * time.Millisecond}, func(*loop.Conn) loop.Handler {
 		return &funcs{opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() }}
 	})
 	b := make([]byte, 16<<10)
@@ -953,7 +953,7 @@ func TestShutdownWithIdlePeers(t *testing.T) {
 
 // Sending is activity, too, for the idle timeout.
 func TestIdleTimeoutWhileSending(t *testing.T) {
-	const idle, every, times = 400 * time.Millisecond, 50 * time.Millisecond, 20
+	const idle, every, times = time.Second, 50 * time.Millisecond, 30
 	closed := make(chan error, 1)
 	_, c := serve(t, loop.Config{IdleTimeout: idle}, func(*loop.Conn) loop.Handler {
 		return &funcs{

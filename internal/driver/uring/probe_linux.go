@@ -25,6 +25,7 @@ func kernelSendsTo() bool {
 	return sendsTo
 }
 
+// verdict is what probe has found.
 var verdict struct {
 	sync.Mutex
 	done, sendsTo bool
