@@ -123,19 +123,16 @@ func (c *Conn) lingerTimeout() {
 	c.release(why)
 }
 
-// takesMore gives the peer more time if it has taken something. It may have taken bytes that
-// the system held and still hold the connection up: systems tell of room late, such as when
-// a third of megabytes is free.
+// takesMore gives the peer LingerTimeout once more if it has taken something meanwhile. It
+// may have taken bytes that the system held, and still hold the connection up: systems tell
+// of room late, such as when a third of megabytes is free. They also acknowledge late, so it
+// is looked at after all of that time, and not sooner.
 func (c *Conn) takesMore() bool {
 	x := c.extras
 	queued, known := c.stream.Queued()
 	was := x.queued
 	x.queued = queued
-	if end := later(x.lastActive, c.loop.g.config.LingerTimeout); end > c.loop.clock() {
-		x.linger.start(c, end, (*Conn).lingerTimeout)
-		return true
-	}
-	if known && queued < was {
+	if later(x.lastActive, c.loop.g.config.LingerTimeout) > c.loop.clock() || known && queued < was {
 		c.linger()
 		return true
 	}

@@ -49,7 +49,7 @@ type Config struct {
 
 	// LingerTimeout is how long a connection that is being closed waits for the peer to take
 	// more of what is left to send, and, when it has everything, to end its side. A peer that
-	// takes nothing for so long is reset (ErrLingerTimeout; a Unix socket has no
+	// takes nothing for so long, twice that at the most, is reset (ErrLingerTimeout; a Unix socket has no
 	// reset: its peer finds the end). 10 s.
 	LingerTimeout time.Duration
 	// IdleTimeout closes connections that neither receive nor send for so long; zero:
