@@ -48,8 +48,13 @@ func TestFaultSlowClients(t *testing.T) {
 	under := min(pingP99(t, c, dribble), pingP99(t, c, dribble))
 	grown := heapInUse() - heap
 	t.Logf("p99 of a healthy client: %v alone, %v beside %d slow ones; %d bytes for each of them", baseline, under, n, grown/int64(n))
-	// A quantum of the scheduler's is not the loop's doing.
-	if under > 2*baseline+5*time.Millisecond {
+	// A quantum of the scheduler's is not the loop's doing, nor are several the race detector's
+	// and Wine's.
+	quanta := 5 * time.Millisecond
+	if raceEnabled {
+		quanta = 100 * time.Millisecond
+	}
+	if under > 2*baseline+quanta {
 		t.Errorf("p99 of a healthy client is %v beside %d slow ones, %v alone", under, n, baseline)
 	}
 	if grown > int64(n*perConn) && !raceEnabled {
