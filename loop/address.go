@@ -46,6 +46,15 @@ func resolve(network, kind, address string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ip, uint16(port)), nil
 }
 
+// resolveStream is resolve for whatever takes "unix" as well, which is not for it.
+func resolveStream(network, address string) (netip.AddrPort, error) {
+	at, err := resolve(network, "tcp", address)
+	if errors.Is(err, errNetwork) {
+		err = fmt.Errorf(`%w, and "unix"`, err)
+	}
+	return at, err
+}
+
 func unknownNetwork(network, kind string) error {
 	err := fmt.Errorf("%q: %w; there are %q, %q and %q", network, errNetwork, kind, kind+"4", kind+"6")
 	switch {

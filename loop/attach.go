@@ -62,11 +62,8 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	case err != nil:
 		c.fail(err)
 		return
-	case c.handler == nil && c.accepted == nil:
-		c.release(errNoHandler)
-		return
 	case c.handler == nil:
-		c.release(nil)
+		c.release(errNoHandler)
 		return
 	}
 	if d := c.loop.g.config.IdleTimeout; d > 0 && c.flags&idles == 0 {
@@ -147,10 +144,7 @@ func (l *Loop) dial(network, address string, accept func(*Conn) Handler, done fu
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
 		err = driver.PrepareUnix(&c.stream, address)
 	} else {
-		at, rerr := resolve(network, "tcp", address)
-		if errors.Is(rerr, errNetwork) {
-			rerr = fmt.Errorf(`%w, and "unix"`, rerr)
-		}
+		at, rerr := resolveStream(network, address)
 		if rerr != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: rerr}
 		}

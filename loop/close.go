@@ -52,7 +52,6 @@ func (c *Conn) beginClose(why error) {
 		return
 	}
 	c.linger()
-	c.flags |= lingers
 	x.lastActive = c.loop.clock()
 	x.queued, _ = c.stream.Queued()
 	c.pauses = 0
@@ -70,7 +69,6 @@ func (c *Conn) sentAll(fin bool) {
 		c.release(c.because())
 	case c.phase == closing:
 		c.phase = lingering
-		c.flags &^= lingers
 		c.linger()
 		c.sendFIN()
 	case c.phase == open && fin:

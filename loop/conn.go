@@ -113,7 +113,6 @@ const (
 	readEnded                       // nothing more will be received
 	eofOwed                         // ReadClosed is owed, after what is unread
 	idles                           // has an idle timeout
-	lingers                         // closes, with something left to be sent
 )
 
 func (l *Loop) newConn() *Conn {

@@ -2,7 +2,6 @@ package loop
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -58,16 +57,10 @@ const (
 // *net.OpError: the system's for the address (EADDRINUSE, EACCES, EADDRNOTAVAIL) or for
 // want of descriptors (EMFILE), ErrBadConfig or ErrClosed.
 func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Listener, error) {
-	if err := g.mayServe(accept == nil); err != nil {
-		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
-	}
 	if network == "unix" {
 		return g.listenUnix(address, accept)
 	}
-	at, err := resolve(network, "tcp", address)
-	if errors.Is(err, errNetwork) {
-		err = fmt.Errorf(`%w, and "unix"`, err)
-	}
+	at, err := resolveStream(network, address)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
@@ -105,24 +98,16 @@ func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler) (*Li
 }
 
 func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept func(*Conn) Handler) (*Listener, error) {
-	if err := g.mayServe(accept == nil); err != nil {
-		closeAll(sockets)
-		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
-	}
 	ln := &Listener{g: g, addr: addr, own: own, accept: accept}
 	for i, s := range sockets {
 		a := &acceptor{ln: ln, loop: g.loops[i%len(g.loops)], shares: len(sockets) == 1 && len(g.loops) > 1}
 		a.Acceptor, a.Up = s, a
 		ln.parts = append(ln.parts, a)
 	}
-	g.mu.Lock()
-	if g.closing {
-		g.mu.Unlock()
+	if err := g.enroll(accept == nil, func() { g.listeners[ln] = struct{}{} }); err != nil {
 		closeAll(sockets)
-		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: ErrClosed}
+		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
 	}
-	g.listeners[ln] = struct{}{}
-	g.mu.Unlock()
 	errs := make(chan error, len(ln.parts))
 	for _, a := range ln.parts {
 		a.loop.Run(func() { errs <- a.loop.drv.Listen(&a.Listener) })
@@ -136,18 +121,22 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 	return ln, nil
 }
 
-// mayServe refuses what would fail for each connection, or wait for itself.
-func (g *Group) mayServe(noHandler bool) error {
+// enroll notes, by add, something that the group serves and Shutdown is to end. It refuses
+// what would fail for each connection, or wait for itself.
+func (g *Group) enroll(noHandler bool, add func()) error {
 	g.mu.Lock()
-	closing := g.closing
-	g.mu.Unlock()
-	switch {
-	case closing:
+	defer g.mu.Unlock()
+	if g.closing {
 		return ErrClosed
-	case noHandler:
+	}
+	if noHandler {
 		return needs("a function that returns the handler")
 	}
-	return g.mayWait()
+	if err := g.mayWait(); err != nil {
+		return err
+	}
+	add()
+	return nil
 }
 
 // listenUnix listens at a path, or an abstract name.

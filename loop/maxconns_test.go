@@ -42,6 +42,17 @@ func TestMaxConnsIsNeverPassed(t *testing.T) {
 
 // Above MaxConns a connection waits, also if it was a dial that has taken the last place.
 func TestMaxConnsByDial(t *testing.T) {
+	ln, d := fullByDial(t)
+	c := dial(t, ln.Addr())
+	waits(t, c)
+	d.Abort()
+	isServed(t, c)
+}
+
+// fullByDial returns a listener of a group that has all connections it may have: a dialed
+// one.
+func fullByDial(t *testing.T) (*loop.Listener, *loop.Conn) {
+	t.Helper()
 	g := group(t, loop.Config{Loops: 1, MaxConns: 1, Logger: quiet()})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
@@ -51,10 +62,7 @@ func TestMaxConnsByDial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := dial(t, ln.Addr())
-	waits(t, c)
-	d.Abort()
-	isServed(t, c)
+	return ln, d
 }
 
 // waits sends a byte that is not answered: the connection is open, and not served.
@@ -140,15 +148,7 @@ func refusals(g *loop.Group) (n uint64) {
 
 // What waits for room when its listener is closed, or the group ends, is closed.
 func TestMaxConnsAndTheEnd(t *testing.T) {
-	g := group(t, loop.Config{Loops: 1, MaxConns: 1, Logger: quiet()})
-	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := g.Dial(context.Background(), "tcp", serveOther(t), func(*loop.Conn) loop.Handler { return echo{} })
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln, d := fullByDial(t)
 	defer d.Abort()
 	c := dial(t, ln.Addr())
 	waits(t, c)

@@ -62,9 +62,6 @@ type PacketConn struct {
 // Listen.
 func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	at, err := resolve(network, "udp", address)
-	if err == nil {
-		err = g.mayServe(handler == nil)
-	}
 	if err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Err: err}
 	}
@@ -82,10 +79,6 @@ func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketH
 	if u == nil {
 		return nil, &net.OpError{Op: "bind", Net: "udp", Err: needs("a socket")}
 	}
-	if err := g.mayServe(handler == nil); err != nil {
-		u.Close()
-		return nil, &net.OpError{Op: "bind", Net: "udp", Err: err}
-	}
 	return g.servePacket([]*sock.UDPSocket{u}, handler)
 }
 
@@ -96,14 +89,10 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 		p.socket = driver.PacketSocket{UDPSocket: u, Up: (*packetUpcalls)(p)}
 		pl.conns = append(pl.conns, p)
 	}
-	g.mu.Lock()
-	if g.closing {
-		g.mu.Unlock()
+	if err := g.enroll(handler == nil, func() { g.packets[pl] = struct{}{} }); err != nil {
 		closeAll(sockets)
-		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: ErrClosed}
+		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: err}
 	}
-	g.packets[pl] = struct{}{}
-	g.mu.Unlock()
 	errs := make(chan error, len(pl.conns))
 	for _, p := range pl.conns {
 		p.loop.Run(func() { errs <- p.begin(handler) })

@@ -272,9 +272,9 @@ func (c *Conn) send(bufs [][]byte, total int) (int, error) {
 	return n, err
 }
 
-// hasSent notes that n bytes have gone.
+// hasSent notes that n bytes have gone, for the idle timeout, and for LingerTimeout.
 func (c *Conn) hasSent(n int) {
-	if c.flags&(idles|lingers) != 0 && n > 0 {
+	if n > 0 && (c.flags&idles != 0 || c.phase == closing) {
 		c.extras.lastActive = c.loop.clock()
 	}
 }

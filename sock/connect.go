@@ -31,12 +31,18 @@ func init() {
 	hook.PrepareTCP = func(stream any, to netip.AddrPort) error {
 		m := connecting(handle.TCPStream, nil)
 		a, err := m.prepareTCP(to)
-		return m.prepared(stream.(*Stream), a, err)
+		if err != nil {
+			return err
+		}
+		return m.into(stream.(*Stream), newAttempt(a))
 	}
 	hook.PrepareUnix = func(stream any, name string) error {
 		m := connecting(handle.UnixStream, nil)
 		a, err := m.prepareUnix(name)
-		return m.prepared(stream.(*Stream), a, err)
+		if err != nil {
+			return err
+		}
+		return m.into(stream.(*Stream), newAttempt(a))
 	}
 	hook.Delays = func(listener any) bool {
 		l, ok := listener.(*TCPListener)
@@ -59,15 +65,12 @@ func init() {
 	}
 }
 
-// prepared makes s the stream of the socket.
-func (m *maker) prepared(s *Stream, to *sys.Sockaddr, err error) error {
-	if err != nil {
-		return err
-	}
-	if !s.h.New() {
+// into makes s the stream of the socket.
+func (m *maker) into(s *Stream, a *attempt) error {
+	if !s.h.IsNew() {
 		return m.fail(errNotNew)
 	}
-	s.attempt = newAttempt(to)
+	s.attempt = a
 	s.h.Init(m.fd, m.kind)
 	return nil
 }
@@ -171,7 +174,7 @@ func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
 
 // acceptInto takes a connection off a listener's queue into s, which is new.
 func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) error {
-	if !s.h.New() {
+	if !s.h.IsNew() {
 		return d.failure("accept", errNotNew)
 	}
 	fd, _, err := accept(d)

@@ -20,7 +20,7 @@ type Stream struct {
 // asked again and gives the same answer. An accepted stream is open.
 func (s *Stream) ConnectError() error {
 	if s.attempt == nil {
-		if s.h.New() {
+		if s.h.IsNew() {
 			return s.failure("connect", net.ErrClosed)
 		}
 		return nil

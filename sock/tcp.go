@@ -33,7 +33,10 @@ func ConnectTCPInto(s *Stream, addr netip.AddrPort, options ...Option) error {
 	if err == nil {
 		err = m.connect(a)
 	}
-	return m.prepared(s, a, err)
+	if err != nil {
+		return err
+	}
+	return m.into(s, newAttempt(a))
 }
 
 // prepareTCP makes a socket to be connected to addr.

@@ -33,11 +33,10 @@ func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 	if err == nil {
 		err = m.connect(a)
 	}
-	if err := m.prepared(s, a, err); err != nil {
+	if err != nil {
 		return err
 	}
-	s.attempt = nil // it is connected
-	return nil
+	return m.into(s, nil) // it is connected
 }
 
 // prepareUnix makes a socket to be connected to the listener called name.

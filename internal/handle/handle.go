@@ -82,8 +82,8 @@ var elsewhere sync.Map
 // Init gives h its descriptor, which h owns from now on.
 func (h *Handle) Init(fd sys.FD, kind Kind) { h.place, h.kind = fd+1, kind }
 
-// New reports whether Init has not come yet.
-func (h *Handle) New() bool { return h.place == 0 }
+// IsNew reports whether Init has not come yet.
+func (h *Handle) IsNew() bool { return h.place == 0 }
 
 func (h *Handle) fd() sys.FD { return h.place - 1 }
 
@@ -151,7 +151,7 @@ func (h *Handle) Detach() (sys.FD, error) {
 func (h *Handle) shut() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || h.New() {
+	if h.closed || h.IsNew() {
 		return net.ErrClosed
 	}
 	h.closed = true
@@ -166,7 +166,7 @@ func (h *Handle) shut() error {
 // the registration; net.ErrClosed, and no lock, if h is closed.
 func (h *Handle) Lock() (sys.FD, Registration, error) {
 	h.mu.Lock()
-	if h.closed || h.New() {
+	if h.closed || h.IsNew() {
 		h.mu.Unlock()
 		return sys.InvalidFD, Registration{}, net.ErrClosed
 	}

@@ -145,12 +145,7 @@ func FindConnectEx(fd FD) (ConnectEx, syscall.Errno) {
 func BindForConnect(fd FD, family int) syscall.Errno {
 	const soReuseUnicastPort = 0x3007
 	SetInt(fd, SOL_SOCKET, soReuseUnicastPort, 1)
-	size := sizeInet4
-	if family == AF_INET6 {
-		size = sizeInet6
-	}
-	a := Sockaddr{Len: uint32(size)}
-	setFamily(&a.raw, family, size)
+	a := anyAddr(family)
 	if e := Bind(fd, &a); e != syscall.EINVAL {
 		return e
 	}

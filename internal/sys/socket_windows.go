@@ -169,12 +169,17 @@ func LocalAddr(fd FD) (Sockaddr, syscall.Errno) {
 	if e != 0 {
 		return Sockaddr{}, e
 	}
-	a = Sockaddr{Len: sizeInet4}
+	return anyAddr(family), 0
+}
+
+// anyAddr returns the zero address of a family of IP: any host, any port.
+func anyAddr(family int) Sockaddr {
+	a := Sockaddr{Len: sizeInet4}
 	if family == AF_INET6 {
 		a.Len = sizeInet6
 	}
 	setFamily(&a.raw, family, int(a.Len))
-	return a, 0
+	return a
 }
 
 func familyOf(fd FD) (int, syscall.Errno) {

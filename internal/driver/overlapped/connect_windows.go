@@ -42,14 +42,10 @@ func (d *Driver) findConnectEx(s *driver.Stream) bool {
 
 // startConnect starts a ConnectEx, with the conn's op for receives.
 func (d *Driver) startConnect(s *driver.Stream) error {
-	c, err := d.attach(s)
-	if err != nil {
+	if err := d.Attach(s); err != nil {
 		return err
 	}
-	if err := d.join(c); err != nil {
-		d.unattach(c)
-		return err
-	}
+	c := d.connOf(s)
 	fd, ok := s.PollHandle().Use()
 	if !ok {
 		d.unattach(c)

@@ -312,7 +312,7 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 		d.tellPackets()
 	}
 	if op <= opConnect && d.slots[index].stream == nil {
-		return // given up by abandon
+		return // of a stream that abandon has given up
 	}
 	switch op {
 	case opReceive:
