@@ -247,7 +247,9 @@ func TestOneWaiterEach(t *testing.T) {
 	wg.Wait()
 }
 
-// TestNotify: a notice ends one Wait, asleep or the next; NotifyAll ends all.
+// TestNotify: a notice ends one Wait, asleep or the next; NotifyAll ends all. Notices
+// are one until a Wait has taken them, which is after it no longer counts as asleep: so
+// the next is given when the Wait has returned.
 func TestNotify(t *testing.T) {
 	s := open(t)
 	var evs [1]selector.Event
@@ -273,6 +275,11 @@ func TestNotify(t *testing.T) {
 	asleep(t, s, waiters)
 	for i := range int32(5) {
 		check(t, "notify", s.Notify())
+		for end := time.Now().Add(soon); awake.Load() != i+1; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d have returned after %d notices", awake.Load(), i+1)
+			}
+		}
 		asleep(t, s, waiters-1-i)
 	}
 	check(t, "notify all", s.NotifyAll())
