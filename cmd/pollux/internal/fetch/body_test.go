@@ -238,9 +238,17 @@ func TestBackPressure(t *testing.T) {
 		urls = append(urls, refusing.URL("/"))
 	}
 	results := make(chan []*Result, 1)
-	go func() { results <- b.run(t, urls...) }()
+	go func() {
+		defer close(results) // also if run ends the goroutine
+		results <- b.run(t, urls...)
+	}()
 	for refusing.Count() < 300 { // they end while the first is stuck
-		runtime.Gosched()
+		select {
+		case r := <-results:
+			t.Fatalf("the run has ended, with %d results, while an output is stuck", len(r))
+		default:
+			runtime.Gosched()
+		}
 	}
 	close(release)
 	for _, r := range <-results {
