@@ -14,13 +14,13 @@ var (
 	ErrRegistered = errors.New("source is already registered; change it with Reregister")
 	// ErrNotRegistered: the source is not registered with any Poll.
 	ErrNotRegistered = errors.New("source is not registered; call Register first")
-	// ErrOtherPoll: the source is registered with another Poll. A descriptor
-	// can be watched by two when it is duplicated.
-	ErrOtherPoll = errors.New("source is registered with another Poll; Deregister it there first, or duplicate it")
+	// ErrOtherPoll: the source is registered with another Poll, or a loop of package loop
+	// watches it. A descriptor can be watched by two when it is duplicated.
+	ErrOtherPoll = errors.New("source is registered with another Poll, or watched by a loop; end that first, or duplicate the source")
 	// ErrNotPollable: the kernel tells no readiness of this kind of file. A
 	// regular file or directory is always ready.
 	ErrNotPollable = errors.New("cannot be watched; read and write it on a goroutine of its own")
-	// ErrSourceClosed: the source has been closed or detached.
+	// ErrSourceClosed: the source has been closed or detached, or is nil.
 	ErrSourceClosed = errors.New("source is closed")
 	// ErrNoInterest: the interest is empty or has unknown bits.
 	ErrNoInterest = errors.New("interest must be one or more of Readable, Writable and Priority")
@@ -34,6 +34,8 @@ var (
 	ErrBackend = errors.New("backend is not available")
 	// ErrBadOption: an option's value is out of its range.
 	ErrBadOption = errors.New("option is out of range")
+
+	errNoSource = fmt.Errorf("a source is needed, not nil (%w)", ErrSourceClosed)
 )
 
 // An OpError tells which operation on a Poll failed, on what, and why.

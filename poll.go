@@ -53,7 +53,11 @@ type Source interface {
 func New(options ...Option) (*Poll, error) {
 	var c config
 	for _, o := range options {
-		if err := o(&c); err != nil {
+		err := fmt.Errorf("%w: one is nil", ErrBadOption)
+		if o != nil {
+			err = o(&c)
+		}
+		if err != nil {
 			return nil, &OpError{Op: "new", Err: err}
 		}
 	}
@@ -106,7 +110,7 @@ func (r Registrator) Register(src Source, token Token, interest Interest, trigge
 		switch {
 		case reg.Owner == (*owner)(r.q):
 			return ErrRegistered
-		case reg.Owner != nil && !reg.Owner.(*owner).gate.Closed():
+		case reg.Owner != nil && !reg.Owner.Ended():
 			return ErrOtherPoll
 		}
 		return r.q.add(h, fd, token, interest, trigger)
@@ -149,12 +153,9 @@ func (r Registrator) Deregister(src Source) error {
 
 // on runs f with the source locked and the queue kept open.
 func (q *Poll) on(op string, src Source, f func(*handle.Handle, sys.FD, handle.Registration) error) error {
-	var h *handle.Handle
-	if src != nil {
-		h = src.PollHandle()
-	}
+	h := handle.Of(src)
 	if h == nil {
-		return &OpError{Op: op, Source: "nil source", Err: ErrSourceClosed}
+		return &OpError{Op: op, Err: errNoSource}
 	}
 	fd, reg, err := h.Lock()
 	if err != nil {
@@ -263,6 +264,9 @@ func (o *owner) Release(fd sys.FD, key selector.Key) {
 
 // WantsBlocked implements handle.Owner.
 func (o *owner) WantsBlocked() bool { return (*Poll)(o).sel.NeedsBlocked() }
+
+// Ended implements handle.Owner.
+func (o *owner) Ended() bool { return o.gate.Closed() }
 
 // Blocked implements handle.Owner.
 func (o *owner) Blocked(fd sys.FD, key selector.Key, d selector.Interest) {

@@ -177,6 +177,7 @@ func TestMaxConnsRefuses(t *testing.T) {
 
 func ping(t testing.TB, c net.Conn) {
 	t.Helper()
+	c.SetDeadline(time.Now().Add(patience))
 	b := make([]byte, 4)
 	if _, err := c.Write([]byte("ping")); err != nil {
 		t.Fatal(err)

@@ -2,10 +2,10 @@ package loop
 
 import (
 	"fmt"
-	"reflect"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 )
 
 // A Watch tells of the readiness of a foreign descriptor on a loop.
@@ -53,7 +53,7 @@ func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func
 		done(err)
 	}
 	switch {
-	case isNil(src):
+	case handle.Of(src) == nil:
 		tell(needs("a source"))
 	case ready == nil:
 		tell(needs("a function for the events"))
@@ -63,12 +63,6 @@ func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func
 		}
 	}
 	return w
-}
-
-// isNil also knows a nil pointer to a source.
-func isNil(src pollux.Source) bool {
-	v := reflect.ValueOf(src)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Stop ends the watch: ready is not called any more once the loop has come to it, and

@@ -5,6 +5,9 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,8 +72,85 @@ func TestOptionsOutOfRange(t *testing.T) {
 			l.Close()
 		}
 	}
-	_, err = sock.ConnectTCP(l.Addr(), sock.LocalName("x"))
-	isBadOption(t, "ConnectTCP with LocalName", err)
+}
+
+// An option that is none of such a socket is refused, not passed over.
+func TestOptionsOfOtherSockets(t *testing.T) {
+	l, err := sock.ListenTCP(loopback4)
+	must(t, err)
+	defer l.Close()
+	name := filepath.Join(t.TempDir(), "s")
+	type closer interface{ Close() error }
+	for kind, c := range map[string]struct {
+		make  func(...sock.Option) (closer, error)
+		suits string
+	}{
+		"ListenTCP":  {func(o ...sock.Option) (closer, error) { return sock.ListenTCP(loopback4, o...) }, "Backlog ReuseAddr V6Only Delay"},
+		"ConnectTCP": {func(o ...sock.Option) (closer, error) { return sock.ConnectTCP(l.Addr(), o...) }, "ReuseAddr V6Only Delay LocalAddr"},
+		"ListenUDP":  {func(o ...sock.Option) (closer, error) { return sock.ListenUDP(loopback4, o...) }, "ReuseAddr V6Only"},
+		"ConnectUDP": {func(o ...sock.Option) (closer, error) { return sock.ConnectUDP(l.Addr(), o...) }, "ReuseAddr V6Only LocalAddr"},
+		"ListenUnix": {func(o ...sock.Option) (closer, error) { return sock.ListenUnix(name, o...) }, "Backlog"},
+	} {
+		for what, option := range map[string]sock.Option{
+			"Backlog":   sock.Backlog(10),
+			"ReuseAddr": sock.ReuseAddr(true),
+			"V6Only":    sock.V6Only(),
+			"Delay":     sock.Delay(),
+			"LocalAddr": sock.LocalAddr(loopback4),
+			"LocalName": sock.LocalName(name + "l"),
+			"nil":       nil,
+		} {
+			s, err := c.make(option)
+			if slices.Contains(strings.Fields(c.suits), what) {
+				if err != nil {
+					t.Errorf("%s with %s: %v", kind, what, err)
+					continue
+				}
+				must(t, s.Close())
+				continue
+			}
+			isBadOption(t, kind+" with "+what, err)
+		}
+	}
+}
+
+// What cannot be bound or connected says which address it was, and why.
+func TestBadAddresses(t *testing.T) {
+	u, err := sock.ListenUDP(loopback4)
+	must(t, err)
+	defer u.Close()
+	_, zero := sock.ListenTCP(netip.AddrPort{})
+	_, zone := sock.ListenTCP(netip.MustParseAddrPort("[fe80::1%nowhere]:80"))
+	_, family := u.WriteTo([]byte("x"), netip.MustParseAddrPort("[::1]:80"))
+	_, empty := sock.ListenUnix("")
+	_, long := sock.ListenUnix(strings.Repeat("x", 200))
+	_, binary := sock.ListenUnix("a\x00b")
+	for want, err := range map[string]error{
+		"not the zero AddrPort":           zero,
+		`no network interface "nowhere"`:  zone,
+		"[::1]:80 is an address of IPv6":  family,
+		"not an empty one":                empty,
+		"a name of 200 bytes is too long": long,
+		"zero byte":                       binary,
+		"10.0.0.1 is no multicast":        u.JoinGroup(netip.MustParseAddr("10.0.0.1"), 1),
+	} {
+		var op *net.OpError
+		if !errors.As(err, &op) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// Several sockets receive from one port if each says ReuseAddr, and no others.
+func TestReuseAddrUDP(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the systems differ in what SO_REUSEADDR allows sockets of UDP; this is Linux's")
+	}
+	first := udp(t, loopback4, sock.ReuseAddr(true))
+	if _, err := sock.ListenUDP(first.LocalAddr()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("without ReuseAddr: %v, want EADDRINUSE", err)
+	}
+	udp(t, first.LocalAddr(), sock.ReuseAddr(true))
 }
 
 func isBadOption(t *testing.T, what string, err error) {

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -13,9 +14,31 @@ import (
 var (
 	errUnsupported = errors.ErrUnsupported
 	errNotNew      = errors.New("the Stream has a socket already, or had one; give a new one")
-	errBadAddr     = errors.New("address is not valid for this kind of socket")
-	errBadName     = errors.New("name is empty, too long for a Unix socket (107 bytes on Linux, 103 on the BSDs), or has a zero byte")
 )
+
+// badAddr says why ap is none for a socket of the family.
+func badAddr(ap netip.AddrPort, family int) error {
+	switch {
+	case !ap.IsValid():
+		return errors.New("an address is needed, not the zero AddrPort")
+	case family == sys.AF_INET && !ap.Addr().Unmap().Is4():
+		return fmt.Errorf("%v is an address of IPv6, and the socket one of IPv4", ap)
+	case ap.Addr().Zone() != "":
+		return fmt.Errorf("%v: there is no network interface %q", ap, ap.Addr().Zone())
+	}
+	return fmt.Errorf("%v is no address for this socket", ap)
+}
+
+// badName says why a name is none for a Unix socket.
+func badName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("a name is needed, not an empty one")
+	case len(name) > sys.MaxUnixName:
+		return fmt.Errorf("a name of %d bytes is too long for a Unix socket, which has room for %d", len(name), sys.MaxUnixName)
+	}
+	return errors.New("the name has a zero byte")
+}
 
 // A maker makes one socket; its errors say at which address.
 type maker struct {
@@ -52,7 +75,7 @@ func (m *maker) ip(typ int, ap netip.AddrPort) (sys.Sockaddr, error) {
 	var a sys.Sockaddr
 	family := sys.FamilyOf(ap.Addr())
 	if !ap.IsValid() || !a.SetAddrPort(ap, family) {
-		return a, m.fail(errBadAddr)
+		return a, m.fail(badAddr(ap, family))
 	}
 	return a, m.open(family, typ)
 }
@@ -63,13 +86,13 @@ func (m *maker) unix(typ int, name string) (sys.Sockaddr, error) {
 	m.addr = &net.UnixAddr{Name: name, Net: network(m.kind)}
 	var a sys.Sockaddr
 	if name == "" || !a.SetUnix(name) {
-		return a, m.fail(errBadName)
+		return a, m.fail(badName(name))
 	}
 	return a, m.open(sys.AF_UNIX, typ)
 }
 
 func (m *maker) open(family, typ int) error {
-	if err := m.options.suit(m.op, family); err != nil {
+	if err := m.options.suit(m.op, m.kind); err != nil {
 		return m.fail(err)
 	}
 	fd, e := sys.Socket(family, typ, 0)
@@ -77,7 +100,7 @@ func (m *maker) open(family, typ int) error {
 		return m.call("socket", e)
 	}
 	m.fd = fd
-	if err := m.options.before(fd, family, m.op == "listen"); err != nil {
+	if err := m.options.before(fd, family, m.kind); err != nil {
 		return m.fail(err)
 	}
 	return nil
@@ -89,11 +112,11 @@ func (m *maker) bindLocal(family int) error {
 	switch o := &m.options; {
 	case o.local.IsValid():
 		if !a.SetAddrPort(o.local, family) {
-			return m.fail(errBadAddr)
+			return m.fail(fmt.Errorf("LocalAddr: %w", badAddr(o.local, family)))
 		}
 	case o.localName != "":
 		if !a.SetUnix(o.localName) {
-			return m.fail(errBadName)
+			return m.fail(fmt.Errorf("LocalName: %w", badName(o.localName)))
 		}
 	default:
 		return nil
@@ -109,7 +132,11 @@ func (m *maker) listen(a *sys.Sockaddr) error {
 	if e := sys.Bind(m.fd, a); e != 0 {
 		return m.call("bind", e)
 	}
-	if e := sys.Listen(m.fd, m.options.backlog); e != 0 {
+	backlog := m.options.backlog
+	if backlog == 0 {
+		backlog = sys.MaxBacklog
+	}
+	if e := sys.Listen(m.fd, backlog); e != 0 {
 		return m.call("listen", e)
 	}
 	return nil

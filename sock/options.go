@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -14,8 +15,8 @@ import (
 type Option func(*settings)
 
 type settings struct {
-	backlog      int
-	reuseAddr    bool
+	backlog      int // 0: the most
+	reuseAddr    byDefault
 	reusePort    bool
 	v6only       bool
 	recvBuffer   int
@@ -27,9 +28,22 @@ type settings struct {
 	bad          error // the first option that is out of range
 }
 
+// byDefault is what was said about something that has a default.
+type byDefault uint8
+
+const (
+	unsaid byDefault = iota
+	no
+	yes
+)
+
 func settle(options []Option) settings {
-	s := settings{backlog: sys.MaxBacklog, reuseAddr: true}
+	var s settings
 	for _, o := range options {
+		if o == nil {
+			s.bad = fmt.Errorf("%w: one is nil", ErrBadOption)
+			break
+		}
 		o(&s)
 	}
 	return s
@@ -52,10 +66,18 @@ func (s *settings) check(name string, value int) {
 	}
 }
 
-// ReuseAddr sets SO_REUSEADDR. Listeners have it unless this option takes it
-// away, so that a server can be started again at once; on Windows, where it would
-// let others take the port, none has it.
-func ReuseAddr(on bool) Option { return func(s *settings) { s.reuseAddr = on } }
+// ReuseAddr sets SO_REUSEADDR, or leaves it out. TCP listeners have it without this option,
+// so that a server can be started again at once; other sockets have it only with it, such
+// as several that receive from one multicast group. On Windows, where it would let others
+// take the port, none has it.
+func ReuseAddr(on bool) Option {
+	return func(s *settings) {
+		s.reuseAddr = no
+		if on {
+			s.reuseAddr = yes
+		}
+	}
+}
 
 // ReusePort sets SO_REUSEPORT: several sockets may have the address. Linux spreads
 // connections and datagrams over them (socket(7), Linux 3.9). FreeBSD does not:
@@ -100,27 +122,42 @@ func Delay() Option { return func(s *settings) { s.delaySending = true } }
 // making of the socket.
 func Control(f func(fd uintptr) error) Option { return func(s *settings) { s.control = f } }
 
-// suit tells which option is none of a socket that is made by op, or nil.
-func (s *settings) suit(op string, family int) error {
-	switch {
-	case s.bad != nil:
+// suit tells which option is out of range, or none of a socket of that kind that is made
+// by op; nil if all are well.
+func (s *settings) suit(op string, kind handle.Kind) error {
+	if s.bad != nil {
 		return s.bad
-	case s.local.IsValid() && (op != "connect" || family == sys.AF_UNIX):
-		return fmt.Errorf("%w: LocalAddr is for sockets of IP that connect", ErrBadOption)
-	case s.localName != "" && (op != "connect" || family != sys.AF_UNIX):
-		return fmt.Errorf("%w: LocalName is for Unix sockets that connect", ErrBadOption)
+	}
+	tcp := kind == handle.TCPStream || kind == handle.TCPListener
+	ip := tcp || kind == handle.UDPSocket
+	for _, o := range []struct {
+		given, suits bool
+		what         string
+	}{
+		{s.backlog != 0, op == "listen", "Backlog is for sockets that listen"},
+		{s.reuseAddr != unsaid, ip, "ReuseAddr is for sockets of IP"},
+		{s.reusePort, ip, "ReusePort is for sockets of IP"},
+		{s.v6only, ip, "V6Only is for sockets of IP"},
+		{s.delaySending, tcp, "Delay is for sockets of TCP"},
+		{s.local.IsValid(), ip && op == "connect", "LocalAddr is for sockets of IP that connect"},
+		{s.localName != "", !ip && op == "connect", "LocalName is for Unix sockets that connect"},
+	} {
+		if o.given && !o.suits {
+			return fmt.Errorf("%w: %s, and this is to be a %v", ErrBadOption, o.what, kind)
+		}
 	}
 	return nil
 }
 
 // before applies what must come before bind and connect.
-func (s *settings) before(fd sys.FD, family int, listener bool) error {
+func (s *settings) before(fd sys.FD, family int, kind handle.Kind) error {
 	type option struct {
 		name                 string
 		level, number, value int
 	}
 	var todo []option
-	if listener && s.reuseAddr && sys.ReuseAddrIsSafe {
+	reuseAddr := s.reuseAddr == yes || s.reuseAddr == unsaid && kind == handle.TCPListener
+	if reuseAddr && sys.ReuseAddrIsSafe {
 		todo = append(todo, option{"SO_REUSEADDR", sys.SOL_SOCKET, sys.SO_REUSEADDR, 1})
 	}
 	if s.reusePort {
@@ -130,11 +167,7 @@ func (s *settings) before(fd sys.FD, family int, listener bool) error {
 		todo = append(todo, option{"SO_REUSEPORT", sys.SOL_SOCKET, sys.SO_REUSEPORT, 1})
 	}
 	if family == sys.AF_INET6 {
-		only := 0
-		if s.v6only {
-			only = 1
-		}
-		todo = append(todo, option{"IPV6_V6ONLY", sys.IPPROTO_IPV6, sys.IPV6_V6ONLY, only})
+		todo = append(todo, option{"IPV6_V6ONLY", sys.IPPROTO_IPV6, sys.IPV6_V6ONLY, toInt(s.v6only)})
 	}
 	if s.recvBuffer > 0 {
 		todo = append(todo, option{"SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF, s.recvBuffer})

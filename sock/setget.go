@@ -154,7 +154,7 @@ func (u *UDPSocket) LeaveGroup(group netip.Addr, ifindex int) error {
 func (u *UDPSocket) membership(op string, group netip.Addr, ifindex int, join bool) error {
 	group = group.Unmap()
 	if !group.IsMulticast() {
-		return u.failure(op, errBadAddr)
+		return u.failure(op, fmt.Errorf("%w: %v is no multicast address", ErrBadOption, group))
 	}
 	if err := inRange("the interface's index", ifindex, 0, math.MaxInt32); err != nil {
 		return u.failure(op, err)

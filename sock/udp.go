@@ -61,7 +61,7 @@ func newUDP(fd sys.FD, family int) *UDPSocket {
 func (u *UDPSocket) Connect(addr netip.AddrPort) error {
 	var a sys.Sockaddr
 	if !addr.IsValid() || !a.SetAddrPort(addr, u.family) {
-		return u.failure("connect", errBadAddr)
+		return u.failure("connect", badAddr(addr, u.family))
 	}
 	return u.connectTo(&a)
 }
@@ -129,7 +129,7 @@ func readFrom(d *Descriptor, b []byte, from *sys.Sockaddr) (int, error) {
 func (u *UDPSocket) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 	var a sys.Sockaddr
 	if !addr.IsValid() || !a.SetAddrPort(addr, u.family) {
-		return 0, &net.OpError{Op: "write", Net: "udp", Addr: net.UDPAddrFromAddrPort(addr), Err: errBadAddr}
+		return 0, &net.OpError{Op: "write", Net: "udp", Addr: net.UDPAddrFromAddrPort(addr), Err: badAddr(addr, u.family)}
 	}
 	return writeTo(&u.Descriptor, b, &a)
 }
@@ -236,7 +236,7 @@ func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 	u.h.Done()
 	switch {
 	case bad:
-		return n, &net.OpError{Op: "write", Net: "udp", Addr: net.UDPAddrFromAddrPort(ms[n].Addr), Err: errBadAddr}
+		return n, &net.OpError{Op: "write", Net: "udp", Addr: net.UDPAddrFromAddrPort(ms[n].Addr), Err: badAddr(ms[n].Addr, u.family)}
 	case e == 0:
 		return n, nil
 	case sys.WouldBlock(e):

@@ -87,7 +87,6 @@ type UnixListener struct {
 // error, EADDRINUSE, even if nobody listens there any more: remove it first.
 func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 	m := maker{op: "listen", kind: handle.UnixListener, options: settle(options)}
-	m.options.reuseAddr = false
 	a, err := m.unix(sys.SOCK_STREAM, name)
 	if err != nil {
 		return nil, err
@@ -208,7 +207,7 @@ func (u *UnixDatagram) Read(b []byte) (int, error) {
 func (u *UnixDatagram) WriteTo(b []byte, name string) (int, error) {
 	var a sys.Sockaddr
 	if name == "" || !a.SetUnix(name) {
-		return 0, &net.OpError{Op: "write", Net: "unixgram", Addr: &net.UnixAddr{Name: name, Net: "unixgram"}, Err: errBadName}
+		return 0, &net.OpError{Op: "write", Net: "unixgram", Addr: &net.UnixAddr{Name: name, Net: "unixgram"}, Err: badName(name)}
 	}
 	return writeTo(&u.Descriptor, b, &a)
 }

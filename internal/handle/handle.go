@@ -5,6 +5,7 @@ package handle
 
 import (
 	"net"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -13,7 +14,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Kind says what a descriptor is, for messages.
+// Kind says what a descriptor is: drivers choose by it, errors name it.
 type Kind uint8
 
 const (
@@ -44,6 +45,8 @@ type Owner interface {
 	Blocked(fd sys.FD, key selector.Key, d selector.Interest)
 	// WantsBlocked says whether Blocked must be called. It never changes.
 	WantsBlocked() bool
+	// Ended reports whether the queue is closed, so that another may take the handle.
+	Ended() bool
 }
 
 // Registration is the queue that watches a handle, and under which key. The
@@ -51,6 +54,15 @@ type Owner interface {
 type Registration struct {
 	Owner Owner
 	Key   selector.Key
+}
+
+// Of returns the handle of a source; nil of none, and of a nil pointer to one.
+func Of(source interface{ PollHandle() *Handle }) *Handle {
+	v := reflect.ValueOf(source)
+	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil
+	}
+	return source.PollHandle()
 }
 
 // Handle is an open descriptor. Init comes first, once; before, it is as closed. It must

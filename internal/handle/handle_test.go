@@ -19,6 +19,7 @@ type owner struct {
 
 func (o *owner) Release(sys.FD, selector.Key)                    { o.released++ }
 func (o *owner) Blocked(sys.FD, selector.Key, selector.Interest) { o.blocked++ }
+func (o *owner) Ended() bool                                     { return false }
 func (o *owner) WantsBlocked() bool                              { return o.wants }
 
 func TestTheLastUserGivesTheDescriptorBack(t *testing.T) {

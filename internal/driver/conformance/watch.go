@@ -204,16 +204,23 @@ func watchTwice(h *harness) {
 	refused("watched twice", pollux.ErrRegistered)
 	w.hit()
 	h.until("the datagram", func() bool { return w.reads == 1 })
-	w.unwatch()
-	w.drain()
 	q, err := pollux.New()
 	if errors.Is(err, pollux.ErrBackend) {
 		h.Skipf("skipped in part: %v", err)
 	}
 	h.must(err)
 	defer q.Close()
+	if err := q.Registrator().Register(w.u, 1, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrOtherPoll) {
+		h.Errorf("registered while it is watched: %v, want %v", err, pollux.ErrOtherPoll)
+	}
+	w.unwatch()
+	w.drain()
 	h.must(q.Registrator().Register(w.u, 1, pollux.Readable, pollux.Edge))
 	refused("registered with a Poll", pollux.ErrOtherPoll)
+	h.must(q.Close())
+	w.watch() // what a closed Poll has is free
+	w.hit()
+	h.until("the next datagram", func() bool { return w.reads == 2 })
 }
 
 func closeBeforeUnwatch(h *harness) {

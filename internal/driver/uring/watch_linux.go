@@ -66,6 +66,9 @@ func (t *watches) Blocked(sys.FD, selector.Key, selector.Interest) {}
 // WantsBlocked implements handle.Owner.
 func (t *watches) WantsBlocked() bool { return false }
 
+// Ended implements handle.Owner: close leaves no registration behind.
+func (t *watches) Ended() bool { return false }
+
 // disown ends the registration of a source, if it is of this set.
 func (t *watches) disown(h *handle.Handle) {
 	fd, r, err := h.Lock()
@@ -88,11 +91,10 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		return watchError(h.Kind().String(), pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	switch r.Owner {
-	case nil:
-	case handle.Owner(t):
+	switch {
+	case r.Owner == handle.Owner(t):
 		return watchError(h.Kind().String(), pollux.ErrRegistered)
-	default:
+	case r.Owner != nil && !r.Owner.Ended():
 		return watchError(h.Kind().String(), pollux.ErrOtherPoll)
 	}
 	if t.epfd == sys.InvalidFD {

@@ -163,6 +163,7 @@ func (u *suite) noWakeLostAmongEdges(t *testing.T) {
 		for end := time.Now().Add(time.Duration(i%64) * time.Microsecond); time.Now().Before(end); {
 		}
 		must(t, w.Wake())
+		late.Reset(deadline)
 		select {
 		case <-woken:
 		case <-late.C:

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // Q9: misuse gets a typed error.
@@ -41,6 +42,7 @@ func (u *suite) misuse(t *testing.T) {
 		{"Reregister a closed source", reg.Reregister(closed, 1, pollux.Readable, pollux.Edge), pollux.ErrSourceClosed},
 		{"Deregister a closed source", reg.Deregister(closed), pollux.ErrSourceClosed},
 		{"Register nil", reg.Register(nil, 1, pollux.Readable, pollux.Edge), pollux.ErrSourceClosed},
+		{"Register a nil pointer", reg.Register((*sock.UDPSocket)(nil), 1, pollux.Readable, pollux.Edge), pollux.ErrSourceClosed},
 	} {
 		if !errors.Is(c.err, c.want) {
 			t.Errorf("%s: %v, want %v", c.what, c.err, c.want)
