@@ -231,6 +231,9 @@ func (c *Conn) Resume() error {
 	return c.ask("resume", wantResume, nil)
 }
 
+// SetNoDelay switches Nagle's algorithm off, as it is at first, or on.
+func (c *Conn) SetNoDelay(on bool) error { return c.stream.SetNoDelay(on) }
+
 // SetHandler replaces the handler, in mid-stream too: what Data has left goes to the
 // new one. Opened of the new one is not called. It must not be nil.
 func (c *Conn) SetHandler(h Handler) error {

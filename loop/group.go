@@ -108,15 +108,6 @@ func (g *Group) connEnded() {
 	}
 }
 
-// Run runs f on the loop, soon. It may be called from any goroutine, and never waits. Once
-// the loop has ended, after Shutdown, f is not run, and the error is ErrClosed.
-func (l *Loop) Run(f func()) error {
-	if !l.put(op{f: f}) {
-		return ErrClosed
-	}
-	return nil
-}
-
 // Shutdown stops accepting, tells handlers that have a Shutdown method, and lets the
 // connections finish; then it waits for the work of Offload. When ctx ends, it cuts off
 // those that have not finished. Afterwards no goroutine and no descriptor of the group is
@@ -226,49 +217,30 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 	}()
 }
 
-// watch names callbacks that block their loop: one whose turn does not end.
-func (g *Group) watch() {
-	defer g.watching.Done()
-	limit := g.config.SlowCallback
-	tick := time.NewTicker(max(limit/4, time.Millisecond))
-	defer tick.Stop()
-	type seen struct {
-		turn  uint64
-		since time.Time
-		told  bool
+// enroll notes, by add, something that the group serves and Shutdown is to end. It refuses
+// what would fail for each connection, or wait for itself.
+func (g *Group) enroll(noHandler bool, add func()) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closing {
+		return ErrClosed
 	}
-	last := make([]seen, len(g.loops))
-	for i := range last {
-		last[i].since = g.began
+	if noHandler {
+		return needs("a function that returns the handler")
 	}
-	for {
-		select {
-		case <-g.watchdog:
-			return
-		case now := <-tick.C:
-			for i, l := range g.loops {
-				s := &last[i]
-				if turn := l.turn.Load(); turn != s.turn || !l.awake.Load() {
-					*s = seen{turn: turn, since: now}
-					continue
-				}
-				if now.Sub(s.since) < limit || s.told {
-					continue
-				}
-				s.told = true
-				l.nameBlocker(i, now.Sub(s.since))
-			}
-		}
+	if err := g.mayWait(); err != nil {
+		return err
 	}
+	add()
+	return nil
 }
 
-func (l *Loop) nameBlocker(index int, since time.Duration) {
-	l.slow.Add(1)
-	args := []any{"loop", index, "for at least", since}
-	if c := l.running.Load(); c != nil {
-		args = append(args, "remote", c.RemoteAddr(), "handler", c.handlerName())
-	} else if p := l.runningPacket.Load(); p != nil {
-		args = append(args, "local", p.LocalAddr(), "handler", fmt.Sprintf("%T", p.handler))
+// await returns what a loop answers, or ErrClosed if the loops have ended.
+func (g *Group) await(errs <-chan error) error {
+	select {
+	case err := <-errs:
+		return err
+	case <-g.stopped:
+		return ErrClosed
 	}
-	l.g.config.Logger.Warn("pollux: a callback blocks its loop, and every connection of it; use Offload for work that waits", args...)
 }

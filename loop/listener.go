@@ -121,24 +121,6 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 	return ln, nil
 }
 
-// enroll notes, by add, something that the group serves and Shutdown is to end. It refuses
-// what would fail for each connection, or wait for itself.
-func (g *Group) enroll(noHandler bool, add func()) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closing {
-		return ErrClosed
-	}
-	if noHandler {
-		return needs("a function that returns the handler")
-	}
-	if err := g.mayWait(); err != nil {
-		return err
-	}
-	add()
-	return nil
-}
-
 // listenUnix listens at a path, or an abstract name.
 func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, error) {
 	l, err := sock.ListenUnix(name)
@@ -146,16 +128,6 @@ func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, 
 		return nil, err
 	}
 	return g.serve(&net.UnixAddr{Name: name, Net: "unix"}, []driver.Acceptor{l}, true, accept)
-}
-
-// await returns what a loop answers, or ErrClosed if the loops have ended.
-func (g *Group) await(errs <-chan error) error {
-	select {
-	case err := <-errs:
-		return err
-	case <-g.stopped:
-		return ErrClosed
-	}
 }
 
 // Addr returns the address listened at.

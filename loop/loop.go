@@ -81,12 +81,14 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 	return l
 }
 
-// stageBytes is how much the callback of one connection may write before blocks are
-// borrowed for it, if that is not above the high watermark.
-const stageBytes = 64 << 10
-
-// maxIovecs is how many blocks one send takes.
-const maxIovecs = 64
+// Run runs f on the loop, soon. It may be called from any goroutine, and never waits. Once
+// the loop has ended, after Shutdown, f is not run, and the error is ErrClosed.
+func (l *Loop) Run(f func()) error {
+	if !l.put(op{f: f}) {
+		return ErrClosed
+	}
+	return nil
+}
 
 // put has an op done on the loop, soon. It may be called from any goroutine, the
 // loop's too. It returns false if the loop has ended.
@@ -239,4 +241,20 @@ func (l *Loop) abortAll(err error) (aborted int) {
 		}
 	}
 	return aborted
+}
+
+// remember and forget keep the loop's books of its connections.
+func (l *Loop) remember(c *Conn) {
+	c.place = uint32(len(l.conns))
+	l.conns = append(driver.Room(l.conns), c)
+}
+
+func (l *Loop) forget(c *Conn) {
+	last := len(l.conns) - 1
+	l.conns[c.place] = l.conns[last]
+	l.conns[c.place].place = c.place
+	l.conns[last] = nil
+	l.conns = l.conns[:last]
+	l.load.Add(-1)
+	l.g.connEnded()
 }

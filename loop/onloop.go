@@ -2,7 +2,6 @@ package loop
 
 import (
 	"bytes"
-	"fmt"
 	"runtime"
 	"strconv"
 )
@@ -31,6 +30,3 @@ func (g *Group) mayWait() error {
 	}
 	return nil
 }
-
-// needs is the error of an argument that is nil.
-func needs(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadConfig, what) }

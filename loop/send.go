@@ -18,6 +18,13 @@ type chunk struct {
 	done  func(error)
 }
 
+// stageBytes is how much the callback of one connection may write before blocks are
+// borrowed for it, if that is not above the high watermark.
+const stageBytes = 64 << 10
+
+// maxIovecs is how many blocks one send takes.
+const maxIovecs = 64
+
 var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 
 // Write takes all of b, to be sent in order, or nothing: ErrBufferFull if MaxUnsent

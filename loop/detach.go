@@ -1,0 +1,88 @@
+package loop
+
+import (
+	"errors"
+	"net"
+
+	"github.com/pollux-io/pollux/sock"
+)
+
+type detachFunc func(s *sock.Stream, unread []byte, err error)
+
+// Detach takes the connection away from its loop: when what was written has been
+// sent, f gets it as a plain net.Conn, with the bytes that were received and not
+// consumed. f runs on the loop, once, so it must not block: start a goroutine to use
+// the net.Conn. The handler's Closed gets ErrDetached. If the connection ends before,
+// f gets the error. On Windows, where package net takes over no sockets, it gets
+// errors.ErrUnsupported, and the connection is closed: DetachStream works there, too.
+func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
+	if f == nil {
+		return c.failure("detach", needs("a function"))
+	}
+	return c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
+		var conn net.Conn
+		if err == nil {
+			conn, err = s.NetConn()
+			s.Close()
+		}
+		f(conn, unread, err)
+	})
+}
+
+// DetachStream is Detach that hands over the socket itself, non-blocking: to be watched by
+// a Poll or by Loop.Watch, or to take the descriptor out of (Stream.Detach). It is f's to
+// close.
+func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) error {
+	if f == nil {
+		return c.failure("detach", needs("a function"))
+	}
+	return c.ask("detach", wantDetach, func() {
+		c.shut = true
+		c.more().detach = f
+	})
+}
+
+func (c *Conn) beginDetach() {
+	c.pause(byUser)
+	c.flags |= detaching
+	c.detachIfSent()
+}
+
+func (c *Conn) detachIfSent() {
+	if c.phase == gone || c.flags&detaching == 0 || c.Unsent() > 0 {
+		return
+	}
+	in := c.in
+	c.in = nil // leave drops what is unread
+	c.leave(ErrDetached)
+	c.in = in
+	c.loop.drv.Detach(&c.stream)
+}
+
+// detachNow gives the connection to whoever asked for it. It returns false if nobody
+// did.
+func (c *Conn) detachNow() bool {
+	c.mu.Lock()
+	var f detachFunc
+	if c.extras != nil {
+		f, c.extras.detach = c.extras.detach, nil
+	}
+	c.mu.Unlock()
+	if f == nil {
+		return false
+	}
+	var unread []byte
+	if c.in != nil {
+		unread = append(unread, c.in.bytes()...)
+		c.dropUnread()
+	}
+	stream, err := &c.stream.Stream, c.because()
+	if errors.Is(err, ErrDetached) {
+		err = nil
+	} else {
+		stream = nil
+	}
+	c.loop.protect("Detach's function", func() { f(stream, unread, err) })
+	c.tellClosed()
+	return true
+}
