@@ -15,10 +15,14 @@ import (
 
 var errNetwork = errors.New("unknown network")
 
-// ResolveTCP makes an address of host and port, without asking anybody: the host is
-// an IP address, "localhost", or empty for all addresses; the port is a number. network is
-// "tcp", "tcp4" or "tcp6".
-func ResolveTCP(network, address string) (netip.AddrPort, error) {
+// Resolve makes an address of host and port, as Listen and ListenPacket do, without asking
+// anybody: the host is an IP address, "localhost", or empty for all addresses; the port is
+// a number. network is "tcp" or "udp", or one of them with "4" or "6" behind it. The error
+// says what of it is none; it is for people.
+func Resolve(network, address string) (netip.AddrPort, error) {
+	if strings.HasPrefix(network, "udp") {
+		return resolve(network, "udp", address)
+	}
 	return resolve(network, "tcp", address)
 }
 
@@ -39,7 +43,7 @@ func resolve(network, kind, address string) (netip.AddrPort, error) {
 	ip, err := resolveHost(host, version)
 	switch {
 	case err != nil:
-		return netip.AddrPort{}, fmt.Errorf("host %q of %q is not an IP address; names come with package dns", host, address)
+		return netip.AddrPort{}, fmt.Errorf("host %q of %q is not an IP address; look it up first, such as by net.DefaultResolver.LookupNetIP", host, address)
 	case version == "4" && !ip.Is4() || version == "6" && !ip.Is6():
 		return netip.AddrPort{}, fmt.Errorf("%q is no address of network %s", address, network)
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/handle"
 )
 
 // Conn is a connection of a loop. Its methods may be called from any goroutine and
@@ -109,7 +108,7 @@ type connFlags uint8
 const (
 	sendOwed  connFlags = 1 << iota // the driver owes Sent
 	detaching                       // Detach waits for everything to be sent
-	finSent                         //
+	finSent                         // FIN has been sent
 	readEnded                       // nothing more will be received
 	eofOwed                         // ReadClosed is owed, after what is unread
 	idles                           // has an idle timeout
@@ -187,10 +186,7 @@ func (c *Conn) failure(op string, err error) error {
 }
 
 func (c *Conn) network() string {
-	if c.stream.PollHandle().Kind() == handle.UnixStream {
-		return "unix"
-	}
-	return "tcp"
+	return c.stream.PollHandle().Kind().Network()
 }
 
 // Close sends what was written, then FIN, and waits for the peer's end, as long as
@@ -231,8 +227,17 @@ func (c *Conn) Resume() error {
 	return c.ask("resume", wantResume, nil)
 }
 
-// SetNoDelay switches Nagle's algorithm off, as it is at first, or on.
-func (c *Conn) SetNoDelay(on bool) error { return c.stream.SetNoDelay(on) }
+// SetNoDelay switches Nagle's algorithm off, as it is at first, or on. The error is
+// ErrClosed, or the system's, as it is for a Unix socket.
+func (c *Conn) SetNoDelay(on bool) error {
+	c.mu.Lock()
+	shut := c.shut
+	c.mu.Unlock()
+	if shut {
+		return c.failure("set TCP_NODELAY", ErrClosed)
+	}
+	return c.stream.SetNoDelay(on)
+}
 
 // SetHandler replaces the handler, in mid-stream too: what Data has left goes to the
 // new one. Opened of the new one is not called. It must not be nil.

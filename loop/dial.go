@@ -13,7 +13,7 @@ import (
 // is, and returns its handler. It waits, so in a callback it is ErrOnLoop: Loop.Dial is for
 // those. When ctx ends first, connecting is given up, and a connection that has come all the
 // same is aborted. The error is a *net.OpError: the system's (ECONNREFUSED, ETIMEDOUT,
-// ENETUNREACH, EMFILE), ctx's, ErrBadConfig, ErrClosed, or what has ended the connection
+// ENETUNREACH, EMFILE), ctx's, ErrTooManyConns, ErrBadConfig, ErrClosed, or what has ended the connection
 // before it could be returned.
 func (g *Group) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler) (*Conn, error) {
 	err := g.mayWait()
@@ -48,8 +48,8 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 }
 
 // Dial is Group.Dial without waiting: done, unless it is nil, is called on the loop, once,
-// unless Dial fails: with a bad address, for want of descriptors, with MaxConns connections,
-// with ErrBadConfig or ErrClosed. It cannot be given up: the system does that, after a
+// unless Dial fails: with a bad address, for want of descriptors, with ErrTooManyConns,
+// ErrBadConfig or ErrClosed. It cannot be given up: the system does that, after a
 // minute or more.
 func (l *Loop) Dial(network, address string, accept func(*Conn) Handler, done func(*Conn, error)) error {
 	_, err := l.dial(network, address, accept, done)
@@ -80,11 +80,11 @@ func (l *Loop) dial(network, address string, accept func(*Conn) Handler, done fu
 	}
 	if !l.g.mayOpen() {
 		c.stream.Close()
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: errors.New("the group has MaxConns connections")}
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: ErrTooManyConns}
 	}
 	l.load.Add(1)
 	if !c.join() {
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: ErrClosed}
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: l.endedBecause()}
 	}
 	return c, nil
 }

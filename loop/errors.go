@@ -31,13 +31,16 @@ var (
 	ErrShutdown = errors.New("the group has shut down")
 	// ErrOffloadFull: as much work waits for Offload's pool as may.
 	ErrOffloadFull = errors.New("too much work waits for the offload pool; raise OffloadWorkers or OffloadQueue, or send less")
+	// ErrTooManyConns: the group has MaxConns connections, so it dials no more.
+	ErrTooManyConns = errors.New("the group has as many connections as MaxConns allows; raise it, or close some")
 	// ErrBadConfig: a field of Config, or an argument, is out of its range.
-	ErrBadConfig = errors.New("configuration is out of range")
+	ErrBadConfig = errors.New("bad configuration or argument")
 	// ErrOnLoop: the call waits for the group's loops, so it cannot be made on one of them,
 	// in a callback.
 	ErrOnLoop = errors.New("it would wait for the loop that it is called on; start a goroutine for it, or use what calls back: Loop.Dial, Loop.WatchLater")
 
-	errNoHandler = errors.New("the function that was to return a handler returned nil, or panicked")
+	errGroupEnded = fmt.Errorf("%w (%w)", ErrShutdown, ErrClosed)
+	errNoHandler  = errors.New("the function that was to return a handler returned nil, or panicked")
 )
 
 // ShutdownError is what Shutdown returns if its context ended before everything did.

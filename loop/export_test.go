@@ -2,7 +2,13 @@ package loop
 
 import (
 	"net"
+	"os"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
@@ -15,3 +21,51 @@ func (g *Group) ServeAcceptor(addr net.Addr, a driver.Acceptor, accept func(*Con
 func (g *Group) Open() bool { return g.mayOpen() }
 
 func (g *Group) Ended() { g.connEnded() }
+
+// FailingDriver is a driver whose turns fail once they are told to.
+type FailingDriver struct {
+	driver.Driver
+	because atomic.Pointer[error]
+}
+
+// Fail makes the next turn fail, and each after it.
+func (d *FailingDriver) Fail(err error) {
+	d.because.Store(&err)
+	d.Wake()
+}
+
+// Turn implements driver.Driver.
+func (d *FailingDriver) Turn(timeout time.Duration) error {
+	err := d.Driver.Turn(timeout)
+	if because := d.because.Load(); because != nil {
+		return *because
+	}
+	return err
+}
+
+// UseFailingDrivers has the groups of a test take drivers that can fail, made of those that
+// they would take otherwise. What it returns tells of those that there are.
+func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
+	const name = "failing"
+	var drivers []*FailingDriver
+	was := os.Getenv(pollux.BackendEnv)
+	t.Setenv(pollux.BackendEnv, name)
+	before := natives
+	t.Cleanup(func() { natives = before })
+	natives = append(slices.Clone(natives), native{
+		name:  name,
+		probe: func() error { return nil },
+		note:  func() string { return "for tests" },
+		open: func(c driver.Config) (driver.Driver, error) {
+			os.Setenv(pollux.BackendEnv, was)
+			defer os.Setenv(pollux.BackendEnv, name)
+			d, err := openDriver(&Config{ReadBudget: c.BudgetBytes, BusyPoll: c.BusyPoll})
+			if err != nil {
+				return nil, err
+			}
+			drivers = append(drivers, &FailingDriver{Driver: d})
+			return drivers[len(drivers)-1], nil
+		},
+	})
+	return func() []*FailingDriver { return drivers }
+}

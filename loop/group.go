@@ -8,7 +8,11 @@ import (
 	"time"
 )
 
-// A Group is a few loops that share listeners, limits and a pool for blocking work.
+// A Group is a few loops that share listeners, limits and a pool for blocking work. A loop
+// whose driver fails, which is logged, ends with its connections; the group goes on with the
+// others, and LoopStats.Failed tells. A listener with one socket (of Serve, ServeUnix, or on
+// systems other than Linux) ends with the loop that it is on.
+//
 // Its methods may be called from any goroutine, but those that wait for the loops (Dial,
 // Listen, Serve and the like, Shutdown) not on one of them, in a callback: ErrOnLoop.
 type Group struct {
@@ -74,16 +78,56 @@ func (g *Group) Loops() []*Loop { return append([]*Loop(nil), g.loops...) }
 // Conns returns how many connections are open.
 func (g *Group) Conns() int { return int(g.conns.Load()) }
 
-// least returns the loop with the fewest connections.
+// Config returns the configuration in force, with the defaults filled in.
+func (g *Group) Config() Config { return g.config }
+
+// least returns the loop with the fewest connections, of those that work.
 func (g *Group) least() *Loop {
 	first := int(g.next.Add(1))
 	best := g.loops[first%len(g.loops)]
 	for i := range g.loops {
-		if l := g.loops[(first+i)%len(g.loops)]; l.load.Load() < best.load.Load() {
+		l := g.loops[(first+i)%len(g.loops)]
+		if l.failed.Load() == nil && (best.failed.Load() != nil || l.load.Load() < best.load.Load()) {
 			best = l
 		}
 	}
 	return best
+}
+
+// working returns the loops whose drivers have not failed; all of them, if none works, for
+// the error that they give.
+func (g *Group) working() []*Loop {
+	var all []*Loop
+	for _, l := range g.loops {
+		if l.failed.Load() == nil {
+			all = append(all, l)
+		}
+	}
+	if len(all) == 0 {
+		return g.loops
+	}
+	return all
+}
+
+// partsOn returns what ends the sockets on a loop that the group listens and receives at.
+func (g *Group) partsOn(l *Loop) (ends []func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for ln := range g.listeners {
+		for _, a := range ln.parts {
+			if a.loop == l {
+				ends = append(ends, func() { a.close(); a.end() })
+			}
+		}
+	}
+	for pl := range g.packets {
+		for _, p := range pl.conns {
+			if p.loop == l {
+				ends = append(ends, p.end)
+			}
+		}
+	}
+	return ends
 }
 
 // mayOpen counts a new connection in, unless there are MaxConns. It never counts one too
@@ -223,7 +267,7 @@ func (g *Group) enroll(noHandler bool, add func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closing {
-		return ErrClosed
+		return errGroupEnded
 	}
 	if noHandler {
 		return needs("a function that returns the handler")
@@ -235,12 +279,24 @@ func (g *Group) enroll(noHandler bool, add func()) error {
 	return nil
 }
 
+// ask has a loop do f, whose error goes to errs, as does that of a loop that has ended.
+func (l *Loop) ask(errs chan<- error, f func() error) {
+	if !l.put(op{f: func() { errs <- f() }}) {
+		errs <- l.endedBecause()
+	}
+}
+
 // await returns what a loop answers, or ErrClosed if the loops have ended.
 func (g *Group) await(errs <-chan error) error {
 	select {
 	case err := <-errs:
 		return err
 	case <-g.stopped:
-		return ErrClosed
+	}
+	select { // both may have come
+	case err := <-errs:
+		return err
+	default:
+		return errGroupEnded
 	}
 }

@@ -68,7 +68,7 @@ func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Li
 }
 
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
-	sockets, err := spread(len(g.loops), at, sock.ListenTCP, (*sock.TCPListener).Addr)
+	sockets, err := spread(len(g.working()), at, sock.ListenTCP, (*sock.TCPListener).Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +99,9 @@ func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler) (*Li
 
 func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept func(*Conn) Handler) (*Listener, error) {
 	ln := &Listener{g: g, addr: addr, own: own, accept: accept}
+	loops := g.working()
 	for i, s := range sockets {
-		a := &acceptor{ln: ln, loop: g.loops[i%len(g.loops)], shares: len(sockets) == 1 && len(g.loops) > 1}
+		a := &acceptor{ln: ln, loop: loops[i%len(loops)], shares: len(sockets) == 1 && len(loops) > 1}
 		a.Acceptor, a.Up = s, a
 		ln.parts = append(ln.parts, a)
 	}
@@ -110,7 +111,7 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 	}
 	errs := make(chan error, len(ln.parts))
 	for _, a := range ln.parts {
-		a.loop.Run(func() { errs <- a.loop.drv.Listen(&a.Listener) })
+		a.loop.ask(errs, a.begin)
 	}
 	for range ln.parts {
 		if err := g.await(errs); err != nil {
@@ -154,15 +155,27 @@ func (ln *Listener) unlisten() bool {
 		return false
 	}
 	for _, a := range ln.parts {
-		if ln.own {
-			// A driver may have an accept in progress, and keep the descriptor until the
-			// kernel has ended it: the socket does not listen meanwhile.
-			a.Acceptor.StopListening()
-		}
-		a.Acceptor.Close()
+		a.close()
 		a.loop.Run(a.end)
 	}
 	return true
+}
+
+// close closes the socket; it may be called from any goroutine.
+func (a *acceptor) close() {
+	if a.ln.own {
+		// A driver may have an accept in progress, and keep the descriptor until the
+		// kernel has ended it: the socket does not listen meanwhile.
+		a.Acceptor.StopListening()
+	}
+	a.Acceptor.Close()
+}
+
+func (a *acceptor) begin() error {
+	if a.gone || a.loop.failed.Load() != nil {
+		return a.loop.endedBecause() // that came between
+	}
+	return a.loop.drv.Listen(&a.Listener)
 }
 
 func (a *acceptor) end() {

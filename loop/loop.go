@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -13,8 +14,8 @@ import (
 
 // A Loop is one goroutine that owns connections, timers and a driver.
 //
-// A turn has these phases: what others have asked for (inbox), what is to be flushed,
-// then the driver's turn, which waits and calls back, then timers.
+// A turn has three phases: what others have asked for (inbox); the driver's turn, which
+// waits and calls back; timers. What a callback writes goes out when it returns.
 type Loop struct {
 	g         *Group
 	goroutine atomic.Uint64 // its number, for mayWait
@@ -52,7 +53,8 @@ type Loop struct {
 		size   atomic.Int32
 		closed bool // the loop has ended
 	}
-	load atomic.Int32 // connections, for choosing the least loaded
+	load   atomic.Int32          // connections, for choosing the least loaded
+	failed atomic.Pointer[error] // why the driver works no more
 }
 
 // op is something to do on the loop: a connection whose requests changed, a timer
@@ -82,12 +84,24 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 }
 
 // Run runs f on the loop, soon. It may be called from any goroutine, and never waits. Once
-// the loop has ended, after Shutdown, f is not run, and the error is ErrClosed.
+// the loop has ended, after Shutdown or because its driver has failed, f is not run, and the
+// error is ErrClosed; it is ErrBadConfig for an f of nil.
 func (l *Loop) Run(f func()) error {
+	if f == nil {
+		return fmt.Errorf("loop: run: %w", needs("a function"))
+	}
 	if !l.put(op{f: f}) {
-		return ErrClosed
+		return fmt.Errorf("loop: run: %w", l.endedBecause())
 	}
 	return nil
+}
+
+// endedBecause says why the loop takes nothing more.
+func (l *Loop) endedBecause() error {
+	if err := l.failed.Load(); err != nil {
+		return fmt.Errorf("the loop has ended, because its driver has failed: %w (%w)", *err, ErrClosed)
+	}
+	return errGroupEnded
 }
 
 // put has an op done on the loop, soon. It may be called from any goroutine, the
@@ -131,6 +145,7 @@ func (l *Loop) run() {
 	for {
 		l.doInbox()
 		if l.ending && len(l.conns) == 0 && l.end() {
+			l.awake.Store(false) // no callback runs any more: the watchdog looks at this
 			return
 		}
 		timeout := l.untilTimer()
@@ -140,14 +155,25 @@ func (l *Loop) run() {
 			timeout = 0
 		}
 		if err := l.drv.Turn(timeout); err != nil {
-			l.g.config.Logger.Error("pollux: a loop's driver failed", "backend", l.drv.Name(), "error", err)
-			l.abortAll(err)
+			l.fail(err)
 		}
 		l.wakeUp()
 		l.counts.turns++
 		l.turn.Store(l.counts.turns)
 		l.doTimers()
 	}
+}
+
+// fail ends the loop whose driver works no more. The others go on without it, and it lets
+// go of its part of the listening sockets, where nobody would be served.
+func (l *Loop) fail(err error) {
+	if l.failed.CompareAndSwap(nil, &err) {
+		l.g.config.Logger.Error("pollux: a loop's driver has failed; the loop ends, and its connections with it", "backend", l.drv.Name(), "error", err)
+	}
+	for _, end := range l.g.partsOn(l) {
+		end()
+	}
+	l.abortAll(err)
 }
 
 // wakeUp says that the loop is awake, in the middle of the driver's turn: what its

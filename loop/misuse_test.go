@@ -107,6 +107,8 @@ func TestNilArguments(t *testing.T) {
 	defer u.Close()
 	_, err = l.Watch(u, nil)
 	refused("Watch without a function", err)
+	refused("Run", l.Run(nil))
+	refused("Offload", l.Offload(nil, nil))
 
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
@@ -121,6 +123,13 @@ func TestNilArguments(t *testing.T) {
 	refused("DetachStream", c.DetachStream(nil))
 	if _, err := c.Write([]byte("x")); err != nil {
 		t.Errorf("Write afterwards: %v", err)
+	}
+	if err := c.SetNoDelay(false); err != nil {
+		t.Errorf("SetNoDelay: %v", err)
+	}
+	c.Close()
+	if err := c.SetNoDelay(true); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("SetNoDelay after Close: %v", err)
 	}
 }
 

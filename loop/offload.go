@@ -15,11 +15,15 @@ func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	if f == nil {
 		return fmt.Errorf("loop: offload: %w", needs("a function"))
 	}
-	return l.g.offload.put(func() {
+	err := l.g.offload.put(func() {
 		if answer := safely(f); done != nil {
 			l.Run(func() { done(answer) })
 		}
 	})
+	if err != nil {
+		return fmt.Errorf("loop: offload: %w", err)
+	}
+	return nil
 }
 
 func safely(f func() any) (answer any) {
@@ -50,7 +54,7 @@ func (o *offload) put(work func()) error {
 	defer o.mu.Unlock()
 	switch {
 	case o.stopping:
-		return ErrClosed
+		return errGroupEnded
 	case o.workers < o.max:
 		o.workers++
 		o.ended.Add(1)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
@@ -40,7 +41,7 @@ type PacketListener struct {
 //
 // On io_uring, what is sent in a callback goes out with the loop's turn, in one call for
 // all sockets: what the kernel refuses then, such as for want of a route, is counted
-// (LoopStats.PacketErrors) instead of returned.
+// (LoopStats.PacketErrors), and logged now and then, instead of returned.
 type PacketConn struct {
 	*sock.UDPSocket
 	loop    *Loop
@@ -54,6 +55,7 @@ type PacketConn struct {
 	// The loop's own.
 	socket driver.PacketSocket
 	gone   bool
+	warned time.Time
 }
 
 // ListenPacket binds to address (network "udp", "udp4" or "udp6"; the host an IP
@@ -65,7 +67,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	if err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Err: err}
 	}
-	sockets, err := spread(len(g.loops), at, sock.ListenUDP, (*sock.UDPSocket).LocalAddr)
+	sockets, err := spread(len(g.working()), at, sock.ListenUDP, (*sock.UDPSocket).LocalAddr)
 	if err != nil {
 		return nil, err
 	}
@@ -84,8 +86,9 @@ func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketH
 
 func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	pl := &PacketListener{g: g, addr: net.UDPAddrFromAddrPort(sockets[0].LocalAddr())}
+	loops := g.working()
 	for i, u := range sockets {
-		p := &PacketConn{UDPSocket: u, loop: g.loops[i]}
+		p := &PacketConn{UDPSocket: u, loop: loops[i%len(loops)]}
 		p.socket = driver.PacketSocket{UDPSocket: u, Up: (*packetUpcalls)(p)}
 		pl.conns = append(pl.conns, p)
 	}
@@ -95,7 +98,7 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 	}
 	errs := make(chan error, len(pl.conns))
 	for _, p := range pl.conns {
-		p.loop.Run(func() { errs <- p.begin(handler) })
+		p.loop.ask(errs, func() error { return p.begin(handler) })
 	}
 	for range pl.conns {
 		if err := g.await(errs); err != nil {
@@ -235,8 +238,8 @@ func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error) {
 func (p *PacketConn) Loop() *Loop { return p.loop }
 
 func (p *PacketConn) begin(handler func(*PacketConn) PacketHandler) error {
-	if p.gone {
-		return ErrClosed // Shutdown came between
+	if p.gone || p.loop.failed.Load() != nil {
+		return p.loop.endedBecause() // that came between
 	}
 	p.loop.protect("ListenPacket's function", func() { p.handler = handler(p) })
 	if p.handler == nil {
@@ -294,7 +297,11 @@ func (u *packetUpcalls) Writable() {
 }
 
 // SendFailed implements driver.PacketUpcalls.
-func (u *packetUpcalls) SendFailed(n int, _ error) {
+func (u *packetUpcalls) SendFailed(n int, err error) {
 	u.loop.counts.packetErrors++
 	u.loop.sentDirectly.Add(-uint64(n))
+	if now := time.Now(); now.Sub(u.warned) > warnEvery {
+		u.warned = now
+		u.loop.g.config.Logger.Warn("pollux: the system has refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.LocalAddr(), "error", err)
+	}
 }

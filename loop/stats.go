@@ -22,20 +22,20 @@ type LoopStats struct {
 	BytesIn  uint64 // received, in datagrams too
 	BytesOut uint64 // sent, in datagrams too
 	Messages uint64 // calls of Data, and datagrams received
-	WakeUps  uint64 // turns
+	Turns    uint64 // turns of the loop: each waits once, and does what there is to do
 	Timers   int    // timers that run
 	Fired    uint64 // timers that have fired
 	// PacketErrors counts datagrams that were taken to be sent with the turn, on io_uring,
 	// and that the kernel then refused.
 	PacketErrors uint64
 
-	UnsentBytes int // what waits to be sent, and
-	UnreadBytes int // what waits to be consumed, over all connections
+	UnsentBytes int // waiting to be sent, over all connections
+	UnreadBytes int // waiting to be consumed, over all connections
 
-	BlocksOut  int // buffers lent to connections, and their
-	BytesLent  int // size, and
-	BytesIdle  int // what is kept for later, of
-	IdleBounds int // Config.IdleBuffers
+	BlocksLent   int // buffers that connections have now
+	BytesLent    int // their size
+	BytesIdle    int // size of the buffers kept for later
+	MaxIdleBytes int // at most so much is kept: Config.IdleBuffers
 
 	// BusyTime is how long the loop has been awake: from the first callback of a turn
 	// until it sleeps again. It is measured in one turn of 16 and scaled up.
@@ -46,6 +46,9 @@ type LoopStats struct {
 	LongestCallback time.Duration
 	// SlowCallbacks is how often a callback took longer than Config.SlowCallback.
 	SlowCallbacks uint64
+
+	// Failed is why the loop has ended, if that is because its driver failed.
+	Failed error
 }
 
 // Stats is what a group has done since it began, and holds now.
@@ -71,7 +74,9 @@ func (g *Group) Stats() Stats {
 	for i, l := range g.loops {
 		answer := make(chan LoopStats, 1)
 		answers[i] = answer
-		l.Run(func() { answer <- l.stats() })
+		if l.Run(func() { answer <- l.stats() }) != nil {
+			answer <- l.stats() // nothing is the loop's own any more
+		}
 	}
 	patience := time.NewTimer(statsPatience)
 	defer patience.Stop()
@@ -79,12 +84,15 @@ func (g *Group) Stats() Stats {
 		select {
 		case s.Loops[i] = <-answers[i]:
 		case <-g.stopped:
-			s.Loops[i] = l.stats() // nothing is the loop's own any more
+			s.Loops[i] = l.stats()
 		case <-patience.C:
 			patience.Reset(0)
 		}
 		s.Loops[i].Conns = int(l.load.Load())
 		s.Loops[i].SlowCallbacks = l.slow.Load()
+		if err := l.failed.Load(); err != nil {
+			s.Loops[i].Failed = *err
+		}
 	}
 	return s
 }
@@ -94,8 +102,8 @@ func (l *Loop) stats() LoopStats {
 	b := l.blocks.Stats()
 	s := LoopStats{
 		Accepts: c.accepts, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.sentDirectly.Load(),
-		Messages: c.messages, PacketErrors: c.packetErrors, WakeUps: c.turns, Timers: l.timers.Len(), Fired: c.timers,
-		BlocksOut: b.OutBlocks, BytesLent: b.OutBytes, BytesIdle: b.IdleBytes, IdleBounds: b.MaxIdleBytes,
+		Messages: c.messages, PacketErrors: c.packetErrors, Turns: c.turns, Timers: l.timers.Len(), Fired: c.timers,
+		BlocksLent: b.OutBlocks, BytesLent: b.OutBytes, BytesIdle: b.IdleBytes, MaxIdleBytes: b.MaxIdleBytes,
 		BusyTime: time.Duration(c.busyNanos), CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
 	}
 	for _, conn := range l.conns {

@@ -20,8 +20,11 @@ type Timer struct {
 
 // AfterFunc calls f on the loop after d, never early, and up to some milliseconds
 // late; with d of zero or less, soon. Once the loop has ended, f is not called. To start,
-// move or stop a timer is O(1).
+// move or stop a timer is O(1). It panics if f is nil, as time.AfterFunc does later on.
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
+	if f == nil {
+		panic("loop: AfterFunc of a function that is nil")
+	}
 	t := &Timer{l: l, f: f}
 	t.node.Fire = func(*wheel.Timer) { t.fire() }
 	t.set(d)

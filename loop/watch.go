@@ -58,8 +58,8 @@ func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func
 	case ready == nil:
 		tell(needs("a function for the events"))
 	default:
-		if err := l.Run(func() { tell(l.drv.Watch(&w.w)) }); err != nil {
-			tell(err)
+		if !l.put(op{f: func() { tell(l.drv.Watch(&w.w)) }}) {
+			tell(l.endedBecause())
 		}
 	}
 	return w

@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"sync"
 	"testing"
@@ -25,6 +26,30 @@ func TestSlowCallbackFirstTurn(t *testing.T) {
 	wg.Wait()
 	if s := log.String(); s != "" {
 		t.Errorf("named too soon:\n%s", s)
+	}
+}
+
+// A loop that has ended runs no callback, so none blocks it while others finish.
+func TestSlowCallbackNoneAfterTheEnd(t *testing.T) {
+	const limit = 10 * time.Millisecond
+	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: complainsTo(t)})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, ln.Addr())
+	ping(t, c) // one of the loops waits for it
+	down := make(chan error, 1)
+	go func() { down <- g.Shutdown(context.Background()) }()
+	time.Sleep(10 * limit)
+	c.Close()
+	if err := receive(t, down, "Shutdown"); err != nil {
+		t.Error(err)
+	}
+	for i, l := range g.Stats().Loops {
+		if l.SlowCallbacks != 0 {
+			t.Errorf("loop %d: %d slow callbacks", i, l.SlowCallbacks)
+		}
 	}
 }
 

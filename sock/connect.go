@@ -126,7 +126,7 @@ func (a *attempt) connectError(d *Descriptor) error {
 		return nil
 	default:
 		kind := d.h.Kind()
-		return &net.OpError{Op: "connect", Net: network(kind), Addr: netAddr(kind, a.to.Load()), Err: sys.CallError("connect", syscall.Errno(e))}
+		return &net.OpError{Op: "connect", Net: kind.Network(), Addr: netAddr(kind, a.to.Load()), Err: sys.CallError("connect", syscall.Errno(e))}
 	}
 }
 

@@ -83,7 +83,7 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 	}
 	if family, err = isKind(fd, kind); err != nil {
 		sys.Close(fd)
-		return 0, &net.OpError{Op: "adopt", Net: network(kind), Err: err}
+		return 0, &net.OpError{Op: "adopt", Net: kind.Network(), Err: err}
 	}
 	d.h.Init(fd, kind)
 	return family, nil

@@ -17,7 +17,7 @@ func (d *Descriptor) File() (*os.File, error) {
 		if e != 0 {
 			return d.failed("duplicate", "fcntl", e)
 		}
-		f = os.NewFile(uintptr(dup), network(d.h.Kind()))
+		f = os.NewFile(uintptr(dup), d.h.Kind().Network())
 		return nil
 	})
 	return f, err

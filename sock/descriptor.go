@@ -73,28 +73,12 @@ func (d *Descriptor) failed(op, call string, e syscall.Errno) error {
 // failure makes an error that says what was attempted and between which
 // addresses, as far as the system still knows them.
 func (d *Descriptor) failure(op string, err error) error {
-	e := &net.OpError{Op: op, Net: network(d.h.Kind()), Err: err}
+	e := &net.OpError{Op: op, Net: d.h.Kind().Network(), Err: err}
 	if fd, ok := d.h.Use(); ok {
 		e.Source, e.Addr = addresses(d.h.Kind(), fd)
 		d.h.Done()
 	}
 	return e
-}
-
-func network(k handle.Kind) string {
-	switch k {
-	case handle.TCPStream, handle.TCPListener:
-		return "tcp"
-	case handle.UDPSocket:
-		return "udp"
-	case handle.UnixStream, handle.UnixListener:
-		return "unix"
-	case handle.UnixDatagram:
-		return "unixgram"
-	case handle.PipeReader, handle.PipeWriter:
-		return "pipe"
-	}
-	return "descriptor"
 }
 
 func addresses(k handle.Kind, fd sys.FD) (local, peer net.Addr) {
@@ -118,7 +102,7 @@ func netAddr(k handle.Kind, a *sys.Sockaddr) net.Addr {
 	case handle.UDPSocket:
 		return net.UDPAddrFromAddrPort(a.AddrPort())
 	case handle.UnixStream, handle.UnixListener, handle.UnixDatagram:
-		return &net.UnixAddr{Name: a.Unix(), Net: network(k)}
+		return &net.UnixAddr{Name: a.Unix(), Net: k.Network()}
 	}
 	return nil
 }

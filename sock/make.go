@@ -57,7 +57,7 @@ func (m *maker) fail(err error) error {
 	if m.fd != sys.InvalidFD {
 		sys.Close(m.fd)
 	}
-	return &net.OpError{Op: m.op, Net: network(m.kind), Addr: m.addr, Err: err}
+	return &net.OpError{Op: m.op, Net: m.kind.Network(), Addr: m.addr, Err: err}
 }
 
 func (m *maker) call(name string, e syscall.Errno) error {
@@ -83,7 +83,7 @@ func (m *maker) ip(typ int, ap netip.AddrPort) (sys.Sockaddr, error) {
 // unix begins a Unix socket at or to name.
 func (m *maker) unix(typ int, name string) (sys.Sockaddr, error) {
 	m.fd = sys.InvalidFD
-	m.addr = &net.UnixAddr{Name: name, Net: network(m.kind)}
+	m.addr = &net.UnixAddr{Name: name, Net: m.kind.Network()}
 	var a sys.Sockaddr
 	if name == "" || !a.SetUnix(name) {
 		return a, m.fail(badName(name))

@@ -36,6 +36,24 @@ var kindNames = [...]string{
 
 func (k Kind) String() string { return kindNames[k] }
 
+// Network is what package net calls it, as the errors do; "pipe" or "descriptor" if that
+// has no name for it.
+func (k Kind) Network() string {
+	switch k {
+	case TCPStream, TCPListener:
+		return "tcp"
+	case UDPSocket:
+		return "udp"
+	case UnixStream, UnixListener:
+		return "unix"
+	case UnixDatagram:
+		return "unixgram"
+	case PipeReader, PipeWriter:
+		return "pipe"
+	}
+	return "descriptor"
+}
+
 // Owner is the queue that a handle is registered with. Its methods are called
 // with the handle locked, the descriptor open.
 type Owner interface {

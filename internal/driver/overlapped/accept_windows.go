@@ -279,11 +279,7 @@ func (d *Driver) fill(a *accept, t *seat, listener sys.FD) error {
 }
 
 func (a *accept) failure(call string, e syscall.Errno) error {
-	err := &net.OpError{Op: "accept", Net: "tcp", Err: sys.CallError(call, e)}
-	if a.kind == handle.UnixStream {
-		err.Net = "unix"
-	}
-	return err
+	return &net.OpError{Op: "accept", Net: a.kind.Network(), Err: sys.CallError(call, e)}
 }
 
 // hold takes the connected socket from its seat, to be told.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -241,13 +240,10 @@ var errCancelled = errors.New("the operation has been cancelled")
 
 // failure makes the error of an operation that has failed, as sock does it.
 func (c *conn) failure(kind opKind, e syscall.Errno) error {
-	err := &net.OpError{Op: "read", Net: "tcp", Source: c.s.LocalNetAddr(), Addr: c.s.RemoteNetAddr()}
+	err := &net.OpError{Op: "read", Net: c.s.PollHandle().Kind().Network(), Source: c.s.LocalNetAddr(), Addr: c.s.RemoteNetAddr()}
 	call := "WSARecv"
 	if kind == sendOp {
 		err.Op, call = "write", "WSASend"
-	}
-	if c.s.PollHandle().Kind() == handle.UnixStream {
-		err.Net = "unix"
 	}
 	err.Err = sys.CallError(call, e)
 	return err

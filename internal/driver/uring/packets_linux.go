@@ -365,7 +365,7 @@ func (d *Driver) packetRoom(index uint32) {
 	s.p.Up.Writable()
 }
 
-// isUnwantedPacket is isUnwanted for operations of sockets of datagrams.
+// isUnwanted is Driver.isUnwanted for operations of sockets of datagrams.
 func (t *packets) isUnwanted(op uint64, index uint32) bool {
 	switch op {
 	case opPacket:

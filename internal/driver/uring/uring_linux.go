@@ -400,10 +400,5 @@ func (d *Driver) tellReleased() {
 
 // failure makes the error that package sock would.
 func failure(op, call string, h *handle.Handle, source, addr net.Addr, e syscall.Errno) error {
-	network := "tcp"
-	switch h.Kind() {
-	case handle.UnixStream, handle.UnixListener:
-		network = "unix"
-	}
-	return &net.OpError{Op: op, Net: network, Source: source, Addr: addr, Err: sys.CallError(call, e)}
+	return &net.OpError{Op: op, Net: h.Kind().Network(), Source: source, Addr: addr, Err: sys.CallError(call, e)}
 }

@@ -22,10 +22,8 @@ func ParseAddress(text string) (Address, error) {
 	a := Address{network, at}
 	var err error
 	switch network {
-	case "tcp", "tcp4", "tcp6":
-		_, err = loop.ResolveTCP(network, at)
-	case "udp", "udp4", "udp6":
-		_, err = loop.ResolveTCP("tcp"+network[len("udp"):], at)
+	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
+		_, err = loop.Resolve(network, at)
 	case "unix":
 		if at == "" {
 			err = fmt.Errorf("there is no path")

@@ -40,7 +40,7 @@ func (s *sampler) stats(g *loop.Group) loop.Stats {
 	}
 	for i := range stats.Loops {
 		now, last := &stats.Loops[i], &s.last[i]
-		if now.WakeUps < last.WakeUps {
+		if now.Turns < last.Turns {
 			conns, slow := now.Conns, now.SlowCallbacks
 			*now = *last
 			now.Conns, now.SlowCallbacks = conns, slow

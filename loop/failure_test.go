@@ -1,0 +1,223 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// A loop whose driver fails ends, and says so; the others go on, and nothing that asks for
+// service meets the one that is dead.
+func TestDriverFails(t *testing.T) {
+	drivers := loop.UseFailingDrivers(t)
+	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
+	ended := make(chan error, 1000)
+	listen := func() *loop.Listener {
+		t.Helper()
+		ln, err := g.Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler {
+			if c.Loop() == g.Loops()[1] {
+				return &funcs{data: echo{}.Data, closed: func(_ *loop.Conn, why error) { ended <- why }}
+			}
+			return echo{}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ln
+	}
+	ln := listen()
+	u, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clients []net.Conn
+	for g.Stats().Loops[1].Conns == 0 {
+		c := dial(t, ln.Addr())
+		ping(t, c)
+		clients = append(clients, c)
+	}
+	pings := func() {
+		t.Helper()
+		for range 40 {
+			c := dial(t, ln.Addr())
+			ping(t, c)
+			c.Close()
+			if !sys.OnWine() { // package net's UDP does not work there
+				pingPacket(t, u.Addr())
+			}
+		}
+	}
+	pings()
+
+	failure := errors.New("the ring is broken")
+	drivers()[1].Fail(failure)
+	for !errors.Is(receive(t, ended, "Closed that tells the failure"), failure) {
+	}
+	l := g.Loops()[1]
+	ends(t, l)
+	pings()
+	ln = listen()
+	if u, err = g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} }); err != nil {
+		t.Fatal(err)
+	}
+	pings()
+	for range 10 {
+		c, err := g.Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Abort()
+	}
+	if stats := g.Stats(); !errors.Is(stats.Loops[1].Failed, failure) || stats.Loops[0].Failed != nil || stats.Loops[1].Turns == 0 {
+		t.Errorf("Stats: %+v", stats.Loops)
+	}
+	for what, err := range map[string]error{
+		"Run":  l.Run(func() {}),
+		"Dial": l.Dial("tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil),
+	} {
+		if !errors.Is(err, loop.ErrClosed) || !errors.Is(err, failure) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, c := range clients {
+		c.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := g.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// ends waits until a loop has ended.
+func ends(t *testing.T, l *loop.Loop) {
+	t.Helper()
+	for end := time.Now().Add(patience); l.Run(func() {}) == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the loop does not end")
+		}
+	}
+}
+
+// If every loop has failed, nothing hangs.
+func TestAllDriversFail(t *testing.T) {
+	drivers := loop.UseFailingDrivers(t)
+	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
+	failure := errors.New("the ring is broken")
+	for _, d := range drivers() {
+		d.Fail(failure)
+	}
+	for _, l := range g.Loops() {
+		ends(t, l)
+	}
+	for what, f := range map[string]func() error{
+		"Listen": func() error {
+			_, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+			return err
+		},
+		"ListenPacket": func() error {
+			_, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+			return err
+		},
+		"Dial": func() error {
+			_, err := g.Dial(context.Background(), "tcp", "127.0.0.1:1", func(*loop.Conn) loop.Handler { return echo{} })
+			return err
+		},
+		"Watch": func() error {
+			u, err := sock.ListenUDP(loopback)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer u.Close()
+			_, err = g.Loops()[0].Watch(u, func(pollux.Event) {})
+			return err
+		},
+	} {
+		if err := f(); !errors.Is(err, failure) || !errors.Is(err, loop.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// What asks something of a group that has ended is told that.
+func TestErrorsAfterShutdown(t *testing.T) {
+	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
+	l := g.Loops()[0]
+	for _, l := range g.Loops() {
+		onLoop(t, l, "a turn", func() {})
+	}
+	if err := g.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	_, listen := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	_, dialed := g.Dial(context.Background(), "tcp", "127.0.0.1:1", func(*loop.Conn) loop.Handler { return echo{} })
+	u, err := sock.ListenUDP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	_, watch := l.Watch(u, func(pollux.Event) {})
+	_, nothing := l.Watch(nil, nil)
+	for what, err := range map[string]error{
+		"Run":     l.Run(func() {}),
+		"Offload": l.Offload(func() any { return nil }, nil),
+		"Listen":  listen,
+		"Dial":    dialed,
+		"Watch":   watch,
+	} {
+		if !errors.Is(err, loop.ErrClosed) || !strings.Contains(err.Error(), "the group has shut down") || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(what)) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if !errors.Is(nothing, loop.ErrBadConfig) {
+		t.Errorf("Watch of nothing: %v", nothing)
+	}
+	if s := g.Stats(); s.Loops[0].Turns == 0 || s.Loops[1].Turns == 0 {
+		t.Errorf("Stats: %+v", s.Loops)
+	}
+}
+
+// Config tells what is in force.
+func TestConfigInForce(t *testing.T) {
+	g := group(t, loop.Config{Loops: 3, MaxUnread: 1000, Logger: quiet()})
+	if c := g.Config(); c.Loops != 3 || c.MaxUnread != 1000 || c.HighWatermark != 256<<10 || c.LingerTimeout != 10*time.Second {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestTooManyConns(t *testing.T) {
+	ln, d := fullByDial(t)
+	defer d.Abort()
+	err := d.Loop().Dial("tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil)
+	var op *net.OpError
+	if !errors.Is(err, loop.ErrTooManyConns) || !errors.As(err, &op) {
+		t.Error(err)
+	}
+}
+
+// pingPacket has a datagram echoed.
+func pingPacket(t *testing.T, to net.Addr) {
+	t.Helper()
+	c, err := net.Dial("udp", to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	b := make([]byte, 8)
+	if _, err := io.WriteString(c, "ping"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(b); err != nil || string(b[:n]) != "ping" {
+		t.Fatalf("%q, %v", b[:n], err)
+	}
+}
