@@ -3,7 +3,6 @@ package pollux
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 
@@ -94,15 +93,8 @@ func find(name, from string) (int, error) {
 		}
 		names = append(names, b.name)
 	}
-	have := strings.Join(names, ", ")
-	if slices.Contains(loopsOnly, name) {
-		return 0, fmt.Errorf("%w: %q (from %s) is for the loops of package loop; for a Poll this build has %s", ErrBackend, name, from, have)
-	}
-	return 0, fmt.Errorf("%w: %q (from %s): this build has %s", ErrBackend, name, from, have)
+	return 0, fmt.Errorf("%w: %q (from %s): for a Poll this build has %s; others are for the loops of package loop only (loop.Backends)", ErrBackend, name, from, strings.Join(names, ", "))
 }
-
-// loopsOnly is what package loop takes besides: drivers that are no queue.
-var loopsOnly = []string{"uring", "overlapped"}
 
 func whyNot() string {
 	var b strings.Builder

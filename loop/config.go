@@ -5,20 +5,25 @@ import (
 	"log/slog"
 	"runtime"
 	"time"
+
+	"github.com/pollux-io/pollux"
 )
+
+// MaxLoops is how many loops a Group may have.
+const MaxLoops = 1024
 
 // Config says how a Group works. The zero Config works; each zero field means its
 // default.
 type Config struct {
 	// Loops is how many loops there are, each on a goroutine of its own. The default
-	// is GOMAXPROCS. At most 1,024.
+	// is GOMAXPROCS. At most MaxLoops.
 	Loops int
 	// Backend names the driver: "" for the best there is, a name that pollux.Backend
 	// takes, or one that is for loops only: "uring" (Linux) or "overlapped" (Windows).
 	// Backends lists them. POLLUX_BACKEND wins.
 	Backend string
 	// BusyPoll is how long a loop asks the kernel again and again before it sleeps:
-	// lower latency for a busy processor. Zero: not at all. At most a second.
+	// lower latency for a busy processor. Zero: not at all. At most pollux.MaxBusyPoll.
 	BusyPoll time.Duration
 
 	// MaxConns is how many connections the group holds at once; zero: as many as
@@ -82,7 +87,7 @@ func (c *Config) settle() error {
 			*field = value
 		}
 	}
-	set(&c.Loops, min(runtime.GOMAXPROCS(0), 1024))
+	set(&c.Loops, min(runtime.GOMAXPROCS(0), MaxLoops))
 	set(&c.HighWatermark, 256<<10)
 	set(&c.LowWatermark, min(64<<10, c.HighWatermark))
 	set(&c.MaxUnsent, max(64<<20, c.HighWatermark))
@@ -104,8 +109,8 @@ func (c *Config) settle() error {
 		ok   bool
 		what string
 	}{
-		{c.Loops > 0 && c.Loops <= 1024, fmt.Sprintf("Loops is %d; it must be from 1 to 1,024", c.Loops)},
-		{c.BusyPoll >= 0 && c.BusyPoll <= time.Second, fmt.Sprintf("BusyPoll is %v; it must be from 0 to a second", c.BusyPoll)},
+		{c.Loops > 0 && c.Loops <= MaxLoops, fmt.Sprintf("Loops is %d; it must be from 1 to %d", c.Loops, MaxLoops)},
+		{c.BusyPoll >= 0 && c.BusyPoll <= pollux.MaxBusyPoll, fmt.Sprintf("BusyPoll is %v; it must be from 0 to %v", c.BusyPoll, pollux.MaxBusyPoll)},
 		{c.MaxConns >= 0, fmt.Sprintf("MaxConns is %d; it must not be negative", c.MaxConns)},
 		{c.HighWatermark > 0, fmt.Sprintf("HighWatermark is %d; it must be positive", c.HighWatermark)},
 		{c.LowWatermark > 0 && c.LowWatermark <= c.HighWatermark, fmt.Sprintf("LowWatermark is %d; it must be from 1 to HighWatermark, which is %d", c.LowWatermark, c.HighWatermark)},

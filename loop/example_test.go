@@ -62,7 +62,7 @@ func ExampleNewGroup() {
 	// Output:
 	// 2 loops
 	// <nil>
-	// true loop: configuration is out of range: Loops is -1; it must be from 1 to 1,024
+	// true loop: bad configuration or argument: Loops is -1; it must be from 1 to 1024
 }
 
 // lines is a protocol of lines. What Data does not consume, the beginning of a line,

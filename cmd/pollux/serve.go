@@ -7,14 +7,14 @@ import (
 	"os"
 	"time"
 
+	queue "github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/serve"
+	"github.com/pollux-io/pollux/loop"
 )
 
 const (
 	defaultListen = "127.0.0.1:7000"
-	maxLoops      = 1024
-	maxBusyPoll   = time.Second
 	// liveInterval is how often figures on a terminal are drawn anew.
 	liveInterval = 500 * time.Millisecond
 )
@@ -62,8 +62,8 @@ func (c *serveCmd) config() (serve.Config, error) {
 		config.Addresses = append(config.Addresses, a)
 	}
 	switch {
-	case c.Loops < 0 || c.Loops > maxLoops:
-		return config, fmt.Errorf("--loops %d: give a number from 1 to %d, or 0 for one for each processor", c.Loops, maxLoops)
+	case c.Loops < 0 || c.Loops > loop.MaxLoops:
+		return config, fmt.Errorf("--loops %d: give a number from 1 to %d, or 0 for one for each processor", c.Loops, loop.MaxLoops)
 	case c.MaxConns < 0:
 		return config, fmt.Errorf("--max-conns %d: give 1 or more, or 0 for no limit", c.MaxConns)
 	case c.Refuse && c.MaxConns == 0:
@@ -74,8 +74,8 @@ func (c *serveCmd) config() (serve.Config, error) {
 		return config, fmt.Errorf("--drain %v: give 0s or more", c.Drain)
 	case c.Every < 0:
 		return config, fmt.Errorf("--every %v: give 0s or more", c.Every)
-	case c.BusyPoll < 0 || c.BusyPoll > maxBusyPoll:
-		return config, fmt.Errorf("--busy-poll %v: give a time from 0s to %v", c.BusyPoll, maxBusyPoll)
+	case c.BusyPoll < 0 || c.BusyPoll > queue.MaxBusyPoll:
+		return config, fmt.Errorf("--busy-poll %v: give a time from 0s to %v", c.BusyPoll, queue.MaxBusyPoll)
 	}
 	if c.Metrics != "" {
 		if err := serve.CheckHostPort(c.Metrics); err != nil {
