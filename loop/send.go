@@ -2,6 +2,8 @@ package loop
 
 import (
 	"sync"
+
+	"github.com/pollux-io/pollux/internal/driver"
 )
 
 // sendQueue is what waits to be sent: blocks borrowed from the loop, and slices that
@@ -21,9 +23,6 @@ type chunk struct {
 // stageBytes is how much the callback of one connection may write before blocks are
 // borrowed for it, if that is not above the high watermark.
 const stageBytes = 64 << 10
-
-// maxIovecs is how many blocks one send takes.
-const maxIovecs = 64
 
 var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 
@@ -288,7 +287,7 @@ func (c *Conn) hasSent(n int) {
 
 // gather appends what is queued to bufs, as much as one send takes.
 func (q *sendQueue) gather(bufs [][]byte) (_ [][]byte, total int) {
-	for i := q.head; i < len(q.chunks) && len(bufs) < maxIovecs; i++ {
+	for i := q.head; i < len(q.chunks) && len(bufs) < driver.MaxPieces; i++ {
 		bufs = append(bufs, q.chunks[i].b)
 		total += len(q.chunks[i].b)
 	}

@@ -206,6 +206,22 @@ func TestStreamWithoutSocket(t *testing.T) {
 	}
 }
 
+// What is to be duplicated may not be nil, and nothing comes with an error.
+func TestFromNil(t *testing.T) {
+	s, err := sock.FromTCPConn(nil)
+	var op *net.OpError
+	if s != nil || !errors.As(err, &op) || !strings.Contains(err.Error(), "not nil") {
+		t.Errorf("FromTCPConn(nil): %v, %v", s, err)
+	}
+	var none *net.UDPConn
+	if u, err := sock.FromUDPConn(none); u != nil || err == nil {
+		t.Errorf("FromUDPConn of a nil pointer: %v, %v", u, err)
+	}
+	if f, err := sock.FromFile(nil); f != nil || err == nil {
+		t.Errorf("FromFile(nil): %v, %v", f, err)
+	}
+}
+
 // A listening socket is no stream, and the other way round.
 func TestFromWrongKind(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,9 +1,11 @@
 package sock
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"reflect"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -30,48 +32,61 @@ func FromFile(f *os.File) (*FD, error) {
 // reader over it, has buffered are not in it.
 func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 	s := &TCPStream{}
-	_, err := adopt(&s.Descriptor, c, handle.TCPStream)
-	return s, err
+	if _, err := adopt(&s.Descriptor, c, handle.TCPStream); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // FromTCPListener returns a duplicate of the listening socket in l, a
 // *net.TCPListener.
 func FromTCPListener(l syscall.Conn) (*TCPListener, error) {
 	t := &TCPListener{}
-	_, err := adopt(&t.Descriptor, l, handle.TCPListener)
-	return t, err
+	if _, err := adopt(&t.Descriptor, l, handle.TCPListener); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // FromUDPConn returns a duplicate of the socket in c, a *net.UDPConn.
 func FromUDPConn(c syscall.Conn) (*UDPSocket, error) {
 	u := &UDPSocket{}
-	var err error
-	u.family, err = adopt(&u.Descriptor, c, handle.UDPSocket)
-	return u, err
+	family, err := adopt(&u.Descriptor, c, handle.UDPSocket)
+	if err != nil {
+		return nil, err
+	}
+	u.family = family
+	return u, nil
 }
 
 // FromUnixConn returns a duplicate of the stream in c, a *net.UnixConn of network
 // "unix".
 func FromUnixConn(c syscall.Conn) (*UnixStream, error) {
 	s := &UnixStream{}
-	_, err := adopt(&s.Descriptor, c, handle.UnixStream)
-	return s, err
+	if _, err := adopt(&s.Descriptor, c, handle.UnixStream); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // FromUnixListener returns a duplicate of the listening socket in l, a
 // *net.UnixListener. Its path stays when the duplicate is closed.
 func FromUnixListener(l syscall.Conn) (*UnixListener, error) {
 	u := &UnixListener{}
-	_, err := adopt(&u.Descriptor, l, handle.UnixListener)
-	return u, err
+	if _, err := adopt(&u.Descriptor, l, handle.UnixListener); err != nil {
+		return nil, err
+	}
+	return u, nil
 }
 
 // FromUnixDatagram returns a duplicate of the socket in c, a *net.UnixConn of
 // network "unixgram".
 func FromUnixDatagram(c syscall.Conn) (*UnixDatagram, error) {
 	u := &UnixDatagram{}
-	_, err := adopt(&u.Descriptor, c, handle.UnixDatagram)
-	return u, err
+	if _, err := adopt(&u.Descriptor, c, handle.UnixDatagram); err != nil {
+		return nil, err
+	}
+	return u, nil
 }
 
 // adopt makes d a duplicate of c's socket, if that is of the kind, and returns its
@@ -113,6 +128,9 @@ func isKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 
 // duplicate returns a non-blocking duplicate of c's descriptor.
 func duplicate(c syscall.Conn) (sys.FD, error) {
+	if v := reflect.ValueOf(c); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: errors.New("something to duplicate is needed, not nil")}
+	}
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: err}

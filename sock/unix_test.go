@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/sock"
@@ -305,5 +306,52 @@ func TestSameDescriptorTwice(t *testing.T) {
 	}
 	if n := q.Len(); n != 1 {
 		t.Errorf("%d registrations, want 1", n)
+	}
+}
+
+// Unix sockets of package net are taken over like others.
+func TestFromUnix(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		network string
+		from    func(*net.UnixConn) (io.ReadWriteCloser, error)
+	}{
+		{"unix", func(c *net.UnixConn) (io.ReadWriteCloser, error) { return sock.FromUnixConn(c) }},
+		{"unixgram", func(c *net.UnixConn) (io.ReadWriteCloser, error) { return sock.FromUnixDatagram(c) }},
+	} {
+		path := filepath.Join(dir, c.network)
+		var far *net.UnixConn
+		at := &net.UnixAddr{Name: path, Net: c.network}
+		if c.network == "unixgram" {
+			peer, err := net.ListenUnixgram(c.network, at)
+			must(t, err)
+			far = peer
+		}
+		var l *net.UnixListener
+		if far == nil {
+			var err error
+			l, err = net.ListenUnix(c.network, at)
+			must(t, err)
+			defer l.Close()
+		}
+		near, err := net.DialUnix(c.network, nil, at)
+		must(t, err)
+		if l != nil {
+			far, err = l.AcceptUnix()
+			must(t, err)
+		}
+		defer far.Close()
+		s, err := c.from(near)
+		must(t, err)
+		must(t, near.Close())
+		if _, err := s.Write([]byte("through")); err != nil {
+			t.Errorf("%s: %v", c.network, err)
+		}
+		b := make([]byte, 16)
+		far.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if n, err := far.Read(b); err != nil || string(b[:n]) != "through" {
+			t.Errorf("%s: %q, %v", c.network, b[:n], err)
+		}
+		must(t, s.Close())
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -23,7 +24,7 @@ import (
 //     upcalls of what has ended. It makes a bounded number of upcalls; what is left
 //     comes with the next Turn, which then does not wait.
 //   - Attach comes first for a stream that is connected, Connect for one that was
-//     prepared (connect.go): one Connected follows, with what its ConnectError tells.
+//     prepared (sock.go): one Connected follows, with what its ConnectError tells.
 //     If they fail, the stream is not attached.
 //   - Resume begins to receive and Pause stops it; after Pause, what was already received
 //     may still come, at most MaxLateBytes. A stream receives nothing before the
@@ -94,6 +95,9 @@ type Driver interface {
 
 // MaxLateBytes is how much may still be received after Pause.
 const MaxLateBytes = 256 << 10
+
+// MaxPieces is how many slices one Send may take.
+const MaxPieces = sys.MaxIovecs
 
 // MaxPackets is how many datagrams one Packets hands over.
 const MaxPackets = 64

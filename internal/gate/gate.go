@@ -53,7 +53,7 @@ func (g *Gate) Enter(c Class) bool {
 		if old&closed != 0 {
 			return false
 		}
-		if old>>c&classMask == classMask {
+		if old>>c&classMask == MaxUsers {
 			panic("gate: too many concurrent users of one resource")
 		}
 		if g.word.CompareAndSwap(old, old+1<<c) {

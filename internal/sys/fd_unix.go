@@ -67,8 +67,8 @@ func resultOf(n uintptr, e syscall.Errno) (int, syscall.Errno) {
 	return int(n), 0
 }
 
-// FileKind tells what fd is, for messages: "regular file", "directory",
-// "socket", "pipe", "character device", "block device" or "file".
+// FileKind tells what fd is: "regular file", "directory", "socket", "pipe", "character
+// device", "block device" or "file". Messages name it, and backends go by it.
 func FileKind(fd FD) string {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil {

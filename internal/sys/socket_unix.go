@@ -137,10 +137,6 @@ func Write(fd FD, b []byte) (int, syscall.Errno) {
 	return call(sysWrite, len(b), fd, dataOf(b), uintptr(len(b)), 0, nil, 0)
 }
 
-// MaxIovecs is how many buffers one vectored call takes: enough for what a
-// connection queues, few enough to lie on the stack. IOV_MAX is 1024.
-const MaxIovecs = 64
-
 // Iovecs is the argument of a vectored call.
 type Iovecs struct {
 	v     [MaxIovecs]unix.Iovec

@@ -271,10 +271,6 @@ func ReadForeign(fd FD, b []byte) (int, syscall.Errno) { return Recv(fd, b, 0) }
 // WriteForeign writes to any socket.
 func WriteForeign(fd FD, b []byte) (int, syscall.Errno) { return Send(fd, b, 0) }
 
-// MaxIovecs is how many buffers one vectored call takes: enough for what a
-// connection queues, few enough to lie on the stack.
-const MaxIovecs = 64
-
 // Iovecs is the argument of a vectored call.
 type Iovecs struct {
 	v     [MaxIovecs]windows.WSABuf

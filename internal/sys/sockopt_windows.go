@@ -23,7 +23,6 @@ const (
 	SO_BROADCAST = windows.SO_BROADCAST
 	SO_RCVBUF    = windows.SO_RCVBUF
 	SO_SNDBUF    = windows.SO_SNDBUF
-	SO_OOBINLINE = 0x100
 	SO_TYPE      = 0x1008
 
 	SO_ACCEPTCONN = 0x0002

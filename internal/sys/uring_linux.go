@@ -39,7 +39,6 @@ const (
 
 // Operations.
 const (
-	IORING_OP_NOP          = 0
 	IORING_OP_POLL_ADD     = 6
 	IORING_OP_SENDMSG      = 9
 	IORING_OP_RECVMSG      = 10
@@ -389,9 +388,6 @@ type URingMessage struct {
 
 // Add appends b, unless there is no room for it.
 func (m *URingMessage) Add(b []byte) bool { return m.v.Add(b) }
-
-// Bytes returns how much has been added.
-func (m *URingMessage) Bytes() int { return m.v.Bytes }
 
 // Clear takes all buffers out.
 func (m *URingMessage) Clear() {

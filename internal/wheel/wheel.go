@@ -35,9 +35,6 @@ type Timer struct {
 	list       int32 // 1 + its list's index; 0 when stopped
 }
 
-// Running reports whether t is in a wheel.
-func (t *Timer) Running() bool { return t.list != 0 }
-
 // Wheel is a set of timers and a clock. It is for one goroutine. Times are
 // nanoseconds, from 0 up, on a clock of the caller's that never goes back.
 type Wheel struct {

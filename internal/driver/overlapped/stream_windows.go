@@ -28,7 +28,7 @@ type conn struct {
 	receive, send *op    // send: nil but while one is in flight
 	joined        bool   // it belongs to the port
 	quiet         bool   // what succeeds at once has no completion
-	detached      bool   //
+	detached      bool   // by Detach: Received may still come
 	buffer        []byte // of a busy stream
 	quick         uint8  // receives in a row that have ended at once
 	failed        error  // to be told by ReceiveEnded

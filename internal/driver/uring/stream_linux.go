@@ -16,7 +16,7 @@ import (
 // slot is what the driver keeps for a stream.
 type slot struct {
 	stream *driver.Stream
-	fd     sys.FD // counted in, so that nobody closes it until finish
+	fd     sys.FD // counted in, so that nobody closes it until finishIfIdle
 	held   queue  // what has come and could not be handed over
 	turn   uint32 // the turn in which
 	taken  int32  // so much was handed over

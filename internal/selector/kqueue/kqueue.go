@@ -78,8 +78,7 @@ func (s *Selector) Close() error {
 // Add implements selector.Selector.
 func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
 	// kqueue takes files and directories, as always ready or never.
-	switch kind := s.kernel.FileKind(fd); kind {
-	case "regular file", "directory", "block device":
+	if kind := s.kernel.FileKind(fd); sys.IsAlwaysReady(kind) {
 		return fmt.Errorf("%s: %w", kind, selector.ErrNotPollable)
 	}
 	w := s.watches.make(fd)

@@ -97,8 +97,7 @@ func pollable(fd sys.FD) error {
 		return os.NewSyscallError("poll", syscall.EBADF)
 	}
 	kind := sys.FileKind(fd)
-	switch kind {
-	case "regular file", "directory", "block device":
+	if sys.IsAlwaysReady(kind) {
 		return fmt.Errorf("%s: %w", kind, selector.ErrNotPollable)
 	}
 	one := [1]sys.PollFD{{Fd: int32(fd)}}
