@@ -31,7 +31,7 @@ func (s *Selector) collect() {
 			}
 		}
 	}
-	if woken && s.sleep.noticed() || s.landed.count.Load() > 0 {
+	if woken && s.sleep.Noticed() || s.landed.count.Load() > 0 {
 		s.wake()
 	}
 }

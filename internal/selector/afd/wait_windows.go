@@ -25,26 +25,20 @@ const (
 
 // sleepers is who is in a Wait that may sleep, and the notices for them.
 //
-// Notify sets notified, then posts a packet if somebody sleeps. A sleeper counts
-// itself in before it looks at notified for the last time, so one of the two sees
+// Notify leaves a notice, then posts a packet if somebody sleeps. A sleeper counts
+// itself in before it looks for a notice for the last time, so one of the two sees
 // the other. A packet does not say for whom it is, nor is it lost if a Wait takes
 // it that returns with events: that one posts another for as long as the notice
 // stands and somebody sleeps. NotifyAll is a notice that stands for good, so each
 // sleeper wakes the next; the end of the port itself wakes nobody on Wine.
 type sleepers struct {
-	count    atomic.Int32
-	notified atomic.Bool
-	ending   atomic.Bool
+	count atomic.Int32
+	selector.Notices
 }
-
-func (p *sleepers) noticed() bool { return p.notified.Load() || p.ending.Load() }
-
-// takeNotice is noticed for the waiter that returns because of it.
-func (p *sleepers) takeNotice() bool { return p.notified.Swap(false) || p.ending.Load() }
 
 // Notify implements selector.Selector.
 func (s *Selector) Notify() error {
-	if s.sleep.notified.Swap(true) {
+	if !s.sleep.Notify() {
 		return nil
 	}
 	return s.wake()
@@ -52,7 +46,7 @@ func (s *Selector) Notify() error {
 
 // NotifyAll implements selector.Selector.
 func (s *Selector) NotifyAll() error {
-	s.sleep.ending.Store(true)
+	s.sleep.NotifyAll()
 	return s.wake()
 }
 
@@ -69,35 +63,25 @@ func (s *Selector) wake() error {
 
 // A wait is one call of Wait.
 type wait struct {
-	entries  [maxBatch]sys.OverlappedEntry
-	events   []selector.Event
-	forever  bool
-	deadline time.Time
-	woken    bool // a packet of wake has been taken
+	selector.Deadline
+	entries [maxBatch]sys.OverlappedEntry
+	events  []selector.Event
+	woken   bool // a packet of wake has been taken
 }
 
 // room is where completions go: each makes one event at the most.
 func (w *wait) room() []sys.OverlappedEntry { return w.entries[:min(len(w.events), maxBatch)] }
 
-// left returns the time until the deadline; negative without one, zero if it has
-// passed.
-func (w *wait) left() time.Duration {
-	if w.forever {
-		return -1
-	}
-	return max(time.Until(w.deadline), 0)
-}
-
 // Wait implements selector.Selector.
 func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, error) {
 	w := s.waits.Get().(*wait)
-	w.events, w.woken, w.forever = events, false, timeout < 0
+	w.events, w.woken = events, false
 	n, err := s.wait(w, timeout)
 	if n > 0 && s.sleep.count.Load() > 0 {
 		// Level, for those who sleep.
 		s.flush(&s.again)
 	}
-	if w.woken && s.sleep.noticed() || s.landed.count.Load() > 0 {
+	if w.woken && s.sleep.Noticed() || s.landed.count.Load() > 0 {
 		s.wake()
 	}
 	w.events = nil
@@ -110,13 +94,11 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	if timeout == 0 {
 		n, err := s.poll(w)
 		if w.woken && n == 0 {
-			s.sleep.takeNotice()
+			s.sleep.TakeNotice()
 		}
 		return n, err
 	}
-	if !w.forever {
-		w.deadline = time.Now().Add(timeout)
-	}
+	w.SetTimeout(timeout)
 	if s.config.BusyPoll > 0 {
 		if n, err := s.spin(w); n > 0 || err != nil {
 			return n, err
@@ -133,7 +115,7 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 			return n, nil
 		}
 		n, err := s.doze(w)
-		if n > 0 || err != nil || s.sleep.takeNotice() || w.left() == 0 {
+		if n > 0 || err != nil || s.sleep.TakeNotice() || w.Left() == 0 {
 			return n, err
 		}
 		s.flush(&s.again)
@@ -169,11 +151,11 @@ func (s *Selector) poll(w *wait) (int, error) {
 // doze sleeps until there is a completion, or a notice.
 func (s *Selector) doze(w *wait) (int, error) {
 	s.sleep.count.Add(1)
-	if s.sleep.noticed() || s.landed.count.Load() > 0 {
+	if s.sleep.Noticed() || s.landed.count.Load() > 0 {
 		s.sleep.count.Add(-1)
 		return 0, nil
 	}
-	nap := w.left()
+	nap := w.Left()
 	if s.again.count.Load() > 0 && (nap < 0 || nap > retryAfter) {
 		nap = retryAfter
 	}
@@ -213,13 +195,9 @@ func (s *Selector) numbered(id uint32) *socket {
 // spin asks the port again and again for as long as the configuration says, or
 // until there is a notice.
 func (s *Selector) spin(w *wait) (int, error) {
-	end := time.Now().Add(s.config.BusyPoll)
-	if !w.forever && w.deadline.Before(end) {
-		end = w.deadline
-	}
-	for time.Now().Before(end) {
+	for end := w.Within(s.config.BusyPoll); time.Now().Before(end); {
 		n, err := s.poll(w)
-		if n > 0 || err != nil || s.sleep.noticed() {
+		if n > 0 || err != nil || s.sleep.Noticed() {
 			return n, err
 		}
 	}

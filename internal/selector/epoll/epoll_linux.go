@@ -8,9 +8,7 @@ package epoll
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,10 +23,7 @@ type Selector struct {
 	config selector.Config
 
 	waits sync.Pool // of *wait
-
-	// sinceYield counts what Wait has handed out since it last let others run.
-	sinceYield atomic.Uint32
-
+	selector.Yielder
 	sleep sleepers
 }
 
@@ -160,23 +155,13 @@ func Flags(b uint32) selector.Flags {
 
 // A wait is one call of Wait.
 type wait struct {
-	kernel   [maxBatch]sys.EpollEvent
-	events   []selector.Event
-	forever  bool
-	deadline time.Time
+	selector.Deadline
+	kernel [maxBatch]sys.EpollEvent
+	events []selector.Event
 }
 
 // room is where the kernel puts what there is room for.
 func (w *wait) room() []sys.EpollEvent { return w.kernel[:min(len(w.events), maxBatch)] }
-
-// left returns the time until the deadline; negative without one, zero if it
-// has passed.
-func (w *wait) left() time.Duration {
-	if w.forever {
-		return -1
-	}
-	return max(time.Until(w.deadline), 0)
-}
 
 // Wait implements selector.Selector.
 func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, error) {
@@ -191,13 +176,10 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	n, err := s.harvest(w)
 	if n > 0 || err != nil || timeout == 0 {
-		s.yield(n)
+		s.Yield(n)
 		return n, err
 	}
-	w.forever = timeout < 0
-	if !w.forever {
-		w.deadline = time.Now().Add(timeout)
-	}
+	w.SetTimeout(timeout)
 	if s.config.BusyPoll > 0 {
 		if n, err := s.spin(w); n > 0 || err != nil {
 			return n, err
@@ -224,7 +206,7 @@ func (s *Selector) translate(w *wait, k int) int {
 		ev := &w.kernel[i]
 		data := ev.Data()
 		if data == wakeKey {
-			if s.sleep.noticed() {
+			if s.sleep.Noticed() {
 				sys.EventfdAdd(s.wakefd)
 			}
 			continue
@@ -235,35 +217,17 @@ func (s *Selector) translate(w *wait, k int) int {
 	return n
 }
 
-// yieldEvery is how many events are handed out before Wait lets other
-// goroutines run: at about 5 µs of work each, a third of a millisecond.
-const yieldEvery = 64
-
-// yield lets other goroutines run at times. Raw system calls make a busy loop
-// invisible to Go's scheduler, which would let it run for 10 ms and more; a
-// garbage collection at GOMAXPROCS=1 needs a dozen turns.
-func (s *Selector) yield(n int) {
-	if s.sinceYield.Add(uint32(n)+4) >= yieldEvery {
-		s.sinceYield.Store(0)
-		runtime.Gosched()
-	}
-}
-
 // spin asks the kernel again and again for as long as the configuration says,
 // or until there is a notice.
 func (s *Selector) spin(w *wait) (int, error) {
-	end := time.Now().Add(s.config.BusyPoll)
-	if !w.forever && w.deadline.Before(end) {
-		end = w.deadline
-	}
-	for time.Now().Before(end) {
+	for end := w.Within(s.config.BusyPoll); time.Now().Before(end); {
 		for range spinsPerClock {
 			n, err := s.harvest(w)
 			if n > 0 || err != nil {
-				s.yield(n)
+				s.Yield(n)
 				return n, err
 			}
-			if s.sleep.noticed() {
+			if s.sleep.Noticed() {
 				return 0, nil
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -25,11 +26,11 @@ import (
 // therefore gets up tailTime ahead and blocks its thread in epoll_pwait2 for the
 // rest, which the kernel times by the nanosecond.
 //
-// Notify sets notified, then wakes somebody: the leader by a read deadline in
+// Notify leaves a notice, then wakes somebody: the leader by a read deadline in
 // the past, which needs no system call; for want of a leader, a thread that
 // blocks, by wakefd. The order of the stores makes it safe: a sleeper says that
-// it is asleep (leading, blocked) before it looks at notified for the last time,
-// and Notify looks for a sleeper after it has set notified. A leader clears an
+// it is asleep (leading, blocked) before it looks for a notice for the last time,
+// and Notify looks for a sleeper after it has left one. A leader clears an
 // old deadline before that look, so what it clears was meant for a notice that
 // it is about to see.
 type sleepers struct {
@@ -38,10 +39,9 @@ type sleepers struct {
 	try    func(fd uintptr) bool
 	wakefd sys.FD
 
-	notified atomic.Bool
-	ending   atomic.Bool // NotifyAll: for good
-	leading  atomic.Bool // the leader is parked, or about to be
-	blocked  atomic.Int32
+	selector.Notices
+	leading atomic.Bool // the leader is parked, or about to be
+	blocked atomic.Int32
 
 	// The leader's own.
 	lead    *wait
@@ -90,7 +90,7 @@ func (p *sleepers) init(s *Selector) error {
 	}
 	p.raw = raw
 	p.try = func(fd uintptr) bool {
-		if p.noticed() {
+		if p.Noticed() {
 			return true
 		}
 		p.n, p.errno = sys.EpollPoll(sys.FD(fd), p.lead.room())
@@ -107,15 +107,9 @@ func (p *sleepers) closeQueue(epfd sys.FD) error {
 	return nil
 }
 
-// noticed reports whether a waiter should return instead of sleeping.
-func (p *sleepers) noticed() bool { return p.notified.Load() || p.ending.Load() }
-
-// takeNotice is noticed for the waiter that returns because of it.
-func (p *sleepers) takeNotice() bool { return p.notified.Swap(false) || p.ending.Load() }
-
 // Notify implements selector.Selector.
 func (s *Selector) Notify() error {
-	if s.sleep.notified.Swap(true) {
+	if !s.sleep.Notify() {
 		return nil
 	}
 	return s.sleep.wake()
@@ -123,7 +117,7 @@ func (s *Selector) Notify() error {
 
 // NotifyAll implements selector.Selector. Each waiter that leaves wakes the next.
 func (s *Selector) NotifyAll() error {
-	s.sleep.ending.Store(true)
+	s.sleep.NotifyAll()
 	return errors.Join(s.sleep.wake(), s.sleep.wakeBlocked())
 }
 
@@ -158,7 +152,7 @@ func (s *Selector) sleepFor(w *wait) (int, error) {
 		if done {
 			return n, err
 		}
-		if !w.forever && w.left() <= tailTime {
+		if !w.Forever && w.Left() <= tailTime {
 			return s.block(w)
 		}
 	}
@@ -167,7 +161,7 @@ func (s *Selector) sleepFor(w *wait) (int, error) {
 // follow waits until the caller leads. It returns false when only the tail of
 // the caller's time is left.
 func (p *sleepers) follow(w *wait) bool {
-	if !w.forever && w.left() <= tailTime {
+	if !w.Forever && w.Left() <= tailTime {
 		return false
 	}
 	p.mu.Lock()
@@ -181,11 +175,11 @@ func (p *sleepers) follow(w *wait) bool {
 	p.mu.Unlock()
 	defer p.spare.Put(f)
 
-	if w.forever {
+	if w.Forever {
 		<-f.turn
 		return true
 	}
-	f.timer.Reset(w.left() - tailTime)
+	f.timer.Reset(w.Left() - tailTime)
 	defer f.timer.Stop()
 	select {
 	case <-f.turn:
@@ -216,7 +210,7 @@ func (p *sleepers) resign() {
 	}
 	p.hasLeader = false
 	p.mu.Unlock()
-	if p.noticed() {
+	if p.Noticed() {
 		p.wakeBlocked()
 	}
 }
@@ -226,8 +220,8 @@ func (p *sleepers) resign() {
 func (s *Selector) park(w *wait) (n int, err error, done bool) {
 	p := &s.sleep
 	var until time.Time
-	if !w.forever {
-		until = w.deadline.Add(-tailTime)
+	if !w.Forever {
+		until = w.At.Add(-tailTime)
 	}
 	p.lead, p.n, p.errno = w, 0, 0
 	p.leading.Store(true)
@@ -256,7 +250,7 @@ func (s *Selector) park(w *wait) (n int, err error, done bool) {
 	if n = s.translate(w, p.n); n > 0 {
 		return n, nil, true
 	}
-	return 0, nil, p.takeNotice()
+	return 0, nil, p.TakeNotice()
 }
 
 // mustArm reports whether the deadline that the file has would not do. An
@@ -279,18 +273,18 @@ func (s *Selector) block(w *wait) (int, error) {
 	p := &s.sleep
 	for {
 		p.blocked.Add(1)
-		if p.noticed() {
+		if p.Noticed() {
 			p.blocked.Add(-1)
-			p.takeNotice()
+			p.TakeNotice()
 			return 0, nil
 		}
-		k, e := sys.EpollWait(s.epfd, w.room(), w.left())
+		k, e := sys.EpollWait(s.epfd, w.room(), w.Left())
 		p.blocked.Add(-1)
 		if e != 0 && e != syscall.EINTR {
 			return 0, os.NewSyscallError("epoll_wait", e)
 		}
 		n := s.translate(w, k)
-		if n > 0 || p.takeNotice() || w.left() == 0 {
+		if n > 0 || p.TakeNotice() || w.Left() == 0 {
 			return n, nil
 		}
 	}

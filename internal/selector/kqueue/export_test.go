@@ -1,4 +1,4 @@
 package kqueue
 
 // Ended reports whether NotifyAll was called.
-func (s *Selector) Ended() bool { return s.ending.Load() }
+func (s *Selector) Ended() bool { return s.Ending() }

@@ -36,15 +36,13 @@ type Selector struct {
 	waits    sync.Pool // of *wait
 
 	// See wake.go.
-	wake     [1]Kevent
-	now      Timespec // zero: calls that change something do not sleep
-	pipe     [2]sys.FD
-	notified atomic.Bool
-	ending   atomic.Bool // NotifyAll: for good
-	blocked  atomic.Int32
+	wake [1]Kevent
+	now  Timespec // zero: calls that change something do not sleep
+	pipe [2]sys.FD
+	selector.Notices
+	blocked atomic.Int32
 
-	// sinceYield counts what Wait has handed out since it last let others run.
-	sinceYield atomic.Uint32
+	selector.Yielder
 }
 
 // OpenOn returns an empty selector over a kernel.

@@ -2,7 +2,6 @@ package kqueue
 
 import (
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -24,18 +23,7 @@ type wait struct {
 	n      int // events so far
 	woken  bool
 	level  bool
-
-	forever  bool
-	deadline time.Time
-}
-
-// left returns the time until the deadline; negative without one, zero if it
-// has passed.
-func (w *wait) left() time.Duration {
-	if w.forever {
-		return -1
-	}
-	return max(time.Until(w.deadline), 0)
+	selector.Deadline
 }
 
 // Wait implements selector.Selector.
@@ -52,13 +40,10 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 
 func (s *Selector) wait(w *wait, timeout time.Duration) error {
 	if err := s.harvest(w); w.n > 0 || err != nil || timeout == 0 {
-		s.yield(w.n)
+		s.Yield(w.n)
 		return err
 	}
-	w.forever = timeout < 0
-	if !w.forever {
-		w.deadline = time.Now().Add(timeout)
-	}
+	w.SetTimeout(timeout)
 	if s.config.BusyPoll > 0 {
 		if done, err := s.spin(w); done || err != nil {
 			return err
@@ -176,10 +161,10 @@ func flags(k *Kevent) selector.Flags {
 func (s *Selector) sleep(w *wait) error {
 	for {
 		s.blocked.Add(1)
-		if s.noticed() || s.broken.any() {
+		if s.Noticed() || s.broken.any() {
 			s.blocked.Add(-1)
 			s.takeBroken(w)
-			if w.n > 0 || s.takeNotice() {
+			if w.n > 0 || s.TakeNotice() {
 				return nil
 			}
 			continue // what the list had was stale, or went to somebody else
@@ -193,7 +178,7 @@ func (s *Selector) sleep(w *wait) error {
 			return nil
 		}
 		s.takeBroken(w)
-		if w.n > 0 || s.takeNotice() || w.left() == 0 {
+		if w.n > 0 || s.TakeNotice() || w.Left() == 0 {
 			return nil
 		}
 		w.woken = false
@@ -202,7 +187,7 @@ func (s *Selector) sleep(w *wait) error {
 
 // timespec is the time left as kevent(2) takes it: nil for ever.
 func (w *wait) timespec() *Timespec {
-	left := w.left()
+	left := w.Left()
 	if left < 0 {
 		return nil
 	}
@@ -211,36 +196,19 @@ func (w *wait) timespec() *Timespec {
 	return &w.time
 }
 
-// yieldEvery is how many events are handed out before Wait lets other goroutines
-// run; see the epoll selector.
-const yieldEvery = 64
-
-// yield lets other goroutines run at times, for calls that do not sleep are
-// invisible to Go's scheduler.
-func (s *Selector) yield(n int) {
-	if s.sinceYield.Add(uint32(n)+4) >= yieldEvery {
-		s.sinceYield.Store(0)
-		runtime.Gosched()
-	}
-}
-
 // spinsPerClock is how often spin asks the kernel before it asks the clock.
 const spinsPerClock = 4
 
 // spin asks the kernel again and again for as long as the configuration says, or
 // until there is a notice, which is left for sleep to take.
 func (s *Selector) spin(w *wait) (done bool, err error) {
-	end := time.Now().Add(s.config.BusyPoll)
-	if !w.forever && w.deadline.Before(end) {
-		end = w.deadline
-	}
-	for time.Now().Before(end) {
+	for end := w.Within(s.config.BusyPoll); time.Now().Before(end); {
 		for range spinsPerClock {
 			if err := s.harvest(w); w.n > 0 || err != nil {
-				s.yield(w.n)
+				s.Yield(w.n)
 				return true, err
 			}
-			if s.noticed() {
+			if s.Noticed() {
 				return false, nil
 			}
 		}

@@ -19,7 +19,7 @@ import (
 // leave some waiters asleep for good on NetBSD, which puts it back without waking
 // them.
 //
-// A trigger says nothing by itself: what it is about is in notified, ending and
+// A trigger says nothing by itself: what it is about is in the Notices and
 // the brokenList. A waiter counts itself in blocked before it looks at these for
 // the last time; who sets one of them looks at blocked afterwards. So either the
 // waiter sees what there is, or it gets the trigger. Whoever takes a trigger but
@@ -68,7 +68,7 @@ func (s *Selector) rouse() error {
 
 // Notify implements selector.Selector.
 func (s *Selector) Notify() error {
-	if s.notified.Swap(true) {
+	if !s.Notices.Notify() {
 		return nil
 	}
 	return s.rouse()
@@ -76,19 +76,13 @@ func (s *Selector) Notify() error {
 
 // NotifyAll implements selector.Selector.
 func (s *Selector) NotifyAll() error {
-	s.ending.Store(true)
+	s.Notices.NotifyAll()
 	return s.rouse()
 }
 
-// noticed reports whether a waiter should return instead of sleeping.
-func (s *Selector) noticed() bool { return s.notified.Load() || s.ending.Load() }
-
-// takeNotice is noticed for the waiter that returns because of it.
-func (s *Selector) takeNotice() bool { return s.notified.Swap(false) || s.ending.Load() }
-
 // passOn sees to it that what a leaving waiter leaves behind finds another.
 func (s *Selector) passOn(w *wait) {
-	cause := w.woken && (s.noticed() || s.broken.any())
+	cause := w.woken && (s.Noticed() || s.broken.any())
 	if cause || w.level && s.traits.SilentRequeue {
 		s.rouse()
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -27,8 +28,7 @@ type leadership struct {
 
 	followers []*wait // the last comes first: its stack is the warmest
 
-	notified bool // some Wait is to return
-	ending   bool // all are, from now on
+	selector.Notices
 }
 
 // follow sleeps until somebody wants w to look again; s.mu is locked, and somebody
@@ -36,8 +36,8 @@ type leadership struct {
 func (s *Selector) follow(w *wait) {
 	l := &s.lead
 	l.followers = append(l.followers, w)
-	if !w.forever && (l.until.IsZero() || w.deadline.Before(l.until)) {
-		l.until = w.deadline
+	if !w.Forever && (l.until.IsZero() || w.At.Before(l.until)) {
+		l.until = w.At
 		s.kick()
 	}
 	s.mu.Unlock()
@@ -55,7 +55,7 @@ func (s *Selector) passOn() {
 // releaseExpired makes the followers look again whose deadline has passed.
 func (s *Selector) releaseExpired() {
 	for i := len(s.lead.followers) - 1; i >= 0; i-- {
-		if s.lead.followers[i].left() == 0 {
+		if s.lead.followers[i].Left() == 0 {
 			s.release(i)
 		}
 	}
@@ -88,23 +88,11 @@ func (s *Selector) endKick() {
 	}
 }
 
-// noticed reports whether a waiter should return instead of sleeping.
-func (s *Selector) noticed() bool { return s.lead.notified || s.lead.ending }
-
-// takeNotice is noticed for the waiter that returns because of it.
-func (s *Selector) takeNotice() bool {
-	if s.lead.notified {
-		s.lead.notified = false
-		return true
-	}
-	return s.lead.ending
-}
-
 // Notify implements selector.Selector.
 func (s *Selector) Notify() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lead.notified = true
+	s.lead.Notify()
 	s.kick()
 	return nil
 }
@@ -113,7 +101,7 @@ func (s *Selector) Notify() error {
 func (s *Selector) NotifyAll() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lead.ending = true
+	s.lead.NotifyAll()
 	s.kick()
 	return nil
 }

@@ -25,7 +25,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/selector"
@@ -37,8 +36,8 @@ type Selector struct {
 	wakeR, wakeW sys.FD // a pipe; wakeR is in every round
 	config       selector.Config
 
-	waits      sync.Pool     // of *wait
-	sinceYield atomic.Uint32 // events handed out since a Wait let others run
+	waits sync.Pool // of *wait
+	selector.Yielder
 
 	mu      sync.Mutex
 	watches []watch // in no order

@@ -4,7 +4,6 @@ package poll
 
 import (
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -26,21 +25,11 @@ const maxSleep = 24 * time.Hour
 
 // A wait is one call of Wait.
 type wait struct {
-	events   []selector.Event
-	call     uint64 // its number; see collect
-	forever  bool
-	deadline time.Time
-	turn     chan struct{} // of one: look again
-	own      batch         // for a look while another leads
-}
-
-// left returns the time until the deadline; negative without one, zero if it has
-// passed.
-func (w *wait) left() time.Duration {
-	if w.forever {
-		return -1
-	}
-	return max(time.Until(w.deadline), 0)
+	events []selector.Event
+	call   uint64 // its number; see collect
+	selector.Deadline
+	turn chan struct{} // of one: look again
+	own  batch         // for a look while another leads
 }
 
 // Wait implements selector.Selector.
@@ -56,13 +45,10 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	if timeout == 0 {
 		n, err := s.glance(w)
-		s.yield(n)
+		s.Yield(n)
 		return n, err
 	}
-	w.forever = timeout < 0
-	if !w.forever {
-		w.deadline = time.Now().Add(timeout)
-	}
+	w.SetTimeout(timeout)
 	if s.config.BusyPoll > 0 {
 		if n, err := s.spin(w); n > 0 || err != nil {
 			return n, err
@@ -77,15 +63,15 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 
 // sleep leads or follows until there is something for w; s.mu is locked.
 func (s *Selector) sleep(w *wait) (int, error) {
-	for !s.takeNotice() {
+	for !s.lead.TakeNotice() {
 		switch {
 		case !s.lead.active:
 			n, err := s.collect(w, s.nap(w))
 			s.releaseExpired()
-			if n > 0 || err != nil || w.left() == 0 {
+			if n > 0 || err != nil || w.Left() == 0 {
 				return n, err
 			}
-		case w.left() == 0:
+		case w.Left() == 0:
 			return s.look(w)
 		default:
 			s.follow(w)
@@ -98,18 +84,18 @@ func (s *Selector) sleep(w *wait) (int, error) {
 func (s *Selector) nap(w *wait) time.Duration {
 	first := w
 	for _, f := range s.lead.followers {
-		if !f.forever && (first.forever || f.deadline.Before(first.deadline)) {
+		if !f.Forever && (first.Forever || f.At.Before(first.At)) {
 			first = f
 		}
 	}
 	s.lead.until = time.Time{}
-	if !first.forever {
-		s.lead.until = first.deadline
+	if !first.Forever {
+		s.lead.until = first.At
 	}
-	if s.noticed() {
+	if s.lead.Noticed() {
 		return 0
 	}
-	return min(first.left(), maxSleep)
+	return min(first.Left(), maxSleep)
 }
 
 // collect takes what there is in the batch, then what a round of poll(2) with it
@@ -226,35 +212,15 @@ func (s *Selector) glance(w *wait) (int, error) {
 // spin glances again and again for as long as the configuration says, or until
 // there is a notice, which is left for sleep to take.
 func (s *Selector) spin(w *wait) (int, error) {
-	end := time.Now().Add(s.config.BusyPoll)
-	if !w.forever && w.deadline.Before(end) {
-		end = w.deadline
-	}
-	for time.Now().Before(end) {
+	for end := w.Within(s.config.BusyPoll); time.Now().Before(end); {
 		n, err := s.glance(w)
-		s.yield(n)
+		s.Yield(n)
 		if n > 0 || err != nil {
 			return n, err
 		}
-		s.mu.Lock()
-		stop := s.noticed()
-		s.mu.Unlock()
-		if stop {
+		if s.lead.Noticed() {
 			break
 		}
 	}
 	return 0, nil
-}
-
-// yieldEvery is how many events are handed out before Wait lets other goroutines
-// run; see the epoll selector.
-const yieldEvery = 64
-
-// yield lets other goroutines run at times, for calls that do not sleep are
-// invisible to Go's scheduler.
-func (s *Selector) yield(n int) {
-	if s.sinceYield.Add(uint32(n)+4) >= yieldEvery {
-		s.sinceYield.Store(0)
-		runtime.Gosched()
-	}
 }

@@ -1,0 +1,77 @@
+package selector
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// Deadline is until when a Wait may sleep.
+type Deadline struct {
+	Forever bool
+	At      time.Time // unless it is for ever
+}
+
+// SetTimeout makes the deadline of a timeout from now on; negative is for ever.
+func (d *Deadline) SetTimeout(timeout time.Duration) {
+	d.Forever = timeout < 0
+	if !d.Forever {
+		d.At = time.Now().Add(timeout)
+	}
+}
+
+// Left returns the time until the deadline; negative without one, zero if it has passed.
+func (d *Deadline) Left() time.Duration {
+	if d.Forever {
+		return -1
+	}
+	return max(time.Until(d.At), 0)
+}
+
+// Within returns when the time from now on has passed, or the deadline, if that is sooner.
+func (d *Deadline) Within(t time.Duration) time.Time {
+	end := time.Now().Add(t)
+	if !d.Forever && d.At.Before(end) {
+		return d.At
+	}
+	return end
+}
+
+// Notices are what Notify and NotifyAll leave for those who wait.
+type Notices struct {
+	notified atomic.Bool
+	ending   atomic.Bool
+}
+
+// Notify leaves a notice for one Wait. It returns false if there is one already, that
+// nobody has taken yet.
+func (p *Notices) Notify() bool { return !p.notified.Swap(true) }
+
+// NotifyAll leaves a notice for all, for good.
+func (p *Notices) NotifyAll() { p.ending.Store(true) }
+
+// Ending reports whether NotifyAll has been called.
+func (p *Notices) Ending() bool { return p.ending.Load() }
+
+// Noticed reports whether a Wait is to return instead of sleeping.
+func (p *Notices) Noticed() bool { return p.notified.Load() || p.ending.Load() }
+
+// TakeNotice is Noticed for the Wait that returns because of it.
+func (p *Notices) TakeNotice() bool { return p.notified.Swap(false) || p.ending.Load() }
+
+// Yielder lets other goroutines run at times. Raw system calls make a busy loop invisible
+// to Go's scheduler, which would let it run for 10 ms and more; a garbage collection at
+// GOMAXPROCS=1 needs a dozen turns.
+type Yielder struct{ since atomic.Uint32 }
+
+// yieldEvery is how many events are handed out before others are let run: at about 5 µs of
+// work each, a third of a millisecond.
+const yieldEvery = 64
+
+// Yield counts a Wait that hands out n events.
+func (y *Yielder) Yield(n int) {
+	if y.since.Add(uint32(n)+4) >= yieldEvery {
+		y.since.Store(0)
+		runtime.Gosched()
+	}
+}
