@@ -13,29 +13,26 @@ import (
 // of its kind, and calls DrawMore in each turn.
 type Packets struct {
 	reg   pollux.Registrator
-	token func(generation, index uint32) pollux.Token
-
-	all        []*PacketSocket // by State.Index
-	free       []uint32
-	generation uint32
-	last       uint32 // the highest generation
+	kind  int // of its tokens
+	table Table[PacketSocket]
 
 	drawing []*PacketSocket // those with more to be received
 	inbox   inbox
 }
 
-// MakePackets returns the sockets of a driver whose tokens have room for generations up
-// to last.
-func MakePackets(reg pollux.Registrator, last uint32, token func(generation, index uint32) pollux.Token) Packets {
-	return Packets{reg: reg, last: last, token: token}
-}
+// MakePackets returns the sockets of a driver whose tokens are of a kind.
+func MakePackets(reg pollux.Registrator, kind int) Packets { return Packets{reg: reg, kind: kind} }
 
-// StartAt makes the next generation come after g; tests have it wrap.
-func (d *Packets) StartAt(g uint32) { d.generation = g }
+// StartAt is Table.StartAt.
+func (d *Packets) StartAt(g uint32) { d.table.StartAt(g) }
+
+func (d *Packets) token(p *PacketSocket) pollux.Token {
+	return Token(d.kind, p.Generation, p.Index)
+}
 
 // Flags of a socket.
 const (
-	bound    = 1 << iota // in all
+	bound    = 1 << iota // in the table
 	drawing              // in drawing
 	awaiting             // Writable is owed
 )
@@ -43,21 +40,10 @@ const (
 // Bind implements Driver. The socket is watched for Writable only while somebody waits
 // for that: Linux tells it for each datagram that has gone out.
 func (d *Packets) Bind(p *PacketSocket) error {
-	d.generation = (d.generation + 1) & d.last
-	index := uint32(len(d.all))
-	if n := len(d.free); n > 0 {
-		index = d.free[n-1]
-	}
-	p.Generation, p.Index = d.generation, index
-	err := d.reg.Register(p.UDPSocket, d.token(p.Generation, p.Index), pollux.Readable, pollux.Edge)
-	if err != nil {
+	d.table.Add(p, &p.State)
+	if err := d.reg.Register(p.UDPSocket, d.token(p), pollux.Readable, pollux.Edge); err != nil {
+		d.table.Remove(&p.State)
 		return err
-	}
-	if int(index) == len(d.all) {
-		d.all = append(d.all, p)
-	} else {
-		d.free = d.free[:len(d.free)-1]
-		d.all[index] = p
 	}
 	p.Flags |= bound
 	return nil
@@ -74,14 +60,13 @@ func (d *Packets) AwaitWritable(p *PacketSocket) {
 // watch changes what a socket is watched for. It fails if the socket is closed, which
 // ends the registration as well.
 func (d *Packets) watch(p *PacketSocket, interest pollux.Interest) {
-	d.reg.Reregister(p.UDPSocket, d.token(p.Generation, p.Index), interest, pollux.Edge)
+	d.reg.Reregister(p.UDPSocket, d.token(p), interest, pollux.Edge)
 }
 
 // Unbind implements Driver.
 func (d *Packets) Unbind(p *PacketSocket) {
 	if p.Flags&bound != 0 {
-		d.all[p.Index] = nil
-		d.free = append(d.free, p.Index)
+		d.table.Remove(&p.State)
 	}
 	p.Flags &= drawing // it may still be there
 	p.Close()
@@ -89,7 +74,7 @@ func (d *Packets) Unbind(p *PacketSocket) {
 
 // Event takes an event of the socket whose token was made of generation and index.
 func (d *Packets) Event(generation, index uint32, ev pollux.Event) {
-	p := d.all[index]
+	p := d.table.At(index)
 	if p == nil || p.Generation != generation {
 		return
 	}

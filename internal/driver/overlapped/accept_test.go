@@ -22,7 +22,7 @@ func TestAcceptsInFlight(t *testing.T) {
 	d := open(t)
 	l := listen(t, d)
 	d.Turn(0)
-	a := d.listeners[l.Index]
+	a := d.listeners.At(l.Index)
 	if a.inFlight != acceptsInFlight {
 		t.Fatalf("%d accepts are in flight", a.inFlight)
 	}
@@ -89,7 +89,7 @@ func TestPauseAccept(t *testing.T) {
 		}
 	}
 	d.PauseAccept(&l.Listener)
-	a := d.listeners[l.Index]
+	a := d.listeners.At(l.Index)
 	turns(t, d, "the end of the accepts", func() bool { return a.inFlight == 0 })
 	before := len(l.accepted)
 	for range 4 {
@@ -116,7 +116,7 @@ func TestUnlistenWithConnectionsHeld(t *testing.T) {
 	d.Turn(0)
 	c := dial(t, l)
 	d.PauseAccept(&l.Listener)
-	a := d.listeners[l.Index]
+	a := d.listeners.At(l.Index)
 	turns(t, d, "the end of the accepts", func() bool { return a.inFlight == 0 })
 	if len(a.held) != 1 {
 		t.Skip("the connection came too late to be held")
@@ -172,7 +172,7 @@ func TestIncomingEndsAccepting(t *testing.T) {
 func TestAcceptFails(t *testing.T) {
 	d := open(t)
 	l := listen(t, d)
-	a := d.listeners[l.Index]
+	a := d.listeners.At(l.Index)
 	right := a.family
 	a.family = 99
 	turns(t, d, "AcceptFailed", func() bool { return len(l.failed) > 0 })
@@ -214,7 +214,7 @@ func TestOtherPort(t *testing.T) {
 	if err := d.Listen(&l.Listener); err != nil {
 		t.Fatal(err)
 	}
-	a := d.listeners[l.Index]
+	a := d.listeners.At(l.Index)
 	const n = 2*acceptsInFlight + 3
 	for range n {
 		dial(t, l)

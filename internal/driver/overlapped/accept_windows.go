@@ -75,7 +75,7 @@ func (d *Driver) Listen(l *driver.Listener) error {
 }
 
 func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
-	d.listListener(a)
+	d.listeners.Add(a, &a.l.State)
 	port, ok := d.port.Use()
 	if !ok {
 		return net.ErrClosed
@@ -85,7 +85,7 @@ func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
 	case 0:
 	case syscall.EINVAL: // another port's
 		a.polled, a.ready = true, true
-		return d.reg.Register(a.l, token(kindListener, a.l.Generation, a.l.Index), pollux.Readable, pollux.Edge)
+		return d.reg.Register(a.l, driver.Token(kindListener, a.l.Generation, a.l.Index), pollux.Readable, pollux.Edge)
 	default:
 		return joinError(e)
 	}
@@ -108,23 +108,9 @@ func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
 	return nil
 }
 
-func (d *Driver) listListener(a *accept) {
-	d.epoch = (d.epoch + 1) & maxGeneration
-	a.l.Generation = d.epoch
-	if n := len(d.spareL); n > 0 {
-		a.l.Index = d.spareL[n-1]
-		d.spareL = d.spareL[:n-1]
-		d.listeners[a.l.Index] = a
-		return
-	}
-	a.l.Index = uint32(len(d.listeners))
-	d.listeners = append(d.listeners, a)
-}
-
 // leaveListener gives back what the listener has; no accept is in flight.
 func (d *Driver) leaveListener(a *accept) {
-	d.listeners[a.l.Index] = nil
-	d.spareL = append(d.spareL, a.l.Index)
+	d.listeners.Remove(&a.l.State)
 	for i := range a.seats {
 		t := &a.seats[i]
 		if t.op != nil {
@@ -156,7 +142,7 @@ func (d *Driver) setPaused(l *driver.Listener, on bool) {
 		return
 	}
 	l.Flags ^= paused
-	d.mark(d.listeners[l.Index])
+	d.mark(d.listeners.At(l.Index))
 }
 
 // Unlisten implements driver.Driver.
@@ -167,7 +153,7 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 		return
 	}
 	l.Flags = l.Flags&^listed | unlisted
-	a := d.listeners[l.Index]
+	a := d.listeners.At(l.Index)
 	d.cancelAccepts(a)
 	l.Close()
 	for _, fd := range a.held {

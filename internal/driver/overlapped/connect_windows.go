@@ -106,7 +106,7 @@ func (d *Driver) awaitConnect(s *driver.Stream) error {
 	if err != nil {
 		return err
 	}
-	err = d.reg.Register(s, token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
+	err = d.reg.Register(s, driver.Token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
 	if err != nil {
 		d.unattach(c)
 		return err

@@ -105,10 +105,10 @@ func (e *end) closed() bool {
 	if e.Flags&attached == 0 {
 		return true
 	}
-	c := e.d.conns[e.Index] // its own still: it is not given away before Released
 	for _, ops := range e.d.memory.ops {
 		for i := range ops {
-			if o := &ops[i]; o.state != idle && o.conn == c {
+			// What the driver kept for the end may have been forgotten already.
+			if o := &ops[i]; o.state != idle && o.conn != nil && (o.conn.s == nil || o.conn.s == &e.Stream) {
 				return false
 			}
 		}

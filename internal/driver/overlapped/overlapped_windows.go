@@ -71,8 +71,8 @@ type Driver struct {
 	busyPoll time.Duration
 	turns    uint64
 
-	conns    []*conn // by State.Index
-	spare    []uint32
+	conns    driver.Table[conn]
+	spare    []*conn  // used before
 	lent     connList // those with a receive into a buffer in flight, oldest first
 	released []*conn  // to be told
 
@@ -82,17 +82,14 @@ type Driver struct {
 
 	connectEx sys.ConnectEx // zero until it is known
 
-	listeners []*accept // by State.Index
-	spareL    []uint32
+	listeners driver.Table[accept]
 	changed   []*accept // those whose accepts in flight are to be looked after
 
 	sel     *afd.Selector
 	q       *pollux.Poll
 	reg     pollux.Registrator
 	events  [maxEvents]pollux.Event
-	watches []*driver.Watch
-	spareW  []uint32
-	epoch   uint32 // the last generation given out
+	watches driver.Table[driver.Watch]
 	driver.Packets
 }
 
@@ -112,9 +109,7 @@ func Open(c driver.Config) (*Driver, error) {
 	d.sel = sel
 	d.q = hook.NewPoll(Name, sel).(*pollux.Poll)
 	d.reg = d.q.Registrator()
-	d.Packets = driver.MakePackets(d.reg, maxGeneration, func(generation, index uint32) pollux.Token {
-		return token(kindPacket, generation, index)
-	})
+	d.Packets = driver.MakePackets(d.reg, kindPacket)
 	return d, nil
 }
 

@@ -44,7 +44,7 @@ type conn struct {
 	held [][]byte // what send has in flight
 }
 
-func (d *Driver) connOf(s *driver.Stream) *conn { return d.conns[s.Index] }
+func (d *Driver) connOf(s *driver.Stream) *conn { return d.conns.At(s.Index) }
 
 // newConn returns a conn for s, one that was used before if there is one.
 func (d *Driver) newConn(s *driver.Stream) (*conn, error) {
@@ -54,25 +54,22 @@ func (d *Driver) newConn(s *driver.Stream) (*conn, error) {
 	}
 	var c *conn
 	if n := len(d.spare); n > 0 {
-		s.Index = d.spare[n-1]
+		c = d.spare[n-1]
 		d.spare = d.spare[:n-1]
-		c = d.conns[s.Index]
 	} else {
 		c = &conn{}
-		s.Index = uint32(len(d.conns))
-		d.conns = append(d.conns, c)
 	}
+	d.conns.Add(c, &s.State)
 	c.s, c.receive = s, receive
 	receive.conn = c
-	d.epoch = (d.epoch + 1) & maxGeneration
-	s.Generation = d.epoch
 	return c, nil
 }
 
 func (d *Driver) forget(c *conn) {
 	if c.s.Flags&attached != 0 {
 		d.memory.putOp(c.receive)
-		d.spare = append(d.spare, c.s.Index)
+		d.conns.Remove(&c.s.State)
+		d.spare = append(d.spare, c)
 	}
 	*c = conn{held: c.held}
 }

@@ -8,10 +8,10 @@ import (
 
 // Listen implements driver.Driver.
 func (d *Driver) Listen(l *driver.Listener) error {
-	d.listeners.add(l, &l.State)
-	err := d.reg.Register(l, token(kindListener, l.Generation, l.Index), pollux.Readable, pollux.Edge)
+	d.listeners.Add(l, &l.State)
+	err := d.reg.Register(l, driver.Token(kindListener, l.Generation, l.Index), pollux.Readable, pollux.Edge)
 	if err != nil {
-		d.listeners.remove(&l.State)
+		d.listeners.Remove(&l.State)
 		return err
 	}
 	l.Flags |= listed
@@ -33,7 +33,7 @@ func (d *Driver) ResumeAccept(l *driver.Listener) {
 // Unlisten implements driver.Driver.
 func (d *Driver) Unlisten(l *driver.Listener) {
 	if l.Flags&listed != 0 {
-		d.listeners.remove(&l.State)
+		d.listeners.Remove(&l.State)
 	}
 	l.Flags = l.Flags&queued | paused // it may still be in accepting
 	l.Spare = nil
@@ -74,16 +74,16 @@ func (d *Driver) acceptLater(l *driver.Listener) {
 
 // Watch implements driver.Driver.
 func (d *Driver) Watch(w *driver.Watch) error {
-	d.watches.add(w, &w.State)
-	err := d.reg.Register(w.Source, token(kindWatch, w.Generation, w.Index), pollux.Readable|pollux.Writable|pollux.Priority, pollux.Edge)
+	d.watches.Add(w, &w.State)
+	err := d.reg.Register(w.Source, driver.Token(kindWatch, w.Generation, w.Index), pollux.Readable|pollux.Writable|pollux.Priority, pollux.Edge)
 	if err != nil {
-		d.watches.remove(&w.State)
+		d.watches.Remove(&w.State)
 	}
 	return err
 }
 
 // Unwatch implements driver.Driver.
 func (d *Driver) Unwatch(w *driver.Watch) {
-	d.watches.remove(&w.State)
+	d.watches.Remove(&w.State)
 	d.reg.Deregister(w.Source) // fails if it is closed, which ends it as well
 }

@@ -25,9 +25,9 @@ type Driver struct {
 	scratch []byte
 	budget  int
 
-	streams   table[driver.Stream]
-	listeners table[driver.Listener]
-	watches   table[driver.Watch]
+	streams   driver.Table[driver.Stream]
+	listeners driver.Table[driver.Listener]
+	watches   driver.Table[driver.Watch]
 	driver.Packets
 
 	// Streams that may have more to receive than their budget, first in, first out.
@@ -44,8 +44,7 @@ const (
 	maxAccepts = 64
 )
 
-// A token is a kind, a generation and an index: events of one batch may be about
-// streams that an earlier one of the batch has closed, and the index given away.
+// Kinds of tokens.
 const (
 	kindStream = iota
 	kindListener
@@ -53,16 +52,6 @@ const (
 	kindPacket
 	kindWaker
 )
-
-func token(kind int, generation, index uint32) pollux.Token {
-	return pollux.Token(uint64(kind)<<61 | uint64(generation)<<32 | uint64(index))
-}
-
-func split(t pollux.Token) (kind int, generation, index uint32) {
-	return int(t >> 61), uint32(t>>32) & maxGeneration, uint32(t)
-}
-
-const maxGeneration = 1<<29 - 1
 
 // Flags of a stream.
 const (
@@ -97,7 +86,7 @@ func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
 
 // OpenOn returns a driver over a Poll, which it closes.
 func OpenOn(q *pollux.Poll, c driver.Config) (*Driver, error) {
-	waker, err := q.NewWaker(token(kindWaker, 0, 0))
+	waker, err := q.NewWaker(driver.Token(kindWaker, 0, 0))
 	if err != nil {
 		q.Close()
 		return nil, err
@@ -105,10 +94,8 @@ func OpenOn(q *pollux.Poll, c driver.Config) (*Driver, error) {
 	return &Driver{
 		q: q, reg: q.Registrator(), waker: waker, epoll: q.Backend() == "epoll",
 		scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes,
-		busy: driver.Line{Mark: busy},
-		Packets: driver.MakePackets(q.Registrator(), maxGeneration, func(generation, index uint32) pollux.Token {
-			return token(kindPacket, generation, index)
-		}),
+		busy:    driver.Line{Mark: busy},
+		Packets: driver.MakePackets(q.Registrator(), kindPacket),
 	}, nil
 }
 
@@ -124,41 +111,16 @@ func (d *Driver) Wake() error { return d.waker.Wake() }
 // Close implements driver.Driver.
 func (d *Driver) Close() error { return d.q.Close() }
 
-// table finds what a token names.
-type table[T any] struct {
-	all        []*T
-	free       []uint32
-	generation uint32
-}
-
-func (t *table[T]) add(x *T, state *driver.State) {
-	t.generation = (t.generation + 1) & maxGeneration
-	state.Generation = t.generation
-	if n := len(t.free); n > 0 {
-		state.Index = t.free[n-1]
-		t.free = t.free[:n-1]
-		t.all[state.Index] = x
-		return
-	}
-	state.Index = uint32(len(t.all))
-	t.all = append(driver.Room(t.all), x)
-}
-
-func (t *table[T]) remove(state *driver.State) {
-	t.all[state.Index] = nil
-	t.free = append(t.free, state.Index)
-}
-
 // Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
-	d.streams.add(s, &s.State)
+	d.streams.Add(s, &s.State)
 	interest, flags := pollux.Readable, uint32(attached|onDemand)
 	if d.tellsRoomOnce(s) {
 		interest, flags = pollux.Readable|pollux.Writable|pollux.Priority, attached
 	}
-	err := d.reg.Register(s, token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+	err := d.reg.Register(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
 	if err != nil {
-		d.streams.remove(&s.State)
+		d.streams.Remove(&s.State)
 		return err
 	}
 	s.Flags |= flags
@@ -185,7 +147,7 @@ func (d *Driver) watchRoom(s *driver.Stream, on bool) {
 	if on {
 		interest |= pollux.Writable
 	}
-	d.reg.Reregister(s, token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+	d.reg.Reregister(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
 }
 
 // Connect implements driver.Driver.
@@ -250,7 +212,7 @@ func (d *Driver) leave(s *driver.Stream) bool {
 		return false
 	}
 	if s.Flags&attached != 0 {
-		d.streams.remove(&s.State)
+		d.streams.Remove(&s.State)
 	}
 	s.Flags = s.Flags&busy | gone
 	d.released = append(d.released, s)
@@ -269,10 +231,10 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	waiting, accepting, drawing := d.busy.Len(), d.accepting, d.Drawing()
 	d.accepting, d.acceptingSpare = d.acceptingSpare[:0], accepting
 	for _, ev := range d.events[:n] {
-		kind, generation, index := split(ev.Token())
+		kind, generation, index := driver.SplitToken(ev.Token())
 		if kind != kindStream {
 			d.other(kind, generation, index, ev)
-		} else if s := d.streams.all[index]; s != nil && s.Generation == generation {
+		} else if s := d.streams.At(index); s != nil && s.Generation == generation {
 			d.streamEvent(s, ev)
 		}
 	}
@@ -304,11 +266,11 @@ func (d *Driver) tellReleased() {
 func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
 	switch kind {
 	case kindListener:
-		if l := d.listeners.all[index]; l != nil && l.Generation == generation {
+		if l := d.listeners.At(index); l != nil && l.Generation == generation {
 			d.accept(l)
 		}
 	case kindWatch:
-		if w := d.watches.all[index]; w != nil && w.Generation == generation {
+		if w := d.watches.At(index); w != nil && w.Generation == generation {
 			w.Up.Ready(ev)
 		}
 	case kindPacket:

@@ -14,10 +14,10 @@ func TestGenerationsWrap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.streams.generation = maxGeneration - 1
-		d.listeners.generation = maxGeneration - 1
-		d.watches.generation = maxGeneration - 1
-		d.Packets.StartAt(maxGeneration - 1)
+		d.streams.StartAt(driver.MaxGeneration - 1)
+		d.listeners.StartAt(driver.MaxGeneration - 1)
+		d.watches.StartAt(driver.MaxGeneration - 1)
+		d.Packets.StartAt(driver.MaxGeneration - 1)
 		return d
 	})
 }

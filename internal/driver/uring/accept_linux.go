@@ -49,16 +49,7 @@ func (d *Driver) Listen(l *driver.Listener) error {
 		// tested).
 		sys.SetInt(a.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
 	}
-	l.Index = uint32(len(d.listeners))
-	for i, free := range d.listeners {
-		if free == nil {
-			l.Index = uint32(i)
-		}
-	}
-	if int(l.Index) == len(d.listeners) {
-		d.listeners = append(d.listeners, nil)
-	}
-	d.listeners[l.Index] = a
+	d.listeners.Add(a, &l.State)
 	l.Flags |= attached
 	return nil
 }
@@ -67,7 +58,7 @@ func (d *Driver) acceptorOf(l *driver.Listener) *acceptor {
 	if l.Flags&attached == 0 {
 		return nil
 	}
-	return d.listeners[l.Index]
+	return d.listeners.At(l.Index)
 }
 
 // PauseAccept implements driver.Driver.
@@ -112,13 +103,13 @@ func (d *Driver) forgetIfIdle(a *acceptor) {
 	if !a.armed && !a.forgotten {
 		a.forgotten = true
 		a.l.PollHandle().Done()
-		d.listeners[a.l.Index] = nil
+		d.listeners.Remove(&a.l.State)
 	}
 }
 
 // applyAccepting begins and ends accepting, as was asked for since the last turn.
 func (d *Driver) applyAccepting() {
-	for i, a := range d.listeners {
+	for i, a := range d.listeners.All() {
 		if a == nil {
 			continue
 		}
@@ -136,7 +127,7 @@ func (d *Driver) applyAccepting() {
 
 // accepted takes a completion of an accept.
 func (d *Driver) accepted(index uint32, res int32, last bool) {
-	a := d.listeners[index]
+	a := d.listeners.At(index)
 	if last {
 		a.armed, a.cancelling = false, false
 	}

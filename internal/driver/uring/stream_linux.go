@@ -261,7 +261,7 @@ func (d *Driver) cancelFailed(op uint64, index uint32, e syscall.Errno) {
 
 func (d *Driver) isUnwanted(op uint64, index uint32) bool {
 	if op == opAccept {
-		a := d.listeners[index]
+		a := d.listeners.At(index)
 		return a != nil && a.cancelling
 	}
 	if op != opReceive && op != opSend && op != opConnect {

@@ -39,7 +39,7 @@ type Driver struct {
 	messages  []*sys.URingMessage // for vectored sends, to be used again
 	sendBytes int                 // to be sent by what is not submitted yet, or more
 
-	listeners []*acceptor
+	listeners driver.Table[acceptor]
 	accepting []*acceptor // those with connections to be handed over
 	packets   packets
 	sendsTo   bool // the kernel takes an address with a plain send

@@ -535,7 +535,7 @@ func TestPauseAccept(t *testing.T) {
 	}
 	b.end(l.accepted...)
 	b.Unlisten(&l.Listener)
-	b.until(func() bool { return b.listeners[0] == nil })
+	b.until(func() bool { return b.listeners.At(0) == nil })
 	for _, c := range peers[4:] {
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {

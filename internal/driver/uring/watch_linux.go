@@ -28,16 +28,14 @@ type watches struct {
 	more   bool // there may be events
 	events [maxWatchEvents]sys.EpollEvent
 
-	all        []*driver.Watch
-	free       []uint32
-	generation uint32
+	table driver.Table[driver.Watch]
 }
 
 // maxWatchEvents is how many events of sources one turn brings.
 const maxWatchEvents = 64
 
 func (t *watches) close() {
-	for _, w := range t.all {
+	for _, w := range t.table.All() {
 		if w != nil {
 			t.disown(w.Source.PollHandle())
 		}
@@ -104,26 +102,17 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		}
 		t.epfd = epfd
 	}
-	index := uint32(len(t.all))
-	if n := len(t.free); n > 0 {
-		index = t.free[n-1]
-	}
-	t.generation++
+	t.table.Add(w, &w.State)
 	const events = sys.EPOLLIN | sys.EPOLLOUT | sys.EPOLLPRI | sys.EPOLLRDHUP | sys.EPOLLET
-	ev := sys.MakeEpollEvent(events, uint64(t.generation)<<32|uint64(index))
-	switch e := sys.EpollCtl(t.epfd, sys.EPOLL_CTL_ADD, fd, &ev); {
-	case sys.IsNotPollable(e):
-		return watchError(sys.FileKind(fd), pollux.ErrNotPollable)
-	case e != 0:
+	ev := sys.MakeEpollEvent(events, uint64(w.Generation)<<32|uint64(w.Index))
+	if e := sys.EpollCtl(t.epfd, sys.EPOLL_CTL_ADD, fd, &ev); e != 0 {
+		t.table.Remove(&w.State)
+		if sys.IsNotPollable(e) {
+			return watchError(sys.FileKind(fd), pollux.ErrNotPollable)
+		}
 		return watchError(h.Kind().String(), os.NewSyscallError("epoll_ctl", e))
 	}
 	h.Set(handle.Registration{Owner: t})
-	if int(index) == len(t.all) {
-		t.all = append(t.all, nil)
-	} else {
-		t.free = t.free[:len(t.free)-1]
-	}
-	w.Index, w.Generation, t.all[index] = index, t.generation, w
 	if !t.armed {
 		t.armed = true
 		d.begin(opWatches, 0).SetPoll(t.epfd, sys.POLLIN, sys.IORING_POLL_ADD_MULTI)
@@ -138,8 +127,7 @@ func watchError(what string, err error) error {
 // Unwatch implements driver.Driver.
 func (d *Driver) Unwatch(w *driver.Watch) {
 	t := &d.watches
-	t.all[w.Index] = nil
-	t.free = append(t.free, w.Index)
+	t.table.Remove(&w.State)
 	t.disown(w.Source.PollHandle())
 }
 
@@ -153,7 +141,7 @@ func (d *Driver) harvestWatches() {
 	t.more = n == len(t.events)
 	for i := range t.events[:n] {
 		data := t.events[i].Data()
-		w := t.all[uint32(data)]
+		w := t.table.At(uint32(data))
 		if w != nil && w.Generation == uint32(data>>32) {
 			w.Up.Ready(hook.Event(epoll.Flags(t.events[i].Events())).(pollux.Event))
 		}
