@@ -3,8 +3,10 @@ package loop_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -58,4 +60,39 @@ func TestEcho(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestUnixEcho(t *testing.T) {
+	skipOnWine(t, "it has no Unix sockets")
+	g := group(t, loop.Config{})
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := g.Listen("unix", path, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skipf("no Unix sockets here: %v", err)
+		}
+		t.Fatal(err)
+	}
+	got := make(chan string, 1)
+	c, err := g.Dial(context.Background(), "unix", path, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { got <- string(b); return len(b), nil }}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Write([]byte("hello"))
+	if s := receive(t, got, "the echo"); s != "hello" {
+		t.Errorf("%q", s)
+	}
+}
+
+func TestEchoAllocatesNothing(t *testing.T) {
+	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
+	_ = g
+	b := make([]byte, 64)
+	if n := testing.AllocsPerRun(500, func() {
+		c.Write(b)
+		io.ReadFull(c, b)
+	}); n != 0 && !raceEnabled {
+		t.Errorf("%v allocations a message", n)
+	}
 }

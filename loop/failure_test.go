@@ -194,7 +194,7 @@ func TestConfigInForce(t *testing.T) {
 	}
 }
 
-func TestTooManyConns(t *testing.T) {
+func TestL7TooManyConns(t *testing.T) {
 	ln, d := fullByDial(t)
 	defer d.Abort()
 	err := d.Loop().Dial("tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil)

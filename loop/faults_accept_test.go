@@ -31,7 +31,7 @@ func (f *faulty) AcceptInto(s *sock.Stream) error {
 	return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", f.errnos[n])}
 }
 
-// Fault 2: ENFILE, ENOBUFS, ECONNABORTED and EINTR from accept: the listener lives.
+// ENFILE, ENOBUFS, ECONNABORTED and EINTR from accept: the listener lives.
 func TestFaultAcceptErrors(t *testing.T) {
 	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {

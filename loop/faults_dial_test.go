@@ -35,7 +35,7 @@ func neverAccepts(t *testing.T) (*sock.TCPListener, string) {
 	return l, l.Addr().String()
 }
 
-// Fault 14: dials that succeed, are refused, time out or are cancelled, at random: one
+// Dials that succeed, are refused, time out or are cancelled, at random: one
 // result each, and no descriptor is left.
 func TestFaultDialsAtRandom(t *testing.T) {
 	open := conformance.Sockets().OpenDescriptors

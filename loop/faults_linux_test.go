@@ -13,7 +13,7 @@ import (
 
 // Faults 1 and 7: out of descriptors, the listener waits at no cost, and serves
 // everybody once there are some again.
-func TestFaultOutOfDescriptors(t *testing.T) {
+func TestL7OutOfDescriptors(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {

@@ -139,7 +139,7 @@ func (h *lost) request(t *testing.T, c net.Conn) { // bytes until nobody wants t
 	}()
 }
 
-// Fault 20: whatever way bytes are written, from wherever, through small buffers to a
+// Whatever way bytes are written, from wherever, through small buffers to a
 // reader that stalls and reads on, and however the connection is ended in good order:
 // every byte arrives, in order, then FIN.
 func TestFaultNothingIsLost(t *testing.T) {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Fault 6: the peer's process is killed: that is seen promptly, whether or not
+// The peer's process is killed: that is seen promptly, whether or not
 // something is being sent to it.
 func TestFaultPeerKilled(t *testing.T) {
 	for _, sending := range []bool{false, true} {
@@ -78,7 +78,7 @@ func TestFaultPeerKilled(t *testing.T) {
 	}
 }
 
-// Fault 6: the peer neither reads nor writes any more, with and without something to
+// The peer neither reads nor writes any more, with and without something to
 // be sent to it: the idle timeout ends it within its budget.
 func TestFaultPeerBlackHoled(t *testing.T) {
 	for _, sending := range []bool{false, true} {

@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Fault 13: peers ask and ask and never read. The watermark stops reading from them, and
+// Peers ask and ask and never read. The watermark stops reading from them, and
 // so the producing of answers: the heap stays flat however long that lasts, others are
 // served, and whoever reads in the end gets every answer.
 func TestFaultReaderNeverDrains(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Fault 8: a storm of descriptors that are closed and reused: nobody gets what is
+// A storm of descriptors that are closed and reused: nobody gets what is
 // another's. Each connection says its own number again and again; both ends close, in
 // every way, at random.
 func TestFaultDescriptorReuseStorm(t *testing.T) {
@@ -123,7 +123,7 @@ func sayNumber(addr net.Addr, number uint64, random *rand.Rand) error {
 	return nil
 }
 
-// Fault 10: Shutdown with 64 waiters in Dial and 64 in Shutdown: all return at once,
+// Shutdown with 64 waiters in Dial and 64 in Shutdown: all return at once,
 // those in Dial with ErrClosed.
 func TestFaultShutdownWithWaiters(t *testing.T) {
 	const waiters, promptly, tries = 64, 100 * time.Millisecond, 5

@@ -15,7 +15,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Fault 3: slow clients, each of which sends a byte now and then and never a whole
+// Slow clients, each of which sends a byte now and then and never a whole
 // request: a healthy one does not notice, memory stays within bounds, and at their
 // deadline, not before, they are culled.
 func TestFaultSlowClients(t *testing.T) {

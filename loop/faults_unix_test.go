@@ -13,7 +13,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Fault 7: 10,000 signals a second: no wake-up is lost, and timers are true.
+// 10,000 signals a second: no wake-up is lost, and timers are true.
 func TestFaultSignals(t *testing.T) {
 	got := make(chan os.Signal, 64)
 	signal.Notify(got, syscall.SIGUSR1)

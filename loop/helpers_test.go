@@ -3,9 +3,13 @@ package loop_test
 import (
 	"io"
 	"log/slog"
+	"net"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/loop"
 )
 
 // quiet drops what a test makes a group complain of.
@@ -27,4 +31,95 @@ type complaints struct{ t *testing.T }
 func (c complaints) Write(b []byte) (int, error) {
 	c.t.Errorf("the group complains: %s", b)
 	return len(b), nil
+}
+
+const patience = 20 * time.Second
+
+// funcs is a handler made of functions.
+type funcs struct {
+	data       func(c *loop.Conn, b []byte) (int, error)
+	opened     func(c *loop.Conn)
+	readClosed func(c *loop.Conn)
+	drained    func(c *loop.Conn)
+	closed     func(c *loop.Conn, why error)
+}
+
+func (h *funcs) Data(c *loop.Conn, b []byte) (int, error) {
+	if h.data == nil {
+		return len(b), nil
+	}
+	return h.data(c, b)
+}
+
+func (h *funcs) Opened(c *loop.Conn) {
+	if h.opened != nil {
+		h.opened(c)
+	}
+}
+
+func (h *funcs) ReadClosed(c *loop.Conn) {
+	if h.readClosed != nil {
+		h.readClosed(c)
+		return
+	}
+	c.Close()
+}
+
+func (h *funcs) Drained(c *loop.Conn) {
+	if h.drained != nil {
+		h.drained(c)
+	}
+}
+
+func (h *funcs) Closed(c *loop.Conn, why error) {
+	if h.closed != nil {
+		h.closed(c, why)
+	}
+}
+
+// serve starts a group with a listener whose connections h handles, and returns a
+// plain connection to it.
+func serve(t testing.TB, config loop.Config, h func(*loop.Conn) loop.Handler) (*loop.Group, *net.TCPConn) {
+	t.Helper()
+	g := group(t, config)
+	ln, err := g.Listen("tcp", "127.0.0.1:0", h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, dial(t, ln.Addr())
+}
+
+func dial(t testing.TB, a net.Addr) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial(a.Network(), a.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c.(*net.TCPConn)
+}
+
+func receive[T any](t testing.TB, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		stacks := make([]byte, 1<<18)
+		t.Fatalf("%s did not come within %v\n%s", what, patience, stacks[:runtime.Stack(stacks, true)])
+		panic("unreachable")
+	}
+}
+
+func ping(t testing.TB, c net.Conn) {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(patience))
+	b := make([]byte, 4)
+	if _, err := c.Write([]byte("ping")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "ping" {
+		t.Fatalf("%q, %v", b, err)
+	}
 }

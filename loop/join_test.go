@@ -46,7 +46,7 @@ func serveOther(t *testing.T) string {
 }
 
 // A connection that comes to a loop that shuts down is closed; those there finish.
-func TestShutdownRefusesLateConnections(t *testing.T) {
+func TestL8ShutdownRefusesLateConnections(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
 	ping(t, c)
 	other := serveOther(t)

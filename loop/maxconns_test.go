@@ -17,7 +17,7 @@ import (
 
 // The count never passes MaxConns, not for a moment: whoever counts down to just below it
 // has the listeners go on, and would not if it were counted too high meanwhile.
-func TestMaxConnsIsNeverPassed(t *testing.T) {
+func TestL7MaxConnsIsNeverPassed(t *testing.T) {
 	const most = 3
 	g := group(t, loop.Config{Loops: 1, MaxConns: most, Logger: quiet()})
 	var all sync.WaitGroup
@@ -41,7 +41,7 @@ func TestMaxConnsIsNeverPassed(t *testing.T) {
 }
 
 // Above MaxConns a connection waits, also if it was a dial that has taken the last place.
-func TestMaxConnsByDial(t *testing.T) {
+func TestL7MaxConnsByDial(t *testing.T) {
 	ln, d := fullByDial(t)
 	c := dial(t, ln.Addr())
 	waits(t, c)
@@ -91,7 +91,7 @@ func isServed(t *testing.T, c net.Conn) {
 
 // With several loops as well: no connection is reset, each is served in its turn, however
 // many loops go on when there is room.
-func TestMaxConnsOfSeveralLoops(t *testing.T) {
+func TestL7MaxConnsOfSeveralLoops(t *testing.T) {
 	g := group(t, loop.Config{Loops: 4, MaxConns: 3, Logger: quiet()})
 	var addrs []net.Addr
 	for _, network := range []string{"tcp", "unix"} {
@@ -147,7 +147,7 @@ func refusals(g *loop.Group) (n uint64) {
 }
 
 // What waits for room when its listener is closed, or the group ends, is closed.
-func TestMaxConnsAndTheEnd(t *testing.T) {
+func TestL7MaxConnsAndTheEnd(t *testing.T) {
 	ln, d := fullByDial(t)
 	defer d.Abort()
 	c := dial(t, ln.Addr())

@@ -220,7 +220,7 @@ func TestDialReturnsWhatIsOpen(t *testing.T) {
 }
 
 // Shutdown ends soon after its context, whatever does not return, and says what that is.
-func TestShutdownLeavesBehindWhatIsStuck(t *testing.T) {
+func TestL8ShutdownLeavesBehindWhatIsStuck(t *testing.T) {
 	for what, x := range map[string]struct {
 		block            func(l *loop.Loop, until chan bool)
 		loops, offloaded int
@@ -251,7 +251,7 @@ func TestShutdownLeavesBehindWhatIsStuck(t *testing.T) {
 }
 
 // Two that shut a group down are told the same.
-func TestShutdownTwice(t *testing.T) {
+func TestL8ShutdownTwice(t *testing.T) {
 	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
@@ -348,5 +348,22 @@ func TestWatchOfWhatIsWatched(t *testing.T) {
 	u.Close()
 	if _, err := l.Watch(u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrSourceClosed) {
 		t.Errorf("a closed source: %v", err)
+	}
+}
+
+func TestBadConfigAndAddresses(t *testing.T) {
+	for _, c := range []loop.Config{{Loops: -1}, {Loops: 5000}, {LowWatermark: 10, HighWatermark: 5}, {MaxUnsent: 1, HighWatermark: 2}, {BusyPoll: -1}, {MaxConns: -1}, {Backend: "carrier-pigeon"}} {
+		if _, err := loop.NewGroup(c); err == nil {
+			t.Errorf("%+v was taken", c)
+		}
+	}
+	g := group(t, loop.Config{Loops: 1})
+	for _, a := range []string{"", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "example.org:80", "[::1:80"} {
+		if _, err := g.Listen("tcp", a, nil); err == nil {
+			t.Errorf("listening at %q succeeded", a)
+		}
+	}
+	if _, err := g.Listen("carrier", "127.0.0.1:0", nil); err == nil {
+		t.Error("listening on an unknown network succeeded")
 	}
 }

@@ -1,8 +1,10 @@
 package loop_test
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -235,4 +237,37 @@ type lineWriter chan string
 func (w lineWriter) Write(b []byte) (int, error) {
 	w <- string(b)
 	return len(b), nil
+}
+
+type packetEcho struct{}
+
+func TestUDPEcho(t *testing.T) {
+	skipOnWine(t, "package net's UDP does not work there")
+	g := group(t, loop.Config{})
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("udp", pl.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	b := make([]byte, 1<<16)
+	for _, n := range []int{0, 1, 1400, 9000, 60_000} {
+		want := bytes.Repeat([]byte{byte(n)}, n)
+		if _, err := c.Write(want); err != nil {
+			t.Fatal(err)
+		}
+		if k, err := c.Read(b); err != nil || !bytes.Equal(b[:k], want) {
+			t.Errorf("%d bytes came back of %d: %v", k, n, err)
+		}
+	}
+	if err := pl.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := pl.Close(); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("second Close: %v", err)
+	}
 }

@@ -19,7 +19,7 @@ import (
 
 // Shutdown ends dials that are in progress: a connection that opens afterwards would never
 // be told to finish.
-func TestShutdownEndsDials(t *testing.T) {
+func TestL8ShutdownEndsDials(t *testing.T) {
 	full, waiting := neverAccepts(t)
 	defer full.Close()
 	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})

@@ -69,3 +69,15 @@ func (threeWays) Packets(p *loop.PacketConn, ms []sock.Message) {
 		p.Write(b)
 	}
 }
+
+func TestStats(t *testing.T) {
+	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
+	for range 10 {
+		ping(t, c)
+	}
+	s := g.Stats()
+	l := s.Loops[0]
+	if s.Backend != g.Backend() || l.Conns != 1 || l.Accepts != 1 || l.BytesIn != 40 || l.BytesOut != 40 || l.Messages != 10 || l.Turns == 0 {
+		t.Errorf("%+v", s)
+	}
+}

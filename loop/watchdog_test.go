@@ -3,7 +3,9 @@ package loop_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,4 +70,42 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+func TestSlowCallbackIsNamed(t *testing.T) {
+	var log bytes.Buffer
+	var mu sync.Mutex
+	logger := slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
+	release := make(chan bool)
+	g, c := serve(t, loop.Config{Loops: 1, SlowCallback: 10 * time.Millisecond, Logger: logger}, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { <-release; return len(b), nil }}
+	})
+	c.Write([]byte("x"))
+	for end := time.Now().Add(patience); ; {
+		mu.Lock()
+		s := log.String()
+		mu.Unlock()
+		if strings.Contains(s, "blocks its loop") && strings.Contains(s, c.LocalAddr().String()) && strings.Contains(s, "*loop_test.funcs") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the log says %q", s)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if s := g.Stats(); s.Loops[0].SlowCallbacks != 1 {
+		t.Errorf("SlowCallbacks = %d while the loop is blocked", s.Loops[0].SlowCallbacks)
+	}
+	close(release)
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/pollux-io/pollux/internal/driver/conformance"
 )
 
-// Fault 8: generations that wrap in the middle of everything.
+// Generations that wrap in the middle of everything.
 func TestGenerationsWrap(t *testing.T) {
 	conformance.Run(t, func(t *testing.T, c driver.Config) driver.Driver {
 		d, err := Open(c)

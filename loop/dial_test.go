@@ -1,0 +1,42 @@
+package loop_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+func TestDial(t *testing.T) {
+	g := group(t, loop.Config{})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 4)
+	c, err := g.Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { got <- string(b); return len(b), nil }}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Write([]byte("hello"))
+	if s := receive(t, got, "the echo"); s != "hello" {
+		t.Errorf("%q", s)
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	for range 100 {
+		_, err = g.Dial(context.Background(), "tcp", addr, func(*loop.Conn) loop.Handler { return echo{} })
+		if err != nil {
+			break
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), addr) {
+		t.Errorf("Dial to nobody: %v", err)
+	}
+	if _, err := g.Dial(context.Background(), "tcp", "no.such.host:1", nil); err == nil {
+		t.Error("a name was dialled")
+	}
+}

@@ -1,0 +1,287 @@
+package loop_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// Number 20 of the faults: every byte in order, then FIN, through every way to write.
+func TestL3NothingIsLost(t *testing.T) {
+	const total = 16 << 20
+	ways := map[string]func(c *loop.Conn, b []byte) (int, error){
+		"Write": func(c *loop.Conn, b []byte) (int, error) { return c.Write(b) },
+		"Writev": func(c *loop.Conn, b []byte) (int, error) {
+			i, j := len(b)/3, len(b)/2
+			return c.Writev([][]byte{b[:i], b[i:j], nil, b[j:]})
+		},
+		"WriteOwned": func(c *loop.Conn, b []byte) (int, error) {
+			return c.WriteOwned(bytes.Clone(b), func(err error) {
+				if err != nil {
+					panic(err)
+				}
+			})
+		},
+	}
+	ends := map[string]func(*loop.Conn){
+		"Close":      func(c *loop.Conn) { c.Close() },
+		"CloseWrite": func(c *loop.Conn) { c.CloseWrite() },
+	}
+	want := make([]byte, total)
+	for i := range want {
+		want[i] = byte(i>>8) ^ byte(i)
+	}
+	for way, write := range ways {
+		for end, finish := range ends {
+			for _, from := range []string{"the loop", "elsewhere"} {
+				t.Run(way+" "+end+" from "+from, func(t *testing.T) {
+					t.Parallel()
+					send := func(c *loop.Conn) {
+						sizes := rand.New(rand.NewPCG(1, uint64(len(way))))
+						for sent := 0; sent < total; {
+							n := min(1+sizes.IntN(1<<sizes.IntN(19)), total-sent)
+							if _, err := write(c, want[sent:sent+n]); err != nil {
+								t.Errorf("%s: %v", way, err)
+								return
+							}
+							sent += n
+						}
+						finish(c)
+					}
+					_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+						return &funcs{opened: func(c *loop.Conn) {
+							if from == "the loop" {
+								send(c)
+							} else {
+								go send(c)
+							}
+						}}
+					})
+					checkStream(t, c, want)
+				})
+			}
+		}
+	}
+}
+
+// checkStream reads in odd sizes, with pauses at first, and compares.
+func checkStream(t *testing.T, c net.Conn, want []byte) {
+	t.Helper()
+	got := make([]byte, 0, len(want))
+	b := make([]byte, 77_777)
+	for {
+		if len(got) < 200_000 {
+			time.Sleep(time.Millisecond) // a reader that stalls
+		}
+		n, err := c.Read(b)
+		got = append(got, b[:n]...)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("after %d bytes: %v", len(got), err)
+		}
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%d bytes came of %d, or in another order", len(got), len(want))
+	}
+}
+
+func TestL3HardLimit(t *testing.T) {
+	errs := make(chan error, 1)
+	_, c := serve(t, loop.Config{MaxUnsent: 1 << 20, HighWatermark: 1 << 19}, func(*loop.Conn) loop.Handler {
+		return &funcs{opened: func(c *loop.Conn) {
+			b := make([]byte, 300<<10)
+			for {
+				n, err := c.Write(b)
+				if err != nil {
+					if n != 0 {
+						err = fmt.Errorf("took %d of a write that it refused: %w", n, err)
+					}
+					errs <- err
+					return
+				}
+			}
+		}}
+	})
+	if err := receive(t, errs, "ErrBufferFull"); !errors.Is(err, loop.ErrBufferFull) || strings.Contains(err.Error(), "took") {
+		t.Errorf("Write past the limit: %v", err)
+	}
+	_ = c
+}
+
+// Writes of one turn go out together: a reader that comes later sees them whole.
+func TestL3WritesGoOutTogether(t *testing.T) {
+	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			for range 100 {
+				c.Write([]byte("ten bytes!"))
+			}
+			return len(b), nil
+		}}
+	})
+	b := make([]byte, 4096)
+	for range 20 {
+		c.Write([]byte("go"))
+		if n, err := c.Read(b); n != 1000 || err != nil {
+			t.Fatalf("Read = %d, %v, want the 1,000 bytes of one turn at once", n, err)
+		}
+	}
+}
+
+func TestL3CloseWithoutAReader(t *testing.T) {
+	closed := make(chan error, 1)
+	_, c := serve(t, loop.Config{LingerTimeout: 50 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.Write(make([]byte, 32<<20)); c.Close() },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	if why := receive(t, closed, "the end of lingering"); !errors.Is(why, loop.ErrLingerTimeout) {
+		t.Errorf("the reason is %v, want ErrLingerTimeout", why)
+	}
+	_ = c
+}
+
+// Who reads slowly, and much longer than LingerTimeout, gets everything.
+func TestL3CloseWithASlowReader(t *testing.T) {
+	const total = 24 << 20
+	closed := make(chan error, 1)
+	_, c := serve(t, loop.Config{LingerTimeout: 800 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	b := make([]byte, 256<<10)
+	got := 0
+	for {
+		c.SetReadDeadline(time.Now().Add(patience))
+		n, err := io.ReadFull(c, b)
+		if got += n; err != nil {
+			if got != total {
+				t.Errorf("%d of %d bytes came, then: %v", got, total, err)
+			}
+			break
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	c.Close()
+	if why := receive(t, closed, "Closed"); why != nil {
+		t.Errorf("Closed(%v)", why)
+	}
+}
+
+// Who reads steadily, and so little that the system does not tell of room for longer than
+// LingerTimeout, is not taken for one that reads nothing.
+func TestL3CloseWithAVerySlowReader(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("skipped: not every system tells how much the peer has acknowledged")
+	}
+	const total = 8 << 20
+	_, c := serve(t, loop.Config{LingerTimeout: 600 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+		return &funcs{opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() }}
+	})
+	b := make([]byte, 16<<10)
+	got := 0
+	for end := time.Now().Add(2 * time.Second); got < total; {
+		c.SetReadDeadline(time.Now().Add(patience))
+		n, err := c.Read(b)
+		if got += n; err != nil {
+			t.Fatalf("%d of %d bytes came, then: %v", got, total, err)
+		}
+		if time.Now().Before(end) {
+			time.Sleep(15 * time.Millisecond)
+		}
+	}
+}
+
+// What is cut off is reset, and both sides learn it, also if the peer has ended its side:
+// a clean end would say that nothing is missing.
+func TestL3CutOffIsNoEnd(t *testing.T) {
+	skipOnWine(t, "after a reset it may tell the end of the stream")
+	closed := make(chan error, 1)
+	config := loop.Config{LingerTimeout: 50 * time.Millisecond, HighWatermark: 40 << 20} // so that the end is seen
+	_, c := serve(t, config, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data:   func(c *loop.Conn, b []byte) (int, error) { c.Write(make([]byte, 32<<20)); return len(b), nil },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	c.Write([]byte("x"))
+	c.CloseWrite()
+	if why := receive(t, closed, "the end of lingering"); !errors.Is(why, loop.ErrLingerTimeout) {
+		t.Errorf("the reason is %v, want ErrLingerTimeout", why)
+	}
+	c.SetReadDeadline(time.Now().Add(patience))
+	if n, err := io.Copy(io.Discard, c); err == nil || isTimeout(err) {
+		t.Errorf("the peer read %d bytes, and then: %v", n, err)
+	}
+}
+
+func TestL3AbortResets(t *testing.T) {
+	skipOnWine(t, "after a reset it may tell the end of the stream")
+	closed := make(chan error, 1)
+	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.Write(make([]byte, 32<<20)); c.Abort() },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrAborted) {
+		t.Errorf("the reason is %v, want ErrAborted", why)
+	}
+	if _, err := io.Copy(io.Discard, c); err == nil {
+		t.Error("the peer saw an orderly end")
+	}
+}
+
+// Whatever cuts a connection off that has something left to be sent resets it: at a clean
+// end the peer would think that it has everything.
+func TestCutOffIsAReset(t *testing.T) {
+	skipOnWine(t, "after a reset it may tell the end of the stream")
+	big := make([]byte, 32<<20)
+	for what, x := range map[string]struct {
+		config loop.Config
+		cut    func(g *loop.Group, c *loop.Conn)
+	}{
+		"Shutdown": {cut: func(g *loop.Group, _ *loop.Conn) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			go g.Shutdown(ctx)
+		}},
+		"the idle timeout": {config: loop.Config{IdleTimeout: 50 * time.Millisecond}},
+		"the read deadline": {cut: func(_ *loop.Group, c *loop.Conn) {
+			c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
+			g, c := serve(t, x.config, func(*loop.Conn) loop.Handler {
+				return &funcs{
+					opened: func(c *loop.Conn) { c.Write(big); conns <- c },
+					closed: func(_ *loop.Conn, why error) { closed <- why },
+				}
+			})
+			conn := receive(t, conns, "the connection")
+			if x.cut != nil {
+				x.cut(g, conn)
+			}
+			receive(t, closed, "Closed")
+			c.SetReadDeadline(time.Now().Add(patience))
+			if n, err := io.Copy(io.Discard, c); err == nil || isTimeout(err) {
+				t.Errorf("the peer read %d bytes, and then: %v", n, err)
+			}
+		})
+	}
+}

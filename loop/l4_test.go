@@ -1,0 +1,99 @@
+package loop_test
+
+import (
+	"io"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// L4: a producer that writes until the watermark, and again whenever it is told
+// Drained, never has more waiting than the watermark and two writes, however slow the
+// reader.
+func TestL4Watermarks(t *testing.T) {
+	const high, low, chunk, total = 128 << 10, 32 << 10, 8 << 10, 32 << 20
+	var most, written, drained atomic.Int64
+	produce := func(c *loop.Conn) {
+		for c.Unsent() <= high && written.Load() < total {
+			if _, err := c.Write(make([]byte, chunk)); err != nil {
+				t.Errorf("Write: %v", err)
+				return
+			}
+			written.Add(chunk)
+			most.Store(max(most.Load(), int64(c.Unsent())))
+		}
+		if written.Load() == total {
+			c.Close()
+		}
+	}
+	_, c := serve(t, loop.Config{HighWatermark: high, LowWatermark: low}, func(*loop.Conn) loop.Handler {
+		return &funcs{opened: produce, drained: func(c *loop.Conn) { drained.Add(1); produce(c) }}
+	})
+	got, err := io.Copy(io.Discard, c)
+	if err != nil || got != total {
+		t.Fatalf("%d bytes of %d: %v", got, total, err)
+	}
+	if drained.Load() == 0 {
+		t.Error("Drained was never called")
+	}
+	if most.Load() > high+2*chunk {
+		t.Errorf("%d bytes waited at most, want %d or fewer", most.Load(), high+2*chunk)
+	}
+}
+
+func TestL4ReadingStopsAboveTheWatermark(t *testing.T) {
+	var got atomic.Int64
+	_, c := serve(t, loop.Config{HighWatermark: 64 << 10, LowWatermark: 1 << 10, Loops: 1}, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			got.Add(int64(len(b)))
+			return c.Write(b)
+		}}
+	})
+	// A peer that only writes: the echo must stop taking.
+	b := make([]byte, 64<<10)
+	c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+	sent := 0
+	for {
+		n, err := c.Write(b)
+		sent += n
+		if err != nil {
+			break
+		}
+	}
+	if n := got.Load(); n == 0 || n > int64(sent) {
+		t.Fatalf("%d of %d", n, sent)
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	c.CloseWrite()
+	if n, err := io.Copy(io.Discard, c); n != int64(sent) || err != nil {
+		t.Errorf("%d bytes came back of %d: %v", n, sent, err)
+	}
+}
+
+func TestL4PauseAndResume(t *testing.T) {
+	conns := make(chan *loop.Conn, 1)
+	datas := make(chan string, 100)
+	_, c := serve(t, loop.Config{}, func(c *loop.Conn) loop.Handler {
+		conns <- c
+		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			datas <- string(b)
+			c.Pause()
+			return 1, nil // one byte a time
+		}}
+	})
+	s := receive(t, conns, "the connection")
+	c.Write([]byte("abc"))
+	for _, want := range []string{"abc", "bc", "c"} {
+		if got := receive(t, datas, want); got != want {
+			t.Fatalf("Data got %q, want %q", got, want)
+		}
+		select {
+		case got := <-datas:
+			t.Fatalf("Data got %q while paused", got)
+		case <-time.After(10 * time.Millisecond):
+		}
+		s.Resume()
+	}
+}

@@ -1,0 +1,180 @@
+package loop_test
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+func TestL6Timers(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	l := g.Loops()[0]
+	start := time.Now()
+	const n = 1000
+	fired := make(chan time.Duration, n)
+	for i := range n {
+		d := time.Duration(i%50) * time.Millisecond
+		l.AfterFunc(d, func() { fired <- time.Since(start) - d })
+	}
+	stopped := l.AfterFunc(20*time.Millisecond, func() { t.Error("a stopped timer fired") })
+	stopped.Stop()
+	moved := make(chan time.Duration, 2)
+	m := l.AfterFunc(time.Hour, func() { moved <- time.Since(start) })
+	m.Reset(30 * time.Millisecond)
+	for range n {
+		if late := receive(t, fired, "a timer"); late < 0 {
+			t.Fatalf("a timer fired %v early", -late)
+		}
+	}
+	if at := receive(t, moved, "a timer that was moved"); at < 30*time.Millisecond {
+		t.Errorf("a timer that was moved to 30 ms fired at %v", at)
+	}
+	m.Reset(0)
+	receive(t, moved, "a timer that was started again")
+}
+
+func TestL6IdleTimeout(t *testing.T) {
+	closed := make(chan error, 1)
+	begun := time.Now()
+	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.SetIdleTimeout(60 * time.Millisecond) },
+			data:   func(c *loop.Conn, b []byte) (int, error) { return c.Write(b) },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	b := make([]byte, 1)
+	last := begun
+	for range 10 { // active for longer than the timeout
+		time.Sleep(15 * time.Millisecond)
+		if _, err := c.Write(b); err != nil {
+			t.Skipf("this machine is too busy to stay active: %v", err)
+		}
+		last = time.Now()
+		c.Read(b)
+	}
+	why := receive(t, closed, "the idle timeout")
+	if !errors.Is(why, loop.ErrTimeout) {
+		t.Errorf("the reason is %v, want ErrTimeout", why)
+	}
+	if idle := time.Since(last); idle < 60*time.Millisecond {
+		t.Errorf("closed after %v of silence, want 60 ms", idle)
+	}
+}
+
+// The silence begins with the last activity, not with the turn of the loop in which that
+// was, which may have taken long.
+func TestL6IdleTimeoutAfterALongTurn(t *testing.T) {
+	const idle, long, total = 150 * time.Millisecond, 100 * time.Millisecond, 1 << 20
+	type end struct{ last, closed time.Time }
+	ended := make(chan end, 1)
+	var e end
+	_, c := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.SetIdleTimeout(idle) },
+			data: func(_ *loop.Conn, b []byte) (int, error) {
+				e.last = time.Now()
+				time.Sleep(long / 4) // a few of these in a turn
+				return len(b), nil
+			},
+			closed: func(*loop.Conn, error) {
+				e.closed = time.Now()
+				ended <- e
+			},
+		}
+	})
+	if _, err := c.Write(make([]byte, total)); err != nil {
+		t.Fatal(err)
+	}
+	if e := receive(t, ended, "the idle timeout"); e.closed.Sub(e.last) < idle {
+		t.Errorf("closed after %v of silence, want %v", e.closed.Sub(e.last), idle)
+	}
+}
+
+// Times without an end do not come around to the beginning.
+func TestL6HugeTimes(t *testing.T) {
+	const huge = time.Duration(1<<63 - 1)
+	closed := make(chan error, 1)
+	g, c := serve(t, loop.Config{Loops: 1, IdleTimeout: huge, LingerTimeout: huge}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) {
+				c.SetIdleTimeout(huge)
+				c.SetReadDeadline(time.Now().Add(huge))
+			},
+			data:   func(c *loop.Conn, b []byte) (int, error) { return c.Write(b) },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	g.Loops()[0].AfterFunc(huge, func() { t.Error("a timer without an end fired") })
+	ping(t, c)
+	time.Sleep(5 * time.Millisecond) // for what must not happen
+	ping(t, c)
+	c.Close()
+	if why := receive(t, closed, "Closed"); why != nil {
+		t.Errorf("the reason is %v", why)
+	}
+}
+
+func TestL6ReadDeadline(t *testing.T) {
+	closed := make(chan error, 1)
+	start := time.Now()
+	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.SetReadDeadline(start.Add(40 * time.Millisecond)) },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	why := receive(t, closed, "the read deadline")
+	if took := time.Since(start); !errors.Is(why, loop.ErrTimeout) || took < 40*time.Millisecond {
+		t.Errorf("closed after %v because of %v", took, why)
+	}
+	_ = c
+}
+
+// The idle timeout is for open connections: LingerTimeout is for those that close.
+func TestIdleTimeoutOfOneThatCloses(t *testing.T) {
+	closed := make(chan error, 1)
+	config := loop.Config{IdleTimeout: 30 * time.Millisecond, LingerTimeout: 300 * time.Millisecond}
+	start := time.Now()
+	serve(t, config, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.Write([]byte("hello")); c.Close() },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	why := receive(t, closed, "Closed")
+	if took := time.Since(start); why != nil || took < config.LingerTimeout {
+		t.Errorf("Closed(%v) after %v, want nil after %v", why, took, config.LingerTimeout)
+	}
+}
+
+// Sending is activity, too, for the idle timeout.
+func TestIdleTimeoutWhileSending(t *testing.T) {
+	const idle, every, times = time.Second, 50 * time.Millisecond, 30
+	closed := make(chan error, 1)
+	_, c := serve(t, loop.Config{IdleTimeout: idle}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) {
+				left := times
+				var timer *loop.Timer
+				timer = c.Loop().AfterFunc(0, func() {
+					c.Write([]byte("x"))
+					if left--; left > 0 {
+						timer.Reset(every)
+					}
+				})
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	c.SetReadDeadline(time.Now().Add(patience))
+	if n, err := io.ReadFull(c, make([]byte, times)); n != times {
+		t.Errorf("%d of %d bytes came, one every %v with an idle timeout of %v: %v", n, times, every, idle, err)
+	}
+	if why := receive(t, closed, "the idle timeout"); !errors.Is(why, loop.ErrTimeout) {
+		t.Errorf("Closed(%v)", why)
+	}
+}

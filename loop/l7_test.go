@@ -1,0 +1,50 @@
+package loop_test
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+func TestL7MaxConnsPauses(t *testing.T) {
+	g := group(t, loop.Config{MaxConns: 2, Loops: 1})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, c := dial(t, ln.Addr()), dial(t, ln.Addr()), dial(t, ln.Addr())
+	ping(t, a)
+	ping(t, b)
+	c.Write([]byte("ping"))
+	c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 4)); err == nil {
+		t.Error("a connection above MaxConns was served")
+	}
+	a.Close()
+	c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+		t.Errorf("a connection that waited in the backlog: %v", err)
+	}
+}
+
+func TestL7MaxConnsRefuses(t *testing.T) {
+	g := group(t, loop.Config{MaxConns: 1, RefuseAbove: true, Loops: 1})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := dial(t, ln.Addr())
+	ping(t, a)
+	// The reset may come so soon that dialling itself fails.
+	if b, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+		defer b.Close()
+		b.SetDeadline(time.Now().Add(patience))
+		if _, err := io.ReadFull(b, make([]byte, 1)); err == nil {
+			t.Error("a connection above MaxConns was served")
+		}
+	}
+	ping(t, a)
+}

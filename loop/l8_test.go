@@ -1,0 +1,149 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+type closesAtShutdown struct{ echo }
+
+func (closesAtShutdown) Shutdown(c *loop.Conn) { c.Close() }
+
+// Peers that have been sent everything and never end their side are no reason to wait, nor
+// to complain.
+func TestL8ShutdownWithIdlePeers(t *testing.T) {
+	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		return closesAtShutdown{}
+	})
+	ping(t, c)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	start := time.Now()
+	if err := g.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if took := time.Since(start); took > patience/2 {
+		t.Errorf("it took %v", took)
+	}
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("the peer reads %d, %v", n, err)
+	}
+}
+
+func TestL8Shutdown(t *testing.T) {
+	before := runtime.NumGoroutine()
+	g, err := loop.NewGroup(loop.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, ln.Addr())
+	b := make([]byte, 4)
+	c.Write([]byte("ping"))
+	if _, err := io.ReadFull(c, b); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	go func() { ended <- g.Shutdown(ctx) }()
+	// What is there goes on; what is new is refused.
+	refused := false
+	for range 1000 {
+		n, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			refused = true
+			break
+		}
+		n.Close()
+	}
+	if !refused {
+		t.Error("new connections are accepted during Shutdown")
+	}
+	c.Write([]byte("pong"))
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "pong" {
+		t.Errorf("%q, %v during Shutdown", b, err)
+	}
+	c.Close()
+	if err := receive(t, ended, "Shutdown"); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; {
+		if time.Now().After(end) {
+			stacks := make([]byte, 1<<18)
+			t.Fatalf("goroutines are left:\n%s", stacks[:runtime.Stack(stacks, true)])
+		}
+		runtime.Gosched()
+	}
+}
+
+func TestL8ShutdownClosesWhatIsLeft(t *testing.T) {
+	closed := make(chan error, 1)
+	opened := make(chan bool, 1)
+	g, _ := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(*loop.Conn) { opened <- true },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	receive(t, opened, "Opened")
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	err := g.Shutdown(ctx)
+	if cut := new(loop.ShutdownError); !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &cut) || cut.Conns != 1 {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrShutdown) {
+		t.Errorf("the reason is %v", why)
+	}
+	if _, err := g.Listen("tcp", "127.0.0.1:0", nil); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("Listen after Shutdown: %v", err)
+	}
+}
+
+// After Shutdown nothing that waits for a loop hangs.
+func TestAfterShutdown(t *testing.T) {
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := g.Loops()[0]
+	if err := g.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 3)
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	go func() {
+		_, err := g.Dial(context.Background(), "tcp", "127.0.0.1:1", func(*loop.Conn) loop.Handler { return echo{} })
+		ended <- err
+		_, err = l.Watch(u, func(pollux.Event) {})
+		ended <- err
+		_, err = g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+		ended <- err
+	}()
+	for range 3 {
+		if err := receive(t, ended, "an answer after Shutdown"); err == nil {
+			t.Error("it succeeded")
+		}
+	}
+	if err := l.Offload(func() any { return nil }, func(any) {}); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("Offload: %v", err)
+	}
+}
