@@ -21,7 +21,8 @@ type Waker struct {
 }
 
 // NewWaker returns a Waker whose events carry token. Tokens are the caller's: choose
-// one that no registration has.
+// one that no registration has. It may be called from any goroutine; the error is an
+// *OpError with ErrClosed.
 func (q *Poll) NewWaker(token Token) (*Waker, error) {
 	if q.gate.Closed() {
 		return nil, &OpError{Op: "waker", Err: ErrClosed}

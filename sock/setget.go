@@ -128,7 +128,8 @@ func ttl(d *Descriptor) (int, error) {
 	return d.get("IP_TTL", level, option)
 }
 
-// SetBroadcast allows datagrams to broadcast addresses.
+// SetBroadcast allows datagrams to broadcast addresses (SO_BROADCAST, socket(7)): without
+// it, sending there is EACCES.
 func (u *UDPSocket) SetBroadcast(on bool) error {
 	return u.set("SO_BROADCAST", sys.SOL_SOCKET, sys.SO_BROADCAST, toInt(on))
 }

@@ -57,7 +57,9 @@ func newUDP(fd sys.FD, family int) *UDPSocket {
 	return u
 }
 
-// Connect gives the socket a peer, or another one.
+// Connect gives the socket a peer, or another one (connect(2)): Write sends there, and what
+// others send is dropped. The error is a *net.OpError: for an address that is none of the
+// socket's family, ErrClosed, or the system's, such as ENETUNREACH.
 func (u *UDPSocket) Connect(addr netip.AddrPort) error {
 	var a sys.Sockaddr
 	if !addr.IsValid() || !a.SetAddrPort(addr, u.family) {
@@ -66,7 +68,8 @@ func (u *UDPSocket) Connect(addr netip.AddrPort) error {
 	return u.connectTo(&a)
 }
 
-// Disconnect takes the peer away: the socket receives from everybody again.
+// Disconnect takes the peer away: the socket receives from everybody again. The error is a
+// *net.OpError: ErrClosed, or the system's.
 func (u *UDPSocket) Disconnect() error {
 	a := sys.Unspecified()
 	return u.connectTo(&a)

@@ -48,7 +48,8 @@ func (m *maker) prepareUnix(name string) (*sys.Sockaddr, error) {
 	return &a, m.bindLocal(sys.AF_UNIX)
 }
 
-// UnixPair returns two streams that are connected with each other (socketpair(2)).
+// UnixPair returns two streams that are connected with each other (socketpair(2)). The
+// error is a *net.OpError: for want of descriptors (EMFILE), or EAFNOSUPPORT on Windows.
 func UnixPair() (*UnixStream, *UnixStream, error) {
 	fds, e := sys.Socketpair(sys.SOCK_STREAM)
 	if e != 0 {
@@ -134,8 +135,10 @@ func (l *UnixListener) Close() error {
 // UnixDatagram sends and receives datagrams between Unix sockets.
 type UnixDatagram struct{ Descriptor }
 
-// ListenUnixDatagram binds a socket to name. The path stays when the socket is
-// closed: remove it.
+// ListenUnixDatagram binds a socket to name, a path or @ and an abstract name (Linux). The
+// path stays when the socket is closed: remove it. The error is a *net.OpError: for a name
+// that is none, ErrBadOption, or the system's (EADDRINUSE, also if the path is left over;
+// EACCES, ENOENT, EMFILE).
 func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 	m := maker{op: "bind", kind: handle.UnixDatagram, options: settle(options)}
 	a, err := m.unix(sys.SOCK_DGRAM, name)
@@ -149,7 +152,9 @@ func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 }
 
 // ConnectUnixDatagram makes a socket whose peer is name. The option LocalName
-// gives it a name to be answered at.
+// gives it a name to be answered at. The error is a *net.OpError: for a name that is none,
+// ErrBadOption, or the system's (ECONNREFUSED and ENOENT: nobody has the name; EPROTOTYPE:
+// a stream has it).
 func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 	m := connecting(handle.UnixDatagram, options)
 	a, err := m.unix(sys.SOCK_DGRAM, name)
@@ -165,7 +170,8 @@ func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) 
 	return newUnixDatagram(m.fd), nil
 }
 
-// UnixDatagramPair returns two sockets that are connected with each other.
+// UnixDatagramPair returns two sockets that are connected with each other (socketpair(2)).
+// The error is as that of UnixPair.
 func UnixDatagramPair() (*UnixDatagram, *UnixDatagram, error) {
 	fds, e := sys.Socketpair(sys.SOCK_DGRAM)
 	if e != 0 {

@@ -50,6 +50,14 @@ type sample struct {
 
 func main() {
 	log.SetFlags(0)
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), `usage: duel [flags] NAME=COMMAND...
+
+Compares echo servers that run at the same time, the first of which is the base. In a
+COMMAND, {port} is a free port, {udp} a "-l udp://127.0.0.1:PORT" for each socket of -udp.
+It may begin with VAR=value words.`)
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	if flag.NArg() == 0 || *conns < 1 || *size < 1 || *depth < 1 || *cycles < 1 || *udp < 0 || *udp > 0 && *size < 8 {
 		flag.Usage()
