@@ -49,7 +49,8 @@ func (m *maker) prepareUnix(name string) (*sys.Sockaddr, error) {
 }
 
 // UnixPair returns two streams that are connected with each other (socketpair(2)). The
-// error is a *net.OpError: for want of descriptors (EMFILE), or EAFNOSUPPORT on Windows.
+// error is a *net.OpError: for want of descriptors (EMFILE), or errors.ErrUnsupported on
+// Windows.
 func UnixPair() (*UnixStream, *UnixStream, error) {
 	fds, e := sys.Socketpair(sys.SOCK_STREAM)
 	if e != 0 {
