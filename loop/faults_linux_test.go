@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Faults 1 and 7: out of descriptors, the listener waits at no cost, and serves
+// Out of descriptors, the listener waits at no cost, and serves
 // everybody once there are some again.
 func TestL7OutOfDescriptors(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})

@@ -43,6 +43,41 @@ func TestL4Watermarks(t *testing.T) {
 	}
 }
 
+// Drained is not told if nothing has waited: the kernel has taken all of a large write at
+// once, and a small one follows.
+func TestL4DrainedOfNothing(t *testing.T) {
+	unsent, drained := make(chan int, 1), make(chan bool, 1)
+	sent := make(chan error, 1)
+	_, c := serve(t, loop.Config{HighWatermark: 32 << 10}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				if string(b) == "small" {
+					c.WriteOwned([]byte("x"), func(err error) { sent <- err })
+					return len(b), nil
+				}
+				c.Write(make([]byte, 128<<10))
+				unsent <- c.Unsent()
+				return len(b), nil
+			},
+			drained: func(*loop.Conn) { drained <- true },
+		}
+	})
+	c.Write([]byte("large"))
+	if n := receive(t, unsent, "the large write"); n > 0 {
+		t.Skipf("the kernel has left %d bytes of it", n)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 128<<10)); err != nil {
+		t.Fatal(err)
+	}
+	c.Write([]byte("small"))
+	receive(t, sent, "the small write")
+	c.Write([]byte("large")) // a turn later
+	receive(t, unsent, "the next large write")
+	if len(drained) > 0 {
+		t.Error("Drained, and nothing has waited")
+	}
+}
+
 func TestL4ReadingStopsAboveTheWatermark(t *testing.T) {
 	var got atomic.Int64
 	_, c := serve(t, loop.Config{HighWatermark: 64 << 10, LowWatermark: 1 << 10, Loops: 1}, func(*loop.Conn) loop.Handler {

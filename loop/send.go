@@ -48,6 +48,7 @@ func (c *Conn) write(b []byte) (int, error) {
 		return 0, c.failure("write", err)
 	}
 	if c.out == nil && c.calling() && c.writeStaged(b) {
+		c.nothingWaits()
 		c.mu.Unlock()
 		return len(b), nil
 	}
@@ -55,6 +56,10 @@ func (c *Conn) write(b []byte) (int, error) {
 	c.askAndUnlock(wantFlush)
 	return len(b), nil
 }
+
+// nothingWaits takes back that the high watermark was crossed, if the kernel has taken
+// all at once; mu is held.
+func (c *Conn) nothingWaits() { c.crossed = c.crossed && c.out != nil }
 
 // Writev is Write of several slices: all, or nothing.
 func (c *Conn) Writev(bufs [][]byte) (int, error) {
@@ -73,6 +78,7 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 		}
 		c.queue(b)
 	}
+	c.nothingWaits()
 	c.askAndUnlock(wantFlush)
 	return total, nil
 }

@@ -82,6 +82,7 @@ const (
 	ioringRegisterProbe       = 8
 	ioringRegisterEnableRings = 12
 	ioringRegisterRingFDs     = 20 // 5.18
+	ioringUnregisterRingFDs   = 21 // 5.18
 	ioringRegisterPbufRing    = 22 // 5.19
 )
 
@@ -279,6 +280,20 @@ func (r *URing) RegisterFD() {
 	if e == 0 && n == 1 {
 		r.enterFD, r.enterFlags = FD(u.Offset), IORING_ENTER_REGISTERED_RING
 	}
+}
+
+// IsRegistered reports whether RegisterFD has done it.
+func (r *URing) IsRegistered() bool { return r.enterFlags != 0 }
+
+// UnregisterFD ends what RegisterFD began, on the same thread: the thread would keep the
+// ring otherwise, for as long as it lives.
+func (r *URing) UnregisterFD() {
+	if !r.IsRegistered() {
+		return
+	}
+	u := uringRsrcUpdate{Offset: uint32(r.enterFD)}
+	r.enterFD, r.enterFlags = r.FD, 0
+	r.register(ioringUnregisterRingFDs, unsafe.Pointer(&u), 1)
 }
 
 // Supports asks the kernel whether it has all of these operations.
@@ -489,6 +504,12 @@ func (q *URingSQE) SetRecv(fd FD, group uint16, bundle bool) {
 	if bundle {
 		q.Ioprio |= IORING_RECVSEND_BUNDLE
 	}
+	q.Flags, q.BufGroup = IOSQE_BUFFER_SELECT, group
+}
+
+// SetRecvOnce makes the entry one receive into one buffer of a group.
+func (q *URingSQE) SetRecvOnce(fd FD, group uint16) {
+	q.Opcode, q.FD = IORING_OP_RECV, int32(fd)
 	q.Flags, q.BufGroup = IOSQE_BUFFER_SELECT, group
 }
 

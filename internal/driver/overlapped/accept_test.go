@@ -4,6 +4,7 @@ package overlapped
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -250,4 +251,43 @@ func TestOtherPort(t *testing.T) {
 	}
 	d.Unlisten(&l.Listener)
 	turns(t, d, "Released", func() bool { return client.released == 1 && allReleased(l.accepted) })
+}
+
+// What was connected and never told is reset when the listener goes, as what is in a
+// backlog is: its peer must not see the end that a served connection has.
+func TestUnlistenResetsWhatNobodyTook(t *testing.T) {
+	for _, where := range []string{"held", "in flight"} {
+		t.Run(where, func(t *testing.T) {
+			d := open(t)
+			l := listen(t, d)
+			d.Turn(0)
+			if where == "held" {
+				d.PauseAccept(&l.Listener)
+			}
+			c, err := net.Dial("tcp", l.addr.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			for end := time.Now().Add(5 * time.Second); where == "held" && len(d.listeners.At(l.Index).held) == 0; {
+				if time.Now().After(end) {
+					t.Fatal("the connection is not held")
+				}
+				d.Turn(time.Millisecond)
+			}
+			d.Unlisten(&l.Listener)
+			for range 5 {
+				d.Turn(5 * time.Millisecond)
+			}
+			c.SetDeadline(time.Now().Add(5 * time.Second))
+			_, readErr := c.Read(make([]byte, 1))
+			_, writeErr := c.Write([]byte{1}) // on Wine, to read after a reset may find the end
+			if (readErr == nil || errors.Is(readErr, io.EOF)) && writeErr == nil {
+				t.Errorf("the peer finds %v, and can write", readErr)
+			}
+			if len(l.accepted) > 0 {
+				t.Error("the connection was told")
+			}
+		})
+	}
 }

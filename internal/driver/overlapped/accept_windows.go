@@ -157,7 +157,7 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 	d.cancelAccepts(a)
 	l.Close()
 	for _, fd := range a.held {
-		sys.Close(fd)
+		refuse(fd)
 	}
 	a.held, a.failed = nil, nil
 	for i := range a.seats {
@@ -172,9 +172,15 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 
 func (t *seat) dropSocket() {
 	if t.fd != sys.InvalidFD {
-		sys.Close(t.fd)
+		refuse(t.fd) // it may be connected, and not told
 		t.fd = sys.InvalidFD
 	}
+}
+
+// refuse ends a connection as the system does those of a backlog that is no more.
+func refuse(fd sys.FD) {
+	sys.SetLinger(fd, true, 0)
+	sys.Close(fd)
 }
 
 func (d *Driver) cancelAccepts(a *accept) {

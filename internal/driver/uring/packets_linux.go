@@ -120,13 +120,20 @@ func (d *Driver) receivePackets(index uint32) {
 
 // AwaitWritable implements driver.Driver.
 func (d *Driver) AwaitWritable(p *driver.PacketSocket) {
-	if p.Flags&attached == 0 {
-		return
+	if p.Flags&attached != 0 {
+		d.awaitRoom(p.Index)
 	}
-	if s := &d.packets.sockets[p.Index]; !s.polling {
+}
+
+// awaitRoom enters no ring, as SendPackets.
+func (d *Driver) awaitRoom(index uint32) {
+	if s := &d.packets.sockets[index]; !s.polling {
 		s.polling = true
 		s.ops++
-		d.begin(opPacketRoom, p.Index).SetPoll(s.fd, sys.POLLOUT, 0)
+		d.running++
+		q := d.laterEntry()
+		q.UserData = opPacketRoom | uint64(index)
+		q.SetPoll(s.fd, sys.POLLOUT, 0)
 	}
 }
 
@@ -283,6 +290,9 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 		case len(m.Data) > letterBytes, m.Addr.IsValid() && !to.SetAddrPort(m.Addr, s.family):
 			t.freeLetters = append(t.freeLetters, index)
 			if err := sendAtOnce(p, m); err != nil {
+				if err == sock.ErrWouldBlock {
+					d.awaitRoom(p.Index)
+				}
 				return i, err
 			}
 			continue
@@ -377,6 +387,18 @@ func (t *packets) isUnwanted(op uint64, index uint32) bool {
 		return l.sending && t.sockets[l.socket].gone
 	}
 	return false
+}
+
+// isGivenUp reports whether the operation is of a socket that abandonPackets has given up.
+func (t *packets) isGivenUp(op uint64, index uint32) bool {
+	switch op {
+	case opPacketSend:
+		index = t.letters[index].socket
+	case opPacket, opPacketRoom:
+	default:
+		return false
+	}
+	return t.sockets[index].p == nil
 }
 
 // abandonPackets gives up the operations of sockets that are gone: the ring tells no more

@@ -13,7 +13,7 @@ import (
 )
 
 // Probe tells why the driver cannot work here, or returns nil. It asks once, unless that
-// was for want of descriptors.
+// was for want of descriptors or memory.
 func Probe() error {
 	_, err := probed()
 	return err
@@ -45,6 +45,9 @@ func probed() (sendsTo bool, err error) {
 			return false, fmt.Errorf("uring: probing the kernel: %w; raise the limit of open descriptors (ulimit -n)", os.NewSyscallError("eventfd", e))
 		}
 		sendsTo, err = false, fmt.Errorf("uring: %w", err)
+		if errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EAGAIN) {
+			return false, err // there may be more the next time
+		}
 	}
 	p.done, p.sendsTo, p.err = true, sendsTo, err
 	return sendsTo, err
@@ -106,28 +109,37 @@ func probe() (sendsTo bool, err error) {
 		sys.IORING_OP_ASYNC_CANCEL, sys.IORING_OP_RECV, sys.IORING_OP_SEND, sys.IORING_OP_RECVMSG, sys.IORING_OP_SENDMSG)
 	switch {
 	case e != 0:
-		return false, fmt.Errorf("asking for operations: %w", os.NewSyscallError("io_uring_register", e))
+		return false, fmt.Errorf("asking for operations: %w", needs("Linux 6.0", os.NewSyscallError("io_uring_register", e)))
 	case len(missing) > 0:
 		return false, fmt.Errorf("this kernel's io_uring has not the operations %v of <linux/io_uring.h>; Linux 6.0 is needed", missing)
 	}
 	buffers, e := ring.RegisterBuffers(bufferGroup, 4, 64)
 	if e != 0 {
-		return false, fmt.Errorf("registering buffers: %w; Linux 5.19 is needed", os.NewSyscallError("io_uring_register", e))
+		return false, fmt.Errorf("registering buffers: %w", needs("Linux 5.19", os.NewSyscallError("io_uring_register", e)))
 	}
 	defer buffers.Free()
 	if e := ring.Enable(); e != 0 {
-		return false, fmt.Errorf("enabling the ring: %w", os.NewSyscallError("io_uring_register", e))
+		return false, fmt.Errorf("enabling the ring: %w", needs("Linux 6.0", os.NewSyscallError("io_uring_register", e)))
 	}
 	if err := tryReceive(ring, buffers); err != nil {
-		return false, fmt.Errorf("trying a multishot receive: %w; Linux 6.0 is needed", err)
+		return false, fmt.Errorf("trying a multishot receive: %w", needs("Linux 6.0", err))
 	}
 	if err := tryAccept(ring); err != nil {
-		return false, fmt.Errorf("trying to connect, and a multishot accept: %w; Linux 5.19 is needed", err)
+		return false, fmt.Errorf("trying to connect, and a multishot accept: %w", needs("Linux 5.19", err))
 	}
 	if sendsTo, err = tryDatagrams(ring, buffers); err != nil {
-		return false, fmt.Errorf("trying a multishot receive of datagrams: %w; Linux 6.0 is needed", err)
+		return false, fmt.Errorf("trying a multishot receive of datagrams: %w", needs("Linux 6.0", err))
 	}
 	return sendsTo, nil
+}
+
+// needs says what may be wrong: no kernel that has io_uring refuses a call like this.
+func needs(kernel string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.ENOSYS):
+		return fmt.Errorf("%w: refused by a seccomp filter; allow it there", err)
+	}
+	return fmt.Errorf("%w; %s is needed", err, kernel)
 }
 
 var errBehaviour = errors.New("it does not do what it should")

@@ -211,8 +211,12 @@ func (d *Driver) change(s *driver.Stream) {
 	}
 }
 
-// applyChanges begins and ends operations, as was asked for since the last turn.
+// applyChanges begins and ends operations, as was asked for since the last turn. Those
+// that wait for buffers come first.
 func (d *Driver) applyChanges() {
+	if len(d.starved) > 0 {
+		d.feed()
+	}
 	for _, index := range d.changed {
 		// Whose index has been given away meanwhile may be looked at twice.
 		if s := d.slots[index].stream; s != nil {
@@ -220,9 +224,6 @@ func (d *Driver) applyChanges() {
 		}
 	}
 	d.changed = d.changed[:0]
-	if len(d.starved) > 0 {
-		d.feed()
-	}
 	d.applyAccepting()
 	d.moveWaiting()
 }
@@ -240,8 +241,10 @@ func (d *Driver) apply(s *driver.Stream) {
 	} else if s.Flags&receiving == 0 && !x.held.empty() && d.buffers.crowded() {
 		d.spill(x)
 	}
-	want := s.Flags&(receiving|ended|gone|starved) == receiving && !x.hasMore()
+	want := d.mayReceive(s)
 	switch {
+	case want && s.Flags&armed == 0 && len(d.starved) > 0:
+		d.starve(s) // behind those that wait already
 	case want && s.Flags&armed == 0:
 		s.Flags |= armed
 		d.begin(opReceive, s.Index).SetRecv(x.fd, bufferGroup, d.bundles)
@@ -279,14 +282,31 @@ func (d *Driver) isUnwanted(op uint64, index uint32) bool {
 	return s.Flags&(gone|connecting) == gone|connecting
 }
 
+// mayReceive reports whether a stream is to receive, or does already.
+func (d *Driver) mayReceive(s *driver.Stream) bool {
+	return s.Flags&(receiving|ended|gone|starved) == receiving && !d.slots[s.Index].hasMore()
+}
+
+// starve has a stream wait for a buffer.
+func (d *Driver) starve(s *driver.Stream) {
+	s.Flags |= starved
+	d.starved = append(d.starved, s.Index)
+}
+
 // feed lets streams receive again that have found no buffer, as many as there are
-// buffers.
+// buffers, and one buffer each: a receive that goes on takes all that there are, so that
+// a few busy streams would keep the others waiting.
 func (d *Driver) feed() {
 	n := min(d.buffers.available(), len(d.starved))
 	for _, index := range d.starved[:n] {
-		if s := d.slots[index].stream; s != nil && s.Flags&starved != 0 {
-			s.Flags &^= starved
-			d.apply(s)
+		s := d.slots[index].stream
+		if s == nil || s.Flags&starved == 0 {
+			continue
+		}
+		s.Flags &^= starved
+		if d.mayReceive(s) && s.Flags&armed == 0 {
+			s.Flags |= armed
+			d.begin(opReceive, index).SetRecvOnce(d.slots[index].fd, bufferGroup)
 		}
 	}
 	d.starved = d.starved[:copy(d.starved, d.starved[n:])]
@@ -328,8 +348,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 	case res > 0 || e == syscall.ECANCELED || e == syscall.EAGAIN || e == syscall.EINTR:
 		d.change(s)
 	case e == syscall.ENOBUFS:
-		s.Flags |= starved
-		d.starved = append(d.starved, index)
+		d.starve(s)
 	default:
 		d.slots[index].end = -res
 		if s.Flags&receiving != 0 {

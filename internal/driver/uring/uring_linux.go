@@ -264,7 +264,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	return d.broken
 }
 
-// abandon gives up the operations of streams that have been released: the ring tells
+// abandon gives up the operations of what has been released: the ring tells
 // no more of them. A socket that is shut down takes nothing from memory that is its
 // owner's again.
 func (d *Driver) abandon() {
@@ -273,6 +273,12 @@ func (d *Driver) abandon() {
 			sys.Shutdown(d.slots[i].fd, sys.SHUT_RDWR)
 			s.Flags &^= operating
 			d.finishIfIdle(s)
+		}
+	}
+	for _, a := range d.listeners.All() {
+		if a != nil && a.gone {
+			a.armed = false
+			d.forgetIfIdle(a)
 		}
 	}
 	d.abandonPackets()
@@ -311,8 +317,8 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 	if d.packets.n > 0 && (op != opPacket || index != d.packets.of) {
 		d.tellPackets()
 	}
-	if op <= opConnect && d.slots[index].stream == nil {
-		return // of a stream that abandon has given up
+	if op <= opConnect && d.slots[index].stream == nil || op == opAccept && d.listeners.At(index) == nil || d.packets.isGivenUp(op, index) {
+		return // of what abandon has given up
 	}
 	switch op {
 	case opReceive:
@@ -345,6 +351,10 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 func (d *Driver) Close() error {
 	if d.started {
 		d.drain()
+		if d.running > 0 {
+			d.abandon()
+		}
+		d.ring.UnregisterFD()
 		runtime.UnlockOSThread()
 	} else { // nothing was submitted
 		d.abandonPackets()

@@ -849,31 +849,3 @@ func TestCloseBeforeTheFirstTurn(t *testing.T) {
 		t.Errorf("%d descriptors are open, %d were before", n, before)
 	}
 }
-
-// A ring that has failed tells nothing more, also what lies in it of streams that are
-// given up.
-func TestBrokenRing(t *testing.T) {
-	b := newBench(t, options{entries: 64, completions: 128, buffers: 8})
-	s := b.connect(1)[0]
-	b.Resume(&s.Stream)
-	if err := b.Turn(0); err != nil {
-		t.Fatal(err)
-	}
-	s.write(pattern(1, 100))
-	time.Sleep(20 * time.Millisecond) // for the bytes to be there
-	b.ring.Submit(sys.IORING_ENTER_GETEVENTS)
-	if !b.hasCompletions() {
-		t.Skip("no completion came")
-	}
-	b.Release(&s.Stream)
-	b.broken = errors.New("broken")
-	for range 2 {
-		if err := b.Turn(0); err == nil || err.Error() != "broken" {
-			t.Errorf("Turn: %v", err)
-		}
-	}
-	if !s.released {
-		t.Error("the stream was not released")
-	}
-	b.broken = nil // so that Close takes what is in the ring
-}

@@ -1,0 +1,149 @@
+package uring
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// A ring that has failed tells nothing more, also what lies in it of streams that are
+// given up.
+func TestBrokenRing(t *testing.T) {
+	b := newBench(t, options{entries: 64, completions: 128, buffers: 8})
+	s := b.connect(1)[0]
+	b.Resume(&s.Stream)
+	if err := b.Turn(0); err != nil {
+		t.Fatal(err)
+	}
+	s.write(pattern(1, 100))
+	time.Sleep(20 * time.Millisecond) // for the bytes to be there
+	b.ring.Submit(sys.IORING_ENTER_GETEVENTS)
+	if !b.hasCompletions() {
+		t.Skip("no completion came")
+	}
+	b.Release(&s.Stream)
+	b.breaks(t)
+	if !s.released {
+		t.Error("the stream was not released")
+	}
+}
+
+// The same of a socket of datagrams: what lies in the ring finds nobody.
+func TestBrokenRingOfPackets(t *testing.T) {
+	b := newBench(t, options{entries: 64, completions: 128, buffers: 8})
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &driver.PacketSocket{UDPSocket: u, Up: noPackets{t}}
+	if err := b.Bind(p); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Turn(0); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("udp", u.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write([]byte("hello"))
+	for end := time.Now().Add(5 * time.Second); !b.hasCompletions(); {
+		if time.Now().After(end) {
+			t.Fatal("no completion came")
+		}
+		b.ring.Submit(sys.IORING_ENTER_GETEVENTS)
+	}
+	b.Unbind(p)
+	b.breaks(t)
+}
+
+// The same of a listener: its address is free.
+func TestBrokenRingOfListener(t *testing.T) {
+	b := newBench(t, options{entries: 64, completions: 128, buffers: 8})
+	l, ln := b.listen()
+	if err := b.Turn(0); err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr()
+	ln.StopListening()
+	b.Unlisten(&l.Listener)
+	b.breaks(t)
+	again, err := sock.ListenTCP(addr, sock.ReuseAddr(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	for _, a := range b.listeners.All() {
+		if a != nil {
+			t.Error("the listener is still there, with its descriptor")
+		}
+	}
+}
+
+// breaks has some turns fail.
+func (b *bench) breaks(t *testing.T) {
+	t.Helper()
+	broken := errors.New("broken")
+	b.broken = broken
+	for range 2 {
+		if err := b.Turn(0); err != broken {
+			t.Errorf("Turn: %v", err)
+		}
+	}
+	b.broken = nil // so that Close takes what is in the ring
+}
+
+type noPackets struct{ t *testing.T }
+
+func (p noPackets) Packets(ms []sock.Message) { p.t.Errorf("%d packets, after Unbind", len(ms)) }
+func (p noPackets) Writable()                 { p.t.Error("Writable, after Unbind") }
+func (p noPackets) SendFailed(int, error)     { p.t.Error("SendFailed, after Unbind") }
+
+// A driver that was closed leaves nothing of its ring in the thread, which goes back to Go:
+// the kernel keeps the descriptors that a thread has registered (io_uring_register(2)).
+func TestThreadKeepsNoRing(t *testing.T) {
+	if err := Probe(); err != nil {
+		t.Skip(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const (
+		enter          = 426 // io_uring_enter, on all systems that Go knows
+		registeredRing = 1 << 4
+		most           = 16 // rings of a thread
+	)
+	isThere := func(i int) bool {
+		_, _, e := syscall.RawSyscall6(enter, uintptr(i), 0, 0, registeredRing, 0, 0)
+		return e != syscall.EBADF && e != syscall.EINVAL
+	}
+	if isThere(0) {
+		t.Skip("the thread has a ring already")
+	}
+	d, err := open(driver.Config{ScratchBytes: testBuffer, BudgetBytes: testBudget}, defaults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Turn(0); err != nil {
+		t.Fatal(err)
+	}
+	if d.ring.IsRegistered() && !isThere(0) {
+		t.Error("the ring that is used is not found: the test is blind")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range most {
+		if isThere(i) {
+			t.Errorf("ring %d is still there", i)
+		}
+	}
+}
