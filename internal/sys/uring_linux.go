@@ -105,7 +105,7 @@ type URingSQE struct {
 	UserData    uint64
 	BufGroup    uint16
 	Personality uint16
-	FileIndex   int32
+	FileIndex   int32 // or optlen
 	Addr3       uint64
 	_           uint64
 }
@@ -505,6 +505,13 @@ func (q *URingSQE) SetRecv(fd FD, group uint16, bundle bool) {
 		q.Ioprio |= IORING_RECVSEND_BUNDLE
 	}
 	q.Flags, q.BufGroup = IOSQE_BUFFER_SELECT, group
+}
+
+// SetRecvSome is SetRecv that ends when so many bytes have come, or by less than a buffer
+// more (Linux 6.17).
+func (q *URingSQE) SetRecvSome(fd FD, group uint16, bundle bool, most int) {
+	q.SetRecv(fd, group, bundle)
+	q.FileIndex = int32(most)
 }
 
 // SetRecvOnce makes the entry one receive into one buffer of a group.

@@ -306,7 +306,7 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 		s.sends++
 		d.running++
 		q := d.laterEntry()
-		if d.sendsTo {
+		if d.has.sendsTo {
 			q.SetSendTo(s.fd, data, to)
 		} else {
 			q.SetSendDatagram(s.fd, &l.message, data, to)

@@ -19,38 +19,39 @@ func Probe() error {
 	return err
 }
 
-// kernelSendsTo tells whether a plain send may have an address.
-func kernelSendsTo() bool {
-	sendsTo, _ := probed()
-	return sendsTo
+// abilities are what the driver uses where the kernel has it.
+type abilities struct {
+	sendsTo bool // a plain send may have an address
+	limits  bool // a multishot receive may have a limit
 }
 
 // verdict is what probe has found.
 var verdict struct {
 	sync.Mutex
-	done, sendsTo bool
-	err           error
+	done bool
+	has  abilities
+	err  error
 }
 
-func probed() (sendsTo bool, err error) {
+func probed() (has abilities, err error) {
 	p := &verdict
 	p.Lock()
 	defer p.Unlock()
 	if p.done {
-		return p.sendsTo, p.err
+		return p.has, p.err
 	}
-	sendsTo, err = probe()
+	has, err = probe()
 	if err != nil {
 		if e := descriptorsLeft(); e != 0 {
-			return false, fmt.Errorf("uring: probing the kernel: %w; raise the limit of open descriptors (ulimit -n)", os.NewSyscallError("eventfd", e))
+			return has, fmt.Errorf("uring: probing the kernel: %w; raise the limit of open descriptors (ulimit -n)", os.NewSyscallError("eventfd", e))
 		}
-		sendsTo, err = false, fmt.Errorf("uring: %w", err)
+		err = fmt.Errorf("uring: %w", err)
 		if errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EAGAIN) {
-			return false, err // there may be more the next time
+			return has, err // there may be more the next time
 		}
 	}
-	p.done, p.sendsTo, p.err = true, sendsTo, err
-	return sendsTo, err
+	p.done, p.has, p.err = true, has, err
+	return has, err
 }
 
 // descriptorsLeft tells why there are not as many descriptors as the probe takes.
@@ -84,12 +85,12 @@ var setupNote = sync.OnceValue(func() string {
 
 // probe tries all that the driver uses, for the kernel cannot be asked for everything,
 // and filters that refuse a part of it say so only then.
-func probe() (sendsTo bool, err error) {
+func probe() (has abilities, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ring, err := newRing(options{entries: 8, completions: 16})
 	if err != nil {
-		return false, err
+		return has, err
 	}
 	defer ring.Close()
 	for _, f := range []struct {
@@ -102,35 +103,39 @@ func probe() (sendsTo bool, err error) {
 		{sys.IORING_FEAT_CQE_SKIP, "cancelling without a completion"},
 	} {
 		if ring.Features&f.bit == 0 {
-			return false, fmt.Errorf("this kernel's io_uring has no %s; Linux 6.0 is needed", f.what)
+			return has, fmt.Errorf("this kernel's io_uring has no %s; Linux 6.0 is needed", f.what)
 		}
 	}
 	missing, e := ring.Supports(sys.IORING_OP_POLL_ADD, sys.IORING_OP_ACCEPT, sys.IORING_OP_CONNECT,
 		sys.IORING_OP_ASYNC_CANCEL, sys.IORING_OP_RECV, sys.IORING_OP_SEND, sys.IORING_OP_RECVMSG, sys.IORING_OP_SENDMSG)
 	switch {
 	case e != 0:
-		return false, fmt.Errorf("asking for operations: %w", needs("Linux 6.0", os.NewSyscallError("io_uring_register", e)))
+		return has, fmt.Errorf("asking for operations: %w", needs("Linux 6.0", os.NewSyscallError("io_uring_register", e)))
 	case len(missing) > 0:
-		return false, fmt.Errorf("this kernel's io_uring has not the operations %v of <linux/io_uring.h>; Linux 6.0 is needed", missing)
+		return has, fmt.Errorf("this kernel's io_uring has not the operations %v of <linux/io_uring.h>; Linux 6.0 is needed", missing)
 	}
 	buffers, e := ring.RegisterBuffers(bufferGroup, 4, 64)
 	if e != 0 {
-		return false, fmt.Errorf("registering buffers: %w", needs("Linux 5.19", os.NewSyscallError("io_uring_register", e)))
+		return has, fmt.Errorf("registering buffers: %w", needs("Linux 5.19", os.NewSyscallError("io_uring_register", e)))
 	}
 	defer buffers.Free()
 	if e := ring.Enable(); e != 0 {
-		return false, fmt.Errorf("enabling the ring: %w", needs("Linux 6.0", os.NewSyscallError("io_uring_register", e)))
+		return has, fmt.Errorf("enabling the ring: %w", needs("Linux 6.0", os.NewSyscallError("io_uring_register", e)))
 	}
 	if err := tryReceive(ring, buffers); err != nil {
-		return false, fmt.Errorf("trying a multishot receive: %w", needs("Linux 6.0", err))
+		return has, fmt.Errorf("trying a multishot receive: %w", needs("Linux 6.0", err))
 	}
 	if err := tryAccept(ring); err != nil {
-		return false, fmt.Errorf("trying to connect, and a multishot accept: %w", needs("Linux 5.19", err))
+		return has, fmt.Errorf("trying to connect, and a multishot accept: %w", needs("Linux 5.19", err))
 	}
-	if sendsTo, err = tryDatagrams(ring, buffers); err != nil {
-		return false, fmt.Errorf("trying a multishot receive of datagrams: %w", needs("Linux 6.0", err))
+	if has.sendsTo, err = tryDatagrams(ring, buffers); err != nil {
+		return has, fmt.Errorf("trying a multishot receive of datagrams: %w", needs("Linux 6.0", err))
 	}
-	return sendsTo, nil
+	has.limits, err = tryLimit(ring, buffers)
+	if err != nil {
+		return has, fmt.Errorf("trying a receive with a limit: %w", err)
+	}
+	return has, nil
 }
 
 // needs says what may be wrong: no kernel that has io_uring refuses a call like this.
@@ -188,6 +193,38 @@ func tryReceive(ring *sys.URing, buffers *sys.URingBuffers) error {
 		buffers.Publish()
 	}
 	return tryCancel(ring, opReceive)
+}
+
+// tryLimit finds out whether a multishot receive ends at its limit. Before Linux 6.17 it is
+// refused.
+func tryLimit(ring *sys.URing, buffers *sys.URingBuffers) (bool, error) {
+	if ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE == 0 {
+		return false, nil
+	}
+	pair, e := sys.Socketpair(sys.SOCK_STREAM)
+	if e != 0 {
+		return false, os.NewSyscallError("socketpair", e)
+	}
+	defer sys.Close(pair[0])
+	defer sys.Close(pair[1])
+	if _, e := sys.Send(pair[1], probeData, 0); e != 0 {
+		return false, os.NewSyscallError("send", e)
+	}
+	q := ring.Next()
+	q.SetRecvSome(pair[0], bufferGroup, true, len(probeData))
+	q.UserData = opReceive
+	c, err := one(ring)
+	if err != nil {
+		return false, err
+	}
+	if c.Flags&sys.IORING_CQE_F_BUFFER != 0 {
+		buffers.Give(uint16(c.Flags >> sys.IORING_CQE_BUFFER_SHIFT))
+		buffers.Publish()
+	}
+	if c.Flags&sys.IORING_CQE_F_MORE != 0 {
+		return false, tryCancel(ring, opReceive)
+	}
+	return int(c.Res) == len(probeData), nil
 }
 
 // tryAccept connects to a non-blocking listener, accepts, and cancels that.

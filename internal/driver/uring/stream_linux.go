@@ -293,9 +293,13 @@ func (d *Driver) starve(s *driver.Stream) {
 	d.starved = append(d.starved, s.Index)
 }
 
+// maxLimit is the most that a receive is limited to: the kernel has 32 bits for it.
+const maxLimit = 1 << 30
+
 // feed lets streams receive again that have found no buffer, as many as there are
-// buffers, and one buffer each: a receive that goes on takes all that there are, so that
-// a few busy streams would keep the others waiting.
+// buffers. Each receives what it may bring in a turn; or one buffer, if the kernel knows no
+// limit. A receive without one takes all that there are, so that a few busy streams would
+// keep the others waiting.
 func (d *Driver) feed() {
 	n := min(d.buffers.available(), len(d.starved))
 	for _, index := range d.starved[:n] {
@@ -306,7 +310,12 @@ func (d *Driver) feed() {
 		s.Flags &^= starved
 		if d.mayReceive(s) && s.Flags&armed == 0 {
 			s.Flags |= armed
-			d.begin(opReceive, index).SetRecvOnce(d.slots[index].fd, bufferGroup)
+			q, fd := d.begin(opReceive, index), d.slots[index].fd
+			if d.has.limits {
+				q.SetRecvSome(fd, bufferGroup, d.bundles, min(d.budget, maxLimit))
+			} else {
+				q.SetRecvOnce(fd, bufferGroup)
+			}
 		}
 	}
 	d.starved = d.starved[:copy(d.starved, d.starved[n:])]

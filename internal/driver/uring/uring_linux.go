@@ -42,7 +42,7 @@ type Driver struct {
 	listeners driver.Table[acceptor]
 	accepting []*acceptor // those with connections to be handed over
 	packets   packets
-	sendsTo   bool // the kernel takes an address with a plain send
+	has       abilities
 	watches   watches
 	sleep     sleep
 }
@@ -53,6 +53,7 @@ type options struct {
 	completions uint32 // the kernel keeps what is more, at a price
 	buffers     int
 	single      bool // one buffer a receive, as before Linux 6.10
+	unlimited   bool // no limit of a receive, as before Linux 6.17
 }
 
 var defaults = options{entries: 128, completions: 4096, buffers: 64}
@@ -112,7 +113,8 @@ func open(c driver.Config, o options) (*Driver, error) {
 	}
 	d.watches.epfd = sys.InvalidFD
 	d.sleep.busyPoll = c.BusyPoll
-	d.sendsTo = kernelSendsTo()
+	d.has, _ = probed()
+	d.has.limits = d.has.limits && d.bundles && !o.unlimited
 	var e syscall.Errno
 	if d.sleep.eventfd, e = sys.Eventfd(); e != 0 {
 		ring.Close()

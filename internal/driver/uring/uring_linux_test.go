@@ -711,8 +711,8 @@ func TestSetupErrors(t *testing.T) {
 }
 
 // TestConformanceOfOldKernels runs the suite without what came after Linux 6.0:
-// DEFER_TASKRUN (6.1), sends of datagrams with an address (6.1), and receives into
-// several buffers (6.10).
+// DEFER_TASKRUN (6.1), sends of datagrams with an address (6.1), receives into several
+// buffers (6.10), and with a limit (6.17).
 func TestConformanceOfOldKernels(t *testing.T) {
 	if err := Probe(); err != nil {
 		t.Skip("uring is not usable here: ", err)
@@ -727,7 +727,7 @@ func TestConformanceOfOldKernels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.sendsTo = false
+		d.has = abilities{}
 		return d
 	})
 }
