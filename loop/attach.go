@@ -42,6 +42,12 @@ func (c *Conn) attach() bool {
 // opened asks for the handler and tells it.
 func (c *Conn) opened(accept func(*Conn) Handler) {
 	c.phase = open
+	idle := c.loop.g.config.IdleTimeout > 0
+	if idle {
+		c.mu.Lock()
+		c.more().idleTimeout = c.loop.g.config.IdleTimeout // Opened may set another, or none
+		c.mu.Unlock()
+	}
 	var h Handler
 	err := c.callbackErr(func() {
 		if h = accept(c); h == nil {
@@ -52,21 +58,18 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 			o.Opened(c)
 		}
 	})
-	c.settle()
+	c.settleAfter(err)
 	switch {
 	case c.phase == gone:
 		return
-	case err != nil:
-		c.fail(err)
-		return
-	case c.handler == nil:
+	case c.handler == nil && c.Unsent() == 0:
 		c.release(errNoHandler)
 		return
+	case c.handler == nil:
+		c.beginClose(errNoHandler) // last words
+		return
 	}
-	if d := c.loop.g.config.IdleTimeout; d > 0 && c.flags&idles == 0 {
-		c.mu.Lock()
-		c.more().idleTimeout = d
-		c.mu.Unlock()
+	if idle && c.flags&idles == 0 {
 		c.setDeadlines(wantIdle)
 	}
 	if c.pauses == 0 && c.phase != gone {

@@ -109,11 +109,18 @@ func (c *Conn) settle() {
 
 // callback runs f as a callback of c; a panic closes c.
 func (c *Conn) callback(f func()) {
-	err := c.callbackErr(f)
-	c.settle()
+	c.settleAfter(c.callbackErr(f))
+}
+
+// settleAfter is settle after a callback that panicked, if err is not nil: that is why the
+// connection ends, whatever was asked for.
+func (c *Conn) settleAfter(err error) {
 	if err != nil {
+		c.asked = 0
 		c.fail(err)
+		return
 	}
+	c.settle()
 }
 
 func (c *Conn) callbackErr(f func()) (err error) {

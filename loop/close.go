@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 	"io"
+	"syscall"
 	"time"
 )
 
@@ -19,8 +20,8 @@ import (
 
 // fail ends the connection at once, because of err.
 func (c *Conn) fail(err error) {
-	if why := c.because(); why != nil && c.phase >= closing {
-		err = why // what came first is the reason
+	if why := c.because(); why != nil && c.phase >= closing && !(errors.Is(why, io.EOF) && c.Unsent() > 0) {
+		err = why // what came first is the reason, but the peer's end is none for what it did not get
 	}
 	c.release(err)
 }
@@ -85,7 +86,11 @@ func (c *Conn) sendFIN() {
 		return
 	}
 	c.flags |= finSent
-	if err := c.stream.CloseWrite(); err != nil {
+	switch err := c.stream.CloseWrite(); {
+	case err == nil:
+	case errors.Is(err, syscall.ENOTCONN) && c.flags&readEnded == 0 && c.pauses == 0:
+		// It was reset. That is told as the end of receiving, which is still to come.
+	default:
 		c.fail(err)
 	}
 }
@@ -147,6 +152,14 @@ func (c *Conn) release(why error) {
 
 // leave is release without the descriptor.
 func (c *Conn) leave(why error) {
+	c.phase = gone
+	c.setWhy(why)
+	c.mu.Lock()
+	c.shut, c.over = true, true
+	c.mu.Unlock()
+	if c.extras != nil {
+		c.replaceHandler() // the one that was set last gets Closed
+	}
 	if c.optional&hasClosed != 0 { // it may want to know
 		if addr := c.stream.RemoteNetAddr(); addr != nil {
 			c.mu.Lock()
@@ -154,11 +167,6 @@ func (c *Conn) leave(why error) {
 			c.mu.Unlock()
 		}
 	}
-	c.phase = gone
-	c.setWhy(why)
-	c.mu.Lock()
-	c.shut, c.over = true, true
-	c.mu.Unlock()
 	c.dropUnread()
 	c.stopDeadlines()
 	if c.extras != nil {

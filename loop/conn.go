@@ -43,6 +43,7 @@ type extras struct {
 	readDeadline time.Time     // as asked for; guarded by mu
 	next         Handler       // as asked for; guarded by mu
 	detach       detachFunc    // as asked for; guarded by mu
+	sendFailed   error         // how a write past the queue has failed; guarded by mu
 
 	idle, read, linger connTimer
 	lastActive         int64

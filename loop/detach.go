@@ -43,6 +43,9 @@ func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) er
 }
 
 func (c *Conn) beginDetach() {
+	if c.phase >= closing {
+		return // it has begun to end: detachNow tells why
+	}
 	c.pause(byUser)
 	c.flags |= detaching
 	c.detachIfSent()
@@ -80,6 +83,7 @@ func (c *Conn) detachNow() bool {
 	if errors.Is(err, ErrDetached) {
 		err = nil
 	} else {
+		stream.Close() // detached, it would still be open
 		stream = nil
 	}
 	c.loop.protect("Detach's function", func() { f(stream, unread, err) })

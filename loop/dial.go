@@ -107,7 +107,7 @@ func (u *upcalls) Connected(err error) {
 		return
 	}
 	c.opened(c.extras.accept)
-	if c.phase == gone {
+	if c.phase == gone || c.handler == nil {
 		return // Released tells
 	}
 	c.flush()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,5 +113,87 @@ func TestL10DetachStream(t *testing.T) {
 	}
 	if rest, err := io.ReadAll(c); string(rest) != "bye" || err != nil {
 		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+// Data fails, and another goroutine has asked for Detach: the connection is closing by then,
+// and is not handed over as if it were whole.
+func TestL10DetachOfOneThatCloses(t *testing.T) {
+	mistake := errors.New("a mistake")
+	type result struct {
+		s      *sock.Stream
+		unread string
+		err    error
+	}
+	results, closed := make(chan result, 1), make(chan error, 1)
+	_, c := serve(t, loop.Config{LingerTimeout: 100 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				done := make(chan bool)
+				go func() { // another goroutine is a little earlier
+					c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
+						results <- result{s, string(unread), err}
+					})
+					close(done)
+				}()
+				<-done
+				return 1, mistake
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	c.Write([]byte("hello"))
+	r := receive(t, results, "the result")
+	why := receive(t, closed, "Closed")
+	if r.err == nil {
+		_, err := r.s.Write([]byte("x"))
+		t.Errorf("got the stream with %q unread, of \"ello\"; writing to it: %v; Closed got %v", r.unread, err, why)
+		r.s.Close()
+	}
+	if why != mistake {
+		t.Errorf("Closed got %v", why)
+	}
+}
+
+// A reset that came with the bytes is told after Detach, by Detach or by the socket.
+func TestL10DetachTellsTheReset(t *testing.T) {
+	skipOnWine(t, "a reset is told once there, to whoever polls")
+	type result struct {
+		s      *sock.Stream
+		unread string
+		err    error
+	}
+	results, in := make(chan result, 1), make(chan bool)
+	gone := make(chan bool)
+	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(*loop.Conn) { close(in) },
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				c.DetachStream(func(s *sock.Stream, unread []byte, err error) { results <- result{s, string(unread), err} })
+				return 0, nil
+			},
+		}
+	})
+	<-in
+	time.Sleep(20 * time.Millisecond)
+	g.Loops()[0].Run(func() { <-gone })
+	c.Write([]byte("hello"))
+	time.Sleep(50 * time.Millisecond)
+	c.SetLinger(0)
+	c.Close()
+	close(gone)
+	r := receive(t, results, "the result")
+	if r.err != nil {
+		return // Detach tells
+	}
+	defer r.s.Close()
+	b := make([]byte, 100)
+	n, err := r.s.Read(b)
+	if all := r.unread + string(b[:n]); n > 0 {
+		r.unread = all
+		_, err = r.s.Read(b)
+	}
+	if r.unread != "hello" || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%q, then %v, want ECONNRESET", r.unread, err)
 	}
 }

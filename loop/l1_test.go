@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // L1: order of the callbacks, and their reasons.
@@ -86,6 +87,61 @@ func TestL1PanicClosesThatConnectionOnly(t *testing.T) {
 			alive := make(chan bool, 1)
 			g.Loops()[0].Run(func() { alive <- true })
 			receive(t, alive, "the loop's next turn")
+		})
+	}
+}
+
+// A panic is the reason, also if the callback had called Close before.
+func TestL1PanicAfterClose(t *testing.T) {
+	closed := make(chan error, 1)
+	_, c := serve(t, loop.Config{Logger: quiet()}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			readClosed: func(c *loop.Conn) { c.Close(); panic("at the end") },
+			closed:     func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	c.CloseWrite()
+	var p *loop.PanicError
+	if why := receive(t, closed, "Closed"); !errors.As(why, &p) {
+		t.Errorf("Closed got %v", why)
+	}
+}
+
+// The handler that was set last gets Closed, however soon the end comes.
+func TestL1SetHandlerAndTheEnd(t *testing.T) {
+	for _, how := range []string{"abort", "fails", "detach"} {
+		t.Run(how, func(t *testing.T) {
+			closed := make(chan string, 2)
+			_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+				return &funcs{
+					data: func(c *loop.Conn, b []byte) (int, error) {
+						c.SetHandler(&funcs{closed: func(*loop.Conn, error) { closed <- "the new one" }})
+						switch how {
+						case "abort":
+							c.Abort()
+						case "fails":
+							time.Sleep(50 * time.Millisecond)
+							c.Write([]byte("x"))
+						case "detach":
+							c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
+								if err == nil {
+									s.Close()
+								}
+							})
+						}
+						return len(b), nil
+					},
+					closed: func(_ *loop.Conn, why error) { closed <- "the old one" },
+				}
+			})
+			c.Write([]byte("hello"))
+			if how == "fails" {
+				c.SetLinger(0)
+				c.Close()
+			}
+			if who := receive(t, closed, "Closed"); who != "the new one" {
+				t.Errorf("Closed was told to %s", who)
+			}
 		})
 	}
 }

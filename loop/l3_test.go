@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -281,6 +282,197 @@ func TestCutOffIsAReset(t *testing.T) {
 			c.SetReadDeadline(time.Now().Add(patience))
 			if n, err := io.Copy(io.Discard, c); err == nil || isTimeout(err) {
 				t.Errorf("the peer read %d bytes, and then: %v", n, err)
+			}
+		})
+	}
+}
+
+// What comes after Close is received and dropped, also while more than the high watermark
+// is left to be sent: a peer that writes before it reads on is not stuck.
+func TestL3CloseAboveTheWatermarkReads(t *testing.T) {
+	closed := make(chan error, 1)
+	const total = 32 << 20
+	_, c := serve(t, loop.Config{LingerTimeout: 2 * time.Second, HighWatermark: 64 << 10}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	if _, err := io.ReadFull(c, make([]byte, total/2)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // Sent has come
+	if n, err := c.Write(make([]byte, total)); err != nil {
+		t.Fatalf("after %d bytes: %v", n, err)
+	}
+	n, err := io.Copy(io.Discard, c)
+	if n != total/2 || err != nil {
+		t.Errorf("%d of %d bytes: %v", n, total/2, err)
+	}
+	c.Close()
+	receive(t, closed, "Closed")
+}
+
+// A reset that a large write finds, one past the queue, is the reason, and no end of the stream.
+func TestL3LargeWriteFindsTheReset(t *testing.T) {
+	closed := make(chan error, 1)
+	eof := make(chan bool, 1)
+	gone := make(chan bool)
+	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				<-gone
+				c.Write(make([]byte, 100<<10))
+				return len(b), nil
+			},
+			readClosed: func(c *loop.Conn) { eof <- true; c.Close() },
+			closed:     func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	c.Write([]byte("hello"))
+	time.Sleep(50 * time.Millisecond)
+	c.SetLinger(0)
+	c.Close()
+	close(gone)
+	why := receive(t, closed, "Closed")
+	if len(eof) > 0 {
+		t.Errorf("ReadClosed was called, of a stream that was reset")
+	}
+	if !errors.Is(why, syscall.ECONNRESET) {
+		t.Errorf("Closed got %v", why)
+	}
+}
+
+type noEOF struct {
+	opened func(*loop.Conn)
+	closed func(*loop.Conn, error)
+}
+
+func (noEOF) Data(c *loop.Conn, b []byte) (int, error) { return len(b), nil }
+func (h noEOF) Opened(c *loop.Conn)                    { h.opened(c) }
+
+func (h noEOF) Closed(c *loop.Conn, why error) { h.closed(c, why) }
+
+// The peer ends its side, and then resets before it has everything: that is no clean end.
+func TestL3ResetAfterTheEnd(t *testing.T) {
+	closed, done := make(chan error, 1), make(chan error, 1)
+	_, c := serve(t, loop.Config{HighWatermark: 64 << 20}, func(*loop.Conn) loop.Handler {
+		return noEOF{
+			opened: func(c *loop.Conn) {
+				c.Write(make([]byte, 32<<20))
+				c.WriteOwned([]byte("last"), func(err error) { done <- err })
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	io.ReadFull(c, make([]byte, 1000))
+	c.CloseWrite()
+	time.Sleep(100 * time.Millisecond)
+	c.SetLinger(0)
+	c.Close()
+	if err := receive(t, done, "done"); err == nil {
+		t.Error("what was lost is told as sent")
+	}
+	if why := receive(t, closed, "Closed"); errors.Is(why, io.EOF) || why == nil {
+		t.Errorf("32 MiB were lost, and Closed got %v", why)
+	}
+}
+
+// What was written before accept returns nil is sent.
+func TestL3LastWords(t *testing.T) {
+	_, c := serve(t, loop.Config{Logger: quiet()}, func(c *loop.Conn) loop.Handler {
+		c.Write([]byte("busy\n"))
+		return nil
+	})
+	b, err := io.ReadAll(c)
+	if string(b) != "busy\n" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// So it is on a connection that was dialed, and Dial fails.
+func TestL3LastWordsDialed(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	g := group(t, loop.Config{Logger: quiet()})
+	words := make(chan string, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			words <- err.Error()
+			return
+		}
+		b, err := io.ReadAll(c)
+		words <- fmt.Sprint(string(b), err)
+		c.Close()
+	}()
+	c, err := g.Dial(context.Background(), "tcp", ln.Addr().String(), func(c *loop.Conn) loop.Handler {
+		c.Write([]byte("bye "))
+		return nil
+	})
+	if c != nil || err == nil {
+		t.Errorf("Dial = %v, %v", c, err)
+	}
+	if w := receive(t, words, "the words"); w != "bye <nil>" {
+		t.Error(w)
+	}
+}
+
+// A reset is told as one, whatever the handler does before it is found.
+func TestL3ResetIsTheReason(t *testing.T) {
+	skipOnWine(t, "a reset there may look like an end")
+	for _, way := range []string{"nothing", "Close", "CloseWrite", "small write", "write, Close", "large write, Close", "Pause, Resume", "error"} {
+		t.Run(way, func(t *testing.T) {
+			closed := make(chan error, 1)
+			events := make(chan string, 10)
+			gone := make(chan bool)
+			_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+				return &funcs{
+					data: func(c *loop.Conn, b []byte) (int, error) {
+						<-gone
+						switch way {
+						case "Close":
+							c.Close()
+						case "CloseWrite":
+							c.CloseWrite()
+						case "small write":
+							c.Write([]byte("x"))
+						case "write, Close":
+							c.Write([]byte("x"))
+							c.Close()
+						case "large write, Close":
+							c.Write(make([]byte, 100<<10))
+							c.Close()
+						case "Pause, Resume":
+							c.Pause()
+							c.Loop().AfterFunc(20*time.Millisecond, func() { c.Resume() })
+						case "error":
+							return len(b), io.ErrUnexpectedEOF
+						}
+						return len(b), nil
+					},
+					readClosed: func(c *loop.Conn) { events <- "ReadClosed"; c.Close() },
+					closed:     func(_ *loop.Conn, why error) { closed <- why },
+				}
+			})
+			c.Write([]byte("hello"))
+			time.Sleep(30 * time.Millisecond)
+			c.SetLinger(0)
+			c.Close()
+			close(gone)
+			why := receive(t, closed, "Closed")
+			ok := errors.Is(why, syscall.ECONNRESET)
+			switch way {
+			case "Close":
+				ok = ok || why == nil
+			case "error":
+				ok = why == io.ErrUnexpectedEOF
+			}
+			if !ok || len(events) > 0 {
+				t.Errorf("Closed got %v, and ReadClosed came %d times", why, len(events))
 			}
 		})
 	}

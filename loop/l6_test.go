@@ -178,3 +178,45 @@ func TestIdleTimeoutWhileSending(t *testing.T) {
 		t.Errorf("Closed(%v)", why)
 	}
 }
+
+// Opened may take the idle timeout away.
+func TestL6IdleTimeoutTakenAwayInOpened(t *testing.T) {
+	closed := make(chan error, 1)
+	_, _ = serve(t, loop.Config{IdleTimeout: 50 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.SetIdleTimeout(0) },
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	select {
+	case why := <-closed:
+		t.Errorf("closed: %v", why)
+	case <-time.After(300 * time.Millisecond):
+	}
+}
+
+// A large write in a callback, which goes past the queue, counts for the idle timeout.
+func TestL6LargeWriteIsNoIdleness(t *testing.T) {
+	closed := make(chan time.Time, 1)
+	wrote := make(chan time.Time, 1)
+	const idle = 400 * time.Millisecond
+	_, c := serve(t, loop.Config{IdleTimeout: idle}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			readClosed: func(c *loop.Conn) {
+				c.Write(make([]byte, 64<<10)) // the kernel takes it all
+				wrote <- time.Now()
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- time.Now() },
+		}
+	})
+	time.Sleep(idle * 3 / 4)
+	c.CloseWrite()
+	n, err := io.ReadFull(c, make([]byte, 64<<10))
+	if err != nil {
+		t.Fatal(n, err)
+	}
+	w := receive(t, wrote, "ReadClosed")
+	if d := receive(t, closed, "Closed").Sub(w); d < idle {
+		t.Errorf("it was closed as idle %v after it had sent, want %v", d, idle)
+	}
+}

@@ -158,6 +158,9 @@ func (u *upcalls) ReceiveEnded(err error) {
 	c.flags |= readEnded
 	switch {
 	case c.phase == gone:
+		if !errors.Is(err, io.EOF) {
+			c.setWhy(err) // it is detached, and the system does not tell this again
+		}
 	case c.phase == lingering:
 		c.release(c.because())
 	case c.phase == closing && errors.Is(err, io.EOF):

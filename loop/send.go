@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // sendQueue is what waits to be sent: blocks borrowed from the loop, and slices that
@@ -150,11 +151,14 @@ func (c *Conn) writeStaged(b []byte) bool {
 		c.unstage()
 		return false
 	}
-	// An error shows again when the rest is flushed.
-	n, _ := c.stream.Write(b)
+	n, err := c.stream.Write(b)
 	l.sentDirectly.Add(uint64(n))
+	c.hasSent(n)
 	if n < len(b) {
 		c.queue(b[n:])
+		if err != sock.ErrWouldBlock {
+			c.more().sendFailed = err // the system does not tell it again
+		}
 		c.requests |= wantFlush
 	}
 	return true
@@ -235,6 +239,9 @@ func (c *Conn) flushLocked() flushed {
 	if c.phase == connecting || c.phase == gone || c.flags&sendOwed != 0 {
 		c.unstage()
 		return c.flushedLocked()
+	}
+	if x := c.extras; x != nil && x.sendFailed != nil {
+		return flushed{err: x.sendFailed}
 	}
 	sent := 0
 	if stage := l.stage; len(stage) > 0 {
@@ -354,6 +361,7 @@ func (c *Conn) afterFlush(f flushed) {
 		return
 	}
 	switch {
+	case c.phase != open: // what comes is dropped
 	case f.crossed:
 		c.pause(byWatermark)
 	case f.drained:

@@ -72,7 +72,8 @@ type Driver interface {
 	Release(s *Stream)
 	// Detach ends all operations as Release does, but leaves the descriptor open:
 	// when Released has come, it is the loop's. What the driver had received already
-	// comes by Received before that, even if the stream is paused: no byte is lost.
+	// comes by Received before that, even if the stream is paused: no byte is lost. So does
+	// an error, by ReceiveEnded, if the system would not tell it again.
 	Detach(s *Stream)
 
 	Bind(p *PacketSocket) error

@@ -174,7 +174,9 @@ func (d *Driver) leave(s *driver.Stream) {
 		return
 	}
 	x := &d.slots[s.Index]
-	x.end = noEnd
+	if x.end == 0 || s.Flags&draining == 0 {
+		x.end = noEnd
+	}
 	if s.Flags&draining == 0 {
 		for !x.held.empty() {
 			id, _ := d.buffers.take(&x.held)
@@ -348,6 +350,10 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 		d.buffers.give(id)
 	}
 	if s.Flags&draining != 0 {
+		if e := syscall.Errno(-res); s.Flags&armed == 0 && res < 0 && !isPassing(e) && e != syscall.ENOBUFS {
+			x.end = -res // the kernel does not tell it again
+			d.makeBusy(s)
+		}
 		d.finishIfIdle(s)
 	}
 	if s.Flags&(armed|gone) != 0 {
@@ -516,6 +522,9 @@ func (d *Driver) handOverHeld(s *driver.Stream) {
 			d.buffers.give(id)
 		case x.end != noEnd:
 			d.tellEnd(s)
+			if s.Flags&draining != 0 {
+				d.finishIfIdle(s)
+			}
 			return
 		case s.Flags&draining != 0:
 			d.finishIfIdle(s)
