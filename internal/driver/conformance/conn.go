@@ -87,7 +87,7 @@ func (u *upcalls) up(what string, f func(c *conn)) {
 		switch {
 		case c.releases > 0:
 			c.h.Errorf("%s after Released", what)
-		case c.given && what != "Released" && !(c.detached && what == "Received"):
+		case c.given && what != "Released" && !(c.detached && (what == "Received" || what == "ReceiveEnded")):
 			c.h.Errorf("%s after Release", what)
 		default:
 			f(c)
@@ -157,6 +157,8 @@ func (u *upcalls) ReceiveEnded(err error) {
 			c.h.Errorf("ReceiveEnded(%v) after ReceiveEnded(%v)", err, c.ended)
 		case !c.resumed:
 			c.h.Errorf("ReceiveEnded(%v) before the first Resume", err)
+		case c.detached && err == io.EOF:
+			c.h.Error("ReceiveEnded(EOF) after Detach: the system tells that again")
 		}
 		c.ended = err
 		if c.onEnded != nil {
