@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -66,7 +67,7 @@ func descriptorsLeft() syscall.Errno {
 	return 0
 }
 
-// Note says what of the kernel's is used, for people.
+// Note says what of the kernel's is used, and what it lacks, for people.
 func Note() string {
 	return "io_uring(7), for loops only: multishot accept and receive; " + setupNote()
 }
@@ -77,10 +78,28 @@ var setupNote = sync.OnceValue(func() string {
 		return err.Error()
 	}
 	defer ring.Close()
-	if ring.Flags&sys.IORING_SETUP_DEFER_TASKRUN != 0 {
-		return "DEFER_TASKRUN"
+	has, _ := probed()
+	var with, without []string
+	for _, x := range []struct {
+		has         bool
+		what, since string
+	}{
+		{ring.Flags&sys.IORING_SETUP_DEFER_TASKRUN != 0, "DEFER_TASKRUN", "6.1"},
+		{has.sendsTo, "sends of datagrams with an address", "6.1"},
+		{ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0, "receives in bundles", "6.10"},
+		{has.limits, "limits of receives", "6.17"},
+	} {
+		if x.has {
+			with = append(with, x.what)
+		} else {
+			without = append(without, x.what+" (Linux "+x.since+")")
+		}
 	}
-	return "without DEFER_TASKRUN, which Linux 6.1 has"
+	note := strings.Join(with, ", ")
+	if len(without) > 0 {
+		note += "; without " + strings.Join(without, ", ")
+	}
+	return strings.TrimPrefix(note, "; ")
 })
 
 // probe tries all that the driver uses, for the kernel cannot be asked for everything,
