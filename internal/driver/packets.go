@@ -10,13 +10,13 @@ import (
 
 // Packets is the sockets of datagrams of a driver that has a Poll: it tells when they are
 // ready, and Packets receives. A driver embeds it, hands it the events whose tokens are
-// of its kind, and calls DrawMore in each turn.
+// of its kind, and calls ReceiveMore in each turn.
 type Packets struct {
 	reg   pollux.Registrator
 	kind  int // of its tokens
 	table Table[PacketSocket]
 
-	drawing []*PacketSocket // those with more to be received
+	pending []*PacketSocket // those with more to be received
 	inbox   inbox
 }
 
@@ -33,7 +33,7 @@ func (d *Packets) token(p *PacketSocket) pollux.Token {
 // Flags of a socket.
 const (
 	bound    = 1 << iota // in the table
-	drawing              // in drawing
+	pending              // in pending
 	awaiting             // Writable is owed
 )
 
@@ -68,7 +68,7 @@ func (d *Packets) Unbind(p *PacketSocket) {
 	if p.Flags&bound != 0 {
 		d.table.Remove(&p.State)
 	}
-	p.Flags &= drawing // it may still be there
+	p.Flags &= pending // it may still be there
 	p.Close()
 }
 
@@ -83,37 +83,37 @@ func (d *Packets) Event(generation, index uint32, ev pollux.Event) {
 		d.watch(p, pollux.Readable)
 		p.Up.Writable()
 	}
-	if ev.Readable() && p.Flags&(bound|drawing) == bound {
-		d.draw(p)
+	if ev.Readable() && p.Flags&(bound|pending) == bound {
+		d.receive(p)
 	}
 }
 
-// draw receives from the socket, and has it come again if there may be more.
-func (d *Packets) draw(p *PacketSocket) {
+// receive receives from the socket, and has it come again if there may be more.
+func (d *Packets) receive(p *PacketSocket) {
 	if d.inbox.receive(p) && p.Flags&bound != 0 {
-		p.Flags |= drawing
-		d.drawing = append(d.drawing, p)
+		p.Flags |= pending
+		d.pending = append(d.pending, p)
 	}
 }
 
-// Drawing returns how many sockets have more: the driver must not sleep then.
-func (d *Packets) Drawing() int { return len(d.drawing) }
+// Pending returns how many sockets have more: the driver must not sleep then.
+func (d *Packets) Pending() int { return len(d.pending) }
 
-// DrawMore gives the first n of the sockets that have more their turn.
-func (d *Packets) DrawMore(n int) {
+// ReceiveMore gives the first n of the sockets that have more their turn.
+func (d *Packets) ReceiveMore(n int) {
 	if n == 0 {
 		return
 	}
 	for i := range n {
-		p := d.drawing[i]
-		p.Flags &^= drawing
+		p := d.pending[i]
+		p.Flags &^= pending
 		if p.Flags&bound != 0 {
-			d.draw(p)
+			d.receive(p)
 		}
 	}
-	rest := copy(d.drawing, d.drawing[n:])
-	clear(d.drawing[rest:])
-	d.drawing = d.drawing[:rest]
+	rest := copy(d.pending, d.pending[n:])
+	clear(d.pending[rest:])
+	d.pending = d.pending[:rest]
 }
 
 // inbox is the memory that datagrams are received into. All sockets of a loop share it,

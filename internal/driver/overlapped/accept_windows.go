@@ -32,7 +32,7 @@ type accept struct {
 	polled bool
 	ready  bool // polled, and there may be something
 
-	seats    [acceptsInFlight]seat
+	slots    [acceptsInFlight]acceptSlot
 	inFlight int
 	changed  bool     // in Driver.changed
 	again    bool     // connections were lost in the backlog, so many that others come first
@@ -40,8 +40,8 @@ type accept struct {
 	failed   error    // to be told
 }
 
-// A seat is one accept and what it needs.
-type seat struct {
+// An acceptSlot is one accept and what it needs.
+type acceptSlot struct {
 	a    *accept
 	op   *op
 	room []byte // for the addresses
@@ -94,13 +94,13 @@ func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
 		return fmt.Errorf("asking the socket's provider for AcceptEx: %w", sys.CallError("WSAIoctl", e))
 	}
 	a.quiet = sys.QuietSuccess(fd)
-	for i := range a.seats {
-		t := &a.seats[i]
+	for i := range a.slots {
+		t := &a.slots[i]
 		t.a, t.fd = a, sys.InvalidFD
 		if t.op, err = d.memory.getOp(acceptOp); err != nil {
 			return err
 		}
-		t.op.seat = t
+		t.op.slot = t
 		if t.room, err = d.memory.getRoom(); err != nil {
 			return err
 		}
@@ -111,8 +111,8 @@ func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
 // leaveListener gives back what the listener has; no accept is in flight.
 func (d *Driver) leaveListener(a *accept) {
 	d.listeners.Remove(&a.l.State)
-	for i := range a.seats {
-		t := &a.seats[i]
+	for i := range a.slots {
+		t := &a.slots[i]
 		if t.op != nil {
 			d.memory.putOp(t.op)
 		}
@@ -160,8 +160,8 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 		refuse(fd)
 	}
 	a.held, a.failed = nil, nil
-	for i := range a.seats {
-		if t := &a.seats[i]; t.op != nil && t.op.state == idle {
+	for i := range a.slots {
+		if t := &a.slots[i]; t.op != nil && t.op.state == idle {
 			t.dropSocket()
 		}
 	}
@@ -170,7 +170,7 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 	}
 }
 
-func (t *seat) dropSocket() {
+func (t *acceptSlot) dropSocket() {
 	if t.fd != sys.InvalidFD {
 		refuse(t.fd) // it may be connected, and not told
 		t.fd = sys.InvalidFD
@@ -225,8 +225,8 @@ func (d *Driver) fillSeats(a *accept) error {
 		return nil // closed; Unlisten follows
 	}
 	defer h.Done()
-	for i := range a.seats {
-		t := &a.seats[i]
+	for i := range a.slots {
+		t := &a.slots[i]
 		if t.op.state != idle {
 			continue
 		}
@@ -240,7 +240,7 @@ func (d *Driver) fillSeats(a *accept) error {
 	return nil
 }
 
-func (d *Driver) fill(a *accept, t *seat, listener sys.FD) error {
+func (d *Driver) fill(a *accept, t *acceptSlot, listener sys.FD) error {
 	// Connections that are lost as they are accepted are passed over, a few.
 	for range acceptsInFlight {
 		if t.fd == sys.InvalidFD {
@@ -274,8 +274,8 @@ func (a *accept) failure(call string, e syscall.Errno) error {
 	return &net.OpError{Op: "accept", Net: a.kind.Network(), Err: sys.CallError(call, e)}
 }
 
-// hold takes the connected socket from its seat, to be told.
-func (a *accept) hold(t *seat, listener sys.FD) {
+// hold takes the connected socket from its slot, to be told.
+func (a *accept) hold(t *acceptSlot, listener sys.FD) {
 	fd := t.fd
 	t.fd = sys.InvalidFD
 	// A connection that was reset meanwhile refuses; reading it tells that better.
@@ -285,7 +285,7 @@ func (a *accept) hold(t *seat, listener sys.FD) {
 
 // acceptEnded takes the completion of an accept.
 func (d *Driver) acceptEnded(o *op) {
-	t := o.seat
+	t := o.slot
 	a := t.a
 	a.inFlight--
 	h := a.l.PollHandle()

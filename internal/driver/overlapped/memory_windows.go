@@ -21,8 +21,8 @@ type op struct {
 	ov    *sys.Overlapped
 	kind  opKind
 	state opState
-	conn  *conn // of a receive, a send or a connect
-	seat  *seat // of an accept
+	conn  *conn       // of a receive, a send or a connect
+	slot  *acceptSlot // of an accept
 }
 
 type opState uint8
@@ -81,7 +81,7 @@ func (m *memory) getOp(kind opKind) (*op, error) {
 
 // putOp takes back an op that is not in flight.
 func (m *memory) putOp(o *op) {
-	o.conn, o.seat = nil, nil
+	o.conn, o.slot = nil, nil
 	m.free = append(m.free, o)
 }
 

@@ -157,13 +157,13 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	if err := d.wait(timeout); err != nil {
 		return err
 	}
-	waiting, drawing := d.busy.Len(), d.Drawing()
+	waiting, pending := d.busy.Len(), d.Pending()
 	d.tellEnded()
 	d.tellListeners()
 	if err := d.tellWatches(); err != nil {
 		return err
 	}
-	d.DrawMore(drawing)
+	d.ReceiveMore(pending)
 	for range waiting {
 		d.serve(d.busy.Take())
 	}
@@ -179,7 +179,7 @@ func (d *Driver) submit(timeout time.Duration) time.Duration {
 	d.lookAfterListeners()
 	timeout = sooner(timeout, d.takeBuffersBack())
 	timeout = sooner(timeout, d.sel.BeforeSleep())
-	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.Drawing() > 0 || d.sel.Landed() {
+	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.Pending() > 0 || d.sel.Landed() {
 		return 0
 	}
 	return timeout

@@ -221,14 +221,14 @@ func (d *Driver) leave(s *driver.Stream) bool {
 
 // Turn implements driver.Driver.
 func (d *Driver) Turn(timeout time.Duration) error {
-	if d.busy.Len() > 0 || len(d.accepting) > 0 || d.Drawing() > 0 || len(d.released) > 0 {
+	if d.busy.Len() > 0 || len(d.accepting) > 0 || d.Pending() > 0 || len(d.released) > 0 {
 		timeout = 0
 	}
 	n, err := d.q.Wait(d.events[:], timeout)
 	if err != nil {
 		return err
 	}
-	waiting, accepting, drawing := d.busy.Len(), d.accepting, d.Drawing()
+	waiting, accepting, pending := d.busy.Len(), d.accepting, d.Pending()
 	d.accepting, d.acceptingSpare = d.acceptingSpare[:0], accepting
 	for _, ev := range d.events[:n] {
 		kind, generation, index := driver.SplitToken(ev.Token())
@@ -248,7 +248,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 		l.Flags &^= queued
 		d.accept(l)
 	}
-	d.DrawMore(drawing)
+	d.ReceiveMore(pending)
 	d.tellReleased()
 	return nil
 }

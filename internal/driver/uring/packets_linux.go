@@ -13,8 +13,8 @@ import (
 )
 
 // packets is the sockets of datagrams. A multishot receive brings a socket's, into
-// buffers of a group of their own, made for the first socket; what is sent is copied into
-// letters, and goes out with the turn. So a turn costs one call, however many sockets
+// buffers of a group of their own, made for the first socket; what is sent is copied,
+// and goes out with the turn. So a turn costs one call, however many sockets
 // have had something.
 type packets struct {
 	buffers *sys.URingBuffers
@@ -25,9 +25,9 @@ type packets struct {
 	free    []uint32
 	starved []uint32 // sockets that found no buffer
 
-	letters     []*letter // by the number that their sends carry
-	freeLetters []uint32
-	refused     []uint32 // sockets that found no letter: Writable is owed
+	outgoing     []*outgoing // by the number that their sends carry
+	freeOutgoing []uint32
+	refused      []uint32 // sockets that found no room: Writable is owed
 
 	// Datagrams of one socket that have come one after the other, to be told together.
 	of  uint32
@@ -46,15 +46,15 @@ const (
 	// lines, but not of its pages: else the beginnings of all buffers would share a few
 	// lines.
 	packetBytes = 64<<10 + 64
-	// maxLetters is how many datagrams may be on their way out, and maxLettersEach of one
+	// maxOutgoing is how many datagrams may be on their way out, and maxOutgoingEach of one
 	// socket: where it has to wait, such as for a host to be found, the others go on.
-	maxLetters     = 4096
-	maxLettersEach = 256
-	// lettersAtOnce is how many of them are made at a time.
-	lettersAtOnce = 32
-	// letterBytes is the longest datagram that a letter takes; longer ones are sent at
+	maxOutgoing     = 4096
+	maxOutgoingEach = 256
+	// outgoingAtOnce is how many of them are made at a time.
+	outgoingAtOnce = 32
+	// copyBytes is the longest datagram that is copied; longer ones are sent at
 	// once by a call of their own, which costs little beside the copying.
-	letterBytes = 2 << 10
+	copyBytes = 2 << 10
 )
 
 // packetSocket is what the driver keeps for a socket.
@@ -68,14 +68,14 @@ type packetSocket struct {
 	armed, polling, starved, refused, gone bool
 }
 
-// letter is a datagram on its way out. The kernel reads it until the send's completion.
-type letter struct {
+// outgoing is a datagram on its way out. The kernel reads it until the send's completion.
+type outgoing struct {
 	socket  uint32
 	sending bool
 	bytes   int32
 	to      sys.Sockaddr
 	message sys.URingDatagram
-	data    [letterBytes]byte
+	data    [copyBytes]byte
 }
 
 // Bind implements driver.Driver.
@@ -153,7 +153,7 @@ func (d *Driver) Unbind(p *driver.PacketSocket) {
 		d.cancel(opPacketRoom, p.Index)
 	}
 	if s.sends > 0 {
-		for i, l := range d.packets.letters {
+		for i, l := range d.packets.outgoing {
 			if l.sending && l.socket == p.Index {
 				d.cancel(opPacketSend, uint32(i))
 			}
@@ -245,7 +245,7 @@ func (d *Driver) settlePackets() {
 	d.tellRoom()
 }
 
-// tellRoom tells the sockets that found no letter, as soon as an eighth of what they may
+// tellRoom tells the sockets that found no room, as soon as an eighth of what they may
 // have is free again.
 func (d *Driver) tellRoom() {
 	t := &d.packets
@@ -255,7 +255,7 @@ func (d *Driver) tellRoom() {
 		s := &t.sockets[index]
 		switch {
 		case !s.refused || s.gone:
-		case s.sends > maxLettersEach-maxLettersEach/8 || !t.hasFree():
+		case s.sends > maxOutgoingEach-maxOutgoingEach/8 || !t.hasFree():
 			t.refused = append(t.refused, index)
 		default:
 			s.refused = false
@@ -264,7 +264,7 @@ func (d *Driver) tellRoom() {
 	}
 }
 
-func (t *packets) hasFree() bool { return len(t.freeLetters) > 0 || len(t.letters) < maxLetters }
+func (t *packets) hasFree() bool { return len(t.freeOutgoing) > 0 || len(t.outgoing) < maxOutgoing }
 
 // SendPackets implements driver.PacketSender. It enters no ring, for it may run on another
 // thread than the ring's.
@@ -273,7 +273,7 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 	s := &t.sockets[p.Index]
 	for i := range ms {
 		m := &ms[i]
-		index, ok := uint32(0), s.sends < maxLettersEach
+		index, ok := uint32(0), s.sends < maxOutgoingEach
 		if ok {
 			index, ok = t.take()
 		}
@@ -284,11 +284,11 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 			}
 			return i, sock.ErrWouldBlock
 		}
-		l := t.letters[index]
+		l := t.outgoing[index]
 		to := &l.to
 		switch {
-		case len(m.Data) > letterBytes, m.Addr.IsValid() && !to.SetAddrPort(m.Addr, s.family):
-			t.freeLetters = append(t.freeLetters, index)
+		case len(m.Data) > copyBytes, m.Addr.IsValid() && !to.SetAddrPort(m.Addr, s.family):
+			t.freeOutgoing = append(t.freeOutgoing, index)
 			if err := sendAtOnce(p, m); err != nil {
 				if err == sock.ErrWouldBlock {
 					d.awaitRoom(p.Index)
@@ -317,7 +317,7 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 	return len(ms), nil
 }
 
-// sendAtOnce sends what no letter takes: what is too long, or cannot be sent at all.
+// sendAtOnce sends what is not copied: what is too long, or cannot be sent at all.
 func sendAtOnce(p *driver.PacketSocket, m *sock.Message) error {
 	var err error
 	if m.Addr.IsValid() {
@@ -328,31 +328,31 @@ func sendAtOnce(p *driver.PacketSocket, m *sock.Message) error {
 	return err
 }
 
-// take returns the number of a free letter.
+// take returns the number of a free place for one on its way out.
 func (t *packets) take() (index uint32, ok bool) {
-	if len(t.freeLetters) == 0 {
-		if len(t.letters) == maxLetters {
+	if len(t.freeOutgoing) == 0 {
+		if len(t.outgoing) == maxOutgoing {
 			return 0, false
 		}
-		made := make([]letter, lettersAtOnce)
+		made := make([]outgoing, outgoingAtOnce)
 		for i := range made {
-			t.freeLetters = append(t.freeLetters, uint32(len(t.letters)))
-			t.letters = append(t.letters, &made[i])
+			t.freeOutgoing = append(t.freeOutgoing, uint32(len(t.outgoing)))
+			t.outgoing = append(t.outgoing, &made[i])
 		}
 	}
-	last := len(t.freeLetters) - 1
-	index = t.freeLetters[last]
-	t.freeLetters = t.freeLetters[:last]
+	last := len(t.freeOutgoing) - 1
+	index = t.freeOutgoing[last]
+	t.freeOutgoing = t.freeOutgoing[:last]
 	return index, true
 }
 
 // packetSent takes a completion of a send.
 func (d *Driver) packetSent(index uint32, res int32) {
 	t := &d.packets
-	l := t.letters[index]
+	l := t.outgoing[index]
 	l.sending = false
 	socket := l.socket
-	t.freeLetters = append(t.freeLetters, index)
+	t.freeOutgoing = append(t.freeOutgoing, index)
 	s := &t.sockets[socket]
 	s.ops--
 	s.sends--
@@ -383,7 +383,7 @@ func (t *packets) isUnwanted(op uint64, index uint32) bool {
 	case opPacketRoom:
 		return t.sockets[index].gone && t.sockets[index].polling
 	case opPacketSend:
-		l := t.letters[index]
+		l := t.outgoing[index]
 		return l.sending && t.sockets[l.socket].gone
 	}
 	return false
@@ -393,7 +393,7 @@ func (t *packets) isUnwanted(op uint64, index uint32) bool {
 func (t *packets) isGivenUp(op uint64, index uint32) bool {
 	switch op {
 	case opPacketSend:
-		index = t.letters[index].socket
+		index = t.outgoing[index].socket
 	case opPacket, opPacketRoom:
 	default:
 		return false
