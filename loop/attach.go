@@ -18,7 +18,11 @@ func (c *Conn) attach() bool {
 	l.remember(c)
 	if l.ending {
 		c.phase = open
-		c.release(ErrShutdown)
+		why := ErrShutdown
+		if l.failed.Load() != nil {
+			why = l.endedBecause()
+		}
+		c.release(why)
 		return false
 	}
 	var err error
@@ -48,6 +52,8 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 		c.more().idleTimeout = c.loop.g.config.IdleTimeout // Opened may set another, or none
 		c.mu.Unlock()
 	}
+	l := c.loop
+	sent := l.counts.bytesOut + l.sentDirectly.Load()
 	var h Handler
 	err := c.callbackErr(func() {
 		if h = accept(c); h == nil {
@@ -62,7 +68,8 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	switch {
 	case c.phase == gone:
 		return
-	case c.handler == nil && c.Unsent() == 0:
+	case c.handler == nil && c.flags&detaching != 0: // it goes to whoever asked for it
+	case c.handler == nil && c.Unsent() == 0 && sent == l.counts.bytesOut+l.sentDirectly.Load():
 		c.release(errNoHandler)
 		return
 	case c.handler == nil:

@@ -116,6 +116,9 @@ func (c *Conn) callback(f func()) {
 // connection ends, whatever was asked for.
 func (c *Conn) settleAfter(err error) {
 	if err != nil {
+		if c.asked&wantAbort != 0 {
+			c.stream.SetLinger(0)
+		}
 		c.asked = 0
 		c.fail(err)
 		return

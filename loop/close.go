@@ -90,6 +90,8 @@ func (c *Conn) sendFIN() {
 	case err == nil:
 	case errors.Is(err, syscall.ENOTCONN) && c.flags&readEnded == 0 && c.pauses == 0:
 		// It was reset. That is told as the end of receiving, which is still to come.
+	case errors.Is(err, syscall.ENOTCONN) && c.flags&readEnded == 0:
+		c.fail(c.failure("close write", syscall.ECONNRESET)) // it is paused: it may never come
 	default:
 		c.fail(err)
 	}

@@ -52,7 +52,7 @@ func (c *Conn) beginDetach() {
 }
 
 func (c *Conn) detachIfSent() {
-	if c.phase == gone || c.flags&detaching == 0 || c.Unsent() > 0 {
+	if c.phase >= closing || c.flags&detaching == 0 || c.Unsent() > 0 {
 		return
 	}
 	in := c.in

@@ -221,3 +221,54 @@ func pingPacket(t *testing.T, to net.Addr) {
 		t.Fatalf("%q, %v", b[:n], err)
 	}
 }
+
+// A socket that is handed to a group whose loops have all failed is closed, as promised.
+func TestPacketSocketOfFailedLoop(t *testing.T) {
+	drivers := loop.UseFailingDrivers(t)
+	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	drivers()[0].Fail(errors.New("broken"))
+	ends(t, g.Loops()[0])
+	u, err := sock.ListenUDP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} }); err == nil {
+		t.Error("a loop that has ended serves a socket")
+	}
+	if err := u.Close(); !errors.Is(err, sock.ErrClosed) {
+		t.Errorf("the socket is still open: Close returns %v", err)
+	}
+}
+
+// What is asked of a loop whose driver has failed says that, and not that the group has shut
+// down: Offload, whose second half would never run, and a dial in a callback that tells of it.
+func TestAskingAFailedLoop(t *testing.T) {
+	drivers := loop.UseFailingDrivers(t)
+	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
+	failure := errors.New("broken")
+	l, other := g.Loops()[1], serveOther(t)
+	echoes := func(*loop.Conn) loop.Handler { return echo{} }
+	again, opened := make(chan error, 1), make(chan error, 1)
+	err := l.Dial("tcp", other, func(*loop.Conn) loop.Handler {
+		return &funcs{closed: func(*loop.Conn, error) {
+			if err := l.Dial("tcp", other, echoes, func(_ *loop.Conn, err error) { again <- err }); err != nil {
+				again <- err
+			}
+		}}
+	}, func(_ *loop.Conn, err error) { opened <- err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, opened, "the connection"); err != nil {
+		t.Fatal(err)
+	}
+	drivers()[1].Fail(failure)
+	for what, err := range map[string]error{
+		"a dial in Closed": receive(t, again, "the second dial's end"),
+		"Offload":          func() error { ends(t, l); return l.Offload(func() any { return 1 }, func(any) {}) }(),
+	} {
+		if !errors.Is(err, failure) || errors.Is(err, loop.ErrShutdown) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

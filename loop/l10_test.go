@@ -197,3 +197,32 @@ func TestL10DetachTellsTheReset(t *testing.T) {
 		t.Errorf("%q, then %v, want ECONNRESET", r.unread, err)
 	}
 }
+
+// Accept detaches the connection and returns nil: whoever asked for it gets it, whole, also
+// after something was written.
+func TestL10DetachAndNoHandler(t *testing.T) {
+	for _, words := range []int{0, 5, 8 << 20} {
+		type result struct {
+			s   *sock.Stream
+			err error
+		}
+		detached := make(chan result, 1)
+		_, c := serve(t, loop.Config{Loops: 1, Logger: quiet()}, func(c *loop.Conn) loop.Handler {
+			c.Write(make([]byte, words))
+			c.DetachStream(func(s *sock.Stream, _ []byte, err error) { detached <- result{s, err} })
+			return nil
+		})
+		if _, err := io.ReadFull(c, make([]byte, words)); err != nil {
+			t.Fatal(err)
+		}
+		r := receive(t, detached, "the stream")
+		if r.err != nil {
+			t.Errorf("after %d bytes: %v", words, r.err)
+			continue
+		}
+		if _, err := r.s.Write([]byte("x")); err != nil {
+			t.Errorf("after %d bytes, a stream that is not whole: %v", words, err)
+		}
+		r.s.Close()
+	}
+}

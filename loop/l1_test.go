@@ -3,6 +3,8 @@ package loop_test
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -70,7 +72,7 @@ func TestL1PanicClosesThatConnectionOnly(t *testing.T) {
 					},
 				}
 			}
-			g, c := serve(t, loop.Config{Loops: 1, Logger: quiet()}, h)
+			g, c := serve(t, loop.Config{Loops: 1, LingerTimeout: 100 * time.Millisecond, Logger: quiet()}, h)
 			c.Write([]byte("bad"))
 			if where == "closed" {
 				c.Close()
@@ -143,5 +145,42 @@ func TestL1SetHandlerAndTheEnd(t *testing.T) {
 				t.Errorf("Closed was told to %s", who)
 			}
 		})
+	}
+}
+
+// Abort and then a panic: the connection is reset, and the panic is why.
+func TestL1PanicAfterAbort(t *testing.T) {
+	for _, where := range []string{"Opened", "Data"} {
+		closed := make(chan error, 1)
+		abort := func(c *loop.Conn, here string) {
+			if here == where {
+				c.Abort()
+				panic("oh")
+			}
+		}
+		g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+			return &funcs{
+				opened: func(c *loop.Conn) { abort(c, "Opened") },
+				data:   func(c *loop.Conn, b []byte) (int, error) { abort(c, "Data"); return len(b), nil },
+				closed: func(_ *loop.Conn, why error) { closed <- why },
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("tcp", ln.Addr().String()) // which may be reset itself
+		if err == nil {
+			c.Write([]byte("x"))
+			_, err = c.Read(make([]byte, 1))
+			c.Close()
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%s: the peer finds %v, want a reset", where, err)
+		}
+		var p *loop.PanicError
+		if why := receive(t, closed, "Closed"); !errors.As(why, &p) {
+			t.Errorf("%s: Closed gets %v", where, why)
+		}
 	}
 }

@@ -424,7 +424,7 @@ func TestL3LastWordsDialed(t *testing.T) {
 // A reset is told as one, whatever the handler does before it is found.
 func TestL3ResetIsTheReason(t *testing.T) {
 	skipOnWine(t, "a reset there may look like an end")
-	for _, way := range []string{"nothing", "Close", "CloseWrite", "small write", "write, Close", "large write, Close", "Pause, Resume", "error"} {
+	for _, way := range []string{"nothing", "Close", "CloseWrite", "small write", "write, Close", "large write, Close", "Pause, Resume", "Pause, CloseWrite", "error"} {
 		t.Run(way, func(t *testing.T) {
 			closed := make(chan error, 1)
 			events := make(chan string, 10)
@@ -449,6 +449,9 @@ func TestL3ResetIsTheReason(t *testing.T) {
 						case "Pause, Resume":
 							c.Pause()
 							c.Loop().AfterFunc(20*time.Millisecond, func() { c.Resume() })
+						case "Pause, CloseWrite":
+							c.Pause()
+							c.CloseWrite()
 						case "error":
 							return len(b), io.ErrUnexpectedEOF
 						}
@@ -475,5 +478,25 @@ func TestL3ResetIsTheReason(t *testing.T) {
 				t.Errorf("Closed got %v, and ReadClosed came %d times", why, len(events))
 			}
 		})
+	}
+}
+
+// Last words to a peer that has said something itself: it gets them, and then the end, not
+// a reset, which might overtake them.
+func TestL3LastWordsToOneThatTalks(t *testing.T) {
+	for _, n := range []int{10, 100 << 10} {
+		hold := make(chan bool)
+		_, c := serve(t, loop.Config{Loops: 1, Logger: quiet()}, func(c *loop.Conn) loop.Handler {
+			<-hold // until what the peer says is there
+			c.Write(make([]byte, n))
+			return nil
+		})
+		c.Write([]byte("hello"))
+		close(hold)
+		got, err := io.ReadAll(c)
+		if len(got) != n || err != nil {
+			t.Errorf("%d bytes of %d, then %v", len(got), n, err)
+		}
+		c.Close()
 	}
 }

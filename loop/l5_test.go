@@ -1,9 +1,13 @@
 package loop_test
 
 import (
+	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/loop"
 )
@@ -44,4 +48,52 @@ func spend(_ *loop.Conn, b []byte) (int, error) {
 	}
 	runtime.KeepAlive(x)
 	return len(b), nil
+}
+
+// Many streams that send without a pause, handlers that pause and leave some, and odd
+// budgets: every byte comes. On io_uring there are fewer buffers than streams.
+func TestL5ManyBusy(t *testing.T) {
+	const conns = 100
+	for budget, size := range map[int]int{1: 1000, 5000: 100_000, 256 << 10: 300_000, math.MaxInt: 300_000} {
+		ended := make(chan error, conns)
+		g := group(t, loop.Config{Loops: 1, ReadBudget: budget, Logger: quiet()})
+		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+			got := 0
+			return &funcs{
+				data: func(c *loop.Conn, b []byte) (int, error) {
+					n := len(b)
+					if rand.IntN(4) == 0 {
+						n = rand.IntN(n + 1)
+						c.Pause()
+						c.Loop().AfterFunc(time.Duration(rand.IntN(3))*time.Millisecond, func() { c.Resume() })
+					}
+					got += n
+					return n, nil
+				},
+				readClosed: func(c *loop.Conn) { c.Close() },
+				closed: func(_ *loop.Conn, why error) {
+					if why == nil && got != size {
+						why = fmt.Errorf("%d of %d bytes", got, size)
+					}
+					ended <- why
+				},
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range conns {
+			c := dial(t, ln.Addr())
+			go func() {
+				c.Write(make([]byte, size))
+				c.CloseWrite()
+				io.Copy(io.Discard, c)
+			}()
+		}
+		for range conns {
+			if err := receive(t, ended, "the end of a connection"); err != nil {
+				t.Errorf("budget %d: %v", budget, err)
+			}
+		}
+	}
 }

@@ -15,6 +15,9 @@ func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	if f == nil {
 		return fmt.Errorf("loop: offload: %w", needs("a function"))
 	}
+	if l.hasEnded() {
+		return fmt.Errorf("loop: offload: %w", l.endedBecause())
+	}
 	err := l.g.offload.put(func() {
 		if answer := safely(f); done != nil {
 			l.Run(func() { done(answer) })

@@ -132,7 +132,9 @@ func (pl *PacketListener) end() bool {
 	}
 	pl.closed = true
 	for _, p := range pl.conns {
-		p.loop.Run(p.end)
+		if p.loop.Run(p.end) != nil {
+			p.UDPSocket.Close() // the loop has ended, and may never have had it
+		}
 	}
 	return true
 }

@@ -82,6 +82,11 @@ func (c *Conn) badData(n, b int, err error) int {
 		}
 		n = b
 	}
+	var panicked *PanicError
+	if c.asked&wantAbort != 0 && errors.As(err, &panicked) {
+		c.settleAfter(err) // no FIN comes before the reset
+		return n
+	}
 	c.beginClose(err)
 	return n
 }

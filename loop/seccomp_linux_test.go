@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -219,4 +220,32 @@ func deny(t *testing.T, call uint32) {
 		t.Skip("seccomp: ", e)
 	}
 	runtime.KeepAlive(filter)
+}
+
+// The kernel refuses poll(2) from some moment on: the loop ends, and its connections with it.
+func TestPollFailsWhileItRuns(t *testing.T) {
+	if !inChild(t) {
+		return
+	}
+	t.Setenv(pollux.BackendEnv, "poll")
+	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+		return &funcs{data: echo{}.Data, closed: func(_ *loop.Conn, why error) { closed <- why }}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ping(t, dial(t, ln.Addr()))
+	g.Loops()[0].Run(func() {
+		runtime.LockOSThread() // for the filter is the thread's
+		deny(t, syscall.SYS_PPOLL)
+	})
+	if why := receive(t, closed, "Closed"); !errors.Is(why, syscall.EPERM) {
+		t.Errorf("Closed gets %v", why)
+	}
+	ends(t, g.Loops()[0])
 }

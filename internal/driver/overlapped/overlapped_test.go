@@ -726,3 +726,24 @@ func TestNothingIsAllocated(t *testing.T) {
 		t.Errorf("%v allocations for a large transfer, %d stalls", n, stalls)
 	}
 }
+
+// What is released while turns fail is told of, unless it has operations in flight.
+func TestReleasedWhileTurnsFail(t *testing.T) {
+	d, err := Open(driver.Config{ScratchBytes: 4096, BudgetBytes: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.port.Close()
+	if err := d.Turn(0); err == nil {
+		t.Fatal("a turn without a port")
+	}
+	e := &end{t: t, d: d}
+	e.Up = e
+	d.Release(&e.Stream)
+	for range 3 {
+		d.Turn(0)
+	}
+	if e.released != 1 {
+		t.Errorf("Released came %d times", e.released)
+	}
+}

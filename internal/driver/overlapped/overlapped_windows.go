@@ -155,12 +155,14 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	d.turns++
 	timeout = d.submit(timeout)
 	if err := d.wait(timeout); err != nil {
+		d.tellReleased() // but for what is in flight nothing else is told any more
 		return err
 	}
 	waiting, pending := d.busy.Len(), d.Pending()
 	d.tellEnded()
 	d.tellListeners()
 	if err := d.tellWatches(); err != nil {
+		d.tellReleased() // but for what is in flight nothing else is told any more
 		return err
 	}
 	d.ReceiveMore(pending)

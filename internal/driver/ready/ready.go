@@ -226,6 +226,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	}
 	n, err := d.q.Wait(d.events[:], timeout)
 	if err != nil {
+		d.tellReleased() // nothing else is told any more
 		return err
 	}
 	waiting, accepting, pending := d.busy.Len(), d.accepting, d.Pending()
