@@ -313,7 +313,7 @@ func (c *Conn) do(r request) {
 	if r&(wantIdle|wantRead) != 0 {
 		c.setDeadlines(r)
 	}
-	if r&wantPause != 0 {
+	if r&wantPause != 0 && c.phase < closing { // Data may have paused, and failed
 		c.pause(byUser)
 	}
 	if r&wantFlush != 0 {

@@ -500,3 +500,25 @@ func TestL3LastWordsToOneThatTalks(t *testing.T) {
 		c.Close()
 	}
 }
+
+// Data pauses, and fails: the peer's end is awaited all the same, and seen when it comes.
+func TestL3DataPausesAndFails(t *testing.T) {
+	failed, closed := errors.New("no"), make(chan error, 1)
+	_, peer := serve(t, loop.Config{LingerTimeout: 10 * patience}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				c.Pause()
+				return len(b), failed
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	peer.Write([]byte("hello"))
+	if n, err := peer.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Fatalf("%d, %v", n, err)
+	}
+	peer.CloseWrite()
+	if why := receive(t, closed, "Closed"); !errors.Is(why, failed) {
+		t.Errorf("the reason is %v", why)
+	}
+}
