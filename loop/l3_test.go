@@ -292,7 +292,7 @@ func TestCutOffIsAReset(t *testing.T) {
 func TestL3CloseAboveTheWatermarkReads(t *testing.T) {
 	closed := make(chan error, 1)
 	const total = 32 << 20
-	_, c := serve(t, loop.Config{LingerTimeout: 2 * time.Second, HighWatermark: 64 << 10}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{HighWatermark: 64 << 10}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() },
 			closed: func(_ *loop.Conn, why error) { closed <- why },
@@ -317,10 +317,11 @@ func TestL3CloseAboveTheWatermarkReads(t *testing.T) {
 func TestL3LargeWriteFindsTheReset(t *testing.T) {
 	closed := make(chan error, 1)
 	eof := make(chan bool, 1)
-	gone := make(chan bool)
+	in, gone := make(chan bool), make(chan bool)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
+				close(in)
 				<-gone
 				c.Write(make([]byte, 100<<10))
 				return len(b), nil
@@ -330,7 +331,7 @@ func TestL3LargeWriteFindsTheReset(t *testing.T) {
 		}
 	})
 	c.Write([]byte("hello"))
-	time.Sleep(50 * time.Millisecond)
+	receive(t, in, "Data")
 	c.SetLinger(0)
 	c.Close()
 	close(gone)
@@ -428,10 +429,11 @@ func TestL3ResetIsTheReason(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			closed := make(chan error, 1)
 			events := make(chan string, 10)
-			gone := make(chan bool)
+			in, gone := make(chan bool), make(chan bool)
 			_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 				return &funcs{
 					data: func(c *loop.Conn, b []byte) (int, error) {
+						close(in)
 						<-gone
 						switch way {
 						case "Close":
@@ -462,7 +464,7 @@ func TestL3ResetIsTheReason(t *testing.T) {
 				}
 			})
 			c.Write([]byte("hello"))
-			time.Sleep(30 * time.Millisecond)
+			receive(t, in, "Data")
 			c.SetLinger(0)
 			c.Close()
 			close(gone)

@@ -199,17 +199,18 @@ func TestL6IdleTimeoutTakenAwayInOpened(t *testing.T) {
 func TestL6LargeWriteIsNoIdleness(t *testing.T) {
 	closed := make(chan time.Time, 1)
 	wrote := make(chan time.Time, 1)
-	const idle = 400 * time.Millisecond
+	const idle = time.Second
 	_, c := serve(t, loop.Config{IdleTimeout: idle}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			readClosed: func(c *loop.Conn) {
+				before := time.Now()
 				c.Write(make([]byte, 64<<10)) // the kernel takes it all
-				wrote <- time.Now()
+				wrote <- before
 			},
 			closed: func(_ *loop.Conn, why error) { closed <- time.Now() },
 		}
 	})
-	time.Sleep(idle * 3 / 4)
+	time.Sleep(idle / 2)
 	c.CloseWrite()
 	n, err := io.ReadFull(c, make([]byte, 64<<10))
 	if err != nil {
