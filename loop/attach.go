@@ -53,7 +53,7 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 		c.mu.Unlock()
 	}
 	l := c.loop
-	sent := l.counts.bytesOut + l.sentDirectly.Load()
+	sent := l.counts.bytesOut + l.sentDirectly.Load() // to find out whether accept sends anything
 	var h Handler
 	err := c.callbackErr(func() {
 		if h = accept(c); h == nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"reflect"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -128,7 +127,7 @@ func isKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 
 // duplicate returns a non-blocking duplicate of c's descriptor.
 func duplicate(c syscall.Conn) (sys.FD, error) {
-	if v := reflect.ValueOf(c); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if handle.IsNil(c) {
 		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: errors.New("something to duplicate is needed, not nil")}
 	}
 	raw, err := c.SyscallConn()

@@ -76,11 +76,16 @@ type Registration struct {
 
 // Of returns the handle of a source; nil of none, and of a nil pointer to one.
 func Of(source interface{ PollHandle() *Handle }) *Handle {
-	v := reflect.ValueOf(source)
-	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if IsNil(source) {
 		return nil
 	}
 	return source.PollHandle()
+}
+
+// IsNil also knows a nil pointer in an interface.
+func IsNil(x any) bool {
+	v := reflect.ValueOf(x)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Handle is an open descriptor. Init comes first, once; before, it is as closed. It must

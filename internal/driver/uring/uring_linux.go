@@ -20,15 +20,16 @@ const Name = "uring"
 
 // Driver is a ring for one loop.
 type Driver struct {
-	ring    *sys.URing
-	buffers pool
-	bundles bool // one receive may fill several buffers
-	budget  int
-	waiting []sys.URingSQE // what the submission queue had no room for
-	running int            // operations that owe their last completion
-	started bool
-	broken  error // the ring works no more
-	turn    uint32
+	ring      *sys.URing
+	buffers   pool
+	bundles   bool // one receive may fill several buffers
+	budget    int
+	waiting   []sys.URingSQE // what the submission queue had no room for
+	running   int            // operations that owe their last completion
+	started   bool
+	broken    error // the ring works no more
+	abandoned bool  // completions may be of what was given up
+	turn      uint32
 
 	slots     []slot
 	freeSlots []uint32
@@ -270,6 +271,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 // no more of them. A socket that is shut down takes nothing from memory that is its
 // owner's again.
 func (d *Driver) abandon() {
+	d.abandoned = true
 	for i := range d.slots {
 		if s := d.slots[i].stream; s != nil && s.Flags&gone != 0 {
 			sys.Shutdown(d.slots[i].fd, sys.SHUT_RDWR)
@@ -284,6 +286,17 @@ func (d *Driver) abandon() {
 		}
 	}
 	d.abandonPackets()
+}
+
+// isGivenUp reports whether the operation is of what abandon has given up.
+func (d *Driver) isGivenUp(op uint64, index uint32) bool {
+	switch op {
+	case opReceive, opSend, opConnect:
+		return d.slots[index].stream == nil
+	case opAccept:
+		return d.listeners.At(index) == nil
+	}
+	return d.packets.isGivenUp(op, index)
 }
 
 // hasWork reports whether there is something to be told that no completion will bring.
@@ -319,8 +332,8 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 	if d.packets.n > 0 && (op != opPacket || index != d.packets.of) {
 		d.tellPackets()
 	}
-	if op <= opConnect && d.slots[index].stream == nil || op == opAccept && d.listeners.At(index) == nil || d.packets.isGivenUp(op, index) {
-		return // of what abandon has given up
+	if d.abandoned && d.isGivenUp(op, index) {
+		return
 	}
 	switch op {
 	case opReceive:
