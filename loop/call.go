@@ -120,7 +120,7 @@ func (c *Conn) settleAfter(err error) {
 			c.stream.SetLinger(0)
 		}
 		c.asked = 0
-		c.fail(err)
+		c.release(c.because())
 		return
 	}
 	c.settle()
@@ -133,6 +133,7 @@ func (c *Conn) callbackErr(f func()) (err error) {
 	defer func() {
 		if !returned {
 			err = c.panicked(recover())
+			c.addWhy(err)
 		}
 	}()
 	f()

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 	"time"
@@ -20,10 +21,25 @@ import (
 
 // fail ends the connection at once, because of err.
 func (c *Conn) fail(err error) {
-	if why := c.because(); why != nil && c.phase >= closing && !(errors.Is(why, io.EOF) && c.Unsent() > 0) {
-		err = why // what came first is the reason, but the peer's end is none for what it did not get
+	c.addWhy(err)
+	c.release(c.because())
+}
+
+// addWhy makes err the reason for the end, or a second one for what the peer did not get:
+// what came first stays the first.
+func (c *Conn) addWhy(err error) {
+	if c.phase == gone {
+		return
 	}
-	c.release(err)
+	why := c.because()
+	switch {
+	case why == nil:
+	case c.Unsent() == 0:
+		return
+	case !errors.Is(why, io.EOF): // which is no reason for that
+		err = fmt.Errorf("%w; then %w", why, err)
+	}
+	c.setWhy(err)
 }
 
 // beginClose begins to close in good order.
@@ -112,16 +128,12 @@ func (c *Conn) linger() {
 }
 
 func (c *Conn) lingerTimeout() {
-	why := c.because()
-	if c.phase == closing {
-		if c.takesMore() {
-			return
-		}
-		if why == nil || errors.Is(why, io.EOF) {
-			why = ErrLingerTimeout
-		}
+	switch {
+	case c.phase == lingering:
+		c.release(c.because())
+	case !c.takesMore():
+		c.fail(ErrLingerTimeout)
 	}
-	c.release(why)
 }
 
 // takesMore gives the peer LingerTimeout once more if it has taken something meanwhile. It

@@ -304,7 +304,7 @@ func (c *Conn) do(r request) {
 	}
 	if r&wantAbort != 0 {
 		c.stream.SetLinger(0)
-		c.release(ErrAborted)
+		c.fail(ErrAborted)
 		return
 	}
 	if r&wantHandler != 0 {

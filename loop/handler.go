@@ -30,7 +30,8 @@ type DrainedHandler interface{ Drained(c *Conn) }
 // ClosedHandler is called last, once. why is nil after Close, io.EOF after the
 // peer's end, and otherwise what went wrong: a *net.OpError, ErrTimeout, ErrLingerTimeout,
 // ErrUnreadFull, ErrAborted, ErrShutdown, ErrDetached, *PanicError, the error that Data
-// returned.
+// returned. After Data's error and ErrUnreadFull, what is left is still sent; if that fails,
+// why wraps both errors, so ask with errors.Is.
 type ClosedHandler interface{ Closed(c *Conn, why error) }
 
 // ShutdownHandler is called when the group begins to shut down: a protocol that

@@ -109,6 +109,53 @@ func TestL1PanicAfterClose(t *testing.T) {
 	}
 }
 
+// What a callback wrote goes out when it ends, and may find a reset: the callback's own error
+// came first.
+func TestL1FailureOfACallbackThatWrote(t *testing.T) {
+	failed := errors.New("no")
+	for _, how := range []string{"Opened panics", "Data panics", "Data fails"} {
+		t.Run(how, func(t *testing.T) {
+			peers, closed := make(chan *net.TCPConn, 1), make(chan error, 1)
+			g := group(t, loop.Config{Logger: quiet()})
+			act := func(c *loop.Conn) {
+				peer := <-peers
+				peer.SetLinger(0)
+				peer.Close()
+				time.Sleep(20 * time.Millisecond) // for the reset to come
+				c.Write([]byte("x"))
+			}
+			ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+				return &funcs{
+					opened: func(c *loop.Conn) {
+						if how == "Opened panics" {
+							act(c)
+							panic(failed)
+						}
+					},
+					data: func(c *loop.Conn, b []byte) (int, error) {
+						act(c)
+						if how == "Data panics" {
+							panic(failed)
+						}
+						return len(b), failed
+					},
+					closed: func(_ *loop.Conn, why error) { closed <- why },
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			peer := dial(t, ln.Addr())
+			peer.Write([]byte("hello"))
+			peers <- peer
+			why := receive(t, closed, "Closed")
+			if p := (*loop.PanicError)(nil); !errors.Is(why, failed) && !errors.As(why, &p) {
+				t.Errorf("Closed got %v", why)
+			}
+		})
+	}
+}
+
 // The handler that was set last gets Closed, however soon the end comes.
 func TestL1SetHandlerAndTheEnd(t *testing.T) {
 	for _, how := range []string{"abort", "fails", "detach"} {

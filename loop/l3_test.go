@@ -256,11 +256,7 @@ func TestCutOffIsAReset(t *testing.T) {
 		config loop.Config
 		cut    func(g *loop.Group, c *loop.Conn)
 	}{
-		"Shutdown": {cut: func(g *loop.Group, _ *loop.Conn) {
-			ctx, cancel := context.WithCancel(context.Background())
-			cancel()
-			go g.Shutdown(ctx)
-		}},
+		"Shutdown":         {cut: func(g *loop.Group, _ *loop.Conn) { go g.Shutdown(ended()) }},
 		"the idle timeout": {config: loop.Config{IdleTimeout: 50 * time.Millisecond}},
 		"the read deadline": {cut: func(_ *loop.Group, c *loop.Conn) {
 			c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
@@ -511,4 +507,47 @@ func TestL3DataPausesAndFails(t *testing.T) {
 	if why := receive(t, closed, "Closed"); !errors.Is(why, failed) {
 		t.Errorf("the reason is %v", why)
 	}
+}
+
+// Data fails, and then what is left cannot be sent: both are told.
+func TestL3DataFailsAndThenSending(t *testing.T) {
+	failed := errors.New("no")
+	for what, x := range map[string]struct {
+		linger time.Duration
+		cut    func(g *loop.Group, c *loop.Conn, peer *net.TCPConn)
+		want   error
+	}{
+		"linger":   {50 * time.Millisecond, func(*loop.Group, *loop.Conn, *net.TCPConn) {}, loop.ErrLingerTimeout},
+		"Abort":    {patience, func(_ *loop.Group, c *loop.Conn, _ *net.TCPConn) { c.Abort() }, loop.ErrAborted},
+		"Shutdown": {patience, func(g *loop.Group, _ *loop.Conn, _ *net.TCPConn) { g.Shutdown(ended()) }, loop.ErrShutdown},
+		"reset":    {patience, func(_ *loop.Group, _ *loop.Conn, peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET},
+	} {
+		t.Run(what, func(t *testing.T) {
+			conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
+			g, peer := serve(t, loop.Config{LingerTimeout: x.linger}, func(*loop.Conn) loop.Handler {
+				return &funcs{
+					data: func(c *loop.Conn, b []byte) (int, error) {
+						c.Write(make([]byte, 32<<20))
+						conns <- c
+						return len(b), failed
+					},
+					closed: func(_ *loop.Conn, why error) { closed <- why },
+				}
+			})
+			peer.Write([]byte("hello"))
+			x.cut(g, receive(t, conns, "Data"), peer)
+			if why := receive(t, closed, "Closed"); !errors.Is(why, failed) || !errors.Is(why, x.want) {
+				t.Errorf("the reason is %v", why)
+			} else {
+				t.Log(why)
+			}
+		})
+	}
+}
+
+// ended returns a context that has ended.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }

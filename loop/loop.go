@@ -263,7 +263,7 @@ func (l *Loop) abortAll(err error) (aborted int) {
 				continue
 			}
 			aborted++
-			c.release(err)
+			c.fail(err)
 		}
 	}
 	return aborted

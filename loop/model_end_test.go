@@ -430,7 +430,7 @@ func (a *end) delivers() bool {
 	if a.plain {
 		return a.isPolite()
 	}
-	return a.closed && (a.why == nil || errors.Is(a.why, errModel) || errors.Is(a.why, loop.ErrDetached))
+	return a.closed && (a.why == nil || a.why == errModel || errors.Is(a.why, loop.ErrDetached))
 }
 
 // check checks how it has ended, and then how much has arrived.

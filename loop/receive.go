@@ -67,14 +67,14 @@ func (c *Conn) receivedMore(b []byte) bool {
 func (c *Conn) data(b []byte) int {
 	c.loop.counts.messages++
 	n, err := c.callData(b)
-	c.end()
 	if err != nil || uint(n) > uint(len(b)) {
 		return c.badData(n, len(b), err)
 	}
+	c.end()
 	return n
 }
 
-// badData closes the connection: of b bytes Data consumed n, and returned err.
+// badData is end, and closes the connection: of b bytes Data consumed n, and returned err.
 func (c *Conn) badData(n, b int, err error) int {
 	if n < 0 || n > b {
 		if err == nil {
@@ -82,12 +82,14 @@ func (c *Conn) badData(n, b int, err error) int {
 		}
 		n = b
 	}
+	c.addWhy(err) // before what end finds out
+	c.end()
 	var panicked *PanicError
 	if c.asked&wantAbort != 0 && errors.As(err, &panicked) {
 		c.settleAfter(err) // no FIN comes before the reset
 		return n
 	}
-	c.beginClose(err)
+	c.beginClose(c.because())
 	return n
 }
 
