@@ -235,10 +235,15 @@ func TestL3AbortResets(t *testing.T) {
 	closed := make(chan error, 1)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
-			opened: func(c *loop.Conn) { c.Write(make([]byte, 32<<20)); c.Abort() },
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				c.Write(make([]byte, 32<<20))
+				c.Abort()
+				return len(b), nil
+			},
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
+	c.Write([]byte("x"))
 	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrAborted) {
 		t.Errorf("the reason is %v, want ErrAborted", why)
 	}
