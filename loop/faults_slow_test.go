@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,42 +25,53 @@ func TestFaultSlowClients(t *testing.T) {
 		n = 8000 // with both ends in one process, what descriptors there are by default
 	}
 	const perConn = 4 << 10
-	cull := &culling{limit: 3 * time.Second}
+	cull := &culling{}
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", cull.handler)
 	if err != nil {
 		t.Fatal(err)
 	}
-	healthy, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
-	if err != nil {
-		t.Fatal(err)
+	serveEcho := func(g *loop.Group) net.Conn {
+		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dial(t, ln.Addr())
 	}
-	c := dial(t, healthy.Addr())
-	alone := func(int) {}
-	baseline := min(pingP99(t, c, alone), pingP99(t, c, alone))
+	healthy, alone := serveEcho(g), serveEcho(group(t, loop.Config{Loops: 1}))
+	ping(t, healthy)
+	ping(t, alone)
 
 	heap := heapInUse()
 	slow := cull.connect(t, ln.Addr(), n)
 	dribble := func(i int) {
 		for j := i; j < n; j += pings {
-			slow[j].Write([]byte("x")) // some may be culled already
+			slow[j].Write([]byte("x"))
 		}
 	}
-	under := min(pingP99(t, c, dribble), pingP99(t, c, dribble))
-	grown := heapInUse() - heap
-	t.Logf("p99 of a healthy client: %v alone, %v beside %d slow ones; %d bytes for each of them", baseline, under, n, grown/int64(n))
 	// A quantum of the scheduler's is not the loop's doing, nor are several the race detector's
 	// and Wine's.
 	quanta := 5 * time.Millisecond
 	if raceEnabled {
 		quanta = 100 * time.Millisecond
 	}
-	if under > 2*baseline+quanta {
-		t.Errorf("p99 of a healthy client is %v beside %d slow ones, %v alone", under, n, baseline)
+	for try := 1; ; try++ {
+		p99 := pingP99(t, dribble, healthy, alone)
+		t.Logf("p99 of a healthy client: %v alone, %v beside %d slow ones", p99[1], p99[0], n)
+		if p99[0] <= 2*p99[1]+quanta {
+			break
+		}
+		if try == 3 { // once, the machine may have been busy with something else
+			t.Errorf("p99 of a healthy client is %v beside %d slow ones, %v alone", p99[0], n, p99[1])
+			break
+		}
 	}
+	grown := heapInUse() - heap
+	t.Logf("%d bytes for each slow client", grown/int64(n))
 	if grown > int64(n*perConn) && !raceEnabled {
 		t.Errorf("%d slow clients take %d bytes, want %d or fewer for each", n, grown, perConn)
 	}
+	cull.begin()
 	for end := time.Now().Add(patience); cull.culled.Load() < int64(n); {
 		if time.Now().After(end) {
 			t.Fatalf("%d of %d were culled", cull.culled.Load(), n)
@@ -69,7 +81,7 @@ func TestFaultSlowClients(t *testing.T) {
 	if cull.early.Load() > 0 || cull.wrong.Load() > 0 {
 		t.Errorf("%d were culled early, %d for another reason than their deadline", cull.early.Load(), cull.wrong.Load())
 	}
-	ping(t, c)
+	ping(t, healthy)
 }
 
 func heapInUse() int64 {
@@ -79,30 +91,52 @@ func heapInUse() int64 {
 	return int64(m.HeapInuse)
 }
 
-// culling is a server that gives whoever connects so long for a whole request.
+// culling is a server that gives whoever connects an hour for a whole request, and
+// cullAfter from begin on.
 type culling struct {
-	limit                        time.Duration
 	opened, culled, early, wrong atomic.Int64
+	since                        time.Time // begin was called
+
+	mu    sync.Mutex
+	conns []*loop.Conn
 }
 
+const cullAfter = time.Second
+
 func (s *culling) handler(*loop.Conn) loop.Handler {
-	var since time.Time
 	return &funcs{
 		opened: func(c *loop.Conn) {
-			since = time.Now()
-			c.SetReadDeadline(since.Add(s.limit))
+			c.SetReadDeadline(time.Now().Add(time.Hour))
+			s.mu.Lock()
+			s.conns = append(s.conns, c)
+			s.mu.Unlock()
 			s.opened.Add(1)
 		},
 		data: func(*loop.Conn, []byte) (int, error) { return 0, nil }, // it waits for the rest
 		closed: func(_ *loop.Conn, why error) {
 			if !errors.Is(why, loop.ErrTimeout) {
 				s.wrong.Add(1)
-			}
-			if time.Since(since) < s.limit {
+			} else if time.Since(s.since) < cullAfter {
 				s.early.Add(1)
 			}
 			s.culled.Add(1)
 		},
+	}
+}
+
+func (s *culling) begin() {
+	s.since = time.Now()
+	for _, c := range s.conns {
+		c.SetReadDeadline(s.since.Add(cullAfter))
+	}
+}
+
+func (s *culling) await(t *testing.T, opened int) {
+	t.Helper()
+	for end := time.Now().Add(patience); s.opened.Load() < int64(opened); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d were accepted", s.opened.Load(), opened)
+		}
 	}
 }
 
@@ -122,26 +156,34 @@ func (s *culling) connect(t *testing.T, to net.Addr, n int) []*sock.TCPStream {
 			t.Fatal(err)
 		}
 		slow = append(slow, c)
-		for i%100 == 99 && s.opened.Load() < int64(i-50) {
-			runtime.Gosched() // the backlog has its limit
+		if i%100 == 99 {
+			s.await(t, i-50) // the backlog has its limit
 		}
 	}
+	s.await(t, n)
 	return slow
 }
 
 // pings is how many pings pingP99 makes.
 const pings = 500
 
-// pingP99 is how long 99 of 100 pings take at the most; before each it calls meanwhile.
-func pingP99(t *testing.T, c net.Conn, meanwhile func(i int)) time.Duration {
+// pingP99 is how long 99 of 100 pings take at the most on each of the connections, which
+// have their turns; before each it calls meanwhile.
+func pingP99(t *testing.T, meanwhile func(i int), conns ...net.Conn) []time.Duration {
 	t.Helper()
-	var took []time.Duration
+	took := make([][]time.Duration, len(conns))
 	for i := range pings {
-		meanwhile(i)
-		start := time.Now()
-		ping(t, c)
-		took = append(took, time.Since(start))
+		for k, c := range conns {
+			meanwhile(i)
+			start := time.Now()
+			ping(t, c)
+			took[k] = append(took[k], time.Since(start))
+		}
 	}
-	slices.Sort(took)
-	return took[len(took)*99/100]
+	p99 := make([]time.Duration, len(conns))
+	for k, d := range took {
+		slices.Sort(d)
+		p99[k] = d[len(d)*99/100]
+	}
+	return p99
 }
