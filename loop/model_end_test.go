@@ -24,6 +24,8 @@ const (
 	closes                // at its trip
 	aborts                // at its trip
 	fails                 // Data does, from its trip on
+	panics                // any callback does, from its trip on
+	expires               // a deadline is set at its trip, and may pass
 	ways
 )
 
@@ -47,11 +49,19 @@ type end struct {
 
 type state struct {
 	sent, took, left, owned      int // bytes taken by Write, consumed, and left by Data; WriteOwned that are not done
+	handlers                     int // that SetHandler has set
 	opened, closed               bool
-	paused, crowded, above       bool // above the high watermark, since a callback
-	inside, pumping, shut, lost  bool // in a callback; pump will be called; CloseWrite was; something was not sent
-	ending, endingInside, sawEnd bool // something that ends it was called, in a callback; the peer's end
+	paused, crowded, above       bool      // above the high watermark, since a callback
+	inside, pumping, shut, lost  bool      // in a callback; pump will be called; CloseWrite was; something was not sent
+	ending, endingInside, sawEnd bool      // something that ends it was called, in a callback; the peer's end
+	deadline                     time.Time // before which the connection does not end by itself
 	why                          error
+}
+
+// relay is a handler that SetHandler has set: the last one gets all that comes.
+type relay struct {
+	*end
+	number int
 }
 
 // Streams are made of text, each from a place of its own, over and over.
@@ -103,6 +113,21 @@ func (a *end) mayFail(what string, err error) {
 	}
 }
 
+func (r relay) come() *end {
+	r.locked(func() {
+		if r.number != r.handlers {
+			r.failf("handler %d is called", r.number)
+		}
+	})
+	return r.end
+}
+
+func (r relay) Data(c *loop.Conn, b []byte) (int, error) { return r.come().Data(c, b) }
+func (r relay) ReadClosed(c *loop.Conn)                  { r.come().ReadClosed(c) }
+func (r relay) Drained(c *loop.Conn)                     { r.come().Drained(c) }
+func (r relay) Shutdown(c *loop.Conn)                    { r.come().Shutdown(c) }
+func (r relay) Closed(c *loop.Conn, why error)           { r.come().Closed(c, why) }
+
 func (a *end) isOpened() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -143,6 +168,9 @@ func (a *end) Data(c *loop.Conn, b []byte) (int, error) {
 	}
 	if a.IntN(3) == 0 {
 		a.pump(c)
+	}
+	if a.IntN(10) == 0 && c.SetHandler(relay{a, a.handlers + 1}) == nil {
+		a.handlers++
 	}
 	a.strike(c)
 	if a.way == fails && !a.ending && a.tripped() {
@@ -215,6 +243,9 @@ func (a *end) Shutdown(c *loop.Conn) {
 func (a *end) Closed(_ *loop.Conn, why error) {
 	defer a.enter("Closed")()
 	a.closed, a.why = true, why
+	if errors.Is(why, loop.ErrTimeout) && (a.deadline.IsZero() || time.Now().Before(a.deadline)) {
+		a.failf("a timeout comes early")
+	}
 	if !errors.Is(why, loop.ErrDetached) {
 		close(a.over)
 	}
@@ -313,6 +344,17 @@ func (a *end) strike(c *loop.Conn) {
 		a.quit(c.Abort)
 	case a.way == detaches:
 		a.quit(func() error { return c.DetachStream(a.detached) })
+	case a.way == panics && a.inside:
+		a.ending, a.endingInside = true, true
+		panic(errModel)
+	case a.way == expires && a.deadline.IsZero():
+		d := time.Duration(a.IntN(3000)) * time.Microsecond
+		a.deadline = time.Now().Add(d)
+		if a.IntN(2) == 0 {
+			c.SetIdleTimeout(d + 1)
+		} else {
+			c.SetReadDeadline(a.deadline)
+		}
 	}
 }
 
@@ -422,7 +464,7 @@ func (a *end) cut(n plainConn) bool {
 
 // isPolite says that it sends and reads all there is.
 func (a *end) isPolite() bool {
-	return a.way == halfCloses || a.way == detaches || a.plain && a.way == fails
+	return a.way == halfCloses || a.way == detaches || a.plain && a.way >= fails
 }
 
 // delivers says that what was sent is to arrive, as far as the peer reads.

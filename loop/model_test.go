@@ -93,7 +93,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		Loops: 1 + r.IntN(2), HighWatermark: high, LowWatermark: 1 + r.IntN(high), MaxUnsent: high + pick(r, 200, 1000, 1<<20),
 		MaxUnread: pick(r, 1, 1000, 100_000, 1<<20), ReadBudget: pick(r, 1+r.IntN(100), 1000, 64<<10, 256<<10),
 		LingerTimeout: pick(r, 20*time.Millisecond, 2*patience, 2*patience), MaxConns: pick(r, 0, 0, 0, 1+r.IntN(3)),
-		IdleBuffers: pick(r, 1, 16<<20), BusyPoll: pick(r, 0, 0, 100*time.Microsecond), SlowCallback: -1, Logger: complainsTo(t),
+		IdleBuffers: pick(r, 1, 16<<20), BusyPoll: pick(r, 0, 0, 100*time.Microsecond), SlowCallback: -1, Logger: complainsTo(t, errModel.Error()),
 	}
 	if sys.OnWine() {
 		m.network = "tcp"
