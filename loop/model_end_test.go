@@ -169,7 +169,7 @@ func (a *end) Data(c *loop.Conn, b []byte) (int, error) {
 	if a.IntN(3) == 0 {
 		a.pump(c)
 	}
-	if a.IntN(10) == 0 && c.SetHandler(relay{a, a.handlers + 1}) == nil {
+	if a.IntN(3) == 0 && c.SetHandler(relay{a, a.handlers + 1}) == nil {
 		a.handlers++
 	}
 	a.strike(c)
