@@ -54,7 +54,7 @@ func spend(_ *loop.Conn, b []byte) (int, error) {
 // budgets: every byte comes. On io_uring there are fewer buffers than streams.
 func TestL5ManyBusy(t *testing.T) {
 	const conns = 100
-	for budget, size := range map[int]int{1: 1000, 5000: 100_000, 256 << 10: 300_000, math.MaxInt: 300_000} {
+	for budget, size := range map[int]int{1: 200, 5000: 100_000, 256 << 10: 300_000, math.MaxInt: 300_000} {
 		ended := make(chan error, conns)
 		g := group(t, loop.Config{Loops: 1, ReadBudget: budget, Logger: quiet()})
 		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
