@@ -1,10 +1,13 @@
 package pollux
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/pollux-io/pollux/internal/selector"
 )
@@ -32,28 +35,66 @@ type BackendInfo struct {
 	Why string
 }
 
-// Backends probes the backends of this build, once for each process, and
-// returns them, best first.
-func Backends() []BackendInfo { return append([]BackendInfo(nil), probe()...) }
-
-var probe = sync.OnceValue(func() []BackendInfo {
-	infos := make([]BackendInfo, 0, len(backends))
-	chosen := false
-	for _, b := range backends {
-		info := BackendInfo{Name: b.name, Why: b.note}
-		s, err := b.open(selector.Config{})
-		if err != nil {
-			info.Why = err.Error()
-		} else {
-			s.Close()
-			info.Usable = true
-			info.Default = !chosen
-			chosen = true
-		}
-		infos = append(infos, info)
+// Backends probes the backends of this build and returns them, best first. What it found
+// is remembered, unless descriptors or memory were wanting.
+func Backends() []BackendInfo {
+	var infos []BackendInfo
+	for _, v := range probe() {
+		infos = append(infos, v.BackendInfo)
 	}
 	return infos
-})
+}
+
+// verdict is what the probe of a backend has found.
+type verdict struct {
+	BackendInfo
+	err error
+}
+
+// isShort says that there may be more the next time.
+func (v verdict) isShort() bool {
+	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ENOSPC},
+		func(short error) bool { return errors.Is(v.err, short) })
+}
+
+var probed struct {
+	sync.Mutex
+	verdicts []verdict
+}
+
+func probe() []verdict {
+	probed.Lock()
+	defer probed.Unlock()
+	if probed.verdicts != nil {
+		return probed.verdicts
+	}
+	verdicts := tryAll()
+	if !slices.ContainsFunc(verdicts, verdict.isShort) {
+		probed.verdicts = verdicts
+	}
+	return verdicts
+}
+
+// tryAll opens each backend. The default is the first that is usable: none, if a better
+// one is for want of something only.
+func tryAll() []verdict {
+	verdicts := make([]verdict, 0, len(backends))
+	chosen := false
+	for _, b := range backends {
+		v := verdict{BackendInfo: BackendInfo{Name: b.name, Why: b.note}}
+		s, err := b.open(selector.Config{})
+		if err != nil {
+			v.Why, v.err = err.Error(), err
+			chosen = chosen || v.isShort()
+		} else {
+			s.Close()
+			v.Usable, v.Default = true, !chosen
+			chosen = true
+		}
+		verdicts = append(verdicts, v)
+	}
+	return verdicts
+}
 
 // choose returns the backend asked for, by name or by the environment, or else the
 // best usable one. A name that does not exist is refused also where the environment
@@ -71,17 +112,24 @@ func choose(name string) (backend, error) {
 		if err != nil {
 			return backend{}, err
 		}
-		if info := probe()[i]; !info.Usable {
-			return backend{}, fmt.Errorf("%w: %q (from %s): %s", ErrBackend, name, from, info.Why)
+		switch v := probe()[i]; {
+		case v.isShort():
+			return backend{}, fmt.Errorf("%s: %w", name, v.err)
+		case v.err != nil:
+			return backend{}, fmt.Errorf("%w: %q (from %s): %w", ErrBackend, name, from, v.err)
 		}
 		return backends[i], nil
 	}
-	for i, info := range probe() {
-		if info.Default {
+	verdicts := probe()
+	for i, v := range verdicts {
+		switch {
+		case v.Default:
 			return backends[i], nil
+		case v.isShort():
+			return backend{}, fmt.Errorf("%s: %w", v.Name, v.err)
 		}
 	}
-	return backend{}, fmt.Errorf("%w: none of this build is usable here%s", ErrBackend, whyNot())
+	return backend{}, fmt.Errorf("%w: none of this build is usable here%s", ErrBackend, whyNot(verdicts))
 }
 
 // find returns where in backends name is.
@@ -96,10 +144,10 @@ func find(name, from string) (int, error) {
 	return 0, fmt.Errorf("%w: %q (from %s): for a Poll this build has %s; others are for the loops of package loop only (loop.Backends)", ErrBackend, name, from, strings.Join(names, ", "))
 }
 
-func whyNot() string {
+func whyNot(verdicts []verdict) string {
 	var b strings.Builder
-	for _, info := range probe() {
-		fmt.Fprintf(&b, "; %s: %s", info.Name, info.Why)
+	for _, v := range verdicts {
+		fmt.Fprintf(&b, "; %s: %s", v.Name, v.Why)
 	}
 	return b.String()
 }

@@ -37,8 +37,8 @@ type Trigger uint8
 
 const (
 	// Edge, the default: one event for each change from not ready to ready.
-	// Drain the source, until sock.ErrWouldBlock or a short read from a stream;
-	// the next change gives a new event. News of what is ready already, such as
+	// Drain the source, until sock.ErrWouldBlock or a short read from a TCP stream
+	// (sock.Stream.Read); the next change gives a new event. News of what is ready already, such as
 	// more data before the source is drained, may be told again or not: Linux
 	// and the BSDs do, Windows does not.
 	Edge Trigger = 0

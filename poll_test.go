@@ -279,3 +279,49 @@ func TestStrings(t *testing.T) {
 		}
 	}
 }
+
+func TestWaitHandsOutAtMost512(t *testing.T) {
+	q := newPoll("fake", &fakeSelector{wait: func([]selector.Event) (int, error) { return 0, nil }})
+	defer q.Close()
+	for i := range 2000 {
+		w, err := q.NewWaker(Token(i))
+		if err == nil {
+			err = w.Wake()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, all := make([]Event, 4000), 0
+	for all < 2000 {
+		n, err := q.Wait(events, 0)
+		if n == 0 || n > 512 || err != nil {
+			t.Fatalf("%d, %v after %d", n, err, all)
+		}
+		all += n
+	}
+}
+
+// However many call Wake at once, after Close each gets ErrClosed.
+func TestWakeAfterClose(t *testing.T) {
+	q := newPoll("fake", &fakeSelector{})
+	defer q.Close()
+	for range 5000 {
+		w, err := q.NewWaker(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 10 {
+					if err := w.Wake(); !errors.Is(err, ErrClosed) {
+						t.Errorf("Wake after Close: %v", err)
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+}

@@ -38,19 +38,23 @@ func (q *Poll) Wait(events []Event, timeout time.Duration) (int, error) {
 	return n, nil
 }
 
+// maxLooks bounds how often a Wait with a timeout of zero looks.
+const maxLooks = 8
+
 func (q *Poll) wait(events []Event, timeout time.Duration) (int, error) {
 	raw := q.scratch.Get().(*[maxWait]selector.Event)
 	defer q.scratch.Put(raw)
-	room := raw[:min(len(events), maxWait)]
+	events = events[:min(len(events), maxWait)]
+	room := raw[:len(events)]
 
 	var deadline time.Time
 	if timeout > 0 {
 		deadline = time.Now().Add(timeout)
 	}
-	for {
+	for looks := 1; ; looks++ {
 		// Wakers must not hide what the kernel has, nor may it hide them: with
 		// room for one event they take turns.
-		n, now := 0, timeout
+		n, found, now := 0, 0, timeout
 		if q.wakes.any() {
 			now = 0
 			if len(events) > 1 || q.turn.Add(1)%2 == 0 {
@@ -62,12 +66,13 @@ func (q *Poll) wait(events []Event, timeout time.Duration) (int, error) {
 			if err != nil && n == 0 {
 				return 0, err
 			} // else the wakes that were taken come first; the kernel will fail again
-			n += q.resolve(room[:k], events[n:])
+			n, found = n+q.resolve(room[:k], events[n:]), k
 		}
 		if n == 0 {
 			n = q.takeWakes(events)
 		}
-		if n > 0 || timeout == 0 || q.gate.Closed() {
+		stale := found > 0 && looks < maxLooks // it may have taken the room of an event
+		if n > 0 || timeout == 0 && !stale || q.gate.Closed() {
 			return n, nil
 		}
 		if timeout > 0 {

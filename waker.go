@@ -17,7 +17,7 @@ type Waker struct {
 	token Token
 
 	pending atomic.Bool
-	closed  bool // guarded by the queue's lock
+	closed  atomic.Bool // set with the queue's lock held
 }
 
 // NewWaker returns a Waker whose events carry token. Tokens are the caller's: choose
@@ -37,7 +37,7 @@ func (q *Poll) NewWaker(token Token) (*Waker, error) {
 // the kernel's.
 func (w *Waker) Wake() error {
 	if w.pending.Swap(true) {
-		if w.q.gate.Closed() {
+		if w.closed.Load() || w.q.gate.Closed() {
 			return &OpError{Op: "wake", Err: ErrClosed}
 		}
 		return nil
@@ -75,7 +75,7 @@ func (p *wakeQueue) any() bool { return p.count.Load() != 0 }
 func (p *wakeQueue) put(w *Waker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w.closed {
+	if w.closed.Load() {
 		w.pending.Store(false) // so that every later Wake finds out as well
 		return false
 	}
@@ -110,7 +110,7 @@ func (p *wakeQueue) take(events []Event) (n int, more bool) {
 func (p *wakeQueue) drop(w *Waker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.closed = true
+	w.closed.Store(true)
 	w.pending.Store(false)
 	for i, other := range p.pending {
 		if other == w {

@@ -3,8 +3,10 @@
 package loop_test
 
 import (
+	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -65,4 +67,31 @@ func TestFaultSignals(t *testing.T) {
 		t.Errorf("a timer of %v takes %v at best", after, best)
 	}
 	t.Logf("%d signals", sent.Load())
+}
+
+// A read from a Unix stream ends at descriptors that were passed, and what is behind them
+// makes no news of its own.
+func TestPassedDescriptors(t *testing.T) {
+	got, start := make(chan string, 10), make(chan bool)
+	g := group(t, loop.Config{})
+	ln, err := g.Listen("unix", filepath.Join(t.TempDir(), "s"), func(*loop.Conn) loop.Handler {
+		<-start
+		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { got <- string(b); return len(b), nil }}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("unix", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, _, err := c.(*net.UnixConn).WriteMsgUnix([]byte("a"), syscall.UnixRights(0), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.Write([]byte("bcd"))
+	close(start)
+	for all := ""; all != "abcd"; {
+		all += receive(t, got, "all, but "+all)
+	}
 }

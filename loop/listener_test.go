@@ -14,7 +14,7 @@ import (
 // Once Close has returned, nobody can connect, and the address is free for the next.
 func TestListenerCloseIsAtOnce(t *testing.T) {
 	for _, loops := range []int{1, 3} {
-		g := group(t, loop.Config{Loops: loops, Logger: complainsTo(t)})
+		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: complainsTo(t)})
 		network, at := "tcp", "127.0.0.1:0"
 		for range 20 {
 			ln, err := g.Listen(network, at, func(*loop.Conn) loop.Handler { return echo{} })
@@ -56,7 +56,7 @@ func exchange(t *testing.T, c net.Conn) {
 // The same for Unix sockets, whose path goes with the listener.
 func TestUnixListenerCloseIsAtOnce(t *testing.T) {
 	skipOnWine(t, "it has no Unix sockets")
-	g := group(t, loop.Config{Loops: 2, Logger: complainsTo(t)})
+	g := group(t, loop.Config{Loops: 2, SlowCallback: -1, Logger: complainsTo(t)})
 	at := filepath.Join(t.TempDir(), "s")
 	for range 20 {
 		ln, err := g.Listen("unix", at, func(*loop.Conn) loop.Handler { return echo{} })

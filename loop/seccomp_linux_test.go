@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 	"unsafe"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -32,7 +32,7 @@ func TestUringRefusedBySeccomp(t *testing.T) {
 	needsUring(t)
 	for what, call := range map[string]uint32{"io_uring_setup": uringSetup, "io_uring_enter": uringEnter, "io_uring_register": uringRegister} {
 		t.Run(what, func(t *testing.T) {
-			if !inChild(t) {
+			if !conformance.InChild(t) {
 				return
 			}
 			runtime.LockOSThread() // the probe runs on this thread
@@ -52,7 +52,7 @@ func TestUringAfterWantOfMemory(t *testing.T) {
 		t.Skip("the race detector ends the process that gets no memory")
 	}
 	needsUring(t)
-	if !inChild(t) {
+	if !conformance.InChild(t) {
 		return
 	}
 	t.Setenv(pollux.BackendEnv, "uring")
@@ -89,7 +89,7 @@ func TestUringFailsWhileItRuns(t *testing.T) {
 	needsUring(t)
 	for what, connected := range map[string]bool{"with a connection": true, "without one": false} {
 		t.Run(what, func(t *testing.T) {
-			if inChild(t) {
+			if conformance.InChild(t) {
 				uringFails(t, connected)
 			}
 		})
@@ -157,7 +157,7 @@ func isFree(t *testing.T, a net.Addr, bind func(network, address string) (io.Clo
 
 func needsUring(t *testing.T) {
 	t.Helper()
-	if os.Getenv(childEnv) != "" {
+	if conformance.IsChild() {
 		return // and the child has asked nothing yet
 	}
 	for _, b := range loop.Backends() {
@@ -165,32 +165,6 @@ func needsUring(t *testing.T) {
 			t.Skip("io_uring cannot be used here: ", b.Why)
 		}
 	}
-}
-
-const childEnv = "POLLUX_TEST_CHILD"
-
-// inChild runs the test once more in a process of its own, which nothing that it does to
-// itself outlives. It returns true there.
-func inChild(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(childEnv) != "" {
-		return true
-	}
-	name := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
-	child := exec.Command(os.Args[0], "-test.run="+name, "-test.v", "-test.timeout=1m")
-	child.Env = append(os.Environ(), childEnv+"=1")
-	out, err := child.CombinedOutput()
-	switch {
-	case err != nil && strings.Contains(string(out), "out of memory"):
-		t.Skip("skipped: the test has taken more memory from the child than Go can do without")
-	case err != nil:
-		t.Errorf("%v\n%s", err, out)
-	case strings.Contains(string(out), "--- SKIP"):
-		t.Skipf("skipped in the child:\n%s", out)
-	case !strings.Contains(string(out), "--- PASS: "+t.Name()):
-		t.Errorf("the child has not run the test:\n%s", out)
-	}
-	return false
 }
 
 // deny has the calling thread's system call refused with EPERM, by a filter of seccomp(2),
@@ -225,7 +199,7 @@ func deny(t *testing.T, call uint32) {
 
 // The kernel refuses poll(2) from some moment on: the loop ends, and its connections with it.
 func TestPollFailsWhileItRuns(t *testing.T) {
-	if !inChild(t) {
+	if !conformance.InChild(t) {
 		return
 	}
 	t.Setenv(pollux.BackendEnv, "poll")

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -37,7 +38,8 @@ func (d *Descriptor) Detach() (uintptr, error) {
 
 // SyscallConn gives raw access for what this package does not offer, such as a
 // special socket option. Its Control calls f with the descriptor, which stays
-// open meanwhile; Read and Write call f once and do not wait, whatever f returns.
+// open meanwhile. Read and Write call f once and do not wait: false says that the call
+// would have blocked, and that its Poll is to tell of readiness again.
 func (d *Descriptor) SyscallConn() (syscall.RawConn, error) { return rawConn{d}, nil }
 
 type rawConn struct{ d *Descriptor }
@@ -49,11 +51,18 @@ func (r rawConn) Control(f func(fd uintptr)) error {
 	})
 }
 
-func (r rawConn) Read(f func(fd uintptr) bool) error {
-	return r.Control(func(fd uintptr) { f(fd) })
-}
+func (r rawConn) Read(f func(fd uintptr) bool) error { return r.transfer(readable, f) }
 
-func (r rawConn) Write(f func(fd uintptr) bool) error { return r.Read(f) }
+func (r rawConn) Write(f func(fd uintptr) bool) error { return r.transfer(writable, f) }
+
+func (r rawConn) transfer(d selector.Interest, f func(fd uintptr) bool) error {
+	done := false
+	err := r.Control(func(fd uintptr) { done = f(fd) })
+	if err == nil && !done {
+		r.d.h.Blocked(d)
+	}
+	return err
+}
 
 // use runs f with the descriptor kept open.
 func (d *Descriptor) use(op string, f func(fd sys.FD) error) error {

@@ -13,6 +13,7 @@ import (
 const (
 	readable = selector.Readable
 	writable = selector.Writable
+	priority = selector.Priority
 )
 
 func toInt(on bool) int {

@@ -32,10 +32,12 @@ func (s *Stream) ConnectError() error {
 // peer has sent all it will, ErrWouldBlock when there is nothing now, and 0 and
 // nil only for an empty b.
 //
-// Fewer bytes than len(b) mean that the kernel has no more: with an Edge
-// registration the next bytes make a new event, and the call that would return
-// ErrWouldBlock can be saved. Two things end a stream early without such news, so
-// go on reading there: an event with ReadClosed, and an urgent mark (tcp(7)).
+// Fewer bytes than len(b) mean that the kernel has no more of a TCP stream: with an
+// Edge registration the next bytes make a new event, and the call that would return
+// ErrWouldBlock can be saved. Two things end a read early without such news, so
+// go on reading there: an event with ReadClosed, and an urgent mark (tcp(7)). A read
+// from a Unix stream also ends at descriptors that were passed (unix(7)): there, go on until
+// ErrWouldBlock.
 func (s *Stream) Read(b []byte) (int, error) {
 	fd, ok := s.h.Use()
 	if !ok {
@@ -54,7 +56,9 @@ func (s *Stream) Read(b []byte) (int, error) {
 
 func (s *Stream) closed(op string) (int, error) { return 0, s.failure(op, net.ErrClosed) }
 
-// Peek is Read without taking the bytes: they stay to be read.
+// Peek is Read without taking the bytes: they stay to be read. With an Edge registration,
+// where the queue makes the edges (poll, iocp), each Peek that gets less than len(b) has them
+// told again: to wait for more than is there, use Oneshot.
 func (s *Stream) Peek(b []byte) (int, error) { return s.recv("peek", b, sys.MSG_PEEK) }
 
 func (s *Stream) recv(op string, b []byte, flags int) (int, error) {

@@ -77,6 +77,7 @@ func (s *TCPStream) SendUrgent(b byte) error {
 func (s *TCPStream) ReadUrgent() (byte, error) {
 	var b [1]byte
 	_, err := s.recv("read urgent", b[:], sys.MSG_OOB)
+	s.h.Blocked(priority) // the next one is news, whether this was there or not
 	return b[0], err
 }
 

@@ -125,6 +125,7 @@ func readFrom(d *Descriptor, b []byte, from *sys.Sockaddr) (int, error) {
 		d.h.Blocked(readable)
 		return 0, ErrWouldBlock
 	}
+	d.h.Blocked(readable) // the next error is news, and so is a datagram
 	return 0, d.failed("read", "recvmsg", e)
 }
 
@@ -160,6 +161,7 @@ func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
 		d.h.Blocked(writable)
 		return 0, ErrWouldBlock
 	}
+	d.h.Blocked(writable) // the next error is news
 	return 0, d.failed("write", "sendto", e)
 }
 
@@ -201,6 +203,7 @@ func (u *UDPSocket) ReadBatch(ms []Message) (int, error) {
 		u.h.Blocked(readable)
 		return 0, ErrWouldBlock
 	}
+	u.h.Blocked(readable) // as in readFrom
 	return 0, u.failed("read", "recvmmsg", e)
 }
 
@@ -246,6 +249,7 @@ func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 		u.h.Blocked(writable)
 		return n, ErrWouldBlock
 	}
+	u.h.Blocked(writable) // as in writeTo
 	return n, u.failed("write", "sendmmsg", e)
 }
 

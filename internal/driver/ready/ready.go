@@ -57,7 +57,7 @@ const (
 const (
 	receiving  = 1 << iota // between Resume and Pause
 	readable               // the kernel may have something
-	hungUp                 // the peer has ended, or sent urgent data: a short read is not the last
+	readsShort             // a short read need not be the last: the peer has ended, sent urgent data, or may pass descriptors
 	busy                   // in the busy list
 	blocked                // Sent is owed
 	connecting             // Connected is owed
@@ -117,6 +117,9 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	interest, flags := pollux.Readable, uint32(attached|onDemand)
 	if d.tellsRoomOnce(s) {
 		interest, flags = pollux.Readable|pollux.Writable|pollux.Priority, attached
+	}
+	if s.PollHandle().Kind() == handle.UnixStream {
+		flags |= readsShort
 	}
 	err := d.reg.Register(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
 	if err != nil {
@@ -291,7 +294,7 @@ func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 	}
 	s.Flags |= readable
 	if ev.ReadClosed() || ev.Error() || ev.Priority() {
-		s.Flags |= hungUp
+		s.Flags |= readsShort
 	}
 	if s.Flags&(receiving|busy) == receiving {
 		d.receive(s)
@@ -326,7 +329,7 @@ func (d *Driver) receive(s *driver.Stream) {
 			receiveFailed(s, err)
 			return
 		}
-		if n < len(b) && s.Flags&hungUp == 0 {
+		if n < len(b) && s.Flags&readsShort == 0 {
 			s.Flags &^= readable
 		}
 		if !s.Up.Received(b[:n]) {

@@ -1,9 +1,12 @@
 package conformance
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // Q2: edge, level and oneshot.
@@ -22,6 +25,9 @@ func (u *suite) q2() []test {
 		test{"write interest gives no readable", u.writeOnly},
 		test{"two streams, two edges", u.twoEdges},
 		test{"a listener tells bursts", u.acceptBursts},
+		test{"urgent data is told each time", u.urgentEachTime},
+		test{"a raw call that would block is heard of", u.rawCalls},
+		test{"each error of a datagram socket is told", u.packetErrors},
 	)
 }
 
@@ -225,5 +231,79 @@ func (u *suite) acceptRest(l Listener) {
 			return
 		}
 		s.Close()
+	}
+}
+
+func (u *suite) urgentEachTime(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	from, ok := b.(*sock.TCPStream)
+	if !ok {
+		t.Skipf("skipped: a %T has no urgent data", b)
+	}
+	must(t, q.Registrator().Register(a, 1, pollux.Priority, pollux.Edge))
+	for i := range 3 {
+		must(t, from.SendUrgent('x'))
+		events := make([]pollux.Event, 1)
+		switch n, err := q.Wait(events, deadline/10); {
+		case err != nil:
+			t.Fatal(err)
+		case n == 0 && i == 0:
+			t.Skip("skipped: this system does not tell of urgent data (docs/platforms.md)")
+		case n == 0 || !events[0].Priority():
+			t.Fatalf("time %d: %v, want Priority", i+1, events[:n])
+		}
+		if _, err := a.(*sock.TCPStream).ReadUrgent(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// rawCalls reads by SyscallConn: the queue learns of it only what the function returns.
+func (u *suite) rawCalls(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	raw, err := a.(syscall.Conn).SyscallConn()
+	must(t, err)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	for range 3 {
+		write(t, b, "x")
+		next(t, q, "an edge after a raw call", readable(1))
+		for done := true; done; {
+			must(t, raw.Read(func(fd uintptr) bool {
+				_, e := sys.Recv(sys.FD(fd), make([]byte, 4), 0)
+				done = e == 0
+				return done
+			}))
+		}
+	}
+}
+
+func (u *suite) packetErrors(t *testing.T) {
+	peer, err := sock.ListenUDP(loopback)
+	must(t, err)
+	s, err := sock.ConnectUDP(peer.LocalAddr())
+	must(t, err)
+	defer s.Close()
+	peer.Close()
+	q := u.poll(t)
+	must(t, q.Registrator().Register(s, 1, pollux.Writable, pollux.Edge))
+	next(t, q, "writable at first", writable(1))
+	for i := range 3 {
+		s.Write([]byte("x"))
+		events := make([]pollux.Event, 1)
+		switch n, err := q.Wait(events, deadline/10); {
+		case err != nil:
+			t.Fatal(err)
+		case n == 0 && i == 0:
+			t.Skip("skipped: this system does not tell of a port that nobody has")
+		case n == 0:
+			t.Fatalf("error %d was not told", i+1)
+		}
+		if _, err := s.Write([]byte("x")); err == nil {
+			t.Fatalf("after event %d there was no error", i+1)
+		}
+		for len(collect(t, q)) > 0 {
+		}
 	}
 }

@@ -16,6 +16,7 @@ func (u *suite) q6() []test {
 		test{"an empty wait is never early", u.neverEarly},
 		test{"sub-millisecond waits are not rounded up to many", u.subMillisecond},
 		test{"zero polls and still collects", u.zeroCollects},
+		test{"zero finds what is ready with room for one", u.zeroWithRoomForOne},
 		test{"negative waits until there is an event", u.forever},
 		test{"many waiters with deadlines", u.manyDeadlines},
 		test{"a short deadline after a long one", u.deadlinesMixed},
@@ -83,6 +84,34 @@ func (u *suite) zeroCollects(t *testing.T) {
 		return n == 1
 	}) {
 		t.Error("Wait(0) never collects what is there")
+	}
+}
+
+// zeroWithRoomForOne: what is no event, a wake-up for somebody or half of a shot, must not
+// take the room of one.
+func (u *suite) zeroWithRoomForOne(t *testing.T) {
+	q := u.poll(t, pollux.BlockThread())
+	if q.Backend() == "iocp" {
+		t.Skip("skipped: there, what is ready may take a moment to be told")
+	}
+	w, err := q.NewWaker(9)
+	must(t, err)
+	found := waiting(t, q)
+	time.Sleep(settle)
+	must(t, w.Wake())
+	expect(t, found, 9)
+
+	a, b := u.pair(t)
+	c, d := u.pair(t)
+	write(t, b, "x")
+	write(t, d, "x")
+	must(t, q.Registrator().Register(a, 1, pollux.Readable|pollux.Writable, pollux.Oneshot))
+	must(t, q.Registrator().Register(c, 2, pollux.Readable, pollux.Level))
+	events := make([]pollux.Event, 1)
+	for i := range 4 {
+		if n, err := q.Wait(events, 0); n != 1 || err != nil {
+			t.Fatalf("Wait %d: %d, %v", i+1, n, err)
+		}
 	}
 }
 

@@ -53,8 +53,7 @@ func Open(config selector.Config) (*Selector, error) {
 	s := &Selector{epfd: epfd, wakefd: wakefd, config: config}
 	s.waits.New = func() any { return new(wait) }
 	if err := s.sleep.init(s); err != nil {
-		sys.Close(wakefd)
-		sys.Close(epfd)
+		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -188,13 +187,19 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	return s.sleepFor(w)
 }
 
-// harvest takes what is ready now, without sleeping.
+// harvest takes what is ready now, without sleeping. A wake-up may have taken the room of
+// an event.
 func (s *Selector) harvest(w *wait) (int, error) {
-	n, e := sys.EpollPoll(s.epfd, w.room())
-	if e != 0 {
-		return 0, os.NewSyscallError("epoll_pwait", e)
+	for range 2 {
+		k, e := sys.EpollPoll(s.epfd, w.room())
+		if e != 0 {
+			return 0, os.NewSyscallError("epoll_pwait", e)
+		}
+		if n := s.translate(w, k); n == k || n > 0 {
+			return n, nil
+		}
 	}
-	return s.translate(w, n), nil
+	return 0, nil
 }
 
 // translate makes events of the first k that the kernel has put into w. A

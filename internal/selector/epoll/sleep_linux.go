@@ -2,6 +2,7 @@ package epoll
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -82,7 +83,8 @@ func (p *sleepers) init(s *Selector) error {
 	}
 	p.file = os.NewFile(uintptr(s.epfd), "epoll")
 	if err := p.file.SetReadDeadline(time.Time{}); err != nil {
-		return err
+		// Why is not told. It is epoll_ctl(2), which had no memory or no watch left.
+		return fmt.Errorf("Go's poller does not take the epoll descriptor (%w): raise fs.epoll.max_user_watches, or have threads blocked (BlockThread): %w", err, syscall.ENOSPC)
 	}
 	raw, err := p.file.SyscallConn()
 	if err != nil {

@@ -21,6 +21,7 @@ type wait struct {
 	time   Timespec
 	events []selector.Event
 	n      int // events so far
+	found  int // what the kernel had in the last call
 	woken  bool
 	level  bool
 	selector.Deadline
@@ -52,17 +53,27 @@ func (s *Selector) wait(w *wait, timeout time.Duration) error {
 	return s.sleep(w)
 }
 
-// harvest takes what is ready now, without sleeping.
+// harvest takes what is ready now, without sleeping. What is no event, such as the second
+// knote of one shot, may have taken the room of one.
 func (s *Selector) harvest(w *wait) error {
 	s.takeBroken(w)
-	w.time = Timespec{}
-	return s.collect(w, &w.time)
+	for range maxLooks {
+		w.time = Timespec{}
+		if err := s.collect(w, &w.time); err != nil || w.n > 0 || w.found == 0 {
+			return err
+		}
+	}
+	return nil
 }
+
+// maxLooks bounds how often a harvest asks the kernel.
+const maxLooks = 8
 
 // collect is one call of kevent(2). One that a signal cuts short has found
 // nothing: the caller works out anew how long to sleep.
 func (s *Selector) collect(w *wait, timeout *Timespec) error {
 	room := len(w.events) - w.n
+	w.found = 0
 	if room == 0 {
 		return nil
 	}
@@ -73,6 +84,7 @@ func (s *Selector) collect(w *wait, timeout *Timespec) error {
 	if e != 0 {
 		return os.NewSyscallError("kevent", e)
 	}
+	w.found = k
 	mask := s.traits.udataMask()
 	for i := range w.kernel[:k] {
 		ev := &w.kernel[i]
