@@ -82,6 +82,10 @@ func (c *Conn) endShort(rest []byte, err error) {
 func (c *Conn) endBusy() {
 	l := c.loop
 	var f flushed
+	if c.requests&wantAbort != 0 { // what it wrote is dropped, too
+		c.unstage()
+		c.requests &^= wantFlush
+	}
 	flush := len(l.stage) > 0 || c.requests&wantFlush != 0
 	if flush {
 		f = c.flushLocked()

@@ -405,3 +405,14 @@ func (c *Conn) resume(why pause) {
 		c.loop.drv.Resume(&c.stream)
 	}
 }
+
+// serveFirst does what was asked for before the driver's news: on the loop too, between two
+// callbacks, a Close, Pause or SetHandler that has returned comes before the next Data.
+func (c *Conn) serveFirst() {
+	c.mu.Lock()
+	asked := c.requests != 0
+	c.mu.Unlock()
+	if asked {
+		c.serve()
+	}
+}

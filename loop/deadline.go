@@ -37,7 +37,7 @@ func (c *Conn) setDeadlines(r request) {
 	if r&wantRead != 0 {
 		x.read.stop(c.loop)
 		if !read.IsZero() {
-			x.read.start(c, int64(read.Sub(c.loop.g.began)), func(c *Conn) { c.release(ErrTimeout) })
+			x.read.start(c, int64(read.Sub(c.loop.g.began)), (*Conn).readTick)
 		}
 	}
 }
@@ -47,8 +47,11 @@ func (c *Conn) setDeadlines(r request) {
 func (c *Conn) idleTick() {
 	x := c.extras
 	c.mu.Lock()
-	idle := x.idleTimeout
+	idle, moved := x.idleTimeout, c.requests&wantIdle != 0
 	c.mu.Unlock()
+	if moved {
+		return // setDeadlines is about to see to it
+	}
 	if end := later(x.lastActive, idle); end > c.loop.clock() {
 		x.idle.start(c, end, (*Conn).idleTick)
 		return
@@ -61,5 +64,14 @@ func (c *Conn) stopDeadlines() {
 		c.extras.idle.stop(c.loop)
 		c.extras.read.stop(c.loop)
 		c.flags &^= idles
+	}
+}
+
+func (c *Conn) readTick() {
+	c.mu.Lock()
+	moved := c.requests&wantRead != 0
+	c.mu.Unlock()
+	if !moved { // else setDeadlines is about to see to it
+		c.release(ErrTimeout)
 	}
 }

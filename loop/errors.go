@@ -11,7 +11,8 @@ var (
 	// ErrClosed: the connection, listener or group is closed, or being closed.
 	ErrClosed = net.ErrClosed
 	// ErrBufferFull: Write would take what waits to be sent past MaxUnsent. Nothing
-	// was taken. Wait for Drained, or close a peer that does not read.
+	// was taken. Wait for Drained, or close a peer that does not read. More than
+	// MaxUnsent less LowWatermark at once may be refused even then: write less.
 	ErrBufferFull = errors.New("too much waits to be sent; the peer does not read fast enough")
 	// ErrUnreadFull is why a connection was closed whose handler left MaxUnread bytes
 	// unconsumed and had not paused: what it waits for could never come.
@@ -40,6 +41,7 @@ var (
 	ErrOnLoop = errors.New("it would wait for the loop that it is called on; start a goroutine for it, or use what calls back: Loop.Dial, Loop.WatchLater")
 
 	errGroupEnded = fmt.Errorf("%w (%w)", ErrShutdown, ErrClosed)
+	errGoexit     = errors.New("the goroutine was ended (runtime.Goexit, as by FailNow of package testing)")
 	errNoHandler  = errors.New("the function that was to return a handler returned nil, or panicked")
 )
 

@@ -1,10 +1,12 @@
 package loop_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -230,5 +232,41 @@ func TestL1PanicAfterAbort(t *testing.T) {
 		if why := receive(t, closed, "Closed"); !errors.As(why, &p) {
 			t.Errorf("%s: Closed gets %v", where, why)
 		}
+	}
+}
+
+// A callback that ends its goroutine, as FailNow of package testing does, ends its loop in
+// good order: each connection is told, and Shutdown too comes to an end.
+func TestL1Goexit(t *testing.T) {
+	closed := make(chan error, 2)
+	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				if string(b) == "bye" {
+					runtime.Goexit()
+				}
+				return c.Write(b)
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := dial(t, ln.Addr()), dial(t, ln.Addr())
+	ping(t, a)
+	ping(t, b)
+	a.Write([]byte("bye"))
+	for range 2 {
+		if why := receive(t, closed, "Closed"); why == nil {
+			t.Error("Closed was told no reason")
+		}
+	}
+	if err := g.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if stats := g.Stats(); stats.Loops[0].Failed == nil {
+		t.Error("Stats do not tell that the loop has failed")
 	}
 }

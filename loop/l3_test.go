@@ -556,3 +556,19 @@ func ended() context.Context {
 	cancel()
 	return ctx
 }
+
+// Abort drops what the same callback has written.
+func TestL3AbortDropsWhatWasWritten(t *testing.T) {
+	skipOnWine(t, "after a reset it may tell the end of the stream")
+	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			c.Write(make([]byte, 1000))
+			c.Abort()
+			return len(b), nil
+		}}
+	})
+	c.Write([]byte("x"))
+	if b, err := io.ReadAll(c); len(b) > 0 || err == nil {
+		t.Errorf("%d bytes came, then %v", len(b), err)
+	}
+}

@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 	"testing"
@@ -131,4 +132,27 @@ func TestL4PauseAndResume(t *testing.T) {
 		}
 		s.Resume()
 	}
+}
+
+// Who is refused for want of room is told when there is some, also if what waits was never
+// above the high watermark.
+func TestL4DrainedAfterRefusal(t *testing.T) {
+	const most = 1 << 20
+	refused, drained := make(chan error, 1), make(chan bool, 1)
+	_, c := serve(t, loop.Config{MaxUnsent: most}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				c.Write(make([]byte, 10<<10))
+				_, err := c.Write(make([]byte, most-5<<10))
+				refused <- err
+				return len(b), nil
+			},
+			drained: func(*loop.Conn) { drained <- true },
+		}
+	})
+	c.Write([]byte("x"))
+	if err := receive(t, refused, "the answer"); !errors.Is(err, loop.ErrBufferFull) {
+		t.Fatal(err)
+	}
+	receive(t, drained, "Drained")
 }

@@ -222,3 +222,72 @@ func TestL6LargeWriteIsNoIdleness(t *testing.T) {
 		t.Errorf("it was closed as idle %v after it had sent, want %v", d, idle)
 	}
 }
+
+// Timers fire in the order of their times, those of one tick too.
+func TestTimerOrder(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	l := g.Loops()[0]
+	for _, d := range []time.Duration{0, 3 * time.Millisecond, 100 * time.Millisecond} {
+		const n = 10
+		fired := make(chan int, n)
+		l.Run(func() {
+			for i := range n {
+				l.AfterFunc(d+time.Duration(i)*10*time.Microsecond, func() { fired <- i })
+			}
+		})
+		for i := range n {
+			if got := receive(t, fired, "a timer"); got != i {
+				t.Fatalf("after %v: timer %d fired when %d was due", d, got, i)
+			}
+		}
+	}
+}
+
+// A deadline that is moved or taken away in time does not come, however long the callback
+// takes that has done so.
+func TestDeadlineTakenAway(t *testing.T) {
+	for what, x := range map[string]struct {
+		set, takeAway func(c *loop.Conn, d time.Duration) error
+	}{
+		"read taken": {setRead, func(c *loop.Conn, _ time.Duration) error { return c.SetReadDeadline(time.Time{}) }},
+		"read moved": {setRead, func(c *loop.Conn, _ time.Duration) error { return setRead(c, time.Hour) }},
+		"idle taken": {(*loop.Conn).SetIdleTimeout, func(c *loop.Conn, _ time.Duration) error { return c.SetIdleTimeout(0) }},
+		"idle moved": {(*loop.Conn).SetIdleTimeout, func(c *loop.Conn, _ time.Duration) error { return c.SetIdleTimeout(time.Hour) }},
+	} {
+		t.Run(what, func(t *testing.T) {
+			const d = 50 * time.Millisecond
+			conns, closed, done := make(chan *loop.Conn, 2), make(chan error, 2), make(chan error, 1)
+			var c *loop.Conn
+			g, _ := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
+				return &funcs{
+					opened: func(c *loop.Conn) { conns <- c },
+					data: func(_ *loop.Conn, b []byte) (int, error) { // of another
+						err := x.takeAway(c, d)
+						time.Sleep(2 * d)
+						done <- err
+						return len(b), nil
+					},
+					closed: func(_ *loop.Conn, why error) { closed <- why },
+				}
+			})
+			c = receive(t, conns, "Opened")
+			other := dial(t, c.LocalAddr())
+			receive(t, conns, "Opened of the other")
+			x.set(c, d)
+			set := make(chan bool)
+			g.Loops()[0].Run(func() { close(set) })
+			receive(t, set, "a turn")
+			other.Write([]byte("x"))
+			if err := receive(t, done, "the answer"); err != nil {
+				t.Skip("skipped: this machine is too busy: ", err)
+			}
+			select {
+			case why := <-closed:
+				t.Errorf("closed: %v", why)
+			case <-time.After(d):
+			}
+		})
+	}
+}
+
+func setRead(c *loop.Conn, d time.Duration) error { return c.SetReadDeadline(time.Now().Add(d)) }

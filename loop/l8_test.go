@@ -147,3 +147,24 @@ func TestAfterShutdown(t *testing.T) {
 		t.Errorf("Offload: %v", err)
 	}
 }
+
+// A function that has itself run again and again does not keep the group from its end.
+func TestL8RunChain(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	l, ended := g.Loops()[0], make(chan error, 1)
+	var f func()
+	f = func() {
+		if err := l.Run(f); err != nil {
+			ended <- err
+		}
+	}
+	l.Run(f)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := g.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := receive(t, ended, "the end of the chain"); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("Run: %v", err)
+	}
+}

@@ -34,8 +34,10 @@ type Loop struct {
 	wokeAt    time.Time // when the loop woke, if the turn is one that is measured
 	conns     []*Conn   // each knows its place
 	ending    bool
+	cut       bool // abortAll was called: what is left waits for nothing
 	counts    counts
-	spareOp   []op
+	batch     []op // what doInbox does, and where it is
+	at        int
 
 	// What others read.
 	running       atomic.Pointer[Conn] // whose callback runs
@@ -52,6 +54,7 @@ type Loop struct {
 		ops    []op
 		size   atomic.Int32
 		closed bool // the loop has ended
+		owed   int  // second halves of Offload
 	}
 	load   atomic.Int32          // connections, for choosing the least loaded
 	failed atomic.Pointer[error] // why the driver works no more
@@ -68,6 +71,8 @@ type op struct {
 const (
 	// maxTimers is how many timers fire in one turn; the rest fire in the next.
 	maxTimers = 1024
+	// maxSpareOps is the room that a loop keeps for what is asked of it.
+	maxSpareOps = 16 << 10
 )
 
 func newLoop(g *Group, drv driver.Driver) *Loop {
@@ -99,7 +104,7 @@ func (l *Loop) Run(f func()) error {
 // endedBecause says why the loop takes nothing more.
 func (l *Loop) endedBecause() error {
 	if err := l.failed.Load(); err != nil {
-		return fmt.Errorf("the loop has ended, because its driver has failed: %w (%w)", *err, ErrClosed)
+		return fmt.Errorf("the loop has ended: %w (%w)", *err, ErrClosed)
 	}
 	return errGroupEnded
 }
@@ -128,24 +133,39 @@ func (l *Loop) hasEnded() bool {
 	return l.inbox.closed
 }
 
-// end closes the inbox for good, unless something is in it.
+// end closes the inbox for good, does what is in it, and reports whether that has left
+// nothing to be done.
 func (l *Loop) end() bool {
 	l.inbox.Lock()
-	defer l.inbox.Unlock()
-	l.inbox.closed = len(l.inbox.ops) == 0
-	return l.inbox.closed
+	if len(l.conns) == 0 && (l.inbox.owed == 0 || l.cut) {
+		l.inbox.closed = true
+	}
+	closed := l.inbox.closed
+	l.inbox.Unlock()
+	if closed {
+		l.doInbox()
+	}
+	return closed && len(l.conns) == 0
 }
 
 // run is the loop's goroutine.
 func (l *Loop) run() {
-	defer l.g.running.Done()
-	defer l.drv.Close()
+	ended := false
+	defer func() {
+		if !ended { // a callback has ended the goroutine
+			go l.goOn()
+			return
+		}
+		l.drv.Close()
+		l.g.running.Done()
+	}()
 	l.goroutine.Store(goroutine())
 	l.awake.Store(true)
 	for {
 		l.doInbox()
-		if l.ending && len(l.conns) == 0 && l.end() {
+		if l.ending && l.end() {
 			l.awake.Store(false) // no callback runs any more: the watchdog looks at this
+			ended = true
 			return
 		}
 		timeout := l.untilTimer()
@@ -155,7 +175,7 @@ func (l *Loop) run() {
 			timeout = 0
 		}
 		if err := l.drv.Turn(timeout); err != nil {
-			l.fail(err)
+			l.fail(fmt.Errorf("its driver has failed: %w", err))
 		}
 		l.wakeUp()
 		l.counts.turns++
@@ -168,12 +188,22 @@ func (l *Loop) run() {
 // go of its part of the listening sockets, where nobody would be served.
 func (l *Loop) fail(err error) {
 	if l.failed.CompareAndSwap(nil, &err) {
-		l.g.config.Logger.Error("pollux: a loop's driver has failed; the loop ends, and its connections with it", "backend", l.drv.Name(), "error", err)
+		l.g.config.Logger.Error("pollux: a loop has failed; it ends, and its connections with it", "backend", l.drv.Name(), "error", err)
 	}
 	for _, end := range l.g.partsOn(l) {
 		end()
 	}
 	l.abortAll(err)
+}
+
+// goOn is run after a callback that has ended the loop's goroutine. What the driver was about
+// to tell is lost, and a driver may be tied to its thread: so the loop ends, in good order.
+func (l *Loop) goOn() {
+	l.running.Store(nil)
+	l.runningPacket.Store(nil)
+	l.stage = l.stage[:0]
+	l.fail(errGoexit)
+	l.run()
 }
 
 // wakeUp says that the loop is awake, in the middle of the driver's turn: what its
@@ -203,16 +233,19 @@ func (l *Loop) sleeps() {
 const timedTurns = 16
 
 func (l *Loop) doInbox() {
-	if l.inbox.size.Load() == 0 {
-		return
+	if l.at == len(l.batch) { // else goOn goes on with the last one
+		if l.inbox.size.Load() == 0 {
+			return
+		}
+		l.inbox.Lock()
+		l.batch, l.inbox.ops, l.at = l.inbox.ops, l.batch[:0], 0
+		l.inbox.size.Store(0)
+		l.inbox.Unlock()
 	}
-	l.inbox.Lock()
-	ops := l.inbox.ops
-	l.inbox.ops = l.spareOp[:0]
-	l.inbox.size.Store(0)
-	l.inbox.Unlock()
-	for i, o := range ops {
-		ops[i] = op{}
+	for l.at < len(l.batch) {
+		o := l.batch[l.at]
+		l.batch[l.at] = op{}
+		l.at++
 		switch {
 		case o.conn != nil:
 			o.conn.serve()
@@ -222,7 +255,9 @@ func (l *Loop) doInbox() {
 			l.protect("a function on the loop", o.f)
 		}
 	}
-	l.spareOp = ops
+	if cap(l.batch) > maxSpareOps { // of a burst
+		l.batch, l.at = nil, 0
+	}
 }
 
 // clock reads the time: nanoseconds since the group began.
@@ -255,7 +290,7 @@ func (l *Loop) doTimers() {
 // abortAll ends every connection, and returns how many had not finished before: sent
 // everything, and FIN.
 func (l *Loop) abortAll(err error) (aborted int) {
-	l.ending = true
+	l.ending, l.cut = true, true
 	for i := len(l.conns) - 1; i >= 0; i-- {
 		if c := l.conns[i]; c.phase != gone {
 			if c.phase == lingering {

@@ -7,7 +7,9 @@ import (
 )
 
 // Offload runs f, which may block, on one of the group's OffloadWorkers goroutines,
-// then done on the loop with what f returned. If f panics, done gets a *PanicError.
+// then done on the loop with what f returned. If f panics, or ends its goroutine
+// (runtime.Goexit), done gets a *PanicError. Shutdown waits for both, unless its context ends:
+// then done is not called.
 // It may be called from any goroutine and never blocks: the error is ErrOffloadFull,
 // ErrClosed once the group has shut down, or ErrBadConfig for an f of nil, and then neither
 // runs. done is nil if nobody waits for the answer.
@@ -15,27 +17,54 @@ func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	if f == nil {
 		return fmt.Errorf("loop: offload: %w", needs("a function"))
 	}
-	if l.hasEnded() {
+	if !l.owe(1) {
 		return fmt.Errorf("loop: offload: %w", l.endedBecause())
 	}
 	err := l.g.offload.put(func() {
-		if answer := safely(f); done != nil {
-			l.Run(func() { done(answer) })
-		}
+		safely(f, func(answer any) {
+			if p, ok := answer.(*PanicError); ok && done == nil {
+				l.g.config.Logger.Error("pollux: offloaded work panicked", "panic", p.Value, "stack", string(p.Stack))
+			}
+			l.Run(func() {
+				l.owe(-1)
+				if done != nil {
+					done(answer)
+				}
+			})
+		})
 	})
 	if err != nil {
+		l.owe(-1)
 		return fmt.Errorf("loop: offload: %w", err)
 	}
 	return nil
 }
 
-func safely(f func() any) (answer any) {
+// owe counts the second halves that the loop does not end without. It returns false if the
+// loop has ended.
+func (l *Loop) owe(n int) bool {
+	l.inbox.Lock()
+	defer l.inbox.Unlock()
+	l.inbox.owed += n
+	return !l.inbox.closed
+}
+
+// safely tells what f returns, or how else it has ended.
+func safely(f func() any, tell func(answer any)) {
+	var answer any
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
+		if !returned {
+			v := recover()
+			if v == nil {
+				v = errGoexit
+			}
 			answer = &PanicError{Value: v, Stack: debug.Stack()}
 		}
+		tell(answer)
 	}()
-	return f()
+	answer = f()
+	returned = true
 }
 
 // offload is a pool of goroutines: they are started when there is work for them, up
@@ -71,7 +100,13 @@ func (o *offload) put(work func()) error {
 }
 
 func (o *offload) work(f func()) {
-	defer o.ended.Done()
+	defer func() {
+		if f != nil { // it has ended this goroutine
+			go o.work(o.next())
+			return
+		}
+		o.ended.Done()
+	}()
 	for f != nil {
 		f()
 		f = o.next()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -241,5 +242,33 @@ func TestListenerCloseAgainstShutdown(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("%d descriptors are open, %d were before", open(), before)
 		}
+	}
+}
+
+// A client that sends its request and FIN, and takes the answer slowly or not at all, costs no
+// turns while nothing moves.
+func TestHalfClosedSlowReader(t *testing.T) {
+	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data:       func(c *loop.Conn, b []byte) (int, error) { c.Write(make([]byte, 32<<20)); return len(b), nil },
+			readClosed: func(c *loop.Conn) {},
+		}
+	})
+	c.Write([]byte("GET"))
+	c.CloseWrite()
+	turns := func() uint64 { return g.Stats().Loops[0].Turns }
+	var moved uint64
+	for try := 0; ; try++ { // the system's buffers have to fill before
+		before := turns()
+		time.Sleep(200 * time.Millisecond)
+		if moved = turns() - before; moved < 20 || try == 20 {
+			break
+		}
+	}
+	if moved >= 20 {
+		t.Errorf("nothing moved for 200 ms, which took %d turns", moved)
+	}
+	if n, err := io.CopyN(io.Discard, c, 32<<20); err != nil {
+		t.Errorf("%d bytes came, then %v", n, err)
 	}
 }

@@ -21,6 +21,9 @@ type upcalls Conn
 // Received implements driver.StreamUpcalls.
 func (u *upcalls) Received(b []byte) bool {
 	c := (*Conn)(u)
+	if c.loop.inbox.size.Load() > 0 {
+		c.serveFirst()
+	}
 	c.loop.counts.bytesIn += uint64(len(b))
 	if c.flags&idles != 0 {
 		c.extras.lastActive = c.loop.clock()
@@ -162,6 +165,9 @@ func (c *Conn) willDeliver() bool {
 // ReceiveEnded implements driver.StreamUpcalls.
 func (u *upcalls) ReceiveEnded(err error) {
 	c := (*Conn)(u)
+	if c.loop.inbox.size.Load() > 0 {
+		c.serveFirst()
+	}
 	c.flags |= readEnded
 	switch {
 	case c.phase == gone:

@@ -106,11 +106,12 @@ func (c *Conn) mayWrite(n int) error {
 	if c.shut || c.writeShut {
 		return ErrClosed
 	}
-	n += c.unsent()
-	if n > c.loop.g.config.MaxUnsent {
+	waits := c.unsent()
+	if n+waits > c.loop.g.config.MaxUnsent {
+		c.crossed = c.crossed || waits > 0 // Drained is what to wait for
 		return ErrBufferFull
 	}
-	c.crossed = c.crossed || n > c.loop.g.config.HighWatermark
+	c.crossed = c.crossed || n+waits > c.loop.g.config.HighWatermark
 	return nil
 }
 

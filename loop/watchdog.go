@@ -13,6 +13,7 @@ func (g *Group) watch() {
 	defer tick.Stop()
 	type seen struct {
 		turn  uint64
+		conn  *Conn // whose callback ran: many short ones in a turn block nobody
 		since time.Time
 		told  bool
 	}
@@ -27,8 +28,8 @@ func (g *Group) watch() {
 		case now := <-tick.C:
 			for i, l := range g.loops {
 				s := &last[i]
-				if turn := l.turn.Load(); turn != s.turn || !l.awake.Load() {
-					*s = seen{turn: turn, since: now}
+				if turn, c := l.turn.Load(), l.running.Load(); turn != s.turn || c != s.conn || !l.awake.Load() {
+					*s = seen{turn: turn, conn: c, since: now}
 					continue
 				}
 				if now.Sub(s.since) < limit || s.told {

@@ -83,27 +83,39 @@ func (w *Wheel) place(t *Timer) {
 	w.link(t, level*slots+slot)
 }
 
+// link appends t to a list, in which the first one's prev is the last: so what has the same
+// tick fires in the order of its start.
 func (w *Wheel) link(t *Timer, list int) {
 	t.list = int32(1 + list)
-	t.prev, t.next = nil, w.lists[list]
-	if t.next != nil {
-		t.next.prev = t
+	t.next = nil
+	first := w.lists[list]
+	if first == nil {
+		w.lists[list], t.prev = t, t
+		return
 	}
-	w.lists[list] = t
+	t.prev = first.prev
+	first.prev.next = t
+	first.prev = t
 }
 
 func (w *Wheel) unlink(t *Timer) {
 	list := int(t.list - 1)
-	if t.prev != nil {
+	first := w.lists[list]
+	switch {
+	case t != first:
 		t.prev.next = t.next
-	} else {
-		w.lists[list] = t.next
-		if t.next == nil && list != due {
+	case t.next == nil:
+		w.lists[list] = nil
+		if list != due {
 			w.occupied[list/slots] &^= 1 << (list % slots)
 		}
+	default:
+		w.lists[list] = t.next
 	}
 	if t.next != nil {
 		t.next.prev = t.prev
+	} else if t != first {
+		first.prev = t.prev
 	}
 	t.next, t.prev, t.list = nil, nil, 0
 }

@@ -50,6 +50,7 @@ const (
 	gone                   // released or detached
 	attached               // has a slot
 	draining               // detached, and what is held comes before Released
+	awaitingRoom           // in the epoll set, until there is room to send
 	arriving               // what a completion has brought is being told
 
 	operating = armed | sending | connecting | arriving
@@ -168,6 +169,7 @@ func (d *Driver) Detach(s *driver.Stream) {
 }
 
 func (d *Driver) leave(s *driver.Stream) {
+	d.endAwaitRoom(s)
 	s.Flags = s.Flags&^receiving | gone
 	if s.Flags&attached == 0 {
 		d.released = append(d.released, s)

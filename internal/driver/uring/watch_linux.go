@@ -95,12 +95,8 @@ func (d *Driver) Watch(w *driver.Watch) error {
 	case r.Owner != nil && !r.Owner.Ended():
 		return watchError(h.Kind().String(), pollux.ErrOtherPoll)
 	}
-	if t.epfd == sys.InvalidFD {
-		epfd, e := sys.EpollCreate()
-		if e != 0 {
-			return os.NewSyscallError("epoll_create1", e)
-		}
-		t.epfd = epfd
+	if err := d.openWatches(); err != nil {
+		return err
 	}
 	t.table.Add(w, &w.State)
 	const events = sys.EPOLLIN | sys.EPOLLOUT | sys.EPOLLPRI | sys.EPOLLRDHUP | sys.EPOLLET
@@ -113,6 +109,19 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		return watchError(h.Kind().String(), os.NewSyscallError("epoll_ctl", e))
 	}
 	h.Set(handle.Registration{Owner: t})
+	return nil
+}
+
+// openWatches makes the epoll set, and has the ring poll it.
+func (d *Driver) openWatches() error {
+	t := &d.watches
+	if t.epfd == sys.InvalidFD {
+		epfd, e := sys.EpollCreate()
+		if e != 0 {
+			return os.NewSyscallError("epoll_create1", e)
+		}
+		t.epfd = epfd
+	}
 	if !t.armed {
 		t.armed = true
 		d.begin(opWatches, 0).SetPoll(t.epfd, sys.POLLIN, sys.IORING_POLL_ADD_MULTI)
@@ -141,6 +150,10 @@ func (d *Driver) harvestWatches() {
 	t.more = n == len(t.events)
 	for i := range t.events[:n] {
 		data := t.events[i].Data()
+		if data&streamEvent != 0 {
+			d.sendRoom(uint32(data))
+			continue
+		}
 		w := t.table.At(uint32(data))
 		if w != nil && w.Generation == uint32(data>>32) {
 			w.Up.Ready(hook.Event(epoll.Flags(t.events[i].Events())).(pollux.Event))

@@ -1,0 +1,100 @@
+package loop_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// Close, from a function on the loop or from elsewhere, comes before what has come
+// meanwhile: nothing is handed to Data, and the reason is Close.
+func TestCloseComesBeforeData(t *testing.T) {
+	for _, onLoop := range []bool{true, false} {
+		opened, closed := make(chan *loop.Conn, 1), make(chan error, 1)
+		g, p := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
+			return &funcs{
+				opened: func(c *loop.Conn) { opened <- c },
+				data:   func(c *loop.Conn, b []byte) (int, error) { t.Errorf("Data(%q) after Close", b); return c.Write(b) },
+				closed: func(_ *loop.Conn, why error) { closed <- why },
+			}
+		})
+		c := receive(t, opened, "Opened")
+		busy, goOn := make(chan bool), make(chan bool)
+		g.Loops()[0].Run(func() {
+			close(busy)
+			<-goOn
+			if onLoop {
+				c.Close()
+			}
+		})
+		<-busy
+		p.Write([]byte("more"))
+		time.Sleep(20 * time.Millisecond) // for it to come
+		if !onLoop {
+			c.Close()
+		}
+		close(goOn)
+		go func() {
+			p.Read(make([]byte, 1)) // the end
+			p.Close()
+		}()
+		if why := receive(t, closed, "Closed"); why != nil {
+			t.Errorf("Closed(%v), want nil after Close", why)
+		}
+	}
+}
+
+// A callback ends, pauses or changes its neighbour, for which something has come in the same
+// batch: that does not go to the neighbour as it was.
+func TestNeighbourInTheSameBatch(t *testing.T) {
+	for how, method := range map[string]func(*loop.Conn) error{
+		"Close": (*loop.Conn).Close, "Abort": (*loop.Conn).Abort, "Pause": (*loop.Conn).Pause,
+		"SetHandler": func(c *loop.Conn) error { return c.SetHandler(&funcs{}) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			g := group(t, loop.Config{Loops: 1, SlowCallback: -1})
+			var conns []*loop.Conn
+			var other *loop.Conn
+			opened, first := make(chan bool, 2), make(chan bool, 1)
+			ln, err := g.Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler {
+				conns = append(conns, c)
+				return &funcs{opened: func(*loop.Conn) { opened <- true }, data: func(c *loop.Conn, b []byte) (int, error) {
+					switch other {
+					case c:
+						t.Errorf("Data came after %s had returned on the same goroutine", how)
+					case nil:
+						other = conns[0]
+						if c == other {
+							other = conns[1]
+						}
+						if err := method(other); err != nil {
+							t.Error(err)
+						}
+						first <- true
+					}
+					return len(b), nil
+				}}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, b := dial(t, ln.Addr()), dial(t, ln.Addr())
+			receive(t, opened, "a connection")
+			receive(t, opened, "a connection")
+			busy, goOn := make(chan bool), make(chan bool)
+			g.Loops()[0].Run(func() { close(busy); <-goOn })
+			<-busy
+			a.Write([]byte("a"))
+			b.Write([]byte("b"))
+			time.Sleep(20 * time.Millisecond) // for both to come
+			close(goOn)
+			receive(t, first, "the first Data")
+			for range 3 { // turns
+				done := make(chan bool)
+				g.Loops()[0].Run(func() { close(done) })
+				receive(t, done, "a turn")
+			}
+		})
+	}
+}
