@@ -3,6 +3,7 @@ package sock
 import (
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -17,6 +18,7 @@ type attempt struct {
 	// outcome is 0 while it is open, connected, or the errno of the failure: the kernel
 	// tells it once only.
 	outcome atomic.Uint32
+	looking sync.Mutex // so that nobody looks after an error was taken, and before it is recorded
 }
 
 func newAttempt(to *sys.Sockaddr) *attempt {
@@ -101,33 +103,62 @@ func (a *attempt) ended(e syscall.Errno) {
 	}
 }
 
-// connectError finds out how connecting has ended: by SO_ERROR for the failures,
-// then by getpeername, which fails for as long as there is no peer. Writable
-// alone, or the lack of an error, would take a socket that has failed before, or
-// that is still trying, for an open one.
+// look finds out how connecting has ended: well by getpeername, which fails for as long as
+// there is no peer, else by SO_ERROR. Writable alone, or the lack of an error, would take
+// a socket that has failed before, or that is still trying, for an open one. And an error
+// alone may be none of connecting: SO_ERROR tells what an open stream has met as well.
+//
+// e is what a transfer has failed with, 0 if there was none. Most of what it can be was
+// SO_ERROR until then.
+func (a *attempt) look(fd sys.FD, e syscall.Errno) (outcome uint32) {
+	if outcome = a.outcome.Load(); outcome != 0 {
+		return outcome
+	}
+	a.looking.Lock()
+	defer a.looking.Unlock()
+	if a.outcome.Load() != 0 {
+		return a.outcome.Load()
+	}
+	_, none := sys.PeerAddr(fd)
+	if none == 0 {
+		a.ended(0)
+		return a.outcome.Load()
+	}
+	switch e {
+	case 0, syscall.ENOTCONN, syscall.EINVAL: // EINVAL is about urgent data, which there is none
+		e = sys.SocketError(fd)
+	case syscall.EPIPE: // also where another call has taken the error
+		if pending := sys.SocketError(fd); pending != 0 {
+			e = pending
+		}
+	}
+	if e != 0 {
+		a.ended(e)
+	}
+	return a.outcome.Load()
+}
+
+// failure returns the error that connecting has ended with, if it has failed.
+func (a *attempt) failure(kind handle.Kind) error {
+	switch e := a.outcome.Load(); e {
+	case 0, connected:
+		return nil
+	default:
+		return &net.OpError{Op: "connect", Net: kind.Network(), Addr: netAddr(kind, a.to.Load()), Err: sys.CallError("connect", syscall.Errno(e))}
+	}
+}
+
 func (a *attempt) connectError(d *Descriptor) error {
 	fd, ok := d.h.Use()
 	if !ok {
 		return d.failure("connect", net.ErrClosed)
 	}
 	defer d.h.Done()
-	if a.outcome.Load() == 0 {
-		if e := sys.SocketError(fd); e != 0 {
-			a.ended(e)
-		} else if _, e := sys.PeerAddr(fd); e == 0 {
-			a.ended(0)
-		}
-	}
-	switch e := a.outcome.Load(); e {
-	case 0:
+	if a.look(fd, 0) == 0 {
 		d.h.Blocked(writable)
 		return ErrWouldBlock
-	case connected:
-		return nil
-	default:
-		kind := d.h.Kind()
-		return &net.OpError{Op: "connect", Net: kind.Network(), Addr: netAddr(kind, a.to.Load()), Err: sys.CallError("connect", syscall.Errno(e))}
 	}
+	return a.failure(d.h.Kind())
 }
 
 func localAddr(d *Descriptor) (sys.Sockaddr, error) { return address(d, "getsockname", sys.LocalAddr) }

@@ -17,7 +17,11 @@ type Stream struct {
 
 // ConnectError tells how connecting has ended: nil if the stream is open,
 // ErrWouldBlock if it is not over yet, or a *net.OpError with the errno. It may be
-// asked again and gives the same answer. An accepted stream is open.
+// asked again, by several at once, and gives the same answer. An accepted stream is open.
+//
+// The kernel tells a failure once: a Read or Write that is at it takes the news, and a
+// ConnectError of the same moment may still be ErrWouldBlock. So read and write when
+// connecting has ended.
 func (s *Stream) ConnectError() error {
 	if s.attempt == nil {
 		if s.h.IsNew() {
@@ -96,7 +100,7 @@ func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, e
 	case room == 0 && sys.WouldBlock(e):
 		return 0, nil // nothing was asked for
 	case e == 0 && n == 0:
-		return 0, io.EOF
+		return 0, s.ended()
 	case e == 0:
 		s.h.Blocked(readable)
 		return n, nil
@@ -108,20 +112,39 @@ func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, e
 }
 
 // broken makes the error of a failed transfer in direction d. If connecting has
-// not been looked at yet, this is how it ended: the kernel will not tell again.
+// not been looked at yet, this may be how it ended: the kernel will not tell again.
 // ENOTCONN may mean that it has not ended, where Linux would say would-block.
 func (s *Stream) broken(op, call string, d selector.Interest, e syscall.Errno) error {
-	if s.attempt != nil && s.attempt.outcome.Load() == 0 {
-		if e == syscall.ENOTCONN {
-			if err := s.attempt.connectError(&s.Descriptor); err != nil && err != ErrWouldBlock {
-				return err
-			}
-			s.h.Blocked(d)
-			return ErrWouldBlock
-		}
-		s.attempt.ended(e)
+	switch outcome := s.look(e); {
+	case outcome == 0 && e == syscall.ENOTCONN:
+		s.h.Blocked(d)
+		return ErrWouldBlock
+	case outcome != 0 && outcome != connected && outcome != uint32(e):
+		return s.attempt.failure(s.h.Kind()) // e only follows from it
 	}
 	return s.failed(op, call, e)
+}
+
+// ended makes the error of 0 bytes: what was never connected ends with them too, once
+// the kernel has told why.
+func (s *Stream) ended() error {
+	if outcome := s.look(0); outcome != 0 && outcome != connected {
+		return s.attempt.failure(s.h.Kind())
+	}
+	return io.EOF
+}
+
+// look is that of the attempt; what had none is connected.
+func (s *Stream) look(e syscall.Errno) (outcome uint32) {
+	if s.attempt == nil {
+		return connected
+	}
+	fd, ok := s.h.Use()
+	if !ok {
+		return s.attempt.outcome.Load()
+	}
+	defer s.h.Done()
+	return s.attempt.look(fd, e)
 }
 
 // Write writes as much of b as the kernel takes, and says how much that was:

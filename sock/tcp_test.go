@@ -168,6 +168,99 @@ func TestRefusedConnectAfterReadHasTakenTheError(t *testing.T) {
 	}
 }
 
+// What reads get of a refused stream is the refusal, not the end of a stream that never was;
+// and writes no other error than that.
+func TestRefusedStreamIsNotAtItsEnd(t *testing.T) {
+	c := connectRefused(t)
+	want := until(t, c, pollux.Writable, c.ConnectError)
+	if want == nil {
+		t.Fatal("connected to nobody")
+	}
+	b := make([]byte, 1)
+	for what, f := range map[string]func() (int, error){
+		"Read":  func() (int, error) { return c.Read(b) },
+		"Peek":  func() (int, error) { return c.Peek(b) },
+		"Readv": func() (int, error) { return c.Readv([][]byte{b}) },
+		"Write": func() (int, error) { return c.Write(b) },
+	} {
+		if n, err := f(); n != 0 || !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s = %d, %v, want %v", what, n, err, want)
+		}
+	}
+}
+
+// connectRefused returns a stream that is being refused, or was.
+func connectRefused(t *testing.T) *sock.TCPStream {
+	t.Helper()
+	l, err := sock.ListenTCP(loopback4)
+	must(t, err)
+	addr := l.Addr()
+	must(t, l.Close())
+	c, err := sock.ConnectTCP(addr)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		t.Skipf("refused at once: %v", err)
+	}
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// The kernel tells a refusal to one of those who ask at once; the others get it all the same.
+func TestConnectErrorOfSeveralAtOnce(t *testing.T) {
+	q, err := pollux.New()
+	must(t, err)
+	defer q.Close()
+	events := make([]pollux.Event, 1)
+	for range 2000 {
+		c := connectRefused(t)
+		must(t, q.Registrator().Register(c, 1, pollux.Writable, pollux.Edge))
+		if n, err := q.Wait(events, patience); n != 1 || err != nil {
+			t.Fatalf("Wait = %d, %v", n, err)
+		}
+		var errs [4]error
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() { errs[i] = c.ConnectError() })
+		}
+		wg.Wait()
+		for _, err := range errs {
+			if !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Fatalf("ConnectError: %v, want ECONNREFUSED", err)
+			}
+		}
+		must(t, c.Close())
+	}
+}
+
+// What fails on an open stream that nobody has asked about is not how connecting ended.
+func TestConnectErrorAfterOtherErrors(t *testing.T) {
+	for what, f := range map[string]func(c *sock.TCPStream) error{
+		"ReadUrgent without any":  func(c *sock.TCPStream) error { _, err := c.ReadUrgent(); return err },
+		"Write after CloseWrite":  func(c *sock.TCPStream) error { must(t, c.CloseWrite()); _, err := c.Write([]byte("x")); return err },
+		"Writev after CloseWrite": func(c *sock.TCPStream) error { must(t, c.CloseWrite()); _, err := c.Writev([][]byte{{1}}); return err },
+	} {
+		l, err := sock.ListenTCP(loopback4)
+		must(t, err)
+		c, err := sock.ConnectTCP(l.Addr())
+		must(t, err)
+		var s *sock.TCPStream
+		must(t, until(t, l, pollux.Readable, func() (err error) { s, err = l.Accept(); return err }))
+		must(t, until(t, c, pollux.Writable, func() error { // without ConnectError
+			if !c.RemoteAddr().IsValid() {
+				return sock.ErrWouldBlock
+			}
+			return nil
+		}))
+		if err := f(c); err == nil {
+			t.Errorf("%s succeeded", what)
+		}
+		if err := c.ConnectError(); err != nil {
+			t.Errorf("%s: ConnectError of an open stream: %v", what, err)
+		}
+		must(t, errors.Join(c.Close(), s.Close(), l.Close()))
+	}
+}
+
 func TestConnectGoesOn(t *testing.T) {
 	// A full backlog leaves the last SYN unanswered, so connecting does not end.
 	l, err := sock.ListenTCP(loopback4, sock.Backlog(1))
@@ -192,6 +285,12 @@ func TestConnectGoesOn(t *testing.T) {
 			}
 			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, sock.ErrWouldBlock) && !errors.Is(err, syscall.ENOTCONN) {
 				t.Errorf("Read while connecting: %v", err)
+			}
+			if _, err := c.ReadUrgent(); err == nil {
+				t.Error("ReadUrgent while connecting succeeded")
+			}
+			if err := c.ConnectError(); !errors.Is(err, sock.ErrWouldBlock) {
+				t.Errorf("ConnectError after the reads: %v, want would-block still", err)
 			}
 			return
 		}
