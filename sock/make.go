@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -47,6 +48,7 @@ type maker struct {
 	options settings
 	addr    net.Addr // for errors
 	fd      sys.FD
+	path    string // what bind has made, to be removed if the rest fails
 }
 
 func connecting(kind handle.Kind, options []Option) maker {
@@ -54,6 +56,9 @@ func connecting(kind handle.Kind, options []Option) maker {
 }
 
 func (m *maker) fail(err error) error {
+	if m.path != "" {
+		os.Remove(m.path)
+	}
 	if m.fd != sys.InvalidFD {
 		sys.Close(m.fd)
 	}
@@ -121,16 +126,21 @@ func (m *maker) bindLocal(family int) error {
 	default:
 		return nil
 	}
-	if e := sys.Bind(m.fd, &a); e != 0 {
+	return m.bind(&a)
+}
+
+func (m *maker) bind(a *sys.Sockaddr) error {
+	if e := sys.Bind(m.fd, a); e != 0 {
 		return m.call("bind", e)
 	}
+	m.path = a.UnixPath()
 	return nil
 }
 
 // bind and listen on a.
 func (m *maker) listen(a *sys.Sockaddr) error {
-	if e := sys.Bind(m.fd, a); e != 0 {
-		return m.call("bind", e)
+	if err := m.bind(a); err != nil {
+		return err
 	}
 	backlog := m.options.backlog
 	if backlog == 0 {

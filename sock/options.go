@@ -111,6 +111,8 @@ func SendBuffer(bytes int) Option {
 func LocalAddr(a netip.AddrPort) Option { return func(s *settings) { s.local = a } }
 
 // LocalName is LocalAddr for Unix sockets that connect: a path, or @ and an abstract name.
+// The path stays when the socket is closed: remove it. If connecting fails, it is taken
+// away again.
 func LocalName(name string) Option { return func(s *settings) { s.localName = name } }
 
 // Delay leaves Nagle's algorithm on; given to a listener, for what it accepts. TCP

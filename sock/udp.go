@@ -28,8 +28,8 @@ func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e := sys.Bind(m.fd, &a); e != 0 {
-		return nil, m.call("bind", e)
+	if err := m.bind(&a); err != nil {
+		return nil, err
 	}
 	return newUDP(m.fd, a.Family()), nil
 }

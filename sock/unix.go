@@ -81,8 +81,8 @@ func unixName(a sys.Sockaddr, err error) string {
 // UnixListener accepts connections to a Unix socket.
 type UnixListener struct {
 	Descriptor
-	path   string // what Close removes
-	closed atomic.Bool
+	path string      // what Close removes
+	left atomic.Bool // by Close or Detach
 }
 
 // ListenUnix listens under name. A path is removed by Close. One that exists is an
@@ -96,10 +96,7 @@ func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 	if err := m.listen(&a); err != nil {
 		return nil, err
 	}
-	l := &UnixListener{}
-	if a.Unix()[0] != '@' {
-		l.path = name
-	}
+	l := &UnixListener{path: m.path}
 	l.h.Init(m.fd, handle.UnixListener)
 	return l, nil
 }
@@ -127,10 +124,19 @@ func (l *UnixListener) Name() string { return unixName(localAddr(&l.Descriptor))
 
 // Close stops listening, and removes the path.
 func (l *UnixListener) Close() error {
-	if l.path != "" && !l.closed.Swap(true) {
+	if !l.left.Swap(true) && l.path != "" {
 		os.Remove(l.path)
 	}
 	return l.Descriptor.Close()
+}
+
+// Detach is that of Descriptor. Whoever has the descriptor owns the path too, and Close
+// leaves it alone.
+func (l *UnixListener) Detach() (uintptr, error) {
+	if l.left.Swap(true) {
+		return ^uintptr(0), l.failure("detach", net.ErrClosed)
+	}
+	return l.Descriptor.Detach()
 }
 
 // UnixDatagram sends and receives datagrams between Unix sockets.
@@ -146,8 +152,8 @@ func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e := sys.Bind(m.fd, &a); e != 0 {
-		return nil, m.call("bind", e)
+	if err := m.bind(&a); err != nil {
+		return nil, err
 	}
 	return newUnixDatagram(m.fd), nil
 }

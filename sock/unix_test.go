@@ -67,6 +67,63 @@ func TestUnixNames(t *testing.T) {
 	}
 }
 
+// A path is removed by Close, but not that of somebody else: a detached descriptor's.
+func TestUnixPathAfterDetach(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "s")
+	l, err := sock.ListenUnix(name)
+	must(t, err)
+	fd, err := l.Detach()
+	must(t, err)
+	f, err := sock.FromFD(fd)
+	must(t, err)
+	defer f.Close()
+	if err := l.Close(); !errors.Is(err, sock.ErrClosed) {
+		t.Errorf("Close after Detach: %v", err)
+	}
+	if _, err := l.Detach(); !errors.Is(err, sock.ErrClosed) {
+		t.Errorf("Detach after Detach: %v", err)
+	}
+	c, err := sock.ConnectUnix(name)
+	if err != nil {
+		t.Fatalf("the listener goes on, under its path: %v", err)
+	}
+	must(t, c.Close())
+}
+
+// What a failed attempt has made of its own name is gone, so that it can be repeated;
+// what was there before stays.
+func TestUnixLocalNameAfterFailure(t *testing.T) {
+	dir := t.TempDir()
+	nobody, me := filepath.Join(dir, "nobody"), filepath.Join(dir, "me")
+	for what, connect := range map[string]func(o sock.Option) error{
+		"ConnectUnix":         func(o sock.Option) error { _, err := sock.ConnectUnix(nobody, o); return err },
+		"ConnectUnixDatagram": func(o sock.Option) error { _, err := sock.ConnectUnixDatagram(nobody, o); return err },
+	} {
+		for range 2 {
+			if err := connect(sock.LocalName(me)); !errors.Is(err, syscall.ENOENT) {
+				t.Errorf("%s to nobody: %v, want ENOENT each time", what, err)
+			}
+		}
+		if runtime.GOOS == "linux" {
+			t.Chdir(dir)
+			must(t, os.WriteFile("@me", nil, 0o600))
+			if err := connect(sock.LocalName("@me")); !errors.Is(err, syscall.ENOENT) {
+				t.Errorf("%s with an abstract name: %v", what, err)
+			}
+			must(t, os.Remove("@me"))
+		}
+	}
+	u, err := sock.ListenUnixDatagram(me)
+	must(t, err)
+	defer u.Close()
+	if _, err := sock.ConnectUnix(nobody, sock.LocalName(me)); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("another's name: %v, want EADDRINUSE", err)
+	}
+	if _, err := os.Lstat(me); err != nil {
+		t.Errorf("another's path is gone: %v", err)
+	}
+}
+
 func TestUnixDatagrams(t *testing.T) {
 	dir := t.TempDir()
 	a, err := sock.ListenUnixDatagram(filepath.Join(dir, "a"))

@@ -150,6 +150,14 @@ func (a *Sockaddr) SetUnix(name string) bool {
 	return true
 }
 
+// UnixPath returns the path that binding to the name makes; empty if it makes none.
+func (a *Sockaddr) UnixPath() string {
+	if abstractNames && a.raw.Path[0] == 0 {
+		return ""
+	}
+	return a.Unix()
+}
+
 // Unix returns the name of a Unix socket; empty for an unnamed one.
 func (a *Sockaddr) Unix() string {
 	n := int(a.Len) - int(unixPathOffset)
