@@ -106,12 +106,21 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 // isKind says what family a socket of the kind has, or why it is none.
 func isKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 	a, e := sys.LocalAddr(fd)
-	typ, e2 := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_TYPE)
+	if e != 0 {
+		return 0, fmt.Errorf("not a %s: %w; FromFD takes any descriptor", kind, sys.CallError("getsockname", e))
+	}
+	typ, _ := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_TYPE) // which every socket has
 	family = a.Family()
-	isUnix := kind == handle.UnixStream || kind == handle.UnixListener || kind == handle.UnixDatagram
-	isDatagram := kind == handle.UDPSocket || kind == handle.UnixDatagram
-	if e != 0 || e2 != 0 || (family == sys.AF_UNIX) != isUnix || (typ == sys.SOCK_DGRAM) != isDatagram {
-		return 0, fmt.Errorf("not a %s; FromFD takes any descriptor", kind)
+	suits := family == sys.AF_INET || family == sys.AF_INET6
+	if kind == handle.UnixStream || kind == handle.UnixListener || kind == handle.UnixDatagram {
+		suits = family == sys.AF_UNIX
+	}
+	want := sys.SOCK_STREAM
+	if kind == handle.UDPSocket || kind == handle.UnixDatagram {
+		want = sys.SOCK_DGRAM
+	}
+	if !suits || typ != want {
+		return 0, fmt.Errorf("not a %s: the socket is of %s and %s; FromFD takes any descriptor", kind, familyName(family), typeName(typ))
 	}
 	listens, e := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_ACCEPTCONN)
 	isListener := kind == handle.TCPListener || kind == handle.UnixListener
@@ -123,6 +132,30 @@ func isKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 		return 0, fmt.Errorf("not a %s: the socket does not listen", kind)
 	}
 	return family, nil
+}
+
+func familyName(family int) string {
+	switch family {
+	case sys.AF_INET:
+		return "AF_INET"
+	case sys.AF_INET6:
+		return "AF_INET6"
+	case sys.AF_UNIX:
+		return "AF_UNIX"
+	}
+	return fmt.Sprintf("address family %d", family)
+}
+
+func typeName(typ int) string {
+	switch typ {
+	case sys.SOCK_STREAM:
+		return "SOCK_STREAM"
+	case sys.SOCK_DGRAM:
+		return "SOCK_DGRAM"
+	case sys.SOCK_SEQPACKET:
+		return "SOCK_SEQPACKET"
+	}
+	return fmt.Sprintf("type %d", typ)
 }
 
 // duplicate returns a non-blocking duplicate of c's descriptor.

@@ -366,6 +366,33 @@ func TestSameDescriptorTwice(t *testing.T) {
 	}
 }
 
+// What is neither a stream nor a datagram socket is taken for neither: reads would drop
+// what of a packet has no room.
+func TestFromOtherType(t *testing.T) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_SEQPACKET, 0)
+	if err != nil {
+		t.Skipf("this system has no SOCK_SEQPACKET: %v", err)
+	}
+	defer syscall.Close(fds[1])
+	f := os.NewFile(uintptr(fds[0]), "seqpacket")
+	defer f.Close()
+	for what, from := range map[string]func() error{
+		"FromUnixConn":     func() error { _, err := sock.FromUnixConn(f); return err },
+		"FromUnixDatagram": func() error { _, err := sock.FromUnixDatagram(f); return err },
+	} {
+		if err := from(); err == nil || !strings.Contains(err.Error(), "SOCK_SEQPACKET") {
+			t.Errorf("%s: %v, want an error that says what it is", what, err)
+		}
+	}
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	defer w.Close()
+	if _, err := sock.FromUnixConn(r); !errors.Is(err, syscall.ENOTSOCK) {
+		t.Errorf("FromUnixConn of a pipe: %v, want ENOTSOCK", err)
+	}
+}
+
 // Unix sockets of package net are taken over like others.
 func TestFromUnix(t *testing.T) {
 	dir := t.TempDir()

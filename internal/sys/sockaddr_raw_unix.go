@@ -11,8 +11,9 @@ const (
 	AF_INET6  = unix.AF_INET6
 	AF_UNIX   = unix.AF_UNIX
 
-	SOCK_STREAM = unix.SOCK_STREAM
-	SOCK_DGRAM  = unix.SOCK_DGRAM
+	SOCK_STREAM    = unix.SOCK_STREAM
+	SOCK_DGRAM     = unix.SOCK_DGRAM
+	SOCK_SEQPACKET = unix.SOCK_SEQPACKET
 )
 
 // SockaddrSize is the room in a Sockaddr, in bytes: that of sockaddr_un, the

@@ -9,8 +9,9 @@ const (
 	AF_INET6  = windows.AF_INET6
 	AF_UNIX   = windows.AF_UNIX
 
-	SOCK_STREAM = windows.SOCK_STREAM
-	SOCK_DGRAM  = windows.SOCK_DGRAM
+	SOCK_STREAM    = windows.SOCK_STREAM
+	SOCK_DGRAM     = windows.SOCK_DGRAM
+	SOCK_SEQPACKET = windows.SOCK_SEQPACKET
 )
 
 // SockaddrSize is the room in a Sockaddr, in bytes: that of sockaddr_un, the
