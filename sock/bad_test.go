@@ -75,6 +75,24 @@ func TestOptionsOutOfRange(t *testing.T) {
 	}
 }
 
+// ErrBadOption means that nothing was changed, where one call sets several options too.
+func TestBadKeepAliveChangesNothing(t *testing.T) {
+	if math.MaxInt == math.MaxInt32 {
+		t.Skip("an int is too short for a Count out of range")
+	}
+	c, _ := tcpPair(t, loopback4)
+	before, _, err := c.KeepAlive()
+	if errors.Is(err, syscall.ENOPROTOOPT) {
+		t.Skipf("no keep-alive times here: %v", err)
+	}
+	must(t, err)
+	tooMany := math.MaxInt
+	isBadOption(t, "SetKeepAlive", c.SetKeepAlive(sock.KeepAlive{Idle: 5 * time.Second, Count: tooMany}))
+	if k, on, err := c.KeepAlive(); k != before || on || err != nil {
+		t.Errorf("KeepAlive = %+v, %v, %v; it was %+v, and off", k, on, err, before)
+	}
+}
+
 // An option that is none of such a socket is refused, not passed over.
 func TestOptionsOfOtherSockets(t *testing.T) {
 	l, err := sock.ListenTCP(loopback4)

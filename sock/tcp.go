@@ -105,15 +105,14 @@ type KeepAlive struct {
 }
 
 // SetKeepAlive switches probes on, with the times of k. Fractions of seconds are
-// rounded up; negative fields are ErrBadOption.
+// rounded up; fields that are negative, or beyond 32 bits, are ErrBadOption. The system has
+// narrower bounds (tcp(7): 32,767 seconds, 127 probes) and refuses with EINVAL what is
+// outside; the fields before are set then, and probes are on.
 func (s *TCPStream) SetKeepAlive(k KeepAlive) error {
 	if k.Idle < 0 || k.Interval < 0 || k.Count < 0 {
 		return s.failure("set SO_KEEPALIVE", fmt.Errorf("%w: %+v has negative fields", ErrBadOption, k))
 	}
-	if err := s.set("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1); err != nil {
-		return err
-	}
-	for _, o := range []struct {
+	options := []struct {
 		name   string
 		number int
 		value  int
@@ -121,11 +120,20 @@ func (s *TCPStream) SetKeepAlive(k KeepAlive) error {
 		{"TCP_KEEPIDLE", sys.TCP_KEEPIDLE, seconds(k.Idle)},
 		{"TCP_KEEPINTVL", sys.TCP_KEEPINTVL, seconds(k.Interval)},
 		{"TCP_KEEPCNT", sys.TCP_KEEPCNT, k.Count},
-	} {
+	}
+	for _, o := range options { // all of them before anything is changed
+		if err := inRange(o.name, o.value, 0, math.MaxInt32); err != nil {
+			return s.failure("set "+o.name, err)
+		}
+	}
+	if err := s.set("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1); err != nil {
+		return err
+	}
+	for _, o := range options {
 		if o.value == 0 {
 			continue
 		}
-		if err := s.setRange(o.name, sys.IPPROTO_TCP, o.number, o.value, 1, math.MaxInt32); err != nil {
+		if err := s.set(o.name, sys.IPPROTO_TCP, o.number, o.value); err != nil {
 			return err
 		}
 	}
