@@ -63,9 +63,12 @@ func newUDP(fd sys.FD, family int) *UDPSocket {
 func (u *UDPSocket) Connect(addr netip.AddrPort) error {
 	var a sys.Sockaddr
 	if !addr.IsValid() || !a.SetAddrPort(addr, u.family) {
-		return u.failure("connect", badAddr(addr, u.family))
+		return toward(u.failure("connect", badAddr(addr, u.family)), net.UDPAddrFromAddrPort(addr))
 	}
-	return u.connectTo(&a)
+	if err := u.connectTo(&a); err != nil {
+		return toward(err, net.UDPAddrFromAddrPort(addr))
+	}
+	return nil
 }
 
 // Disconnect takes the peer away: the socket receives from everybody again. The error is a
@@ -73,6 +76,12 @@ func (u *UDPSocket) Connect(addr netip.AddrPort) error {
 func (u *UDPSocket) Disconnect() error {
 	a := sys.Unspecified()
 	return u.connectTo(&a)
+}
+
+// toward makes err, a *net.OpError, name the destination, which is not the peer.
+func toward(err error, to net.Addr) error {
+	err.(*net.OpError).Addr = to
+	return err
 }
 
 func (u *UDPSocket) connectTo(a *sys.Sockaddr) error {
@@ -144,7 +153,7 @@ func (u *UDPSocket) Write(b []byte) (int, error) { return writeTo(&u.Descriptor,
 func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
 	fd, ok := d.h.Use()
 	if !ok {
-		return 0, d.failure("write", net.ErrClosed)
+		return 0, sendFailure(d, net.ErrClosed, to)
 	}
 	var n int
 	var e syscall.Errno
@@ -162,7 +171,15 @@ func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
 		return 0, ErrWouldBlock
 	}
 	d.h.Blocked(writable) // the next error is news
-	return 0, d.failed("write", "sendto", e)
+	return 0, sendFailure(d, sys.CallError("sendto", e), to)
+}
+
+func sendFailure(d *Descriptor, err error, to *sys.Sockaddr) error {
+	err = d.failure("write", err)
+	if to == nil {
+		return err
+	}
+	return toward(err, netAddr(d.h.Kind(), to))
 }
 
 // A Message is one datagram of a batch.
@@ -250,7 +267,11 @@ func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 		return n, ErrWouldBlock
 	}
 	u.h.Blocked(writable) // as in writeTo
-	return n, u.failed("write", "sendmmsg", e)
+	err := u.failed("write", "sendmmsg", e)
+	if to := ms[n].Addr; to.IsValid() {
+		toward(err, net.UDPAddrFromAddrPort(to))
+	}
+	return n, err
 }
 
 // writeBatch returns bad if it stopped at an address that cannot be sent to.

@@ -3,6 +3,7 @@ package sock_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -169,6 +170,35 @@ func TestUDPBatchAllocatesNothing(t *testing.T) {
 	}); n != 0 && !raceEnabled {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// Errors of what has a destination name it, not a peer that the socket has besides.
+func TestErrorsNameTheDestination(t *testing.T) {
+	u, to, peer := udp(t, loopback4), udp(t, loopback4).LocalAddr(), udp(t, loopback4).LocalAddr()
+	if runtime.GOOS == "linux" { // others refuse a destination while there is a peer
+		must(t, u.Connect(peer))
+	}
+	tooLong := make([]byte, 70_000)
+	check := func(what string, err error, to fmt.Stringer) {
+		t.Helper()
+		var op *net.OpError
+		if !errors.As(err, &op) || op.Addr == nil || op.Addr.String() != to.String() {
+			t.Errorf("%s: %v does not name %v", what, err, to)
+		}
+	}
+	_, err := u.WriteTo(tooLong, to)
+	check("WriteTo", err, to)
+	ms := []sock.Message{{Data: []byte("x"), Addr: to}, {Data: tooLong, Addr: to}}
+	n, err := u.WriteBatch(ms)
+	if n != 1 {
+		t.Errorf("WriteBatch = %d, want 1", n)
+	}
+	check("WriteBatch", err, to)
+	check("Connect", u.Connect(loopback6), loopback6)
+	must(t, u.Close())
+	check("Connect of a closed socket", u.Connect(to), to)
+	_, err = u.WriteTo(nil, to)
+	check("WriteTo of a closed socket", err, to)
 }
 
 func TestMulticast(t *testing.T) {

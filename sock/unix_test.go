@@ -149,6 +149,10 @@ func TestUnixDatagrams(t *testing.T) {
 	if string(buf[:n]) != "to b" {
 		t.Errorf("Read = %q", buf[:n])
 	}
+	nobody := filepath.Join(dir, "nobody")
+	if _, err := a.WriteTo([]byte("x"), nobody); !errors.Is(err, syscall.ENOENT) || !strings.Contains(err.Error(), nobody) {
+		t.Errorf("WriteTo: %v, want ENOENT and the name", err)
+	}
 	x, y, err := sock.UnixDatagramPair()
 	must(t, err)
 	defer x.Close()
