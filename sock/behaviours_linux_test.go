@@ -1,8 +1,10 @@
 package sock_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
+	"net/netip"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -156,4 +158,62 @@ func TestForkInheritsNothing(t *testing.T) {
 	if err := until(t, s, pollux.Readable, func() error { _, err := s.Read(make([]byte, 1)); return err }); err != io.EOF {
 		t.Errorf("Read: %v, want EOF", err)
 	}
+}
+
+// What is set on a socket on [::] also holds for what it sends to IPv4 peers and groups.
+func TestOptionsForMappedPeers(t *testing.T) {
+	if !haveIPv6() {
+		t.Skip("this machine has no IPv6")
+	}
+	r := udp(t, netip.MustParseAddrPort("0.0.0.0:0"))
+	raw, err := r.SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_RECVTTL, 1)
+	}))
+	must(t, err)
+	s := udp(t, netip.MustParseAddrPort("[::]:0"))
+	hops := func(to netip.Addr) (ttl int) {
+		t.Helper()
+		_, err := s.WriteTo([]byte("x"), netip.AddrPortFrom(to, r.LocalAddr().Port()))
+		must(t, err)
+		b, oob := make([]byte, 1), make([]byte, 64)
+		n := 0
+		must(t, until(t, r, pollux.Readable, func() error {
+			must(t, raw.Control(func(fd uintptr) { _, n, _, _, err = syscall.Recvmsg(int(fd), b, oob, 0) }))
+			if err == syscall.EAGAIN {
+				return sock.ErrWouldBlock
+			}
+			return err
+		}))
+		ms, err := syscall.ParseSocketControlMessage(oob[:n])
+		must(t, err)
+		return int(binary.NativeEndian.Uint32(ms[0].Data))
+	}
+	must(t, s.SetTTL(7))
+	if ttl := hops(loopback4.Addr()); ttl != 7 {
+		t.Errorf("a packet has TTL %d after SetTTL(7)", ttl)
+	}
+	group, lo := netip.MustParseAddr("239.255.77.8"), loopbackIndex(t)
+	if err := r.JoinGroup(group, lo); err != nil {
+		t.Skipf("no multicast on loopback here: %v", err)
+	}
+	must(t, s.SetMulticastInterface(lo))
+	must(t, s.SetMulticastTTL(5))
+	if ttl := hops(group); ttl != 5 {
+		t.Errorf("a packet to a group has TTL %d after SetMulticastTTL(5)", ttl)
+	}
+	must(t, s.SetMulticastLoop(false))
+	sraw, err := s.SyscallConn()
+	must(t, err)
+	must(t, sraw.Control(func(fd uintptr) {
+		if on, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_MULTICAST_LOOP); on != 0 || err != nil {
+			t.Errorf("IP_MULTICAST_LOOP = %d, %v after SetMulticastLoop(false)", on, err)
+		}
+	}))
+	if err := s.SetMulticastInterface(1 << 30); !errors.Is(err, syscall.ENODEV) {
+		t.Errorf("SetMulticastInterface of none: %v, want ENODEV", err)
+	}
+	only := udp(t, netip.MustParseAddrPort("[::]:0"), sock.V6Only())
+	must(t, only.SetTTL(7))
 }

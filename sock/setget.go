@@ -59,13 +59,30 @@ func (d *Descriptor) get(name string, level, option int) (v int, err error) {
 	return v, err
 }
 
-// byFamily sets the option of the socket's own address family.
+// byFamily sets the option of the socket's own address family, and that of IPv4 on a
+// socket of IPv6 that has peers of both.
 func (d *Descriptor) byFamily(name string, v4, v6, value, least, most int) error {
 	level, option, err := d.familyOption(v4, v6)
 	if err != nil {
 		return err
 	}
-	return d.setRange(name, level, option, value, least, most)
+	if err := d.setRange(name, level, option, value, least, most); err != nil || level == sys.IPPROTO_IP {
+		return err
+	}
+	return d.mapped(name, func(fd sys.FD) syscall.Errno { return sys.SetInt(fd, sys.IPPROTO_IP, v4, value) })
+}
+
+// mapped sets an option for the IPv4 peers of a socket of IPv6, if it can have any.
+func (d *Descriptor) mapped(name string, set func(fd sys.FD) syscall.Errno) error {
+	return d.use("set "+name, func(fd sys.FD) error {
+		if only, e := sys.GetInt(fd, sys.IPPROTO_IPV6, sys.IPV6_V6ONLY); e != 0 || only != 0 {
+			return nil
+		}
+		if e := set(fd); e != 0 && sys.HasMappedOptions {
+			return d.failed("set "+name, "setsockopt", e)
+		}
+		return nil
+	})
 }
 
 func (d *Descriptor) familyOption(v4, v6 int) (level, option int, err error) {
@@ -104,14 +121,14 @@ func (d *Descriptor) SendBuffer() (int, error) {
 }
 
 // SetTTL sets how many hops a packet may take, 1 to 255 (IP_TTL, or
-// IPV6_UNICAST_HOPS).
+// IPV6_UNICAST_HOPS; both on a socket of both).
 func (s *TCPStream) SetTTL(hops int) error { return setTTL(&s.Descriptor, hops) }
 
 // TTL returns how many hops a packet may take.
 func (s *TCPStream) TTL() (int, error) { return ttl(&s.Descriptor) }
 
 // SetTTL sets how many hops a packet may take, 1 to 255 (IP_TTL, or
-// IPV6_UNICAST_HOPS).
+// IPV6_UNICAST_HOPS; both on a socket of both).
 func (u *UDPSocket) SetTTL(hops int) error { return setTTL(&u.Descriptor, hops) }
 
 // TTL returns how many hops a packet may take.
@@ -171,6 +188,10 @@ func (u *UDPSocket) membership(op string, group netip.Addr, ifindex int, join bo
 
 // SetMulticastTTL sets how many hops a multicast packet may take, 0 to 255; the
 // system's default is 1.
+//
+// On a socket on [::] this, SetMulticastLoop and SetMulticastInterface are for groups of
+// both families on Linux. The BSDs and macOS have them for those of IPv6 alone there: send
+// to the others from a socket on 0.0.0.0.
 func (u *UDPSocket) SetMulticastTTL(hops int) error {
 	return u.byFamily("IP_MULTICAST_TTL", sys.IP_MULTICAST_TTL, sys.IPV6_MULTICAST_HOPS, hops, 0, 255)
 }
@@ -190,11 +211,15 @@ func (u *UDPSocket) SetMulticastInterface(ifindex int) error {
 	if err != nil {
 		return err
 	}
+	set4 := func(fd sys.FD) syscall.Errno { return sys.SetMulticastInterface4(fd, ifindex) }
 	if level == sys.IPPROTO_IPV6 {
-		return u.set("IPV6_MULTICAST_IF", level, sys.IPV6_MULTICAST_IF, ifindex)
+		if err := u.set("IPV6_MULTICAST_IF", level, sys.IPV6_MULTICAST_IF, ifindex); err != nil {
+			return err
+		}
+		return u.mapped("IP_MULTICAST_IF", set4)
 	}
 	return u.use("set IP_MULTICAST_IF", func(fd sys.FD) error {
-		if e := sys.SetMulticastInterface4(fd, ifindex); e != 0 {
+		if e := set4(fd); e != 0 {
 			return u.failed("set IP_MULTICAST_IF", "setsockopt", e)
 		}
 		return nil

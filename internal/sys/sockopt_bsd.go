@@ -13,6 +13,10 @@ const (
 
 	HasUserTimeout = false
 	HasReusePort   = true
+	// HasMappedOptions: these systems refuse options of IPv4 on a socket of IPv6 (EINVAL,
+	// ENOPROTOOPT). FreeBSD and macOS have IPV6_UNICAST_HOPS set the TTL as well
+	// (ip6_ctloutput); those of multicast have nothing to set them for IPv4.
+	HasMappedOptions = false
 	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts.
 	NoDelayIsInherited = false
 )

@@ -12,6 +12,8 @@ const (
 
 	HasUserTimeout = true
 	HasReusePort   = true
+	// HasMappedOptions: a socket of IPv6 takes options of IPv4, for its IPv4 peers.
+	HasMappedOptions = true
 	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts.
 	NoDelayIsInherited = true
 )

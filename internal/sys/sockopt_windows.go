@@ -46,6 +46,8 @@ const (
 
 	HasUserTimeout = false
 	HasReusePort   = false
+	// HasMappedOptions: not documented, so it is tried, and a refusal passed over.
+	HasMappedOptions = false
 	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts.
 	NoDelayIsInherited = false
 )
