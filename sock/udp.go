@@ -199,8 +199,12 @@ var batches = sync.Pool{New: func() any { return new(sys.Batch) }}
 
 // ReadBatch receives as many datagrams as there are, up to len(ms), in one system
 // call for each 64 (recvmmsg; one for each where the system has none). It returns
-// how many; fewer than len(ms) mean that there are no more now. ErrWouldBlock
-// comes with none.
+// how many. ErrWouldBlock comes with none.
+//
+// Fewer than len(ms) do not mean that there are no more: an error that comes in meanwhile,
+// such as a peer's refusal, ends the call early, and is told by the next one or not at all.
+// With an Edge registration go on until ErrWouldBlock, past other errors too, which are
+// about datagrams sent before.
 func (u *UDPSocket) ReadBatch(ms []Message) (int, error) {
 	fd, ok := u.h.Use()
 	if !ok {

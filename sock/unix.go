@@ -140,6 +140,11 @@ func (l *UnixListener) Detach() (uintptr, error) {
 }
 
 // UnixDatagram sends and receives datagrams between Unix sockets.
+//
+// Whether there is room depends on the receiver, whose queue may be full (ErrWouldBlock).
+// Linux knows that of a connected socket's peer alone: one without a peer is told Writable
+// again after each WriteTo that was refused. Do not wait for that, which would be to spin:
+// connect the socket, or try again by a timer.
 type UnixDatagram struct{ Descriptor }
 
 // ListenUnixDatagram binds a socket to name, a path or @ and an abstract name (Linux). The
