@@ -37,21 +37,21 @@ const noEnd = -1
 
 // Flags of a stream.
 const (
-	receiving  = 1 << iota // between Resume and Pause
-	armed                  // the kernel receives
-	cancelling             // it has been told not to, or is about to be
-	sending                // Sent is owed
-	connecting             // Connected is owed
-	awaiting               // by a poll, for which ConnectError tells
-	changed                // in changed
-	busy                   // in busy
-	starved                // in starved
-	ended                  // ReceiveEnded has been told
-	gone                   // released or detached
-	attached               // has a slot
-	draining               // detached, and what is held comes before Released
-	awaitingRoom           // in the epoll set, until there is room to send
-	arriving               // what a completion has brought is being told
+	receiving    = 1 << iota // between Resume and Pause
+	armed                    // the kernel receives
+	cancelling               // it has been told not to, or is about to be
+	sending                  // Sent is owed
+	connecting               // Connected is owed
+	awaiting                 // by a poll, for which ConnectError tells
+	changed                  // in changed
+	busy                     // in busy
+	starved                  // in starved
+	ended                    // ReceiveEnded has been told
+	gone                     // released or detached
+	attached                 // has a slot
+	draining                 // detached, and what is held comes before Released
+	awaitingRoom             // in the epoll set, until there is room to send
+	arriving                 // what a completion has brought is being told
 
 	operating = armed | sending | connecting | arriving
 )
