@@ -84,7 +84,7 @@ func (p *sleepers) init(s *Selector) error {
 	p.file = os.NewFile(uintptr(s.epfd), "epoll")
 	if err := p.file.SetReadDeadline(time.Time{}); err != nil {
 		// Why is not told. It is epoll_ctl(2), which had no memory or no watch left.
-		return fmt.Errorf("Go's poller does not take the epoll descriptor (%w): raise fs.epoll.max_user_watches, or have threads blocked (BlockThread): %w", err, syscall.ENOSPC)
+		return fmt.Errorf("park in Go's poller: it does not take the epoll descriptor (%w): raise fs.epoll.max_user_watches, or have threads blocked (BlockThread): %w", err, syscall.ENOSPC)
 	}
 	raw, err := p.file.SyscallConn()
 	if err != nil {
