@@ -1,8 +1,10 @@
 package fetch
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -50,6 +52,8 @@ func TestBadAmongGood(t *testing.T) {
 		{"http://a b/", "invalid character"},
 		{"example.org", "no http:// in front"},
 		{"mailto:x@example.org", "no http:// in front"},
+		{"127.0.0.1:1/x", "no http:// in front"},
+		{"//127.0.0.1/x", "no http:// in front"},
 		{"http:///path", "names no host"},
 		{"ftp://example.org/", `scheme "ftp" is not http`},
 		{"https://example.org/", "TLS is not there yet"},
@@ -228,6 +232,50 @@ func TestRequest(t *testing.T) {
 	if got.RequestURI != "/a%20b?c=d" || got.Host != s.Addr || !got.Close || got.UserAgent() != "test" ||
 		got.Header.Get("Accept-Encoding") != "identity" || user != "user" || password != "secret" {
 		t.Errorf("request %+v", got)
+	}
+}
+
+// What a URL may not have is sent percent-encoded, and nothing else is changed:
+// whether the user gave the URL or a redirect did.
+func TestTarget(t *testing.T) {
+	targets := make(chan string, 2)
+	var location atomic.Value
+	s := faultserver.Raw(t, func(c *net.TCPConn) {
+		line, _ := bufio.NewReader(c).ReadString('\n') // net/http's own reader would forgive
+		targets <- strings.TrimSuffix(line, "\r\n")
+		if strings.HasPrefix(line, "GET /redirect ") {
+			fmt.Fprintf(c, "HTTP/1.1 302 X\r\nLocation: %s\r\n\r\n", location.Load())
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+	})
+	for given, want := range map[string]string{
+		"/ok?x HTTP/1.1":    "/ok?x%20HTTP/1.1",
+		"/n?q=a b":          "/n?q=a%20b",
+		"/\u00f6/%2F/a":     "/%C3%B6/%2F/a",
+		"/a|b\"/%2f{}":      "/a%7Cb%22/%2f%7B%7D",
+		"/?\u00f6\"<>|`^\\": "/?%C3%B6%22%3C%3E%7C%60%5E%5C",
+		"/%41-._~!$&'()*+,;=:@/?%41%zz/?-._~!$&'()*+,;=:@[]": "/%41-._~!$&'()*+,;=:@/?%41%zz/?-._~!$&'()*+,;=:@[]",
+	} {
+		want = "GET " + want + " HTTP/1.1"
+		b := newBench(t)
+		b.one(t, s.URL(given))
+		if got := <-targets; got != want {
+			t.Errorf("%s: %s, want %s", given, got, want)
+		}
+		for _, l := range []string{given, s.URL(given)} {
+			location.Store(l)
+			b.one(t, s.URL("/redirect"))
+			<-targets
+			if got := <-targets; got != want {
+				t.Errorf("redirect to %s: %s, want %s", l, got, want)
+			}
+		}
+	}
+	// Package url takes the dots away in a redirect, as RFC 3986, 5.2.4, has it.
+	newBench(t).one(t, s.URL("/\u00f6/%2F/../a"))
+	if got := <-targets; got != "GET /%C3%B6/%2F/../a HTTP/1.1" {
+		t.Errorf("with dots: %s", got)
 	}
 }
 

@@ -88,12 +88,13 @@ func redirected(resp *http.Response) (*url.URL, error) {
 	default:
 		return nil, nil
 	}
-	if strings.TrimSpace(resp.Header.Get("Location")) == "" {
+	location := strings.TrimSpace(resp.Header.Get("Location"))
+	if location == "" {
 		return nil, nil
 	}
-	u, err := resp.Location()
+	u, err := resp.Request.URL.Parse(encoded(location))
 	if err != nil {
-		return nil, fmt.Errorf("bad Location %q", resp.Header.Get("Location"))
+		return nil, fmt.Errorf("bad Location %q", location)
 	}
 	u.Fragment = ""
 	return u, acceptable(u)

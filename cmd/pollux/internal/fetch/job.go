@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -35,7 +36,10 @@ func NewJob(index int, text string) *Job {
 
 // parse returns an error that does not repeat the URL.
 func parse(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
+	if front := front.FindStringSubmatch(text); front[1] == "" || front[2] == "" {
+		return nil, &Error{Step: "read the URL", Err: errors.New("no http:// in front"), Advice: "write it like http://example.org/path"}
+	}
+	u, err := url.Parse(encoded(text))
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {
@@ -43,13 +47,31 @@ func parse(text string) (*url.URL, error) {
 		}
 		return nil, &Error{Step: "read the URL", Err: err, Advice: "write it like http://example.org/path"}
 	}
-	if u.Opaque != "" || (u.Scheme == "" && u.Host == "") {
-		return nil, &Error{Step: "read the URL", Err: errors.New("no http:// in front"), Advice: "write it like http://example.org/path"}
-	}
 	if err := acceptable(u); err != nil {
 		return nil, err
 	}
 	return u, nil
+}
+
+// front is what a reference has before its path: a scheme, and a host (RFC 3986, B).
+var front = regexp.MustCompile(`^([^:/?#]+:)?(//[^/?#]*)?`)
+
+// encoded returns a reference with the bytes behind its host that no URL may have
+// (RFC 3986, 2) percent-encoded. A blank would end the target of the request; and
+// where such a byte is in a path, package url decodes and encodes all of it anew, by
+// which %2F becomes another path.
+func encoded(text string) string {
+	at := len(front.FindString(text))
+	var b strings.Builder
+	b.WriteString(text[:at])
+	for i := at; i < len(text); i++ {
+		if c := text[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // acceptable says whether a URL, the user's or a redirect's, can be fetched.
