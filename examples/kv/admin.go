@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"log"
 	"runtime"
 	"sort"
 	"strconv"
@@ -28,6 +29,14 @@ func echo(x *call) { x.reply.bulk(x.arg(1)) }
 func quit(x *call) {
 	x.session.quit = true
 	x.reply.ok()
+}
+
+// webPage ends a connection that speaks HTTP: a web page can have its reader's browser
+// post to this machine, and commands in the body would run. Every request has a Host.
+// Redis does the same, without a reply.
+func webPage(x *call) {
+	log.Print("a client that speaks HTTP is cut off: perhaps a web page attacks this server")
+	x.session.quit = true
 }
 
 func selectDB(x *call) {

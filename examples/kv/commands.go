@@ -60,6 +60,8 @@ func init() {
 		"COMMAND":  {run: commandInfo, args: -1},
 		"CONFIG":   {run: config, args: -2},
 		"CLIENT":   {run: client, args: -2},
+		"POST":     {run: webPage, args: -1},
+		"HOST:":    {run: webPage, args: -1},
 	}
 }
 

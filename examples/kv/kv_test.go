@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -419,6 +421,24 @@ func TestGarbage(t *testing.T) {
 	}
 	if got := dial(t, addr).do("PING"); got != "+PONG\r\n" {
 		t.Errorf("afterwards, PING: %q", got)
+	}
+}
+
+// What web pages can have browsers send runs no command of theirs.
+func TestWebPage(t *testing.T) { playWebPage(t, start(t, options{}).addr) }
+
+func TestRedisWebPage(t *testing.T) { playWebPage(t, startRedis(t)) }
+
+func playWebPage(t *testing.T, addr string) {
+	for _, head := range []string{"POST / HTTP/1.1\r\n", "post / HTTP/1.1\n", "PUT / HTTP/1.1\r\nHost: x\r\n", "GET / HTTP/1.1\r\nhost: x\r\n"} {
+		c := dial(t, addr)
+		c.send(head + "Accept: */*\r\n\r\nx\r\nSET pwned 1\r\n")
+		if got, err := io.ReadAll(c.r); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q: it is not cut off, after %q", head, got)
+		}
+		if got := dial(t, addr).do("GET", "pwned"); got != "$-1\r\n" {
+			t.Errorf("%q: pwned is %q", head, got)
+		}
 	}
 }
 
