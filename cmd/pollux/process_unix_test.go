@@ -5,14 +5,18 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
 )
 
-// SIGINT ends a run: what is not whole is removed, and the status tells.
+// A signal ends a run: what is not whole is removed, and the status tells.
 func TestSignal(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(sig) {
+			continue // so does what this test starts
+		}
 		url, begun := endless(t)
 		dir := t.TempDir()
 		c := program(t, "fetch", "-o", dir, url+"1", url+"2")
@@ -30,6 +34,24 @@ func TestSignal(t *testing.T) {
 			!strings.HasPrefix(stderr.String(), "pollux: interrupted: 0 of 2 fetched") {
 			t.Errorf("%v: status %v, left %v\n%s", sig, c.ProcessState, left, &stderr)
 		}
+	}
+}
+
+// Under nohup, the program outlives its terminal.
+func TestNohup(t *testing.T) {
+	url, begun := endless(t)
+	c := program(t)
+	c.Path = "/bin/sh"
+	c.Args = []string{"sh", "-c", `trap '' HUP; exec "$0" "$@"`, os.Args[0], "fetch", "-q", url}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	c.Process.Signal(syscall.SIGHUP)
+	c.Process.Signal(syscall.SIGTERM)
+	c.Wait()
+	if c.ProcessState.ExitCode() != exitSignal+int(syscall.SIGTERM) {
+		t.Errorf("status %v", c.ProcessState)
 	}
 }
 

@@ -29,7 +29,7 @@ type serveCmd struct {
 	Refuse      bool          `help:"Close connections above --max-conns at once instead."`
 	IdleTimeout time.Duration `default:"0s" help:"Close connections that neither receive nor send for so long; 0s is never."`
 	BusyPoll    time.Duration `default:"0s" help:"Ask the kernel again and again for so long before sleeping: lower latency for a busy processor."`
-	Drain       time.Duration `default:"10s" help:"How long connections may take to finish after SIGINT or SIGTERM."`
+	Drain       time.Duration `default:"10s" help:"How long connections may take to finish after SIGINT, SIGTERM or SIGHUP."`
 	Metrics     string        `placeholder:"HOST:PORT" help:"Serve metrics in Prometheus's format, at http://HOST:PORT/metrics."`
 
 	Every      time.Duration `default:"10s" help:"Without a terminal: print figures so often at most, and only if something has changed; 0s is never."`
@@ -38,7 +38,7 @@ type serveCmd struct {
 }
 
 func (serveCmd) Help() string {
-	return `Serves one of three small protocols by the library's executor, until SIGINT or SIGTERM; a second signal kills. One line on standard output says that it serves, where, and on which backend. Figures and warnings go to standard error. Sockets that systemd passes on (LISTEN_FDS) are served too.
+	return `Serves one of three small protocols by the library's executor, until SIGINT, SIGTERM or SIGHUP; a second signal kills. One line on standard output says that it serves, where, and on which backend. Figures and warnings go to standard error. Sockets that systemd passes on (LISTEN_FDS) are served too.
 
 Examples:
 

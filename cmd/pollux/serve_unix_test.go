@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -125,6 +126,30 @@ func TestServeActivationRefuses(t *testing.T) {
 	c.Env = append(c.Env, "LISTEN_FDS=2")
 	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "descriptor 3 is not a socket") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// When its terminal is gone the server ends as by SIGTERM, and its path with it.
+func TestServeHangup(t *testing.T) {
+	if signal.Ignored(syscall.SIGHUP) {
+		t.Skip("this test runs under nohup, and so would the server")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	c := program(t, "serve", "echo", "-q", "-l", "unix://"+path)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	bufio.NewReader(out).ReadString('\n')
+	c.Process.Signal(syscall.SIGHUP)
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("the path of the socket is still there")
 	}
 }
 
