@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -234,8 +235,87 @@ func TestCommands(t *testing.T) {
 // What TestCommands expects is what Redis answers, to the byte.
 func TestRedisAgrees(t *testing.T) { playTranscript(t, startRedis(t)) }
 
+const (
+	// redisTries: between our finding a free port and Redis taking it, it may be gone.
+	redisTries    = 5
+	redisPatience = time.Minute
+)
+
 func startRedis(t *testing.T) (addr string) {
 	t.Helper()
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("redis-server is not installed (Debian: redis-server)")
+	}
+	var said string
+	for range redisTries {
+		addr := freeAddr(t)
+		var ok bool
+		if said, ok = tryRedis(t, program, addr); ok {
+			return addr
+		}
+	}
+	t.Fatalf("redis-server is not ready, in %d tries; the last time it said:\n%s", redisTries, said)
+	return ""
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// tryRedis starts Redis for a test, if it gets the address.
+func tryRedis(t *testing.T, program, addr string) (said string, ok bool) {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(addr)
+	cmd := exec.Command(program, "--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	ready, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for s, once := bufio.NewScanner(out), sync.OnceFunc(func() { close(ready) }); s.Scan(); {
+			b.WriteString(s.Text() + "\n")
+			if strings.Contains(s.Text(), "Ready to accept connections") {
+				once()
+			}
+		}
+	}()
+	end := func() string {
+		cmd.Process.Kill()
+		<-ended
+		cmd.Wait()
+		return b.String()
+	}
+	select {
+	case <-ready:
+	case <-ended:
+		return end(), false
+	case <-time.After(redisPatience):
+		return end(), false
+	}
+	t.Cleanup(func() {
+		if said := end(); t.Failed() {
+			t.Logf("redis-server said:\n%s", said)
+		}
+	})
+	return "", true
+}
+
+// Where the port is taken meanwhile, that is said, and the next is tried.
+func TestRedisPortTaken(t *testing.T) {
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Skip("redis-server is not installed (Debian: redis-server)")
@@ -244,29 +324,10 @@ func startRedis(t *testing.T) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr = ln.Addr().String()
-	ln.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	defer ln.Close()
+	if said, ok := tryRedis(t, program, ln.Addr().String()); ok || !strings.Contains(said, "in use") {
+		t.Errorf("%t, %s", ok, said)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	for s := bufio.NewScanner(out); s.Scan(); {
-		if strings.Contains(s.Text(), "Ready to accept connections") {
-			go io.Copy(io.Discard, out)
-			return addr
-		}
-	}
-	t.Fatal("redis-server does not start")
-	return ""
 }
 
 // A pipeline of any length gets its replies in order, while the client does not read
