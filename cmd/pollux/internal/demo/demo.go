@@ -92,10 +92,12 @@ func (r *run) run() error {
 	for _, d := range r.delays {
 		sum += d
 	}
-	r.printf("\nOne after another: %v at least. Together: %v, %.1f times as fast.\n",
-		report.Round(sum), report.Round(took), float64(sum)/float64(took))
 	if r.failed > 0 {
 		return fmt.Errorf("%d of %d requests failed", r.failed, r.Requests)
+	}
+	if sum > 0 { // or there is nothing to compare
+		r.printf("\nOne after another: %v at least. Together: %v, %.1f times as fast.\n",
+			report.Round(sum), report.Round(took), float64(sum)/float64(took))
 	}
 	return r.err
 }

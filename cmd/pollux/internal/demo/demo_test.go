@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
 )
 
 // Each delay comes once, from the shortest to the longest, in no order.
@@ -43,6 +45,28 @@ func TestDemo(t *testing.T) {
 		if len(lines) != 300+5 || strings.Contains(out.String(), "failed") || !strings.Contains(lines[len(lines)-1], "One after another") {
 			t.Errorf("%d lines, the last: %s", len(lines), lines[len(lines)-1])
 		}
+	}
+}
+
+// Where requests fail, or none was to take any time, nothing was faster than anything.
+func TestNothingToCompare(t *testing.T) {
+	leaktest.Check(t)
+	var out bytes.Buffer
+	if err := Run(t.Context(), Config{Requests: 5, Parallel: 5}, &out); err != nil || strings.Contains(out.String(), "as fast") {
+		t.Errorf("no delay: %v\n%s", err, &out)
+	}
+	loop, err := wire.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loop.Close()
+	out.Reset()
+	r := &run{
+		Config: Config{Requests: 5, Parallel: 5}, loop: loop, out: &out, delays: spread(5, time.Second),
+		server: netip.MustParseAddrPort("127.0.0.1:0"), // nobody can be there
+	}
+	if err := r.run(); err == nil || strings.Contains(out.String(), "as fast") {
+		t.Errorf("all failed: %v\n%s", err, &out)
 	}
 }
 
