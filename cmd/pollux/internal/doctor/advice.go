@@ -45,9 +45,10 @@ func advise(r *Report) []Advice {
 		}
 		list = append(list, Advice{name, have, need, have >= need, why, commands})
 	}
+	// In the order in which they must be raised: a hard limit above fs.nr_open is refused.
+	atLeast(nrOpen, files, "no process can have more descriptors")
 	atLeast(descriptorsSoft, files, "each connection is a descriptor (and each of fetch's has a file besides)", descriptorCommands(r, files)...)
 	atLeast(handles, files, "each connection is a handle (and each of fetch's has a file besides)", []string{}...)
-	atLeast(nrOpen, files, "no process can have more descriptors")
 	atLeast(fileMax, files, "the whole machine can have no more")
 	atLeast(maxUserWatches, n, "each connection is a registration")
 	atLeast(somaxconn, backlog, "if all connect at once they wait here to be accepted")

@@ -72,6 +72,17 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
+// The commands work in the order in which they are printed.
+func TestAdviceOrder(t *testing.T) {
+	r := &Report{Connections: 2_000_000, Limits: []Limit{
+		{Name: descriptorsSoft, Values: []int64{1024}}, {Name: nrOpen, Values: []int64{1 << 20}},
+	}}
+	list := advise(r)
+	if len(list) != 2 || list[0].Name != nrOpen || list[0].OK || list[1].Name != descriptorsSoft || list[1].OK {
+		t.Errorf("%+v", list)
+	}
+}
+
 func TestDescriptorCommands(t *testing.T) {
 	r := &Report{Limits: []Limit{{Name: descriptorsHard, Values: []int64{4096}}}}
 	if c := descriptorCommands(r, 4000); len(c) != 1 || c[0] != "ulimit -n 4000" {
