@@ -129,6 +129,28 @@ func TestServeActivationRefuses(t *testing.T) {
 	}
 }
 
+// A path that is taken is never given up for anything but a socket.
+func TestServePathTaken(t *testing.T) {
+	leaktest.Check(t)
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "f"), filepath.Join(dir, "l")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(dir, "s"), link); err != nil {
+		t.Fatal(err)
+	}
+	s := startServe(t, "echo", "-q", "-l", "unix://"+filepath.Join(dir, "s"))
+	for path, want := range map[string]string{
+		file: "; it exists and is no socket", link: "; it exists and is no socket", s.where[0]: "remove it\n",
+	} {
+		status, _, err := pollux(t, "", "serve", "echo", "-l", "unix://"+path)
+		if status != exitFailed || !strings.Contains(err, want) || strings.Count(err, "\n") != 1 {
+			t.Errorf("%s: status %d, %s", path, status, err)
+		}
+	}
+}
+
 // When its terminal is gone the server ends as by SIGTERM, and its path with it.
 func TestServeHangup(t *testing.T) {
 	if signal.Ignored(syscall.SIGHUP) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -113,11 +114,22 @@ func (s *Server) listen(a Address) (string, error) {
 func hint(a Address, err error) string {
 	switch {
 	case a.Network == "unix" && errors.Is(err, syscall.EADDRINUSE):
-		return "; if no server uses the path any more, remove it"
+		return pathHint(a.At)
 	case errors.Is(err, syscall.EACCES) && a.Network != "unix":
 		return "; ports below 1024 are for root, as a rule"
 	}
 	return ""
+}
+
+// pathHint never has a file removed that was no server's.
+func pathHint(path string) string {
+	switch info, err := os.Lstat(path); {
+	case err != nil: // gone meanwhile; or abstract, and no path at all
+		return "; another program has it"
+	case info.Mode()&os.ModeSocket == 0:
+		return "; it exists and is no socket: give another path"
+	}
+	return "; if no server uses the path any more, remove it"
 }
 
 func url(a net.Addr) string { return a.Network() + "://" + a.String() }
