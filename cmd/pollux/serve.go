@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	queue "github.com/pollux-io/pollux"
@@ -77,12 +79,27 @@ func (c *serveCmd) config() (serve.Config, error) {
 	case c.BusyPoll < 0 || c.BusyPoll > queue.MaxBusyPoll:
 		return config, fmt.Errorf("--busy-poll %v: give a time from 0s to %v", c.BusyPoll, queue.MaxBusyPoll)
 	}
+	if err := checkBackend(c.Backend); err != nil {
+		return config, err
+	}
 	if c.Metrics != "" {
 		if err := serve.CheckHostPort(c.Metrics); err != nil {
 			return config, fmt.Errorf("--metrics %w", err)
 		}
 	}
 	return config, nil
+}
+
+// checkBackend: one of this build that cannot be used here is no misuse.
+func checkBackend(name string) error {
+	var names []string
+	for _, b := range loop.Backends() {
+		names = append(names, b.Name)
+	}
+	if name == "" || slices.Contains(names, name) {
+		return nil
+	}
+	return fmt.Errorf("--backend %s: this build has %s", name, strings.Join(names, ", "))
 }
 
 func (c *serveCmd) Run(ctx context.Context, std streams) error {

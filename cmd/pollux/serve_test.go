@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -514,9 +515,16 @@ func TestServeTaken(t *testing.T) {
 	s := startServe(t, "discard", "-l", "127.0.0.1:0", "-l", "udp://127.0.0.1:0")
 	for i, network := range []string{"tcp", "udp"} {
 		status, out, err := pollux(t, "", "serve", "echo", "--listen", network+"://"+s.where[i])
-		if status != exitFailed || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, "bind") {
+		if status != exitFailed || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, "; another program has it") {
 			t.Errorf("status %d\n%s%s", status, out, err)
 		}
+	}
+	if runtime.GOOS == "windows" {
+		return // there, package net's errors speak for themselves
+	}
+	status, _, err := pollux(t, "", "serve", "echo", "-l", "127.0.0.1:0", "--metrics", s.where[0])
+	if status != exitFailed || !strings.Contains(err, "serve metrics: ") || !strings.Contains(err, "; another program has it") {
+		t.Errorf("metrics: status %d, %s", status, err)
 	}
 }
 
@@ -532,7 +540,7 @@ func TestServeUsage(t *testing.T) {
 		{"echo --listen nonsense", exitUsage, "write it like"},
 		{"echo --listen ftp://127.0.0.1:1", exitUsage, `unknown network "ftp"`},
 		{"echo --listen 127.0.0.1:70000", exitUsage, "65535"},
-		{"echo --listen example.org:80", exitUsage, "not an IP address"},
+		{"echo --listen example.org:80", exitUsage, "give an IP address"},
 		{"echo --listen unix://", exitUsage, "no path"},
 		{"echo --loops=-1", exitUsage, "--loops -1"},
 		{"echo --loops 2000", exitUsage, "--loops 2000"},
@@ -543,9 +551,11 @@ func TestServeUsage(t *testing.T) {
 		{"echo --every=-1s", exitUsage, "--every -1s"},
 		{"echo --busy-poll 1h", exitUsage, "--busy-poll 1h"},
 		{"echo --metrics nonsense", exitUsage, "--metrics"},
-		{"echo --backend nonsense", exitFailed, "nonsense"},
+		{"echo --backend nonsense", exitUsage, "--backend nonsense: this build has "},
+		{"echo -l 192.0.2.1:1", exitFailed, "; this machine has no such address"},
+		{"echo -l udp://192.0.2.1:1", exitFailed, "; this machine has no such address"},
 		{"echo --listen unix:///no/such/folder/s", exitFailed, "listen"},
-		{"echo -l 127.0.0.1:0 --metrics 192.0.2.1:1", exitFailed, "serve metrics"},
+		{"echo -l 127.0.0.1:0 --metrics 192.0.2.1:1", exitFailed, "serve metrics: listen tcp 192.0.2.1:1: "},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			leaktest.Check(t)

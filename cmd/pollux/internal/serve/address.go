@@ -3,6 +3,7 @@ package serve
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -23,7 +24,9 @@ func ParseAddress(text string) (Address, error) {
 	var err error
 	switch network {
 	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
-		_, err = loop.Resolve(network, at)
+		if err = checkHost(at); err == nil {
+			_, err = loop.Resolve(network, at)
+		}
 	case "unix":
 		if at == "" {
 			err = fmt.Errorf("there is no path")
@@ -35,6 +38,18 @@ func ParseAddress(text string) (Address, error) {
 		return Address{}, fmt.Errorf("%q: %w; write it like tcp://127.0.0.1:7000, tcp://[::1]:7000, udp://127.0.0.1:7000 or unix:///run/echo.sock", text, err)
 	}
 	return a, nil
+}
+
+// checkHost says of a name what package loop says to programmers.
+func checkHost(at string) error {
+	host, _, err := net.SplitHostPort(at)
+	if err != nil || host == "" || strings.EqualFold(host, "localhost") {
+		return nil
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		return fmt.Errorf("host %q is a name: give an IP address, or localhost", host)
+	}
+	return nil
 }
 
 // CheckHostPort says what is wrong with an address of package net.

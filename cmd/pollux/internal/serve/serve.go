@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -91,9 +92,11 @@ func (s *Server) start() (err error) {
 		s.where = append(s.where, at)
 	}
 	if c.Metrics != "" {
-		s.metrics, err = serveMetrics(c.Metrics, s)
+		if s.metrics, err = serveMetrics(c.Metrics, s); err != nil {
+			return fmt.Errorf("serve metrics: %w%s", err, hint(Address{"tcp", c.Metrics}, err))
+		}
 	}
-	return err
+	return nil
 }
 
 func (s *Server) listen(a Address) (string, error) {
@@ -115,10 +118,26 @@ func hint(a Address, err error) string {
 	switch {
 	case a.Network == "unix" && errors.Is(err, syscall.EADDRINUSE):
 		return pathHint(a.At)
-	case errors.Is(err, syscall.EACCES) && a.Network != "unix":
+	case a.Network == "unix":
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "; another program has it, or another --listen (" + socketLister(a.Network) + ")"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "; this machine has no such address"
+	case errors.Is(err, syscall.EACCES):
 		return "; ports below 1024 are for root, as a rule"
 	}
 	return ""
+}
+
+// socketLister is the command that tells who has an address.
+func socketLister(network string) string {
+	switch {
+	case runtime.GOOS != "linux":
+		return "netstat -an"
+	case strings.HasPrefix(network, "udp"):
+		return "ss -lunp"
+	}
+	return "ss -ltnp"
 }
 
 // pathHint never has a file removed that was no server's.
