@@ -27,7 +27,7 @@ const (
 type fetchCmd struct {
 	URLs   []string `arg:"" optional:"" name:"url" help:"http URLs."`
 	Input  string   `short:"i" placeholder:"FILE" help:"Read URLs from FILE too, one a line; - is standard input. Empty lines, and those that begin with #, are passed over."`
-	Output string   `short:"o" placeholder:"DIR" help:"Write each body to a file in DIR, named after its URL; without it they go to standard output, in the order of the URLs."`
+	Output string   `short:"o" placeholder:"DIR" help:"Write each body to a file in DIR, named after its URL; files of that name are replaced; without it they go to standard output, in the order of the URLs."`
 	Head   bool     `short:"I" help:"Ask for the heads alone, and write those."`
 
 	Parallel       int           `short:"p" default:"100" help:"URLs under way at once."`

@@ -147,6 +147,20 @@ func TestFetchSomeFail(t *testing.T) {
 	}
 }
 
+// What cannot be stored is named as the user knows it.
+func TestFetchCannotStore(t *testing.T) {
+	leaktest.Check(t)
+	url, dir := files(t), testdir.New(t)
+	path := filepath.Join(dir, "1")
+	if err := os.Mkdir(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	status, _, err := pollux(t, "", "fetch", "-o", dir, url+"/1")
+	if status != exitFailed || !strings.Contains(err, ": store the body in "+path+": ") {
+		t.Errorf("status %d, %s", status, err)
+	}
+}
+
 func TestInputTooLong(t *testing.T) {
 	status, _, err := pollux(t, strings.Repeat("x", maxLineBytes+1), "fetch", "--input", "-")
 	if status != exitUsage || !strings.Contains(err, "token too long") {

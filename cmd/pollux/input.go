@@ -38,7 +38,10 @@ func readJobs(given []string, file string, in io.Reader) ([]*fetch.Job, error) {
 			return nil, fmt.Errorf("read the list of URLs in %s: %w", file, err)
 		}
 	}
-	if len(jobs) == 0 {
+	switch {
+	case len(jobs) == 0 && file != "":
+		return nil, fmt.Errorf("the list %s has no URL: give one a line, like http://example.org/path", file)
+	case len(jobs) == 0:
 		return nil, errors.New("no URL: give one like http://example.org/path, or a list by --input FILE")
 	}
 	return jobs, nil

@@ -1,5 +1,5 @@
-// Pollux shows what the library does, fetches URLs with it, and tells what a
-// machine offers to it. Run "pollux --help".
+// Pollux shows what the library does, fetches URLs and serves small protocols with it,
+// and tells what a machine offers to it. Run "pollux --help".
 package main
 
 import (
@@ -32,7 +32,9 @@ Examples:
   pollux fetch -o out http://example.org/a.txt   a file from a server
   pollux fetch -o out --input list.txt -p 500    many, 500 at once
   pollux serve echo --listen :7000               a server, until Ctrl-C
-  pollux doctor --connections 50000              is this machine fit for 50,000?`
+  pollux doctor --connections 50000              is this machine fit for 50,000?
+
+Exit status: 0 if all is well; 1 if something was attempted and failed; 2 if nothing was attempted, for wrong usage; 128 and its number if a signal cut the work short.`
 
 type commands struct {
 	Demo    demoCmd    `cmd:"" help:"Wait for many slow answers at once, with one goroutine."`

@@ -37,6 +37,7 @@ func TestUsage(t *testing.T) {
 	}{
 		{"", exitOK, "Examples:"},
 		{"--help", exitOK, "pollux fetch -o out"},
+		{"--help", exitOK, "Exit status: 0"},
 		{"demo --help", exitOK, "pollux demo --requests 2000"},
 		{"fetch --help", exitOK, "--max-redirects"},
 		{"doctor --help", exitOK, "pollux doctor --json"},
@@ -50,6 +51,7 @@ func TestUsage(t *testing.T) {
 		{"fetch --parallel 0 http://127.0.0.1/", exitUsage, "--parallel 0"},
 		{"fetch --timeout nonsense http://127.0.0.1/", exitUsage, "nonsense"},
 		{"fetch --input /no/such/file", exitUsage, "/no/such/file"},
+		{"fetch --input -", exitUsage, "the list - has no URL"},
 		{"doctor --connections 0", exitUsage, "--connections 0"},
 		{"fetch https://127.0.0.1/", exitFailed, "TLS is not there yet"},
 		{"fetch nonsense", exitFailed, "write it like http://"},

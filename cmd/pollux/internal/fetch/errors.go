@@ -53,6 +53,7 @@ func plain(err error) string {
 var (
 	errHungUp  = errors.New("the server hung up before its answer was whole")
 	errNotHTTP = errors.New("the answer is not HTTP")
+	errAnswer  = errors.New("the answer is malformed or not supported")
 	errHead    = fmt.Errorf("the head of the answer is longer than %d KiB", maxHeadBytes>>10)
 	errTotal   = errors.New("time is up")
 	errSilent  = errors.New("the server sends nothing")
@@ -99,7 +100,9 @@ func answerFailure(u *url.URL, doing string, err error) *Error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		e.Err = errHungUp
-	case errors.Is(err, errNotHTTP), errors.Is(err, errHead):
+	case errors.Is(err, errAnswer), errors.Is(err, errHead):
+		e.Again = false
+	case errors.Is(err, errNotHTTP):
 		e.Advice, e.Again = "check that this port speaks HTTP", false
 	case errors.Is(err, errSilent):
 		e.Advice = "raise --idle-timeout if it needs longer"
@@ -122,6 +125,10 @@ func statusFailure(u *url.URL, resp *http.Response) *Error {
 		e.Again = true
 	case http.StatusNotFound, http.StatusGone:
 		e.Advice = "check the path"
+	default:
+		if redirects(resp.StatusCode) { // it would have been followed
+			e.Err = fmt.Errorf("%w, without a Location", e.Err)
+		}
 	}
 	return e
 }

@@ -63,15 +63,15 @@ func TestBadAmongGood(t *testing.T) {
 		{"http://empty.test/", "no address"},
 		{refused(t), "connection refused"},
 		{silentlyGone, "from|answer of"},
-		{open("SSH-2.0-OpenSSH_9.6\r\n"), "not HTTP"},
-		{open("HTTP/1.1 banana\r\n\r\n"), "not HTTP"},
-		{open("HTTP/1.1 200 OK\r\nno colon\r\n\r\n"), "not HTTP"},
-		{open("HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\n"), "not HTTP"},
+		{open("SSH-2.0-OpenSSH_9.6\r\n"), "not HTTP; check that this port speaks HTTP"},
+		{open("HTTP/1.1 banana\r\n\r\n"), "malformed or not supported"},
+		{open("HTTP/1.1 200 OK\r\nno colon\r\n\r\n"), "malformed or not supported"},
+		{open("HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\n"), "malformed or not supported"},
 		{open("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: "+strings.Repeat("y", 997)+"\r\n", 100)), "longer than 64 KiB"},
-		{open(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20)), "not HTTP"},
+		{open(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20)), "more than 16 answers of class 1xx"},
 		{open("HTTP/1.1 302 Found\r\nLocation: https://example.org/\r\n\r\n"), "TLS is not there yet"},
 		{open("HTTP/1.1 302 Found\r\nLocation: http://%zz/\r\n\r\n"), "bad Location"},
-		{open("HTTP/1.1 302 Found\r\n\r\n"), "status 302"},
+		{open("HTTP/1.1 302 Found\r\n\r\n"), "status 302 Found, without a Location"},
 		{open("HTTP/1.1 404 Not Found\r\n\r\n"), "status 404"},
 		{open("HTTP/1.1 101 Switching Protocols\r\n\r\n"), "status 101"},
 	}
@@ -89,6 +89,9 @@ func TestBadAmongGood(t *testing.T) {
 		want, also, _ := strings.Cut(cases[i/2].want, "|")
 		if r.Err == nil || !strings.Contains(r.Err.Error(), want) && (also == "" || !strings.Contains(r.Err.Error(), also)) {
 			t.Errorf("%s: error %q, want %q", r.Job.Text, r.Err, want)
+		}
+		if r.Err != nil && strings.Contains(r.Err.Error(), "malformed") && strings.Contains(r.Err.Error(), "check that this port") {
+			t.Errorf("%s: error %q, but the port speaks HTTP", r.Job.Text, r.Err)
 		}
 		if r.Err != nil && strings.ContainsAny(r.Err.Error(), "\r\n\x1b") {
 			t.Errorf("%s: error is not one plain line: %q", r.Job.Text, r.Err)

@@ -50,7 +50,7 @@ func couldBeHTTP(b []byte) bool {
 func readHead(head []byte, body io.Reader, req *http.Request) (*http.Response, error) {
 	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), body)), req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotHTTP, err)
+		return nil, fmt.Errorf("%w: %w", errAnswer, err)
 	}
 	return resp, nil
 }
@@ -80,16 +80,19 @@ func newRequest(u *url.URL, c *Config) (*http.Request, []byte, error) {
 	return req, b.Bytes(), nil
 }
 
-// redirected returns where resp sends us, and nil if nowhere.
-func redirected(resp *http.Response) (*url.URL, error) {
-	switch resp.StatusCode {
+func redirects(status int) bool {
+	switch status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
 		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-	default:
-		return nil, nil
+		return true
 	}
+	return false
+}
+
+// redirected returns where resp sends us, and nil if nowhere.
+func redirected(resp *http.Response) (*url.URL, error) {
 	location := strings.TrimSpace(resp.Header.Get("Location"))
-	if location == "" {
+	if location == "" || !redirects(resp.StatusCode) {
 		return nil, nil
 	}
 	u, err := resp.Request.URL.Parse(encoded(location))

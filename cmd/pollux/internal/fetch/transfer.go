@@ -2,7 +2,9 @@ package fetch
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -214,7 +216,8 @@ func (t *transfer) answered(end int) {
 	if 100 <= resp.StatusCode && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
 		t.head, t.scanned = t.head[end:], 0
 		if t.skipped++; t.skipped > maxInformational {
-			t.fail(answerFailure(t.url, "read the answer of", errNotHTTP))
+			err := fmt.Errorf("%w: more than %d answers of class 1xx", errAnswer, maxInformational)
+			t.fail(answerFailure(t.url, "read the answer of", err))
 		}
 		return
 	}
@@ -272,6 +275,10 @@ func (t *transfer) stored(s saved) {
 		return
 	case isStoreError(s.err):
 		e := &Error{Step: "store the body", Err: s.err, Advice: "check the place and the space on it"}
+		var path *fs.PathError
+		if errors.As(s.err, &path) {
+			e.Step += " in " + path.Path
+		}
 		if limits.Exhausted(s.err) {
 			e.Again, e.Advice = true, limits.Advice
 		}

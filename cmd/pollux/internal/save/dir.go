@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // maxFileCalls is how many calls on files run at once. Each blocks a thread, and
@@ -47,7 +48,7 @@ func (d *Dir) Create(index int) (Body, error) {
 	var err error
 	b.f, err = d.root.OpenFile(b.unfinished, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return nil, err
+		return nil, b.failed(err)
 	}
 	return b, nil
 }
@@ -66,7 +67,8 @@ type fileBody struct {
 
 func (b *fileBody) Write(p []byte) (int, error) {
 	defer b.call()()
-	return b.f.Write(p)
+	n, err := b.f.Write(p)
+	return n, b.failed(err)
 }
 
 // Commit implements Body. Close may be what tells of a full disk.
@@ -79,7 +81,15 @@ func (b *fileBody) Commit() error {
 	if err != nil {
 		remove(b.root, b.unfinished)
 	}
-	return err
+	return b.failed(err)
+}
+
+// failed names the file as its reader knows it.
+func (b *fileBody) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: "store", Path: filepath.Join(b.path, b.name), Err: err}
 }
 
 // Abort implements Body.
