@@ -485,6 +485,37 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
+func TestMaxBulkRange(t *testing.T) {
+	for _, n := range []int{-1, 0, maxMaxBulk + 1} {
+		if s, err := newServer(options{loops: 1, maxBulk: n}); err == nil {
+			s.group.Shutdown(t.Context())
+			t.Errorf("--max-bulk %d is taken", n)
+		}
+	}
+	for _, n := range []int{1, maxMaxBulk} {
+		c := dial(t, start(t, options{maxBulk: n}).addr)
+		if got := c.do("*"); !strings.HasPrefix(got, "-ERR unknown command") {
+			t.Errorf("--max-bulk %d: %q", n, got)
+		}
+	}
+}
+
+// mainEnv makes TestArgument the program itself.
+const mainEnv = "KV_TEST_MAIN"
+
+func TestArgument(t *testing.T) {
+	if os.Getenv(mainEnv) != "" {
+		os.Args = []string{"kv", "--listen", "nonsense", "junk"}
+		main()
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestArgument$")
+	cmd.Env = append(os.Environ(), mainEnv+"=1")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), `unexpected argument "junk"`) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // What web pages can have browsers send runs no command of theirs.
 func TestWebPage(t *testing.T) { playWebPage(t, start(t, options{}).addr) }
 

@@ -40,6 +40,9 @@ func run() (err error) {
 	flag.DurationVar(&o.idleTimeout, "idle-timeout", 0, "close connections that are idle for so long; 0: never")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this `file`")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: there are flags only; --help lists them", flag.Arg(0))
+	}
 
 	if *profile != "" {
 		stop, err := startProfile(*profile)

@@ -302,17 +302,11 @@ func (r *reply) bool(is bool) {
 	}
 }
 
-// bulk appends a string of any bytes.
-func (r *reply) bulk(s []byte) {
-	if r.grow(len(s) + maxLength) {
-		r.number('$', int64(len(s)))
-		r.b = append(r.b, s...)
-		r.b = append(r.b, crlf...)
-	}
-}
+// bulk and text append a string of any bytes.
+func (r *reply) bulk(s []byte) { appendBulk(r, s) }
+func (r *reply) text(s string) { appendBulk(r, s) }
 
-// text is bulk of a string.
-func (r *reply) text(s string) {
+func appendBulk[S []byte | string](r *reply, s S) {
 	if r.grow(len(s) + maxLength) {
 		r.number('$', int64(len(s)))
 		r.b = append(r.b, s...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log"
 	"time"
 
@@ -32,7 +33,13 @@ const (
 	batchBytes = 64 << 10
 )
 
+// maxMaxBulk is Redis's own limit, and keeps what is computed from it within 32 bits.
+const maxMaxBulk = 512 << 20
+
 func newServer(o options) (*server, error) {
+	if o.maxBulk < 1 || o.maxBulk > maxMaxBulk {
+		return nil, fmt.Errorf("--max-bulk %d: give a number of bytes from 1 to %d", o.maxBulk, maxMaxBulk)
+	}
 	g, err := loop.NewGroup(loop.Config{
 		Loops:         o.loops,
 		MaxConns:      o.maxConns,
