@@ -37,6 +37,9 @@ func listen(g *loop.Group, address string) (*loop.Listener, error) {
 func main() {
 	address := flag.String("listen", "127.0.0.1:7000", "serve at this `address`")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q: there are flags only; --help lists them", flag.Arg(0))
+	}
 	g, err := newGroup()
 	if err != nil {
 		log.Fatal(err)

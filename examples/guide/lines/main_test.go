@@ -5,7 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -60,11 +63,11 @@ func shutDown(t *testing.T, g *loop.Group) {
 // also if the client has ended its side meanwhile.
 func TestPipeline(t *testing.T) {
 	_, c := start(t)
-	io.WriteString(c, "ECHO one\r\nHASH x\nECHO two\nCOUNT 3\nCOUNT -1\nnonsense\nHASH x\nECHO last\n")
+	io.WriteString(c, "ECHO one\r\nHASH x\nECHO two\nCOUNT 3\nCOUNT 0\nnonsense\nHASH x\nECHO last\n")
 	c.CloseWrite()
 	sum := hash([]byte("x"))
 	for _, want := range []string{
-		"one", sum, "two", "1", "2", "3", "error: COUNT takes a number up to 1000000",
+		"one", sum, "two", "1", "2", "3", "error: COUNT takes a number from 1 to 1000000",
 		`error: there are ECHO, HASH, COUNT, STATS and QUIT, not "nonsense"`, sum, "last",
 	} {
 		c.expect(t, want)
@@ -114,6 +117,50 @@ func TestSlowReader(t *testing.T) {
 	c.expect(t, "end")
 	if most > highWatermark+16 {
 		t.Errorf("%d bytes waited", most)
+	}
+}
+
+// logged gets what is logged, line by line.
+type logged chan string
+
+func (l logged) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+// The log tells who has reset a connection.
+func TestReset(t *testing.T) {
+	_, c := start(t)
+	lines := make(logged, 10)
+	log.SetOutput(lines)
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	io.WriteString(c, "ECHO hello\n")
+	c.expect(t, "hello")
+	c.SetLinger(0)
+	c.Close()
+	select {
+	case line := <-lines:
+		if !strings.Contains(line, " "+c.LocalAddr().String()+": ") {
+			t.Errorf("%q; it was %v", line, c.LocalAddr())
+		}
+	case <-time.After(patience):
+		t.Error("nothing is logged")
+	}
+}
+
+// mainEnv makes TestArgument the program itself.
+const mainEnv = "LINES_TEST_MAIN"
+
+func TestArgument(t *testing.T) {
+	if os.Getenv(mainEnv) != "" {
+		os.Args = []string{"lines", "--listen", "nonsense", "extra"}
+		main()
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestArgument$")
+	cmd.Env = append(os.Environ(), mainEnv+"=1")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), `unexpected argument "extra"`) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"strconv"
 	"time"
 
@@ -29,14 +30,20 @@ var (
 // session is one connection. Only its own callbacks touch it, one at a time.
 type session struct {
 	group  *loop.Group
-	busy   bool // a command is not answered yet
-	ending bool // the server shuts down
-	late   bool // the deadline for a line is set
+	peer   net.Addr // for the log
+	busy   bool     // a command is not answered yet
+	ending bool     // the server shuts down
+	late   bool     // the deadline for a line is set
 
 	next, last int // what COUNT still has to send
 }
 
-func (s *session) Opened(c *loop.Conn) { c.SetIdleTimeout(idleTimeout) }
+// Opened keeps the peer's address: once the peer has reset the connection, nobody
+// knows it.
+func (s *session) Opened(c *loop.Conn) {
+	s.peer = c.RemoteAddr()
+	c.SetIdleTimeout(idleTimeout)
+}
 
 // Data takes one line after another off what has come.
 func (s *session) Data(c *loop.Conn, b []byte) (consumed int, err error) {
@@ -83,8 +90,8 @@ func (s *session) command(c *loop.Conn, line string) error {
 		return s.offload(c, func() string { return figures(s.group.Stats()) })
 	case "COUNT":
 		n, err := strconv.Atoi(string(argument))
-		if err != nil || n < 0 || n > maxCount {
-			_, err := fmt.Fprintf(c, "error: COUNT takes a number up to %d\n", maxCount)
+		if err != nil || n < 1 || n > maxCount {
+			_, err := fmt.Fprintf(c, "error: COUNT takes a number from 1 to %d\n", maxCount)
 			return err
 		}
 		s.begin(c)
@@ -120,7 +127,7 @@ func (s *session) offload(c *loop.Conn, work func() string) error {
 		func() any { return work() },
 		func(answer any) { // on the loop again
 			if p, ok := answer.(*loop.PanicError); ok {
-				log.Printf("%v: %v\n%s", c.RemoteAddr(), p, p.Stack)
+				log.Printf("%v: %v\n%s", s.peer, p, p.Stack)
 				answer = "error: this did not work"
 			}
 			fmt.Fprintln(c, answer)
@@ -189,6 +196,6 @@ func (s *session) Shutdown(c *loop.Conn) {
 // Closed is the last call. why is nil after Close, and io.EOF when the peer has ended.
 func (s *session) Closed(c *loop.Conn, why error) {
 	if why != nil && !errors.Is(why, io.EOF) {
-		log.Printf("%v: %v", c.RemoteAddr(), why)
+		log.Printf("%v: %v", s.peer, why)
 	}
 }
