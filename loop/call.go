@@ -37,9 +37,17 @@ func (l *Loop) took() {
 	l.timed = false
 }
 
+// newPanicError is for what recover returns: nil, if the goroutine is being ended.
+func newPanicError(v any) *PanicError {
+	if v == nil {
+		v = errGoexit
+	}
+	return &PanicError{Value: v, Stack: debug.Stack()}
+}
+
 // panicked makes a panic the reason to close.
 func (c *Conn) panicked(v any) error {
-	p := &PanicError{Value: v, Stack: debug.Stack()}
+	p := newPanicError(v)
 	c.loop.g.config.Logger.Error("pollux: handler panicked; its connection is closed", "remote", c.RemoteAddr(), "panic", v, "stack", string(p.Stack))
 	return p
 }

@@ -238,35 +238,52 @@ func TestL1PanicAfterAbort(t *testing.T) {
 // A callback that ends its goroutine, as FailNow of package testing does, ends its loop in
 // good order: each connection is told, and Shutdown too comes to an end.
 func TestL1Goexit(t *testing.T) {
-	closed := make(chan error, 2)
-	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
-	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
-		return &funcs{
-			data: func(c *loop.Conn, b []byte) (int, error) {
-				if string(b) == "bye" {
+	for _, where := range []string{"Opened", "Data", "Closed", "a function"} {
+		t.Run(where, func(t *testing.T) {
+			closed := make(chan error, 2)
+			leave := func(here string) {
+				if here == where {
 					runtime.Goexit()
 				}
-				return c.Write(b)
-			},
-			closed: func(_ *loop.Conn, why error) { closed <- why },
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, b := dial(t, ln.Addr()), dial(t, ln.Addr())
-	ping(t, a)
-	ping(t, b)
-	a.Write([]byte("bye"))
-	for range 2 {
-		if why := receive(t, closed, "Closed"); why == nil {
-			t.Error("Closed was told no reason")
-		}
-	}
-	if err := g.Shutdown(context.Background()); err != nil {
-		t.Error(err)
-	}
-	if stats := g.Stats(); stats.Loops[0].Failed == nil {
-		t.Error("Stats do not tell that the loop has failed")
+			}
+			g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+			opened, both := 0, make(chan bool)
+			ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+				return &funcs{
+					opened: func(*loop.Conn) {
+						if opened++; opened == 2 {
+							close(both)
+							leave("Opened")
+						}
+					},
+					data: func(c *loop.Conn, b []byte) (int, error) {
+						leave("Data")
+						c.Close()
+						return len(b), nil
+					},
+					closed: func(_ *loop.Conn, why error) { closed <- why; leave("Closed") },
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			dial(t, ln.Addr())
+			b := dial(t, ln.Addr())
+			receive(t, both, "Opened of both")
+			b.Write([]byte("hello"))
+			b.CloseWrite()
+			if where == "a function" {
+				g.Loops()[0].Run(func() { leave(where) })
+			}
+			for range 2 {
+				receive(t, closed, "Closed")
+			}
+			if err := g.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if n, stats := g.Conns(), g.Stats(); n != 0 || stats.Loops[0].Failed == nil {
+				t.Errorf("%d connections are left, and Stats tell %v", n, stats.Loops[0].Failed)
+			}
+		})
 	}
 }

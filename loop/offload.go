@@ -2,7 +2,6 @@ package loop
 
 import (
 	"fmt"
-	"runtime/debug"
 	"sync"
 )
 
@@ -55,11 +54,7 @@ func safely(f func() any, tell func(answer any)) {
 	returned := false
 	defer func() {
 		if !returned {
-			v := recover()
-			if v == nil {
-				v = errGoexit
-			}
-			answer = &PanicError{Value: v, Stack: debug.Stack()}
+			answer = newPanicError(recover())
 		}
 		tell(answer)
 	}()

@@ -252,6 +252,9 @@ func (d *Driver) tellEnded() {
 	n := min(len(d.ended), maxBatch)
 	for i := range n {
 		o := d.ended[i]
+		if o.state != taken {
+			continue // it was told, and a callback has ended the goroutine
+		}
 		o.state = idle
 		switch o.kind {
 		case receiveOp:
@@ -274,10 +277,12 @@ func (d *Driver) tellEnded() {
 func (d *Driver) tellReleased() {
 	n := len(d.released)
 	for i := range n {
-		c := d.released[i]
-		s := c.s
-		d.forget(c)
-		s.Up.Released()
+		if c := d.released[i]; c != nil { // else it was told, and a callback has ended the goroutine
+			d.released[i] = nil
+			s := c.s
+			d.forget(c)
+			s.Up.Released()
+		}
 	}
 	d.released = slices.Delete(d.released, 0, n)
 }

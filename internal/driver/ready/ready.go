@@ -261,7 +261,10 @@ func (d *Driver) Turn(timeout time.Duration) error {
 func (d *Driver) tellReleased() {
 	n := len(d.released)
 	for i := range n {
-		d.released[i].Up.Released()
+		if s := d.released[i]; s != nil { // else it was told, and a callback has ended the goroutine
+			d.released[i] = nil
+			s.Up.Released()
+		}
 	}
 	d.released = slices.Delete(d.released, 0, n)
 }
