@@ -30,7 +30,11 @@ func Resolve(network, address string) (netip.AddrPort, error) {
 func resolve(network, kind, address string) (netip.AddrPort, error) {
 	version, ok := strings.CutPrefix(network, kind)
 	if !ok || version != "" && version != "4" && version != "6" {
-		return netip.AddrPort{}, unknownNetwork(network, kind)
+		err := fmt.Errorf("%q: %w; there are %q, %q and %q", network, errNetwork, kind, kind+"4", kind+"6")
+		if kind == "udp" && strings.HasPrefix(network, "tcp") {
+			err = fmt.Errorf("%w; Listen takes those of TCP", err)
+		}
+		return netip.AddrPort{}, err
 	}
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
@@ -54,20 +58,9 @@ func resolve(network, kind, address string) (netip.AddrPort, error) {
 func resolveStream(network, address string) (netip.AddrPort, error) {
 	at, err := resolve(network, "tcp", address)
 	if errors.Is(err, errNetwork) {
-		err = fmt.Errorf(`%w, and "unix"`, err)
+		err = fmt.Errorf(`%q: %w; there are "tcp", "tcp4", "tcp6" and "unix"`, network, errNetwork)
 	}
 	return at, err
-}
-
-func unknownNetwork(network, kind string) error {
-	err := fmt.Errorf("%q: %w; there are %q, %q and %q", network, errNetwork, kind, kind+"4", kind+"6")
-	switch {
-	case kind == "tcp" && strings.HasPrefix(network, "udp"):
-		return fmt.Errorf("%w; ListenPacket takes those of UDP", err)
-	case kind == "udp" && strings.HasPrefix(network, "tcp"):
-		return fmt.Errorf("%w; Listen takes those of TCP", err)
-	}
-	return err
 }
 
 func resolveHost(host, version string) (netip.Addr, error) {

@@ -2,8 +2,10 @@ package loop
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -61,6 +63,9 @@ func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Li
 		return g.listenUnix(address, accept)
 	}
 	at, err := resolveStream(network, address)
+	if errors.Is(err, errNetwork) && strings.HasPrefix(network, "udp") {
+		err = fmt.Errorf("%w; ListenPacket takes those of UDP", err)
+	}
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}

@@ -1,10 +1,12 @@
 package loop_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/sys"
@@ -69,6 +71,25 @@ func TestUnixListenerCloseIsAtOnce(t *testing.T) {
 		if c, err := net.Dial("unix", at); err == nil {
 			c.Close()
 			t.Fatal("connected to a listener that was closed")
+		}
+	}
+}
+
+// The error for a network that there is not names those that there are.
+func TestUnknownNetworks(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	echoes := func(*loop.Conn) loop.Handler { return echo{} }
+	_, listen := g.Listen("udp", "127.0.0.1:0", echoes)
+	_, dial := g.Dial(context.Background(), "udp", "127.0.0.1:1", echoes)
+	_, packet := g.ListenPacket("tcp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	const streams = `"udp": unknown network; there are "tcp", "tcp4", "tcp6" and "unix"`
+	for want, err := range map[string]error{
+		streams + "; ListenPacket takes those of UDP": listen,
+		streams: dial,
+		`"tcp": unknown network; there are "udp", "udp4" and "udp6"; Listen takes those of TCP`: packet,
+	} {
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }
