@@ -6,9 +6,11 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/pollux-io/pollux/sock"
 )
@@ -77,16 +79,42 @@ func resolveHost(host, version string) (netip.Addr, error) {
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
 }
 
+// noIPv6 is what the probe of unspecified has found, if it will find the same again.
+var noIPv6 struct {
+	sync.Mutex
+	known, is bool
+}
+
 // unspecified returns the address that stands for all: [::] serves IPv4 too, where
 // there is IPv6 at all.
-var unspecified = sync.OnceValue(func() netip.Addr {
-	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
-	if err != nil {
+func unspecified() netip.Addr {
+	noIPv6.Lock()
+	defer noIPv6.Unlock()
+	is := noIPv6.is
+	if !noIPv6.known {
+		probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
+		switch {
+		case err == nil:
+			probe.Close()
+			noIPv6.known = true
+		case errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.EADDRNOTAVAIL):
+			noIPv6.known, noIPv6.is = true, true
+			is = true
+		default: // want of descriptors or memory says nothing: the caller is told of it, or has it no more
+			is = !isWant(err)
+		}
+	}
+	if is {
 		return netip.IPv4Unspecified()
 	}
-	probe.Close()
 	return netip.IPv6Unspecified()
-})
+}
+
+// isWant reports whether a call has failed for want of something that may be there again.
+func isWant(err error) bool {
+	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS},
+		func(want error) bool { return errors.Is(err, want) })
+}
 
 // spread binds a socket for each of n loops to an address, where the system balances
 // between them (SO_REUSEPORT of Linux, socket(7)), or else one for all.
