@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -116,35 +117,78 @@ func isWant(err error) bool {
 		func(want error) bool { return errors.Is(err, want) })
 }
 
-// spread binds a socket for each of n loops to an address, where the system balances
-// between them (SO_REUSEPORT of Linux, socket(7)), or else one for all.
-func spread[S interface{ Close() error }](n int, at netip.AddrPort, listen func(netip.AddrPort, ...sock.Option) (S, error), addr func(S) netip.AddrPort) ([]S, error) {
-	if runtime.GOOS != "linux" || n == 1 {
-		s, err := listen(at)
-		if err != nil {
-			return nil, err
-		}
-		return []S{s}, nil
+// spreads reports whether each of n loops gets a socket of its own, where the system
+// balances between them (SO_REUSEPORT of Linux, socket(7)), or else there is one for all.
+func spreads(n int) bool { return runtime.GOOS == "linux" && n > 1 }
+
+// spreadTCP listens at an address, with as many sockets as n loops are to have.
+func spreadTCP(n int, at netip.AddrPort) (all []*sock.TCPListener, err error) {
+	var options []sock.Option
+	if spreads(n) {
+		options = append(options, sock.ReusePort())
+	} else {
+		n = 1
 	}
-	if at.Port() != 0 {
+	if n > 1 && at.Port() != 0 {
 		// With SO_REUSEPORT a second server would share the port unnoticed.
-		probe, err := listen(at)
+		probe, err := sock.ListenTCP(at)
 		if err != nil {
 			return nil, err
 		}
 		probe.Close()
 	}
-	var all []S
 	for range n {
-		s, err := listen(at, sock.ReusePort())
+		l, err := sock.ListenTCP(at, options...)
 		if err != nil {
 			closeAll(all)
 			return nil, err
 		}
-		at = addr(s)
-		all = append(all, s)
+		at = l.Addr()
+		all = append(all, l)
 	}
 	return all, nil
+}
+
+// spreadUDP is spreadTCP for sockets of datagrams. The first is bound alone, and shares its
+// port afterwards: with SO_REUSEPORT a second server would share it unnoticed, even one
+// that asked for a free port, for Linux takes those of its user's own sockets for free.
+func spreadUDP(n int, at netip.AddrPort) ([]*sock.UDPSocket, error) {
+	first, err := sock.ListenUDP(at)
+	if err != nil {
+		return nil, err
+	}
+	all := []*sock.UDPSocket{first}
+	if !spreads(n) {
+		return all, nil
+	}
+	at = first.LocalAddr()
+	if err := sharePort(first); err != nil {
+		closeAll(all)
+		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: net.UDPAddrFromAddrPort(at), Err: err}
+	}
+	for range n - 1 {
+		u, err := sock.ListenUDP(at, sock.ReusePort())
+		if err != nil {
+			closeAll(all)
+			return nil, err
+		}
+		all = append(all, u)
+	}
+	return all, nil
+}
+
+// sharePort lets other sockets with SO_REUSEPORT have the port of one that is bound.
+func sharePort(u *sock.UDPSocket) error {
+	h := u.PollHandle()
+	fd, ok := h.Use()
+	if !ok {
+		return ErrClosed
+	}
+	defer h.Done()
+	if e := sys.SetInt(fd, sys.SOL_SOCKET, sys.SO_REUSEPORT, 1); e != 0 {
+		return sys.CallError("setsockopt", e)
+	}
+	return nil
 }
 
 func closeAll[S interface{ Close() error }](sockets []S) {

@@ -73,7 +73,7 @@ func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Li
 }
 
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
-	sockets, err := spread(len(g.working()), at, sock.ListenTCP, (*sock.TCPListener).Addr)
+	sockets, err := spreadTCP(len(g.working()), at)
 	if err != nil {
 		return nil, err
 	}

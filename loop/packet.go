@@ -67,7 +67,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	if err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Err: err}
 	}
-	sockets, err := spread(len(g.working()), at, sock.ListenUDP, (*sock.UDPSocket).LocalAddr)
+	sockets, err := spreadUDP(len(g.working()), at)
 	if err != nil {
 		return nil, err
 	}

@@ -279,3 +279,43 @@ func TestUDPEcho(t *testing.T) {
 		t.Errorf("second Close: %v", err)
 	}
 }
+
+// Two listeners never share a port, though the sockets of each do, and both of those get
+// something.
+func TestPacketPortsAreApart(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("a listener has one socket there")
+	}
+	g := group(t, loop.Config{Loops: 2})
+	told := make(chan *loop.PacketConn, 100)
+	listen := func() netip.AddrPort {
+		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
+			return &packetFuncs{packets: func(p *loop.PacketConn, _ []sock.Message) { told <- p }}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return netip.MustParseAddrPort(pl.Addr().String())
+	}
+	first := listen()
+	for range 64 { // so many peers do not all fall to one socket
+		u, err := sock.ListenUDP(loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Close()
+		if _, err := u.WriteTo([]byte("x"), first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for one := receive(t, told, "a datagram"); receive(t, told, "a datagram to the other socket") == one; {
+	}
+	seen := map[netip.AddrPort]bool{first: true}
+	for range 600 {
+		at := listen()
+		if seen[at] {
+			t.Fatalf("two listeners have %v", at)
+		}
+		seen[at] = true
+	}
+}
