@@ -177,10 +177,19 @@ func (a *acceptor) close() {
 }
 
 func (a *acceptor) begin() error {
-	if a.gone || a.loop.failed.Load() != nil {
-		return a.loop.endedBecause() // that came between
+	if a.overtaken() {
+		return a.loop.endedBecause()
 	}
-	return a.loop.drv.Listen(&a.Listener)
+	err := a.loop.drv.Listen(&a.Listener)
+	if err != nil && a.overtaken() { // meanwhile, and it has closed the socket
+		return a.loop.endedBecause()
+	}
+	return err
+}
+
+// overtaken reports whether Shutdown, or the end of the loop, came before begin.
+func (a *acceptor) overtaken() bool {
+	return a.gone || a.ln.closed.Load() || a.loop.failed.Load() != nil
 }
 
 func (a *acceptor) end() {

@@ -75,6 +75,49 @@ func TestUnixListenerCloseIsAtOnce(t *testing.T) {
 	}
 }
 
+// A Listen that Shutdown overtakes is ErrClosed, as one that comes after it.
+func TestListenOvertakenByShutdown(t *testing.T) {
+	skipOnWine(t, "one can connect to a closed listener for a while")
+	for range 10 {
+		g, err := loop.NewGroup(loop.Config{Loops: 2, SlowCallback: -1, Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		release := make(chan bool)
+		for _, l := range g.Loops() {
+			l.Run(func() { <-release })
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := l.Addr().String()
+		l.Close()
+		listens := func() bool {
+			c, err := net.Dial("tcp", at)
+			if err == nil {
+				c.Close()
+			}
+			return err == nil
+		}
+		listened, down := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := g.Listen("tcp", at, func(*loop.Conn) loop.Handler { return echo{} })
+			listened <- err
+		}()
+		for !listens() && len(listened) == 0 {
+		}
+		go func() { down <- g.Shutdown(context.Background()) }()
+		for listens() {
+		}
+		close(release)
+		if err := receive(t, listened, "the end of Listen"); !errors.Is(err, loop.ErrClosed) {
+			t.Errorf("Listen: %v", err)
+		}
+		receive(t, down, "the end of Shutdown")
+	}
+}
+
 // The error for a network that there is not names those that there are.
 func TestUnknownNetworks(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
