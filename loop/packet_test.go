@@ -319,3 +319,32 @@ func TestPacketPortsAreApart(t *testing.T) {
 		seen[at] = true
 	}
 }
+
+// A batch's datagram without an address goes to the socket's peer, and there is none: not
+// to whom another one went.
+func TestPacketBatchToNobody(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
+		return &packetFuncs{packets: func(p *loop.PacketConn, ms []sock.Message) {
+			if string(ms[0].Data[:ms[0].N]) == "nobody" {
+				p.WriteBatch([]sock.Message{{Data: []byte("astray"), Addr: netip.AddrPortFrom(netip.Addr{}, 9)}})
+			}
+			answerPackets(p, ms)
+		}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort(pl.Addr().String())
+	a, b := newClient(t), newClient(t)
+	for range 3 {
+		for _, c := range []*udpClient{a, b} {
+			for _, text := range []string{"hello", "nobody", "hello"} {
+				c.WriteTo([]byte(text), at)
+				if got, _ := c.read(t); got != text {
+					t.Fatalf("%q came, want %q", got, text)
+				}
+			}
+		}
+	}
+}

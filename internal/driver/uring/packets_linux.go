@@ -2,7 +2,6 @@ package uring
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"syscall"
 
@@ -296,7 +295,7 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 				return i, err
 			}
 			continue
-		case m.Addr == netip.AddrPort{}:
+		case !m.Addr.IsValid():
 			to = nil
 		}
 		l.socket, l.sending = p.Index, true
