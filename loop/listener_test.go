@@ -9,8 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // Once Close has returned, nobody can connect, and the address is free for the next.
@@ -115,6 +117,76 @@ func TestListenOvertakenByShutdown(t *testing.T) {
 			t.Errorf("Listen: %v", err)
 		}
 		receive(t, down, "the end of Shutdown")
+	}
+}
+
+// What a loop or a queue has already is refused.
+func TestServeOfWhatIsServed(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	if g.Backend() == "overlapped" {
+		t.Skip("readiness tells of a listener that another port has")
+	}
+	serve := func(l *sock.TCPListener) error {
+		_, err := g.Serve(l, func(*loop.Conn) loop.Handler { return echo{} })
+		return err
+	}
+	servePacket := func(u *sock.UDPSocket) error {
+		_, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+		return err
+	}
+	t.Setenv(pollux.BackendEnv, "") // the queue is no loop
+	q, err := pollux.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	for _, want := range []error{pollux.ErrRegistered, pollux.ErrOtherPoll} {
+		l, err := sock.ListenTCP(loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := sock.ListenUDP(loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var first, firstPacket error
+		if want == pollux.ErrRegistered {
+			first, firstPacket = serve(l), servePacket(u)
+		} else {
+			first = q.Registrator().Register(l, 1, pollux.Readable, pollux.Edge)
+			firstPacket = q.Registrator().Register(u, 2, pollux.Readable, pollux.Edge)
+		}
+		if first != nil || firstPacket != nil {
+			t.Fatal(first, firstPacket)
+		}
+		if err := serve(l); !errors.Is(err, want) {
+			t.Errorf("Serve: %v, want %v", err, want)
+		}
+		if err := servePacket(u); !errors.Is(err, want) {
+			t.Errorf("ServePacket: %v, want %v", err, want)
+		}
+	}
+}
+
+// A listener may be closed while its loop begins to watch something.
+func TestListenerCloseBesideWatch(t *testing.T) {
+	for range 20 {
+		g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := sock.ListenUDP(loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Close()
+		watched := make(chan error, 1)
+		g.Loops()[0].WatchLater(u, func(pollux.Event) {}, func(err error) { watched <- err })
+		ln.Close()
+		if err := receive(t, watched, "the watch"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

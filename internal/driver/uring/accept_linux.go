@@ -40,9 +40,9 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	default:
 		return fmt.Errorf("uring: listening: a %v is no listener of streams", h.Kind())
 	}
-	var ok bool
-	if a.fd, ok = h.Use(); !ok {
-		return fmt.Errorf("uring: listening: %w", pollux.ErrSourceClosed)
+	var err error
+	if a.fd, err = d.own("listening", h); err != nil {
+		return err
 	}
 	if a.kind == handle.TCPStream && !l.Delays() {
 		// Connections inherit it, which saves a call for each (tcp(7) does not say so;
@@ -52,6 +52,25 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	d.listeners.Add(a, &l.State)
 	l.Flags |= attached
 	return nil
+}
+
+// own registers a socket that the ring serves as Watch does a source, though it is not in
+// the epoll set: so nobody else can have it before it is closed. It counts the caller in.
+func (d *Driver) own(doing string, h *handle.Handle) (sys.FD, error) {
+	fd, r, err := h.Lock()
+	if err != nil {
+		return fd, fmt.Errorf("uring: %s: %w", doing, pollux.ErrSourceClosed)
+	}
+	defer h.Unlock()
+	switch t := handle.Owner(&d.watches); {
+	case r.Owner == t:
+		return fd, fmt.Errorf("uring: %s: %w", doing, pollux.ErrRegistered)
+	case r.Owner != nil && !r.Owner.Ended():
+		return fd, fmt.Errorf("uring: %s: %w", doing, pollux.ErrOtherPoll)
+	}
+	h.Use() // locked, it cannot be closed
+	h.Set(handle.Registration{Owner: &d.watches})
+	return fd, nil
 }
 
 func (d *Driver) acceptorOf(l *driver.Listener) *acceptor {

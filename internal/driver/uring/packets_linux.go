@@ -5,7 +5,6 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
@@ -88,12 +87,13 @@ func (d *Driver) Bind(p *driver.PacketSocket) error {
 		t.buffers = b
 	}
 	h := p.PollHandle()
-	fd, ok := h.Use()
-	if !ok {
-		return fmt.Errorf("uring: binding: %w", pollux.ErrSourceClosed)
+	fd, err := d.own("binding", h)
+	if err != nil {
+		return err
 	}
 	a, e := sys.LocalAddr(fd)
 	if e != 0 {
+		d.watches.disown(h)
 		h.Done()
 		return fmt.Errorf("uring: binding a %v: %w", h.Kind(), os.NewSyscallError("getsockname", e))
 	}

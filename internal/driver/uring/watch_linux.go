@@ -120,7 +120,9 @@ func (d *Driver) openWatches() error {
 		if e != 0 {
 			return os.NewSyscallError("epoll_create1", e)
 		}
+		t.mu.Lock() // what the ring serves is of this owner too, and may be closed meanwhile
 		t.epfd = epfd
+		t.mu.Unlock()
 	}
 	if !t.armed {
 		t.armed = true
