@@ -30,8 +30,8 @@ type PacketListener struct {
 	addr  net.Addr
 	conns []*PacketConn
 
-	mu     sync.Mutex
-	closed bool
+	closing sync.Mutex // as Listener's
+	closed  atomic.Bool
 }
 
 // PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine
@@ -44,9 +44,12 @@ type PacketListener struct {
 // (LoopStats.PacketErrors), and logged now and then, instead of returned.
 type PacketConn struct {
 	*sock.UDPSocket
-	loop    *Loop
-	handler PacketHandler
+	loop     *Loop
+	ln       *PacketListener
+	handler  PacketHandler
+	released chan struct{} // closed when the driver has let go of the socket
 
+	shut    atomic.Bool // by Close
 	blocked atomic.Bool // somebody waits for Writable
 	mu      sync.Mutex  // guards up to the blank line
 	calling bool        // in a callback, and the driver sends
@@ -88,7 +91,7 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 	pl := &PacketListener{g: g, addr: net.UDPAddrFromAddrPort(sockets[0].LocalAddr())}
 	loops := g.working()
 	for i, u := range sockets {
-		p := &PacketConn{UDPSocket: u, loop: loops[i%len(loops)]}
+		p := &PacketConn{UDPSocket: u, loop: loops[i%len(loops)], ln: pl, released: make(chan struct{})}
 		p.socket = driver.PacketSocket{UDPSocket: u, Up: (*packetUpcalls)(p)}
 		pl.conns = append(pl.conns, p)
 	}
@@ -112,31 +115,69 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 // Addr returns the address bound to.
 func (pl *PacketListener) Addr() net.Addr { return pl.addr }
 
-// Close closes the sockets.
+// closePatience is how long PacketListener.Close waits for loops that are in a callback.
+const closePatience = 100 * time.Millisecond
+
+// Close closes the sockets: once it has returned, no call of Packets or Writable begins, and
+// the address is free. For that it waits for the loops, but 100 ms at the most, since a
+// callback may itself wait for the caller; in a callback of the group it does not wait. Then,
+// on io_uring, the address is free a turn of the loops later. Of a socket that was handed to
+// ServePacket, other processes may still have a descriptor.
 func (pl *PacketListener) Close() error {
-	first := pl.end()
+	told, first := pl.tellEnd(true)
 	pl.g.mu.Lock() // afterwards, so that Shutdown waits for it
 	delete(pl.g.packets, pl)
 	pl.g.mu.Unlock()
 	if !first {
 		return &net.OpError{Op: "close", Net: "udp", Addr: pl.addr, Err: ErrClosed}
 	}
+	if pl.g.mayWait() == nil {
+		pl.awaitEnd(told)
+	}
 	return nil
 }
 
+// end is Close for Shutdown, which waits for the loops itself, and lets callbacks that run
+// answer.
 func (pl *PacketListener) end() bool {
-	pl.mu.Lock()
-	defer pl.mu.Unlock()
-	if pl.closed {
-		return false
+	_, first := pl.tellEnd(false)
+	return first
+}
+
+// tellEnd has the loops end the sockets, and returns those whose loops will. What it closes
+// at once is told and sends nothing more before that.
+func (pl *PacketListener) tellEnd(atOnce bool) (told []*PacketConn, first bool) {
+	pl.closing.Lock()
+	defer pl.closing.Unlock()
+	if pl.closed.Swap(true) {
+		return nil, false
 	}
-	pl.closed = true
 	for _, p := range pl.conns {
+		if atOnce {
+			p.shut.Store(true)
+			p.UDPSocket.Close()
+		}
 		if p.loop.Run(p.end) != nil {
 			p.UDPSocket.Close() // the loop has ended, and may never have had it
+			continue
+		}
+		told = append(told, p)
+	}
+	return told, true
+}
+
+// awaitEnd waits until the drivers have let go of the sockets.
+func (pl *PacketListener) awaitEnd(sockets []*PacketConn) {
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	for _, p := range sockets {
+		select {
+		case <-p.released:
+		case <-pl.g.stopped:
+		case <-patience.C:
+			return
 		}
 	}
-	return true
 }
 
 // Write is sock.UDPSocket's; Stats counts what it sends.
@@ -190,9 +231,9 @@ func (p *PacketConn) await() {
 }
 
 // lockCalling takes mu if the driver sends, and this is a callback; it returns false, and
-// mu is not held, if not.
+// mu is not held, if not, or if it is shut: then the socket says so.
 func (p *PacketConn) lockCalling() bool {
-	if p.loop.packets == nil {
+	if p.loop.packets == nil || p.shut.Load() {
 		return false
 	}
 	p.mu.Lock()
@@ -240,14 +281,23 @@ func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error) {
 func (p *PacketConn) Loop() *Loop { return p.loop }
 
 func (p *PacketConn) begin(handler func(*PacketConn) PacketHandler) error {
-	if p.gone || p.loop.failed.Load() != nil {
-		return p.loop.endedBecause() // that came between
+	if p.overtaken() {
+		return p.loop.endedBecause()
 	}
 	p.loop.protect("ListenPacket's function", func() { p.handler = handler(p) })
 	if p.handler == nil {
 		return errNoHandler
 	}
-	return p.loop.drv.Bind(&p.socket)
+	err := p.loop.drv.Bind(&p.socket)
+	if err != nil && p.overtaken() { // meanwhile, and it has closed the socket
+		return p.loop.endedBecause()
+	}
+	return err
+}
+
+// overtaken is acceptor's.
+func (p *PacketConn) overtaken() bool {
+	return p.gone || p.ln.closed.Load() || p.loop.failed.Load() != nil
 }
 
 func (p *PacketConn) end() {
@@ -282,6 +332,9 @@ type packetUpcalls PacketConn
 // Packets implements driver.PacketUpcalls.
 func (u *packetUpcalls) Packets(ms []sock.Message) {
 	p := (*PacketConn)(u)
+	if p.shut.Load() {
+		return
+	}
 	p.loop.counts.messages += uint64(len(ms))
 	for i := range ms {
 		p.loop.counts.bytesIn += uint64(ms[i].N)
@@ -293,10 +346,13 @@ func (u *packetUpcalls) Packets(ms []sock.Message) {
 func (u *packetUpcalls) Writable() {
 	p := (*PacketConn)(u)
 	p.blocked.Store(false)
-	if h, ok := p.handler.(WritableHandler); ok {
+	if h, ok := p.handler.(WritableHandler); ok && !p.shut.Load() {
 		p.callback(func() { h.Writable(p) })
 	}
 }
+
+// Released implements driver.PacketReleasedUpcalls.
+func (u *packetUpcalls) Released() { close(u.released) }
 
 // SendFailed implements driver.PacketUpcalls.
 func (u *packetUpcalls) SendFailed(n int, err error) {

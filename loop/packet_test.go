@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -347,4 +348,97 @@ func TestPacketBatchToNobody(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Once Close has returned, the address is free for the next.
+func TestPacketListenerCloseIsAtOnce(t *testing.T) {
+	for _, loops := range []int{1, 3} {
+		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: complainsTo(t)})
+		c := newClient(t)
+		at := "127.0.0.1:0"
+		for range 50 {
+			pl, err := g.ListenPacket("udp", at, func(*loop.PacketConn) loop.PacketHandler {
+				return &packetFuncs{packets: answerPackets}
+			})
+			if err != nil {
+				t.Fatalf("%d loops: %v", loops, err)
+			}
+			at = pl.Addr().String()
+			c.WriteTo([]byte("hello"), netip.MustParseAddrPort(at))
+			c.read(t)
+			if err := pl.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := pl.Close(); !errors.Is(err, loop.ErrClosed) {
+				t.Errorf("a second Close: %v", err)
+			}
+		}
+	}
+}
+
+// After Close in a callback nothing is told any more, whatever has come already, and nothing
+// is sent: of the socket itself, and of another.
+func TestPacketListenerCloseInCallback(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	listeners := make([]*loop.PacketListener, 2)
+	calls := 0
+	wrote := make(chan error, 1)
+	for i := range listeners {
+		var err error
+		listeners[i], err = g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
+			return &packetFuncs{packets: func(p *loop.PacketConn, ms []sock.Message) {
+				if calls++; calls > 1 {
+					return
+				}
+				for _, pl := range listeners {
+					pl.Close()
+				}
+				_, err := p.WriteTo([]byte("x"), ms[0].Addr)
+				wrote <- err
+			}}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newClient(t)
+	onLoop(t, g.Loops()[0], "the sends", func() { // so that the next turn brings more than one call takes
+		for _, pl := range listeners {
+			for range 2 * driver.MaxPackets {
+				c.WriteTo([]byte("x"), netip.MustParseAddrPort(pl.Addr().String()))
+			}
+		}
+	})
+	if err := receive(t, wrote, "the error of a send"); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("a send after Close: %v", err)
+	}
+	for range 3 { // turns
+		onLoop(t, g.Loops()[0], "a turn", func() {
+			if calls > 1 {
+				t.Errorf("Packets came %d times after Close", calls-1)
+			}
+		})
+	}
+}
+
+// Close does not wait long for a callback that waits for the one who closes.
+func TestPacketListenerCloseBesideCallback(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, SlowCallback: -1})
+	inside, closed := make(chan bool), make(chan bool)
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
+		return &packetFuncs{packets: func(*loop.PacketConn, []sock.Message) {
+			inside <- true
+			<-closed
+		}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newClient(t).WriteTo([]byte("x"), netip.MustParseAddrPort(pl.Addr().String()))
+	receive(t, inside, "a callback")
+	go func() {
+		pl.Close()
+		close(closed)
+	}()
+	receive(t, closed, "the return of Close")
 }

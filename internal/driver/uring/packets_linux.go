@@ -138,8 +138,9 @@ func (d *Driver) awaitRoom(index uint32) {
 
 // Unbind implements driver.Driver.
 func (d *Driver) Unbind(p *driver.PacketSocket) {
-	defer p.Close() // once the last operation has ended
+	p.Close() // in effect once the last operation has ended
 	if p.Flags&attached == 0 {
+		p.TellReleased()
 		return
 	}
 	p.Flags &^= attached
@@ -166,9 +167,11 @@ func (d *Driver) Unbind(p *driver.PacketSocket) {
 func (d *Driver) finishPacket(index uint32) {
 	t := &d.packets
 	if s := &t.sockets[index]; s.gone && s.ops == 0 {
-		s.p.PollHandle().Done()
+		p := s.p
+		p.PollHandle().Done()
 		t.sockets[index] = packetSocket{}
 		t.free = append(t.free, index)
+		p.TellReleased()
 	}
 }
 
