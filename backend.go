@@ -1,15 +1,14 @@
 package pollux
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
 )
 
 // BackendEnv is the environment variable that forces a backend.
@@ -51,11 +50,8 @@ type verdict struct {
 	err error
 }
 
-// isShort says that there may be more the next time.
-func (v verdict) isShort() bool {
-	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ENOSPC},
-		func(short error) bool { return errors.Is(v.err, short) })
-}
+// passes says that there may be another verdict the next time.
+func (v verdict) passes() bool { return sys.IsWant(v.err) }
 
 var probed struct {
 	sync.Mutex
@@ -69,7 +65,7 @@ func probe() []verdict {
 		return probed.verdicts
 	}
 	verdicts := tryAll()
-	if !slices.ContainsFunc(verdicts, verdict.isShort) {
+	if !slices.ContainsFunc(verdicts, verdict.passes) {
 		probed.verdicts = verdicts
 	}
 	return verdicts
@@ -85,7 +81,7 @@ func tryAll() []verdict {
 		s, err := b.open(selector.Config{})
 		if err != nil {
 			v.Why, v.err = err.Error(), err
-			chosen = chosen || v.isShort()
+			chosen = chosen || v.passes()
 		} else {
 			s.Close()
 			v.Usable, v.Default = true, !chosen
@@ -113,7 +109,7 @@ func choose(name string) (backend, error) {
 			return backend{}, err
 		}
 		switch v := probe()[i]; {
-		case v.isShort():
+		case v.passes():
 			return backend{}, fmt.Errorf("%s: %w", name, v.err)
 		case v.err != nil:
 			return backend{}, fmt.Errorf("%w: %q (from %s): %w", ErrBackend, name, from, v.err)
@@ -125,7 +121,7 @@ func choose(name string) (backend, error) {
 		switch {
 		case v.Default:
 			return backends[i], nil
-		case v.isShort():
+		case v.passes():
 			return backend{}, fmt.Errorf("%s: %w", v.Name, v.err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,19 +101,13 @@ func unspecified() netip.Addr {
 			noIPv6.known, noIPv6.is = true, true
 			is = true
 		default: // want of descriptors or memory says nothing: the caller is told of it, or has it no more
-			is = !isWant(err)
+			is = !sys.IsWant(err)
 		}
 	}
 	if is {
 		return netip.IPv4Unspecified()
 	}
 	return netip.IPv6Unspecified()
-}
-
-// isWant reports whether a call has failed for want of something that may be there again.
-func isWant(err error) bool {
-	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS},
-		func(want error) bool { return errors.Is(err, want) })
 }
 
 // spreads reports whether each of n loops gets a socket of its own, where the system
