@@ -20,8 +20,13 @@ func TestListenerCloseIsAtOnce(t *testing.T) {
 	for _, loops := range []int{1, 3} {
 		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: complainsTo(t)})
 		network, at := "tcp", "127.0.0.1:0"
+		var taken addressTaken
 		for range 20 {
 			ln, err := g.Listen(network, at, func(*loop.Conn) loop.Handler { return echo{} })
+			if taken.excuses(err) {
+				at = "127.0.0.1:0"
+				continue
+			}
 			if err != nil {
 				t.Fatalf("%d loops: %v", loops, err)
 			}

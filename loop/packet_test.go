@@ -356,10 +356,15 @@ func TestPacketListenerCloseIsAtOnce(t *testing.T) {
 		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: complainsTo(t)})
 		c := newClient(t)
 		at := "127.0.0.1:0"
+		var taken addressTaken
 		for range 50 {
 			pl, err := g.ListenPacket("udp", at, func(*loop.PacketConn) loop.PacketHandler {
 				return &packetFuncs{packets: answerPackets}
 			})
+			if taken.excuses(err) {
+				at = "127.0.0.1:0"
+				continue
+			}
 			if err != nil {
 				t.Fatalf("%d loops: %v", loops, err)
 			}
