@@ -57,7 +57,7 @@ type Loop struct {
 		owed   int  // second halves of Offload
 	}
 	load   atomic.Int32          // connections, for choosing the least loaded
-	failed atomic.Pointer[error] // why the driver works no more
+	failed atomic.Pointer[error] // why the loop has ended by itself
 }
 
 // op is something to do on the loop: a connection whose requests changed, a timer
@@ -89,7 +89,7 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 }
 
 // Run runs f on the loop, soon. It may be called from any goroutine, and never waits. Once
-// the loop has ended, after Shutdown or because its driver has failed, f is not run, and the
+// the loop has ended, after Shutdown or because it has failed, f is not run, and the
 // error is ErrClosed; it is ErrBadConfig for an f of nil.
 func (l *Loop) Run(f func()) error {
 	if f == nil {

@@ -351,7 +351,7 @@ func (u *packetUpcalls) Writable() {
 	}
 }
 
-// Released implements driver.PacketReleasedUpcalls.
+// Released implements driver.PacketUpcalls.
 func (u *packetUpcalls) Released() { close(u.released) }
 
 // SendFailed implements driver.PacketUpcalls.

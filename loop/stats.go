@@ -47,7 +47,8 @@ type LoopStats struct {
 	// SlowCallbacks is how often a callback took longer than Config.SlowCallback.
 	SlowCallbacks uint64
 
-	// Failed is why the loop has ended, if that is because its driver failed.
+	// Failed is why the loop has ended by itself: its driver has failed, or a callback has
+	// ended the loop's goroutine.
 	Failed error
 }
 

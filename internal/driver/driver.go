@@ -175,6 +175,9 @@ type PacketUpcalls interface {
 	Writable()
 	// SendFailed says that a datagram of n bytes that SendPackets took was not sent.
 	SendFailed(n int, err error)
+	// Released comes once after Unbind, or from inside it: the system is done with the
+	// socket, and its address is free.
+	Released()
 }
 
 // PacketSocket is a socket of datagrams as a driver knows it.

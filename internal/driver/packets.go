@@ -8,20 +8,6 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// PacketReleasedUpcalls is of those PacketUpcalls that ask when a socket is closed.
-type PacketReleasedUpcalls interface {
-	// Released comes once after Unbind, or from inside it: the system is done with the
-	// socket, and its address is free.
-	Released()
-}
-
-// TellReleased makes that upcall.
-func (p *PacketSocket) TellReleased() {
-	if up, ok := p.Up.(PacketReleasedUpcalls); ok {
-		up.Released()
-	}
-}
-
 // Packets is the sockets of datagrams of a driver that has a Poll: it tells when they are
 // ready, and Packets receives. A driver embeds it, hands it the events whose tokens are
 // of its kind, and calls ReceiveMore in each turn.
@@ -84,7 +70,7 @@ func (d *Packets) Unbind(p *PacketSocket) {
 	}
 	p.Flags &= pending // it may still be there
 	p.Close()
-	p.TellReleased()
+	p.Up.Released()
 }
 
 // Event takes an event of the socket whose token was made of generation and index.

@@ -49,6 +49,7 @@ type packetSocket struct {
 	failures    []error
 	failedBytes int
 	bound       bool
+	released    bool
 }
 
 func (h *harness) udp(options ...sock.Option) *sock.UDPSocket {
@@ -117,6 +118,14 @@ func (u *packetUpcalls) Packets(ms []sock.Message) {
 			ms[i] = sock.Message{}
 		}
 	})
+}
+
+// Released may come from inside Unbind.
+func (u *packetUpcalls) Released() {
+	if u.bound || u.released {
+		u.h.Errorf("Released before Unbind, or twice")
+	}
+	u.released = true
 }
 
 func (u *packetUpcalls) Writable() {
@@ -329,6 +338,7 @@ func unbindRefused(h *harness) {
 		}
 	})
 	h.call("Unbind", func() { h.drv.Unbind(&p.PacketSocket) })
+	h.until("Released", func() bool { return p.released })
 	other := h.packetSocket().bind()
 	other.mail(h.udp(), "x")
 	h.until("another's datagram", func() bool { return len(other.got) == 1 })
@@ -340,6 +350,7 @@ func unbindCloses(h *harness) {
 	p.mail(h.udp(), "x")
 	h.until("a datagram", func() bool { return len(p.got) == 1 })
 	p.unbind()
+	h.until("Released", func() bool { return p.released })
 	if _, err := p.Write(nil); !errors.Is(err, net.ErrClosed) {
 		h.Errorf("writing to a socket that was unbound: %v", err)
 	}
@@ -645,6 +656,7 @@ func (a *answering) Packets(ms []sock.Message) {
 }
 
 func (a *answering) Writable()                   {}
+func (a *answering) Released()                   {}
 func (a *answering) SendFailed(_ int, err error) { a.err = err }
 
 func packetAllocs(h *harness) {

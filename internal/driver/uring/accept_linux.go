@@ -62,11 +62,8 @@ func (d *Driver) own(doing string, h *handle.Handle) (sys.FD, error) {
 		return fd, fmt.Errorf("uring: %s: %w", doing, pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	switch t := handle.Owner(&d.watches); {
-	case r.Owner == t:
-		return fd, fmt.Errorf("uring: %s: %w", doing, pollux.ErrRegistered)
-	case r.Owner != nil && !r.Owner.Ended():
-		return fd, fmt.Errorf("uring: %s: %w", doing, pollux.ErrOtherPoll)
+	if err := d.watches.mayOwn(r); err != nil {
+		return fd, fmt.Errorf("uring: %s: %w", doing, err)
 	}
 	h.Use() // locked, it cannot be closed
 	h.Set(handle.Registration{Owner: &d.watches})

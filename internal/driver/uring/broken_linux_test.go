@@ -107,6 +107,7 @@ type noPackets struct{ t *testing.T }
 func (p noPackets) Packets(ms []sock.Message) { p.t.Errorf("%d packets, after Unbind", len(ms)) }
 func (p noPackets) Writable()                 { p.t.Error("Writable, after Unbind") }
 func (p noPackets) SendFailed(int, error)     { p.t.Error("SendFailed, after Unbind") }
+func (p noPackets) Released()                 {}
 
 // A driver that was closed leaves nothing of its ring in the thread, which goes back to Go:
 // the kernel keeps the descriptors that a thread has registered (io_uring_register(2)).

@@ -140,7 +140,7 @@ func (d *Driver) awaitRoom(index uint32) {
 func (d *Driver) Unbind(p *driver.PacketSocket) {
 	p.Close() // in effect once the last operation has ended
 	if p.Flags&attached == 0 {
-		p.TellReleased()
+		p.Up.Released()
 		return
 	}
 	p.Flags &^= attached
@@ -171,7 +171,7 @@ func (d *Driver) finishPacket(index uint32) {
 		p.PollHandle().Done()
 		t.sockets[index] = packetSocket{}
 		t.free = append(t.free, index)
-		p.TellReleased()
+		p.Up.Released()
 	}
 }
 

@@ -837,7 +837,7 @@ func TestCloseBeforeTheFirstTurn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &driver.PacketSocket{UDPSocket: u}
+	p := &driver.PacketSocket{UDPSocket: u, Up: noPackets{t}}
 	if err := d.Bind(p); err != nil {
 		t.Fatal(err)
 	}

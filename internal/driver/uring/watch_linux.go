@@ -80,6 +80,17 @@ func (t *watches) disown(h *handle.Handle) {
 	}
 }
 
+// mayOwn says why a source with the registration r cannot be had, or nil.
+func (t *watches) mayOwn(r handle.Registration) error {
+	switch {
+	case r.Owner == handle.Owner(t):
+		return pollux.ErrRegistered
+	case r.Owner != nil && !r.Owner.Ended():
+		return pollux.ErrOtherPoll
+	}
+	return nil
+}
+
 // Watch implements driver.Driver.
 func (d *Driver) Watch(w *driver.Watch) error {
 	t := &d.watches
@@ -89,11 +100,8 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		return watchError(h.Kind().String(), pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	switch {
-	case r.Owner == handle.Owner(t):
-		return watchError(h.Kind().String(), pollux.ErrRegistered)
-	case r.Owner != nil && !r.Owner.Ended():
-		return watchError(h.Kind().String(), pollux.ErrOtherPoll)
+	if err := t.mayOwn(r); err != nil {
+		return watchError(h.Kind().String(), err)
 	}
 	if err := d.openWatches(); err != nil {
 		return err

@@ -244,14 +244,8 @@ func (u *suite) urgentEachTime(t *testing.T) {
 	must(t, q.Registrator().Register(a, 1, pollux.Priority, pollux.Edge))
 	for i := range 3 {
 		must(t, from.SendUrgent('x'))
-		events := make([]pollux.Event, 1)
-		switch n, err := q.Wait(events, deadline/10); {
-		case err != nil:
-			t.Fatal(err)
-		case n == 0 && i == 0:
-			t.Skip("skipped: this system does not tell of urgent data (docs/platforms.md)")
-		case n == 0 || !events[0].Priority():
-			t.Fatalf("time %d: %v, want Priority", i+1, events[:n])
+		if ev := again(t, q, i, "urgent data (docs/platforms.md)"); !ev.Priority() {
+			t.Fatalf("time %d: %v, want Priority", i+1, ev)
 		}
 		if _, err := a.(*sock.TCPStream).ReadUrgent(); err != nil {
 			t.Fatal(err)
@@ -291,19 +285,26 @@ func (u *suite) packetErrors(t *testing.T) {
 	next(t, q, "writable at first", writable(1))
 	for i := range 3 {
 		s.Write([]byte("x"))
-		events := make([]pollux.Event, 1)
-		switch n, err := q.Wait(events, deadline/10); {
-		case err != nil:
-			t.Fatal(err)
-		case n == 0 && i == 0:
-			t.Skip("skipped: this system does not tell of a port that nobody has")
-		case n == 0:
-			t.Fatalf("error %d was not told", i+1)
-		}
+		again(t, q, i, "a port that nobody has")
 		if _, err := s.Write([]byte("x")); err == nil {
 			t.Fatalf("after event %d there was no error", i+1)
 		}
 		for len(collect(t, q)) > 0 {
 		}
 	}
+}
+
+// again waits for the event of time i. A system that tells none the first time never does.
+func again(t *testing.T, q *pollux.Poll, i int, what string) pollux.Event {
+	t.Helper()
+	events := make([]pollux.Event, 1)
+	switch n, err := q.Wait(events, deadline/10); {
+	case err != nil:
+		t.Fatal(err)
+	case n == 0 && i == 0:
+		t.Skip("skipped: this system does not tell of " + what)
+	case n == 0:
+		t.Fatalf("time %d: %s was not told", i+1, what)
+	}
+	return events[0]
 }
