@@ -13,6 +13,9 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 )
 
 // What the program exits with.
@@ -66,6 +69,8 @@ func (s signalled) status() int {
 // usageError makes the program exit with exitUsage.
 type usageError struct{ error }
 
+func (e usageError) Unwrap() error { return e.error }
+
 func main() {
 	// The first signal ends the run cleanly; after it the second one kills, as if
 	// none had been caught. SIGPIPE is taken so that writing to a closed pipe is an
@@ -79,6 +84,9 @@ func main() {
 	go func() {
 		sig := <-signals
 		signal.Stop(signals)
+		if sig == os.Interrupt {
+			report.EraseEcho(os.Stderr)
+		}
 		cancel(signalled{sig})
 	}()
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -106,7 +114,7 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(std.err, "pollux: %v; %s --help tells how\n", err, helpful(parser, args))
+		fmt.Fprintf(std.err, "pollux: %s; %s --help tells how\n", redact.Arguments(err.Error(), args), helpful(parser, args))
 		return exitUsage
 	}
 	return statusOf(ctx, command.Run(), std)
@@ -136,7 +144,9 @@ func statusOf(ctx context.Context, err error, std streams) int {
 	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &sig):
 		return sig.status()
 	case errors.As(err, &usage):
-		complain(std, err)
+		if !errors.Is(err, errReported) {
+			complain(std, err)
+		}
 		return exitUsage
 	case !errors.Is(err, errReported):
 		complain(std, err)
