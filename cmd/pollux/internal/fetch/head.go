@@ -50,7 +50,7 @@ func couldBeHTTP(b []byte) bool {
 
 // statusLine is that of HTTP/1.1 and 1.0 (RFC 9112, 4). Some servers leave out what
 // follows the status.
-var statusLine = regexp.MustCompile(`^HTTP/([0-9])\.[0-9] +([0-9]{3})( .*)?$`)
+var statusLine = regexp.MustCompile(`^HTTP/([0-9])\.[0-9] +([1-9][0-9]{2})( .*)?$`)
 
 // readHead parses a whole head. The Response's Body reads from body.
 //
@@ -94,7 +94,7 @@ func clip(text string) string {
 }
 
 // newRequest returns the request for u and its bytes.
-func newRequest(u *url.URL, c *credentials, cfg *Config) (*http.Request, []byte, error) {
+func newRequest(u *url.URL, c credentials, cfg *Config) (*http.Request, []byte, error) {
 	req := &http.Request{
 		Method: http.MethodGet, URL: u, Host: strings.TrimSuffix(u.Host, ":"),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header),
@@ -107,7 +107,7 @@ func newRequest(u *url.URL, c *credentials, cfg *Config) (*http.Request, []byte,
 	req.Header.Set("Accept", "*/*")
 	req.Header.Set("Accept-Encoding", "identity") // bodies are stored as they are
 	if c != nil {
-		req.SetBasicAuth(c.user, c.password)
+		req.SetBasicAuth(c())
 	}
 	var b bytes.Buffer
 	if err := req.Write(&b); err != nil {
@@ -128,7 +128,7 @@ func redirects(status int) bool {
 // redirected returns where resp, an answer to a request with credentials c, redirects
 // to, and nil if nowhere. The credentials are those that the Location has; otherwise c,
 // if it stays at the origin.
-func redirected(resp *http.Response, c *credentials) (*url.URL, *credentials, error) {
+func redirected(resp *http.Response, c credentials) (*url.URL, credentials, error) {
 	location := strings.TrimSpace(resp.Header.Get("Location"))
 	if location == "" || !redirects(resp.StatusCode) {
 		return nil, nil, nil

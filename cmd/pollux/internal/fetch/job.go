@@ -30,7 +30,7 @@ type Job struct {
 	URL   *url.URL
 	Err   error // why Text is not a URL that can be fetched; URL is nil then
 
-	credentials *credentials
+	credentials credentials
 }
 
 // NewJob parses text. A bad URL makes a Job with Err.
@@ -40,7 +40,7 @@ func NewJob(index int, text string) *Job {
 }
 
 // parse returns an error that does not repeat the URL.
-func parse(text string) (*url.URL, *credentials, error) {
+func parse(text string) (*url.URL, credentials, error) {
 	if front := front.FindStringSubmatch(text); front[1] == "" || front[2] == "" {
 		return nil, nil, &Error{Step: "read the URL", Err: errors.New("no http:// in front"), Advice: "write it like http://example.org/path"}
 	}

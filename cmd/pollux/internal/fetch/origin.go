@@ -1,38 +1,31 @@
 package fetch
 
 import (
-	"fmt"
-	"io"
 	"net/netip"
 	"net/url"
 	"strings"
-
-	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
 // Credentials are taken out of a URL as soon as it has been parsed. URLs are printed in
 // many places, and none of these can then print a password.
 
-// credentials are a user name and a password. Printed, they are redact.Mask.
-type credentials struct{ user, password string }
+// credentials return a user name and a password; nil if there are none. They are a
+// function because package fmt prints the fields of any struct, exported or not.
+type credentials func() (user, password string)
 
-// Format implements fmt.Formatter.
-func (c *credentials) Format(f fmt.State, _ rune) { io.WriteString(f, redact.Mask) }
-
-// separate returns u without its user name and password, and these; nil if there are
-// none.
-func separate(u *url.URL) (*url.URL, *credentials) {
+// separate returns u without its user name and password, and these.
+func separate(u *url.URL) (*url.URL, credentials) {
 	if u.User == nil {
 		return u, nil
 	}
+	user := u.User.Username()
 	password, _ := u.User.Password()
-	c := &credentials{u.User.Username(), password}
 	bare := *u
 	bare.User = nil
-	if *c == (credentials{}) {
+	if user == "" && password == "" {
 		return &bare, nil
 	}
-	return &bare, c
+	return &bare, func() (string, string) { return user, password }
 }
 
 // sameOrigin reports whether a and b have the same scheme, host and port. Only then do

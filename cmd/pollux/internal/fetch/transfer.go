@@ -25,7 +25,7 @@ type transfer struct {
 	tries   int
 
 	url         *url.URL
-	credentials *credentials // for url; nil if there are none
+	credentials credentials // for url
 	redirects   int
 	req         *http.Request
 	request     []byte
@@ -76,7 +76,7 @@ func (t *transfer) try() {
 }
 
 // ask begins a hop.
-func (t *transfer) ask(u *url.URL, c *credentials) {
+func (t *transfer) ask(u *url.URL, c credentials) {
 	t.url, t.credentials, t.status, t.tried = u, c, 0, nil
 	t.head, t.scanned, t.skipped = nil, 0, 0
 	t.hop++
