@@ -156,10 +156,14 @@ func FuzzHead(f *testing.F) {
 		if !whole {
 			return
 		}
-		for from := 1; from < len(b) && from < 100; from++ { // found byte by byte, too
-			if e, w := headEnd(b[:from], max(from-3, 0)); w && e > end {
-				t.Fatalf("the head ends at %d and at %d", e, end)
+		for n, scanned := 1, 0; ; n++ { // found byte by byte, too
+			if e, w := headEnd(b[:n], scanned); w {
+				if e != end {
+					t.Fatalf("%q: the head ends at %d, byte by byte at %d", b, end, e)
+				}
+				break
 			}
+			scanned = max(n-2, 0)
 		}
 		body := newPipe(func() {})
 		resp, err := readHead(b[:end], body, req)

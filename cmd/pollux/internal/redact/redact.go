@@ -17,6 +17,7 @@ var (
 	// afterHost is a host without brackets and what follows its colon.
 	afterHost = regexp.MustCompile(`^([^:/?#@\[\]]*:)(.*)`)
 	port      = regexp.MustCompile(`^[0-9]*([/?#]|$)`)
+	login     = regexp.MustCompile(`:.*@`)
 	userinfo  = regexp.MustCompile(`(//|%2[fF]%2[fF])[^/?#\s]*(@|%40)`)
 )
 
@@ -66,7 +67,7 @@ func Arguments(message string, args []string) string {
 
 // File returns the name of a file, redacted if it looks like a URL given by mistake.
 func File(name string) string {
-	if front.MatchString(name) {
+	if front.MatchString(name) || login.MatchString(name) {
 		return URL(name)
 	}
 	return name
