@@ -38,7 +38,11 @@ func TestFetchHidesCredentials(t *testing.T) {
 		"/bad":     to("http://" + login + "@h:x/"),
 		"/unknown": to("http://" + login + "@nobody.invalid/"),
 	}
-	s := faultserver.Answer(t, func(c *net.TCPConn, r *http.Request) { answers[r.URL.Path](c) })
+	s := faultserver.Answer(t, func(c *net.TCPConn, r *http.Request) {
+		if answer := answers[r.URL.Path]; answer != nil {
+			answer(c)
+		}
+	})
 	answers["/own"] = to("http://" + login + "@" + s.Addr + "/ok")
 	with := strings.Replace(s.URL(""), "//", "//"+login+"@", 1)
 	var urls []string
