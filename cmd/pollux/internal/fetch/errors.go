@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +44,7 @@ func plain(err error) string {
 	var errno syscall.Errno
 	var dns *net.DNSError
 	var several attempts
+	var op *net.OpError
 	switch {
 	case errors.As(err, &several):
 		return several.Error()
@@ -52,6 +54,8 @@ func plain(err error) string {
 		return dns.Err
 	case errors.As(err, &errno):
 		return errno.Error()
+	case errors.As(err, &op) && op.Addr != nil:
+		return strings.TrimPrefix(op.Err.Error(), op.Addr.String()+": ")
 	}
 	return err.Error()
 }
@@ -115,10 +119,17 @@ func connectFailure(u *url.URL, tried attempts) *Error {
 		e.Advice = "raise fs.epoll.max_user_watches (pollux doctor)"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e.Advice = "raise --connect-timeout if the way there is slow"
+	case zoned(tried):
+		e.Advice = "check the zone behind the %: it names a network interface of this machine"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		e.Advice = "check the network"
 	}
 	return e
+}
+
+// zoned reports whether an address with a zone has been tried.
+func zoned(tried attempts) bool {
+	return slices.ContainsFunc(tried, func(t attempt) bool { return t.addr.Addr().Zone() != "" })
 }
 
 func lookupFailure(host string, err error) *Error {
