@@ -154,9 +154,9 @@ func statusOf(ctx context.Context, err error, std streams) int {
 	return exitFailed
 }
 
-// complain prints err; the library's own errors begin with its name already.
+// complain prints err, redacted; the library's own errors begin with its name already.
 func complain(std streams, err error) {
-	fmt.Fprintln(std.err, "pollux:", strings.TrimPrefix(err.Error(), "pollux: "))
+	fmt.Fprintln(std.err, "pollux:", redact.Text(strings.TrimPrefix(err.Error(), "pollux: ")))
 }
 
 // errReported is a failure that has had its line already.

@@ -73,6 +73,7 @@ func TestFetchHidesCredentials(t *testing.T) {
 		{"demo", with},
 		{"doctor", "-c", with},
 		{"serve", with},
+		{"serve", "echo", "--listen", with},
 	} {
 		dir := testdir.New(t)
 		for i := range args {
