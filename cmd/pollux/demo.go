@@ -30,14 +30,6 @@ Examples:
 }
 
 func (c *demoCmd) Run(ctx context.Context, std streams) error {
-	switch {
-	case c.Requests < 1 || c.Requests > maxRequests:
-		return usageError{fmt.Errorf("--requests %d: give a number from 1 to %d", c.Requests, maxRequests)}
-	case c.Delay < 0 || c.Delay > maxDelay:
-		return usageError{fmt.Errorf("--delay %v: give a time from 0s to %v", c.Delay, maxDelay)}
-	case c.Parallel < 1:
-		return usageError{fmt.Errorf("--parallel %d: give 1 or more", c.Parallel)}
-	}
 	err := demo.Run(ctx, demo.Config{Requests: c.Requests, Delay: c.Delay, Parallel: c.Parallel}, std.out)
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(std.err, "pollux: interrupted")

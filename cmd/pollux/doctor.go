@@ -25,9 +25,6 @@ Examples:
 }
 
 func (c *doctorCmd) Run(std streams) error {
-	if c.Connections < 1 || c.Connections > maxConnections {
-		return usageError{fmt.Errorf("--connections %d: give a number from 1 to %d", c.Connections, maxConnections)}
-	}
 	r := doctor.Examine(c.Connections)
 	var err error
 	if c.JSON {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	queue "github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/serve"
 	"github.com/pollux-io/pollux/loop"
@@ -63,21 +62,8 @@ func (c *serveCmd) config() (serve.Config, error) {
 		}
 		config.Addresses = append(config.Addresses, a)
 	}
-	switch {
-	case c.Loops < 0 || c.Loops > loop.MaxLoops:
-		return config, fmt.Errorf("--loops %d: give a number from 1 to %d, or 0 for one for each processor", c.Loops, loop.MaxLoops)
-	case c.MaxConns < 0:
-		return config, fmt.Errorf("--max-conns %d: give 1 or more, or 0 for no limit", c.MaxConns)
-	case c.Refuse && c.MaxConns == 0:
-		return config, fmt.Errorf("--refuse needs --max-conns")
-	case c.IdleTimeout < 0:
-		return config, fmt.Errorf("--idle-timeout %v: give 0s or more", c.IdleTimeout)
-	case c.Drain < 0:
-		return config, fmt.Errorf("--drain %v: give 0s or more", c.Drain)
-	case c.Every < 0:
-		return config, fmt.Errorf("--every %v: give 0s or more", c.Every)
-	case c.BusyPoll < 0 || c.BusyPoll > queue.MaxBusyPoll:
-		return config, fmt.Errorf("--busy-poll %v: give a time from 0s to %v", c.BusyPoll, queue.MaxBusyPoll)
+	if c.Refuse && c.MaxConns == 0 {
+		return config, fmt.Errorf("--refuse needs --max-conns; write --refuse --max-conns 10000")
 	}
 	if err := checkBackend(c.Backend); err != nil {
 		return config, err
@@ -99,7 +85,7 @@ func checkBackend(name string) error {
 	if name == "" || slices.Contains(names, name) {
 		return nil
 	}
-	return fmt.Errorf("--backend %s: this build has %s", name, strings.Join(names, ", "))
+	return fmt.Errorf("--backend %s: this build has %s; write --backend %s", printableValue(name), strings.Join(names, ", "), names[0])
 }
 
 func (c *serveCmd) Run(ctx context.Context, std streams) error {
