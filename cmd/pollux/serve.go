@@ -153,7 +153,7 @@ func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display) {
 		}
 		now := s.Figures(last)
 		if show.live != nil {
-			show.live.Show(now.Line())
+			show.live.Show(now.Fit)
 		} else if now.Changed(last) {
 			fmt.Fprintln(show, "pollux:", now.Line())
 		}
