@@ -25,7 +25,7 @@ type rule struct {
 
 // rules are those of the flags, by command and flag.
 var rules = map[string]rule{
-	"demo requests": {least: 1, most: maxRequests, example: "2000"},
+	"demo requests": {most: maxRequests, zero: "as many as may be open at once", example: "2000"},
 	"demo delay":    {most: int64(maxDelay), example: "1s"},
 	"demo parallel": {least: 1, example: "100"},
 

@@ -100,11 +100,11 @@ func TestFlagErrorTexts(t *testing.T) {
 		"serve echo --busy-poll 9":            "--busy-poll 9: the unit is missing: give a time from 0s to 1s (0s: off); write --busy-poll 50us",
 		"demo -d 90m":                         "--delay 90m: give a time from 0s to 1h; write --delay 1s",
 		"demo -d5":                            "--delay 5: the unit is missing: give a time from 0s to 1h; write --delay 5s",
-		"demo -n":                             "--requests: the value is missing: give a number from 1 to 1000000; write --requests 2000",
-		"demo -n --each":                      "--requests: the value is missing: give a number from 1 to 1000000; write --requests 2000",
+		"demo -n":                             "--requests: the value is missing: give a number from 0 to 1000000 (0: as many as may be open at once); write --requests 2000",
+		"demo -n --each":                      "--requests: the value is missing: give a number from 0 to 1000000 (0: as many as may be open at once); write --requests 2000",
 		"serve echo --quiet=perhaps":          "--quiet perhaps: give no value, or true or false; write --quiet, or --quiet=true",
 		"serve echo --refuse":                 "--refuse needs --max-conns; write --refuse --max-conns 10000",
-		"demo -n \x1b[31m":                    `--requests "\x1b[31m": give a number from 1 to 1000000; write --requests 2000`,
+		"demo -n \x1b[31m":                    `--requests "\x1b[31m": give a number from 0 to 1000000 (0: as many as may be open at once); write --requests 2000`,
 		"demo -n " + strings.Repeat("x", 999): "--requests " + strings.Repeat("x", maxValueShown) + "...: give a number",
 	} {
 		status, _, err := pollux(t, "", strings.Fields(args)...)

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/demo"
 )
 
 // What the program exits with.
@@ -75,6 +77,9 @@ func (s signalled) status() int {
 type usageError struct{ error }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == demo.Part {
+		os.Exit(demo.RunPart(os.Args[2:]))
+	}
 	// The first signal ends the run cleanly; after it the second one kills, as if
 	// none had been caught. SIGPIPE is taken so that writing to a closed pipe is an
 	// error, and what was begun can be cleaned up.
