@@ -52,7 +52,22 @@ Examples:
   generate-urls | pollux fetch --input - -o out`
 }
 
+func (c *fetchCmd) check() error {
+	switch {
+	case c.Parallel < 1 || c.Parallel > maxParallel:
+		return fmt.Errorf("--parallel %d: give a number from 1 to %d", c.Parallel, maxParallel)
+	case c.Timeout < 0 || c.ConnectTimeout < 0 || c.IdleTimeout < 0:
+		return fmt.Errorf("a timeout is negative: give 0s for no limit")
+	case c.Retries < 0 || c.MaxRedirects < 0:
+		return fmt.Errorf("--retries and --max-redirects: give 0 or more")
+	}
+	return nil
+}
+
 func (c *fetchCmd) Run(ctx context.Context, std streams) error {
+	if err := c.check(); err != nil {
+		return usageError{err}
+	}
 	jobs, err := readJobs(c.URLs, c.Input, std.in)
 	if err != nil {
 		return usageError{err}

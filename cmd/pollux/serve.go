@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/serve"
 	"github.com/pollux-io/pollux/loop"
@@ -18,6 +19,8 @@ const (
 	defaultListen = "127.0.0.1:7000"
 	// liveInterval is how often figures on a terminal are drawn anew.
 	liveInterval = 500 * time.Millisecond
+	// spareColumns are left free beside the figures, for what a terminal echoes there.
+	spareColumns = 3
 )
 
 type serveCmd struct {
@@ -120,7 +123,7 @@ func (c *serveCmd) serve(ctx context.Context, config serve.Config, show *display
 		s.Stop()
 		return fmt.Errorf("write to standard output: %w", err)
 	}
-	c.watch(ctx, s, show)
+	c.watch(ctx, s, show, std)
 	if n := s.Conns(); n > 0 && !c.Quiet {
 		fmt.Fprintf(show, "pollux: %v: open connections have %v to finish: %d\n", context.Cause(ctx), c.Drain, n)
 	}
@@ -133,7 +136,7 @@ func (c *serveCmd) serve(ctx context.Context, config serve.Config, show *display
 }
 
 // watch shows figures until ctx ends.
-func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display) {
+func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display, std streams) {
 	interval := c.Every
 	if show.live != nil {
 		interval = liveInterval
@@ -153,7 +156,7 @@ func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display) {
 		}
 		now := s.Figures(last)
 		if show.live != nil {
-			show.live.Show(now.Fit)
+			show.live.Show(now.Fit(columns.OfTerminal(std.err) - spareColumns))
 		} else if now.Changed(last) {
 			fmt.Fprintln(show, "pollux:", now.Line())
 		}

@@ -15,7 +15,7 @@ const (
 	// Default is the width where there is no terminal to ask.
 	Default = 80
 	// least and most are the widths that are believed.
-	least, most = 20, 1000
+	least, most = 10, 1000
 )
 
 // Of returns the width of what is written to w: that of the environment's COLUMNS, or
@@ -24,6 +24,11 @@ func Of(w io.Writer) int {
 	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
 		return min(max(n, least), most)
 	}
+	return OfTerminal(w)
+}
+
+// OfTerminal returns the width of the terminal that w is, as it is now, or Default.
+func OfTerminal(w io.Writer) int {
 	if f, ok := w.(*os.File); ok {
 		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
 			return min(max(n, least), most)

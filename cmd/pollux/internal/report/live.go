@@ -15,7 +15,7 @@ import (
 type Live struct {
 	progress *mpb.Progress
 	bar      *mpb.Bar
-	line     atomic.Pointer[func(width int) string]
+	text     atomic.Pointer[string]
 	terminal *os.File
 
 	mu     sync.Mutex
@@ -25,15 +25,14 @@ type Live struct {
 // NewLive begins an empty line.
 func NewLive(terminal *os.File, refresh time.Duration) *Live {
 	l := &Live{terminal: terminal, progress: mpb.New(mpb.WithOutput(terminal), mpb.WithRefreshRate(refresh))}
-	l.Show(func(int) string { return "" })
+	l.Show("")
 	l.bar = l.progress.New(0, mpb.NopStyle(), mpb.PrependDecorators(
-		decor.Any(func(s decor.Statistics) string { return (*l.line.Load())(s.AvailableWidth) })))
+		decor.Any(func(decor.Statistics) string { return *l.text.Load() })))
 	return l
 }
 
-// Show replaces the line by the one that line returns for the width that the terminal
-// has whenever it is drawn.
-func (l *Live) Show(line func(width int) string) { l.line.Store(&line) }
+// Show replaces the line.
+func (l *Live) Show(text string) { l.text.Store(&text) }
 
 // Write writes lines above; after Close, below.
 func (l *Live) Write(b []byte) (int, error) {
