@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/doctor"
 )
 
@@ -25,9 +26,6 @@ Examples:
 }
 
 func (c *doctorCmd) Run(std streams) error {
-	if c.Connections < 1 || c.Connections > maxConnections {
-		return usageError{fmt.Errorf("--connections %d: give a number from 1 to %d", c.Connections, maxConnections)}
-	}
 	r := doctor.Examine(c.Connections)
 	var err error
 	if c.JSON {
@@ -35,7 +33,7 @@ func (c *doctorCmd) Run(std streams) error {
 		e.SetIndent("", "  ")
 		err = e.Encode(r)
 	} else {
-		err = r.Print(std.out)
+		err = r.Print(std.out, columns.Of(std.out))
 	}
 	if err == nil && r.Forced != nil && !r.Forced.OK {
 		err = fmt.Errorf("%s=%s cannot be used: %s", r.Forced.Variable, r.Forced.Value, r.Forced.Error)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/demo"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 )
@@ -31,7 +32,7 @@ const description = `Pollux is a portable event queue for Go.
 
 Examples:
 
-  pollux demo                                    20 slow answers, one goroutine
+  pollux demo                                    10,000 slow answers, one goroutine
   pollux fetch -o out http://example.org/a.txt   a file from a server
   pollux fetch -o out --input list.txt -p 500    many, 500 at once
   pollux serve echo --listen :7000               a server, until Ctrl-C
@@ -45,6 +46,14 @@ type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Serve echo, discard or chargen, over TCP, UDP and Unix sockets."`
 	Doctor  doctorCmd  `cmd:"" help:"Tell what this machine offers, and what to raise for many connections."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+	Help    helpCmd    `cmd:"" help:"Show help on the program, or on a command."`
+
+	ShowVersion versionFlag `name:"version" short:"V" help:"Print the version and exit."`
+}
+
+// helpCmd is only in the list of commands: run replaces it by the flag --help.
+type helpCmd struct {
+	Command string `arg:"" optional:"" help:"The command."`
 }
 
 // streams are the program's standard streams.
@@ -72,6 +81,9 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == demo.Part {
+		os.Exit(demo.RunPart(os.Args[2:]))
+	}
 	// The first signal ends the run cleanly; after it the second one kills, as if
 	// none had been caught. SIGPIPE is taken so that writing to a closed pipe is an
 	// error, and what was begun can be cleaned up.
@@ -104,30 +116,57 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		fmt.Fprintln(std.err, "pollux:", err)
 		return exitFailed
 	}
+	applyRules(parser.Model)
 	defer func() {
-		if code, ok := recover().(exit); ok { // after --help; Go panics anew by itself otherwise
+		switch code := recover().(type) {
+		case nil:
+		case exit: // after --help
 			status = int(code)
+		default:
+			panic(code)
 		}
 	}()
-	if len(args) == 0 {
-		args = []string{"--help"}
+	given := args
+	if args, err = arguments(parser.Model, args); err != nil {
+		complain(std, errors.New(redact.Arguments(err.Error(), given)))
+		return exitUsage
 	}
 	command, err := parser.Parse(args)
-	if err != nil {
-		fmt.Fprintf(std.err, "pollux: %s; %s --help tells how\n", redact.Arguments(err.Error(), args), helpful(parser, args))
+	var shown versionShown
+	switch {
+	case errors.As(err, &shown):
+		return statusOf(ctx, shown.error, std)
+	case err != nil:
+		complain(std, errors.New(redact.Arguments(explain(parser.Model, args, err).Error(), args)))
 		return exitUsage
 	}
 	return statusOf(ctx, command.Run(), std)
 }
 
-// helpful is whose help there is for args: the program's, or a command's.
-func helpful(parser *kong.Kong, args []string) string {
-	for _, c := range parser.Model.Children {
-		if c.Name == args[0] {
-			return "pollux " + c.Name
-		}
+// arguments turns "help" into the flag that does it, and refuses a command that there
+// is not.
+func arguments(app *kong.Application, args []string) ([]string, error) {
+	if len(args) == 0 {
+		return []string{"--help"}, nil
 	}
-	return "pollux"
+	if strings.HasPrefix(args[0], "-") {
+		return args, nil
+	}
+	if find(app, args[0]) == nil {
+		return nil, unknownCommand(app, args[0])
+	}
+	if args[0] != "help" || len(args) > 1 && strings.HasPrefix(args[1], "-") {
+		return args, nil
+	}
+	switch {
+	case len(args) == 1:
+		return []string{"--help"}, nil
+	case find(app, args[1]) == nil:
+		return nil, unknownCommand(app, args[1])
+	case len(args) > 2:
+		return nil, fmt.Errorf("help: unexpected argument %s; write pollux help %s", printableValue(args[2]), args[1])
+	}
+	return []string{args[1], "--help"}, nil
 }
 
 type exit int

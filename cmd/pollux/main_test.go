@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/demo"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 )
 
@@ -15,7 +16,7 @@ import (
 const mainEnv = "POLLUX_TEST_MAIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(mainEnv) != "" {
+	if os.Getenv(mainEnv) != "" || len(os.Args) > 1 && os.Args[1] == demo.Part {
 		main()
 	}
 	os.Exit(m.Run())
@@ -42,9 +43,24 @@ func TestUsage(t *testing.T) {
 		{"fetch --help", exitOK, "--max-redirects"},
 		{"doctor --help", exitOK, "pollux doctor --json"},
 		{"version", exitOK, "pollux "},
-		{"nonsense", exitUsage, "unexpected argument nonsense"},
-		{"demo --nonsense", exitUsage, "unknown flag"},
-		{"demo --requests 0", exitUsage, "--requests 0"},
+		{"-h", exitOK, "Examples:"},
+		{"help", exitOK, "Examples:"},
+		{"help demo", exitOK, "pollux demo --requests 2000"},
+		{"help help", exitOK, "pollux help"},
+		{"demo -h", exitOK, "pollux demo --requests 2000"},
+		{"--version", exitOK, "pollux "},
+		{"-V", exitOK, "pollux "},
+		{"serve --version", exitOK, "pollux "},
+		{"nonsense", exitUsage, "unknown command nonsense: give demo, fetch, serve, doctor, version or help"},
+		{"fecth http://127.0.0.1/", exitUsage, "unknown command fecth: did you mean fetch?"},
+		{"help docter", exitUsage, "unknown command docter: did you mean doctor?"},
+		{"help serve echo", exitUsage, "write pollux help serve"},
+		{"demo --nonsense", exitUsage, "unknown flag --nonsense; pollux demo --help"},
+		{"demo --n 5", exitUsage, "did you mean -n, which is --requests?"},
+		{"demo -delay 5s", exitUsage, "-delay: a long flag has two hyphens: "},
+		{"demo --request 5", exitUsage, "did you mean --requests?"},
+		{"fetch --max-redirect 5", exitUsage, "did you mean --max-redirects?"},
+		{"demo --requests=-7", exitUsage, "--requests -7"},
 		{"demo --requests many", exitUsage, "many"},
 		{"demo --delay -1s", exitUsage, "-1s"},
 		{"fetch", exitUsage, "no URL"},
@@ -72,8 +88,8 @@ func TestUsage(t *testing.T) {
 
 func TestDemo(t *testing.T) {
 	leaktest.Check(t)
-	status, out, err := pollux(t, "", "demo", "--requests", "30", "--delay", "30ms")
-	if status != exitOK || err != "" || !strings.Contains(out, "times as fast") {
+	status, out, err := pollux(t, "", "demo", "--requests", "30", "--delay", "1s")
+	if status != exitOK || err != "" || !strings.Contains(out, "times as long") || strings.Count(out, "\n") > 10 {
 		t.Errorf("status %d\n%s%s", status, out, err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	queue "github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/serve"
 	"github.com/pollux-io/pollux/loop"
@@ -19,6 +19,8 @@ const (
 	defaultListen = "127.0.0.1:7000"
 	// liveInterval is how often figures on a terminal are drawn anew.
 	liveInterval = 500 * time.Millisecond
+	// spareColumns are left free beside the figures, for what a terminal echoes there.
+	spareColumns = 3
 )
 
 type serveCmd struct {
@@ -63,21 +65,8 @@ func (c *serveCmd) config() (serve.Config, error) {
 		}
 		config.Addresses = append(config.Addresses, a)
 	}
-	switch {
-	case c.Loops < 0 || c.Loops > loop.MaxLoops:
-		return config, fmt.Errorf("--loops %d: give a number from 1 to %d, or 0 for one for each processor", c.Loops, loop.MaxLoops)
-	case c.MaxConns < 0:
-		return config, fmt.Errorf("--max-conns %d: give 1 or more, or 0 for no limit", c.MaxConns)
-	case c.Refuse && c.MaxConns == 0:
-		return config, fmt.Errorf("--refuse needs --max-conns")
-	case c.IdleTimeout < 0:
-		return config, fmt.Errorf("--idle-timeout %v: give 0s or more", c.IdleTimeout)
-	case c.Drain < 0:
-		return config, fmt.Errorf("--drain %v: give 0s or more", c.Drain)
-	case c.Every < 0:
-		return config, fmt.Errorf("--every %v: give 0s or more", c.Every)
-	case c.BusyPoll < 0 || c.BusyPoll > queue.MaxBusyPoll:
-		return config, fmt.Errorf("--busy-poll %v: give a time from 0s to %v", c.BusyPoll, queue.MaxBusyPoll)
+	if c.Refuse && c.MaxConns == 0 {
+		return config, fmt.Errorf("--refuse needs --max-conns; write --refuse --max-conns 10000")
 	}
 	if err := checkBackend(c.Backend); err != nil {
 		return config, err
@@ -99,7 +88,7 @@ func checkBackend(name string) error {
 	if name == "" || slices.Contains(names, name) {
 		return nil
 	}
-	return fmt.Errorf("--backend %s: this build has %s", name, strings.Join(names, ", "))
+	return fmt.Errorf("--backend %s: this build has %s; write --backend %s", printableValue(name), strings.Join(names, ", "), names[0])
 }
 
 func (c *serveCmd) Run(ctx context.Context, std streams) error {
@@ -134,7 +123,7 @@ func (c *serveCmd) serve(ctx context.Context, config serve.Config, show *display
 		s.Stop()
 		return fmt.Errorf("write to standard output: %w", err)
 	}
-	c.watch(ctx, s, show)
+	c.watch(ctx, s, show, std)
 	if n := s.Conns(); n > 0 && !c.Quiet {
 		fmt.Fprintf(show, "pollux: %v: open connections have %v to finish: %d\n", context.Cause(ctx), c.Drain, n)
 	}
@@ -147,7 +136,7 @@ func (c *serveCmd) serve(ctx context.Context, config serve.Config, show *display
 }
 
 // watch shows figures until ctx ends.
-func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display) {
+func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display, std streams) {
 	interval := c.Every
 	if show.live != nil {
 		interval = liveInterval
@@ -167,7 +156,7 @@ func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display) {
 		}
 		now := s.Figures(last)
 		if show.live != nil {
-			show.live.Show(now.Line())
+			show.live.Show(now.Fit(columns.OfTerminal(std.err) - spareColumns))
 		} else if now.Changed(last) {
 			fmt.Fprintln(show, "pollux:", now.Line())
 		}

@@ -534,9 +534,9 @@ func TestServeUsage(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"", exitUsage, "protocol"},
-		{"", exitUsage, "; pollux serve --help tells how"},
-		{"nonsense", exitUsage, "nonsense"},
+		{"", exitUsage, "serve: the protocol is missing: give echo, discard or chargen; write pollux serve echo"},
+		{"nonsense", exitUsage, "serve nonsense: unknown protocol: give echo, discard or chargen"},
+		{"echo nonsense", exitUsage, "unexpected argument nonsense; pollux serve --help tells how"},
 		{"echo --listen nonsense", exitUsage, "write it like"},
 		{"echo --listen ftp://127.0.0.1:1", exitUsage, `unknown network "ftp"`},
 		{"echo --listen 127.0.0.1:70000", exitUsage, "65535"},

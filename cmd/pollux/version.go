@@ -21,3 +21,16 @@ func (versionCmd) Run(std streams) error {
 	_, err := fmt.Fprintf(std.out, "pollux %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }
+
+// versionFlag is --version.
+type versionFlag bool
+
+// BeforeReset is called by the parser if the flag was given.
+func (versionFlag) BeforeReset(std streams) error { return versionShown{versionCmd{}.Run(std)} }
+
+// versionShown ends the parser's work once the version is printed; the error is that of
+// printing it.
+type versionShown struct{ error }
+
+// Error implements error.
+func (v versionShown) Error() string { return "the version is printed" }

@@ -232,6 +232,72 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// inlineTests are inline commands with one word that ECHO sends back, and what that is;
+// or with quotes that are not balanced.
+var inlineTests = []struct {
+	word, want string
+	unbalanced bool
+}{
+	{`plain`, "plain", false},
+	{`"two words"`, "two words", false},
+	{`'two words'`, "two words", false},
+	{`""`, "", false},
+	{`''`, "", false},
+	{`"\n\r\t\b\a"`, "\n\r\t\b\a", false},
+	{`"\\ \" \q \0"`, `\ " q 0`, false},
+	{`"\x41\x7a\xfF\x00"`, "Az\xff\x00", false},
+	{`"\x4"`, "x4", false},
+	{`"\xzz \x"`, "xzz x", false},
+	{`'\n \x41 "'`, `\n \x41 "`, false},
+	{`'it\'s'`, "it's", false},
+	{`'\\'`, "", true},
+	{`'a\\b'`, `a\\b`, false},
+	{`a\n"b c"`, `a\nb c`, false},
+	{`a"b"`, "ab", false},
+	{`a'b c'`, "ab c", false},
+	{"a\vb", "a\vb", false},
+	{"\v\f a", "a", false},
+	{"\"a\tb\"", "a\tb", false},
+
+	{`"`, "", true},
+	{`'`, "", true},
+	{`"a`, "", true},
+	{`a"`, "", true},
+	{`"a'`, "", true},
+	{`"a\"`, "", true},
+	{`"a\`, "", true},
+	{`'a\'`, "", true},
+	{`"a"b`, "", true},
+	{`"a""b"`, "", true},
+	{`'a'b`, "", true},
+}
+
+// playInline sends each of them on a connection of its own.
+func playInline(t *testing.T, addr string) {
+	t.Helper()
+	for _, test := range inlineTests {
+		c := dial(t, addr)
+		c.send("ECHO " + test.word + "\r\n")
+		want := fmt.Sprintf("$%d\r\n%s\r\n", len(test.want), test.want)
+		if test.unbalanced {
+			want = "-ERR Protocol error: unbalanced quotes in request\r\n"
+		}
+		if got := c.reply(); got != want {
+			t.Errorf("%s: %q, want %q", test.word, got, want)
+		}
+		if test.unbalanced {
+			if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
+				t.Errorf("%s: it is not cut off: %q, %v", test.word, rest, err)
+			}
+		}
+	}
+}
+
+func TestInline(t *testing.T) { playInline(t, start(t, options{}).addr) }
+
+// Redis understands inline commands the same way.
+func TestRedisInline(t *testing.T) { playInline(t, startRedis(t)) }
+
 // What TestCommands expects is what Redis answers, to the byte.
 func TestRedisAgrees(t *testing.T) { playTranscript(t, startRedis(t)) }
 

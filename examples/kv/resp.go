@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"unsafe"
 )
 
 // The Redis serialization protocol, version 2 (https://redis.io/docs/latest/develop/reference/protocol-spec/).
@@ -40,10 +41,16 @@ type parser struct {
 	missing int // arguments still to come; 0: between commands
 	bulk    int // length of the next one; -1: not announced yet
 	pos     int // what lies before it is done with
+
+	skipping bool   // the command is refused: it is passed over as it comes
+	unquoted []byte // the words of an inline command, where they are not as they came
 }
 
 // span is where an argument lies, relative to the start of its command.
 type span struct{ from, to int }
+
+// spanBytes is the size of a span.
+const spanBytes = int(unsafe.Sizeof(span{}))
 
 // maxCommand is the longest command, in bytes. As much unread data must be allowed on
 // a connection, or a command could be awaited that can never come.
@@ -60,7 +67,7 @@ func (p *parser) next(b []byte) (n int, err error) {
 		if len(b) == 0 {
 			return 0, nil
 		}
-		p.args = p.args[:0]
+		p.args, p.unquoted = p.args[:0], nil
 		if b[0] != '*' {
 			return p.inline(b)
 		}
@@ -96,31 +103,16 @@ func (p *parser) array(b []byte) (n int, err error) {
 // argument reads the next argument. It returns false if b ends before it does.
 func (p *parser) argument(b []byte) (whole bool, err error) {
 	if p.bulk < 0 {
-		if p.pos == len(b) {
-			return false, nil
+		if announced, err := p.announce(b); !announced {
+			return false, err
 		}
-		if b[p.pos] != '$' {
-			return false, protocolError(fmt.Sprintf("expected '$', got '%c'", printable(b[p.pos])))
-		}
-		n, end, err := length(b, p.pos+1)
-		switch {
-		case errors.Is(err, errTooLong):
-			return false, protocolError("too big bulk count string")
-		case err != nil || n < 0 || n > int64(p.maxBulk):
-			return false, protocolError("invalid bulk length")
-		case end == 0:
-			return false, nil
-		case end+int(n)+len(crlf) > p.maxCommand():
-			return false, protocolError("too big command")
-		}
-		p.bulk, p.pos = int(n), end
 	}
 	end := p.pos + p.bulk
 	if end+len(crlf) > len(b) {
 		return false, nil
 	}
 	if b[end] != '\r' || b[end+1] != '\n' {
-		return false, protocolError("bulk string is longer than announced")
+		return false, errLongBulk
 	}
 	p.args = append(p.args, span{p.pos, end})
 	p.missing--
@@ -128,7 +120,81 @@ func (p *parser) argument(b []byte) (whole bool, err error) {
 	return true, nil
 }
 
+// announce reads the length of the next argument. It returns false if b ends before it
+// does.
+func (p *parser) announce(b []byte) (whole bool, err error) {
+	if p.pos == len(b) {
+		return false, nil
+	}
+	if b[p.pos] != '$' {
+		return false, protocolError(fmt.Sprintf("expected '$', got '%c'", printable(b[p.pos])))
+	}
+	n, end, err := length(b, p.pos+1)
+	switch {
+	case errors.Is(err, errTooLong):
+		return false, protocolError("too big bulk count string")
+	case err != nil || n < 0 || n > int64(p.maxBulk):
+		return false, protocolError("invalid bulk length")
+	case end == 0:
+		return false, nil
+	case end+int(n)+len(crlf) > p.maxCommand():
+		return false, protocolError("too big command")
+	}
+	p.bulk, p.pos = int(n), end
+	return true, nil
+}
+
+// wanted is how many bytes of the stream must be kept before the command that b begins
+// can run, as far as is known yet; kept is what the parser keeps besides.
+func (p *parser) wanted(b []byte) (bytes, kept int) {
+	bytes = len(b)
+	if p.missing > 0 && p.bulk >= 0 {
+		bytes = max(bytes, p.pos+p.bulk+len(crlf))
+	}
+	return bytes, cap(p.args) * spanBytes
+}
+
+// refuse has the parser pass over the command that has begun, instead of keeping it. It
+// returns false where that is not possible: before the first argument is announced, and
+// in an inline command.
+func (p *parser) refuse() bool {
+	if p.missing == 0 {
+		return false
+	}
+	p.skipping, p.args = true, nil
+	return true
+}
+
+// skip passes over what b has of a refused command, and returns how much that is, and
+// whether the command has ended. What it does not consume must come again.
+func (p *parser) skip(b []byte) (n int, done bool, err error) {
+	for p.missing > 0 {
+		if p.bulk < 0 {
+			if announced, err := p.announce(b); !announced {
+				n, p.pos = p.pos, 0
+				return n, false, err
+			}
+		}
+		if have := len(b) - p.pos; have < p.bulk+len(crlf) {
+			part := min(have, p.bulk)
+			n = p.pos + part
+			p.bulk, p.pos = p.bulk-part, 0
+			return n, false, nil
+		}
+		end := p.pos + p.bulk
+		if b[end] != '\r' || b[end+1] != '\n' {
+			return 0, false, errLongBulk
+		}
+		p.missing--
+		p.bulk, p.pos = -1, end+len(crlf)
+	}
+	n, p.pos, p.skipping = p.pos, 0, false
+	return n, true, nil
+}
+
 const crlf = "\r\n"
+
+const errLongBulk protocolError = "bulk string is longer than announced"
 
 var (
 	errTooLong   = errors.New("line is too long")
@@ -153,8 +219,11 @@ func length(b []byte, at int) (n int64, end int, err error) {
 	return n, at + cr + len(crlf), nil
 }
 
-// inline splits a line into words. Between commands, pos is how much of the line has
-// been searched for its end.
+// inline splits a line into words, as Redis does (sdssplitargs). Between commands, pos is
+// how much of the line has been searched for its end.
+//
+// The words of a line without quotes are spans of it. A line with quotes has its words
+// unquoted into memory of the parser's; then they are spans of that: see bytes.
 func (p *parser) inline(b []byte) (n int, err error) {
 	lf := bytes.IndexByte(b[p.pos:], '\n')
 	switch {
@@ -166,47 +235,138 @@ func (p *parser) inline(b []byte) (n int, err error) {
 	}
 	end := p.pos + lf
 	p.pos = 0
-	for at := 0; ; {
-		for at < end && isBlank(b[at]) {
-			at++
-		}
-		if at == end {
-			return end + 1, nil
-		}
-		word, next, ok := inlineWord(b[:end], at)
-		if !ok {
+	line := b[:end]
+	if end > 0 && line[end-1] == '\r' {
+		line = line[:end-1]
+	}
+	if bytes.ContainsAny(line, `"'`) {
+		if !p.unquote(line) {
 			return 0, protocolError("unbalanced quotes in request")
 		}
-		p.args = append(p.args, word)
-		at = next
+		return end + 1, nil
 	}
-}
-
-// inlineWord finds the word that begins at b[at], and where to go on. It may be
-// quoted. There are no escapes in quotes, for they could not be undone without a copy.
-func inlineWord(b []byte, at int) (word span, next int, ok bool) {
-	if quote := b[at]; quote == '"' || quote == '\'' {
-		n := bytes.IndexByte(b[at+1:], quote)
-		if n < 0 || bytes.IndexByte(b[at+1:at+1+n], '\\') >= 0 {
-			return span{}, 0, false
+	for at := 0; ; {
+		for at < len(line) && isSpace(line[at]) {
+			at++
 		}
-		word, next = span{at + 1, at + 1 + n}, at+n+2
-		return word, next, next == len(b) || isBlank(b[next])
+		if at == len(line) {
+			return end + 1, nil
+		}
+		from := at
+		for at < len(line) && !isBlank(line[at]) {
+			at++
+		}
+		p.args = append(p.args, span{from, at})
 	}
-	next = at
-	for next < len(b) && !isBlank(b[next]) {
-		next++
-	}
-	return span{at, next}, next, true
 }
 
+// bytes returns what the arguments of the command b are spans of.
+func (p *parser) bytes(b []byte) []byte {
+	if p.unquoted != nil {
+		return p.unquoted
+	}
+	return b
+}
+
+// unquote splits a line with quotes into words. It returns false if the quotes are not
+// balanced, or a quoted part is followed by anything but a blank.
+func (p *parser) unquote(line []byte) bool {
+	p.unquoted = make([]byte, 0, len(line)) // unquoting makes nothing longer
+	for at := 0; ; {
+		for at < len(line) && isSpace(line[at]) {
+			at++
+		}
+		if at == len(line) {
+			return true
+		}
+		from := len(p.unquoted)
+		for at < len(line) && !isBlank(line[at]) {
+			c := line[at]
+			at++
+			if c != '"' && c != '\'' {
+				p.unquoted = append(p.unquoted, c)
+				continue
+			}
+			n, ok := p.unquoteUntil(c, line[at:])
+			if at += n; !ok || at < len(line) && !isSpace(line[at]) {
+				return false
+			}
+		}
+		p.args = append(p.args, span{from, len(p.unquoted)})
+	}
+}
+
+// unquoteUntil undoes the escapes of a quoted part, which b begins with, and returns how
+// long it is with the quote that ends it.
+func (p *parser) unquoteUntil(quote byte, b []byte) (n int, ok bool) {
+	for n < len(b) {
+		c := b[n]
+		n++
+		switch {
+		case c == quote:
+			return n, true
+		case c != '\\' || n == len(b):
+		case quote == '\'':
+			if b[n] == quote { // the only escape there
+				c = quote
+				n++
+			}
+		case b[n] == 'x' && n+2 < len(b) && isHex(b[n+1]) && isHex(b[n+2]):
+			c = fromHex(b[n+1])<<4 | fromHex(b[n+2])
+			n += 3
+		default:
+			c = escaped(b[n])
+			n++
+		}
+		p.unquoted = append(p.unquoted, c)
+	}
+	return n, false
+}
+
+// escaped is what a backslash and c stand for between double quotes.
+func escaped(c byte) byte {
+	switch c {
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	case 'b':
+		return '\b'
+	case 'a':
+		return '\a'
+	}
+	return c
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// fromHex is the value of a digit.
+func fromHex(c byte) byte {
+	switch {
+	case c <= '9':
+		return c - '0'
+	case c <= 'F':
+		return c - 'A' + 10
+	}
+	return c - 'a' + 10
+}
+
+// isBlank reports whether c ends a word.
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
+
+// isSpace reports whether c may stand between words: isspace of C.
+func isSpace(c byte) bool { return isBlank(c) || c == '\v' || c == '\f' }
 
 // trim gives back the memory of a command with very many arguments.
 func (p *parser) trim() {
 	if p.missing == 0 && cap(p.args) > keptArgs {
 		p.args = nil
 	}
+	p.unquoted = nil
 }
 
 // protocolError is why a stream cannot be understood. The client is told, and the

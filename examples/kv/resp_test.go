@@ -32,7 +32,7 @@ func parse(t testing.TB, input []byte, next func() int) (commands [][]string, er
 			}
 			args := []string{}
 			for _, a := range p.args {
-				args = append(args, string(b[a.from:a.to]))
+				args = append(args, string(p.bytes(b)[a.from:a.to]))
 			}
 			commands = append(commands, args)
 			from += n
@@ -56,12 +56,14 @@ var parserTests = []struct {
 	{"*0\r\n*-1\r\nPING\n", [][]string{{}, {}, {"PING"}}, ""},
 	{"PING\r\n  \r\n\n set\ta  b \r\n", [][]string{{"PING"}, {}, {}, {"set", "a", "b"}}, ""},
 	{"SET a \"b c\" 'd\"e' ''\n", [][]string{{"SET", "a", "b c", "d\"e", ""}}, ""},
-	{"SET a b\"c\n", [][]string{{"SET", "a", "b\"c"}}, ""},
+	{"SET a b\"c\"\n", [][]string{{"SET", "a", "bc"}}, ""},
+	{"SET a \"\\n\\x41\\\"\" '\\n\\''\n", [][]string{{"SET", "a", "\nA\"", "\\n'"}}, ""},
+	{"SET a b\"c\n", nil, "unbalanced quotes in request"},
 	{"*2\r\n$3\r\nGET\r\n$10\r\nhalf", nil, ""},
 
 	{"PING\nSET a \"b\n", [][]string{{"PING"}}, "unbalanced quotes in request"},
 	{"SET a \"b\"c\n", nil, "unbalanced quotes in request"},
-	{"SET a \"\\n\"\n", nil, "unbalanced quotes in request"},
+	{"SET a \"\\\"\n", nil, "unbalanced quotes in request"},
 	{"*x\r\n", nil, "invalid multibulk length"},
 	{"*65537\r\n", nil, "invalid multibulk length"},
 	{"*99999999999999999999\r\n", nil, "invalid multibulk length"},

@@ -122,7 +122,7 @@ func (s *session) batch(b []byte) (consumed int, full bool, err error) {
 		if n == 0 {
 			return consumed, false, nil
 		}
-		x.b, x.args = b[consumed:consumed+n], s.in.args
+		x.b, x.args = s.in.bytes(b[consumed:consumed+n]), s.in.args
 		consumed += n
 		if len(x.args) > 0 {
 			x.run()

@@ -1,170 +1,209 @@
-// Package demo shows what one goroutine with one Poll can do: wait for many slow
-// answers at once.
+// Package demo shows what one goroutine with one Poll can do: wait for thousands of
+// slow answers at once. The slow server, the Poll's client and the client of net/http
+// beside it are processes of their own, so that the figures of each, and the limit on
+// descriptors, are its own.
 package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
+	"github.com/pollux-io/pollux/internal/sys"
 )
 
 const (
-	opensPerTurn = 64
-	// grace is how much longer than it was asked to wait the server may take.
+	// MaxAtOnce is how many connections are open at once if nothing else is asked for.
+	MaxAtOnce = 10_000
+	// wineAtOnce is the same under Wine, whose sockets cost ten times as much.
+	wineAtOnce = 400
+	// grace is how much longer than the longest delay nothing may arrive.
 	grace = 30 * time.Second
-	// descriptorsEach: the server's end is in this process too.
-	descriptorsEach = 2
 )
 
 // A Config says what to show.
 type Config struct {
-	Requests int
+	Requests int           // 0: as many as may be open at once
 	Delay    time.Duration // the longest
-	Parallel int           // connections open at once
+	Parallel int           // connections open at once, at most
+	Each     bool          // print every answer as it arrives
+	Columns  int           // width of the output
 }
 
-// A run is all of it; but for the server, everything happens on the goroutine that
-// is in loop.Run.
-type run struct {
-	Config
-	loop   *wire.Loop
-	out    io.Writer
-	server netip.AddrPort
-
-	delays  []time.Duration
-	next    int
-	open    int
-	ended   int
-	failed  int
-	lowered bool // Parallel, because descriptors ran out
-	err     error
+// A work is what a client has to do, as it is passed to the client's process.
+type work struct {
+	Server   string
+	Requests int
+	Parallel int
+	Delay    time.Duration
+	Each     bool
 }
 
 // Run shows it on out. The error says what went wrong with the whole, or how many
 // requests failed.
 func Run(ctx context.Context, c Config, out io.Writer) error {
-	server, err := startServer()
-	if err != nil {
-		return fmt.Errorf("start a server on the loopback address: %w", err)
-	}
-	defer server.Close()
-	loop, err := wire.New()
-	if err != nil {
-		return err
-	}
-	defer loop.Close()
-
-	r := &run{Config: c, loop: loop, out: out, delays: spread(c.Requests, c.Delay)}
-	r.server, err = netip.ParseAddrPort(server.ln.Addr().String())
-	if err != nil {
-		return err
-	}
-	if fit := limits.Fit(c.Parallel, descriptorsEach); fit < c.Parallel && fit < c.Requests {
-		r.Parallel = fit
-		fmt.Fprintf(out, "The limit on descriptors (ulimit -n) allows %d connections at once.\n", fit)
-	}
-	stop := context.AfterFunc(ctx, func() { loop.Post(func() { r.err = ctx.Err(); loop.Stop() }) })
-	defer stop()
-	return r.run()
-}
-
-func (r *run) run() error {
-	r.printf("%d requests to a slow server at http://%v, by one goroutine with one Poll on %s.\n\n",
-		r.Requests, r.server, r.loop.Backend())
-	r.printf("%7s  %10s  %10s  %7s\n", "token", "asked for", "took", "bytes")
-	start := time.Now()
-	r.loop.Post(r.fill)
-	if err := r.loop.Run(); err != nil {
-		return err
-	}
-	if r.err != nil {
-		return r.err
-	}
-	took := time.Since(start)
-	var sum time.Duration
-	for _, d := range r.delays {
-		sum += d
-	}
-	if r.failed > 0 {
-		return fmt.Errorf("%d of %d requests failed", r.failed, r.Requests)
-	}
-	if sum > 0 { // or there is nothing to compare
-		r.printf("\nOne after another: %v at least. Together: %v, %.1f times as fast.\n",
-			report.Round(sum), report.Round(took), float64(sum)/float64(took))
-	}
-	return r.err
-}
-
-// printf stops the run when nobody can read it any more.
-func (r *run) printf(format string, a ...any) {
-	if _, err := fmt.Fprintf(r.out, format, a...); err != nil && r.err == nil {
-		r.err = err
-		r.loop.Stop()
-	}
-}
-
-// fill opens connections up to the cap.
-func (r *run) fill() {
-	for range opensPerTurn {
-		if r.next == r.Requests || r.open >= r.Parallel {
-			return
+	why := c.fit()
+	d := &demo{ctx: ctx, config: c, out: out}
+	if err := d.run(why); err != nil {
+		if ctx.Err() != nil { // the processes were ended for that
+			return ctx.Err()
 		}
-		i := r.next
-		r.next++
-		if r.begin(i) {
+		return err
+	}
+	return nil
+}
+
+// fit settles how many connections are open at once, and returns what has lowered
+// the number, if anything has.
+func (c *Config) fit() (why string) {
+	wanted := min(c.Parallel, MaxAtOnce)
+	if c.Requests > 0 {
+		wanted = min(c.Parallel, c.Requests)
+	}
+	if sys.OnWine() {
+		wanted = min(wanted, wineAtOnce)
+	}
+	if fit := limits.Fit(wanted, 1); fit < wanted {
+		wanted = fit
+		why = " (the limit on descriptors, ulimit -n, allows no more)"
+	}
+	c.Parallel = wanted
+	if c.Requests == 0 {
+		c.Requests = wanted
+	}
+	return why
+}
+
+// demo is one run.
+type demo struct {
+	ctx    context.Context
+	config Config
+	out    io.Writer
+}
+
+func (d *demo) run(why string) error {
+	what := count(d.config.Requests) + " connections at once"
+	if d.config.Requests > d.config.Parallel {
+		what = fmt.Sprintf("%s requests over %s connections at once", count(d.config.Requests), count(d.config.Parallel))
+	}
+	if d.config.Requests == 1 {
+		what = "1 connection"
+	}
+	err := d.text(fmt.Sprintf("%s%s to a slow server; its answers take up to %v.", what, why, d.config.Delay))
+	if err != nil {
+		return err
+	}
+	if d.config.Each {
+		if err := d.printf("\n%7s  %10s  %10s  %7s\n", "token", "asked for", "took", "bytes"); err != nil {
+			return err
+		}
+	}
+	ours, err := d.measure(pollClient)
+	if err != nil {
+		return err
+	}
+	if ours.Failed > 0 {
+		return fmt.Errorf("%d of %d requests failed; the first: %s", ours.Failed, d.config.Requests, ours.Why)
+	}
+	d.config.Parallel = min(d.config.Parallel, max(ours.AtOnce, 1)) // descriptors may have run out
+	theirs, err := d.measure(httpClient)
+	if err != nil {
+		return err
+	}
+	return d.summary(ours, theirs)
+}
+
+// measure runs one of the clients against a server of its own.
+func (d *demo) measure(client role) (*Figures, error) {
+	server, address, err := startServer(d.ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start a slow server: %w", err)
+	}
+	defer server.stop()
+	p, err := start(d.ctx, client, work{
+		Server: address, Requests: d.config.Requests, Parallel: d.config.Parallel,
+		Delay: d.config.Delay, Each: d.config.Each && client == pollClient,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+	for {
+		line, err := p.line()
+		if err != nil {
+			return nil, err
+		}
+		if line[0] != reportMark {
+			if _, err := io.WriteString(d.out, line); err != nil {
+				return nil, err
+			}
 			continue
 		}
-		r.next = i
-		return
-	}
-	if r.next < r.Requests && r.open < r.Parallel {
-		r.loop.Post(r.fill)
-	}
-}
-
-// begin opens a connection for request i. It returns false if that has to wait
-// until another is closed.
-func (r *run) begin(i int) bool {
-	q := &request{run: r, delay: r.delays[i], start: time.Now()}
-	text := fmt.Sprintf("GET /%v HTTP/1.1\r\nHost: %v\r\nConnection: close\r\n\r\n", q.delay, r.server)
-	call, err := r.loop.Call(r.server, []byte(text), q)
-	switch {
-	case err == nil:
-		q.call = call
-		q.limit.F = func() { q.end(errors.New("no answer in time")) }
-		r.loop.Arm(&q.limit, q.delay+grace)
-		r.open++
-	case limits.Exhausted(err) && r.open > 0:
-		r.Parallel = r.open
-		if !r.lowered {
-			r.lowered = true
-			r.printf("Descriptors ran out: going on with %d connections at once; to have more, %s.\n", r.open, limits.More)
+		f := &Figures{}
+		if err := json.Unmarshal([]byte(line[1:]), f); err != nil {
+			return nil, fmt.Errorf("the figures of the %s client: %w", client, err)
 		}
-		return false
-	case limits.Exhausted(err):
-		r.done(fmt.Errorf("%w; %s", err, limits.Advice), q)
-	default:
-		r.done(err, q)
+		if f.Error != "" {
+			return nil, errors.New(f.Error)
+		}
+		return f, nil
 	}
-	return true
 }
 
-// done counts a request that has ended.
-func (r *run) done(err error, q *request) {
+// outOfReach reports whether err says that no further connection can be had while
+// those there are stay open: descriptors or local ports have run out.
+func outOfReach(err error) bool {
+	return limits.Exhausted(err) || errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// Part is the first argument of a process that is a part of the demo. The program
+// calls RunPart with the others.
+const Part = "demo-part"
+
+// RunPart is the main function of such a process. It returns what to exit with.
+func RunPart(args []string) int {
+	ignoreSignals()
+	if len(args) != 2 {
+		fmt.Fprintf(os.Stderr, "pollux: %s is for the demo's own use; write pollux demo\n", Part)
+		return 2
+	}
+	var w work
+	if err := json.Unmarshal([]byte(args[1]), &w); err != nil {
+		fmt.Fprintf(os.Stderr, "pollux: %s: %v\n", Part, err)
+		return 2
+	}
+	switch role(args[0]) {
+	case slowServer:
+		return handOver(nil, serveSlowly(os.Stdin, os.Stdout))
+	case pollClient:
+		return handOver(askWithPoll(w, os.Stdout))
+	case httpClient:
+		return handOver(askWithHTTP(w), nil)
+	}
+	fmt.Fprintf(os.Stderr, "pollux: %s %q: there is no such part\n", Part, args[0])
+	return 2
+}
+
+// handOver prints the figures, or the error, for the process that has started this one.
+func handOver(f *Figures, err error) int {
+	if f == nil {
+		f = &Figures{}
+	}
 	if err != nil {
-		r.failed++
-		r.printf("%7d  %10v  %10v  failed: %v\n", q.token(), q.delay, report.Round(time.Since(q.start)), err)
-	} else {
-		r.printf("%7d  %10v  %10v  %7d\n", q.token(), q.delay, report.Round(time.Since(q.start)), len(q.got))
+		f.Error = err.Error()
 	}
-	if r.ended++; r.ended == r.Requests {
-		r.loop.Stop()
+	if f.Error != "" || f.Requests > 0 {
+		b, _ := json.Marshal(f)
+		fmt.Printf("%c%s\n", reportMark, b)
 	}
+	if f.Error != "" {
+		return 1
+	}
+	return 0
 }

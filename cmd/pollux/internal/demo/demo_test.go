@@ -4,16 +4,28 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net/netip"
+	"io"
+	"net"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
 )
+
+// The test is also the program whose parts the demo starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == Part {
+		os.Exit(RunPart(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
 
 // Each delay comes once, from the shortest to the longest, in no order.
 func TestSpread(t *testing.T) {
@@ -32,44 +44,130 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// Answers are printed as they arrive, the first first, also when not all
-// connections may be open at once.
+var ended = regexp.MustCompile(`^ *\d+ +\S+ +\S+ +\d+$`)
+
+// With Each, all answers are printed, also when not all connections may be open at
+// once; without it, there is the summary alone.
 func TestDemo(t *testing.T) {
-	for _, parallel := range []int{1000, 3} {
+	const requests = 300
+	for _, c := range []Config{
+		{Parallel: 1000, Each: true}, {Parallel: 7, Each: true}, {Parallel: requests},
+	} {
 		leaktest.Check(t)
+		c.Requests, c.Delay, c.Columns = requests, 5*time.Millisecond, 80
 		var out bytes.Buffer
-		if err := Run(t.Context(), Config{Requests: 300, Delay: 5 * time.Millisecond, Parallel: parallel}, &out); err != nil {
+		if err := Run(t.Context(), c, &out); err != nil {
 			t.Fatal(err)
 		}
-		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-		if len(lines) != 300+5 || strings.Contains(out.String(), "failed") || !strings.Contains(lines[len(lines)-1], "One after another") {
-			t.Errorf("%d lines, the last: %s", len(lines), lines[len(lines)-1])
+		answers, others := 0, 0
+		for line := range strings.Lines(out.String()) {
+			if ended.MatchString(strings.TrimSpace(line)) {
+				answers++
+			} else {
+				others++
+			}
+		}
+		want, most := 0, maxSummary
+		if c.Each {
+			want, most = requests, maxSummary+2
+		}
+		if answers != want || others > most || strings.Contains(out.String(), "failed") {
+			t.Errorf("%+v: %d answers and %d other lines\n%s", c, answers, others, &out)
+		}
+		if regexp.MustCompile(`(?m)^goroutines +1 +\S+$`).FindString(out.String()) == "" {
+			t.Errorf("%+v: not one goroutine\n%s", c, &out)
 		}
 	}
 }
 
-// Where requests fail, or none was to take any time, nothing was faster than anything.
-func TestNothingToCompare(t *testing.T) {
+// maxSummary is how many lines there are at most, without those of Each.
+const maxSummary = 10
+
+// No line is longer than the output is wide.
+func TestDemoFitsTheWidth(t *testing.T) {
 	leaktest.Check(t)
 	var out bytes.Buffer
-	if err := Run(t.Context(), Config{Requests: 5, Parallel: 5}, &out); err != nil || strings.Contains(out.String(), "as fast") {
-		t.Errorf("no delay: %v\n%s", err, &out)
-	}
-	loop, err := wire.New()
-	if err != nil {
+	if err := Run(t.Context(), Config{Requests: 120, Parallel: 120, Delay: 50 * time.Millisecond, Each: true, Columns: 40}, &out); err != nil {
 		t.Fatal(err)
 	}
-	defer loop.Close()
-	out.Reset()
-	r := &run{
-		Config: Config{Requests: 5, Parallel: 5}, loop: loop, out: &out, delays: spread(5, time.Second),
-		server: netip.MustParseAddrPort("127.0.0.1:0"), // nobody can be there
-	}
-	if err := r.run(); err == nil || strings.Contains(out.String(), "as fast") {
-		t.Errorf("all failed: %v\n%s", err, &out)
+	for line := range strings.Lines(out.String()) {
+		if n := columns.Width(strings.TrimSuffix(line, "\n")); n > 40 {
+			t.Errorf("%d columns: %s", n, line)
+		}
 	}
 }
 
+// Nothing is called faster that is not.
+func TestNoBoast(t *testing.T) {
+	second := time.Second
+	for _, c := range []struct {
+		delays []time.Duration
+		took   time.Duration
+		want   string
+	}{
+		{[]time.Duration{second}, second, ""},
+		{[]time.Duration{second, second / 2}, second, ""},
+		{make([]time.Duration, 100), time.Millisecond, ""},
+		{make([]time.Duration, 100), 0, ""},
+		{[]time.Duration{second, second, second}, second, "3s, 3.0 times"},
+		{slices.Repeat([]time.Duration{second}, 5000), second, "1h23m20s, 5,000 times"},
+	} {
+		got := oneAfterAnother(c.delays, c.took)
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%d delays in %v: %q, want %q", len(c.delays), c.took, got, c.want)
+		}
+	}
+	leaktest.Check(t)
+	var out bytes.Buffer
+	err := Run(t.Context(), Config{Requests: 5, Parallel: 5, Columns: 80}, &out)
+	if err != nil || strings.Contains(out.String(), "times") || strings.Contains(out.String(), "memory each") {
+		t.Errorf("no delay: %v\n%s", err, &out)
+	}
+}
+
+// Where nobody listens, or answers as HTTP has it, each request fails, and the client
+// ends.
+func TestAllFail(t *testing.T) {
+	leaktest.Check(t)
+	for _, kind := range []string{"nobody listens", "it hangs up", "no HTTP"} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var serving sync.WaitGroup
+		if kind == "nobody listens" {
+			ln.Close()
+		} else {
+			serving.Go(func() {
+				for {
+					c, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					if kind == "no HTTP" {
+						c.Read(make([]byte, 1000))
+						io.WriteString(c, "nonsense\n")
+					}
+					c.Close()
+				}
+			})
+		}
+		w := work{Server: ln.Addr().String(), Requests: 20, Parallel: 20, Delay: time.Second}
+		var out bytes.Buffer
+		f, err := askWithPoll(w, &out)
+		if err != nil || f.Failed != w.Requests || f.Why == "" {
+			t.Errorf("%s: %+v, %v", kind, f, err)
+		}
+		if f := askWithHTTP(w); f.Failed != w.Requests || f.Why == "" {
+			t.Errorf("%s, net/http: %+v", kind, f)
+		}
+		ln.Close()
+		serving.Wait()
+	}
+}
+
+// The parts are ended when the demo is interrupted, and when nobody reads what it
+// prints.
 func TestInterrupt(t *testing.T) {
 	leaktest.Check(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -77,17 +175,44 @@ func TestInterrupt(t *testing.T) {
 		cancel()
 		return len(b), nil
 	})
-	if err := Run(ctx, Config{Requests: 5, Delay: time.Hour, Parallel: 5}, out); !errors.Is(err, context.Canceled) {
+	c := Config{Requests: 5, Delay: time.Hour, Parallel: 5, Columns: 80}
+	if err := Run(ctx, c, out); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
 
-// When nobody reads the output, the demo ends.
 func TestClosedOutput(t *testing.T) {
+	for _, each := range []bool{false, true} {
+		leaktest.Check(t)
+		lines := 0
+		out := writer(func(b []byte) (int, error) {
+			if lines++; lines > 2 || !each {
+				return 0, syscall.EPIPE
+			}
+			return len(b), nil
+		})
+		c := Config{Requests: 50, Delay: time.Millisecond, Parallel: 5, Each: each, Columns: 80}
+		if err := Run(t.Context(), c, out); !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("each %v: %v", each, err)
+		}
+	}
+}
+
+// A backend that there is not is the error of the process that waits by it.
+func TestBadBackend(t *testing.T) {
 	leaktest.Check(t)
-	out := writer(func([]byte) (int, error) { return 0, syscall.EPIPE })
-	if err := Run(t.Context(), Config{Requests: 5, Delay: time.Hour, Parallel: 5}, out); !errors.Is(err, syscall.EPIPE) {
+	t.Setenv("POLLUX_BACKEND", "nonsense")
+	err := Run(t.Context(), Config{Requests: 5, Parallel: 5, Columns: 80}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
+		if got := count(n); got != want {
+			t.Errorf("%d: %s, not %s", n, got, want)
+		}
 	}
 }
 

@@ -1,47 +1,85 @@
 package demo
 
 import (
-	"net"
-	"net/http"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pollux-io/pollux/loop"
 )
 
-// A slowServer answers each request as late as its path asks for, such as
-// /300ms. It is plain net/http, so that the demo's other end is nothing special.
-type slowServer struct {
-	ln   net.Listener
-	http http.Server
-}
-
-func startServer() (*slowServer, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// serveSlowly runs the slow server on the loopback address, prints that, and ends when
+// in does.
+func serveSlowly(in io.Reader, out io.Writer) error {
+	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s := &slowServer{ln: ln, http: http.Server{Handler: http.HandlerFunc(answer), ReadHeaderTimeout: time.Minute}}
-	go s.http.Serve(ln)
-	return s, nil
+	defer func() {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel() // what is open is cut off
+		g.Shutdown(ended)
+	}()
+	l, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return &slowAnswer{} })
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(out, l.Addr()); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, in)
+	return err
 }
 
-func (s *slowServer) Close() error { return s.http.Close() }
+// maxHead is the longest head of a request.
+const maxHead = 4 << 10
 
-// answer waits, then sends a body whose length depends on the delay.
-func answer(w http.ResponseWriter, r *http.Request) {
-	delay, err := time.ParseDuration(strings.TrimPrefix(r.URL.Path, "/"))
-	if err != nil || delay < 0 {
-		http.Error(w, "the path says how long to wait, such as /300ms", http.StatusBadRequest)
-		return
+var (
+	headEnd    = []byte("\r\n\r\n")
+	errTooLong = errors.New("the request is too long")
+	errNoDelay = errors.New("the path does not say how long to wait, such as /300ms")
+)
+
+// A slowAnswer answers the one request of its connection as late as the path asks for,
+// such as /300ms.
+type slowAnswer struct{ asked bool }
+
+// Data implements loop.Handler.
+func (s *slowAnswer) Data(c *loop.Conn, b []byte) (int, error) {
+	switch {
+	case s.asked: // one request is answered, no more
+		return len(b), nil
+	case !bytes.Contains(b, headEnd) && len(b) <= maxHead:
+		return 0, nil
+	case !bytes.Contains(b, headEnd):
+		return 0, errTooLong
 	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.Context().Done():
-		return
+	s.asked = true
+	line, _, _ := strings.Cut(string(b), "\r\n")
+	asked, ok := strings.CutPrefix(line, "GET /")
+	asked, _, _ = strings.Cut(asked, " ")
+	delay, err := time.ParseDuration(asked)
+	if !ok || err != nil || delay < 0 {
+		return 0, errNoDelay
 	}
+	c.Loop().AfterFunc(delay, func() {
+		c.Write(answer(delay)) // fails if the client has gone
+		c.Close()
+	})
+	return len(b), nil
+}
+
+// path is what asks the server for a delay.
+func path(delay time.Duration) string { return strconv.FormatInt(int64(delay), 10) + "ns" }
+
+// answer has a body whose length depends on the delay.
+func answer(delay time.Duration) []byte {
 	body := "waited " + delay.String() + "\n" + strings.Repeat(".", int(delay/time.Millisecond)%1000) + "\n"
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.Write([]byte(body))
+	return []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: " +
+		strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 }

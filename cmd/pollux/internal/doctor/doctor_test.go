@@ -3,6 +3,7 @@ package doctor
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -123,7 +124,7 @@ func TestJSON(t *testing.T) {
 func TestNothingKnown(t *testing.T) {
 	r := examine(10000, machine{files: noFiles{}})
 	var b bytes.Buffer
-	if err := r.Print(&b); err != nil || !strings.Contains(b.String(), "Backends") {
+	if err := r.Print(&b, 80); err != nil || !strings.Contains(b.String(), "Backends") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
 }
@@ -136,5 +137,44 @@ func TestForced(t *testing.T) {
 	t.Setenv("POLLUX_BACKEND", "")
 	if f := forced(); f != nil {
 		t.Errorf("%+v", f)
+	}
+}
+
+// At any width from 40 columns on, no line is longer, but for a word that is; words are
+// whole, and a command that goes on in a further line is still one command.
+func TestPrintFitsTheWidth(t *testing.T) {
+	r := examine(1_000_000, linux())
+	r.Limits = append([]Limit{{descriptorsHard, []int64{4096}, "what it may raise that to"}, {descriptorsSoft, []int64{4096}, "descriptors"}}, r.Limits...)
+	r.Advice = advise(r)
+	r.Backends = []Backend{{"epoll", true, true, "registrations may come from any thread"}, {"uring", false, false, "the kernel refuses io_uring (EPERM): it is switched off by kernel.io_uring_disabled, or by seccomp"}}
+	r.Notes = []Note{{"a note", "each connection that goes out to one address and port takes a local port", []string{"netsh int ipv4 show dynamicport tcp   # as administrator; ipv6 likewise"}}}
+	words := func(s string) []string { return strings.Fields(strings.ReplaceAll(s, "\\\n", "")) }
+	whole := map[string]int{}
+	for width := 200; width >= 40; width-- {
+		var b bytes.Buffer
+		if err := r.Print(&b, width); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(b.String()) {
+			line = strings.TrimRight(line, "\n")
+			bare := strings.TrimSuffix(strings.TrimSpace(line), " \\")
+			if single := len(strings.Fields(strings.ReplaceAll(bare, `"1024 65535"`, ""))) == 1; len(line) > width && !single {
+				t.Errorf("%d columns: %d: %s", width, len(line), line)
+			}
+			if strings.HasSuffix(line, " ") {
+				t.Errorf("%d columns: blanks at the end of %q", width, line)
+			}
+		}
+		seen := map[string]int{}
+		for _, w := range words(b.String()) {
+			if w != "#" {
+				seen[w]++
+			}
+		}
+		if width == 200 {
+			whole = seen
+		} else if !maps.Equal(seen, whole) {
+			t.Errorf("%d columns: other words\n%s", width, b.String())
+		}
 	}
 }

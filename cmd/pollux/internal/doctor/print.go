@@ -1,21 +1,65 @@
 package doctor
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"math"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 )
 
-// Print writes the report for people.
-func (r *Report) Print(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "Backends\n")
-	for _, b := range r.Backends {
+// printer writes a report for people.
+type printer struct {
+	io.Writer
+	*Report
+	width int
+	err   error
+}
+
+// Write implements io.Writer. After the first error nothing is written any more.
+func (p *printer) Write(b []byte) (int, error) {
+	if p.err == nil {
+		_, p.err = p.Writer.Write(b)
+	}
+	return len(b), nil
+}
+
+// line writes a text, indented as the rows of tables are.
+func (p *printer) line(format string, a ...any) {
+	for _, line := range columns.Wrap(fmt.Sprintf(format, a...), p.width-2) {
+		fmt.Fprintf(p, "  %s\n", line)
+	}
+}
+
+// Print writes the report for people, in lines of at most width columns, but for words
+// that are longer.
+func (r *Report) Print(out io.Writer, width int) error {
+	buffered := bufio.NewWriter(out)
+	p := &printer{Writer: buffered, Report: r, width: width}
+	p.printBackends()
+	p.printSystem()
+	fmt.Fprintf(p, "\nLimits\n")
+	var t columns.Table
+	for _, l := range r.Limits {
+		t.Row(l.Name, list(l.Values), l.About)
+	}
+	t.Print(p, width)
+	p.printAdvice()
+	p.printNotes()
+	if p.err != nil {
+		return p.err
+	}
+	return buffered.Flush()
+}
+
+func (p *printer) printBackends() {
+	fmt.Fprintf(p, "Backends\n")
+	var t columns.Table
+	for _, b := range p.Backends {
 		state := "not usable"
 		if b.Usable {
 			state = "usable"
@@ -23,26 +67,17 @@ func (r *Report) Print(out io.Writer) error {
 		if b.Default {
 			state += ", default"
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", b.Name, state, b.Why)
+		t.Row(b.Name, state, b.Why)
 	}
-	switch {
-	case r.Forced == nil:
-		fmt.Fprintf(w, "  none is forced; POLLUX_BACKEND=name would\n")
-	case r.Forced.OK:
-		fmt.Fprintf(w, "  %s=%s forces this one%s\n", r.Forced.Variable, r.Forced.Value, r.Forced.only())
+	t.Print(p, p.width)
+	switch f := p.Forced; {
+	case f == nil:
+		p.line("none is forced; POLLUX_BACKEND=name would")
+	case f.OK:
+		p.line("%s=%s forces this one%s", f.Variable, f.Value, f.only())
 	default:
-		fmt.Fprintf(w, "  %s=%s is an error: %s\n", r.Forced.Variable, r.Forced.Value, r.Forced.Error)
+		p.line("%s=%s is an error: %s", f.Variable, f.Value, f.Error)
 	}
-	w.Flush()
-	r.printSystem(w)
-	fmt.Fprintf(w, "\nLimits\n")
-	for _, l := range r.Limits {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", l.Name, list(l.Values), l.About)
-	}
-	w.Flush()
-	r.printAdvice(w)
-	r.printNotes(w)
-	return w.Flush()
 }
 
 // only says what a forced backend is not for.
@@ -55,11 +90,9 @@ func (f *Forced) only() string {
 	return ", for loops; a Poll refuses it"
 }
 
-func (r *Report) printSystem(w io.Writer) {
-	s := r.System
-	fmt.Fprintf(w, "\nSystem\n")
-	fmt.Fprintf(w, "  kernel\t%s, %s/%s\n", s.Kernel, s.OS, s.Arch)
-	fmt.Fprintf(w, "  Go\t%s\n", s.Go)
+func (p *printer) printSystem() {
+	s := p.System
+	fmt.Fprintf(p, "\nSystem\n")
 	cgroup := ""
 	switch {
 	case s.CgroupCPUs > 0:
@@ -67,53 +100,60 @@ func (r *Report) printSystem(w io.Writer) {
 	case s.OS == "linux":
 		cgroup = ", no limit by a control group"
 	}
-	fmt.Fprintf(w, "  processors\t%d, GOMAXPROCS %d%s\n", s.CPUs, s.GOMAXPROCS, cgroup)
+	var t columns.Table
+	t.Row("kernel", fmt.Sprintf("%s, %s/%s", s.Kernel, s.OS, s.Arch))
+	t.Row("Go", s.Go)
+	t.Row("processors", fmt.Sprintf("%d, GOMAXPROCS %d%s", s.CPUs, s.GOMAXPROCS, cgroup))
 	if s.MemoryBytes > 0 {
-		fmt.Fprintf(w, "  memory\t%s, %s available\n", report.Bytes(s.MemoryBytes), report.Bytes(s.AvailableBytes))
+		t.Row("memory", fmt.Sprintf("%s, %s available", report.Bytes(s.MemoryBytes), report.Bytes(s.AvailableBytes)))
 	}
 	if s.GoMemLimitBytes > 0 {
-		fmt.Fprintf(w, "  GOMEMLIMIT\t%s\n", report.Bytes(s.GoMemLimitBytes))
+		t.Row("GOMEMLIMIT", report.Bytes(s.GoMemLimitBytes))
 	}
+	t.Print(p, p.width)
 }
 
-func (r *Report) printAdvice(w *tabwriter.Writer) {
-	fmt.Fprintf(w, "\nFor %d connections\n", r.Connections)
+func (p *printer) printAdvice() {
+	fmt.Fprintf(p, "\nFor %d connections\n", p.Connections)
 	raised, settings := 0, 0
-	for _, a := range r.Advice {
+	var t columns.Table
+	for _, a := range p.Advice {
 		state := "ok"
 		if !a.OK {
 			state = "raise"
 			raised++
 		}
-		fmt.Fprintf(w, "  %s\t%s\thas %s\tneeds %s\t%s\n", state, a.Name, a.in(a.Have), a.in(a.Need), a.Why)
+		t.Row(state, a.Name, "has "+a.in(a.Have), "needs "+a.in(a.Need), a.Why)
 	}
-	w.Flush()
+	t.Print(p, p.width)
 	if raised == 0 {
-		fmt.Fprintf(w, "  nothing needs to be raised\n")
+		p.line("nothing needs to be raised")
 		return
 	}
-	fmt.Fprintf(w, "\nTo raise them\n")
-	for _, a := range r.Advice {
+	fmt.Fprintf(p, "\nTo raise them\n")
+	for _, a := range p.Advice {
 		for _, c := range a.Commands {
-			fmt.Fprintf(w, "  %s\n", c)
+			p.command(c)
 			if strings.HasPrefix(c, "sudo sysctl") {
 				settings++
 			}
 		}
 	}
 	if settings > 0 {
-		fmt.Fprintf(w, "  sysctl lasts until the next boot: put the same name=value lines into /etc/sysctl.d/90-pollux.conf to keep them\n")
+		p.line("sysctl lasts until the next boot: put the same name=value lines into /etc/sysctl.d/90-pollux.conf to keep them")
 	}
 }
 
-func (r *Report) printNotes(w io.Writer) {
-	if len(r.Notes) > 0 {
-		fmt.Fprintf(w, "\nNotes\n")
+func (p *printer) command(c string) { columns.Command(p, c, p.width, p.System.OS != "windows") }
+
+func (p *printer) printNotes() {
+	if len(p.Notes) > 0 {
+		fmt.Fprintf(p, "\nNotes\n")
 	}
-	for _, n := range r.Notes {
-		fmt.Fprintf(w, "  %s: %s\n", n.Name, n.Text)
+	for _, n := range p.Notes {
+		p.line("%s: %s", n.Name, n.Text)
 		for _, c := range n.Commands {
-			fmt.Fprintf(w, "    %s\n", c)
+			p.command(c)
 		}
 	}
 }

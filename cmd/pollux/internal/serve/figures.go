@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pollux-io/pollux/loop"
-
+	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
+	"github.com/pollux-io/pollux/loop"
 )
 
 // Figures are what a server has done, and does.
@@ -88,12 +88,82 @@ func (f *Figures) Changed(before *Figures) bool {
 		f.bytesIn != before.bytesIn || f.bytesOut != before.bytesOut
 }
 
-// Line is one line of what goes on now, what matters most first.
+// separator is between the parts of a line.
+const separator = ", "
+
+// part is one of the figures of a line, in full and in short.
+type part struct{ full, short string }
+
+// parts are what goes on now, what matters most first.
+func (f *Figures) parts() []part {
+	most := 0.0
+	if len(f.busy) > 0 {
+		most = slices.Max(f.busy)
+	}
+	return []part{
+		{connections(f.conns), count(float64(f.conns)) + " conns"},
+		{fmt.Sprintf("%s messages (%s/s)", count(float64(f.messages)), count(f.messageRate)), count(f.messageRate) + " msg/s"},
+		{"queued " + report.Bytes(int64(f.unsent)), "queued " + shortBytes(float64(f.unsent))},
+		{"busy " + busy(f.busy), fmt.Sprintf("busy %.0f%%", 100*most)},
+		{traffic("in", f.bytesIn, f.inRate), "in " + shortBytes(f.inRate) + "/s"},
+		{traffic("out", f.bytesOut, f.outRate), "out " + shortBytes(f.outRate) + "/s"},
+	}
+}
+
+func traffic(way string, bytes uint64, rate float64) string {
+	return fmt.Sprintf("%s %s (%s/s)", way, report.Bytes(int64(bytes)), report.Bytes(int64(rate)))
+}
+
+// shortBytes is 1.2M for 1.2 MiB, with at most three digits.
+func shortBytes(n float64) string {
+	const units = "BKMGTPE"
+	u := 0
+	for n >= 999.5 && u < len(units)-1 {
+		n /= 1024
+		u++
+	}
+	if u > 0 && n < 9.95 {
+		return fmt.Sprintf("%.1f%c", n, units[u])
+	}
+	return fmt.Sprintf("%.0f%c", n, units[u])
+}
+
+// Line is one line of what goes on now, in full.
 func (f *Figures) Line() string {
-	return fmt.Sprintf("%s, %s messages (%s/s), queued %s, busy %s, in %s (%s/s), out %s (%s/s)",
-		connections(f.conns), count(float64(f.messages)), count(f.messageRate), report.Bytes(int64(f.unsent)), busy(f.busy),
-		report.Bytes(int64(f.bytesIn)), report.Bytes(int64(f.inRate)),
-		report.Bytes(int64(f.bytesOut)), report.Bytes(int64(f.outRate)))
+	var all []string
+	for _, p := range f.parts() {
+		all = append(all, p.full)
+	}
+	return strings.Join(all, separator)
+}
+
+// Fit is the same in at most width columns: as many of the parts as have room in short,
+// the first first, then as many of those in full as there is room for.
+func (f *Figures) Fit(width int) string {
+	parts := f.parts()
+	left := width
+	var shown []string
+	for i, p := range parts {
+		need := columns.Width(p.short)
+		if i > 0 {
+			need += len(separator)
+		}
+		if need > left {
+			break
+		}
+		left -= need
+		shown = append(shown, p.short)
+	}
+	if shown == nil {
+		return columns.Cut(parts[0].short, width)
+	}
+	for i := range shown {
+		if more := columns.Width(parts[i].full) - columns.Width(parts[i].short); more <= left {
+			left -= more
+			shown[i] = parts[i].full
+		}
+	}
+	return strings.Join(shown, separator)
 }
 
 // maxBusyShown is of how many loops a line tells each; of more it gives the range.
