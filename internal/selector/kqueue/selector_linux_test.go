@@ -40,7 +40,7 @@ type bench struct {
 // everywhere runs f over the selector on each system's model.
 func everywhere(t *testing.T, f func(b bench)) {
 	for _, flavour := range kqtest.Flavours() {
-		flavour.AckEdges, flavour.ExtraPipeEdges = false, false // here edges are counted
+		flavour.AckEdges, flavour.ExtraPipeEdges = 0, false // here edges are counted
 		t.Run(flavour.Name, func(t *testing.T) { f(open(t, flavour, kqtest.New(flavour))) })
 	}
 }
