@@ -18,8 +18,9 @@ const (
 )
 
 // Flags of a Kevent: EV_ADD, EV_DELETE and so on (kqueue(2)). The numbers are those
-// of every BSD. The selector does not use EV_ONESHOT: NetBSD before 10 detaches such a
-// knote outside of its lock, and loses an EV_ADD in between (kqtest, OneshotRace).
+// of every BSD. The selector does not use EV_ONESHOT: NetBSD of before
+// February 2022 detaches such a knote outside of its lock, and loses an EV_ADD in between
+// (kqtest, OneshotRace).
 const (
 	FlagAdd      = 0x1
 	FlagDelete   = 0x2
