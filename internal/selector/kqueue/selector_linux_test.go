@@ -526,6 +526,38 @@ func TestAddFails(t *testing.T) {
 	})
 }
 
+// A receipt that says no is an error of Modify, whichever of its changes it answers; what
+// remains is under the new key, and Delete with that key leaves nothing behind.
+func TestModifyFails(t *testing.T) {
+	everywhere(t, func(outer bench) {
+		m := &meddler{Kernel: kqtest.New(outer.flavour)}
+		b := open(outer, outer.flavour, m)
+		x, y := b.pair()
+		b.write(y)
+		for _, failing := range []kqueue.Filter{kqueue.FilterRead, kqueue.FilterWrite} {
+			b.add(x, 1, readable, edge)
+			b.want(1, r)
+			m.change = func(c *kqueue.Kevent) syscall.Errno {
+				if c.Filter == failing && c.Flags&kqueue.FlagAdd != 0 {
+					return syscall.ENOMEM
+				}
+				return 0
+			}
+			if err := b.Modify(x, 1, 2, readable|writable, level); !errors.Is(err, syscall.ENOMEM) {
+				b.Errorf("Modify: %v, want ENOMEM", err)
+			}
+			m.change = nil
+			if err := b.Delete(x, 1); err == nil {
+				b.Error("Delete with the old key succeeded")
+			}
+			if err := b.Delete(x, 2); err != nil {
+				b.Errorf("Delete: %v", err)
+			}
+			b.quiet()
+		}
+	})
+}
+
 // kevent(2) refuses a timespec that is negative or has a second's worth of
 // nanoseconds, and times past what its clock holds.
 func TestTimeouts(t *testing.T) {
