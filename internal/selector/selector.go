@@ -116,7 +116,9 @@ type Selector interface {
 	Wait(events []Event, timeout time.Duration) (int, error)
 
 	// Notify makes one call of Wait return soon: one that is asleep, or else
-	// the next that would go to sleep. Calls coalesce until then.
+	// the next that would go to sleep. Calls coalesce until then. After an error the
+	// notice stands, but may not have reached a Wait that sleeps: the next Notify
+	// tries again.
 	Notify() error
 	// NotifyAll makes every call of Wait, present and future, return soon.
 	NotifyAll() error

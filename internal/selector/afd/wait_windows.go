@@ -41,7 +41,11 @@ func (s *Selector) Notify() error {
 	if !s.sleep.Notify() {
 		return nil
 	}
-	return s.wake()
+	err := s.wake()
+	if err != nil {
+		s.sleep.WakeFailed()
+	}
+	return err
 }
 
 // NotifyAll implements selector.Selector.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -377,6 +378,44 @@ func TestNotifyReachesOne(t *testing.T) {
 		b.Notify() // kept for who comes
 		if k, err := b.Wait(make([]selector.Event, 1), -1); k != 0 || err != nil {
 			b.Errorf("Wait = %d, %v", k, err)
+		}
+	})
+}
+
+// A notice of which the kernel could not wake a sleeper is tried again by the next Notify.
+func TestFailedNotifyIsTriedAgain(t *testing.T) {
+	everywhere(t, func(outer bench) {
+		m := &meddler{Kernel: kqtest.New(outer.flavour)}
+		b := open(outer, outer.flavour, m)
+		var failing atomic.Bool
+		m.change = func(*kqueue.Kevent) syscall.Errno {
+			if failing.Load() {
+				return syscall.ENOMEM
+			}
+			return 0
+		}
+		back := make(chan error, 1)
+		go func() {
+			_, err := b.Wait(make([]selector.Event, 1), -1)
+			back <- err
+		}()
+		b.Asleep(1)
+		failing.Store(true)
+		if err := b.Notify(); !errors.Is(err, syscall.ENOMEM) {
+			b.Errorf("Notify: %v, want ENOMEM", err)
+		}
+		failing.Store(false)
+		if err := b.Notify(); err != nil {
+			b.Errorf("Notify: %v", err)
+		}
+		select {
+		case err := <-back:
+			if err != nil {
+				b.Error(err)
+			}
+		case <-time.After(3 * deadline):
+			b.Error("the Wait sleeps on")
+			b.NotifyAll()
 		}
 	})
 }
