@@ -19,7 +19,7 @@ func TestConformance(t *testing.T) {
 				t.Setenv(conformance.LongEnv, "")
 				t.Log("the short run: the long one is for the default backend")
 			}
-			conformance.Run(t, conformance.Sockets())
+			conformance.Run(t, conformance.SocketsOn(b.Name))
 		})
 	}
 }

@@ -38,9 +38,9 @@ type Trigger uint8
 const (
 	// Edge, the default: one event for each change from not ready to ready.
 	// Drain the source, until sock.ErrWouldBlock or a short read from a TCP stream
-	// (sock.Stream.Read); the next change gives a new event. News of what is ready
-	// already, such as more data before the source is drained, may be told again or
-	// not: Linux and the BSDs do, Windows does not.
+	// (sock.Stream.Read); the next change gives a new event. More of what is ready
+	// already, such as data that arrives before the source is drained, may be reported
+	// again or not: epoll and kqueue do, Windows and poll(2) do not.
 	Edge Trigger = 0
 	// Level: an event from every Wait while the readiness lasts.
 	Level = Trigger(selector.Level)

@@ -26,6 +26,8 @@ type fakeSelector struct {
 	wait   func(events []selector.Event) (int, error)
 	closes int
 	notes  int
+
+	noteErr error
 }
 
 func (f *fakeSelector) Add(_ sys.FD, key selector.Key, _ selector.Interest, _ selector.Trigger) error {
@@ -40,7 +42,7 @@ func (f *fakeSelector) Modify(_ sys.FD, _, key selector.Key, _ selector.Interest
 
 func (f *fakeSelector) Delete(sys.FD, selector.Key) error { return nil }
 func (f *fakeSelector) NeedsBlocked() bool                { return false }
-func (f *fakeSelector) Notify() error                     { f.notes++; return nil }
+func (f *fakeSelector) Notify() error                     { f.notes++; return f.noteErr }
 func (f *fakeSelector) NotifyAll() error                  { return nil }
 
 func (f *fakeSelector) Close() error {
@@ -181,6 +183,38 @@ func TestWakesSurviveAKernelError(t *testing.T) {
 }
 
 // Q5: the kernel object is released by its last user, once.
+// A wake of which the kernel could not notify a Wait stays pending, and the next Wake
+// notifies again, whichever waker it is of; after that, wakes coalesce.
+func TestQ7FailedWakeIsTriedAgain(t *testing.T) {
+	f := &fakeSelector{wait: func([]selector.Event) (int, error) { return 0, nil }}
+	q := newPoll("fake", f)
+	defer q.Close()
+	w, _ := q.NewWaker(1)
+	other, _ := q.NewWaker(2)
+	f.noteErr = syscall.ENOBUFS
+	for i := range 2 {
+		if err := w.Wake(); !errors.Is(err, syscall.ENOBUFS) || f.notes != i+1 {
+			t.Fatalf("Wake %d: %v after %d notices, want ENOBUFS after %d", i+1, err, f.notes, i+1)
+		}
+	}
+	f.noteErr = nil
+	for range 3 {
+		if err := w.Wake(); err != nil || f.notes != 3 {
+			t.Fatalf("Wake: %v after %d notices, want 3", err, f.notes)
+		}
+	}
+	f.noteErr = syscall.ENOBUFS
+	other.Wake()
+	f.noteErr = nil
+	if err := w.Wake(); err != nil || f.notes != 5 {
+		t.Errorf("Wake after another's failed: %v after %d notices, want 5", err, f.notes)
+	}
+	events := make([]Event, 8)
+	if n, err := q.Wait(events, 0); n != 2 || err != nil {
+		t.Errorf("Wait = %v, %v; want both wakes", events[:n], err)
+	}
+}
+
 func TestQ5LastUserReleases(t *testing.T) {
 	f := &fakeSelector{}
 	q := newPoll("fake", f)

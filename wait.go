@@ -86,7 +86,7 @@ func (q *Poll) wait(events []Event, timeout time.Duration) (int, error) {
 func (q *Poll) takeWakes(events []Event) int {
 	n, more := q.wakes.take(events)
 	if more {
-		q.sel.Notify()
+		q.notify()
 	}
 	return n
 }

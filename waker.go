@@ -34,25 +34,40 @@ func (q *Poll) NewWaker(token Token) (*Waker, error) {
 // pending, it costs one atomic operation; while nobody sleeps, no system call.
 //
 // The error is an *OpError with ErrClosed, if the Poll or the Waker is closed, or
-// the kernel's.
+// the kernel's: the wake stays pending then, for the next Wait, but a Wait that sleeps may
+// not be woken before the next Wake.
 func (w *Waker) Wake() error {
-	if w.pending.Swap(true) {
+	pending := w.pending.Swap(true)
+	if pending {
 		if w.closed.Load() || w.q.gate.Closed() {
 			return &OpError{Op: "wake", Err: ErrClosed}
 		}
-		return nil
+		if !w.q.wakes.unsent.Load() {
+			return nil
+		}
 	}
 	if !w.q.gate.Enter(gate.Short) {
 		return &OpError{Op: "wake", Err: ErrClosed}
 	}
 	defer w.q.leave(gate.Short)
-	if !w.q.wakes.put(w) {
+	if !pending && !w.q.wakes.put(w) {
 		return &OpError{Op: "wake", Err: ErrClosed}
 	}
-	if err := w.q.sel.Notify(); err != nil {
+	w.q.wakes.unsent.Store(false)
+	if err := w.q.notify(); err != nil {
 		return &OpError{Op: "wake", Err: err}
 	}
 	return nil
+}
+
+// notify makes a Wait look at the pending wakes. After an error they stay pending, and the
+// next Wake notifies again.
+func (q *Poll) notify() error {
+	err := q.sel.Notify()
+	if err != nil {
+		q.wakes.unsent.Store(true)
+	}
+	return err
 }
 
 // Close takes the waker out of service: a pending wake is dropped, and Wake
@@ -65,6 +80,7 @@ func (w *Waker) Close() error {
 // wakeQueue holds the wakers that are pending, each once.
 type wakeQueue struct {
 	count   atomic.Int32
+	unsent  atomic.Bool // notifying the selector has failed: the next Wake does it
 	mu      sync.Mutex
 	pending []*Waker
 }

@@ -46,7 +46,8 @@ type Passed struct {
 // Gate is open when zero. It must not be copied after its first use.
 type Gate struct{ word atomic.Uint64 }
 
-// Enter counts the caller in, or returns false if the gate is closed.
+// Enter counts the caller in, or returns false if the gate is closed. It panics when the
+// class has MaxUsers users already: one more would be counted as a user of the other.
 func (g *Gate) Enter(c Class) bool {
 	for {
 		old := g.word.Load()
@@ -62,9 +63,16 @@ func (g *Gate) Enter(c Class) bool {
 	}
 }
 
-// Leave counts the caller out. It must follow each Enter that returned true.
+// Leave counts the caller out. It must follow each Enter that returned true, once. A Leave
+// without its Enter panics: it would borrow from the other count, or from the closed bit,
+// and release a resource that is in use.
 func (g *Gate) Leave(c Class) Passed {
 	now := g.word.Add(-(uint64(1) << c))
+	if now>>c&classMask == classMask {
+		// It was 0: a count of MaxUsers is never reached by leaving.
+		g.word.Add(uint64(1) << c)
+		panic("gate: a user leaves who has not entered")
+	}
 	if now&closed == 0 {
 		return Passed{}
 	}

@@ -50,6 +50,55 @@ func TestCloseOfAnIdleGatePassesBoth(t *testing.T) {
 	}
 }
 
+// panics reports with what message f panics; "" if it does not.
+func panics(f func()) (message string) {
+	defer func() { message, _ = recover().(string) }()
+	f()
+	return ""
+}
+
+// A Leave without its Enter is found out at once, whatever the other count and the closed
+// bit are, and leaves them as they were.
+func TestLeaveWithoutEnterPanics(t *testing.T) {
+	for _, c := range []Class{Long, Short} {
+		for _, others := range []int{0, 1, 3} {
+			for _, shut := range []bool{false, true} {
+				var g Gate
+				for range others {
+					g.Enter(Short - c)
+				}
+				if shut {
+					g.Close()
+				}
+				before := g.word.Load()
+				if panics(func() { g.Leave(c) }) == "" {
+					t.Errorf("class %d, %d users of the other, closed %v: Leave without Enter did not panic", c, others, shut)
+				}
+				if now := g.word.Load(); now != before {
+					t.Errorf("class %d, %d users of the other, closed %v: the word is %#x now, was %#x", c, others, shut, now, before)
+				}
+			}
+		}
+	}
+}
+
+// One user too many is not counted as one of the other class; that many can leave again.
+func TestEnterPastMaxUsersPanics(t *testing.T) {
+	for _, c := range []Class{Long, Short} {
+		var g Gate
+		g.word.Store(MaxUsers << c)
+		if panics(func() { g.Enter(c) }) == "" {
+			t.Errorf("class %d: MaxUsers+1 users did not panic", c)
+		}
+		if now := g.word.Load(); now != MaxUsers<<c {
+			t.Errorf("class %d: the word is %#x after a refused Enter, was %#x", c, now, uint64(MaxUsers)<<c)
+		}
+		if what := panics(func() { g.Leave(c) }); what != "" {
+			t.Errorf("class %d: the first of MaxUsers cannot leave: %s", c, what)
+		}
+	}
+}
+
 // Every schedule must tell each moment once, and Sealed never while a Short
 // user is inside.
 func TestMomentsAreToldOnceUnderConcurrency(t *testing.T) {

@@ -95,6 +95,12 @@ type Config struct {
 //     any time, having been notified. Negative waits forever, zero does not
 //     sleep. Interruptions by signals do not show.
 //   - Errors from the kernel are returned as syscall.Errno, or wrap one.
+//   - After an error of Add, fd is not registered. After an error of Modify it is
+//     registered under new, but may be watched in part or not at all: the caller must
+//     call Delete(fd, new), and must not ignore the error, or the source is deaf. A
+//     failure that the backend can retry by itself is no error: after nil, whatever
+//     was asked for is reported. An error of Delete means that the kernel had dropped
+//     fd already; it can be ignored.
 type Selector interface {
 	// Add starts to watch fd. A second Add of the same fd is ErrExists, a
 	// descriptor that has no readiness (a regular file) ErrNotPollable.
@@ -110,7 +116,9 @@ type Selector interface {
 	Wait(events []Event, timeout time.Duration) (int, error)
 
 	// Notify makes one call of Wait return soon: one that is asleep, or else
-	// the next that would go to sleep. Calls coalesce until then.
+	// the next that would go to sleep. Calls coalesce until then. After an error the
+	// notice stands, but may not have reached a Wait that sleeps: the next Notify
+	// tries again.
 	Notify() error
 	// NotifyAll makes every call of Wait, present and future, return soon.
 	NotifyAll() error

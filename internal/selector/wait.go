@@ -41,11 +41,18 @@ func (d *Deadline) Within(t time.Duration) time.Time {
 type Notices struct {
 	notified atomic.Bool
 	ending   atomic.Bool
+	unsent   atomic.Bool // see WakeFailed
 }
 
-// Notify leaves a notice for one Wait. It returns false if there is one already, that
-// nobody has taken yet.
-func (p *Notices) Notify() bool { return !p.notified.Swap(true) }
+// Notify leaves a notice for one Wait, and reports whether a sleeper must be woken for it.
+// It need not if there is a notice already that no Wait has taken yet.
+func (p *Notices) Notify() bool {
+	return !p.notified.Swap(true) || p.unsent.Load() && p.unsent.Swap(false)
+}
+
+// WakeFailed takes note that waking a sleeper has failed: the notice stays, but a Wait that
+// sleeps may not have heard of it, so the next Notify must wake again.
+func (p *Notices) WakeFailed() { p.unsent.Store(true) }
 
 // NotifyAll leaves a notice for all, for good.
 func (p *Notices) NotifyAll() { p.ending.Store(true) }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flags of a kevent (kqueue(2)), alike on all of these systems. NetBSD's
-// EV_RECEIPT and EV_DISPATCH are younger than the releases that Go supports.
+// Flags of a kevent (kqueue(2)), alike on all of these systems. EV_RECEIPT and EV_DISPATCH
+// are in kqueue_dispatch.go.
 const (
 	EV_ADD     = unix.EV_ADD
 	EV_DELETE  = unix.EV_DELETE

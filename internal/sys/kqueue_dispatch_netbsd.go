@@ -1,12 +1,12 @@
 package sys
 
-// NetBSD's EV_DISPATCH and EV_RECEIPT are younger than x/sys knows it, and were
-// seen to be ignored in part: with EV_CLEAR, EV_DISPATCH does nothing.
+// x/sys lacks these for NetBSD, whose <sys/event.h> has them since 8.0. Go itself needs 9.
+// With EV_CLEAR, EV_DISPATCH does nothing there.
 const (
-	HasDispatch = false
-	EV_DISPATCH = 0
-	EV_RECEIPT  = 0
-
-	// SilentRequeue: a level-triggered event is put back without waking others.
-	SilentRequeue = true
+	EV_DISPATCH = 0x80
+	EV_RECEIPT  = 0x40
 )
+
+// SilentRequeue reports whether a level-triggered event is put back without waking the
+// waiters that sleep.
+const SilentRequeue = true

@@ -59,6 +59,8 @@ var (
 	_ [EV_DISABLE - 0x8]struct{}
 	_ [EV_ONESHOT - 0x10]struct{}
 	_ [EV_CLEAR - 0x20]struct{}
+	_ [EV_RECEIPT - 0x40]struct{}
+	_ [EV_DISPATCH - 0x80]struct{}
 	_ [EV_ERROR - 0x4000]struct{}
 	_ [EV_EOF - 0x8000]struct{}
 )

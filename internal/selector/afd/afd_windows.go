@@ -229,8 +229,7 @@ func refused(fd sys.FD, status sys.NTStatus) error {
 	if kind != "socket" {
 		return fmt.Errorf("%s: %w", kind, selector.ErrNotPollable)
 	}
-	switch status {
-	case sys.STATUS_INSUFFICIENT_RESOURCES, sys.STATUS_NO_MEMORY, sys.STATUS_INVALID_HANDLE:
+	if isTransient(status) || status == sys.STATUS_INVALID_HANDLE {
 		return err
 	}
 	return fmt.Errorf("%s (%w): %w", kind, err, selector.ErrNotPollable)
@@ -257,7 +256,8 @@ func (s *Selector) hold(fd sys.FD, key selector.Key) *socket {
 }
 
 // Modify implements selector.Selector. A poll asks for the readiness anew, so what
-// is there already is told under the new key.
+// is there already is reported under the new key. A poll that AFD has no resources for is
+// no error: a Wait starts it.
 func (s *Selector) Modify(fd sys.FD, old, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
 	k := s.hold(fd, old)
 	if k == nil {
@@ -266,7 +266,8 @@ func (s *Selector) Modify(fd sys.FD, old, key selector.Key, interest selector.In
 	defer k.mu.Unlock()
 	k.set(key, interest, trigger)
 	status := s.restart(k, false)
-	if status.Failed() {
+	s.retryLater(status)
+	if status.Failed() && !isTransient(status) {
 		return refused(fd, status)
 	}
 	return nil
@@ -301,7 +302,7 @@ func (s *Selector) Blocked(fd sys.FD, key selector.Key, d selector.Interest) {
 	}
 	k.armed |= d & k.interest
 	if k.trigger&selector.Level == 0 {
-		s.restart(k, false)
+		s.retryLater(s.restart(k, false))
 	}
 }
 

@@ -7,9 +7,9 @@ import (
 
 // The lists that a registration can be in.
 const (
-	againList  = iota // level, told: to be asked for again by the next Wait
-	guardList         // edge, all told: to be guarded before somebody sleeps
-	landedList        // completed, and taken from the port by collect: to be told
+	againList  = iota // level, reported; or its poll could not be started: for the next Wait to start
+	guardList         // edge, all reported: to be guarded before a Wait sleeps
+	landedList        // completed, and taken from the port by collect: to be reported
 	listCount
 )
 

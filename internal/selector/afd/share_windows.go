@@ -35,7 +35,7 @@ func (s *Selector) Landed() bool { return s.landed.count.Load() > 0 }
 func (s *Selector) BeforeSleep() time.Duration {
 	s.flush(&s.again)
 	s.flush(&s.guards)
-	if s.again.count.Load() > 0 {
+	if s.mustRetry() {
 		return retryAfter
 	}
 	return -1

@@ -106,18 +106,34 @@ func (s *Selector) cancel(k *socket) {
 	sys.CancelPoll(k.device.handle, k.poll)
 }
 
-// restart is update for a registration that lives on after a failure: without
-// resources, the next Wait tries again. But a handle that is no more is its end.
+// restart is update for a registration that lives on after a failure: it goes back to its
+// list, and a Wait tries again within retryAfter. But a handle that is closed is its end.
+// The socket is locked. Outside of flush, retryLater must follow a failure.
 func (s *Selector) restart(k *socket, guard bool) sys.NTStatus {
 	status := s.update(k, guard)
 	switch {
 	case !status.Failed():
 	case status == sys.STATUS_INVALID_HANDLE:
 		s.drop(k)
+	case guard:
+		s.guards.push(k)
 	default:
 		s.again.push(k)
 	}
 	return status
+}
+
+// retryLater makes a Wait that sleeps count the time to the next try, if status, that of a
+// poll that was to be started, is a failure.
+func (s *Selector) retryLater(status sys.NTStatus) {
+	if status.Failed() {
+		s.wake()
+	}
+}
+
+// isTransient reports whether AFD may start the same poll later.
+func isTransient(status sys.NTStatus) bool {
+	return status == sys.STATUS_INSUFFICIENT_RESOURCES || status == sys.STATUS_NO_MEMORY
 }
 
 // complete takes note of a poll's completion. It returns false if there is nothing
@@ -151,7 +167,7 @@ func (s *Selector) look(k *socket) (ev selector.Event, tell bool) {
 	case tell && k.trigger&selector.Level != 0 && !k.spent:
 		s.again.push(k)
 	case k.wanted(false) != 0:
-		s.restart(k, false)
+		s.retryLater(s.restart(k, false))
 	case k.wanted(true) != 0:
 		s.guards.push(k)
 	}

@@ -41,7 +41,11 @@ func (s *Selector) Notify() error {
 	if !s.sleep.Notify() {
 		return nil
 	}
-	return s.wake()
+	err := s.wake()
+	if err != nil {
+		s.sleep.WakeFailed()
+	}
+	return err
 }
 
 // NotifyAll implements selector.Selector.
@@ -81,7 +85,8 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 		// Level, for those who sleep.
 		s.flush(&s.again)
 	}
-	if w.woken && s.sleep.Noticed() || s.landed.count.Load() > 0 {
+	// What is left in again now are polls that could not be started: a sleeper has to try.
+	if w.woken && s.sleep.Noticed() || s.landed.count.Load() > 0 || s.again.count.Load() > 0 {
 		s.wake()
 	}
 	w.events = nil
@@ -156,13 +161,17 @@ func (s *Selector) doze(w *wait) (int, error) {
 		return 0, nil
 	}
 	nap := w.Left()
-	if s.again.count.Load() > 0 && (nap < 0 || nap > retryAfter) {
+	if s.mustRetry() && (nap < 0 || nap > retryAfter) {
 		nap = retryAfter
 	}
 	taken, e := sys.WaitPort(s.port, w.room(), nap)
 	s.sleep.count.Add(-1)
 	return s.dispatch(w, taken, e)
 }
+
+// mustRetry reports whether there are polls that could not be started. What was to be
+// started before sleeping has been.
+func (s *Selector) mustRetry() bool { return s.again.count.Load() > 0 || s.guards.count.Load() > 0 }
 
 // dispatch makes events of the completions that w has taken.
 func (s *Selector) dispatch(w *wait, taken int, e syscall.Errno) (int, error) {

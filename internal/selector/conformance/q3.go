@@ -18,6 +18,7 @@ func (u *suite) q3() []test {
 	return tests(
 		test{"each edge goes to one of many waiters", u.edgesToOneWaiter},
 		test{"a oneshot event is held by one waiter", u.oneshotHeldOnce},
+		test{"oneshot re-armed while a waiter takes the event", u.oneshotRearmedWhileTaken},
 		test{"many level waiters drain everything", u.levelManyWaiters},
 	)
 }
@@ -170,6 +171,61 @@ func (u *suite) oneshotHeldOnce(t *testing.T) {
 	progress(t, finished, &got)
 	must(t, q.Close())
 	wg.Wait()
+}
+
+// oneshotRearmedWhileTaken calls Reregister about when the one waiter takes the event. The
+// byte is still unread, so the new terms must be reported, whichever comes first: a kernel
+// or a backend that ends a shot after it has let go of the registration loses it.
+func (u *suite) oneshotRearmedWhileTaken(t *testing.T) {
+	rounds := 2_000
+	if Long() {
+		rounds = 50_000
+	}
+	for _, trigger := range []pollux.Trigger{pollux.Oneshot, pollux.Oneshot | pollux.Level} {
+		q := u.poll(t)
+		reg := q.Registrator()
+		a, b := u.pair(t)
+		must(t, reg.Register(a, 0, pollux.Readable, trigger))
+		taken := make(chan pollux.Token)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			events := make([]pollux.Event, 4)
+			for {
+				n, err := q.Wait(events, pollux.Forever)
+				if err != nil {
+					return
+				}
+				for _, ev := range events[:n] {
+					select {
+					case taken <- ev.Token():
+					case <-stop:
+					}
+				}
+			}
+		})
+		late := time.NewTimer(deadline)
+		for tok := pollux.Token(0); tok < pollux.Token(2*rounds) && !t.Failed(); tok += 2 {
+			write(t, b, "x")
+			for end := time.Now().Add(time.Duration(tok%128) * time.Microsecond); time.Now().Before(end); {
+			}
+			must(t, reg.Reregister(a, tok+1, pollux.Readable, trigger))
+			late.Reset(deadline)
+			for got := tok; got != tok+1 && !t.Failed(); {
+				select {
+				case got = <-taken:
+				case <-late.C:
+					t.Errorf("round %d: what Reregister asked for is never reported", tok/2)
+				}
+			}
+			drain(t, a)
+			must(t, reg.Reregister(a, tok+2, pollux.Readable, trigger))
+		}
+		late.Stop()
+		close(stop)
+		must(t, q.Close())
+		wg.Wait()
+	}
 }
 
 func (u *suite) levelManyWaiters(t *testing.T) {

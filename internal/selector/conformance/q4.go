@@ -3,12 +3,14 @@ package conformance
 import (
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
 )
 
 // Q4: no event after Deregister, nor after a descriptor's number is used again.
@@ -20,6 +22,8 @@ func (u *suite) q4() []test {
 		test{"no stale event when generations run out", func(t *testing.T) { u.storm(t, 4) }},
 		test{"closing neighbours in one batch", u.closeNeighbours},
 		test{"64 sources closed at once", u.closeMany},
+		test{"a duplicate keeps no registration alive", u.duplicateOutlives},
+		test{"a duplicate closed elsewhere changes nothing", u.duplicateCloses},
 	)
 }
 
@@ -183,4 +187,88 @@ func (u *suite) closeMany(t *testing.T) {
 	if left := q.Len(); left != 0 {
 		t.Errorf("%d registrations are left", left)
 	}
+}
+
+// duplicate makes another descriptor of the stream, as a child process has one, and returns
+// what closes it.
+func duplicate(t *testing.T, s Stream) (closeDup func()) {
+	t.Helper()
+	raw, err := s.(syscall.Conn).SyscallConn()
+	must(t, err)
+	var dup sys.FD
+	var e syscall.Errno
+	must(t, raw.Control(func(fd uintptr) { dup, e = sys.Dup(sys.FD(fd)) }))
+	if e != 0 {
+		t.Fatalf("dup: %v", e)
+	}
+	closeDup = sync.OnceFunc(func() { sys.Close(dup) })
+	t.Cleanup(closeDup)
+	return closeDup
+}
+
+// duplicateOutlives closes or deregisters a source of which a duplicate is open, so that the
+// kernel keeps the file and its readiness: no event of it may come, nor may the queue spin.
+func (u *suite) duplicateOutlives(t *testing.T) {
+	for _, closes := range []bool{true, false} {
+		for _, trigger := range []pollux.Trigger{pollux.Edge, pollux.Level, pollux.Oneshot} {
+			q := u.poll(t)
+			a, b := u.pair(t)
+			closeDup := duplicate(t, a)
+			must(t, q.Registrator().Register(a, 1, pollux.Readable|pollux.Writable, trigger))
+			write(t, b, "x")
+			next(t, q, "the byte, or room", func(ev pollux.Event) bool { return ev.Token() == 1 })
+			if closes {
+				a.Close()
+			} else {
+				must(t, q.Registrator().Deregister(a))
+			}
+			u.strictlyQuiet(t, q)
+			write(t, b, "y")
+			u.strictlyQuiet(t, q)
+			u.sleeps(t, q, "a source has gone of which a duplicate is open")
+			// The number is free, or the source: both can be registered again.
+			c, d := u.pair(t)
+			must(t, q.Registrator().Register(c, 2, pollux.Readable, pollux.Edge))
+			write(t, d, "z")
+			next(t, q, "another source", readable(2))
+			closeDup()
+			u.strictlyQuiet(t, q)
+		}
+	}
+}
+
+// sleeps fails if a Wait with nothing to report uses the processor.
+func (u *suite) sleeps(t *testing.T, q *pollux.Poll, why string) {
+	t.Helper()
+	const asleep = 4 * settle
+	used, ok := cpuTime()
+	if !ok {
+		t.Log("not checked: this system does not report the processor time that was used")
+		return
+	}
+	timed(t, q, asleep)
+	if now, _ := cpuTime(); now-used > asleep/2 {
+		t.Errorf("%s, and a Wait of %v used %v of processor time", why, asleep, now-used)
+	}
+}
+
+// duplicateCloses: the registration stays as it was.
+func (u *suite) duplicateCloses(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	duplicate(t, a)() // opened and closed before
+	closeDup := duplicate(t, a)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	write(t, b, "x")
+	next(t, q, "a byte beside a duplicate", readable(1))
+	closeDup()
+	drain(t, a)
+	u.quiet(t, q, "a duplicate was closed")
+	for range 10 {
+		write(t, b, "x")
+		next(t, q, "a byte after a duplicate was closed", readable(1))
+		drain(t, a)
+	}
+	must(t, b.CloseWrite())
+	next(t, q, "the FIN after a duplicate was closed", readable(1))
 }

@@ -184,6 +184,7 @@ func (u *suite) wakersAndSources(t *testing.T) {
 		a, b := u.pair(t)
 		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
 		write(t, b, "x")
+		next(t, q, "the source's byte", readable(1)) // a write to TCP may arrive late
 		w := u.waker(t, q, 2)
 		events := make([]pollux.Event, room)
 		var source, waker int

@@ -3,9 +3,11 @@ package conformance
 import (
 	"errors"
 	"io"
+	"syscall"
 	"testing"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -16,6 +18,11 @@ func (u *suite) q8() []test {
 		test{"data and FIN together lose nothing", u.dataAndFin},
 		test{"dropping a stream sends FIN", u.dropSendsFin},
 		test{"write then drop delivers", u.writeThenDrop},
+		test{"write then deregister delivers", u.writeThenDeregister},
+		test{"connect then close leaves nothing", u.connectThenClose},
+		test{"listen then close leaves nothing", u.listenThenClose},
+		test{"a peek keeps the readiness", u.peekKeeps},
+		test{"a stream with nothing to read would block", u.readAtOnce},
 		test{"a reset is told once, then quiet", u.resetOnce},
 		test{"a refused connect is told, then quiet", u.refused},
 		test{"connect gives writable", u.connectWritable},
@@ -30,7 +37,7 @@ func (u *suite) finIsReadClosed(t *testing.T) {
 	a, b := u.pair(t)
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
 	must(t, b.CloseWrite())
-	ev := next(t, q, "the FIN", func(ev pollux.Event) bool { return ev.ReadClosed() })
+	ev := next(t, q, "the FIN", u.isFIN(t, 1))
 	if !ev.Readable() {
 		t.Errorf("%v, want Readable too: the end of the stream is to be read", ev)
 	}
@@ -76,7 +83,21 @@ func (u *suite) dropSendsFin(t *testing.T) {
 	a, b := u.pair(t)
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
 	must(t, b.Close())
-	next(t, q, "the end", func(ev pollux.Event) bool { return ev.ReadClosed() })
+	next(t, q, "the end", u.isFIN(t, 1))
+	if _, err := a.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("Read: %v, want EOF", err)
+	}
+}
+
+// isFIN returns what an event of token matches that reports the peer's FIN.
+func (u *suite) isFIN(t *testing.T, tok pollux.Token) func(pollux.Event) bool {
+	t.Helper()
+	if u.EndsAsReadable {
+		limit(t, "a FIN may be reported as Readable only")
+	}
+	return func(ev pollux.Event) bool {
+		return ev.Token() == tok && (ev.ReadClosed() || u.EndsAsReadable && ev.Readable())
+	}
 }
 
 func (u *suite) writeThenDrop(t *testing.T) {
@@ -93,6 +114,99 @@ func (u *suite) writeThenDrop(t *testing.T) {
 	}
 }
 
+func (u *suite) writeThenDeregister(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	reg := q.Registrator()
+	must(t, reg.Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, reg.Register(b, 2, pollux.Writable, pollux.Edge))
+	write(t, b, "parting words")
+	must(t, reg.Deregister(b))
+	for got := 0; got < 13; {
+		next(t, q, "what was written before Deregister", readable(1))
+		got += drain(t, a)
+	}
+}
+
+func (u *suite) connectThenClose(t *testing.T) {
+	q := u.poll(t)
+	l := u.listener(t)
+	for range 20 {
+		c, err := l.Connect()
+		must(t, err)
+		must(t, q.Registrator().Register(c, 1, pollux.Readable|pollux.Writable, pollux.Edge))
+		c.Close()
+		u.strictlyQuiet(t, q)
+	}
+	if n := q.Len(); n != 0 {
+		t.Errorf("%d registrations are left", n)
+	}
+}
+
+func (u *suite) listenThenClose(t *testing.T) {
+	q := u.poll(t)
+	for _, trigger := range []pollux.Trigger{pollux.Edge, pollux.Level, pollux.Oneshot} {
+		l := u.listener(t)
+		must(t, q.Registrator().Register(l, 1, pollux.Readable, trigger))
+		c, err := l.Connect()
+		must(t, err)
+		next(t, q, "a connection to accept", readable(1))
+		must(t, l.Close())
+		u.strictlyQuiet(t, q)
+		c.Close()
+	}
+	if n := q.Len(); n != 0 {
+		t.Errorf("%d registrations are left", n)
+	}
+}
+
+// peekKeeps: what was only looked at is still there for Level, and for an edge after
+// Reregister.
+func (u *suite) peekKeeps(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	raw, err := a.(syscall.Conn).SyscallConn()
+	must(t, err)
+	peek := func() {
+		t.Helper()
+		must(t, raw.Control(func(fd uintptr) {
+			if n, e := sys.Recv(sys.FD(fd), make([]byte, 8), sys.MSG_PEEK); n != 3 || e != 0 {
+				t.Errorf("peek: %d bytes, %v", n, e)
+			}
+		}))
+	}
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
+	write(t, b, "xyz")
+	for range 3 {
+		next(t, q, "level readiness after a peek", readable(1))
+		peek()
+	}
+	must(t, q.Registrator().Reregister(a, 2, pollux.Readable, pollux.Edge))
+	next(t, q, "an edge", readable(2))
+	peek()
+	must(t, q.Registrator().Reregister(a, 3, pollux.Readable, pollux.Edge))
+	next(t, q, "an edge after a peek and Reregister", readable(3))
+	if n := drain(t, a); n != 3 {
+		t.Errorf("%d bytes after the peeks, want 3", n)
+	}
+}
+
+// readAtOnce reads a stream right after it is connected.
+func (u *suite) readAtOnce(t *testing.T) {
+	q := u.poll(t)
+	a, b := u.pair(t)
+	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	for range 3 {
+		if n, err := a.Read(make([]byte, 8)); n != 0 || !errors.Is(err, sock.ErrWouldBlock) {
+			t.Fatalf("Read = %d, %v, want ErrWouldBlock", n, err)
+		}
+		u.quiet(t, q, "there is nothing to read")
+		write(t, b, "x")
+		next(t, q, "a byte after a read that would block", readable(1))
+		drain(t, a)
+	}
+}
+
 func (u *suite) resetOnce(t *testing.T) {
 	if u.Reset == nil {
 		t.Skip("this system's streams cannot be reset")
@@ -103,10 +217,16 @@ func (u *suite) resetOnce(t *testing.T) {
 	next(t, q, "writable at first", writable(1))
 	must(t, u.Reset(b))
 	must(t, b.Close())
-	next(t, q, "the reset", func(ev pollux.Event) bool {
-		return ev.Error() || ev.ReadClosed() || ev.WriteClosed()
+	if u.EndsAsReadable {
+		limit(t, "a reset may be reported as Readable only")
+	}
+	ev := next(t, q, "the reset", func(ev pollux.Event) bool {
+		return ev.Error() || ev.ReadClosed() || ev.WriteClosed() || u.EndsAsReadable && ev.Readable()
 	})
-	// An error, or EOF where the kernel tells a reset so; never would-block.
+	if !ev.Readable() {
+		t.Errorf("%v, want Readable too: the next read returns the error", ev)
+	}
+	// An error, or EOF where the kernel reports a reset so; never would-block.
 	if _, err := a.Read(make([]byte, 1)); err == nil || errors.Is(err, sock.ErrWouldBlock) {
 		t.Errorf("Read after a reset: %v", err)
 	}
@@ -159,7 +279,10 @@ func (u *suite) halfClose(t *testing.T) {
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
 	must(t, q.Registrator().Register(b, 2, pollux.Readable, pollux.Edge))
 	must(t, a.CloseWrite())
-	next(t, q, "the half-close", func(ev pollux.Event) bool { return ev.Token() == 2 && ev.ReadClosed() })
+	next(t, q, "the half-close", u.isFIN(t, 2))
+	if _, err := b.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("Read after the peer's half-close: %v, want EOF", err)
+	}
 	write(t, b, "still here")
 	got := 0
 	for got < 10 {

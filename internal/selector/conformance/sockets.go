@@ -10,8 +10,16 @@ import (
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
+// SocketsOn is Sockets for a backend, the one that New chooses, with the limits that it
+// has on this system.
+func SocketsOn(backend string) System {
+	s := Sockets()
+	s.Limits = limitsOf(backend)
+	return s
+}
+
 // Sockets is the System of this machine's own kernel: TCP over loopback, and what
-// else the system has. The backend is the one that New chooses.
+// else the system has.
 func Sockets() System {
 	s := System{NewPoll: pollux.New, Pair: tcpPair, Listen: listenTCP, Reset: reset, RefusedConnect: refusedTCP}
 	addSystem(&s)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,10 +58,31 @@ type System struct {
 	RegularFile     func() (pollux.Source, func(), error)
 	OpenDescriptors func() int
 
-	// ExtraEdges: the kernel may tell an edge again for no reason.
-	ExtraEdges bool
 	// RefusedConnect returns a stream whose connect will be refused.
 	RefusedConnect func() (Stream, error)
+
+	Limits
+}
+
+// Limits are what a kernel does not report as the others do; docs/platforms.md documents
+// each. With one of them the suite checks what is left of the promise, and logs it.
+type Limits struct {
+	// ExtraEdges: the kernel may report an edge again for no reason.
+	ExtraEdges bool
+	// EndsAsReadable: a stream's FIN or reset may be reported as Readable alone; the read
+	// returns which.
+	EndsAsReadable bool
+	// UrgentLasts: urgent data is reported until the bytes behind it are read, also after
+	// ReadUrgent has taken it.
+	UrgentLasts bool
+	// NoUrgent: urgent data is not reported.
+	NoUrgent bool
+}
+
+// limit logs that a test checks less, because of a limit of the system.
+func limit(t testing.TB, what string) {
+	t.Helper()
+	t.Logf("checked in part: on this system %s (docs/platforms.md)", what)
 }
 
 // LongEnv asks for the long runs, as .ci/run does.
@@ -74,8 +96,8 @@ const deadline = 20 * time.Second
 
 type suite struct{ System }
 
-// Run runs the whole suite on s.
-func Run(t *testing.T, s System) {
+// Run runs the suite on s: the parts that are named, such as "Q8", or all of it.
+func Run(t *testing.T, s System, parts ...string) {
 	u := &suite{s}
 	if stop, ok := startSignals(); ok {
 		stop() // os/signal keeps a goroutine of its own from here on
@@ -97,6 +119,9 @@ func Run(t *testing.T, s System) {
 		{"Q9", u.q9()},
 		{"Q10", u.q10()},
 	} {
+		if len(parts) > 0 && !slices.Contains(parts, part.name) {
+			continue
+		}
 		for _, test := range part.tests {
 			t.Run(part.name+"/"+test.name, test.run)
 		}

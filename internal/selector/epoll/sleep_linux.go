@@ -114,7 +114,11 @@ func (s *Selector) Notify() error {
 	if !s.sleep.Notify() {
 		return nil
 	}
-	return s.sleep.wake()
+	err := s.sleep.wake()
+	if err != nil {
+		s.sleep.WakeFailed()
+	}
+	return err
 }
 
 // NotifyAll implements selector.Selector. Each waiter that leaves wakes the next.

@@ -35,7 +35,7 @@ const hangUpOnly = 1 << 30
 
 // knoteFor returns what the filter must watch for by interest and trigger.
 func (t Traits) knoteFor(f Filter, interest selector.Interest, trigger selector.Trigger) knote {
-	k := knote{flags: t.mode(trigger)}
+	k := knote{flags: mode(trigger)}
 	switch f {
 	case FilterRead:
 		k.wanted = interest&selector.Readable != 0
@@ -56,14 +56,13 @@ func (t Traits) knoteFor(f Filter, interest selector.Interest, trigger selector.
 	return k
 }
 
-// mode returns the flags by which a knote is added. EV_DISPATCH does not go with
-// EV_CLEAR, which NetBSD obeys alone; EV_ENABLE undoes what EV_DISPATCH did.
-func (t Traits) mode(trigger selector.Trigger) uint16 {
+// mode returns the flags by which a knote is added. EV_DISPATCH comes without EV_CLEAR,
+// with which NetBSD ignores it. EV_ENABLE undoes what EV_DISPATCH did, and EV_ADD with it
+// fires for what waits already: EV_ENABLE alone does not on NetBSD.
+func mode(trigger selector.Trigger) uint16 {
 	switch {
-	case trigger&selector.Oneshot != 0 && t.Dispatch:
-		return FlagAdd | FlagEnable | FlagDispatch
 	case trigger&selector.Oneshot != 0:
-		return FlagAdd | FlagOneshot
+		return FlagAdd | FlagEnable | FlagDispatch
 	case trigger&selector.Level != 0:
 		return FlagAdd
 	}
@@ -84,10 +83,10 @@ func (c *changer) plan(t Traits, fd sys.FD, from, to uint64) {
 			now = t.knoteFor(f, interestOf(to), triggerOf(to))
 		}
 		if old.wanted && old != now {
-			c.put(t, Kevent{Ident: uint64(fd), Filter: f, Flags: FlagDelete})
+			c.put(Kevent{Ident: uint64(fd), Filter: f, Flags: FlagDelete})
 		}
 		if now.wanted {
-			c.put(t, Kevent{
+			c.put(Kevent{
 				Ident: uint64(fd), Filter: f, Flags: now.flags,
 				Fflags: now.fflags, Data: now.data, Udata: versionOf(to) & t.udataMask(),
 			})
@@ -97,32 +96,22 @@ func (c *changer) plan(t Traits, fd sys.FD, from, to uint64) {
 
 func (t Traits) udataMask() uint64 { return 1<<t.UdataBits - 1 }
 
-func (c *changer) put(t Traits, k Kevent) {
-	if t.Receipt {
-		k.Flags |= FlagReceipt
-	}
+func (c *changer) put(k Kevent) {
+	k.Flags |= FlagReceipt
 	c.changes[c.n] = k
 	c.n++
 }
 
-// apply makes the changes. refused tells that the kernel would not take the
+// apply makes the changes. refused reports that the kernel would not take the
 // writing side of a broken pipe, which is no error.
 //
-// With EV_RECEIPT there is room for an answer to each change: with less, the call
-// returns early, and later changes may be skipped. Without it, each change is a
-// call of its own with no room at all, for room would be filled with events.
+// There is room for the receipt of each change: with less, the call returns early, and
+// later changes may be skipped. A call that makes changes without EV_RECEIPT has no room
+// at all (kevent), for room would be filled with events.
 func (s *Selector) apply(c *changer, fd sys.FD) (refused bool, err error) {
 	defer func() { c.n = 0 }()
 	if c.n == 0 {
 		return false, nil
-	}
-	if !s.traits.Receipt {
-		for i := range c.n {
-			r, e := s.judge(&c.changes[i], s.kevent(c.changes[i:i+1]), fd)
-			refused = refused || r
-			err = errors.Join(err, e)
-		}
-		return refused, err
 	}
 	n, e := s.keventReceipts(c)
 	if e != 0 {
@@ -165,7 +154,7 @@ func (s *Selector) judge(k *Kevent, e syscall.Errno, fd sys.FD) (refused bool, e
 	case e == 0:
 		return false, nil
 	case k.Flags&FlagDelete != 0 && (e == syscall.ENOENT || e == syscall.EBADF):
-		// It fired as EV_ONESHOT, was never accepted, or its descriptor is closed.
+		// The kernel never accepted it, or its descriptor is closed.
 		return false, nil
 	case k.Filter == FilterWrite && s.isBrokenPipe(e, fd):
 		return true, nil

@@ -37,8 +37,6 @@ type buffer struct {
 func (k *system) Traits() Traits {
 	return Traits{
 		User:          sys.HasEvfiltUser,
-		Receipt:       sys.HasDispatch,
-		Dispatch:      sys.HasDispatch,
 		Except:        sys.HasEvfiltExcept,
 		SilentRequeue: sys.SilentRequeue,
 		UdataBits:     8 * uint(unsafe.Sizeof(uintptr(0))),

@@ -1,12 +1,12 @@
-// Package kqueue tells readiness by the BSDs' and macOS's kqueue(2).
+// Package kqueue reports readiness by the BSDs' and macOS's kqueue(2).
 //
 // A registration is up to three knotes: for reading, for writing, and for urgent
 // data where the kernel has a filter for it. The kernel's own modes do most of the
-// work: EV_CLEAR is edge, EV_DISPATCH, or EV_ONESHOT where that is missing, is
-// oneshot, neither is level. What is left to do here: kqueue takes a second
-// registration for a change of the first, has user data that is as wide as a
-// pointer only, and lets the knotes of one registration go to different waiters.
-// watch.go has the remedy for these three. wake.go tells how waiters are woken.
+// work: EV_CLEAR is edge, EV_DISPATCH is oneshot, neither is level. What is left to
+// do here: kqueue takes a second registration for a change of the first, has user
+// data that is as wide as a pointer only, and lets the knotes of one registration go
+// to different waiters. watch.go has the remedy for these three, wake.go describes
+// how waiters are woken.
 //
 // The package speaks to a kernel through the interface Kernel and so runs on any
 // system: kqtest has a model of the BSDs' kernels.
@@ -102,12 +102,11 @@ func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, 
 
 // abandoned reports whether the kernel has no knote for a descriptor that is held
 // here: its file was closed behind our back, and this is another under the same
-// number. A change that asks for nothing tells: it is ENOENT without a knote, and
-// with one it sets what is set. Where the kernel may have no knote by our own
-// doing, the answer is no.
+// number. A change that asks for nothing tells: it is ENOENT without a knote, EBADF if
+// the number is closed now, and with a knote it sets what is set. Where the kernel may
+// have no knote because it has refused it, the answer is no.
 func (s *Selector) abandoned(fd sys.FD, state uint64) bool {
-	fired := triggerOf(state)&selector.Oneshot != 0 && state&armed == 0
-	if state&live == 0 || state&broken != 0 || fired && !s.traits.Dispatch {
+	if state&live == 0 || state&broken != 0 {
 		return false
 	}
 	f := FilterRead
@@ -122,7 +121,8 @@ func (s *Selector) abandoned(fd sys.FD, state uint64) bool {
 		Ident: uint64(fd), Filter: f, Fflags: k.fflags, Data: k.data,
 		Udata: versionOf(state) & s.traits.udataMask(),
 	}
-	return s.kevent(c.changes[:1]) == syscall.ENOENT
+	e := s.kevent(c.changes[:1])
+	return e == syscall.ENOENT || e == syscall.EBADF
 }
 
 // Modify implements selector.Selector.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ type bench struct {
 // everywhere runs f over the selector on each system's model.
 func everywhere(t *testing.T, f func(b bench)) {
 	for _, flavour := range kqtest.Flavours() {
-		flavour.AckEdges, flavour.ExtraPipeEdges = false, false // here edges are counted
+		flavour.AckEdges, flavour.ExtraPipeEdges = 0, false // here edges are counted
 		t.Run(flavour.Name, func(t *testing.T) { f(open(t, flavour, kqtest.New(flavour))) })
 	}
 }
@@ -381,6 +382,44 @@ func TestNotifyReachesOne(t *testing.T) {
 	})
 }
 
+// A notice of which the kernel could not wake a sleeper is tried again by the next Notify.
+func TestFailedNotifyIsTriedAgain(t *testing.T) {
+	everywhere(t, func(outer bench) {
+		m := &meddler{Kernel: kqtest.New(outer.flavour)}
+		b := open(outer, outer.flavour, m)
+		var failing atomic.Bool
+		m.change = func(*kqueue.Kevent) syscall.Errno {
+			if failing.Load() {
+				return syscall.ENOMEM
+			}
+			return 0
+		}
+		back := make(chan error, 1)
+		go func() {
+			_, err := b.Wait(make([]selector.Event, 1), -1)
+			back <- err
+		}()
+		b.Asleep(1)
+		failing.Store(true)
+		if err := b.Notify(); !errors.Is(err, syscall.ENOMEM) {
+			b.Errorf("Notify: %v, want ENOMEM", err)
+		}
+		failing.Store(false)
+		if err := b.Notify(); err != nil {
+			b.Errorf("Notify: %v", err)
+		}
+		select {
+		case err := <-back:
+			if err != nil {
+				b.Error(err)
+			}
+		case <-time.After(3 * deadline):
+			b.Error("the Wait sleeps on")
+			b.NotifyAll()
+		}
+	})
+}
+
 func TestNotPollable(t *testing.T) {
 	everywhere(t, func(b bench) {
 		for _, name := range []string{os.DevNull, b.TempDir(), os.Args[0]} {
@@ -523,6 +562,38 @@ func TestAddFails(t *testing.T) {
 		b.quiet()
 		b.add(x, 3, readable, level)
 		b.want(3, r)
+	})
+}
+
+// A receipt that says no is an error of Modify, whichever of its changes it answers; what
+// remains is under the new key, and Delete with that key leaves nothing behind.
+func TestModifyFails(t *testing.T) {
+	everywhere(t, func(outer bench) {
+		m := &meddler{Kernel: kqtest.New(outer.flavour)}
+		b := open(outer, outer.flavour, m)
+		x, y := b.pair()
+		b.write(y)
+		for _, failing := range []kqueue.Filter{kqueue.FilterRead, kqueue.FilterWrite} {
+			b.add(x, 1, readable, edge)
+			b.want(1, r)
+			m.change = func(c *kqueue.Kevent) syscall.Errno {
+				if c.Filter == failing && c.Flags&kqueue.FlagAdd != 0 {
+					return syscall.ENOMEM
+				}
+				return 0
+			}
+			if err := b.Modify(x, 1, 2, readable|writable, level); !errors.Is(err, syscall.ENOMEM) {
+				b.Errorf("Modify: %v, want ENOMEM", err)
+			}
+			m.change = nil
+			if err := b.Delete(x, 1); err == nil {
+				b.Error("Delete with the old key succeeded")
+			}
+			if err := b.Delete(x, 2); err != nil {
+				b.Errorf("Delete: %v", err)
+			}
+			b.quiet()
+		}
 	})
 }
 

@@ -107,7 +107,7 @@ func (s *Selector) collect(w *wait, timeout *Timespec) error {
 // was this batch. In two batches they are two events; but one shot is one event:
 // whoever claims it first has it. The other's knote was
 // disabled by the kernel when it fired, or will be when it does, and Modify adds
-// both again, which tells anew what is there. So nothing is lost by dropping it.
+// both again, which reports anew what is there. So nothing is lost by dropping it.
 func (s *Selector) emit(w *wait, fd, version, mask uint64, f selector.Flags) (level bool) {
 	watch := s.watches.get(fd)
 	if watch == nil {

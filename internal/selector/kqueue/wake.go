@@ -71,7 +71,11 @@ func (s *Selector) Notify() error {
 	if !s.Notices.Notify() {
 		return nil
 	}
-	return s.rouse()
+	err := s.rouse()
+	if err != nil {
+		s.WakeFailed()
+	}
+	return err
 }
 
 // NotifyAll implements selector.Selector.

@@ -10,29 +10,29 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// leadership is who sleeps, and how. One waiter leads: it is in poll(2), until the
-// first deadline of all waiters. The others follow: each sleeps on a channel of
-// its own. What the leader finds and has no room for stays in batch, for those who
-// come next; poll(2) is not called again before all of that has been looked at, so
-// that nobody is passed over.
+// leadership is which waiter sleeps in poll(2), and how the others sleep. One waiter
+// leads: it is in poll(2), until the first deadline of all waiters. The others follow: each
+// sleeps on a channel of its own. What the leader finds and has no room for stays in batch,
+// for the waiters that lead next; batch is not filled again before all of that has been
+// looked at, so that no descriptor starves.
 //
-// Whoever leaves Wait while nobody leads makes a follower look again: at the
-// batch, at its deadline, at the notices, and then it leads. So as long as there
-// are followers, somebody leads or is about to.
+// A Wait that returns while none leads makes a follower look again: at the batch, at its
+// deadline, at the notices, and then it leads. So as long as there are followers, one waiter
+// leads or is about to.
 type leadership struct {
-	active   bool // somebody is in poll(2) with batch, which is nobody else's then
+	active   bool // a leader is in poll(2) with batch, which is its own then
 	batch    batch
-	until    time.Time // when the leader will be back; zero: it sleeps for ever
+	until    time.Time // the deadline that the leader sleeps to; zero: none
 	kicked   bool      // there is a byte in the pipe: the leader will be back at once
 	returned sync.Cond // active has become false
 
-	followers []*wait // the last comes first: its stack is the warmest
+	followers []*wait // the last leads next: its stack is the warmest
 
 	selector.Notices
 }
 
-// follow sleeps until somebody wants w to look again; s.mu is locked, and somebody
-// leads.
+// follow sleeps until w is released, to look again; s.mu is locked, but not while w sleeps,
+// and another leads.
 func (s *Selector) follow(w *wait) {
 	l := &s.lead
 	l.followers = append(l.followers, w)
@@ -45,14 +45,14 @@ func (s *Selector) follow(w *wait) {
 	s.mu.Lock()
 }
 
-// passOn makes a follower look again, if nobody leads: the caller leaves.
+// passOn releases a follower, if none leads: the caller leaves Wait. s.mu is locked.
 func (s *Selector) passOn() {
 	if n := len(s.lead.followers); n > 0 && !s.lead.active {
 		s.release(n - 1)
 	}
 }
 
-// releaseExpired makes the followers look again whose deadline has passed.
+// releaseExpired releases the followers whose deadline has passed; s.mu is locked.
 func (s *Selector) releaseExpired() {
 	for i := len(s.lead.followers) - 1; i >= 0; i-- {
 		if s.lead.followers[i].Left() == 0 {
@@ -61,6 +61,7 @@ func (s *Selector) releaseExpired() {
 	}
 }
 
+// release makes follower i look again; s.mu is locked.
 func (s *Selector) release(i int) {
 	l := &s.lead
 	w := l.followers[i]
@@ -70,8 +71,8 @@ func (s *Selector) release(i int) {
 	w.turn <- struct{}{}
 }
 
-// kick makes the leader come back from poll(2), if somebody is there; s.mu is
-// locked. The pipe holds one byte at the most, so it always takes it.
+// kick makes the leader come back from poll(2), if one is there; s.mu is locked. The pipe
+// holds one byte at the most, so there is always room for it.
 func (s *Selector) kick() {
 	if s.lead.active && !s.lead.kicked {
 		_, e := sys.Write(s.wakeW, []byte{0})
@@ -79,7 +80,7 @@ func (s *Selector) kick() {
 	}
 }
 
-// endKick empties the pipe. The leader is back.
+// endKick empties the pipe: the leader is back. s.mu is locked.
 func (s *Selector) endKick() {
 	if s.lead.kicked {
 		var b [1]byte
@@ -97,7 +98,7 @@ func (s *Selector) Notify() error {
 	return nil
 }
 
-// NotifyAll implements selector.Selector. Each waiter that leaves wakes the next.
+// NotifyAll implements selector.Selector. Each waiter that leaves releases the next.
 func (s *Selector) NotifyAll() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

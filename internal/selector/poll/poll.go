@@ -1,24 +1,28 @@
 //go:build unix
 
-// Package poll tells readiness by poll(2), for systems without anything better,
+// Package poll reports readiness by poll(2), for systems without anything better,
 // and to compare the others with.
 //
 // poll(2) keeps nothing between calls: each call is given all descriptors, and
 // costs as much. So the selector keeps the set, and makes of it what poll(2) lacks:
 //
-//   - Level is poll's own. Oneshot leaves the set once told, until Modify.
-//   - Edge: a direction is armed until it has been told, and again when the source
-//     says that a call would have blocked (Blocked). What is not armed is not asked
-//     for.
-//   - Hang-ups and errors are told by poll(2) whether asked for or not. A
-//     registration of which nothing is armed stays in the set to be told these,
-//     once; then it is left out until it is armed again, or poll(2) would return
-//     at once, again and again.
+//   - Level is poll's own. A oneshot registration leaves the set once it has been
+//     reported, until Modify.
+//   - Edge: a direction is armed until it has been reported, and again when the
+//     source says that a call would have blocked (Blocked). What is not armed is not
+//     asked for.
+//   - poll(2) reports hang-ups and errors whether asked for or not; NetBSD's never
+//     does for sockets, whose ends are readiness there (docs/platforms.md). A
+//     registration of which nothing is armed stays in the set for these, until one
+//     has been reported; then it is left out until it is armed again, or poll(2)
+//     would return at once, again and again.
 //   - One waiter leads: it sleeps in poll(2), for itself and for the others, who
-//     follow (wait.go). A change of the set wakes the leader, who starts anew.
-//   - What a call of poll(2) has found may be old when it is looked at. Calls are
-//     numbered by rounds, and each change and each Blocked remembers the round that
-//     was the latest then: results of that one and of those before do not count.
+//     follow (lead.go). A change of the set wakes the leader, who starts anew, unless
+//     the sleeping call asks for what is wanted already. A Wait that must not sleep
+//     while another leads makes a call of its own (look).
+//   - What a call of poll(2) has found may be old when it is looked at. Each call is
+//     a round, with a number, and each change and each Blocked remembers the latest
+//     number: results of that round and of earlier ones do not count.
 package poll
 
 import (
@@ -33,7 +37,7 @@ import (
 
 // Selector is a set of registrations and those who wait on it.
 type Selector struct {
-	wakeR, wakeW sys.FD // a pipe; wakeR is in every round
+	wakeR, wakeW sys.FD // a pipe that wakes the leader; wakeR is in every round
 	config       selector.Config
 
 	waits sync.Pool // of *wait
@@ -43,7 +47,7 @@ type Selector struct {
 	watches []watch // in no order
 	places  []int32 // by descriptor: where in watches, plus one
 	round   uint64  // the latest round
-	calls   uint64  // of Wait that had a round of their own
+	passes  uint64  // of collect and look: what one pass has reported it does not report again
 	lead    leadership
 }
 

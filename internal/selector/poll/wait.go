@@ -19,17 +19,17 @@ type batch struct {
 	left  int // how many descriptors from there on have something to tell
 }
 
-// maxSleep bounds one sleep; a longer one is taken in parts. 32-bit systems count
-// seconds, or milliseconds, in 32 bits.
+// maxSleep bounds one sleep; a longer one is taken in parts. 32-bit systems count seconds,
+// and macOS milliseconds, in 32 bits.
 const maxSleep = 24 * time.Hour
 
 // A wait is one call of Wait.
 type wait struct {
 	events []selector.Event
-	call   uint64 // its number; see collect
+	pass   uint64 // number of the pass that fills events now
 	selector.Deadline
-	turn chan struct{} // of one: look again
-	own  batch         // for a look while another leads
+	turn chan struct{} // of one: sleep's loop must go round again
+	own  batch         // of look
 }
 
 // Wait implements selector.Selector.
@@ -61,7 +61,8 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	return n, err
 }
 
-// sleep leads or follows until there is something for w; s.mu is locked.
+// sleep leads or follows until there is something for w, its deadline has passed, or
+// there is a notice; s.mu is locked, but not while w sleeps.
 func (s *Selector) sleep(w *wait) (int, error) {
 	for !s.lead.TakeNotice() {
 		switch {
@@ -98,14 +99,15 @@ func (s *Selector) nap(w *wait) time.Duration {
 	return min(first.Left(), maxSleep)
 }
 
-// collect takes what there is in the batch, then what a round of poll(2) with it
-// finds; s.mu is locked, and nobody leads. If the batch leaves room, the round does
-// not sleep; it is made all the same, for a level is told to everybody who has room
-// for it. What has been taken from the batch is not told a second time.
+// collect takes what there is in the batch, then what a round of poll(2) finds, which
+// fills it anew; s.mu is locked, but not during the round, and nobody leads. A batch that
+// fills the events leaves no room for a round. If it gives some, the round does not sleep;
+// it is made all the same, for every Wait with room reports a level. What was taken from
+// the batch is not reported a second time.
 func (s *Selector) collect(w *wait, nap time.Duration) (int, error) {
 	b := &s.lead.batch
-	s.calls++
-	w.call = s.calls
+	s.passes++
+	w.pass = s.passes
 	n := s.take(w, 0, b)
 	switch {
 	case n == len(w.events):
@@ -131,12 +133,13 @@ func (s *Selector) collect(w *wait, nap time.Duration) (int, error) {
 	return s.takeFound(w, n, b, found, e)
 }
 
-// look is a round that does not sleep, while another leads; s.mu is locked. What it
-// finds and has no room for, the leader finds too.
+// look is a round that does not sleep, while another leads; s.mu is locked, but not during
+// the round. What it finds and has no room for is dropped: it is still armed, so the leader
+// finds it too.
 func (s *Selector) look(w *wait) (int, error) {
 	b := &w.own
-	s.calls++
-	w.call = s.calls
+	s.passes++
+	w.pass = s.passes
 	s.fill(b)
 	for i := range s.watches {
 		if ask, in := s.watches[i].asks(); in {
@@ -158,9 +161,9 @@ func (s *Selector) fill(b *batch) {
 	b.fds = append(b.fds[:0], sys.PollFD{Fd: int32(s.wakeR), Events: sys.POLLIN})
 }
 
-// takeFound is take for what a round has found; n events are there already. One that
-// a signal has cut short has found nothing: the caller works out anew how long to
-// sleep.
+// takeFound is take for what a round has found; n events are there already. One that a
+// signal has cut short has found nothing: the caller works out anew how long to sleep. An
+// error beside events is dropped: the next round fails again.
 func (s *Selector) takeFound(w *wait, n int, b *batch, found int, e syscall.Errno) (int, error) {
 	if e != 0 && e != syscall.EINTR && n == 0 {
 		return 0, os.NewSyscallError("poll", e)
@@ -183,12 +186,12 @@ func (s *Selector) take(w *wait, n int, b *batch) int {
 		b.left--
 		k := s.find(sys.FD(p.Fd))
 		switch {
-		case k == nil || k.changed >= b.round || k.toldTo == w.call:
+		case k == nil || k.changed >= b.round || k.reportedIn == w.pass:
 		case p.Revents&sys.POLLNVAL != 0:
 			s.remove(k)
 		default:
 			if f := k.tell(p.Revents, b.round); f != 0 {
-				k.toldTo = w.call
+				k.reportedIn = w.pass
 				w.events[n] = selector.Event{Key: k.key, Flags: f}
 				n++
 			}

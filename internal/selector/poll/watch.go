@@ -14,19 +14,19 @@ type watch struct {
 	interest selector.Interest
 	trigger  selector.Trigger
 
-	spent    bool              // oneshot, and told
-	armed    selector.Interest // edge: directions to be told when ready
-	finTold  bool              // edge: the peer's FIN has been told
-	failTold bool              // edge: a hang-up or an error has been told
+	spent    bool              // oneshot, and reported
+	armed    selector.Interest // edge: directions to report when they are ready
+	finTold  bool              // edge: the peer's FIN has been reported
+	failTold bool              // edge: a hang-up or an error has been reported, and nothing armed since
 
-	// Results of these rounds and of earlier ones do not count: for the whole
-	// registration, and for one direction.
+	// Results of these rounds and of earlier ones do not count: of changed for the whole
+	// registration, of the others for one direction.
 	changed                     uint64
 	noRead, noWrite, noPriority uint64
 
-	toldTo uint64 // the last call of Wait that was told
+	reportedIn uint64 // the last pass that reported it; see wait.pass
 
-	asleepIn uint64 // the last round of a leader that asked for it
+	asleepIn uint64 // the last round of a leader that has asked for it
 	asked    int16  // and what for
 }
 
@@ -69,7 +69,7 @@ func (w *watch) block(d selector.Interest, round uint64) {
 }
 
 // asks returns what to ask poll(2) for; in is false if the registration is to be
-// left out, because there is nothing more to be told of it.
+// left out, because there is nothing more to report of it until Modify or Blocked.
 func (w *watch) asks() (ask int16, in bool) {
 	switch {
 	case w.spent:
@@ -84,10 +84,10 @@ func (w *watch) asks() (ask int16, in bool) {
 	return ask, w.armed != 0 || !w.failTold
 }
 
-// tell makes flags of what a round has found, less what is not to be told, and
-// takes note of what is; none if there is nothing to tell. If something is armed,
-// then hang-ups and errors are always told, and nothing is armed after that: so
-// what poll(2) cannot be kept from telling is either told or left out of the set.
+// tell makes flags of what a round has found, less what is not to be reported, and takes
+// note of what is; none if there is nothing to report. A hang-up or an error is reported
+// whenever the registration is in the set, and afterwards, with Edge, nothing is armed and
+// it is left out: so poll(2) does not return again and again for what it reports unasked.
 func (w *watch) tell(got int16, round uint64) selector.Flags {
 	if w.noRead >= round {
 		got &^= sys.POLLIN

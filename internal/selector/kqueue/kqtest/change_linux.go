@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/selector/kqueue"
+	"github.com/pollux-io/pollux/internal/sys"
 )
 
 // change is the first half of kevent(2). done says that the call returns now,
@@ -21,8 +22,7 @@ func (q *queue) change(changes, events []kqueue.Kevent) (answers int, done bool,
 	for i := range changes {
 		c := &changes[i]
 		e := q.register(c)
-		receipt := c.Flags&kqueue.FlagReceipt != 0 && q.kernel.Flavour.Traits.Receipt
-		if e == 0 && !receipt {
+		if e == 0 && c.Flags&kqueue.FlagReceipt == 0 {
 			continue
 		}
 		if answers == len(events) {
@@ -45,6 +45,11 @@ func (q *queue) register(c *kqueue.Kevent) syscall.Errno {
 	if kn != nil && q.isGone(kn) {
 		q.drop(kn)
 		kn = nil
+	}
+	if kn == nil && c.Filter != kqueue.FilterUser {
+		if _, e := sys.Identify(sys.FD(c.Ident)); e != 0 {
+			return e // EBADF: a change begins with a look at the descriptor
+		}
 	}
 	fresh := kn == nil
 	if fresh {

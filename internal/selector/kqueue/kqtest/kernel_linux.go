@@ -2,6 +2,7 @@ package kqtest
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"syscall"
 
@@ -13,10 +14,13 @@ import (
 type Kernel struct {
 	Flavour
 
-	// Fault is told of what no program may do, such as to close a kqueue under a
-	// waiter: FreeBSD's sleeps on for good, NetBSD's close waits for it. It
-	// panics unless it is set.
+	// Fault reports what no program may do, such as to close a kqueue under a waiter
+	// (FreeBSD's waiter sleeps on, NetBSD's close waits for it), and what crashes the
+	// kernel. It panics unless it is set.
 	Fault func(string)
+	// Detaching is called in the gap of OneshotRace, with no lock held. Unless it is set,
+	// other goroutines run there for a moment.
+	Detaching func()
 
 	mu     sync.Mutex
 	queues map[sys.FD]*queue
@@ -30,6 +34,8 @@ func New(f Flavour) *Kernel {
 		Flavour: f,
 		Fault:   func(what string) { panic("kqtest: " + what) },
 		queues:  make(map[sys.FD]*queue),
+
+		Detaching: runtime.Gosched,
 	}
 }
 

@@ -1,6 +1,7 @@
 package kqtest
 
 import (
+	"slices"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/selector/kqueue"
@@ -30,8 +31,15 @@ type knote struct {
 	queued   bool
 
 	triggered bool // FilterUser
-	extra     bool // to be told once more; see ExtraPipeEdges
-	acks      int  // see AckEdges
+	acks      int  // see AckEdges: in tenths of an edge
+	unread    int  // of a pipe, at the last look; see ExtraPipeEdges
+	inHand    int  // calls that have taken it and not yet detached it; see OneshotRace
+	freed     bool // detached while it was in hand
+}
+
+// countsBytes reports whether changes of what a pipe holds fire the knote.
+func (q *queue) countsBytes(kn *knote) bool {
+	return q.kernel.ExtraPipeEdges && kn.kind == "pipe" && kn.flags&kqueue.FlagClear != 0
 }
 
 func (kn *knote) isLevel() bool {
@@ -125,20 +133,21 @@ func (q *queue) isGone(kn *knote) bool {
 	return e != 0 || file != kn.file
 }
 
-// drop takes a knote out of the queue for good.
+// drop detaches a knote from the queue.
 func (q *queue) drop(kn *knote) {
 	delete(q.knotes, kn.name)
-	if kn.queued {
-		for i, other := range q.ready {
-			if other == kn {
-				q.ready = append(q.ready[:i], q.ready[i+1:]...)
-				break
-			}
-		}
+	q.unqueue(kn)
+	if q.countsBytes(kn) {
+		i := slices.Index(q.pipes, kn)
+		q.pipes = slices.Delete(q.pipes, i, i+1)
 	}
 	if kn.filter != kqueue.FilterUser && !q.isGone(kn) {
 		var ev sys.EpollEvent
 		sys.EpollCtl(q.sets[kn.filter-kqueue.FilterRead], sys.EPOLL_CTL_DEL, sys.FD(kn.ident), &ev)
+	}
+	if kn.inHand > 0 {
+		kn.freed = true
+		return // those who have it in hand must find out
 	}
 	*kn = knote{}
 	q.spare = append(q.spare, kn)
@@ -160,6 +169,10 @@ func (q *queue) attach(c *kqueue.Kevent) (*knote, syscall.Errno) {
 		return nil, e
 	}
 	q.knotes[kn.name] = kn
+	if q.countsBytes(kn) {
+		kn.unread = sys.Unread(sys.FD(kn.ident))
+		q.pipes = append(q.pipes, kn)
+	}
 	return kn, 0
 }
 

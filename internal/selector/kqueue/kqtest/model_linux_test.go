@@ -167,27 +167,41 @@ func TestAddAgainKeepsMode(t *testing.T) {
 	})
 }
 
-// N's pipes give extra edges: one is told once more.
+// N's pipes give extra edges: a partial read fires READ again, and each write fires WRITE
+// again. On sockets neither does.
 func TestExtraPipeEdges(t *testing.T) {
 	each(t, func(b box) {
+		extra := 0
+		if b.k.ExtraPipeEdges {
+			extra = 1
+		}
 		r, w := b.pipe()
 		b.must(r, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		b.must(w, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
+		b.told(1, "there is room")
 		write(w)
-		b.told(1, "data")
-		want := 0
-		if b.k.ExtraPipeEdges {
-			want = 1
-		}
-		b.told(want, "an extra edge")
-		b.told(0, "and no more")
+		b.told(1+extra, "data, and a write")
+		b.told(0, "once")
+		read(r, 2)
+		b.told(extra, "a partial read")
+		b.told(0, "once")
+		read(r, 2)
+		b.told(0, "drained")
+
+		x, y := b.pair()
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
+		b.must(y, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
+		b.told(1, "a socket with room")
+		write(y)
+		b.told(1, "data; a write fires nothing")
+		read(x, 2)
+		b.told(0, "a partial read of a socket")
 	})
 }
 
 // EV_DISPATCH disables what was told. EV_ENABLE alone with data waiting fires on
 // F, not on N; with EV_ADD it fires on both.
 func TestDispatch(t *testing.T) {
-	withDispatch := NetBSD
-	withDispatch.Name = "netbsd's code"
 	each(t, func(b box) {
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagDispatch)
@@ -204,7 +218,7 @@ func TestDispatch(t *testing.T) {
 			want = 1
 		}
 		b.told(want, "EV_ENABLE alone")
-	}, FreeBSD, Darwin, withDispatch)
+	})
 }
 
 // With EV_CLEAR|EV_DISPATCH, N ignores EV_DISPATCH.
@@ -245,6 +259,87 @@ func TestOneshot(t *testing.T) {
 	})
 }
 
+// N before 1.140 of kern_event.c: kevent(2) detaches an EV_ONESHOT knote some time after
+// it has taken it. An EV_ADD in between is lost although it returns 0.
+func TestOneshotRace(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		write(y)
+		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
+		raced := false
+		b.k.Detaching = func() {
+			raced = true
+			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
+		}
+		b.told(1, "the shot")
+		b.k.Detaching = func() {}
+		if !b.k.OneshotRace {
+			if raced {
+				b.Error("the queue was unlocked between taking and detaching")
+			}
+			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
+			b.told(1, "added again")
+			return
+		}
+		b.told(0, "the EV_ADD was lost")
+		if e := b.change(x, kqueue.FilterRead, kqueue.FlagDelete); e != syscall.ENOENT {
+			b.Errorf("EV_DELETE after the lost EV_ADD: %v, want ENOENT", e)
+		}
+	}, FreeBSD, NetBSD)
+}
+
+// The same: two calls that take such a knote free it twice, and so does an EV_DELETE.
+func TestOneshotIsFreedTwice(t *testing.T) {
+	for what, meanwhile := range map[string]func(b box, x sys.FD){
+		"EV_ADD and a second taker": func(b box, x sys.FD) {
+			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
+			b.told(1, "the second taker")
+		},
+		"EV_DELETE": func(b box, x sys.FD) { b.must(x, kqueue.FilterRead, kqueue.FlagDelete) },
+	} {
+		each(t, func(b box) {
+			var faults []string
+			b.k.Fault = func(what string) { faults = append(faults, what) }
+			x, y := b.pair()
+			write(y)
+			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
+			b.k.Detaching = func() {
+				b.k.Detaching = func() {}
+				meanwhile(b, x)
+			}
+			b.told(1, "the first taker")
+			if len(faults) != 1 {
+				b.Errorf("%s: faults %q, want one", what, faults)
+			}
+		}, NetBSD)
+	}
+}
+
+// EV_DISPATCH has no such gap: what is added again while another call takes the event is
+// reported (N: 0 of 10,000 lost).
+func TestDispatchIsNotLost(t *testing.T) {
+	each(t, func(b box) {
+		x, y := b.pair()
+		write(y)
+		const again = kqueue.FlagAdd | kqueue.FlagEnable | kqueue.FlagDispatch
+		b.must(x, kqueue.FilterRead, again)
+		taken := make(chan int, 1)
+		for range 2000 {
+			go func() {
+				n, _ := b.k.Kevent(b.kq, nil, make([]kqueue.Kevent, 1), &kqueue.Timespec{})
+				taken <- n
+			}()
+			b.must(x, kqueue.FilterRead, again)
+			if <-taken == 0 {
+				b.told(1, "added again, and not taken")
+			}
+			b.must(x, kqueue.FilterRead, again)
+			b.told(1, "added again after it was taken")
+			b.must(x, kqueue.FilterRead, again)
+		}
+	})
+}
+
 // EV_RECEIPT: each change comes back as EV_ERROR with data 0 if it went well, in
 // order, and no event with them (kqueue(2); N and F).
 func TestReceipt(t *testing.T) {
@@ -268,7 +363,7 @@ func TestReceipt(t *testing.T) {
 			}
 		}
 		b.told(3, "the events themselves")
-	}, FreeBSD, OpenBSD, Darwin, DragonFly)
+	})
 }
 
 // With fewer events than changes the call returns 0 although receipts were
@@ -431,7 +526,7 @@ func TestWriteEOF(t *testing.T) {
 		b.must(x, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
 		b.must(w, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
 		b.told(2, "writable")
-		b.now() // an extra edge of the pipe
+		b.now()
 		sys.Close(y)
 		sys.Close(r)
 		for _, ev := range b.told(2, "the ends") {
@@ -447,7 +542,8 @@ func TestWriteEOF(t *testing.T) {
 }
 
 // Closing a descriptor drops its knotes and queued events, even while a dup is
-// open (N and F; close(2)).
+// open (N and F; close(2)). A change of a closed descriptor is EBADF (N; kqueue_register
+// looks at the descriptor first on the others, too).
 func TestCloseDropsKnotes(t *testing.T) {
 	each(t, func(b box) {
 		x, y := b.pair()
@@ -457,10 +553,15 @@ func TestCloseDropsKnotes(t *testing.T) {
 		write(y)
 		sys.Close(x)
 		b.told(0, "closed")
-		if e := b.change(x, kqueue.FilterRead, kqueue.FlagEnable); e != syscall.ENOENT {
-			b.Errorf("EV_ENABLE of what is closed: %v, want ENOENT", e)
+		for _, flags := range []uint16{kqueue.FlagEnable, kqueue.FlagAdd, kqueue.FlagDelete, 0} {
+			if e := b.change(x, kqueue.FilterRead, flags); e != syscall.EBADF {
+				b.Errorf("change %#x of what is closed: %v, want EBADF", flags, e)
+			}
 		}
 		again, other := b.pair()
+		if e := b.change(again, kqueue.FilterRead, 0); e != syscall.ENOENT {
+			b.Errorf("a change of the number's new owner: %v, want ENOENT", e)
+		}
 		b.must(again, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		write(y) // the old socket, by its dup
 		b.told(0, "the number's new owner has nothing to read")
@@ -469,8 +570,8 @@ func TestCloseDropsKnotes(t *testing.T) {
 	})
 }
 
-// EVFILT_WRITE with EV_CLEAR on TCP fires on acknowledgements, about once for two
-// echoes, without ever having blocked.
+// EVFILT_WRITE with EV_CLEAR on TCP fires on acknowledgements, without ever having
+// blocked: about once for two echoes on F, nine times in ten on N.
 func TestAckEdges(t *testing.T) {
 	each(t, func(b box) {
 		x, y := tcp(b)
@@ -490,8 +591,8 @@ func TestAckEdges(t *testing.T) {
 			x.Read(buf)
 			x.Write([]byte("pong"))
 		}
-		if want := map[bool]int{true: 5}[b.k.AckEdges]; writables != want {
-			b.Errorf("%d writables in ten echoes, want %d", writables, want)
+		if writables != b.k.AckEdges {
+			b.Errorf("%d writables in ten echoes, want %d", writables, b.k.AckEdges)
 		}
 	})
 }
@@ -558,7 +659,7 @@ func TestExcept(t *testing.T) {
 }
 
 // Timeouts are never early and are rounded to the kernel's clock (N at 100 Hz:
-// 50 ms took 60, 1 µs took 20 ms; here with HZ=1000); what is no timespec is EINVAL.
+// 50 ms took 60, 1 µs to 10 ms took 20 ms); what is no timespec is EINVAL.
 func TestTimeouts(t *testing.T) {
 	each(t, func(b box) {
 		for _, d := range []time.Duration{time.Microsecond, 15 * time.Millisecond} {
@@ -634,8 +735,9 @@ func (b box) sleepers(n int) func(to sys.FD) int {
 }
 
 // With EV_CLEAR, EV_ONESHOT or EV_DISPATCH one of 8 waiters gets an edge (N and
-// F). A level-triggered event reaches all of them on F; on N some sleep on, for
-// putting it back wakes nobody: the model leaves all but one.
+// F). A level-triggered event reaches all of them on F; on N some sleep on, for putting
+// it back wakes nobody (3 of 8 were woken): so one level-triggered wake-up does not
+// release all waiters there.
 func TestManyWaiters(t *testing.T) {
 	each(t, func(b box) {
 		for _, mode := range []uint16{kqueue.FlagClear, kqueue.FlagOneshot, kqueue.FlagDispatch, 0} {
@@ -643,12 +745,16 @@ func TestManyWaiters(t *testing.T) {
 			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|mode)
 			told := b.sleepers(8)
 			write(y)
-			want := 1
-			if mode == 0 && !b.k.Flavour.Traits.SilentRequeue {
-				want = 8
+			least, most := 1, 1
+			switch {
+			case mode != 0:
+			case b.k.Flavour.Traits.SilentRequeue:
+				most = b.k.LevelWakes
+			default:
+				least, most = 8, 8
 			}
-			if n := told(y); n != want {
-				b.Errorf("mode %#x: %d of 8 were told, want %d", mode, n, want)
+			if n := told(y); n < least || n > most {
+				b.Errorf("mode %#x: %d of 8 were told, want %d to %d", mode, n, least, most)
 			}
 			b.change(x, kqueue.FilterRead, kqueue.FlagDelete)
 		}

@@ -27,10 +27,12 @@ type queue struct {
 	knotes   map[name]*knote
 	spare    []*knote
 	ready    []*knote // active, not disabled, in order
+	pipes    []*knote // those that count bytes
 	sleepers []*sleeper
 	idle     sync.Pool // of *sleeper
 	buffer   [64]sys.EpollEvent
 	sleeps   int // for Interrupts
+	levels   int // for LevelWakes
 	inside   int // calls that wait
 	closed   bool
 }
@@ -123,6 +125,19 @@ func (q *queue) takeIn() {
 			}
 		}
 	}
+	q.countPipes()
+}
+
+// countPipes fires what ExtraPipeEdges says: a pipe that holds less has been read in part,
+// one that holds more has been written to.
+func (q *queue) countPipes() {
+	for _, kn := range q.pipes {
+		n := sys.Unread(sys.FD(kn.ident))
+		if kn.filter == kqueue.FilterRead && n < kn.unread && n > 0 || kn.filter == kqueue.FilterWrite && n > kn.unread {
+			q.tell(kn)
+		}
+		kn.unread = n
+	}
 }
 
 // takeInMost bounds a round of takeIn, in buffers of events.
@@ -133,16 +148,16 @@ func (q *queue) happened(id name) {
 	if kn == nil {
 		return
 	}
-	kn.extra = q.kernel.ExtraPipeEdges && kn.kind == "pipe"
 	q.tell(kn)
-	if !q.kernel.AckEdges || id.filter != kqueue.FilterRead || kn.kind != "socket" {
+	if q.kernel.AckEdges == 0 || id.filter != kqueue.FilterRead || kn.kind != "socket" {
 		return
 	}
 	other := q.knotes[name{id.ident, kqueue.FilterWrite}]
 	if other == nil || other.flags&kqueue.FlagClear == 0 {
 		return
 	}
-	if other.acks++; other.acks%2 == 0 {
+	if other.acks += q.kernel.AckEdges; other.acks >= 10 {
+		other.acks -= 10
 		q.tell(other)
 	}
 }
@@ -162,10 +177,11 @@ func (q *queue) enqueue(kn *knote) {
 	}
 	kn.queued = true
 	q.ready = append(q.ready, kn)
-	// Where a level-triggered knote is put back silently, those who look while
-	// somebody has it in hand go back to sleep: so it reaches one.
+	// Where a level-triggered knote is put back silently, sleepers that look while
+	// another has it in hand go back to sleep: so it reaches some, one at least.
 	if q.kernel.Flavour.Traits.SilentRequeue && kn.isLevel() {
-		q.wake(1)
+		q.wake(1 + q.levels%max(q.kernel.LevelWakes, 1))
+		q.levels++
 		return
 	}
 	q.wake(len(q.sleepers))
@@ -260,7 +276,7 @@ func (q *queue) sleep(forever bool, deadline time.Time) bool {
 func (q *queue) harvest(events []kqueue.Kevent) int {
 	n, level := 0, false
 	for range len(q.ready) {
-		if n == len(events) {
+		if n == len(events) || len(q.ready) == 0 {
 			break
 		}
 		kn := q.ready[0]
@@ -293,11 +309,7 @@ func (q *queue) told(kn *knote) bool {
 	clear := kn.flags&kqueue.FlagClear != 0
 	switch {
 	case kn.flags&kqueue.FlagOneshot != 0:
-		q.drop(kn)
-	case clear && kn.extra:
-		kn.extra = false
-		kn.queued = true
-		q.ready = append(q.ready, kn)
+		q.detachOneshot(kn)
 	case clear && (q.kernel.ClearBeatsDispatch || kn.flags&kqueue.FlagDispatch == 0):
 		kn.active, kn.triggered = false, false
 	case kn.flags&kqueue.FlagDispatch != 0:
@@ -308,4 +320,22 @@ func (q *queue) told(kn *knote) bool {
 		return true
 	}
 	return false
+}
+
+// detachOneshot detaches an EV_ONESHOT knote that has been handed out; with OneshotRace
+// the queue is unlocked for a moment first, as NetBSD's kqueue_scan does before 1.140 of
+// kern_event.c.
+func (q *queue) detachOneshot(kn *knote) {
+	if q.kernel.OneshotRace {
+		kn.inHand++
+		q.mu.Unlock()
+		q.kernel.Detaching()
+		q.mu.Lock()
+		kn.inHand--
+		if kn.freed {
+			q.kernel.Fault("an EV_ONESHOT knote was freed twice")
+			return
+		}
+	}
+	q.drop(kn)
 }

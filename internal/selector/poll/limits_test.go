@@ -1,0 +1,62 @@
+//go:build unix
+
+package poll_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/selector/poll"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// endless is a selector on a poll(2) that reports the ends of sockets as readiness alone, as
+// NetBSD's does.
+type endless struct {
+	selector.Selector
+	sockets sync.Map // by key
+}
+
+func (s *endless) Add(fd sys.FD, key selector.Key, i selector.Interest, t selector.Trigger) error {
+	if sys.FileKind(fd) == "socket" {
+		s.sockets.Store(key, true)
+	}
+	return s.Selector.Add(fd, key, i, t)
+}
+
+func (s *endless) Modify(fd sys.FD, old, key selector.Key, i selector.Interest, t selector.Trigger) error {
+	if _, ok := s.sockets.Load(old); ok {
+		s.sockets.Store(key, true)
+	}
+	return s.Selector.Modify(fd, old, key, i, t)
+}
+
+func (s *endless) Wait(events []selector.Event, timeout time.Duration) (int, error) {
+	n, err := s.Selector.Wait(events, timeout)
+	for i := range events[:n] {
+		if _, ok := s.sockets.Load(events[i].Key); ok {
+			events[i].Flags &= selector.Flags(selector.AnyInterest)
+		}
+	}
+	return n, err
+}
+
+// TestEndsAsReadable: where poll(2) reports a FIN or a reset as Readable only, a program that
+// reads finds out, and the suite knows.
+func TestEndsAsReadable(t *testing.T) {
+	system := conformance.Sockets()
+	system.EndsAsReadable = true
+	system.NewPoll = func(...pollux.Option) (*pollux.Poll, error) {
+		s, err := poll.Open(selector.Config{})
+		if err != nil {
+			return nil, err
+		}
+		return hook.NewPoll("poll as on NetBSD", &endless{Selector: s}).(*pollux.Poll), nil
+	}
+	conformance.Run(t, system, "Q1", "Q8")
+}
