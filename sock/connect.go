@@ -83,7 +83,13 @@ func (s *Stream) beginConnect() error {
 	if !ok {
 		return s.failure("connect", net.ErrClosed)
 	}
-	e := sys.Connect(fd, s.attempt.to.Load())
+	e := syscall.Errno(0)
+	if s.h.Shared() {
+		e = sys.SetNonblock(fd) // a duplicate may have been switched to blocking
+	}
+	if e == 0 {
+		e = sys.Connect(fd, s.attempt.to.Load())
+	}
 	s.h.Done()
 	if e == 0 || sys.InProgress(e) {
 		return nil
@@ -186,9 +192,14 @@ func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
 	defer d.h.Done()
 	var from sys.Sockaddr
 	var e syscall.Errno
+	shared := d.h.Shared()
 	for range sys.MaxBacklog {
 		var conn sys.FD
-		conn, e = sys.Accept(fd, &from)
+		if shared {
+			conn, e = sys.AcceptShared(fd, &from)
+		} else {
+			conn, e = sys.Accept(fd, &from)
+		}
 		if e == 0 {
 			return conn, from, nil
 		}

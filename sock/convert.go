@@ -100,6 +100,7 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 		return 0, &net.OpError{Op: "adopt", Net: kind.Network(), Err: err}
 	}
 	d.h.Init(fd, kind)
+	d.h.Share()
 	return family, nil
 }
 

@@ -13,6 +13,7 @@ import (
 func (d *Descriptor) File() (*os.File, error) {
 	var f *os.File
 	err := d.use("duplicate", func(fd sys.FD) error {
+		d.h.Share()
 		dup, e := sys.Dup(fd)
 		if e != 0 {
 			return d.failed("duplicate", "fcntl", e)

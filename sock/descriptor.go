@@ -40,7 +40,10 @@ func (d *Descriptor) Detach() (uintptr, error) {
 // special socket option. Its Control calls f with the descriptor, which stays
 // open meanwhile. Read and Write call f once and do not wait: false says that the call
 // would have blocked, and that its Poll is to tell of readiness again.
-func (d *Descriptor) SyscallConn() (syscall.RawConn, error) { return rawConn{d}, nil }
+func (d *Descriptor) SyscallConn() (syscall.RawConn, error) {
+	d.h.Share() // whoever has the descriptor can duplicate it
+	return rawConn{d}, nil
+}
 
 type rawConn struct{ d *Descriptor }
 

@@ -152,6 +152,14 @@ func (m *maker) listen(a *sys.Sockaddr) error {
 	return nil
 }
 
+// initListener makes d the owner of the socket, which listens.
+func (m *maker) initListener(d *Descriptor) {
+	d.h.Init(m.fd, m.kind)
+	if m.options.control != nil {
+		d.h.Share() // the function may have made a duplicate
+	}
+}
+
 // connect begins to connect to a.
 func (m *maker) connect(a *sys.Sockaddr) error {
 	if e := sys.Connect(m.fd, a); e != 0 && !sys.InProgress(e) {

@@ -88,9 +88,9 @@ func (s *Stream) Readv(bufs [][]byte) (int, error) {
 	if !ok {
 		return 0, s.failure("read", net.ErrClosed)
 	}
-	n, e := sys.Readv(fd, &v)
+	n, e := sys.Recvv(fd, &v)
 	s.h.Done()
-	return s.received("read", "readv", n, v.Bytes, e)
+	return s.received("read", "recvmsg", n, v.Bytes, e)
 }
 
 func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, error) {

@@ -235,7 +235,7 @@ func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	if err := m.listen(&a); err != nil {
 		return nil, err
 	}
-	l.h.Init(m.fd, handle.TCPListener)
+	m.initListener(&l.Descriptor)
 	return l, nil
 }
 

@@ -97,7 +97,7 @@ func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 		return nil, err
 	}
 	l := &UnixListener{path: m.path}
-	l.h.Init(m.fd, handle.UnixListener)
+	m.initListener(&l.Descriptor)
 	return l, nil
 }
 
