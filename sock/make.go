@@ -30,15 +30,15 @@ func badAddr(ap netip.AddrPort, family int) error {
 	return fmt.Errorf("%v is no address for this socket", ap)
 }
 
-// badName says why a name is none for a Unix socket.
+// badName returns the error for a name that no Unix socket can have.
 func badName(name string) error {
 	switch {
 	case name == "":
 		return errors.New("a name is needed, not an empty one")
 	case len(name) > sys.MaxUnixName:
-		return fmt.Errorf("a name of %d bytes is too long for a Unix socket, which has room for %d", len(name), sys.MaxUnixName)
+		return fmt.Errorf("a name of %d bytes is too long for a Unix socket, which takes %d", len(name), sys.MaxUnixName)
 	}
-	return errors.New("the name has a zero byte")
+	return errors.New("the path has a zero byte")
 }
 
 // A maker makes one socket; its errors say at which address.
