@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -48,7 +47,7 @@ type maker struct {
 	options settings
 	addr    net.Addr // for errors
 	fd      sys.FD
-	path    string // what bind has made, to be removed if the rest fails
+	path    *boundPath // what bind has made, to be removed if the rest fails
 }
 
 func connecting(kind handle.Kind, options []Option) maker {
@@ -56,9 +55,7 @@ func connecting(kind handle.Kind, options []Option) maker {
 }
 
 func (m *maker) fail(err error) error {
-	if m.path != "" {
-		os.Remove(m.path)
-	}
+	m.path.remove()
 	if m.fd != sys.InvalidFD {
 		sys.Close(m.fd)
 	}
@@ -133,7 +130,7 @@ func (m *maker) bind(a *sys.Sockaddr) error {
 	if e := sys.Bind(m.fd, a); e != 0 {
 		return m.call("bind", e)
 	}
-	m.path = a.UnixPath()
+	m.path = madeByBind(a.UnixPath())
 	return nil
 }
 
