@@ -174,7 +174,8 @@ func (a *attempt) failure(kind handle.Kind) error {
 	case 0, connected:
 		return nil
 	default:
-		return &net.OpError{Op: "connect", Net: kind.Network(), Addr: netAddr(kind, a.to.Load()), Err: sys.CallError("connect", syscall.Errno(e))}
+		to := a.to.Load()
+		return &net.OpError{Op: "connect", Net: kind.Network(), Addr: netAddr(kind, to), Err: addressError("connect", syscall.Errno(e), to)}
 	}
 }
 

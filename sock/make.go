@@ -128,7 +128,7 @@ func (m *maker) bindLocal(family int) error {
 
 func (m *maker) bind(a *sys.Sockaddr) error {
 	if e := sys.Bind(m.fd, a); e != 0 {
-		return m.call("bind", e)
+		return m.fail(addressError("bind", e, a))
 	}
 	m.path = madeByBind(a.UnixPath())
 	return nil
@@ -160,7 +160,7 @@ func (m *maker) initListener(d *Descriptor) {
 // connect begins to connect to a.
 func (m *maker) connect(a *sys.Sockaddr) error {
 	if e := sys.Connect(m.fd, a); e != 0 && !sys.InProgress(e) {
-		return m.call("connect", e)
+		return m.fail(addressError("connect", e, a))
 	}
 	return nil
 }
