@@ -21,8 +21,8 @@ type PipeWriter struct {
 	io sys.Shared
 }
 
-// Pipe returns the two ends of a new pipe (pipe(7)). It fails for want of descriptors
-// (EMFILE), and on Windows, with errors.ErrUnsupported.
+// Pipe returns the two ends of a new pipe (pipe(7)). It fails if the process
+// is out of descriptors (EMFILE), and on Windows, with errors.ErrUnsupported.
 func Pipe() (*PipeReader, *PipeWriter, error) {
 	rfd, wfd, e := sys.Pipe()
 	if e != 0 {
@@ -64,9 +64,12 @@ type FD struct {
 
 // FromFD takes over an open descriptor, which must not be used otherwise from
 // then on: Close closes it. It is made non-blocking and close-on-exec. To be
-// non-blocking is a property of the open file, so whoever has inherited or
-// duplicated the descriptor, such as the shell of a terminal, sees it too. What is no
-// open descriptor is EBADF; the error is a *net.OpError, and fd still the caller's then.
+// non-blocking is a property of the open file, so other processes that have inherited or
+// duplicated the descriptor, such as the shell of a terminal, see it too. If one of them
+// switches it back, Read and Write still do not wait: Linux has RWF_NOWAIT for most files
+// (readv(2)); elsewhere they make it non-blocking again before they touch it, and can wait
+// only if it is switched back within that very moment. The error is a *net.OpError, with
+// EBADF if fd is not open; fd is still the caller's then.
 func FromFD(fd uintptr) (*FD, error) {
 	n := sys.FD(fd)
 	if e := sys.SetNonblock(n); e != 0 {
