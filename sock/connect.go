@@ -62,7 +62,10 @@ func init() {
 	hook.BeginConnect = func(stream any) error { return stream.(*Stream).beginConnect() }
 	hook.ConnectEnded = func(stream any, e syscall.Errno) error {
 		s := stream.(*Stream)
-		s.attempt.ended(e)
+		if fd, ok := s.h.Use(); ok {
+			s.attempt.ended(fd, e)
+			s.h.Done()
+		}
 		return s.ConnectError()
 	}
 }
@@ -83,17 +86,28 @@ func (s *Stream) beginConnect() error {
 	if !ok {
 		return s.failure("connect", net.ErrClosed)
 	}
-	e := sys.Connect(fd, s.attempt.to.Load())
-	s.h.Done()
+	defer s.h.Done()
+	e := syscall.Errno(0)
+	if s.h.Shared() {
+		e = sys.SetNonblock(fd) // a duplicate may have been switched to blocking
+	}
+	if e == 0 {
+		e = sys.Connect(fd, s.attempt.to.Load())
+	}
 	if e == 0 || sys.InProgress(e) {
 		return nil
 	}
-	s.attempt.ended(e)
+	s.attempt.ended(fd, e)
 	return s.ConnectError()
 }
 
-// ended records how it has ended, if that is not known.
-func (a *attempt) ended(e syscall.Errno) {
+// ended records how it has ended, if that is not known: well if e is zero, unless the
+// socket is connected with itself.
+func (a *attempt) ended(fd sys.FD, e syscall.Errno) {
+	if e == 0 && a.outcome.Load() == 0 && connectedToItself(fd, a.to.Load()) {
+		e = syscall.ECONNREFUSED
+		sys.SetLinger(fd, true, 0) // Close frees the port at once, for the server that belongs there
+	}
 	outcome := uint32(e)
 	if e == 0 {
 		outcome = connected
@@ -101,6 +115,22 @@ func (a *attempt) ended(e syscall.Errno) {
 	if a.outcome.CompareAndSwap(0, outcome) && e == 0 {
 		a.to.Store(nil)
 	}
+}
+
+// connectedToItself reports whether fd, which was to be connected to an address, is a TCP
+// socket that is its own peer. The system may give a socket that connects to a port of this
+// host, at which nobody listens, that very port as its own; then the two ends open at once,
+// and are one (RFC 9293, 3.5).
+func connectedToItself(fd sys.FD, to *sys.Sockaddr) bool {
+	if to == nil || to.Family() == sys.AF_UNIX {
+		return false
+	}
+	local, e := sys.LocalAddr(fd)
+	if e != 0 || local.AddrPort().Port() != to.AddrPort().Port() { // saves a call
+		return false
+	}
+	peer, e := sys.PeerAddr(fd) // which to is not, if that is 0.0.0.0
+	return e == 0 && local.AddrPort() == peer.AddrPort()
 }
 
 // look finds out how connecting has ended: well by getpeername, which fails for as long as
@@ -121,7 +151,7 @@ func (a *attempt) look(fd sys.FD, e syscall.Errno) (outcome uint32) {
 	}
 	_, none := sys.PeerAddr(fd)
 	if none == 0 {
-		a.ended(0)
+		a.ended(fd, 0)
 		return a.outcome.Load()
 	}
 	switch e {
@@ -133,7 +163,7 @@ func (a *attempt) look(fd sys.FD, e syscall.Errno) (outcome uint32) {
 		}
 	}
 	if e != 0 {
-		a.ended(e)
+		a.ended(fd, e)
 	}
 	return a.outcome.Load()
 }
@@ -144,7 +174,8 @@ func (a *attempt) failure(kind handle.Kind) error {
 	case 0, connected:
 		return nil
 	default:
-		return &net.OpError{Op: "connect", Net: kind.Network(), Addr: netAddr(kind, a.to.Load()), Err: sys.CallError("connect", syscall.Errno(e))}
+		to := a.to.Load()
+		return &net.OpError{Op: "connect", Net: kind.Network(), Addr: netAddr(kind, to), Err: addressError("connect", syscall.Errno(e), to)}
 	}
 }
 
@@ -186,9 +217,14 @@ func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
 	defer d.h.Done()
 	var from sys.Sockaddr
 	var e syscall.Errno
+	shared := d.h.Shared()
 	for range sys.MaxBacklog {
 		var conn sys.FD
-		conn, e = sys.Accept(fd, &from)
+		if shared {
+			conn, e = sys.AcceptShared(fd, &from)
+		} else {
+			conn, e = sys.Accept(fd, &from)
+		}
 		if e == 0 {
 			return conn, from, nil
 		}

@@ -13,11 +13,11 @@ import (
 
 // Conversions duplicate the descriptor: two descriptors of one open file or
 // socket exist afterwards, each to be closed by its owner. The connection ends
-// when both are closed. To read from both mixes up the stream.
+// when both are closed. To read from both mixes up the stream. Whether calls wait is
+// shared as well: see Descriptor.File.
 
-// FromFile returns a duplicate of what f has open. f stays as it is, but becomes
-// non-blocking: see FromFD. On Windows only sockets have readiness, so Poll refuses
-// the result.
+// FromFile returns a duplicate of what f has open, which becomes non-blocking for f, too:
+// see FromFD. On Windows only sockets have readiness, so Poll refuses the result.
 func FromFile(f *os.File) (*FD, error) {
 	fd, err := duplicate(f)
 	if err != nil {
@@ -100,6 +100,7 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 		return 0, &net.OpError{Op: "adopt", Net: kind.Network(), Err: err}
 	}
 	d.h.Init(fd, kind)
+	d.h.Share()
 	return family, nil
 }
 

@@ -16,8 +16,9 @@ type Descriptor struct{ h handle.Handle }
 func (d *Descriptor) PollHandle() *handle.Handle { return &d.h }
 
 // Close ends the registration with a Poll, if there is one, then closes the
-// descriptor, or leaves that to the last call in progress. It never waits. A
-// second Close returns ErrClosed.
+// descriptor, or leaves that to the last call in progress, for which it does not wait. It
+// blocks in the kernel only where SetLinger has asked for that; so does the last call then,
+// if closing is left to it. A second Close returns ErrClosed.
 func (d *Descriptor) Close() error {
 	if err := d.h.Close(); err != nil {
 		return d.failure("close", err)
@@ -26,8 +27,9 @@ func (d *Descriptor) Close() error {
 }
 
 // Detach ends the registration with a Poll, if there is one, and gives the
-// descriptor to the caller, open and non-blocking. The socket is as good as
-// closed afterwards.
+// descriptor to the caller, open; it is non-blocking, unless the owner of a duplicate has
+// changed that. Calls in progress on other goroutines may still finish on it. Every later
+// call on the socket returns ErrClosed.
 func (d *Descriptor) Detach() (uintptr, error) {
 	fd, err := d.h.Detach()
 	if err != nil {
@@ -38,9 +40,14 @@ func (d *Descriptor) Detach() (uintptr, error) {
 
 // SyscallConn gives raw access for what this package does not offer, such as a
 // special socket option. Its Control calls f with the descriptor, which stays
-// open meanwhile. Read and Write call f once and do not wait: false says that the call
-// would have blocked, and that its Poll is to tell of readiness again.
-func (d *Descriptor) SyscallConn() (syscall.RawConn, error) { return rawConn{d}, nil }
+// open meanwhile. Read and Write call f once and do not wait: f returns false if its call
+// would have blocked, and the Poll then reports the next readiness. f may duplicate the
+// descriptor: see File for what the duplicates share. It must not wait, and not close the
+// descriptor.
+func (d *Descriptor) SyscallConn() (syscall.RawConn, error) {
+	d.h.Share() // whoever has the descriptor can duplicate it
+	return rawConn{d}, nil
+}
 
 type rawConn struct{ d *Descriptor }
 
@@ -79,8 +86,8 @@ func (d *Descriptor) failed(op, call string, e syscall.Errno) error {
 	return d.failure(op, sys.CallError(call, e))
 }
 
-// failure makes an error that says what was attempted and between which
-// addresses, as far as the system still knows them.
+// failure makes an error with the operation and the addresses, as far as the system still
+// knows them.
 func (d *Descriptor) failure(op string, err error) error {
 	e := &net.OpError{Op: op, Net: d.h.Kind().Network(), Err: err}
 	if fd, ok := d.h.Use(); ok {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -30,15 +29,15 @@ func badAddr(ap netip.AddrPort, family int) error {
 	return fmt.Errorf("%v is no address for this socket", ap)
 }
 
-// badName says why a name is none for a Unix socket.
+// badName returns the error for a name that no Unix socket can have.
 func badName(name string) error {
 	switch {
 	case name == "":
 		return errors.New("a name is needed, not an empty one")
 	case len(name) > sys.MaxUnixName:
-		return fmt.Errorf("a name of %d bytes is too long for a Unix socket, which has room for %d", len(name), sys.MaxUnixName)
+		return fmt.Errorf("a name of %d bytes is too long for a Unix socket, which takes %d", len(name), sys.MaxUnixName)
 	}
-	return errors.New("the name has a zero byte")
+	return errors.New("the path has a zero byte")
 }
 
 // A maker makes one socket; its errors say at which address.
@@ -48,7 +47,7 @@ type maker struct {
 	options settings
 	addr    net.Addr // for errors
 	fd      sys.FD
-	path    string // what bind has made, to be removed if the rest fails
+	path    *boundPath // what bind has made, to be removed if the rest fails
 }
 
 func connecting(kind handle.Kind, options []Option) maker {
@@ -56,9 +55,7 @@ func connecting(kind handle.Kind, options []Option) maker {
 }
 
 func (m *maker) fail(err error) error {
-	if m.path != "" {
-		os.Remove(m.path)
-	}
+	m.path.remove()
 	if m.fd != sys.InvalidFD {
 		sys.Close(m.fd)
 	}
@@ -131,9 +128,9 @@ func (m *maker) bindLocal(family int) error {
 
 func (m *maker) bind(a *sys.Sockaddr) error {
 	if e := sys.Bind(m.fd, a); e != 0 {
-		return m.call("bind", e)
+		return m.fail(addressError("bind", e, a))
 	}
-	m.path = a.UnixPath()
+	m.path = madeByBind(a.UnixPath())
 	return nil
 }
 
@@ -152,10 +149,18 @@ func (m *maker) listen(a *sys.Sockaddr) error {
 	return nil
 }
 
+// initListener makes d the owner of the socket, which listens.
+func (m *maker) initListener(d *Descriptor) {
+	d.h.Init(m.fd, m.kind)
+	if m.options.control != nil {
+		d.h.Share() // the function may have made a duplicate
+	}
+}
+
 // connect begins to connect to a.
 func (m *maker) connect(a *sys.Sockaddr) error {
 	if e := sys.Connect(m.fd, a); e != 0 && !sys.InProgress(e) {
-		return m.call("connect", e)
+		return m.fail(addressError("connect", e, a))
 	}
 	return nil
 }

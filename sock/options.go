@@ -182,8 +182,16 @@ func (s *settings) before(fd sys.FD, family int, kind handle.Kind) error {
 			return fmt.Errorf("%s=%d: %w", o.name, o.value, sys.CallError("setsockopt", e))
 		}
 	}
-	if s.control != nil {
-		return s.control(uintptr(fd))
+	if s.control == nil {
+		return nil
+	}
+	if err := s.control(uintptr(fd)); err != nil {
+		return err
+	}
+	// A duplicate may have been made, and given to a child, which leaves the socket
+	// blocking: connect would wait.
+	if e := sys.SetNonblock(fd); e != 0 {
+		return sys.CallError("fcntl", e)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (s *Stream) Read(b []byte) (int, error) {
 	}
 	n, e := sys.Recv(fd, b, 0)
 	s.h.Done()
-	if n > 0 { // received's commonest case
+	if n > 0 && s.isConnected() { // received's commonest case
 		if n < len(b) {
 			s.h.Blocked(readable)
 		}
@@ -88,12 +88,17 @@ func (s *Stream) Readv(bufs [][]byte) (int, error) {
 	if !ok {
 		return 0, s.failure("read", net.ErrClosed)
 	}
-	n, e := sys.Readv(fd, &v)
+	n, e := sys.Recvv(fd, &v)
 	s.h.Done()
-	return s.received("read", "readv", n, v.Bytes, e)
+	return s.received("read", "recvmsg", n, v.Bytes, e)
 }
 
 func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, error) {
+	if e == 0 && n > 0 {
+		if err := s.refused(); err != nil {
+			return 0, err
+		}
+	}
 	switch {
 	case e == 0 && n == room:
 		return n, nil
@@ -134,6 +139,20 @@ func (s *Stream) ended() error {
 	return io.EOF
 }
 
+// isConnected reports whether it is known that the stream is, or was, connected.
+func (s *Stream) isConnected() bool {
+	return s.attempt == nil || s.attempt.outcome.Load() == connected
+}
+
+// refused returns the error of connecting after bytes were moved: they were the stream's
+// own, if it turns out now that it is connected with itself.
+func (s *Stream) refused() error {
+	if outcome := s.look(0); outcome != 0 && outcome != connected {
+		return s.attempt.failure(s.h.Kind())
+	}
+	return nil
+}
+
 // look is that of the attempt; what had none is connected.
 func (s *Stream) look(e syscall.Errno) (outcome uint32) {
 	if s.attempt == nil {
@@ -157,7 +176,7 @@ func (s *Stream) Write(b []byte) (int, error) {
 	}
 	n, e := sys.Send(fd, b, 0)
 	s.h.Done()
-	if e == 0 && n == len(b) { // sent's commonest case
+	if e == 0 && n == len(b) && s.isConnected() { // sent's commonest case
 		return n, nil
 	}
 	return s.sent("write", "send", n, len(b), e)
@@ -199,6 +218,11 @@ func (s *Stream) Writev(bufs [][]byte) (int, error) {
 }
 
 func (s *Stream) sent(op, call string, n, asked int, e syscall.Errno) (int, error) {
+	if e == 0 && n > 0 {
+		if err := s.refused(); err != nil {
+			return 0, err
+		}
+	}
 	switch {
 	case e == 0 && n == asked:
 		return n, nil

@@ -1,9 +1,11 @@
 package sock
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -112,50 +114,59 @@ func (s *TCPStream) SetKeepAlive(k KeepAlive) error {
 	if k.Idle < 0 || k.Interval < 0 || k.Count < 0 {
 		return s.failure("set SO_KEEPALIVE", fmt.Errorf("%w: %+v has negative fields", ErrBadOption, k))
 	}
-	options := []struct {
-		name   string
-		number int
-		value  int
-	}{
-		{"TCP_KEEPIDLE", sys.TCP_KEEPIDLE, seconds(k.Idle)},
-		{"TCP_KEEPINTVL", sys.TCP_KEEPINTVL, seconds(k.Interval)},
-		{"TCP_KEEPCNT", sys.TCP_KEEPCNT, k.Count},
-	}
-	for _, o := range options { // all of them before anything is changed
-		if err := inRange(o.name, o.value, 0, math.MaxInt32); err != nil {
+	values := [3]int{seconds(k.Idle), seconds(k.Interval), k.Count}
+	for i, o := range keepAliveOptions { // all of them before anything is changed
+		if err := inRange(o.name, values[i], 0, math.MaxInt32); err != nil {
 			return s.failure("set "+o.name, err)
 		}
 	}
 	if err := s.set("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1); err != nil {
 		return err
 	}
-	for _, o := range options {
-		if o.value == 0 {
+	for i, o := range keepAliveOptions {
+		if values[i] == 0 {
 			continue
 		}
-		if err := s.set(o.name, sys.IPPROTO_TCP, o.number, o.value); err != nil {
+		if err := s.set(o.name, sys.IPPROTO_TCP, o.number, values[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// KeepAlive returns the times in force, and whether probing is on.
-func (s *TCPStream) KeepAlive() (k KeepAlive, on bool, err error) {
-	v, err := s.get("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE)
+// KeepAlive returns the times in force, and whether probing is on. NetBSD takes the times
+// and does not return them: there k is zero and the error errors.ErrUnsupported, while on is
+// right.
+func (s *TCPStream) KeepAlive() (k KeepAlive, on bool, err error) { return keepAlive(s.get) }
+
+// keepAlive reads the options by get.
+func keepAlive(get func(name string, level, option int) (int, error)) (k KeepAlive, on bool, err error) {
+	v, err := get("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE)
 	if err != nil {
 		return k, false, err
 	}
-	idle, err := s.get("TCP_KEEPIDLE", sys.IPPROTO_TCP, sys.TCP_KEEPIDLE)
-	if err != nil {
-		return k, false, err
+	on = v != 0
+	var values [3]int
+	for i, o := range keepAliveOptions {
+		values[i], err = get(o.name, sys.IPPROTO_TCP, o.number)
+		if errors.Is(err, syscall.ENOPROTOOPT) {
+			err = fmt.Errorf("%w: this system does not return the times of keep-alive (%w)", errUnsupported, err)
+		}
+		if err != nil {
+			return k, on, err
+		}
 	}
-	interval, err := s.get("TCP_KEEPINTVL", sys.IPPROTO_TCP, sys.TCP_KEEPINTVL)
-	if err != nil {
-		return k, false, err
-	}
-	count, err := s.get("TCP_KEEPCNT", sys.IPPROTO_TCP, sys.TCP_KEEPCNT)
-	return KeepAlive{time.Duration(idle) * time.Second, time.Duration(interval) * time.Second, count}, v != 0, err
+	return KeepAlive{time.Duration(values[0]) * time.Second, time.Duration(values[1]) * time.Second, values[2]}, on, nil
+}
+
+// keepAliveOptions are those of the fields of KeepAlive, in their order.
+var keepAliveOptions = [3]struct {
+	name   string
+	number int
+}{
+	{"TCP_KEEPIDLE", sys.TCP_KEEPIDLE},
+	{"TCP_KEEPINTVL", sys.TCP_KEEPINTVL},
+	{"TCP_KEEPCNT", sys.TCP_KEEPCNT},
 }
 
 // DisableKeepAlive switches probes off.
@@ -235,7 +246,7 @@ func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	if err := m.listen(&a); err != nil {
 		return nil, err
 	}
-	l.h.Init(m.fd, handle.TCPListener)
+	m.initListener(&l.Descriptor)
 	return l, nil
 }
 

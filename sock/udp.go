@@ -87,7 +87,7 @@ func toward(err error, to net.Addr) error {
 func (u *UDPSocket) connectTo(a *sys.Sockaddr) error {
 	return u.use("connect", func(fd sys.FD) error {
 		if e := sys.Connect(fd, a); e != 0 && !sys.DisconnectDone(a, e) {
-			return u.failed("connect", "connect", e)
+			return u.failure("connect", addressError("connect", e, a))
 		}
 		return nil
 	})
@@ -171,7 +171,10 @@ func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
 		return 0, ErrWouldBlock
 	}
 	d.h.Blocked(writable) // the next error is news
-	return 0, sendFailure(d, sys.CallError("sendto", e), to)
+	if to == nil {
+		return 0, sendFailure(d, sys.CallError("sendto", e), nil)
+	}
+	return 0, sendFailure(d, addressError("sendto", e, to), to)
 }
 
 func sendFailure(d *Descriptor, err error, to *sys.Sockaddr) error {
@@ -271,11 +274,13 @@ func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 		return n, ErrWouldBlock
 	}
 	u.h.Blocked(writable) // as in writeTo
-	err := u.failed("write", "sendmmsg", e)
-	if to := ms[n].Addr; to.IsValid() {
-		toward(err, net.UDPAddrFromAddrPort(to))
+	to := ms[n].Addr
+	if !to.IsValid() {
+		return n, u.failed("write", "sendmmsg", e)
 	}
-	return n, err
+	var a sys.Sockaddr
+	a.SetAddrPort(to, u.family)
+	return n, toward(u.failure("write", addressError("sendmmsg", e, &a)), net.UDPAddrFromAddrPort(to))
 }
 
 // writeBatch returns bad if it stopped at an address that cannot be sent to.

@@ -2,15 +2,16 @@ package sock
 
 import (
 	"net"
-	"os"
 	"sync/atomic"
 
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Names of Unix sockets are paths; on Linux, a leading @ stands for the zero byte
-// of an abstract name (unix(7)); empty is the name of a socket that has none.
+// Names of Unix sockets are paths, of 108 bytes at most on Linux and 103 to 107 elsewhere.
+// On Linux, a leading @ stands for the zero byte of an abstract name (unix(7)): up to 107
+// bytes follow, any of them, zero bytes too. A path that begins with @ is written ./@.
+// Empty is the name of a socket that has none.
 
 // UnixStream is one end of a connection between Unix sockets.
 type UnixStream struct{ Stream }
@@ -81,11 +82,11 @@ func unixName(a sys.Sockaddr, err error) string {
 // UnixListener accepts connections to a Unix socket.
 type UnixListener struct {
 	Descriptor
-	path string      // what Close removes
+	path *boundPath  // what Close removes
 	left atomic.Bool // by Close or Detach
 }
 
-// ListenUnix listens under name. A path is removed by Close. One that exists is an
+// ListenUnix listens under name. The path that it makes is removed by Close. One that exists is an
 // error, EADDRINUSE, even if nobody listens there any more: remove it first.
 func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 	m := maker{op: "listen", kind: handle.UnixListener, options: settle(options)}
@@ -97,7 +98,7 @@ func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 		return nil, err
 	}
 	l := &UnixListener{path: m.path}
-	l.h.Init(m.fd, handle.UnixListener)
+	m.initListener(&l.Descriptor)
 	return l, nil
 }
 
@@ -122,10 +123,12 @@ func (l *UnixListener) StopListening() error { return stopListening(&l.Descripto
 // Name returns the name listened under.
 func (l *UnixListener) Name() string { return unixName(localAddr(&l.Descriptor)) }
 
-// Close stops listening, and removes the path.
+// Close stops listening, and removes the path that ListenUnix has bound, wherever the
+// working directory is now: not one that another socket has been bound to since, nor one
+// that was inherited.
 func (l *UnixListener) Close() error {
-	if !l.left.Swap(true) && l.path != "" {
-		os.Remove(l.path)
+	if !l.left.Swap(true) {
+		l.path.remove()
 	}
 	return l.Descriptor.Close()
 }

@@ -104,11 +104,17 @@ type Handle struct {
 	registered Registration
 
 	// Handles are as many as connections: small fields share a word.
-	wantsBlocked atomic.Bool
-	kind         Kind
-	elsewhere    bool // of another kernel: elsewhere says how to close it
-	closed       bool
+	flags     atomic.Uint32 // wantsBlocked, shared
+	kind      Kind
+	elsewhere bool // of another kernel: elsewhere says how to close it
+	closed    bool
 }
+
+// Flags of a Handle.
+const (
+	wantsBlocked = 1 << iota // the owner wants Blocked to be called; set with mu held
+	shared                   // the descriptor may have duplicates
+)
 
 // elsewhere has what closes the descriptors of other kernels: a func(sys.FD) for each
 // *Handle.
@@ -141,6 +147,14 @@ func (h *Handle) close() {
 
 // Kind says what the descriptor is.
 func (h *Handle) Kind() Kind { return h.kind }
+
+// Share records that the descriptor may have duplicates from now on. It comes before the
+// first duplicate.
+func (h *Handle) Share() { h.flags.Or(shared) }
+
+// Shared reports whether the descriptor may have duplicates, whose owners may change what
+// is a property of the open file: whether calls wait.
+func (h *Handle) Shared() bool { return h.flags.Load()&shared != 0 }
 
 // Use counts the caller in and returns the descriptor, or returns false if h is
 // closed. After true, Done must follow.
@@ -214,13 +228,17 @@ func (h *Handle) Unlock() { h.mu.Unlock() }
 // Set changes the registration; h is locked.
 func (h *Handle) Set(r Registration) {
 	h.registered = r
-	h.wantsBlocked.Store(r.Owner != nil && r.Owner.WantsBlocked())
+	if r.Owner != nil && r.Owner.WantsBlocked() {
+		h.flags.Or(wantsBlocked)
+	} else {
+		h.flags.And(^uint32(wantsBlocked))
+	}
 }
 
 // Blocked tells the queue, if it wants to know, that a call in the directions d
 // would have blocked.
 func (h *Handle) Blocked(d selector.Interest) {
-	if h.wantsBlocked.Load() {
+	if h.flags.Load()&wantsBlocked != 0 {
 		h.blocked(d)
 	}
 }

@@ -11,3 +11,7 @@ import (
 func acceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
 	return rawNameCall(unix.SYS_PACCEPT, fd, p, length, 0, bornFlags)
 }
+
+func longAcceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
+	return longNameCall(unix.SYS_PACCEPT, fd, p, length, 0, bornFlags)
+}

@@ -9,3 +9,7 @@ import (
 func acceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
 	return rawNameCall(sysAccept, fd, p, length, bornFlags, 0)
 }
+
+func longAcceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
+	return longNameCall(sysAccept, fd, p, length, bornFlags, 0)
+}

@@ -22,7 +22,6 @@ func libcRawSyscall6(fn, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err sy
 var (
 	sysRead        uintptr
 	sysWrite       uintptr
-	sysReadv       uintptr
 	sysRecvfrom    uintptr
 	sysRecvmsg     uintptr
 	sysSendto      uintptr
@@ -50,5 +49,11 @@ func longCall(fn uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointe
 // rawNameCall is rawCall for calls that fill in an address and its length.
 func rawNameCall(fn uintptr, fd FD, p, length unsafe.Pointer, d, e uintptr) (uintptr, syscall.Errno) {
 	n, _, err := libcRawSyscall6(fn, uintptr(fd), uintptr(p), uintptr(length), d, e, 0)
+	return n, err
+}
+
+// longNameCall is longCall for calls that fill in an address and its length.
+func longNameCall(fn uintptr, fd FD, p, length unsafe.Pointer, d, e uintptr) (uintptr, syscall.Errno) {
+	n, _, err := libcSyscall6(fn, uintptr(fd), uintptr(p), uintptr(length), d, e, 0)
 	return n, err
 }

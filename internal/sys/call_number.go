@@ -16,7 +16,6 @@ import (
 const (
 	sysRead        = unix.SYS_READ
 	sysWrite       = unix.SYS_WRITE
-	sysReadv       = unix.SYS_READV
 	sysRecvfrom    = unix.SYS_RECVFROM
 	sysRecvmsg     = unix.SYS_RECVMSG
 	sysSendto      = unix.SYS_SENDTO
@@ -42,5 +41,11 @@ func longCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Poin
 // rawNameCall is rawCall for calls that fill in an address and its length.
 func rawNameCall(trap uintptr, fd FD, p, length unsafe.Pointer, d, e uintptr) (uintptr, syscall.Errno) {
 	n, _, err := syscall.RawSyscall6(trap, uintptr(fd), uintptr(p), uintptr(length), d, e, 0)
+	return n, err
+}
+
+// longNameCall is longCall for calls that fill in an address and its length.
+func longNameCall(trap uintptr, fd FD, p, length unsafe.Pointer, d, e uintptr) (uintptr, syscall.Errno) {
+	n, _, err := syscall.Syscall6(trap, uintptr(fd), uintptr(p), uintptr(length), d, e, 0)
 	return n, err
 }

@@ -11,9 +11,15 @@ import (
 // close-on-exec. Until they are both, syscall.ForkLock keeps os/exec from
 // starting a program that would inherit them.
 
-// noSignal is nothing: MSG_NOSIGNAL came with macOS 14, so each socket gets
-// SO_NOSIGPIPE instead.
-const noSignal = 0
+// recvFlags and sendFlags keep a call from waiting whatever mode the socket is in: see
+// shared_unix.go. XNU's sosend looks at a flag of its own, MSG_NBIO, and not at
+// MSG_DONTWAIT (bsd/kern/uipc_socket.c, sosendcheck). There is no flag against SIGPIPE:
+// MSG_NOSIGNAL came with macOS 14, so each socket gets SO_NOSIGPIPE instead.
+const (
+	recvFlags = unix.MSG_DONTWAIT
+	sendFlags = unix.MSG_DONTWAIT | msgNBIO
+	msgNBIO   = 0x20000
+)
 
 // Socket returns a non-blocking, close-on-exec socket.
 func Socket(family, typ, proto int) (FD, syscall.Errno) {
@@ -56,17 +62,39 @@ func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	for {
 		from.Len = SockaddrSize
 		n, e := rawNameCall(sysAccept, fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len), 0, 0)
-		switch {
-		case e == 0 && from.Len == 0:
-			// XNU: the peer was gone before it was accepted; net skips it, too.
-			Close(int(n))
-			return InvalidFD, unix.ECONNABORTED
-		case e == 0:
-			return raise(int(n), true)
-		case e != unix.EINTR:
-			return InvalidFD, e
+		if e != unix.EINTR {
+			return accepted(n, from, e)
 		}
 	}
+}
+
+// AcceptShared is Accept for a listener that has duplicates elsewhere (shared_unix.go).
+func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	for {
+		if e := prepareShared(fd); e != 0 {
+			return InvalidFD, e
+		}
+		from.Len = SockaddrSize
+		n, e := longNameCall(sysAccept, fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len), 0, 0)
+		if e != unix.EINTR {
+			return accepted(n, from, e)
+		}
+	}
+}
+
+// accepted makes what accept(2) has returned non-blocking and close-on-exec.
+func accepted(n uintptr, from *Sockaddr, e syscall.Errno) (FD, syscall.Errno) {
+	switch {
+	case e != 0:
+		return InvalidFD, e
+	case from.Len == 0:
+		// XNU: the peer was gone before it was accepted; net skips it, too.
+		Close(int(n))
+		return InvalidFD, unix.ECONNABORTED
+	}
+	return raise(int(n), true)
 }
 
 // raise gives a new descriptor what it should have been born with, or closes it.

@@ -13,6 +13,13 @@ import (
 // without the flag have an option for it (create_darwin.go).
 const noSignal = unix.MSG_NOSIGNAL
 
+// recvFlags and sendFlags keep a call from waiting whatever mode the socket is in: see
+// shared_unix.go.
+const (
+	recvFlags = unix.MSG_DONTWAIT
+	sendFlags = unix.MSG_DONTWAIT | noSignal
+)
+
 const bornFlags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 
 // Socket returns a non-blocking, close-on-exec socket.
@@ -43,6 +50,23 @@ func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	for {
 		from.Len = SockaddrSize
 		n, e := acceptCall(fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len))
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != unix.EINTR {
+			return InvalidFD, e
+		}
+	}
+}
+
+// AcceptShared is Accept for a listener that has duplicates elsewhere (shared_unix.go).
+func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+	for {
+		if e := prepareShared(fd); e != 0 {
+			return InvalidFD, e
+		}
+		from.Len = SockaddrSize
+		n, e := longAcceptCall(fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len))
 		if e == 0 {
 			return int(n), 0
 		}

@@ -4,7 +4,6 @@ import _ "unsafe" // for the linker's directives
 
 //go:cgo_import_dynamic libc_read read "/usr/lib/libSystem.B.dylib"
 //go:cgo_import_dynamic libc_write write "/usr/lib/libSystem.B.dylib"
-//go:cgo_import_dynamic libc_readv readv "/usr/lib/libSystem.B.dylib"
 //go:cgo_import_dynamic libc_recvfrom recvfrom "/usr/lib/libSystem.B.dylib"
 //go:cgo_import_dynamic libc_recvmsg recvmsg "/usr/lib/libSystem.B.dylib"
 //go:cgo_import_dynamic libc_sendto sendto "/usr/lib/libSystem.B.dylib"

@@ -13,11 +13,6 @@ TEXT jump_write<>(SB), NOSPLIT, $0-0
 GLOBL ·sysWrite(SB), RODATA, $8
 DATA ·sysWrite(SB)/8, $jump_write<>(SB)
 
-TEXT jump_readv<>(SB), NOSPLIT, $0-0
-	JMP	libc_readv(SB)
-GLOBL ·sysReadv(SB), RODATA, $8
-DATA ·sysReadv(SB)/8, $jump_readv<>(SB)
-
 TEXT jump_recvfrom<>(SB), NOSPLIT, $0-0
 	JMP	libc_recvfrom(SB)
 GLOBL ·sysRecvfrom(SB), RODATA, $8

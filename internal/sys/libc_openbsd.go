@@ -4,7 +4,6 @@ import _ "unsafe" // for the linker's directives
 
 //go:cgo_import_dynamic libc_read read "libc.so"
 //go:cgo_import_dynamic libc_write write "libc.so"
-//go:cgo_import_dynamic libc_readv readv "libc.so"
 //go:cgo_import_dynamic libc_recvfrom recvfrom "libc.so"
 //go:cgo_import_dynamic libc_recvmsg recvmsg "libc.so"
 //go:cgo_import_dynamic libc_sendto sendto "libc.so"

@@ -23,11 +23,6 @@ TEXT jump_write<>(SB), NOSPLIT, $0-0
 GLOBL ·sysWrite(SB), RODATA, $SIZE
 DATA ·sysWrite(SB)/SIZE, $jump_write<>(SB)
 
-TEXT jump_readv<>(SB), NOSPLIT, $0-0
-	JMP	libc_readv(SB)
-GLOBL ·sysReadv(SB), RODATA, $SIZE
-DATA ·sysReadv(SB)/SIZE, $jump_readv<>(SB)
-
 TEXT jump_recvfrom<>(SB), NOSPLIT, $0-0
 	JMP	libc_recvfrom(SB)
 GLOBL ·sysRecvfrom(SB), RODATA, $SIZE

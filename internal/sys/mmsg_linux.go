@@ -60,11 +60,11 @@ func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 		h.Namelen = SockaddrSize
 		h.Flags = 0
 	}
-	return call(unix.SYS_RECVMMSG, 0, fd, unsafe.Pointer(&b.h), uintptr(n), 0, nil, 0)
+	return call(unix.SYS_RECVMMSG, 0, fd, unsafe.Pointer(&b.h), uintptr(n), recvFlags, nil, 0)
 }
 
 // SendMMsg sends the places from first up to end; it returns how many the kernel
 // took. It stops at a datagram that fails; the error comes with the next call.
 func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
-	return call(unix.SYS_SENDMMSG, 0, fd, unsafe.Pointer(&b.h[first]), uintptr(end-first), unix.MSG_NOSIGNAL, nil, 0)
+	return call(unix.SYS_SENDMMSG, 0, fd, unsafe.Pointer(&b.h[first]), uintptr(end-first), sendFlags, nil, 0)
 }

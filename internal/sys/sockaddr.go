@@ -3,10 +3,12 @@
 package sys
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"unsafe"
 )
 
@@ -117,34 +119,49 @@ func zoneID(zone string) (uint32, bool) {
 	return uint32(ifi.Index), true
 }
 
-const unixPathOffset = unsafe.Offsetof(rawUnix{}.Path)
+const (
+	unixPathOffset = unsafe.Offsetof(rawUnix{}.Path)
+	unixPathSize   = SockaddrSize - int(unixPathOffset)
+)
 
-// MaxUnixName is how long the name of a Unix socket may be, in bytes.
-const MaxUnixName = SockaddrSize - int(unixPathOffset) - 1
+// MaxUnixName is how long the name of a Unix socket may be, in bytes: a path, or @ and an
+// abstract name.
+const MaxUnixName = unixPathSize - terminator
+
+// A path that begins with @ is written with dotSlash before it, so that it is not taken for
+// an abstract name.
+const dotSlash = "./"
+
+// IsAbstractUnix reports whether the name is an abstract one of Linux's (unix(7)): it is
+// any bytes after an @, and no path.
+func IsAbstractUnix(name string) bool { return abstractNames && name != "" && name[0] == '@' }
 
 // SetUnix stores the name of a Unix socket; a leading @ stands for the zero
-// byte of Linux's abstract names (unix(7)). It returns false if the name is
-// too long or has a zero byte.
+// byte of Linux's abstract names (unix(7)), which are any bytes. It returns false if the
+// name is too long, or is a path with a zero byte.
 func (a *Sockaddr) SetUnix(name string) bool {
 	*a = Sockaddr{}
+	abstract := IsAbstractUnix(name)
+	if !abstract {
+		if strings.IndexByte(name, 0) >= 0 {
+			return false
+		}
+		if strings.HasPrefix(name, dotSlash) && IsAbstractUnix(name[len(dotSlash):]) {
+			name = name[len(dotSlash):]
+		}
+	}
 	if len(name) > MaxUnixName {
 		return false
 	}
-	path := (*[len(a.raw.Path)]byte)(unsafe.Pointer(&a.raw.Path))
-	for i := range len(name) {
-		if name[i] == 0 {
-			return false
-		}
-		path[i] = name[i]
+	path := (*[unixPathSize]byte)(unsafe.Pointer(&a.raw.Path))
+	n := copy(path[:], name)
+	switch {
+	case abstract:
+		path[0] = 0
+	case n > 0 && n < unixPathSize:
+		n++ // the terminating zero
 	}
-	n := int(unixPathOffset) + len(name)
-	if name != "" {
-		if abstractNames && name[0] == '@' {
-			path[0] = 0
-		} else {
-			n++ // the terminating zero
-		}
-	}
+	n += int(unixPathOffset)
 	setFamily(&a.raw, AF_UNIX, n)
 	a.Len = uint32(n)
 	return true
@@ -158,20 +175,22 @@ func (a *Sockaddr) UnixPath() string {
 	return a.Unix()
 }
 
-// Unix returns the name of a Unix socket; empty for an unnamed one.
+// Unix returns the name of a Unix socket as SetUnix takes it; empty for an unnamed one.
 func (a *Sockaddr) Unix() string {
 	n := int(a.Len) - int(unixPathOffset)
 	if a.Family() != AF_UNIX || n <= 0 {
 		return ""
 	}
-	path := (*[len(a.raw.Path)]byte)(unsafe.Pointer(&a.raw.Path))[:min(n, len(a.raw.Path))]
+	// The length of a path without a terminating zero may count one (unix(7), bugs).
+	path := (*[unixPathSize]byte)(unsafe.Pointer(&a.raw.Path))[:min(n, unixPathSize)]
 	if abstractNames && path[0] == 0 {
 		return "@" + string(path[1:])
 	}
-	for i, c := range path {
-		if c == 0 {
-			return string(path[:i])
-		}
+	if i := bytes.IndexByte(path, 0); i >= 0 {
+		path = path[:i]
+	}
+	if IsAbstractUnix(string(path)) {
+		return dotSlash + string(path)
 	}
 	return string(path)
 }

@@ -32,4 +32,7 @@ type (
 // Windows has AF_UNIX names since 10 1803, but only paths.
 const abstractNames = false
 
+// terminator is the zero byte at the end of a path.
+const terminator = 1
+
 func setFamily(a *rawUnix, family, _ int) { a.Family = uint16(family) }

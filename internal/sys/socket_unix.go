@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls of this file do not wait, on a non-blocking descriptor: they are
-// raw. See the package comment.
+// The calls of this file do not wait, so they are raw: see the package comment. Those on
+// data pass MSG_DONTWAIT, for a socket's mode is not ours alone (shared_unix.go); the
+// others are for descriptors that are non-blocking and have no duplicates.
 
 func dataOf(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
 
@@ -88,28 +89,28 @@ func nameCall(trap uintptr, fd FD) (Sockaddr, syscall.Errno) {
 // is short.
 func Recv(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	if len(b) <= maxRawBytes {
-		n, e := rawCall(sysRecvfrom, fd, dataOf(b), uintptr(len(b)), uintptr(flags), nil, 0)
+		n, e := rawCall(sysRecvfrom, fd, dataOf(b), uintptr(len(b)), uintptr(flags|recvFlags), nil, 0)
 		if e != unix.EINTR {
 			return count(n, e), e
 		}
 	}
-	return call(sysRecvfrom, len(b), fd, dataOf(b), uintptr(len(b)), uintptr(flags), nil, 0)
+	return call(sysRecvfrom, len(b), fd, dataOf(b), uintptr(len(b)), uintptr(flags|recvFlags), nil, 0)
 }
 
 // Send is send(2) without SIGPIPE.
 func Send(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	if len(b) <= maxRawBytes {
-		n, e := rawCall(sysSendto, fd, dataOf(b), uintptr(len(b)), uintptr(flags|noSignal), nil, 0)
+		n, e := rawCall(sysSendto, fd, dataOf(b), uintptr(len(b)), uintptr(flags|sendFlags), nil, 0)
 		if e != unix.EINTR {
 			return count(n, e), e
 		}
 	}
-	return call(sysSendto, len(b), fd, dataOf(b), uintptr(len(b)), uintptr(flags|noSignal), nil, 0)
+	return call(sysSendto, len(b), fd, dataOf(b), uintptr(len(b)), uintptr(flags|sendFlags), nil, 0)
 }
 
 // SendTo sends one datagram.
 func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
-	return call(sysSendto, len(b), fd, dataOf(b), uintptr(len(b)), noSignal, unsafe.Pointer(&to.raw), uintptr(to.Len))
+	return call(sysSendto, len(b), fd, dataOf(b), uintptr(len(b)), sendFlags, unsafe.Pointer(&to.raw), uintptr(to.Len))
 }
 
 // RecvFrom receives one datagram and says whether it was longer than b.
@@ -122,17 +123,18 @@ func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall
 	h.Namelen = SockaddrSize
 	h.Iov = &iov
 	h.SetIovlen(1)
-	n, e = call(sysRecvmsg, len(b), fd, unsafe.Pointer(&h), 0, 0, nil, 0)
+	n, e = call(sysRecvmsg, len(b), fd, unsafe.Pointer(&h), recvFlags, 0, nil, 0)
 	from.Len = h.Namelen
 	return n, h.Flags&unix.MSG_TRUNC != 0, e
 }
 
-// Read is read(2), for descriptors of our own making that never wait.
+// Read is read(2), for descriptors of our own making without duplicates, which never wait.
 func Read(fd FD, b []byte) (int, syscall.Errno) {
 	return call(sysRead, len(b), fd, dataOf(b), uintptr(len(b)), 0, nil, 0)
 }
 
-// Write is write(2), for descriptors of our own making that never wait.
+// Write is write(2), for descriptors of our own making without duplicates, which never
+// wait.
 func Write(fd FD, b []byte) (int, syscall.Errno) {
 	return call(sysWrite, len(b), fd, dataOf(b), uintptr(len(b)), 0, nil, 0)
 }
@@ -159,9 +161,12 @@ func (v *Iovecs) Add(b []byte) bool {
 	return true
 }
 
-// Readv is readv(2).
-func Readv(fd FD, v *Iovecs) (int, syscall.Errno) {
-	return call(sysReadv, v.Bytes, fd, unsafe.Pointer(&v.v), uintptr(v.n), 0, nil, 0)
+// Recvv is readv(2) on a socket, which it does not wait for.
+func Recvv(fd FD, v *Iovecs) (int, syscall.Errno) {
+	var h unix.Msghdr
+	h.Iov = &v.v[0]
+	h.SetIovlen(v.n)
+	return call(sysRecvmsg, v.Bytes, fd, unsafe.Pointer(&h), recvFlags, 0, nil, 0)
 }
 
 // Sendv is writev(2) on a socket, without SIGPIPE.
@@ -169,27 +174,5 @@ func Sendv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var h unix.Msghdr
 	h.Iov = &v.v[0]
 	h.SetIovlen(v.n)
-	return call(sysSendmsg, v.Bytes, fd, unsafe.Pointer(&h), noSignal, 0, nil, 0)
-}
-
-// ReadForeign is read(2) on a descriptor that somebody else may switch to
-// blocking: Go's scheduler is told of the call.
-func ReadForeign(fd FD, b []byte) (int, syscall.Errno) {
-	for {
-		n, err := unix.Read(fd, b)
-		if err != unix.EINTR {
-			return max(n, 0), errno(err)
-		}
-	}
-}
-
-// WriteForeign is write(2) on a descriptor that somebody else may switch to
-// blocking.
-func WriteForeign(fd FD, b []byte) (int, syscall.Errno) {
-	for {
-		n, err := unix.Write(fd, b)
-		if err != unix.EINTR {
-			return max(n, 0), errno(err)
-		}
-	}
+	return call(sysSendmsg, v.Bytes, fd, unsafe.Pointer(&h), sendFlags, 0, nil, 0)
 }

@@ -10,7 +10,9 @@ import (
 
 // The calls of this file do not wait, on a non-blocking socket. They are
 // synchronous: without an OVERLAPPED, a socket made for overlapped use answers
-// at once (WSARecv, remarks). Go has no raw system calls on Windows.
+// at once (WSARecv, remarks). Go has no raw system calls on Windows. Winsock has no
+// MSG_DONTWAIT: a socket that somebody switches to blocking (ioctlsocket, FIONBIO) makes
+// them wait, which holds up the caller's goroutine, and no other.
 
 const socketFlags = windows.WSA_FLAG_OVERLAPPED | windows.WSA_FLAG_NO_HANDLE_INHERIT
 
@@ -98,6 +100,15 @@ func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 		return InvalidFD, e
 	}
 	return conn, 0
+}
+
+// AcceptShared is Accept for a listener that has duplicates elsewhere, which may have made
+// it a blocking one: it is made non-blocking again.
+func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+	if e := setBlocking(fd, false); e != 0 {
+		return InvalidFD, e
+	}
+	return Accept(fd, from)
 }
 
 // Connect begins to connect. EINPROGRESS is the ordinary answer, for which Winsock
@@ -265,11 +276,17 @@ func Read(fd FD, b []byte) (int, syscall.Errno) { return Recv(fd, b, 0) }
 // Write is send: there are no other descriptors of our own making.
 func Write(fd FD, b []byte) (int, syscall.Errno) { return Send(fd, b, 0) }
 
-// ReadForeign reads from any socket.
-func ReadForeign(fd FD, b []byte) (int, syscall.Errno) { return Recv(fd, b, 0) }
+// Shared reads and writes foreign descriptors, which are sockets here.
+type Shared struct{}
 
-// WriteForeign writes to any socket.
-func WriteForeign(fd FD, b []byte) (int, syscall.Errno) { return Send(fd, b, 0) }
+// Plain does nothing here.
+func (*Shared) Plain() {}
+
+// Read is recv.
+func (*Shared) Read(fd FD, b []byte) (int, syscall.Errno) { return Recv(fd, b, 0) }
+
+// Write is send.
+func (*Shared) Write(fd FD, b []byte) (int, syscall.Errno) { return Send(fd, b, 0) }
 
 // Iovecs is the argument of a vectored call.
 type Iovecs struct {
@@ -300,8 +317,8 @@ func (v *Iovecs) first() (unsafe.Pointer, uintptr) {
 	return unsafe.Pointer(&v.v), uintptr(max(v.n, 1))
 }
 
-// Readv is WSARecv without an OVERLAPPED.
-func Readv(fd FD, v *Iovecs) (int, syscall.Errno) {
+// Recvv is WSARecv without an OVERLAPPED.
+func Recvv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var n, flags uint32
 	p, k := v.first()
 	r, _, e := syscall.SyscallN(procWSARecv.Addr(), uintptr(fd), uintptr(p), k,

@@ -7,12 +7,14 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
 var connectTests = []test{
 	{"to a listener", usual, connectSucceeds},
 	{"to nobody", usual, connectRefused},
+	{"to its own address", usual, connectItself},
 	{"to no Unix listener", usual, connectUnixRefused},
 	{"to a Unix listener until it is full", usual, connectUnixFull},
 	{"nothing while it lasts", usual, connectWaits},
@@ -91,6 +93,28 @@ func connectRefused(h *harness) {
 		c.release()
 		h.isReleased(c)
 	}
+}
+
+// connectItself connects a stream to its own address, as the system does by itself where it
+// draws the port connected to as the stream's own: nobody listens there.
+func connectItself(h *harness) {
+	l := h.listenTCP()
+	self := l.Addr()
+	l.Close()
+	c := h.conn()
+	h.must(driver.PrepareTCP(&c.Stream, self))
+	fd, _ := c.PollHandle().Use()
+	e := sys.Bind(fd, c.ConnectTo())
+	c.PollHandle().Done()
+	if e != 0 {
+		h.Fatal(e)
+	}
+	if c.connectErr = c.connect(); c.connectErr == nil {
+		h.until("Connected", func() bool { return c.connects == 1 })
+	}
+	h.isRefused(c, "tcp", self.String())
+	c.release()
+	h.isReleased(c)
 }
 
 // isRefused checks how connecting to nobody has ended.

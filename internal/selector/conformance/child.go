@@ -1,10 +1,12 @@
 package conformance
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 const childEnv = "POLLUX_TEST_CHILD"
@@ -20,7 +22,10 @@ func InChild(t *testing.T) bool {
 		return true
 	}
 	name := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
-	child := exec.Command(os.Args[0], "-test.run="+name, "-test.v", "-test.timeout=1m")
+	// A process whose threads all stand still does not end by itself.
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0], "-test.run="+name, "-test.v", "-test.timeout=1m")
 	child.Env = append(os.Environ(), childEnv+"=1")
 	out, err := child.CombinedOutput()
 	switch {

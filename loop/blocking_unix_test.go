@@ -1,0 +1,74 @@
+//go:build unix
+
+package loop_test
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+
+	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// A descriptor that is given to a child is a blocking one from then on, for all who share it
+// (os/exec calls Fd): graceful restarts do that with the listener. The loops serve on, and
+// garbage collections still end.
+func TestLoopServesWhatAChildInherits(t *testing.T) {
+	if !conformance.InChild(t) {
+		return
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	l, err := sock.FromTCPListener(tcp.(*net.TCPListener))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := sock.FromUDPConn(udp.(*net.UDPConn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := group(t, loop.Config{Loops: 2})
+	if _, err := g.Serve(l, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return echoPackets{} }); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		inherit(t, tcp.(*net.TCPListener), udp.(*net.UDPConn))
+		for _, a := range []net.Addr{tcp.Addr(), udp.LocalAddr()} {
+			c, err := net.Dial(a.Network(), a.String())
+			answers(t, c, err) // closes it
+		}
+		runtime.GC()
+	}
+}
+
+// inherit starts a program that inherits the files.
+func inherit(t *testing.T, from ...interface{ File() (*os.File, error) }) {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run=^$")
+	for _, s := range from {
+		f, err := s.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		child.ExtraFiles = append(child.ExtraFiles, f)
+	}
+	if err := child.Run(); err != nil {
+		t.Fatal(err)
+	}
+}
