@@ -13,9 +13,16 @@ var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 // Sockets is the System of this machine's own kernel: TCP over loopback, and what
 // else the system has. The backend is the one that New chooses.
 func Sockets() System {
-	s := System{NewPoll: pollux.New, Pair: tcpPair, Listen: listenTCP, Reset: reset, RefusedConnect: refusedTCP}
+	s := System{NewPoll: pollux.New, NewSpinning: newSpinning, Pair: tcpPair, Listen: listenTCP, Reset: reset, RefusedConnect: refusedTCP}
 	addSystem(&s)
 	return s
+}
+
+func newSpinning(busyPoll time.Duration) (*pollux.Poll, error) {
+	if busyPoll == 0 {
+		return pollux.New()
+	}
+	return pollux.New(pollux.BusyPoll(max(busyPoll, 0)))
 }
 
 func tcpPair() (a, b Stream, err error) {
