@@ -10,23 +10,30 @@ type Option func(*config) error
 
 type config struct {
 	backend     string
-	busyPoll    time.Duration
+	busyPoll    time.Duration // as in selector.Config
 	blockThread bool
 }
 
 // MaxBusyPoll is the longest time that BusyPoll accepts.
 const MaxBusyPoll = time.Second
 
-// BusyPoll makes Wait ask the kernel again and again for up to d, from 0 (the
-// default: not at all) to MaxBusyPoll, before it sleeps. It takes the median
-// latency of a single connection from tens of µs to under ten, at the price of a
-// busy processor. Tens of microseconds are a good value.
+// BusyPoll makes Wait ask the kernel again and again for up to d, from 0 (not at
+// all) to MaxBusyPoll, each time before it sleeps. It lowers latency at the price
+// of a busy processor.
+//
+// Without this option Wait spins adaptively: for a short time, 30 µs at most, and only while
+// recent sleeps have ended so soon that spinning costs less than they do. Poll.Spin
+// reports what it does. On Windows, whose clock is too coarse to measure such times,
+// Wait does not spin by itself.
 func BusyPoll(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 || d > MaxBusyPoll {
 			return fmt.Errorf("BusyPoll(%v): %w: it goes from 0 to %v", d, ErrBadOption, MaxBusyPoll)
 		}
 		c.busyPoll = d
+		if d == 0 {
+			c.busyPoll = -1 // never; zero is adaptive
+		}
 		return nil
 	}
 }

@@ -81,6 +81,19 @@ func newPoll(backend string, sel selector.Selector) *Poll {
 // Backend returns the name of the kernel mechanism in use.
 func (q *Poll) Backend() string { return q.backend }
 
+// SpinStats is how the Waits of a Poll, or the turns of a loop, spin before they sleep.
+type SpinStats struct {
+	// Window is how long the next one spins at most; zero: it does not.
+	Window time.Duration
+	// Spins counts the spins, and Hits those that found an event.
+	Spins, Hits uint64
+	// Time is how long all of them took.
+	Time time.Duration
+}
+
+// Spin returns how the Waits of this Poll spin before they sleep; see BusyPoll.
+func (q *Poll) Spin() SpinStats { return SpinStats(q.sel.Spin()) }
+
 // Len returns how many registrations are live, wakers not counted.
 func (q *Poll) Len() int { return q.table.Len() }
 

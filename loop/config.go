@@ -22,8 +22,10 @@ type Config struct {
 	// takes, or one that is for loops only: "uring" (Linux) or "overlapped" (Windows).
 	// Backends lists them. POLLUX_BACKEND wins.
 	Backend string
-	// BusyPoll is how long a loop asks the kernel again and again before it sleeps:
-	// lower latency for a busy processor. Zero: not at all. At most pollux.MaxBusyPoll.
+	// BusyPoll is how long a loop asks the kernel again and again, each time before it
+	// sleeps, at most pollux.MaxBusyPoll. Zero: adaptively, for 30 µs at most, and only while
+	// recent sleeps have ended so soon that to spin costs less (see pollux.BusyPoll).
+	// Negative: not at all. LoopStats.Spin reports what a loop does.
 	BusyPoll time.Duration
 
 	// MaxConns is how many connections the group holds at once; zero: as many as
@@ -110,7 +112,7 @@ func (c *Config) settle() error {
 		what string
 	}{
 		{c.Loops > 0 && c.Loops <= MaxLoops, fmt.Sprintf("Loops is %d; it must be from 1 to %d", c.Loops, MaxLoops)},
-		{c.BusyPoll >= 0 && c.BusyPoll <= pollux.MaxBusyPoll, fmt.Sprintf("BusyPoll is %v; it must be from 0 to %v", c.BusyPoll, pollux.MaxBusyPoll)},
+		{c.BusyPoll <= pollux.MaxBusyPoll, fmt.Sprintf("BusyPoll is %v; it must be at most %v", c.BusyPoll, pollux.MaxBusyPoll)},
 		{c.MaxConns >= 0, fmt.Sprintf("MaxConns is %d; it must not be negative", c.MaxConns)},
 		{c.HighWatermark > 0, fmt.Sprintf("HighWatermark is %d; it must be positive", c.HighWatermark)},
 		{c.LowWatermark > 0 && c.LowWatermark <= c.HighWatermark, fmt.Sprintf("LowWatermark is %d; it must be from 1 to HighWatermark, which is %d", c.LowWatermark, c.HighWatermark)},

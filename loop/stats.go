@@ -2,6 +2,8 @@ package loop
 
 import (
 	"time"
+
+	"github.com/pollux-io/pollux"
 )
 
 // counts are a loop's own; Stats reads them on the loop.
@@ -47,6 +49,9 @@ type LoopStats struct {
 	// SlowCallbacks is how often a callback took longer than Config.SlowCallback.
 	SlowCallbacks uint64
 
+	// Spin is how the loop spins before it sleeps.
+	Spin pollux.SpinStats
+
 	// Failed is why the loop has ended by itself: its driver has failed, or a callback has
 	// ended the loop's goroutine.
 	Failed error
@@ -91,6 +96,7 @@ func (g *Group) Stats() Stats {
 		}
 		s.Loops[i].Conns = int(l.load.Load())
 		s.Loops[i].SlowCallbacks = l.slow.Load()
+		s.Loops[i].Spin = l.drv.Spin()
 		if err := l.failed.Load(); err != nil {
 			s.Loops[i].Failed = *err
 		}

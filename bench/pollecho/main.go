@@ -37,13 +37,16 @@ type server struct {
 
 func main() {
 	port := flag.Uint("port", 7000, "TCP port on 127.0.0.1")
-	busy := flag.Duration("busy-poll", 0, "spin this long before sleeping")
+	busy := flag.Duration("busy-poll", -1, "spin this long each time before sleeping; 0: never; negative: adaptively")
 	block := flag.Bool("block", false, "block the thread instead of parking the goroutine")
 	gc := flag.Duration("gc", 0, "force a garbage collection this often, from another goroutine, and print the worst time it took")
 	allocs := flag.Bool("allocs", false, "print at the end how many allocations were made")
 	flag.Parse()
 
-	options := []pollux.Option{pollux.BusyPoll(*busy)}
+	var options []pollux.Option
+	if *busy >= 0 {
+		options = append(options, pollux.BusyPoll(*busy))
+	}
 	if *block {
 		options = append(options, pollux.BlockThread())
 	}

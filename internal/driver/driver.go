@@ -90,6 +90,8 @@ type Driver interface {
 	// Wake makes Turn return, this one or the next. It may be called from any
 	// goroutine; calls coalesce.
 	Wake() error
+	// Spin returns how Turn spins before it sleeps. It may be called from any goroutine.
+	Spin() pollux.SpinStats
 	// Close releases the driver. No stream, listener or watch may be left.
 	Close() error
 }
@@ -209,6 +211,7 @@ type Config struct {
 	// BudgetBytes is how much one stream may receive before the others have their
 	// turn.
 	BudgetBytes int
-	// BusyPoll is how long Turn asks the kernel before it sleeps.
+	// BusyPoll is how long Turn asks the kernel before it sleeps; zero: as long as it pays
+	// (internal/spin has the rule); negative: not at all.
 	BusyPoll time.Duration
 }

@@ -9,6 +9,7 @@ package selector
 import (
 	"time"
 
+	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -58,7 +59,7 @@ type Event struct {
 // Config is what a backend is opened with.
 type Config struct {
 	// BusyPoll is how long Wait asks the kernel again and again before it
-	// sleeps; zero: not at all.
+	// sleeps; zero: as long as it pays (see package spin); negative: not at all.
 	BusyPoll time.Duration
 	// BlockThread makes a sleeping Wait block its thread in the kernel where
 	// the backend would rather park the goroutine.
@@ -122,6 +123,9 @@ type Selector interface {
 	Notify() error
 	// NotifyAll makes every call of Wait, present and future, return soon.
 	NotifyAll() error
+
+	// Spin returns how Wait spins before it sleeps.
+	Spin() spin.Stats
 
 	Close() error
 }

@@ -1,9 +1,10 @@
 package selector
 
 import (
-	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/spin"
 )
 
 // Deadline is until when a Wait may sleep.
@@ -28,13 +29,12 @@ func (d *Deadline) Left() time.Duration {
 	return max(time.Until(d.At), 0)
 }
 
-// Within returns when the time from now on has passed, or the deadline, if that is sooner.
-func (d *Deadline) Within(t time.Duration) time.Time {
-	end := time.Now().Add(t)
-	if !d.Forever && d.At.Before(end) {
+// Sooner returns t, or the deadline if that is before t.
+func (d *Deadline) Sooner(t time.Time) time.Time {
+	if !d.Forever && d.At.Before(t) {
 		return d.At
 	}
-	return end
+	return t
 }
 
 // Notices are what Notify and NotifyAll leave for those who wait.
@@ -66,19 +66,33 @@ func (p *Notices) Noticed() bool { return p.notified.Load() || p.ending.Load() }
 // TakeNotice is Noticed for the Wait that returns because of it.
 func (p *Notices) TakeNotice() bool { return p.notified.Swap(false) || p.ending.Load() }
 
-// Yielder lets other goroutines run at times. Raw system calls make a busy loop invisible
-// to Go's scheduler, which would let it run for 10 ms and more; a garbage collection at
-// GOMAXPROCS=1 needs a dozen turns.
-type Yielder struct{ since atomic.Uint32 }
+// A Pacer decides when a Wait gives its processor away: to other goroutines after so many
+// events, and by going to sleep instead of spinning (see package spin).
+type Pacer struct {
+	spin.Governor
+	since atomic.Uint32
+}
 
 // yieldEvery is how many events are handed out before others are let run: at about 5 µs of
-// work each, a third of a millisecond.
+// work each, a third of a millisecond. Raw system calls make a busy loop invisible to Go's
+// scheduler, which would let it run for 10 ms and more; a garbage collection at GOMAXPROCS=1
+// needs a dozen turns.
 const yieldEvery = 64
 
 // Yield counts a Wait that hands out n events.
-func (y *Yielder) Yield(n int) {
-	if y.since.Add(uint32(n)+4) >= yieldEvery {
-		y.since.Store(0)
-		runtime.Gosched()
+func (p *Pacer) Yield(n int) {
+	if p.since.Add(uint32(n)+4) >= yieldEvery {
+		p.since.Store(0)
+		p.Gosched()
+	}
+}
+
+// EndSpin ends a spin that has found nothing until now, because its window is over or
+// because the deadline has come.
+func (d *Deadline) EndSpin(idle *spin.Idle, now time.Time) {
+	if now.Before(idle.Until()) {
+		idle.Drop(now)
+	} else {
+		idle.Miss(now)
 	}
 }

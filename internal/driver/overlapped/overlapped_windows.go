@@ -12,7 +12,9 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/selector/afd"
+	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -68,7 +70,7 @@ type Driver struct {
 	ended    []*op // taken from the port, and not told yet
 	scratch  []byte
 	budget   int
-	busyPoll time.Duration
+	spins    spin.Governor
 	turns    uint64
 
 	conns    driver.Table[conn]
@@ -99,7 +101,8 @@ func Open(c driver.Config) (*Driver, error) {
 	if e != 0 {
 		return nil, sys.CallError("CreateIoCompletionPort", e)
 	}
-	d := &Driver{scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busyPoll: c.BusyPoll, busy: driver.Line{Mark: busy}}
+	d := &Driver{scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busy: driver.Line{Mark: busy}}
+	d.spins.InitFixed(c.BusyPoll)
 	d.port.InitOf(port, handle.Foreign, func(port sys.FD) { sys.CloseHandle(port) })
 	sel, err := afd.OpenOn(port, pollKey, d.take)
 	if err != nil {
@@ -197,20 +200,28 @@ func sooner(a, b time.Duration) time.Duration {
 
 // wait takes completions from the port, and sleeps there if there are none.
 func (d *Driver) wait(timeout time.Duration) error {
-	if d.busyPoll > 0 && timeout != 0 {
-		spin := sooner(timeout, d.busyPoll)
-		for end := time.Now().Add(spin); time.Now().Before(end); {
+	if timeout == 0 {
+		_, err := d.takeSome(0)
+		return err
+	}
+	var w selector.Deadline
+	w.SetTimeout(timeout)
+	if idle := d.spins.Begin(true); idle.Spins() {
+		now := time.Now()
+		for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
 			if n, err := d.takeSome(0); n > 0 || err != nil {
+				idle.Hit(now)
 				return err
 			}
 		}
-		if timeout > 0 {
-			timeout -= spin
-		}
+		w.EndSpin(&idle, now)
 	}
-	_, err := d.takeSome(timeout)
+	_, err := d.takeSome(w.Left())
 	return err
 }
+
+// Spin implements driver.Driver.
+func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats(d.spins.Stats()) }
 
 // take is what the selector calls to have its completions taken.
 func (d *Driver) take(timeout time.Duration) error {

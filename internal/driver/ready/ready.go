@@ -77,7 +77,10 @@ const (
 
 // Open returns a driver over a new Poll.
 func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
-	q, err := pollux.New(append(options, pollux.BusyPoll(c.BusyPoll))...)
+	if c.BusyPoll != 0 {
+		options = append(options, pollux.BusyPoll(max(c.BusyPoll, 0)))
+	}
+	q, err := pollux.New(options...)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +110,9 @@ func (d *Driver) SyncSend() bool { return true }
 
 // Wake implements driver.Driver.
 func (d *Driver) Wake() error { return d.waker.Wake() }
+
+// Spin implements driver.Driver.
+func (d *Driver) Spin() pollux.SpinStats { return d.q.Spin() }
 
 // Close implements driver.Driver.
 func (d *Driver) Close() error { return d.q.Close() }

@@ -2,12 +2,12 @@ package uring
 
 import (
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -23,7 +23,7 @@ import (
 // looks at notified for the last time, and Wake looks whether it is asleep after it
 // has set notified.
 type sleep struct {
-	busyPoll time.Duration
+	spin.Governor
 	eventfd  sys.FD
 	asleep   atomic.Bool
 	notified atomic.Bool
@@ -98,9 +98,19 @@ func (d *Driver) enter(timeout time.Duration) error {
 	if timeout == 0 || d.hasCompletions() {
 		return nil
 	}
-	if p.busyPoll > 0 && d.spin(&timeout) {
+	idle := p.Begin(true)
+	if idle.Spins() && d.spin(&timeout, &idle) {
 		return nil
 	}
+	err := d.block(timeout)
+	idle.Slept()
+	return err
+}
+
+// block blocks the thread until there is a completion, or a wake-up, or timeout has
+// passed.
+func (d *Driver) block(timeout time.Duration) error {
+	p := &d.sleep
 	p.asleep.Store(true)
 	defer p.asleep.Store(false)
 	if p.notified.Load() {
@@ -141,39 +151,43 @@ func (d *Driver) mustEnter() bool {
 func (p *sleep) yield() {
 	if p.sinceYield >= yieldEvery {
 		p.sinceYield = 0
-		runtime.Gosched()
+		p.Gosched()
 	}
 }
 
-// spin looks for completions, without a call, for as long as the configuration says.
-// It reports whether the turn need not sleep, and takes its time off timeout.
-func (d *Driver) spin(timeout *time.Duration) bool {
+// spin looks for completions, without a call, until idle or timeout ends it. It reports
+// whether the turn need not sleep, and takes its time off timeout.
+func (d *Driver) spin(timeout *time.Duration, idle *spin.Idle) bool {
 	began := time.Now()
-	limit := d.sleep.busyPoll
-	if *timeout > 0 {
-		limit = min(limit, *timeout)
+	end := idle.Until()
+	if *timeout > 0 && began.Add(*timeout).Before(end) {
+		end = began.Add(*timeout)
 	}
-	for {
+	now := began
+	for ; now.Before(end); now = time.Now() {
 		for range spinsPerClock {
 			if d.sleep.notified.Load() {
+				idle.Hit(now)
 				return true
 			}
 			if d.ring.SQFlags()&(sys.IORING_SQ_TASKRUN|sys.IORING_SQ_CQ_OVERFLOW) != 0 {
 				d.ring.Submit(sys.IORING_ENTER_GETEVENTS)
 			}
 			if d.hasCompletions() {
+				idle.Hit(now)
 				return true
 			}
 		}
-		spent := time.Since(began)
-		if spent < limit {
-			continue
-		}
-		if *timeout > 0 {
-			*timeout = max(*timeout-spent, 0)
-		}
-		return *timeout == 0
 	}
+	if now.Before(idle.Until()) {
+		idle.Drop(now)
+	} else {
+		idle.Miss(now)
+	}
+	if *timeout > 0 {
+		*timeout = max(*timeout-now.Sub(began), 0)
+	}
+	return *timeout == 0
 }
 
 // spinsPerClock is how often spin looks before it asks the clock.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
@@ -113,7 +114,7 @@ func open(c driver.Config, o options) (*Driver, error) {
 		size = min(size, bufferBytes)
 	}
 	d.watches.epfd = sys.InvalidFD
-	d.sleep.busyPoll = c.BusyPoll
+	d.sleep.Init(c.BusyPoll, false)
 	d.has, _ = probed()
 	d.has.limits = d.has.limits && d.bundles && !o.unlimited
 	var e syscall.Errno
@@ -171,6 +172,9 @@ func setupError(e syscall.Errno) error {
 
 // Name implements driver.Driver.
 func (d *Driver) Name() string { return Name }
+
+// Spin implements driver.Driver.
+func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats(d.sleep.Stats()) }
 
 // start makes the calling thread the ring's.
 func (d *Driver) start() error {

@@ -628,7 +628,7 @@ func TestWake(t *testing.T) {
 // A turn with BusyPoll is as long as one without, and is woken.
 func TestBusyPoll(t *testing.T) {
 	b := newBench(t, defaults)
-	b.sleep.busyPoll = 2 * time.Millisecond
+	b.sleep.Init(2*time.Millisecond, false)
 	began := time.Now()
 	b.Turn(5 * time.Millisecond)
 	if d := time.Since(began); d < 5*time.Millisecond {

@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
 // Selector is a completion port and the registrations whose polls it collects.
 type Selector struct {
-	port   sys.FD
-	config selector.Config
-	take   func(timeout time.Duration) error // OpenOn's; nil if the port is our own
+	port  sys.FD
+	spins spin.Governor
+	take  func(timeout time.Duration) error // OpenOn's; nil if the port is our own
 
 	mu      sync.RWMutex
 	byFD    map[sys.FD]*socket
@@ -59,7 +60,6 @@ func Open(config selector.Config) (*Selector, error) {
 func openOn(port sys.FD, key uintptr, config selector.Config) (*Selector, error) {
 	s := &Selector{
 		port:      port,
-		config:    config,
 		byFD:      make(map[sys.FD]*socket),
 		devices:   devices{port: port, key: key},
 		again:     list{which: againList},
@@ -68,6 +68,7 @@ func openOn(port sys.FD, key uintptr, config selector.Config) (*Selector, error)
 		startPoll: sys.StartPoll,
 	}
 	s.waits.New = func() any { return new(wait) }
+	s.spins.InitFixed(config.BusyPoll)
 	// A device now: where AFD cannot be opened, this backend is not usable.
 	dev, err := s.devices.take()
 	if err != nil {
@@ -76,6 +77,9 @@ func openOn(port sys.FD, key uintptr, config selector.Config) (*Selector, error)
 	s.devices.leave(dev)
 	return s, nil
 }
+
+// Spin implements selector.Selector.
+func (s *Selector) Spin() spin.Stats { return s.spins.Stats() }
 
 // closeTimeout bounds the wait for the completions of cancelled polls, which take
 // microseconds.

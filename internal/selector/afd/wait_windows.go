@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -104,8 +105,8 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 		return n, err
 	}
 	w.SetTimeout(timeout)
-	if s.config.BusyPoll > 0 {
-		if n, err := s.spin(w); n > 0 || err != nil {
+	if idle := s.spins.Begin(true); idle.Spins() {
+		if n, err := s.spin(w, &idle); n > 0 || err != nil {
 			return n, err
 		}
 	}
@@ -201,14 +202,17 @@ func (s *Selector) numbered(id uint32) *socket {
 	return s.sockets[id]
 }
 
-// spin asks the port again and again for as long as the configuration says, or
-// until there is a notice.
-func (s *Selector) spin(w *wait) (int, error) {
-	for end := w.Within(s.config.BusyPoll); time.Now().Before(end); {
+// spin asks the port again and again until something is ready, there is a notice, or
+// idle or w's deadline ends it.
+func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
+	now := time.Now()
+	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
 		n, err := s.poll(w)
 		if n > 0 || err != nil || s.sleep.Noticed() {
+			idle.Hit(now)
 			return n, err
 		}
 	}
+	w.EndSpin(idle, now)
 	return 0, nil
 }

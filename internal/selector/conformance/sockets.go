@@ -21,9 +21,16 @@ func SocketsOn(backend string) System {
 // Sockets is the System of this machine's own kernel: TCP over loopback, and what
 // else the system has.
 func Sockets() System {
-	s := System{NewPoll: pollux.New, Pair: tcpPair, Listen: listenTCP, Reset: reset, RefusedConnect: refusedTCP}
+	s := System{NewPoll: pollux.New, NewSpinning: newSpinning, Pair: tcpPair, Listen: listenTCP, Reset: reset, RefusedConnect: refusedTCP}
 	addSystem(&s)
 	return s
+}
+
+func newSpinning(busyPoll time.Duration) (*pollux.Poll, error) {
+	if busyPoll == 0 {
+		return pollux.New()
+	}
+	return pollux.New(pollux.BusyPoll(max(busyPoll, 0)))
 }
 
 func tcpPair() (a, b Stream, err error) {

@@ -49,6 +49,8 @@ type Listener interface {
 // A System is a kernel, or a model of one, under a backend.
 type System struct {
 	NewPoll func(...pollux.Option) (*pollux.Poll, error)
+	// NewSpinning makes one that spins before it sleeps as selector.Config.BusyPoll has it.
+	NewSpinning func(busyPoll time.Duration) (*pollux.Poll, error)
 	Pair    func() (a, b Stream, err error)
 	Listen  func() (Listener, error)
 
@@ -118,6 +120,7 @@ func Run(t *testing.T, s System, parts ...string) {
 		{"Q8", u.q8()},
 		{"Q9", u.q9()},
 		{"Q10", u.q10()},
+		{"Q11", u.q11()},
 	} {
 		if len(parts) > 0 && !slices.Contains(parts, part.name) {
 			continue
@@ -167,6 +170,16 @@ func (u *suite) poll(t testing.TB, options ...pollux.Option) *pollux.Poll {
 	q, err := u.NewPoll(options...)
 	if err != nil {
 		t.Fatalf("making a Poll: %v", err)
+	}
+	t.Cleanup(func() { q.Close() })
+	return q
+}
+
+func (u *suite) spinningPoll(t testing.TB, busyPoll time.Duration) *pollux.Poll {
+	t.Helper()
+	q, err := u.NewSpinning(busyPoll)
+	if err != nil {
+		t.Fatalf("making a Poll that spins for %v: %v", busyPoll, err)
 	}
 	t.Cleanup(func() { q.Close() })
 	return q

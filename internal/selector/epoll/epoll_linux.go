@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -23,7 +24,7 @@ type Selector struct {
 	config selector.Config
 
 	waits sync.Pool // of *wait
-	selector.Yielder
+	selector.Pacer
 	sleep sleepers
 }
 
@@ -52,12 +53,16 @@ func Open(config selector.Config) (*Selector, error) {
 	}
 	s := &Selector{epfd: epfd, wakefd: wakefd, config: config}
 	s.waits.New = func() any { return new(wait) }
+	s.Init(config.BusyPoll, !config.BlockThread)
 	if err := s.sleep.init(s); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
+
+// Spin implements selector.Selector.
+func (s *Selector) Spin() spin.Stats { return s.Stats() }
 
 // Close releases the descriptors. Nobody may be using s.
 func (s *Selector) Close() error {
@@ -179,12 +184,15 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 		return n, err
 	}
 	w.SetTimeout(timeout)
-	if s.config.BusyPoll > 0 {
-		if n, err := s.spin(w); n > 0 || err != nil {
+	idle := s.Begin(!s.sleep.anyAsleep())
+	if idle.Spins() {
+		if n, err := s.spin(w, &idle); n > 0 || err != nil {
 			return n, err
 		}
 	}
-	return s.sleepFor(w)
+	n, err = s.sleepFor(w)
+	idle.Slept()
+	return n, err
 }
 
 // harvest takes what is ready now, without sleeping. A wake-up may have taken the room of
@@ -222,21 +230,25 @@ func (s *Selector) translate(w *wait, k int) int {
 	return n
 }
 
-// spin asks the kernel again and again for as long as the configuration says,
-// or until there is a notice.
-func (s *Selector) spin(w *wait) (int, error) {
-	for end := w.Within(s.config.BusyPoll); time.Now().Before(end); {
+// spin asks the kernel again and again until something is ready, there is a notice, or
+// idle or w's deadline ends it.
+func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
+	now := time.Now()
+	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
 		for range spinsPerClock {
 			n, err := s.harvest(w)
-			if n > 0 || err != nil {
+			if n > 0 || err != nil || s.sleep.Noticed() {
+				idle.Hit(now)
 				s.Yield(n)
 				return n, err
 			}
-			if s.sleep.Noticed() {
-				return 0, nil
-			}
+		}
+		if s.sleep.anyAsleep() {
+			idle.Drop(now) // an event would wake that one as well
+			return 0, nil
 		}
 	}
+	w.EndSpin(idle, now)
 	return 0, nil
 }
 

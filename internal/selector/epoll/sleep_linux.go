@@ -127,6 +127,9 @@ func (s *Selector) NotifyAll() error {
 	return errors.Join(s.sleep.wake(), s.sleep.wakeBlocked())
 }
 
+// anyAsleep reports whether a waiter sleeps, or is about to.
+func (p *sleepers) anyAsleep() bool { return p.leading.Load() || p.blocked.Load() > 0 }
+
 func (p *sleepers) wake() error {
 	if p.leading.Load() {
 		return p.file.SetReadDeadline(longAgo)

@@ -12,7 +12,7 @@ import (
 	"github.com/pollux-io/pollux/internal/selector/kqueue/kqtest"
 )
 
-// TestConformance runs the suite, Q1 to Q10, over the selector on the model of
+// TestConformance runs the suite, Q1 to Q11, over the selector on the model of
 // each system's kqueue. The two that differ most stand for the others with -short,
 // and the hardest of them, NetBSD's, for the long runs.
 func TestConformance(t *testing.T) {
@@ -30,7 +30,7 @@ func TestConformance(t *testing.T) {
 				config.BusyPoll = 20 * time.Microsecond // the others sleep at once
 			}
 			system := conformance.Sockets()
-			system.NewPoll = func(...pollux.Option) (*pollux.Poll, error) {
+			open := func(config selector.Config) (*pollux.Poll, error) {
 				s, err := kqueue.OpenOn(kernel, config)
 				if err != nil {
 					return nil, err
@@ -39,6 +39,10 @@ func TestConformance(t *testing.T) {
 			}
 			system.ExtraEdges = f.ExtraPipeEdges || f.AckEdges > 0
 			system.NoUrgent = !f.Traits.Except
+			system.NewPoll = func(...pollux.Option) (*pollux.Poll, error) { return open(config) }
+			system.NewSpinning = func(busyPoll time.Duration) (*pollux.Poll, error) {
+				return open(selector.Config{BusyPoll: busyPoll})
+			}
 			conformance.Run(t, system)
 			if n := kernel.Open(); n != 0 {
 				t.Errorf("%d kqueues are left open", n)

@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -27,7 +28,6 @@ import (
 type Selector struct {
 	kernel Kernel
 	traits Traits
-	config selector.Config
 	kq     sys.FD
 
 	watches  watches
@@ -42,7 +42,7 @@ type Selector struct {
 	selector.Notices
 	blocked atomic.Int32
 
-	selector.Yielder
+	selector.Pacer
 }
 
 // OpenOn returns an empty selector over a kernel.
@@ -51,16 +51,20 @@ func OpenOn(kernel Kernel, config selector.Config) (*Selector, error) {
 	if e != 0 {
 		return nil, os.NewSyscallError("kqueue", e)
 	}
-	s := &Selector{kernel: kernel, traits: kernel.Traits(), config: config, kq: kq}
+	s := &Selector{kernel: kernel, traits: kernel.Traits(), kq: kq}
 	s.pipe = [2]sys.FD{sys.InvalidFD, sys.InvalidFD}
 	s.changers.New = func() any { return new(changer) }
 	s.waits.New = func() any { return new(wait) }
+	s.Init(config.BusyPoll, false)
 	if err := s.initWake(); err != nil {
 		kernel.Close(kq)
 		return nil, err
 	}
 	return s, nil
 }
+
+// Spin implements selector.Selector.
+func (s *Selector) Spin() spin.Stats { return s.Stats() }
 
 // Close closes the kqueue. Nobody may be using s.
 func (s *Selector) Close() error {

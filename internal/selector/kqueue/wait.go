@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/spin"
 )
 
 // maxBatch is how many events one call takes from the kernel.
@@ -45,12 +46,15 @@ func (s *Selector) wait(w *wait, timeout time.Duration) error {
 		return err
 	}
 	w.SetTimeout(timeout)
-	if s.config.BusyPoll > 0 {
-		if done, err := s.spin(w); done || err != nil {
+	idle := s.Begin(s.blocked.Load() == 0)
+	if idle.Spins() {
+		if done, err := s.spin(w, &idle); done || err != nil {
 			return err
 		}
 	}
-	return s.sleep(w)
+	err := s.sleep(w)
+	idle.Slept()
+	return err
 }
 
 // harvest takes what is ready now, without sleeping. What is no event, such as the second
@@ -211,19 +215,27 @@ func (w *wait) timespec() *Timespec {
 // spinsPerClock is how often spin asks the kernel before it asks the clock.
 const spinsPerClock = 4
 
-// spin asks the kernel again and again for as long as the configuration says, or
-// until there is a notice, which is left for sleep to take.
-func (s *Selector) spin(w *wait) (done bool, err error) {
-	for end := w.Within(s.config.BusyPoll); time.Now().Before(end); {
+// spin asks the kernel again and again until something is ready, there is a notice, which
+// is left for sleep to take, or idle or w's deadline ends it.
+func (s *Selector) spin(w *wait, idle *spin.Idle) (done bool, err error) {
+	now := time.Now()
+	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
 		for range spinsPerClock {
 			if err := s.harvest(w); w.n > 0 || err != nil {
+				idle.Hit(now)
 				s.Yield(w.n)
 				return true, err
 			}
 			if s.Noticed() {
+				idle.Hit(now)
 				return false, nil
 			}
 		}
+		if s.blocked.Load() > 0 {
+			idle.Drop(now) // an event would wake that one as well
+			return false, nil
+		}
 	}
+	w.EndSpin(idle, now)
 	return false, nil
 }

@@ -32,16 +32,16 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
 // Selector is a set of registrations and those who wait on it.
 type Selector struct {
 	wakeR, wakeW sys.FD // a pipe that wakes the leader; wakeR is in every round
-	config       selector.Config
 
 	waits sync.Pool // of *wait
-	selector.Yielder
+	selector.Pacer
 
 	mu      sync.Mutex
 	watches []watch // in no order
@@ -61,11 +61,15 @@ func Open(config selector.Config) (*Selector, error) {
 	if e != 0 {
 		return nil, os.NewSyscallError("pipe", e)
 	}
-	s := &Selector{wakeR: r, wakeW: w, config: config}
+	s := &Selector{wakeR: r, wakeW: w}
 	s.waits.New = func() any { return &wait{turn: make(chan struct{}, 1)} }
 	s.lead.returned.L = &s.mu
+	s.Init(config.BusyPoll, true)
 	return s, nil
 }
+
+// Spin implements selector.Selector.
+func (s *Selector) Spin() spin.Stats { return s.Stats() }
 
 // Close releases the pipe. Nobody may be using s.
 func (s *Selector) Close() error {

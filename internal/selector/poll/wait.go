@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -49,11 +50,26 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 		return n, err
 	}
 	w.SetTimeout(timeout)
-	if s.config.BusyPoll > 0 {
-		if n, err := s.spin(w); n > 0 || err != nil {
+	idle := s.Begin(s.alone())
+	if idle.Spins() {
+		if n, err := s.spin(w, &idle); n > 0 || err != nil {
 			return n, err
 		}
 	}
+	n, err := s.sleepOnce(w)
+	idle.Slept()
+	return n, err
+}
+
+// alone reports whether nobody sleeps, or is about to.
+func (s *Selector) alone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.lead.active && len(s.lead.followers) == 0
+}
+
+// sleepOnce is sleep, and leaves the lead to another.
+func (s *Selector) sleepOnce(w *wait) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, err := s.sleep(w)
@@ -212,18 +228,22 @@ func (s *Selector) glance(w *wait) (int, error) {
 	return n, err
 }
 
-// spin glances again and again for as long as the configuration says, or until
-// there is a notice, which is left for sleep to take.
-func (s *Selector) spin(w *wait) (int, error) {
-	for end := w.Within(s.config.BusyPoll); time.Now().Before(end); {
+// spin glances again and again until something is ready, there is a notice, which is
+// left for sleep to take, or idle or w's deadline ends it.
+func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
+	now := time.Now()
+	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
 		n, err := s.glance(w)
-		s.Yield(n)
-		if n > 0 || err != nil {
+		if n > 0 || err != nil || s.lead.Noticed() {
+			idle.Hit(now)
+			s.Yield(n)
 			return n, err
 		}
-		if s.lead.Noticed() {
-			break
+		if !s.alone() {
+			idle.Drop(now) // an event would wake that one as well
+			return 0, nil
 		}
 	}
+	w.EndSpin(idle, now)
 	return 0, nil
 }
