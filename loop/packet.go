@@ -25,13 +25,19 @@ type WritableHandler interface{ Writable(p *PacketConn) }
 // PacketListener is a UDP address that a group serves: a socket on each loop where
 // the system has SO_REUSEPORT with balancing (Linux), else one. The kernel keeps a
 // peer's datagrams on one socket.
+//
+// Each datagram is delivered once. What is sent to many hosts, by broadcast or multicast,
+// comes to the first of the loops that work (Group.Loops); an address that receives nothing
+// else has a socket there alone. Join groups on each socket: that does no harm, and if a
+// loop fails, another takes over.
 type PacketListener struct {
 	g     *Group
 	addr  net.Addr
 	conns []*PacketConn
 
-	closing sync.Mutex // as Listener's
+	closing sync.Mutex // as Listener's; guards up to the blank line
 	closed  atomic.Bool
+	taker   int // of conns, the one that takes what was sent to many; only spreadUDP makes others
 }
 
 // PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine
@@ -304,6 +310,7 @@ func (p *PacketConn) end() {
 	if !p.gone {
 		p.gone = true
 		p.loop.drv.Unbind(&p.socket)
+		p.ln.handOver(p)
 	}
 }
 
