@@ -142,48 +142,6 @@ func spreadTCP(n int, at netip.AddrPort) (all []*sock.TCPListener, err error) {
 	return all, nil
 }
 
-// spreadUDP is spreadTCP for sockets of datagrams. The first is bound alone, and shares its
-// port afterwards: with SO_REUSEPORT a second server would share it unnoticed, even one
-// that asked for a free port, for Linux takes those of its user's own sockets for free.
-func spreadUDP(n int, at netip.AddrPort) ([]*sock.UDPSocket, error) {
-	first, err := sock.ListenUDP(at)
-	if err != nil {
-		return nil, err
-	}
-	all := []*sock.UDPSocket{first}
-	if !spreads(n) {
-		return all, nil
-	}
-	at = first.LocalAddr()
-	if err := sharePort(first); err != nil {
-		closeAll(all)
-		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: net.UDPAddrFromAddrPort(at), Err: err}
-	}
-	for range n - 1 {
-		u, err := sock.ListenUDP(at, sock.ReusePort())
-		if err != nil {
-			closeAll(all)
-			return nil, err
-		}
-		all = append(all, u)
-	}
-	return all, nil
-}
-
-// sharePort lets other sockets with SO_REUSEPORT have the port of one that is bound.
-func sharePort(u *sock.UDPSocket) error {
-	h := u.PollHandle()
-	fd, ok := h.Use()
-	if !ok {
-		return ErrClosed
-	}
-	defer h.Done()
-	if e := sys.SetInt(fd, sys.SOL_SOCKET, sys.SO_REUSEPORT, 1); e != 0 {
-		return sys.CallError("setsockopt", e)
-	}
-	return nil
-}
-
 func closeAll[S interface{ Close() error }](sockets []S) {
 	for _, s := range sockets {
 		s.Close()

@@ -25,13 +25,19 @@ type WritableHandler interface{ Writable(p *PacketConn) }
 // PacketListener is a UDP address that a group serves: a socket on each loop where
 // the system has SO_REUSEPORT with balancing (Linux), else one. The kernel keeps a
 // peer's datagrams on one socket.
+//
+// Each datagram is delivered once. What is sent to many hosts, by broadcast or multicast,
+// comes to the first of the loops that work (Group.Loops); an address that receives nothing
+// else has a socket there alone. Join groups on each socket: that does no harm, and if a
+// loop fails, another takes over.
 type PacketListener struct {
 	g     *Group
 	addr  net.Addr
 	conns []*PacketConn
 
-	closing sync.Mutex // as Listener's
+	closing sync.Mutex // as Listener's; guards up to the blank line
 	closed  atomic.Bool
+	taker   int // of conns, the one that takes what was sent to many; only spreadUDP makes others
 }
 
 // PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine
@@ -39,8 +45,11 @@ type PacketListener struct {
 // where there is no room. Do not read from it, nor close it, nor detach it: its loop reads,
 // and PacketListener.Close closes.
 //
+// The datagrams of one socket leave in the order of the calls, whoever makes them.
+//
 // On io_uring, what is sent in a callback goes out with the loop's turn, in one call for
-// all sockets: what the kernel refuses then, such as for want of a route, is counted
+// all sockets, and so does what others send before that; up to 256 datagrams of a socket wait, also
+// for room in the kernel. What the kernel refuses then, such as because there is no route, is counted
 // (LoopStats.PacketErrors), and logged now and then, instead of returned.
 type PacketConn struct {
 	*sock.UDPSocket
@@ -230,51 +239,55 @@ func (p *PacketConn) await() {
 	}
 }
 
-// lockCalling takes mu if the driver sends, and this is a callback; it returns false, and
-// mu is not held, if not, or if it is shut: then the socket says so.
-func (p *PacketConn) lockCalling() bool {
+// sendOne is send of one datagram.
+func (p *PacketConn) sendOne(b []byte, addr netip.AddrPort) (n int, err error, done bool) {
+	if !p.lockIfDriverSends() {
+		return 0, nil, false
+	}
+	defer p.mu.Unlock()
+	p.one[0] = sock.Message{Data: b, Addr: addr}
+	n, err, done = p.sendLocked(p.one[:])
+	p.one[0] = sock.Message{}
+	if n == 0 {
+		return 0, err, done
+	}
+	return len(b), nil, true
+}
+
+// send has the driver send, if it does; done is false if the socket has to.
+func (p *PacketConn) send(ms []sock.Message) (n int, err error, done bool) {
+	if !p.lockIfDriverSends() {
+		return 0, nil, false
+	}
+	defer p.mu.Unlock()
+	return p.sendLocked(ms)
+}
+
+// lockIfDriverSends locks mu if the driver may have to send: in a callback, and while it has
+// something to be sent before. A socket that is shut says so itself.
+func (p *PacketConn) lockIfDriverSends() bool {
 	if p.loop.packets == nil || p.shut.Load() {
 		return false
 	}
 	p.mu.Lock()
-	if !p.calling {
+	if !p.calling && !p.socket.Queued.Load() {
 		p.mu.Unlock()
 		return false
 	}
 	return true
 }
 
-// sendOne is send of one datagram.
-func (p *PacketConn) sendOne(b []byte, addr netip.AddrPort) (n int, err error, done bool) {
-	if !p.lockCalling() {
-		return 0, nil, false
+// sendLocked runs on the loop's goroutine, or on another. While mu is held, the loop does
+// not leave the callback that it is in.
+func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error, done bool) {
+	if p.calling {
+		n, err = p.loop.packets.SendPackets(&p.socket, ms)
+		done = true
+	} else {
+		n, err, done = p.loop.packets.QueuePackets(&p.socket, ms)
 	}
-	defer p.mu.Unlock()
-	p.one[0] = sock.Message{Data: b, Addr: addr}
-	_, err = p.sendLocked(p.one[:])
-	p.one[0] = sock.Message{}
-	if err != nil {
-		return 0, err, true
-	}
-	return len(b), nil, true
-}
-
-// send has the driver send, if it does and this is a callback; done is false otherwise.
-func (p *PacketConn) send(ms []sock.Message) (n int, err error, done bool) {
-	if !p.lockCalling() {
-		return 0, nil, false
-	}
-	defer p.mu.Unlock()
-	n, err = p.sendLocked(ms)
-	return n, err, true
-}
-
-// sendLocked runs on the loop's goroutine, or on another while the loop's is in the
-// callback, where it stays for as long as mu is held.
-func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error) {
-	n, err = p.loop.packets.SendPackets(&p.socket, ms)
 	p.loop.sentDirectly.Add(uint64(dataBytes(ms[:n])))
-	return n, err
+	return n, err, done
 }
 
 // Loop returns the socket's loop.
@@ -304,6 +317,7 @@ func (p *PacketConn) end() {
 	if !p.gone {
 		p.gone = true
 		p.loop.drv.Unbind(&p.socket)
+		p.ln.handOver(p)
 	}
 }
 

@@ -6,6 +6,7 @@
 package driver
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/pollux-io/pollux"
@@ -107,12 +108,20 @@ const MaxPackets = 64
 
 // A PacketSender is a driver that sends a turn's datagrams better than a call for each
 // socket would. Others have them sent by the socket's own methods.
+//
+// The datagrams of a socket leave in the order of the calls: of these methods, and of the
+// socket's own where Queued was false when they were called.
 type PacketSender interface {
 	// SendPackets takes datagrams as sock.UDPSocket.WriteBatch does, to be sent with the
-	// turn; their memory is free at once. It is for the loop's goroutine. Where there is
-	// no room, the error is sock.ErrWouldBlock, and one Writable follows without
+	// turn at the latest; their memory is free at once. It is for the loop's goroutine, inside
+	// an upcall or between turns, or for another while the loop's waits for that one. Where
+	// there is no room, the error is sock.ErrWouldBlock, and one Writable follows without
 	// AwaitWritable. What the kernel refuses later is told by SendFailed.
 	SendPackets(p *PacketSocket, ms []sock.Message) (n int, err error)
+	// QueuePackets is SendPackets for any goroutine, at any time after Bind, where Queued is
+	// true: it takes datagrams behind those that have not left yet. If there are none by
+	// now, ok is false, and the socket's own methods send them.
+	QueuePackets(p *PacketSocket, ms []sock.Message) (n int, err error, ok bool)
 }
 
 // StreamUpcalls is what a driver calls for a stream.
@@ -188,6 +197,9 @@ type PacketSocket struct {
 	Up PacketUpcalls
 	// Lately is how many datagrams the last look at the socket has brought.
 	Lately int
+	// Queued says that a PacketSender has datagrams that may not have left yet: what is sent
+	// now has to be sent by it, or would overtake them.
+	Queued atomic.Bool
 	State
 }
 

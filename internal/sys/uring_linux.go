@@ -419,9 +419,11 @@ func (q *URingSQE) SetSendv(fd FD, m *URingMessage) {
 }
 
 // SetSendTo makes the entry a send of one datagram, without an address to the connected
-// peer. Both must stay until it has ended. With an address, Linux 6.1 is needed.
+// peer. Both must stay until it has ended. With an address, Linux 6.1 is needed. It does not
+// wait for room: it ends with EAGAIN instead, before the call that submits it returns.
 func (q *URingSQE) SetSendTo(fd FD, b []byte, to *Sockaddr) {
 	q.SetSend(fd, b)
+	q.OpFlags |= unix.MSG_DONTWAIT
 	if to != nil {
 		q.Off = uint64(uintptr(unsafe.Pointer(&to.raw)))
 		q.FileIndex = int32(to.Len) // a __u16 addr_len, and as much of padding
@@ -439,7 +441,7 @@ type URingDatagram struct {
 }
 
 // SetSendDatagram makes the entry a sendmsg(2) of b, which must stay, as must m and the
-// address, until it has ended.
+// address, until it has ended. It waits for nothing, as SetSendTo.
 func (q *URingSQE) SetSendDatagram(fd FD, m *URingDatagram, b []byte, to *Sockaddr) {
 	m.iov.Base = unsafe.SliceData(b)
 	m.iov.SetLen(len(b))
@@ -449,7 +451,7 @@ func (q *URingSQE) SetSendDatagram(fd FD, m *URingDatagram, b []byte, to *Sockad
 		m.h.Name, m.h.Namelen = (*byte)(unsafe.Pointer(&to.raw)), to.Len
 	}
 	q.Opcode, q.FD = IORING_OP_SENDMSG, int32(fd)
-	q.Addr, q.Len, q.OpFlags = uint64(uintptr(unsafe.Pointer(&m.h))), 1, noSignal
+	q.Addr, q.Len, q.OpFlags = uint64(uintptr(unsafe.Pointer(&m.h))), 1, noSignal|unix.MSG_DONTWAIT
 }
 
 // URingReceive is what a multishot recvmsg(2) is asked for: addresses of IP, and no

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -32,6 +33,11 @@ var packetTests = []test{
 	{"SendPackets of what cannot be sent", usual, sendImpossible},
 	{"SendPackets, then Unbind", usual, sendThenUnbind},
 	{"SendPackets from elsewhere, inside an upcall", usual, sendFromElsewhere},
+	{"L12 SendPackets in the order of the calls", usual, sendInOrder},
+	{"L12 QueuePackets in the order of the calls", usual, queueInOrder},
+	{"L12 nothing overtakes what has no room", usual, orderWithoutRoom},
+	{"SendPackets, then Unbind, sends", usual, sendThenUnbindSends},
+	{"QueuePackets against Unbind", usual, queueAgainstUnbind},
 	{"allocations", usual, packetAllocs},
 }
 
@@ -497,13 +503,9 @@ func sendPackets(h *harness) {
 		for i := range ms { // their memory is free at once
 			clear(ms[i].Data)
 		}
-		bySize := map[int]string{}
-		for _, got := range h.read(u, len(sizes)) {
-			bySize[len(got)] = got
-		}
-		for _, size := range sizes {
-			if bySize[size] != string(text[:size]) {
-				h.Errorf("the datagram of %d bytes did not come, or as another", size)
+		for i, got := range h.read(u, len(sizes)) {
+			if got != string(text[:sizes[i]]) {
+				h.Errorf("datagram %d has %d bytes, want %d, or others", i, len(got), sizes[i])
 			}
 		}
 	}
@@ -531,12 +533,7 @@ func sendWithoutRoom(h *harness) {
 	sent, refused := 0, 0
 	more := func() {
 		for sent < total {
-			k := min(100, total-sent)
-			ms := make([]sock.Message, k)
-			for i := range ms {
-				ms[i] = sock.Message{Data: text[sent+i : sent+i+8], Addr: u.LocalAddr()}
-			}
-			n, err := p.sendPackets(s, ms)
+			n, err := p.sendPackets(s, []sock.Message{{Data: text[sent : sent+8], Addr: u.LocalAddr()}})
 			sent += n
 			if err != nil {
 				if err != sock.ErrWouldBlock {
@@ -583,10 +580,11 @@ func sendImpossible(h *harness) {
 		}
 		h.read(u, 1)
 	}
-	// What only the kernel knows is told later.
-	n, err := p.sendPackets(s, []sock.Message{good, {Data: []byte("x"), Addr: netip.MustParseAddrPort("255.255.255.255:9")}, good})
-	if n != 3 || err != nil {
-		h.Errorf("a broadcast that was not asked for: %d, %v", n, err)
+	// What only the kernel knows is told later, if the datagram was queued.
+	for _, m := range []sock.Message{good, {Data: []byte("x"), Addr: netip.MustParseAddrPort("255.255.255.255:9")}, good} {
+		if n, err := p.sendPackets(s, []sock.Message{m}); n != 1 || err != nil {
+			h.Errorf("a broadcast that was not asked for: %d, %v", n, err)
+		}
 	}
 	h.until("SendFailed", func() bool { return len(p.failures) == 1 })
 	if !errors.Is(p.failures[0], syscall.EACCES) || p.failedBytes != 1 {
@@ -600,11 +598,13 @@ func sendThenUnbind(h *harness) {
 	for range 3 {
 		p, to := h.clogged()
 		p.clog(to)
-		n, err := p.sendPackets(s, []sock.Message{{Data: text[:1000], Addr: to}, {Data: text[:1000], Addr: to}})
-		if n != 2 || err != nil {
-			h.Fatalf("%d, %v", n, err)
+		for range 2 {
+			n, err := p.sendPackets(s, []sock.Message{{Data: text[:1000], Addr: to}})
+			if n != 1 || err != nil {
+				h.Fatalf("%d, %v", n, err)
+			}
+			h.turn(0)
 		}
-		h.turn(0)
 		p.unbind()
 		h.quiet("it is bound no more")
 	}
@@ -631,6 +631,217 @@ func sendFromElsewhere(h *harness) {
 		if got != string(text[i:i+5]) {
 			h.Fatalf("datagram %d is another", i)
 		}
+	}
+}
+
+// numbered makes a datagram of a size that begins with a number, if it has room for one.
+func numbered(i, size int) []byte {
+	b := bytes.Clone(text[:size])
+	if size >= 4 {
+		binary.BigEndian.PutUint32(b, uint32(i))
+	}
+	return b
+}
+
+// expect reads what numbered has made, of these sizes, in order.
+func (h *harness) expect(u *sock.UDPSocket, sizes []int) {
+	h.Helper()
+	for i, got := range h.read(u, len(sizes)) {
+		if got != string(numbered(i, sizes[i])) {
+			h.Fatalf("datagram %d has %d bytes, want %d, or others", i, len(got), sizes[i])
+		}
+	}
+}
+
+// orders are sizes whose datagrams the driver may send in different ways, and how many one
+// call sends.
+var orders = []struct {
+	sizes []int
+	batch int
+}{
+	{[]int{10, 3000, 10, 3000}, 1},
+	{[]int{10, 3000, 10, 3000, 60_000, 10}, 2},
+	{[]int{3000, 10, 3000, 10, 10, 10, 2048, 2049, 0, 65_000, 4}, 3},
+	{[]int{10, 3000, 10, 3000, 30_000, 0, 10, 3000, 65_507, 10}, 100},
+}
+
+// sendInOrder: what is sent leaves in the order of the calls, also if the turn that began
+// with a part of it is not over.
+func sendInOrder(h *harness) {
+	s := h.sender()
+	for _, inside := range []bool{false, true} {
+		for _, o := range orders {
+			p, u, other := h.packetSocket().bind(), h.udp(sock.RecvBuffer(1<<20)), h.udp()
+			at := 0
+			send := func(most int) {
+				for most > 0 && at < len(o.sizes) {
+					var ms []sock.Message
+					for i := at; i < len(o.sizes) && len(ms) < o.batch; i++ {
+						ms = append(ms, sock.Message{Data: numbered(i, o.sizes[i]), Addr: u.LocalAddr()})
+					}
+					n, err := p.sendPackets(s, ms)
+					if n != len(ms) || err != nil {
+						h.Fatalf("%d of %d, %v", n, len(ms), err)
+					}
+					at += n
+					most--
+				}
+			}
+			if inside { // one call for each datagram that comes: some come with a completion of a send
+				p.onPackets = func(ms []sock.Message) { send(len(ms)) }
+				for range o.sizes {
+					p.mail(other, "go")
+					p.mail(other, "go")
+					h.turn(0)
+				}
+			} else {
+				send(len(o.sizes))
+			}
+			h.expect(u, o.sizes)
+			h.quiet("everything was sent")
+			p.unbind()
+		}
+	}
+}
+
+// queueInOrder: after something was sent in an upcall, another goroutine's goes behind it.
+func queueInOrder(h *harness) {
+	s := h.sender()
+	p, u := h.packetSocket().bind(), h.udp(sock.RecvBuffer(1<<20))
+	queue := func(i, size int) (ok bool) {
+		m := []sock.Message{{Data: numbered(i, size), Addr: u.LocalAddr()}}
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			if !p.Queued.Load() {
+				return
+			}
+			var n int
+			var err error
+			if n, err, ok = s.QueuePackets(&p.PacketSocket, m); ok && (n != 1 || err != nil) {
+				h.Errorf("QueuePackets: %d, %v", n, err)
+			}
+			clear(m[0].Data)
+		}()
+		<-done
+		return ok
+	}
+	if queue(0, 10) {
+		h.Fatal("QueuePackets has taken something though nothing was before it")
+	}
+	var sizes []int
+	for i := range 20 {
+		size := []int{10, 3000, 2048, 60_000}[i%4]
+		sizes = append(sizes, size)
+		if i%5 > 0 && queue(i, size) {
+			continue
+		}
+		n, err := p.sendPackets(s, []sock.Message{{Data: numbered(i, size), Addr: u.LocalAddr()}})
+		if n != 1 || err != nil {
+			h.Fatalf("SendPackets: %d, %v", n, err)
+		}
+	}
+	h.expect(u, sizes)
+	h.calm()
+	if p.Queued.Load() || queue(0, 10) {
+		h.Error("everything was sent, and it is said that something waits")
+	}
+}
+
+// orderWithoutRoom: while the kernel has no room for a datagram, all that come after it wait
+// as well, and all of them leave in order once there is room, with what is sent meanwhile.
+// How many wait is bounded.
+func orderWithoutRoom(h *harness) {
+	s := h.sender()
+	p, to := h.clogged()
+	p.clog(to)
+	u := h.udp(sock.RecvBuffer(4 << 20))
+	here := netip.AddrPortFrom(loopback.Addr(), u.LocalAddr().Port())
+	sent, refused, got := 0, 0, 0
+	size := func(i int) int { return []int{10, 3000, 100}[i%3] }
+	read := func() {
+		b := make([]byte, 4000)
+		for {
+			n, err := u.Read(b)
+			if err != nil {
+				return
+			}
+			if !bytes.Equal(b[:n], numbered(got, size(got))) {
+				h.Fatalf("datagram %d has %d bytes, want %d, or others", got, n, size(got))
+			}
+			got++
+		}
+	}
+	const after = 300 // that are sent when there is room again
+	for end := time.Now().Add(deadline); got < after; {
+		if time.Now().After(end) {
+			h.Fatalf("%d of %d datagrams came", got, sent)
+		}
+		n, err := p.sendPackets(s, []sock.Message{{Data: numbered(sent, size(sent)), Addr: here}})
+		sent += n
+		switch {
+		case err == sock.ErrWouldBlock && n == 0 && sent-got > 100:
+			refused++
+		case err != nil || n != 1 || sent-got > 1000:
+			h.Fatalf("datagram %d: %d, %v; %d came", sent, n, err, got)
+		}
+		h.turn(0)
+		read()
+	}
+	h.meanwhile("all that was sent", func() bool { read(); return got == sent })
+	if refused == 0 || p.rooms == 0 {
+		h.Errorf("refused %d times, Writable %d times", refused, p.rooms)
+	}
+	h.quiet("everything was sent")
+}
+
+// sendThenUnbindSends: what was taken in an upcall that ends the socket is sent.
+func sendThenUnbindSends(h *harness) {
+	s := h.sender()
+	for _, n := range []int{1, 3} {
+		p, u, other := h.packetSocket().bind(), h.udp(sock.RecvBuffer(1<<20)), h.udp()
+		var sizes []int
+		p.onPackets = func([]sock.Message) {
+			for i := range n {
+				sizes = append(sizes, 10+i)
+				if n, err := p.sendPackets(s, []sock.Message{{Data: numbered(i, 10+i), Addr: u.LocalAddr()}}); n != 1 || err != nil {
+					h.Errorf("SendPackets: %d, %v", n, err)
+				}
+			}
+			p.unbind()
+		}
+		p.mail(other, "go")
+		h.until("the upcall", func() bool { return len(sizes) == n })
+		h.expect(u, sizes)
+	}
+}
+
+// queueAgainstUnbind: another goroutine sends while sockets come and go.
+func queueAgainstUnbind(h *harness) {
+	s := h.sender()
+	u := h.udp(sock.RecvBuffer(1 << 20))
+	for range 50 {
+		p := h.packetSocket().bind()
+		stop, done := make(chan bool), make(chan bool)
+		go func() {
+			defer close(done)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					s.QueuePackets(&p.PacketSocket, []sock.Message{{Data: text[:10], Addr: u.LocalAddr()}})
+				}
+			}
+		}()
+		for range 5 {
+			p.sendPackets(s, []sock.Message{{Data: text[:10], Addr: u.LocalAddr()}})
+			h.turn(0)
+		}
+		p.unbind()
+		h.until("Released", func() bool { return p.released })
+		close(stop)
+		<-done
 	}
 }
 

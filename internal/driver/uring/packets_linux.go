@@ -11,10 +11,10 @@ import (
 )
 
 // packets is the sockets of datagrams. A multishot receive brings a socket's, into
-// buffers of a group of their own, made for the first socket; what is sent is copied,
-// and goes out with the turn. So a turn costs one call, however many sockets
-// have had something.
+// buffers of a group of their own, made for the first socket; what is sent is in
+// outgoing_linux.go.
 type packets struct {
+	out     outgoing
 	buffers *sys.URingBuffers
 	receive sys.URingReceive
 	given   bool // buffers, since they were published
@@ -22,10 +22,6 @@ type packets struct {
 	sockets []packetSocket // by State.Index
 	free    []uint32
 	starved []uint32 // sockets that found no buffer
-
-	outgoing     []*outgoing // by the number that their sends carry
-	freeOutgoing []uint32
-	refused      []uint32 // sockets that found no room: Writable is owed
 
 	// Datagrams of one socket that have come one after the other, to be told together.
 	of  uint32
@@ -44,15 +40,6 @@ const (
 	// lines, but not of its pages: else the beginnings of all buffers would share a few
 	// lines.
 	packetBytes = 64<<10 + 64
-	// maxOutgoing is how many datagrams may be on their way out, and maxOutgoingEach of one
-	// socket: where it has to wait, such as for a host to be found, the others go on.
-	maxOutgoing     = 4096
-	maxOutgoingEach = 256
-	// outgoingAtOnce is how many of them are made at a time.
-	outgoingAtOnce = 32
-	// copyBytes is the longest datagram that is copied; longer ones are sent at
-	// once by a call of their own, which costs little beside the copying.
-	copyBytes = 2 << 10
 )
 
 // packetSocket is what the driver keeps for a socket.
@@ -61,19 +48,10 @@ type packetSocket struct {
 	fd     sys.FD // counted in, so that nobody closes it until finishPacket
 	family int
 	ops    int // operations that owe their last completion
-	sends  int // those of them that are sends
 
-	armed, polling, starved, refused, gone bool
-}
+	armed, polling, starved, gone bool
 
-// outgoing is a datagram on its way out. The kernel reads it until the send's completion.
-type outgoing struct {
-	socket  uint32
-	sending bool
-	bytes   int32
-	to      sys.Sockaddr
-	message sys.URingDatagram
-	data    [copyBytes]byte
+	line // of what is to be sent; guarded by outgoing.mu
 }
 
 // Bind implements driver.Driver.
@@ -97,6 +75,7 @@ func (d *Driver) Bind(p *driver.PacketSocket) error {
 		h.Done()
 		return fmt.Errorf("uring: binding a %v: %w", h.Kind(), os.NewSyscallError("getsockname", e))
 	}
+	t.out.mu.Lock()
 	if n := len(t.free); n > 0 {
 		p.Index = t.free[n-1]
 		t.free = t.free[:n-1]
@@ -105,6 +84,7 @@ func (d *Driver) Bind(p *driver.PacketSocket) error {
 		t.sockets = append(t.sockets, packetSocket{})
 	}
 	t.sockets[p.Index] = packetSocket{p: p, fd: fd, family: a.Family()}
+	t.out.mu.Unlock()
 	p.Flags |= attached
 	d.receivePackets(p.Index)
 	return nil
@@ -120,19 +100,16 @@ func (d *Driver) receivePackets(index uint32) {
 // AwaitWritable implements driver.Driver.
 func (d *Driver) AwaitWritable(p *driver.PacketSocket) {
 	if p.Flags&attached != 0 {
-		d.awaitRoom(p.Index)
+		d.owe(p)
 	}
 }
 
-// awaitRoom enters no ring, as SendPackets.
+// awaitRoom polls for room in the kernel.
 func (d *Driver) awaitRoom(index uint32) {
 	if s := &d.packets.sockets[index]; !s.polling {
 		s.polling = true
 		s.ops++
-		d.running++
-		q := d.laterEntry()
-		q.UserData = opPacketRoom | uint64(index)
-		q.SetPoll(s.fd, sys.POLLOUT, 0)
+		d.begin(opPacketRoom, index).SetPoll(s.fd, sys.POLLOUT, 0)
 	}
 }
 
@@ -145,19 +122,12 @@ func (d *Driver) Unbind(p *driver.PacketSocket) {
 	}
 	p.Flags &^= attached
 	s := &d.packets.sockets[p.Index]
-	s.gone = true
+	d.endLine(p.Index)
 	if s.armed {
 		d.cancel(opPacket, p.Index)
 	}
 	if s.polling {
 		d.cancel(opPacketRoom, p.Index)
-	}
-	if s.sends > 0 {
-		for i, l := range d.packets.outgoing {
-			if l.sending && l.socket == p.Index {
-				d.cancel(opPacketSend, uint32(i))
-			}
-		}
 	}
 	d.finishPacket(p.Index)
 }
@@ -169,8 +139,10 @@ func (d *Driver) finishPacket(index uint32) {
 	if s := &t.sockets[index]; s.gone && s.ops == 0 {
 		p := s.p
 		p.PollHandle().Done()
+		t.out.mu.Lock()
 		t.sockets[index] = packetSocket{}
 		t.free = append(t.free, index)
+		t.out.mu.Unlock()
 		p.Up.Released()
 	}
 }
@@ -244,128 +216,10 @@ func (d *Driver) settlePackets() {
 		}
 		t.starved = t.starved[:0]
 	}
-	d.tellRoom()
+	d.tellSends()
 }
 
-// tellRoom tells the sockets that found no room, as soon as an eighth of what they may
-// have is free again.
-func (d *Driver) tellRoom() {
-	t := &d.packets
-	for range len(t.refused) {
-		index := t.refused[0]
-		t.refused = t.refused[:copy(t.refused, t.refused[1:])]
-		s := &t.sockets[index]
-		switch {
-		case !s.refused || s.gone:
-		case s.sends > maxOutgoingEach-maxOutgoingEach/8 || !t.hasFree():
-			t.refused = append(t.refused, index)
-		default:
-			s.refused = false
-			s.p.Up.Writable()
-		}
-	}
-}
-
-func (t *packets) hasFree() bool { return len(t.freeOutgoing) > 0 || len(t.outgoing) < maxOutgoing }
-
-// SendPackets implements driver.PacketSender. It enters no ring, for it may run on another
-// thread than the ring's.
-func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, error) {
-	t := &d.packets
-	s := &t.sockets[p.Index]
-	for i := range ms {
-		m := &ms[i]
-		index, ok := uint32(0), s.sends < maxOutgoingEach
-		if ok {
-			index, ok = t.take()
-		}
-		if !ok {
-			if !s.refused {
-				s.refused = true
-				t.refused = append(t.refused, p.Index)
-			}
-			return i, sock.ErrWouldBlock
-		}
-		l := t.outgoing[index]
-		to := &l.to
-		switch {
-		case len(m.Data) > copyBytes, m.Addr.IsValid() && !to.SetAddrPort(m.Addr, s.family):
-			t.freeOutgoing = append(t.freeOutgoing, index)
-			if err := sendAtOnce(p, m); err != nil {
-				if err == sock.ErrWouldBlock {
-					d.awaitRoom(p.Index)
-				}
-				return i, err
-			}
-			continue
-		case !m.Addr.IsValid():
-			to = nil
-		}
-		l.socket, l.sending = p.Index, true
-		data := l.data[:copy(l.data[:], m.Data)]
-		l.bytes = int32(len(data))
-		s.ops++
-		s.sends++
-		d.running++
-		q := d.laterEntry()
-		if d.has.sendsTo {
-			q.SetSendTo(s.fd, data, to)
-		} else {
-			q.SetSendDatagram(s.fd, &l.message, data, to)
-		}
-		q.UserData = opPacketSend | uint64(index)
-		d.sendBytes += len(data)
-	}
-	return len(ms), nil
-}
-
-// sendAtOnce sends what is not copied: what is too long, or cannot be sent at all.
-func sendAtOnce(p *driver.PacketSocket, m *sock.Message) error {
-	var err error
-	if m.Addr.IsValid() {
-		_, err = p.WriteTo(m.Data, m.Addr)
-	} else {
-		_, err = p.Write(m.Data)
-	}
-	return err
-}
-
-// take returns the number of a free place for one on its way out.
-func (t *packets) take() (index uint32, ok bool) {
-	if len(t.freeOutgoing) == 0 {
-		if len(t.outgoing) == maxOutgoing {
-			return 0, false
-		}
-		made := make([]outgoing, outgoingAtOnce)
-		for i := range made {
-			t.freeOutgoing = append(t.freeOutgoing, uint32(len(t.outgoing)))
-			t.outgoing = append(t.outgoing, &made[i])
-		}
-	}
-	last := len(t.freeOutgoing) - 1
-	index = t.freeOutgoing[last]
-	t.freeOutgoing = t.freeOutgoing[:last]
-	return index, true
-}
-
-// packetSent takes a completion of a send.
-func (d *Driver) packetSent(index uint32, res int32) {
-	t := &d.packets
-	l := t.outgoing[index]
-	l.sending = false
-	socket := l.socket
-	t.freeOutgoing = append(t.freeOutgoing, index)
-	s := &t.sockets[socket]
-	s.ops--
-	s.sends--
-	if s.gone {
-		d.finishPacket(socket)
-	} else if res < 0 {
-		s.p.Up.SendFailed(int(l.bytes), failure("write", "sendto", s.p.PollHandle(), nil, nil, syscall.Errno(-res)))
-	}
-}
-
-// packetRoom takes a completion of the poll that AwaitWritable begins.
+// packetRoom takes a completion of the poll that awaitRoom begins.
 func (d *Driver) packetRoom(index uint32) {
 	s := &d.packets.sockets[index]
 	s.polling = false
@@ -374,7 +228,9 @@ func (d *Driver) packetRoom(index uint32) {
 		d.finishPacket(index)
 		return
 	}
-	s.p.Up.Writable()
+	if d.unblockLine(index) {
+		s.p.Up.Writable()
+	}
 }
 
 // isUnwanted is Driver.isUnwanted for operations of sockets of datagrams.
@@ -384,9 +240,6 @@ func (t *packets) isUnwanted(op uint64, index uint32) bool {
 		return t.sockets[index].gone && t.sockets[index].armed
 	case opPacketRoom:
 		return t.sockets[index].gone && t.sockets[index].polling
-	case opPacketSend:
-		l := t.outgoing[index]
-		return l.sending && t.sockets[l.socket].gone
 	}
 	return false
 }
@@ -395,7 +248,7 @@ func (t *packets) isUnwanted(op uint64, index uint32) bool {
 func (t *packets) isGivenUp(op uint64, index uint32) bool {
 	switch op {
 	case opPacketSend:
-		index = t.outgoing[index].socket
+		index = t.out.all[index].socket
 	case opPacket, opPacketRoom:
 	default:
 		return false

@@ -250,6 +250,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	}
 	d.turn++
 	if d.broken == nil {
+		d.sendDue()
 		d.applyChanges()
 		if d.hasWork() {
 			timeout = 0
@@ -305,7 +306,7 @@ func (d *Driver) isGivenUp(op uint64, index uint32) bool {
 
 // hasWork reports whether there is something to be told that no completion will bring.
 func (d *Driver) hasWork() bool {
-	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.waiting) > 0 || d.watches.more ||
+	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.waiting) > 0 || d.watches.more || d.sendsHaveFailed() ||
 		len(d.starved) > 0 && d.buffers.available() > 0 // not all can be fed in one turn
 }
 

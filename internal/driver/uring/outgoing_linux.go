@@ -1,0 +1,461 @@
+package uring
+
+import (
+	"sync"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// outgoing is what sockets of datagrams have to send. What is sent in a callback is copied,
+// and goes out with the turn: so a turn costs one call, however many sockets send something.
+//
+// The datagrams of a socket leave in the order of the calls. Each socket has a line, and
+// whatever is sent while there is something in it goes to its end. The ring has one datagram
+// of a socket at the most: several may be tried again in any order. Of a line that has more,
+// sendmmsg(2) sends all; a line for which the kernel has no room waits for it as a whole.
+type outgoing struct {
+	// mu guards all of this, and of the sockets their lines: other goroutines put something
+	// into lines.
+	mu       sync.Mutex
+	all      []*datagram // by the number that their sends carry
+	free     []uint32
+	due      []uint32 // sockets whose line is to be sent
+	polls    []uint32 // sockets that wait for room in the kernel, without a poll for it yet
+	refused  []uint32 // sockets that found no room in their line: Writable is owed
+	failures []sendFailure
+	batch    *sys.Batch
+
+	telling []sendFailure // by tellSends
+}
+
+const (
+	// maxOutgoing is how many datagrams may be on their way out, and maxLine of one socket:
+	// where it has to wait, such as for a host to be found, the others go on.
+	maxOutgoing = 4096
+	maxLine     = 256
+	// maxLineBytes bounds the memory of datagrams above copyBytes in a line, which has room for one
+	// of any length.
+	maxLineBytes = 1 << 20
+	// outgoingAtOnce is how many places for datagrams are made at a time.
+	outgoingAtOnce = 32
+	// copyBytes is the longest datagram that has room in a place. Longer ones are sent at once by a
+	// call of their own, which costs little beside the copying, if nothing is before them.
+	copyBytes = 2 << 10
+	// maxPayload is the longest datagram that any socket can send (RFC 768). sock says so of
+	// longer ones.
+	maxPayload = 1<<16 - 1 - 8
+)
+
+// datagram is one on its way out. The kernel reads it until the send's completion.
+type datagram struct {
+	index   uint32 // in outgoing.all
+	socket  uint32
+	toPeer  bool
+	next    *datagram // in the line
+	bytes   int
+	to      sys.Sockaddr
+	message sys.URingDatagram
+	large   []byte // instead of room
+	room    [copyBytes]byte
+}
+
+func (l *datagram) data() []byte {
+	if l.large != nil {
+		return l.large
+	}
+	return l.room[:l.bytes]
+}
+
+func (l *datagram) address() *sys.Sockaddr {
+	if l.toPeer {
+		return nil
+	}
+	return &l.to
+}
+
+// line is what a socket has to send, in order.
+//
+// If there is something in it, it is due, or in the ring, or blocked: one of those comes to
+// its end and sends the rest.
+type line struct {
+	first, last *datagram
+	length      int // with the one in the ring
+	large       int // bytes in datagrams above copyBytes
+	inRing      bool
+	isDue       bool
+	blocked     bool // until there is room in the kernel
+	awaited     bool // Writable is owed as soon as there is room in the kernel
+	refused     bool // Writable is owed as soon as there is room in the line
+}
+
+type sendFailure struct {
+	p     *driver.PacketSocket
+	index uint32
+	bytes int
+	errno syscall.Errno
+}
+
+// takeLocked returns a free place for a datagram.
+func (o *outgoing) takeLocked() *datagram {
+	if len(o.free) == 0 {
+		if len(o.all) == maxOutgoing {
+			return nil
+		}
+		made := make([]datagram, outgoingAtOnce)
+		for i := range made {
+			made[i].index = uint32(len(o.all))
+			o.free = append(o.free, made[i].index)
+			o.all = append(o.all, &made[i])
+		}
+	}
+	last := len(o.free) - 1
+	l := o.all[o.free[last]]
+	o.free = o.free[:last]
+	return l
+}
+
+func (o *outgoing) giveLocked(l *datagram) {
+	l.large, l.next = nil, nil
+	o.free = append(o.free, l.index)
+}
+
+func (o *outgoing) hasRoomLocked() bool { return len(o.free) > 0 || len(o.all) < maxOutgoing }
+
+// sendsHaveFailed reports whether tellSends has something to tell that no completion brings.
+func (d *Driver) sendsHaveFailed() bool {
+	if d.packets.buffers == nil {
+		return false
+	}
+	o := &d.packets.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.failures) > 0
+}
+
+// SendPackets implements driver.PacketSender. It enters no ring, for it may run on another
+// thread than the ring's.
+func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, error) {
+	o := &d.packets.out
+	o.mu.Lock()
+	s := &d.packets.sockets[p.Index]
+	for i := range ms {
+		direct := s.length == 0 && len(ms)-i > 1
+		if len(ms[i].Data) > copyBytes && !s.inRing && !s.blocked {
+			d.sendLineLocked(p.Index) // all of it, unless there is no room
+			direct = s.length == 0
+		}
+		if direct {
+			o.mu.Unlock()
+			n, err := p.WriteBatch(ms[i:])
+			if err == sock.ErrWouldBlock {
+				d.owe(p)
+			}
+			return i + n, err
+		}
+		if err := d.queueLocked(p, s, &ms[i]); err != nil {
+			o.mu.Unlock()
+			return i, err
+		}
+	}
+	if s.length > 0 && !s.inRing && !s.blocked {
+		o.setDueLocked(s, p.Index)
+	}
+	o.mu.Unlock()
+	return len(ms), nil
+}
+
+// owe has a poll tell Writable, from the next turn on.
+func (d *Driver) owe(p *driver.PacketSocket) {
+	o := &d.packets.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d.packets.sockets[p.Index].awaited = true
+	o.polls = append(o.polls, p.Index)
+}
+
+// QueuePackets implements driver.PacketSender.
+func (d *Driver) QueuePackets(p *driver.PacketSocket, ms []sock.Message) (n int, err error, ok bool) {
+	o := &d.packets.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !p.Queued.Load() {
+		return 0, nil, false
+	}
+	s := &d.packets.sockets[p.Index]
+	for i := range ms {
+		if err := d.queueLocked(p, s, &ms[i]); err != nil {
+			return i, err, true
+		}
+	}
+	return len(ms), nil, true
+}
+
+// queueLocked puts a datagram at the end of the socket's line.
+func (d *Driver) queueLocked(p *driver.PacketSocket, s *packetSocket, m *sock.Message) error {
+	o := &d.packets.out
+	size, large := len(m.Data), 0
+	if size > copyBytes {
+		large = size
+	}
+	if size > maxPayload {
+		return refusalOf(p, m)
+	}
+	var l *datagram
+	if s.length < maxLine && (s.large == 0 || s.large+large <= maxLineBytes) {
+		l = o.takeLocked()
+	}
+	if l == nil {
+		if !s.refused {
+			s.refused = true
+			o.refused = append(o.refused, p.Index)
+		}
+		return sock.ErrWouldBlock
+	}
+	l.toPeer = !m.Addr.IsValid()
+	if !l.toPeer && !l.to.SetAddrPort(m.Addr, s.family) {
+		o.giveLocked(l)
+		return refusalOf(p, m)
+	}
+	l.socket, l.bytes = p.Index, size
+	if large > 0 {
+		l.large = append([]byte(nil), m.Data...)
+	} else {
+		copy(l.room[:], m.Data)
+	}
+	if s.last == nil {
+		s.first = l
+	} else {
+		s.last.next = l
+	}
+	s.last = l
+	s.length++
+	s.large += large
+	p.Queued.Store(true)
+	return nil
+}
+
+// refusalOf returns the error of a datagram that cannot be sent at all.
+func refusalOf(p *driver.PacketSocket, m *sock.Message) error {
+	_, err := p.WriteBatch([]sock.Message{*m})
+	return err
+}
+
+// popLocked takes the first datagram out of the line, which still counts it.
+func (s *line) popLocked() *datagram {
+	l := s.first
+	if s.first = l.next; s.first == nil {
+		s.last = nil
+	}
+	l.next = nil
+	return l
+}
+
+// leftLocked takes note that a datagram that was popped has been sent, or will not be.
+func (o *outgoing) leftLocked(s *packetSocket, l *datagram) {
+	s.length--
+	s.large -= len(l.large)
+	if s.length == 0 {
+		s.p.Queued.Store(false)
+	}
+	o.giveLocked(l)
+}
+
+func (o *outgoing) setDueLocked(s *packetSocket, index uint32) {
+	if !s.isDue {
+		s.isDue = true
+		o.due = append(o.due, index)
+	}
+}
+
+// sendDue begins a turn: it sends the lines that are due, and polls for room.
+func (d *Driver) sendDue() {
+	if d.packets.buffers == nil {
+		return
+	}
+	o := &d.packets.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, index := range o.due {
+		s := &d.packets.sockets[index]
+		if !s.isDue {
+			continue // of a socket that is gone
+		}
+		s.isDue = false
+		switch {
+		case s.length == 0 || s.inRing || s.blocked:
+		case s.length == 1:
+			d.toRingLocked(s)
+		default:
+			d.sendLineLocked(index)
+		}
+	}
+	o.due = o.due[:0]
+	for _, index := range o.polls {
+		if s := &d.packets.sockets[index]; !s.gone && (s.blocked || s.awaited) {
+			d.awaitRoom(index)
+		}
+	}
+	o.polls = o.polls[:0]
+}
+
+// toRingLocked begins to send the first of a line. The call that submits it ends it.
+func (d *Driver) toRingLocked(s *packetSocket) {
+	l := s.popLocked()
+	s.inRing = true
+	s.ops++
+	q := d.begin(opPacketSend, l.index)
+	if d.has.sendsTo {
+		q.SetSendTo(s.fd, l.data(), l.address())
+	} else {
+		q.SetSendDatagram(s.fd, &l.message, l.data(), l.address())
+	}
+	d.sendBytes += l.bytes
+}
+
+// sendLineLocked sends a line by calls. What there is no room for stays.
+func (d *Driver) sendLineLocked(index uint32) {
+	o := &d.packets.out
+	s := &d.packets.sockets[index]
+	if o.batch == nil {
+		o.batch = new(sys.Batch)
+	}
+	for s.first != nil {
+		n := 0
+		for l := s.first; l != nil && n < sys.MaxBatch; l = l.next {
+			o.batch.Set(n, l.data(), l.address())
+			n++
+		}
+		sent, e := sys.SendMMsg(s.fd, o.batch, 0, n)
+		o.batch.Clear(n)
+		for range sent {
+			o.leftLocked(s, s.popLocked())
+		}
+		switch {
+		case sys.WouldBlock(e) || e == 0 && sent == 0:
+			s.blocked = true
+			o.polls = append(o.polls, index)
+			return
+		case e != 0:
+			l := s.popLocked()
+			o.failures = append(o.failures, sendFailure{s.p, index, l.bytes, e})
+			o.leftLocked(s, l)
+		}
+	}
+}
+
+// packetSent takes a completion of a send.
+func (d *Driver) packetSent(number uint32, res int32) {
+	o := &d.packets.out
+	o.mu.Lock()
+	l := o.all[number]
+	index := l.socket
+	s := &d.packets.sockets[index]
+	s.inRing = false
+	s.ops--
+	e := syscall.Errno(max(-res, 0))
+	if sys.WouldBlock(e) && !s.gone {
+		if l.next = s.first; s.last == nil {
+			s.last = l
+		}
+		s.first = l
+		s.blocked = true
+		o.polls = append(o.polls, index)
+		o.mu.Unlock()
+		return
+	}
+	bytes := l.bytes
+	o.leftLocked(s, l)
+	if s.length > 0 {
+		o.setDueLocked(s, index)
+	}
+	o.mu.Unlock()
+	switch {
+	case s.gone:
+		d.finishPacket(index)
+	case e != 0:
+		d.tellSendFailed(s.p, bytes, e)
+	}
+}
+
+func (d *Driver) tellSendFailed(p *driver.PacketSocket, bytes int, e syscall.Errno) {
+	p.Up.SendFailed(bytes, failure("write", "sendto", p.PollHandle(), nil, nil, e))
+}
+
+// unblockLine sends what has waited for room in the kernel, with the next turn. It reports
+// whether Writable is owed.
+func (d *Driver) unblockLine(index uint32) (awaited bool) {
+	o := &d.packets.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := &d.packets.sockets[index]
+	awaited, s.awaited = s.awaited, false
+	s.blocked = false
+	if s.length > 0 && !s.inRing {
+		o.setDueLocked(s, index)
+	}
+	return awaited
+}
+
+// endLine sends what a socket still has to send, as far as there is room, and drops the
+// rest.
+func (d *Driver) endLine(index uint32) {
+	o := &d.packets.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := &d.packets.sockets[index]
+	s.gone = true
+	if !s.blocked {
+		d.sendLineLocked(index)
+	}
+	for s.first != nil {
+		o.leftLocked(s, s.popLocked())
+	}
+	s.isDue, s.refused = false, false
+	s.p.Queued.Store(false) // the socket is closed, and says so
+}
+
+// tellSends tells what the calls of sendLineLocked have found, and the sockets that found no
+// room in their line, as soon as an eighth of it is free again.
+func (d *Driver) tellSends() {
+	if d.packets.buffers == nil {
+		return
+	}
+	o := &d.packets.out
+	o.mu.Lock()
+	refused := len(o.refused)
+	o.telling, o.failures = o.failures, o.telling[:0]
+	o.mu.Unlock()
+	for _, f := range o.telling {
+		if s := &d.packets.sockets[f.index]; s.p == f.p && !s.gone {
+			d.tellSendFailed(f.p, f.bytes, f.errno)
+		}
+	}
+	clear(o.telling)
+	for range refused {
+		if p := o.nextWithRoom(d.packets.sockets); p != nil {
+			p.Up.Writable()
+		}
+	}
+}
+
+// nextWithRoom looks at the first socket that found no room, and returns it if there is
+// some now.
+func (o *outgoing) nextWithRoom(sockets []packetSocket) *driver.PacketSocket {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	index := o.refused[0]
+	o.refused = o.refused[:copy(o.refused, o.refused[1:])]
+	s := &sockets[index]
+	switch {
+	case !s.refused:
+	case s.length > maxLine-maxLine/8 || s.large > maxLineBytes/2 || !o.hasRoomLocked():
+		o.refused = append(o.refused, index)
+	default:
+		s.refused = false
+		return s.p
+	}
+	return nil
+}

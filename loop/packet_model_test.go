@@ -1,0 +1,554 @@
+package loop_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// TestL12PacketModel runs random programs of datagrams. A seed draws loops, listeners, plain
+// sockets as their peers, and what each sends: sizes, WriteTo or WriteBatch, in callbacks,
+// from functions on the loop and from other goroutines, to one host and to many, and a
+// listener that closes in the middle. Each datagram says who sent it, and its number: it
+// has to come once, whole, in the order of the calls. Nobody sends more than the receiver's
+// buffer holds, so none is lost. The scheduler is not drawn: to repeat what a seed has found
+// may take a few runs (-count).
+func TestL12PacketModel(t *testing.T) {
+	first, n := 0, 12
+	switch s := os.Getenv(seedEnv); {
+	case s != "":
+		var err error
+		if first, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+		n = 1
+	case conformance.Long():
+		n = 300
+	case raceEnabled || sys.OnWine():
+		n = 5
+	}
+	for seed := first; seed < first+n; seed++ {
+		if !t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { newPacketModel(t, uint64(seed)).run() }) {
+			t.Fatalf("to repeat it: %s=%d", seedEnv, seed)
+		}
+	}
+}
+
+// packetModel is a group, its listeners, and their peers.
+type packetModel struct {
+	*rand.Rand
+	t         *testing.T
+	g         *loop.Group
+	listeners []*modelListener
+	peers     []*modelPeer
+	senders   sync.WaitGroup
+	loops     int
+	ops       int // of each goroutine that sends
+	closes    bool
+}
+
+// The header of a datagram that is not empty, big-endian.
+const (
+	headerFrom   = 0 // number of the sender, 2 bytes
+	headerStream = 2 // 2 bytes
+	headerSeq    = 4 // 4 bytes
+	headerBytes  = 8
+)
+
+// Streams of a sender. Each is in order; further ones are of a goroutine each.
+const (
+	serialized = iota // of all that call with the sender's lock held
+	ofCallbacks
+	toAllStream
+	ofGoroutines
+)
+
+// origin is what numbers are counted for.
+type origin struct{ from, stream uint16 }
+
+// ledger is what a receiver has got, and may still get.
+type ledger struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	credit  int // bytes
+	empties int // datagrams without a header that are on their way
+	next    map[origin]uint32
+	at      map[origin]*loop.PacketConn // where they came
+	closed  bool
+}
+
+// credits is how much of a receiver's buffer may be in use. The system counts the memory
+// and not the bytes, which cost computes.
+const credits = 190_000
+
+func cost(size int) int { return 2*size + 2500 }
+
+func newLedger() *ledger {
+	l := &ledger{credit: credits, next: map[origin]uint32{}, at: map[origin]*loop.PacketConn{}}
+	l.changed = sync.NewCond(&l.mu)
+	return l
+}
+
+// take takes credit, waiting for it if it may; it returns false if there is none, or never will be.
+func (l *ledger) take(n int, wait bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for wait && l.credit < n && !l.closed {
+		l.changed.Wait()
+	}
+	if l.credit < n || l.closed {
+		return false
+	}
+	l.credit -= n
+	return true
+}
+
+func (l *ledger) giveLocked(n int) {
+	l.credit += n
+	l.changed.Broadcast()
+}
+
+func (l *ledger) give(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.giveLocked(n)
+}
+
+func (l *ledger) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.changed.Broadcast()
+}
+
+// awaitAll waits until all that was sent has come.
+func (l *ledger) awaitAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.credit < credits && !l.closed {
+		l.changed.Wait()
+	}
+}
+
+// came checks a datagram, and gives its credit back.
+func (l *ledger) came(b []byte, truncated bool, p *loop.PacketConn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.giveLocked(cost(len(b)))
+	if truncated {
+		return fmt.Errorf("a datagram was truncated to %d bytes", len(b))
+	}
+	if len(b) == 0 {
+		if l.empties--; l.empties < 0 && !l.closed {
+			return errors.New("an empty datagram came that nobody had sent")
+		}
+		return nil
+	}
+	if len(b) < headerBytes {
+		return fmt.Errorf("a datagram of %d bytes, which nobody had sent", len(b))
+	}
+	o := origin{binary.BigEndian.Uint16(b[headerFrom:]), binary.BigEndian.Uint16(b[headerStream:])}
+	seq := binary.BigEndian.Uint32(b[headerSeq:])
+	if want := l.next[o]; seq != want {
+		return fmt.Errorf("%d bytes from %+v have number %d, want %d", len(b), o, seq, want)
+	}
+	l.next[o]++
+	for i := headerBytes; i < len(b); i++ {
+		if b[i] != byte(int(seq)+len(b)+i) {
+			return fmt.Errorf("byte %d of %d, number %d from %+v, is another", i, len(b), seq, o)
+		}
+	}
+	if before := l.at[o]; before != nil && before != p {
+		return fmt.Errorf("number %d from %+v came to another loop than those before", seq, o)
+	}
+	l.at[o] = p
+	return nil
+}
+
+// draft is a datagram to be sent as number seq of a stream.
+func draft(o origin, seq uint32, size int) []byte {
+	b := make([]byte, size)
+	if size == 0 {
+		return b
+	}
+	binary.BigEndian.PutUint16(b[headerFrom:], o.from)
+	binary.BigEndian.PutUint16(b[headerStream:], o.stream)
+	binary.BigEndian.PutUint32(b[headerSeq:], seq)
+	for i := headerBytes; i < size; i++ {
+		b[i] = byte(int(seq) + size + i)
+	}
+	return b
+}
+
+// modelListener is a listener of the group's.
+type modelListener struct {
+	in     *ledger
+	pl     *loop.PacketListener
+	at     netip.AddrPort // where peers send
+	all    netip.AddrPort // where they send to many, or the zero AddrPort
+	conns  []*modelSender
+	closes atomic.Bool // Close was called
+}
+
+// modelPeer is a plain socket.
+type modelPeer struct {
+	modelSender
+	in   *ledger
+	q    *pollux.Poll
+	done chan struct{}
+}
+
+// modelSender is what sends from one socket.
+type modelSender struct {
+	m  *packetModel
+	id uint16
+	u  interface {
+		WriteTo([]byte, netip.AddrPort) (int, error)
+		WriteBatch([]sock.Message) (int, error)
+	}
+	p    *loop.PacketConn // nil of a peer
+	ln   *modelListener   // whose it is
+	mu   sync.Mutex       // of serialized
+	next map[target]uint32
+}
+
+type target struct {
+	to     *ledger
+	stream uint16
+}
+
+// numbers are of a stream that one goroutine sends.
+type numbers map[target]uint32
+
+func newPacketModel(t *testing.T, seed uint64) *packetModel {
+	r := newRand(seed)
+	return &packetModel{Rand: r, t: t, loops: pick(r, 1, 1, 2, 4), ops: 20 + r.IntN(40), closes: r.IntN(3) == 0}
+}
+
+func (m *packetModel) run() {
+	m.g = group(m.t, loop.Config{Loops: m.loops, SlowCallback: -1, Logger: complainsTo(m.t)})
+	for i := range 1 + m.IntN(3) {
+		m.peers = append(m.peers, m.newPeer(uint16(1000+i)))
+	}
+	for i := range 1 + m.IntN(3) {
+		m.listeners = append(m.listeners, m.newListener(uint16(i*loop.MaxLoops)))
+	}
+	for _, s := range m.peers {
+		for i := range 1 + m.IntN(2) {
+			m.start(func(r *rand.Rand) { s.sendFromPeer(r, ofGoroutines+uint16(i)) })
+		}
+	}
+	for _, ln := range m.listeners {
+		for _, c := range ln.conns {
+			for i := range 1 + m.IntN(3) {
+				m.start(func(r *rand.Rand) { c.sendFromGoroutine(r, ofGoroutines+uint16(i)) })
+			}
+		}
+	}
+	if m.closes {
+		ln := pick(m.Rand, m.listeners...)
+		m.start(func(r *rand.Rand) {
+			for range r.IntN(200) {
+				runtime.Gosched()
+			}
+			ln.closes.Store(true)
+			if err := ln.pl.Close(); err != nil {
+				m.t.Error(err)
+			}
+			ln.in.close() // what has not come is lost
+		})
+	}
+	over := make(chan struct{})
+	go func() {
+		m.senders.Wait()
+		for _, l := range m.ledgers() {
+			l.awaitAll()
+		}
+		close(over)
+	}()
+	select {
+	case <-over:
+	case <-time.After(patience):
+		for _, l := range m.ledgers() {
+			l.mu.Lock()
+			m.t.Errorf("credit %d of %d, %d empty ones, came %v", l.credit, credits, l.empties, l.next)
+			l.mu.Unlock()
+			l.close()
+		}
+		<-over
+	}
+	m.end()
+}
+
+func (m *packetModel) ledgers() (all []*ledger) {
+	for _, s := range m.peers {
+		all = append(all, s.in)
+	}
+	for _, ln := range m.listeners {
+		all = append(all, ln.in)
+	}
+	return all
+}
+
+func (m *packetModel) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := m.g.Shutdown(ctx); err != nil {
+		m.t.Error(err)
+	}
+	for _, s := range m.g.Stats().Loops {
+		if s.PacketErrors != 0 {
+			m.t.Errorf("%d datagrams that were taken were not sent", s.PacketErrors)
+		}
+	}
+	for _, s := range m.peers {
+		s.q.Close()
+		<-s.done
+		if s.in.empties != 0 {
+			m.t.Errorf("%d empty datagrams did not come", s.in.empties)
+		}
+		if n, from, err := s.u.(*sock.UDPSocket).ReadFrom(make([]byte, 64<<10)); err == nil {
+			m.t.Errorf("%d bytes from %v have come besides", n, from)
+		}
+	}
+}
+
+// start starts a goroutine that sends.
+func (m *packetModel) start(f func(r *rand.Rand)) {
+	r := newRand(m.Uint64())
+	m.senders.Go(func() { f(r) })
+}
+
+func (m *packetModel) newPeer(id uint16) *modelPeer {
+	c := newClient(m.t)
+	c.SetRecvBuffer(1 << 20) // as far as the system lets it
+	if err := c.SetBroadcast(true); err != nil {
+		m.t.Fatal(err)
+	}
+	s := &modelPeer{in: newLedger(), q: c.q, done: make(chan struct{})}
+	s.m, s.id, s.u, s.next = m, id, c.UDPSocket, map[target]uint32{}
+	go s.receive(c)
+	return s
+}
+
+func (s *modelPeer) receive(c *udpClient) {
+	defer close(s.done)
+	b := make([]byte, 64<<10)
+	var events [1]pollux.Event
+	for {
+		n, from, err := c.ReadFrom(b)
+		switch {
+		case err == nil:
+			if err := s.in.came(b[:n], false, nil); err != nil {
+				s.m.t.Errorf("a peer, from %v: %v", from, err)
+			}
+		case !errors.Is(err, sock.ErrWouldBlock):
+			s.m.t.Errorf("a peer's read: %v", err)
+			return
+		default:
+			if _, err := c.q.Wait(events[:], -1); err != nil {
+				return // closed
+			}
+		}
+	}
+}
+
+func (m *packetModel) newListener(first uint16) *modelListener {
+	ln := &modelListener{in: newLedger()}
+	address := pick(m.Rand, "127.0.0.1:0", "0.0.0.0:0", "0.0.0.0:0")
+	var mu sync.Mutex
+	seed := m.Uint64()
+	handler := func(p *loop.PacketConn) loop.PacketHandler {
+		mu.Lock()
+		defer mu.Unlock()
+		p.SetRecvBuffer(1 << 20)
+		c := &modelSender{m: m, id: first + uint16(len(ln.conns)), u: p, p: p, ln: ln, next: map[target]uint32{}}
+		ln.conns = append(ln.conns, c)
+		r, own := newRand(seed+uint64(c.id)), numbers{}
+		return &packetFuncs{
+			packets:  func(_ *loop.PacketConn, ms []sock.Message) { c.packets(r, own, ms) },
+			writable: func(*loop.PacketConn) { c.sendSome(r, own) },
+		}
+	}
+	var err error
+	if m.IntN(4) > 0 {
+		ln.pl, err = m.g.ListenPacket("udp4", address, handler)
+	} else {
+		var u *sock.UDPSocket
+		if u, err = sock.ListenUDP(netip.MustParseAddrPort(address)); err == nil {
+			ln.pl, err = m.g.ServePacket(u, handler)
+		}
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	port := netip.MustParseAddrPort(ln.pl.Addr().String()).Port()
+	ln.at = netip.AddrPortFrom(loopback.Addr(), port)
+	if address[0] == '0' && runtime.GOOS == "linux" {
+		ln.all = netip.AddrPortFrom(netip.MustParseAddr("127.255.255.255"), port)
+	}
+	return ln
+}
+
+// packets is the callback.
+func (c *modelSender) packets(r *rand.Rand, own numbers, ms []sock.Message) {
+	for i := range ms {
+		if err := c.ln.in.came(ms[i].Data[:ms[i].N], ms[i].Truncated, c.p); err != nil {
+			c.m.t.Errorf("a listener, from %v: %v", ms[i].Addr, err)
+		}
+		for range r.IntN(4) {
+			c.sendSome(r, own)
+		}
+	}
+}
+
+// sendSome sends in a callback, which waits for nothing.
+func (c *modelSender) sendSome(r *rand.Rand, own numbers) {
+	s := pick(r, c.m.peers...)
+	if r.IntN(2) == 0 {
+		c.send(r, s.in, c.peerAt(s), ofCallbacks, own, false)
+	} else {
+		c.send(r, s.in, c.peerAt(s), serialized, nil, false)
+	}
+}
+
+func (c *modelSender) peerAt(s *modelPeer) netip.AddrPort { return s.u.(*sock.UDPSocket).LocalAddr() }
+
+// sendFromGoroutine sends from a listener's socket.
+func (c *modelSender) sendFromGoroutine(r *rand.Rand, stream uint16) {
+	own := numbers{}
+	for range c.m.ops {
+		s := pick(r, c.m.peers...)
+		switch r.IntN(4) {
+		case 0:
+			c.send(r, s.in, c.peerAt(s), stream, own, true)
+		case 1:
+			f := func() { c.send(r, s.in, c.peerAt(s), serialized, nil, false) }
+			done := make(chan struct{})
+			if c.p.Loop().Run(func() { f(); close(done) }) == nil {
+				<-done // r is for one goroutine
+			}
+		default:
+			c.send(r, s.in, c.peerAt(s), serialized, nil, true)
+		}
+	}
+}
+
+// sendFromPeer sends to listeners.
+func (s *modelPeer) sendFromPeer(r *rand.Rand, stream uint16) {
+	own := numbers{}
+	for range s.m.ops {
+		ln := pick(r, s.m.listeners...)
+		if ln.all.IsValid() && r.IntN(4) == 0 {
+			s.mu.Lock() // the other goroutine numbers its own the same
+			s.send(r, ln.in, ln.all, toAllStream, s.next, true)
+			s.mu.Unlock()
+			continue
+		}
+		s.send(r, ln.in, ln.at, stream, own, true)
+	}
+}
+
+// send sends one datagram, or a batch, and takes note of what has been taken.
+func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream uint16, own numbers, wait bool) {
+	n, total := 1, 0
+	if r.IntN(3) == 0 {
+		n = r.IntN(10) + 1
+	}
+	var sizes []int
+	for range n {
+		size := pick(r, 0, headerBytes, headerBytes+r.IntN(100), 1400, 2040+r.IntN(20), 3000, 9000, headerBytes+r.IntN(65_500))
+		if total+cost(size) <= credits {
+			total += cost(size)
+			sizes = append(sizes, size)
+		}
+	}
+	if !to.take(total, wait) {
+		return
+	}
+	if stream == serialized {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		own = c.next
+	}
+	key := target{to, stream}
+	ms := make([]sock.Message, len(sizes))
+	seq, empties := own[key], 0
+	for i, size := range sizes {
+		ms[i] = sock.Message{Data: draft(origin{c.id, stream}, seq, size), Addr: at}
+		if size > 0 {
+			seq++
+		} else {
+			empties++
+		}
+	}
+	to.mu.Lock()
+	to.empties += empties
+	to.mu.Unlock()
+	sent := c.call(r, ms)
+	for i := range ms { // the memory is free at once
+		size := len(ms[i].Data)
+		switch {
+		case i >= sent:
+			to.mu.Lock()
+			if size == 0 {
+				to.empties--
+			}
+			to.giveLocked(cost(size))
+			to.mu.Unlock()
+		case size > 0:
+			own[key]++
+		}
+		clear(ms[i].Data)
+	}
+}
+
+// call sends in one of the ways that there are, and returns how many were taken.
+func (c *modelSender) call(r *rand.Rand, ms []sock.Message) (sent int) {
+	mayFail := func(err error) {
+		if err != nil && err != sock.ErrWouldBlock && !(c.ln != nil && c.ln.closes.Load() && errors.Is(err, net.ErrClosed)) {
+			c.m.t.Errorf("sending: %v", err)
+		}
+	}
+	if r.IntN(2) == 0 {
+		n, err := c.u.WriteBatch(ms)
+		if n < len(ms) && err == nil {
+			c.m.t.Errorf("%d of %d were sent, and there is no error", n, len(ms))
+		}
+		mayFail(err)
+		return n
+	}
+	for i := range ms {
+		if r.IntN(20) == 0 { // what cannot be sent disturbs nothing
+			if _, err := c.u.WriteTo(make([]byte, 66_000), ms[i].Addr); err == nil {
+				c.m.t.Error("66,000 bytes were sent")
+			}
+		}
+		n, err := c.u.WriteTo(ms[i].Data, ms[i].Addr)
+		if err != nil {
+			mayFail(err)
+			return i
+		}
+		if n != len(ms[i].Data) {
+			c.m.t.Errorf("%d bytes of %d were sent", n, len(ms[i].Data))
+		}
+	}
+	return len(ms)
+}
