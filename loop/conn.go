@@ -50,6 +50,9 @@ type extras struct {
 	queued             int // what the system held when lingering was looked at last
 	dialed             func(*Conn, error)
 	accept             func(*Conn) Handler // of one that was dialed
+	dialEnded          bool                // guarded by mu
+	givenUp            error               // why the dial was given up; guarded by mu
+	leaveContext       func() bool         // of the dial; guarded by mu
 	remote             net.Addr
 	why                error // why it ends
 }
@@ -72,6 +75,7 @@ const (
 	wantHandler
 	wantDetach
 	wantShutdown
+	wantGiveUp // a dial that was given up before the loop saw it
 )
 
 // pause says why nothing is received.
@@ -297,6 +301,11 @@ func (c *Conn) serve() {
 // do does what was asked for. What leads to a callback comes last.
 func (c *Conn) do(r request) {
 	if c.phase == gone || r == 0 {
+		return
+	}
+	if r&wantGiveUp != 0 {
+		c.phase = gone
+		c.tellDialed(nil)
 		return
 	}
 	if r&wantAttach != 0 && !c.attach() {
