@@ -268,15 +268,24 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 // LocalAddr returns this side's address; nil once the connection is closed.
 func (c *Conn) LocalAddr() net.Addr { return c.stream.LocalNetAddr() }
 
-// RemoteAddr returns the peer's address, nil if it is not known.
+// RemoteAddr returns the peer's address, nil if it is not known: of a peer that had reset
+// the connection before it was accepted, it is not on io_uring, nor, where it was not asked
+// for before, in Closed of a connection that many others have followed.
 func (c *Conn) RemoteAddr() net.Addr {
 	if a := c.stream.RemoteNetAddr(); a != nil {
 		return a
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.extras != nil {
+	if c.extras != nil && c.extras.remote != nil {
 		return c.extras.remote
+	}
+	if c.accepted == nil {
+		return nil
+	}
+	if a := c.loop.peers.of(c); a != nil {
+		c.more().remote = a
+		return a
 	}
 	return nil
 }

@@ -42,11 +42,17 @@ type acceptor struct {
 	backoff time.Duration
 	warned  limiter
 	retry   wheel.Timer
-	full    bool    // waits for a place, of MaxConns
-	starved bool    // waits for a descriptor
-	failing bool    // waits for its retry, after another failure
-	waiting []*Conn // accepted, and not admitted for that: one, or what came before the pause
+	full    bool      // waits for a place, of MaxConns
+	starved bool      // waits for a descriptor
+	failing bool      // waits for its retry, after another failure
+	waiting []waiting // accepted, and not admitted for that: one, or what came before the pause
 	gone    bool
+}
+
+// waiting is a connection that was accepted, and not admitted.
+type waiting struct {
+	c    *Conn
+	peer netip.AddrPort
 }
 
 const (
@@ -206,8 +212,8 @@ func (a *acceptor) end() {
 		a.loop.g.descriptors.leave(a)
 		a.loop.timers.Stop(&a.retry)
 		a.loop.drv.Unlisten(&a.Listener)
-		for _, c := range a.waiting {
-			refuse(c)
+		for _, w := range a.waiting {
+			refuse(w.c)
 		}
 		a.waiting = nil
 	}
@@ -223,7 +229,7 @@ func (a *acceptor) Accepted(s *driver.Stream) {
 	l.counts.accepts++
 	a.backoff = 0
 	if c := connOf(s); l.g.mayOpen() {
-		a.admit(c)
+		a.admit(c, a.Peer)
 	} else {
 		a.tooMany(c)
 	}
@@ -231,13 +237,14 @@ func (a *acceptor) Accepted(s *driver.Stream) {
 }
 
 // admit takes a connection, which is counted.
-func (a *acceptor) admit(c *Conn) {
+func (a *acceptor) admit(c *Conn, peer netip.AddrPort) {
 	l := a.loop
 	if a.shares {
 		c.loop = l.g.least()
 	}
 	c.loop.load.Add(1)
 	c.accepted = a.ln
+	c.loop.peers.add(c, peer)
 	if c.loop == l {
 		c.attach()
 	} else {
@@ -256,7 +263,7 @@ func (a *acceptor) tooMany(c *Conn) {
 		refuse(c)
 		return
 	}
-	a.waiting = append(a.waiting, c)
+	a.waiting = append(a.waiting, waiting{c, a.Peer})
 	a.pauseFull()
 }
 

@@ -64,7 +64,8 @@ type Loop struct {
 	// received from it may read everything that is the loop's own.
 	ended chan struct{}
 
-	load   atomic.Int32          // connections, for choosing the least loaded
+	load   atomic.Int32 // connections, for choosing the least loaded
+	peers  recentPeers
 	failed atomic.Pointer[error] // why the loop has ended by itself
 }
 

@@ -114,10 +114,10 @@ func (a *acceptor) placeGranted() {
 			a.waitForPlace(!took)
 			return
 		}
-		c := a.waiting[0]
-		a.waiting[0] = nil
+		w := a.waiting[0]
+		a.waiting[0] = waiting{}
 		a.waiting = a.waiting[1:]
-		a.admit(c)
+		a.admit(w.c, w.peer)
 	}
 }
 
