@@ -81,7 +81,7 @@ func (l *Loop) call(w work, named any, f func()) {
 func (l *Loop) guard(w work, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.g.logs.panics.error("pollux: "+w.String()+" panicked", "panic", v, "stack", boundedStack())
+			l.g.logs.panics.panicked("pollux: "+w.String()+" panicked", v)
 		}
 	}()
 	f()
@@ -90,8 +90,7 @@ func (l *Loop) guard(w work, f func()) {
 // maxStackBytes is how much of a stack a PanicError and the log keep: the innermost frames.
 const maxStackBytes = 16 << 10
 
-func boundedStack() string { return string(stackNow()) }
-
+// stackNow returns the stack of the goroutine.
 func stackNow() []byte {
 	stack := debug.Stack()
 	if len(stack) > maxStackBytes {

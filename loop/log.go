@@ -49,11 +49,20 @@ type limiter struct {
 func (l *limiter) warn(msg string, args ...any)  { l.log(slog.LevelWarn, msg, args) }
 func (l *limiter) error(msg string, args ...any) { l.log(slog.LevelError, msg, args) }
 
-func (l *limiter) log(level slog.Level, msg string, args []any) {
-	ok, suppressed := l.admit(time.Now())
-	if !ok {
-		return
+// panicked logs a panic, with the stack, which costs too much to take for nothing.
+func (l *limiter) panicked(msg string, v any) {
+	if ok, suppressed := l.admit(time.Now()); ok {
+		l.write(slog.LevelError, msg, []any{"panic", v, "stack", string(stackNow())}, suppressed)
 	}
+}
+
+func (l *limiter) log(level slog.Level, msg string, args []any) {
+	if ok, suppressed := l.admit(time.Now()); ok {
+		l.write(level, msg, args, suppressed)
+	}
+}
+
+func (l *limiter) write(level slog.Level, msg string, args []any, suppressed int) {
 	if suppressed > 0 {
 		args = append(args, "suppressed", suppressed)
 	}

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -65,16 +66,34 @@ func (l *Loop) look(index int, last *moment, now time.Time, limit time.Duration)
 	l.slowest.Store(max(l.slowest.Load(), int64(took))) // nothing else writes it
 }
 
+// noHandler is the handlerName of a connection whose accept function runs.
+const noHandler = "<nil>"
+
+// acceptName returns the name of the function that is to return the handler.
+func (c *Conn) acceptName() string {
+	if c.accepted != nil {
+		return funcName(reflect.ValueOf(c.accepted.accept).Pointer())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return funcName(reflect.ValueOf(c.extras.accept).Pointer())
+}
+
 // nameBlocker logs what runs. It is still running, so how long it takes is not known yet.
 func (l *Loop) nameBlocker(index int, m moment, took time.Duration) {
 	args := []any{"loop", index, "for at least", took}
 	switch w := workOf(m.step); {
+	case m.conn != nil && m.conn.handlerName() == noHandler:
+		args = append(args, "remote", m.conn.RemoteAddr(), "function", m.conn.acceptName())
 	case m.conn != nil:
 		args = append(args, "remote", m.conn.RemoteAddr(), "handler", m.conn.handlerName())
 	case m.packet != nil:
 		args = append(args, "local", m.packet.LocalAddr(), "handler", fmt.Sprintf("%T", m.packet.handler))
 	case w != workNone:
-		args = append(args, "what", w.String(), "function", funcName(l.working.pc.Load()))
+		pc := l.working.pc.Load()
+		if l.working.step.Load() == m.step { // else it has just returned
+			args = append(args, "what", w.String(), "function", funcName(pc))
+		}
 	}
 	l.g.logs.slow.warn("pollux: a callback blocks its loop, and every connection of it; use Offload for work that waits", args...)
 }
