@@ -225,13 +225,9 @@ func TestL11ListenFailsLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := net.TCPAddrFromAddrPort(s.Addr())
-	// A Poll of the test's has it: the loop is refused.
-	p, err := pollux.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	if err := p.Registrator().Register(s, 1, pollux.Readable, pollux.Edge); err != nil {
+	// Another group has it: the loop is refused.
+	other := group(t, loop.Config{Loops: 1})
+	if _, err := other.Loops()[0].Watch(context.Background(), s, func(pollux.Event) {}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := g.Serve(s, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {

@@ -46,6 +46,9 @@ func TestL5EchoBesideFunctionsAndTimers(t *testing.T) {
 			all := make(chan bool)
 			work := func(i int) func() {
 				return func() {
+					if i == 0 {
+						c.Write([]byte("ping"))
+					}
 					time.Sleep(time.Millisecond) // work
 					order = append(order, i)
 					if done.Add(1) == n {
@@ -62,7 +65,6 @@ func TestL5EchoBesideFunctionsAndTimers(t *testing.T) {
 				}
 			}
 			l.Run(func() { time.Sleep(5 * time.Millisecond) }) // so that the timers are due
-			c.Write([]byte("ping"))
 			release()
 			if before := receive(t, at, "the echo"); before > n/3 {
 				t.Errorf("the echo came after %d of %d %s", before, n, what)
