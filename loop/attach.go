@@ -34,7 +34,7 @@ func (c *Conn) attach() bool {
 		c.opened(c.accepted.accept)
 		return c.phase != gone
 	} else {
-		l.g.config.Logger.Warn("pollux: a connection could not be watched", "error", err)
+		l.g.logs.attaching.warn("pollux: a connection could not be watched", "error", err)
 	}
 	l.forget(c)
 	c.stream.Close()

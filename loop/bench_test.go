@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/pollux-io/pollux/loop"
@@ -40,7 +41,7 @@ func BenchmarkDial(b *testing.B) {
 	dial = func() {
 		left--
 		inFlight++
-		if err := l.Dial("tcp", addr, accept, told); err != nil {
+		if err := l.Dial(context.Background(), "tcp", addr, accept, told); err != nil {
 			told(nil, err)
 		}
 	}

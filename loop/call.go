@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"runtime/debug"
 	"time"
 )
 
@@ -42,13 +41,13 @@ func newPanicError(v any) *PanicError {
 	if v == nil {
 		v = errGoexit
 	}
-	return &PanicError{Value: v, Stack: debug.Stack()}
+	return &PanicError{Value: v, Stack: stackNow()}
 }
 
 // panicked makes a panic the reason to close.
 func (c *Conn) panicked(v any) error {
 	p := newPanicError(v)
-	c.loop.g.config.Logger.Error("pollux: handler panicked; its connection is closed", "remote", c.RemoteAddr(), "panic", v, "stack", string(p.Stack))
+	c.loop.g.logs.panics.error("pollux: handler panicked; its connection is closed", "remote", c.RemoteAddr(), "panic", v, "stack", string(p.Stack))
 	return p
 }
 
@@ -165,14 +164,4 @@ func (c *Conn) callData(b []byte) (n int, err error) {
 	n, err = c.handler.Data(c, b)
 	returned = true
 	return n, err
-}
-
-// protect runs a function that belongs to no connection.
-func (l *Loop) protect(what string, f func()) {
-	defer func() {
-		if v := recover(); v != nil {
-			l.g.config.Logger.Error("pollux: "+what+" panicked", "panic", v, "stack", string(debug.Stack()))
-		}
-	}()
-	f()
 }

@@ -175,7 +175,7 @@ func (c *Conn) leave(why error) {
 		c.replaceHandler() // the one that was set last gets Closed
 	}
 	if c.optional&hasClosed != 0 { // it may want to know
-		if addr := c.stream.RemoteNetAddr(); addr != nil {
+		if addr := c.RemoteAddr(); addr != nil {
 			c.mu.Lock()
 			c.more().remote = addr
 			c.mu.Unlock()

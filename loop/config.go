@@ -3,6 +3,7 @@ package loop
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"time"
 
@@ -67,6 +68,11 @@ type Config struct {
 	// how much work may wait for them. 64 and 4,096.
 	OffloadWorkers, OffloadQueue int
 
+	// MaxQueued is how many functions of Loop.Run may wait for one loop: one more is
+	// ErrQueueFull. So many more second halves of Offload may wait than OffloadWorkers and
+	// OffloadQueue together. From 1 up. 65,536.
+	MaxQueued int
+
 	// SlowCallback is how long a callback may take before it is named in the log: it
 	// blocks every connection of its loop. 100 ms; negative: never.
 	SlowCallback time.Duration
@@ -98,6 +104,7 @@ func (c *Config) settle() error {
 	set(&c.IdleBuffers, 16<<20)
 	set(&c.OffloadWorkers, 64)
 	set(&c.OffloadQueue, 4096)
+	set(&c.MaxQueued, 64<<10)
 	if c.LingerTimeout == 0 {
 		c.LingerTimeout = 10 * time.Second
 	}
@@ -123,6 +130,7 @@ func (c *Config) settle() error {
 		{c.LingerTimeout > 0, fmt.Sprintf("LingerTimeout is %v; it must be positive", c.LingerTimeout)},
 		{c.IdleTimeout >= 0, fmt.Sprintf("IdleTimeout is %v; it must not be negative", c.IdleTimeout)},
 		{c.OffloadWorkers > 0 && c.OffloadQueue > 0, fmt.Sprintf("OffloadWorkers is %d and OffloadQueue %d; they must be positive", c.OffloadWorkers, c.OffloadQueue)},
+		{c.MaxQueued > 0 && c.MaxQueued <= math.MaxInt32/2, fmt.Sprintf("MaxQueued is %d; it must be from 1 to %d", c.MaxQueued, math.MaxInt32/2)},
 	} {
 		if !check.ok {
 			return fmt.Errorf("loop: %w: %s", ErrBadConfig, check.what)

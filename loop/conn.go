@@ -50,6 +50,9 @@ type extras struct {
 	queued             int // what the system held when lingering was looked at last
 	dialed             func(*Conn, error)
 	accept             func(*Conn) Handler // of one that was dialed
+	dialEnded          bool                // guarded by mu
+	givenUp            error               // why the dial was given up; guarded by mu
+	leaveContext       func() bool         // of the dial; guarded by mu
 	remote             net.Addr
 	why                error // why it ends
 }
@@ -72,6 +75,7 @@ const (
 	wantHandler
 	wantDetach
 	wantShutdown
+	wantGiveUp // a dial that was given up before the loop saw it
 )
 
 // pause says why nothing is received.
@@ -264,15 +268,24 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 // LocalAddr returns this side's address; nil once the connection is closed.
 func (c *Conn) LocalAddr() net.Addr { return c.stream.LocalNetAddr() }
 
-// RemoteAddr returns the peer's address, nil if it is not known.
+// RemoteAddr returns the peer's address, nil if it is not known: of a peer that had reset
+// the connection before it was accepted, it is not on io_uring, nor, where it was not asked
+// for before, in Closed of a connection that many others have followed.
 func (c *Conn) RemoteAddr() net.Addr {
 	if a := c.stream.RemoteNetAddr(); a != nil {
 		return a
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.extras != nil {
+	if c.extras != nil && c.extras.remote != nil {
 		return c.extras.remote
+	}
+	if c.accepted == nil {
+		return nil
+	}
+	if a := c.loop.peers.of(c); a != nil {
+		c.more().remote = a
+		return a
 	}
 	return nil
 }
@@ -297,6 +310,11 @@ func (c *Conn) serve() {
 // do does what was asked for. What leads to a callback comes last.
 func (c *Conn) do(r request) {
 	if c.phase == gone || r == 0 {
+		return
+	}
+	if r&wantGiveUp != 0 {
+		c.phase = gone
+		c.tellDialed(nil)
 		return
 	}
 	if r&wantAttach != 0 && !c.attach() {

@@ -86,7 +86,7 @@ func (c *Conn) detachNow() bool {
 		stream.Close() // detached, it would still be open
 		stream = nil
 	}
-	c.loop.protect("Detach's function", func() { f(stream, unread, err) })
+	c.loop.call(workDetached, f, func() { f(stream, unread, err) })
 	c.tellClosed()
 	return true
 }

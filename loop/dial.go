@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -10,25 +11,26 @@ import (
 
 // Dial connects to address, of network "tcp", "tcp4", "tcp6" or "unix" as for Listen,
 // and returns the connection when it is open. accept is called on its loop, once it
-// is, and returns its handler. It waits, so in a callback it is ErrOnLoop: Loop.Dial is for
-// those. When ctx ends first, connecting is given up, and a connection that has come all the
-// same is aborted. The error is a *net.OpError: the system's (ECONNREFUSED, ETIMEDOUT,
-// ENETUNREACH, EMFILE), ctx's, ErrTooManyConns, ErrBadConfig, ErrClosed, or what has ended the connection
+// is, and returns its handler, whose Opened is called before Dial returns. Dial waits, so in a
+// callback it is ErrOnLoop: Loop.Dial is for those.
+//
+// When ctx ends first, Dial returns, whatever the loop is doing, and the dial is given up:
+// the socket is closed, and its place of MaxConns is free, as soon as the loop has come to it; at
+// once if the loop has not begun to connect. If accept has been called by then, its handler gets Closed.
+//
+// The error is a *net.OpError: the system's (ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EMFILE),
+// ctx's cause, ErrTooManyConns, ErrBadConfig, ErrClosed, or what has ended the connection
 // before it could be returned.
 func (g *Group) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler) (*Conn, error) {
-	err := g.mayWait()
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	if err := g.mayWait(); err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%w, or use Loop.Dial", err)}
 	}
 	type result struct {
 		c   *Conn
 		err error
 	}
 	ended := make(chan result, 1)
-	c, err := g.least().dial(network, address, accept, func(c *Conn, err error) { ended <- result{c, err} })
+	c, err := g.least().dial(ctx, network, address, accept, func(c *Conn, err error) { ended <- result{c, err} })
 	if err != nil {
 		return nil, err
 	}
@@ -42,23 +44,84 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 		return r.c, r.err
 	default:
 	}
-	c.Abort()
-	<-ended // a loop does not end before all its dials have
+	if !c.giveUp(context.Cause(ctx)) {
+		c.Abort() // it has just opened
+	}
 	return nil, &net.OpError{Op: "dial", Net: network, Addr: c.dialAddr(), Err: context.Cause(ctx)}
 }
 
-// Dial is Group.Dial without waiting: done, unless it is nil, is called on the loop, once,
-// unless Dial fails: with a bad address, for want of descriptors, with ErrTooManyConns,
-// ErrBadConfig or ErrClosed. It cannot be given up: the system does that, after a
-// minute or more.
-func (l *Loop) Dial(network, address string, accept func(*Conn) Handler, done func(*Conn, error)) error {
-	_, err := l.dial(network, address, accept, done)
-	return err
+// Dial is Group.Dial on this loop, without waiting: done, unless it is nil, is called on the
+// loop, once, with the connection or the error. Before that come accept and the handler's
+// Opened, if the connection has opened. If Dial itself returns an error, for a bad address,
+// for want of descriptors, ErrTooManyConns, ErrBadConfig or ErrClosed, or ctx's cause if that
+// has ended already, nothing is called.
+//
+// When ctx ends first, the dial is given up as Group.Dial does, and done gets ctx's cause.
+// Without a deadline of ctx, the system gives up after a minute or more. A connection that
+// is open does not depend on ctx any more.
+func (l *Loop) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler, done func(*Conn, error)) error {
+	c, err := l.dial(ctx, network, address, accept, done)
+	if err != nil || ctx.Done() == nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { c.giveUp(context.Cause(ctx)) })
+	c.mu.Lock()
+	ended := c.extras.dialEnded
+	c.extras.leaveContext = stop
+	c.mu.Unlock()
+	if ended {
+		stop()
+	}
+	return nil
 }
 
-func (l *Loop) dial(network, address string, accept func(*Conn) Handler, done func(*Conn, error)) (*Conn, error) {
+// giveUp ends a dial that has not ended, because of why; it returns false if it has. It may
+// be called from any goroutine.
+func (c *Conn) giveUp(why error) bool {
+	c.mu.Lock()
+	x := c.extras
+	if x.dialEnded {
+		c.mu.Unlock()
+		return false
+	}
+	x.givenUp = why
+	c.shut = true
+	if c.requests&wantAttach == 0 {
+		c.askAndUnlock(wantAbort)
+		return true
+	}
+	// The loop has not seen it, and may be in a callback for long: this can be done here.
+	c.requests = wantGiveUp
+	c.over = true
+	c.mu.Unlock()
+	c.stream.Close()
+	c.loop.load.Add(-1)
+	c.loop.g.connEnded()
+	return true
+}
+
+// endDial is called when the dial has ended, before others hear of it. It returns why it was
+// given up; nil if it was not.
+func (c *Conn) endDial() error {
+	c.mu.Lock()
+	x := c.extras
+	x.dialEnded = true
+	leave := x.leaveContext
+	x.leaveContext = nil
+	why := x.givenUp
+	c.mu.Unlock()
+	if leave != nil {
+		leave()
+	}
+	return why
+}
+
+func (l *Loop) dial(ctx context.Context, network, address string, accept func(*Conn) Handler, done func(*Conn, error)) (*Conn, error) {
 	if accept == nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: needs("a function that returns the handler")}
+	}
+	if ctx.Err() != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: context.Cause(ctx)}
 	}
 	c := l.newConn()
 	c.more().dialed = done
@@ -102,6 +165,9 @@ func (u *upcalls) Connected(err error) {
 	if c.phase != connecting {
 		return
 	}
+	if err == nil {
+		err = c.endDial()
+	}
 	if err != nil {
 		c.release(err)
 		return
@@ -114,10 +180,16 @@ func (u *upcalls) Connected(err error) {
 	c.tellDialed(nil)
 }
 
-// tellDialed tells whoever dialed, once: when the connection is open, or has ended
+// tellDialed calls the function of the dial, once: when the connection is open, or has ended
 // before it was.
 func (c *Conn) tellDialed(err error) {
-	if c.extras == nil || c.extras.dialed == nil {
+	if c.accepted != nil {
+		return
+	}
+	if why := c.endDial(); why != nil {
+		err = why
+	}
+	if c.extras.dialed == nil {
 		return
 	}
 	done := c.extras.dialed
@@ -130,5 +202,5 @@ func (c *Conn) tellDialed(err error) {
 			err = &net.OpError{Op: "dial", Net: c.network(), Addr: c.dialAddr(), Err: err}
 		}
 	}
-	c.loop.protect("Dial's function", func() { done(conn, err) })
+	c.loop.call(workDialed, done, func() { done(conn, err) })
 }

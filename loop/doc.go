@@ -17,7 +17,9 @@
 //   - L4: while what waits to be sent is above the high watermark, reading of that
 //     connection stops; at the low one it resumes and Drained is called. Pause and
 //     Resume do it by hand.
-//   - L5: one busy connection takes at most its budget of bytes in one turn.
+//   - L5: one busy connection takes at most its budget of bytes in one turn; functions of
+//     Loop.Run, and timers, take a millisecond each together. Listeners that wait for
+//     descriptors, or for a place of MaxConns, take turns.
 //   - L6: timers are O(1) each, a million at once, and not early.
 //   - L7: running out of descriptors pauses the listener and tries again with
 //     back-off; MaxConns refuses or pauses by choice.
@@ -27,4 +29,6 @@
 //     on the loop.
 //   - L10: Detach gives a connection back as a plain net.Conn, with the bytes read so
 //     far.
+//   - L11: what waits and takes a context returns when the context ends, whatever the loops
+//     are doing, and what it began is undone. What waits without one does so for a bounded time.
 package loop

@@ -32,13 +32,16 @@ var (
 	ErrShutdown = errors.New("the group has shut down")
 	// ErrOffloadFull: as much work waits for Offload's pool as may.
 	ErrOffloadFull = errors.New("too much work waits for the offload pool; raise OffloadWorkers or OffloadQueue, or send less")
+	// ErrQueueFull: as many functions wait for the loop as Config.MaxQueued allows.
+	ErrQueueFull = errors.New("too many functions wait for the loop; raise MaxQueued, or wait for some before sending more")
 	// ErrTooManyConns: the group has MaxConns connections, so it dials no more.
 	ErrTooManyConns = errors.New("the group has as many connections as MaxConns allows; raise it, or close some")
 	// ErrBadConfig: a field of Config, or an argument, is out of its range.
 	ErrBadConfig = errors.New("bad configuration or argument")
 	// ErrOnLoop: the call waits for the group's loops, so it cannot be made on one of them,
-	// in a callback.
-	ErrOnLoop = errors.New("it would wait for the loop that it is called on; start a goroutine for it, or use what calls back: Loop.Dial, Loop.WatchLater")
+	// in a callback. Start a goroutine for it; for Group.Dial and Loop.Watch there are Loop.Dial
+	// and Loop.WatchLater, which call back.
+	ErrOnLoop = errors.New("it would wait for the loop that it is called on; start a goroutine for it")
 
 	errGroupEnded = fmt.Errorf("%w (%w)", ErrShutdown, ErrClosed)
 	errGoexit     = errors.New("the goroutine was ended (runtime.Goexit, as by FailNow of package testing)")

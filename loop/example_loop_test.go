@@ -184,7 +184,7 @@ func ExampleLoop_Watch() {
 	defer u.Close()
 
 	got := make(chan string, 1)
-	w, err := g.Loops()[0].Watch(u, func(ev pollux.Event) {
+	w, err := g.Loops()[0].Watch(context.Background(), u, func(ev pollux.Event) {
 		b := make([]byte, 64)
 		for ev.Readable() {
 			n, _, err := u.ReadFrom(b)

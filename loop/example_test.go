@@ -232,7 +232,7 @@ func ExampleLoop_Dial() {
 
 	ended := make(chan error, 1)
 	const nobody = "127.0.0.1:1" // no server is there
-	err = g.Loops()[0].Dial("tcp", nobody, func(*loop.Conn) loop.Handler { return echo{} },
+	err = g.Loops()[0].Dial(context.Background(), "tcp", nobody, func(*loop.Conn) loop.Handler { return echo{} },
 		func(_ *loop.Conn, err error) { ended <- err })
 	if err == nil {
 		err = <-ended

@@ -89,7 +89,7 @@ func ExampleLoop_Watch_pipe() {
 
 	ended := make(chan error, 1)
 	over := false
-	watch, err := g.Loops()[0].Watch(r, func(pollux.Event) {
+	watch, err := g.Loops()[0].Watch(context.Background(), r, func(pollux.Event) {
 		b := make([]byte, 64)
 		for !over { // some kernels tell the end more than once
 			n, err := r.Read(b)

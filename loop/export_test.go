@@ -17,6 +17,21 @@ func (g *Group) ServeAcceptor(addr net.Addr, a driver.Acceptor, accept func(*Con
 	return g.serve(addr, []driver.Acceptor{a}, false, accept)
 }
 
+// ServeAcceptorOn is ServeAcceptor on one of the loops.
+func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) Handler) error {
+	ln := &Listener{g: g, accept: accept, addr: &net.TCPAddr{}}
+	a := &acceptor{ln: ln, loop: l}
+	a.Acceptor, a.Up = s, a
+	a.warned = limiter{to: g.config.Logger, burst: 1}
+	ln.parts = append(ln.parts, a)
+	if err := g.enroll(false, func() { g.listeners[ln] = struct{}{} }); err != nil {
+		return err
+	}
+	h := g.newHandOver(1, ln.addr)
+	h.to(l, a.begin, func() {})
+	return h.wait()
+}
+
 // Open and Ended count a connection in, unless there are MaxConns, and out.
 func (g *Group) Open() bool { return g.mayOpen() }
 

@@ -82,7 +82,7 @@ func TestDriverFails(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"Run":  l.Run(func() {}),
-		"Dial": l.Dial("tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil),
+		"Dial": l.Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil),
 	} {
 		if !errors.Is(err, loop.ErrClosed) || !errors.Is(err, failure) {
 			t.Errorf("%s: %v", what, err)
@@ -138,7 +138,7 @@ func TestAllDriversFail(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer u.Close()
-			_, err = g.Loops()[0].Watch(u, func(pollux.Event) {})
+			_, err = g.Loops()[0].Watch(context.Background(), u, func(pollux.Event) {})
 			return err
 		},
 	} {
@@ -165,8 +165,8 @@ func TestErrorsAfterShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	_, watch := l.Watch(u, func(pollux.Event) {})
-	_, nothing := l.Watch(nil, nil)
+	_, watch := l.Watch(context.Background(), u, func(pollux.Event) {})
+	_, nothing := l.Watch(context.Background(), nil, nil)
 	for what, err := range map[string]error{
 		"Run":     l.Run(func() {}),
 		"Offload": l.Offload(func() any { return nil }, nil),
@@ -197,7 +197,7 @@ func TestConfigInForce(t *testing.T) {
 func TestL7TooManyConns(t *testing.T) {
 	ln, d := fullByDial(t)
 	defer d.Abort()
-	err := d.Loop().Dial("tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil)
+	err := d.Loop().Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil)
 	var op *net.OpError
 	if !errors.Is(err, loop.ErrTooManyConns) || !errors.As(err, &op) {
 		t.Error(err)
@@ -249,9 +249,9 @@ func TestAskingAFailedLoop(t *testing.T) {
 	l, other := g.Loops()[1], serveOther(t)
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
 	again, opened := make(chan error, 1), make(chan error, 1)
-	err := l.Dial("tcp", other, func(*loop.Conn) loop.Handler {
+	err := l.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler {
 		return &funcs{closed: func(*loop.Conn, error) {
-			if err := l.Dial("tcp", other, echoes, func(_ *loop.Conn, err error) { again <- err }); err != nil {
+			if err := l.Dial(context.Background(), "tcp", other, echoes, func(_ *loop.Conn, err error) { again <- err }); err != nil {
 				again <- err
 			}
 		}}

@@ -21,14 +21,14 @@ type faulty struct {
 	told   atomic.Int32
 }
 
-func (f *faulty) AcceptInto(s *sock.Stream) error {
+func (f *faulty) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
 	f.calls++
 	n := int(f.told.Load())
 	if f.calls%2 == 0 || n == len(f.errnos) {
-		return f.TCPListener.AcceptInto(s)
+		return f.TCPListener.AcceptFrom(s)
 	}
 	f.told.Add(1)
-	return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", f.errnos[n])}
+	return netip.AddrPort{}, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", f.errnos[n])}
 }
 
 // ENFILE, ENOBUFS, ECONNABORTED and EINTR from accept: the listener lives.

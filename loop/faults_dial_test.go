@@ -149,7 +149,7 @@ func dialsOnce(t *testing.T, l *loop.Loop, addrs []string) {
 	all.Add(n)
 	l.Run(func() {
 		for i := range n {
-			err := l.Dial("tcp", addrs[i%2], func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
+			err := l.Dial(context.Background(), "tcp", addrs[i%2], func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
 				if (c == nil) == (err == nil) {
 					t.Errorf("told %v and %v", c, err)
 				}

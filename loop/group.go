@@ -8,13 +8,22 @@ import (
 	"time"
 )
 
-// A Group is a few loops that share listeners, limits and a pool for blocking work. A loop
-// whose driver fails, which is logged, ends with its connections; the group goes on with the
-// others, and LoopStats.Failed tells. A listener with one socket (of Serve, ServeUnix, or on
-// systems other than Linux) ends with the loop that it is on.
+// A Group is a few loops that share listeners, limits and a pool for blocking work.
+//
+// Connections spread over the loops: a dialed one goes to the loop with the fewest. Where
+// the system balances between sockets (Linux), Listen gives each loop a listening socket, and
+// each loop keeps what it accepts. Elsewhere, and for Serve, ServeUnix and Unix sockets, one
+// loop accepts, and gives each connection to the loop with the fewest.
+//
+// A loop whose driver fails, which is logged, ends with its connections; the group goes on
+// with the others, and LoopStats.Failed has the error. A listener with one socket ends with
+// the loop that accepts for it.
 //
 // Its methods may be called from any goroutine, but those that wait for the loops (Dial,
-// Listen, Serve and the like, Shutdown) not on one of them, in a callback: ErrOnLoop.
+// Listen, Serve and the like, Shutdown) not on one of them, in a callback: ErrOnLoop. Listen,
+// Serve and the like wait 50 ms at the most. A loop that is in a callback for longer begins
+// to accept after it: meanwhile clients connect, and wait in the backlog. If it then cannot
+// accept, which is rare, the error is logged, and the other loops go on.
 type Group struct {
 	config  Config
 	began   time.Time
@@ -35,6 +44,10 @@ type Group struct {
 
 	conns atomic.Int64
 	cut   atomic.Int64 // connections cut off by Shutdown
+
+	logs        *logs
+	places      turns // listeners that wait for one of MaxConns
+	descriptors turns // listeners that wait for a descriptor, or for memory
 }
 
 // NewGroup starts the loops. The error wraps ErrBadConfig, pollux.ErrBackend, or the
@@ -46,6 +59,7 @@ func NewGroup(config Config) (*Group, error) {
 	g := &Group{
 		config: config, began: time.Now(), stopped: make(chan struct{}), watchdog: make(chan struct{}),
 		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
+		logs: newLogs(config.Logger),
 	}
 	for range config.Loops {
 		drv, err := openDriver(&config)
@@ -144,12 +158,12 @@ func (g *Group) mayOpen() bool {
 	}
 }
 
-// connEnded counts a connection out; listeners that wait for room go on.
+// connEnded counts a connection out, whose descriptor is closed: the listener that has waited
+// longest goes on.
 func (g *Group) connEnded() {
-	n := g.conns.Add(-1)
-	if g.config.MaxConns > 0 && n == int64(g.config.MaxConns)-1 {
-		g.resumeListeners()
-	}
+	g.conns.Add(-1)
+	g.places.grant()
+	g.descriptors.grant()
 }
 
 // Shutdown stops accepting, tells handlers that have a Shutdown method, and lets the
@@ -163,8 +177,9 @@ func (g *Group) connEnded() {
 // does not return: Shutdown waits a second more for those, and leaves them behind.
 //
 // A second Shutdown waits, too; whichever context ends first cuts the connections off, for
-// both. In a callback it is ErrOnLoop, and has no effect: start a goroutine for it there. A
-// function of Offload that calls it is waited for until ctx ends.
+// both. In a callback it is ErrOnLoop, and has no effect: call it in a goroutine of its own
+// (go g.Shutdown(ctx)), and do not wait for that in the callback. A function of Offload that
+// calls it is waited for until ctx ends.
 func (g *Group) Shutdown(ctx context.Context) error {
 	if err := g.mayWait(); err != nil {
 		return fmt.Errorf("loop: shutdown: %w", err)
@@ -198,7 +213,7 @@ func (g *Group) cutOff(why error) {
 	}
 	g.mu.Unlock()
 	for _, l := range g.loops {
-		l.Run(func() { g.cut.Add(int64(l.abortAll(ErrShutdown))) })
+		l.putEnd(func() { g.cut.Add(int64(l.abortAll(ErrShutdown))) })
 	}
 	patience := time.NewTimer(stuckPatience)
 	defer patience.Stop()
@@ -238,7 +253,7 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 		p.end()
 	}
 	for _, l := range g.loops {
-		l.Run(func() {
+		l.putEnd(func() {
 			l.ending = true
 			for _, c := range l.conns {
 				switch c.phase {
@@ -257,6 +272,7 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 		close(g.watchdog)
 		g.watching.Wait()
 		g.offload.stop()
+		g.logs.flush()
 		close(g.stopped)
 	}()
 }
@@ -279,24 +295,12 @@ func (g *Group) enroll(noHandler bool, add func()) error {
 	return nil
 }
 
-// ask has a loop do f, whose error goes to errs, as does that of a loop that has ended.
-func (l *Loop) ask(errs chan<- error, f func() error) {
-	if !l.put(op{f: func() { errs <- f() }}) {
-		errs <- l.endedBecause()
-	}
-}
-
-// await returns what a loop answers, or ErrClosed if the loops have ended.
-func (g *Group) await(errs <-chan error) error {
-	select {
-	case err := <-errs:
-		return err
-	case <-g.stopped:
-	}
-	select { // both may have come
-	case err := <-errs:
-		return err
-	default:
+// ended returns the error of what is asked of a group that is shutting down, else nil.
+func (g *Group) ended() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closing {
 		return errGroupEnded
 	}
+	return nil
 }

@@ -55,7 +55,7 @@ func TestL8ShutdownRefusesLateConnections(t *testing.T) {
 	l := g.Loops()[0]
 	for range 100 {
 		called := make(chan error, 1)
-		err := l.Dial("tcp", other, func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
+		err := l.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
 			if c != nil { // it came before the loop shut down
 				c.Close()
 			}
@@ -73,7 +73,7 @@ func TestL8ShutdownRefusesLateConnections(t *testing.T) {
 	if n := g.Conns(); n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
-	err := l.Dial("tcp", other, func(*loop.Conn) loop.Handler { return echo{} }, func(*loop.Conn, error) { t.Error("Dial refused, and called back") })
+	err := l.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler { return echo{} }, func(*loop.Conn, error) { t.Error("Dial refused, and called back") })
 	if !errors.Is(err, loop.ErrClosed) {
 		t.Errorf("Dial after Shutdown: %v, want ErrClosed", err)
 	}

@@ -51,3 +51,65 @@ func TestListenAfterWantOfDescriptors(t *testing.T) {
 		t.Errorf("it listens at %v, for IPv4 alone", at)
 	}
 }
+
+// Of the listeners of two loops, neither takes each descriptor that becomes free: each driver.
+func TestL5DescriptorsInTurn(t *testing.T) {
+	if !conformance.InChild(t) {
+		return
+	}
+	const clients = 30
+	g := group(t, loop.Config{Loops: 2, Logger: quiet(), SlowCallback: -1})
+	type served struct {
+		by int
+		c  *loop.Conn
+	}
+	opened := make(chan served, 2*clients)
+	var listeners []*sock.TCPListener
+	for range 2 {
+		l, err := sock.ListenTCP(loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, l)
+		for range clients {
+			dial(t, net.TCPAddrFromAddrPort(l.Addr()))
+		}
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	last, err := syscall.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Close(last)
+	few := limit
+	few.Cur = uint64(last + 1) // one is free
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	for i, l := range listeners {
+		err := g.ServeAcceptorOn(g.Loops()[i], l, func(*loop.Conn) loop.Handler {
+			return &funcs{opened: func(c *loop.Conn) { opened <- served{i, c} }}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := [2]int{clients, clients}
+	for range clients { // half of them
+		s := receive(t, opened, "a connection")
+		left[s.by]--
+		for range 4 {
+			for _, l := range g.Loops() {
+				turned(t, l)
+			}
+		}
+		s.c.Abort()
+	}
+	if min(left[0], left[1]) < clients/4 {
+		t.Errorf("of %d clients each, %d and %d wait", clients, left[0], left[1])
+	}
+}

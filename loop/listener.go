@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -39,15 +40,22 @@ type acceptor struct {
 
 	// The loop's own.
 	backoff time.Duration
-	warned  time.Time
+	warned  limiter
 	retry   wheel.Timer
-	full    bool    // paused for MaxConns
-	waiting []*Conn // accepted, and not admitted for that: one, or what came before the pause
+	full    bool      // waits for a place, of MaxConns
+	starved bool      // waits for a descriptor
+	failing bool      // waits for its retry, after another failure
+	waiting []waiting // accepted, and not admitted for that: one, or what came before the pause
 	gone    bool
 }
 
+// waiting is a connection that was accepted, and not admitted.
+type waiting struct {
+	c    *Conn
+	peer netip.AddrPort
+}
+
 const (
-	warnEvery  = 10 * time.Second // a warning in so long is enough
 	minBackoff = 5 * time.Millisecond
 	maxBackoff = time.Second
 )
@@ -55,7 +63,7 @@ const (
 // Listen listens at address: of network "tcp" (host and port, as net.Listen has it,
 // the host an IP address, "localhost" or empty), "tcp4", "tcp6", or "unix" (a path).
 // For each connection accept is called, on its loop, and returns its handler; nil
-// closes it. It waits for the loops, so in a callback it is ErrOnLoop. The error is a
+// closes it. It waits for the loops, as Group says, so in a callback it is ErrOnLoop. The error is a
 // *net.OpError: the system's for the address (EADDRINUSE, EACCES, EADDRNOTAVAIL) or for
 // want of descriptors (EMFILE), ErrBadConfig or ErrClosed.
 func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Listener, error) {
@@ -73,6 +81,9 @@ func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Li
 }
 
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
+	if err := g.ended(); err != nil {
+		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
+	}
 	sockets, err := spreadTCP(len(g.working()), at)
 	if err != nil {
 		return nil, err
@@ -108,27 +119,29 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 	for i, s := range sockets {
 		a := &acceptor{ln: ln, loop: loops[i%len(loops)], shares: len(sockets) == 1 && len(loops) > 1}
 		a.Acceptor, a.Up = s, a
+		a.warned = limiter{to: g.config.Logger, burst: 1}
 		ln.parts = append(ln.parts, a)
 	}
 	if err := g.enroll(accept == nil, func() { g.listeners[ln] = struct{}{} }); err != nil {
 		closeAll(sockets)
 		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
 	}
-	errs := make(chan error, len(ln.parts))
+	h := g.newHandOver(len(ln.parts), addr)
 	for _, a := range ln.parts {
-		a.loop.ask(errs, a.begin)
+		h.to(a.loop, a.begin, func() { a.close(); a.end() })
 	}
-	for range ln.parts {
-		if err := g.await(errs); err != nil {
-			ln.Close()
-			return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
-		}
+	if err := h.wait(); err != nil {
+		ln.Close()
+		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
 	}
 	return ln, nil
 }
 
 // listenUnix listens at a path, or an abstract name.
 func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, error) {
+	if err := g.ended(); err != nil {
+		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: name, Net: "unix"}, Err: err}
+	}
 	l, err := sock.ListenUnix(name)
 	if err != nil {
 		return nil, err
@@ -161,7 +174,7 @@ func (ln *Listener) unlisten() bool {
 	}
 	for _, a := range ln.parts {
 		a.close()
-		a.loop.Run(a.end)
+		a.loop.putEnd(a.end)
 	}
 	return true
 }
@@ -195,10 +208,12 @@ func (a *acceptor) overtaken() bool {
 func (a *acceptor) end() {
 	if !a.gone {
 		a.gone = true
+		a.loop.g.places.leave(a)
+		a.loop.g.descriptors.leave(a)
 		a.loop.timers.Stop(&a.retry)
 		a.loop.drv.Unlisten(&a.Listener)
-		for _, c := range a.waiting {
-			refuse(c)
+		for _, w := range a.waiting {
+			refuse(w.c)
 		}
 		a.waiting = nil
 	}
@@ -214,20 +229,22 @@ func (a *acceptor) Accepted(s *driver.Stream) {
 	l.counts.accepts++
 	a.backoff = 0
 	if c := connOf(s); l.g.mayOpen() {
-		a.admit(c)
+		a.admit(c, a.Peer)
 	} else {
 		a.tooMany(c)
 	}
+	a.leaveDescriptor()
 }
 
 // admit takes a connection, which is counted.
-func (a *acceptor) admit(c *Conn) {
+func (a *acceptor) admit(c *Conn, peer netip.AddrPort) {
 	l := a.loop
 	if a.shares {
 		c.loop = l.g.least()
 	}
 	c.loop.load.Add(1)
 	c.accepted = a.ln
+	c.loop.peers.add(c, peer)
 	if c.loop == l {
 		c.attach()
 	} else {
@@ -246,7 +263,7 @@ func (a *acceptor) tooMany(c *Conn) {
 		refuse(c)
 		return
 	}
-	a.waiting = append(a.waiting, c)
+	a.waiting = append(a.waiting, waiting{c, a.Peer})
 	a.pauseFull()
 }
 
@@ -260,59 +277,21 @@ func (g *Group) roomLeft() bool {
 	return g.config.MaxConns == 0 || g.conns.Load() < int64(g.config.MaxConns)
 }
 
-func (a *acceptor) pauseFull() {
-	if a.full || a.gone {
-		return
-	}
-	a.full = true
-	a.loop.drv.PauseAccept(&a.Listener)
-	a.resumeFull() // some may have gone meanwhile
-}
-
-// resumeFull goes on if there is room: first with what waits.
-func (a *acceptor) resumeFull() {
-	for a.full && !a.gone && a.loop.g.roomLeft() {
-		if len(a.waiting) == 0 {
-			a.waiting = nil
-			a.full = false
-			a.loop.drv.ResumeAccept(&a.Listener)
-			return
-		}
-		if a.loop.g.mayOpen() {
-			c := a.waiting[0]
-			a.waiting = a.waiting[1:]
-			a.admit(c)
-		}
-	}
-}
-
-func (g *Group) resumeListeners() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for ln := range g.listeners {
-		for _, a := range ln.parts {
-			a.loop.Run(a.resumeFull)
-		}
-	}
-}
-
 // AcceptFailed implements driver.ListenerUpcalls. Connections stay in the backlog
-// while the listener is paused, which costs nothing; it tries again with back-off.
+// while the listener is paused, which costs nothing; it tries again with back-off, and when
+// a connection of the group has ended.
 func (a *acceptor) AcceptFailed(err error) {
 	if a.ln.closed.Load() {
-		return // no wonder
+		return // that is why
 	}
-	if now := time.Now(); now.Sub(a.warned) > warnEvery {
-		a.warned = now
-		a.loop.g.config.Logger.Warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
+	a.warned.warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
+	if sys.IsWant(err) {
+		a.waitForDescriptor()
+	} else {
+		a.failing = true
 	}
 	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
-	a.retry.Fire = func(*wheel.Timer) {
-		if !a.gone && !a.full {
-			a.loop.drv.ResumeAccept(&a.Listener)
-		}
-	}
-	a.loop.timers.Start(&a.retry, later(a.loop.clock(), a.backoff))
+	a.retryAfter(a.backoff)
 }
 
 func acceptHint(err error) string {

@@ -36,14 +36,16 @@ type Loop struct {
 	ending    bool
 	cut       bool // abortAll was called: what is left waits for nothing
 	counts    counts
-	batch     []op // what doInbox does, and where it is
-	at        int
+	batch     opQueue // what doInbox does
+	deferred  opQueue // functions that have to wait for the next turn
 
 	// What others read.
 	running       atomic.Pointer[Conn] // whose callback runs
 	runningPacket atomic.Pointer[PacketConn]
+	working       activity // the function that runs, unless it is a connection's
 	turn          atomic.Uint64
-	slow          atomic.Uint64 // callbacks that the watchdog has named
+	slow          atomic.Uint64 // callbacks that the watchdog has seen to be slow
+	slowest       atomic.Int64  // nanoseconds that the slowest of them took, at least
 	sentDirectly  atomic.Uint64 // sent past the queue, and in datagrams
 
 	// awake is false while the loop sleeps or is about to: then whoever puts something
@@ -51,21 +53,20 @@ type Loop struct {
 	awake atomic.Bool
 	inbox struct {
 		sync.Mutex
-		ops    []op
-		size   atomic.Int32
-		closed bool // the loop has ended
-		owed   int  // second halves of Offload
+		ops   []op
+		size  atomic.Int32
+		state loopState
+		owed  int // functions of Offload whose second half has not begun; see owe
 	}
-	load   atomic.Int32          // connections, for choosing the least loaded
-	failed atomic.Pointer[error] // why the loop has ended by itself
-}
+	functions atomic.Int32 // of Run that have not begun: at most Config.MaxQueued
 
-// op is something to do on the loop: a connection whose requests changed, a timer
-// that was moved, or a function.
-type op struct {
-	conn  *Conn
-	timer *Timer
-	f     func()
+	// ended is closed when the goroutine has ended and the driver is closed. Whoever has
+	// received from it may read everything that is the loop's own.
+	ended chan struct{}
+
+	load   atomic.Int32 // connections, for choosing the least loaded
+	peers  recentPeers
+	failed atomic.Pointer[error] // why the loop has ended by itself
 }
 
 const (
@@ -78,7 +79,7 @@ const (
 func newLoop(g *Group, drv driver.Driver) *Loop {
 	l := &Loop{
 		g: g, drv: drv, blocks: block.NewPool(g.config.IdleBuffers), timers: wheel.New(0),
-		iov: make([][]byte, 0, driver.MaxPieces), direct: directBytesQueued,
+		iov: make([][]byte, 0, driver.MaxPieces), direct: directBytesQueued, ended: make(chan struct{}),
 	}
 	l.packets, _ = drv.(driver.PacketSender)
 	if drv.SyncSend() {
@@ -86,66 +87,6 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 		l.stage = make([]byte, 0, min(stageBytes, g.config.HighWatermark))
 	}
 	return l
-}
-
-// Run runs f on the loop, soon. It may be called from any goroutine, and never waits. Once
-// the loop has ended, after Shutdown or because it has failed, f is not run, and the
-// error is ErrClosed; it is ErrBadConfig for an f of nil.
-func (l *Loop) Run(f func()) error {
-	if f == nil {
-		return fmt.Errorf("loop: run: %w", needs("a function"))
-	}
-	if !l.put(op{f: f}) {
-		return fmt.Errorf("loop: run: %w", l.endedBecause())
-	}
-	return nil
-}
-
-// endedBecause says why the loop takes nothing more.
-func (l *Loop) endedBecause() error {
-	if err := l.failed.Load(); err != nil {
-		return fmt.Errorf("the loop has ended: %w (%w)", *err, ErrClosed)
-	}
-	return errGroupEnded
-}
-
-// put has an op done on the loop, soon. It may be called from any goroutine, the
-// loop's too. It returns false if the loop has ended.
-func (l *Loop) put(o op) bool {
-	l.inbox.Lock()
-	if l.inbox.closed {
-		l.inbox.Unlock()
-		return false
-	}
-	l.inbox.ops = append(l.inbox.ops, o)
-	l.inbox.size.Store(int32(len(l.inbox.ops)))
-	l.inbox.Unlock()
-	if !l.awake.Load() {
-		l.drv.Wake()
-	}
-	return true
-}
-
-// hasEnded may be called from any goroutine.
-func (l *Loop) hasEnded() bool {
-	l.inbox.Lock()
-	defer l.inbox.Unlock()
-	return l.inbox.closed
-}
-
-// end closes the inbox for good, does what is in it, and reports whether that has left
-// nothing to be done.
-func (l *Loop) end() bool {
-	l.inbox.Lock()
-	if len(l.conns) == 0 && (l.inbox.owed == 0 || l.cut) {
-		l.inbox.closed = true
-	}
-	closed := l.inbox.closed
-	l.inbox.Unlock()
-	if closed {
-		l.doInbox()
-	}
-	return closed && len(l.conns) == 0
 }
 
 // run is the loop's goroutine.
@@ -157,6 +98,7 @@ func (l *Loop) run() {
 			return
 		}
 		l.drv.Close()
+		close(l.ended)
 		l.g.running.Done()
 	}()
 	l.goroutine.Store(goroutine())
@@ -171,7 +113,7 @@ func (l *Loop) run() {
 		timeout := l.untilTimer()
 		l.sleeps()
 		l.awake.Store(false)
-		if l.inbox.size.Load() > 0 {
+		if l.inbox.size.Load() > 0 || !l.deferred.empty() {
 			timeout = 0
 		}
 		if err := l.drv.Turn(timeout); err != nil {
@@ -201,6 +143,7 @@ func (l *Loop) fail(err error) {
 func (l *Loop) goOn() {
 	l.running.Store(nil)
 	l.runningPacket.Store(nil)
+	l.working.end()
 	l.stage = l.stage[:0]
 	l.fail(errGoexit)
 	l.run()
@@ -232,34 +175,6 @@ func (l *Loop) sleeps() {
 // timedTurns: the time is read around one turn in so many, for Stats.
 const timedTurns = 16
 
-func (l *Loop) doInbox() {
-	if l.at == len(l.batch) { // else goOn goes on with the last one
-		if l.inbox.size.Load() == 0 {
-			return
-		}
-		l.inbox.Lock()
-		l.batch, l.inbox.ops, l.at = l.inbox.ops, l.batch[:0], 0
-		l.inbox.size.Store(0)
-		l.inbox.Unlock()
-	}
-	for l.at < len(l.batch) {
-		o := l.batch[l.at]
-		l.batch[l.at] = op{}
-		l.at++
-		switch {
-		case o.conn != nil:
-			o.conn.serve()
-		case o.timer != nil:
-			o.timer.serve()
-		default:
-			l.protect("a function on the loop", o.f)
-		}
-	}
-	if cap(l.batch) > maxSpareOps { // of a burst
-		l.batch, l.at = nil, 0
-	}
-}
-
 // clock reads the time: nanoseconds since the group began.
 func (l *Loop) clock() int64 { return int64(time.Since(l.g.began)) }
 
@@ -279,12 +194,22 @@ func (l *Loop) untilTimer() time.Duration {
 	return max(time.Duration(next-l.clock()), 0)
 }
 
+// doTimers fires what is due, in order, for turnBudget at the most: the rest fires in the
+// next turn, which does not sleep.
 func (l *Loop) doTimers() {
 	if l.timers.Len() == 0 {
 		return
 	}
-	n, _ := l.timers.Advance(l.clock(), maxTimers)
-	l.counts.timers += uint64(n)
+	var spent budget
+	now := l.clock()
+	for fired := 0; fired < maxTimers && !spent.over(); {
+		n, more := l.timers.Advance(now, spent.items())
+		fired += n
+		l.counts.timers += uint64(n)
+		if !more {
+			return
+		}
+	}
 }
 
 // abortAll ends every connection, and returns how many had not finished before: sent

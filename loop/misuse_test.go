@@ -48,7 +48,7 @@ func TestWaitingOnTheLoopItself(t *testing.T) {
 		_, packet := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return nil })
 		_, servePacket := g.ServePacket(udp, func(*loop.PacketConn) loop.PacketHandler { return nil })
 		_, dial := g.Dial(context.Background(), "tcp", tcp.Addr().String(), echoes)
-		_, watch := l.Watch(udp, func(pollux.Event) {})
+		_, watch := l.Watch(context.Background(), udp, func(pollux.Event) {})
 		for what, err := range map[string]error{
 			"Listen": listen, "Serve": serve, "ListenPacket": packet, "ServePacket": servePacket, "Dial": dial, "Watch": watch,
 			"Shutdown": g.Shutdown(context.Background()),
@@ -94,18 +94,18 @@ func TestNilArguments(t *testing.T) {
 	refused("ServePacket", err)
 	_, err = g.Dial(context.Background(), "tcp", "127.0.0.1:1", nil)
 	refused("Dial", err)
-	refused("Loop.Dial", l.Dial("tcp", "127.0.0.1:1", nil, nil))
-	_, err = l.Watch(nil, func(pollux.Event) {})
+	refused("Loop.Dial", l.Dial(context.Background(), "tcp", "127.0.0.1:1", nil, nil))
+	_, err = l.Watch(context.Background(), nil, func(pollux.Event) {})
 	refused("Watch of nothing", err)
 	var none *sock.UDPSocket
-	_, err = l.Watch(none, func(pollux.Event) {})
+	_, err = l.Watch(context.Background(), none, func(pollux.Event) {})
 	refused("Watch of a nil socket", err)
 	u, err := sock.ListenUDP(loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	_, err = l.Watch(u, nil)
+	_, err = l.Watch(context.Background(), u, nil)
 	refused("Watch without a function", err)
 	refused("Run", l.Run(nil))
 	refused("Offload", l.Offload(nil, nil))
@@ -144,7 +144,7 @@ func TestDialTellsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, to := range []string{nobody, ln.Addr().String()} {
-		if err := g.Loops()[0].Dial("tcp", to, func(*loop.Conn) loop.Handler { close(opened); return echo{} }, nil); err != nil {
+		if err := g.Loops()[0].Dial(context.Background(), "tcp", to, func(*loop.Conn) loop.Handler { close(opened); return echo{} }, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -286,7 +286,7 @@ func TestAfterTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	w, err := l.Watch(u, func(pollux.Event) {})
+	w, err := l.Watch(context.Background(), u, func(pollux.Event) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,24 +329,24 @@ func TestWatchOfWhatIsWatched(t *testing.T) {
 	}
 	defer u.Close()
 	l, other := g.Loops()[0], g.Loops()[1]
-	w, err := l.Watch(u, func(pollux.Event) {})
+	w, err := l.Watch(context.Background(), u, func(pollux.Event) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Watch(u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrRegistered) {
+	if _, err := l.Watch(context.Background(), u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrRegistered) {
 		t.Errorf("watched twice: %v", err)
 	}
-	if _, err := other.Watch(u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrOtherPoll) {
+	if _, err := other.Watch(context.Background(), u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrOtherPoll) {
 		t.Errorf("watched by another loop: %v", err)
 	}
 	stopped := make(chan bool)
 	w.Stop(func() { close(stopped) })
 	receive(t, stopped, "Stop")
-	if _, err := other.Watch(u, func(pollux.Event) {}); err != nil {
+	if _, err := other.Watch(context.Background(), u, func(pollux.Event) {}); err != nil {
 		t.Errorf("another loop, after Stop: %v", err)
 	}
 	u.Close()
-	if _, err := l.Watch(u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrSourceClosed) {
+	if _, err := l.Watch(context.Background(), u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrSourceClosed) {
 		t.Errorf("a closed source: %v", err)
 	}
 }

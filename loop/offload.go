@@ -10,42 +10,29 @@ import (
 // (runtime.Goexit), done gets a *PanicError. Shutdown waits for both, unless its context ends:
 // then done is not called.
 // It may be called from any goroutine and never blocks: the error is ErrOffloadFull,
-// ErrClosed once the group has shut down, or ErrBadConfig for an f of nil, and then neither
-// runs. done is nil if nobody waits for the answer.
+// ErrQueueFull if too many answers wait for the loop, ErrClosed once the group has shut down, or
+// ErrBadConfig for an f of nil, and then neither runs. done may be nil.
 func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	if f == nil {
 		return fmt.Errorf("loop: offload: %w", needs("a function"))
 	}
-	if !l.owe(1) {
-		return fmt.Errorf("loop: offload: %w", l.endedBecause())
-	}
-	err := l.g.offload.put(func() {
+	err := l.g.offload.put(l.owe, func() {
 		safely(f, func(answer any) {
 			if p, ok := answer.(*PanicError); ok && done == nil {
-				l.g.config.Logger.Error("pollux: offloaded work panicked", "panic", p.Value, "stack", string(p.Stack))
+				l.g.logs.panics.error("pollux: offloaded work panicked", "panic", p.Value, "stack", string(p.Stack))
 			}
-			l.Run(func() {
-				l.owe(-1)
+			l.put(op{kind: opOffloaded, f: func() {
+				l.owesOneLess()
 				if done != nil {
-					done(answer)
+					l.call(workOffloaded, done, func() { done(answer) })
 				}
-			})
+			}}) // or the loop was cut off, and has ended
 		})
 	})
 	if err != nil {
-		l.owe(-1)
 		return fmt.Errorf("loop: offload: %w", err)
 	}
 	return nil
-}
-
-// owe counts the second halves that the loop does not end without. It returns false if the
-// loop has ended.
-func (l *Loop) owe(n int) bool {
-	l.inbox.Lock()
-	defer l.inbox.Unlock()
-	l.inbox.owed += n
-	return !l.inbox.closed
 }
 
 // safely tells what f returns, or how else it has ended.
@@ -76,21 +63,27 @@ type offload struct {
 
 func newOffload(workers, queue int) *offload { return &offload{max: workers, maxQueue: queue} }
 
-func (o *offload) put(work func()) error {
+// put has work done, once reserve, which is called if there is a place for it, has allowed it.
+func (o *offload) put(reserve func() error, work func()) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	idle := o.workers < o.max
 	switch {
 	case o.stopping:
 		return errGroupEnded
-	case o.workers < o.max:
-		o.workers++
-		o.ended.Add(1)
-		go o.work(work)
-		return nil
-	case len(o.queue) >= o.maxQueue:
+	case !idle && len(o.queue) >= o.maxQueue:
 		return ErrOffloadFull
 	}
-	o.queue = append(o.queue, work)
+	if err := reserve(); err != nil {
+		return err
+	}
+	if !idle {
+		o.queue = append(o.queue, work)
+		return nil
+	}
+	o.workers++
+	o.ended.Add(1)
+	go o.work(work)
 	return nil
 }
 

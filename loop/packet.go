@@ -67,7 +67,7 @@ type PacketConn struct {
 	// The loop's own.
 	socket driver.PacketSocket
 	gone   bool
-	warned time.Time
+	warned limiter
 }
 
 // ListenPacket binds to address (network "udp", "udp4" or "udp6"; the host an IP
@@ -78,6 +78,9 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	at, err := resolve(network, "udp", address)
 	if err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Err: err}
+	}
+	if err := g.ended(); err != nil {
+		return nil, &net.OpError{Op: "bind", Net: network, Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
 	sockets, err := spreadUDP(len(g.working()), at)
 	if err != nil {
@@ -101,6 +104,7 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 	loops := g.working()
 	for i, u := range sockets {
 		p := &PacketConn{UDPSocket: u, loop: loops[i%len(loops)], ln: pl, released: make(chan struct{})}
+		p.warned = limiter{to: g.config.Logger, burst: 1}
 		p.socket = driver.PacketSocket{UDPSocket: u, Up: (*packetUpcalls)(p)}
 		pl.conns = append(pl.conns, p)
 	}
@@ -108,15 +112,13 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 		closeAll(sockets)
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: err}
 	}
-	errs := make(chan error, len(pl.conns))
+	h := g.newHandOver(len(pl.conns), pl.addr)
 	for _, p := range pl.conns {
-		p.loop.ask(errs, func() error { return p.begin(handler) })
+		h.to(p.loop, func() error { return p.begin(handler) }, p.end)
 	}
-	for range pl.conns {
-		if err := g.await(errs); err != nil {
-			pl.Close()
-			return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: err}
-		}
+	if err := h.wait(); err != nil {
+		pl.Close()
+		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: err}
 	}
 	return pl, nil
 }
@@ -166,8 +168,8 @@ func (pl *PacketListener) tellEnd(atOnce bool) (told []*PacketConn, first bool) 
 			p.shut.Store(true)
 			p.UDPSocket.Close()
 		}
-		if p.loop.Run(p.end) != nil {
-			p.UDPSocket.Close() // the loop has ended, and may never have had it
+		if !p.loop.putEnd(p.end) {
+			p.UDPSocket.Close() // the loop calls its driver no more, and may never have had it
 			continue
 		}
 		told = append(told, p)
@@ -228,7 +230,7 @@ func dataBytes(ms []sock.Message) (n int) {
 func (p *PacketConn) sent(bytes int, err error) (int, error) {
 	p.loop.sentDirectly.Add(uint64(bytes))
 	if err == sock.ErrWouldBlock && !p.blocked.Swap(true) {
-		p.loop.Run(p.await)
+		p.loop.put(op{f: p.await})
 	}
 	return bytes, err
 }
@@ -297,7 +299,7 @@ func (p *PacketConn) begin(handler func(*PacketConn) PacketHandler) error {
 	if p.overtaken() {
 		return p.loop.endedBecause()
 	}
-	p.loop.protect("ListenPacket's function", func() { p.handler = handler(p) })
+	p.loop.call(workListenPacket, handler, func() { p.handler = handler(p) })
 	if p.handler == nil {
 		return errNoHandler
 	}
@@ -330,7 +332,7 @@ func (p *PacketConn) callback(f func()) {
 		p.setCalling(true)
 		defer p.setCalling(false)
 	}
-	l.protect("a packet handler", f)
+	l.guard(workPackets, f)
 	l.runningPacket.Store(nil)
 }
 
@@ -372,8 +374,5 @@ func (u *packetUpcalls) Released() { close(u.released) }
 func (u *packetUpcalls) SendFailed(n int, err error) {
 	u.loop.counts.packetErrors++
 	u.loop.sentDirectly.Add(-uint64(n))
-	if now := time.Now(); now.Sub(u.warned) > warnEvery {
-		u.warned = now
-		u.loop.g.config.Logger.Warn("pollux: the system has refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.LocalAddr(), "error", err)
-	}
+	u.warned.warn("pollux: the system has refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.LocalAddr(), "error", err)
 }

@@ -386,7 +386,7 @@ func (l *Loop) tellDone() {
 	for i := 0; i < len(l.done); i++ {
 		d := l.done[i]
 		l.done[i] = doneCall{}
-		l.protect("a WriteOwned's done function", func() { d.f(d.err) })
+		l.call(workSent, d.f, func() { d.f(d.err) })
 	}
 	l.done = l.done[:0]
 }

@@ -25,6 +25,7 @@ type LoopStats struct {
 	BytesOut uint64 // sent, in datagrams too
 	Messages uint64 // calls of Data, and datagrams received
 	Turns    uint64 // turns of the loop: each waits once, and does what there is to do
+	Queued   int    // functions of Run that wait: at most Config.MaxQueued
 	Timers   int    // timers that run
 	Fired    uint64 // timers that have fired
 	// PacketErrors counts datagrams that were taken to be sent with the turn, on io_uring,
@@ -42,11 +43,12 @@ type LoopStats struct {
 	// BusyTime is how long the loop has been awake: from the first callback of a turn
 	// until it sleeps again. It is measured in one turn of 16 and scaled up.
 	BusyTime time.Duration
-	// Time in callbacks is measured on one in 64 and scaled up; the longest is that of
-	// those measured.
+	// Time in callbacks is measured on one in 64 and scaled up; the longest is that of those
+	// measured, and of the slow ones, which take so long at least.
 	CallbackTime    time.Duration
 	LongestCallback time.Duration
-	// SlowCallbacks is how often a callback took longer than Config.SlowCallback.
+	// SlowCallbacks is how often a callback, or another function on the loop, took longer than
+	// Config.SlowCallback.
 	SlowCallbacks uint64
 
 	// Spin is how the loop spins before it sleeps.
@@ -70,8 +72,8 @@ type Stats struct {
 const statsPatience = 100 * time.Millisecond
 
 // Stats asks every loop. One that does not answer within 100 ms, because a callback
-// blocks it, has only its number of connections and slow callbacks filled
-// in. So do not call it in a callback, but from Offload. After Shutdown, it says what
+// blocks it, has only its number of connections, queued functions
+// and slow callbacks filled in. So do not call it in a callback, but from Offload. After Shutdown, it says what
 // has been done in all.
 func (g *Group) Stats() Stats {
 	s := Stats{Backend: g.Backend(), Uptime: time.Since(g.began), Loops: make([]LoopStats, len(g.loops))}
@@ -80,23 +82,27 @@ func (g *Group) Stats() Stats {
 	for i, l := range g.loops {
 		answer := make(chan LoopStats, 1)
 		answers[i] = answer
-		if l.Run(func() { answer <- l.stats() }) != nil {
-			answer <- l.stats() // nothing is the loop's own any more
-		}
+		l.put(op{f: func() { answer <- l.stats() }}) // or the loop is about to end
 	}
 	patience := time.NewTimer(statsPatience)
 	defer patience.Stop()
 	for i, l := range g.loops {
 		select {
-		case s.Loops[i] = <-answers[i]:
-		case <-g.stopped:
-			s.Loops[i] = l.stats()
-		case <-patience.C:
-			patience.Reset(0)
+		case s.Loops[i] = <-answers[i]: // also if patience has ended
+		default:
+			select {
+			case s.Loops[i] = <-answers[i]:
+			case <-l.ended:
+				s.Loops[i] = l.stats() // nothing is the loop's own any more
+			case <-patience.C:
+				patience.Reset(0)
+			}
 		}
 		s.Loops[i].Conns = int(l.load.Load())
+		s.Loops[i].Queued = int(max(l.functions.Load(), 0))
 		s.Loops[i].SlowCallbacks = l.slow.Load()
 		s.Loops[i].Spin = l.drv.Spin()
+		s.Loops[i].LongestCallback = max(s.Loops[i].LongestCallback, time.Duration(l.slowest.Load()))
 		if err := l.failed.Load(); err != nil {
 			s.Loops[i].Failed = *err
 		}

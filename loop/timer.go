@@ -19,7 +19,8 @@ type Timer struct {
 }
 
 // AfterFunc calls f on the loop after d, never early, and up to some milliseconds
-// late; with d of zero or less, soon. Once the loop has ended, f is not called. To start,
+// late; timers fire in the order of their times, in milliseconds, for a millisecond in each turn
+// of the loop, so that connections are served between them; with d of zero or less, soon. Once the loop has ended, f is not called. To start,
 // move or stop a timer is O(1). It panics if f is nil, as time.AfterFunc does later on.
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	if f == nil {
@@ -74,6 +75,6 @@ func (t *Timer) fire() {
 	stopped := t.at == 0 || t.queued
 	in.Unlock()
 	if !stopped {
-		t.l.protect("a timer's function", t.f)
+		t.l.call(workTimer, t.f, t.f)
 	}
 }

@@ -1,7 +1,9 @@
 package loop
 
 import (
+	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
@@ -14,6 +16,8 @@ type Watch struct {
 	w     driver.Watch
 	ready func(pollux.Event)
 	gone  bool // the loop's own
+
+	givenUp atomic.Bool // before it began
 }
 
 // Watch calls ready on the loop whenever src changes to ready, edge-triggered: read
@@ -22,15 +26,31 @@ type Watch struct {
 // stays the caller's to close, after Stop.
 //
 // It waits until src is watched, so in a callback it is ErrOnLoop: there is
-// Loop.WatchLater. The error says why src cannot be watched: pollux.ErrRegistered,
-// ErrOtherPoll, ErrSourceClosed, ErrNotPollable; or it is ErrBadConfig or ErrClosed.
-func (l *Loop) Watch(src pollux.Source, ready func(pollux.Event)) (*Watch, error) {
-	if err := l.g.mayWait(); err != nil {
+// Loop.WatchLater. When ctx ends first, the watch is given up: the error is ctx's cause. Other
+// errors are those of src (pollux.ErrRegistered, ErrOtherPoll, ErrSourceClosed,
+// ErrNotPollable), ErrBadConfig and ErrClosed.
+func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.Event)) (*Watch, error) {
+	err := l.g.mayWait()
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("loop: watch: %w", err)
 	}
 	errs := make(chan error, 1)
 	w := l.WatchLater(src, ready, func(err error) { errs <- err })
-	if err := l.g.await(errs); err != nil {
+	select {
+	case err = <-errs:
+	case <-ctx.Done():
+		select {
+		case err = <-errs: // both have come
+		default:
+			w.givenUp.Store(true)
+			w.Stop(nil)
+			err = fmt.Errorf("loop: watch: %w", context.Cause(ctx))
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -43,7 +63,7 @@ func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func
 	w := &Watch{l: l, ready: ready}
 	w.w = driver.Watch{Source: src, Up: (*watchUpcalls)(w)}
 	tell := func(err error) {
-		w.gone = err != nil
+		w.gone = w.gone || err != nil
 		if done == nil {
 			return
 		}
@@ -58,29 +78,41 @@ func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func
 	case ready == nil:
 		tell(needs("a function for the events"))
 	default:
-		if !l.put(op{f: func() { tell(l.drv.Watch(&w.w)) }}) {
+		if !l.put(op{f: func() { w.begin(done, tell) }}) {
 			tell(l.endedBecause())
 		}
 	}
 	return w
 }
 
-// Stop ends the watch: ready is not called any more once the loop has come to it, and
-// done, unless it is nil, is called then, on the loop; of a loop that has ended, at once.
-func (w *Watch) Stop(done func()) {
-	stop := func() {
-		if done != nil {
-			done()
-		}
+func (w *Watch) begin(done func(error), tell func(error)) {
+	if w.givenUp.Load() {
+		w.gone = true
+		return
 	}
-	if w.l.Run(func() {
+	err := w.l.drv.Watch(&w.w)
+	if done == nil {
+		tell(err)
+		return
+	}
+	w.l.call(workWatch, done, func() { tell(err) })
+}
+
+// Stop ends the watch: ready is not called any more once the loop has come to it, and
+// done, unless it is nil, is called then, on the loop; of a loop that has ended, at once. It
+// may be called from any goroutine, and more than once.
+func (w *Watch) Stop(done func()) {
+	ended := w.l.putEnd(func() {
 		if !w.gone {
 			w.gone = true
 			w.l.drv.Unwatch(&w.w)
 		}
-		stop()
-	}) != nil {
-		stop()
+		if done != nil {
+			w.l.call(workWatch, done, done)
+		}
+	})
+	if !ended && done != nil { // the loop calls nothing more
+		done()
 	}
 }
 
@@ -90,5 +122,5 @@ type watchUpcalls Watch
 func (u *watchUpcalls) Ready(ev pollux.Event) {
 	w := (*Watch)(u)
 	w.l.wakeUp()
-	w.l.protect("a watch's function", func() { w.ready(ev) })
+	w.l.call(workWatch, w.ready, func() { w.ready(ev) })
 }

@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func TestWatch(t *testing.T) {
 	}
 	defer u.Close()
 	ready := make(chan pollux.Event, 16)
-	w, err := g.Loops()[0].Watch(u, func(ev pollux.Event) {
+	w, err := g.Loops()[0].Watch(context.Background(), u, func(ev pollux.Event) {
 		if ev.Readable() {
 			ready <- ev
 		}

@@ -240,16 +240,16 @@ func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
 }
 
 // acceptInto takes a connection off a listener's queue into s, which is new.
-func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) error {
+func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) (from sys.Sockaddr, err error) {
 	if !s.h.IsNew() {
-		return d.failure("accept", errNotNew)
+		return from, d.failure("accept", errNotNew)
 	}
-	fd, _, err := accept(d)
+	fd, from, err := accept(d)
 	if err != nil {
-		return err
+		return from, err
 	}
 	s.h.Init(fd, kind)
-	return nil
+	return from, nil
 }
 
 // stopListening ends listening on Linux; other systems refuse (shutdown(2), ENOTCONN), and

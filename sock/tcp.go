@@ -263,18 +263,27 @@ func (l *TCPListener) Accept() (*TCPStream, error) {
 
 // AcceptInto is Accept into a Stream of the caller's, which must be new.
 func (l *TCPListener) AcceptInto(s *Stream) error {
-	if err := acceptInto(&l.Descriptor, s, handle.TCPStream); err != nil {
-		return err
+	_, err := l.AcceptFrom(s)
+	return err
+}
+
+// AcceptFrom is AcceptInto that returns the peer's address, too. If the peer has reset the
+// connection meanwhile, RemoteAddr does not know it any more.
+func (l *TCPListener) AcceptFrom(s *Stream) (netip.AddrPort, error) {
+	from, err := acceptInto(&l.Descriptor, s, handle.TCPStream)
+	if err != nil {
+		return netip.AddrPort{}, err
 	}
+	peer := from.AddrPort()
 	if l.asBorn {
-		return nil
+		return peer, nil
 	}
 	// A connection that was reset meanwhile refuses; reading it tells that better.
 	if fd, ok := s.h.Use(); ok {
 		sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
 		s.h.Done()
 	}
-	return nil
+	return peer, nil
 }
 
 // StopListening has the system refuse connections from now on, for every descriptor of the

@@ -114,7 +114,8 @@ func (l *UnixListener) Accept() (*UnixStream, error) {
 
 // AcceptInto is Accept into a Stream of the caller's, which must be new.
 func (l *UnixListener) AcceptInto(s *Stream) error {
-	return acceptInto(&l.Descriptor, s, handle.UnixStream)
+	_, err := acceptInto(&l.Descriptor, s, handle.UnixStream)
+	return err
 }
 
 // StopListening is that of TCPListener.

@@ -6,6 +6,7 @@
 package driver
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -156,7 +157,7 @@ type ListenerUpcalls interface {
 	// Incoming returns a stream to accept into. The driver may keep it for as long as
 	// it accepts.
 	Incoming() *Stream
-	// Accepted says that s, from Incoming, is connected.
+	// Accepted says that s, from Incoming, is connected, to Listener.Peer.
 	Accepted(s *Stream)
 	// AcceptFailed says that accepting has failed, such as for want of descriptors;
 	// the driver has paused it.
@@ -171,12 +172,31 @@ type Acceptor interface {
 	Close() error
 }
 
+// An AddressedAcceptor returns the peer's address with the connection. It is the only way to
+// that of a peer that has reset it meanwhile.
+type AddressedAcceptor interface {
+	AcceptFrom(s *sock.Stream) (netip.AddrPort, error)
+}
+
 // Listener is a listening socket as a driver knows it.
 type Listener struct {
 	Acceptor
 	Up ListenerUpcalls
 	State
 	Spare *Stream
+	// Peer is, during Accepted, the address that accepting has returned; the zero AddrPort
+	// where it returns none.
+	Peer netip.AddrPort
+}
+
+// AcceptSpare accepts into Spare, and sets Peer.
+func (l *Listener) AcceptSpare() (err error) {
+	if a, ok := l.Acceptor.(AddressedAcceptor); ok {
+		l.Peer, err = a.AcceptFrom(&l.Spare.Stream)
+		return err
+	}
+	l.Peer = netip.AddrPort{}
+	return l.AcceptInto(&l.Spare.Stream)
 }
 
 // PacketUpcalls is what a driver calls for a socket of datagrams.

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"net/netip"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -120,6 +121,19 @@ func (f AcceptEx) StartAccept(listener, conn FD, room []byte, o *Overlapped) (at
 		return true, 0
 	}
 	return started(^uintptr(0), e)
+}
+
+// AcceptedPeer returns the peer's address of an accept that has ended, whose room it is
+// (GetAcceptExSockaddrs); the zero AddrPort if it has none.
+func AcceptedPeer(room []byte) netip.AddrPort {
+	const addressBytes = SockaddrSize + 16
+	var local, remote *windows.RawSockaddrAny
+	var localBytes, remoteBytes int32
+	windows.GetAcceptExSockaddrs(&room[0], 0, addressBytes, addressBytes, &local, &localBytes, &remote, &remoteBytes)
+	if remote == nil || remoteBytes < int32(unsafe.Sizeof(rawInet4{})) {
+		return netip.AddrPort{}
+	}
+	return addrPort((*rawUnix)(unsafe.Pointer(remote)))
 }
 
 // FinishAccept gives an accepted socket what Accept's has from the start: it can be

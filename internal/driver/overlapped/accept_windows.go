@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 
 	"github.com/pollux-io/pollux"
@@ -34,10 +35,16 @@ type accept struct {
 
 	slots    [acceptsInFlight]acceptSlot
 	inFlight int
-	changed  bool     // in Driver.changed
-	again    bool     // connections were lost in the backlog, so many that others come first
-	held     []sys.FD // connected, and not told: it was paused, or it is not time yet
-	failed   error    // to be told
+	changed  bool       // in Driver.changed
+	again    bool       // connections were lost in the backlog, so many that others come first
+	held     []accepted // connected, and not told: it was paused, or it is not time yet
+	failed   error      // to be told
+}
+
+// accepted is a connection that is to be told.
+type accepted struct {
+	fd   sys.FD
+	peer netip.AddrPort
 }
 
 // An acceptSlot is one accept and what it needs.
@@ -156,8 +163,8 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 	a := d.listeners.At(l.Index)
 	d.cancelAccepts(a)
 	l.Close()
-	for _, fd := range a.held {
-		refuse(fd)
+	for _, c := range a.held {
+		refuse(c.fd)
 	}
 	a.held, a.failed = nil, nil
 	for i := range a.slots {
@@ -280,7 +287,7 @@ func (a *accept) hold(t *acceptSlot, listener sys.FD) {
 	t.fd = sys.InvalidFD
 	// A connection that was reset meanwhile refuses; reading it tells that better.
 	sys.FinishAccept(listener, fd)
-	a.held = append(a.held, fd)
+	a.held = append(a.held, accepted{fd, sys.AcceptedPeer(t.room)})
 }
 
 // acceptEnded takes the completion of an accept.
@@ -339,7 +346,8 @@ func (d *Driver) tellAccepted(a *accept) {
 			l.Spare = l.Up.Incoming()
 			continue // it may have paused the listener, or closed it
 		}
-		s, fd := l.Spare, a.held[0]
+		s, fd := l.Spare, a.held[0].fd
+		l.Peer = a.held[0].peer
 		l.Spare = nil
 		a.held = a.held[:copy(a.held, a.held[1:])]
 		if a.kind == handle.TCPStream && !l.Delays() {
@@ -360,7 +368,7 @@ func (d *Driver) acceptPolled(a *accept) {
 		if l.Spare == nil {
 			l.Spare = l.Up.Incoming()
 		}
-		switch err := l.AcceptInto(&l.Spare.Stream); {
+		switch err := l.AcceptSpare(); {
 		case err == sock.ErrWouldBlock:
 			a.ready = false
 			return

@@ -49,7 +49,7 @@ func (d *Driver) accept(l *driver.Listener) {
 		if l.Spare == nil {
 			l.Spare = l.Up.Incoming()
 		}
-		err := l.AcceptInto(&l.Spare.Stream)
+		err := l.AcceptSpare()
 		if err == sock.ErrWouldBlock {
 			return
 		}

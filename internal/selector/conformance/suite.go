@@ -51,8 +51,8 @@ type System struct {
 	NewPoll func(...pollux.Option) (*pollux.Poll, error)
 	// NewSpinning makes one that spins before it sleeps as selector.Config.BusyPoll has it.
 	NewSpinning func(busyPoll time.Duration) (*pollux.Poll, error)
-	Pair    func() (a, b Stream, err error)
-	Listen  func() (Listener, error)
+	Pair        func() (a, b Stream, err error)
+	Listen      func() (Listener, error)
 
 	// Optional; what is nil is skipped, with the reason.
 	Pipe            func() (Reader, Writer, error)

@@ -91,10 +91,11 @@ func newCollector(s *Server) *collector {
 	add(gauge, "buffers_lent_bytes", "Buffers that connections have.", func(l *loop.LoopStats) float64 { return float64(l.BytesLent) })
 	add(gauge, "buffers_idle_bytes", "Buffers kept for later.", func(l *loop.LoopStats) float64 { return float64(l.BytesIdle) })
 	add(gauge, "timers", "Timers that run.", func(l *loop.LoopStats) float64 { return float64(l.Timers) })
+	add(gauge, "queued_functions", "Functions that wait for the loop.", func(l *loop.LoopStats) float64 { return float64(l.Queued) })
 	add(counter, "turns_total", "Turns of the loop.", func(l *loop.LoopStats) float64 { return float64(l.Turns) })
 	add(counter, "busy_seconds_total", "Time in which the loop was awake.", func(l *loop.LoopStats) float64 { return l.BusyTime.Seconds() })
 	add(counter, "callback_seconds_total", "Time in callbacks.", func(l *loop.LoopStats) float64 { return l.CallbackTime.Seconds() })
-	add(gauge, "callback_longest_seconds", "The longest callback so far, of those measured.", func(l *loop.LoopStats) float64 { return l.LongestCallback.Seconds() })
+	add(gauge, "callback_longest_seconds", "The longest callback so far, of those measured and the slow ones.", func(l *loop.LoopStats) float64 { return l.LongestCallback.Seconds() })
 	add(gauge, "loop_failed", "1 if the loop has ended, because its driver failed.", func(l *loop.LoopStats) float64 {
 		if l.Failed != nil {
 			return 1

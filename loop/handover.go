@@ -1,0 +1,91 @@
+package loop
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// handOverPatience is how long Listen and the like wait for loops that are in a callback.
+const handOverPatience = 50 * time.Millisecond
+
+// A handOver is something that a caller gives to several loops, and waits for, but not
+// longer than handOverPatience. Each loop answers once: to the caller, or, if that has left,
+// by late.
+type handOver struct {
+	answers chan error
+	late    func(error) // for an error that comes too late for the caller; on the loop
+
+	mu   sync.Mutex
+	left bool // the caller has left
+}
+
+// to has a loop begin. If that fails, the caller is to undo it, or, if it has left, undo is
+// called.
+func (h *handOver) to(l *Loop, begin func() error, undo func()) {
+	if !l.put(op{f: func() { h.answer(begin(), undo) }}) {
+		h.answer(l.endedBecause(), undo)
+	}
+}
+
+func (h *handOver) answer(err error, undo func()) {
+	h.mu.Lock()
+	left := h.left
+	if !left {
+		h.answers <- err
+	}
+	h.mu.Unlock()
+	if left && err != nil {
+		undo()
+		h.late(err)
+	}
+}
+
+// wait returns the first error; nil, if all loops have begun, or those that have not are in
+// a callback.
+func (h *handOver) wait() error {
+	patience := time.NewTimer(handOverPatience)
+	defer patience.Stop()
+	for n := 0; n < cap(h.answers); n++ {
+		select {
+		case err := <-h.answers:
+			if err != nil {
+				return err
+			}
+		case <-patience.C:
+			return h.leave()
+		}
+	}
+	return nil
+}
+
+// leave has later answers go to late, and returns the error of those that have come.
+func (h *handOver) leave() error {
+	h.mu.Lock()
+	h.left = true
+	h.mu.Unlock()
+	for {
+		select {
+		case err := <-h.answers:
+			if err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// newHandOver is for sockets of an address: an error that comes late is logged.
+func (g *Group) newHandOver(loops int, addr net.Addr) *handOver {
+	return &handOver{answers: make(chan error, loops), late: func(err error) {
+		if !errors.Is(err, ErrClosed) {
+			g.logLate(addr, err)
+		}
+	}}
+}
+
+func (g *Group) logLate(addr net.Addr, err error) {
+	g.config.Logger.Error("pollux: a loop was in a callback when it was to serve a socket, and cannot do it now; the socket is closed", "network", addr.Network(), "address", addr, "error", err)
+}

@@ -1,0 +1,318 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// blocked has a loop be in a callback until the test ends, or release is called.
+func blocked(t *testing.T, l *loop.Loop) (release func()) {
+	t.Helper()
+	in, out := make(chan bool), make(chan bool)
+	if err := l.Run(func() { close(in); <-out }); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, in, "the function that blocks the loop")
+	release = sync.OnceFunc(func() { close(out) })
+	t.Cleanup(release)
+	return release
+}
+
+// turned waits until a loop has done what it was asked before.
+func turned(t *testing.T, l *loop.Loop) {
+	t.Helper()
+	done := make(chan bool)
+	if err := l.Run(func() { close(done) }); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, done, "a turn of the loop")
+}
+
+func blockedGroup(t *testing.T, c loop.Config) (*loop.Group, func()) {
+	t.Helper()
+	c.Loops, c.Logger, c.SlowCallback = 1, quiet(), -1
+	g := group(t, c)
+	return g, blocked(t, g.Loops()[0])
+}
+
+// Dial returns when its context ends, though its loop is in a callback, and gives its place of
+// MaxConns back at once, which the loop has not seen.
+func TestL11DialWhileTheLoopIsBlocked(t *testing.T) {
+	g, release := blockedGroup(t, loop.Config{MaxConns: 1})
+	cause := errors.New("no more time")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	other := serveOther(t)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := g.Dial(ctx, "tcp", other, func(*loop.Conn) loop.Handler {
+			t.Error("accept is called though Dial has returned")
+			return nil
+		})
+		ended <- err
+	}()
+	for g.Conns() == 0 {
+		runtime.Gosched()
+	}
+	cancel(cause)
+	err := receive(t, ended, "Dial's return") // the loop is blocked until then
+	if op := new(net.OpError); !errors.Is(err, cause) || !errors.As(err, &op) || op.Addr == nil {
+		t.Errorf("Dial: %v", err)
+	}
+	if n := g.Conns(); n != 0 {
+		t.Errorf("%d connections are counted", n)
+	}
+	release()
+	c, err := g.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Abort()
+}
+
+// The same when the loop is blocked after it has begun to connect: the connection that has
+// come meanwhile is not opened, and its place is free.
+func TestL11DialThatHasBegun(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, MaxConns: 1, Logger: quiet(), SlowCallback: -1})
+	l := g.Loops()[0]
+	full, waiting := neverAccepts(t)
+	defer full.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := g.Dial(ctx, "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} })
+		ended <- err
+	}()
+	for g.Conns() == 0 && len(ended) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	turned(t, l)
+	release := blocked(t, l)
+	cancel()
+	err := receive(t, ended, "Dial's return")
+	if !errors.Is(err, context.Canceled) {
+		t.Skip("the system does not let it wait: ", err)
+	}
+	release()
+	for end := time.Now().Add(patience); g.Conns() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the place of a dial that was given up is not free")
+		}
+	}
+}
+
+// Loop.Dial can be given up: many that hang leave no place taken, and each calls back once, with
+// the cause.
+func TestL11LoopDialIsGivenUp(t *testing.T) {
+	const most = 10
+	g := group(t, loop.Config{Loops: 1, MaxConns: most, Logger: quiet()})
+	l := g.Loops()[0]
+	full, waiting := neverAccepts(t)
+	defer full.Close()
+	cause := errors.New("no more time")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	var given atomic.Int32
+	results := make(chan error, most)
+	for range most {
+		err := l.Dial(ctx, "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
+			if c != nil {
+				t.Error("a connection has come")
+			}
+			given.Add(1)
+			results <- err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	turned(t, l)
+	cancel(cause)
+	for range most {
+		err := receive(t, results, "the result of a dial")
+		if op := new(net.OpError); !errors.As(err, &op) {
+			t.Errorf("the result is %v", err)
+		} else if !errors.Is(err, cause) {
+			t.Skip("the system does not let it wait: ", err)
+		}
+	}
+	// Each has its place back before it calls back.
+	if n := g.Conns(); n != 0 {
+		t.Errorf("%d connections are counted", n)
+	}
+	if err := l.Dial(ctx, "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} }, nil); !errors.Is(err, cause) {
+		t.Errorf("Dial by a context that has ended: %v", err)
+	}
+	if n := given.Load(); n != most {
+		t.Errorf("%d results", n)
+	}
+}
+
+// A context that ends after the connection has opened does nothing.
+func TestL11DialsContextEndsLater(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	ctx, cancel := context.WithCancel(context.Background())
+	conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
+	err := g.Loops()[0].Dial(ctx, "tcp", serveOther(t), func(*loop.Conn) loop.Handler {
+		return &funcs{closed: func(_ *loop.Conn, why error) { closed <- why }}
+	}, func(c *loop.Conn, err error) { conns <- c })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := receive(t, conns, "the connection")
+	cancel()
+	turned(t, g.Loops()[0])
+	c.Close()
+	if why := receive(t, closed, "Closed"); why != nil {
+		t.Errorf("the reason is %v", why)
+	}
+}
+
+// Listen, Serve and ListenPacket do not wait for a loop that is in a callback: it serves
+// what they have bound after that.
+func TestL11ListenWhileTheLoopIsBlocked(t *testing.T) {
+	g, release := blockedGroup(t, loop.Config{})
+	echoes := func(*loop.Conn) loop.Handler { return echo{} }
+	inherited, err := sock.ListenTCP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listeners := make(chan *loop.Listener, 2)
+	packets := make(chan *loop.PacketListener, 1)
+	go func() {
+		ln, err := g.Listen("tcp", "127.0.0.1:0", echoes)
+		if err != nil {
+			t.Error(err)
+		}
+		listeners <- ln
+		if ln, err = g.Serve(inherited, echoes); err != nil {
+			t.Error(err)
+		}
+		listeners <- ln
+		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+		if err != nil {
+			t.Error(err)
+		}
+		packets <- pl
+	}()
+	a, b, p := receive(t, listeners, "Listen's return"), receive(t, listeners, "Serve's return"), receive(t, packets, "ListenPacket's return")
+	if t.Failed() {
+		return
+	}
+	c := dial(t, a.Addr()) // it waits in the backlog
+	if b.Close() != nil || p.Close() != nil {
+		t.Error("closing while the loop is blocked")
+	}
+	release()
+	ping(t, c)
+	ping(t, dial(t, a.Addr()))
+}
+
+// What a loop cannot take after it was blocked is closed: no client waits for ever.
+func TestL11ListenFailsLate(t *testing.T) {
+	g, release := blockedGroup(t, loop.Config{})
+	l := g.Loops()[0]
+	s, err := sock.ListenTCP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := net.TCPAddrFromAddrPort(s.Addr())
+	// Another group has it: the loop is refused.
+	other := group(t, loop.Config{Loops: 1})
+	if _, err := other.Loops()[0].Watch(context.Background(), s, func(pollux.Event) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Serve(s, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
+		t.Fatal("the loop is blocked, and has refused: ", err)
+	}
+	release()
+	turned(t, l)
+	if c, err := net.Dial("tcp", addr.String()); err == nil {
+		c.Close()
+		t.Error("a client is connected, and nothing accepts it")
+	}
+}
+
+// Watch returns when its context ends, and src is not watched afterwards.
+func TestL11WatchWhileTheLoopIsBlocked(t *testing.T) {
+	g, release := blockedGroup(t, loop.Config{})
+	l := g.Loops()[0]
+	u, err := sock.ListenUDP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.Watch(ctx, u, func(pollux.Event) { t.Error("an event of a watch that was given up") })
+		ended <- err
+	}()
+	if err := receive(t, ended, "Watch's return"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Watch: %v", err)
+	}
+	release()
+	w, err := l.Watch(context.Background(), u, func(pollux.Event) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Stop(nil)
+}
+
+// Stats and closing wait for no callback.
+func TestL11StatsAndCloseWhileTheLoopIsBlocked(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, Logger: quiet(), SlowCallback: -1})
+	l := g.Loops()[0]
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocked(t, l)
+	for range 7 {
+		if err := l.Run(func() {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan loop.Stats, 1)
+	go func() {
+		ln.Close()
+		pl.Close()
+		ended <- g.Stats()
+	}()
+	if s := receive(t, ended, "Stats"); s.Loops[0].Queued != 7 {
+		t.Errorf("%d functions are queued", s.Loops[0].Queued)
+	}
+	if c, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+		c.Close()
+		t.Error("a listener that is closed accepts")
+	}
+}
+
+// After Shutdown nothing is bound: an error names the address that was asked for.
+func TestL8ListenAfterShutdownBindsNothing(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	if err := g.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	_, perr := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	for _, err := range []error{err, perr} {
+		op := new(net.OpError)
+		if !errors.As(err, &op) || !errors.Is(err, loop.ErrClosed) || op.Addr.String() != "127.0.0.1:0" {
+			t.Errorf("after Shutdown: %v", err)
+		}
+	}
+}

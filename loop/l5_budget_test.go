@@ -1,0 +1,420 @@
+package loop_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// An echo is not held up by all the functions that wait, nor by all the timers that are due.
+func TestL5EchoBesideFunctionsAndTimers(t *testing.T) {
+	const n = 300
+	for _, what := range []string{"functions", "timers"} {
+		t.Run(what, func(t *testing.T) {
+			var done atomic.Int32
+			at := make(chan int32, 1)
+			g, c := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
+				return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+					select {
+					case at <- done.Load():
+					default:
+					}
+					return c.Write(b)
+				}}
+			})
+			ping(t, c)
+			<-at
+			l := g.Loops()[0]
+			order := make([]int, 0, n)
+			all := make(chan bool)
+			work := func(i int) func() {
+				return func() {
+					if i == 0 {
+						c.Write([]byte("ping"))
+					}
+					time.Sleep(time.Millisecond) // work
+					order = append(order, i)
+					if done.Add(1) == n {
+						close(all)
+					}
+				}
+			}
+			release := blocked(t, l)
+			for i := range n {
+				if what == "functions" {
+					l.Run(work(i))
+				} else {
+					l.AfterFunc(0, work(i))
+				}
+			}
+			l.Run(func() { time.Sleep(5 * time.Millisecond) }) // so that the timers are due
+			release()
+			if before := receive(t, at, "the echo"); before > n/3 {
+				t.Errorf("the echo came after %d of %d %s", before, n, what)
+			}
+			receive(t, all, "all "+what)
+			for i := range order {
+				if order[i] != i {
+					t.Fatalf("%s: number %d came at %d", what, order[i], i)
+				}
+			}
+		})
+	}
+}
+
+// Functions that wait do not hold up what was asked of connections either, nor Shutdown.
+func TestL5WriteBesideFunctions(t *testing.T) {
+	const n = 300
+	conns := make(chan *loop.Conn, 1)
+	g, c := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
+		return &funcs{opened: func(c *loop.Conn) { conns <- c }}
+	})
+	conn := receive(t, conns, "the connection")
+	var done atomic.Int32
+	release := blocked(t, g.Loops()[0])
+	for range n {
+		g.Loops()[0].Run(func() { time.Sleep(time.Millisecond); done.Add(1) })
+	}
+	conn.Write([]byte("x"))
+	release()
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if before := done.Load(); before > n/3 {
+		t.Errorf("the write came after %d of %d functions", before, n)
+	}
+	c.Close()
+	if err := g.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if done.Load() != n {
+		t.Errorf("%d of %d functions have run", done.Load(), n)
+	}
+}
+
+// So many functions may wait for a loop that is busy, and no more; what the loop itself
+// needs is not refused.
+func TestL2RunIsBounded(t *testing.T) {
+	const most = 100
+	g, c := serve(t, loop.Config{Loops: 1, MaxQueued: most, SlowCallback: -1, OffloadQueue: 1, OffloadWorkers: 1}, func(*loop.Conn) loop.Handler { return echo{} })
+	ping(t, c)
+	l := g.Loops()[0]
+	release := blocked(t, l)
+	var ran atomic.Int32
+	for range most {
+		if err := l.Run(func() { ran.Add(1) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Run(func() { t.Error("it was refused, and runs") }); !errors.Is(err, loop.ErrQueueFull) {
+		t.Errorf("one more: %v", err)
+	}
+	if n := g.Stats().Loops[0].Queued; n != most {
+		t.Errorf("Stats: %d are queued", n)
+	}
+	// The answers of Offload are bounded, too.
+	var err error
+	for range 10 * most {
+		answered := make(chan bool)
+		if err = l.Offload(func() any { close(answered); return nil }, func(any) {}); err != nil && !errors.Is(err, loop.ErrOffloadFull) {
+			break
+		} else if err == nil {
+			<-answered
+		}
+	}
+	if !errors.Is(err, loop.ErrQueueFull) {
+		t.Errorf("Offload to a loop that is busy: %v", err)
+	}
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	ping(t, dial(t, ln.Addr()))
+	turned(t, l)
+	if n := ran.Load(); n != most {
+		t.Errorf("%d functions have run", n)
+	}
+	if n := g.Stats().Loops[0].Queued; n != 0 {
+		t.Errorf("Stats: %d are queued", n)
+	}
+}
+
+// The watchdog names what really runs, and the longest is the longest of what it saw.
+func TestSlowFunctionsAreNamed(t *testing.T) {
+	for _, what := range []string{"function", "timer", "answer", "accept"} {
+		t.Run(what, func(t *testing.T) {
+			var log lockedBuffer
+			g := group(t, loop.Config{Loops: 1, SlowCallback: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			l := g.Loops()[0]
+			out := make(chan bool)
+			defer sync.OnceFunc(func() { close(out) })()
+			const want = "loop_test." // as its name begins
+			switch what {
+			case "function":
+				l.Run(theCulprit(out))
+			case "timer":
+				l.AfterFunc(0, theCulprit(out))
+			case "answer":
+				f := theCulprit(out)
+				l.Offload(func() any { return nil }, func(any) { f() })
+			case "accept":
+				ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { <-out; return nil })
+				if err != nil {
+					t.Fatal(err)
+				}
+				dial(t, ln.Addr())
+			}
+			for end := time.Now().Add(patience); !strings.Contains(log.String(), want); time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("the log says %q", log.String())
+				}
+			}
+			if s := g.Stats().Loops[0]; s.LongestCallback < 20*time.Millisecond || s.SlowCallbacks != 1 {
+				t.Errorf("LongestCallback %v beside %d slow ones", s.LongestCallback, s.SlowCallbacks)
+			}
+		})
+	}
+}
+
+func theCulprit(out chan bool) func() { return func() { <-out } }
+
+// A thousand short functions are no slow callback, whatever they take together.
+func TestShortFunctionsAreNotSlow(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, SlowCallback: 400 * time.Millisecond, Logger: complainsTo(t)})
+	l := g.Loops()[0]
+	release := blocked(t, l)
+	for range 500 {
+		l.Run(func() { time.Sleep(time.Millisecond) })
+	}
+	release()
+	turned(t, l)
+	if n := g.Stats().Loops[0].SlowCallbacks; n != 0 {
+		t.Errorf("%d slow callbacks", n)
+	}
+}
+
+// A peer that provokes panics does not fill the log, and no line is longer than a stack's bound.
+func TestLogOfPanicsIsLimited(t *testing.T) {
+	var log lockedBuffer
+	g := group(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	var deep func(n int)
+	deep = func(n int) {
+		if n == 0 {
+			panic("provoked")
+		}
+		deep(n - 1)
+	}
+	const n = 200
+	for range n {
+		g.Loops()[0].Run(func() { deep(1000) })
+	}
+	turned(t, g.Loops()[0])
+	lines := strings.Count(log.String(), "provoked")
+	if lines == 0 || lines > 20 {
+		t.Errorf("%d lines of %d panics", lines, n)
+	}
+	if err := g.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if want := fmt.Sprint("suppressed=", n-lines); !strings.Contains(log.String(), want) {
+		t.Errorf("no line says %s", want)
+	}
+	for _, line := range bytes.Split([]byte(log.String()), []byte("\n")) {
+		if len(line) > 40<<10 { // quoted
+			t.Errorf("a line of %d bytes", len(line))
+		}
+	}
+}
+
+// scarce is a number of descriptors that listening sockets share.
+type scarce struct{ free atomic.Int32 }
+
+// scarceListener is a listening socket that accepts as long as there are descriptors.
+type scarceListener struct {
+	*sock.TCPListener
+	from *scarce
+}
+
+func (l *scarceListener) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
+	if l.from.free.Add(-1) < 0 {
+		l.from.free.Add(1)
+		return netip.AddrPort{}, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", syscall.EMFILE)}
+	}
+	a, err := l.TCPListener.AcceptFrom(s)
+	if err != nil {
+		l.from.free.Add(1)
+	}
+	return a, err
+}
+
+// Listeners that wait for descriptors take turns: two of two loops, and two of one.
+func TestL5ListenersTakeTurns(t *testing.T) {
+	for _, loops := range []int{1, 2} {
+		t.Run(fmt.Sprint(loops, " loops"), func(t *testing.T) { listenersTakeTurns(t, loops) })
+	}
+}
+
+func listenersTakeTurns(t *testing.T, loops int) {
+	const clients = 20 // of each listener
+	g := group(t, loop.Config{Loops: loops, Logger: quiet()})
+	if g.Backend() == "uring" || strings.Contains(g.Backend(), "overlapped") {
+		t.Skipf("the driver %s accepts by itself: nothing can fail in its stead", g.Backend())
+	}
+	from := new(scarce) // none
+	type served struct {
+		by int
+		c  *loop.Conn
+	}
+	opened := make(chan served, 2*clients)
+	closed := make(chan bool, 2*clients)
+	var sockets []driver.Acceptor
+	for range 2 {
+		l, err := sock.ListenTCP(loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sockets = append(sockets, &scarceListener{l, from})
+		for range clients {
+			dial(t, net.TCPAddrFromAddrPort(l.Addr()))
+		}
+	}
+	for i, s := range sockets {
+		err := g.ServeAcceptorOn(g.Loops()[i%loops], s, func(*loop.Conn) loop.Handler {
+			return &funcs{
+				opened: func(c *loop.Conn) { opened <- served{i, c} },
+				closed: func(*loop.Conn, error) { from.free.Add(1); closed <- true },
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle := func() { // each listener has tried, and failed
+		for range 4 {
+			for _, l := range g.Loops() {
+				turned(t, l)
+			}
+		}
+	}
+	settle()
+	from.free.Store(1)
+	last, run, left := -1, 0, [2]int{clients, clients}
+	for range 2 * clients {
+		s := receive(t, opened, "a connection")
+		left[s.by]--
+		if s.by != last {
+			last, run = s.by, 0
+		}
+		if run++; run > 4 && left[1-s.by] > 0 {
+			t.Fatalf("listener %d has taken %d in a row, and %d clients wait for the other", s.by, run, left[1-s.by])
+		}
+		settle()
+		s.c.Abort()
+		receive(t, closed, "Closed")
+	}
+}
+
+// So do listeners that wait for a place of MaxConns.
+func TestL5PlacesInTurn(t *testing.T) {
+	const clients = 20
+	g := group(t, loop.Config{Loops: 2, MaxConns: 1, Logger: quiet()})
+	type served struct {
+		by int
+		c  *loop.Conn
+	}
+	opened := make(chan served, 2*clients)
+	for i := range 2 {
+		l, err := sock.ListenTCP(loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range clients {
+			dial(t, net.TCPAddrFromAddrPort(l.Addr()))
+		}
+		err = g.ServeAcceptorOn(g.Loops()[i], l, func(*loop.Conn) loop.Handler {
+			return &funcs{opened: func(c *loop.Conn) { opened <- served{i, c} }}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	last, run, left := -1, 0, [2]int{clients, clients}
+	for range 2 * clients {
+		s := receive(t, opened, "a connection")
+		left[s.by]--
+		if s.by != last {
+			last, run = s.by, 0
+		}
+		if run++; run > 4 && left[1-s.by] > 0 {
+			t.Fatalf("listener %d has taken %d in a row, and %d clients wait for the other", s.by, run, left[1-s.by])
+		}
+		for range 4 {
+			for _, l := range g.Loops() {
+				turned(t, l)
+			}
+		}
+		s.c.Abort()
+	}
+}
+
+// The address of a peer that has reset the connection before it was accepted is known.
+func TestL1PeerResetBeforeAccept(t *testing.T) {
+	addrs, closedAddrs := make(chan net.Addr, 1), make(chan net.Addr, 1)
+	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	if g.Backend() == "uring" {
+		t.Skip("a multishot accept returns no addresses")
+	}
+	var asks atomic.Bool
+	asks.Store(true)
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) {
+				if asks.Load() {
+					addrs <- c.RemoteAddr()
+				}
+			},
+			closed: func(c *loop.Conn, _ error) { closedAddrs <- c.RemoteAddr() },
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		release := blocked(t, g.Loops()[0])
+		c := dial(t, ln.Addr())
+		c.SetLinger(0)
+		want := c.LocalAddr().String()
+		c.Close()
+		if sys.OnWine() {
+			t.Skip("there, accepting a connection that was reset fails")
+		}
+		release()
+		if asks.Load() {
+			if a := receive(t, addrs, "Opened"); a == nil || a.String() != want {
+				t.Errorf("Opened: the peer is %v, want %s", a, want)
+			}
+		}
+		if a := receive(t, closedAddrs, "Closed"); a == nil || a.String() != want {
+			t.Errorf("Closed: the peer is %v, want %s", a, want)
+		}
+		asks.Store(false)
+	}
+}

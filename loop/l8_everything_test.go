@@ -1,0 +1,285 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// Calls of Offload that are refused because the pool is full change nothing that the end of
+// their loop depends on: Shutdown returns.
+func TestL8OffloadRefusedDuringShutdown(t *testing.T) {
+	for range 5 {
+		g, err := loop.NewGroup(loop.Config{Loops: 2, OffloadWorkers: 1, OffloadQueue: 1, Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		busy, other := g.Loops()[0], g.Loops()[1]
+		release := make(chan bool)
+		for range 2 {
+			if err := busy.Offload(func() any { <-release; return nil }, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		down := make(chan error, 1)
+		var all sync.WaitGroup
+		var refused atomic.Int64
+		for range 4 {
+			all.Go(func() {
+				for range 5000 {
+					switch err := other.Offload(func() any { return nil }, nil); {
+					case errors.Is(err, loop.ErrOffloadFull):
+						refused.Add(1)
+					case err == nil:
+						t.Error("the pool was full")
+					}
+				}
+			})
+		}
+		for refused.Load() == 0 {
+			runtime.Gosched()
+		}
+		go func() { down <- g.Shutdown(context.Background()) }()
+		all.Wait()
+		close(release)
+		if err := receive(t, down, "Shutdown"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Everything that can be asked of a group, against its Shutdown: it returns, each call does,
+// nothing is called after its end, and no goroutine is left. It takes some seconds, or
+// minutes with POLLUX_TEST_LONG.
+func TestL8EverythingAgainstShutdown(t *testing.T) {
+	long := 3 * time.Second
+	if os.Getenv("POLLUX_TEST_LONG") != "" {
+		long = 2 * time.Minute
+	}
+	before := runtime.NumGoroutine()
+	rounds := 0
+	for end := time.Now().Add(long); time.Now().Before(end) && !t.Failed(); rounds++ {
+		everything(t, uint64(rounds))
+	}
+	t.Logf("%d rounds", rounds)
+	for end := time.Now().Add(patience); runtime.NumGoroutine() > before; {
+		if time.Now().After(end) {
+			stacks := make([]byte, 1<<18)
+			t.Fatalf("goroutines are left:\n%s", stacks[:runtime.Stack(stacks, true)])
+		}
+		runtime.Gosched()
+	}
+}
+
+// A chaos is a group that is asked for everything until its end.
+type chaos struct {
+	t    *testing.T
+	g    *loop.Group
+	addr string
+	stop chan bool
+}
+
+func everything(t *testing.T, seed uint64) {
+	g, err := loop.NewGroup(loop.Config{
+		Loops: 2, MaxConns: 64, OffloadWorkers: 2, OffloadQueue: 4, MaxQueued: 1000, Logger: quiet(), LingerTimeout: 50 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return closesAtShutdown{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &chaos{t: t, g: g, addr: ln.Addr().String(), stop: make(chan bool)}
+	var all sync.WaitGroup
+	for i, f := range []func(*rand.Rand){
+		c.dial, c.loopDial, c.client, c.listen, c.listenPacket, c.watch, c.offload, c.run, c.timer, c.stats, c.dial, c.watch,
+	} {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(seed, uint64(i)))
+			for {
+				select {
+				case <-c.stop:
+					return
+				default:
+					f(random)
+					time.Sleep(50 * time.Microsecond) // leaves the processor to others
+				}
+			}
+		})
+	}
+	random := rand.New(rand.NewPCG(seed, 99))
+	for range random.IntN(10) {
+		ping1(t, c.addr)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(20))*time.Millisecond)
+	if seed%4 == 0 {
+		ctx = context.Background()
+	}
+	down := make(chan error, 1)
+	go func() { down <- g.Shutdown(ctx) }()
+	err = receive(t, down, "Shutdown")
+	cancel()
+	if cut := new(loop.ShutdownError); errors.As(err, &cut) && cut.Loops+cut.Offloaded > 0 {
+		t.Errorf("Shutdown: %v", err)
+	}
+	c.afterwards()
+	close(c.stop)
+	ended := make(chan bool)
+	go func() { all.Wait(); close(ended) }()
+	receive(t, ended, "the end of all calls")
+	if n := g.Conns(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
+
+// ping1 is a client that is served, or not any more.
+func ping1(t *testing.T, addr string) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	c.Write([]byte("x"))
+	if _, err := io.ReadFull(c, make([]byte, 1)); isTimeout(err) {
+		t.Error("a client is not served, and not refused")
+	}
+}
+
+// afterwards checks that nothing is taken after Shutdown.
+func (c *chaos) afterwards() {
+	for i, l := range c.g.Loops() {
+		if err := l.Run(func() { c.t.Error("a function runs after Shutdown") }); !errors.Is(err, loop.ErrClosed) {
+			c.t.Errorf("loop %d: Run after Shutdown: %v", i, err)
+		}
+	}
+}
+
+func (c *chaos) accept(*loop.Conn) loop.Handler { return closesAtShutdown{} }
+
+func (c *chaos) dial(r *rand.Rand) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(2000))*time.Microsecond)
+	defer cancel()
+	conn, err := c.g.Dial(ctx, "tcp", c.addr, c.accept)
+	if err != nil {
+		return
+	}
+	conn.Write([]byte("hello"))
+	if r.IntN(2) == 0 {
+		conn.Abort()
+	} else {
+		conn.Close()
+	}
+}
+
+func (c *chaos) loopDial(r *rand.Rand) {
+	l := c.g.Loops()[r.IntN(2)]
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan bool)
+	err := l.Dial(ctx, "tcp", c.addr, c.accept, func(conn *loop.Conn, err error) {
+		if conn != nil {
+			conn.Close()
+		}
+		close(done)
+	})
+	if r.IntN(2) == 0 {
+		cancel()
+	}
+	if err == nil {
+		receive(c.t, done, "the result of a dial")
+	}
+}
+
+func (c *chaos) client(*rand.Rand) { ping1(c.t, c.addr) }
+
+func (c *chaos) listen(r *rand.Rand) {
+	ln, err := c.g.Listen("tcp", "127.0.0.1:0", c.accept)
+	if err != nil {
+		return
+	}
+	if r.IntN(2) == 0 {
+		ping1(c.t, ln.Addr().String())
+	}
+	ln.Close()
+}
+
+func (c *chaos) listenPacket(r *rand.Rand) {
+	pl, err := c.g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	if err == nil && r.IntN(4) > 0 {
+		pl.Close()
+	}
+}
+
+// watch checks that ready is not called after Stop's done.
+func (c *chaos) watch(r *rand.Rand) {
+	a, err := sock.ListenUDP(loopback)
+	if err != nil {
+		return
+	}
+	defer a.Close()
+	var calls int // the race detector sees what is called too late
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(3000))*time.Microsecond)
+	defer cancel()
+	w, err := c.g.Loops()[r.IntN(2)].Watch(ctx, a, func(pollux.Event) { calls++ })
+	if err != nil {
+		return
+	}
+	b, err := sock.ListenUDP(loopback)
+	if err == nil {
+		b.WriteTo([]byte("x"), a.LocalAddr())
+		b.Close()
+	}
+	done := make(chan bool)
+	w.Stop(func() { calls++; close(done) })
+	receive(c.t, done, "Stop's done")
+	calls++
+}
+
+func (c *chaos) offload(r *rand.Rand) {
+	l := c.g.Loops()[r.IntN(2)]
+	l.Offload(func() any { runtime.Gosched(); return 1 }, func(any) {
+		if r := l.Run(func() {}); r != nil && !errors.Is(r, loop.ErrClosed) && !errors.Is(r, loop.ErrQueueFull) {
+			c.t.Error(r)
+		}
+	})
+}
+
+func (c *chaos) run(r *rand.Rand) {
+	l := c.g.Loops()[r.IntN(2)]
+	dials := r.IntN(10) == 0
+	l.Run(func() {
+		if dials {
+			l.Dial(context.Background(), "tcp", c.addr, c.accept, func(conn *loop.Conn, err error) {
+				if conn != nil {
+					conn.Close()
+				}
+			})
+		}
+	})
+}
+
+func (c *chaos) timer(r *rand.Rand) {
+	l := c.g.Loops()[r.IntN(2)]
+	tm := l.AfterFunc(time.Duration(r.IntN(1000))*time.Microsecond, func() {})
+	if r.IntN(2) == 0 {
+		tm.Reset(0)
+	}
+	runtime.Gosched()
+	tm.Stop()
+}
+
+func (c *chaos) stats(*rand.Rand) { c.g.Stats() }
