@@ -43,12 +43,22 @@ type extras struct {
 	readDeadline time.Time     // as asked for; guarded by mu
 	next         Handler       // as asked for; guarded by mu
 	detach       detachFunc    // as asked for; guarded by mu
-	sendFailed   error         // how sending has failed; guarded by mu
-	context      *connContext  // nil until Context; guarded by mu
+	writeTimeout time.Duration // as asked for, if ownWriteTimeout; guarded by mu
+
+	ownWriteTimeout bool         // guarded by mu
+	backpressure    backpressure // as asked for; guarded by mu
+
+	sendFailed error        // how sending has failed; guarded by mu
+	context    *connContext // nil until Context; guarded by mu
 
 	idle, read, linger connTimer
 	lastActive         int64
-	queued             int // what the system held when lingering was looked at last
+	unread             int   // what the kernel held to be read, if looked
+	looked             bool  // peerIsActive has looked since the idle timeout began
+	readEnd            int64 // when the read deadline is; 0: there is none
+	readHeld           int64 // since when it stands still; 0: it runs
+	lingerEnd          int64 // when lingering ends at the latest
+	progress           progress
 	dialed             func(*Conn, error)
 	accept             func(*Conn) Handler // of one that was dialed
 	remote             net.Addr
@@ -107,7 +117,7 @@ const (
 	hasShutdown
 )
 
-type connFlags uint8
+type connFlags uint16
 
 const (
 	sendOwed  connFlags = 1 << iota // the driver owes Sent
@@ -116,6 +126,8 @@ const (
 	readEnded                       // nothing more will be received
 	eofOwed                         // ReadClosed is owed, after what is unread
 	idles                           // has an idle timeout
+	timesSend                       // bytes are unsent, and it is timed whether the peer takes them
+	stalled                         // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
 )
 
 func (l *Loop) newConn() *Conn {
@@ -261,18 +273,6 @@ func (c *Conn) SetHandler(h Handler) error {
 	return c.ask("set handler", wantHandler, func() { c.more().next = h })
 }
 
-// SetIdleTimeout closes the connection with ErrTimeout when it has neither received
-// nor sent for d. Zero, or less, takes the timeout away.
-func (c *Conn) SetIdleTimeout(d time.Duration) error {
-	return c.ask("set idle timeout", wantIdle, func() { c.more().idleTimeout = d })
-}
-
-// SetReadDeadline closes the connection with ErrTimeout at t, unless it is moved or
-// taken away (by the zero Time) before.
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	return c.ask("set read deadline", wantRead, func() { c.more().readDeadline = t })
-}
-
 // LocalAddr returns this side's address; nil once the connection is closed.
 func (c *Conn) LocalAddr() net.Addr { return c.stream.LocalNetAddr() }
 
@@ -342,8 +342,9 @@ func (c *Conn) do(r request) {
 		c.beginClose(nil)
 		return
 	}
-	if r&wantResume != 0 {
+	if r&wantResume != 0 && c.pauses&byUser != 0 {
 		c.resume(byUser)
+		c.restartIdle()
 	}
 	if r&wantDrained != 0 && c.delivers() && c.optional&hasDrained != 0 {
 		c.callback(func() { c.handler.(DrainedHandler).Drained(c) })

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 )
 
@@ -19,10 +20,14 @@ var (
 	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or let the handler refuse such messages")
 	// ErrTimeout is why a connection was closed at its idle timeout or read deadline.
 	ErrTimeout error = timeoutError{}
+	// ErrWriteTimeout is why a connection was closed whose peer took nothing of what was unsent
+	// for the write timeout. As a net.Error it is a timeout, as ErrTimeout is; both are
+	// os.ErrDeadlineExceeded to errors.Is.
+	ErrWriteTimeout error = writeTimeoutError{}
 	// ErrLingerTimeout is why a connection was reset that was being closed, by Close or
 	// because the peer had ended its side, and for LingerTimeout took nothing more of what
-	// was left to send.
-	ErrLingerTimeout = errors.New("the peer took nothing more of what was left to send for LingerTimeout")
+	// was left to send, or not all of it in MaxLinger.
+	ErrLingerTimeout = errors.New("the peer took nothing more of what was left to send for LingerTimeout, or not all of it in MaxLinger")
 	// ErrAborted is why a connection was closed by Abort.
 	ErrAborted = errors.New("aborted by this side")
 	// ErrDetached is why a connection ended that was detached.
@@ -85,6 +90,14 @@ type timeoutError struct{}
 func (timeoutError) Error() string   { return "the idle timeout or read deadline has passed" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return false }
+
+func (timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+type writeTimeoutError struct{ timeoutError }
+
+func (writeTimeoutError) Error() string {
+	return "the peer took nothing of what was unsent for the write timeout"
+}
 
 // PanicError is why a connection was closed whose handler panicked.
 type PanicError struct {
