@@ -2,6 +2,7 @@ package loop
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 	"time"
@@ -34,6 +35,39 @@ func (c *Conn) addWhy(err error) {
 		err = c.alsoWhy(why, err)
 	}
 	c.setWhy(err)
+}
+
+// abort resets the connection, for the reason that AbortWith was given.
+func (c *Conn) abort() {
+	c.stream.SetLinger(0)
+	c.mu.Lock()
+	var why, first error
+	if c.extras != nil {
+		why, first = c.extras.abortWhy, c.extras.why
+	}
+	c.mu.Unlock()
+	switch {
+	case why == nil:
+		c.fail(ErrAborted)
+	case first == nil || errors.Is(first, io.EOF):
+		c.release(why)
+	default:
+		c.release(fmt.Errorf("%w; then %w", first, why))
+	}
+}
+
+// closeFor begins to close for the reason that CloseWith was given, or none.
+func (c *Conn) closeFor() {
+	c.mu.Lock()
+	var why error
+	if c.extras != nil {
+		why = c.extras.closeWhy
+	}
+	c.mu.Unlock()
+	if c.phase == failing && why != nil {
+		c.addWhy(why)
+	}
+	c.beginClose(why)
 }
 
 // beginClose begins to close in good order.

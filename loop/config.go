@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"runtime"
 	"time"
 
@@ -69,6 +70,13 @@ type Config struct {
 	// so long (ErrWriteTimeout); zero: never. Conn.SetWriteTimeout sets it for one.
 	WriteTimeout time.Duration
 
+	// KeepAlive is whether and how the kernel probes whether the peers of silent TCP
+	// connections are still there, on accepted and dialed ones. The zero value means on, with
+	// the defaults of package net: 15 s of silence, 15 s between probes, 9 probes. Other values
+	// are as for Conn.SetKeepAlive, which sets it for one, and need Enable; {Idle: -1} is off.
+	// A socket given to Serve that has keep-alive on keeps its own times.
+	KeepAlive net.KeepAliveConfig
+
 	// OffloadWorkers is how many goroutines work for Offload at once, and OffloadQueue
 	// how much work may wait for them. 64 and 4,096.
 	OffloadWorkers, OffloadQueue int
@@ -121,6 +129,9 @@ func (c *Config) settle() error {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if err := checkKeepAlive(c.KeepAlive); err != nil {
+		return fmt.Errorf("loop: %w: %w", ErrBadConfig, err)
 	}
 	for _, check := range []struct {
 		ok   bool

@@ -43,6 +43,8 @@ type extras struct {
 	readDeadline time.Time     // as asked for; guarded by mu
 	next         Handler       // as asked for; guarded by mu
 	detach       detachFunc    // as asked for; guarded by mu
+	closeWhy     error         // given to CloseWith; guarded by mu
+	abortWhy     error         // given to AbortWith; guarded by mu
 	writeTimeout time.Duration // as asked for, if ownWriteTimeout; guarded by mu
 
 	ownWriteTimeout bool         // guarded by mu
@@ -207,8 +209,20 @@ func (c *Conn) network() string {
 
 // Close sends what was written, then FIN, and waits for the peer's end, as long as
 // Config.LingerTimeout allows. Nothing more can be written, and nothing is handed to Data.
-func (c *Conn) Close() error {
-	return c.ask("close", wantClose, func() { c.shut = true })
+// It is CloseWith(nil).
+func (c *Conn) Close() error { return c.CloseWith(nil) }
+
+// CloseWith is Close with a reason, which Closed gets: why, or an error that wraps it
+// (errors.Is) if what was written could not be sent after all. nil is no reason: Closed gets
+// nil then. If the connection has failed before, that is the first reason, and why
+// the second.
+func (c *Conn) CloseWith(why error) error {
+	return c.ask("close", wantClose, func() {
+		c.shut = true
+		if why != nil {
+			c.more().closeWhy = why
+		}
+	})
 }
 
 // CloseWrite sends what was written, then FIN. Receiving goes on. Called again, it has no
@@ -226,14 +240,21 @@ func (c *Conn) CloseWrite() error {
 }
 
 // Abort drops what is still to be sent and resets the connection, also one that is
-// being closed.
-func (c *Conn) Abort() error {
+// being closed. Closed gets ErrAborted.
+func (c *Conn) Abort() error { return c.AbortWith(nil) }
+
+// AbortWith is Abort with a reason, which Closed gets instead of ErrAborted, unless it is nil.
+// Of a connection that was ending for a reason already, Closed gets an error that wraps both.
+func (c *Conn) AbortWith(why error) error {
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
 		return c.failure("abort", ErrClosed)
 	}
 	c.shut = true
+	if why != nil {
+		c.more().abortWhy = why
+	}
 	c.askAndUnlock(wantAbort)
 	return nil
 }
@@ -315,8 +336,7 @@ func (c *Conn) do(r request) {
 		return
 	}
 	if r&wantAbort != 0 {
-		c.stream.SetLinger(0)
-		c.fail(ErrAborted)
+		c.abort()
 		return
 	}
 	if r&wantHandler != 0 {
@@ -339,7 +359,7 @@ func (c *Conn) do(r request) {
 		return
 	}
 	if r&wantClose != 0 {
-		c.beginClose(nil)
+		c.closeFor()
 		return
 	}
 	if r&wantResume != 0 && c.pauses&byUser != 0 {

@@ -11,10 +11,15 @@ import (
 var (
 	// ErrClosed: the connection, listener or group is closed, or being closed.
 	ErrClosed = net.ErrClosed
-	// ErrBufferFull: Write would take what waits to be sent past MaxUnsent. Nothing
-	// was taken. Wait for Drained, or close a peer that does not read. More than
-	// MaxUnsent less LowWatermark at once may be refused even then: write less.
+	// ErrBufferFull: Write would take what is unsent past MaxUnsent. Nothing was taken.
+	// Drained comes when there is room again; or close a peer that does not read. A write
+	// of more than MaxUnsent less LowWatermark bytes may be refused then as well, until
+	// nothing is unsent: Drained comes again. One that can never be taken is ErrTooLarge.
 	ErrBufferFull = errors.New("too much waits to be sent; the peer does not read fast enough")
+	// ErrTooLarge: one Write, Writev or WriteOwned has more bytes than MaxUnsent, so it can
+	// never be taken, and Drained does not come for it. Nothing was taken: write it in pieces,
+	// or raise MaxUnsent. It wraps ErrBufferFull.
+	ErrTooLarge = fmt.Errorf("one write has more bytes than MaxUnsent and can never be taken; write it in pieces, or raise MaxUnsent: %w", ErrBufferFull)
 	// ErrUnreadFull is why a connection was closed whose handler left MaxUnread bytes
 	// unconsumed and had not paused: what it waits for could never come.
 	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or let the handler refuse such messages")

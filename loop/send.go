@@ -108,6 +108,9 @@ func (c *Conn) mayWrite(n int) error {
 		return c.refused()
 	}
 	waits := c.unsent()
+	if n > c.loop.g.config.MaxUnsent {
+		return ErrTooLarge
+	}
 	if n+waits > c.loop.g.config.MaxUnsent {
 		c.crossed = c.crossed || waits > 0 // Drained is what to wait for
 		return ErrBufferFull
