@@ -31,6 +31,7 @@ func (c *Conn) attach() bool {
 			return true
 		}
 	} else if err = l.drv.Attach(&c.stream); err == nil {
+		c.keepAliveAccepted()
 		c.opened(c.accepted.accept)
 		return c.phase != gone
 	} else {
@@ -79,7 +80,7 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	if idle && c.flags&idles == 0 {
 		c.setDeadlines(wantIdle)
 	}
-	if c.pauses == 0 && c.phase != gone {
+	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}
 }

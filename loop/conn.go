@@ -43,11 +43,24 @@ type extras struct {
 	readDeadline time.Time     // as asked for; guarded by mu
 	next         Handler       // as asked for; guarded by mu
 	detach       detachFunc    // as asked for; guarded by mu
-	sendFailed   error         // how a write past the queue has failed; guarded by mu
+	closeWhy     error         // given to CloseWith; guarded by mu
+	abortWhy     error         // given to AbortWith; guarded by mu
+	writeTimeout time.Duration // as asked for, if ownWriteTimeout; guarded by mu
+
+	ownWriteTimeout bool         // guarded by mu
+	backpressure    backpressure // as asked for; guarded by mu
+
+	sendFailed error        // how sending has failed; guarded by mu
+	context    *connContext // nil until Context; guarded by mu
 
 	idle, read, linger connTimer
 	lastActive         int64
-	queued             int // what the system held when lingering was looked at last
+	unread             int   // what the kernel held to be read, if looked
+	looked             bool  // peerIsActive has looked since the idle timeout began
+	readEnd            int64 // when the read deadline is; 0: there is none
+	readHeld           int64 // since when it stands still; 0: it runs
+	lingerEnd          int64 // when lingering ends at the latest
+	progress           progress
 	dialed             func(*Conn, error)
 	accept             func(*Conn) Handler // of one that was dialed
 	dialEnded          bool                // guarded by mu
@@ -76,6 +89,7 @@ const (
 	wantDetach
 	wantShutdown
 	wantGiveUp // a dial that was given up before the loop saw it
+	wantEnd    // of a connection that has failed
 )
 
 // pause says why nothing is received.
@@ -93,6 +107,7 @@ type phase uint8
 const (
 	connecting phase = iota
 	open
+	failing   // sending has failed: what was received is still delivered
 	closing   // Close: what is left is being sent
 	lingering // FIN is sent; the peer's is awaited
 	gone      // released; Closed is told when the driver is done
@@ -108,7 +123,7 @@ const (
 	hasShutdown
 )
 
-type connFlags uint8
+type connFlags uint16
 
 const (
 	sendOwed  connFlags = 1 << iota // the driver owes Sent
@@ -117,6 +132,8 @@ const (
 	readEnded                       // nothing more will be received
 	eofOwed                         // ReadClosed is owed, after what is unread
 	idles                           // has an idle timeout
+	timesSend                       // bytes are unsent, and it is timed whether the peer takes them
+	stalled                         // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
 )
 
 func (l *Loop) newConn() *Conn {
@@ -196,30 +213,61 @@ func (c *Conn) network() string {
 
 // Close sends what was written, then FIN, and waits for the peer's end, as long as
 // Config.LingerTimeout allows. Nothing more can be written, and nothing is handed to Data.
-func (c *Conn) Close() error {
-	return c.ask("close", wantClose, func() { c.shut = true })
+// It is CloseWith(nil).
+func (c *Conn) Close() error { return c.CloseWith(nil) }
+
+// CloseWith is Close with a reason, which Closed gets: why, or an error that wraps it
+// (errors.Is) if what was written could not be sent after all. nil is no reason: Closed gets
+// nil then. If the connection has failed before, that is the first reason, and why
+// the second.
+func (c *Conn) CloseWith(why error) error {
+	return c.ask("close", wantClose, func() {
+		c.shut = true
+		if why != nil {
+			c.more().closeWhy = why
+		}
+	})
 }
 
-// CloseWrite sends what was written, then FIN. Receiving goes on.
+// CloseWrite sends what was written, then FIN. Receiving goes on. Called again, it has no
+// effect. After sending has failed the error wraps ErrClosed and the cause.
 func (c *Conn) CloseWrite() error {
-	return c.ask("close write", wantCloseWrite, func() { c.writeShut = true })
+	c.mu.Lock()
+	if c.shut || c.extras != nil && c.extras.sendFailed != nil {
+		err := c.refused()
+		c.mu.Unlock()
+		return c.failure("close write", err)
+	}
+	c.writeShut = true
+	c.askAndUnlock(wantCloseWrite)
+	return nil
 }
 
 // Abort drops what is still to be sent and resets the connection, also one that is
-// being closed.
-func (c *Conn) Abort() error {
+// being closed. Closed gets ErrAborted.
+func (c *Conn) Abort() error { return c.AbortWith(nil) }
+
+// AbortWith is Abort with a reason, which Closed gets instead of ErrAborted, unless it is nil.
+// Of a connection that was ending for a reason already, Closed gets an error that wraps both.
+func (c *Conn) AbortWith(why error) error {
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
 		return c.failure("abort", ErrClosed)
 	}
 	c.shut = true
+	if why != nil {
+		c.more().abortWhy = why
+	}
 	c.askAndUnlock(wantAbort)
 	return nil
 }
 
-// Pause stops receiving: Data is not called until Resume. A handler may defer reading
-// as long as it likes; nobody nags it. What Data has left comes again after Resume. In a
+// Pause stops receiving: Data and ReadClosed are not called until Resume. A handler may defer
+// reading as long as it likes: the idle timeout stands still meanwhile. A read deadline runs
+// on, as does the write timeout, and a peer that has reset the connection, or does not answer
+// the probes of keep-alive, is found out: then Closed comes at once if nothing is unread, and
+// else after Resume and Data. What Data has left comes again after Resume. In a
 // callback it takes effect when that returns: Data is to return then, and leave the rest.
 func (c *Conn) Pause() error {
 	return c.ask("pause", wantPause, func() { c.requests &^= wantResume })
@@ -245,24 +293,13 @@ func (c *Conn) SetNoDelay(on bool) error {
 }
 
 // SetHandler replaces the handler, in mid-stream too: what Data has left goes to the
-// new one. Opened of the new one is not called. It must not be nil.
+// new one. Opened of the new one is not called, nor is ReadClosed if it has been called of
+// another. It must not be nil.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
 		return c.failure("set handler", needs("a handler"))
 	}
 	return c.ask("set handler", wantHandler, func() { c.more().next = h })
-}
-
-// SetIdleTimeout closes the connection with ErrTimeout when it has neither received
-// nor sent for d. Zero, or less, takes the timeout away.
-func (c *Conn) SetIdleTimeout(d time.Duration) error {
-	return c.ask("set idle timeout", wantIdle, func() { c.more().idleTimeout = d })
-}
-
-// SetReadDeadline closes the connection with ErrTimeout at t, unless it is moved or
-// taken away (by the zero Time) before.
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	return c.ask("set read deadline", wantRead, func() { c.more().readDeadline = t })
 }
 
 // LocalAddr returns this side's address; nil once the connection is closed.
@@ -321,8 +358,7 @@ func (c *Conn) do(r request) {
 		return
 	}
 	if r&wantAbort != 0 {
-		c.stream.SetLinger(0)
-		c.fail(ErrAborted)
+		c.abort()
 		return
 	}
 	if r&wantHandler != 0 {
@@ -345,20 +381,24 @@ func (c *Conn) do(r request) {
 		return
 	}
 	if r&wantClose != 0 {
-		c.beginClose(nil)
+		c.closeFor()
 		return
 	}
-	if r&wantResume != 0 {
+	if r&wantResume != 0 && c.pauses&byUser != 0 {
 		c.resume(byUser)
+		c.restartIdle()
 	}
-	if r&wantDrained != 0 && c.phase == open && c.optional&hasDrained != 0 {
+	if r&wantDrained != 0 && c.delivers() && c.optional&hasDrained != 0 {
 		c.callback(func() { c.handler.(DrainedHandler).Drained(c) })
 	}
-	if r&wantShutdown != 0 && c.phase == open && c.optional&hasShutdown != 0 {
+	if r&wantShutdown != 0 && c.delivers() && c.optional&hasShutdown != 0 {
 		c.callback(func() { c.handler.(ShutdownHandler).Shutdown(c) })
 	}
-	if r&wantDeliver != 0 && c.phase == open && c.pauses&^byUnread == 0 {
+	if r&wantDeliver != 0 && c.delivers() && c.pauses&^byUnread == 0 {
 		c.deliverUnread()
+	}
+	if r&wantEnd != 0 {
+		c.endFailing()
 	}
 }
 
@@ -405,10 +445,11 @@ func (c *Conn) askLater(r request) {
 }
 
 func (c *Conn) pause(why pause) {
-	if c.pauses == 0 {
+	received := c.receives()
+	c.pauses |= why
+	if received && !c.receives() {
 		c.loop.drv.Pause(&c.stream)
 	}
-	c.pauses |= why
 }
 
 func (c *Conn) resume(why pause) {
@@ -419,7 +460,7 @@ func (c *Conn) resume(why pause) {
 	if c.pauses&^byUnread == 0 && (c.in != nil || c.flags&eofOwed != 0) {
 		c.askLater(wantDeliver)
 	}
-	if c.pauses == 0 {
+	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}
 }

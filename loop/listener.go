@@ -84,7 +84,7 @@ func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Liste
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spreadTCP(len(g.working()), at)
+	sockets, err := spreadTCP(len(g.working()), at, g.keepAliveOptions()...)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +101,7 @@ func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listene
 	if l == nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: needs("a listener")}
 	}
+	g.keepAliveServed(l)
 	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, false, accept)
 }
 

@@ -18,17 +18,20 @@ const (
 // logs are the limited kinds of log lines of a group. What a listener or a socket logs about
 // itself has a limiter of its own, with a burst of one.
 type logs struct {
-	panics, slow, attaching limiter
+	panics, slow, attaching, stalled limiter
 }
 
 func newLogs(to *slog.Logger) *logs {
 	of := func(what string) limiter { return limiter{to: to, what: what, burst: logBurst} }
-	return &logs{panics: of("panics"), slow: of("slow callbacks"), attaching: of("connections that could not be watched")}
+	return &logs{
+		panics: of("panics"), slow: of("slow callbacks"), attaching: of("connections that could not be watched"),
+		stalled: of("connections that stand still"),
+	}
 }
 
 // flush logs how many lines were suppressed that no other line has told of.
 func (s *logs) flush() {
-	for _, l := range []*limiter{&s.panics, &s.slow, &s.attaching} {
+	for _, l := range []*limiter{&s.panics, &s.slow, &s.attaching, &s.stalled} {
 		l.flush()
 	}
 }

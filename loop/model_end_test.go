@@ -37,6 +37,7 @@ type end struct {
 	m     *model
 	peer  *end
 	plain bool
+	reads bool // on above the high watermark: it was dialed
 	way   way
 	place int // in text, where what it sends begins
 	total int // bytes to send
@@ -158,7 +159,7 @@ func (a *end) Opened(c *loop.Conn) {
 
 func (a *end) Data(c *loop.Conn, b []byte) (int, error) {
 	defer a.enter("Data")()
-	if a.paused || a.endingInside || a.above && c.Unsent() > a.m.config.LowWatermark {
+	if a.paused || a.endingInside || a.above && !a.reads && c.Unsent() > a.m.config.LowWatermark {
 		a.failf("Data is not to be called")
 	}
 	n := pick(a.Rand, len(b), len(b), a.IntN(len(b)+1))

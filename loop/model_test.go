@@ -201,7 +201,6 @@ func (m *model) connect() {
 			ln.Close()
 		}
 	case 2:
-		b.total %= 1000 // else each could stop reading until the other reads
 		m.dial(b, m.listen(a))
 	}
 }
@@ -248,6 +247,7 @@ func (m *model) listen(a *end) string {
 func (m *model) dial(a *end, address string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	a.reads = true
 	_, err := m.g.Dial(ctx, m.network, address, func(*loop.Conn) loop.Handler { return a })
 	if err == nil || a.isOpened() { // and may have ended since
 		return true

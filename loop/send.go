@@ -2,6 +2,7 @@ package loop
 
 import (
 	"sync"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
@@ -28,7 +29,8 @@ const stageBytes = 64 << 10
 var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 
 // Write takes all of b, to be sent in order, or nothing: ErrBufferFull if MaxUnsent
-// would be passed, ErrClosed after Close or CloseWrite. b may be used again at once.
+// would be passed, ErrTooLarge if b alone passes it, ErrClosed after Close or CloseWrite, and
+// after sending has failed, wrapped with the cause. b may be used again at once.
 // It never blocks, and what is written during one turn goes out together.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
@@ -84,9 +86,13 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 	return total, nil
 }
 
-// WriteOwned is Write without a copy: b belongs to the connection until done is
-// called, on the loop, once: with nil when b has been sent, or with why it was not.
-// If WriteOwned itself returns an error, done is not called.
+// WriteOwned is Write without a copy: b must not change until done is called, on the loop,
+// once: with nil when the kernel has taken all of b, or with an error if it will not. It is
+// called before Closed. If WriteOwned itself returns an error, done is not called.
+//
+// done may be nil: for memory that never changes again. b may be empty: done is called once
+// what was written before is sent. One slice may be given to many connections at
+// once: it is only read, and free when the last done has been called.
 func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 	c.mu.Lock()
 	if err := c.mayWrite(len(b)); err != nil {
@@ -104,9 +110,12 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 // mayWrite says why n bytes more cannot be taken, or nil; mu is held.
 func (c *Conn) mayWrite(n int) error {
 	if c.shut || c.writeShut {
-		return ErrClosed
+		return c.refused()
 	}
 	waits := c.unsent()
+	if n > c.loop.g.config.MaxUnsent {
+		return ErrTooLarge
+	}
 	if n+waits > c.loop.g.config.MaxUnsent {
 		c.crossed = c.crossed || waits > 0 // Drained is what to wait for
 		return ErrBufferFull
@@ -158,7 +167,8 @@ func (c *Conn) writeStaged(b []byte) bool {
 	if n < len(b) {
 		c.queue(b[n:])
 		if err != sock.ErrWouldBlock {
-			c.more().sendFailed = err // the system does not tell it again
+			// The system does not tell it again: flush does.
+			c.more().sendFailed, c.writeShut = err, true
 		}
 		c.requests |= wantFlush
 	}
@@ -225,9 +235,11 @@ func (c *Conn) flush() {
 // flushed is how a flush ended.
 type flushed struct {
 	unsent  int
-	crossed bool // the high watermark was crossed, and the low one has not been reached
-	drained bool // it has
-	fin     bool // FIN comes next
+	stops   bool          // reading stops while crossed
+	timeout time.Duration // the write timeout, if something is unsent
+	crossed bool          // the high watermark was crossed, and the low one has not been reached
+	drained bool          // it has
+	fin     bool          // FIN comes next
 	err     error
 	again   bool // the budget was used up, not the kernel's room
 }
@@ -242,6 +254,7 @@ func (c *Conn) flushLocked() flushed {
 		return c.flushedLocked()
 	}
 	if x := c.extras; x != nil && x.sendFailed != nil {
+		c.unstage()
 		return flushed{err: x.sendFailed}
 	}
 	sent := 0
@@ -274,9 +287,13 @@ func (c *Conn) flushLocked() flushed {
 
 func (c *Conn) flushedLocked() flushed {
 	f := flushed{unsent: c.unsent(), crossed: c.crossed, fin: c.writeShut}
+	if f.unsent > 0 {
+		f.timeout = c.writeTimeout()
+	}
 	if c.crossed && f.unsent <= c.loop.g.config.LowWatermark {
 		c.crossed, f.crossed, f.drained = false, false, true
 	}
+	f.stops = f.crossed && c.stopsReading()
 	return f
 }
 
@@ -292,10 +309,11 @@ func (c *Conn) send(bufs [][]byte, total int) (int, error) {
 	return n, err
 }
 
-// hasSent notes that n bytes have gone, for the idle timeout, and for LingerTimeout.
+// hasSent notes that n bytes have gone, for the timeouts of a connection that has some.
 func (c *Conn) hasSent(n int) {
-	if n > 0 && (c.flags&idles != 0 || c.phase == closing) {
-		c.extras.lastActive = c.loop.clock()
+	if n > 0 && (c.flags&(idles|timesSend) != 0 || c.phase == closing) {
+		now := c.loop.clock()
+		c.extras.lastActive, c.extras.progress.lastSent = now, now
 	}
 }
 
@@ -345,7 +363,7 @@ type doneCall struct {
 
 // plain reports whether nothing follows from a flush: the ordinary case.
 func (f *flushed) plain(c *Conn) bool {
-	return *f == flushed{} && c.phase == open && c.flags&detaching == 0 && len(c.loop.done) == 0
+	return *f == flushed{} && c.phase == open && c.flags&(detaching|timesSend) == 0 && len(c.loop.done) == 0
 }
 
 // afterFlush does what follows from a flush; mu is not held.
@@ -358,15 +376,17 @@ func (c *Conn) afterFlush(f flushed) {
 		return
 	}
 	if f.err != nil {
-		c.fail(f.err)
+		c.ioFailed(f.err)
 		return
 	}
 	switch {
 	case c.phase != open: // what comes is dropped
+	case f.stops:
+		c.pauseReading()
 	case f.crossed:
-		c.pause(byWatermark)
+		c.resumeReading()
 	case f.drained:
-		c.resume(byWatermark)
+		c.resumeReading()
 		if c.in != nil {
 			c.askLater(wantDeliver) // what Data left because there was no room to answer
 		}
@@ -374,6 +394,7 @@ func (c *Conn) afterFlush(f flushed) {
 			c.askLater(wantDrained)
 		}
 	}
+	c.watchSending(&f)
 	switch {
 	case f.again:
 		c.askLater(wantFlush)
@@ -400,6 +421,12 @@ func (u *upcalls) Sent(n int, err error) {
 	c.hasSent(n)
 	c.mu.Lock()
 	c.consume(n, nil)
+	if c.phase == failing {
+		c.dropUnsent(c.extras.sendFailed)
+		c.mu.Unlock()
+		c.loop.tellDone()
+		return
+	}
 	f := flushed{err: err}
 	if err == nil {
 		f = c.flushLocked()
