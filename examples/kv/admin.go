@@ -73,10 +73,10 @@ func info(x *call) {
 	s := x.server
 	x.reply.text(fmt.Sprintf("# Server\r\nserver_name:pollux-kv\r\nos:%s %s\r\nmultiplexing_api:%s\r\nloops:%d\r\nuptime_in_seconds:%d\r\n"+
 		"\r\n# Clients\r\nconnected_clients:%d\r\nmaxclients:%d\r\n"+
-		"\r\n# Memory\r\nused_memory_dataset:%d\r\nmaxmemory:%d\r\n"+
+		"\r\n# Memory\r\nused_memory_dataset:%d\r\nmem_clients_normal:%d\r\nmaxmemory:%d\r\n"+
 		"\r\n# Keyspace\r\ndb0:keys=%d\r\n",
 		runtime.GOOS, runtime.GOARCH, s.group.Backend(), len(s.calls), int64(time.Since(s.began)/time.Second),
-		s.group.Conns(), s.maxConns, x.db.bytes, s.maxMemory, len(x.db.entries)))
+		s.group.Conns(), s.maxConns, x.db.bytes, x.db.memory.sum.input+x.db.memory.sum.output, s.maxMemory, len(x.db.entries)))
 }
 
 // commandInfo lists the commands with their numbers of arguments. COMMAND DOCS, which

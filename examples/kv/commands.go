@@ -79,12 +79,12 @@ func (x *call) run() {
 	case cmd.args >= 0 && len(x.args) != cmd.args, len(x.args) < -cmd.args:
 		x.wrongArgs()
 		return
-	case cmd.grows && x.server.maxMemory > 0 && x.db.bytes > x.server.maxMemory:
-		x.error("OOM command not allowed when used memory > 'maxmemory'.")
+	case cmd.grows && !x.db.room(len(x.b)+entryBytes):
+		x.error(oom)
 		return
 	}
 	start := len(x.reply.b)
-	x.reply.max, x.reply.cut = start+maxReply(x.server.maxBulk), false
+	x.reply.max, x.reply.cut = start+x.server.maxReply, false
 	cmd.run(x)
 	if x.reply.cut {
 		x.reply.b = x.reply.b[:start]

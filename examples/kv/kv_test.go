@@ -458,7 +458,10 @@ func TestReplyTooLong(t *testing.T) {
 
 func TestMaxMemory(t *testing.T) {
 	c := dial(t, start(t, options{maxMemory: 10_000}).addr)
-	c.do("SET", "k", strings.Repeat("v", 20_000))
+	if got := c.do("SET", "k", strings.Repeat("v", 20_000)); !strings.HasPrefix(got, "-OOM ") {
+		t.Errorf("SET of more than the bound: %q", got)
+	}
+	c.do("SET", "k", strings.Repeat("v", 9_850))
 	if got := c.do("SET", "k2", "v"); !strings.HasPrefix(got, "-OOM ") {
 		t.Errorf("SET: %q", got)
 	}

@@ -5,7 +5,8 @@
 //   - session.go: a connection, from the bytes that came to the bytes that go;
 //   - commands.go: the table of commands, and how one runs; strings.go, keys.go and
 //     admin.go: what each does;
-//   - store.go: the keys, and when they expire.
+//   - store.go: the keys, and when they expire;
+//   - memory.go: what --max-memory bounds, and how it is counted.
 package main
 
 import (
@@ -36,10 +37,13 @@ func run() (err error) {
 	flag.IntVar(&o.loops, "loops", 1, "loops, each of which keeps one processor busy at most")
 	flag.IntVar(&o.maxBulk, "max-bulk", 8<<20, "longest argument, in `bytes`; a whole command may be twice as long")
 	flag.IntVar(&o.maxConns, "max-conns", 10_000, "connections at once; more wait until others end")
-	flag.Int64Var(&o.maxMemory, "max-memory", 0, "refuse to store more than so many `bytes`; 0: no limit")
+	flag.Int64Var(&o.maxMemory, "max-memory", 0, "bound data, unfinished commands and unsent replies to so many `bytes`; what goes beyond is refused; 0: no limit")
 	flag.DurationVar(&o.idleTimeout, "idle-timeout", 0, "close connections that are idle for so long; 0: never")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this `file`")
 	flag.Parse()
+	if o.maxMemory < 0 {
+		return fmt.Errorf("--max-memory %d: give a number of bytes, or 0 for no limit; write --max-memory 100000000", o.maxMemory)
+	}
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q: there are flags only; --help lists them", flag.Arg(0))
 	}

@@ -170,9 +170,12 @@ func (p *parser) refuse() bool {
 func (p *parser) skip(b []byte) (n int, done bool, err error) {
 	for p.missing > 0 {
 		if p.bulk < 0 {
-			if announced, err := p.announce(b); !announced {
+			switch announced, err := p.announce(b); {
+			case err != nil:
+				return 0, false, err
+			case !announced:
 				n, p.pos = p.pos, 0
-				return n, false, err
+				return n, false, nil
 			}
 		}
 		if have := len(b) - p.pos; have < p.bulk+len(crlf) {

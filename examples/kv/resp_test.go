@@ -21,6 +21,9 @@ func parse(t testing.TB, input []byte, next func() int) (commands [][]string, er
 		for {
 			b := bytes.Clone(input[from:to]) // other memory each time, as a loop's is
 			n, err := p.next(b)
+			if cap(p.args) > 2*maxArgs || cap(p.unquoted) > maxInline {
+				t.Fatalf("room for %d arguments and %d bytes is kept", cap(p.args), cap(p.unquoted))
+			}
 			if n < 0 || n > len(b) || err != nil && n != 0 {
 				t.Fatalf("%d consumed of %d bytes, %v", n, len(b), err)
 			}

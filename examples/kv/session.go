@@ -18,10 +18,11 @@ type options struct {
 // server is what all sessions share.
 type server struct {
 	options
-	group *loop.Group
-	began time.Time
-	db    *store
-	calls map[*loop.Loop]*call // not changed once the server runs
+	group    *loop.Group
+	began    time.Time
+	maxReply int // the longest answer to one command, in bytes
+	db       *store
+	calls    map[*loop.Loop]*call // not changed once the server runs
 }
 
 const (
@@ -51,7 +52,11 @@ func newServer(o options) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{options: o, group: g, began: time.Now(), db: newStore(g.Loops()[0]), calls: map[*loop.Loop]*call{}}
+	s := &server{options: o, group: g, began: time.Now(), db: newStore(g.Loops()[0], o.maxMemory), calls: map[*loop.Loop]*call{}}
+	s.maxReply = maxReply(o.maxBulk)
+	if o.maxMemory > 0 {
+		s.maxReply = int(min(int64(s.maxReply), max(o.maxMemory, batchBytes)))
+	}
 	for _, l := range g.Loops() {
 		s.calls[l] = &call{server: s, db: s.db}
 	}
@@ -71,11 +76,23 @@ type session struct {
 	in   parser
 	name string // CLIENT SETNAME
 	quit bool
+
+	paused bool // the client must take replies first
+	held   held // with the store locked
 }
 
 // Data runs the commands in b, and leaves in it the beginning of one that is not all
-// there. All replies to commands that came together leave together.
+// there.
 func (s *session) Data(c *loop.Conn, b []byte) (consumed int, err error) {
+	if s.call.server.maxMemory > 0 {
+		return s.bounded(c, b)
+	}
+	return s.answer(c, b)
+}
+
+// answer runs the commands in b and sends their replies. All replies to commands that
+// came together leave together.
+func (s *session) answer(c *loop.Conn, b []byte) (consumed int, err error) {
 	for {
 		n, full, err := s.batch(b[consumed:])
 		consumed += n
@@ -94,13 +111,17 @@ func (s *session) Data(c *loop.Conn, b []byte) (consumed int, err error) {
 			s.in.trim()
 			return consumed, nil
 		case c.Unsent() > maxUnsent:
-			return consumed, c.Pause() // until Drained
+			s.paused = true // until Drained
+			return consumed, c.Pause()
 		}
 	}
 }
 
 // Drained goes on with the commands that had to wait for the client to take replies.
-func (s *session) Drained(c *loop.Conn) { c.Resume() }
+func (s *session) Drained(c *loop.Conn) {
+	s.paused = false
+	c.Resume()
+}
 
 // Shutdown is called when the server is to end. Commands that have come have been
 // answered; Close sends what is left of the replies.
@@ -114,6 +135,19 @@ func (s *session) batch(b []byte) (consumed int, full bool, err error) {
 	defer x.db.Unlock()
 	x.session = s
 	for !s.quit {
+		if s.in.skipping {
+			n, done, err := s.in.skip(b[consumed:])
+			consumed += n
+			switch {
+			case err != nil:
+				x.error("ERR " + err.Error())
+				return consumed, false, err
+			case !done:
+				return consumed, false, nil
+			}
+			x.error(oom)
+			continue
+		}
 		n, err := s.in.next(b[consumed:])
 		if err != nil {
 			x.error("ERR " + err.Error())

@@ -20,6 +20,7 @@ type store struct {
 	sync.Mutex
 	entries map[string]*entry
 	bytes   int64                // of keys and values, and entryBytes for each
+	memory  memory               // what else is counted
 	timers  *loop.Loop           // runs the timers of keys that expire
 	now     func() time.Duration // since the store began; unlike the time of day, it never jumps
 }
@@ -36,11 +37,12 @@ type entry struct {
 // entryBytes is about what a key costs besides its own bytes and its value's.
 const entryBytes = 96
 
-func newStore(timers *loop.Loop) *store {
+func newStore(timers *loop.Loop, maxMemory int64) *store {
 	began := time.Now()
 	return &store{
 		entries: map[string]*entry{}, timers: timers,
-		now: func() time.Duration { return time.Since(began) },
+		memory: memory{max: maxMemory, owing: map[*session]*loop.Conn{}, recounted: -recountInterval},
+		now:    func() time.Duration { return time.Since(began) },
 	}
 }
 
