@@ -223,9 +223,6 @@ func (y *tally) fence(t *testing.T, port uint16) {
 // loopback has no way to groups on Linux.
 func multicastInterface(t *testing.T, group netip.Addr) int {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		return 0 // the system's choice; loopback takes none
-	}
 	all, err := net.Interfaces()
 	if err != nil {
 		t.Fatal(err)
