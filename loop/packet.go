@@ -48,8 +48,9 @@ type PacketListener struct {
 // The datagrams of one socket leave in the order of the calls, whoever makes them.
 //
 // On io_uring, what is sent in a callback goes out with the loop's turn, in one call for
-// all sockets, and so does what others send before that; up to 256 datagrams of a socket wait, also
-// for room in the kernel. What the kernel refuses then, such as because there is no route, is counted
+// all sockets, and so does what others send before that; up to 256 datagrams of a socket
+// wait, also for room in the kernel. Options that are set meanwhile hold for them. What the
+// kernel refuses then, such as because there is no route, is counted
 // (LoopStats.PacketErrors), and logged now and then, instead of returned.
 type PacketConn struct {
 	*sock.UDPSocket
@@ -217,6 +218,24 @@ func (p *PacketConn) WriteBatch(ms []sock.Message) (int, error) {
 	n, err := p.UDPSocket.WriteBatch(ms)
 	p.sent(dataBytes(ms[:n]), err)
 	return n, err
+}
+
+// Connect is sock.UDPSocket's: what was sent before by Write still goes to the peer of then.
+func (p *PacketConn) Connect(addr netip.AddrPort) error {
+	p.keepPeer()
+	return p.UDPSocket.Connect(addr)
+}
+
+// Disconnect is sock.UDPSocket's, as Connect.
+func (p *PacketConn) Disconnect() error {
+	p.keepPeer()
+	return p.UDPSocket.Disconnect()
+}
+
+func (p *PacketConn) keepPeer() {
+	if p.loop.packets != nil && p.socket.Queued.Load() {
+		p.loop.packets.KeepPeer(&p.socket)
+	}
 }
 
 func dataBytes(ms []sock.Message) (n int) {

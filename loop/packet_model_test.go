@@ -125,12 +125,6 @@ func (l *ledger) giveLocked(n int) {
 	l.changed.Broadcast()
 }
 
-func (l *ledger) give(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.giveLocked(n)
-}
-
 func (l *ledger) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -3,6 +3,7 @@ package loop_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -446,4 +447,50 @@ func TestPacketListenerCloseBesideCallback(t *testing.T) {
 		close(closed)
 	}()
 	receive(t, closed, "the return of Close")
+}
+
+// TestL12WriteGoesToThePeerOfThen: in a callback, Write sends to the peer that the socket has
+// when it is called, whatever Connect and Disconnect say afterwards.
+func TestL12WriteGoesToThePeerOfThen(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what was received before Connect, from others than the peer, is lost there")
+	}
+	g := group(t, loop.Config{Loops: 1})
+	a, b, c := newClient(t), newClient(t), newClient(t)
+	pl, err := g.ListenPacket("udp4", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
+		return &packetFuncs{packets: func(p *loop.PacketConn, _ []sock.Message) {
+			for i := range 3 {
+				for _, to := range []*udpClient{a, b} {
+					if err := p.Connect(to.LocalAddr()); err != nil {
+						t.Error(err)
+					}
+					if _, err := p.Write([]byte{byte('0' + i)}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if err := p.Disconnect(); err != nil {
+				t.Error(err)
+			}
+			if _, err := p.WriteTo([]byte("end"), c.LocalAddr()); err != nil {
+				t.Error(err)
+			}
+		}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WriteTo([]byte("go"), netip.MustParseAddrPort(pl.Addr().String())); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := c.read(t); got != "end" {
+		t.Errorf("%q came, want what WriteTo has sent", got)
+	}
+	for _, u := range []*udpClient{a, b} {
+		for i := range 3 {
+			if got, _ := u.read(t); got != fmt.Sprint(i) {
+				t.Fatalf("datagram %d is %q", i, got)
+			}
+		}
+	}
 }

@@ -135,6 +135,9 @@ type PacketSender interface {
 	// true: it takes datagrams behind those that have not left yet. If there are none by
 	// now, ok is false, and the socket's own methods send them.
 	QueuePackets(p *PacketSocket, ms []sock.Message) (n int, err error, ok bool)
+	// KeepPeer is for any goroutine, before the socket gets another peer, or none: what was sent
+	// to the peer and has not left yet still goes there.
+	KeepPeer(p *PacketSocket)
 }
 
 // StreamUpcalls is what a driver calls for a stream.

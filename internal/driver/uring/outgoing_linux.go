@@ -193,6 +193,26 @@ func (d *Driver) QueuePackets(p *driver.PacketSocket, ms []sock.Message) (n int,
 	return len(ms), nil, true
 }
 
+// KeepPeer implements driver.PacketSender. What is in the ring has left.
+func (d *Driver) KeepPeer(p *driver.PacketSocket) {
+	o := &d.packets.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !p.Queued.Load() {
+		return
+	}
+	s := &d.packets.sockets[p.Index]
+	peer, e := sys.PeerAddr(s.fd)
+	if e != 0 {
+		return // there is none, and sending to it fails
+	}
+	for l := s.first; l != nil; l = l.next {
+		if l.toPeer {
+			l.toPeer, l.to = false, peer
+		}
+	}
+}
+
 // queueLocked puts a datagram at the end of the socket's line.
 func (d *Driver) queueLocked(p *driver.PacketSocket, s *packetSocket, m *sock.Message) error {
 	o := &d.packets.out
