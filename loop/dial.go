@@ -194,11 +194,12 @@ func (c *Conn) tellDialed(err error) {
 	if why := c.endDial(); why != nil {
 		err = why
 	}
-	if c.extras.dialed == nil {
+	x := c.extrasIfAny()
+	if x == nil || x.dialed == nil {
 		return
 	}
-	done := c.extras.dialed
-	c.extras.dialed = nil
+	done := x.dialed
+	x.dialed = nil
 	conn := c
 	if err != nil {
 		conn = nil
