@@ -48,12 +48,8 @@ type extras struct {
 
 	idle, read, linger connTimer
 	lastActive         int64
-	readEnd            int64 // when the read deadline is; 0: there is none
-	dialed             func(*Conn, error)
-	accept             func(*Conn) Handler // of one that was dialed
-	dialEnded          bool                // guarded by mu
-	givenUp            error               // why the dial was given up; guarded by mu
-	leaveContext       func() bool         // of the dial; guarded by mu
+	readEnd            int64    // when the read deadline is; 0: there is none
+	dial               *dialing // nil if it was accepted
 	remote             net.Addr
 	why                error // why it ends
 }

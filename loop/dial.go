@@ -66,8 +66,8 @@ func (l *Loop) Dial(ctx context.Context, network, address string, accept func(*C
 	}
 	stop := context.AfterFunc(ctx, func() { c.giveUp(context.Cause(ctx)) })
 	c.mu.Lock()
-	ended := c.extras.dialEnded
-	c.extras.leaveContext = stop
+	ended := c.extras.dial.ended
+	c.extras.dial.leaveContext = stop
 	c.mu.Unlock()
 	if ended {
 		stop()
@@ -75,16 +75,27 @@ func (l *Loop) Dial(ctx context.Context, network, address string, accept func(*C
 	return nil
 }
 
+// dialing is what a connection that was dialed has besides.
+type dialing struct {
+	accept func(*Conn) Handler
+	done   func(*Conn, error) // the loop's own; nil if none was given, or it has been called
+
+	// Guarded by the connection's mu.
+	ended        bool
+	givenUp      error       // why the dial was given up
+	leaveContext func() bool // stops the wait for the end of the dial's context
+}
+
 // giveUp ends a dial that has not ended, because of why; it returns false if it has. It may
 // be called from any goroutine.
 func (c *Conn) giveUp(why error) bool {
 	c.mu.Lock()
-	x := c.extras
-	if x.dialEnded {
+	d := c.extras.dial
+	if d.ended {
 		c.mu.Unlock()
 		return false
 	}
-	x.givenUp = why
+	d.givenUp = why
 	c.shut = true
 	if c.requests&wantAttach == 0 {
 		c.askAndUnlock(wantAbort)
@@ -104,11 +115,11 @@ func (c *Conn) giveUp(why error) bool {
 // given up; nil if it was not.
 func (c *Conn) endDial() error {
 	c.mu.Lock()
-	x := c.extras
-	x.dialEnded = true
-	leave := x.leaveContext
-	x.leaveContext = nil
-	why := x.givenUp
+	d := c.extras.dial
+	d.ended = true
+	leave := d.leaveContext
+	d.leaveContext = nil
+	why := d.givenUp
 	c.mu.Unlock()
 	if leave != nil {
 		leave()
@@ -124,8 +135,7 @@ func (l *Loop) dial(ctx context.Context, network, address string, accept func(*C
 		return nil, &net.OpError{Op: "dial", Net: network, Err: context.Cause(ctx)}
 	}
 	c := l.newConn()
-	c.more().dialed = done
-	c.extras.accept = accept
+	c.more().dial = &dialing{accept: accept, done: done}
 	var err error
 	if network == "unix" {
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
@@ -177,7 +187,7 @@ func (u *upcalls) Connected(err error) {
 		c.release(err)
 		return
 	}
-	c.opened(c.extras.accept)
+	c.opened(c.extras.dial.accept)
 	if c.phase == gone || c.handler == nil {
 		return // Released tells
 	}
@@ -194,12 +204,12 @@ func (c *Conn) tellDialed(err error) {
 	if why := c.endDial(); why != nil {
 		err = why
 	}
-	x := c.extrasIfAny()
-	if x == nil || x.dialed == nil {
+	d := c.extrasIfAny().dial
+	if d.done == nil {
 		return
 	}
-	done := x.dialed
-	x.dialed = nil
+	done := d.done
+	d.done = nil
 	conn := c
 	if err != nil {
 		conn = nil

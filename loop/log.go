@@ -25,7 +25,8 @@ func newLogs(to *slog.Logger) *logs {
 	of := func(what string) limiter { return limiter{to: to, what: what, burst: logBurst} }
 	return &logs{
 		panics: of("panics"), slow: of("slow callbacks"), attaching: of("connections that could not be watched"),
-		stalled: of("connections that stand still"),
+		// One line has the remedy for all of them.
+		stalled: limiter{to: to, what: "connections that stand still", burst: 1},
 	}
 }
 

@@ -352,7 +352,7 @@ func TestWatchOfWhatIsWatched(t *testing.T) {
 }
 
 func TestBadConfigAndAddresses(t *testing.T) {
-	for _, c := range []loop.Config{{Loops: -1}, {Loops: 5000}, {LowWatermark: 10, HighWatermark: 5}, {MaxUnsent: 1, HighWatermark: 2}, {BusyPoll: -1}, {MaxConns: -1}, {Backend: "carrier-pigeon"}} {
+	for _, c := range []loop.Config{{Loops: -1}, {Loops: 5000}, {LowWatermark: 10, HighWatermark: 5}, {MaxUnsent: 1, HighWatermark: 2}, {BusyPoll: pollux.MaxBusyPoll + 1}, {MaxConns: -1}, {Backend: "carrier-pigeon"}} {
 		if _, err := loop.NewGroup(c); err == nil {
 			t.Errorf("%+v was taken", c)
 		}

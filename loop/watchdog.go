@@ -76,7 +76,7 @@ func (c *Conn) acceptName() string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return funcName(reflect.ValueOf(c.extras.accept).Pointer())
+	return funcName(reflect.ValueOf(c.extras.dial.accept).Pointer())
 }
 
 // nameBlocker logs what runs. It is still running, so how long it takes is not known yet.
