@@ -177,7 +177,7 @@ func (u *suite) oneshotHeldOnce(t *testing.T) {
 // byte is still unread, so the new terms must be reported, whichever comes first: a kernel
 // or a backend that ends a shot after it has let go of the registration loses it.
 func (u *suite) oneshotRearmedWhileTaken(t *testing.T) {
-	rounds := 2_000
+	rounds := 500
 	if Long() {
 		rounds = 50_000
 	}

@@ -2,9 +2,9 @@ package kqtest
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/selector/kqueue"
 	"github.com/pollux-io/pollux/internal/sys"
@@ -18,13 +18,16 @@ type Kernel struct {
 	// (FreeBSD's waiter sleeps on, NetBSD's close waits for it), and what crashes the
 	// kernel. It panics unless it is set.
 	Fault func(string)
-	// Detaching is called in the gap of OneshotRace, with no lock held. Unless it is set,
-	// other goroutines run there for a moment.
+	// Detaching is called in the gap of OneshotRace, with no lock held. It sleeps for gap
+	// unless it is set.
 	Detaching func()
 
 	mu     sync.Mutex
 	queues map[sys.FD]*queue
 }
+
+// gap is long, so that what may happen in it does.
+const gap = 50 * time.Microsecond
 
 var _ kqueue.Kernel = (*Kernel)(nil)
 
@@ -35,7 +38,7 @@ func New(f Flavour) *Kernel {
 		Fault:   func(what string) { panic("kqtest: " + what) },
 		queues:  make(map[sys.FD]*queue),
 
-		Detaching: runtime.Gosched,
+		Detaching: func() { time.Sleep(gap) },
 	}
 }
 

@@ -723,10 +723,10 @@ func (b box) sleepers(n int) func(to sys.FD) int {
 		released := make(chan struct{})
 		go func() { wg.Wait(); close(released) }()
 		for {
-			b.must(to, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagOneshot)
+			b.must(to, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagEnable|kqueue.FlagDispatch)
 			select {
 			case <-released:
-				b.change(to, kqueue.FilterWrite, kqueue.FlagDelete) // if nobody was left to be told
+				b.change(to, kqueue.FilterWrite, kqueue.FlagDelete)
 				return told
 			case <-time.After(time.Millisecond):
 			}
