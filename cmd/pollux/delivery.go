@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"path/filepath"
 	"time"
@@ -21,9 +22,10 @@ type delivery struct {
 
 	spool  *save.Spool
 	stream *save.Stream
+	shared io.Writer // standard error, if it and standard output are terminals
 }
 
-func newDelivery(dir string, jobs []*fetch.Job, out io.Writer) (*delivery, error) {
+func newDelivery(dir string, jobs []*fetch.Job, std streams) (*delivery, error) {
 	switch {
 	case dir != "":
 		names := save.Names(urls(jobs))
@@ -33,10 +35,14 @@ func newDelivery(dir string, jobs []*fetch.Job, out io.Writer) (*delivery, error
 		}
 		return &delivery{Output: files, Closer: files, dir: dir, names: names}, nil
 	case len(jobs) == 1:
-		s := save.NewStream(out)
-		return &delivery{Output: s, Closer: io.NopCloser(nil), stream: s}, nil
+		s := save.NewStream(std.out)
+		d := &delivery{Output: s, Closer: io.NopCloser(nil), stream: s}
+		if isTerminal(std.out) && isTerminal(std.err) {
+			d.shared = std.err
+		}
+		return d, nil
 	}
-	spool, err := save.NewSpool(out, len(jobs))
+	spool, err := save.NewSpool(std.out, len(jobs))
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +68,14 @@ func (d *delivery) ended(r *fetch.Result) error {
 	return nil
 }
 
+// breakLine begins a new line on a terminal where a body has stopped within one, so that
+// a message does not continue it.
+func (d *delivery) breakLine() {
+	if d.shared != nil && d.stream.InLine() {
+		fmt.Fprintln(d.shared)
+	}
+}
+
 // A tally counts how jobs ended.
 type tally struct {
 	done, failed int
@@ -76,6 +90,9 @@ func tell(results <-chan *fetch.Result, d *delivery, rep report.Reporter, cancel
 	defer rep.Close()
 	t := &tally{}
 	for r := range results {
+		if r.Err != nil {
+			d.breakLine()
+		}
 		if fetch.Interrupted(r.Err) {
 			t.interrupted = true
 			continue

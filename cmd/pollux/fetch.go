@@ -6,12 +6,12 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/fetch"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/resolve"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
@@ -42,7 +42,7 @@ type fetchCmd struct {
 }
 
 func (fetchCmd) Help() string {
-	return `Fetches URLs, many at once: one goroutine with one Poll does all that goes over the network. A URL that fails gets one line on standard error and does not stop the others; the exit status is then 1. Files appear when they are whole. Only http is spoken, not yet https.
+	return `Fetches URLs, many at once: one goroutine with one Poll does all that goes over the network. A URL that fails gets one line on standard error and does not stop the others; the exit status is then 1. If no URL of all can be asked for, such as https://example.org/ or foo, it is 2. A user name and a password before the host (http://user:password@example.org/) are sent to that scheme, host and port alone, also after redirects, and are never printed. Files appear when they are whole. Only http is spoken, not yet https.
 
 Examples:
 
@@ -53,13 +53,8 @@ Examples:
 }
 
 func (c *fetchCmd) check() error {
-	switch {
-	case c.Parallel < 1 || c.Parallel > maxParallel:
-		return fmt.Errorf("--parallel %d: give a number from 1 to %d", c.Parallel, maxParallel)
-	case c.Timeout < 0 || c.ConnectTimeout < 0 || c.IdleTimeout < 0:
-		return fmt.Errorf("a timeout is negative: give 0s for no limit")
-	case c.Retries < 0 || c.MaxRedirects < 0:
-		return fmt.Errorf("--retries and --max-redirects: give 0 or more")
+	if strings.Contains(c.Output, "://") {
+		return fmt.Errorf("--output %s: give a directory, not a URL; write --output out", redact.File(c.Output))
 	}
 	return nil
 }
@@ -72,11 +67,14 @@ func (c *fetchCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if refused(jobs, std.err) {
+		return usageError{errReported}
+	}
 	if fit := limits.Fit(c.Parallel, descriptorsEach); fit < min(c.Parallel, len(jobs)) {
 		fmt.Fprintf(std.err, "pollux: the limit on descriptors allows %d at once, not %d; pollux doctor tells how to raise it\n", fit, c.Parallel)
 		c.Parallel = fit
 	}
-	d, err := newDelivery(c.Output, jobs, std.out)
+	d, err := newDelivery(c.Output, jobs, std)
 	if err != nil {
 		return fmt.Errorf("prepare the output: %w", err)
 	}
@@ -150,15 +148,21 @@ func (c *fetchCmd) reporter(total int, d *delivery, std streams) report.Reporter
 	return lines
 }
 
-// isTerminal reports whether w is a terminal with room to draw in.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
+// refused reports whether none of the jobs can be attempted, and then prints why.
+func refused(jobs []*fetch.Job, w io.Writer) bool {
+	for _, j := range jobs {
+		if j.Err == nil {
+			return false
+		}
 	}
-	width, height, err := term.GetSize(int(f.Fd()))
-	return err == nil && width > 0 && height > 0
+	for _, j := range jobs {
+		fmt.Fprintln(w, report.Failure(&fetch.Result{Job: j, Err: j.Err}))
+	}
+	return true
 }
+
+// isTerminal reports whether w is a terminal with room to draw in.
+func isTerminal(w io.Writer) bool { return report.Terminal(w) != nil }
 
 // urls returns what there is to name files after.
 func urls(jobs []*fetch.Job) []*url.URL {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/fetch"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
 const (
@@ -28,19 +30,23 @@ func readJobs(given []string, file string, in io.Reader) ([]*fetch.Job, error) {
 		if file != "-" {
 			f, err := os.Open(file)
 			if err != nil {
-				return nil, fmt.Errorf("read the list of URLs: %w", err)
+				var path *fs.PathError
+				if errors.As(err, &path) {
+					err = path.Err // without the name, which may be a URL given by mistake
+				}
+				return nil, fmt.Errorf("read the list of URLs in %s: %w", redact.File(file), err)
 			}
 			defer f.Close()
 			in = f
 		}
 		var err error
 		if jobs, err = readList(jobs, in); err != nil {
-			return nil, fmt.Errorf("read the list of URLs in %s: %w", file, err)
+			return nil, fmt.Errorf("read the list of URLs in %s: %w", redact.File(file), err)
 		}
 	}
 	switch {
 	case len(jobs) == 0 && file != "":
-		return nil, fmt.Errorf("the list %s has no URL: give one a line, like http://example.org/path", file)
+		return nil, fmt.Errorf("the list %s has no URL: give one a line, like http://example.org/path", redact.File(file))
 	case len(jobs) == 0:
 		return nil, errors.New("no URL: give one like http://example.org/path, or a list by --input FILE")
 	}

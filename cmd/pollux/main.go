@@ -15,6 +15,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/demo"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 )
 
 // What the program exits with.
@@ -76,6 +78,8 @@ func (s signalled) status() int {
 // usageError makes the program exit with exitUsage.
 type usageError struct{ error }
 
+func (e usageError) Unwrap() error { return e.error }
+
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == demo.Part {
 		os.Exit(demo.RunPart(os.Args[2:]))
@@ -92,6 +96,9 @@ func main() {
 	go func() {
 		sig := <-signals
 		signal.Stop(signals)
+		if sig == os.Interrupt {
+			report.EraseEcho(os.Stderr)
+		}
 		cancel(signalled{sig})
 	}()
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -119,8 +126,9 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 			panic(code)
 		}
 	}()
-	if args, err = arguments(parser.Model, args); err != nil {
-		complain(std, err)
+	given := args
+	if args, err = arguments(parser.Model, given); err != nil {
+		complain(std, redacted(err, given))
 		return exitUsage
 	}
 	command, err := parser.Parse(args)
@@ -129,11 +137,14 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 	case errors.As(err, &shown):
 		return statusOf(ctx, shown.error, std)
 	case err != nil:
-		complain(std, explain(parser.Model, args, err))
+		complain(std, redacted(explain(parser.Model, args, err), given))
 		return exitUsage
 	}
 	return statusOf(ctx, command.Run(), std)
 }
+
+// redacted is an error on the arguments without what is secret in them.
+func redacted(err error, args []string) error { return errors.New(redact.Arguments(err.Error(), args)) }
 
 // arguments turns "help" into the flag that does it, and refuses a command that there
 // is not.
@@ -175,7 +186,9 @@ func statusOf(ctx context.Context, err error, std streams) int {
 	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &sig):
 		return sig.status()
 	case errors.As(err, &usage):
-		complain(std, err)
+		if !errors.Is(err, errReported) {
+			complain(std, err)
+		}
 		return exitUsage
 	case !errors.Is(err, errReported):
 		complain(std, err)
@@ -183,9 +196,9 @@ func statusOf(ctx context.Context, err error, std streams) int {
 	return exitFailed
 }
 
-// complain prints err; the library's own errors begin with its name already.
+// complain prints err, redacted; the library's own errors begin with its name already.
 func complain(std streams, err error) {
-	fmt.Fprintln(std.err, "pollux:", strings.TrimPrefix(err.Error(), "pollux: "))
+	fmt.Fprintln(std.err, "pollux:", redact.Text(strings.TrimPrefix(err.Error(), "pollux: ")))
 }
 
 // errReported is a failure that has had its line already.

@@ -35,6 +35,16 @@ func TestFraming(t *testing.T) {
 		"chunked, trailers": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Sum\r\n\r\n5\r\nhello\r\n0\r\nSum: 1\r\nOther: 2\r\n\r\n", "hello"},
 		"no content":        {"HTTP/1.1 204 No Content\r\n\r\n", ""},
 		"continue":          {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "hi"},
+		"HTTP/1.0, chunked": {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello"},
+		"1.0, both":         {"HTTP/1.0 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello"},
+		"both":              {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello"},
+		"folded":            {"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello"},
+		"equal lengths":     {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", "hello"},
+		"keep-alive 1.0":    {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nhello", "hello"},
+		"HTTP/1.2":          {"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nhi", "hi"},
+		"204 and a body":    {"HTTP/1.1 204 No Content\r\n\r\nhello", ""},
+		"204, chunked":      {"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", ""},
+		"205":               {"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\nhello", ""},
 		"no reason":         {"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi", "hi"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,6 +145,63 @@ func TestReset(t *testing.T) {
 	})
 	if r := b.run(t, s.URL("/"))[0]; r.Err == nil || len(b.memory.whole) != 0 {
 		t.Errorf("error %v, stored %d", r.Err, len(b.memory.whole))
+	}
+}
+
+// Where an answer does not say clearly where its body ends, it is refused, and nothing of
+// it is stored.
+func TestBadFraming(t *testing.T) {
+	for name, c := range map[string]struct{ fields, want string }{
+		"gzip":               {"Transfer-Encoding: gzip", "unsupported transfer encoding"},
+		"gzip, chunked":      {"Transfer-Encoding: gzip, chunked", "unsupported transfer encoding"},
+		"chunked twice":      {"Transfer-Encoding: chunked, chunked", "unsupported transfer encoding"},
+		"two fields":         {"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", "too many transfer encodings"},
+		"identity":           {"Transfer-Encoding: identity", "unsupported transfer encoding"},
+		"empty coding":       {"Transfer-Encoding:", "unsupported transfer encoding"},
+		"blank before colon": {"Transfer-Encoding : chunked", "a blank before the colon"},
+		"length, blank":      {"Content-Length : 5", "a blank before the colon"},
+		"two lengths":        {"Content-Length: 5\r\nContent-Length: 6", "multiple Content-Length"},
+		"list of lengths":    {"Content-Length: 5, 5", "bad Content-Length"},
+		"plus":               {"Content-Length: +5", "bad Content-Length"},
+		"minus":              {"Content-Length: -5", "bad Content-Length"},
+		"hexadecimal":        {"Content-Length: 0x5", "bad Content-Length"},
+		"empty length":       {"Content-Length:", "Content-Length"},
+		"overflow":           {"Content-Length: 99999999999999999999", "bad Content-Length"},
+		"NUL":                {"X: \x00", "malformed"},
+	} {
+		for _, version := range []string{"1.1", "1.0"} {
+			b := newBench(t)
+			s := faultserver.Text(t, "HTTP/"+version+" 200 OK\r\n"+c.fields+"\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+			r := b.run(t, s.URL("/"))[0]
+			if r.Err == nil || !strings.Contains(r.Err.Error(), c.want) || r.Tries != 1 || len(b.memory.whole) != 0 || b.memory.aborted != 0 {
+				t.Errorf("%s, HTTP/%s: error %v, want %q; %d bodies", name, version, r.Err, c.want, len(b.memory.whole))
+			}
+		}
+	}
+}
+
+// A status line of another protocol, or of another version, is refused.
+func TestBadStatusLine(t *testing.T) {
+	for answer, want := range map[string]string{
+		"hello\r\n":                                                 "not HTTP",
+		"<html>HTTP/0.9</html>":                                     "not HTTP",
+		"HTTP/0.9 200 OK\r\n\r\nhello":                              "version 0 of HTTP",
+		"HTTP/2.0 200 OK\r\n\r\nhello":                              "version 2 of HTTP",
+		"HTTP/1.1 +20 OK\r\n\r\nhello":                              "status line",
+		"HTTP/1.1 2000 OK\r\n\r\nhello":                             "status line",
+		"HTTP/1.1 20 OK\r\n\r\nhello":                               "status line",
+		"HTTP/11.1 200 OK\r\n\r\nhello":                             "status line",
+		"HTTP/1.1\r\n\r\nhello":                                     "status line",
+		"HTTP/1.1 206 X\r\nContent-Range: bytes 0-4/9\r\n\r\nhello": "a part of the body",
+		"HTTP/1.1 099 X\r\n\r\nhello":                               "status line",
+		"HTTP/1.1 999 X\r\n\r\nhello":                               "status 999",
+		"HTTP/1.1 " + strings.Repeat("x", 60<<10) + "\r\n\r\n":      "xxx...\"",
+	} {
+		b := newBench(t)
+		r := b.run(t, faultserver.Text(t, answer).URL("/"))[0]
+		if r.Err == nil || !strings.Contains(r.Err.Error(), want) || len(r.Err.Error()) > 400 || len(b.memory.whole) != 0 {
+			t.Errorf("%.40q: error %v, want %q", answer, r.Err, want)
+		}
 	}
 }
 

@@ -7,12 +7,16 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
 // An Error says what was attempted, why it failed and what to do about it.
@@ -23,13 +27,13 @@ type Error struct {
 	Again  bool   // another try may succeed
 }
 
-// Error implements error.
+// Error implements error. The text is redacted.
 func (e *Error) Error() string {
 	s := e.Step + ": " + plain(e.Err)
 	if e.Advice != "" {
 		s += "; " + e.Advice
 	}
-	return s
+	return redact.Text(s)
 }
 
 // Unwrap returns the cause.
@@ -39,13 +43,19 @@ func (e *Error) Unwrap() error { return e.Err }
 func plain(err error) string {
 	var errno syscall.Errno
 	var dns *net.DNSError
+	var several attempts
+	var op *net.OpError
 	switch {
+	case errors.As(err, &several):
+		return several.Error()
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	case errors.As(err, &dns):
 		return dns.Err
 	case errors.As(err, &errno):
 		return errno.Error()
+	case errors.As(err, &op) && op.Addr != nil:
+		return strings.TrimPrefix(op.Err.Error(), op.Addr.String()+": ")
 	}
 	return err.Error()
 }
@@ -63,8 +73,41 @@ var (
 // Interrupted reports whether err only says that the run was ended.
 func Interrupted(err error) bool { return errors.Is(err, errStopped) }
 
-func connectFailure(addr string, err error) *Error {
-	e := &Error{Step: "connect to " + addr, Err: err, Again: true}
+// attempts are the addresses of a host that were tried and failed, in order.
+type attempts []attempt
+
+type attempt struct {
+	addr netip.AddrPort
+	err  error
+}
+
+// Error implements error.
+func (a attempts) Error() string {
+	list := make([]string, len(a))
+	for i, t := range a {
+		list[i] = t.addr.String() + ": " + plain(t.err)
+	}
+	return strings.Join(list, ", ")
+}
+
+// Unwrap returns the causes.
+func (a attempts) Unwrap() []error {
+	causes := make([]error, len(a))
+	for i, t := range a {
+		causes[i] = t.err
+	}
+	return causes
+}
+
+// connectFailure is for a host all of whose addresses have failed.
+func connectFailure(u *url.URL, tried attempts) *Error {
+	e := &Error{Again: true}
+	if len(tried) == 1 {
+		e.Step, e.Err = "connect to "+tried[0].addr.String(), tried[0].err
+	} else {
+		e.Step, e.Err = "connect to "+u.Host, tried
+	}
+	err := e.Err
 	switch {
 	case limits.Exhausted(err):
 		e.Advice = limits.Advice
@@ -76,10 +119,17 @@ func connectFailure(addr string, err error) *Error {
 		e.Advice = "raise fs.epoll.max_user_watches (pollux doctor)"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e.Advice = "raise --connect-timeout if the way there is slow"
+	case zoned(tried):
+		e.Advice = "check the zone behind the %: it names a network interface of this machine"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		e.Advice = "check the network"
 	}
 	return e
+}
+
+// zoned reports whether an address with a zone has been tried.
+func zoned(tried attempts) bool {
+	return slices.ContainsFunc(tried, func(t attempt) bool { return t.addr.Addr().Zone() != "" })
 }
 
 func lookupFailure(host string, err error) *Error {
@@ -112,7 +162,7 @@ func answerFailure(u *url.URL, doing string, err error) *Error {
 	return e
 }
 
-// statusFailure is for a whole answer that is not the one wished for.
+// statusFailure is for a whole answer that is not a success.
 func statusFailure(u *url.URL, resp *http.Response) *Error {
 	text := http.StatusText(resp.StatusCode) // not the server's: that may be anything
 	e := &Error{
@@ -125,6 +175,10 @@ func statusFailure(u *url.URL, resp *http.Response) *Error {
 		e.Again = true
 	case http.StatusNotFound, http.StatusGone:
 		e.Advice = "check the path"
+	case http.StatusUnauthorized:
+		e.Advice = "check the user name and the password in front of the host"
+	case http.StatusPartialContent:
+		e.Err = fmt.Errorf("%w: a part of the body, and all of it was asked for", e.Err)
 	default:
 		if redirects(resp.StatusCode) { // it would have been followed
 			e.Err = fmt.Errorf("%w, without a Location", e.Err)

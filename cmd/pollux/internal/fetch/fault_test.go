@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -62,6 +63,7 @@ func TestBadAmongGood(t *testing.T) {
 		{"http://unknown.test/", "look up unknown.test: no such host"},
 		{"http://empty.test/", "no address"},
 		{refused(t), "connection refused"},
+		{"http://[fe80::1%25nowhere]/", `connect to [fe80::1%nowhere]:80: there is no network interface "nowhere"; check the zone`},
 		{silentlyGone, "from|answer of"},
 		{open("SSH-2.0-OpenSSH_9.6\r\n"), "not HTTP; check that this port speaks HTTP"},
 		{open("HTTP/1.1 banana\r\n\r\n"), "malformed or not supported"},
@@ -145,6 +147,69 @@ func TestAddressesInTurn(t *testing.T) {
 	if _, got := b.one(t, "http://several.test:"+port+"/"); got != "hello" {
 		t.Errorf("body %q", got)
 	}
+}
+
+// A host all of whose addresses fail is reported with each of them and why.
+func TestAllAddressesReported(t *testing.T) {
+	b := newBench(t)
+	_, port, _ := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(refused(t), "http://"), "/"))
+	b.lookup = addresses("::1", "127.0.0.1", "127.0.0.2")
+	r := b.run(t, "http://several.test:"+port+"/")[0]
+	if r.Err == nil {
+		t.Fatal("connected")
+	}
+	const format = "connect to several.test:%[1]s: [::1]:%[1]s: %[2]s, 127.0.0.1:%[1]s: %[3]s, 127.0.0.2:%[1]s: "
+	var e *Error
+	var tried attempts
+	if !errors.As(r.Err, &e) || !errors.As(e.Err, &tried) || len(tried) != 3 {
+		t.Fatalf("%v", r.Err)
+	}
+	want := fmt.Sprintf(format, port, plain(tried[0].err), plain(tried[1].err))
+	if !strings.HasPrefix(r.Err.Error(), want) || !strings.Contains(r.Err.Error(), "connection refused; nobody listens there") {
+		t.Errorf("%v, want %s", r.Err, want)
+	}
+}
+
+// A server of one loopback address is found by the name localhost, whichever it is and
+// whatever the hosts file has; an address may be written in the URL, with its zone.
+func TestLoopbackAddresses(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		ln, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+		if err != nil {
+			t.Logf("%s is not tested: %v", addr, err)
+			continue
+		}
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Host) })}
+		go s.Serve(ln)
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		hosts := []string{"localhost", "LOCALHOST", "localhost."}
+		if addr == "::1" {
+			hosts = append(hosts, "[::1]", "[0:0:0:0:0:0:0:1]", "[::1%25"+loopbackZone(t)+"]")
+		}
+		for _, host := range hosts {
+			b := newBench(t)
+			_, got := b.one(t, "http://"+host+":"+port+"/")
+			if want, _, zoned := strings.Cut(host, "%25"); !strings.HasPrefix(got, want) || zoned && got != "[::1]:"+port {
+				t.Errorf("%s: Host %q", host, got)
+			}
+		}
+		s.Close()
+	}
+}
+
+// loopbackZone is a number: a name may have blanks.
+func loopbackZone(t *testing.T) string {
+	list, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list {
+		if i.Flags&net.FlagLoopback != 0 {
+			return strconv.Itoa(i.Index)
+		}
+	}
+	t.Fatal("no loopback interface")
+	return ""
 }
 
 // What may pass is tried again, and only that.

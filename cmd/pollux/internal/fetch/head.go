@@ -7,7 +7,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
 const (
@@ -15,6 +18,8 @@ const (
 	maxHeadBytes = 64 << 10
 	// maxInformational bounds the answers of class 1xx before the real one.
 	maxInformational = 16
+	// maxQuotedBytes bounds what a message quotes of an answer.
+	maxQuotedBytes = 160
 )
 
 var httpPrefix = []byte("HTTP/")
@@ -43,35 +48,66 @@ func couldBeHTTP(b []byte) bool {
 	return bytes.Equal(b[:n], httpPrefix[:n])
 }
 
+// statusLine is that of HTTP/1.1 and 1.0 (RFC 9112, 4). Some servers leave out what
+// follows the status.
+var statusLine = regexp.MustCompile(`^HTTP/([0-9])\.[0-9] +([1-9][0-9]{2})( .*)?$`)
+
 // readHead parses a whole head. The Response's Body reads from body.
 //
+// The framing of the body follows RFC 9112, 6.3: by chunks if there is a
+// Transfer-Encoding, which must be "chunked" alone, whatever the Content-Length and also
+// for HTTP/1.0, where net/http would take the chunks for the body; otherwise by the one
+// Content-Length; otherwise until the server closes. Anything else is an error.
+//
 // net/http has only been given what a whole head needs, so it does not get to
-// body while it parses; if it did, body would fail, not block: see pipe.detached.
+// body while it parses; if it did, body would fail, not block: see pipe.attached.
 func readHead(head []byte, body io.Reader, req *http.Request) (*http.Response, error) {
-	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), body)), req)
+	line, fields, _ := bytes.Cut(head, []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	m := statusLine.FindSubmatch(line)
+	if m == nil {
+		return nil, fmt.Errorf("%w: status line %q", errAnswer, clip(string(line)))
+	}
+	if major := string(m[1]); major != "1" {
+		return nil, fmt.Errorf("%w: version %s of HTTP", errAnswer, major)
+	}
+	first := strings.NewReader("HTTP/1.1 " + string(m[2]) + "\r\n") // also for 1.0: see above
+	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(first, bytes.NewReader(fields), body)), req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errAnswer, err)
+		return nil, fmt.Errorf("%w: %s", errAnswer, clip(err.Error()))
+	}
+	for name := range resp.Header {
+		if strings.HasSuffix(name, " ") { // or "Transfer-Encoding :" would be passed over (RFC 9112, 5.1)
+			return nil, fmt.Errorf("%w: a blank before the colon of %q", errAnswer, clip(name))
+		}
 	}
 	return resp, nil
 }
 
+// clip returns the beginning of text that a server sent, redacted, for a message.
+func clip(text string) string {
+	text = redact.Text(text)
+	if len(text) <= maxQuotedBytes {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxQuotedBytes], "") + "..."
+}
+
 // newRequest returns the request for u and its bytes.
-func newRequest(u *url.URL, c *Config) (*http.Request, []byte, error) {
-	method := http.MethodGet
-	if c.Head {
-		method = http.MethodHead
+func newRequest(u *url.URL, c credentials, cfg *Config) (*http.Request, []byte, error) {
+	req := &http.Request{
+		Method: http.MethodGet, URL: u, Host: strings.TrimSuffix(u.Host, ":"),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header),
+		Close: true, // "Connection: close": one connection for one request
 	}
-	req, err := http.NewRequest(method, u.String(), nil)
-	if err != nil {
-		return nil, nil, err
+	if cfg.Head {
+		req.Method = http.MethodHead
 	}
-	req.Close = true // "Connection: close": one connection for one request
-	req.Header.Set("User-Agent", c.UserAgent)
+	req.Header.Set("User-Agent", cfg.UserAgent)
 	req.Header.Set("Accept", "*/*")
 	req.Header.Set("Accept-Encoding", "identity") // bodies are stored as they are
-	if u.User != nil {
-		password, _ := u.User.Password()
-		req.SetBasicAuth(u.User.Username(), password)
+	if c != nil {
+		req.SetBasicAuth(c())
 	}
 	var b bytes.Buffer
 	if err := req.Write(&b); err != nil {
@@ -89,16 +125,26 @@ func redirects(status int) bool {
 	return false
 }
 
-// redirected returns where resp sends us, and nil if nowhere.
-func redirected(resp *http.Response) (*url.URL, error) {
+// redirected returns where resp, an answer to a request with credentials c, redirects
+// to, and nil if nowhere. The credentials are those that the Location has; otherwise c,
+// if it stays at the origin.
+func redirected(resp *http.Response, c credentials) (*url.URL, credentials, error) {
 	location := strings.TrimSpace(resp.Header.Get("Location"))
 	if location == "" || !redirects(resp.StatusCode) {
-		return nil, nil
+		return nil, nil, nil
 	}
-	u, err := resp.Request.URL.Parse(encoded(location))
+	from := resp.Request.URL
+	u, err := from.Parse(encoded(location))
 	if err != nil {
-		return nil, fmt.Errorf("bad Location %q", location)
+		return nil, nil, fmt.Errorf("bad Location %q: %w", clip(redact.URL(location)), malformed(err))
 	}
+	u, own := separate(u)
 	u.Fragment = ""
-	return u, acceptable(u)
+	if err := acceptable(u); err != nil {
+		return nil, nil, err
+	}
+	if own == nil && sameOrigin(from, u) {
+		own = c
+	}
+	return u, own, nil
 }

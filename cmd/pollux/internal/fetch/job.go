@@ -18,39 +18,55 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
-// A Job is one URL to be fetched.
+// A Job is one URL to be fetched. What is exported of it has no user name and no
+// password.
 type Job struct {
 	Index int    // its place in the list, from 0
-	Text  string // as the user gave it
+	Text  string // as the user gave it, redacted
 	URL   *url.URL
 	Err   error // why Text is not a URL that can be fetched; URL is nil then
+
+	credentials credentials
 }
 
 // NewJob parses text. A bad URL makes a Job with Err.
 func NewJob(index int, text string) *Job {
-	u, err := parse(text)
-	return &Job{Index: index, Text: text, URL: u, Err: err}
+	u, c, err := parse(text)
+	return &Job{Index: index, Text: redact.URL(text), URL: u, Err: err, credentials: c}
 }
 
 // parse returns an error that does not repeat the URL.
-func parse(text string) (*url.URL, error) {
+func parse(text string) (*url.URL, credentials, error) {
 	if front := front.FindStringSubmatch(text); front[1] == "" || front[2] == "" {
-		return nil, &Error{Step: "read the URL", Err: errors.New("no http:// in front"), Advice: "write it like http://example.org/path"}
+		return nil, nil, &Error{Step: "read the URL", Err: errors.New("no http:// in front"), Advice: "write it like http://example.org/path"}
 	}
 	u, err := url.Parse(encoded(text))
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return nil, &Error{Step: "read the URL", Err: err, Advice: "write it like http://example.org/path"}
+		return nil, nil, &Error{Step: "read the URL", Err: malformed(err), Advice: "write it like http://example.org/path"}
 	}
+	u, c := separate(u)
 	if err := acceptable(u); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return u, nil
+	return u, c, nil
+}
+
+// malformed returns an error of package url in words that quote nothing: what package
+// url takes for a host or a port may be a password.
+func malformed(err error) error {
+	var escape url.EscapeError
+	var host url.InvalidHostError
+	switch {
+	case errors.As(err, &escape):
+		return errors.New("a % is not followed by two hexadecimal digits (write %25 for a % itself, also before the zone of an IPv6 address)")
+	case errors.As(err, &host):
+		return errors.New("invalid character in the host")
+	}
+	return errors.New("the host or the port is malformed (in a user name and a password write %XX for what is neither a letter nor a digit)")
 }
 
 // front is what a reference has before its path: a scheme, and a host (RFC 3986, B).
@@ -74,7 +90,7 @@ func encoded(text string) string {
 	return b.String()
 }
 
-// acceptable says whether a URL, the user's or a redirect's, can be fetched.
+// acceptable returns an error if a URL, the user's or a redirect's, cannot be fetched.
 func acceptable(u *url.URL) error {
 	switch strings.ToLower(u.Scheme) {
 	case "http":
@@ -115,7 +131,7 @@ type Config struct {
 // A Result is how one Job ended. Err is nil for a success.
 type Result struct {
 	Job    *Job
-	URL    *url.URL // where redirects have led
+	URL    *url.URL // where redirects have led, without user name and password
 	Status int      // of the last answer, 0 if there was none
 	Bytes  int64    // of the body, decoded
 	Took   time.Duration

@@ -24,13 +24,15 @@ type transfer struct {
 	started time.Time
 	tries   int
 
-	url       *url.URL
-	redirects int
-	req       *http.Request
-	request   []byte
-	addrs     []netip.Addr // not yet tried
-	addr      netip.AddrPort
-	hop       int // counts them, to know an answer that comes too late
+	url         *url.URL
+	credentials credentials // for url
+	redirects   int
+	req         *http.Request
+	request     []byte
+	addrs       []netip.Addr // not yet tried
+	addr        netip.AddrPort
+	tried       attempts // the addresses that failed
+	hop         int      // counts them, to know an answer that comes too late
 
 	call    *wire.Call
 	open    bool // connected
@@ -70,16 +72,16 @@ func (t *transfer) start() {
 func (t *transfer) try() {
 	t.tries++
 	t.redirects = 0
-	t.ask(t.job.URL)
+	t.ask(t.job.URL, t.job.credentials)
 }
 
 // ask begins a hop.
-func (t *transfer) ask(u *url.URL) {
-	t.url, t.status = u, 0
+func (t *transfer) ask(u *url.URL, c credentials) {
+	t.url, t.credentials, t.status, t.tried = u, c, 0, nil
 	t.head, t.scanned, t.skipped = nil, 0, 0
 	t.hop++
 	var err error
-	if t.req, t.request, err = newRequest(u, &t.e.cfg); err != nil {
+	if t.req, t.request, err = newRequest(u, c, &t.e.cfg); err != nil {
 		t.fail(&Error{Step: "write the request", Err: err, Advice: "check the URL"})
 		return
 	}
@@ -91,13 +93,13 @@ func (t *transfer) ask(u *url.URL) {
 			t.fail(lookupFailure(u.Hostname(), err))
 		default:
 			t.addrs = addrs
-			t.connect(nil)
+			t.connect()
 		}
 	})
 }
 
-// connect tries the next address; last is why the one before it did not work.
-func (t *transfer) connect(last error) {
+// connect tries the next address.
+func (t *transfer) connect() {
 	for len(t.addrs) > 0 {
 		p, _ := port(t.url)
 		t.addr = netip.AddrPortFrom(t.addrs[0], p)
@@ -110,12 +112,18 @@ func (t *transfer) connect(last error) {
 			}
 			return
 		}
-		last = connectFailure(t.addr.String(), err)
+		t.tried = append(t.tried, attempt{t.addr, err})
 		if limits.Exhausted(err) {
 			break // the other addresses need a descriptor too
 		}
 	}
-	t.fail(last)
+	t.fail(connectFailure(t.url, t.tried))
+}
+
+// connectNext tries the next address, because of err with the present one.
+func (t *transfer) connectNext(err error) {
+	t.tried = append(t.tried, attempt{t.addr, err})
+	t.connect()
 }
 
 // Connected implements wire.Handler.
@@ -133,7 +141,7 @@ func (t *transfer) Connected() {
 func (t *transfer) silent() {
 	if !t.open {
 		t.hangUp()
-		t.connect(connectFailure(t.addr.String(), os.ErrDeadlineExceeded))
+		t.connectNext(os.ErrDeadlineExceeded)
 		return
 	}
 	left := t.e.cfg.Idle - t.e.loop.Now().Sub(t.heard)
@@ -177,7 +185,7 @@ func (t *transfer) Ended(err error) {
 	case t.body != nil:
 		t.body.end(err)
 	case !t.open:
-		t.connect(connectFailure(t.addr.String(), err))
+		t.connectNext(err)
 	case errors.Is(err, io.EOF):
 		t.fail(answerFailure(t.url, "read the answer of", io.ErrUnexpectedEOF))
 	default:
@@ -222,17 +230,17 @@ func (t *transfer) answered(end int) {
 		return
 	}
 	t.status = resp.StatusCode
-	next, err := redirected(resp)
+	next, credentials, err := redirected(resp, t.credentials)
 	switch {
 	case err != nil:
 		t.fail(&Error{Step: "follow a redirect of " + t.url.Host, Err: err})
 	case next != nil && t.redirects >= t.e.cfg.MaxRedirects:
-		t.fail(&Error{Step: "follow a redirect to " + next.Redacted(), Err: errors.New("too many redirects"), Advice: "they may go in a circle; --max-redirects sets how many are followed"})
+		t.fail(&Error{Step: "follow a redirect to " + next.String(), Err: errors.New("too many redirects"), Advice: "they may go in a circle; --max-redirects sets how many are followed"})
 	case next != nil:
 		t.redirects++
 		t.hangUp()
-		t.ask(next)
-	case resp.StatusCode < 200 || resp.StatusCode > 299:
+		t.ask(next, credentials)
+	case resp.StatusCode < 200 || resp.StatusCode > 299 || resp.StatusCode == http.StatusPartialContent:
 		t.failAfter(statusFailure(t.url, resp), retryAfter(resp, t.e.loop.Now()))
 	default:
 		t.store(resp, body, end)

@@ -2,40 +2,54 @@ package report
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/fetch"
 )
 
 const (
-	barWidth   = 40
-	barRefresh = 100 * time.Millisecond
+	barWidth    = 40
+	minBarWidth = 5 // below it the bar is left out
+	barRefresh  = 100 * time.Millisecond
 )
 
 // A Bar reports by a progress bar, with the failures as lines above it.
 type Bar struct {
-	progress *mpb.Progress
-	bar      *mpb.Bar
+	live     *Live
+	total    int
+	start    time.Time
+	done     atomic.Int64
 	received atomic.Int64
 }
 
 // NewBar draws a bar for total jobs on a terminal.
 func NewBar(terminal *os.File, total int) *Bar {
-	b := &Bar{progress: mpb.New(mpb.WithOutput(terminal), mpb.WithWidth(barWidth), mpb.WithRefreshRate(barRefresh))}
-	b.bar = b.progress.AddBar(int64(total),
-		mpb.PrependDecorators(decor.CountersNoUnit("%d/%d ")),
-		mpb.AppendDecorators(
-			decor.Percentage(decor.WC{W: 5}),
-			decor.Any(func(decor.Statistics) string { return Bytes(b.received.Load()) }, decor.WC{W: 12}),
-			decor.Elapsed(decor.ET_STYLE_GO, decor.WC{W: 6}),
-		),
-	)
+	return newBar(terminal, func() int { return widthOf(terminal) }, total)
+}
+
+func newBar(out io.Writer, width func() int, total int) *Bar {
+	b := &Bar{live: newLive(out, width), total: total, start: time.Now()}
+	b.live.start(barRefresh, b.line)
 	return b
+}
+
+// line is the bar as it is now: what is most important first, the bar itself as wide as
+// there is room.
+func (b *Bar) line() string {
+	done := b.done.Load()
+	text := fmt.Sprintf("%*d/%d %3d%%", len(strconv.Itoa(b.total)), done, b.total, 100*done/int64(max(b.total, 1)))
+	figures := fmt.Sprintf("%10s %5s", Bytes(b.received.Load()), time.Since(b.start).Truncate(time.Second))
+	width := min(b.live.Width()-len(text)-len(figures)-len(" []"), barWidth)
+	if width >= minBarWidth {
+		full := int(done) * width / max(b.total, 1)
+		text += " [" + strings.Repeat("=", full) + strings.Repeat("-", width-full) + "]"
+	}
+	return text + figures
 }
 
 // Received counts bytes; it may be called from any goroutine.
@@ -43,15 +57,12 @@ func (b *Bar) Received(n int) { b.received.Add(int64(n)) }
 
 // Result implements Reporter.
 func (b *Bar) Result(r *fetch.Result, _ string) error {
+	b.done.Add(1)
 	if r.Err != nil {
-		fmt.Fprintln(b.progress, Failure(r))
+		fmt.Fprintln(b.live, Failure(r))
 	}
-	b.bar.Increment()
 	return nil
 }
 
 // Close implements Reporter. It draws the bar for the last time.
-func (b *Bar) Close() {
-	b.bar.Abort(false) // does nothing to a bar that is full
-	b.progress.Wait()
-}
+func (b *Bar) Close() { b.live.Close() }

@@ -1,56 +1,146 @@
 package report
 
 import (
+	"fmt"
+	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
 )
 
-// Live is a line on a terminal that is drawn again and again; what is written to it
-// comes above. Its methods may be called from any goroutine.
+const (
+	// defaultWidth is assumed where a terminal does not tell.
+	defaultWidth = 80
+	// spareColumns stay free behind the line: for the ^C that a terminal echoes there, and
+	// the cursor.
+	spareColumns = echoColumns + 1
+)
+
+// Live is a line at the bottom of a terminal that is drawn again and again; what is
+// written to it comes above. Its methods may be called from any goroutine.
+//
+// The cursor stays behind the line, on the same row. So whatever the terminal echoes
+// comes there too, and the next drawing, which begins by erasing the row, removes it.
 type Live struct {
-	progress *mpb.Progress
-	bar      *mpb.Bar
-	text     atomic.Pointer[string]
-	terminal *os.File
+	out    io.Writer
+	width  func() int
+	render func() string
+	text   atomic.Pointer[string] // for Show
 
 	mu     sync.Mutex
+	drawn  int // columns of the line as it stands on the terminal
 	closed bool
+
+	stop chan struct{}
+	done sync.WaitGroup
 }
 
 // NewLive begins an empty line.
 func NewLive(terminal *os.File, refresh time.Duration) *Live {
-	l := &Live{terminal: terminal, progress: mpb.New(mpb.WithOutput(terminal), mpb.WithRefreshRate(refresh))}
+	l := newLive(terminal, func() int { return widthOf(terminal) })
 	l.Show("")
-	l.bar = l.progress.New(0, mpb.NopStyle(), mpb.PrependDecorators(
-		decor.Any(func(decor.Statistics) string { return *l.text.Load() })))
+	l.start(refresh, func() string { return *l.text.Load() })
 	return l
 }
 
-// Show replaces the line.
+func newLive(out io.Writer, width func() int) *Live {
+	return &Live{out: out, width: width, stop: make(chan struct{})}
+}
+
+func widthOf(terminal *os.File) int {
+	if width, _, err := term.GetSize(int(terminal.Fd())); err == nil && width > 0 {
+		return width
+	}
+	return defaultWidth
+}
+
+// start draws what render returns, from now on.
+func (l *Live) start(refresh time.Duration, render func() string) {
+	l.render = render
+	tick := time.NewTicker(refresh)
+	l.done.Go(func() {
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				l.draw()
+			case <-l.stop:
+				return
+			}
+		}
+	})
+}
+
+// Width is how many columns Show can fill on the terminal as it is now, at least 1.
+func (l *Live) Width() int { return max(l.width()-spareColumns, 1) }
+
+// Show replaces the line. What is beyond Width is not drawn.
 func (l *Live) Show(text string) { l.text.Store(&text) }
+
+func (l *Live) draw() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		io.WriteString(l.out, l.eraseLocked()+l.lineLocked())
+	}
+}
+
+// lineLocked returns the line, cut to the width.
+func (l *Live) lineLocked() string {
+	line := l.render()
+	if width := l.Width(); utf8.RuneCountInString(line) > width {
+		line = string([]rune(line)[:width])
+	}
+	l.drawn = utf8.RuneCountInString(line)
+	return line
+}
+
+// eraseLocked returns what erases the line, also if the terminal has become narrower and
+// has wrapped it.
+func (l *Live) eraseLocked() string {
+	up := ""
+	if rows := max(l.drawn-1, 0) / max(l.width(), 1); rows > 0 {
+		up = fmt.Sprintf("\x1b[%dA", rows)
+	}
+	l.drawn = 0
+	return "\r" + up + "\x1b[J"
+}
 
 // Write writes lines above; after Close, below.
 func (l *Live) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return l.terminal.Write(b)
+		return l.out.Write(b)
 	}
-	return l.progress.Write(b)
+	var s strings.Builder
+	s.WriteString(l.eraseLocked())
+	s.Write(b)
+	s.WriteString(l.lineLocked())
+	if _, err := io.WriteString(l.out, s.String()); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
-// Close draws the line for the last time. A second Close does nothing.
+// Close draws the line for the last time and ends it. A second Close does nothing.
 func (l *Live) Close() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.closed {
-		l.closed = true
-		l.bar.Abort(false)
-		l.progress.Wait()
+	if l.closed {
+		l.mu.Unlock()
+		return
 	}
+	l.closed = true
+	io.WriteString(l.out, l.eraseLocked())
+	if line := l.lineLocked(); line != "" {
+		io.WriteString(l.out, line+"\n")
+	}
+	l.mu.Unlock()
+	close(l.stop)
+	l.done.Wait()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/fetch"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
 // A Reporter is told of each Result, by one goroutine.
@@ -39,9 +40,9 @@ func (l *Lines) Result(r *fetch.Result, file string) error {
 		return nil
 	}
 	line := fmt.Sprintf("%*d/%d  %d  %8s  %9s  %s", len(strconv.Itoa(l.Total)), l.done, l.Total,
-		r.Status, Round(r.Took), Bytes(r.Bytes), r.Job.URL.Redacted())
+		r.Status, Round(r.Took), Bytes(r.Bytes), redact.Text(r.Job.URL.String()))
 	if r.URL.String() != r.Job.URL.String() {
-		line += " => " + r.URL.Redacted()
+		line += " => " + redact.Text(r.URL.String())
 	}
 	if file != "" {
 		line += " -> " + file
@@ -53,11 +54,11 @@ func (l *Lines) Result(r *fetch.Result, file string) error {
 // Close implements Reporter.
 func (l *Lines) Close() {}
 
-// Failure is the line on a job that failed.
+// Failure is the line on a job that failed. It has no user name and no password.
 func Failure(r *fetch.Result) string {
 	name := strconv.Quote(r.Job.Text)
 	if r.Job.URL != nil {
-		name = r.Job.URL.Redacted()
+		name = redact.Text(r.Job.URL.String())
 	}
 	s := "pollux: " + name + ": " + r.Err.Error()
 	if r.Tries > 1 {

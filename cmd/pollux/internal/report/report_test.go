@@ -13,17 +13,16 @@ import (
 func TestLines(t *testing.T) {
 	var out, errs bytes.Buffer
 	l := &Lines{Out: &out, Err: &errs, Total: 12}
-	asked, _ := url.Parse("http://user:secret@h/a")
+	job := fetch.NewJob(0, "http://user:secret@h/a")
 	came, _ := url.Parse("http://h/b")
-	job := &fetch.Job{Text: "http://h/a", URL: asked}
 	l.Result(&fetch.Result{Job: job, URL: came, Status: 200, Bytes: 2048, Took: 1500 * time.Microsecond}, "dir/a")
-	if want := " 1/12  200     1.5ms    2.0 KiB  http://user:xxxxx@h/a => http://h/b -> dir/a\n"; out.String() != want {
+	if want := " 1/12  200     1.5ms    2.0 KiB  http://h/a => http://h/b -> dir/a\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 	bad := &fetch.Job{Text: "http://[\x1b"}
 	l.Result(&fetch.Result{Job: bad, Err: errors.New("no URL")}, "")
 	l.Result(&fetch.Result{Job: job, Err: errors.New("refused"), Tries: 3, Took: time.Second}, "")
-	want := "pollux: \"http://[\\x1b\": no URL\npollux: http://user:xxxxx@h/a: refused (3 tries in 1s)\n"
+	want := "pollux: \"http://[\\x1b\": no URL\npollux: http://h/a: refused (3 tries in 1s)\n"
 	if errs.String() != want {
 		t.Errorf("%q, want %q", errs.String(), want)
 	}

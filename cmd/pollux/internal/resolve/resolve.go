@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,6 +18,8 @@ const (
 	MaxLookups = 16
 	// maxNames bounds the cache; a full one is emptied.
 	maxNames = 4096
+	// maxAddresses bounds what is kept of one answer.
+	maxAddresses = 32
 	// Answers are used again this long; Go's resolver does not tell their TTL.
 	keepFound  = time.Minute
 	keepFailed = 5 * time.Second
@@ -28,9 +31,31 @@ var ErrNoAddress = errors.New("the host has no address")
 // A Lookup finds a host's addresses, the best first.
 type Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
-// System is Go's resolver with the system's settings.
+// System is Go's resolver with the system's settings. To localhost, and to names below
+// it, both loopback addresses belong (RFC 6761, 6.3), also where the hosts file has only
+// one of them: they come behind those that the system knows.
 func System(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if isLocalhost(host) {
+		return withLoopback(addrs), nil
+	}
+	return addrs, err
+}
+
+func isLocalhost(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// withLoopback adds the loopback addresses that are not in addrs.
+func withLoopback(addrs []netip.Addr) []netip.Addr {
+	all := slices.Clone(addrs)
+	for _, loopback := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
+		if !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap() == loopback }) {
+			all = append(all, loopback)
+		}
+	}
+	return all
 }
 
 // A Resolver answers on the loop whose Post it was given; Resolve must be called
@@ -103,7 +128,7 @@ func (r *Resolver) start() {
 
 func (r *Resolver) finish(host string, addrs []netip.Addr, err error) {
 	r.running--
-	addrs = slices.Clone(addrs)
+	addrs = slices.Clone(addrs[:min(len(addrs), maxAddresses)])
 	for i, a := range addrs {
 		addrs[i] = a.Unmap()
 	}

@@ -66,6 +66,35 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// Both loopback addresses belong to localhost and to names below it, behind those that
+// the system knows, and to no other name.
+func TestLocalhost(t *testing.T) {
+	v4, v6, other := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.7")
+	mapped := netip.MustParseAddr("::ffff:127.0.0.1")
+	for _, c := range []struct{ known, want []netip.Addr }{
+		{nil, []netip.Addr{v4, v6}},
+		{[]netip.Addr{v4}, []netip.Addr{v4, v6}},
+		{[]netip.Addr{v6}, []netip.Addr{v6, v4}},
+		{[]netip.Addr{mapped, v6}, []netip.Addr{mapped, v6}},
+		{[]netip.Addr{other}, []netip.Addr{other, v4, v6}},
+	} {
+		if got := withLoopback(c.known); !slices.Equal(got, c.want) {
+			t.Errorf("%v: %v, want %v", c.known, got, c.want)
+		}
+	}
+	for host, want := range map[string]bool{
+		"localhost": true, "LocalHost.": true, "a.localhost": true, "localhost.test": false, "notlocalhost": false, "": false,
+	} {
+		if isLocalhost(host) != want {
+			t.Errorf("%q: %v", host, !want)
+		}
+	}
+	addrs, err := System(t.Context(), "localhost")
+	if err != nil || !slices.Contains(addrs, v6) {
+		t.Errorf("localhost: %v, %v", addrs, err)
+	}
+}
+
 // Literal addresses need no lookup; Close ends those that are under way.
 func TestLiteralAndClose(t *testing.T) {
 	leaktest.Check(t)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
 const (
@@ -20,23 +22,24 @@ const (
 )
 
 // Names returns a file name for each URL, in order: the last part of its path and
-// its query, less whatever could leave the folder, hide the file, or be special on
-// some system. Equal ones, also those that differ in case only, are numbered. A nil
+// its query, less whatever could leave the folder, hide the file, be an option of a
+// command, show a password (of a URL in the query), or be special on some system. Equal ones, also those that differ in case only, are numbered. A nil
 // URL gets none.
 func Names(urls []*url.URL) []string {
 	names := make([]string, len(urls))
 	taken := make(map[string]bool, len(urls))
 	next := make(map[string]int)
+	key := func(name string) string { return strings.ToLower(strings.ToUpper(name)) } // also ſ is s
 	for i, u := range urls {
 		if u == nil {
 			continue
 		}
 		name := fileName(u)
-		for plain := name; taken[strings.ToLower(name)]; {
+		for plain := name; taken[key(name)]; {
 			next[plain]++
 			name = numbered(plain, next[plain]+1)
 		}
-		taken[strings.ToLower(name)] = true
+		taken[key(name)] = true
 		names[i] = name
 	}
 	return names
@@ -50,7 +53,7 @@ func fileName(u *url.URL) string {
 	if u.RawQuery != "" {
 		name += "_" + u.RawQuery
 	}
-	return safe(name)
+	return safe(redact.Text(name))
 }
 
 // safe makes a plain file name of any text.
@@ -63,8 +66,8 @@ func safe(name string) string {
 	}, name)
 	name = shorten(name)
 	name = strings.TrimRight(name, ". ") // Windows drops them
-	if name == "" || name[0] == '.' || reserved(name) {
-		name = "_" + name
+	if name == "" || strings.ContainsRune(".-~ ", rune(name[0])) || reserved(name) {
+		name = "_" + name // not hidden, no option of a command, no home of a user
 	}
 	return name
 }
@@ -91,12 +94,12 @@ func reserved(name string) bool {
 	base, _, _ := strings.Cut(strings.ToUpper(name), ".")
 	base = strings.TrimRight(base, " ")
 	switch base {
-	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
+	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$":
 		return true
 	}
 	for _, device := range []string{"COM", "LPT"} {
 		number, ok := strings.CutPrefix(base, device)
-		if ok && utf8.RuneCountInString(number) == 1 && strings.Contains("123456789¹²³", number) {
+		if ok && utf8.RuneCountInString(number) == 1 && strings.Contains("0123456789¹²³", number) {
 			return true
 		}
 	}

@@ -7,6 +7,7 @@ import "io"
 type Stream struct {
 	w    io.Writer
 	sent bool
+	last byte // that has been sent
 	err  error
 }
 
@@ -19,10 +20,17 @@ func (s *Stream) Create(int) (Body, error) { return s, nil }
 // Err is why w could not be written. It is for when the job has ended.
 func (s *Stream) Err() error { return s.err }
 
+// InLine reports whether the last line that has gone out lacks its end. It is for when the
+// job has ended.
+func (s *Stream) InLine() bool { return s.sent && s.last != '\n' }
+
 // Write implements Body.
 func (s *Stream) Write(p []byte) (n int, err error) {
 	s.sent = s.sent || len(p) > 0
 	n, s.err = s.w.Write(p)
+	if n > 0 {
+		s.last = p[n-1]
+	}
 	return n, s.err
 }
 

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pollux-io/pollux/cmd/pollux/internal/termtest"
+)
+
+// ^C on a terminal leaves nothing of its echo before the message, or anywhere else.
+func TestInterruptLeavesNoEcho(t *testing.T) {
+	url, begun := endless(t)
+	for name, c := range map[string]struct {
+		args        []string
+		out         bool   // standard output is the terminal, too
+		waits       bool   // for the server
+		first, last string // before and after ^C
+	}{
+		"bar":    {[]string{"fetch", "-o", "out", url + "1", url + "2"}, false, true, "0/2", "\npollux: interrupted: 0 of 2 fetched"},
+		"lines":  {[]string{"fetch", "--no-progress", "-o", "out", url + "1", url + "2"}, true, true, "", "pollux: interrupted: 0 of 2 fetched"},
+		"stream": {[]string{"fetch", url + "1"}, true, true, "hello", "hello\npollux: interrupted: 0 of 1 fetched"},
+		"demo":   {[]string{"demo", "--delay", "1h"}, true, false, "", "\npollux: interrupted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			control, terminal, screen, drawn := termtest.Pty(t, 80)
+			p := program(t, c.args...)
+			p.Dir = t.TempDir()
+			p.Env = append(p.Env, "TERM=xterm")
+			p.Stdin, p.Stderr = terminal, terminal
+			if c.out {
+				p.Stdout = terminal
+			}
+			p.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			terminal.Close()
+			if c.waits {
+				for range strings.Count(strings.Join(c.args, " "), "http://") {
+					<-begun
+				}
+			}
+			for !strings.Contains(screen.String(), c.first) || name != "lines" && screen.String() == "" {
+				select {
+				case <-drawn:
+					t.Fatalf("the program has ended: %q", screen)
+				default:
+					runtime.Gosched()
+				}
+			}
+			control.Write([]byte{'C' - '@'})
+			p.Wait()
+			<-drawn
+			got := screen.String()
+			if !strings.Contains("\n"+got, c.last) || strings.Contains(got, "^C") || p.ProcessState.ExitCode() != exitSignal+int(syscall.SIGINT) {
+				t.Errorf("%v: %q, want %q", p.ProcessState, got, c.last)
+			}
+			if last := got[strings.LastIndex(strings.TrimRight(got, "\n"), "\n")+1:]; !strings.HasPrefix(last, "pollux: interrupted") {
+				t.Errorf("last line %q of %q", last, got)
+			}
+			left, _ := os.ReadDir(p.Dir + "/out")
+			if len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
