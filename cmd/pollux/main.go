@@ -127,8 +127,8 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		}
 	}()
 	given := args
-	if args, err = arguments(parser.Model, args); err != nil {
-		complain(std, errors.New(redact.Arguments(err.Error(), given)))
+	if args, err = arguments(parser.Model, given); err != nil {
+		complain(std, redacted(err, given))
 		return exitUsage
 	}
 	command, err := parser.Parse(args)
@@ -137,11 +137,14 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 	case errors.As(err, &shown):
 		return statusOf(ctx, shown.error, std)
 	case err != nil:
-		complain(std, errors.New(redact.Arguments(explain(parser.Model, args, err).Error(), args)))
+		complain(std, redacted(explain(parser.Model, args, err), given))
 		return exitUsage
 	}
 	return statusOf(ctx, command.Run(), std)
 }
+
+// redacted is an error on the arguments without what is secret in them.
+func redacted(err error, args []string) error { return errors.New(redact.Arguments(err.Error(), args)) }
 
 // arguments turns "help" into the flag that does it, and refuses a command that there
 // is not.

@@ -1,6 +1,6 @@
-// Package wire is the one goroutine with the one Poll that "pollux demo" and "pollux
-// fetch" are made of ("pollux serve" is made of package loop): sockets that ask and listen for an answer, timers, and a way for other
-// goroutines to have something done on it.
+// Package wire is the one goroutine with the one Poll that "pollux fetch" is made of:
+// sockets that ask and listen for an answer, timers, and a way for other goroutines to
+// have something done on it.
 package wire
 
 import (
