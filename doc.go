@@ -8,6 +8,6 @@
 // goroutine may register at any time, and any number may wait. A Waker ends a Wait
 // from outside. Close tells every registration, once, and then everybody.
 //
-// The promises, Q1 to Q10, are in the README; internal/selector/conformance tests
+// The promises, Q1 to Q11, are in the README; internal/selector/conformance tests
 // them on every backend.
 package pollux

@@ -43,7 +43,7 @@ var rules = map[string]rule{
 	"serve backend":      {text: "the name of a backend (pollux doctor lists them)", example: "poll"},
 	"serve max-conns":    {zero: "no limit", example: "10000"},
 	"serve idle-timeout": {zero: "never", example: "1m"},
-	"serve busy-poll":    {most: int64(queue.MaxBusyPoll), zero: "off", example: "50us"},
+	"serve busy-poll":    {text: fmt.Sprintf("adaptive, off, or a time up to %v", queue.MaxBusyPoll), example: "50us"},
 	"serve drain":        {zero: "at once", example: "10s"},
 	"serve metrics":      {text: "HOST:PORT", example: "127.0.0.1:9100"},
 	"serve every":        {zero: "never", example: "10s"},

@@ -97,7 +97,7 @@ func TestFlagErrorTexts(t *testing.T) {
 	for args, want := range map[string]string{
 		"serve echo --loops -1":               "--loops -1: give a number from 0 to 1024 (0: one for each processor); write --loops 4",
 		"serve echo --idle-timeout 5":         "--idle-timeout 5: the unit is missing: give a time of 0s or more (0s: never); write --idle-timeout 5s",
-		"serve echo --busy-poll 9":            "--busy-poll 9: the unit is missing: give a time from 0s to 1s (0s: off); write --busy-poll 50us",
+		"serve echo --busy-poll 9":            "--busy-poll 9: give adaptive, off, or a time up to 1s; write --busy-poll 50us",
 		"demo -d 90m":                         "--delay 90m: give a time from 0s to 1h; write --delay 1s",
 		"demo -d5":                            "--delay 5: the unit is missing: give a time from 0s to 1h; write --delay 5s",
 		"demo -n":                             "--requests: the value is missing: give a number from 0 to 1000000 (0: as many as may be open at once); write --requests 2000",

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	queue "github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/serve"
@@ -32,7 +33,7 @@ type serveCmd struct {
 	MaxConns    int           `default:"0" help:"Connections at once; further ones wait in the backlog. 0 is no limit but that of descriptors."`
 	Refuse      bool          `help:"Close connections above --max-conns at once instead."`
 	IdleTimeout time.Duration `default:"0s" help:"Close connections that neither receive nor send for so long; 0s is never."`
-	BusyPoll    time.Duration `default:"0s" help:"Ask the kernel again and again for so long before sleeping: lower latency for a busy processor."`
+	BusyPoll    string        `default:"adaptive" placeholder:"TIME" help:"How long to ask the kernel again and again, each time before sleeping: a time, off, or adaptive, which does it for microseconds and only where that costs less than sleeping."`
 	Drain       time.Duration `default:"10s" help:"How long connections may take to finish after SIGINT, SIGTERM or SIGHUP."`
 	Metrics     string        `placeholder:"HOST:PORT" help:"Serve metrics in Prometheus's format, at http://HOST:PORT/metrics."`
 
@@ -56,7 +57,11 @@ Examples:
 func (c *serveCmd) config() (serve.Config, error) {
 	config := serve.Config{
 		Protocol: c.Protocol, Loops: c.Loops, Backend: c.Backend, MaxConns: c.MaxConns, Refuse: c.Refuse,
-		Idle: c.IdleTimeout, BusyPoll: c.BusyPoll, Drain: c.Drain, Metrics: c.Metrics,
+		Idle: c.IdleTimeout, Drain: c.Drain, Metrics: c.Metrics,
+	}
+	var err error
+	if config.BusyPoll, err = parseBusyPoll(c.BusyPoll); err != nil {
+		return config, err
 	}
 	for _, text := range c.Listen {
 		a, err := serve.ParseAddress(text)
@@ -77,6 +82,22 @@ func (c *serveCmd) config() (serve.Config, error) {
 		}
 	}
 	return config, nil
+}
+
+// parseBusyPoll returns what loop.Config takes.
+func parseBusyPoll(text string) (time.Duration, error) {
+	switch text {
+	case "adaptive":
+		return 0, nil
+	case "off", "0", "0s":
+		return -1, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > queue.MaxBusyPoll {
+		r := rules["serve busy-poll"]
+		return 0, &flagError{flag: "--busy-poll", value: text, accept: r.text, write: "--busy-poll " + r.example}
+	}
+	return max(d, 1), nil
 }
 
 // checkBackend: one of this build that cannot be used here is no misuse.

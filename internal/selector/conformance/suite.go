@@ -1,5 +1,5 @@
 // Package conformance is the one suite that every readiness backend passes: the
-// promises Q1 to Q10 of the queue, each in a file of its own, each test named after
+// promises Q1 to Q11 of the queue, each in a file of its own, each test named after
 // its promise. It is pointed at a System: a way to make queues, and things for
 // them to watch. Sockets is the System of this machine's own kernel.
 package conformance
