@@ -235,9 +235,17 @@ func TestL11ListenFailsLate(t *testing.T) {
 	}
 	release()
 	turned(t, l)
-	if c, err := net.Dial("tcp", addr.String()); err == nil {
-		c.Close()
-		t.Error("a client is connected, and nothing accepts it")
+	c, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	c.Write([]byte("x"))
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Error("a client is connected, and nothing accepts it: ", err)
+	} else {
+		t.Skipf("the driver %s takes a socket that another loop watches: nothing fails", g.Backend())
 	}
 }
 

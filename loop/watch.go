@@ -31,7 +31,9 @@ type Watch struct {
 // ErrNotPollable), ErrBadConfig and ErrClosed.
 func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.Event)) (*Watch, error) {
 	err := l.g.mayWait()
-	if err == nil && ctx.Err() != nil {
+	if err != nil {
+		err = fmt.Errorf("%w, or use Loop.WatchLater", err)
+	} else if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
