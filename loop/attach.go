@@ -79,7 +79,7 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	if idle && c.flags&idles == 0 {
 		c.setDeadlines(wantIdle)
 	}
-	if c.pauses == 0 && c.phase != gone {
+	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}
 }

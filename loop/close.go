@@ -2,7 +2,6 @@ package loop
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"syscall"
 	"time"
@@ -31,13 +30,8 @@ func (c *Conn) addWhy(err error) {
 	if c.phase == gone {
 		return
 	}
-	why := c.because()
-	switch {
-	case why == nil:
-	case c.Unsent() == 0:
-		return
-	case !errors.Is(why, io.EOF): // which is no reason for that
-		err = fmt.Errorf("%w; then %w", why, err)
+	if why := c.because(); why != nil {
+		err = c.alsoWhy(why, err)
 	}
 	c.setWhy(err)
 }
@@ -47,8 +41,12 @@ func (c *Conn) beginClose(why error) {
 	if c.phase >= closing {
 		return
 	}
-	if c.phase == connecting {
+	switch c.phase {
+	case connecting:
 		c.release(errors.Join(why, ErrClosed))
+		return
+	case failing:
+		c.release(c.because())
 		return
 	}
 	c.phase = closing
@@ -102,14 +100,15 @@ func (c *Conn) sendFIN() {
 		return
 	}
 	c.flags |= finSent
-	switch err := c.stream.CloseWrite(); {
-	case err == nil:
-	case errors.Is(err, syscall.ENOTCONN) && c.flags&readEnded == 0 && c.pauses == 0:
-		// It was reset. That is told as the end of receiving, which is still to come.
-	case errors.Is(err, syscall.ENOTCONN) && c.flags&readEnded == 0:
-		c.fail(c.failure("close write", syscall.ECONNRESET)) // it is paused: it may never come
-	default:
-		c.fail(err)
+	err := c.stream.CloseWrite()
+	if errors.Is(err, syscall.ENOTCONN) { // it was reset, and nobody is connected any more
+		if c.phase == lingering && c.flags&readEnded == 0 {
+			return // the end of receiving is still to come
+		}
+		err = c.failure("close write", syscall.ECONNRESET)
+	}
+	if err != nil {
+		c.ioFailed(err)
 	}
 }
 
@@ -157,7 +156,7 @@ func (c *Conn) release(why error) {
 	if c.phase == gone {
 		return
 	}
-	if c.phase != connecting && c.Unsent() > 0 {
+	if c.phase == failing || c.phase != connecting && c.Unsent() > 0 {
 		c.stream.SetLinger(0) // a FIN would say that the peer has everything
 	}
 	c.leave(why)
@@ -171,6 +170,7 @@ func (c *Conn) leave(why error) {
 	c.mu.Lock()
 	c.shut, c.over = true, true
 	c.mu.Unlock()
+	c.cancelContext(why)
 	if c.extras != nil {
 		c.replaceHandler() // the one that was set last gets Closed
 	}

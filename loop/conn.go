@@ -43,7 +43,8 @@ type extras struct {
 	readDeadline time.Time     // as asked for; guarded by mu
 	next         Handler       // as asked for; guarded by mu
 	detach       detachFunc    // as asked for; guarded by mu
-	sendFailed   error         // how a write past the queue has failed; guarded by mu
+	sendFailed   error         // how sending has failed; guarded by mu
+	context      *connContext  // nil until Context; guarded by mu
 
 	idle, read, linger connTimer
 	lastActive         int64
@@ -72,6 +73,7 @@ const (
 	wantHandler
 	wantDetach
 	wantShutdown
+	wantEnd // of a connection that has failed
 )
 
 // pause says why nothing is received.
@@ -89,6 +91,7 @@ type phase uint8
 const (
 	connecting phase = iota
 	open
+	failing   // sending has failed: what was received is still delivered
 	closing   // Close: what is left is being sent
 	lingering // FIN is sent; the peer's is awaited
 	gone      // released; Closed is told when the driver is done
@@ -196,9 +199,18 @@ func (c *Conn) Close() error {
 	return c.ask("close", wantClose, func() { c.shut = true })
 }
 
-// CloseWrite sends what was written, then FIN. Receiving goes on.
+// CloseWrite sends what was written, then FIN. Receiving goes on. Called again, it has no
+// effect. After sending has failed the error wraps ErrClosed and the cause.
 func (c *Conn) CloseWrite() error {
-	return c.ask("close write", wantCloseWrite, func() { c.writeShut = true })
+	c.mu.Lock()
+	if c.shut || c.extras != nil && c.extras.sendFailed != nil {
+		err := c.refused()
+		c.mu.Unlock()
+		return c.failure("close write", err)
+	}
+	c.writeShut = true
+	c.askAndUnlock(wantCloseWrite)
+	return nil
 }
 
 // Abort drops what is still to be sent and resets the connection, also one that is
@@ -333,14 +345,17 @@ func (c *Conn) do(r request) {
 	if r&wantResume != 0 {
 		c.resume(byUser)
 	}
-	if r&wantDrained != 0 && c.phase == open && c.optional&hasDrained != 0 {
+	if r&wantDrained != 0 && c.delivers() && c.optional&hasDrained != 0 {
 		c.callback(func() { c.handler.(DrainedHandler).Drained(c) })
 	}
-	if r&wantShutdown != 0 && c.phase == open && c.optional&hasShutdown != 0 {
+	if r&wantShutdown != 0 && c.delivers() && c.optional&hasShutdown != 0 {
 		c.callback(func() { c.handler.(ShutdownHandler).Shutdown(c) })
 	}
-	if r&wantDeliver != 0 && c.phase == open && c.pauses&^byUnread == 0 {
+	if r&wantDeliver != 0 && c.delivers() && c.pauses&^byUnread == 0 {
 		c.deliverUnread()
+	}
+	if r&wantEnd != 0 {
+		c.endFailing()
 	}
 }
 
@@ -387,10 +402,11 @@ func (c *Conn) askLater(r request) {
 }
 
 func (c *Conn) pause(why pause) {
-	if c.pauses == 0 {
+	received := c.receives()
+	c.pauses |= why
+	if received && !c.receives() {
 		c.loop.drv.Pause(&c.stream)
 	}
-	c.pauses |= why
 }
 
 func (c *Conn) resume(why pause) {
@@ -401,7 +417,7 @@ func (c *Conn) resume(why pause) {
 	if c.pauses&^byUnread == 0 && (c.in != nil || c.flags&eofOwed != 0) {
 		c.askLater(wantDeliver)
 	}
-	if c.pauses == 0 {
+	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}
 }

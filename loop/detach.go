@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 
+	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -13,7 +14,7 @@ type detachFunc func(s *sock.Stream, unread []byte, err error)
 // sent, f gets it as a plain net.Conn, with the bytes that were received and not
 // consumed. f runs on the loop, once, so it must not block: start a goroutine to use
 // the net.Conn. The handler's Closed gets ErrDetached. If the connection ends before,
-// f gets the error. On Windows, where package net takes over no sockets, it gets
+// f gets the error, with what of the received bytes had been read by then. On Windows, where package net takes over no sockets, it gets
 // errors.ErrUnsupported, and the connection is closed: DetachStream works there, too.
 func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 	if f == nil {
@@ -43,7 +44,11 @@ func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) er
 }
 
 func (c *Conn) beginDetach() {
-	if c.phase >= closing {
+	switch {
+	case c.phase == failing:
+		c.leaveUnread(c.because(), c.loop.drv.Release)
+		return
+	case c.phase >= closing:
 		return // it has begun to end: detachNow tells why
 	}
 	c.pause(byUser)
@@ -55,11 +60,16 @@ func (c *Conn) detachIfSent() {
 	if c.phase >= closing || c.flags&detaching == 0 || c.Unsent() > 0 {
 		return
 	}
+	c.leaveUnread(ErrDetached, c.loop.drv.Detach)
+}
+
+// leaveUnread is leave that keeps what is unread, for Detach's function.
+func (c *Conn) leaveUnread(why error, end func(*driver.Stream)) {
 	in := c.in
-	c.in = nil // leave drops what is unread
-	c.leave(ErrDetached)
+	c.in = nil // leave drops it
+	c.leave(why)
 	c.in = in
-	c.loop.drv.Detach(&c.stream)
+	end(&c.stream)
 }
 
 // detachNow gives the connection to whoever asked for it. It returns false if nobody

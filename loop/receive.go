@@ -35,12 +35,12 @@ func (u *upcalls) Received(b []byte) bool {
 	if n < len(b) || c.asked != 0 {
 		c.receivedPart(b[n:])
 	}
-	return c.pauses == 0 && c.phase != gone
+	return c.pauses == 0 && c.phase != gone || c.receives()
 }
 
 // receivedPart keeps what Data has left, and does what it asked for.
 func (c *Conn) receivedPart(rest []byte) {
-	if len(rest) > 0 && c.phase == open {
+	if len(rest) > 0 && c.delivers() {
 		c.keep(rest)
 	}
 	c.settle()
@@ -55,7 +55,9 @@ func (c *Conn) receivedMore(b []byte) bool {
 		return false
 	case c.phase >= closing:
 		return c.phase != gone // what comes after Close is dropped, for the sake of the FIN behind it
-	case c.pauses != 0:
+	case c.phase == failing && c.pauses&^byUnread != 0:
+		c.keep(b) // for after Resume
+	case c.phase != failing && c.pauses != 0:
 		c.keep(b)
 		return false
 	default:
@@ -63,7 +65,7 @@ func (c *Conn) receivedMore(b []byte) bool {
 		c.deliverUnread()
 	}
 	c.checkUnread()
-	return c.pauses == 0 && c.phase != gone
+	return c.receives()
 }
 
 // data hands b to the handler and returns how much it consumed.
@@ -122,7 +124,7 @@ func (c *Conn) keep(b []byte) {
 func (c *Conn) deliverUnread() {
 	if u := c.in; u != nil {
 		u.lo += c.data(u.bytes())
-		if u.lo == u.hi || c.phase != open {
+		if u.lo == u.hi || !c.delivers() {
 			c.dropUnread()
 		}
 		c.settle()
@@ -141,7 +143,7 @@ func (c *Conn) dropUnread() {
 // checkUnread stops receiving while as much is unread as may be. A handler that could
 // go on and has left so much waits for more: it would wait for ever.
 func (c *Conn) checkUnread() {
-	if c.phase != open {
+	if !c.delivers() {
 		return
 	}
 	if c.in == nil || c.in.hi-c.in.lo < c.loop.g.config.MaxUnread {
@@ -177,16 +179,22 @@ func (u *upcalls) ReceiveEnded(err error) {
 	case c.phase == lingering:
 		c.release(c.because())
 	case c.phase == closing && errors.Is(err, io.EOF):
+	case c.phase == failing:
+		c.receiveFailed(err)
 	case errors.Is(err, io.EOF):
 		c.flags |= eofOwed
 		c.tellEOF()
 	default:
-		c.fail(err)
+		c.receiveFailed(err)
 	}
 }
 
 // tellEOF tells of the peer's end, when the handler has had all that came before.
 func (c *Conn) tellEOF() {
+	if c.phase == failing {
+		c.endFailing()
+		return
+	}
 	if c.flags&eofOwed == 0 || c.pauses&^byUnread != 0 || c.phase != open || c.willDeliver() {
 		return
 	}

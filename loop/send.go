@@ -104,7 +104,7 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 // mayWrite says why n bytes more cannot be taken, or nil; mu is held.
 func (c *Conn) mayWrite(n int) error {
 	if c.shut || c.writeShut {
-		return ErrClosed
+		return c.refused()
 	}
 	waits := c.unsent()
 	if n+waits > c.loop.g.config.MaxUnsent {
@@ -158,7 +158,8 @@ func (c *Conn) writeStaged(b []byte) bool {
 	if n < len(b) {
 		c.queue(b[n:])
 		if err != sock.ErrWouldBlock {
-			c.more().sendFailed = err // the system does not tell it again
+			// The system does not tell it again: flush does.
+			c.more().sendFailed, c.writeShut = err, true
 		}
 		c.requests |= wantFlush
 	}
@@ -242,6 +243,7 @@ func (c *Conn) flushLocked() flushed {
 		return c.flushedLocked()
 	}
 	if x := c.extras; x != nil && x.sendFailed != nil {
+		c.unstage()
 		return flushed{err: x.sendFailed}
 	}
 	sent := 0
@@ -358,7 +360,7 @@ func (c *Conn) afterFlush(f flushed) {
 		return
 	}
 	if f.err != nil {
-		c.fail(f.err)
+		c.ioFailed(f.err)
 		return
 	}
 	switch {
@@ -400,6 +402,12 @@ func (u *upcalls) Sent(n int, err error) {
 	c.hasSent(n)
 	c.mu.Lock()
 	c.consume(n, nil)
+	if c.phase == failing {
+		c.dropUnsent(c.extras.sendFailed)
+		c.mu.Unlock()
+		c.loop.tellDone()
+		return
+	}
 	f := flushed{err: err}
 	if err == nil {
 		f = c.flushLocked()

@@ -19,7 +19,8 @@ import (
 //
 //   - All methods but Wake are for the loop's goroutine. Upcalls come from inside
 //     Turn, on that goroutine, and may call any method but Turn and Close. An
-//     upcall never comes from inside another method.
+//     upcall never comes from inside another method, with one exception: a
+//     PacketUpcalls.Released may come from inside Unbind.
 //   - Turn runs in three phases: it submits what was started, waits, and makes the
 //     upcalls of what has ended. It makes a bounded number of upcalls; what is left
 //     comes with the next Turn, which then does not wait.
@@ -38,6 +39,15 @@ import (
 //     again), or an error; until then their memory must not change, and Send must
 //     not be called. SyncSend says whether bytes that Send did not take are left
 //     alone until Sent: then their memory is free at once.
+//   - An error of sending ends sending alone. What was received before is still handed
+//     over: what the driver holds and what the kernel's receive buffer holds, in order,
+//     then ReceiveEnded, with an error or, if sending has taken the only error there was,
+//     with io.EOF. The same holds after Failed.
+//   - Failed reports that the connection has failed in both directions (reset by the peer,
+//     timed out by keep-alive) where nothing else would report it: the stream is paused, or
+//     ReceiveEnded has come with io.EOF; or that the driver cannot serve it any more. It comes at most once, never after a ReceiveEnded
+//     with another error, and whether the stream was ever resumed or not. It may come in
+//     addition to an error of Send or Sent.
 //   - Release ends all operations on a stream and closes its descriptor. Released
 //     comes once, when the system is done with the stream's memory; nothing comes
 //     after it, and nothing but Released after Release. A stream that was never
@@ -47,8 +57,10 @@ import (
 //     than its share comes again after others had their turn. What the kernel tells of
 //     datagrams that were sent before (an ICMP error) is passed over.
 //   - AwaitWritable follows a send of the socket that would have blocked: one Writable
-//     follows. Unbind ends everything and closes the socket, also one that Bind refused;
-//     nothing comes after it.
+//     follows. Unbind ends everything and closes the socket, also one that Bind refused.
+//     Released comes once, from inside Unbind or from a later Turn: it is the one upcall
+//     that may come from inside a method. Nothing but Released comes after Unbind, and
+//     nothing comes after Released.
 //   - An operation that cannot be started ends with an error by its upcall.
 //   - Nothing is allocated once warm, but for a new stream.
 type Driver interface {
@@ -120,6 +132,8 @@ type StreamUpcalls interface {
 	Received(b []byte) (more bool)
 	ReceiveEnded(err error)
 	Sent(n int, err error)
+	// Failed reports that the connection has failed, with what: see Driver.
+	Failed(err error)
 	Released()
 }
 
@@ -175,8 +189,8 @@ type PacketUpcalls interface {
 	Writable()
 	// SendFailed says that a datagram of n bytes that SendPackets took was not sent.
 	SendFailed(n int, err error)
-	// Released comes once after Unbind, or from inside it: the system is done with the
-	// socket, and its address is free.
+	// Released comes once, from inside Unbind or from a later Turn: the system is done with
+	// the socket, and its address is free.
 	Released()
 }
 

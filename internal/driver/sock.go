@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"net"
 	"net/netip"
 	"syscall"
 
@@ -34,6 +35,32 @@ func (s *Stream) BeginConnect() error { return hook.BeginConnect(&s.Stream) }
 // ConnectEnded records how connecting has ended, zero for well, unless that is known
 // already, and returns what ConnectError tells from then on.
 func (s *Stream) ConnectEnded(e syscall.Errno) error { return hook.ConnectEnded(&s.Stream, e) }
+
+// TakeFailure returns the error that an open connection has failed with, nil if it has not.
+// It takes the error off the socket (SO_ERROR; socket(7)), so that the end of the stream is
+// all that is left to be read after what was received. A reset is ECONNRESET whichever side
+// had ended before: Linux has EPIPE once the peer has sent FIN.
+func (s *Stream) TakeFailure() error {
+	h := s.PollHandle()
+	fd, ok := h.Use()
+	if !ok {
+		return nil
+	}
+	e := sys.SocketError(fd)
+	h.Done()
+	switch e {
+	case 0:
+		return nil
+	case syscall.EPIPE:
+		e = syscall.ECONNRESET
+	}
+	return s.Failure(e)
+}
+
+// Failure makes the error of a connection that has failed with e.
+func (s *Stream) Failure(e syscall.Errno) error {
+	return &net.OpError{Op: "read", Net: s.PollHandle().Kind().Network(), Source: s.LocalNetAddr(), Addr: s.RemoteNetAddr(), Err: e}
+}
 
 // Queued returns how many bytes the system holds that the peer has not acknowledged, or
 // false if it cannot tell.

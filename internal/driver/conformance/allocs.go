@@ -61,6 +61,7 @@ func (x *lean) Sent(n int, err error) {
 
 func (x *lean) Connected(error)    {}
 func (x *lean) ReceiveEnded(error) {}
+func (x *lean) Failed(error)       {}
 func (x *lean) Released()          { x.c.releases++ }
 
 // allocations runs f often and returns how many allocations each run made, rounded

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 
@@ -24,6 +25,7 @@ type conn struct {
 
 	onReceived  func(b []byte) bool
 	onEnded     func()
+	onFailed    func()
 	onSent      func()
 	onConnected func()
 	onReleased  func()
@@ -34,8 +36,9 @@ type conn struct {
 	turn      int // in which it was last told something,
 	thisTurn  int // and how many bytes
 
-	got   int // bytes; they are text[0:got]
-	ended error
+	got    int // bytes; they are text[0:got]
+	ended  error
+	failed error
 
 	out        outgoing
 	connecting bool
@@ -163,6 +166,25 @@ func (u *upcalls) ReceiveEnded(err error) {
 		c.ended = err
 		if c.onEnded != nil {
 			c.onEnded()
+		}
+	})
+}
+
+func (u *upcalls) Failed(err error) {
+	u.up("Failed", func(c *conn) {
+		switch {
+		case err == nil:
+			c.h.Error("Failed without an error")
+		case c.failed != nil:
+			c.h.Errorf("Failed(%v) after Failed(%v)", err, c.failed)
+		case c.ended != nil && !errors.Is(c.ended, io.EOF):
+			c.h.Errorf("Failed(%v) after ReceiveEnded(%v)", err, c.ended)
+		case errors.Is(err, io.EOF):
+			c.h.Error("Failed with the end of the stream")
+		}
+		c.failed = err
+		if c.onFailed != nil {
+			c.onFailed()
 		}
 	})
 }

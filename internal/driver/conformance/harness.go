@@ -52,7 +52,7 @@ func (h *harness) close() {
 	}
 	for _, c := range h.conns {
 		if !c.given {
-			c.onReceived, c.onEnded, c.onSent, c.onConnected, c.onReleased = nil, nil, nil, nil, nil
+			c.onReceived, c.onEnded, c.onFailed, c.onSent, c.onConnected, c.onReleased = nil, nil, nil, nil, nil, nil
 			c.release()
 		}
 	}

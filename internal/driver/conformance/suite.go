@@ -60,6 +60,7 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 		{"Budget", budgetTests},
 		{"End", endTests},
 		{"Send", sendTests},
+		{"Failure", failureTests},
 		{"Release", releaseTests},
 		{"Detach", detachTests},
 		{"Connect", connectTests},

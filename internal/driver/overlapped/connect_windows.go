@@ -137,8 +137,9 @@ func (d *Driver) mayBeConnected(c *conn, ev pollux.Event) {
 func (d *Driver) connected(c *conn, err error) {
 	s := c.s
 	s.Flags &^= connecting
-	if s.Flags&receiving != 0 && err == nil {
+	if err == nil {
 		d.busy.Put(s)
 	}
+	c.failureReported = err != nil
 	s.Up.Connected(err)
 }

@@ -93,6 +93,8 @@ func (e *end) ReceiveEnded(err error) {
 	e.endErr = err
 }
 
+func (e *end) Failed(error) { e.check("Failed") }
+
 func (e *end) Released() {
 	e.check("Released")
 	if !e.closed() {

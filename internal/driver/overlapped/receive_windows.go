@@ -20,7 +20,7 @@ func (c *conn) mayReceive() bool {
 // startEarly starts the receive of a stream that was resumed, before the turn waits, if
 // nothing can come of it that is to be told.
 func (d *Driver) startEarly(s *driver.Stream) {
-	if s.Flags&gone != 0 {
+	if s.Flags&(attached|gone) != attached {
 		return
 	}
 	c := d.connOf(s)
@@ -46,6 +46,7 @@ func (d *Driver) serve(s *driver.Stream) {
 		return
 	}
 	d.receive(c, d.budget)
+	d.awaitFailure(c)
 }
 
 // receive hands over what there is, up to what is left of the budget, and starts the
@@ -106,6 +107,8 @@ func (d *Driver) deliver(s *driver.Stream, b []byte) {
 func (d *Driver) end(c *conn, err error) {
 	d.giveBuffer(c)
 	c.s.Flags = c.s.Flags&^(receiving|readable) | ended
+	c.failed = nil
+	c.failureReported = c.failureReported || err != io.EOF
 	c.s.Up.ReceiveEnded(err)
 }
 
@@ -193,6 +196,7 @@ func (d *Driver) receiveEnded(c *conn) {
 	c.failed = err // told when it is resumed, if it is paused
 	d.deliver(s, b)
 	d.receive(c, d.budget-len(b))
+	d.awaitFailure(c)
 }
 
 // giveBuffer takes the buffer away, if the stream has one.

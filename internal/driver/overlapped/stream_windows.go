@@ -36,6 +36,10 @@ type conn struct {
 
 	connectedAtOnce bool // by a ConnectEx; to be told
 
+	watched         bool // AFD reports if the connection fails
+	reset           bool // it has done so
+	failureReported bool // by Failed or ReceiveEnded
+
 	// In Driver.lent.
 	due        time.Time
 	next, prev *conn
@@ -84,6 +88,7 @@ func (d *Driver) Attach(s *driver.Stream) error {
 		d.unattach(c)
 		return err
 	}
+	d.busy.Put(s) // to be watched, if it is not resumed
 	return nil
 }
 
@@ -148,7 +153,12 @@ func (d *Driver) Resume(s *driver.Stream) {
 
 // Pause implements driver.Driver. A receive in flight stays: it brings one buffer more
 // at the most, or nothing.
-func (d *Driver) Pause(s *driver.Stream) { s.Flags &^= receiving }
+func (d *Driver) Pause(s *driver.Stream) {
+	s.Flags &^= receiving
+	if s.Flags&(attached|gone) == attached && d.connOf(s).receive.state == idle {
+		d.busy.Put(s) // to be watched
+	}
+}
 
 // Release implements driver.Driver.
 func (d *Driver) Release(s *driver.Stream) {
@@ -167,7 +177,7 @@ func (d *Driver) Detach(s *driver.Stream) {
 		return
 	}
 	c.detached = true
-	if s.Flags&connecting != 0 {
+	if s.Flags&connecting != 0 || c.watched {
 		d.reg.Deregister(s)
 	}
 	d.cancel(c)

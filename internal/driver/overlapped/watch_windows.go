@@ -11,6 +11,7 @@ const (
 	kindListener
 	kindWatch
 	kindPacket
+	kindFailure
 )
 
 // Watch implements driver.Driver.
@@ -49,6 +50,10 @@ func (d *Driver) tellWatches() error {
 			c := d.conns.At(index)
 			if c != nil && c.s.Generation == generation && c.s.Flags&(connecting|gone) == connecting {
 				d.mayBeConnected(c, ev)
+			}
+		case kindFailure:
+			if c := d.conns.At(index); c != nil && c.s.Generation == generation && c.s.Flags&gone == 0 {
+				d.mayHaveFailed(c, ev)
 			}
 		case kindListener:
 			if a := d.listeners.At(index); a != nil && a.l.Generation == generation {

@@ -21,6 +21,7 @@ func (u *turnBytes) Received(b []byte) bool {
 
 func (u *turnBytes) Connected(error)    {}
 func (u *turnBytes) ReceiveEnded(error) {}
+func (u *turnBytes) Failed(error)       {}
 func (u *turnBytes) Sent(int, error)    {}
 func (u *turnBytes) Released()          {}
 

@@ -32,5 +32,6 @@ type told int
 func (u *told) Received([]byte) bool { return true }
 func (u *told) Connected(error)      {}
 func (u *told) ReceiveEnded(error)   {}
+func (u *told) Failed(error)         {}
 func (u *told) Sent(int, error)      {}
 func (u *told) Released()            { *u++ }

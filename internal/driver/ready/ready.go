@@ -4,6 +4,7 @@ package ready
 
 import (
 	"errors"
+	"io"
 	"runtime"
 	"slices"
 	"syscall"
@@ -55,17 +56,20 @@ const (
 
 // Flags of a stream.
 const (
-	receiving  = 1 << iota // between Resume and Pause
-	readable               // the kernel may have something
-	readsShort             // a short read need not be the last: the peer has ended, sent urgent data, or may pass descriptors
-	busy                   // in the busy list
-	blocked                // Sent is owed
-	connecting             // Connected is owed
-	ended                  // ReceiveEnded has been told
-	gone                   // released or detached
-	attached               // in streams
-	onDemand               // watched for room only while somebody waits for it
-	watched                // it is watched for room now
+	receiving       = 1 << iota // between Resume and Pause
+	readable                    // the kernel may have something
+	readsShort                  // a short read need not be the last: the peer has ended, sent urgent data, or may pass descriptors
+	busy                        // in the busy list
+	blocked                     // Sent is owed
+	connecting                  // Connected is owed
+	ended                       // ReceiveEnded has been told
+	gone                        // released or detached
+	attached                    // in streams
+	onDemand                    // watched for room only while somebody waits for it
+	watched                     // it is watched for room now
+	failed                      // an event has told of a failure that is not reported yet
+	failureReported             // by Failed or ReceiveEnded
+	deaf                        // the Poll has refused to change what the stream is watched for
 )
 
 // Flags of a listener.
@@ -139,18 +143,57 @@ func (d *Driver) tellsRoomOnce(s *driver.Stream) bool {
 	return d.epoll && s.PollHandle().Kind() == handle.TCPStream
 }
 
-// watchRoom has the stream watched for room, or no longer. It fails if the stream is
-// closed, which ends the registration as well.
+// watchRoom has the stream watched for room, or no longer. If the Poll refuses, the next
+// turn tries again: AFD may be out of resources for a moment.
 func (d *Driver) watchRoom(s *driver.Stream, on bool) {
 	if s.Flags&onDemand == 0 || (s.Flags&watched != 0) == on {
 		return
 	}
-	s.Flags ^= watched
+	if d.reregister(s, on) != nil && s.Flags&gone == 0 {
+		s.Flags |= deaf
+		d.busy.Put(s)
+	}
+}
+
+func (d *Driver) reregister(s *driver.Stream, room bool) error {
 	interest := pollux.Readable
-	if on {
+	if room {
 		interest |= pollux.Writable
 	}
-	d.reg.Reregister(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+	err := d.reg.Reregister(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+	if err == nil {
+		s.Flags ^= watched
+	}
+	return err
+}
+
+// listen tries once more to have a stream watched, after the Poll has refused. If it still
+// refuses, nothing of the stream would ever be reported again: it has failed with the Poll's
+// error.
+func (d *Driver) listen(s *driver.Stream) {
+	s.Flags &^= deaf
+	room := s.Flags&(connecting|blocked) != 0
+	if (s.Flags&watched != 0) == room {
+		return
+	}
+	err := d.reregister(s, room)
+	if err == nil {
+		return
+	}
+	if s.Flags&connecting != 0 {
+		s.Flags &^= connecting
+		s.Up.Connected(err)
+		return
+	}
+	s.Flags |= readable // what was received is still to be had
+	if s.Flags&blocked != 0 {
+		s.Flags &^= blocked
+		s.Up.Sent(0, err)
+	}
+	if s.Flags&(failureReported|gone) == 0 {
+		s.Flags |= failureReported
+		s.Up.Failed(err)
+	}
 }
 
 // Connect implements driver.Driver.
@@ -178,7 +221,12 @@ func (d *Driver) Resume(s *driver.Stream) {
 }
 
 // Pause implements driver.Driver.
-func (d *Driver) Pause(s *driver.Stream) { s.Flags &^= receiving }
+func (d *Driver) Pause(s *driver.Stream) {
+	s.Flags &^= receiving
+	if s.Flags&(failed|gone) == failed {
+		d.busy.Put(s) // no receive finds it out any more
+	}
+}
 
 // Send implements driver.Driver.
 func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
@@ -243,9 +291,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 		}
 	}
 	for range waiting {
-		if s := d.busy.Take(); s.Flags&(receiving|readable) == receiving|readable {
-			d.receive(s)
-		}
+		d.goOn(d.busy.Take())
 	}
 	for i, l := range accepting {
 		accepting[i] = nil
@@ -285,22 +331,69 @@ func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
 	}
 }
 
+// streamEvent looks at what was received first: an error of sending would take the place of
+// what the peer has sent before it failed.
 func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
+	if s.Flags&connecting != 0 {
+		d.roomEvent(s, ev)
+		if s.Flags&connecting != 0 {
+			return
+		}
+	}
+	if ev.Readable() && s.Flags&(ended|gone) == 0 {
+		s.Flags |= readable
+		if ev.ReadClosed() || ev.Error() || ev.Priority() {
+			s.Flags |= readsShort
+		}
+		if s.Flags&(receiving|busy) == receiving {
+			d.receive(s)
+		}
+	}
+	d.roomEvent(s, ev)
+	if (ev.Error() || ev.WriteClosed()) && s.Flags&gone == 0 {
+		s.Flags |= failed
+		d.reportFailure(s)
+	}
+}
+
+// roomEvent takes the part of an event that is about sending and connecting.
+func (d *Driver) roomEvent(s *driver.Stream, ev pollux.Event) {
 	if ev.Writable() && s.Flags&(connecting|blocked) != 0 {
 		d.writable(s, ev)
 		if s.Flags&(connecting|blocked|gone) == 0 {
 			d.watchRoom(s, false)
 		}
 	}
-	if !ev.Readable() || s.Flags&(ended|gone) != 0 {
+}
+
+// goOn serves a stream of the busy line.
+func (d *Driver) goOn(s *driver.Stream) {
+	if s.Flags&(deaf|gone) == deaf {
+		d.listen(s)
+	}
+	if s.Flags&(receiving|readable) == receiving|readable {
+		d.receive(s)
+	}
+	d.reportFailure(s)
+}
+
+// reportFailure reports that the connection has failed, if no receive is going to: with
+// what was received still to be read, or behind the end of the stream.
+func (d *Driver) reportFailure(s *driver.Stream) {
+	if s.Flags&(failed|failureReported|gone) != failed {
 		return
 	}
-	s.Flags |= readable
-	if ev.ReadClosed() || ev.Error() || ev.Priority() {
-		s.Flags |= readsShort
+	if s.Flags&ended == 0 && s.Flags&(receiving|readable) == receiving|readable {
+		return // it is in the busy line
 	}
-	if s.Flags&(receiving|busy) == receiving {
-		d.receive(s)
+	s.Flags &^= failed
+	err := s.TakeFailure() // nil if both sides have ended in good order
+	if err == nil && runtime.GOOS == "windows" {
+		err = s.Failure(syscall.ECONNRESET) // the event is all there is
+	}
+	if err != nil {
+		s.Flags |= failureReported
+		s.Up.Failed(err)
 	}
 }
 
@@ -316,6 +409,9 @@ func (d *Driver) writable(s *driver.Stream, ev pollux.Event) {
 			err = s.ConnectEnded(syscall.ECONNRESET)
 		}
 		s.Flags &^= connecting
+		if err != nil {
+			s.Flags |= failureReported
+		}
 		s.Up.Connected(err)
 		return
 	}
@@ -348,8 +444,12 @@ func (d *Driver) receive(s *driver.Stream) {
 
 func receiveFailed(s *driver.Stream, err error) {
 	s.Flags &^= readable
-	if err != sock.ErrWouldBlock {
-		s.Flags = s.Flags&^receiving | ended
-		s.Up.ReceiveEnded(err)
+	if err == sock.ErrWouldBlock {
+		return
 	}
+	s.Flags = s.Flags&^receiving | ended
+	if err != io.EOF {
+		s.Flags |= failureReported
+	}
+	s.Up.ReceiveEnded(err)
 }

@@ -133,6 +133,8 @@ func (s *stream) Sent(n int, err error) {
 	s.sends++
 }
 
+func (s *stream) Failed(error) { s.check("Failed") }
+
 func (s *stream) Released() {
 	if s.released {
 		s.b.Error("Released twice")

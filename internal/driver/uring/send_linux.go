@@ -90,39 +90,3 @@ func (d *Driver) freeMessage(m *sys.URingMessage) {
 		d.messages = append(d.messages, m)
 	}
 }
-
-// streamEvent marks the events of streams in the epoll set.
-const streamEvent = uint64(1) << 63
-
-// awaitSendRoom has the epoll set tell when there is room. The ring's own poll comes back at
-// once, again and again, once the peer has sent FIN or urgent data: it always asks for
-// EPOLLRDHUP and EPOLLPRI, too. It returns false if the set cannot be had.
-func (d *Driver) awaitSendRoom(s *driver.Stream) bool {
-	if d.openWatches() != nil {
-		return false
-	}
-	const events = sys.EPOLLOUT | sys.EPOLLET
-	ev := sys.MakeEpollEvent(events, streamEvent|uint64(s.Index))
-	if e := sys.EpollCtl(d.watches.epfd, sys.EPOLL_CTL_ADD, d.slots[s.Index].fd, &ev); e != 0 {
-		return false
-	}
-	s.Flags |= awaitingRoom
-	return true
-}
-
-// endAwaitRoom takes the stream out of the epoll set.
-func (d *Driver) endAwaitRoom(s *driver.Stream) {
-	if s.Flags&awaitingRoom != 0 {
-		s.Flags &^= awaitingRoom
-		var none sys.EpollEvent
-		sys.EpollCtl(d.watches.epfd, sys.EPOLL_CTL_DEL, d.slots[s.Index].fd, &none)
-	}
-}
-
-// sendRoom takes an event of a stream.
-func (d *Driver) sendRoom(index uint32) {
-	if s := d.slots[index].stream; s != nil && s.Flags&awaitingRoom != 0 {
-		d.endAwaitRoom(s)
-		s.Up.Sent(0, nil)
-	}
-}

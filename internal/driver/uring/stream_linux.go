@@ -37,21 +37,24 @@ const noEnd = -1
 
 // Flags of a stream.
 const (
-	receiving    = 1 << iota // between Resume and Pause
-	armed                    // the kernel receives
-	cancelling               // it has been told not to, or is about to be
-	sending                  // Sent is owed
-	connecting               // Connected is owed
-	awaiting                 // by a poll, for which ConnectError tells
-	changed                  // in changed
-	busy                     // in busy
-	starved                  // in starved
-	ended                    // ReceiveEnded has been told
-	gone                     // released or detached
-	attached                 // has a slot
-	draining                 // detached, and what is held comes before Released
-	awaitingRoom             // in the epoll set, until there is room to send
-	arriving                 // what a completion has brought is being told
+	receiving       = 1 << iota // between Resume and Pause
+	armed                       // the kernel receives
+	cancelling                  // it has been told not to, or is about to be
+	sending                     // Sent is owed
+	connecting                  // Connected is owed
+	awaiting                    // by a poll, for which ConnectError tells
+	changed                     // in changed
+	busy                        // in busy
+	starved                     // in starved
+	ended                       // ReceiveEnded has been told
+	gone                        // released or detached
+	attached                    // has a slot
+	draining                    // detached, and what is held comes before Released
+	awaitingRoom                // in the epoll set, until there is room to send
+	arriving                    // what a completion has brought is being told
+	inSet                       // in the epoll set
+	failed                      // the epoll set has told of a failure that is not reported yet
+	failureReported             // by Failed or ReceiveEnded
 
 	operating = armed | sending | connecting | arriving
 )
@@ -71,6 +74,7 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	}
 	d.slots[s.Index] = slot{stream: s, fd: fd, held: noQueue, end: noEnd}
 	s.Flags = attached
+	d.change(s)
 	return nil
 }
 
@@ -146,6 +150,10 @@ func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 		d.awaitConnect(s)
 		return
 	}
+	if err != nil {
+		s.Flags |= failureReported
+	}
+	d.change(s)
 	s.Up.Connected(err)
 }
 
@@ -169,7 +177,7 @@ func (d *Driver) Detach(s *driver.Stream) {
 }
 
 func (d *Driver) leave(s *driver.Stream) {
-	d.endAwaitRoom(s)
+	d.leaveSet(s)
 	s.Flags = s.Flags&^receiving | gone
 	if s.Flags&attached == 0 {
 		d.released = append(d.released, s)
@@ -255,6 +263,9 @@ func (d *Driver) apply(s *driver.Stream) {
 	case !want && s.Flags&(armed|cancelling) == armed:
 		s.Flags |= cancelling
 		d.cancel(opReceive, s.Index)
+	}
+	if s.Flags&(gone|connecting|failureReported) == 0 && d.isDeaf(s) {
+		d.awaitFailure(s)
 	}
 }
 
@@ -370,6 +381,8 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 		d.slots[index].end = -res
 		if s.Flags&receiving != 0 {
 			d.makeBusyOrEnd(s)
+		} else if res < 0 {
+			d.makeBusy(s) // to be reported now, by Failed
 		}
 	}
 }
@@ -503,6 +516,7 @@ func (d *Driver) handOverBusy(n int) {
 }
 
 func (d *Driver) handOverHeld(s *driver.Stream) {
+	d.reportFailure(s)
 	for s.Flags&(receiving|draining) != 0 {
 		x := &d.slots[s.Index]
 		switch {
@@ -544,8 +558,14 @@ func (d *Driver) tellEnd(s *driver.Stream) {
 	x.end = noEnd
 	s.Flags = s.Flags&^receiving | ended
 	if e == 0 {
+		d.change(s) // to find out whether it fails later
 		s.Up.ReceiveEnded(io.EOF)
 		return
 	}
-	s.Up.ReceiveEnded(failure("read", "recv", s.PollHandle(), s.LocalNetAddr(), s.RemoteNetAddr(), e))
+	s.Flags |= failureReported
+	s.Up.ReceiveEnded(receiveError(s, e))
+}
+
+func receiveError(s *driver.Stream, e syscall.Errno) error {
+	return failure("read", "recv", s.PollHandle(), s.LocalNetAddr(), s.RemoteNetAddr(), e)
 }

@@ -161,7 +161,7 @@ func (d *Driver) harvestWatches() {
 	for i := range t.events[:n] {
 		data := t.events[i].Data()
 		if data&streamEvent != 0 {
-			d.sendRoom(uint32(data))
+			d.setEvent(uint32(data), t.events[i].Events())
 			continue
 		}
 		w := t.table.At(uint32(data))

@@ -1,0 +1,106 @@
+package uring
+
+import (
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// Streams are in the epoll set of the sources (watches) for what no operation of theirs
+// reports: that there is room to send, once a send has found none, and that the connection
+// has failed, while nothing is being received. The ring's own poll would come back at once,
+// again and again, once the peer has sent FIN or urgent data: it always asks for EPOLLRDHUP
+// and EPOLLPRI, too. Errors and hang-ups are always reported (epoll_ctl(2)), so a stream that
+// has once been paused stays in the set, where it costs nothing until it fails.
+
+// streamEvent marks the events of streams in the epoll set.
+const streamEvent = uint64(1) << 63
+
+// joinSet has the epoll set report events of the stream, edge-triggered, besides errors and
+// hang-ups. It returns false if the set cannot be had.
+func (d *Driver) joinSet(s *driver.Stream, events uint32) bool {
+	if d.openWatches() != nil {
+		return false
+	}
+	op := sys.EPOLL_CTL_ADD
+	if s.Flags&inSet != 0 {
+		op = sys.EPOLL_CTL_MOD
+	}
+	ev := sys.MakeEpollEvent(events|sys.EPOLLET, streamEvent|uint64(s.Index))
+	if e := sys.EpollCtl(d.watches.epfd, op, d.slots[s.Index].fd, &ev); e != 0 {
+		return false
+	}
+	s.Flags |= inSet
+	return true
+}
+
+// leaveSet takes the stream out of the epoll set.
+func (d *Driver) leaveSet(s *driver.Stream) {
+	if s.Flags&inSet != 0 {
+		s.Flags &^= inSet | awaitingRoom
+		var none sys.EpollEvent
+		sys.EpollCtl(d.watches.epfd, sys.EPOLL_CTL_DEL, d.slots[s.Index].fd, &none)
+	}
+}
+
+// awaitSendRoom has the epoll set tell when there is room. It returns false if the set cannot
+// be had.
+func (d *Driver) awaitSendRoom(s *driver.Stream) bool {
+	if !d.joinSet(s, sys.EPOLLOUT) {
+		return false
+	}
+	s.Flags |= awaitingRoom
+	return true
+}
+
+// isDeaf reports whether no receive is going to find out that the connection has failed.
+func (d *Driver) isDeaf(s *driver.Stream) bool {
+	return s.Flags&receiving == 0 || s.Flags&ended != 0
+}
+
+// awaitFailure sees to it that a failure of a stream that is deaf is reported: one that is
+// known, by this turn, and else when the epoll set tells of one.
+func (d *Driver) awaitFailure(s *driver.Stream) {
+	if s.Flags&failed != 0 || d.slots[s.Index].end > 0 {
+		d.makeBusy(s)
+	} else if s.Flags&inSet == 0 {
+		d.joinSet(s, 0) // if it fails, the next Resume or Send finds out
+	}
+}
+
+// setEvent takes an event of a stream.
+func (d *Driver) setEvent(index uint32, events uint32) {
+	s := d.slots[index].stream
+	if s == nil || s.Flags&inSet == 0 {
+		return
+	}
+	fails := events&(sys.EPOLLERR|sys.EPOLLHUP) != 0
+	if s.Flags&awaitingRoom != 0 {
+		s.Flags &^= awaitingRoom
+		d.joinSet(s, 0)
+		s.Up.Sent(0, nil)
+	}
+	if fails && s.Flags&gone == 0 {
+		s.Flags |= failed
+		d.reportFailure(s)
+	}
+}
+
+// reportFailure reports that the connection has failed, if no receive is going to.
+func (d *Driver) reportFailure(s *driver.Stream) {
+	if s.Flags&(gone|connecting|failureReported) != 0 || !d.isDeaf(s) {
+		return
+	}
+	var err error
+	if x := &d.slots[s.Index]; x.end > 0 {
+		err = receiveError(s, syscall.Errno(x.end)) // ReceiveEnded has it again, after what is held
+	} else if s.Flags&failed != 0 {
+		err = s.TakeFailure() // nil if both sides have ended in good order
+	}
+	s.Flags &^= failed
+	if err != nil {
+		s.Flags |= failureReported
+		s.Up.Failed(err)
+	}
+}

@@ -1,0 +1,50 @@
+package loop
+
+import "context"
+
+// connContext is what Context has made, for one that was asked for.
+type connContext struct {
+	context.Context
+	cancel context.CancelCauseFunc
+}
+
+// Context returns a context that is cancelled as soon as the peer is known to be gone, or
+// the connection ends: for work that goes on elsewhere. That may be before Closed, while what
+// was received is still delivered. Its cause (context.Cause) is the reason that Closed gets,
+// or ErrClosed where that is nil. The peer's end of its side alone does not cancel it. It may
+// be called from any goroutine; the same context is returned each time, and it costs nothing
+// to connections that do not use it.
+func (c *Conn) Context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.more()
+	if x.context == nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		x.context = &connContext{ctx, cancel}
+		if c.over || x.sendFailed != nil {
+			cancel(contextCause(x.why))
+		}
+	}
+	return x.context
+}
+
+func contextCause(why error) error {
+	if why == nil {
+		return ErrClosed
+	}
+	return why
+}
+
+// cancelContext cancels the connection's context, if there is one. mu must not be held: what
+// waits for the context may look at the connection at once.
+func (c *Conn) cancelContext(why error) {
+	c.mu.Lock()
+	var ctx *connContext
+	if c.extras != nil {
+		ctx = c.extras.context
+	}
+	c.mu.Unlock()
+	if ctx != nil {
+		ctx.cancel(contextCause(why))
+	}
+}

@@ -1,0 +1,144 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// How a connection fails.
+//
+// Sending fails when the peer has reset the connection, or is gone. What was received before
+// is not lost with it: it is in the kernel's receive buffer, with the driver, or in c.in. So
+// the connection is failing first: what was to be sent is dropped, writes return the error,
+// and reading goes on until the end, past the high watermark and while the handler is paused.
+// A paused handler gets what has been read after Resume. When nothing is unread any more, or
+// the handler has left the rest, the connection is released.
+//
+// A handler that is paused gets its time: only its own timeouts end the wait.
+
+// ioFailed ends a connection whose sending, or the whole of it, has failed with err. It must
+// not be called with mu held.
+func (c *Conn) ioFailed(err error) {
+	switch {
+	case c.phase == failing || c.phase == gone:
+		return
+	case c.phase != open, c.flags&detaching != 0:
+		c.fail(err)
+		return
+	}
+	c.addWhy(err)
+	c.beginFailing(c.because())
+}
+
+func (c *Conn) beginFailing(why error) {
+	c.phase = failing
+	c.mu.Lock()
+	x := c.more()
+	c.writeShut, x.sendFailed = true, why
+	c.unstage()
+	crossed := c.crossed || c.pauses&byWatermark != 0
+	c.crossed = false
+	c.dropUnsent(why)
+	c.mu.Unlock()
+	c.cancelContext(why)
+	c.loop.tellDone()
+	c.pauses &^= byWatermark
+	if c.receives() {
+		c.loop.drv.Resume(&c.stream)
+	}
+	if crossed {
+		c.askLater(wantDrained) // its handler may wait for it, to go on
+		if c.in != nil {
+			c.askLater(wantDeliver) // what Data left because it could not answer
+		}
+	}
+	x.linger.start(c, later(c.loop.clock(), c.loop.g.config.LingerTimeout), (*Conn).failingTimeout)
+	c.askLater(wantEnd)
+}
+
+// dropUnsent drops what is to be sent, but for memory that the driver has: Sent comes for
+// that. mu must be held.
+func (c *Conn) dropUnsent(why error) {
+	if c.out != nil && c.flags&sendOwed == 0 {
+		c.consume(c.out.bytes, why)
+	}
+}
+
+// endFailing releases a connection that has failed, once nothing is unread or the handler
+// has left what is.
+func (c *Conn) endFailing() {
+	if c.phase != failing || c.flags&readEnded == 0 || c.willDeliver() {
+		return
+	}
+	if c.in != nil && c.pauses&byUser != 0 {
+		return // Resume comes
+	}
+	c.release(c.because())
+}
+
+// failingTimeout gives up what was not received within LingerTimeout: the failure was not
+// one of the whole connection, and the peer goes on. What the handler has to be waited for
+// is waited for.
+func (c *Conn) failingTimeout() {
+	switch {
+	case c.phase != failing || c.flags&readEnded != 0:
+	case c.pauses != 0:
+		c.extras.linger.start(c, later(c.loop.clock(), c.loop.g.config.LingerTimeout), (*Conn).failingTimeout)
+	default:
+		c.release(c.because())
+	}
+}
+
+// delivers reports whether Data may be called.
+func (c *Conn) delivers() bool { return c.phase == open || c.phase == failing }
+
+// receives reports whether the driver is to receive. A connection that has failed is read to
+// its end, as far as memory allows, to find out whether anything is unread.
+func (c *Conn) receives() bool {
+	if c.phase == failing {
+		return c.pauses&byUnread == 0
+	}
+	return c.pauses == 0 && c.phase != gone
+}
+
+// Failed implements driver.StreamUpcalls: the connection has failed, while nothing is
+// received.
+func (u *upcalls) Failed(err error) {
+	c := (*Conn)(u)
+	c.loop.wakeUp()
+	if c.phase == lingering {
+		c.release(c.because())
+		return
+	}
+	c.ioFailed(err)
+}
+
+// receiveFailed takes an error that receiving has ended with.
+func (c *Conn) receiveFailed(err error) {
+	c.ioFailed(err)
+	if c.phase == failing {
+		c.askLater(wantEnd) // it may have been failing before
+	}
+}
+
+// refused returns the error of a write after CloseWrite, Close or a failure. mu must be held.
+func (c *Conn) refused() error {
+	if x := c.extras; x != nil && x.sendFailed != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, x.sendFailed)
+	}
+	return ErrClosed
+}
+
+// alsoWhy returns the reason of a connection that ends for why, and then meets err.
+func (c *Conn) alsoWhy(why, err error) error {
+	switch {
+	case c.phase == failing && !errors.Is(err, ErrClosed): // else it follows from why
+		return fmt.Errorf("%w; then %w", why, err)
+	case c.Unsent() == 0:
+		return why
+	case errors.Is(why, io.EOF): // which is no reason for what the peer did not get
+		return err
+	}
+	return fmt.Errorf("%w; then %w", why, err)
+}
