@@ -177,6 +177,7 @@ func (p *pair) finish() {
 	failed := p.failed
 	p.mu.Unlock()
 	if failed || !p.allOpened() {
+		p.wait("Closed", func() bool { return !p.ends[0].isOpenLocked() && !p.ends[1].isOpenLocked() })
 		return
 	}
 	for _, a := range p.ends {
@@ -199,6 +200,9 @@ func (p *pair) finish() {
 		}
 	}
 }
+
+// isOpenLocked reports whether Closed is still to come.
+func (a *end) isOpenLocked() bool { return a.opened && !a.closed }
 
 // allOpened waits until both ends are open.
 func (p *pair) allOpened() bool {

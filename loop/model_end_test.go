@@ -80,15 +80,15 @@ func (a *end) String() string {
 	if a.plain {
 		what = "plain"
 	}
-	return fmt.Sprintf("  end %d, %s:%s%s, todo %v", a.i, what, nonzero(a.state), nonzero(a.playing), a.todo)
+	return fmt.Sprintf("  end %d, %s:%s%s; %v, todo %v, called %v, Closed's reason %v, read's error %v", a.i, what, nonzero(a.state), nonzero(a.playing), a.mode, a.todo, a.ended, a.why, a.readErr)
 }
 
-// nonzero prints the fields of a struct that are not zero.
+// nonzero prints the numbers of a struct that are not zero, and what is true.
 func nonzero(x any) string {
 	var b strings.Builder
 	v := reflect.ValueOf(x)
 	for i := range v.NumField() {
-		if f := v.Field(i); !f.IsZero() {
+		if f := v.Field(i); !f.IsZero() && (f.Kind() == reflect.Int || f.Kind() == reflect.Bool) {
 			fmt.Fprintf(&b, " %s %+v", v.Type().Field(i).Name, f)
 		}
 	}
@@ -368,7 +368,7 @@ func (a *end) do(s step, inside bool) {
 	defer a.ops.Unlock()
 	c := a.conn
 	if s.op.ends() {
-		a.p.locked(func() { a.ended, a.endedInside = append(a.ended, s.op), a.endedInside || inside })
+		a.p.locked(func() { a.ended, a.endedInside = append(a.ended, s.op), a.endedInside || inside && s.op < opIdleTimeout })
 	}
 	var err error
 	switch s.op {

@@ -1,7 +1,6 @@
 package loop_test
 
 import (
-	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -106,9 +105,9 @@ func (a *end) writes() {
 	defer a.p.locked(func() { a.nowrite = true })
 	for {
 		var b []byte
-		a.p.wait("something to write, or the end", func() bool { return a.dead || a.sent < a.queued || a.fin })
 		over := false
 		a.p.locked(func() {
+			a.p.waitLocked(func() bool { return a.dead || a.sent < a.queued || a.fin })
 			over = a.dead || a.p.r.stuck.Load()
 			b = a.words(a.sent, min(maxPiece, a.queued-a.sent))
 		})
@@ -136,8 +135,8 @@ func (a *end) reads() {
 	b := make([]byte, maxPiece)
 	for {
 		n := 0
-		a.p.wait("something to read, or the end", func() bool { return a.dead || a.budget > 0 })
 		a.p.locked(func() {
+			a.p.waitLocked(func() bool { return a.dead || a.budget > 0 })
 			if n = min(a.budget, len(b)); a.dead || a.p.r.stuck.Load() {
 				n = 0
 			}
@@ -231,6 +230,3 @@ func (a *end) settle() {
 		}
 	}
 }
-
-// isClosed reports whether err is that of a connection that is closed here.
-func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }

@@ -204,6 +204,7 @@ func draw(seed uint64) *program {
 	n := 1 + d.IntN(12)
 	if d.chance(10) {
 		d.p.crowd, n, d.most, s.maxConns = true, crowdSize, 100_000, 0
+		s.maxUnsent = high + 1<<20 // for the first write
 	}
 	steps := 0
 	for range n {

@@ -193,12 +193,19 @@ func (r *run) watch(done chan struct{}, limit time.Duration) {
 		if since += tick; since < limit {
 			continue
 		}
-		r.stuck.Store(true)
 		what := fmt.Sprintf("nothing happens any more; %+v", r.g.Stats())
 		if limit == stuckAfter {
 			what += "\n" + string(stacks())
 		}
 		r.fail(what)
+		for _, p := range r.pairs {
+			p.locked(func() {
+				if p.waits != "" {
+					p.failLocked("does not come: %s", p.waits)
+				}
+			})
+		}
+		r.stuck.Store(true)
 		for _, p := range r.pairs {
 			p.changed()
 			p.giveUp()
@@ -252,8 +259,9 @@ type pair struct {
 
 	mu      sync.Mutex // held for the state of both ends
 	cond    *sync.Cond
-	pending int // steps that go on elsewhere
-	failed  bool
+	waits   string // what the script waits for
+	pending int    // steps that go on elsewhere
+	failed  bool   // it could not be connected
 }
 
 func newPair(r *run, i int) *pair {
@@ -288,13 +296,20 @@ func (p *pair) failLocked(format string, args ...any) {
 	p.r.fail(fmt.Sprintf("pair %d (%s, %v): %s\n%v\n%v", p.i, p.s.network, p.s.kind, fmt.Sprintf(format, args...), p.ends[0], p.ends[1]))
 }
 
-// wait waits until is, which is called with mu held.
+// wait has the script wait until is, which is called with mu held. The watchdog reports what
+// does not come.
 func (p *pair) wait(what string, is func() bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.waits = what
+	defer func() { p.waits = "" }()
+	return p.waitLocked(is)
+}
+
+// waitLocked waits until is, or the run is given up.
+func (p *pair) waitLocked(is func() bool) bool {
 	for !is() {
 		if p.r.stuck.Load() {
-			p.failLocked("does not come: %s", what)
 			return false
 		}
 		p.cond.Wait()
@@ -437,7 +452,7 @@ func (p *pair) dial(a *end, address string) bool {
 func (p *pair) connectFailed(what string, err error) {
 	p.locked(func() {
 		p.failed = true
-		if !p.r.begun.Load() && !p.r.stuck.Load() {
+		if !p.r.begun.Load() && !p.r.stuck.Load() && !p.ends[0].mayReset() && !p.ends[1].mayReset() {
 			p.failLocked("%s: %v", what, err)
 		}
 	})

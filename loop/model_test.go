@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,7 +63,7 @@ func TestModel(t *testing.T) {
 
 // sortOf returns what of failures is the same from run to run.
 func sortOf(failures []string) string {
-	for _, f := range slices.Backward(failures) {
+	for _, f := range failures {
 		if first, _, _ := strings.Cut(f, "\n"); !strings.HasPrefix(f, "nothing happens") {
 			_, first, _ = strings.Cut(first, "): ")
 			first, _, _ = strings.Cut(first, ", for which")
@@ -73,6 +72,8 @@ func sortOf(failures []string) string {
 	}
 	return ""
 }
+
+var pairNumber = regexp.MustCompile("^pair ([0-9]+) ")
 
 var digits = regexp.MustCompile("[0-9]+")
 
@@ -94,6 +95,14 @@ func shrink(t *testing.T, p *program, sort string) (*program, []string) {
 	}
 	if !fails(p) {
 		return p, failures
+	}
+	if m := pairNumber.FindStringSubmatch(failures[len(failures)-1]); m != nil && len(p.pairs) > 1 {
+		i, _ := strconv.Atoi(m[1])
+		q := *p
+		q.pairs = p.pairs[i : i+1]
+		if fails(&q) {
+			p = &q
+		}
 	}
 	for smaller := true; smaller; {
 		smaller = false
