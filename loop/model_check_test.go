@@ -249,12 +249,17 @@ func (a *end) cooperate() {
 	if over {
 		return
 	}
-	for _, s := range []step{{op: opConsume}, {op: opPause}, {op: opResume}} {
-		a.do(s, false)
+	all := func() {
+		for _, s := range []step{{op: opConsume}, {op: opPause}, {op: opResume}} {
+			a.do(s, false)
+		}
+		if a.backpressure || a.peer.did(opDetach, opDetachStream) {
+			a.do(step{op: opBackpressure}, false)
+		}
 	}
-	if a.backpressure || a.peer.did(opDetach, opDetachStream) {
-		a.do(step{op: opBackpressure}, false)
-	}
+	// On the loop, it comes after a callback that pauses.
+	a.onLoop(all)
+	a.p.wait("a function of Run", func() bool { return a.p.pending == 0 })
 }
 
 // drain waits until everything has come to a that is to come, and Drained, if that is due.

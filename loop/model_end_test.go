@@ -333,11 +333,27 @@ func (h handler) Closed(_ *loop.Conn, why error) {
 	})
 }
 
+// onLoop has f called by Run, or at once if the loop has ended.
+func (a *end) onLoop(f func()) {
+	a.p.locked(func() { a.p.pending++ })
+	g := func() {
+		f()
+		a.p.locked(func() { a.p.pending-- })
+	}
+	if a.conn.Loop().Run(g) != nil {
+		g()
+	}
+}
+
 // elsewhere has a step done on another goroutine, or later on the loop.
 func (a *end) elsewhere(s step) {
 	from := s.from
 	if a.p.r.p.shutdown.begin > 0 && from != fromOther {
 		from = fromRun // the loop may end before the others are done
+	}
+	if from == fromRun {
+		a.onLoop(func() { a.do(s, false) })
+		return
 	}
 	a.p.locked(func() { a.p.pending++ })
 	f := func() {
@@ -348,8 +364,6 @@ func (a *end) elsewhere(s step) {
 	switch l := a.conn.Loop(); from {
 	case fromOther:
 		go f()
-	case fromRun:
-		err = l.Run(f)
 	case fromTimer:
 		l.AfterFunc(0, f)
 	case fromWorker:

@@ -68,12 +68,13 @@ func (a *end) start(c net.Conn, err error) {
 	a.begin(c.(plainConn))
 }
 
-// begin begins to play c. What was detached has sent everything, and reads all there is.
+// begin begins to play c. What was detached has sent everything, half-closes, and reads all
+// there is.
 func (a *end) begin(c plainConn) {
 	a.p.locked(func() {
 		a.raw, a.queued = c, a.sent
 		if !a.plain {
-			a.budget = unlimited
+			a.fin, a.budget = true, unlimited
 		}
 	})
 	a.p.players.Go(a.reads)
