@@ -114,9 +114,9 @@ func unspecified() netip.Addr {
 // balances between them (SO_REUSEPORT of Linux, socket(7)), or else there is one for all.
 func spreads(n int) bool { return runtime.GOOS == "linux" && n > 1 }
 
-// spreadTCP listens at an address, with as many sockets as n loops are to have.
-func spreadTCP(n int, at netip.AddrPort) (all []*sock.TCPListener, err error) {
-	var options []sock.Option
+// spreadTCP listens at an address, with as many sockets as n loops are to have, made with the
+// options.
+func spreadTCP(n int, at netip.AddrPort, options ...sock.Option) (all []*sock.TCPListener, err error) {
 	if spreads(n) {
 		options = append(options, sock.ReusePort())
 	} else {

@@ -31,6 +31,7 @@ func (c *Conn) attach() bool {
 			return true
 		}
 	} else if err = l.drv.Attach(&c.stream); err == nil {
+		c.keepAliveAccepted()
 		c.opened(c.accepted.accept)
 		return c.phase != gone
 	} else {

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 	"time"
@@ -14,8 +15,8 @@ import (
 // that has unread bytes resets it (RFC 2525, 2.17), and the reset can overtake what
 // the peer has not read yet. So meanwhile what comes is received and dropped.
 //
-// The peer has LingerTimeout to take some more of what is left, again and again, and then
-// to end its side. Failures, aborts and timeouts go straight to release, which resets a
+// The peer has LingerTimeout to take some more of what is left, again and again up to
+// MaxLinger, and then LingerTimeout to end its side. Failures, aborts and timeouts go straight to release, which resets a
 // connection that has something left to be sent.
 
 // fail ends the connection at once, because of err.
@@ -34,6 +35,39 @@ func (c *Conn) addWhy(err error) {
 		err = c.alsoWhy(why, err)
 	}
 	c.setWhy(err)
+}
+
+// abort resets the connection, for the reason that AbortWith was given.
+func (c *Conn) abort() {
+	c.stream.SetLinger(0)
+	c.mu.Lock()
+	var why, first error
+	if c.extras != nil {
+		why, first = c.extras.abortWhy, c.extras.why
+	}
+	c.mu.Unlock()
+	switch {
+	case why == nil:
+		c.fail(ErrAborted)
+	case first == nil || errors.Is(first, io.EOF):
+		c.release(why)
+	default:
+		c.release(fmt.Errorf("%w; then %w", first, why))
+	}
+}
+
+// closeFor begins to close for the reason that CloseWith was given, or none.
+func (c *Conn) closeFor() {
+	c.mu.Lock()
+	var why error
+	if c.extras != nil {
+		why = c.extras.closeWhy
+	}
+	c.mu.Unlock()
+	if c.phase == failing && why != nil {
+		c.addWhy(why)
+	}
+	c.beginClose(why)
 }
 
 // beginClose begins to close in good order.
@@ -62,9 +96,10 @@ func (c *Conn) beginClose(why error) {
 		c.release(why)
 		return
 	}
-	c.linger()
 	x.lastActive = c.loop.clock()
-	x.queued, _ = c.stream.Queued()
+	x.lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)
+	c.linger()
+	c.peerTakes() // for the next look
 	c.pauses = 0
 	c.loop.drv.Resume(&c.stream) // for the peer's end
 	if unsent == 0 {
@@ -123,7 +158,11 @@ func (c *Conn) linger() {
 	if l.ending && c.phase == lingering {
 		d = min(d, shutdownLinger)
 	}
-	c.extras.linger.start(c, later(l.clock(), d), (*Conn).lingerTimeout)
+	end := later(l.clock(), d)
+	if c.phase == closing {
+		end = min(end, c.extras.lingerEnd)
+	}
+	c.extras.linger.start(c, end, (*Conn).lingerTimeout)
 }
 
 func (c *Conn) lingerTimeout() {
@@ -140,15 +179,13 @@ func (c *Conn) lingerTimeout() {
 // of room late, such as when a third of megabytes is free. They also acknowledge late, so it
 // is looked at after all of that time, and not sooner.
 func (c *Conn) takesMore() bool {
-	x := c.extras
-	queued, known := c.stream.Queued()
-	was := x.queued
-	x.queued = queued
-	if later(x.lastActive, c.loop.g.config.LingerTimeout) > c.loop.clock() || known && queued < was {
-		c.linger()
-		return true
+	x, now := c.extras, c.loop.clock()
+	takes := c.peerTakes()
+	if now >= x.lingerEnd || !takes && later(x.lastActive, c.loop.g.config.LingerTimeout) <= now {
+		return false
 	}
-	return false
+	c.linger()
+	return true
 }
 
 // release gives the connection up. Closed is told when the driver is done with it.

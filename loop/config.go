@@ -3,6 +3,8 @@ package loop
 import (
 	"fmt"
 	"log/slog"
+	"math"
+	"net"
 	"runtime"
 	"time"
 
@@ -33,8 +35,9 @@ type Config struct {
 	// default accepting pauses, and they wait in the backlog.
 	RefuseAbove bool
 
-	// HighWatermark and LowWatermark, in bytes to be sent to one connection: above
-	// the one, reading from it stops; at the other it goes on. LowWatermark is from 1 to
+	// HighWatermark and LowWatermark, in bytes that are unsent on one connection: above
+	// the one, reading from an accepted connection stops; at the other it goes on, and Drained
+	// is called. Dialed connections read on; Conn.SetBackpressure chooses for one. LowWatermark is from 1 to
 	// HighWatermark, and that MaxUnsent at most. 256 KiB and 64 KiB.
 	HighWatermark, LowWatermark int
 	// MaxUnsent is how many bytes may wait to be sent to one connection: past it Write
@@ -57,9 +60,22 @@ type Config struct {
 	// takes nothing for so long, twice that at the most, is reset (ErrLingerTimeout; a Unix socket has no
 	// reset: its peer finds the end). 10 s.
 	LingerTimeout time.Duration
+	// MaxLinger is how long a peer that takes what is left to send bit by bit has for all of
+	// it, once the connection is being closed. From LingerTimeout up; 30 times that (5 min).
+	MaxLinger time.Duration
 	// IdleTimeout closes connections that neither receive nor send for so long; zero:
-	// never. Conn.SetIdleTimeout sets it for one.
+	// never. Conn.SetIdleTimeout sets it for one, and says what counts.
 	IdleTimeout time.Duration
+	// WriteTimeout closes connections that have bytes unsent of which the peer takes none for
+	// so long (ErrWriteTimeout); zero: never. Conn.SetWriteTimeout sets it for one.
+	WriteTimeout time.Duration
+
+	// KeepAlive is whether and how the kernel probes whether the peers of silent TCP
+	// connections are still there, on accepted and dialed ones. The zero value means on, with
+	// the defaults of package net: 15 s of silence, 15 s between probes, 9 probes. Other values
+	// are as for Conn.SetKeepAlive, which sets it for one, and need Enable; {Idle: -1} is off.
+	// A socket given to Serve that has keep-alive on keeps its own times.
+	KeepAlive net.KeepAliveConfig
 
 	// OffloadWorkers is how many goroutines work for Offload at once, and OffloadQueue
 	// how much work may wait for them. 64 and 4,096.
@@ -81,6 +97,9 @@ const (
 	maxScratchBytes = 256 << 10
 )
 
+// lingerTimes is how many times LingerTimeout MaxLinger is by default.
+const lingerTimes = 30
+
 func (c *Config) settle() error {
 	set := func(field *int, value int) {
 		if *field == 0 {
@@ -99,11 +118,20 @@ func (c *Config) settle() error {
 	if c.LingerTimeout == 0 {
 		c.LingerTimeout = 10 * time.Second
 	}
+	if c.MaxLinger == 0 {
+		c.MaxLinger = math.MaxInt64
+		if c.LingerTimeout <= math.MaxInt64/lingerTimes {
+			c.MaxLinger = lingerTimes * c.LingerTimeout
+		}
+	}
 	if c.SlowCallback == 0 {
 		c.SlowCallback = 100 * time.Millisecond
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if err := checkKeepAlive(c.KeepAlive); err != nil {
+		return fmt.Errorf("loop: %w: %w", ErrBadConfig, err)
 	}
 	for _, check := range []struct {
 		ok   bool
@@ -119,6 +147,8 @@ func (c *Config) settle() error {
 		{c.ReadBudget > 0, fmt.Sprintf("ReadBudget is %d; it must be positive", c.ReadBudget)},
 		{c.IdleBuffers >= 0, fmt.Sprintf("IdleBuffers is %d; it must not be negative", c.IdleBuffers)},
 		{c.LingerTimeout > 0, fmt.Sprintf("LingerTimeout is %v; it must be positive", c.LingerTimeout)},
+		{c.MaxLinger >= c.LingerTimeout, fmt.Sprintf("MaxLinger is %v; it must be LingerTimeout at least, which is %v", c.MaxLinger, c.LingerTimeout)},
+		{c.WriteTimeout >= 0, fmt.Sprintf("WriteTimeout is %v; it must not be negative", c.WriteTimeout)},
 		{c.IdleTimeout >= 0, fmt.Sprintf("IdleTimeout is %v; it must not be negative", c.IdleTimeout)},
 		{c.OffloadWorkers > 0 && c.OffloadQueue > 0, fmt.Sprintf("OffloadWorkers is %d and OffloadQueue %d; they must be positive", c.OffloadWorkers, c.OffloadQueue)},
 	} {

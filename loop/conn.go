@@ -43,12 +43,24 @@ type extras struct {
 	readDeadline time.Time     // as asked for; guarded by mu
 	next         Handler       // as asked for; guarded by mu
 	detach       detachFunc    // as asked for; guarded by mu
-	sendFailed   error         // how sending has failed; guarded by mu
-	context      *connContext  // nil until Context; guarded by mu
+	closeWhy     error         // given to CloseWith; guarded by mu
+	abortWhy     error         // given to AbortWith; guarded by mu
+	writeTimeout time.Duration // as asked for, if ownWriteTimeout; guarded by mu
+
+	ownWriteTimeout bool         // guarded by mu
+	backpressure    backpressure // as asked for; guarded by mu
+
+	sendFailed error        // how sending has failed; guarded by mu
+	context    *connContext // nil until Context; guarded by mu
 
 	idle, read, linger connTimer
 	lastActive         int64
-	queued             int // what the system held when lingering was looked at last
+	unread             int   // what the kernel held to be read, if looked
+	looked             bool  // peerIsActive has looked since the idle timeout began
+	readEnd            int64 // when the read deadline is; 0: there is none
+	readHeld           int64 // since when it stands still; 0: it runs
+	lingerEnd          int64 // when lingering ends at the latest
+	progress           progress
 	dialed             func(*Conn, error)
 	accept             func(*Conn) Handler // of one that was dialed
 	remote             net.Addr
@@ -107,7 +119,7 @@ const (
 	hasShutdown
 )
 
-type connFlags uint8
+type connFlags uint16
 
 const (
 	sendOwed  connFlags = 1 << iota // the driver owes Sent
@@ -116,6 +128,8 @@ const (
 	readEnded                       // nothing more will be received
 	eofOwed                         // ReadClosed is owed, after what is unread
 	idles                           // has an idle timeout
+	timesSend                       // bytes are unsent, and it is timed whether the peer takes them
+	stalled                         // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
 )
 
 func (l *Loop) newConn() *Conn {
@@ -195,8 +209,20 @@ func (c *Conn) network() string {
 
 // Close sends what was written, then FIN, and waits for the peer's end, as long as
 // Config.LingerTimeout allows. Nothing more can be written, and nothing is handed to Data.
-func (c *Conn) Close() error {
-	return c.ask("close", wantClose, func() { c.shut = true })
+// It is CloseWith(nil).
+func (c *Conn) Close() error { return c.CloseWith(nil) }
+
+// CloseWith is Close with a reason, which Closed gets: why, or an error that wraps it
+// (errors.Is) if what was written could not be sent after all. nil is no reason: Closed gets
+// nil then. If the connection has failed before, that is the first reason, and why
+// the second.
+func (c *Conn) CloseWith(why error) error {
+	return c.ask("close", wantClose, func() {
+		c.shut = true
+		if why != nil {
+			c.more().closeWhy = why
+		}
+	})
 }
 
 // CloseWrite sends what was written, then FIN. Receiving goes on. Called again, it has no
@@ -214,14 +240,21 @@ func (c *Conn) CloseWrite() error {
 }
 
 // Abort drops what is still to be sent and resets the connection, also one that is
-// being closed.
-func (c *Conn) Abort() error {
+// being closed. Closed gets ErrAborted.
+func (c *Conn) Abort() error { return c.AbortWith(nil) }
+
+// AbortWith is Abort with a reason, which Closed gets instead of ErrAborted, unless it is nil.
+// Of a connection that was ending for a reason already, Closed gets an error that wraps both.
+func (c *Conn) AbortWith(why error) error {
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
 		return c.failure("abort", ErrClosed)
 	}
 	c.shut = true
+	if why != nil {
+		c.more().abortWhy = why
+	}
 	c.askAndUnlock(wantAbort)
 	return nil
 }
@@ -259,18 +292,6 @@ func (c *Conn) SetHandler(h Handler) error {
 		return c.failure("set handler", needs("a handler"))
 	}
 	return c.ask("set handler", wantHandler, func() { c.more().next = h })
-}
-
-// SetIdleTimeout closes the connection with ErrTimeout when it has neither received
-// nor sent for d. Zero, or less, takes the timeout away.
-func (c *Conn) SetIdleTimeout(d time.Duration) error {
-	return c.ask("set idle timeout", wantIdle, func() { c.more().idleTimeout = d })
-}
-
-// SetReadDeadline closes the connection with ErrTimeout at t, unless it is moved or
-// taken away (by the zero Time) before.
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	return c.ask("set read deadline", wantRead, func() { c.more().readDeadline = t })
 }
 
 // LocalAddr returns this side's address; nil once the connection is closed.
@@ -315,8 +336,7 @@ func (c *Conn) do(r request) {
 		return
 	}
 	if r&wantAbort != 0 {
-		c.stream.SetLinger(0)
-		c.fail(ErrAborted)
+		c.abort()
 		return
 	}
 	if r&wantHandler != 0 {
@@ -339,11 +359,12 @@ func (c *Conn) do(r request) {
 		return
 	}
 	if r&wantClose != 0 {
-		c.beginClose(nil)
+		c.closeFor()
 		return
 	}
-	if r&wantResume != 0 {
+	if r&wantResume != 0 && c.pauses&byUser != 0 {
 		c.resume(byUser)
+		c.restartIdle()
 	}
 	if r&wantDrained != 0 && c.delivers() && c.optional&hasDrained != 0 {
 		c.callback(func() { c.handler.(DrainedHandler).Drained(c) })

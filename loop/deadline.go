@@ -1,6 +1,10 @@
 package loop
 
-import "github.com/pollux-io/pollux/internal/wheel"
+import (
+	"time"
+
+	"github.com/pollux-io/pollux/internal/wheel"
+)
 
 // connTimer is a timer of a connection.
 type connTimer struct {
@@ -14,6 +18,25 @@ func (t *connTimer) start(c *Conn, nanos int64, f func(*Conn)) {
 }
 
 func (t *connTimer) stop(l *Loop) { l.timers.Stop(&t.timer) }
+
+// SetIdleTimeout closes the connection with ErrTimeout when it has neither received nor sent
+// for d. Zero, or less, takes the timeout away. At first it is Config.IdleTimeout.
+//
+// The timeout stands still while the handler has paused, and starts again with Resume. While
+// reading is stopped by back-pressure, what the kernel receives from the peer counts,
+// and so does what the peer takes; it may then take twice d until the connection is closed.
+// Once sending has failed, the timeout runs on, also while paused.
+func (c *Conn) SetIdleTimeout(d time.Duration) error {
+	return c.ask("set idle timeout", wantIdle, func() { c.more().idleTimeout = d })
+}
+
+// SetReadDeadline closes the connection with ErrTimeout at t, unless it is moved or taken
+// away (by the zero Time) before. It is for the peer, so while reading is stopped by
+// back-pressure it stands still: it comes later by that time. It runs on while the handler
+// has paused: take it away there.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return c.ask("set read deadline", wantRead, func() { c.more().readDeadline = t })
+}
 
 // setDeadlines takes over what SetIdleTimeout and SetReadDeadline have asked for.
 func (c *Conn) setDeadlines(r request) {
@@ -30,15 +53,38 @@ func (c *Conn) setDeadlines(r request) {
 		if idle > 0 {
 			now := c.loop.clock()
 			c.flags |= idles
-			x.lastActive = now
+			x.lastActive, x.looked = now, false
 			x.idle.start(c, later(now, idle), (*Conn).idleTick)
 		}
 	}
 	if r&wantRead != 0 {
 		x.read.stop(c.loop)
+		x.readEnd, x.readHeld = 0, 0
 		if !read.IsZero() {
-			x.read.start(c, int64(read.Sub(c.loop.g.began)), (*Conn).readTick)
+			x.readEnd = int64(read.Sub(c.loop.g.began))
+			if c.pauses&byWatermark != 0 {
+				c.holdReadDeadline()
+				return
+			}
+			x.read.start(c, x.readEnd, (*Conn).readTick)
 		}
+	}
+}
+
+// holdReadDeadline has the read deadline stand still.
+func (c *Conn) holdReadDeadline() {
+	if x := c.extras; x != nil && x.readEnd != 0 && x.readHeld == 0 {
+		x.readHeld = c.loop.clock()
+		x.read.stop(c.loop)
+	}
+}
+
+// moveReadDeadline has the read deadline go on, later by the time for which it stood still.
+func (c *Conn) moveReadDeadline() {
+	if x := c.extras; x != nil && x.readHeld != 0 {
+		x.readEnd = later(x.readEnd, time.Duration(c.loop.clock()-x.readHeld))
+		x.readHeld = 0
+		x.read.start(c, x.readEnd, (*Conn).readTick)
 	}
 }
 
@@ -52,18 +98,43 @@ func (c *Conn) idleTick() {
 	if moved {
 		return // setDeadlines is about to see to it
 	}
-	if end := later(x.lastActive, idle); end > c.loop.clock() {
+	now := c.loop.clock()
+	if c.phase == open && (c.pauses&byUser != 0 || c.pauses&byWatermark != 0 && c.peerIsActive()) {
+		x.lastActive = now
+	}
+	if end := later(x.lastActive, idle); end > now {
 		x.idle.start(c, end, (*Conn).idleTick)
 		return
 	}
-	c.release(ErrTimeout)
+	c.fail(ErrTimeout)
+}
+
+// peerIsActive reports whether the peer has sent or taken something since it was looked at
+// last, while back-pressure keeps it from being read: what the kernel holds tells. The first
+// look is for the next one to compare with, and gives true.
+func (c *Conn) peerIsActive() bool {
+	x := c.extras
+	unread, known := c.stream.Unread()
+	active := !x.looked || known && unread > x.unread
+	x.unread, x.looked = unread, true
+	return c.peerTakes() || active
+}
+
+// restartIdle has the idle timeout start anew.
+func (c *Conn) restartIdle() {
+	if c.flags&idles != 0 {
+		c.extras.lastActive, c.extras.looked = c.loop.clock(), false
+	}
 }
 
 func (c *Conn) stopDeadlines() {
-	if c.extras != nil {
-		c.extras.idle.stop(c.loop)
-		c.extras.read.stop(c.loop)
-		c.flags &^= idles
+	if x := c.extras; x != nil {
+		x.idle.stop(c.loop)
+		x.read.stop(c.loop)
+		x.progress.timer.stop(c.loop)
+		x.progress.running = false
+		x.readEnd, x.readHeld = 0, 0
+		c.flags &^= idles | timesSend | stalled
 	}
 }
 
@@ -72,6 +143,6 @@ func (c *Conn) readTick() {
 	moved := c.requests&wantRead != 0
 	c.mu.Unlock()
 	if !moved { // else setDeadlines is about to see to it
-		c.release(ErrTimeout)
+		c.fail(ErrTimeout)
 	}
 }

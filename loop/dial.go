@@ -73,7 +73,12 @@ func (l *Loop) dial(network, address string, accept func(*Conn) Handler, done fu
 			return nil, &net.OpError{Op: "dial", Net: network, Err: rerr}
 		}
 		c.extras.remote = net.TCPAddrFromAddrPort(at)
-		err = driver.PrepareTCP(&c.stream, at)
+		if err = driver.PrepareTCP(&c.stream, at); err == nil {
+			if err = c.keepAliveDialed(); err != nil {
+				c.stream.Close()
+				err = &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: err}
+			}
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -4,25 +4,35 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 )
 
 var (
 	// ErrClosed: the connection, listener or group is closed, or being closed.
 	ErrClosed = net.ErrClosed
-	// ErrBufferFull: Write would take what waits to be sent past MaxUnsent. Nothing
-	// was taken. Wait for Drained, or close a peer that does not read. More than
-	// MaxUnsent less LowWatermark at once may be refused even then: write less.
+	// ErrBufferFull: Write would take what is unsent past MaxUnsent. Nothing was taken.
+	// Drained comes when there is room again; or close a peer that does not read. A write
+	// of more than MaxUnsent less LowWatermark bytes may be refused then as well, until
+	// nothing is unsent: Drained comes again. One that can never be taken is ErrTooLarge.
 	ErrBufferFull = errors.New("too much waits to be sent; the peer does not read fast enough")
+	// ErrTooLarge: one Write, Writev or WriteOwned has more bytes than MaxUnsent, so it can
+	// never be taken, and Drained does not come for it. Nothing was taken: write it in pieces,
+	// or raise MaxUnsent. It wraps ErrBufferFull.
+	ErrTooLarge = fmt.Errorf("one write has more bytes than MaxUnsent and can never be taken; write it in pieces, or raise MaxUnsent: %w", ErrBufferFull)
 	// ErrUnreadFull is why a connection was closed whose handler left MaxUnread bytes
 	// unconsumed and had not paused: what it waits for could never come.
 	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or let the handler refuse such messages")
 	// ErrTimeout is why a connection was closed at its idle timeout or read deadline.
 	ErrTimeout error = timeoutError{}
+	// ErrWriteTimeout is why a connection was closed whose peer took nothing of what was unsent
+	// for the write timeout. As a net.Error it is a timeout, as ErrTimeout is; both are
+	// os.ErrDeadlineExceeded to errors.Is.
+	ErrWriteTimeout error = writeTimeoutError{}
 	// ErrLingerTimeout is why a connection was reset that was being closed, by Close or
 	// because the peer had ended its side, and for LingerTimeout took nothing more of what
-	// was left to send.
-	ErrLingerTimeout = errors.New("the peer took nothing more of what was left to send for LingerTimeout")
+	// was left to send, or not all of it in MaxLinger.
+	ErrLingerTimeout = errors.New("the peer took nothing more of what was left to send for LingerTimeout, or not all of it in MaxLinger")
 	// ErrAborted is why a connection was closed by Abort.
 	ErrAborted = errors.New("aborted by this side")
 	// ErrDetached is why a connection ended that was detached.
@@ -85,6 +95,14 @@ type timeoutError struct{}
 func (timeoutError) Error() string   { return "the idle timeout or read deadline has passed" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return false }
+
+func (timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+type writeTimeoutError struct{ timeoutError }
+
+func (writeTimeoutError) Error() string {
+	return "the peer took nothing of what was unsent for the write timeout"
+}
 
 // PanicError is why a connection was closed whose handler panicked.
 type PanicError struct {

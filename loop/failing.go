@@ -44,6 +44,8 @@ func (c *Conn) beginFailing(why error) {
 	c.cancelContext(why)
 	c.loop.tellDone()
 	c.pauses &^= byWatermark
+	c.moveReadDeadline()
+	c.flags &^= timesSend | stalled
 	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}

@@ -33,6 +33,9 @@ type Group struct {
 	listeners  map[*Listener]struct{}
 	packets    map[*PacketListener]struct{}
 
+	stallWarning stallWarning
+	stalledAfter time.Duration // tests set it; 0: the constant
+
 	conns atomic.Int64
 	cut   atomic.Int64 // connections cut off by Shutdown
 }

@@ -261,9 +261,11 @@ func TestCutOffIsAReset(t *testing.T) {
 		config loop.Config
 		cut    func(g *loop.Group, c *loop.Conn)
 	}{
-		"Shutdown":         {cut: func(g *loop.Group, _ *loop.Conn) { go g.Shutdown(ended()) }},
-		"the idle timeout": {config: loop.Config{IdleTimeout: 50 * time.Millisecond}},
-		"the read deadline": {cut: func(_ *loop.Group, c *loop.Conn) {
+		"Shutdown":          {cut: func(g *loop.Group, _ *loop.Conn) { go g.Shutdown(ended()) }},
+		"the idle timeout":  {config: loop.Config{IdleTimeout: 50 * time.Millisecond}},
+		"the write timeout": {config: loop.Config{WriteTimeout: 50 * time.Millisecond}},
+		// Back-pressure would have it stand still.
+		"the read deadline": {config: loop.Config{HighWatermark: 40 << 20}, cut: func(_ *loop.Group, c *loop.Conn) {
 			c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		}},
 	} {

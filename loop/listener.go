@@ -73,7 +73,7 @@ func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Li
 }
 
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
-	sockets, err := spreadTCP(len(g.working()), at)
+	sockets, err := spreadTCP(len(g.working()), at, g.keepAliveOptions()...)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +90,7 @@ func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listene
 	if l == nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: needs("a listener")}
 	}
+	g.keepAliveServed(l)
 	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, false, accept)
 }
 

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"sync"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
@@ -107,6 +108,9 @@ func (c *Conn) mayWrite(n int) error {
 		return c.refused()
 	}
 	waits := c.unsent()
+	if n > c.loop.g.config.MaxUnsent {
+		return ErrTooLarge
+	}
 	if n+waits > c.loop.g.config.MaxUnsent {
 		c.crossed = c.crossed || waits > 0 // Drained is what to wait for
 		return ErrBufferFull
@@ -226,9 +230,11 @@ func (c *Conn) flush() {
 // flushed is how a flush ended.
 type flushed struct {
 	unsent  int
-	crossed bool // the high watermark was crossed, and the low one has not been reached
-	drained bool // it has
-	fin     bool // FIN comes next
+	stops   bool          // reading stops while crossed
+	timeout time.Duration // the write timeout, if something is unsent
+	crossed bool          // the high watermark was crossed, and the low one has not been reached
+	drained bool          // it has
+	fin     bool          // FIN comes next
 	err     error
 	again   bool // the budget was used up, not the kernel's room
 }
@@ -276,9 +282,13 @@ func (c *Conn) flushLocked() flushed {
 
 func (c *Conn) flushedLocked() flushed {
 	f := flushed{unsent: c.unsent(), crossed: c.crossed, fin: c.writeShut}
+	if f.unsent > 0 {
+		f.timeout = c.writeTimeout()
+	}
 	if c.crossed && f.unsent <= c.loop.g.config.LowWatermark {
 		c.crossed, f.crossed, f.drained = false, false, true
 	}
+	f.stops = f.crossed && c.stopsReading()
 	return f
 }
 
@@ -294,10 +304,11 @@ func (c *Conn) send(bufs [][]byte, total int) (int, error) {
 	return n, err
 }
 
-// hasSent notes that n bytes have gone, for the idle timeout, and for LingerTimeout.
+// hasSent notes that n bytes have gone, for the timeouts of a connection that has some.
 func (c *Conn) hasSent(n int) {
-	if n > 0 && (c.flags&idles != 0 || c.phase == closing) {
-		c.extras.lastActive = c.loop.clock()
+	if n > 0 && (c.flags&(idles|timesSend) != 0 || c.phase == closing) {
+		now := c.loop.clock()
+		c.extras.lastActive, c.extras.progress.lastSent = now, now
 	}
 }
 
@@ -347,7 +358,7 @@ type doneCall struct {
 
 // plain reports whether nothing follows from a flush: the ordinary case.
 func (f *flushed) plain(c *Conn) bool {
-	return *f == flushed{} && c.phase == open && c.flags&detaching == 0 && len(c.loop.done) == 0
+	return *f == flushed{} && c.phase == open && c.flags&(detaching|timesSend) == 0 && len(c.loop.done) == 0
 }
 
 // afterFlush does what follows from a flush; mu is not held.
@@ -365,10 +376,12 @@ func (c *Conn) afterFlush(f flushed) {
 	}
 	switch {
 	case c.phase != open: // what comes is dropped
+	case f.stops:
+		c.pauseReading()
 	case f.crossed:
-		c.pause(byWatermark)
+		c.resumeReading()
 	case f.drained:
-		c.resume(byWatermark)
+		c.resumeReading()
 		if c.in != nil {
 			c.askLater(wantDeliver) // what Data left because there was no room to answer
 		}
@@ -376,6 +389,7 @@ func (c *Conn) afterFlush(f flushed) {
 			c.askLater(wantDrained)
 		}
 	}
+	c.watchSending(&f)
 	switch {
 	case f.again:
 		c.askLater(wantFlush)

@@ -29,6 +29,10 @@ type LoopStats struct {
 	// and that the kernel then refused.
 	PacketErrors uint64
 
+	// Stalled counts connections whose reading is stopped by back-pressure, and whose peer has
+	// taken nothing for 5 s: neither side makes progress (Conn.SetBackpressure).
+	Stalled int
+
 	UnsentBytes int // waiting to be sent, over all connections
 	UnreadBytes int // waiting to be consumed, over all connections
 
@@ -109,6 +113,9 @@ func (l *Loop) stats() LoopStats {
 	}
 	for _, conn := range l.conns {
 		s.UnsentBytes += conn.Unsent()
+		if conn.flags&stalled != 0 {
+			s.Stalled++
+		}
 		if conn.in != nil {
 			s.UnreadBytes += conn.in.hi - conn.in.lo
 		}

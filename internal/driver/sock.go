@@ -62,6 +62,17 @@ func (s *Stream) Failure(e syscall.Errno) error {
 	return &net.OpError{Op: "read", Net: s.PollHandle().Kind().Network(), Source: s.LocalNetAddr(), Addr: s.RemoteNetAddr(), Err: e}
 }
 
+// Unread returns how many bytes the system has received that were not read, or false if it
+// cannot tell.
+func (s *Stream) Unread() (n int, ok bool) {
+	h := s.PollHandle()
+	if fd, open := h.Use(); open {
+		n, ok = sys.Received(fd)
+		h.Done()
+	}
+	return n, ok
+}
+
 // Queued returns how many bytes the system holds that the peer has not acknowledged, or
 // false if it cannot tell.
 func (s *Stream) Queued() (int, bool) { return hook.Queued(&s.Stream) }

@@ -208,6 +208,7 @@ func resetSending(h *harness) {
 		if receiving {
 			h.until("the end of receiving", func() bool { return c.ended != nil })
 		}
+		h.calm() // Failed may come as well
 		h.quiet("the reset was told")
 	}
 }
@@ -222,5 +223,6 @@ func sendToGone(h *harness) {
 		}
 		return c.out.err != nil
 	})
+	h.calm() // Failed may come as well
 	h.quiet("the error was told")
 }

@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package sys
+
+// FIONREAD of the BSDs (<sys/filio.h>) and macOS.
+const unreadRequest = 0x4004667f

@@ -1,0 +1,12 @@
+//go:build unix
+
+package sys
+
+import "golang.org/x/sys/unix"
+
+// Received returns how many bytes a stream's receive buffer holds (ioctl_list(2), FIONREAD), or
+// false if the system cannot tell.
+func Received(fd FD) (int, bool) {
+	n, err := unix.IoctlGetInt(fd, unreadRequest)
+	return n, err == nil
+}

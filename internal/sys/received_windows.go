@@ -1,0 +1,15 @@
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// Received returns how many bytes a stream's receive buffer holds (ioctlsocket, FIONREAD), or
+// false if the system cannot tell.
+func Received(fd FD) (int, bool) {
+	const fionread = 0x4004667f
+	var n uint32
+	r, _, _ := syscall.SyscallN(procIoctlsocket.Addr(), uintptr(fd), fionread, uintptr(unsafe.Pointer(&n)))
+	return int(n), r == 0
+}
