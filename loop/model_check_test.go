@@ -71,12 +71,21 @@ func (a *end) mayBeClosedLocked() bool {
 	return a.closed || len(a.ended) > 0 || a.full || a.peer.mayEnd() || a.peer.mayReset()
 }
 
+// isAccepted reports whether back-pressure is on at first.
+func (a *end) isAccepted() bool { return a.i == 0 && a.p.s.kind != dialed }
+
+// hasQuit reports whether an operation was called that ends the connection by itself: a timeout
+// need not pass.
+func (a *end) hasQuit() bool {
+	return slices.ContainsFunc(a.ended, func(o op) bool { return o != opIdleTimeout && o != opReadDeadline })
+}
+
 // receivesLocked reports whether Data is to get whatever the peer sends.
 func (a *end) receivesLocked() bool {
 	if a.plain || !a.opened || a.closed || a.paused || !a.willingLocked() || a.raw != nil {
 		return false
 	}
-	if knowsBackpressure && !a.backpressure && a.i == 0 && a.p.s.kind == dialed || a.i == 1 && !a.backpressure {
+	if !a.backpressure {
 		return true // dialed connections read on
 	}
 	return a.sent-a.peer.seen <= a.p.r.p.setting.low
@@ -105,7 +114,7 @@ func (a *end) reasons() []reason {
 	return []reason{
 		{io.EOF, a.p.s.noReadClosed[a.i] && b.mayEnd() && !(b.reset && !b.fin && a.p.resets())},
 		{errClosing, a.did(opCloseWith)}, {errAborting, a.did(opAbortWith)}, {errData, a.did(opDataError)},
-		{loop.ErrAborted, a.did(opAbort) || !knowsCloseWith && a.did(opAbortWith) || r.stuck.Load()}, {loop.ErrTimeout, a.did(opIdleTimeout, opReadDeadline)},
+		{loop.ErrAborted, a.did(opAbort) || r.stuck.Load()}, {loop.ErrTimeout, a.did(opIdleTimeout, opReadDeadline)}, {loop.ErrWriteTimeout, false},
 		{loop.ErrShutdown, a.isCut()}, {loop.ErrLingerTimeout, r.lax() || r.p.shutdown.begin > 0}, {loop.ErrUnreadFull, a.full}, {loop.ErrDetached, a.did(opDetach, opDetachStream)},
 		{syscall.ECONNRESET, reset}, {syscall.EPIPE, reset}, {syscall.ECONNABORTED, reset && sys.OnWine()},
 		{syscall.ENOTCONN, false}, {syscall.EBADF, false}, {syscall.EINVAL, false}, {net.ErrClosed, false},
@@ -115,7 +124,7 @@ func (a *end) reasons() []reason {
 // checkWhyLocked checks the reason of Closed.
 func (a *end) checkWhyLocked() {
 	why := a.why
-	panicked, known := new(loop.PanicError), why == nil && (a.did(opClose) || !knowsCloseWith && a.did(opCloseWith))
+	panicked, known := new(loop.PanicError), why == nil && a.did(opClose)
 	if errors.As(why, &panicked) {
 		known = a.did(opPanic)
 	}
@@ -130,12 +139,12 @@ func (a *end) checkWhyLocked() {
 	if !known && !(sys.OnWine() && a.peer.mayReset()) {
 		a.p.failLocked("end %d: Closed gets %v, for which there is no reason", a.i, why)
 	}
-	if len(a.ended) != 1 || a.p.r.begun.Load() || a.peer.mayEndFirst() || a.full {
+	if len(a.ended) != 1 || a.p.r.begun.Load() || a.peer.mayEndFirst() || a.fin || a.full {
 		return
 	}
 	// Nothing else has ended the connection.
 	want := map[op]error{opClose: nil, opCloseWith: errClosing, opAbort: loop.ErrAborted, opAbortWith: errAborting, opDataError: errData}
-	if x, is := want[a.ended[0]]; is && why != x && knowsCloseWith {
+	if x, is := want[a.ended[0]]; is && why != x {
 		a.p.failLocked("end %d: Closed gets %v, not %v", a.i, why, x)
 	}
 }
@@ -245,7 +254,7 @@ func (a *end) cooperate() {
 		return
 	}
 	over := false
-	a.p.locked(func() { over = len(a.ended) > 0 || a.closed })
+	a.p.locked(func() { over = a.hasQuit() || a.closed })
 	if over {
 		return
 	}
@@ -253,7 +262,7 @@ func (a *end) cooperate() {
 		for _, s := range []step{{op: opConsume}, {op: opPause}, {op: opResume}} {
 			a.do(s, false)
 		}
-		if a.backpressure || a.peer.did(opDetach, opDetachStream) {
+		if a.peer.did(opDetach, opDetachStream) {
 			a.do(step{op: opBackpressure}, false)
 		}
 	}
@@ -284,7 +293,7 @@ func (a *end) endFirst(half bool) {
 		}
 	} else {
 		over := false
-		a.p.locked(func() { over = a.closed || len(a.ended) > 0 || half && a.fin })
+		a.p.locked(func() { over = a.closed || a.hasQuit() || half && a.fin })
 		if !over && half {
 			a.do(step{op: opCloseWrite}, false)
 		} else if !over {

@@ -228,7 +228,7 @@ func (h handler) Opened(c *loop.Conn) {
 	steps := h.enter("Opened")
 	defer h.leave()
 	h.p.locked(func() {
-		h.mode.op, h.ctx = opConsume, contextOf(c)
+		h.mode.op, h.ctx, h.backpressure = opConsume, c.Context(), h.isAccepted()
 		if n, most := h.p.r.g.Conns(), h.p.r.p.setting.maxConns; most > 0 && n > most {
 			h.p.failLocked("there are %d connections", n)
 		}
@@ -327,8 +327,8 @@ func (h handler) Closed(_ *loop.Conn, why error) {
 			h.p.failLocked("end %d: Closed comes while bytes are unread and reading is paused: %v", h.i, why)
 		case h.unreadMattersLocked() && h.again:
 			h.p.failLocked("end %d: Closed comes before what was left has come again after Resume: %v", h.i, why)
-		case h.ctx != nil && h.ctx.Err() == nil:
-			h.p.failLocked("end %d: Closed comes, and the context is not cancelled", h.i)
+		case why == nil && context.Cause(h.ctx) != loop.ErrClosed, why != nil && (h.ctx.Err() == nil || !errors.Is(why, context.Cause(h.ctx))):
+			h.p.failLocked("end %d: Closed gets %v, and the context's cause is %v", h.i, why, context.Cause(h.ctx))
 		}
 	})
 }
@@ -403,11 +403,11 @@ func (a *end) do(s step, inside bool) {
 	case opClose:
 		err = c.Close()
 	case opCloseWith:
-		err = closeWith(c, errClosing)
+		err = c.CloseWith(errClosing)
 	case opAbort:
 		err = c.Abort()
 	case opAbortWith:
-		err = abortWith(c, errAborting)
+		err = c.AbortWith(errAborting)
 	case opDetach, opDetachStream:
 		err = a.detach(c, s.op)
 	case opIdleTimeout:
@@ -418,11 +418,11 @@ func (a *end) do(s step, inside bool) {
 		err = c.SetReadDeadline(time.Now().Add(time.Duration(s.n) * time.Microsecond))
 	case opLongTimeouts:
 		if !a.did(opIdleTimeout, opReadDeadline) {
-			err = errors.Join(c.SetIdleTimeout(farAway), c.SetReadDeadline(time.Now().Add(farAway)), setWriteTimeout(c, farAway))
+			err = errors.Join(c.SetIdleTimeout(farAway), c.SetReadDeadline(time.Now().Add(farAway)), c.SetWriteTimeout(farAway))
 		}
 	case opBackpressure:
 		a.p.locked(func() { a.backpressure, a.above = s.n > 0, false })
-		err = setBackpressure(c, s.n > 0)
+		err = c.SetBackpressure(s.n > 0)
 	}
 	a.p.locked(func() { a.checkError(s.op.String(), err) })
 }
@@ -494,10 +494,11 @@ func (a *end) write(c *loop.Conn, s step, inside bool) {
 		case err == nil && k == n:
 			a.sent += n
 			crossed := unsent > setting.high
-			a.above = inside && crossed && (a.backpressure || !knowsBackpressure && a.peer.plain || a.i == 0 && a.p.s.kind != dialed && knowsBackpressure)
+			a.above = inside && crossed && a.backpressure
 			a.drainDue = a.drainDue || crossed
-		case k == 0 && errors.Is(err, loop.ErrBufferFull) && waits+n > setting.maxUnsent:
-			a.drainDue = a.drainDue || n <= setting.maxUnsent
+		case k == 0 && errors.Is(err, loop.ErrTooLarge) && errors.Is(err, loop.ErrBufferFull) && n > setting.maxUnsent:
+		case k == 0 && errors.Is(err, loop.ErrBufferFull) && !errors.Is(err, loop.ErrTooLarge) && n <= setting.maxUnsent && waits+n > setting.maxUnsent:
+			a.drainDue = true
 		case k == 0 && errors.Is(err, loop.ErrClosed) && (a.fin || a.mayBeClosedLocked()):
 		default:
 			a.p.failLocked("end %d: a write of %d: %d, %v, while %d bytes were unsent", a.i, n, k, err, waits)
