@@ -20,7 +20,9 @@ func (p *pair) resets() bool { return p.s.network == "tcp" && !sys.OnWine() }
 // of its own ends the connection.
 func (a *end) unreadMattersLocked() bool { return len(a.ended) == 0 && !a.full && !a.isCut() }
 
-func (a *end) isCut() bool { return a.p.r.p.shutdown.cut > 0 && a.p.r.begun.Load() || a.p.r.stuck.Load() }
+func (a *end) isCut() bool {
+	return a.p.r.p.shutdown.cut > 0 && a.p.r.begun.Load() || a.p.r.stuck.Load()
+}
 
 // willingLocked reports whether a is to see all that is due to it.
 func (a *end) willingLocked() bool {
@@ -113,11 +115,23 @@ func (a *end) reasons() []reason {
 	reset := b.mayReset()
 	return []reason{
 		{io.EOF, a.p.s.noReadClosed[a.i] && b.mayEnd() && !(b.reset && !b.fin && a.p.resets())},
-		{errClosing, a.did(opCloseWith)}, {errAborting, a.did(opAbortWith)}, {errData, a.did(opDataError)},
-		{loop.ErrAborted, a.did(opAbort) || r.stuck.Load()}, {loop.ErrTimeout, a.did(opIdleTimeout, opReadDeadline)}, {loop.ErrWriteTimeout, false},
-		{loop.ErrShutdown, a.isCut()}, {loop.ErrLingerTimeout, r.lax() || r.p.shutdown.begin > 0}, {loop.ErrUnreadFull, a.full}, {loop.ErrDetached, a.did(opDetach, opDetachStream)},
-		{syscall.ECONNRESET, reset}, {syscall.EPIPE, reset}, {syscall.ECONNABORTED, reset && sys.OnWine()},
-		{syscall.ENOTCONN, false}, {syscall.EBADF, false}, {syscall.EINVAL, false}, {net.ErrClosed, false},
+		{errClosing, a.did(opCloseWith)},
+		{errAborting, a.did(opAbortWith)},
+		{errData, a.did(opDataError)},
+		{loop.ErrAborted, a.did(opAbort) || r.stuck.Load()},
+		{loop.ErrTimeout, a.did(opIdleTimeout, opReadDeadline)},
+		{loop.ErrWriteTimeout, false},
+		{loop.ErrShutdown, a.isCut()},
+		{loop.ErrLingerTimeout, r.lax() || r.p.shutdown.begin > 0},
+		{loop.ErrUnreadFull, a.full},
+		{loop.ErrDetached, a.did(opDetach, opDetachStream)},
+		{syscall.ECONNRESET, reset},
+		{syscall.EPIPE, reset},
+		{syscall.ECONNABORTED, reset && sys.OnWine()},
+		{syscall.ENOTCONN, false},
+		{syscall.EBADF, false},
+		{syscall.EINVAL, false},
+		{net.ErrClosed, false},
 	}
 }
 
@@ -280,7 +294,9 @@ func (a *end) drain() {
 		}
 		return a.overLocked() || a.plain && a.noread || !a.willingLocked() || a.seen >= b.dueLocked()
 	})
-	a.p.wait("Drained", func() bool { return a.plain || a.overLocked() || !a.unreadMattersLocked() || b.mayReset() || !b.willingLocked() || !a.drainDue })
+	a.p.wait("Drained", func() bool {
+		return a.plain || a.overLocked() || !a.unreadMattersLocked() || b.mayReset() || !b.willingLocked() || !a.drainDue
+	})
 }
 
 // endFirst ends a if nothing has, or half-closes it, and waits until the peer knows.

@@ -17,12 +17,12 @@ import (
 )
 
 var (
-	errModel     = errors.New("an error of the model's")
-	errData      = fmt.Errorf("%w: of Data", errModel)
-	errClosing   = fmt.Errorf("%w: of CloseWith", errModel)
-	errAborting  = fmt.Errorf("%w: of AbortWith", errModel)
-	_ loop.Handler = handler{}
-	_ loop.ReadClosedHandler = fullHandler{}
+	errModel                           = errors.New("an error of the model's")
+	errData                            = fmt.Errorf("%w: of Data", errModel)
+	errClosing                         = fmt.Errorf("%w: of CloseWith", errModel)
+	errAborting                        = fmt.Errorf("%w: of AbortWith", errModel)
+	_           loop.Handler           = handler{}
+	_           loop.ReadClosedHandler = fullHandler{}
 )
 
 const (
@@ -382,7 +382,9 @@ func (a *end) do(s step, inside bool) {
 	defer a.ops.Unlock()
 	c := a.conn
 	if s.op.ends() {
-		a.p.locked(func() { a.ended, a.endedInside = append(a.ended, s.op), a.endedInside || inside && s.op < opIdleTimeout })
+		a.p.locked(func() {
+			a.ended, a.endedInside = append(a.ended, s.op), a.endedInside || inside && s.op < opIdleTimeout
+		})
 	}
 	var err error
 	switch s.op {

@@ -305,8 +305,18 @@ var (
 	peerWeights = []opWeight{{opWrite, 40}, {opRead, 25}, {opSettle, 15}}
 	peerEnding  = []opWeight{{opFIN, 9}, {opRST, 6}, {opHardClose, 6}}
 	loopWeights = []opWeight{
-		{opWrite, 16}, {opWritev, 8}, {opWriteOwned, 10}, {opAwait, 8}, {opConsume, 8}, {opTakeOnly, 8}, {opPause, 8}, {opResume, 7}, {opSetHandler, 5},
-		{opLongTimeouts, 2}, {opBackpressure, 4}, {opCloseWrite, 3},
+		{opWrite, 16},
+		{opWritev, 8},
+		{opWriteOwned, 10},
+		{opAwait, 8},
+		{opConsume, 8},
+		{opTakeOnly, 8},
+		{opPause, 8},
+		{opResume, 7},
+		{opSetHandler, 5},
+		{opLongTimeouts, 2},
+		{opBackpressure, 4},
+		{opCloseWrite, 3},
 	}
 	loopEnding = []opWeight{
 		{opClose, 4}, {opCloseWith, 3}, {opAbort, 2}, {opAbortWith, 2}, {opDetach, 3}, {opDetachStream, 1}, {opDataError, 4}, {opPanic, 3}, {opIdleTimeout, 1}, {opReadDeadline, 1},

@@ -430,7 +430,7 @@ func (p *pair) listen(a *end) string {
 }
 
 func (p *pair) dial(a *end, address string) bool {
-	err := errors.New("it was given up")
+	var err error
 	if p.s.onLoop {
 		done := make(chan error, 1)
 		err = p.r.g.Loops()[p.i%p.r.p.setting.loops].Dial(p.s.network, address, a.accept, func(_ *loop.Conn, err error) { done <- err })
@@ -440,8 +440,10 @@ func (p *pair) dial(a *end, address string) bool {
 	} else {
 		_, err = p.r.g.Dial(context.Background(), p.s.network, address, a.accept)
 	}
-	if opened := false; err == nil || func() bool { p.locked(func() { opened = a.opened }); return opened }() {
-		return true // and may have ended since
+	opened := false
+	p.locked(func() { opened = a.opened })
+	if err == nil || opened { // and may have ended since
+		return true
 	}
 	p.connectFailed("dial", err)
 	return false
