@@ -259,8 +259,11 @@ func (c *Conn) AbortWith(why error) error {
 	return nil
 }
 
-// Pause stops receiving: Data is not called until Resume. A handler may defer reading
-// as long as it likes; nobody nags it. What Data has left comes again after Resume. In a
+// Pause stops receiving: Data and ReadClosed are not called until Resume. A handler may defer
+// reading as long as it likes: the idle timeout stands still meanwhile. A read deadline runs
+// on, as does the write timeout, and a peer that has reset the connection, or does not answer
+// the probes of keep-alive, is found out: then Closed comes at once if nothing is unread, and
+// else after Resume and Data. What Data has left comes again after Resume. In a
 // callback it takes effect when that returns: Data is to return then, and leave the rest.
 func (c *Conn) Pause() error {
 	return c.ask("pause", wantPause, func() { c.requests &^= wantResume })
@@ -286,7 +289,8 @@ func (c *Conn) SetNoDelay(on bool) error {
 }
 
 // SetHandler replaces the handler, in mid-stream too: what Data has left goes to the
-// new one. Opened of the new one is not called. It must not be nil.
+// new one. Opened of the new one is not called, nor is ReadClosed if it has been called of
+// another. It must not be nil.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
 		return c.failure("set handler", needs("a handler"))

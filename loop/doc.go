@@ -14,9 +14,14 @@
 //     lost or reordered: a peer that takes nothing for LingerTimeout while a connection
 //     is being closed is reset. Close flushes, then sends FIN; CloseWrite half-closes;
 //     Abort resets.
-//   - L4: while what waits to be sent is above the high watermark, reading of that
-//     connection stops; at the low one it resumes and Drained is called. Pause and
-//     Resume do it by hand.
+//   - L3b: nothing received is lost either. When sending fails, or the peer resets the
+//     connection, what was received before is delivered to Data, in order, before Closed; a
+//     paused handler gets it after Resume. If nothing is unread, Closed comes at once,
+//     also while paused. Conn.Context is cancelled as soon as the peer is known to be gone.
+//   - L4: while the unsent bytes are above the high watermark, reading of an accepted
+//     connection stops; at the low one it resumes and Drained is called. Dialed connections
+//     read on, so that two ends never wait for each other; Conn.SetBackpressure chooses.
+//     Pause and Resume do it by hand.
 //   - L5: one busy connection takes at most its budget of bytes in one turn.
 //   - L6: timers are O(1) each, a million at once, and not early.
 //   - L7: running out of descriptors pauses the listener and tries again with

@@ -29,7 +29,8 @@ const stageBytes = 64 << 10
 var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 
 // Write takes all of b, to be sent in order, or nothing: ErrBufferFull if MaxUnsent
-// would be passed, ErrClosed after Close or CloseWrite. b may be used again at once.
+// would be passed, ErrTooLarge if b alone passes it, ErrClosed after Close or CloseWrite, and
+// after sending has failed, wrapped with the cause. b may be used again at once.
 // It never blocks, and what is written during one turn goes out together.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
@@ -85,9 +86,13 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 	return total, nil
 }
 
-// WriteOwned is Write without a copy: b belongs to the connection until done is
-// called, on the loop, once: with nil when b has been sent, or with why it was not.
-// If WriteOwned itself returns an error, done is not called.
+// WriteOwned is Write without a copy: b must not change until done is called, on the loop,
+// once: with nil when the kernel has taken all of b, or with an error if it will not. It is
+// called before Closed. If WriteOwned itself returns an error, done is not called.
+//
+// done may be nil: for memory that never changes again. b may be empty: done is called once
+// what was written before is sent. One slice may be given to many connections at
+// once: it is only read, and free when the last done has been called.
 func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 	c.mu.Lock()
 	if err := c.mayWrite(len(b)); err != nil {

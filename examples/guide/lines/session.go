@@ -164,7 +164,9 @@ func (s *session) Drained(c *loop.Conn) {
 			return
 		}
 		if _, err := fmt.Fprintln(c, s.next); err != nil {
-			return // the connection is closed
+			s.next = 0 // the client is gone; what it sent before comes all the same
+			s.end(c)
+			return
 		}
 		s.next++
 	}

@@ -143,10 +143,10 @@ func (d *Driver) tellsRoomOnce(s *driver.Stream) bool {
 	return d.epoll && s.PollHandle().Kind() == handle.TCPStream
 }
 
-// watchRoom has the stream watched for room, or no longer. If the Poll refuses, the next
-// turn tries again: AFD may be out of resources for a moment.
+// watchRoom has the stream watched for room, or no longer. If the Poll refuses, which ends the
+// registration, the next turn registers it again: AFD may be out of resources for a moment.
 func (d *Driver) watchRoom(s *driver.Stream, on bool) {
-	if s.Flags&onDemand == 0 || (s.Flags&watched != 0) == on {
+	if s.Flags&onDemand == 0 || s.Flags&deaf != 0 || (s.Flags&watched != 0) == on {
 		return
 	}
 	if d.reregister(s, on) != nil && s.Flags&gone == 0 {
@@ -160,9 +160,16 @@ func (d *Driver) reregister(s *driver.Stream, room bool) error {
 	if room {
 		interest |= pollux.Writable
 	}
-	err := d.reg.Reregister(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+	change := d.reg.Reregister
+	if s.Flags&deaf != 0 {
+		change = d.reg.Register
+	}
+	err := change(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
 	if err == nil {
-		s.Flags ^= watched
+		s.Flags &^= watched
+		if room {
+			s.Flags |= watched
+		}
 	}
 	return err
 }
@@ -171,12 +178,8 @@ func (d *Driver) reregister(s *driver.Stream, room bool) error {
 // refuses, nothing of the stream would ever be reported again: it has failed with the Poll's
 // error.
 func (d *Driver) listen(s *driver.Stream) {
+	err := d.reregister(s, s.Flags&(connecting|blocked) != 0)
 	s.Flags &^= deaf
-	room := s.Flags&(connecting|blocked) != 0
-	if (s.Flags&watched != 0) == room {
-		return
-	}
-	err := d.reregister(s, room)
 	if err == nil {
 		return
 	}
