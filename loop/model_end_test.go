@@ -327,10 +327,21 @@ func (h handler) Closed(_ *loop.Conn, why error) {
 			h.p.failLocked("end %d: Closed comes while bytes are unread and reading is paused: %v", h.i, why)
 		case h.unreadMattersLocked() && h.again:
 			h.p.failLocked("end %d: Closed comes before what was left has come again after Resume: %v", h.i, why)
-		case why == nil && context.Cause(h.ctx) != loop.ErrClosed, why != nil && (h.ctx.Err() == nil || !errors.Is(why, context.Cause(h.ctx))):
+		case !h.isCauseLocked(context.Cause(h.ctx)):
 			h.p.failLocked("end %d: Closed gets %v, and the context's cause is %v", h.i, why, context.Cause(h.ctx))
 		}
 	})
+}
+
+// isCauseLocked reports whether cause is that of the context of an end that has been closed.
+func (a *end) isCauseLocked(cause error) bool {
+	switch {
+	case a.why == nil:
+		return cause == loop.ErrClosed
+	case cause == loop.ErrDetached && a.did(opDetach, opDetachStream):
+		return true // which may have failed since
+	}
+	return cause != nil && errors.Is(a.why, cause)
 }
 
 // onLoop has f called by Run, or at once if the loop has ended.
