@@ -36,7 +36,7 @@ func TestModel(t *testing.T) {
 	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		ln.Close() // package net has its own descriptors from now on
 	}
-	first, n := 0, 40
+	first, n := 0, 30
 	switch s := os.Getenv(seedEnv); {
 	case s != "":
 		var err error
