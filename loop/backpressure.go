@@ -20,7 +20,7 @@ const (
 // Config.MaxUnsent they are kept.
 func (c *Conn) SetBackpressure(on bool) error {
 	return c.ask("set back-pressure", wantFlush, func() {
-		x := c.more()
+		x := c.rare()
 		if x.backpressure = never; on {
 			x.backpressure = always
 		}
@@ -29,8 +29,8 @@ func (c *Conn) SetBackpressure(on bool) error {
 
 // stopsReading reports whether reading stops above the high watermark. mu must be held.
 func (c *Conn) stopsReading() bool {
-	if x := c.extras; x != nil && x.backpressure != byDefault {
-		return x.backpressure == always
+	if x := c.extras; x != nil && x.rarely != nil && x.rarely.backpressure != byDefault {
+		return x.rarely.backpressure == always
 	}
 	return c.accepted != nil
 }

@@ -42,8 +42,10 @@ func (c *Conn) abort() {
 	c.stream.SetLinger(0)
 	c.mu.Lock()
 	var why, first error
-	if c.extras != nil {
-		why, first = c.extras.abortWhy, c.extras.why
+	if x := c.extras; x != nil {
+		if first = x.why; x.rarely != nil {
+			why = x.rarely.abortWhy
+		}
 	}
 	c.mu.Unlock()
 	switch {
@@ -60,8 +62,8 @@ func (c *Conn) abort() {
 func (c *Conn) closeFor() {
 	c.mu.Lock()
 	var why error
-	if c.extras != nil {
-		why = c.extras.closeWhy
+	if x := c.extras; x != nil && x.rarely != nil {
+		why = x.rarely.closeWhy
 	}
 	c.mu.Unlock()
 	if c.phase == failing && why != nil {
@@ -97,9 +99,11 @@ func (c *Conn) beginClose(why error) {
 		return
 	}
 	x.lastActive = c.loop.clock()
-	x.lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)
+	if unsent > 0 {
+		c.rareNow().lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)
+		c.peerTakes() // for the next look
+	}
 	c.linger()
-	c.peerTakes() // for the next look
 	c.pauses = 0
 	c.loop.drv.Resume(&c.stream) // for the peer's end
 	if unsent == 0 {
@@ -160,7 +164,9 @@ func (c *Conn) linger() {
 	}
 	end := later(l.clock(), d)
 	if c.phase == closing {
-		end = min(end, c.extras.lingerEnd)
+		if r := c.raritiesIfAny(); r != nil && r.lingerEnd != 0 {
+			end = min(end, r.lingerEnd)
+		}
 	}
 	c.extras.linger.start(c, end, (*Conn).lingerTimeout)
 }
@@ -181,7 +187,7 @@ func (c *Conn) lingerTimeout() {
 func (c *Conn) takesMore() bool {
 	x, now := c.extras, c.loop.clock()
 	takes := c.peerTakes()
-	if now >= x.lingerEnd || !takes && later(x.lastActive, c.loop.g.config.LingerTimeout) <= now {
+	if now >= x.rarely.lingerEnd || !takes && later(x.lastActive, c.loop.g.config.LingerTimeout) <= now {
 		return false
 	}
 	c.linger()
@@ -208,7 +214,8 @@ func (c *Conn) leave(why error) {
 	c.shut, c.over = true, true
 	c.mu.Unlock()
 	c.cancelContext(why)
-	if c.extras != nil {
+	x := c.extrasIfAny()
+	if x != nil {
 		c.replaceHandler() // the one that was set last gets Closed
 	}
 	if c.optional&hasClosed != 0 { // it may want to know
@@ -220,8 +227,8 @@ func (c *Conn) leave(why error) {
 	}
 	c.dropUnread()
 	c.stopDeadlines()
-	if c.extras != nil {
-		c.extras.linger.stop(c.loop)
+	if x != nil {
+		x.linger.stop(c.loop)
 	}
 }
 

@@ -40,31 +40,37 @@ type Conn struct {
 // extras is what few connections need.
 type extras struct {
 	idleTimeout  time.Duration // as asked for; guarded by mu
-	readDeadline time.Time     // as asked for; guarded by mu
+	readDeadline int64         // as asked for, on the loop's clock, 0 for none; guarded by mu
 	next         Handler       // as asked for; guarded by mu
 	detach       detachFunc    // as asked for; guarded by mu
-	closeWhy     error         // given to CloseWith; guarded by mu
-	abortWhy     error         // given to AbortWith; guarded by mu
-	writeTimeout time.Duration // as asked for, if ownWriteTimeout; guarded by mu
-
-	ownWriteTimeout bool         // guarded by mu
-	backpressure    backpressure // as asked for; guarded by mu
-
-	sendFailed error        // how sending has failed; guarded by mu
-	context    *connContext // nil until Context; guarded by mu
+	sendFailed   error         // how sending has failed; guarded by mu
+	rarely       *rarities     // set once, by rare
 
 	idle, read, linger connTimer
 	lastActive         int64
-	unread             int   // what the kernel held to be read, if looked
-	looked             bool  // peerIsActive has looked since the idle timeout began
 	readEnd            int64 // when the read deadline is; 0: there is none
-	readHeld           int64 // since when it stands still; 0: it runs
-	lingerEnd          int64 // when lingering ends at the latest
-	progress           progress
 	dialed             func(*Conn, error)
 	accept             func(*Conn) Handler // of one that was dialed
 	remote             net.Addr
 	why                error // why it ends
+}
+
+// rarities is what still fewer connections need.
+type rarities struct {
+	// Guarded by the connection's mu.
+	closeWhy        error         // given to CloseWith
+	abortWhy        error         // given to AbortWith
+	context         *connContext  // nil until Context
+	writeTimeout    time.Duration // as asked for, if ownWriteTimeout
+	ownWriteTimeout bool
+	backpressure    backpressure // as asked for
+
+	// The loop's own.
+	progress
+	unread    int   // what the kernel held to be read, if looked
+	looked    bool  // peerIsActive has looked since the idle timeout began
+	readHeld  int64 // since when the read deadline stands still; 0: it runs
+	lingerEnd int64 // when lingering ends at the latest
 }
 
 // A request is something that another goroutine, or a callback, wants done.
@@ -146,6 +152,40 @@ func (c *Conn) more() *extras {
 	return c.extras
 }
 
+// rare returns rarities; mu must be held.
+func (c *Conn) rare() *rarities {
+	x := c.more()
+	if x.rarely == nil {
+		x.rarely = &rarities{}
+	}
+	return x.rarely
+}
+
+// extrasIfAny returns extras, nil if there are none, for the loop: others may make them. The
+// loop's own part needs no lock.
+func (c *Conn) extrasIfAny() *extras {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.extras
+}
+
+// raritiesIfAny is extrasIfAny for rarities.
+func (c *Conn) raritiesIfAny() *rarities {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.extras == nil {
+		return nil
+	}
+	return c.extras.rarely
+}
+
+// rareNow is rare for the loop, without mu.
+func (c *Conn) rareNow() *rarities {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rare()
+}
+
 // calling says whether the connection is in a callback: what is asked for meanwhile is
 // done when it returns, and what is written goes to the loop's stage. That a callback
 // ends is seen with mu held only.
@@ -220,7 +260,7 @@ func (c *Conn) CloseWith(why error) error {
 	return c.ask("close", wantClose, func() {
 		c.shut = true
 		if why != nil {
-			c.more().closeWhy = why
+			c.rare().closeWhy = why
 		}
 	})
 }
@@ -253,7 +293,7 @@ func (c *Conn) AbortWith(why error) error {
 	}
 	c.shut = true
 	if why != nil {
-		c.more().abortWhy = why
+		c.rare().abortWhy = why
 	}
 	c.askAndUnlock(wantAbort)
 	return nil

@@ -17,15 +17,15 @@ type connContext struct {
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	x := c.more()
-	if x.context == nil {
+	r := c.rare()
+	if r.context == nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
-		x.context = &connContext{ctx, cancel}
-		if c.over || x.sendFailed != nil {
-			cancel(contextCause(x.why))
+		r.context = &connContext{ctx, cancel}
+		if c.over || c.extras.sendFailed != nil {
+			cancel(contextCause(c.extras.why))
 		}
 	}
-	return x.context
+	return r.context
 }
 
 func contextCause(why error) error {
@@ -40,8 +40,8 @@ func contextCause(why error) error {
 func (c *Conn) cancelContext(why error) {
 	c.mu.Lock()
 	var ctx *connContext
-	if c.extras != nil {
-		ctx = c.extras.context
+	if x := c.extras; x != nil && x.rarely != nil {
+		ctx = x.rarely.context
 	}
 	c.mu.Unlock()
 	if ctx != nil {

@@ -35,7 +35,14 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 // back-pressure it stands still: it comes later by that time. It runs on while the handler
 // has paused: take it away there.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	return c.ask("set read deadline", wantRead, func() { c.more().readDeadline = t })
+	return c.ask("set read deadline", wantRead, func() {
+		at := int64(0)
+		if !t.IsZero() {
+			// 1 is past as well.
+			at = max(int64(t.Sub(c.loop.g.began)), 1)
+		}
+		c.more().readDeadline = at
+	})
 }
 
 // setDeadlines takes over what SetIdleTimeout and SetReadDeadline have asked for.
@@ -53,39 +60,43 @@ func (c *Conn) setDeadlines(r request) {
 		if idle > 0 {
 			now := c.loop.clock()
 			c.flags |= idles
-			x.lastActive, x.looked = now, false
+			x.lastActive = now
+			c.lookAnew()
 			x.idle.start(c, later(now, idle), (*Conn).idleTick)
 		}
 	}
 	if r&wantRead != 0 {
 		x.read.stop(c.loop)
-		x.readEnd, x.readHeld = 0, 0
-		if !read.IsZero() {
-			x.readEnd = int64(read.Sub(c.loop.g.began))
-			if c.pauses&byWatermark != 0 {
-				c.holdReadDeadline()
-				return
-			}
-			x.read.start(c, x.readEnd, (*Conn).readTick)
+		if x.readEnd = read; read == 0 {
+			return
 		}
+		if c.pauses&byWatermark != 0 {
+			c.holdReadDeadline()
+			return
+		}
+		x.read.start(c, x.readEnd, (*Conn).readTick)
 	}
 }
 
 // holdReadDeadline has the read deadline stand still.
 func (c *Conn) holdReadDeadline() {
-	if x := c.extras; x != nil && x.readEnd != 0 && x.readHeld == 0 {
-		x.readHeld = c.loop.clock()
+	if x := c.extrasIfAny(); x != nil && x.readEnd != 0 {
+		c.rareNow().readHeld = c.loop.clock()
 		x.read.stop(c.loop)
 	}
 }
 
 // moveReadDeadline has the read deadline go on, later by the time for which it stood still.
 func (c *Conn) moveReadDeadline() {
-	if x := c.extras; x != nil && x.readHeld != 0 {
-		x.readEnd = later(x.readEnd, time.Duration(c.loop.clock()-x.readHeld))
-		x.readHeld = 0
+	r := c.raritiesIfAny()
+	if r == nil || r.readHeld == 0 {
+		return
+	}
+	if x := c.extras; x.readEnd != 0 {
+		x.readEnd = later(x.readEnd, time.Duration(c.loop.clock()-r.readHeld))
 		x.read.start(c, x.readEnd, (*Conn).readTick)
 	}
+	r.readHeld = 0
 }
 
 // idleTick comes when the connection would have been idle for its timeout, had
@@ -113,27 +124,37 @@ func (c *Conn) idleTick() {
 // last, while back-pressure keeps it from being read: what the kernel holds tells. The first
 // look is for the next one to compare with, and gives true.
 func (c *Conn) peerIsActive() bool {
-	x := c.extras
+	r := c.rareNow()
 	unread, known := c.stream.Unread()
-	active := !x.looked || known && unread > x.unread
-	x.unread, x.looked = unread, true
+	active := !r.looked || known && unread > r.unread
+	r.unread, r.looked = unread, true
 	return c.peerTakes() || active
 }
 
 // restartIdle has the idle timeout start anew.
 func (c *Conn) restartIdle() {
 	if c.flags&idles != 0 {
-		c.extras.lastActive, c.extras.looked = c.loop.clock(), false
+		c.extras.lastActive = c.loop.clock()
+		c.lookAnew()
+	}
+}
+
+// lookAnew has the next look of peerIsActive be the first.
+func (c *Conn) lookAnew() {
+	if r := c.raritiesIfAny(); r != nil {
+		r.looked = false
 	}
 }
 
 func (c *Conn) stopDeadlines() {
-	if x := c.extras; x != nil {
+	if x := c.extrasIfAny(); x != nil {
 		x.idle.stop(c.loop)
 		x.read.stop(c.loop)
-		x.progress.timer.stop(c.loop)
-		x.progress.running = false
-		x.readEnd, x.readHeld = 0, 0
+		x.readEnd = 0
+		if r := c.raritiesIfAny(); r != nil {
+			r.timer.stop(c.loop)
+			r.running = false
+		}
 		c.flags &^= idles | timesSend | stalled
 	}
 }

@@ -122,11 +122,12 @@ func (u *upcalls) Connected(err error) {
 // tellDialed tells whoever dialed, once: when the connection is open, or has ended
 // before it was.
 func (c *Conn) tellDialed(err error) {
-	if c.extras == nil || c.extras.dialed == nil {
+	x := c.extrasIfAny()
+	if x == nil || x.dialed == nil {
 		return
 	}
-	done := c.extras.dialed
-	c.extras.dialed = nil
+	done := x.dialed
+	x.dialed = nil
 	conn := c
 	if err != nil {
 		conn = nil

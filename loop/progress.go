@@ -33,15 +33,15 @@ type progress struct {
 // Config.WriteTimeout.
 func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	return c.ask("set write timeout", wantFlush, func() {
-		x := c.more()
+		x := c.rare()
 		x.writeTimeout, x.ownWriteTimeout = max(d, 0), true
 	})
 }
 
 // writeTimeout returns the write timeout as asked for. mu must be held.
 func (c *Conn) writeTimeout() time.Duration {
-	if x := c.extras; x != nil && x.ownWriteTimeout {
-		return x.writeTimeout
+	if x := c.extras; x != nil && x.rarely != nil && x.rarely.ownWriteTimeout {
+		return x.rarely.writeTimeout
 	}
 	return c.loop.g.config.WriteTimeout
 }
@@ -60,13 +60,7 @@ func (c *Conn) watchSending(f *flushed) {
 		c.flags &^= timesSend | stalled
 		return
 	}
-	x := c.extras
-	if x == nil {
-		c.mu.Lock()
-		x = c.more()
-		c.mu.Unlock()
-	}
-	p := &x.progress
+	p := &c.rareNow().progress
 	if c.flags&timesSend != 0 && p.patience == patience && p.timeout == f.timeout {
 		return
 	}
@@ -82,13 +76,14 @@ func (c *Conn) watchSending(f *flushed) {
 }
 
 func (c *Conn) startSendTimer(at int64) {
-	c.extras.progress.running = true
-	c.extras.progress.timer.start(c, at, (*Conn).sendTick)
+	p := &c.extras.rarely.progress
+	p.running = true
+	p.timer.start(c, at, (*Conn).sendTick)
 }
 
 // sendTick looks whether the peer has taken anything since the last look.
 func (c *Conn) sendTick() {
-	p := &c.extras.progress
+	p := &c.extras.rarely.progress
 	p.running = false
 	if c.flags&timesSend == 0 || c.phase != open {
 		return
@@ -122,7 +117,7 @@ func (c *Conn) sendTick() {
 // peerTakes reports whether the kernel holds less for the peer than when it was looked at
 // last. The first look, and systems that cannot tell, give false.
 func (c *Conn) peerTakes() bool {
-	p := &c.extras.progress
+	p := &c.rareNow().progress
 	held, known := c.stream.Queued()
 	takes := known && p.sampled && held < p.held
 	p.held, p.sampled = held, known

@@ -210,3 +210,30 @@ func TestL1DataAfterReadClosed(t *testing.T) {
 		})
 	}
 }
+
+// Settings and the context may be asked for while the connection ends.
+func TestL2SettingsWhileItEnds(t *testing.T) {
+	for range 50 {
+		conns, closed := make(chan *loop.Conn, 1), make(chan bool, 1)
+		_, c := serve(t, loop.Config{Loops: 1, IdleTimeout: time.Hour}, func(*loop.Conn) loop.Handler {
+			return &funcs{
+				opened: func(c *loop.Conn) { conns <- c },
+				data:   func(c *loop.Conn, b []byte) (int, error) { c.Write(make([]byte, 1<<20)); return len(b), nil },
+				closed: func(*loop.Conn, error) { closed <- true },
+			}
+		})
+		conn := receive(t, conns, "the connection")
+		c.Write([]byte("x"))
+		c.SetLinger(0)
+		go c.Close()
+		for i := range 20 {
+			conn.SetBackpressure(i%2 == 0)
+			conn.SetWriteTimeout(time.Hour)
+			conn.SetReadDeadline(time.Now().Add(time.Hour))
+			conn.SetKeepAlive(net.KeepAliveConfig{Enable: true})
+		}
+		ctx := conn.Context()
+		receive(t, closed, "Closed")
+		receive(t, ctx.Done(), "the end of the context")
+	}
+}

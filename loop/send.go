@@ -313,7 +313,10 @@ func (c *Conn) send(bufs [][]byte, total int) (int, error) {
 func (c *Conn) hasSent(n int) {
 	if n > 0 && (c.flags&(idles|timesSend) != 0 || c.phase == closing) {
 		now := c.loop.clock()
-		c.extras.lastActive, c.extras.progress.lastSent = now, now
+		c.extras.lastActive = now
+		if c.flags&timesSend != 0 {
+			c.extras.rarely.lastSent = now
+		}
 	}
 }
 

@@ -13,3 +13,11 @@ func TestConnSize(t *testing.T) {
 		t.Errorf("a Conn has %d bytes, more than %d", size, class)
 	}
 }
+
+// So do its extras, which connections with timeouts have.
+func TestExtrasSize(t *testing.T) {
+	const class = 256
+	if size := unsafe.Sizeof(extras{}); unsafe.Sizeof(uintptr(0)) == 8 && size > class {
+		t.Errorf("extras have %d bytes, more than %d", size, class)
+	}
+}
