@@ -273,7 +273,7 @@ func (a *end) cooperate() {
 		return
 	}
 	all := func() {
-		for _, s := range []step{{op: opConsume}, {op: opPause}, {op: opResume}} {
+		for _, s := range []step{{op: opConsume}, {op: opEcho}, {op: opPause}, {op: opResume}} {
 			a.do(s, false)
 		}
 		if a.peer.did(opDetach, opDetachStream) {

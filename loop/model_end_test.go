@@ -65,7 +65,7 @@ type state struct {
 	paused, pausedInside    bool
 	again                   bool // what was left must come again: Resume was called
 	above, drainDue         bool // Unsent was above the high watermark
-	backpressure            bool
+	backpressure, echoes    bool
 	mode                    step // opConsume or opTakeOnly
 	endedInside             bool
 	fin, eof                bool // CloseWrite was called, or a FIN is queued; the peer's end was reported
@@ -239,8 +239,14 @@ func (h handler) Opened(c *loop.Conn) {
 func (h handler) Data(c *loop.Conn, b []byte) (n int, err error) {
 	steps := h.enter("Data")
 	defer h.leave()
-	var pauses bool
-	h.p.locked(func() { n, pauses = h.dataLocked(c, b) })
+	var pauses, echoes bool
+	h.p.locked(func() {
+		n, pauses = h.dataLocked(c, b)
+		echoes = h.echoes
+	})
+	if echoes && n > 0 {
+		h.do(step{op: opWrite, n: n}, true)
+	}
 	if pauses {
 		h.do(step{op: opPause}, true)
 	}
@@ -403,6 +409,8 @@ func (a *end) do(s step, inside bool) {
 		a.write(c, s, inside)
 	case opConsume, opTakeOnly:
 		a.p.locked(func() { a.mode = s })
+	case opEcho:
+		a.p.locked(func() { a.echoes = s.n > 0 })
 	case opPause:
 		a.p.locked(func() { a.paused, a.pausedInside = true, a.pausedInside || inside })
 		err = c.Pause()

@@ -81,6 +81,7 @@ const (
 	opAwait    // wait until everything that the peer has sent was delivered, if nothing prevents it
 	opConsume  // Data consumes n bytes at most, all if n is zero, none if n is negative
 	opTakeOnly // Data consumes n bytes at most, and pauses if it leaves some
+	opEcho     // Data writes as many bytes as it consumes, or no longer if n is zero
 	opPause
 	opResume
 	opSetHandler
@@ -101,7 +102,7 @@ const (
 )
 
 var opNames = [ops]string{
-	"Write", "settle", "meet", "read", "FIN", "RST", "close", "Writev", "WriteOwned", "await", "consume", "consume and pause", "Pause", "Resume", "SetHandler",
+	"Write", "settle", "meet", "read", "FIN", "RST", "close", "Writev", "WriteOwned", "await", "consume", "consume and pause", "echo", "Pause", "Resume", "SetHandler",
 	"CloseWrite", "Close", "CloseWith", "Abort", "AbortWith", "Detach", "DetachStream", "Data's error", "panic", "SetIdleTimeout", "SetReadDeadline",
 	"timeouts of an hour", "SetBackpressure",
 }
@@ -261,14 +262,16 @@ func (d *drawer) theme(s *script) []step {
 	}
 	end := step{end: 1, op: pick(d.Rand, opFIN, opRST, opHardClose, opHardClose)}
 	their, settle := step{end: 1, op: opWrite, n: 1 + d.IntN(2000)}, step{end: 1, op: opSettle}
-	switch d.IntN(4) {
+	switch d.IntN(6) {
+	default: // the peer reads no answers, at first
+		return []step{{op: opEcho, n: 1}, {end: 1, op: opWrite, n: d.most}, {op: opAwait}}
 	case 0: // it answers one by one a peer that has gone
 		return []step{{op: opTakeOnly, n: 1 + d.IntN(500)}, their, settle, end, some, {op: opResume, from: d.from()}}
 	case 1: // the peer answers early, and goes
 		return []step{big, their, settle, end}
 	case 2: // the peer half-closes, and resets later
 		return []step{{end: 1, op: opFIN}, {op: opAwait}, {end: 1, op: opRST}, {op: opCloseWrite, from: d.from()}}
-	default: // the peer goes while the connection is paused
+	case 3: // the peer goes while the connection is paused
 		return []step{{op: opPause, from: d.from()}, their, settle, end}
 	}
 }
@@ -360,6 +363,8 @@ func (d *drawer) loopStep(end int, s *script, ends bool) step {
 		if end == 1 && s.kind == bothOfLoop {
 			x.n = 0 // both could wait for each other
 		}
+	case opEcho:
+		x.n = 1 - end // else two could go on for ever
 	case opDetach, opDetachStream:
 		if end == 1 {
 			x.op = opClose // the same
