@@ -23,7 +23,12 @@ func (c *Conn) ioFailed(err error) {
 	switch {
 	case c.phase == failing || c.phase == gone:
 		return
-	case c.phase != open, c.flags&detaching != 0:
+	case c.phase == open && c.flags&detaching != 0:
+		c.addWhy(err)
+		c.stream.SetLinger(0)
+		c.leaveUnread(c.because(), c.loop.drv.Release)
+		return
+	case c.phase != open:
 		c.fail(err)
 		return
 	}
@@ -46,6 +51,7 @@ func (c *Conn) beginFailing(why error) {
 	c.pauses &^= byWatermark
 	c.moveReadDeadline()
 	c.flags &^= timesSend | stalled
+	c.restartIdle()
 	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -26,10 +27,20 @@ func isReset(err error) bool {
 // A client sends five lines and goes. The handler takes one at a time, pauses, and answers
 // when it resumes, which fails: it gets all five all the same, and then the error.
 func TestL3bUnreadIsDeliveredAfterAFailedWrite(t *testing.T) {
-	skipOnWine(t, "what was received is lost with the reset")
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) { fiveLines(t, network) })
+	}
+}
+
+func fiveLines(t *testing.T, network string) {
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		skipOnWine(t, "it has no Unix sockets")
+		address = filepath.Join(t.TempDir(), "s")
+	}
 	lines, closed := make(chan string, 10), make(chan error, 1)
 	gone := make(chan bool)
-	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+	ln, err := group(t, loop.Config{Loops: 1}).Listen(network, address, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				i := bytes.IndexByte(b, '\n')
@@ -48,9 +59,18 @@ func TestL3bUnreadIsDeliveredAfterAFailedWrite(t *testing.T) {
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial(network, ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.Write([]byte("a\nb\nc\nd\ne\n"))
 	got := receive(t, lines, "the first line")
-	c.SetLinger(0)
+	if tcp, ok := c.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
 	c.Close()
 	close(gone)
 	for len(got) < 5 {
@@ -70,7 +90,6 @@ func TestL3bUnreadIsDeliveredAfterAFailedWrite(t *testing.T) {
 // A client uploads, and the server answers early and closes: the client gets the answer, and
 // then the error.
 func TestL3bEarlyAnswer(t *testing.T) {
-	skipOnWine(t, "what was received is lost with the reset")
 	for what, write := range map[string]func(c *loop.Conn){
 		"Write":      func(c *loop.Conn) { c.Write(make([]byte, 16<<20)) },
 		"WriteOwned": func(c *loop.Conn) { c.WriteOwned(make([]byte, 16<<20), nil) },
@@ -174,7 +193,6 @@ func TestL3bCloseWriteAfterAReset(t *testing.T) {
 // A reset while the connection is paused is reported soon: at once if nothing is unread, and
 // else after that was delivered.
 func TestL3bResetWhilePaused(t *testing.T) {
-	skipOnWine(t, "what was received is lost with the reset")
 	for _, unread := range []int{0, 5, 60 << 10} {
 		for _, by := range []string{"hand", "hand, in Opened", "the watermark"} {
 			t.Run(fmt.Sprintf("by %s, %d bytes unread", by, unread), func(t *testing.T) {
@@ -256,7 +274,6 @@ func settled(t *testing.T, c *loop.Conn) {
 
 // What a handler may do while it has unread bytes and the peer is gone.
 func TestL3bWhileFailing(t *testing.T) {
-	skipOnWine(t, "what was received is lost with the reset")
 	rest := strings.Repeat("rest", 1000)
 	never := errors.New("never")
 	type result struct {
@@ -336,7 +353,6 @@ func stats(g *loop.Group) loop.LoopStats { return g.Stats().Loops[0] }
 
 // A handler that left bytes because it could not answer, and waits for Drained, gets them.
 func TestL3bDrainedWhileFailing(t *testing.T) {
-	skipOnWine(t, "what was received is lost with the reset")
 	drained, closed := make(chan bool, 10), make(chan error, 1)
 	got := ""
 	_, c := serve(t, loop.Config{Loops: 1, HighWatermark: 64 << 10, LowWatermark: 1 << 10}, func(*loop.Conn) loop.Handler {
@@ -366,7 +382,6 @@ func TestL3bDrainedWhileFailing(t *testing.T) {
 // What was handed over to be sent is given back once, with the error, as soon as sending has
 // failed: also while the handler is paused with bytes unread.
 func TestL3bOwnedIsGivenBackWhileFailing(t *testing.T) {
-	skipOnWine(t, "what was received is lost with the reset")
 	conns, done, closed := make(chan *loop.Conn, 1), make(chan error, 10), make(chan error, 1)
 	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{
@@ -398,5 +413,37 @@ func TestL3bOwnedIsGivenBackWhileFailing(t *testing.T) {
 	receive(t, closed, "Closed")
 	if len(done) > 0 {
 		t.Error("done was called once more")
+	}
+}
+
+// Detach waits for everything to be sent, which fails: its function gets what had been read, and
+// the error.
+func TestL3bDetachFails(t *testing.T) {
+	type result struct {
+		unread string
+		err    error
+	}
+	conns, results := make(chan *loop.Conn, 1), make(chan result, 1)
+	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				c.Write(make([]byte, 32<<20))
+				c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
+					if s != nil {
+						s.Close()
+					}
+					results <- result{string(unread), err}
+				})
+				conns <- c
+				return 1, nil
+			},
+		}
+	})
+	io.WriteString(c, "hello")
+	settled(t, receive(t, conns, "Data"))
+	c.SetLinger(0)
+	c.Close()
+	if r := receive(t, results, "Detach's function"); r.unread != "ello" || !isReset(r.err) {
+		t.Errorf("Detach's function got %q, %v", r.unread, r.err)
 	}
 }

@@ -24,8 +24,9 @@ type progress struct {
 	patience time.Duration // for which the timer was started
 	timeout  time.Duration // the write timeout in force
 	lastSent int64         // when the peer has taken something, or began to be waited for
-	held     int           // what the kernel held when it was looked at last
-	sampled  bool          // it was
+	looked   bool          // the timer has come since then: there is something to compare with
+	held     int           // what the kernel held when it was asked last
+	sampled  bool          // it was, and could tell
 }
 
 // SetWriteTimeout closes the connection with ErrWriteTimeout when bytes are unsent and the
@@ -64,8 +65,8 @@ func (c *Conn) watchSending(f *flushed) {
 	if c.flags&timesSend != 0 && p.patience == patience && p.timeout == f.timeout {
 		return
 	}
-	if c.flags&timesSend == 0 {
-		p.lastSent, p.sampled = c.loop.clock(), false
+	if c.flags&timesSend == 0 || p.timeout != f.timeout {
+		p.lastSent, p.looked = c.loop.clock(), false
 	}
 	c.flags |= timesSend
 	sooner := patience < p.patience
@@ -89,8 +90,10 @@ func (c *Conn) sendTick() {
 		return
 	}
 	now := c.loop.clock()
-	if c.peerTakes() {
-		p.lastSent = now
+	c.peerTakes()
+	if !p.looked {
+		p.looked = true
+		p.lastSent = max(p.lastSent, now-int64(p.patience/2))
 	}
 	silence := time.Duration(now - p.lastSent)
 	if p.timeout > 0 && silence >= p.timeout {
@@ -114,13 +117,16 @@ func (c *Conn) sendTick() {
 	c.startSendTimer(max(next, now+1))
 }
 
-// peerTakes reports whether the kernel holds less for the peer than when it was looked at
-// last. The first look, and systems that cannot tell, give false.
+// peerTakes reports whether the kernel holds less for the peer than when it was asked last,
+// and notes that. The first time, and on systems that cannot tell, it is false.
 func (c *Conn) peerTakes() bool {
 	p := &c.rareNow().progress
 	held, known := c.stream.Queued()
 	takes := known && p.sampled && held < p.held
 	p.held, p.sampled = held, known
+	if takes {
+		p.lastSent = c.loop.clock()
+	}
 	return takes
 }
 

@@ -120,8 +120,11 @@ func (u *packetUpcalls) Packets(ms []sock.Message) {
 	})
 }
 
-// Released may come from inside Unbind.
+// Released may come from inside Unbind, or from Turn; from no other method.
 func (u *packetUpcalls) Released() {
+	if u.h.method != "" && u.h.method != "Unbind" {
+		u.h.Errorf("Released from inside %s", u.h.method)
+	}
 	if u.bound || u.released {
 		u.h.Errorf("Released before Unbind, or twice")
 	}

@@ -86,6 +86,7 @@ func newCollector(s *Server) *collector {
 	add(counter, "messages_total", "Deliveries of received bytes, and datagrams.", func(l *loop.LoopStats) float64 { return float64(l.Messages) })
 	add(counter, "received_bytes_total", "Bytes received.", func(l *loop.LoopStats) float64 { return float64(l.BytesIn) })
 	add(counter, "sent_bytes_total", "Bytes sent.", func(l *loop.LoopStats) float64 { return float64(l.BytesOut) })
+	add(gauge, "stalled", "Connections that stand still because of their own back-pressure.", func(l *loop.LoopStats) float64 { return float64(l.Stalled) })
 	add(gauge, "unsent_bytes", "Bytes that wait to be sent.", func(l *loop.LoopStats) float64 { return float64(l.UnsentBytes) })
 	add(gauge, "unread_bytes", "Bytes that wait to be consumed.", func(l *loop.LoopStats) float64 { return float64(l.UnreadBytes) })
 	add(gauge, "buffers_lent_bytes", "Buffers that connections have.", func(l *loop.LoopStats) float64 { return float64(l.BytesLent) })
