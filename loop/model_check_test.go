@@ -210,10 +210,11 @@ func (p *pair) finish() {
 	for _, a := range p.ends {
 		a.cooperate()
 	}
-	for _, a := range p.ends {
-		a.drain()
-	}
 	a := p.ends[p.s.first]
+	a.drain()
+	if !p.s.hasty {
+		a.peer.drain()
+	}
 	a.endFirst(p.s.halfFirst)
 	a.peer.endFirst(false)
 	a.endFirst(false)

@@ -52,6 +52,7 @@ type script struct {
 	closeOnShutdown [2]bool
 	first           int  // the end that ends first, of those that the steps have left open
 	halfFirst       bool // and by CloseWrite
+	hasty           bool // before everything that it has written has come
 	steps           []step
 }
 
@@ -154,7 +155,7 @@ func (s *script) String() string {
 	fmt.Fprintf(&b, "%s, %v", s.network, s.kind)
 	for what, is := range map[string]bool{
 		"small buffers": s.small, "by Loop.Dial": s.onLoop, "0 has no ReadClosed": s.noReadClosed[0], "1 has no ReadClosed": s.noReadClosed[1],
-		"0 closes on Shutdown": s.closeOnShutdown[0], "1 closes on Shutdown": s.closeOnShutdown[1], "half-closes first": s.halfFirst,
+		"0 closes on Shutdown": s.closeOnShutdown[0], "1 closes on Shutdown": s.closeOnShutdown[1], "half-closes first": s.halfFirst, "ends hastily": s.hasty,
 	} {
 		if is {
 			b.WriteString(", " + what)
@@ -225,7 +226,7 @@ func (d *drawer) chance(in int) bool { return d.IntN(in) == 0 }
 
 func (d *drawer) script() script {
 	s := script{
-		network: pick(d.Rand, "tcp", "tcp", "unix"), kind: kind(d.IntN(int(kinds))), small: d.chance(3), onLoop: d.chance(2), first: d.IntN(2), halfFirst: d.chance(2),
+		network: pick(d.Rand, "tcp", "tcp", "unix"), kind: kind(d.IntN(int(kinds))), small: d.chance(3), onLoop: d.chance(2), first: d.IntN(2), halfFirst: d.chance(2), hasty: d.chance(2),
 		noReadClosed:    [2]bool{d.chance(3), d.chance(3)},
 		closeOnShutdown: [2]bool{d.chance(2), d.chance(2)},
 	}
@@ -262,7 +263,9 @@ func (d *drawer) theme(s *script) []step {
 	}
 	end := step{end: 1, op: pick(d.Rand, opFIN, opRST, opHardClose, opHardClose)}
 	their, settle := step{end: 1, op: opWrite, n: 1 + d.IntN(2000)}, step{end: 1, op: opSettle}
-	switch d.IntN(6) {
+	switch d.IntN(7) {
+	case 4: // it answers, and closes
+		return []step{big, {op: pick(d.Rand, opClose, opCloseWith), from: d.from()}}
 	default: // the peer reads no answers, at first
 		return []step{{op: opEcho, n: 1}, {end: 1, op: opWrite, n: d.most}, {op: opAwait}}
 	case 0: // it answers one by one a peer that has gone
