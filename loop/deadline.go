@@ -32,8 +32,8 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 
 // SetReadDeadline closes the connection with ErrTimeout at t, unless it is moved or taken
 // away (by the zero Time) before. It is for the peer, so while reading is stopped by
-// back-pressure it stands still: it comes later by that time. It runs on while the handler
-// has paused: take it away there.
+// back-pressure it stands still: it comes later by that time, and not within 100 ms after reading
+// goes on. It runs on while the handler has paused: take it away there.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.ask("set read deadline", wantRead, func() {
 		at := int64(0)
@@ -86,6 +86,10 @@ func (c *Conn) holdReadDeadline() {
 	}
 }
 
+// readGrace is how long reading has gone on again at the least when the read deadline comes:
+// what the peer sent meanwhile, and has to be read first, may be what moves the deadline.
+const readGrace = 100 * time.Millisecond
+
 // moveReadDeadline has the read deadline go on, later by the time for which it stood still.
 func (c *Conn) moveReadDeadline() {
 	r := c.raritiesIfAny()
@@ -93,7 +97,8 @@ func (c *Conn) moveReadDeadline() {
 		return
 	}
 	if x := c.extras; x.readEnd != 0 {
-		x.readEnd = later(x.readEnd, time.Duration(c.loop.clock()-r.readHeld))
+		now := c.loop.clock()
+		x.readEnd = max(later(x.readEnd, time.Duration(now-r.readHeld)), later(now, readGrace))
 		x.read.start(c, x.readEnd, (*Conn).readTick)
 	}
 	r.readHeld = 0

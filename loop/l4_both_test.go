@@ -146,13 +146,12 @@ func TestL4StalledIsVisible(t *testing.T) {
 // deadline, which each frame renews, does not end it: its frames are not read.
 func TestL4ReadDeadlineStandsStill(t *testing.T) {
 	const limit = 300 * time.Millisecond
-	frames, closed, conns := make(chan bool, 1000), make(chan error, 1), make(chan *loop.Conn, 1)
+	frames, closed := make(chan bool, 1000), make(chan error, 1)
 	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			opened: func(c *loop.Conn) {
-				c.SetReadDeadline(time.Now().Add(limit))
 				c.Write(make([]byte, 32<<20))
-				conns <- c
+				c.SetReadDeadline(time.Now().Add(limit))
 			},
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				c.SetReadDeadline(time.Now().Add(limit))
@@ -162,7 +161,6 @@ func TestL4ReadDeadlineStandsStill(t *testing.T) {
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
-	conn := receive(t, conns, "the connection")
 	b := make([]byte, 64<<10)
 	for start := time.Now(); time.Since(start) < 3*limit; {
 		if _, err := io.ReadFull(c, b); err != nil {
@@ -180,7 +178,6 @@ func TestL4ReadDeadlineStandsStill(t *testing.T) {
 	if why := receive(t, closed, "the read deadline"); !errors.Is(why, loop.ErrTimeout) {
 		t.Errorf("the reason is %v", why)
 	}
-	_ = conn
 }
 
 // A paused connection is not idle because of that, and one that is stopped by back-pressure is
