@@ -62,7 +62,8 @@ func (a *end) start(c net.Conn, err error) {
 		return
 	}
 	if t, ok := c.(*net.TCPConn); ok && a.p.s.small {
-		t.SetReadBuffer(16 << 10)
+		// Not the buffer for reading: to shrink a window that was advertised can stop both
+		// directions, for acknowledgments outside of it are dropped.
 		t.SetWriteBuffer(8 << 10)
 	}
 	a.begin(c.(plainConn))
