@@ -46,7 +46,9 @@ func TestModel(t *testing.T) {
 		n = 1
 	case conformance.Long():
 		n = 3000
-	case raceEnabled || sys.OnWine():
+	case sys.OnWine():
+		n = 5
+	case raceEnabled:
 		n = 12
 	}
 	for seed := first; seed < first+n; seed++ {
