@@ -266,7 +266,7 @@ func (d *drawer) theme(s *script) []step {
 	switch d.IntN(7) {
 	case 4: // it answers, and closes
 		return []step{big, {op: pick(d.Rand, opClose, opCloseWith), from: d.from()}}
-	default: // the peer reads no answers, at first
+	case 5: // the peer reads no answers, at first
 		return []step{{op: opEcho, n: 1}, {end: 1, op: opWrite, n: d.most}, {op: opAwait}}
 	case 0: // it answers one by one a peer that has gone
 		return []step{{op: opTakeOnly, n: 1 + d.IntN(500)}, their, settle, end, some, {op: opResume, from: d.from()}}
@@ -274,7 +274,7 @@ func (d *drawer) theme(s *script) []step {
 		return []step{big, their, settle, end}
 	case 2: // the peer half-closes, and resets later
 		return []step{{end: 1, op: opFIN}, {op: opAwait}, {end: 1, op: opRST}, {op: opCloseWrite, from: d.from()}}
-	case 3: // the peer goes while the connection is paused
+	default: // the peer goes while the connection is paused
 		return []step{{op: opPause, from: d.from()}, their, settle, end}
 	}
 }
