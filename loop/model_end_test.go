@@ -2,12 +2,13 @@ package loop_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,54 +16,98 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// way is how an end of a connection ends it.
-type way int
-
-const (
-	halfCloses way = iota // CloseWrite when all is written, and Close after the peer's end
-	detaches              // at its trip, and goes on as a plain connection
-	closes                // at its trip
-	aborts                // at its trip
-	fails                 // Data does, from its trip on
-	panics                // any callback does, from its trip on
-	expires               // a deadline is set at its trip, and may pass
-	ways
+var (
+	errModel                           = errors.New("an error of the model's")
+	errData                            = fmt.Errorf("%w: of Data", errModel)
+	errClosing                         = fmt.Errorf("%w: of CloseWith", errModel)
+	errAborting                        = fmt.Errorf("%w: of AbortWith", errModel)
+	_           loop.Handler           = handler{}
+	_           loop.ReadClosedHandler = fullHandler{}
 )
 
-var errModel = errors.New("an error of Data's")
+const (
+	crowdBytes = 1000      // that each peer of a crowd sends before all meet
+	farAway    = time.Hour // for timeouts that do not pass
+)
 
-// end is an end of a connection: a handler of the group's, or a plain peer.
+// end is an end of a connection: a handler of the group's, or a plain peer. Once it is
+// detached, the one is the other.
 type end struct {
-	*rand.Rand
-	m     *model
+	p     *pair
+	i     int
 	peer  *end
-	plain bool
-	reads bool // on above the high watermark: it was dialed
-	way   way
-	place int // in text, where what it sends begins
-	total int // bytes to send
-	trip  int // bytes sent and seen
-	over  chan struct{}
+	plain bool // from the beginning
+	place int  // in text, where what it sends begins
 
-	mu sync.Mutex
+	ops sync.Mutex // held for a step: steps of one end are done one by one
+
+	// The pair's mu is held for the rest.
+	todo []step // for the next callback
+	conn *loop.Conn
+	ctx  context.Context
+	raw  plainConn
 	state
+	playing
 }
 
+// state is what is known of a loop's connection, and of both kinds what was sent and seen.
 type state struct {
-	sent, took, left, owned      int // bytes taken by Write, consumed, and left by Data; WriteOwned that are not done
-	handlers                     int // that SetHandler has set
-	opened, closed               bool
-	paused, crowded, above       bool      // above the high watermark, since a callback
-	inside, pumping, shut, lost  bool      // in a callback; pump will be called; CloseWrite was; something was not sent
-	ending, endingInside, sawEnd bool      // something that ends it was called, in a callback; the peer's end
-	deadline                     time.Time // before which the connection does not end by itself
-	why                          error
+	sent int // bytes that Write, or the kernel, has taken
+	seen int // bytes that Data has been given, or the peer has read
+	took int // and has consumed
+	left int // and has left
+
+	opened, inside, closed  bool
+	why                     error
+	handlers                int // that SetHandler has set
+	owned                   int // calls of WriteOwned that are not done
+	lost                    bool
+	paused, pausedInside    bool
+	again                   bool // what was left must come again: Resume was called
+	above, drainDue         bool // Unsent was above the high watermark
+	backpressure, echoes    bool
+	mode                    step // opConsume or opTakeOnly
+	endedInside             bool
+	fin, eof                bool // CloseWrite was called, or a FIN is queued; the peer's end was reported
+	ended                   []op // the operations that were called and end it
+	full                    bool // it left MaxUnread bytes
+	deadline                time.Time
+	detachCalls, detachings int
 }
 
-// relay is a handler that SetHandler has set: the last one gets all that comes.
-type relay struct {
-	*end
-	number int
+func (a *end) String() string {
+	what := "loop"
+	if a.plain {
+		what = "plain"
+	}
+	return fmt.Sprintf("  end %d, %s:%s%s; %v, todo %v, called %v, Closed's reason %v, read's error %v", a.i, what, nonzero(a.state), nonzero(a.playing), a.mode, a.todo, a.ended, a.why, a.readErr)
+}
+
+// nonzero prints the numbers of a struct that are not zero, and what is true.
+func nonzero(x any) string {
+	var b strings.Builder
+	v := reflect.ValueOf(x)
+	for i := range v.NumField() {
+		if f := v.Field(i); !f.IsZero() && (f.Kind() == reflect.Int || f.Kind() == reflect.Bool) {
+			fmt.Fprintf(&b, " %s %+v", v.Type().Field(i).Name, f)
+		}
+	}
+	return b.String()
+}
+
+// did reports whether one of ops was called; mu is held.
+func (a *end) did(ops ...op) bool {
+	return slices.ContainsFunc(ops, func(o op) bool { return slices.Contains(a.ended, o) })
+}
+
+// overLocked reports whether nothing more comes.
+func (a *end) overLocked() bool {
+	return a.closed || a.dead || a.p.failed || !a.plain && !a.opened && a.p.r.gone.Load()
+}
+
+func (a *end) isOver() (is bool) {
+	a.p.locked(func() { is = a.overLocked() })
+	return is
 }
 
 // Streams are made of text, each from a place of its own, over and over.
@@ -72,8 +117,13 @@ const (
 )
 
 var text = func() []byte {
-	b := make([]byte, textBytes)
-	rand.NewChaCha8([32]byte{}).Read(b)
+	b := make([]byte, 0, textBytes)
+	for x := uint32(1); len(b) < textBytes; {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		b = append(b, byte(x>>3))
+	}
 	return bytes.Repeat(b, 2+maxPiece/textBytes)
 }()
 
@@ -83,429 +133,467 @@ func (a *end) words(at, n int) []byte {
 	return text[from : from+n]
 }
 
-// sees checks the bytes that are there, and consumes n; mu is held.
-func (a *end) sees(b []byte, n int) {
-	if len(b) < a.left {
-		a.failf("%d bytes come, %d were left", len(b), a.left)
+// piece returns n bytes of what a sends, as memory of its own.
+func (a *end) piece(at, n int) []byte {
+	b := make([]byte, 0, n)
+	for len(b) < n {
+		b = append(b, a.words(at+len(b), min(maxPiece, n-len(b)))...)
 	}
-	at := a.took
+	return b
+}
+
+// checkBytes checks what has come from the peer, from its byte at on; mu is held.
+func (a *end) checkBytes(b []byte, at int) {
 	for piece := range slices.Chunk(b, maxPiece) {
 		if !bytes.Equal(piece, a.peer.words(at, len(piece))) {
-			a.failf("there are other bytes than were sent, from %d on", at)
+			i := 0
+			for want := a.peer.words(at, len(piece)); piece[i] == want[i]; i++ {
+			}
+			a.p.failLocked("end %d gets other bytes than were sent, from %d on", a.i, at+i)
+			return
 		}
 		at += len(piece)
 	}
-	a.took, a.left = a.took+n, len(b)-n
 }
 
-func (a *end) String() string {
-	return fmt.Sprintf("end %d (%s, plain %v, way %d, total %d, trip %d) %+v", slices.Index(a.m.ends, a), a.m.network, a.plain, a.way, a.total, a.trip, a.state)
+// handler is an end without ReadClosed; number is how many SetHandler had set before.
+type handler struct {
+	*end
+	number int
 }
 
-func (a *end) failf(format string, args ...any) {
-	a.m.t.Errorf("%s: %v\n%+v", fmt.Sprintf(format, args...), a, a.m.config)
+// fullHandler is an end with all methods.
+type fullHandler struct{ handler }
+
+func (a *end) accept(c *loop.Conn) loop.Handler {
+	a.p.locked(func() { a.conn = c })
+	return a.handler(0)
 }
 
-// mayFail allows for errors of a group that shuts down, or of a peer that ends the
-// connection at once.
-func (a *end) mayFail(what string, err error) {
-	if !a.m.early && a.peer.isPolite() {
-		a.m.t.Errorf("%s: %v", what, err)
+func (a *end) handler(number int) loop.Handler {
+	if a.p.s.noReadClosed[a.i] {
+		return handler{a, number}
 	}
+	return fullHandler{handler{a, number}}
 }
 
-func (r relay) come() *end {
-	r.locked(func() {
-		if r.number != r.handlers {
-			r.failf("handler %d is called", r.number)
+// enter begins every callback, and returns what is to be done in it.
+func (h handler) enter(what string) []step {
+	a := h.end
+	a.p.mu.Lock()
+	defer a.p.mu.Unlock()
+	switch {
+	case a.inside:
+		a.p.failLocked("end %d: %s comes inside another callback", a.i, what)
+	case a.closed:
+		a.p.failLocked("end %d: %s comes after Closed", a.i, what)
+	case a.opened == (what == "Opened"):
+		a.p.failLocked("end %d: %s comes before Opened, or twice", a.i, what)
+	case h.number != a.handlers:
+		a.p.failLocked("end %d: %s of handler %d of %d is called", a.i, what, h.number, a.handlers)
+	}
+	a.inside, a.opened = true, true
+	var now, later []step
+	for _, s := range a.todo {
+		if s.op == opDataError && what != "Data" || what == "Closed" {
+			later = append(later, s)
+		} else {
+			now = append(now, s)
+		}
+	}
+	a.todo = later
+	return now
+}
+
+func (h handler) leave() { h.p.locked(func() { h.inside = false }) }
+
+// act does steps in a callback; the error is one for Data to return.
+func (h handler) act(steps []step) (err error) {
+	for _, s := range steps {
+		switch s.op {
+		case opPanic:
+			h.p.locked(func() { h.ended, h.endedInside = append(h.ended, opPanic), true })
+			panic(errModel)
+		case opDataError:
+			h.p.locked(func() { h.ended, h.endedInside = append(h.ended, opDataError), true })
+			err = errData
+		default:
+			h.do(s, true)
+		}
+	}
+	return err
+}
+
+func (h handler) Opened(c *loop.Conn) {
+	steps := h.enter("Opened")
+	defer h.leave()
+	h.p.locked(func() {
+		h.mode.op, h.ctx, h.backpressure = opConsume, c.Context(), h.isAccepted()
+		if n, most := h.p.r.g.Conns(), h.p.r.p.setting.maxConns; most > 0 && n > most {
+			h.p.failLocked("there are %d connections", n)
 		}
 	})
-	return r.end
+	h.act(steps)
 }
 
-func (r relay) Data(c *loop.Conn, b []byte) (int, error) { return r.come().Data(c, b) }
-func (r relay) ReadClosed(c *loop.Conn)                  { r.come().ReadClosed(c) }
-func (r relay) Drained(c *loop.Conn)                     { r.come().Drained(c) }
-func (r relay) Shutdown(c *loop.Conn)                    { r.come().Shutdown(c) }
-func (r relay) Closed(c *loop.Conn, why error)           { r.come().Closed(c, why) }
-
-func (a *end) isOpened() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.opened
+func (h handler) Data(c *loop.Conn, b []byte) (n int, err error) {
+	steps := h.enter("Data")
+	defer h.leave()
+	var pauses, echoes bool
+	h.p.locked(func() {
+		n, pauses = h.dataLocked(c, b)
+		echoes = h.echoes
+	})
+	if echoes && n > 0 {
+		h.do(step{op: opWrite, n: n}, true)
+	}
+	if pauses {
+		h.do(step{op: opPause}, true)
+	}
+	defer h.p.locked(func() {
+		h.took += n
+		h.left = len(b) - n
+		h.full = h.full || h.left >= h.p.r.p.setting.maxUnread && !h.pausedInside
+	})
+	return n, h.act(steps)
 }
 
-// enter begins every callback, and returns what ends it.
-func (a *end) enter(what string) (leave func()) {
-	a.mu.Lock()
-	if a.closed || a.opened == (what == "Opened") {
-		a.failf("%s comes before Opened, twice or after Closed", what)
+// dataLocked checks b, and returns how much of it is consumed, and whether Data pauses.
+func (a *end) dataLocked(c *loop.Conn, b []byte) (n int, pauses bool) {
+	setting := &a.p.r.p.setting
+	switch {
+	case a.pausedInside:
+		a.p.failLocked("end %d: Data comes after Pause", a.i)
+	case a.endedInside:
+		a.p.failLocked("end %d: Data comes after what ends the connection", a.i)
+	case a.above && !a.peer.mayReset() && c.Unsent() > setting.low:
+		a.p.failLocked("end %d: Data comes above the high watermark", a.i)
+	case len(b) == 0 || len(b) < a.left:
+		a.p.failLocked("end %d: Data gets %d bytes, %d were left", a.i, len(b), a.left)
+	case a.eof && a.took+len(b) > a.seen:
+		a.p.failLocked("end %d: Data gets more bytes after ReadClosed", a.i)
 	}
-	a.inside = true
-	return func() { a.inside = false; a.mu.Unlock() }
+	a.checkBytes(b, a.took)
+	a.seen = max(a.seen, a.took+len(b))
+	a.again = false
+	switch {
+	case a.mode.op == opTakeOnly:
+		n = min(a.mode.n, len(b))
+		return n, n < len(b)
+	case a.mode.n > 0:
+		return min(a.mode.n, len(b)), false
+	case a.mode.n < 0:
+		return 0, false
+	}
+	return len(b), false
 }
 
-func (a *end) Opened(c *loop.Conn) {
-	defer a.enter("Opened")()
-	a.opened = true
-	if n, most := a.m.g.Conns(), a.m.config.MaxConns; most > 0 && n > most {
-		a.failf("there are %d connections", n)
-	}
-	if a.IntN(4) == 0 {
-		a.pause(c)
-	}
-	a.pump(c)
-}
-
-func (a *end) Data(c *loop.Conn, b []byte) (int, error) {
-	defer a.enter("Data")()
-	if a.paused || a.endingInside || a.above && !a.reads && c.Unsent() > a.m.config.LowWatermark {
-		a.failf("Data is not to be called")
-	}
-	n := pick(a.Rand, len(b), len(b), a.IntN(len(b)+1))
-	a.sees(b, n)
-	if a.left >= a.m.config.MaxUnread || a.m.crowd && !a.crowded || a.IntN(8) == 0 {
-		a.pause(c)
-	}
-	if a.IntN(3) == 0 {
-		a.pump(c)
-	}
-	if a.IntN(3) == 0 && c.SetHandler(relay{a, a.handlers + 1}) == nil {
-		a.handlers++
-	}
-	a.strike(c)
-	if a.way == fails && !a.ending && a.tripped() {
-		a.ending, a.endingInside = true, true
-		return n, errModel
-	}
-	return n, nil
-}
-
-// pause pauses, in a callback, and has somebody resume.
-func (a *end) pause(c *loop.Conn) {
-	if a.paused || c.Pause() != nil {
-		return
-	}
-	a.paused = true
-	resume := func() {
-		a.paused = false
-		c.Resume()
-	}
-	if a.m.crowd && !a.crowded {
-		a.crowded = true
-		time.AfterFunc(50*time.Millisecond, func() { a.locked(resume) }) // until all are paused
-		return
-	}
-	a.soon(c, resume)
-}
-
-func (a *end) locked(f func()) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	f()
-}
-
-// soon has f called with mu held: on the loop, or not.
-func (a *end) soon(c *loop.Conn, f func()) {
-	d, locked := time.Duration(a.IntN(1000))*time.Microsecond, func() { a.locked(f) }
-	switch a.IntN(4) {
-	case 0:
-		c.Loop().AfterFunc(d, locked)
-	case 1:
-		c.Loop().Run(locked)
-	case 2:
-		time.AfterFunc(d, locked)
-	case 3:
-		go locked()
-	}
-}
-
-func (a *end) ReadClosed(c *loop.Conn) {
-	defer a.enter("ReadClosed")()
-	if a.paused || a.endingInside || a.sawEnd {
-		a.failf("ReadClosed is not to be called")
-	}
-	a.sawEnd = true
-	a.pump(c)
-}
-
-func (a *end) Drained(c *loop.Conn) {
-	defer a.enter("Drained")()
-	a.pump(c)
-}
-
-func (a *end) Shutdown(c *loop.Conn) {
-	defer a.enter("Shutdown")()
-	if a.IntN(2) == 0 {
-		a.quit(c.Close)
-	}
-}
-
-func (a *end) Closed(_ *loop.Conn, why error) {
-	defer a.enter("Closed")()
-	a.closed, a.why = true, why
-	if errors.Is(why, loop.ErrTimeout) && (a.deadline.IsZero() || time.Now().Before(a.deadline)) {
-		a.failf("a timeout comes early")
-	}
-	if !errors.Is(why, loop.ErrDetached) {
-		close(a.over)
-	}
-}
-
-// pump writes while there is room, and ends what is to end then; mu is held.
-func (a *end) pump(c *loop.Conn) {
-	if a.closed {
-		return
-	}
-	a.strike(c)
-	for !a.ending && a.sent < a.total && c.Unsent() <= a.m.config.HighWatermark { // else Drained comes
-		if a.IntN(3) == 0 || !a.write(c) {
-			if !a.pumping {
-				a.pumping = true
-				a.soon(c, func() { a.pumping = false; a.pump(c) })
-			}
-			return
+func (h fullHandler) ReadClosed(*loop.Conn) {
+	steps := h.enter("ReadClosed")
+	defer h.leave()
+	h.p.locked(func() {
+		switch {
+		case h.pausedInside || h.endedInside || h.eof:
+			h.p.failLocked("end %d: ReadClosed comes twice, after Pause or after what ends the connection", h.i)
+		case h.seen < h.peer.dueLocked():
+			h.p.failLocked("end %d: ReadClosed comes before %d bytes have come", h.i, h.peer.dueLocked())
+		case !h.peer.mayEnd():
+			h.p.failLocked("end %d: ReadClosed comes, and the peer has not ended", h.i)
 		}
-		a.strike(c)
+		h.eof = true
+	})
+	h.act(steps)
+}
+
+func (h handler) Drained(*loop.Conn) {
+	steps := h.enter("Drained")
+	defer h.leave()
+	h.p.locked(func() { h.drainDue, h.above = false, false })
+	h.act(steps)
+}
+
+func (h handler) Shutdown(*loop.Conn) {
+	steps := h.enter("Shutdown")
+	defer h.leave()
+	if h.p.s.closeOnShutdown[h.i] {
+		h.do(step{op: opClose}, true)
 	}
-	if a.ending || a.sent < a.total {
-		return
+	h.act(steps)
+}
+
+func (h handler) Closed(_ *loop.Conn, why error) {
+	h.enter("Closed")
+	defer h.leave()
+	h.p.locked(func() {
+		h.closed, h.why = true, why
+		switch {
+		case errors.Is(why, loop.ErrTimeout) && time.Now().Before(h.deadline):
+			h.p.failLocked("end %d: a timeout comes early", h.i)
+		case h.unreadMattersLocked() && h.paused && h.left > 0:
+			h.p.failLocked("end %d: Closed comes while bytes are unread and reading is paused: %v", h.i, why)
+		case h.unreadMattersLocked() && h.again:
+			h.p.failLocked("end %d: Closed comes before what was left has come again after Resume: %v", h.i, why)
+		case !h.isCauseLocked(context.Cause(h.ctx)):
+			h.p.failLocked("end %d: Closed gets %v, and the context's cause is %v", h.i, why, context.Cause(h.ctx))
+		}
+	})
+}
+
+// isCauseLocked reports whether cause is that of the context of an end that has been closed.
+func (a *end) isCauseLocked(cause error) bool {
+	switch {
+	case a.why == nil:
+		return cause == loop.ErrClosed
+	case cause == loop.ErrDetached && a.did(opDetach, opDetachStream):
+		return true // which may have failed since
 	}
-	if !a.shut {
-		a.shut = true
-		c.CloseWrite()
+	return cause != nil && errors.Is(a.why, cause)
+}
+
+// onLoop has f called by Run, or at once if the loop has ended.
+func (a *end) onLoop(f func()) {
+	a.p.locked(func() { a.p.pending++ })
+	g := func() {
+		f()
+		a.p.locked(func() { a.p.pending-- })
 	}
-	if a.sawEnd {
-		a.quit(c.Close)
+	if a.conn.Loop().Run(g) != nil {
+		g()
 	}
 }
 
-// write writes once, and reports whether that was taken.
-func (a *end) write(c *loop.Conn) bool {
-	most, waits := a.m.config.MaxUnsent, c.Unsent()
-	n := min(a.IntN(pick(a.Rand, 2, 100, 4<<10, 16<<10, maxPiece)), a.total-a.sent)
-	if n > most && a.IntN(4) > 0 {
-		n = a.IntN(most + 1)
+// elsewhere has a step done on another goroutine, or later on the loop.
+func (a *end) elsewhere(s step) {
+	from := s.from
+	if a.p.r.p.shutdown.begin > 0 && from != fromOther {
+		from = fromRun // the loop may end before the others are done
 	}
-	b, k, err := bytes.Clone(a.words(a.sent, n)), 0, error(nil)
-	switch i := a.IntN(n + 1); a.IntN(3) {
-	case 0:
+	if from == fromRun {
+		a.onLoop(func() { a.do(s, false) })
+		return
+	}
+	a.p.locked(func() { a.p.pending++ })
+	f := func() {
+		a.do(s, false)
+		a.p.locked(func() { a.p.pending-- })
+	}
+	var err error
+	switch l := a.conn.Loop(); from {
+	case fromOther:
+		go f()
+	case fromTimer:
+		l.AfterFunc(0, f)
+	case fromWorker:
+		err = l.Offload(func() any { f(); return nil }, nil)
+	case fromOffloadDone:
+		err = l.Offload(func() any { return s }, func(any) { f() })
+	}
+	if err != nil {
+		f()
+	}
+}
+
+// do does a step; inside is in a callback of a's.
+func (a *end) do(s step, inside bool) {
+	a.ops.Lock()
+	defer a.ops.Unlock()
+	c := a.conn
+	if s.op.ends() {
+		a.p.locked(func() {
+			a.ended, a.endedInside = append(a.ended, s.op), a.endedInside || inside && s.op < opIdleTimeout
+		})
+	}
+	var err error
+	switch s.op {
+	case opWrite, opWritev, opWriteOwned:
+		a.write(c, s, inside)
+	case opConsume, opTakeOnly:
+		a.p.locked(func() { a.mode = s })
+	case opEcho:
+		a.p.locked(func() { a.echoes = s.n > 0 })
+	case opPause:
+		a.p.locked(func() { a.paused, a.pausedInside = true, a.pausedInside || inside })
+		err = c.Pause()
+	case opResume:
+		err = a.resume(c)
+	case opSetHandler:
+		err = a.setHandler(c, inside)
+	case opCloseWrite:
+		a.p.locked(func() { a.fin = true })
+		err = c.CloseWrite()
+	case opClose:
+		err = c.Close()
+	case opCloseWith:
+		err = c.CloseWith(errClosing)
+	case opAbort:
+		err = c.Abort()
+	case opAbortWith:
+		err = c.AbortWith(errAborting)
+	case opDetach, opDetachStream:
+		err = a.detach(c, s.op)
+	case opIdleTimeout:
+		a.p.locked(func() { a.setDeadline(s.n) })
+		err = c.SetIdleTimeout(time.Duration(s.n) * time.Microsecond)
+	case opReadDeadline:
+		a.p.locked(func() { a.setDeadline(s.n) })
+		err = c.SetReadDeadline(time.Now().Add(time.Duration(s.n) * time.Microsecond))
+	case opLongTimeouts:
+		if !a.did(opIdleTimeout, opReadDeadline) {
+			err = errors.Join(c.SetIdleTimeout(farAway), c.SetReadDeadline(time.Now().Add(farAway)), c.SetWriteTimeout(farAway))
+		}
+	case opBackpressure:
+		a.p.locked(func() { a.backpressure, a.above = s.n > 0, false })
+		err = c.SetBackpressure(s.n > 0)
+	}
+	a.p.locked(func() { a.checkError(s.op.String(), err) })
+}
+
+// checkError allows for ErrClosed where something ends the connection; mu is held.
+func (a *end) checkError(what string, err error) {
+	if err != nil && (!errors.Is(err, loop.ErrClosed) || !a.mayBeClosedLocked()) {
+		a.p.failLocked("end %d: %s: %v", a.i, what, err)
+	}
+}
+
+func (a *end) setDeadline(micros int) {
+	if d := time.Now().Add(time.Duration(micros) * time.Microsecond); a.deadline.IsZero() || d.Before(a.deadline) {
+		a.deadline = d
+	}
+}
+
+func (a *end) resume(c *loop.Conn) error {
+	a.p.locked(func() {
+		a.again = a.again || a.paused && a.left > 0
+		a.paused, a.pausedInside = false, false
+	})
+	err := c.Resume()
+	if err != nil {
+		a.p.locked(func() { a.again = false })
+	}
+	return err
+}
+
+// setHandler sets the next one in a callback only: from elsewhere, the one before may be in
+// a callback.
+func (a *end) setHandler(c *loop.Conn, inside bool) error {
+	if !inside {
+		return nil
+	}
+	err := c.SetHandler(a.handler(a.handlers + 1))
+	if err == nil {
+		a.p.locked(func() { a.handlers++ })
+	}
+	return err
+}
+
+// write writes once.
+func (a *end) write(c *loop.Conn, s step, inside bool) {
+	setting := &a.p.r.p.setting
+	waits, n := c.Unsent(), s.n
+	if n > setting.maxUnsent-waits && n%4 > 0 {
+		n = max(0, setting.maxUnsent-waits)
+	}
+	b, at := a.piece(a.sent, n), n/3
+	if !inside {
+		a.p.locked(func() { a.above = false })
+	}
+	var k int
+	var err error
+	switch s.op {
+	case opWrite:
 		k, err = c.Write(b)
 		clear(b) // it may be used again at once
-	case 1:
-		k, err = c.Writev([][]byte{b[:i], nil, b[i:]})
+	case opWritev:
+		k, err = c.Writev([][]byte{b[:at], nil, b[at:]})
 		clear(b)
-	case 2:
+	case opWriteOwned:
 		k, err = a.writeOwned(c, b)
 	}
-	switch {
-	case err == nil && k == n:
-		a.sent += n
-		a.above = a.inside && c.Unsent() > a.m.config.HighWatermark
-	case k == 0 && errors.Is(err, loop.ErrBufferFull) && waits+n > most:
-	case k == 0 && errors.Is(err, loop.ErrClosed):
-		a.ending = true // Closed comes, and tells
-	default:
-		a.failf("a write of %d: %d, %v, while %d waited", n, k, err, waits)
-	}
-	if u := c.Unsent(); u > most {
-		a.failf("%d bytes wait", u)
-	}
-	return err == nil
+	unsent := c.Unsent()
+	a.p.locked(func() {
+		switch {
+		case err == nil && k == n:
+			a.sent += n
+			crossed := unsent > setting.high
+			a.above = inside && crossed && a.backpressure
+			a.drainDue = a.drainDue || crossed
+		case k == 0 && errors.Is(err, loop.ErrTooLarge) && errors.Is(err, loop.ErrBufferFull) && n > setting.maxUnsent:
+		case k == 0 && errors.Is(err, loop.ErrBufferFull) && !errors.Is(err, loop.ErrTooLarge) && n <= setting.maxUnsent && waits+n > setting.maxUnsent:
+			a.drainDue = true
+		case k == 0 && errors.Is(err, loop.ErrClosed) && (a.fin || a.mayBeClosedLocked()):
+		default:
+			a.p.failLocked("end %d: a write of %d: %d, %v, while %d bytes were unsent", a.i, n, k, err, waits)
+		}
+		if unsent > setting.maxUnsent {
+			a.p.failLocked("end %d: %d bytes are unsent", a.i, unsent)
+		}
+	})
 }
 
 func (a *end) writeOwned(c *loop.Conn, b []byte) (int, error) {
-	told := false
-	a.owned++
+	called := false
+	a.p.locked(func() { a.owned++ })
 	n, err := c.WriteOwned(b, func(why error) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if told || a.closed {
-			a.failf("done is called twice, or after Closed")
-		}
-		told, a.lost = true, a.lost || why != nil
-		a.owned--
+		a.p.locked(func() {
+			if called || a.closed {
+				a.p.failLocked("end %d: done of WriteOwned is called twice, or after Closed", a.i)
+			}
+			called, a.lost = true, a.lost || why != nil
+			a.owned--
+		})
 		clear(b)
 	})
 	if err != nil {
-		a.owned--
+		a.p.locked(func() { a.owned-- })
 	}
 	return n, err
 }
 
-func (a *end) tripped() bool { return a.sent+a.took+a.left >= a.trip }
-
-// strike ends the connection when it has come to its trip.
-func (a *end) strike(c *loop.Conn) {
-	switch {
-	case a.ending || !a.tripped():
-	case a.way == closes:
-		a.quit(c.Close)
-	case a.way == aborts:
-		a.quit(c.Abort)
-	case a.way == detaches:
-		a.quit(func() error { return c.DetachStream(a.detached) })
-	case a.way == panics && a.inside:
-		a.ending, a.endingInside = true, true
-		panic(errModel)
-	case a.way == expires && a.deadline.IsZero():
-		d := time.Duration(a.IntN(3000)) * time.Microsecond
-		a.deadline = time.Now().Add(d)
-		if a.IntN(2) == 0 {
-			c.SetIdleTimeout(d + 1)
-		} else {
-			c.SetReadDeadline(a.deadline)
-		}
-	}
-}
-
-func (a *end) quit(method func() error) {
-	a.ending, a.endingInside = true, a.inside
-	if err := method(); err != nil && !errors.Is(err, loop.ErrClosed) {
-		a.failf("ending it: %v", err)
-	}
-}
-
-func (a *end) detached(s *sock.Stream, unread []byte, err error) {
-	if err != nil {
-		return // Closed tells as well
-	}
-	a.locked(func() { a.sees(unread, len(unread)) })
-	go a.talk(polled{s})
-}
-
-// polled is a stream whose calls wait.
-type polled struct{ *sock.Stream }
-
-func (p polled) Read(b []byte) (n int, err error) {
-	for {
-		if n, err = p.Stream.Read(b); err != sock.ErrWouldBlock {
-			return n, err
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
-}
-
-func (p polled) Write(b []byte) (n int, err error) {
-	for {
-		k, err := p.Stream.Write(b[n:])
-		if n += k; err != sock.ErrWouldBlock {
-			return n, err
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
-}
-
-// plainConn is what package net's connections and polled have in common.
-type plainConn interface {
-	io.ReadWriteCloser
-	CloseWrite() error
-}
-
-func (a *end) start(n net.Conn, err error) {
-	if err != nil {
-		a.mayFail("a plain peer", err)
-		close(a.over)
-		return
-	}
-	go a.talk(n.(plainConn))
-}
-
-// talk is the end as a plain connection.
-func (a *end) talk(n plainConn) {
-	defer close(a.over)
-	var wg sync.WaitGroup
-	wg.Go(func() { a.say(n) })
-	time.Sleep(pick(a.Rand, 0, 0, 100*time.Millisecond)) // what comes may have to wait
-	b := make([]byte, maxPiece)
-	for err := error(nil); err == nil && !a.cut(n); {
-		var k int
-		k, err = n.Read(b[:1+a.IntN(len(b))])
-		a.locked(func() {
-			a.sees(b[:k], k)
-			a.sawEnd = err == io.EOF
+func (a *end) detach(c *loop.Conn, how op) error {
+	f := func(conn plainConn, unread []byte, err error) {
+		a.p.locked(func() {
+			if a.detachCalls++; a.closed {
+				a.p.failLocked("end %d: Detach's function is called after Closed", a.i)
+			}
+			if err == nil {
+				a.checkBytes(unread, a.took)
+				a.seen = max(a.seen, a.took+len(unread))
+				a.took += len(unread)
+			}
 		})
-		if a.IntN(10) == 0 {
-			time.Sleep(time.Duration(a.IntN(1000)) * time.Microsecond)
+		if err == nil {
+			a.begin(conn)
 		}
 	}
-	wg.Wait()
-	n.Close()
+	var err error
+	if how == opDetach {
+		err = c.Detach(func(conn net.Conn, unread []byte, err error) {
+			if err != nil {
+				f(nil, unread, err)
+				return
+			}
+			f(conn.(plainConn), unread, nil)
+		})
+	} else {
+		err = c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
+			if err != nil {
+				f(nil, unread, err)
+				return
+			}
+			f(plainStream(s), unread, nil)
+		})
+	}
+	if err == nil {
+		a.p.locked(func() { a.detachings++ })
+	}
+	return err
 }
 
-func (a *end) say(n plainConn) {
-	for !a.cut(n) {
-		var b []byte
-		a.locked(func() { b = a.words(a.sent, min(1+a.IntN(maxPiece), a.total-a.sent)) })
-		if len(b) == 0 {
-			n.CloseWrite()
-			return
-		}
-		k, err := n.Write(b)
-		a.locked(func() { a.sent, a.lost = a.sent+k, err != nil })
-		if err != nil {
-			return
-		}
+func plainStream(s *sock.Stream) plainConn {
+	conn, err := s.NetConn()
+	if err != nil { // on Windows
+		return polled{s}
 	}
-}
-
-// cut ends a plain connection when it has come to its trip.
-func (a *end) cut(n plainConn) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.way != closes && a.way != aborts || !a.tripped() {
-		return false
-	}
-	if t, ok := n.(*net.TCPConn); ok && a.way == aborts {
-		t.SetLinger(0)
-	}
-	n.Close()
-	return true
-}
-
-// isPolite says that it sends and reads all there is.
-func (a *end) isPolite() bool {
-	return a.way == halfCloses || a.way == detaches || a.plain && a.way >= fails
-}
-
-// delivers says that what was sent is to arrive, as far as the peer reads.
-func (a *end) delivers() bool {
-	if a.plain {
-		return a.isPolite()
-	}
-	return a.closed && (a.why == nil || a.why == errModel || errors.Is(a.why, loop.ErrDetached))
-}
-
-// check checks how it has ended, and then how much has arrived.
-func (a *end) check() {
-	for _, mu := range []*sync.Mutex{&a.mu, &a.peer.mu} { // what was asked for may come late
-		mu.Lock()
-		defer mu.Unlock()
-	}
-	switch {
-	case a.opened && (!a.closed || a.owned != 0):
-		a.failf("Closed, or done of WriteOwned, was not called")
-	case a.closed && a.why == nil && a.lost:
-		a.failf("done got an error, Closed none")
-	case errors.Is(a.why, loop.ErrAborted) && !a.shut && a.m.resets() && a.peer.sawEnd && !a.peer.lost:
-		a.failf("the peer was not reset")
-	case a.closed && a.m.calm && a.isPolite() && a.peer.isPolite() && !a.delivers():
-		a.failf("it had no reason to end like that")
-	}
-	checkFlow(a, a.peer)
-}
-
-// checkFlow checks how much of what a sent b has seen.
-func checkFlow(a, b *end) {
-	seen := b.took + b.left
-	// A write that failed may have taken the error, so that reading finds just the end.
-	sawEnd := b.sawEnd && !(b.lost && (b.plain || b.way == detaches))
-	switch {
-	case seen > a.sent:
-		a.failf("more was seen than was sent, by %v", b)
-	case seen < a.sent && sawEnd && (a.m.resets() || a.delivers()):
-		a.failf("a clean end was seen, and not all that was sent, by %v", b)
-	case a.m.calm && a.delivers() && b.isPolite() && (seen < a.sent || !sawEnd):
-		a.failf("not all was seen that was sent, by %v", b)
-	}
+	s.Close()
+	return conn.(plainConn)
 }

@@ -1,38 +1,42 @@
 package loop_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
-	"path/filepath"
-	"runtime"
+	"regexp"
 	"strconv"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/sys"
-	"github.com/pollux-io/pollux/loop"
-	"github.com/pollux-io/pollux/sock"
 )
 
 // seedEnv names the one seed to run.
 const seedEnv = "POLLUX_TEST_SEED"
 
-// The promises hold together, whatever connections do. A seed draws a configuration,
-// connections, what is written on them and how they end. Each callback is checked when it
-// comes, and what has arrived when all is over. The scheduler is not drawn: to repeat what a
-// seed has found may take a few runs (-count).
+const (
+	// stuckAfter is how long nothing may happen in a run.
+	stuckAfter = time.Minute
+	// Shrinking runs a program at most shrinkRuns times, each up to shrinkRepeats times until it
+	// fails, and takes as stuck what does nothing for shrinkStuckAfter.
+	shrinkRuns       = 300
+	shrinkRepeats    = 4
+	shrinkStuckAfter = 2 * time.Second
+)
+
+// TestModel: the promises hold together, whatever connections do. A seed draws a program: a
+// configuration, connections, and steps of both ends, either of which writes unprompted, pauses,
+// half-closes, fails and resets. Each callback is checked when it comes, and what has arrived
+// when all is over. The scheduler is not drawn: to repeat what a seed has found may take a few
+// runs (-count). A program that fails is shrunk before it is printed.
 func TestModel(t *testing.T) {
 	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		ln.Close() // package net has its own descriptors from now on
 	}
-	first, n := 0, 20
+	first, n := 0, 30
 	switch s := os.Getenv(seedEnv); {
 	case s != "":
 		var err error
@@ -41,218 +45,75 @@ func TestModel(t *testing.T) {
 		}
 		n = 1
 	case conformance.Long():
-		n = 300
-	case raceEnabled || sys.OnWine():
-		n = 8
+		n = 3000
+	case sys.OnWine():
+		n = 5
+	case raceEnabled:
+		n = 12
 	}
 	for seed := first; seed < first+n; seed++ {
-		if !t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { newModel(t, uint64(seed)).run() }) {
-			t.Fatalf("to repeat it: %s=%d", seedEnv, seed)
-		}
-	}
-}
-
-// model is a group and its connections.
-type model struct {
-	*rand.Rand
-	t       *testing.T
-	g       *loop.Group
-	config  loop.Config
-	network string
-	early   bool // Shutdown comes in the middle, and cuts off
-	crowd   bool // more connections are paused than io_uring's driver has buffers
-	calm    bool // nothing but what the ends do ends a connection
-	pairs   int
-	most    int // bytes to send
-	ends    []*end
-}
-
-// lockedSource is for several goroutines.
-type lockedSource struct {
-	mu sync.Mutex
-	s  rand.Source
-}
-
-func (l *lockedSource) Uint64() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.s.Uint64()
-}
-
-func newRand(seed uint64) *rand.Rand {
-	return rand.New(&lockedSource{s: rand.NewPCG(seed, 0)})
-}
-
-func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
-
-func newModel(t *testing.T, seed uint64) *model {
-	r := newRand(seed)
-	high := pick(r, 1, 1000, 20_000, 64<<10, 256<<10)
-	m := &model{Rand: r, t: t, network: pick(r, "tcp", "tcp", "unix"), early: r.IntN(5) == 0, pairs: 1 + r.IntN(30), most: 1_000_000}
-	m.config = loop.Config{
-		Loops: 1 + r.IntN(2), HighWatermark: high, LowWatermark: 1 + r.IntN(high), MaxUnsent: high + pick(r, 200, 1000, 1<<20),
-		MaxUnread: pick(r, 1, 1000, 100_000, 1<<20), ReadBudget: pick(r, 1+r.IntN(100), 1000, 64<<10, 256<<10),
-		LingerTimeout: pick(r, 20*time.Millisecond, 2*patience, 2*patience), MaxConns: pick(r, 0, 0, 0, 1+r.IntN(3)),
-		IdleBuffers: pick(r, 1, 16<<20), BusyPoll: pick(r, 0, 0, 100*time.Microsecond), SlowCallback: -1, Logger: complainsTo(t, errModel.Error()),
-	}
-	if sys.OnWine() {
-		m.network = "tcp"
-	}
-	if r.IntN(5) == 0 {
-		m.crowd, m.pairs, m.most, m.config.MaxConns = true, 80, 100_000, 0
-	}
-	if m.config.ReadBudget < 1000 || high < 1000 {
-		m.most = 20_000
-	}
-	m.calm = !m.early && m.config.LingerTimeout > patience
-	return m
-}
-
-func (m *model) run() {
-	t, goroutines, descriptors := m.t, runtime.NumGoroutine(), countDescriptors()
-	m.g = group(t, m.config)
-	shut := make(chan error, 1)
-	shutdown := func(d time.Duration) {
-		ctx, cancel := context.WithTimeout(context.Background(), d)
-		defer cancel()
-		shut <- m.g.Shutdown(ctx)
-	}
-	if m.early {
-		limit := time.Duration(m.IntN(20)) * time.Millisecond
-		time.AfterFunc(time.Duration(m.IntN(20))*time.Millisecond, func() { shutdown(limit) })
-	}
-	for range m.pairs {
-		m.connect()
-	}
-	if !m.early {
-		m.await()
-		shutdown(patience)
-	}
-	if err := receive(t, shut, "the end of Shutdown"); err != nil && !(m.early && errors.As(err, new(*loop.ShutdownError))) {
-		t.Errorf("Shutdown: %v", err)
-	}
-	m.await()
-	for _, a := range m.ends {
-		a.check()
-	}
-	for end := time.Now().Add(patience); runtime.NumGoroutine() > goroutines || countDescriptors() > descriptors; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d goroutines, %d before; %d descriptors, %d before", runtime.NumGoroutine(), goroutines, countDescriptors(), descriptors)
-		}
-	}
-}
-
-// resets says that a peer can tell a reset from an end. Of a Unix socket, it cannot.
-func (m *model) resets() bool { return m.network == "tcp" && !sys.OnWine() }
-
-// countDescriptors returns zero where nobody tells. Wine has others than the program's.
-func countDescriptors() int {
-	if sys.OnWine() {
-		return 0
-	}
-	open, _ := os.ReadDir("/proc/self/fd")
-	return len(open)
-}
-
-// await waits until all is over that has begun.
-func (m *model) await() {
-	limit := time.After(patience)
-	for _, a := range m.ends {
-		if m.early && !a.plain && !a.isOpened() {
+		p := draw(uint64(seed))
+		failures := runProgram(t, p, stuckAfter)
+		if len(failures) == 0 {
 			continue
 		}
-		select {
-		case <-a.over:
-		case <-limit:
-			a.locked(func() { m.t.Errorf("it does not end: %v; %+v", a, m.config) })
-			a.peer.locked(func() { m.t.Fatalf("its peer: %v", a.peer) })
+		t.Errorf("seed %d; to repeat it: %s=%d go test -run TestModel -count 20 ./loop\n%s", seed, seedEnv, seed, strings.Join(failures, "\n"))
+		short, failures := shrink(t, p, sortOf(failures))
+		t.Fatalf("the shortest program that was found to fail:\n%v\n%s", short, strings.Join(failures, "\n"))
+	}
+}
+
+// sortOf returns what of failures is the same from run to run.
+func sortOf(failures []string) string {
+	for _, f := range failures {
+		if first, _, _ := strings.Cut(f, "\n"); !strings.HasPrefix(f, "nothing happens") {
+			_, first, _ = strings.Cut(first, "): ")
+			first, _, _ = strings.Cut(first, ", for which")
+			return digits.ReplaceAllString(first, "#")
 		}
 	}
+	return ""
 }
 
-// connect makes a connection: accepted from a plain peer, dialed to one, or both.
-func (m *model) connect() {
-	a, b := m.newEnd(), m.newEnd()
-	a.peer, b.peer = b, a
-	kind := m.IntN(3)
-	if m.config.MaxConns > 0 {
-		kind = 0 // the group's own could wait for each other
-	}
-	if sys.OnWine() && kind != 1 {
-		b.way = halfCloses // what is reset before it is accepted is lost there
-	}
-	switch kind {
-	case 0:
-		b.plain = true
-		n, err := net.Dial(m.network, m.listen(a))
-		b.start(n, err)
-	case 1:
-		b.plain = true
-		ln, err := net.Listen(m.network, m.address())
-		if err != nil {
-			m.t.Fatal(err)
+var pairNumber = regexp.MustCompile("^pair ([0-9]+) ")
+
+var digits = regexp.MustCompile("[0-9]+")
+
+// shrink leaves out of a program that fails what it fails without.
+func shrink(t *testing.T, p *program, sort string) (*program, []string) {
+	failures := []string{"(it has not failed again)"}
+	runs := 0
+	fails := func(q *program) bool {
+		for range shrinkRepeats {
+			if runs++; runs > shrinkRuns {
+				return false
+			}
+			if f := runProgram(t, q, shrinkStuckAfter); sortOf(f) == sort && len(f) > 0 {
+				failures = f
+				return true
+			}
 		}
-		go func() {
-			n, err := ln.Accept()
-			ln.Close()
-			b.start(n, err)
-		}()
-		if !m.dial(a, ln.Addr().String()) {
-			ln.Close()
+		return false
+	}
+	if !fails(p) {
+		return p, failures
+	}
+	if m := pairNumber.FindStringSubmatch(failures[len(failures)-1]); m != nil && len(p.pairs) > 1 {
+		i, _ := strconv.Atoi(m[1])
+		q := *p
+		q.pairs = p.pairs[i : i+1]
+		if fails(&q) {
+			p = &q
 		}
-	case 2:
-		m.dial(b, m.listen(a))
 	}
-}
-
-func (m *model) newEnd() *end {
-	a := &end{m: m, Rand: newRand(m.Uint64()), over: make(chan struct{}), place: m.IntN(textBytes)}
-	if m.IntN(2) == 0 {
-		a.way = way(m.IntN(int(ways)))
-	}
-	a.total = m.IntN(pick(m.Rand, 1, 2, 1000, m.most, m.most) + 1)
-	a.trip = m.IntN(a.total + 1)
-	m.ends = append(m.ends, a)
-	return a
-}
-
-func (m *model) address() string {
-	if m.network == "unix" {
-		return filepath.Join(m.t.TempDir(), "s")
-	}
-	return "127.0.0.1:0"
-}
-
-// listen returns an address at which a is accepted, or "".
-func (m *model) listen(a *end) string {
-	accept := func(*loop.Conn) loop.Handler { return a }
-	var ln *loop.Listener
-	var err error
-	if m.network == "tcp" && m.IntN(3) > 0 { // the system has little room
-		var s *sock.TCPListener
-		if s, err = sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.SendBuffer(4<<10), sock.RecvBuffer(16<<10)); err == nil {
-			ln, err = m.g.Serve(s, accept)
+	for smaller := true; smaller; {
+		smaller = false
+		for _, q := range p.shrunk() {
+			if fails(q) {
+				p, smaller = q, true
+				break
+			}
 		}
-		a.peer.total %= 100_000
-	} else {
-		ln, err = m.g.Listen(m.network, m.address(), accept)
 	}
-	if err != nil {
-		a.mayFail("listen", err)
-		return ""
-	}
-	return ln.Addr().String()
-}
-
-func (m *model) dial(a *end, address string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	a.reads = true
-	_, err := m.g.Dial(ctx, m.network, address, func(*loop.Conn) loop.Handler { return a })
-	if err == nil || a.isOpened() { // and may have ended since
-		return true
-	}
-	a.mayFail("dial", err)
-	close(a.over)
-	return false
+	return p, append([]string{fmt.Sprintf("(%d runs)", runs)}, failures...)
 }

@@ -1,0 +1,355 @@
+package loop_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"syscall"
+
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/loop"
+)
+
+// What is expected of an end, as far as the steps tell. All of it must hold the pair's mu.
+
+// resets reports whether a peer can tell a reset from an end. Of a Unix socket, it cannot.
+func (p *pair) resets() bool { return p.s.network == "tcp" && !sys.OnWine() }
+
+// unreadMattersLocked reports whether everything that has come is still for the handler: nothing
+// of its own ends the connection.
+func (a *end) unreadMattersLocked() bool { return len(a.ended) == 0 && !a.full && !a.isCut() }
+
+func (a *end) isCut() bool {
+	return a.p.r.p.shutdown.cut > 0 && a.p.r.begun.Load() || a.p.r.stuck.Load()
+}
+
+// willingLocked reports whether a is to see all that is due to it.
+func (a *end) willingLocked() bool {
+	if a.raw != nil {
+		return !a.dead
+	}
+	return !a.plain && a.unreadMattersLocked()
+}
+
+// graceful reports whether why is that of a connection that has sent everything first.
+func graceful(why error) bool {
+	return slices.Contains([]error{nil, io.EOF, errData, errClosing, loop.ErrUnreadFull, loop.ErrDetached}, why)
+}
+
+// dueLocked returns how many of the bytes that a has sent its peer is to see, if it is willing.
+func (a *end) dueLocked() int {
+	switch {
+	case a.dead:
+		return a.floor
+	case a.plain:
+		return a.sent
+	case a.p.r.lax() || a.p.r.begun.Load() || a.p.r.stuck.Load():
+		return 0
+	case a.did(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline), a.lost, a.closed && !graceful(a.why):
+		return 0
+	case a.did(opDetach, opDetachStream) && a.raw == nil:
+		return 0 // it may fail
+	}
+	return a.sent
+}
+
+// mayEnd reports whether the peer may find a's end.
+func (a *end) mayEnd() bool {
+	return a.fin || a.dead || len(a.ended) > 0 || a.full || a.closed || a.peer.mayEndFirst() || a.p.r.begun.Load() || a.p.r.stuck.Load()
+}
+
+// mayEndFirst reports whether a, without its peer's doing, may end the connection.
+func (a *end) mayEndFirst() bool { return a.fin || a.dead || len(a.ended) > 0 || a.full }
+
+// mayReset reports whether the peer may find that a has reset the connection.
+func (a *end) mayReset() bool {
+	return a.dead || a.p.r.lax() || a.p.r.begun.Load() || a.p.r.stuck.Load() || a.closed && !graceful(a.why) ||
+		a.did(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline)
+}
+
+// mayBeClosedLocked reports whether something has ended a, or is about to.
+func (a *end) mayBeClosedLocked() bool {
+	return a.closed || len(a.ended) > 0 || a.full || a.peer.mayEnd() || a.peer.mayReset()
+}
+
+// isAccepted reports whether back-pressure is on at first.
+func (a *end) isAccepted() bool { return a.i == 0 && a.p.s.kind != dialed }
+
+// hasQuit reports whether an operation was called that ends the connection by itself: a timeout
+// need not pass.
+func (a *end) hasQuit() bool {
+	return slices.ContainsFunc(a.ended, func(o op) bool { return o != opIdleTimeout && o != opReadDeadline })
+}
+
+// receivesLocked reports whether Data is to get whatever the peer sends.
+func (a *end) receivesLocked() bool {
+	if a.plain || !a.opened || a.closed || a.paused || !a.willingLocked() || a.raw != nil {
+		return false
+	}
+	if !a.backpressure {
+		return true // dialed connections read on
+	}
+	return a.sent-a.peer.seen <= a.p.r.p.setting.low
+}
+
+// await waits until everything that was sent to a has come, if it receives.
+func (a *end) await() {
+	a.p.wait("what the peer has sent", func() bool {
+		b := a.peer
+		if b.raw != nil && b.sent < b.queued && !b.dead && !b.lost && a.receivesLocked() {
+			return false
+		}
+		return !a.receivesLocked() || a.seen >= b.dueLocked()
+	})
+}
+
+// reason is why a connection may have ended, and whether that is possible.
+type reason struct {
+	err error
+	may bool
+}
+
+func (a *end) reasons() []reason {
+	b, r := a.peer, a.p.r
+	reset := b.mayReset()
+	return []reason{
+		{io.EOF, a.p.s.noReadClosed[a.i] && b.mayEnd() && !(b.reset && !b.fin && a.p.resets())},
+		{errClosing, a.did(opCloseWith)},
+		{errAborting, a.did(opAbortWith)},
+		{errData, a.did(opDataError)},
+		{loop.ErrAborted, a.did(opAbort) || r.stuck.Load()},
+		{loop.ErrTimeout, a.did(opIdleTimeout, opReadDeadline)},
+		{loop.ErrWriteTimeout, false},
+		{loop.ErrShutdown, a.isCut()},
+		{loop.ErrLingerTimeout, r.lax() || r.p.shutdown.begin > 0},
+		{loop.ErrUnreadFull, a.full},
+		{loop.ErrDetached, a.did(opDetach, opDetachStream)},
+		{syscall.ECONNRESET, reset},
+		{syscall.EPIPE, reset},
+		{syscall.ECONNABORTED, reset && sys.OnWine()},
+		{syscall.ENOTCONN, false},
+		{syscall.EBADF, false},
+		{syscall.EINVAL, false},
+		{net.ErrClosed, false},
+	}
+}
+
+// checkWhyLocked checks the reason of Closed.
+func (a *end) checkWhyLocked() {
+	why := a.why
+	panicked, known := new(loop.PanicError), why == nil && a.did(opClose)
+	if errors.As(why, &panicked) {
+		known = a.did(opPanic)
+	}
+	for _, x := range a.reasons() {
+		if !errors.Is(why, x.err) {
+			continue
+		}
+		if known = true; !x.may {
+			a.p.failLocked("end %d: Closed gets %v, for which there is no reason", a.i, why)
+		}
+	}
+	if !known && !(sys.OnWine() && a.peer.mayReset()) {
+		a.p.failLocked("end %d: Closed gets %v, for which there is no reason", a.i, why)
+	}
+	if len(a.ended) != 1 || a.p.r.begun.Load() || a.peer.mayEndFirst() || a.fin || a.full {
+		return
+	}
+	// Nothing else has ended the connection.
+	want := map[op]error{opClose: nil, opCloseWith: errClosing, opAbort: loop.ErrAborted, opAbortWith: errAborting, opDataError: errData}
+	if x, is := want[a.ended[0]]; is && why != x {
+		a.p.failLocked("end %d: Closed gets %v, not %v", a.i, why, x)
+	}
+}
+
+// checkLocked checks how a connection has ended, and how much has come from its peer.
+func (a *end) checkLocked() {
+	b := a.peer
+	if !a.plain {
+		switch {
+		case !a.opened:
+			if !a.p.failed && !a.p.r.begun.Load() {
+				a.p.failLocked("end %d was never opened", a.i)
+			}
+			return
+		case !a.closed || a.owned != 0 || a.detachCalls != a.detachings:
+			a.p.failLocked("end %d: Closed, done of WriteOwned or Detach's function was not called", a.i)
+			return
+		case a.why == nil && a.lost:
+			a.p.failLocked("end %d: done of WriteOwned got an error, and Closed none", a.i)
+		}
+		a.checkWhyLocked()
+	}
+	switch {
+	case a.seen > b.sent:
+		a.p.failLocked("end %d has seen more than was sent", a.i)
+	case a.willingLocked() && a.seen < b.dueLocked():
+		a.p.failLocked("end %d has seen %d bytes, %d are due", a.i, a.seen, b.dueLocked())
+	case a.raw != nil && !a.dead && !a.eof && !b.mayReset():
+		a.p.failLocked("end %d has not found the end: %v", a.i, a.readErr)
+	case a.plain && a.eof && !a.lost && !b.fin && a.p.resets() && len(b.ended) == 1 && b.did(opAbort, opAbortWith) && b.opened && !a.fin:
+		a.p.failLocked("end %d was not reset by Abort", a.i)
+	}
+}
+
+// finish ends what the steps have left open, and checks that everything comes to an end.
+func (p *pair) finish() {
+	p.wait("steps on other goroutines", func() bool { return p.pending == 0 })
+	p.mu.Lock()
+	failed := p.failed
+	p.mu.Unlock()
+	if failed || !p.allOpened() {
+		p.wait("Closed", func() bool { return !p.ends[0].isOpenLocked() && !p.ends[1].isOpenLocked() })
+		return
+	}
+	for _, a := range p.ends {
+		a.doRest()
+		a.awaitReset()
+	}
+	for _, a := range p.ends {
+		a.cooperate()
+	}
+	a := p.ends[p.s.first]
+	a.drain()
+	if !p.s.hasty {
+		a.peer.drain()
+	}
+	a.endFirst(p.s.halfFirst)
+	a.peer.endFirst(false)
+	a.endFirst(false)
+	for _, a := range p.ends {
+		if !a.plain {
+			p.wait("Closed", a.overLocked)
+		}
+	}
+}
+
+// isOpenLocked reports whether Closed is still to come.
+func (a *end) isOpenLocked() bool { return a.opened && !a.closed }
+
+// allOpened waits until both ends are open.
+func (p *pair) allOpened() bool {
+	all := true
+	for _, a := range p.ends {
+		p.wait("Opened", func() bool { return a.opened || a.raw != nil || a.overLocked() })
+		p.locked(func() { all = all && (a.opened || a.raw != nil) })
+	}
+	return all
+}
+
+// doRest does the steps that were for callbacks which have not come.
+func (a *end) doRest() {
+	var rest []step
+	a.p.locked(func() { rest, a.todo = a.todo, nil })
+	for _, s := range rest {
+		if s.op != opPanic && s.op != opDataError {
+			a.do(s, false)
+		}
+	}
+}
+
+// awaitReset waits until a reset is reported, unless bytes are unread because of a Pause.
+func (a *end) awaitReset() {
+	b := a.peer
+	if a.plain || !a.p.resets() {
+		return
+	}
+	a.p.wait("the peer's writer", func() bool { return b.raw == nil || !b.dead || b.nowrite })
+	a.p.wait("the report of a reset", func() bool {
+		due := b.reset && a.willingLocked() && a.raw == nil && (!a.paused || a.left == 0 && a.seen == b.sent)
+		return !due || a.closed
+	})
+}
+
+// cooperate lets everything go on.
+func (a *end) cooperate() {
+	if a.plain {
+		a.p.locked(func() { a.budget = unlimited })
+		return
+	}
+	over := false
+	a.p.locked(func() { over = a.hasQuit() || a.closed })
+	if over {
+		return
+	}
+	all := func() {
+		for _, s := range []step{{op: opConsume}, {op: opEcho}, {op: opPause}, {op: opResume}} {
+			a.do(s, false)
+		}
+		if a.peer.did(opDetach, opDetachStream) {
+			a.do(step{op: opBackpressure}, false)
+		}
+	}
+	// On the loop, it comes after a callback that pauses.
+	a.onLoop(all)
+	a.p.wait("a function of Run", func() bool { return a.p.pending == 0 })
+}
+
+// drain waits until everything has come to a that is to come, and Drained, if that is due.
+func (a *end) drain() {
+	b := a.peer
+	a.p.wait("what is due", func() bool {
+		if b.raw != nil && !b.nowrite && b.sent < b.queued {
+			return false
+		}
+		return a.overLocked() || a.plain && a.noread || !a.willingLocked() || a.seen >= b.dueLocked()
+	})
+	a.p.wait("Drained", func() bool {
+		return a.plain || a.overLocked() || !a.unreadMattersLocked() || b.mayReset() || !b.willingLocked() || !a.drainDue
+	})
+}
+
+// endFirst ends a if nothing has, or half-closes it, and waits until the peer knows.
+func (a *end) endFirst(half bool) {
+	if a.raw != nil {
+		a.play(step{op: opFIN})
+		a.p.wait("FIN", func() bool { return a.nowrite })
+		if !a.plain {
+			return
+		}
+	} else {
+		over := false
+		a.p.locked(func() { over = a.closed || a.hasQuit() || half && a.fin })
+		if !over && half {
+			a.do(step{op: opCloseWrite}, false)
+		} else if !over {
+			a.do(step{op: opClose}, false)
+		}
+	}
+	b := a.peer
+	a.p.wait("the peer's end", func() bool {
+		return b.overLocked() || b.eof || b.noread || !b.willingLocked() || a.mayReset() || a.closed
+	})
+}
+
+// end closes what plain ends have, and checks everything.
+func (p *pair) end() {
+	for _, a := range p.ends {
+		p.mu.Lock()
+		plain, dead := a.raw != nil, a.dead
+		p.mu.Unlock()
+		if plain && !dead {
+			a.readToEnd()
+		}
+	}
+	p.players.Wait()
+	for _, a := range p.ends {
+		if a.raw != nil {
+			a.raw.Close()
+		}
+	}
+	p.locked(func() {
+		for _, a := range p.ends {
+			if !p.r.stuck.Load() {
+				a.checkLocked()
+			}
+		}
+	})
+}
+
+// readToEnd has a plain end read and write all there is.
+func (a *end) readToEnd() {
+	a.p.locked(func() { a.fin, a.budget = true, unlimited })
+	a.p.wait("a plain end's end", func() bool { return a.noread && a.nowrite })
+}

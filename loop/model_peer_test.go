@@ -1,0 +1,234 @@
+package loop_test
+
+import (
+	"io"
+	"net"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// plainConn is what package net's connections and polled have in common.
+type plainConn interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// polled is a stream whose calls wait, where package net takes over no sockets.
+type polled struct{ *sock.Stream }
+
+func (p polled) Read(b []byte) (n int, err error) {
+	for {
+		if n, err = p.Stream.Read(b); err != sock.ErrWouldBlock {
+			return n, err
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+func (p polled) Write(b []byte) (n int, err error) {
+	for {
+		k, err := p.Stream.Write(b[n:])
+		if n += k; err != sock.ErrWouldBlock {
+			return n, err
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// playing is the state of an end that is played by the test: a plain peer, or what was
+// detached.
+type playing struct {
+	queued  int  // bytes to be written in all
+	budget  int  // bytes that may be read still
+	nowrite bool // the writer has ended
+	noread  bool // the reader has ended: at the end, or because of readErr
+	readErr error
+	dead    bool // closed at once
+	reset   bool // and by a reset
+	floor   int  // then, how many bytes had certainly arrived
+}
+
+// unlimited is a budget that no program exhausts.
+const unlimited = 1 << 40
+
+// start begins to play a plain peer.
+func (a *end) start(c net.Conn, err error) {
+	if err != nil {
+		a.p.connectFailed("a plain peer", err)
+		return
+	}
+	if t, ok := c.(*net.TCPConn); ok && a.p.s.small {
+		// Not the buffer for reading: to shrink a window that was advertised can stop both
+		// directions, for acknowledgments outside of it are dropped.
+		t.SetWriteBuffer(8 << 10)
+	}
+	a.begin(c.(plainConn))
+}
+
+// begin begins to play c. What was detached has sent everything, half-closes, and reads all
+// there is.
+func (a *end) begin(c plainConn) {
+	a.p.locked(func() {
+		a.raw, a.queued = c, a.sent
+		if !a.plain {
+			a.fin, a.budget = true, unlimited
+		}
+	})
+	a.p.players.Go(a.reads)
+	a.p.players.Go(a.writes)
+}
+
+// play does a step of a plain peer.
+func (a *end) play(s step) {
+	switch s.op {
+	case opWrite:
+		a.p.locked(func() {
+			if !a.fin {
+				a.queued += s.n
+			}
+		})
+	case opRead:
+		a.p.locked(func() { a.budget += s.n })
+	case opFIN:
+		a.p.locked(func() { a.fin = true })
+	case opRST:
+		a.hardClose(true)
+	case opHardClose:
+		a.hardClose(false)
+	}
+}
+
+// writes writes what is queued, and then FIN.
+func (a *end) writes() {
+	defer a.p.locked(func() { a.nowrite = true })
+	for {
+		var b []byte
+		over := false
+		a.p.locked(func() {
+			a.p.waitLocked(func() bool { return a.dead || a.sent < a.queued || a.fin })
+			over = a.dead || a.p.r.stuck.Load()
+			b = a.words(a.sent, min(maxPiece, a.queued-a.sent))
+		})
+		if over {
+			return
+		}
+		if len(b) == 0 {
+			a.raw.CloseWrite()
+			return
+		}
+		n, err := a.raw.Write(b)
+		a.p.locked(func() {
+			a.sent += n
+			a.lost = a.lost || err != nil
+		})
+		if err != nil {
+			return
+		}
+	}
+}
+
+// reads reads as much as the budget allows.
+func (a *end) reads() {
+	defer a.p.locked(func() { a.noread = true })
+	b := make([]byte, maxPiece)
+	for {
+		n := 0
+		a.p.locked(func() {
+			a.p.waitLocked(func() bool { return a.dead || a.budget > 0 })
+			if n = min(a.budget, len(b)); a.dead || a.p.r.stuck.Load() {
+				n = 0
+			}
+		})
+		if n == 0 {
+			return
+		}
+		n, err := a.raw.Read(b[:n])
+		a.p.locked(func() {
+			a.checkBytes(b[:n], a.seen)
+			a.seen += n
+			a.budget -= n
+			if a.eof, a.readErr = err == io.EOF, err; a.eof && !a.dead && !a.peer.mayEnd() {
+				a.p.failLocked("end %d finds the end, and the peer has not ended", a.i)
+			}
+		})
+		if err != nil {
+			return
+		}
+	}
+}
+
+// hardClose closes at once, by a reset or with whatever is unread.
+func (a *end) hardClose(reset bool) {
+	a.p.locked(func() {
+		if a.dead || a.raw == nil {
+			return
+		}
+		a.floor = a.arrivedLocked()
+		a.dead, a.reset = true, reset
+	})
+	if t, ok := a.raw.(*net.TCPConn); ok && reset {
+		t.SetLinger(0)
+	}
+	if a.raw != nil {
+		a.raw.Close()
+	}
+}
+
+// arrivedLocked returns how many bytes of what a plain peer has sent have certainly arrived: a reset
+// does not drop them on Linux, where receiving finds what has come before it finds the error
+// (tcp_recvmsg, unix_stream_read_generic).
+func (a *end) arrivedLocked() int {
+	switch {
+	case runtime.GOOS != "linux":
+		return 0
+	case a.p.s.network == "unix": // what is taken is with the peer
+		return a.sent
+	}
+	inFlight, known := a.inFlight()
+	if !known {
+		return 0
+	}
+	return max(0, a.sent-inFlight)
+}
+
+// inFlight returns how many bytes the peer's system has not acknowledged.
+func (a *end) inFlight() (n int, known bool) {
+	c, ok := a.raw.(syscall.Conn)
+	if !ok {
+		return 0, false
+	}
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	rc.Control(func(fd uintptr) { n, known = sys.Queued(sys.FD(fd)) })
+	return n, known
+}
+
+// settleBytes always have room in the peer's system, whatever it reads.
+const settleBytes = 2 << 10
+
+// settle waits until what a plain peer has sent has arrived, if there is little of it.
+func (a *end) settle() {
+	little := func() bool { return a.raw != nil && !a.dead && !a.lost && a.queued-a.peer.seen <= settleBytes }
+	a.p.wait("what is to be written", func() bool { return !little() || a.sent == a.queued })
+	if a.p.s.network == "unix" {
+		return
+	}
+	for is := true; is && !a.p.r.stuck.Load(); { // nobody reports this, so it is polled
+		a.p.mu.Lock()
+		is = little() && !a.peer.closed
+		if is {
+			n, known := a.inFlight()
+			is = known && n > 0
+		}
+		a.p.mu.Unlock()
+		if is {
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+}

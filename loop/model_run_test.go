@@ -1,0 +1,475 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// run is one run of a program: a group, its pairs of ends, and what has failed.
+type run struct {
+	p     *program
+	g     *loop.Group
+	dir   string
+	pairs []*pair
+
+	steps    atomic.Int64  // that have been done, for the shutdown plan
+	progress atomic.Uint64 // changes whenever anything happens
+	stuck    atomic.Bool   // nothing has happened for long: all waits are given up
+	begun    atomic.Bool   // Shutdown has been called
+	gone     atomic.Bool   // Shutdown has returned
+	cut      context.CancelFunc
+	shut     chan error
+	abandon  chan struct{} // Shutdown does not return either
+	meeting  sync.WaitGroup
+
+	mu       sync.Mutex
+	failures []string
+}
+
+// maxFailures is how many failures of one run are kept.
+const maxFailures = 10
+
+func (r *run) fail(s string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.failures) < maxFailures {
+		r.failures = append(r.failures, s)
+	}
+}
+
+// Write takes what the group logs.
+func (r *run) Write(b []byte) (int, error) {
+	if !strings.Contains(string(b), errModel.Error()) {
+		r.fail("the group logs: " + string(b))
+	}
+	return len(b), nil
+}
+
+func (r *run) lax() bool { return r.p.setting.linger < noLinger }
+
+// runProgram runs p and returns what has failed. It gives up once nothing has happened for
+// stuckAfter.
+func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
+	goroutines, descriptors := runtime.NumGoroutine(), countDescriptors()
+	dir, err := os.MkdirTemp("", "m") // short, for the paths of Unix sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	r := &run{p: p, dir: dir, shut: make(chan error, 1), abandon: make(chan struct{})}
+	s := p.setting
+	r.g, err = loop.NewGroup(loop.Config{
+		Loops: s.loops, HighWatermark: s.high, LowWatermark: s.low, MaxUnsent: s.maxUnsent, MaxUnread: s.maxUnread, ReadBudget: s.readBudget,
+		IdleBuffers: s.idleBuffers, MaxConns: s.maxConns, LingerTimeout: s.linger, BusyPoll: s.busyPoll, SlowCallback: -1,
+		Logger: slog.New(slog.NewTextHandler(r, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.pairs {
+		r.pairs = append(r.pairs, newPair(r, i))
+	}
+	watched := make(chan struct{})
+	var watchdog sync.WaitGroup
+	watchdog.Go(func() { r.watch(watched, stuckAfter) })
+	r.run()
+	close(watched)
+	watchdog.Wait()
+	if !r.stuck.Load() {
+		r.checkLeaks(goroutines, descriptors)
+	}
+	return r.failures
+}
+
+func (r *run) run() {
+	var ctx context.Context
+	ctx, r.cut = context.WithCancel(context.Background())
+	defer r.cut()
+	r.meeting.Add(len(r.pairs))
+	var scripts sync.WaitGroup
+	for _, p := range r.pairs {
+		scripts.Go(p.run)
+	}
+	if r.p.shutdown.begin == 0 {
+		scripts.Wait()
+		go r.shutdown(ctx)
+	} else {
+		r.beginAt(ctx)
+		scripts.Wait()
+	}
+	for _, p := range r.pairs {
+		p.end()
+	}
+	var err error
+	select {
+	case err = <-r.shut:
+	case <-r.abandon:
+		r.fail("Shutdown does not return")
+	}
+	if err != nil && (r.p.shutdown.cut == 0 || !errors.As(err, new(*loop.ShutdownError))) && !r.stuck.Load() {
+		r.fail(fmt.Sprintf("Shutdown: %v", err))
+	}
+}
+
+// beginAt starts the shutdown, and the end of its context, at their steps.
+func (r *run) beginAt(ctx context.Context) {
+	go func() {
+		for {
+			n := int(r.steps.Load())
+			all := r.ended()
+			if !r.begun.Load() && (n >= r.p.shutdown.begin || all || r.stuck.Load()) {
+				r.shutdownLater(ctx)
+			}
+			if cut := r.p.shutdown.cut; r.begun.Load() && (cut > 0 && (n >= cut || all)) || r.stuck.Load() {
+				r.cut()
+				return
+			}
+			if r.begun.Load() && r.p.shutdown.cut == 0 && r.gone.Load() {
+				return
+			}
+			time.Sleep(100 * time.Microsecond) // the order of steps and shutdown is not exact
+		}
+	}()
+}
+
+// ended reports whether all scripts have done their steps.
+func (r *run) ended() bool {
+	for _, p := range r.pairs {
+		if !p.stepped.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *run) shutdownLater(ctx context.Context) {
+	r.begun.Store(true)
+	go r.shutdown(ctx)
+}
+
+func (r *run) shutdown(ctx context.Context) {
+	r.begun.Store(r.p.shutdown.begin > 0)
+	err := r.g.Shutdown(ctx)
+	r.gone.Store(true)
+	for _, p := range r.pairs {
+		p.changed()
+	}
+	r.shut <- err
+}
+
+// watch is the watchdog: it gives up once nothing has happened for limit.
+func (r *run) watch(done chan struct{}, limit time.Duration) {
+	const tick = 50 * time.Millisecond
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	seen, since := r.progress.Load(), time.Duration(0)
+	for {
+		select {
+		case <-done:
+			return
+		case <-ticker.C:
+		}
+		// Ticks are counted, and not the time: a machine that stands still does not count.
+		if n := r.progress.Load(); n != seen {
+			seen, since = n, 0
+			continue
+		}
+		if since += tick; since < limit {
+			continue
+		}
+		what := fmt.Sprintf("nothing happens any more; %+v", r.g.Stats())
+		if limit == stuckAfter {
+			what += "\n" + string(stacks())
+		}
+		r.fail(what)
+		for _, p := range r.pairs {
+			p.locked(func() {
+				if p.waits != "" {
+					p.failLocked("does not come: %s", p.waits)
+				}
+			})
+		}
+		r.stuck.Store(true)
+		for _, p := range r.pairs {
+			p.changed()
+			p.giveUp()
+		}
+		r.cut()
+		select {
+		case <-done:
+		case <-time.After(min(limit, 5*time.Second)):
+			close(r.abandon)
+		}
+		return
+	}
+}
+
+func stacks() []byte {
+	b := make([]byte, 1<<20)
+	return b[:runtime.Stack(b, true)]
+}
+
+// checkLeaks waits until there are no more goroutines and descriptors than before.
+func (r *run) checkLeaks(goroutines, descriptors int) {
+	end := time.Now().Add(time.Minute)
+	for runtime.NumGoroutine() > goroutines || countDescriptors() > descriptors {
+		if time.Now().After(end) {
+			r.fail(fmt.Sprintf("%d goroutines, %d before; %d descriptors, %d before\n%s", runtime.NumGoroutine(), goroutines, countDescriptors(), descriptors, stacks()))
+			return
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// countDescriptors returns zero where the system does not report them. Wine has others than
+// the program's.
+func countDescriptors() int {
+	if sys.OnWine() {
+		return 0
+	}
+	open, _ := os.ReadDir("/proc/self/fd")
+	return len(open)
+}
+
+// pair is a connection and both of its ends.
+type pair struct {
+	r       *run
+	i       int
+	s       *script
+	ends    [2]*end
+	players sync.WaitGroup // goroutines of plain ends
+	stepped atomic.Bool
+	met     sync.Once
+
+	mu      sync.Mutex // held for the state of both ends
+	cond    *sync.Cond
+	waits   string // what the script waits for
+	pending int    // steps that go on elsewhere
+	failed  bool   // it could not be connected
+}
+
+func newPair(r *run, i int) *pair {
+	p := &pair{r: r, i: i, s: &r.p.pairs[i]}
+	p.cond = sync.NewCond(&p.mu)
+	for j := range p.ends {
+		p.ends[j] = &end{p: p, i: j, plain: j == 1 && p.s.kind != bothOfLoop, place: (int(r.p.setting.high) + 7919*i + 104729*j) % textBytes}
+	}
+	p.ends[0].peer, p.ends[1].peer = p.ends[1], p.ends[0]
+	return p
+}
+
+// changed has every wait of the pair look again.
+func (p *pair) changed() {
+	p.r.progress.Add(1)
+	p.mu.Lock()
+	p.cond.Broadcast()
+	p.mu.Unlock()
+}
+
+// locked runs f with mu held, as something that changes the pair.
+func (p *pair) locked(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+	p.r.progress.Add(1)
+	p.cond.Broadcast()
+}
+
+// failLocked must hold mu.
+func (p *pair) failLocked(format string, args ...any) {
+	p.r.fail(fmt.Sprintf("pair %d (%s, %v): %s\n%v\n%v", p.i, p.s.network, p.s.kind, fmt.Sprintf(format, args...), p.ends[0], p.ends[1]))
+}
+
+// wait has the script wait until is, which is called with mu held. The watchdog reports what
+// does not come.
+func (p *pair) wait(what string, is func() bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waits = what
+	defer func() { p.waits = "" }()
+	return p.waitLocked(is)
+}
+
+// waitLocked waits until is, or the run is given up.
+func (p *pair) waitLocked(is func() bool) bool {
+	for !is() {
+		if p.r.stuck.Load() {
+			return false
+		}
+		p.cond.Wait()
+	}
+	return true
+}
+
+// run plays the script.
+func (p *pair) run() {
+	defer p.met.Do(p.r.meeting.Done)
+	defer p.stepped.Store(true)
+	steps := p.s.steps
+	for len(steps) > 0 && steps[0].from == fromCallback && !p.ends[steps[0].end].plain {
+		a := p.ends[steps[0].end]
+		a.todo = append(a.todo, steps[0])
+		steps = steps[1:]
+	}
+	p.connect()
+	for _, s := range steps {
+		p.step(s)
+		p.r.steps.Add(1)
+	}
+	p.met.Do(p.r.meeting.Done)
+	p.stepped.Store(true)
+	p.finish()
+}
+
+// step does one step, or has it done.
+func (p *pair) step(s step) {
+	a := p.ends[s.end]
+	switch {
+	case s.op == opMeet:
+		p.meet(a)
+	case s.op == opSettle:
+		a.settle()
+	case a.plain:
+		a.play(s)
+	case !p.wait("Opened", func() bool { return a.opened || a.overLocked() }):
+	case a.isOver():
+	case s.op == opAwait:
+		a.await()
+	case s.from == fromScript:
+		a.do(s, false)
+	case s.from == fromCallback:
+		p.locked(func() { a.todo = append(a.todo, s) })
+	default:
+		a.elsewhere(s)
+	}
+}
+
+// meet waits for all pairs, once a has paused.
+func (p *pair) meet(a *end) {
+	p.wait("Pause", func() bool { return a.paused || a.overLocked() || a.peer.overLocked() || a.seen >= crowdBytes })
+	p.met.Do(p.r.meeting.Done)
+	if !p.r.stuck.Load() {
+		p.r.meeting.Wait()
+	}
+}
+
+func (p *pair) address() string {
+	if p.s.network == "unix" {
+		return filepath.Join(p.r.dir, fmt.Sprint(p.i))
+	}
+	return "127.0.0.1:0"
+}
+
+func (p *pair) connect() {
+	a, b := p.ends[0], p.ends[1]
+	switch p.s.kind {
+	case accepted:
+		if address := p.listen(a); address != "" {
+			c, err := net.Dial(p.s.network, address)
+			b.start(c, err)
+		}
+	case dialed:
+		ln, err := net.Listen(p.s.network, p.address())
+		if err != nil {
+			p.connectFailed("listen", err)
+			return
+		}
+		var accepting sync.WaitGroup
+		accepting.Go(func() {
+			c, err := ln.Accept()
+			ln.Close()
+			b.start(c, err)
+		})
+		if !p.dial(a, ln.Addr().String()) {
+			ln.Close()
+		}
+		accepting.Wait()
+	case bothOfLoop:
+		if address := p.listen(a); address != "" {
+			p.dial(b, address)
+		}
+	}
+	if sys.OnWine() { // a reset before the connection is accepted is lost there
+		p.wait("Opened", func() bool { return a.opened || a.overLocked() })
+	}
+}
+
+// listen returns an address at which a is accepted, or "".
+func (p *pair) listen(a *end) string {
+	var ln *loop.Listener
+	var err error
+	if p.s.network == "tcp" && p.s.small {
+		var s *sock.TCPListener
+		if s, err = sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.SendBuffer(4<<10), sock.RecvBuffer(16<<10)); err == nil {
+			ln, err = p.r.g.Serve(s, a.accept)
+		}
+	} else {
+		ln, err = p.r.g.Listen(p.s.network, p.address(), a.accept)
+	}
+	if err != nil {
+		p.connectFailed("listen", err)
+		return ""
+	}
+	return ln.Addr().String()
+}
+
+func (p *pair) dial(a *end, address string) bool {
+	var err error
+	if p.s.onLoop {
+		done := make(chan error, 1)
+		err = p.r.g.Loops()[p.i%p.r.p.setting.loops].Dial(p.s.network, address, a.accept, func(_ *loop.Conn, err error) { done <- err })
+		if err == nil {
+			err = <-done
+		}
+	} else {
+		_, err = p.r.g.Dial(context.Background(), p.s.network, address, a.accept)
+	}
+	opened := false
+	p.locked(func() { opened = a.opened })
+	if err == nil || opened { // and may have ended since
+		return true
+	}
+	p.connectFailed("dial", err)
+	return false
+}
+
+// connectFailed allows for errors of a group that shuts down, and of a peer that ends the
+// connection at once.
+func (p *pair) connectFailed(what string, err error) {
+	p.locked(func() {
+		p.failed = true
+		if !p.r.begun.Load() && !p.r.stuck.Load() && !p.ends[0].mayReset() && !p.ends[1].mayReset() {
+			p.failLocked("%s: %v", what, err)
+		}
+	})
+}
+
+// giveUp ends whatever there is, of a run that has failed.
+func (p *pair) giveUp() {
+	for _, a := range p.ends {
+		p.mu.Lock()
+		c, plain := a.conn, a.raw != nil
+		p.mu.Unlock()
+		if plain {
+			a.hardClose(true)
+		} else if c != nil {
+			c.Abort()
+		}
+	}
+}
