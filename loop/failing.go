@@ -61,7 +61,9 @@ func (c *Conn) beginFailing(why error) {
 			c.askLater(wantDeliver) // what Data left because it could not answer
 		}
 	}
-	x.linger.start(c, later(c.loop.clock(), c.loop.g.config.LingerTimeout), (*Conn).failingTimeout)
+	x.lastActive = c.loop.clock()
+	c.rareNow().lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)
+	x.linger.start(c, later(x.lastActive, c.loop.g.config.LingerTimeout), (*Conn).failingTimeout)
 	c.askLater(wantEnd)
 }
 
@@ -85,14 +87,18 @@ func (c *Conn) endFailing() {
 	c.release(c.because())
 }
 
-// failingTimeout gives up what was not received within LingerTimeout: the failure was not
-// one of the whole connection, and the peer goes on. What the handler has to be waited for
-// is waited for.
+// failingTimeout gives up a connection that has received nothing for LingerTimeout and has
+// not come to its end either: the failure was not one of the whole connection, and the peer
+// goes on, for MaxLinger at most. A handler that has paused is waited for.
 func (c *Conn) failingTimeout() {
+	x, now, patience := c.extras, c.loop.clock(), c.loop.g.config.LingerTimeout
+	silence := later(x.lastActive, patience)
 	switch {
 	case c.phase != failing || c.flags&readEnded != 0:
 	case c.pauses != 0:
-		c.extras.linger.start(c, later(c.loop.clock(), c.loop.g.config.LingerTimeout), (*Conn).failingTimeout)
+		x.linger.start(c, later(now, patience), (*Conn).failingTimeout)
+	case silence > now && x.rarely.lingerEnd > now:
+		x.linger.start(c, min(silence, x.rarely.lingerEnd), (*Conn).failingTimeout)
 	default:
 		c.release(c.because())
 	}

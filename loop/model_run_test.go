@@ -433,7 +433,7 @@ func (p *pair) dial(a *end, address string) bool {
 	var err error
 	if p.s.onLoop {
 		done := make(chan error, 1)
-		err = p.r.g.Loops()[p.i%p.r.p.setting.loops].Dial(p.s.network, address, a.accept, func(_ *loop.Conn, err error) { done <- err })
+		err = p.r.g.Loops()[p.i%p.r.p.setting.loops].Dial(context.Background(), p.s.network, address, a.accept, func(_ *loop.Conn, err error) { done <- err })
 		if err == nil {
 			err = <-done
 		}

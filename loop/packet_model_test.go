@@ -231,6 +231,22 @@ type target struct {
 // numbers are of a stream that one goroutine sends.
 type numbers map[target]uint32
 
+// lockedSource is for several goroutines.
+type lockedSource struct {
+	mu sync.Mutex
+	s  rand.Source
+}
+
+func (l *lockedSource) Uint64() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.s.Uint64()
+}
+
+func newRand(seed uint64) *rand.Rand {
+	return rand.New(&lockedSource{s: rand.NewPCG(seed, 0)})
+}
+
 func newPacketModel(t *testing.T, seed uint64) *packetModel {
 	r := newRand(seed)
 	return &packetModel{Rand: r, t: t, loops: pick(r, 1, 1, 2, 4), ops: 20 + r.IntN(40), closes: r.IntN(3) == 0}

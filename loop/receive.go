@@ -49,6 +49,9 @@ func (c *Conn) receivedPart(rest []byte) {
 
 // receivedMore is Received of a connection that is not in its ordinary state.
 func (c *Conn) receivedMore(b []byte) bool {
+	if c.phase == failing {
+		c.extras.lastActive = c.loop.clock() // for failingTimeout
+	}
 	switch {
 	case c.phase == gone && c.flags&detaching != 0:
 		c.keep(b) // what the driver had received before Detach
@@ -173,8 +176,10 @@ func (u *upcalls) ReceiveEnded(err error) {
 	c.flags |= readEnded
 	switch {
 	case c.phase == gone:
-		if !errors.Is(err, io.EOF) {
-			c.setWhy(err) // it is detached, and the system does not tell this again
+		// A reason that was given stays. Of a detached connection this error is the only
+		// report that the system makes.
+		if !errors.Is(err, io.EOF) && errors.Is(c.because(), ErrDetached) {
+			c.setWhy(err)
 		}
 	case c.phase == lingering:
 		c.release(c.because())
