@@ -447,3 +447,46 @@ func TestL3bDetachFails(t *testing.T) {
 		t.Errorf("Detach's function got %q, %v", r.unread, r.err)
 	}
 }
+
+// A connection that has failed is read to its end also if that takes longer than
+// LingerTimeout: its budget is small, and its handler slow.
+func TestL3bAFailedConnectionIsReadForAsLongAsSomethingComes(t *testing.T) {
+	const sent, budget, linger = 2000, 10, 20 * time.Millisecond
+	gone, closed := make(chan bool), make(chan error, 1)
+	got := 0
+	config := loop.Config{Loops: 1, ReadBudget: budget, LingerTimeout: linger, SlowCallback: -1}
+	ln, err := group(t, config).Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) { c.Write([]byte("what the client leaves unread")) },
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				if got == 0 {
+					<-gone
+					c.Write([]byte("nobody gets this"))
+				}
+				got += len(b)
+				time.Sleep(linger * 4 / (sent / budget)) // slow: all of it takes four times LingerTimeout
+				return len(b), nil
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	c.Write(make([]byte, sent))
+	c.Close() // with bytes unread: a reset
+	close(gone)
+	if why := receive(t, closed, "Closed"); !isReset(why) {
+		t.Errorf("the reason is %v", why)
+	}
+	if got != sent {
+		t.Errorf("Data got %d bytes of %d", got, sent)
+	}
+}
