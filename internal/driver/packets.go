@@ -35,6 +35,7 @@ const (
 	bound    = 1 << iota // in the table
 	pending              // in pending
 	awaiting             // Writable is owed
+	deaf                 // the Poll has refused to watch it: that is tried again in each turn
 )
 
 // Bind implements Driver. The socket is watched for Writable only while somebody waits
@@ -57,10 +58,35 @@ func (d *Packets) AwaitWritable(p *PacketSocket) {
 	}
 }
 
-// watch changes what a socket is watched for. It fails if the socket is closed, which
-// ends the registration as well.
+// watch changes what a socket is watched for. A refusal has ended the registration
+// (pollux.Registrator.Reregister), so the socket is registered anew in the next turn.
 func (d *Packets) watch(p *PacketSocket, interest pollux.Interest) {
-	d.reg.Reregister(p.UDPSocket, d.token(p), interest, pollux.Edge)
+	if d.reg.Reregister(p.UDPSocket, d.token(p), interest, pollux.Edge) == nil {
+		return
+	}
+	p.Flags |= deaf
+	d.later(p)
+}
+
+// listen tries once more to have the socket watched. What is ready by then is reported.
+func (d *Packets) listen(p *PacketSocket) {
+	interest := pollux.Readable
+	if p.Flags&awaiting != 0 {
+		interest |= pollux.Writable
+	}
+	if err := d.reg.Register(p.UDPSocket, d.token(p), interest, pollux.Edge); err == nil || errors.Is(err, pollux.ErrSourceClosed) {
+		p.Flags &^= deaf
+		return
+	}
+	d.later(p)
+}
+
+// later has the socket looked after in the next turn.
+func (d *Packets) later(p *PacketSocket) {
+	if p.Flags&pending == 0 {
+		p.Flags |= pending
+		d.pending = append(d.pending, p)
+	}
 }
 
 // Unbind implements Driver.
@@ -92,8 +118,7 @@ func (d *Packets) Event(generation, index uint32, ev pollux.Event) {
 // receive receives from the socket, and has it come again if there may be more.
 func (d *Packets) receive(p *PacketSocket) {
 	if d.inbox.receive(p) && p.Flags&bound != 0 {
-		p.Flags |= pending
-		d.pending = append(d.pending, p)
+		d.later(p)
 	}
 }
 
@@ -108,6 +133,9 @@ func (d *Packets) ReceiveMore(n int) {
 	for i := range n {
 		p := d.pending[i]
 		p.Flags &^= pending
+		if p.Flags&(bound|deaf) == bound|deaf {
+			d.listen(p)
+		}
 		if p.Flags&bound != 0 {
 			d.receive(p)
 		}

@@ -154,3 +154,69 @@ func connected(t *testing.T, u driver.StreamUpcalls) (*driver.Stream, *sock.TCPS
 		}
 	}
 }
+
+// packetEvents is the upcalls of a socket of datagrams, counted.
+type packetEvents struct{ received, writable, released int }
+
+func (u *packetEvents) Packets(ms []sock.Message) { u.received += len(ms) }
+func (u *packetEvents) Writable()                 { u.writable++ }
+func (u *packetEvents) SendFailed(int, error)     {}
+func (u *packetEvents) Released()                 { u.released++ }
+
+// A Poll that refuses to watch a socket of datagrams for room is asked again in each turn:
+// neither Writable nor datagrams are lost.
+func TestPollRefusesToWatchASocketOfDatagrams(t *testing.T) {
+	inner, err := poll.Open(selector.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sel := &refusing{Selector: inner}
+	d, err := OpenOn(hook.NewPoll("poll", sel).(*pollux.Poll), driver.Config{ScratchBytes: 4 << 10, BudgetBytes: 4 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	socket, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &packetEvents{}
+	p := &driver.PacketSocket{UDPSocket: socket, Up: u}
+	if err := d.Bind(p); err != nil {
+		t.Fatal(err)
+	}
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for range 100 {
+			if ok() {
+				return
+			}
+			if err := d.Turn(100 * time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Fatalf("%s does not come", what)
+	}
+	for _, refusals := range []int{1, 3} {
+		sel.refuse = refusals
+		*u = packetEvents{}
+		d.AwaitWritable(p)
+		until("Writable", func() bool { return u.writable == 1 })
+		if _, err := socket.WriteTo([]byte("x"), socket.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		until("a datagram", func() bool { return u.received == 1 })
+		if sel.refuse != 0 {
+			t.Errorf("%d of %d refusals are left: it has not asked again", sel.refuse, refusals)
+		}
+	}
+	// What was to be told is not, once Unbind has been called.
+	sel.refuse = 1
+	d.AwaitWritable(p)
+	d.Unbind(p)
+	*u = packetEvents{}
+	d.Turn(0)
+	if u.writable > 0 || u.received > 0 {
+		t.Errorf("after Unbind: %+v", u)
+	}
+}
