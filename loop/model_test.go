@@ -44,6 +44,8 @@ func TestModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		n = 1
+	case conformance.Long() && raceEnabled:
+		n = 300
 	case conformance.Long():
 		n = 3000
 	case sys.OnWine():
