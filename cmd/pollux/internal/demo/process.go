@@ -43,6 +43,7 @@ type process struct {
 	out    *bufio.Reader
 	stderr tail
 	kill   context.CancelFunc
+	ctx    context.Context // of the demo
 }
 
 // start starts a process of this very program.
@@ -55,8 +56,8 @@ func start(ctx context.Context, r role, w work) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, kill := context.WithCancel(ctx)
-	p := &process{role: r, cmd: exec.CommandContext(ctx, self, Part, string(r), string(b)), kill: kill}
+	running, kill := context.WithCancel(ctx)
+	p := &process{role: r, cmd: exec.CommandContext(running, self, Part, string(r), string(b)), kill: kill, ctx: ctx}
 	p.cmd.WaitDelay = stopPatience
 	p.cmd.Stderr = &p.stderr
 	if r == slowServer { // a backend is forced for what is shown, not for the other end
@@ -88,10 +89,27 @@ func (p *process) line() (string, error) {
 		return line, nil
 	}
 	p.stop()
+	if p.interrupted() {
+		return "", p.ctx.Err()
+	}
 	if s := strings.TrimSpace(string(p.stderr)); s != "" {
 		return "", fmt.Errorf("the %s process ended early: %s", p.role, s)
 	}
 	return "", fmt.Errorf("the %s process ended early: %v", p.role, p.cmd.ProcessState)
+}
+
+// interrupted reports whether the demo is being ended. ^C goes to all processes of a
+// terminal, and may kill one that has not come to ignore it yet before this one knows.
+func (p *process) interrupted() bool {
+	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != syscall.SIGINT {
+		return p.ctx.Err() != nil
+	}
+	select {
+	case <-p.ctx.Done():
+		return true
+	case <-time.After(stopPatience): // that one alone was killed
+		return false
+	}
 }
 
 // stop ends the process and waits for it. A second stop does nothing.
