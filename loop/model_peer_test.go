@@ -53,7 +53,7 @@ type playing struct {
 }
 
 // unlimited is a budget that no program exhausts.
-const unlimited = 1 << 40
+const unlimited = math.MaxInt32
 
 // start begins to play a plain peer.
 func (a *end) start(c net.Conn, err error) {
