@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"io"
+	"math"
 	"net"
 	"runtime"
 	"syscall"
