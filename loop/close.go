@@ -247,13 +247,12 @@ func (u *upcalls) Released() {
 		c.consume(c.out.bytes, notSent)
 	}
 	c.mu.Unlock()
-	l.tellDone()
 	l.forget(c)
-	c.tellDialed(notSent)
-	if c.detachNow() {
-		return
-	}
-	c.tellClosed()
+	// Each is called also if the one before has ended the goroutine: nothing else would.
+	defer c.tellClosed()
+	defer c.detachNow()
+	defer c.tellDialed(notSent)
+	l.tellDone()
 }
 
 func (c *Conn) tellClosed() {

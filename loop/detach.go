@@ -72,9 +72,8 @@ func (c *Conn) leaveUnread(why error, end func(*driver.Stream)) {
 	end(&c.stream)
 }
 
-// detachNow gives the connection to whoever asked for it. It returns false if nobody
-// did.
-func (c *Conn) detachNow() bool {
+// detachNow gives the connection to whoever asked for it, if anybody did.
+func (c *Conn) detachNow() {
 	c.mu.Lock()
 	var f detachFunc
 	if c.extras != nil {
@@ -82,7 +81,7 @@ func (c *Conn) detachNow() bool {
 	}
 	c.mu.Unlock()
 	if f == nil {
-		return false
+		return
 	}
 	var unread []byte
 	if c.in != nil {
@@ -97,6 +96,4 @@ func (c *Conn) detachNow() bool {
 		stream = nil
 	}
 	c.loop.call(workDetached, f, func() { f(stream, unread, err) })
-	c.tellClosed()
-	return true
 }

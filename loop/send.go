@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -406,13 +407,23 @@ func (c *Conn) afterFlush(f flushed) {
 	}
 }
 
+// tellDone calls the functions of WriteOwned that are owed, also if one of them ends the
+// goroutine.
 func (l *Loop) tellDone() {
-	for i := 0; i < len(l.done); i++ {
+	if len(l.done) == 0 {
+		return
+	}
+	i := 0
+	defer func() {
+		if l.done = slices.Delete(l.done, 0, i); len(l.done) > 0 {
+			l.tellDone()
+		}
+	}()
+	for i < len(l.done) {
 		d := l.done[i]
-		l.done[i] = doneCall{}
+		i++
 		l.call(workSent, d.f, func() { d.f(d.err) })
 	}
-	l.done = l.done[:0]
 }
 
 // Sent implements driver.StreamUpcalls.
