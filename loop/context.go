@@ -21,8 +21,10 @@ func (c *Conn) Context() context.Context {
 	if r.context == nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		r.context = &connContext{ctx, cancel}
-		if c.over || c.extras.sendFailed != nil {
+		if c.over {
 			cancel(contextCause(c.extras.why))
+		} else if err := c.extras.sendFailed; err != nil { // which is the reason, or about to be
+			cancel(err)
 		}
 	}
 	return r.context

@@ -57,9 +57,7 @@ func (c *Conn) beginFailing(why error) {
 	}
 	if crossed {
 		c.askLater(wantDrained) // its handler may wait for it, to go on
-		if c.in != nil {
-			c.askLater(wantDeliver) // what Data left because it could not answer
-		}
+		c.askLater(wantDeliver) // what Data left because it could not answer, or is about to leave
 	}
 	x.lastActive = c.loop.clock()
 	c.rareNow().lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)

@@ -1,0 +1,77 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// A handler that has left bytes because it could not answer gets them again when sending has
+// failed, also if that is found out as Data returns.
+func TestL3bWhatDataLeftComesAgainWhenSendingFails(t *testing.T) {
+	asked, reset := make(chan bool), make(chan bool)
+	drained, closed := make(chan bool, 10), make(chan error, 1)
+	got, full := "", false
+	_, c := serve(t, loop.Config{Loops: 1, HighWatermark: 4 << 10, LowWatermark: 1 << 10, MaxUnsent: 8 << 10}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				if !full {
+					asked <- true
+					<-reset
+					for !full {
+						_, err := c.Write(make([]byte, 1<<10))
+						full = errors.Is(err, loop.ErrBufferFull)
+						if err != nil && !full {
+							t.Errorf("Write: %v", err)
+							break
+						}
+					}
+					return 0, nil // until Drained
+				}
+				got += string(b)
+				return len(b), nil
+			},
+			drained: func(*loop.Conn) { drained <- true },
+			closed:  func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	io.WriteString(c, "hello")
+	receive(t, asked, "Data")
+	c.SetLinger(0)
+	c.Close()
+	close(reset)
+	if why := receive(t, closed, "Closed"); !isReset(why) || got != "hello" || len(drained) == 0 {
+		t.Errorf("%q came again, Drained was called %d times, and Closed(%v)", got, len(drained), why)
+	}
+}
+
+// The cause of a context that is asked for in the callback in which sending has failed is that
+// failure, and not the mere end.
+func TestL3bContextInTheCallbackInWhichSendingFails(t *testing.T) {
+	asked, reset := make(chan bool), make(chan bool)
+	cause, closed := make(chan error, 1), make(chan error, 1)
+	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				asked <- true
+				<-reset
+				c.Write(make([]byte, 64<<10)) // at once, where the driver can
+				cause <- context.Cause(c.Context())
+				return len(b), nil
+			},
+			closed: func(c *loop.Conn, why error) { closed <- why },
+		}
+	})
+	io.WriteString(c, "hello")
+	receive(t, asked, "Data")
+	c.SetLinger(0)
+	c.Close()
+	close(reset)
+	if err := receive(t, cause, "the context"); err != nil && !isReset(err) {
+		t.Errorf("the context's cause is %v", err)
+	}
+	receive(t, closed, "Closed")
+}
