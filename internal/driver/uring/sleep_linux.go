@@ -187,6 +187,9 @@ func (d *Driver) spin(timeout *time.Duration, idle *spin.Idle) bool {
 	if *timeout > 0 {
 		*timeout = max(*timeout-now.Sub(began), 0)
 	}
+	if *timeout == 0 {
+		idle.Slept() // a miss has not ended it
+	}
 	return *timeout == 0
 }
 
