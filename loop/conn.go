@@ -70,6 +70,11 @@ type rarities struct {
 	looked    bool  // peerIsActive has looked since the idle timeout began
 	readHeld  int64 // since when the read deadline stands still; 0: it runs
 	lingerEnd int64 // when lingering ends at the latest
+
+	// Of a connection that is failing.
+	lastTurn uint64 // of the loop, in which something was received
+	received int64  // since sending has failed
+	due      int64  // of that, what is waited for after lingerEnd; 0: that has not come
 }
 
 // A request is something that another goroutine, or a callback, wants done.

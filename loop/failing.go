@@ -60,7 +60,8 @@ func (c *Conn) beginFailing(why error) {
 		c.askLater(wantDeliver) // what Data left because it could not answer, or is about to leave
 	}
 	x.lastActive = c.loop.clock()
-	c.rareNow().lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)
+	r := c.rareNow()
+	r.lingerEnd, r.lastTurn = later(x.lastActive, c.loop.g.config.MaxLinger), c.loop.counts.turns
 	x.linger.start(c, later(x.lastActive, c.loop.g.config.LingerTimeout), (*Conn).failingTimeout)
 	c.askLater(wantEnd)
 }
@@ -85,21 +86,36 @@ func (c *Conn) endFailing() {
 	c.release(c.because())
 }
 
-// failingTimeout gives up a connection that has received nothing for LingerTimeout and has
-// not come to its end either: the failure was not one of the whole connection, and the peer
-// goes on, for MaxLinger at most. A handler that has paused is waited for.
+// noteFailing notes that n bytes have come, for failingTimeout.
+func (c *Conn) noteFailing(n int) {
+	x := c.extras
+	x.lastActive = c.loop.clock()
+	x.rarely.lastTurn, x.rarely.received = c.loop.counts.turns, x.rarely.received+int64(n)
+}
+
+// failingTimeout gives up a connection that has not come to its end, for the failure was not
+// one of the whole connection, and the peer goes on: when nothing has come for LingerTimeout,
+// or after MaxLinger. Neither time counts against a loop that is slow: what the kernel holds is
+// read, and the driver has had its turn. A handler that has paused is waited for.
 func (c *Conn) failingTimeout() {
 	x, now, patience := c.extras, c.loop.clock(), c.loop.g.config.LingerTimeout
-	silence := later(x.lastActive, patience)
+	r := x.rarely
+	unread, _ := c.stream.Unread()
 	switch {
 	case c.phase != failing || c.flags&readEnded != 0:
+		return
 	case c.pauses != 0:
-		x.linger.start(c, later(now, patience), (*Conn).failingTimeout)
-	case silence > now && x.rarely.lingerEnd > now:
-		x.linger.start(c, min(silence, x.rarely.lingerEnd), (*Conn).failingTimeout)
-	default:
+	case unread == 0 && c.loop.counts.turns >= r.lastTurn+2 && later(x.lastActive, patience) <= now:
 		c.release(c.because())
+		return
+	case now < r.lingerEnd:
+	case r.due == 0:
+		r.due = r.received + int64(unread)
+	case r.received >= r.due:
+		c.release(c.because())
+		return
 	}
+	x.linger.start(c, later(now, patience), (*Conn).failingTimeout)
 }
 
 // delivers reports whether Data may be called.

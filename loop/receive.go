@@ -50,7 +50,7 @@ func (c *Conn) receivedPart(rest []byte) {
 // receivedMore is Received of a connection that is not in its ordinary state.
 func (c *Conn) receivedMore(b []byte) bool {
 	if c.phase == failing {
-		c.extras.lastActive = c.loop.clock() // for failingTimeout
+		c.noteFailing(len(b))
 	}
 	switch {
 	case c.phase == gone && c.flags&detaching != 0:
