@@ -27,9 +27,13 @@ func TestKeepAliveOutOfRange(t *testing.T) {
 	}
 	const wraps = (1<<32 + 60) * int64(time.Second)
 	for _, k := range []net.KeepAliveConfig{
-		{Idle: 32768 * time.Second}, {Idle: math.MaxInt64}, {Idle: time.Duration(wraps)},
-		{Interval: math.MaxInt64}, {Interval: time.Duration(wraps)},
-		{Count: 128}, {Count: math.MaxInt},
+		{Idle: 32768 * time.Second},
+		{Idle: math.MaxInt64},
+		{Idle: time.Duration(wraps)},
+		{Interval: math.MaxInt64},
+		{Interval: time.Duration(wraps)},
+		{Count: 128},
+		{Count: math.MaxInt},
 	} {
 		k.Enable = true
 		if c.SetKeepAlive(k) == nil {
