@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"runtime"
 	"syscall"
@@ -127,7 +128,11 @@ func applyKeepAlive(fd sys.FD, k net.KeepAliveConfig) error {
 		if d == 0 {
 			d = zero
 		}
-		return int((d + time.Second - 1) / time.Second)
+		n := d / time.Second
+		if d%time.Second > 0 {
+			n++
+		}
+		return int(min(n, math.MaxInt32)) // which no system takes for less
 	}
 	count := k.Count
 	if count == 0 {
@@ -136,7 +141,7 @@ func applyKeepAlive(fd sys.FD, k net.KeepAliveConfig) error {
 	for _, o := range []struct{ name, value int }{
 		{sys.TCP_KEEPIDLE, seconds(k.Idle, keepAliveIdle)},
 		{sys.TCP_KEEPINTVL, seconds(k.Interval, keepAliveInterval)},
-		{sys.TCP_KEEPCNT, count},
+		{sys.TCP_KEEPCNT, min(count, math.MaxInt32)},
 	} {
 		if o.value < 0 || k.Idle < 0 && o.name == sys.TCP_KEEPIDLE || k.Interval < 0 && o.name == sys.TCP_KEEPINTVL {
 			continue

@@ -75,3 +75,32 @@ func TestL3bContextInTheCallbackInWhichSendingFails(t *testing.T) {
 	}
 	receive(t, closed, "Closed")
 }
+
+// Drained follows a Write that found no room, also if less is written meanwhile, by Writev.
+func TestL3bDrainedAfterNoRoom(t *testing.T) {
+	got := make(chan string, 1)
+	full := false
+	_, c := serve(t, loop.Config{Loops: 1, HighWatermark: 8 << 10, LowWatermark: 1 << 10, MaxUnsent: 8 << 10}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data: func(c *loop.Conn, b []byte) (int, error) {
+				if full {
+					got <- string(b)
+					return len(b), nil
+				}
+				full = true
+				c.Write(make([]byte, 6<<10))
+				if _, err := c.Write(make([]byte, 4<<10)); !errors.Is(err, loop.ErrBufferFull) {
+					t.Errorf("the second Write: %v", err)
+				}
+				if _, err := c.Writev([][]byte{[]byte("wait"), []byte("\n")}); err != nil {
+					t.Errorf("Writev: %v", err)
+				}
+				return 0, nil // until Drained
+			},
+		}
+	})
+	io.WriteString(c, "hello")
+	if s := receive(t, got, "what Data left"); s != "hello" {
+		t.Errorf("%q came again", s)
+	}
+}

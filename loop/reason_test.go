@@ -189,19 +189,22 @@ func TestL1DataAfterReadClosed(t *testing.T) {
 		"Resume":     func(c *loop.Conn, _ loop.Handler) { c.Pause(); c.Resume() },
 		"SetHandler": func(c *loop.Conn, h loop.Handler) { c.SetHandler(h) },
 		"Drained": func(c *loop.Conn, _ loop.Handler) {
-			c.Write(make([]byte, 4<<20)) // Drained comes, and what was left with it
+			c.Write(make([]byte, 32<<20)) // Drained comes, and what was left with it
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			order := make(chan string, 10)
+			order, asked := make(chan string, 10), make(chan bool)
 			h := &funcs{}
 			h.data = func(_ *loop.Conn, b []byte) (int, error) { order <- "Data " + string(b); return 1, nil }
-			h.readClosed = func(c *loop.Conn) { order <- "ReadClosed"; again(c, h) }
+			h.readClosed = func(c *loop.Conn) { order <- "ReadClosed"; again(c, h); close(asked) }
 			h.closed = func(*loop.Conn, error) { order <- "Closed" }
 			_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return h })
 			c.Write([]byte("ab"))
 			c.CloseWrite()
-			go io.Copy(io.Discard, c)
+			go func() {
+				<-asked // else the kernel might take all of it at once
+				io.Copy(io.Discard, c)
+			}()
 			for _, want := range []string{"Data ab", "ReadClosed", "Data b"} {
 				if got := receive(t, order, want); got != want {
 					t.Fatalf("%q came, want %q", got, want)

@@ -63,7 +63,7 @@ func (c *Conn) write(b []byte) (int, error) {
 
 // nothingWaits takes back that the high watermark was crossed, if the kernel has taken
 // all at once; mu is held.
-func (c *Conn) nothingWaits() { c.crossed = c.crossed && c.out != nil }
+func (c *Conn) nothingWaits() { c.crossed = c.crossed && c.unsent() > 0 }
 
 // Writev is Write of several slices: all, or nothing.
 func (c *Conn) Writev(bufs [][]byte) (int, error) {

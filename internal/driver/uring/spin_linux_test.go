@@ -23,8 +23,8 @@ func TestQ11SpinThatEndsWithTheTimeout(t *testing.T) {
 			}
 			idle = b.sleep.Begin(true)
 		}
-		timeout := time.Until(idle.Until())
-		if timeout > 0 && b.spin(&timeout, &idle) {
+		timeout := max(time.Until(idle.Until()), 1)
+		if b.spin(&timeout, &idle) {
 			ended++
 			continue // as enter does
 		}
