@@ -10,7 +10,7 @@ import (
 func TestQ11SpinThatEndsWithTheTimeout(t *testing.T) {
 	b := newBench(t, small)
 	const (
-		tries  = 500
+		tries  = 100
 		learns = 5000 // periods after which it spins again at the latest, after misses
 	)
 	ended := 0 // spins that took the whole timeout
