@@ -84,3 +84,13 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 	})
 	return func() []*FailingDriver { return drivers }
 }
+
+// SetPatience sets how long Listen and the like wait for loops that are in a callback.
+func (g *Group) SetPatience(d time.Duration) { g.patience = d }
+
+// Listeners returns how many listeners the group has.
+func (g *Group) Listeners() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.listeners)
+}
