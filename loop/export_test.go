@@ -2,6 +2,7 @@ package loop
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // ServeAcceptor is Serve for any listening socket, such as one that fails.
@@ -93,4 +95,9 @@ func (g *Group) Listeners() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.listeners)
+}
+
+// SpreadUDP is spreadUDP.
+func SpreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) ([]*sock.UDPSocket, error) {
+	return spreadUDP(n, at, interfaces)
 }
