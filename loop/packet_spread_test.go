@@ -133,6 +133,7 @@ func TestL12ToAllIsDeliveredOnce(t *testing.T) {
 }
 
 func deliveredOnce(t *testing.T, c toAll, loops int) {
+	listInterfaces(t)
 	g := group(t, loop.Config{Loops: loops})
 	to := netip.MustParseAddr(c.to)
 	on := 0
