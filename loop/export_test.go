@@ -2,6 +2,7 @@ package loop
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // ServeAcceptor is Serve for any listening socket, such as one that fails.
@@ -83,4 +85,19 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 		},
 	})
 	return func() []*FailingDriver { return drivers }
+}
+
+// SetPatience sets how long Listen and the like wait for loops that are in a callback.
+func (g *Group) SetPatience(d time.Duration) { g.patience = d }
+
+// Listeners returns how many listeners the group has.
+func (g *Group) Listeners() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.listeners)
+}
+
+// SpreadUDP is spreadUDP.
+func SpreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) ([]*sock.UDPSocket, error) {
+	return spreadUDP(n, at, interfaces)
 }

@@ -48,11 +48,7 @@ func TestFaultPeerKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(self)
+		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), peerEnv+"="+ln.Addr().String())
 		stdin, err := cmd.StdinPipe()
 		if err != nil {

@@ -43,6 +43,7 @@ type Group struct {
 	packets    map[*PacketListener]struct{}
 
 	stalledAfter time.Duration // tests set it; 0: the constant
+	patience     time.Duration // of handOver; tests set it; 0: the constant
 
 	conns atomic.Int64
 	cut   atomic.Int64 // connections cut off by Shutdown

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"sync"
@@ -14,8 +15,9 @@ const handOverPatience = 50 * time.Millisecond
 // longer than handOverPatience. Each loop answers once: to the caller, or, if that has left,
 // by late.
 type handOver struct {
-	answers chan error
-	late    func(error) // for an error that comes too late for the caller; on the loop
+	answers  chan error
+	patience time.Duration
+	late     func(error) // for an error that comes too late for the caller; on the loop
 
 	mu   sync.Mutex
 	left bool // the caller has left
@@ -45,7 +47,7 @@ func (h *handOver) answer(err error, undo func()) {
 // wait returns the first error; nil, if all loops have begun, or those that have not are in
 // a callback.
 func (h *handOver) wait() error {
-	patience := time.NewTimer(handOverPatience)
+	patience := time.NewTimer(cmp.Or(h.patience, handOverPatience))
 	defer patience.Stop()
 	for n := 0; n < cap(h.answers); n++ {
 		select {
@@ -79,7 +81,7 @@ func (h *handOver) leave() error {
 
 // newHandOver is for sockets of an address: an error that comes late is logged.
 func (g *Group) newHandOver(loops int, addr net.Addr) *handOver {
-	return &handOver{answers: make(chan error, loops), late: func(err error) {
+	return &handOver{answers: make(chan error, loops), patience: g.patience, late: func(err error) {
 		if !errors.Is(err, ErrClosed) {
 			g.logLate(addr, err)
 		}

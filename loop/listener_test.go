@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/sys"
@@ -90,6 +92,7 @@ func TestListenOvertakenByShutdown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		g.SetPatience(time.Hour) // or a slow machine has Listen succeed before Shutdown comes
 		release := make(chan bool)
 		for _, l := range g.Loops() {
 			l.Run(func() { <-release })
@@ -112,7 +115,10 @@ func TestListenOvertakenByShutdown(t *testing.T) {
 			_, err := g.Listen("tcp", at, func(*loop.Conn) loop.Handler { return echo{} })
 			listened <- err
 		}()
-		for !listens() && len(listened) == 0 {
+		// To connect proves nothing yet: Listen first looks whether the port is free, by a
+		// socket that it closes again.
+		for g.Listeners() == 0 && len(listened) == 0 {
+			runtime.Gosched()
 		}
 		go func() { down <- g.Shutdown(context.Background()) }()
 		for listens() {

@@ -83,7 +83,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spreadUDP(len(g.working()), at)
+	sockets, err := spreadUDP(len(g.working()), at, net.Interfaces)
 	if err != nil {
 		return nil, err
 	}

@@ -16,8 +16,10 @@ import (
 //
 // Linux gives a broadcast or multicast datagram to every socket of the port, so that only
 // the first may take them: where nothing else can arrive it is the only one, and the others
-// have a filter where both can. A socket on one address of the host gets none of them.
-func spreadUDP(n int, at netip.AddrPort) ([]*sock.UDPSocket, error) {
+// have a filter where both can. A socket on one address of the host gets none of them. The
+// filter needs the addresses of the interfaces, net.Interfaces: where they cannot be listed
+// (Android, some sandboxes), there is one socket.
+func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) ([]*sock.UDPSocket, error) {
 	first, err := sock.ListenUDP(at)
 	if err != nil {
 		return nil, err
@@ -27,19 +29,28 @@ func spreadUDP(n int, at netip.AddrPort) ([]*sock.UDPSocket, error) {
 	if !spreads(n) || isToAll(at) {
 		return all, nil
 	}
-	if err := sharePort(first, true); err != nil {
+	fails := func(err error) ([]*sock.UDPSocket, error) {
 		closeAll(all)
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
 	options := []sock.Option{sock.ReusePort()}
 	if at.Addr().Unmap().IsUnspecified() {
-		broadcasts := silentBroadcasts()
+		broadcasts, err := silentBroadcasts(interfaces)
+		switch {
+		case sys.IsWant(err):
+			return fails(err)
+		case err != nil:
+			return all, nil
+		}
 		options = append(options, sock.Control(func(fd uintptr) error {
 			if e := sys.DropToAll(sys.FD(fd), broadcasts); e != 0 {
 				return errNoFilter
 			}
 			return nil
 		}))
+	}
+	if err := sharePort(first, true); err != nil {
+		return fails(err)
 	}
 	for range n - 1 {
 		u, err := sock.ListenUDP(at, options...)
@@ -122,16 +133,22 @@ func isToAll(at netip.AddrPort) bool {
 
 // silentBroadcasts returns the broadcast addresses of interfaces whose link has no
 // broadcast, such as loopback and tunnels: nothing in their frames marks one.
-func silentBroadcasts() (all [][4]byte) {
-	interfaces, _ := net.Interfaces()
-	for _, i := range interfaces {
+func silentBroadcasts(interfaces func() ([]net.Interface, error)) (all [][4]byte, err error) {
+	list, err := interfaces()
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list {
 		if i.Flags&net.FlagBroadcast != 0 {
 			continue
 		}
-		addrs, _ := i.Addrs()
+		addrs, err := i.Addrs()
+		if err != nil {
+			return nil, err
+		}
 		for _, a := range addrs {
 			if len(all) == sys.MaxBroadcasts {
-				return all
+				return all, nil
 			}
 			if n, ok := a.(*net.IPNet); ok {
 				if b, ok := lastOf(n); ok {
@@ -140,7 +157,7 @@ func silentBroadcasts() (all [][4]byte) {
 			}
 		}
 	}
-	return all
+	return all, nil
 }
 
 // lastOf returns the last address of an IPv4 network that has a broadcast address, which is

@@ -9,9 +9,11 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -131,9 +133,13 @@ func TestL12ToAllIsDeliveredOnce(t *testing.T) {
 }
 
 func deliveredOnce(t *testing.T, c toAll, loops int) {
+	listInterfaces(t)
 	g := group(t, loop.Config{Loops: loops})
 	to := netip.MustParseAddr(c.to)
-	on := multicastInterface(t, to)
+	on := 0
+	if to.IsMulticast() {
+		on = multicastInterface(t, to)
+	}
 	y := newTally()
 	joined := make(chan error, loops)
 	pl, err := g.ListenPacket(c.network, c.listen, y.handler(func(p *loop.PacketConn) {
@@ -161,6 +167,9 @@ func deliveredOnce(t *testing.T, c toAll, loops int) {
 		err = errors.Join(u.SetMulticastInterface(on), u.SetMulticastLoop(true), u.SetMulticastTTL(0)) // nothing leaves the host
 	} else {
 		err = u.SetBroadcast(true)
+	}
+	if errors.Is(err, syscall.ENOPROTOOPT) {
+		t.Skip(err) // qemu-user has no IPV6_MULTICAST_IF
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -219,15 +228,23 @@ func (y *tally) fence(t *testing.T, port uint16) {
 	t.Fatalf("%d senders, and a socket has got nothing", most)
 }
 
+// listInterfaces lists the interfaces, where the system allows it: qemu-user of a big-endian
+// processor passes on messages of netlink that net cannot read. A listener on all addresses
+// has one socket then.
+func listInterfaces(t *testing.T) []net.Interface {
+	t.Helper()
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Skip("the interfaces cannot be listed here: ", err)
+	}
+	return all
+}
+
 // multicastInterface returns the index of an interface that takes the group. For IPv6,
 // loopback has no way to groups on Linux.
 func multicastInterface(t *testing.T, group netip.Addr) int {
 	t.Helper()
-	all, err := net.Interfaces()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, i := range all {
+	for _, i := range listInterfaces(t) {
 		if group.Is4() && i.Flags&net.FlagLoopback != 0 {
 			return i.Index
 		}
@@ -255,6 +272,7 @@ func TestL12UnicastSpreads(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a listener has one socket there")
 	}
+	listInterfaces(t)
 	const loops, peers, each = 4, 200, 3
 	for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0", ":0"} {
 		y := newTally()
@@ -294,12 +312,36 @@ func TestL12UnicastSpreads(t *testing.T) {
 	}
 }
 
+// needsToUnfilter skips the test where a filter cannot be taken off a socket: qemu-user has
+// no SO_DETACH_FILTER.
+func needsToUnfilter(t *testing.T) {
+	t.Helper()
+	u, err := sock.ListenUDP(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	raw, err := u.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		if sys.DropToAll(sys.FD(fd), nil) == 0 {
+			if e := sys.TakeToAll(sys.FD(fd)); e != 0 {
+				t.Skip("a filter cannot be taken off a socket here: ", e)
+			}
+		}
+	})
+}
+
 // TestL12ToAllAfterALoopHasFailed: if the loop that takes what was sent to many fails,
 // another one does.
 func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a listener has one socket there, and ends with its loop")
 	}
+	listInterfaces(t)
+	needsToUnfilter(t)
 	drivers := loop.UseFailingDrivers(t)
 	const loops = 3
 	g := group(t, loop.Config{Loops: loops, Logger: quiet()})
@@ -343,5 +385,41 @@ func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 				ends(t, l)
 			}
 		}
+	}
+}
+
+// Where the interfaces cannot be listed, one socket receives everything: several would each
+// deliver what is sent to a broadcast address that the filter does not know.
+func TestL12OneSocketWithoutInterfaces(t *testing.T) {
+	any4 := netip.MustParseAddrPort("0.0.0.0:0")
+	for _, c := range []struct {
+		err    error
+		listed bool
+	}{
+		{syscall.EACCES, false}, {syscall.EINVAL, false}, {nil, true},
+	} {
+		all, err := loop.SpreadUDP(3, any4, func() ([]net.Interface, error) { return nil, c.err })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if spread := len(all) > 1; spread != (c.listed && runtime.GOOS == "linux") {
+			t.Errorf("with %v from net.Interfaces: %d sockets", c.err, len(all))
+		}
+		if second, err := sock.ListenUDP(all[0].LocalAddr(), sock.ReusePort()); len(all) == 1 && err == nil {
+			second.Close()
+			t.Errorf("with %v from net.Interfaces: others can share the port", c.err)
+		} else if err == nil {
+			second.Close()
+		}
+		for _, u := range all {
+			u.Close()
+		}
+	}
+	if runtime.GOOS != "linux" {
+		return
+	}
+	_, err := loop.SpreadUDP(3, any4, func() ([]net.Interface, error) { return nil, os.NewSyscallError("netlinkrib", syscall.EMFILE) })
+	if !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("out of file descriptors: %v", err)
 	}
 }

@@ -125,9 +125,7 @@ func TestZoneIsNotMissingElsewhere(t *testing.T) {
 
 // A zone may be an interface's name or its number.
 func TestZoneByNumberAndName(t *testing.T) {
-	all, err := net.Interfaces()
-	must(t, err)
-	for _, ifi := range all {
+	for _, ifi := range interfaces(t) {
 		addrs, err := ifi.Addrs()
 		must(t, err)
 		for _, a := range addrs {

@@ -2,14 +2,9 @@ package sys
 
 import (
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// macOS has no flags by which descriptors are born non-blocking and
-// close-on-exec. Until they are both, syscall.ForkLock keeps os/exec from
-// starting a program that would inherit them.
 
 // recvFlags and sendFlags keep a call from waiting whatever mode the socket is in: see
 // shared_unix.go. XNU's sosend looks at a flag of its own, MSG_NBIO, and not at
@@ -21,107 +16,15 @@ const (
 	msgNBIO   = 0x20000
 )
 
-// Socket returns a non-blocking, close-on-exec socket.
-func Socket(family, typ, proto int) (FD, syscall.Errno) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	fd, err := unix.Socket(family, typ, proto)
-	if err != nil {
-		return InvalidFD, errno(err)
+// silence keeps a new socket from raising SIGPIPE.
+func silence(fd FD) syscall.Errno {
+	e := SetInt(fd, unix.SOL_SOCKET, unix.SO_NOSIGPIPE, 1)
+	if e == unix.EINVAL {
+		return 0 // a socket that the peer has reset already: it raises no signal
 	}
-	return raise(fd, true)
+	return e
 }
 
-// Socketpair returns two connected non-blocking, close-on-exec Unix sockets.
-func Socketpair(typ int) ([2]FD, syscall.Errno) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	p, err := unix.Socketpair(unix.AF_UNIX, typ, 0)
-	if err != nil {
-		return p, errno(err)
-	}
-	return p, raiseBoth(p[0], p[1], true)
-}
-
-// Pipe returns the two ends of a non-blocking, close-on-exec pipe.
-func Pipe() (r, w FD, e syscall.Errno) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	var p [2]int
-	if err := unix.Pipe(p[:]); err != nil {
-		return InvalidFD, InvalidFD, errno(err)
-	}
-	return p[0], p[1], raiseBoth(p[0], p[1], false)
-}
-
-// Accept takes a connection off the listener's queue, non-blocking and
-// close-on-exec. The listener is non-blocking, so the lock is not held for long.
-func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	for {
-		from.Len = SockaddrSize
-		n, e := rawNameCall(sysAccept, fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len), 0, 0)
-		if e != unix.EINTR {
-			return accepted(n, from, e)
-		}
-	}
-}
-
-// AcceptShared is Accept for a listener that has duplicates elsewhere (shared_unix.go).
-func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	for {
-		if e := prepareShared(fd); e != 0 {
-			return InvalidFD, e
-		}
-		from.Len = SockaddrSize
-		n, e := longNameCall(sysAccept, fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len), 0, 0)
-		if e != unix.EINTR {
-			return accepted(n, from, e)
-		}
-	}
-}
-
-// accepted makes what accept(2) has returned non-blocking and close-on-exec.
-func accepted(n uintptr, from *Sockaddr, e syscall.Errno) (FD, syscall.Errno) {
-	switch {
-	case e != 0:
-		return InvalidFD, e
-	case from.Len == 0:
-		// XNU: the peer was gone before it was accepted; net skips it, too.
-		Close(int(n))
-		return InvalidFD, unix.ECONNABORTED
-	}
-	return raise(int(n), true)
-}
-
-// raise gives a new descriptor what it should have been born with, or closes it.
-func raise(fd FD, socket bool) (FD, syscall.Errno) {
-	unix.CloseOnExec(fd)
-	e := SetNonblock(fd)
-	if e == 0 && socket {
-		e = SetInt(fd, unix.SOL_SOCKET, unix.SO_NOSIGPIPE, 1)
-		if e == unix.EINVAL {
-			e = 0 // a socket that the peer has reset already: it raises no signal
-		}
-	}
-	if e != 0 {
-		Close(fd)
-		return InvalidFD, e
-	}
-	return fd, 0
-}
-
-func raiseBoth(a, b FD, socket bool) syscall.Errno {
-	if _, e := raise(a, socket); e != 0 {
-		Close(b)
-		return e
-	}
-	if _, e := raise(b, socket); e != 0 {
-		Close(a)
-		return e
-	}
-	return 0
-}
+// lostInAccept reports whether accept(2) returned a descriptor without a connection. XNU: the
+// peer was gone before it was accepted; net skips it, too.
+func lostInAccept(from *Sockaddr) bool { return from.Len == 0 }

@@ -1,3 +1,5 @@
+//go:build !solaris
+
 package sys
 
 // MaxIovecs is how many buffers one vectored call takes: enough for what a connection

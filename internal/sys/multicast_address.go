@@ -1,4 +1,4 @@
-//go:build netbsd || openbsd || dragonfly
+//go:build netbsd || openbsd || dragonfly || solaris
 
 package sys
 

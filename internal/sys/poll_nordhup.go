@@ -1,7 +1,7 @@
-//go:build darwin || netbsd || openbsd || dragonfly
+//go:build darwin || netbsd || openbsd || dragonfly || solaris
 
 package sys
 
-// POLLRDHUP is nothing: these systems tell of the peer's FIN by POLLIN, macOS by
-// POLLHUP as well.
+// POLLRDHUP is nothing: these systems report the peer's FIN by POLLIN, macOS by
+// POLLHUP as well. (illumos has had a POLLRDHUP since 2021; older kernels do not know it.)
 const POLLRDHUP = 0

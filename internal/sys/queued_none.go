@@ -1,4 +1,4 @@
-//go:build openbsd || dragonfly || windows
+//go:build openbsd || dragonfly || solaris || windows
 
 package sys
 

@@ -2,5 +2,5 @@
 
 package sys
 
-// FIONREAD of the BSDs (<sys/filio.h>) and macOS.
+// FIONREAD of the BSDs (<sys/filio.h>), macOS, and Solaris.
 const unreadRequest = 0x4004667f

@@ -125,7 +125,7 @@ func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall
 	h.SetIovlen(1)
 	n, e = call(sysRecvmsg, len(b), fd, unsafe.Pointer(&h), recvFlags, 0, nil, 0)
 	from.Len = h.Namelen
-	return n, h.Flags&unix.MSG_TRUNC != 0, e
+	return n, messageFlags(&h)&unix.MSG_TRUNC != 0, e
 }
 
 // Read is read(2), for descriptors of our own making without duplicates, which never wait.

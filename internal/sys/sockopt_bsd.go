@@ -9,6 +9,7 @@ import "golang.org/x/sys/unix"
 const missing = -1
 
 const (
+	SO_REUSEPORT     = unix.SO_REUSEPORT
 	TCP_USER_TIMEOUT = missing
 
 	HasUserTimeout = false

@@ -5,6 +5,7 @@ import "golang.org/x/sys/unix"
 // Options under the names that they have on Linux. HasUserTimeout and the like
 // are for systems that lack one.
 const (
+	SO_REUSEPORT     = unix.SO_REUSEPORT
 	TCP_KEEPIDLE     = unix.TCP_KEEPIDLE
 	TCP_KEEPINTVL    = unix.TCP_KEEPINTVL
 	TCP_KEEPCNT      = unix.TCP_KEEPCNT

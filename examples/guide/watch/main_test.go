@@ -1,4 +1,6 @@
-//go:build unix
+//go:build unix && !solaris
+
+// Package syscall has no Mkfifo on Solaris.
 
 package main
 

@@ -1,3 +1,5 @@
+//go:build darwin || solaris
+
 package sys
 
 import (
@@ -7,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PollNanos says whether Poll counts nanoseconds. macOS has poll(2) alone: its
-// timeouts are rounded up to milliseconds.
+// PollNanos reports whether Poll counts nanoseconds. macOS has poll(2) alone, and
+// golang.org/x/sys knows no ppoll of Solaris: timeouts are rounded up to milliseconds.
 const PollNanos = false
 
 func pollCall(_ bool, fds []PollFD, timeout time.Duration) (int, syscall.Errno) {

@@ -1,0 +1,115 @@
+//go:build darwin || solaris
+
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// macOS has no flags by which descriptors are created non-blocking and close-on-exec, nor has
+// Solaris before 11.4. Until they are both, syscall.ForkLock keeps os/exec from starting a
+// program that would inherit them.
+
+// Socket returns a non-blocking, close-on-exec socket.
+func Socket(family, typ, proto int) (FD, syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Socket(family, typ, proto)
+	if err != nil {
+		return InvalidFD, errno(err)
+	}
+	return raise(fd, true)
+}
+
+// Socketpair returns two connected non-blocking, close-on-exec Unix sockets.
+func Socketpair(typ int) ([2]FD, syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	p, err := unix.Socketpair(unix.AF_UNIX, typ, 0)
+	if err != nil {
+		return p, errno(err)
+	}
+	return p, raiseBoth(p[0], p[1], true)
+}
+
+// Pipe returns the two ends of a non-blocking, close-on-exec pipe.
+func Pipe() (r, w FD, e syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return InvalidFD, InvalidFD, errno(err)
+	}
+	return p[0], p[1], raiseBoth(p[0], p[1], false)
+}
+
+// Accept takes a connection off the listener's queue, non-blocking and
+// close-on-exec. The listener is non-blocking, so the lock is not held for long.
+func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	for {
+		from.Len = SockaddrSize
+		n, e := rawNameCall(sysAccept, fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len), 0, 0)
+		if e != unix.EINTR {
+			return accepted(n, from, e)
+		}
+	}
+}
+
+// AcceptShared is Accept for a listener that has duplicates elsewhere (shared_unix.go).
+func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	for {
+		if e := prepareShared(fd); e != 0 {
+			return InvalidFD, e
+		}
+		from.Len = SockaddrSize
+		n, e := longNameCall(sysAccept, fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len), 0, 0)
+		if e != unix.EINTR {
+			return accepted(n, from, e)
+		}
+	}
+}
+
+// accepted makes what accept(2) has returned non-blocking and close-on-exec.
+func accepted(n uintptr, from *Sockaddr, e syscall.Errno) (FD, syscall.Errno) {
+	switch {
+	case e != 0:
+		return InvalidFD, e
+	case lostInAccept(from):
+		Close(int(n))
+		return InvalidFD, unix.ECONNABORTED
+	}
+	return raise(int(n), true)
+}
+
+// raise gives a new descriptor what it should have been born with, or closes it.
+func raise(fd FD, socket bool) (FD, syscall.Errno) {
+	unix.CloseOnExec(fd)
+	e := SetNonblock(fd)
+	if e == 0 && socket {
+		e = silence(fd)
+	}
+	if e != 0 {
+		Close(fd)
+		return InvalidFD, e
+	}
+	return fd, 0
+}
+
+func raiseBoth(a, b FD, socket bool) syscall.Errno {
+	if _, e := raise(a, socket); e != 0 {
+		Close(b)
+		return e
+	}
+	if _, e := raise(b, socket); e != 0 {
+		Close(a)
+		return e
+	}
+	return 0
+}

@@ -1,0 +1,8 @@
+package sys
+
+const abstractNames = false
+
+// terminator is the zero byte at the end of a path.
+const terminator = 1
+
+func setFamily(a *rawUnix, family, _ int) { a.Family = uint16(family) }
