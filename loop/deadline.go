@@ -115,7 +115,8 @@ func (c *Conn) idleTick() {
 		return // setDeadlines is about to see to it
 	}
 	now := c.loop.clock()
-	if c.phase == open && (c.pauses&byUser != 0 || c.pauses&byWatermark != 0 && c.peerIsActive()) {
+	paused := c.pauses&byUser != 0 && c.flags&detaching == 0 // Detach waits for the peer
+	if c.phase == open && (paused || c.pauses&byWatermark != 0 && c.peerIsActive()) {
 		x.lastActive = now
 	}
 	if end := later(x.lastActive, idle); end > now {

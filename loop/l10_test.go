@@ -227,3 +227,24 @@ func TestL10DetachAndNoHandler(t *testing.T) {
 		r.s.Close()
 	}
 }
+
+// A Detach that waits for a peer that takes nothing does not stop the idle timeout.
+func TestL10DetachOfOneWhosePeerTakesNothing(t *testing.T) {
+	ended := make(chan error, 1)
+	_, c := serve(t, loop.Config{IdleTimeout: 50 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			c.Write(make([]byte, 32<<20))
+			c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
+				if s != nil {
+					s.Close()
+				}
+				ended <- err
+			})
+			return len(b), nil
+		}}
+	})
+	c.Write([]byte("x"))
+	if err := receive(t, ended, "the end of Detach"); !errors.Is(err, loop.ErrTimeout) {
+		t.Errorf("Detach ends with %v", err)
+	}
+}
