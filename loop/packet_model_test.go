@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -45,10 +46,54 @@ func TestL12PacketModel(t *testing.T) {
 		n = 5
 	}
 	for seed := first; seed < first+n; seed++ {
-		if !t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { newPacketModel(t, uint64(seed)).run() }) {
+		if !t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { runPacketModel(t, uint64(seed)) }) {
 			t.Fatalf("to repeat it: %s=%d", seedEnv, seed)
 		}
 	}
+}
+
+// orderRuns is how often a seed runs whose datagrams come out of order. The kernel changes
+// their order, too, if seldom: a datagram over loopback waits in the backlog of the processor
+// that sent it, and a thread that moves to another may send the next from there. What this
+// package does wrong comes again.
+const orderRuns = 3
+
+func runPacketModel(t *testing.T, seed uint64) {
+	for run := 1; ; run++ {
+		m := newPacketModel(t, seed)
+		m.run()
+		switch {
+		case len(m.early) == 0:
+			return
+		case run == orderRuns:
+			t.Errorf("out of order, in %d runs of %d:\n%s", run, orderRuns, strings.Join(m.early, "\n"))
+			return
+		}
+		t.Logf("out of order; it is run again:\n%s", strings.Join(m.early, "\n"))
+	}
+}
+
+// complain notes what a receiver objects to.
+func (m *packetModel) complain(who string, err error) {
+	var early *earlyError
+	if !errors.As(err, &early) {
+		m.t.Errorf("%s: %v", who, err)
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.early = append(m.early, fmt.Sprintf("%s: %v", who, err))
+}
+
+// An earlyError is a datagram that came before one that was sent before it.
+type earlyError struct {
+	from      origin
+	size      int
+	seq, want uint32
+}
+
+func (e *earlyError) Error() string {
+	return fmt.Sprintf("%d bytes from %+v have number %d, want %d", e.size, e.from, e.seq, e.want)
 }
 
 // packetModel is a group, its listeners, and their peers.
@@ -62,6 +107,9 @@ type packetModel struct {
 	loops     int
 	ops       int // of each goroutine that sends
 	closes    bool
+
+	mu    sync.Mutex
+	early []string // what came out of order
 }
 
 // The header of a datagram that is not empty, big-endian.
@@ -160,7 +208,9 @@ func (l *ledger) came(b []byte, truncated bool, p *loop.PacketConn) error {
 	}
 	o := origin{binary.BigEndian.Uint16(b[headerFrom:]), binary.BigEndian.Uint16(b[headerStream:])}
 	seq := binary.BigEndian.Uint32(b[headerSeq:])
-	if want := l.next[o]; seq != want {
+	if want := l.next[o]; seq > want {
+		return &earlyError{o, len(b), seq, want}
+	} else if seq < want {
 		return fmt.Errorf("%d bytes from %+v have number %d, want %d", len(b), o, seq, want)
 	}
 	l.next[o]++
@@ -367,7 +417,7 @@ func (s *modelPeer) receive(c *udpClient) {
 		switch {
 		case err == nil:
 			if err := s.in.came(b[:n], false, nil); err != nil {
-				s.m.t.Errorf("a peer, from %v: %v", from, err)
+				s.m.complain(fmt.Sprintf("a peer, from %v", from), err)
 			}
 		case !errors.Is(err, sock.ErrWouldBlock):
 			s.m.t.Errorf("a peer's read: %v", err)
@@ -421,7 +471,7 @@ func (m *packetModel) newListener(first uint16) *modelListener {
 func (c *modelSender) packets(r *rand.Rand, own numbers, ms []sock.Message) {
 	for i := range ms {
 		if err := c.ln.in.came(ms[i].Data[:ms[i].N], ms[i].Truncated, c.p); err != nil {
-			c.m.t.Errorf("a listener, from %v: %v", ms[i].Addr, err)
+			c.m.complain(fmt.Sprintf("a listener, from %v", ms[i].Addr), err)
 		}
 		for range r.IntN(4) {
 			c.sendSome(r, own)
