@@ -56,6 +56,12 @@ func TestModel(t *testing.T) {
 	for seed := first; seed < first+n; seed++ {
 		p := draw(uint64(seed))
 		failures := runProgram(t, p, stuckAfter)
+		if len(failures) > 0 && sys.OnWine() {
+			// Now and then Wine keeps the socket of a connection that was closed, so its peer
+			// waits for an end that does not come. What is ours comes again.
+			t.Logf("seed %d is run again: %s", seed, strings.Join(failures, "\n"))
+			failures = runProgram(t, p, stuckAfter)
+		}
 		if len(failures) == 0 {
 			continue
 		}

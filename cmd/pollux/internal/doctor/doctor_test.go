@@ -144,6 +144,7 @@ func TestForced(t *testing.T) {
 // whole, and a command that goes on in a further line is still one command.
 func TestPrintFitsTheWidth(t *testing.T) {
 	r := examine(1_000_000, linux())
+	r.System.OS = "linux" // whose commands are the longest, wherever the test runs
 	r.Limits = append([]Limit{{descriptorsHard, []int64{4096}, "what it may raise that to"}, {descriptorsSoft, []int64{4096}, "descriptors"}}, r.Limits...)
 	r.Advice = advise(r)
 	r.Backends = []Backend{{"epoll", true, true, "registrations may come from any thread"}, {"uring", false, false, "the kernel refuses io_uring (EPERM): it is switched off by kernel.io_uring_disabled, or by seccomp"}}
