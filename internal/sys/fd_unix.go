@@ -59,14 +59,6 @@ func errno(err error) syscall.Errno {
 	return syscall.EINVAL
 }
 
-// resultOf makes the count and the error of a call's two results.
-func resultOf(n uintptr, e syscall.Errno) (int, syscall.Errno) {
-	if e != 0 {
-		return 0, e
-	}
-	return int(n), 0
-}
-
 // FileKind tells what fd is: "regular file", "directory", "socket", "pipe", "character
 // device", "block device" or "file". Messages name it, and backends go by it.
 func FileKind(fd FD) string {
