@@ -53,7 +53,7 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 // Dial is Group.Dial on this loop, without waiting: done, unless it is nil, is called on the
 // loop, once, with the connection or the error. Before that come accept and the handler's
 // Opened, if the connection has opened. If Dial itself returns an error, for a bad address,
-// for want of descriptors, ErrTooManyConns, ErrBadConfig or ErrClosed, or ctx's cause if that
+// out of descriptors, ErrTooManyConns, ErrBadConfig or ErrClosed, or ctx's cause if that
 // has ended already, nothing is called.
 //
 // When ctx ends first, the dial is given up as Group.Dial does, and done gets ctx's cause.

@@ -86,13 +86,3 @@ func (p *Pacer) Yield(n int) {
 		p.Gosched()
 	}
 }
-
-// EndSpin ends a spin that has found nothing until now, because its window is over or
-// because the deadline has come.
-func (d *Deadline) EndSpin(idle *spin.Idle, now time.Time) {
-	if now.Before(idle.Until()) {
-		idle.Drop(now)
-	} else {
-		idle.Miss(now)
-	}
-}

@@ -105,7 +105,7 @@ type Idle struct {
 
 // Begin is called by a wait that has found nothing and may sleep. alone says that no
 // other wait of the queue sleeps. If Spins reports true, the wait spins until Until, and
-// calls Hit, Miss or Drop. Slept ends the period in any case.
+// calls Hit, Over or Drop. Slept ends the period in any case.
 func (g *Governor) Begin(alone bool) Idle {
 	switch {
 	case g.fixed < 0:
@@ -186,6 +186,16 @@ func (i *Idle) Drop(now time.Time) {
 	i.spun(now)
 	if i.g.adaptive() {
 		i.end()
+	}
+}
+
+// Over ends a spin that has found nothing until now: its window is over, which is a miss, or
+// the deadline has come.
+func (i *Idle) Over(now time.Time) {
+	if now.Before(i.Until()) {
+		i.Drop(now)
+	} else {
+		i.Miss(now)
 	}
 }
 

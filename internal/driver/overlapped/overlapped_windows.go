@@ -214,7 +214,7 @@ func (d *Driver) wait(timeout time.Duration) error {
 				return err
 			}
 		}
-		w.EndSpin(&idle, now)
+		idle.Over(now)
 	}
 	_, err := d.takeSome(w.Left())
 	return err

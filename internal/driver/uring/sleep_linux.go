@@ -179,11 +179,7 @@ func (d *Driver) spin(timeout *time.Duration, idle *spin.Idle) bool {
 			}
 		}
 	}
-	if now.Before(idle.Until()) {
-		idle.Drop(now)
-	} else {
-		idle.Miss(now)
-	}
+	idle.Over(now)
 	if *timeout > 0 {
 		*timeout = max(*timeout-now.Sub(began), 0)
 	}

@@ -52,7 +52,7 @@
 // Modify and Blocked, so sleepers see them; what waits for the next Wait (level
 // and guards) is also done after waiting, if somebody sleeps (level).
 //
-// A poll that AFD does not start, for want of resources, is tried again by a Wait, each
+// A poll that AFD does not start, because the kernel is out of resources, is tried again by a Wait, each
 // retryAfter at the latest; where the call that needs it is none of Wait, it wakes a
 // sleeper for that. So the registration does not go deaf.
 //

@@ -213,6 +213,6 @@ func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 			return n, err
 		}
 	}
-	w.EndSpin(idle, now)
+	idle.Over(now)
 	return 0, nil
 }

@@ -248,7 +248,7 @@ func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 			return 0, nil
 		}
 	}
-	w.EndSpin(idle, now)
+	idle.Over(now)
 	return 0, nil
 }
 

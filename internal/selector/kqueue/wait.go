@@ -236,6 +236,6 @@ func (s *Selector) spin(w *wait, idle *spin.Idle) (done bool, err error) {
 			return false, nil
 		}
 	}
-	w.EndSpin(idle, now)
+	idle.Over(now)
 	return false, nil
 }
