@@ -220,9 +220,11 @@ func (a *end) settle() {
 	if a.p.s.network == "unix" {
 		return
 	}
-	for is := true; is && !a.p.r.stuck.Load(); { // nobody reports this, so it is polled
+	// Nobody reports this, so it is polled. What is in flight when the peer resets the connection
+	// is counted for ever: also what was never accepted, which Shutdown resets, is over.
+	for is := true; is && !a.p.r.stuck.Load(); {
 		a.p.mu.Lock()
-		is = little() && !a.peer.closed
+		is = little() && !a.peer.overLocked()
 		if is {
 			n, known := a.inFlight()
 			is = known && n > 0
