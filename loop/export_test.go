@@ -34,6 +34,9 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 	return h.wait()
 }
 
+// WatchdogSleeps reports whether the watchdog sleeps.
+func (g *Group) WatchdogSleeps() bool { return g.watchdog.asleep.Load() }
+
 // Open and Ended count a connection in, unless there are MaxConns, and out.
 func (g *Group) Open() bool { return g.mayOpen() }
 

@@ -34,7 +34,7 @@ type Group struct {
 	running  sync.WaitGroup // loops
 	watching sync.WaitGroup // the watchdog
 	stopped  chan struct{}  // closed when every loop has ended
-	watchdog chan struct{}  // closed to end it
+	watchdog watchdog
 
 	mu         sync.Mutex
 	closing    bool
@@ -60,7 +60,7 @@ func NewGroup(config Config) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{
-		config: config, began: time.Now(), stopped: make(chan struct{}), watchdog: make(chan struct{}),
+		config: config, began: time.Now(), stopped: make(chan struct{}), watchdog: newWatchdog(),
 		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
 		logs: newLogs(config.Logger),
 	}
@@ -272,7 +272,7 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 	}
 	go func() {
 		g.running.Wait()
-		close(g.watchdog)
+		close(g.watchdog.stop)
 		g.watching.Wait()
 		g.offload.stop()
 		g.logs.flush()

@@ -103,6 +103,7 @@ func (l *Loop) run() {
 	}()
 	l.goroutine.Store(goroutine())
 	l.awake.Store(true)
+	l.g.watchdog.loopWoke()
 	for {
 		l.doInbox()
 		if l.ending && l.end() {
@@ -154,6 +155,7 @@ func (l *Loop) goOn() {
 func (l *Loop) wakeUp() {
 	if !l.awake.Load() {
 		l.awake.Store(true)
+		l.g.watchdog.loopWoke()
 		l.woke()
 	}
 }

@@ -3,6 +3,7 @@ package loop
 import (
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,38 +26,97 @@ func (m *moment) same(n moment) bool {
 	return m.turn == n.turn && m.step == n.step && m.conn == n.conn && m.packet == n.packet
 }
 
+// A watchdog wakes the goroutine that looks for callbacks that block their loop. It sleeps
+// while all loops do, so that an idle process is idle.
+type watchdog struct {
+	stop   chan struct{} // closed to end it
+	wake   chan struct{}
+	asleep atomic.Bool
+}
+
+func newWatchdog() watchdog {
+	return watchdog{stop: make(chan struct{}), wake: make(chan struct{}, 1)}
+}
+
+// loopWoke is called by a loop that has just set awake. Either it sees that the watchdog
+// sleeps, or the watchdog, which looks after it has set asleep, sees that the loop is awake.
+func (w *watchdog) loopWoke() {
+	if w.asleep.Load() && w.asleep.CompareAndSwap(true, false) {
+		w.wake <- struct{}{}
+	}
+}
+
+// quietTicks is for how many ticks nothing must have happened before the watchdog sleeps:
+// loops that have something to do now and then do not wake it each time.
+const quietTicks = 8
+
 // watch finds the callbacks that block their loop, and names them in the log.
 func (g *Group) watch() {
 	defer g.watching.Done()
 	limit := g.config.SlowCallback
-	tick := time.NewTicker(max(limit/4, time.Millisecond))
+	interval := max(limit/4, time.Millisecond)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	last := make([]moment, len(g.loops))
 	for i := range last {
 		last[i].since = g.began
 	}
-	for {
+	for quiet := 0; ; {
 		select {
-		case <-g.watchdog:
+		case <-g.watchdog.stop:
 			return
 		case now := <-tick.C:
+			quiet++
 			for i, l := range g.loops {
-				l.look(i, &last[i], now, limit)
+				if l.look(i, &last[i], now, limit) {
+					quiet = 0
+				}
+			}
+			if quiet < quietTicks {
+				continue
 			}
 		}
+		tick.Stop()
+		if !g.sleepUntilWoken() {
+			return
+		}
+		for i, l := range g.loops { // as if each had begun what it does now
+			last[i] = l.moment(time.Now())
+		}
+		quiet = 0
+		tick.Reset(interval)
 	}
 }
 
-// look compares what the loop runs with what it ran at the last look.
-func (l *Loop) look(index int, last *moment, now time.Time, limit time.Duration) {
+// sleepUntilWoken returns false if the watchdog is to end.
+func (g *Group) sleepUntilWoken() bool {
+	w := &g.watchdog
+	w.asleep.Store(true)
+	for _, l := range g.loops {
+		if l.awake.Load() && w.asleep.CompareAndSwap(true, false) {
+			return true
+		}
+	}
+	select {
+	case <-w.wake:
+		return true
+	case <-w.stop:
+		return false
+	}
+}
+
+// look compares what the loop runs with what it ran at the last look. It reports whether the
+// loop was awake meanwhile.
+func (l *Loop) look(index int, last *moment, now time.Time, limit time.Duration) bool {
 	m := l.moment(now)
-	if !last.same(m) || !l.awake.Load() {
+	if awake := l.awake.Load(); !awake || !last.same(m) {
+		awake = awake || !last.same(m)
 		*last = m
-		return
+		return awake
 	}
 	took := now.Sub(last.since)
 	if took < limit {
-		return
+		return true
 	}
 	if !last.slow {
 		last.slow = true
@@ -64,6 +124,7 @@ func (l *Loop) look(index int, last *moment, now time.Time, limit time.Duration)
 		l.nameBlocker(index, m, took)
 	}
 	l.slowest.Store(max(l.slowest.Load(), int64(took))) // nothing else writes it
+	return true
 }
 
 // noHandler is the handlerName of a connection whose accept function runs.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,38 @@ func TestSlowCallbackFirstTurn(t *testing.T) {
 	wg.Wait()
 	if s := log.String(); s != "" {
 		t.Errorf("named too soon:\n%s", s)
+	}
+}
+
+// The watchdog sleeps while the loops do, so that an idle process is idle. It wakes for what
+// blocks a loop then, and measures that from its beginning.
+func TestWatchdogSleeps(t *testing.T) {
+	const limit = 20 * time.Millisecond
+	named := regexp.MustCompile(`"for at least"=(\S+)`)
+	var log lockedBuffer
+	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for i, l := range g.Loops() {
+		for !g.WatchdogSleeps() {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(4 * limit)
+		before := len(log.String())
+		began := make(chan time.Time)
+		release := make(chan bool)
+		l.Run(func() { began <- time.Now(); <-release })
+		at := <-began
+		for {
+			m := named.FindStringSubmatch(log.String()[before:])
+			if m == nil {
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			if took, err := time.ParseDuration(m[1]); err != nil || took > time.Since(at) {
+				t.Errorf("loop %d: %s is named after %v (%v)", i, m[0], time.Since(at), err)
+			}
+			break
+		}
+		close(release)
 	}
 }
 

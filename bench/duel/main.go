@@ -27,6 +27,7 @@ var (
 	size    = flag.Int("size", 64, "bytes of a message")
 	depth   = flag.Int("depth", 1, "messages under way on each connection")
 	udp     = flag.Int("udp", 0, "datagrams on so many sockets instead of connections")
+	pause   = flag.Duration("pause", 0, "how long a connection waits between an answer and its next message")
 	slice   = flag.Duration("slice", 30*time.Millisecond, "how long each server has the load in a cycle")
 	cycles  = flag.Int("cycles", 50, "how often")
 	cpu     = flag.Int("server-cpu", 0, "the servers' processor; negative: any, and GOMAXPROCS as it is")
@@ -59,7 +60,7 @@ It may begin with VAR=value words.`)
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if flag.NArg() == 0 || *conns < 1 || *size < 1 || *depth < 1 || *cycles < 1 || *udp < 0 || *udp > 0 && *size < 8 {
+	if flag.NArg() == 0 || *conns < 1 || *size < 1 || *depth < 1 || *cycles < 1 || *udp < 0 || *udp > 0 && (*size < 8 || *pause > 0) {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -104,7 +105,7 @@ func report(names []string, samples [][]sample) {
 	if *udp > 0 {
 		fmt.Printf("%d sockets × %d B datagrams, %d cycles of %v\n", *udp, *size, *cycles, *slice)
 	} else {
-		fmt.Printf("%d × %d B × %d, %d cycles of %v\n", *conns, *size, *depth, *cycles, *slice)
+		fmt.Printf("%d × %d B × %d, %v apart, %d cycles of %v\n", *conns, *size, *depth, *pause, *cycles, *slice)
 	}
 	for i, name := range names {
 		fmt.Printf("%-12s rate %7.0f/s %s  CPU %6.0f ns %s  p50 %7.1f µs %s  p99 %7.1f µs %s\n", name,

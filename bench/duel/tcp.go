@@ -22,6 +22,14 @@ type tcpLoad struct {
 	under     int // messages under way
 	messages  int // that have come back
 	end       time.Time
+	paused    []paused // in the order of time
+}
+
+// paused is a connection whose next messages are due at a time.
+type paused struct {
+	*conn
+	messages int
+	due      time.Time
 }
 
 type conn struct {
@@ -64,7 +72,8 @@ func (l *tcpLoad) run() sample {
 		l.send(c, *depth, time.Now())
 	}
 	inTime, took := 0, time.Duration(0)
-	for l.under > 0 {
+	for l.under > 0 || len(l.paused) > 0 {
+		l.resume()
 		n, err := l.q.Wait(l.events, 0)
 		check(err)
 		if now := time.Now(); took == 0 && now.After(l.end) {
@@ -110,6 +119,20 @@ func (l *tcpLoad) flush(c *conn) {
 	}
 }
 
+// resume sends what is due.
+func (l *tcpLoad) resume() {
+	for len(l.paused) > 0 {
+		now, p := time.Now(), l.paused[0]
+		if now.Before(p.due) && now.Before(l.end) {
+			return
+		}
+		l.paused = l.paused[1:]
+		if now.Before(l.end) {
+			l.send(p.conn, p.messages, now)
+		}
+	}
+}
+
 // receive takes what has come back, and sends as much again until the slice is over.
 func (l *tcpLoad) receive(c *conn) {
 	for {
@@ -130,7 +153,11 @@ func (l *tcpLoad) receive(c *conn) {
 		l.under -= whole
 		l.messages += whole
 		if whole > 0 && now.Before(l.end) {
-			l.send(c, whole, now)
+			if *pause > 0 {
+				l.paused = append(l.paused, paused{c, whole, now.Add(*pause)})
+			} else {
+				l.send(c, whole, now)
+			}
 		}
 		if n < len(l.in) {
 			return

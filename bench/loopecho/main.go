@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/pprof"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,10 +28,14 @@ func main() {
 	busy := flag.Duration("busy-poll", 0, "spin this long before sleeping")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
 	allocs := flag.Bool("allocs", false, "print at the end how many allocations were made")
+	compute := flag.Bool("compute", false, "let a goroutine compute meanwhile, and print its steps a second at the end")
 	gc := flag.Duration("gc", 0, "force a garbage collection this often, from another goroutine, and print the worst time it took")
 	flag.Parse()
 	if *gc > 0 {
 		go forceGC(*gc)
+	}
+	if *compute {
+		go computes()
 	}
 	if *profile != "" {
 		f, err := os.Create(*profile)
@@ -57,9 +62,29 @@ func main() {
 		runtime.ReadMemStats(&m)
 		fmt.Fprintf(os.Stderr, "mallocs %d, %+v\n", m.Mallocs, g.Stats())
 	}
+	if *compute {
+		fmt.Fprintf(os.Stderr, "%.0f steps a second\n", float64(steps.Load())/time.Since(began).Seconds())
+	}
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	g.Shutdown(now)
+}
+
+var (
+	steps atomic.Uint64 // of computes
+	began = time.Now()
+)
+
+// computes never waits.
+func computes() {
+	for x := uint64(1); ; steps.Add(1) {
+		for range 1000 {
+			x = x*6364136223846793005 + 1
+		}
+		if x == 0 {
+			return
+		}
+	}
 }
 
 func forceGC(every time.Duration) {

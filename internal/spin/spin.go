@@ -16,19 +16,21 @@ import (
 // and faster; where it does not come, the whole spin is wasted. A Governor spins only
 // where the recent past says that it pays:
 //
-//   - The last minStreak idle periods were all short (a spin that found something, or a
-//     sleep that ended within shortSleep). One long period starts the count again, so events
-//     that are a millisecond apart are never spun for.
+//   - The recent idle periods were short: a spin that found something, or a sleep that ended
+//     within shortSleep. Each short one adds to the score, up to maxScore; a long one leaves
+//     a quarter of it. Spinning takes minScore. So one pause among many messages does not end
+//     it, two in a row do, and events that are a millisecond apart are never spun for.
 //   - The window is windowFactor times the typical short period, within minWindow and
 //     maxWindow.
-//   - A spin that finds nothing is a miss: the periods that follow are not spun for, once,
-//     then 3, 7, … up to maxBackoff of them; each hit halves that number. So a peer that
-//     needs this very processor to answer, for which every sleep is short and no spin ever
-//     succeeds, costs one window in maxBackoff periods.
-//   - After maxHits hits in a row one period is slept, so that Go's scheduler gets to look
-//     at its own network poller.
-//   - With GOMAXPROCS=1 other goroutines run first. If they run for long, so is the period,
-//     and spinning ends.
+//   - A spin that finds nothing is a miss. One miss in minHits hits is forgiven. After
+//     others the periods that follow are not spun for, once, then 3, 7, … up to maxBackoff of
+//     them; each hit halves that number. So a peer that needs this very processor to answer,
+//     for which every sleep is short and no spin ever succeeds, costs one window in
+//     maxBackoff periods.
+//   - After maxHits hits without a sleep one period is slept, so that Go's scheduler gets to
+//     look at its own network poller.
+//   - Other goroutines run first, where that costs little (see Init). If they run for long,
+//     so is the period, and spinning ends.
 //   - At most one in two processors spins at a time, in the whole process.
 //   - Nobody spins while another wait of the same queue sleeps: the event would wake both.
 //
@@ -40,14 +42,14 @@ type Governor struct {
 	// One wait at a time holds claimed; what follows is its own. The others neither spin
 	// nor are measured.
 	claimed  atomic.Bool
-	streak   int
-	row      int // hits in a row
+	score    int // how short the recent periods were
+	row      int // hits since the last sleep
+	run      int // hits since the last miss
 	skip     int // periods to come that are not spun for
 	backoff  int // how many the last miss had skipped
 	typical  time.Duration
 	spinners int32 // how many may spin in this process, as last looked up
-	alone    bool  // GOMAXPROCS is 1, as last looked up
-	lookUp   int   // spins until both are looked up again
+	lookUp   int   // spins until it is looked up again
 
 	window atomic.Int64
 	spins  atomic.Uint64
@@ -56,19 +58,21 @@ type Governor struct {
 }
 
 const (
-	// minStreak is how many idle periods in a row must be short before a spin.
-	minStreak = 8
+	// minScore is how many idle periods must have been short before a spin.
+	minScore = 8
+	maxScore = 64
 	// shortSleep is the longest sleep that counts as short. It is more than maxWindow,
 	// for it contains the time that waking takes.
 	shortSleep = 2 * maxWindow
-	minWindow  = 6 * time.Microsecond
-	maxWindow  = 30 * time.Microsecond
+	minWindow  = 10 * time.Microsecond
+	maxWindow  = 40 * time.Microsecond
 	// windowFactor leaves room for periods that are longer than usual.
-	windowFactor = 3
+	windowFactor = 4
 	// typicalShare is the weight of one period in the typical one: an eighth.
 	typicalShare = 8
 	maxBackoff   = 1<<12 - 1
-	maxHits      = 64
+	minHits      = 32
+	maxHits      = 256
 	// lookUpEvery is in how many spins GOMAXPROCS is read once.
 	lookUpEvery = 256
 )
@@ -121,14 +125,14 @@ func (g *Governor) Begin(alone bool) Idle {
 	}
 	i := Idle{g: g, began: time.Now()}
 	switch {
-	case g.streak < minStreak:
+	case g.score < minScore:
 	case g.row == maxHits:
 		g.row = 0
 	case g.mayStart():
 		i.spinning = true
 		i.window = min(max(windowFactor*g.typical, minWindow), maxWindow)
 		g.window.Store(int64(i.window))
-		if g.yields && g.alone {
+		if g.yields {
 			runtime.Gosched()
 		}
 	}
@@ -138,8 +142,7 @@ func (g *Governor) Begin(alone bool) Idle {
 // mayStart counts a spinner in, unless there are as many as may be.
 func (g *Governor) mayStart() bool {
 	if g.lookUp == 0 {
-		procs := runtime.GOMAXPROCS(0)
-		g.lookUp, g.spinners, g.alone = lookUpEvery, int32(max(procs/2, 1)), procs == 1
+		g.lookUp, g.spinners = lookUpEvery, int32(max(runtime.GOMAXPROCS(0)/2, 1))
 	}
 	g.lookUp--
 	if spinning.Add(1) > g.spinners {
@@ -165,6 +168,7 @@ func (i *Idle) Hit(now time.Time) {
 	}
 	g.backoff /= 2
 	g.row++
+	g.run++
 	g.short(spent)
 	i.end()
 }
@@ -177,8 +181,11 @@ func (i *Idle) Miss(now time.Time) {
 		return
 	}
 	g.row = 0
-	g.backoff = min(2*g.backoff+1, maxBackoff)
-	g.skip = g.backoff
+	if g.run < minHits {
+		g.backoff = min(2*g.backoff+1, maxBackoff)
+		g.skip = g.backoff
+	}
+	g.run = 0
 }
 
 // Drop ends the period without a verdict: the deadline has come, or another wait sleeps.
@@ -229,13 +236,15 @@ func (i *Idle) end() {
 }
 
 func (g *Governor) short(d time.Duration) {
-	g.streak = min(g.streak+1, minStreak)
+	g.score = min(g.score+1, maxScore)
 	g.typical += (d - g.typical) / typicalShare
 }
 
 func (g *Governor) long() {
-	g.streak = 0
-	g.window.Store(0)
+	g.score /= 4
+	if g.score < minScore {
+		g.window.Store(0)
+	}
 }
 
 // Gosched lets other goroutines run. If they run for long, the processor has better to do
@@ -253,7 +262,8 @@ func (g *Governor) Gosched() {
 // others notes that other goroutines ran for d.
 func (g *Governor) others(d time.Duration) {
 	if d > shortSleep && g.claimed.CompareAndSwap(false, true) {
-		g.long()
+		g.score = 0
+		g.window.Store(0)
 		g.claimed.Store(false)
 	}
 }

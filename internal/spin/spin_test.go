@@ -50,7 +50,7 @@ func (b *bench) idle(d time.Duration) (spun bool) {
 // learn has the Governor see enough short periods to spin.
 func (b *bench) learn() {
 	b.Helper()
-	for range minStreak {
+	for range minScore {
 		if b.idle(10 * time.Microsecond) {
 			b.Fatal("it spins before it has seen enough")
 		}
@@ -68,8 +68,8 @@ func TestQ11SpinsWhereSleepsAreShort(t *testing.T) {
 		if s.Hits != s.Spins || s.Hits < periods-periods/maxHits-1 {
 			b.Errorf("of %d short periods %d were spun for, %d with success", periods, s.Spins, s.Hits)
 		}
-		if b.slept-minStreak < periods/(maxHits+1) {
-			b.Errorf("it slept %d times in %d periods: Go's poller does not get its turn", b.slept-minStreak, periods)
+		if b.slept-minScore < periods/(maxHits+1) {
+			b.Errorf("it slept %d times in %d periods: Go's poller does not get its turn", b.slept-minScore, periods)
 		}
 		if s.Window < 10*time.Microsecond || s.Window > maxWindow {
 			b.Errorf("the window is %v", s.Window)
@@ -90,6 +90,47 @@ func TestQ11NoSpinWhereEventsAreFarApart(t *testing.T) {
 		}
 		if s := b.Stats(); s.Spins != before.Spins {
 			b.Errorf("%d spins for events that are 1 ms apart", s.Spins-before.Spins)
+		}
+	})
+}
+
+// After many short periods one long one is forgiven, and two are not.
+func TestQ11OneLongPeriodAmongMany(t *testing.T) {
+	run(t, func(b *bench) {
+		b.learn()
+		for range maxScore {
+			b.idle(10 * time.Microsecond)
+		}
+		b.idle(time.Millisecond)
+		if !b.idle(10 * time.Microsecond) {
+			b.Error("it does not spin after one long period")
+		}
+		for range maxScore {
+			b.idle(10 * time.Microsecond)
+		}
+		b.idle(time.Millisecond)
+		b.idle(time.Millisecond)
+		if b.idle(10 * time.Microsecond) {
+			b.Error("it spins after two long periods")
+		}
+	})
+}
+
+// A miss now and then does not stop spinning; misses that come often do.
+func TestQ11OneMissAmongMany(t *testing.T) {
+	const missed = maxWindow + time.Microsecond
+	run(t, func(b *bench) {
+		b.learn()
+		for range minHits {
+			b.idle(10 * time.Microsecond)
+		}
+		b.idle(missed)
+		if !b.idle(10 * time.Microsecond) {
+			b.Error("it does not spin after one miss")
+		}
+		b.idle(missed)
+		if b.idle(10 * time.Microsecond) {
+			b.Error("it spins right after two misses")
 		}
 	})
 }
@@ -250,7 +291,7 @@ func BenchmarkMeasured(b *testing.B) {
 	b.ReportAllocs()
 	var g Governor
 	for b.Loop() {
-		g.streak = 0
+		g.score = 0
 		i := g.Begin(true)
 		i.Slept()
 	}
