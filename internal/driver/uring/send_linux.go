@@ -6,12 +6,16 @@ import (
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // Sends are submitted, and go out when the turn enters the ring, all in one call. That
-// beat a send(2) of each at once (docs/performance.md). So nothing is taken
-// synchronously: what is sent stays where the loop has it until the kernel has
-// completed the send, or its cancellation, and is referred to from here meanwhile.
+// beat a send(2) of each at once (docs/performance.md). What is submitted stays where
+// the loop has it until the kernel has completed the send, or its cancellation, and is
+// referred to from here meanwhile.
+//
+// In answer to the only completion of a turn there are no others to go with, so the bytes
+// are sent at once: it spares a submission and a completion.
 //
 // A send is not asked to wait until all is sent (MSG_WAITALL): then a peer that takes
 // little at a time would look like one that takes nothing.
@@ -29,13 +33,23 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 	if total == 0 {
 		return 0, nil
 	}
+	if len(bufs) == 1 {
+		b, n := bufs[0], 0
+		if d.alone {
+			var err error
+			if n, err = s.Write(b); n == total || err != nil && err != sock.ErrWouldBlock {
+				return n, err
+			}
+			b = b[n:]
+		}
+		s.Flags |= sending
+		d.sendBytes += len(b)
+		x.bytes = unsafe.SliceData(b)
+		d.begin(opSend, s.Index).SetSend(x.fd, b)
+		return n, nil
+	}
 	s.Flags |= sending
 	d.sendBytes += total
-	if len(bufs) == 1 {
-		x.bytes = unsafe.SliceData(bufs[0])
-		d.begin(opSend, s.Index).SetSend(x.fd, bufs[0])
-		return 0, nil
-	}
 	x.message = d.newMessage()
 	for _, b := range bufs {
 		if !x.message.Add(b) {

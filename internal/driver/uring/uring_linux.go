@@ -31,6 +31,7 @@ type Driver struct {
 	broken    error // the ring works no more
 	abandoned bool  // completions may be of what was given up
 	turn      uint32
+	alone     bool // the completion that is taken is the only one of its turn
 
 	slots     []slot
 	freeSlots []uint32
@@ -315,10 +316,12 @@ func (d *Driver) takeCompletions() {
 	if end-first > maxCompletions {
 		end = first + maxCompletions
 	}
+	d.alone = end-first == 1
 	for i := first; i != end; i++ {
 		q := d.ring.At(i)
 		d.complete(q.UserData, q.Res, q.Flags)
 	}
+	d.alone = false
 	if d.packets.n > 0 {
 		d.tellPackets()
 	}
