@@ -87,7 +87,7 @@ func (c *Conn) beginClose(why error) {
 	}
 	c.phase = closing
 	c.mu.Lock()
-	c.shut = true
+	c.shut = ending
 	unsent := c.unsent()
 	x := c.more()
 	x.why = why
@@ -211,7 +211,7 @@ func (c *Conn) leave(why error) {
 	c.phase = gone
 	c.setWhy(why)
 	c.mu.Lock()
-	c.shut, c.over = true, true
+	c.shut = released
 	c.mu.Unlock()
 	c.cancelContext(why)
 	x := c.extrasIfAny()

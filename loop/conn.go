@@ -17,15 +17,16 @@ type Conn struct {
 
 	mu        sync.Mutex // guards up to the blank line
 	requests  request
-	queued    bool // in the loop's inbox
-	shut      bool // Close, Abort or the end: nothing more can be asked
+	shut      shutState
 	writeShut bool // CloseWrite
-	over      bool // released
+	queued    bool // in the loop's inbox
 	crossed   bool // above the high watermark, since the low one
-	out       *sendQueue
-	extras    *extras // set once
 
-	// The rest is the loop's own.
+	// The rest is the loop's own, but for out and extras, which mu guards.
+	optional optional
+	flags    connFlags
+	out      *sendQueue
+	extras   *extras // set once
 	handler  Handler
 	accepted *Listener // nil if it was dialed
 	in       *unread
@@ -33,9 +34,16 @@ type Conn struct {
 	asked    request // by callbacks, for settle
 	pauses   pause
 	phase    phase
-	optional optional
-	flags    connFlags
 }
+
+// shutState says whether anything more can be asked of a connection.
+type shutState uint8
+
+const (
+	notShut  shutState = iota
+	ending             // Close, Abort, Detach, or the dial was given up
+	released           // the driver has been asked to release it
+)
 
 // extras is what few connections need.
 type extras struct {
@@ -130,7 +138,7 @@ const (
 	hasShutdown
 )
 
-type connFlags uint16
+type connFlags uint8
 
 const (
 	sendOwed  connFlags = 1 << iota // the driver owes Sent
@@ -220,7 +228,7 @@ func (c *Conn) Loop() *Loop { return c.loop }
 // ask has the loop do r, after prepare, which runs with mu held.
 func (c *Conn) ask(op string, r request, prepare func()) error {
 	c.mu.Lock()
-	if c.shut {
+	if c.shut != notShut {
 		c.mu.Unlock()
 		return c.failure(op, ErrClosed)
 	}
@@ -263,7 +271,7 @@ func (c *Conn) Close() error { return c.CloseWith(nil) }
 // the second.
 func (c *Conn) CloseWith(why error) error {
 	return c.ask("close", wantClose, func() {
-		c.shut = true
+		c.shut = ending
 		if why != nil {
 			c.rare().closeWhy = why
 		}
@@ -274,7 +282,7 @@ func (c *Conn) CloseWith(why error) error {
 // effect. After sending has failed the error wraps ErrClosed and the cause.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
-	if c.shut || c.extras != nil && c.extras.sendFailed != nil {
+	if c.shut != notShut || c.extras != nil && c.extras.sendFailed != nil {
 		err := c.refused()
 		c.mu.Unlock()
 		return c.failure("close write", err)
@@ -292,11 +300,11 @@ func (c *Conn) Abort() error { return c.AbortWith(nil) }
 // Of a connection that was ending for a reason already, Closed gets an error that wraps both.
 func (c *Conn) AbortWith(why error) error {
 	c.mu.Lock()
-	if c.over {
+	if c.shut == released {
 		c.mu.Unlock()
 		return c.failure("abort", ErrClosed)
 	}
-	c.shut = true
+	c.shut = ending
 	if why != nil {
 		c.rare().abortWhy = why
 	}
@@ -327,7 +335,7 @@ func (c *Conn) SetNoDelay(on bool) error {
 	c.mu.Lock()
 	shut := c.shut
 	c.mu.Unlock()
-	if shut {
+	if shut != notShut {
 		return c.failure("set TCP_NODELAY", ErrClosed)
 	}
 	return c.stream.SetNoDelay(on)
@@ -478,7 +486,7 @@ func (c *Conn) setHandler(h Handler) {
 // their turn.
 func (c *Conn) askLater(r request) {
 	c.mu.Lock()
-	if c.over {
+	if c.shut == released {
 		c.mu.Unlock()
 		return
 	}

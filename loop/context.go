@@ -21,7 +21,7 @@ func (c *Conn) Context() context.Context {
 	if r.context == nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		r.context = &connContext{ctx, cancel}
-		if c.over {
+		if c.shut == released {
 			cancel(contextCause(c.extras.why))
 		} else if err := c.extras.sendFailed; err != nil { // which is the reason, or about to be
 			cancel(err)

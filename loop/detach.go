@@ -38,7 +38,7 @@ func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) er
 		return c.failure("detach", needs("a function"))
 	}
 	return c.ask("detach", wantDetach, func() {
-		c.shut = true
+		c.shut = ending
 		c.more().detach = f
 	})
 }

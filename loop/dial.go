@@ -96,14 +96,14 @@ func (c *Conn) giveUp(why error) bool {
 		return false
 	}
 	d.givenUp = why
-	c.shut = true
+	c.shut = max(c.shut, ending)
 	if c.requests&wantAttach == 0 {
 		c.askAndUnlock(wantAbort)
 		return true
 	}
 	// The loop has not seen it, and may be in a callback for long: this can be done here.
 	c.requests = wantGiveUp
-	c.over = true
+	c.shut = released
 	c.mu.Unlock()
 	c.stream.Close()
 	c.loop.load.Add(-1)

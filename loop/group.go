@@ -258,7 +258,8 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 	for _, l := range g.loops {
 		l.putEnd(func() {
 			l.ending = true
-			for _, c := range l.conns {
+			for i := range l.conns.Len() {
+				c := *l.conns.At(i)
 				switch c.phase {
 				case connecting:
 					c.release(ErrShutdown)

@@ -170,7 +170,7 @@ func (l *Loop) owesOneLess() {
 // to be done: no connection, none of Offload's second halves, and nothing in the inbox.
 func (l *Loop) end() bool {
 	l.inbox.Lock()
-	if l.inbox.state == takesAll && len(l.conns) == 0 && (l.inbox.owed == 0 || l.cut) {
+	if l.inbox.state == takesAll && l.conns.Len() == 0 && (l.inbox.owed == 0 || l.cut) {
 		l.inbox.state = takesNothingNew
 	}
 	state := l.inbox.state
@@ -179,7 +179,7 @@ func (l *Loop) end() bool {
 		return false
 	}
 	l.doInbox() // what came before: there may be connections among it
-	if len(l.conns) > 0 || !l.deferred.empty() {
+	if l.conns.Len() > 0 || !l.deferred.empty() {
 		return false
 	}
 	l.inbox.Lock()

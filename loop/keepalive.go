@@ -45,7 +45,7 @@ func (c *Conn) SetKeepAlive(k net.KeepAliveConfig) error {
 	shut := c.shut
 	c.mu.Unlock()
 	err := error(ErrClosed)
-	if !shut {
+	if shut == notShut {
 		err = setKeepAlive(&c.stream, k)
 	}
 	if err != nil {

@@ -31,8 +31,8 @@ type Loop struct {
 	done      []doneCall // scratch of afterFlush
 	callStart time.Time  // when the callback began, if it is one that is measured:
 	timed     bool
-	wokeAt    time.Time // when the loop woke, if the turn is one that is measured
-	conns     []*Conn   // each knows its place
+	wokeAt    time.Time           // when the loop woke, if the turn is one that is measured
+	conns     driver.Pages[*Conn] // each knows its place
 	ending    bool
 	cut       bool // abortAll was called: what is left waits for nothing
 	counts    counts
@@ -218,8 +218,8 @@ func (l *Loop) doTimers() {
 // everything, and FIN.
 func (l *Loop) abortAll(err error) (aborted int) {
 	l.ending, l.cut = true, true
-	for i := len(l.conns) - 1; i >= 0; i-- {
-		if c := l.conns[i]; c.phase != gone {
+	for i := l.conns.Len(); i > 0; i-- {
+		if c := *l.conns.At(i - 1); c.phase != gone {
 			if c.phase == lingering {
 				c.release(c.because())
 				continue
@@ -233,16 +233,13 @@ func (l *Loop) abortAll(err error) (aborted int) {
 
 // remember and forget keep the loop's books of its connections.
 func (l *Loop) remember(c *Conn) {
-	c.place = uint32(len(l.conns))
-	l.conns = append(driver.Room(l.conns), c)
+	c.place = l.conns.Append(c)
 }
 
 func (l *Loop) forget(c *Conn) {
-	last := len(l.conns) - 1
-	l.conns[c.place] = l.conns[last]
-	l.conns[c.place].place = c.place
-	l.conns[last] = nil
-	l.conns = l.conns[:last]
+	last := *l.conns.At(l.conns.Len() - 1)
+	*l.conns.At(c.place), last.place = last, c.place
+	l.conns.RemoveLast()
 	l.load.Add(-1)
 	l.g.connEnded()
 }

@@ -35,7 +35,7 @@ var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 // It never blocks, and what is written during one turn goes out together.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
-	if c.calling() && c.out == nil && !c.shut && !c.writeShut {
+	if c.calling() && c.out == nil && c.shut == notShut && !c.writeShut {
 		// The ordinary case. The stage is smaller than any limit.
 		if l, n := c.loop, len(c.loop.stage); len(b) < l.direct && len(b) <= cap(l.stage)-n {
 			l.stage = l.stage[:n+copy(l.stage[n:cap(l.stage)], b)]
@@ -110,7 +110,7 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 
 // mayWrite says why n bytes more cannot be taken, or nil; mu is held.
 func (c *Conn) mayWrite(n int) error {
-	if c.shut || c.writeShut {
+	if c.shut != notShut || c.writeShut {
 		return c.refused()
 	}
 	waits := c.unsent()

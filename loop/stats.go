@@ -123,7 +123,8 @@ func (l *Loop) stats() LoopStats {
 		BlocksLent: b.OutBlocks, BytesLent: b.OutBytes, BytesIdle: b.IdleBytes, MaxIdleBytes: b.MaxIdleBytes,
 		BusyTime: time.Duration(c.busyNanos), CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
 	}
-	for _, conn := range l.conns {
+	for i := range l.conns.Len() {
+		conn := *l.conns.At(i)
 		s.UnsentBytes += conn.Unsent()
 		if conn.flags&stalled != 0 {
 			s.Stalled++

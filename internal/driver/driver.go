@@ -166,7 +166,6 @@ type State struct {
 	Index      uint32
 	Generation uint32
 	Flags      uint32
-	Next       *Stream
 }
 
 // ListenerUpcalls is what a driver calls for a listener.

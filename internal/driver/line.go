@@ -1,17 +1,17 @@
 package driver
 
-// A Line is streams that wait for their turn, first in, first out, each of them once. A
-// stream can be in one line.
+// A Line is streams that wait for their turn, first in, first out, each of them once.
 type Line struct {
-	// Mark is the flag of State.Flags that says that a stream is in the line.
+	// Mark is the flag of State.Flags that says that a stream is in the line. A driver has
+	// one line.
 	Mark uint32
 
-	head, tail *Stream
-	count      int
+	streams []*Stream // from first on
+	first   int
 }
 
 // Len returns how many streams are in the line.
-func (l *Line) Len() int { return l.count }
+func (l *Line) Len() int { return len(l.streams) - l.first }
 
 // Put puts a stream at the end, unless it is in the line.
 func (l *Line) Put(s *Stream) {
@@ -19,24 +19,21 @@ func (l *Line) Put(s *Stream) {
 		return
 	}
 	s.Flags |= l.Mark
-	if l.tail == nil {
-		l.head = s
-	} else {
-		l.tail.Next = s
+	if len(l.streams) == cap(l.streams) && 2*l.first >= len(l.streams) { // else it grows
+		n := copy(l.streams, l.streams[l.first:])
+		clear(l.streams[n:])
+		l.streams, l.first = l.streams[:n], 0
 	}
-	l.tail = s
-	l.count++
+	l.streams = append(l.streams, s)
 }
 
 // Take takes the first one out; there must be one.
 func (l *Line) Take() *Stream {
-	s := l.head
-	l.head = s.Next
-	if l.head == nil {
-		l.tail = nil
+	s := l.streams[l.first]
+	l.streams[l.first] = nil
+	if l.first++; l.first == len(l.streams) {
+		l.streams, l.first = l.streams[:0], 0
 	}
-	s.Next = nil
 	s.Flags &^= l.Mark
-	l.count--
 	return s
 }

@@ -16,7 +16,7 @@ func TestLine(t *testing.T) {
 			t.Fatalf("round %d: %d in the line, want %d", round, l.Len(), len(streams))
 		}
 		for i := range streams {
-			if s := l.Take(); s != &streams[i] || s.Next != nil || s.Flags != other {
+			if s := l.Take(); s != &streams[i] || s.Flags != other {
 				t.Fatalf("round %d: place %d: not the stream that was put there, or still marked", round, i)
 			}
 		}
@@ -24,5 +24,24 @@ func TestLine(t *testing.T) {
 	l.Put(&streams[2])
 	if l.Len() != 1 || l.Take() != &streams[2] {
 		t.Error("a line that was empty does not work")
+	}
+}
+
+// A line that is never empty keeps the order, and its memory.
+func TestLineNeverEmpty(t *testing.T) {
+	l := Line{Mark: 1}
+	streams := make([]Stream, 5)
+	for i := range streams {
+		l.Put(&streams[i])
+	}
+	for i := range 1000 {
+		s := l.Take()
+		if s != &streams[i%len(streams)] {
+			t.Fatalf("turn %d: out of order", i)
+		}
+		l.Put(s)
+	}
+	if n := testing.AllocsPerRun(1000, func() { l.Put(l.Take()) }); n != 0 || cap(l.streams) > 4*len(streams) {
+		t.Errorf("%v allocations, room for %d of %d", n, cap(l.streams), len(streams))
 	}
 }

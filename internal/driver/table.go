@@ -1,12 +1,16 @@
 package driver
 
-import "github.com/pollux-io/pollux"
+import (
+	"iter"
+
+	"github.com/pollux-io/pollux"
+)
 
 // A Table gives what a driver keeps an index, used again when its owner has gone, and a
 // generation, which tells one owner of an index from the next: events of one batch may be
 // about what an earlier one of the batch has ended, and its index given away.
 type Table[T any] struct {
-	all        []*T
+	all        Pages[*T]
 	free       []uint32
 	generation uint32
 }
@@ -21,24 +25,31 @@ func (t *Table[T]) Add(x *T, s *State) {
 	if n := len(t.free); n > 0 {
 		s.Index = t.free[n-1]
 		t.free = t.free[:n-1]
-		t.all[s.Index] = x
+		*t.all.At(s.Index) = x
 		return
 	}
-	s.Index = uint32(len(t.all))
-	t.all = append(Room(t.all), x)
+	s.Index = t.all.Append(x)
 }
 
 // Remove takes out what has the State s.
 func (t *Table[T]) Remove(s *State) {
-	t.all[s.Index] = nil
+	*t.all.At(s.Index) = nil
 	t.free = append(t.free, s.Index)
 }
 
 // At returns what has the index now; nil if nothing has.
-func (t *Table[T]) At(index uint32) *T { return t.all[index] }
+func (t *Table[T]) At(index uint32) *T { return *t.all.At(index) }
 
-// All returns what there is, by index; nil where nothing is.
-func (t *Table[T]) All() []*T { return t.all }
+// All yields what there is, and its index.
+func (t *Table[T]) All() iter.Seq2[uint32, *T] {
+	return func(yield func(uint32, *T) bool) {
+		for i := uint32(0); i < t.all.Len(); i++ {
+			if x := *t.all.At(i); x != nil && !yield(i, x) {
+				return
+			}
+		}
+	}
+}
 
 // StartAt makes the next generation come after g; tests have it wrap.
 func (t *Table[T]) StartAt(g uint32) { t.generation = g }

@@ -126,9 +126,6 @@ func (d *Driver) forgetIfIdle(a *acceptor) {
 // applyAccepting begins and ends accepting, as was asked for since the last turn.
 func (d *Driver) applyAccepting() {
 	for i, a := range d.listeners.All() {
-		if a == nil {
-			continue
-		}
 		want := !a.paused && !a.gone && len(a.taken) == 0
 		switch {
 		case want && !a.armed:

@@ -73,10 +73,8 @@ func TestBrokenRingOfListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.Close()
-	for _, a := range b.listeners.All() {
-		if a != nil {
-			t.Error("the listener is still there, with its descriptor")
-		}
+	for range b.listeners.All() {
+		t.Error("the listener is still there, with its descriptor")
 	}
 }
 

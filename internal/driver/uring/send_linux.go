@@ -25,7 +25,7 @@ func (d *Driver) SyncSend() bool { return false }
 
 // Send implements driver.Driver.
 func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (int, error) {
-	x := &d.slots[s.Index]
+	x := d.slots.At(s.Index)
 	total := 0
 	for _, b := range bufs {
 		total += len(b)
@@ -45,7 +45,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 		s.Flags |= sending
 		d.sendBytes += len(b)
 		x.bytes = unsafe.SliceData(b)
-		d.begin(opSend, s.Index).SetSend(x.fd, b)
+		d.begin(opSend, s.Index).SetSend(sys.FD(x.fd), b)
 		return n, nil
 	}
 	s.Flags |= sending
@@ -56,13 +56,13 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 			break
 		}
 	}
-	d.begin(opSend, s.Index).SetSendv(x.fd, x.message)
+	d.begin(opSend, s.Index).SetSendv(sys.FD(x.fd), x.message)
 	return 0, nil
 }
 
 // sent takes a completion of a send.
 func (d *Driver) sent(index uint32, res int32) {
-	x := &d.slots[index]
+	x := d.slots.At(index)
 	s := x.stream
 	s.Flags &^= sending
 	x.bytes = nil

@@ -28,7 +28,7 @@ func (d *Driver) joinSet(s *driver.Stream, events uint32) bool {
 		op = sys.EPOLL_CTL_MOD
 	}
 	ev := sys.MakeEpollEvent(events|sys.EPOLLET, streamEvent|uint64(s.Index))
-	if e := sys.EpollCtl(d.watches.epfd, op, d.slots[s.Index].fd, &ev); e != 0 {
+	if e := sys.EpollCtl(d.watches.epfd, op, d.fdOf(s), &ev); e != 0 {
 		return false
 	}
 	s.Flags |= inSet
@@ -40,7 +40,7 @@ func (d *Driver) leaveSet(s *driver.Stream) {
 	if s.Flags&inSet != 0 {
 		s.Flags &^= inSet | awaitingRoom
 		var none sys.EpollEvent
-		sys.EpollCtl(d.watches.epfd, sys.EPOLL_CTL_DEL, d.slots[s.Index].fd, &none)
+		sys.EpollCtl(d.watches.epfd, sys.EPOLL_CTL_DEL, d.fdOf(s), &none)
 	}
 }
 
@@ -62,7 +62,7 @@ func (d *Driver) isDeaf(s *driver.Stream) bool {
 // awaitFailure sees to it that a failure of a stream that is deaf is reported: one that is
 // known, by this turn, and else when the epoll set tells of one.
 func (d *Driver) awaitFailure(s *driver.Stream) {
-	if s.Flags&failed != 0 || d.slots[s.Index].end > 0 {
+	if s.Flags&failed != 0 || d.slots.At(s.Index).end > 0 {
 		d.makeBusy(s)
 	} else if s.Flags&inSet == 0 {
 		d.joinSet(s, 0) // if it fails, the next Resume or Send finds out
@@ -71,7 +71,7 @@ func (d *Driver) awaitFailure(s *driver.Stream) {
 
 // setEvent takes an event of a stream.
 func (d *Driver) setEvent(index uint32, events uint32) {
-	s := d.slots[index].stream
+	s := d.slots.At(index).stream
 	if s == nil || s.Flags&inSet == 0 {
 		return
 	}
@@ -93,7 +93,7 @@ func (d *Driver) reportFailure(s *driver.Stream) {
 		return
 	}
 	var err error
-	if x := &d.slots[s.Index]; x.end > 0 {
+	if x := d.slots.At(s.Index); x.end > 0 {
 		err = receiveError(s, syscall.Errno(x.end)) // ReceiveEnded has it again, after what is held
 	} else if s.Flags&failed != 0 {
 		err = s.TakeFailure() // nil if both sides have ended in good order

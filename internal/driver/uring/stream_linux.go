@@ -16,7 +16,7 @@ import (
 // slot is what the driver keeps for a stream.
 type slot struct {
 	stream *driver.Stream
-	fd     sys.FD // counted in, so that nobody closes it until finishIfIdle
+	fd     int32  // counted in, so that nobody closes it until finishIfIdle
 	held   queue  // what has come and could not be handed over
 	turn   uint32 // the turn in which
 	taken  int32  // so much was handed over
@@ -27,6 +27,9 @@ type slot struct {
 	bytes   *byte
 	message *sys.URingMessage
 }
+
+// fdOf returns the descriptor of an attached stream.
+func (d *Driver) fdOf(s *driver.Stream) sys.FD { return sys.FD(d.slots.At(s.Index).fd) }
 
 // rare is what few streams need.
 type rare struct {
@@ -69,10 +72,9 @@ func (d *Driver) Attach(s *driver.Stream) error {
 		s.Index = d.freeSlots[n-1]
 		d.freeSlots = d.freeSlots[:n-1]
 	} else {
-		s.Index = uint32(len(d.slots))
-		d.slots = append(driver.Room(d.slots), slot{})
+		s.Index = d.slots.Append(slot{})
 	}
-	d.slots[s.Index] = slot{stream: s, fd: fd, held: noQueue, end: noEnd}
+	*d.slots.At(s.Index) = slot{stream: s, fd: int32(fd), held: noQueue, end: noEnd}
 	s.Flags = attached
 	d.change(s)
 	return nil
@@ -93,7 +95,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 	}
 	if inRing {
 		s.Flags |= connecting
-		d.begin(opConnect, s.Index).SetConnect(d.slots[s.Index].fd, s.ConnectTo())
+		d.begin(opConnect, s.Index).SetConnect(d.fdOf(s), s.ConnectTo())
 	} else {
 		d.awaitConnect(s)
 	}
@@ -103,7 +105,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 // awaitConnect awaits the end of what the system has begun.
 func (d *Driver) awaitConnect(s *driver.Stream) {
 	s.Flags |= connecting | awaiting
-	d.begin(opConnect, s.Index).SetPoll(d.slots[s.Index].fd, sys.POLLOUT, 0)
+	d.begin(opConnect, s.Index).SetPoll(d.fdOf(s), sys.POLLOUT, 0)
 }
 
 // Resume implements driver.Driver.
@@ -112,7 +114,7 @@ func (d *Driver) Resume(s *driver.Stream) {
 		return
 	}
 	s.Flags |= receiving
-	if d.slots[s.Index].hasMore() {
+	if d.slots.At(s.Index).hasMore() {
 		d.makeBusy(s)
 	}
 	d.change(s)
@@ -183,7 +185,7 @@ func (d *Driver) leave(s *driver.Stream) {
 		d.released = append(d.released, s)
 		return
 	}
-	x := &d.slots[s.Index]
+	x := d.slots.At(s.Index)
 	if x.end == 0 || s.Flags&draining == 0 {
 		x.end = noEnd
 	}
@@ -204,12 +206,12 @@ func (d *Driver) leave(s *driver.Stream) {
 // finishIfIdle gives a stream's descriptor and slot back if none of its operations
 // is left, and nothing is held for it.
 func (d *Driver) finishIfIdle(s *driver.Stream) bool {
-	if s.Flags&operating != 0 || d.slots[s.Index].hasMore() {
+	if s.Flags&operating != 0 || d.slots.At(s.Index).hasMore() {
 		return false
 	}
 	s.Flags &^= draining
 	s.PollHandle().Done()
-	d.slots[s.Index] = slot{}
+	*d.slots.At(s.Index) = slot{}
 	d.freeSlots = append(d.freeSlots, s.Index)
 	d.released = append(d.released, s)
 	return true
@@ -231,7 +233,7 @@ func (d *Driver) applyChanges() {
 	}
 	for _, index := range d.changed {
 		// Whose index has been given away meanwhile may be looked at twice.
-		if s := d.slots[index].stream; s != nil {
+		if s := d.slots.At(index).stream; s != nil {
 			d.apply(s)
 		}
 	}
@@ -241,7 +243,7 @@ func (d *Driver) applyChanges() {
 }
 
 func (d *Driver) apply(s *driver.Stream) {
-	x := &d.slots[s.Index]
+	x := d.slots.At(s.Index)
 	s.Flags &^= changed
 	if s.Flags&gone != 0 {
 		if s.Flags&sending != 0 {
@@ -259,7 +261,7 @@ func (d *Driver) apply(s *driver.Stream) {
 		d.starve(s) // behind those that wait already
 	case want && s.Flags&armed == 0:
 		s.Flags |= armed
-		d.begin(opReceive, s.Index).SetRecv(x.fd, bufferGroup, d.bundles)
+		d.begin(opReceive, s.Index).SetRecv(sys.FD(x.fd), bufferGroup, d.bundles)
 	case !want && s.Flags&(armed|cancelling) == armed:
 		s.Flags |= cancelling
 		d.cancel(opReceive, s.Index)
@@ -285,7 +287,7 @@ func (d *Driver) isUnwanted(op uint64, index uint32) bool {
 	if op != opReceive && op != opSend && op != opConnect {
 		return d.packets.isUnwanted(op, index)
 	}
-	s := d.slots[index].stream
+	s := d.slots.At(index).stream
 	switch {
 	case s == nil:
 		return false
@@ -299,7 +301,7 @@ func (d *Driver) isUnwanted(op uint64, index uint32) bool {
 
 // mayReceive reports whether a stream is to receive, or does already.
 func (d *Driver) mayReceive(s *driver.Stream) bool {
-	return s.Flags&(receiving|ended|gone|starved) == receiving && !d.slots[s.Index].hasMore()
+	return s.Flags&(receiving|ended|gone|starved) == receiving && !d.slots.At(s.Index).hasMore()
 }
 
 // starve has a stream wait for a buffer.
@@ -318,14 +320,14 @@ const maxLimit = 1 << 30
 func (d *Driver) feed() {
 	n := min(d.buffers.available(), len(d.starved))
 	for _, index := range d.starved[:n] {
-		s := d.slots[index].stream
+		s := d.slots.At(index).stream
 		if s == nil || s.Flags&starved == 0 {
 			continue
 		}
 		s.Flags &^= starved
 		if d.mayReceive(s) && s.Flags&armed == 0 {
 			s.Flags |= armed
-			q, fd := d.begin(opReceive, index), d.slots[index].fd
+			q, fd := d.begin(opReceive, index), d.fdOf(s)
 			if d.has.limits {
 				q.SetRecvSome(fd, bufferGroup, d.bundles, min(d.budget, maxLimit))
 			} else {
@@ -338,7 +340,7 @@ func (d *Driver) feed() {
 
 // received takes a completion of a receive.
 func (d *Driver) received(index uint32, res int32, flags uint32) {
-	x := &d.slots[index]
+	x := d.slots.At(index)
 	s := x.stream
 	if flags&sys.IORING_CQE_F_MORE == 0 {
 		s.Flags &^= armed | cancelling
@@ -378,7 +380,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 	case e == syscall.ENOBUFS:
 		d.starve(s)
 	default:
-		d.slots[index].end = -res
+		d.slots.At(index).end = -res
 		if s.Flags&receiving != 0 {
 			d.makeBusyOrEnd(s)
 		} else if res < 0 {
@@ -390,7 +392,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 // arrived takes what was received: n bytes in the buffer id, and in those after it.
 func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	for {
-		last, bytes := d.sideBySide(id, n, d.budget-d.takenNow(&d.slots[s.Index]))
+		last, bytes := d.sideBySide(id, n, d.budget-d.takenNow(d.slots.At(s.Index)))
 		n -= bytes
 		next := id
 		if n > 0 {
@@ -443,7 +445,7 @@ func (d *Driver) giveBack(id uint16, n int) {
 // deliver hands over n bytes in the buffer id and those behind it, or holds them: if the
 // stream is paused, has had its budget, or has something held already.
 func (d *Driver) deliver(s *driver.Stream, id uint16, n int) {
-	x := &d.slots[s.Index]
+	x := d.slots.At(s.Index)
 	takes := s.Flags&(receiving|draining) != 0
 	if !takes || d.takenNow(x) >= d.budget || x.hasMore() {
 		for ; n > 0; n -= d.buffers.Size {
@@ -494,7 +496,7 @@ func (d *Driver) makeBusy(s *driver.Stream) {
 }
 
 func (d *Driver) makeBusyOrEnd(s *driver.Stream) {
-	if x := &d.slots[s.Index]; x.held.empty() && x.more == nil {
+	if x := d.slots.At(s.Index); x.held.empty() && x.more == nil {
 		d.tellEnd(s)
 		return
 	}
@@ -507,7 +509,7 @@ func (d *Driver) handOverBusy(n int) {
 		return
 	}
 	for _, index := range d.busy[:n] {
-		if s := d.slots[index].stream; s != nil && s.Flags&busy != 0 {
+		if s := d.slots.At(index).stream; s != nil && s.Flags&busy != 0 {
 			s.Flags &^= busy
 			d.handOverHeld(s)
 		}
@@ -518,7 +520,7 @@ func (d *Driver) handOverBusy(n int) {
 func (d *Driver) handOverHeld(s *driver.Stream) {
 	d.reportFailure(s)
 	for s.Flags&(receiving|draining) != 0 {
-		x := &d.slots[s.Index]
+		x := d.slots.At(s.Index)
 		switch {
 		case d.takenNow(x) >= d.budget:
 			d.makeBusy(s)
@@ -553,7 +555,7 @@ func (d *Driver) handOverHeld(s *driver.Stream) {
 }
 
 func (d *Driver) tellEnd(s *driver.Stream) {
-	x := &d.slots[s.Index]
+	x := d.slots.At(s.Index)
 	e := syscall.Errno(x.end)
 	x.end = noEnd
 	s.Flags = s.Flags&^receiving | ended

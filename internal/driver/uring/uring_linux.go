@@ -33,7 +33,7 @@ type Driver struct {
 	turn      uint32
 	alone     bool // the completion that is taken is the only one of its turn
 
-	slots     []slot
+	slots     driver.Pages[slot]
 	freeSlots []uint32
 	changed   []uint32 // streams whose operations are not what they should be
 	busy      []uint32 // streams that have something to be handed over
@@ -278,15 +278,15 @@ func (d *Driver) Turn(timeout time.Duration) error {
 // owner's again.
 func (d *Driver) abandon() {
 	d.abandoned = true
-	for i := range d.slots {
-		if s := d.slots[i].stream; s != nil && s.Flags&gone != 0 {
-			sys.Shutdown(d.slots[i].fd, sys.SHUT_RDWR)
+	for i := range d.slots.Len() {
+		if s := d.slots.At(i).stream; s != nil && s.Flags&gone != 0 {
+			sys.Shutdown(sys.FD(d.slots.At(i).fd), sys.SHUT_RDWR)
 			s.Flags &^= operating
 			d.finishIfIdle(s)
 		}
 	}
 	for _, a := range d.listeners.All() {
-		if a != nil && a.gone {
+		if a.gone {
 			a.armed = false
 			d.forgetIfIdle(a)
 		}
@@ -298,7 +298,7 @@ func (d *Driver) abandon() {
 func (d *Driver) isGivenUp(op uint64, index uint32) bool {
 	switch op {
 	case opReceive, opSend, opConnect:
-		return d.slots[index].stream == nil
+		return d.slots.At(index).stream == nil
 	case opAccept:
 		return d.listeners.At(index) == nil
 	}
@@ -349,7 +349,7 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 	case opSend:
 		d.sent(index, res)
 	case opConnect:
-		d.connected(d.slots[index].stream, syscall.Errno(-res))
+		d.connected(d.slots.At(index).stream, syscall.Errno(-res))
 	case opAccept:
 		d.accepted(index, res, last)
 	case opPacket:

@@ -199,7 +199,7 @@ func TestSpill(t *testing.T) {
 	}
 	b.Pause(&s.Stream)
 	b.settle(s)
-	if x := &b.slots[s.Index]; x.more == nil || x.end != 0 || s.calls != 0 {
+	if x := b.slots.At(s.Index); x.more == nil || x.end != 0 || s.calls != 0 {
 		t.Errorf("%d calls, slot %+v", s.calls, x)
 	}
 	b.Resume(&s.Stream)

@@ -36,9 +36,7 @@ const maxWatchEvents = 64
 
 func (t *watches) close() {
 	for _, w := range t.table.All() {
-		if w != nil {
-			t.disown(w.Source.PollHandle())
-		}
+		t.disown(w.Source.PollHandle())
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,0 +1,38 @@
+package driver
+
+import "testing"
+
+func TestPages(t *testing.T) {
+	const n = 3*pageLen + 7
+	var p Pages[uint32]
+	for i := range uint32(n) {
+		if at := p.Append(i); at != i || p.Len() != i+1 {
+			t.Fatalf("entry %d is at %d of %d", i, at, p.Len())
+		}
+	}
+	first := p.At(0)
+	for i := range uint32(n) {
+		if *p.At(i) != i {
+			t.Fatalf("entry %d is %d", i, *p.At(i))
+		}
+	}
+	for i := p.Len(); i > 0; i = p.Len() {
+		p.RemoveLast()
+		if pages := uint32(len(p.pages)); pages < (i-1+pageLen-1)/pageLen || pages > (i-1)/pageLen+2 {
+			t.Fatalf("%d pages for %d entries", pages, i-1)
+		}
+	}
+	for range 2 * pageLen { // around the border of a page
+		p.Append(1)
+	}
+	if first != p.At(0) {
+		t.Error("entries have moved")
+	}
+	if avg := testing.AllocsPerRun(100, func() { p.RemoveLast(); p.Append(1); p.Append(1); p.RemoveLast() }); avg != 0 {
+		t.Errorf("%v allocations at the border of a page", avg)
+	}
+	p.RemoveLast()
+	if p.Append(0); *p.At(p.Len() - 1) != 0 {
+		t.Error("a removed entry is still there")
+	}
+}
