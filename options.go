@@ -21,7 +21,7 @@ const MaxBusyPoll = time.Second
 // all) to MaxBusyPoll, each time before it sleeps. It lowers latency at the price
 // of a busy processor.
 //
-// Without this option Wait spins adaptively: for a short time, 30 µs at most, and only while
+// Without this option Wait spins adaptively: for a short time, 40 µs at most, and only while
 // recent sleeps have ended so soon that spinning costs less than they do. Poll.Spin
 // reports what it does. On Windows, whose clock is too coarse to measure such times,
 // Wait does not spin by itself.

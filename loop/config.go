@@ -25,7 +25,7 @@ type Config struct {
 	// Backends lists them. POLLUX_BACKEND wins.
 	Backend string
 	// BusyPoll is how long a loop asks the kernel again and again, each time before it
-	// sleeps, at most pollux.MaxBusyPoll. Zero: adaptively, for 30 µs at most, and only while
+	// sleeps, at most pollux.MaxBusyPoll. Zero: adaptively, for 40 µs at most, and only while
 	// recent sleeps have ended so soon that to spin costs less (see pollux.BusyPoll).
 	// Negative: not at all. LoopStats.Spin reports what a loop does.
 	BusyPoll time.Duration

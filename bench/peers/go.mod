@@ -1,3 +1,4 @@
+// Servers on other libraries that docs/performance.md compares with, apart from go.work.
 module github.com/pollux-io/pollux/bench/peers
 
 go 1.26.0
