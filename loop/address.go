@@ -82,7 +82,7 @@ func resolveHost(host, version string) (netip.Addr, error) {
 // noIPv6 is what the probe of unspecified has found, if it will find the same again.
 var noIPv6 struct {
 	sync.Mutex
-	known, is bool
+	known, missing bool
 }
 
 // unspecified returns the address that stands for all: [::] serves IPv4 too, where
@@ -90,7 +90,7 @@ var noIPv6 struct {
 func unspecified() netip.Addr {
 	noIPv6.Lock()
 	defer noIPv6.Unlock()
-	is := noIPv6.is
+	is := noIPv6.missing
 	if !noIPv6.known {
 		probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
 		switch {
@@ -98,7 +98,7 @@ func unspecified() netip.Addr {
 			probe.Close()
 			noIPv6.known = true
 		case errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.EADDRNOTAVAIL):
-			noIPv6.known, noIPv6.is = true, true
+			noIPv6.known, noIPv6.missing = true, true
 			is = true
 		default: // want of descriptors or memory says nothing: the caller is told of it, or has it no more
 			is = !sys.IsWant(err)
@@ -112,12 +112,12 @@ func unspecified() netip.Addr {
 
 // spreads reports whether each of n loops gets a socket of its own, where the system
 // balances between them (SO_REUSEPORT of Linux, socket(7)), or else there is one for all.
-func spreads(n int) bool { return runtime.GOOS == "linux" && n > 1 }
+func usesReusePort(n int) bool { return runtime.GOOS == "linux" && n > 1 }
 
 // spreadTCP listens at an address, with as many sockets as n loops are to have, made with the
 // options.
 func spreadTCP(n int, at netip.AddrPort, options ...sock.Option) (all []*sock.TCPListener, err error) {
-	if spreads(n) {
+	if usesReusePort(n) {
 		options = append(options, sock.ReusePort())
 	} else {
 		n = 1

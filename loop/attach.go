@@ -15,12 +15,12 @@ var _ = [1]struct{}{}[unsafe.Offsetof(Conn{}.stream)]
 // attach gives the connection to its loop's driver. An accepted one is open then.
 func (c *Conn) attach() bool {
 	l := c.loop
-	l.remember(c)
+	l.addConn(c)
 	if l.ending {
 		c.phase = open
 		why := ErrShutdown
 		if l.failed.Load() != nil {
-			why = l.endedBecause()
+			why = l.endedError()
 		}
 		c.release(why)
 		return false
@@ -37,10 +37,10 @@ func (c *Conn) attach() bool {
 	} else {
 		l.g.logs.attaching.warn("pollux: a connection could not be watched", "error", err)
 	}
-	l.forget(c)
+	l.removeConn(c)
 	c.stream.Close()
 	c.phase = gone
-	c.tellDialed(err)
+	c.callDialed(err)
 	return false
 }
 
@@ -50,7 +50,7 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	idle := c.loop.g.config.IdleTimeout > 0
 	if idle {
 		c.mu.Lock()
-		c.more().idleTimeout = c.loop.g.config.IdleTimeout // Opened may set another, or none
+		c.makeExtrasLocked().idleTimeout = c.loop.g.config.IdleTimeout // Opened may set another, or none
 		c.mu.Unlock()
 	}
 	l := c.loop
@@ -65,7 +65,7 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 			o.Opened(c)
 		}
 	})
-	c.settleAfter(err)
+	c.finishCallback(err)
 	switch {
 	case c.phase == gone:
 		return
@@ -77,7 +77,7 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 		c.beginClose(errNoHandler) // last words
 		return
 	}
-	if idle && c.flags&idles == 0 {
+	if idle && c.flags&hasIdleTimeout == 0 {
 		c.setDeadlines(wantIdle)
 	}
 	if c.receives() {
@@ -94,7 +94,7 @@ func (c *Conn) handlerName() string {
 
 // join has the connection attached to its loop, which counts it already. If the loop
 // has ended, the connection is closed, and join returns false.
-func (c *Conn) join() bool {
+func (c *Conn) enqueueAttach() bool {
 	c.mu.Lock()
 	c.requests, c.queued = wantAttach, true
 	c.mu.Unlock()
@@ -103,6 +103,6 @@ func (c *Conn) join() bool {
 	}
 	c.stream.Close()
 	c.loop.load.Add(-1)
-	c.loop.g.connEnded()
+	c.loop.g.releaseConn()
 	return false
 }

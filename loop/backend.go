@@ -45,10 +45,10 @@ func openDriver(c *Config) (driver.Driver, error) {
 	}
 	// Config.Backend is checked also where the environment wins: the mistake would show
 	// elsewhere only.
-	if err := isBackend(c.Backend, "Config.Backend"); err != nil {
+	if err := checkBackend(c.Backend, "Config.Backend"); err != nil {
 		return nil, err
 	}
-	if err := isBackend(name, from); err != nil {
+	if err := checkBackend(name, from); err != nil {
 		return nil, err
 	}
 	for _, n := range natives {
@@ -68,8 +68,8 @@ func openDriver(c *Config) (driver.Driver, error) {
 	return ready.Open(config, options...)
 }
 
-// isBackend checks that there is such a backend in this build.
-func isBackend(name, from string) error {
+// checkBackend checks that there is such a backend in this build.
+func checkBackend(name, from string) error {
 	if name == "" {
 		return nil
 	}

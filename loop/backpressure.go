@@ -19,18 +19,18 @@ const (
 // Without back-pressure the handler sees to it that answers do not pile up: up to
 // Config.MaxUnsent they are kept.
 func (c *Conn) SetBackpressure(on bool) error {
-	return c.ask("set back-pressure", wantFlush, func() {
-		x := c.rare()
+	return c.submit("set back-pressure", wantFlush, func() {
+		x := c.makeRareExtrasLocked()
 		if x.backpressure = never; on {
 			x.backpressure = always
 		}
 	})
 }
 
-// stopsReading reports whether reading stops above the high watermark. mu must be held.
-func (c *Conn) stopsReading() bool {
-	if x := c.extras; x != nil && x.rarely != nil && x.rarely.backpressure != byDefault {
-		return x.rarely.backpressure == always
+// stopsReadingLocked reports whether reading stops above the high watermark. mu must be held.
+func (c *Conn) stopsReadingLocked() bool {
+	if x := c.extras; x != nil && x.rare != nil && x.rare.backpressure != byDefault {
+		return x.rare.backpressure == always
 	}
 	return c.accepted != nil
 }
@@ -39,7 +39,7 @@ func (c *Conn) stopsReading() bool {
 func (c *Conn) pauseReading() {
 	if c.pauses&byWatermark == 0 {
 		c.pause(byWatermark)
-		c.holdReadDeadline()
+		c.suspendReadDeadline()
 	}
 }
 
@@ -47,6 +47,6 @@ func (c *Conn) pauseReading() {
 func (c *Conn) resumeReading() {
 	if c.pauses&byWatermark != 0 {
 		c.resume(byWatermark)
-		c.moveReadDeadline()
+		c.resumeReadDeadline()
 	}
 }

@@ -10,16 +10,16 @@ import (
 // begin, callData, end and Received are what every message runs through, right after
 // the kernel has filled the processor's caches with its own code. So they are short,
 // and what is seldom needed is elsewhere.
-func (c *Conn) begin() {
+func (c *Conn) beginCallback() {
 	l := c.loop
 	l.counts.callbacks++
 	if !l.awake.Load() || l.counts.callbacks%timedCallbacks == 0 {
-		l.beginTimed()
+		l.beginSlow()
 	}
 	l.running.Store(c)
 }
 
-func (l *Loop) beginTimed() {
+func (l *Loop) beginSlow() {
 	l.wakeUp()
 	if l.counts.callbacks%timedCallbacks == 0 {
 		l.timed, l.callStart = true, time.Now()
@@ -29,7 +29,7 @@ func (l *Loop) beginTimed() {
 // timedCallbacks: the time is read around one callback in so many, for Stats.
 const timedCallbacks = 64
 
-func (l *Loop) took() {
+func (l *Loop) noteCallbackTime() {
 	took := time.Since(l.callStart)
 	l.counts.callbackNanos += int64(took) * timedCallbacks
 	l.counts.longest = max(l.counts.longest, took)
@@ -53,21 +53,21 @@ func (c *Conn) panicked(v any) error {
 
 // end follows every callback, and settle comes after it. In the ordinary case all that
 // the callback wrote goes out here, and nothing else has been asked for.
-func (c *Conn) end() {
+func (c *Conn) endCallback() {
 	l := c.loop
 	if l.timed {
-		l.took()
+		l.noteCallbackTime()
 	}
 	c.mu.Lock()
-	if c.requests != 0 || c.out != nil || c.phase != open || c.flags&^idles != 0 || c.crossed {
-		c.endBusy()
+	if c.requests != 0 || c.out != nil || c.phase != open || c.flags&^hasIdleTimeout != 0 || c.crossed {
+		c.endSlowAndUnlock()
 		return
 	}
-	if stage := l.stage; len(stage) > 0 {
-		l.stage = stage[:0]
-		n, err := c.send(append(l.iov[:0], stage), len(stage))
+	if stage := l.staging; len(stage) > 0 {
+		l.staging = stage[:0]
+		n, err := c.sendLocked(append(l.iov[:0], stage), len(stage))
 		if n < len(stage) {
-			c.endShort(stage[n:], err)
+			c.endShortWriteAndUnlock(stage[n:], err)
 			return
 		}
 	}
@@ -75,25 +75,25 @@ func (c *Conn) end() {
 	c.mu.Unlock()
 }
 
-// endShort is end when the kernel has not taken all of the stage; mu is held.
-func (c *Conn) endShort(rest []byte, err error) {
-	c.queue(rest)
-	f := c.flushedLocked()
+// endShortWriteAndUnlock is end when the kernel has not taken all of the stage; mu is held.
+func (c *Conn) endShortWriteAndUnlock(rest []byte, err error) {
+	c.queueLocked(rest)
+	f := c.flushResultLocked()
 	f.err = err
 	c.loop.running.Store(nil)
 	c.mu.Unlock()
 	c.afterFlush(f)
 }
 
-// endBusy is end when something was asked for, or waits to be sent; mu is held.
-func (c *Conn) endBusy() {
+// endSlowAndUnlock is end when something was asked for, or waits to be sent; mu is held.
+func (c *Conn) endSlowAndUnlock() {
 	l := c.loop
-	var f flushed
+	var f flushResult
 	if c.requests&wantAbort != 0 { // what it wrote is dropped, too
-		c.unstage()
+		c.unstageLocked()
 		c.requests &^= wantFlush
 	}
-	flush := len(l.stage) > 0 || c.requests&wantFlush != 0
+	flush := len(l.staging) > 0 || c.requests&wantFlush != 0
 	if flush {
 		f = c.flushLocked()
 	}
@@ -104,47 +104,47 @@ func (c *Conn) endBusy() {
 	if flush {
 		c.afterFlush(f)
 	}
-	c.asked |= r &^ wantFlush
+	c.callbackRequests |= r &^ wantFlush
 	if f.drained && c.in == nil {
-		c.asked |= wantDeliver // what Data has left is not kept yet; afterFlush sees to what is
+		c.callbackRequests |= wantDeliver // what Data has left is not kept yet; afterFlush sees to what is
 	}
 }
 
 // settle does what callbacks have asked for, once what they left unread is kept.
-func (c *Conn) settle() {
-	if r := c.asked; r != 0 {
-		c.asked = 0
-		c.do(r)
+func (c *Conn) doCallbackRequests() {
+	if r := c.callbackRequests; r != 0 {
+		c.callbackRequests = 0
+		c.doRequests(r)
 	}
 }
 
 // callback runs f as a callback of c; a panic closes c.
 func (c *Conn) callback(f func()) {
-	c.settleAfter(c.callbackErr(f))
+	c.finishCallback(c.callbackErr(f))
 }
 
-// settleAfter is settle after a callback that panicked, if err is not nil: that is why the
+// finishCallback is settle after a callback that panicked, if err is not nil: that is why the
 // connection ends, whatever was asked for.
-func (c *Conn) settleAfter(err error) {
+func (c *Conn) finishCallback(err error) {
 	if err != nil {
-		if c.asked&wantAbort != 0 {
+		if c.callbackRequests&wantAbort != 0 {
 			c.stream.SetLinger(0)
 		}
-		c.asked = 0
-		c.release(c.because())
+		c.callbackRequests = 0
+		c.release(c.endReason())
 		return
 	}
-	c.settle()
+	c.doCallbackRequests()
 }
 
 func (c *Conn) callbackErr(f func()) (err error) {
-	c.begin()
-	defer c.end()
+	c.beginCallback()
+	defer c.endCallback()
 	returned := false
 	defer func() {
 		if !returned {
 			err = c.panicked(recover())
-			c.addWhy(err)
+			c.addEndReason(err)
 		}
 	}()
 	f()
@@ -154,7 +154,7 @@ func (c *Conn) callbackErr(f func()) (err error) {
 
 // callData is callback for Data, without a closure; end is the caller's to call.
 func (c *Conn) callData(b []byte) (n int, err error) {
-	c.begin()
+	c.beginCallback()
 	returned := false
 	defer func() {
 		if !returned { // recover itself costs something

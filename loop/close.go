@@ -21,20 +21,20 @@ import (
 
 // fail ends the connection at once, because of err.
 func (c *Conn) fail(err error) {
-	c.addWhy(err)
-	c.release(c.because())
+	c.addEndReason(err)
+	c.release(c.endReason())
 }
 
-// addWhy makes err the reason for the end, or a second one for what the peer did not get:
+// addEndReason makes err the reason for the end, or a second one for what the peer did not get:
 // what came first stays the first.
-func (c *Conn) addWhy(err error) {
+func (c *Conn) addEndReason(err error) {
 	if c.phase == gone {
 		return
 	}
-	if why := c.because(); why != nil {
-		err = c.alsoWhy(why, err)
+	if why := c.endReason(); why != nil {
+		err = c.combineReasons(why, err)
 	}
-	c.setWhy(err)
+	c.setEndReason(err)
 }
 
 // abort resets the connection, for the reason that AbortWith was given.
@@ -43,8 +43,8 @@ func (c *Conn) abort() {
 	c.mu.Lock()
 	var why, first error
 	if x := c.extras; x != nil {
-		if first = x.why; x.rarely != nil {
-			why = x.rarely.abortWhy
+		if first = x.endReason; x.rare != nil {
+			why = x.rare.abortReason
 		}
 	}
 	c.mu.Unlock()
@@ -58,16 +58,16 @@ func (c *Conn) abort() {
 	}
 }
 
-// closeFor begins to close for the reason that CloseWith was given, or none.
-func (c *Conn) closeFor() {
+// closeWithReason begins to close for the reason that CloseWith was given, or none.
+func (c *Conn) closeWithReason() {
 	c.mu.Lock()
 	var why error
-	if x := c.extras; x != nil && x.rarely != nil {
-		why = x.rarely.closeWhy
+	if x := c.extras; x != nil && x.rare != nil {
+		why = x.rare.closeReason
 	}
 	c.mu.Unlock()
 	if c.phase == failing && why != nil {
-		c.addWhy(why)
+		c.addEndReason(why)
 	}
 	c.beginClose(why)
 }
@@ -82,15 +82,15 @@ func (c *Conn) beginClose(why error) {
 		c.release(errors.Join(why, ErrClosed))
 		return
 	case failing:
-		c.release(c.because())
+		c.release(c.endReason())
 		return
 	}
 	c.phase = closing
 	c.mu.Lock()
 	c.shut = ending
-	unsent := c.unsent()
-	x := c.more()
-	x.why = why
+	unsent := c.unsentLocked()
+	x := c.makeExtrasLocked()
+	x.endReason = why
 	c.mu.Unlock()
 	c.dropUnread()
 	c.stopDeadlines()
@@ -100,23 +100,23 @@ func (c *Conn) beginClose(why error) {
 	}
 	x.lastActive = c.loop.clock()
 	if unsent > 0 {
-		c.rareNow().lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)
-		c.peerTakes() // for the next look
+		c.makeRareExtras().lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)
+		c.peerProgressed() // for the next look
 	}
 	c.linger()
 	c.pauses = 0
 	c.loop.drv.Resume(&c.stream) // for the peer's end
 	if unsent == 0 {
-		c.sentAll(false)
+		c.allSent(false)
 	}
 }
 
-// sentAll does what waits for everything to be sent; fin says that CloseWrite has been
+// allSent does what waits for everything to be sent; fin says that CloseWrite has been
 // called.
-func (c *Conn) sentAll(fin bool) {
+func (c *Conn) allSent(fin bool) {
 	switch {
 	case c.phase == closing && c.flags&readEnded != 0:
-		c.release(c.because())
+		c.release(c.endReason())
 	case c.phase == closing:
 		c.phase = lingering
 		c.linger()
@@ -128,7 +128,7 @@ func (c *Conn) sentAll(fin bool) {
 }
 
 // finish sends FIN if nothing is left to be sent before it.
-func (c *Conn) finish() {
+func (c *Conn) sendFINIfDrained() {
 	if c.phase == open && c.Unsent() == 0 {
 		c.sendFIN()
 	}
@@ -164,7 +164,7 @@ func (c *Conn) linger() {
 	}
 	end := later(l.clock(), d)
 	if c.phase == closing {
-		if r := c.raritiesIfAny(); r != nil && r.lingerEnd != 0 {
+		if r := c.loadRareExtras(); r != nil && r.lingerEnd != 0 {
 			end = min(end, r.lingerEnd)
 		}
 	}
@@ -174,20 +174,20 @@ func (c *Conn) linger() {
 func (c *Conn) lingerTimeout() {
 	switch {
 	case c.phase == lingering:
-		c.release(c.because())
-	case !c.takesMore():
+		c.release(c.endReason())
+	case !c.extendLinger():
 		c.fail(ErrLingerTimeout)
 	}
 }
 
-// takesMore gives the peer LingerTimeout once more if it has taken something meanwhile. It
+// extendLinger gives the peer LingerTimeout once more if it has taken something meanwhile. It
 // may have taken bytes that the system held, and still hold the connection up: systems tell
 // of room late, such as when a third of megabytes is free. They also acknowledge late, so it
 // is looked at after all of that time, and not sooner.
-func (c *Conn) takesMore() bool {
+func (c *Conn) extendLinger() bool {
 	x, now := c.extras, c.loop.clock()
-	takes := c.peerTakes()
-	if now >= x.rarely.lingerEnd || !takes && later(x.lastActive, c.loop.g.config.LingerTimeout) <= now {
+	takes := c.peerProgressed()
+	if now >= x.rare.lingerEnd || !takes && later(x.lastActive, c.loop.g.config.LingerTimeout) <= now {
 		return false
 	}
 	c.linger()
@@ -202,26 +202,26 @@ func (c *Conn) release(why error) {
 	if c.phase == failing || c.phase != connecting && c.Unsent() > 0 {
 		c.stream.SetLinger(0) // a FIN would say that the peer has everything
 	}
-	c.leave(why)
+	c.teardown(why)
 	c.loop.drv.Release(&c.stream)
 }
 
 // leave is release without the descriptor.
-func (c *Conn) leave(why error) {
+func (c *Conn) teardown(why error) {
 	c.phase = gone
-	c.setWhy(why)
+	c.setEndReason(why)
 	c.mu.Lock()
 	c.shut = released
 	c.mu.Unlock()
 	c.cancelContext(why)
-	x := c.extrasIfAny()
+	x := c.loadExtras()
 	if x != nil {
 		c.replaceHandler() // the one that was set last gets Closed
 	}
 	if c.optional&hasClosed != 0 { // it may want to know
 		if addr := c.RemoteAddr(); addr != nil {
 			c.mu.Lock()
-			c.more().remote = addr
+			c.makeExtrasLocked().remote = addr
 			c.mu.Unlock()
 		}
 	}
@@ -237,26 +237,26 @@ func (u *upcalls) Released() {
 	c := (*Conn)(u)
 	l := c.loop
 	l.wakeUp()
-	notSent := c.because()
+	notSent := c.endReason()
 	if notSent == nil || errors.Is(notSent, io.EOF) {
 		notSent = ErrClosed
 	}
 	c.mu.Lock()
-	c.unstage()
+	c.unstageLocked()
 	if c.out != nil {
-		c.consume(c.out.bytes, notSent)
+		c.consumeLocked(c.out.bytes, notSent)
 	}
 	c.mu.Unlock()
-	l.forget(c)
+	l.removeConn(c)
 	// Each is called also if the one before has ended the goroutine: nothing else would.
-	defer c.tellClosed()
-	defer c.detachNow()
-	defer c.tellDialed(notSent)
-	l.tellDone()
+	defer c.callClosed()
+	defer c.callDetached()
+	defer c.callDialed(notSent)
+	l.callDone()
 }
 
-func (c *Conn) tellClosed() {
+func (c *Conn) callClosed() {
 	if c.handler != nil && c.optional&hasClosed != 0 {
-		c.callbackErr(func() { c.handler.(ClosedHandler).Closed(c, c.because()) })
+		c.callbackErr(func() { c.handler.(ClosedHandler).Closed(c, c.endReason()) })
 	}
 }

@@ -107,7 +107,7 @@ const (
 // lingerTimes is how many times LingerTimeout MaxLinger is by default.
 const lingerTimes = 30
 
-func (c *Config) settle() error {
+func (c *Config) applyDefaultsAndValidate() error {
 	set := func(field *int, value int) {
 		if *field == 0 {
 			*field = value

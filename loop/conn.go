@@ -23,17 +23,17 @@ type Conn struct {
 	crossed   bool // above the high watermark, since the low one
 
 	// The rest is the loop's own, but for out and extras, which mu guards.
-	optional optional
-	flags    connFlags
-	out      *sendQueue
-	extras   *extras // set once
-	handler  Handler
-	accepted *Listener // nil if it was dialed
-	in       *unread
-	place    uint32  // in the loop's conns
-	asked    request // by callbacks, for settle
-	pauses   pause
-	phase    phase
+	optional         optional
+	flags            connFlags
+	out              *sendQueue
+	extras           *extras // set once
+	handler          Handler
+	accepted         *Listener // nil if it was dialed
+	in               *unread
+	index            uint32  // in the loop's conns
+	callbackRequests request // by callbacks, for settle
+	pauses           pause
+	phase            phase
 }
 
 // shutState says whether anything more can be asked of a connection.
@@ -52,21 +52,21 @@ type extras struct {
 	next         Handler       // as asked for; guarded by mu
 	detach       detachFunc    // as asked for; guarded by mu
 	sendFailed   error         // how sending has failed; guarded by mu
-	rarely       *rarities     // set once, by rare
+	rare         *rareExtras   // set once, by rare
 
 	idle, read, linger connTimer
 	lastActive         int64
-	readEnd            int64    // when the read deadline is; 0: there is none
+	activeReadDeadline int64    // when the read deadline is; 0: there is none
 	dial               *dialing // nil if it was accepted
 	remote             net.Addr
-	why                error // why it ends
+	endReason          error // why it ends
 }
 
-// rarities is what still fewer connections need.
-type rarities struct {
+// rareExtras is what still fewer connections need.
+type rareExtras struct {
 	// Guarded by the connection's mu.
-	closeWhy        error         // given to CloseWith
-	abortWhy        error         // given to AbortWith
+	closeReason     error         // given to CloseWith
+	abortReason     error         // given to AbortWith
 	context         *connContext  // nil until Context
 	writeTimeout    time.Duration // as asked for, if ownWriteTimeout
 	ownWriteTimeout bool
@@ -74,10 +74,10 @@ type rarities struct {
 
 	// The loop's own.
 	progress
-	unread    int   // what the kernel held to be read, if looked
-	looked    bool  // peerIsActive has looked since the idle timeout began
-	readHeld  int64 // since when the read deadline stands still; 0: it runs
-	lingerEnd int64 // when lingering ends at the latest
+	kernelUnread  int   // what the kernel held to be read, if looked
+	unreadSampled bool  // peerIsActive has looked since the idle timeout began
+	readSuspended int64 // since when the read deadline stands still; 0: it runs
+	lingerEnd     int64 // when lingering ends at the latest
 
 	// Of a connection that is failing.
 	lastTurn uint64 // of the loop, in which something was received
@@ -103,8 +103,8 @@ const (
 	wantHandler
 	wantDetach
 	wantShutdown
-	wantGiveUp // a dial that was given up before the loop saw it
-	wantEnd    // of a connection that has failed
+	wantDialCanceled // a dial that was given up before the loop saw it
+	wantEnd          // of a connection that has failed
 )
 
 // pause says why nothing is received.
@@ -141,14 +141,14 @@ const (
 type connFlags uint8
 
 const (
-	sendOwed  connFlags = 1 << iota // the driver owes Sent
-	detaching                       // Detach waits for everything to be sent
-	finSent                         // FIN has been sent
-	readEnded                       // nothing more will be received
-	eofOwed                         // ReadClosed is owed, after what is unread
-	idles                           // has an idle timeout
-	timesSend                       // bytes are unsent, and it is timed whether the peer takes them
-	stalled                         // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
+	sendPending    connFlags = 1 << iota // the driver owes Sent
+	detaching                            // Detach waits for everything to be sent
+	finSent                              // FIN has been sent
+	readEnded                            // nothing more will be received
+	eofPending                           // ReadClosed is owed, after what is unread
+	hasIdleTimeout                       // has an idle timeout
+	timingSend                           // bytes are unsent, and it is timed whether the peer takes them
+	stalled                              // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
 )
 
 func (l *Loop) newConn() *Conn {
@@ -158,67 +158,67 @@ func (l *Loop) newConn() *Conn {
 }
 
 // more returns extras; mu is held, or the connection is not shared yet.
-func (c *Conn) more() *extras {
+func (c *Conn) makeExtrasLocked() *extras {
 	if c.extras == nil {
 		c.extras = &extras{}
 	}
 	return c.extras
 }
 
-// rare returns rarities; mu must be held.
-func (c *Conn) rare() *rarities {
-	x := c.more()
-	if x.rarely == nil {
-		x.rarely = &rarities{}
+// rare returns rareExtras; mu must be held.
+func (c *Conn) makeRareExtrasLocked() *rareExtras {
+	x := c.makeExtrasLocked()
+	if x.rare == nil {
+		x.rare = &rareExtras{}
 	}
-	return x.rarely
+	return x.rare
 }
 
-// extrasIfAny returns extras, nil if there are none, for the loop: others may make them. The
+// loadExtras returns extras, nil if there are none, for the loop: others may make them. The
 // loop's own part needs no lock.
-func (c *Conn) extrasIfAny() *extras {
+func (c *Conn) loadExtras() *extras {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.extras
 }
 
-// raritiesIfAny is extrasIfAny for rarities.
-func (c *Conn) raritiesIfAny() *rarities {
+// loadRareExtras is loadExtras for rareExtras.
+func (c *Conn) loadRareExtras() *rareExtras {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.extras == nil {
 		return nil
 	}
-	return c.extras.rarely
+	return c.extras.rare
 }
 
-// rareNow is rare for the loop, without mu.
-func (c *Conn) rareNow() *rarities {
+// makeRareExtras is rare for the loop, without mu.
+func (c *Conn) makeRareExtras() *rareExtras {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.rare()
+	return c.makeRareExtrasLocked()
 }
 
 // calling says whether the connection is in a callback: what is asked for meanwhile is
 // done when it returns, and what is written goes to the loop's stage. That a callback
 // ends is seen with mu held only.
-func (c *Conn) calling() bool { return c.loop.running.Load() == c }
+func (c *Conn) inCallback() bool { return c.loop.running.Load() == c }
 
 // because returns why the connection ends.
-func (c *Conn) because() error {
+func (c *Conn) endReason() error {
 	c.mu.Lock() // others may make extras
 	defer c.mu.Unlock()
 	if c.extras == nil {
 		return nil
 	}
-	return c.extras.why
+	return c.extras.endReason
 }
 
-func (c *Conn) setWhy(why error) {
+func (c *Conn) setEndReason(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if why != nil || c.extras != nil {
-		c.more().why = why
+		c.makeExtrasLocked().endReason = why
 	}
 }
 
@@ -226,7 +226,7 @@ func (c *Conn) setWhy(why error) {
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // ask has the loop do r, after prepare, which runs with mu held.
-func (c *Conn) ask(op string, r request, prepare func()) error {
+func (c *Conn) submit(op string, r request, prepare func()) error {
 	c.mu.Lock()
 	if c.shut != notShut {
 		c.mu.Unlock()
@@ -235,15 +235,15 @@ func (c *Conn) ask(op string, r request, prepare func()) error {
 	if prepare != nil {
 		prepare()
 	}
-	c.askAndUnlock(r)
+	c.submitAndUnlock(r)
 	return nil
 }
 
-// askAndUnlock notes a request; mu is held. The connection is in the inbox once,
+// submitAndUnlock notes a request; mu is held. The connection is in the inbox once,
 // whatever is asked, and not at all while it is in a callback.
-func (c *Conn) askAndUnlock(r request) {
+func (c *Conn) submitAndUnlock(r request) {
 	c.requests |= r
-	put := !c.queued && !c.calling()
+	put := !c.queued && !c.inCallback()
 	c.queued = c.queued || put
 	c.mu.Unlock()
 	if put {
@@ -270,10 +270,10 @@ func (c *Conn) Close() error { return c.CloseWith(nil) }
 // nil then. If the connection has failed before, that is the first reason, and why
 // the second.
 func (c *Conn) CloseWith(why error) error {
-	return c.ask("close", wantClose, func() {
+	return c.submit("close", wantClose, func() {
 		c.shut = ending
 		if why != nil {
-			c.rare().closeWhy = why
+			c.makeRareExtrasLocked().closeReason = why
 		}
 	})
 }
@@ -283,12 +283,12 @@ func (c *Conn) CloseWith(why error) error {
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	if c.shut != notShut || c.extras != nil && c.extras.sendFailed != nil {
-		err := c.refused()
+		err := c.writeErrorLocked()
 		c.mu.Unlock()
 		return c.failure("close write", err)
 	}
 	c.writeShut = true
-	c.askAndUnlock(wantCloseWrite)
+	c.submitAndUnlock(wantCloseWrite)
 	return nil
 }
 
@@ -306,9 +306,9 @@ func (c *Conn) AbortWith(why error) error {
 	}
 	c.shut = ending
 	if why != nil {
-		c.rare().abortWhy = why
+		c.makeRareExtrasLocked().abortReason = why
 	}
-	c.askAndUnlock(wantAbort)
+	c.submitAndUnlock(wantAbort)
 	return nil
 }
 
@@ -319,14 +319,14 @@ func (c *Conn) AbortWith(why error) error {
 // else after Resume and Data. What Data has left comes again after Resume. In a
 // callback it takes effect when that returns: Data is to return then, and leave the rest.
 func (c *Conn) Pause() error {
-	return c.ask("pause", wantPause, func() { c.requests &^= wantResume })
+	return c.submit("pause", wantPause, func() { c.requests &^= wantResume })
 }
 
 // Resume ends what Pause began.
 func (c *Conn) Resume() error {
 	// A Pause that has not been done yet stays asked for, and comes first: Resume may come
 	// from another goroutine before Data has returned, and what it left must come again.
-	return c.ask("resume", wantResume, nil)
+	return c.submit("resume", wantResume, nil)
 }
 
 // SetNoDelay switches Nagle's algorithm off, as it is at first, or on. The error is
@@ -346,9 +346,9 @@ func (c *Conn) SetNoDelay(on bool) error {
 // another. It must not be nil.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
-		return c.failure("set handler", needs("a handler"))
+		return c.failure("set handler", errNil("a handler"))
 	}
-	return c.ask("set handler", wantHandler, func() { c.more().next = h })
+	return c.submit("set handler", wantHandler, func() { c.makeExtrasLocked().next = h })
 }
 
 // LocalAddr returns this side's address; nil once the connection is closed.
@@ -369,8 +369,8 @@ func (c *Conn) RemoteAddr() net.Addr {
 	if c.accepted == nil {
 		return nil
 	}
-	if a := c.loop.peers.of(c); a != nil {
-		c.more().remote = a
+	if a := c.loop.peers.lookup(c); a != nil {
+		c.makeExtrasLocked().remote = a
 		return a
 	}
 	return nil
@@ -380,7 +380,7 @@ func (c *Conn) RemoteAddr() net.Addr {
 func (c *Conn) Unsent() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.unsent()
+	return c.unsentLocked()
 }
 
 // serve does what was asked of a connection in the inbox.
@@ -390,17 +390,17 @@ func (c *Conn) serve() {
 	r := c.requests
 	c.requests = 0
 	c.mu.Unlock()
-	c.do(r)
+	c.doRequests(r)
 }
 
 // do does what was asked for. What leads to a callback comes last.
-func (c *Conn) do(r request) {
+func (c *Conn) doRequests(r request) {
 	if c.phase == gone || r == 0 {
 		return
 	}
-	if r&wantGiveUp != 0 {
+	if r&wantDialCanceled != 0 {
 		c.phase = gone
-		c.tellDialed(nil)
+		c.callDialed(nil)
 		return
 	}
 	if r&wantAttach != 0 && !c.attach() {
@@ -423,14 +423,14 @@ func (c *Conn) do(r request) {
 		c.flush()
 	}
 	if r&wantCloseWrite != 0 {
-		c.finish()
+		c.sendFINIfDrained()
 	}
 	if r&wantDetach != 0 {
 		c.beginDetach()
 		return
 	}
 	if r&wantClose != 0 {
-		c.closeFor()
+		c.closeWithReason()
 		return
 	}
 	if r&wantResume != 0 && c.pauses&byUser != 0 {
@@ -458,7 +458,7 @@ func (c *Conn) replaceHandler() {
 	c.mu.Unlock()
 	if h != nil {
 		c.setHandler(h)
-		c.askLater(wantDeliver)
+		c.submitNextTurn(wantDeliver)
 	}
 }
 
@@ -481,16 +481,16 @@ func (c *Conn) setHandler(h Handler) {
 	}
 }
 
-// askLater has something done in the next turn: so one callback never runs inside
+// submitNextTurn has something done in the next turn: so one callback never runs inside
 // another, and a connection that asks again and again does not keep the others from
 // their turn.
-func (c *Conn) askLater(r request) {
+func (c *Conn) submitNextTurn(r request) {
 	c.mu.Lock()
 	if c.shut == released {
 		c.mu.Unlock()
 		return
 	}
-	c.askAndUnlock(r)
+	c.submitAndUnlock(r)
 }
 
 func (c *Conn) pause(why pause) {
@@ -506,17 +506,17 @@ func (c *Conn) resume(why pause) {
 		return
 	}
 	c.pauses &^= why
-	if c.pauses&^byUnread == 0 && (c.in != nil || c.flags&eofOwed != 0) {
-		c.askLater(wantDeliver)
+	if c.pauses&^byUnread == 0 && (c.in != nil || c.flags&eofPending != 0) {
+		c.submitNextTurn(wantDeliver)
 	}
 	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}
 }
 
-// serveFirst does what was asked for before the driver's news: on the loop too, between two
+// servePending does what was asked for before the driver's news: on the loop too, between two
 // callbacks, a Close, Pause or SetHandler that has returned comes before the next Data.
-func (c *Conn) serveFirst() {
+func (c *Conn) servePending() {
 	c.mu.Lock()
 	asked := c.requests != 0
 	c.mu.Unlock()

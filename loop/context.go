@@ -17,12 +17,12 @@ type connContext struct {
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := c.rare()
+	r := c.makeRareExtrasLocked()
 	if r.context == nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		r.context = &connContext{ctx, cancel}
 		if c.shut == released {
-			cancel(contextCause(c.extras.why))
+			cancel(contextCause(c.extras.endReason))
 		} else if err := c.extras.sendFailed; err != nil { // which is the reason, or about to be
 			cancel(err)
 		}
@@ -42,8 +42,8 @@ func contextCause(why error) error {
 func (c *Conn) cancelContext(why error) {
 	c.mu.Lock()
 	var ctx *connContext
-	if x := c.extras; x != nil && x.rarely != nil {
-		ctx = x.rarely.context
+	if x := c.extras; x != nil && x.rare != nil {
+		ctx = x.rare.context
 	}
 	c.mu.Unlock()
 	if ctx != nil {

@@ -27,7 +27,7 @@ func (t *connTimer) stop(l *Loop) { l.timers.Stop(&t.timer) }
 // and so does what the peer takes; it may then take twice d until the connection is closed.
 // Once sending has failed, the timeout runs on, also while paused.
 func (c *Conn) SetIdleTimeout(d time.Duration) error {
-	return c.ask("set idle timeout", wantIdle, func() { c.more().idleTimeout = d })
+	return c.submit("set idle timeout", wantIdle, func() { c.makeExtrasLocked().idleTimeout = d })
 }
 
 // SetReadDeadline closes the connection with ErrTimeout at t, unless it is moved or taken
@@ -35,13 +35,13 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 // back-pressure it stands still: it comes later by that time, and not within 100 ms after reading
 // goes on. It runs on while the handler has paused: take it away there.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	return c.ask("set read deadline", wantRead, func() {
+	return c.submit("set read deadline", wantRead, func() {
 		at := int64(0)
 		if !t.IsZero() {
 			// 1 is past as well.
 			at = max(int64(t.Sub(c.loop.g.began)), 1)
 		}
-		c.more().readDeadline = at
+		c.makeExtrasLocked().readDeadline = at
 	})
 }
 
@@ -51,37 +51,37 @@ func (c *Conn) setDeadlines(r request) {
 		return // LingerTimeout is what counts
 	}
 	c.mu.Lock()
-	x := c.more()
+	x := c.makeExtrasLocked()
 	idle, read := x.idleTimeout, x.readDeadline
 	c.mu.Unlock()
 	if r&wantIdle != 0 {
 		x.idle.stop(c.loop)
-		c.flags &^= idles
+		c.flags &^= hasIdleTimeout
 		if idle > 0 {
 			now := c.loop.clock()
-			c.flags |= idles
+			c.flags |= hasIdleTimeout
 			x.lastActive = now
-			c.lookAnew()
+			c.resetPeerCheck()
 			x.idle.start(c, later(now, idle), (*Conn).idleTick)
 		}
 	}
 	if r&wantRead != 0 {
 		x.read.stop(c.loop)
-		if x.readEnd = read; read == 0 {
+		if x.activeReadDeadline = read; read == 0 {
 			return
 		}
 		if c.pauses&byWatermark != 0 {
-			c.holdReadDeadline()
+			c.suspendReadDeadline()
 			return
 		}
-		x.read.start(c, x.readEnd, (*Conn).readTick)
+		x.read.start(c, x.activeReadDeadline, (*Conn).readTick)
 	}
 }
 
-// holdReadDeadline has the read deadline stand still.
-func (c *Conn) holdReadDeadline() {
-	if x := c.extrasIfAny(); x != nil && x.readEnd != 0 {
-		c.rareNow().readHeld = c.loop.clock()
+// suspendReadDeadline has the read deadline stand still.
+func (c *Conn) suspendReadDeadline() {
+	if x := c.loadExtras(); x != nil && x.activeReadDeadline != 0 {
+		c.makeRareExtras().readSuspended = c.loop.clock()
 		x.read.stop(c.loop)
 	}
 }
@@ -90,18 +90,18 @@ func (c *Conn) holdReadDeadline() {
 // what the peer sent meanwhile, and has to be read first, may be what moves the deadline.
 const readGrace = 100 * time.Millisecond
 
-// moveReadDeadline has the read deadline go on, later by the time for which it stood still.
-func (c *Conn) moveReadDeadline() {
-	r := c.raritiesIfAny()
-	if r == nil || r.readHeld == 0 {
+// resumeReadDeadline has the read deadline go on, later by the time for which it stood still.
+func (c *Conn) resumeReadDeadline() {
+	r := c.loadRareExtras()
+	if r == nil || r.readSuspended == 0 {
 		return
 	}
-	if x := c.extras; x.readEnd != 0 {
+	if x := c.extras; x.activeReadDeadline != 0 {
 		now := c.loop.clock()
-		x.readEnd = max(later(x.readEnd, time.Duration(now-r.readHeld)), later(now, readGrace))
-		x.read.start(c, x.readEnd, (*Conn).readTick)
+		x.activeReadDeadline = max(later(x.activeReadDeadline, time.Duration(now-r.readSuspended)), later(now, readGrace))
+		x.read.start(c, x.activeReadDeadline, (*Conn).readTick)
 	}
-	r.readHeld = 0
+	r.readSuspended = 0
 }
 
 // idleTick comes when the connection would have been idle for its timeout, had
@@ -130,38 +130,38 @@ func (c *Conn) idleTick() {
 // last, while back-pressure keeps it from being read: what the kernel holds tells. The first
 // look is for the next one to compare with, and gives true.
 func (c *Conn) peerIsActive() bool {
-	r := c.rareNow()
+	r := c.makeRareExtras()
 	unread, known := c.stream.Unread()
-	active := !r.looked || known && unread > r.unread
-	r.unread, r.looked = unread, true
-	return c.peerTakes() || active
+	active := !r.unreadSampled || known && unread > r.kernelUnread
+	r.kernelUnread, r.unreadSampled = unread, true
+	return c.peerProgressed() || active
 }
 
 // restartIdle has the idle timeout start anew.
 func (c *Conn) restartIdle() {
-	if c.flags&idles != 0 {
+	if c.flags&hasIdleTimeout != 0 {
 		c.extras.lastActive = c.loop.clock()
-		c.lookAnew()
+		c.resetPeerCheck()
 	}
 }
 
-// lookAnew has the next look of peerIsActive be the first.
-func (c *Conn) lookAnew() {
-	if r := c.raritiesIfAny(); r != nil {
-		r.looked = false
+// resetPeerCheck has the next look of peerIsActive be the first.
+func (c *Conn) resetPeerCheck() {
+	if r := c.loadRareExtras(); r != nil {
+		r.unreadSampled = false
 	}
 }
 
 func (c *Conn) stopDeadlines() {
-	if x := c.extrasIfAny(); x != nil {
+	if x := c.loadExtras(); x != nil {
 		x.idle.stop(c.loop)
 		x.read.stop(c.loop)
-		x.readEnd = 0
-		if r := c.raritiesIfAny(); r != nil {
+		x.activeReadDeadline = 0
+		if r := c.loadRareExtras(); r != nil {
 			r.timer.stop(c.loop)
 			r.running = false
 		}
-		c.flags &^= idles | timesSend | stalled
+		c.flags &^= hasIdleTimeout | timingSend | stalled
 	}
 }
 

@@ -18,7 +18,7 @@ type detachFunc func(s *sock.Stream, unread []byte, err error)
 // errors.ErrUnsupported, and the connection is closed: DetachStream works there, too.
 func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 	if f == nil {
-		return c.failure("detach", needs("a function"))
+		return c.failure("detach", errNil("a function"))
 	}
 	return c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
 		var conn net.Conn
@@ -35,21 +35,21 @@ func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 // close.
 func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) error {
 	if f == nil {
-		return c.failure("detach", needs("a function"))
+		return c.failure("detach", errNil("a function"))
 	}
-	return c.ask("detach", wantDetach, func() {
+	return c.submit("detach", wantDetach, func() {
 		c.shut = ending
-		c.more().detach = f
+		c.makeExtrasLocked().detach = f
 	})
 }
 
 func (c *Conn) beginDetach() {
 	switch {
 	case c.phase == failing:
-		c.leaveUnread(c.because(), c.loop.drv.Release)
+		c.teardownKeepingUnread(c.endReason(), c.loop.drv.Release)
 		return
 	case c.phase >= closing:
-		return // it has begun to end: detachNow tells why
+		return // it has begun to end: callDetached tells why
 	}
 	c.pause(byUser)
 	c.flags |= detaching
@@ -60,20 +60,20 @@ func (c *Conn) detachIfSent() {
 	if c.phase >= closing || c.flags&detaching == 0 || c.Unsent() > 0 {
 		return
 	}
-	c.leaveUnread(ErrDetached, c.loop.drv.Detach)
+	c.teardownKeepingUnread(ErrDetached, c.loop.drv.Detach)
 }
 
-// leaveUnread is leave that keeps what is unread, for Detach's function.
-func (c *Conn) leaveUnread(why error, end func(*driver.Stream)) {
+// teardownKeepingUnread is leave that keeps what is unread, for Detach's function.
+func (c *Conn) teardownKeepingUnread(why error, end func(*driver.Stream)) {
 	in := c.in
 	c.in = nil // leave drops it
-	c.leave(why)
+	c.teardown(why)
 	c.in = in
 	end(&c.stream)
 }
 
-// detachNow gives the connection to whoever asked for it, if anybody did.
-func (c *Conn) detachNow() {
+// callDetached gives the connection to whoever asked for it, if anybody did.
+func (c *Conn) callDetached() {
 	c.mu.Lock()
 	var f detachFunc
 	if c.extras != nil {
@@ -88,7 +88,7 @@ func (c *Conn) detachNow() {
 		unread = append(unread, c.in.bytes()...)
 		c.dropUnread()
 	}
-	stream, err := &c.stream.Stream, c.because()
+	stream, err := &c.stream.Stream, c.endReason()
 	if errors.Is(err, ErrDetached) {
 		err = nil
 	} else {

@@ -22,7 +22,7 @@ import (
 // ctx's cause, ErrTooManyConns, ErrBadConfig, ErrClosed, or what has ended the connection
 // before it could be returned.
 func (g *Group) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler) (*Conn, error) {
-	if err := g.mayWait(); err != nil {
+	if err := g.checkNotOnLoop(); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%w, or use Loop.Dial", err)}
 	}
 	type result struct {
@@ -30,7 +30,7 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 		err error
 	}
 	ended := make(chan result, 1)
-	c, err := g.least().dial(ctx, network, address, accept, func(c *Conn, err error) { ended <- result{c, err} })
+	c, err := g.leastLoaded().dial(ctx, network, address, accept, func(c *Conn, err error) { ended <- result{c, err} })
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 		return r.c, r.err
 	default:
 	}
-	if !c.giveUp(context.Cause(ctx)) {
+	if !c.cancelDial(context.Cause(ctx)) {
 		c.Abort() // it has just opened
 	}
 	return nil, &net.OpError{Op: "dial", Net: network, Addr: c.dialAddr(), Err: context.Cause(ctx)}
@@ -64,10 +64,10 @@ func (l *Loop) Dial(ctx context.Context, network, address string, accept func(*C
 	if err != nil || ctx.Done() == nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { c.giveUp(context.Cause(ctx)) })
+	stop := context.AfterFunc(ctx, func() { c.cancelDial(context.Cause(ctx)) })
 	c.mu.Lock()
 	ended := c.extras.dial.ended
-	c.extras.dial.leaveContext = stop
+	c.extras.dial.stopContext = stop
 	c.mu.Unlock()
 	if ended {
 		stop()
@@ -81,33 +81,33 @@ type dialing struct {
 	done   func(*Conn, error) // the loop's own; nil if none was given, or it has been called
 
 	// Guarded by the connection's mu.
-	ended        bool
-	givenUp      error       // why the dial was given up
-	leaveContext func() bool // stops the wait for the end of the dial's context
+	ended       bool
+	cancelCause error       // why the dial was given up
+	stopContext func() bool // stops the wait for the end of the dial's context
 }
 
 // giveUp ends a dial that has not ended, because of why; it returns false if it has. It may
 // be called from any goroutine.
-func (c *Conn) giveUp(why error) bool {
+func (c *Conn) cancelDial(why error) bool {
 	c.mu.Lock()
 	d := c.extras.dial
 	if d.ended {
 		c.mu.Unlock()
 		return false
 	}
-	d.givenUp = why
+	d.cancelCause = why
 	c.shut = max(c.shut, ending)
 	if c.requests&wantAttach == 0 {
-		c.askAndUnlock(wantAbort)
+		c.submitAndUnlock(wantAbort)
 		return true
 	}
 	// The loop has not seen it, and may be in a callback for long: this can be done here.
-	c.requests = wantGiveUp
+	c.requests = wantDialCanceled
 	c.shut = released
 	c.mu.Unlock()
 	c.stream.Close()
 	c.loop.load.Add(-1)
-	c.loop.g.connEnded()
+	c.loop.g.releaseConn()
 	return true
 }
 
@@ -117,9 +117,9 @@ func (c *Conn) endDial() error {
 	c.mu.Lock()
 	d := c.extras.dial
 	d.ended = true
-	leave := d.leaveContext
-	d.leaveContext = nil
-	why := d.givenUp
+	leave := d.stopContext
+	d.stopContext = nil
+	why := d.cancelCause
 	c.mu.Unlock()
 	if leave != nil {
 		leave()
@@ -129,13 +129,13 @@ func (c *Conn) endDial() error {
 
 func (l *Loop) dial(ctx context.Context, network, address string, accept func(*Conn) Handler, done func(*Conn, error)) (*Conn, error) {
 	if accept == nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: needs("a function that returns the handler")}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: errNil("a function that returns the handler")}
 	}
 	if ctx.Err() != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: context.Cause(ctx)}
 	}
 	c := l.newConn()
-	c.more().dial = &dialing{accept: accept, done: done}
+	c.makeExtrasLocked().dial = &dialing{accept: accept, done: done}
 	var err error
 	if network == "unix" {
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
@@ -156,13 +156,13 @@ func (l *Loop) dial(ctx context.Context, network, address string, accept func(*C
 	if err != nil {
 		return nil, err
 	}
-	if !l.g.mayOpen() {
+	if !l.g.reserveConn() {
 		c.stream.Close()
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: ErrTooManyConns}
 	}
 	l.load.Add(1)
-	if !c.join() {
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: l.endedBecause()}
+	if !c.enqueueAttach() {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: l.endedError()}
 	}
 	return c, nil
 }
@@ -192,19 +192,19 @@ func (u *upcalls) Connected(err error) {
 		return // Released tells
 	}
 	c.flush()
-	c.tellDialed(nil)
+	c.callDialed(nil)
 }
 
-// tellDialed calls the function of the dial, once: when the connection is open, or has ended
+// callDialed calls the function of the dial, once: when the connection is open, or has ended
 // before it was.
-func (c *Conn) tellDialed(err error) {
+func (c *Conn) callDialed(err error) {
 	if c.accepted != nil {
 		return
 	}
 	if why := c.endDial(); why != nil {
 		err = why
 	}
-	d := c.extrasIfAny().dial
+	d := c.loadExtras().dial
 	if d.done == nil {
 		return
 	}

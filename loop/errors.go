@@ -117,4 +117,4 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
 
 // needs is the error of an argument that is nil.
-func needs(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadConfig, what) }
+func errNil(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadConfig, what) }

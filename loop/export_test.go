@@ -25,12 +25,12 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 	a := &acceptor{ln: ln, loop: l}
 	a.Acceptor, a.Up = s, a
 	a.warned = limiter{to: g.config.Logger, burst: 1}
-	ln.parts = append(ln.parts, a)
-	if err := g.enroll(false, func() { g.listeners[ln] = struct{}{} }); err != nil {
+	ln.acceptors = append(ln.acceptors, a)
+	if err := g.register(false, func() { g.listeners[ln] = struct{}{} }); err != nil {
 		return err
 	}
 	h := g.newHandOver(1, ln.addr)
-	h.to(l, a.begin, func() {})
+	h.start(l, a.begin, func() {})
 	return h.wait()
 }
 
@@ -38,9 +38,9 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 func (g *Group) WatchdogSleeps() bool { return g.watchdog.asleep.Load() }
 
 // Open and Ended count a connection in, unless there are MaxConns, and out.
-func (g *Group) Open() bool { return g.mayOpen() }
+func (g *Group) Open() bool { return g.reserveConn() }
 
-func (g *Group) Ended() { g.connEnded() }
+func (g *Group) Ended() { g.releaseConn() }
 
 // FailingDriver is a driver whose turns fail once they are told to.
 type FailingDriver struct {
@@ -91,7 +91,7 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 }
 
 // SetPatience sets how long Listen and the like wait for loops that are in a callback.
-func (g *Group) SetPatience(d time.Duration) { g.patience = d }
+func (g *Group) SetPatience(d time.Duration) { g.handOverTimeout = d }
 
 // Listeners returns how many listeners the group has.
 func (g *Group) Listeners() int {

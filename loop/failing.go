@@ -24,53 +24,53 @@ func (c *Conn) ioFailed(err error) {
 	case c.phase == failing || c.phase == gone:
 		return
 	case c.phase == open && c.flags&detaching != 0:
-		c.addWhy(err)
+		c.addEndReason(err)
 		c.stream.SetLinger(0)
-		c.leaveUnread(c.because(), c.loop.drv.Release)
+		c.teardownKeepingUnread(c.endReason(), c.loop.drv.Release)
 		return
 	case c.phase != open:
 		c.fail(err)
 		return
 	}
-	c.addWhy(err)
-	c.beginFailing(c.because())
+	c.addEndReason(err)
+	c.beginFailing(c.endReason())
 }
 
 func (c *Conn) beginFailing(why error) {
 	c.phase = failing
 	c.mu.Lock()
-	x := c.more()
+	x := c.makeExtrasLocked()
 	c.writeShut, x.sendFailed = true, why
-	c.unstage()
+	c.unstageLocked()
 	crossed := c.crossed || c.pauses&byWatermark != 0
 	c.crossed = false
-	c.dropUnsent(why)
+	c.dropUnsentLocked(why)
 	c.mu.Unlock()
 	c.cancelContext(why)
-	c.loop.tellDone()
+	c.loop.callDone()
 	c.pauses &^= byWatermark
-	c.moveReadDeadline()
-	c.flags &^= timesSend | stalled
+	c.resumeReadDeadline()
+	c.flags &^= timingSend | stalled
 	c.restartIdle()
 	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}
 	if crossed {
-		c.askLater(wantDrained) // its handler may wait for it, to go on
-		c.askLater(wantDeliver) // what Data left because it could not answer, or is about to leave
+		c.submitNextTurn(wantDrained) // its handler may wait for it, to go on
+		c.submitNextTurn(wantDeliver) // what Data left because it could not answer, or is about to leave
 	}
 	x.lastActive = c.loop.clock()
-	r := c.rareNow()
+	r := c.makeRareExtras()
 	r.lingerEnd, r.lastTurn = later(x.lastActive, c.loop.g.config.MaxLinger), c.loop.counts.turns
 	x.linger.start(c, later(x.lastActive, c.loop.g.config.LingerTimeout), (*Conn).failingTimeout)
-	c.askLater(wantEnd)
+	c.submitNextTurn(wantEnd)
 }
 
-// dropUnsent drops what is to be sent, but for memory that the driver has: Sent comes for
+// dropUnsentLocked drops what is to be sent, but for memory that the driver has: Sent comes for
 // that. mu must be held.
-func (c *Conn) dropUnsent(why error) {
-	if c.out != nil && c.flags&sendOwed == 0 {
-		c.consume(c.out.bytes, why)
+func (c *Conn) dropUnsentLocked(why error) {
+	if c.out != nil && c.flags&sendPending == 0 {
+		c.consumeLocked(c.out.bytes, why)
 	}
 }
 
@@ -83,14 +83,14 @@ func (c *Conn) endFailing() {
 	if c.in != nil && c.pauses&byUser != 0 {
 		return // Resume comes
 	}
-	c.release(c.because())
+	c.release(c.endReason())
 }
 
 // noteFailing notes that n bytes have come, for failingTimeout.
 func (c *Conn) noteFailing(n int) {
 	x := c.extras
 	x.lastActive = c.loop.clock()
-	x.rarely.lastTurn, x.rarely.received = c.loop.counts.turns, x.rarely.received+int64(n)
+	x.rare.lastTurn, x.rare.received = c.loop.counts.turns, x.rare.received+int64(n)
 }
 
 // failingTimeout gives up a connection that has not come to its end, for the failure was not
@@ -99,20 +99,20 @@ func (c *Conn) noteFailing(n int) {
 // read, and the driver has had its turn. A handler that has paused is waited for.
 func (c *Conn) failingTimeout() {
 	x, now, patience := c.extras, c.loop.clock(), c.loop.g.config.LingerTimeout
-	r := x.rarely
+	r := x.rare
 	unread, _ := c.stream.Unread()
 	switch {
 	case c.phase != failing || c.flags&readEnded != 0:
 		return
 	case c.pauses != 0:
 	case unread == 0 && c.loop.counts.turns >= r.lastTurn+2 && later(x.lastActive, patience) <= now:
-		c.release(c.because())
+		c.release(c.endReason())
 		return
 	case now < r.lingerEnd:
 	case r.due == 0:
 		r.due = r.received + int64(unread)
 	case r.received >= r.due:
-		c.release(c.because())
+		c.release(c.endReason())
 		return
 	}
 	x.linger.start(c, later(now, patience), (*Conn).failingTimeout)
@@ -136,7 +136,7 @@ func (u *upcalls) Failed(err error) {
 	c := (*Conn)(u)
 	c.loop.wakeUp()
 	if c.phase == lingering {
-		c.release(c.because())
+		c.release(c.endReason())
 		return
 	}
 	c.ioFailed(err)
@@ -146,20 +146,20 @@ func (u *upcalls) Failed(err error) {
 func (c *Conn) receiveFailed(err error) {
 	c.ioFailed(err)
 	if c.phase == failing {
-		c.askLater(wantEnd) // it may have been failing before
+		c.submitNextTurn(wantEnd) // it may have been failing before
 	}
 }
 
 // refused returns the error of a write after CloseWrite, Close or a failure. mu must be held.
-func (c *Conn) refused() error {
+func (c *Conn) writeErrorLocked() error {
 	if x := c.extras; x != nil && x.sendFailed != nil {
 		return fmt.Errorf("%w: %w", ErrClosed, x.sendFailed)
 	}
 	return ErrClosed
 }
 
-// alsoWhy returns the reason of a connection that ends for why, and then meets err.
-func (c *Conn) alsoWhy(why, err error) error {
+// combineReasons returns the reason of a connection that ends for why, and then meets err.
+func (c *Conn) combineReasons(why, err error) error {
 	switch {
 	case c.phase == failing && !errors.Is(err, ErrClosed): // else it follows from why
 		return fmt.Errorf("%w; then %w", why, err)

@@ -36,27 +36,27 @@ type Group struct {
 	stopped  chan struct{}  // closed when every loop has ended
 	watchdog watchdog
 
-	mu         sync.Mutex
-	closing    bool
-	cutBecause error // why connections were cut off
-	listeners  map[*Listener]struct{}
-	packets    map[*PacketListener]struct{}
+	mu        sync.Mutex
+	closing   bool
+	cutCause  error // why connections were cut off
+	listeners map[*Listener]struct{}
+	packets   map[*PacketListener]struct{}
 
-	stalledAfter time.Duration // tests set it; 0: the constant
-	patience     time.Duration // of handOver; tests set it; 0: the constant
+	stalledAfter    time.Duration // tests set it; 0: the constant
+	handOverTimeout time.Duration // of handOver; tests set it; 0: the constant
 
 	conns atomic.Int64
 	cut   atomic.Int64 // connections cut off by Shutdown
 
 	logs        *logs
-	places      turns // listeners that wait for one of MaxConns
-	descriptors turns // listeners that wait for a descriptor, or for memory
+	slotWaiters acceptorQueue // listeners that wait for one of MaxConns
+	fdWaiters   acceptorQueue // listeners that wait for a descriptor, or for memory
 }
 
 // NewGroup starts the loops. The error wraps ErrBadConfig, pollux.ErrBackend, or the
 // system's for want of descriptors (EMFILE) or memory.
 func NewGroup(config Config) (*Group, error) {
-	if err := config.settle(); err != nil {
+	if err := config.applyDefaultsAndValidate(); err != nil {
 		return nil, err
 	}
 	g := &Group{
@@ -81,7 +81,7 @@ func NewGroup(config Config) (*Group, error) {
 	}
 	if config.SlowCallback > 0 {
 		g.watching.Add(1)
-		go g.watch()
+		go g.runWatchdog()
 	}
 	return g, nil
 }
@@ -99,7 +99,7 @@ func (g *Group) Conns() int { return int(g.conns.Load()) }
 func (g *Group) Config() Config { return g.config }
 
 // least returns the loop with the fewest connections, of those that work.
-func (g *Group) least() *Loop {
+func (g *Group) leastLoaded() *Loop {
 	first := int(g.next.Add(1))
 	best := g.loops[first%len(g.loops)]
 	for i := range g.loops {
@@ -113,7 +113,7 @@ func (g *Group) least() *Loop {
 
 // working returns the loops whose drivers have not failed; all of them, if none works, for
 // the error that they give.
-func (g *Group) working() []*Loop {
+func (g *Group) workingLoops() []*Loop {
 	var all []*Loop
 	for _, l := range g.loops {
 		if l.failed.Load() == nil {
@@ -126,12 +126,12 @@ func (g *Group) working() []*Loop {
 	return all
 }
 
-// partsOn returns what ends the sockets on a loop that the group listens and receives at.
-func (g *Group) partsOn(l *Loop) (ends []func()) {
+// closersOn returns what ends the sockets on a loop that the group listens and receives at.
+func (g *Group) closersOn(l *Loop) (ends []func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for ln := range g.listeners {
-		for _, a := range ln.parts {
+		for _, a := range ln.acceptors {
 			if a.loop == l {
 				ends = append(ends, func() { a.close(); a.end() })
 			}
@@ -147,9 +147,9 @@ func (g *Group) partsOn(l *Loop) (ends []func()) {
 	return ends
 }
 
-// mayOpen counts a new connection in, unless there are MaxConns. It never counts one too
-// many, not even for a moment: connEnded would not see that there is room again.
-func (g *Group) mayOpen() bool {
+// reserveConn counts a new connection in, unless there are MaxConns. It never counts one too
+// many, not even for a moment: releaseConn would not see that there is room again.
+func (g *Group) reserveConn() bool {
 	for {
 		n := g.conns.Load()
 		if most := g.config.MaxConns; most > 0 && n >= int64(most) {
@@ -161,12 +161,12 @@ func (g *Group) mayOpen() bool {
 	}
 }
 
-// connEnded counts a connection out, whose descriptor is closed: the listener that has waited
+// releaseConn counts a connection out, whose descriptor is closed: the listener that has waited
 // longest goes on.
-func (g *Group) connEnded() {
+func (g *Group) releaseConn() {
 	g.conns.Add(-1)
-	g.places.grant()
-	g.descriptors.grant()
+	g.slotWaiters.grant()
+	g.fdWaiters.grant()
 }
 
 // Shutdown stops accepting, tells handlers that have a Shutdown method, and lets the
@@ -184,7 +184,7 @@ func (g *Group) connEnded() {
 // (go g.Shutdown(ctx)), and do not wait for that in the callback. A function of Offload that
 // calls it is waited for until ctx ends.
 func (g *Group) Shutdown(ctx context.Context) error {
-	if err := g.mayWait(); err != nil {
+	if err := g.checkNotOnLoop(); err != nil {
 		return fmt.Errorf("loop: shutdown: %w", err)
 	}
 	g.mu.Lock()
@@ -201,24 +201,24 @@ func (g *Group) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		g.cutOff(context.Cause(ctx))
 	}
-	return g.left()
+	return g.shutdownError()
 }
 
-// stuckPatience is how long Shutdown waits, once everything was cut off, for callbacks and
+// stuckTimeout is how long Shutdown waits, once everything was cut off, for callbacks and
 // offloaded functions to return.
-const stuckPatience = time.Second
+const stuckTimeout = time.Second
 
 // cutOff ends what has not finished.
 func (g *Group) cutOff(why error) {
 	g.mu.Lock()
-	if g.cutBecause == nil {
-		g.cutBecause = why
+	if g.cutCause == nil {
+		g.cutCause = why
 	}
 	g.mu.Unlock()
 	for _, l := range g.loops {
 		l.putEnd(func() { g.cut.Add(int64(l.abortAll(ErrShutdown))) })
 	}
-	patience := time.NewTimer(stuckPatience)
+	patience := time.NewTimer(stuckTimeout)
 	defer patience.Stop()
 	select {
 	case <-g.stopped:
@@ -227,7 +227,7 @@ func (g *Group) cutOff(why error) {
 }
 
 // left tells what has not finished; nil if everything has.
-func (g *Group) left() error {
+func (g *Group) shutdownError() error {
 	e := &ShutdownError{Conns: int(g.cut.Load())}
 	select {
 	case <-g.stopped:
@@ -244,7 +244,7 @@ func (g *Group) left() error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	e.Err = g.cutBecause
+	e.Err = g.cutCause
 	return e
 }
 
@@ -266,7 +266,7 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 				case lingering:
 					c.linger()
 				default:
-					c.askLater(wantShutdown)
+					c.submitNextTurn(wantShutdown)
 				}
 			}
 		})
@@ -283,16 +283,16 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 
 // enroll notes, by add, something that the group serves and Shutdown is to end. It refuses
 // what would fail for each connection, or wait for itself.
-func (g *Group) enroll(noHandler bool, add func()) error {
+func (g *Group) register(noHandler bool, add func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closing {
 		return errGroupEnded
 	}
 	if noHandler {
-		return needs("a function that returns the handler")
+		return errNil("a function that returns the handler")
 	}
-	if err := g.mayWait(); err != nil {
+	if err := g.checkNotOnLoop(); err != nil {
 		return err
 	}
 	add()

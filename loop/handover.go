@@ -8,32 +8,32 @@ import (
 	"time"
 )
 
-// handOverPatience is how long Listen and the like wait for loops that are in a callback.
-const handOverPatience = 50 * time.Millisecond
+// handOverTimeout is how long Listen and the like wait for loops that are in a callback.
+const handOverTimeout = 50 * time.Millisecond
 
 // A handOver is something that a caller gives to several loops, and waits for, but not
-// longer than handOverPatience. Each loop answers once: to the caller, or, if that has left,
+// longer than handOverTimeout. Each loop answers once: to the caller, or, if that has left,
 // by late.
 type handOver struct {
-	answers  chan error
-	patience time.Duration
-	late     func(error) // for an error that comes too late for the caller; on the loop
+	answers chan error
+	timeout time.Duration
+	late    func(error) // for an error that comes too late for the caller; on the loop
 
-	mu   sync.Mutex
-	left bool // the caller has left
+	mu        sync.Mutex
+	abandoned bool // the caller has left
 }
 
 // to has a loop begin. If that fails, the caller is to undo it, or, if it has left, undo is
 // called.
-func (h *handOver) to(l *Loop, begin func() error, undo func()) {
+func (h *handOver) start(l *Loop, begin func() error, undo func()) {
 	if !l.put(op{f: func() { h.answer(begin(), undo) }}) {
-		h.answer(l.endedBecause(), undo)
+		h.answer(l.endedError(), undo)
 	}
 }
 
 func (h *handOver) answer(err error, undo func()) {
 	h.mu.Lock()
-	left := h.left
+	left := h.abandoned
 	if !left {
 		h.answers <- err
 	}
@@ -47,7 +47,7 @@ func (h *handOver) answer(err error, undo func()) {
 // wait returns the first error; nil, if all loops have begun, or those that have not are in
 // a callback.
 func (h *handOver) wait() error {
-	patience := time.NewTimer(cmp.Or(h.patience, handOverPatience))
+	patience := time.NewTimer(cmp.Or(h.timeout, handOverTimeout))
 	defer patience.Stop()
 	for n := 0; n < cap(h.answers); n++ {
 		select {
@@ -56,16 +56,16 @@ func (h *handOver) wait() error {
 				return err
 			}
 		case <-patience.C:
-			return h.leave()
+			return h.abandon()
 		}
 	}
 	return nil
 }
 
 // leave has later answers go to late, and returns the error of those that have come.
-func (h *handOver) leave() error {
+func (h *handOver) abandon() error {
 	h.mu.Lock()
-	h.left = true
+	h.abandoned = true
 	h.mu.Unlock()
 	for {
 		select {
@@ -81,7 +81,7 @@ func (h *handOver) leave() error {
 
 // newHandOver is for sockets of an address: an error that comes late is logged.
 func (g *Group) newHandOver(loops int, addr net.Addr) *handOver {
-	return &handOver{answers: make(chan error, loops), patience: g.patience, late: func(err error) {
+	return &handOver{answers: make(chan error, loops), timeout: g.handOverTimeout, late: func(err error) {
 		if !errors.Is(err, ErrClosed) {
 			g.logLate(addr, err)
 		}

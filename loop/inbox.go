@@ -80,24 +80,24 @@ func (l *Loop) Run(f func()) error {
 
 func (l *Loop) tryRun(f func()) error {
 	if f == nil {
-		return needs("a function")
+		return errNil("a function")
 	}
 	if n := l.functions.Add(1); int(n) > l.g.config.MaxQueued {
 		l.functions.Add(-1)
-		if l.takes() != takesAll {
-			return l.endedBecause()
+		if l.inboxState() != takesAll {
+			return l.endedError()
 		}
 		return ErrQueueFull
 	}
 	if !l.put(op{f: f, kind: opRun}) {
 		l.functions.Add(-1)
-		return l.endedBecause()
+		return l.endedError()
 	}
 	return nil
 }
 
-// endedBecause returns the error of what a loop does not take any more.
-func (l *Loop) endedBecause() error {
+// endedError returns the error of what a loop does not take any more.
+func (l *Loop) endedError() error {
 	if err := l.failed.Load(); err != nil {
 		return fmt.Errorf("the loop has ended: %w (%w)", *err, ErrClosed)
 	}
@@ -128,7 +128,7 @@ func (l *Loop) putBefore(state loopState, o op) bool {
 }
 
 // takes may be called from any goroutine.
-func (l *Loop) takes() loopState {
+func (l *Loop) inboxState() loopState {
 	l.inbox.Lock()
 	defer l.inbox.Unlock()
 	return l.inbox.state
@@ -146,31 +146,31 @@ func (l *Loop) hasEnded() bool {
 
 // owe counts a function of Offload, whose second half the loop waits for before it ends. It
 // is counted out on the loop, by that second half, and never elsewhere: end could miss that.
-func (l *Loop) owe() error {
+func (l *Loop) reserveOffload() error {
 	l.inbox.Lock()
 	defer l.inbox.Unlock()
 	if l.inbox.state != takesAll {
-		return l.endedBecause()
+		return l.endedError()
 	}
 	c := &l.g.config
-	if l.inbox.owed >= c.MaxQueued+c.OffloadQueue+c.OffloadWorkers {
+	if l.inbox.offloads >= c.MaxQueued+c.OffloadQueue+c.OffloadWorkers {
 		return ErrQueueFull // their second halves wait
 	}
-	l.inbox.owed++
+	l.inbox.offloads++
 	return nil
 }
 
-func (l *Loop) owesOneLess() {
+func (l *Loop) releaseOffload() {
 	l.inbox.Lock()
-	l.inbox.owed--
+	l.inbox.offloads--
 	l.inbox.Unlock()
 }
 
 // end is called by a loop that is ending, after doInbox. It reports whether nothing is left
 // to be done: no connection, none of Offload's second halves, and nothing in the inbox.
-func (l *Loop) end() bool {
+func (l *Loop) tryEnd() bool {
 	l.inbox.Lock()
-	if l.inbox.state == takesAll && l.conns.Len() == 0 && (l.inbox.owed == 0 || l.cut) {
+	if l.inbox.state == takesAll && l.conns.Len() == 0 && (l.inbox.offloads == 0 || l.aborted) {
 		l.inbox.state = takesNothingNew
 	}
 	state := l.inbox.state

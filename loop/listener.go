@@ -20,11 +20,11 @@ import (
 // A Listener accepts connections for a group. Its methods may be called from any
 // goroutine.
 type Listener struct {
-	g      *Group
-	addr   net.Addr
-	accept func(*Conn) Handler
-	parts  []*acceptor
-	own    bool // made by the group: no other process has the sockets
+	g         *Group
+	addr      net.Addr
+	accept    func(*Conn) Handler
+	acceptors []*acceptor
+	own       bool // made by the group: no other process has the sockets
 
 	closing sync.Mutex // whoever finds it closed finds that the loops have been told
 	closed  atomic.Bool
@@ -34,23 +34,23 @@ type Listener struct {
 // keeps what it accepts; otherwise one accepts for all.
 type acceptor struct {
 	driver.Listener
-	ln     *Listener
-	loop   *Loop
-	shares bool // what is accepted goes to the least loaded loop
+	ln       *Listener
+	loop     *Loop
+	balances bool // what is accepted goes to the least loaded loop
 
 	// The loop's own.
-	backoff time.Duration
-	warned  limiter
-	retry   wheel.Timer
-	full    bool      // waits for a place, of MaxConns
-	starved bool      // waits for a descriptor
-	failing bool      // waits for its retry, after another failure
-	waiting []waiting // accepted, and not admitted for that: one, or what came before the pause
-	gone    bool
+	backoff  time.Duration
+	warned   limiter
+	retry    wheel.Timer
+	full     bool          // waits for a place, of MaxConns
+	starved  bool          // waits for a descriptor
+	retrying bool          // waits for its retry, after another failure
+	pending  []pendingConn // accepted, and not admitted for that: one, or what came before the pause
+	gone     bool
 }
 
 // waiting is a connection that was accepted, and not admitted.
-type waiting struct {
+type pendingConn struct {
 	c    *Conn
 	peer netip.AddrPort
 }
@@ -84,7 +84,7 @@ func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Liste
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spreadTCP(len(g.working()), at, g.keepAliveOptions()...)
+	sockets, err := spreadTCP(len(g.workingLoops()), at, g.keepAliveOptions()...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Liste
 // was inherited: it belongs to the group from now on, also if Serve fails, as Listen does.
 func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listener, error) {
 	if l == nil {
-		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: needs("a listener")}
+		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: errNil("a listener")}
 	}
 	g.keepAliveServed(l)
 	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, false, accept)
@@ -109,27 +109,27 @@ func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listene
 // stays when the group closes it.
 func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler) (*Listener, error) {
 	if l == nil {
-		return nil, &net.OpError{Op: "listen", Net: "unix", Err: needs("a listener")}
+		return nil, &net.OpError{Op: "listen", Net: "unix", Err: errNil("a listener")}
 	}
 	return g.serve(&net.UnixAddr{Name: l.Name(), Net: "unix"}, []driver.Acceptor{l}, false, accept)
 }
 
 func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept func(*Conn) Handler) (*Listener, error) {
 	ln := &Listener{g: g, addr: addr, own: own, accept: accept}
-	loops := g.working()
+	loops := g.workingLoops()
 	for i, s := range sockets {
-		a := &acceptor{ln: ln, loop: loops[i%len(loops)], shares: len(sockets) == 1 && len(loops) > 1}
+		a := &acceptor{ln: ln, loop: loops[i%len(loops)], balances: len(sockets) == 1 && len(loops) > 1}
 		a.Acceptor, a.Up = s, a
 		a.warned = limiter{to: g.config.Logger, burst: 1}
-		ln.parts = append(ln.parts, a)
+		ln.acceptors = append(ln.acceptors, a)
 	}
-	if err := g.enroll(accept == nil, func() { g.listeners[ln] = struct{}{} }); err != nil {
+	if err := g.register(accept == nil, func() { g.listeners[ln] = struct{}{} }); err != nil {
 		closeAll(sockets)
 		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
 	}
-	h := g.newHandOver(len(ln.parts), addr)
-	for _, a := range ln.parts {
-		h.to(a.loop, a.begin, func() { a.close(); a.end() })
+	h := g.newHandOver(len(ln.acceptors), addr)
+	for _, a := range ln.acceptors {
+		h.start(a.loop, a.begin, func() { a.close(); a.end() })
 	}
 	if err := h.wait(); err != nil {
 		ln.Close()
@@ -173,7 +173,7 @@ func (ln *Listener) unlisten() bool {
 	if ln.closed.Swap(true) {
 		return false
 	}
-	for _, a := range ln.parts {
+	for _, a := range ln.acceptors {
 		a.close()
 		a.loop.putEnd(a.end)
 	}
@@ -191,32 +191,32 @@ func (a *acceptor) close() {
 }
 
 func (a *acceptor) begin() error {
-	if a.overtaken() {
-		return a.loop.endedBecause()
+	if a.alreadyClosed() {
+		return a.loop.endedError()
 	}
 	err := a.loop.drv.Listen(&a.Listener)
-	if err != nil && a.overtaken() { // meanwhile, and it has closed the socket
-		return a.loop.endedBecause()
+	if err != nil && a.alreadyClosed() { // meanwhile, and it has closed the socket
+		return a.loop.endedError()
 	}
 	return err
 }
 
-// overtaken reports whether Shutdown, or the end of the loop, came before begin.
-func (a *acceptor) overtaken() bool {
+// alreadyClosed reports whether Shutdown, or the end of the loop, came before begin.
+func (a *acceptor) alreadyClosed() bool {
 	return a.gone || a.ln.closed.Load() || a.loop.failed.Load() != nil
 }
 
 func (a *acceptor) end() {
 	if !a.gone {
 		a.gone = true
-		a.loop.g.places.leave(a)
-		a.loop.g.descriptors.leave(a)
+		a.loop.g.slotWaiters.remove(a)
+		a.loop.g.fdWaiters.remove(a)
 		a.loop.timers.Stop(&a.retry)
 		a.loop.drv.Unlisten(&a.Listener)
-		for _, w := range a.waiting {
+		for _, w := range a.pending {
 			refuse(w.c)
 		}
-		a.waiting = nil
+		a.pending = nil
 	}
 }
 
@@ -229,19 +229,19 @@ func (a *acceptor) Accepted(s *driver.Stream) {
 	l.wakeUp()
 	l.counts.accepts++
 	a.backoff = 0
-	if c := connOf(s); l.g.mayOpen() {
+	if c := connOf(s); l.g.reserveConn() {
 		a.admit(c, a.Peer)
 	} else {
 		a.tooMany(c)
 	}
-	a.leaveDescriptor()
+	a.yieldDescriptor()
 }
 
 // admit takes a connection, which is counted.
 func (a *acceptor) admit(c *Conn, peer netip.AddrPort) {
 	l := a.loop
-	if a.shares {
-		c.loop = l.g.least()
+	if a.balances {
+		c.loop = l.g.leastLoaded()
 	}
 	c.loop.load.Add(1)
 	c.accepted = a.ln
@@ -249,9 +249,9 @@ func (a *acceptor) admit(c *Conn, peer netip.AddrPort) {
 	if c.loop == l {
 		c.attach()
 	} else {
-		c.join() // or the loop has just ended: the connection came too late
+		c.enqueueAttach() // or the loop has just ended: the connection came too late
 	}
-	if !l.g.config.RefuseAbove && !l.g.roomLeft() {
+	if !l.g.config.RefuseAbove && !l.g.belowMaxConns() {
 		a.pauseFull()
 	}
 }
@@ -264,7 +264,7 @@ func (a *acceptor) tooMany(c *Conn) {
 		refuse(c)
 		return
 	}
-	a.waiting = append(a.waiting, waiting{c, a.Peer})
+	a.pending = append(a.pending, pendingConn{c, a.Peer})
 	a.pauseFull()
 }
 
@@ -274,7 +274,7 @@ func refuse(c *Conn) {
 	c.stream.Close()
 }
 
-func (g *Group) roomLeft() bool {
+func (g *Group) belowMaxConns() bool {
 	return g.config.MaxConns == 0 || g.conns.Load() < int64(g.config.MaxConns)
 }
 
@@ -289,7 +289,7 @@ func (a *acceptor) AcceptFailed(err error) {
 	if sys.IsWant(err) {
 		a.waitForDescriptor()
 	} else {
-		a.failing = true
+		a.retrying = true
 	}
 	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
 	a.retryAfter(a.backoff)

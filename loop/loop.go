@@ -17,15 +17,15 @@ import (
 // A turn has three phases: what others have asked for (inbox); the driver's turn, which
 // waits and calls back; timers. What a callback writes goes out when it returns.
 type Loop struct {
-	g         *Group
-	goroutine atomic.Uint64 // its number, for mayWait
-	drv       driver.Driver
-	packets   driver.PacketSender // nil if the driver is none
-	blocks    *block.Pool
-	timers    *wheel.Wheel
+	g           *Group
+	goroutineID atomic.Uint64 // its number, for checkNotOnLoop
+	drv         driver.Driver
+	packets     driver.PacketSender // nil if the driver is none
+	blocks      *block.Pool
+	timers      *wheel.Wheel
 
 	// The loop's own.
-	stage     []byte     // where the connection in a callback writes to
+	staging   []byte     // where the connection in a callback writes to
 	direct    int        // a write of so many bytes in a callback goes to the kernel at once
 	iov       [][]byte   // scratch of flush
 	done      []doneCall // scratch of afterFlush
@@ -34,7 +34,7 @@ type Loop struct {
 	wokeAt    time.Time           // when the loop woke, if the turn is one that is measured
 	conns     driver.Pages[*Conn] // each knows its place
 	ending    bool
-	cut       bool // abortAll was called: what is left waits for nothing
+	aborted   bool // abortAll was called: what is left waits for nothing
 	counts    counts
 	batch     opQueue // what doInbox does
 	deferred  opQueue // functions that have to wait for the next turn
@@ -53,10 +53,10 @@ type Loop struct {
 	awake atomic.Bool
 	inbox struct {
 		sync.Mutex
-		ops   []op
-		size  atomic.Int32
-		state loopState
-		owed  int // functions of Offload whose second half has not begun; see owe
+		ops      []op
+		size     atomic.Int32
+		state    loopState
+		offloads int // functions of Offload whose second half has not begun; see owe
 	}
 	functions atomic.Int32 // of Run that have not begun: at most Config.MaxQueued
 
@@ -84,7 +84,7 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 	l.packets, _ = drv.(driver.PacketSender)
 	if drv.SyncSend() {
 		l.direct = directBytes
-		l.stage = make([]byte, 0, min(stageBytes, g.config.HighWatermark))
+		l.staging = make([]byte, 0, min(stagingBytes, g.config.HighWatermark))
 	}
 	return l
 }
@@ -94,25 +94,25 @@ func (l *Loop) run() {
 	ended := false
 	defer func() {
 		if !ended { // a callback has ended the goroutine
-			go l.goOn()
+			go l.runAfterGoexit()
 			return
 		}
 		l.drv.Close()
 		close(l.ended)
 		l.g.running.Done()
 	}()
-	l.goroutine.Store(goroutine())
+	l.goroutineID.Store(goroutineID())
 	l.awake.Store(true)
 	l.g.watchdog.loopWoke()
 	for {
 		l.doInbox()
-		if l.ending && l.end() {
+		if l.ending && l.tryEnd() {
 			l.awake.Store(false) // no callback runs any more: the watchdog looks at this
 			ended = true
 			return
 		}
 		timeout := l.untilTimer()
-		l.sleeps()
+		l.noteSleep()
 		l.awake.Store(false)
 		if l.inbox.size.Load() > 0 || !l.deferred.empty() {
 			timeout = 0
@@ -133,7 +133,7 @@ func (l *Loop) fail(err error) {
 	if l.failed.CompareAndSwap(nil, &err) {
 		l.g.config.Logger.Error("pollux: a loop has failed; it ends, and its connections with it", "backend", l.drv.Name(), "error", err)
 	}
-	for _, end := range l.g.partsOn(l) {
+	for _, end := range l.g.closersOn(l) {
 		end()
 	}
 	l.abortAll(err)
@@ -141,11 +141,11 @@ func (l *Loop) fail(err error) {
 
 // goOn is run after a callback that has ended the loop's goroutine. What the driver was about
 // to tell is lost, and a driver may be tied to its thread: so the loop ends, in good order.
-func (l *Loop) goOn() {
+func (l *Loop) runAfterGoexit() {
 	l.running.Store(nil)
 	l.runningPacket.Store(nil)
 	l.working.end()
-	l.stage = l.stage[:0]
+	l.staging = l.staging[:0]
 	l.fail(errGoexit)
 	l.run()
 }
@@ -156,18 +156,18 @@ func (l *Loop) wakeUp() {
 	if !l.awake.Load() {
 		l.awake.Store(true)
 		l.g.watchdog.loopWoke()
-		l.woke()
+		l.noteWake()
 	}
 }
 
 // woke and sleeps measure how long the loop is awake, in one turn of timedTurns.
-func (l *Loop) woke() {
+func (l *Loop) noteWake() {
 	if l.counts.turns%timedTurns == 0 && l.wokeAt.IsZero() {
 		l.wokeAt = time.Now()
 	}
 }
 
-func (l *Loop) sleeps() {
+func (l *Loop) noteSleep() {
 	if !l.wokeAt.IsZero() {
 		l.counts.busyNanos += int64(time.Since(l.wokeAt)) * timedTurns
 		l.wokeAt = time.Time{}
@@ -217,11 +217,11 @@ func (l *Loop) doTimers() {
 // abortAll ends every connection, and returns how many had not finished before: sent
 // everything, and FIN.
 func (l *Loop) abortAll(err error) (aborted int) {
-	l.ending, l.cut = true, true
+	l.ending, l.aborted = true, true
 	for i := l.conns.Len(); i > 0; i-- {
 		if c := *l.conns.At(i - 1); c.phase != gone {
 			if c.phase == lingering {
-				c.release(c.because())
+				c.release(c.endReason())
 				continue
 			}
 			aborted++
@@ -232,14 +232,14 @@ func (l *Loop) abortAll(err error) (aborted int) {
 }
 
 // remember and forget keep the loop's books of its connections.
-func (l *Loop) remember(c *Conn) {
-	c.place = l.conns.Append(c)
+func (l *Loop) addConn(c *Conn) {
+	c.index = l.conns.Append(c)
 }
 
-func (l *Loop) forget(c *Conn) {
+func (l *Loop) removeConn(c *Conn) {
 	last := *l.conns.At(l.conns.Len() - 1)
-	*l.conns.At(c.place), last.place = last, c.place
+	*l.conns.At(c.index), last.index = last, c.index
 	l.conns.RemoveLast()
 	l.load.Add(-1)
-	l.g.connEnded()
+	l.g.releaseConn()
 }

@@ -14,15 +14,15 @@ import (
 // ErrBadConfig for an f of nil, and then neither runs. done may be nil.
 func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	if f == nil {
-		return fmt.Errorf("loop: offload: %w", needs("a function"))
+		return fmt.Errorf("loop: offload: %w", errNil("a function"))
 	}
-	err := l.g.offload.put(l.owe, func() {
-		safely(f, func(answer any) {
+	err := l.g.offload.put(l.reserveOffload, func() {
+		callRecovered(f, func(answer any) {
 			if p, ok := answer.(*PanicError); ok && done == nil {
 				l.g.logs.panics.error("pollux: offloaded work panicked", "panic", p.Value, "stack", string(p.Stack))
 			}
 			l.put(op{kind: opOffloaded, f: func() {
-				l.owesOneLess()
+				l.releaseOffload()
 				if done != nil {
 					l.call(workOffloaded, done, func() { done(answer) })
 				}
@@ -35,8 +35,8 @@ func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	return nil
 }
 
-// safely tells what f returns, or how else it has ended.
-func safely(f func() any, tell func(answer any)) {
+// callRecovered tells what f returns, or how else it has ended.
+func callRecovered(f func() any, tell func(answer any)) {
 	var answer any
 	returned := false
 	defer func() {

@@ -11,7 +11,7 @@ import (
 // microsecond, and none of them is for hot paths.
 
 // goroutine returns the number of the one that runs.
-func goroutine() uint64 {
+func goroutineID() uint64 {
 	var b [64]byte
 	_, rest, _ := bytes.Cut(b[:runtime.Stack(b[:], false)], []byte("goroutine "))
 	number, _, _ := bytes.Cut(rest, []byte(" "))
@@ -19,11 +19,11 @@ func goroutine() uint64 {
 	return n
 }
 
-// mayWait fails on a loop of the group.
-func (g *Group) mayWait() error {
-	if n := goroutine(); n != 0 {
+// checkNotOnLoop fails on a loop of the group.
+func (g *Group) checkNotOnLoop() error {
+	if n := goroutineID(); n != 0 {
 		for _, l := range g.loops {
-			if l.goroutine.Load() == n {
+			if l.goroutineID.Load() == n {
 				return ErrOnLoop
 			}
 		}

@@ -51,7 +51,7 @@ func (echoer) Data(c *Conn, b []byte) (int, error) { return c.Write(b) }
 // connections.
 func BenchmarkMessage(b *testing.B) {
 	g := &Group{began: time.Now()}
-	if err := g.config.settle(); err != nil {
+	if err := g.config.applyDefaultsAndValidate(); err != nil {
 		b.Fatal(err)
 	}
 	d := &noKernel{messages: b.N}

@@ -35,9 +35,9 @@ type PacketListener struct {
 	addr  net.Addr
 	conns []*PacketConn
 
-	closing sync.Mutex // as Listener's; guards up to the blank line
-	closed  atomic.Bool
-	taker   int // of conns, the one that takes what was sent to many; only spreadUDP makes others
+	closing        sync.Mutex // as Listener's; guards up to the blank line
+	closed         atomic.Bool
+	broadcastIndex int // of conns, the one that takes what was sent to many; only spreadUDP makes others
 }
 
 // PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine
@@ -59,11 +59,11 @@ type PacketConn struct {
 	handler  PacketHandler
 	released chan struct{} // closed when the driver has let go of the socket
 
-	shut    atomic.Bool // by Close
-	blocked atomic.Bool // somebody waits for Writable
-	mu      sync.Mutex  // guards up to the blank line
-	calling bool        // in a callback, and the driver sends
-	one     [1]sock.Message
+	shut       atomic.Bool // by Close
+	blocked    atomic.Bool // somebody waits for Writable
+	mu         sync.Mutex  // guards up to the blank line
+	inCallback bool        // in a callback, and the driver sends
+	one        [1]sock.Message
 
 	// The loop's own.
 	socket driver.PacketSocket
@@ -83,7 +83,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spreadUDP(len(g.working()), at, net.Interfaces)
+	sockets, err := spreadUDP(len(g.workingLoops()), at, net.Interfaces)
 	if err != nil {
 		return nil, err
 	}
@@ -95,27 +95,27 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 // as ListenPacket does.
 func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	if u == nil {
-		return nil, &net.OpError{Op: "bind", Net: "udp", Err: needs("a socket")}
+		return nil, &net.OpError{Op: "bind", Net: "udp", Err: errNil("a socket")}
 	}
 	return g.servePacket([]*sock.UDPSocket{u}, handler)
 }
 
 func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	pl := &PacketListener{g: g, addr: net.UDPAddrFromAddrPort(sockets[0].LocalAddr())}
-	loops := g.working()
+	loops := g.workingLoops()
 	for i, u := range sockets {
 		p := &PacketConn{UDPSocket: u, loop: loops[i%len(loops)], ln: pl, released: make(chan struct{})}
 		p.warned = limiter{to: g.config.Logger, burst: 1}
 		p.socket = driver.PacketSocket{UDPSocket: u, Up: (*packetUpcalls)(p)}
 		pl.conns = append(pl.conns, p)
 	}
-	if err := g.enroll(handler == nil, func() { g.packets[pl] = struct{}{} }); err != nil {
+	if err := g.register(handler == nil, func() { g.packets[pl] = struct{}{} }); err != nil {
 		closeAll(sockets)
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: err}
 	}
 	h := g.newHandOver(len(pl.conns), pl.addr)
 	for _, p := range pl.conns {
-		h.to(p.loop, func() error { return p.begin(handler) }, p.end)
+		h.start(p.loop, func() error { return p.begin(handler) }, p.end)
 	}
 	if err := h.wait(); err != nil {
 		pl.Close()
@@ -127,8 +127,8 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 // Addr returns the address bound to.
 func (pl *PacketListener) Addr() net.Addr { return pl.addr }
 
-// closePatience is how long PacketListener.Close waits for loops that are in a callback.
-const closePatience = 100 * time.Millisecond
+// closeTimeout is how long PacketListener.Close waits for loops that are in a callback.
+const closeTimeout = 100 * time.Millisecond
 
 // Close closes the sockets: once it has returned, no call of Packets or Writable begins, and
 // the address is free. For that it waits for the loops, but 100 ms at the most, since a
@@ -136,15 +136,15 @@ const closePatience = 100 * time.Millisecond
 // on io_uring, the address is free a turn of the loops later. Of a socket that was handed to
 // ServePacket, other processes may still have a descriptor.
 func (pl *PacketListener) Close() error {
-	told, first := pl.tellEnd(true)
+	told, first := pl.requestEnd(true)
 	pl.g.mu.Lock() // afterwards, so that Shutdown waits for it
 	delete(pl.g.packets, pl)
 	pl.g.mu.Unlock()
 	if !first {
 		return &net.OpError{Op: "close", Net: "udp", Addr: pl.addr, Err: ErrClosed}
 	}
-	if pl.g.mayWait() == nil {
-		pl.awaitEnd(told)
+	if pl.g.checkNotOnLoop() == nil {
+		pl.awaitReleased(told)
 	}
 	return nil
 }
@@ -152,13 +152,13 @@ func (pl *PacketListener) Close() error {
 // end is Close for Shutdown, which waits for the loops itself, and lets callbacks that run
 // answer.
 func (pl *PacketListener) end() bool {
-	_, first := pl.tellEnd(false)
+	_, first := pl.requestEnd(false)
 	return first
 }
 
-// tellEnd has the loops end the sockets, and returns those whose loops will. What it closes
+// requestEnd has the loops end the sockets, and returns those whose loops will. What it closes
 // at once is told and sends nothing more before that.
-func (pl *PacketListener) tellEnd(atOnce bool) (told []*PacketConn, first bool) {
+func (pl *PacketListener) requestEnd(atOnce bool) (told []*PacketConn, first bool) {
 	pl.closing.Lock()
 	defer pl.closing.Unlock()
 	if pl.closed.Swap(true) {
@@ -178,9 +178,9 @@ func (pl *PacketListener) tellEnd(atOnce bool) (told []*PacketConn, first bool) 
 	return told, true
 }
 
-// awaitEnd waits until the drivers have let go of the sockets.
-func (pl *PacketListener) awaitEnd(sockets []*PacketConn) {
-	patience := time.NewTimer(closePatience)
+// awaitReleased waits until the drivers have let go of the sockets.
+func (pl *PacketListener) awaitReleased(sockets []*PacketConn) {
+	patience := time.NewTimer(closeTimeout)
 	defer patience.Stop()
 	for _, p := range sockets {
 		select {
@@ -197,7 +197,7 @@ func (p *PacketConn) Write(b []byte) (int, error) {
 	if n, err, done := p.sendOne(b, netip.AddrPort{}); done {
 		return n, err
 	}
-	return p.sent(p.UDPSocket.Write(b))
+	return p.noteSent(p.UDPSocket.Write(b))
 }
 
 // WriteTo is sock.UDPSocket's; Stats counts what it sends.
@@ -207,7 +207,7 @@ func (p *PacketConn) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 			return n, err
 		}
 	}
-	return p.sent(p.UDPSocket.WriteTo(b, addr))
+	return p.noteSent(p.UDPSocket.WriteTo(b, addr))
 }
 
 // WriteBatch is sock.UDPSocket's; Stats counts what it sends.
@@ -216,7 +216,7 @@ func (p *PacketConn) WriteBatch(ms []sock.Message) (int, error) {
 		return n, err
 	}
 	n, err := p.UDPSocket.WriteBatch(ms)
-	p.sent(dataBytes(ms[:n]), err)
+	p.noteSent(dataBytes(ms[:n]), err)
 	return n, err
 }
 
@@ -246,15 +246,15 @@ func dataBytes(ms []sock.Message) (n int) {
 }
 
 // sent takes note of a send by the socket itself.
-func (p *PacketConn) sent(bytes int, err error) (int, error) {
+func (p *PacketConn) noteSent(bytes int, err error) (int, error) {
 	p.loop.sentDirectly.Add(uint64(bytes))
 	if err == sock.ErrWouldBlock && !p.blocked.Swap(true) {
-		p.loop.put(op{f: p.await})
+		p.loop.put(op{f: p.awaitWritable})
 	}
 	return bytes, err
 }
 
-func (p *PacketConn) await() {
+func (p *PacketConn) awaitWritable() {
 	if !p.gone {
 		p.loop.drv.AwaitWritable(&p.socket)
 	}
@@ -291,7 +291,7 @@ func (p *PacketConn) lockIfDriverSends() bool {
 		return false
 	}
 	p.mu.Lock()
-	if !p.calling && !p.socket.Queued.Load() {
+	if !p.inCallback && !p.socket.Queued.Load() {
 		p.mu.Unlock()
 		return false
 	}
@@ -301,7 +301,7 @@ func (p *PacketConn) lockIfDriverSends() bool {
 // sendLocked runs on the loop's goroutine, or on another. While mu is held, the loop does
 // not leave the callback that it is in.
 func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error, done bool) {
-	if p.calling {
+	if p.inCallback {
 		n, err = p.loop.packets.SendPackets(&p.socket, ms)
 		done = true
 	} else {
@@ -315,22 +315,22 @@ func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error, done bool)
 func (p *PacketConn) Loop() *Loop { return p.loop }
 
 func (p *PacketConn) begin(handler func(*PacketConn) PacketHandler) error {
-	if p.overtaken() {
-		return p.loop.endedBecause()
+	if p.alreadyClosed() {
+		return p.loop.endedError()
 	}
 	p.loop.call(workListenPacket, handler, func() { p.handler = handler(p) })
 	if p.handler == nil {
 		return errNoHandler
 	}
 	err := p.loop.drv.Bind(&p.socket)
-	if err != nil && p.overtaken() { // meanwhile, and it has closed the socket
-		return p.loop.endedBecause()
+	if err != nil && p.alreadyClosed() { // meanwhile, and it has closed the socket
+		return p.loop.endedError()
 	}
 	return err
 }
 
-// overtaken is acceptor's.
-func (p *PacketConn) overtaken() bool {
+// alreadyClosed is acceptor's.
+func (p *PacketConn) alreadyClosed() bool {
 	return p.gone || p.ln.closed.Load() || p.loop.failed.Load() != nil
 }
 
@@ -338,7 +338,7 @@ func (p *PacketConn) end() {
 	if !p.gone {
 		p.gone = true
 		p.loop.drv.Unbind(&p.socket)
-		p.ln.handOver(p)
+		p.ln.reassignBroadcasts(p)
 	}
 }
 
@@ -348,16 +348,16 @@ func (p *PacketConn) callback(f func()) {
 	l.wakeUp()
 	l.runningPacket.Store(p)
 	if l.packets != nil {
-		p.setCalling(true)
-		defer p.setCalling(false)
+		p.setInCallback(true)
+		defer p.setInCallback(false)
 	}
 	l.guard(workPackets, f)
 	l.runningPacket.Store(nil)
 }
 
-func (p *PacketConn) setCalling(on bool) {
+func (p *PacketConn) setInCallback(on bool) {
 	p.mu.Lock()
-	p.calling = on
+	p.inCallback = on
 	p.mu.Unlock()
 }
 

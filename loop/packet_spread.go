@@ -26,7 +26,7 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 	}
 	all := []*sock.UDPSocket{first}
 	at = first.LocalAddr()
-	if !spreads(n) || isToAll(at) {
+	if !usesReusePort(n) || isBroadcastOrMulticast(at) {
 		return all, nil
 	}
 	fails := func(err error) ([]*sock.UDPSocket, error) {
@@ -35,7 +35,7 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 	}
 	options := []sock.Option{sock.ReusePort()}
 	if at.Addr().Unmap().IsUnspecified() {
-		broadcasts, err := silentBroadcasts(interfaces)
+		broadcasts, err := unmarkedBroadcasts(interfaces)
 		switch {
 		case sys.IsWant(err):
 			return fails(err)
@@ -73,15 +73,15 @@ var errNoFilter = errors.New("the socket takes no filter")
 
 // handOver has another socket take what was sent to many, if p did so, and only its loop has
 // ended: the listener goes on.
-func (pl *PacketListener) handOver(p *PacketConn) {
+func (pl *PacketListener) reassignBroadcasts(p *PacketConn) {
 	pl.closing.Lock()
 	defer pl.closing.Unlock()
-	if pl.closed.Load() || pl.conns[pl.taker] != p {
+	if pl.closed.Load() || pl.conns[pl.broadcastIndex] != p {
 		return
 	}
 	for i, other := range pl.conns {
 		if other.loop.failed.Load() == nil && withFD(other.UDPSocket, sys.TakeToAll) == nil {
-			pl.taker = i
+			pl.broadcastIndex = i
 			return
 		}
 	}
@@ -111,9 +111,9 @@ func sharePort(u *sock.UDPSocket, on bool) error {
 	return withFD(u, func(fd sys.FD) syscall.Errno { return sys.SetInt(fd, sys.SOL_SOCKET, sys.SO_REUSEPORT, value) })
 }
 
-// isToAll reports whether an address stands for many hosts: a socket bound to it receives
+// isBroadcastOrMulticast reports whether an address stands for many hosts: a socket bound to it receives
 // nothing but multicast, or broadcast.
-func isToAll(at netip.AddrPort) bool {
+func isBroadcastOrMulticast(at netip.AddrPort) bool {
 	ip := at.Addr().Unmap()
 	switch {
 	case ip.IsMulticast():
@@ -131,9 +131,9 @@ func isToAll(at netip.AddrPort) bool {
 	return false
 }
 
-// silentBroadcasts returns the broadcast addresses of interfaces whose link has no
+// unmarkedBroadcasts returns the broadcast addresses of interfaces whose link has no
 // broadcast, such as loopback and tunnels: nothing in their frames marks one.
-func silentBroadcasts(interfaces func() ([]net.Interface, error)) (all [][4]byte, err error) {
+func unmarkedBroadcasts(interfaces func() ([]net.Interface, error)) (all [][4]byte, err error) {
 	list, err := interfaces()
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func silentBroadcasts(interfaces func() ([]net.Interface, error)) (all [][4]byte
 				return all, nil
 			}
 			if n, ok := a.(*net.IPNet); ok {
-				if b, ok := lastOf(n); ok {
+				if b, ok := broadcastOf(n); ok {
 					all = append(all, b)
 				}
 			}
@@ -160,9 +160,9 @@ func silentBroadcasts(interfaces func() ([]net.Interface, error)) (all [][4]byte
 	return all, nil
 }
 
-// lastOf returns the last address of an IPv4 network that has a broadcast address, which is
+// broadcastOf returns the last address of an IPv4 network that has a broadcast address, which is
 // it: networks of one or two hosts have none (RFC 3021).
-func lastOf(n *net.IPNet) (last [4]byte, ok bool) {
+func broadcastOf(n *net.IPNet) (last [4]byte, ok bool) {
 	ip := n.IP.To4()
 	ones, bits := n.Mask.Size()
 	if ip == nil || bits != 32 || ones > 30 {

@@ -34,7 +34,7 @@ func (p *recentPeers) add(c *Conn, addr netip.AddrPort) {
 	p.mu.Unlock()
 }
 
-func (p *recentPeers) of(c *Conn) net.Addr {
+func (p *recentPeers) lookup(c *Conn) net.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range p.all {

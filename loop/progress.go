@@ -20,10 +20,10 @@ const stalledAfter = 5 * time.Second
 type progress struct {
 	timer    connTimer
 	running  bool
-	patience time.Duration // for which the timer was started
+	interval time.Duration // for which the timer was started
 	timeout  time.Duration // the write timeout in force
 	lastSent int64         // when the peer has taken something, or began to be waited for
-	looked   bool          // the timer has come since then: there is something to compare with
+	ticked   bool          // the timer has come since then: there is something to compare with
 	held     int           // what the kernel held when it was asked last
 	sampled  bool          // it was, and could tell
 }
@@ -32,24 +32,24 @@ type progress struct {
 // peer has taken none for d, twice that at the most. Zero, or less: never. At first it is
 // Config.WriteTimeout.
 func (c *Conn) SetWriteTimeout(d time.Duration) error {
-	return c.ask("set write timeout", wantFlush, func() {
-		x := c.rare()
+	return c.submit("set write timeout", wantFlush, func() {
+		x := c.makeRareExtrasLocked()
 		x.writeTimeout, x.ownWriteTimeout = max(d, 0), true
 	})
 }
 
 // writeTimeout returns the write timeout as asked for. mu must be held.
-func (c *Conn) writeTimeout() time.Duration {
-	if x := c.extras; x != nil && x.rarely != nil && x.rarely.ownWriteTimeout {
-		return x.rarely.writeTimeout
+func (c *Conn) writeTimeoutLocked() time.Duration {
+	if x := c.extras; x != nil && x.rare != nil && x.rare.ownWriteTimeout {
+		return x.rare.writeTimeout
 	}
 	return c.loop.g.config.WriteTimeout
 }
 
 // watchSending starts the timer, if there is something to be waited for.
-func (c *Conn) watchSending(f *flushed) {
+func (c *Conn) watchSending(f *flushResult) {
 	if f.unsent == 0 || c.phase != open {
-		c.flags &^= timesSend | stalled
+		c.flags &^= timingSend | stalled
 		return
 	}
 	patience := f.timeout
@@ -57,42 +57,42 @@ func (c *Conn) watchSending(f *flushed) {
 		patience = c.loop.stalledAfter()
 	}
 	if patience == 0 {
-		c.flags &^= timesSend | stalled
+		c.flags &^= timingSend | stalled
 		return
 	}
-	p := &c.rareNow().progress
-	if c.flags&timesSend != 0 && p.patience == patience && p.timeout == f.timeout {
+	p := &c.makeRareExtras().progress
+	if c.flags&timingSend != 0 && p.interval == patience && p.timeout == f.timeout {
 		return
 	}
-	if c.flags&timesSend == 0 || p.timeout != f.timeout {
-		p.lastSent, p.looked = c.loop.clock(), false
+	if c.flags&timingSend == 0 || p.timeout != f.timeout {
+		p.lastSent, p.ticked = c.loop.clock(), false
 	}
-	c.flags |= timesSend
-	sooner := patience < p.patience
-	p.patience, p.timeout = patience, f.timeout
+	c.flags |= timingSend
+	sooner := patience < p.interval
+	p.interval, p.timeout = patience, f.timeout
 	if !p.running || sooner {
 		c.startSendTimer(later(c.loop.clock(), patience/2)) // for a first look
 	}
 }
 
 func (c *Conn) startSendTimer(at int64) {
-	p := &c.extras.rarely.progress
+	p := &c.extras.rare.progress
 	p.running = true
 	p.timer.start(c, at, (*Conn).sendTick)
 }
 
 // sendTick looks whether the peer has taken anything since the last look.
 func (c *Conn) sendTick() {
-	p := &c.extras.rarely.progress
+	p := &c.extras.rare.progress
 	p.running = false
-	if c.flags&timesSend == 0 || c.phase != open {
+	if c.flags&timingSend == 0 || c.phase != open {
 		return
 	}
 	now := c.loop.clock()
-	c.peerTakes()
-	if !p.looked {
-		p.looked = true
-		p.lastSent = max(p.lastSent, now-int64(p.patience/2))
+	c.peerProgressed()
+	if !p.ticked {
+		p.ticked = true
+		p.lastSent = max(p.lastSent, now-int64(p.interval/2))
 	}
 	silence := time.Duration(now - p.lastSent)
 	if p.timeout > 0 && silence >= p.timeout {
@@ -116,10 +116,10 @@ func (c *Conn) sendTick() {
 	c.startSendTimer(max(next, now+1))
 }
 
-// peerTakes reports whether the kernel holds less for the peer than when it was asked last,
+// peerProgressed reports whether the kernel holds less for the peer than when it was asked last,
 // and notes that. The first time, and on systems that cannot tell, it is false.
-func (c *Conn) peerTakes() bool {
-	p := &c.rareNow().progress
+func (c *Conn) peerProgressed() bool {
+	p := &c.makeRareExtras().progress
 	held, known := c.stream.Queued()
 	takes := known && p.sampled && held < p.held
 	p.held, p.sampled = held, known

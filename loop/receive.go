@@ -22,17 +22,17 @@ type upcalls Conn
 func (u *upcalls) Received(b []byte) bool {
 	c := (*Conn)(u)
 	if c.loop.inbox.size.Load() > 0 {
-		c.serveFirst()
+		c.servePending()
 	}
 	c.loop.counts.bytesIn += uint64(len(b))
-	if c.flags&idles != 0 {
+	if c.flags&hasIdleTimeout != 0 {
 		c.extras.lastActive = c.loop.clock()
 	}
 	if c.phase != open || c.pauses != 0 || c.in != nil {
-		return c.receivedMore(b)
+		return c.receivedSlow(b)
 	}
 	n := c.data(b)
-	if n < len(b) || c.asked != 0 {
+	if n < len(b) || c.callbackRequests != 0 {
 		c.receivedPart(b[n:])
 	}
 	return c.pauses == 0 && c.phase != gone || c.receives()
@@ -41,30 +41,30 @@ func (u *upcalls) Received(b []byte) bool {
 // receivedPart keeps what Data has left, and does what it asked for.
 func (c *Conn) receivedPart(rest []byte) {
 	if len(rest) > 0 && c.delivers() {
-		c.keep(rest)
+		c.keepUnread(rest)
 	}
-	c.settle()
+	c.doCallbackRequests()
 	c.checkUnread()
 }
 
-// receivedMore is Received of a connection that is not in its ordinary state.
-func (c *Conn) receivedMore(b []byte) bool {
+// receivedSlow is Received of a connection that is not in its ordinary state.
+func (c *Conn) receivedSlow(b []byte) bool {
 	if c.phase == failing {
 		c.noteFailing(len(b))
 	}
 	switch {
 	case c.phase == gone && c.flags&detaching != 0:
-		c.keep(b) // what the driver had received before Detach
+		c.keepUnread(b) // what the driver had received before Detach
 		return false
 	case c.phase >= closing:
 		return c.phase != gone // what comes after Close is dropped, for the sake of the FIN behind it
 	case c.phase == failing && c.pauses&^byUnread != 0:
-		c.keep(b) // for after Resume
+		c.keepUnread(b) // for after Resume
 	case c.phase != failing && c.pauses != 0:
-		c.keep(b)
+		c.keepUnread(b)
 		return false
 	default:
-		c.keep(b)
+		c.keepUnread(b)
 		c.deliverUnread()
 	}
 	c.checkUnread()
@@ -78,7 +78,7 @@ func (c *Conn) data(b []byte) int {
 	if err != nil || uint(n) > uint(len(b)) {
 		return c.badData(n, len(b), err)
 	}
-	c.end()
+	c.endCallback()
 	return n
 }
 
@@ -90,19 +90,19 @@ func (c *Conn) badData(n, b int, err error) int {
 		}
 		n = b
 	}
-	c.addWhy(err) // before what end finds out
-	c.end()
+	c.addEndReason(err) // before what end finds out
+	c.endCallback()
 	var panicked *PanicError
-	if c.asked&wantAbort != 0 && errors.As(err, &panicked) {
-		c.settleAfter(err) // no FIN comes before the reset
+	if c.callbackRequests&wantAbort != 0 && errors.As(err, &panicked) {
+		c.finishCallback(err) // no FIN comes before the reset
 		return n
 	}
-	c.beginClose(c.because())
+	c.beginClose(c.endReason())
 	return n
 }
 
 // keep copies b behind what is unread.
-func (c *Conn) keep(b []byte) {
+func (c *Conn) keepUnread(b []byte) {
 	blocks := c.loop.blocks
 	if c.in == nil {
 		c.in = &unread{block: blocks.Get(len(b))}
@@ -130,10 +130,10 @@ func (c *Conn) deliverUnread() {
 		if u.lo == u.hi || !c.delivers() {
 			c.dropUnread()
 		}
-		c.settle()
+		c.doCallbackRequests()
 		c.checkUnread()
 	}
-	c.tellEOF()
+	c.deliverEOF()
 }
 
 func (c *Conn) dropUnread() {
@@ -171,39 +171,39 @@ func (c *Conn) willDeliver() bool {
 func (u *upcalls) ReceiveEnded(err error) {
 	c := (*Conn)(u)
 	if c.loop.inbox.size.Load() > 0 {
-		c.serveFirst()
+		c.servePending()
 	}
 	c.flags |= readEnded
 	switch {
 	case c.phase == gone:
 		// A reason that was given stays. Of a detached connection this error is the only
 		// report that the system makes.
-		if !errors.Is(err, io.EOF) && errors.Is(c.because(), ErrDetached) {
-			c.setWhy(err)
+		if !errors.Is(err, io.EOF) && errors.Is(c.endReason(), ErrDetached) {
+			c.setEndReason(err)
 		}
 	case c.phase == lingering:
-		c.release(c.because())
+		c.release(c.endReason())
 	case c.phase == closing && errors.Is(err, io.EOF):
 	case c.phase == failing:
 		c.receiveFailed(err)
 	case errors.Is(err, io.EOF):
-		c.flags |= eofOwed
-		c.tellEOF()
+		c.flags |= eofPending
+		c.deliverEOF()
 	default:
 		c.receiveFailed(err)
 	}
 }
 
-// tellEOF tells of the peer's end, when the handler has had all that came before.
-func (c *Conn) tellEOF() {
+// deliverEOF tells of the peer's end, when the handler has had all that came before.
+func (c *Conn) deliverEOF() {
 	if c.phase == failing {
 		c.endFailing()
 		return
 	}
-	if c.flags&eofOwed == 0 || c.pauses&^byUnread != 0 || c.phase != open || c.willDeliver() {
+	if c.flags&eofPending == 0 || c.pauses&^byUnread != 0 || c.phase != open || c.willDeliver() {
 		return
 	}
-	c.flags &^= eofOwed
+	c.flags &^= eofPending
 	if c.optional&hasReadClosed == 0 {
 		c.beginClose(io.EOF)
 		return

@@ -23,9 +23,9 @@ type chunk struct {
 	done  func(error)
 }
 
-// stageBytes is how much the callback of one connection may write before blocks are
+// stagingBytes is how much the callback of one connection may write before blocks are
 // borrowed for it, if that is not above the high watermark.
-const stageBytes = 64 << 10
+const stagingBytes = 64 << 10
 
 var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 
@@ -35,35 +35,35 @@ var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 // It never blocks, and what is written during one turn goes out together.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
-	if c.calling() && c.out == nil && c.shut == notShut && !c.writeShut {
+	if c.inCallback() && c.out == nil && c.shut == notShut && !c.writeShut {
 		// The ordinary case. The stage is smaller than any limit.
-		if l, n := c.loop, len(c.loop.stage); len(b) < l.direct && len(b) <= cap(l.stage)-n {
-			l.stage = l.stage[:n+copy(l.stage[n:cap(l.stage)], b)]
+		if l, n := c.loop, len(c.loop.staging); len(b) < l.direct && len(b) <= cap(l.staging)-n {
+			l.staging = l.staging[:n+copy(l.staging[n:cap(l.staging)], b)]
 			c.mu.Unlock()
 			return len(b), nil
 		}
 	}
-	return c.write(b)
+	return c.writeAndUnlock(b)
 }
 
-func (c *Conn) write(b []byte) (int, error) {
-	if err := c.mayWrite(len(b)); err != nil {
+func (c *Conn) writeAndUnlock(b []byte) (int, error) {
+	if err := c.admitWriteLocked(len(b)); err != nil {
 		c.mu.Unlock()
 		return 0, c.failure("write", err)
 	}
-	if c.out == nil && c.calling() && c.writeStaged(b) {
-		c.nothingWaits()
+	if c.out == nil && c.inCallback() && c.writeStagedLocked(b) {
+		c.uncrossIfSentLocked()
 		c.mu.Unlock()
 		return len(b), nil
 	}
-	c.queue(b)
-	c.askAndUnlock(wantFlush)
+	c.queueLocked(b)
+	c.submitAndUnlock(wantFlush)
 	return len(b), nil
 }
 
-// nothingWaits takes back that the high watermark was crossed, if the kernel has taken
+// uncrossIfSentLocked takes back that the high watermark was crossed, if the kernel has taken
 // all at once; mu is held.
-func (c *Conn) nothingWaits() { c.crossed = c.crossed && c.unsent() > 0 }
+func (c *Conn) uncrossIfSentLocked() { c.crossed = c.crossed && c.unsentLocked() > 0 }
 
 // Writev is Write of several slices: all, or nothing.
 func (c *Conn) Writev(bufs [][]byte) (int, error) {
@@ -72,18 +72,18 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 		total += len(b)
 	}
 	c.mu.Lock()
-	if err := c.mayWrite(total); err != nil {
+	if err := c.admitWriteLocked(total); err != nil {
 		c.mu.Unlock()
 		return 0, c.failure("write", err)
 	}
 	for _, b := range bufs {
-		if c.out == nil && c.calling() && c.writeStaged(b) {
+		if c.out == nil && c.inCallback() && c.writeStagedLocked(b) {
 			continue
 		}
-		c.queue(b)
+		c.queueLocked(b)
 	}
-	c.nothingWaits()
-	c.askAndUnlock(wantFlush)
+	c.uncrossIfSentLocked()
+	c.submitAndUnlock(wantFlush)
 	return total, nil
 }
 
@@ -96,24 +96,24 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 // once: it is only read, and free when the last done has been called.
 func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 	c.mu.Lock()
-	if err := c.mayWrite(len(b)); err != nil {
+	if err := c.admitWriteLocked(len(b)); err != nil {
 		c.mu.Unlock()
 		return 0, c.failure("write", err)
 	}
-	c.unstage()
-	q := c.sendQueue()
+	c.unstageLocked()
+	q := c.makeSendQueueLocked()
 	q.chunks = append(q.chunks, chunk{b: b, done: done})
 	q.bytes += len(b)
-	c.askAndUnlock(wantFlush)
+	c.submitAndUnlock(wantFlush)
 	return len(b), nil
 }
 
-// mayWrite says why n bytes more cannot be taken, or nil; mu is held.
-func (c *Conn) mayWrite(n int) error {
+// admitWriteLocked says why n bytes more cannot be taken, or nil; mu is held.
+func (c *Conn) admitWriteLocked(n int) error {
 	if c.shut != notShut || c.writeShut {
-		return c.refused()
+		return c.writeErrorLocked()
 	}
-	waits := c.unsent()
+	waits := c.unsentLocked()
 	if n > c.loop.g.config.MaxUnsent {
 		return ErrTooLarge
 	}
@@ -126,13 +126,13 @@ func (c *Conn) mayWrite(n int) error {
 }
 
 // unsent returns how much waits; mu is held.
-func (c *Conn) unsent() int {
+func (c *Conn) unsentLocked() int {
 	n := 0
 	if c.out != nil {
 		n = c.out.bytes
 	}
-	if c.calling() {
-		n += len(c.loop.stage)
+	if c.inCallback() {
+		n += len(c.loop.staging)
 	}
 	return n
 }
@@ -146,47 +146,47 @@ const (
 	directBytesQueued = 64 << 10 // for drivers without SyncSend
 )
 
-// writeStaged takes b into the loop's stage, if it has one, or sends it at once; mu is
+// writeStagedLocked takes b into the loop's stage, if it has one, or sends it at once; mu is
 // held, the connection is in its callback and has nothing queued. It returns false if b
 // is to be queued.
-func (c *Conn) writeStaged(b []byte) bool {
+func (c *Conn) writeStagedLocked(b []byte) bool {
 	l := c.loop
 	if len(b) < l.direct {
-		if len(l.stage)+len(b) > cap(l.stage) {
+		if len(l.staging)+len(b) > cap(l.staging) {
 			return false
 		}
-		l.stage = append(l.stage, b...)
+		l.staging = append(l.staging, b...)
 		return true
 	}
-	if len(l.stage) > 0 {
-		c.unstage()
+	if len(l.staging) > 0 {
+		c.unstageLocked()
 		return false
 	}
 	n, err := c.stream.Write(b)
 	l.sentDirectly.Add(uint64(n))
-	c.hasSent(n)
+	c.noteSent(n)
 	if n < len(b) {
-		c.queue(b[n:])
+		c.queueLocked(b[n:])
 		if err != sock.ErrWouldBlock {
 			// The system does not tell it again: flush does.
-			c.more().sendFailed, c.writeShut = err, true
+			c.makeExtrasLocked().sendFailed, c.writeShut = err, true
 		}
 		c.requests |= wantFlush
 	}
 	return true
 }
 
-// unstage moves what is in the stage to the queue; mu is held.
-func (c *Conn) unstage() {
+// unstageLocked moves what is in the stage to the queue; mu is held.
+func (c *Conn) unstageLocked() {
 	l := c.loop
-	if c.calling() && len(l.stage) > 0 {
-		b := l.stage
-		l.stage = l.stage[:0]
-		c.queue(b)
+	if c.inCallback() && len(l.staging) > 0 {
+		b := l.staging
+		l.staging = l.staging[:0]
+		c.queueLocked(b)
 	}
 }
 
-func (c *Conn) sendQueue() *sendQueue {
+func (c *Conn) makeSendQueueLocked() *sendQueue {
 	if c.out == nil {
 		c.out = sendQueues.Get().(*sendQueue)
 	}
@@ -194,14 +194,14 @@ func (c *Conn) sendQueue() *sendQueue {
 }
 
 // queue copies b into blocks; mu is held.
-func (c *Conn) queue(b []byte) {
+func (c *Conn) queueLocked(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	if c.calling() && len(c.loop.stage) > 0 {
-		c.unstage()
+	if c.inCallback() && len(c.loop.staging) > 0 {
+		c.unstageLocked()
 	}
-	q := c.sendQueue()
+	q := c.makeSendQueueLocked()
 	q.bytes += len(b)
 	if n := len(q.chunks); n > q.head {
 		// What is left of the last block. Its bytes end where the free part begins.
@@ -234,7 +234,7 @@ func (c *Conn) flush() {
 }
 
 // flushed is how a flush ended.
-type flushed struct {
+type flushResult struct {
 	unsent  int
 	stops   bool          // reading stops while crossed
 	timeout time.Duration // the write timeout, if something is unsent
@@ -248,75 +248,75 @@ type flushed struct {
 // flushLocked sends until the kernel is full, nothing is left, or the budget is used
 // up; mu is held. What is in the stage comes first: it is there only while nothing is
 // queued. Afterwards the stage is empty.
-func (c *Conn) flushLocked() flushed {
+func (c *Conn) flushLocked() flushResult {
 	l := c.loop
-	if c.phase == connecting || c.phase == gone || c.flags&sendOwed != 0 {
-		c.unstage()
-		return c.flushedLocked()
+	if c.phase == connecting || c.phase == gone || c.flags&sendPending != 0 {
+		c.unstageLocked()
+		return c.flushResultLocked()
 	}
 	if x := c.extras; x != nil && x.sendFailed != nil {
-		c.unstage()
-		return flushed{err: x.sendFailed}
+		c.unstageLocked()
+		return flushResult{err: x.sendFailed}
 	}
 	sent := 0
-	if stage := l.stage; len(stage) > 0 {
-		l.stage = stage[:0]
-		n, err := c.send(append(l.iov[:0], stage), len(stage))
+	if stage := l.staging; len(stage) > 0 {
+		l.staging = stage[:0]
+		n, err := c.sendLocked(append(l.iov[:0], stage), len(stage))
 		if err != nil {
-			return flushed{err: err}
+			return flushResult{err: err}
 		}
 		sent = n
-		c.queue(stage[n:])
+		c.queueLocked(stage[n:])
 	}
-	for c.out != nil && c.flags&sendOwed == 0 {
+	for c.out != nil && c.flags&sendPending == 0 {
 		if sent >= l.g.config.ReadBudget {
-			f := c.flushedLocked()
+			f := c.flushResultLocked()
 			f.again = true // others have their turn first
 			return f
 		}
 		bufs, total := c.out.gather(l.iov[:0])
-		n, err := c.send(bufs, total)
+		n, err := c.sendLocked(bufs, total)
 		clear(bufs)
 		if err != nil {
-			return flushed{err: err}
+			return flushResult{err: err}
 		}
 		sent += n
-		c.consume(n, nil)
+		c.consumeLocked(n, nil)
 	}
-	return c.flushedLocked()
+	return c.flushResultLocked()
 }
 
-func (c *Conn) flushedLocked() flushed {
-	f := flushed{unsent: c.unsent(), crossed: c.crossed, fin: c.writeShut}
+func (c *Conn) flushResultLocked() flushResult {
+	f := flushResult{unsent: c.unsentLocked(), crossed: c.crossed, fin: c.writeShut}
 	if f.unsent > 0 {
-		f.timeout = c.writeTimeout()
+		f.timeout = c.writeTimeoutLocked()
 	}
 	if c.crossed && f.unsent <= c.loop.g.config.LowWatermark {
 		c.crossed, f.crossed, f.drained = false, false, true
 	}
-	f.stops = f.crossed && c.stopsReading()
+	f.stops = f.crossed && c.stopsReadingLocked()
 	return f
 }
 
 // send hands bufs to the driver, total bytes, and returns how many it took.
-func (c *Conn) send(bufs [][]byte, total int) (int, error) {
+func (c *Conn) sendLocked(bufs [][]byte, total int) (int, error) {
 	l := c.loop
 	n, err := l.drv.Send(&c.stream, bufs)
 	l.counts.bytesOut += uint64(n)
-	c.hasSent(n)
+	c.noteSent(n)
 	if err == nil && n < total {
-		c.flags |= sendOwed
+		c.flags |= sendPending
 	}
 	return n, err
 }
 
-// hasSent notes that n bytes have gone, for the timeouts of a connection that has some.
-func (c *Conn) hasSent(n int) {
-	if n > 0 && (c.flags&(idles|timesSend) != 0 || c.phase == closing) {
+// noteSent notes that n bytes have gone, for the timeouts of a connection that has some.
+func (c *Conn) noteSent(n int) {
+	if n > 0 && (c.flags&(hasIdleTimeout|timingSend) != 0 || c.phase == closing) {
 		now := c.loop.clock()
 		c.extras.lastActive = now
-		if c.flags&timesSend != 0 {
-			c.extras.rarely.lastSent = now
+		if c.flags&timingSend != 0 {
+			c.extras.rare.lastSent = now
 		}
 	}
 }
@@ -332,7 +332,7 @@ func (q *sendQueue) gather(bufs [][]byte) (_ [][]byte, total int) {
 
 // consume takes n sent bytes off the queue, or drops all of it if why is not nil;
 // mu is held. What was handed over is given back by afterFlush.
-func (c *Conn) consume(n int, why error) {
+func (c *Conn) consumeLocked(n int, why error) {
 	q := c.out
 	if q == nil {
 		return
@@ -366,16 +366,16 @@ type doneCall struct {
 }
 
 // plain reports whether nothing follows from a flush: the ordinary case.
-func (f *flushed) plain(c *Conn) bool {
-	return *f == flushed{} && c.phase == open && c.flags&(detaching|timesSend) == 0 && len(c.loop.done) == 0
+func (f *flushResult) plain(c *Conn) bool {
+	return *f == flushResult{} && c.phase == open && c.flags&(detaching|timingSend) == 0 && len(c.loop.done) == 0
 }
 
 // afterFlush does what follows from a flush; mu is not held.
-func (c *Conn) afterFlush(f flushed) {
+func (c *Conn) afterFlush(f flushResult) {
 	if f.plain(c) {
 		return
 	}
-	c.loop.tellDone()
+	c.loop.callDone()
 	if c.phase == gone {
 		return
 	}
@@ -392,31 +392,31 @@ func (c *Conn) afterFlush(f flushed) {
 	case f.drained:
 		c.resumeReading()
 		if c.in != nil {
-			c.askLater(wantDeliver) // what Data left because there was no room to answer
+			c.submitNextTurn(wantDeliver) // what Data left because there was no room to answer
 		}
 		if c.optional&hasDrained != 0 {
-			c.askLater(wantDrained)
+			c.submitNextTurn(wantDrained)
 		}
 	}
 	c.watchSending(&f)
 	switch {
 	case f.again:
-		c.askLater(wantFlush)
+		c.submitNextTurn(wantFlush)
 	case f.unsent == 0:
-		c.sentAll(f.fin)
+		c.allSent(f.fin)
 	}
 }
 
-// tellDone calls the functions of WriteOwned that are owed, also if one of them ends the
+// callDone calls the functions of WriteOwned that are owed, also if one of them ends the
 // goroutine.
-func (l *Loop) tellDone() {
+func (l *Loop) callDone() {
 	if len(l.done) == 0 {
 		return
 	}
 	i := 0
 	defer func() {
 		if l.done = slices.Delete(l.done, 0, i); len(l.done) > 0 {
-			l.tellDone()
+			l.callDone()
 		}
 	}()
 	for i < len(l.done) {
@@ -430,18 +430,18 @@ func (l *Loop) tellDone() {
 func (u *upcalls) Sent(n int, err error) {
 	c := (*Conn)(u)
 	c.loop.wakeUp()
-	c.flags &^= sendOwed
+	c.flags &^= sendPending
 	c.loop.counts.bytesOut += uint64(n)
-	c.hasSent(n)
+	c.noteSent(n)
 	c.mu.Lock()
-	c.consume(n, nil)
+	c.consumeLocked(n, nil)
 	if c.phase == failing {
-		c.dropUnsent(c.extras.sendFailed)
+		c.dropUnsentLocked(c.extras.sendFailed)
 		c.mu.Unlock()
-		c.loop.tellDone()
+		c.loop.callDone()
 		return
 	}
-	f := flushed{err: err}
+	f := flushResult{err: err}
 	if err == nil {
 		f = c.flushLocked()
 	}

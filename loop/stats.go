@@ -72,8 +72,8 @@ type Stats struct {
 	OffloadRunning, OffloadQueued int
 }
 
-// statsPatience is how long Stats waits for a loop that is in a callback.
-const statsPatience = 100 * time.Millisecond
+// statsTimeout is how long Stats waits for a loop that is in a callback.
+const statsTimeout = 100 * time.Millisecond
 
 // Stats asks every loop. One that does not answer within 100 ms, because a callback
 // blocks it, has only its number of connections, queued functions
@@ -88,7 +88,7 @@ func (g *Group) Stats() Stats {
 		answers[i] = answer
 		l.put(op{f: func() { answer <- l.stats() }}) // or the loop is about to end
 	}
-	patience := time.NewTimer(statsPatience)
+	patience := time.NewTimer(statsTimeout)
 	defer patience.Stop()
 	for i, l := range g.loops {
 		select {

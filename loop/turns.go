@@ -18,7 +18,7 @@ import (
 // shared with others. So each listener that waits has the first one go on now and then.
 
 // turns is a queue of listeners that wait for the same thing.
-type turns struct {
+type acceptorQueue struct {
 	mu    sync.Mutex
 	queue []*acceptor
 	n     atomic.Int32 // len(queue)
@@ -26,14 +26,14 @@ type turns struct {
 	taken atomic.Int32
 }
 
-// manyTaken: after so many without a failure, what was scarce is so no more.
-const manyTaken = 64
+// resumeAllAfter: after so many without a failure, what was scarce is so no more.
+const resumeAllAfter = 64
 
 // passOnTurns is how many turns of its loop a listener has to take a connection.
 const passOnTurns = 2
 
 // join puts a listener into the queue, at its end or first.
-func (t *turns) join(a *acceptor, first bool) {
+func (t *acceptorQueue) add(a *acceptor, first bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -47,17 +47,17 @@ func (t *turns) join(a *acceptor, first bool) {
 	t.n.Store(int32(len(t.queue)))
 }
 
-func (t *turns) leave(a *acceptor) {
+func (t *acceptorQueue) remove(a *acceptor) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.queue = slices.DeleteFunc(t.queue, func(b *acceptor) bool { return a == b })
 	t.n.Store(int32(len(t.queue)))
 }
 
-// othersWait reports whether the queue has any.
-func (t *turns) othersWait() bool { return t.n.Load() > 0 }
+// hasWaiters reports whether the queue has any.
+func (t *acceptorQueue) hasWaiters() bool { return t.n.Load() > 0 }
 
-func (t *turns) first() *acceptor {
+func (t *acceptorQueue) pop() *acceptor {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.queue) == 0 {
@@ -71,11 +71,11 @@ func (t *turns) first() *acceptor {
 
 // grant takes the first listener out of the queue and has it go on. It may be called from
 // any goroutine.
-func (t *turns) grant() {
-	if !t.othersWait() {
+func (t *acceptorQueue) grant() {
+	if !t.hasWaiters() {
 		return
 	}
-	for a := t.first(); a != nil; a = t.first() {
+	for a := t.pop(); a != nil; a = t.pop() {
 		if a.loop.put(op{f: func() { a.granted(t) }}) {
 			return
 		}
@@ -83,13 +83,13 @@ func (t *turns) grant() {
 }
 
 // granted goes on after a grant.
-func (a *acceptor) granted(t *turns) {
+func (a *acceptor) granted(t *acceptorQueue) {
 	g := a.loop.g
 	switch {
 	case a.gone:
 		a.passOn(t)
-	case t == &g.places:
-		a.placeGranted()
+	case t == &g.slotWaiters:
+		a.slotGranted()
 	default:
 		a.starved = false
 		a.resume()
@@ -97,39 +97,39 @@ func (a *acceptor) granted(t *turns) {
 	}
 }
 
-func (a *acceptor) placeGranted() {
+func (a *acceptor) slotGranted() {
 	g := a.loop.g
 	for took := false; ; took = true {
 		switch {
-		case took && g.places.othersWait():
-			a.waitForPlace(false)
+		case took && g.slotWaiters.hasWaiters():
+			a.waitForSlot(false)
 			return
-		case len(a.waiting) == 0 && g.roomLeft():
-			a.waiting = nil
+		case len(a.pending) == 0 && g.belowMaxConns():
+			a.pending = nil
 			a.full = false
 			a.resume()
-			a.passOnLater(&g.places, passOnTurns)
+			a.passOnLater(&g.slotWaiters, passOnTurns)
 			return
-		case len(a.waiting) == 0 || !g.mayOpen():
-			a.waitForPlace(!took)
+		case len(a.pending) == 0 || !g.reserveConn():
+			a.waitForSlot(!took)
 			return
 		}
-		w := a.waiting[0]
-		a.waiting[0] = waiting{}
-		a.waiting = a.waiting[1:]
+		w := a.pending[0]
+		a.pending[0] = pendingConn{}
+		a.pending = a.pending[1:]
 		a.admit(w.c, w.peer)
 	}
 }
 
 // passOnLater has the next listener go on, unless this one is paused again after so many
 // turns of its loop: then it has taken something, or found nothing.
-func (a *acceptor) passOnLater(t *turns, turns int) {
-	if !t.othersWait() {
+func (a *acceptor) passOnLater(t *acceptorQueue, turns int) {
+	if !t.hasWaiters() {
 		return
 	}
 	a.loop.put(op{f: func() {
 		waits := a.starved
-		if t == &a.loop.g.places {
+		if t == &a.loop.g.slotWaiters {
 			waits = a.full
 		}
 		switch {
@@ -142,14 +142,14 @@ func (a *acceptor) passOnLater(t *turns, turns int) {
 }
 
 // passOn has the next one go on, if there may be something for it.
-func (a *acceptor) passOn(t *turns) {
-	if g := a.loop.g; t != &g.places || g.roomLeft() {
+func (a *acceptor) passOn(t *acceptorQueue) {
+	if g := a.loop.g; t != &g.slotWaiters || g.belowMaxConns() {
 		t.grant()
 	}
 }
 
 // paused reports whether the listener waits for anything.
-func (a *acceptor) paused() bool { return a.full || a.starved || a.failing }
+func (a *acceptor) paused() bool { return a.full || a.starved || a.retrying }
 
 // resume accepts again, unless there is something else to wait for.
 func (a *acceptor) resume() {
@@ -165,45 +165,45 @@ func (a *acceptor) pauseFull() {
 	}
 	a.full = true
 	a.loop.drv.PauseAccept(&a.Listener)
-	a.waitForPlace(false)
+	a.waitForSlot(false)
 	a.retryAfter(maxBackoff)
 }
 
-func (a *acceptor) waitForPlace(first bool) {
+func (a *acceptor) waitForSlot(first bool) {
 	g := a.loop.g
-	g.places.join(a, first)
-	if g.roomLeft() { // some may have gone meanwhile
-		g.places.grant()
+	g.slotWaiters.add(a, first)
+	if g.belowMaxConns() { // some may have gone meanwhile
+		g.slotWaiters.grant()
 	}
 }
 
 // waitForDescriptor is called when accepting has failed for want of one.
 func (a *acceptor) waitForDescriptor() {
-	t := &a.loop.g.descriptors
+	t := &a.loop.g.fdWaiters
 	t.taken.Store(0)
 	a.starved = true
-	t.join(a, true)
+	t.add(a, true)
 }
 
-// leaveDescriptor leaves the next descriptor to those that wait for one.
-func (a *acceptor) leaveDescriptor() {
-	t := &a.loop.g.descriptors
-	if !t.othersWait() || a.gone {
+// yieldDescriptor leaves the next descriptor to those that wait for one.
+func (a *acceptor) yieldDescriptor() {
+	t := &a.loop.g.fdWaiters
+	if !t.hasWaiters() || a.gone {
 		return
 	}
 	if a.full { // so it takes none
 		t.grant()
 		return
 	}
-	if t.taken.Add(1) > manyTaken {
-		for t.othersWait() {
+	if t.taken.Add(1) > resumeAllAfter {
+		for t.hasWaiters() {
 			t.grant()
 		}
 		return
 	}
 	a.starved = true
 	a.loop.drv.PauseAccept(&a.Listener)
-	t.join(a, false)
+	t.add(a, false)
 	a.retryAfter(maxBackoff)
 	t.grant()
 }
@@ -211,21 +211,21 @@ func (a *acceptor) leaveDescriptor() {
 // retryAfter has the listener, or the one that waits longest, go on if nothing else has come
 // of it until then.
 func (a *acceptor) retryAfter(d time.Duration) {
-	a.retry.Fire = func(*wheel.Timer) { a.again() }
+	a.retry.Fire = func(*wheel.Timer) { a.retryNow() }
 	a.loop.timers.Start(&a.retry, later(a.loop.clock(), d))
 }
 
-func (a *acceptor) again() {
+func (a *acceptor) retryNow() {
 	g := a.loop.g
-	if a.failing {
-		a.failing = false
+	if a.retrying {
+		a.retrying = false
 		a.resume()
 	}
 	if a.starved {
-		g.descriptors.grant()
+		g.fdWaiters.grant()
 	}
-	if a.full && g.roomLeft() {
-		g.places.grant()
+	if a.full && g.belowMaxConns() {
+		g.slotWaiters.grant()
 	}
 	if a.starved || a.full {
 		a.retryAfter(maxBackoff)

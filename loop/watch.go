@@ -17,7 +17,7 @@ type Watch struct {
 	ready func(pollux.Event)
 	gone  bool // the loop's own
 
-	givenUp atomic.Bool // before it began
+	canceled atomic.Bool // before it began
 }
 
 // Watch calls ready on the loop whenever src changes to ready, edge-triggered: read
@@ -30,7 +30,7 @@ type Watch struct {
 // errors are those of src (pollux.ErrRegistered, ErrOtherPoll, ErrSourceClosed,
 // ErrNotPollable), ErrBadConfig and ErrClosed.
 func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.Event)) (*Watch, error) {
-	err := l.g.mayWait()
+	err := l.g.checkNotOnLoop()
 	if err != nil {
 		err = fmt.Errorf("%w, or use Loop.WatchLater", err)
 	} else if ctx.Err() != nil {
@@ -47,7 +47,7 @@ func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.E
 		select {
 		case err = <-errs: // both have come
 		default:
-			w.givenUp.Store(true)
+			w.canceled.Store(true)
 			w.Stop(nil)
 			err = fmt.Errorf("loop: watch: %w", context.Cause(ctx))
 		}
@@ -76,19 +76,19 @@ func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func
 	}
 	switch {
 	case handle.Of(src) == nil:
-		tell(needs("a source"))
+		tell(errNil("a source"))
 	case ready == nil:
-		tell(needs("a function for the events"))
+		tell(errNil("a function for the events"))
 	default:
 		if !l.put(op{f: func() { w.begin(done, tell) }}) {
-			tell(l.endedBecause())
+			tell(l.endedError())
 		}
 	}
 	return w
 }
 
 func (w *Watch) begin(done func(error), tell func(error)) {
-	if w.givenUp.Load() {
+	if w.canceled.Load() {
 		w.gone = true
 		return
 	}

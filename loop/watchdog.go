@@ -51,7 +51,7 @@ func (w *watchdog) loopWoke() {
 const quietTicks = 8
 
 // watch finds the callbacks that block their loop, and names them in the log.
-func (g *Group) watch() {
+func (g *Group) runWatchdog() {
 	defer g.watching.Done()
 	limit := g.config.SlowCallback
 	interval := max(limit/4, time.Millisecond)
@@ -68,7 +68,7 @@ func (g *Group) watch() {
 		case now := <-tick.C:
 			quiet++
 			for i, l := range g.loops {
-				if l.look(i, &last[i], now, limit) {
+				if l.checkBlocked(i, &last[i], now, limit) {
 					quiet = 0
 				}
 			}
@@ -107,7 +107,7 @@ func (g *Group) sleepUntilWoken() bool {
 
 // look compares what the loop runs with what it ran at the last look. It reports whether the
 // loop was awake meanwhile.
-func (l *Loop) look(index int, last *moment, now time.Time, limit time.Duration) bool {
+func (l *Loop) checkBlocked(index int, last *moment, now time.Time, limit time.Duration) bool {
 	m := l.moment(now)
 	if awake := l.awake.Load(); !awake || !last.same(m) {
 		awake = awake || !last.same(m)
@@ -121,7 +121,7 @@ func (l *Loop) look(index int, last *moment, now time.Time, limit time.Duration)
 	if !last.slow {
 		last.slow = true
 		l.slow.Add(1)
-		l.nameBlocker(index, m, took)
+		l.logBlocker(index, m, took)
 	}
 	l.slowest.Store(max(l.slowest.Load(), int64(took))) // nothing else writes it
 	return true
@@ -140,8 +140,8 @@ func (c *Conn) acceptName() string {
 	return funcName(reflect.ValueOf(c.extras.dial.accept).Pointer())
 }
 
-// nameBlocker logs what runs. It is still running, so how long it takes is not known yet.
-func (l *Loop) nameBlocker(index int, m moment, took time.Duration) {
+// logBlocker logs what runs. It is still running, so how long it takes is not known yet.
+func (l *Loop) logBlocker(index int, m moment, took time.Duration) {
 	args := []any{"loop", index, "for at least", took}
 	switch w := workOf(m.step); {
 	case m.conn != nil && m.conn.handlerName() == noHandler:
