@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// work says what kind of function runs on a loop that is no callback of a connection.
+// work is the kind of a function that runs on a loop and is not a callback of a connection.
 type work uint8
 
 const (
@@ -24,7 +24,7 @@ const (
 	workDetached
 )
 
-// String returns what the log calls it.
+// String returns the name used in the log.
 func (w work) String() string {
 	return [...]string{
 		workNone:         "nothing",
@@ -41,11 +41,12 @@ func (w work) String() string {
 	}[w]
 }
 
-// activity is the function that a loop runs now, for the watchdog. The loop writes it.
+// activity describes the function that a loop is running, for the watchdog. Only the loop writes
+// it.
 type activity struct {
-	step atomic.Uint64 // its number, and in the low bits its work
+	step atomic.Uint64 // sequence number; the low bits hold its work
 	pc   atomic.Uintptr
-	last uint64 // the loop's own
+	last uint64 // accessed by the loop only
 }
 
 const workBits = 8
@@ -58,7 +59,7 @@ func (a *activity) begin(w work, pc uintptr) {
 
 func (a *activity) end() { a.step.Store(a.last << workBits) }
 
-// work returns what is running, of a step.
+// workOf returns the kind of function that a step runs.
 func workOf(step uint64) work { return work(step & (1<<workBits - 1)) }
 
 // funcName returns the Go name of a function.
@@ -69,15 +70,15 @@ func funcName(pc uintptr) string {
 	return "?"
 }
 
-// call runs a function that belongs to no connection. named is the user's function, which f
-// calls, for the log.
+// call runs f, which does not belong to a connection, and recovers its panics. named is the
+// user's function that f calls, for the log.
 func (l *Loop) call(w work, named any, f func()) {
 	l.working.begin(w, reflect.ValueOf(named).Pointer())
 	defer l.working.end()
 	l.guard(w, f)
 }
 
-// guard is call for what the watchdog knows otherwise.
+// guard is call for functions that the watchdog identifies by other means.
 func (l *Loop) guard(w work, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -90,7 +91,7 @@ func (l *Loop) guard(w work, f func()) {
 // maxStackBytes is how much of a stack a PanicError and the log keep: the innermost frames.
 const maxStackBytes = 16 << 10
 
-// stackNow returns the stack of the goroutine.
+// stackNow returns the stack of the calling goroutine.
 func stackNow() []byte {
 	stack := debug.Stack()
 	if len(stack) > maxStackBytes {

@@ -17,10 +17,10 @@ import (
 
 var errNetwork = errors.New("unknown network")
 
-// Resolve makes an address of host and port, as Listen and ListenPacket do, without asking
-// anybody: the host is an IP address, "localhost", or empty for all addresses; the port is
-// a number. network is "tcp" or "udp", or one of them with "4" or "6" behind it. The error
-// says what of it is none; it is for people.
+// Resolve parses an address of host and port as Listen and ListenPacket do, without a name
+// lookup: the host is an IP address, "localhost", or empty for all addresses; the port is a
+// number. network is "tcp" or "udp", optionally followed by "4" or "6". The error describes the
+// invalid part, for display.
 func Resolve(network, address string) (netip.AddrPort, error) {
 	if strings.HasPrefix(network, "udp") {
 		return resolve(network, "udp", address)
@@ -28,7 +28,7 @@ func Resolve(network, address string) (netip.AddrPort, error) {
 	return resolve(network, "tcp", address)
 }
 
-// resolve makes an address of the family of networks that kind, "tcp" or "udp", names.
+// resolve parses an address; kind is "tcp" or "udp", and network must be one of its variants.
 func resolve(network, kind, address string) (netip.AddrPort, error) {
 	version, ok := strings.CutPrefix(network, kind)
 	if !ok || version != "" && version != "4" && version != "6" {
@@ -56,7 +56,8 @@ func resolve(network, kind, address string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ip, uint16(port)), nil
 }
 
-// resolveStream is resolve for whatever takes "unix" as well, which is not for it.
+// resolveStream is resolve for callers that also accept "unix", which they must handle
+// themselves.
 func resolveStream(network, address string) (netip.AddrPort, error) {
 	at, err := resolve(network, "tcp", address)
 	if errors.Is(err, errNetwork) {
@@ -79,14 +80,14 @@ func resolveHost(host, version string) (netip.Addr, error) {
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
 }
 
-// noIPv6 is what the probe of unspecified has found, if it will find the same again.
+// noIPv6 caches the result of the probe in unspecified, if that is permanent.
 var noIPv6 struct {
 	sync.Mutex
 	known, missing bool
 }
 
-// unspecified returns the address that stands for all: [::] serves IPv4 too, where
-// there is IPv6 at all.
+// unspecified returns the wildcard address: [::], which serves IPv4 too, unless the system has
+// no IPv6.
 func unspecified() netip.Addr {
 	noIPv6.Lock()
 	defer noIPv6.Unlock()
@@ -100,7 +101,7 @@ func unspecified() netip.Addr {
 		case errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.EADDRNOTAVAIL):
 			noIPv6.known, noIPv6.missing = true, true
 			is = true
-		default: // want of descriptors or memory says nothing: the caller is told of it, or has it no more
+		default: // out of descriptors or memory proves nothing: the caller gets that error too, or it has passed
 			is = !sys.IsWant(err)
 		}
 	}
@@ -110,12 +111,13 @@ func unspecified() netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// spreads reports whether each of n loops gets a socket of its own, where the system
-// balances between them (SO_REUSEPORT of Linux, socket(7)), or else there is one for all.
+// usesReusePort reports whether each of n loops gets a socket of its own, because the system
+// balances between them (SO_REUSEPORT of Linux, socket(7)). Otherwise one socket serves all
+// loops.
 func usesReusePort(n int) bool { return runtime.GOOS == "linux" && n > 1 }
 
-// spreadTCP listens at an address, with as many sockets as n loops are to have, made with the
-// options.
+// spreadTCP listens at an address with the given options, on one socket for each of n loops, or
+// on one socket in all.
 func spreadTCP(n int, at netip.AddrPort, options ...sock.Option) (all []*sock.TCPListener, err error) {
 	if usesReusePort(n) {
 		options = append(options, sock.ReusePort())
@@ -123,7 +125,7 @@ func spreadTCP(n int, at netip.AddrPort, options ...sock.Option) (all []*sock.TC
 		n = 1
 	}
 	if n > 1 && at.Port() != 0 {
-		// With SO_REUSEPORT a second server would share the port unnoticed.
+		// With SO_REUSEPORT a second server would share the port without an error.
 		probe, err := sock.ListenTCP(at)
 		if err != nil {
 			return nil, err

@@ -7,12 +7,13 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// connOf returns the connection around a stream, which is its first field.
+// connOf returns the connection that contains a stream as its first field.
 func connOf(s *driver.Stream) *Conn { return (*Conn)(unsafe.Pointer(s)) }
 
 var _ = [1]struct{}{}[unsafe.Offsetof(Conn{}.stream)]
 
-// attach gives the connection to its loop's driver. An accepted one is open then.
+// attach registers the connection with its loop's driver. An accepted one is open then. It
+// returns false if the connection is gone.
 func (c *Conn) attach() bool {
 	l := c.loop
 	l.addConn(c)
@@ -44,17 +45,17 @@ func (c *Conn) attach() bool {
 	return false
 }
 
-// opened asks for the handler and tells it.
+// opened calls accept for the handler, and the handler's Opened.
 func (c *Conn) opened(accept func(*Conn) Handler) {
 	c.phase = open
 	idle := c.loop.g.config.IdleTimeout > 0
 	if idle {
 		c.mu.Lock()
-		c.makeExtrasLocked().idleTimeout = c.loop.g.config.IdleTimeout // Opened may set another, or none
+		c.makeExtrasLocked().idleTimeout = c.loop.g.config.IdleTimeout // Opened may change or remove it
 		c.mu.Unlock()
 	}
 	l := c.loop
-	sent := l.counts.bytesOut + l.sentDirectly.Load() // to find out whether accept sends anything
+	sent := l.counts.bytesOut + l.sentDirectly.Load() // to detect whether accept sends anything
 	var h Handler
 	err := c.callbackErr(func() {
 		if h = accept(c); h == nil {
@@ -69,12 +70,12 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	switch {
 	case c.phase == gone:
 		return
-	case c.handler == nil && c.flags&detaching != 0: // it goes to whoever asked for it
+	case c.handler == nil && c.flags&detaching != 0: // callDetached hands it over
 	case c.handler == nil && c.Unsent() == 0 && sent == l.counts.bytesOut+l.sentDirectly.Load():
 		c.release(errNoHandler)
 		return
 	case c.handler == nil:
-		c.beginClose(errNoHandler) // last words
+		c.beginClose(errNoHandler) // accept wrote something: send it first
 		return
 	}
 	if idle && c.flags&hasIdleTimeout == 0 {
@@ -92,8 +93,8 @@ func (c *Conn) handlerName() string {
 	return fmt.Sprintf("%T", c.handler)
 }
 
-// join has the connection attached to its loop, which counts it already. If the loop
-// has ended, the connection is closed, and join returns false.
+// enqueueAttach has the connection attached by its loop, whose load includes it already. If the
+// loop has ended, it closes the connection and returns false.
 func (c *Conn) enqueueAttach() bool {
 	c.mu.Lock()
 	c.requests, c.queued = wantAttach, true

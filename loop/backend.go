@@ -11,8 +11,8 @@ import (
 	"github.com/pollux-io/pollux/internal/driver/ready"
 )
 
-// A native driver does a loop's I/O without a Poll. natives, in backend_*.go, lists
-// those of this system's build. None is taken unless it is asked for by name.
+// A native driver does a loop's I/O without a Poll. natives, in backend_*.go, lists those of
+// this build. They are used only when selected by name.
 type native struct {
 	name  string
 	probe func() error
@@ -20,8 +20,8 @@ type native struct {
 	open  func(driver.Config) (driver.Driver, error)
 }
 
-// Backends returns what Config.Backend takes: the backends of a Poll, best first, of
-// which loops make their I/O, and those that are for loops only.
+// Backends returns the valid values of Config.Backend: the backends of a Poll, best first, and
+// then those that only loops can use.
 func Backends() []pollux.BackendInfo {
 	infos := pollux.Backends()
 	for _, n := range natives {
@@ -36,15 +36,15 @@ func Backends() []pollux.BackendInfo {
 	return infos
 }
 
-// openDriver opens the driver that the configuration, or the environment, names.
+// openDriver opens the driver named by the configuration or the environment.
 func openDriver(c *Config) (driver.Driver, error) {
 	config := driver.Config{ScratchBytes: min(max(c.ReadBudget, minScratchBytes), maxScratchBytes), BudgetBytes: c.ReadBudget, BusyPoll: c.BusyPoll}
 	name, from := c.Backend, "Config.Backend"
 	if env := os.Getenv(pollux.BackendEnv); env != "" {
 		name, from = env, pollux.BackendEnv
 	}
-	// Config.Backend is checked also where the environment wins: the mistake would show
-	// elsewhere only.
+	// Validate Config.Backend even if the environment overrides it: otherwise the mistake would
+	// only show on another machine.
 	if err := checkBackend(c.Backend, "Config.Backend"); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func openDriver(c *Config) (driver.Driver, error) {
 	return ready.Open(config, options...)
 }
 
-// checkBackend checks that there is such a backend in this build.
+// checkBackend returns an error if this build has no such backend.
 func checkBackend(name, from string) error {
 	if name == "" {
 		return nil

@@ -1,9 +1,9 @@
 package loop
 
-// Back-pressure: while more than the high watermark is unsent, nothing is read, so that
-// questions make no more answers.
+// Back-pressure: while more than the high watermark is unsent, reading stops, so that no further
+// requests produce responses.
 
-// backpressure is what SetBackpressure has chosen.
+// backpressure is the choice made by SetBackpressure.
 type backpressure uint8
 
 const (
@@ -12,12 +12,11 @@ const (
 	never
 )
 
-// SetBackpressure chooses whether reading stops while more than Config.HighWatermark bytes
-// are unsent, until Config.LowWatermark is reached. At first it does on accepted
-// connections, and does not on dialed ones: if both sides did, and each wrote more than
-// the other takes before it reads, both would wait for ever. Drained is called either way.
-// Without back-pressure the handler sees to it that answers do not pile up: up to
-// Config.MaxUnsent they are kept.
+// SetBackpressure sets whether reading stops while more than Config.HighWatermark bytes are
+// unsent, until Config.LowWatermark is reached. By default it does on accepted connections and
+// does not on dialed ones: if both sides stopped, and each wrote more than the other takes
+// before it reads, both would wait forever. Drained is called either way. Without back-pressure
+// the handler must limit its responses itself: up to Config.MaxUnsent bytes are queued.
 func (c *Conn) SetBackpressure(on bool) error {
 	return c.submit("set back-pressure", wantFlush, func() {
 		x := c.makeRareExtrasLocked()
@@ -27,7 +26,7 @@ func (c *Conn) SetBackpressure(on bool) error {
 	})
 }
 
-// stopsReadingLocked reports whether reading stops above the high watermark. mu must be held.
+// stopsReadingLocked reports whether reading stops above the high watermark. c.mu must be held.
 func (c *Conn) stopsReadingLocked() bool {
 	if x := c.extras; x != nil && x.rare != nil && x.rare.backpressure != byDefault {
 		return x.rare.backpressure == always
@@ -43,7 +42,7 @@ func (c *Conn) pauseReading() {
 	}
 }
 
-// resumeReading ends what pauseReading began.
+// resumeReading undoes pauseReading.
 func (c *Conn) resumeReading() {
 	if c.pauses&byWatermark != 0 {
 		c.resume(byWatermark)

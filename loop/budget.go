@@ -3,24 +3,25 @@ package loop
 import "time"
 
 const (
-	// turnBudget is how long the functions of users, and the timers, may each take in one
-	// turn before the connections have theirs. The last one of them may take it past that.
+	// turnBudget is how long the users' functions, and the timers, may each run in one turn
+	// before connections are served. The last one may exceed it.
 	turnBudget = time.Millisecond
-	// maxUnmeasured is how many of them run between two looks at the clock.
+	// maxUnmeasured is how many of them run between two readings of the clock.
 	maxUnmeasured = 8
 )
 
-// A budget measures what a turn spends on functions or timers. To be cheap where they are
-// short it reads the clock after the first, and then after twice as many each time, up to
+// A budget measures the time that a turn spends on functions or timers. To be cheap for short
+// ones, it reads the clock after the first, and then after twice as many each time, up to
 // maxUnmeasured.
 type budget struct {
 	start time.Time
-	done  int // items
-	look  int // after so many the clock is read
+	done  int // items run
+	look  int // value of done at which the clock is read next
 	spent bool
 }
 
-// over is called before each item, and reports whether it is to wait for the next turn.
+// over must be called before each item, and counts it. It reports whether the item must wait for
+// the next turn.
 func (b *budget) over() bool {
 	if b.spent {
 		return true
@@ -33,7 +34,7 @@ func (b *budget) over() bool {
 	return b.spent
 }
 
-// items returns how many items may run until over is to be asked again, which counts one.
+// items returns how many items may run before the next call of over, which counts one.
 func (b *budget) items() int {
 	n := b.look - b.done + 1
 	b.done += n - 1

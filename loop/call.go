@@ -4,12 +4,12 @@ import (
 	"time"
 )
 
-// begin marks that a callback of c runs: what is asked and written meanwhile waits
-// for end. The watchdog sees it, too.
+// beginCallback marks c as being in a callback: what is requested and written meanwhile waits
+// for endCallback. The watchdog reads the mark, too.
 //
-// begin, callData, end and Received are what every message runs through, right after
-// the kernel has filled the processor's caches with its own code. So they are short,
-// and what is seldom needed is elsewhere.
+// Every message passes through beginCallback, callData, endCallback and Received, right after
+// the kernel has filled the processor's caches with its own code. So they are short, and rare
+// cases are handled in other functions.
 func (c *Conn) beginCallback() {
 	l := c.loop
 	l.counts.callbacks++
@@ -26,7 +26,7 @@ func (l *Loop) beginSlow() {
 	}
 }
 
-// timedCallbacks: the time is read around one callback in so many, for Stats.
+// timedCallbacks: the duration of one callback in so many is measured, for Stats.
 const timedCallbacks = 64
 
 func (l *Loop) noteCallbackTime() {
@@ -36,7 +36,8 @@ func (l *Loop) noteCallbackTime() {
 	l.timed = false
 }
 
-// newPanicError is for what recover returns: nil, if the goroutine is being ended.
+// newPanicError takes the result of recover: nil means that the goroutine is exiting
+// (runtime.Goexit).
 func newPanicError(v any) *PanicError {
 	if v == nil {
 		v = errGoexit
@@ -44,15 +45,15 @@ func newPanicError(v any) *PanicError {
 	return &PanicError{Value: v, Stack: stackNow()}
 }
 
-// panicked makes a panic the reason to close.
+// panicked logs a panic and returns it as the reason to close.
 func (c *Conn) panicked(v any) error {
 	p := newPanicError(v)
 	c.loop.g.logs.panics.error("pollux: handler panicked; its connection is closed", "remote", c.RemoteAddr(), "panic", v, "stack", string(p.Stack))
 	return p
 }
 
-// end follows every callback, and settle comes after it. In the ordinary case all that
-// the callback wrote goes out here, and nothing else has been asked for.
+// endCallback follows every callback, and doCallbackRequests must follow it. In the ordinary
+// case the callback has made no requests, and all that it wrote is sent here.
 func (c *Conn) endCallback() {
 	l := c.loop
 	if l.timed {
@@ -75,7 +76,8 @@ func (c *Conn) endCallback() {
 	c.mu.Unlock()
 }
 
-// endShortWriteAndUnlock is end when the kernel has not taken all of the stage; mu is held.
+// endShortWriteAndUnlock is endCallback after a short write: the kernel has not taken rest. c.mu
+// must be held.
 func (c *Conn) endShortWriteAndUnlock(rest []byte, err error) {
 	c.queueLocked(rest)
 	f := c.flushResultLocked()
@@ -85,11 +87,12 @@ func (c *Conn) endShortWriteAndUnlock(rest []byte, err error) {
 	c.afterFlush(f)
 }
 
-// endSlowAndUnlock is end when something was asked for, or waits to be sent; mu is held.
+// endSlowAndUnlock is endCallback if there are requests, unsent bytes or another special state.
+// c.mu must be held.
 func (c *Conn) endSlowAndUnlock() {
 	l := c.loop
 	var f flushResult
-	if c.requests&wantAbort != 0 { // what it wrote is dropped, too
+	if c.requests&wantAbort != 0 { // what the callback wrote is dropped, too
 		c.unstageLocked()
 		c.requests &^= wantFlush
 	}
@@ -106,11 +109,11 @@ func (c *Conn) endSlowAndUnlock() {
 	}
 	c.callbackRequests |= r &^ wantFlush
 	if f.drained && c.in == nil {
-		c.callbackRequests |= wantDeliver // what Data has left is not kept yet; afterFlush sees to what is
+		c.callbackRequests |= wantDeliver // what Data leaves is not in c.in yet; if it is, afterFlush requests this
 	}
 }
 
-// settle does what callbacks have asked for, once what they left unread is kept.
+// doCallbackRequests does what callbacks have requested. Call it after keepUnread.
 func (c *Conn) doCallbackRequests() {
 	if r := c.callbackRequests; r != 0 {
 		c.callbackRequests = 0
@@ -118,13 +121,13 @@ func (c *Conn) doCallbackRequests() {
 	}
 }
 
-// callback runs f as a callback of c; a panic closes c.
+// callback runs f as a callback of c, and then the requests that it made; a panic closes c.
 func (c *Conn) callback(f func()) {
 	c.finishCallback(c.callbackErr(f))
 }
 
-// finishCallback is settle after a callback that panicked, if err is not nil: that is why the
-// connection ends, whatever was asked for.
+// finishCallback is doCallbackRequests if err is nil. Otherwise the callback panicked: the
+// requests are dropped, and the connection is released.
 func (c *Conn) finishCallback(err error) {
 	if err != nil {
 		if c.callbackRequests&wantAbort != 0 {
@@ -152,12 +155,12 @@ func (c *Conn) callbackErr(f func()) (err error) {
 	return nil
 }
 
-// callData is callback for Data, without a closure; end is the caller's to call.
+// callData calls Data as callback does, but without a closure. The caller must call endCallback.
 func (c *Conn) callData(b []byte) (n int, err error) {
 	c.beginCallback()
 	returned := false
 	defer func() {
-		if !returned { // recover itself costs something
+		if !returned { // calling recover has a cost
 			err = c.panicked(recover())
 		}
 	}()

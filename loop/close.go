@@ -10,23 +10,23 @@ import (
 
 // How a connection ends.
 //
-// Close and the peer's end lead to closing: what is left is sent. When that is done,
-// FIN goes out, and the connection lingers until the peer's FIN: to close a socket
-// that has unread bytes resets it (RFC 2525, 2.17), and the reset can overtake what
-// the peer has not read yet. So meanwhile what comes is received and dropped.
+// Close, and the peer closing, lead to closing: unsent bytes are sent. Then FIN is sent, and the
+// connection lingers until the peer's FIN: closing a socket that has unread bytes resets it (RFC
+// 2525, 2.17), and the reset can overtake what the peer has not read yet. So until then,
+// received bytes are dropped.
 //
-// The peer has LingerTimeout to take some more of what is left, again and again up to
-// MaxLinger, and then LingerTimeout to end its side. Failures, aborts and timeouts go straight to release, which resets a
-// connection that has something left to be sent.
+// The peer has LingerTimeout to take some of the unsent bytes, again and again up to MaxLinger,
+// and then LingerTimeout to close its side. Failures, aborts and timeouts go straight to
+// release, which resets a connection that has unsent bytes.
 
-// fail ends the connection at once, because of err.
+// fail ends the connection immediately, with err as the reason.
 func (c *Conn) fail(err error) {
 	c.addEndReason(err)
 	c.release(c.endReason())
 }
 
-// addEndReason makes err the reason for the end, or a second one for what the peer did not get:
-// what came first stays the first.
+// addEndReason records err as the reason of the end. If there is a reason already, that stays
+// the first, and err is added if it explains what the peer did not get.
 func (c *Conn) addEndReason(err error) {
 	if c.phase == gone {
 		return
@@ -37,7 +37,7 @@ func (c *Conn) addEndReason(err error) {
 	c.setEndReason(err)
 }
 
-// abort resets the connection, for the reason that AbortWith was given.
+// abort resets the connection, with the reason given to AbortWith.
 func (c *Conn) abort() {
 	c.stream.SetLinger(0)
 	c.mu.Lock()
@@ -58,7 +58,7 @@ func (c *Conn) abort() {
 	}
 }
 
-// closeWithReason begins to close for the reason that CloseWith was given, or none.
+// closeWithReason begins to close with the reason given to CloseWith, if any.
 func (c *Conn) closeWithReason() {
 	c.mu.Lock()
 	var why error
@@ -72,7 +72,7 @@ func (c *Conn) closeWithReason() {
 	c.beginClose(why)
 }
 
-// beginClose begins to close in good order.
+// beginClose begins a graceful close.
 func (c *Conn) beginClose(why error) {
 	if c.phase >= closing {
 		return
@@ -101,18 +101,17 @@ func (c *Conn) beginClose(why error) {
 	x.lastActive = c.loop.clock()
 	if unsent > 0 {
 		c.makeRareExtras().lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)
-		c.peerProgressed() // for the next look
+		c.peerProgressed() // take the first sample
 	}
 	c.linger()
 	c.pauses = 0
-	c.loop.drv.Resume(&c.stream) // for the peer's end
+	c.loop.drv.Resume(&c.stream) // to receive the peer's FIN
 	if unsent == 0 {
 		c.allSent(false)
 	}
 }
 
-// allSent does what waits for everything to be sent; fin says that CloseWrite has been
-// called.
+// allSent runs when nothing is unsent; fin reports whether CloseWrite has been called.
 func (c *Conn) allSent(fin bool) {
 	switch {
 	case c.phase == closing && c.flags&readEnded != 0:
@@ -127,7 +126,7 @@ func (c *Conn) allSent(fin bool) {
 	c.detachIfSent()
 }
 
-// finish sends FIN if nothing is left to be sent before it.
+// sendFINIfDrained sends FIN if nothing is unsent.
 func (c *Conn) sendFINIfDrained() {
 	if c.phase == open && c.Unsent() == 0 {
 		c.sendFIN()
@@ -140,9 +139,9 @@ func (c *Conn) sendFIN() {
 	}
 	c.flags |= finSent
 	err := c.stream.CloseWrite()
-	if errors.Is(err, syscall.ENOTCONN) { // it was reset, and nobody is connected any more
+	if errors.Is(err, syscall.ENOTCONN) { // it was reset and is no longer connected
 		if c.phase == lingering && c.flags&readEnded == 0 {
-			return // the end of receiving is still to come
+			return // ReceiveEnded is still to come
 		}
 		err = c.failure("close write", syscall.ECONNRESET)
 	}
@@ -151,11 +150,11 @@ func (c *Conn) sendFIN() {
 	}
 }
 
-// shutdownLinger is how long a peer that has been sent everything, and FIN, has to end its
-// side when the group shuts down: one that is idle may never do it.
+// shutdownLinger is how long a peer that has been sent everything and FIN has to close its side
+// during the group's shutdown: an idle peer may never do it.
 const shutdownLinger = time.Second
 
-// linger gives the peer LingerTimeout from now.
+// linger starts the linger timer: LingerTimeout from now.
 func (c *Conn) linger() {
 	l := c.loop
 	d := l.g.config.LingerTimeout
@@ -180,10 +179,11 @@ func (c *Conn) lingerTimeout() {
 	}
 }
 
-// extendLinger gives the peer LingerTimeout once more if it has taken something meanwhile. It
-// may have taken bytes that the system held, and still hold the connection up: systems tell
-// of room late, such as when a third of megabytes is free. They also acknowledge late, so it
-// is looked at after all of that time, and not sooner.
+// extendLinger restarts the linger timer, and returns true, if the peer has taken bytes since it
+// was started and MaxLinger has not passed. The peer may have taken bytes from the kernel's send
+// buffer without a report to the driver: systems report writability late, such as when a third
+// of a buffer of megabytes is free. They also acknowledge late, so the check runs only after the
+// whole LingerTimeout.
 func (c *Conn) extendLinger() bool {
 	x, now := c.extras, c.loop.clock()
 	takes := c.peerProgressed()
@@ -194,19 +194,19 @@ func (c *Conn) extendLinger() bool {
 	return true
 }
 
-// release gives the connection up. Closed is told when the driver is done with it.
+// release ends the connection. Closed is called when the driver has released the stream.
 func (c *Conn) release(why error) {
 	if c.phase == gone {
 		return
 	}
 	if c.phase == failing || c.phase != connecting && c.Unsent() > 0 {
-		c.stream.SetLinger(0) // a FIN would say that the peer has everything
+		c.stream.SetLinger(0) // a FIN would claim that the peer has everything
 	}
 	c.teardown(why)
 	c.loop.drv.Release(&c.stream)
 }
 
-// leave is release without the descriptor.
+// teardown is release without the driver's part.
 func (c *Conn) teardown(why error) {
 	c.phase = gone
 	c.setEndReason(why)
@@ -216,9 +216,9 @@ func (c *Conn) teardown(why error) {
 	c.cancelContext(why)
 	x := c.loadExtras()
 	if x != nil {
-		c.replaceHandler() // the one that was set last gets Closed
+		c.replaceHandler() // the handler set last gets Closed
 	}
-	if c.optional&hasClosed != 0 { // it may want to know
+	if c.optional&hasClosed != 0 { // Closed may ask for the address
 		if addr := c.RemoteAddr(); addr != nil {
 			c.mu.Lock()
 			c.makeExtrasLocked().remote = addr
@@ -232,7 +232,7 @@ func (c *Conn) teardown(why error) {
 	}
 }
 
-// Released implements driver.StreamUpcalls: the last that is heard of a stream.
+// Released implements driver.StreamUpcalls: the last upcall of a stream.
 func (u *upcalls) Released() {
 	c := (*Conn)(u)
 	l := c.loop
@@ -248,7 +248,7 @@ func (u *upcalls) Released() {
 	}
 	c.mu.Unlock()
 	l.removeConn(c)
-	// Each is called also if the one before has ended the goroutine: nothing else would.
+	// Deferred, so that each is called even if the one before has ended the goroutine.
 	defer c.callClosed()
 	defer c.callDetached()
 	defer c.callDialed(notSent)

@@ -11,100 +11,100 @@ import (
 	"github.com/pollux-io/pollux"
 )
 
-// MaxLoops is how many loops a Group may have.
+// MaxLoops is the largest number of loops of a Group.
 const MaxLoops = 1024
 
-// Config says how a Group works. The zero Config works; each zero field means its
-// default.
+// Config configures a Group. The zero Config is valid; each zero field means its default.
 type Config struct {
-	// Loops is how many loops there are, each on a goroutine of its own. The default
-	// is GOMAXPROCS. At most MaxLoops.
+	// Loops is the number of loops, each on a goroutine of its own. The default is GOMAXPROCS.
+	// At most MaxLoops.
 	Loops int
-	// Backend names the driver: "" for the best there is, a name that pollux.Backend
-	// takes, or one that is for loops only: "uring" (Linux) or "overlapped" (Windows).
-	// Backends lists them. POLLUX_BACKEND wins.
+	// Backend names the driver: "" for the best available, a name that pollux.Backend takes, or
+	// one that is for loops only: "uring" (Linux) or "overlapped" (Windows). Backends lists
+	// them. POLLUX_BACKEND overrides it.
 	Backend string
-	// BusyPoll is how long a loop asks the kernel again and again, each time before it
-	// sleeps, at most pollux.MaxBusyPoll. Zero: adaptively, for 40 µs at most, and only while
-	// recent sleeps have ended so soon that to spin costs less (see pollux.BusyPoll).
-	// Negative: not at all. LoopStats.Spin reports what a loop does.
+	// BusyPoll is how long a loop polls the kernel before each sleep, at most
+	// pollux.MaxBusyPoll. Zero: adaptive, for 40 µs at most, and only while recent sleeps were
+	// so short that spinning costs less (see pollux.BusyPoll). Negative: never. LoopStats.Spin
+	// reports what a loop does.
 	BusyPoll time.Duration
 
-	// MaxConns is how many connections the group holds at once; zero: as many as
-	// there are descriptors.
+	// MaxConns is the maximum number of connections of the group; zero: limited only by the
+	// number of descriptors.
 	MaxConns int
-	// RefuseAbove closes connections above MaxConns as soon as they are accepted. By
-	// default accepting pauses, and they wait in the backlog.
+	// RefuseAbove closes connections above MaxConns as soon as they are accepted. By default
+	// accepting pauses, and they wait in the backlog.
 	RefuseAbove bool
 
-	// HighWatermark and LowWatermark, in bytes that are unsent on one connection: above
-	// the one, reading from an accepted connection stops; at the other it goes on, and Drained
-	// is called. Dialed connections read on; Conn.SetBackpressure chooses for one. LowWatermark is from 1 to
-	// HighWatermark, and that MaxUnsent at most. 256 KiB and 64 KiB.
+	// HighWatermark and LowWatermark are numbers of unsent bytes of one connection: above the
+	// high one, reading from an accepted connection stops; at the low one it resumes, and
+	// Drained is called. Reading from dialed connections does not stop; Conn.SetBackpressure
+	// overrides this for one connection. LowWatermark is from 1 to HighWatermark, which is at
+	// most MaxUnsent. 256 KiB and 64 KiB.
 	HighWatermark, LowWatermark int
-	// MaxUnsent is how many bytes may wait to be sent to one connection: past it Write
-	// takes nothing. 64 MiB.
+	// MaxUnsent is the maximum number of unsent bytes of one connection: a Write that would
+	// exceed it takes nothing. 64 MiB.
 	MaxUnsent int
-	// MaxUnread is how many bytes of one connection may wait for its handler to consume
-	// them, so it must be more than the longest message. A handler that leaves so many
-	// and has not paused wants more than that, and would wait for ever: its connection
-	// is closed with ErrUnreadFull. One that cannot go on for another reason calls Pause,
-	// which stops reading, and Resume later. 1 MiB.
+	// MaxUnread is how many bytes of one connection may be unread by its handler, so it must be
+	// more than the longest message. A handler that leaves so many and has not paused needs more
+	// than that, and would wait forever: its connection is closed with ErrUnreadFull. One that
+	// cannot continue for another reason calls Pause, which stops reading, and Resume later. 1
+	// MiB.
 	MaxUnread int
-	// ReadBudget is how many bytes one connection may bring, and take, in one turn of
-	// the loop; from 1 up. 256 KiB.
+	// ReadBudget is how many bytes one connection may receive, and send, in one turn of the
+	// loop; at least 1. 256 KiB.
 	ReadBudget int
-	// IdleBuffers is how many bytes of buffers a loop keeps for later, from 1 up. 16 MiB.
+	// IdleBuffers is how many bytes of unused buffers a loop keeps, at least 1. 16 MiB.
 	IdleBuffers int
 
 	// LingerTimeout is how long a connection that is being closed waits for the peer to take
-	// more of what is left to send, and, when it has everything, to end its side. A peer that
-	// takes nothing for so long, twice that at the most, is reset (ErrLingerTimeout; a Unix socket has no
-	// reset: its peer finds the end). 10 s.
+	// more of the unsent bytes, and, when it has everything, to close its side. A peer that
+	// takes nothing for so long, twice that at the most, is reset (ErrLingerTimeout; a Unix
+	// socket has no reset: its peer reads the end of the stream). 10 s.
 	LingerTimeout time.Duration
-	// MaxLinger is how long a peer that takes what is left to send bit by bit has for all of
-	// it, once the connection is being closed. From LingerTimeout up; 30 times that (5 min).
+	// MaxLinger is how long a peer that takes the unsent bytes slowly has for all of them, once
+	// the connection is being closed. At least LingerTimeout; 30 times that (5 min).
 	MaxLinger time.Duration
-	// IdleTimeout closes connections that neither receive nor send for so long; zero:
-	// never. Conn.SetIdleTimeout sets it for one, and says what counts.
+	// IdleTimeout closes connections that neither receive nor send for so long; zero: never.
+	// Conn.SetIdleTimeout sets it for one connection, and defines what counts.
 	IdleTimeout time.Duration
-	// WriteTimeout closes connections that have bytes unsent of which the peer takes none for
-	// so long (ErrWriteTimeout); zero: never. Conn.SetWriteTimeout sets it for one.
+	// WriteTimeout closes connections with unsent bytes of which the peer takes none for so long
+	// (ErrWriteTimeout); zero: never. Conn.SetWriteTimeout sets it for one connection.
 	WriteTimeout time.Duration
 
-	// KeepAlive is whether and how the kernel probes whether the peers of silent TCP
-	// connections are still there, on accepted and dialed ones. The zero value means on, with
-	// the defaults of package net: 15 s of silence, 15 s between probes, 9 probes. Other values
-	// are as for Conn.SetKeepAlive, which sets it for one, and need Enable; {Idle: -1} is off.
-	// A socket given to Serve that has keep-alive on keeps its own times.
+	// KeepAlive configures the kernel's keep-alive probes of silent TCP connections, accepted
+	// and dialed. The zero value means on, with the defaults of package net: 15 s of silence, 15
+	// s between probes, 9 probes. Other values are as for Conn.SetKeepAlive, which sets it for
+	// one connection, and need Enable; {Idle: -1} is off. A socket given to Serve that has
+	// keep-alive on keeps its own times.
 	KeepAlive net.KeepAliveConfig
 
-	// OffloadWorkers is how many goroutines work for Offload at once, and OffloadQueue
-	// how much work may wait for them. 64 and 4,096.
+	// OffloadWorkers is the maximum number of goroutines that run functions of Offload, and
+	// OffloadQueue the maximum number of functions queued for them. 64 and 4,096.
 	OffloadWorkers, OffloadQueue int
 
-	// MaxQueued is how many functions of Loop.Run may wait for one loop: one more is
-	// ErrQueueFull. So many more second halves of Offload may wait than OffloadWorkers and
-	// OffloadQueue together. From 1 up. 65,536.
+	// MaxQueued is how many functions of Loop.Run may be queued for one loop: one more is
+	// ErrQueueFull. The second halves of Offload have a limit of their own: MaxQueued,
+	// OffloadWorkers and OffloadQueue together. At least 1. 65,536.
 	MaxQueued int
 
-	// SlowCallback is how long a callback may take before it is named in the log: it
-	// blocks every connection of its loop. 100 ms; negative: never.
+	// SlowCallback is how long a callback may run before it is logged: it blocks every
+	// connection of its loop. 100 ms; negative: never.
 	SlowCallback time.Duration
-	// Logger gets warnings: slow callbacks, panics, listeners out of descriptors. The
-	// default is slog.Default().
+	// Logger gets warnings: slow callbacks, panics, listeners out of descriptors. The default is
+	// slog.Default().
 	Logger *slog.Logger
 }
 
-// One receive fills as much as a connection may bring in a turn; the memory for it is within
-// these. Large receives are what makes bulk fast: 64 KiB at a time cost 1.2 times as much
+// One receive fills as much as a connection may receive in a turn; its buffer is within these
+// bounds. Large receives make bulk transfers fast: 64 KiB at a time cost 1.2 times as much
 // processor time (docs/performance.md).
 const (
 	minScratchBytes = 64 << 10
 	maxScratchBytes = 256 << 10
 )
 
-// lingerTimes is how many times LingerTimeout MaxLinger is by default.
+// lingerTimes is the default of MaxLinger, in multiples of LingerTimeout.
 const lingerTimes = 30
 
 func (c *Config) applyDefaultsAndValidate() error {

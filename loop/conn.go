@@ -8,9 +8,8 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// Conn is a connection of a loop. Its methods may be called from any goroutine and
-// never block. Their errors are *net.OpErrors, and wrap ErrClosed once the connection is
-// being closed.
+// Conn is a connection of a loop. Its methods may be called from any goroutine and never block.
+// Their errors are *net.OpErrors, which wrap ErrClosed once the connection is being closed.
 type Conn struct {
 	stream driver.Stream
 	loop   *Loop
@@ -18,11 +17,11 @@ type Conn struct {
 	mu        sync.Mutex // guards up to the blank line
 	requests  request
 	shut      shutState
-	writeShut bool // CloseWrite
+	writeShut bool // CloseWrite was called, or sending has failed
 	queued    bool // in the loop's inbox
-	crossed   bool // above the high watermark, since the low one
+	crossed   bool // above the high watermark, and not yet down to the low one
 
-	// The rest is the loop's own, but for out and extras, which mu guards.
+	// The rest is accessed by the loop only, except out and extras, which mu guards.
 	optional         optional
 	flags            connFlags
 	out              *sendQueue
@@ -31,61 +30,61 @@ type Conn struct {
 	accepted         *Listener // nil if it was dialed
 	in               *unread
 	index            uint32  // in the loop's conns
-	callbackRequests request // by callbacks, for settle
+	callbackRequests request // made in callbacks, for doCallbackRequests
 	pauses           pause
 	phase            phase
 }
 
-// shutState says whether anything more can be asked of a connection.
+// shutState is which requests a connection still accepts.
 type shutState uint8
 
 const (
 	notShut  shutState = iota
-	ending             // Close, Abort, Detach, or the dial was given up
-	released           // the driver has been asked to release it
+	ending             // by Close, Abort, Detach or cancelDial
+	released           // the driver has been asked to release the stream
 )
 
-// extras is what few connections need.
+// extras is state that few connections need.
 type extras struct {
-	idleTimeout  time.Duration // as asked for; guarded by mu
-	readDeadline int64         // as asked for, on the loop's clock, 0 for none; guarded by mu
-	next         Handler       // as asked for; guarded by mu
-	detach       detachFunc    // as asked for; guarded by mu
-	sendFailed   error         // how sending has failed; guarded by mu
-	rare         *rareExtras   // set once, by rare
+	idleTimeout  time.Duration // as requested; guarded by mu
+	readDeadline int64         // as requested, on the loop's clock, 0 for none; guarded by mu
+	next         Handler       // as requested; guarded by mu
+	detach       detachFunc    // as requested; guarded by mu
+	sendFailed   error         // the error of sending; guarded by mu
+	rare         *rareExtras   // set once, by makeRareExtrasLocked
 
 	idle, read, linger connTimer
 	lastActive         int64
-	activeReadDeadline int64    // when the read deadline is; 0: there is none
+	activeReadDeadline int64    // the read deadline in force; 0: none
 	dial               *dialing // nil if it was accepted
 	remote             net.Addr
-	endReason          error // why it ends
+	endReason          error // the reason of the end
 }
 
-// rareExtras is what still fewer connections need.
+// rareExtras is state that still fewer connections need.
 type rareExtras struct {
 	// Guarded by the connection's mu.
 	closeReason     error         // given to CloseWith
 	abortReason     error         // given to AbortWith
 	context         *connContext  // nil until Context
-	writeTimeout    time.Duration // as asked for, if ownWriteTimeout
+	writeTimeout    time.Duration // as requested, if ownWriteTimeout
 	ownWriteTimeout bool
-	backpressure    backpressure // as asked for
+	backpressure    backpressure // as requested
 
-	// The loop's own.
+	// Accessed by the loop only.
 	progress
-	kernelUnread  int   // what the kernel held to be read, if looked
-	unreadSampled bool  // peerIsActive has looked since the idle timeout began
-	readSuspended int64 // since when the read deadline stands still; 0: it runs
+	kernelUnread  int   // bytes in the kernel's receive buffer at the last sample
+	unreadSampled bool  // kernelUnread is from after the idle timeout began
+	readSuspended int64 // when the read deadline was suspended; 0: it runs
 	lingerEnd     int64 // when lingering ends at the latest
 
-	// Of a connection that is failing.
-	lastTurn uint64 // of the loop, in which something was received
-	received int64  // since sending has failed
-	due      int64  // of that, what is waited for after lingerEnd; 0: that has not come
+	// Of a connection in phase failing.
+	lastTurn uint64 // turn of the loop in which bytes were last received
+	received int64  // bytes, since sending has failed
+	due      int64  // value of received to wait for after lingerEnd; 0: lingerEnd has not passed
 }
 
-// A request is something that another goroutine, or a callback, wants done.
+// A request is an operation that another goroutine or a callback asks the loop to do.
 type request uint16
 
 const (
@@ -103,17 +102,17 @@ const (
 	wantHandler
 	wantDetach
 	wantShutdown
-	wantDialCanceled // a dial that was given up before the loop saw it
-	wantEnd          // of a connection that has failed
+	wantDialCanceled // the dial was canceled before the loop saw it
+	wantEnd          // of a connection that is failing
 )
 
-// pause says why nothing is received.
+// pause is a set of reasons why the driver does not receive.
 type pause uint8
 
 const (
 	byUser pause = 1 << iota
 	byWatermark
-	byUnread // what is there may be delivered all the same
+	byUnread // what is unread may still be delivered
 	byConnecting
 )
 
@@ -122,13 +121,13 @@ type phase uint8
 const (
 	connecting phase = iota
 	open
-	failing   // sending has failed: what was received is still delivered
-	closing   // Close: what is left is being sent
-	lingering // FIN is sent; the peer's is awaited
-	gone      // released; Closed is told when the driver is done
+	failing   // sending has failed: received bytes are still delivered
+	closing   // Close: unsent bytes are being sent
+	lingering // FIN is sent; waiting for the peer's
+	gone      // released; Closed is called when the driver is done
 )
 
-// optional says which optional interfaces the handler has.
+// optional is the set of optional interfaces that the handler implements.
 type optional uint8
 
 const (
@@ -141,14 +140,14 @@ const (
 type connFlags uint8
 
 const (
-	sendPending    connFlags = 1 << iota // the driver owes Sent
-	detaching                            // Detach waits for everything to be sent
-	finSent                              // FIN has been sent
-	readEnded                            // nothing more will be received
-	eofPending                           // ReadClosed is owed, after what is unread
-	hasIdleTimeout                       // has an idle timeout
-	timingSend                           // bytes are unsent, and it is timed whether the peer takes them
-	stalled                              // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
+	sendPending connFlags = 1 << iota // the driver is still to call Sent
+	detaching                         // Detach waits until everything is sent
+	finSent                           // FIN has been sent
+	readEnded                         // nothing more will be received
+	eofPending                        // ReadClosed is to be called after what is unread
+	hasIdleTimeout
+	timingSend // bytes are unsent, and the peer's progress is timed
+	stalled    // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
 )
 
 func (l *Loop) newConn() *Conn {
@@ -157,7 +156,8 @@ func (l *Loop) newConn() *Conn {
 	return c
 }
 
-// more returns extras; mu is held, or the connection is not shared yet.
+// makeExtrasLocked returns extras, creating it if needed. c.mu must be held, unless the
+// connection is not shared yet.
 func (c *Conn) makeExtrasLocked() *extras {
 	if c.extras == nil {
 		c.extras = &extras{}
@@ -165,7 +165,7 @@ func (c *Conn) makeExtrasLocked() *extras {
 	return c.extras
 }
 
-// rare returns rareExtras; mu must be held.
+// makeRareExtrasLocked returns rareExtras, creating it if needed. c.mu must be held.
 func (c *Conn) makeRareExtrasLocked() *rareExtras {
 	x := c.makeExtrasLocked()
 	if x.rare == nil {
@@ -174,8 +174,8 @@ func (c *Conn) makeRareExtrasLocked() *rareExtras {
 	return x.rare
 }
 
-// loadExtras returns extras, nil if there are none, for the loop: others may make them. The
-// loop's own part needs no lock.
+// loadExtras returns extras, or nil. The loop needs it because other goroutines may create
+// extras; the fields that only the loop accesses need no lock.
 func (c *Conn) loadExtras() *extras {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,21 +192,21 @@ func (c *Conn) loadRareExtras() *rareExtras {
 	return c.extras.rare
 }
 
-// makeRareExtras is rare for the loop, without mu.
+// makeRareExtras is makeRareExtrasLocked without c.mu held, for the loop.
 func (c *Conn) makeRareExtras() *rareExtras {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.makeRareExtrasLocked()
 }
 
-// calling says whether the connection is in a callback: what is asked for meanwhile is
-// done when it returns, and what is written goes to the loop's stage. That a callback
-// ends is seen with mu held only.
+// inCallback reports whether the connection is in a callback: requests made meanwhile are done
+// when it returns, and writes go to the loop's staging buffer. Whether the callback has ended is
+// only certain while c.mu is held.
 func (c *Conn) inCallback() bool { return c.loop.running.Load() == c }
 
-// because returns why the connection ends.
+// endReason returns the reason why the connection ends.
 func (c *Conn) endReason() error {
-	c.mu.Lock() // others may make extras
+	c.mu.Lock() // other goroutines may create extras
 	defer c.mu.Unlock()
 	if c.extras == nil {
 		return nil
@@ -225,7 +225,7 @@ func (c *Conn) setEndReason(why error) {
 // Loop returns the connection's loop.
 func (c *Conn) Loop() *Loop { return c.loop }
 
-// ask has the loop do r, after prepare, which runs with mu held.
+// submit calls prepare with c.mu held, and submits r.
 func (c *Conn) submit(op string, r request, prepare func()) error {
 	c.mu.Lock()
 	if c.shut != notShut {
@@ -239,19 +239,19 @@ func (c *Conn) submit(op string, r request, prepare func()) error {
 	return nil
 }
 
-// submitAndUnlock notes a request; mu is held. The connection is in the inbox once,
-// whatever is asked, and not at all while it is in a callback.
+// submitAndUnlock adds a request and puts the connection into the inbox, unless it is there
+// already or in a callback. c.mu must be held.
 func (c *Conn) submitAndUnlock(r request) {
 	c.requests |= r
 	put := !c.queued && !c.inCallback()
 	c.queued = c.queued || put
 	c.mu.Unlock()
 	if put {
-		c.loop.put(op{conn: c}) // a loop that has ended has no connection left to ask
+		c.loop.put(op{conn: c}) // if the loop has ended, the connection has too
 	}
 }
 
-// failure makes an error that says what was attempted, and with whom; mu is not held.
+// failure returns err as a *net.OpError with the connection's addresses. c.mu must not be held.
 func (c *Conn) failure(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
@@ -260,15 +260,14 @@ func (c *Conn) network() string {
 	return c.stream.PollHandle().Kind().Network()
 }
 
-// Close sends what was written, then FIN, and waits for the peer's end, as long as
-// Config.LingerTimeout allows. Nothing more can be written, and nothing is handed to Data.
-// It is CloseWith(nil).
+// Close sends the unsent bytes, then FIN, and waits for the peer to close its side, for up to
+// Config.LingerTimeout. No more can be written, and Data is not called any more. It is
+// CloseWith(nil).
 func (c *Conn) Close() error { return c.CloseWith(nil) }
 
 // CloseWith is Close with a reason, which Closed gets: why, or an error that wraps it
-// (errors.Is) if what was written could not be sent after all. nil is no reason: Closed gets
-// nil then. If the connection has failed before, that is the first reason, and why
-// the second.
+// (errors.Is) if what was written could not be sent. If why is nil, Closed gets nil. If the
+// connection has failed before, that is the first reason, and why the second.
 func (c *Conn) CloseWith(why error) error {
 	return c.submit("close", wantClose, func() {
 		c.shut = ending
@@ -278,7 +277,7 @@ func (c *Conn) CloseWith(why error) error {
 	})
 }
 
-// CloseWrite sends what was written, then FIN. Receiving goes on. Called again, it has no
+// CloseWrite sends the unsent bytes, then FIN. Receiving continues. Further calls have no
 // effect. After sending has failed the error wraps ErrClosed and the cause.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
@@ -292,12 +291,12 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Abort drops what is still to be sent and resets the connection, also one that is
-// being closed. Closed gets ErrAborted.
+// Abort drops the unsent bytes and resets the connection, even one that is being closed. Closed
+// gets ErrAborted.
 func (c *Conn) Abort() error { return c.AbortWith(nil) }
 
 // AbortWith is Abort with a reason, which Closed gets instead of ErrAborted, unless it is nil.
-// Of a connection that was ending for a reason already, Closed gets an error that wraps both.
+// If the connection was ending for another reason already, Closed gets an error that wraps both.
 func (c *Conn) AbortWith(why error) error {
 	c.mu.Lock()
 	if c.shut == released {
@@ -312,25 +311,25 @@ func (c *Conn) AbortWith(why error) error {
 	return nil
 }
 
-// Pause stops receiving: Data and ReadClosed are not called until Resume. A handler may defer
-// reading as long as it likes: the idle timeout stands still meanwhile. A read deadline runs
-// on, as does the write timeout, and a peer that has reset the connection, or does not answer
-// the probes of keep-alive, is found out: then Closed comes at once if nothing is unread, and
-// else after Resume and Data. What Data has left comes again after Resume. In a
-// callback it takes effect when that returns: Data is to return then, and leave the rest.
+// Pause stops receiving: Data and ReadClosed are not called until Resume. A handler may stay
+// paused as long as it likes: the idle timeout is suspended. A read deadline and the write
+// timeout keep running, and a peer that has reset the connection, or does not answer the
+// keep-alive probes, is detected: then Closed is called immediately if nothing is unread, and
+// otherwise after Resume and Data. What Data has left is delivered again after Resume. In a
+// callback Pause takes effect when that returns: Data should return then, and leave the rest.
 func (c *Conn) Pause() error {
 	return c.submit("pause", wantPause, func() { c.requests &^= wantResume })
 }
 
-// Resume ends what Pause began.
+// Resume undoes Pause.
 func (c *Conn) Resume() error {
-	// A Pause that has not been done yet stays asked for, and comes first: Resume may come
-	// from another goroutine before Data has returned, and what it left must come again.
+	// A pending Pause stays requested, and is done first: another goroutine may call Resume
+	// before Data has returned, and what Data leaves must be delivered again.
 	return c.submit("resume", wantResume, nil)
 }
 
-// SetNoDelay switches Nagle's algorithm off, as it is at first, or on. The error is
-// ErrClosed, or the system's, as it is for a Unix socket.
+// SetNoDelay switches Nagle's algorithm off (true, the default) or on. The error is ErrClosed,
+// or the system's, such as for a Unix socket.
 func (c *Conn) SetNoDelay(on bool) error {
 	c.mu.Lock()
 	shut := c.shut
@@ -341,9 +340,9 @@ func (c *Conn) SetNoDelay(on bool) error {
 	return c.stream.SetNoDelay(on)
 }
 
-// SetHandler replaces the handler, in mid-stream too: what Data has left goes to the
-// new one. Opened of the new one is not called, nor is ReadClosed if it has been called of
-// another. It must not be nil.
+// SetHandler replaces the handler, even between two calls of Data: the new one gets what Data
+// has left. The new handler's Opened is not called, nor its ReadClosed if another handler's has
+// been called. It must not be nil.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
 		return c.failure("set handler", errNil("a handler"))
@@ -351,12 +350,12 @@ func (c *Conn) SetHandler(h Handler) error {
 	return c.submit("set handler", wantHandler, func() { c.makeExtrasLocked().next = h })
 }
 
-// LocalAddr returns this side's address; nil once the connection is closed.
+// LocalAddr returns the local address; nil once the connection is closed.
 func (c *Conn) LocalAddr() net.Addr { return c.stream.LocalNetAddr() }
 
-// RemoteAddr returns the peer's address, nil if it is not known: of a peer that had reset
-// the connection before it was accepted, it is not on io_uring, nor, where it was not asked
-// for before, in Closed of a connection that many others have followed.
+// RemoteAddr returns the peer's address, or nil if it is not known. If the peer had reset the
+// connection before it was accepted, it is unknown on io_uring, and in Closed if it was not
+// asked for before and many other connections have been accepted since.
 func (c *Conn) RemoteAddr() net.Addr {
 	if a := c.stream.RemoteNetAddr(); a != nil {
 		return a
@@ -376,14 +375,14 @@ func (c *Conn) RemoteAddr() net.Addr {
 	return nil
 }
 
-// Unsent returns how many bytes wait to be sent.
+// Unsent returns the number of unsent bytes.
 func (c *Conn) Unsent() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.unsentLocked()
 }
 
-// serve does what was asked of a connection in the inbox.
+// serve does the requests of a connection taken out of the inbox.
 func (c *Conn) serve() {
 	c.mu.Lock()
 	c.queued = false
@@ -393,7 +392,7 @@ func (c *Conn) serve() {
 	c.doRequests(r)
 }
 
-// do does what was asked for. What leads to a callback comes last.
+// doRequests does the given requests. Those that run a callback come last.
 func (c *Conn) doRequests(r request) {
 	if c.phase == gone || r == 0 {
 		return
@@ -416,7 +415,7 @@ func (c *Conn) doRequests(r request) {
 	if r&(wantIdle|wantRead) != 0 {
 		c.setDeadlines(r)
 	}
-	if r&wantPause != 0 && c.phase < closing { // Data may have paused, and failed
+	if r&wantPause != 0 && c.phase < closing { // Data may have paused, and then failed
 		c.pause(byUser)
 	}
 	if r&wantFlush != 0 {
@@ -463,7 +462,7 @@ func (c *Conn) replaceHandler() {
 }
 
 func (c *Conn) setHandler(h Handler) {
-	c.mu.Lock() // for handlerName; nobody else writes it
+	c.mu.Lock() // for handlerName; only the loop writes it
 	c.handler = h
 	c.mu.Unlock()
 	c.optional = 0
@@ -481,9 +480,8 @@ func (c *Conn) setHandler(h Handler) {
 	}
 }
 
-// submitNextTurn has something done in the next turn: so one callback never runs inside
-// another, and a connection that asks again and again does not keep the others from
-// their turn.
+// submitNextTurn submits a request from the loop, to be done in the next turn: so callbacks
+// never nest, and a connection that submits again and again does not starve the others.
 func (c *Conn) submitNextTurn(r request) {
 	c.mu.Lock()
 	if c.shut == released {
@@ -514,8 +512,9 @@ func (c *Conn) resume(why pause) {
 	}
 }
 
-// servePending does what was asked for before the driver's news: on the loop too, between two
-// callbacks, a Close, Pause or SetHandler that has returned comes before the next Data.
+// servePending does pending requests before the driver's event is delivered: if Close, Pause or
+// SetHandler has returned, it takes effect before the next Data, also when called between two
+// callbacks of one turn.
 func (c *Conn) servePending() {
 	c.mu.Lock()
 	asked := c.requests != 0

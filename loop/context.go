@@ -2,18 +2,18 @@ package loop
 
 import "context"
 
-// connContext is what Context has made, for one that was asked for.
+// connContext is the context returned by Context, with its cancel function.
 type connContext struct {
 	context.Context
 	cancel context.CancelCauseFunc
 }
 
-// Context returns a context that is cancelled as soon as the peer is known to be gone, or
-// the connection ends: for work that goes on elsewhere. That may be before Closed, while what
-// was received is still delivered. Its cause (context.Cause) is the reason that Closed gets,
-// or ErrClosed where that is nil. The peer's end of its side alone does not cancel it. It may
-// be called from any goroutine; the same context is returned each time, and it costs nothing
-// to connections that do not use it.
+// Context returns a context that is cancelled as soon as the peer is known to be gone, or the
+// connection ends: for work in other goroutines. That may be before Closed, while received bytes
+// are still delivered. Its cause (context.Cause) is the reason that Closed gets, or ErrClosed
+// where that is nil. If the peer only half-closes, it is not cancelled. Context may be called
+// from any goroutine and returns the same context each time; connections that do not use it pay
+// nothing.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -23,7 +23,7 @@ func (c *Conn) Context() context.Context {
 		r.context = &connContext{ctx, cancel}
 		if c.shut == released {
 			cancel(contextCause(c.extras.endReason))
-		} else if err := c.extras.sendFailed; err != nil { // which is the reason, or about to be
+		} else if err := c.extras.sendFailed; err != nil { // it is the reason, or about to be
 			cancel(err)
 		}
 	}
@@ -37,8 +37,8 @@ func contextCause(why error) error {
 	return why
 }
 
-// cancelContext cancels the connection's context, if there is one. mu must not be held: what
-// waits for the context may look at the connection at once.
+// cancelContext cancels the connection's context, if there is one. c.mu must not be held:
+// goroutines that wait for the context may call the connection's methods immediately.
 func (c *Conn) cancelContext(why error) {
 	c.mu.Lock()
 	var ctx *connContext

@@ -11,7 +11,7 @@ type connTimer struct {
 	timer wheel.Timer
 }
 
-// start has f(c) called at nanos, on the loop.
+// start schedules f(c) on the loop at nanos.
 func (t *connTimer) start(c *Conn, nanos int64, f func(*Conn)) {
 	t.timer.Fire = func(*wheel.Timer) { f(c) }
 	c.loop.timers.Start(&t.timer, nanos)
@@ -19,36 +19,36 @@ func (t *connTimer) start(c *Conn, nanos int64, f func(*Conn)) {
 
 func (t *connTimer) stop(l *Loop) { l.timers.Stop(&t.timer) }
 
-// SetIdleTimeout closes the connection with ErrTimeout when it has neither received nor sent
-// for d. Zero, or less, takes the timeout away. At first it is Config.IdleTimeout.
+// SetIdleTimeout closes the connection with ErrTimeout when it has neither received nor sent for
+// d. If d is zero or negative, there is no timeout. The default is Config.IdleTimeout.
 //
-// The timeout stands still while the handler has paused, and starts again with Resume. While
-// reading is stopped by back-pressure, what the kernel receives from the peer counts,
-// and so does what the peer takes; it may then take twice d until the connection is closed.
-// Once sending has failed, the timeout runs on, also while paused.
+// The timeout is suspended while the handler has paused, and restarts with Resume. While reading
+// is stopped by back-pressure, bytes that the kernel receives from the peer count as activity,
+// and so do bytes that the peer takes; the connection may then be closed as late as after twice
+// d. Once sending has failed, the timeout runs even while paused.
 func (c *Conn) SetIdleTimeout(d time.Duration) error {
 	return c.submit("set idle timeout", wantIdle, func() { c.makeExtrasLocked().idleTimeout = d })
 }
 
-// SetReadDeadline closes the connection with ErrTimeout at t, unless it is moved or taken
-// away (by the zero Time) before. It is for the peer, so while reading is stopped by
-// back-pressure it stands still: it comes later by that time, and not within 100 ms after reading
-// goes on. It runs on while the handler has paused: take it away there.
+// SetReadDeadline closes the connection with ErrTimeout at t, unless the deadline is moved or
+// removed (by the zero Time) before. It is a deadline for the peer, so it is suspended while
+// reading is stopped by back-pressure: it moves by that time, and comes at least 100 ms after
+// reading resumes. It keeps running while the handler has paused: remove it there.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.submit("set read deadline", wantRead, func() {
 		at := int64(0)
 		if !t.IsZero() {
-			// 1 is past as well.
+			// 0 means none; 1 has passed, too
 			at = max(int64(t.Sub(c.loop.g.began)), 1)
 		}
 		c.makeExtrasLocked().readDeadline = at
 	})
 }
 
-// setDeadlines takes over what SetIdleTimeout and SetReadDeadline have asked for.
+// setDeadlines applies the requests of SetIdleTimeout and SetReadDeadline.
 func (c *Conn) setDeadlines(r request) {
 	if c.phase >= closing {
-		return // LingerTimeout is what counts
+		return // only LingerTimeout applies
 	}
 	c.mu.Lock()
 	x := c.makeExtrasLocked()
@@ -78,7 +78,7 @@ func (c *Conn) setDeadlines(r request) {
 	}
 }
 
-// suspendReadDeadline has the read deadline stand still.
+// suspendReadDeadline stops the read deadline's timer until resumeReadDeadline.
 func (c *Conn) suspendReadDeadline() {
 	if x := c.loadExtras(); x != nil && x.activeReadDeadline != 0 {
 		c.makeRareExtras().readSuspended = c.loop.clock()
@@ -86,11 +86,11 @@ func (c *Conn) suspendReadDeadline() {
 	}
 }
 
-// readGrace is how long reading has gone on again at the least when the read deadline comes:
-// what the peer sent meanwhile, and has to be read first, may be what moves the deadline.
+// readGrace is the least time between the resumption of reading and the read deadline: what the
+// peer has sent in the meantime must be read first, and may move the deadline.
 const readGrace = 100 * time.Millisecond
 
-// resumeReadDeadline has the read deadline go on, later by the time for which it stood still.
+// resumeReadDeadline restarts the read deadline, moved by the time for which it was suspended.
 func (c *Conn) resumeReadDeadline() {
 	r := c.loadRareExtras()
 	if r == nil || r.readSuspended == 0 {
@@ -104,15 +104,15 @@ func (c *Conn) resumeReadDeadline() {
 	r.readSuspended = 0
 }
 
-// idleTick comes when the connection would have been idle for its timeout, had
-// nothing happened: activity only notes the time, and the timer follows it here.
+// idleTick runs when the idle timeout would have passed without activity. Activity only updates
+// lastActive; the timer is moved here.
 func (c *Conn) idleTick() {
 	x := c.extras
 	c.mu.Lock()
 	idle, moved := x.idleTimeout, c.requests&wantIdle != 0
 	c.mu.Unlock()
 	if moved {
-		return // setDeadlines is about to see to it
+		return // setDeadlines is about to apply it
 	}
 	now := c.loop.clock()
 	paused := c.pauses&byUser != 0 && c.flags&detaching == 0 // Detach waits for the peer
@@ -126,9 +126,9 @@ func (c *Conn) idleTick() {
 	c.fail(ErrTimeout)
 }
 
-// peerIsActive reports whether the peer has sent or taken something since it was looked at
-// last, while back-pressure keeps it from being read: what the kernel holds tells. The first
-// look is for the next one to compare with, and gives true.
+// peerIsActive reports whether the peer has sent or taken bytes since the last call, while it is
+// not read because of back-pressure, judging by what the kernel's buffers hold. The first call
+// after resetPeerCheck only takes a sample, and returns true.
 func (c *Conn) peerIsActive() bool {
 	r := c.makeRareExtras()
 	unread, known := c.stream.Unread()
@@ -137,7 +137,7 @@ func (c *Conn) peerIsActive() bool {
 	return c.peerProgressed() || active
 }
 
-// restartIdle has the idle timeout start anew.
+// restartIdle restarts the idle timeout.
 func (c *Conn) restartIdle() {
 	if c.flags&hasIdleTimeout != 0 {
 		c.extras.lastActive = c.loop.clock()
@@ -145,7 +145,7 @@ func (c *Conn) restartIdle() {
 	}
 }
 
-// resetPeerCheck has the next look of peerIsActive be the first.
+// resetPeerCheck makes the next call of peerIsActive the first.
 func (c *Conn) resetPeerCheck() {
 	if r := c.loadRareExtras(); r != nil {
 		r.unreadSampled = false
@@ -169,7 +169,7 @@ func (c *Conn) readTick() {
 	c.mu.Lock()
 	moved := c.requests&wantRead != 0
 	c.mu.Unlock()
-	if !moved { // else setDeadlines is about to see to it
+	if !moved { // otherwise setDeadlines is about to apply it
 		c.fail(ErrTimeout)
 	}
 }

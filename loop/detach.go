@@ -10,12 +10,12 @@ import (
 
 type detachFunc func(s *sock.Stream, unread []byte, err error)
 
-// Detach takes the connection away from its loop: when what was written has been
-// sent, f gets it as a plain net.Conn, with the bytes that were received and not
-// consumed. f runs on the loop, once, so it must not block: start a goroutine to use
-// the net.Conn. The handler's Closed gets ErrDetached. If the connection ends before,
-// f gets the error, with what of the received bytes had been read by then. On Windows, where package net takes over no sockets, it gets
-// errors.ErrUnsupported, and the connection is closed: DetachStream works there, too.
+// Detach takes the connection away from its loop: when all that was written has been sent, f
+// gets it as a plain net.Conn, with the bytes that were received and not consumed. f runs on the
+// loop, once, so it must not block: start a goroutine to use the net.Conn. The handler's Closed
+// gets ErrDetached. If the connection ends before, f gets the error, and the received bytes that
+// had been read by then. On Windows, where package net cannot adopt sockets, f gets
+// errors.ErrUnsupported, and the connection is closed: use DetachStream there.
 func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 	if f == nil {
 		return c.failure("detach", errNil("a function"))
@@ -30,9 +30,9 @@ func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 	})
 }
 
-// DetachStream is Detach that hands over the socket itself, non-blocking: to be watched by
-// a Poll or by Loop.Watch, or to take the descriptor out of (Stream.Detach). It is f's to
-// close.
+// DetachStream is Detach that hands over the non-blocking socket itself: to watch it with a Poll
+// or Loop.Watch, or to take out its descriptor (Stream.Detach). f owns the socket and must close
+// it.
 func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) error {
 	if f == nil {
 		return c.failure("detach", errNil("a function"))
@@ -49,7 +49,7 @@ func (c *Conn) beginDetach() {
 		c.teardownKeepingUnread(c.endReason(), c.loop.drv.Release)
 		return
 	case c.phase >= closing:
-		return // it has begun to end: callDetached tells why
+		return // it is ending: callDetached reports why
 	}
 	c.pause(byUser)
 	c.flags |= detaching
@@ -63,16 +63,16 @@ func (c *Conn) detachIfSent() {
 	c.teardownKeepingUnread(ErrDetached, c.loop.drv.Detach)
 }
 
-// teardownKeepingUnread is leave that keeps what is unread, for Detach's function.
+// teardownKeepingUnread is teardown that keeps what is unread, for Detach's function.
 func (c *Conn) teardownKeepingUnread(why error, end func(*driver.Stream)) {
 	in := c.in
-	c.in = nil // leave drops it
+	c.in = nil // or teardown drops it
 	c.teardown(why)
 	c.in = in
 	end(&c.stream)
 }
 
-// callDetached gives the connection to whoever asked for it, if anybody did.
+// callDetached calls Detach's function, if Detach was called.
 func (c *Conn) callDetached() {
 	c.mu.Lock()
 	var f detachFunc
@@ -92,7 +92,7 @@ func (c *Conn) callDetached() {
 	if errors.Is(err, ErrDetached) {
 		err = nil
 	} else {
-		stream.Close() // detached, it would still be open
+		stream.Close() // a detached stream is still open
 		stream = nil
 	}
 	c.loop.call(workDetached, f, func() { f(stream, unread, err) })

@@ -9,18 +9,19 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// Dial connects to address, of network "tcp", "tcp4", "tcp6" or "unix" as for Listen,
-// and returns the connection when it is open. accept is called on its loop, once it
-// is, and returns its handler, whose Opened is called before Dial returns. Dial waits, so in a
-// callback it is ErrOnLoop: Loop.Dial is for those.
+// Dial connects to address, of network "tcp", "tcp4", "tcp6" or "unix" as for Listen, and
+// returns the open connection. Once it is open, accept is called on its loop and returns its
+// handler, whose Opened is called before Dial returns. Dial waits, so in a callback it returns
+// ErrOnLoop: use Loop.Dial there.
 //
-// When ctx ends first, Dial returns, whatever the loop is doing, and the dial is given up:
-// the socket is closed, and its place of MaxConns is free, as soon as the loop has come to it; at
-// once if the loop has not begun to connect. If accept has been called by then, its handler gets Closed.
+// When ctx ends first, Dial returns, whatever the loop is doing, and the dial is canceled: the
+// socket is closed, and no longer counts for MaxConns, as soon as the loop processes that, or
+// immediately if the loop has not begun to connect. If accept has been called by then, its
+// handler gets Closed.
 //
 // The error is a *net.OpError: the system's (ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EMFILE),
-// ctx's cause, ErrTooManyConns, ErrBadConfig, ErrClosed, or what has ended the connection
-// before it could be returned.
+// ctx's cause, ErrTooManyConns, ErrBadConfig, ErrClosed, or the reason why the connection ended
+// before Dial returned it.
 func (g *Group) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler) (*Conn, error) {
 	if err := g.checkNotOnLoop(); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%w, or use Loop.Dial", err)}
@@ -39,7 +40,7 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 		return r.c, r.err
 	case <-ctx.Done():
 	}
-	select { // both may have come
+	select { // both may be ready
 	case r := <-ended:
 		return r.c, r.err
 	default:
@@ -50,15 +51,15 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 	return nil, &net.OpError{Op: "dial", Net: network, Addr: c.dialAddr(), Err: context.Cause(ctx)}
 }
 
-// Dial is Group.Dial on this loop, without waiting: done, unless it is nil, is called on the
-// loop, once, with the connection or the error. Before that come accept and the handler's
-// Opened, if the connection has opened. If Dial itself returns an error, for a bad address,
-// out of descriptors, ErrTooManyConns, ErrBadConfig or ErrClosed, or ctx's cause if that
-// has ended already, nothing is called.
+// Dial is Group.Dial on this loop, without waiting: done, unless it is nil, is called once, on
+// the loop, with the connection or the error. If the connection opens, accept and the handler's
+// Opened are called before. If Dial itself returns an error (a bad address, out of descriptors,
+// ErrTooManyConns, ErrBadConfig, ErrClosed, or ctx's cause if that has ended already), nothing
+// is called.
 //
-// When ctx ends first, the dial is given up as Group.Dial does, and done gets ctx's cause.
-// Without a deadline of ctx, the system gives up after a minute or more. A connection that
-// is open does not depend on ctx any more.
+// When ctx ends first, the dial is canceled as by Group.Dial, and done gets ctx's cause. If ctx
+// has no deadline, the system's own timeout is a minute or more. An open connection does not
+// depend on ctx any more.
 func (l *Loop) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler, done func(*Conn, error)) error {
 	c, err := l.dial(ctx, network, address, accept, done)
 	if err != nil || ctx.Done() == nil {
@@ -75,18 +76,18 @@ func (l *Loop) Dial(ctx context.Context, network, address string, accept func(*C
 	return nil
 }
 
-// dialing is what a connection that was dialed has besides.
+// dialing is the additional state of a dialed connection.
 type dialing struct {
 	accept func(*Conn) Handler
-	done   func(*Conn, error) // the loop's own; nil if none was given, or it has been called
+	done   func(*Conn, error) // accessed by the loop only; nil if none was given, or after the call
 
 	// Guarded by the connection's mu.
 	ended       bool
-	cancelCause error       // why the dial was given up
-	stopContext func() bool // stops the wait for the end of the dial's context
+	cancelCause error       // why the dial was canceled
+	stopContext func() bool // stops waiting for the end of the dial's context
 }
 
-// giveUp ends a dial that has not ended, because of why; it returns false if it has. It may
+// cancelDial cancels a dial with the given cause; it returns false if the dial has ended. It may
 // be called from any goroutine.
 func (c *Conn) cancelDial(why error) bool {
 	c.mu.Lock()
@@ -101,7 +102,7 @@ func (c *Conn) cancelDial(why error) bool {
 		c.submitAndUnlock(wantAbort)
 		return true
 	}
-	// The loop has not seen it, and may be in a callback for long: this can be done here.
+	// The loop has not begun to connect, and may be in a long callback: release it here.
 	c.requests = wantDialCanceled
 	c.shut = released
 	c.mu.Unlock()
@@ -111,8 +112,8 @@ func (c *Conn) cancelDial(why error) bool {
 	return true
 }
 
-// endDial is called when the dial has ended, before others hear of it. It returns why it was
-// given up; nil if it was not.
+// endDial marks the dial as ended, before accept or done is called. It returns the cause if the
+// dial was canceled, else nil.
 func (c *Conn) endDial() error {
 	c.mu.Lock()
 	d := c.extras.dial
@@ -189,14 +190,14 @@ func (u *upcalls) Connected(err error) {
 	}
 	c.opened(c.extras.dial.accept)
 	if c.phase == gone || c.handler == nil {
-		return // Released tells
+		return // Released calls done
 	}
 	c.flush()
 	c.callDialed(nil)
 }
 
-// callDialed calls the function of the dial, once: when the connection is open, or has ended
-// before it was.
+// callDialed calls the dial's done function, once: when the connection is open, or has ended
+// before that.
 func (c *Conn) callDialed(err error) {
 	if c.accepted != nil {
 		return

@@ -11,45 +11,45 @@ import (
 var (
 	// ErrClosed: the connection, listener or group is closed, or being closed.
 	ErrClosed = net.ErrClosed
-	// ErrBufferFull: Write would take what is unsent past MaxUnsent. Nothing was taken.
-	// Drained comes when there is room again; or close a peer that does not read. A write
-	// of more than MaxUnsent less LowWatermark bytes may be refused then as well, until
-	// nothing is unsent: Drained comes again. One that can never be taken is ErrTooLarge.
+	// ErrBufferFull: Write would make more bytes unsent than MaxUnsent. Nothing was taken.
+	// Drained is called when there is space again; or close a peer that does not read. A write
+	// of more than MaxUnsent less LowWatermark bytes may be refused then as well, until nothing
+	// is unsent: Drained is called again. A write that can never be taken is ErrTooLarge.
 	ErrBufferFull = errors.New("too much waits to be sent; the peer does not read fast enough")
 	// ErrTooLarge: one Write, Writev or WriteOwned has more bytes than MaxUnsent, so it can
-	// never be taken, and Drained does not come for it. Nothing was taken: write it in pieces,
-	// or raise MaxUnsent. It wraps ErrBufferFull.
+	// never be taken, and Drained is not called for it. Nothing was taken: split it, or raise
+	// MaxUnsent. It wraps ErrBufferFull.
 	ErrTooLarge = fmt.Errorf("one write has more bytes than MaxUnsent and can never be taken; write it in pieces, or raise MaxUnsent: %w", ErrBufferFull)
-	// ErrUnreadFull is why a connection was closed whose handler left MaxUnread bytes
-	// unconsumed and had not paused: what it waits for could never come.
+	// ErrUnreadFull: a connection was closed because its handler left MaxUnread bytes unconsumed
+	// and had not paused: the rest of the message could never be received.
 	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or let the handler refuse such messages")
-	// ErrTimeout is why a connection was closed at its idle timeout or read deadline.
+	// ErrTimeout: a connection was closed at its idle timeout or read deadline.
 	ErrTimeout error = timeoutError{}
-	// ErrWriteTimeout is why a connection was closed whose peer took nothing of what was unsent
-	// for the write timeout. As a net.Error it is a timeout, as ErrTimeout is; both are
-	// os.ErrDeadlineExceeded to errors.Is.
+	// ErrWriteTimeout: a connection was closed because its peer took none of the unsent bytes
+	// for the write timeout. Like ErrTimeout it is a net.Error that is a timeout; errors.Is
+	// reports both as os.ErrDeadlineExceeded.
 	ErrWriteTimeout error = writeTimeoutError{}
-	// ErrLingerTimeout is why a connection was reset that was being closed, by Close or
-	// because the peer had ended its side, and for LingerTimeout took nothing more of what
-	// was left to send, or not all of it in MaxLinger.
+	// ErrLingerTimeout: a connection that was being closed, by Close or because the peer had
+	// closed its side, was reset because the peer took none of the unsent bytes for
+	// LingerTimeout, or not all of them within MaxLinger.
 	ErrLingerTimeout = errors.New("the peer took nothing more of what was left to send for LingerTimeout, or not all of it in MaxLinger")
-	// ErrAborted is why a connection was closed by Abort.
+	// ErrAborted: a connection was closed by Abort.
 	ErrAborted = errors.New("aborted by this side")
-	// ErrDetached is why a connection ended that was detached.
+	// ErrDetached: a connection was detached.
 	ErrDetached = errors.New("detached from its loop")
-	// ErrShutdown is why a connection was closed that was still open when the
-	// context of Shutdown ended.
+	// ErrShutdown: a connection was closed because it was still open when the context of
+	// Shutdown ended.
 	ErrShutdown = errors.New("the group has shut down")
-	// ErrOffloadFull: as much work waits for Offload's pool as may.
+	// ErrOffloadFull: OffloadQueue functions are queued for Offload's pool.
 	ErrOffloadFull = errors.New("too much work waits for the offload pool; raise OffloadWorkers or OffloadQueue, or send less")
-	// ErrQueueFull: as many functions wait for the loop as Config.MaxQueued allows.
+	// ErrQueueFull: Config.MaxQueued functions are queued for the loop.
 	ErrQueueFull = errors.New("too many functions wait for the loop; raise MaxQueued, or wait for some before sending more")
-	// ErrTooManyConns: the group has MaxConns connections, so it dials no more.
+	// ErrTooManyConns: the group has MaxConns connections, so it does not dial another.
 	ErrTooManyConns = errors.New("the group has as many connections as MaxConns allows; raise it, or close some")
-	// ErrBadConfig: a field of Config, or an argument, is out of its range.
+	// ErrBadConfig: a field of Config, or an argument, is invalid.
 	ErrBadConfig = errors.New("bad configuration or argument")
-	// ErrOnLoop: the call waits for the group's loops, so it cannot be made on one of them,
-	// in a callback. Start a goroutine for it; for Group.Dial and Loop.Watch there are Loop.Dial
+	// ErrOnLoop: the call waits for the group's loops, so it must not be made in a callback, on
+	// one of them. Start a goroutine for it; instead of Group.Dial and Loop.Watch use Loop.Dial
 	// and Loop.WatchLater, which call back.
 	ErrOnLoop = errors.New("it would wait for the loop that it is called on; start a goroutine for it")
 
@@ -58,14 +58,14 @@ var (
 	errNoHandler  = errors.New("the function that was to return a handler returned nil, or panicked")
 )
 
-// ShutdownError is what Shutdown returns if its context ended before everything did.
+// ShutdownError is returned by Shutdown if its context ended before everything had finished.
 type ShutdownError struct {
 	// Conns is how many connections were cut off.
 	Conns int
 	// Loops is how many loops are in a callback that has not returned, and Offloaded how many
-	// functions of Offload have not: they are left behind. Nothing can end them.
+	// functions of Offload have not returned: they are left running, as nothing can stop them.
 	Loops, Offloaded int
-	// Err is the context's error, or its cause.
+	// Err is the cause of the context's end.
 	Err error
 }
 
@@ -107,7 +107,7 @@ func (writeTimeoutError) Error() string {
 	return "the peer took nothing of what was unsent for the write timeout"
 }
 
-// PanicError is why a connection was closed whose handler panicked.
+// PanicError: a connection was closed because its handler panicked.
 type PanicError struct {
 	Value any
 	Stack []byte
@@ -116,5 +116,5 @@ type PanicError struct {
 // Error implements error.
 func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
 
-// needs is the error of an argument that is nil.
+// errNil returns the error for a nil argument.
 func errNil(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadConfig, what) }

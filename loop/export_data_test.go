@@ -6,10 +6,10 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// SetStalledAfter makes stalledAfter shorter, before there are connections.
+// SetStalledAfter sets stalledAfter, before there are connections.
 func (g *Group) SetStalledAfter(d time.Duration) { g.stalledAfter = d }
 
-// FDOf returns the descriptor of a connection, which must stay open meanwhile.
+// FDOf returns the descriptor of a connection, which must stay open while it is used.
 func FDOf(c *Conn) sys.FD {
 	fd, _ := c.stream.PollHandle().Use()
 	c.stream.PollHandle().Done()

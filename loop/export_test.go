@@ -19,7 +19,7 @@ func (g *Group) ServeAcceptor(addr net.Addr, a driver.Acceptor, accept func(*Con
 	return g.serve(addr, []driver.Acceptor{a}, false, accept)
 }
 
-// ServeAcceptorOn is ServeAcceptor on one of the loops.
+// ServeAcceptorOn is ServeAcceptor on one given loop.
 func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) Handler) error {
 	ln := &Listener{g: g, accept: accept, addr: &net.TCPAddr{}}
 	a := &acceptor{ln: ln, loop: l}
@@ -37,18 +37,18 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 // WatchdogSleeps reports whether the watchdog sleeps.
 func (g *Group) WatchdogSleeps() bool { return g.watchdog.asleep.Load() }
 
-// Open and Ended count a connection in, unless there are MaxConns, and out.
+// Open is reserveConn.
 func (g *Group) Open() bool { return g.reserveConn() }
 
 func (g *Group) Ended() { g.releaseConn() }
 
-// FailingDriver is a driver whose turns fail once they are told to.
+// FailingDriver is a driver whose turns can be made to fail.
 type FailingDriver struct {
 	driver.Driver
 	because atomic.Pointer[error]
 }
 
-// Fail makes the next turn fail, and each after it.
+// Fail makes the next turn fail, and all later ones.
 func (d *FailingDriver) Fail(err error) {
 	d.because.Store(&err)
 	d.Wake()
@@ -63,8 +63,8 @@ func (d *FailingDriver) Turn(timeout time.Duration) error {
 	return err
 }
 
-// UseFailingDrivers has the groups of a test take drivers that can fail, made of those that
-// they would take otherwise. What it returns tells of those that there are.
+// UseFailingDrivers makes the groups of a test wrap their drivers in FailingDrivers. The
+// returned function returns those opened so far.
 func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 	const name = "failing"
 	var drivers []*FailingDriver
@@ -90,7 +90,7 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 	return func() []*FailingDriver { return drivers }
 }
 
-// SetPatience sets how long Listen and the like wait for loops that are in a callback.
+// SetPatience sets handOverTimeout.
 func (g *Group) SetPatience(d time.Duration) { g.handOverTimeout = d }
 
 // Listeners returns how many listeners the group has.

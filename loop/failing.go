@@ -9,16 +9,16 @@ import (
 // How a connection fails.
 //
 // Sending fails when the peer has reset the connection, or is gone. What was received before
-// is not lost with it: it is in the kernel's receive buffer, with the driver, or in c.in. So
-// the connection is failing first: what was to be sent is dropped, writes return the error,
-// and reading goes on until the end, past the high watermark and while the handler is paused.
-// A paused handler gets what has been read after Resume. When nothing is unread any more, or
-// the handler has left the rest, the connection is released.
+// must not be lost: it is in the kernel's receive buffer, in the driver, or in c.in. So the
+// connection enters phase failing first: unsent bytes are dropped, writes return the error, and
+// reading continues until the end, even above the high watermark and while the handler is
+// paused. A paused handler gets what has been read after Resume. When nothing is unread any
+// more, or the handler has left the rest, the connection is released.
 //
-// A handler that is paused gets its time: only its own timeouts end the wait.
+// A paused handler may take its time: only its own timeouts end the wait.
 
-// ioFailed ends a connection whose sending, or the whole of it, has failed with err. It must
-// not be called with mu held.
+// ioFailed ends a connection of which sending, or everything, has failed with err. c.mu must not
+// be held.
 func (c *Conn) ioFailed(err error) {
 	switch {
 	case c.phase == failing || c.phase == gone:
@@ -56,8 +56,8 @@ func (c *Conn) beginFailing(why error) {
 		c.loop.drv.Resume(&c.stream)
 	}
 	if crossed {
-		c.submitNextTurn(wantDrained) // its handler may wait for it, to go on
-		c.submitNextTurn(wantDeliver) // what Data left because it could not answer, or is about to leave
+		c.submitNextTurn(wantDrained) // its handler may be waiting for it
+		c.submitNextTurn(wantDeliver) // for what Data left because it could not write, or is about to leave
 	}
 	x.lastActive = c.loop.clock()
 	r := c.makeRareExtras()
@@ -66,37 +66,37 @@ func (c *Conn) beginFailing(why error) {
 	c.submitNextTurn(wantEnd)
 }
 
-// dropUnsentLocked drops what is to be sent, but for memory that the driver has: Sent comes for
-// that. mu must be held.
+// dropUnsentLocked drops unsent bytes, except memory that the driver still uses: Sent is called
+// for that. c.mu must be held.
 func (c *Conn) dropUnsentLocked(why error) {
 	if c.out != nil && c.flags&sendPending == 0 {
 		c.consumeLocked(c.out.bytes, why)
 	}
 }
 
-// endFailing releases a connection that has failed, once nothing is unread or the handler
-// has left what is.
+// endFailing releases a connection that is failing, once everything was received and nothing is
+// unread, or the handler has left the rest.
 func (c *Conn) endFailing() {
 	if c.phase != failing || c.flags&readEnded == 0 || c.willDeliver() {
 		return
 	}
 	if c.in != nil && c.pauses&byUser != 0 {
-		return // Resume comes
+		return // wait for Resume
 	}
 	c.release(c.endReason())
 }
 
-// noteFailing notes that n bytes have come, for failingTimeout.
+// noteFailing records that n bytes were received, for failingTimeout.
 func (c *Conn) noteFailing(n int) {
 	x := c.extras
 	x.lastActive = c.loop.clock()
 	x.rare.lastTurn, x.rare.received = c.loop.counts.turns, x.rare.received+int64(n)
 }
 
-// failingTimeout gives up a connection that has not come to its end, for the failure was not
-// one of the whole connection, and the peer goes on: when nothing has come for LingerTimeout,
-// or after MaxLinger. Neither time counts against a loop that is slow: what the kernel holds is
-// read, and the driver has had its turn. A handler that has paused is waited for.
+// failingTimeout releases a failing connection that has not come to its end, because only
+// sending failed and the peer continues to send: when nothing was received for LingerTimeout, or
+// after MaxLinger. A slow loop is not mistaken for a silent peer: the kernel's buffer must have
+// been read, and the driver must have had a turn. A paused handler is waited for.
 func (c *Conn) failingTimeout() {
 	x, now, patience := c.extras, c.loop.clock(), c.loop.g.config.LingerTimeout
 	r := x.rare
@@ -121,8 +121,8 @@ func (c *Conn) failingTimeout() {
 // delivers reports whether Data may be called.
 func (c *Conn) delivers() bool { return c.phase == open || c.phase == failing }
 
-// receives reports whether the driver is to receive. A connection that has failed is read to
-// its end, as far as memory allows, to find out whether anything is unread.
+// receives reports whether the driver should receive. A failing connection is read to its end,
+// within MaxUnread, to find out whether anything is unread.
 func (c *Conn) receives() bool {
 	if c.phase == failing {
 		return c.pauses&byUnread == 0
@@ -130,8 +130,8 @@ func (c *Conn) receives() bool {
 	return c.pauses == 0 && c.phase != gone
 }
 
-// Failed implements driver.StreamUpcalls: the connection has failed, while nothing is
-// received.
+// Failed implements driver.StreamUpcalls: the connection has failed while the driver was not
+// receiving.
 func (u *upcalls) Failed(err error) {
 	c := (*Conn)(u)
 	c.loop.wakeUp()
@@ -142,15 +142,16 @@ func (u *upcalls) Failed(err error) {
 	c.ioFailed(err)
 }
 
-// receiveFailed takes an error that receiving has ended with.
+// receiveFailed handles an error that ended receiving.
 func (c *Conn) receiveFailed(err error) {
 	c.ioFailed(err)
 	if c.phase == failing {
-		c.submitNextTurn(wantEnd) // it may have been failing before
+		c.submitNextTurn(wantEnd) // even if it was failing before
 	}
 }
 
-// refused returns the error of a write after CloseWrite, Close or a failure. mu must be held.
+// writeErrorLocked returns the error of a write after CloseWrite, Close or a failure. c.mu must
+// be held.
 func (c *Conn) writeErrorLocked() error {
 	if x := c.extras; x != nil && x.sendFailed != nil {
 		return fmt.Errorf("%w: %w", ErrClosed, x.sendFailed)
@@ -158,14 +159,15 @@ func (c *Conn) writeErrorLocked() error {
 	return ErrClosed
 }
 
-// combineReasons returns the reason of a connection that ends for why, and then meets err.
+// combineReasons returns the reason of a connection that was ending because of why when err
+// occurred.
 func (c *Conn) combineReasons(why, err error) error {
 	switch {
-	case c.phase == failing && !errors.Is(err, ErrClosed): // else it follows from why
+	case c.phase == failing && !errors.Is(err, ErrClosed): // otherwise err is a consequence of why
 		return fmt.Errorf("%w; then %w", why, err)
 	case c.Unsent() == 0:
 		return why
-	case errors.Is(why, io.EOF): // which is no reason for what the peer did not get
+	case errors.Is(why, io.EOF): // which does not explain why the peer did not get everything
 		return err
 	}
 	return fmt.Errorf("%w; then %w", why, err)

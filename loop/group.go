@@ -8,28 +8,28 @@ import (
 	"time"
 )
 
-// A Group is a few loops that share listeners, limits and a pool for blocking work.
+// A Group is a set of loops that share listeners, limits and a pool for blocking work.
 //
-// Connections spread over the loops: a dialed one goes to the loop with the fewest. Where
-// the system balances between sockets (Linux), Listen gives each loop a listening socket, and
-// each loop keeps what it accepts. Elsewhere, and for Serve, ServeUnix and Unix sockets, one
-// loop accepts, and gives each connection to the loop with the fewest.
+// Connections are distributed over the loops: a dialed one goes to the loop with the fewest.
+// Where the system balances between sockets (Linux), Listen gives each loop a listening socket,
+// and each loop keeps the connections it accepts. Elsewhere, and for Serve, ServeUnix and Unix
+// sockets, one loop accepts, and gives each connection to the loop with the fewest.
 //
-// A loop whose driver fails, which is logged, ends with its connections; the group goes on
-// with the others, and LoopStats.Failed has the error. A listener with one socket ends with
-// the loop that accepts for it.
+// If a loop's driver fails, that is logged, and the loop ends with its connections; the group
+// continues with the others, and LoopStats.Failed has the error. A listener with one socket ends
+// with the loop that accepts for it.
 //
-// Its methods may be called from any goroutine, but those that wait for the loops (Dial,
-// Listen, Serve and the like, Shutdown) not on one of them, in a callback: ErrOnLoop. Listen,
-// Serve and the like wait 50 ms at the most. A loop that is in a callback for longer begins
-// to accept after it: meanwhile clients connect, and wait in the backlog. If it then cannot
-// accept, which is rare, the error is logged, and the other loops go on.
+// Its methods may be called from any goroutine, except that those that wait for the loops (Dial,
+// Listen, Serve and its variants, Shutdown) return ErrOnLoop in a callback, on one of the loops.
+// Listen, Serve and its variants wait 50 ms at the most. A loop that is in a callback for longer
+// begins to accept after it: until then clients connect, and wait in the backlog. If it then
+// cannot accept, which is rare, the error is logged, and the other loops go on.
 type Group struct {
 	config  Config
 	began   time.Time
 	loops   []*Loop
 	offload *offload
-	next    atomic.Uint32 // where least begins to look
+	next    atomic.Uint32 // where leastLoaded begins its search
 
 	running  sync.WaitGroup // loops
 	watching sync.WaitGroup // the watchdog
@@ -42,19 +42,19 @@ type Group struct {
 	listeners map[*Listener]struct{}
 	packets   map[*PacketListener]struct{}
 
-	stalledAfter    time.Duration // tests set it; 0: the constant
-	handOverTimeout time.Duration // of handOver; tests set it; 0: the constant
+	stalledAfter    time.Duration // for tests; 0: the constant
+	handOverTimeout time.Duration // for tests; 0: the constant
 
 	conns atomic.Int64
 	cut   atomic.Int64 // connections cut off by Shutdown
 
 	logs        *logs
-	slotWaiters acceptorQueue // listeners that wait for one of MaxConns
+	slotWaiters acceptorQueue // listeners that wait until there are fewer than MaxConns connections
 	fdWaiters   acceptorQueue // listeners that wait for a descriptor, or for memory
 }
 
-// NewGroup starts the loops. The error wraps ErrBadConfig, pollux.ErrBackend, or the
-// system's for want of descriptors (EMFILE) or memory.
+// NewGroup starts the loops. The error wraps ErrBadConfig, pollux.ErrBackend, or the system's
+// when out of descriptors (EMFILE) or memory.
 func NewGroup(config Config) (*Group, error) {
 	if err := config.applyDefaultsAndValidate(); err != nil {
 		return nil, err
@@ -95,10 +95,10 @@ func (g *Group) Loops() []*Loop { return append([]*Loop(nil), g.loops...) }
 // Conns returns how many connections are open.
 func (g *Group) Conns() int { return int(g.conns.Load()) }
 
-// Config returns the configuration in force, with the defaults filled in.
+// Config returns the configuration in force, including defaults.
 func (g *Group) Config() Config { return g.config }
 
-// least returns the loop with the fewest connections, of those that work.
+// leastLoaded returns the loop with the fewest connections among those that have not failed.
 func (g *Group) leastLoaded() *Loop {
 	first := int(g.next.Add(1))
 	best := g.loops[first%len(g.loops)]
@@ -111,8 +111,8 @@ func (g *Group) leastLoaded() *Loop {
 	return best
 }
 
-// working returns the loops whose drivers have not failed; all of them, if none works, for
-// the error that they give.
+// workingLoops returns the loops that have not failed, or all of them if there are none, so that
+// callers get their error.
 func (g *Group) workingLoops() []*Loop {
 	var all []*Loop
 	for _, l := range g.loops {
@@ -126,7 +126,7 @@ func (g *Group) workingLoops() []*Loop {
 	return all
 }
 
-// closersOn returns what ends the sockets on a loop that the group listens and receives at.
+// closersOn returns functions that close the group's listening and UDP sockets on a loop.
 func (g *Group) closersOn(l *Loop) (ends []func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -147,8 +147,9 @@ func (g *Group) closersOn(l *Loop) (ends []func()) {
 	return ends
 }
 
-// reserveConn counts a new connection in, unless there are MaxConns. It never counts one too
-// many, not even for a moment: releaseConn would not see that there is room again.
+// reserveConn counts a new connection, and returns false if there are MaxConns. The count never
+// exceeds MaxConns, not even for a moment: releaseConn's check could fail to see that there is a
+// free slot.
 func (g *Group) reserveConn() bool {
 	for {
 		n := g.conns.Load()
@@ -161,28 +162,27 @@ func (g *Group) reserveConn() bool {
 	}
 }
 
-// releaseConn counts a connection out, whose descriptor is closed: the listener that has waited
-// longest goes on.
+// releaseConn is called when a connection's descriptor is closed. It uncounts the connection and
+// resumes the listeners that have waited longest.
 func (g *Group) releaseConn() {
 	g.conns.Add(-1)
 	g.slotWaiters.grant()
 	g.fdWaiters.grant()
 }
 
-// Shutdown stops accepting, tells handlers that have a Shutdown method, and lets the
-// connections finish; then it waits for the work of Offload. When ctx ends, it cuts off
-// those that have not finished. Afterwards no goroutine and no descriptor of the group is
-// left.
+// Shutdown stops accepting, calls Shutdown of handlers that have it, and lets the connections
+// finish; then it waits for the work of Offload. When ctx ends, it cuts off those that have not
+// finished. Afterwards no goroutine and no descriptor of the group is left.
 //
-// Whoever has been sent everything, and FIN, has a second to end its side as well. If ctx
-// ended first, and other connections were cut off, the error is a *ShutdownError, which
-// says how many, and wraps ctx's error. It is as well if a callback or a function of Offload
-// does not return: Shutdown waits a second more for those, and leaves them behind.
+// A peer that has been sent everything and FIN still has a second to close its side. If ctx
+// ended first, and other connections were cut off, the error is a *ShutdownError, which has
+// their number and wraps ctx's error. So it is if a callback or a function of Offload does not
+// return: Shutdown waits one more second for those, and leaves them running.
 //
-// A second Shutdown waits, too; whichever context ends first cuts the connections off, for
-// both. In a callback it is ErrOnLoop, and has no effect: call it in a goroutine of its own
-// (go g.Shutdown(ctx)), and do not wait for that in the callback. A function of Offload that
-// calls it is waited for until ctx ends.
+// A second Shutdown waits, too; the context that ends first cuts the connections off, for both.
+// In a callback Shutdown returns ErrOnLoop, and has no effect: call it in a goroutine of its own
+// (go g.Shutdown(ctx)), and do not wait for that in the callback. If a function of Offload calls
+// it, Shutdown waits for that function until ctx ends.
 func (g *Group) Shutdown(ctx context.Context) error {
 	if err := g.checkNotOnLoop(); err != nil {
 		return fmt.Errorf("loop: shutdown: %w", err)
@@ -208,7 +208,7 @@ func (g *Group) Shutdown(ctx context.Context) error {
 // offloaded functions to return.
 const stuckTimeout = time.Second
 
-// cutOff ends what has not finished.
+// cutOff aborts everything that has not finished.
 func (g *Group) cutOff(why error) {
 	g.mu.Lock()
 	if g.cutCause == nil {
@@ -226,7 +226,7 @@ func (g *Group) cutOff(why error) {
 	}
 }
 
-// left tells what has not finished; nil if everything has.
+// shutdownError returns a *ShutdownError about what has not finished, or nil.
 func (g *Group) shutdownError() error {
 	e := &ShutdownError{Conns: int(g.cut.Load())}
 	select {
@@ -281,8 +281,8 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 	}()
 }
 
-// enroll notes, by add, something that the group serves and Shutdown is to end. It refuses
-// what would fail for each connection, or wait for itself.
+// register calls add, which registers something for Shutdown to end, unless the group is
+// closing, there is no handler function, or the caller runs on a loop.
 func (g *Group) register(noHandler bool, add func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -299,7 +299,7 @@ func (g *Group) register(noHandler bool, add func()) error {
 	return nil
 }
 
-// ended returns the error of what is asked of a group that is shutting down, else nil.
+// ended returns an error if the group is shutting down.
 func (g *Group) ended() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// handOverTimeout is how long Listen and the like wait for loops that are in a callback.
+// handOverTimeout is how long Listen and similar methods wait for loops that are in a callback.
 const handOverTimeout = 50 * time.Millisecond
 
-// A handOver is something that a caller gives to several loops, and waits for, but not
-// longer than handOverTimeout. Each loop answers once: to the caller, or, if that has left,
-// by late.
+// A handOver gives work to several loops and waits for them, but not longer than
+// handOverTimeout. Each loop answers once: to the caller, or, if that has stopped waiting, by
+// calling late with its error.
 type handOver struct {
 	answers chan error
 	timeout time.Duration
-	late    func(error) // for an error that comes too late for the caller; on the loop
+	late    func(error) // called on the loop with an error that comes after the caller stopped waiting
 
 	mu        sync.Mutex
-	abandoned bool // the caller has left
+	abandoned bool // the caller has stopped waiting
 }
 
-// to has a loop begin. If that fails, the caller is to undo it, or, if it has left, undo is
-// called.
+// start has a loop call begin. If that fails, the caller must undo it, or, if it has stopped
+// waiting, undo is called.
 func (h *handOver) start(l *Loop, begin func() error, undo func()) {
 	if !l.put(op{f: func() { h.answer(begin(), undo) }}) {
 		h.answer(l.endedError(), undo)
@@ -44,8 +44,8 @@ func (h *handOver) answer(err error, undo func()) {
 	}
 }
 
-// wait returns the first error; nil, if all loops have begun, or those that have not are in
-// a callback.
+// wait returns the first error, or nil if all loops have begun except those that are in a
+// callback.
 func (h *handOver) wait() error {
 	patience := time.NewTimer(cmp.Or(h.timeout, handOverTimeout))
 	defer patience.Stop()
@@ -62,7 +62,7 @@ func (h *handOver) wait() error {
 	return nil
 }
 
-// leave has later answers go to late, and returns the error of those that have come.
+// abandon directs later answers to late, and returns the first error among those that have come.
 func (h *handOver) abandon() error {
 	h.mu.Lock()
 	h.abandoned = true
@@ -79,7 +79,7 @@ func (h *handOver) abandon() error {
 	}
 }
 
-// newHandOver is for sockets of an address: an error that comes late is logged.
+// newHandOver returns a handOver for the sockets of an address, which logs late errors.
 func (g *Group) newHandOver(loops int, addr net.Addr) *handOver {
 	return &handOver{answers: make(chan error, loops), timeout: g.handOverTimeout, late: func(err error) {
 		if !errors.Is(err, ErrClosed) {

@@ -2,34 +2,33 @@ package loop
 
 import "fmt"
 
-// The inbox is how others have a loop do something. All that `end` depends on and that can
-// change outside of the loop's goroutine changes by an op, or together with one: put wakes
+// The inbox is how other goroutines submit work to a loop. Everything that tryEnd depends on and
+// that changes outside of the loop's goroutine changes by an op, or together with one: put wakes
 // the loop, so it cannot sleep through the change.
 
-// loopState says what a loop still takes. It is guarded by the inbox's lock.
+// loopState is what a loop still accepts. It is guarded by the inbox's lock.
 type loopState uint8
 
 const (
 	takesAll loopState = iota
-	// takesNothingNew: the group shuts down, or the loop has failed, and there is no
-	// connection. What was put before is done, and so is what ends something. The loop runs,
-	// and what is the loop's own still is.
+	// takesNothingNew: the group is shutting down, or the loop has failed, and there is no
+	// connection. Ops put before are still done, and so are those of putEnd. The loop still
+	// runs, and owns its state.
 	takesNothingNew
-	// takesNothing: the goroutine is about to end. Loop.ended tells when it has.
+	// takesNothing: the goroutine is about to end. Loop.ended is closed when it has.
 	takesNothing
 )
 
-// opKind says what kind of function an op has.
+// opKind is the kind of function of an op.
 type opKind uint8
 
 const (
-	opOwn       opKind = iota // of this package
-	opRun                     // of Run
+	opOwn       opKind = iota // internal to this package
+	opRun                     // given to Run
 	opOffloaded               // the second half of an Offload
 )
 
-// op is something to do on the loop: a connection whose requests changed, a timer that was
-// moved, or a function.
+// op is work for a loop: a connection with new requests, a timer that was moved, or a function.
 type op struct {
 	conn  *Conn
 	timer *Timer
@@ -40,14 +39,14 @@ type op struct {
 // opQueue is a first-in, first-out queue.
 type opQueue struct {
 	ops []op
-	at  int // of the first
+	at  int // index of the first
 }
 
 func (q *opQueue) empty() bool { return q.at == len(q.ops) }
 
 func (q *opQueue) push(o op) { q.ops = append(q.ops, o) }
 
-// pop takes the first op out. The queue must not be empty.
+// pop removes and returns the first op. The queue must not be empty.
 func (q *opQueue) pop() op {
 	o := q.ops[q.at]
 	q.ops[q.at] = op{}
@@ -56,20 +55,20 @@ func (q *opQueue) pop() op {
 		return o
 	}
 	q.at = 0
-	if cap(q.ops) > maxSpareOps { // of a burst
+	if cap(q.ops) > maxSpareOps { // grown by a burst
 		q.ops = nil
 	}
 	q.ops = q.ops[:0]
 	return o
 }
 
-// Run runs f on the loop, soon, after the functions given to it before. It may be called
-// from any goroutine, and never waits. At most Config.MaxQueued functions may be queued: one
-// more is ErrQueueFull. Once the loop has ended, after Shutdown or because it has failed, the
-// error is ErrClosed; it is ErrBadConfig for an f of nil. If there is an error, f is not run.
+// Run runs f on the loop, soon, after the functions given to it before. It may be called from
+// any goroutine, and never waits. At most Config.MaxQueued functions may be queued: one more is
+// ErrQueueFull. Once the loop has ended, after Shutdown or because it has failed, the error is
+// ErrClosed; it is ErrBadConfig if f is nil. If Run returns an error, f is not run.
 //
-// The functions of one turn may take a millisecond together: the rest waits for the next
-// turn, so that connections are served between them.
+// In each turn the functions may take a millisecond together: the rest waits for the next turn,
+// so that connections are served between them.
 func (l *Loop) Run(f func()) error {
 	err := l.tryRun(f)
 	if err != nil {
@@ -96,7 +95,7 @@ func (l *Loop) tryRun(f func()) error {
 	return nil
 }
 
-// endedError returns the error of what a loop does not take any more.
+// endedError returns the error for work that a loop does not accept any more.
 func (l *Loop) endedError() error {
 	if err := l.failed.Load(); err != nil {
 		return fmt.Errorf("the loop has ended: %w (%w)", *err, ErrClosed)
@@ -104,12 +103,12 @@ func (l *Loop) endedError() error {
 	return errGroupEnded
 }
 
-// put has an op done on the loop, soon. It may be called from any goroutine, the
-// loop's too. It returns false if the loop takes nothing new: it may still run.
+// put submits an op to the loop. It may be called from any goroutine, including the loop's. It
+// returns false if the loop accepts nothing new: it may still be running.
 func (l *Loop) put(o op) bool { return l.putBefore(takesNothingNew, o) }
 
-// putEnd is put of what ends something: the loop takes that as long as it runs. If it
-// returns false, the loop calls its driver no more.
+// putEnd is put for functions that end something: the loop accepts those as long as it runs. If
+// it returns false, the loop does not call its driver any more.
 func (l *Loop) putEnd(f func()) bool { return l.putBefore(takesNothing, op{f: f}) }
 
 func (l *Loop) putBefore(state loopState, o op) bool {
@@ -127,7 +126,7 @@ func (l *Loop) putBefore(state loopState, o op) bool {
 	return true
 }
 
-// takes may be called from any goroutine.
+// inboxState may be called from any goroutine.
 func (l *Loop) inboxState() loopState {
 	l.inbox.Lock()
 	defer l.inbox.Unlock()
@@ -144,8 +143,9 @@ func (l *Loop) hasEnded() bool {
 	}
 }
 
-// owe counts a function of Offload, whose second half the loop waits for before it ends. It
-// is counted out on the loop, by that second half, and never elsewhere: end could miss that.
+// reserveOffload counts a function of Offload, whose second half the loop must run before it
+// ends. Only that second half, on the loop, may call releaseOffload: otherwise tryEnd could miss
+// the change.
 func (l *Loop) reserveOffload() error {
 	l.inbox.Lock()
 	defer l.inbox.Unlock()
@@ -154,7 +154,7 @@ func (l *Loop) reserveOffload() error {
 	}
 	c := &l.g.config
 	if l.inbox.offloads >= c.MaxQueued+c.OffloadQueue+c.OffloadWorkers {
-		return ErrQueueFull // their second halves wait
+		return ErrQueueFull // their second halves are queued
 	}
 	l.inbox.offloads++
 	return nil
@@ -166,8 +166,8 @@ func (l *Loop) releaseOffload() {
 	l.inbox.Unlock()
 }
 
-// end is called by a loop that is ending, after doInbox. It reports whether nothing is left
-// to be done: no connection, none of Offload's second halves, and nothing in the inbox.
+// tryEnd is called by a loop that is ending, after doInbox. It reports whether nothing is left
+// to do: no connections, no second halves of Offload, and an empty inbox.
 func (l *Loop) tryEnd() bool {
 	l.inbox.Lock()
 	if l.inbox.state == takesAll && l.conns.Len() == 0 && (l.inbox.offloads == 0 || l.aborted) {
@@ -178,26 +178,25 @@ func (l *Loop) tryEnd() bool {
 	if state == takesAll {
 		return false
 	}
-	l.doInbox() // what came before: there may be connections among it
+	l.doInbox() // ops put before the state changed may bring connections
 	if l.conns.Len() > 0 || !l.deferred.empty() {
 		return false
 	}
 	l.inbox.Lock()
 	l.inbox.state = takesNothing
 	l.inbox.Unlock()
-	l.doInbox() // what has come meanwhile ends something
+	l.doInbox() // only putEnd has been possible since
 	return true
 }
 
-// doInbox does what was asked of the loop, in order. Functions of users may take turnBudget
-// together: what is left of them waits for the next turn, still in order, and holds up
-// neither connections nor timers.
+// doInbox runs the ops of the inbox, in order. Users' functions may take turnBudget together:
+// the rest waits for the next turn, still in order, and delays neither connections nor timers.
 func (l *Loop) doInbox() {
 	var spent budget
 	for !l.deferred.empty() && !spent.over() {
 		l.doFunction(l.deferred.pop())
 	}
-	if l.batch.empty() { // else goOn goes on with the last one
+	if l.batch.empty() { // otherwise the rest of the last batch comes first (runAfterGoexit)
 		if l.inbox.size.Load() == 0 {
 			return
 		}
@@ -229,5 +228,5 @@ func (l *Loop) doFunction(o op) {
 		l.call(workRun, o.f, o.f)
 		return
 	}
-	o.f() // it names what it runs
+	o.f() // it sets the activity itself
 }

@@ -15,31 +15,31 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Probes of silent TCP connections, with the defaults of package net.
+// Defaults of package net for keep-alive probes.
 const (
 	keepAliveIdle     = 15 * time.Second
 	keepAliveInterval = 15 * time.Second
 	keepAliveCount    = 9
 )
 
-// The bounds of Linux (tcp(7)).
+// Upper bounds on Linux (tcp(7)).
 const (
 	maxKeepAliveTime  = 32767 * time.Second
 	maxKeepAliveCount = 127
 )
 
-// keepAliveInherited reports whether accepted connections inherit all of it from their
-// listener, which saves four system calls for each. Linux does so for what its socket has
-// when the connection comes; FreeBSD and macOS do, too.
+// keepAliveInherited reports whether accepted connections inherit all keep-alive options from
+// their listener, which saves four system calls for each. Linux copies what the listener has
+// when the connection arrives; FreeBSD and macOS inherit them, too.
 const keepAliveInherited = runtime.GOOS == "linux" || runtime.GOOS == "freebsd" || runtime.GOOS == "darwin"
 
-// SetKeepAlive sets whether and how the kernel probes whether a silent peer is still there, as
-// net.TCPConn.SetKeepAliveConfig does: off unless Enable, and else with 15 s of silence before
-// the first probe, 15 s between probes, and the connection given up after 9 of them, where a
-// field is zero; a negative field leaves what is in force. At first it is Config.KeepAlive. The
-// error is the system's for times beyond its range (tcp(7): 32,767 s, 127 probes), ErrClosed,
-// or errors.ErrUnsupported of a Unix socket. Of a connection that is given up Closed gets
-// ETIMEDOUT.
+// SetKeepAlive configures the kernel's keep-alive probes of a silent peer, as
+// net.TCPConn.SetKeepAliveConfig does: off unless Enable is set, and otherwise, where a field is
+// zero, 15 s of silence before the first probe, 15 s between probes, and the connection dropped
+// after 9 of them; a negative field leaves the value in force. The default is Config.KeepAlive.
+// The error is the system's for values out of its range (tcp(7): 32,767 s, 127 probes),
+// ErrClosed, or errors.ErrUnsupported for a Unix socket. When keep-alive drops a connection,
+// Closed gets ETIMEDOUT.
 func (c *Conn) SetKeepAlive(k net.KeepAliveConfig) error {
 	c.mu.Lock()
 	shut := c.shut
@@ -54,7 +54,7 @@ func (c *Conn) SetKeepAlive(k net.KeepAliveConfig) error {
 	return nil
 }
 
-// keepAliveOf returns what Config.KeepAlive means: the zero value is on, with the defaults.
+// keepAliveOf applies the default of Config.KeepAlive: the zero value is on, with the defaults.
 func keepAliveOf(k net.KeepAliveConfig) net.KeepAliveConfig {
 	if k == (net.KeepAliveConfig{}) {
 		k.Enable = true
@@ -62,7 +62,7 @@ func keepAliveOf(k net.KeepAliveConfig) net.KeepAliveConfig {
 	return k
 }
 
-// checkKeepAlive reports what of Config.KeepAlive is out of range.
+// checkKeepAlive returns an error if Config.KeepAlive is invalid.
 func checkKeepAlive(k net.KeepAliveConfig) error {
 	switch {
 	case !k.Enable && k.Idle >= 0 && k != (net.KeepAliveConfig{}):
@@ -73,35 +73,35 @@ func checkKeepAlive(k net.KeepAliveConfig) error {
 	return nil
 }
 
-// keepAliveOptions returns what a listener is made with, so that what it accepts inherits it.
+// keepAliveOptions returns the socket options of a listener, which accepted connections inherit.
 func (g *Group) keepAliveOptions() []sock.Option {
 	return []sock.Option{sock.Control(func(fd uintptr) error {
 		return applyKeepAlive(sys.FD(fd), keepAliveOf(g.config.KeepAlive))
 	})}
 }
 
-// keepAliveServed prepares a listening socket that was made elsewhere. One that has
-// keep-alive on already keeps its own times.
+// keepAliveServed sets keep-alive on a listening socket that was made elsewhere. One that has it
+// on already keeps its own times.
 func (g *Group) keepAliveServed(l *sock.TCPListener) {
 	h := l.PollHandle()
 	fd, ok := h.Use()
 	if !ok {
-		return // serve finds out
+		return // serve will fail
 	}
 	defer h.Done()
 	if on, e := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_KEEPALIVE); e == 0 && on == 0 {
-		applyKeepAlive(fd, keepAliveOf(g.config.KeepAlive)) // in range; what the system refuses is left as it was
+		applyKeepAlive(fd, keepAliveOf(g.config.KeepAlive)) // the values are valid; if the system refuses one, the socket keeps its own
 	}
 }
 
-// keepAliveAccepted sets it for an accepted connection where it is not inherited.
+// keepAliveAccepted sets keep-alive on an accepted connection if it is not inherited.
 func (c *Conn) keepAliveAccepted() {
 	if !keepAliveInherited && c.stream.PollHandle().Kind() == handle.TCPStream {
 		setKeepAlive(&c.stream, keepAliveOf(c.loop.g.config.KeepAlive))
 	}
 }
 
-// keepAliveDialed sets it for a connection that is about to be dialed.
+// keepAliveDialed sets keep-alive on a connection that is about to be dialed.
 func (c *Conn) keepAliveDialed() error {
 	return setKeepAlive(&c.stream, keepAliveOf(c.loop.g.config.KeepAlive))
 }
@@ -119,7 +119,7 @@ func setKeepAlive(s *driver.Stream, k net.KeepAliveConfig) error {
 	return applyKeepAlive(fd, k)
 }
 
-// applyKeepAlive sets the options of a socket.
+// applyKeepAlive sets the keep-alive options of a socket.
 func applyKeepAlive(fd sys.FD, k net.KeepAliveConfig) error {
 	if !k.Enable {
 		return setOption(fd, sys.SOL_SOCKET, sys.SO_KEEPALIVE, 0)
@@ -132,7 +132,7 @@ func applyKeepAlive(fd sys.FD, k net.KeepAliveConfig) error {
 		if d%time.Second > 0 {
 			n++
 		}
-		return int(min(n, math.MaxInt32)) // which no system takes for less
+		return int(min(n, math.MaxInt32)) // so that no system reads a smaller value
 	}
 	count := k.Count
 	if count == 0 {
@@ -146,7 +146,7 @@ func applyKeepAlive(fd sys.FD, k net.KeepAliveConfig) error {
 		if o.value < 0 || k.Idle < 0 && o.name == sys.TCP_KEEPIDLE || k.Interval < 0 && o.name == sys.TCP_KEEPINTVL {
 			continue
 		}
-		// A system that has not got the option has its own times.
+		// A system without the option has its own times.
 		if err := setOption(fd, sys.IPPROTO_TCP, o.name, o.value); err != nil && !errors.Is(err, syscall.ENOPROTOOPT) {
 			return err
 		}

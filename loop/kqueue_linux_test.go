@@ -12,8 +12,8 @@ import (
 	"github.com/pollux-io/pollux/internal/selector/kqueue/kqtest"
 )
 
-// The tests of this package can run on the model of a system's kqueue, by
-// POLLUX_BACKEND=kqueue-NAME, with one of kqtest's names: .ci/run does.
+// Models of other systems' kqueue as backends for the tests of this package:
+// POLLUX_BACKEND=kqueue-NAME, with one of kqtest's names, as .ci/run sets it.
 func init() {
 	for _, f := range kqtest.Flavours() {
 		name := "kqueue-" + f.Name

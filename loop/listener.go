@@ -26,30 +26,30 @@ type Listener struct {
 	acceptors []*acceptor
 	own       bool // made by the group: no other process has the sockets
 
-	closing sync.Mutex // whoever finds it closed finds that the loops have been told
+	closing sync.Mutex // held until the loops are notified: another Close returns only after that
 	closed  atomic.Bool
 }
 
-// acceptor is a listening socket on one loop. With SO_REUSEPORT each loop has one and
-// keeps what it accepts; otherwise one accepts for all.
+// acceptor is a listening socket on one loop. With SO_REUSEPORT each loop has one and keeps the
+// connections it accepts; otherwise one accepts for all loops.
 type acceptor struct {
 	driver.Listener
 	ln       *Listener
 	loop     *Loop
-	balances bool // what is accepted goes to the least loaded loop
+	balances bool // accepted connections go to the least loaded loop
 
-	// The loop's own.
+	// Accessed by the loop only.
 	backoff  time.Duration
 	warned   limiter
 	retry    wheel.Timer
-	full     bool          // waits for a place, of MaxConns
+	full     bool          // waits until there are fewer than MaxConns connections
 	starved  bool          // waits for a descriptor
-	retrying bool          // waits for its retry, after another failure
-	pending  []pendingConn // accepted, and not admitted for that: one, or what came before the pause
+	retrying bool          // waits for its retry timer, after another error
+	pending  []pendingConn // accepted above MaxConns: one, or several if the driver delivered them before the pause
 	gone     bool
 }
 
-// waiting is a connection that was accepted, and not admitted.
+// pendingConn is a connection that was accepted and not yet admitted.
 type pendingConn struct {
 	c    *Conn
 	peer netip.AddrPort
@@ -60,12 +60,12 @@ const (
 	maxBackoff = time.Second
 )
 
-// Listen listens at address: of network "tcp" (host and port, as net.Listen has it,
-// the host an IP address, "localhost" or empty), "tcp4", "tcp6", or "unix" (a path).
-// For each connection accept is called, on its loop, and returns its handler; nil
-// closes it. It waits for the loops, as Group says, so in a callback it is ErrOnLoop. The error is a
-// *net.OpError: the system's for the address (EADDRINUSE, EACCES, EADDRNOTAVAIL) or for
-// want of descriptors (EMFILE), ErrBadConfig or ErrClosed.
+// Listen listens at address: of network "tcp" (host and port, as for net.Listen, the host an IP
+// address, "localhost" or empty), "tcp4", "tcp6", or "unix" (a path). For each connection accept
+// is called, on its loop, and returns its handler; nil closes it. Listen waits for the loops, as
+// described at Group, so in a callback it returns ErrOnLoop. The error is a *net.OpError: the
+// system's for the address (EADDRINUSE, EACCES, EADDRNOTAVAIL), out of descriptors (EMFILE),
+// ErrBadConfig or ErrClosed.
 func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Listener, error) {
 	if network == "unix" {
 		return g.listenUnix(address, accept)
@@ -95,8 +95,8 @@ func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Liste
 	return g.serve(net.TCPAddrFromAddrPort(sockets[0].Addr()), acceptors, true, accept)
 }
 
-// Serve accepts from a listening socket that was made elsewhere, such as one that
-// was inherited: it belongs to the group from now on, also if Serve fails, as Listen does.
+// Serve accepts from a listening socket that was made elsewhere, such as an inherited one. The
+// group owns the socket from now on, even if Serve fails. Errors are as for Listen.
 func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listener, error) {
 	if l == nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: errNil("a listener")}
@@ -105,8 +105,8 @@ func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listene
 	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, false, accept)
 }
 
-// ServeUnix is Serve for a listening Unix socket. The path of one that was inherited
-// stays when the group closes it.
+// ServeUnix is Serve for a listening Unix socket. When the group closes an inherited one, its
+// path is not removed.
 func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler) (*Listener, error) {
 	if l == nil {
 		return nil, &net.OpError{Op: "listen", Net: "unix", Err: errNil("a listener")}
@@ -138,7 +138,7 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 	return ln, nil
 }
 
-// listenUnix listens at a path, or an abstract name.
+// listenUnix listens at a path or an abstract name.
 func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, error) {
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: name, Net: "unix"}, Err: err}
@@ -150,15 +150,15 @@ func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, 
 	return g.serve(&net.UnixAddr{Name: name, Net: "unix"}, []driver.Acceptor{l}, true, accept)
 }
 
-// Addr returns the address listened at.
+// Addr returns the listening address.
 func (ln *Listener) Addr() net.Addr { return ln.addr }
 
-// Close stops listening: once it has returned, connecting is refused, and the address is
-// free. What was accepted before goes on; what waits in the backlog is reset. Of a socket
-// that was handed to Serve, other processes may still have a descriptor: they listen on.
+// Close stops listening: once it has returned, connecting is refused, and the address is free.
+// Accepted connections stay open; those in the backlog are reset. If the socket was given to
+// Serve, other processes may still have a descriptor: they keep listening.
 func (ln *Listener) Close() error {
 	first := ln.unlisten()
-	ln.g.mu.Lock() // afterwards, so that Shutdown waits for it
+	ln.g.mu.Lock() // after unlisten, so that Shutdown waits for it
 	delete(ln.g.listeners, ln)
 	ln.g.mu.Unlock()
 	if !first {
@@ -183,8 +183,8 @@ func (ln *Listener) unlisten() bool {
 // close closes the socket; it may be called from any goroutine.
 func (a *acceptor) close() {
 	if a.ln.own {
-		// A driver may have an accept in progress, and keep the descriptor until the
-		// kernel has ended it: the socket does not listen meanwhile.
+		// A driver may have an accept in flight, and keep the descriptor until the kernel has
+		// ended it: the socket must not listen meanwhile.
 		a.Acceptor.StopListening()
 	}
 	a.Acceptor.Close()
@@ -195,13 +195,13 @@ func (a *acceptor) begin() error {
 		return a.loop.endedError()
 	}
 	err := a.loop.drv.Listen(&a.Listener)
-	if err != nil && a.alreadyClosed() { // meanwhile, and it has closed the socket
+	if err != nil && a.alreadyClosed() { // closed in the meantime, which explains err
 		return a.loop.endedError()
 	}
 	return err
 }
 
-// alreadyClosed reports whether Shutdown, or the end of the loop, came before begin.
+// alreadyClosed reports whether Close, Shutdown or the end of the loop came first.
 func (a *acceptor) alreadyClosed() bool {
 	return a.gone || a.ln.closed.Load() || a.loop.failed.Load() != nil
 }
@@ -237,7 +237,7 @@ func (a *acceptor) Accepted(s *driver.Stream) {
 	a.yieldDescriptor()
 }
 
-// admit takes a connection, which is counted.
+// admit adds a connection that reserveConn has counted.
 func (a *acceptor) admit(c *Conn, peer netip.AddrPort) {
 	l := a.loop
 	if a.balances {
@@ -249,15 +249,15 @@ func (a *acceptor) admit(c *Conn, peer netip.AddrPort) {
 	if c.loop == l {
 		c.attach()
 	} else {
-		c.enqueueAttach() // or the loop has just ended: the connection came too late
+		c.enqueueAttach() // if the loop has just ended, this closes the connection
 	}
 	if !l.g.config.RefuseAbove && !l.g.belowMaxConns() {
 		a.pauseFull()
 	}
 }
 
-// tooMany takes a connection above MaxConns. If they are not refused it waits, as those
-// behind it do in the backlog: it was accepted before it was known that there is no room.
+// tooMany handles a connection above MaxConns. Unless RefuseAbove is set it stays pending, like
+// those in the backlog: it was accepted before the driver could be paused.
 func (a *acceptor) tooMany(c *Conn) {
 	if a.loop.g.config.RefuseAbove {
 		a.loop.counts.refused++
@@ -278,12 +278,12 @@ func (g *Group) belowMaxConns() bool {
 	return g.config.MaxConns == 0 || g.conns.Load() < int64(g.config.MaxConns)
 }
 
-// AcceptFailed implements driver.ListenerUpcalls. Connections stay in the backlog
-// while the listener is paused, which costs nothing; it tries again with back-off, and when
-// a connection of the group has ended.
+// AcceptFailed implements driver.ListenerUpcalls. While the listener is paused, connections stay
+// in the backlog, which costs nothing; it retries with back-off, and when a connection of the
+// group has ended.
 func (a *acceptor) AcceptFailed(err error) {
 	if a.ln.closed.Load() {
-		return // that is why
+		return // a consequence of Close
 	}
 	a.warned.warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
 	if sys.IsWant(err) {

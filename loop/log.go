@@ -8,15 +8,15 @@ import (
 )
 
 const (
-	// logEvery and logBurst: at most logBurst lines of one kind are logged in each
-	// logEvery. The next line says how many were suppressed; the rest is counted when the
+	// logEvery and logBurst limit lines of one kind to logBurst in each logEvery. The next line
+	// has the number of suppressed ones; if there is none, they are counted in a line when the
 	// group ends.
 	logEvery = 10 * time.Second
 	logBurst = 10
 )
 
-// logs are the limited kinds of log lines of a group. What a listener or a socket logs about
-// itself has a limiter of its own, with a burst of one.
+// logs has a limiter for each kind of line of a group. Each listener and UDP socket has its own
+// limiter, with a burst of one.
 type logs struct {
 	panics, slow, attaching, stalled limiter
 }
@@ -25,35 +25,36 @@ func newLogs(to *slog.Logger) *logs {
 	of := func(what string) limiter { return limiter{to: to, what: what, burst: logBurst} }
 	return &logs{
 		panics: of("panics"), slow: of("slow callbacks"), attaching: of("connections that could not be watched"),
-		// One line has the remedy for all of them.
+		// The remedy in one line applies to all of them.
 		stalled: limiter{to: to, what: "connections that stand still", burst: 1},
 	}
 }
 
-// flush logs how many lines were suppressed that no other line has told of.
+// flush logs the numbers of suppressed lines that no other line has reported.
 func (s *logs) flush() {
 	for _, l := range []*limiter{&s.panics, &s.slow, &s.attaching, &s.stalled} {
 		l.flush()
 	}
 }
 
-// A limiter logs lines of one kind, and not too many of them. It may be used from any
-// goroutine. One whose to is nil logs nothing.
+// A limiter limits the rate of log lines of one kind. It may be used from any goroutine. If its
+// to is nil, it logs nothing.
 type limiter struct {
 	to    *slog.Logger
 	what  string
 	burst int
 
 	mu         sync.Mutex
-	began      time.Time // of the interval
-	lines      int       // in it
+	began      time.Time // start of the interval
+	lines      int       // in the interval
 	suppressed int       // since the last line
 }
 
 func (l *limiter) warn(msg string, args ...any)  { l.log(slog.LevelWarn, msg, args) }
 func (l *limiter) error(msg string, args ...any) { l.log(slog.LevelError, msg, args) }
 
-// panicked logs a panic, with the stack, which costs too much to take for nothing.
+// panicked logs a panic with the stack, which it takes only if the line is not suppressed: that
+// is expensive.
 func (l *limiter) panicked(msg string, v any) {
 	if ok, suppressed := l.admit(time.Now()); ok {
 		l.write(slog.LevelError, msg, []any{"panic", v, "stack", string(stackNow())}, suppressed)

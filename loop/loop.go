@@ -14,57 +14,57 @@ import (
 
 // A Loop is one goroutine that owns connections, timers and a driver.
 //
-// A turn has three phases: what others have asked for (inbox); the driver's turn, which
-// waits and calls back; timers. What a callback writes goes out when it returns.
+// A turn has three phases: the inbox, with the work submitted by other goroutines; the driver's
+// turn, which waits and makes upcalls; timers. What a callback writes is sent when it returns.
 type Loop struct {
 	g           *Group
-	goroutineID atomic.Uint64 // its number, for checkNotOnLoop
+	goroutineID atomic.Uint64 // for checkNotOnLoop
 	drv         driver.Driver
-	packets     driver.PacketSender // nil if the driver is none
+	packets     driver.PacketSender // drv, if it implements PacketSender
 	blocks      *block.Pool
 	timers      *wheel.Wheel
 
-	// The loop's own.
-	staging   []byte     // where the connection in a callback writes to
-	direct    int        // a write of so many bytes in a callback goes to the kernel at once
-	iov       [][]byte   // scratch of flush
-	done      []doneCall // scratch of afterFlush
-	callStart time.Time  // when the callback began, if it is one that is measured:
+	// Accessed by the loop only.
+	staging   []byte     // staging buffer: written by the connection that is in a callback
+	direct    int        // a write of so many bytes in a callback bypasses the staging buffer
+	iov       [][]byte   // scratch space of flushLocked
+	done      []doneCall // functions of WriteOwned to be called by callDone
+	callStart time.Time  // when the callback began, if timed
 	timed     bool
-	wokeAt    time.Time           // when the loop woke, if the turn is one that is measured
-	conns     driver.Pages[*Conn] // each knows its place
+	wokeAt    time.Time           // when the loop woke, if this turn is measured
+	conns     driver.Pages[*Conn] // each has its index
 	ending    bool
-	aborted   bool // abortAll was called: what is left waits for nothing
+	aborted   bool // abortAll was called: Offload is no longer waited for
 	counts    counts
-	batch     opQueue // what doInbox does
-	deferred  opQueue // functions that have to wait for the next turn
+	batch     opQueue // ops being run by doInbox
+	deferred  opQueue // users' functions deferred to the next turn
 
-	// What others read.
+	// Read by other goroutines.
 	running       atomic.Pointer[Conn] // whose callback runs
 	runningPacket atomic.Pointer[PacketConn]
-	working       activity // the function that runs, unless it is a connection's
+	working       activity // the function that runs, unless it is a connection's callback
 	turn          atomic.Uint64
-	slow          atomic.Uint64 // callbacks that the watchdog has seen to be slow
+	slow          atomic.Uint64 // number of slow callbacks found by the watchdog
 	slowest       atomic.Int64  // nanoseconds that the slowest of them took, at least
-	sentDirectly  atomic.Uint64 // sent past the queue, and in datagrams
+	sentDirectly  atomic.Uint64 // bytes sent without the queue, and in datagrams
 
-	// awake is false while the loop sleeps or is about to: then whoever puts something
-	// into the inbox wakes it. The loop clears it before its last look at the inbox.
+	// awake is false while the loop sleeps or is about to: then the goroutine that adds to the
+	// inbox must wake it. The loop clears it before it checks the inbox for the last time.
 	awake atomic.Bool
 	inbox struct {
 		sync.Mutex
 		ops      []op
 		size     atomic.Int32
 		state    loopState
-		offloads int // functions of Offload whose second half has not begun; see owe
+		offloads int // functions of Offload whose second half has not begun; see reserveOffload
 	}
-	functions atomic.Int32 // of Run that have not begun: at most Config.MaxQueued
+	functions atomic.Int32 // functions of Run that have not begun: at most Config.MaxQueued
 
-	// ended is closed when the goroutine has ended and the driver is closed. Whoever has
-	// received from it may read everything that is the loop's own.
+	// ended is closed when the goroutine has ended and the driver is closed. After a receive
+	// from it, any goroutine may read the loop's own state.
 	ended chan struct{}
 
-	load   atomic.Int32 // connections, for choosing the least loaded
+	load   atomic.Int32 // number of connections, for leastLoaded
 	peers  recentPeers
 	failed atomic.Pointer[error] // why the loop has ended by itself
 }
@@ -72,7 +72,7 @@ type Loop struct {
 const (
 	// maxTimers is how many timers fire in one turn; the rest fire in the next.
 	maxTimers = 1024
-	// maxSpareOps is the room that a loop keeps for what is asked of it.
+	// maxSpareOps is the largest capacity that an empty opQueue keeps.
 	maxSpareOps = 16 << 10
 )
 
@@ -107,7 +107,7 @@ func (l *Loop) run() {
 	for {
 		l.doInbox()
 		if l.ending && l.tryEnd() {
-			l.awake.Store(false) // no callback runs any more: the watchdog looks at this
+			l.awake.Store(false) // for the watchdog: no more callbacks
 			ended = true
 			return
 		}
@@ -127,8 +127,8 @@ func (l *Loop) run() {
 	}
 }
 
-// fail ends the loop whose driver works no more. The others go on without it, and it lets
-// go of its part of the listening sockets, where nobody would be served.
+// fail ends a loop whose driver has failed. The other loops continue; this one closes its
+// listening sockets, which it would not serve any more.
 func (l *Loop) fail(err error) {
 	if l.failed.CompareAndSwap(nil, &err) {
 		l.g.config.Logger.Error("pollux: a loop has failed; it ends, and its connections with it", "backend", l.drv.Name(), "error", err)
@@ -139,8 +139,9 @@ func (l *Loop) fail(err error) {
 	l.abortAll(err)
 }
 
-// goOn is run after a callback that has ended the loop's goroutine. What the driver was about
-// to tell is lost, and a driver may be tied to its thread: so the loop ends, in good order.
+// runAfterGoexit runs the loop after a callback has ended the loop's goroutine. The events that
+// the driver was about to deliver are lost, and a driver may be bound to its thread: so the loop
+// fails, and ends in an orderly way.
 func (l *Loop) runAfterGoexit() {
 	l.running.Store(nil)
 	l.runningPacket.Store(nil)
@@ -150,8 +151,8 @@ func (l *Loop) runAfterGoexit() {
 	l.run()
 }
 
-// wakeUp says that the loop is awake, in the middle of the driver's turn: what its
-// callbacks put into the inbox is looked at before it sleeps again.
+// wakeUp marks the loop as awake during the driver's turn: what callbacks put into the inbox
+// needs no wake-up, as the loop checks the inbox before it sleeps again.
 func (l *Loop) wakeUp() {
 	if !l.awake.Load() {
 		l.awake.Store(true)
@@ -160,7 +161,7 @@ func (l *Loop) wakeUp() {
 	}
 }
 
-// woke and sleeps measure how long the loop is awake, in one turn of timedTurns.
+// noteWake and noteSleep measure how long the loop is awake, in one of timedTurns turns.
 func (l *Loop) noteWake() {
 	if l.counts.turns%timedTurns == 0 && l.wokeAt.IsZero() {
 		l.wokeAt = time.Now()
@@ -174,13 +175,13 @@ func (l *Loop) noteSleep() {
 	}
 }
 
-// timedTurns: the time is read around one turn in so many, for Stats.
+// timedTurns: one turn in so many is measured, for Stats.
 const timedTurns = 16
 
-// clock reads the time: nanoseconds since the group began.
+// clock returns the current time, in nanoseconds since the group began.
 func (l *Loop) clock() int64 { return int64(time.Since(l.g.began)) }
 
-// later returns the moment d after now; the last there is, if that is later.
+// later returns now + d, or the largest time if that overflows.
 func later(now int64, d time.Duration) int64 {
 	if int64(d) > math.MaxInt64-now {
 		return math.MaxInt64
@@ -196,8 +197,8 @@ func (l *Loop) untilTimer() time.Duration {
 	return max(time.Duration(next-l.clock()), 0)
 }
 
-// doTimers fires what is due, in order, for turnBudget at the most: the rest fires in the
-// next turn, which does not sleep.
+// doTimers fires expired timers, in order, for up to turnBudget: the rest fires in the next
+// turn, which does not sleep.
 func (l *Loop) doTimers() {
 	if l.timers.Len() == 0 {
 		return
@@ -214,8 +215,8 @@ func (l *Loop) doTimers() {
 	}
 }
 
-// abortAll ends every connection, and returns how many had not finished before: sent
-// everything, and FIN.
+// abortAll ends every connection, and returns how many of them had not finished: not been sent
+// everything and FIN.
 func (l *Loop) abortAll(err error) (aborted int) {
 	l.ending, l.aborted = true, true
 	for i := l.conns.Len(); i > 0; i-- {
@@ -231,7 +232,7 @@ func (l *Loop) abortAll(err error) (aborted int) {
 	return aborted
 }
 
-// remember and forget keep the loop's books of its connections.
+// addConn and removeConn maintain the loop's list of connections.
 func (l *Loop) addConn(c *Conn) {
 	c.index = l.conns.Append(c)
 }

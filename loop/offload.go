@@ -5,13 +5,12 @@ import (
 	"sync"
 )
 
-// Offload runs f, which may block, on one of the group's OffloadWorkers goroutines,
-// then done on the loop with what f returned. If f panics, or ends its goroutine
-// (runtime.Goexit), done gets a *PanicError. Shutdown waits for both, unless its context ends:
-// then done is not called.
-// It may be called from any goroutine and never blocks: the error is ErrOffloadFull,
-// ErrQueueFull if too many answers wait for the loop, ErrClosed once the group has shut down, or
-// ErrBadConfig for an f of nil, and then neither runs. done may be nil.
+// Offload runs f, which may block, on one of the group's OffloadWorkers goroutines, then done on
+// the loop with what f returned. If f panics, or ends its goroutine (runtime.Goexit), done gets
+// a *PanicError. Shutdown waits for both, unless its context ends: then done is not called.
+// Offload may be called from any goroutine and never blocks: if the error is ErrOffloadFull,
+// ErrQueueFull (too many answers are queued for the loop), ErrClosed (the group has shut down)
+// or ErrBadConfig (f is nil), neither runs. done may be nil.
 func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	if f == nil {
 		return fmt.Errorf("loop: offload: %w", errNil("a function"))
@@ -26,7 +25,7 @@ func (l *Loop) Offload(f func() any, done func(answer any)) error {
 				if done != nil {
 					l.call(workOffloaded, done, func() { done(answer) })
 				}
-			}}) // or the loop was cut off, and has ended
+			}}) // put fails if the loop was aborted and has ended
 		})
 	})
 	if err != nil {
@@ -35,7 +34,7 @@ func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	return nil
 }
 
-// callRecovered tells what f returns, or how else it has ended.
+// callRecovered calls f and passes its result, or a *PanicError, to report.
 func callRecovered(f func() any, tell func(answer any)) {
 	var answer any
 	returned := false
@@ -49,8 +48,8 @@ func callRecovered(f func() any, tell func(answer any)) {
 	returned = true
 }
 
-// offload is a pool of goroutines: they are started when there is work for them, up
-// to a bound, and end when there is none.
+// offload is a pool of goroutines: they are started on demand, up to a maximum, and end when
+// there is no work.
 type offload struct {
 	mu       sync.Mutex
 	queue    []func()
@@ -63,7 +62,7 @@ type offload struct {
 
 func newOffload(workers, queue int) *offload { return &offload{max: workers, maxQueue: queue} }
 
-// put has work done, once reserve, which is called if there is a place for it, has allowed it.
+// put runs or queues work. If there is capacity it calls reserve first, and returns its error.
 func (o *offload) put(reserve func() error, work func()) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -89,7 +88,7 @@ func (o *offload) put(reserve func() error, work func()) error {
 
 func (o *offload) work(f func()) {
 	defer func() {
-		if f != nil { // it has ended this goroutine
+		if f != nil { // work has ended this goroutine
 			go o.work(o.next())
 			return
 		}
@@ -114,7 +113,8 @@ func (o *offload) next() func() {
 	return f
 }
 
-// stop lets what is queued finish; its second halves have no loop to run on.
+// stop waits until all queued work has finished; its second halves are not run, as the loops
+// have ended.
 func (o *offload) stop() {
 	o.mu.Lock()
 	o.stopping = true

@@ -6,11 +6,11 @@ import (
 	"strconv"
 )
 
-// Some methods wait for a loop. Called on that loop they would wait for ever; so they ask
-// where they run, by the number that Go prints of a goroutine, and fail. That takes a
+// Some methods wait for a loop. Called on that loop they would wait forever; so they compare the
+// current goroutine's number, as Go prints it, with the loops', and fail. That takes a
 // microsecond, and none of them is for hot paths.
 
-// goroutine returns the number of the one that runs.
+// goroutineID returns the number of the calling goroutine.
 func goroutineID() uint64 {
 	var b [64]byte
 	_, rest, _ := bytes.Cut(b[:runtime.Stack(b[:], false)], []byte("goroutine "))
@@ -19,7 +19,7 @@ func goroutineID() uint64 {
 	return n
 }
 
-// checkNotOnLoop fails on a loop of the group.
+// checkNotOnLoop returns ErrOnLoop on a loop of the group.
 func (g *Group) checkNotOnLoop() error {
 	if n := goroutineID(); n != 0 {
 		for _, l := range g.loops {

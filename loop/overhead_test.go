@@ -7,12 +7,12 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// noKernel is a driver without one: every turn brings each stream a message, and takes
-// what is sent. What is left is the loop's own work.
+// noKernel is a driver without a kernel: every turn delivers a message to each stream, and takes
+// what is sent. The rest is the loop's own work.
 type noKernel struct {
 	driver.Driver
 	streams  []*driver.Stream
-	messages int // to come
+	messages int // still to be delivered
 	message  [64]byte
 	ended    func()
 }
@@ -47,7 +47,7 @@ type echoer struct{}
 
 func (echoer) Data(c *Conn, b []byte) (int, error) { return c.Write(b) }
 
-// BenchmarkMessage is what the loop itself costs an echoed message of 64 bytes, over 64
+// BenchmarkMessage measures the loop's own cost of echoing a message of 64 bytes, over 64
 // connections.
 func BenchmarkMessage(b *testing.B) {
 	g := &Group{began: time.Now()}

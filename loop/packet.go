@@ -11,70 +11,69 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A PacketHandler is protocol code for a UDP socket. Packets gets what has come, in
-// batches of up to 64; the messages and their data are the loop's own memory, valid
-// until it returns. It may change them, and send them with WriteBatch. Sessions by peer
-// are the handler's to keep.
+// A PacketHandler is protocol code for a UDP socket. Packets gets received datagrams in batches
+// of up to 64; the messages and their data belong to the loop and are valid until Packets
+// returns. It may change them, and send them with WriteBatch. A handler that needs sessions
+// keeps them by peer address.
 type PacketHandler interface {
 	Packets(p *PacketConn, ms []sock.Message)
 }
 
-// WritableHandler is called when a socket that would have blocked may send again.
+// WritableHandler is called when a socket whose write returned ErrWouldBlock is writable again.
 type WritableHandler interface{ Writable(p *PacketConn) }
 
-// PacketListener is a UDP address that a group serves: a socket on each loop where
-// the system has SO_REUSEPORT with balancing (Linux), else one. The kernel keeps a
-// peer's datagrams on one socket.
+// PacketListener is a UDP address that a group serves: a socket on each loop where the system
+// balances between SO_REUSEPORT sockets (Linux), else one. The kernel delivers all datagrams of
+// a peer to the same socket.
 //
-// Each datagram is delivered once. What is sent to many hosts, by broadcast or multicast,
-// comes to the first of the loops that work (Group.Loops); an address that receives nothing
-// else has a socket there alone. Join groups on each socket: that does no harm, and if a
-// loop fails, another takes over.
+// Each datagram is delivered once. Broadcast and multicast datagrams are delivered to the socket
+// of the first loop that works (Group.Loops); an address that receives nothing else has a single
+// socket there. Join multicast groups on each socket: that is harmless, and if a loop fails, the
+// socket of another takes over.
 type PacketListener struct {
 	g     *Group
 	addr  net.Addr
 	conns []*PacketConn
 
-	closing        sync.Mutex // as Listener's; guards up to the blank line
+	closing        sync.Mutex // as in Listener; guards up to the blank line
 	closed         atomic.Bool
-	broadcastIndex int // of conns, the one that takes what was sent to many; only spreadUDP makes others
+	broadcastIndex int // index in conns of the socket that receives broadcasts; only spreadUDP makes others
 }
 
-// PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine
-// and never block: they are those of sock.UDPSocket, and return sock.ErrWouldBlock
-// where there is no room. Do not read from it, nor close it, nor detach it: its loop reads,
-// and PacketListener.Close closes.
+// PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine and never
+// block: they are those of sock.UDPSocket, and return sock.ErrWouldBlock if they would block. Do
+// not read from it, close it or detach it: its loop reads, and PacketListener.Close closes.
 //
-// The datagrams of one socket leave in the order of the calls, whoever makes them.
+// The datagrams of one socket are sent in the order of the calls, from all goroutines.
 //
-// On io_uring, what is sent in a callback goes out with the loop's turn, in one call for
-// all sockets, and so does what others send before that; up to 256 datagrams of a socket
-// wait, also for room in the kernel. Options that are set meanwhile hold for them. What the
-// kernel refuses then, such as because there is no route, is counted
-// (LoopStats.PacketErrors), and logged now and then, instead of returned.
+// On io_uring, what is sent in a callback is queued, and sent with the loop's turn, in one
+// system call for all sockets, and so is what other goroutines send while anything is queued; up
+// to 256 datagrams of a socket are queued, also while the kernel's send buffer is full. Options
+// that are set meanwhile apply to them. If the kernel refuses one then, such as because there is
+// no route, that is counted (LoopStats.PacketErrors) and logged at a limited rate instead of
+// returned.
 type PacketConn struct {
 	*sock.UDPSocket
 	loop     *Loop
 	ln       *PacketListener
 	handler  PacketHandler
-	released chan struct{} // closed when the driver has let go of the socket
+	released chan struct{} // closed when the driver has released the socket
 
 	shut       atomic.Bool // by Close
-	blocked    atomic.Bool // somebody waits for Writable
+	blocked    atomic.Bool // a write returned ErrWouldBlock: Writable is to be called
 	mu         sync.Mutex  // guards up to the blank line
-	inCallback bool        // in a callback, and the driver sends
+	inCallback bool        // in a callback, and the driver can send
 	one        [1]sock.Message
 
-	// The loop's own.
+	// Accessed by the loop only.
 	socket driver.PacketSocket
 	gone   bool
 	warned limiter
 }
 
-// ListenPacket binds to address (network "udp", "udp4" or "udp6"; the host an IP
-// address, "localhost" or empty) and calls handler for each socket, on its loop. It waits
-// for the loops, so in a callback it is ErrOnLoop. The error is a *net.OpError, as that of
-// Listen.
+// ListenPacket binds to address (network "udp", "udp4" or "udp6"; the host an IP address,
+// "localhost" or empty) and calls handler for each socket, on its loop. It waits for the loops,
+// so in a callback it returns ErrOnLoop. The error is a *net.OpError, as for Listen.
 func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	at, err := resolve(network, "udp", address)
 	if err != nil {
@@ -90,9 +89,9 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	return g.servePacket(sockets, handler)
 }
 
-// ServePacket serves a UDP socket that was made elsewhere, such as one that was
-// inherited, on one loop: it belongs to the group from now on, also if ServePacket fails,
-// as ListenPacket does.
+// ServePacket serves a UDP socket that was made elsewhere, such as an inherited one, on one
+// loop. The group owns the socket from now on, even if ServePacket fails. Errors are as for
+// ListenPacket.
 func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	if u == nil {
 		return nil, &net.OpError{Op: "bind", Net: "udp", Err: errNil("a socket")}
@@ -124,20 +123,20 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 	return pl, nil
 }
 
-// Addr returns the address bound to.
+// Addr returns the bound address.
 func (pl *PacketListener) Addr() net.Addr { return pl.addr }
 
 // closeTimeout is how long PacketListener.Close waits for loops that are in a callback.
 const closeTimeout = 100 * time.Millisecond
 
-// Close closes the sockets: once it has returned, no call of Packets or Writable begins, and
-// the address is free. For that it waits for the loops, but 100 ms at the most, since a
-// callback may itself wait for the caller; in a callback of the group it does not wait. Then,
-// on io_uring, the address is free a turn of the loops later. Of a socket that was handed to
-// ServePacket, other processes may still have a descriptor.
+// Close closes the sockets: once it has returned, no call of Packets or Writable begins, and the
+// address is free. For that it waits for the loops, but 100 ms at the most, since a callback may
+// itself wait for the caller; in a callback of the group it does not wait. Then, on io_uring,
+// the address is free one turn of the loops later. If the socket was given to ServePacket, other
+// processes may still have a descriptor.
 func (pl *PacketListener) Close() error {
 	told, first := pl.requestEnd(true)
-	pl.g.mu.Lock() // afterwards, so that Shutdown waits for it
+	pl.g.mu.Lock() // after requestEnd, so that Shutdown waits for it
 	delete(pl.g.packets, pl)
 	pl.g.mu.Unlock()
 	if !first {
@@ -149,15 +148,14 @@ func (pl *PacketListener) Close() error {
 	return nil
 }
 
-// end is Close for Shutdown, which waits for the loops itself, and lets callbacks that run
-// answer.
+// end is Close for Shutdown, which waits for the loops itself, and lets running callbacks send.
 func (pl *PacketListener) end() bool {
 	_, first := pl.requestEnd(false)
 	return first
 }
 
-// requestEnd has the loops end the sockets, and returns those whose loops will. What it closes
-// at once is told and sends nothing more before that.
+// requestEnd asks the loops to end the sockets, and returns those whose loops will. With
+// immediately set, it closes them first: from then on they get no callbacks and send nothing.
 func (pl *PacketListener) requestEnd(atOnce bool) (told []*PacketConn, first bool) {
 	pl.closing.Lock()
 	defer pl.closing.Unlock()
@@ -170,7 +168,7 @@ func (pl *PacketListener) requestEnd(atOnce bool) (told []*PacketConn, first boo
 			p.UDPSocket.Close()
 		}
 		if !p.loop.putEnd(p.end) {
-			p.UDPSocket.Close() // the loop calls its driver no more, and may never have had it
+			p.UDPSocket.Close() // the loop does not call its driver any more, and may never have bound it
 			continue
 		}
 		told = append(told, p)
@@ -178,7 +176,7 @@ func (pl *PacketListener) requestEnd(atOnce bool) (told []*PacketConn, first boo
 	return told, true
 }
 
-// awaitReleased waits until the drivers have let go of the sockets.
+// awaitReleased waits until the drivers have released the sockets.
 func (pl *PacketListener) awaitReleased(sockets []*PacketConn) {
 	patience := time.NewTimer(closeTimeout)
 	defer patience.Stop()
@@ -202,7 +200,7 @@ func (p *PacketConn) Write(b []byte) (int, error) {
 
 // WriteTo is sock.UDPSocket's; Stats counts what it sends.
 func (p *PacketConn) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
-	if addr.IsValid() { // else the error is sock's
+	if addr.IsValid() { // otherwise sock returns the error
 		if n, err, done := p.sendOne(b, addr); done {
 			return n, err
 		}
@@ -220,7 +218,7 @@ func (p *PacketConn) WriteBatch(ms []sock.Message) (int, error) {
 	return n, err
 }
 
-// Connect is sock.UDPSocket's: what was sent before by Write still goes to the peer of then.
+// Connect is sock.UDPSocket's: datagrams queued by Write before still go to the previous peer.
 func (p *PacketConn) Connect(addr netip.AddrPort) error {
 	p.keepPeer()
 	return p.UDPSocket.Connect(addr)
@@ -245,7 +243,7 @@ func dataBytes(ms []sock.Message) (n int) {
 	return n
 }
 
-// sent takes note of a send by the socket itself.
+// noteSent counts a write made by the socket itself, and awaits writability if it would block.
 func (p *PacketConn) noteSent(bytes int, err error) (int, error) {
 	p.loop.sentDirectly.Add(uint64(bytes))
 	if err == sock.ErrWouldBlock && !p.blocked.Swap(true) {
@@ -260,7 +258,7 @@ func (p *PacketConn) awaitWritable() {
 	}
 }
 
-// sendOne is send of one datagram.
+// sendOne is send for one datagram.
 func (p *PacketConn) sendOne(b []byte, addr netip.AddrPort) (n int, err error, done bool) {
 	if !p.lockIfDriverSends() {
 		return 0, nil, false
@@ -275,7 +273,7 @@ func (p *PacketConn) sendOne(b []byte, addr netip.AddrPort) (n int, err error, d
 	return len(b), nil, true
 }
 
-// send has the driver send, if it does; done is false if the socket has to.
+// send has the driver send, if it must; done is false if the caller should write to the socket.
 func (p *PacketConn) send(ms []sock.Message) (n int, err error, done bool) {
 	if !p.lockIfDriverSends() {
 		return 0, nil, false
@@ -284,8 +282,8 @@ func (p *PacketConn) send(ms []sock.Message) (n int, err error, done bool) {
 	return p.sendLocked(ms)
 }
 
-// lockIfDriverSends locks mu if the driver may have to send: in a callback, and while it has
-// something to be sent before. A socket that is shut says so itself.
+// lockIfDriverSends locks p.mu and returns true if the driver may have to send: in a callback,
+// and while it has datagrams queued. A closed socket's own methods return the error.
 func (p *PacketConn) lockIfDriverSends() bool {
 	if p.loop.packets == nil || p.shut.Load() {
 		return false
@@ -298,8 +296,7 @@ func (p *PacketConn) lockIfDriverSends() bool {
 	return true
 }
 
-// sendLocked runs on the loop's goroutine, or on another. While mu is held, the loop does
-// not leave the callback that it is in.
+// sendLocked may run on any goroutine. While p.mu is held, the loop does not leave its callback.
 func (p *PacketConn) sendLocked(ms []sock.Message) (n int, err error, done bool) {
 	if p.inCallback {
 		n, err = p.loop.packets.SendPackets(&p.socket, ms)
@@ -323,13 +320,13 @@ func (p *PacketConn) begin(handler func(*PacketConn) PacketHandler) error {
 		return errNoHandler
 	}
 	err := p.loop.drv.Bind(&p.socket)
-	if err != nil && p.alreadyClosed() { // meanwhile, and it has closed the socket
+	if err != nil && p.alreadyClosed() { // closed in the meantime, which explains err
 		return p.loop.endedError()
 	}
 	return err
 }
 
-// alreadyClosed is acceptor's.
+// alreadyClosed is as for acceptor.
 func (p *PacketConn) alreadyClosed() bool {
 	return p.gone || p.ln.closed.Load() || p.loop.failed.Load() != nil
 }

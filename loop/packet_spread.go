@@ -10,15 +10,16 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// spreadUDP is spreadTCP for sockets of datagrams. The first is bound alone, and shares its
-// port afterwards: with SO_REUSEPORT a second server would share it unnoticed, even one
-// that asked for a free port, for Linux takes those of its user's own sockets for free.
+// spreadUDP is spreadTCP for UDP sockets. The first is bound alone, and shares its port
+// afterwards: if it set SO_REUSEPORT first, a second server would share the port without an
+// error, even one that asked for a free port, as Linux considers ports of the user's own
+// SO_REUSEPORT sockets free.
 //
-// Linux gives a broadcast or multicast datagram to every socket of the port, so that only
-// the first may take them: where nothing else can arrive it is the only one, and the others
-// have a filter where both can. A socket on one address of the host gets none of them. The
-// filter needs the addresses of the interfaces, net.Interfaces: where they cannot be listed
-// (Android, some sandboxes), there is one socket.
+// Linux gives a broadcast or multicast datagram to every socket of the port, so only the first
+// may receive them: on an address that receives nothing else it is the only socket, and on a
+// wildcard address the others have a filter. A socket bound to one address of the host receives
+// none. The filter needs the addresses of the interfaces (net.Interfaces): where they cannot be
+// listed (Android, some sandboxes), there is one socket.
 func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) ([]*sock.UDPSocket, error) {
 	first, err := sock.ListenUDP(at)
 	if err != nil {
@@ -58,7 +59,7 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 		case err == nil:
 			all = append(all, u)
 		case errors.Is(err, errNoFilter) && sharePort(first, false) == nil:
-			closeAll(all[1:]) // none of them may take datagrams then
+			closeAll(all[1:]) // no second socket may have received datagrams
 			return all[:1], nil
 		default:
 			closeAll(all)
@@ -68,11 +69,11 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 	return all, nil
 }
 
-// errNoFilter says that the kernel takes no filter, such as in a sandbox.
+// errNoFilter means that the kernel does not accept a filter, such as in a sandbox.
 var errNoFilter = errors.New("the socket takes no filter")
 
-// handOver has another socket take what was sent to many, if p did so, and only its loop has
-// ended: the listener goes on.
+// reassignBroadcasts lets another socket receive broadcasts and multicasts, if p did and only
+// p's loop has ended: the listener stays open.
 func (pl *PacketListener) reassignBroadcasts(p *PacketConn) {
 	pl.closing.Lock()
 	defer pl.closing.Unlock()
@@ -101,8 +102,7 @@ func withFD(u *sock.UDPSocket, f func(sys.FD) syscall.Errno) error {
 	return nil
 }
 
-// sharePort lets other sockets with SO_REUSEPORT have the port of one that is bound, or no
-// longer.
+// sharePort sets whether other sockets with SO_REUSEPORT may share the port of a bound socket.
 func sharePort(u *sock.UDPSocket, on bool) error {
 	value := 0
 	if on {
@@ -111,8 +111,8 @@ func sharePort(u *sock.UDPSocket, on bool) error {
 	return withFD(u, func(fd sys.FD) syscall.Errno { return sys.SetInt(fd, sys.SOL_SOCKET, sys.SO_REUSEPORT, value) })
 }
 
-// isBroadcastOrMulticast reports whether an address stands for many hosts: a socket bound to it receives
-// nothing but multicast, or broadcast.
+// isBroadcastOrMulticast reports whether a socket bound to the address receives only broadcasts
+// or multicasts.
 func isBroadcastOrMulticast(at netip.AddrPort) bool {
 	ip := at.Addr().Unmap()
 	switch {
@@ -121,8 +121,8 @@ func isBroadcastOrMulticast(at netip.AddrPort) bool {
 	case !ip.Is4() || ip.IsUnspecified():
 		return false
 	}
-	// Only the routing table knows the broadcast addresses: connecting to one needs
-	// SO_BROADCAST (ip(7)), and sends nothing.
+	// Only the routing table has the broadcast addresses: connecting to one needs SO_BROADCAST
+	// (ip(7)), and sends nothing.
 	probe, err := sock.ConnectUDP(netip.AddrPortFrom(ip, at.Port()))
 	if err != nil {
 		return errors.Is(err, syscall.EACCES)
@@ -131,8 +131,8 @@ func isBroadcastOrMulticast(at netip.AddrPort) bool {
 	return false
 }
 
-// unmarkedBroadcasts returns the broadcast addresses of interfaces whose link has no
-// broadcast, such as loopback and tunnels: nothing in their frames marks one.
+// unmarkedBroadcasts returns the broadcast addresses of interfaces whose link has no broadcast,
+// such as loopback and tunnels: their frames do not mark broadcasts.
 func unmarkedBroadcasts(interfaces func() ([]net.Interface, error)) (all [][4]byte, err error) {
 	list, err := interfaces()
 	if err != nil {
@@ -160,8 +160,8 @@ func unmarkedBroadcasts(interfaces func() ([]net.Interface, error)) (all [][4]by
 	return all, nil
 }
 
-// broadcastOf returns the last address of an IPv4 network that has a broadcast address, which is
-// it: networks of one or two hosts have none (RFC 3021).
+// broadcastOf returns the broadcast address of an IPv4 network, which is its last; networks of
+// one or two hosts have none (RFC 3021).
 func broadcastOf(n *net.IPNet) (last [4]byte, ok bool) {
 	ip := n.IP.To4()
 	ones, bits := n.Mask.Size()

@@ -7,24 +7,24 @@ import (
 	"unsafe"
 )
 
-// recentPeers keeps the addresses of the connections that a loop was given last. The system
-// knows the address of each connection itself, but for one that was reset before it was
-// accepted: of that, only accept(2) tells.
+// recentPeers keeps the peer addresses of a loop's most recent connections. The kernel reports
+// the address of a connection later, too, unless the connection was reset before it was
+// accepted: then only accept(2) returns it.
 type recentPeers struct {
 	mu  sync.Mutex
-	at  int // where the next one goes
+	at  int // index of the next entry
 	all [maxRecentPeers]struct {
 		id   uintptr
 		addr netip.AddrPort
 	}
 }
 
-// peerID is a number for a connection that keeps nothing of it in memory. A later one may get
-// the same: of is for accepted ones, which all come to add, and takes the last.
+// peerID identifies a connection without a reference to it. A later connection may get the same
+// number, but each accepted connection is added, and lookup returns the latest entry.
 func peerID(c *Conn) uintptr { return uintptr(unsafe.Pointer(c)) }
 
-// maxRecentPeers is as many connections as a listener brings in a turn, and as many again:
-// the next turn receives the reset.
+// maxRecentPeers is twice as many connections as a listener delivers in a turn: the reset is
+// received in the next turn.
 const maxRecentPeers = 128
 
 func (p *recentPeers) add(c *Conn, addr netip.AddrPort) {
@@ -38,7 +38,7 @@ func (p *recentPeers) lookup(c *Conn) net.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range p.all {
-		e := &p.all[(p.at+maxRecentPeers-1-i)%maxRecentPeers] // the last one first
+		e := &p.all[(p.at+maxRecentPeers-1-i)%maxRecentPeers] // latest first
 		if e.id == peerID(c) && e.addr.IsValid() {
 			return net.TCPAddrFromAddrPort(e.addr)
 		} else if e.id == peerID(c) {

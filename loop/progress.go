@@ -4,33 +4,33 @@ import (
 	"time"
 )
 
-// Whether a peer takes what is sent to it: for the write timeout, for the idle timeout, and to
-// find connections that stand still because of their own back-pressure.
+// Detection of whether a peer takes what is sent to it: for the write timeout, for the idle
+// timeout, and to find connections that are stalled by their own back-pressure.
 //
-// While bytes are unsent, a timer looks now and then whether the peer has taken any: by the
-// time at which the kernel took some from here, or by how many the kernel holds that the
-// peer has not acknowledged. Kernels report room late, such as when a third of megabytes is
-// free, so the second has to be looked at too.
+// While bytes are unsent, a timer checks whether the peer has taken any: by the time of the last
+// send, or by the number of bytes that the kernel holds and the peer has not acknowledged.
+// Kernels report writability late, such as when a third of a buffer of megabytes is free, so the
+// second is needed, too.
 
-// stalledAfter is how long a connection whose reading is stopped by back-pressure sends
-// nothing before it is counted in LoopStats.Stalled.
+// stalledAfter is how long a connection whose reading is stopped by back-pressure sends nothing
+// before it counts as stalled (LoopStats.Stalled).
 const stalledAfter = 5 * time.Second
 
-// progress is what is known of sending; the loop's own.
+// progress is the state of this detection, accessed by the loop only.
 type progress struct {
 	timer    connTimer
 	running  bool
-	interval time.Duration // for which the timer was started
+	interval time.Duration // the timer's
 	timeout  time.Duration // the write timeout in force
-	lastSent int64         // when the peer has taken something, or began to be waited for
-	ticked   bool          // the timer has come since then: there is something to compare with
-	held     int           // what the kernel held when it was asked last
-	sampled  bool          // it was, and could tell
+	lastSent int64         // when the peer last took bytes, or the wait for it began
+	ticked   bool          // the timer has fired since lastSent was set: held is a sample to compare with
+	held     int           // bytes that the kernel held at the last sample
+	sampled  bool          // held is valid
 }
 
-// SetWriteTimeout closes the connection with ErrWriteTimeout when bytes are unsent and the
-// peer has taken none for d, twice that at the most. Zero, or less: never. At first it is
-// Config.WriteTimeout.
+// SetWriteTimeout closes the connection with ErrWriteTimeout when bytes are unsent and the peer
+// has taken none for d, twice that at the most. If d is zero or negative, there is no timeout.
+// The default is Config.WriteTimeout.
 func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	return c.submit("set write timeout", wantFlush, func() {
 		x := c.makeRareExtrasLocked()
@@ -38,7 +38,7 @@ func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	})
 }
 
-// writeTimeout returns the write timeout as asked for. mu must be held.
+// writeTimeoutLocked returns the requested write timeout. c.mu must be held.
 func (c *Conn) writeTimeoutLocked() time.Duration {
 	if x := c.extras; x != nil && x.rare != nil && x.rare.ownWriteTimeout {
 		return x.rare.writeTimeout
@@ -46,7 +46,8 @@ func (c *Conn) writeTimeoutLocked() time.Duration {
 	return c.loop.g.config.WriteTimeout
 }
 
-// watchSending starts the timer, if there is something to be waited for.
+// watchSending starts the timer if bytes are unsent and there is a timeout, or stops the
+// detection.
 func (c *Conn) watchSending(f *flushResult) {
 	if f.unsent == 0 || c.phase != open {
 		c.flags &^= timingSend | stalled
@@ -71,7 +72,7 @@ func (c *Conn) watchSending(f *flushResult) {
 	sooner := patience < p.interval
 	p.interval, p.timeout = patience, f.timeout
 	if !p.running || sooner {
-		c.startSendTimer(later(c.loop.clock(), patience/2)) // for a first look
+		c.startSendTimer(later(c.loop.clock(), patience/2)) // to take the first sample
 	}
 }
 
@@ -81,7 +82,7 @@ func (c *Conn) startSendTimer(at int64) {
 	p.timer.start(c, at, (*Conn).sendTick)
 }
 
-// sendTick looks whether the peer has taken anything since the last look.
+// sendTick checks whether the peer has taken anything since the last sample.
 func (c *Conn) sendTick() {
 	p := &c.extras.rare.progress
 	p.running = false
@@ -106,7 +107,7 @@ func (c *Conn) sendTick() {
 		c.flags |= stalled
 		c.loop.warnStalled(c, silence)
 	}
-	next := later(now, after) // of a stalled one, to find out whether it goes on
+	next := later(now, after) // if stalled: to notice when it continues
 	if c.flags&stalled == 0 && c.pauses&byWatermark != 0 {
 		next = later(p.lastSent, after)
 	}
@@ -116,8 +117,9 @@ func (c *Conn) sendTick() {
 	c.startSendTimer(max(next, now+1))
 }
 
-// peerProgressed reports whether the kernel holds less for the peer than when it was asked last,
-// and notes that. The first time, and on systems that cannot tell, it is false.
+// peerProgressed takes a sample of the bytes that the kernel holds for the peer, and reports
+// whether they are fewer than at the last sample. For the first sample, and on systems that
+// cannot report the number, it returns false.
 func (c *Conn) peerProgressed() bool {
 	p := &c.makeRareExtras().progress
 	held, known := c.stream.Queued()
@@ -129,7 +131,7 @@ func (c *Conn) peerProgressed() bool {
 	return takes
 }
 
-// warnStalled logs a connection that stands still.
+// warnStalled logs a stalled connection.
 func (l *Loop) warnStalled(c *Conn, silence time.Duration) {
 	l.g.logs.stalled.warn("pollux: a connection stands still: its peer takes nothing, and it reads nothing because of back-pressure; "+
 		"if the peer may wait for this side to read, call Conn.SetBackpressure(false), or read on and write from Drained; to end such peers, set Config.WriteTimeout",

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// unread is what a connection has received and its handler not consumed: a block
-// that grows up to MaxUnread and what one turn may bring.
+// unread is the received bytes that the handler has not consumed, in a block that grows up to
+// MaxUnread and what one turn may receive.
 type unread struct {
 	block  []byte
 	lo, hi int
@@ -38,7 +38,7 @@ func (u *upcalls) Received(b []byte) bool {
 	return c.pauses == 0 && c.phase != gone || c.receives()
 }
 
-// receivedPart keeps what Data has left, and does what it asked for.
+// receivedPart keeps what Data has left, and does the requests that it made.
 func (c *Conn) receivedPart(rest []byte) {
 	if len(rest) > 0 && c.delivers() {
 		c.keepUnread(rest)
@@ -47,17 +47,17 @@ func (c *Conn) receivedPart(rest []byte) {
 	c.checkUnread()
 }
 
-// receivedSlow is Received of a connection that is not in its ordinary state.
+// receivedSlow is Received of a connection that is not open, is paused, or has unread bytes.
 func (c *Conn) receivedSlow(b []byte) bool {
 	if c.phase == failing {
 		c.noteFailing(len(b))
 	}
 	switch {
 	case c.phase == gone && c.flags&detaching != 0:
-		c.keepUnread(b) // what the driver had received before Detach
+		c.keepUnread(b) // received by the driver before Detach
 		return false
 	case c.phase >= closing:
-		return c.phase != gone // what comes after Close is dropped, for the sake of the FIN behind it
+		return c.phase != gone // after Close received bytes are dropped; only the FIN after them matters
 	case c.phase == failing && c.pauses&^byUnread != 0:
 		c.keepUnread(b) // for after Resume
 	case c.phase != failing && c.pauses != 0:
@@ -71,7 +71,7 @@ func (c *Conn) receivedSlow(b []byte) bool {
 	return c.receives()
 }
 
-// data hands b to the handler and returns how much it consumed.
+// data calls Data with b and returns how much it consumed.
 func (c *Conn) data(b []byte) int {
 	c.loop.counts.messages++
 	n, err := c.callData(b)
@@ -82,7 +82,8 @@ func (c *Conn) data(b []byte) int {
 	return n
 }
 
-// badData is end, and closes the connection: of b bytes Data consumed n, and returned err.
+// badData is endCallback after an invalid result of Data, n of b bytes, or an error; it closes
+// the connection.
 func (c *Conn) badData(n, b int, err error) int {
 	if n < 0 || n > b {
 		if err == nil {
@@ -90,18 +91,18 @@ func (c *Conn) badData(n, b int, err error) int {
 		}
 		n = b
 	}
-	c.addEndReason(err) // before what end finds out
+	c.addEndReason(err) // before any reason found by endCallback
 	c.endCallback()
 	var panicked *PanicError
 	if c.callbackRequests&wantAbort != 0 && errors.As(err, &panicked) {
-		c.finishCallback(err) // no FIN comes before the reset
+		c.finishCallback(err) // no FIN is sent before the reset
 		return n
 	}
 	c.beginClose(c.endReason())
 	return n
 }
 
-// keep copies b behind what is unread.
+// keepUnread appends a copy of b to the unread bytes.
 func (c *Conn) keepUnread(b []byte) {
 	blocks := c.loop.blocks
 	if c.in == nil {
@@ -122,8 +123,8 @@ func (c *Conn) keepUnread(b []byte) {
 	u.hi += copy(u.block[u.hi:], b)
 }
 
-// deliverUnread hands what is unread to the handler, once, and then the end of the
-// stream if that is all there will be.
+// deliverUnread calls Data with the unread bytes, once, and then delivers the end of the stream
+// if it was received.
 func (c *Conn) deliverUnread() {
 	if u := c.in; u != nil {
 		u.lo += c.data(u.bytes())
@@ -143,8 +144,8 @@ func (c *Conn) dropUnread() {
 	}
 }
 
-// checkUnread stops receiving while as much is unread as may be. A handler that could
-// go on and has left so much waits for more: it would wait for ever.
+// checkUnread stops receiving while MaxUnread bytes are unread. A handler that could be called
+// and has left so much needs more bytes: it would wait forever, so the connection is closed.
 func (c *Conn) checkUnread() {
 	if !c.delivers() {
 		return
@@ -160,7 +161,7 @@ func (c *Conn) checkUnread() {
 	}
 }
 
-// willDeliver says that Data is about to get again what it left.
+// willDeliver reports whether Data is about to be called again with what it left.
 func (c *Conn) willDeliver() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,8 +177,8 @@ func (u *upcalls) ReceiveEnded(err error) {
 	c.flags |= readEnded
 	switch {
 	case c.phase == gone:
-		// A reason that was given stays. Of a detached connection this error is the only
-		// report that the system makes.
+		// A given reason stays. For a detached connection this is the only time that the system
+		// reports the error.
 		if !errors.Is(err, io.EOF) && errors.Is(c.endReason(), ErrDetached) {
 			c.setEndReason(err)
 		}
@@ -194,7 +195,7 @@ func (u *upcalls) ReceiveEnded(err error) {
 	}
 }
 
-// deliverEOF tells of the peer's end, when the handler has had all that came before.
+// deliverEOF delivers the end of the stream, if the handler has got everything before it.
 func (c *Conn) deliverEOF() {
 	if c.phase == failing {
 		c.endFailing()

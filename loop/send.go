@@ -9,8 +9,8 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// sendQueue is what waits to be sent: blocks borrowed from the loop, and slices that
-// were handed over.
+// sendQueue is a queue of unsent bytes: in blocks borrowed from the loop, and in slices given to
+// WriteOwned.
 type sendQueue struct {
 	chunks []chunk
 	head   int
@@ -19,24 +19,24 @@ type sendQueue struct {
 
 type chunk struct {
 	block []byte // borrowed; nil if the bytes are the caller's
-	b     []byte // what is left of it
+	b     []byte // the unsent part
 	done  func(error)
 }
 
-// stagingBytes is how much the callback of one connection may write before blocks are
-// borrowed for it, if that is not above the high watermark.
+// stagingBytes is how much the callback of one connection may write before blocks are borrowed,
+// unless the high watermark is lower.
 const stagingBytes = 64 << 10
 
 var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 
-// Write takes all of b, to be sent in order, or nothing: ErrBufferFull if MaxUnsent
-// would be passed, ErrTooLarge if b alone passes it, ErrClosed after Close or CloseWrite, and
-// after sending has failed, wrapped with the cause. b may be used again at once.
-// It never blocks, and what is written during one turn goes out together.
+// Write takes all of b, to be sent in order, or nothing: ErrBufferFull if more bytes than
+// MaxUnsent would be unsent, ErrTooLarge if b alone has more, ErrClosed after Close or
+// CloseWrite, and, wrapped with the cause, after sending has failed. b may be reused
+// immediately. Write never blocks, and what is written during one turn is sent together.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	if c.inCallback() && c.out == nil && c.shut == notShut && !c.writeShut {
-		// The ordinary case. The stage is smaller than any limit.
+		// The ordinary case. The staging buffer is smaller than any limit.
 		if l, n := c.loop, len(c.loop.staging); len(b) < l.direct && len(b) <= cap(l.staging)-n {
 			l.staging = l.staging[:n+copy(l.staging[n:cap(l.staging)], b)]
 			c.mu.Unlock()
@@ -61,11 +61,11 @@ func (c *Conn) writeAndUnlock(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// uncrossIfSentLocked takes back that the high watermark was crossed, if the kernel has taken
-// all at once; mu is held.
+// uncrossIfSentLocked clears c.crossed if the kernel has taken everything immediately. c.mu must
+// be held.
 func (c *Conn) uncrossIfSentLocked() { c.crossed = c.crossed && c.unsentLocked() > 0 }
 
-// Writev is Write of several slices: all, or nothing.
+// Writev is Write for several slices: it takes all of them, or nothing.
 func (c *Conn) Writev(bufs [][]byte) (int, error) {
 	total := 0
 	for _, b := range bufs {
@@ -87,13 +87,13 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 	return total, nil
 }
 
-// WriteOwned is Write without a copy: b must not change until done is called, on the loop,
-// once: with nil when the kernel has taken all of b, or with an error if it will not. It is
-// called before Closed. If WriteOwned itself returns an error, done is not called.
+// WriteOwned is Write without a copy: b must not change until done is called, on the loop, once:
+// with nil when the kernel has taken all of b, or with an error if it will not. It is called
+// before Closed. If WriteOwned itself returns an error, done is not called.
 //
 // done may be nil: for memory that never changes again. b may be empty: done is called once
-// what was written before is sent. One slice may be given to many connections at
-// once: it is only read, and free when the last done has been called.
+// everything written before is sent. One slice may be given to many connections: it is only
+// read, and may be reused when the last done has been called.
 func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 	c.mu.Lock()
 	if err := c.admitWriteLocked(len(b)); err != nil {
@@ -108,7 +108,8 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 	return len(b), nil
 }
 
-// admitWriteLocked says why n bytes more cannot be taken, or nil; mu is held.
+// admitWriteLocked returns an error if n more bytes cannot be written, and else accounts for the
+// high watermark. c.mu must be held.
 func (c *Conn) admitWriteLocked(n int) error {
 	if c.shut != notShut || c.writeShut {
 		return c.writeErrorLocked()
@@ -118,14 +119,14 @@ func (c *Conn) admitWriteLocked(n int) error {
 		return ErrTooLarge
 	}
 	if n+waits > c.loop.g.config.MaxUnsent {
-		c.crossed = c.crossed || waits > 0 // Drained is what to wait for
+		c.crossed = c.crossed || waits > 0 // so that Drained is called
 		return ErrBufferFull
 	}
 	c.crossed = c.crossed || n+waits > c.loop.g.config.HighWatermark
 	return nil
 }
 
-// unsent returns how much waits; mu is held.
+// unsentLocked returns the number of unsent bytes. c.mu must be held.
 func (c *Conn) unsentLocked() int {
 	n := 0
 	if c.out != nil {
@@ -137,18 +138,18 @@ func (c *Conn) unsentLocked() int {
 	return n
 }
 
-// A write of so many bytes in a callback goes to the kernel at once, for to copy it would
-// cost more than a system call saves. A driver that sends a turn's writes together saves
-// more by them: each call in between has the next callback find the processor's caches
-// full of the kernel's code.
+// A write of so many bytes in a callback goes to the kernel immediately, as copying it would
+// cost more than it saves in system calls. For a driver that sends a turn's writes together the
+// limit is higher: each system call between callbacks fills the processor's caches with the
+// kernel's code.
 const (
 	directBytes       = 16 << 10
 	directBytesQueued = 64 << 10 // for drivers without SyncSend
 )
 
-// writeStagedLocked takes b into the loop's stage, if it has one, or sends it at once; mu is
-// held, the connection is in its callback and has nothing queued. It returns false if b
-// is to be queued.
+// writeStagedLocked copies b to the loop's staging buffer, or sends it immediately if it is
+// large. It returns false if b must be queued. c.mu must be held; the connection must be in its
+// callback, with nothing queued.
 func (c *Conn) writeStagedLocked(b []byte) bool {
 	l := c.loop
 	if len(b) < l.direct {
@@ -168,7 +169,7 @@ func (c *Conn) writeStagedLocked(b []byte) bool {
 	if n < len(b) {
 		c.queueLocked(b[n:])
 		if err != sock.ErrWouldBlock {
-			// The system does not tell it again: flush does.
+			// The system reports the error only once: flush returns it.
 			c.makeExtrasLocked().sendFailed, c.writeShut = err, true
 		}
 		c.requests |= wantFlush
@@ -176,7 +177,7 @@ func (c *Conn) writeStagedLocked(b []byte) bool {
 	return true
 }
 
-// unstageLocked moves what is in the stage to the queue; mu is held.
+// unstageLocked moves the contents of the staging buffer to the queue. c.mu must be held.
 func (c *Conn) unstageLocked() {
 	l := c.loop
 	if c.inCallback() && len(l.staging) > 0 {
@@ -193,7 +194,7 @@ func (c *Conn) makeSendQueueLocked() *sendQueue {
 	return c.out
 }
 
-// queue copies b into blocks; mu is held.
+// queueLocked copies b into blocks of the queue. c.mu must be held.
 func (c *Conn) queueLocked(b []byte) {
 	if len(b) == 0 {
 		return
@@ -204,7 +205,7 @@ func (c *Conn) queueLocked(b []byte) {
 	q := c.makeSendQueueLocked()
 	q.bytes += len(b)
 	if n := len(q.chunks); n > q.head {
-		// What is left of the last block. Its bytes end where the free part begins.
+		// Fill the rest of the last block, which begins where its bytes end.
 		last := &q.chunks[n-1]
 		if last.block != nil {
 			if free := cap(last.b) - len(last.b); free > 0 {
@@ -222,10 +223,10 @@ func (c *Conn) queueLocked(b []byte) {
 	}
 }
 
-// maxBlock is the largest block that is borrowed to send.
+// maxBlock is the size of the largest block that is borrowed for sending.
 const maxBlock = 128 << 10
 
-// flush sends what the kernel takes.
+// flush sends as much as the kernel takes.
 func (c *Conn) flush() {
 	c.mu.Lock()
 	f := c.flushLocked()
@@ -233,21 +234,21 @@ func (c *Conn) flush() {
 	c.afterFlush(f)
 }
 
-// flushed is how a flush ended.
+// flushResult is the outcome of a flush.
 type flushResult struct {
 	unsent  int
 	stops   bool          // reading stops while crossed
 	timeout time.Duration // the write timeout, if something is unsent
-	crossed bool          // the high watermark was crossed, and the low one has not been reached
-	drained bool          // it has
-	fin     bool          // FIN comes next
+	crossed bool          // the high watermark was crossed, and the low one has not been reached since
+	drained bool          // the low watermark has been reached
+	fin     bool          // FIN is next
 	err     error
-	again   bool // the budget was used up, not the kernel's room
+	again   bool // the budget is used up, and the kernel might take more
 }
 
-// flushLocked sends until the kernel is full, nothing is left, or the budget is used
-// up; mu is held. What is in the stage comes first: it is there only while nothing is
-// queued. Afterwards the stage is empty.
+// flushLocked sends until it would block, nothing is unsent, or the budget is used up. The
+// staging buffer is sent first: it is used only while nothing is queued. Afterwards it is empty.
+// c.mu must be held.
 func (c *Conn) flushLocked() flushResult {
 	l := c.loop
 	if c.phase == connecting || c.phase == gone || c.flags&sendPending != 0 {
@@ -271,7 +272,7 @@ func (c *Conn) flushLocked() flushResult {
 	for c.out != nil && c.flags&sendPending == 0 {
 		if sent >= l.g.config.ReadBudget {
 			f := c.flushResultLocked()
-			f.again = true // others have their turn first
+			f.again = true // other connections first
 			return f
 		}
 		bufs, total := c.out.gather(l.iov[:0])
@@ -298,7 +299,7 @@ func (c *Conn) flushResultLocked() flushResult {
 	return f
 }
 
-// send hands bufs to the driver, total bytes, and returns how many it took.
+// sendLocked passes bufs, of total bytes, to the driver and returns how many bytes it took.
 func (c *Conn) sendLocked(bufs [][]byte, total int) (int, error) {
 	l := c.loop
 	n, err := l.drv.Send(&c.stream, bufs)
@@ -310,7 +311,7 @@ func (c *Conn) sendLocked(bufs [][]byte, total int) (int, error) {
 	return n, err
 }
 
-// noteSent notes that n bytes have gone, for the timeouts of a connection that has some.
+// noteSent records that n bytes were sent, for timeouts.
 func (c *Conn) noteSent(n int) {
 	if n > 0 && (c.flags&(hasIdleTimeout|timingSend) != 0 || c.phase == closing) {
 		now := c.loop.clock()
@@ -321,7 +322,7 @@ func (c *Conn) noteSent(n int) {
 	}
 }
 
-// gather appends what is queued to bufs, as much as one send takes.
+// gather appends the queued slices to bufs, up to the maximum of one send.
 func (q *sendQueue) gather(bufs [][]byte) (_ [][]byte, total int) {
 	for i := q.head; i < len(q.chunks) && len(bufs) < driver.MaxPieces; i++ {
 		bufs = append(bufs, q.chunks[i].b)
@@ -330,8 +331,8 @@ func (q *sendQueue) gather(bufs [][]byte) (_ [][]byte, total int) {
 	return bufs, total
 }
 
-// consume takes n sent bytes off the queue, or drops all of it if why is not nil;
-// mu is held. What was handed over is given back by afterFlush.
+// consumeLocked removes n sent bytes from the queue, or everything if why is not nil. The done
+// functions of WriteOwned are collected for callDone. c.mu must be held.
 func (c *Conn) consumeLocked(n int, why error) {
 	q := c.out
 	if q == nil {
@@ -359,18 +360,18 @@ func (c *Conn) consumeLocked(n int, why error) {
 	sendQueues.Put(q)
 }
 
-// doneCall is a WriteOwned to be told.
+// doneCall is a call of WriteOwned's done that is due.
 type doneCall struct {
 	f   func(error)
 	err error
 }
 
-// plain reports whether nothing follows from a flush: the ordinary case.
+// plain reports whether afterFlush has nothing to do: the ordinary case.
 func (f *flushResult) plain(c *Conn) bool {
 	return *f == flushResult{} && c.phase == open && c.flags&(detaching|timingSend) == 0 && len(c.loop.done) == 0
 }
 
-// afterFlush does what follows from a flush; mu is not held.
+// afterFlush acts on the outcome of a flush. c.mu must not be held.
 func (c *Conn) afterFlush(f flushResult) {
 	if f.plain(c) {
 		return
@@ -384,7 +385,7 @@ func (c *Conn) afterFlush(f flushResult) {
 		return
 	}
 	switch {
-	case c.phase != open: // what comes is dropped
+	case c.phase != open: // received bytes are dropped
 	case f.stops:
 		c.pauseReading()
 	case f.crossed:
@@ -392,7 +393,7 @@ func (c *Conn) afterFlush(f flushResult) {
 	case f.drained:
 		c.resumeReading()
 		if c.in != nil {
-			c.submitNextTurn(wantDeliver) // what Data left because there was no room to answer
+			c.submitNextTurn(wantDeliver) // what Data left because it could not write
 		}
 		if c.optional&hasDrained != 0 {
 			c.submitNextTurn(wantDrained)
@@ -407,8 +408,7 @@ func (c *Conn) afterFlush(f flushResult) {
 	}
 }
 
-// callDone calls the functions of WriteOwned that are owed, also if one of them ends the
-// goroutine.
+// callDone calls the due done functions of WriteOwned, even if one of them ends the goroutine.
 func (l *Loop) callDone() {
 	if len(l.done) == 0 {
 		return

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// A Conn fills its size class of the allocator: one field more, and each idle
-// connection costs 16 bytes more.
+// A Conn fills its size class of the allocator: one more field would cost each idle connection
+// 16 bytes.
 func TestConnSize(t *testing.T) {
 	const class = 176
 	if size := unsafe.Sizeof(Conn{}); unsafe.Sizeof(uintptr(0)) == 8 && size > class {
@@ -14,7 +14,7 @@ func TestConnSize(t *testing.T) {
 	}
 }
 
-// So do its extras, which connections with timeouts have.
+// The same holds for extras, which connections with timeouts have.
 func TestExtrasSize(t *testing.T) {
 	const class = 256
 	if size := unsafe.Sizeof(extras{}); unsafe.Sizeof(uintptr(0)) == 8 && size > class {

@@ -6,7 +6,7 @@ import (
 	"github.com/pollux-io/pollux"
 )
 
-// counts are a loop's own; Stats reads them on the loop.
+// counts belong to the loop; Stats reads them there.
 type counts struct {
 	turns, accepts, refused, messages uint64
 	bytesIn, bytesOut                 uint64
@@ -16,69 +16,70 @@ type counts struct {
 	longest                           time.Duration
 }
 
-// LoopStats is what one loop has done since it began, and holds now.
+// LoopStats are the counters of one loop since it began, and its current state.
 type LoopStats struct {
 	Conns    int    // open connections
 	Accepts  uint64 // connections accepted
 	Refused  uint64 // connections refused for MaxConns
-	BytesIn  uint64 // received, in datagrams too
-	BytesOut uint64 // sent, in datagrams too
+	BytesIn  uint64 // bytes received, including datagrams
+	BytesOut uint64 // bytes sent, including datagrams
 	Messages uint64 // calls of Data, and datagrams received
-	Turns    uint64 // turns of the loop: each waits once, and does what there is to do
-	Queued   int    // functions of Run that wait: at most Config.MaxQueued
-	Timers   int    // timers that run
+	Turns    uint64 // turns of the loop: each waits once for events, and handles them
+	Queued   int    // functions of Run that are queued: at most Config.MaxQueued
+	Timers   int    // timers that are running
 	Fired    uint64 // timers that have fired
-	// PacketErrors counts datagrams that were taken to be sent with the turn, on io_uring,
-	// and that the kernel then refused.
+	// PacketErrors counts datagrams that were queued for the end of the turn, on io_uring, and
+	// that the kernel then refused.
 	PacketErrors uint64
 
-	// Stalled counts connections whose reading is stopped by back-pressure, and whose peer has
-	// taken nothing for 5 s: neither side makes progress (Conn.SetBackpressure).
+	// Stalled is the number of connections whose reading is stopped by back-pressure, and whose
+	// peer has taken nothing for 5 s: neither side makes progress (Conn.SetBackpressure).
 	Stalled int
 
-	UnsentBytes int // waiting to be sent, over all connections
-	UnreadBytes int // waiting to be consumed, over all connections
+	UnsentBytes int // unsent bytes, of all connections
+	UnreadBytes int // bytes received and not consumed, of all connections
 
-	BlocksLent   int // buffers that connections have now
+	BlocksLent   int // buffers in use by connections
 	BytesLent    int // their size
-	BytesIdle    int // size of the buffers kept for later
-	MaxIdleBytes int // at most so much is kept: Config.IdleBuffers
+	BytesIdle    int // size of the unused buffers kept
+	MaxIdleBytes int // maximum of BytesIdle: Config.IdleBuffers
 
-	// BusyTime is how long the loop has been awake: from the first callback of a turn
-	// until it sleeps again. It is measured in one turn of 16 and scaled up.
+	// BusyTime is how long the loop has been awake: from the first callback of a turn until it
+	// sleeps again. It is measured in one turn of 16 and scaled up.
 	BusyTime time.Duration
-	// Time in callbacks is measured on one in 64 and scaled up; the longest is that of those
-	// measured, and of the slow ones, which take so long at least.
+	// CallbackTime is measured on one callback in 64 and scaled up; LongestCallback is the
+	// longest of those and of the slow ones, for which it is a lower bound.
 	CallbackTime    time.Duration
 	LongestCallback time.Duration
 	// SlowCallbacks is how often a callback, or another function on the loop, took longer than
 	// Config.SlowCallback.
 	SlowCallbacks uint64
 
-	// Spin is how the loop spins before it sleeps.
+	// Spin reports how the loop spins before it sleeps.
 	Spin pollux.SpinStats
 
-	// Failed is why the loop has ended by itself: its driver has failed, or a callback has
-	// ended the loop's goroutine.
+	// Failed is why the loop has ended by itself: its driver has failed, or a callback has ended
+	// the loop's goroutine.
 	Failed error
 }
 
-// Stats is what a group has done since it began, and holds now.
+// Stats are the counters of a group since it began, and its current state.
 type Stats struct {
 	Backend string
 	Uptime  time.Duration
 	Loops   []LoopStats
-	// OffloadRunning and OffloadQueued are the work of Offload that runs and waits.
+	// OffloadRunning and OffloadQueued are the numbers of Offload's functions that run and that
+	// are queued.
 	OffloadRunning, OffloadQueued int
 }
 
 // statsTimeout is how long Stats waits for a loop that is in a callback.
 const statsTimeout = 100 * time.Millisecond
 
-// Stats asks every loop. One that does not answer within 100 ms, because a callback
-// blocks it, has only its number of connections, queued functions
-// and slow callbacks filled in. So do not call it in a callback, but from Offload. After Shutdown, it says what
-// has been done in all.
+// Stats collects the statistics of all loops. A loop that does not answer within 100 ms, because
+// it is in a callback, has only its numbers of connections, queued functions and slow callbacks
+// filled in. So do not call Stats in a callback, but from Offload. After Shutdown it returns the
+// final counters.
 func (g *Group) Stats() Stats {
 	s := Stats{Backend: g.Backend(), Uptime: time.Since(g.began), Loops: make([]LoopStats, len(g.loops))}
 	s.OffloadRunning, s.OffloadQueued = g.offload.stats()
@@ -86,18 +87,18 @@ func (g *Group) Stats() Stats {
 	for i, l := range g.loops {
 		answer := make(chan LoopStats, 1)
 		answers[i] = answer
-		l.put(op{f: func() { answer <- l.stats() }}) // or the loop is about to end
+		l.put(op{f: func() { answer <- l.stats() }}) // put fails if the loop is about to end
 	}
 	patience := time.NewTimer(statsTimeout)
 	defer patience.Stop()
 	for i, l := range g.loops {
 		select {
-		case s.Loops[i] = <-answers[i]: // also if patience has ended
+		case s.Loops[i] = <-answers[i]: // preferred, even if the timeout has passed
 		default:
 			select {
 			case s.Loops[i] = <-answers[i]:
 			case <-l.ended:
-				s.Loops[i] = l.stats() // nothing is the loop's own any more
+				s.Loops[i] = l.stats() // the loop has ended: any goroutine may read its state
 			case <-patience.C:
 				patience.Reset(0)
 			}

@@ -6,22 +6,23 @@ import (
 	"github.com/pollux-io/pollux/internal/wheel"
 )
 
-// A Timer calls a function on a loop once its time has come. Its methods may be
-// called from any goroutine.
+// A Timer calls a function on a loop at a given time. Its methods may be called from any
+// goroutine.
 type Timer struct {
 	l    *Loop
 	f    func()
-	node wheel.Timer // the loop's own
+	node wheel.Timer // accessed by the loop only
 
 	// Guarded by the loop's inbox lock.
 	at     int64 // nanoseconds since the group began; 0: stopped
 	queued bool
 }
 
-// AfterFunc calls f on the loop after d, never early, and up to some milliseconds
-// late; timers fire in the order of their times, in milliseconds, for a millisecond in each turn
-// of the loop, so that connections are served between them; with d of zero or less, soon. Once the loop has ended, f is not called. To start,
-// move or stop a timer is O(1). It panics if f is nil, as time.AfterFunc does later on.
+// AfterFunc calls f on the loop after d, never early, and up to some milliseconds late; if d is
+// zero or negative, soon. Timers fire in the order of their times, in milliseconds. In each turn
+// of the loop they may run for a millisecond together, so that connections are served in
+// between. Once the loop has ended, f is not called. Starting, moving and stopping a timer are
+// O(1). AfterFunc panics if f is nil, unlike time.AfterFunc, which panics later.
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	if f == nil {
 		panic("loop: AfterFunc of a function that is nil")
@@ -32,11 +33,11 @@ func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	return t
 }
 
-// Reset makes the timer fire after d from now, whether it has fired or not.
+// Reset makes the timer fire after d from now, whether or not it has fired.
 func (t *Timer) Reset(d time.Duration) { t.set(d) }
 
-// Stop keeps the timer from firing. On its own loop that is certain; called from
-// elsewhere, it may come too late.
+// Stop prevents the timer from firing. Called on its own loop it always does; called from
+// another goroutine it may be too late.
 func (t *Timer) Stop() { t.put(0) }
 
 func (t *Timer) set(d time.Duration) {
@@ -55,7 +56,7 @@ func (t *Timer) put(at int64) {
 	}
 }
 
-// serve takes over what was asked of the timer.
+// serve applies the last Reset or Stop.
 func (t *Timer) serve() {
 	in := &t.l.inbox
 	in.Lock()

@@ -9,30 +9,31 @@ import (
 	"github.com/pollux-io/pollux/internal/wheel"
 )
 
-// Listeners of a group compete for two things that may be scarce: places, of which there are
-// MaxConns, and descriptors. A listener that finds none is paused, and waits in a queue. When
-// a connection ends, the first one in the queue goes on. It takes one connection, and goes
-// to the queue's end if others wait. If it has none to take, the next one goes on soon.
+// Listeners of a group compete for two resources that may be scarce: connection slots, of which
+// there are MaxConns, and descriptors. A listener that gets none is paused, and waits in a
+// queue. When a connection ends, the first one in the queue is resumed (a grant). It accepts one
+// connection, and goes to the end of the queue if others wait. If there is nothing for it to
+// accept, it passes the grant on to the next one.
 //
-// A grant may be lost: to a loop that is in a callback, or because the system's limit is
-// shared with others. So each listener that waits has the first one go on now and then.
+// A grant may be lost: on a loop that is in a callback, or because the system's limit is shared
+// with other processes. So each waiting listener makes a grant to the first one periodically.
 
-// turns is a queue of listeners that wait for the same thing.
+// acceptorQueue is a queue of listeners that wait for the same resource.
 type acceptorQueue struct {
 	mu    sync.Mutex
 	queue []*acceptor
 	n     atomic.Int32 // len(queue)
-	// taken is how many were taken one after another, without a failure, while others waited.
+	// taken counts connections accepted in a row, without a failure, while others waited.
 	taken atomic.Int32
 }
 
-// resumeAllAfter: after so many without a failure, what was scarce is so no more.
+// resumeAllAfter: after so many without a failure, descriptors are no longer scarce.
 const resumeAllAfter = 64
 
-// passOnTurns is how many turns of its loop a listener has to take a connection.
+// passOnTurns is how many turns of its loop a listener has to accept a connection after a grant.
 const passOnTurns = 2
 
-// join puts a listener into the queue, at its end or first.
+// add puts a listener into the queue, at its front or end.
 func (t *acceptorQueue) add(a *acceptor, first bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,7 +55,7 @@ func (t *acceptorQueue) remove(a *acceptor) {
 	t.n.Store(int32(len(t.queue)))
 }
 
-// hasWaiters reports whether the queue has any.
+// hasWaiters reports whether the queue is not empty.
 func (t *acceptorQueue) hasWaiters() bool { return t.n.Load() > 0 }
 
 func (t *acceptorQueue) pop() *acceptor {
@@ -69,8 +70,8 @@ func (t *acceptorQueue) pop() *acceptor {
 	return a
 }
 
-// grant takes the first listener out of the queue and has it go on. It may be called from
-// any goroutine.
+// grant removes the first listener from the queue and resumes it. It may be called from any
+// goroutine.
 func (t *acceptorQueue) grant() {
 	if !t.hasWaiters() {
 		return
@@ -82,7 +83,7 @@ func (t *acceptorQueue) grant() {
 	}
 }
 
-// granted goes on after a grant.
+// granted handles a grant, on the listener's loop.
 func (a *acceptor) granted(t *acceptorQueue) {
 	g := a.loop.g
 	switch {
@@ -121,8 +122,8 @@ func (a *acceptor) slotGranted() {
 	}
 }
 
-// passOnLater has the next listener go on, unless this one is paused again after so many
-// turns of its loop: then it has taken something, or found nothing.
+// passOnLater passes the grant on after so many turns of the loop, unless the listener is paused
+// again then: it has accepted a connection, or found the resource exhausted.
 func (a *acceptor) passOnLater(t *acceptorQueue, turns int) {
 	if !t.hasWaiters() {
 		return
@@ -141,24 +142,24 @@ func (a *acceptor) passOnLater(t *acceptorQueue, turns int) {
 	}})
 }
 
-// passOn has the next one go on, if there may be something for it.
+// passOn grants to the next listener, if the resource may be available.
 func (a *acceptor) passOn(t *acceptorQueue) {
 	if g := a.loop.g; t != &g.slotWaiters || g.belowMaxConns() {
 		t.grant()
 	}
 }
 
-// paused reports whether the listener waits for anything.
+// paused reports whether the listener is paused for any reason.
 func (a *acceptor) paused() bool { return a.full || a.starved || a.retrying }
 
-// resume accepts again, unless there is something else to wait for.
+// resume accepts again, unless another reason to pause remains.
 func (a *acceptor) resume() {
 	if !a.gone && !a.paused() {
 		a.loop.drv.ResumeAccept(&a.Listener)
 	}
 }
 
-// pauseFull waits for a place.
+// pauseFull pauses the listener until there are fewer than MaxConns connections.
 func (a *acceptor) pauseFull() {
 	if a.full || a.gone {
 		return
@@ -172,12 +173,13 @@ func (a *acceptor) pauseFull() {
 func (a *acceptor) waitForSlot(first bool) {
 	g := a.loop.g
 	g.slotWaiters.add(a, first)
-	if g.belowMaxConns() { // some may have gone meanwhile
+	if g.belowMaxConns() { // a connection may have ended in the meantime
 		g.slotWaiters.grant()
 	}
 }
 
-// waitForDescriptor is called when accepting has failed for want of one.
+// waitForDescriptor is called when accepting has failed because the process or system is out of
+// descriptors.
 func (a *acceptor) waitForDescriptor() {
 	t := &a.loop.g.fdWaiters
 	t.taken.Store(0)
@@ -185,13 +187,14 @@ func (a *acceptor) waitForDescriptor() {
 	t.add(a, true)
 }
 
-// yieldDescriptor leaves the next descriptor to those that wait for one.
+// yieldDescriptor pauses the listener and leaves the next descriptor to the listeners that wait
+// for one.
 func (a *acceptor) yieldDescriptor() {
 	t := &a.loop.g.fdWaiters
 	if !t.hasWaiters() || a.gone {
 		return
 	}
-	if a.full { // so it takes none
+	if a.full { // it is paused already
 		t.grant()
 		return
 	}
@@ -208,8 +211,7 @@ func (a *acceptor) yieldDescriptor() {
 	t.grant()
 }
 
-// retryAfter has the listener, or the one that waits longest, go on if nothing else has come
-// of it until then.
+// retryAfter resumes the listener, or the one that has waited longest, after d.
 func (a *acceptor) retryAfter(d time.Duration) {
 	a.retry.Fire = func(*wheel.Timer) { a.retryNow() }
 	a.loop.timers.Start(&a.retry, later(a.loop.clock(), d))

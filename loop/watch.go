@@ -10,25 +10,25 @@ import (
 	"github.com/pollux-io/pollux/internal/handle"
 )
 
-// A Watch tells of the readiness of a foreign descriptor on a loop.
+// A Watch reports the readiness of a foreign descriptor on a loop.
 type Watch struct {
 	l     *Loop
 	w     driver.Watch
 	ready func(pollux.Event)
-	gone  bool // the loop's own
+	gone  bool // accessed by the loop only
 
-	canceled atomic.Bool // before it began
+	canceled atomic.Bool // before begin
 }
 
-// Watch calls ready on the loop whenever src changes to ready, edge-triggered: read
-// or write it then until sock.ErrWouldBlock. src is any source of package sock that
-// is no stream of a loop's own: a descriptor of sock.FromFD, a pipe, a socket. It
-// stays the caller's to close, after Stop.
+// Watch calls ready on the loop whenever src becomes ready, edge-triggered: read or write until
+// sock.ErrWouldBlock then. src is any source of package sock that is not a loop's own stream: a
+// descriptor of sock.FromFD, a pipe, a socket. The caller still owns it, and must close it after
+// Stop.
 //
-// It waits until src is watched, so in a callback it is ErrOnLoop: there is
-// Loop.WatchLater. When ctx ends first, the watch is given up: the error is ctx's cause. Other
-// errors are those of src (pollux.ErrRegistered, ErrOtherPoll, ErrSourceClosed,
-// ErrNotPollable), ErrBadConfig and ErrClosed.
+// Watch waits until src is watched, so in a callback it returns ErrOnLoop: use Loop.WatchLater
+// there. When ctx ends first, the watch is canceled, and the error is ctx's cause. Other errors
+// are those of src (pollux.ErrRegistered, ErrOtherPoll, ErrSourceClosed, ErrNotPollable),
+// ErrBadConfig and ErrClosed.
 func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.Event)) (*Watch, error) {
 	err := l.g.checkNotOnLoop()
 	if err != nil {
@@ -45,7 +45,7 @@ func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.E
 	case err = <-errs:
 	case <-ctx.Done():
 		select {
-		case err = <-errs: // both have come
+		case err = <-errs: // both are ready
 		default:
 			w.canceled.Store(true)
 			w.Stop(nil)
@@ -58,9 +58,9 @@ func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.E
 	return w, nil
 }
 
-// WatchLater is Watch without waiting: done, unless it is nil, is called once, with the
-// error if src cannot be watched. That is on the loop, but for ErrBadConfig and ErrClosed,
-// which it gets before WatchLater returns.
+// WatchLater is Watch without waiting: done, unless it is nil, is called once, with the error if
+// src cannot be watched. It is called on the loop, except with ErrBadConfig and ErrClosed,
+// before WatchLater returns.
 func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func(error)) *Watch {
 	w := &Watch{l: l, ready: ready}
 	w.w = driver.Watch{Source: src, Up: (*watchUpcalls)(w)}
@@ -100,9 +100,9 @@ func (w *Watch) begin(done func(error), tell func(error)) {
 	w.l.call(workWatch, done, func() { tell(err) })
 }
 
-// Stop ends the watch: ready is not called any more once the loop has come to it, and
-// done, unless it is nil, is called then, on the loop; of a loop that has ended, at once. It
-// may be called from any goroutine, and more than once.
+// Stop ends the watch: once the loop has processed it, ready is not called any more, and done,
+// unless it is nil, is called, on the loop; if the loop has ended, done is called immediately.
+// Stop may be called from any goroutine, and more than once.
 func (w *Watch) Stop(done func()) {
 	ended := w.l.putEnd(func() {
 		if !w.gone {
@@ -113,7 +113,7 @@ func (w *Watch) Stop(done func()) {
 			w.l.call(workWatch, done, done)
 		}
 	})
-	if !ended && done != nil { // the loop calls nothing more
+	if !ended && done != nil { // the loop makes no more calls
 		done()
 	}
 }

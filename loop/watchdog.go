@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// moment is what a loop was seen to run, and since when.
+// moment is what a loop was running when the watchdog checked it, and since when.
 type moment struct {
 	turn   uint64
 	step   uint64 // of Loop.working
-	conn   *Conn  // whose callback ran: many short ones in a turn block nothing
+	conn   *Conn  // whose callback ran: many short callbacks in one turn do not block the loop
 	packet *PacketConn
 	since  time.Time
-	slow   bool // it has taken as long as Config.SlowCallback
+	slow   bool // it has been running for Config.SlowCallback
 }
 
-// moment returns what the loop runs now. It may be called from any goroutine.
+// moment returns what the loop is running. It may be called from any goroutine.
 func (l *Loop) moment(now time.Time) moment {
 	return moment{turn: l.turn.Load(), step: l.working.step.Load(), conn: l.running.Load(), packet: l.runningPacket.Load(), since: now}
 }
@@ -26,8 +26,8 @@ func (m *moment) same(n moment) bool {
 	return m.turn == n.turn && m.step == n.step && m.conn == n.conn && m.packet == n.packet
 }
 
-// A watchdog wakes the goroutine that looks for callbacks that block their loop. It sleeps
-// while all loops do, so that an idle process is idle.
+// A watchdog controls the goroutine that looks for callbacks that block their loop. That sleeps
+// while all loops do, so that an idle process uses no processor time.
 type watchdog struct {
 	stop   chan struct{} // closed to end it
 	wake   chan struct{}
@@ -38,19 +38,20 @@ func newWatchdog() watchdog {
 	return watchdog{stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
-// loopWoke is called by a loop that has just set awake. Either it sees that the watchdog
-// sleeps, or the watchdog, which looks after it has set asleep, sees that the loop is awake.
+// loopWoke is called by a loop that has just set awake. Either it sees that the watchdog is
+// asleep, or the watchdog, which checks awake after it has set asleep, sees that the loop is
+// awake.
 func (w *watchdog) loopWoke() {
 	if w.asleep.Load() && w.asleep.CompareAndSwap(true, false) {
 		w.wake <- struct{}{}
 	}
 }
 
-// quietTicks is for how many ticks nothing must have happened before the watchdog sleeps:
-// loops that have something to do now and then do not wake it each time.
+// quietTicks is the number of consecutive ticks without activity after which the watchdog
+// sleeps, so that loops with occasional work do not wake it each time.
 const quietTicks = 8
 
-// watch finds the callbacks that block their loop, and names them in the log.
+// runWatchdog finds callbacks that block their loop, and logs them.
 func (g *Group) runWatchdog() {
 	defer g.watching.Done()
 	limit := g.config.SlowCallback
@@ -80,7 +81,7 @@ func (g *Group) runWatchdog() {
 		if !g.sleepUntilWoken() {
 			return
 		}
-		for i, l := range g.loops { // as if each had begun what it does now
+		for i, l := range g.loops { // restart all measurements
 			last[i] = l.moment(time.Now())
 		}
 		quiet = 0
@@ -88,7 +89,7 @@ func (g *Group) runWatchdog() {
 	}
 }
 
-// sleepUntilWoken returns false if the watchdog is to end.
+// sleepUntilWoken returns false if the watchdog should end.
 func (g *Group) sleepUntilWoken() bool {
 	w := &g.watchdog
 	w.asleep.Store(true)
@@ -105,8 +106,8 @@ func (g *Group) sleepUntilWoken() bool {
 	}
 }
 
-// look compares what the loop runs with what it ran at the last look. It reports whether the
-// loop was awake meanwhile.
+// checkBlocked compares what the loop is running with the last check. It reports whether the
+// loop has been awake since then.
 func (l *Loop) checkBlocked(index int, last *moment, now time.Time, limit time.Duration) bool {
 	m := l.moment(now)
 	if awake := l.awake.Load(); !awake || !last.same(m) {
@@ -123,7 +124,7 @@ func (l *Loop) checkBlocked(index int, last *moment, now time.Time, limit time.D
 		l.slow.Add(1)
 		l.logBlocker(index, m, took)
 	}
-	l.slowest.Store(max(l.slowest.Load(), int64(took))) // nothing else writes it
+	l.slowest.Store(max(l.slowest.Load(), int64(took))) // the watchdog is the only writer
 	return true
 }
 
@@ -140,7 +141,7 @@ func (c *Conn) acceptName() string {
 	return funcName(reflect.ValueOf(c.extras.dial.accept).Pointer())
 }
 
-// logBlocker logs what runs. It is still running, so how long it takes is not known yet.
+// logBlocker logs what is running. It is still running, so its duration is not known yet.
 func (l *Loop) logBlocker(index int, m moment, took time.Duration) {
 	args := []any{"loop", index, "for at least", took}
 	switch w := workOf(m.step); {
@@ -152,7 +153,7 @@ func (l *Loop) logBlocker(index int, m moment, took time.Duration) {
 		args = append(args, "local", m.packet.LocalAddr(), "handler", fmt.Sprintf("%T", m.packet.handler))
 	case w != workNone:
 		pc := l.working.pc.Load()
-		if l.working.step.Load() == m.step { // else it has just returned
+		if l.working.step.Load() == m.step { // otherwise it has just returned
 			args = append(args, "what", w.String(), "function", funcName(pc))
 		}
 	}
