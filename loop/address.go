@@ -51,7 +51,7 @@ func resolve(network, kind, address string) (netip.AddrPort, error) {
 	case err != nil:
 		return netip.AddrPort{}, fmt.Errorf("host %q of %q is not an IP address; look it up first, such as by net.DefaultResolver.LookupNetIP", host, address)
 	case version == "4" && !ip.Is4() || version == "6" && !ip.Is6():
-		return netip.AddrPort{}, fmt.Errorf("%q is no address of network %s", address, network)
+		return netip.AddrPort{}, fmt.Errorf("%q is not an address of network %s", address, network)
 	}
 	return netip.AddrPortFrom(ip, uint16(port)), nil
 }

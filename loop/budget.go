@@ -14,10 +14,10 @@ const (
 // ones, it reads the clock after the first, and then after twice as many each time, up to
 // maxUnmeasured.
 type budget struct {
-	start time.Time
-	done  int // items run
-	look  int // value of done at which the clock is read next
-	spent bool
+	start    time.Time
+	done     int // items run
+	nextRead int // value of done at which the clock is read next
+	spent    bool
 }
 
 // over must be called before each item, and counts it. It reports whether the item must wait for
@@ -26,17 +26,17 @@ func (b *budget) over() bool {
 	if b.spent {
 		return true
 	}
-	if b.done == b.look && b.done > 0 {
+	if b.done == b.nextRead && b.done > 0 {
 		b.read()
 	}
 	b.done++
-	b.look = max(b.look, 1)
+	b.nextRead = max(b.nextRead, 1)
 	return b.spent
 }
 
 // items returns how many items may run before the next call of over, which counts one.
 func (b *budget) items() int {
-	n := b.look - b.done + 1
+	n := b.nextRead - b.done + 1
 	b.done += n - 1
 	return n
 }
@@ -47,5 +47,5 @@ func (b *budget) read() {
 		b.start = now
 	}
 	b.spent = now.Sub(b.start) >= turnBudget
-	b.look += min(b.look, maxUnmeasured)
+	b.nextRead += min(b.nextRead, maxUnmeasured)
 }

@@ -64,11 +64,11 @@ func (c *Conn) endCallback() {
 		c.endSlowAndUnlock()
 		return
 	}
-	if stage := l.staging; len(stage) > 0 {
-		l.staging = stage[:0]
-		n, err := c.sendLocked(append(l.iov[:0], stage), len(stage))
-		if n < len(stage) {
-			c.endShortWriteAndUnlock(stage[n:], err)
+	if staged := l.staging; len(staged) > 0 {
+		l.staging = staged[:0]
+		n, err := c.sendLocked(append(l.iov[:0], staged), len(staged))
+		if n < len(staged) {
+			c.endShortWriteAndUnlock(staged[n:], err)
 			return
 		}
 	}

@@ -143,7 +143,7 @@ func (c *Conn) sendFIN() {
 		if c.phase == lingering && c.flags&readEnded == 0 {
 			return // ReceiveEnded is still to come
 		}
-		err = c.failure("close write", syscall.ECONNRESET)
+		err = c.opError("close write", syscall.ECONNRESET)
 	}
 	if err != nil {
 		c.ioFailed(err)

@@ -107,6 +107,8 @@ const (
 // lingerTimes is the default of MaxLinger, in multiples of LingerTimeout.
 const lingerTimes = 30
 
+// applyDefaultsAndValidate sets zero fields to their defaults and returns an error if a field is
+// invalid.
 func (c *Config) applyDefaultsAndValidate() error {
 	set := func(field *int, value int) {
 		if *field == 0 {
@@ -150,12 +152,12 @@ func (c *Config) applyDefaultsAndValidate() error {
 		{c.MaxConns >= 0, fmt.Sprintf("MaxConns is %d; it must not be negative", c.MaxConns)},
 		{c.HighWatermark > 0, fmt.Sprintf("HighWatermark is %d; it must be positive", c.HighWatermark)},
 		{c.LowWatermark > 0 && c.LowWatermark <= c.HighWatermark, fmt.Sprintf("LowWatermark is %d; it must be from 1 to HighWatermark, which is %d", c.LowWatermark, c.HighWatermark)},
-		{c.HighWatermark <= c.MaxUnsent, fmt.Sprintf("MaxUnsent is %d; it must be HighWatermark at least, which is %d", c.MaxUnsent, c.HighWatermark)},
+		{c.HighWatermark <= c.MaxUnsent, fmt.Sprintf("MaxUnsent is %d; it must be at least HighWatermark, which is %d", c.MaxUnsent, c.HighWatermark)},
 		{c.MaxUnread > 0, fmt.Sprintf("MaxUnread is %d; it must be positive", c.MaxUnread)},
 		{c.ReadBudget > 0, fmt.Sprintf("ReadBudget is %d; it must be positive", c.ReadBudget)},
 		{c.IdleBuffers >= 0, fmt.Sprintf("IdleBuffers is %d; it must not be negative", c.IdleBuffers)},
 		{c.LingerTimeout > 0, fmt.Sprintf("LingerTimeout is %v; it must be positive", c.LingerTimeout)},
-		{c.MaxLinger >= c.LingerTimeout, fmt.Sprintf("MaxLinger is %v; it must be LingerTimeout at least, which is %v", c.MaxLinger, c.LingerTimeout)},
+		{c.MaxLinger >= c.LingerTimeout, fmt.Sprintf("MaxLinger is %v; it must be at least LingerTimeout, which is %v", c.MaxLinger, c.LingerTimeout)},
 		{c.WriteTimeout >= 0, fmt.Sprintf("WriteTimeout is %v; it must not be negative", c.WriteTimeout)},
 		{c.IdleTimeout >= 0, fmt.Sprintf("IdleTimeout is %v; it must not be negative", c.IdleTimeout)},
 		{c.OffloadWorkers > 0 && c.OffloadQueue > 0, fmt.Sprintf("OffloadWorkers is %d and OffloadQueue %d; they must be positive", c.OffloadWorkers, c.OffloadQueue)},

@@ -19,7 +19,7 @@ type Conn struct {
 	shut      shutState
 	writeShut bool // CloseWrite was called, or sending has failed
 	queued    bool // in the loop's inbox
-	crossed   bool // above the high watermark, and not yet down to the low one
+	crossed   bool // above the high watermark, or a write was refused, and not down to the low one since
 
 	// The rest is accessed by the loop only, except out and extras, which mu guards.
 	optional         optional
@@ -230,7 +230,7 @@ func (c *Conn) submit(op string, r request, prepare func()) error {
 	c.mu.Lock()
 	if c.shut != notShut {
 		c.mu.Unlock()
-		return c.failure(op, ErrClosed)
+		return c.opError(op, ErrClosed)
 	}
 	if prepare != nil {
 		prepare()
@@ -251,8 +251,8 @@ func (c *Conn) submitAndUnlock(r request) {
 	}
 }
 
-// failure returns err as a *net.OpError with the connection's addresses. c.mu must not be held.
-func (c *Conn) failure(op string, err error) error {
+// opError returns err as a *net.OpError with the connection's addresses. c.mu must not be held.
+func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
@@ -284,7 +284,7 @@ func (c *Conn) CloseWrite() error {
 	if c.shut != notShut || c.extras != nil && c.extras.sendFailed != nil {
 		err := c.writeErrorLocked()
 		c.mu.Unlock()
-		return c.failure("close write", err)
+		return c.opError("close write", err)
 	}
 	c.writeShut = true
 	c.submitAndUnlock(wantCloseWrite)
@@ -301,7 +301,7 @@ func (c *Conn) AbortWith(why error) error {
 	c.mu.Lock()
 	if c.shut == released {
 		c.mu.Unlock()
-		return c.failure("abort", ErrClosed)
+		return c.opError("abort", ErrClosed)
 	}
 	c.shut = ending
 	if why != nil {
@@ -335,7 +335,7 @@ func (c *Conn) SetNoDelay(on bool) error {
 	shut := c.shut
 	c.mu.Unlock()
 	if shut != notShut {
-		return c.failure("set TCP_NODELAY", ErrClosed)
+		return c.opError("set TCP_NODELAY", ErrClosed)
 	}
 	return c.stream.SetNoDelay(on)
 }
@@ -345,7 +345,7 @@ func (c *Conn) SetNoDelay(on bool) error {
 // been called. It must not be nil.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
-		return c.failure("set handler", errNil("a handler"))
+		return c.opError("set handler", errNil("a handler"))
 	}
 	return c.submit("set handler", wantHandler, func() { c.makeExtrasLocked().next = h })
 }

@@ -18,7 +18,7 @@ type detachFunc func(s *sock.Stream, unread []byte, err error)
 // errors.ErrUnsupported, and the connection is closed: use DetachStream there.
 func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 	if f == nil {
-		return c.failure("detach", errNil("a function"))
+		return c.opError("detach", errNil("a function"))
 	}
 	return c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
 		var conn net.Conn
@@ -35,7 +35,7 @@ func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 // it.
 func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) error {
 	if f == nil {
-		return c.failure("detach", errNil("a function"))
+		return c.opError("detach", errNil("a function"))
 	}
 	return c.submit("detach", wantDetach, func() {
 		c.shut = ending

@@ -118,12 +118,12 @@ func (c *Conn) endDial() error {
 	c.mu.Lock()
 	d := c.extras.dial
 	d.ended = true
-	leave := d.stopContext
+	stop := d.stopContext
 	d.stopContext = nil
 	why := d.cancelCause
 	c.mu.Unlock()
-	if leave != nil {
-		leave()
+	if stop != nil {
+		stop()
 	}
 	return why
 }

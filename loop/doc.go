@@ -1,8 +1,8 @@
-// Package loop runs protocol code over very many connections. A Group has a few
-// loops, one for each processor; each Loop is one goroutine that owns its
-// connections and sleeps in one place. Protocol code is a Handler.
+// Package loop runs protocol code over very many connections. A Group has a few loops, one for
+// each processor; each Loop is one goroutine that owns its connections and waits for all of
+// them in one system call. Protocol code implements Handler.
 //
-// The promises:
+// The package guarantees:
 //
 //   - L1: callbacks of one connection run one at a time, in order, on its loop;
 //     Opened first, Closed once and last, with the reason. A panic in a callback
@@ -10,30 +10,31 @@
 //   - L2: every method of Conn is safe from any goroutine and never blocks. On a
 //     closed connection it returns ErrClosed; it never reaches another peer's socket.
 //   - L3: Write takes all of b or, past the hard limit, nothing (ErrBufferFull).
-//     Writes made during one turn of the loop go out together. Nothing written is
+//     Writes made during one turn of the loop are sent together. Nothing written is
 //     lost or reordered: a peer that takes nothing for LingerTimeout while a connection
-//     is being closed is reset. Close flushes, then sends FIN; CloseWrite half-closes;
-//     Abort resets.
+//     is being closed is reset. Close sends what is unsent, then FIN; CloseWrite
+//     half-closes; Abort resets.
 //   - L3b: nothing received is lost either. When sending fails, or the peer resets the
 //     connection, what was received before is delivered to Data, in order, before Closed; a
-//     paused handler gets it after Resume. If nothing is unread, Closed comes at once,
-//     also while paused. Conn.Context is cancelled as soon as the peer is known to be gone.
+//     paused handler gets it after Resume. If nothing is unread, Closed is called
+//     immediately, even while paused. Conn.Context is cancelled as soon as the peer is known
+//     to be gone.
 //   - L4: while the unsent bytes are above the high watermark, reading of an accepted
-//     connection stops; at the low one it resumes and Drained is called. Dialed connections
-//     read on, so that two ends never wait for each other; Conn.SetBackpressure chooses.
-//     Pause and Resume do it by hand.
+//     connection stops; at the low one it resumes and Drained is called. Reading of dialed
+//     connections continues, so that two ends never wait for each other;
+//     Conn.SetBackpressure overrides this. Pause and Resume control reading explicitly.
 //   - L5: one busy connection takes at most its budget of bytes in one turn; functions of
 //     Loop.Run, and timers, take a millisecond each together. Listeners that wait for
-//     descriptors, or for a place of MaxConns, take turns.
-//   - L6: timers are O(1) each, a million at once, and not early.
-//   - L7: running out of descriptors pauses the listener and tries again with
-//     back-off; MaxConns refuses or pauses by choice.
-//   - L8: Shutdown stops accepting, lets the connections finish, and closes what is
-//     left when its context ends; no goroutine and no descriptor is left behind.
-//   - L9: blocking work goes to a bounded pool by Loop.Offload; its second half runs
-//     on the loop.
-//   - L10: Detach gives a connection back as a plain net.Conn, with the bytes read so
-//     far.
-//   - L11: what waits and takes a context returns when the context ends, whatever the loops
-//     are doing, and what it began is undone. What waits without one does so for a bounded time.
+//     descriptors, or for a connection below MaxConns, take turns.
+//   - L6: timers are O(1) each, even with a million running, and never early.
+//   - L7: a listener that is out of descriptors pauses and retries with back-off; at
+//     MaxConns listeners pause or refuse, as configured.
+//   - L8: Shutdown stops accepting, lets the connections finish, and closes the
+//     rest when its context ends; no goroutine and no descriptor is left behind.
+//   - L9: Loop.Offload runs blocking work in a bounded pool, and its second half on the
+//     loop.
+//   - L10: Detach turns a connection into a plain net.Conn, with the bytes read so far.
+//   - L11: a call that waits and takes a context returns when the context ends, whatever the
+//     loops are doing, and undoes what it began. One that waits without a context does so
+//     for a bounded time.
 package loop

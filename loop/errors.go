@@ -15,14 +15,14 @@ var (
 	// Drained is called when there is space again; or close a peer that does not read. A write
 	// of more than MaxUnsent less LowWatermark bytes may be refused then as well, until nothing
 	// is unsent: Drained is called again. A write that can never be taken is ErrTooLarge.
-	ErrBufferFull = errors.New("too much waits to be sent; the peer does not read fast enough")
+	ErrBufferFull = errors.New("too many unsent bytes; the peer does not read fast enough")
 	// ErrTooLarge: one Write, Writev or WriteOwned has more bytes than MaxUnsent, so it can
 	// never be taken, and Drained is not called for it. Nothing was taken: split it, or raise
 	// MaxUnsent. It wraps ErrBufferFull.
-	ErrTooLarge = fmt.Errorf("one write has more bytes than MaxUnsent and can never be taken; write it in pieces, or raise MaxUnsent: %w", ErrBufferFull)
+	ErrTooLarge = fmt.Errorf("one write has more bytes than MaxUnsent and can never be taken; split it, or raise MaxUnsent: %w", ErrBufferFull)
 	// ErrUnreadFull: a connection was closed because its handler left MaxUnread bytes unconsumed
 	// and had not paused: the rest of the message could never be received.
-	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or let the handler refuse such messages")
+	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or have the handler refuse such messages")
 	// ErrTimeout: a connection was closed at its idle timeout or read deadline.
 	ErrTimeout error = timeoutError{}
 	// ErrWriteTimeout: a connection was closed because its peer took none of the unsent bytes
@@ -32,7 +32,7 @@ var (
 	// ErrLingerTimeout: a connection that was being closed, by Close or because the peer had
 	// closed its side, was reset because the peer took none of the unsent bytes for
 	// LingerTimeout, or not all of them within MaxLinger.
-	ErrLingerTimeout = errors.New("the peer took nothing more of what was left to send for LingerTimeout, or not all of it in MaxLinger")
+	ErrLingerTimeout = errors.New("while closing, the peer took no unsent bytes for LingerTimeout, or not all of them within MaxLinger")
 	// ErrAborted: a connection was closed by Abort.
 	ErrAborted = errors.New("aborted by this side")
 	// ErrDetached: a connection was detached.
@@ -41,9 +41,9 @@ var (
 	// Shutdown ended.
 	ErrShutdown = errors.New("the group has shut down")
 	// ErrOffloadFull: OffloadQueue functions are queued for Offload's pool.
-	ErrOffloadFull = errors.New("too much work waits for the offload pool; raise OffloadWorkers or OffloadQueue, or send less")
+	ErrOffloadFull = errors.New("the queue of the offload pool is full; raise OffloadWorkers or OffloadQueue, or submit less")
 	// ErrQueueFull: Config.MaxQueued functions are queued for the loop.
-	ErrQueueFull = errors.New("too many functions wait for the loop; raise MaxQueued, or wait for some before sending more")
+	ErrQueueFull = errors.New("the queue of functions for the loop is full; raise MaxQueued, or submit more only when some have run")
 	// ErrTooManyConns: the group has MaxConns connections, so it does not dial another.
 	ErrTooManyConns = errors.New("the group has as many connections as MaxConns allows; raise it, or close some")
 	// ErrBadConfig: a field of Config, or an argument, is invalid.
@@ -51,11 +51,11 @@ var (
 	// ErrOnLoop: the call waits for the group's loops, so it must not be made in a callback, on
 	// one of them. Start a goroutine for it; instead of Group.Dial and Loop.Watch use Loop.Dial
 	// and Loop.WatchLater, which call back.
-	ErrOnLoop = errors.New("it would wait for the loop that it is called on; start a goroutine for it")
+	ErrOnLoop = errors.New("the call would wait for the loop that it is made on; make it in another goroutine")
 
 	errGroupEnded = fmt.Errorf("%w (%w)", ErrShutdown, ErrClosed)
 	errGoexit     = errors.New("the goroutine was ended (runtime.Goexit, as by FailNow of package testing)")
-	errNoHandler  = errors.New("the function that was to return a handler returned nil, or panicked")
+	errNoHandler  = errors.New("the function that must return a handler returned nil, or panicked")
 )
 
 // ShutdownError is returned by Shutdown if its context ended before everything had finished.
@@ -76,7 +76,7 @@ func (e *ShutdownError) Error() string {
 		n         int
 		one, more string
 	}{
-		{e.Conns, "1 connection was cut off that had not finished", "%d connections were cut off that had not finished"},
+		{e.Conns, "1 connection had not finished and was cut off", "%d connections had not finished and were cut off"},
 		{e.Loops, "1 loop is in a callback that does not return", "%d loops are in callbacks that do not return"},
 		{e.Offloaded, "1 function of Offload does not return", "%d functions of Offload do not return"},
 	} {
@@ -104,7 +104,7 @@ func (timeoutError) Is(target error) bool { return target == os.ErrDeadlineExcee
 type writeTimeoutError struct{ timeoutError }
 
 func (writeTimeoutError) Error() string {
-	return "the peer took nothing of what was unsent for the write timeout"
+	return "the peer took no unsent bytes for the write timeout"
 }
 
 // PanicError: a connection was closed because its handler panicked.
@@ -117,4 +117,4 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
 
 // errNil returns the error for a nil argument.
-func errNil(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadConfig, what) }
+func errNil(what string) error { return fmt.Errorf("%w: %s is required, not nil", ErrBadConfig, what) }

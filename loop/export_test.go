@@ -40,25 +40,26 @@ func (g *Group) WatchdogSleeps() bool { return g.watchdog.asleep.Load() }
 // Open is reserveConn.
 func (g *Group) Open() bool { return g.reserveConn() }
 
+// Ended is releaseConn.
 func (g *Group) Ended() { g.releaseConn() }
 
 // FailingDriver is a driver whose turns can be made to fail.
 type FailingDriver struct {
 	driver.Driver
-	because atomic.Pointer[error]
+	failure atomic.Pointer[error]
 }
 
 // Fail makes the next turn fail, and all later ones.
 func (d *FailingDriver) Fail(err error) {
-	d.because.Store(&err)
+	d.failure.Store(&err)
 	d.Wake()
 }
 
 // Turn implements driver.Driver.
 func (d *FailingDriver) Turn(timeout time.Duration) error {
 	err := d.Driver.Turn(timeout)
-	if because := d.because.Load(); because != nil {
-		return *because
+	if failure := d.failure.Load(); failure != nil {
+		return *failure
 	}
 	return err
 }

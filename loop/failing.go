@@ -98,14 +98,14 @@ func (c *Conn) noteFailing(n int) {
 // after MaxLinger. A slow loop is not mistaken for a silent peer: the kernel's buffer must have
 // been read, and the driver must have had a turn. A paused handler is waited for.
 func (c *Conn) failingTimeout() {
-	x, now, patience := c.extras, c.loop.clock(), c.loop.g.config.LingerTimeout
+	x, now, timeout := c.extras, c.loop.clock(), c.loop.g.config.LingerTimeout
 	r := x.rare
 	unread, _ := c.stream.Unread()
 	switch {
 	case c.phase != failing || c.flags&readEnded != 0:
 		return
 	case c.pauses != 0:
-	case unread == 0 && c.loop.counts.turns >= r.lastTurn+2 && later(x.lastActive, patience) <= now:
+	case unread == 0 && c.loop.counts.turns >= r.lastTurn+2 && later(x.lastActive, timeout) <= now:
 		c.release(c.endReason())
 		return
 	case now < r.lingerEnd:
@@ -115,7 +115,7 @@ func (c *Conn) failingTimeout() {
 		c.release(c.endReason())
 		return
 	}
-	x.linger.start(c, later(now, patience), (*Conn).failingTimeout)
+	x.linger.start(c, later(now, timeout), (*Conn).failingTimeout)
 }
 
 // delivers reports whether Data may be called.

@@ -218,11 +218,11 @@ func (g *Group) cutOff(why error) {
 	for _, l := range g.loops {
 		l.putEnd(func() { g.cut.Add(int64(l.abortAll(ErrShutdown))) })
 	}
-	patience := time.NewTimer(stuckTimeout)
-	defer patience.Stop()
+	timer := time.NewTimer(stuckTimeout)
+	defer timer.Stop()
 	select {
 	case <-g.stopped:
-	case <-patience.C:
+	case <-timer.C:
 	}
 }
 

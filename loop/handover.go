@@ -47,15 +47,15 @@ func (h *handOver) answer(err error, undo func()) {
 // wait returns the first error, or nil if all loops have begun except those that are in a
 // callback.
 func (h *handOver) wait() error {
-	patience := time.NewTimer(cmp.Or(h.timeout, handOverTimeout))
-	defer patience.Stop()
+	timer := time.NewTimer(cmp.Or(h.timeout, handOverTimeout))
+	defer timer.Stop()
 	for n := 0; n < cap(h.answers); n++ {
 		select {
 		case err := <-h.answers:
 			if err != nil {
 				return err
 			}
-		case <-patience.C:
+		case <-timer.C:
 			return h.abandon()
 		}
 	}
@@ -89,5 +89,5 @@ func (g *Group) newHandOver(loops int, addr net.Addr) *handOver {
 }
 
 func (g *Group) logLate(addr net.Addr, err error) {
-	g.config.Logger.Error("pollux: a loop was in a callback when it was to serve a socket, and cannot do it now; the socket is closed", "network", addr.Network(), "address", addr, "error", err)
+	g.config.Logger.Error("pollux: a loop that was in a callback when a socket was opened failed to serve it afterwards; the socket is closed", "network", addr.Network(), "address", addr, "error", err)
 }

@@ -49,7 +49,7 @@ func (c *Conn) SetKeepAlive(k net.KeepAliveConfig) error {
 		err = setKeepAlive(&c.stream, k)
 	}
 	if err != nil {
-		return c.failure("set keep-alive", err)
+		return c.opError("set keep-alive", err)
 	}
 	return nil
 }
@@ -66,9 +66,9 @@ func keepAliveOf(k net.KeepAliveConfig) net.KeepAliveConfig {
 func checkKeepAlive(k net.KeepAliveConfig) error {
 	switch {
 	case !k.Enable && k.Idle >= 0 && k != (net.KeepAliveConfig{}):
-		return fmt.Errorf("KeepAlive has times, but not Enable; without probes it is {Idle: -1}")
+		return fmt.Errorf("KeepAlive has times, but not Enable; set Enable, or {Idle: -1} for no probes")
 	case k.Idle > maxKeepAliveTime || k.Interval > maxKeepAliveTime || k.Count > maxKeepAliveCount:
-		return fmt.Errorf("KeepAlive is %+v; its times are up to %v, its Count up to %d", k, maxKeepAliveTime, maxKeepAliveCount)
+		return fmt.Errorf("KeepAlive is %+v; its times must be at most %v, and its Count at most %d", k, maxKeepAliveTime, maxKeepAliveCount)
 	}
 	return nil
 }

@@ -297,7 +297,7 @@ func (a *acceptor) AcceptFailed(err error) {
 
 func acceptHint(err error) string {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-		return "raise the limit of open descriptors (ulimit -n; pollux doctor says to what), or set MaxConns"
+		return "raise the limit of open descriptors (ulimit -n; pollux doctor reports a value), or set MaxConns"
 	}
-	return "accepting is tried again"
+	return "accepting will be retried"
 }

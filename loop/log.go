@@ -24,9 +24,9 @@ type logs struct {
 func newLogs(to *slog.Logger) *logs {
 	of := func(what string) limiter { return limiter{to: to, what: what, burst: logBurst} }
 	return &logs{
-		panics: of("panics"), slow: of("slow callbacks"), attaching: of("connections that could not be watched"),
+		panics: of("panics"), slow: of("slow callbacks"), attaching: of("connections that could not be attached"),
 		// The remedy in one line applies to all of them.
-		stalled: limiter{to: to, what: "connections that stand still", burst: 1},
+		stalled: limiter{to: to, what: "stalled connections", burst: 1},
 	}
 }
 

@@ -118,7 +118,7 @@ func (l *Loop) run() {
 			timeout = 0
 		}
 		if err := l.drv.Turn(timeout); err != nil {
-			l.fail(fmt.Errorf("its driver has failed: %w", err))
+			l.fail(fmt.Errorf("driver failed: %w", err))
 		}
 		l.wakeUp()
 		l.counts.turns++
@@ -131,7 +131,7 @@ func (l *Loop) run() {
 // listening sockets, which it would not serve any more.
 func (l *Loop) fail(err error) {
 	if l.failed.CompareAndSwap(nil, &err) {
-		l.g.config.Logger.Error("pollux: a loop has failed; it ends, and its connections with it", "backend", l.drv.Name(), "error", err)
+		l.g.config.Logger.Error("pollux: a loop has failed; it ends, and its connections are closed", "backend", l.drv.Name(), "error", err)
 	}
 	for _, end := range l.g.closersOn(l) {
 		end()

@@ -35,14 +35,14 @@ func (l *Loop) Offload(f func() any, done func(answer any)) error {
 }
 
 // callRecovered calls f and passes its result, or a *PanicError, to report.
-func callRecovered(f func() any, tell func(answer any)) {
+func callRecovered(f func() any, report func(answer any)) {
 	var answer any
 	returned := false
 	defer func() {
 		if !returned {
 			answer = newPanicError(recover())
 		}
-		tell(answer)
+		report(answer)
 	}()
 	answer = f()
 	returned = true

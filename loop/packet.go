@@ -135,7 +135,7 @@ const closeTimeout = 100 * time.Millisecond
 // the address is free one turn of the loops later. If the socket was given to ServePacket, other
 // processes may still have a descriptor.
 func (pl *PacketListener) Close() error {
-	told, first := pl.requestEnd(true)
+	notified, first := pl.requestEnd(true)
 	pl.g.mu.Lock() // after requestEnd, so that Shutdown waits for it
 	delete(pl.g.packets, pl)
 	pl.g.mu.Unlock()
@@ -143,7 +143,7 @@ func (pl *PacketListener) Close() error {
 		return &net.OpError{Op: "close", Net: "udp", Addr: pl.addr, Err: ErrClosed}
 	}
 	if pl.g.checkNotOnLoop() == nil {
-		pl.awaitReleased(told)
+		pl.awaitReleased(notified)
 	}
 	return nil
 }
@@ -156,14 +156,14 @@ func (pl *PacketListener) end() bool {
 
 // requestEnd asks the loops to end the sockets, and returns those whose loops will. With
 // immediately set, it closes them first: from then on they get no callbacks and send nothing.
-func (pl *PacketListener) requestEnd(atOnce bool) (told []*PacketConn, first bool) {
+func (pl *PacketListener) requestEnd(immediately bool) (notified []*PacketConn, first bool) {
 	pl.closing.Lock()
 	defer pl.closing.Unlock()
 	if pl.closed.Swap(true) {
 		return nil, false
 	}
 	for _, p := range pl.conns {
-		if atOnce {
+		if immediately {
 			p.shut.Store(true)
 			p.UDPSocket.Close()
 		}
@@ -171,20 +171,20 @@ func (pl *PacketListener) requestEnd(atOnce bool) (told []*PacketConn, first boo
 			p.UDPSocket.Close() // the loop does not call its driver any more, and may never have bound it
 			continue
 		}
-		told = append(told, p)
+		notified = append(notified, p)
 	}
-	return told, true
+	return notified, true
 }
 
 // awaitReleased waits until the drivers have released the sockets.
 func (pl *PacketListener) awaitReleased(sockets []*PacketConn) {
-	patience := time.NewTimer(closeTimeout)
-	defer patience.Stop()
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
 	for _, p := range sockets {
 		select {
 		case <-p.released:
 		case <-pl.g.stopped:
-		case <-patience.C:
+		case <-timer.C:
 			return
 		}
 	}
@@ -390,5 +390,5 @@ func (u *packetUpcalls) Released() { close(u.released) }
 func (u *packetUpcalls) SendFailed(n int, err error) {
 	u.loop.counts.packetErrors++
 	u.loop.sentDirectly.Add(-uint64(n))
-	u.warned.warn("pollux: the system has refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.LocalAddr(), "error", err)
+	u.warned.warn("pollux: the kernel refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.LocalAddr(), "error", err)
 }

@@ -70,7 +70,7 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 }
 
 // errNoFilter means that the kernel does not accept a filter, such as in a sandbox.
-var errNoFilter = errors.New("the socket takes no filter")
+var errNoFilter = errors.New("the kernel does not accept a socket filter")
 
 // reassignBroadcasts lets another socket receive broadcasts and multicasts, if p did and only
 // p's loop has ended: the listener stays open.

@@ -53,26 +53,26 @@ func (c *Conn) watchSending(f *flushResult) {
 		c.flags &^= timingSend | stalled
 		return
 	}
-	patience := f.timeout
-	if c.pauses&byWatermark != 0 && (patience == 0 || patience > c.loop.stalledAfter()) {
-		patience = c.loop.stalledAfter()
+	interval := f.timeout
+	if c.pauses&byWatermark != 0 && (interval == 0 || interval > c.loop.stalledAfter()) {
+		interval = c.loop.stalledAfter()
 	}
-	if patience == 0 {
+	if interval == 0 {
 		c.flags &^= timingSend | stalled
 		return
 	}
 	p := &c.makeRareExtras().progress
-	if c.flags&timingSend != 0 && p.interval == patience && p.timeout == f.timeout {
+	if c.flags&timingSend != 0 && p.interval == interval && p.timeout == f.timeout {
 		return
 	}
 	if c.flags&timingSend == 0 || p.timeout != f.timeout {
 		p.lastSent, p.ticked = c.loop.clock(), false
 	}
 	c.flags |= timingSend
-	sooner := patience < p.interval
-	p.interval, p.timeout = patience, f.timeout
+	sooner := interval < p.interval
+	p.interval, p.timeout = interval, f.timeout
 	if !p.running || sooner {
-		c.startSendTimer(later(c.loop.clock(), patience/2)) // to take the first sample
+		c.startSendTimer(later(c.loop.clock(), interval/2)) // to take the first sample
 	}
 }
 
@@ -133,8 +133,8 @@ func (c *Conn) peerProgressed() bool {
 
 // warnStalled logs a stalled connection.
 func (l *Loop) warnStalled(c *Conn, silence time.Duration) {
-	l.g.logs.stalled.warn("pollux: a connection stands still: its peer takes nothing, and it reads nothing because of back-pressure; "+
-		"if the peer may wait for this side to read, call Conn.SetBackpressure(false), or read on and write from Drained; to end such peers, set Config.WriteTimeout",
+	l.g.logs.stalled.warn("pollux: a connection is stalled: its peer takes nothing, and it reads nothing because of back-pressure; "+
+		"if the peer may wait for this side to read, call Conn.SetBackpressure(false), or keep reading and write from Drained; to close such connections, set Config.WriteTimeout",
 		"remote", c.RemoteAddr(), "handler", c.handlerName(), "unsent", c.Unsent(), "for", silence.Round(time.Millisecond))
 }
 

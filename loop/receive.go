@@ -87,7 +87,7 @@ func (c *Conn) data(b []byte) int {
 func (c *Conn) badData(n, b int, err error) int {
 	if n < 0 || n > b {
 		if err == nil {
-			err = fmt.Errorf("loop: %T.Data says it consumed %d of %d bytes", c.handler, n, b)
+			err = fmt.Errorf("loop: %T.Data reported %d bytes consumed, of %d", c.handler, n, b)
 		}
 		n = b
 	}

@@ -49,7 +49,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 func (c *Conn) writeAndUnlock(b []byte) (int, error) {
 	if err := c.admitWriteLocked(len(b)); err != nil {
 		c.mu.Unlock()
-		return 0, c.failure("write", err)
+		return 0, c.opError("write", err)
 	}
 	if c.out == nil && c.inCallback() && c.writeStagedLocked(b) {
 		c.uncrossIfSentLocked()
@@ -74,7 +74,7 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 	c.mu.Lock()
 	if err := c.admitWriteLocked(total); err != nil {
 		c.mu.Unlock()
-		return 0, c.failure("write", err)
+		return 0, c.opError("write", err)
 	}
 	for _, b := range bufs {
 		if c.out == nil && c.inCallback() && c.writeStagedLocked(b) {
@@ -98,7 +98,7 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 	c.mu.Lock()
 	if err := c.admitWriteLocked(len(b)); err != nil {
 		c.mu.Unlock()
-		return 0, c.failure("write", err)
+		return 0, c.opError("write", err)
 	}
 	c.unstageLocked()
 	q := c.makeSendQueueLocked()
@@ -114,15 +114,15 @@ func (c *Conn) admitWriteLocked(n int) error {
 	if c.shut != notShut || c.writeShut {
 		return c.writeErrorLocked()
 	}
-	waits := c.unsentLocked()
+	unsent := c.unsentLocked()
 	if n > c.loop.g.config.MaxUnsent {
 		return ErrTooLarge
 	}
-	if n+waits > c.loop.g.config.MaxUnsent {
-		c.crossed = c.crossed || waits > 0 // so that Drained is called
+	if n+unsent > c.loop.g.config.MaxUnsent {
+		c.crossed = c.crossed || unsent > 0 // so that Drained is called
 		return ErrBufferFull
 	}
-	c.crossed = c.crossed || n+waits > c.loop.g.config.HighWatermark
+	c.crossed = c.crossed || n+unsent > c.loop.g.config.HighWatermark
 	return nil
 }
 
@@ -260,14 +260,14 @@ func (c *Conn) flushLocked() flushResult {
 		return flushResult{err: x.sendFailed}
 	}
 	sent := 0
-	if stage := l.staging; len(stage) > 0 {
-		l.staging = stage[:0]
-		n, err := c.sendLocked(append(l.iov[:0], stage), len(stage))
+	if staged := l.staging; len(staged) > 0 {
+		l.staging = staged[:0]
+		n, err := c.sendLocked(append(l.iov[:0], staged), len(staged))
 		if err != nil {
 			return flushResult{err: err}
 		}
 		sent = n
-		c.queueLocked(stage[n:])
+		c.queueLocked(staged[n:])
 	}
 	for c.out != nil && c.flags&sendPending == 0 {
 		if sent >= l.g.config.ReadBudget {

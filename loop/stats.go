@@ -89,8 +89,8 @@ func (g *Group) Stats() Stats {
 		answers[i] = answer
 		l.put(op{f: func() { answer <- l.stats() }}) // put fails if the loop is about to end
 	}
-	patience := time.NewTimer(statsTimeout)
-	defer patience.Stop()
+	timer := time.NewTimer(statsTimeout)
+	defer timer.Stop()
 	for i, l := range g.loops {
 		select {
 		case s.Loops[i] = <-answers[i]: // preferred, even if the timeout has passed
@@ -99,8 +99,8 @@ func (g *Group) Stats() Stats {
 			case s.Loops[i] = <-answers[i]:
 			case <-l.ended:
 				s.Loops[i] = l.stats() // the loop has ended: any goroutine may read its state
-			case <-patience.C:
-				patience.Reset(0)
+			case <-timer.C:
+				timer.Reset(0)
 			}
 		}
 		s.Loops[i].Conns = int(l.load.Load())

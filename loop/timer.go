@@ -25,7 +25,7 @@ type Timer struct {
 // O(1). AfterFunc panics if f is nil, unlike time.AfterFunc, which panics later.
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	if f == nil {
-		panic("loop: AfterFunc of a function that is nil")
+		panic("loop: AfterFunc called with a nil function")
 	}
 	t := &Timer{l: l, f: f}
 	t.node.Fire = func(*wheel.Timer) { t.fire() }

@@ -129,14 +129,14 @@ func (a *acceptor) passOnLater(t *acceptorQueue, turns int) {
 		return
 	}
 	a.loop.put(op{f: func() {
-		waits := a.starved
+		waiting := a.starved
 		if t == &a.loop.g.slotWaiters {
-			waits = a.full
+			waiting = a.full
 		}
 		switch {
 		case turns > 1:
 			a.passOnLater(t, turns-1)
-		case a.gone || !waits:
+		case a.gone || !waiting:
 			a.passOn(t)
 		}
 	}})

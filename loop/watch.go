@@ -64,7 +64,7 @@ func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.E
 func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func(error)) *Watch {
 	w := &Watch{l: l, ready: ready}
 	w.w = driver.Watch{Source: src, Up: (*watchUpcalls)(w)}
-	tell := func(err error) {
+	report := func(err error) {
 		w.gone = w.gone || err != nil
 		if done == nil {
 			return
@@ -76,28 +76,28 @@ func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func
 	}
 	switch {
 	case handle.Of(src) == nil:
-		tell(errNil("a source"))
+		report(errNil("a source"))
 	case ready == nil:
-		tell(errNil("a function for the events"))
+		report(errNil("a function for the events"))
 	default:
-		if !l.put(op{f: func() { w.begin(done, tell) }}) {
-			tell(l.endedError())
+		if !l.put(op{f: func() { w.begin(done, report) }}) {
+			report(l.endedError())
 		}
 	}
 	return w
 }
 
-func (w *Watch) begin(done func(error), tell func(error)) {
+func (w *Watch) begin(done func(error), report func(error)) {
 	if w.canceled.Load() {
 		w.gone = true
 		return
 	}
 	err := w.l.drv.Watch(&w.w)
 	if done == nil {
-		tell(err)
+		report(err)
 		return
 	}
-	w.l.call(workWatch, done, func() { tell(err) })
+	w.l.call(workWatch, done, func() { report(err) })
 }
 
 // Stop ends the watch: once the loop has processed it, ready is not called any more, and done,
