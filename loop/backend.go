@@ -44,7 +44,7 @@ func openDriver(c *Config) (driver.Driver, error) {
 		name, from = env, pollux.BackendEnv
 	}
 	// Validate Config.Backend even if the environment overrides it: otherwise the mistake would
-	// only show on another machine.
+	// show only where it does not.
 	if err := checkBackend(c.Backend, "Config.Backend"); err != nil {
 		return nil, err
 	}

@@ -48,8 +48,8 @@ type Config struct {
 	// MaxUnread is how many bytes of one connection may be unread by its handler, so it must be
 	// more than the longest message. A handler that leaves so many and has not paused needs more
 	// than that, and would wait forever: its connection is closed with ErrUnreadFull. One that
-	// cannot continue for another reason calls Pause, which stops reading, and Resume later. 1
-	// MiB.
+	// cannot continue for another reason calls Pause, which stops reading, and Resume later.
+	// 1 MiB.
 	MaxUnread int
 	// ReadBudget is how many bytes one connection may receive, and send, in one turn of the
 	// loop; at least 1. 256 KiB.
@@ -73,8 +73,8 @@ type Config struct {
 	WriteTimeout time.Duration
 
 	// KeepAlive configures the kernel's keep-alive probes of silent TCP connections, accepted
-	// and dialed. The zero value means on, with the defaults of package net: 15 s of silence, 15
-	// s between probes, 9 probes. Other values are as for Conn.SetKeepAlive, which sets it for
+	// and dialed. The zero value means on, with the defaults of package net: 15 s of silence,
+	// 15 s between probes, 9 probes. Other values are as for Conn.SetKeepAlive, which sets it for
 	// one connection, and need Enable; {Idle: -1} is off. A socket given to Serve that has
 	// keep-alive on keeps its own times.
 	KeepAlive net.KeepAliveConfig

@@ -8,10 +8,10 @@ type connContext struct {
 	cancel context.CancelCauseFunc
 }
 
-// Context returns a context that is cancelled as soon as the peer is known to be gone, or the
+// Context returns a context that is canceled as soon as the peer is known to be gone, or the
 // connection ends: for work in other goroutines. That may be before Closed, while received bytes
 // are still delivered. Its cause (context.Cause) is the reason that Closed gets, or ErrClosed
-// where that is nil. If the peer only half-closes, it is not cancelled. Context may be called
+// where that is nil. If the peer only half-closes, it is not canceled. Context may be called
 // from any goroutine and returns the same context each time; connections that do not use it pay
 // nothing.
 func (c *Conn) Context() context.Context {

@@ -17,7 +17,7 @@
 //   - L3b: nothing received is lost either. When sending fails, or the peer resets the
 //     connection, what was received before is delivered to Data, in order, before Closed; a
 //     paused handler gets it after Resume. If nothing is unread, Closed is called
-//     immediately, even while paused. Conn.Context is cancelled as soon as the peer is known
+//     immediately, even while paused. Conn.Context is canceled as soon as the peer is known
 //     to be gone.
 //   - L4: while the unsent bytes are above the high watermark, reading of an accepted
 //     connection stops; at the low one it resumes and Drained is called. Reading of dialed

@@ -107,7 +107,7 @@ func (writeTimeoutError) Error() string {
 	return "the peer took no unsent bytes for the write timeout"
 }
 
-// PanicError: a connection was closed because its handler panicked.
+// A PanicError is the reason of a connection that was closed because its handler panicked.
 type PanicError struct {
 	Value any
 	Stack []byte

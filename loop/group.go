@@ -10,10 +10,10 @@ import (
 
 // A Group is a set of loops that share listeners, limits and a pool for blocking work.
 //
-// Connections are distributed over the loops: a dialed one goes to the loop with the fewest.
+// Connections are distributed over the loops: a dialed one goes to the loop that has fewest.
 // Where the system balances between sockets (Linux), Listen gives each loop a listening socket,
 // and each loop keeps the connections it accepts. Elsewhere, and for Serve, ServeUnix and Unix
-// sockets, one loop accepts, and gives each connection to the loop with the fewest.
+// sockets, one loop accepts, and gives each connection to the loop that has fewest.
 //
 // If a loop's driver fails, that is logged, and the loop ends with its connections; the group
 // continues with the others, and LoopStats.Failed has the error. A listener with one socket ends
@@ -147,8 +147,8 @@ func (g *Group) closersOn(l *Loop) (ends []func()) {
 	return ends
 }
 
-// reserveConn counts a new connection, and returns false if there are MaxConns. The count never
-// exceeds MaxConns, not even for a moment: releaseConn's check could fail to see that there is a
+// reserveConn counts a new connection, or returns false if there are MaxConns. The count must not
+// exceed MaxConns, not even for a moment: a concurrent releaseConn would not see that there is a
 // free slot.
 func (g *Group) reserveConn() bool {
 	for {
@@ -162,8 +162,8 @@ func (g *Group) reserveConn() bool {
 	}
 }
 
-// releaseConn is called when a connection's descriptor is closed. It uncounts the connection and
-// resumes the listeners that have waited longest.
+// releaseConn is called when a connection's descriptor is closed. It decrements their number
+// and resumes the listeners that have waited longest.
 func (g *Group) releaseConn() {
 	g.conns.Add(-1)
 	g.slotWaiters.grant()

@@ -13,7 +13,7 @@ package loop
 // If the peer resets the connection, or sending to it fails, Data still gets everything that was
 // received before, in order, and then Closed is called; a handler that has paused gets it after
 // Resume. Until then writes are refused (ErrClosed, with the cause), and Conn.Context is
-// cancelled.
+// canceled.
 //
 // A callback that has called Pause, Close, Detach or SetHandler should return: they take effect
 // then.

@@ -35,7 +35,7 @@ type PacketListener struct {
 	addr  net.Addr
 	conns []*PacketConn
 
-	closing        sync.Mutex // as in Listener; guards up to the blank line
+	closing        sync.Mutex // as in Listener; also guards up to the blank line
 	closed         atomic.Bool
 	broadcastIndex int // index in conns of the socket that receives broadcasts; only spreadUDP makes others
 }

@@ -59,7 +59,7 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 		case err == nil:
 			all = append(all, u)
 		case errors.Is(err, errNoFilter) && sharePort(first, false) == nil:
-			closeAll(all[1:]) // no second socket may have received datagrams
+			closeAll(all[1:]) // they must not receive datagrams
 			return all[:1], nil
 		default:
 			closeAll(all)

@@ -187,8 +187,8 @@ func (a *acceptor) waitForDescriptor() {
 	t.add(a, true)
 }
 
-// yieldDescriptor pauses the listener and leaves the next descriptor to the listeners that wait
-// for one.
+// yieldDescriptor is called after each accept. If other listeners wait for a descriptor, this one
+// is paused and the first of them resumed; after resumeAllAfter accepts all of them are.
 func (a *acceptor) yieldDescriptor() {
 	t := &a.loop.g.fdWaiters
 	if !t.hasWaiters() || a.gone {
@@ -211,7 +211,8 @@ func (a *acceptor) yieldDescriptor() {
 	t.grant()
 }
 
-// retryAfter resumes the listener, or the one that has waited longest, after d.
+// retryAfter resumes the listener, or the one that has waited longest, after d, unless it has
+// been resumed before.
 func (a *acceptor) retryAfter(d time.Duration) {
 	a.retry.Fire = func(*wheel.Timer) { a.retryNow() }
 	a.loop.timers.Start(&a.retry, later(a.loop.clock(), d))
