@@ -117,4 +117,4 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
 
 // errNil returns the error for a nil argument.
-func errNil(what string) error { return fmt.Errorf("%w: %s is required, not nil", ErrBadConfig, what) }
+func errNil(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadConfig, what) }
