@@ -4,21 +4,64 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
-// version is the module's, as the build recorded it.
+// version returns the version of the module, "devel" if the build recorded none.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "devel"
+	if !ok {
+		return devel
 	}
-	return info.Main.Version
+	return versionOf(info)
 }
+
+const devel = "devel"
+
+func versionOf(info *debug.BuildInfo) string {
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	return devel
+}
+
+// versionLines returns what identifies a build in a bug report: the version and, as far as they are
+// recorded, the commit, whether the source had been changed, the commit's time, and the
+// version of the library.
+func versionLines(info *debug.BuildInfo) []string {
+	lines := []string{fmt.Sprintf("pollux %s %s %s/%s", versionOf(info), runtime.Version(), runtime.GOOS, runtime.GOARCH)}
+	set := make(map[string]string)
+	for _, s := range info.Settings {
+		set[s.Key] = s.Value
+	}
+	if commit := set["vcs.revision"]; commit != "" {
+		if set["vcs.modified"] == "true" {
+			commit += ", modified"
+		}
+		lines = append(lines, "commit "+commit)
+	}
+	if at := set["vcs.time"]; at != "" {
+		lines = append(lines, "committed at "+at)
+	}
+	for _, dep := range info.Deps {
+		if dep.Path == library && dep.Version != "" && dep.Version != "(devel)" {
+			lines = append(lines, "library "+dep.Version)
+		}
+	}
+	return lines
+}
+
+// library is the module that the program is made with.
+const library = "github.com/pollux-io/pollux"
 
 type versionCmd struct{}
 
 func (versionCmd) Run(std streams) error {
-	_, err := fmt.Fprintf(std.out, "pollux %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = new(debug.BuildInfo)
+	}
+	_, err := fmt.Fprintln(std.out, strings.Join(versionLines(info), "\n"))
 	return err
 }
 
