@@ -21,7 +21,7 @@ func BenchmarkDial(b *testing.B) {
 	left, inFlight := b.N, 0
 	ended := make(chan error, 1)
 	var dial func()
-	told := func(c *loop.Conn, err error) {
+	done := func(c *loop.Conn, err error) {
 		inFlight--
 		if err != nil {
 			select {
@@ -41,8 +41,8 @@ func BenchmarkDial(b *testing.B) {
 	dial = func() {
 		left--
 		inFlight++
-		if err := l.Dial(context.Background(), "tcp", addr, accept, told); err != nil {
-			told(nil, err)
+		if err := l.Dial(context.Background(), "tcp", addr, accept, done); err != nil {
+			done(nil, err)
 		}
 	}
 	b.ReportAllocs()

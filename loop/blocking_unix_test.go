@@ -47,17 +47,17 @@ func TestLoopServesWhatAChildInherits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 20 {
-		inherit(t, tcp.(*net.TCPListener), udp.(*net.UDPConn))
+		runChildWith(t, tcp.(*net.TCPListener), udp.(*net.UDPConn))
 		for _, a := range []net.Addr{tcp.Addr(), udp.LocalAddr()} {
 			c, err := net.Dial(a.Network(), a.String())
-			answers(t, c, err) // closes it
+			checkEchoAndClose(t, c, err) // closes it
 		}
 		runtime.GC()
 	}
 }
 
-// inherit starts a program that inherits the files.
-func inherit(t *testing.T, from ...interface{ File() (*os.File, error) }) {
+// runChildWith starts a program that inherits the files.
+func runChildWith(t *testing.T, from ...interface{ File() (*os.File, error) }) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^$")
 	for _, s := range from {

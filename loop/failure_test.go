@@ -35,7 +35,7 @@ func TestDriverFails(t *testing.T) {
 		return ln
 	}
 	ln := listen()
-	u, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	u, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,10 +63,10 @@ func TestDriverFails(t *testing.T) {
 	for !errors.Is(receive(t, ended, "Closed that tells the failure"), failure) {
 	}
 	l := g.Loops()[1]
-	ends(t, l)
+	waitLoopEnd(t, l)
 	pings()
 	ln = listen()
-	if u, err = g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} }); err != nil {
+	if u, err = g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} }); err != nil {
 		t.Fatal(err)
 	}
 	pings()
@@ -91,17 +91,17 @@ func TestDriverFails(t *testing.T) {
 	for _, c := range clients {
 		c.Close()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
 }
 
-// ends waits until a loop has ended.
-func ends(t *testing.T, l *loop.Loop) {
+// waitLoopEnd waits until a loop has ended.
+func waitLoopEnd(t *testing.T, l *loop.Loop) {
 	t.Helper()
-	for end := time.Now().Add(patience); l.Run(func() {}) == nil; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); l.Run(func() {}) == nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the loop does not end")
 		}
@@ -117,7 +117,7 @@ func TestAllDriversFail(t *testing.T) {
 		d.Fail(failure)
 	}
 	for _, l := range g.Loops() {
-		ends(t, l)
+		waitLoopEnd(t, l)
 	}
 	for what, f := range map[string]func() error{
 		"Listen": func() error {
@@ -125,7 +125,7 @@ func TestAllDriversFail(t *testing.T) {
 			return err
 		},
 		"ListenPacket": func() error {
-			_, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+			_, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 			return err
 		},
 		"Dial": func() error {
@@ -153,7 +153,7 @@ func TestErrorsAfterShutdown(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	l := g.Loops()[0]
 	for _, l := range g.Loops() {
-		onLoop(t, l, "a turn", func() {})
+		runOnLoop(t, l, "a turn", func() {})
 	}
 	if err := g.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func TestConfigInForce(t *testing.T) {
 }
 
 func TestL7TooManyConns(t *testing.T) {
-	ln, d := fullByDial(t)
+	ln, d := fillMaxConnsByDial(t)
 	defer d.Abort()
 	err := d.Loop().Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil)
 	var op *net.OpError
@@ -212,7 +212,7 @@ func pingPacket(t *testing.T, to net.Addr) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	b := make([]byte, 8)
 	if _, err := io.WriteString(c, "ping"); err != nil {
 		t.Fatal(err)
@@ -227,12 +227,12 @@ func TestPacketSocketOfFailedLoop(t *testing.T) {
 	drivers := loop.UseFailingDrivers(t)
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	drivers()[0].Fail(errors.New("broken"))
-	ends(t, g.Loops()[0])
+	waitLoopEnd(t, g.Loops()[0])
 	u, err := sock.ListenUDP(loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} }); err == nil {
+	if _, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} }); err == nil {
 		t.Error("a loop that has ended serves a socket")
 	}
 	if err := u.Close(); !errors.Is(err, sock.ErrClosed) {
@@ -246,7 +246,7 @@ func TestAskingAFailedLoop(t *testing.T) {
 	drivers := loop.UseFailingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	failure := errors.New("broken")
-	l, other := g.Loops()[1], serveOther(t)
+	l, other := g.Loops()[1], startEchoServer(t)
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
 	again, opened := make(chan error, 1), make(chan error, 1)
 	err := l.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler {
@@ -265,7 +265,7 @@ func TestAskingAFailedLoop(t *testing.T) {
 	drivers()[1].Fail(failure)
 	for what, err := range map[string]error{
 		"a dial in Closed": receive(t, again, "the second dial's end"),
-		"Offload":          func() error { ends(t, l); return l.Offload(func() any { return 1 }, func(any) {}) }(),
+		"Offload":          func() error { waitLoopEnd(t, l); return l.Offload(func() any { return 1 }, func(any) {}) }(),
 	} {
 		if !errors.Is(err, failure) || errors.Is(err, loop.ErrShutdown) {
 			t.Errorf("%s: %v", what, err)

@@ -16,18 +16,18 @@ import (
 // faulty is a listening socket whose accept fails every other time.
 type faulty struct {
 	*sock.TCPListener
-	errnos []syscall.Errno
-	calls  int
-	told   atomic.Int32
+	errnos   []syscall.Errno
+	calls    int
+	failures atomic.Int32
 }
 
 func (f *faulty) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
 	f.calls++
-	n := int(f.told.Load())
+	n := int(f.failures.Load())
 	if f.calls%2 == 0 || n == len(f.errnos) {
 		return f.TCPListener.AcceptFrom(s)
 	}
-	f.told.Add(1)
+	f.failures.Add(1)
 	return netip.AddrPort{}, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", f.errnos[n])}
 }
 
@@ -48,7 +48,7 @@ func TestFaultAcceptErrors(t *testing.T) {
 	for range 2 * len(f.errnos) {
 		ping(t, dial(t, ln.Addr()))
 	}
-	if n := int(f.told.Load()); n == 0 {
+	if n := int(f.failures.Load()); n == 0 {
 		t.Skipf("the driver %s accepts by itself: nothing can fail in its stead", g.Backend())
 	} else if n < len(f.errnos) {
 		t.Errorf("%d errors of %d were told", n, len(f.errnos))

@@ -17,9 +17,9 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// neverAccepts listens with a backlog that is full: what connects waits, or is
+// listenFull listens with a backlog that is full: what connects waits, or is
 // refused, as the system has it.
-func neverAccepts(t *testing.T) (*sock.TCPListener, string) {
+func listenFull(t *testing.T) (*sock.TCPListener, string) {
 	t.Helper()
 	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.Backlog(1))
 	if err != nil {
@@ -39,7 +39,7 @@ func neverAccepts(t *testing.T) (*sock.TCPListener, string) {
 // result each, and no descriptor is left.
 func TestFaultDialsAtRandom(t *testing.T) {
 	open := conformance.Sockets().OpenDescriptors
-	full, waits := neverAccepts(t)
+	full, waits := listenFull(t)
 	defer full.Close()
 	gone, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
@@ -68,12 +68,12 @@ func TestFaultDialsAtRandom(t *testing.T) {
 		wg.Go(func() { dials.run(t, seed) })
 	}
 	wg.Wait()
-	dialsOnce(t, g.Loops()[0], addrs)
-	t.Logf("%d succeeded, %d failed, %d ended by their context", dials.succeeded.Load(), dials.failed.Load(), dials.given.Load())
-	if dials.succeeded.Load() == 0 || dials.failed.Load() == 0 || dials.given.Load() == 0 {
+	checkLoopDials(t, g.Loops()[0], addrs)
+	t.Logf("%d succeeded, %d failed, %d ended by their context", dials.succeeded.Load(), dials.failed.Load(), dials.timedOut.Load())
+	if dials.succeeded.Load() == 0 || dials.failed.Load() == 0 || dials.timedOut.Load() == 0 {
 		t.Log("none of one kind: the test saw less")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Error(err)
@@ -101,8 +101,8 @@ type randomDials struct {
 	g     *loop.Group
 	addrs []string
 
-	succeeded, failed, given atomic.Int64 // given up: by their context
-	handlers, closed         atomic.Int64
+	succeeded, failed, timedOut atomic.Int64 // given up: by their context
+	handlers, closed            atomic.Int64
 }
 
 func (d *randomDials) run(t *testing.T, seed uint64) {
@@ -130,7 +130,7 @@ func (d *randomDials) count(t *testing.T, c *loop.Conn, err error) {
 	case c != nil:
 		t.Errorf("Dial returned a connection and %v", err)
 	case errors.Is(err, context.DeadlineExceeded):
-		d.given.Add(1)
+		d.timedOut.Add(1)
 	default:
 		var op *net.OpError
 		if !errors.As(err, &op) {
@@ -140,11 +140,11 @@ func (d *randomDials) count(t *testing.T, c *loop.Conn, err error) {
 	}
 }
 
-// dialsOnce: Loop.Dial tells each of its dials once, also those that are aborted.
-func dialsOnce(t *testing.T, l *loop.Loop, addrs []string) {
+// checkLoopDials: Loop.Dial tells each of its dials once, also those that are aborted.
+func checkLoopDials(t *testing.T, l *loop.Loop, addrs []string) {
 	t.Helper()
 	const n = 100
-	var told [n]atomic.Int32
+	var calls [n]atomic.Int32
 	var all sync.WaitGroup
 	all.Add(n)
 	l.Run(func() {
@@ -156,12 +156,12 @@ func dialsOnce(t *testing.T, l *loop.Loop, addrs []string) {
 				if c != nil {
 					c.Abort()
 				}
-				if told[i].Add(1) == 1 {
+				if calls[i].Add(1) == 1 {
 					all.Done()
 				}
 			})
 			if err != nil { // the system refuses at once: no result comes later
-				told[i].Add(1)
+				calls[i].Add(1)
 				all.Done()
 			}
 		}
@@ -169,8 +169,8 @@ func dialsOnce(t *testing.T, l *loop.Loop, addrs []string) {
 	done := make(chan bool)
 	go func() { all.Wait(); close(done) }()
 	receive(t, done, "the results of all dials")
-	for i := range told {
-		if n := told[i].Load(); n != 1 {
+	for i := range calls {
+		if n := calls[i].Load(); n != 1 {
 			t.Errorf("dial %d was told %d times", i, n)
 		}
 	}

@@ -42,7 +42,7 @@ func TestL7OutOfDescriptors(t *testing.T) {
 		c.Write([]byte("x"))
 	}
 	b := make([]byte, 1)
-	clients[0].SetReadDeadline(time.Now().Add(patience))
+	clients[0].SetReadDeadline(time.Now().Add(testTimeout))
 	io.ReadFull(clients[0], b) // the loop is at work
 	before := cpu()
 	time.Sleep(200 * time.Millisecond)
@@ -54,7 +54,7 @@ func TestL7OutOfDescriptors(t *testing.T) {
 		t.Errorf("%v of processor time in 200 ms without descriptors, want under 5 %% (with room for noise: 10)", spent)
 	}
 	for i, c := range clients[1:] {
-		c.SetReadDeadline(time.Now().Add(patience))
+		c.SetReadDeadline(time.Now().Add(testTimeout))
 		if _, err := io.ReadFull(c, b); err != nil {
 			t.Fatalf("client %d is not served: %v", i+1, err)
 		}

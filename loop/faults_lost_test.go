@@ -71,8 +71,8 @@ func (w *writer) step(c *loop.Conn) {
 	w.at += len(b)
 }
 
-// lost is the handler of TestFaultNothingIsLost.
-type lost struct {
+// writeAllHandler is the handler of TestFaultNothingIsLost.
+type writeAllHandler struct {
 	w      *writer
 	from   string
 	finish func(c *loop.Conn)
@@ -80,7 +80,7 @@ type lost struct {
 	closed chan error
 }
 
-func (h *lost) Opened(c *loop.Conn) {
+func (h *writeAllHandler) Opened(c *loop.Conn) {
 	all := func() {
 		for !h.w.done() {
 			h.w.step(c)
@@ -107,7 +107,7 @@ func (h *lost) Opened(c *loop.Conn) {
 }
 
 // Data answers each byte of a request with a write or two.
-func (h *lost) Data(c *loop.Conn, b []byte) (int, error) {
+func (h *writeAllHandler) Data(c *loop.Conn, b []byte) (int, error) {
 	for range b {
 		if h.over {
 			break
@@ -123,10 +123,10 @@ func (h *lost) Data(c *loop.Conn, b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (h *lost) ReadClosed(c *loop.Conn)        { c.Close() }
-func (h *lost) Shutdown(c *loop.Conn)          { c.Close() }
-func (h *lost) Closed(_ *loop.Conn, why error) { h.closed <- why }
-func (h *lost) request(t *testing.T, c net.Conn) { // bytes until nobody wants them
+func (h *writeAllHandler) ReadClosed(c *loop.Conn)        { c.Close() }
+func (h *writeAllHandler) Shutdown(c *loop.Conn)          { c.Close() }
+func (h *writeAllHandler) Closed(_ *loop.Conn, why error) { h.closed <- why }
+func (h *writeAllHandler) request(t *testing.T, c net.Conn) { // bytes until nobody wants them
 	if h.from != "many callbacks" {
 		return
 	}
@@ -160,7 +160,7 @@ func TestFaultNothingIsLost(t *testing.T) {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
 						w.t = t
-						nothingIsLost(t, w, from, end, small)
+						testNothingIsLost(t, w, from, end, small)
 					})
 				}
 			}
@@ -168,7 +168,7 @@ func TestFaultNothingIsLost(t *testing.T) {
 	}
 }
 
-func nothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
+func testNothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	var options []sock.Option
 	if small {
@@ -178,14 +178,14 @@ func nothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &lost{w: w, from: from, closed: make(chan error, 2)}
+	h := &writeAllHandler{w: w, from: from, closed: make(chan error, 2)}
 	shut := make(chan error, 1)
 	h.finish = map[string]func(*loop.Conn){
 		"Close":      func(c *loop.Conn) { c.Close() },
 		"CloseWrite": func(c *loop.Conn) { c.CloseWrite() },
 		"Shutdown": func(*loop.Conn) {
 			go func() {
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 				defer cancel()
 				shut <- g.Shutdown(ctx)
 			}()

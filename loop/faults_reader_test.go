@@ -32,9 +32,9 @@ func TestFaultReaderNeverDrains(t *testing.T) {
 
 	// Until every buffer on the way is full.
 	const round = 300 * time.Millisecond
-	for end, n := time.Now().Add(patience), int64(-1); q.answered.Load() != n; {
+	for end, n := time.Now().Add(testTimeout), int64(-1); q.answered.Load() != n; {
 		if time.Now().After(end) {
-			t.Fatalf("%d answers in %v for peers that do not read, and it goes on", q.answered.Load(), patience)
+			t.Fatalf("%d answers in %v for peers that do not read, and it goes on", q.answered.Load(), testTimeout)
 		}
 		n = q.answered.Load()
 		q.ask(time.Now().Add(round))
@@ -112,7 +112,7 @@ func (q *questions) ask(until time.Time) {
 func (q *questions) readAll(t *testing.T, i int) {
 	t.Helper()
 	c, sent := q.peers[i], q.sent[i]
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	go func() {
 		c.Write(make([]byte, questionBytes-sent%questionBytes))
 		c.CloseWrite()

@@ -73,7 +73,7 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 			random := rand.New(rand.NewPCG(8, uint64(w)))
 			for end := time.Now().Add(long); time.Now().Before(end); {
 				number := numbers.Add(1)
-				if err := sayNumber(ln.Addr(), number, random); err != nil {
+				if err := echoNumber(ln.Addr(), number, random); err != nil {
 					t.Error(err)
 					return
 				}
@@ -81,7 +81,7 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for end := time.Now().Add(patience); closed.Load() < opened.Load() || g.Conns() > 0; {
+	for end := time.Now().Add(testTimeout); closed.Load() < opened.Load() || g.Conns() > 0; {
 		if time.Now().After(end) {
 			t.Fatalf("%d of %d connections were closed", closed.Load(), opened.Load())
 		}
@@ -93,14 +93,14 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 	}
 }
 
-// sayNumber returns an error only if it hears another's number.
-func sayNumber(addr net.Addr, number uint64, random *rand.Rand) error {
+// echoNumber returns an error only if it hears another's number.
+func echoNumber(addr net.Addr, number uint64, random *rand.Rand) error {
 	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
 		return nil // as under a storm it may be
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	said := binary.LittleEndian.AppendUint64(nil, number)
 	heard := make([]byte, 8)
 	for range random.IntN(4) {
@@ -137,7 +137,7 @@ func TestFaultShutdownWithWaiters(t *testing.T) {
 }
 
 func shutdownWithWaiters(t *testing.T, waiters int) time.Duration {
-	full, addr := neverAccepts(t)
+	full, addr := listenFull(t)
 	defer full.Close()
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	var ended sync.WaitGroup
@@ -151,7 +151,7 @@ func shutdownWithWaiters(t *testing.T, waiters int) time.Duration {
 			}
 		})
 	}
-	for end := time.Now().Add(patience); g.Conns() < waiters && time.Now().Before(end.Add(-patience+time.Second)); {
+	for end := time.Now().Add(testTimeout); g.Conns() < waiters && time.Now().Before(end.Add(-testTimeout+time.Second)); {
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -26,7 +26,7 @@ func TestFaultSlowClients(t *testing.T) {
 		n = 8000 // with both ends in one process, what descriptors there are by default
 	}
 	const perConn = 4 << 10
-	cull := &culling{}
+	cull := &deadlineServer{}
 	ln, err := g.Listen("tcp", "127.0.0.1:0", cull.handler)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestFaultSlowClients(t *testing.T) {
 		t.Errorf("%d slow clients take %d bytes, want %d or fewer for each", n, grown, perConn)
 	}
 	cull.begin()
-	for end := time.Now().Add(patience); cull.culled.Load() < int64(n); {
+	for end := time.Now().Add(testTimeout); cull.culled.Load() < int64(n); {
 		if time.Now().After(end) {
 			t.Fatalf("%d of %d were culled", cull.culled.Load(), n)
 		}
@@ -91,9 +91,9 @@ func heapInUse() int64 {
 	return int64(m.HeapInuse)
 }
 
-// culling is a server that gives whoever connects an hour for a whole request, and
-// cullAfter from begin on.
-type culling struct {
+// deadlineServer is a server that gives whoever connects an hour for a whole request, and
+// closeAfter from begin on.
+type deadlineServer struct {
 	opened, culled, early, wrong atomic.Int64
 	since                        time.Time // begin was called
 
@@ -101,9 +101,9 @@ type culling struct {
 	conns []*loop.Conn
 }
 
-const cullAfter = time.Second
+const closeAfter = time.Second
 
-func (s *culling) handler(*loop.Conn) loop.Handler {
+func (s *deadlineServer) handler(*loop.Conn) loop.Handler {
 	return &funcs{
 		opened: func(c *loop.Conn) {
 			c.SetReadDeadline(time.Now().Add(time.Hour))
@@ -116,7 +116,7 @@ func (s *culling) handler(*loop.Conn) loop.Handler {
 		closed: func(_ *loop.Conn, why error) {
 			if !errors.Is(why, loop.ErrTimeout) {
 				s.wrong.Add(1)
-			} else if time.Since(s.since) < cullAfter {
+			} else if time.Since(s.since) < closeAfter {
 				s.early.Add(1)
 			}
 			s.culled.Add(1)
@@ -124,16 +124,16 @@ func (s *culling) handler(*loop.Conn) loop.Handler {
 	}
 }
 
-func (s *culling) begin() {
+func (s *deadlineServer) begin() {
 	s.since = time.Now()
 	for _, c := range s.conns {
-		c.SetReadDeadline(s.since.Add(cullAfter))
+		c.SetReadDeadline(s.since.Add(closeAfter))
 	}
 }
 
-func (s *culling) await(t *testing.T, opened int) {
+func (s *deadlineServer) await(t *testing.T, opened int) {
 	t.Helper()
-	for end := time.Now().Add(patience); s.opened.Load() < int64(opened); runtime.Gosched() {
+	for end := time.Now().Add(testTimeout); s.opened.Load() < int64(opened); runtime.Gosched() {
 		if time.Now().After(end) {
 			t.Fatalf("%d of %d were accepted", s.opened.Load(), opened)
 		}
@@ -141,7 +141,7 @@ func (s *culling) await(t *testing.T, opened int) {
 }
 
 // connect makes n clients.
-func (s *culling) connect(t *testing.T, to net.Addr, n int) []*sock.TCPStream {
+func (s *deadlineServer) connect(t *testing.T, to net.Addr, n int) []*sock.TCPStream {
 	t.Helper()
 	addr := netip.MustParseAddrPort(to.String())
 	var slow []*sock.TCPStream

@@ -128,7 +128,7 @@ func TestFaultCallbackClosesNeighbours(t *testing.T) {
 	}
 }
 
-func (packetEcho) Packets(p *loop.PacketConn, ms []sock.Message) {
+func (packetBatchEcho) Packets(p *loop.PacketConn, ms []sock.Message) {
 	for i := range ms {
 		ms[i].Data = ms[i].Data[:ms[i].N]
 	}

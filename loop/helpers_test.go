@@ -27,12 +27,12 @@ func skipOnWine(t *testing.T, why string) {
 	}
 }
 
-// addressTaken counts how often an address that was given back was not free.
-type addressTaken int
+// addressInUse counts how often an address that was given back was not free.
+type addressInUse int
 
-// excuses reports whether err is that it was not, which may be now and then: another process
+// tolerates reports whether err is that it was not, which may be now and then: another process
 // has got the port meanwhile. Under Wine the socket may also go a moment later.
-func (n *addressTaken) excuses(err error) bool {
+func (n *addressInUse) tolerates(err error) bool {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return false
 	}
@@ -40,25 +40,25 @@ func (n *addressTaken) excuses(err error) bool {
 	return *n <= 2 || sys.OnWine() && *n <= 8
 }
 
-// complainsTo makes whatever a group complains of a failure of the test, but for what is
+// failOnLog makes whatever a group complains of a failure of the test, but for what is
 // expected.
-func complainsTo(t *testing.T, expected ...string) *slog.Logger {
-	return slog.New(slog.NewTextHandler(complaints{t, expected}, nil))
+func failOnLog(t *testing.T, expected ...string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(failOnLogWriter{t, expected}, nil))
 }
 
-type complaints struct {
+type failOnLogWriter struct {
 	t        *testing.T
 	expected []string
 }
 
-func (c complaints) Write(b []byte) (int, error) {
+func (c failOnLogWriter) Write(b []byte) (int, error) {
 	if !slices.ContainsFunc(c.expected, func(s string) bool { return strings.Contains(string(b), s) }) {
 		c.t.Errorf("the group complains: %s", b)
 	}
 	return len(b), nil
 }
 
-const patience = 20 * time.Second
+const testTimeout = 20 * time.Second
 
 // funcs is a handler made of functions.
 type funcs struct {
@@ -121,7 +121,7 @@ func dial(t testing.TB, a net.Addr) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	return c.(*net.TCPConn)
 }
 
@@ -130,16 +130,16 @@ func receive[T any](t testing.TB, c <-chan T, what string) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		stacks := make([]byte, 1<<18)
-		t.Fatalf("%s did not come within %v\n%s", what, patience, stacks[:runtime.Stack(stacks, true)])
+		t.Fatalf("%s did not come within %v\n%s", what, testTimeout, stacks[:runtime.Stack(stacks, true)])
 		panic("unreachable")
 	}
 }
 
 func ping(t testing.TB, c net.Conn) {
 	t.Helper()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	b := make([]byte, 4)
 	if _, err := c.Write([]byte("ping")); err != nil {
 		t.Fatal(err)

@@ -20,14 +20,14 @@ func (echoPackets) Packets(p *loop.PacketConn, ms []sock.Message) {
 	}
 }
 
-// answers checks that what c sends comes back.
-func answers(t *testing.T, c net.Conn, err error) {
+// checkEchoAndClose checks that what c sends comes back.
+func checkEchoAndClose(t *testing.T, c net.Conn, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	c.Write([]byte("hello"))
 	got := make([]byte, 5)
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != "hello" {
@@ -47,7 +47,7 @@ func TestServeUnix(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("unix", ln.Addr().String())
-	answers(t, c, err)
+	checkEchoAndClose(t, c, err)
 }
 
 // A UDP socket that was made elsewhere.
@@ -67,7 +67,7 @@ func TestServePacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("udp", pl.Addr().String())
-	answers(t, c, err)
+	checkEchoAndClose(t, c, err)
 }
 
 // A second server does not share a UDP port unnoticed, though the sockets of one

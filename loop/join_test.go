@@ -13,7 +13,7 @@ import (
 func TestDialGivenUpBeforeItsLoopTookIt(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
 	ping(t, c)
-	other := serveOther(t)
+	other := startEchoServer(t)
 	hold, held := make(chan struct{}), make(chan struct{})
 	g.Loops()[0].Run(func() { close(held); <-hold })
 	<-held
@@ -36,7 +36,7 @@ func TestDialGivenUpBeforeItsLoopTookIt(t *testing.T) {
 	}
 }
 
-func serveOther(t *testing.T) string {
+func startEchoServer(t *testing.T) string {
 	g := group(t, loop.Config{Loops: 1})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
@@ -49,7 +49,7 @@ func serveOther(t *testing.T) string {
 func TestL8ShutdownRefusesLateConnections(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
 	ping(t, c)
-	other := serveOther(t)
+	other := startEchoServer(t)
 	ended := make(chan error, 1)
 	go func() { ended <- g.Shutdown(t.Context()) }()
 	l := g.Loops()[0]

@@ -53,7 +53,7 @@ func TestL10Detach(t *testing.T) {
 		t.Errorf("%q, %v", b[:n], err)
 	}
 	c.Write([]byte("and back"))
-	r.c.SetDeadline(time.Now().Add(patience))
+	r.c.SetDeadline(time.Now().Add(testTimeout))
 	if n, err := io.ReadFull(r.c, b[:8]); err != nil || string(b[:n]) != "and back" {
 		t.Errorf("%q, %v", b[:n], err)
 	}

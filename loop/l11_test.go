@@ -15,8 +15,8 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// blocked has a loop be in a callback until the test ends, or release is called.
-func blocked(t *testing.T, l *loop.Loop) (release func()) {
+// blockLoop has a loop be in a callback until the test ends, or release is called.
+func blockLoop(t *testing.T, l *loop.Loop) (release func()) {
 	t.Helper()
 	in, out := make(chan bool), make(chan bool)
 	if err := l.Run(func() { close(in); <-out }); err != nil {
@@ -28,8 +28,8 @@ func blocked(t *testing.T, l *loop.Loop) (release func()) {
 	return release
 }
 
-// turned waits until a loop has done what it was asked before.
-func turned(t *testing.T, l *loop.Loop) {
+// waitTurn waits until a loop has done what it was asked before.
+func waitTurn(t *testing.T, l *loop.Loop) {
 	t.Helper()
 	done := make(chan bool)
 	if err := l.Run(func() { close(done) }); err != nil {
@@ -38,20 +38,20 @@ func turned(t *testing.T, l *loop.Loop) {
 	receive(t, done, "a turn of the loop")
 }
 
-func blockedGroup(t *testing.T, c loop.Config) (*loop.Group, func()) {
+func newBlockedGroup(t *testing.T, c loop.Config) (*loop.Group, func()) {
 	t.Helper()
 	c.Loops, c.Logger, c.SlowCallback = 1, quiet(), -1
 	g := group(t, c)
-	return g, blocked(t, g.Loops()[0])
+	return g, blockLoop(t, g.Loops()[0])
 }
 
 // Dial returns when its context ends, though its loop is in a callback, and gives its place of
 // MaxConns back at once, which the loop has not seen.
 func TestL11DialWhileTheLoopIsBlocked(t *testing.T) {
-	g, release := blockedGroup(t, loop.Config{MaxConns: 1})
+	g, release := newBlockedGroup(t, loop.Config{MaxConns: 1})
 	cause := errors.New("no more time")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	other := serveOther(t)
+	other := startEchoServer(t)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := g.Dial(ctx, "tcp", other, func(*loop.Conn) loop.Handler {
@@ -84,7 +84,7 @@ func TestL11DialWhileTheLoopIsBlocked(t *testing.T) {
 func TestL11DialThatHasBegun(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, MaxConns: 1, Logger: quiet(), SlowCallback: -1})
 	l := g.Loops()[0]
-	full, waiting := neverAccepts(t)
+	full, waiting := listenFull(t)
 	defer full.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -95,15 +95,15 @@ func TestL11DialThatHasBegun(t *testing.T) {
 	for g.Conns() == 0 && len(ended) == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	turned(t, l)
-	release := blocked(t, l)
+	waitTurn(t, l)
+	release := blockLoop(t, l)
 	cancel()
 	err := receive(t, ended, "Dial's return")
 	if !errors.Is(err, context.Canceled) {
 		t.Skip("the system does not let it wait: ", err)
 	}
 	release()
-	for end := time.Now().Add(patience); g.Conns() > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); g.Conns() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the place of a dial that was given up is not free")
 		}
@@ -116,25 +116,25 @@ func TestL11LoopDialIsGivenUp(t *testing.T) {
 	const most = 10
 	g := group(t, loop.Config{Loops: 1, MaxConns: most, Logger: quiet()})
 	l := g.Loops()[0]
-	full, waiting := neverAccepts(t)
+	full, waiting := listenFull(t)
 	defer full.Close()
 	cause := errors.New("no more time")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	var given atomic.Int32
+	var calls atomic.Int32
 	results := make(chan error, most)
 	for range most {
 		err := l.Dial(ctx, "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
 			if c != nil {
 				t.Error("a connection has come")
 			}
-			given.Add(1)
+			calls.Add(1)
 			results <- err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	turned(t, l)
+	waitTurn(t, l)
 	cancel(cause)
 	for range most {
 		err := receive(t, results, "the result of a dial")
@@ -151,7 +151,7 @@ func TestL11LoopDialIsGivenUp(t *testing.T) {
 	if err := l.Dial(ctx, "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} }, nil); !errors.Is(err, cause) {
 		t.Errorf("Dial by a context that has ended: %v", err)
 	}
-	if n := given.Load(); n != most {
+	if n := calls.Load(); n != most {
 		t.Errorf("%d results", n)
 	}
 }
@@ -161,7 +161,7 @@ func TestL11DialsContextEndsLater(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	ctx, cancel := context.WithCancel(context.Background())
 	conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
-	err := g.Loops()[0].Dial(ctx, "tcp", serveOther(t), func(*loop.Conn) loop.Handler {
+	err := g.Loops()[0].Dial(ctx, "tcp", startEchoServer(t), func(*loop.Conn) loop.Handler {
 		return &funcs{closed: func(_ *loop.Conn, why error) { closed <- why }}
 	}, func(c *loop.Conn, err error) { conns <- c })
 	if err != nil {
@@ -169,7 +169,7 @@ func TestL11DialsContextEndsLater(t *testing.T) {
 	}
 	c := receive(t, conns, "the connection")
 	cancel()
-	turned(t, g.Loops()[0])
+	waitTurn(t, g.Loops()[0])
 	c.Close()
 	if why := receive(t, closed, "Closed"); why != nil {
 		t.Errorf("the reason is %v", why)
@@ -179,7 +179,7 @@ func TestL11DialsContextEndsLater(t *testing.T) {
 // Listen, Serve and ListenPacket do not wait for a loop that is in a callback: it serves
 // what they have bound after that.
 func TestL11ListenWhileTheLoopIsBlocked(t *testing.T) {
-	g, release := blockedGroup(t, loop.Config{})
+	g, release := newBlockedGroup(t, loop.Config{})
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
 	inherited, err := sock.ListenTCP(loopback)
 	if err != nil {
@@ -197,7 +197,7 @@ func TestL11ListenWhileTheLoopIsBlocked(t *testing.T) {
 			t.Error(err)
 		}
 		listeners <- ln
-		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 		if err != nil {
 			t.Error(err)
 		}
@@ -218,7 +218,7 @@ func TestL11ListenWhileTheLoopIsBlocked(t *testing.T) {
 
 // What a loop cannot take after it was blocked is closed: no client waits for ever.
 func TestL11ListenFailsLate(t *testing.T) {
-	g, release := blockedGroup(t, loop.Config{})
+	g, release := newBlockedGroup(t, loop.Config{})
 	l := g.Loops()[0]
 	s, err := sock.ListenTCP(loopback)
 	if err != nil {
@@ -234,13 +234,13 @@ func TestL11ListenFailsLate(t *testing.T) {
 		t.Fatal("the loop is blocked, and has refused: ", err)
 	}
 	release()
-	turned(t, l)
+	waitTurn(t, l)
 	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
 		return
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	c.Write([]byte("x"))
 	if _, err := c.Read(make([]byte, 1)); err != nil {
 		t.Error("a client is connected, and nothing accepts it: ", err)
@@ -251,7 +251,7 @@ func TestL11ListenFailsLate(t *testing.T) {
 
 // Watch returns when its context ends, and src is not watched afterwards.
 func TestL11WatchWhileTheLoopIsBlocked(t *testing.T) {
-	g, release := blockedGroup(t, loop.Config{})
+	g, release := newBlockedGroup(t, loop.Config{})
 	l := g.Loops()[0]
 	u, err := sock.ListenUDP(loopback)
 	if err != nil {
@@ -284,11 +284,11 @@ func TestL11StatsAndCloseWhileTheLoopIsBlocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocked(t, l)
+	blockLoop(t, l)
 	for range 7 {
 		if err := l.Run(func() {}); err != nil {
 			t.Fatal(err)
@@ -316,7 +316,7 @@ func TestL8ListenAfterShutdownBindsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
-	_, perr := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	_, perr := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 	for _, err := range []error{err, perr} {
 		op := new(net.OpError)
 		if !errors.As(err, &op) || !errors.Is(err, loop.ErrClosed) || op.Addr.String() != "127.0.0.1:0" {

@@ -167,7 +167,7 @@ func TestL3CloseWithASlowReader(t *testing.T) {
 	b := make([]byte, 256<<10)
 	got := 0
 	for {
-		c.SetReadDeadline(time.Now().Add(patience))
+		c.SetReadDeadline(time.Now().Add(testTimeout))
 		n, err := io.ReadFull(c, b)
 		if got += n; err != nil {
 			if got != total {
@@ -196,7 +196,7 @@ func TestL3CloseWithAVerySlowReader(t *testing.T) {
 	b := make([]byte, 16<<10)
 	got := 0
 	for end := time.Now().Add(2 * time.Second); got < total; {
-		c.SetReadDeadline(time.Now().Add(patience))
+		c.SetReadDeadline(time.Now().Add(testTimeout))
 		n, err := c.Read(b)
 		if got += n; err != nil {
 			t.Fatalf("%d of %d bytes came, then: %v", got, total, err)
@@ -224,7 +224,7 @@ func TestL3CutOffIsNoEnd(t *testing.T) {
 	if why := receive(t, closed, "the end of lingering"); !errors.Is(why, loop.ErrLingerTimeout) {
 		t.Errorf("the reason is %v, want ErrLingerTimeout", why)
 	}
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if n, err := io.Copy(io.Discard, c); err == nil || isTimeout(err) {
 		t.Errorf("the peer read %d bytes, and then: %v", n, err)
 	}
@@ -261,7 +261,7 @@ func TestCutOffIsAReset(t *testing.T) {
 		config loop.Config
 		cut    func(g *loop.Group, c *loop.Conn)
 	}{
-		"Shutdown":          {cut: func(g *loop.Group, _ *loop.Conn) { go g.Shutdown(ended()) }},
+		"Shutdown":          {cut: func(g *loop.Group, _ *loop.Conn) { go g.Shutdown(canceledContext()) }},
 		"the idle timeout":  {config: loop.Config{IdleTimeout: 50 * time.Millisecond}},
 		"the write timeout": {config: loop.Config{WriteTimeout: 50 * time.Millisecond}},
 		// Back-pressure would have it stand still.
@@ -282,7 +282,7 @@ func TestCutOffIsAReset(t *testing.T) {
 				x.cut(g, conn)
 			}
 			receive(t, closed, "Closed")
-			c.SetReadDeadline(time.Now().Add(patience))
+			c.SetReadDeadline(time.Now().Add(testTimeout))
 			if n, err := io.Copy(io.Discard, c); err == nil || isTimeout(err) {
 				t.Errorf("the peer read %d bytes, and then: %v", n, err)
 			}
@@ -354,21 +354,21 @@ func resetDuringData(t *testing.T, act func(c *loop.Conn) error) error {
 	return receive(t, closed, "Closed")
 }
 
-type noEOF struct {
+type noReadClosedHandler struct {
 	opened func(*loop.Conn)
 	closed func(*loop.Conn, error)
 }
 
-func (noEOF) Data(c *loop.Conn, b []byte) (int, error) { return len(b), nil }
-func (h noEOF) Opened(c *loop.Conn)                    { h.opened(c) }
+func (noReadClosedHandler) Data(c *loop.Conn, b []byte) (int, error) { return len(b), nil }
+func (h noReadClosedHandler) Opened(c *loop.Conn)                    { h.opened(c) }
 
-func (h noEOF) Closed(c *loop.Conn, why error) { h.closed(c, why) }
+func (h noReadClosedHandler) Closed(c *loop.Conn, why error) { h.closed(c, why) }
 
 // The peer ends its side, and then resets before it has everything: that is no clean end.
 func TestL3ResetAfterTheEnd(t *testing.T) {
 	closed, done := make(chan error, 1), make(chan error, 1)
 	_, c := serve(t, loop.Config{HighWatermark: 64 << 20}, func(*loop.Conn) loop.Handler {
-		return noEOF{
+		return noReadClosedHandler{
 			opened: func(c *loop.Conn) {
 				c.Write(make([]byte, 32<<20))
 				c.WriteOwned([]byte("last"), func(err error) { done <- err })
@@ -497,7 +497,7 @@ func TestL3LastWordsToOneThatTalks(t *testing.T) {
 // Data pauses, and fails: the peer's end is awaited all the same, and seen when it comes.
 func TestL3DataPausesAndFails(t *testing.T) {
 	failed, closed := errors.New("no"), make(chan error, 1)
-	_, peer := serve(t, loop.Config{LingerTimeout: 10 * patience}, func(*loop.Conn) loop.Handler {
+	_, peer := serve(t, loop.Config{LingerTimeout: 10 * testTimeout}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				c.Pause()
@@ -525,9 +525,9 @@ func TestL3DataFailsAndThenSending(t *testing.T) {
 		want   error
 	}{
 		"linger":   {50 * time.Millisecond, func(*loop.Group, *loop.Conn, *net.TCPConn) {}, loop.ErrLingerTimeout},
-		"Abort":    {patience, func(_ *loop.Group, c *loop.Conn, _ *net.TCPConn) { c.Abort() }, loop.ErrAborted},
-		"Shutdown": {patience, func(g *loop.Group, _ *loop.Conn, _ *net.TCPConn) { g.Shutdown(ended()) }, loop.ErrShutdown},
-		"reset":    {patience, func(_ *loop.Group, _ *loop.Conn, peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET},
+		"Abort":    {testTimeout, func(_ *loop.Group, c *loop.Conn, _ *net.TCPConn) { c.Abort() }, loop.ErrAborted},
+		"Shutdown": {testTimeout, func(g *loop.Group, _ *loop.Conn, _ *net.TCPConn) { g.Shutdown(canceledContext()) }, loop.ErrShutdown},
+		"reset":    {testTimeout, func(_ *loop.Group, _ *loop.Conn, peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET},
 	} {
 		t.Run(what, func(t *testing.T) {
 			conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
@@ -552,8 +552,8 @@ func TestL3DataFailsAndThenSending(t *testing.T) {
 	}
 }
 
-// ended returns a context that has ended.
-func ended() context.Context {
+// canceledContext returns a context that has ended.
+func canceledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx

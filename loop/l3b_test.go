@@ -28,11 +28,11 @@ func isReset(err error) bool {
 // when it resumes, which fails: it gets all five all the same, and then the error.
 func TestL3bUnreadIsDeliveredAfterAFailedWrite(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
-		t.Run(network, func(t *testing.T) { fiveLines(t, network) })
+		t.Run(network, func(t *testing.T) { testFiveLines(t, network) })
 	}
 }
 
-func fiveLines(t *testing.T, network string) {
+func testFiveLines(t *testing.T, network string) {
 	address := "127.0.0.1:0"
 	if network == "unix" {
 		skipOnWine(t, "it has no Unix sockets")
@@ -228,7 +228,7 @@ func TestL3bResetWhilePaused(t *testing.T) {
 					c.Write([]byte("x"))
 				}
 				conn := receive(t, conns, "the connection")
-				settled(t, conn)
+				waitTurns(t, conn)
 				ctx := conn.Context()
 				c.Write(make([]byte, unread))
 				c.SetLinger(0)
@@ -243,7 +243,7 @@ func TestL3bResetWhilePaused(t *testing.T) {
 					t.Errorf("a write after the failure does not tell the cause: %v", err)
 				}
 				if unread > 0 && by != "the watermark" {
-					settled(t, conn)
+					waitTurns(t, conn)
 					if len(got) > 0 || len(closed) > 0 {
 						t.Fatalf("paused, and Data was called %d times, Closed %d times", len(got), len(closed))
 					}
@@ -260,8 +260,8 @@ func TestL3bResetWhilePaused(t *testing.T) {
 	}
 }
 
-// settled waits until the connection's loop has done what was asked of it before.
-func settled(t *testing.T, c *loop.Conn) {
+// waitTurns waits until the connection's loop has done what was asked of it before.
+func waitTurns(t *testing.T, c *loop.Conn) {
 	t.Helper()
 	for range 3 { // the last of it may have asked for more
 		done := make(chan bool, 1)
@@ -295,7 +295,7 @@ func TestL3bWhileFailing(t *testing.T) {
 		"read deadline": {func(_ *testing.T, _ *loop.Group, c *loop.Conn) {
 			c.SetReadDeadline(time.Now())
 		}, "", loop.ErrTimeout},
-		"Shutdown": {func(_ *testing.T, g *loop.Group, _ *loop.Conn) { g.Shutdown(ended()) }, "", loop.ErrShutdown},
+		"Shutdown": {func(_ *testing.T, g *loop.Group, _ *loop.Conn) { g.Shutdown(canceledContext()) }, "", loop.ErrShutdown},
 		"CloseWrite": {func(t *testing.T, _ *loop.Group, c *loop.Conn) {
 			if err := c.CloseWrite(); !errors.Is(err, loop.ErrClosed) {
 				t.Errorf("CloseWrite: %v", err)
@@ -331,7 +331,7 @@ func TestL3bWhileFailing(t *testing.T) {
 			c.SetLinger(0)
 			c.Close()
 			receive(t, conn.Context().Done(), "the end of the context")
-			for end := time.Now().Add(patience); stats(g).UnreadBytes < len(rest) && time.Now().Before(end); {
+			for end := time.Now().Add(testTimeout); stats(g).UnreadBytes < len(rest) && time.Now().Before(end); {
 				runtime.Gosched()
 			}
 			x.act(t, g, conn)
@@ -440,7 +440,7 @@ func TestL3bDetachFails(t *testing.T) {
 		}
 	})
 	io.WriteString(c, "hello")
-	settled(t, receive(t, conns, "Data"))
+	waitTurns(t, receive(t, conns, "Data"))
 	c.SetLinger(0)
 	c.Close()
 	if r := receive(t, results, "Detach's function"); r.unread != "ello" || !isReset(r.err) {

@@ -79,9 +79,9 @@ func TestL4SetBackpressure(t *testing.T) {
 		}
 	})
 	conn := receive(t, conns, "the connection")
-	settled(t, conn)
+	waitTurns(t, conn)
 	c.Write([]byte("one"))
-	settled(t, conn)
+	waitTurns(t, conn)
 	if len(got) > 0 {
 		t.Fatal("it reads above the high watermark")
 	}
@@ -94,9 +94,9 @@ func TestL4SetBackpressure(t *testing.T) {
 	if err := conn.SetBackpressure(true); err != nil {
 		t.Fatal(err)
 	}
-	settled(t, conn)
+	waitTurns(t, conn)
 	c.Write([]byte("two"))
-	settled(t, conn)
+	waitTurns(t, conn)
 	if len(got) > 0 {
 		t.Error("it reads above the high watermark, with back-pressure on again")
 	}
@@ -123,7 +123,7 @@ func TestL4StalledIsVisible(t *testing.T) {
 	a, b := dial(t, ln.Addr()), dial(t, ln.Addr())
 	await := func(n int) {
 		t.Helper()
-		for end := time.Now().Add(patience); stats(g).Stalled != n; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(testTimeout); stats(g).Stalled != n; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%d connections stand still, want %d", stats(g).Stalled, n)
 			}
@@ -294,7 +294,7 @@ func TestL3MaxLinger(t *testing.T) {
 		}
 	})
 	b := make([]byte, 64<<10)
-	for end := time.Now().Add(patience); len(closed) == 0; {
+	for end := time.Now().Add(testTimeout); len(closed) == 0; {
 		if time.Now().After(end) {
 			t.Fatal("it lingers without an end")
 		}

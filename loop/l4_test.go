@@ -101,7 +101,7 @@ func TestL4ReadingStopsAboveTheWatermark(t *testing.T) {
 	if n := got.Load(); n == 0 || n > int64(sent) {
 		t.Fatalf("%d of %d", n, sent)
 	}
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	c.CloseWrite()
 	if n, err := io.Copy(io.Discard, c); n != int64(sent) || err != nil {
 		t.Errorf("%d bytes came back of %d: %v", n, sent, err)

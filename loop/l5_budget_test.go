@@ -56,7 +56,7 @@ func TestL5EchoBesideFunctionsAndTimers(t *testing.T) {
 					}
 				}
 			}
-			release := blocked(t, l)
+			release := blockLoop(t, l)
 			for i := range n {
 				if what == "functions" {
 					l.Run(work(i))
@@ -88,7 +88,7 @@ func TestL5WriteBesideFunctions(t *testing.T) {
 	})
 	conn := receive(t, conns, "the connection")
 	var done atomic.Int32
-	release := blocked(t, g.Loops()[0])
+	release := blockLoop(t, g.Loops()[0])
 	for range n {
 		g.Loops()[0].Run(func() { time.Sleep(time.Millisecond); done.Add(1) })
 	}
@@ -116,7 +116,7 @@ func TestL2RunIsBounded(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1, MaxQueued: most, SlowCallback: -1, OffloadQueue: 1, OffloadWorkers: 1}, func(*loop.Conn) loop.Handler { return echo{} })
 	ping(t, c)
 	l := g.Loops()[0]
-	release := blocked(t, l)
+	release := blockLoop(t, l)
 	var ran atomic.Int32
 	for range most {
 		if err := l.Run(func() { ran.Add(1) }); err != nil {
@@ -148,7 +148,7 @@ func TestL2RunIsBounded(t *testing.T) {
 	}
 	release()
 	ping(t, dial(t, ln.Addr()))
-	turned(t, l)
+	waitTurn(t, l)
 	if n := ran.Load(); n != most {
 		t.Errorf("%d functions have run", n)
 	}
@@ -169,11 +169,11 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 			const want = "loop_test." // as its name begins
 			switch what {
 			case "function":
-				l.Run(theCulprit(out))
+				l.Run(blockUntilClosed(out))
 			case "timer":
-				l.AfterFunc(0, theCulprit(out))
+				l.AfterFunc(0, blockUntilClosed(out))
 			case "answer":
-				f := theCulprit(out)
+				f := blockUntilClosed(out)
 				l.Offload(func() any { return nil }, func(any) { f() })
 			case "accept":
 				ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { <-out; return nil })
@@ -182,7 +182,7 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 				}
 				dial(t, ln.Addr())
 			}
-			for end := time.Now().Add(patience); !strings.Contains(log.String(), want); time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(testTimeout); !strings.Contains(log.String(), want); time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatalf("the log says %q", log.String())
 				}
@@ -194,18 +194,18 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 	}
 }
 
-func theCulprit(out chan bool) func() { return func() { <-out } }
+func blockUntilClosed(out chan bool) func() { return func() { <-out } }
 
 // A thousand short functions are no slow callback, whatever they take together.
 func TestShortFunctionsAreNotSlow(t *testing.T) {
-	g := group(t, loop.Config{Loops: 1, SlowCallback: 400 * time.Millisecond, Logger: complainsTo(t)})
+	g := group(t, loop.Config{Loops: 1, SlowCallback: 400 * time.Millisecond, Logger: failOnLog(t)})
 	l := g.Loops()[0]
-	release := blocked(t, l)
+	release := blockLoop(t, l)
 	for range 500 {
 		l.Run(func() { time.Sleep(time.Millisecond) })
 	}
 	release()
-	turned(t, l)
+	waitTurn(t, l)
 	if n := g.Stats().Loops[0].SlowCallbacks; n != 0 {
 		t.Errorf("%d slow callbacks", n)
 	}
@@ -226,7 +226,7 @@ func TestLogOfPanicsIsLimited(t *testing.T) {
 	for range n {
 		g.Loops()[0].Run(func() { deep(1000) })
 	}
-	turned(t, g.Loops()[0])
+	waitTurn(t, g.Loops()[0])
 	lines := strings.Count(log.String(), "provoked")
 	if lines == 0 || lines > 20 {
 		t.Errorf("%d lines of %d panics", lines, n)
@@ -244,16 +244,16 @@ func TestLogOfPanicsIsLimited(t *testing.T) {
 	}
 }
 
-// scarce is a number of descriptors that listening sockets share.
-type scarce struct{ free atomic.Int32 }
+// descriptorLimit is a number of descriptors that listening sockets share.
+type descriptorLimit struct{ free atomic.Int32 }
 
-// scarceListener is a listening socket that accepts as long as there are descriptors.
-type scarceListener struct {
+// limitedListener is a listening socket that accepts as long as there are descriptors.
+type limitedListener struct {
 	*sock.TCPListener
-	from *scarce
+	from *descriptorLimit
 }
 
-func (l *scarceListener) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
+func (l *limitedListener) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
 	if l.from.free.Add(-1) < 0 {
 		l.from.free.Add(1)
 		return netip.AddrPort{}, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", syscall.EMFILE)}
@@ -268,17 +268,17 @@ func (l *scarceListener) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
 // Listeners that wait for descriptors take turns: two of two loops, and two of one.
 func TestL5ListenersTakeTurns(t *testing.T) {
 	for _, loops := range []int{1, 2} {
-		t.Run(fmt.Sprint(loops, " loops"), func(t *testing.T) { listenersTakeTurns(t, loops) })
+		t.Run(fmt.Sprint(loops, " loops"), func(t *testing.T) { testListenersTakeTurns(t, loops) })
 	}
 }
 
-func listenersTakeTurns(t *testing.T, loops int) {
+func testListenersTakeTurns(t *testing.T, loops int) {
 	const clients = 20 // of each listener
 	g := group(t, loop.Config{Loops: loops, Logger: quiet()})
 	if g.Backend() == "uring" || strings.Contains(g.Backend(), "overlapped") {
 		t.Skipf("the driver %s accepts by itself: nothing can fail in its stead", g.Backend())
 	}
-	from := new(scarce) // none
+	from := new(descriptorLimit) // none
 	type served struct {
 		by int
 		c  *loop.Conn
@@ -291,7 +291,7 @@ func listenersTakeTurns(t *testing.T, loops int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sockets = append(sockets, &scarceListener{l, from})
+		sockets = append(sockets, &limitedListener{l, from})
 		for range clients {
 			dial(t, net.TCPAddrFromAddrPort(l.Addr()))
 		}
@@ -310,7 +310,7 @@ func listenersTakeTurns(t *testing.T, loops int) {
 	settle := func() { // each listener has tried, and failed
 		for range 4 {
 			for _, l := range g.Loops() {
-				turned(t, l)
+				waitTurn(t, l)
 			}
 		}
 	}
@@ -368,7 +368,7 @@ func TestL5PlacesInTurn(t *testing.T) {
 		}
 		for range 4 {
 			for _, l := range g.Loops() {
-				turned(t, l)
+				waitTurn(t, l)
 			}
 		}
 		s.c.Abort()
@@ -398,7 +398,7 @@ func TestL1PeerResetBeforeAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		release := blocked(t, g.Loops()[0])
+		release := blockLoop(t, g.Loops()[0])
 		c := dial(t, ln.Addr())
 		c.SetLinger(0)
 		want := c.LocalAddr().String()

@@ -171,7 +171,7 @@ func TestIdleTimeoutWhileSending(t *testing.T) {
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if n, err := io.ReadFull(c, make([]byte, times)); n != times {
 		t.Errorf("%d of %d bytes came, one every %v with an idle timeout of %v: %v", n, times, every, idle, err)
 	}

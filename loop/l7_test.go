@@ -24,7 +24,7 @@ func TestL7MaxConnsPauses(t *testing.T) {
 		t.Error("a connection above MaxConns was served")
 	}
 	a.Close()
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
 		t.Errorf("a connection that waited in the backlog: %v", err)
 	}
@@ -41,7 +41,7 @@ func TestL7MaxConnsRefuses(t *testing.T) {
 	// The reset may come so soon that dialling itself fails.
 	if b, err := net.Dial("tcp", ln.Addr().String()); err == nil {
 		defer b.Close()
-		b.SetDeadline(time.Now().Add(patience))
+		b.SetDeadline(time.Now().Add(testTimeout))
 		if _, err := io.ReadFull(b, make([]byte, 1)); err == nil {
 			t.Error("a connection above MaxConns was served")
 		}

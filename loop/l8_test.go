@@ -26,13 +26,13 @@ func TestL8ShutdownWithIdlePeers(t *testing.T) {
 		return closesAtShutdown{}
 	})
 	ping(t, c)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	start := time.Now()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-	if took := time.Since(start); took > patience/2 {
+	if took := time.Since(start); took > testTimeout/2 {
 		t.Errorf("it took %v", took)
 	}
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
@@ -57,7 +57,7 @@ func TestL8Shutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	go func() { ended <- g.Shutdown(ctx) }()
 	// What is there goes on; what is new is refused.
@@ -159,7 +159,7 @@ func TestL8RunChain(t *testing.T) {
 		}
 	}
 	l.Run(f)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Error(err)

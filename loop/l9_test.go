@@ -68,10 +68,10 @@ func TestL9Shutdown(t *testing.T) {
 	block := make(chan bool)
 	g.Loops()[0].Offload(func() any { <-block; return nil }, func(any) { t.Error("a second half came after all") })
 	var e *loop.ShutdownError
-	if err := g.Shutdown(ended()); !errors.As(err, &e) || e.Offloaded != 1 {
+	if err := g.Shutdown(canceledContext()); !errors.As(err, &e) || e.Offloaded != 1 {
 		t.Errorf("Shutdown: %v", err)
 	}
-	for end := time.Now().Add(patience); g.Loops()[0].Run(func() {}) == nil; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); g.Loops()[0].Run(func() {}) == nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the loop waits for a second half, although it was cut off")
 		}

@@ -104,7 +104,7 @@ func TestL5DescriptorsInTurn(t *testing.T) {
 		left[s.by]--
 		for range 4 {
 			for _, l := range g.Loops() {
-				turned(t, l)
+				waitTurn(t, l)
 			}
 		}
 		s.c.Abort()

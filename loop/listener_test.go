@@ -20,12 +20,12 @@ import (
 // Once Close has returned, nobody can connect, and the address is free for the next.
 func TestListenerCloseIsAtOnce(t *testing.T) {
 	for _, loops := range []int{1, 3} {
-		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: complainsTo(t)})
+		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: failOnLog(t)})
 		network, at := "tcp", "127.0.0.1:0"
-		var taken addressTaken
+		var taken addressInUse
 		for range 20 {
 			ln, err := g.Listen(network, at, func(*loop.Conn) loop.Handler { return echo{} })
-			if taken.excuses(err) {
+			if taken.tolerates(err) {
 				at = "127.0.0.1:0"
 				continue
 			}
@@ -34,7 +34,7 @@ func TestListenerCloseIsAtOnce(t *testing.T) {
 			}
 			at = ln.Addr().String()
 			c := dial(t, ln.Addr())
-			exchange(t, c)
+			checkEcho(t, c)
 			if err := ln.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +45,7 @@ func TestListenerCloseIsAtOnce(t *testing.T) {
 				}
 			}
 			// What was accepted goes on.
-			exchange(t, c)
+			checkEcho(t, c)
 			if err := ln.Close(); !errors.Is(err, loop.ErrClosed) {
 				t.Errorf("a second Close: %v", err)
 			}
@@ -53,8 +53,8 @@ func TestListenerCloseIsAtOnce(t *testing.T) {
 	}
 }
 
-// exchange has something echoed.
-func exchange(t *testing.T, c net.Conn) {
+// checkEcho has something echoed.
+func checkEcho(t *testing.T, c net.Conn) {
 	t.Helper()
 	if _, err := c.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func exchange(t *testing.T, c net.Conn) {
 // The same for Unix sockets, whose path goes with the listener.
 func TestUnixListenerCloseIsAtOnce(t *testing.T) {
 	skipOnWine(t, "it has no Unix sockets")
-	g := group(t, loop.Config{Loops: 2, SlowCallback: -1, Logger: complainsTo(t)})
+	g := group(t, loop.Config{Loops: 2, SlowCallback: -1, Logger: failOnLog(t)})
 	at := filepath.Join(t.TempDir(), "s")
 	for range 20 {
 		ln, err := g.Listen("unix", at, func(*loop.Conn) loop.Handler { return echo{} })
@@ -75,7 +75,7 @@ func TestUnixListenerCloseIsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, err := net.Dial("unix", at)
-		answers(t, c, err)
+		checkEchoAndClose(t, c, err)
 		ln.Close()
 		if c, err := net.Dial("unix", at); err == nil {
 			c.Close()
@@ -142,7 +142,7 @@ func TestServeOfWhatIsServed(t *testing.T) {
 		return err
 	}
 	servePacket := func(u *sock.UDPSocket) error {
-		_, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+		_, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 		return err
 	}
 	t.Setenv(pollux.BackendEnv, "") // the queue is no loop
@@ -207,7 +207,7 @@ func TestUnknownNetworks(t *testing.T) {
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
 	_, listen := g.Listen("udp", "127.0.0.1:0", echoes)
 	_, dial := g.Dial(context.Background(), "udp", "127.0.0.1:1", echoes)
-	_, packet := g.ListenPacket("tcp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	_, packet := g.ListenPacket("tcp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 	const streams = `"udp": unknown network; there are "tcp", "tcp4", "tcp6" and "unix"`
 	for want, err := range map[string]error{
 		streams + "; ListenPacket takes those of UDP": listen,

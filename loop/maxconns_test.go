@@ -42,31 +42,31 @@ func TestL7MaxConnsIsNeverPassed(t *testing.T) {
 
 // Above MaxConns a connection waits, also if it was a dial that has taken the last place.
 func TestL7MaxConnsByDial(t *testing.T) {
-	ln, d := fullByDial(t)
+	ln, d := fillMaxConnsByDial(t)
 	c := dial(t, ln.Addr())
-	waits(t, c)
+	checkNotServed(t, c)
 	d.Abort()
-	isServed(t, c)
+	checkServed(t, c)
 }
 
-// fullByDial returns a listener of a group that has all connections it may have: a dialed
+// fillMaxConnsByDial returns a listener of a group that has all connections it may have: a dialed
 // one.
-func fullByDial(t *testing.T) (*loop.Listener, *loop.Conn) {
+func fillMaxConnsByDial(t *testing.T) (*loop.Listener, *loop.Conn) {
 	t.Helper()
 	g := group(t, loop.Config{Loops: 1, MaxConns: 1, Logger: quiet()})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := g.Dial(context.Background(), "tcp", serveOther(t), func(*loop.Conn) loop.Handler { return echo{} })
+	d, err := g.Dial(context.Background(), "tcp", startEchoServer(t), func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ln, d
 }
 
-// waits sends a byte that is not answered: the connection is open, and not served.
-func waits(t *testing.T, c net.Conn) {
+// checkNotServed sends a byte that is not answered: the connection is open, and not served.
+func checkNotServed(t *testing.T, c net.Conn) {
 	t.Helper()
 	c.Write([]byte("1"))
 	c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
@@ -80,10 +80,10 @@ func isTimeout(err error) bool {
 	return ok && e.Timeout()
 }
 
-// isServed reads the answer to what waits has sent.
-func isServed(t *testing.T, c net.Conn) {
+// checkServed reads the answer to what waits has sent.
+func checkServed(t *testing.T, c net.Conn) {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 		t.Errorf("what has waited: %v", err)
 	}
@@ -120,7 +120,7 @@ func TestL7MaxConnsOfSeveralLoops(t *testing.T) {
 							t.Error(err)
 							return
 						}
-						c.SetDeadline(time.Now().Add(patience))
+						c.SetDeadline(time.Now().Add(testTimeout))
 						if _, err := c.Write([]byte("x")); err != nil {
 							t.Error("writing: ", err)
 						}
@@ -148,12 +148,12 @@ func refusals(g *loop.Group) (n uint64) {
 
 // What waits for room when its listener is closed, or the group ends, is closed.
 func TestL7MaxConnsAndTheEnd(t *testing.T) {
-	ln, d := fullByDial(t)
+	ln, d := fillMaxConnsByDial(t)
 	defer d.Abort()
 	c := dial(t, ln.Addr())
-	waits(t, c)
+	checkNotServed(t, c)
 	ln.Close()
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if _, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 		t.Errorf("it is open: %v", err)
 	}

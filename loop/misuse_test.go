@@ -17,8 +17,8 @@ import (
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
-// onLoop runs f on a loop, and fails if it does not return.
-func onLoop(t *testing.T, l *loop.Loop, what string, f func()) {
+// runOnLoop runs f on a loop, and fails if it does not return.
+func runOnLoop(t *testing.T, l *loop.Loop, what string, f func()) {
 	t.Helper()
 	done := make(chan bool)
 	if err := l.Run(func() { f(); close(done) }); err != nil {
@@ -32,7 +32,7 @@ func TestWaitingOnTheLoopItself(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	l := g.Loops()[1]
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
-	onLoop(t, l, "the errors", func() {
+	runOnLoop(t, l, "the errors", func() {
 		tcp, err := sock.ListenTCP(loopback)
 		if err != nil {
 			t.Error(err)
@@ -136,7 +136,7 @@ func TestNilArguments(t *testing.T) {
 // Loop.Dial needs nobody to tell.
 func TestDialTellsNobody(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
-	full, nobody := neverAccepts(t)
+	full, nobody := listenFull(t)
 	full.Close()
 	opened := make(chan bool)
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
@@ -190,10 +190,10 @@ func TestDialReturnsWhatIsOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var opened, given int
-	for end := time.Now().Add(time.Second); time.Now().Before(end) || opened == 0 || given == 0; {
+	var opened, gaveUp int
+	for end := time.Now().Add(time.Second); time.Now().Before(end) || opened == 0 || gaveUp == 0; {
 		// From too short to long enough, by steps that are no multiple of anything.
-		ctx, cancel := context.WithTimeout(context.Background(), time.Duration((opened+given)%307)*time.Microsecond)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration((opened+gaveUp)%307)*time.Microsecond)
 		c, err := g.Dial(ctx, "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} })
 		cancel()
 		switch {
@@ -204,12 +204,12 @@ func TestDialReturnsWhatIsOpen(t *testing.T) {
 			}
 			c.Abort()
 		case errors.Is(err, context.DeadlineExceeded):
-			given++
+			gaveUp++
 		default:
 			t.Fatal(err)
 		}
-		if time.Since(end) > patience {
-			t.Fatalf("%d were opened, %d given up", opened, given)
+		if time.Since(end) > testTimeout {
+			t.Fatalf("%d were opened, %d given up", opened, gaveUp)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -296,16 +296,16 @@ func TestAfterTheEnd(t *testing.T) {
 	if err := l.Run(func() { t.Error("it ran") }); !errors.Is(err, loop.ErrClosed) {
 		t.Errorf("Run: %v", err)
 	}
-	told := 0
+	calls := 0
 	l.WatchLater(u, func(pollux.Event) {}, func(err error) {
-		told++
+		calls++
 		if !errors.Is(err, loop.ErrClosed) {
 			t.Errorf("WatchLater: %v", err)
 		}
 	})
-	w.Stop(func() { told++ })
-	if told != 2 {
-		t.Errorf("%d of 2 have been told", told)
+	w.Stop(func() { calls++ })
+	if calls != 2 {
+		t.Errorf("%d of 2 have been told", calls)
 	}
 	q, err := pollux.New() // the source is free again
 	if errors.Is(err, pollux.ErrBackend) {

@@ -16,20 +16,20 @@ import (
 // resets reports whether a peer can tell a reset from an end. Of a Unix socket, it cannot.
 func (p *pair) resets() bool { return p.s.network == "tcp" && !sys.OnWine() }
 
-// unreadMattersLocked reports whether everything that has come is still for the handler: nothing
+// mustDeliverUnreadLocked reports whether everything that has come is still for the handler: nothing
 // of its own ends the connection.
-func (a *end) unreadMattersLocked() bool { return len(a.ended) == 0 && !a.full && !a.isCut() }
+func (a *end) mustDeliverUnreadLocked() bool { return len(a.ended) == 0 && !a.full && !a.isCutLocked() }
 
-func (a *end) isCut() bool {
-	return a.p.r.p.shutdown.cut > 0 && a.p.r.begun.Load() || a.p.r.stuck.Load()
+func (a *end) isCutLocked() bool {
+	return a.p.r.p.shutdown.cut > 0 && a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load()
 }
 
-// willingLocked reports whether a is to see all that is due to it.
-func (a *end) willingLocked() bool {
+// readsAllLocked reports whether a is to see all that is due to it.
+func (a *end) readsAllLocked() bool {
 	if a.raw != nil {
 		return !a.dead
 	}
-	return !a.plain && a.unreadMattersLocked()
+	return !a.plain && a.mustDeliverUnreadLocked()
 }
 
 // graceful reports whether why is that of a connection that has sent everything first.
@@ -41,50 +41,50 @@ func graceful(why error) bool {
 func (a *end) dueLocked() int {
 	switch {
 	case a.dead:
-		return a.floor
+		return a.minArrived
 	case a.plain:
 		return a.sent
-	case a.p.r.lax() || a.p.r.begun.Load() || a.p.r.stuck.Load():
+	case a.p.r.mayLingerTimeout() || a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load():
 		return 0
-	case a.did(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline), a.lost, a.closed && !graceful(a.why):
+	case a.didLocked(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline), a.lost, a.closed && !graceful(a.why):
 		return 0
-	case a.did(opDetach, opDetachStream) && a.raw == nil:
+	case a.didLocked(opDetach, opDetachStream) && a.raw == nil:
 		return 0 // it may fail
 	}
 	return a.sent
 }
 
-// mayEnd reports whether the peer may find a's end.
-func (a *end) mayEnd() bool {
-	return a.fin || a.dead || len(a.ended) > 0 || a.full || a.closed || a.peer.mayEndFirst() || a.p.r.begun.Load() || a.p.r.stuck.Load()
+// mayEndLocked reports whether the peer may find a's end.
+func (a *end) mayEndLocked() bool {
+	return a.fin || a.dead || len(a.ended) > 0 || a.full || a.closed || a.peer.mayEndFirstLocked() || a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load()
 }
 
-// mayEndFirst reports whether a, without its peer's doing, may end the connection.
-func (a *end) mayEndFirst() bool { return a.fin || a.dead || len(a.ended) > 0 || a.full }
+// mayEndFirstLocked reports whether a, without its peer's doing, may end the connection.
+func (a *end) mayEndFirstLocked() bool { return a.fin || a.dead || len(a.ended) > 0 || a.full }
 
-// mayReset reports whether the peer may find that a has reset the connection.
-func (a *end) mayReset() bool {
-	return a.dead || a.p.r.lax() || a.p.r.begun.Load() || a.p.r.stuck.Load() || a.closed && !graceful(a.why) ||
-		a.did(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline)
+// mayResetLocked reports whether the peer may find that a has reset the connection.
+func (a *end) mayResetLocked() bool {
+	return a.dead || a.p.r.mayLingerTimeout() || a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load() || a.closed && !graceful(a.why) ||
+		a.didLocked(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline)
 }
 
 // mayBeClosedLocked reports whether something has ended a, or is about to.
 func (a *end) mayBeClosedLocked() bool {
-	return a.closed || len(a.ended) > 0 || a.full || a.peer.mayEnd() || a.peer.mayReset()
+	return a.closed || len(a.ended) > 0 || a.full || a.peer.mayEndLocked() || a.peer.mayResetLocked()
 }
 
 // isAccepted reports whether back-pressure is on at first.
 func (a *end) isAccepted() bool { return a.i == 0 && a.p.s.kind != dialed }
 
-// hasQuit reports whether an operation was called that ends the connection by itself: a timeout
+// hasQuitLocked reports whether an operation was called that ends the connection by itself: a timeout
 // need not pass.
-func (a *end) hasQuit() bool {
+func (a *end) hasQuitLocked() bool {
 	return slices.ContainsFunc(a.ended, func(o op) bool { return o != opIdleTimeout && o != opReadDeadline })
 }
 
 // receivesLocked reports whether Data is to get whatever the peer sends.
 func (a *end) receivesLocked() bool {
-	if a.plain || !a.opened || a.closed || a.paused || !a.willingLocked() || a.raw != nil {
+	if a.plain || !a.opened || a.closed || a.paused || !a.readsAllLocked() || a.raw != nil {
 		return false
 	}
 	if !a.backpressure {
@@ -93,8 +93,8 @@ func (a *end) receivesLocked() bool {
 	return a.sent-a.peer.seen <= a.p.r.p.setting.low
 }
 
-// await waits until everything that was sent to a has come, if it receives.
-func (a *end) await() {
+// awaitReceived waits until everything that was sent to a has come, if it receives.
+func (a *end) awaitReceived() {
 	a.p.wait("what the peer has sent", func() bool {
 		b := a.peer
 		if b.raw != nil && b.sent < b.queued && !b.dead && !b.lost && a.receivesLocked() {
@@ -110,21 +110,21 @@ type reason struct {
 	may bool
 }
 
-func (a *end) reasons() []reason {
+func (a *end) reasonsLocked() []reason {
 	b, r := a.peer, a.p.r
-	reset := b.mayReset()
+	reset := b.mayResetLocked()
 	return []reason{
-		{io.EOF, a.p.s.noReadClosed[a.i] && b.mayEnd() && !(b.reset && !b.fin && a.p.resets())},
-		{errClosing, a.did(opCloseWith)},
-		{errAborting, a.did(opAbortWith)},
-		{errData, a.did(opDataError)},
-		{loop.ErrAborted, a.did(opAbort) || r.stuck.Load()},
-		{loop.ErrTimeout, a.did(opIdleTimeout, opReadDeadline)},
+		{io.EOF, a.p.s.noReadClosed[a.i] && b.mayEndLocked() && !(b.reset && !b.fin && a.p.resets())},
+		{errClosing, a.didLocked(opCloseWith)},
+		{errAborting, a.didLocked(opAbortWith)},
+		{errData, a.didLocked(opDataError)},
+		{loop.ErrAborted, a.didLocked(opAbort) || r.stuck.Load()},
+		{loop.ErrTimeout, a.didLocked(opIdleTimeout, opReadDeadline)},
 		{loop.ErrWriteTimeout, false},
-		{loop.ErrShutdown, a.isCut()},
-		{loop.ErrLingerTimeout, r.lax() || r.p.shutdown.begin > 0},
+		{loop.ErrShutdown, a.isCutLocked()},
+		{loop.ErrLingerTimeout, r.mayLingerTimeout() || r.p.shutdown.begin > 0},
 		{loop.ErrUnreadFull, a.full},
-		{loop.ErrDetached, a.did(opDetach, opDetachStream)},
+		{loop.ErrDetached, a.didLocked(opDetach, opDetachStream)},
 		{syscall.ECONNRESET, reset},
 		{syscall.EPIPE, reset},
 		{syscall.ECONNABORTED, reset && sys.OnWine()},
@@ -138,11 +138,11 @@ func (a *end) reasons() []reason {
 // checkWhyLocked checks the reason of Closed.
 func (a *end) checkWhyLocked() {
 	why := a.why
-	panicked, known := new(loop.PanicError), why == nil && a.did(opClose)
+	panicked, known := new(loop.PanicError), why == nil && a.didLocked(opClose)
 	if errors.As(why, &panicked) {
-		known = a.did(opPanic)
+		known = a.didLocked(opPanic)
 	}
-	for _, x := range a.reasons() {
+	for _, x := range a.reasonsLocked() {
 		if !errors.Is(why, x.err) {
 			continue
 		}
@@ -150,10 +150,10 @@ func (a *end) checkWhyLocked() {
 			a.p.failLocked("end %d: Closed gets %v, for which there is no reason", a.i, why)
 		}
 	}
-	if !known && !(sys.OnWine() && a.peer.mayReset()) {
+	if !known && !(sys.OnWine() && a.peer.mayResetLocked()) {
 		a.p.failLocked("end %d: Closed gets %v, for which there is no reason", a.i, why)
 	}
-	if len(a.ended) != 1 || a.p.r.begun.Load() || a.peer.mayEndFirst() || a.fin || a.full {
+	if len(a.ended) != 1 || a.p.r.shutdownBegun.Load() || a.peer.mayEndFirstLocked() || a.fin || a.full {
 		return
 	}
 	// Nothing else has ended the connection.
@@ -169,7 +169,7 @@ func (a *end) checkLocked() {
 	if !a.plain {
 		switch {
 		case !a.opened:
-			if !a.p.failed && !a.p.r.begun.Load() {
+			if !a.p.failed && !a.p.r.shutdownBegun.Load() {
 				a.p.failLocked("end %d was never opened", a.i)
 			}
 			return
@@ -184,11 +184,11 @@ func (a *end) checkLocked() {
 	switch {
 	case a.seen > b.sent:
 		a.p.failLocked("end %d has seen more than was sent", a.i)
-	case a.willingLocked() && a.seen < b.dueLocked():
+	case a.readsAllLocked() && a.seen < b.dueLocked():
 		a.p.failLocked("end %d has seen %d bytes, %d are due", a.i, a.seen, b.dueLocked())
-	case a.raw != nil && !a.dead && !a.eof && !b.mayReset():
+	case a.raw != nil && !a.dead && !a.eof && !b.mayResetLocked():
 		a.p.failLocked("end %d has not found the end: %v", a.i, a.readErr)
-	case a.plain && a.eof && !a.lost && !b.fin && a.p.resets() && len(b.ended) == 1 && b.did(opAbort, opAbortWith) && b.opened && !a.fin:
+	case a.plain && a.eof && !a.lost && !b.fin && a.p.resets() && len(b.ended) == 1 && b.didLocked(opAbort, opAbortWith) && b.opened && !a.fin:
 		a.p.failLocked("end %d was not reset by Abort", a.i)
 	}
 }
@@ -204,23 +204,23 @@ func (p *pair) finish() {
 		return
 	}
 	for _, a := range p.ends {
-		a.doRest()
+		a.doRemaining()
 		a.awaitReset()
 	}
 	for _, a := range p.ends {
-		a.cooperate()
+		a.unblock()
 	}
 	a := p.ends[p.s.first]
 	a.drain()
 	if !p.s.hasty {
 		a.peer.drain()
 	}
-	a.endFirst(p.s.halfFirst)
-	a.peer.endFirst(false)
-	a.endFirst(false)
+	a.endAndWait(p.s.halfFirst)
+	a.peer.endAndWait(false)
+	a.endAndWait(false)
 	for _, a := range p.ends {
 		if !a.plain {
-			p.wait("Closed", a.overLocked)
+			p.wait("Closed", a.finishedLocked)
 		}
 	}
 }
@@ -232,14 +232,14 @@ func (a *end) isOpenLocked() bool { return a.opened && !a.closed }
 func (p *pair) allOpened() bool {
 	all := true
 	for _, a := range p.ends {
-		p.wait("Opened", func() bool { return a.opened || a.raw != nil || a.overLocked() })
+		p.wait("Opened", func() bool { return a.opened || a.raw != nil || a.finishedLocked() })
 		p.locked(func() { all = all && (a.opened || a.raw != nil) })
 	}
 	return all
 }
 
-// doRest does the steps that were for callbacks which have not come.
-func (a *end) doRest() {
+// doRemaining does the steps that were for callbacks which have not come.
+func (a *end) doRemaining() {
 	var rest []step
 	a.p.locked(func() { rest, a.todo = a.todo, nil })
 	for _, s := range rest {
@@ -257,19 +257,19 @@ func (a *end) awaitReset() {
 	}
 	a.p.wait("the peer's writer", func() bool { return b.raw == nil || !b.dead || b.nowrite })
 	a.p.wait("the report of a reset", func() bool {
-		due := b.reset && a.willingLocked() && a.raw == nil && (!a.paused || a.left == 0 && a.seen == b.sent)
+		due := b.reset && a.readsAllLocked() && a.raw == nil && (!a.paused || a.left == 0 && a.seen == b.sent)
 		return !due || a.closed
 	})
 }
 
-// cooperate lets everything go on.
-func (a *end) cooperate() {
+// unblock lets everything go on.
+func (a *end) unblock() {
 	if a.plain {
 		a.p.locked(func() { a.budget = unlimited })
 		return
 	}
 	over := false
-	a.p.locked(func() { over = a.hasQuit() || a.closed })
+	a.p.locked(func() { over = a.hasQuitLocked() || a.closed })
 	if over {
 		return
 	}
@@ -277,7 +277,7 @@ func (a *end) cooperate() {
 		for _, s := range []step{{op: opConsume}, {op: opEcho}, {op: opPause}, {op: opResume}} {
 			a.do(s, false)
 		}
-		if a.peer.did(opDetach, opDetachStream) {
+		if a.peer.didLocked(opDetach, opDetachStream) {
 			a.do(step{op: opBackpressure}, false)
 		}
 	}
@@ -293,24 +293,24 @@ func (a *end) drain() {
 		if b.raw != nil && !b.nowrite && b.sent < b.queued {
 			return false
 		}
-		return a.overLocked() || a.plain && a.noread || !a.willingLocked() || a.seen >= b.dueLocked()
+		return a.finishedLocked() || a.plain && a.noread || !a.readsAllLocked() || a.seen >= b.dueLocked()
 	})
 	a.p.wait("Drained", func() bool {
-		return a.plain || a.overLocked() || !a.unreadMattersLocked() || b.mayReset() || !b.willingLocked() || !a.drainDue
+		return a.plain || a.finishedLocked() || !a.mustDeliverUnreadLocked() || b.mayResetLocked() || !b.readsAllLocked() || !a.drainDue
 	})
 }
 
-// endFirst ends a if nothing has, or half-closes it, and waits until the peer knows.
-func (a *end) endFirst(half bool) {
+// endAndWait ends a if nothing has, or half-closes it, and waits until the peer knows.
+func (a *end) endAndWait(half bool) {
 	if a.raw != nil {
-		a.play(step{op: opFIN})
+		a.doPlain(step{op: opFIN})
 		a.p.wait("FIN", func() bool { return a.nowrite })
 		if !a.plain {
 			return
 		}
 	} else {
 		over := false
-		a.p.locked(func() { over = a.closed || a.hasQuit() || half && a.fin })
+		a.p.locked(func() { over = a.closed || a.hasQuitLocked() || half && a.fin })
 		if !over && half {
 			a.do(step{op: opCloseWrite}, false)
 		} else if !over {
@@ -319,7 +319,7 @@ func (a *end) endFirst(half bool) {
 	}
 	b := a.peer
 	a.p.wait("the peer's end", func() bool {
-		return b.overLocked() || b.eof || b.noread || !b.willingLocked() || a.mayReset() || a.closed
+		return b.finishedLocked() || b.eof || b.noread || !b.readsAllLocked() || a.mayResetLocked() || a.closed
 	})
 }
 

@@ -33,11 +33,11 @@ const (
 // end is an end of a connection: a handler of the group's, or a plain peer. Once it is
 // detached, the one is the other.
 type end struct {
-	p     *pair
-	i     int
-	peer  *end
-	plain bool // from the beginning
-	place int  // in text, where what it sends begins
+	p      *pair
+	i      int
+	peer   *end
+	plain  bool // from the beginning
+	offset int  // in text, where what it sends begins
 
 	ops sync.Mutex // held for a step: steps of one end are done one by one
 
@@ -47,15 +47,15 @@ type end struct {
 	ctx  context.Context
 	raw  plainConn
 	state
-	playing
+	plainState
 }
 
 // state is what is known of a loop's connection, and of both kinds what was sent and seen.
 type state struct {
-	sent int // bytes that Write, or the kernel, has taken
-	seen int // bytes that Data has been given, or the peer has read
-	took int // and has consumed
-	left int // and has left
+	sent     int // bytes that Write, or the kernel, has taken
+	seen     int // bytes that Data has been given, or the peer has read
+	consumed int // and has consumed
+	left     int // and has left
 
 	opened, inside, closed  bool
 	why                     error
@@ -63,7 +63,7 @@ type state struct {
 	owned                   int // calls of WriteOwned that are not done
 	lost                    bool
 	paused, pausedInside    bool
-	again                   bool // what was left must come again: Resume was called
+	redeliver               bool // what was left must come again: Resume was called
 	above, drainDue         bool // Unsent was above the high watermark
 	backpressure, echoes    bool
 	mode                    step // opConsume or opTakeOnly
@@ -80,7 +80,7 @@ func (a *end) String() string {
 	if a.plain {
 		what = "plain"
 	}
-	return fmt.Sprintf("  end %d, %s:%s%s; %v, todo %v, called %v, Closed's reason %v, read's error %v", a.i, what, nonzero(a.state), nonzero(a.playing), a.mode, a.todo, a.ended, a.why, a.readErr)
+	return fmt.Sprintf("  end %d, %s:%s%s; %v, todo %v, called %v, Closed's reason %v, read's error %v", a.i, what, nonzero(a.state), nonzero(a.plainState), a.mode, a.todo, a.ended, a.why, a.readErr)
 }
 
 // nonzero prints the numbers of a struct that are not zero, and what is true.
@@ -95,25 +95,25 @@ func nonzero(x any) string {
 	return b.String()
 }
 
-// did reports whether one of ops was called; mu is held.
-func (a *end) did(ops ...op) bool {
+// didLocked reports whether one of ops was called; mu is held.
+func (a *end) didLocked(ops ...op) bool {
 	return slices.ContainsFunc(ops, func(o op) bool { return slices.Contains(a.ended, o) })
 }
 
-// overLocked reports whether nothing more comes.
-func (a *end) overLocked() bool {
-	return a.closed || a.dead || a.p.failed || !a.plain && !a.opened && a.p.r.gone.Load()
+// finishedLocked reports whether nothing more comes.
+func (a *end) finishedLocked() bool {
+	return a.closed || a.dead || a.p.failed || !a.plain && !a.opened && a.p.r.shutdownReturned.Load()
 }
 
-func (a *end) isOver() (is bool) {
-	a.p.locked(func() { is = a.overLocked() })
+func (a *end) isFinished() (is bool) {
+	a.p.locked(func() { is = a.finishedLocked() })
 	return is
 }
 
 // Streams are made of text, each from a place of its own, over and over.
 const (
 	textBytes = 65521
-	maxPiece  = 128 << 10
+	maxChunk  = 128 << 10
 )
 
 var text = func() []byte {
@@ -124,35 +124,35 @@ var text = func() []byte {
 		x ^= x << 5
 		b = append(b, byte(x>>3))
 	}
-	return bytes.Repeat(b, 2+maxPiece/textBytes)
+	return bytes.Repeat(b, 2+maxChunk/textBytes)
 }()
 
-// words returns n bytes of what a sends, up to maxPiece.
-func (a *end) words(at, n int) []byte {
-	from := (a.place + at) % textBytes
+// streamText returns n bytes of what a sends, up to maxChunk.
+func (a *end) streamText(at, n int) []byte {
+	from := (a.offset + at) % textBytes
 	return text[from : from+n]
 }
 
-// piece returns n bytes of what a sends, as memory of its own.
-func (a *end) piece(at, n int) []byte {
+// streamCopy returns n bytes of what a sends, as memory of its own.
+func (a *end) streamCopy(at, n int) []byte {
 	b := make([]byte, 0, n)
 	for len(b) < n {
-		b = append(b, a.words(at+len(b), min(maxPiece, n-len(b)))...)
+		b = append(b, a.streamText(at+len(b), min(maxChunk, n-len(b)))...)
 	}
 	return b
 }
 
-// checkBytes checks what has come from the peer, from its byte at on; mu is held.
-func (a *end) checkBytes(b []byte, at int) {
-	for piece := range slices.Chunk(b, maxPiece) {
-		if !bytes.Equal(piece, a.peer.words(at, len(piece))) {
+// checkBytesLocked checks what has come from the peer, from its byte at on; mu is held.
+func (a *end) checkBytesLocked(b []byte, at int) {
+	for chunk := range slices.Chunk(b, maxChunk) {
+		if !bytes.Equal(chunk, a.peer.streamText(at, len(chunk))) {
 			i := 0
-			for want := a.peer.words(at, len(piece)); piece[i] == want[i]; i++ {
+			for want := a.peer.streamText(at, len(chunk)); chunk[i] == want[i]; i++ {
 			}
 			a.p.failLocked("end %d gets other bytes than were sent, from %d on", a.i, at+i)
 			return
 		}
-		at += len(piece)
+		at += len(chunk)
 	}
 }
 
@@ -251,7 +251,7 @@ func (h handler) Data(c *loop.Conn, b []byte) (n int, err error) {
 		h.do(step{op: opPause}, true)
 	}
 	defer h.p.locked(func() {
-		h.took += n
+		h.consumed += n
 		h.left = len(b) - n
 		h.full = h.full || h.left >= h.p.r.p.setting.maxUnread && !h.pausedInside
 	})
@@ -266,16 +266,16 @@ func (a *end) dataLocked(c *loop.Conn, b []byte) (n int, pauses bool) {
 		a.p.failLocked("end %d: Data comes after Pause", a.i)
 	case a.endedInside:
 		a.p.failLocked("end %d: Data comes after what ends the connection", a.i)
-	case a.above && !a.peer.mayReset() && c.Unsent() > setting.low:
+	case a.above && !a.peer.mayResetLocked() && c.Unsent() > setting.low:
 		a.p.failLocked("end %d: Data comes above the high watermark", a.i)
 	case len(b) == 0 || len(b) < a.left:
 		a.p.failLocked("end %d: Data gets %d bytes, %d were left", a.i, len(b), a.left)
-	case a.eof && a.took+len(b) > a.seen:
+	case a.eof && a.consumed+len(b) > a.seen:
 		a.p.failLocked("end %d: Data gets more bytes after ReadClosed", a.i)
 	}
-	a.checkBytes(b, a.took)
-	a.seen = max(a.seen, a.took+len(b))
-	a.again = false
+	a.checkBytesLocked(b, a.consumed)
+	a.seen = max(a.seen, a.consumed+len(b))
+	a.redeliver = false
 	switch {
 	case a.mode.op == opTakeOnly:
 		n = min(a.mode.n, len(b))
@@ -297,7 +297,7 @@ func (h fullHandler) ReadClosed(*loop.Conn) {
 			h.p.failLocked("end %d: ReadClosed comes twice, after Pause or after what ends the connection", h.i)
 		case h.seen < h.peer.dueLocked():
 			h.p.failLocked("end %d: ReadClosed comes before %d bytes have come", h.i, h.peer.dueLocked())
-		case !h.peer.mayEnd():
+		case !h.peer.mayEndLocked():
 			h.p.failLocked("end %d: ReadClosed comes, and the peer has not ended", h.i)
 		}
 		h.eof = true
@@ -329,9 +329,9 @@ func (h handler) Closed(_ *loop.Conn, why error) {
 		switch {
 		case errors.Is(why, loop.ErrTimeout) && time.Now().Before(h.deadline):
 			h.p.failLocked("end %d: a timeout comes early", h.i)
-		case h.unreadMattersLocked() && h.paused && h.left > 0:
+		case h.mustDeliverUnreadLocked() && h.paused && h.left > 0:
 			h.p.failLocked("end %d: Closed comes while bytes are unread and reading is paused: %v", h.i, why)
-		case h.unreadMattersLocked() && h.again:
+		case h.mustDeliverUnreadLocked() && h.redeliver:
 			h.p.failLocked("end %d: Closed comes before what was left has come again after Resume: %v", h.i, why)
 		case !h.isCauseLocked(context.Cause(h.ctx)):
 			h.p.failLocked("end %d: Closed gets %v, and the context's cause is %v", h.i, why, context.Cause(h.ctx))
@@ -344,7 +344,7 @@ func (a *end) isCauseLocked(cause error) bool {
 	switch {
 	case a.why == nil:
 		return cause == loop.ErrClosed
-	case cause == loop.ErrDetached && a.did(opDetach, opDetachStream):
+	case cause == loop.ErrDetached && a.didLocked(opDetach, opDetachStream):
 		return true // which may have failed since
 	}
 	return cause != nil && errors.Is(a.why, cause)
@@ -362,8 +362,8 @@ func (a *end) onLoop(f func()) {
 	}
 }
 
-// elsewhere has a step done on another goroutine, or later on the loop.
-func (a *end) elsewhere(s step) {
+// doElsewhere has a step done on another goroutine, or later on the loop.
+func (a *end) doElsewhere(s step) {
 	from := s.from
 	if a.p.r.p.shutdown.begin > 0 && from != fromOther {
 		from = fromRun // the loop may end before the others are done
@@ -432,30 +432,30 @@ func (a *end) do(s step, inside bool) {
 	case opDetach, opDetachStream:
 		err = a.detach(c, s.op)
 	case opIdleTimeout:
-		a.p.locked(func() { a.setDeadline(s.n) })
+		a.p.locked(func() { a.setDeadlineLocked(s.n) })
 		err = c.SetIdleTimeout(time.Duration(s.n) * time.Microsecond)
 	case opReadDeadline:
-		a.p.locked(func() { a.setDeadline(s.n) })
+		a.p.locked(func() { a.setDeadlineLocked(s.n) })
 		err = c.SetReadDeadline(time.Now().Add(time.Duration(s.n) * time.Microsecond))
 	case opLongTimeouts:
-		if !a.did(opIdleTimeout, opReadDeadline) {
+		if !a.didLocked(opIdleTimeout, opReadDeadline) {
 			err = errors.Join(c.SetIdleTimeout(farAway), c.SetReadDeadline(time.Now().Add(farAway)), c.SetWriteTimeout(farAway))
 		}
 	case opBackpressure:
 		a.p.locked(func() { a.backpressure, a.above = s.n > 0, false })
 		err = c.SetBackpressure(s.n > 0)
 	}
-	a.p.locked(func() { a.checkError(s.op.String(), err) })
+	a.p.locked(func() { a.checkErrorLocked(s.op.String(), err) })
 }
 
-// checkError allows for ErrClosed where something ends the connection; mu is held.
-func (a *end) checkError(what string, err error) {
+// checkErrorLocked allows for ErrClosed where something ends the connection; mu is held.
+func (a *end) checkErrorLocked(what string, err error) {
 	if err != nil && (!errors.Is(err, loop.ErrClosed) || !a.mayBeClosedLocked()) {
 		a.p.failLocked("end %d: %s: %v", a.i, what, err)
 	}
 }
 
-func (a *end) setDeadline(micros int) {
+func (a *end) setDeadlineLocked(micros int) {
 	if d := time.Now().Add(time.Duration(micros) * time.Microsecond); a.deadline.IsZero() || d.Before(a.deadline) {
 		a.deadline = d
 	}
@@ -463,12 +463,12 @@ func (a *end) setDeadline(micros int) {
 
 func (a *end) resume(c *loop.Conn) error {
 	a.p.locked(func() {
-		a.again = a.again || a.paused && a.left > 0
+		a.redeliver = a.redeliver || a.paused && a.left > 0
 		a.paused, a.pausedInside = false, false
 	})
 	err := c.Resume()
 	if err != nil {
-		a.p.locked(func() { a.again = false })
+		a.p.locked(func() { a.redeliver = false })
 	}
 	return err
 }
@@ -493,7 +493,7 @@ func (a *end) write(c *loop.Conn, s step, inside bool) {
 	if n > setting.maxUnsent-waits && n%4 > 0 {
 		n = max(0, setting.maxUnsent-waits)
 	}
-	b, at := a.piece(a.sent, n), n/3
+	b, at := a.streamCopy(a.sent, n), n/3
 	if !inside {
 		a.p.locked(func() { a.above = false })
 	}
@@ -556,13 +556,13 @@ func (a *end) detach(c *loop.Conn, how op) error {
 				a.p.failLocked("end %d: Detach's function is called after Closed", a.i)
 			}
 			if err == nil {
-				a.checkBytes(unread, a.took)
-				a.seen = max(a.seen, a.took+len(unread))
-				a.took += len(unread)
+				a.checkBytesLocked(unread, a.consumed)
+				a.seen = max(a.seen, a.consumed+len(unread))
+				a.consumed += len(unread)
 			}
 		})
 		if err == nil {
-			a.begin(conn)
+			a.startIO(conn)
 		}
 	}
 	var err error

@@ -40,24 +40,24 @@ func (p polled) Write(b []byte) (n int, err error) {
 	}
 }
 
-// playing is the state of an end that is played by the test: a plain peer, or what was
+// plainState is the state of an end that is played by the test: a plain peer, or what was
 // detached.
-type playing struct {
-	queued  int  // bytes to be written in all
-	budget  int  // bytes that may be read still
-	nowrite bool // the writer has ended
-	noread  bool // the reader has ended: at the end, or because of readErr
-	readErr error
-	dead    bool // closed at once
-	reset   bool // and by a reset
-	floor   int  // then, how many bytes had certainly arrived
+type plainState struct {
+	queued     int  // bytes to be written in all
+	budget     int  // bytes that may be read still
+	nowrite    bool // the writer has ended
+	noread     bool // the reader has ended: at the end, or because of readErr
+	readErr    error
+	dead       bool // closed at once
+	reset      bool // and by a reset
+	minArrived int  // then, how many bytes had certainly arrived
 }
 
 // unlimited is a budget that no program exhausts.
 const unlimited = math.MaxInt32
 
-// start begins to play a plain peer.
-func (a *end) start(c net.Conn, err error) {
+// startPlain begins to play a plain peer.
+func (a *end) startPlain(c net.Conn, err error) {
 	if err != nil {
 		a.p.connectFailed("a plain peer", err)
 		return
@@ -67,24 +67,24 @@ func (a *end) start(c net.Conn, err error) {
 		// directions, for acknowledgments outside of it are dropped.
 		t.SetWriteBuffer(8 << 10)
 	}
-	a.begin(c.(plainConn))
+	a.startIO(c.(plainConn))
 }
 
-// begin begins to play c. What was detached has sent everything, half-closes, and reads all
+// startIO begins to play c. What was detached has sent everything, half-closes, and reads all
 // there is.
-func (a *end) begin(c plainConn) {
+func (a *end) startIO(c plainConn) {
 	a.p.locked(func() {
 		a.raw, a.queued = c, a.sent
 		if !a.plain {
 			a.fin, a.budget = true, unlimited
 		}
 	})
-	a.p.players.Go(a.reads)
-	a.p.players.Go(a.writes)
+	a.p.players.Go(a.readLoop)
+	a.p.players.Go(a.writeLoop)
 }
 
-// play does a step of a plain peer.
-func (a *end) play(s step) {
+// doPlain does a step of a plain peer.
+func (a *end) doPlain(s step) {
 	switch s.op {
 	case opWrite:
 		a.p.locked(func() {
@@ -103,8 +103,8 @@ func (a *end) play(s step) {
 	}
 }
 
-// writes writes what is queued, and then FIN.
-func (a *end) writes() {
+// writeLoop writes what is queued, and then FIN.
+func (a *end) writeLoop() {
 	defer a.p.locked(func() { a.nowrite = true })
 	for {
 		var b []byte
@@ -112,7 +112,7 @@ func (a *end) writes() {
 		a.p.locked(func() {
 			a.p.waitLocked(func() bool { return a.dead || a.sent < a.queued || a.fin })
 			over = a.dead || a.p.r.stuck.Load()
-			b = a.words(a.sent, min(maxPiece, a.queued-a.sent))
+			b = a.streamText(a.sent, min(maxChunk, a.queued-a.sent))
 		})
 		if over {
 			return
@@ -132,10 +132,10 @@ func (a *end) writes() {
 	}
 }
 
-// reads reads as much as the budget allows.
-func (a *end) reads() {
+// readLoop reads as much as the budget allows.
+func (a *end) readLoop() {
 	defer a.p.locked(func() { a.noread = true })
-	b := make([]byte, maxPiece)
+	b := make([]byte, maxChunk)
 	for {
 		n := 0
 		a.p.locked(func() {
@@ -149,10 +149,10 @@ func (a *end) reads() {
 		}
 		n, err := a.raw.Read(b[:n])
 		a.p.locked(func() {
-			a.checkBytes(b[:n], a.seen)
+			a.checkBytesLocked(b[:n], a.seen)
 			a.seen += n
 			a.budget -= n
-			if a.eof, a.readErr = err == io.EOF, err; a.eof && !a.dead && !a.peer.mayEnd() {
+			if a.eof, a.readErr = err == io.EOF, err; a.eof && !a.dead && !a.peer.mayEndLocked() {
 				a.p.failLocked("end %d finds the end, and the peer has not ended", a.i)
 			}
 		})
@@ -168,7 +168,7 @@ func (a *end) hardClose(reset bool) {
 		if a.dead || a.raw == nil {
 			return
 		}
-		a.floor = a.arrivedLocked()
+		a.minArrived = a.arrivedLocked()
 		a.dead, a.reset = true, reset
 	})
 	if t, ok := a.raw.(*net.TCPConn); ok && reset {
@@ -210,12 +210,12 @@ func (a *end) inFlight() (n int, known bool) {
 	return n, known
 }
 
-// settleBytes always have room in the peer's system, whatever it reads.
-const settleBytes = 2 << 10
+// smallBytes always have room in the peer's system, whatever it reads.
+const smallBytes = 2 << 10
 
-// settle waits until what a plain peer has sent has arrived, if there is little of it.
-func (a *end) settle() {
-	little := func() bool { return a.raw != nil && !a.dead && !a.lost && a.queued-a.peer.seen <= settleBytes }
+// waitArrived waits until what a plain peer has sent has arrived, if there is little of it.
+func (a *end) waitArrived() {
+	little := func() bool { return a.raw != nil && !a.dead && !a.lost && a.queued-a.peer.seen <= smallBytes }
 	a.p.wait("what is to be written", func() bool { return !little() || a.sent == a.queued })
 	if a.p.s.network == "unix" {
 		return
@@ -224,7 +224,7 @@ func (a *end) settle() {
 	// is counted for ever: also what was never accepted, which Shutdown resets, is over.
 	for is := true; is && !a.p.r.stuck.Load(); {
 		a.p.mu.Lock()
-		is = little() && !a.peer.overLocked()
+		is = little() && !a.peer.finishedLocked()
 		if is {
 			n, known := a.inFlight()
 			is = known && n > 0

@@ -34,7 +34,7 @@ type kind int
 const (
 	accepted   kind = iota // end 0 is accepted by the group, end 1 is a plain peer
 	dialed                 // end 0 is dialed by the group, end 1 is a plain peer
-	bothOfLoop             // end 0 is accepted by the group, and end 1 dialed by it
+	loopToLoop             // end 0 is accepted by the group, and end 1 dialed by it
 	kinds
 )
 
@@ -68,9 +68,9 @@ type op int
 
 const (
 	// Of both kinds of ends.
-	opWrite  op = iota // n bytes
-	opSettle           // wait until what the peer of this end, a plain one, has sent has arrived
-	opMeet             // wait until all pairs have come to this step
+	opWrite       op = iota // n bytes
+	opWaitArrived           // wait until what the peer of this end, a plain one, has sent has arrived
+	opMeet                  // wait until all pairs have come to this step
 	// Of a plain peer.
 	opRead      // n bytes more
 	opFIN       // behind what is to be written
@@ -103,7 +103,7 @@ const (
 )
 
 var opNames = [ops]string{
-	"Write", "settle", "meet", "read", "FIN", "RST", "close", "Writev", "WriteOwned", "await", "consume", "consume and pause", "echo", "Pause", "Resume", "SetHandler",
+	"Write", "wait for arrival", "meet", "read", "FIN", "RST", "close", "Writev", "WriteOwned", "await", "consume", "consume and pause", "echo", "Pause", "Resume", "SetHandler",
 	"CloseWrite", "Close", "CloseWith", "Abort", "AbortWith", "Detach", "DetachStream", "Data's error", "panic", "SetIdleTimeout", "SetReadDeadline",
 	"timeouts of an hour", "SetBackpressure",
 }
@@ -239,7 +239,7 @@ func (d *drawer) script() script {
 	ends, peerEnds := d.chance(2), d.chance(2)
 	for range 2 + d.IntN(12) {
 		end := d.IntN(2)
-		if end == 1 && s.kind != bothOfLoop {
+		if end == 1 && s.kind != loopToLoop {
 			s.steps = append(s.steps, d.peerStep(peerEnds))
 			continue
 		}
@@ -247,7 +247,7 @@ func (d *drawer) script() script {
 	}
 	if d.chance(3) {
 		at := d.IntN(len(s.steps) + 1)
-		s.steps = slices.Insert(s.steps, at, d.theme(&s)...)
+		s.steps = slices.Insert(s.steps, at, d.scenario(&s)...)
 	}
 	if d.p.crowd {
 		s.steps = slices.Insert(s.steps, 0, step{op: opTakeOnly, n: 1}, step{end: 1, op: opWrite, n: 1000}, step{op: opMeet}, step{op: opResume})
@@ -255,27 +255,27 @@ func (d *drawer) script() script {
 	return s
 }
 
-// theme is some steps in a row that random ones seldom come to: it is what protocols do.
-func (d *drawer) theme(s *script) []step {
+// scenario is some steps in a row that random ones seldom come to: it is what protocols do.
+func (d *drawer) scenario(s *script) []step {
 	big, some := step{op: opWrite, n: d.most, from: d.from()}, step{op: opWrite, n: 1 + d.IntN(2000), from: d.from()}
-	if s.kind == bothOfLoop {
+	if s.kind == loopToLoop {
 		return []step{big, {end: 1, op: opWrite, n: d.most, from: d.from()}}
 	}
 	end := step{end: 1, op: pick(d.Rand, opFIN, opRST, opHardClose, opHardClose)}
-	their, settle := step{end: 1, op: opWrite, n: 1 + d.IntN(2000)}, step{end: 1, op: opSettle}
+	their, arrived := step{end: 1, op: opWrite, n: 1 + d.IntN(2000)}, step{end: 1, op: opWaitArrived}
 	switch d.IntN(7) {
 	case 4: // it answers, and closes
 		return []step{big, {op: pick(d.Rand, opClose, opCloseWith), from: d.from()}}
 	case 5: // the peer reads no answers, at first
 		return []step{{op: opEcho, n: 1}, {end: 1, op: opWrite, n: d.most}, {op: opAwait}}
 	case 0: // it answers one by one a peer that has gone
-		return []step{{op: opTakeOnly, n: 1 + d.IntN(500)}, their, settle, end, some, {op: opResume, from: d.from()}}
+		return []step{{op: opTakeOnly, n: 1 + d.IntN(500)}, their, arrived, end, some, {op: opResume, from: d.from()}}
 	case 1: // the peer answers early, and goes
-		return []step{big, their, settle, end}
+		return []step{big, their, arrived, end}
 	case 2: // the peer half-closes, and resets later
 		return []step{{end: 1, op: opFIN}, {op: opAwait}, {end: 1, op: opRST}, {op: opCloseWrite, from: d.from()}}
 	default: // the peer goes while the connection is paused
-		return []step{{op: opPause, from: d.from()}, their, settle, end}
+		return []step{{op: opPause, from: d.from()}, their, arrived, end}
 	}
 }
 
@@ -308,7 +308,7 @@ type opWeight struct {
 }
 
 var (
-	peerWeights = []opWeight{{opWrite, 40}, {opRead, 25}, {opSettle, 15}}
+	peerWeights = []opWeight{{opWrite, 40}, {opRead, 25}, {opWaitArrived, 15}}
 	peerEnding  = []opWeight{{opFIN, 9}, {opRST, 6}, {opHardClose, 6}}
 	loopWeights = []opWeight{
 		{opWrite, 16},
@@ -363,7 +363,7 @@ func (d *drawer) loopStep(end int, s *script, ends bool) step {
 		x.n = 1 + d.IntN(3000)
 	case opBackpressure:
 		x.n = d.IntN(2)
-		if end == 1 && s.kind == bothOfLoop {
+		if end == 1 && s.kind == loopToLoop {
 			x.n = 0 // both could wait for each other
 		}
 	case opEcho:
@@ -381,8 +381,8 @@ func (d *drawer) loopStep(end int, s *script, ends bool) step {
 	return x
 }
 
-// shrunk returns programs that are p with something left out, the most first.
-func (p *program) shrunk() (list []*program) {
+// reductions returns programs that are p with something left out, the most first.
+func (p *program) reductions() (list []*program) {
 	with := func(change func(q *program)) {
 		q := *p
 		q.pairs = slices.Clone(p.pairs)

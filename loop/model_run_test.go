@@ -28,15 +28,15 @@ type run struct {
 	dir   string
 	pairs []*pair
 
-	steps    atomic.Int64  // that have been done, for the shutdown plan
-	progress atomic.Uint64 // changes whenever anything happens
-	stuck    atomic.Bool   // nothing has happened for long: all waits are given up
-	begun    atomic.Bool   // Shutdown has been called
-	gone     atomic.Bool   // Shutdown has returned
-	cut      context.CancelFunc
-	shut     chan error
-	abandon  chan struct{} // Shutdown does not return either
-	meeting  sync.WaitGroup
+	steps            atomic.Int64  // that have been done, for the shutdown plan
+	progress         atomic.Uint64 // changes whenever anything happens
+	stuck            atomic.Bool   // nothing has happened for long: all waits are given up
+	shutdownBegun    atomic.Bool   // Shutdown has been called
+	shutdownReturned atomic.Bool   // Shutdown has returned
+	cancel           context.CancelFunc
+	shutdownErr      chan error
+	abandon          chan struct{} // Shutdown does not return either
+	meeting          sync.WaitGroup
 
 	mu       sync.Mutex
 	failures []string
@@ -61,7 +61,7 @@ func (r *run) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (r *run) lax() bool { return r.p.setting.linger < noLinger }
+func (r *run) mayLingerTimeout() bool { return r.p.setting.linger < noLinger }
 
 // runProgram runs p and returns what has failed. It gives up once nothing has happened for
 // stuckAfter.
@@ -72,7 +72,7 @@ func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	r := &run{p: p, dir: dir, shut: make(chan error, 1), abandon: make(chan struct{})}
+	r := &run{p: p, dir: dir, shutdownErr: make(chan error, 1), abandon: make(chan struct{})}
 	s := p.setting
 	r.g, err = loop.NewGroup(loop.Config{
 		Loops: s.loops, HighWatermark: s.high, LowWatermark: s.low, MaxUnsent: s.maxUnsent, MaxUnread: s.maxUnread, ReadBudget: s.readBudget,
@@ -99,8 +99,8 @@ func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 
 func (r *run) run() {
 	var ctx context.Context
-	ctx, r.cut = context.WithCancel(context.Background())
-	defer r.cut()
+	ctx, r.cancel = context.WithCancel(context.Background())
+	defer r.cancel()
 	r.meeting.Add(len(r.pairs))
 	var scripts sync.WaitGroup
 	for _, p := range r.pairs {
@@ -110,7 +110,7 @@ func (r *run) run() {
 		scripts.Wait()
 		go r.shutdown(ctx)
 	} else {
-		r.beginAt(ctx)
+		r.scheduleShutdown(ctx)
 		scripts.Wait()
 	}
 	for _, p := range r.pairs {
@@ -118,7 +118,7 @@ func (r *run) run() {
 	}
 	var err error
 	select {
-	case err = <-r.shut:
+	case err = <-r.shutdownErr:
 	case <-r.abandon:
 		r.fail("Shutdown does not return")
 	}
@@ -127,20 +127,20 @@ func (r *run) run() {
 	}
 }
 
-// beginAt starts the shutdown, and the end of its context, at their steps.
-func (r *run) beginAt(ctx context.Context) {
+// scheduleShutdown starts the shutdown, and the end of its context, at their steps.
+func (r *run) scheduleShutdown(ctx context.Context) {
 	go func() {
 		for {
 			n := int(r.steps.Load())
-			all := r.ended()
-			if !r.begun.Load() && (n >= r.p.shutdown.begin || all || r.stuck.Load()) {
-				r.shutdownLater(ctx)
+			all := r.allStepped()
+			if !r.shutdownBegun.Load() && (n >= r.p.shutdown.begin || all || r.stuck.Load()) {
+				r.startShutdown(ctx)
 			}
-			if cut := r.p.shutdown.cut; r.begun.Load() && (cut > 0 && (n >= cut || all)) || r.stuck.Load() {
-				r.cut()
+			if cut := r.p.shutdown.cut; r.shutdownBegun.Load() && (cut > 0 && (n >= cut || all)) || r.stuck.Load() {
+				r.cancel()
 				return
 			}
-			if r.begun.Load() && r.p.shutdown.cut == 0 && r.gone.Load() {
+			if r.shutdownBegun.Load() && r.p.shutdown.cut == 0 && r.shutdownReturned.Load() {
 				return
 			}
 			time.Sleep(100 * time.Microsecond) // the order of steps and shutdown is not exact
@@ -148,8 +148,8 @@ func (r *run) beginAt(ctx context.Context) {
 	}()
 }
 
-// ended reports whether all scripts have done their steps.
-func (r *run) ended() bool {
+// allStepped reports whether all scripts have done their steps.
+func (r *run) allStepped() bool {
 	for _, p := range r.pairs {
 		if !p.stepped.Load() {
 			return false
@@ -158,19 +158,19 @@ func (r *run) ended() bool {
 	return true
 }
 
-func (r *run) shutdownLater(ctx context.Context) {
-	r.begun.Store(true)
+func (r *run) startShutdown(ctx context.Context) {
+	r.shutdownBegun.Store(true)
 	go r.shutdown(ctx)
 }
 
 func (r *run) shutdown(ctx context.Context) {
-	r.begun.Store(r.p.shutdown.begin > 0)
+	r.shutdownBegun.Store(r.p.shutdown.begin > 0)
 	err := r.g.Shutdown(ctx)
-	r.gone.Store(true)
+	r.shutdownReturned.Store(true)
 	for _, p := range r.pairs {
 		p.changed()
 	}
-	r.shut <- err
+	r.shutdownErr <- err
 }
 
 // watch is the watchdog: it gives up once nothing has happened for limit.
@@ -208,9 +208,9 @@ func (r *run) watch(done chan struct{}, limit time.Duration) {
 		r.stuck.Store(true)
 		for _, p := range r.pairs {
 			p.changed()
-			p.giveUp()
+			p.abort()
 		}
-		r.cut()
+		r.cancel()
 		select {
 		case <-done:
 		case <-time.After(min(limit, 5*time.Second)):
@@ -268,7 +268,7 @@ func newPair(r *run, i int) *pair {
 	p := &pair{r: r, i: i, s: &r.p.pairs[i]}
 	p.cond = sync.NewCond(&p.mu)
 	for j := range p.ends {
-		p.ends[j] = &end{p: p, i: j, plain: j == 1 && p.s.kind != bothOfLoop, place: (int(r.p.setting.high) + 7919*i + 104729*j) % textBytes}
+		p.ends[j] = &end{p: p, i: j, plain: j == 1 && p.s.kind != loopToLoop, offset: (int(r.p.setting.high) + 7919*i + 104729*j) % textBytes}
 	}
 	p.ends[0].peer, p.ends[1].peer = p.ends[1], p.ends[0]
 	return p
@@ -343,26 +343,26 @@ func (p *pair) step(s step) {
 	switch {
 	case s.op == opMeet:
 		p.meet(a)
-	case s.op == opSettle:
-		a.settle()
+	case s.op == opWaitArrived:
+		a.waitArrived()
 	case a.plain:
-		a.play(s)
-	case !p.wait("Opened", func() bool { return a.opened || a.overLocked() }):
-	case a.isOver():
+		a.doPlain(s)
+	case !p.wait("Opened", func() bool { return a.opened || a.finishedLocked() }):
+	case a.isFinished():
 	case s.op == opAwait:
-		a.await()
+		a.awaitReceived()
 	case s.from == fromScript:
 		a.do(s, false)
 	case s.from == fromCallback:
 		p.locked(func() { a.todo = append(a.todo, s) })
 	default:
-		a.elsewhere(s)
+		a.doElsewhere(s)
 	}
 }
 
 // meet waits for all pairs, once a has paused.
 func (p *pair) meet(a *end) {
-	p.wait("Pause", func() bool { return a.paused || a.overLocked() || a.peer.overLocked() || a.seen >= crowdBytes })
+	p.wait("Pause", func() bool { return a.paused || a.finishedLocked() || a.peer.finishedLocked() || a.seen >= crowdBytes })
 	p.met.Do(p.r.meeting.Done)
 	if !p.r.stuck.Load() {
 		p.r.meeting.Wait()
@@ -382,7 +382,7 @@ func (p *pair) connect() {
 	case accepted:
 		if address := p.listen(a); address != "" {
 			c, err := net.Dial(p.s.network, address)
-			b.start(c, err)
+			b.startPlain(c, err)
 		}
 	case dialed:
 		ln, err := net.Listen(p.s.network, p.address())
@@ -394,19 +394,19 @@ func (p *pair) connect() {
 		accepting.Go(func() {
 			c, err := ln.Accept()
 			ln.Close()
-			b.start(c, err)
+			b.startPlain(c, err)
 		})
 		if !p.dial(a, ln.Addr().String()) {
 			ln.Close()
 		}
 		accepting.Wait()
-	case bothOfLoop:
+	case loopToLoop:
 		if address := p.listen(a); address != "" {
 			p.dial(b, address)
 		}
 	}
 	if sys.OnWine() { // a reset before the connection is accepted is lost there
-		p.wait("Opened", func() bool { return a.opened || a.overLocked() })
+		p.wait("Opened", func() bool { return a.opened || a.finishedLocked() })
 	}
 }
 
@@ -454,14 +454,14 @@ func (p *pair) dial(a *end, address string) bool {
 func (p *pair) connectFailed(what string, err error) {
 	p.locked(func() {
 		p.failed = true
-		if !p.r.begun.Load() && !p.r.stuck.Load() && !p.ends[0].mayReset() && !p.ends[1].mayReset() {
+		if !p.r.shutdownBegun.Load() && !p.r.stuck.Load() && !p.ends[0].mayResetLocked() && !p.ends[1].mayResetLocked() {
 			p.failLocked("%s: %v", what, err)
 		}
 	})
 }
 
-// giveUp ends whatever there is, of a run that has failed.
-func (p *pair) giveUp() {
+// abort ends whatever there is, of a run that has failed.
+func (p *pair) abort() {
 	for _, a := range p.ends {
 		p.mu.Lock()
 		c, plain := a.conn, a.raw != nil

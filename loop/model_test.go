@@ -66,13 +66,13 @@ func TestModel(t *testing.T) {
 			continue
 		}
 		t.Errorf("seed %d; to repeat it: %s=%d go test -run TestModel -count 20 ./loop\n%s", seed, seedEnv, seed, strings.Join(failures, "\n"))
-		short, failures := shrink(t, p, sortOf(failures))
+		short, failures := shrink(t, p, failureKind(failures))
 		t.Fatalf("the shortest program that was found to fail:\n%v\n%s", short, strings.Join(failures, "\n"))
 	}
 }
 
-// sortOf returns what of failures is the same from run to run.
-func sortOf(failures []string) string {
+// failureKind returns what of failures is the same from run to run.
+func failureKind(failures []string) string {
 	for _, f := range failures {
 		if first, _, _ := strings.Cut(f, "\n"); !strings.HasPrefix(f, "nothing happens") {
 			_, first, _ = strings.Cut(first, "): ")
@@ -88,7 +88,7 @@ var pairNumber = regexp.MustCompile("^pair ([0-9]+) ")
 var digits = regexp.MustCompile("[0-9]+")
 
 // shrink leaves out of a program that fails what it fails without.
-func shrink(t *testing.T, p *program, sort string) (*program, []string) {
+func shrink(t *testing.T, p *program, kind string) (*program, []string) {
 	failures := []string{"(it has not failed again)"}
 	runs := 0
 	fails := func(q *program) bool {
@@ -96,7 +96,7 @@ func shrink(t *testing.T, p *program, sort string) (*program, []string) {
 			if runs++; runs > shrinkRuns {
 				return false
 			}
-			if f := runProgram(t, q, shrinkStuckAfter); sortOf(f) == sort && len(f) > 0 {
+			if f := runProgram(t, q, shrinkStuckAfter); failureKind(f) == kind && len(f) > 0 {
 				failures = f
 				return true
 			}
@@ -116,7 +116,7 @@ func shrink(t *testing.T, p *program, sort string) (*program, []string) {
 	}
 	for smaller := true; smaller; {
 		smaller = false
-		for _, q := range p.shrunk() {
+		for _, q := range p.reductions() {
 			if fails(q) {
 				p, smaller = q, true
 				break

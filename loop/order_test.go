@@ -20,10 +20,10 @@ func TestCloseComesBeforeData(t *testing.T) {
 			}
 		})
 		c := receive(t, opened, "Opened")
-		busy, goOn := make(chan bool), make(chan bool)
+		busy, release := make(chan bool), make(chan bool)
 		g.Loops()[0].Run(func() {
 			close(busy)
-			<-goOn
+			<-release
 			if onLoop {
 				c.Close()
 			}
@@ -34,7 +34,7 @@ func TestCloseComesBeforeData(t *testing.T) {
 		if !onLoop {
 			c.Close()
 		}
-		close(goOn)
+		close(release)
 		go func() {
 			p.Read(make([]byte, 1)) // the end
 			p.Close()
@@ -82,13 +82,13 @@ func TestNeighbourInTheSameBatch(t *testing.T) {
 			a, b := dial(t, ln.Addr()), dial(t, ln.Addr())
 			receive(t, opened, "a connection")
 			receive(t, opened, "a connection")
-			busy, goOn := make(chan bool), make(chan bool)
-			g.Loops()[0].Run(func() { close(busy); <-goOn })
+			busy, release := make(chan bool), make(chan bool)
+			g.Loops()[0].Run(func() { close(busy); <-release })
 			<-busy
 			a.Write([]byte("a"))
 			b.Write([]byte("b"))
 			time.Sleep(20 * time.Millisecond) // for both to come
-			close(goOn)
+			close(release)
 			receive(t, first, "the first Data")
 			for range 3 { // turns
 				done := make(chan bool)

@@ -63,36 +63,36 @@ func runPacketModel(t *testing.T, seed uint64) {
 		m := newPacketModel(t, seed)
 		m.run()
 		switch {
-		case len(m.early) == 0:
+		case len(m.misordered) == 0:
 			return
 		case run == orderRuns:
-			t.Errorf("out of order, in %d runs of %d:\n%s", run, orderRuns, strings.Join(m.early, "\n"))
+			t.Errorf("out of order, in %d runs of %d:\n%s", run, orderRuns, strings.Join(m.misordered, "\n"))
 			return
 		}
-		t.Logf("out of order; it is run again:\n%s", strings.Join(m.early, "\n"))
+		t.Logf("out of order; it is run again:\n%s", strings.Join(m.misordered, "\n"))
 	}
 }
 
-// complain notes what a receiver objects to.
-func (m *packetModel) complain(who string, err error) {
-	var early *earlyError
-	if !errors.As(err, &early) {
+// report notes what a receiver objects to.
+func (m *packetModel) report(who string, err error) {
+	var order *orderError
+	if !errors.As(err, &order) {
 		m.t.Errorf("%s: %v", who, err)
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.early = append(m.early, fmt.Sprintf("%s: %v", who, err))
+	m.misordered = append(m.misordered, fmt.Sprintf("%s: %v", who, err))
 }
 
-// An earlyError is a datagram that came before one that was sent before it.
-type earlyError struct {
+// An orderError is a datagram that came before one that was sent before it.
+type orderError struct {
 	from      origin
 	size      int
 	seq, want uint32
 }
 
-func (e *earlyError) Error() string {
+func (e *orderError) Error() string {
 	return fmt.Sprintf("%d bytes from %+v have number %d, want %d", e.size, e.from, e.seq, e.want)
 }
 
@@ -108,8 +108,8 @@ type packetModel struct {
 	ops       int // of each goroutine that sends
 	closes    bool
 
-	mu    sync.Mutex
-	early []string // what came out of order
+	mu         sync.Mutex
+	misordered []string // what came out of order
 }
 
 // The header of a datagram that is not empty, big-endian.
@@ -122,10 +122,10 @@ const (
 
 // Streams of a sender. Each is in order; further ones are of a goroutine each.
 const (
-	serialized = iota // of all that call with the sender's lock held
-	ofCallbacks
+	serializedStream = iota // of all that call with the sender's lock held
+	callbackStream
 	toAllStream
-	ofGoroutines
+	goroutineStreams
 )
 
 // origin is what numbers are counted for.
@@ -154,8 +154,8 @@ func newLedger() *ledger {
 	return l
 }
 
-// take takes credit, waiting for it if it may; it returns false if there is none, or never will be.
-func (l *ledger) take(n int, wait bool) bool {
+// acquire takes credit, waiting for it if it may; it returns false if there is none, or never will be.
+func (l *ledger) acquire(n int, wait bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for wait && l.credit < n && !l.closed {
@@ -168,7 +168,7 @@ func (l *ledger) take(n int, wait bool) bool {
 	return true
 }
 
-func (l *ledger) giveLocked(n int) {
+func (l *ledger) releaseLocked(n int) {
 	l.credit += n
 	l.changed.Broadcast()
 }
@@ -180,8 +180,8 @@ func (l *ledger) close() {
 	l.changed.Broadcast()
 }
 
-// awaitAll waits until all that was sent has come.
-func (l *ledger) awaitAll() {
+// waitAll waits until all that was sent has come.
+func (l *ledger) waitAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.credit < credits && !l.closed {
@@ -189,11 +189,11 @@ func (l *ledger) awaitAll() {
 	}
 }
 
-// came checks a datagram, and gives its credit back.
-func (l *ledger) came(b []byte, truncated bool, p *loop.PacketConn) error {
+// received checks a datagram, and gives its credit back.
+func (l *ledger) received(b []byte, truncated bool, p *loop.PacketConn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.giveLocked(cost(len(b)))
+	defer l.releaseLocked(cost(len(b)))
 	if truncated {
 		return fmt.Errorf("a datagram was truncated to %d bytes", len(b))
 	}
@@ -209,7 +209,7 @@ func (l *ledger) came(b []byte, truncated bool, p *loop.PacketConn) error {
 	o := origin{binary.BigEndian.Uint16(b[headerFrom:]), binary.BigEndian.Uint16(b[headerStream:])}
 	seq := binary.BigEndian.Uint32(b[headerSeq:])
 	if want := l.next[o]; seq > want {
-		return &earlyError{o, len(b), seq, want}
+		return &orderError{o, len(b), seq, want}
 	} else if seq < want {
 		return fmt.Errorf("%d bytes from %+v have number %d, want %d", len(b), o, seq, want)
 	}
@@ -226,8 +226,8 @@ func (l *ledger) came(b []byte, truncated bool, p *loop.PacketConn) error {
 	return nil
 }
 
-// draft is a datagram to be sent as number seq of a stream.
-func draft(o origin, seq uint32, size int) []byte {
+// newDatagram is a datagram to be sent as number seq of a stream.
+func newDatagram(o origin, seq uint32, size int) []byte {
 	b := make([]byte, size)
 	if size == 0 {
 		return b
@@ -269,7 +269,7 @@ type modelSender struct {
 	}
 	p    *loop.PacketConn // nil of a peer
 	ln   *modelListener   // whose it is
-	mu   sync.Mutex       // of serialized
+	mu   sync.Mutex       // of serializedStream
 	next map[target]uint32
 }
 
@@ -303,7 +303,7 @@ func newPacketModel(t *testing.T, seed uint64) *packetModel {
 }
 
 func (m *packetModel) run() {
-	m.g = group(m.t, loop.Config{Loops: m.loops, SlowCallback: -1, Logger: complainsTo(m.t)})
+	m.g = group(m.t, loop.Config{Loops: m.loops, SlowCallback: -1, Logger: failOnLog(m.t)})
 	for i := range 1 + m.IntN(3) {
 		m.peers = append(m.peers, m.newPeer(uint16(1000+i)))
 	}
@@ -312,13 +312,13 @@ func (m *packetModel) run() {
 	}
 	for _, s := range m.peers {
 		for i := range 1 + m.IntN(2) {
-			m.start(func(r *rand.Rand) { s.sendFromPeer(r, ofGoroutines+uint16(i)) })
+			m.start(func(r *rand.Rand) { s.sendFromPeer(r, goroutineStreams+uint16(i)) })
 		}
 	}
 	for _, ln := range m.listeners {
 		for _, c := range ln.conns {
 			for i := range 1 + m.IntN(3) {
-				m.start(func(r *rand.Rand) { c.sendFromGoroutine(r, ofGoroutines+uint16(i)) })
+				m.start(func(r *rand.Rand) { c.sendFromGoroutine(r, goroutineStreams+uint16(i)) })
 			}
 		}
 	}
@@ -339,13 +339,13 @@ func (m *packetModel) run() {
 	go func() {
 		m.senders.Wait()
 		for _, l := range m.ledgers() {
-			l.awaitAll()
+			l.waitAll()
 		}
 		close(over)
 	}()
 	select {
 	case <-over:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		for _, l := range m.ledgers() {
 			l.mu.Lock()
 			m.t.Errorf("credit %d of %d, %d empty ones, came %v", l.credit, credits, l.empties, l.next)
@@ -368,7 +368,7 @@ func (m *packetModel) ledgers() (all []*ledger) {
 }
 
 func (m *packetModel) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := m.g.Shutdown(ctx); err != nil {
 		m.t.Error(err)
@@ -416,8 +416,8 @@ func (s *modelPeer) receive(c *udpClient) {
 		n, from, err := c.ReadFrom(b)
 		switch {
 		case err == nil:
-			if err := s.in.came(b[:n], false, nil); err != nil {
-				s.m.complain(fmt.Sprintf("a peer, from %v", from), err)
+			if err := s.in.received(b[:n], false, nil); err != nil {
+				s.m.report(fmt.Sprintf("a peer, from %v", from), err)
 			}
 		case !errors.Is(err, sock.ErrWouldBlock):
 			s.m.t.Errorf("a peer's read: %v", err)
@@ -470,8 +470,8 @@ func (m *packetModel) newListener(first uint16) *modelListener {
 // packets is the callback.
 func (c *modelSender) packets(r *rand.Rand, own numbers, ms []sock.Message) {
 	for i := range ms {
-		if err := c.ln.in.came(ms[i].Data[:ms[i].N], ms[i].Truncated, c.p); err != nil {
-			c.m.complain(fmt.Sprintf("a listener, from %v", ms[i].Addr), err)
+		if err := c.ln.in.received(ms[i].Data[:ms[i].N], ms[i].Truncated, c.p); err != nil {
+			c.m.report(fmt.Sprintf("a listener, from %v", ms[i].Addr), err)
 		}
 		for range r.IntN(4) {
 			c.sendSome(r, own)
@@ -483,9 +483,9 @@ func (c *modelSender) packets(r *rand.Rand, own numbers, ms []sock.Message) {
 func (c *modelSender) sendSome(r *rand.Rand, own numbers) {
 	s := pick(r, c.m.peers...)
 	if r.IntN(2) == 0 {
-		c.send(r, s.in, c.peerAt(s), ofCallbacks, own, false)
+		c.send(r, s.in, c.peerAt(s), callbackStream, own, false)
 	} else {
-		c.send(r, s.in, c.peerAt(s), serialized, nil, false)
+		c.send(r, s.in, c.peerAt(s), serializedStream, nil, false)
 	}
 }
 
@@ -500,13 +500,13 @@ func (c *modelSender) sendFromGoroutine(r *rand.Rand, stream uint16) {
 		case 0:
 			c.send(r, s.in, c.peerAt(s), stream, own, true)
 		case 1:
-			f := func() { c.send(r, s.in, c.peerAt(s), serialized, nil, false) }
+			f := func() { c.send(r, s.in, c.peerAt(s), serializedStream, nil, false) }
 			done := make(chan struct{})
 			if c.p.Loop().Run(func() { f(); close(done) }) == nil {
 				<-done // r is for one goroutine
 			}
 		default:
-			c.send(r, s.in, c.peerAt(s), serialized, nil, true)
+			c.send(r, s.in, c.peerAt(s), serializedStream, nil, true)
 		}
 	}
 }
@@ -540,10 +540,10 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 			sizes = append(sizes, size)
 		}
 	}
-	if !to.take(total, wait) {
+	if !to.acquire(total, wait) {
 		return
 	}
-	if stream == serialized {
+	if stream == serializedStream {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		own = c.next
@@ -552,7 +552,7 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 	ms := make([]sock.Message, len(sizes))
 	seq, empties := own[key], 0
 	for i, size := range sizes {
-		ms[i] = sock.Message{Data: draft(origin{c.id, stream}, seq, size), Addr: at}
+		ms[i] = sock.Message{Data: newDatagram(origin{c.id, stream}, seq, size), Addr: at}
 		if size > 0 {
 			seq++
 		} else {
@@ -562,7 +562,7 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 	to.mu.Lock()
 	to.empties += empties
 	to.mu.Unlock()
-	sent := c.call(r, ms)
+	sent := c.write(r, ms)
 	for i := range ms { // the memory is free at once
 		size := len(ms[i].Data)
 		switch {
@@ -571,7 +571,7 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 			if size == 0 {
 				to.empties--
 			}
-			to.giveLocked(cost(size))
+			to.releaseLocked(cost(size))
 			to.mu.Unlock()
 		case size > 0:
 			own[key]++
@@ -580,9 +580,9 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 	}
 }
 
-// call sends in one of the ways that there are, and returns how many were taken.
-func (c *modelSender) call(r *rand.Rand, ms []sock.Message) (sent int) {
-	mayFail := func(err error) {
+// write sends in one of the ways that there are, and returns how many were taken.
+func (c *modelSender) write(r *rand.Rand, ms []sock.Message) (sent int) {
+	checkErr := func(err error) {
 		if err != nil && err != sock.ErrWouldBlock && !(c.ln != nil && c.ln.closes.Load() && errors.Is(err, net.ErrClosed)) {
 			c.m.t.Errorf("sending: %v", err)
 		}
@@ -592,7 +592,7 @@ func (c *modelSender) call(r *rand.Rand, ms []sock.Message) (sent int) {
 		if n < len(ms) && err == nil {
 			c.m.t.Errorf("%d of %d were sent, and there is no error", n, len(ms))
 		}
-		mayFail(err)
+		checkErr(err)
 		return n
 	}
 	for i := range ms {
@@ -603,7 +603,7 @@ func (c *modelSender) call(r *rand.Rand, ms []sock.Message) (sent int) {
 		}
 		n, err := c.u.WriteTo(ms[i].Data, ms[i].Addr)
 		if err != nil {
-			mayFail(err)
+			checkErr(err)
 			return i
 		}
 		if n != len(ms[i].Data) {

@@ -52,10 +52,10 @@ func (y *tally) handler(prepare func(p *loop.PacketConn)) func(p *loop.PacketCon
 	}
 }
 
-// until waits until ok, which is called with the lock held.
-func (y *tally) until(t *testing.T, what string, ok func() bool) {
+// waitUntil waits until ok, which is called with the lock held.
+func (y *tally) waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	limit := time.After(patience)
+	limit := time.After(testTimeout)
 	for {
 		y.mu.Lock()
 		is := ok()
@@ -127,12 +127,12 @@ func toAllCases(t *testing.T) []toAll {
 func TestL12ToAllIsDeliveredOnce(t *testing.T) {
 	for _, c := range toAllCases(t) {
 		for _, loops := range []int{1, 2, 4} {
-			t.Run(fmt.Sprintf("%s/%d", strings.ReplaceAll(c.name, " ", "-"), loops), func(t *testing.T) { deliveredOnce(t, c, loops) })
+			t.Run(fmt.Sprintf("%s/%d", strings.ReplaceAll(c.name, " ", "-"), loops), func(t *testing.T) { testDeliveredOnce(t, c, loops) })
 		}
 	}
 }
 
-func deliveredOnce(t *testing.T, c toAll, loops int) {
+func testDeliveredOnce(t *testing.T, c toAll, loops int) {
 	listInterfaces(t)
 	g := group(t, loop.Config{Loops: loops})
 	to := netip.MustParseAddr(c.to)
@@ -180,7 +180,7 @@ func deliveredOnce(t *testing.T, c toAll, loops int) {
 			t.Skipf("nothing can be sent to %v here: %v", to, err)
 		}
 	}
-	y.until(t, "what was sent to all", func() bool { return y.totalLocked(fmt.Sprint("to all ", n-1)) > 0 })
+	y.waitUntil(t, "what was sent to all", func() bool { return y.totalLocked(fmt.Sprint("to all ", n-1)) > 0 })
 	if c.alone {
 		if len(y.got) != 1 {
 			t.Errorf("there are %d sockets, and each gets what is sent to all", len(y.got))
@@ -214,7 +214,7 @@ func (y *tally) fence(t *testing.T, port uint16) {
 		if _, err := u.WriteTo([]byte("fence"), netip.AddrPortFrom(loopback.Addr(), port)); err != nil {
 			t.Fatal(err)
 		}
-		y.until(t, "a fence", func() bool { return y.totalLocked("fence") > i })
+		y.waitUntil(t, "a fence", func() bool { return y.totalLocked("fence") > i })
 		every := true
 		y.mu.Lock()
 		for _, got := range y.got {
@@ -290,7 +290,7 @@ func TestL12UnicastSpreads(t *testing.T) {
 			for range each {
 				u.WriteTo(fmt.Appendf(nil, "peer %d", i), at)
 			}
-			y.until(t, "the peer's datagrams", func() bool { return y.totalLocked(fmt.Sprint("peer ", i)) == each })
+			y.waitUntil(t, "the peer's datagrams", func() bool { return y.totalLocked(fmt.Sprint("peer ", i)) == each })
 		}
 		y.mu.Lock()
 		var of []int
@@ -312,9 +312,9 @@ func TestL12UnicastSpreads(t *testing.T) {
 	}
 }
 
-// needsToUnfilter skips the test where a filter cannot be taken off a socket: qemu-user has
+// requireFilterRemoval skips the test where a filter cannot be taken off a socket: qemu-user has
 // no SO_DETACH_FILTER.
-func needsToUnfilter(t *testing.T) {
+func requireFilterRemoval(t *testing.T) {
 	t.Helper()
 	u, err := sock.ListenUDP(loopback)
 	if err != nil {
@@ -341,7 +341,7 @@ func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 		t.Skip("a listener has one socket there, and ends with its loop")
 	}
 	listInterfaces(t)
-	needsToUnfilter(t)
+	requireFilterRemoval(t)
 	drivers := loop.UseFailingDrivers(t)
 	const loops = 3
 	g := group(t, loop.Config{Loops: loops, Logger: quiet()})
@@ -364,7 +364,7 @@ func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 		if _, err := u.WriteTo([]byte(text), netip.AddrPortFrom(netip.MustParseAddr("127.255.255.255"), port)); err != nil {
 			t.Fatal(err)
 		}
-		y.until(t, text, func() bool { return y.totalLocked(text) > 0 })
+		y.waitUntil(t, text, func() bool { return y.totalLocked(text) > 0 })
 		y.fence(t, port)
 		var by *loop.PacketConn
 		y.mu.Lock()
@@ -382,7 +382,7 @@ func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 		for j, l := range g.Loops() {
 			if l == by.Loop() {
 				drivers()[j].Fail(errors.New("the driver has failed"))
-				ends(t, l)
+				waitLoopEnd(t, l)
 			}
 		}
 	}

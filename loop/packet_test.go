@@ -35,7 +35,7 @@ func (h *packetFuncs) Writable(p *loop.PacketConn) {
 	}
 }
 
-func answerPackets(p *loop.PacketConn, ms []sock.Message) {
+func echoDatagrams(p *loop.PacketConn, ms []sock.Message) {
 	for i := range ms {
 		p.WriteTo(ms[i].Data[:ms[i].N], ms[i].Addr)
 	}
@@ -72,7 +72,7 @@ func (c *udpClient) read(t *testing.T) (string, netip.AddrPort) {
 	t.Helper()
 	b := make([]byte, 64<<10)
 	var events [1]pollux.Event
-	for end := time.Now().Add(patience); time.Now().Before(end); {
+	for end := time.Now().Add(testTimeout); time.Now().Before(end); {
 		n, from, err := c.ReadFrom(b)
 		if err == nil {
 			return string(b[:n]), from
@@ -80,7 +80,7 @@ func (c *udpClient) read(t *testing.T) (string, netip.AddrPort) {
 		if !errors.Is(err, sock.ErrWouldBlock) {
 			t.Fatal(err)
 		}
-		if _, err := c.q.Wait(events[:], patience); err != nil {
+		if _, err := c.q.Wait(events[:], testTimeout); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +99,7 @@ func TestPacketsOfManySockets(t *testing.T) {
 	var at []netip.AddrPort
 	for range sockets {
 		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
-			return &packetFuncs{packets: answerPackets}
+			return &packetFuncs{packets: echoDatagrams}
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +191,7 @@ func packetWritable(t *testing.T, silent netip.Addr, size int) {
 		return &packetFuncs{
 			packets: func(p *loop.PacketConn, ms []sock.Message) {
 				if string(ms[0].Data[:ms[0].N]) != "clog" {
-					answerPackets(p, ms)
+					echoDatagrams(p, ms)
 					return
 				}
 				for range 10_000 {
@@ -249,12 +249,12 @@ func (w lineWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-type packetEcho struct{}
+type packetBatchEcho struct{}
 
 func TestUDPEcho(t *testing.T) {
 	skipOnWine(t, "package net's UDP does not work there")
 	g := group(t, loop.Config{})
-	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestUDPEcho(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	b := make([]byte, 1<<16)
 	for _, n := range []int{0, 1, 1400, 9000, 60_000} {
 		want := bytes.Repeat([]byte{byte(n)}, n)
@@ -289,10 +289,10 @@ func TestPacketPortsAreApart(t *testing.T) {
 		t.Skip("a listener has one socket there")
 	}
 	g := group(t, loop.Config{Loops: 2})
-	told := make(chan *loop.PacketConn, 100)
+	received := make(chan *loop.PacketConn, 100)
 	listen := func() netip.AddrPort {
 		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
-			return &packetFuncs{packets: func(p *loop.PacketConn, _ []sock.Message) { told <- p }}
+			return &packetFuncs{packets: func(p *loop.PacketConn, _ []sock.Message) { received <- p }}
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -310,7 +310,7 @@ func TestPacketPortsAreApart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for one := receive(t, told, "a datagram"); receive(t, told, "a datagram to the other socket") == one; {
+	for one := receive(t, received, "a datagram"); receive(t, received, "a datagram to the other socket") == one; {
 	}
 	seen := map[netip.AddrPort]bool{first: true}
 	for range 600 {
@@ -331,7 +331,7 @@ func TestPacketBatchToNobody(t *testing.T) {
 			if string(ms[0].Data[:ms[0].N]) == "nobody" {
 				p.WriteBatch([]sock.Message{{Data: []byte("astray"), Addr: netip.AddrPortFrom(netip.Addr{}, 9)}})
 			}
-			answerPackets(p, ms)
+			echoDatagrams(p, ms)
 		}}
 	})
 	if err != nil {
@@ -354,15 +354,15 @@ func TestPacketBatchToNobody(t *testing.T) {
 // Once Close has returned, the address is free for the next.
 func TestPacketListenerCloseIsAtOnce(t *testing.T) {
 	for _, loops := range []int{1, 3} {
-		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: complainsTo(t)})
+		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: failOnLog(t)})
 		c := newClient(t)
 		at := "127.0.0.1:0"
-		var taken addressTaken
+		var taken addressInUse
 		for range 50 {
 			pl, err := g.ListenPacket("udp", at, func(*loop.PacketConn) loop.PacketHandler {
-				return &packetFuncs{packets: answerPackets}
+				return &packetFuncs{packets: echoDatagrams}
 			})
-			if taken.excuses(err) {
+			if taken.tolerates(err) {
 				at = "127.0.0.1:0"
 				continue
 			}
@@ -408,7 +408,7 @@ func TestPacketListenerCloseInCallback(t *testing.T) {
 		}
 	}
 	c := newClient(t)
-	onLoop(t, g.Loops()[0], "the sends", func() { // so that the next turn brings more than one call takes
+	runOnLoop(t, g.Loops()[0], "the sends", func() { // so that the next turn brings more than one call takes
 		for _, pl := range listeners {
 			for range 2 * driver.MaxPackets {
 				c.WriteTo([]byte("x"), netip.MustParseAddrPort(pl.Addr().String()))
@@ -419,7 +419,7 @@ func TestPacketListenerCloseInCallback(t *testing.T) {
 		t.Errorf("a send after Close: %v", err)
 	}
 	for range 3 { // turns
-		onLoop(t, g.Loops()[0], "a turn", func() {
+		runOnLoop(t, g.Loops()[0], "a turn", func() {
 			if calls > 1 {
 				t.Errorf("Packets came %d times after Close", calls-1)
 			}

@@ -21,28 +21,28 @@ import (
 // Shutdown ends dials that are in progress: a connection that opens afterwards would never
 // be told to finish.
 func TestL8ShutdownEndsDials(t *testing.T) {
-	full, waiting := neverAccepts(t)
+	full, waiting := listenFull(t)
 	defer full.Close()
 	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := make(chan error, 1)
+	ended := make(chan error, 1)
 	go func() {
 		_, err := g.Dial(context.Background(), "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} })
-		told <- err
+		ended <- err
 	}()
-	for end := time.Now().Add(patience); g.Stats().Loops[0].Conns == 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); g.Stats().Loops[0].Conns == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the dial has not begun")
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-	err = receive(t, told, "the end of the dial")
+	err = receive(t, ended, "the end of the dial")
 	if err == nil || !errors.Is(err, loop.ErrShutdown) && !errors.Is(err, loop.ErrClosed) {
 		var op *net.OpError
 		if errors.As(err, &op) && op.Op == "connect" {
@@ -128,7 +128,7 @@ func TestListenPacketAgainstShutdown(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		go func() {
-			_, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+			_, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 			done <- err
 		}()
 		time.Sleep(time.Duration(i%60) * time.Microsecond)
@@ -147,7 +147,7 @@ func TestListenPacketAgainstShutdown(t *testing.T) {
 	for i := range 300 {
 		round(i)
 	}
-	for end := time.Now().Add(patience); open() > before; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); open() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d descriptors are open, %d were before", open(), before)
 		}
@@ -215,7 +215,7 @@ func TestListenerCloseAgainstShutdown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func TestListenerCloseAgainstShutdown(t *testing.T) {
 	for range n {
 		round()
 	}
-	for end := time.Now().Add(patience); open() > before; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); open() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d descriptors are open, %d were before", open(), before)
 		}

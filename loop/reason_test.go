@@ -33,7 +33,7 @@ func TestL1ReasonsArrive(t *testing.T) {
 		"CloseWith, and the flush fails": {func(c *loop.Conn, peer *net.TCPConn) {
 			c.Write(make([]byte, 32<<20))
 			c.CloseWith(reason)
-			settled(t, c)
+			waitTurns(t, c)
 			peer.SetLinger(0)
 			peer.Close()
 		}, []error{reason, syscall.ECONNRESET}},

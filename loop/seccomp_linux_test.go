@@ -29,7 +29,7 @@ const (
 // A filter of seccomp(2) that refuses a call of io_uring is said to be one; the kernel is
 // new enough.
 func TestUringRefusedBySeccomp(t *testing.T) {
-	needsUring(t)
+	requireUring(t)
 	for what, call := range map[string]uint32{"io_uring_setup": uringSetup, "io_uring_enter": uringEnter, "io_uring_register": uringRegister} {
 		t.Run(what, func(t *testing.T) {
 			if !conformance.InChild(t) {
@@ -51,7 +51,7 @@ func TestUringAfterWantOfMemory(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector ends the process that gets no memory")
 	}
-	needsUring(t)
+	requireUring(t)
 	if !conformance.InChild(t) {
 		return
 	}
@@ -86,7 +86,7 @@ func TestUringAfterWantOfMemory(t *testing.T) {
 // The kernel refuses io_uring_enter from some moment on: the loop ends, and gives back
 // what it had, its addresses too.
 func TestUringFailsWhileItRuns(t *testing.T) {
-	needsUring(t)
+	requireUring(t)
 	for what, connected := range map[string]bool{"with a connection": true, "without one": false} {
 		t.Run(what, func(t *testing.T) {
 			if conformance.InChild(t) {
@@ -106,7 +106,7 @@ func uringFails(t *testing.T, connected bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,25 +124,25 @@ func uringFails(t *testing.T, connected bool) {
 	if n, err := c.Read(make([]byte, 1)); err == nil {
 		t.Errorf("%d bytes of a loop that has ended", n)
 	}
-	ends(t, l)
+	waitLoopEnd(t, l)
 	if g.Stats().Loops[0].Failed == nil {
 		t.Error("Stats says nothing of it")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
 	c.Close()
-	isFree(t, ln.Addr(), func(network, address string) (io.Closer, error) { return net.Listen(network, address) })
-	isFree(t, pl.Addr(), func(network, address string) (io.Closer, error) { return net.ListenPacket(network, address) })
+	waitAddressFree(t, ln.Addr(), func(network, address string) (io.Closer, error) { return net.Listen(network, address) })
+	waitAddressFree(t, pl.Addr(), func(network, address string) (io.Closer, error) { return net.ListenPacket(network, address) })
 }
 
-// isFree waits until an address is free: a ring holds its sockets until the kernel has
+// waitAddressFree waits until an address is free: a ring holds its sockets until the kernel has
 // cleared it away.
-func isFree(t *testing.T, a net.Addr, bind func(network, address string) (io.Closer, error)) {
+func waitAddressFree(t *testing.T, a net.Addr, bind func(network, address string) (io.Closer, error)) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
 		again, err := bind(a.Network(), a.String())
 		if err == nil {
 			again.Close()
@@ -155,7 +155,7 @@ func isFree(t *testing.T, a net.Addr, bind func(network, address string) (io.Clo
 	}
 }
 
-func needsUring(t *testing.T) {
+func requireUring(t *testing.T) {
 	t.Helper()
 	if conformance.IsChild() {
 		return // and the child has asked nothing yet
@@ -226,5 +226,5 @@ func TestPollFailsWhileItRuns(t *testing.T) {
 	if why := receive(t, closed, "Closed"); !errors.Is(why, syscall.EPERM) {
 		t.Errorf("Closed gets %v", why)
 	}
-	ends(t, g.Loops()[0])
+	waitLoopEnd(t, g.Loops()[0])
 }

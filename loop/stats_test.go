@@ -18,8 +18,8 @@ func TestStatsAfterShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("tcp", ln.Addr().String())
-	answers(t, c, err)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	checkEchoAndClose(t, c, err)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func TestStatsAfterShutdown(t *testing.T) {
 func TestStatsPackets(t *testing.T) {
 	skipOnWine(t, "Go's net, the client, cannot use UDP there (SIO_UDP_NETRESET)")
 	g := group(t, loop.Config{Loops: 1})
-	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestStatsPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	for _, sent := range []string{"hi", "hello"} { // the second in the room of the first
 		c.Write([]byte(sent))
 		for range 3 {
@@ -58,9 +58,9 @@ func TestStatsPackets(t *testing.T) {
 	}
 }
 
-type threeWays struct{}
+type echoThreeWays struct{}
 
-func (threeWays) Packets(p *loop.PacketConn, ms []sock.Message) {
+func (echoThreeWays) Packets(p *loop.PacketConn, ms []sock.Message) {
 	b, to := ms[0].Data[:ms[0].N], ms[0].Addr
 	p.WriteTo(b, to)
 	ms[0].Data = b

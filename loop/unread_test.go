@@ -40,7 +40,7 @@ func TestL4ResumeAboveMaxUnread(t *testing.T) {
 				t.Errorf("%d bytes were unread", most)
 			}
 			return
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatal("nothing comes after Resume")
 		}
 	}

@@ -67,7 +67,7 @@ func TestWatchdogSleeps(t *testing.T) {
 // A loop that has ended runs no callback, so none blocks it while others finish.
 func TestSlowCallbackNoneAfterTheEnd(t *testing.T) {
 	const limit = 300 * time.Millisecond // a busy machine may take a loop's processor away for a while
-	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: complainsTo(t)})
+	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: failOnLog(t)})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { <-release; return len(b), nil }}
 	})
 	c.Write([]byte("x"))
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(testTimeout); ; {
 		mu.Lock()
 		s := log.String()
 		mu.Unlock()
