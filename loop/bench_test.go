@@ -7,8 +7,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// BenchmarkDial is a connection dialed, accepted and aborted, both ends on one loop, 64
-// of them at a time.
+// BenchmarkDial dials, accepts and aborts connections, both ends on one loop, 64 at a time.
 func BenchmarkDial(b *testing.B) {
 	g := group(b, loop.Config{Loops: 1})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })

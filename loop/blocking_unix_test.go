@@ -14,9 +14,9 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A descriptor that is given to a child is a blocking one from then on, for all who share it
-// (os/exec calls Fd): graceful restarts do that with the listener. The loops serve on, and
-// garbage collections still end.
+// A descriptor passed to a child becomes blocking for every holder of the open file description
+// (os/exec calls Fd): graceful restarts do that with the listener. The loops must go on serving,
+// and garbage collections must still finish.
 func TestLoopServesWhatAChildInherits(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
@@ -56,7 +56,7 @@ func TestLoopServesWhatAChildInherits(t *testing.T) {
 	}
 }
 
-// runChildWith starts a program that inherits the files.
+// runChildWith runs a child process that inherits the files.
 func runChildWith(t *testing.T, from ...interface{ File() (*os.File, error) }) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^$")

@@ -17,8 +17,8 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// listenFull listens with a backlog that is full: what connects waits, or is
-// refused, as the system has it.
+// listenFull listens with a full backlog: depending on the system, further connects hang or
+// are refused.
 func listenFull(t *testing.T) (*sock.TCPListener, string) {
 	t.Helper()
 	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.Backlog(1))
@@ -35,18 +35,18 @@ func listenFull(t *testing.T) (*sock.TCPListener, string) {
 	return l, l.Addr().String()
 }
 
-// Dials that succeed, are refused, time out or are cancelled, at random: one
-// result each, and no descriptor is left.
+// Dials that succeed, are refused, time out or are canceled, at random: each has exactly one
+// result, and no descriptor leaks.
 func TestFaultDialsAtRandom(t *testing.T) {
 	open := conformance.Sockets().OpenDescriptors
-	full, waits := listenFull(t)
+	full, hanging := listenFull(t)
 	defer full.Close()
-	gone, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	closed, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := gone.Addr().String()
-	gone.Close()
+	refusing := closed.Addr().String()
+	closed.Close()
 	runtime.GC()
 	before := 0
 	if open != nil {
@@ -61,7 +61,7 @@ func TestFaultDialsAtRandom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addrs := []string{ln.Addr().String(), nobody, waits}
+	addrs := []string{ln.Addr().String(), refusing, hanging}
 	dials := &randomDials{g: g, addrs: addrs}
 	var wg sync.WaitGroup
 	for seed := range uint64(8) {
@@ -69,9 +69,9 @@ func TestFaultDialsAtRandom(t *testing.T) {
 	}
 	wg.Wait()
 	checkLoopDials(t, g.Loops()[0], addrs)
-	t.Logf("%d succeeded, %d failed, %d ended by their context", dials.succeeded.Load(), dials.failed.Load(), dials.timedOut.Load())
+	t.Logf("%d succeeded, %d failed, %d timed out", dials.succeeded.Load(), dials.failed.Load(), dials.timedOut.Load())
 	if dials.succeeded.Load() == 0 || dials.failed.Load() == 0 || dials.timedOut.Load() == 0 {
-		t.Log("none of one kind: the test saw less")
+		t.Log("one kind of result did not occur: the test covers less")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
@@ -79,10 +79,10 @@ func TestFaultDialsAtRandom(t *testing.T) {
 		t.Error(err)
 	}
 	if dials.handlers.Load() != dials.closed.Load() {
-		t.Errorf("%d handlers were made, %d got Closed", dials.handlers.Load(), dials.closed.Load())
+		t.Errorf("%d handlers were created, Closed was called on %d", dials.handlers.Load(), dials.closed.Load())
 	}
 	if open == nil {
-		t.Log("descriptors are not counted: the system cannot tell how many are open")
+		t.Log("cannot count open descriptors on this system")
 		return
 	}
 	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
@@ -91,17 +91,17 @@ func TestFaultDialsAtRandom(t *testing.T) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d descriptors are open, %d were before", now, before)
+			t.Fatalf("%d descriptors are open, want at most %d, as before", now, before)
 		}
 	}
 }
 
-// randomDials counts how dials end that are given a moment each.
+// randomDials counts the results of dials with short random timeouts.
 type randomDials struct {
 	g     *loop.Group
 	addrs []string
 
-	succeeded, failed, timedOut atomic.Int64 // given up: by their context
+	succeeded, failed, timedOut atomic.Int64
 	handlers, closed            atomic.Int64
 }
 
@@ -128,19 +128,20 @@ func (d *randomDials) count(t *testing.T, c *loop.Conn, err error) {
 		d.succeeded.Add(1)
 		c.Close()
 	case c != nil:
-		t.Errorf("Dial returned a connection and %v", err)
+		t.Errorf("Dial returned both a connection and %v", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		d.timedOut.Add(1)
 	default:
 		var op *net.OpError
 		if !errors.As(err, &op) {
-			t.Errorf("Dial: %v", err)
+			t.Errorf("Dial: got %v, want a net.OpError", err)
 		}
 		d.failed.Add(1)
 	}
 }
 
-// checkLoopDials: Loop.Dial tells each of its dials once, also those that are aborted.
+// checkLoopDials checks that Loop.Dial reports each dial's result once, even if the connection
+// is aborted in that callback.
 func checkLoopDials(t *testing.T, l *loop.Loop, addrs []string) {
 	t.Helper()
 	const n = 100
@@ -151,7 +152,7 @@ func checkLoopDials(t *testing.T, l *loop.Loop, addrs []string) {
 		for i := range n {
 			err := l.Dial(context.Background(), "tcp", addrs[i%2], func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
 				if (c == nil) == (err == nil) {
-					t.Errorf("told %v and %v", c, err)
+					t.Errorf("the result of a dial is %v, %v, want a connection or an error", c, err)
 				}
 				if c != nil {
 					c.Abort()
@@ -160,7 +161,7 @@ func checkLoopDials(t *testing.T, l *loop.Loop, addrs []string) {
 					all.Done()
 				}
 			})
-			if err != nil { // the system refuses at once: no result comes later
+			if err != nil { // refused immediately: the function is not called
 				calls[i].Add(1)
 				all.Done()
 			}
@@ -171,7 +172,7 @@ func checkLoopDials(t *testing.T, l *loop.Loop, addrs []string) {
 	receive(t, done, "the results of all dials")
 	for i := range calls {
 		if n := calls[i].Load(); n != 1 {
-			t.Errorf("dial %d was told %d times", i, n)
+			t.Errorf("dial %d has %d results, want 1", i, n)
 		}
 	}
 }
