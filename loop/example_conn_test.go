@@ -154,7 +154,8 @@ func ExampleDrainedHandler() {
 	// Output: 10000000
 }
 
-// impatient closes its connection after a short time without activity.{ closed chan<- error }
+// impatient closes its connection after a short time without activity.
+type impatient struct{ closed chan<- error }
 
 func (h impatient) Opened(c *loop.Conn)                      { c.SetIdleTimeout(20 * time.Millisecond) }
 func (h impatient) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }

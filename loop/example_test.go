@@ -287,7 +287,7 @@ func ExampleGroup_Shutdown() {
 	// <nil> 0
 }
 
-// Stats returns the counters of every loop.
+// Stats waits for every loop, so do not call it in a loop's callback.
 func ExampleGroup_Stats() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {

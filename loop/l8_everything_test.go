@@ -18,9 +18,9 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Calls of Offload that are refused because the pool is full change nothing that the end of
+// Calls of Offload that fail because the pool is full do not change the count that the end of
 // their loop depends on: Shutdown returns.
-func TestL8OffloadRefusedDuringShutdown(t *testing.T) {
+func TestL8OffloadFullDuringShutdown(t *testing.T) {
 	for range 5 {
 		g, err := loop.NewGroup(loop.Config{Loops: 2, OffloadWorkers: 1, OffloadQueue: 1, Logger: quiet()})
 		if err != nil {
@@ -35,20 +35,20 @@ func TestL8OffloadRefusedDuringShutdown(t *testing.T) {
 		}
 		down := make(chan error, 1)
 		var all sync.WaitGroup
-		var refused atomic.Int64
+		var full atomic.Int64
 		for range 4 {
 			all.Go(func() {
 				for range 5000 {
 					switch err := other.Offload(func() any { return nil }, nil); {
 					case errors.Is(err, loop.ErrOffloadFull):
-						refused.Add(1)
+						full.Add(1)
 					case err == nil:
-						t.Error("the pool was full")
+						t.Error("Offload with a full pool succeeded, want ErrOffloadFull")
 					}
 				}
 			})
 		}
-		for refused.Load() == 0 {
+		for full.Load() == 0 {
 			runtime.Gosched()
 		}
 		go func() { down <- g.Shutdown(context.Background()) }()
@@ -60,10 +60,10 @@ func TestL8OffloadRefusedDuringShutdown(t *testing.T) {
 	}
 }
 
-// Everything that can be asked of a group, against its Shutdown: it returns, each call does,
-// nothing is called after its end, and no goroutine is left. It takes some seconds, or
-// minutes with POLLUX_TEST_LONG.
-func TestL8EverythingAgainstShutdown(t *testing.T) {
+// All methods of a group run concurrently with its Shutdown: Shutdown and each call return,
+// nothing is called afterwards, and no goroutine leaks. It takes some seconds, or minutes with
+// POLLUX_TEST_LONG.
+func TestL8EverythingDuringShutdown(t *testing.T) {
 	long := 3 * time.Second
 	if os.Getenv("POLLUX_TEST_LONG") != "" {
 		long = 2 * time.Minute
@@ -77,13 +77,13 @@ func TestL8EverythingAgainstShutdown(t *testing.T) {
 	for end := time.Now().Add(testTimeout); runtime.NumGoroutine() > before; {
 		if time.Now().After(end) {
 			stacks := make([]byte, 1<<18)
-			t.Fatalf("goroutines are left:\n%s", stacks[:runtime.Stack(stacks, true)])
+			t.Fatalf("goroutines leak:\n%s", stacks[:runtime.Stack(stacks, true)])
 		}
 		runtime.Gosched()
 	}
 }
 
-// A stressor is a group that is asked for everything until its end.
+// A stressor calls all methods of a group until the group has shut down.
 type stressor struct {
 	t    *testing.T
 	g    *loop.Group
@@ -115,7 +115,7 @@ func stressShutdown(t *testing.T, seed uint64) {
 					return
 				default:
 					f(random)
-					time.Sleep(50 * time.Microsecond) // leaves the processor to others
+					time.Sleep(50 * time.Microsecond) // yields the processor
 				}
 			}
 		})
@@ -133,19 +133,19 @@ func stressShutdown(t *testing.T, seed uint64) {
 	err = receive(t, down, "Shutdown")
 	cancel()
 	if cut := new(loop.ShutdownError); errors.As(err, &cut) && cut.Loops+cut.Offloaded > 0 {
-		t.Errorf("Shutdown: %v", err)
+		t.Errorf("Shutdown: got %v, want no loops or offloaded functions left", err)
 	}
 	c.checkAfterShutdown()
 	close(c.stop)
 	ended := make(chan bool)
 	go func() { all.Wait(); close(ended) }()
-	receive(t, ended, "the end of all calls")
+	receive(t, ended, "the return of all calls")
 	if n := g.Conns(); n != 0 {
-		t.Errorf("%d connections are left", n)
+		t.Errorf("%d connections are left after Shutdown, want 0", n)
 	}
 }
 
-// pingOrRefused is a client that is served, or not any more.
+// pingOrRefused connects a client, and fails the test if it is neither served nor refused.
 func pingOrRefused(t *testing.T, addr string) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -155,15 +155,15 @@ func pingOrRefused(t *testing.T, addr string) {
 	c.SetDeadline(time.Now().Add(testTimeout))
 	c.Write([]byte("x"))
 	if _, err := io.ReadFull(c, make([]byte, 1)); isTimeout(err) {
-		t.Error("a client is not served, and not refused")
+		t.Error("a client is neither served nor refused")
 	}
 }
 
-// checkAfterShutdown checks that nothing is taken after Shutdown.
+// checkAfterShutdown checks that Run fails after Shutdown.
 func (c *stressor) checkAfterShutdown() {
 	for i, l := range c.g.Loops() {
-		if err := l.Run(func() { c.t.Error("a function runs after Shutdown") }); !errors.Is(err, loop.ErrClosed) {
-			c.t.Errorf("loop %d: Run after Shutdown: %v", i, err)
+		if err := l.Run(func() { c.t.Error("a function of Run was called after Shutdown") }); !errors.Is(err, loop.ErrClosed) {
+			c.t.Errorf("loop %d: Run after Shutdown: got %v, want ErrClosed", i, err)
 		}
 	}
 }
@@ -224,14 +224,14 @@ func (c *stressor) listenPacket(r *rand.Rand) {
 	}
 }
 
-// watch checks that ready is not called after Stop's done.
+// watch checks that the watch's function is not called after Stop's done.
 func (c *stressor) watch(r *rand.Rand) {
 	a, err := sock.ListenUDP(loopback)
 	if err != nil {
 		return
 	}
 	defer a.Close()
-	var calls int // the race detector sees what is called too late
+	var calls int // the race detector reports a call that comes too late
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(3000))*time.Microsecond)
 	defer cancel()
 	w, err := c.g.Loops()[r.IntN(2)].Watch(ctx, a, func(pollux.Event) { calls++ })
