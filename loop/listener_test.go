@@ -145,7 +145,7 @@ func TestServeRegisteredSocket(t *testing.T) {
 		_, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 		return err
 	}
-	t.Setenv(pollux.BackendEnv, "") // the Poll does not use a loop's backend
+	t.Setenv(pollux.BackendEnv, "") // it may name a backend that is for loops only
 	q, err := pollux.New()
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ func TestWatch(t *testing.T) {
 	u.WriteTo([]byte("x"), u.LocalAddr())
 	select {
 	case ev := <-ready:
-		t.Errorf("%v after Stop", ev)
+		t.Errorf("event %v after Stop", ev)
 	case <-time.After(20 * time.Millisecond):
 	}
 }
