@@ -11,20 +11,22 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// What is expected of an end, as far as the steps tell. All of it must hold the pair's mu.
+// What is expected of an end, as far as the steps determine it. Callers of the methods whose names
+// end in Locked must hold the pair's mu.
 
-// resets reports whether a peer can tell a reset from an end. Of a Unix socket, it cannot.
+// resets reports whether a peer can distinguish a reset from EOF. On a Unix socket, it cannot.
 func (p *pair) resets() bool { return p.s.network == "tcp" && !sys.OnWine() }
 
-// mustDeliverUnreadLocked reports whether everything that has come is still for the handler: nothing
-// of its own ends the connection.
+// mustDeliverUnreadLocked reports whether all received bytes must still be delivered, because the
+// end itself has not ended the connection.
 func (a *end) mustDeliverUnreadLocked() bool { return len(a.ended) == 0 && !a.full && !a.isCutLocked() }
 
+// isCutLocked reports whether Shutdown may have cut off the connection.
 func (a *end) isCutLocked() bool {
 	return a.p.r.p.shutdown.cut > 0 && a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load()
 }
 
-// readsAllLocked reports whether a is to see all that is due to it.
+// readsAllLocked reports whether a must receive everything that is due.
 func (a *end) readsAllLocked() bool {
 	if a.raw != nil {
 		return !a.dead
@@ -32,12 +34,12 @@ func (a *end) readsAllLocked() bool {
 	return !a.plain && a.mustDeliverUnreadLocked()
 }
 
-// graceful reports whether why is that of a connection that has sent everything first.
+// graceful reports whether why is the reason of a connection that has sent everything first.
 func graceful(why error) bool {
 	return slices.Contains([]error{nil, io.EOF, errData, errClosing, loop.ErrUnreadFull, loop.ErrDetached}, why)
 }
 
-// dueLocked returns how many of the bytes that a has sent its peer is to see, if it is willing.
+// dueLocked returns how many of the bytes that a has sent its peer must receive, if it reads them.
 func (a *end) dueLocked() int {
 	switch {
 	case a.dead:
@@ -49,20 +51,20 @@ func (a *end) dueLocked() int {
 	case a.didLocked(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline), a.lost, a.closed && !graceful(a.why):
 		return 0
 	case a.didLocked(opDetach, opDetachStream) && a.raw == nil:
-		return 0 // it may fail
+		return 0 // detaching may fail
 	}
 	return a.sent
 }
 
-// mayEndLocked reports whether the peer may find a's end.
+// mayEndLocked reports whether the peer may get EOF from a.
 func (a *end) mayEndLocked() bool {
 	return a.fin || a.dead || len(a.ended) > 0 || a.full || a.closed || a.peer.mayEndFirstLocked() || a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load()
 }
 
-// mayEndFirstLocked reports whether a, without its peer's doing, may end the connection.
+// mayEndFirstLocked reports whether a itself may have ended the connection.
 func (a *end) mayEndFirstLocked() bool { return a.fin || a.dead || len(a.ended) > 0 || a.full }
 
-// mayResetLocked reports whether the peer may find that a has reset the connection.
+// mayResetLocked reports whether the peer may get a reset from a.
 func (a *end) mayResetLocked() bool {
 	return a.dead || a.p.r.mayLingerTimeout() || a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load() || a.closed && !graceful(a.why) ||
 		a.didLocked(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline)
@@ -73,16 +75,16 @@ func (a *end) mayBeClosedLocked() bool {
 	return a.closed || len(a.ended) > 0 || a.full || a.peer.mayEndLocked() || a.peer.mayResetLocked()
 }
 
-// isAccepted reports whether back-pressure is on at first.
+// isAccepted reports whether a is an accepted connection, which begins with back-pressure on.
 func (a *end) isAccepted() bool { return a.i == 0 && a.p.s.kind != dialed }
 
-// hasQuitLocked reports whether an operation was called that ends the connection by itself: a timeout
-// need not pass.
+// hasQuitLocked reports whether an operation was called that certainly ends the connection: a
+// timeout may not expire.
 func (a *end) hasQuitLocked() bool {
 	return slices.ContainsFunc(a.ended, func(o op) bool { return o != opIdleTimeout && o != opReadDeadline })
 }
 
-// receivesLocked reports whether Data is to get whatever the peer sends.
+// receivesLocked reports whether Data must get everything that the peer sends.
 func (a *end) receivesLocked() bool {
 	if a.plain || !a.opened || a.closed || a.paused || !a.readsAllLocked() || a.raw != nil {
 		return false
@@ -93,9 +95,9 @@ func (a *end) receivesLocked() bool {
 	return a.sent-a.peer.seen <= a.p.r.p.setting.low
 }
 
-// awaitReceived waits until everything that was sent to a has come, if it receives.
+// awaitReceived waits until a has received everything that was sent to it, if it receives.
 func (a *end) awaitReceived() {
-	a.p.wait("what the peer has sent", func() bool {
+	a.p.wait("the bytes that the peer has sent", func() bool {
 		b := a.peer
 		if b.raw != nil && b.sent < b.queued && !b.dead && !b.lost && a.receivesLocked() {
 			return false
@@ -104,12 +106,13 @@ func (a *end) awaitReceived() {
 	})
 }
 
-// reason is why a connection may have ended, and whether that is possible.
+// reason is an error that Closed may get, and whether it is possible in this run.
 type reason struct {
 	err error
 	may bool
 }
 
+// reasonsLocked returns all known reasons for Closed.
 func (a *end) reasonsLocked() []reason {
 	b, r := a.peer, a.p.r
 	reset := b.mayResetLocked()
@@ -135,7 +138,7 @@ func (a *end) reasonsLocked() []reason {
 	}
 }
 
-// checkWhyLocked checks the reason of Closed.
+// checkWhyLocked checks the error that Closed got.
 func (a *end) checkWhyLocked() {
 	why := a.why
 	panicked, known := new(loop.PanicError), why == nil && a.didLocked(opClose)
@@ -147,23 +150,23 @@ func (a *end) checkWhyLocked() {
 			continue
 		}
 		if known = true; !x.may {
-			a.p.failLocked("end %d: Closed gets %v, for which there is no reason", a.i, why)
+			a.p.failLocked("end %d: Closed got %v, for which there is no reason", a.i, why)
 		}
 	}
 	if !known && !(sys.OnWine() && a.peer.mayResetLocked()) {
-		a.p.failLocked("end %d: Closed gets %v, for which there is no reason", a.i, why)
+		a.p.failLocked("end %d: Closed got %v, for which there is no reason", a.i, why)
 	}
 	if len(a.ended) != 1 || a.p.r.shutdownBegun.Load() || a.peer.mayEndFirstLocked() || a.fin || a.full {
 		return
 	}
-	// Nothing else has ended the connection.
+	// A single operation has ended the connection.
 	want := map[op]error{opClose: nil, opCloseWith: errClosing, opAbort: loop.ErrAborted, opAbortWith: errAborting, opDataError: errData}
 	if x, is := want[a.ended[0]]; is && why != x {
-		a.p.failLocked("end %d: Closed gets %v, not %v", a.i, why, x)
+		a.p.failLocked("end %d: Closed got %v, want %v", a.i, why, x)
 	}
 }
 
-// checkLocked checks how a connection has ended, and how much has come from its peer.
+// checkLocked checks how a connection has ended, and how many bytes it has received.
 func (a *end) checkLocked() {
 	b := a.peer
 	if !a.plain {
@@ -174,26 +177,26 @@ func (a *end) checkLocked() {
 			}
 			return
 		case !a.closed || a.owned != 0 || a.detachCalls != a.detachings:
-			a.p.failLocked("end %d: Closed, done of WriteOwned or Detach's function was not called", a.i)
+			a.p.failLocked("end %d: Closed, a done of WriteOwned or a Detach's function was not called", a.i)
 			return
 		case a.why == nil && a.lost:
-			a.p.failLocked("end %d: done of WriteOwned got an error, and Closed none", a.i)
+			a.p.failLocked("end %d: done of WriteOwned got an error, but Closed got nil", a.i)
 		}
 		a.checkWhyLocked()
 	}
 	switch {
 	case a.seen > b.sent:
-		a.p.failLocked("end %d has seen more than was sent", a.i)
+		a.p.failLocked("end %d received more than was sent", a.i)
 	case a.readsAllLocked() && a.seen < b.dueLocked():
-		a.p.failLocked("end %d has seen %d bytes, %d are due", a.i, a.seen, b.dueLocked())
+		a.p.failLocked("end %d received %d bytes, want %d", a.i, a.seen, b.dueLocked())
 	case a.raw != nil && !a.dead && !a.eof && !b.mayResetLocked():
-		a.p.failLocked("end %d has not found the end: %v", a.i, a.readErr)
+		a.p.failLocked("end %d did not read EOF: %v", a.i, a.readErr)
 	case a.plain && a.eof && !a.lost && !b.fin && a.p.resets() && len(b.ended) == 1 && b.didLocked(opAbort, opAbortWith) && b.opened && !a.fin:
 		a.p.failLocked("end %d was not reset by Abort", a.i)
 	}
 }
 
-// finish ends what the steps have left open, and checks that everything comes to an end.
+// finish closes the ends that the steps have left open, and checks that everything ends.
 func (p *pair) finish() {
 	p.wait("steps on other goroutines", func() bool { return p.pending == 0 })
 	p.mu.Lock()
@@ -228,7 +231,7 @@ func (p *pair) finish() {
 // isOpenLocked reports whether Closed is still to come.
 func (a *end) isOpenLocked() bool { return a.opened && !a.closed }
 
-// allOpened waits until both ends are open.
+// allOpened waits until both ends are open or finished, and reports whether both were opened.
 func (p *pair) allOpened() bool {
 	all := true
 	for _, a := range p.ends {
@@ -238,7 +241,7 @@ func (p *pair) allOpened() bool {
 	return all
 }
 
-// doRemaining does the steps that were for callbacks which have not come.
+// doRemaining does the steps for callbacks that were not called.
 func (a *end) doRemaining() {
 	var rest []step
 	a.p.locked(func() { rest, a.todo = a.todo, nil })
@@ -249,7 +252,7 @@ func (a *end) doRemaining() {
 	}
 }
 
-// awaitReset waits until a reset is reported, unless bytes are unread because of a Pause.
+// awaitReset waits until a reset of the peer is reported, unless a Pause leaves bytes unread.
 func (a *end) awaitReset() {
 	b := a.peer
 	if a.plain || !a.p.resets() {
@@ -262,7 +265,7 @@ func (a *end) awaitReset() {
 	})
 }
 
-// unblock lets everything go on.
+// unblock removes pauses and read limits.
 func (a *end) unblock() {
 	if a.plain {
 		a.p.locked(func() { a.budget = unlimited })
@@ -281,15 +284,15 @@ func (a *end) unblock() {
 			a.do(step{op: opBackpressure}, false)
 		}
 	}
-	// On the loop, it comes after a callback that pauses.
+	// Run on the loop, it follows a callback that pauses.
 	a.onLoop(all)
 	a.p.wait("a function of Run", func() bool { return a.p.pending == 0 })
 }
 
-// drain waits until everything has come to a that is to come, and Drained, if that is due.
+// drain waits until a has received everything that is due, and Drained if that is due.
 func (a *end) drain() {
 	b := a.peer
-	a.p.wait("what is due", func() bool {
+	a.p.wait("the bytes that are due", func() bool {
 		if b.raw != nil && !b.nowrite && b.sent < b.queued {
 			return false
 		}
@@ -300,7 +303,7 @@ func (a *end) drain() {
 	})
 }
 
-// endAndWait ends a if nothing has, or half-closes it, and waits until the peer knows.
+// endAndWait closes a unless it has ended, or half-closes it, and waits until the peer gets EOF.
 func (a *end) endAndWait(half bool) {
 	if a.raw != nil {
 		a.doPlain(step{op: opFIN})
@@ -318,12 +321,12 @@ func (a *end) endAndWait(half bool) {
 		}
 	}
 	b := a.peer
-	a.p.wait("the peer's end", func() bool {
+	a.p.wait("EOF at the peer", func() bool {
 		return b.finishedLocked() || b.eof || b.noread || !b.readsAllLocked() || a.mayResetLocked() || a.closed
 	})
 }
 
-// end closes what plain ends have, and checks everything.
+// end closes plain connections, and checks both ends.
 func (p *pair) end() {
 	for _, a := range p.ends {
 		p.mu.Lock()
@@ -348,8 +351,8 @@ func (p *pair) end() {
 	})
 }
 
-// readToEnd has a plain end read and write all there is.
+// readToEnd waits until a plain end has written what is queued and read everything.
 func (a *end) readToEnd() {
 	a.p.locked(func() { a.fin, a.budget = true, unlimited })
-	a.p.wait("a plain end's end", func() bool { return a.noread && a.nowrite })
+	a.p.wait("a plain end's reader and writer", func() bool { return a.noread && a.nowrite })
 }
