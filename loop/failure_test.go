@@ -78,7 +78,7 @@ func TestDriverFails(t *testing.T) {
 		c.Abort()
 	}
 	if stats := g.Stats(); !errors.Is(stats.Loops[1].Failed, failure) || stats.Loops[0].Failed != nil || stats.Loops[1].Turns == 0 {
-		t.Errorf("Stats: %+v", stats.Loops)
+		t.Errorf("Stats after a driver failed: got %+v", stats.Loops)
 	}
 	for what, err := range map[string]error{
 		"Run":  l.Run(func() {}),

@@ -170,7 +170,7 @@ func TestL4ReadDeadlineIsSuspended(t *testing.T) {
 		time.Sleep(limit / 10) // the pace of the peer, not a synchronization
 	}
 	if len(closed) > 0 {
-		t.Fatalf("Closed(%v)", <-closed)
+		t.Fatalf("Closed(%v) was called while the deadline is suspended", <-closed)
 	}
 	go io.Copy(io.Discard, c)
 	receive(t, frames, "the frames, once the loop reads again")
@@ -208,7 +208,7 @@ func TestL6IdleWhileReadingIsStopped(t *testing.T) {
 				time.Sleep(limit / 20) // the pace of the peer
 			}
 			if len(closed) > 0 {
-				t.Fatalf("Closed(%v)", <-closed)
+				t.Fatalf("Closed(%v) was called while reading is stopped", <-closed)
 			}
 			if what == "paused" {
 				conn.Resume()
@@ -263,7 +263,7 @@ func TestL6WriteTimeout(t *testing.T) {
 			time.Sleep(limit / 20) // the pace of the peer
 		}
 		if len(closed) > 0 {
-			t.Errorf("Closed(%v)", <-closed)
+			t.Errorf("Closed(%v) was called before the write timeout", <-closed)
 		}
 	})
 	t.Run("nothing is unsent", func(t *testing.T) {
@@ -271,7 +271,7 @@ func TestL6WriteTimeout(t *testing.T) {
 		io.ReadFull(c, make([]byte, 5))
 		time.Sleep(4 * limit) // longer than the timeout and its resolution
 		if len(closed) > 0 {
-			t.Errorf("Closed(%v)", <-closed)
+			t.Errorf("Closed(%v) was called before the write timeout", <-closed)
 		}
 	})
 	t.Run("disabled", func(t *testing.T) {

@@ -28,7 +28,7 @@ func TestL9Offload(t *testing.T) {
 	close(block)
 	for range 4 {
 		if a := receive(t, results, "a result"); a != "done" {
-			t.Errorf("done got %v, want done", a)
+			t.Errorf("done got %v, want the result done", a)
 		}
 	}
 	if err := l.Offload(func() any { panic("boom") }, func(a any) { results <- a }); err != nil {
@@ -95,7 +95,7 @@ func TestL9Goexit(t *testing.T) {
 			panics++
 		default:
 			if fine++; a != "fine" {
-				t.Errorf("done got %v, want fine", a)
+				t.Errorf("done got %v, want the result fine", a)
 			}
 		}
 	}

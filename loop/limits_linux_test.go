@@ -45,7 +45,7 @@ func TestListenAfterEMFILE(t *testing.T) {
 	}
 	ln, err := listen()
 	if err != nil {
-		t.Fatalf("Listen with descriptors again: %v", err)
+		t.Fatalf("Listen once descriptors are free: %v", err)
 	}
 	if at := ln.Addr().(*net.TCPAddr); at.IP.To4() != nil {
 		t.Errorf("Listen has bound %v, which is IPv4 only", at)

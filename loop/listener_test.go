@@ -30,7 +30,7 @@ func TestListenerCloseIsSynchronous(t *testing.T) {
 				continue
 			}
 			if err != nil {
-				t.Fatalf("%d loops: %v", loops, err)
+				t.Fatalf("Listen with %d loops: %v", loops, err)
 			}
 			at = ln.Addr().String()
 			c := dial(t, ln.Addr())

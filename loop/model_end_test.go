@@ -100,7 +100,7 @@ func (a *end) didLocked(ops ...op) bool {
 	return slices.ContainsFunc(ops, func(o op) bool { return slices.Contains(a.ended, o) })
 }
 
-// finishedLocked reports whether no more callbacks are to come.
+// finishedLocked reports whether no more callbacks or bytes are to come.
 func (a *end) finishedLocked() bool {
 	return a.closed || a.dead || a.p.failed || !a.plain && !a.opened && a.p.r.shutdownReturned.Load()
 }

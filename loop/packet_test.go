@@ -368,7 +368,7 @@ func TestPacketListenerCloseIsSynchronous(t *testing.T) {
 				continue
 			}
 			if err != nil {
-				t.Fatalf("%d loops: %v", loops, err)
+				t.Fatalf("ListenPacket with %d loops: %v", loops, err)
 			}
 			at = pl.Addr().String()
 			c.WriteTo([]byte("hello"), netip.MustParseAddrPort(at))

@@ -33,7 +33,7 @@ func TestWatch(t *testing.T) {
 	receive(t, ready, "the datagram")
 	stopped := make(chan bool)
 	w.Stop(func() { close(stopped) })
-	receive(t, stopped, "the end of the watch")
+	receive(t, stopped, "Stop's function")
 	u.WriteTo([]byte("x"), u.LocalAddr())
 	select {
 	case ev := <-ready:
