@@ -10,8 +10,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// A loop's backend is asked for by name, the environment wins, and what cannot be had
-// is refused by its name, never replaced.
+// A group's backend is selected by name, the environment overrides Config, and an unusable
+// backend is an error that names it; it is never replaced.
 func TestBackendByName(t *testing.T) {
 	usable, refused := map[string]bool{}, map[string]string{}
 	for _, b := range loop.Backends() {
@@ -32,23 +32,23 @@ func TestBackendByName(t *testing.T) {
 	}
 	for name := range usable {
 		if got, err := open("", name); got != name || err != nil {
-			t.Errorf("Config.Backend %s: %s, %v", name, got, err)
+			t.Errorf("Config.Backend %s: got %q, %v", name, got, err)
 		}
 		for other := range usable {
 			if got, err := open(name, other); got != name || err != nil {
-				t.Errorf("%s=%s over %s: %s, %v", pollux.BackendEnv, name, other, got, err)
+				t.Errorf("Config.Backend %s, %s=%s: got %q, %v", other, pollux.BackendEnv, name, got, err)
 			}
 		}
 		if _, err := open(name, "carrier-pigeon"); !errors.Is(err, pollux.ErrBackend) || !strings.Contains(err.Error(), `"carrier-pigeon"`) {
-			t.Errorf("a pigeon under %s: %v", name, err)
+			t.Errorf("Config.Backend carrier-pigeon, %s=%s: got %v, want ErrBackend", pollux.BackendEnv, name, err)
 		}
 	}
 	for name, why := range refused {
 		if _, err := open(name, ""); !errors.Is(err, pollux.ErrBackend) || !strings.Contains(err.Error(), why) {
-			t.Errorf("%s: %v, want %q", name, err, why)
+			t.Errorf("%s=%s: got %v, want ErrBackend with %q", pollux.BackendEnv, name, err, why)
 		}
 	}
 	if _, err := open("carrier-pigeon", ""); !errors.Is(err, pollux.ErrBackend) {
-		t.Errorf("a pigeon: %v", err)
+		t.Errorf("%s=carrier-pigeon: got %v, want ErrBackend", pollux.BackendEnv, err)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// The overlapped driver is taken if it is asked for, by the configuration or by the
-// environment, which wins; else the Poll's backend is.
-func TestOverlappedIsAskedFor(t *testing.T) {
+// The overlapped driver is used only if Config or the environment, which has precedence,
+// selects it; the default is the Poll's backend.
+func TestOverlappedIsSelected(t *testing.T) {
 	for _, c := range []struct{ config, env, want string }{
 		{"", "", "iocp"},
 		{"overlapped", "", "overlapped"},
@@ -24,12 +24,12 @@ func TestOverlappedIsAskedFor(t *testing.T) {
 		g, err := loop.NewGroup(loop.Config{Backend: c.config, Loops: 1})
 		if err != nil {
 			if c.want != "" || !errors.Is(err, pollux.ErrBackend) {
-				t.Errorf("%+v: %v", c, err)
+				t.Errorf("%+v: NewGroup: %v", c, err)
 			}
 			continue
 		}
 		if got := g.Backend(); got != c.want {
-			t.Errorf("%+v: %s", c, got)
+			t.Errorf("%+v: got backend %s", c, got)
 		}
 		if err := g.Shutdown(t.Context()); err != nil {
 			t.Error(err)

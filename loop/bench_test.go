@@ -7,8 +7,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// BenchmarkDial is a connection dialed, accepted and aborted, both ends on one loop, 64
-// of them at a time.
+// BenchmarkDial dials, accepts and aborts connections, both ends on one loop, 64 at a time.
 func BenchmarkDial(b *testing.B) {
 	g := group(b, loop.Config{Loops: 1})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
@@ -21,7 +20,7 @@ func BenchmarkDial(b *testing.B) {
 	left, inFlight := b.N, 0
 	ended := make(chan error, 1)
 	var dial func()
-	told := func(c *loop.Conn, err error) {
+	done := func(c *loop.Conn, err error) {
 		inFlight--
 		if err != nil {
 			select {
@@ -41,8 +40,8 @@ func BenchmarkDial(b *testing.B) {
 	dial = func() {
 		left--
 		inFlight++
-		if err := l.Dial(context.Background(), "tcp", addr, accept, told); err != nil {
-			told(nil, err)
+		if err := l.Dial(context.Background(), "tcp", addr, accept, done); err != nil {
+			done(nil, err)
 		}
 	}
 	b.ReportAllocs()

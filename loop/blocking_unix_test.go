@@ -14,9 +14,9 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A descriptor that is given to a child is a blocking one from then on, for all who share it
-// (os/exec calls Fd): graceful restarts do that with the listener. The loops serve on, and
-// garbage collections still end.
+// A descriptor passed to a child becomes blocking for every holder of the open file description
+// (os/exec calls Fd): graceful restarts do that with the listener. The loops must go on serving,
+// and garbage collections must still finish.
 func TestLoopServesWhatAChildInherits(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
@@ -47,17 +47,17 @@ func TestLoopServesWhatAChildInherits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 20 {
-		inherit(t, tcp.(*net.TCPListener), udp.(*net.UDPConn))
+		runChildWith(t, tcp.(*net.TCPListener), udp.(*net.UDPConn))
 		for _, a := range []net.Addr{tcp.Addr(), udp.LocalAddr()} {
 			c, err := net.Dial(a.Network(), a.String())
-			answers(t, c, err) // closes it
+			checkEchoAndClose(t, c, err) // closes it
 		}
 		runtime.GC()
 	}
 }
 
-// inherit starts a program that inherits the files.
-func inherit(t *testing.T, from ...interface{ File() (*os.File, error) }) {
+// runChildWith runs a child process that inherits the files.
+func runChildWith(t *testing.T, from ...interface{ File() (*os.File, error) }) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^$")
 	for _, s := range from {

@@ -7,8 +7,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// A loop that works says that it is busy for as long, at least. (There is no bound
-// above: what interrupts a measured turn is scaled up too.)
+// BusyTime is at least the time spent in callbacks. (There is no upper bound: an interruption
+// of a measured turn is scaled up too.)
 func TestBusyTime(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2})
 	l := g.Loops()[0]
@@ -27,6 +27,6 @@ func TestBusyTime(t *testing.T) {
 	l.Run(step)
 	receive(t, done, "the end of the work")
 	if busy := g.Stats().Loops[0].BusyTime; busy < turns*work*3/4 {
-		t.Errorf("busy for %v of %v", busy, turns*work)
+		t.Errorf("BusyTime = %v after %v of work, want at least three quarters of it", busy, turns*work)
 	}
 }

@@ -23,7 +23,7 @@ func TestDial(t *testing.T) {
 	}
 	c.Write([]byte("hello"))
 	if s := receive(t, got, "the echo"); s != "hello" {
-		t.Errorf("%q", s)
+		t.Errorf("echo = %q, want hello", s)
 	}
 	addr := ln.Addr().String()
 	ln.Close()
@@ -34,9 +34,9 @@ func TestDial(t *testing.T) {
 		}
 	}
 	if err == nil || !strings.Contains(err.Error(), addr) {
-		t.Errorf("Dial to nobody: %v", err)
+		t.Errorf("Dial of a closed listener: got %v, want an error with the address %s", err, addr)
 	}
 	if _, err := g.Dial(context.Background(), "tcp", "no.such.host:1", nil); err == nil {
-		t.Error("a name was dialled")
+		t.Error("Dial of a host name succeeded, want an error")
 	}
 }

@@ -55,7 +55,7 @@ func TestEcho(t *testing.T) {
 			c.SetDeadline(time.Now().Add(20 * time.Second))
 			got, err := io.ReadAll(c)
 			if err != nil || !bytes.Equal(got, want) {
-				t.Errorf("%d bytes came back of %d: %v", len(got), len(want), err)
+				t.Errorf("echo: got %d bytes, %v, want %d equal bytes", len(got), err, len(want))
 			}
 		})
 	}
@@ -81,7 +81,7 @@ func TestUnixEcho(t *testing.T) {
 	}
 	c.Write([]byte("hello"))
 	if s := receive(t, got, "the echo"); s != "hello" {
-		t.Errorf("%q", s)
+		t.Errorf("echo = %q, want hello", s)
 	}
 }
 
@@ -93,6 +93,6 @@ func TestEchoAllocatesNothing(t *testing.T) {
 		c.Write(b)
 		io.ReadFull(c, b)
 	}); n != 0 && !raceEnabled {
-		t.Errorf("%v allocations a message", n)
+		t.Errorf("%v allocations per message, want 0", n)
 	}
 }

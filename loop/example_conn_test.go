@@ -15,12 +15,12 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// handlerFunc is a handler that is only Data.
+// handlerFunc is a handler with Data only.
 type handlerFunc func(c *loop.Conn, b []byte) (int, error)
 
 func (f handlerFunc) Data(c *loop.Conn, b []byte) (int, error) { return f(c, b) }
 
-// exampleServer serves h on a loopback port. end shuts the group down.
+// exampleServer serves accept on a loopback port. end shuts the group down.
 func exampleServer(config loop.Config, accept func(*loop.Conn) loop.Handler) (addr net.Addr, end func()) {
 	g, err := loop.NewGroup(config)
 	if err != nil {
@@ -39,8 +39,8 @@ func exampleServer(config loop.Config, accept func(*loop.Conn) loop.Handler) (ad
 	}
 }
 
-// Write takes all or nothing: what is over the limit is refused, and nothing of it
-// is sent.
+// Write takes all or nothing: a write that exceeds MaxUnsent returns an error, and none of it is
+// sent.
 func ExampleConn_Write() {
 	addr, end := exampleServer(loop.Config{HighWatermark: 1 << 10, MaxUnsent: 1 << 20}, func(*loop.Conn) loop.Handler {
 		return handlerFunc(func(c *loop.Conn, b []byte) (int, error) {
@@ -57,12 +57,12 @@ func ExampleConn_Write() {
 	// too much
 }
 
-// A head and a body, without putting them together first.
+// A header and a body are written without copying them into one slice.
 func ExampleConn_Writev() {
 	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler {
 		return handlerFunc(func(c *loop.Conn, b []byte) (int, error) {
-			head := fmt.Appendf(nil, "%d ", len(b))
-			if _, err := c.Writev([][]byte{head, b}); err != nil {
+			header := fmt.Appendf(nil, "%d ", len(b))
+			if _, err := c.Writev([][]byte{header, b}); err != nil {
 				return 0, err
 			}
 			return len(b), nil
@@ -73,7 +73,7 @@ func ExampleConn_Writev() {
 	// Output: 5 hello
 }
 
-// WriteOwned copies nothing: the slice may be used again once done has been called.
+// WriteOwned copies nothing: the slice may be reused once done has been called.
 func ExampleConn_WriteOwned() {
 	sent := make(chan error, 1)
 	page := bytes.Repeat([]byte("page "), 100_000)
@@ -93,7 +93,7 @@ func ExampleConn_WriteOwned() {
 	// <nil>
 }
 
-// query answers one line at a time, by work that may block.
+// query answers one line at a time, with work that may block.
 type query struct{}
 
 func (query) Data(c *loop.Conn, b []byte) (int, error) {
@@ -111,7 +111,7 @@ func (query) Data(c *loop.Conn, b []byte) (int, error) {
 	return len(line) + 1, err
 }
 
-// One request at a time: while it is worked on, reading waits.
+// One request at a time: reading is paused while a request is processed.
 func ExampleConn_Pause() {
 	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler { return query{} })
 	defer end()
@@ -128,12 +128,12 @@ func (h *source) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil 
 func (h *source) ReadClosed(*loop.Conn)                    {} // the peer still reads
 func (h *source) Opened(c *loop.Conn)                      { h.Drained(c) }
 
-// Drained is called when the peer has taken enough of what was written.
+// Drained is called when the unsent bytes have fallen to the low watermark.
 func (h *source) Drained(c *loop.Conn) {
 	const high = 64 << 10
-	piece := make([]byte, 4<<10)
+	chunk := make([]byte, 4<<10)
 	for h.n > 0 && c.Unsent() <= high { // above it, Drained will be called
-		n, err := c.Write(piece[:min(h.n, len(piece))])
+		n, err := c.Write(chunk[:min(h.n, len(chunk))])
 		if err != nil {
 			return // closed
 		}
@@ -144,8 +144,8 @@ func (h *source) Drained(c *loop.Conn) {
 	}
 }
 
-// Much data goes out in pieces: up to the watermark, then again whenever Drained is
-// called, so that a slow peer costs little memory.
+// Much data is sent in chunks: up to the high watermark, then more whenever Drained is called, so
+// that a slow peer uses little memory.
 func ExampleDrainedHandler() {
 	addr, end := exampleServer(loop.Config{HighWatermark: 64 << 10, LowWatermark: 16 << 10},
 		func(*loop.Conn) loop.Handler { return &source{n: 10_000_000} })
@@ -154,17 +154,17 @@ func ExampleDrainedHandler() {
 	// Output: 10000000
 }
 
-// hasty gives its peer little time.
-type hasty struct{ closed chan<- error }
+// impatient closes its connection after a short time without activity.
+type impatient struct{ closed chan<- error }
 
-func (h hasty) Opened(c *loop.Conn)                      { c.SetIdleTimeout(20 * time.Millisecond) }
-func (h hasty) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
-func (h hasty) Closed(_ *loop.Conn, why error)           { h.closed <- why }
+func (h impatient) Opened(c *loop.Conn)                      { c.SetIdleTimeout(20 * time.Millisecond) }
+func (h impatient) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
+func (h impatient) Closed(_ *loop.Conn, why error)           { h.closed <- why }
 
-// A connection on which nothing happens is closed.
+// An idle connection is closed.
 func ExampleConn_SetIdleTimeout() {
 	closed := make(chan error, 1)
-	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler { return hasty{closed} })
+	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler { return impatient{closed} })
 	defer end()
 	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
@@ -175,7 +175,7 @@ func ExampleConn_SetIdleTimeout() {
 	// Output: true
 }
 
-// login must be done within a time, however slowly the bytes come.
+// login must complete within ten seconds, however slowly the bytes arrive.
 type login struct{}
 
 func (login) Opened(c *loop.Conn) { c.SetReadDeadline(time.Now().Add(10 * time.Second)) }
@@ -185,13 +185,13 @@ func (login) Data(c *loop.Conn, b []byte) (int, error) {
 	if !whole {
 		return 0, nil
 	}
-	c.SetReadDeadline(time.Time{}) // in time: there is no deadline any more
+	c.SetReadDeadline(time.Time{}) // in time: remove the deadline
 	fmt.Fprintf(c, "hello, %s\n", name)
 	return len(name) + 1, nil
 }
 
 // A deadline for a whole request keeps a peer that sends byte by byte from holding a
-// connection for ever.
+// connection open forever.
 func ExampleConn_SetReadDeadline() {
 	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler { return login{} })
 	defer end()
@@ -199,8 +199,8 @@ func ExampleConn_SetReadDeadline() {
 	// Output: hello, Pollux
 }
 
-// A protocol that begins with another: what the first handler leaves goes to the
-// next.
+// A protocol that begins with another one: the next handler gets the bytes that the first one has
+// not consumed.
 func ExampleConn_SetHandler() {
 	const preface = "UPGRADE\n"
 	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler {
@@ -219,7 +219,7 @@ func ExampleConn_SetHandler() {
 	// Output: 1: first
 }
 
-// CloseWrite ends this side; the other may go on.
+// CloseWrite half-closes the connection; the peer may go on sending.
 func ExampleConn_CloseWrite() {
 	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler { return echo{} })
 	defer end()
@@ -241,31 +241,31 @@ func ExampleConn_CloseWrite() {
 	// Output: everything, then the end
 }
 
-// collect keeps what comes until the peer ends.
+// collect keeps the received bytes until the connection ends.
 type collect struct {
 	all []byte
 	got chan<- string
 }
 
 func (h *collect) Data(_ *loop.Conn, b []byte) (int, error) {
-	h.all = append(h.all, b...) // b itself is the loop's
+	h.all = append(h.all, b...) // b itself belongs to the loop
 	return len(b), nil
 }
 
 func (h *collect) Closed(*loop.Conn, error) { h.got <- string(h.all) }
 
-// The socket itself, for code that is not a loop's: here it writes, and closes.
+// DetachStream passes the socket to code outside the loop: here it writes, and closes.
 func ExampleConn_DetachStream() {
 	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler {
 		return handlerFunc(func(c *loop.Conn, b []byte) (int, error) {
 			return len(b), c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
 				if err != nil {
-					log.Print(err) // the connection has ended first
+					log.Print(err) // the connection ended first
 					return
 				}
 				defer s.Close()
 				if _, err := s.Write([]byte("from the socket")); err != nil {
-					log.Print(err) // perhaps it would block, and a Poll tells when not
+					log.Print(err) // ErrWouldBlock is possible: a Poll reports when it is writable
 				}
 			})
 		})

@@ -13,7 +13,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// What belongs to a loop needs no lock: functions on it run one at a time.
+// State that belongs to a loop needs no lock: its functions run one at a time.
 func ExampleLoop_Run() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -30,7 +30,7 @@ func ExampleLoop_Run() {
 	// Output: 100
 }
 
-// A timer that fires again and again.
+// A timer that fires repeatedly.
 func ExampleLoop_AfterFunc() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -55,7 +55,7 @@ func ExampleLoop_AfterFunc() {
 	// Output: 3 ticks
 }
 
-// On its own loop, Stop is certain.
+// Called on its own loop, Stop prevents the timer from firing.
 func ExampleTimer_Stop() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -73,7 +73,7 @@ func ExampleTimer_Stop() {
 	// Output:
 }
 
-// The first function may block; the second runs on the loop, with its result.
+// The first function may block; the second runs on the loop, with the first one's result.
 func ExampleLoop_Offload() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1, OffloadWorkers: 8, OffloadQueue: 100})
 	if err != nil {
@@ -90,7 +90,7 @@ func ExampleLoop_Offload() {
 		})
 	switch {
 	case errors.Is(err, loop.ErrOffloadFull):
-		log.Fatal("busy; ask again later")
+		log.Fatal("busy; try again later")
 	case err != nil:
 		log.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func ExampleLoop_Offload() {
 	// Output: 42
 }
 
-// shout answers datagrams in capitals.
+// shout answers datagrams in upper case.
 type shout struct{}
 
 func (shout) Packets(p *loop.PacketConn, ms []sock.Message) {
@@ -109,11 +109,11 @@ func (shout) Packets(p *loop.PacketConn, ms []sock.Message) {
 				b[k] = c - 'a' + 'A'
 			}
 		}
-		p.WriteTo(b, ms[i].Addr) // an answer that the kernel has no room for is lost
+		p.WriteTo(b, ms[i].Addr) // dropped if the socket's send buffer is full
 	}
 }
 
-// listener prints what comes.
+// listener prints the first datagram.
 type listener struct{ done chan<- struct{} }
 
 func (h listener) Packets(_ *loop.PacketConn, ms []sock.Message) {
@@ -121,7 +121,7 @@ func (h listener) Packets(_ *loop.PacketConn, ms []sock.Message) {
 	close(h.done)
 }
 
-// Two UDP sockets: a server, and a client that asks it.
+// Two UDP sockets: a server, and a client that sends it a request.
 func ExampleGroup_ListenPacket() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -147,8 +147,8 @@ func ExampleGroup_ListenPacket() {
 	// Output: HELLO
 }
 
-// ServePacket is for a UDP socket with options of one's own, such as one that has
-// joined a multicast group, or an inherited one.
+// ServePacket is for a UDP socket with options of the caller, such as one that has joined a
+// multicast group, or for an inherited one.
 func ExampleGroup_ServePacket() {
 	g, err := loop.NewGroup(loop.Config{})
 	if err != nil {
@@ -170,7 +170,7 @@ func ExampleGroup_ServePacket() {
 	// Output: to myself
 }
 
-// A socket that is no connection of the loop's, watched for readiness.
+// Watch reports the readiness of a socket that is not a connection of the loop.
 func ExampleLoop_Watch() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -189,7 +189,7 @@ func ExampleLoop_Watch() {
 		for ev.Readable() {
 			n, _, err := u.ReadFrom(b)
 			if err != nil {
-				return // sock.ErrWouldBlock: the next datagram gives the next event
+				return // sock.ErrWouldBlock: the next datagram causes the next event
 			}
 			got <- string(b[:n])
 		}
@@ -197,17 +197,17 @@ func ExampleLoop_Watch() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := u.WriteTo([]byte("news"), u.LocalAddr()); err != nil {
+	if _, err := u.WriteTo([]byte("hello"), u.LocalAddr()); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(<-got)
 	stopped := make(chan struct{})
 	w.Stop(func() { close(stopped) })
 	<-stopped // now u may be closed
-	// Output: news
+	// Output: hello
 }
 
-// On the loop itself nothing may wait: WatchLater calls back.
+// A loop's callbacks must not wait: WatchLater calls back.
 func ExampleLoop_WatchLater() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {

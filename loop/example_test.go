@@ -18,7 +18,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// An echo server, and a client of package net.
+// An echo server, and a client that uses package net.
 func Example() {
 	g, err := loop.NewGroup(loop.Config{})
 	if err != nil {
@@ -41,7 +41,7 @@ func Example() {
 	// Output: "hello\n" <nil>
 }
 
-// The zero Config works. What is out of range is named.
+// The zero Config is valid. The error names a field that is out of range.
 func ExampleNewGroup() {
 	g, err := loop.NewGroup(loop.Config{
 		Loops:         2,
@@ -65,8 +65,8 @@ func ExampleNewGroup() {
 	// true loop: bad configuration or argument: Loops is -1; it must be from 1 to 1024
 }
 
-// lines is a protocol of lines. What Data does not consume, the beginning of a line,
-// comes back with what follows it.
+// lines is a protocol of lines. The bytes that Data does not consume, the beginning of a line,
+// are delivered again together with those that follow.
 type lines struct{ n int }
 
 func (h *lines) Data(c *loop.Conn, b []byte) (consumed int, err error) {
@@ -81,7 +81,7 @@ func (h *lines) Data(c *loop.Conn, b []byte) (consumed int, err error) {
 	}
 }
 
-// State lives in the handler: the function given to Listen makes one for each
+// Per-connection state is in the handler: the function given to Listen returns one for each
 // connection.
 func ExampleGroup_Listen() {
 	g, err := loop.NewGroup(loop.Config{})
@@ -99,7 +99,7 @@ func ExampleGroup_Listen() {
 	// 2: two
 }
 
-// ask sends a request, ends its side, and returns what comes until the end.
+// ask sends a request, half-closes, and returns everything that it reads until EOF.
 func ask(a net.Addr, request string) string {
 	c, err := net.Dial(a.Network(), a.String())
 	if err != nil {
@@ -119,7 +119,7 @@ func ask(a net.Addr, request string) string {
 	return string(answer)
 }
 
-// Serve is for a listening socket with options of one's own, or an inherited one.
+// Serve is for a listening socket with options of the caller, or for an inherited one.
 func ExampleGroup_Serve() {
 	g, err := loop.NewGroup(loop.Config{})
 	if err != nil {
@@ -132,7 +132,7 @@ func ExampleGroup_Serve() {
 	}
 	ln, err := g.Serve(socket, func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
-		log.Fatal(err) // the socket is closed then, too
+		log.Fatal(err) // Serve has closed the socket
 	}
 	fmt.Println(ask(ln.Addr(), "hello"))
 	// Output: hello
@@ -151,21 +151,21 @@ func (greeter) Data(c *loop.Conn, b []byte) (int, error) {
 	return c.Write(b)
 }
 
-// ReadClosed: the peer has sent all it will, and may still read.
+// ReadClosed: the peer has half-closed, and may still read.
 func (greeter) ReadClosed(c *loop.Conn) {
 	fmt.Println("read closed")
 	io.WriteString(c, "; good-bye")
 	c.Close()
 }
 
-func (greeter) Drained(*loop.Conn)    { fmt.Println("drained") } // after too much was written
+func (greeter) Drained(*loop.Conn)    { fmt.Println("drained") } // after unsent bytes exceeded the high watermark
 func (greeter) Shutdown(c *loop.Conn) { c.Close() }
 func (h greeter) Closed(_ *loop.Conn, why error) {
 	fmt.Println("closed:", why)
 	h.closed <- why
 }
 
-// The optional methods, in the order in which they are called.
+// The optional methods, in the order of the calls.
 func ExampleHandler() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -188,7 +188,7 @@ func ExampleHandler() {
 	// welcome, Leda; good-bye
 }
 
-// client prints what comes.
+// client prints the answer.
 type client struct{ done chan<- error }
 
 func (h client) Opened(c *loop.Conn)            { io.WriteString(c, "hello") }
@@ -198,7 +198,7 @@ func (h client) Data(c *loop.Conn, b []byte) (int, error) {
 	return len(b), c.Close()
 }
 
-// Dial waits until the connection is open; its handler does the rest.
+// Dial waits until the connection is open; from then on its handler is called.
 func ExampleGroup_Dial() {
 	g, err := loop.NewGroup(loop.Config{})
 	if err != nil {
@@ -222,7 +222,7 @@ func ExampleGroup_Dial() {
 	// <nil>
 }
 
-// On a loop nothing may wait: Loop.Dial calls back.
+// A loop's callbacks must not wait: Loop.Dial calls back.
 func ExampleLoop_Dial() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -231,8 +231,8 @@ func ExampleLoop_Dial() {
 	defer g.Shutdown(context.Background())
 
 	ended := make(chan error, 1)
-	const nobody = "127.0.0.1:1" // no server is there
-	err = g.Loops()[0].Dial(context.Background(), "tcp", nobody, func(*loop.Conn) loop.Handler { return echo{} },
+	const refusing = "127.0.0.1:1" // no server listens here
+	err = g.Loops()[0].Dial(context.Background(), "tcp", refusing, func(*loop.Conn) loop.Handler { return echo{} },
 		func(_ *loop.Conn, err error) { ended <- err })
 	if err == nil {
 		err = <-ended
@@ -241,7 +241,7 @@ func ExampleLoop_Dial() {
 	// Output: true
 }
 
-// worker closes its connection once it is idle.
+// worker closes its connection on shutdown unless it is busy.
 type worker struct{ busy bool }
 
 func (h *worker) Data(c *loop.Conn, b []byte) (int, error) { return c.Write(b) }
@@ -249,12 +249,12 @@ func (h *worker) Data(c *loop.Conn, b []byte) (int, error) { return c.Write(b) }
 // Shutdown is called when the group begins to shut down.
 func (h *worker) Shutdown(c *loop.Conn) {
 	if !h.busy {
-		io.WriteString(c, "the server ends")
+		io.WriteString(c, "the server shuts down")
 		c.Close()
 	}
 }
 
-// Shutdown stops accepting at once; connections have until ctx ends.
+// Shutdown stops accepting immediately; open connections may finish until ctx ends.
 func ExampleGroup_Shutdown() {
 	g, err := loop.NewGroup(loop.Config{})
 	if err != nil {
@@ -269,7 +269,7 @@ func ExampleGroup_Shutdown() {
 		log.Fatal(err)
 	}
 	io.WriteString(c, "x")
-	io.ReadFull(c, make([]byte, 1)) // so the connection is open on the other side, too
+	io.ReadFull(c, make([]byte, 1)) // so the server has opened the connection, too
 	last := make(chan string, 1)
 	go func() {
 		defer c.Close()
@@ -283,11 +283,11 @@ func ExampleGroup_Shutdown() {
 	fmt.Println(<-last)
 	fmt.Println(err, g.Conns())
 	// Output:
-	// the server ends
+	// the server shuts down
 	// <nil> 0
 }
 
-// Stats asks every loop, so it is not for a loop's own callbacks.
+// Stats waits for every loop, so do not call it in a loop's callback.
 func ExampleGroup_Stats() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -302,7 +302,7 @@ func ExampleGroup_Stats() {
 		log.Fatal(err)
 	}
 	for _, l := range g.Stats().Loops {
-		fmt.Println(l.Accepts, "accepted,", l.BytesIn, "bytes in,", l.BytesOut, "out,", l.UnsentBytes, "wait")
+		fmt.Println(l.Accepts, "accepted,", l.BytesIn, "bytes in,", l.BytesOut, "out,", l.UnsentBytes, "unsent")
 	}
-	// Output: 1 accepted, 1000 bytes in, 1000 out, 0 wait
+	// Output: 1 accepted, 1000 bytes in, 1000 out, 0 unsent
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A listening Unix socket that was made elsewhere.
+// ServeUnix serves a listening Unix socket that the caller has created.
 func ExampleGroup_ServeUnix() {
 	dir, err := os.MkdirTemp("", "pollux")
 	if err != nil {
@@ -42,7 +42,7 @@ func ExampleGroup_ServeUnix() {
 	// Output: hello
 }
 
-// The first line is the loop's; what follows is for code that wants a net.Conn.
+// The loop handles the first line; the rest is for code that needs a net.Conn.
 func ExampleConn_Detach() {
 	const upgrade = "UPGRADE\n"
 	addr, end := exampleServer(loop.Config{}, func(*loop.Conn) loop.Handler {
@@ -50,10 +50,10 @@ func ExampleConn_Detach() {
 			if !bytes.HasPrefix(b, []byte(upgrade)) {
 				return 0, nil
 			}
-			io.WriteString(c, "now plain: ") // is sent before
+			io.WriteString(c, "now plain: ") // sent before the connection is detached
 			return len(upgrade), c.Detach(func(conn net.Conn, unread []byte, err error) {
 				if err != nil {
-					log.Print(err) // the connection has ended first
+					log.Print(err) // the connection ended first
 					return
 				}
 				go plain(conn, unread)
@@ -65,8 +65,8 @@ func ExampleConn_Detach() {
 	// Output: now plain: hello
 }
 
-// plain echoes, on a goroutine of its own. The bytes that the loop had received come
-// before what the connection still gives.
+// plain echoes, on a goroutine of its own. The bytes that the loop had received precede those
+// that are read from the connection.
 func plain(conn net.Conn, unread []byte) {
 	defer conn.Close()
 	if _, err := io.Copy(conn, io.MultiReader(bytes.NewReader(unread), conn)); err != nil {
@@ -74,7 +74,7 @@ func plain(conn net.Conn, unread []byte) {
 	}
 }
 
-// Any descriptor that the kernel can tell readiness of may be watched: here a pipe.
+// Any descriptor whose readiness the kernel reports can be watched: here a pipe.
 func ExampleLoop_Watch_pipe() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -88,16 +88,16 @@ func ExampleLoop_Watch_pipe() {
 	defer r.Close()
 
 	ended := make(chan error, 1)
-	over := false
+	closed := false
 	watch, err := g.Loops()[0].Watch(context.Background(), r, func(pollux.Event) {
 		b := make([]byte, 64)
-		for !over { // some kernels tell the end more than once
+		for !closed { // some kernels report EOF more than once
 			n, err := r.Read(b)
 			switch {
 			case errors.Is(err, sock.ErrWouldBlock):
 				return
 			case err != nil:
-				over = true
+				closed = true
 				ended <- err
 				return
 			}

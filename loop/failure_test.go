@@ -15,8 +15,8 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A loop whose driver fails ends, and says so; the others go on, and nothing that asks for
-// service meets the one that is dead.
+// A loop whose driver fails ends and reports the error. The other loops go on, and new work is
+// never assigned to the failed one.
 func TestDriverFails(t *testing.T) {
 	drivers := loop.UseFailingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
@@ -35,7 +35,7 @@ func TestDriverFails(t *testing.T) {
 		return ln
 	}
 	ln := listen()
-	u, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	u, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,13 +60,13 @@ func TestDriverFails(t *testing.T) {
 
 	failure := errors.New("the ring is broken")
 	drivers()[1].Fail(failure)
-	for !errors.Is(receive(t, ended, "Closed that tells the failure"), failure) {
+	for !errors.Is(receive(t, ended, "Closed with the driver's error"), failure) {
 	}
 	l := g.Loops()[1]
-	ends(t, l)
+	waitLoopEnd(t, l)
 	pings()
 	ln = listen()
-	if u, err = g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} }); err != nil {
+	if u, err = g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} }); err != nil {
 		t.Fatal(err)
 	}
 	pings()
@@ -78,37 +78,37 @@ func TestDriverFails(t *testing.T) {
 		c.Abort()
 	}
 	if stats := g.Stats(); !errors.Is(stats.Loops[1].Failed, failure) || stats.Loops[0].Failed != nil || stats.Loops[1].Turns == 0 {
-		t.Errorf("Stats: %+v", stats.Loops)
+		t.Errorf("Stats after a driver failed: got %+v", stats.Loops)
 	}
 	for what, err := range map[string]error{
 		"Run":  l.Run(func() {}),
 		"Dial": l.Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil),
 	} {
 		if !errors.Is(err, loop.ErrClosed) || !errors.Is(err, failure) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s on a failed loop: got %v, want ErrClosed with the driver's error", what, err)
 		}
 	}
 	for _, c := range clients {
 		c.Close()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
 }
 
-// ends waits until a loop has ended.
-func ends(t *testing.T, l *loop.Loop) {
+// waitLoopEnd waits until a loop has ended.
+func waitLoopEnd(t *testing.T, l *loop.Loop) {
 	t.Helper()
-	for end := time.Now().Add(patience); l.Run(func() {}) == nil; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); l.Run(func() {}) == nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("the loop does not end")
+			t.Fatal("the loop has not ended after its driver failed")
 		}
 	}
 }
 
-// If every loop has failed, nothing hangs.
+// With every loop failed, no call hangs.
 func TestAllDriversFail(t *testing.T) {
 	drivers := loop.UseFailingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
@@ -117,7 +117,7 @@ func TestAllDriversFail(t *testing.T) {
 		d.Fail(failure)
 	}
 	for _, l := range g.Loops() {
-		ends(t, l)
+		waitLoopEnd(t, l)
 	}
 	for what, f := range map[string]func() error{
 		"Listen": func() error {
@@ -125,7 +125,7 @@ func TestAllDriversFail(t *testing.T) {
 			return err
 		},
 		"ListenPacket": func() error {
-			_, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+			_, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 			return err
 		},
 		"Dial": func() error {
@@ -143,17 +143,17 @@ func TestAllDriversFail(t *testing.T) {
 		},
 	} {
 		if err := f(); !errors.Is(err, failure) || !errors.Is(err, loop.ErrClosed) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s with all loops failed: got %v, want ErrClosed with the driver's error", what, err)
 		}
 	}
 }
 
-// What asks something of a group that has ended is told that.
+// Every call on a group that has shut down returns an error that says so.
 func TestErrorsAfterShutdown(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	l := g.Loops()[0]
 	for _, l := range g.Loops() {
-		onLoop(t, l, "a turn", func() {})
+		runOnLoop(t, l, "a turn", func() {})
 	}
 	if err := g.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
@@ -175,36 +175,36 @@ func TestErrorsAfterShutdown(t *testing.T) {
 		"Watch":   watch,
 	} {
 		if !errors.Is(err, loop.ErrClosed) || !strings.Contains(err.Error(), "the group has shut down") || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(what)) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s after Shutdown: got %v, want ErrClosed that names the call", what, err)
 		}
 	}
 	if !errors.Is(nothing, loop.ErrBadConfig) {
-		t.Errorf("Watch of nothing: %v", nothing)
+		t.Errorf("Watch of nil: got %v, want ErrBadConfig", nothing)
 	}
 	if s := g.Stats(); s.Loops[0].Turns == 0 || s.Loops[1].Turns == 0 {
-		t.Errorf("Stats: %+v", s.Loops)
+		t.Errorf("Stats after Shutdown: got %+v, want turns of both loops", s.Loops)
 	}
 }
 
-// Config tells what is in force.
-func TestConfigInForce(t *testing.T) {
+// Config returns the configuration with the defaults applied.
+func TestConfigWithDefaults(t *testing.T) {
 	g := group(t, loop.Config{Loops: 3, MaxUnread: 1000, Logger: quiet()})
 	if c := g.Config(); c.Loops != 3 || c.MaxUnread != 1000 || c.HighWatermark != 256<<10 || c.LingerTimeout != 10*time.Second {
-		t.Errorf("%+v", c)
+		t.Errorf("Config() = %+v", c)
 	}
 }
 
 func TestL7TooManyConns(t *testing.T) {
-	ln, d := fullByDial(t)
+	ln, d := fillMaxConnsByDial(t)
 	defer d.Abort()
 	err := d.Loop().Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }, nil)
 	var op *net.OpError
 	if !errors.Is(err, loop.ErrTooManyConns) || !errors.As(err, &op) {
-		t.Error(err)
+		t.Errorf("Dial above MaxConns: got %v, want a net.OpError of ErrTooManyConns", err)
 	}
 }
 
-// pingPacket has a datagram echoed.
+// pingPacket sends a datagram to an echo server and checks the answer.
 func pingPacket(t *testing.T, to net.Addr) {
 	t.Helper()
 	c, err := net.Dial("udp", to.String())
@@ -212,47 +212,47 @@ func pingPacket(t *testing.T, to net.Addr) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	b := make([]byte, 8)
 	if _, err := io.WriteString(c, "ping"); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := c.Read(b); err != nil || string(b[:n]) != "ping" {
-		t.Fatalf("%q, %v", b[:n], err)
+		t.Fatalf("echo = %q, %v, want ping", b[:n], err)
 	}
 }
 
-// A socket that is handed to a group whose loops have all failed is closed, as promised.
+// ServePacket closes the socket also if all loops have failed.
 func TestPacketSocketOfFailedLoop(t *testing.T) {
 	drivers := loop.UseFailingDrivers(t)
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	drivers()[0].Fail(errors.New("broken"))
-	ends(t, g.Loops()[0])
+	waitLoopEnd(t, g.Loops()[0])
 	u, err := sock.ListenUDP(loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} }); err == nil {
-		t.Error("a loop that has ended serves a socket")
+	if _, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} }); err == nil {
+		t.Error("ServePacket on a failed loop succeeded")
 	}
 	if err := u.Close(); !errors.Is(err, sock.ErrClosed) {
-		t.Errorf("the socket is still open: Close returns %v", err)
+		t.Errorf("Close of the socket = %v, want ErrClosed: ServePacket has left it open", err)
 	}
 }
 
-// What is asked of a loop whose driver has failed says that, and not that the group has shut
-// down: Offload, whose second half would never run, and a dial in a callback that tells of it.
-func TestAskingAFailedLoop(t *testing.T) {
+// Calls on a loop whose driver has failed return that error, not ErrShutdown: Offload, whose
+// done function could never run, and a dial from the Closed callback that reports the failure.
+func TestCallsOnAFailedLoop(t *testing.T) {
 	drivers := loop.UseFailingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	failure := errors.New("broken")
-	l, other := g.Loops()[1], serveOther(t)
+	l, other := g.Loops()[1], startEchoServer(t)
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
-	again, opened := make(chan error, 1), make(chan error, 1)
+	redialed, opened := make(chan error, 1), make(chan error, 1)
 	err := l.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler {
 		return &funcs{closed: func(*loop.Conn, error) {
-			if err := l.Dial(context.Background(), "tcp", other, echoes, func(_ *loop.Conn, err error) { again <- err }); err != nil {
-				again <- err
+			if err := l.Dial(context.Background(), "tcp", other, echoes, func(_ *loop.Conn, err error) { redialed <- err }); err != nil {
+				redialed <- err
 			}
 		}}
 	}, func(_ *loop.Conn, err error) { opened <- err })
@@ -264,11 +264,11 @@ func TestAskingAFailedLoop(t *testing.T) {
 	}
 	drivers()[1].Fail(failure)
 	for what, err := range map[string]error{
-		"a dial in Closed": receive(t, again, "the second dial's end"),
-		"Offload":          func() error { ends(t, l); return l.Offload(func() any { return 1 }, func(any) {}) }(),
+		"a dial in Closed": receive(t, redialed, "the second dial's result"),
+		"Offload":          func() error { waitLoopEnd(t, l); return l.Offload(func() any { return 1 }, func(any) {}) }(),
 	} {
 		if !errors.Is(err, failure) || errors.Is(err, loop.ErrShutdown) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s on a failed loop: got %v, want the driver's error", what, err)
 		}
 	}
 }

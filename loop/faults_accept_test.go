@@ -13,25 +13,25 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// faulty is a listening socket whose accept fails every other time.
+// faulty is a listening socket of which every other accept fails with the next of errnos.
 type faulty struct {
 	*sock.TCPListener
-	errnos []syscall.Errno
-	calls  int
-	told   atomic.Int32
+	errnos   []syscall.Errno
+	calls    int
+	failures atomic.Int32
 }
 
 func (f *faulty) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
 	f.calls++
-	n := int(f.told.Load())
+	n := int(f.failures.Load())
 	if f.calls%2 == 0 || n == len(f.errnos) {
 		return f.TCPListener.AcceptFrom(s)
 	}
-	f.told.Add(1)
+	f.failures.Add(1)
 	return netip.AddrPort{}, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", f.errnos[n])}
 }
 
-// ENFILE, ENOBUFS, ECONNABORTED and EINTR from accept: the listener lives.
+// No error of accept ends the listener.
 func TestFaultAcceptErrors(t *testing.T) {
 	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
@@ -48,14 +48,14 @@ func TestFaultAcceptErrors(t *testing.T) {
 	for range 2 * len(f.errnos) {
 		ping(t, dial(t, ln.Addr()))
 	}
-	if n := int(f.told.Load()); n == 0 {
-		t.Skipf("the driver %s accepts by itself: nothing can fail in its stead", g.Backend())
+	if n := int(f.failures.Load()); n == 0 {
+		t.Skipf("the driver %s does not call AcceptFrom, so accept cannot be made to fail", g.Backend())
 	} else if n < len(f.errnos) {
-		t.Errorf("%d errors of %d were told", n, len(f.errnos))
+		t.Errorf("accept failed %d times, want %d", n, len(f.errnos))
 	}
 }
 
-// Connections that were reset in the backlog do not harm those behind them.
+// Connections that are reset in the backlog do not prevent those behind them from being accepted.
 func TestFaultResetInTheBacklog(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1, Logger: quiet()}, func(*loop.Conn) loop.Handler { return echo{} })
 	ping(t, c)
@@ -63,7 +63,7 @@ func TestFaultResetInTheBacklog(t *testing.T) {
 	g.Loops()[0].Run(func() { <-hold })
 	resets := 50
 	if sys.OnWine() {
-		resets = 4 // there, accepting such a one fails, and the listener backs off
+		resets = 4 // there, accepting a reset connection fails, and the listener backs off
 	}
 	for range resets {
 		d := dial(t, c.RemoteAddr())

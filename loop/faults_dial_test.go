@@ -17,9 +17,9 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// neverAccepts listens with a backlog that is full: what connects waits, or is
-// refused, as the system has it.
-func neverAccepts(t *testing.T) (*sock.TCPListener, string) {
+// listenFull listens with a full backlog: depending on the system, further connects hang or
+// are refused.
+func listenFull(t *testing.T) (*sock.TCPListener, string) {
 	t.Helper()
 	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.Backlog(1))
 	if err != nil {
@@ -35,18 +35,18 @@ func neverAccepts(t *testing.T) (*sock.TCPListener, string) {
 	return l, l.Addr().String()
 }
 
-// Dials that succeed, are refused, time out or are cancelled, at random: one
-// result each, and no descriptor is left.
+// Dials that succeed, are refused, time out or are canceled, at random: each has exactly one
+// result, and no descriptor leaks.
 func TestFaultDialsAtRandom(t *testing.T) {
 	open := conformance.Sockets().OpenDescriptors
-	full, waits := neverAccepts(t)
+	full, hanging := listenFull(t)
 	defer full.Close()
-	gone, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	closed, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := gone.Addr().String()
-	gone.Close()
+	refusing := closed.Addr().String()
+	closed.Close()
 	runtime.GC()
 	before := 0
 	if open != nil {
@@ -61,28 +61,28 @@ func TestFaultDialsAtRandom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addrs := []string{ln.Addr().String(), nobody, waits}
+	addrs := []string{ln.Addr().String(), refusing, hanging}
 	dials := &randomDials{g: g, addrs: addrs}
 	var wg sync.WaitGroup
 	for seed := range uint64(8) {
 		wg.Go(func() { dials.run(t, seed) })
 	}
 	wg.Wait()
-	dialsOnce(t, g.Loops()[0], addrs)
-	t.Logf("%d succeeded, %d failed, %d ended by their context", dials.succeeded.Load(), dials.failed.Load(), dials.given.Load())
-	if dials.succeeded.Load() == 0 || dials.failed.Load() == 0 || dials.given.Load() == 0 {
-		t.Log("none of one kind: the test saw less")
+	checkLoopDials(t, g.Loops()[0], addrs)
+	t.Logf("%d succeeded, %d failed, %d timed out", dials.succeeded.Load(), dials.failed.Load(), dials.timedOut.Load())
+	if dials.succeeded.Load() == 0 || dials.failed.Load() == 0 || dials.timedOut.Load() == 0 {
+		t.Log("one kind of result did not occur: the test covers less")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
 	if dials.handlers.Load() != dials.closed.Load() {
-		t.Errorf("%d handlers were made, %d got Closed", dials.handlers.Load(), dials.closed.Load())
+		t.Errorf("%d handlers were created, Closed was called on %d", dials.handlers.Load(), dials.closed.Load())
 	}
 	if open == nil {
-		t.Log("descriptors are not counted: the system cannot tell how many are open")
+		t.Log("cannot count open descriptors on this system")
 		return
 	}
 	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
@@ -91,18 +91,18 @@ func TestFaultDialsAtRandom(t *testing.T) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d descriptors are open, %d were before", now, before)
+			t.Fatalf("%d descriptors are open, want at most %d, as before", now, before)
 		}
 	}
 }
 
-// randomDials counts how dials end that are given a moment each.
+// randomDials counts the results of dials with short random timeouts.
 type randomDials struct {
 	g     *loop.Group
 	addrs []string
 
-	succeeded, failed, given atomic.Int64 // given up: by their context
-	handlers, closed         atomic.Int64
+	succeeded, failed, timedOut atomic.Int64
+	handlers, closed            atomic.Int64
 }
 
 func (d *randomDials) run(t *testing.T, seed uint64) {
@@ -128,40 +128,41 @@ func (d *randomDials) count(t *testing.T, c *loop.Conn, err error) {
 		d.succeeded.Add(1)
 		c.Close()
 	case c != nil:
-		t.Errorf("Dial returned a connection and %v", err)
+		t.Errorf("Dial returned both a connection and %v", err)
 	case errors.Is(err, context.DeadlineExceeded):
-		d.given.Add(1)
+		d.timedOut.Add(1)
 	default:
 		var op *net.OpError
 		if !errors.As(err, &op) {
-			t.Errorf("Dial: %v", err)
+			t.Errorf("Dial: got %v, want a net.OpError", err)
 		}
 		d.failed.Add(1)
 	}
 }
 
-// dialsOnce: Loop.Dial tells each of its dials once, also those that are aborted.
-func dialsOnce(t *testing.T, l *loop.Loop, addrs []string) {
+// checkLoopDials checks that Loop.Dial reports each dial's result once, even if the connection
+// is aborted in that callback.
+func checkLoopDials(t *testing.T, l *loop.Loop, addrs []string) {
 	t.Helper()
 	const n = 100
-	var told [n]atomic.Int32
+	var calls [n]atomic.Int32
 	var all sync.WaitGroup
 	all.Add(n)
 	l.Run(func() {
 		for i := range n {
 			err := l.Dial(context.Background(), "tcp", addrs[i%2], func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
 				if (c == nil) == (err == nil) {
-					t.Errorf("told %v and %v", c, err)
+					t.Errorf("the result of a dial is %v, %v, want a connection or an error", c, err)
 				}
 				if c != nil {
 					c.Abort()
 				}
-				if told[i].Add(1) == 1 {
+				if calls[i].Add(1) == 1 {
 					all.Done()
 				}
 			})
-			if err != nil { // the system refuses at once: no result comes later
-				told[i].Add(1)
+			if err != nil { // refused immediately: the function is not called
+				calls[i].Add(1)
 				all.Done()
 			}
 		}
@@ -169,9 +170,9 @@ func dialsOnce(t *testing.T, l *loop.Loop, addrs []string) {
 	done := make(chan bool)
 	go func() { all.Wait(); close(done) }()
 	receive(t, done, "the results of all dials")
-	for i := range told {
-		if n := told[i].Load(); n != 1 {
-			t.Errorf("dial %d was told %d times", i, n)
+	for i := range calls {
+		if n := calls[i].Load(); n != 1 {
+			t.Errorf("dial %d has %d results, want 1", i, n)
 		}
 	}
 }

@@ -15,23 +15,23 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// boundaries are the sizes at which a write takes another way: the stage, what goes to
-// the kernel at once, blocks, watermarks, one receive, the budget.
+// boundaries are the sizes at which a write takes another path: the staging buffer, direct
+// writes to the socket, blocks, watermarks, the size of a receive, the budget.
 var boundaries = []int{1, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10}
 
-// writer writes text in sizes around the boundaries, by one way or by all.
+// writer writes text in sizes around the boundaries, by one method or by all of them.
 type writer struct {
 	t      *testing.T
 	way    string
 	text   []byte
 	at     int
 	random *rand.Rand
-	owned  atomic.Int64 // slices that are not given back yet
+	owned  atomic.Int64 // slices passed to WriteOwned whose done was not called yet
 }
 
 func (w *writer) done() bool { return w.at == len(w.text) }
 
-// step is one write.
+// step makes one write.
 func (w *writer) step(c *loop.Conn) {
 	size := boundaries[w.random.IntN(len(boundaries))] + w.random.IntN(3) - 1
 	if w.random.IntN(2) == 0 {
@@ -59,28 +59,28 @@ func (w *writer) step(c *loop.Conn) {
 		w.owned.Add(1)
 		n, err = c.WriteOwned(mine, func(err error) {
 			if err != nil {
-				w.t.Errorf("done(%v)", err)
+				w.t.Errorf("done got %v, want nil", err)
 			}
 			clear(mine)
 			w.owned.Add(-1)
 		})
 	}
 	if n != len(b) || err != nil {
-		w.t.Errorf("%s of %d bytes = %d, %v", way, len(b), n, err)
+		w.t.Errorf("%s of %d bytes = %d, %v, want all written", way, len(b), n, err)
 	}
 	w.at += len(b)
 }
 
-// lost is the handler of TestFaultNothingIsLost.
-type lost struct {
+// writeAllHandler is the handler of TestFaultNothingIsLost.
+type writeAllHandler struct {
 	w      *writer
 	from   string
 	finish func(c *loop.Conn)
-	over   bool // finish was called
+	done   bool // finish was called
 	closed chan error
 }
 
-func (h *lost) Opened(c *loop.Conn) {
+func (h *writeAllHandler) Opened(c *loop.Conn) {
 	all := func() {
 		for !h.w.done() {
 			h.w.step(c)
@@ -107,26 +107,26 @@ func (h *lost) Opened(c *loop.Conn) {
 }
 
 // Data answers each byte of a request with a write or two.
-func (h *lost) Data(c *loop.Conn, b []byte) (int, error) {
+func (h *writeAllHandler) Data(c *loop.Conn, b []byte) (int, error) {
 	for range b {
-		if h.over {
+		if h.done {
 			break
 		}
 		for range 1 + h.w.random.IntN(2) {
 			h.w.step(c)
 		}
 		if h.w.done() {
-			h.over = true
+			h.done = true
 			h.finish(c)
 		}
 	}
 	return len(b), nil
 }
 
-func (h *lost) ReadClosed(c *loop.Conn)        { c.Close() }
-func (h *lost) Shutdown(c *loop.Conn)          { c.Close() }
-func (h *lost) Closed(_ *loop.Conn, why error) { h.closed <- why }
-func (h *lost) request(t *testing.T, c net.Conn) { // bytes until nobody wants them
+func (h *writeAllHandler) ReadClosed(c *loop.Conn)        { c.Close() }
+func (h *writeAllHandler) Shutdown(c *loop.Conn)          { c.Close() }
+func (h *writeAllHandler) Closed(_ *loop.Conn, why error) { h.closed <- why }
+func (h *writeAllHandler) request(t *testing.T, c net.Conn) { // sends requests until the connection fails
 	if h.from != "many callbacks" {
 		return
 	}
@@ -139,9 +139,8 @@ func (h *lost) request(t *testing.T, c net.Conn) { // bytes until nobody wants t
 	}()
 }
 
-// Whatever way bytes are written, from wherever, through small buffers to a
-// reader that stalls and reads on, and however the connection is ended in good order:
-// every byte arrives, in order, then FIN.
+// Every byte arrives, in order, then FIN: with each write method, from each kind of goroutine,
+// through small buffers to a reader that stalls, and with each orderly way to end the connection.
 func TestFaultNothingIsLost(t *testing.T) {
 	const total = 2 << 20
 	text := make([]byte, total)
@@ -160,7 +159,7 @@ func TestFaultNothingIsLost(t *testing.T) {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
 						w.t = t
-						nothingIsLost(t, w, from, end, small)
+						testNothingIsLost(t, w, from, end, small)
 					})
 				}
 			}
@@ -168,7 +167,7 @@ func TestFaultNothingIsLost(t *testing.T) {
 	}
 }
 
-func nothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
+func testNothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	var options []sock.Option
 	if small {
@@ -178,14 +177,14 @@ func nothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &lost{w: w, from: from, closed: make(chan error, 2)}
+	h := &writeAllHandler{w: w, from: from, closed: make(chan error, 2)}
 	shut := make(chan error, 1)
 	h.finish = map[string]func(*loop.Conn){
 		"Close":      func(c *loop.Conn) { c.Close() },
 		"CloseWrite": func(c *loop.Conn) { c.CloseWrite() },
 		"Shutdown": func(*loop.Conn) {
 			go func() {
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 				defer cancel()
 				shut <- g.Shutdown(ctx)
 			}()
@@ -200,13 +199,14 @@ func nothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
 	stallingRead(t, c, w.text)
 	c.Close()
 	if why := receive(t, h.closed, "Closed"); why != nil && why != io.EOF {
-		// Requests that found nobody may have reset it, after everything had arrived.
+		// Requests sent after the server had closed may reset the connection, after everything
+		// had arrived.
 		if from != "many callbacks" {
-			t.Errorf("the reason is %v", why)
+			t.Errorf("Closed got %v, want nil or EOF", why)
 		}
 	}
 	if n := w.owned.Load(); n != 0 {
-		t.Errorf("%d slices of WriteOwned were not given back", n)
+		t.Errorf("done was not called for %d slices of WriteOwned", n)
 	}
 	if end == "Shutdown" {
 		if err := receive(t, shut, "Shutdown"); err != nil {
@@ -215,7 +215,7 @@ func nothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
 	}
 }
 
-// stallingRead reads in odd sizes, stalls now and then, and compares.
+// stallingRead reads in odd sizes, stalls a few times, and compares.
 func stallingRead(t *testing.T, c net.Conn, want []byte) {
 	t.Helper()
 	b := make([]byte, 77_777)
@@ -227,17 +227,17 @@ func stallingRead(t *testing.T, c net.Conn, want []byte) {
 		}
 		n, err := c.Read(b)
 		if at+n > len(want) || !bytes.Equal(b[:n], want[at:at+n]) {
-			t.Fatalf("%d bytes after %d are not those that were written", n, at)
+			t.Fatalf("read %d bytes at offset %d that differ from those written", n, at)
 		}
 		at += n
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			t.Fatalf("after %d bytes of %d: %v", at, len(want), err)
+			t.Fatalf("read failed after %d of %d bytes: %v", at, len(want), err)
 		}
 	}
 	if at < len(want) {
-		t.Fatalf("the end came after %d bytes of %d", at, len(want))
+		t.Fatalf("EOF after %d bytes, want %d", at, len(want))
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// peerEnv makes the test's own program a peer that connects there, says a word, and
-// then nothing more.
+// peerEnv makes the test binary a peer that connects to this address, sends a few bytes, and
+// nothing more.
 const peerEnv = "POLLUX_TEST_PEER_OF"
 
 func TestMain(m *testing.M) {
@@ -20,18 +20,18 @@ func TestMain(m *testing.M) {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Write([]byte("hello"))
-			os.Stdin.Read(make([]byte, 1)) // until it is killed, or its parent is gone
+			os.Stdin.Read(make([]byte, 1)) // until it is killed, or its parent exits
 		}
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-// The peer's process is killed: that is seen promptly, whether or not
-// something is being sent to it.
+// The end of a peer whose process is killed is detected promptly, whether or not something is
+// being sent to it.
 func TestFaultPeerKilled(t *testing.T) {
 	for _, sending := range []bool{false, true} {
-		said, closed := make(chan bool, 1), make(chan error, 1)
+		received, closed := make(chan bool, 1), make(chan error, 1)
 		g := group(t, loop.Config{Loops: 1})
 		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
 			return &funcs{
@@ -39,7 +39,7 @@ func TestFaultPeerKilled(t *testing.T) {
 					if sending {
 						c.Write(make([]byte, 32<<20))
 					}
-					said <- true
+					received <- true
 					return len(b), nil
 				},
 				closed: func(_ *loop.Conn, why error) { closed <- why },
@@ -58,7 +58,7 @@ func TestFaultPeerKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		receive(t, said, "the peer's word")
+		receive(t, received, "the peer's bytes")
 		start := time.Now()
 		if err := cmd.Process.Kill(); err != nil {
 			t.Error(err)
@@ -66,16 +66,16 @@ func TestFaultPeerKilled(t *testing.T) {
 		cmd.Wait()
 		why := receive(t, closed, "Closed")
 		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("Closed came %v after the peer was killed", took)
+			t.Errorf("Closed was called %v after the peer was killed, want at most 2s", took)
 		}
 		if sending && why == nil {
-			t.Error("32 MiB were not delivered, and no reason is given")
+			t.Error("Closed got nil, want an error: 32 MiB were not delivered")
 		}
 	}
 }
 
-// The peer neither reads nor writes any more, with and without something to
-// be sent to it: the idle timeout ends it within its budget.
+// The idle timeout closes a connection whose peer neither reads nor writes any more, whether or
+// not something is unsent.
 func TestFaultPeerBlackHoled(t *testing.T) {
 	for _, sending := range []bool{false, true} {
 		const idle = 150 * time.Millisecond
@@ -94,10 +94,10 @@ func TestFaultPeerBlackHoled(t *testing.T) {
 		since := receive(t, opened, "Opened")
 		why := receive(t, closed, "Closed")
 		if !errors.Is(why, loop.ErrTimeout) {
-			t.Errorf("the reason is %v, want ErrTimeout", why)
+			t.Errorf("Closed got %v, want ErrTimeout", why)
 		}
 		if took := time.Since(since); took < idle || took > 20*idle {
-			t.Errorf("closed after %v, the idle timeout is %v", took, idle)
+			t.Errorf("closed after %v, with an idle timeout of %v", took, idle)
 		}
 		c.Close()
 	}

@@ -11,12 +11,12 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Peers ask and ask and never read. The watermark stops reading from them, and
-// so the producing of answers: the heap stays flat however long that lasts, others are
-// served, and whoever reads in the end gets every answer.
+// Peers send requests and never read. The high watermark stops reading from them, and so the
+// producing of answers: the heap does not grow however long that lasts, other clients are
+// served, and a peer that finally reads gets every answer.
 func TestFaultReaderNeverDrains(t *testing.T) {
 	const peers, high = 50, 64 << 10
-	q := &questions{high: high, sent: make([]int, peers)}
+	q := &questionServer{high: high, sent: make([]int, peers)}
 	g := group(t, loop.Config{Loops: 1, HighWatermark: high, LowWatermark: high / 4})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", q.handler)
 	if err != nil {
@@ -30,11 +30,11 @@ func TestFaultReaderNeverDrains(t *testing.T) {
 		q.peers = append(q.peers, dial(t, ln.Addr()))
 	}
 
-	// Until every buffer on the way is full.
+	// Until every buffer on the path is full.
 	const round = 300 * time.Millisecond
-	for end, n := time.Now().Add(patience), int64(-1); q.answered.Load() != n; {
+	for end, n := time.Now().Add(testTimeout), int64(-1); q.answered.Load() != n; {
 		if time.Now().After(end) {
-			t.Fatalf("%d answers in %v for peers that do not read, and it goes on", q.answered.Load(), patience)
+			t.Fatalf("%d answers in %v for peers that do not read, and still more are written", q.answered.Load(), testTimeout)
 		}
 		n = q.answered.Load()
 		q.ask(time.Now().Add(round))
@@ -46,38 +46,38 @@ func TestFaultReaderNeverDrains(t *testing.T) {
 	q.ask(time.Now().Add(3 * round))
 	ping(t, dial(t, healthy.Addr()))
 	if n := q.answered.Load() - answered; n > peers*high/answerBytes {
-		t.Errorf("%d more answers were made for peers that do not read", n)
+		t.Errorf("%d more answers were written for peers that do not read", n)
 	}
 	if grown := heapInUse() - before; grown > 4<<20 && !raceEnabled {
-		t.Errorf("the heap has grown by %d KiB while nobody read", grown>>10)
+		t.Errorf("the heap has grown by %d KiB while no peer read", grown>>10)
 	}
 	if s := g.Stats().Loops[0]; s.UnsentBytes > peers*(high+2*answerBytes) {
-		t.Errorf("%d bytes wait, of %d peers, and the watermark is %d", s.UnsentBytes, peers, high)
+		t.Errorf("%d bytes are unsent, for %d peers with a high watermark of %d", s.UnsentBytes, peers, high)
 	}
 
 	for i := range 5 {
 		q.readAll(t, i)
 	}
 	for _, c := range q.peers {
-		c.SetLinger(0) // their answers are of no interest
+		c.SetLinger(0) // the remaining answers are not checked
 		c.Close()
 	}
 }
 
 const questionBytes, answerBytes = 1 << 10, 3 << 10
 
-// questions is a server that answers them, and peers that ask.
-type questions struct {
-	high     int // more than that does not wait to be sent
+// questionServer is a server that answers questions of a fixed size, and the peers that ask.
+type questionServer struct {
+	high     int // with more unsent than that, nothing is answered
 	answered atomic.Int64
 	peers    []*net.TCPConn
-	sent     []int // bytes of questions, by each
+	sent     []int // bytes of questions, by peer
 }
 
-func (q *questions) handler(*loop.Conn) loop.Handler {
+func (q *questionServer) handler(*loop.Conn) loop.Handler {
 	answer := make([]byte, answerBytes)
 	return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
-		// What there is no room to answer is left, and comes again after Drained.
+		// Questions left unanswered above the watermark are delivered again after Drained.
 		n := 0
 		for len(b)-n >= questionBytes && c.Unsent() <= q.high {
 			if _, err := c.Write(answer); err != nil {
@@ -90,8 +90,8 @@ func (q *questions) handler(*loop.Conn) loop.Handler {
 	}}
 }
 
-// ask has all peers ask without reading, until that time.
-func (q *questions) ask(until time.Time) {
+// ask lets all peers write questions without reading, until the deadline.
+func (q *questionServer) ask(until time.Time) {
 	var wg sync.WaitGroup
 	for i, c := range q.peers {
 		wg.Go(func() {
@@ -108,17 +108,17 @@ func (q *questions) ask(until time.Time) {
 	wg.Wait()
 }
 
-// readAll has peer i complete its last question, and read an answer to each.
-func (q *questions) readAll(t *testing.T, i int) {
+// readAll completes peer i's last question, and reads an answer to each.
+func (q *questionServer) readAll(t *testing.T, i int) {
 	t.Helper()
 	c, sent := q.peers[i], q.sent[i]
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	go func() {
 		c.Write(make([]byte, questionBytes-sent%questionBytes))
 		c.CloseWrite()
 	}()
 	want := int64(sent/questionBytes+1) * answerBytes
 	if n, err := io.Copy(io.Discard, c); n != want || err != nil {
-		t.Errorf("peer %d: %d bytes of answers, want %d: %v", i, n, want, err)
+		t.Errorf("peer %d: got %d bytes of answers, %v, want %d", i, n, err, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -16,9 +17,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// A storm of descriptors that are closed and reused: nobody gets what is
-// another's. Each connection says its own number again and again; both ends close, in
-// every way, at random.
+// While many descriptors are closed and reused, no connection gets events or bytes of another
+// one. Each connection sends its own number repeatedly; both ends close, in every way, at random.
 func TestFaultDescriptorReuseStorm(t *testing.T) {
 	const workers = 8
 	long := 700 * time.Millisecond
@@ -29,7 +29,7 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 	g := group(t, loop.Config{Logger: quiet()})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
 		var number uint64
-		var over bool
+		var ended bool
 		return &funcs{
 			opened: func(*loop.Conn) { opened.Add(1) },
 			data: func(c *loop.Conn, b []byte) (int, error) {
@@ -41,7 +41,7 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 					if number == 0 {
 						number = n
 					}
-					if n != number || over {
+					if n != number || ended {
 						stale.Add(1)
 					}
 					switch n % 8 {
@@ -55,10 +55,10 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 				}
 			},
 			closed: func(*loop.Conn, error) {
-				if over {
+				if ended {
 					stale.Add(1)
 				}
-				over = true
+				ended = true
 				closed.Add(1)
 			},
 		}
@@ -73,7 +73,7 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 			random := rand.New(rand.NewPCG(8, uint64(w)))
 			for end := time.Now().Add(long); time.Now().Before(end); {
 				number := numbers.Add(1)
-				if err := sayNumber(ln.Addr(), number, random); err != nil {
+				if err := echoNumber(ln.Addr(), number, random); err != nil {
 					t.Error(err)
 					return
 				}
@@ -81,40 +81,40 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for end := time.Now().Add(patience); closed.Load() < opened.Load() || g.Conns() > 0; {
+	for end := time.Now().Add(testTimeout); closed.Load() < opened.Load() || g.Conns() > 0; {
 		if time.Now().After(end) {
-			t.Fatalf("%d of %d connections were closed", closed.Load(), opened.Load())
+			t.Fatalf("Closed was called for %d of %d connections", closed.Load(), opened.Load())
 		}
 		time.Sleep(time.Millisecond)
 	}
 	t.Logf("%d connections", opened.Load())
 	if stale.Load() > 0 {
-		t.Errorf("%d times a connection got what is another's, or came after its end", stale.Load())
+		t.Errorf("%d callbacks delivered another connection's bytes, or came after Closed", stale.Load())
 	}
 }
 
-// sayNumber returns an error only if it hears another's number.
-func sayNumber(addr net.Addr, number uint64, random *rand.Rand) error {
+// echoNumber sends number and reads its echo; it returns an error only if it gets another number.
+func echoNumber(addr net.Addr, number uint64, random *rand.Rand) error {
 	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
-		return nil // as under a storm it may be
+		return nil // may happen under this load
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	said := binary.LittleEndian.AppendUint64(nil, number)
-	heard := make([]byte, 8)
+	c.SetDeadline(time.Now().Add(testTimeout))
+	request := binary.LittleEndian.AppendUint64(nil, number)
+	answer := make([]byte, 8)
 	for range random.IntN(4) {
-		if _, err := c.Write(said); err != nil {
+		if _, err := c.Write(request); err != nil {
 			return nil
 		}
 		if random.IntN(4) == 0 {
-			break // what comes back finds nobody
+			break // the echo arrives at a closed socket
 		}
-		if _, err := io.ReadFull(c, heard); err != nil {
+		if _, err := io.ReadFull(c, answer); err != nil {
 			return nil
 		}
-		if binary.LittleEndian.Uint64(heard) != number {
-			return errors.New("a client heard another's number")
+		if n := binary.LittleEndian.Uint64(answer); n != number {
+			return fmt.Errorf("a client got the number %d of another connection, want %d", n, number)
 		}
 	}
 	if random.IntN(3) == 0 {
@@ -123,8 +123,8 @@ func sayNumber(addr net.Addr, number uint64, random *rand.Rand) error {
 	return nil
 }
 
-// Shutdown with 64 waiters in Dial and 64 in Shutdown: all return at once,
-// those in Dial with ErrClosed.
+// Shutdown with 64 goroutines in Dial and 64 in Shutdown: all return promptly, those in Dial
+// with ErrClosed.
 func TestFaultShutdownWithWaiters(t *testing.T) {
 	const waiters, promptly, tries = 64, 100 * time.Millisecond, 5
 	best := time.Hour
@@ -133,11 +133,11 @@ func TestFaultShutdownWithWaiters(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("the last of %d waiters returned after %v at best of %d", waiters, best, tries)
+	t.Errorf("the last of %d waiters returned after %v at best in %d tries", waiters, best, tries)
 }
 
 func shutdownWithWaiters(t *testing.T, waiters int) time.Duration {
-	full, addr := neverAccepts(t)
+	full, addr := listenFull(t)
 	defer full.Close()
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	var ended sync.WaitGroup
@@ -147,18 +147,18 @@ func shutdownWithWaiters(t *testing.T, waiters int) time.Duration {
 				return &funcs{}
 			})
 			if err != nil && !errors.Is(err, loop.ErrClosed) && !errors.Is(err, loop.ErrShutdown) {
-				t.Logf("Dial: %v", err) // a system may refuse, where others let it wait
+				t.Logf("Dial: %v", err) // some systems refuse instead of letting it hang
 			}
 		})
 	}
-	for end := time.Now().Add(patience); g.Conns() < waiters && time.Now().Before(end.Add(-patience+time.Second)); {
+	for end := time.Now().Add(testTimeout); g.Conns() < waiters && time.Now().Before(end.Add(-testTimeout+time.Second)); {
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	for range waiters {
 		ended.Go(func() { g.Shutdown(ctx) })
 	}
-	time.Sleep(5 * time.Millisecond) // for them to begin: without it the test sees less
+	time.Sleep(5 * time.Millisecond) // for them to begin: otherwise the test covers less
 	start := time.Now()
 	cancel()
 	all := make(chan bool)

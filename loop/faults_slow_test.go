@@ -16,18 +16,18 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Slow clients, each of which sends a byte now and then and never a whole
-// request: a healthy one does not notice, memory stays within bounds, and at their
-// deadline, not before, they are culled.
+// Slow clients send a byte from time to time and never a whole request: the latency of a healthy
+// client does not suffer, memory stays within bounds, and the slow ones are closed at their
+// deadline, not before.
 func TestFaultSlowClients(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	n := 1000
-	if conformance.Long() && g.Backend() != "poll" { // which looks at all of them in each turn
-		n = 8000 // with both ends in one process, what descriptors there are by default
+	if conformance.Long() && g.Backend() != "poll" { // which scans all descriptors in each turn
+		n = 8000 // the default limit of descriptors, with both ends in one process
 	}
 	const perConn = 4 << 10
-	cull := &culling{}
-	ln, err := g.Listen("tcp", "127.0.0.1:0", cull.handler)
+	server := &deadlineServer{}
+	ln, err := g.Listen("tcp", "127.0.0.1:0", server.handler)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,43 +43,43 @@ func TestFaultSlowClients(t *testing.T) {
 	ping(t, alone)
 
 	heap := heapInUse()
-	slow := cull.connect(t, ln.Addr(), n)
+	slow := server.connect(t, ln.Addr(), n)
 	dribble := func(i int) {
 		for j := i; j < n; j += pings {
 			slow[j].Write([]byte("x"))
 		}
 	}
-	// A quantum of the scheduler's is not the loop's doing, nor are several the race detector's
-	// and Wine's.
+	// Scheduling quanta are not the loop's latency: one, or several with the race detector or
+	// under Wine.
 	quanta := 5 * time.Millisecond
 	if raceEnabled {
 		quanta = 100 * time.Millisecond
 	}
 	for try := 1; ; try++ {
 		p99 := pingP99(t, dribble, healthy, alone)
-		t.Logf("p99 of a healthy client: %v alone, %v beside %d slow ones", p99[1], p99[0], n)
+		t.Logf("p99 of a healthy client: %v alone, %v with %d slow ones", p99[1], p99[0], n)
 		if p99[0] <= 2*p99[1]+quanta {
 			break
 		}
 		if try == 3 { // once, the machine may have been busy with something else
-			t.Errorf("p99 of a healthy client is %v beside %d slow ones, %v alone", p99[0], n, p99[1])
+			t.Errorf("p99 of a healthy client is %v with %d slow ones, %v alone", p99[0], n, p99[1])
 			break
 		}
 	}
 	grown := heapInUse() - heap
-	t.Logf("%d bytes for each slow client", grown/int64(n))
+	t.Logf("%d bytes per slow client", grown/int64(n))
 	if grown > int64(n*perConn) && !raceEnabled {
-		t.Errorf("%d slow clients take %d bytes, want %d or fewer for each", n, grown, perConn)
+		t.Errorf("%d slow clients use %d bytes, want at most %d for each", n, grown, perConn)
 	}
-	cull.begin()
-	for end := time.Now().Add(patience); cull.culled.Load() < int64(n); {
+	server.setDeadlines()
+	for end := time.Now().Add(testTimeout); server.closed.Load() < int64(n); {
 		if time.Now().After(end) {
-			t.Fatalf("%d of %d were culled", cull.culled.Load(), n)
+			t.Fatalf("%d of %d slow clients were closed", server.closed.Load(), n)
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if cull.early.Load() > 0 || cull.wrong.Load() > 0 {
-		t.Errorf("%d were culled early, %d for another reason than their deadline", cull.early.Load(), cull.wrong.Load())
+	if server.early.Load() > 0 || server.wrong.Load() > 0 {
+		t.Errorf("%d slow clients were closed early, %d with another error than ErrTimeout", server.early.Load(), server.wrong.Load())
 	}
 	ping(t, healthy)
 }
@@ -91,19 +91,19 @@ func heapInUse() int64 {
 	return int64(m.HeapInuse)
 }
 
-// culling is a server that gives whoever connects an hour for a whole request, and
-// cullAfter from begin on.
-type culling struct {
-	opened, culled, early, wrong atomic.Int64
-	since                        time.Time // begin was called
+// deadlineServer sets the read deadline of each connection to an hour, and to closeAfter from the
+// call of setDeadlines.
+type deadlineServer struct {
+	opened, closed, early, wrong atomic.Int64
+	since                        time.Time // when setDeadlines was called
 
 	mu    sync.Mutex
 	conns []*loop.Conn
 }
 
-const cullAfter = time.Second
+const closeAfter = time.Second
 
-func (s *culling) handler(*loop.Conn) loop.Handler {
+func (s *deadlineServer) handler(*loop.Conn) loop.Handler {
 	return &funcs{
 		opened: func(c *loop.Conn) {
 			c.SetReadDeadline(time.Now().Add(time.Hour))
@@ -112,36 +112,36 @@ func (s *culling) handler(*loop.Conn) loop.Handler {
 			s.mu.Unlock()
 			s.opened.Add(1)
 		},
-		data: func(*loop.Conn, []byte) (int, error) { return 0, nil }, // it waits for the rest
+		data: func(*loop.Conn, []byte) (int, error) { return 0, nil }, // waits for the rest
 		closed: func(_ *loop.Conn, why error) {
 			if !errors.Is(why, loop.ErrTimeout) {
 				s.wrong.Add(1)
-			} else if time.Since(s.since) < cullAfter {
+			} else if time.Since(s.since) < closeAfter {
 				s.early.Add(1)
 			}
-			s.culled.Add(1)
+			s.closed.Add(1)
 		},
 	}
 }
 
-func (s *culling) begin() {
+func (s *deadlineServer) setDeadlines() {
 	s.since = time.Now()
 	for _, c := range s.conns {
-		c.SetReadDeadline(s.since.Add(cullAfter))
+		c.SetReadDeadline(s.since.Add(closeAfter))
 	}
 }
 
-func (s *culling) await(t *testing.T, opened int) {
+func (s *deadlineServer) waitOpened(t *testing.T, opened int) {
 	t.Helper()
-	for end := time.Now().Add(patience); s.opened.Load() < int64(opened); runtime.Gosched() {
+	for end := time.Now().Add(testTimeout); s.opened.Load() < int64(opened); runtime.Gosched() {
 		if time.Now().After(end) {
-			t.Fatalf("%d of %d were accepted", s.opened.Load(), opened)
+			t.Fatalf("%d of %d connections were accepted", s.opened.Load(), opened)
 		}
 	}
 }
 
-// connect makes n clients.
-func (s *culling) connect(t *testing.T, to net.Addr, n int) []*sock.TCPStream {
+// connect opens n connections.
+func (s *deadlineServer) connect(t *testing.T, to net.Addr, n int) []*sock.TCPStream {
 	t.Helper()
 	addr := netip.MustParseAddrPort(to.String())
 	var slow []*sock.TCPStream
@@ -157,18 +157,18 @@ func (s *culling) connect(t *testing.T, to net.Addr, n int) []*sock.TCPStream {
 		}
 		slow = append(slow, c)
 		if i%100 == 99 {
-			s.await(t, i-50) // the backlog has its limit
+			s.waitOpened(t, i-50) // the backlog is limited
 		}
 	}
-	s.await(t, n)
+	s.waitOpened(t, n)
 	return slow
 }
 
-// pings is how many pings pingP99 makes.
+// pings is the number of pings that pingP99 makes.
 const pings = 500
 
-// pingP99 is how long 99 of 100 pings take at the most on each of the connections, which
-// have their turns; before each it calls meanwhile.
+// pingP99 returns the 99th percentile of the ping times of each connection. The connections
+// take turns; meanwhile is called before each ping.
 func pingP99(t *testing.T, meanwhile func(i int), conns ...net.Conn) []time.Duration {
 	t.Helper()
 	took := make([][]time.Duration, len(conns))

@@ -14,7 +14,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// The peer resets in mid-write: one error, one Closed.
+// The peer resets while data is being sent: Closed is called once, with the error.
 func TestFaultResetInMidWrite(t *testing.T) {
 	closed := make(chan error, 4)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
@@ -28,16 +28,16 @@ func TestFaultResetInMidWrite(t *testing.T) {
 	c.Close()
 	why := receive(t, closed, "Closed")
 	if !errors.Is(why, syscall.ECONNRESET) && !errors.Is(why, syscall.EPIPE) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want ECONNRESET or EPIPE", why)
 	}
 	select {
 	case again := <-closed:
-		t.Errorf("Closed came again: %v", again)
+		t.Errorf("Closed was called again, with %v", again)
 	case <-time.After(20 * time.Millisecond):
 	}
 }
 
-// Half-close, both ways.
+// Half-close, in both directions.
 func TestFaultHalfClose(t *testing.T) {
 	ends := make(chan string, 4)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
@@ -51,13 +51,13 @@ func TestFaultHalfClose(t *testing.T) {
 	c.CloseWrite()
 	got, err := io.ReadAll(c)
 	if string(got) != "ping last words" || err != nil {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("the peer read %q, %v, want ping last words", got, err)
 	}
 	if s := receive(t, ends, "ReadClosed"); s != "eof" {
-		t.Errorf("first %q", s)
+		t.Errorf("the first callback is %q, want eof", s)
 	}
 
-	// The other way: this side ends first, and goes on reading.
+	// The other direction: this side half-closes first, and goes on reading.
 	datas := make(chan string, 4)
 	_, d := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
@@ -66,16 +66,16 @@ func TestFaultHalfClose(t *testing.T) {
 		}
 	})
 	if got, err := io.ReadAll(d); string(got) != "bye" || err != nil {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("the peer read %q, %v, want bye", got, err)
 	}
 	d.Write([]byte("still here"))
 	if s := receive(t, datas, "data after CloseWrite"); s != "still here" {
-		t.Errorf("%q", s)
+		t.Errorf("Data got %q, want still here", s)
 	}
 }
 
-// A callback closes itself and its neighbours in the same batch.
-func TestFaultCallbackClosesNeighbours(t *testing.T) {
+// A callback aborts its own connection and others that have events in the same batch.
+func TestFaultCallbackAbortsOthersOfItsBatch(t *testing.T) {
 	const n = 16
 	var mu sync.Mutex
 	var conns []*loop.Conn
@@ -112,7 +112,7 @@ func TestFaultCallbackClosesNeighbours(t *testing.T) {
 	for range n {
 		receive(t, all, "Opened")
 	}
-	// All of them have something to say in one batch.
+	// All of them have data in one batch.
 	block := make(chan bool)
 	g.Loops()[0].Run(func() { <-block })
 	for _, c := range clients {
@@ -121,14 +121,14 @@ func TestFaultCallbackClosesNeighbours(t *testing.T) {
 	close(block)
 	closed.Wait()
 	if d := datas.Load(); d < 1 {
-		t.Error("nobody got data")
+		t.Error("Data was never called")
 	}
 	if g.Conns() != 0 {
-		t.Errorf("%d connections are left", g.Conns())
+		t.Errorf("%d connections are left, want 0", g.Conns())
 	}
 }
 
-func (packetEcho) Packets(p *loop.PacketConn, ms []sock.Message) {
+func (packetBatchEcho) Packets(p *loop.PacketConn, ms []sock.Message) {
 	for i := range ms {
 		ms[i].Data = ms[i].Data[:ms[i].N]
 	}

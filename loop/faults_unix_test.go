@@ -15,7 +15,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// 10,000 signals a second: no wake-up is lost, and timers are true.
+// With 10,000 signals a second, no wake-up is lost, and timers fire on time.
 func TestFaultSignals(t *testing.T) {
 	got := make(chan os.Signal, 64)
 	signal.Notify(got, syscall.SIGUSR1)
@@ -55,7 +55,7 @@ func TestFaultSignals(t *testing.T) {
 			ping(t, c)
 			ran := make(chan bool)
 			l.Run(func() { close(ran) })
-			receive(t, ran, "what was run on the loop")
+			receive(t, ran, "a function of Run")
 		}
 		took := receive(t, fired, "the timer")
 		if took < after {
@@ -64,13 +64,13 @@ func TestFaultSignals(t *testing.T) {
 		best = min(best, took)
 	}
 	if best > 2*after {
-		t.Errorf("a timer of %v takes %v at best", after, best)
+		t.Errorf("a timer of %v fired after %v at best", after, best)
 	}
 	t.Logf("%d signals", sent.Load())
 }
 
-// A read from a Unix stream ends at descriptors that were passed, and what is behind them
-// makes no news of its own.
+// A read from a Unix stream ends at passed descriptors, and the bytes behind them cause no event
+// of their own.
 func TestPassedDescriptors(t *testing.T) {
 	got, start := make(chan string, 10), make(chan bool)
 	g := group(t, loop.Config{})
@@ -92,6 +92,6 @@ func TestPassedDescriptors(t *testing.T) {
 	c.Write([]byte("bcd"))
 	close(start)
 	for all := ""; all != "abcd"; {
-		all += receive(t, got, "all, but "+all)
+		all += receive(t, got, "more than "+all)
 	}
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// quiet drops what a test makes a group complain of.
+// quiet returns a logger that discards everything.
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-// skipOnWine skips what Wine lacks.
+// skipOnWine skips the test under Wine.
 func skipOnWine(t *testing.T, why string) {
 	t.Helper()
 	if sys.OnWine() {
@@ -27,12 +27,12 @@ func skipOnWine(t *testing.T, why string) {
 	}
 }
 
-// addressTaken counts how often an address that was given back was not free.
-type addressTaken int
+// addressInUse counts how often binding a released address fails with EADDRINUSE.
+type addressInUse int
 
-// excuses reports whether err is that it was not, which may be now and then: another process
-// has got the port meanwhile. Under Wine the socket may also go a moment later.
-func (n *addressTaken) excuses(err error) bool {
+// tolerates reports whether err is EADDRINUSE and has occurred seldom enough to ignore: another
+// process may have taken the port. Wine may also close the socket a moment later.
+func (n *addressInUse) tolerates(err error) bool {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return false
 	}
@@ -40,27 +40,27 @@ func (n *addressTaken) excuses(err error) bool {
 	return *n <= 2 || sys.OnWine() && *n <= 8
 }
 
-// complainsTo makes whatever a group complains of a failure of the test, but for what is
-// expected.
-func complainsTo(t *testing.T, expected ...string) *slog.Logger {
-	return slog.New(slog.NewTextHandler(complaints{t, expected}, nil))
+// failOnLog returns a logger that fails the test at every record that contains none of the
+// expected texts.
+func failOnLog(t *testing.T, expected ...string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(failOnLogWriter{t, expected}, nil))
 }
 
-type complaints struct {
+type failOnLogWriter struct {
 	t        *testing.T
 	expected []string
 }
 
-func (c complaints) Write(b []byte) (int, error) {
+func (c failOnLogWriter) Write(b []byte) (int, error) {
 	if !slices.ContainsFunc(c.expected, func(s string) bool { return strings.Contains(string(b), s) }) {
-		c.t.Errorf("the group complains: %s", b)
+		c.t.Errorf("unexpected log record: %s", b)
 	}
 	return len(b), nil
 }
 
-const patience = 20 * time.Second
+const testTimeout = 20 * time.Second
 
-// funcs is a handler made of functions.
+// funcs is a handler whose methods call functions.
 type funcs struct {
 	data       func(c *loop.Conn, b []byte) (int, error)
 	opened     func(c *loop.Conn)
@@ -102,8 +102,7 @@ func (h *funcs) Closed(c *loop.Conn, why error) {
 	}
 }
 
-// serve starts a group with a listener whose connections h handles, and returns a
-// plain connection to it.
+// serve starts a group that listens with h, and returns it and a net.TCPConn to it.
 func serve(t testing.TB, config loop.Config, h func(*loop.Conn) loop.Handler) (*loop.Group, *net.TCPConn) {
 	t.Helper()
 	g := group(t, config)
@@ -121,7 +120,7 @@ func dial(t testing.TB, a net.Addr) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	return c.(*net.TCPConn)
 }
 
@@ -130,21 +129,21 @@ func receive[T any](t testing.TB, c <-chan T, what string) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		stacks := make([]byte, 1<<18)
-		t.Fatalf("%s did not come within %v\n%s", what, patience, stacks[:runtime.Stack(stacks, true)])
+		t.Fatalf("timed out waiting for %s after %v\n%s", what, testTimeout, stacks[:runtime.Stack(stacks, true)])
 		panic("unreachable")
 	}
 }
 
 func ping(t testing.TB, c net.Conn) {
 	t.Helper()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	b := make([]byte, 4)
 	if _, err := c.Write([]byte("ping")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(c, b); err != nil || string(b) != "ping" {
-		t.Fatalf("%q, %v", b, err)
+		t.Fatalf("echo = %q, %v, want ping", b, err)
 	}
 }

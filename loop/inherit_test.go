@@ -20,22 +20,23 @@ func (echoPackets) Packets(p *loop.PacketConn, ms []sock.Message) {
 	}
 }
 
-// answers checks that what c sends comes back.
-func answers(t *testing.T, c net.Conn, err error) {
+// checkEchoAndClose checks that c's bytes are echoed, and closes it. It fails the test if err
+// is not nil.
+func checkEchoAndClose(t *testing.T, c net.Conn, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	c.Write([]byte("hello"))
 	got := make([]byte, 5)
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != "hello" {
-		t.Errorf("%q came back: %v", got, err)
+		t.Errorf("echo = %q, %v, want hello", got, err)
 	}
 }
 
-// A listening Unix socket that was made elsewhere.
+// ServeUnix serves a listening socket that the caller has created.
 func TestServeUnix(t *testing.T) {
 	skipOnWine(t, "it has no Unix sockets")
 	l, err := sock.ListenUnix(filepath.Join(t.TempDir(), "s"))
@@ -47,10 +48,10 @@ func TestServeUnix(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("unix", ln.Addr().String())
-	answers(t, c, err)
+	checkEchoAndClose(t, c, err)
 }
 
-// A UDP socket that was made elsewhere.
+// ServePacket serves a UDP socket that the caller has created.
 func TestServePacket(t *testing.T) {
 	skipOnWine(t, "package net's UDP does not work there")
 	p, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -67,11 +68,10 @@ func TestServePacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("udp", pl.Addr().String())
-	answers(t, c, err)
+	checkEchoAndClose(t, c, err)
 }
 
-// A second server does not share a UDP port unnoticed, though the sockets of one
-// group do.
+// A second group cannot bind a UDP port in use, though the sockets of one group share it.
 func TestPacketPortTaken(t *testing.T) {
 	listen := func(address string) (*loop.PacketListener, error) {
 		return group(t, loop.Config{Loops: 2}).ListenPacket("udp", address, func(*loop.PacketConn) loop.PacketHandler { return echoPackets{} })
@@ -81,6 +81,6 @@ func TestPacketPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	if second, err := listen(first.Addr().String()); err == nil {
-		t.Errorf("%v is bound twice, on %s", second.Addr(), runtime.GOOS)
+		t.Errorf("%v is bound twice on %s, want EADDRINUSE", second.Addr(), runtime.GOOS)
 	}
 }

@@ -9,34 +9,36 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// A connection that ends before its loop has come to it takes nobody else's place.
-func TestDialGivenUpBeforeItsLoopTookIt(t *testing.T) {
+// Canceling a dial before its loop has begun it does not release the MaxConns slot of another
+// connection.
+func TestDialCanceledBeforeItsLoopBegins(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
 	ping(t, c)
-	other := serveOther(t)
+	other := startEchoServer(t)
 	hold, held := make(chan struct{}), make(chan struct{})
 	g.Loops()[0].Run(func() { close(held); <-hold })
 	<-held
 	ctx, cancel := context.WithCancel(context.Background())
-	gaveUp := make(chan error, 1)
+	canceled := make(chan error, 1)
 	go func() {
 		_, err := g.Dial(ctx, "tcp", other, func(*loop.Conn) loop.Handler { return echo{} })
-		gaveUp <- err
+		canceled <- err
 	}()
-	time.Sleep(20 * time.Millisecond) // for Dial to begin: without it the test sees less
+	time.Sleep(20 * time.Millisecond) // for Dial to begin: otherwise the test covers less
 	cancel()
 	time.Sleep(20 * time.Millisecond)
 	close(hold)
-	if err := receive(t, gaveUp, "Dial's end"); !errors.Is(err, context.Canceled) {
-		t.Errorf("Dial: %v, want its context's error", err)
+	if err := receive(t, canceled, "Dial's return"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Dial: got %v, want its context's error", err)
 	}
 	ping(t, c)
 	if n := g.Conns(); n != 1 {
-		t.Errorf("%d connections, want 1", n)
+		t.Errorf("Conns() = %d, want 1", n)
 	}
 }
 
-func serveOther(t *testing.T) string {
+// startEchoServer starts an echo server in a group of its own, and returns its address.
+func startEchoServer(t *testing.T) string {
 	g := group(t, loop.Config{Loops: 1})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
@@ -45,24 +47,24 @@ func serveOther(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// A connection that comes to a loop that shuts down is closed; those there finish.
+// A connection that opens on a loop that shuts down is closed; the existing ones finish.
 func TestL8ShutdownRefusesLateConnections(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
 	ping(t, c)
-	other := serveOther(t)
+	other := startEchoServer(t)
 	ended := make(chan error, 1)
 	go func() { ended <- g.Shutdown(t.Context()) }()
 	l := g.Loops()[0]
 	for range 100 {
 		called := make(chan error, 1)
 		err := l.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
-			if c != nil { // it came before the loop shut down
+			if c != nil { // it opened before the loop shut down
 				c.Close()
 			}
 			called <- err
 		})
 		if err == nil {
-			receive(t, called, "the end of Dial")
+			receive(t, called, "the dial's result")
 		}
 		ping(t, c)
 	}
@@ -71,13 +73,13 @@ func TestL8ShutdownRefusesLateConnections(t *testing.T) {
 		t.Error(err)
 	}
 	if n := g.Conns(); n != 0 {
-		t.Errorf("%d connections are left", n)
+		t.Errorf("%d connections are left after Shutdown, want 0", n)
 	}
-	err := l.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler { return echo{} }, func(*loop.Conn, error) { t.Error("Dial refused, and called back") })
+	err := l.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler { return echo{} }, func(*loop.Conn, error) { t.Error("Dial returned an error, and called back") })
 	if !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("Dial after Shutdown: %v, want ErrClosed", err)
+		t.Errorf("Dial after Shutdown: got %v, want ErrClosed", err)
 	}
 	if n := g.Conns(); n != 0 {
-		t.Errorf("%d connections after Dial was refused", n)
+		t.Errorf("%d connections are counted after Dial failed, want 0", n)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Times and counts beyond the system's range are an error, however large they are.
+// Times and counts out of the system's range are an error, also if they overflow.
 func TestKeepAliveOutOfRange(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the ranges are Linux's")
@@ -37,7 +37,7 @@ func TestKeepAliveOutOfRange(t *testing.T) {
 	} {
 		k.Enable = true
 		if c.SetKeepAlive(k) == nil {
-			t.Errorf("SetKeepAlive(%+v) succeeds", k)
+			t.Errorf("SetKeepAlive(%+v) succeeded, want an error", k)
 		}
 	}
 }

@@ -35,31 +35,31 @@ func TestL10Detach(t *testing.T) {
 	c.Write([]byte("GET rest"))
 	r := receive(t, got, "the detached connection")
 	if errors.Is(r.err, errors.ErrUnsupported) {
-		t.Skipf("this system makes no net.Conn of a socket: %v", r.err)
+		t.Skipf("this system cannot convert a socket to a net.Conn: %v", r.err)
 	}
 	if r.err != nil || string(r.unread) != "rest" {
-		t.Fatalf("detached with %q, %v", r.unread, r.err)
+		t.Fatalf("Detach: got %q unread, %v, want rest, nil", r.unread, r.err)
 	}
 	defer r.c.Close()
 	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrDetached) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want ErrDetached", why)
 	}
 	b := make([]byte, 64)
 	if n, err := io.ReadFull(c, b[:14]); err != nil {
-		t.Fatalf("%q, %v", b[:n], err)
+		t.Fatalf("the peer read %q, %v, want what was written before Detach", b[:n], err)
 	}
 	r.c.Write([]byte("plain"))
 	if n, err := io.ReadFull(c, b[:5]); err != nil || string(b[:n]) != "plain" {
-		t.Errorf("%q, %v", b[:n], err)
+		t.Errorf("the peer read %q, %v, want plain", b[:n], err)
 	}
 	c.Write([]byte("and back"))
-	r.c.SetDeadline(time.Now().Add(patience))
+	r.c.SetDeadline(time.Now().Add(testTimeout))
 	if n, err := io.ReadFull(r.c, b[:8]); err != nil || string(b[:n]) != "and back" {
-		t.Errorf("%q, %v", b[:n], err)
+		t.Errorf("the net.Conn read %q, %v, want and back", b[:n], err)
 	}
 }
 
-// L10: the socket itself, with what was received and not consumed.
+// L10: DetachStream returns the socket and the bytes that were received and not consumed.
 func TestL10DetachStream(t *testing.T) {
 	type result struct {
 		s      *sock.Stream
@@ -80,14 +80,14 @@ func TestL10DetachStream(t *testing.T) {
 	c.Write([]byte("GET rest"))
 	r := receive(t, got, "the detached stream")
 	if r.err != nil || string(r.unread) != "rest" {
-		t.Fatalf("detached with %q, %v", r.unread, r.err)
+		t.Fatalf("Detach: got %q unread, %v, want rest, nil", r.unread, r.err)
 	}
 	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrDetached) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want ErrDetached", why)
 	}
 	b := make([]byte, 64)
 	if n, err := io.ReadFull(c, b[:3]); err != nil {
-		t.Fatalf("%q, %v", b[:n], err)
+		t.Fatalf("the peer read %q, %v, want what was written before Detach", b[:n], err)
 	}
 	c.Write([]byte("hello"))
 	ready := make(chan bool, 100)
@@ -97,14 +97,14 @@ func TestL10DetachStream(t *testing.T) {
 	for n := 0; n < len("hello"); {
 		k, err := r.s.Read(b[n:])
 		if errors.Is(err, sock.ErrWouldBlock) {
-			receive(t, ready, "news of the stream")
+			receive(t, ready, "an event of the stream")
 		} else if err != nil {
 			t.Fatal(err)
 		}
 		n += k
 	}
 	if string(b[:5]) != "hello" {
-		t.Errorf("%q", b[:5])
+		t.Errorf("the stream read %q, want hello", b[:5])
 	}
 	if _, err := r.s.Write([]byte("bye")); err != nil {
 		t.Error(err)
@@ -113,13 +113,13 @@ func TestL10DetachStream(t *testing.T) {
 		t.Error(err)
 	}
 	if rest, err := io.ReadAll(c); string(rest) != "bye" || err != nil {
-		t.Errorf("%q, %v", rest, err)
+		t.Errorf("the peer read %q, %v, want bye", rest, err)
 	}
 }
 
-// Data fails, and another goroutine has asked for Detach: the connection is closing by then,
-// and is not handed over as if it were whole.
-func TestL10DetachOfOneThatCloses(t *testing.T) {
+// Data returns an error after another goroutine has called DetachStream: the connection is then
+// closing, and must not be detached as if it were intact.
+func TestL10DetachWhileClosing(t *testing.T) {
 	mistake := errors.New("a mistake")
 	type result struct {
 		s      *sock.Stream
@@ -131,7 +131,7 @@ func TestL10DetachOfOneThatCloses(t *testing.T) {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				done := make(chan bool)
-				go func() { // another goroutine is a little earlier
+				go func() { // another goroutine calls first
 					c.DetachStream(func(s *sock.Stream, unread []byte, err error) {
 						results <- result{s, string(unread), err}
 					})
@@ -148,44 +148,44 @@ func TestL10DetachOfOneThatCloses(t *testing.T) {
 	why := receive(t, closed, "Closed")
 	if r.err == nil {
 		_, err := r.s.Write([]byte("x"))
-		t.Errorf("got the stream with %q unread, of \"ello\"; writing to it: %v; Closed got %v", r.unread, err, why)
+		t.Errorf("DetachStream returned the stream with %q unread, want an error; writing to it: %v; Closed got %v", r.unread, err, why)
 		r.s.Close()
 	}
 	if why != mistake {
-		t.Errorf("Closed got %v", why)
+		t.Errorf("Closed got %v, want the error of Data", why)
 	}
 }
 
-// A reset that came with the bytes is told after Detach, by Detach or by the socket.
-func TestL10DetachTellsTheReset(t *testing.T) {
-	skipOnWine(t, "a reset is told once there, to whoever polls")
+// A reset that arrived together with the bytes is reported by Detach, or by the detached socket.
+func TestL10DetachReportsTheReset(t *testing.T) {
+	skipOnWine(t, "a reset is reported only once there, to the first poll")
 	type result struct {
 		s      *sock.Stream
 		unread string
 		err    error
 	}
-	results, in := make(chan result, 1), make(chan bool)
-	gone := make(chan bool)
+	results, opened := make(chan result, 1), make(chan bool)
+	reset := make(chan bool)
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{
-			opened: func(*loop.Conn) { close(in) },
+			opened: func(*loop.Conn) { close(opened) },
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				c.DetachStream(func(s *sock.Stream, unread []byte, err error) { results <- result{s, string(unread), err} })
 				return 0, nil
 			},
 		}
 	})
-	<-in
+	<-opened
 	time.Sleep(20 * time.Millisecond)
-	g.Loops()[0].Run(func() { <-gone })
+	g.Loops()[0].Run(func() { <-reset })
 	c.Write([]byte("hello"))
 	time.Sleep(50 * time.Millisecond)
 	c.SetLinger(0)
 	c.Close()
-	close(gone)
+	close(reset)
 	r := receive(t, results, "the result")
 	if r.err != nil {
-		return // Detach tells
+		return // reported by Detach
 	}
 	defer r.s.Close()
 	b := make([]byte, 100)
@@ -195,41 +195,41 @@ func TestL10DetachTellsTheReset(t *testing.T) {
 		_, err = r.s.Read(b)
 	}
 	if r.unread != "hello" || !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("%q, then %v, want ECONNRESET", r.unread, err)
+		t.Errorf("the stream read %q, then %v, want hello, then ECONNRESET", r.unread, err)
 	}
 }
 
-// Accept detaches the connection and returns nil: whoever asked for it gets it, whole, also
-// after something was written.
-func TestL10DetachAndNoHandler(t *testing.T) {
-	for _, words := range []int{0, 5, 8 << 20} {
+// The accept function detaches the connection and returns nil: the connection is handed over
+// intact, also after something was written.
+func TestL10DetachWithoutHandler(t *testing.T) {
+	for _, size := range []int{0, 5, 8 << 20} {
 		type result struct {
 			s   *sock.Stream
 			err error
 		}
 		detached := make(chan result, 1)
 		_, c := serve(t, loop.Config{Loops: 1, Logger: quiet()}, func(c *loop.Conn) loop.Handler {
-			c.Write(make([]byte, words))
+			c.Write(make([]byte, size))
 			c.DetachStream(func(s *sock.Stream, _ []byte, err error) { detached <- result{s, err} })
 			return nil
 		})
-		if _, err := io.ReadFull(c, make([]byte, words)); err != nil {
+		if _, err := io.ReadFull(c, make([]byte, size)); err != nil {
 			t.Fatal(err)
 		}
 		r := receive(t, detached, "the stream")
 		if r.err != nil {
-			t.Errorf("after %d bytes: %v", words, r.err)
+			t.Errorf("DetachStream after %d bytes: got %v, want nil", size, r.err)
 			continue
 		}
 		if _, err := r.s.Write([]byte("x")); err != nil {
-			t.Errorf("after %d bytes, a stream that is not whole: %v", words, err)
+			t.Errorf("writing to the detached stream after %d bytes: %v", size, err)
 		}
 		r.s.Close()
 	}
 }
 
-// A Detach that waits for a peer that takes nothing does not stop the idle timeout.
-func TestL10DetachOfOneWhosePeerTakesNothing(t *testing.T) {
+// The idle timeout also ends a DetachStream that waits for a peer that reads nothing.
+func TestL10DetachWithPeerThatReadsNothing(t *testing.T) {
 	ended := make(chan error, 1)
 	_, c := serve(t, loop.Config{IdleTimeout: 50 * time.Millisecond}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
@@ -244,7 +244,7 @@ func TestL10DetachOfOneWhosePeerTakesNothing(t *testing.T) {
 		}}
 	})
 	c.Write([]byte("x"))
-	if err := receive(t, ended, "the end of Detach"); !errors.Is(err, loop.ErrTimeout) {
-		t.Errorf("Detach ends with %v", err)
+	if err := receive(t, ended, "Detach's result"); !errors.Is(err, loop.ErrTimeout) {
+		t.Errorf("DetachStream got %v, want ErrTimeout", err)
 	}
 }

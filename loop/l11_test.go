@@ -15,21 +15,21 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// blocked has a loop be in a callback until the test ends, or release is called.
-func blocked(t *testing.T, l *loop.Loop) (release func()) {
+// blockLoop blocks a loop in a function until the test ends, or release is called.
+func blockLoop(t *testing.T, l *loop.Loop) (release func()) {
 	t.Helper()
-	in, out := make(chan bool), make(chan bool)
-	if err := l.Run(func() { close(in); <-out }); err != nil {
+	blocked, out := make(chan bool), make(chan bool)
+	if err := l.Run(func() { close(blocked); <-out }); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, in, "the function that blocks the loop")
+	receive(t, blocked, "the function that blocks the loop")
 	release = sync.OnceFunc(func() { close(out) })
 	t.Cleanup(release)
 	return release
 }
 
-// turned waits until a loop has done what it was asked before.
-func turned(t *testing.T, l *loop.Loop) {
+// waitTurn waits until a loop has run the functions that were queued before.
+func waitTurn(t *testing.T, l *loop.Loop) {
 	t.Helper()
 	done := make(chan bool)
 	if err := l.Run(func() { close(done) }); err != nil {
@@ -38,24 +38,26 @@ func turned(t *testing.T, l *loop.Loop) {
 	receive(t, done, "a turn of the loop")
 }
 
-func blockedGroup(t *testing.T, c loop.Config) (*loop.Group, func()) {
+// newBlockedGroup starts a group of one loop, which is blocked until the returned function is
+// called.
+func newBlockedGroup(t *testing.T, c loop.Config) (*loop.Group, func()) {
 	t.Helper()
 	c.Loops, c.Logger, c.SlowCallback = 1, quiet(), -1
 	g := group(t, c)
-	return g, blocked(t, g.Loops()[0])
+	return g, blockLoop(t, g.Loops()[0])
 }
 
-// Dial returns when its context ends, though its loop is in a callback, and gives its place of
-// MaxConns back at once, which the loop has not seen.
+// Dial returns when its context ends, though its loop is in a callback, and immediately releases
+// its MaxConns slot, without the loop.
 func TestL11DialWhileTheLoopIsBlocked(t *testing.T) {
-	g, release := blockedGroup(t, loop.Config{MaxConns: 1})
+	g, release := newBlockedGroup(t, loop.Config{MaxConns: 1})
 	cause := errors.New("no more time")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	other := serveOther(t)
+	other := startEchoServer(t)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := g.Dial(ctx, "tcp", other, func(*loop.Conn) loop.Handler {
-			t.Error("accept is called though Dial has returned")
+			t.Error("accept was called after Dial had returned")
 			return nil
 		})
 		ended <- err
@@ -64,12 +66,12 @@ func TestL11DialWhileTheLoopIsBlocked(t *testing.T) {
 		runtime.Gosched()
 	}
 	cancel(cause)
-	err := receive(t, ended, "Dial's return") // the loop is blocked until then
+	err := receive(t, ended, "Dial's return") // while the loop is blocked
 	if op := new(net.OpError); !errors.Is(err, cause) || !errors.As(err, &op) || op.Addr == nil {
-		t.Errorf("Dial: %v", err)
+		t.Errorf("Dial: got %v, want a net.OpError with the context's cause", err)
 	}
 	if n := g.Conns(); n != 0 {
-		t.Errorf("%d connections are counted", n)
+		t.Errorf("Conns() = %d after Dial has returned, want 0", n)
 	}
 	release()
 	c, err := g.Dial(context.Background(), "tcp", other, func(*loop.Conn) loop.Handler { return echo{} })
@@ -79,89 +81,89 @@ func TestL11DialWhileTheLoopIsBlocked(t *testing.T) {
 	c.Abort()
 }
 
-// The same when the loop is blocked after it has begun to connect: the connection that has
-// come meanwhile is not opened, and its place is free.
-func TestL11DialThatHasBegun(t *testing.T) {
+// The same if the loop is blocked after it has begun to connect: a connection that is established
+// meanwhile is not opened, and its slot is released.
+func TestL11DialCanceledWhileConnecting(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, MaxConns: 1, Logger: quiet(), SlowCallback: -1})
 	l := g.Loops()[0]
-	full, waiting := neverAccepts(t)
+	full, hanging := listenFull(t)
 	defer full.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := g.Dial(ctx, "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} })
+		_, err := g.Dial(ctx, "tcp", hanging, func(*loop.Conn) loop.Handler { return echo{} })
 		ended <- err
 	}()
 	for g.Conns() == 0 && len(ended) == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	turned(t, l)
-	release := blocked(t, l)
+	waitTurn(t, l)
+	release := blockLoop(t, l)
 	cancel()
 	err := receive(t, ended, "Dial's return")
 	if !errors.Is(err, context.Canceled) {
-		t.Skip("the system does not let it wait: ", err)
+		t.Skip("connecting to a full backlog does not hang on this system: ", err)
 	}
 	release()
-	for end := time.Now().Add(patience); g.Conns() > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); g.Conns() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("the place of a dial that was given up is not free")
+			t.Fatal("the MaxConns slot of a canceled dial was not released")
 		}
 	}
 }
 
-// Loop.Dial can be given up: many that hang leave no place taken, and each calls back once, with
-// the cause.
-func TestL11LoopDialIsGivenUp(t *testing.T) {
+// Canceling the context of hanging calls of Loop.Dial releases their MaxConns slots, and each
+// calls back once, with the cause.
+func TestL11LoopDialCanceled(t *testing.T) {
 	const most = 10
 	g := group(t, loop.Config{Loops: 1, MaxConns: most, Logger: quiet()})
 	l := g.Loops()[0]
-	full, waiting := neverAccepts(t)
+	full, hanging := listenFull(t)
 	defer full.Close()
 	cause := errors.New("no more time")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	var given atomic.Int32
+	var calls atomic.Int32
 	results := make(chan error, most)
 	for range most {
-		err := l.Dial(ctx, "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
+		err := l.Dial(ctx, "tcp", hanging, func(*loop.Conn) loop.Handler { return echo{} }, func(c *loop.Conn, err error) {
 			if c != nil {
-				t.Error("a connection has come")
+				t.Error("a canceled dial returned a connection")
 			}
-			given.Add(1)
+			calls.Add(1)
 			results <- err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	turned(t, l)
+	waitTurn(t, l)
 	cancel(cause)
 	for range most {
 		err := receive(t, results, "the result of a dial")
 		if op := new(net.OpError); !errors.As(err, &op) {
-			t.Errorf("the result is %v", err)
+			t.Errorf("the dial's result is %v, want a net.OpError", err)
 		} else if !errors.Is(err, cause) {
-			t.Skip("the system does not let it wait: ", err)
+			t.Skip("connecting to a full backlog does not hang on this system: ", err)
 		}
 	}
-	// Each has its place back before it calls back.
+	// Each releases its slot before it calls back.
 	if n := g.Conns(); n != 0 {
-		t.Errorf("%d connections are counted", n)
+		t.Errorf("Conns() = %d after all dials were canceled, want 0", n)
 	}
-	if err := l.Dial(ctx, "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} }, nil); !errors.Is(err, cause) {
-		t.Errorf("Dial by a context that has ended: %v", err)
+	if err := l.Dial(ctx, "tcp", hanging, func(*loop.Conn) loop.Handler { return echo{} }, nil); !errors.Is(err, cause) {
+		t.Errorf("Dial with a canceled context: got %v, want its cause", err)
 	}
-	if n := given.Load(); n != most {
-		t.Errorf("%d results", n)
+	if n := calls.Load(); n != most {
+		t.Errorf("%d dials called back, want %d", n, most)
 	}
 }
 
-// A context that ends after the connection has opened does nothing.
-func TestL11DialsContextEndsLater(t *testing.T) {
+// A context that ends after the connection has opened has no effect.
+func TestL11DialContextEndsAfterOpened(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	ctx, cancel := context.WithCancel(context.Background())
 	conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
-	err := g.Loops()[0].Dial(ctx, "tcp", serveOther(t), func(*loop.Conn) loop.Handler {
+	err := g.Loops()[0].Dial(ctx, "tcp", startEchoServer(t), func(*loop.Conn) loop.Handler {
 		return &funcs{closed: func(_ *loop.Conn, why error) { closed <- why }}
 	}, func(c *loop.Conn, err error) { conns <- c })
 	if err != nil {
@@ -169,17 +171,17 @@ func TestL11DialsContextEndsLater(t *testing.T) {
 	}
 	c := receive(t, conns, "the connection")
 	cancel()
-	turned(t, g.Loops()[0])
+	waitTurn(t, g.Loops()[0])
 	c.Close()
 	if why := receive(t, closed, "Closed"); why != nil {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want nil", why)
 	}
 }
 
-// Listen, Serve and ListenPacket do not wait for a loop that is in a callback: it serves
-// what they have bound after that.
+// Listen, Serve and ListenPacket do not wait for a loop that is in a callback: it serves the new
+// sockets once the callback returns.
 func TestL11ListenWhileTheLoopIsBlocked(t *testing.T) {
-	g, release := blockedGroup(t, loop.Config{})
+	g, release := newBlockedGroup(t, loop.Config{})
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
 	inherited, err := sock.ListenTCP(loopback)
 	if err != nil {
@@ -197,7 +199,7 @@ func TestL11ListenWhileTheLoopIsBlocked(t *testing.T) {
 			t.Error(err)
 		}
 		listeners <- ln
-		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 		if err != nil {
 			t.Error(err)
 		}
@@ -207,51 +209,52 @@ func TestL11ListenWhileTheLoopIsBlocked(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	c := dial(t, a.Addr()) // it waits in the backlog
+	c := dial(t, a.Addr()) // waits in the backlog
 	if b.Close() != nil || p.Close() != nil {
-		t.Error("closing while the loop is blocked")
+		t.Error("Close failed while the loop is blocked")
 	}
 	release()
 	ping(t, c)
 	ping(t, dial(t, a.Addr()))
 }
 
-// What a loop cannot take after it was blocked is closed: no client waits for ever.
-func TestL11ListenFailsLate(t *testing.T) {
-	g, release := blockedGroup(t, loop.Config{})
+// A listening socket that a loop cannot register once it is unblocked is closed: no client waits
+// forever.
+func TestL11ListenFailsAfterReturn(t *testing.T) {
+	g, release := newBlockedGroup(t, loop.Config{})
 	l := g.Loops()[0]
 	s, err := sock.ListenTCP(loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
 	addr := net.TCPAddrFromAddrPort(s.Addr())
-	// Another group has it: the loop is refused.
+	// Another group has registered it, so the loop's registration fails.
 	other := group(t, loop.Config{Loops: 1})
 	if _, err := other.Loops()[0].Watch(context.Background(), s, func(pollux.Event) {}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := g.Serve(s, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
-		t.Fatal("the loop is blocked, and has refused: ", err)
+		t.Fatal("Serve failed while the loop is blocked: ", err)
 	}
 	release()
-	turned(t, l)
+	waitTurn(t, l)
 	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
 		return
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	c.Write([]byte("x"))
 	if _, err := c.Read(make([]byte, 1)); err != nil {
-		t.Error("a client is connected, and nothing accepts it: ", err)
+		t.Error("a client can connect, but is not accepted: ", err)
 	} else {
-		t.Skipf("the driver %s takes a socket that another loop watches: nothing fails", g.Backend())
+		t.Skipf("the driver %s can serve a socket that another loop watches: nothing fails", g.Backend())
 	}
 }
 
 // Watch returns when its context ends, and src is not watched afterwards.
 func TestL11WatchWhileTheLoopIsBlocked(t *testing.T) {
-	g, release := blockedGroup(t, loop.Config{})
+	g, release := newBlockedGroup(t, loop.Config{})
 	l := g.Loops()[0]
 	u, err := sock.ListenUDP(loopback)
 	if err != nil {
@@ -262,11 +265,11 @@ func TestL11WatchWhileTheLoopIsBlocked(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := l.Watch(ctx, u, func(pollux.Event) { t.Error("an event of a watch that was given up") })
+		_, err := l.Watch(ctx, u, func(pollux.Event) { t.Error("the canceled watch reported an event") })
 		ended <- err
 	}()
 	if err := receive(t, ended, "Watch's return"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Watch: %v", err)
+		t.Errorf("Watch: got %v, want DeadlineExceeded", err)
 	}
 	release()
 	w, err := l.Watch(context.Background(), u, func(pollux.Event) {})
@@ -276,7 +279,7 @@ func TestL11WatchWhileTheLoopIsBlocked(t *testing.T) {
 	w.Stop(nil)
 }
 
-// Stats and closing wait for no callback.
+// Stats and Close do not wait for a callback.
 func TestL11StatsAndCloseWhileTheLoopIsBlocked(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet(), SlowCallback: -1})
 	l := g.Loops()[0]
@@ -284,11 +287,11 @@ func TestL11StatsAndCloseWhileTheLoopIsBlocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocked(t, l)
+	blockLoop(t, l)
 	for range 7 {
 		if err := l.Run(func() {}); err != nil {
 			t.Fatal(err)
@@ -301,26 +304,26 @@ func TestL11StatsAndCloseWhileTheLoopIsBlocked(t *testing.T) {
 		ended <- g.Stats()
 	}()
 	if s := receive(t, ended, "Stats"); s.Loops[0].Queued != 7 {
-		t.Errorf("%d functions are queued", s.Loops[0].Queued)
+		t.Errorf("Stats reports %d queued functions, want 7", s.Loops[0].Queued)
 	}
 	if c, err := net.Dial("tcp", ln.Addr().String()); err == nil {
 		c.Close()
-		t.Error("a listener that is closed accepts")
+		t.Error("a closed listener accepts")
 	}
 }
 
-// After Shutdown nothing is bound: an error names the address that was asked for.
+// After Shutdown nothing is bound: the error names the requested address.
 func TestL8ListenAfterShutdownBindsNothing(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	if err := g.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	_, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
-	_, perr := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	_, perr := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 	for _, err := range []error{err, perr} {
 		op := new(net.OpError)
 		if !errors.As(err, &op) || !errors.Is(err, loop.ErrClosed) || op.Addr.String() != "127.0.0.1:0" {
-			t.Errorf("after Shutdown: %v", err)
+			t.Errorf("listening after Shutdown: got %v, want a net.OpError of ErrClosed with 127.0.0.1:0", err)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// L1: order of the callbacks, and their reasons.
+// L1: the order of the callbacks, and the reason passed to Closed.
 func TestL1Callbacks(t *testing.T) {
 	log := make(chan string, 16)
 	h := func(*loop.Conn) loop.Handler {
@@ -29,19 +29,19 @@ func TestL1Callbacks(t *testing.T) {
 	}
 	_, c := serve(t, loop.Config{}, h)
 	if got := receive(t, log, "Opened"); got != "opened" {
-		t.Fatalf("first %q", got)
+		t.Fatalf("the first callback is %q, want opened", got)
 	}
 	c.Write([]byte("x"))
 	if got := receive(t, log, "Data"); got != "data x" {
-		t.Fatalf("then %q", got)
+		t.Fatalf("the second callback is %q, want data x", got)
 	}
 	c.Close()
 	if got := receive(t, log, "Closed"); got != "closed <nil>" {
-		t.Fatalf("last %q", got)
+		t.Fatalf("the last callback is %q, want closed <nil>", got)
 	}
 	select {
 	case more := <-log:
-		t.Errorf("after Closed: %q", more)
+		t.Errorf("callback %q after Closed", more)
 	case <-time.After(20 * time.Millisecond):
 	}
 }
@@ -79,13 +79,13 @@ func TestL1PanicClosesThatConnectionOnly(t *testing.T) {
 			if where == "closed" {
 				c.Close()
 			} else {
-				c.Read(make([]byte, 1)) // the end, one way or the other
+				c.Read(make([]byte, 1)) // EOF or an error
 			}
 			if where != "accept" {
 				err := receive(t, why, "Closed")
 				var p *loop.PanicError
 				if (where != "closed") != (errors.As(err, &p) && p.Value == "boom") {
-					t.Errorf("the reason is %v", err)
+					t.Errorf("Closed got %v, want a PanicError only for a panic before", err)
 				}
 			}
 			alive := make(chan bool, 1)
@@ -95,7 +95,7 @@ func TestL1PanicClosesThatConnectionOnly(t *testing.T) {
 	}
 }
 
-// A panic is the reason, also if the callback had called Close before.
+// A panic is the reason even if the callback has called Close before.
 func TestL1PanicAfterClose(t *testing.T) {
 	closed := make(chan error, 1)
 	_, c := serve(t, loop.Config{Logger: quiet()}, func(*loop.Conn) loop.Handler {
@@ -107,12 +107,12 @@ func TestL1PanicAfterClose(t *testing.T) {
 	c.CloseWrite()
 	var p *loop.PanicError
 	if why := receive(t, closed, "Closed"); !errors.As(why, &p) {
-		t.Errorf("Closed got %v", why)
+		t.Errorf("Closed got %v, want a PanicError", why)
 	}
 }
 
-// What a callback wrote goes out when it ends, and may find a reset: the callback's own error
-// came first.
+// The bytes that a callback writes are sent when it returns, which may fail with a reset: the
+// callback's own error came first, and is the reason.
 func TestL1FailureOfACallbackThatWrote(t *testing.T) {
 	failed := errors.New("no")
 	for _, how := range []string{"Opened panics", "Data panics", "Data fails"} {
@@ -123,7 +123,7 @@ func TestL1FailureOfACallbackThatWrote(t *testing.T) {
 				peer := <-peers
 				peer.SetLinger(0)
 				peer.Close()
-				time.Sleep(20 * time.Millisecond) // for the reset to come
+				time.Sleep(20 * time.Millisecond) // for the reset to arrive
 				c.Write([]byte("x"))
 			}
 			ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
@@ -152,13 +152,13 @@ func TestL1FailureOfACallbackThatWrote(t *testing.T) {
 			peers <- peer
 			why := receive(t, closed, "Closed")
 			if p := (*loop.PanicError)(nil); !errors.Is(why, failed) && !errors.As(why, &p) {
-				t.Errorf("Closed got %v", why)
+				t.Errorf("Closed got %v, want the callback's error", why)
 			}
 		})
 	}
 }
 
-// The handler that was set last gets Closed, however soon the end comes.
+// Closed is called on the handler that was set last, however soon the connection ends.
 func TestL1SetHandlerAndTheEnd(t *testing.T) {
 	for _, how := range []string{"abort", "fails", "detach"} {
 		t.Run(how, func(t *testing.T) {
@@ -187,19 +187,19 @@ func TestL1SetHandlerAndTheEnd(t *testing.T) {
 				}
 			})
 			c.Write([]byte("hello"))
-			receive(t, begun, "Data") // on Wine, who is reset before is not accepted
+			receive(t, begun, "Data") // on Wine, a connection that is reset before is not accepted
 			if how == "fails" {
 				c.SetLinger(0)
 				c.Close()
 			}
-			if who := receive(t, closed, "Closed"); who != "the new one" {
-				t.Errorf("Closed was told to %s", who)
+			if h := receive(t, closed, "Closed"); h != "the new one" {
+				t.Errorf("Closed was called on %s, want the new one", h)
 			}
 		})
 	}
 }
 
-// Abort and then a panic: the connection is reset, and the panic is why.
+// A panic after Abort: the connection is reset, and the panic is the reason.
 func TestL1PanicAfterAbort(t *testing.T) {
 	for _, where := range []string{"Opened", "Data"} {
 		closed := make(chan error, 1)
@@ -222,28 +222,28 @@ func TestL1PanicAfterAbort(t *testing.T) {
 		}
 		c, err := net.Dial("tcp", ln.Addr().String()) // which may be reset itself
 		if err == nil {
-			if _, err = c.Write([]byte("x")); err == nil { // it is told once
+			if _, err = c.Write([]byte("x")); err == nil { // the reset is reported once
 				_, err = c.Read(make([]byte, 1))
 			}
 			c.Close()
 		}
 		if err == nil || errors.Is(err, io.EOF) {
-			t.Errorf("%s: the peer finds %v, want a reset", where, err)
+			t.Errorf("%s: the peer got %v, want a reset", where, err)
 		}
 		var p *loop.PanicError
 		if why := receive(t, closed, "Closed"); !errors.As(why, &p) {
-			t.Errorf("%s: Closed gets %v", where, why)
+			t.Errorf("%s: Closed got %v, want a PanicError", where, why)
 		}
 	}
 }
 
-// A callback that ends its goroutine, as FailNow of package testing does, ends its loop in
-// good order: each connection is told, and Shutdown too comes to an end.
+// A callback that ends its goroutine, as FailNow of package testing does, ends its loop in good
+// order: Closed is called for each connection, and Shutdown returns.
 func TestL1Goexit(t *testing.T) {
 	for _, where := range []string{"Opened", "Data", "Closed", "a function"} {
 		t.Run(where, func(t *testing.T) {
 			closed := make(chan error, 2)
-			leave := func(here string) {
+			exitAt := func(here string) {
 				if here == where {
 					runtime.Goexit()
 				}
@@ -255,15 +255,15 @@ func TestL1Goexit(t *testing.T) {
 					opened: func(*loop.Conn) {
 						if opened++; opened == 2 {
 							close(both)
-							leave("Opened")
+							exitAt("Opened")
 						}
 					},
 					data: func(c *loop.Conn, b []byte) (int, error) {
-						leave("Data")
+						exitAt("Data")
 						c.Close()
 						return len(b), nil
 					},
-					closed: func(_ *loop.Conn, why error) { closed <- why; leave("Closed") },
+					closed: func(_ *loop.Conn, why error) { closed <- why; exitAt("Closed") },
 				}
 			})
 			if err != nil {
@@ -275,7 +275,7 @@ func TestL1Goexit(t *testing.T) {
 			b.Write([]byte("hello"))
 			b.CloseWrite()
 			if where == "a function" {
-				g.Loops()[0].Run(func() { leave(where) })
+				g.Loops()[0].Run(func() { exitAt(where) })
 			}
 			for range 2 {
 				receive(t, closed, "Closed")
@@ -284,7 +284,7 @@ func TestL1Goexit(t *testing.T) {
 				t.Error(err)
 			}
 			if n, stats := g.Conns(), g.Stats(); n != 0 || stats.Loops[0].Failed == nil {
-				t.Errorf("%d connections are left, and Stats tell %v", n, stats.Loops[0].Failed)
+				t.Errorf("%d connections are left and Stats.Failed is %v, want 0 and an error", n, stats.Loops[0].Failed)
 			}
 		})
 	}

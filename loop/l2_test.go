@@ -31,16 +31,16 @@ func TestL2AfterClose(t *testing.T) {
 		"Detach": s.Detach(func(net.Conn, []byte, error) {}),
 	} {
 		if !errors.Is(err, loop.ErrClosed) {
-			t.Errorf("%s: %v, want ErrClosed", what, err)
+			t.Errorf("%s after Closed: got %v, want ErrClosed", what, err)
 		}
 	}
 	if s.RemoteAddr().String() != c.LocalAddr().String() {
-		t.Errorf("RemoteAddr = %v after the end, want %v", s.RemoteAddr(), c.LocalAddr())
+		t.Errorf("RemoteAddr() after Closed = %v, want %v", s.RemoteAddr(), c.LocalAddr())
 	}
 }
 
-// Methods of one connection from many goroutines, while it is used and closed.
-func TestL2MethodsFromEverywhere(t *testing.T) {
+// Methods of one connection are called from many goroutines while it is used and closed.
+func TestL2MethodsFromManyGoroutines(t *testing.T) {
 	g := group(t, loop.Config{})
 	for range 30 {
 		conns := make(chan *loop.Conn, 1)

@@ -17,7 +17,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Number 20 of the faults: every byte in order, then FIN, through every way to write.
+// Every byte arrives in order, then FIN, with every write method.
 func TestL3NothingIsLost(t *testing.T) {
 	const total = 16 << 20
 	ways := map[string]func(c *loop.Conn, b []byte) (int, error){
@@ -90,11 +90,11 @@ func checkStream(t *testing.T, c net.Conn, want []byte) {
 			break
 		}
 		if err != nil {
-			t.Fatalf("after %d bytes: %v", len(got), err)
+			t.Fatalf("read failed after %d bytes: %v", len(got), err)
 		}
 	}
 	if !bytes.Equal(got, want) {
-		t.Fatalf("%d bytes came of %d, or in another order", len(got), len(want))
+		t.Fatalf("got %d bytes, want %d, or the contents differ", len(got), len(want))
 	}
 }
 
@@ -107,7 +107,7 @@ func TestL3HardLimit(t *testing.T) {
 				n, err := c.Write(b)
 				if err != nil {
 					if n != 0 {
-						err = fmt.Errorf("took %d of a write that it refused: %w", n, err)
+						err = fmt.Errorf("accepted %d bytes of a failed write: %w", n, err)
 					}
 					errs <- err
 					return
@@ -115,14 +115,14 @@ func TestL3HardLimit(t *testing.T) {
 			}
 		}}
 	})
-	if err := receive(t, errs, "ErrBufferFull"); !errors.Is(err, loop.ErrBufferFull) || strings.Contains(err.Error(), "took") {
-		t.Errorf("Write past the limit: %v", err)
+	if err := receive(t, errs, "ErrBufferFull"); !errors.Is(err, loop.ErrBufferFull) || strings.Contains(err.Error(), "accepted") {
+		t.Errorf("Write above MaxUnsent: got %v, want ErrBufferFull and no bytes written", err)
 	}
 	_ = c
 }
 
-// Writes of one turn go out together: a reader that comes later sees them whole.
-func TestL3WritesGoOutTogether(t *testing.T) {
+// The writes of one turn are sent together: one read of the peer gets them all.
+func TestL3WritesAreSentTogether(t *testing.T) {
 	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			for range 100 {
@@ -135,7 +135,7 @@ func TestL3WritesGoOutTogether(t *testing.T) {
 	for range 20 {
 		c.Write([]byte("go"))
 		if n, err := c.Read(b); n != 1000 || err != nil {
-			t.Fatalf("Read = %d, %v, want the 1,000 bytes of one turn at once", n, err)
+			t.Fatalf("Read = %d, %v, want the 1,000 bytes of one turn", n, err)
 		}
 	}
 }
@@ -148,13 +148,13 @@ func TestL3CloseWithoutAReader(t *testing.T) {
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
-	if why := receive(t, closed, "the end of lingering"); !errors.Is(why, loop.ErrLingerTimeout) {
-		t.Errorf("the reason is %v, want ErrLingerTimeout", why)
+	if why := receive(t, closed, "Closed after LingerTimeout"); !errors.Is(why, loop.ErrLingerTimeout) {
+		t.Errorf("Closed got %v, want ErrLingerTimeout", why)
 	}
 	_ = c
 }
 
-// Who reads slowly, and much longer than LingerTimeout, gets everything.
+// A peer that reads slowly, and for much longer than LingerTimeout, gets everything.
 func TestL3CloseWithASlowReader(t *testing.T) {
 	const total = 24 << 20
 	closed := make(chan error, 1)
@@ -167,11 +167,11 @@ func TestL3CloseWithASlowReader(t *testing.T) {
 	b := make([]byte, 256<<10)
 	got := 0
 	for {
-		c.SetReadDeadline(time.Now().Add(patience))
+		c.SetReadDeadline(time.Now().Add(testTimeout))
 		n, err := io.ReadFull(c, b)
 		if got += n; err != nil {
 			if got != total {
-				t.Errorf("%d of %d bytes came, then: %v", got, total, err)
+				t.Errorf("the peer read %d of %d bytes, then: %v", got, total, err)
 			}
 			break
 		}
@@ -179,15 +179,15 @@ func TestL3CloseWithASlowReader(t *testing.T) {
 	}
 	c.Close()
 	if why := receive(t, closed, "Closed"); why != nil {
-		t.Errorf("Closed(%v)", why)
+		t.Errorf("Closed got %v, want nil", why)
 	}
 }
 
-// Who reads steadily, and so little that the system does not tell of room for longer than
-// LingerTimeout, is not taken for one that reads nothing.
+// A peer that reads steadily, but so little that the socket does not become writable for longer
+// than LingerTimeout, does not count as one that reads nothing.
 func TestL3CloseWithAVerySlowReader(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("skipped: not every system tells how much the peer has acknowledged")
+		t.Skip("skipped: not every system reports how much the peer has acknowledged")
 	}
 	const total = 8 << 20
 	_, c := serve(t, loop.Config{LingerTimeout: 600 * time.Millisecond}, func(*loop.Conn) loop.Handler {
@@ -196,10 +196,10 @@ func TestL3CloseWithAVerySlowReader(t *testing.T) {
 	b := make([]byte, 16<<10)
 	got := 0
 	for end := time.Now().Add(2 * time.Second); got < total; {
-		c.SetReadDeadline(time.Now().Add(patience))
+		c.SetReadDeadline(time.Now().Add(testTimeout))
 		n, err := c.Read(b)
 		if got += n; err != nil {
-			t.Fatalf("%d of %d bytes came, then: %v", got, total, err)
+			t.Fatalf("the peer read %d of %d bytes, then: %v", got, total, err)
 		}
 		if time.Now().Before(end) {
 			time.Sleep(15 * time.Millisecond)
@@ -207,12 +207,12 @@ func TestL3CloseWithAVerySlowReader(t *testing.T) {
 	}
 }
 
-// What is cut off is reset, and both sides learn it, also if the peer has ended its side:
-// a clean end would say that nothing is missing.
-func TestL3CutOffIsNoEnd(t *testing.T) {
-	skipOnWine(t, "after a reset it may tell the end of the stream")
+// A connection cut off by LingerTimeout is reset, and both sides get an error, even if the peer
+// has half-closed: a FIN would mean that nothing is missing.
+func TestL3LingerTimeoutResets(t *testing.T) {
+	skipOnWine(t, "after a reset it may report EOF")
 	closed := make(chan error, 1)
-	config := loop.Config{LingerTimeout: 50 * time.Millisecond, HighWatermark: 40 << 20} // so that the end is seen
+	config := loop.Config{LingerTimeout: 50 * time.Millisecond, HighWatermark: 40 << 20} // so that reading goes on to EOF
 	_, c := serve(t, config, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data:   func(c *loop.Conn, b []byte) (int, error) { c.Write(make([]byte, 32<<20)); return len(b), nil },
@@ -221,17 +221,17 @@ func TestL3CutOffIsNoEnd(t *testing.T) {
 	})
 	c.Write([]byte("x"))
 	c.CloseWrite()
-	if why := receive(t, closed, "the end of lingering"); !errors.Is(why, loop.ErrLingerTimeout) {
-		t.Errorf("the reason is %v, want ErrLingerTimeout", why)
+	if why := receive(t, closed, "Closed after LingerTimeout"); !errors.Is(why, loop.ErrLingerTimeout) {
+		t.Errorf("Closed got %v, want ErrLingerTimeout", why)
 	}
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if n, err := io.Copy(io.Discard, c); err == nil || isTimeout(err) {
-		t.Errorf("the peer read %d bytes, and then: %v", n, err)
+		t.Errorf("the peer read %d bytes, then got %v, want a reset", n, err)
 	}
 }
 
 func TestL3AbortResets(t *testing.T) {
-	skipOnWine(t, "after a reset it may tell the end of the stream")
+	skipOnWine(t, "after a reset it may report EOF")
 	closed := make(chan error, 1)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
@@ -245,26 +245,26 @@ func TestL3AbortResets(t *testing.T) {
 	})
 	c.Write([]byte("x"))
 	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrAborted) {
-		t.Errorf("the reason is %v, want ErrAborted", why)
+		t.Errorf("Closed got %v, want ErrAborted", why)
 	}
 	if _, err := io.Copy(io.Discard, c); err == nil {
-		t.Error("the peer saw an orderly end")
+		t.Error("the peer got EOF, want a reset")
 	}
 }
 
-// Whatever cuts a connection off that has something left to be sent resets it: at a clean
-// end the peer would think that it has everything.
-func TestCutOffIsAReset(t *testing.T) {
-	skipOnWine(t, "after a reset it may tell the end of the stream")
+// Everything that cuts off a connection with unsent bytes resets it: after a FIN the peer would
+// assume that it has everything.
+func TestCutOffResets(t *testing.T) {
+	skipOnWine(t, "after a reset it may report EOF")
 	big := make([]byte, 32<<20)
 	for what, x := range map[string]struct {
 		config loop.Config
 		cut    func(g *loop.Group, c *loop.Conn)
 	}{
-		"Shutdown":          {cut: func(g *loop.Group, _ *loop.Conn) { go g.Shutdown(ended()) }},
+		"Shutdown":          {cut: func(g *loop.Group, _ *loop.Conn) { go g.Shutdown(canceledContext()) }},
 		"the idle timeout":  {config: loop.Config{IdleTimeout: 50 * time.Millisecond}},
 		"the write timeout": {config: loop.Config{WriteTimeout: 50 * time.Millisecond}},
-		// Back-pressure would have it stand still.
+		// Back-pressure would suspend the deadline.
 		"the read deadline": {config: loop.Config{HighWatermark: 40 << 20}, cut: func(_ *loop.Group, c *loop.Conn) {
 			c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		}},
@@ -282,16 +282,16 @@ func TestCutOffIsAReset(t *testing.T) {
 				x.cut(g, conn)
 			}
 			receive(t, closed, "Closed")
-			c.SetReadDeadline(time.Now().Add(patience))
+			c.SetReadDeadline(time.Now().Add(testTimeout))
 			if n, err := io.Copy(io.Discard, c); err == nil || isTimeout(err) {
-				t.Errorf("the peer read %d bytes, and then: %v", n, err)
+				t.Errorf("the peer read %d bytes, then got %v, want a reset", n, err)
 			}
 		})
 	}
 }
 
-// What comes after Close is received and dropped, also while more than the high watermark
-// is left to be sent: a peer that writes before it reads on is not stuck.
+// Bytes that arrive after Close are received and dropped, even while more than the high watermark
+// is unsent: a peer that writes before it reads on does not block.
 func TestL3CloseAboveTheWatermarkReads(t *testing.T) {
 	closed := make(chan error, 1)
 	const total = 32 << 20
@@ -304,71 +304,73 @@ func TestL3CloseAboveTheWatermarkReads(t *testing.T) {
 	if _, err := io.ReadFull(c, make([]byte, total/2)); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond) // Sent has come
+	time.Sleep(50 * time.Millisecond) // for the loop to send on
 	if n, err := c.Write(make([]byte, total)); err != nil {
-		t.Fatalf("after %d bytes: %v", n, err)
+		t.Fatalf("the peer's write failed after %d bytes: %v", n, err)
 	}
 	n, err := io.Copy(io.Discard, c)
 	if n != total/2 || err != nil {
-		t.Errorf("%d of %d bytes: %v", n, total/2, err)
+		t.Errorf("the peer read %d bytes, %v, want %d", n, err, total/2)
 	}
 	c.Close()
 	receive(t, closed, "Closed")
 }
 
-// A reset that a large write finds, one past the queue, is the reason, and no end of the stream.
-func TestL3LargeWriteFindsTheReset(t *testing.T) {
+// A reset that a large write encounters, one that bypasses the queue, is the reason, and is not
+// reported as EOF.
+func TestL3LargeWriteAfterReset(t *testing.T) {
 	why := resetDuringData(t, func(c *loop.Conn) error {
 		c.Write(make([]byte, 100<<10))
 		return nil
 	})
 	if !errors.Is(why, syscall.ECONNRESET) {
-		t.Errorf("Closed got %v", why)
+		t.Errorf("Closed got %v, want ECONNRESET", why)
 	}
 }
 
-// resetDuringData has the peer reset a connection while Data runs, which then does act and
-// returns its error, and returns what Closed gets. ReadClosed must not come.
+// resetDuringData resets a connection from the peer while Data runs, which then calls act and
+// returns its error. It returns the error that Closed gets. ReadClosed must not be called.
 func resetDuringData(t *testing.T, act func(c *loop.Conn) error) error {
 	t.Helper()
-	in, gone, closed := make(chan bool), make(chan bool), make(chan error, 1)
+	called, reset, closed := make(chan bool), make(chan bool), make(chan error, 1)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
-				close(in)
-				<-gone
+				close(called)
+				<-reset
 				return len(b), act(c)
 			},
 			readClosed: func(c *loop.Conn) {
-				t.Error("ReadClosed was called, of a stream that was reset")
+				t.Error("ReadClosed was called after a reset")
 				c.Close()
 			},
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
 	c.Write([]byte("hello"))
-	receive(t, in, "Data")
+	receive(t, called, "Data")
 	c.SetLinger(0)
 	c.Close()
-	close(gone)
+	close(reset)
 	return receive(t, closed, "Closed")
 }
 
-type noEOF struct {
+// noReadClosedHandler is a handler without ReadClosed.
+type noReadClosedHandler struct {
 	opened func(*loop.Conn)
 	closed func(*loop.Conn, error)
 }
 
-func (noEOF) Data(c *loop.Conn, b []byte) (int, error) { return len(b), nil }
-func (h noEOF) Opened(c *loop.Conn)                    { h.opened(c) }
+func (noReadClosedHandler) Data(c *loop.Conn, b []byte) (int, error) { return len(b), nil }
+func (h noReadClosedHandler) Opened(c *loop.Conn)                    { h.opened(c) }
 
-func (h noEOF) Closed(c *loop.Conn, why error) { h.closed(c, why) }
+func (h noReadClosedHandler) Closed(c *loop.Conn, why error) { h.closed(c, why) }
 
-// The peer ends its side, and then resets before it has everything: that is no clean end.
-func TestL3ResetAfterTheEnd(t *testing.T) {
+// The peer half-closes, and then resets before it has everything: Closed gets an error.
+func TestL3ResetAfterHalfClose(t *testing.T) {
 	closed, done := make(chan error, 1), make(chan error, 1)
 	_, c := serve(t, loop.Config{HighWatermark: 64 << 20}, func(*loop.Conn) loop.Handler {
-		return noEOF{
+		return noReadClosedHandler{
 			opened: func(c *loop.Conn) {
 				c.Write(make([]byte, 32<<20))
 				c.WriteOwned([]byte("last"), func(err error) { done <- err })
@@ -382,42 +384,42 @@ func TestL3ResetAfterTheEnd(t *testing.T) {
 	c.SetLinger(0)
 	c.Close()
 	if err := receive(t, done, "done"); err == nil {
-		t.Error("what was lost is told as sent")
+		t.Error("done got nil for bytes that were lost")
 	}
 	if why := receive(t, closed, "Closed"); errors.Is(why, io.EOF) || why == nil {
-		t.Errorf("32 MiB were lost, and Closed got %v", why)
+		t.Errorf("Closed got %v, want an error other than EOF: 32 MiB were lost", why)
 	}
 }
 
-// What was written before accept returns nil is sent.
-func TestL3LastWords(t *testing.T) {
+// Bytes written before the accept function returns nil are sent.
+func TestL3WriteWithoutHandler(t *testing.T) {
 	_, c := serve(t, loop.Config{Logger: quiet()}, func(c *loop.Conn) loop.Handler {
 		c.Write([]byte("busy\n"))
 		return nil
 	})
 	b, err := io.ReadAll(c)
 	if string(b) != "busy\n" || err != nil {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("the peer read %q, %v, want busy", b, err)
 	}
 }
 
-// So it is on a connection that was dialed, and Dial fails.
-func TestL3LastWordsDialed(t *testing.T) {
+// The same on a dialed connection: Dial returns an error.
+func TestL3WriteWithoutHandlerDialed(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
 	g := group(t, loop.Config{Logger: quiet()})
-	words := make(chan string, 1)
+	got := make(chan string, 1)
 	go func() {
 		c, err := ln.Accept()
 		if err != nil {
-			words <- err.Error()
+			got <- err.Error()
 			return
 		}
 		b, err := io.ReadAll(c)
-		words <- fmt.Sprint(string(b), err)
+		got <- fmt.Sprint(string(b), err)
 		c.Close()
 	}()
 	c, err := g.Dial(context.Background(), "tcp", ln.Addr().String(), func(c *loop.Conn) loop.Handler {
@@ -425,16 +427,16 @@ func TestL3LastWordsDialed(t *testing.T) {
 		return nil
 	})
 	if c != nil || err == nil {
-		t.Errorf("Dial = %v, %v", c, err)
+		t.Errorf("Dial = %v, %v, want an error", c, err)
 	}
-	if w := receive(t, words, "the words"); w != "bye <nil>" {
-		t.Error(w)
+	if s := receive(t, got, "the bytes"); s != "bye <nil>" {
+		t.Errorf("the peer read %q, want bye <nil>", s)
 	}
 }
 
-// A reset is told as one, whatever the handler does before it is found.
+// A reset is reported as such, whatever the handler does before it is detected.
 func TestL3ResetIsTheReason(t *testing.T) {
-	skipOnWine(t, "a reset there may look like an end")
+	skipOnWine(t, "a reset may be reported as EOF there")
 	for what, act := range map[string]func(c *loop.Conn) error{
 		"nothing":     func(*loop.Conn) error { return nil },
 		"Close":       func(c *loop.Conn) error { return c.Close() },
@@ -468,19 +470,19 @@ func TestL3ResetIsTheReason(t *testing.T) {
 				ok = why == io.ErrUnexpectedEOF
 			}
 			if !ok {
-				t.Errorf("Closed got %v", why)
+				t.Errorf("Closed got %v, want the reset, or the error of Data", why)
 			}
 		})
 	}
 }
 
-// Last words to a peer that has said something itself: it gets them, and then the end, not
-// a reset, which might overtake them.
-func TestL3LastWordsToOneThatTalks(t *testing.T) {
+// Bytes written without a handler to a peer that has sent something itself: it reads them and
+// then EOF, not a reset, which might discard them.
+func TestL3WriteWithoutHandlerToPeerThatSends(t *testing.T) {
 	for _, n := range []int{10, 100 << 10} {
 		hold := make(chan bool)
 		_, c := serve(t, loop.Config{Loops: 1, Logger: quiet()}, func(c *loop.Conn) loop.Handler {
-			<-hold // until what the peer says is there
+			<-hold // until the peer's bytes have arrived
 			c.Write(make([]byte, n))
 			return nil
 		})
@@ -488,16 +490,16 @@ func TestL3LastWordsToOneThatTalks(t *testing.T) {
 		close(hold)
 		got, err := io.ReadAll(c)
 		if len(got) != n || err != nil {
-			t.Errorf("%d bytes of %d, then %v", len(got), n, err)
+			t.Errorf("the peer read %d bytes of %d, then %v, want EOF", len(got), n, err)
 		}
 		c.Close()
 	}
 }
 
-// Data pauses, and fails: the peer's end is awaited all the same, and seen when it comes.
+// Data pauses and returns an error: the peer's FIN is still awaited, and detected.
 func TestL3DataPausesAndFails(t *testing.T) {
 	failed, closed := errors.New("no"), make(chan error, 1)
-	_, peer := serve(t, loop.Config{LingerTimeout: 10 * patience}, func(*loop.Conn) loop.Handler {
+	_, peer := serve(t, loop.Config{LingerTimeout: 10 * testTimeout}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				c.Pause()
@@ -508,15 +510,15 @@ func TestL3DataPausesAndFails(t *testing.T) {
 	})
 	peer.Write([]byte("hello"))
 	if n, err := peer.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		t.Fatalf("%d, %v", n, err)
+		t.Fatalf("the peer read %d bytes, %v, want EOF", n, err)
 	}
 	peer.CloseWrite()
 	if why := receive(t, closed, "Closed"); !errors.Is(why, failed) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want the error of Data", why)
 	}
 }
 
-// Data fails, and then what is left cannot be sent: both are told.
+// Data returns an error, and then the unsent bytes cannot be sent: Closed gets both errors.
 func TestL3DataFailsAndThenSending(t *testing.T) {
 	failed := errors.New("no")
 	for what, x := range map[string]struct {
@@ -525,9 +527,9 @@ func TestL3DataFailsAndThenSending(t *testing.T) {
 		want   error
 	}{
 		"linger":   {50 * time.Millisecond, func(*loop.Group, *loop.Conn, *net.TCPConn) {}, loop.ErrLingerTimeout},
-		"Abort":    {patience, func(_ *loop.Group, c *loop.Conn, _ *net.TCPConn) { c.Abort() }, loop.ErrAborted},
-		"Shutdown": {patience, func(g *loop.Group, _ *loop.Conn, _ *net.TCPConn) { g.Shutdown(ended()) }, loop.ErrShutdown},
-		"reset":    {patience, func(_ *loop.Group, _ *loop.Conn, peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET},
+		"Abort":    {testTimeout, func(_ *loop.Group, c *loop.Conn, _ *net.TCPConn) { c.Abort() }, loop.ErrAborted},
+		"Shutdown": {testTimeout, func(g *loop.Group, _ *loop.Conn, _ *net.TCPConn) { g.Shutdown(canceledContext()) }, loop.ErrShutdown},
+		"reset":    {testTimeout, func(_ *loop.Group, _ *loop.Conn, peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET},
 	} {
 		t.Run(what, func(t *testing.T) {
 			conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
@@ -544,7 +546,7 @@ func TestL3DataFailsAndThenSending(t *testing.T) {
 			peer.Write([]byte("hello"))
 			x.cut(g, receive(t, conns, "Data"), peer)
 			if why := receive(t, closed, "Closed"); !errors.Is(why, failed) || !errors.Is(why, x.want) {
-				t.Errorf("the reason is %v", why)
+				t.Errorf("Closed got %v, want the error of Data and %v", why, x.want)
 			} else {
 				t.Log(why)
 			}
@@ -552,16 +554,16 @@ func TestL3DataFailsAndThenSending(t *testing.T) {
 	}
 }
 
-// ended returns a context that has ended.
-func ended() context.Context {
+// canceledContext returns a canceled context.
+func canceledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-// Abort drops what the same callback has written.
+// Abort drops the bytes that the same callback has written.
 func TestL3AbortDropsWhatWasWritten(t *testing.T) {
-	skipOnWine(t, "after a reset it may tell the end of the stream")
+	skipOnWine(t, "after a reset it may report EOF")
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			c.Write(make([]byte, 1000))
@@ -571,6 +573,6 @@ func TestL3AbortDropsWhatWasWritten(t *testing.T) {
 	})
 	c.Write([]byte("x"))
 	if b, err := io.ReadAll(c); len(b) > 0 || err == nil {
-		t.Errorf("%d bytes came, then %v", len(b), err)
+		t.Errorf("the peer read %d bytes, then got %v, want 0 and a reset", len(b), err)
 	}
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// A handler that has left bytes because it could not answer gets them again when sending has
-// failed, also if that is found out as Data returns.
-func TestL3bWhatDataLeftComesAgainWhenSendingFails(t *testing.T) {
-	asked, reset := make(chan bool), make(chan bool)
+// A handler that has left bytes because it could not answer gets them again when sending fails,
+// even if the failure is detected as Data returns.
+func TestL3bLeftBytesAreRedeliveredWhenSendingFails(t *testing.T) {
+	called, reset := make(chan bool), make(chan bool)
 	drained, closed := make(chan bool, 10), make(chan error, 1)
 	got, full := "", false
 	_, c := serve(t, loop.Config{Loops: 1, HighWatermark: 4 << 10, LowWatermark: 1 << 10, MaxUnsent: 8 << 10}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				if !full {
-					asked <- true
+					called <- true
 					<-reset
 					for !full {
 						_, err := c.Write(make([]byte, 1<<10))
@@ -39,26 +39,26 @@ func TestL3bWhatDataLeftComesAgainWhenSendingFails(t *testing.T) {
 		}
 	})
 	io.WriteString(c, "hello")
-	receive(t, asked, "Data")
+	receive(t, called, "Data")
 	c.SetLinger(0)
 	c.Close()
 	close(reset)
 	if why := receive(t, closed, "Closed"); !isReset(why) || got != "hello" || len(drained) == 0 {
-		t.Errorf("%q came again, Drained was called %d times, and Closed(%v)", got, len(drained), why)
+		t.Errorf("Data got %q again, Drained was called %d times, Closed got %v, want hello, at least 1, a reset", got, len(drained), why)
 	}
 }
 
-// The cause of a context that is asked for in the callback in which sending has failed is that
-// failure, and not the mere end.
+// The context, obtained in the callback in which sending fails, has that failure as its cause,
+// not ErrClosed.
 func TestL3bContextInTheCallbackInWhichSendingFails(t *testing.T) {
-	asked, reset := make(chan bool), make(chan bool)
+	called, reset := make(chan bool), make(chan bool)
 	cause, closed := make(chan error, 1), make(chan error, 1)
 	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
-				asked <- true
+				called <- true
 				<-reset
-				c.Write(make([]byte, 64<<10)) // at once, where the driver can
+				c.Write(make([]byte, 64<<10)) // sent immediately, if the driver can
 				cause <- context.Cause(c.Context())
 				return len(b), nil
 			},
@@ -66,17 +66,17 @@ func TestL3bContextInTheCallbackInWhichSendingFails(t *testing.T) {
 		}
 	})
 	io.WriteString(c, "hello")
-	receive(t, asked, "Data")
+	receive(t, called, "Data")
 	c.SetLinger(0)
 	c.Close()
 	close(reset)
 	if err := receive(t, cause, "the context"); err != nil && !isReset(err) {
-		t.Errorf("the context's cause is %v", err)
+		t.Errorf("the context's cause is %v, want nil or the reset", err)
 	}
 	receive(t, closed, "Closed")
 }
 
-// Drained follows a Write that found no room, also if less is written meanwhile, by Writev.
+// Drained follows a Write that returned ErrBufferFull, even if Writev succeeds with less meanwhile.
 func TestL3bDrainedAfterNoRoom(t *testing.T) {
 	got := make(chan string, 1)
 	full := false
@@ -90,7 +90,7 @@ func TestL3bDrainedAfterNoRoom(t *testing.T) {
 				full = true
 				c.Write(make([]byte, 6<<10))
 				if _, err := c.Write(make([]byte, 4<<10)); !errors.Is(err, loop.ErrBufferFull) {
-					t.Errorf("the second Write: %v", err)
+					t.Errorf("the second Write: got %v, want ErrBufferFull", err)
 				}
 				if _, err := c.Writev([][]byte{[]byte("wait"), []byte("\n")}); err != nil {
 					t.Errorf("Writev: %v", err)
@@ -100,7 +100,7 @@ func TestL3bDrainedAfterNoRoom(t *testing.T) {
 		}
 	})
 	io.WriteString(c, "hello")
-	if s := receive(t, got, "what Data left"); s != "hello" {
-		t.Errorf("%q came again", s)
+	if s := receive(t, got, "the bytes that Data left"); s != "hello" {
+		t.Errorf("Data got %q again, want hello", s)
 	}
 }

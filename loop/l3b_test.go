@@ -18,28 +18,27 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// isReset reports whether err is what a peer that is gone leaves: its reset, or that nobody is
-// there to read.
+// isReset reports whether err is one of those that the reset of the peer causes.
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
 }
 
-// A client sends five lines and goes. The handler takes one at a time, pauses, and answers
-// when it resumes, which fails: it gets all five all the same, and then the error.
+// A client sends five lines and closes. The handler consumes one at a time, pauses, and writes an
+// answer before it resumes, which fails: it still gets all five, and then the error.
 func TestL3bUnreadIsDeliveredAfterAFailedWrite(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
-		t.Run(network, func(t *testing.T) { fiveLines(t, network) })
+		t.Run(network, func(t *testing.T) { testFiveLines(t, network) })
 	}
 }
 
-func fiveLines(t *testing.T, network string) {
+func testFiveLines(t *testing.T, network string) {
 	address := "127.0.0.1:0"
 	if network == "unix" {
 		skipOnWine(t, "it has no Unix sockets")
 		address = filepath.Join(t.TempDir(), "s")
 	}
 	lines, closed := make(chan string, 10), make(chan error, 1)
-	gone := make(chan bool)
+	reset := make(chan bool)
 	ln, err := group(t, loop.Config{Loops: 1}).Listen(network, address, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
@@ -50,7 +49,7 @@ func fiveLines(t *testing.T, network string) {
 				lines <- string(b[:i])
 				c.Pause()
 				go func() {
-					<-gone
+					<-reset
 					c.Write([]byte("answer\n"))
 					c.Resume()
 				}()
@@ -72,28 +71,28 @@ func fiveLines(t *testing.T, network string) {
 		tcp.SetLinger(0)
 	}
 	c.Close()
-	close(gone)
+	close(reset)
 	for len(got) < 5 {
 		got += receive(t, lines, "the next line after "+got)
 	}
 	if got != "abcde" {
-		t.Errorf("the lines %q came", got)
+		t.Errorf("got the lines %q, want abcde", got)
 	}
 	if why := receive(t, closed, "Closed"); !isReset(why) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want a reset", why)
 	}
 	if len(lines) > 0 {
-		t.Errorf("%q came, too", <-lines)
+		t.Errorf("got the line %q, too", <-lines)
 	}
 }
 
-// A client uploads, and the server answers early and closes: the client gets the answer, and
-// then the error.
+// A client uploads, and the server answers early and closes: the client gets the answer, and then
+// the error.
 func TestL3bEarlyAnswer(t *testing.T) {
 	for what, write := range map[string]func(c *loop.Conn){
 		"Write":      func(c *loop.Conn) { c.Write(make([]byte, 16<<20)) },
 		"WriteOwned": func(c *loop.Conn) { c.WriteOwned(make([]byte, 16<<20), nil) },
-		"in pieces": func(c *loop.Conn) {
+		"in chunks": func(c *loop.Conn) {
 			for range 256 {
 				c.Write(make([]byte, 64<<10))
 			}
@@ -116,7 +115,7 @@ func TestL3bEarlyAnswer(t *testing.T) {
 				}
 				io.ReadFull(c, make([]byte, 1000))
 				c.Write([]byte("413"))
-				c.Close() // with bytes unread: the system resets
+				c.Close() // with unread bytes: the system resets the connection
 			}()
 			answer, closed := make(chan string, 10), make(chan error, 1)
 			_, err = group(t, loop.Config{}).Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler {
@@ -130,17 +129,17 @@ func TestL3bEarlyAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			if a := receive(t, answer, "the answer"); a != "413" {
-				t.Errorf("the answer is %q", a)
+				t.Errorf("the answer is %q, want 413", a)
 			}
 			if why := receive(t, closed, "Closed"); !isReset(why) {
-				t.Errorf("the reason is %v", why)
+				t.Errorf("Closed got %v, want a reset", why)
 			}
 		})
 	}
 }
 
-// The peer half-closes, and resets later: that is reported, though nothing is written.
-func TestL3bResetAfterTheEnd(t *testing.T) {
+// The peer half-closes, and resets later: the reset is reported even if nothing is written.
+func TestL3bResetAfterHalfClose(t *testing.T) {
 	for what, act := range map[string]func(c *loop.Conn){
 		"nothing":    func(*loop.Conn) {},
 		"CloseWrite": func(c *loop.Conn) { c.CloseWrite() },
@@ -161,37 +160,37 @@ func TestL3bResetAfterTheEnd(t *testing.T) {
 			act(conn)
 			why := receive(t, closed, "Closed")
 			if !errors.Is(why, syscall.ECONNRESET) && !(what == "Write" && isReset(why)) {
-				t.Errorf("the reason is %v", why)
+				t.Errorf("Closed got %v, want a reset", why)
 			}
 		})
 	}
 }
 
-// A reset in the callback, before CloseWrite, is not told as ENOTCONN.
+// A reset during the callback, before CloseWrite, is not reported as ENOTCONN.
 func TestL3bCloseWriteAfterAReset(t *testing.T) {
-	in, gone, closed := make(chan bool), make(chan bool), make(chan error, 1)
+	called, reset, closed := make(chan bool), make(chan bool), make(chan error, 1)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			readClosed: func(c *loop.Conn) {
-				close(in)
-				<-gone
+				close(called)
+				<-reset
 				c.CloseWrite()
 			},
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
 	c.CloseWrite()
-	receive(t, in, "ReadClosed")
+	receive(t, called, "ReadClosed")
 	c.SetLinger(0)
 	c.Close()
-	close(gone)
+	close(reset)
 	if why := receive(t, closed, "Closed"); !errors.Is(why, syscall.ECONNRESET) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want a reset", why)
 	}
 }
 
-// A reset while the connection is paused is reported soon: at once if nothing is unread, and
-// else after that was delivered.
+// A reset while the connection is paused is reported immediately if nothing is unread, else after
+// the unread bytes were delivered.
 func TestL3bResetWhilePaused(t *testing.T) {
 	for _, unread := range []int{0, 5, 60 << 10} {
 		for _, by := range []string{"hand", "hand, in Opened", "the watermark"} {
@@ -228,24 +227,24 @@ func TestL3bResetWhilePaused(t *testing.T) {
 					c.Write([]byte("x"))
 				}
 				conn := receive(t, conns, "the connection")
-				settled(t, conn)
+				waitTurns(t, conn)
 				ctx := conn.Context()
 				c.Write(make([]byte, unread))
 				c.SetLinger(0)
 				c.Close()
 				receive(t, ctx.Done(), "the end of the context")
 				if !isReset(context.Cause(ctx)) {
-					t.Errorf("the context's cause is %v", context.Cause(ctx))
+					t.Errorf("the context's cause is %v, want a reset", context.Cause(ctx))
 				}
 				if _, err := conn.Write([]byte("x")); !errors.Is(err, loop.ErrClosed) {
-					t.Errorf("a write after the failure: %v", err)
+					t.Errorf("Write after the reset: got %v, want ErrClosed", err)
 				} else if len(closed) == 0 && !isReset(err) {
-					t.Errorf("a write after the failure does not tell the cause: %v", err)
+					t.Errorf("Write after the reset: got %v, want the reset as the cause", err)
 				}
 				if unread > 0 && by != "the watermark" {
-					settled(t, conn)
+					waitTurns(t, conn)
 					if len(got) > 0 || len(closed) > 0 {
-						t.Fatalf("paused, and Data was called %d times, Closed %d times", len(got), len(closed))
+						t.Fatalf("while paused, Data was called %d times, Closed %d times", len(got), len(closed))
 					}
 					conn.Resume()
 				}
@@ -253,27 +252,28 @@ func TestL3bResetWhilePaused(t *testing.T) {
 					n += receive(t, got, fmt.Sprintf("more than %d bytes of %d", n, unread))
 				}
 				if why := receive(t, closed, "Closed"); !isReset(why) {
-					t.Errorf("the reason is %v", why)
+					t.Errorf("Closed got %v, want a reset", why)
 				}
 			})
 		}
 	}
 }
 
-// settled waits until the connection's loop has done what was asked of it before.
-func settled(t *testing.T, c *loop.Conn) {
+// waitTurns waits until the connection's loop has run the functions that were queued before, and
+// those that these have queued.
+func waitTurns(t *testing.T, c *loop.Conn) {
 	t.Helper()
-	for range 3 { // the last of it may have asked for more
+	for range 3 { // a function may queue another one
 		done := make(chan bool, 1)
 		if err := c.Loop().Run(func() { done <- true }); err != nil {
 			t.Fatal(err)
 		}
-		receive(t, done, "the loop's answer")
+		receive(t, done, "a turn of the loop")
 	}
 }
 
-// What a handler may do while it has unread bytes and the peer is gone.
-func TestL3bWhileFailing(t *testing.T) {
+// The calls that a handler may make while bytes are unread and the connection has been reset.
+func TestL3bCallsWhileFailing(t *testing.T) {
 	rest := strings.Repeat("rest", 1000)
 	never := errors.New("never")
 	type result struct {
@@ -289,16 +289,16 @@ func TestL3bWhileFailing(t *testing.T) {
 		"Close":  {func(_ *testing.T, _ *loop.Group, c *loop.Conn) { c.Close() }, "", syscall.ECONNRESET},
 		"Abort":  {func(_ *testing.T, _ *loop.Group, c *loop.Conn) { c.Abort() }, "", loop.ErrAborted},
 		"SetHandler": {func(_ *testing.T, _ *loop.Group, c *loop.Conn) {
-			c.Resume() // of the handler below, which collects
+			c.Resume() // the handler below collects the bytes
 		}, rest, syscall.ECONNRESET},
 		"idle timeout": {func(_ *testing.T, _ *loop.Group, c *loop.Conn) { c.SetIdleTimeout(time.Millisecond) }, "", loop.ErrTimeout},
 		"read deadline": {func(_ *testing.T, _ *loop.Group, c *loop.Conn) {
 			c.SetReadDeadline(time.Now())
 		}, "", loop.ErrTimeout},
-		"Shutdown": {func(_ *testing.T, g *loop.Group, _ *loop.Conn) { g.Shutdown(ended()) }, "", loop.ErrShutdown},
+		"Shutdown": {func(_ *testing.T, g *loop.Group, _ *loop.Conn) { g.Shutdown(canceledContext()) }, "", loop.ErrShutdown},
 		"CloseWrite": {func(t *testing.T, _ *loop.Group, c *loop.Conn) {
 			if err := c.CloseWrite(); !errors.Is(err, loop.ErrClosed) {
-				t.Errorf("CloseWrite: %v", err)
+				t.Errorf("CloseWrite: got %v, want ErrClosed", err)
 			}
 			c.Resume()
 		}, rest, syscall.ECONNRESET},
@@ -306,7 +306,7 @@ func TestL3bWhileFailing(t *testing.T) {
 			unread := make(chan string, 1)
 			c.DetachStream(func(s *sock.Stream, b []byte, err error) {
 				if s != nil || !isReset(err) {
-					t.Errorf("Detach's function got %v, %v", s, err)
+					t.Errorf("Detach's function got %v, %v, want nil and a reset", s, err)
 				}
 				unread <- string(b)
 			})
@@ -322,7 +322,7 @@ func TestL3bWhileFailing(t *testing.T) {
 				return &funcs{
 					opened:     func(c *loop.Conn) { c.Pause(); conns <- c },
 					data:       func(_ *loop.Conn, b []byte) (int, error) { text += string(b); return len(b), nil },
-					readClosed: func(*loop.Conn) { t.Error("ReadClosed of a stream that was reset") },
+					readClosed: func(*loop.Conn) { t.Error("ReadClosed was called after a reset") },
 					closed:     func(_ *loop.Conn, why error) { closed <- result{text, why} },
 				}
 			})
@@ -331,7 +331,7 @@ func TestL3bWhileFailing(t *testing.T) {
 			c.SetLinger(0)
 			c.Close()
 			receive(t, conn.Context().Done(), "the end of the context")
-			for end := time.Now().Add(patience); stats(g).UnreadBytes < len(rest) && time.Now().Before(end); {
+			for end := time.Now().Add(testTimeout); stats(g).UnreadBytes < len(rest) && time.Now().Before(end); {
 				runtime.Gosched()
 			}
 			x.act(t, g, conn)
@@ -340,10 +340,10 @@ func TestL3bWhileFailing(t *testing.T) {
 			}
 			r := receive(t, closed, "Closed")
 			if r.text != x.text {
-				t.Errorf("%d bytes came, not %d", len(r.text), len(x.text))
+				t.Errorf("Data got %d bytes, want %d", len(r.text), len(x.text))
 			}
 			if !errors.Is(r.why, x.want) {
-				t.Errorf("the reason is %v, want %v", r.why, x.want)
+				t.Errorf("Closed got %v, want %v", r.why, x.want)
 			}
 		})
 	}
@@ -351,7 +351,8 @@ func TestL3bWhileFailing(t *testing.T) {
 
 func stats(g *loop.Group) loop.LoopStats { return g.Stats().Loops[0] }
 
-// A handler that left bytes because it could not answer, and waits for Drained, gets them.
+// A handler that left bytes because it could not answer, and waits for Drained, gets them when
+// sending fails.
 func TestL3bDrainedWhileFailing(t *testing.T) {
 	drained, closed := make(chan bool, 10), make(chan error, 1)
 	got := ""
@@ -372,16 +373,16 @@ func TestL3bDrainedWhileFailing(t *testing.T) {
 	})
 	io.WriteString(c, "hello")
 	io.ReadFull(c, make([]byte, 1000))
-	c.Close() // with bytes unread: the system resets
+	c.Close() // with unread bytes: the system resets the connection
 	receive(t, drained, "Drained")
 	if why := receive(t, closed, "Closed"); !isReset(why) || got != "hello" {
-		t.Errorf("%q came, and Closed(%v)", got, why)
+		t.Errorf("Data got %q, Closed got %v, want hello and a reset", got, why)
 	}
 }
 
-// What was handed over to be sent is given back once, with the error, as soon as sending has
-// failed: also while the handler is paused with bytes unread.
-func TestL3bOwnedIsGivenBackWhileFailing(t *testing.T) {
+// As soon as sending fails, done of WriteOwned is called once, with the error: even while the
+// handler is paused with unread bytes.
+func TestL3bOwnedIsReleasedWhileFailing(t *testing.T) {
 	conns, done, closed := make(chan *loop.Conn, 1), make(chan error, 10), make(chan error, 1)
 	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{
@@ -397,27 +398,27 @@ func TestL3bOwnedIsGivenBackWhileFailing(t *testing.T) {
 	conn := receive(t, conns, "the connection")
 	io.WriteString(c, "hello")
 	io.ReadFull(c, make([]byte, 1000))
-	c.Close() // with bytes unread: the system resets
+	c.Close() // with unread bytes: the system resets the connection
 	for range 2 {
 		if err := receive(t, done, "done"); !isReset(err) {
-			t.Errorf("done got %v", err)
+			t.Errorf("done got %v, want a reset", err)
 		}
 	}
 	if n := conn.Unsent(); n != 0 {
-		t.Errorf("%d bytes are still to be sent", n)
+		t.Errorf("Unsent() = %d after the failure, want 0", n)
 	}
 	if len(closed) > 0 {
-		t.Errorf("Closed(%v), and the handler is paused with bytes unread", <-closed)
+		t.Errorf("Closed(%v) was called while the handler is paused with unread bytes", <-closed)
 	}
 	conn.Resume()
 	receive(t, closed, "Closed")
 	if len(done) > 0 {
-		t.Error("done was called once more")
+		t.Error("done was called a third time")
 	}
 }
 
-// Detach waits for everything to be sent, which fails: its function gets what had been read, and
-// the error.
+// DetachStream waits for everything to be sent, which fails: its function gets the unread bytes
+// and the error.
 func TestL3bDetachFails(t *testing.T) {
 	type result struct {
 		unread string
@@ -440,28 +441,28 @@ func TestL3bDetachFails(t *testing.T) {
 		}
 	})
 	io.WriteString(c, "hello")
-	settled(t, receive(t, conns, "Data"))
+	waitTurns(t, receive(t, conns, "Data"))
 	c.SetLinger(0)
 	c.Close()
 	if r := receive(t, results, "Detach's function"); r.unread != "ello" || !isReset(r.err) {
-		t.Errorf("Detach's function got %q, %v", r.unread, r.err)
+		t.Errorf("Detach's function got %q, %v, want ello and a reset", r.unread, r.err)
 	}
 }
 
-// A connection that has failed is read to its end also if that takes longer than
-// LingerTimeout: its budget is small, and its handler slow.
-func TestL3bAFailedConnectionIsReadForAsLongAsSomethingComes(t *testing.T) {
+// A failed connection is read to its end even if that takes longer than LingerTimeout, because
+// the budget is small and the handler slow.
+func TestL3bFailedConnectionIsReadBeyondLingerTimeout(t *testing.T) {
 	const sent, budget, linger = 2000, 10, 20 * time.Millisecond
-	gone, closed := make(chan bool), make(chan error, 1)
+	reset, closed := make(chan bool), make(chan error, 1)
 	got := 0
 	config := loop.Config{Loops: 1, ReadBudget: budget, LingerTimeout: linger, SlowCallback: -1}
 	ln, err := group(t, config).Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
 		return &funcs{
-			opened: func(c *loop.Conn) { c.Write([]byte("what the client leaves unread")) },
+			opened: func(c *loop.Conn) { c.Write([]byte("the client leaves this unread")) },
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				if got == 0 {
-					<-gone
-					c.Write([]byte("nobody gets this"))
+					<-reset
+					c.Write([]byte("this is never delivered"))
 				}
 				got += len(b)
 				time.Sleep(linger * 4 / (sent / budget)) // slow: all of it takes four times LingerTimeout
@@ -482,11 +483,11 @@ func TestL3bAFailedConnectionIsReadForAsLongAsSomethingComes(t *testing.T) {
 	}
 	c.Write(make([]byte, sent))
 	c.Close() // with bytes unread: a reset
-	close(gone)
+	close(reset)
 	if why := receive(t, closed, "Closed"); !isReset(why) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want a reset", why)
 	}
 	if got != sent {
-		t.Errorf("Data got %d bytes of %d", got, sent)
+		t.Errorf("Data got %d bytes, want %d", got, sent)
 	}
 }

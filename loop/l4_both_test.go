@@ -16,7 +16,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Both ends are loops' own, and each writes more than the other takes before it reads.
+// Both ends are connections of loops, and each writes more than the kernel buffers before it
+// reads.
 func TestL4BothEndsWriteFirst(t *testing.T) {
 	const total = 32 << 20
 	for _, network := range []string{"tcp", "unix"} {
@@ -59,8 +60,8 @@ func TestL4BothEndsWriteFirst(t *testing.T) {
 					t.Fatal(err)
 				}
 				for range 2 {
-					if got := receive(t, closed, "the end of a stream"); got != total {
-						t.Errorf("%d bytes of %d came", got, total)
+					if got := receive(t, closed, "ReadClosed"); got != total {
+						t.Errorf("Data got %d bytes before ReadClosed, want %d", got, total)
 					}
 				}
 			})
@@ -68,8 +69,8 @@ func TestL4BothEndsWriteFirst(t *testing.T) {
 	}
 }
 
-// An accepted connection stops reading above the mark, a dialed one reads on, and
-// SetBackpressure has it the other way, also while it is stopped.
+// An accepted connection stops reading above the high watermark; SetBackpressure(false) makes it
+// read on, even while it is stopped.
 func TestL4SetBackpressure(t *testing.T) {
 	conns, got := make(chan *loop.Conn, 1), make(chan string, 10)
 	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
@@ -79,36 +80,35 @@ func TestL4SetBackpressure(t *testing.T) {
 		}
 	})
 	conn := receive(t, conns, "the connection")
-	settled(t, conn)
+	waitTurns(t, conn)
 	c.Write([]byte("one"))
-	settled(t, conn)
+	waitTurns(t, conn)
 	if len(got) > 0 {
-		t.Fatal("it reads above the high watermark")
+		t.Fatal("the connection reads above the high watermark")
 	}
 	if err := conn.SetBackpressure(false); err != nil {
 		t.Fatal(err)
 	}
-	if s := receive(t, got, "what was not read"); s != "one" {
-		t.Errorf("%q came", s)
+	if s := receive(t, got, "the unread bytes"); s != "one" {
+		t.Errorf("Data got %q, want one", s)
 	}
 	if err := conn.SetBackpressure(true); err != nil {
 		t.Fatal(err)
 	}
-	settled(t, conn)
+	waitTurns(t, conn)
 	c.Write([]byte("two"))
-	settled(t, conn)
+	waitTurns(t, conn)
 	if len(got) > 0 {
-		t.Error("it reads above the high watermark, with back-pressure on again")
+		t.Error("the connection reads above the high watermark after SetBackpressure(true)")
 	}
 	conn.Abort()
-	receive(t, conn.Context().Done(), "the end")
+	receive(t, conn.Context().Done(), "the end of the context")
 	if err := conn.SetBackpressure(true); !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("of a connection that is closed: %v", err)
+		t.Errorf("SetBackpressure after Abort: got %v, want ErrClosed", err)
 	}
 }
 
-// A connection that stands still because of its back-pressure is counted, and logged with
-// the remedy, once.
+// A connection that is stalled by back-pressure is counted, and logged once, with the remedy.
 func TestL4StalledIsVisible(t *testing.T) {
 	var log lockedBuffer
 	g := group(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -121,30 +121,30 @@ func TestL4StalledIsVisible(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := dial(t, ln.Addr()), dial(t, ln.Addr())
-	await := func(n int) {
+	waitStalled := func(n int) {
 		t.Helper()
-		for end := time.Now().Add(patience); stats(g).Stalled != n; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(testTimeout); stats(g).Stalled != n; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("%d connections stand still, want %d", stats(g).Stalled, n)
+				t.Fatalf("Stats reports %d stalled connections, want %d", stats(g).Stalled, n)
 			}
 		}
 	}
-	await(2)
+	waitStalled(2)
 	if text := log.String(); strings.Count(text, "SetBackpressure") != 1 {
-		t.Errorf("the log says %q", text)
+		t.Errorf("the log is %q, want SetBackpressure in it once", text)
 	}
-	go io.Copy(io.Discard, a) // it takes what is sent
-	await(1)
-	first, second := receive(t, conns, "a connection"), receive(t, conns, "the other")
+	go io.Copy(io.Discard, a) // this peer reads
+	waitStalled(1)
+	first, second := receive(t, conns, "a connection"), receive(t, conns, "the other connection")
 	first.SetBackpressure(false)
 	second.SetBackpressure(false)
-	await(0)
+	waitStalled(0)
 	_ = b
 }
 
-// A client above the high watermark reads, slowly, and sends a frame now and then. The read
-// deadline, which each frame renews, does not end it: its frames are not read.
-func TestL4ReadDeadlineStandsStill(t *testing.T) {
+// A client above the high watermark reads slowly, and sends a frame from time to time. The read
+// deadline, which each frame renews, is suspended while back-pressure prevents reading frames.
+func TestL4ReadDeadlineIsSuspended(t *testing.T) {
 	const limit = 300 * time.Millisecond
 	frames, closed := make(chan bool, 1000), make(chan error, 1)
 	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
@@ -167,22 +167,22 @@ func TestL4ReadDeadlineStandsStill(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Write([]byte("frame"))
-		time.Sleep(limit / 10) // what the peer does; nothing waits for it
+		time.Sleep(limit / 10) // the pace of the peer, not a synchronization
 	}
 	if len(closed) > 0 {
-		t.Fatalf("Closed(%v)", <-closed)
+		t.Fatalf("Closed(%v) was called while the deadline is suspended", <-closed)
 	}
 	go io.Copy(io.Discard, c)
-	receive(t, frames, "the frames, once it reads")
-	// And then it goes on.
+	receive(t, frames, "the frames, once the loop reads again")
+	// From then on, the deadline applies again.
 	if why := receive(t, closed, "the read deadline"); !errors.Is(why, loop.ErrTimeout) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want ErrTimeout", why)
 	}
 }
 
-// A paused connection is not idle because of that, and one that is stopped by back-pressure is
-// not while its peer sends or takes something.
-func TestL6IdleWhileNothingIsRead(t *testing.T) {
+// A paused connection does not count as idle, nor does one that is stopped by back-pressure while
+// its peer sends or reads something.
+func TestL6IdleWhileReadingIsStopped(t *testing.T) {
 	const limit = 500 * time.Millisecond
 	for what, stop := range map[string]func(c *loop.Conn){
 		"paused":        func(c *loop.Conn) { c.Pause() },
@@ -190,7 +190,7 @@ func TestL6IdleWhileNothingIsRead(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			if what == "back-pressure" && sys.OnWine() {
-				t.Skip("skipped under Wine: it does not say what the peer has acknowledged")
+				t.Skip("skipped under Wine: it does not report what the peer has acknowledged")
 			}
 			conns, closed, got := make(chan *loop.Conn, 1), make(chan error, 1), make(chan bool, 100)
 			_, c := serve(t, loop.Config{Loops: 1, IdleTimeout: limit}, func(*loop.Conn) loop.Handler {
@@ -205,23 +205,23 @@ func TestL6IdleWhileNothingIsRead(t *testing.T) {
 				if _, err := c.Write([]byte("x")); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(limit / 20) // what the peer does
+				time.Sleep(limit / 20) // the pace of the peer
 			}
 			if len(closed) > 0 {
-				t.Fatalf("Closed(%v)", <-closed)
+				t.Fatalf("Closed(%v) was called while reading is stopped", <-closed)
 			}
 			if what == "paused" {
 				conn.Resume()
-				receive(t, got, "what was sent meanwhile")
+				receive(t, got, "the bytes sent meanwhile")
 			}
-			if why := receive(t, closed, "the end of one that is idle"); !errors.Is(why, loop.ErrTimeout) {
-				t.Errorf("the reason is %v", why)
+			if why := receive(t, closed, "the idle timeout"); !errors.Is(why, loop.ErrTimeout) {
+				t.Errorf("Closed got %v, want ErrTimeout", why)
 			}
 		})
 	}
 }
 
-// The write timeout ends a connection whose peer takes nothing, and no other.
+// The write timeout ends a connection whose peer reads nothing, and no other.
 func TestL6WriteTimeout(t *testing.T) {
 	const limit = 150 * time.Millisecond
 	open := func(t *testing.T, config loop.Config, opened func(c *loop.Conn)) (*net.TCPConn, chan error) {
@@ -237,7 +237,7 @@ func TestL6WriteTimeout(t *testing.T) {
 		opened func(c *loop.Conn)
 	}{
 		"of the group":          {loop.Config{WriteTimeout: limit}, fill},
-		"of one":                {loop.Config{}, func(c *loop.Conn) { c.SetWriteTimeout(limit); fill(c) }},
+		"of one connection":     {loop.Config{}, func(c *loop.Conn) { c.SetWriteTimeout(limit); fill(c) }},
 		"set when it is full":   {loop.Config{}, func(c *loop.Conn) { fill(c); c.SetWriteTimeout(limit) }},
 		"without back-pressure": {loop.Config{WriteTimeout: limit, HighWatermark: 40 << 20}, fill},
 	} {
@@ -246,13 +246,13 @@ func TestL6WriteTimeout(t *testing.T) {
 			why := receive(t, closed, "the write timeout")
 			var timeout net.Error
 			if !errors.Is(why, loop.ErrWriteTimeout) || !errors.As(why, &timeout) || !timeout.Timeout() {
-				t.Errorf("the reason is %v", why)
+				t.Errorf("Closed got %v, want ErrWriteTimeout, a timeout", why)
 			}
 		})
 	}
 	t.Run("a slow reader", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
-			t.Skip("skipped: not every system tells how much the peer has acknowledged")
+			t.Skip("skipped: not every system reports how much the peer has acknowledged")
 		}
 		c, closed := open(t, loop.Config{WriteTimeout: 10 * limit}, fill)
 		b := make([]byte, 16<<10)
@@ -260,30 +260,30 @@ func TestL6WriteTimeout(t *testing.T) {
 			if _, err := io.ReadFull(c, b); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(limit / 20) // what the peer does
+			time.Sleep(limit / 20) // the pace of the peer
 		}
 		if len(closed) > 0 {
-			t.Errorf("Closed(%v)", <-closed)
+			t.Errorf("Closed(%v) was called before the write timeout", <-closed)
 		}
 	})
 	t.Run("nothing is unsent", func(t *testing.T) {
 		c, closed := open(t, loop.Config{WriteTimeout: limit}, func(c *loop.Conn) { c.Write([]byte("hello")) })
 		io.ReadFull(c, make([]byte, 5))
-		time.Sleep(4 * limit) // longer than the timeout could take
+		time.Sleep(4 * limit) // longer than the timeout and its resolution
 		if len(closed) > 0 {
-			t.Errorf("Closed(%v)", <-closed)
+			t.Errorf("Closed(%v) was called before the write timeout", <-closed)
 		}
 	})
-	t.Run("taken away", func(t *testing.T) {
+	t.Run("disabled", func(t *testing.T) {
 		c, closed := open(t, loop.Config{WriteTimeout: limit / 10}, func(c *loop.Conn) { fill(c); c.SetWriteTimeout(0) })
 		time.Sleep(limit)
 		if n, err := io.ReadFull(c, make([]byte, 32<<20)); err != nil {
-			t.Errorf("%d bytes: %v, %v", n, err, closed)
+			t.Errorf("the peer read %d bytes, then: %v; Closed was called %d times", n, err, len(closed))
 		}
 	})
 }
 
-// Lingering has an end also if the peer takes a byte now and then.
+// MaxLinger limits lingering even if the peer reads a little from time to time.
 func TestL3MaxLinger(t *testing.T) {
 	closed := make(chan error, 1)
 	config := loop.Config{LingerTimeout: 200 * time.Millisecond, MaxLinger: 600 * time.Millisecond}
@@ -294,21 +294,22 @@ func TestL3MaxLinger(t *testing.T) {
 		}
 	})
 	b := make([]byte, 64<<10)
-	for end := time.Now().Add(patience); len(closed) == 0; {
+	for end := time.Now().Add(testTimeout); len(closed) == 0; {
 		if time.Now().After(end) {
-			t.Fatal("it lingers without an end")
+			t.Fatal("the connection still lingers long after MaxLinger")
 		}
 		if _, err := c.Read(b); err != nil {
 			break
 		}
-		time.Sleep(10 * time.Millisecond) // what the peer does
+		time.Sleep(10 * time.Millisecond) // the pace of the peer
 	}
 	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrLingerTimeout) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want ErrLingerTimeout", why)
 	}
 }
 
-// A write that can never be taken says so; one that can be is what Drained comes for.
+// A write larger than MaxUnsent fails with ErrTooLarge; one that may succeed after Drained fails
+// with ErrBufferFull only.
 func TestL3TooLarge(t *testing.T) {
 	const most = 1 << 20
 	for what, write := range map[string]func(c *loop.Conn, n int) (int, error){
@@ -336,14 +337,14 @@ func TestL3TooLarge(t *testing.T) {
 					}
 				}}
 			})
-			if err := receive(t, errs, "the answer"); !errors.Is(err, loop.ErrTooLarge) || !errors.Is(err, loop.ErrBufferFull) {
-				t.Errorf("a write that can never be taken: %v", err)
+			if err := receive(t, errs, "the result of a write"); !errors.Is(err, loop.ErrTooLarge) || !errors.Is(err, loop.ErrBufferFull) {
+				t.Errorf("a write of MaxUnsent+1: got %v, want ErrTooLarge and ErrBufferFull", err)
 			}
-			if err := receive(t, errs, "the answer"); err != nil {
-				t.Errorf("a write of MaxUnsent: %v", err)
+			if err := receive(t, errs, "the result of a write"); err != nil {
+				t.Errorf("a write of MaxUnsent: got %v, want nil", err)
 			}
-			if err := receive(t, errs, "the answer"); !errors.Is(err, loop.ErrBufferFull) || errors.Is(err, loop.ErrTooLarge) {
-				t.Errorf("a write that has to wait: %v", err)
+			if err := receive(t, errs, "the result of a write"); !errors.Is(err, loop.ErrBufferFull) || errors.Is(err, loop.ErrTooLarge) {
+				t.Errorf("a write while the queue is full: got %v, want ErrBufferFull only", err)
 			}
 			_ = c
 		})

@@ -10,9 +10,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// L4: a producer that writes until the watermark, and again whenever it is told
-// Drained, never has more waiting than the watermark and two writes, however slow the
-// reader.
+// L4: a producer that writes up to the high watermark, and again at each Drained, never has more
+// unsent than the watermark and two writes, however slow the reader.
 func TestL4Watermarks(t *testing.T) {
 	const high, low, chunk, total = 128 << 10, 32 << 10, 8 << 10, 32 << 20
 	var most, written, drained atomic.Int64
@@ -34,19 +33,19 @@ func TestL4Watermarks(t *testing.T) {
 	})
 	got, err := io.Copy(io.Discard, c)
 	if err != nil || got != total {
-		t.Fatalf("%d bytes of %d: %v", got, total, err)
+		t.Fatalf("the peer read %d bytes, %v, want %d", got, err, total)
 	}
 	if drained.Load() == 0 {
 		t.Error("Drained was never called")
 	}
 	if most.Load() > high+2*chunk {
-		t.Errorf("%d bytes waited at most, want %d or fewer", most.Load(), high+2*chunk)
+		t.Errorf("%d bytes were unsent at most, want %d or fewer", most.Load(), high+2*chunk)
 	}
 }
 
-// Drained is not told if nothing has waited: the kernel has taken all of a large write at
-// once, and a small one follows.
-func TestL4DrainedOfNothing(t *testing.T) {
+// Drained is not called if nothing was queued: the kernel has taken all of a large write
+// immediately, and a small one follows.
+func TestL4DrainedWithoutQueue(t *testing.T) {
 	unsent, drained := make(chan int, 1), make(chan bool, 1)
 	sent := make(chan error, 1)
 	_, c := serve(t, loop.Config{HighWatermark: 32 << 10}, func(*loop.Conn) loop.Handler {
@@ -65,7 +64,7 @@ func TestL4DrainedOfNothing(t *testing.T) {
 	})
 	c.Write([]byte("large"))
 	if n := receive(t, unsent, "the large write"); n > 0 {
-		t.Skipf("the kernel has left %d bytes of it", n)
+		t.Skipf("the kernel took the large write but for %d bytes", n)
 	}
 	if _, err := io.ReadFull(c, make([]byte, 128<<10)); err != nil {
 		t.Fatal(err)
@@ -75,7 +74,7 @@ func TestL4DrainedOfNothing(t *testing.T) {
 	c.Write([]byte("large")) // a turn later
 	receive(t, unsent, "the next large write")
 	if len(drained) > 0 {
-		t.Error("Drained, and nothing has waited")
+		t.Error("Drained was called, but nothing was queued")
 	}
 }
 
@@ -87,7 +86,7 @@ func TestL4ReadingStopsAboveTheWatermark(t *testing.T) {
 			return c.Write(b)
 		}}
 	})
-	// A peer that only writes: the echo must stop taking.
+	// A peer that only writes: the echo must stop reading.
 	b := make([]byte, 64<<10)
 	c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	sent := 0
@@ -99,12 +98,12 @@ func TestL4ReadingStopsAboveTheWatermark(t *testing.T) {
 		}
 	}
 	if n := got.Load(); n == 0 || n > int64(sent) {
-		t.Fatalf("%d of %d", n, sent)
+		t.Fatalf("Data got %d bytes, want more than 0 and at most the %d sent", n, sent)
 	}
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	c.CloseWrite()
 	if n, err := io.Copy(io.Discard, c); n != int64(sent) || err != nil {
-		t.Errorf("%d bytes came back of %d: %v", n, sent, err)
+		t.Errorf("echo: got %d bytes, %v, want %d", n, err, sent)
 	}
 }
 
@@ -116,7 +115,7 @@ func TestL4PauseAndResume(t *testing.T) {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			datas <- string(b)
 			c.Pause()
-			return 1, nil // one byte a time
+			return 1, nil // one byte at a time
 		}}
 	})
 	s := receive(t, conns, "the connection")
@@ -134,25 +133,25 @@ func TestL4PauseAndResume(t *testing.T) {
 	}
 }
 
-// Who is refused for want of room is told when there is some, also if what waits was never
-// above the high watermark.
+// Drained follows a write that returned ErrBufferFull, even if the unsent bytes were never above
+// the high watermark.
 func TestL4DrainedAfterRefusal(t *testing.T) {
 	const most = 1 << 20
-	refused, drained := make(chan error, 1), make(chan bool, 1)
+	results, drained := make(chan error, 1), make(chan bool, 1)
 	_, c := serve(t, loop.Config{MaxUnsent: most}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				c.Write(make([]byte, 10<<10))
 				_, err := c.Write(make([]byte, most-5<<10))
-				refused <- err
+				results <- err
 				return len(b), nil
 			},
 			drained: func(*loop.Conn) { drained <- true },
 		}
 	})
 	c.Write([]byte("x"))
-	if err := receive(t, refused, "the answer"); !errors.Is(err, loop.ErrBufferFull) {
-		t.Fatal(err)
+	if err := receive(t, results, "the result of the write"); !errors.Is(err, loop.ErrBufferFull) {
+		t.Fatalf("Write: got %v, want ErrBufferFull", err)
 	}
 	receive(t, drained, "Drained")
 }

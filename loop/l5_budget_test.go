@@ -23,24 +23,24 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// An echo is not held up by all the functions that wait, nor by all the timers that are due.
-func TestL5EchoBesideFunctionsAndTimers(t *testing.T) {
+// An echo does not have to wait for all queued functions or all expired timers.
+func TestL5EchoAmongFunctionsAndTimers(t *testing.T) {
 	const n = 300
 	for _, what := range []string{"functions", "timers"} {
 		t.Run(what, func(t *testing.T) {
 			var done atomic.Int32
-			at := make(chan int32, 1)
+			echoedAfter := make(chan int32, 1)
 			g, c := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
 				return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 					select {
-					case at <- done.Load():
+					case echoedAfter <- done.Load():
 					default:
 					}
 					return c.Write(b)
 				}}
 			})
 			ping(t, c)
-			<-at
+			<-echoedAfter
 			l := g.Loops()[0]
 			order := make([]int, 0, n)
 			all := make(chan bool)
@@ -56,7 +56,7 @@ func TestL5EchoBesideFunctionsAndTimers(t *testing.T) {
 					}
 				}
 			}
-			release := blocked(t, l)
+			release := blockLoop(t, l)
 			for i := range n {
 				if what == "functions" {
 					l.Run(work(i))
@@ -64,23 +64,23 @@ func TestL5EchoBesideFunctionsAndTimers(t *testing.T) {
 					l.AfterFunc(0, work(i))
 				}
 			}
-			l.Run(func() { time.Sleep(5 * time.Millisecond) }) // so that the timers are due
+			l.Run(func() { time.Sleep(5 * time.Millisecond) }) // until the timers have expired
 			release()
-			if before := receive(t, at, "the echo"); before > n/3 {
+			if before := receive(t, echoedAfter, "the echo"); before > n/3 {
 				t.Errorf("the echo came after %d of %d %s", before, n, what)
 			}
 			receive(t, all, "all "+what)
 			for i := range order {
 				if order[i] != i {
-					t.Fatalf("%s: number %d came at %d", what, order[i], i)
+					t.Fatalf("%s: number %d ran at position %d", what, order[i], i)
 				}
 			}
 		})
 	}
 }
 
-// Functions that wait do not hold up what was asked of connections either, nor Shutdown.
-func TestL5WriteBesideFunctions(t *testing.T) {
+// Queued functions do not delay the writes of connections either, and Shutdown runs them all.
+func TestL5WriteAmongFunctions(t *testing.T) {
 	const n = 300
 	conns := make(chan *loop.Conn, 1)
 	g, c := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
@@ -88,7 +88,7 @@ func TestL5WriteBesideFunctions(t *testing.T) {
 	})
 	conn := receive(t, conns, "the connection")
 	var done atomic.Int32
-	release := blocked(t, g.Loops()[0])
+	release := blockLoop(t, g.Loops()[0])
 	for range n {
 		g.Loops()[0].Run(func() { time.Sleep(time.Millisecond); done.Add(1) })
 	}
@@ -98,38 +98,37 @@ func TestL5WriteBesideFunctions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if before := done.Load(); before > n/3 {
-		t.Errorf("the write came after %d of %d functions", before, n)
+		t.Errorf("the write was sent after %d of %d functions", before, n)
 	}
 	c.Close()
 	if err := g.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
 	if done.Load() != n {
-		t.Errorf("%d of %d functions have run", done.Load(), n)
+		t.Errorf("%d of %d functions ran before Shutdown returned", done.Load(), n)
 	}
 }
 
-// So many functions may wait for a loop that is busy, and no more; what the loop itself
-// needs is not refused.
+// At most MaxQueued functions may be queued for a busy loop; the loop's own functions are exempt.
 func TestL2RunIsBounded(t *testing.T) {
 	const most = 100
 	g, c := serve(t, loop.Config{Loops: 1, MaxQueued: most, SlowCallback: -1, OffloadQueue: 1, OffloadWorkers: 1}, func(*loop.Conn) loop.Handler { return echo{} })
 	ping(t, c)
 	l := g.Loops()[0]
-	release := blocked(t, l)
+	release := blockLoop(t, l)
 	var ran atomic.Int32
 	for range most {
 		if err := l.Run(func() { ran.Add(1) }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Run(func() { t.Error("it was refused, and runs") }); !errors.Is(err, loop.ErrQueueFull) {
-		t.Errorf("one more: %v", err)
+	if err := l.Run(func() { t.Error("a function ran although Run returned an error") }); !errors.Is(err, loop.ErrQueueFull) {
+		t.Errorf("Run above MaxQueued: got %v, want ErrQueueFull", err)
 	}
 	if n := g.Stats().Loops[0].Queued; n != most {
-		t.Errorf("Stats: %d are queued", n)
+		t.Errorf("Stats reports %d queued functions, want %d", n, most)
 	}
-	// The answers of Offload are bounded, too.
+	// The done functions of Offload are limited, too.
 	var err error
 	for range 10 * most {
 		answered := make(chan bool)
@@ -140,7 +139,7 @@ func TestL2RunIsBounded(t *testing.T) {
 		}
 	}
 	if !errors.Is(err, loop.ErrQueueFull) {
-		t.Errorf("Offload to a loop that is busy: %v", err)
+		t.Errorf("Offload of a loop with a full queue: got %v, want ErrQueueFull", err)
 	}
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
@@ -148,32 +147,32 @@ func TestL2RunIsBounded(t *testing.T) {
 	}
 	release()
 	ping(t, dial(t, ln.Addr()))
-	turned(t, l)
+	waitTurn(t, l)
 	if n := ran.Load(); n != most {
-		t.Errorf("%d functions have run", n)
+		t.Errorf("%d functions ran, want %d", n, most)
 	}
 	if n := g.Stats().Loops[0].Queued; n != 0 {
-		t.Errorf("Stats: %d are queued", n)
+		t.Errorf("Stats reports %d queued functions, want 0", n)
 	}
 }
 
-// The watchdog names what really runs, and the longest is the longest of what it saw.
+// The watchdog names the function that is running, and LongestCallback includes it.
 func TestSlowFunctionsAreNamed(t *testing.T) {
-	for _, what := range []string{"function", "timer", "answer", "accept"} {
+	for _, what := range []string{"function", "timer", "offload", "accept"} {
 		t.Run(what, func(t *testing.T) {
 			var log lockedBuffer
 			g := group(t, loop.Config{Loops: 1, SlowCallback: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			l := g.Loops()[0]
 			out := make(chan bool)
 			defer sync.OnceFunc(func() { close(out) })()
-			const want = "loop_test." // as its name begins
+			const want = "loop_test." // the prefix of the function's name
 			switch what {
 			case "function":
-				l.Run(theCulprit(out))
+				l.Run(blockUntilClosed(out))
 			case "timer":
-				l.AfterFunc(0, theCulprit(out))
-			case "answer":
-				f := theCulprit(out)
+				l.AfterFunc(0, blockUntilClosed(out))
+			case "offload":
+				f := blockUntilClosed(out)
 				l.Offload(func() any { return nil }, func(any) { f() })
 			case "accept":
 				ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { <-out; return nil })
@@ -182,36 +181,37 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 				}
 				dial(t, ln.Addr())
 			}
-			for end := time.Now().Add(patience); !strings.Contains(log.String(), want); time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(testTimeout); !strings.Contains(log.String(), want); time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
-					t.Fatalf("the log says %q", log.String())
+					t.Fatalf("the log is %q, want a record with the function's name", log.String())
 				}
 			}
 			if s := g.Stats().Loops[0]; s.LongestCallback < 20*time.Millisecond || s.SlowCallbacks != 1 {
-				t.Errorf("LongestCallback %v beside %d slow ones", s.LongestCallback, s.SlowCallbacks)
+				t.Errorf("LongestCallback = %v, SlowCallbacks = %d, want at least 20ms, 1", s.LongestCallback, s.SlowCallbacks)
 			}
 		})
 	}
 }
 
-func theCulprit(out chan bool) func() { return func() { <-out } }
+func blockUntilClosed(out chan bool) func() { return func() { <-out } }
 
-// A thousand short functions are no slow callback, whatever they take together.
+// Many short functions are not a slow callback, however long they take together.
 func TestShortFunctionsAreNotSlow(t *testing.T) {
-	g := group(t, loop.Config{Loops: 1, SlowCallback: 400 * time.Millisecond, Logger: complainsTo(t)})
+	g := group(t, loop.Config{Loops: 1, SlowCallback: 400 * time.Millisecond, Logger: failOnLog(t)})
 	l := g.Loops()[0]
-	release := blocked(t, l)
+	release := blockLoop(t, l)
 	for range 500 {
 		l.Run(func() { time.Sleep(time.Millisecond) })
 	}
 	release()
-	turned(t, l)
+	waitTurn(t, l)
 	if n := g.Stats().Loops[0].SlowCallbacks; n != 0 {
-		t.Errorf("%d slow callbacks", n)
+		t.Errorf("SlowCallbacks = %d, want 0", n)
 	}
 }
 
-// A peer that provokes panics does not fill the log, and no line is longer than a stack's bound.
+// Repeated panics, which a peer may provoke, do not fill the log, and no line is longer than the
+// limit for a stack.
 func TestLogOfPanicsIsLimited(t *testing.T) {
 	var log lockedBuffer
 	g := group(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -226,59 +226,59 @@ func TestLogOfPanicsIsLimited(t *testing.T) {
 	for range n {
 		g.Loops()[0].Run(func() { deep(1000) })
 	}
-	turned(t, g.Loops()[0])
+	waitTurn(t, g.Loops()[0])
 	lines := strings.Count(log.String(), "provoked")
 	if lines == 0 || lines > 20 {
-		t.Errorf("%d lines of %d panics", lines, n)
+		t.Errorf("the log has %d lines for %d panics, want 1 to 20", lines, n)
 	}
 	if err := g.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
 	if want := fmt.Sprint("suppressed=", n-lines); !strings.Contains(log.String(), want) {
-		t.Errorf("no line says %s", want)
+		t.Errorf("the log has no line with %s", want)
 	}
 	for _, line := range bytes.Split([]byte(log.String()), []byte("\n")) {
 		if len(line) > 40<<10 { // quoted
-			t.Errorf("a line of %d bytes", len(line))
+			t.Errorf("the log has a line of %d bytes, want at most 40 KiB", len(line))
 		}
 	}
 }
 
-// scarce is a number of descriptors that listening sockets share.
-type scarce struct{ free atomic.Int32 }
+// descriptorLimit is the number of free descriptors, shared by several listening sockets.
+type descriptorLimit struct{ free atomic.Int32 }
 
-// scarceListener is a listening socket that accepts as long as there are descriptors.
-type scarceListener struct {
+// limitedListener is a listening socket whose accept fails with EMFILE if no descriptor is free.
+type limitedListener struct {
 	*sock.TCPListener
-	from *scarce
+	limit *descriptorLimit
 }
 
-func (l *scarceListener) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
-	if l.from.free.Add(-1) < 0 {
-		l.from.free.Add(1)
+func (l *limitedListener) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
+	if l.limit.free.Add(-1) < 0 {
+		l.limit.free.Add(1)
 		return netip.AddrPort{}, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", syscall.EMFILE)}
 	}
 	a, err := l.TCPListener.AcceptFrom(s)
 	if err != nil {
-		l.from.free.Add(1)
+		l.limit.free.Add(1)
 	}
 	return a, err
 }
 
-// Listeners that wait for descriptors take turns: two of two loops, and two of one.
+// Listeners that wait for descriptors take turns: two on two loops, and two on one.
 func TestL5ListenersTakeTurns(t *testing.T) {
 	for _, loops := range []int{1, 2} {
-		t.Run(fmt.Sprint(loops, " loops"), func(t *testing.T) { listenersTakeTurns(t, loops) })
+		t.Run(fmt.Sprint(loops, " loops"), func(t *testing.T) { testListenersTakeTurns(t, loops) })
 	}
 }
 
-func listenersTakeTurns(t *testing.T, loops int) {
+func testListenersTakeTurns(t *testing.T, loops int) {
 	const clients = 20 // of each listener
 	g := group(t, loop.Config{Loops: loops, Logger: quiet()})
 	if g.Backend() == "uring" || strings.Contains(g.Backend(), "overlapped") {
-		t.Skipf("the driver %s accepts by itself: nothing can fail in its stead", g.Backend())
+		t.Skipf("the driver %s does not call AcceptFrom, so accept cannot be made to fail", g.Backend())
 	}
-	from := new(scarce) // none
+	limit := new(descriptorLimit) // none is free
 	type served struct {
 		by int
 		c  *loop.Conn
@@ -291,7 +291,7 @@ func listenersTakeTurns(t *testing.T, loops int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sockets = append(sockets, &scarceListener{l, from})
+		sockets = append(sockets, &limitedListener{l, limit})
 		for range clients {
 			dial(t, net.TCPAddrFromAddrPort(l.Addr()))
 		}
@@ -300,22 +300,22 @@ func listenersTakeTurns(t *testing.T, loops int) {
 		err := g.ServeAcceptorOn(g.Loops()[i%loops], s, func(*loop.Conn) loop.Handler {
 			return &funcs{
 				opened: func(c *loop.Conn) { opened <- served{i, c} },
-				closed: func(*loop.Conn, error) { from.free.Add(1); closed <- true },
+				closed: func(*loop.Conn, error) { limit.free.Add(1); closed <- true },
 			}
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	settle := func() { // each listener has tried, and failed
+	waitRetries := func() { // until each listener has tried and failed
 		for range 4 {
 			for _, l := range g.Loops() {
-				turned(t, l)
+				waitTurn(t, l)
 			}
 		}
 	}
-	settle()
-	from.free.Store(1)
+	waitRetries()
+	limit.free.Store(1)
 	last, run, left := -1, 0, [2]int{clients, clients}
 	for range 2 * clients {
 		s := receive(t, opened, "a connection")
@@ -324,16 +324,16 @@ func listenersTakeTurns(t *testing.T, loops int) {
 			last, run = s.by, 0
 		}
 		if run++; run > 4 && left[1-s.by] > 0 {
-			t.Fatalf("listener %d has taken %d in a row, and %d clients wait for the other", s.by, run, left[1-s.by])
+			t.Fatalf("listener %d accepted %d connections in a row while %d clients wait for the other", s.by, run, left[1-s.by])
 		}
-		settle()
+		waitRetries()
 		s.c.Abort()
 		receive(t, closed, "Closed")
 	}
 }
 
-// So do listeners that wait for a place of MaxConns.
-func TestL5PlacesInTurn(t *testing.T) {
+// Listeners that wait for a MaxConns slot take turns, too.
+func TestL5MaxConnsSlotsInTurn(t *testing.T) {
 	const clients = 20
 	g := group(t, loop.Config{Loops: 2, MaxConns: 1, Logger: quiet()})
 	type served struct {
@@ -364,30 +364,30 @@ func TestL5PlacesInTurn(t *testing.T) {
 			last, run = s.by, 0
 		}
 		if run++; run > 4 && left[1-s.by] > 0 {
-			t.Fatalf("listener %d has taken %d in a row, and %d clients wait for the other", s.by, run, left[1-s.by])
+			t.Fatalf("listener %d accepted %d connections in a row while %d clients wait for the other", s.by, run, left[1-s.by])
 		}
 		for range 4 {
 			for _, l := range g.Loops() {
-				turned(t, l)
+				waitTurn(t, l)
 			}
 		}
 		s.c.Abort()
 	}
 }
 
-// The address of a peer that has reset the connection before it was accepted is known.
+// RemoteAddr is known even if the peer has reset the connection before it was accepted.
 func TestL1PeerResetBeforeAccept(t *testing.T) {
 	addrs, closedAddrs := make(chan net.Addr, 1), make(chan net.Addr, 1)
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	if g.Backend() == "uring" {
 		t.Skip("a multishot accept returns no addresses")
 	}
-	var asks atomic.Bool
-	asks.Store(true)
+	var inOpened atomic.Bool // call RemoteAddr in Opened, too
+	inOpened.Store(true)
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
 		return &funcs{
 			opened: func(c *loop.Conn) {
-				if asks.Load() {
+				if inOpened.Load() {
 					addrs <- c.RemoteAddr()
 				}
 			},
@@ -398,7 +398,7 @@ func TestL1PeerResetBeforeAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		release := blocked(t, g.Loops()[0])
+		release := blockLoop(t, g.Loops()[0])
 		c := dial(t, ln.Addr())
 		c.SetLinger(0)
 		want := c.LocalAddr().String()
@@ -407,14 +407,14 @@ func TestL1PeerResetBeforeAccept(t *testing.T) {
 			t.Skip("there, accepting a connection that was reset fails")
 		}
 		release()
-		if asks.Load() {
+		if inOpened.Load() {
 			if a := receive(t, addrs, "Opened"); a == nil || a.String() != want {
-				t.Errorf("Opened: the peer is %v, want %s", a, want)
+				t.Errorf("RemoteAddr in Opened = %v, want %s", a, want)
 			}
 		}
 		if a := receive(t, closedAddrs, "Closed"); a == nil || a.String() != want {
-			t.Errorf("Closed: the peer is %v, want %s", a, want)
+			t.Errorf("RemoteAddr in Closed = %v, want %s", a, want)
 		}
-		asks.Store(false)
+		inOpened.Store(false)
 	}
 }

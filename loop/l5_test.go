@@ -12,7 +12,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// L5: a connection that always has more does not starve the others.
+// L5: a connection that always has more to read does not starve the others.
 func TestL5Fairness(t *testing.T) {
 	g, busy := serve(t, loop.Config{Loops: 1, ReadBudget: 64 << 10}, func(*loop.Conn) loop.Handler { return &funcs{data: spend} })
 	go func() {
@@ -40,7 +40,7 @@ func TestL5Fairness(t *testing.T) {
 	busy.Close()
 }
 
-// spend takes a while over what it gets, so that the sender is never behind.
+// spend uses processor time for each byte, so that the sender always keeps up.
 func spend(_ *loop.Conn, b []byte) (int, error) {
 	x := 0
 	for i := range b {
@@ -50,8 +50,8 @@ func spend(_ *loop.Conn, b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Many streams that send without a pause, handlers that pause and leave some, and odd
-// budgets: every byte comes. On io_uring there are fewer buffers than streams.
+// Many streams send continuously to handlers that pause and leave bytes, with odd budgets: every
+// byte is delivered. On io_uring there are fewer buffers than streams.
 func TestL5ManyBusy(t *testing.T) {
 	const conns = 100
 	for budget, size := range map[int]int{1: 200, 5000: 100_000, 256 << 10: 300_000, math.MaxInt: 300_000} {
@@ -73,7 +73,7 @@ func TestL5ManyBusy(t *testing.T) {
 				readClosed: func(c *loop.Conn) { c.Close() },
 				closed: func(_ *loop.Conn, why error) {
 					if why == nil && got != size {
-						why = fmt.Errorf("%d of %d bytes", got, size)
+						why = fmt.Errorf("Data consumed %d bytes, want %d", got, size)
 					}
 					ended <- why
 				},
@@ -91,7 +91,7 @@ func TestL5ManyBusy(t *testing.T) {
 			}()
 		}
 		for range conns {
-			if err := receive(t, ended, "the end of a connection"); err != nil {
+			if err := receive(t, ended, "Closed"); err != nil {
 				t.Errorf("budget %d: %v", budget, err)
 			}
 		}

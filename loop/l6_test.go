@@ -28,11 +28,11 @@ func TestL6Timers(t *testing.T) {
 			t.Fatalf("a timer fired %v early", -late)
 		}
 	}
-	if at := receive(t, moved, "a timer that was moved"); at < 30*time.Millisecond {
-		t.Errorf("a timer that was moved to 30 ms fired at %v", at)
+	if at := receive(t, moved, "a timer that was reset"); at < 30*time.Millisecond {
+		t.Errorf("a timer that was reset to 30 ms fired after %v", at)
 	}
 	m.Reset(0)
-	receive(t, moved, "a timer that was started again")
+	receive(t, moved, "a timer that was reset after it had fired")
 }
 
 func TestL6IdleTimeout(t *testing.T) {
@@ -59,15 +59,15 @@ func TestL6IdleTimeout(t *testing.T) {
 	}
 	why := receive(t, closed, "the idle timeout")
 	if !errors.Is(why, loop.ErrTimeout) {
-		t.Errorf("the reason is %v, want ErrTimeout", why)
+		t.Errorf("Closed got %v, want ErrTimeout", why)
 	}
 	if idle := time.Since(last); idle < 60*time.Millisecond {
-		t.Errorf("closed after %v of silence, want 60 ms", idle)
+		t.Errorf("closed after %v without activity, want at least 60 ms", idle)
 	}
 }
 
-// The silence begins with the last activity, not with the turn of the loop in which that
-// was, which may have taken long.
+// The idle time begins with the last activity, not with the loop's turn that includes it, which
+// may have begun long before.
 func TestL6IdleTimeoutAfterALongTurn(t *testing.T) {
 	const idle, long, total = 150 * time.Millisecond, 100 * time.Millisecond, 1 << 20
 	type end struct{ last, closed time.Time }
@@ -91,11 +91,11 @@ func TestL6IdleTimeoutAfterALongTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e := receive(t, ended, "the idle timeout"); e.closed.Sub(e.last) < idle {
-		t.Errorf("closed after %v of silence, want %v", e.closed.Sub(e.last), idle)
+		t.Errorf("closed after %v without activity, want at least %v", e.closed.Sub(e.last), idle)
 	}
 }
 
-// Times without an end do not come around to the beginning.
+// Huge durations do not overflow.
 func TestL6HugeTimes(t *testing.T) {
 	const huge = time.Duration(1<<63 - 1)
 	closed := make(chan error, 1)
@@ -109,13 +109,13 @@ func TestL6HugeTimes(t *testing.T) {
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
-	g.Loops()[0].AfterFunc(huge, func() { t.Error("a timer without an end fired") })
+	g.Loops()[0].AfterFunc(huge, func() { t.Error("a timer of 292 years fired") })
 	ping(t, c)
-	time.Sleep(5 * time.Millisecond) // for what must not happen
+	time.Sleep(5 * time.Millisecond) // for a timer that fires wrongly
 	ping(t, c)
 	c.Close()
 	if why := receive(t, closed, "Closed"); why != nil {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want nil", why)
 	}
 }
 
@@ -130,13 +130,13 @@ func TestL6ReadDeadline(t *testing.T) {
 	})
 	why := receive(t, closed, "the read deadline")
 	if took := time.Since(start); !errors.Is(why, loop.ErrTimeout) || took < 40*time.Millisecond {
-		t.Errorf("closed after %v because of %v", took, why)
+		t.Errorf("closed after %v with %v, want ErrTimeout after at least 40ms", took, why)
 	}
 	_ = c
 }
 
-// The idle timeout is for open connections: LingerTimeout is for those that close.
-func TestIdleTimeoutOfOneThatCloses(t *testing.T) {
+// The idle timeout applies to open connections, LingerTimeout to closing ones.
+func TestIdleTimeoutWhileClosing(t *testing.T) {
 	closed := make(chan error, 1)
 	config := loop.Config{IdleTimeout: 30 * time.Millisecond, LingerTimeout: 300 * time.Millisecond}
 	start := time.Now()
@@ -148,11 +148,11 @@ func TestIdleTimeoutOfOneThatCloses(t *testing.T) {
 	})
 	why := receive(t, closed, "Closed")
 	if took := time.Since(start); why != nil || took < config.LingerTimeout {
-		t.Errorf("Closed(%v) after %v, want nil after %v", why, took, config.LingerTimeout)
+		t.Errorf("Closed got %v after %v, want nil after at least %v", why, took, config.LingerTimeout)
 	}
 }
 
-// Sending is activity, too, for the idle timeout.
+// Sending counts as activity for the idle timeout, too.
 func TestIdleTimeoutWhileSending(t *testing.T) {
 	const idle, every, times = time.Second, 50 * time.Millisecond, 30
 	closed := make(chan error, 1)
@@ -171,17 +171,17 @@ func TestIdleTimeoutWhileSending(t *testing.T) {
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if n, err := io.ReadFull(c, make([]byte, times)); n != times {
-		t.Errorf("%d of %d bytes came, one every %v with an idle timeout of %v: %v", n, times, every, idle, err)
+		t.Errorf("the peer read %d of %d bytes, sent one every %v with an idle timeout of %v: %v", n, times, every, idle, err)
 	}
 	if why := receive(t, closed, "the idle timeout"); !errors.Is(why, loop.ErrTimeout) {
-		t.Errorf("Closed(%v)", why)
+		t.Errorf("Closed got %v, want ErrTimeout", why)
 	}
 }
 
-// Opened may take the idle timeout away.
-func TestL6IdleTimeoutTakenAwayInOpened(t *testing.T) {
+// Opened may disable the idle timeout.
+func TestL6IdleTimeoutDisabledInOpened(t *testing.T) {
 	closed := make(chan error, 1)
 	_, _ = serve(t, loop.Config{IdleTimeout: 50 * time.Millisecond}, func(*loop.Conn) loop.Handler {
 		return &funcs{
@@ -191,13 +191,13 @@ func TestL6IdleTimeoutTakenAwayInOpened(t *testing.T) {
 	})
 	select {
 	case why := <-closed:
-		t.Errorf("closed: %v", why)
+		t.Errorf("Closed(%v) was called without an idle timeout", why)
 	case <-time.After(300 * time.Millisecond):
 	}
 }
 
-// A large write in a callback, which goes past the queue, counts for the idle timeout.
-func TestL6LargeWriteIsNoIdleness(t *testing.T) {
+// A large write in a callback, which bypasses the queue, counts as activity for the idle timeout.
+func TestL6LargeWriteIsActivity(t *testing.T) {
 	closed := make(chan time.Time, 1)
 	wrote := make(chan time.Time, 1)
 	const idle = time.Second
@@ -215,15 +215,15 @@ func TestL6LargeWriteIsNoIdleness(t *testing.T) {
 	c.CloseWrite()
 	n, err := io.ReadFull(c, make([]byte, 64<<10))
 	if err != nil {
-		t.Fatal(n, err)
+		t.Fatalf("the peer read %d bytes: %v", n, err)
 	}
 	w := receive(t, wrote, "ReadClosed")
 	if d := receive(t, closed, "Closed").Sub(w); d < idle {
-		t.Errorf("it was closed as idle %v after it had sent, want %v", d, idle)
+		t.Errorf("closed as idle %v after the write, want at least %v", d, idle)
 	}
 }
 
-// Timers fire in the order of their times, those of one tick too.
+// Timers fire in the order of their times, even within one tick.
 func TestTimerOrder(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	l := g.Loops()[0]
@@ -237,22 +237,22 @@ func TestTimerOrder(t *testing.T) {
 		})
 		for i := range n {
 			if got := receive(t, fired, "a timer"); got != i {
-				t.Fatalf("after %v: timer %d fired when %d was due", d, got, i)
+				t.Fatalf("base delay %v: timer %d fired, want timer %d", d, got, i)
 			}
 		}
 	}
 }
 
-// A deadline that is moved or taken away in time does not come, however long the callback
-// takes that has done so.
-func TestDeadlineTakenAway(t *testing.T) {
+// A deadline that a callback extends or removes in time does not expire, however long the
+// callback runs afterwards.
+func TestDeadlineChangedInTime(t *testing.T) {
 	for what, x := range map[string]struct {
-		set, takeAway func(c *loop.Conn, d time.Duration) error
+		set, change func(c *loop.Conn, d time.Duration) error
 	}{
-		"read taken": {setRead, func(c *loop.Conn, _ time.Duration) error { return c.SetReadDeadline(time.Time{}) }},
-		"read moved": {setRead, func(c *loop.Conn, _ time.Duration) error { return setRead(c, time.Hour) }},
-		"idle taken": {(*loop.Conn).SetIdleTimeout, func(c *loop.Conn, _ time.Duration) error { return c.SetIdleTimeout(0) }},
-		"idle moved": {(*loop.Conn).SetIdleTimeout, func(c *loop.Conn, _ time.Duration) error { return c.SetIdleTimeout(time.Hour) }},
+		"read removed":  {setRead, func(c *loop.Conn, _ time.Duration) error { return c.SetReadDeadline(time.Time{}) }},
+		"read extended": {setRead, func(c *loop.Conn, _ time.Duration) error { return setRead(c, time.Hour) }},
+		"idle removed":  {(*loop.Conn).SetIdleTimeout, func(c *loop.Conn, _ time.Duration) error { return c.SetIdleTimeout(0) }},
+		"idle extended": {(*loop.Conn).SetIdleTimeout, func(c *loop.Conn, _ time.Duration) error { return c.SetIdleTimeout(time.Hour) }},
 	} {
 		t.Run(what, func(t *testing.T) {
 			const d = 50 * time.Millisecond
@@ -261,8 +261,8 @@ func TestDeadlineTakenAway(t *testing.T) {
 			g, _ := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
 				return &funcs{
 					opened: func(c *loop.Conn) { conns <- c },
-					data: func(_ *loop.Conn, b []byte) (int, error) { // of another
-						err := x.takeAway(c, d)
+					data: func(_ *loop.Conn, b []byte) (int, error) { // of the other connection
+						err := x.change(c, d)
 						time.Sleep(2 * d)
 						done <- err
 						return len(b), nil
@@ -278,12 +278,12 @@ func TestDeadlineTakenAway(t *testing.T) {
 			g.Loops()[0].Run(func() { close(set) })
 			receive(t, set, "a turn")
 			other.Write([]byte("x"))
-			if err := receive(t, done, "the answer"); err != nil {
+			if err := receive(t, done, "the change of the deadline"); err != nil {
 				t.Skip("skipped: this machine is too busy: ", err)
 			}
 			select {
 			case why := <-closed:
-				t.Errorf("closed: %v", why)
+				t.Errorf("Closed(%v) was called although the deadline was changed", why)
 			case <-time.After(d):
 			}
 		})

@@ -24,9 +24,9 @@ func TestL7MaxConnsPauses(t *testing.T) {
 		t.Error("a connection above MaxConns was served")
 	}
 	a.Close()
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
-		t.Errorf("a connection that waited in the backlog: %v", err)
+		t.Errorf("a connection in the backlog is not served below MaxConns: %v", err)
 	}
 }
 
@@ -38,10 +38,10 @@ func TestL7MaxConnsRefuses(t *testing.T) {
 	}
 	a := dial(t, ln.Addr())
 	ping(t, a)
-	// The reset may come so soon that dialling itself fails.
+	// The reset may arrive so early that dialing itself fails.
 	if b, err := net.Dial("tcp", ln.Addr().String()); err == nil {
 		defer b.Close()
-		b.SetDeadline(time.Now().Add(patience))
+		b.SetDeadline(time.Now().Add(testTimeout))
 		if _, err := io.ReadFull(b, make([]byte, 1)); err == nil {
 			t.Error("a connection above MaxConns was served")
 		}

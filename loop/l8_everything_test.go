@@ -18,9 +18,9 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Calls of Offload that are refused because the pool is full change nothing that the end of
+// Calls of Offload that fail because the pool is full do not change the count that the end of
 // their loop depends on: Shutdown returns.
-func TestL8OffloadRefusedDuringShutdown(t *testing.T) {
+func TestL8OffloadFullDuringShutdown(t *testing.T) {
 	for range 5 {
 		g, err := loop.NewGroup(loop.Config{Loops: 2, OffloadWorkers: 1, OffloadQueue: 1, Logger: quiet()})
 		if err != nil {
@@ -35,20 +35,20 @@ func TestL8OffloadRefusedDuringShutdown(t *testing.T) {
 		}
 		down := make(chan error, 1)
 		var all sync.WaitGroup
-		var refused atomic.Int64
+		var full atomic.Int64
 		for range 4 {
 			all.Go(func() {
 				for range 5000 {
 					switch err := other.Offload(func() any { return nil }, nil); {
 					case errors.Is(err, loop.ErrOffloadFull):
-						refused.Add(1)
+						full.Add(1)
 					case err == nil:
-						t.Error("the pool was full")
+						t.Error("Offload with a full pool succeeded, want ErrOffloadFull")
 					}
 				}
 			})
 		}
-		for refused.Load() == 0 {
+		for full.Load() == 0 {
 			runtime.Gosched()
 		}
 		go func() { down <- g.Shutdown(context.Background()) }()
@@ -60,10 +60,10 @@ func TestL8OffloadRefusedDuringShutdown(t *testing.T) {
 	}
 }
 
-// Everything that can be asked of a group, against its Shutdown: it returns, each call does,
-// nothing is called after its end, and no goroutine is left. It takes some seconds, or
-// minutes with POLLUX_TEST_LONG.
-func TestL8EverythingAgainstShutdown(t *testing.T) {
+// All methods of a group run concurrently with its Shutdown: Shutdown and each call return,
+// nothing is called afterwards, and no goroutine leaks. It takes some seconds, or minutes with
+// POLLUX_TEST_LONG.
+func TestL8EverythingDuringShutdown(t *testing.T) {
 	long := 3 * time.Second
 	if os.Getenv("POLLUX_TEST_LONG") != "" {
 		long = 2 * time.Minute
@@ -71,27 +71,27 @@ func TestL8EverythingAgainstShutdown(t *testing.T) {
 	before := runtime.NumGoroutine()
 	rounds := 0
 	for end := time.Now().Add(long); time.Now().Before(end) && !t.Failed(); rounds++ {
-		everything(t, uint64(rounds))
+		stressShutdown(t, uint64(rounds))
 	}
 	t.Logf("%d rounds", rounds)
-	for end := time.Now().Add(patience); runtime.NumGoroutine() > before; {
+	for end := time.Now().Add(testTimeout); runtime.NumGoroutine() > before; {
 		if time.Now().After(end) {
 			stacks := make([]byte, 1<<18)
-			t.Fatalf("goroutines are left:\n%s", stacks[:runtime.Stack(stacks, true)])
+			t.Fatalf("goroutines leak:\n%s", stacks[:runtime.Stack(stacks, true)])
 		}
 		runtime.Gosched()
 	}
 }
 
-// A chaos is a group that is asked for everything until its end.
-type chaos struct {
+// A stressor calls all methods of a group until the group has shut down.
+type stressor struct {
 	t    *testing.T
 	g    *loop.Group
 	addr string
 	stop chan bool
 }
 
-func everything(t *testing.T, seed uint64) {
+func stressShutdown(t *testing.T, seed uint64) {
 	g, err := loop.NewGroup(loop.Config{
 		Loops: 2, MaxConns: 64, OffloadWorkers: 2, OffloadQueue: 4, MaxQueued: 1000, Logger: quiet(), LingerTimeout: 50 * time.Millisecond,
 	})
@@ -102,7 +102,7 @@ func everything(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &chaos{t: t, g: g, addr: ln.Addr().String(), stop: make(chan bool)}
+	c := &stressor{t: t, g: g, addr: ln.Addr().String(), stop: make(chan bool)}
 	var all sync.WaitGroup
 	for i, f := range []func(*rand.Rand){
 		c.dial, c.loopDial, c.client, c.listen, c.listenPacket, c.watch, c.offload, c.run, c.timer, c.stats, c.dial, c.watch,
@@ -115,14 +115,14 @@ func everything(t *testing.T, seed uint64) {
 					return
 				default:
 					f(random)
-					time.Sleep(50 * time.Microsecond) // leaves the processor to others
+					time.Sleep(50 * time.Microsecond) // yields the processor
 				}
 			}
 		})
 	}
 	random := rand.New(rand.NewPCG(seed, 99))
 	for range random.IntN(10) {
-		ping1(t, c.addr)
+		pingOrRefused(t, c.addr)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(20))*time.Millisecond)
 	if seed%4 == 0 {
@@ -133,44 +133,44 @@ func everything(t *testing.T, seed uint64) {
 	err = receive(t, down, "Shutdown")
 	cancel()
 	if cut := new(loop.ShutdownError); errors.As(err, &cut) && cut.Loops+cut.Offloaded > 0 {
-		t.Errorf("Shutdown: %v", err)
+		t.Errorf("Shutdown: got %v, want no loops or offloaded functions left", err)
 	}
-	c.afterwards()
+	c.checkAfterShutdown()
 	close(c.stop)
 	ended := make(chan bool)
 	go func() { all.Wait(); close(ended) }()
-	receive(t, ended, "the end of all calls")
+	receive(t, ended, "the return of all calls")
 	if n := g.Conns(); n != 0 {
-		t.Errorf("%d connections are left", n)
+		t.Errorf("%d connections are left after Shutdown, want 0", n)
 	}
 }
 
-// ping1 is a client that is served, or not any more.
-func ping1(t *testing.T, addr string) {
+// pingOrRefused connects a client, and fails the test if it is neither served nor refused.
+func pingOrRefused(t *testing.T, addr string) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	c.Write([]byte("x"))
 	if _, err := io.ReadFull(c, make([]byte, 1)); isTimeout(err) {
-		t.Error("a client is not served, and not refused")
+		t.Error("a client is neither served nor refused")
 	}
 }
 
-// afterwards checks that nothing is taken after Shutdown.
-func (c *chaos) afterwards() {
+// checkAfterShutdown checks that Run fails after Shutdown.
+func (c *stressor) checkAfterShutdown() {
 	for i, l := range c.g.Loops() {
-		if err := l.Run(func() { c.t.Error("a function runs after Shutdown") }); !errors.Is(err, loop.ErrClosed) {
-			c.t.Errorf("loop %d: Run after Shutdown: %v", i, err)
+		if err := l.Run(func() { c.t.Error("a function of Run was called after Shutdown") }); !errors.Is(err, loop.ErrClosed) {
+			c.t.Errorf("loop %d: Run after Shutdown: got %v, want ErrClosed", i, err)
 		}
 	}
 }
 
-func (c *chaos) accept(*loop.Conn) loop.Handler { return closesAtShutdown{} }
+func (c *stressor) accept(*loop.Conn) loop.Handler { return closesAtShutdown{} }
 
-func (c *chaos) dial(r *rand.Rand) {
+func (c *stressor) dial(r *rand.Rand) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(2000))*time.Microsecond)
 	defer cancel()
 	conn, err := c.g.Dial(ctx, "tcp", c.addr, c.accept)
@@ -185,7 +185,7 @@ func (c *chaos) dial(r *rand.Rand) {
 	}
 }
 
-func (c *chaos) loopDial(r *rand.Rand) {
+func (c *stressor) loopDial(r *rand.Rand) {
 	l := c.g.Loops()[r.IntN(2)]
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -204,34 +204,34 @@ func (c *chaos) loopDial(r *rand.Rand) {
 	}
 }
 
-func (c *chaos) client(*rand.Rand) { ping1(c.t, c.addr) }
+func (c *stressor) client(*rand.Rand) { pingOrRefused(c.t, c.addr) }
 
-func (c *chaos) listen(r *rand.Rand) {
+func (c *stressor) listen(r *rand.Rand) {
 	ln, err := c.g.Listen("tcp", "127.0.0.1:0", c.accept)
 	if err != nil {
 		return
 	}
 	if r.IntN(2) == 0 {
-		ping1(c.t, ln.Addr().String())
+		pingOrRefused(c.t, ln.Addr().String())
 	}
 	ln.Close()
 }
 
-func (c *chaos) listenPacket(r *rand.Rand) {
-	pl, err := c.g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+func (c *stressor) listenPacket(r *rand.Rand) {
+	pl, err := c.g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 	if err == nil && r.IntN(4) > 0 {
 		pl.Close()
 	}
 }
 
-// watch checks that ready is not called after Stop's done.
-func (c *chaos) watch(r *rand.Rand) {
+// watch checks that the watch's function is not called after Stop's done.
+func (c *stressor) watch(r *rand.Rand) {
 	a, err := sock.ListenUDP(loopback)
 	if err != nil {
 		return
 	}
 	defer a.Close()
-	var calls int // the race detector sees what is called too late
+	var calls int // the race detector reports a call that comes too late
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(3000))*time.Microsecond)
 	defer cancel()
 	w, err := c.g.Loops()[r.IntN(2)].Watch(ctx, a, func(pollux.Event) { calls++ })
@@ -249,7 +249,7 @@ func (c *chaos) watch(r *rand.Rand) {
 	calls++
 }
 
-func (c *chaos) offload(r *rand.Rand) {
+func (c *stressor) offload(r *rand.Rand) {
 	l := c.g.Loops()[r.IntN(2)]
 	l.Offload(func() any { runtime.Gosched(); return 1 }, func(any) {
 		if r := l.Run(func() {}); r != nil && !errors.Is(r, loop.ErrClosed) && !errors.Is(r, loop.ErrQueueFull) {
@@ -258,7 +258,7 @@ func (c *chaos) offload(r *rand.Rand) {
 	})
 }
 
-func (c *chaos) run(r *rand.Rand) {
+func (c *stressor) run(r *rand.Rand) {
 	l := c.g.Loops()[r.IntN(2)]
 	dials := r.IntN(10) == 0
 	l.Run(func() {
@@ -272,7 +272,7 @@ func (c *chaos) run(r *rand.Rand) {
 	})
 }
 
-func (c *chaos) timer(r *rand.Rand) {
+func (c *stressor) timer(r *rand.Rand) {
 	l := c.g.Loops()[r.IntN(2)]
 	tm := l.AfterFunc(time.Duration(r.IntN(1000))*time.Microsecond, func() {})
 	if r.IntN(2) == 0 {
@@ -282,4 +282,4 @@ func (c *chaos) timer(r *rand.Rand) {
 	tm.Stop()
 }
 
-func (c *chaos) stats(*rand.Rand) { c.g.Stats() }
+func (c *stressor) stats(*rand.Rand) { c.g.Stats() }

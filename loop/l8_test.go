@@ -19,24 +19,24 @@ type closesAtShutdown struct{ echo }
 
 func (closesAtShutdown) Shutdown(c *loop.Conn) { c.Close() }
 
-// Peers that have been sent everything and never end their side are no reason to wait, nor
-// to complain.
+// Shutdown neither waits for peers that have been sent everything and never close, nor returns an
+// error because of them.
 func TestL8ShutdownWithIdlePeers(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return closesAtShutdown{}
 	})
 	ping(t, c)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	start := time.Now()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-	if took := time.Since(start); took > patience/2 {
-		t.Errorf("it took %v", took)
+	if took := time.Since(start); took > testTimeout/2 {
+		t.Errorf("Shutdown took %v", took)
 	}
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		t.Errorf("the peer reads %d, %v", n, err)
+		t.Errorf("the peer read %d bytes, %v, want EOF", n, err)
 	}
 }
 
@@ -57,10 +57,10 @@ func TestL8Shutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	go func() { ended <- g.Shutdown(ctx) }()
-	// What is there goes on; what is new is refused.
+	// The existing connection goes on; new ones are refused.
 	refused := false
 	for range 1000 {
 		n, err := net.Dial("tcp", ln.Addr().String())
@@ -75,7 +75,7 @@ func TestL8Shutdown(t *testing.T) {
 	}
 	c.Write([]byte("pong"))
 	if _, err := io.ReadFull(c, b); err != nil || string(b) != "pong" {
-		t.Errorf("%q, %v during Shutdown", b, err)
+		t.Errorf("echo during Shutdown = %q, %v, want pong", b, err)
 	}
 	c.Close()
 	if err := receive(t, ended, "Shutdown"); err != nil {
@@ -84,13 +84,13 @@ func TestL8Shutdown(t *testing.T) {
 	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; {
 		if time.Now().After(end) {
 			stacks := make([]byte, 1<<18)
-			t.Fatalf("goroutines are left:\n%s", stacks[:runtime.Stack(stacks, true)])
+			t.Fatalf("goroutines leak:\n%s", stacks[:runtime.Stack(stacks, true)])
 		}
 		runtime.Gosched()
 	}
 }
 
-func TestL8ShutdownClosesWhatIsLeft(t *testing.T) {
+func TestL8ShutdownClosesRemainingConns(t *testing.T) {
 	closed := make(chan error, 1)
 	opened := make(chan bool, 1)
 	g, _ := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
@@ -104,17 +104,17 @@ func TestL8ShutdownClosesWhatIsLeft(t *testing.T) {
 	defer cancel()
 	err := g.Shutdown(ctx)
 	if cut := new(loop.ShutdownError); !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &cut) || cut.Conns != 1 {
-		t.Errorf("Shutdown: %v", err)
+		t.Errorf("Shutdown: got %v, want a ShutdownError of DeadlineExceeded with 1 connection", err)
 	}
 	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrShutdown) {
-		t.Errorf("the reason is %v", why)
+		t.Errorf("Closed got %v, want ErrShutdown", why)
 	}
 	if _, err := g.Listen("tcp", "127.0.0.1:0", nil); !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("Listen after Shutdown: %v", err)
+		t.Errorf("Listen after Shutdown: got %v, want ErrClosed", err)
 	}
 }
 
-// After Shutdown nothing that waits for a loop hangs.
+// After Shutdown, no call that waits for a loop hangs.
 func TestAfterShutdown(t *testing.T) {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -139,16 +139,16 @@ func TestAfterShutdown(t *testing.T) {
 		ended <- err
 	}()
 	for range 3 {
-		if err := receive(t, ended, "an answer after Shutdown"); err == nil {
-			t.Error("it succeeded")
+		if err := receive(t, ended, "a call after Shutdown"); err == nil {
+			t.Error("a call after Shutdown succeeded, want an error")
 		}
 	}
 	if err := l.Offload(func() any { return nil }, func(any) {}); !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("Offload: %v", err)
+		t.Errorf("Offload after Shutdown: got %v, want ErrClosed", err)
 	}
 }
 
-// A function that has itself run again and again does not keep the group from its end.
+// A function that queues itself again and again does not prevent the end of the group.
 func TestL8RunChain(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	l, ended := g.Loops()[0], make(chan error, 1)
@@ -159,12 +159,12 @@ func TestL8RunChain(t *testing.T) {
 		}
 	}
 	l.Run(f)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
 	if err := receive(t, ended, "the end of the chain"); !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("Run: %v", err)
+		t.Errorf("Run after Shutdown: got %v, want ErrClosed", err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Want of descriptors for a moment is no want of IPv6 for good.
-func TestListenAfterWantOfDescriptors(t *testing.T) {
+// Being out of file descriptors once must not be taken for a permanent lack of IPv6.
+func TestListenAfterEMFILE(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
 	}
@@ -35,24 +35,24 @@ func TestListenAfterWantOfDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := limit
-	none.Cur = uint64(free) // no less: poll(2) takes no more descriptors than that
+	none.Cur = uint64(free) // not lower: poll(2) rejects more descriptors than the limit
 	syscall.Close(free)
 	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none)
 	_, err = listen()
 	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	if !errors.Is(err, syscall.EMFILE) {
-		t.Errorf("Listen without descriptors: %v, want EMFILE", err)
+		t.Errorf("Listen without free descriptors: got %v, want EMFILE", err)
 	}
 	ln, err := listen()
 	if err != nil {
-		t.Fatalf("Listen with descriptors again: %v", err)
+		t.Fatalf("Listen once descriptors are free: %v", err)
 	}
 	if at := ln.Addr().(*net.TCPAddr); at.IP.To4() != nil {
-		t.Errorf("it listens at %v, for IPv4 alone", at)
+		t.Errorf("Listen has bound %v, which is IPv4 only", at)
 	}
 }
 
-// Of the listeners of two loops, neither takes each descriptor that becomes free: each driver.
+// With each driver, the listeners of two loops share the descriptors that become free.
 func TestL5DescriptorsInTurn(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
@@ -104,12 +104,12 @@ func TestL5DescriptorsInTurn(t *testing.T) {
 		left[s.by]--
 		for range 4 {
 			for _, l := range g.Loops() {
-				turned(t, l)
+				waitTurn(t, l)
 			}
 		}
 		s.c.Abort()
 	}
 	if min(left[0], left[1]) < clients/4 {
-		t.Errorf("of %d clients each, %d and %d wait", clients, left[0], left[1])
+		t.Errorf("of %d clients of each listener, %d and %d still wait, want at least a quarter of each", clients, left[0], left[1])
 	}
 }

@@ -17,44 +17,44 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Once Close has returned, nobody can connect, and the address is free for the next.
-func TestListenerCloseIsAtOnce(t *testing.T) {
+// Once Close has returned, connecting fails, and the address can be bound again.
+func TestListenerCloseIsSynchronous(t *testing.T) {
 	for _, loops := range []int{1, 3} {
-		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: complainsTo(t)})
+		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: failOnLog(t)})
 		network, at := "tcp", "127.0.0.1:0"
-		var taken addressTaken
+		var taken addressInUse
 		for range 20 {
 			ln, err := g.Listen(network, at, func(*loop.Conn) loop.Handler { return echo{} })
-			if taken.excuses(err) {
+			if taken.tolerates(err) {
 				at = "127.0.0.1:0"
 				continue
 			}
 			if err != nil {
-				t.Fatalf("%d loops: %v", loops, err)
+				t.Fatalf("Listen with %d loops: %v", loops, err)
 			}
 			at = ln.Addr().String()
 			c := dial(t, ln.Addr())
-			exchange(t, c)
+			checkEcho(t, c)
 			if err := ln.Close(); err != nil {
 				t.Fatal(err)
 			}
 			if c, err := net.Dial(network, at); err == nil {
 				c.Close()
-				if !sys.OnWine() { // where the socket goes when nobody asks about it any more
-					t.Fatalf("%d loops: connected to a listener that was closed", loops)
+				if !sys.OnWine() { // where the socket is closed once no poll refers to it
+					t.Fatalf("%d loops: connected to a closed listener", loops)
 				}
 			}
-			// What was accepted goes on.
-			exchange(t, c)
+			// The accepted connection goes on.
+			checkEcho(t, c)
 			if err := ln.Close(); !errors.Is(err, loop.ErrClosed) {
-				t.Errorf("a second Close: %v", err)
+				t.Errorf("second Close: got %v, want ErrClosed", err)
 			}
 		}
 	}
 }
 
-// exchange has something echoed.
-func exchange(t *testing.T, c net.Conn) {
+// checkEcho checks that five bytes are echoed.
+func checkEcho(t *testing.T, c net.Conn) {
 	t.Helper()
 	if _, err := c.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
@@ -64,10 +64,10 @@ func exchange(t *testing.T, c net.Conn) {
 	}
 }
 
-// The same for Unix sockets, whose path goes with the listener.
-func TestUnixListenerCloseIsAtOnce(t *testing.T) {
+// The same for Unix sockets, whose path is removed by Close.
+func TestUnixListenerCloseIsSynchronous(t *testing.T) {
 	skipOnWine(t, "it has no Unix sockets")
-	g := group(t, loop.Config{Loops: 2, SlowCallback: -1, Logger: complainsTo(t)})
+	g := group(t, loop.Config{Loops: 2, SlowCallback: -1, Logger: failOnLog(t)})
 	at := filepath.Join(t.TempDir(), "s")
 	for range 20 {
 		ln, err := g.Listen("unix", at, func(*loop.Conn) loop.Handler { return echo{} })
@@ -75,24 +75,24 @@ func TestUnixListenerCloseIsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, err := net.Dial("unix", at)
-		answers(t, c, err)
+		checkEchoAndClose(t, c, err)
 		ln.Close()
 		if c, err := net.Dial("unix", at); err == nil {
 			c.Close()
-			t.Fatal("connected to a listener that was closed")
+			t.Fatal("connected to a closed listener")
 		}
 	}
 }
 
-// A Listen that Shutdown overtakes is ErrClosed, as one that comes after it.
-func TestListenOvertakenByShutdown(t *testing.T) {
-	skipOnWine(t, "one can connect to a closed listener for a while")
+// A Listen that is in progress during Shutdown returns ErrClosed, as one that follows it.
+func TestListenDuringShutdown(t *testing.T) {
+	skipOnWine(t, "connecting to a closed listener succeeds for a while")
 	for range 10 {
 		g, err := loop.NewGroup(loop.Config{Loops: 2, SlowCallback: -1, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.SetPatience(time.Hour) // or a slow machine has Listen succeed before Shutdown comes
+		g.SetPatience(time.Hour) // or Listen succeeds before Shutdown on a slow machine
 		release := make(chan bool)
 		for _, l := range g.Loops() {
 			l.Run(func() { <-release })
@@ -115,8 +115,8 @@ func TestListenOvertakenByShutdown(t *testing.T) {
 			_, err := g.Listen("tcp", at, func(*loop.Conn) loop.Handler { return echo{} })
 			listened <- err
 		}()
-		// To connect proves nothing yet: Listen first looks whether the port is free, by a
-		// socket that it closes again.
+		// Connecting successfully does not suffice: Listen first checks whether the port is free,
+		// with a socket that it closes again.
 		for g.Listeners() == 0 && len(listened) == 0 {
 			runtime.Gosched()
 		}
@@ -124,28 +124,28 @@ func TestListenOvertakenByShutdown(t *testing.T) {
 		for listens() {
 		}
 		close(release)
-		if err := receive(t, listened, "the end of Listen"); !errors.Is(err, loop.ErrClosed) {
-			t.Errorf("Listen: %v", err)
+		if err := receive(t, listened, "Listen's return"); !errors.Is(err, loop.ErrClosed) {
+			t.Errorf("Listen: got %v, want ErrClosed", err)
 		}
-		receive(t, down, "the end of Shutdown")
+		receive(t, down, "Shutdown")
 	}
 }
 
-// What a loop or a queue has already is refused.
-func TestServeOfWhatIsServed(t *testing.T) {
+// Serving a socket that a loop or a Poll has already registered is an error.
+func TestServeRegisteredSocket(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	if g.Backend() == "overlapped" {
-		t.Skip("readiness tells of a listener that another port has")
+		t.Skip("a listener that another completion port has is served by readiness")
 	}
 	serve := func(l *sock.TCPListener) error {
 		_, err := g.Serve(l, func(*loop.Conn) loop.Handler { return echo{} })
 		return err
 	}
 	servePacket := func(u *sock.UDPSocket) error {
-		_, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+		_, err := g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 		return err
 	}
-	t.Setenv(pollux.BackendEnv, "") // the queue is no loop
+	t.Setenv(pollux.BackendEnv, "") // it may name a backend that is for loops only
 	q, err := pollux.New()
 	if err != nil {
 		t.Fatal(err)
@@ -171,16 +171,16 @@ func TestServeOfWhatIsServed(t *testing.T) {
 			t.Fatal(first, firstPacket)
 		}
 		if err := serve(l); !errors.Is(err, want) {
-			t.Errorf("Serve: %v, want %v", err, want)
+			t.Errorf("Serve: got %v, want %v", err, want)
 		}
 		if err := servePacket(u); !errors.Is(err, want) {
-			t.Errorf("ServePacket: %v, want %v", err, want)
+			t.Errorf("ServePacket: got %v, want %v", err, want)
 		}
 	}
 }
 
-// A listener may be closed while its loop begins to watch something.
-func TestListenerCloseBesideWatch(t *testing.T) {
+// A listener may be closed while its loop begins to watch another source.
+func TestListenerCloseDuringWatch(t *testing.T) {
 	for range 20 {
 		g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
@@ -201,13 +201,13 @@ func TestListenerCloseBesideWatch(t *testing.T) {
 	}
 }
 
-// The error for a network that there is not names those that there are.
+// The error for an unknown network names the known ones.
 func TestUnknownNetworks(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
 	_, listen := g.Listen("udp", "127.0.0.1:0", echoes)
 	_, dial := g.Dial(context.Background(), "udp", "127.0.0.1:1", echoes)
-	_, packet := g.ListenPacket("tcp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	_, packet := g.ListenPacket("tcp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 	const streams = `"udp": unknown network; there are "tcp", "tcp4", "tcp6" and "unix"`
 	for want, err := range map[string]error{
 		streams + "; ListenPacket takes those of UDP": listen,
@@ -215,7 +215,7 @@ func TestUnknownNetworks(t *testing.T) {
 		`"tcp": unknown network; there are "udp", "udp4" and "udp6"; Listen takes those of TCP`: packet,
 	} {
 		if err == nil || !strings.HasSuffix(err.Error(), want) {
-			t.Errorf("%v, want %s", err, want)
+			t.Errorf("got %v, want an error that ends in %s", err, want)
 		}
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// The count never passes MaxConns, not for a moment: whoever counts down to just below it
-// has the listeners go on, and would not if it were counted too high meanwhile.
-func TestL7MaxConnsIsNeverPassed(t *testing.T) {
+// The count of connections never exceeds MaxConns, not even briefly: the goroutine that decreases
+// it to just below the limit resumes the listeners, and would not if it were too high meanwhile.
+func TestL7MaxConnsIsNeverExceeded(t *testing.T) {
 	const most = 3
 	g := group(t, loop.Config{Loops: 1, MaxConns: most, Logger: quiet()})
 	var all sync.WaitGroup
@@ -26,7 +26,7 @@ func TestL7MaxConnsIsNeverPassed(t *testing.T) {
 			for range 20_000 {
 				opened := g.Open()
 				if n := g.Conns(); n > most {
-					t.Errorf("%d connections are counted", n)
+					t.Errorf("Conns() = %d, want at most MaxConns, 3", n)
 				}
 				if opened {
 					g.Ended()
@@ -36,42 +36,42 @@ func TestL7MaxConnsIsNeverPassed(t *testing.T) {
 	}
 	all.Wait()
 	if n := g.Conns(); n != 0 {
-		t.Errorf("%d connections are left", n)
+		t.Errorf("Conns() = %d, want 0", n)
 	}
 }
 
-// Above MaxConns a connection waits, also if it was a dial that has taken the last place.
+// Above MaxConns a connection waits, also if a dial has taken the last slot.
 func TestL7MaxConnsByDial(t *testing.T) {
-	ln, d := fullByDial(t)
+	ln, d := fillMaxConnsByDial(t)
 	c := dial(t, ln.Addr())
-	waits(t, c)
+	checkNotServed(t, c)
 	d.Abort()
-	isServed(t, c)
+	checkServed(t, c)
 }
 
-// fullByDial returns a listener of a group that has all connections it may have: a dialed
-// one.
-func fullByDial(t *testing.T) (*loop.Listener, *loop.Conn) {
+// fillMaxConnsByDial returns a listener of a group with MaxConns 1, and the dialed connection that
+// takes the only slot.
+func fillMaxConnsByDial(t *testing.T) (*loop.Listener, *loop.Conn) {
 	t.Helper()
 	g := group(t, loop.Config{Loops: 1, MaxConns: 1, Logger: quiet()})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := g.Dial(context.Background(), "tcp", serveOther(t), func(*loop.Conn) loop.Handler { return echo{} })
+	d, err := g.Dial(context.Background(), "tcp", startEchoServer(t), func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ln, d
 }
 
-// waits sends a byte that is not answered: the connection is open, and not served.
-func waits(t *testing.T, c net.Conn) {
+// checkNotServed sends a byte and checks that it is not answered, but the connection stays open.
+func checkNotServed(t *testing.T, c net.Conn) {
 	t.Helper()
 	c.Write([]byte("1"))
 	c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
 	if n, err := c.Read(make([]byte, 1)); n != 0 || !isTimeout(err) {
-		t.Errorf("what should wait: %d bytes, %v", n, err)
+		t.Errorf("a connection above MaxConns read %d bytes, %v, want a timeout", n, err)
 	}
 }
 
@@ -80,28 +80,28 @@ func isTimeout(err error) bool {
 	return ok && e.Timeout()
 }
 
-// isServed reads the answer to what waits has sent.
-func isServed(t *testing.T, c net.Conn) {
+// checkServed reads the answer to the byte that checkNotServed has sent.
+func checkServed(t *testing.T, c net.Conn) {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
-		t.Errorf("what has waited: %v", err)
+		t.Errorf("a connection is not served below MaxConns: %v", err)
 	}
 }
 
-// With several loops as well: no connection is reset, each is served in its turn, however
-// many loops go on when there is room.
+// With several loops, no connection is reset, and each is served in its turn, however many loops
+// resume accepting when a slot is released.
 func TestL7MaxConnsOfSeveralLoops(t *testing.T) {
 	g := group(t, loop.Config{Loops: 4, MaxConns: 3, Logger: quiet()})
 	var addrs []net.Addr
 	for _, network := range []string{"tcp", "unix"} {
 		address := "127.0.0.1:0"
 		if network == "unix" {
-			address = filepath.Join(os.TempDir(), fmt.Sprintf("pollux%d", os.Getpid())) // TempDir of t may be too long
+			address = filepath.Join(os.TempDir(), fmt.Sprintf("pollux%d", os.Getpid())) // t.TempDir may be too long
 		}
 		ln, err := g.Listen(network, address, func(*loop.Conn) loop.Handler { return echo{} })
 		if err != nil && network == "unix" && runtime.GOOS == "windows" {
-			t.Logf("skipped for %s, which not every Windows has, nor Wine: %v", network, err)
+			t.Logf("skipped for %s, which Wine and some versions of Windows lack: %v", network, err)
 			continue
 		}
 		if err != nil {
@@ -120,12 +120,12 @@ func TestL7MaxConnsOfSeveralLoops(t *testing.T) {
 							t.Error(err)
 							return
 						}
-						c.SetDeadline(time.Now().Add(patience))
+						c.SetDeadline(time.Now().Add(testTimeout))
 						if _, err := c.Write([]byte("x")); err != nil {
 							t.Error("writing: ", err)
 						}
 						if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
-							t.Error("what should have waited: ", err)
+							t.Error("a connection above MaxConns was not served later: ", err)
 						}
 						c.Close()
 					}
@@ -135,7 +135,7 @@ func TestL7MaxConnsOfSeveralLoops(t *testing.T) {
 		})
 	}
 	if n := refusals(g); n != 0 {
-		t.Errorf("%d connections were refused", n)
+		t.Errorf("%d connections were refused, want 0", n)
 	}
 }
 
@@ -146,15 +146,15 @@ func refusals(g *loop.Group) (n uint64) {
 	return n
 }
 
-// What waits for room when its listener is closed, or the group ends, is closed.
+// A connection that waits for a slot is closed when its listener is closed, or the group ends.
 func TestL7MaxConnsAndTheEnd(t *testing.T) {
-	ln, d := fullByDial(t)
+	ln, d := fillMaxConnsByDial(t)
 	defer d.Abort()
 	c := dial(t, ln.Addr())
-	waits(t, c)
+	checkNotServed(t, c)
 	ln.Close()
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	if _, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
-		t.Errorf("it is open: %v", err)
+		t.Errorf("a waiting connection of a closed listener: got %v, want it closed", err)
 	}
 }

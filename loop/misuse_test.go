@@ -17,8 +17,8 @@ import (
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
-// onLoop runs f on a loop, and fails if it does not return.
-func onLoop(t *testing.T, l *loop.Loop, what string, f func()) {
+// runOnLoop runs f on a loop, and fails the test if f does not return in time.
+func runOnLoop(t *testing.T, l *loop.Loop, what string, f func()) {
 	t.Helper()
 	done := make(chan bool)
 	if err := l.Run(func() { f(); close(done) }); err != nil {
@@ -27,12 +27,12 @@ func onLoop(t *testing.T, l *loop.Loop, what string, f func()) {
 	receive(t, done, what)
 }
 
-// What would wait for the loop that it is called on says so.
-func TestWaitingOnTheLoopItself(t *testing.T) {
+// A call that would wait for the loop on which it is called returns ErrOnLoop.
+func TestBlockingCallsOnTheLoop(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	l := g.Loops()[1]
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
-	onLoop(t, l, "the errors", func() {
+	runOnLoop(t, l, "the errors", func() {
 		tcp, err := sock.ListenTCP(loopback)
 		if err != nil {
 			t.Error(err)
@@ -54,14 +54,14 @@ func TestWaitingOnTheLoopItself(t *testing.T) {
 			"Shutdown": g.Shutdown(context.Background()),
 		} {
 			if !errors.Is(err, loop.ErrOnLoop) {
-				t.Errorf("%s on a loop: %v", what, err)
+				t.Errorf("%s on a loop: got %v, want ErrOnLoop", what, err)
 			}
 		}
 		if err := tcp.Close(); !errors.Is(err, sock.ErrClosed) {
-			t.Errorf("what Serve refused is open: %v", err)
+			t.Errorf("Close after Serve failed: got %v, want ErrClosed", err)
 		}
 		if err := udp.Close(); !errors.Is(err, sock.ErrClosed) {
-			t.Errorf("what ServePacket refused is open: %v", err)
+			t.Errorf("Close after ServePacket failed: got %v, want ErrClosed", err)
 		}
 	})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", echoes) // Shutdown had no effect
@@ -71,15 +71,14 @@ func TestWaitingOnTheLoopItself(t *testing.T) {
 	ping(t, dial(t, ln.Addr()))
 }
 
-// Arguments that are nil are refused, where they would crash a loop, end each connection,
-// or leak.
+// Nil arguments that would crash a loop, end each connection, or leak are errors.
 func TestNilArguments(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	l := g.Loops()[0]
 	refused := func(what string, err error) {
 		t.Helper()
 		if !errors.Is(err, loop.ErrBadConfig) || !strings.Contains(err.Error(), "needed") {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: got %v, want ErrBadConfig with the word needed", what, err)
 		}
 	}
 	_, err := g.Listen("tcp", "127.0.0.1:0", nil)
@@ -122,28 +121,28 @@ func TestNilArguments(t *testing.T) {
 	refused("Detach", c.Detach(nil))
 	refused("DetachStream", c.DetachStream(nil))
 	if _, err := c.Write([]byte("x")); err != nil {
-		t.Errorf("Write afterwards: %v", err)
+		t.Errorf("Write after the errors: %v", err)
 	}
 	if err := c.SetNoDelay(false); err != nil {
 		t.Errorf("SetNoDelay: %v", err)
 	}
 	c.Close()
 	if err := c.SetNoDelay(true); !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("SetNoDelay after Close: %v", err)
+		t.Errorf("SetNoDelay after Close: got %v, want ErrClosed", err)
 	}
 }
 
-// Loop.Dial needs nobody to tell.
-func TestDialTellsNobody(t *testing.T) {
+// The function of Loop.Dial may be nil.
+func TestDialWithoutFunction(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
-	full, nobody := neverAccepts(t)
-	full.Close()
+	l, refusing := listenFull(t)
+	l.Close()
 	opened := make(chan bool)
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, to := range []string{nobody, ln.Addr().String()} {
+	for _, to := range []string{refusing, ln.Addr().String()} {
 		if err := g.Loops()[0].Dial(context.Background(), "tcp", to, func(*loop.Conn) loop.Handler { close(opened); return echo{} }, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -151,8 +150,8 @@ func TestDialTellsNobody(t *testing.T) {
 	receive(t, opened, "the connection")
 }
 
-// A dialed connection that has ended before Dial returns is an error, which says why.
-func TestDialOfWhatHasEnded(t *testing.T) {
+// If a dialed connection ends before Dial returns, Dial returns the reason as an error.
+func TestDialOfConnThatEnds(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
@@ -178,55 +177,56 @@ func TestDialOfWhatHasEnded(t *testing.T) {
 		c, err := g.Dial(context.Background(), "tcp", ln.Addr().String(), x.accept)
 		var op *net.OpError
 		if c != nil || err == nil || !x.is(err) || !errors.As(err, &op) || op.Op != "dial" || op.Addr.String() != ln.Addr().String() {
-			t.Errorf("%s: %v, %v", what, c, err)
+			t.Errorf("%s: Dial = %v, %v, want the reason in a net.OpError", what, c, err)
 		}
 	}
 }
 
-// Whatever its context does meanwhile: what Dial returns without an error is open.
-func TestDialReturnsWhatIsOpen(t *testing.T) {
+// A connection that Dial returns without an error is open, whenever its context ends.
+func TestDialReturnsOpenConn(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	var opened, given int
-	for end := time.Now().Add(time.Second); time.Now().Before(end) || opened == 0 || given == 0; {
-		// From too short to long enough, by steps that are no multiple of anything.
-		ctx, cancel := context.WithTimeout(context.Background(), time.Duration((opened+given)%307)*time.Microsecond)
+	var opened, gaveUp int
+	for end := time.Now().Add(time.Second); time.Now().Before(end) || opened == 0 || gaveUp == 0; {
+		// From too short to long enough, in steps without a common multiple.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration((opened+gaveUp)%307)*time.Microsecond)
 		c, err := g.Dial(ctx, "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} })
 		cancel()
 		switch {
 		case err == nil:
 			opened++
 			if _, err := c.Write([]byte("x")); err != nil {
-				t.Fatalf("Dial returned a connection, and its first Write %v", err)
+				t.Fatalf("the first Write after Dial failed: %v", err)
 			}
 			c.Abort()
 		case errors.Is(err, context.DeadlineExceeded):
-			given++
+			gaveUp++
 		default:
 			t.Fatal(err)
 		}
-		if time.Since(end) > patience {
-			t.Fatalf("%d were opened, %d given up", opened, given)
+		if time.Since(end) > testTimeout {
+			t.Fatalf("%d dials succeeded and %d timed out, want both kinds", opened, gaveUp)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if c, err := g.Dial(ctx, "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} }); c != nil || !errors.Is(err, context.Canceled) {
-		t.Errorf("with a context that has ended: %v, %v", c, err)
+		t.Errorf("Dial with a canceled context = %v, %v, want Canceled", c, err)
 	}
 }
 
-// Shutdown ends soon after its context, whatever does not return, and says what that is.
-func TestL8ShutdownLeavesBehindWhatIsStuck(t *testing.T) {
+// Shutdown returns soon after its context ends, even if functions do not return, and reports how
+// many.
+func TestL8ShutdownWithBlockedFunctions(t *testing.T) {
 	for what, x := range map[string]struct {
 		block            func(l *loop.Loop, until chan bool)
 		loops, offloaded int
 	}{
-		"a callback":       {func(l *loop.Loop, until chan bool) { l.Run(func() { <-until }) }, 1, 0},
-		"an offloaded one": {func(l *loop.Loop, until chan bool) { l.Offload(func() any { <-until; return nil }, func(any) {}) }, 0, 1},
+		"a callback":            {func(l *loop.Loop, until chan bool) { l.Run(func() { <-until }) }, 1, 0},
+		"an offloaded function": {func(l *loop.Loop, until chan bool) { l.Offload(func() any { <-until; return nil }, func(any) {}) }, 0, 1},
 	} {
 		t.Run(what, func(t *testing.T) {
 			g, err := loop.NewGroup(loop.Config{Loops: 2, Logger: quiet()})
@@ -240,17 +240,17 @@ func TestL8ShutdownLeavesBehindWhatIsStuck(t *testing.T) {
 			var left *loop.ShutdownError
 			err = g.Shutdown(ctx)
 			if !errors.As(err, &left) || left.Loops != x.loops || left.Offloaded != x.offloaded || !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Shutdown: %v", err)
+				t.Errorf("Shutdown: got %v, want a ShutdownError of DeadlineExceeded, %d loops, %d offloaded", err, x.loops, x.offloaded)
 			}
 			close(until)
-			if err := g.Shutdown(context.Background()); err != nil { // it has returned
-				t.Errorf("Shutdown, once more: %v", err)
+			if err := g.Shutdown(context.Background()); err != nil { // the function has returned
+				t.Errorf("second Shutdown: %v", err)
 			}
 		})
 	}
 }
 
-// Two that shut a group down are told the same.
+// Concurrent calls of Shutdown return the same error.
 func TestL8ShutdownTwice(t *testing.T) {
 	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
@@ -268,7 +268,7 @@ func TestL8ShutdownTwice(t *testing.T) {
 		both.Go(func() {
 			var cut *loop.ShutdownError
 			if err := g.Shutdown(ctx); !errors.As(err, &cut) || cut.Conns != 1 || !errors.Is(err, cause) {
-				t.Errorf("Shutdown: %v", err)
+				t.Errorf("Shutdown: got %v, want a ShutdownError of the cause with 1 connection", err)
 			}
 		})
 	}
@@ -277,8 +277,8 @@ func TestL8ShutdownTwice(t *testing.T) {
 	both.Wait()
 }
 
-// After the end everything that calls back does so, at once, or says that it does not.
-func TestAfterTheEnd(t *testing.T) {
+// After Shutdown, a method with a callback calls it immediately, or returns an error.
+func TestCallbacksAfterShutdown(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	l := g.Loops()[0]
 	u, err := sock.ListenUDP(loopback)
@@ -293,19 +293,19 @@ func TestAfterTheEnd(t *testing.T) {
 	if err := g.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Run(func() { t.Error("it ran") }); !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("Run: %v", err)
+	if err := l.Run(func() { t.Error("a function of Run was called after Shutdown") }); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("Run: got %v, want ErrClosed", err)
 	}
-	told := 0
+	calls := 0
 	l.WatchLater(u, func(pollux.Event) {}, func(err error) {
-		told++
+		calls++
 		if !errors.Is(err, loop.ErrClosed) {
-			t.Errorf("WatchLater: %v", err)
+			t.Errorf("WatchLater: got %v, want ErrClosed", err)
 		}
 	})
-	w.Stop(func() { told++ })
-	if told != 2 {
-		t.Errorf("%d of 2 have been told", told)
+	w.Stop(func() { calls++ })
+	if calls != 2 {
+		t.Errorf("%d callbacks were called, want 2", calls)
 	}
 	q, err := pollux.New() // the source is free again
 	if errors.Is(err, pollux.ErrBackend) {
@@ -320,8 +320,8 @@ func TestAfterTheEnd(t *testing.T) {
 	}
 }
 
-// A source is told of by one, and the error says which other there is.
-func TestWatchOfWhatIsWatched(t *testing.T) {
+// A source can be registered once only; the error reports whether this loop or another one has it.
+func TestWatchRegisteredSource(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	u, err := sock.ListenUDP(loopback)
 	if err != nil {
@@ -334,36 +334,36 @@ func TestWatchOfWhatIsWatched(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := l.Watch(context.Background(), u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrRegistered) {
-		t.Errorf("watched twice: %v", err)
+		t.Errorf("second Watch on the same loop: got %v, want ErrRegistered", err)
 	}
 	if _, err := other.Watch(context.Background(), u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrOtherPoll) {
-		t.Errorf("watched by another loop: %v", err)
+		t.Errorf("Watch on another loop: got %v, want ErrOtherPoll", err)
 	}
 	stopped := make(chan bool)
 	w.Stop(func() { close(stopped) })
 	receive(t, stopped, "Stop")
 	if _, err := other.Watch(context.Background(), u, func(pollux.Event) {}); err != nil {
-		t.Errorf("another loop, after Stop: %v", err)
+		t.Errorf("Watch on another loop after Stop: %v", err)
 	}
 	u.Close()
 	if _, err := l.Watch(context.Background(), u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrSourceClosed) {
-		t.Errorf("a closed source: %v", err)
+		t.Errorf("Watch of a closed source: got %v, want ErrSourceClosed", err)
 	}
 }
 
 func TestBadConfigAndAddresses(t *testing.T) {
 	for _, c := range []loop.Config{{Loops: -1}, {Loops: 5000}, {LowWatermark: 10, HighWatermark: 5}, {MaxUnsent: 1, HighWatermark: 2}, {BusyPoll: pollux.MaxBusyPoll + 1}, {MaxConns: -1}, {Backend: "carrier-pigeon"}} {
 		if _, err := loop.NewGroup(c); err == nil {
-			t.Errorf("%+v was taken", c)
+			t.Errorf("NewGroup(%+v) succeeded, want an error", c)
 		}
 	}
 	g := group(t, loop.Config{Loops: 1})
 	for _, a := range []string{"", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "example.org:80", "[::1:80"} {
 		if _, err := g.Listen("tcp", a, nil); err == nil {
-			t.Errorf("listening at %q succeeded", a)
+			t.Errorf("Listen at %q succeeded, want an error", a)
 		}
 	}
 	if _, err := g.Listen("carrier", "127.0.0.1:0", nil); err == nil {
-		t.Error("listening on an unknown network succeeded")
+		t.Error("Listen on an unknown network succeeded, want an error")
 	}
 }

@@ -11,80 +11,82 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// What is expected of an end, as far as the steps tell. All of it must hold the pair's mu.
+// What is expected of an end, as far as the steps determine it. Callers of the methods whose names
+// end in Locked must hold the pair's mu.
 
-// resets reports whether a peer can tell a reset from an end. Of a Unix socket, it cannot.
+// resets reports whether a peer can distinguish a reset from EOF. On a Unix socket, it cannot.
 func (p *pair) resets() bool { return p.s.network == "tcp" && !sys.OnWine() }
 
-// unreadMattersLocked reports whether everything that has come is still for the handler: nothing
-// of its own ends the connection.
-func (a *end) unreadMattersLocked() bool { return len(a.ended) == 0 && !a.full && !a.isCut() }
+// mustDeliverUnreadLocked reports whether all received bytes must still be delivered, because the
+// end itself has not ended the connection.
+func (a *end) mustDeliverUnreadLocked() bool { return len(a.ended) == 0 && !a.full && !a.isCutLocked() }
 
-func (a *end) isCut() bool {
-	return a.p.r.p.shutdown.cut > 0 && a.p.r.begun.Load() || a.p.r.stuck.Load()
+// isCutLocked reports whether Shutdown may have cut off the connection.
+func (a *end) isCutLocked() bool {
+	return a.p.r.p.shutdown.cut > 0 && a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load()
 }
 
-// willingLocked reports whether a is to see all that is due to it.
-func (a *end) willingLocked() bool {
+// readsAllLocked reports whether a must receive everything that is due.
+func (a *end) readsAllLocked() bool {
 	if a.raw != nil {
 		return !a.dead
 	}
-	return !a.plain && a.unreadMattersLocked()
+	return !a.plain && a.mustDeliverUnreadLocked()
 }
 
-// graceful reports whether why is that of a connection that has sent everything first.
+// graceful reports whether why is the reason of a connection that has sent everything first.
 func graceful(why error) bool {
 	return slices.Contains([]error{nil, io.EOF, errData, errClosing, loop.ErrUnreadFull, loop.ErrDetached}, why)
 }
 
-// dueLocked returns how many of the bytes that a has sent its peer is to see, if it is willing.
+// dueLocked returns how many of the bytes that a has sent its peer must receive, if it reads them.
 func (a *end) dueLocked() int {
 	switch {
 	case a.dead:
-		return a.floor
+		return a.minArrived
 	case a.plain:
 		return a.sent
-	case a.p.r.lax() || a.p.r.begun.Load() || a.p.r.stuck.Load():
+	case a.p.r.mayLingerTimeout() || a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load():
 		return 0
-	case a.did(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline), a.lost, a.closed && !graceful(a.why):
+	case a.didLocked(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline), a.lost, a.closed && !graceful(a.why):
 		return 0
-	case a.did(opDetach, opDetachStream) && a.raw == nil:
-		return 0 // it may fail
+	case a.didLocked(opDetach, opDetachStream) && a.raw == nil:
+		return 0 // detaching may fail
 	}
 	return a.sent
 }
 
-// mayEnd reports whether the peer may find a's end.
-func (a *end) mayEnd() bool {
-	return a.fin || a.dead || len(a.ended) > 0 || a.full || a.closed || a.peer.mayEndFirst() || a.p.r.begun.Load() || a.p.r.stuck.Load()
+// mayEndLocked reports whether the peer may get EOF from a.
+func (a *end) mayEndLocked() bool {
+	return a.fin || a.dead || len(a.ended) > 0 || a.full || a.closed || a.peer.mayEndFirstLocked() || a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load()
 }
 
-// mayEndFirst reports whether a, without its peer's doing, may end the connection.
-func (a *end) mayEndFirst() bool { return a.fin || a.dead || len(a.ended) > 0 || a.full }
+// mayEndFirstLocked reports whether a itself may have ended the connection.
+func (a *end) mayEndFirstLocked() bool { return a.fin || a.dead || len(a.ended) > 0 || a.full }
 
-// mayReset reports whether the peer may find that a has reset the connection.
-func (a *end) mayReset() bool {
-	return a.dead || a.p.r.lax() || a.p.r.begun.Load() || a.p.r.stuck.Load() || a.closed && !graceful(a.why) ||
-		a.did(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline)
+// mayResetLocked reports whether the peer may get a reset from a.
+func (a *end) mayResetLocked() bool {
+	return a.dead || a.p.r.mayLingerTimeout() || a.p.r.shutdownBegun.Load() || a.p.r.stuck.Load() || a.closed && !graceful(a.why) ||
+		a.didLocked(opAbort, opAbortWith, opPanic, opIdleTimeout, opReadDeadline)
 }
 
 // mayBeClosedLocked reports whether something has ended a, or is about to.
 func (a *end) mayBeClosedLocked() bool {
-	return a.closed || len(a.ended) > 0 || a.full || a.peer.mayEnd() || a.peer.mayReset()
+	return a.closed || len(a.ended) > 0 || a.full || a.peer.mayEndLocked() || a.peer.mayResetLocked()
 }
 
-// isAccepted reports whether back-pressure is on at first.
+// isAccepted reports whether a is an accepted connection, which begins with back-pressure on.
 func (a *end) isAccepted() bool { return a.i == 0 && a.p.s.kind != dialed }
 
-// hasQuit reports whether an operation was called that ends the connection by itself: a timeout
-// need not pass.
-func (a *end) hasQuit() bool {
+// hasQuitLocked reports whether an operation was called that certainly ends the connection: a
+// timeout may not expire.
+func (a *end) hasQuitLocked() bool {
 	return slices.ContainsFunc(a.ended, func(o op) bool { return o != opIdleTimeout && o != opReadDeadline })
 }
 
-// receivesLocked reports whether Data is to get whatever the peer sends.
+// receivesLocked reports whether Data must get everything that the peer sends.
 func (a *end) receivesLocked() bool {
-	if a.plain || !a.opened || a.closed || a.paused || !a.willingLocked() || a.raw != nil {
+	if a.plain || !a.opened || a.closed || a.paused || !a.readsAllLocked() || a.raw != nil {
 		return false
 	}
 	if !a.backpressure {
@@ -93,9 +95,9 @@ func (a *end) receivesLocked() bool {
 	return a.sent-a.peer.seen <= a.p.r.p.setting.low
 }
 
-// await waits until everything that was sent to a has come, if it receives.
-func (a *end) await() {
-	a.p.wait("what the peer has sent", func() bool {
+// awaitReceived waits until a has received everything that was sent to it, if it receives.
+func (a *end) awaitReceived() {
+	a.p.wait("the bytes that the peer has sent", func() bool {
 		b := a.peer
 		if b.raw != nil && b.sent < b.queued && !b.dead && !b.lost && a.receivesLocked() {
 			return false
@@ -104,27 +106,28 @@ func (a *end) await() {
 	})
 }
 
-// reason is why a connection may have ended, and whether that is possible.
+// reason is an error that Closed may get, and whether it is possible in this run.
 type reason struct {
 	err error
 	may bool
 }
 
-func (a *end) reasons() []reason {
+// reasonsLocked returns all known reasons for Closed.
+func (a *end) reasonsLocked() []reason {
 	b, r := a.peer, a.p.r
-	reset := b.mayReset()
+	reset := b.mayResetLocked()
 	return []reason{
-		{io.EOF, a.p.s.noReadClosed[a.i] && b.mayEnd() && !(b.reset && !b.fin && a.p.resets())},
-		{errClosing, a.did(opCloseWith)},
-		{errAborting, a.did(opAbortWith)},
-		{errData, a.did(opDataError)},
-		{loop.ErrAborted, a.did(opAbort) || r.stuck.Load()},
-		{loop.ErrTimeout, a.did(opIdleTimeout, opReadDeadline)},
+		{io.EOF, a.p.s.noReadClosed[a.i] && b.mayEndLocked() && !(b.reset && !b.fin && a.p.resets())},
+		{errClosing, a.didLocked(opCloseWith)},
+		{errAborting, a.didLocked(opAbortWith)},
+		{errData, a.didLocked(opDataError)},
+		{loop.ErrAborted, a.didLocked(opAbort) || r.stuck.Load()},
+		{loop.ErrTimeout, a.didLocked(opIdleTimeout, opReadDeadline)},
 		{loop.ErrWriteTimeout, false},
-		{loop.ErrShutdown, a.isCut()},
-		{loop.ErrLingerTimeout, r.lax() || r.p.shutdown.begin > 0},
+		{loop.ErrShutdown, a.isCutLocked()},
+		{loop.ErrLingerTimeout, r.mayLingerTimeout() || r.p.shutdown.begin > 0},
 		{loop.ErrUnreadFull, a.full},
-		{loop.ErrDetached, a.did(opDetach, opDetachStream)},
+		{loop.ErrDetached, a.didLocked(opDetach, opDetachStream)},
 		{syscall.ECONNRESET, reset},
 		{syscall.EPIPE, reset},
 		{syscall.ECONNABORTED, reset && sys.OnWine()},
@@ -135,65 +138,65 @@ func (a *end) reasons() []reason {
 	}
 }
 
-// checkWhyLocked checks the reason of Closed.
+// checkWhyLocked checks the error that Closed got.
 func (a *end) checkWhyLocked() {
 	why := a.why
-	panicked, known := new(loop.PanicError), why == nil && a.did(opClose)
+	panicked, known := new(loop.PanicError), why == nil && a.didLocked(opClose)
 	if errors.As(why, &panicked) {
-		known = a.did(opPanic)
+		known = a.didLocked(opPanic)
 	}
-	for _, x := range a.reasons() {
+	for _, x := range a.reasonsLocked() {
 		if !errors.Is(why, x.err) {
 			continue
 		}
 		if known = true; !x.may {
-			a.p.failLocked("end %d: Closed gets %v, for which there is no reason", a.i, why)
+			a.p.failLocked("end %d: Closed got %v, for which there is no reason", a.i, why)
 		}
 	}
-	if !known && !(sys.OnWine() && a.peer.mayReset()) {
-		a.p.failLocked("end %d: Closed gets %v, for which there is no reason", a.i, why)
+	if !known && !(sys.OnWine() && a.peer.mayResetLocked()) {
+		a.p.failLocked("end %d: Closed got %v, for which there is no reason", a.i, why)
 	}
-	if len(a.ended) != 1 || a.p.r.begun.Load() || a.peer.mayEndFirst() || a.fin || a.full {
+	if len(a.ended) != 1 || a.p.r.shutdownBegun.Load() || a.peer.mayEndFirstLocked() || a.fin || a.full {
 		return
 	}
-	// Nothing else has ended the connection.
+	// A single operation has ended the connection.
 	want := map[op]error{opClose: nil, opCloseWith: errClosing, opAbort: loop.ErrAborted, opAbortWith: errAborting, opDataError: errData}
 	if x, is := want[a.ended[0]]; is && why != x {
-		a.p.failLocked("end %d: Closed gets %v, not %v", a.i, why, x)
+		a.p.failLocked("end %d: Closed got %v, want %v", a.i, why, x)
 	}
 }
 
-// checkLocked checks how a connection has ended, and how much has come from its peer.
+// checkLocked checks how a connection has ended, and how many bytes it has received.
 func (a *end) checkLocked() {
 	b := a.peer
 	if !a.plain {
 		switch {
 		case !a.opened:
-			if !a.p.failed && !a.p.r.begun.Load() {
+			if !a.p.failed && !a.p.r.shutdownBegun.Load() {
 				a.p.failLocked("end %d was never opened", a.i)
 			}
 			return
 		case !a.closed || a.owned != 0 || a.detachCalls != a.detachings:
-			a.p.failLocked("end %d: Closed, done of WriteOwned or Detach's function was not called", a.i)
+			a.p.failLocked("end %d: Closed, a done of WriteOwned or a Detach's function was not called", a.i)
 			return
 		case a.why == nil && a.lost:
-			a.p.failLocked("end %d: done of WriteOwned got an error, and Closed none", a.i)
+			a.p.failLocked("end %d: done of WriteOwned got an error, but Closed got nil", a.i)
 		}
 		a.checkWhyLocked()
 	}
 	switch {
 	case a.seen > b.sent:
-		a.p.failLocked("end %d has seen more than was sent", a.i)
-	case a.willingLocked() && a.seen < b.dueLocked():
-		a.p.failLocked("end %d has seen %d bytes, %d are due", a.i, a.seen, b.dueLocked())
-	case a.raw != nil && !a.dead && !a.eof && !b.mayReset():
-		a.p.failLocked("end %d has not found the end: %v", a.i, a.readErr)
-	case a.plain && a.eof && !a.lost && !b.fin && a.p.resets() && len(b.ended) == 1 && b.did(opAbort, opAbortWith) && b.opened && !a.fin:
+		a.p.failLocked("end %d received more than was sent", a.i)
+	case a.readsAllLocked() && a.seen < b.dueLocked():
+		a.p.failLocked("end %d received %d bytes, want %d", a.i, a.seen, b.dueLocked())
+	case a.raw != nil && !a.dead && !a.eof && !b.mayResetLocked():
+		a.p.failLocked("end %d did not read EOF: %v", a.i, a.readErr)
+	case a.plain && a.eof && !a.lost && !b.fin && a.p.resets() && len(b.ended) == 1 && b.didLocked(opAbort, opAbortWith) && b.opened && !a.fin:
 		a.p.failLocked("end %d was not reset by Abort", a.i)
 	}
 }
 
-// finish ends what the steps have left open, and checks that everything comes to an end.
+// finish closes the ends that the steps have left open, and checks that everything ends.
 func (p *pair) finish() {
 	p.wait("steps on other goroutines", func() bool { return p.pending == 0 })
 	p.mu.Lock()
@@ -204,23 +207,23 @@ func (p *pair) finish() {
 		return
 	}
 	for _, a := range p.ends {
-		a.doRest()
+		a.doRemaining()
 		a.awaitReset()
 	}
 	for _, a := range p.ends {
-		a.cooperate()
+		a.unblock()
 	}
 	a := p.ends[p.s.first]
 	a.drain()
 	if !p.s.hasty {
 		a.peer.drain()
 	}
-	a.endFirst(p.s.halfFirst)
-	a.peer.endFirst(false)
-	a.endFirst(false)
+	a.endAndWait(p.s.halfFirst)
+	a.peer.endAndWait(false)
+	a.endAndWait(false)
 	for _, a := range p.ends {
 		if !a.plain {
-			p.wait("Closed", a.overLocked)
+			p.wait("Closed", a.finishedLocked)
 		}
 	}
 }
@@ -228,18 +231,18 @@ func (p *pair) finish() {
 // isOpenLocked reports whether Closed is still to come.
 func (a *end) isOpenLocked() bool { return a.opened && !a.closed }
 
-// allOpened waits until both ends are open.
+// allOpened waits until both ends are open or finished, and reports whether both were opened.
 func (p *pair) allOpened() bool {
 	all := true
 	for _, a := range p.ends {
-		p.wait("Opened", func() bool { return a.opened || a.raw != nil || a.overLocked() })
+		p.wait("Opened", func() bool { return a.opened || a.raw != nil || a.finishedLocked() })
 		p.locked(func() { all = all && (a.opened || a.raw != nil) })
 	}
 	return all
 }
 
-// doRest does the steps that were for callbacks which have not come.
-func (a *end) doRest() {
+// doRemaining does the steps for callbacks that were not called.
+func (a *end) doRemaining() {
 	var rest []step
 	a.p.locked(func() { rest, a.todo = a.todo, nil })
 	for _, s := range rest {
@@ -249,7 +252,7 @@ func (a *end) doRest() {
 	}
 }
 
-// awaitReset waits until a reset is reported, unless bytes are unread because of a Pause.
+// awaitReset waits until a reset of the peer is reported, unless a Pause leaves bytes unread.
 func (a *end) awaitReset() {
 	b := a.peer
 	if a.plain || !a.p.resets() {
@@ -257,19 +260,19 @@ func (a *end) awaitReset() {
 	}
 	a.p.wait("the peer's writer", func() bool { return b.raw == nil || !b.dead || b.nowrite })
 	a.p.wait("the report of a reset", func() bool {
-		due := b.reset && a.willingLocked() && a.raw == nil && (!a.paused || a.left == 0 && a.seen == b.sent)
+		due := b.reset && a.readsAllLocked() && a.raw == nil && (!a.paused || a.left == 0 && a.seen == b.sent)
 		return !due || a.closed
 	})
 }
 
-// cooperate lets everything go on.
-func (a *end) cooperate() {
+// unblock removes pauses and read limits.
+func (a *end) unblock() {
 	if a.plain {
 		a.p.locked(func() { a.budget = unlimited })
 		return
 	}
 	over := false
-	a.p.locked(func() { over = a.hasQuit() || a.closed })
+	a.p.locked(func() { over = a.hasQuitLocked() || a.closed })
 	if over {
 		return
 	}
@@ -277,40 +280,40 @@ func (a *end) cooperate() {
 		for _, s := range []step{{op: opConsume}, {op: opEcho}, {op: opPause}, {op: opResume}} {
 			a.do(s, false)
 		}
-		if a.peer.did(opDetach, opDetachStream) {
+		if a.peer.didLocked(opDetach, opDetachStream) {
 			a.do(step{op: opBackpressure}, false)
 		}
 	}
-	// On the loop, it comes after a callback that pauses.
+	// Run on the loop, it follows a callback that pauses.
 	a.onLoop(all)
 	a.p.wait("a function of Run", func() bool { return a.p.pending == 0 })
 }
 
-// drain waits until everything has come to a that is to come, and Drained, if that is due.
+// drain waits until a has received everything that is due, and Drained if that is due.
 func (a *end) drain() {
 	b := a.peer
-	a.p.wait("what is due", func() bool {
+	a.p.wait("the bytes that are due", func() bool {
 		if b.raw != nil && !b.nowrite && b.sent < b.queued {
 			return false
 		}
-		return a.overLocked() || a.plain && a.noread || !a.willingLocked() || a.seen >= b.dueLocked()
+		return a.finishedLocked() || a.plain && a.noread || !a.readsAllLocked() || a.seen >= b.dueLocked()
 	})
 	a.p.wait("Drained", func() bool {
-		return a.plain || a.overLocked() || !a.unreadMattersLocked() || b.mayReset() || !b.willingLocked() || !a.drainDue
+		return a.plain || a.finishedLocked() || !a.mustDeliverUnreadLocked() || b.mayResetLocked() || !b.readsAllLocked() || !a.drainDue
 	})
 }
 
-// endFirst ends a if nothing has, or half-closes it, and waits until the peer knows.
-func (a *end) endFirst(half bool) {
+// endAndWait closes a unless it has ended, or half-closes it, and waits until the peer gets EOF.
+func (a *end) endAndWait(half bool) {
 	if a.raw != nil {
-		a.play(step{op: opFIN})
+		a.doPlain(step{op: opFIN})
 		a.p.wait("FIN", func() bool { return a.nowrite })
 		if !a.plain {
 			return
 		}
 	} else {
 		over := false
-		a.p.locked(func() { over = a.closed || a.hasQuit() || half && a.fin })
+		a.p.locked(func() { over = a.closed || a.hasQuitLocked() || half && a.fin })
 		if !over && half {
 			a.do(step{op: opCloseWrite}, false)
 		} else if !over {
@@ -318,12 +321,12 @@ func (a *end) endFirst(half bool) {
 		}
 	}
 	b := a.peer
-	a.p.wait("the peer's end", func() bool {
-		return b.overLocked() || b.eof || b.noread || !b.willingLocked() || a.mayReset() || a.closed
+	a.p.wait("EOF at the peer", func() bool {
+		return b.finishedLocked() || b.eof || b.noread || !b.readsAllLocked() || a.mayResetLocked() || a.closed
 	})
 }
 
-// end closes what plain ends have, and checks everything.
+// end closes plain connections, and checks both ends.
 func (p *pair) end() {
 	for _, a := range p.ends {
 		p.mu.Lock()
@@ -348,8 +351,8 @@ func (p *pair) end() {
 	})
 }
 
-// readToEnd has a plain end read and write all there is.
+// readToEnd waits until a plain end has written what is queued and read everything.
 func (a *end) readToEnd() {
 	a.p.locked(func() { a.fin, a.budget = true, unlimited })
-	a.p.wait("a plain end's end", func() bool { return a.noread && a.nowrite })
+	a.p.wait("a plain end's reader and writer", func() bool { return a.noread && a.nowrite })
 }

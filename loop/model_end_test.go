@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	errModel                           = errors.New("an error of the model's")
+	errModel                           = errors.New("an error of the model")
 	errData                            = fmt.Errorf("%w: of Data", errModel)
 	errClosing                         = fmt.Errorf("%w: of CloseWith", errModel)
 	errAborting                        = fmt.Errorf("%w: of AbortWith", errModel)
@@ -26,50 +26,50 @@ var (
 )
 
 const (
-	crowdBytes = 1000      // that each peer of a crowd sends before all meet
-	farAway    = time.Hour // for timeouts that do not pass
+	crowdBytes  = 1000      // sent by each peer of a crowd before opMeet
+	longTimeout = time.Hour // never expires in a run
 )
 
-// end is an end of a connection: a handler of the group's, or a plain peer. Once it is
-// detached, the one is the other.
+// end is an end of a connection: a handler of the group, or a plain peer. A detached connection
+// goes on as a plain one.
 type end struct {
-	p     *pair
-	i     int
-	peer  *end
-	plain bool // from the beginning
-	place int  // in text, where what it sends begins
+	p      *pair
+	i      int
+	peer   *end
+	plain  bool // it was never a connection of the loop
+	offset int  // where its stream begins in text
 
-	ops sync.Mutex // held for a step: steps of one end are done one by one
+	ops sync.Mutex // held during a step: steps of one end are done one at a time
 
-	// The pair's mu is held for the rest.
+	// The rest is guarded by the pair's mu.
 	todo []step // for the next callback
 	conn *loop.Conn
 	ctx  context.Context
 	raw  plainConn
 	state
-	playing
+	plainState
 }
 
-// state is what is known of a loop's connection, and of both kinds what was sent and seen.
+// state is the known state of a connection of the loop; sent and seen are for plain peers, too.
 type state struct {
-	sent int // bytes that Write, or the kernel, has taken
-	seen int // bytes that Data has been given, or the peer has read
-	took int // and has consumed
-	left int // and has left
+	sent     int // bytes that Write, or the kernel, has accepted
+	seen     int // bytes that were passed to Data, or read by the plain peer
+	consumed int // bytes that Data has consumed
+	left     int // bytes that Data has left
 
 	opened, inside, closed  bool
 	why                     error
-	handlers                int // that SetHandler has set
-	owned                   int // calls of WriteOwned that are not done
-	lost                    bool
+	handlers                int  // number of handlers that SetHandler has set
+	owned                   int  // calls of WriteOwned whose done is still to be called
+	lost                    bool // done of WriteOwned, or a plain write, got an error
 	paused, pausedInside    bool
-	again                   bool // what was left must come again: Resume was called
-	above, drainDue         bool // Unsent was above the high watermark
+	redeliver               bool // Resume was called, so the left bytes must be delivered again
+	above, drainDue         bool // Unsent was above the high watermark, Drained is due
 	backpressure, echoes    bool
 	mode                    step // opConsume or opTakeOnly
 	endedInside             bool
-	fin, eof                bool // CloseWrite was called, or a FIN is queued; the peer's end was reported
-	ended                   []op // the operations that were called and end it
+	fin, eof                bool // CloseWrite was called or a FIN is queued; the peer's EOF was reported
+	ended                   []op // the operations called that end the connection
 	full                    bool // it left MaxUnread bytes
 	deadline                time.Time
 	detachCalls, detachings int
@@ -80,10 +80,10 @@ func (a *end) String() string {
 	if a.plain {
 		what = "plain"
 	}
-	return fmt.Sprintf("  end %d, %s:%s%s; %v, todo %v, called %v, Closed's reason %v, read's error %v", a.i, what, nonzero(a.state), nonzero(a.playing), a.mode, a.todo, a.ended, a.why, a.readErr)
+	return fmt.Sprintf("  end %d, %s:%s%s; %v, todo %v, called %v, Closed got %v, reading got %v", a.i, what, nonzero(a.state), nonzero(a.plainState), a.mode, a.todo, a.ended, a.why, a.readErr)
 }
 
-// nonzero prints the numbers of a struct that are not zero, and what is true.
+// nonzero formats the fields of a struct that are true or nonzero numbers.
 func nonzero(x any) string {
 	var b strings.Builder
 	v := reflect.ValueOf(x)
@@ -95,25 +95,25 @@ func nonzero(x any) string {
 	return b.String()
 }
 
-// did reports whether one of ops was called; mu is held.
-func (a *end) did(ops ...op) bool {
+// didLocked reports whether one of ops was called; the caller must hold mu.
+func (a *end) didLocked(ops ...op) bool {
 	return slices.ContainsFunc(ops, func(o op) bool { return slices.Contains(a.ended, o) })
 }
 
-// overLocked reports whether nothing more comes.
-func (a *end) overLocked() bool {
-	return a.closed || a.dead || a.p.failed || !a.plain && !a.opened && a.p.r.gone.Load()
+// finishedLocked reports whether no more callbacks or bytes are to come.
+func (a *end) finishedLocked() bool {
+	return a.closed || a.dead || a.p.failed || !a.plain && !a.opened && a.p.r.shutdownReturned.Load()
 }
 
-func (a *end) isOver() (is bool) {
-	a.p.locked(func() { is = a.overLocked() })
+func (a *end) isFinished() (is bool) {
+	a.p.locked(func() { is = a.finishedLocked() })
 	return is
 }
 
-// Streams are made of text, each from a place of its own, over and over.
+// A stream repeats text, beginning at the end's offset.
 const (
 	textBytes = 65521
-	maxPiece  = 128 << 10
+	maxChunk  = 128 << 10
 )
 
 var text = func() []byte {
@@ -124,45 +124,46 @@ var text = func() []byte {
 		x ^= x << 5
 		b = append(b, byte(x>>3))
 	}
-	return bytes.Repeat(b, 2+maxPiece/textBytes)
+	return bytes.Repeat(b, 2+maxChunk/textBytes)
 }()
 
-// words returns n bytes of what a sends, up to maxPiece.
-func (a *end) words(at, n int) []byte {
-	from := (a.place + at) % textBytes
+// streamText returns n bytes of a's stream, which may not exceed maxChunk.
+func (a *end) streamText(at, n int) []byte {
+	from := (a.offset + at) % textBytes
 	return text[from : from+n]
 }
 
-// piece returns n bytes of what a sends, as memory of its own.
-func (a *end) piece(at, n int) []byte {
+// streamCopy returns a copy of n bytes of a's stream.
+func (a *end) streamCopy(at, n int) []byte {
 	b := make([]byte, 0, n)
 	for len(b) < n {
-		b = append(b, a.words(at+len(b), min(maxPiece, n-len(b)))...)
+		b = append(b, a.streamText(at+len(b), min(maxChunk, n-len(b)))...)
 	}
 	return b
 }
 
-// checkBytes checks what has come from the peer, from its byte at on; mu is held.
-func (a *end) checkBytes(b []byte, at int) {
-	for piece := range slices.Chunk(b, maxPiece) {
-		if !bytes.Equal(piece, a.peer.words(at, len(piece))) {
+// checkBytesLocked checks bytes received from the peer, which begin at offset at of its stream; the
+// caller must hold mu.
+func (a *end) checkBytesLocked(b []byte, at int) {
+	for chunk := range slices.Chunk(b, maxChunk) {
+		if !bytes.Equal(chunk, a.peer.streamText(at, len(chunk))) {
 			i := 0
-			for want := a.peer.words(at, len(piece)); piece[i] == want[i]; i++ {
+			for want := a.peer.streamText(at, len(chunk)); chunk[i] == want[i]; i++ {
 			}
-			a.p.failLocked("end %d gets other bytes than were sent, from %d on", a.i, at+i)
+			a.p.failLocked("end %d got bytes that differ from those sent, from offset %d on", a.i, at+i)
 			return
 		}
-		at += len(piece)
+		at += len(chunk)
 	}
 }
 
-// handler is an end without ReadClosed; number is how many SetHandler had set before.
+// handler is an end without ReadClosed; number is how many handlers SetHandler had set before.
 type handler struct {
 	*end
 	number int
 }
 
-// fullHandler is an end with all methods.
+// fullHandler is an end with all optional methods.
 type fullHandler struct{ handler }
 
 func (a *end) accept(c *loop.Conn) loop.Handler {
@@ -177,20 +178,20 @@ func (a *end) handler(number int) loop.Handler {
 	return fullHandler{handler{a, number}}
 }
 
-// enter begins every callback, and returns what is to be done in it.
+// enter is called first in every callback, checks it, and returns the steps to do in it.
 func (h handler) enter(what string) []step {
 	a := h.end
 	a.p.mu.Lock()
 	defer a.p.mu.Unlock()
 	switch {
 	case a.inside:
-		a.p.failLocked("end %d: %s comes inside another callback", a.i, what)
+		a.p.failLocked("end %d: %s was called inside another callback", a.i, what)
 	case a.closed:
-		a.p.failLocked("end %d: %s comes after Closed", a.i, what)
+		a.p.failLocked("end %d: %s was called after Closed", a.i, what)
 	case a.opened == (what == "Opened"):
-		a.p.failLocked("end %d: %s comes before Opened, or twice", a.i, what)
+		a.p.failLocked("end %d: %s was called before Opened, or twice", a.i, what)
 	case h.number != a.handlers:
-		a.p.failLocked("end %d: %s of handler %d of %d is called", a.i, what, h.number, a.handlers)
+		a.p.failLocked("end %d: %s was called on handler %d, want handler %d", a.i, what, h.number, a.handlers)
 	}
 	a.inside, a.opened = true, true
 	var now, later []step
@@ -207,7 +208,7 @@ func (h handler) enter(what string) []step {
 
 func (h handler) leave() { h.p.locked(func() { h.inside = false }) }
 
-// act does steps in a callback; the error is one for Data to return.
+// act does steps in a callback; Data must return the error.
 func (h handler) act(steps []step) (err error) {
 	for _, s := range steps {
 		switch s.op {
@@ -230,7 +231,7 @@ func (h handler) Opened(c *loop.Conn) {
 	h.p.locked(func() {
 		h.mode.op, h.ctx, h.backpressure = opConsume, c.Context(), h.isAccepted()
 		if n, most := h.p.r.g.Conns(), h.p.r.p.setting.maxConns; most > 0 && n > most {
-			h.p.failLocked("there are %d connections", n)
+			h.p.failLocked("Conns() = %d, want at most %d", n, most)
 		}
 	})
 	h.act(steps)
@@ -251,7 +252,7 @@ func (h handler) Data(c *loop.Conn, b []byte) (n int, err error) {
 		h.do(step{op: opPause}, true)
 	}
 	defer h.p.locked(func() {
-		h.took += n
+		h.consumed += n
 		h.left = len(b) - n
 		h.full = h.full || h.left >= h.p.r.p.setting.maxUnread && !h.pausedInside
 	})
@@ -263,19 +264,19 @@ func (a *end) dataLocked(c *loop.Conn, b []byte) (n int, pauses bool) {
 	setting := &a.p.r.p.setting
 	switch {
 	case a.pausedInside:
-		a.p.failLocked("end %d: Data comes after Pause", a.i)
+		a.p.failLocked("end %d: Data was called after Pause", a.i)
 	case a.endedInside:
-		a.p.failLocked("end %d: Data comes after what ends the connection", a.i)
-	case a.above && !a.peer.mayReset() && c.Unsent() > setting.low:
-		a.p.failLocked("end %d: Data comes above the high watermark", a.i)
+		a.p.failLocked("end %d: Data was called after an operation that ends the connection", a.i)
+	case a.above && !a.peer.mayResetLocked() && c.Unsent() > setting.low:
+		a.p.failLocked("end %d: Data was called above the high watermark", a.i)
 	case len(b) == 0 || len(b) < a.left:
-		a.p.failLocked("end %d: Data gets %d bytes, %d were left", a.i, len(b), a.left)
-	case a.eof && a.took+len(b) > a.seen:
-		a.p.failLocked("end %d: Data gets more bytes after ReadClosed", a.i)
+		a.p.failLocked("end %d: Data got %d bytes, although %d were left", a.i, len(b), a.left)
+	case a.eof && a.consumed+len(b) > a.seen:
+		a.p.failLocked("end %d: Data got new bytes after ReadClosed", a.i)
 	}
-	a.checkBytes(b, a.took)
-	a.seen = max(a.seen, a.took+len(b))
-	a.again = false
+	a.checkBytesLocked(b, a.consumed)
+	a.seen = max(a.seen, a.consumed+len(b))
+	a.redeliver = false
 	switch {
 	case a.mode.op == opTakeOnly:
 		n = min(a.mode.n, len(b))
@@ -294,11 +295,11 @@ func (h fullHandler) ReadClosed(*loop.Conn) {
 	h.p.locked(func() {
 		switch {
 		case h.pausedInside || h.endedInside || h.eof:
-			h.p.failLocked("end %d: ReadClosed comes twice, after Pause or after what ends the connection", h.i)
+			h.p.failLocked("end %d: ReadClosed was called twice, after Pause, or after an operation that ends the connection", h.i)
 		case h.seen < h.peer.dueLocked():
-			h.p.failLocked("end %d: ReadClosed comes before %d bytes have come", h.i, h.peer.dueLocked())
-		case !h.peer.mayEnd():
-			h.p.failLocked("end %d: ReadClosed comes, and the peer has not ended", h.i)
+			h.p.failLocked("end %d: ReadClosed was called before %d bytes were delivered", h.i, h.peer.dueLocked())
+		case !h.peer.mayEndLocked():
+			h.p.failLocked("end %d: ReadClosed was called, but the peer has not closed", h.i)
 		}
 		h.eof = true
 	})
@@ -328,29 +329,29 @@ func (h handler) Closed(_ *loop.Conn, why error) {
 		h.closed, h.why = true, why
 		switch {
 		case errors.Is(why, loop.ErrTimeout) && time.Now().Before(h.deadline):
-			h.p.failLocked("end %d: a timeout comes early", h.i)
-		case h.unreadMattersLocked() && h.paused && h.left > 0:
-			h.p.failLocked("end %d: Closed comes while bytes are unread and reading is paused: %v", h.i, why)
-		case h.unreadMattersLocked() && h.again:
-			h.p.failLocked("end %d: Closed comes before what was left has come again after Resume: %v", h.i, why)
+			h.p.failLocked("end %d: a timeout expired early", h.i)
+		case h.mustDeliverUnreadLocked() && h.paused && h.left > 0:
+			h.p.failLocked("end %d: Closed was called while paused with unread bytes: %v", h.i, why)
+		case h.mustDeliverUnreadLocked() && h.redeliver:
+			h.p.failLocked("end %d: Closed was called before the left bytes were delivered again after Resume: %v", h.i, why)
 		case !h.isCauseLocked(context.Cause(h.ctx)):
-			h.p.failLocked("end %d: Closed gets %v, and the context's cause is %v", h.i, why, context.Cause(h.ctx))
+			h.p.failLocked("end %d: Closed got %v, but the context's cause is %v", h.i, why, context.Cause(h.ctx))
 		}
 	})
 }
 
-// isCauseLocked reports whether cause is that of the context of an end that has been closed.
+// isCauseLocked reports whether cause is a correct cause of the context after Closed.
 func (a *end) isCauseLocked(cause error) bool {
 	switch {
 	case a.why == nil:
 		return cause == loop.ErrClosed
-	case cause == loop.ErrDetached && a.did(opDetach, opDetachStream):
-		return true // which may have failed since
+	case cause == loop.ErrDetached && a.didLocked(opDetach, opDetachStream):
+		return true // detaching may have failed since
 	}
 	return cause != nil && errors.Is(a.why, cause)
 }
 
-// onLoop has f called by Run, or at once if the loop has ended.
+// onLoop calls f by Run, or immediately if the loop has ended.
 func (a *end) onLoop(f func()) {
 	a.p.locked(func() { a.p.pending++ })
 	g := func() {
@@ -362,11 +363,11 @@ func (a *end) onLoop(f func()) {
 	}
 }
 
-// elsewhere has a step done on another goroutine, or later on the loop.
-func (a *end) elsewhere(s step) {
+// doElsewhere starts a step on another goroutine, or queues it on the loop.
+func (a *end) doElsewhere(s step) {
 	from := s.from
 	if a.p.r.p.shutdown.begin > 0 && from != fromOther {
-		from = fromRun // the loop may end before the others are done
+		from = fromRun // the loop may end before timers and offloaded functions run
 	}
 	if from == fromRun {
 		a.onLoop(func() { a.do(s, false) })
@@ -393,7 +394,7 @@ func (a *end) elsewhere(s step) {
 	}
 }
 
-// do does a step; inside is in a callback of a's.
+// do does a step; inside reports whether it is called in a callback of a.
 func (a *end) do(s step, inside bool) {
 	a.ops.Lock()
 	defer a.ops.Unlock()
@@ -432,30 +433,31 @@ func (a *end) do(s step, inside bool) {
 	case opDetach, opDetachStream:
 		err = a.detach(c, s.op)
 	case opIdleTimeout:
-		a.p.locked(func() { a.setDeadline(s.n) })
+		a.p.locked(func() { a.setDeadlineLocked(s.n) })
 		err = c.SetIdleTimeout(time.Duration(s.n) * time.Microsecond)
 	case opReadDeadline:
-		a.p.locked(func() { a.setDeadline(s.n) })
+		a.p.locked(func() { a.setDeadlineLocked(s.n) })
 		err = c.SetReadDeadline(time.Now().Add(time.Duration(s.n) * time.Microsecond))
 	case opLongTimeouts:
-		if !a.did(opIdleTimeout, opReadDeadline) {
-			err = errors.Join(c.SetIdleTimeout(farAway), c.SetReadDeadline(time.Now().Add(farAway)), c.SetWriteTimeout(farAway))
+		if !a.didLocked(opIdleTimeout, opReadDeadline) {
+			err = errors.Join(c.SetIdleTimeout(longTimeout), c.SetReadDeadline(time.Now().Add(longTimeout)), c.SetWriteTimeout(longTimeout))
 		}
 	case opBackpressure:
 		a.p.locked(func() { a.backpressure, a.above = s.n > 0, false })
 		err = c.SetBackpressure(s.n > 0)
 	}
-	a.p.locked(func() { a.checkError(s.op.String(), err) })
+	a.p.locked(func() { a.checkErrorLocked(s.op.String(), err) })
 }
 
-// checkError allows for ErrClosed where something ends the connection; mu is held.
-func (a *end) checkError(what string, err error) {
+// checkErrorLocked records a failure if err is not nil, except for ErrClosed if something may have
+// ended the connection; the caller must hold mu.
+func (a *end) checkErrorLocked(what string, err error) {
 	if err != nil && (!errors.Is(err, loop.ErrClosed) || !a.mayBeClosedLocked()) {
 		a.p.failLocked("end %d: %s: %v", a.i, what, err)
 	}
 }
 
-func (a *end) setDeadline(micros int) {
+func (a *end) setDeadlineLocked(micros int) {
 	if d := time.Now().Add(time.Duration(micros) * time.Microsecond); a.deadline.IsZero() || d.Before(a.deadline) {
 		a.deadline = d
 	}
@@ -463,18 +465,18 @@ func (a *end) setDeadline(micros int) {
 
 func (a *end) resume(c *loop.Conn) error {
 	a.p.locked(func() {
-		a.again = a.again || a.paused && a.left > 0
+		a.redeliver = a.redeliver || a.paused && a.left > 0
 		a.paused, a.pausedInside = false, false
 	})
 	err := c.Resume()
 	if err != nil {
-		a.p.locked(func() { a.again = false })
+		a.p.locked(func() { a.redeliver = false })
 	}
 	return err
 }
 
-// setHandler sets the next one in a callback only: from elsewhere, the one before may be in
-// a callback.
+// setHandler sets the next handler, in a callback only: otherwise the current handler may be in a
+// callback.
 func (a *end) setHandler(c *loop.Conn, inside bool) error {
 	if !inside {
 		return nil
@@ -489,11 +491,11 @@ func (a *end) setHandler(c *loop.Conn, inside bool) error {
 // write writes once.
 func (a *end) write(c *loop.Conn, s step, inside bool) {
 	setting := &a.p.r.p.setting
-	waits, n := c.Unsent(), s.n
-	if n > setting.maxUnsent-waits && n%4 > 0 {
-		n = max(0, setting.maxUnsent-waits)
+	before, n := c.Unsent(), s.n
+	if n > setting.maxUnsent-before && n%4 > 0 {
+		n = max(0, setting.maxUnsent-before)
 	}
-	b, at := a.piece(a.sent, n), n/3
+	b, at := a.streamCopy(a.sent, n), n/3
 	if !inside {
 		a.p.locked(func() { a.above = false })
 	}
@@ -502,7 +504,7 @@ func (a *end) write(c *loop.Conn, s step, inside bool) {
 	switch s.op {
 	case opWrite:
 		k, err = c.Write(b)
-		clear(b) // it may be used again at once
+		clear(b) // the caller may reuse it immediately
 	case opWritev:
 		k, err = c.Writev([][]byte{b[:at], nil, b[at:]})
 		clear(b)
@@ -518,14 +520,14 @@ func (a *end) write(c *loop.Conn, s step, inside bool) {
 			a.above = inside && crossed && a.backpressure
 			a.drainDue = a.drainDue || crossed
 		case k == 0 && errors.Is(err, loop.ErrTooLarge) && errors.Is(err, loop.ErrBufferFull) && n > setting.maxUnsent:
-		case k == 0 && errors.Is(err, loop.ErrBufferFull) && !errors.Is(err, loop.ErrTooLarge) && n <= setting.maxUnsent && waits+n > setting.maxUnsent:
+		case k == 0 && errors.Is(err, loop.ErrBufferFull) && !errors.Is(err, loop.ErrTooLarge) && n <= setting.maxUnsent && before+n > setting.maxUnsent:
 			a.drainDue = true
 		case k == 0 && errors.Is(err, loop.ErrClosed) && (a.fin || a.mayBeClosedLocked()):
 		default:
-			a.p.failLocked("end %d: a write of %d: %d, %v, while %d bytes were unsent", a.i, n, k, err, waits)
+			a.p.failLocked("end %d: a write of %d bytes = %d, %v, while %d bytes were unsent", a.i, n, k, err, before)
 		}
 		if unsent > setting.maxUnsent {
-			a.p.failLocked("end %d: %d bytes are unsent", a.i, unsent)
+			a.p.failLocked("end %d: %d bytes are unsent, want at most MaxUnsent, %d", a.i, unsent, setting.maxUnsent)
 		}
 	})
 }
@@ -536,7 +538,7 @@ func (a *end) writeOwned(c *loop.Conn, b []byte) (int, error) {
 	n, err := c.WriteOwned(b, func(why error) {
 		a.p.locked(func() {
 			if called || a.closed {
-				a.p.failLocked("end %d: done of WriteOwned is called twice, or after Closed", a.i)
+				a.p.failLocked("end %d: done of WriteOwned was called twice, or after Closed", a.i)
 			}
 			called, a.lost = true, a.lost || why != nil
 			a.owned--
@@ -553,16 +555,16 @@ func (a *end) detach(c *loop.Conn, how op) error {
 	f := func(conn plainConn, unread []byte, err error) {
 		a.p.locked(func() {
 			if a.detachCalls++; a.closed {
-				a.p.failLocked("end %d: Detach's function is called after Closed", a.i)
+				a.p.failLocked("end %d: Detach's function was called after Closed", a.i)
 			}
 			if err == nil {
-				a.checkBytes(unread, a.took)
-				a.seen = max(a.seen, a.took+len(unread))
-				a.took += len(unread)
+				a.checkBytesLocked(unread, a.consumed)
+				a.seen = max(a.seen, a.consumed+len(unread))
+				a.consumed += len(unread)
 			}
 		})
 		if err == nil {
-			a.begin(conn)
+			a.startIO(conn)
 		}
 	}
 	var err error
@@ -592,7 +594,7 @@ func (a *end) detach(c *loop.Conn, how op) error {
 func plainStream(s *sock.Stream) plainConn {
 	conn, err := s.NetConn()
 	if err != nil { // on Windows
-		return polled{s}
+		return polledStream{s}
 	}
 	s.Close()
 	return conn.(plainConn)

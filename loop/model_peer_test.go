@@ -12,16 +12,17 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// plainConn is what package net's connections and polled have in common.
+// plainConn is a connection outside of a loop: one of package net, or polledStream.
 type plainConn interface {
 	io.ReadWriteCloser
 	CloseWrite() error
 }
 
-// polled is a stream whose calls wait, where package net takes over no sockets.
-type polled struct{ *sock.Stream }
+// polledStream is a stream whose Read and Write block, for systems on which package net cannot take
+// over a socket.
+type polledStream struct{ *sock.Stream }
 
-func (p polled) Read(b []byte) (n int, err error) {
+func (p polledStream) Read(b []byte) (n int, err error) {
 	for {
 		if n, err = p.Stream.Read(b); err != sock.ErrWouldBlock {
 			return n, err
@@ -30,7 +31,7 @@ func (p polled) Read(b []byte) (n int, err error) {
 	}
 }
 
-func (p polled) Write(b []byte) (n int, err error) {
+func (p polledStream) Write(b []byte) (n int, err error) {
 	for {
 		k, err := p.Stream.Write(b[n:])
 		if n += k; err != sock.ErrWouldBlock {
@@ -40,51 +41,50 @@ func (p polled) Write(b []byte) (n int, err error) {
 	}
 }
 
-// playing is the state of an end that is played by the test: a plain peer, or what was
-// detached.
-type playing struct {
-	queued  int  // bytes to be written in all
-	budget  int  // bytes that may be read still
-	nowrite bool // the writer has ended
-	noread  bool // the reader has ended: at the end, or because of readErr
-	readErr error
-	dead    bool // closed at once
-	reset   bool // and by a reset
-	floor   int  // then, how many bytes had certainly arrived
+// plainState is the state of an end outside of the loop: a plain peer, or a detached connection.
+type plainState struct {
+	queued     int  // total bytes to write
+	budget     int  // bytes that may still be read
+	nowrite    bool // the writer has returned
+	noread     bool // the reader has returned, at EOF or because of readErr
+	readErr    error
+	dead       bool // closed by hardClose
+	reset      bool // with a reset
+	minArrived int  // how many bytes had certainly arrived when dead was set
 }
 
-// unlimited is a budget that no program exhausts.
+// unlimited is a read budget that no program exhausts.
 const unlimited = math.MaxInt32
 
-// start begins to play a plain peer.
-func (a *end) start(c net.Conn, err error) {
+// startPlain starts a plain peer's reader and writer, or records that connecting failed.
+func (a *end) startPlain(c net.Conn, err error) {
 	if err != nil {
 		a.p.connectFailed("a plain peer", err)
 		return
 	}
 	if t, ok := c.(*net.TCPConn); ok && a.p.s.small {
-		// Not the buffer for reading: to shrink a window that was advertised can stop both
-		// directions, for acknowledgments outside of it are dropped.
+		// Not the receive buffer: shrinking an advertised window can stall both directions, because
+		// acknowledgments outside of it are dropped.
 		t.SetWriteBuffer(8 << 10)
 	}
-	a.begin(c.(plainConn))
+	a.startIO(c.(plainConn))
 }
 
-// begin begins to play c. What was detached has sent everything, half-closes, and reads all
-// there is.
-func (a *end) begin(c plainConn) {
+// startIO starts the reader and writer of c. A detached connection has sent everything: it
+// half-closes, and reads until EOF.
+func (a *end) startIO(c plainConn) {
 	a.p.locked(func() {
 		a.raw, a.queued = c, a.sent
 		if !a.plain {
 			a.fin, a.budget = true, unlimited
 		}
 	})
-	a.p.players.Go(a.reads)
-	a.p.players.Go(a.writes)
+	a.p.players.Go(a.readLoop)
+	a.p.players.Go(a.writeLoop)
 }
 
-// play does a step of a plain peer.
-func (a *end) play(s step) {
+// doPlain does a step of a plain peer.
+func (a *end) doPlain(s step) {
 	switch s.op {
 	case opWrite:
 		a.p.locked(func() {
@@ -103,8 +103,8 @@ func (a *end) play(s step) {
 	}
 }
 
-// writes writes what is queued, and then FIN.
-func (a *end) writes() {
+// writeLoop writes what is queued, and finally half-closes.
+func (a *end) writeLoop() {
 	defer a.p.locked(func() { a.nowrite = true })
 	for {
 		var b []byte
@@ -112,7 +112,7 @@ func (a *end) writes() {
 		a.p.locked(func() {
 			a.p.waitLocked(func() bool { return a.dead || a.sent < a.queued || a.fin })
 			over = a.dead || a.p.r.stuck.Load()
-			b = a.words(a.sent, min(maxPiece, a.queued-a.sent))
+			b = a.streamText(a.sent, min(maxChunk, a.queued-a.sent))
 		})
 		if over {
 			return
@@ -132,10 +132,10 @@ func (a *end) writes() {
 	}
 }
 
-// reads reads as much as the budget allows.
-func (a *end) reads() {
+// readLoop reads as much as the budget allows.
+func (a *end) readLoop() {
 	defer a.p.locked(func() { a.noread = true })
-	b := make([]byte, maxPiece)
+	b := make([]byte, maxChunk)
 	for {
 		n := 0
 		a.p.locked(func() {
@@ -149,11 +149,11 @@ func (a *end) reads() {
 		}
 		n, err := a.raw.Read(b[:n])
 		a.p.locked(func() {
-			a.checkBytes(b[:n], a.seen)
+			a.checkBytesLocked(b[:n], a.seen)
 			a.seen += n
 			a.budget -= n
-			if a.eof, a.readErr = err == io.EOF, err; a.eof && !a.dead && !a.peer.mayEnd() {
-				a.p.failLocked("end %d finds the end, and the peer has not ended", a.i)
+			if a.eof, a.readErr = err == io.EOF, err; a.eof && !a.dead && !a.peer.mayEndLocked() {
+				a.p.failLocked("end %d read EOF, but the peer has not closed", a.i)
 			}
 		})
 		if err != nil {
@@ -162,13 +162,13 @@ func (a *end) reads() {
 	}
 }
 
-// hardClose closes at once, by a reset or with whatever is unread.
+// hardClose closes immediately, with a reset, or normally even if bytes are unread.
 func (a *end) hardClose(reset bool) {
 	a.p.locked(func() {
 		if a.dead || a.raw == nil {
 			return
 		}
-		a.floor = a.arrivedLocked()
+		a.minArrived = a.arrivedLocked()
 		a.dead, a.reset = true, reset
 	})
 	if t, ok := a.raw.(*net.TCPConn); ok && reset {
@@ -179,14 +179,14 @@ func (a *end) hardClose(reset bool) {
 	}
 }
 
-// arrivedLocked returns how many bytes of what a plain peer has sent have certainly arrived: a reset
-// does not drop them on Linux, where receiving finds what has come before it finds the error
+// arrivedLocked returns how many of the bytes that a plain peer has sent have certainly arrived. A
+// reset does not drop them on Linux, where a receive returns the queued bytes before the error
 // (tcp_recvmsg, unix_stream_read_generic).
 func (a *end) arrivedLocked() int {
 	switch {
 	case runtime.GOOS != "linux":
 		return 0
-	case a.p.s.network == "unix": // what is taken is with the peer
+	case a.p.s.network == "unix": // written bytes are in the peer's queue
 		return a.sent
 	}
 	inFlight, known := a.inFlight()
@@ -210,21 +210,22 @@ func (a *end) inFlight() (n int, known bool) {
 	return n, known
 }
 
-// settleBytes always have room in the peer's system, whatever it reads.
-const settleBytes = 2 << 10
+// smallBytes is a size that always fits into the peer's receive buffer, whatever it reads.
+const smallBytes = 2 << 10
 
-// settle waits until what a plain peer has sent has arrived, if there is little of it.
-func (a *end) settle() {
-	little := func() bool { return a.raw != nil && !a.dead && !a.lost && a.queued-a.peer.seen <= settleBytes }
-	a.p.wait("what is to be written", func() bool { return !little() || a.sent == a.queued })
+// waitArrived waits until everything that a plain peer has sent has arrived, if it is small enough.
+func (a *end) waitArrived() {
+	small := func() bool { return a.raw != nil && !a.dead && !a.lost && a.queued-a.peer.seen <= smallBytes }
+	a.p.wait("the writer", func() bool { return !small() || a.sent == a.queued })
 	if a.p.s.network == "unix" {
 		return
 	}
-	// Nobody reports this, so it is polled. What is in flight when the peer resets the connection
-	// is counted for ever: also what was never accepted, which Shutdown resets, is over.
+	// There is no event for this, so it is polled. Bytes in flight when the peer resets the
+	// connection are counted forever, so a connection that was never accepted, which Shutdown
+	// resets, counts as finished.
 	for is := true; is && !a.p.r.stuck.Load(); {
 		a.p.mu.Lock()
-		is = little() && !a.peer.overLocked()
+		is = small() && !a.peer.finishedLocked()
 		if is {
 			n, known := a.inFlight()
 			is = known && n > 0

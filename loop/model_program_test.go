@@ -10,8 +10,8 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// program is everything that a run of the model does, but for the scheduler's choices. It is
-// drawn from a seed, printed when it fails, and shrunk.
+// program determines everything that a run of the model does, except for scheduling. It is drawn
+// from a seed, and shrunk and printed if it fails.
 type program struct {
 	setting  setting
 	crowd    bool // every pair meets once, with its first end paused
@@ -19,14 +19,14 @@ type program struct {
 	shutdown shutdownPlan
 }
 
-// setting is what of the group's configuration is drawn.
+// setting is the part of the group's configuration that is drawn.
 type setting struct {
 	loops, high, low, maxUnsent, maxUnread, readBudget, idleBuffers, maxConns int
 	linger, busyPoll                                                          time.Duration
 }
 
-// shutdownPlan says at which step of all, counted over the pairs, the group begins to shut
-// down, and at which one the context of Shutdown ends. Zero: when all pairs have ended; never.
+// shutdownPlan is the number of steps, counted over all pairs, after which Shutdown is called, and
+// after which its context is canceled. Zero means: when all pairs have ended; never.
 type shutdownPlan struct{ begin, cut int }
 
 type kind int
@@ -34,25 +34,25 @@ type kind int
 const (
 	accepted   kind = iota // end 0 is accepted by the group, end 1 is a plain peer
 	dialed                 // end 0 is dialed by the group, end 1 is a plain peer
-	bothOfLoop             // end 0 is accepted by the group, and end 1 dialed by it
+	loopToLoop             // end 0 is accepted by the group, and end 1 dialed by it
 	kinds
 )
 
 func (k kind) String() string {
-	return [...]string{"accepted from a plain peer", "dialed to a plain peer", "accepted from a dialed one"}[k]
+	return [...]string{"accepted from a plain peer", "dialed to a plain peer", "accepted, and dialed by the group"}[k]
 }
 
 // script is a connection, from its beginning to its end.
 type script struct {
 	network         string
 	kind            kind
-	small           bool // buffers of the system
+	small           bool // small socket buffers
 	onLoop          bool // dialed by Loop.Dial
 	noReadClosed    [2]bool
 	closeOnShutdown [2]bool
-	first           int  // the end that ends first, of those that the steps have left open
-	halfFirst       bool // and by CloseWrite
-	hasty           bool // before everything that it has written has come
+	first           int  // the end that is closed first, if the steps have left both open
+	halfFirst       bool // it half-closes first
+	hasty           bool // it is closed before everything that it has written has arrived
 	steps           []step
 }
 
@@ -67,22 +67,22 @@ type step struct {
 type op int
 
 const (
-	// Of both kinds of ends.
-	opWrite  op = iota // n bytes
-	opSettle           // wait until what the peer of this end, a plain one, has sent has arrived
-	opMeet             // wait until all pairs have come to this step
-	// Of a plain peer.
+	// For both kinds of ends.
+	opWrite       op = iota // n bytes
+	opWaitArrived           // wait until everything that this plain peer has sent has arrived
+	opMeet                  // wait until all pairs have reached this step
+	// For a plain peer.
 	opRead      // n bytes more
-	opFIN       // behind what is to be written
-	opRST       // at once
-	opHardClose // at once, with whatever is unread
-	// Of a loop's connection.
+	opFIN       // after everything that is queued
+	opRST       // immediately
+	opHardClose // close immediately, even if bytes are unread
+	// For a connection of the loop.
 	opWritev
 	opWriteOwned
-	opAwait    // wait until everything that the peer has sent was delivered, if nothing prevents it
-	opConsume  // Data consumes n bytes at most, all if n is zero, none if n is negative
-	opTakeOnly // Data consumes n bytes at most, and pauses if it leaves some
-	opEcho     // Data writes as many bytes as it consumes, or no longer if n is zero
+	opAwait    // wait until everything that the peer has sent was delivered, unless something prevents it
+	opConsume  // Data consumes at most n bytes, all if n is zero, none if n is negative
+	opTakeOnly // Data consumes at most n bytes, and pauses if it leaves some
+	opEcho     // Data writes as many bytes as it consumes; off if n is zero
 	opPause
 	opResume
 	opSetHandler
@@ -97,28 +97,28 @@ const (
 	opPanic
 	opIdleTimeout  // n microseconds
 	opReadDeadline // n microseconds from now
-	opLongTimeouts // that do not pass
-	opBackpressure // on, or off if n is zero
+	opLongTimeouts // that do not expire
+	opBackpressure // off if n is zero
 	ops
 )
 
 var opNames = [ops]string{
-	"Write", "settle", "meet", "read", "FIN", "RST", "close", "Writev", "WriteOwned", "await", "consume", "consume and pause", "echo", "Pause", "Resume", "SetHandler",
+	"Write", "wait for arrival", "meet", "read", "FIN", "RST", "close", "Writev", "WriteOwned", "await", "consume", "consume and pause", "echo", "Pause", "Resume", "SetHandler",
 	"CloseWrite", "Close", "CloseWith", "Abort", "AbortWith", "Detach", "DetachStream", "Data's error", "panic", "SetIdleTimeout", "SetReadDeadline",
 	"timeouts of an hour", "SetBackpressure",
 }
 
 func (o op) String() string { return opNames[o] }
 
-// ends reports whether a loop's connection ends itself by o, in whichever way.
+// ends reports whether o makes a connection of the loop end.
 func (o op) ends() bool { return o >= opClose && o <= opReadDeadline }
 
-// from is where a step of a loop's connection is done.
+// from is where a step of a connection of the loop is done.
 type from int
 
 const (
-	fromScript   from = iota // at once, on the script's goroutine
-	fromCallback             // in the next callback, if one comes before the end
+	fromScript   from = iota // immediately, on the script's goroutine
+	fromCallback             // in the next callback, if there is one before the end
 	fromOther                // on another goroutine
 	fromRun                  // by Loop.Run
 	fromTimer                // by Loop.AfterFunc
@@ -168,7 +168,7 @@ func (s *script) String() string {
 	return b.String()
 }
 
-// drawer draws a program.
+// drawer draws a random program.
 type drawer struct {
 	*rand.Rand
 	p    *program
@@ -178,8 +178,8 @@ type drawer struct {
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
 const (
-	noLinger  = time.Hour // that no run waits for
-	crowdSize = 80        // more connections are paused than io_uring's driver has buffers
+	noLinger  = time.Hour // never expires in a run
+	crowdSize = 80        // more paused connections than the io_uring driver has buffers
 )
 
 func draw(seed uint64) *program {
@@ -234,12 +234,12 @@ func (d *drawer) script() script {
 		s.network = "tcp"
 	}
 	if d.p.setting.maxConns > 0 {
-		s.kind = accepted // those of one group could wait for each other
+		s.kind = accepted // connections of one group could wait for each other
 	}
 	ends, peerEnds := d.chance(2), d.chance(2)
 	for range 2 + d.IntN(12) {
 		end := d.IntN(2)
-		if end == 1 && s.kind != bothOfLoop {
+		if end == 1 && s.kind != loopToLoop {
 			s.steps = append(s.steps, d.peerStep(peerEnds))
 			continue
 		}
@@ -247,7 +247,7 @@ func (d *drawer) script() script {
 	}
 	if d.chance(3) {
 		at := d.IntN(len(s.steps) + 1)
-		s.steps = slices.Insert(s.steps, at, d.theme(&s)...)
+		s.steps = slices.Insert(s.steps, at, d.scenario(&s)...)
 	}
 	if d.p.crowd {
 		s.steps = slices.Insert(s.steps, 0, step{op: opTakeOnly, n: 1}, step{end: 1, op: opWrite, n: 1000}, step{op: opMeet}, step{op: opResume})
@@ -255,31 +255,31 @@ func (d *drawer) script() script {
 	return s
 }
 
-// theme is some steps in a row that random ones seldom come to: it is what protocols do.
-func (d *drawer) theme(s *script) []step {
+// scenario returns a sequence of steps that is typical of protocols and seldom drawn at random.
+func (d *drawer) scenario(s *script) []step {
 	big, some := step{op: opWrite, n: d.most, from: d.from()}, step{op: opWrite, n: 1 + d.IntN(2000), from: d.from()}
-	if s.kind == bothOfLoop {
+	if s.kind == loopToLoop {
 		return []step{big, {end: 1, op: opWrite, n: d.most, from: d.from()}}
 	}
 	end := step{end: 1, op: pick(d.Rand, opFIN, opRST, opHardClose, opHardClose)}
-	their, settle := step{end: 1, op: opWrite, n: 1 + d.IntN(2000)}, step{end: 1, op: opSettle}
+	their, arrived := step{end: 1, op: opWrite, n: 1 + d.IntN(2000)}, step{end: 1, op: opWaitArrived}
 	switch d.IntN(7) {
-	case 4: // it answers, and closes
+	case 4: // the loop answers, and closes
 		return []step{big, {op: pick(d.Rand, opClose, opCloseWith), from: d.from()}}
-	case 5: // the peer reads no answers, at first
+	case 5: // the peer reads no answers at first
 		return []step{{op: opEcho, n: 1}, {end: 1, op: opWrite, n: d.most}, {op: opAwait}}
-	case 0: // it answers one by one a peer that has gone
-		return []step{{op: opTakeOnly, n: 1 + d.IntN(500)}, their, settle, end, some, {op: opResume, from: d.from()}}
-	case 1: // the peer answers early, and goes
-		return []step{big, their, settle, end}
+	case 0: // the loop answers one by one a peer that has closed
+		return []step{{op: opTakeOnly, n: 1 + d.IntN(500)}, their, arrived, end, some, {op: opResume, from: d.from()}}
+	case 1: // the peer answers early, and closes
+		return []step{big, their, arrived, end}
 	case 2: // the peer half-closes, and resets later
 		return []step{{end: 1, op: opFIN}, {op: opAwait}, {end: 1, op: opRST}, {op: opCloseWrite, from: d.from()}}
-	default: // the peer goes while the connection is paused
-		return []step{{op: opPause, from: d.from()}, their, settle, end}
+	default: // the peer closes while the connection is paused
+		return []step{{op: opPause, from: d.from()}, their, arrived, end}
 	}
 }
 
-// size draws how many bytes are written.
+// size draws the number of bytes of a write.
 func (d *drawer) size() int { return d.IntN(pick(d.Rand, 2, 100, 4<<10, 64<<10, d.most, d.most) + 1) }
 
 func (d *drawer) from() from {
@@ -287,7 +287,7 @@ func (d *drawer) from() from {
 	return f
 }
 
-// weighted draws a key of weights, of which ops is the order.
+// weighted draws an operation according to weights.
 func (d *drawer) weighted(weights []opWeight) op {
 	total := 0
 	for _, w := range weights {
@@ -308,7 +308,7 @@ type opWeight struct {
 }
 
 var (
-	peerWeights = []opWeight{{opWrite, 40}, {opRead, 25}, {opSettle, 15}}
+	peerWeights = []opWeight{{opWrite, 40}, {opRead, 25}, {opWaitArrived, 15}}
 	peerEnding  = []opWeight{{opFIN, 9}, {opRST, 6}, {opHardClose, 6}}
 	loopWeights = []opWeight{
 		{opWrite, 16},
@@ -363,14 +363,14 @@ func (d *drawer) loopStep(end int, s *script, ends bool) step {
 		x.n = 1 + d.IntN(3000)
 	case opBackpressure:
 		x.n = d.IntN(2)
-		if end == 1 && s.kind == bothOfLoop {
-			x.n = 0 // both could wait for each other
+		if end == 1 && s.kind == loopToLoop {
+			x.n = 0 // both ends could wait for each other
 		}
 	case opEcho:
-		x.n = 1 - end // else two could go on for ever
+		x.n = 1 - end // two echoing ends would never stop
 	case opDetach, opDetachStream:
 		if end == 1 {
-			x.op = opClose // the same
+			x.op = opClose // covered by end 0
 		}
 		if sys.OnWine() {
 			x.op = opDetachStream
@@ -381,8 +381,8 @@ func (d *drawer) loopStep(end int, s *script, ends bool) step {
 	return x
 }
 
-// shrunk returns programs that are p with something left out, the most first.
-func (p *program) shrunk() (list []*program) {
+// reductions returns smaller variants of p, those with the most removed first.
+func (p *program) reductions() (list []*program) {
 	with := func(change func(q *program)) {
 		q := *p
 		q.pairs = slices.Clone(p.pairs)
@@ -398,7 +398,7 @@ func (p *program) shrunk() (list []*program) {
 		with(func(q *program) { q.shutdown = shutdownPlan{} })
 	}
 	if len(p.pairs) > 4 {
-		return list // what follows is tried once there are few
+		return list // the rest is tried once there are few
 	}
 	for i, s := range p.pairs {
 		for size := (len(s.steps) + 1) / 2; size > 0; size /= 2 {

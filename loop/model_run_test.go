@@ -28,21 +28,21 @@ type run struct {
 	dir   string
 	pairs []*pair
 
-	steps    atomic.Int64  // that have been done, for the shutdown plan
-	progress atomic.Uint64 // changes whenever anything happens
-	stuck    atomic.Bool   // nothing has happened for long: all waits are given up
-	begun    atomic.Bool   // Shutdown has been called
-	gone     atomic.Bool   // Shutdown has returned
-	cut      context.CancelFunc
-	shut     chan error
-	abandon  chan struct{} // Shutdown does not return either
-	meeting  sync.WaitGroup
+	steps            atomic.Int64  // steps done, for the shutdown plan
+	progress         atomic.Uint64 // changes with every change of state
+	stuck            atomic.Bool   // no progress for too long: all waits return
+	shutdownBegun    atomic.Bool   // Shutdown has been called
+	shutdownReturned atomic.Bool   // Shutdown has returned
+	cancel           context.CancelFunc
+	shutdownErr      chan error
+	abandon          chan struct{} // closed if Shutdown does not return even after that
+	meeting          sync.WaitGroup
 
 	mu       sync.Mutex
 	failures []string
 }
 
-// maxFailures is how many failures of one run are kept.
+// maxFailures is how many failures of a run are kept.
 const maxFailures = 10
 
 func (r *run) fail(s string) {
@@ -53,18 +53,18 @@ func (r *run) fail(s string) {
 	}
 }
 
-// Write takes what the group logs.
+// Write implements io.Writer for the group's log: an unexpected record is a failure.
 func (r *run) Write(b []byte) (int, error) {
 	if !strings.Contains(string(b), errModel.Error()) {
-		r.fail("the group logs: " + string(b))
+		r.fail("unexpected log record: " + string(b))
 	}
 	return len(b), nil
 }
 
-func (r *run) lax() bool { return r.p.setting.linger < noLinger }
+// mayLingerTimeout reports whether LingerTimeout is short enough to expire.
+func (r *run) mayLingerTimeout() bool { return r.p.setting.linger < noLinger }
 
-// runProgram runs p and returns what has failed. It gives up once nothing has happened for
-// stuckAfter.
+// runProgram runs p and returns its failures. It gives up after stuckAfter without progress.
 func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 	goroutines, descriptors := runtime.NumGoroutine(), countDescriptors()
 	dir, err := os.MkdirTemp("", "m") // short, for the paths of Unix sockets
@@ -72,7 +72,7 @@ func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	r := &run{p: p, dir: dir, shut: make(chan error, 1), abandon: make(chan struct{})}
+	r := &run{p: p, dir: dir, shutdownErr: make(chan error, 1), abandon: make(chan struct{})}
 	s := p.setting
 	r.g, err = loop.NewGroup(loop.Config{
 		Loops: s.loops, HighWatermark: s.high, LowWatermark: s.low, MaxUnsent: s.maxUnsent, MaxUnread: s.maxUnread, ReadBudget: s.readBudget,
@@ -99,8 +99,8 @@ func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 
 func (r *run) run() {
 	var ctx context.Context
-	ctx, r.cut = context.WithCancel(context.Background())
-	defer r.cut()
+	ctx, r.cancel = context.WithCancel(context.Background())
+	defer r.cancel()
 	r.meeting.Add(len(r.pairs))
 	var scripts sync.WaitGroup
 	for _, p := range r.pairs {
@@ -110,7 +110,7 @@ func (r *run) run() {
 		scripts.Wait()
 		go r.shutdown(ctx)
 	} else {
-		r.beginAt(ctx)
+		r.scheduleShutdown(ctx)
 		scripts.Wait()
 	}
 	for _, p := range r.pairs {
@@ -118,7 +118,7 @@ func (r *run) run() {
 	}
 	var err error
 	select {
-	case err = <-r.shut:
+	case err = <-r.shutdownErr:
 	case <-r.abandon:
 		r.fail("Shutdown does not return")
 	}
@@ -127,29 +127,29 @@ func (r *run) run() {
 	}
 }
 
-// beginAt starts the shutdown, and the end of its context, at their steps.
-func (r *run) beginAt(ctx context.Context) {
+// scheduleShutdown calls Shutdown, and cancels its context, at the planned steps.
+func (r *run) scheduleShutdown(ctx context.Context) {
 	go func() {
 		for {
 			n := int(r.steps.Load())
-			all := r.ended()
-			if !r.begun.Load() && (n >= r.p.shutdown.begin || all || r.stuck.Load()) {
-				r.shutdownLater(ctx)
+			all := r.allStepped()
+			if !r.shutdownBegun.Load() && (n >= r.p.shutdown.begin || all || r.stuck.Load()) {
+				r.startShutdown(ctx)
 			}
-			if cut := r.p.shutdown.cut; r.begun.Load() && (cut > 0 && (n >= cut || all)) || r.stuck.Load() {
-				r.cut()
+			if cut := r.p.shutdown.cut; r.shutdownBegun.Load() && (cut > 0 && (n >= cut || all)) || r.stuck.Load() {
+				r.cancel()
 				return
 			}
-			if r.begun.Load() && r.p.shutdown.cut == 0 && r.gone.Load() {
+			if r.shutdownBegun.Load() && r.p.shutdown.cut == 0 && r.shutdownReturned.Load() {
 				return
 			}
-			time.Sleep(100 * time.Microsecond) // the order of steps and shutdown is not exact
+			time.Sleep(100 * time.Microsecond) // polling: the order of steps and shutdown is not exact
 		}
 	}()
 }
 
-// ended reports whether all scripts have done their steps.
-func (r *run) ended() bool {
+// allStepped reports whether all scripts have done their steps.
+func (r *run) allStepped() bool {
 	for _, p := range r.pairs {
 		if !p.stepped.Load() {
 			return false
@@ -158,22 +158,22 @@ func (r *run) ended() bool {
 	return true
 }
 
-func (r *run) shutdownLater(ctx context.Context) {
-	r.begun.Store(true)
+func (r *run) startShutdown(ctx context.Context) {
+	r.shutdownBegun.Store(true)
 	go r.shutdown(ctx)
 }
 
 func (r *run) shutdown(ctx context.Context) {
-	r.begun.Store(r.p.shutdown.begin > 0)
+	r.shutdownBegun.Store(r.p.shutdown.begin > 0)
 	err := r.g.Shutdown(ctx)
-	r.gone.Store(true)
+	r.shutdownReturned.Store(true)
 	for _, p := range r.pairs {
 		p.changed()
 	}
-	r.shut <- err
+	r.shutdownErr <- err
 }
 
-// watch is the watchdog: it gives up once nothing has happened for limit.
+// watch is the watchdog: it marks the run as stuck after limit without progress.
 func (r *run) watch(done chan struct{}, limit time.Duration) {
 	const tick = 50 * time.Millisecond
 	ticker := time.NewTicker(tick)
@@ -185,7 +185,7 @@ func (r *run) watch(done chan struct{}, limit time.Duration) {
 			return
 		case <-ticker.C:
 		}
-		// Ticks are counted, and not the time: a machine that stands still does not count.
+		// Ticks are counted, not the time: while the machine is suspended, none occur.
 		if n := r.progress.Load(); n != seen {
 			seen, since = n, 0
 			continue
@@ -193,7 +193,7 @@ func (r *run) watch(done chan struct{}, limit time.Duration) {
 		if since += tick; since < limit {
 			continue
 		}
-		what := fmt.Sprintf("nothing happens any more; %+v", r.g.Stats())
+		what := fmt.Sprintf(noProgress+"; %+v", r.g.Stats())
 		if limit == stuckAfter {
 			what += "\n" + string(stacks())
 		}
@@ -201,16 +201,16 @@ func (r *run) watch(done chan struct{}, limit time.Duration) {
 		for _, p := range r.pairs {
 			p.locked(func() {
 				if p.waits != "" {
-					p.failLocked("does not come: %s", p.waits)
+					p.failLocked("timed out waiting for %s", p.waits)
 				}
 			})
 		}
 		r.stuck.Store(true)
 		for _, p := range r.pairs {
 			p.changed()
-			p.giveUp()
+			p.abort()
 		}
-		r.cut()
+		r.cancel()
 		select {
 		case <-done:
 		case <-time.After(min(limit, 5*time.Second)):
@@ -225,20 +225,23 @@ func stacks() []byte {
 	return b[:runtime.Stack(b, true)]
 }
 
+// noProgress begins the failure that watch reports.
+const noProgress = "no progress any more"
+
 // checkLeaks waits until there are no more goroutines and descriptors than before.
 func (r *run) checkLeaks(goroutines, descriptors int) {
 	end := time.Now().Add(time.Minute)
 	for runtime.NumGoroutine() > goroutines || countDescriptors() > descriptors {
 		if time.Now().After(end) {
-			r.fail(fmt.Sprintf("%d goroutines, %d before; %d descriptors, %d before\n%s", runtime.NumGoroutine(), goroutines, countDescriptors(), descriptors, stacks()))
+			r.fail(fmt.Sprintf("leak: %d goroutines, %d before; %d descriptors, %d before\n%s", runtime.NumGoroutine(), goroutines, countDescriptors(), descriptors, stacks()))
 			return
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
 }
 
-// countDescriptors returns zero where the system does not report them. Wine has others than
-// the program's.
+// countDescriptors returns zero if the system does not list them. Under Wine the list includes
+// descriptors that are not the program's.
 func countDescriptors() int {
 	if sys.OnWine() {
 		return 0
@@ -260,21 +263,21 @@ type pair struct {
 	mu      sync.Mutex // held for the state of both ends
 	cond    *sync.Cond
 	waits   string // what the script waits for
-	pending int    // steps that go on elsewhere
-	failed  bool   // it could not be connected
+	pending int    // steps not yet done on the loop or other goroutines
+	failed  bool   // connecting failed
 }
 
 func newPair(r *run, i int) *pair {
 	p := &pair{r: r, i: i, s: &r.p.pairs[i]}
 	p.cond = sync.NewCond(&p.mu)
 	for j := range p.ends {
-		p.ends[j] = &end{p: p, i: j, plain: j == 1 && p.s.kind != bothOfLoop, place: (int(r.p.setting.high) + 7919*i + 104729*j) % textBytes}
+		p.ends[j] = &end{p: p, i: j, plain: j == 1 && p.s.kind != loopToLoop, offset: (int(r.p.setting.high) + 7919*i + 104729*j) % textBytes}
 	}
 	p.ends[0].peer, p.ends[1].peer = p.ends[1], p.ends[0]
 	return p
 }
 
-// changed has every wait of the pair look again.
+// changed makes every wait of the pair check its condition again.
 func (p *pair) changed() {
 	p.r.progress.Add(1)
 	p.mu.Lock()
@@ -282,7 +285,7 @@ func (p *pair) changed() {
 	p.mu.Unlock()
 }
 
-// locked runs f with mu held, as something that changes the pair.
+// locked runs f, which changes the pair, with mu held.
 func (p *pair) locked(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -291,13 +294,13 @@ func (p *pair) locked(f func()) {
 	p.cond.Broadcast()
 }
 
-// failLocked must hold mu.
+// failLocked records a failure, together with the state of both ends; the caller must hold mu.
 func (p *pair) failLocked(format string, args ...any) {
 	p.r.fail(fmt.Sprintf("pair %d (%s, %v): %s\n%v\n%v", p.i, p.s.network, p.s.kind, fmt.Sprintf(format, args...), p.ends[0], p.ends[1]))
 }
 
-// wait has the script wait until is, which is called with mu held. The watchdog reports what
-// does not come.
+// wait waits until is, which is called with mu held, returns true. It returns false if the run is
+// stuck; the watchdog then reports what.
 func (p *pair) wait(what string, is func() bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -306,7 +309,7 @@ func (p *pair) wait(what string, is func() bool) bool {
 	return p.waitLocked(is)
 }
 
-// waitLocked waits until is, or the run is given up.
+// waitLocked waits until is returns true, or the run is stuck. The caller must hold mu.
 func (p *pair) waitLocked(is func() bool) bool {
 	for !is() {
 		if p.r.stuck.Load() {
@@ -337,32 +340,32 @@ func (p *pair) run() {
 	p.finish()
 }
 
-// step does one step, or has it done.
+// step does one step, or queues it.
 func (p *pair) step(s step) {
 	a := p.ends[s.end]
 	switch {
 	case s.op == opMeet:
 		p.meet(a)
-	case s.op == opSettle:
-		a.settle()
+	case s.op == opWaitArrived:
+		a.waitArrived()
 	case a.plain:
-		a.play(s)
-	case !p.wait("Opened", func() bool { return a.opened || a.overLocked() }):
-	case a.isOver():
+		a.doPlain(s)
+	case !p.wait("Opened", func() bool { return a.opened || a.finishedLocked() }):
+	case a.isFinished():
 	case s.op == opAwait:
-		a.await()
+		a.awaitReceived()
 	case s.from == fromScript:
 		a.do(s, false)
 	case s.from == fromCallback:
 		p.locked(func() { a.todo = append(a.todo, s) })
 	default:
-		a.elsewhere(s)
+		a.doElsewhere(s)
 	}
 }
 
 // meet waits for all pairs, once a has paused.
 func (p *pair) meet(a *end) {
-	p.wait("Pause", func() bool { return a.paused || a.overLocked() || a.peer.overLocked() || a.seen >= crowdBytes })
+	p.wait("Pause", func() bool { return a.paused || a.finishedLocked() || a.peer.finishedLocked() || a.seen >= crowdBytes })
 	p.met.Do(p.r.meeting.Done)
 	if !p.r.stuck.Load() {
 		p.r.meeting.Wait()
@@ -382,7 +385,7 @@ func (p *pair) connect() {
 	case accepted:
 		if address := p.listen(a); address != "" {
 			c, err := net.Dial(p.s.network, address)
-			b.start(c, err)
+			b.startPlain(c, err)
 		}
 	case dialed:
 		ln, err := net.Listen(p.s.network, p.address())
@@ -394,19 +397,19 @@ func (p *pair) connect() {
 		accepting.Go(func() {
 			c, err := ln.Accept()
 			ln.Close()
-			b.start(c, err)
+			b.startPlain(c, err)
 		})
 		if !p.dial(a, ln.Addr().String()) {
 			ln.Close()
 		}
 		accepting.Wait()
-	case bothOfLoop:
+	case loopToLoop:
 		if address := p.listen(a); address != "" {
 			p.dial(b, address)
 		}
 	}
-	if sys.OnWine() { // a reset before the connection is accepted is lost there
-		p.wait("Opened", func() bool { return a.opened || a.overLocked() })
+	if sys.OnWine() { // a reset before the connection is accepted is not reported there
+		p.wait("Opened", func() bool { return a.opened || a.finishedLocked() })
 	}
 }
 
@@ -442,26 +445,26 @@ func (p *pair) dial(a *end, address string) bool {
 	}
 	opened := false
 	p.locked(func() { opened = a.opened })
-	if err == nil || opened { // and may have ended since
+	if err == nil || opened { // it may have ended since
 		return true
 	}
 	p.connectFailed("dial", err)
 	return false
 }
 
-// connectFailed allows for errors of a group that shuts down, and of a peer that ends the
-// connection at once.
+// connectFailed records a failure to connect, unless the group shuts down or an end may have reset
+// the connection immediately.
 func (p *pair) connectFailed(what string, err error) {
 	p.locked(func() {
 		p.failed = true
-		if !p.r.begun.Load() && !p.r.stuck.Load() && !p.ends[0].mayReset() && !p.ends[1].mayReset() {
+		if !p.r.shutdownBegun.Load() && !p.r.stuck.Load() && !p.ends[0].mayResetLocked() && !p.ends[1].mayResetLocked() {
 			p.failLocked("%s: %v", what, err)
 		}
 	})
 }
 
-// giveUp ends whatever there is, of a run that has failed.
-func (p *pair) giveUp() {
+// abort ends both ends of a stuck run.
+func (p *pair) abort() {
 	for _, a := range p.ends {
 		p.mu.Lock()
 		c, plain := a.conn, a.raw != nil

@@ -18,23 +18,23 @@ import (
 const seedEnv = "POLLUX_TEST_SEED"
 
 const (
-	// stuckAfter is how long nothing may happen in a run.
+	// stuckAfter is how long a run may make no progress.
 	stuckAfter = time.Minute
-	// Shrinking runs a program at most shrinkRuns times, each up to shrinkRepeats times until it
-	// fails, and takes as stuck what does nothing for shrinkStuckAfter.
+	// Shrinking makes at most shrinkRuns runs, up to shrinkRepeats of a program until it fails, and
+	// gives up a run that makes no progress for shrinkStuckAfter.
 	shrinkRuns       = 300
 	shrinkRepeats    = 4
 	shrinkStuckAfter = 2 * time.Second
 )
 
-// TestModel: the promises hold together, whatever connections do. A seed draws a program: a
-// configuration, connections, and steps of both ends, either of which writes unprompted, pauses,
-// half-closes, fails and resets. Each callback is checked when it comes, and what has arrived
-// when all is over. The scheduler is not drawn: to repeat what a seed has found may take a few
-// runs (-count). A program that fails is shrunk before it is printed.
+// TestModel checks all promises together with random programs. A seed determines a program: a
+// configuration, connections, and steps of both ends, each of which may write unprompted, pause,
+// half-close, fail and reset. Each callback is checked when it is called, and the received bytes at
+// the end. The scheduling is not determined: reproducing a failure may take several runs (-count).
+// A program that fails is shrunk before it is printed.
 func TestModel(t *testing.T) {
 	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-		ln.Close() // package net has its own descriptors from now on
+		ln.Close() // so that package net has opened its own descriptors
 	}
 	first, n := 0, 30
 	switch s := os.Getenv(seedEnv); {
@@ -57,24 +57,24 @@ func TestModel(t *testing.T) {
 		p := draw(uint64(seed))
 		failures := runProgram(t, p, stuckAfter)
 		if len(failures) > 0 && sys.OnWine() {
-			// Now and then Wine keeps the socket of a connection that was closed, so its peer
-			// waits for an end that does not come. What is ours comes again.
-			t.Logf("seed %d is run again: %s", seed, strings.Join(failures, "\n"))
+			// Wine sometimes keeps the socket of a closed connection open, so the peer never gets
+			// EOF. A bug of this package recurs.
+			t.Logf("running seed %d again: %s", seed, strings.Join(failures, "\n"))
 			failures = runProgram(t, p, stuckAfter)
 		}
 		if len(failures) == 0 {
 			continue
 		}
-		t.Errorf("seed %d; to repeat it: %s=%d go test -run TestModel -count 20 ./loop\n%s", seed, seedEnv, seed, strings.Join(failures, "\n"))
-		short, failures := shrink(t, p, sortOf(failures))
-		t.Fatalf("the shortest program that was found to fail:\n%v\n%s", short, strings.Join(failures, "\n"))
+		t.Errorf("seed %d; to reproduce it: %s=%d go test -run TestModel -count 20 ./loop\n%s", seed, seedEnv, seed, strings.Join(failures, "\n"))
+		short, failures := shrink(t, p, failureKind(failures))
+		t.Fatalf("the smallest program found to fail:\n%v\n%s", short, strings.Join(failures, "\n"))
 	}
 }
 
-// sortOf returns what of failures is the same from run to run.
-func sortOf(failures []string) string {
+// failureKind returns the part of failures that is the same from run to run.
+func failureKind(failures []string) string {
 	for _, f := range failures {
-		if first, _, _ := strings.Cut(f, "\n"); !strings.HasPrefix(f, "nothing happens") {
+		if first, _, _ := strings.Cut(f, "\n"); !strings.HasPrefix(f, noProgress) {
 			_, first, _ = strings.Cut(first, "): ")
 			first, _, _ = strings.Cut(first, ", for which")
 			return digits.ReplaceAllString(first, "#")
@@ -87,16 +87,16 @@ var pairNumber = regexp.MustCompile("^pair ([0-9]+) ")
 
 var digits = regexp.MustCompile("[0-9]+")
 
-// shrink leaves out of a program that fails what it fails without.
-func shrink(t *testing.T, p *program, sort string) (*program, []string) {
-	failures := []string{"(it has not failed again)"}
+// shrink removes parts from a failing program as long as it still fails in the same way.
+func shrink(t *testing.T, p *program, kind string) (*program, []string) {
+	failures := []string{"(it did not fail again)"}
 	runs := 0
 	fails := func(q *program) bool {
 		for range shrinkRepeats {
 			if runs++; runs > shrinkRuns {
 				return false
 			}
-			if f := runProgram(t, q, shrinkStuckAfter); sortOf(f) == sort && len(f) > 0 {
+			if f := runProgram(t, q, shrinkStuckAfter); failureKind(f) == kind && len(f) > 0 {
 				failures = f
 				return true
 			}
@@ -116,7 +116,7 @@ func shrink(t *testing.T, p *program, sort string) (*program, []string) {
 	}
 	for smaller := true; smaller; {
 		smaller = false
-		for _, q := range p.shrunk() {
+		for _, q := range p.reductions() {
 			if fails(q) {
 				p, smaller = q, true
 				break

@@ -7,8 +7,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Close, from a function on the loop or from elsewhere, comes before what has come
-// meanwhile: nothing is handed to Data, and the reason is Close.
+// Close, called on the loop or on another goroutine, takes precedence over bytes that have arrived
+// meanwhile: Data is not called, and Closed gets nil.
 func TestCloseComesBeforeData(t *testing.T) {
 	for _, onLoop := range []bool{true, false} {
 		opened, closed := make(chan *loop.Conn, 1), make(chan error, 1)
@@ -20,34 +20,34 @@ func TestCloseComesBeforeData(t *testing.T) {
 			}
 		})
 		c := receive(t, opened, "Opened")
-		busy, goOn := make(chan bool), make(chan bool)
+		busy, release := make(chan bool), make(chan bool)
 		g.Loops()[0].Run(func() {
 			close(busy)
-			<-goOn
+			<-release
 			if onLoop {
 				c.Close()
 			}
 		})
 		<-busy
 		p.Write([]byte("more"))
-		time.Sleep(20 * time.Millisecond) // for it to come
+		time.Sleep(20 * time.Millisecond) // for it to arrive
 		if !onLoop {
 			c.Close()
 		}
-		close(goOn)
+		close(release)
 		go func() {
-			p.Read(make([]byte, 1)) // the end
+			p.Read(make([]byte, 1)) // EOF
 			p.Close()
 		}()
 		if why := receive(t, closed, "Closed"); why != nil {
-			t.Errorf("Closed(%v), want nil after Close", why)
+			t.Errorf("Closed got %v, want nil after Close", why)
 		}
 	}
 }
 
-// A callback ends, pauses or changes its neighbour, for which something has come in the same
-// batch: that does not go to the neighbour as it was.
-func TestNeighbourInTheSameBatch(t *testing.T) {
+// A callback ends, pauses or changes another connection that has data in the same batch: the data
+// is not delivered to that connection's old state.
+func TestConnChangedByAnotherInTheSameBatch(t *testing.T) {
 	for how, method := range map[string]func(*loop.Conn) error{
 		"Close": (*loop.Conn).Close, "Abort": (*loop.Conn).Abort, "Pause": (*loop.Conn).Pause,
 		"SetHandler": func(c *loop.Conn) error { return c.SetHandler(&funcs{}) },
@@ -62,7 +62,7 @@ func TestNeighbourInTheSameBatch(t *testing.T) {
 				return &funcs{opened: func(*loop.Conn) { opened <- true }, data: func(c *loop.Conn, b []byte) (int, error) {
 					switch other {
 					case c:
-						t.Errorf("Data came after %s had returned on the same goroutine", how)
+						t.Errorf("Data was called after %s had returned on the same goroutine", how)
 					case nil:
 						other = conns[0]
 						if c == other {
@@ -82,13 +82,13 @@ func TestNeighbourInTheSameBatch(t *testing.T) {
 			a, b := dial(t, ln.Addr()), dial(t, ln.Addr())
 			receive(t, opened, "a connection")
 			receive(t, opened, "a connection")
-			busy, goOn := make(chan bool), make(chan bool)
-			g.Loops()[0].Run(func() { close(busy); <-goOn })
+			busy, release := make(chan bool), make(chan bool)
+			g.Loops()[0].Run(func() { close(busy); <-release })
 			<-busy
 			a.Write([]byte("a"))
 			b.Write([]byte("b"))
-			time.Sleep(20 * time.Millisecond) // for both to come
-			close(goOn)
+			time.Sleep(20 * time.Millisecond) // for both to arrive
+			close(release)
 			receive(t, first, "the first Data")
 			for range 3 { // turns
 				done := make(chan bool)

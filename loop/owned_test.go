@@ -8,7 +8,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// WriteOwned without a done, of an empty slice, and of one slice on several connections.
+// WriteOwned without done, with an empty slice, and with one slice on several connections.
 func TestL3WriteOwnedSpecialCases(t *testing.T) {
 	const n = 4
 	big := bytes.Repeat([]byte("shared"), 300_000)
@@ -36,15 +36,15 @@ func TestL3WriteOwnedSpecialCases(t *testing.T) {
 		c.Write([]byte("hello"))
 		got, err := io.ReadAll(c)
 		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%d bytes came of %d: %v", len(got), len(want), err)
+			t.Errorf("the peer read %d bytes, %v, want %d equal bytes", len(got), err, len(want))
 		}
 		c.Close()
 		for _, what := range []string{"big", "empty", "closed"} {
 			if got := receive(t, order, what); got != what {
-				t.Errorf("%s comes, and not %s", got, what)
+				t.Errorf("got callback %s, want %s", got, what)
 			}
 			if err := receive(t, done, what); err != nil {
-				t.Errorf("%s: %v", what, err)
+				t.Errorf("callback %s got %v, want nil", what, err)
 			}
 		}
 	}

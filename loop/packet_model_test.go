@@ -24,13 +24,12 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// TestL12PacketModel runs random programs of datagrams. A seed draws loops, listeners, plain
-// sockets as their peers, and what each sends: sizes, WriteTo or WriteBatch, in callbacks,
-// from functions on the loop and from other goroutines, to one host and to many, and a
-// listener that closes in the middle. Each datagram says who sent it, and its number: it
-// has to come once, whole, in the order of the calls. Nobody sends more than the receiver's
-// buffer holds, so none is lost. The scheduler is not drawn: to repeat what a seed has found
-// may take a few runs (-count).
+// TestL12PacketModel runs random programs of datagrams. A seed determines loops, listeners, plain
+// sockets as their peers, and what each sends: sizes, WriteTo or WriteBatch, in callbacks, in
+// functions on the loop and on other goroutines, unicast and broadcast, and a listener that closes
+// in the middle. Each datagram contains its sender and its number: it must arrive once, whole, in
+// the order of the calls. No receiver is sent more than its buffer holds, so none is lost. The
+// scheduling is not determined: reproducing a failure may take several runs (-count).
 func TestL12PacketModel(t *testing.T) {
 	first, n := 0, 12
 	switch s := os.Getenv(seedEnv); {
@@ -47,15 +46,15 @@ func TestL12PacketModel(t *testing.T) {
 	}
 	for seed := first; seed < first+n; seed++ {
 		if !t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { runPacketModel(t, uint64(seed)) }) {
-			t.Fatalf("to repeat it: %s=%d", seedEnv, seed)
+			t.Fatalf("to reproduce it: %s=%d", seedEnv, seed)
 		}
 	}
 }
 
-// orderRuns is how often a seed runs whose datagrams come out of order. The kernel changes
-// their order, too, if seldom: a datagram over loopback waits in the backlog of the processor
-// that sent it, and a thread that moves to another may send the next from there. What this
-// package does wrong comes again.
+// orderRuns is how often a seed is run whose datagrams arrive out of order. The kernel reorders
+// them, too, though seldom: a datagram over loopback waits in the backlog of the processor that
+// sent it, and a thread that migrates to another processor may send the next one from there. A bug
+// of this package recurs.
 const orderRuns = 3
 
 func runPacketModel(t *testing.T, seed uint64) {
@@ -63,37 +62,37 @@ func runPacketModel(t *testing.T, seed uint64) {
 		m := newPacketModel(t, seed)
 		m.run()
 		switch {
-		case len(m.early) == 0:
+		case len(m.misordered) == 0:
 			return
 		case run == orderRuns:
-			t.Errorf("out of order, in %d runs of %d:\n%s", run, orderRuns, strings.Join(m.early, "\n"))
+			t.Errorf("datagrams were out of order in %d of %d runs:\n%s", run, orderRuns, strings.Join(m.misordered, "\n"))
 			return
 		}
-		t.Logf("out of order; it is run again:\n%s", strings.Join(m.early, "\n"))
+		t.Logf("datagrams were out of order; running the seed again:\n%s", strings.Join(m.misordered, "\n"))
 	}
 }
 
-// complain notes what a receiver objects to.
-func (m *packetModel) complain(who string, err error) {
-	var early *earlyError
-	if !errors.As(err, &early) {
-		m.t.Errorf("%s: %v", who, err)
+// report records an error that a receiver has detected.
+func (m *packetModel) report(receiver string, err error) {
+	var order *orderError
+	if !errors.As(err, &order) {
+		m.t.Errorf("%s: %v", receiver, err)
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.early = append(m.early, fmt.Sprintf("%s: %v", who, err))
+	m.misordered = append(m.misordered, fmt.Sprintf("%s: %v", receiver, err))
 }
 
-// An earlyError is a datagram that came before one that was sent before it.
-type earlyError struct {
+// An orderError reports a datagram that arrived before one that was sent before it.
+type orderError struct {
 	from      origin
 	size      int
 	seq, want uint32
 }
 
-func (e *earlyError) Error() string {
-	return fmt.Sprintf("%d bytes from %+v have number %d, want %d", e.size, e.from, e.seq, e.want)
+func (e *orderError) Error() string {
+	return fmt.Sprintf("a datagram of %d bytes from %+v has number %d, want %d", e.size, e.from, e.seq, e.want)
 }
 
 // packetModel is a group, its listeners, and their peers.
@@ -105,45 +104,45 @@ type packetModel struct {
 	peers     []*modelPeer
 	senders   sync.WaitGroup
 	loops     int
-	ops       int // of each goroutine that sends
-	closes    bool
+	ops       int  // of each goroutine that sends
+	closes    bool // one listener closes in the middle
 
-	mu    sync.Mutex
-	early []string // what came out of order
+	mu         sync.Mutex
+	misordered []string // datagrams out of order
 }
 
-// The header of a datagram that is not empty, big-endian.
+// Offsets in the header of a datagram that is not empty; the fields are big-endian.
 const (
-	headerFrom   = 0 // number of the sender, 2 bytes
+	headerFrom   = 0 // the sender's number, 2 bytes
 	headerStream = 2 // 2 bytes
 	headerSeq    = 4 // 4 bytes
 	headerBytes  = 8
 )
 
-// Streams of a sender. Each is in order; further ones are of a goroutine each.
+// Streams of a sender. Each is in order.
 const (
-	serialized = iota // of all that call with the sender's lock held
-	ofCallbacks
-	toAllStream
-	ofGoroutines
+	serializedStream = iota // shared by all callers, which hold the sender's lock
+	callbackStream          // of the callbacks
+	toAllStream             // of broadcasts
+	goroutineStreams        // the first of those of one goroutine each
 )
 
-// origin is what numbers are counted for.
+// origin identifies a sequence of numbers.
 type origin struct{ from, stream uint16 }
 
-// ledger is what a receiver has got, and may still get.
+// ledger records what a receiver has received and may still receive.
 type ledger struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	credit  int // bytes
-	empties int // datagrams without a header that are on their way
+	empties int // empty datagrams in flight
 	next    map[origin]uint32
-	at      map[origin]*loop.PacketConn // where they came
+	at      map[origin]*loop.PacketConn // the socket that received them
 	closed  bool
 }
 
-// credits is how much of a receiver's buffer may be in use. The system counts the memory
-// and not the bytes, which cost computes.
+// credits is how much of a receiver's buffer may be in use. The system accounts for the memory of
+// a datagram, not for its bytes: cost estimates it.
 const credits = 190_000
 
 func cost(size int) int { return 2*size + 2500 }
@@ -154,8 +153,9 @@ func newLedger() *ledger {
 	return l
 }
 
-// take takes credit, waiting for it if it may; it returns false if there is none, or never will be.
-func (l *ledger) take(n int, wait bool) bool {
+// acquire takes credit, and waits for it if wait is true; it returns false if there is not enough
+// or the ledger is closed.
+func (l *ledger) acquire(n int, wait bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for wait && l.credit < n && !l.closed {
@@ -168,7 +168,7 @@ func (l *ledger) take(n int, wait bool) bool {
 	return true
 }
 
-func (l *ledger) giveLocked(n int) {
+func (l *ledger) releaseLocked(n int) {
 	l.credit += n
 	l.changed.Broadcast()
 }
@@ -180,8 +180,8 @@ func (l *ledger) close() {
 	l.changed.Broadcast()
 }
 
-// awaitAll waits until all that was sent has come.
-func (l *ledger) awaitAll() {
+// waitAll waits until everything that was sent has arrived.
+func (l *ledger) waitAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.credit < credits && !l.closed {
@@ -189,45 +189,45 @@ func (l *ledger) awaitAll() {
 	}
 }
 
-// came checks a datagram, and gives its credit back.
-func (l *ledger) came(b []byte, truncated bool, p *loop.PacketConn) error {
+// received checks a datagram, and releases its credit.
+func (l *ledger) received(b []byte, truncated bool, p *loop.PacketConn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.giveLocked(cost(len(b)))
+	defer l.releaseLocked(cost(len(b)))
 	if truncated {
-		return fmt.Errorf("a datagram was truncated to %d bytes", len(b))
+		return fmt.Errorf("received a datagram truncated to %d bytes", len(b))
 	}
 	if len(b) == 0 {
 		if l.empties--; l.empties < 0 && !l.closed {
-			return errors.New("an empty datagram came that nobody had sent")
+			return errors.New("received an empty datagram that was not sent")
 		}
 		return nil
 	}
 	if len(b) < headerBytes {
-		return fmt.Errorf("a datagram of %d bytes, which nobody had sent", len(b))
+		return fmt.Errorf("received a datagram of %d bytes that was not sent", len(b))
 	}
 	o := origin{binary.BigEndian.Uint16(b[headerFrom:]), binary.BigEndian.Uint16(b[headerStream:])}
 	seq := binary.BigEndian.Uint32(b[headerSeq:])
 	if want := l.next[o]; seq > want {
-		return &earlyError{o, len(b), seq, want}
+		return &orderError{o, len(b), seq, want}
 	} else if seq < want {
-		return fmt.Errorf("%d bytes from %+v have number %d, want %d", len(b), o, seq, want)
+		return fmt.Errorf("received %d bytes from %+v again, as number %d, want %d", len(b), o, seq, want)
 	}
 	l.next[o]++
 	for i := headerBytes; i < len(b); i++ {
 		if b[i] != byte(int(seq)+len(b)+i) {
-			return fmt.Errorf("byte %d of %d, number %d from %+v, is another", i, len(b), seq, o)
+			return fmt.Errorf("byte %d of %d, in number %d from %+v, differs from what was sent", i, len(b), seq, o)
 		}
 	}
 	if before := l.at[o]; before != nil && before != p {
-		return fmt.Errorf("number %d from %+v came to another loop than those before", seq, o)
+		return fmt.Errorf("number %d from %+v was received by another loop than those before", seq, o)
 	}
 	l.at[o] = p
 	return nil
 }
 
-// draft is a datagram to be sent as number seq of a stream.
-func draft(o origin, seq uint32, size int) []byte {
+// newDatagram returns a datagram with number seq of a stream.
+func newDatagram(o origin, seq uint32, size int) []byte {
 	b := make([]byte, size)
 	if size == 0 {
 		return b
@@ -241,12 +241,12 @@ func draft(o origin, seq uint32, size int) []byte {
 	return b
 }
 
-// modelListener is a listener of the group's.
+// modelListener is a listener of the group.
 type modelListener struct {
 	in     *ledger
 	pl     *loop.PacketListener
-	at     netip.AddrPort // where peers send
-	all    netip.AddrPort // where they send to many, or the zero AddrPort
+	at     netip.AddrPort // its unicast address
+	all    netip.AddrPort // its broadcast address, or the zero AddrPort
 	conns  []*modelSender
 	closes atomic.Bool // Close was called
 }
@@ -259,7 +259,7 @@ type modelPeer struct {
 	done chan struct{}
 }
 
-// modelSender is what sends from one socket.
+// modelSender sends from one socket.
 type modelSender struct {
 	m  *packetModel
 	id uint16
@@ -267,9 +267,9 @@ type modelSender struct {
 		WriteTo([]byte, netip.AddrPort) (int, error)
 		WriteBatch([]sock.Message) (int, error)
 	}
-	p    *loop.PacketConn // nil of a peer
-	ln   *modelListener   // whose it is
-	mu   sync.Mutex       // of serialized
+	p    *loop.PacketConn // nil for a peer
+	ln   *modelListener   // nil for a peer
+	mu   sync.Mutex       // held while sending on serializedStream
 	next map[target]uint32
 }
 
@@ -278,10 +278,10 @@ type target struct {
 	stream uint16
 }
 
-// numbers are of a stream that one goroutine sends.
+// numbers are the next numbers of the streams that only one goroutine uses.
 type numbers map[target]uint32
 
-// lockedSource is for several goroutines.
+// lockedSource is a rand.Source for concurrent use.
 type lockedSource struct {
 	mu sync.Mutex
 	s  rand.Source
@@ -303,7 +303,7 @@ func newPacketModel(t *testing.T, seed uint64) *packetModel {
 }
 
 func (m *packetModel) run() {
-	m.g = group(m.t, loop.Config{Loops: m.loops, SlowCallback: -1, Logger: complainsTo(m.t)})
+	m.g = group(m.t, loop.Config{Loops: m.loops, SlowCallback: -1, Logger: failOnLog(m.t)})
 	for i := range 1 + m.IntN(3) {
 		m.peers = append(m.peers, m.newPeer(uint16(1000+i)))
 	}
@@ -312,13 +312,13 @@ func (m *packetModel) run() {
 	}
 	for _, s := range m.peers {
 		for i := range 1 + m.IntN(2) {
-			m.start(func(r *rand.Rand) { s.sendFromPeer(r, ofGoroutines+uint16(i)) })
+			m.start(func(r *rand.Rand) { s.sendFromPeer(r, goroutineStreams+uint16(i)) })
 		}
 	}
 	for _, ln := range m.listeners {
 		for _, c := range ln.conns {
 			for i := range 1 + m.IntN(3) {
-				m.start(func(r *rand.Rand) { c.sendFromGoroutine(r, ofGoroutines+uint16(i)) })
+				m.start(func(r *rand.Rand) { c.sendFromGoroutine(r, goroutineStreams+uint16(i)) })
 			}
 		}
 	}
@@ -332,23 +332,23 @@ func (m *packetModel) run() {
 			if err := ln.pl.Close(); err != nil {
 				m.t.Error(err)
 			}
-			ln.in.close() // what has not come is lost
+			ln.in.close() // what has not arrived is lost
 		})
 	}
 	over := make(chan struct{})
 	go func() {
 		m.senders.Wait()
 		for _, l := range m.ledgers() {
-			l.awaitAll()
+			l.waitAll()
 		}
 		close(over)
 	}()
 	select {
 	case <-over:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		for _, l := range m.ledgers() {
 			l.mu.Lock()
-			m.t.Errorf("credit %d of %d, %d empty ones, came %v", l.credit, credits, l.empties, l.next)
+			m.t.Errorf("datagrams are missing: credit %d of %d, %d empty ones in flight, next numbers %v", l.credit, credits, l.empties, l.next)
 			l.mu.Unlock()
 			l.close()
 		}
@@ -368,24 +368,24 @@ func (m *packetModel) ledgers() (all []*ledger) {
 }
 
 func (m *packetModel) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := m.g.Shutdown(ctx); err != nil {
 		m.t.Error(err)
 	}
 	for _, s := range m.g.Stats().Loops {
 		if s.PacketErrors != 0 {
-			m.t.Errorf("%d datagrams that were taken were not sent", s.PacketErrors)
+			m.t.Errorf("PacketErrors = %d, want 0: accepted datagrams were not sent", s.PacketErrors)
 		}
 	}
 	for _, s := range m.peers {
 		s.q.Close()
 		<-s.done
 		if s.in.empties != 0 {
-			m.t.Errorf("%d empty datagrams did not come", s.in.empties)
+			m.t.Errorf("%d empty datagrams did not arrive", s.in.empties)
 		}
 		if n, from, err := s.u.(*sock.UDPSocket).ReadFrom(make([]byte, 64<<10)); err == nil {
-			m.t.Errorf("%d bytes from %v have come besides", n, from)
+			m.t.Errorf("received %d more bytes from %v", n, from)
 		}
 	}
 }
@@ -398,7 +398,7 @@ func (m *packetModel) start(f func(r *rand.Rand)) {
 
 func (m *packetModel) newPeer(id uint16) *modelPeer {
 	c := newClient(m.t)
-	c.SetRecvBuffer(1 << 20) // as far as the system lets it
+	c.SetRecvBuffer(1 << 20) // up to the system's limit
 	if err := c.SetBroadcast(true); err != nil {
 		m.t.Fatal(err)
 	}
@@ -416,11 +416,11 @@ func (s *modelPeer) receive(c *udpClient) {
 		n, from, err := c.ReadFrom(b)
 		switch {
 		case err == nil:
-			if err := s.in.came(b[:n], false, nil); err != nil {
-				s.m.complain(fmt.Sprintf("a peer, from %v", from), err)
+			if err := s.in.received(b[:n], false, nil); err != nil {
+				s.m.report(fmt.Sprintf("a peer, from %v", from), err)
 			}
 		case !errors.Is(err, sock.ErrWouldBlock):
-			s.m.t.Errorf("a peer's read: %v", err)
+			s.m.t.Errorf("a peer's ReadFrom: %v", err)
 			return
 		default:
 			if _, err := c.q.Wait(events[:], -1); err != nil {
@@ -467,11 +467,11 @@ func (m *packetModel) newListener(first uint16) *modelListener {
 	return ln
 }
 
-// packets is the callback.
+// packets is the handler's Packets.
 func (c *modelSender) packets(r *rand.Rand, own numbers, ms []sock.Message) {
 	for i := range ms {
-		if err := c.ln.in.came(ms[i].Data[:ms[i].N], ms[i].Truncated, c.p); err != nil {
-			c.m.complain(fmt.Sprintf("a listener, from %v", ms[i].Addr), err)
+		if err := c.ln.in.received(ms[i].Data[:ms[i].N], ms[i].Truncated, c.p); err != nil {
+			c.m.report(fmt.Sprintf("a listener, from %v", ms[i].Addr), err)
 		}
 		for range r.IntN(4) {
 			c.sendSome(r, own)
@@ -479,13 +479,13 @@ func (c *modelSender) packets(r *rand.Rand, own numbers, ms []sock.Message) {
 	}
 }
 
-// sendSome sends in a callback, which waits for nothing.
+// sendSome sends in a callback, which must not wait for credit.
 func (c *modelSender) sendSome(r *rand.Rand, own numbers) {
 	s := pick(r, c.m.peers...)
 	if r.IntN(2) == 0 {
-		c.send(r, s.in, c.peerAt(s), ofCallbacks, own, false)
+		c.send(r, s.in, c.peerAt(s), callbackStream, own, false)
 	} else {
-		c.send(r, s.in, c.peerAt(s), serialized, nil, false)
+		c.send(r, s.in, c.peerAt(s), serializedStream, nil, false)
 	}
 }
 
@@ -500,13 +500,13 @@ func (c *modelSender) sendFromGoroutine(r *rand.Rand, stream uint16) {
 		case 0:
 			c.send(r, s.in, c.peerAt(s), stream, own, true)
 		case 1:
-			f := func() { c.send(r, s.in, c.peerAt(s), serialized, nil, false) }
+			f := func() { c.send(r, s.in, c.peerAt(s), serializedStream, nil, false) }
 			done := make(chan struct{})
 			if c.p.Loop().Run(func() { f(); close(done) }) == nil {
-				<-done // r is for one goroutine
+				<-done // r is for one goroutine at a time
 			}
 		default:
-			c.send(r, s.in, c.peerAt(s), serialized, nil, true)
+			c.send(r, s.in, c.peerAt(s), serializedStream, nil, true)
 		}
 	}
 }
@@ -517,7 +517,7 @@ func (s *modelPeer) sendFromPeer(r *rand.Rand, stream uint16) {
 	for range s.m.ops {
 		ln := pick(r, s.m.listeners...)
 		if ln.all.IsValid() && r.IntN(4) == 0 {
-			s.mu.Lock() // the other goroutine numbers its own the same
+			s.mu.Lock() // the peer's other goroutine uses this stream, too
 			s.send(r, ln.in, ln.all, toAllStream, s.next, true)
 			s.mu.Unlock()
 			continue
@@ -526,7 +526,7 @@ func (s *modelPeer) sendFromPeer(r *rand.Rand, stream uint16) {
 	}
 }
 
-// send sends one datagram, or a batch, and takes note of what has been taken.
+// send sends one datagram or a batch, and records which of them were accepted.
 func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream uint16, own numbers, wait bool) {
 	n, total := 1, 0
 	if r.IntN(3) == 0 {
@@ -540,10 +540,10 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 			sizes = append(sizes, size)
 		}
 	}
-	if !to.take(total, wait) {
+	if !to.acquire(total, wait) {
 		return
 	}
-	if stream == serialized {
+	if stream == serializedStream {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		own = c.next
@@ -552,7 +552,7 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 	ms := make([]sock.Message, len(sizes))
 	seq, empties := own[key], 0
 	for i, size := range sizes {
-		ms[i] = sock.Message{Data: draft(origin{c.id, stream}, seq, size), Addr: at}
+		ms[i] = sock.Message{Data: newDatagram(origin{c.id, stream}, seq, size), Addr: at}
 		if size > 0 {
 			seq++
 		} else {
@@ -562,8 +562,8 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 	to.mu.Lock()
 	to.empties += empties
 	to.mu.Unlock()
-	sent := c.call(r, ms)
-	for i := range ms { // the memory is free at once
+	sent := c.write(r, ms)
+	for i := range ms { // the buffer may be reused immediately
 		size := len(ms[i].Data)
 		switch {
 		case i >= sent:
@@ -571,7 +571,7 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 			if size == 0 {
 				to.empties--
 			}
-			to.giveLocked(cost(size))
+			to.releaseLocked(cost(size))
 			to.mu.Unlock()
 		case size > 0:
 			own[key]++
@@ -580,34 +580,34 @@ func (c *modelSender) send(r *rand.Rand, to *ledger, at netip.AddrPort, stream u
 	}
 }
 
-// call sends in one of the ways that there are, and returns how many were taken.
-func (c *modelSender) call(r *rand.Rand, ms []sock.Message) (sent int) {
-	mayFail := func(err error) {
+// write sends with WriteTo or WriteBatch, and returns how many datagrams were accepted.
+func (c *modelSender) write(r *rand.Rand, ms []sock.Message) (sent int) {
+	checkErr := func(err error) {
 		if err != nil && err != sock.ErrWouldBlock && !(c.ln != nil && c.ln.closes.Load() && errors.Is(err, net.ErrClosed)) {
-			c.m.t.Errorf("sending: %v", err)
+			c.m.t.Errorf("sending: got %v, want nil or ErrWouldBlock", err)
 		}
 	}
 	if r.IntN(2) == 0 {
 		n, err := c.u.WriteBatch(ms)
 		if n < len(ms) && err == nil {
-			c.m.t.Errorf("%d of %d were sent, and there is no error", n, len(ms))
+			c.m.t.Errorf("WriteBatch of %[2]d = %[1]d, nil, want an error if not all are sent", n, len(ms))
 		}
-		mayFail(err)
+		checkErr(err)
 		return n
 	}
 	for i := range ms {
-		if r.IntN(20) == 0 { // what cannot be sent disturbs nothing
+		if r.IntN(20) == 0 { // a datagram that cannot be sent does not affect the others
 			if _, err := c.u.WriteTo(make([]byte, 66_000), ms[i].Addr); err == nil {
-				c.m.t.Error("66,000 bytes were sent")
+				c.m.t.Error("WriteTo of 66,000 bytes succeeded, want an error")
 			}
 		}
 		n, err := c.u.WriteTo(ms[i].Data, ms[i].Addr)
 		if err != nil {
-			mayFail(err)
+			checkErr(err)
 			return i
 		}
 		if n != len(ms[i].Data) {
-			c.m.t.Errorf("%d bytes of %d were sent", n, len(ms[i].Data))
+			c.m.t.Errorf("WriteTo = %d, want %d", n, len(ms[i].Data))
 		}
 	}
 	return len(ms)

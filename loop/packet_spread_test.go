@@ -18,18 +18,18 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// tally counts what each socket of a listener is given, by text.
+// tally counts the datagrams that each socket of a listener receives, by text.
 type tally struct {
 	mu   sync.Mutex
 	got  map[*loop.PacketConn]map[string]int
-	more chan struct{} // after each batch
+	more chan struct{} // receives after each batch
 }
 
 func newTally() *tally {
 	return &tally{got: map[*loop.PacketConn]map[string]int{}, more: make(chan struct{}, 1)}
 }
 
-// handler is for ListenPacket. prepare may be nil.
+// handler returns a function for ListenPacket. prepare may be nil.
 func (y *tally) handler(prepare func(p *loop.PacketConn)) func(p *loop.PacketConn) loop.PacketHandler {
 	return func(p *loop.PacketConn) loop.PacketHandler {
 		if prepare != nil {
@@ -52,10 +52,10 @@ func (y *tally) handler(prepare func(p *loop.PacketConn)) func(p *loop.PacketCon
 	}
 }
 
-// until waits until ok, which is called with the lock held.
-func (y *tally) until(t *testing.T, what string, ok func() bool) {
+// waitUntil waits until ok, which is called with mu held, returns true.
+func (y *tally) waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	limit := time.After(patience)
+	limit := time.After(testTimeout)
 	for {
 		y.mu.Lock()
 		is := ok()
@@ -68,7 +68,7 @@ func (y *tally) until(t *testing.T, what string, ok func() bool) {
 		case <-limit:
 			y.mu.Lock()
 			defer y.mu.Unlock()
-			t.Fatalf("%s did not come: %v", what, y.got)
+			t.Fatalf("timed out waiting for %s; received: %v", what, y.got)
 		}
 	}
 }
@@ -80,14 +80,14 @@ func (y *tally) totalLocked(text string) (n int) {
 	return n
 }
 
-// toAll is a way to send to many.
+// toAll is a case of sending to many receivers, by broadcast or multicast.
 type toAll struct {
 	name    string
-	listen  string // where the server is bound, with port 0
-	from    string // where the sender is
-	to      string
+	listen  string // the server's address, with port 0
+	from    string // the sender's address
+	to      string // the broadcast or multicast address
 	network string
-	alone   bool // all that the server's address receives was sent to many
+	alone   bool // the server's address receives broadcasts or multicasts only
 }
 
 func toAllCases(t *testing.T) []toAll {
@@ -97,7 +97,7 @@ func toAllCases(t *testing.T) []toAll {
 		{"multicast of IPv6", "[::]:0", "[::]:0", "ff02::77:9", "udp", false},
 		{"multicast of IPv6 within the host", "[::]:0", "[::]:0", "ff01::77:9", "udp6", false},
 	}
-	if runtime.GOOS != "windows" { // which binds to no group
+	if runtime.GOOS != "windows" { // which cannot bind to a group
 		all = append(all, toAll{"bound to the group", "239.255.77.9:0", "127.0.0.1:0", "239.255.77.9", "udp4", true})
 	}
 	if runtime.GOOS != "linux" {
@@ -109,7 +109,7 @@ func toAllCases(t *testing.T) []toAll {
 		toAll{"bound to the broadcast address", "127.255.255.255:0", "127.0.0.1:0", "127.255.255.255", "udp4", true},
 	)
 	if silent, err := netip.ParseAddr(os.Getenv("POLLUX_TEST_SILENT")); err != nil {
-		t.Log("broadcasts of a link are not tried: set POLLUX_TEST_SILENT to an address on a network of this machine that does not answer")
+		t.Log("broadcasts of a link are not tested: set POLLUX_TEST_SILENT to an address on a network of this machine that does not answer")
 	} else {
 		a := silent.As4()
 		a[3] = 255
@@ -122,17 +122,17 @@ func toAllCases(t *testing.T) []toAll {
 	return all
 }
 
-// TestL12ToAllIsDeliveredOnce: each broadcast and multicast datagram comes once, however
-// many loops there are, and what was sent to the host alone still goes to all loops.
+// TestL12ToAllIsDeliveredOnce checks that each broadcast and multicast datagram is delivered once,
+// however many loops there are, and that unicast datagrams are still spread over all loops.
 func TestL12ToAllIsDeliveredOnce(t *testing.T) {
 	for _, c := range toAllCases(t) {
 		for _, loops := range []int{1, 2, 4} {
-			t.Run(fmt.Sprintf("%s/%d", strings.ReplaceAll(c.name, " ", "-"), loops), func(t *testing.T) { deliveredOnce(t, c, loops) })
+			t.Run(fmt.Sprintf("%s/%d", strings.ReplaceAll(c.name, " ", "-"), loops), func(t *testing.T) { testDeliveredOnce(t, c, loops) })
 		}
 	}
 }
 
-func deliveredOnce(t *testing.T, c toAll, loops int) {
+func testDeliveredOnce(t *testing.T, c toAll, loops int) {
 	listInterfaces(t)
 	g := group(t, loop.Config{Loops: loops})
 	to := netip.MustParseAddr(c.to)
@@ -143,7 +143,7 @@ func deliveredOnce(t *testing.T, c toAll, loops int) {
 	y := newTally()
 	joined := make(chan error, loops)
 	pl, err := g.ListenPacket(c.network, c.listen, y.handler(func(p *loop.PacketConn) {
-		if to.IsMulticast() { // as a server does that does not know of the others
+		if to.IsMulticast() { // as a server does that does not know of the other loops
 			joined <- p.JoinGroup(to, on)
 		}
 	}))
@@ -153,7 +153,7 @@ func deliveredOnce(t *testing.T, c toAll, loops int) {
 	select {
 	case err := <-joined:
 		if err != nil {
-			t.Skipf("no such group here: %v", err)
+			t.Skipf("cannot join the group on this machine: %v", err)
 		}
 	default:
 	}
@@ -177,13 +177,13 @@ func deliveredOnce(t *testing.T, c toAll, loops int) {
 	const n = 20
 	for i := range n {
 		if _, err := u.WriteTo(fmt.Appendf(nil, "to all %d", i), netip.AddrPortFrom(to, port)); err != nil {
-			t.Skipf("nothing can be sent to %v here: %v", to, err)
+			t.Skipf("cannot send to %v on this machine: %v", to, err)
 		}
 	}
-	y.until(t, "what was sent to all", func() bool { return y.totalLocked(fmt.Sprint("to all ", n-1)) > 0 })
+	y.waitUntil(t, "the last datagram to all", func() bool { return y.totalLocked(fmt.Sprint("to all ", n-1)) > 0 })
 	if c.alone {
 		if len(y.got) != 1 {
-			t.Errorf("there are %d sockets, and each gets what is sent to all", len(y.got))
+			t.Errorf("the listener has %d sockets, want 1: each receives what is sent to all", len(y.got))
 		}
 		return
 	}
@@ -192,16 +192,16 @@ func deliveredOnce(t *testing.T, c toAll, loops int) {
 	defer y.mu.Unlock()
 	for i := range n {
 		if got := y.totalLocked(fmt.Sprint("to all ", i)); got != 1 {
-			t.Errorf("datagram %d was delivered %d times", i, got)
+			t.Errorf("datagram %d was delivered %d times, want once", i, got)
 		}
 	}
 	if want := loops; runtime.GOOS == "linux" && len(y.got) != want {
-		t.Errorf("there are %d sockets, want %d", len(y.got), want)
+		t.Errorf("the listener has %d sockets, want %d", len(y.got), want)
 	}
 }
 
-// fence sends to the host alone until each socket has got something: whatever was sent
-// before is there by then.
+// fence sends unicast datagrams until each socket has received one: everything sent before has
+// arrived by then.
 func (y *tally) fence(t *testing.T, port uint16) {
 	t.Helper()
 	const most = 1000 // senders
@@ -214,7 +214,7 @@ func (y *tally) fence(t *testing.T, port uint16) {
 		if _, err := u.WriteTo([]byte("fence"), netip.AddrPortFrom(loopback.Addr(), port)); err != nil {
 			t.Fatal(err)
 		}
-		y.until(t, "a fence", func() bool { return y.totalLocked("fence") > i })
+		y.waitUntil(t, "a fence datagram", func() bool { return y.totalLocked("fence") > i })
 		every := true
 		y.mu.Lock()
 		for _, got := range y.got {
@@ -225,23 +225,23 @@ func (y *tally) fence(t *testing.T, port uint16) {
 			return
 		}
 	}
-	t.Fatalf("%d senders, and a socket has got nothing", most)
+	t.Fatalf("a socket has received nothing from %d senders", most)
 }
 
-// listInterfaces lists the interfaces, where the system allows it: qemu-user of a big-endian
-// processor passes on messages of netlink that net cannot read. A listener on all addresses
-// has one socket then.
+// listInterfaces lists the interfaces, or skips the test: qemu-user of a big-endian processor
+// passes on netlink messages that net cannot parse. A listener on all addresses then has one
+// socket.
 func listInterfaces(t *testing.T) []net.Interface {
 	t.Helper()
 	all, err := net.Interfaces()
 	if err != nil {
-		t.Skip("the interfaces cannot be listed here: ", err)
+		t.Skip("cannot list the interfaces on this machine: ", err)
 	}
 	return all
 }
 
-// multicastInterface returns the index of an interface that takes the group. For IPv6,
-// loopback has no way to groups on Linux.
+// multicastInterface returns the index of an interface for the group. On Linux, loopback has no
+// route to IPv6 groups.
 func multicastInterface(t *testing.T, group netip.Addr) int {
 	t.Helper()
 	for _, i := range listInterfaces(t) {
@@ -266,8 +266,8 @@ func hasIPv6(i net.Interface) bool {
 	return false
 }
 
-// TestL12UnicastSpreads: peers are spread over the loops, and a peer's datagrams stay on one
-// of them.
+// TestL12UnicastSpreads checks that peers are spread over the loops, and that all datagrams of a
+// peer go to the same loop.
 func TestL12UnicastSpreads(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a listener has one socket there")
@@ -290,7 +290,7 @@ func TestL12UnicastSpreads(t *testing.T) {
 			for range each {
 				u.WriteTo(fmt.Appendf(nil, "peer %d", i), at)
 			}
-			y.until(t, "the peer's datagrams", func() bool { return y.totalLocked(fmt.Sprint("peer ", i)) == each })
+			y.waitUntil(t, "the peer's datagrams", func() bool { return y.totalLocked(fmt.Sprint("peer ", i)) == each })
 		}
 		y.mu.Lock()
 		var of []int
@@ -298,23 +298,23 @@ func TestL12UnicastSpreads(t *testing.T) {
 			of = append(of, len(got))
 			for text, n := range got {
 				if n != each {
-					t.Errorf("%s: %d of the %d datagrams of %s went to one socket", address, n, each, text)
+					t.Errorf("%s: a socket got %d of the %d datagrams of %s, want all", address, n, each, text)
 				}
 			}
 		}
 		y.mu.Unlock()
-		t.Logf("%s: peers of each loop: %v", address, of)
+		t.Logf("%s: peers per loop: %v", address, of)
 		for _, n := range of {
 			if n < peers/loops/4 || len(of) != loops {
-				t.Errorf("%s: %d peers are not spread: %v", address, peers, of)
+				t.Errorf("%s: %d peers are unevenly spread: %v per loop", address, peers, of)
 			}
 		}
 	}
 }
 
-// needsToUnfilter skips the test where a filter cannot be taken off a socket: qemu-user has
-// no SO_DETACH_FILTER.
-func needsToUnfilter(t *testing.T) {
+// requireFilterRemoval skips the test if a filter cannot be detached from a socket: qemu-user
+// lacks SO_DETACH_FILTER.
+func requireFilterRemoval(t *testing.T) {
 	t.Helper()
 	u, err := sock.ListenUDP(loopback)
 	if err != nil {
@@ -328,20 +328,20 @@ func needsToUnfilter(t *testing.T) {
 	raw.Control(func(fd uintptr) {
 		if sys.DropToAll(sys.FD(fd), nil) == 0 {
 			if e := sys.TakeToAll(sys.FD(fd)); e != 0 {
-				t.Skip("a filter cannot be taken off a socket here: ", e)
+				t.Skip("cannot detach a filter from a socket on this machine: ", e)
 			}
 		}
 	})
 }
 
-// TestL12ToAllAfterALoopHasFailed: if the loop that takes what was sent to many fails,
-// another one does.
+// TestL12ToAllAfterALoopHasFailed checks that after the failure of the loop that receives what is
+// sent to all, another loop does.
 func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a listener has one socket there, and ends with its loop")
 	}
 	listInterfaces(t)
-	needsToUnfilter(t)
+	requireFilterRemoval(t)
 	drivers := loop.UseFailingDrivers(t)
 	const loops = 3
 	g := group(t, loop.Config{Loops: loops, Logger: quiet()})
@@ -364,7 +364,7 @@ func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 		if _, err := u.WriteTo([]byte(text), netip.AddrPortFrom(netip.MustParseAddr("127.255.255.255"), port)); err != nil {
 			t.Fatal(err)
 		}
-		y.until(t, text, func() bool { return y.totalLocked(text) > 0 })
+		y.waitUntil(t, text, func() bool { return y.totalLocked(text) > 0 })
 		y.fence(t, port)
 		var by *loop.PacketConn
 		y.mu.Lock()
@@ -375,21 +375,21 @@ func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 			delete(got, "fence")
 		}
 		if n := y.totalLocked(text); n != 1 {
-			t.Errorf("with %d loops: delivered %d times", loops-i, n)
+			t.Errorf("with %d loops: a datagram to all was delivered %d times, want once", loops-i, n)
 		}
 		delete(y.got, by)
 		y.mu.Unlock()
 		for j, l := range g.Loops() {
 			if l == by.Loop() {
 				drivers()[j].Fail(errors.New("the driver has failed"))
-				ends(t, l)
+				waitLoopEnd(t, l)
 			}
 		}
 	}
 }
 
-// Where the interfaces cannot be listed, one socket receives everything: several would each
-// deliver what is sent to a broadcast address that the filter does not know.
+// If the interfaces cannot be listed, one socket receives everything: of several, each would
+// deliver what is sent to a broadcast address that the filter does not have.
 func TestL12OneSocketWithoutInterfaces(t *testing.T) {
 	any4 := netip.MustParseAddrPort("0.0.0.0:0")
 	for _, c := range []struct {
@@ -407,7 +407,7 @@ func TestL12OneSocketWithoutInterfaces(t *testing.T) {
 		}
 		if second, err := sock.ListenUDP(all[0].LocalAddr(), sock.ReusePort()); len(all) == 1 && err == nil {
 			second.Close()
-			t.Errorf("with %v from net.Interfaces: others can share the port", c.err)
+			t.Errorf("with %v from net.Interfaces: another socket can share the port", c.err)
 		} else if err == nil {
 			second.Close()
 		}
@@ -420,6 +420,6 @@ func TestL12OneSocketWithoutInterfaces(t *testing.T) {
 	}
 	_, err := loop.SpreadUDP(3, any4, func() ([]net.Interface, error) { return nil, os.NewSyscallError("netlinkrib", syscall.EMFILE) })
 	if !errors.Is(err, syscall.EMFILE) {
-		t.Errorf("out of file descriptors: %v", err)
+		t.Errorf("out of file descriptors: got %v, want EMFILE", err)
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// packetFuncs is a packet handler made of functions.
+// packetFuncs is a packet handler whose methods call functions.
 type packetFuncs struct {
 	packets  func(p *loop.PacketConn, ms []sock.Message)
 	writable func(p *loop.PacketConn)
@@ -35,13 +35,14 @@ func (h *packetFuncs) Writable(p *loop.PacketConn) {
 	}
 }
 
-func answerPackets(p *loop.PacketConn, ms []sock.Message) {
+// echoDatagrams answers each datagram with its contents.
+func echoDatagrams(p *loop.PacketConn, ms []sock.Message) {
 	for i := range ms {
 		p.WriteTo(ms[i].Data[:ms[i].N], ms[i].Addr)
 	}
 }
 
-// udpClient is a plain socket and a queue to wait for it with.
+// udpClient is a plain socket and a Poll to wait for its readiness.
 type udpClient struct {
 	*sock.UDPSocket
 	q *pollux.Poll
@@ -55,7 +56,7 @@ func newClient(t *testing.T) *udpClient {
 	}
 	t.Cleanup(func() { u.Close() })
 	options := []pollux.Option{}
-	t.Setenv(pollux.BackendEnv, "") // the queue is no loop
+	t.Setenv(pollux.BackendEnv, "") // it may name a backend that is for loops only
 	q, err := pollux.New(options...)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +73,7 @@ func (c *udpClient) read(t *testing.T) (string, netip.AddrPort) {
 	t.Helper()
 	b := make([]byte, 64<<10)
 	var events [1]pollux.Event
-	for end := time.Now().Add(patience); time.Now().Before(end); {
+	for end := time.Now().Add(testTimeout); time.Now().Before(end); {
 		n, from, err := c.ReadFrom(b)
 		if err == nil {
 			return string(b[:n]), from
@@ -80,16 +81,16 @@ func (c *udpClient) read(t *testing.T) (string, netip.AddrPort) {
 		if !errors.Is(err, sock.ErrWouldBlock) {
 			t.Fatal(err)
 		}
-		if _, err := c.q.Wait(events[:], patience); err != nil {
+		if _, err := c.q.Wait(events[:], testTimeout); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Fatal("no datagram has come")
+	t.Fatal("timed out waiting for a datagram")
 	return "", netip.AddrPort{}
 }
 
-// Sockets of one loop share the memory that they receive into: hundreds of them cost
-// little, and each gets what is its own.
+// The sockets of one loop share their receive buffer: hundreds of them use little memory, and each
+// gets its own datagrams.
 func TestPacketsOfManySockets(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	c := newClient(t)
@@ -99,7 +100,7 @@ func TestPacketsOfManySockets(t *testing.T) {
 	var at []netip.AddrPort
 	for range sockets {
 		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
-			return &packetFuncs{packets: answerPackets}
+			return &packetFuncs{packets: echoDatagrams}
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -113,20 +114,20 @@ func TestPacketsOfManySockets(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got, from := c.read(t); got != text || from != to {
-				t.Fatalf("%q from %v, want %q from %v", got, from, text, to)
+				t.Fatalf("got %q from %v, want %q from %v", got, from, text, to)
 			}
 		}
 	}
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
-		t.Errorf("%d sockets took %d MiB", sockets, grown>>20)
+		t.Errorf("%d sockets use %d MiB, want at most 16", sockets, grown>>20)
 	}
 }
 
-// Sends come from the callback, from other goroutines meanwhile, and when it is over: all
-// arrive.
-func TestPacketsSentFromEverywhere(t *testing.T) {
-	skipOnWine(t, "a socket there takes one datagram at a time")
+// Datagrams sent in the callback and concurrently by other goroutines, also after it has returned,
+// all arrive.
+func TestPacketsSentFromManyGoroutines(t *testing.T) {
+	skipOnWine(t, "a socket queues only one datagram there")
 	g := group(t, loop.Config{Loops: 1})
 	c := newClient(t)
 	const each = 50
@@ -147,7 +148,7 @@ func TestPacketsSentFromEverywhere(t *testing.T) {
 			for range each {
 				ms := []sock.Message{{Data: []byte("callback"), Addr: to}, {Data: []byte("callback"), Addr: to}}
 				if n, err := p.WriteBatch(ms); n != 2 || err != nil {
-					t.Errorf("WriteBatch: %d, %v", n, err)
+					t.Errorf("WriteBatch of 2 = %d, %v", n, err)
 				}
 			}
 		}}
@@ -163,17 +164,17 @@ func TestPacketsSentFromEverywhere(t *testing.T) {
 	}
 	wg.Wait()
 	if got["callback"] != 2*each || got["elsewhere"] != 2*each {
-		t.Error(got)
+		t.Errorf("got %v, want %d datagrams of callback and of elsewhere", got, 2*each)
 	}
 }
 
-// Writable is called once there is room again, and only if a send would have blocked.
+// Writable is called once the socket is writable again, and only after a send would have blocked.
 func TestPacketWritable(t *testing.T) {
 	silent, err := netip.ParseAddr(os.Getenv("POLLUX_TEST_SILENT"))
 	if err != nil {
 		t.Skip("no send of a datagram blocks on loopback; set POLLUX_TEST_SILENT to an address on a network of this machine that does not answer")
 	}
-	// The driver on io_uring copies short ones, and has the socket send long ones at once.
+	// The io_uring driver copies short datagrams, and lets the socket send long ones immediately.
 	for _, size := range []int{1000, 3000} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) { packetWritable(t, silent, size) })
 	}
@@ -190,8 +191,8 @@ func packetWritable(t *testing.T, silent netip.Addr, size int) {
 	_, err = g.ServePacket(u, func(*loop.PacketConn) loop.PacketHandler {
 		return &packetFuncs{
 			packets: func(p *loop.PacketConn, ms []sock.Message) {
-				if string(ms[0].Data[:ms[0].N]) != "clog" {
-					answerPackets(p, ms)
+				if string(ms[0].Data[:ms[0].N]) != "fill" {
+					echoDatagrams(p, ms)
 					return
 				}
 				for range 10_000 {
@@ -215,16 +216,16 @@ func packetWritable(t *testing.T, silent netip.Addr, size int) {
 		c.read(t)
 	}
 	if len(writable) > 0 {
-		t.Errorf("Writable was called %d times, and nobody had waited for room", len(writable))
+		t.Errorf("Writable was called %d times, but no send would have blocked", len(writable))
 	}
-	c.WriteTo([]byte("clog"), at)
+	c.WriteTo([]byte("fill"), at)
 	if !receive(t, blocked, "a send that would block") {
-		t.Fatal("no send would block")
+		t.Fatal("no send returned ErrWouldBlock")
 	}
 	receive(t, writable, "Writable")
 }
 
-// A handler of datagrams that blocks its loop is named like any other.
+// The watchdog logs the name of a packet handler that blocks its loop, like any other.
 func TestSlowPacketHandlerIsNamed(t *testing.T) {
 	logged := make(chan string, 10)
 	g := group(t, loop.Config{Loops: 1, SlowCallback: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(lineWriter(logged), nil))})
@@ -237,11 +238,11 @@ func TestSlowPacketHandlerIsNamed(t *testing.T) {
 	newClient(t).WriteTo([]byte("x"), netip.MustParseAddrPort(pl.Addr().String()))
 	line := receive(t, logged, "a warning")
 	if !strings.Contains(line, "packetFuncs") || !strings.Contains(line, pl.Addr().String()) {
-		t.Errorf("the handler is not named: %s", line)
+		t.Errorf("the log record %s lacks the handler's name or address", line)
 	}
 }
 
-// lineWriter hands on what is written.
+// lineWriter sends what is written to a channel.
 type lineWriter chan string
 
 func (w lineWriter) Write(b []byte) (int, error) {
@@ -249,12 +250,13 @@ func (w lineWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-type packetEcho struct{}
+// packetBatchEcho answers datagrams with WriteBatch.
+type packetBatchEcho struct{}
 
 func TestUDPEcho(t *testing.T) {
 	skipOnWine(t, "package net's UDP does not work there")
 	g := group(t, loop.Config{})
-	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +265,7 @@ func TestUDPEcho(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	b := make([]byte, 1<<16)
 	for _, n := range []int{0, 1, 1400, 9000, 60_000} {
 		want := bytes.Repeat([]byte{byte(n)}, n)
@@ -271,28 +273,27 @@ func TestUDPEcho(t *testing.T) {
 			t.Fatal(err)
 		}
 		if k, err := c.Read(b); err != nil || !bytes.Equal(b[:k], want) {
-			t.Errorf("%d bytes came back of %d: %v", k, n, err)
+			t.Errorf("echo: got %d bytes, %v, want %d equal bytes", k, err, n)
 		}
 	}
 	if err := pl.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := pl.Close(); !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("second Close: %v", err)
+		t.Errorf("second Close: got %v, want ErrClosed", err)
 	}
 }
 
-// Two listeners never share a port, though the sockets of each do, and both of those get
-// something.
-func TestPacketPortsAreApart(t *testing.T) {
+// Two listeners never share a port. The sockets of one listener do, and each gets datagrams.
+func TestPacketListenersDoNotSharePorts(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a listener has one socket there")
 	}
 	g := group(t, loop.Config{Loops: 2})
-	told := make(chan *loop.PacketConn, 100)
+	received := make(chan *loop.PacketConn, 100)
 	listen := func() netip.AddrPort {
 		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
-			return &packetFuncs{packets: func(p *loop.PacketConn, _ []sock.Message) { told <- p }}
+			return &packetFuncs{packets: func(p *loop.PacketConn, _ []sock.Message) { received <- p }}
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -300,7 +301,7 @@ func TestPacketPortsAreApart(t *testing.T) {
 		return netip.MustParseAddrPort(pl.Addr().String())
 	}
 	first := listen()
-	for range 64 { // so many peers do not all fall to one socket
+	for range 64 { // enough peers that they are not all assigned to one socket
 		u, err := sock.ListenUDP(loopback)
 		if err != nil {
 			t.Fatal(err)
@@ -310,28 +311,28 @@ func TestPacketPortsAreApart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for one := receive(t, told, "a datagram"); receive(t, told, "a datagram to the other socket") == one; {
+	for one := receive(t, received, "a datagram"); receive(t, received, "a datagram to the other socket") == one; {
 	}
 	seen := map[netip.AddrPort]bool{first: true}
 	for range 600 {
 		at := listen()
 		if seen[at] {
-			t.Fatalf("two listeners have %v", at)
+			t.Fatalf("two listeners have the address %v", at)
 		}
 		seen[at] = true
 	}
 }
 
-// A batch's datagram without an address goes to the socket's peer, and there is none: not
-// to whom another one went.
-func TestPacketBatchToNobody(t *testing.T) {
+// A datagram of a batch without an address is for the connected peer, which the socket does not
+// have: it must not go to the address of another datagram.
+func TestPacketBatchWithoutAddress(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
 		return &packetFuncs{packets: func(p *loop.PacketConn, ms []sock.Message) {
-			if string(ms[0].Data[:ms[0].N]) == "nobody" {
+			if string(ms[0].Data[:ms[0].N]) == "no address" {
 				p.WriteBatch([]sock.Message{{Data: []byte("astray"), Addr: netip.AddrPortFrom(netip.Addr{}, 9)}})
 			}
-			answerPackets(p, ms)
+			echoDatagrams(p, ms)
 		}}
 	})
 	if err != nil {
@@ -341,33 +342,33 @@ func TestPacketBatchToNobody(t *testing.T) {
 	a, b := newClient(t), newClient(t)
 	for range 3 {
 		for _, c := range []*udpClient{a, b} {
-			for _, text := range []string{"hello", "nobody", "hello"} {
+			for _, text := range []string{"hello", "no address", "hello"} {
 				c.WriteTo([]byte(text), at)
 				if got, _ := c.read(t); got != text {
-					t.Fatalf("%q came, want %q", got, text)
+					t.Fatalf("got %q, want %q", got, text)
 				}
 			}
 		}
 	}
 }
 
-// Once Close has returned, the address is free for the next.
-func TestPacketListenerCloseIsAtOnce(t *testing.T) {
+// Once Close has returned, the address can be bound again.
+func TestPacketListenerCloseIsSynchronous(t *testing.T) {
 	for _, loops := range []int{1, 3} {
-		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: complainsTo(t)})
+		g := group(t, loop.Config{Loops: loops, SlowCallback: -1, Logger: failOnLog(t)})
 		c := newClient(t)
 		at := "127.0.0.1:0"
-		var taken addressTaken
+		var taken addressInUse
 		for range 50 {
 			pl, err := g.ListenPacket("udp", at, func(*loop.PacketConn) loop.PacketHandler {
-				return &packetFuncs{packets: answerPackets}
+				return &packetFuncs{packets: echoDatagrams}
 			})
-			if taken.excuses(err) {
+			if taken.tolerates(err) {
 				at = "127.0.0.1:0"
 				continue
 			}
 			if err != nil {
-				t.Fatalf("%d loops: %v", loops, err)
+				t.Fatalf("ListenPacket with %d loops: %v", loops, err)
 			}
 			at = pl.Addr().String()
 			c.WriteTo([]byte("hello"), netip.MustParseAddrPort(at))
@@ -376,14 +377,14 @@ func TestPacketListenerCloseIsAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := pl.Close(); !errors.Is(err, loop.ErrClosed) {
-				t.Errorf("a second Close: %v", err)
+				t.Errorf("second Close: got %v, want ErrClosed", err)
 			}
 		}
 	}
 }
 
-// After Close in a callback nothing is told any more, whatever has come already, and nothing
-// is sent: of the socket itself, and of another.
+// After Close in a callback, no datagram is delivered, even if already received, and none is sent:
+// on the callback's socket, and on another one.
 func TestPacketListenerCloseInCallback(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	listeners := make([]*loop.PacketListener, 2)
@@ -408,7 +409,7 @@ func TestPacketListenerCloseInCallback(t *testing.T) {
 		}
 	}
 	c := newClient(t)
-	onLoop(t, g.Loops()[0], "the sends", func() { // so that the next turn brings more than one call takes
+	runOnLoop(t, g.Loops()[0], "the sends", func() { // so that the next turn delivers more than one call takes
 		for _, pl := range listeners {
 			for range 2 * driver.MaxPackets {
 				c.WriteTo([]byte("x"), netip.MustParseAddrPort(pl.Addr().String()))
@@ -416,19 +417,19 @@ func TestPacketListenerCloseInCallback(t *testing.T) {
 		}
 	})
 	if err := receive(t, wrote, "the error of a send"); !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("a send after Close: %v", err)
+		t.Errorf("WriteTo after Close: got %v, want ErrClosed", err)
 	}
 	for range 3 { // turns
-		onLoop(t, g.Loops()[0], "a turn", func() {
+		runOnLoop(t, g.Loops()[0], "a turn", func() {
 			if calls > 1 {
-				t.Errorf("Packets came %d times after Close", calls-1)
+				t.Errorf("Packets was called %d times after Close", calls-1)
 			}
 		})
 	}
 }
 
-// Close does not wait long for a callback that waits for the one who closes.
-func TestPacketListenerCloseBesideCallback(t *testing.T) {
+// Close does not wait long for a callback, which here waits for Close.
+func TestPacketListenerCloseDuringCallback(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, SlowCallback: -1})
 	inside, closed := make(chan bool), make(chan bool)
 	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
@@ -449,11 +450,11 @@ func TestPacketListenerCloseBesideCallback(t *testing.T) {
 	receive(t, closed, "the return of Close")
 }
 
-// TestL12WriteGoesToThePeerOfThen: in a callback, Write sends to the peer that the socket has
-// when it is called, whatever Connect and Disconnect say afterwards.
-func TestL12WriteGoesToThePeerOfThen(t *testing.T) {
+// In a callback, Write sends to the peer that the socket has at the time of the call, whatever
+// Connect and Disconnect do afterwards.
+func TestL12WriteUsesThePeerAtTheCall(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("what was received before Connect, from others than the peer, is lost there")
+		t.Skip("datagrams received before Connect from other addresses are lost there")
 	}
 	g := group(t, loop.Config{Loops: 1})
 	a, b, c := newClient(t), newClient(t), newClient(t)
@@ -484,12 +485,12 @@ func TestL12WriteGoesToThePeerOfThen(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, _ := c.read(t); got != "end" {
-		t.Errorf("%q came, want what WriteTo has sent", got)
+		t.Errorf("got %q, want end, which WriteTo has sent", got)
 	}
 	for _, u := range []*udpClient{a, b} {
 		for i := range 3 {
 			if got, _ := u.read(t); got != fmt.Sprint(i) {
-				t.Fatalf("datagram %d is %q", i, got)
+				t.Fatalf("datagram %d is %q, want its number", i, got)
 			}
 		}
 	}

@@ -2,5 +2,5 @@
 
 package loop_test
 
-// raceEnabled: the race detector allocates on its own.
+// raceEnabled reports whether the race detector, which allocates memory itself, is enabled.
 const raceEnabled = true

@@ -18,41 +18,41 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Shutdown ends dials that are in progress: a connection that opens afterwards would never
-// be told to finish.
+// Shutdown cancels dials in progress: the Shutdown callback would not be called on a connection
+// that opens afterwards.
 func TestL8ShutdownEndsDials(t *testing.T) {
-	full, waiting := neverAccepts(t)
+	full, hanging := listenFull(t)
 	defer full.Close()
 	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := make(chan error, 1)
+	ended := make(chan error, 1)
 	go func() {
-		_, err := g.Dial(context.Background(), "tcp", waiting, func(*loop.Conn) loop.Handler { return echo{} })
-		told <- err
+		_, err := g.Dial(context.Background(), "tcp", hanging, func(*loop.Conn) loop.Handler { return echo{} })
+		ended <- err
 	}()
-	for end := time.Now().Add(patience); g.Stats().Loops[0].Conns == 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); g.Stats().Loops[0].Conns == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("the dial has not begun")
+			t.Fatal("timed out waiting for the dial to begin")
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-	err = receive(t, told, "the end of the dial")
+	err = receive(t, ended, "Dial's return")
 	if err == nil || !errors.Is(err, loop.ErrShutdown) && !errors.Is(err, loop.ErrClosed) {
 		var op *net.OpError
 		if errors.As(err, &op) && op.Op == "connect" {
-			t.Skip("the system does not let it wait: ", err)
+			t.Skip("connecting to a full backlog does not hang on this system: ", err)
 		}
-		t.Errorf("Dial: %v", err)
+		t.Errorf("Dial: got %v, want ErrShutdown or ErrClosed", err)
 	}
 }
 
-// An urgent mark ends a read early, and what is behind it makes no news of its own.
+// A read ends at an urgent mark, and the bytes behind it cause no event of their own.
 func TestUrgentMark(t *testing.T) {
 	got := make(chan string, 10)
 	conns := make(chan *loop.Conn, 1)
@@ -67,7 +67,7 @@ func TestUrgentMark(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.HasPrefix(g.Backend(), "kqueue") {
-		t.Skip("skipped with kqueue: an event tells that there is urgent data on some systems only (docs/platforms.md)")
+		t.Skip("skipped with kqueue: only some systems report urgent data in an event (docs/platforms.md)")
 	}
 	s, err := sock.ConnectTCP(netip.MustParseAddrPort(ln.Addr().String()))
 	if err != nil {
@@ -80,16 +80,16 @@ func TestUrgentMark(t *testing.T) {
 		t.Skip("no urgent data: ", err)
 	}
 	s.Write([]byte("def"))
-	time.Sleep(20 * time.Millisecond) // for all of it to be there
+	time.Sleep(20 * time.Millisecond) // for all of it to arrive
 	c.Resume()
 	for all := ""; all != "abcdef" && all != "abc!def"; {
-		all += receive(t, got, "all, but "+all)
+		all += receive(t, got, "more than "+all)
 	}
 }
 
-// The methods of a connection are for any goroutine, also while it fails. For the race
-// detector.
-func TestMethodsWhileItFails(t *testing.T) {
+// The methods of a connection may be called from any goroutine, also while it fails. This test is
+// for the race detector.
+func TestMethodsWhileConnFails(t *testing.T) {
 	conns := make(chan *loop.Conn, 1)
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler {
@@ -114,11 +114,11 @@ func TestMethodsWhileItFails(t *testing.T) {
 	}
 }
 
-// ListenPacket and Shutdown at once: nothing panics, and no socket is left.
-func TestListenPacketAgainstShutdown(t *testing.T) {
+// ListenPacket concurrent with Shutdown: nothing panics, and no socket leaks.
+func TestListenPacketDuringShutdown(t *testing.T) {
 	open := conformance.Sockets().OpenDescriptors
 	if open == nil {
-		t.Skip("descriptors are not counted: the system cannot tell how many are open")
+		t.Skip("cannot count open descriptors on this system")
 	}
 	round := func(i int) {
 		var log bytes.Buffer
@@ -128,7 +128,7 @@ func TestListenPacketAgainstShutdown(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		go func() {
-			_, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+			_, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 			done <- err
 		}()
 		time.Sleep(time.Duration(i%60) * time.Microsecond)
@@ -139,7 +139,7 @@ func TestListenPacketAgainstShutdown(t *testing.T) {
 			t.Error(err)
 		}
 		if log.Len() > 0 {
-			t.Error(log.String())
+			t.Errorf("unexpected log: %s", log.String())
 		}
 	}
 	round(0)
@@ -147,16 +147,16 @@ func TestListenPacketAgainstShutdown(t *testing.T) {
 	for i := range 300 {
 		round(i)
 	}
-	for end := time.Now().Add(patience); open() > before; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); open() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d descriptors are open, %d were before", open(), before)
+			t.Fatalf("%d descriptors are open, want at most %d, as before", open(), before)
 		}
 	}
 }
 
-// A connection with a byte is served though hundreds that have none, and some that have
-// much, are resumed with it: on io_uring there are not buffers for all at once.
-func TestByteAmongMany(t *testing.T) {
+// A connection with one byte is served although hundreds without any, and some with many, are
+// resumed at the same time: on io_uring there are not enough buffers for all.
+func TestByteAmongManyConns(t *testing.T) {
 	idle := 800
 	if testing.Short() {
 		idle = 100
@@ -191,7 +191,7 @@ func TestByteAmongMany(t *testing.T) {
 			p.Write([]byte("x"))
 		}
 	}
-	time.Sleep(20 * time.Millisecond) // for the bytes to be there
+	time.Sleep(20 * time.Millisecond) // for the bytes to arrive
 	g.Loops()[0].Run(func() {
 		for _, c := range all {
 			c.Resume()
@@ -200,11 +200,11 @@ func TestByteAmongMany(t *testing.T) {
 	receive(t, got, "the byte")
 }
 
-// A listener's Close beside Shutdown leaves nothing open either.
-func TestListenerCloseAgainstShutdown(t *testing.T) {
+// A listener's Close concurrent with Shutdown leaks no descriptor either.
+func TestListenerCloseDuringShutdown(t *testing.T) {
 	open := conformance.Sockets().OpenDescriptors
 	if open == nil {
-		t.Skip("descriptors are not counted: the system cannot tell how many are open")
+		t.Skip("cannot count open descriptors on this system")
 	}
 	round := func() {
 		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
@@ -215,7 +215,7 @@ func TestListenerCloseAgainstShutdown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,15 +238,15 @@ func TestListenerCloseAgainstShutdown(t *testing.T) {
 	for range n {
 		round()
 	}
-	for end := time.Now().Add(patience); open() > before; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); open() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d descriptors are open, %d were before", open(), before)
+			t.Fatalf("%d descriptors are open, want at most %d, as before", open(), before)
 		}
 	}
 }
 
-// A client that sends its request and FIN, and takes the answer slowly or not at all, costs no
-// turns while nothing moves.
+// A client that sends its request and FIN, and reads the answer slowly or not at all, causes no
+// turns while no byte moves.
 func TestHalfClosedSlowReader(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{
@@ -258,7 +258,7 @@ func TestHalfClosedSlowReader(t *testing.T) {
 	c.CloseWrite()
 	turns := func() uint64 { return g.Stats().Loops[0].Turns }
 	var moved uint64
-	for try := 0; ; try++ { // the system's buffers have to fill before
+	for try := 0; ; try++ { // the kernel's buffers have to fill first
 		before := turns()
 		time.Sleep(200 * time.Millisecond)
 		if moved = turns() - before; moved < 20 || try == 20 {
@@ -266,9 +266,9 @@ func TestHalfClosedSlowReader(t *testing.T) {
 		}
 	}
 	if moved >= 20 {
-		t.Errorf("nothing moved for 200 ms, which took %d turns", moved)
+		t.Errorf("%d turns in 200 ms in which nothing moved, want fewer than 20", moved)
 	}
 	if n, err := io.CopyN(io.Discard, c, 32<<20); err != nil {
-		t.Errorf("%d bytes came, then %v", n, err)
+		t.Errorf("the peer read %d bytes, then got %v", n, err)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// The reason given to CloseWith and AbortWith arrives in Closed.
-func TestL1ReasonsArrive(t *testing.T) {
+// Closed gets the reason passed to CloseWith or AbortWith.
+func TestL1ReasonsReachClosed(t *testing.T) {
 	reason, second := errors.New("kicked"), errors.New("kicked again")
 	for what, x := range map[string]struct {
 		act  func(c *loop.Conn, peer *net.TCPConn)
@@ -33,14 +33,14 @@ func TestL1ReasonsArrive(t *testing.T) {
 		"CloseWith, and the flush fails": {func(c *loop.Conn, peer *net.TCPConn) {
 			c.Write(make([]byte, 32<<20))
 			c.CloseWith(reason)
-			settled(t, c)
+			waitTurns(t, c)
 			peer.SetLinger(0)
 			peer.Close()
 		}, []error{reason, syscall.ECONNRESET}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			if len(x.want) == 2 {
-				skipOnWine(t, "a reset there may look like an end")
+				skipOnWine(t, "a reset may be reported as EOF there")
 			}
 			conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
 			_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
@@ -55,26 +55,26 @@ func TestL1ReasonsArrive(t *testing.T) {
 			c.Close()
 			why := receive(t, closed, "Closed")
 			if x.want == nil && why != nil {
-				t.Errorf("the reason is %v", why)
+				t.Errorf("Closed got %v, want nil", why)
 			}
 			for _, want := range x.want {
 				if !errors.Is(why, want) {
-					t.Errorf("the reason is %v, want %v", why, want)
+					t.Errorf("Closed got %v, want %v", why, want)
 				}
 			}
 			receive(t, ctx.Done(), "the end of the context")
 			if cause := context.Cause(ctx); why != nil && cause != why || why == nil && !errors.Is(cause, loop.ErrClosed) {
-				t.Errorf("the context's cause is %v, the reason %v", cause, why)
+				t.Errorf("the context's cause is %v, Closed got %v", cause, why)
 			}
 			if late := conn.Context(); late != ctx || late.Err() == nil {
-				t.Error("another context is returned, or one that goes on")
+				t.Error("Context after Closed returns another context, or one that is not canceled")
 			}
 		})
 	}
 }
 
-// The context of a connection that has ended, asked for afterwards, is cancelled.
-func TestL3bContextAfterTheEnd(t *testing.T) {
+// Context, first called after Closed, returns a canceled context.
+func TestL3bContextAfterClosed(t *testing.T) {
 	reason, conns := errors.New("over"), make(chan *loop.Conn, 1)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
@@ -85,11 +85,11 @@ func TestL3bContextAfterTheEnd(t *testing.T) {
 	c.Write([]byte("x"))
 	ctx := receive(t, conns, "Closed").Context()
 	if ctx.Err() == nil || context.Cause(ctx) != reason {
-		t.Errorf("%v, with the cause %v", ctx.Err(), context.Cause(ctx))
+		t.Errorf("the context's error is %v and its cause %v, want the reason of AbortWith", ctx.Err(), context.Cause(ctx))
 	}
 }
 
-// The peer's end of its side alone does not cancel the context.
+// The peer's half-close alone does not cancel the context.
 func TestL3bContextAfterHalfClose(t *testing.T) {
 	conns := make(chan *loop.Conn, 1)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
@@ -99,15 +99,15 @@ func TestL3bContextAfterHalfClose(t *testing.T) {
 	conn := receive(t, conns, "ReadClosed")
 	ctx := conn.Context()
 	if ctx.Err() != nil {
-		t.Error("it is cancelled at the peer's half-close")
+		t.Error("the context is canceled at the peer's half-close")
 	}
 	conn.Close()
-	receive(t, ctx.Done(), "the end")
+	receive(t, ctx.Done(), "the end of the context")
 }
 
-// Keep-alive is on at first, with the times of package net, on both ends.
+// Keep-alive is enabled by default, with the times of package net, on both ends.
 func TestKeepAliveByDefault(t *testing.T) {
-	skipOnWine(t, "it does not tell the times")
+	skipOnWine(t, "it does not report the times")
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the options are read by Linux's names")
 	}
@@ -166,16 +166,16 @@ func TestKeepAliveByDefault(t *testing.T) {
 						got = options{on: got.on}
 					}
 					if got != x.want {
-						t.Errorf("%+v, want %+v", got, x.want)
+						t.Errorf("keep-alive options = %+v, want %+v", got, x.want)
 					}
 					if err := c.SetKeepAlive(net.KeepAliveConfig{Enable: true, Idle: 40 * time.Second, Interval: -1, Count: 5}); err != nil {
 						t.Error(err)
 					}
 					if got := get(c); got.on != 1 || got.idle != 40 || got.count != 5 {
-						t.Errorf("after SetKeepAlive: %+v", got)
+						t.Errorf("keep-alive options after SetKeepAlive = %+v", got)
 					}
 					if err := c.SetKeepAlive(net.KeepAliveConfig{}); err != nil || get(c).on != 0 {
-						t.Errorf("after it is switched off: %+v, %v", get(c), err)
+						t.Errorf("keep-alive options after disabling it = %+v, %v", get(c), err)
 					}
 				}
 			})
@@ -183,39 +183,39 @@ func TestKeepAliveByDefault(t *testing.T) {
 	}
 }
 
-// Data is called after ReadClosed with what it had left, and with nothing else.
+// After ReadClosed, Data is called with the bytes that it had left only.
 func TestL1DataAfterReadClosed(t *testing.T) {
-	for what, again := range map[string]func(c *loop.Conn, h loop.Handler){
+	for what, redeliver := range map[string]func(c *loop.Conn, h loop.Handler){
 		"Resume":     func(c *loop.Conn, _ loop.Handler) { c.Pause(); c.Resume() },
 		"SetHandler": func(c *loop.Conn, h loop.Handler) { c.SetHandler(h) },
 		"Drained": func(c *loop.Conn, _ loop.Handler) {
-			c.Write(make([]byte, 32<<20)) // Drained comes, and what was left with it
+			c.Write(make([]byte, 32<<20)) // Drained is called, and the left bytes are delivered with it
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			order, asked := make(chan string, 10), make(chan bool)
+			order, called := make(chan string, 10), make(chan bool)
 			h := &funcs{}
 			h.data = func(_ *loop.Conn, b []byte) (int, error) { order <- "Data " + string(b); return 1, nil }
-			h.readClosed = func(c *loop.Conn) { order <- "ReadClosed"; again(c, h); close(asked) }
+			h.readClosed = func(c *loop.Conn) { order <- "ReadClosed"; redeliver(c, h); close(called) }
 			h.closed = func(*loop.Conn, error) { order <- "Closed" }
 			_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return h })
 			c.Write([]byte("ab"))
 			c.CloseWrite()
 			go func() {
-				<-asked // else the kernel might take all of it at once
+				<-called // else the kernel might take all of it immediately
 				io.Copy(io.Discard, c)
 			}()
 			for _, want := range []string{"Data ab", "ReadClosed", "Data b"} {
 				if got := receive(t, order, want); got != want {
-					t.Fatalf("%q came, want %q", got, want)
+					t.Fatalf("got callback %q, want %q", got, want)
 				}
 			}
 		})
 	}
 }
 
-// Settings and the context may be asked for while the connection ends.
-func TestL2SettingsWhileItEnds(t *testing.T) {
+// Settings may be changed and Context called while the connection ends.
+func TestL2SettingsWhileConnEnds(t *testing.T) {
 	for range 50 {
 		conns, closed := make(chan *loop.Conn, 1), make(chan bool, 1)
 		_, c := serve(t, loop.Config{Loops: 1, IdleTimeout: time.Hour}, func(*loop.Conn) loop.Handler {

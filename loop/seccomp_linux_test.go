@@ -19,17 +19,17 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// io_uring's system calls have these numbers on all systems that Go knows.
+// The numbers of io_uring's system calls on all architectures that Go supports.
 const (
 	uringSetup    = 425
 	uringEnter    = 426
 	uringRegister = 427
 )
 
-// A filter of seccomp(2) that refuses a call of io_uring is said to be one; the kernel is
-// new enough.
-func TestUringRefusedBySeccomp(t *testing.T) {
-	needsUring(t)
+// If a seccomp(2) filter denies a system call of io_uring, the error names seccomp and the call,
+// and does not ask for a newer kernel.
+func TestUringDeniedBySeccomp(t *testing.T) {
+	requireUring(t)
 	for what, call := range map[string]uint32{"io_uring_setup": uringSetup, "io_uring_enter": uringEnter, "io_uring_register": uringRegister} {
 		t.Run(what, func(t *testing.T) {
 			if !conformance.InChild(t) {
@@ -39,19 +39,19 @@ func TestUringRefusedBySeccomp(t *testing.T) {
 			deny(t, call)
 			for _, b := range loop.Backends() {
 				if b.Name == "uring" && (b.Usable || !strings.Contains(b.Why, what) || !strings.Contains(b.Why, "seccomp") || strings.Contains(b.Why, "is needed")) {
-					t.Errorf("usable %v: %s", b.Usable, b.Why)
+					t.Errorf("Usable = %v, Why = %q, want false, and %s and seccomp in it", b.Usable, b.Why, what)
 				}
 			}
 		})
 	}
 }
 
-// Want of memory for a moment does not rule io_uring out for good.
-func TestUringAfterWantOfMemory(t *testing.T) {
+// Being out of memory once must not disable io_uring permanently.
+func TestUringAfterOutOfMemory(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector ends the process that gets no memory")
+		t.Skip("the race detector ends a process that is out of memory")
 	}
-	needsUring(t)
+	requireUring(t)
 	if !conformance.InChild(t) {
 		return
 	}
@@ -74,29 +74,29 @@ func TestUringAfterWantOfMemory(t *testing.T) {
 	_, err = loop.NewGroup(loop.Config{Loops: 1})
 	syscall.Setrlimit(syscall.RLIMIT_AS, &old)
 	if err == nil {
-		t.Skip("there was memory all the same")
+		t.Skip("NewGroup succeeded despite the limit on memory")
 	}
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
-		t.Fatalf("there is memory again: %v", err)
+		t.Fatalf("NewGroup with enough memory again: %v", err)
 	}
 	g.Shutdown(context.Background())
 }
 
-// The kernel refuses io_uring_enter from some moment on: the loop ends, and gives back
-// what it had, its addresses too.
+// When the kernel begins to deny io_uring_enter, the loop ends and releases its resources,
+// including its addresses.
 func TestUringFailsWhileItRuns(t *testing.T) {
-	needsUring(t)
+	requireUring(t)
 	for what, connected := range map[string]bool{"with a connection": true, "without one": false} {
 		t.Run(what, func(t *testing.T) {
 			if conformance.InChild(t) {
-				uringFails(t, connected)
+				testUringFails(t, connected)
 			}
 		})
 	}
 }
 
-func uringFails(t *testing.T, connected bool) {
+func testUringFails(t *testing.T, connected bool) {
 	t.Setenv(pollux.BackendEnv, "uring")
 	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
@@ -106,7 +106,7 @@ func uringFails(t *testing.T, connected bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetEcho{} })
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,70 +122,71 @@ func uringFails(t *testing.T, connected bool) {
 	}
 	l.Run(func() { deny(t, uringEnter) }) // of the loop's thread only
 	if n, err := c.Read(make([]byte, 1)); err == nil {
-		t.Errorf("%d bytes of a loop that has ended", n)
+		t.Errorf("read %d bytes from a loop that has failed, want an error", n)
 	}
-	ends(t, l)
+	waitLoopEnd(t, l)
 	if g.Stats().Loops[0].Failed == nil {
-		t.Error("Stats says nothing of it")
+		t.Error("Stats.Failed is nil after the driver has failed")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
 	c.Close()
-	isFree(t, ln.Addr(), func(network, address string) (io.Closer, error) { return net.Listen(network, address) })
-	isFree(t, pl.Addr(), func(network, address string) (io.Closer, error) { return net.ListenPacket(network, address) })
+	waitAddressFree(t, ln.Addr(), func(network, address string) (io.Closer, error) { return net.Listen(network, address) })
+	waitAddressFree(t, pl.Addr(), func(network, address string) (io.Closer, error) { return net.ListenPacket(network, address) })
 }
 
-// isFree waits until an address is free: a ring holds its sockets until the kernel has
-// cleared it away.
-func isFree(t *testing.T, a net.Addr, bind func(network, address string) (io.Closer, error)) {
+// waitAddressFree waits until an address can be bound: a ring holds its sockets until the kernel
+// has released it.
+func waitAddressFree(t *testing.T, a net.Addr, bind func(network, address string) (io.Closer, error)) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
 		again, err := bind(a.Network(), a.String())
 		if err == nil {
 			again.Close()
 			return
 		}
 		if time.Now().After(end) {
-			t.Error(err)
+			t.Errorf("the address of a failed loop is still in use: %v", err)
 			return
 		}
 	}
 }
 
-func needsUring(t *testing.T) {
+// requireUring skips the test if io_uring is not usable.
+func requireUring(t *testing.T) {
 	t.Helper()
 	if conformance.IsChild() {
-		return // and the child has asked nothing yet
+		return // Backends must not probe before the filter is installed
 	}
 	for _, b := range loop.Backends() {
 		if b.Name == "uring" && !b.Usable {
-			t.Skip("io_uring cannot be used here: ", b.Why)
+			t.Skip("io_uring is not usable on this machine: ", b.Why)
 		}
 	}
 }
 
-// deny has the calling thread's system call refused with EPERM, by a filter of seccomp(2),
-// for good.
+// deny installs a seccomp(2) filter that makes a system call of the calling thread fail with
+// EPERM, permanently.
 func deny(t *testing.T, call uint32) {
 	const (
 		prSetNoNewPrivs = 38
 		prSetSeccomp    = 22
 		modeFilter      = 2
 
-		loadWord = 0x20 // of struct seccomp_data, which begins with the number
+		loadWord = 0x20 // from struct seccomp_data, which begins with the number
 		jumpIf   = 0x15
-		answer   = 0x06
+		ret      = 0x06
 		allow    = 0x7fff0000
 		refuse   = 0x00050000 | uint32(syscall.EPERM)
 	)
 	filter := []syscall.SockFilter{
 		{Code: loadWord},
 		{Code: jumpIf, Jf: 1, K: call},
-		{Code: answer, K: refuse},
-		{Code: answer, K: allow},
+		{Code: ret, K: refuse},
+		{Code: ret, K: allow},
 	}
 	program := syscall.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if _, _, e := syscall.RawSyscall6(syscall.SYS_PRCTL, prSetNoNewPrivs, 1, 0, 0, 0, 0); e != 0 {
@@ -197,7 +198,7 @@ func deny(t *testing.T, call uint32) {
 	runtime.KeepAlive(filter)
 }
 
-// The kernel refuses poll(2) from some moment on: the loop ends, and its connections with it.
+// When the kernel begins to deny poll(2), the loop and its connections end.
 func TestPollFailsWhileItRuns(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
@@ -220,11 +221,11 @@ func TestPollFailsWhileItRuns(t *testing.T) {
 	}
 	ping(t, dial(t, ln.Addr()))
 	g.Loops()[0].Run(func() {
-		runtime.LockOSThread() // for the filter is the thread's
+		runtime.LockOSThread() // the filter applies to the thread
 		deny(t, syscall.SYS_PPOLL)
 	})
 	if why := receive(t, closed, "Closed"); !errors.Is(why, syscall.EPERM) {
-		t.Errorf("Closed gets %v", why)
+		t.Errorf("Closed got %v, want EPERM", why)
 	}
-	ends(t, g.Loops()[0])
+	waitLoopEnd(t, g.Loops()[0])
 }

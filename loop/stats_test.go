@@ -10,7 +10,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Stats still knows what was done when the loops have ended.
+// Stats returns the totals even after the loops have ended.
 func TestStatsAfterShutdown(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
@@ -18,23 +18,23 @@ func TestStatsAfterShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("tcp", ln.Addr().String())
-	answers(t, c, err)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	checkEchoAndClose(t, c, err)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
 	s := g.Stats()
 	if in, out := s.Loops[0].BytesIn+s.Loops[1].BytesIn, s.Loops[0].BytesOut+s.Loops[1].BytesOut; in != 5 || out != 5 {
-		t.Errorf("%d bytes in, %d out", in, out)
+		t.Errorf("Stats counts %d bytes in, %d out, want 5 and 5", in, out)
 	}
 }
 
-// Datagrams count as well, whichever way they are sent.
+// Datagrams are counted, too, with each method to send them.
 func TestStatsPackets(t *testing.T) {
-	skipOnWine(t, "Go's net, the client, cannot use UDP there (SIO_UDP_NETRESET)")
+	skipOnWine(t, "package net, which the client uses, cannot use UDP there (SIO_UDP_NETRESET)")
 	g := group(t, loop.Config{Loops: 1})
-	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return threeWays{} })
+	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,24 +43,25 @@ func TestStatsPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	for _, sent := range []string{"hi", "hello"} { // the second in the room of the first
+	c.SetDeadline(time.Now().Add(testTimeout))
+	for _, sent := range []string{"hi", "hello"} { // the second in the buffer of the first
 		c.Write([]byte(sent))
 		for range 3 {
 			b := make([]byte, 16)
 			if n, err := c.Read(b); err != nil || string(b[:n]) != sent {
-				t.Fatalf("%q, %v", b[:n], err)
+				t.Fatalf("echo = %q, %v, want %q", b[:n], err, sent)
 			}
 		}
 	}
 	if s := g.Stats().Loops[0]; s.BytesIn != 7 || s.BytesOut != 21 || s.Messages != 2 {
-		t.Errorf("%d bytes in, %d out, %d messages", s.BytesIn, s.BytesOut, s.Messages)
+		t.Errorf("Stats counts %d bytes in, %d out, %d messages, want 7, 21, 2", s.BytesIn, s.BytesOut, s.Messages)
 	}
 }
 
-type threeWays struct{}
+// echoThreeWays answers each datagram with WriteTo, WriteBatch and Write.
+type echoThreeWays struct{}
 
-func (threeWays) Packets(p *loop.PacketConn, ms []sock.Message) {
+func (echoThreeWays) Packets(p *loop.PacketConn, ms []sock.Message) {
 	b, to := ms[0].Data[:ms[0].N], ms[0].Addr
 	p.WriteTo(b, to)
 	ms[0].Data = b
@@ -78,6 +79,6 @@ func TestStats(t *testing.T) {
 	s := g.Stats()
 	l := s.Loops[0]
 	if s.Backend != g.Backend() || l.Conns != 1 || l.Accepts != 1 || l.BytesIn != 40 || l.BytesOut != 40 || l.Messages != 10 || l.Turns == 0 {
-		t.Errorf("%+v", s)
+		t.Errorf("Stats() = %+v", s)
 	}
 }

@@ -12,8 +12,8 @@ import (
 
 const smallUnread = 4 << 10
 
-// A handler that pauses with more unread than MaxUnread gets it once it resumes, from
-// whichever goroutine, and no more is received until it has consumed some of it.
+// A handler that pauses with more than MaxUnread bytes unread gets them once it resumes, on any
+// goroutine, and no more is received until it has consumed some of them.
 func TestL4ResumeAboveMaxUnread(t *testing.T) {
 	const total, late = 2 << 20, 512 << 10
 	conns, done := make(chan *loop.Conn, total), make(chan struct{})
@@ -37,17 +37,16 @@ func TestL4ResumeAboveMaxUnread(t *testing.T) {
 			c.Resume()
 		case <-done:
 			if most > smallUnread+late {
-				t.Errorf("%d bytes were unread", most)
+				t.Errorf("%d bytes were unread, want at most %d", most, smallUnread+late)
 			}
 			return
-		case <-time.After(patience):
-			t.Fatal("nothing comes after Resume")
+		case <-time.After(testTimeout):
+			t.Fatal("timed out waiting for Data after Resume")
 		}
 	}
 }
 
-// The next handler gets what the one before has left, also if that is more than
-// MaxUnread.
+// A new handler gets the bytes that the one before has left, even if they exceed MaxUnread.
 func TestL4SetHandlerAboveMaxUnread(t *testing.T) {
 	got := make(chan int, 1)
 	n := 0
@@ -68,10 +67,10 @@ func TestL4SetHandlerAboveMaxUnread(t *testing.T) {
 		}}
 	})
 	peer.Write(make([]byte, 2*smallUnread))
-	receive(t, got, "everything")
+	receive(t, got, "all bytes")
 }
 
-// A handler that waits for more than may be unread would wait for ever.
+// A handler that waits for more than MaxUnread bytes would wait forever: the connection is closed.
 func TestUnreadFull(t *testing.T) {
 	closed := make(chan error, 1)
 	_, peer := serve(t, loop.Config{MaxUnread: smallUnread}, func(*loop.Conn) loop.Handler {
@@ -82,16 +81,16 @@ func TestUnreadFull(t *testing.T) {
 	})
 	peer.Write(make([]byte, 2*smallUnread))
 	peer.CloseWrite()
-	if why := receive(t, closed, "the end"); !errors.Is(why, loop.ErrUnreadFull) {
-		t.Errorf("closed because of %v", why)
+	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrUnreadFull) {
+		t.Errorf("Closed got %v, want ErrUnreadFull", why)
 	}
 }
 
-// The peer's end waits until Data has had again what it left at a Pause, or what
+// ReadClosed is called only after Data has again got the bytes that it left at a Pause, or that
 // another handler left.
-func TestReadClosedComesLast(t *testing.T) {
+func TestReadClosedAfterLeftBytes(t *testing.T) {
 	const requests = 100
-	for name, again := range map[string]func(c *loop.Conn, h loop.Handler){
+	for name, redeliver := range map[string]func(c *loop.Conn, h loop.Handler){
 		"Resume": func(c *loop.Conn, _ loop.Handler) {
 			c.Pause()
 			c.Loop().Run(func() { c.Resume() })
@@ -104,22 +103,22 @@ func TestReadClosedComesLast(t *testing.T) {
 			h := &funcs{closed: func(*loop.Conn, error) { counted <- n }}
 			h.data = func(c *loop.Conn, _ []byte) (int, error) {
 				n++
-				again(c, h)
+				redeliver(c, h)
 				return 1, nil
 			}
 			_, peer := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return h })
 			peer.Write(make([]byte, requests))
 			peer.CloseWrite()
-			if n := receive(t, counted, "the end"); n != requests {
-				t.Errorf("%d of %d requests before the end", n, requests)
+			if n := receive(t, counted, "Closed"); n != requests {
+				t.Errorf("Data got %d requests before Closed, want %d", n, requests)
 			}
 		})
 	}
 }
 
-// What Data leaves for want of room to answer comes again once there is some, also if that
-// is at once: before what was left has been put aside.
-func TestL4LeftForWantOfRoom(t *testing.T) {
+// Bytes that Data leaves because it cannot answer above the watermark are delivered again after
+// Drained, even if Drained is due immediately: before the left bytes have been stored.
+func TestL4BytesLeftAboveTheWatermark(t *testing.T) {
 	const high, answerBytes, questions = 4 << 10, 8 << 10, 5
 	_, peer := serve(t, loop.Config{HighWatermark: high, LowWatermark: 1 << 10, Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
@@ -137,12 +136,12 @@ func TestL4LeftForWantOfRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := io.ReadFull(peer, make([]byte, questions*answerBytes)); err != nil {
-		t.Fatalf("%d bytes of answers, want %d: %v", n, questions*answerBytes, err)
+		t.Fatalf("got %d bytes of answers, want %d: %v", n, questions*answerBytes, err)
 	}
-	// The end of the stream is no reason to forget what was left, either.
+	// EOF does not drop the left bytes, either.
 	peer.Write(make([]byte, questions))
 	peer.CloseWrite()
 	if n, err := io.Copy(io.Discard, peer); n != questions*answerBytes || err != nil {
-		t.Errorf("%d bytes of answers before the end, want %d: %v", n, questions*answerBytes, err)
+		t.Errorf("got %d bytes of answers before EOF, want %d: %v", n, questions*answerBytes, err)
 	}
 }

@@ -33,11 +33,11 @@ func TestWatch(t *testing.T) {
 	receive(t, ready, "the datagram")
 	stopped := make(chan bool)
 	w.Stop(func() { close(stopped) })
-	receive(t, stopped, "the end of the watch")
+	receive(t, stopped, "Stop's function")
 	u.WriteTo([]byte("x"), u.LocalAddr())
 	select {
 	case ev := <-ready:
-		t.Errorf("%v after Stop", ev)
+		t.Errorf("event %v after Stop", ev)
 	case <-time.After(20 * time.Millisecond):
 	}
 }

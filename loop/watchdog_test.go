@@ -14,7 +14,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// The first turn of a loop is measured from its beginning, not from the year 1.
+// The first turn of a loop is measured from its beginning, not from the zero time.
 func TestSlowCallbackFirstTurn(t *testing.T) {
 	var log lockedBuffer
 	g := group(t, loop.Config{Loops: 32, SlowCallback: 4 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -22,21 +22,21 @@ func TestSlowCallbackFirstTurn(t *testing.T) {
 	for _, l := range g.Loops() {
 		wg.Add(1)
 		l.Run(func() {
-			time.Sleep(1100 * time.Millisecond) // longer than the watchdog's tick, a quarter of the limit
+			time.Sleep(1100 * time.Millisecond) // longer than the watchdog's interval, a quarter of the limit
 			wg.Done()
 		})
 	}
 	wg.Wait()
 	if s := log.String(); s != "" {
-		t.Errorf("named too soon:\n%s", s)
+		t.Errorf("a callback was logged too early:\n%s", s)
 	}
 }
 
-// The watchdog sleeps while the loops do, so that an idle process is idle. It wakes for what
-// blocks a loop then, and measures that from its beginning.
+// The watchdog sleeps while the loops do, so that an idle process uses no processor time. It wakes
+// up for a callback that blocks a loop, and measures it from its beginning.
 func TestWatchdogSleeps(t *testing.T) {
 	const limit = 20 * time.Millisecond
-	named := regexp.MustCompile(`"for at least"=(\S+)`)
+	duration := regexp.MustCompile(`"for at least"=(\S+)`)
 	var log lockedBuffer
 	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for i, l := range g.Loops() {
@@ -50,13 +50,13 @@ func TestWatchdogSleeps(t *testing.T) {
 		l.Run(func() { began <- time.Now(); <-release })
 		at := <-began
 		for {
-			m := named.FindStringSubmatch(log.String()[before:])
+			m := duration.FindStringSubmatch(log.String()[before:])
 			if m == nil {
 				time.Sleep(time.Millisecond)
 				continue
 			}
 			if took, err := time.ParseDuration(m[1]); err != nil || took > time.Since(at) {
-				t.Errorf("loop %d: %s is named after %v (%v)", i, m[0], time.Since(at), err)
+				t.Errorf("loop %d: the log has %s after %v (%v)", i, m[0], time.Since(at), err)
 			}
 			break
 		}
@@ -64,16 +64,16 @@ func TestWatchdogSleeps(t *testing.T) {
 	}
 }
 
-// A loop that has ended runs no callback, so none blocks it while others finish.
-func TestSlowCallbackNoneAfterTheEnd(t *testing.T) {
-	const limit = 300 * time.Millisecond // a busy machine may take a loop's processor away for a while
-	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: complainsTo(t)})
+// An ended loop is not reported as blocked while other loops finish.
+func TestNoSlowCallbackOfAnEndedLoop(t *testing.T) {
+	const limit = 300 * time.Millisecond // a busy machine may preempt a loop for a while
+	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: failOnLog(t)})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := dial(t, ln.Addr())
-	ping(t, c) // one of the loops waits for it
+	ping(t, c) // one of the loops waits for this connection
 	down := make(chan error, 1)
 	go func() { down <- g.Shutdown(context.Background()) }()
 	time.Sleep(3 * limit)
@@ -83,7 +83,7 @@ func TestSlowCallbackNoneAfterTheEnd(t *testing.T) {
 	}
 	for i, l := range g.Stats().Loops {
 		if l.SlowCallbacks != 0 {
-			t.Errorf("loop %d: %d slow callbacks", i, l.SlowCallbacks)
+			t.Errorf("loop %d: SlowCallbacks = %d, want 0", i, l.SlowCallbacks)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { <-release; return len(b), nil }}
 	})
 	c.Write([]byte("x"))
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(testTimeout); ; {
 		mu.Lock()
 		s := log.String()
 		mu.Unlock()
@@ -122,12 +122,12 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatalf("the log says %q", s)
+			t.Fatalf("the log is %q, want a record with the handler's type and address", s)
 		}
 		time.Sleep(time.Millisecond)
 	}
 	if s := g.Stats(); s.Loops[0].SlowCallbacks != 1 {
-		t.Errorf("SlowCallbacks = %d while the loop is blocked", s.Loops[0].SlowCallbacks)
+		t.Errorf("SlowCallbacks = %d while the loop is blocked, want 1", s.Loops[0].SlowCallbacks)
 	}
 	close(release)
 }
