@@ -37,11 +37,11 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 // WatchdogSleeps reports whether the watchdog sleeps.
 func (g *Group) WatchdogSleeps() bool { return g.watchdog.asleep.Load() }
 
-// Open is reserveConn.
-func (g *Group) Open() bool { return g.reserveConn() }
+// ReserveConn reserves one of MaxConns, unless none is free.
+func (g *Group) ReserveConn() bool { return g.reserveConn() }
 
-// Ended is releaseConn.
-func (g *Group) Ended() { g.releaseConn() }
+// ReleaseConn releases what ReserveConn has reserved.
+func (g *Group) ReleaseConn() { g.releaseConn() }
 
 // FailingDriver is a driver whose turns can be made to fail.
 type FailingDriver struct {

@@ -24,12 +24,12 @@ func TestL7MaxConnsIsNeverExceeded(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 20_000 {
-				opened := g.Open()
+				opened := g.ReserveConn()
 				if n := g.Conns(); n > most {
 					t.Errorf("Conns() = %d, want at most MaxConns, 3", n)
 				}
 				if opened {
-					g.Ended()
+					g.ReleaseConn()
 				}
 			}
 		})

@@ -280,7 +280,7 @@ func (a *end) unblock() {
 		for _, s := range []step{{op: opConsume}, {op: opEcho}, {op: opPause}, {op: opResume}} {
 			a.do(s, false)
 		}
-		if a.peer.didLocked(opDetach, opDetachStream) {
+		if a.peer.did(opDetach, opDetachStream) {
 			a.do(step{op: opBackpressure}, false)
 		}
 	}

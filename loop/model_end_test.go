@@ -100,6 +100,12 @@ func (a *end) didLocked(ops ...op) bool {
 	return slices.ContainsFunc(ops, func(o op) bool { return slices.Contains(a.ended, o) })
 }
 
+func (a *end) did(ops ...op) bool {
+	a.p.mu.Lock()
+	defer a.p.mu.Unlock()
+	return a.didLocked(ops...)
+}
+
 // finishedLocked reports whether no more callbacks or bytes are to come.
 func (a *end) finishedLocked() bool {
 	return a.closed || a.dead || a.p.failed || !a.plain && !a.opened && a.p.r.shutdownReturned.Load()
@@ -439,7 +445,7 @@ func (a *end) do(s step, inside bool) {
 		a.p.locked(func() { a.setDeadlineLocked(s.n) })
 		err = c.SetReadDeadline(time.Now().Add(time.Duration(s.n) * time.Microsecond))
 	case opLongTimeouts:
-		if !a.didLocked(opIdleTimeout, opReadDeadline) {
+		if !a.did(opIdleTimeout, opReadDeadline) {
 			err = errors.Join(c.SetIdleTimeout(longTimeout), c.SetReadDeadline(time.Now().Add(longTimeout)), c.SetWriteTimeout(longTimeout))
 		}
 	case opBackpressure:
