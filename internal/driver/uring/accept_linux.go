@@ -22,7 +22,7 @@ type acceptor struct {
 	turn  uint32   // the turn in which
 	count int      // so many were handed over
 
-	armed, cancelling, paused, queued, gone, forgotten bool
+	armed, cancelling, paused, queued, gone, finished bool
 }
 
 // maxAccepts is how many connections one listener may bring in a turn.
@@ -62,7 +62,7 @@ func (d *Driver) own(doing string, h *handle.Handle) (sys.FD, error) {
 		return fd, fmt.Errorf("uring: %s: %w", doing, pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	if err := d.watches.mayOwn(r); err != nil {
+	if err := d.watches.checkOwner(r); err != nil {
 		return fd, fmt.Errorf("uring: %s: %w", doing, err)
 	}
 	h.Use() // locked, it cannot be closed
@@ -102,22 +102,22 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 	}
 	a.gone = true
 	for _, fd := range a.taken {
-		refuse(fd)
+		resetConn(fd)
 	}
 	a.taken = nil
-	d.forgetIfIdle(a)
+	d.finishListenerIfIdle(a)
 }
 
-// refuse ends a connection as the kernel does those of a backlog that is no more.
-func refuse(fd sys.FD) {
+// resetConn ends a connection as the kernel does those of a backlog that is no more.
+func resetConn(fd sys.FD) {
 	sys.SetLinger(fd, true, 0)
 	sys.Close(fd)
 }
 
-func (d *Driver) forgetIfIdle(a *acceptor) {
+func (d *Driver) finishListenerIfIdle(a *acceptor) {
 	// An upcall of the last completion may have come here already.
-	if !a.armed && !a.forgotten {
-		a.forgotten = true
+	if !a.armed && !a.finished {
+		a.finished = true
 		a.l.PollHandle().Done()
 		d.listeners.Remove(&a.l.State)
 	}
@@ -146,21 +146,21 @@ func (d *Driver) accepted(index uint32, res int32, last bool) {
 	}
 	switch {
 	case res >= 0 && a.gone:
-		refuse(sys.FD(res))
-	case res >= 0 && (a.paused || len(a.taken) > 0 || !a.mayBring(d.turn)):
+		resetConn(sys.FD(res))
+	case res >= 0 && (a.paused || len(a.taken) > 0 || !a.withinBudget(d.turn)):
 		a.taken = append(a.taken, sys.FD(res))
 		if !a.paused {
 			d.acceptLater(a)
 		}
 	case res >= 0:
-		d.bring(a, sys.FD(res))
-	case a.gone || a.paused || isPassing(syscall.Errno(-res)) || sys.LostInBacklog(syscall.Errno(-res)):
+		d.deliverConn(a, sys.FD(res))
+	case a.gone || a.paused || isTransient(syscall.Errno(-res)) || sys.LostInBacklog(syscall.Errno(-res)):
 	default:
 		a.paused = true
 		a.l.Up.AcceptFailed(failure("accept", "accept", a.l.PollHandle(), a.addr(), nil, syscall.Errno(-res)))
 	}
 	if last && a.gone {
-		d.forgetIfIdle(a)
+		d.finishListenerIfIdle(a)
 	}
 }
 
@@ -176,15 +176,15 @@ func (a *acceptor) addr() net.Addr {
 	return &net.UnixAddr{Name: at.Unix(), Net: "unix"}
 }
 
-// mayBring reports whether the listener has not had its share of the turn.
-func (a *acceptor) mayBring(turn uint32) bool {
+// withinBudget reports whether the listener has not had its share of the turn.
+func (a *acceptor) withinBudget(turn uint32) bool {
 	if a.turn != turn {
 		a.turn, a.count = turn, 0
 	}
 	return a.count < maxAccepts
 }
 
-func (d *Driver) bring(a *acceptor, fd sys.FD) {
+func (d *Driver) deliverConn(a *acceptor, fd sys.FD) {
 	a.count++
 	s := a.l.Up.Incoming()
 	s.PollHandle().Init(fd, a.kind)
@@ -198,9 +198,9 @@ func (d *Driver) acceptLater(a *acceptor) {
 	}
 }
 
-// handOverAccepted hands over the connections that have waited at the first n
+// deliverAccepted hands over the connections that have waited at the first n
 // listeners.
-func (d *Driver) handOverAccepted(n int) {
+func (d *Driver) deliverAccepted(n int) {
 	if n == 0 {
 		return
 	}
@@ -208,10 +208,10 @@ func (d *Driver) handOverAccepted(n int) {
 		a := d.accepting[i]
 		d.accepting[i] = nil
 		a.queued = false
-		for len(a.taken) > 0 && !a.paused && !a.gone && a.mayBring(d.turn) {
+		for len(a.taken) > 0 && !a.paused && !a.gone && a.withinBudget(d.turn) {
 			fd := a.taken[0]
 			a.taken = a.taken[1:]
-			d.bring(a, fd)
+			d.deliverConn(a, fd)
 		}
 		if len(a.taken) == 0 {
 			a.taken = nil

@@ -10,8 +10,8 @@ import (
 func TestBusyStreamsTakeTurns(t *testing.T) {
 	for what, o := range map[string]options{
 		"bundles":              {entries: 128, completions: 4096, buffers: 8},
-		"bundles, no limits":   {entries: 128, completions: 4096, buffers: 8, unlimited: true},
-		"one buffer a receive": {entries: 128, completions: 4096, buffers: 8, single: true},
+		"bundles, no limits":   {entries: 128, completions: 4096, buffers: 8, noLimits: true},
+		"one buffer a receive": {entries: 128, completions: 4096, buffers: 8, noBundles: true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			const busy = 20

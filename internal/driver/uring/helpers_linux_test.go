@@ -46,8 +46,8 @@ func newBench(t testing.TB, o options) *bench {
 	t.Cleanup(func() {
 		b.Close()
 		ln.Close()
-		if b.running != 0 {
-			t.Errorf("%d operations are left", b.running)
+		if b.inFlight != 0 {
+			t.Errorf("%d operations are left", b.inFlight)
 		}
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 			after := openFiles(t)

@@ -28,19 +28,19 @@ type outgoing struct {
 	failures []sendFailure
 	batch    *sys.Batch
 
-	telling []sendFailure // by tellSends
+	reporting []sendFailure // by reportSends
 }
 
 const (
-	// maxOutgoing is how many datagrams may be on their way out, and maxLine of one socket:
+	// maxOutgoing is how many datagrams may be on their way out, and maxQueued of one socket:
 	// where it has to wait, such as for a host to be found, the others go on.
 	maxOutgoing = 4096
-	maxLine     = 256
-	// maxLineBytes bounds the memory of datagrams above copyBytes in a line, which has room for one
+	maxQueued   = 256
+	// maxQueuedBytes bounds the memory of datagrams above copyBytes in a line, which has room for one
 	// of any length.
-	maxLineBytes = 1 << 20
-	// outgoingAtOnce is how many places for datagrams are made at a time.
-	outgoingAtOnce = 32
+	maxQueuedBytes = 1 << 20
+	// datagramsPerAlloc is how many places for datagrams are made at a time.
+	datagramsPerAlloc = 32
 	// copyBytes is the longest datagram that has room in a place. Longer ones are sent at once by a
 	// call of their own, which costs little beside the copying, if nothing is before them.
 	copyBytes = 2 << 10
@@ -59,14 +59,14 @@ type datagram struct {
 	to      sys.Sockaddr
 	message sys.URingDatagram
 	large   []byte // instead of room
-	room    [copyBytes]byte
+	buf     [copyBytes]byte
 }
 
 func (l *datagram) data() []byte {
 	if l.large != nil {
 		return l.large
 	}
-	return l.room[:l.bytes]
+	return l.buf[:l.bytes]
 }
 
 func (l *datagram) address() *sys.Sockaddr {
@@ -80,7 +80,7 @@ func (l *datagram) address() *sys.Sockaddr {
 //
 // If there is something in it, it is due, or in the ring, or blocked: one of those comes to
 // its end and sends the rest.
-type line struct {
+type sendQueue struct {
 	first, last *datagram
 	length      int // with the one in the ring
 	large       int // bytes in datagrams above copyBytes
@@ -98,13 +98,13 @@ type sendFailure struct {
 	errno syscall.Errno
 }
 
-// takeLocked returns a free place for a datagram.
-func (o *outgoing) takeLocked() *datagram {
+// allocLocked returns a free place for a datagram.
+func (o *outgoing) allocLocked() *datagram {
 	if len(o.free) == 0 {
 		if len(o.all) == maxOutgoing {
 			return nil
 		}
-		made := make([]datagram, outgoingAtOnce)
+		made := make([]datagram, datagramsPerAlloc)
 		for i := range made {
 			made[i].index = uint32(len(o.all))
 			o.free = append(o.free, made[i].index)
@@ -117,14 +117,14 @@ func (o *outgoing) takeLocked() *datagram {
 	return l
 }
 
-func (o *outgoing) giveLocked(l *datagram) {
+func (o *outgoing) freeLocked(l *datagram) {
 	l.large, l.next = nil, nil
 	o.free = append(o.free, l.index)
 }
 
-func (o *outgoing) hasRoomLocked() bool { return len(o.free) > 0 || len(o.all) < maxOutgoing }
+func (o *outgoing) hasFreeLocked() bool { return len(o.free) > 0 || len(o.all) < maxOutgoing }
 
-// sendsHaveFailed reports whether tellSends has something to tell that no completion brings.
+// sendsHaveFailed reports whether reportSends has something to tell that no completion brings.
 func (d *Driver) sendsHaveFailed() bool {
 	if d.packets.buffers == nil {
 		return false
@@ -144,14 +144,14 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 	for i := range ms {
 		direct := s.length == 0 && len(ms)-i > 1
 		if len(ms[i].Data) > copyBytes && !s.inRing && !s.blocked {
-			d.sendLineLocked(p.Index) // all of it, unless there is no room
+			d.sendQueueLocked(p.Index) // all of it, unless there is no room
 			direct = s.length == 0
 		}
 		if direct {
 			o.mu.Unlock()
 			n, err := p.WriteBatch(ms[i:])
 			if err == sock.ErrWouldBlock {
-				d.owe(p)
+				d.requestWritable(p)
 			}
 			return i + n, err
 		}
@@ -167,8 +167,8 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 	return len(ms), nil
 }
 
-// owe has a poll tell Writable, from the next turn on.
-func (d *Driver) owe(p *driver.PacketSocket) {
+// requestWritable has a poll tell Writable, from the next turn on.
+func (d *Driver) requestWritable(p *driver.PacketSocket) {
 	o := &d.packets.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -224,8 +224,8 @@ func (d *Driver) queueLocked(p *driver.PacketSocket, s *packetSocket, m *sock.Me
 		return refusalOf(p, m)
 	}
 	var l *datagram
-	if s.length < maxLine && (s.large == 0 || s.large+large <= maxLineBytes) {
-		l = o.takeLocked()
+	if s.length < maxQueued && (s.large == 0 || s.large+large <= maxQueuedBytes) {
+		l = o.allocLocked()
 	}
 	if l == nil {
 		if !s.refused {
@@ -236,14 +236,14 @@ func (d *Driver) queueLocked(p *driver.PacketSocket, s *packetSocket, m *sock.Me
 	}
 	l.toPeer = !m.Addr.IsValid()
 	if !l.toPeer && !l.to.SetAddrPort(m.Addr, s.family) {
-		o.giveLocked(l)
+		o.freeLocked(l)
 		return refusalOf(p, m)
 	}
 	l.socket, l.bytes = p.Index, size
 	if large > 0 {
 		l.large = append([]byte(nil), m.Data...)
 	} else {
-		copy(l.room[:], m.Data)
+		copy(l.buf[:], m.Data)
 	}
 	if s.last == nil {
 		s.first = l
@@ -264,7 +264,7 @@ func refusalOf(p *driver.PacketSocket, m *sock.Message) error {
 }
 
 // popLocked takes the first datagram out of the line, which still counts it.
-func (s *line) popLocked() *datagram {
+func (s *sendQueue) popLocked() *datagram {
 	l := s.first
 	if s.first = l.next; s.first == nil {
 		s.last = nil
@@ -273,14 +273,14 @@ func (s *line) popLocked() *datagram {
 	return l
 }
 
-// leftLocked takes note that a datagram that was popped has been sent, or will not be.
-func (o *outgoing) leftLocked(s *packetSocket, l *datagram) {
+// doneLocked takes note that a datagram that was popped has been sent, or will not be.
+func (o *outgoing) doneLocked(s *packetSocket, l *datagram) {
 	s.length--
 	s.large -= len(l.large)
 	if s.length == 0 {
 		s.p.Queued.Store(false)
 	}
-	o.giveLocked(l)
+	o.freeLocked(l)
 }
 
 func (o *outgoing) setDueLocked(s *packetSocket, index uint32) {
@@ -307,22 +307,22 @@ func (d *Driver) sendDue() {
 		switch {
 		case s.length == 0 || s.inRing || s.blocked:
 		case s.length == 1:
-			d.toRingLocked(s)
+			d.submitLocked(s)
 		default:
-			d.sendLineLocked(index)
+			d.sendQueueLocked(index)
 		}
 	}
 	o.due = o.due[:0]
 	for _, index := range o.polls {
 		if s := &d.packets.sockets[index]; !s.gone && (s.blocked || s.awaited) {
-			d.awaitRoom(index)
+			d.pollWritable(index)
 		}
 	}
 	o.polls = o.polls[:0]
 }
 
-// toRingLocked begins to send the first of a line. The call that submits it ends it.
-func (d *Driver) toRingLocked(s *packetSocket) {
+// submitLocked begins to send the first of a line. The call that submits it ends it.
+func (d *Driver) submitLocked(s *packetSocket) {
 	l := s.popLocked()
 	s.inRing = true
 	s.ops++
@@ -335,8 +335,8 @@ func (d *Driver) toRingLocked(s *packetSocket) {
 	d.sendBytes += l.bytes
 }
 
-// sendLineLocked sends a line by calls. What there is no room for stays.
-func (d *Driver) sendLineLocked(index uint32) {
+// sendQueueLocked sends a line by calls. What there is no room for stays.
+func (d *Driver) sendQueueLocked(index uint32) {
 	o := &d.packets.out
 	s := &d.packets.sockets[index]
 	if o.batch == nil {
@@ -351,7 +351,7 @@ func (d *Driver) sendLineLocked(index uint32) {
 		sent, e := sys.SendMMsg(s.fd, o.batch, 0, n)
 		o.batch.Clear(n)
 		for range sent {
-			o.leftLocked(s, s.popLocked())
+			o.doneLocked(s, s.popLocked())
 		}
 		switch {
 		case sys.WouldBlock(e) || e == 0 && sent == 0:
@@ -361,7 +361,7 @@ func (d *Driver) sendLineLocked(index uint32) {
 		case e != 0:
 			l := s.popLocked()
 			o.failures = append(o.failures, sendFailure{s.p, index, l.bytes, e})
-			o.leftLocked(s, l)
+			o.doneLocked(s, l)
 		}
 	}
 }
@@ -387,7 +387,7 @@ func (d *Driver) packetSent(number uint32, res int32) {
 		return
 	}
 	bytes := l.bytes
-	o.leftLocked(s, l)
+	o.doneLocked(s, l)
 	if s.length > 0 {
 		o.setDueLocked(s, index)
 	}
@@ -396,17 +396,17 @@ func (d *Driver) packetSent(number uint32, res int32) {
 	case s.gone:
 		d.finishPacket(index)
 	case e != 0:
-		d.tellSendFailed(s.p, bytes, e)
+		d.reportSendFailed(s.p, bytes, e)
 	}
 }
 
-func (d *Driver) tellSendFailed(p *driver.PacketSocket, bytes int, e syscall.Errno) {
+func (d *Driver) reportSendFailed(p *driver.PacketSocket, bytes int, e syscall.Errno) {
 	p.Up.SendFailed(bytes, failure("write", "sendto", p.PollHandle(), nil, nil, e))
 }
 
-// unblockLine sends what has waited for room in the kernel, with the next turn. It reports
+// unblockQueue sends what has waited for room in the kernel, with the next turn. It reports
 // whether Writable is owed.
-func (d *Driver) unblockLine(index uint32) (awaited bool) {
+func (d *Driver) unblockQueue(index uint32) (awaited bool) {
 	o := &d.packets.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -419,51 +419,51 @@ func (d *Driver) unblockLine(index uint32) (awaited bool) {
 	return awaited
 }
 
-// endLine sends what a socket still has to send, as far as there is room, and drops the
+// endQueue sends what a socket still has to send, as far as there is room, and drops the
 // rest.
-func (d *Driver) endLine(index uint32) {
+func (d *Driver) endQueue(index uint32) {
 	o := &d.packets.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := &d.packets.sockets[index]
 	s.gone = true
 	if !s.blocked {
-		d.sendLineLocked(index)
+		d.sendQueueLocked(index)
 	}
 	for s.first != nil {
-		o.leftLocked(s, s.popLocked())
+		o.doneLocked(s, s.popLocked())
 	}
 	s.isDue, s.refused = false, false
 	s.p.Queued.Store(false) // the socket is closed, and says so
 }
 
-// tellSends tells what the calls of sendLineLocked have found, and the sockets that found no
+// reportSends tells what the calls of sendQueueLocked have found, and the sockets that found no
 // room in their line, as soon as an eighth of it is free again.
-func (d *Driver) tellSends() {
+func (d *Driver) reportSends() {
 	if d.packets.buffers == nil {
 		return
 	}
 	o := &d.packets.out
 	o.mu.Lock()
 	refused := len(o.refused)
-	o.telling, o.failures = o.failures, o.telling[:0]
+	o.reporting, o.failures = o.failures, o.reporting[:0]
 	o.mu.Unlock()
-	for _, f := range o.telling {
+	for _, f := range o.reporting {
 		if s := &d.packets.sockets[f.index]; s.p == f.p && !s.gone {
-			d.tellSendFailed(f.p, f.bytes, f.errno)
+			d.reportSendFailed(f.p, f.bytes, f.errno)
 		}
 	}
-	clear(o.telling)
+	clear(o.reporting)
 	for range refused {
-		if p := o.nextWithRoom(d.packets.sockets); p != nil {
+		if p := o.nextWritable(d.packets.sockets); p != nil {
 			p.Up.Writable()
 		}
 	}
 }
 
-// nextWithRoom looks at the first socket that found no room, and returns it if there is
+// nextWritable looks at the first socket that found no room, and returns it if there is
 // some now.
-func (o *outgoing) nextWithRoom(sockets []packetSocket) *driver.PacketSocket {
+func (o *outgoing) nextWritable(sockets []packetSocket) *driver.PacketSocket {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	index := o.refused[0]
@@ -471,7 +471,7 @@ func (o *outgoing) nextWithRoom(sockets []packetSocket) *driver.PacketSocket {
 	s := &sockets[index]
 	switch {
 	case !s.refused:
-	case s.length > maxLine-maxLine/8 || s.large > maxLineBytes/2 || !o.hasRoomLocked():
+	case s.length > maxQueued-maxQueued/8 || s.large > maxQueuedBytes/2 || !o.hasFreeLocked():
 		o.refused = append(o.refused, index)
 	default:
 		s.refused = false

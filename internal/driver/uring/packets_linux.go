@@ -51,7 +51,7 @@ type packetSocket struct {
 
 	armed, polling, starved, gone bool
 
-	line // of what is to be sent; guarded by outgoing.mu
+	sendQueue // of what is to be sent; guarded by outgoing.mu
 }
 
 // Bind implements driver.Driver.
@@ -100,16 +100,16 @@ func (d *Driver) receivePackets(index uint32) {
 // AwaitWritable implements driver.Driver.
 func (d *Driver) AwaitWritable(p *driver.PacketSocket) {
 	if p.Flags&attached != 0 {
-		d.owe(p)
+		d.requestWritable(p)
 	}
 }
 
-// awaitRoom polls for room in the kernel.
-func (d *Driver) awaitRoom(index uint32) {
+// pollWritable polls for room in the kernel.
+func (d *Driver) pollWritable(index uint32) {
 	if s := &d.packets.sockets[index]; !s.polling {
 		s.polling = true
 		s.ops++
-		d.begin(opPacketRoom, index).SetPoll(s.fd, sys.POLLOUT, 0)
+		d.begin(opPacketPoll, index).SetPoll(s.fd, sys.POLLOUT, 0)
 	}
 }
 
@@ -122,12 +122,12 @@ func (d *Driver) Unbind(p *driver.PacketSocket) {
 	}
 	p.Flags &^= attached
 	s := &d.packets.sockets[p.Index]
-	d.endLine(p.Index)
+	d.endQueue(p.Index)
 	if s.armed {
 		d.cancel(opPacket, p.Index)
 	}
 	if s.polling {
-		d.cancel(opPacketRoom, p.Index)
+		d.cancel(opPacketPoll, p.Index)
 	}
 	d.finishPacket(p.Index)
 }
@@ -179,7 +179,7 @@ func (d *Driver) packetReceived(index uint32, res int32, flags uint32) {
 		d.receivePackets(index)
 	}
 	if t.n == len(t.ms) {
-		d.tellPackets()
+		d.deliverPackets()
 	}
 }
 
@@ -188,8 +188,8 @@ func (d *Driver) givePacket(id uint16) {
 	d.packets.given = true
 }
 
-// tellPackets tells what packetReceived has gathered. Nothing is gathered while it does.
-func (d *Driver) tellPackets() {
+// deliverPackets tells what packetReceived has gathered. Nothing is gathered while it does.
+func (d *Driver) deliverPackets() {
 	t := &d.packets
 	n := t.n
 	t.n = 0
@@ -199,9 +199,9 @@ func (d *Driver) tellPackets() {
 	}
 }
 
-// settlePackets ends a turn: the kernel gets its buffers back, and those who have waited
+// endPacketTurn ends a turn: the kernel gets its buffers back, and those who have waited
 // for something get it.
-func (d *Driver) settlePackets() {
+func (d *Driver) endPacketTurn() {
 	t := &d.packets
 	if t.given {
 		t.buffers.Publish()
@@ -216,11 +216,11 @@ func (d *Driver) settlePackets() {
 		}
 		t.starved = t.starved[:0]
 	}
-	d.tellSends()
+	d.reportSends()
 }
 
-// packetRoom takes a completion of the poll that awaitRoom begins.
-func (d *Driver) packetRoom(index uint32) {
+// packetWritable takes a completion of the poll that pollWritable begins.
+func (d *Driver) packetWritable(index uint32) {
 	s := &d.packets.sockets[index]
 	s.polling = false
 	s.ops--
@@ -228,7 +228,7 @@ func (d *Driver) packetRoom(index uint32) {
 		d.finishPacket(index)
 		return
 	}
-	if d.unblockLine(index) {
+	if d.unblockQueue(index) {
 		s.p.Up.Writable()
 	}
 }
@@ -238,18 +238,18 @@ func (t *packets) isUnwanted(op uint64, index uint32) bool {
 	switch op {
 	case opPacket:
 		return t.sockets[index].gone && t.sockets[index].armed
-	case opPacketRoom:
+	case opPacketPoll:
 		return t.sockets[index].gone && t.sockets[index].polling
 	}
 	return false
 }
 
-// isGivenUp reports whether the operation is of a socket that abandonPackets has given up.
-func (t *packets) isGivenUp(op uint64, index uint32) bool {
+// isAbandoned reports whether the operation is of a socket that abandonPackets has given up.
+func (t *packets) isAbandoned(op uint64, index uint32) bool {
 	switch op {
 	case opPacketSend:
 		index = t.out.all[index].socket
-	case opPacket, opPacketRoom:
+	case opPacket, opPacketPoll:
 	default:
 		return false
 	}

@@ -20,22 +20,22 @@ func Probe() error {
 	return err
 }
 
-// abilities are what the driver uses where the kernel has it.
-type abilities struct {
+// features are what the driver uses where the kernel has it.
+type features struct {
 	sendsTo bool // a plain send may have an address
 	limits  bool // a multishot receive may have a limit
 }
 
-// verdict is what probe has found.
-var verdict struct {
+// probeResult is what probe has found.
+var probeResult struct {
 	sync.Mutex
 	done bool
-	has  abilities
+	has  features
 	err  error
 }
 
-func probed() (has abilities, err error) {
-	p := &verdict
+func probed() (has features, err error) {
+	p := &probeResult
 	p.Lock()
 	defer p.Unlock()
 	if p.done {
@@ -43,7 +43,7 @@ func probed() (has abilities, err error) {
 	}
 	has, err = probe()
 	if err != nil {
-		if e := descriptorsLeft(); e != 0 {
+		if e := checkDescriptors(); e != 0 {
 			return has, fmt.Errorf("uring: probing the kernel: %w; raise the limit of open descriptors (ulimit -n)", os.NewSyscallError("eventfd", e))
 		}
 		err = fmt.Errorf("uring: %w", err)
@@ -55,8 +55,8 @@ func probed() (has abilities, err error) {
 	return has, err
 }
 
-// descriptorsLeft tells why there are not as many descriptors as the probe takes.
-func descriptorsLeft() syscall.Errno {
+// checkDescriptors tells why there are not as many descriptors as the probe takes.
+func checkDescriptors() syscall.Errno {
 	for range 8 {
 		fd, e := sys.Eventfd()
 		if e != 0 {
@@ -104,7 +104,7 @@ var setupNote = sync.OnceValue(func() string {
 
 // probe tries all that the driver uses, for the kernel cannot be asked for everything,
 // and filters that refuse a part of it say so only then.
-func probe() (has abilities, err error) {
+func probe() (has features, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ring, err := newRing(options{entries: 8, completions: 16})
@@ -168,15 +168,15 @@ func needs(kernel string, err error) error {
 
 var errBehaviour = errors.New("it does not do what it should")
 
-// one waits for a completion, which there must be.
-func one(ring *sys.URing) (sys.URingCQE, error) {
+// waitOne waits for a completion, which there must be.
+func waitOne(ring *sys.URing) (sys.URingCQE, error) {
 	for end := time.Now().Add(time.Second); time.Now().Before(end); {
 		if first, end := ring.Ready(); first != end {
 			q := *ring.At(first)
 			ring.Seen(first + 1)
 			return q, nil
 		}
-		if e := ring.Wait(100 * time.Millisecond); e != 0 && !isPassing(e) {
+		if e := ring.Wait(100 * time.Millisecond); e != 0 && !isTransient(e) {
 			return sys.URingCQE{}, os.NewSyscallError("io_uring_enter", e)
 		}
 	}
@@ -198,7 +198,7 @@ func tryReceive(ring *sys.URing, buffers *sys.URingBuffers) error {
 		if _, e := sys.Send(pair[1], probeData, 0); e != 0 {
 			return os.NewSyscallError("send", e)
 		}
-		c, err := one(ring)
+		c, err := waitOne(ring)
 		if err != nil {
 			return err
 		}
@@ -232,7 +232,7 @@ func tryLimit(ring *sys.URing, buffers *sys.URingBuffers) (bool, error) {
 	q := ring.Next()
 	q.SetRecvSome(pair[0], bufferGroup, true, len(probeData))
 	q.UserData = opReceive
-	c, err := one(ring)
+	c, err := waitOne(ring)
 	if err != nil {
 		return false, err
 	}
@@ -269,7 +269,7 @@ func tryAccept(ring *sys.URing) error {
 	q.SetConnect(client, &probing.name)
 	q.UserData = opConnect
 	for range 2 {
-		c, err := one(ring)
+		c, err := waitOne(ring)
 		switch {
 		case err != nil:
 			return err
@@ -303,7 +303,7 @@ func tryDatagrams(ring *sys.URing, buffers *sys.URingBuffers) (sendsTo bool, err
 	q.SetSendTo(fd, probeData, &probing.name)
 	q.UserData = opPacketSend
 	for range 2 {
-		c, err := one(ring)
+		c, err := waitOne(ring)
 		switch {
 		case err != nil:
 			return false, err
@@ -358,7 +358,7 @@ func tryCancel(ring *sys.URing, data uint64) error {
 	q := ring.Next()
 	q.SetCancel(data)
 	q.UserData = opCancel
-	c, err := one(ring)
+	c, err := waitOne(ring)
 	switch {
 	case err != nil:
 		return err

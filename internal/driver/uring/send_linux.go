@@ -35,7 +35,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 	}
 	if len(bufs) == 1 {
 		b, n := bufs[0], 0
-		if d.alone {
+		if d.onlyOne {
 			var err error
 			if n, err = s.Write(b); n == total || err != nil && err != sock.ErrWouldBlock {
 				return n, err
@@ -76,8 +76,8 @@ func (d *Driver) sent(index uint32, res int32) {
 		d.finishIfIdle(s)
 	case res >= 0:
 		s.Up.Sent(int(res), nil)
-	case e == syscall.EAGAIN && d.awaitSendRoom(s):
-	case isPassing(e):
+	case e == syscall.EAGAIN && d.awaitStreamWritable(s):
+	case isTransient(e):
 		s.Up.Sent(0, nil)
 	default:
 		s.Up.Sent(0, failure("write", "send", s.PollHandle(), s.LocalNetAddr(), s.RemoteNetAddr(), e))

@@ -38,24 +38,24 @@ func (d *Driver) joinSet(s *driver.Stream, events uint32) bool {
 // leaveSet takes the stream out of the epoll set.
 func (d *Driver) leaveSet(s *driver.Stream) {
 	if s.Flags&inSet != 0 {
-		s.Flags &^= inSet | awaitingRoom
+		s.Flags &^= inSet | awaitingWritable
 		var none sys.EpollEvent
 		sys.EpollCtl(d.watches.epfd, sys.EPOLL_CTL_DEL, d.fdOf(s), &none)
 	}
 }
 
-// awaitSendRoom has the epoll set tell when there is room. It returns false if the set cannot
+// awaitStreamWritable has the epoll set tell when there is room. It returns false if the set cannot
 // be had.
-func (d *Driver) awaitSendRoom(s *driver.Stream) bool {
+func (d *Driver) awaitStreamWritable(s *driver.Stream) bool {
 	if !d.joinSet(s, sys.EPOLLOUT) {
 		return false
 	}
-	s.Flags |= awaitingRoom
+	s.Flags |= awaitingWritable
 	return true
 }
 
-// isDeaf reports whether no receive is going to find out that the connection has failed.
-func (d *Driver) isDeaf(s *driver.Stream) bool {
+// isNotReceiving reports whether no receive is going to find out that the connection has failed.
+func (d *Driver) isNotReceiving(s *driver.Stream) bool {
 	return s.Flags&receiving == 0 || s.Flags&ended != 0
 }
 
@@ -63,7 +63,7 @@ func (d *Driver) isDeaf(s *driver.Stream) bool {
 // known, by this turn, and else when the epoll set tells of one.
 func (d *Driver) awaitFailure(s *driver.Stream) {
 	if s.Flags&failed != 0 || d.slots.At(s.Index).end > 0 {
-		d.makeBusy(s)
+		d.addBusy(s)
 	} else if s.Flags&inSet == 0 {
 		d.joinSet(s, 0) // if it fails, the next Resume or Send finds out
 	}
@@ -76,8 +76,8 @@ func (d *Driver) setEvent(index uint32, events uint32) {
 		return
 	}
 	fails := events&(sys.EPOLLERR|sys.EPOLLHUP) != 0
-	if s.Flags&awaitingRoom != 0 {
-		s.Flags &^= awaitingRoom
+	if s.Flags&awaitingWritable != 0 {
+		s.Flags &^= awaitingWritable
 		d.joinSet(s, 0)
 		s.Up.Sent(0, nil)
 	}
@@ -89,7 +89,7 @@ func (d *Driver) setEvent(index uint32, events uint32) {
 
 // reportFailure reports that the connection has failed, if no receive is going to.
 func (d *Driver) reportFailure(s *driver.Stream) {
-	if s.Flags&(gone|connecting|failureReported) != 0 || !d.isDeaf(s) {
+	if s.Flags&(gone|connecting|failureReported) != 0 || !d.isNotReceiving(s) {
 		return
 	}
 	var err error

@@ -27,7 +27,7 @@ type sleep struct {
 	eventfd  sys.FD
 	asleep   atomic.Bool
 	notified atomic.Bool
-	ending   bool
+	closing  bool
 
 	mu     sync.Mutex // guards closed, and eventfd against it
 	closed bool
@@ -67,14 +67,14 @@ func (d *Driver) Wake() error {
 // armWake has each write to the eventfd make a completion. Nobody reads it: a poll
 // tells of every write, and the count does not come to its end.
 func (d *Driver) armWake() {
-	if !d.sleep.ending {
+	if !d.sleep.closing {
 		d.begin(opWake, 0).SetPoll(d.sleep.eventfd, sys.POLLIN, sys.IORING_POLL_ADD_MULTI)
 	}
 }
 
-// isPassing reports whether entering failed for a reason that passes: a signal, the
+// isTransient reports whether entering failed for a reason that passes: a signal, the
 // time, or completions that must be taken first.
-func isPassing(e syscall.Errno) bool {
+func isTransient(e syscall.Errno) bool {
 	switch e {
 	case syscall.EINTR, syscall.ETIME, syscall.EAGAIN, syscall.EBUSY, syscall.ECANCELED:
 		return true
@@ -91,7 +91,7 @@ func (d *Driver) enter(timeout time.Duration) error {
 		timeout = 0
 	}
 	if timeout != 0 || d.mustEnter() {
-		if e := d.submit(sys.IORING_ENTER_GETEVENTS); e != 0 && !isPassing(e) {
+		if e := d.submit(sys.IORING_ENTER_GETEVENTS); e != 0 && !isTransient(e) {
 			return os.NewSyscallError("io_uring_enter", e)
 		}
 	}
@@ -117,7 +117,7 @@ func (d *Driver) block(timeout time.Duration) error {
 		return nil
 	}
 	p.sinceYield = 0
-	if e := d.ring.Wait(timeout); e != 0 && !isPassing(e) {
+	if e := d.ring.Wait(timeout); e != 0 && !isTransient(e) {
 		return os.NewSyscallError("io_uring_enter", e)
 	}
 	return nil

@@ -21,17 +21,17 @@ const Name = "uring"
 
 // Driver is a ring for one loop.
 type Driver struct {
-	ring      *sys.URing
-	buffers   pool
-	bundles   bool // one receive may fill several buffers
-	budget    int
-	waiting   []sys.URingSQE // what the submission queue had no room for
-	running   int            // operations that owe their last completion
-	started   bool
-	broken    error // the ring works no more
-	abandoned bool  // completions may be of what was given up
-	turn      uint32
-	alone     bool // the completion that is taken is the only one of its turn
+	ring       *sys.URing
+	buffers    pool
+	bundles    bool // one receive may fill several buffers
+	budget     int
+	queuedSQEs []sys.URingSQE // what the submission queue had no room for
+	inFlight   int            // operations that owe their last completion
+	started    bool
+	broken     error // the ring works no more
+	abandoned  bool  // completions may be of what was given up
+	turn       uint32
+	onlyOne    bool // the completion that is taken is the only one of its turn
 
 	slots     driver.Pages[slot]
 	freeSlots []uint32
@@ -45,7 +45,7 @@ type Driver struct {
 	listeners driver.Table[acceptor]
 	accepting []*acceptor // those with connections to be handed over
 	packets   packets
-	has       abilities
+	has       features
 	watches   watches
 	sleep     sleep
 }
@@ -55,17 +55,17 @@ type options struct {
 	entries     uint32 // submissions in one go
 	completions uint32 // the kernel keeps what is more, at a price
 	buffers     int
-	single      bool // one buffer a receive, as before Linux 6.10
-	unlimited   bool // no limit of a receive, as before Linux 6.17
+	noBundles   bool // one buffer a receive, as before Linux 6.10
+	noLimits    bool // no limit of a receive, as before Linux 6.17
 }
 
 var defaults = options{entries: 128, completions: 4096, buffers: 64}
 
 // bufferBytes is the size of a buffer, where a receive that finds more takes several.
-// Where it cannot (before Linux 6.10), a buffer has wholeBytes.
+// Where it cannot (before Linux 6.10), a buffer has largeBufferBytes.
 const (
-	bufferBytes = 16 << 10
-	wholeBytes  = 64 << 10
+	bufferBytes      = 16 << 10
+	largeBufferBytes = 64 << 10
 )
 
 const (
@@ -88,7 +88,7 @@ const (
 	opCancel
 	opPacket
 	opPacketSend
-	opPacketRoom
+	opPacketPoll
 )
 
 const opMask = uint64(0xff) << 56
@@ -108,16 +108,16 @@ func open(c driver.Config, o options) (*Driver, error) {
 	}
 	d := &Driver{
 		ring: ring, budget: c.BudgetBytes,
-		bundles: ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0 && !o.single,
+		bundles: ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0 && !o.noBundles,
 	}
-	size := min(c.ScratchBytes, wholeBytes)
+	size := min(c.ScratchBytes, largeBufferBytes)
 	if d.bundles {
 		size = min(size, bufferBytes)
 	}
 	d.watches.epfd = sys.InvalidFD
 	d.sleep.Init(c.BusyPoll, false)
 	d.has, _ = probed()
-	d.has.limits = d.has.limits && d.bundles && !o.unlimited
+	d.has.limits = d.has.limits && d.bundles && !o.noLimits
 	var e syscall.Errno
 	if d.sleep.eventfd, e = sys.Eventfd(); e != 0 {
 		ring.Close()
@@ -189,10 +189,10 @@ func (d *Driver) start() error {
 	return nil
 }
 
-// entry returns a submission to be filled in at once; what it begins has its last
+// nextSQE returns a submission to be filled in at once; what it begins has its last
 // completion counted. It is submitted by this turn, or by the next.
-func (d *Driver) entry() *sys.URingSQE {
-	if len(d.waiting) == 0 {
+func (d *Driver) nextSQE() *sys.URingSQE {
+	if len(d.queuedSQEs) == 0 {
 		if q := d.ring.Next(); q != nil {
 			return q
 		}
@@ -200,38 +200,38 @@ func (d *Driver) entry() *sys.URingSQE {
 			d.submit(0) // an error shows again in enter
 		}
 	}
-	return d.laterEntry()
+	return d.queueSQE()
 }
 
-// laterEntry is entry without a system call.
-func (d *Driver) laterEntry() *sys.URingSQE {
-	if len(d.waiting) == 0 {
+// queueSQE is nextSQE without a system call.
+func (d *Driver) queueSQE() *sys.URingSQE {
+	if len(d.queuedSQEs) == 0 {
 		if q := d.ring.Next(); q != nil {
 			return q
 		}
 	}
-	d.waiting = append(d.waiting, sys.URingSQE{})
-	return &d.waiting[len(d.waiting)-1]
+	d.queuedSQEs = append(d.queuedSQEs, sys.URingSQE{})
+	return &d.queuedSQEs[len(d.queuedSQEs)-1]
 }
 
-// begin is entry for an operation.
+// begin is nextSQE for an operation.
 func (d *Driver) begin(op uint64, index uint32) *sys.URingSQE {
-	d.running++
-	q := d.entry()
+	d.inFlight++
+	q := d.nextSQE()
 	q.UserData = op | uint64(index)
 	return q
 }
 
 func (d *Driver) cancel(op uint64, index uint32) {
-	q := d.entry()
+	q := d.nextSQE()
 	q.SetCancel(op | uint64(index))
 	q.UserData = opCancel | op>>24 | uint64(index)
 }
 
-// moveWaiting puts what waits into the submission queue.
-func (d *Driver) moveWaiting() {
+// moveQueuedSQEs puts what waits into the submission queue.
+func (d *Driver) moveQueuedSQEs() {
 	n := 0
-	for ; n < len(d.waiting); n++ {
+	for ; n < len(d.queuedSQEs); n++ {
 		q := d.ring.Next()
 		if q == nil {
 			if d.submit(0); d.ring.Pending() >= len(d.ring.SQEs) {
@@ -239,9 +239,9 @@ func (d *Driver) moveWaiting() {
 			}
 			q = d.ring.Next()
 		}
-		*q = d.waiting[n]
+		*q = d.queuedSQEs[n]
 	}
-	d.waiting = d.waiting[:copy(d.waiting, d.waiting[n:])]
+	d.queuedSQEs = d.queuedSQEs[:copy(d.queuedSQEs, d.queuedSQEs[n:])]
 }
 
 // Turn implements driver.Driver.
@@ -263,11 +263,11 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	}
 	busy, accepting := len(d.busy), len(d.accepting)
 	d.takeCompletions()
-	d.settlePackets()
-	d.handOverBusy(busy)
-	d.handOverAccepted(accepting)
-	d.harvestWatches()
-	d.tellReleased()
+	d.endPacketTurn()
+	d.deliverBusy(busy)
+	d.deliverAccepted(accepting)
+	d.collectWatches()
+	d.reportReleased()
 	d.buffers.publish()
 	d.sleep.notified.Store(false)
 	return d.broken
@@ -288,26 +288,26 @@ func (d *Driver) abandon() {
 	for _, a := range d.listeners.All() {
 		if a.gone {
 			a.armed = false
-			d.forgetIfIdle(a)
+			d.finishListenerIfIdle(a)
 		}
 	}
 	d.abandonPackets()
 }
 
-// isGivenUp reports whether the operation is of what abandon has given up.
-func (d *Driver) isGivenUp(op uint64, index uint32) bool {
+// isAbandoned reports whether the operation is of what abandon has given up.
+func (d *Driver) isAbandoned(op uint64, index uint32) bool {
 	switch op {
 	case opReceive, opSend, opConnect:
 		return d.slots.At(index).stream == nil
 	case opAccept:
 		return d.listeners.At(index) == nil
 	}
-	return d.packets.isGivenUp(op, index)
+	return d.packets.isAbandoned(op, index)
 }
 
 // hasWork reports whether there is something to be told that no completion will bring.
 func (d *Driver) hasWork() bool {
-	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.waiting) > 0 || d.watches.more || d.sendsHaveFailed() ||
+	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.queuedSQEs) > 0 || d.watches.pending || d.sendsHaveFailed() ||
 		len(d.starved) > 0 && d.buffers.available() > 0 // not all can be fed in one turn
 }
 
@@ -316,14 +316,14 @@ func (d *Driver) takeCompletions() {
 	if end-first > maxCompletions {
 		end = first + maxCompletions
 	}
-	d.alone = end-first == 1
+	d.onlyOne = end-first == 1
 	for i := first; i != end; i++ {
 		q := d.ring.At(i)
 		d.complete(q.UserData, q.Res, q.Flags)
 	}
-	d.alone = false
+	d.onlyOne = false
 	if d.packets.n > 0 {
-		d.tellPackets()
+		d.deliverPackets()
 	}
 	if first != end {
 		d.ring.Seen(end)
@@ -335,12 +335,12 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 	op, index := data&opMask, uint32(data)
 	last := flags&sys.IORING_CQE_F_MORE == 0
 	if last && op != opCancel {
-		d.running--
+		d.inFlight--
 	}
 	if d.packets.n > 0 && (op != opPacket || index != d.packets.of) {
-		d.tellPackets()
+		d.deliverPackets()
 	}
-	if d.abandoned && d.isGivenUp(op, index) {
+	if d.abandoned && d.isAbandoned(op, index) {
 		return
 	}
 	switch op {
@@ -356,8 +356,8 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 		d.packetReceived(index, res, flags)
 	case opPacketSend:
 		d.packetSent(index, res)
-	case opPacketRoom:
-		d.packetRoom(index)
+	case opPacketPoll:
+		d.packetWritable(index)
 	case opCancel:
 		d.cancelFailed(data<<24&opMask, index, syscall.Errno(-res))
 	case opWake:
@@ -365,7 +365,7 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 			d.armWake()
 		}
 	case opWatches:
-		d.watches.more = true
+		d.watches.pending = true
 		d.watches.armed = !last
 	}
 }
@@ -374,21 +374,21 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 func (d *Driver) Close() error {
 	if d.started {
 		d.drain()
-		if d.running > 0 {
+		if d.inFlight > 0 {
 			d.abandon()
 		}
 		d.ring.UnregisterFD()
 		runtime.UnlockOSThread()
 	} else { // nothing was submitted
 		d.abandonPackets()
-		d.running = 0
+		d.inFlight = 0
 	}
 	d.ring.Close()
 	d.watches.close()
 	d.sleep.close()
-	if d.running > 0 {
-		lost.Store(d, true)
-		return fmt.Errorf("uring: close: %d operations have not ended in %v; their memory is kept", d.running, closePatience)
+	if d.inFlight > 0 {
+		leaked.Store(d, true)
+		return fmt.Errorf("uring: close: %d operations have not ended in %v; their memory is kept", d.inFlight, closeTimeout)
 	}
 	d.buffers.free()
 	if b := d.packets.buffers; b != nil {
@@ -397,33 +397,33 @@ func (d *Driver) Close() error {
 	return nil
 }
 
-// lost keeps the memory of drivers whose operations do not end: the kernel may still
+// leaked keeps the memory of drivers whose operations do not end: the kernel may still
 // use it.
-var lost sync.Map
+var leaked sync.Map
 
-// closePatience bounds how long Close waits for operations to end.
-const closePatience = 5 * time.Second
+// closeTimeout bounds how long Close waits for operations to end.
+const closeTimeout = 5 * time.Second
 
 // drain ends what still runs: the driver's own operations, and those of listeners
 // that have just gone.
 func (d *Driver) drain() {
-	d.sleep.ending = true
+	d.sleep.closing = true
 	d.cancel(opWake, 0)
 	if d.watches.armed {
 		d.cancel(opWatches, 0)
 	}
-	for end := time.Now().Add(closePatience); d.running > 0 && d.broken == nil && time.Now().Before(end); {
+	for end := time.Now().Add(closeTimeout); d.inFlight > 0 && d.broken == nil && time.Now().Before(end); {
 		d.applyChanges()
-		d.moveWaiting()
-		if e := d.ring.Wait(closePatience / 100); e != 0 && !isPassing(e) {
+		d.moveQueuedSQEs()
+		if e := d.ring.Wait(closeTimeout / 100); e != 0 && !isTransient(e) {
 			break
 		}
 		d.takeCompletions()
 	}
 }
 
-// tellReleased leaves what its upcalls release to the next turn.
-func (d *Driver) tellReleased() {
+// reportReleased leaves what its upcalls release to the next turn.
+func (d *Driver) reportReleased() {
 	n := len(d.released)
 	for i := range n {
 		if s := d.released[i]; s != nil { // else it was told, and a callback has ended the goroutine

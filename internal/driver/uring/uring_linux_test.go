@@ -32,7 +32,7 @@ func TestFullSubmissionQueue(t *testing.T) {
 			t.Fatal(n, err)
 		}
 	}
-	if len(b.waiting) == 0 && b.ring.Pending() == 0 {
+	if len(b.queuedSQEs) == 0 && b.ring.Pending() == 0 {
 		t.Error("nothing is left to be submitted")
 	}
 	for i, s := range all {
@@ -199,7 +199,7 @@ func TestSpill(t *testing.T) {
 	}
 	b.Pause(&s.Stream)
 	b.settle(s)
-	if x := b.slots.At(s.Index); x.more == nil || x.end != 0 || s.calls != 0 {
+	if x := b.slots.At(s.Index); x.rare == nil || x.end != 0 || s.calls != 0 {
 		t.Errorf("%d calls, slot %+v", s.calls, x)
 	}
 	b.Resume(&s.Stream)
@@ -722,12 +722,12 @@ func TestConformanceOfOldKernels(t *testing.T) {
 	t.Cleanup(func() { setups = all })
 	conformance.Run(t, func(t *testing.T, c driver.Config) driver.Driver {
 		o := defaults
-		o.single = true
+		o.noBundles = true
 		d, err := open(c, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.has = abilities{}
+		d.has = features{}
 		return d
 	})
 }

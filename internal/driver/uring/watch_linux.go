@@ -24,9 +24,9 @@ type watches struct {
 	mu   sync.Mutex // guards epfd against Release; a source's handle is locked before
 	epfd sys.FD
 
-	armed  bool
-	more   bool // there may be events
-	events [maxWatchEvents]sys.EpollEvent
+	armed   bool
+	pending bool // there may be events
+	events  [maxWatchEvents]sys.EpollEvent
 
 	table driver.Table[driver.Watch]
 }
@@ -78,8 +78,8 @@ func (t *watches) disown(h *handle.Handle) {
 	}
 }
 
-// mayOwn says why a source with the registration r cannot be had, or nil.
-func (t *watches) mayOwn(r handle.Registration) error {
+// checkOwner says why a source with the registration r cannot be had, or nil.
+func (t *watches) checkOwner(r handle.Registration) error {
 	switch {
 	case r.Owner == handle.Owner(t):
 		return pollux.ErrRegistered
@@ -98,7 +98,7 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		return watchError(h.Kind().String(), pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	if err := t.mayOwn(r); err != nil {
+	if err := t.checkOwner(r); err != nil {
 		return watchError(h.Kind().String(), err)
 	}
 	if err := d.openWatches(); err != nil {
@@ -148,14 +148,14 @@ func (d *Driver) Unwatch(w *driver.Watch) {
 	t.disown(w.Source.PollHandle())
 }
 
-// harvestWatches tells of the sources.
-func (d *Driver) harvestWatches() {
+// collectWatches tells of the sources.
+func (d *Driver) collectWatches() {
 	t := &d.watches
-	if !t.more {
+	if !t.pending {
 		return
 	}
 	n, _ := sys.EpollPoll(t.epfd, t.events[:])
-	t.more = n == len(t.events)
+	t.pending = n == len(t.events)
 	for i := range t.events[:n] {
 		data := t.events[i].Data()
 		if data&streamEvent != 0 {
@@ -167,7 +167,7 @@ func (d *Driver) harvestWatches() {
 			w.Up.Ready(hook.Event(epoll.Flags(t.events[i].Events())).(pollux.Event))
 		}
 	}
-	if !t.armed && !d.sleep.ending {
+	if !t.armed && !d.sleep.closing {
 		t.armed = true
 		d.begin(opWatches, 0).SetPoll(t.epfd, sys.POLLIN, sys.IORING_POLL_ADD_MULTI)
 	}
