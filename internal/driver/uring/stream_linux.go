@@ -13,17 +13,17 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// slot is what the driver keeps for a stream.
+// slot is the driver's state of a stream.
 type slot struct {
 	stream    *driver.Stream
-	fd        int32  // counted in, so that nobody closes it until finishIfIdle
-	held      queue  // what has come and could not be handed over
-	turn      uint32 // the turn in which
-	delivered int32  // so much was handed over
-	end       int32  // how receiving has ended, to be told: noEnd, 0, or an errno
+	fd        int32  // in use (Handle.Use) until finishIfIdle, so that Close does not close it
+	held      queue  // received buffers that could not be delivered yet
+	turn      uint32 // the turn that delivered counts for
+	delivered int32  // bytes delivered in that turn
+	end       int32  // how receiving has ended, not reported yet: noEnd, 0, or an errno
 	rare      *rare
 
-	// What is being sent: one of them. Here it stays reachable.
+	// One of them is set while a send is in flight, and keeps its memory reachable.
 	bytes   *byte
 	message *sys.URingMessage
 }
@@ -31,9 +31,9 @@ type slot struct {
 // fdOf returns the descriptor of an attached stream.
 func (d *Driver) fdOf(s *driver.Stream) sys.FD { return sys.FD(d.slots.At(s.Index).fd) }
 
-// rare is what few streams need.
+// rare is state that few streams need.
 type rare struct {
-	spilled []byte // what was held before what is
+	spilled []byte // received before what is in held
 }
 
 const noEnd = -1
@@ -41,22 +41,22 @@ const noEnd = -1
 // Flags of a stream.
 const (
 	receiving        = 1 << iota // between Resume and Pause
-	armed                        // the kernel receives
-	cancelling                   // it has been told not to, or is about to be
-	sending                      // Sent is owed
-	connecting                   // Connected is owed
-	awaiting                     // by a poll, for which ConnectError tells
+	armed                        // a receive is in flight
+	cancelling                   // its cancellation is in flight, or about to be
+	sending                      // a send is in flight; Sent must follow
+	connecting                   // Connected must follow
+	awaiting                     // connecting by a poll; ConnectError returns the result
 	changed                      // in changed
 	busy                         // in busy
 	starved                      // in starved
-	ended                        // ReceiveEnded has been told
+	ended                        // ReceiveEnded was called
 	gone                         // released or detached
 	attached                     // has a slot
-	draining                     // detached, and what is held comes before Released
-	awaitingWritable             // in the epoll set, until there is room to send
-	delivering                   // what a completion has brought is being told
+	draining                     // detached; what is held is delivered before Released
+	awaitingWritable             // in the epoll set until it is writable
+	delivering                   // the data of a completion is being delivered
 	inSet                        // in the epoll set
-	failed                       // the epoll set has told of a failure that is not reported yet
+	failed                       // the epoll set has reported a failure that Failed has not
 	failureReported              // by Failed or ReceiveEnded
 
 	operating = armed | sending | connecting | delivering
@@ -80,9 +80,9 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	return nil
 }
 
-// Connect implements driver.Driver. A Unix stream is connected at once or not at all, and
-// needs no ring, which would try again and again before it says that there is no room
-// (EAGAIN).
+// Connect implements driver.Driver. A Unix stream connects immediately or fails, and does not
+// use the ring, which would retry many times before it returns EAGAIN (the listener's backlog
+// is full).
 func (d *Driver) Connect(s *driver.Stream) error {
 	inRing := s.PollHandle().Kind() == handle.TCPStream
 	if !inRing {
@@ -102,7 +102,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 	return nil
 }
 
-// awaitConnect awaits the end of what the system has begun.
+// awaitConnect polls for the end of the connection attempt that the system has started.
 func (d *Driver) awaitConnect(s *driver.Stream) {
 	s.Flags |= connecting | awaiting
 	d.begin(opConnect, s.Index).SetPoll(d.fdOf(s), sys.POLLOUT, 0)
@@ -120,8 +120,8 @@ func (d *Driver) Resume(s *driver.Stream) {
 	d.markChanged(s)
 }
 
-// Pause implements driver.Driver. The kernel is told with the next turn, unless
-// Resume comes before; what it receives until then is held.
+// Pause implements driver.Driver. The next turn cancels the receive, unless Resume comes
+// first; what the kernel receives until then is held.
 func (d *Driver) Pause(s *driver.Stream) {
 	if s.Flags&(receiving|gone) == receiving {
 		s.Flags &^= receiving
@@ -129,7 +129,7 @@ func (d *Driver) Pause(s *driver.Stream) {
 	}
 }
 
-// connected takes a completion of what Connect, or awaitConnect, has begun.
+// connected handles a completion of the operation that Connect or awaitConnect began.
 func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 	awaited := s.Flags&awaiting != 0
 	s.Flags &^= connecting | awaiting
@@ -142,8 +142,8 @@ func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 	case awaited:
 		err = s.ConnectError()
 	case e == syscall.EINPROGRESS || e == syscall.EALREADY || e == syscall.EINTR:
-		// A thread of the kernel's has tried, which does not wait on a socket that never
-		// blocks.
+		// A kernel thread has tried the operation; it does not wait on a non-blocking
+		// socket.
 		err = sock.ErrWouldBlock
 	default:
 		err = s.ConnectEnded(e)
@@ -162,7 +162,7 @@ func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 // Release implements driver.Driver.
 func (d *Driver) Release(s *driver.Stream) {
 	if s.Flags&gone == 0 {
-		s.Close() // once the last operation has ended: the slot still counts as a user
+		s.Close() // takes effect after the last operation: the slot still uses the descriptor
 		d.markGone(s)
 	}
 }
@@ -203,8 +203,8 @@ func (d *Driver) markGone(s *driver.Stream) {
 	}
 }
 
-// finishIfIdle gives a stream's descriptor and slot back if none of its operations
-// is left, and nothing is held for it.
+// finishIfIdle frees a stream's descriptor and slot if it has no operation in flight and
+// nothing is held for it.
 func (d *Driver) finishIfIdle(s *driver.Stream) bool {
 	if s.Flags&operating != 0 || d.slots.At(s.Index).hasMore() {
 		return false
@@ -217,7 +217,7 @@ func (d *Driver) finishIfIdle(s *driver.Stream) bool {
 	return true
 }
 
-// markChanged has the stream looked at by the next turn.
+// markChanged has the next turn apply the stream's changes.
 func (d *Driver) markChanged(s *driver.Stream) {
 	if s.Flags&changed == 0 {
 		s.Flags |= changed
@@ -225,14 +225,14 @@ func (d *Driver) markChanged(s *driver.Stream) {
 	}
 }
 
-// applyChanges begins and ends operations, as was asked for since the last turn. Those
-// that wait for buffers come first.
+// applyChanges starts and cancels operations as requested since the last turn. Streams that
+// wait for buffers come first.
 func (d *Driver) applyChanges() {
 	if len(d.starved) > 0 {
 		d.receiveStarved()
 	}
 	for _, index := range d.changed {
-		// Whose index has been given away meanwhile may be looked at twice.
+		// A reused index may be visited twice.
 		if s := d.slots.At(index).stream; s != nil {
 			d.apply(s)
 		}
@@ -258,7 +258,7 @@ func (d *Driver) apply(s *driver.Stream) {
 	want := d.mayReceive(s)
 	switch {
 	case want && s.Flags&armed == 0 && len(d.starved) > 0:
-		d.awaitBuffer(s) // behind those that wait already
+		d.awaitBuffer(s) // behind those that already wait
 	case want && s.Flags&armed == 0:
 		s.Flags |= armed
 		d.begin(opReceive, s.Index).SetRecv(sys.FD(x.fd), bufferGroup, d.bundles)
@@ -271,8 +271,8 @@ func (d *Driver) apply(s *driver.Stream) {
 	}
 }
 
-// cancelFailed cancels once more what the kernel has not found: between two tries, an
-// operation is nowhere, and may wait again afterwards.
+// cancelFailed cancels an operation again if the kernel has not found it: between two
+// attempts the kernel does not list an operation, and it may wait again afterwards.
 func (d *Driver) cancelFailed(op uint64, index uint32, e syscall.Errno) {
 	if e == syscall.ENOENT && d.isUnwanted(op, index) {
 		d.cancel(op, index)
@@ -299,24 +299,24 @@ func (d *Driver) isUnwanted(op uint64, index uint32) bool {
 	return s.Flags&(gone|connecting) == gone|connecting
 }
 
-// mayReceive reports whether a stream is to receive, or does already.
+// mayReceive reports whether a receive of the stream may be in flight, or be started.
 func (d *Driver) mayReceive(s *driver.Stream) bool {
 	return s.Flags&(receiving|ended|gone|starved) == receiving && !d.slots.At(s.Index).hasMore()
 }
 
-// awaitBuffer has a stream wait for a buffer.
+// awaitBuffer puts a stream in the list of those that wait for a buffer.
 func (d *Driver) awaitBuffer(s *driver.Stream) {
 	s.Flags |= starved
 	d.starved = append(d.starved, s.Index)
 }
 
-// maxLimit is the most that a receive is limited to: the kernel has 32 bits for it.
+// maxLimit is the highest limit of a receive: the kernel has 32 bits for it.
 const maxLimit = 1 << 30
 
-// receiveStarved lets streams receive again that have found no buffer, as many as there are
-// buffers. Each receives what it may bring in a turn; or one buffer, if the kernel knows no
-// limit. A receive without one takes all that there are, so that a few busy streams would
-// keep the others waiting.
+// receiveStarved starts receives of streams that found no buffer, as many as there are
+// available buffers. Each is limited to the budget of a turn, or to one buffer if the kernel
+// has no limits. A receive without a limit takes all available buffers, so a few busy streams
+// would keep the others waiting.
 func (d *Driver) receiveStarved() {
 	n := min(d.buffers.available(), len(d.starved))
 	for _, index := range d.starved[:n] {
@@ -338,7 +338,7 @@ func (d *Driver) receiveStarved() {
 	d.starved = d.starved[:copy(d.starved, d.starved[n:])]
 }
 
-// received takes a completion of a receive.
+// received handles a completion of a receive.
 func (d *Driver) received(index uint32, res int32, flags uint32) {
 	x := d.slots.At(index)
 	s := x.stream
@@ -366,7 +366,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 	}
 	if s.Flags&draining != 0 {
 		if e := syscall.Errno(-res); s.Flags&armed == 0 && res < 0 && !isTransient(e) && e != syscall.ENOBUFS {
-			x.end = -res // the kernel does not tell it again
+			x.end = -res // the kernel does not report it again
 			d.addBusy(s)
 		}
 		d.finishIfIdle(s)
@@ -384,25 +384,25 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 		if s.Flags&receiving != 0 {
 			d.endOrAddBusy(s)
 		} else if res < 0 {
-			d.addBusy(s) // to be reported now, by Failed
+			d.addBusy(s) // so that Failed reports it in this turn
 		}
 	}
 }
 
-// arrived takes what was received: n bytes in the buffer id, and in those after it.
+// arrived handles n received bytes, in the buffer id and the ones after it.
 func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	for {
 		last, bytes := d.contiguous(id, n, d.budget-d.deliveredThisTurn(d.slots.At(s.Index)))
 		n -= bytes
 		next := id
 		if n > 0 {
-			next = d.buffers.After(last) // before last is given again
+			next = d.buffers.After(last) // before deliverOrHold gives last to the kernel
 		}
 		d.deliverOrHold(s, id, bytes)
 		switch {
 		case n == 0:
 			return
-		case s.Flags&(gone|draining) == gone: // by the upcall
+		case s.Flags&(gone|draining) == gone: // since the upcall
 			d.giveBack(next, n)
 			return
 		}
@@ -410,7 +410,7 @@ func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	}
 }
 
-// deliveredThisTurn is how much a stream has been handed in this turn.
+// deliveredThisTurn returns how many bytes were delivered to a stream in this turn.
 func (d *Driver) deliveredThisTurn(x *slot) int {
 	if x.turn != d.turn {
 		x.turn, x.delivered = d.turn, 0
@@ -418,9 +418,9 @@ func (d *Driver) deliveredThisTurn(x *slot) int {
 	return int(x.delivered)
 }
 
-// contiguous returns the last of the buffers from id on, and how many of the n bytes are
-// in them, that can be handed over as one piece: of one buffer at the least, and by less
-// than one more than most.
+// contiguous returns the last of the buffers from id on that can be delivered in one call, and
+// how many of the n bytes they have. They have at least one buffer's bytes, and exceed most by
+// less than one buffer.
 func (d *Driver) contiguous(id uint16, n, most int) (last uint16, bytes int) {
 	last, bytes = id, min(n, d.buffers.Size)
 	for bytes < n && bytes < most && d.buffers.After(last) == last+1 {
@@ -430,7 +430,7 @@ func (d *Driver) contiguous(id uint16, n, most int) (last uint16, bytes int) {
 	return last, bytes
 }
 
-// giveBack gives the buffers of a receive of n bytes back, of one at the least.
+// giveBack gives the buffers of a receive of n bytes, at least one, back to the kernel.
 func (d *Driver) giveBack(id uint16, n int) {
 	for {
 		next := d.buffers.After(id)
@@ -442,8 +442,8 @@ func (d *Driver) giveBack(id uint16, n int) {
 	}
 }
 
-// deliverOrHold hands over n bytes in the buffer id and those behind it, or holds them: if the
-// stream is paused, has had its budget, or has something held already.
+// deliverOrHold delivers n bytes, in the buffer id and the ones after it. It holds them if the
+// stream is paused, has used up its budget, or already has something held.
 func (d *Driver) deliverOrHold(s *driver.Stream, id uint16, n int) {
 	x := d.slots.At(s.Index)
 	takes := s.Flags&(receiving|draining) != 0
@@ -472,8 +472,8 @@ func (d *Driver) deliver(s *driver.Stream, b []byte) {
 	}
 }
 
-// spill moves what is held for a paused stream to memory of its own, so that the
-// others do not run out of buffers.
+// spill copies what is held for a paused stream to memory of its own, so that the other
+// streams do not run out of buffers.
 func (d *Driver) spill(x *slot) {
 	if x.rare == nil {
 		x.rare = &rare{}
@@ -485,7 +485,7 @@ func (d *Driver) spill(x *slot) {
 	}
 }
 
-// hasMore reports whether there is something to be told before anything new.
+// hasMore reports whether there is something to deliver or report before new data.
 func (x *slot) hasMore() bool { return x.end != noEnd || !x.held.empty() || x.rare != nil }
 
 func (d *Driver) addBusy(s *driver.Stream) {
@@ -503,7 +503,7 @@ func (d *Driver) endOrAddBusy(s *driver.Stream) {
 	d.addBusy(s)
 }
 
-// deliverBusy gives the first n of the busy streams their turn.
+// deliverBusy serves the first n busy streams.
 func (d *Driver) deliverBusy(n int) {
 	if n == 0 {
 		return
@@ -560,7 +560,7 @@ func (d *Driver) reportEnd(s *driver.Stream) {
 	x.end = noEnd
 	s.Flags = s.Flags&^receiving | ended
 	if e == 0 {
-		d.markChanged(s) // to find out whether it fails later
+		d.markChanged(s) // so that a later failure is noticed
 		s.Up.ReceiveEnded(io.EOF)
 		return
 	}
