@@ -152,7 +152,7 @@ func TestLateBuffer(t *testing.T) {
 	b.Resume(&paused.Stream)
 	paused.write(want)
 	b.until(func() bool { return paused.calls == 1 })
-	b.settle(paused)
+	b.turnUntilQuiet(paused)
 	if paused.calls != 1 {
 		t.Fatalf("%d calls after Pause", paused.calls)
 	}
@@ -198,7 +198,7 @@ func TestSpill(t *testing.T) {
 		}
 	}
 	b.Pause(&s.Stream)
-	b.settle(s)
+	b.turnUntilQuiet(s)
 	if x := b.slots.At(s.Index); x.rare == nil || x.end != 0 || s.calls != 0 {
 		t.Errorf("%d calls, slot %+v", s.calls, x)
 	}
