@@ -22,11 +22,11 @@ func (d *Driver) Listen(l *driver.Listener) error {
 func (d *Driver) PauseAccept(l *driver.Listener) { l.Flags |= paused }
 
 // ResumeAccept implements driver.Driver. What has come meanwhile made no event that
-// would be told again.
+// would be releasedCount again.
 func (d *Driver) ResumeAccept(l *driver.Listener) {
 	if l.Flags&paused != 0 {
 		l.Flags &^= paused
-		d.acceptLater(l)
+		d.addAccepting(l)
 	}
 }
 
@@ -62,10 +62,10 @@ func (d *Driver) accept(l *driver.Listener) {
 		l.Spare = nil
 		l.Up.Accepted(s)
 	}
-	d.acceptLater(l)
+	d.addAccepting(l)
 }
 
-func (d *Driver) acceptLater(l *driver.Listener) {
+func (d *Driver) addAccepting(l *driver.Listener) {
 	if l.Flags&queued == 0 {
 		l.Flags |= queued
 		d.accepting = append(d.accepting, l)

@@ -6,7 +6,7 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// What is released while turns fail is told of: a loop whose driver has failed ends with that.
+// What is released while turns fail is releasedCount of: a loop whose driver has failed ends with that.
 func TestReleasedWhileTurnsFail(t *testing.T) {
 	d, err := Open(driver.Config{ScratchBytes: 4096, BudgetBytes: 4096})
 	if err != nil {
@@ -16,7 +16,7 @@ func TestReleasedWhileTurnsFail(t *testing.T) {
 	if err := d.Turn(0); err == nil {
 		t.Fatal("a turn over a Poll that is closed")
 	}
-	var released told
+	var released releasedCount
 	d.Release(&driver.Stream{Up: &released})
 	for range 3 {
 		d.Turn(0)
@@ -26,12 +26,12 @@ func TestReleasedWhileTurnsFail(t *testing.T) {
 	}
 }
 
-// told counts Released.
-type told int
+// releasedCount counts Released.
+type releasedCount int
 
-func (u *told) Received([]byte) bool { return true }
-func (u *told) Connected(error)      {}
-func (u *told) ReceiveEnded(error)   {}
-func (u *told) Failed(error)         {}
-func (u *told) Sent(int, error)      {}
-func (u *told) Released()            { *u++ }
+func (u *releasedCount) Received([]byte) bool { return true }
+func (u *releasedCount) Connected(error)      {}
+func (u *releasedCount) ReceiveEnded(error)   {}
+func (u *releasedCount) Failed(error)         {}
+func (u *releasedCount) Sent(int, error)      {}
+func (u *releasedCount) Released()            { *u++ }

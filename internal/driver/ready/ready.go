@@ -35,7 +35,7 @@ type Driver struct {
 	busy           driver.Line
 	accepting      []*driver.Listener // those with more in their backlog
 	acceptingSpare []*driver.Listener
-	released       []*driver.Stream // to be told
+	released       []*driver.Stream // to be releasedCount
 }
 
 const (
@@ -56,20 +56,20 @@ const (
 
 // Flags of a stream.
 const (
-	receiving       = 1 << iota // between Resume and Pause
-	readable                    // the kernel may have something
-	readsShort                  // a short read need not be the last: the peer has ended, sent urgent data, or may pass descriptors
-	busy                        // in the busy list
-	blocked                     // Sent is owed
-	connecting                  // Connected is owed
-	ended                       // ReceiveEnded has been told
-	gone                        // released or detached
-	attached                    // in streams
-	onDemand                    // watched for room only while somebody waits for it
-	watched                     // it is watched for room now
-	failed                      // an event has told of a failure that is not reported yet
-	failureReported             // by Failed or ReceiveEnded
-	deaf                        // the Poll has refused to change what the stream is watched for
+	receiving        = 1 << iota // between Resume and Pause
+	readable                     // the kernel may have something
+	readsShort                   // a short read need not be the last: the peer has ended, sent urgent data, or may pass descriptors
+	busy                         // in the busy list
+	blocked                      // Sent is owed
+	connecting                   // Connected is owed
+	ended                        // ReceiveEnded has been releasedCount
+	gone                         // released or detached
+	attached                     // in streams
+	writableOnDemand             // watchingWritable for room only while somebody waits for it
+	watchingWritable             // it is watchingWritable for room now
+	failed                       // an event has releasedCount of a failure that is not reported yet
+	failureReported              // by Failed or ReceiveEnded
+	unregistered                 // the Poll has refused to change what the stream is watchingWritable for
 )
 
 // Flags of a listener.
@@ -124,8 +124,8 @@ func (d *Driver) Close() error { return d.q.Close() }
 // Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
 	d.streams.Add(s, &s.State)
-	interest, flags := pollux.Readable, uint32(attached|onDemand)
-	if d.tellsRoomOnce(s) {
+	interest, flags := pollux.Readable, uint32(attached|writableOnDemand)
+	if d.reportsWritableOnce(s) {
 		interest, flags = pollux.Readable|pollux.Writable|pollux.Priority, attached
 	}
 	if s.PollHandle().Kind() == handle.UnixStream {
@@ -140,23 +140,23 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	return nil
 }
 
-// tellsRoomOnce reports whether the kernel tells that there is room only if a send has
-// found none. Linux does so for TCP (SOCK_NOSPACE): then to be watched for it from the
+// reportsWritableOnce reports whether the kernel tells that there is room only if a send has
+// found none. Linux does so for TCP (SOCK_NOSPACE): then to be watchingWritable for it from the
 // beginning costs nothing, and saves two calls whenever there is none. It tells a Unix
 // stream whenever the peer has read something, and kqueue a TCP stream for
 // acknowledgements.
-func (d *Driver) tellsRoomOnce(s *driver.Stream) bool {
+func (d *Driver) reportsWritableOnce(s *driver.Stream) bool {
 	return d.epoll && s.PollHandle().Kind() == handle.TCPStream
 }
 
-// watchRoom has the stream watched for room, or no longer. If the Poll refuses, which ends the
+// watchWritable has the stream watchingWritable for room, or no longer. If the Poll refuses, which ends the
 // registration, the next turn registers it again: AFD may be out of resources for a moment.
-func (d *Driver) watchRoom(s *driver.Stream, on bool) {
-	if s.Flags&onDemand == 0 || s.Flags&deaf != 0 || (s.Flags&watched != 0) == on {
+func (d *Driver) watchWritable(s *driver.Stream, on bool) {
+	if s.Flags&writableOnDemand == 0 || s.Flags&unregistered != 0 || (s.Flags&watchingWritable != 0) == on {
 		return
 	}
 	if d.reregister(s, on) != nil && s.Flags&gone == 0 {
-		s.Flags |= deaf
+		s.Flags |= unregistered
 		d.busy.Put(s)
 	}
 }
@@ -167,25 +167,25 @@ func (d *Driver) reregister(s *driver.Stream, room bool) error {
 		interest |= pollux.Writable
 	}
 	change := d.reg.Reregister
-	if s.Flags&deaf != 0 {
+	if s.Flags&unregistered != 0 {
 		change = d.reg.Register
 	}
 	err := change(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
 	if err == nil {
-		s.Flags &^= watched
+		s.Flags &^= watchingWritable
 		if room {
-			s.Flags |= watched
+			s.Flags |= watchingWritable
 		}
 	}
 	return err
 }
 
-// listen tries once more to have a stream watched, after the Poll has refused. If it still
+// listen tries once more to have a stream watchingWritable, after the Poll has refused. If it still
 // refuses, nothing of the stream would ever be reported again: it has failed with the Poll's
 // error.
-func (d *Driver) listen(s *driver.Stream) {
+func (d *Driver) registerAgain(s *driver.Stream) {
 	err := d.reregister(s, s.Flags&(connecting|blocked) != 0)
-	s.Flags &^= deaf
+	s.Flags &^= unregistered
 	if err == nil {
 		return
 	}
@@ -214,7 +214,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 		return err
 	}
 	s.Flags |= connecting
-	d.watchRoom(s, true)
+	d.watchWritable(s, true)
 	return nil
 }
 
@@ -246,7 +246,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
 	}
 	if err == sock.ErrWouldBlock {
 		s.Flags |= blocked
-		d.watchRoom(s, true)
+		d.watchWritable(s, true)
 		return n, nil
 	}
 	return n, err
@@ -254,7 +254,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
 
 // Release implements driver.Driver.
 func (d *Driver) Release(s *driver.Stream) {
-	if d.leave(s) {
+	if d.markGone(s) {
 		s.Close()
 	}
 }
@@ -262,12 +262,12 @@ func (d *Driver) Release(s *driver.Stream) {
 // Detach implements driver.Driver.
 func (d *Driver) Detach(s *driver.Stream) {
 	was := s.Flags
-	if d.leave(s) && was&attached != 0 {
+	if d.markGone(s) && was&attached != 0 {
 		d.reg.Deregister(s)
 	}
 }
 
-func (d *Driver) leave(s *driver.Stream) bool {
+func (d *Driver) markGone(s *driver.Stream) bool {
 	if s.Flags&gone != 0 {
 		return false
 	}
@@ -286,7 +286,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	}
 	n, err := d.q.Wait(d.events[:], timeout)
 	if err != nil {
-		d.tellReleased() // nothing else is told any more
+		d.reportReleased() // nothing else is releasedCount any more
 		return err
 	}
 	waiting, accepting, pending := d.busy.Len(), d.accepting, d.Pending()
@@ -294,13 +294,13 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	for _, ev := range d.events[:n] {
 		kind, generation, index := driver.SplitToken(ev.Token())
 		if kind != kindStream {
-			d.other(kind, generation, index, ev)
+			d.otherEvent(kind, generation, index, ev)
 		} else if s := d.streams.At(index); s != nil && s.Generation == generation {
 			d.streamEvent(s, ev)
 		}
 	}
 	for range waiting {
-		d.goOn(d.busy.Take())
+		d.serveBusy(d.busy.Take())
 	}
 	for i, l := range accepting {
 		accepting[i] = nil
@@ -308,15 +308,15 @@ func (d *Driver) Turn(timeout time.Duration) error {
 		d.accept(l)
 	}
 	d.ReceiveMore(pending)
-	d.tellReleased()
+	d.reportReleased()
 	return nil
 }
 
-// tellReleased leaves what its upcalls release to the next turn.
-func (d *Driver) tellReleased() {
+// reportReleased leaves what its upcalls release to the next turn.
+func (d *Driver) reportReleased() {
 	n := len(d.released)
 	for i := range n {
-		if s := d.released[i]; s != nil { // else it was told, and a callback has ended the goroutine
+		if s := d.released[i]; s != nil { // else it was releasedCount, and a callback has ended the goroutine
 			d.released[i] = nil
 			s.Up.Released()
 		}
@@ -325,7 +325,7 @@ func (d *Driver) tellReleased() {
 }
 
 // other is an event of something that is no stream.
-func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
+func (d *Driver) otherEvent(kind int, generation, index uint32, ev pollux.Event) {
 	switch kind {
 	case kindListener:
 		if l := d.listeners.At(index); l != nil && l.Generation == generation {
@@ -344,7 +344,7 @@ func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
 // what the peer has sent before it failed.
 func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 	if s.Flags&connecting != 0 {
-		d.roomEvent(s, ev)
+		d.writeEvent(s, ev)
 		if s.Flags&connecting != 0 {
 			return
 		}
@@ -358,27 +358,27 @@ func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 			d.receive(s)
 		}
 	}
-	d.roomEvent(s, ev)
+	d.writeEvent(s, ev)
 	if (ev.Error() || ev.WriteClosed()) && s.Flags&gone == 0 {
 		s.Flags |= failed
 		d.reportFailure(s)
 	}
 }
 
-// roomEvent takes the part of an event that is about sending and connecting.
-func (d *Driver) roomEvent(s *driver.Stream, ev pollux.Event) {
+// writeEvent takes the part of an event that is about sending and connecting.
+func (d *Driver) writeEvent(s *driver.Stream, ev pollux.Event) {
 	if ev.Writable() && s.Flags&(connecting|blocked) != 0 {
 		d.writable(s, ev)
 		if s.Flags&(connecting|blocked|gone) == 0 {
-			d.watchRoom(s, false)
+			d.watchWritable(s, false)
 		}
 	}
 }
 
-// goOn serves a stream of the busy line.
-func (d *Driver) goOn(s *driver.Stream) {
-	if s.Flags&(deaf|gone) == deaf {
-		d.listen(s)
+// serveBusy serves a stream of the busy line.
+func (d *Driver) serveBusy(s *driver.Stream) {
+	if s.Flags&(unregistered|gone) == unregistered {
+		d.registerAgain(s)
 	}
 	if s.Flags&(receiving|readable) == receiving|readable {
 		d.receive(s)

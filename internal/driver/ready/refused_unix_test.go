@@ -58,7 +58,7 @@ func (u *events) Failed(err error)       { u.failures++; u.failed = err }
 func (u *events) Released()              {}
 
 // A Poll that refuses to watch a stream for room is asked once more. If it refuses again,
-// the stream has failed, and what it had received is still handed over: it is not left deaf.
+// the stream has failed, and what it had received is still handed over: it is not left unregistered.
 func TestPollRefusesToWatchForRoom(t *testing.T) {
 	for _, refusals := range []int{1, 2} {
 		inner, err := poll.Open(selector.Config{})
@@ -210,7 +210,7 @@ func TestPollRefusesToWatchASocketOfDatagrams(t *testing.T) {
 			t.Errorf("%d of %d refusals are left: it has not asked again", sel.refuse, refusals)
 		}
 	}
-	// What was to be told is not, once Unbind has been called.
+	// What was to be releasedCount is not, once Unbind has been called.
 	sel.refuse = 1
 	d.AwaitWritable(p)
 	d.Unbind(p)

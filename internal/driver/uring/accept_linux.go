@@ -88,7 +88,7 @@ func (d *Driver) PauseAccept(l *driver.Listener) {
 func (d *Driver) ResumeAccept(l *driver.Listener) {
 	if a := d.acceptorOf(l); a != nil && a.paused {
 		a.paused = false
-		d.acceptLater(a)
+		d.addAccepting(a)
 	}
 }
 
@@ -150,7 +150,7 @@ func (d *Driver) accepted(index uint32, res int32, last bool) {
 	case res >= 0 && (a.paused || len(a.taken) > 0 || !a.withinBudget(d.turn)):
 		a.taken = append(a.taken, sys.FD(res))
 		if !a.paused {
-			d.acceptLater(a)
+			d.addAccepting(a)
 		}
 	case res >= 0:
 		d.deliverConn(a, sys.FD(res))
@@ -191,7 +191,7 @@ func (d *Driver) deliverConn(a *acceptor, fd sys.FD) {
 	a.l.Up.Accepted(s)
 }
 
-func (d *Driver) acceptLater(a *acceptor) {
+func (d *Driver) addAccepting(a *acceptor) {
 	if len(a.taken) > 0 && !a.queued {
 		a.queued = true
 		d.accepting = append(d.accepting, a)
@@ -215,7 +215,7 @@ func (d *Driver) deliverAccepted(n int) {
 		if len(a.taken) == 0 {
 			a.taken = nil
 		} else if !a.paused {
-			d.acceptLater(a)
+			d.addAccepting(a)
 		}
 	}
 	d.accepting = d.accepting[:copy(d.accepting, d.accepting[n:])]
