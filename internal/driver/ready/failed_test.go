@@ -6,7 +6,8 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// What is released while turns fail is releasedCount of: a loop whose driver has failed ends with that.
+// Released comes for streams that are released while turns fail, so that a loop whose driver has
+// failed can end.
 func TestReleasedWhileTurnsFail(t *testing.T) {
 	d, err := Open(driver.Config{ScratchBytes: 4096, BudgetBytes: 4096})
 	if err != nil {
@@ -14,7 +15,7 @@ func TestReleasedWhileTurnsFail(t *testing.T) {
 	}
 	d.q.Close()
 	if err := d.Turn(0); err == nil {
-		t.Fatal("a turn over a Poll that is closed")
+		t.Fatal("Turn succeeded on a closed Poll")
 	}
 	var released releasedCount
 	d.Release(&driver.Stream{Up: &released})
@@ -22,11 +23,11 @@ func TestReleasedWhileTurnsFail(t *testing.T) {
 		d.Turn(0)
 	}
 	if released != 1 {
-		t.Errorf("Released came %d times", released)
+		t.Errorf("Released came %d times, want once", released)
 	}
 }
 
-// releasedCount counts Released.
+// releasedCount counts calls of Released.
 type releasedCount int
 
 func (u *releasedCount) Received([]byte) bool { return true }
