@@ -211,7 +211,7 @@ func TestPollRefusesToWatchPacketSocket(t *testing.T) {
 			t.Errorf("%d of %d refusals are left: the driver has not tried again", sel.refuse, refusals)
 		}
 	}
-	// What was to be releasedCount is not, once Unbind has been called.
+	// After Unbind, a pending Writable is not called.
 	sel.refuse = 1
 	d.AwaitWritable(p)
 	d.Unbind(p)
