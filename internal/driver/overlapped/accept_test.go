@@ -31,7 +31,7 @@ func TestAcceptsInFlight(t *testing.T) {
 	for range n {
 		dial(t, l)
 	}
-	turns(t, d, "all connections", func() bool { return len(l.accepted) == n })
+	turnUntil(t, d, "all connections", func() bool { return len(l.accepted) == n })
 	d.Turn(0)
 	if a.inFlight != acceptsInFlight {
 		t.Errorf("%d accepts are in flight afterwards", a.inFlight)
@@ -53,7 +53,7 @@ func TestDualStack(t *testing.T) {
 	if err != nil {
 		t.Skip("there is no IPv6: ", err)
 	}
-	l := &lane{t: t, d: d}
+	l := &testListener{t: t, d: d}
 	l.Acceptor, l.Up = s, l
 	if err := d.Listen(&l.Listener); err != nil {
 		t.Fatal(err)
@@ -61,14 +61,14 @@ func TestDualStack(t *testing.T) {
 	for i, host := range []string{"127.0.0.1", "::1"} {
 		l.addr = netip.AddrPortFrom(netip.MustParseAddr(host), s.Addr().Port())
 		dial(t, l)
-		turns(t, d, "Accepted", func() bool { return len(l.accepted) == i+1 })
+		turnUntil(t, d, "Accepted", func() bool { return len(l.accepted) == i+1 })
 		if at := l.accepted[i].RemoteNetAddr().(*net.TCPAddr); at.IP.String() != host {
 			t.Errorf("%s connected, %v was accepted", host, at)
 		}
 		d.Release(&l.accepted[i].Stream)
 	}
 	d.Unlisten(&l.Listener)
-	turns(t, d, "Released", func() bool { return allReleased(l.accepted) })
+	turnUntil(t, d, "Released", func() bool { return allReleased(l.accepted) })
 }
 
 // While a listener is paused nothing is told, and nothing is lost: what was connected
@@ -91,7 +91,7 @@ func TestPauseAccept(t *testing.T) {
 	}
 	d.PauseAccept(&l.Listener)
 	a := d.listeners.At(l.Index)
-	turns(t, d, "the end of the accepts", func() bool { return a.inFlight == 0 })
+	turnUntil(t, d, "the end of the accepts", func() bool { return a.inFlight == 0 })
 	before := len(l.accepted)
 	for range 4 {
 		d.Turn(5 * time.Millisecond)
@@ -100,7 +100,7 @@ func TestPauseAccept(t *testing.T) {
 		t.Error("accepted while paused")
 	}
 	d.ResumeAccept(&l.Listener)
-	turns(t, d, "all connections", func() bool { return len(l.accepted) == n })
+	turnUntil(t, d, "all connections", func() bool { return len(l.accepted) == n })
 	d.Turn(0)
 	d.PauseAccept(&l.Listener)
 	d.ResumeAccept(&l.Listener) // before it was cancelled
@@ -118,7 +118,7 @@ func TestUnlistenWithConnectionsHeld(t *testing.T) {
 	c := dial(t, l)
 	d.PauseAccept(&l.Listener)
 	a := d.listeners.At(l.Index)
-	turns(t, d, "the end of the accepts", func() bool { return a.inFlight == 0 })
+	turnUntil(t, d, "the end of the accepts", func() bool { return a.inFlight == 0 })
 	if len(a.held) != 1 {
 		t.Skip("the connection came too late to be held")
 	}
@@ -150,18 +150,18 @@ func TestIncomingEndsAccepting(t *testing.T) {
 	asked := false
 	l.incoming = func() { d.PauseAccept(&l.Listener); asked = true }
 	dial(t, l)
-	turns(t, d, "Incoming", func() bool { return asked })
+	turnUntil(t, d, "Incoming", func() bool { return asked })
 	d.Turn(0)
 	if len(l.accepted) != 0 {
 		t.Error("Accepted, and Incoming has paused the listener")
 	}
 	l.incoming = nil
 	d.ResumeAccept(&l.Listener)
-	turns(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
+	turnUntil(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
 	asked = false
 	l.incoming = func() { d.Unlisten(&l.Listener); asked = true }
 	dial(t, l)
-	turns(t, d, "Incoming", func() bool { return asked })
+	turnUntil(t, d, "Incoming", func() bool { return asked })
 	d.Turn(0)
 	if len(l.accepted) != 1 {
 		t.Error("Accepted, and Incoming has closed the listener")
@@ -176,7 +176,7 @@ func TestAcceptFails(t *testing.T) {
 	a := d.listeners.At(l.Index)
 	right := a.family
 	a.family = 99
-	turns(t, d, "AcceptFailed", func() bool { return len(l.failed) > 0 })
+	turnUntil(t, d, "AcceptFailed", func() bool { return len(l.failed) > 0 })
 	for range 3 {
 		d.Turn(time.Millisecond)
 	}
@@ -186,7 +186,7 @@ func TestAcceptFails(t *testing.T) {
 	a.family = right
 	dial(t, l)
 	d.ResumeAccept(&l.Listener)
-	turns(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
+	turnUntil(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
 }
 
 // A listener that belongs to another port is served by readiness; a stream that does
@@ -210,7 +210,7 @@ func TestOtherPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	joinOther(s)
-	l := &lane{t: t, d: d, addr: s.Addr()}
+	l := &testListener{t: t, d: d, addr: s.Addr()}
 	l.Acceptor, l.Up = s, l
 	if err := d.Listen(&l.Listener); err != nil {
 		t.Fatal(err)
@@ -220,23 +220,23 @@ func TestOtherPort(t *testing.T) {
 	for range n {
 		dial(t, l)
 	}
-	turns(t, d, "all connections", func() bool { return len(l.accepted) == n })
+	turnUntil(t, d, "all connections", func() bool { return len(l.accepted) == n })
 	dial(t, l)
 	d.PauseAccept(&l.Listener)
 	for range 3 {
 		d.Turn(time.Millisecond)
 	}
 	d.ResumeAccept(&l.Listener)
-	turns(t, d, "one more", func() bool { return len(l.accepted) == n+1 })
+	turnUntil(t, d, "one more", func() bool { return len(l.accepted) == n+1 })
 	if !a.polled {
 		t.Error("it is not served by readiness")
 	}
 
-	client := newEnd(t, d)
+	client := newStream(t, d)
 	if err := sock.ConnectTCPInto(&client.Stream.Stream, l.addr); err != nil {
 		t.Fatal(err)
 	}
-	turns(t, d, "the connection", func() bool { return len(l.accepted) == n+2 && client.ConnectError() == nil })
+	turnUntil(t, d, "the connection", func() bool { return len(l.accepted) == n+2 && client.ConnectError() == nil })
 	fd, _ := client.PollHandle().Use()
 	client.PollHandle().Done()
 	if e := sys.JoinPort(fd, port, 1); e != 0 {
@@ -250,7 +250,7 @@ func TestOtherPort(t *testing.T) {
 		d.Release(&e.Stream)
 	}
 	d.Unlisten(&l.Listener)
-	turns(t, d, "Released", func() bool { return client.released == 1 && allReleased(l.accepted) })
+	turnUntil(t, d, "Released", func() bool { return client.released == 1 && allReleased(l.accepted) })
 }
 
 // What was connected and never told is reset when the listener goes, as what is in a

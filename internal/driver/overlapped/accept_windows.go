@@ -21,13 +21,13 @@ const (
 	unlisted // for good
 )
 
-// An accept is what the driver has of a listener, until its last accept has ended.
-type accept struct {
-	l      *driver.Listener
-	call   sys.AcceptEx
-	family int
-	kind   handle.Kind // of what is accepted
-	quiet  bool        // what succeeds at once has no completion
+// An acceptor is what the driver has of a listener, until its last accept has ended.
+type acceptor struct {
+	l             *driver.Listener
+	call          sys.AcceptEx
+	family        int
+	kind          handle.Kind // of what is accepted
+	skipOnSuccess bool        // what succeeds at once has no completion
 	// polled: it belongs to another port; readiness tells, and it is accepted without
 	// waiting.
 	polled bool
@@ -36,7 +36,7 @@ type accept struct {
 	slots    [acceptsInFlight]acceptSlot
 	inFlight int
 	changed  bool       // in Driver.changed
-	again    bool       // connections were lost in the backlog, so many that others come first
+	retry    bool       // connections were lost in the backlog, so many that others come first
 	held     []accepted // connected, and not told: it was paused, or it is not time yet
 	failed   error      // to be told
 }
@@ -49,10 +49,10 @@ type accepted struct {
 
 // An acceptSlot is one accept and what it needs.
 type acceptSlot struct {
-	a    *accept
-	op   *op
-	room []byte // for the addresses
-	fd   sys.FD // the socket prepared; InvalidFD if there is none
+	a     *acceptor
+	op    *op
+	addrs []byte // for the addresses
+	fd    sys.FD // the socket prepared; InvalidFD if there is none
 }
 
 // Listen implements driver.Driver.
@@ -63,7 +63,7 @@ func (d *Driver) Listen(l *driver.Listener) error {
 		return net.ErrClosed
 	}
 	defer h.Done()
-	a := &accept{l: l, kind: handle.TCPStream}
+	a := &acceptor{l: l, kind: handle.TCPStream}
 	if h.Kind() == handle.UnixListener {
 		a.kind = handle.UnixStream
 	}
@@ -73,15 +73,15 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	}
 	a.family = name.Family()
 	if err := d.joinListener(a, fd); err != nil {
-		d.leaveListener(a)
+		d.freeListener(a)
 		return err
 	}
 	l.Flags |= listed
-	d.mark(a)
+	d.markChanged(a)
 	return nil
 }
 
-func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
+func (d *Driver) joinListener(a *acceptor, fd sys.FD) (err error) {
 	d.listeners.Add(a, &a.l.State)
 	port, ok := d.port.Use()
 	if !ok {
@@ -100,7 +100,7 @@ func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
 	if a.call, e = sys.FindAcceptEx(fd); e != 0 {
 		return fmt.Errorf("asking the socket's provider for AcceptEx: %w", sys.CallError("WSAIoctl", e))
 	}
-	a.quiet = sys.QuietSuccess(fd)
+	a.skipOnSuccess = sys.QuietSuccess(fd)
 	for i := range a.slots {
 		t := &a.slots[i]
 		t.a, t.fd = a, sys.InvalidFD
@@ -108,29 +108,29 @@ func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
 			return err
 		}
 		t.op.slot = t
-		if t.room, err = d.memory.getRoom(); err != nil {
+		if t.addrs, err = d.memory.getAddrs(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// leaveListener gives back what the listener has; no accept is in flight.
-func (d *Driver) leaveListener(a *accept) {
+// freeListener gives back what the listener has; no accept is in flight.
+func (d *Driver) freeListener(a *acceptor) {
 	d.listeners.Remove(&a.l.State)
 	for i := range a.slots {
 		t := &a.slots[i]
 		if t.op != nil {
 			d.memory.putOp(t.op)
 		}
-		if t.room != nil {
-			d.memory.putRoom(t.room)
+		if t.addrs != nil {
+			d.memory.putAddrs(t.addrs)
 		}
 	}
 }
 
-// mark has the listener looked after by the next turn.
-func (d *Driver) mark(a *accept) {
+// markChanged has the listener looked after by the next turn.
+func (d *Driver) markChanged(a *acceptor) {
 	if !a.changed {
 		a.changed = true
 		d.changed = append(d.changed, a)
@@ -149,7 +149,7 @@ func (d *Driver) setPaused(l *driver.Listener, on bool) {
 		return
 	}
 	l.Flags ^= paused
-	d.mark(d.listeners.At(l.Index))
+	d.markChanged(d.listeners.At(l.Index))
 }
 
 // Unlisten implements driver.Driver.
@@ -164,7 +164,7 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 	d.cancelAccepts(a)
 	l.Close()
 	for _, c := range a.held {
-		refuse(c.fd)
+		resetConn(c.fd)
 	}
 	a.held, a.failed = nil, nil
 	for i := range a.slots {
@@ -173,24 +173,24 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 		}
 	}
 	if a.inFlight == 0 {
-		d.leaveListener(a)
+		d.freeListener(a)
 	}
 }
 
 func (t *acceptSlot) dropSocket() {
 	if t.fd != sys.InvalidFD {
-		refuse(t.fd) // it may be connected, and not told
+		resetConn(t.fd) // it may be connected, and not told
 		t.fd = sys.InvalidFD
 	}
 }
 
-// refuse ends a connection as the system does those of a backlog that is no more.
-func refuse(fd sys.FD) {
+// resetConn ends a connection as the system does those of a backlog that is no more.
+func resetConn(fd sys.FD) {
 	sys.SetLinger(fd, true, 0)
 	sys.Close(fd)
 }
 
-func (d *Driver) cancelAccepts(a *accept) {
+func (d *Driver) cancelAccepts(a *acceptor) {
 	if a.inFlight == 0 {
 		return
 	}
@@ -200,11 +200,11 @@ func (d *Driver) cancelAccepts(a *accept) {
 	}
 }
 
-// lookAfterListeners has as many accepts in flight as there shall be.
-func (d *Driver) lookAfterListeners() {
+// submitAccepts has as many accepts in flight as there shall be.
+func (d *Driver) submitAccepts() {
 	kept := d.changed[:0]
 	for _, a := range d.changed {
-		a.changed, a.again = false, false
+		a.changed, a.retry = false, false
 		switch {
 		case a.l.Flags&unlisted != 0:
 			continue
@@ -212,9 +212,9 @@ func (d *Driver) lookAfterListeners() {
 			d.cancelAccepts(a)
 			continue
 		case !a.polled:
-			a.failed = errors.Join(a.failed, d.fillSeats(a))
+			a.failed = errors.Join(a.failed, d.startAccepts(a))
 		}
-		if len(a.held) > 0 || a.failed != nil || a.ready || a.again {
+		if len(a.held) > 0 || a.failed != nil || a.ready || a.retry {
 			a.changed = true
 			kept = append(kept, a)
 		}
@@ -223,9 +223,9 @@ func (d *Driver) lookAfterListeners() {
 	d.changed = kept
 }
 
-// fillSeats starts accepts. It fails if none is in flight and none can be: as long as
+// startAccepts starts accepts. It fails if none is in flight and none can be: as long as
 // one is, connections are accepted.
-func (d *Driver) fillSeats(a *accept) error {
+func (d *Driver) startAccepts(a *acceptor) error {
 	h := a.l.PollHandle()
 	listener, ok := h.Use()
 	if !ok {
@@ -237,7 +237,7 @@ func (d *Driver) fillSeats(a *accept) error {
 		if t.op.state != idle {
 			continue
 		}
-		if err := d.fill(a, t, listener); err != nil {
+		if err := d.startAccept(a, t, listener); err != nil {
 			if a.inFlight == 0 && len(a.held) == 0 {
 				return err
 			}
@@ -247,7 +247,7 @@ func (d *Driver) fillSeats(a *accept) error {
 	return nil
 }
 
-func (d *Driver) fill(a *accept, t *acceptSlot, listener sys.FD) error {
+func (d *Driver) startAccept(a *acceptor, t *acceptSlot, listener sys.FD) error {
 	// Connections that are lost as they are accepted are passed over, a few.
 	for range acceptsInFlight {
 		if t.fd == sys.InvalidFD {
@@ -257,9 +257,9 @@ func (d *Driver) fill(a *accept, t *acceptSlot, listener sys.FD) error {
 			}
 			t.fd = fd
 		}
-		atOnce, e := a.call.StartAccept(listener, t.fd, t.room, t.op.ov)
+		done, e := a.call.StartAccept(listener, t.fd, t.addrs, t.op.ov)
 		switch {
-		case e == 0 && atOnce && a.quiet:
+		case e == 0 && done && a.skipOnSuccess:
 			a.hold(t, listener)
 		case e == 0:
 			t.op.state = inFlight
@@ -273,21 +273,21 @@ func (d *Driver) fill(a *accept, t *acceptSlot, listener sys.FD) error {
 			}
 		}
 	}
-	a.again = true
+	a.retry = true
 	return nil
 }
 
-func (a *accept) failure(call string, e syscall.Errno) error {
+func (a *acceptor) failure(call string, e syscall.Errno) error {
 	return &net.OpError{Op: "accept", Net: a.kind.Network(), Err: sys.CallError(call, e)}
 }
 
 // hold takes the connected socket from its slot, to be told.
-func (a *accept) hold(t *acceptSlot, listener sys.FD) {
+func (a *acceptor) hold(t *acceptSlot, listener sys.FD) {
 	fd := t.fd
 	t.fd = sys.InvalidFD
 	// A connection that was reset meanwhile refuses; reading it tells that better.
 	sys.FinishAccept(listener, fd)
-	a.held = append(a.held, accepted{fd, sys.AcceptedPeer(t.room)})
+	a.held = append(a.held, accepted{fd, sys.AcceptedPeer(t.addrs)})
 }
 
 // acceptEnded takes the completion of an accept.
@@ -303,16 +303,16 @@ func (d *Driver) acceptEnded(o *op) {
 		}
 		t.dropSocket()
 		if a.l.Flags&unlisted != 0 && a.inFlight == 0 {
-			d.leaveListener(a)
+			d.freeListener(a)
 		}
 		return
 	}
 	defer h.Done()
-	d.mark(a)
+	d.markChanged(a)
 	if _, e := sys.OverlappedResult(listener, o.ov); e == 0 {
 		a.hold(t, listener)
 		if a.l.Flags&paused == 0 {
-			d.tellAccepted(a)
+			d.deliverAccepted(a)
 		}
 	} else {
 		t.dropSocket() // nobody says in which state it is
@@ -322,14 +322,14 @@ func (d *Driver) acceptEnded(o *op) {
 	}
 }
 
-// tellListeners makes the upcalls of listeners that have something to tell.
-func (d *Driver) tellListeners() {
+// reportListeners makes the upcalls of listeners that have something to tell.
+func (d *Driver) reportListeners() {
 	for i := range len(d.changed) { // the upcalls may mark more, behind these
 		a := d.changed[i]
 		if a.polled {
 			d.acceptPolled(a)
 		}
-		d.tellAccepted(a)
+		d.deliverAccepted(a)
 		if err := a.failed; err != nil && a.l.Flags&(paused|unlisted) == 0 {
 			a.failed = nil
 			a.l.Flags |= paused
@@ -338,8 +338,8 @@ func (d *Driver) tellListeners() {
 	}
 }
 
-// tellAccepted hands over the connections that are held.
-func (d *Driver) tellAccepted(a *accept) {
+// deliverAccepted hands over the connections that are held.
+func (d *Driver) deliverAccepted(a *acceptor) {
 	l := a.l
 	for len(a.held) > 0 && l.Flags&(paused|unlisted) == 0 {
 		if l.Spare == nil {
@@ -359,7 +359,7 @@ func (d *Driver) tellAccepted(a *accept) {
 }
 
 // acceptPolled takes what is in the backlog of a listener that belongs to another port.
-func (d *Driver) acceptPolled(a *accept) {
+func (d *Driver) acceptPolled(a *acceptor) {
 	l := a.l
 	for range acceptsInFlight {
 		if !a.ready || l.Flags&(paused|unlisted) != 0 {

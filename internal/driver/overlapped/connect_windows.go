@@ -48,23 +48,23 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 	c := d.connOf(s)
 	fd, ok := s.PollHandle().Use()
 	if !ok {
-		d.unattach(c)
+		d.removeConn(c)
 		return net.ErrClosed
 	}
 	defer s.PollHandle().Done()
 	to, o := s.ConnectTo(), c.receive
-	atOnce := false
+	done := false
 	e := sys.BindForConnect(fd, to.Family())
 	if e == 0 {
-		atOnce, e = d.connectEx.StartConnect(fd, to, o.ov)
+		done, e = d.connectEx.StartConnect(fd, to, o.ov)
 	}
 	if e != 0 {
-		d.unattach(c)
+		d.removeConn(c)
 		return s.ConnectEnded(e)
 	}
 	s.Flags |= connecting
-	if atOnce && c.quiet {
-		c.connectedAtOnce = true
+	if done && c.skipOnSuccess {
+		c.connectDone = true
 		d.busy.Put(s)
 		return nil
 	}
@@ -78,7 +78,7 @@ func (d *Driver) connectEnded(c *conn) {
 	s := c.s
 	c.receive.kind = receiveOp
 	if s.Flags&gone != 0 {
-		d.settle(c)
+		d.finishIfIdle(c)
 		return
 	}
 	d.finishConnect(c)
@@ -102,21 +102,21 @@ func (d *Driver) finishConnect(c *conn) {
 // awaitConnect has AFD tell how a connect that has begun ends. The stream joins the port
 // then, so that no completion of Winsock's own can come there.
 func (d *Driver) awaitConnect(s *driver.Stream) error {
-	c, err := d.attach(s)
+	c, err := d.addConn(s)
 	if err != nil {
 		return err
 	}
 	err = d.reg.Register(s, driver.Token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
 	if err != nil {
-		d.unattach(c)
+		d.removeConn(c)
 		return err
 	}
 	s.Flags |= connecting
 	return nil
 }
 
-// mayBeConnected looks whether what is awaited has ended.
-func (d *Driver) mayBeConnected(c *conn, ev pollux.Event) {
+// connectEvent looks whether what is awaited has ended.
+func (d *Driver) connectEvent(c *conn, ev pollux.Event) {
 	s := c.s
 	err := s.ConnectError()
 	if errors.Is(err, sock.ErrWouldBlock) {

@@ -22,7 +22,7 @@ var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 // pattern is what streams carry: the byte at a position tells where it is.
 func pattern(i int) byte { return byte(i ^ i>>8*31 ^ i>>16*17) }
 
-func patterned(n int) []byte {
+func patternBytes(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = pattern(i)
@@ -32,7 +32,7 @@ func patterned(n int) []byte {
 
 // An end is a stream as a loop would have it. It checks what the contract says of
 // upcalls, and that what comes is the pattern.
-type end struct {
+type testStream struct {
 	driver.Stream
 	t *testing.T
 	d *Driver
@@ -44,33 +44,33 @@ type end struct {
 	onReceived                        func(b []byte)
 	raw                               bool // what comes is no pattern
 
-	out  []byte
-	owed bool
-	sent int
+	out         []byte
+	sendPending bool
+	sent        int
 
 	noFlush bool // whoever waits for Sent sends the rest
 }
 
-func newEnd(t *testing.T, d *Driver) *end {
-	e := &end{t: t, d: d, stopAt: math.MaxInt}
+func newStream(t *testing.T, d *Driver) *testStream {
+	e := &testStream{t: t, d: d, stopAt: math.MaxInt}
 	e.Up = e
 	return e
 }
 
-func (e *end) Connected(err error) {
+func (e *testStream) Connected(err error) {
 	e.check("Connected")
 	e.connected++
 	e.connectErr = err
 }
 
-func (e *end) check(what string) {
+func (e *testStream) check(what string) {
 	e.t.Helper()
 	if e.released > 0 || e.Flags&gone != 0 && what != "Released" {
 		e.t.Errorf("%s after Release", what)
 	}
 }
 
-func (e *end) Received(b []byte) bool {
+func (e *testStream) Received(b []byte) bool {
 	e.check("Received")
 	if len(b) == 0 || e.receiveEnded > 0 {
 		e.t.Errorf("Received %d bytes, ended %d times", len(b), e.receiveEnded)
@@ -87,15 +87,15 @@ func (e *end) Received(b []byte) bool {
 	return e.received < e.stopAt
 }
 
-func (e *end) ReceiveEnded(err error) {
+func (e *testStream) ReceiveEnded(err error) {
 	e.check("ReceiveEnded")
 	e.receiveEnded++
 	e.endErr = err
 }
 
-func (e *end) Failed(error) { e.check("Failed") }
+func (e *testStream) Failed(error) { e.check("Failed") }
 
-func (e *end) Released() {
+func (e *testStream) Released() {
 	e.check("Released")
 	if !e.closed() {
 		e.t.Error("Released, and an operation is in flight")
@@ -103,7 +103,7 @@ func (e *end) Released() {
 	e.released++
 }
 
-func (e *end) closed() bool {
+func (e *testStream) closed() bool {
 	if e.Flags&attached == 0 {
 		return true
 	}
@@ -120,21 +120,21 @@ func (e *end) closed() bool {
 
 // send sends b, which is the end's from now on: what has been taken is overwritten at
 // once, as a loop's blocks would be.
-func (e *end) send(b []byte) {
+func (e *testStream) send(b []byte) {
 	e.out = append(e.out, b...)
 	e.flush()
 }
 
-func (e *end) flush() {
-	for len(e.out) > 0 && !e.owed && e.sendErr == nil {
+func (e *testStream) flush() {
+	for len(e.out) > 0 && !e.sendPending && e.sendErr == nil {
 		half := len(e.out) / 3
 		n, err := e.d.Send(&e.Stream, [][]byte{e.out[:half], e.out[half:]})
-		e.owed = err == nil && n < len(e.out)
-		e.taken(n, err)
+		e.sendPending = err == nil && n < len(e.out)
+		e.overwriteSent(n, err)
 	}
 }
 
-func (e *end) taken(n int, err error) {
+func (e *testStream) overwriteSent(n int, err error) {
 	for i := range e.out[:n] {
 		e.out[i] = 0xee
 	}
@@ -143,52 +143,52 @@ func (e *end) taken(n int, err error) {
 	e.sendErr = err
 }
 
-func (e *end) Sent(n int, err error) {
+func (e *testStream) Sent(n int, err error) {
 	e.check("Sent")
-	if !e.owed {
+	if !e.sendPending {
 		e.t.Error("Sent is not owed")
 	}
-	e.owed = false
-	e.taken(n, err)
+	e.sendPending = false
+	e.overwriteSent(n, err)
 	if !e.noFlush {
 		e.flush()
 	}
 }
 
-// A lane is a listener as a loop would have it.
-type lane struct {
+// A testListener is a listener as a loop would have it.
+type testListener struct {
 	driver.Listener
 	t        *testing.T
 	d        *Driver
 	addr     netip.AddrPort
-	accepted []*end
-	then     func(e *end)
+	accepted []*testStream
+	onAccept func(e *testStream)
 	incoming func()
 	failed   []error
 }
 
-func (l *lane) Incoming() *driver.Stream {
+func (l *testListener) Incoming() *driver.Stream {
 	if l.incoming != nil {
 		l.incoming()
 	}
-	return &newEnd(l.t, l.d).Stream
+	return &newStream(l.t, l.d).Stream
 }
 
-func (l *lane) Accepted(s *driver.Stream) {
+func (l *testListener) Accepted(s *driver.Stream) {
 	if l.Flags&(paused|unlisted) != 0 {
 		l.t.Error("Accepted, and the listener is paused or closed")
 	}
-	e := s.Up.(*end)
+	e := s.Up.(*testStream)
 	if err := l.d.Attach(s); err != nil {
 		l.t.Fatal(err)
 	}
 	l.accepted = append(l.accepted, e)
-	if l.then != nil {
-		l.then(e)
+	if l.onAccept != nil {
+		l.onAccept(e)
 	}
 }
 
-func (l *lane) AcceptFailed(err error) { l.failed = append(l.failed, err) }
+func (l *testListener) AcceptFailed(err error) { l.failed = append(l.failed, err) }
 
 // open returns a driver; when the test has ended it is closed, and no handle may be left.
 func open(t *testing.T) *Driver {
@@ -222,13 +222,13 @@ func open(t *testing.T) *Driver {
 	return d
 }
 
-func listen(t *testing.T, d *Driver, options ...sock.Option) *lane {
+func listen(t *testing.T, d *Driver, options ...sock.Option) *testListener {
 	t.Helper()
 	s, err := sock.ListenTCP(loopback, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lane{t: t, d: d, addr: s.Addr()}
+	l := &testListener{t: t, d: d, addr: s.Addr()}
 	l.Acceptor, l.Up = s, l
 	if err := d.Listen(&l.Listener); err != nil {
 		d.Unlisten(&l.Listener)
@@ -241,12 +241,12 @@ func listen(t *testing.T, d *Driver, options ...sock.Option) *lane {
 		if l.Flags&listed != 0 {
 			d.Unlisten(&l.Listener)
 		}
-		turns(t, d, "Released", func() bool { return allReleased(l.accepted) })
+		turnUntil(t, d, "Released", func() bool { return allReleased(l.accepted) })
 	})
 	return l
 }
 
-func allReleased(ends []*end) bool {
+func allReleased(ends []*testStream) bool {
 	for _, e := range ends {
 		if e.released != 1 {
 			return false
@@ -256,7 +256,7 @@ func allReleased(ends []*end) bool {
 }
 
 // turns lets the driver work until something is so.
-func turns(t *testing.T, d *Driver, what string, so func() bool) {
+func turnUntil(t *testing.T, d *Driver, what string, so func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !so(); {
 		if time.Now().After(end) {
@@ -269,7 +269,7 @@ func turns(t *testing.T, d *Driver, what string, so func() bool) {
 }
 
 // dial connects to l from outside of the driver.
-func dial(t *testing.T, l *lane) *net.TCPConn {
+func dial(t *testing.T, l *testListener) *net.TCPConn {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", l.addr.String(), patience)
 	if err != nil {
@@ -281,10 +281,10 @@ func dial(t *testing.T, l *lane) *net.TCPConn {
 
 // pair returns a stream of the driver's and its peer outside, as options have the
 // listener.
-func pair(t *testing.T, d *Driver, options ...sock.Option) (*end, *net.TCPConn) {
+func pair(t *testing.T, d *Driver, options ...sock.Option) (*testStream, *net.TCPConn) {
 	t.Helper()
 	l := listen(t, d, options...)
 	c := dial(t, l)
-	turns(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
+	turnUntil(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
 	return l.accepted[0], c
 }

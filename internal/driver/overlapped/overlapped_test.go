@@ -27,7 +27,7 @@ func TestLargeTransfersThroughTinyBuffers(t *testing.T) {
 	e, c := pair(t, d, sock.RecvBuffer(4<<10), sock.SendBuffer(4<<10))
 	d.Resume(&e.Stream)
 	var wg sync.WaitGroup
-	wg.Go(func() { c.Write(patterned(total)) })
+	wg.Go(func() { c.Write(patternBytes(total)) })
 	wg.Go(func() {
 		got := make([]byte, 3000) // odd sizes
 		for n := 0; n < total; {
@@ -45,11 +45,11 @@ func TestLargeTransfersThroughTinyBuffers(t *testing.T) {
 			n += k
 		}
 	})
-	e.send(patterned(total))
-	if !e.owed {
+	e.send(patternBytes(total))
+	if !e.sendPending {
 		t.Error("6 MiB went into a buffer of 4 KiB")
 	}
-	turns(t, d, "all bytes", func() bool { return e.received == total && e.sent == total || t.Failed() })
+	turnUntil(t, d, "all bytes", func() bool { return e.received == total && e.sent == total || t.Failed() })
 	wg.Wait()
 }
 
@@ -59,8 +59,8 @@ func TestReaderStalls(t *testing.T) {
 	const total = 4 << 20
 	d := open(t)
 	e, c := pair(t, d, sock.SendBuffer(8<<10))
-	e.send(patterned(total))
-	if !e.owed || e.sent == total {
+	e.send(patternBytes(total))
+	if !e.sendPending || e.sent == total {
 		t.Fatal("nothing stalled")
 	}
 	for range 5 {
@@ -87,7 +87,7 @@ func TestReaderStalls(t *testing.T) {
 			}
 		}
 	})
-	turns(t, d, "the last Sent", func() bool { return e.sent == total })
+	turnUntil(t, d, "the last Sent", func() bool { return e.sent == total })
 	wg.Wait()
 }
 
@@ -105,7 +105,7 @@ func releaseDuringSend(t *testing.T, both bool) {
 		d.Resume(&e.Stream)
 		d.Turn(0)
 	}
-	e.send(patterned(4 << 20))
+	e.send(patternBytes(4 << 20))
 	c := d.connOf(&e.Stream)
 	if c.send == nil || both && c.receive.state != inFlight {
 		t.Fatal("nothing is in flight")
@@ -118,7 +118,7 @@ func releaseDuringSend(t *testing.T, both bool) {
 		t.Error("Released came from Release")
 	}
 	d.Release(&e.Stream) // once more does nothing
-	turns(t, d, "Released", func() bool { return e.released == 1 })
+	turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 	if c.s != nil || len(c.held) != 0 {
 		t.Error("what is left of the stream is kept")
 	}
@@ -131,7 +131,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 	l := listen(t, d)
 	for i := range 150 {
 		c := dial(t, l)
-		turns(t, d, "Accepted", func() bool { return len(l.accepted) == i+1 })
+		turnUntil(t, d, "Accepted", func() bool { return len(l.accepted) == i+1 })
 		e := l.accepted[i]
 		conn := d.connOf(&e.Stream)
 		if i%3 == 0 {
@@ -139,7 +139,7 @@ func TestCancelAgainstCompletion(t *testing.T) {
 		}
 		d.Resume(&e.Stream)
 		d.Turn(0)
-		c.Write(patterned(100))
+		c.Write(patternBytes(100))
 		if i%2 == 0 {
 			c.Close()
 		}
@@ -148,12 +148,12 @@ func TestCancelAgainstCompletion(t *testing.T) {
 		}
 		d.Release(&e.Stream)
 		if i%7 != 0 {
-			turns(t, d, "Released", func() bool { return e.released == 1 })
+			turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 		}
 		c.Close()
 	}
-	turns(t, d, "Released", func() bool { return allReleased(l.accepted) })
-	if n := d.memory.lent - len(d.memory.buffers); n != 0 {
+	turnUntil(t, d, "Released", func() bool { return allReleased(l.accepted) })
+	if n := d.memory.allocated - len(d.memory.buffers); n != 0 {
 		t.Errorf("%d buffers are lost", n)
 	}
 }
@@ -171,7 +171,7 @@ func TestBuffersAreForTheBusy(t *testing.T) {
 		for range n {
 			want := e.received + 5
 			c.Write([]byte("hello"))
-			turns(t, d, "hello", func() bool { return e.received == want })
+			turnUntil(t, d, "hello", func() bool { return e.received == want })
 		}
 	}
 	d.Turn(0)
@@ -184,7 +184,7 @@ func TestBuffersAreForTheBusy(t *testing.T) {
 	if conn.buffer == nil || d.lent.head != conn {
 		t.Fatal("a busy connection has no buffer")
 	}
-	turns(t, d, "the buffer's return", func() bool { return conn.buffer == nil })
+	turnUntil(t, d, "the buffer's return", func() bool { return conn.buffer == nil })
 	if d.lent.head != nil || conn.quick != 0 {
 		t.Error("it is taken for busy still")
 	}
@@ -201,11 +201,11 @@ func TestBuffersAreForTheBusy(t *testing.T) {
 	big := make([]byte, 5*bufferBytes+1)
 	go c.Write(big)
 	want := e.received + len(big)
-	turns(t, d, "all of it", func() bool { return e.received == want })
+	turnUntil(t, d, "all of it", func() bool { return e.received == want })
 	conn.quick = busyAfter
 	pings(2)
 	c.CloseWrite()
-	turns(t, d, "the end", func() bool { return e.receiveEnded == 1 })
+	turnUntil(t, d, "the end", func() bool { return e.receiveEnded == 1 })
 	if e.endErr != io.EOF || conn.buffer != nil {
 		t.Errorf("%v, and %d bytes of buffer", e.endErr, len(conn.buffer))
 	}
@@ -227,14 +227,14 @@ func TestBuffersAreBounded(t *testing.T) {
 		t.Errorf("more than %d buffers", maxBuffers)
 	}
 	d := open(t)
-	d.memory.lent = maxBuffers
+	d.memory.allocated = maxBuffers
 	e, c := pair(t, d)
 	e.raw = true
 	d.connOf(&e.Stream).quick = busyAfter
 	d.Resume(&e.Stream)
 	c.Write([]byte("hello"))
-	turns(t, d, "hello", func() bool { return e.received == 5 })
-	d.memory.lent = 0
+	turnUntil(t, d, "hello", func() bool { return e.received == 5 })
+	d.memory.allocated = 0
 }
 
 // After Pause one buffer may come, and no more until Resume; nothing is lost.
@@ -242,7 +242,7 @@ func TestPause(t *testing.T) {
 	const total = 2 << 20
 	d := open(t)
 	e, c := pair(t, d)
-	go c.Write(patterned(total))
+	go c.Write(patternBytes(total))
 	for range 3 {
 		d.Turn(20 * time.Millisecond)
 	}
@@ -253,7 +253,7 @@ func TestPause(t *testing.T) {
 		before := e.received
 		e.stopAt = before + 1
 		d.Resume(&e.Stream)
-		turns(t, d, "more", func() bool { return e.received > before })
+		turnUntil(t, d, "more", func() bool { return e.received > before })
 		at := e.received
 		for range 3 {
 			d.Turn(time.Millisecond)
@@ -280,12 +280,12 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%d bytes in one receive", len(b))
 		}
 	}
-	go ca.Write(patterned(1 << 20))
-	go cb.Write(patterned(1 << 20))
+	go ca.Write(patternBytes(1 << 20))
+	go cb.Write(patternBytes(1 << 20))
 	d.Resume(&a.Stream)
 	d.Resume(&b.Stream)
 	d.connOf(&a.Stream).quick = busyAfter
-	turns(t, d, "all", func() bool {
+	turnUntil(t, d, "all", func() bool {
 		last = a.received
 		return a.received == 1<<20 && b.received == 1<<20
 	})
@@ -302,15 +302,15 @@ func TestThousandsOfConnections(t *testing.T) {
 	}
 	d := open(t)
 	l := listen(t, d)
-	l.then = func(e *end) { d.Resume(&e.Stream) }
-	clients := make([]*end, n)
+	l.onAccept = func(e *testStream) { d.Resume(&e.Stream) }
+	clients := make([]*testStream, n)
 	for i := range clients {
 		clients[i] = connect(t, d, l.addr)
 		if i%100 == 99 {
 			d.Turn(0)
 		}
 	}
-	turns(t, d, "all connections", func() bool {
+	turnUntil(t, d, "all connections", func() bool {
 		for _, e := range clients {
 			if e.connected == 0 {
 				return false
@@ -324,13 +324,13 @@ func TestThousandsOfConnections(t *testing.T) {
 		}
 	}
 	d.Turn(0)
-	if d.memory.lent != len(d.memory.buffers) {
-		t.Errorf("%d buffers for idle connections", d.memory.lent-len(d.memory.buffers))
+	if d.memory.allocated != len(d.memory.buffers) {
+		t.Errorf("%d buffers for idle connections", d.memory.allocated-len(d.memory.buffers))
 	}
 	for _, e := range clients {
-		e.send(patterned(10))
+		e.send(patternBytes(10))
 	}
-	turns(t, d, "a message on each", func() bool {
+	turnUntil(t, d, "a message on each", func() bool {
 		for _, e := range l.accepted {
 			if e.received != 10 {
 				return false
@@ -341,7 +341,7 @@ func TestThousandsOfConnections(t *testing.T) {
 	for _, e := range clients {
 		d.Release(&e.Stream)
 	}
-	turns(t, d, "all ends", func() bool {
+	turnUntil(t, d, "all ends", func() bool {
 		for _, e := range l.accepted {
 			if e.receiveEnded != 1 {
 				return false
@@ -352,7 +352,7 @@ func TestThousandsOfConnections(t *testing.T) {
 }
 
 // connect begins to connect, as a loop does.
-func connect(t *testing.T, d *Driver, to netip.AddrPort) *end {
+func connect(t *testing.T, d *Driver, to netip.AddrPort) *testStream {
 	t.Helper()
 	e := prepare(t, d, to)
 	if err := d.Connect(&e.Stream); err != nil {
@@ -361,22 +361,22 @@ func connect(t *testing.T, d *Driver, to netip.AddrPort) *end {
 	return e
 }
 
-func prepare(t *testing.T, d *Driver, to netip.AddrPort) *end {
+func prepare(t *testing.T, d *Driver, to netip.AddrPort) *testStream {
 	t.Helper()
-	e := newEnd(t, d)
+	e := newStream(t, d)
 	if err := driver.PrepareTCP(&e.Stream, to); err != nil {
 		t.Fatal(err)
 	}
 	return e
 }
 
-// waysToConnect are by an operation, and the one for what ConnectEx is not for.
-func waysToConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func(e *end) error)) {
+// forEachConnect are by an operation, and the one for what ConnectEx is not for.
+func forEachConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func(e *testStream) error)) {
 	t.Run("ConnectEx", func(t *testing.T) {
 		d := open(t)
-		test(t, d, func(e *end) error {
+		test(t, d, func(e *testStream) error {
 			err := d.Connect(&e.Stream)
-			if c := d.connOf(&e.Stream); err == nil && c.receive.kind != connectOp && !c.connectedAtOnce {
+			if c := d.connOf(&e.Stream); err == nil && c.receive.kind != connectOp && !c.connectDone {
 				t.Error("no ConnectEx is in flight")
 			}
 			return err
@@ -384,7 +384,7 @@ func waysToConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func
 	})
 	t.Run("AFD", func(t *testing.T) {
 		d := open(t)
-		test(t, d, func(e *end) error {
+		test(t, d, func(e *testStream) error {
 			if err := e.BeginConnect(); err != nil {
 				return err
 			}
@@ -395,7 +395,7 @@ func waysToConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func
 
 // Connecting ends well, with a refusal, or not at all.
 func TestConnect(t *testing.T) {
-	waysToConnect(t, func(t *testing.T, d *Driver, connect func(e *end) error) {
+	forEachConnect(t, func(t *testing.T, d *Driver, connect func(e *testStream) error) {
 		l := listen(t, d)
 		well := prepare(t, d, l.addr)
 		if err := connect(well); err != nil {
@@ -409,7 +409,7 @@ func TestConnect(t *testing.T) {
 		refused := prepare(t, d, closed.Addr())
 		closed.Close()
 		if err = connect(refused); err == nil { // it may be told at once
-			turns(t, d, "the refusal", func() bool { return refused.connected == 1 })
+			turnUntil(t, d, "the refusal", func() bool { return refused.connected == 1 })
 			err = refused.connectErr
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
@@ -421,7 +421,7 @@ func TestConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.Release(&given.Stream)
-		turns(t, d, "Connected", func() bool { return well.connected == 1 && given.released == 1 && len(l.accepted) > 0 })
+		turnUntil(t, d, "Connected", func() bool { return well.connected == 1 && given.released == 1 && len(l.accepted) > 0 })
 		if well.connectErr != nil {
 			t.Error(well.connectErr)
 		}
@@ -433,22 +433,22 @@ func TestConnect(t *testing.T) {
 			t.Errorf("the peer is %v, not %v", well.RemoteNetAddr(), l.addr)
 		}
 		server := l.accepted[0]
-		server.send(patterned(1000))
-		turns(t, d, "1,000 bytes", func() bool { return well.received == 1000 })
+		server.send(patternBytes(1000))
+		turnUntil(t, d, "1,000 bytes", func() bool { return well.received == 1000 })
 		if err := well.CloseWrite(); err != nil {
 			t.Error(err)
 		}
 		d.Resume(&server.Stream)
-		turns(t, d, "the end", func() bool { return server.receiveEnded == 1 })
+		turnUntil(t, d, "the end", func() bool { return server.receiveEnded == 1 })
 		d.Release(&well.Stream)
-		turns(t, d, "Released", func() bool { return well.released == 1 })
+		turnUntil(t, d, "Released", func() bool { return well.released == 1 })
 	})
 }
 
 // A connection that is reset as soon as it is made, by a listener that closes with it
 // in its backlog, ends connecting one way or the other, and the error says to whom.
 func TestConnectToListenerThatCloses(t *testing.T) {
-	waysToConnect(t, func(t *testing.T, d *Driver, connect func(e *end) error) {
+	forEachConnect(t, func(t *testing.T, d *Driver, connect func(e *testStream) error) {
 		for i := range 150 {
 			l := listen(t, d)
 			if i%2 == 0 {
@@ -464,7 +464,7 @@ func TestConnectToListenerThatCloses(t *testing.T) {
 			})
 			err := connect(e)
 			if err == nil {
-				turns(t, d, "Connected", func() bool { return e.connected == 1 })
+				turnUntil(t, d, "Connected", func() bool { return e.connected == 1 })
 				err = e.connectErr
 			}
 			if err != nil && !strings.Contains(err.Error(), l.addr.String()) {
@@ -473,7 +473,7 @@ func TestConnectToListenerThatCloses(t *testing.T) {
 			wg.Wait()
 			d.Unlisten(&l.Listener)
 			d.Release(&e.Stream)
-			turns(t, d, "Released", func() bool { return e.released == 1 })
+			turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 		}
 	})
 }
@@ -497,19 +497,19 @@ func TestConnectOfOtherPort(t *testing.T) {
 		t.Errorf("a stream of another port: %v", err)
 	}
 	d.Release(&c.Stream)
-	turns(t, d, "Released", func() bool { return c.released == 1 })
+	turnUntil(t, d, "Released", func() bool { return c.released == 1 })
 }
 
 // A stream that was never attached may be released.
 func TestReleaseWithoutAttach(t *testing.T) {
 	d := open(t)
 	l := listen(t, d)
-	e := newEnd(t, d)
+	e := newStream(t, d)
 	if err := sock.ConnectTCPInto(&e.Stream.Stream, l.addr); err != nil {
 		t.Fatal(err)
 	}
 	d.Release(&e.Stream)
-	turns(t, d, "Released", func() bool { return e.released == 1 })
+	turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 	if err := e.Close(); !errors.Is(err, sock.ErrClosed) {
 		t.Errorf("it was not closed: %v", err)
 	}
@@ -524,7 +524,7 @@ func TestDetach(t *testing.T) {
 	d.Turn(0)
 	d.Pause(&e.Stream)
 	d.Detach(&e.Stream)
-	turns(t, d, "Released", func() bool { return e.released == 1 })
+	turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 	defer e.Close()
 	c.Write([]byte("hello"))
 	got := make([]byte, 5)
@@ -538,7 +538,7 @@ func TestDetach(t *testing.T) {
 		}
 	}
 	other := open(t)
-	again := newEnd(t, other)
+	again := newStream(t, other)
 	fd, err := e.Stream.Detach()
 	if err != nil {
 		t.Fatal(err)
@@ -550,17 +550,17 @@ func TestDetach(t *testing.T) {
 			t.Errorf("another driver: %v", err)
 		}
 		other.Release(&again.Stream)
-		turns(t, other, "Released", func() bool { return again.released == 1 })
+		turnUntil(t, other, "Released", func() bool { return again.released == 1 })
 		t.Skip("Wine cannot take a socket away from its port: ", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	other.Resume(&again.Stream)
-	c.Write(patterned(5))
-	turns(t, other, "more", func() bool { return again.received == 5 })
+	c.Write(patternBytes(5))
+	turnUntil(t, other, "more", func() bool { return again.received == 5 })
 	other.Release(&again.Stream)
-	turns(t, other, "Released", func() bool { return again.released == 1 })
+	turnUntil(t, other, "Released", func() bool { return again.released == 1 })
 }
 
 // Wakes coalesce, none is lost, also one that comes before the turn.
@@ -573,7 +573,7 @@ func TestWake(t *testing.T) {
 	}
 	start := time.Now()
 	d.Turn(patience)
-	if n, _ := d.takeSome(0); n != 0 {
+	if n, _ := d.takeCompletions(0); n != 0 {
 		t.Errorf("%d packets for wakes that have coalesced", n)
 	}
 	for range 200 {
@@ -646,7 +646,7 @@ func TestWatch(t *testing.T) {
 		if _, err := peer.WriteTo([]byte("x"), u.LocalAddr()); err != nil {
 			t.Fatal(err)
 		}
-		turns(t, d, "the datagram", func() bool { return w.got == i+1 })
+		turnUntil(t, d, "the datagram", func() bool { return w.got == i+1 })
 	}
 	d.Unwatch(&watch)
 	before := w.events
@@ -663,7 +663,7 @@ func TestWatch(t *testing.T) {
 		}
 		d.Unwatch(&watch)
 	}
-	if n, _ := d.takeSome(0); n > 100 {
+	if n, _ := d.takeCompletions(0); n > 100 {
 		t.Errorf("%d polls of what is not watched any more have piled up", n)
 	}
 }
@@ -673,10 +673,10 @@ func TestNothingIsAllocated(t *testing.T) {
 	d := open(t)
 	l := listen(t, d, sock.SendBuffer(8<<10))
 	client := connect(t, d, l.addr)
-	turns(t, d, "a connection", func() bool { return client.connected == 1 && len(l.accepted) == 1 })
+	turnUntil(t, d, "a connection", func() bool { return client.connected == 1 && len(l.accepted) == 1 })
 	defer func() {
 		d.Release(&client.Stream)
-		turns(t, d, "Released", func() bool { return client.released == 1 })
+		turnUntil(t, d, "Released", func() bool { return client.released == 1 })
 	}()
 	server := l.accepted[0]
 	server.raw, client.raw = true, true
@@ -711,7 +711,7 @@ func TestNothingIsAllocated(t *testing.T) {
 				t.Fatal(err)
 			}
 			server.out = server.out[n:]
-			for server.owed = len(server.out) > 0; server.owed; {
+			for server.sendPending = len(server.out) > 0; server.sendPending; {
 				stalls++
 				d.Turn(patience)
 			}
@@ -737,7 +737,7 @@ func TestReleasedWhileTurnsFail(t *testing.T) {
 	if err := d.Turn(0); err == nil {
 		t.Fatal("a turn without a port")
 	}
-	e := &end{t: t, d: d}
+	e := &testStream{t: t, d: d}
 	e.Up = e
 	d.Release(&e.Stream)
 	for range 3 {

@@ -73,10 +73,10 @@ type Driver struct {
 	spins    spin.Governor
 	turns    uint64
 
-	conns    driver.Table[conn]
-	spare    []*conn  // used before
-	lent     connList // those with a receive into a buffer in flight, oldest first
-	released []*conn  // to be told
+	conns     driver.Table[conn]
+	freeConns []*conn  // used before
+	lent      connList // those with a receive into a buffer in flight, oldest first
+	released  []*conn  // to be told
 
 	// Streams that may have more to receive, or a receive to be started, first in,
 	// first out.
@@ -84,8 +84,8 @@ type Driver struct {
 
 	connectEx sys.ConnectEx // zero until it is known
 
-	listeners driver.Table[accept]
-	changed   []*accept // those whose accepts in flight are to be looked after
+	listeners driver.Table[acceptor]
+	changed   []*acceptor // those whose accepts in flight are to be looked after
 
 	sel     *afd.Selector
 	q       *pollux.Poll
@@ -158,21 +158,21 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	d.turns++
 	timeout = d.submit(timeout)
 	if err := d.wait(timeout); err != nil {
-		d.tellReleased() // but for what is in flight nothing else is told any more
+		d.reportReleased() // but for what is in flight nothing else is told any more
 		return err
 	}
 	waiting, pending := d.busy.Len(), d.Pending()
-	d.tellEnded()
-	d.tellListeners()
-	if err := d.tellWatches(); err != nil {
-		d.tellReleased() // but for what is in flight nothing else is told any more
+	d.reportEnded()
+	d.reportListeners()
+	if err := d.collectWatches(); err != nil {
+		d.reportReleased() // but for what is in flight nothing else is told any more
 		return err
 	}
 	d.ReceiveMore(pending)
 	for range waiting {
-		d.serve(d.busy.Take())
+		d.serveBusy(d.busy.Take())
 	}
-	d.tellReleased()
+	d.reportReleased()
 	return nil
 }
 
@@ -181,17 +181,17 @@ func (d *Driver) submit(timeout time.Duration) time.Duration {
 	for range d.busy.Len() {
 		d.startEarly(d.busy.Take())
 	}
-	d.lookAfterListeners()
-	timeout = sooner(timeout, d.takeBuffersBack())
-	timeout = sooner(timeout, d.sel.BeforeSleep())
+	d.submitAccepts()
+	timeout = minTimeout(timeout, d.cancelIdleReceives())
+	timeout = minTimeout(timeout, d.sel.BeforeSleep())
 	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.Pending() > 0 || d.sel.Landed() {
 		return 0
 	}
 	return timeout
 }
 
-// sooner returns the shorter of two timeouts; negative ones have no end.
-func sooner(a, b time.Duration) time.Duration {
+// minTimeout returns the shorter of two timeouts; negative ones have no end.
+func minTimeout(a, b time.Duration) time.Duration {
 	if a < 0 || b >= 0 && b < a {
 		return b
 	}
@@ -201,7 +201,7 @@ func sooner(a, b time.Duration) time.Duration {
 // wait takes completions from the port, and sleeps there if there are none.
 func (d *Driver) wait(timeout time.Duration) error {
 	if timeout == 0 {
-		_, err := d.takeSome(0)
+		_, err := d.takeCompletions(0)
 		return err
 	}
 	var w selector.Deadline
@@ -209,14 +209,14 @@ func (d *Driver) wait(timeout time.Duration) error {
 	if idle := d.spins.Begin(true); idle.Spins() {
 		now := time.Now()
 		for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
-			if n, err := d.takeSome(0); n > 0 || err != nil {
+			if n, err := d.takeCompletions(0); n > 0 || err != nil {
 				idle.Hit(now)
 				return err
 			}
 		}
 		idle.Over(now)
 	}
-	_, err := d.takeSome(w.Left())
+	_, err := d.takeCompletions(w.Left())
 	return err
 }
 
@@ -225,13 +225,13 @@ func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats(d.spins.Stats
 
 // take is what the selector calls to have its completions taken.
 func (d *Driver) take(timeout time.Duration) error {
-	_, err := d.takeSome(timeout)
+	_, err := d.takeCompletions(timeout)
 	return err
 }
 
-// takeSome takes completions from the port: those of ops into ended, at most one for
+// takeCompletions takes completions from the port: those of ops into ended, at most one for
 // each op in flight; the selector gets its own.
-func (d *Driver) takeSome(timeout time.Duration) (int, error) {
+func (d *Driver) takeCompletions(timeout time.Duration) (int, error) {
 	port, ok := d.port.Use()
 	if !ok {
 		return 0, net.ErrClosed
@@ -249,7 +249,7 @@ func (d *Driver) takeSome(timeout time.Duration) (int, error) {
 			d.sel.Land(entry.Overlapped)
 		case opKey:
 			if o := d.memory.find(entry.Overlapped); o != nil {
-				o.state = taken
+				o.state = completed
 				d.inFlight--
 				d.ended = append(d.ended, o)
 			}
@@ -258,12 +258,12 @@ func (d *Driver) takeSome(timeout time.Duration) (int, error) {
 	return n, nil
 }
 
-// tellEnded makes the upcalls of operations that have ended.
-func (d *Driver) tellEnded() {
+// reportEnded makes the upcalls of operations that have ended.
+func (d *Driver) reportEnded() {
 	n := min(len(d.ended), maxBatch)
 	for i := range n {
 		o := d.ended[i]
-		if o.state != taken {
+		if o.state != completed {
 			continue // it was told, and a callback has ended the goroutine
 		}
 		o.state = idle
@@ -284,14 +284,14 @@ func (d *Driver) tellEnded() {
 	d.ended = d.ended[:rest]
 }
 
-// tellReleased leaves what its upcalls release to the next turn.
-func (d *Driver) tellReleased() {
+// reportReleased leaves what its upcalls release to the next turn.
+func (d *Driver) reportReleased() {
 	n := len(d.released)
 	for i := range n {
 		if c := d.released[i]; c != nil { // else it was told, and a callback has ended the goroutine
 			d.released[i] = nil
 			s := c.s
-			d.forget(c)
+			d.freeConn(c)
 			s.Up.Released()
 		}
 	}
@@ -312,7 +312,7 @@ func (d *Driver) Close() error {
 		err = fmt.Errorf("%d operations have not completed after they were cancelled", d.inFlight)
 	}
 	for _, o := range d.ended {
-		if o.kind == acceptOp && o.state == taken {
+		if o.kind == acceptOp && o.state == completed {
 			o.state = idle
 			d.acceptEnded(o)
 		}

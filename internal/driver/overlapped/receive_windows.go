@@ -25,7 +25,7 @@ func (d *Driver) startEarly(s *driver.Stream) {
 	}
 	c := d.connOf(s)
 	if c.failed == nil && c.mayReceive() && s.Flags&readable == 0 && c.buffer == nil && c.quick < busyAfter {
-		_, pending, err := d.start(c)
+		_, pending, err := d.startReceive(c)
 		if pending {
 			return
 		}
@@ -34,14 +34,14 @@ func (d *Driver) startEarly(s *driver.Stream) {
 	d.busy.Put(s)
 }
 
-// serve goes on with a stream of the busy list.
-func (d *Driver) serve(s *driver.Stream) {
+// serveBusy goes on with a stream of the busy list.
+func (d *Driver) serveBusy(s *driver.Stream) {
 	if s.Flags&gone != 0 {
 		return
 	}
 	c := d.connOf(s)
-	if c.connectedAtOnce {
-		c.connectedAtOnce = false
+	if c.connectDone {
+		c.connectDone = false
 		d.finishConnect(c)
 		return
 	}
@@ -56,7 +56,7 @@ func (d *Driver) receive(c *conn, left int) {
 	tries := maxReceives
 	for ; c.mayReceive(); tries-- {
 		if c.failed != nil {
-			d.end(c, c.failed)
+			d.endReceiving(c, c.failed)
 			return
 		}
 		if left <= 0 || tries == 0 {
@@ -69,12 +69,12 @@ func (d *Driver) receive(c *conn, left int) {
 			b, err = d.read(s, left)
 		} else {
 			var pending bool
-			if b, pending, err = d.start(c); pending {
+			if b, pending, err = d.startReceive(c); pending {
 				return
 			}
 		}
 		if err != nil {
-			d.end(c, err)
+			d.endReceiving(c, err)
 			return
 		}
 		left -= len(b)
@@ -104,18 +104,18 @@ func (d *Driver) deliver(s *driver.Stream, b []byte) {
 }
 
 // end tells that nothing more is received.
-func (d *Driver) end(c *conn, err error) {
-	d.giveBuffer(c)
+func (d *Driver) endReceiving(c *conn, err error) {
+	d.returnBuffer(c)
 	c.s.Flags = c.s.Flags&^(receiving|readable) | ended
 	c.failed = nil
 	c.failureReported = c.failureReported || err != io.EOF
 	c.s.Up.ReceiveEnded(err)
 }
 
-// start starts a receive: without memory, or into the buffer of a busy stream. Unless
+// startReceive starts a receive: without memory, or into the buffer of a busy stream. Unless
 // it is pending, it has ended at once, with the bytes b, or, if there are none, with
 // the stream readable.
-func (d *Driver) start(c *conn) (b []byte, pending bool, err error) {
+func (d *Driver) startReceive(c *conn) (b []byte, pending bool, err error) {
 	if c.buffer == nil && c.quick >= busyAfter {
 		c.buffer = d.memory.getBuffer(len(d.scratch))
 	}
@@ -124,16 +124,16 @@ func (d *Driver) start(c *conn) (b []byte, pending bool, err error) {
 	if !ok {
 		return nil, false, net.ErrClosed
 	}
-	atOnce, e := sys.StartRecv(fd, c.buffer, c.receive.ov)
+	done, e := sys.StartRecv(fd, c.buffer, c.receive.ov)
 	h.Done()
 	switch {
 	case e == syscall.EPIPE: // CloseRead
 		return nil, false, io.EOF
 	case e != 0:
 		return nil, false, c.failure(receiveOp, e)
-	case atOnce && c.quiet:
-		c.hasEnded(true)
-		b, err = c.landed(int(c.receive.ov.InternalHigh))
+	case done && c.skipOnSuccess:
+		c.countQuick(true)
+		b, err = c.receiveDone(int(c.receive.ov.InternalHigh))
 		return b, false, err
 	}
 	c.receive.state = inFlight
@@ -146,17 +146,17 @@ func (d *Driver) start(c *conn) (b []byte, pending bool, err error) {
 	return nil, true, nil
 }
 
-// hasEnded counts receives that have ended at once, or by the next look at the port.
-func (c *conn) hasEnded(atOnce bool) {
-	if !atOnce {
+// countQuick counts receives that have ended at once, or by the next look at the port.
+func (c *conn) countQuick(done bool) {
+	if !done {
 		c.quick = 0
 	} else if c.quick < busyAfter {
 		c.quick++
 	}
 }
 
-// landed takes note of a receive that has ended well, with n bytes.
-func (c *conn) landed(n int) ([]byte, error) {
+// receiveDone takes note of a receive that has ended well, with n bytes.
+func (c *conn) receiveDone(n int) ([]byte, error) {
 	if c.buffer == nil {
 		c.s.Flags |= readable
 		return nil, nil
@@ -179,19 +179,19 @@ func (d *Driver) receiveEnded(c *conn) {
 		if c.detached && err == nil && c.buffer != nil && n > 0 {
 			s.Up.Received(c.buffer[:n])
 		}
-		d.settle(c)
+		d.finishIfIdle(c)
 		return
 	}
 	var b []byte
-	if errors.Is(err, errCancelled) { // idle, by takeBuffersBack
+	if errors.Is(err, errCancelled) { // idle, by cancelIdleReceives
 		c.quick = 0
-		d.giveBuffer(c)
+		d.returnBuffer(c)
 		err = nil
 	} else if err == nil {
 		if c.buffer == nil {
-			c.hasEnded(c.since+1 >= d.turns)
+			c.countQuick(c.since+1 >= d.turns)
 		}
-		b, err = c.landed(n)
+		b, err = c.receiveDone(n)
 	}
 	c.failed = err // told when it is resumed, if it is paused
 	d.deliver(s, b)
@@ -199,17 +199,17 @@ func (d *Driver) receiveEnded(c *conn) {
 	d.awaitFailure(c)
 }
 
-// giveBuffer takes the buffer away, if the stream has one.
-func (d *Driver) giveBuffer(c *conn) {
+// returnBuffer takes the buffer away, if the stream has one.
+func (d *Driver) returnBuffer(c *conn) {
 	if c.buffer != nil {
 		d.memory.putBuffer(c.buffer[:bufferBytes])
 		c.buffer = nil
 	}
 }
 
-// takeBuffersBack cancels the receives of busy streams that have fallen idle, and
+// cancelIdleReceives cancels the receives of busy streams that have fallen idle, and
 // returns when to look again.
-func (d *Driver) takeBuffersBack() time.Duration {
+func (d *Driver) cancelIdleReceives() time.Duration {
 	if d.lent.head == nil {
 		return -1
 	}

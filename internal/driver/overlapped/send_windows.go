@@ -59,25 +59,25 @@ func (d *Driver) startSend(c *conn, bufs [][]byte, skip int) (n int, pending boo
 	}
 	o, err := d.memory.getOp(sendOp)
 	if err != nil {
-		c.letGo()
+		c.clearHeld()
 		return 0, false, err
 	}
 	h := c.s.PollHandle()
 	fd, ok := h.Use()
 	if !ok {
-		c.letGo()
+		c.clearHeld()
 		d.memory.putOp(o)
 		return 0, false, net.ErrClosed
 	}
-	atOnce, e := sys.StartSend(fd, &v, o.ov)
+	done, e := sys.StartSend(fd, &v, o.ov)
 	h.Done()
-	if e == 0 && !(atOnce && c.quiet) {
+	if e == 0 && !(done && c.skipOnSuccess) {
 		o.conn, o.state = c, inFlight
 		d.inFlight++
 		c.send = o
 		return 0, true, nil
 	}
-	c.letGo()
+	c.clearHeld()
 	d.memory.putOp(o)
 	if e != 0 {
 		return 0, false, c.failure(sendOp, e)
@@ -85,8 +85,8 @@ func (d *Driver) startSend(c *conn, bufs [][]byte, skip int) (n int, pending boo
 	return int(o.ov.InternalHigh), false, nil
 }
 
-// letGo forgets the memory of a send that is not in flight.
-func (c *conn) letGo() {
+// clearHeld forgets the memory of a send that is not in flight.
+func (c *conn) clearHeld() {
 	clear(c.held)
 	c.held = c.held[:0]
 }
@@ -96,9 +96,9 @@ func (d *Driver) sendEnded(c *conn) {
 	n, err := c.result(c.send)
 	d.memory.putOp(c.send)
 	c.send = nil
-	c.letGo()
+	c.clearHeld()
 	if c.s.Flags&gone != 0 {
-		d.settle(c)
+		d.finishIfIdle(c)
 		return
 	}
 	c.s.Up.Sent(n, err)

@@ -27,16 +27,16 @@ type conn struct {
 	s             *driver.Stream
 	receive, send *op    // send: nil but while one is in flight
 	joined        bool   // it belongs to the port
-	quiet         bool   // what succeeds at once has no completion
+	skipOnSuccess bool   // what succeeds at once has no completion
 	detached      bool   // by Detach: Received may still come
 	buffer        []byte // of a busy stream
 	quick         uint8  // receives in a row that have ended at once
 	failed        error  // to be told by ReceiveEnded
 	since         uint64 // the turn in which the receive in flight was started
 
-	connectedAtOnce bool // by a ConnectEx; to be told
+	connectDone bool // by a ConnectEx; to be told
 
-	watched         bool // AFD reports if the connection fails
+	watchingFailure bool // AFD reports if the connection fails
 	reset           bool // it has done so
 	failureReported bool // by Failed or ReceiveEnded
 
@@ -57,9 +57,9 @@ func (d *Driver) newConn(s *driver.Stream) (*conn, error) {
 		return nil, err
 	}
 	var c *conn
-	if n := len(d.spare); n > 0 {
-		c = d.spare[n-1]
-		d.spare = d.spare[:n-1]
+	if n := len(d.freeConns); n > 0 {
+		c = d.freeConns[n-1]
+		d.freeConns = d.freeConns[:n-1]
 	} else {
 		c = &conn{}
 	}
@@ -69,31 +69,31 @@ func (d *Driver) newConn(s *driver.Stream) (*conn, error) {
 	return c, nil
 }
 
-func (d *Driver) forget(c *conn) {
+func (d *Driver) freeConn(c *conn) {
 	if c.s.Flags&attached != 0 {
 		d.memory.putOp(c.receive)
 		d.conns.Remove(&c.s.State)
-		d.spare = append(d.spare, c)
+		d.freeConns = append(d.freeConns, c)
 	}
 	*c = conn{held: c.held}
 }
 
 // Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
-	c, err := d.attach(s)
+	c, err := d.addConn(s)
 	if err != nil {
 		return err
 	}
 	if err := d.join(c); err != nil {
-		d.unattach(c)
+		d.removeConn(c)
 		return err
 	}
 	d.busy.Put(s) // to be watched, if it is not resumed
 	return nil
 }
 
-// attach gives a stream its conn.
-func (d *Driver) attach(s *driver.Stream) (*conn, error) {
+// addConn gives a stream its conn.
+func (d *Driver) addConn(s *driver.Stream) (*conn, error) {
 	c, err := d.newConn(s)
 	if err == nil {
 		s.Flags |= attached
@@ -101,10 +101,10 @@ func (d *Driver) attach(s *driver.Stream) (*conn, error) {
 	return c, err
 }
 
-// unattach takes back a conn that has nothing in flight.
-func (d *Driver) unattach(c *conn) {
+// removeConn takes back a conn that has nothing in flight.
+func (d *Driver) removeConn(c *conn) {
 	s := c.s
-	d.forget(c)
+	d.freeConn(c)
 	s.Flags &^= attached
 }
 
@@ -127,7 +127,7 @@ func (d *Driver) join(c *conn) error {
 	if e := sys.JoinPort(fd, port, opKey); e != 0 {
 		return joinError(e)
 	}
-	c.quiet = sys.QuietSuccess(fd)
+	c.skipOnSuccess = sys.QuietSuccess(fd)
 	c.joined = true
 	return nil
 }
@@ -162,29 +162,29 @@ func (d *Driver) Pause(s *driver.Stream) {
 
 // Release implements driver.Driver.
 func (d *Driver) Release(s *driver.Stream) {
-	if c := d.leave(s); c != nil {
+	if c := d.markGone(s); c != nil {
 		d.cancel(c)
 		s.Close()
-		d.settle(c)
+		d.finishIfIdle(c)
 	}
 }
 
 // Detach implements driver.Driver. Data that a receive in flight has brought already is
 // handed over before Released.
 func (d *Driver) Detach(s *driver.Stream) {
-	c := d.leave(s)
+	c := d.markGone(s)
 	if c == nil {
 		return
 	}
 	c.detached = true
-	if s.Flags&connecting != 0 || c.watched {
+	if s.Flags&connecting != 0 || c.watchingFailure {
 		d.reg.Deregister(s)
 	}
 	d.cancel(c)
-	d.settle(c)
+	d.finishIfIdle(c)
 }
 
-func (d *Driver) leave(s *driver.Stream) *conn {
+func (d *Driver) markGone(s *driver.Stream) *conn {
 	if s.Flags&gone != 0 {
 		return nil
 	}
@@ -208,12 +208,12 @@ func (d *Driver) cancel(c *conn) {
 
 func (c *conn) idle() bool { return (c.receive == nil || c.receive.state == idle) && c.send == nil }
 
-// settle has Released told once nothing is in flight any more.
-func (d *Driver) settle(c *conn) {
+// finishIfIdle has Released told once nothing is in flight any more.
+func (d *Driver) finishIfIdle(c *conn) {
 	if !c.idle() {
 		return
 	}
-	d.giveBuffer(c)
+	d.returnBuffer(c)
 	if c.detached && c.joined {
 		if fd, ok := c.s.PollHandle().Use(); ok {
 			sys.LeavePort(fd) // the package comment says what follows if it fails

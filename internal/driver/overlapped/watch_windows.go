@@ -30,8 +30,8 @@ func (d *Driver) Unwatch(w *driver.Watch) {
 	d.reg.Deregister(w.Source) // fails if it is closed, which ends it as well
 }
 
-// tellWatches makes the upcalls of what the selector has found.
-func (d *Driver) tellWatches() error {
+// collectWatches makes the upcalls of what the selector has found.
+func (d *Driver) collectWatches() error {
 	if !d.sel.Landed() {
 		return nil
 	}
@@ -49,16 +49,16 @@ func (d *Driver) tellWatches() error {
 		case kindConnect:
 			c := d.conns.At(index)
 			if c != nil && c.s.Generation == generation && c.s.Flags&(connecting|gone) == connecting {
-				d.mayBeConnected(c, ev)
+				d.connectEvent(c, ev)
 			}
 		case kindFailure:
 			if c := d.conns.At(index); c != nil && c.s.Generation == generation && c.s.Flags&gone == 0 {
-				d.mayHaveFailed(c, ev)
+				d.failureEvent(c, ev)
 			}
 		case kindListener:
 			if a := d.listeners.At(index); a != nil && a.l.Generation == generation {
 				a.ready = true
-				d.mark(a)
+				d.markChanged(a)
 			}
 		case kindPacket:
 			d.Packets.Event(generation, index, ev)
