@@ -18,41 +18,41 @@ import (
 const (
 	paused   = 1 << iota
 	listed   // in Driver.listeners
-	unlisted // for good
+	unlisted // permanently
 )
 
-// An acceptor is what the driver has of a listener, until its last accept has ended.
+// An acceptor is the driver's state of a listener, until its last accept has ended.
 type acceptor struct {
 	l             *driver.Listener
 	call          sys.AcceptEx
 	family        int
 	kind          handle.Kind // of what is accepted
-	skipOnSuccess bool        // what succeeds at once has no completion
-	// polled: it belongs to another port; readiness tells, and it is accepted without
-	// waiting.
+	skipOnSuccess bool // accepts that succeed immediately post no completion
+	// polled: the listener belongs to another port, so readiness is polled, and
+	// connections are accepted without blocking.
 	polled bool
-	ready  bool // polled, and there may be something
+	ready  bool // polled, and there may be connections
 
 	slots    [acceptsInFlight]acceptSlot
 	inFlight int
 	changed  bool       // in Driver.changed
-	retry    bool       // connections were lost in the backlog, so many that others come first
-	held     []accepted // connected, and not told: it was paused, or it is not time yet
-	failed   error      // to be told
+	retry    bool       // stopped after many connections lost in the backlog; the next turn continues
+	held     []accepted // connections to deliver when the listener is not paused
+	failed   error      // for AcceptFailed
 }
 
-// accepted is a connection that is to be told.
+// accepted is a connection to deliver.
 type accepted struct {
 	fd   sys.FD
 	peer netip.AddrPort
 }
 
-// An acceptSlot is one accept and what it needs.
+// An acceptSlot is one accept operation with its memory and socket.
 type acceptSlot struct {
 	a     *acceptor
 	op    *op
-	addrs []byte // for the addresses
-	fd    sys.FD // the socket prepared; InvalidFD if there is none
+	addrs []byte // receives the addresses
+	fd    sys.FD // the prepared socket; InvalidFD if there is none
 }
 
 // Listen implements driver.Driver.
@@ -90,7 +90,7 @@ func (d *Driver) joinListener(a *acceptor, fd sys.FD) (err error) {
 	defer d.port.Done()
 	switch e := sys.JoinPort(fd, port, opKey); e {
 	case 0:
-	case syscall.EINVAL: // another port's
+	case syscall.EINVAL: // it belongs to another port
 		a.polled, a.ready = true, true
 		return d.reg.Register(a.l, driver.Token(kindListener, a.l.Generation, a.l.Index), pollux.Readable, pollux.Edge)
 	default:
@@ -98,7 +98,7 @@ func (d *Driver) joinListener(a *acceptor, fd sys.FD) (err error) {
 	}
 	var e syscall.Errno
 	if a.call, e = sys.FindAcceptEx(fd); e != 0 {
-		return fmt.Errorf("asking the socket's provider for AcceptEx: %w", sys.CallError("WSAIoctl", e))
+		return fmt.Errorf("getting AcceptEx from the socket's provider: %w", sys.CallError("WSAIoctl", e))
 	}
 	a.skipOnSuccess = sys.QuietSuccess(fd)
 	for i := range a.slots {
@@ -115,7 +115,7 @@ func (d *Driver) joinListener(a *acceptor, fd sys.FD) (err error) {
 	return nil
 }
 
-// freeListener gives back what the listener has; no accept is in flight.
+// freeListener frees the listener's operations and memory; no accept may be in flight.
 func (d *Driver) freeListener(a *acceptor) {
 	d.listeners.Remove(&a.l.State)
 	for i := range a.slots {
@@ -129,7 +129,7 @@ func (d *Driver) freeListener(a *acceptor) {
 	}
 }
 
-// markChanged has the listener looked after by the next turn.
+// markChanged has the next turn update the listener's accepts.
 func (d *Driver) markChanged(a *acceptor) {
 	if !a.changed {
 		a.changed = true
@@ -137,8 +137,8 @@ func (d *Driver) markChanged(a *acceptor) {
 	}
 }
 
-// PauseAccept implements driver.Driver. What is in flight is cancelled by the next turn,
-// if the listener is still paused then; what comes all the same is held.
+// PauseAccept implements driver.Driver. The next turn cancels the accepts in flight, if the
+// listener is still paused then; connections that they still accept are held.
 func (d *Driver) PauseAccept(l *driver.Listener) { d.setPaused(l, true) }
 
 // ResumeAccept implements driver.Driver.
@@ -179,12 +179,12 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 
 func (t *acceptSlot) dropSocket() {
 	if t.fd != sys.InvalidFD {
-		resetConn(t.fd) // it may be connected, and not told
+		resetConn(t.fd) // it may be connected, but not delivered
 		t.fd = sys.InvalidFD
 	}
 }
 
-// resetConn ends a connection as the system does those of a backlog that is no more.
+// resetConn resets a connection, as the system resets those in the backlog of a closed listener.
 func resetConn(fd sys.FD) {
 	sys.SetLinger(fd, true, 0)
 	sys.Close(fd)
@@ -200,7 +200,7 @@ func (d *Driver) cancelAccepts(a *acceptor) {
 	}
 }
 
-// submitAccepts has as many accepts in flight as there shall be.
+// submitAccepts starts or cancels accepts of the changed listeners.
 func (d *Driver) submitAccepts() {
 	kept := d.changed[:0]
 	for _, a := range d.changed {
@@ -223,8 +223,8 @@ func (d *Driver) submitAccepts() {
 	d.changed = kept
 }
 
-// startAccepts starts accepts. It fails if none is in flight and none can be: as long as
-// one is, connections are accepted.
+// startAccepts starts an accept in each idle slot. It returns an error only if no accept is in
+// flight and none can be started: as long as one is, connections are accepted.
 func (d *Driver) startAccepts(a *acceptor) error {
 	h := a.l.PollHandle()
 	listener, ok := h.Use()
@@ -248,7 +248,7 @@ func (d *Driver) startAccepts(a *acceptor) error {
 }
 
 func (d *Driver) startAccept(a *acceptor, t *acceptSlot, listener sys.FD) error {
-	// Connections that are lost as they are accepted are passed over, a few.
+	// Skip a few connections that are lost while they are accepted.
 	for range acceptsInFlight {
 		if t.fd == sys.InvalidFD {
 			fd, e := sys.Socket(a.family, sys.SOCK_STREAM, 0)
@@ -281,16 +281,16 @@ func (a *acceptor) failure(call string, e syscall.Errno) error {
 	return &net.OpError{Op: "accept", Net: a.kind.Network(), Err: sys.CallError(call, e)}
 }
 
-// hold takes the connected socket from its slot, to be told.
+// hold moves the connected socket from its slot to held.
 func (a *acceptor) hold(t *acceptSlot, listener sys.FD) {
 	fd := t.fd
 	t.fd = sys.InvalidFD
-	// A connection that was reset meanwhile refuses; reading it tells that better.
+		// This fails if the connection has been reset; reading it will report that better.
 	sys.FinishAccept(listener, fd)
 	a.held = append(a.held, accepted{fd, sys.AcceptedPeer(t.addrs)})
 }
 
-// acceptEnded takes the completion of an accept.
+// acceptEnded handles the completion of an accept.
 func (d *Driver) acceptEnded(o *op) {
 	t := o.slot
 	a := t.a
@@ -315,16 +315,16 @@ func (d *Driver) acceptEnded(o *op) {
 			d.deliverAccepted(a)
 		}
 	} else {
-		t.dropSocket() // nobody says in which state it is
+		t.dropSocket() // its state is undocumented
 		if e != syscall.ECANCELED && !sys.LostInBacklog(e) {
 			a.failed = a.failure("AcceptEx", e)
 		}
 	}
 }
 
-// reportListeners makes the upcalls of listeners that have something to tell.
+// reportListeners makes the upcalls of changed listeners.
 func (d *Driver) reportListeners() {
-	for i := range len(d.changed) { // the upcalls may mark more, behind these
+	for i := range len(d.changed) { // the upcalls may append to d.changed
 		a := d.changed[i]
 		if a.polled {
 			d.acceptPolled(a)
@@ -338,27 +338,27 @@ func (d *Driver) reportListeners() {
 	}
 }
 
-// deliverAccepted hands over the connections that are held.
+// deliverAccepted delivers the held connections.
 func (d *Driver) deliverAccepted(a *acceptor) {
 	l := a.l
 	for len(a.held) > 0 && l.Flags&(paused|unlisted) == 0 {
 		if l.Spare == nil {
 			l.Spare = l.Up.Incoming()
-			continue // it may have paused the listener, or closed it
+			continue // Incoming may have paused or closed the listener
 		}
 		s, fd := l.Spare, a.held[0].fd
 		l.Peer = a.held[0].peer
 		l.Spare = nil
 		a.held = a.held[:copy(a.held, a.held[1:])]
 		if a.kind == handle.TCPStream && !l.Delays() {
-			sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) // as sock has it
+			sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) // as package sock does
 		}
 		s.PollHandle().Init(fd, a.kind)
 		l.Up.Accepted(s)
 	}
 }
 
-// acceptPolled takes what is in the backlog of a listener that belongs to another port.
+// acceptPolled accepts from the backlog of a listener that belongs to another port.
 func (d *Driver) acceptPolled(a *acceptor) {
 	l := a.l
 	for range acceptsInFlight {

@@ -23,7 +23,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 	return d.awaitConnect(s)
 }
 
-// findConnectEx reports whether there is a ConnectEx, which is of TCP's provider.
+// findConnectEx reports whether the TCP provider has ConnectEx.
 func (d *Driver) findConnectEx(s *driver.Stream) bool {
 	if d.connectEx != 0 {
 		return true
@@ -40,7 +40,7 @@ func (d *Driver) findConnectEx(s *driver.Stream) bool {
 	return e == 0
 }
 
-// startConnect starts a ConnectEx, with the conn's op for receives.
+// startConnect starts a ConnectEx, with the conn's receive op.
 func (d *Driver) startConnect(s *driver.Stream) error {
 	if err := d.Attach(s); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 	return nil
 }
 
-// connectEnded takes the completion of a ConnectEx.
+// connectEnded handles the completion of a ConnectEx.
 func (d *Driver) connectEnded(c *conn) {
 	s := c.s
 	c.receive.kind = receiveOp
@@ -84,7 +84,7 @@ func (d *Driver) connectEnded(c *conn) {
 	d.finishConnect(c)
 }
 
-// finishConnect tells how a ConnectEx has ended.
+// finishConnect reports the result of a ConnectEx.
 func (d *Driver) finishConnect(c *conn) {
 	fd, ok := c.s.PollHandle().Use()
 	if !ok {
@@ -99,8 +99,8 @@ func (d *Driver) finishConnect(c *conn) {
 	d.connected(c, c.s.ConnectEnded(e))
 }
 
-// awaitConnect has AFD tell how a connect that has begun ends. The stream joins the port
-// then, so that no completion of Winsock's own can come there.
+// awaitConnect has AFD report the end of a connect that has begun. Only then does the stream join
+// the port, so that no completion of Winsock's own arrives there.
 func (d *Driver) awaitConnect(s *driver.Stream) error {
 	c, err := d.addConn(s)
 	if err != nil {
@@ -115,7 +115,7 @@ func (d *Driver) awaitConnect(s *driver.Stream) error {
 	return nil
 }
 
-// connectEvent looks whether what is awaited has ended.
+// connectEvent handles an event of a stream that awaitConnect has registered.
 func (d *Driver) connectEvent(c *conn, ev pollux.Event) {
 	s := c.s
 	err := s.ConnectError()
@@ -123,8 +123,8 @@ func (d *Driver) connectEvent(c *conn, ev pollux.Event) {
 		if !ev.Error() && !ev.WriteClosed() {
 			return
 		}
-		// It was connected, and reset before anybody looked: on Wine there is neither a
-		// peer nor an error any more, and this news does not come twice.
+		// The connection was established and reset before this call. On Wine, the socket then
+		// has neither a peer nor an error, and this event does not come again.
 		err = s.ConnectEnded(syscall.ECONNRESET)
 	}
 	d.reg.Deregister(s)

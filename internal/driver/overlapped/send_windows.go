@@ -34,11 +34,11 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
 	}
 }
 
-// startSend starts an overlapped send of what comes after the first skip bytes. Unless
-// it is pending, the kernel has taken n bytes at once; zero if there were none.
+// startSend starts an overlapped send of what follows the first skip bytes. If it is not
+// pending, the kernel has taken n bytes immediately; n is zero if there was nothing to send.
 //
-// The memory is the loop's, on the Go heap: it got there by being passed through an
-// interface, is not moved there, and held keeps it from being freed.
+// The memory is the loop's, on the Go heap: it escaped to there by being passed through an
+// interface, objects on the heap do not move, and held keeps it from being freed.
 func (d *Driver) startSend(c *conn, bufs [][]byte, skip int) (n int, pending bool, err error) {
 	var v sys.Iovecs
 	for _, b := range bufs {
@@ -85,13 +85,13 @@ func (d *Driver) startSend(c *conn, bufs [][]byte, skip int) (n int, pending boo
 	return int(o.ov.InternalHigh), false, nil
 }
 
-// clearHeld forgets the memory of a send that is not in flight.
+// clearHeld drops the references to the memory of a send that is not in flight.
 func (c *conn) clearHeld() {
 	clear(c.held)
 	c.held = c.held[:0]
 }
 
-// sendEnded takes the completion of a send.
+// sendEnded handles the completion of a send.
 func (d *Driver) sendEnded(c *conn) {
 	n, err := c.result(c.send)
 	d.memory.putOp(c.send)

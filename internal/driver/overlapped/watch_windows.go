@@ -27,10 +27,10 @@ func (d *Driver) Watch(w *driver.Watch) error {
 // Unwatch implements driver.Driver.
 func (d *Driver) Unwatch(w *driver.Watch) {
 	d.watches.Remove(&w.State)
-	d.reg.Deregister(w.Source) // fails if it is closed, which ends it as well
+	d.reg.Deregister(w.Source) // fails for a closed source, whose registration has ended
 }
 
-// collectWatches makes the upcalls of what the selector has found.
+// collectWatches collects the selector's events, and makes their upcalls.
 func (d *Driver) collectWatches() error {
 	if !d.sel.Landed() {
 		return nil
