@@ -14,12 +14,12 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// patience is for what must come; a test that fails waits for so long.
+// patience bounds each wait: a test fails after so long.
 const patience = 20 * time.Second
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
-// pattern is what streams carry: the byte at a position tells where it is.
+// pattern returns the byte that streams carry at position i, which depends on i.
 func pattern(i int) byte { return byte(i ^ i>>8*31 ^ i>>16*17) }
 
 func patternBytes(n int) []byte {
@@ -30,8 +30,8 @@ func patternBytes(n int) []byte {
 	return b
 }
 
-// An end is a stream as a loop would have it. It checks what the contract says of
-// upcalls, and that what comes is the pattern.
+// A testStream stands for a loop's stream. It checks the contract for upcalls, and that the
+// received bytes are the pattern.
 type testStream struct {
 	driver.Stream
 	t *testing.T
@@ -40,15 +40,15 @@ type testStream struct {
 	connected, receiveEnded, released int
 	connectErr, endErr, sendErr       error
 	received                          int
-	stopAt                            int // return false from Received from here on
+	stopAt                            int // Received returns false from this position on
 	onReceived                        func(b []byte)
-	raw                               bool // what comes is no pattern
+	raw                               bool // the received bytes are not the pattern
 
 	out         []byte
 	sendPending bool
 	sent        int
 
-	noFlush bool // whoever waits for Sent sends the rest
+	noFlush bool // the test sends the rest after Sent
 }
 
 func newStream(t *testing.T, d *Driver) *testStream {
@@ -73,7 +73,7 @@ func (e *testStream) check(what string) {
 func (e *testStream) Received(b []byte) bool {
 	e.check("Received")
 	if len(b) == 0 || e.receiveEnded > 0 {
-		e.t.Errorf("Received %d bytes, ended %d times", len(b), e.receiveEnded)
+		e.t.Errorf("Received(%d bytes) of nothing, or after ReceiveEnded (which came %d times)", len(b), e.receiveEnded)
 	}
 	for i, x := range b {
 		if x != pattern(e.received+i) && !e.raw {
@@ -98,7 +98,7 @@ func (e *testStream) Failed(error) { e.check("Failed") }
 func (e *testStream) Released() {
 	e.check("Released")
 	if !e.closed() {
-		e.t.Error("Released, and an operation is in flight")
+		e.t.Error("Released while an operation is in flight")
 	}
 	e.released++
 }
@@ -109,7 +109,7 @@ func (e *testStream) closed() bool {
 	}
 	for _, ops := range e.d.memory.ops {
 		for i := range ops {
-			// What the driver kept for the end may have been forgotten already.
+			// The driver may already have freed the stream's conn.
 			if o := &ops[i]; o.state != idle && o.conn != nil && (o.conn.s == nil || o.conn.s == &e.Stream) {
 				return false
 			}
@@ -118,8 +118,8 @@ func (e *testStream) closed() bool {
 	return true
 }
 
-// send sends b, which is the end's from now on: what has been taken is overwritten at
-// once, as a loop's blocks would be.
+// send sends b, and takes ownership of it: bytes that were taken are overwritten immediately, as
+// in a loop's reused blocks.
 func (e *testStream) send(b []byte) {
 	e.out = append(e.out, b...)
 	e.flush()
@@ -146,7 +146,7 @@ func (e *testStream) overwriteSent(n int, err error) {
 func (e *testStream) Sent(n int, err error) {
 	e.check("Sent")
 	if !e.sendPending {
-		e.t.Error("Sent is not owed")
+		e.t.Error("Sent without a pending Send")
 	}
 	e.sendPending = false
 	e.overwriteSent(n, err)
@@ -155,7 +155,7 @@ func (e *testStream) Sent(n int, err error) {
 	}
 }
 
-// A testListener is a listener as a loop would have it.
+// A testListener stands for a loop's listener.
 type testListener struct {
 	driver.Listener
 	t        *testing.T
@@ -176,7 +176,7 @@ func (l *testListener) Incoming() *driver.Stream {
 
 func (l *testListener) Accepted(s *driver.Stream) {
 	if l.Flags&(paused|unlisted) != 0 {
-		l.t.Error("Accepted, and the listener is paused or closed")
+		l.t.Error("Accepted while the listener is paused or closed")
 	}
 	e := s.Up.(*testStream)
 	if err := l.d.Attach(s); err != nil {
@@ -190,7 +190,8 @@ func (l *testListener) Accepted(s *driver.Stream) {
 
 func (l *testListener) AcceptFailed(err error) { l.failed = append(l.failed, err) }
 
-// open returns a driver; when the test has ended it is closed, and no handle may be left.
+// open returns a driver. At the end of the test it closes the driver and checks that no handle is
+// left open.
 func open(t *testing.T) *Driver {
 	t.Helper()
 	before, e := sys.OpenHandles()
@@ -206,7 +207,7 @@ func open(t *testing.T) *Driver {
 			t.Error(err)
 		}
 		if d.inFlight != 0 {
-			t.Errorf("%d operations are in flight", d.inFlight)
+			t.Errorf("%d operations are in flight after Close", d.inFlight)
 		}
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 			after, _ := sys.OpenHandles()
@@ -214,7 +215,7 @@ func open(t *testing.T) *Driver {
 				return
 			}
 			if time.Now().After(end) {
-				t.Errorf("%d handles are left", after-before)
+				t.Errorf("%d handles were not closed", after-before)
 				return
 			}
 		}
@@ -255,10 +256,10 @@ func allReleased(ends []*testStream) bool {
 	return true
 }
 
-// turns lets the driver work until something is so.
-func turnUntil(t *testing.T, d *Driver, what string, so func() bool) {
+// turnUntil runs turns until ok returns true.
+func turnUntil(t *testing.T, d *Driver, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !so(); {
+	for end := time.Now().Add(patience); !ok(); {
 		if time.Now().After(end) {
 			t.Fatalf("%s did not come", what)
 		}
@@ -268,7 +269,7 @@ func turnUntil(t *testing.T, d *Driver, what string, so func() bool) {
 	}
 }
 
-// dial connects to l from outside of the driver.
+// dial connects to l, without the driver.
 func dial(t *testing.T, l *testListener) *net.TCPConn {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", l.addr.String(), patience)
@@ -279,8 +280,8 @@ func dial(t *testing.T, l *testListener) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// pair returns a stream of the driver's and its peer outside, as options have the
-// listener.
+// pair returns a stream of the driver and its peer, which is outside the driver; options apply to
+// the listener.
 func pair(t *testing.T, d *Driver, options ...sock.Option) (*testStream, *net.TCPConn) {
 	t.Helper()
 	l := listen(t, d, options...)
