@@ -27,7 +27,7 @@ type acceptor struct {
 	call          sys.AcceptEx
 	family        int
 	kind          handle.Kind // of what is accepted
-	skipOnSuccess bool // accepts that succeed immediately post no completion
+	skipOnSuccess bool        // accepts that succeed immediately post no completion
 	// polled: the listener belongs to another port, so readiness is polled, and
 	// connections are accepted without blocking.
 	polled bool
@@ -285,7 +285,7 @@ func (a *acceptor) failure(call string, e syscall.Errno) error {
 func (a *acceptor) hold(t *acceptSlot, listener sys.FD) {
 	fd := t.fd
 	t.fd = sys.InvalidFD
-		// This fails if the connection has been reset; reading it will report that better.
+	// This fails if the connection has been reset; reading it will report that better.
 	sys.FinishAccept(listener, fd)
 	a.held = append(a.held, accepted{fd, sys.AcceptedPeer(t.addrs)})
 }
