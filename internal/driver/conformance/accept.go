@@ -76,7 +76,7 @@ type listenerUpcalls listener
 
 func (u *listenerUpcalls) up(what string, f func(l *listener)) {
 	l := (*listener)(u)
-	l.h.up(what, func() {
+	l.h.upcall(what, func() {
 		switch {
 		case l.closed:
 			l.h.Errorf("%s after Unlisten", what)
@@ -136,8 +136,8 @@ func (l *listener) has(n int) func() bool {
 	}
 }
 
-// callers connects n peers.
-func (h *harness) callers(s *sock.TCPListener, n int) (peers []*peer) {
+// connectPeers connects n peers.
+func (h *harness) connectPeers(s *sock.TCPListener, n int) (peers []*peer) {
 	h.Helper()
 	for range n {
 		p := h.connect(s.Addr())
@@ -149,27 +149,27 @@ func (h *harness) callers(s *sock.TCPListener, n int) (peers []*peer) {
 
 func acceptAll(h *harness) {
 	l, s := h.listener()
-	h.callers(s, 3)
+	h.connectPeers(s, 3)
 	l.listen()
 	h.until("those that came before", l.has(3))
 	for i := range 5 {
-		h.callers(s, 1)
+		h.connectPeers(s, 1)
 		h.until("one more", l.has(4+i))
 	}
-	h.callers(s, 10)
+	h.connectPeers(s, 10)
 	h.until("ten more", l.has(18))
-	h.quiet("all are accepted")
-	talk(h, l.accepted[0])
+	h.expectQuiet("all are accepted")
+	checkSend(h, l.accepted[0])
 }
 
-// talk has an accepted stream echo, to show that it works.
-func talk(h *harness, c *conn) {
+// checkSend has an accepted stream echo, to show that it works.
+func checkSend(h *harness, c *conn) {
 	h.Helper()
 	c.attach()
 	c.resume()
 	c.send(100)
 	h.until("Sent, if it is owed", func() bool { return !c.out.pending() })
-	h.quiet("the peer says nothing")
+	h.expectQuiet("the peer says nothing")
 	if c.out.done != 100 {
 		h.Errorf("an accepted stream sends %d bytes of 100: %v", c.out.done, c.out.err)
 	}
@@ -178,7 +178,7 @@ func talk(h *harness, c *conn) {
 func acceptBacklog(h *harness) {
 	l, s := h.listener()
 	const n = 300
-	h.callers(s, n)
+	h.connectPeers(s, n)
 	l.listen()
 	for !l.has(n)() {
 		before := len(l.accepted)
@@ -187,25 +187,25 @@ func acceptBacklog(h *harness) {
 			h.Errorf("%d connections in one turn", k)
 		}
 	}
-	h.quiet("all are accepted")
+	h.expectQuiet("all are accepted")
 }
 
 func acceptPause(h *harness) {
 	l, s := h.listener()
 	l.listen()
-	h.callers(s, 1)
+	h.connectPeers(s, 1)
 	h.until("one", l.has(1))
 	for range 3 {
 		before := len(l.accepted)
 		l.pause()
-		h.calm()
-		h.callers(s, 5)
-		h.quiet("accepting is paused")
+		h.untilQuiet()
+		h.connectPeers(s, 5)
+		h.expectQuiet("accepting is paused")
 		l.resume()
 		h.until("those that waited", l.has(before+5))
 		l.pause()
 		l.resume()
-		h.callers(s, 1)
+		h.connectPeers(s, 1)
 		h.until("one that came later", l.has(before+6))
 	}
 }
@@ -214,11 +214,11 @@ func acceptPause(h *harness) {
 func acceptPauseInside(h *harness) {
 	l, s := h.listener()
 	l.onAccepted = func(*conn) { l.pause() }
-	h.callers(s, 10)
+	h.connectPeers(s, 10)
 	l.listen()
 	for n := 1; ; n++ {
 		h.until("one", l.has(n))
-		h.quiet("accepting is paused")
+		h.expectQuiet("accepting is paused")
 		if n == 10 {
 			return
 		}
@@ -235,7 +235,7 @@ func acceptSeveral(h *harness) {
 		ls[i].listen()
 	}
 	for i := range n {
-		h.callers(ss[i], i+1)
+		h.connectPeers(ss[i], i+1)
 	}
 	h.until("each its own", func() bool {
 		for i, l := range ls {
@@ -250,7 +250,7 @@ func acceptSeveral(h *harness) {
 	ls[1], ss[1] = h.listener() // in another's place
 	ls[1].listen()
 	for _, i := range []int{0, 1, 2, 4} {
-		h.callers(ss[i], 2)
+		h.connectPeers(ss[i], 2)
 	}
 	h.until("two more of each", func() bool { return ls[0].has(3)() && ls[1].has(2)() && ls[2].has(5)() && ls[4].has(7)() })
 }
@@ -259,17 +259,17 @@ func unlisten(h *harness) {
 	l, s := h.listener()
 	l.listen()
 	addr := s.Addr()
-	h.callers(s, 1)
+	h.connectPeers(s, 1)
 	h.until("one", l.has(1))
 	l.unlisten()
-	h.quiet("nobody listens")
-	h.meanwhile("that nobody can connect", func() bool {
+	h.expectQuiet("nobody listens")
+	h.pollUntil("that nobody can connect", func() bool {
 		p := h.connect(addr)
-		h.spin("an answer", func() bool { return p.ConnectError() != sock.ErrWouldBlock })
+		h.waitFor("an answer", func() bool { return p.ConnectError() != sock.ErrWouldBlock })
 		return p.ConnectError() != nil
 	})
-	h.quiet("nobody listens")
-	talk(h, l.accepted[0])
+	h.expectQuiet("nobody listens")
+	checkSend(h, l.accepted[0])
 }
 
 func unlistenInside(h *harness) {
@@ -277,12 +277,12 @@ func unlistenInside(h *harness) {
 	other, o := h.listener()
 	l.onAccepted = func(*conn) { l.unlisten(); other.unlisten() }
 	other.onAccepted = l.onAccepted
-	h.callers(s, 100)
-	h.callers(o, 100)
+	h.connectPeers(s, 100)
+	h.connectPeers(o, 100)
 	l.listen()
 	other.listen()
 	h.until("one", func() bool { return l.closed })
-	h.quiet("nobody listens")
+	h.expectQuiet("nobody listens")
 	if n := len(l.accepted) + len(other.accepted); n != 1 {
 		h.Errorf("%d connections were accepted, the first ended accepting", n)
 	}
@@ -292,7 +292,7 @@ func unlistenInside(h *harness) {
 func unlistenBacklog(h *harness) {
 	for _, resume := range []bool{false, true} {
 		l, s := h.listener()
-		h.callers(s, 200)
+		h.connectPeers(s, 200)
 		l.listen()
 		h.turn(forever)
 		if resume {
@@ -300,10 +300,10 @@ func unlistenBacklog(h *harness) {
 			l.resume()
 		}
 		l.unlisten()
-		h.quiet("nobody listens")
+		h.expectQuiet("nobody listens")
 		again, s := h.listener()
 		again.listen()
-		h.callers(s, 1)
+		h.connectPeers(s, 1)
 		h.until("another listener's", again.has(1))
 	}
 }
@@ -319,16 +319,16 @@ func unlistenRefused(h *harness) {
 		h.until("a failure", func() bool { return len(l.failures) > 0 })
 	}
 	l.unlisten()
-	h.quiet("nobody calls")
-	h.callers(s, 2)
+	h.expectQuiet("nobody calls")
+	h.connectPeers(s, 2)
 	h.until("what others are to accept", first.has(2))
 	one, s1 := h.listener() // each in a place of its own
 	one.listen()
 	two, s2 := h.listener()
 	two.listen()
-	h.callers(s1, 2)
+	h.connectPeers(s1, 2)
 	h.until("what the next is to accept", one.has(2))
-	h.callers(s2, 2)
+	h.connectPeers(s2, 2)
 	h.until("what the one after it is to accept", two.has(2))
 }
 
@@ -336,11 +336,11 @@ func acceptReleased(h *harness) {
 	l, s := h.listener()
 	l.onAccepted = func(c *conn) { c.release() }
 	l.listen()
-	peers := h.callers(s, 20)
+	peers := h.connectPeers(s, 20)
 	h.until("all", l.has(20))
-	h.isReleased(l.accepted...)
+	h.awaitReleased(l.accepted...)
 	for _, p := range peers {
-		p.sees("the end of a released stream")
+		p.awaitEnd("the end of a released stream")
 	}
 }
 
@@ -351,7 +351,7 @@ func acceptAttached(h *harness) {
 		c.resume()
 	}
 	l.listen()
-	peers := h.callers(s, 20)
+	peers := h.connectPeers(s, 20)
 	for i, p := range peers {
 		p.write(10 + i)
 	}
@@ -373,7 +373,7 @@ func acceptDelay(h *harness) {
 		s := h.listenTCP(x.options...)
 		l := h.listenerOf(s)
 		l.listen()
-		h.callers(s, 1)
+		h.connectPeers(s, 1)
 		h.until("Accepted", l.has(1))
 		fd, ok := l.accepted[0].PollHandle().Use()
 		if !ok {
@@ -420,8 +420,8 @@ func acceptNoDescriptors(h *harness) {
 	l.listen()
 	h.turn(0)
 	l.pause()
-	h.calm()
-	h.callers(s, 5)
+	h.untilQuiet()
+	h.connectPeers(s, 5)
 	restore, err := takeDescriptors()
 	if err != nil {
 		h.Skip(err)
@@ -429,15 +429,15 @@ func acceptNoDescriptors(h *harness) {
 	defer restore()
 	l.resume()
 	h.until("AcceptFailed", func() bool { return len(l.failures) == 1 })
-	h.quiet("accepting is paused")
+	h.expectQuiet("accepting is paused")
 	l.failures = nil
 	l.resume()
 	h.until("AcceptFailed again", func() bool { return len(l.failures) == 1 })
 	restore()
-	h.quiet("accepting is paused")
+	h.expectQuiet("accepting is paused")
 	l.failures = nil
 	l.resume()
 	h.until("those that waited", l.has(5))
-	h.callers(s, 1)
+	h.connectPeers(s, 1)
 	h.until("one more", l.has(6))
 }

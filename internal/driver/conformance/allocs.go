@@ -36,10 +36,10 @@ func (h *harness) lean(pair func() (*conn, *peer)) (*lean, *peer) {
 // send sends what is in bufs, and what Sent leaves of it.
 func (x *lean) send() {
 	n, err := x.c.h.drv.Send(&x.c.Stream, x.bufs[:])
-	x.taken(n, err)
+	x.advance(n, err)
 }
 
-func (x *lean) taken(n int, err error) {
+func (x *lean) advance(n int, err error) {
 	x.bufs[0] = x.bufs[0][n:]
 	x.err = err
 }
@@ -54,7 +54,7 @@ func (x *lean) Received(b []byte) bool {
 }
 
 func (x *lean) Sent(n int, err error) {
-	if x.taken(n, err); err == nil && len(x.bufs[0]) > 0 {
+	if x.advance(n, err); err == nil && len(x.bufs[0]) > 0 {
 		x.send()
 	}
 }
@@ -80,7 +80,7 @@ func (h *harness) allocations(runs int, f func()) {
 }
 
 func echoAllocs(h *harness) {
-	x, p := h.lean(h.roomy)
+	x, p := h.lean(h.defaultPair)
 	x.echo = true
 	b := make([]byte, 1000)
 	h.allocations(300, func() {
@@ -98,7 +98,7 @@ func echoAllocs(h *harness) {
 }
 
 func blockedAllocs(h *harness) {
-	x, p := h.lean(h.tiny)
+	x, p := h.lean(h.smallBufferPair)
 	b := make([]byte, 64<<10)
 	size := 0
 	// More than the buffers take, every time.
@@ -128,7 +128,7 @@ func blockedAllocs(h *harness) {
 }
 
 func idleAllocs(h *harness) {
-	x, _ := h.lean(h.roomy)
+	x, _ := h.lean(h.defaultPair)
 	h.allocations(300, func() {
 		h.drv.Pause(&x.c.Stream)
 		h.drv.Turn(0)

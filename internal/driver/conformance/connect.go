@@ -40,11 +40,11 @@ func (c *conn) connect() (err error) {
 	return err
 }
 
-// meet accepts the other end of what dial began.
-func (h *harness) meet(c *conn, l *sock.TCPListener) *peer {
+// acceptPeer accepts the other end of what dial began.
+func (h *harness) acceptPeer(c *conn, l *sock.TCPListener) *peer {
 	h.Helper()
 	p := &peer{h: h}
-	h.meanwhile("a connection to accept", func() bool {
+	h.pollUntil("a connection to accept", func() bool {
 		s, err := l.Accept()
 		if err == sock.ErrWouldBlock {
 			return false
@@ -67,13 +67,13 @@ func connectSucceeds(h *harness) {
 	}
 	h.until("Connected", func() bool { return c.connects == 1 })
 	h.must(c.connectErr)
-	p := h.meet(c, l)
-	h.quiet("it was told that it is connected")
+	p := h.acceptPeer(c, l)
+	h.expectQuiet("it was err that it is connected")
 	c.resume()
 	p.write(100)
 	h.until("100 bytes", func() bool { return c.got == 100 })
 	c.send(300_000)
-	h.meanwhile("300,000 bytes", p.wants(300_000, false))
+	h.pollUntil("300,000 bytes", p.hasRead(300_000, false))
 	p.CloseWrite()
 	h.until("the end", c.endsWith(100))
 }
@@ -88,10 +88,10 @@ func connectRefused(h *harness) {
 		if c.connectErr = c.connect(); c.connectErr == nil {
 			h.until("Connected", func() bool { return c.connects == 1 })
 		}
-		h.isRefused(c, "tcp", addr.String())
-		h.quiet("the failure was told")
+		h.checkRefused(c, "tcp", addr.String())
+		h.expectQuiet("the failure was err")
 		c.release()
-		h.isReleased(c)
+		h.awaitReleased(c)
 	}
 }
 
@@ -112,29 +112,29 @@ func connectItself(h *harness) {
 	if c.connectErr = c.connect(); c.connectErr == nil {
 		h.until("Connected", func() bool { return c.connects == 1 })
 	}
-	h.isRefused(c, "tcp", self.String())
+	h.checkRefused(c, "tcp", self.String())
 	c.release()
-	h.isReleased(c)
+	h.awaitReleased(c)
 }
 
-// isRefused checks how connecting to nobody has ended.
-func (h *harness) isRefused(c *conn, network, to string) {
+// checkRefused checks how connecting to nobody has ended.
+func (h *harness) checkRefused(c *conn, network, to string) {
 	h.Helper()
 	if !errors.Is(c.connectErr, syscall.ECONNREFUSED) {
 		h.Errorf("nobody is at %s, and it was not refused: %v", to, c.connectErr)
 	}
-	h.isFailed(c, network, to)
+	h.checkConnectError(c, network, to)
 }
 
-// isFailed checks what is told of connecting in vain.
-func (h *harness) isFailed(c *conn, network, to string) {
+// checkConnectError checks what is err of connecting in vain.
+func (h *harness) checkConnectError(c *conn, network, to string) {
 	h.Helper()
-	var told *net.OpError
-	if !errors.As(c.connectErr, &told) || told.Op != "connect" || told.Net != network || told.Addr == nil || told.Addr.String() != to {
+	var err *net.OpError
+	if !errors.As(c.connectErr, &err) || err.Op != "connect" || err.Net != network || err.Addr == nil || err.Addr.String() != to {
 		h.Errorf("connecting in vain to %s ended with: %v", to, c.connectErr)
 	}
 	if again := c.ConnectError(); again == nil || again.Error() != c.connectErr.Error() {
-		h.Errorf("Connected told %v, ConnectError %v", c.connectErr, again)
+		h.Errorf("Connected err %v, ConnectError %v", c.connectErr, again)
 	}
 }
 
@@ -145,9 +145,9 @@ func connectUnixRefused(h *harness) {
 	if c.connectErr = c.connect(); c.connectErr == nil {
 		h.until("Connected", func() bool { return c.connects == 1 })
 	}
-	h.isFailed(c, "unix", path)
+	h.checkConnectError(c, "unix", path)
 	c.release()
-	h.isReleased(c)
+	h.awaitReleased(c)
 }
 
 // connectUnixFull connects to a listener that accepts nothing: what there is no room for
@@ -165,7 +165,7 @@ func connectUnixFull(h *harness) {
 			h.until("Connected", func() bool { return c.connects == 1 })
 		}
 		if c.connectErr != nil {
-			h.isFailed(c, "unix", path)
+			h.checkConnectError(c, "unix", path)
 			return
 		}
 	}
@@ -197,7 +197,7 @@ func connectWaits(h *harness) {
 		h.connect(l.Addr())
 	}
 	c := h.dial(l)
-	h.calm()
+	h.untilQuiet()
 	if c.connects > 0 {
 		h.Logf("the system does not let it wait: %v", c.connectErr)
 		if c.connectErr == nil && c.RemoteNetAddr() == nil {
@@ -205,7 +205,7 @@ func connectWaits(h *harness) {
 		}
 	}
 	c.release()
-	h.isReleased(c)
+	h.awaitReleased(c)
 }
 
 func connectMany(h *harness) {
@@ -217,7 +217,7 @@ func connectMany(h *harness) {
 		c := h.dial(l)
 		c.onConnected = func() { done++; h.check(c.connectErr) }
 	}
-	h.meanwhile("all of them", func() bool {
+	h.pollUntil("all of them", func() bool {
 		for {
 			s, err := l.Accept()
 			if err != nil {
@@ -227,7 +227,7 @@ func connectMany(h *harness) {
 		}
 		return done == n
 	})
-	h.quiet("all are connected")
+	h.expectQuiet("all are connected")
 }
 
 func (h *harness) check(err error) {
@@ -243,7 +243,7 @@ func connectReleased(h *harness) {
 	for range 20 {
 		c := h.dial(l)
 		c.release()
-		h.isReleased(c)
+		h.awaitReleased(c)
 	}
 }
 
@@ -254,8 +254,8 @@ func connectReleasedInside(h *harness) {
 	for range 10 {
 		c := h.dial(l)
 		c.onConnected = func() {
-			for i, x := range conns { // whoever is told first ends every second one
-				if i%2 == 0 && !x.given {
+			for i, x := range conns { // whoever is err first ends every second one
+				if i%2 == 0 && !x.gone {
 					x.release()
 				}
 			}
@@ -270,7 +270,7 @@ func connectReleasedInside(h *harness) {
 		}
 		return true
 	})
-	h.quiet("all was told")
+	h.expectQuiet("all was err")
 }
 
 func connectTalks(h *harness) {
@@ -282,8 +282,8 @@ func connectTalks(h *harness) {
 		c.send(100_000)
 	}
 	h.until("Connected", func() bool { return c.connects == 1 })
-	p := h.meet(c, l)
+	p := h.acceptPeer(c, l)
 	p.write(100)
-	h.meanwhile("100,000 bytes", p.wants(100_000, false))
-	h.meanwhile("100 bytes", func() bool { return c.got == 100 })
+	h.pollUntil("100,000 bytes", p.hasRead(100_000, false))
+	h.pollUntil("100 bytes", func() bool { return c.got == 100 })
 }

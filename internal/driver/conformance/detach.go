@@ -20,7 +20,7 @@ var detachTests = []test{
 func (c *conn) rest(n int) {
 	c.h.Helper()
 	b := make([]byte, 10_000)
-	c.h.spin("the rest of the bytes", func() bool {
+	c.h.waitFor("the rest of the bytes", func() bool {
 		k, err := c.Read(b)
 		if !bytes.Equal(b[:k], text[c.got:c.got+k]) {
 			c.h.Fatalf("%d bytes after %d are not those that were sent", k, c.got)
@@ -41,25 +41,25 @@ func detachUsable(h *harness) {
 	p.write(10)
 	h.until("10 bytes", func() bool { return c.got == 10 })
 	c.pause()
-	h.calm()
+	h.untilQuiet()
 	p.write(10)
 	c.detach()
 	if c.releases > 0 {
 		h.Error("Released came from inside Detach")
 	}
 	p.write(10)
-	h.isReleased(c)
+	h.awaitReleased(c)
 	c.rest(30)
 	if n, err := c.Write(text[:10]); n != 10 || err != nil {
 		h.Errorf("Write after Detach = %d, %v", n, err)
 	}
-	h.spin("the peer's bytes", p.wants(10, false))
+	h.waitFor("the peer's bytes", p.hasRead(10, false))
 	p.write(10)
-	h.quiet("the stream is nothing to the driver any more")
+	h.expectQuiet("the stream is nothing to the driver any more")
 	c.rest(40)
 	p.Close()
-	h.quiet("the stream is nothing to the driver any more")
-	h.spin("the end", func() bool {
+	h.expectQuiet("the stream is nothing to the driver any more")
+	h.waitFor("the end", func() bool {
 		_, err := c.Read(make([]byte, 10))
 		if err != nil && err != io.EOF && err != sock.ErrWouldBlock {
 			h.Fatal(err)
@@ -86,7 +86,7 @@ func detachLosesNothing(h *harness) {
 			p.write(30_000)
 			c.detach()
 			p.write(1000)
-			h.isReleased(c)
+			h.awaitReleased(c)
 			c.rest(61_000)
 		}
 	}
@@ -98,7 +98,7 @@ func detachToQueue(h *harness) {
 	c.resume()
 	h.turn(0)
 	c.detach()
-	h.isReleased(c)
+	h.awaitReleased(c)
 	h.others = append(h.others, c)
 	q, err := pollux.New()
 	h.must(err)
@@ -142,12 +142,12 @@ func detachReset(h *harness) {
 				c.release() // that was it
 			}
 		}
-		h.isReleased(c)
+		h.awaitReleased(c)
 		h.others = append(h.others, c)
 		if c.ended != nil {
 			continue
 		}
-		h.spin("the reset", func() bool {
+		h.waitFor("the reset", func() bool {
 			_, err := c.Read(make([]byte, 10))
 			if err == io.EOF {
 				h.Fatal("a reset, and the socket tells a clean end")
@@ -160,7 +160,7 @@ func detachReset(h *harness) {
 func detachInside(h *harness) {
 	c, p := h.pair()
 	c.onReceived = func([]byte) bool {
-		if !c.given {
+		if !c.gone {
 			c.detach()
 		}
 		return false
@@ -168,6 +168,6 @@ func detachInside(h *harness) {
 	c.attach()
 	c.resume()
 	p.push(200_000)
-	h.isReleased(c)
+	h.awaitReleased(c)
 	c.rest(p.wrote)
 }

@@ -25,33 +25,33 @@ var packetTests = []test{
 	{"Unbind from inside Packets", usual, unbindInside},
 	{"Unbind of one that Bind refused", usual, unbindRefused},
 	{"Unbind closes the socket", usual, unbindCloses},
-	{"an error about what was sent", usual, aboutSent},
+	{"an error about what was sent", usual, sendErrorIgnored},
 	{"AwaitWritable", usual, awaitWritable},
 	{"AwaitWritable, then Unbind", usual, awaitThenUnbind},
 	{"SendPackets", usual, sendPackets},
-	{"SendPackets without room", usual, sendWithoutRoom},
-	{"SendPackets of what cannot be sent", usual, sendImpossible},
+	{"SendPackets without room", usual, sendQueueFull},
+	{"SendPackets of what cannot be sent", usual, sendInvalid},
 	{"SendPackets, then Unbind", usual, sendThenUnbind},
 	{"SendPackets from elsewhere, inside an upcall", usual, sendFromElsewhere},
 	{"L12 SendPackets in the order of the calls", usual, sendInOrder},
 	{"L12 QueuePackets in the order of the calls", usual, queueInOrder},
-	{"L12 nothing overtakes what has no room", usual, orderWithoutRoom},
+	{"L12 nothing overtakes what has no room", usual, orderWhileBlocked},
 	{"SendPackets, then Unbind, sends", usual, sendThenUnbindSends},
 	{"QueuePackets against Unbind", usual, queueAgainstUnbind},
 	{"allocations", usual, packetAllocs},
 }
 
-// packetSocket is a socket of datagrams, what it has been told, and what it may be told.
+// packetSocket is a socket of datagrams, what it has been calls, and what it may be calls.
 type packetSocket struct {
 	driver.PacketSocket
 	h           *harness
 	onPackets   func(ms []sock.Message)
-	onRoom      func()
+	onWritable  func()
 	got         []string // datagrams
 	from        []netip.AddrPort
 	truncated   int
 	batches     int
-	rooms       int
+	writables   int
 	failures    []error
 	failedBytes int
 	bound       bool
@@ -93,7 +93,7 @@ type packetUpcalls packetSocket
 
 func (u *packetUpcalls) up(what string, f func(p *packetSocket)) {
 	p := (*packetSocket)(u)
-	p.h.up(what, func() {
+	p.h.upcall(what, func() {
 		if !p.bound {
 			p.h.Errorf("%s of a socket that is not bound", what)
 		}
@@ -139,9 +139,9 @@ func (u *packetUpcalls) Released() {
 
 func (u *packetUpcalls) Writable() {
 	u.up("Writable", func(p *packetSocket) {
-		p.rooms++
-		if p.onRoom != nil {
-			p.onRoom()
+		p.writables++
+		if p.onWritable != nil {
+			p.onWritable()
 		}
 	})
 }
@@ -153,8 +153,8 @@ func (u *packetUpcalls) SendFailed(n int, err error) {
 	})
 }
 
-// mail sends a datagram to the socket.
-func (p *packetSocket) mail(from *sock.UDPSocket, data string) {
+// sendFrom sends a datagram to the socket.
+func (p *packetSocket) sendFrom(from *sock.UDPSocket, data string) {
 	p.h.Helper()
 	_, err := from.WriteTo([]byte(data), p.LocalAddr())
 	p.h.must(err)
@@ -166,13 +166,13 @@ func datagrams(h *harness) {
 	for range 3 {
 		p.got, p.from = nil, nil
 		for i, data := range sent {
-			p.mail(u, data)
+			p.sendFrom(u, data)
 			if i%2 == 0 {
 				h.until("a datagram", func() bool { return len(p.got) == i+1 })
 			}
 		}
 		h.until("all of them", func() bool { return len(p.got) == len(sent) })
-		h.quiet("nothing more was sent")
+		h.expectQuiet("nothing more was sent")
 		for i, data := range sent {
 			if p.got[i] != data {
 				h.Errorf("datagram %d: %d bytes, want %d, or others", i, len(p.got[i]), len(data))
@@ -189,11 +189,11 @@ func datagrams(h *harness) {
 
 func beforeBind(h *harness) {
 	p, u := h.packetSocket(), h.udp()
-	p.mail(u, "early")
-	p.mail(u, "bird")
+	p.sendFrom(u, "early")
+	p.sendFrom(u, "bird")
 	p.bind()
 	h.until("both", func() bool { return len(p.got) == 2 })
-	h.quiet("nothing more was sent")
+	h.expectQuiet("nothing more was sent")
 }
 
 // manyAtOnce are more than a batch, or two, takes, again and again.
@@ -202,7 +202,7 @@ func manyAtOnce(h *harness) {
 	for round := range 5 {
 		p.got = nil
 		for i := range 200 {
-			p.mail(u, string(text[i:2*i]))
+			p.sendFrom(u, string(text[i:2*i]))
 		}
 		h.until("all of them", func() bool { return len(p.got) == 200 })
 		for i, got := range p.got {
@@ -210,7 +210,7 @@ func manyAtOnce(h *harness) {
 				h.Fatalf("round %d: datagram %d has %d bytes, want %d, or others", round, i, len(got), i)
 			}
 		}
-		h.quiet("nothing more was sent")
+		h.expectQuiet("nothing more was sent")
 	}
 }
 
@@ -231,7 +231,7 @@ func manySockets(h *harness) {
 	b := make([]byte, 100)
 	for round := range 5 {
 		for i, p := range sockets {
-			p.mail(u, string(rune('A'+round))+string(text[i:i+9]))
+			p.sendFrom(u, string(rune('A'+round))+string(text[i:i+9]))
 		}
 		h.until("each socket's", func() bool {
 			for _, p := range sockets {
@@ -247,7 +247,7 @@ func manySockets(h *harness) {
 			}
 		}
 		answers := 0
-		h.spin("the answers", func() bool {
+		h.waitFor("the answers", func() bool {
 			for {
 				if _, _, err := u.ReadFrom(b); err != nil {
 					return answers == len(sockets)
@@ -264,7 +264,7 @@ func flood(h *harness) {
 	stop := false
 	refill := func(n int) {
 		for range n {
-			a.mail(u, "x")
+			a.sendFrom(u, "x")
 		}
 	}
 	a.onPackets = func(ms []sock.Message) {
@@ -274,7 +274,7 @@ func flood(h *harness) {
 	}
 	refill(100)
 	h.until("the first", func() bool { return len(a.got) > 0 })
-	b.mail(u, "me too")
+	b.sendFrom(u, "me too")
 	for turns := 0; len(b.got) == 0; turns++ {
 		if turns > 3 {
 			h.Fatalf("one socket has had %d turns, and %d datagrams, and the other none", turns, len(a.got))
@@ -282,32 +282,32 @@ func flood(h *harness) {
 		h.turn(forever)
 	}
 	stop = true
-	h.calm()
+	h.untilQuiet()
 }
 
 func nothingAfterUnbind(h *harness) {
 	for range 10 {
 		p, u := h.packetSocket().bind(), h.udp()
-		p.mail(u, "first")
+		p.sendFrom(u, "first")
 		h.until("the first", func() bool { return len(p.got) == 1 })
-		p.mail(u, "second")
+		p.sendFrom(u, "second")
 		p.unbind()
-		h.quiet("it is bound no more")
+		h.expectQuiet("it is bound no more")
 	}
 }
 
-// unbindInside: of those with news in one batch, the first to be told ends all the
+// unbindInside: of those with news in one batch, the first to be calls ends all the
 // others, another time itself, and one without news takes their place.
 func unbindInside(h *harness) {
 	for round := range 20 {
 		u := h.udp()
 		sockets := make([]*packetSocket, 5)
 		var next *packetSocket
-		told := 0
+		calls := 0
 		for i := range sockets {
 			p := h.packetSocket().bind()
 			p.onPackets = func([]sock.Message) {
-				if told++; told > 1 {
+				if calls++; calls > 1 {
 					return
 				}
 				for j, other := range sockets {
@@ -319,17 +319,17 @@ func unbindInside(h *harness) {
 			}
 			sockets[i] = p
 		}
-		h.calm()
+		h.untilQuiet()
 		for _, p := range sockets {
-			p.mail(u, "strike")
-			p.mail(u, "strike again")
+			p.sendFrom(u, "strike")
+			p.sendFrom(u, "strike again")
 		}
-		h.until("the first", func() bool { return told > 0 })
-		h.calm()
+		h.until("the first", func() bool { return calls > 0 })
+		h.untilQuiet()
 		if len(next.got) > 0 {
 			h.Error("a socket that was sent nothing got another's datagram")
 		}
-		next.mail(u, "mine")
+		next.sendFrom(u, "mine")
 		h.until("its own", func() bool { return len(next.got) == 1 })
 		for _, p := range sockets {
 			p.unbind()
@@ -349,21 +349,21 @@ func unbindRefused(h *harness) {
 	h.call("Unbind", func() { h.drv.Unbind(&p.PacketSocket) })
 	h.until("Released", func() bool { return p.released })
 	other := h.packetSocket().bind()
-	other.mail(h.udp(), "x")
+	other.sendFrom(h.udp(), "x")
 	h.until("another's datagram", func() bool { return len(other.got) == 1 })
 }
 
 func unbindCloses(h *harness) {
 	p := h.packetSocket().bind()
 	at := p.LocalAddr()
-	p.mail(h.udp(), "x")
+	p.sendFrom(h.udp(), "x")
 	h.until("a datagram", func() bool { return len(p.got) == 1 })
 	p.unbind()
 	h.until("Released", func() bool { return p.released })
 	if _, err := p.Write(nil); !errors.Is(err, net.ErrClosed) {
 		h.Errorf("writing to a socket that was unbound: %v", err)
 	}
-	h.meanwhile("the address is free again", func() bool {
+	h.pollUntil("the address is free again", func() bool {
 		u, err := sock.ListenUDP(at)
 		if err == nil {
 			u.Close()
@@ -372,8 +372,8 @@ func unbindCloses(h *harness) {
 	})
 }
 
-// aboutSent: the refusal of what a connected socket has sent does not end receiving.
-func aboutSent(h *harness) {
+// sendErrorIgnored: the refusal of what a connected socket has sent does not end receiving.
+func sendErrorIgnored(h *harness) {
 	if onWine() {
 		h.Skip("Wine tells nothing more of a socket whose datagram was refused once")
 	}
@@ -389,7 +389,7 @@ func aboutSent(h *harness) {
 	u, err := sock.ListenUDP(at)
 	h.must(err)
 	h.others = append(h.others, u)
-	p.mail(u, "now there is")
+	p.sendFrom(u, "now there is")
 	h.until("a datagram after a refusal", func() bool { return len(p.got) == 1 })
 }
 
@@ -398,8 +398,8 @@ func aboutSent(h *harness) {
 // given up looking for it (arp(7)), a few seconds later. On loopback no buffer ever fills.
 const silentEnv = "POLLUX_TEST_SILENT"
 
-// clogged makes a socket that sends may block on, and the address to send to for that.
-func (h *harness) clogged() (*packetSocket, netip.AddrPort) {
+// blockableSocket makes a socket that sends may block on, and the address to send to for that.
+func (h *harness) blockableSocket() (*packetSocket, netip.AddrPort) {
 	h.Helper()
 	silent, err := netip.ParseAddr(os.Getenv(silentEnv))
 	if err != nil {
@@ -414,8 +414,8 @@ func (h *harness) clogged() (*packetSocket, netip.AddrPort) {
 	return p.bind(), netip.AddrPortFrom(silent, 9)
 }
 
-// clog fills the socket's buffer.
-func (p *packetSocket) clog(to netip.AddrPort) {
+// fillSendBuffer fills the socket's buffer.
+func (p *packetSocket) fillSendBuffer(to netip.AddrPort) {
 	p.h.Helper()
 	for range 1000 {
 		if _, err := p.WriteTo(text[:1000], to); err != nil {
@@ -425,7 +425,7 @@ func (p *packetSocket) clog(to netip.AddrPort) {
 			return
 		}
 	}
-	p.h.Fatalf("a thousand datagrams to %v, and no send would block", to)
+	p.h.Fatalf("a churnStreams datagrams to %v, and no send would block", to)
 }
 
 func (p *packetSocket) await() {
@@ -433,30 +433,30 @@ func (p *packetSocket) await() {
 }
 
 func awaitWritable(h *harness) {
-	p, to := h.clogged()
+	p, to := h.blockableSocket()
 	u := h.udp()
-	h.quiet("nobody waits for room")
+	h.expectQuiet("nobody waits for room")
 	for i := range 2 {
-		p.clog(to)
-		h.quiet("nobody waits for room")
+		p.fillSendBuffer(to)
+		h.expectQuiet("nobody waits for room")
 		p.await()
 		p.await()
-		h.quiet("there is no room")
+		h.expectQuiet("there is no room")
 		_, err := u.WriteTo([]byte("meanwhile"), netip.AddrPortFrom(loopback.Addr(), p.LocalAddr().Port()))
 		h.must(err)
 		h.until("a datagram", func() bool { return len(p.got) == i+1 })
-		h.until("Writable", func() bool { return p.rooms == i+1 })
-		h.quiet("Writable was told")
+		h.until("Writable", func() bool { return p.writables == i+1 })
+		h.expectQuiet("Writable was calls")
 	}
 }
 
 func awaitThenUnbind(h *harness) {
-	p, to := h.clogged()
-	p.clog(to)
+	p, to := h.blockableSocket()
+	p.fillSendBuffer(to)
 	p.await()
-	h.quiet("there is no room")
+	h.expectQuiet("there is no room")
 	p.unbind()
-	h.quiet("it is bound no more")
+	h.expectQuiet("it is bound no more")
 }
 
 // sender returns the driver as one that sends, or skips.
@@ -472,7 +472,7 @@ func (h *harness) sender() driver.PacketSender {
 func (h *harness) read(u *sock.UDPSocket, n int) (got []string) {
 	h.Helper()
 	b := make([]byte, 64<<10)
-	h.meanwhile("datagrams that were sent", func() bool {
+	h.pollUntil("datagrams that were sent", func() bool {
 		for len(got) < n {
 			k, err := u.Read(b)
 			if err != nil {
@@ -521,15 +521,15 @@ func sendPackets(h *harness) {
 	if got := h.read(u, 3); got[0]+got[1]+got[2] != "abc" {
 		h.Errorf("to the peer: %q", got)
 	}
-	h.quiet("everything was sent")
+	h.expectQuiet("everything was sent")
 	if len(p.failures) > 0 {
 		h.Error(p.failures)
 	}
 }
 
-// sendWithoutRoom sends more than the driver holds: the rest is refused, and taken after
+// sendQueueFull sends more than the driver holds: the rest is refused, and taken after
 // Writable. All of it arrives.
-func sendWithoutRoom(h *harness) {
+func sendQueueFull(h *harness) {
 	s := h.sender()
 	p, u := h.packetSocket().bind(), h.udp(sock.RecvBuffer(4<<20))
 	const total = 5000
@@ -547,11 +547,11 @@ func sendWithoutRoom(h *harness) {
 			}
 		}
 	}
-	p.onRoom = more
+	p.onWritable = more
 	more()
 	got := 0
 	b := make([]byte, 16)
-	h.meanwhile("all that was sent", func() bool {
+	h.pollUntil("all that was sent", func() bool {
 		for {
 			n, err := u.Read(b)
 			if err != nil {
@@ -563,13 +563,13 @@ func sendWithoutRoom(h *harness) {
 			got++
 		}
 	})
-	if refused == 0 || p.rooms != refused {
-		h.Errorf("refused %d times, Writable %d times", refused, p.rooms)
+	if refused == 0 || p.writables != refused {
+		h.Errorf("refused %d times, Writable %d times", refused, p.writables)
 	}
-	h.quiet("everything was sent")
+	h.expectQuiet("everything was sent")
 }
 
-func sendImpossible(h *harness) {
+func sendInvalid(h *harness) {
 	s := h.sender()
 	p, u := h.packetSocket().bind(), h.udp()
 	good := sock.Message{Data: []byte("good"), Addr: u.LocalAddr()}
@@ -583,7 +583,7 @@ func sendImpossible(h *harness) {
 		}
 		h.read(u, 1)
 	}
-	// What only the kernel knows is told later, if the datagram was queued.
+	// What only the kernel knows is calls later, if the datagram was queued.
 	for _, m := range []sock.Message{good, {Data: []byte("x"), Addr: netip.MustParseAddrPort("255.255.255.255:9")}, good} {
 		if n, err := p.sendPackets(s, []sock.Message{m}); n != 1 || err != nil {
 			h.Errorf("a broadcast that was not asked for: %d, %v", n, err)
@@ -599,8 +599,8 @@ func sendImpossible(h *harness) {
 func sendThenUnbind(h *harness) {
 	s := h.sender()
 	for range 3 {
-		p, to := h.clogged()
-		p.clog(to)
+		p, to := h.blockableSocket()
+		p.fillSendBuffer(to)
 		for range 2 {
 			n, err := p.sendPackets(s, []sock.Message{{Data: text[:1000], Addr: to}})
 			if n != 1 || err != nil {
@@ -609,7 +609,7 @@ func sendThenUnbind(h *harness) {
 			h.turn(0)
 		}
 		p.unbind()
-		h.quiet("it is bound no more")
+		h.expectQuiet("it is bound no more")
 	}
 }
 
@@ -629,7 +629,7 @@ func sendFromElsewhere(h *harness) {
 		})
 		wg.Wait()
 	}
-	p.mail(u, "go")
+	p.sendFrom(u, "go")
 	for i, got := range h.read(u, 200) {
 		if got != string(text[i:i+5]) {
 			h.Fatalf("datagram %d is another", i)
@@ -693,15 +693,15 @@ func sendInOrder(h *harness) {
 			if inside { // one call for each datagram that comes: some come with a completion of a send
 				p.onPackets = func(ms []sock.Message) { send(len(ms)) }
 				for range o.sizes {
-					p.mail(other, "go")
-					p.mail(other, "go")
+					p.sendFrom(other, "go")
+					p.sendFrom(other, "go")
 					h.turn(0)
 				}
 			} else {
 				send(len(o.sizes))
 			}
 			h.expect(u, o.sizes)
-			h.quiet("everything was sent")
+			h.expectQuiet("everything was sent")
 			p.unbind()
 		}
 	}
@@ -745,19 +745,19 @@ func queueInOrder(h *harness) {
 		}
 	}
 	h.expect(u, sizes)
-	h.calm()
+	h.untilQuiet()
 	if p.Queued.Load() || queue(0, 10) {
 		h.Error("everything was sent, and it is said that something waits")
 	}
 }
 
-// orderWithoutRoom: while the kernel has no room for a datagram, all that come after it wait
+// orderWhileBlocked: while the kernel has no room for a datagram, all that come after it wait
 // as well, and all of them leave in order once there is room, with what is sent meanwhile.
 // How many wait is bounded.
-func orderWithoutRoom(h *harness) {
+func orderWhileBlocked(h *harness) {
 	s := h.sender()
-	p, to := h.clogged()
-	p.clog(to)
+	p, to := h.blockableSocket()
+	p.fillSendBuffer(to)
 	u := h.udp(sock.RecvBuffer(4 << 20))
 	here := netip.AddrPortFrom(loopback.Addr(), u.LocalAddr().Port())
 	sent, refused, got := 0, 0, 0
@@ -791,11 +791,11 @@ func orderWithoutRoom(h *harness) {
 		h.turn(0)
 		read()
 	}
-	h.meanwhile("all that was sent", func() bool { read(); return got == sent })
-	if refused == 0 || p.rooms == 0 {
-		h.Errorf("refused %d times, Writable %d times", refused, p.rooms)
+	h.pollUntil("all that was sent", func() bool { read(); return got == sent })
+	if refused == 0 || p.writables == 0 {
+		h.Errorf("refused %d times, Writable %d times", refused, p.writables)
 	}
-	h.quiet("everything was sent")
+	h.expectQuiet("everything was sent")
 }
 
 // sendThenUnbindSends: what was taken in an upcall that ends the socket is sent.
@@ -813,7 +813,7 @@ func sendThenUnbindSends(h *harness) {
 			}
 			p.unbind()
 		}
-		p.mail(other, "go")
+		p.sendFrom(other, "go")
 		h.until("the upcall", func() bool { return len(sizes) == n })
 		h.expect(u, sizes)
 	}
@@ -848,8 +848,8 @@ func queueAgainstUnbind(h *harness) {
 	}
 }
 
-// answering is a socket that echoes and allocates nothing itself.
-type answering struct {
+// echoSocket is a socket that echoes and allocates nothing itself.
+type echoSocket struct {
 	p      *packetSocket
 	sender driver.PacketSender
 	out    [driver.MaxPackets]sock.Message
@@ -857,7 +857,7 @@ type answering struct {
 	err    error
 }
 
-func (a *answering) Packets(ms []sock.Message) {
+func (a *echoSocket) Packets(ms []sock.Message) {
 	for i := range ms {
 		a.out[i] = sock.Message{Data: ms[i].Data[:ms[i].N], Addr: ms[i].Addr}
 	}
@@ -869,13 +869,13 @@ func (a *answering) Packets(ms []sock.Message) {
 	_, a.err = a.p.WriteBatch(a.out[:len(ms)])
 }
 
-func (a *answering) Writable()                   {}
-func (a *answering) Released()                   {}
-func (a *answering) SendFailed(_ int, err error) { a.err = err }
+func (a *echoSocket) Writable()                   {}
+func (a *echoSocket) Released()                   {}
+func (a *echoSocket) SendFailed(_ int, err error) { a.err = err }
 
 func packetAllocs(h *harness) {
 	p, u := h.packetSocket(), h.udp()
-	a := &answering{p: p}
+	a := &echoSocket{p: p}
 	a.sender, _ = h.drv.(driver.PacketSender)
 	p.Up = a
 	p.bind()

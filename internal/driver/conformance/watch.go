@@ -10,7 +10,7 @@ import (
 
 var watchTests = []test{
 	{"each edge is told", usual, watchEdges},
-	{"nothing after Unwatch", usual, unwatchQuiet},
+	{"nothing after Unwatch", usual, nothingAfterUnwatch},
 	{"Unwatch and Watch from inside Ready", usual, unwatchInside},
 	{"a closed source", usual, watchClosed},
 	{"a source that is closed before Unwatch", usual, closeBeforeUnwatch},
@@ -20,11 +20,11 @@ var watchTests = []test{
 
 type watch struct {
 	driver.Watch
-	h       *harness
-	u       *sock.UDPSocket
-	onReady func(ev pollux.Event)
-	reads   int // events that say Readable
-	over    bool
+	h         *harness
+	u         *sock.UDPSocket
+	onReady   func(ev pollux.Event)
+	reads     int // events that say Readable
+	unwatched bool
 }
 
 // watch makes a watch of a socket that gets datagrams.
@@ -33,7 +33,7 @@ func (h *harness) watch() *watch {
 	u, err := sock.ListenUDP(loopback)
 	h.must(err)
 	h.others = append(h.others, u)
-	w := &watch{h: h, u: u, over: true}
+	w := &watch{h: h, u: u, unwatched: true}
 	w.Source, w.Up = u, (*watchUpcalls)(w)
 	h.watches = append(h.watches, w)
 	return w
@@ -42,12 +42,12 @@ func (h *harness) watch() *watch {
 func (w *watch) watch() {
 	w.h.Helper()
 	w.h.call("Watch", func() { w.h.must(w.h.drv.Watch(&w.Watch)) })
-	w.over = false
+	w.unwatched = false
 }
 
 func (w *watch) unwatch() {
-	if !w.over {
-		w.over = true
+	if !w.unwatched {
+		w.unwatched = true
 		w.h.call("Unwatch", func() { w.h.drv.Unwatch(&w.Watch) })
 	}
 }
@@ -56,8 +56,8 @@ type watchUpcalls watch
 
 func (u *watchUpcalls) Ready(ev pollux.Event) {
 	w := (*watch)(u)
-	w.h.up("Ready", func() {
-		if w.over {
+	w.h.upcall("Ready", func() {
+		if w.unwatched {
 			w.h.Errorf("Ready(%v) after Unwatch", ev)
 		}
 		if ev.Readable() {
@@ -69,8 +69,8 @@ func (u *watchUpcalls) Ready(ev pollux.Event) {
 	})
 }
 
-// hit sends the source a datagram, and waits until it can be read.
-func (w *watch) hit() {
+// sendDatagram sends the source a datagram, and waits until it can be read.
+func (w *watch) sendDatagram() {
 	w.h.Helper()
 	_, err := w.u.WriteTo([]byte("x"), w.u.LocalAddr())
 	w.h.must(err)
@@ -89,28 +89,28 @@ func (w *watch) drain() (n int) {
 func watchEdges(h *harness) {
 	w := h.watch()
 	w.watch()
-	h.calm()
+	h.untilQuiet()
 	for i := range 5 {
-		w.hit()
+		w.sendDatagram()
 		h.until("a datagram", func() bool { return w.reads > i })
-		h.quiet("the edge was told, and nothing new has come")
+		h.expectQuiet("the edge was told, and nothing new has come")
 		if w.reads > i+1 {
 			h.Errorf("one edge was told %d times", w.reads-i)
 		}
-		h.spin("the datagram", func() bool { return w.drain() == 1 })
+		h.waitFor("the datagram", func() bool { return w.drain() == 1 })
 	}
 }
 
-func unwatchQuiet(h *harness) {
+func nothingAfterUnwatch(h *harness) {
 	w := h.watch()
 	for range 3 {
 		w.watch()
-		h.calm()
-		w.hit()
+		h.untilQuiet()
+		w.sendDatagram()
 		w.unwatch()
-		h.quiet("it is watched no more")
-		w.hit()
-		h.quiet("it is watched no more")
+		h.expectQuiet("it is watched no more")
+		w.sendDatagram()
+		h.expectQuiet("it is watched no more")
 		reads := w.reads
 		w.watch()
 		h.until("what is there when it is watched again", func() bool { return w.reads > reads })
@@ -124,11 +124,11 @@ func unwatchQuiet(h *harness) {
 func unwatchInside(h *harness) {
 	for range 20 {
 		a, b, c := h.watch(), h.watch(), h.watch()
-		struck := false
-		strike := func(other *watch) func(pollux.Event) {
+		acted := false
+		act := func(other *watch) func(pollux.Event) {
 			return func(ev pollux.Event) {
-				if ev.Readable() && !struck {
-					struck = true
+				if ev.Readable() && !acted {
+					acted = true
 					other.unwatch()
 					c.watch()
 				}
@@ -136,16 +136,16 @@ func unwatchInside(h *harness) {
 		}
 		a.watch()
 		b.watch()
-		h.calm()
-		a.onReady, b.onReady = strike(b), strike(a)
-		a.hit()
-		b.hit()
-		h.until("the first", func() bool { return struck })
-		h.calm()
+		h.untilQuiet()
+		a.onReady, b.onReady = act(b), act(a)
+		a.sendDatagram()
+		b.sendDatagram()
+		h.until("the first", func() bool { return acted })
+		h.untilQuiet()
 		if c.reads > 0 {
 			h.Error("a source that has nothing to read got another's news")
 		}
-		c.hit()
+		c.sendDatagram()
 		h.until("its own", func() bool { return c.reads == 1 })
 		for _, w := range []*watch{a, b, c} {
 			w.unwatch()
@@ -163,7 +163,7 @@ func watchClosed(h *harness) {
 	})
 	other := h.watch()
 	other.watch()
-	other.hit()
+	other.sendDatagram()
 	h.until("another's datagram", func() bool { return other.reads == 1 })
 }
 
@@ -178,12 +178,12 @@ func closeDuplicated(h *harness) {
 	defer f.Close()
 	to, sender := w.u.LocalAddr(), h.udp()
 	w.watch()
-	h.calm()
+	h.untilQuiet()
 	h.must(w.u.Close())
 	for range 3 {
 		_, err := sender.WriteTo([]byte("x"), to)
 		h.must(err)
-		h.quiet("the source is closed")
+		h.expectQuiet("the source is closed")
 	}
 	w.unwatch()
 }
@@ -202,7 +202,7 @@ func watchTwice(h *harness) {
 		})
 	}
 	refused("watched twice", pollux.ErrRegistered)
-	w.hit()
+	w.sendDatagram()
 	h.until("the datagram", func() bool { return w.reads == 1 })
 	q, err := pollux.New()
 	if errors.Is(err, pollux.ErrBackend) {
@@ -219,7 +219,7 @@ func watchTwice(h *harness) {
 	refused("registered with a Poll", pollux.ErrOtherPoll)
 	h.must(q.Close())
 	w.watch() // what a closed Poll has is free
-	w.hit()
+	w.sendDatagram()
 	h.until("the next datagram", func() bool { return w.reads == 2 })
 }
 
@@ -227,15 +227,15 @@ func closeBeforeUnwatch(h *harness) {
 	w, other := h.watch(), h.watch()
 	w.watch()
 	other.watch()
-	h.calm()
-	w.hit()
+	h.untilQuiet()
+	w.sendDatagram()
 	h.must(w.u.Close())
 	w.unwatch()
-	h.quiet("it is watched no more")
+	h.expectQuiet("it is watched no more")
 	next := h.watch()
 	next.watch()
-	h.calm()
-	other.hit()
-	next.hit()
+	h.untilQuiet()
+	other.sendDatagram()
+	next.sendDatagram()
 	h.until("the others' datagrams", func() bool { return other.reads == 1 && next.reads == 1 })
 }
