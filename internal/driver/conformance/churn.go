@@ -9,12 +9,12 @@ import (
 )
 
 var churnTests = []test{
-	{"a churnStreams streams come and go", small, churnStreams},
-	{"closed in the batch that has their news", small, closedInBatch},
-	{"nothing is kept of what has ended", usual, nothingKept},
+	{"a thousand streams come and go", small, churnStreams},
+	{"released in the batch that has their events", small, closedInBatch},
+	{"ended objects are garbage", usual, nothingKept},
 }
 
-// churnStreams: accepted, used and released, in bursts, by whichever side.
+// churnStreams: streams are accepted, used and released in bursts; either side ends them.
 func churnStreams(h *harness) {
 	random := rand.New(rand.NewPCG(3, 4))
 	l, s := h.listener()
@@ -48,9 +48,9 @@ func churnStreams(h *harness) {
 				p.reset()
 			}
 		}
-		h.pollUntil("a burst, but for those that were reset in the backlog", func() bool {
+		h.pollUntil("a burst, without those that were reset in the backlog", func() bool {
 			if len(l.failures) > 0 {
-				if !onWine() { // there, accepting one that was reset fails
+				if !onWine() { // on Wine, accepting a reset connection fails
 					h.Fatalf("AcceptFailed(%v) after %d connections", l.failures[0], len(l.accepted))
 				}
 				l.failures = nil
@@ -75,8 +75,8 @@ func churnStreams(h *harness) {
 	h.expectQuiet("all streams are released")
 }
 
-// closedInBatch: each upcall releases another stream and attaches a new one in its
-// place, while both have news in the same batch.
+// closedInBatch: each upcall releases another stream and attaches a new one, which reuses its index,
+// while both have events in the same batch.
 func closedInBatch(h *harness) {
 	random := rand.New(rand.NewPCG(5, 6))
 	const live, fresh = 50, 500
@@ -120,7 +120,7 @@ func closedInBatch(h *harness) {
 		}
 		h.turn(forever)
 	}
-	h.until("what those that are left were sent", func() bool {
+	h.until("the bytes sent to the remaining streams", func() bool {
 		for _, c := range conns {
 			if !c.gone && c.got < c.p.wrote {
 				return false
@@ -130,11 +130,11 @@ func closedInBatch(h *harness) {
 	})
 }
 
-// nothingKept: what was released, unlistened or unwatched, or was refused, can be
+// nothingKept: streams, listeners and watches that have ended, or were refused, can be garbage
 // collected.
 func nothingKept(h *harness) {
 	var streams []weak.Pointer[conn]
-	var others []func() bool // whether it is gone
+	var others []func() bool // each reports whether an object was collected
 	released := 0
 	stream := func(closed bool) {
 		kept, _ := h.pair()
@@ -166,7 +166,7 @@ func nothingKept(h *harness) {
 	}
 	h.until("Released of all", func() bool { return released == len(streams) })
 	h.untilQuiet()
-	// A bounded number may be kept to be used again, or in scratch memory.
+	// The driver may keep a bounded number for reuse, or in scratch memory.
 	const few = 4
 	left := 0
 	if !eventually(func() bool {
@@ -184,6 +184,6 @@ func nothingKept(h *harness) {
 		}
 		return left <= few
 	}) {
-		h.Errorf("the driver keeps %d of %d things that have ended", left, len(streams)+len(others))
+		h.Errorf("the driver keeps %d of %d ended objects reachable", left, len(streams)+len(others))
 	}
 }

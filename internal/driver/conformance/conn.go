@@ -101,7 +101,7 @@ func (u *upcalls) up(what string, f func(c *conn)) {
 func (u *upcalls) Connected(err error) {
 	u.up("Connected", func(c *conn) {
 		if !c.connecting {
-				c.h.Errorf("Connected(%v) without Connect, or twice", err)
+			c.h.Errorf("Connected(%v) without Connect, or twice", err)
 		}
 		c.connecting = false
 		c.connects++

@@ -13,18 +13,18 @@ import (
 
 var connectTests = []test{
 	{"to a listener", usual, connectSucceeds},
-	{"to nobody", usual, connectRefused},
+	{"to a closed port", usual, connectRefused},
 	{"to its own address", usual, connectItself},
 	{"to no Unix listener", usual, connectUnixRefused},
-	{"to a Unix listener until it is full", usual, connectUnixFull},
-	{"nothing while it lasts", usual, connectWaits},
-	{"many at once", usual, connectMany},
+	{"to a Unix listener until its backlog is full", usual, connectUnixFull},
+	{"no upcall while it lasts", usual, connectWaits},
+	{"many simultaneously", usual, connectMany},
 	{"released before it ends", usual, connectReleased},
 	{"released from inside Connected", usual, connectReleasedInside},
-	{"sent and received from inside Connected", usual, connectTalks},
+	{"sending and receiving from inside Connected", usual, connectTalks},
 }
 
-// dial begins to connect, and has the driver tell how it ended.
+// dial starts to connect to l; Connected reports the result.
 func (h *harness) dial(l *sock.TCPListener) *conn {
 	h.Helper()
 	c := h.conn()
@@ -33,14 +33,14 @@ func (h *harness) dial(l *sock.TCPListener) *conn {
 	return c
 }
 
-// connect has the driver connect a stream that was prepared.
+// connect calls Connect for a prepared stream.
 func (c *conn) connect() (err error) {
 	c.h.call("Connect", func() { err = c.h.drv.Connect(&c.Stream) })
 	c.connecting = err == nil
 	return err
 }
 
-// acceptPeer accepts the other end of what dial began.
+// acceptPeer accepts the other end of c's connection.
 func (h *harness) acceptPeer(c *conn, l *sock.TCPListener) *peer {
 	h.Helper()
 	p := &peer{h: h}
@@ -68,7 +68,7 @@ func connectSucceeds(h *harness) {
 	h.until("Connected", func() bool { return c.connects == 1 })
 	h.must(c.connectErr)
 	p := h.acceptPeer(c, l)
-	h.expectQuiet("it was err that it is connected")
+	h.expectQuiet("Connected was called")
 	c.resume()
 	p.write(100)
 	h.until("100 bytes", func() bool { return c.got == 100 })
@@ -89,14 +89,14 @@ func connectRefused(h *harness) {
 			h.until("Connected", func() bool { return c.connects == 1 })
 		}
 		h.checkRefused(c, "tcp", addr.String())
-		h.expectQuiet("the failure was err")
+		h.expectQuiet("the failure was reported")
 		c.release()
 		h.awaitReleased(c)
 	}
 }
 
-// connectItself connects a stream to its own address, as the system does by itself where it
-// draws the port connected to as the stream's own: nobody listens there.
+// connectItself connects a stream to its own address, as happens when the system chooses the port
+// of the destination as the stream's own: no listener is there, so it must fail.
 func connectItself(h *harness) {
 	l := h.listenTCP()
 	self := l.Addr()
@@ -117,24 +117,24 @@ func connectItself(h *harness) {
 	h.awaitReleased(c)
 }
 
-// checkRefused checks how connecting to nobody has ended.
+// checkRefused checks the error of connecting to an address where nothing listens.
 func (h *harness) checkRefused(c *conn, network, to string) {
 	h.Helper()
 	if !errors.Is(c.connectErr, syscall.ECONNREFUSED) {
-		h.Errorf("nobody is at %s, and it was not refused: %v", to, c.connectErr)
+		h.Errorf("connecting to %s, where nothing listens: %v, want ECONNREFUSED", to, c.connectErr)
 	}
 	h.checkConnectError(c, network, to)
 }
 
-// checkConnectError checks what is err of connecting in vain.
+// checkConnectError checks the error of a failed connection attempt.
 func (h *harness) checkConnectError(c *conn, network, to string) {
 	h.Helper()
 	var err *net.OpError
 	if !errors.As(c.connectErr, &err) || err.Op != "connect" || err.Net != network || err.Addr == nil || err.Addr.String() != to {
-		h.Errorf("connecting in vain to %s ended with: %v", to, c.connectErr)
+		h.Errorf("connecting to %s failed with: %v; want an OpError that names it", to, c.connectErr)
 	}
 	if again := c.ConnectError(); again == nil || again.Error() != c.connectErr.Error() {
-		h.Errorf("Connected err %v, ConnectError %v", c.connectErr, again)
+		h.Errorf("Connected reported %v, but ConnectError returns %v", c.connectErr, again)
 	}
 }
 
@@ -150,8 +150,8 @@ func connectUnixRefused(h *harness) {
 	h.awaitReleased(c)
 }
 
-// connectUnixFull connects to a listener that accepts nothing: what there is no room for
-// fails, and does not wait (unix(7)).
+// connectUnixFull connects to a listener that does not accept: when its backlog is full, connecting
+// fails and does not wait (unix(7)).
 func connectUnixFull(h *harness) {
 	path := h.unixPath()
 	l, err := sock.ListenUnix(path, sock.Backlog(1))
@@ -169,14 +169,14 @@ func connectUnixFull(h *harness) {
 			return
 		}
 	}
-	h.Logf("%d connections wait for a listener whose backlog is 1", most)
+	h.Logf("%d connections are in the backlog of a listener with a backlog of 1", most)
 }
 
-// unixPath returns a path for a Unix socket, or skips the test if there are none.
+// unixPath returns a path for a Unix socket, or skips the test if the system has no Unix sockets.
 func (h *harness) unixPath() string {
 	h.Helper()
 	if onWine() {
-		h.Skip("skipped under Wine: it has no Unix sockets, and TempDir cannot be cleared away")
+		h.Skip("skipped under Wine: it has no Unix sockets, and TempDir cannot be removed")
 	}
 	path := filepath.Join(h.TempDir(), "s")
 	l, err := sock.ListenUnix(path + "0")
@@ -188,8 +188,8 @@ func (h *harness) unixPath() string {
 	return path
 }
 
-// connectWaits fills a backlog, so that what connects then waits, or is refused, as
-// the system has it.
+// connectWaits fills a backlog, so that a further connection waits or is refused; which of them
+// depends on the system.
 func connectWaits(h *harness) {
 	l := h.listenTCP(sock.Backlog(1))
 	defer l.Close()
@@ -199,9 +199,9 @@ func connectWaits(h *harness) {
 	c := h.dial(l)
 	h.untilQuiet()
 	if c.connects > 0 {
-		h.Logf("the system does not let it wait: %v", c.connectErr)
+		h.Logf("the system does not let the connection wait: %v", c.connectErr)
 		if c.connectErr == nil && c.RemoteNetAddr() == nil {
-			h.Error("Connected(nil) of a stream that has no peer")
+			h.Error("Connected(nil) for a stream without a peer")
 		}
 	}
 	c.release()
@@ -254,7 +254,7 @@ func connectReleasedInside(h *harness) {
 	for range 10 {
 		c := h.dial(l)
 		c.onConnected = func() {
-			for i, x := range conns { // whoever is err first ends every second one
+			for i, x := range conns { // the first upcall releases every second stream
 				if i%2 == 0 && !x.gone {
 					x.release()
 				}
@@ -270,7 +270,7 @@ func connectReleasedInside(h *harness) {
 		}
 		return true
 	})
-	h.expectQuiet("all was err")
+	h.expectQuiet("all results were reported")
 }
 
 func connectTalks(h *harness) {

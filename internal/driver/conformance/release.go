@@ -3,18 +3,18 @@ package conformance
 var releaseTests = []test{
 	{"an idle stream", usual, releaseIdle},
 	{"with everything in flight", small, releaseInFlight},
-	{"what was sent before still arrives", usual, releaseAfterSend},
-	{"memory of a send that Release cuts short", usual, releaseMidSend},
-	{"from inside each upcall of its own", small, releaseSelf},
-	{"of neighbours in the same batch", small, releaseNeighbours},
+	{"bytes sent before still arrive", usual, releaseAfterSend},
+	{"during a send", usual, releaseMidSend},
+	{"from inside each upcall of the stream", small, releaseSelf},
+	{"of other streams in the same batch", small, releaseNeighbours},
 	{"of a stream that was never attached", usual, releaseUnattached},
 	{"right after Attach", usual, releaseAfterAttach},
-	{"in line for more", small, releaseOverBudget},
+	{"of streams that have used up their budget", small, releaseOverBudget},
 	{"new streams from inside Released", usual, newInReleased},
-	{"Released that releases does not keep Turn", usual, releaseChain},
+	{"a chain of releases does not keep Turn", usual, releaseChain},
 }
 
-// awaitReleased waits for Released of conns, and that it was the last.
+// awaitReleased waits for Released of conns, and checks that no upcall follows.
 func (h *harness) awaitReleased(conns ...*conn) {
 	h.Helper()
 	h.until("Released", func() bool {
@@ -47,7 +47,7 @@ func releaseIdle(h *harness) {
 	}
 }
 
-// releaseInFlight has a receive, bytes to receive and a send under way.
+// releaseInFlight releases a stream with a receive, unread bytes and a send in flight.
 func releaseInFlight(h *harness) {
 	for turns := range 4 {
 		c, p := h.smallBufferPair()
@@ -60,7 +60,7 @@ func releaseInFlight(h *harness) {
 		}
 		p.push(1 << 20)
 		c.release()
-		p.Write(text[p.wrote : p.wrote+1000]) // which may fail already
+		p.Write(text[p.wrote : p.wrote+1000]) // may already fail
 		h.awaitReleased(c)
 		p.awaitEnd("the end of a released stream")
 	}
@@ -73,10 +73,10 @@ func releaseAfterSend(h *harness) {
 	h.pollUntil("100,000 bytes sent", func() bool { p.pull(50_000); return c.out.done == 100_000 })
 	c.release()
 	h.awaitReleased(c)
-	h.pollUntil("what was sent, and the end", p.hasRead(100_000, true))
+	h.pollUntil("the bytes sent, and EOF", p.hasRead(100_000, true))
 }
 
-// releaseMidSend: what the peer gets of it is unspoilt, whenever memory is reused.
+// releaseMidSend: the bytes that the peer receives are not corrupted, whenever the memory is reused.
 func releaseMidSend(h *harness) {
 	for range 3 {
 		c, p := h.smallBufferPair()
@@ -132,8 +132,8 @@ func releaseSelf(h *harness) {
 	}
 }
 
-// releaseNeighbours: of 16 streams with news in one batch, the first that is released
-// releases every second one, itself with them; a new stream takes a place.
+// releaseNeighbours: of 16 streams with events in one batch, the first upcall releases every second
+// stream, maybe its own too, and attaches a new stream, which reuses an index.
 func releaseNeighbours(h *harness) {
 	triggers := map[string]func(c *conn){
 		"Received":     func(c *conn) { c.p.write(100) },
@@ -199,10 +199,10 @@ func releaseNeighbours(h *harness) {
 			return freshAttached
 		})
 		q.write(100)
-		h.until("what the newcomer is sent", func() bool { return fresh.got == 100 })
+		h.until("the bytes sent to the new stream", func() bool { return fresh.got == 100 })
 		for i, c := range conns {
 			if i%2 == 1 && what != "Sent" && what != "ReceiveEnded" {
-				h.until("what the others are sent", func() bool { return c.got == c.p.wrote })
+				h.until("the bytes sent to the other streams", func() bool { return c.got == c.p.wrote })
 			}
 			if !c.gone {
 				c.release()
@@ -213,7 +213,7 @@ func releaseNeighbours(h *harness) {
 	}
 }
 
-// releaseUnattached must not touch who has the first place.
+// releaseUnattached: releasing a stream that has no index must not affect the stream with index 0.
 func releaseUnattached(h *harness) {
 	first, p := h.pair()
 	first.attach()
@@ -231,7 +231,7 @@ func releaseUnattached(h *harness) {
 	for _, x := range []*peer{p, q, s} {
 		x.write(10)
 	}
-	h.until("what the others are sent", func() bool { return first.got == 10 && second.got == 10 && fresh.got == 10 })
+	h.until("the bytes sent to the other streams", func() bool { return first.got == 10 && second.got == 10 && fresh.got == 10 })
 }
 
 func releaseAfterAttach(h *harness) {
@@ -292,8 +292,8 @@ func newInReleased(h *harness) {
 	h.awaitReleased(conns...)
 }
 
-// releaseChain: each Released releases the next stream. One turn may tell of a
-// bounded number, whatever the driver's bound; not of all of them.
+// releaseChain: each Released releases the next stream. One turn may make a bounded number of these
+// upcalls, but not all of them; the bound is the driver's.
 func releaseChain(h *harness) {
 	const n = 400
 	var conns []*conn
@@ -310,7 +310,7 @@ func releaseChain(h *harness) {
 	conns[0].release()
 	h.turn(forever)
 	if released == n {
-		h.Errorf("one turn made %d upcalls, each because of the one before", released)
+		h.Errorf("one turn made %d calls of Released, each caused by the one before", released)
 	}
 	h.until("the rest", func() bool { return released == n })
 }

@@ -34,7 +34,7 @@ func sendNothing(h *harness) {
 				h.Errorf("Send of no bytes = %d, %v", n, err)
 			}
 		})
-			h.expectQuiet("nothing is to be sent")
+		h.expectQuiet("nothing is to be sent")
 	}
 	c.send(100)
 	h.pollUntil("something", p.hasRead(100, false))

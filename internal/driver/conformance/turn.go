@@ -117,7 +117,7 @@ func wakeStorm(h *harness) {
 					h.Error(err)
 					return
 				}
-			runtime.Gosched() // the loop needs a processor too
+				runtime.Gosched() // the loop needs a processor too
 			}
 		})
 	}

@@ -9,13 +9,13 @@ import (
 )
 
 var watchTests = []test{
-	{"each edge is told", usual, watchEdges},
+	{"each edge is reported", usual, watchEdges},
 	{"nothing after Unwatch", usual, nothingAfterUnwatch},
 	{"Unwatch and Watch from inside Ready", usual, unwatchInside},
 	{"a closed source", usual, watchClosed},
 	{"a source that is closed before Unwatch", usual, closeBeforeUnwatch},
-	{"a source that is closed, and its duplicate is not", usual, closeDuplicated},
-	{"a source that is watched already", usual, watchTwice},
+	{"a closed source with an open duplicate", usual, closeDuplicated},
+	{"a source that is already watched", usual, watchTwice},
 }
 
 type watch struct {
@@ -23,11 +23,11 @@ type watch struct {
 	h         *harness
 	u         *sock.UDPSocket
 	onReady   func(ev pollux.Event)
-	reads     int // events that say Readable
+	reads     int // readable events
 	unwatched bool
 }
 
-// watch makes a watch of a socket that gets datagrams.
+// watch returns a watch of a new datagram socket.
 func (h *harness) watch() *watch {
 	h.Helper()
 	u, err := sock.ListenUDP(loopback)
@@ -69,7 +69,7 @@ func (u *watchUpcalls) Ready(ev pollux.Event) {
 	})
 }
 
-// sendDatagram sends the source a datagram, and waits until it can be read.
+// sendDatagram sends the source a datagram, from itself.
 func (w *watch) sendDatagram() {
 	w.h.Helper()
 	_, err := w.u.WriteTo([]byte("x"), w.u.LocalAddr())
@@ -93,9 +93,9 @@ func watchEdges(h *harness) {
 	for i := range 5 {
 		w.sendDatagram()
 		h.until("a datagram", func() bool { return w.reads > i })
-		h.expectQuiet("the edge was told, and nothing new has come")
+		h.expectQuiet("the edge was reported, and nothing has arrived since")
 		if w.reads > i+1 {
-			h.Errorf("one edge was told %d times", w.reads-i)
+			h.Errorf("one edge was reported %d times", w.reads-i)
 		}
 		h.waitFor("the datagram", func() bool { return w.drain() == 1 })
 	}
@@ -108,19 +108,19 @@ func nothingAfterUnwatch(h *harness) {
 		h.untilQuiet()
 		w.sendDatagram()
 		w.unwatch()
-		h.expectQuiet("it is watched no more")
+		h.expectQuiet("the source is no longer watched")
 		w.sendDatagram()
-		h.expectQuiet("it is watched no more")
+		h.expectQuiet("the source is no longer watched")
 		reads := w.reads
 		w.watch()
-		h.until("what is there when it is watched again", func() bool { return w.reads > reads })
+		h.until("the unread datagrams after Watch", func() bool { return w.reads > reads })
 		w.drain()
 		w.unwatch()
 	}
 }
 
-// unwatchInside: of two with news in one batch, the first to be told ends the other,
-// and a third, that has no news, takes its place.
+// unwatchInside: of two sources with events in one batch, the first upcall unwatches the other, and
+// watches a third source, which has no event and reuses the index.
 func unwatchInside(h *harness) {
 	for range 20 {
 		a, b, c := h.watch(), h.watch(), h.watch()
@@ -143,10 +143,10 @@ func unwatchInside(h *harness) {
 		h.until("the first", func() bool { return acted })
 		h.untilQuiet()
 		if c.reads > 0 {
-			h.Error("a source that has nothing to read got another's news")
+			h.Error("a source with nothing to read got another source's event")
 		}
 		c.sendDatagram()
-		h.until("its own", func() bool { return c.reads == 1 })
+		h.until("its own event", func() bool { return c.reads == 1 })
 		for _, w := range []*watch{a, b, c} {
 			w.unwatch()
 		}
@@ -158,7 +158,7 @@ func watchClosed(h *harness) {
 	h.must(w.u.Close())
 	h.call("Watch", func() {
 		if err := h.drv.Watch(&w.Watch); err == nil {
-			h.Error("a closed source can be watched")
+			h.Error("Watch succeeded on a closed source")
 		}
 	})
 	other := h.watch()
@@ -167,7 +167,7 @@ func watchClosed(h *harness) {
 	h.until("another's datagram", func() bool { return other.reads == 1 })
 }
 
-// closeDuplicated: what is closed is watched no more, though the open socket lives on.
+// closeDuplicated: a closed source is no longer watched, even if a duplicate keeps the socket open.
 func closeDuplicated(h *harness) {
 	w := h.watch()
 	f, err := w.u.File()
@@ -188,7 +188,7 @@ func closeDuplicated(h *harness) {
 	w.unwatch()
 }
 
-// watchTwice: a source has one queue at a time, and the error says which it has.
+// watchTwice: a source has one queue at a time, and the error names the kind of conflict.
 func watchTwice(h *harness) {
 	w := h.watch()
 	w.watch()
@@ -211,14 +211,14 @@ func watchTwice(h *harness) {
 	h.must(err)
 	defer q.Close()
 	if err := q.Registrator().Register(w.u, 1, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrOtherPoll) {
-		h.Errorf("registered while it is watched: %v, want %v", err, pollux.ErrOtherPoll)
+		h.Errorf("Register of a watched source: %v, want %v", err, pollux.ErrOtherPoll)
 	}
 	w.unwatch()
 	w.drain()
 	h.must(q.Registrator().Register(w.u, 1, pollux.Readable, pollux.Edge))
 	refused("registered with a Poll", pollux.ErrOtherPoll)
 	h.must(q.Close())
-	w.watch() // what a closed Poll has is free
+	w.watch() // closing a Poll ends its registrations
 	w.sendDatagram()
 	h.until("the next datagram", func() bool { return w.reads == 2 })
 }
@@ -231,7 +231,7 @@ func closeBeforeUnwatch(h *harness) {
 	w.sendDatagram()
 	h.must(w.u.Close())
 	w.unwatch()
-	h.expectQuiet("it is watched no more")
+	h.expectQuiet("the source is no longer watched")
 	next := h.watch()
 	next.watch()
 	h.untilQuiet()
