@@ -38,9 +38,9 @@ import (
 //     last Received, with io.EOF or an error.
 //   - Send takes as many bytes as it can without waiting and returns their number. If it did
 //     not take all, Sent follows once, with how many of the remaining bytes were taken (zero:
-//     try again), or an error. Until then the caller must not change their memory, nor call
-//     Send. SyncSend reports whether the driver never accesses bytes that Send did not take:
-//     then the caller may reuse their memory as soon as Send returns.
+//     try again), or an error. Until then the caller must not call Send, and must not change
+//     the memory of the remaining bytes unless SyncSend returns true: such a driver does not
+//     access it after Send has returned.
 //   - A send error ends sending only. Data received before is still delivered: first what the
 //     driver holds, then what the kernel's receive buffer holds. Then comes ReceiveEnded, with
 //     an error, or with io.EOF if the send has consumed the only error. The same holds after

@@ -74,7 +74,7 @@ func (l *listener) unlisten() {
 
 type listenerUpcalls listener
 
-func (u *listenerUpcalls) up(what string, f func(l *listener)) {
+func (u *listenerUpcalls) upcall(what string, f func(l *listener)) {
 	l := (*listener)(u)
 	l.h.upcall(what, func() {
 		switch {
@@ -89,7 +89,7 @@ func (u *listenerUpcalls) up(what string, f func(l *listener)) {
 
 // Incoming returns a conn that is not in h.conns before Accepted.
 func (u *listenerUpcalls) Incoming() (s *driver.Stream) {
-	u.up("Incoming", func(l *listener) {
+	u.upcall("Incoming", func(l *listener) {
 		c := &conn{h: l.h}
 		c.Up = (*upcalls)(c)
 		incoming.Store(&c.Stream, c)
@@ -102,7 +102,7 @@ func (u *listenerUpcalls) Incoming() (s *driver.Stream) {
 var incoming sync.Map
 
 func (u *listenerUpcalls) Accepted(s *driver.Stream) {
-	u.up("Accepted", func(l *listener) {
+	u.upcall("Accepted", func(l *listener) {
 		x, ok := incoming.LoadAndDelete(s)
 		if !ok {
 			l.h.Error("Accepted for a stream that is not from Incoming, or was accepted before")
@@ -118,7 +118,7 @@ func (u *listenerUpcalls) Accepted(s *driver.Stream) {
 }
 
 func (u *listenerUpcalls) AcceptFailed(err error) {
-	u.up("AcceptFailed", func(l *listener) {
+	u.upcall("AcceptFailed", func(l *listener) {
 		if err == nil || errors.Is(err, sock.ErrWouldBlock) {
 			l.h.Errorf("AcceptFailed(%v)", err)
 		}

@@ -84,7 +84,7 @@ func (c *conn) detach() {
 // upcalls is conn as driver.StreamUpcalls.
 type upcalls conn
 
-func (u *upcalls) up(what string, f func(c *conn)) {
+func (u *upcalls) upcall(what string, f func(c *conn)) {
 	c := (*conn)(u)
 	c.h.upcall(what, func() {
 		switch {
@@ -99,7 +99,7 @@ func (u *upcalls) up(what string, f func(c *conn)) {
 }
 
 func (u *upcalls) Connected(err error) {
-	u.up("Connected", func(c *conn) {
+	u.upcall("Connected", func(c *conn) {
 		if !c.connecting {
 			c.h.Errorf("Connected(%v) without Connect, or twice", err)
 		}
@@ -113,7 +113,7 @@ func (u *upcalls) Connected(err error) {
 }
 
 func (u *upcalls) Received(b []byte) (more bool) {
-	u.up("Received", func(c *conn) {
+	u.upcall("Received", func(c *conn) {
 		switch {
 		case !c.resumed:
 			c.h.Errorf("Received(%d bytes) before the first Resume", len(b))
@@ -151,7 +151,7 @@ func (u *upcalls) Received(b []byte) (more bool) {
 }
 
 func (u *upcalls) ReceiveEnded(err error) {
-	u.up("ReceiveEnded", func(c *conn) {
+	u.upcall("ReceiveEnded", func(c *conn) {
 		switch {
 		case err == nil:
 			c.h.Error("ReceiveEnded without an error")
@@ -171,7 +171,7 @@ func (u *upcalls) ReceiveEnded(err error) {
 }
 
 func (u *upcalls) Failed(err error) {
-	u.up("Failed", func(c *conn) {
+	u.upcall("Failed", func(c *conn) {
 		switch {
 		case err == nil:
 			c.h.Error("Failed without an error")
@@ -190,7 +190,7 @@ func (u *upcalls) Failed(err error) {
 }
 
 func (u *upcalls) Sent(n int, err error) {
-	u.up("Sent", func(c *conn) {
+	u.upcall("Sent", func(c *conn) {
 		c.sent(n, err)
 		if c.onSent != nil {
 			c.onSent()
@@ -201,7 +201,7 @@ func (u *upcalls) Sent(n int, err error) {
 }
 
 func (u *upcalls) Released() {
-	u.up("Released", func(c *conn) {
+	u.upcall("Released", func(c *conn) {
 		if !c.gone {
 			c.h.Error("Released without Release")
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 var detachTests = []test{
-	{"leaves the descriptor to be used", usual, detachUsable},
+	{"leaves the descriptor usable", usual, detachUsable},
 	{"loses no received byte", small, detachLosesNothing},
 	{"to another queue", usual, detachToQueue},
 	{"from inside Received", usual, detachInside},

@@ -91,7 +91,7 @@ func (p *packetSocket) unbind() {
 
 type packetUpcalls packetSocket
 
-func (u *packetUpcalls) up(what string, f func(p *packetSocket)) {
+func (u *packetUpcalls) upcall(what string, f func(p *packetSocket)) {
 	p := (*packetSocket)(u)
 	p.h.upcall(what, func() {
 		if !p.bound {
@@ -102,7 +102,7 @@ func (u *packetUpcalls) up(what string, f func(p *packetSocket)) {
 }
 
 func (u *packetUpcalls) Packets(ms []sock.Message) {
-	u.up("Packets", func(p *packetSocket) {
+	u.upcall("Packets", func(p *packetSocket) {
 		if len(ms) == 0 || len(ms) > driver.MaxPackets {
 			p.h.Errorf("Packets with %d datagrams, want 1 to %d", len(ms), driver.MaxPackets)
 		}
@@ -138,7 +138,7 @@ func (u *packetUpcalls) Released() {
 }
 
 func (u *packetUpcalls) Writable() {
-	u.up("Writable", func(p *packetSocket) {
+	u.upcall("Writable", func(p *packetSocket) {
 		p.writables++
 		if p.onWritable != nil {
 			p.onWritable()
@@ -147,7 +147,7 @@ func (u *packetUpcalls) Writable() {
 }
 
 func (u *packetUpcalls) SendFailed(n int, err error) {
-	u.up("SendFailed", func(p *packetSocket) {
+	u.upcall("SendFailed", func(p *packetSocket) {
 		p.failures = append(p.failures, err)
 		p.failedBytes += n
 	})

@@ -9,8 +9,8 @@ import (
 )
 
 // A receive in flight fails when the connection does. While there is none, because the stream is
-// paused with bytes to read, or the peer has closed its side, AFD watches the stream: for urgent
-// data, which the driver does not need, since AFD also reports failures whatever is asked for.
+// paused with bytes to read, or the peer has closed its side, the stream is registered with AFD: for
+// urgent data, for which the driver registers nothing else. AFD always reports failures too.
 
 // isNotReceiving reports whether no receive will report that the connection has failed.
 func (c *conn) isNotReceiving() bool { return c.s.Flags&receiving == 0 || c.s.Flags&ended != 0 }

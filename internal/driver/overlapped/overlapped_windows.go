@@ -60,7 +60,7 @@ const (
 
 // Driver is a completion port for one loop.
 type Driver struct {
-	// port counts its users (Wake), so that it is closed after the last of them.
+	// port counts its users, so that it is closed after the last of them.
 	port  handle.Handle
 	woken atomic.Bool
 

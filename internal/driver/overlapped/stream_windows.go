@@ -34,7 +34,7 @@ type conn struct {
 	failed        error  // for ReceiveEnded
 	since         uint64 // the turn in which the receive in flight was started
 
-	connectDone bool // ConnectEx succeeded immediately; Connected must follow
+	connectDone bool // ConnectEx completed immediately; Connected must follow
 
 	watchingFailure bool // AFD reports if the connection fails
 	reset           bool // AFD has reported it

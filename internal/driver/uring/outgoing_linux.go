@@ -193,7 +193,7 @@ func (d *Driver) QueuePackets(p *driver.PacketSocket, ms []sock.Message) (n int,
 	return len(ms), nil, true
 }
 
-// KeepPeer implements driver.PacketSender. The datagram in the ring already has its address.
+// KeepPeer implements driver.PacketSender. A datagram in the ring counts as sent.
 func (d *Driver) KeepPeer(p *driver.PacketSocket) {
 	o := &d.packets.out
 	o.mu.Lock()

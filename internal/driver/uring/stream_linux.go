@@ -384,7 +384,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 		if s.Flags&receiving != 0 {
 			d.endOrAddBusy(s)
 		} else if res < 0 {
-			d.addBusy(s) // so that Failed reports it in this turn
+			d.addBusy(s) // so that Failed reports it before Resume
 		}
 	}
 }
