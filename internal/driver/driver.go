@@ -1,8 +1,8 @@
-// Package driver is the contract between a loop and the way it does I/O. It is made
-// of completions: the loop starts an operation, and is called when it has ended, so
-// it cannot tell whether the kernel told readiness or did the work itself.
+// Package driver is the contract between a loop and its I/O backend. The contract is
+// completion-based: the loop starts an operation, and an upcall reports its completion, so
+// the loop does not see whether the kernel reports readiness or does the I/O itself.
 //
-// internal/driver/conformance is the one suite of all drivers.
+// internal/driver/conformance is the test suite that all drivers share.
 package driver
 
 import (
@@ -19,62 +19,63 @@ import (
 //
 // The contract, for every driver:
 //
-//   - All methods but Wake are for the loop's goroutine. Upcalls come from inside
-//     Turn, on that goroutine, and may call any method but Turn and Close. An
-//     upcall never comes from inside another method, with one exception: a
-//     PacketUpcalls.Released may come from inside Unbind.
-//   - Turn runs in three phases: it submits what was started, waits, and makes the
-//     upcalls of what has ended. It makes a bounded number of upcalls; what is left
-//     comes with the next Turn, which then does not wait.
-//   - Attach comes first for a stream that is connected, Connect for one that was
-//     prepared (sock.go): one Connected follows, with what its ConnectError tells.
-//     If they fail, the stream is not attached.
-//   - Resume begins to receive and Pause stops it; after Pause, what was already received
-//     may still come, at most MaxLateBytes. A stream receives nothing before the
-//     first Resume.
-//   - Received hands over bytes in memory of the driver's, valid until it returns.
-//     A stream that has more than its budget comes again after others had their
-//     turn; it may pass it by less than ScratchBytes. ReceiveEnded comes once, last,
-//     with io.EOF or an error.
-//   - Send takes what it can at once and says how much. If that is not all, one
-//     Sent follows, with how many of the remaining bytes were taken (zero: try
-//     again), or an error; until then their memory must not change, and Send must
-//     not be called. SyncSend says whether bytes that Send did not take are left
-//     alone until Sent: then their memory is free at once.
-//   - An error of sending ends sending alone. What was received before is still handed
-//     over: what the driver holds and what the kernel's receive buffer holds, in order,
-//     then ReceiveEnded, with an error or, if sending has taken the only error there was,
-//     with io.EOF. The same holds after Failed.
+//   - Only the loop's goroutine may call the methods, except Wake and Spin, which any
+//     goroutine may call. Turn makes the upcalls, on the loop's goroutine; they may call any
+//     method but Turn and Close. No other method makes an upcall, with one exception: Unbind
+//     may call PacketUpcalls.Released.
+//   - Turn runs in three phases: it submits the operations that were started, waits, and
+//     makes the upcalls of those that have completed. It makes a bounded number of upcalls;
+//     the next Turn makes the rest, and does not wait.
+//   - Call Attach first for a connected stream, and Connect for a prepared one (sock.go).
+//     After Connect, the driver calls Connected once, with the result that ConnectError
+//     returns. If Attach or Connect returns an error, the stream is not attached.
+//   - Resume starts receiving and Pause stops it. After Pause, up to MaxLateBytes that the
+//     driver had already received may still be delivered. A stream receives nothing before
+//     the first Resume.
+//   - Received delivers bytes in the driver's memory, which is valid until Received returns.
+//     A stream with more data than its budget continues after the other streams' turns; it
+//     may exceed the budget by less than ScratchBytes. ReceiveEnded comes once, after the
+//     last Received, with io.EOF or an error.
+//   - Send takes as many bytes as it can without waiting and returns their number. If it did
+//     not take all, Sent follows once, with how many of the remaining bytes were taken (zero:
+//     try again), or an error. Until then the caller must not call Send, and must not change
+//     the memory of the remaining bytes unless SyncSend returns true: such a driver does not
+//     access it after Send has returned.
+//   - A send error ends sending only. Data received before is still delivered: first what the
+//     driver holds, then what the kernel's receive buffer holds. Then comes ReceiveEnded, with
+//     an error, or with io.EOF if the send has consumed the only error. The same holds after
+//     Failed.
 //   - Failed reports that the connection has failed in both directions (reset by the peer,
-//     timed out by keep-alive) where nothing else would report it: the stream is paused, or
-//     ReceiveEnded has come with io.EOF; or that the driver cannot serve it any more. It comes at most once, never after a ReceiveEnded
-//     with another error, and whether the stream was ever resumed or not. It may come in
-//     addition to an error of Send or Sent.
-//   - Release ends all operations on a stream and closes its descriptor. Released
-//     comes once, when the system is done with the stream's memory; nothing comes
-//     after it, and nothing but Released after Release. A stream that was never
-//     attached, or could not be, may be released as well.
-//   - Bind begins to receive datagrams. Packets hands them over, MaxPackets at a time at
-//     the most, in memory of the driver's, valid until it returns. A socket that has more
-//     than its share comes again after others had their turn. What the kernel tells of
-//     datagrams that were sent before (an ICMP error) is passed over.
-//   - AwaitWritable follows a send of the socket that would have blocked: one Writable
-//     follows. Unbind ends everything and closes the socket, also one that Bind refused.
-//     Released comes once, from inside Unbind or from a later Turn: it is the one upcall
-//     that may come from inside a method. Nothing but Released comes after Unbind, and
-//     nothing comes after Released.
-//   - An operation that cannot be started ends with an error by its upcall.
-//   - Nothing is allocated once warm, but for a new stream.
+//     timed out by keep-alive) where no other upcall would report it: the stream is paused, or
+//     ReceiveEnded has reported io.EOF. It also reports that the driver cannot serve the stream
+//     any more. It comes at most once, never after a ReceiveEnded with an error other than
+//     io.EOF, and also for a stream that was never resumed. It may come in addition to an
+//     error of Send or Sent.
+//   - Release ends all operations on a stream and closes its descriptor. Released comes once,
+//     when the system no longer uses the stream's memory. It is the only upcall after Release,
+//     and the last one. Release also takes a stream that was never attached, or that Attach or
+//     Connect refused.
+//   - Bind starts receiving datagrams. Packets delivers them, at most MaxPackets at a time, in
+//     the driver's memory, which is valid until Packets returns. A socket that has more than
+//     its budget continues after the other sockets' turns. Errors that the kernel reports
+//     about datagrams sent earlier (ICMP errors) are ignored.
+//   - Call AwaitWritable after a send on the socket would have blocked: Writable follows once.
+//     Unbind ends all operations and closes the socket, also one that Bind refused. Released
+//     comes once, from inside Unbind or from a later Turn. It is the only upcall after Unbind,
+//     and the last one.
+//   - If an operation cannot be started, its upcall reports the error.
+//   - In the steady state only a new stream allocates memory.
 type Driver interface {
-	// Name is what POLLUX_BACKEND calls it, or what it is made of.
+	// Name returns the driver's name in POLLUX_BACKEND, or that of the backend it uses.
 	Name() string
 
 	Listen(l *Listener) error
-	// PauseAccept stops accepting; connections wait in the backlog.
+	// PauseAccept stops accepting; connections stay in the backlog.
 	PauseAccept(l *Listener)
-	// ResumeAccept begins to accept again.
+	// ResumeAccept starts accepting again.
 	ResumeAccept(l *Listener)
-	// Unlisten stops for good and closes the listener, also one that Listen refused.
+	// Unlisten stops accepting permanently and closes the listener, also one that Listen
+	// refused.
 	Unlisten(l *Listener)
 
 	Attach(s *Stream) error
@@ -84,59 +85,57 @@ type Driver interface {
 	Send(s *Stream, bufs [][]byte) (n int, err error)
 	SyncSend() bool
 	Release(s *Stream)
-	// Detach ends all operations as Release does, but leaves the descriptor open:
-	// when Released has come, it is the loop's. What the driver had received already
-	// comes by Received before that, even if the stream is paused: no byte is lost. So does
-	// an error, by ReceiveEnded, if the system would not tell it again.
+	// Detach ends all operations as Release does, but leaves the descriptor open: the loop
+	// owns it after Released. Before Released, Received delivers what the driver has already
+	// received, even if the stream is paused, so that no byte is lost; and ReceiveEnded
+	// reports an error that the system would not report again.
 	Detach(s *Stream)
 
 	Bind(p *PacketSocket) error
 	AwaitWritable(p *PacketSocket)
 	Unbind(p *PacketSocket)
 
-	// Watch tells of readiness of any source that is no stream, edge-triggered, until
-	// Unwatch.
+	// Watch reports the readiness of any other source, edge-triggered, until Unwatch.
 	Watch(w *Watch) error
 	Unwatch(w *Watch)
 
-	// Turn waits until timeout at the most; negative waits forever, zero not at all.
+	// Turn waits for at most timeout: forever if it is negative, not at all if it is zero.
 	Turn(timeout time.Duration) error
-	// Wake makes Turn return, this one or the next. It may be called from any
-	// goroutine; calls coalesce.
+	// Wake makes the current Turn return, or else the next one. Calls coalesce.
 	Wake() error
-	// Spin returns how Turn spins before it sleeps. It may be called from any goroutine.
+	// Spin returns statistics of how Turn spins before it sleeps.
 	Spin() pollux.SpinStats
-	// Close releases the driver. No stream, listener or watch may be left.
+	// Close releases the driver. There must be no stream, listener, socket or watch left.
 	Close() error
 }
 
-// MaxLateBytes is how much may still be received after Pause.
+// MaxLateBytes is how much may still be delivered after Pause.
 const MaxLateBytes = 256 << 10
 
 // MaxPieces is how many slices one Send may take.
 const MaxPieces = sys.MaxIovecs
 
-// MaxPackets is how many datagrams one Packets hands over.
+// MaxPackets is how many datagrams one call of Packets delivers at most.
 const MaxPackets = 64
 
-// A PacketSender is a driver that sends a turn's datagrams better than a call for each
-// socket would. Others have them sent by the socket's own methods.
+// A PacketSender is a driver that sends the datagrams of one turn more efficiently than with
+// a system call for each socket. With other drivers, the socket's own methods send.
 //
-// The datagrams of a socket leave in the order of the calls: of these methods, and of the
-// socket's own where Queued was false when they were called.
+// The datagrams of a socket leave in the order of the calls, both of these methods and of the
+// socket's own methods called while Queued was false.
 type PacketSender interface {
-	// SendPackets takes datagrams as sock.UDPSocket.WriteBatch does, to be sent with the
-	// turn at the latest; their memory is free at once. It is for the loop's goroutine, inside
-	// an upcall or between turns, or for another while the loop's waits for that one. Where
-	// there is no room, the error is sock.ErrWouldBlock, and one Writable follows without
-	// AwaitWritable. What the kernel refuses later is told by SendFailed.
+	// SendPackets takes datagrams as sock.UDPSocket.WriteBatch does, and sends them by the
+	// end of the turn; the caller may reuse their memory when it returns. The loop's goroutine
+	// calls it, inside an upcall or between turns, or another goroutine while the loop's
+	// waits for that one. If the queue is full, the error is sock.ErrWouldBlock, and one
+	// Writable follows without AwaitWritable. SendFailed reports what the kernel refuses later.
 	SendPackets(p *PacketSocket, ms []sock.Message) (n int, err error)
-	// QueuePackets is SendPackets for any goroutine, at any time after Bind, where Queued is
-	// true: it takes datagrams behind those that have not left yet. If there are none by
-	// now, ok is false, and the socket's own methods send them.
+	// QueuePackets is SendPackets for any goroutine, at any time after Bind while Queued is
+	// true: it puts datagrams behind the unsent ones. If nothing is unsent any more, ok is
+	// false, and the caller sends with the socket's own methods.
 	QueuePackets(p *PacketSocket, ms []sock.Message) (n int, err error, ok bool)
-	// KeepPeer is for any goroutine, before the socket gets another peer, or none: what was sent
-	// to the peer and has not left yet still goes there.
+	// KeepPeer is called, by any goroutine, before the socket gets another peer, or none:
+	// unsent datagrams to the current peer still go to it.
 	KeepPeer(p *PacketSocket)
 }
 
@@ -147,21 +146,21 @@ type StreamUpcalls interface {
 	Received(b []byte) (more bool)
 	ReceiveEnded(err error)
 	Sent(n int, err error)
-	// Failed reports that the connection has failed, with what: see Driver.
+	// Failed reports that the connection has failed with err: see Driver.
 	Failed(err error)
 	Released()
 }
 
-// Stream is a connection as a driver knows it; the loop embeds it in its own.
+// Stream is the driver's part of a connection; the loop embeds it in its own type.
 type Stream struct {
 	sock.Stream
 	Up StreamUpcalls
 
-	// State is the driver's own.
+	// State belongs to the driver.
 	State
 }
 
-// State is what a driver keeps for a stream, listener or watch.
+// State is what a driver stores in a stream, listener, socket or watch.
 type State struct {
 	Index      uint32
 	Generation uint32
@@ -173,10 +172,10 @@ type ListenerUpcalls interface {
 	// Incoming returns a stream to accept into. The driver may keep it for as long as
 	// it accepts.
 	Incoming() *Stream
-	// Accepted says that s, from Incoming, is connected, to Listener.Peer.
+	// Accepted reports that s, returned by Incoming, is connected to Listener.Peer.
 	Accepted(s *Stream)
-	// AcceptFailed says that accepting has failed, such as for want of descriptors;
-	// the driver has paused it.
+	// AcceptFailed reports that accepting has failed, for example because the process is
+	// out of file descriptors; the driver has paused accepting.
 	AcceptFailed(err error)
 }
 
@@ -188,20 +187,20 @@ type Acceptor interface {
 	Close() error
 }
 
-// An AddressedAcceptor returns the peer's address with the connection. It is the only way to
-// that of a peer that has reset it meanwhile.
+// An AddressedAcceptor returns the peer's address with the connection. If the peer has reset
+// the connection since, there is no other way to get it.
 type AddressedAcceptor interface {
 	AcceptFrom(s *sock.Stream) (netip.AddrPort, error)
 }
 
-// Listener is a listening socket as a driver knows it.
+// Listener is the driver's part of a listening socket.
 type Listener struct {
 	Acceptor
 	Up ListenerUpcalls
 	State
-	Spare *Stream
-	// Peer is, during Accepted, the address that accepting has returned; the zero AddrPort
-	// where it returns none.
+	Spare *Stream // from Incoming, to accept into next
+	// Peer is valid during Accepted: the address that accepting returned, or the zero
+	// AddrPort if it returned none.
 	Peer netip.AddrPort
 }
 
@@ -215,26 +214,26 @@ func (l *Listener) AcceptSpare() (err error) {
 	return l.AcceptInto(&l.Spare.Stream)
 }
 
-// PacketUpcalls is what a driver calls for a socket of datagrams.
+// PacketUpcalls is what a driver calls for a datagram socket.
 type PacketUpcalls interface {
 	Packets(ms []sock.Message)
-	// Writable says that sending may be tried again.
+	// Writable reports that sending may be tried again.
 	Writable()
-	// SendFailed says that a datagram of n bytes that SendPackets took was not sent.
+	// SendFailed reports that a datagram of n bytes that SendPackets took was not sent.
 	SendFailed(n int, err error)
-	// Released comes once, from inside Unbind or from a later Turn: the system is done with
+	// Released comes once, from inside Unbind or from a later Turn: the system no longer uses
 	// the socket, and its address is free.
 	Released()
 }
 
-// PacketSocket is a socket of datagrams as a driver knows it.
+// PacketSocket is the driver's part of a datagram socket.
 type PacketSocket struct {
 	*sock.UDPSocket
 	Up PacketUpcalls
-	// Lately is how many datagrams the last look at the socket has brought.
+	// Lately is how many datagrams the last read of the socket returned.
 	Lately int
-	// Queued says that a PacketSender has datagrams that may not have left yet: what is sent
-	// now has to be sent by it, or would overtake them.
+	// Queued is true while a PacketSender may hold unsent datagrams: it must send further ones
+	// too, or they would overtake those.
 	Queued atomic.Bool
 	State
 }
@@ -251,15 +250,14 @@ type Watch struct {
 	State
 }
 
-// Config is what a driver is opened with.
+// Config configures a driver.
 type Config struct {
-	// ScratchBytes is how large the memory is that one receive fills, or, of a driver with
-	// several buffers for that, the most that one of them has.
+	// ScratchBytes is the size of the receive buffer; for a driver with several, the largest
+	// size of one.
 	ScratchBytes int
-	// BudgetBytes is how much one stream may receive before the others have their
-	// turn.
+	// BudgetBytes is how much one stream may receive before the other streams get their turn.
 	BudgetBytes int
-	// BusyPoll is how long Turn asks the kernel before it sleeps; zero: as long as it pays
+	// BusyPoll is how long Turn polls the kernel before it sleeps; zero: as long as it pays
 	// (internal/spin has the rule); negative: not at all.
 	BusyPoll time.Duration
 }

@@ -1,25 +1,26 @@
 package driver
 
-// A Line is streams that wait for their turn, first in, first out, each of them once.
+// A Line is a FIFO queue of streams that wait for their turn; each is in it at most once.
 type Line struct {
-	// Mark is the flag of State.Flags that says that a stream is in the line. A driver has
-	// one line.
+	// Mark is the bit of State.Flags that is set while a stream is in the line. A driver
+	// has one line.
 	Mark uint32
 
-	streams []*Stream // from first on
+	streams []*Stream // those before first are removed
 	first   int
 }
 
 // Len returns how many streams are in the line.
 func (l *Line) Len() int { return len(l.streams) - l.first }
 
-// Put puts a stream at the end, unless it is in the line.
+// Put appends a stream, unless it is already in the line.
 func (l *Line) Put(s *Stream) {
 	if s.Flags&l.Mark != 0 {
 		return
 	}
 	s.Flags |= l.Mark
-	if len(l.streams) == cap(l.streams) && 2*l.first >= len(l.streams) { // else it grows
+	// Move the streams to the front if that frees at least half; otherwise append grows the slice.
+	if len(l.streams) == cap(l.streams) && 2*l.first >= len(l.streams) {
 		n := copy(l.streams, l.streams[l.first:])
 		clear(l.streams[n:])
 		l.streams, l.first = l.streams[:n], 0
@@ -27,7 +28,7 @@ func (l *Line) Put(s *Stream) {
 	l.streams = append(l.streams, s)
 }
 
-// Take takes the first one out; there must be one.
+// Take removes and returns the first stream. The line must not be empty.
 func (l *Line) Take() *Stream {
 	s := l.streams[l.first]
 	l.streams[l.first] = nil

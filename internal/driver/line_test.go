@@ -10,24 +10,24 @@ func TestLine(t *testing.T) {
 		for i := range streams {
 			streams[i].Flags = other
 			l.Put(&streams[i])
-			l.Put(&streams[0]) // is in it already
+			l.Put(&streams[0]) // already in the line
 		}
 		if l.Len() != len(streams) {
-			t.Fatalf("round %d: %d in the line, want %d", round, l.Len(), len(streams))
+			t.Fatalf("round %d: %d streams in the line, want %d", round, l.Len(), len(streams))
 		}
 		for i := range streams {
 			if s := l.Take(); s != &streams[i] || s.Flags != other {
-				t.Fatalf("round %d: place %d: not the stream that was put there, or still marked", round, i)
+				t.Fatalf("round %d: Take %d returned another stream than was put, or left it marked", round, i)
 			}
 		}
 	}
 	l.Put(&streams[2])
 	if l.Len() != 1 || l.Take() != &streams[2] {
-		t.Error("a line that was empty does not work")
+		t.Error("Put and Take fail on a line that was emptied")
 	}
 }
 
-// A line that is never empty keeps the order, and its memory.
+// A line that is never empty keeps the order, and does not grow.
 func TestLineNeverEmpty(t *testing.T) {
 	l := Line{Mark: 1}
 	streams := make([]Stream, 5)
@@ -42,6 +42,6 @@ func TestLineNeverEmpty(t *testing.T) {
 		l.Put(s)
 	}
 	if n := testing.AllocsPerRun(1000, func() { l.Put(l.Take()) }); n != 0 || cap(l.streams) > 4*len(streams) {
-		t.Errorf("%v allocations, room for %d of %d", n, cap(l.streams), len(streams))
+		t.Errorf("%v allocations, capacity %d for %d streams", n, cap(l.streams), len(streams))
 	}
 }

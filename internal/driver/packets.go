@@ -8,19 +8,19 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Packets is the sockets of datagrams of a driver that has a Poll: it tells when they are
-// ready, and Packets receives. A driver embeds it, hands it the events whose tokens are
-// of its kind, and calls ReceiveMore in each turn.
+// Packets implements the datagram sockets of a driver that has a Poll: the Poll reports that
+// they are ready, and Packets receives. A driver embeds it, passes it the events whose tokens
+// have its kind, and calls ReceiveMore in each turn.
 type Packets struct {
 	reg   pollux.Registrator
 	kind  int // of its tokens
 	table Table[PacketSocket]
 
-	pending []*PacketSocket // those with more to be received
+	pending []*PacketSocket // to be served in the next turn
 	inbox   inbox
 }
 
-// MakePackets returns the sockets of a driver whose tokens are of a kind.
+// MakePackets returns a Packets that registers with reg, with tokens of the given kind.
 func MakePackets(reg pollux.Registrator, kind int) Packets { return Packets{reg: reg, kind: kind} }
 
 // StartAt is Table.StartAt.
@@ -32,14 +32,14 @@ func (d *Packets) token(p *PacketSocket) pollux.Token {
 
 // Flags of a socket.
 const (
-	bound    = 1 << iota // in the table
-	pending              // in pending
-	awaiting             // Writable is owed
-	deaf                 // the Poll has refused to watch it: that is tried again in each turn
+	bound        = 1 << iota // in the table
+	pending                  // in pending
+	awaiting                 // Writable must be called once the socket is writable
+	unregistered             // the Poll has refused to watch it: each turn tries again
 )
 
-// Bind implements Driver. The socket is watched for Writable only while somebody waits
-// for that: Linux tells it for each datagram that has gone out.
+// Bind implements Driver. The socket is registered for Writable only between AwaitWritable and
+// Writable: Linux reports an event for each datagram that has been sent.
 func (d *Packets) Bind(p *PacketSocket) error {
 	d.table.Add(p, &p.State)
 	if err := d.reg.Register(p.UDPSocket, d.token(p), pollux.Readable, pollux.Edge); err != nil {
@@ -58,31 +58,31 @@ func (d *Packets) AwaitWritable(p *PacketSocket) {
 	}
 }
 
-// watch changes what a socket is watched for. A refusal has ended the registration
-// (pollux.Registrator.Reregister), so the socket is registered anew in the next turn.
+// watch changes a socket's interest. If the Poll refuses, the registration has ended
+// (pollux.Registrator.Reregister), and the next turn registers the socket again.
 func (d *Packets) watch(p *PacketSocket, interest pollux.Interest) {
 	if d.reg.Reregister(p.UDPSocket, d.token(p), interest, pollux.Edge) == nil {
 		return
 	}
-	p.Flags |= deaf
-	d.later(p)
+	p.Flags |= unregistered
+	d.addPending(p)
 }
 
-// listen tries once more to have the socket watched. What is ready by then is reported.
-func (d *Packets) listen(p *PacketSocket) {
+// registerAgain tries again to register a socket. The Poll reports what is ready by then.
+func (d *Packets) registerAgain(p *PacketSocket) {
 	interest := pollux.Readable
 	if p.Flags&awaiting != 0 {
 		interest |= pollux.Writable
 	}
 	if err := d.reg.Register(p.UDPSocket, d.token(p), interest, pollux.Edge); err == nil || errors.Is(err, pollux.ErrSourceClosed) {
-		p.Flags &^= deaf
+		p.Flags &^= unregistered
 		return
 	}
-	d.later(p)
+	d.addPending(p)
 }
 
-// later has the socket looked after in the next turn.
-func (d *Packets) later(p *PacketSocket) {
+// addPending has the next turn serve the socket.
+func (d *Packets) addPending(p *PacketSocket) {
 	if p.Flags&pending == 0 {
 		p.Flags |= pending
 		d.pending = append(d.pending, p)
@@ -94,12 +94,12 @@ func (d *Packets) Unbind(p *PacketSocket) {
 	if p.Flags&bound != 0 {
 		d.table.Remove(&p.State)
 	}
-	p.Flags &= pending // it may still be there
+	p.Flags &= pending // it may still be in d.pending
 	p.Close()
 	p.Up.Released()
 }
 
-// Event takes an event of the socket whose token was made of generation and index.
+// Event handles an event of the socket with this generation and index.
 func (d *Packets) Event(generation, index uint32, ev pollux.Event) {
 	p := d.table.At(index)
 	if p == nil || p.Generation != generation {
@@ -115,17 +115,17 @@ func (d *Packets) Event(generation, index uint32, ev pollux.Event) {
 	}
 }
 
-// receive receives from the socket, and has it come again if there may be more.
+// receive receives from the socket, and makes it pending if there may be more.
 func (d *Packets) receive(p *PacketSocket) {
 	if d.inbox.receive(p) && p.Flags&bound != 0 {
-		d.later(p)
+		d.addPending(p)
 	}
 }
 
-// Pending returns how many sockets have more: the driver must not sleep then.
+// Pending returns the number of pending sockets: if there are any, the driver must not sleep.
 func (d *Packets) Pending() int { return len(d.pending) }
 
-// ReceiveMore gives the first n of the sockets that have more their turn.
+// ReceiveMore serves the first n pending sockets.
 func (d *Packets) ReceiveMore(n int) {
 	if n == 0 {
 		return
@@ -133,8 +133,8 @@ func (d *Packets) ReceiveMore(n int) {
 	for i := range n {
 		p := d.pending[i]
 		p.Flags &^= pending
-		if p.Flags&(bound|deaf) == bound|deaf {
-			d.listen(p)
+		if p.Flags&(bound|unregistered) == bound|unregistered {
+			d.registerAgain(p)
 		}
 		if p.Flags&bound != 0 {
 			d.receive(p)
@@ -145,56 +145,57 @@ func (d *Packets) ReceiveMore(n int) {
 	d.pending = d.pending[:rest]
 }
 
-// inbox is the memory that datagrams are received into. All sockets of a loop share it,
-// since they are received from one after the other; it is made for the first of them.
+// inbox is the memory that datagrams are received into. All sockets of a loop share it, as
+// the loop receives from one at a time. It is allocated for the first socket.
 type inbox struct {
 	ms     []sock.Message
 	memory []byte
 }
 
 const (
-	// maxDatagram is the room for one datagram: none is longer.
+	// maxDatagram is the buffer size for one datagram: none is longer.
 	maxDatagram = 64 << 10
-	// minRoom is for how many datagrams there is room at the least. To make room costs
-	// time, even if nothing comes; so there is about twice as much as came lately.
-	minRoom = 4
-	// looksPerTurn bounds what one socket may bring in a turn.
-	looksPerTurn = 8
+	// minBatch is the least number of messages of a batch. Each message costs time to set up,
+	// even if no datagram arrives for it, so a batch has about twice as many as the last one
+	// returned.
+	minBatch = 4
+	// batchesPerTurn bounds what one socket may receive in a turn.
+	batchesPerTurn = 8
 )
 
-// receive hands over what has come, up to the socket's share of a turn. It reports
+// receive delivers received datagrams, up to the socket's budget for a turn. It reports
 // whether there may be more.
 func (in *inbox) receive(p *PacketSocket) (more bool) {
 	if in.memory == nil {
 		in.memory = make([]byte, MaxPackets*maxDatagram)
 		in.ms = make([]sock.Message, MaxPackets)
-		in.makeRoom(MaxPackets)
+		in.reset(MaxPackets)
 	}
-	for range looksPerTurn {
-		room := min(max(2*p.Lately, minRoom), MaxPackets)
-		n, err := p.ReadBatch(in.ms[:room])
+	for range batchesPerTurn {
+		size := min(max(2*p.Lately, minBatch), MaxPackets)
+		n, err := p.ReadBatch(in.ms[:size])
 		switch {
 		case err == sock.ErrWouldBlock || errors.Is(err, net.ErrClosed):
 			return false
 		case err != nil:
-			continue // about a datagram that was sent; it is off the socket by now
+			continue // about a datagram that was sent; reading it has cleared it
 		}
 		p.Lately = n
 		p.Up.Packets(in.ms[:n:n])
-		in.makeRoom(n)
-		// A short batch has drained the socket: Linux' recvmmsg(2) looks for no signals between
-		// datagrams, and an error in between comes with an event of its own. To ask again would
+		in.reset(n)
+		// A short batch has drained the socket: Linux's recvmmsg(2) does not check for signals
+		// between datagrams, and an error in between has an event of its own. Reading again would
 		// cost each wake-up one more call, about a tenth of what a small datagram costs. qemu-user
-		// does look for signals (docs/platforms.md).
-		if n < room {
+		// does check for signals (docs/platforms.md).
+		if n < size {
 			return false
 		}
 	}
 	return true
 }
 
-// makeRoom undoes what the handler may have done to the first n messages.
-func (in *inbox) makeRoom(n int) {
+// reset sets the first n messages up for the next batch; the handler may have changed them.
+func (in *inbox) reset(n int) {
 	for i := range in.ms[:n] {
 		in.ms[i] = sock.Message{Data: in.memory[i*maxDatagram : (i+1)*maxDatagram : (i+1)*maxDatagram]}
 	}

@@ -1,8 +1,8 @@
 package driver
 
-// Pages is a list in pieces of one size, so that it grows without moving. A slice that grows
-// leaves behind as much as it has, and has room for as much again: of lists with an entry for
-// each connection that is memory for each connection.
+// Pages is a list in pages of fixed size, so that entries do not move when it grows. A growing
+// slice leaves its old array as garbage and has spare capacity of up to its length: in a list
+// with an entry for each connection, both cost memory for each connection.
 type Pages[T any] struct {
 	pages []*[pageLen]T
 	n     uint32
@@ -13,10 +13,11 @@ const (
 	pageLen  = 1 << pageBits
 )
 
-// Len returns how many entries there are.
+// Len returns the number of entries.
 func (p *Pages[T]) Len() uint32 { return p.n }
 
-// At returns the entry i, below Len. It stays where it is.
+// At returns a pointer to entry i, which must be less than Len. The pointer stays valid until
+// the entry is removed.
 func (p *Pages[T]) At(i uint32) *T { return &p.pages[i>>pageBits][i&(pageLen-1)] }
 
 // Append adds an entry, and returns its index.
@@ -30,8 +31,8 @@ func (p *Pages[T]) Append(x T) uint32 {
 	return i
 }
 
-// RemoveLast removes the last entry. A page that is empty then is given up if there is
-// another before it.
+// RemoveLast removes the last entry. It frees the last page if that and the page before it are
+// empty.
 func (p *Pages[T]) RemoveLast() {
 	p.n--
 	var zero T

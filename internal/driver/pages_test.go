@@ -7,7 +7,7 @@ func TestPages(t *testing.T) {
 	var p Pages[uint32]
 	for i := range uint32(n) {
 		if at := p.Append(i); at != i || p.Len() != i+1 {
-			t.Fatalf("entry %d is at %d of %d", i, at, p.Len())
+			t.Fatalf("Append of entry %d returned index %d, Len is %d", i, at, p.Len())
 		}
 	}
 	first := p.At(0)
@@ -22,14 +22,14 @@ func TestPages(t *testing.T) {
 			t.Fatalf("%d pages for %d entries", pages, i-1)
 		}
 	}
-	for range 2 * pageLen { // around the border of a page
+	for range 2 * pageLen { // across page boundaries
 		p.Append(1)
 	}
 	if first != p.At(0) {
-		t.Error("entries have moved")
+		t.Error("entry 0 has moved")
 	}
 	if avg := testing.AllocsPerRun(100, func() { p.RemoveLast(); p.Append(1); p.Append(1); p.RemoveLast() }); avg != 0 {
-		t.Errorf("%v allocations at the border of a page", avg)
+		t.Errorf("%v allocations at a page boundary", avg)
 	}
 	p.RemoveLast()
 	if p.Append(0); *p.At(p.Len() - 1) != 0 {

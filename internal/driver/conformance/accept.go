@@ -18,15 +18,15 @@ var acceptTests = []test{
 	{"Unlisten", usual, unlisten},
 	{"Unlisten from inside Accepted", usual, unlistenInside},
 	{"Unlisten with a backlog", usual, unlistenBacklog},
-	{"Unlisten of one that Listen refused", usual, unlistenRefused},
+	{"Unlisten of a listener that Listen refused", usual, unlistenRefused},
 	{"released from inside Accepted", usual, acceptReleased},
 	{"attached from inside Accepted", usual, acceptAttached},
 	{"with Nagle's algorithm, and without", usual, acceptDelay},
 	{"Unix streams", usual, acceptUnix},
-	{"out of descriptors", usual, acceptNoDescriptors},
+	{"out of file descriptors", usual, acceptNoDescriptors},
 }
 
-// listener is a listening socket and what came of it.
+// listener is a listener that records its upcalls.
 type listener struct {
 	driver.Listener
 	h          *harness
@@ -74,9 +74,9 @@ func (l *listener) unlisten() {
 
 type listenerUpcalls listener
 
-func (u *listenerUpcalls) up(what string, f func(l *listener)) {
+func (u *listenerUpcalls) upcall(what string, f func(l *listener)) {
 	l := (*listener)(u)
-	l.h.up(what, func() {
+	l.h.upcall(what, func() {
 		switch {
 		case l.closed:
 			l.h.Errorf("%s after Unlisten", what)
@@ -87,9 +87,9 @@ func (u *listenerUpcalls) up(what string, f func(l *listener)) {
 	})
 }
 
-// Incoming makes a conn that the harness does not count before it is accepted.
+// Incoming returns a conn that is not in h.conns before Accepted.
 func (u *listenerUpcalls) Incoming() (s *driver.Stream) {
-	u.up("Incoming", func(l *listener) {
+	u.upcall("Incoming", func(l *listener) {
 		c := &conn{h: l.h}
 		c.Up = (*upcalls)(c)
 		incoming.Store(&c.Stream, c)
@@ -98,14 +98,14 @@ func (u *listenerUpcalls) Incoming() (s *driver.Stream) {
 	return s
 }
 
-// incoming finds the conn of a stream that a driver was given.
+// incoming maps a stream that Incoming returned to its conn.
 var incoming sync.Map
 
 func (u *listenerUpcalls) Accepted(s *driver.Stream) {
-	u.up("Accepted", func(l *listener) {
+	u.upcall("Accepted", func(l *listener) {
 		x, ok := incoming.LoadAndDelete(s)
 		if !ok {
-			l.h.Error("Accepted of a stream that is not from Incoming, or twice")
+			l.h.Error("Accepted for a stream that is not from Incoming, or was accepted before")
 			return
 		}
 		c := x.(*conn)
@@ -118,7 +118,7 @@ func (u *listenerUpcalls) Accepted(s *driver.Stream) {
 }
 
 func (u *listenerUpcalls) AcceptFailed(err error) {
-	u.up("AcceptFailed", func(l *listener) {
+	u.upcall("AcceptFailed", func(l *listener) {
 		if err == nil || errors.Is(err, sock.ErrWouldBlock) {
 			l.h.Errorf("AcceptFailed(%v)", err)
 		}
@@ -136,8 +136,8 @@ func (l *listener) has(n int) func() bool {
 	}
 }
 
-// callers connects n peers.
-func (h *harness) callers(s *sock.TCPListener, n int) (peers []*peer) {
+// connectPeers connects n peers.
+func (h *harness) connectPeers(s *sock.TCPListener, n int) (peers []*peer) {
 	h.Helper()
 	for range n {
 		p := h.connect(s.Addr())
@@ -149,76 +149,76 @@ func (h *harness) callers(s *sock.TCPListener, n int) (peers []*peer) {
 
 func acceptAll(h *harness) {
 	l, s := h.listener()
-	h.callers(s, 3)
+	h.connectPeers(s, 3)
 	l.listen()
-	h.until("those that came before", l.has(3))
+	h.until("the connections made before Listen", l.has(3))
 	for i := range 5 {
-		h.callers(s, 1)
+		h.connectPeers(s, 1)
 		h.until("one more", l.has(4+i))
 	}
-	h.callers(s, 10)
+	h.connectPeers(s, 10)
 	h.until("ten more", l.has(18))
-	h.quiet("all are accepted")
-	talk(h, l.accepted[0])
+	h.expectQuiet("all are accepted")
+	checkSend(h, l.accepted[0])
 }
 
-// talk has an accepted stream echo, to show that it works.
-func talk(h *harness, c *conn) {
+// checkSend sends on an accepted stream, to check that it works.
+func checkSend(h *harness, c *conn) {
 	h.Helper()
 	c.attach()
 	c.resume()
 	c.send(100)
-	h.until("Sent, if it is owed", func() bool { return !c.out.pending() })
-	h.quiet("the peer says nothing")
+	h.until("Sent, if it is to come", func() bool { return !c.out.pending() })
+	h.expectQuiet("the peer sends nothing")
 	if c.out.done != 100 {
-		h.Errorf("an accepted stream sends %d bytes of 100: %v", c.out.done, c.out.err)
+		h.Errorf("an accepted stream has sent %d bytes of 100: %v", c.out.done, c.out.err)
 	}
 }
 
 func acceptBacklog(h *harness) {
 	l, s := h.listener()
 	const n = 300
-	h.callers(s, n)
+	h.connectPeers(s, n)
 	l.listen()
 	for !l.has(n)() {
 		before := len(l.accepted)
 		h.turn(forever)
 		if k := len(l.accepted) - before; k > n/2 {
-			h.Errorf("%d connections in one turn", k)
+			h.Errorf("%d connections were accepted in one turn", k)
 		}
 	}
-	h.quiet("all are accepted")
+	h.expectQuiet("all are accepted")
 }
 
 func acceptPause(h *harness) {
 	l, s := h.listener()
 	l.listen()
-	h.callers(s, 1)
+	h.connectPeers(s, 1)
 	h.until("one", l.has(1))
 	for range 3 {
 		before := len(l.accepted)
 		l.pause()
-		h.calm()
-		h.callers(s, 5)
-		h.quiet("accepting is paused")
+		h.untilQuiet()
+		h.connectPeers(s, 5)
+		h.expectQuiet("accepting is paused")
 		l.resume()
-		h.until("those that waited", l.has(before+5))
+		h.until("the waiting connections", l.has(before+5))
 		l.pause()
 		l.resume()
-		h.callers(s, 1)
-		h.until("one that came later", l.has(before+6))
+		h.connectPeers(s, 1)
+		h.until("a later connection", l.has(before+6))
 	}
 }
 
-// acceptPauseInside takes one at a time.
+// acceptPauseInside accepts one connection at a time.
 func acceptPauseInside(h *harness) {
 	l, s := h.listener()
 	l.onAccepted = func(*conn) { l.pause() }
-	h.callers(s, 10)
+	h.connectPeers(s, 10)
 	l.listen()
 	for n := 1; ; n++ {
 		h.until("one", l.has(n))
-		h.quiet("accepting is paused")
+		h.expectQuiet("accepting is paused")
 		if n == 10 {
 			return
 		}
@@ -235,9 +235,9 @@ func acceptSeveral(h *harness) {
 		ls[i].listen()
 	}
 	for i := range n {
-		h.callers(ss[i], i+1)
+		h.connectPeers(ss[i], i+1)
 	}
-	h.until("each its own", func() bool {
+	h.until("each listener's own connections", func() bool {
 		for i, l := range ls {
 			if !l.has(i + 1)() {
 				return false
@@ -247,10 +247,10 @@ func acceptSeveral(h *harness) {
 	})
 	ls[1].unlisten()
 	ls[3].unlisten()
-	ls[1], ss[1] = h.listener() // in another's place
+	ls[1], ss[1] = h.listener() // reuses an index
 	ls[1].listen()
 	for _, i := range []int{0, 1, 2, 4} {
-		h.callers(ss[i], 2)
+		h.connectPeers(ss[i], 2)
 	}
 	h.until("two more of each", func() bool { return ls[0].has(3)() && ls[1].has(2)() && ls[2].has(5)() && ls[4].has(7)() })
 }
@@ -259,17 +259,17 @@ func unlisten(h *harness) {
 	l, s := h.listener()
 	l.listen()
 	addr := s.Addr()
-	h.callers(s, 1)
+	h.connectPeers(s, 1)
 	h.until("one", l.has(1))
 	l.unlisten()
-	h.quiet("nobody listens")
-	h.meanwhile("that nobody can connect", func() bool {
+	h.expectQuiet("the listener is closed")
+	h.pollUntil("connecting to fail", func() bool {
 		p := h.connect(addr)
-		h.spin("an answer", func() bool { return p.ConnectError() != sock.ErrWouldBlock })
+		h.waitFor("an answer", func() bool { return p.ConnectError() != sock.ErrWouldBlock })
 		return p.ConnectError() != nil
 	})
-	h.quiet("nobody listens")
-	talk(h, l.accepted[0])
+	h.expectQuiet("the listener is closed")
+	checkSend(h, l.accepted[0])
 }
 
 func unlistenInside(h *harness) {
@@ -277,22 +277,22 @@ func unlistenInside(h *harness) {
 	other, o := h.listener()
 	l.onAccepted = func(*conn) { l.unlisten(); other.unlisten() }
 	other.onAccepted = l.onAccepted
-	h.callers(s, 100)
-	h.callers(o, 100)
+	h.connectPeers(s, 100)
+	h.connectPeers(o, 100)
 	l.listen()
 	other.listen()
 	h.until("one", func() bool { return l.closed })
-	h.quiet("nobody listens")
+	h.expectQuiet("both listeners are closed")
 	if n := len(l.accepted) + len(other.accepted); n != 1 {
-		h.Errorf("%d connections were accepted, the first ended accepting", n)
+		h.Errorf("%d connections were accepted; the first upcall closed the listeners", n)
 	}
 }
 
-// unlistenBacklog: with more in the backlog than a turn takes, and from there.
+// unlistenBacklog closes a listener whose backlog is longer than what one turn accepts.
 func unlistenBacklog(h *harness) {
 	for _, resume := range []bool{false, true} {
 		l, s := h.listener()
-		h.callers(s, 200)
+		h.connectPeers(s, 200)
 		l.listen()
 		h.turn(forever)
 		if resume {
@@ -300,11 +300,11 @@ func unlistenBacklog(h *harness) {
 			l.resume()
 		}
 		l.unlisten()
-		h.quiet("nobody listens")
+		h.expectQuiet("the listener is closed")
 		again, s := h.listener()
 		again.listen()
-		h.callers(s, 1)
-		h.until("another listener's", again.has(1))
+		h.connectPeers(s, 1)
+		h.until("another listener's connection", again.has(1))
 	}
 }
 
@@ -316,31 +316,31 @@ func unlistenRefused(h *harness) {
 	var err error
 	h.call("Listen", func() { err = h.drv.Listen(&l.Listener) })
 	if err == nil {
-		h.until("a failure", func() bool { return len(l.failures) > 0 })
+		h.until("AcceptFailed", func() bool { return len(l.failures) > 0 })
 	}
 	l.unlisten()
-	h.quiet("nobody calls")
-	h.callers(s, 2)
-	h.until("what others are to accept", first.has(2))
-	one, s1 := h.listener() // each in a place of its own
+	h.expectQuiet("there is no connection")
+	h.connectPeers(s, 2)
+	h.until("the other listener's connections", first.has(2))
+	one, s1 := h.listener() // these two must not share an index
 	one.listen()
 	two, s2 := h.listener()
 	two.listen()
-	h.callers(s1, 2)
-	h.until("what the next is to accept", one.has(2))
-	h.callers(s2, 2)
-	h.until("what the one after it is to accept", two.has(2))
+	h.connectPeers(s1, 2)
+	h.until("the next listener's connections", one.has(2))
+	h.connectPeers(s2, 2)
+	h.until("the connections of the one after it", two.has(2))
 }
 
 func acceptReleased(h *harness) {
 	l, s := h.listener()
 	l.onAccepted = func(c *conn) { c.release() }
 	l.listen()
-	peers := h.callers(s, 20)
+	peers := h.connectPeers(s, 20)
 	h.until("all", l.has(20))
-	h.isReleased(l.accepted...)
+	h.awaitReleased(l.accepted...)
 	for _, p := range peers {
-		p.sees("the end of a released stream")
+		p.awaitEnd("the end of a released stream")
 	}
 }
 
@@ -351,11 +351,11 @@ func acceptAttached(h *harness) {
 		c.resume()
 	}
 	l.listen()
-	peers := h.callers(s, 20)
+	peers := h.connectPeers(s, 20)
 	for i, p := range peers {
 		p.write(10 + i)
 	}
-	h.until("all of what all say", func() bool {
+	h.until("all bytes of all peers", func() bool {
 		total := 0
 		for _, c := range l.accepted {
 			total += c.got
@@ -364,7 +364,7 @@ func acceptAttached(h *harness) {
 	})
 }
 
-// acceptDelay: what is accepted has TCP_NODELAY, unless its listener was made with Delay.
+// acceptDelay: accepted streams have TCP_NODELAY, unless their listener has the option Delay.
 func acceptDelay(h *harness) {
 	for _, x := range []struct {
 		options []sock.Option
@@ -373,16 +373,16 @@ func acceptDelay(h *harness) {
 		s := h.listenTCP(x.options...)
 		l := h.listenerOf(s)
 		l.listen()
-		h.callers(s, 1)
+		h.connectPeers(s, 1)
 		h.until("Accepted", l.has(1))
 		fd, ok := l.accepted[0].PollHandle().Use()
 		if !ok {
-			h.Fatal("it is closed")
+			h.Fatal("the accepted stream is closed")
 		}
 		v, e := sys.GetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY)
 		l.accepted[0].PollHandle().Done()
 		if e != 0 || (v != 0) != x.noDelay {
-			h.Errorf("TCP_NODELAY of what was accepted is %d (%v), want %v", v, e, x.noDelay)
+			h.Errorf("TCP_NODELAY of an accepted stream is %d (%v), want %v", v, e, x.noDelay)
 		}
 	}
 }
@@ -396,7 +396,7 @@ func acceptUnix(h *harness) {
 	c := h.conn()
 	h.must(driver.PrepareUnix(&c.Stream, path))
 	h.must(c.connect())
-	h.until("both ends", func() bool { return l.has(1)() && c.connects == 1 })
+	h.until("both ends of the connection", func() bool { return l.has(1)() && c.connects == 1 })
 	h.must(c.connectErr)
 	const total = 1 << 20
 	d := l.accepted[0]
@@ -406,22 +406,22 @@ func acceptUnix(h *harness) {
 	c.send(total)
 	d.send(total)
 	h.until("everything, both ways", func() bool { return c.got == total && d.got == total })
-	h.until("Sent of it", func() bool { return c.out.done == total && d.out.done == total })
+	h.until("all Sents", func() bool { return c.out.done == total && d.out.done == total })
 	h.must(c.CloseWrite())
 	h.until("the end", d.endsWith(total))
 	d.release()
 	h.until("the other end", func() bool { return c.ended != nil && d.releases == 1 })
 }
 
-// acceptNoDescriptors takes all descriptors away and gives them back. Accepting is
-// paused meanwhile: to io_uring, the limit is what it was when accepting began.
+// acceptNoDescriptors makes the process run out of file descriptors, and restores the limit.
+// Accepting is paused before, because io_uring uses the limit of when the accept was started.
 func acceptNoDescriptors(h *harness) {
 	l, s := h.listener()
 	l.listen()
 	h.turn(0)
 	l.pause()
-	h.calm()
-	h.callers(s, 5)
+	h.untilQuiet()
+	h.connectPeers(s, 5)
 	restore, err := takeDescriptors()
 	if err != nil {
 		h.Skip(err)
@@ -429,15 +429,15 @@ func acceptNoDescriptors(h *harness) {
 	defer restore()
 	l.resume()
 	h.until("AcceptFailed", func() bool { return len(l.failures) == 1 })
-	h.quiet("accepting is paused")
+	h.expectQuiet("accepting is paused")
 	l.failures = nil
 	l.resume()
 	h.until("AcceptFailed again", func() bool { return len(l.failures) == 1 })
 	restore()
-	h.quiet("accepting is paused")
+	h.expectQuiet("accepting is paused")
 	l.failures = nil
 	l.resume()
-	h.until("those that waited", l.has(5))
-	h.callers(s, 1)
+	h.until("the waiting connections", l.has(5))
+	h.connectPeers(s, 1)
 	h.until("one more", l.has(6))
 }

@@ -9,17 +9,17 @@ import (
 
 var allocTests = []test{
 	{"an echo", usual, echoAllocs},
-	{"a send that waits for room", usual, blockedAllocs},
+	{"a blocked send", usual, blockedAllocs},
 	{"Pause and Resume, Wake and an idle turn", usual, idleAllocs},
 }
 
-// lean is a stream's upcalls that allocate nothing themselves.
+// lean implements a stream's upcalls without allocating.
 type lean struct {
 	c    *conn
 	echo bool
 	got  int
 	buf  [64 << 10]byte
-	bufs [1][]byte // what is to be sent
+	bufs [1][]byte // unsent bytes
 	err  error
 }
 
@@ -33,13 +33,13 @@ func (h *harness) lean(pair func() (*conn, *peer)) (*lean, *peer) {
 	return x, p
 }
 
-// send sends what is in bufs, and what Sent leaves of it.
+// send sends the bytes in bufs; Sent continues with the rest.
 func (x *lean) send() {
 	n, err := x.c.h.drv.Send(&x.c.Stream, x.bufs[:])
-	x.taken(n, err)
+	x.advance(n, err)
 }
 
-func (x *lean) taken(n int, err error) {
+func (x *lean) advance(n int, err error) {
 	x.bufs[0] = x.bufs[0][n:]
 	x.err = err
 }
@@ -54,7 +54,7 @@ func (x *lean) Received(b []byte) bool {
 }
 
 func (x *lean) Sent(n int, err error) {
-	if x.taken(n, err); err == nil && len(x.bufs[0]) > 0 {
+	if x.advance(n, err); err == nil && len(x.bufs[0]) > 0 {
 		x.send()
 	}
 }
@@ -64,8 +64,8 @@ func (x *lean) ReceiveEnded(error) {}
 func (x *lean) Failed(error)       {}
 func (x *lean) Released()          { x.c.releases++ }
 
-// allocations runs f often and returns how many allocations each run made, rounded
-// down: what the garbage collector takes out of pools comes back now and then.
+// allocations runs f runs times and checks that it makes no allocation, on average and rounded
+// down: sometimes the garbage collector empties pools, which are then filled again.
 func (h *harness) allocations(runs int, f func()) {
 	h.Helper()
 	for range min(runs, 50) {
@@ -73,14 +73,14 @@ func (h *harness) allocations(runs int, f func()) {
 	}
 	n := testing.AllocsPerRun(runs, f)
 	if raceEnabled {
-		h.Log("not counted: the race detector allocates on its own")
+		h.Log("allocations are not counted: the race detector itself allocates")
 	} else if n != 0 {
 		h.Errorf("%v allocations", n)
 	}
 }
 
 func echoAllocs(h *harness) {
-	x, p := h.lean(h.roomy)
+	x, p := h.lean(h.defaultPair)
 	x.echo = true
 	b := make([]byte, 1000)
 	h.allocations(300, func() {
@@ -93,15 +93,15 @@ func echoAllocs(h *harness) {
 		}
 	})
 	if x.got == 0 || x.err != nil {
-		h.Errorf("%d bytes were echoed: %v", x.got, x.err)
+		h.Errorf("%d bytes were received to be echoed: %v", x.got, x.err)
 	}
 }
 
 func blockedAllocs(h *harness) {
-	x, p := h.lean(h.tiny)
+	x, p := h.lean(h.smallBufferPair)
 	b := make([]byte, 64<<10)
 	size := 0
-	// More than the buffers take, every time.
+	// Each time, send more than the buffers take.
 	for len(x.bufs[0]) == 0 && size < len(text)/2 {
 		size += 256 << 10
 		x.bufs[0] = text[:size]
@@ -128,7 +128,7 @@ func blockedAllocs(h *harness) {
 }
 
 func idleAllocs(h *harness) {
-	x, _ := h.lean(h.roomy)
+	x, _ := h.lean(h.defaultPair)
 	h.allocations(300, func() {
 		h.drv.Pause(&x.c.Stream)
 		h.drv.Turn(0)

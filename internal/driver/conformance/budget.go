@@ -1,22 +1,22 @@
 package conformance
 
 var budgetTests = []test{
-	{"others have their turn", small, othersTurn},
+	{"other streams get their turn", small, othersTurn},
 	{"one stream alone does not keep Turn", small, loneStream},
-	{"an echo that never ends does not keep Turn", small, endlessEcho},
-	{"what is left does not wait for news", small, leftovers},
-	{"stopping at the budget and going on", small, stopAtBudget},
+	{"an endless echo does not keep Turn", small, endlessEcho},
+	{"data beyond the budget needs no new event", small, leftovers},
+	{"pausing at the budget and resuming", small, stopAtBudget},
 }
 
-// othersTurn: three streams with much to bring take turns, whatever their order.
+// othersTurn: three streams with much unread data take turns, in any order.
 func othersTurn(h *harness) {
 	var conns []*conn
-	var order []int // whose upcall
+	var order []int // streams, by upcall
 	var sizes []int
 	for i := range 3 {
 		c, p := h.pair()
 		if p.push(1<<20) < 4*h.config.BudgetBytes {
-			h.Skipf("the system's buffers take only %d bytes: too few to pass the budget", p.wrote)
+			h.Skipf("the system's buffers take only %d bytes: too few to exceed the budget", p.wrote)
 		}
 		c.onReceived = func(b []byte) bool {
 			order = append(order, i)
@@ -41,23 +41,23 @@ func othersTurn(h *harness) {
 	for i, c := range conns {
 		left[i] = c.p.wrote
 	}
-	// One may end a turn and begin the next: twice the budget. The first may begin
-	// before the others are seen.
+	// A stream may end a turn and begin the next one: twice the budget. The first stream may begin
+	// before the driver sees the others.
 	run := 0
-	for i, who := range order {
-		if i > 0 && order[i-1] != who {
+	for i, stream := range order {
+		if i > 0 && order[i-1] != stream {
 			run = 0
 		}
 		run += sizes[i]
-		left[who] -= sizes[i]
+		left[stream] -= sizes[i]
 		waiting := 0
 		for other, n := range left {
-			if other != who && n > 0 {
+			if other != stream && n > 0 {
 				waiting++
 			}
 		}
 		if waiting > 0 && run > 2*(h.config.BudgetBytes+h.config.ScratchBytes) {
-			h.Fatalf("stream %d received %d bytes while %d others waited, BudgetBytes is %d", who, run, waiting, h.config.BudgetBytes)
+			h.Fatalf("stream %d received %d bytes while %d others waited; BudgetBytes is %d", stream, run, waiting, h.config.BudgetBytes)
 		}
 	}
 }
@@ -70,11 +70,11 @@ func loneStream(h *harness) {
 	for c.got < p.wrote {
 		before := c.got
 		if p.wrote < 2<<20 {
-			p.push(1000) // news of a stream that is in line already
+			p.push(1000) // an event for a stream that is already in line
 		}
 		h.turn(forever)
 		if n := c.got - before; n > h.config.BudgetBytes+h.config.ScratchBytes {
-			h.Fatalf("%d bytes in one turn, BudgetBytes is %d", n, h.config.BudgetBytes)
+			h.Fatalf("%d bytes in one turn; BudgetBytes is %d", n, h.config.BudgetBytes)
 		}
 	}
 }
@@ -95,11 +95,11 @@ func endlessEcho(h *harness) {
 	before := c.got
 	h.turn(forever)
 	if n := c.got - before; n > 2*(h.config.BudgetBytes+h.config.ScratchBytes) {
-		h.Errorf("%d bytes in one turn, BudgetBytes is %d", n, h.config.BudgetBytes)
+		h.Errorf("%d bytes in one turn; BudgetBytes is %d", n, h.config.BudgetBytes)
 	}
 }
 
-// leftovers: no event tells of what lies beyond the budget.
+// leftovers: no new event reports the data beyond the budget.
 func leftovers(h *harness) {
 	for _, n := range []int{-1, 0, 1} {
 		for _, unit := range []int{h.config.ScratchBytes, h.config.BudgetBytes, 2 * h.config.BudgetBytes} {
@@ -109,15 +109,15 @@ func leftovers(h *harness) {
 			c.resume()
 			h.until("all of it", func() bool { return c.got == p.wrote })
 			p.write(unit + n)
-			h.until("as much again", func() bool { return c.got == p.wrote })
+			h.until("the same number again", func() bool { return c.got == p.wrote })
 			p.write(unit + n)
 			p.Close()
-			h.until("and its end", func() bool { return c.got == p.wrote && c.ended != nil })
+			h.until("the same again, and the end", func() bool { return c.got == p.wrote && c.ended != nil })
 		}
 	}
 }
 
-// stopAtBudget pauses a stream that is in line for more, and resumes it there.
+// stopAtBudget pauses a stream that is in line for its next turn, and resumes it there.
 func stopAtBudget(h *harness) {
 	c, p := h.pair()
 	other, q := h.pair()
@@ -136,5 +136,5 @@ func stopAtBudget(h *harness) {
 		}
 		c.resume()
 	}
-	h.until("what the other got", func() bool { return other.got == q.wrote })
+	h.until("the other stream's bytes", func() bool { return other.got == q.wrote })
 }

@@ -9,13 +9,13 @@ import (
 )
 
 var churnTests = []test{
-	{"a thousand streams come and go", small, thousand},
-	{"closed in the batch that has their news", small, closedInBatch},
-	{"nothing is kept of what has ended", usual, nothingKept},
+	{"a thousand streams come and go", small, churnStreams},
+	{"released in the batch that has their events", small, closedInBatch},
+	{"ended objects are garbage", usual, nothingKept},
 }
 
-// thousand: accepted, used and released, in bursts, by whichever side.
-func thousand(h *harness) {
+// churnStreams: streams are accepted, used and released in bursts; either side ends them.
+func churnStreams(h *harness) {
 	random := rand.New(rand.NewPCG(3, 4))
 	l, s := h.listener()
 	l.onAccepted = func(c *conn) {
@@ -28,7 +28,7 @@ func thousand(h *harness) {
 			return true
 		}
 		c.onEnded = func() {
-			if !c.given {
+			if !c.gone {
 				c.release()
 			}
 		}
@@ -38,7 +38,7 @@ func thousand(h *harness) {
 	l.listen()
 	for range 20 {
 		accepted := len(l.accepted)
-		peers := h.callers(s, 50)
+		peers := h.connectPeers(s, 50)
 		for i, p := range peers {
 			p.push(1 + random.IntN(20_000))
 			switch i % 3 {
@@ -48,9 +48,9 @@ func thousand(h *harness) {
 				p.reset()
 			}
 		}
-		h.meanwhile("a burst, but for those that were reset in the backlog", func() bool {
+		h.pollUntil("a burst, without those that were reset in the backlog", func() bool {
 			if len(l.failures) > 0 {
-				if !onWine() { // there, accepting one that was reset fails
+				if !onWine() { // on Wine, accepting a reset connection fails
 					h.Fatalf("AcceptFailed(%v) after %d connections", l.failures[0], len(l.accepted))
 				}
 				l.failures = nil
@@ -64,7 +64,7 @@ func thousand(h *harness) {
 			}
 		}
 	}
-	h.meanwhile("the end of everything", func() bool {
+	h.pollUntil("the end of everything", func() bool {
 		for _, c := range l.accepted {
 			if c.releases == 0 {
 				return false
@@ -72,21 +72,21 @@ func thousand(h *harness) {
 		}
 		return true
 	})
-	h.quiet("all streams are released")
+	h.expectQuiet("all streams are released")
 }
 
-// closedInBatch: each upcall releases another stream and attaches a new one in its
-// place, while both have news in the same batch.
+// closedInBatch: each upcall releases another stream and attaches a new one, which reuses its index,
+// while both have events in the same batch.
 func closedInBatch(h *harness) {
 	random := rand.New(rand.NewPCG(5, 6))
 	const live, fresh = 50, 500
 	var conns, spare []*conn
-	strike := func() {
+	replaceOne := func() {
 		if len(spare) == 0 {
 			return
 		}
 		i := random.IntN(len(conns))
-		if c := conns[i]; !c.given {
+		if c := conns[i]; !c.gone {
 			c.release()
 		}
 		c := spare[len(spare)-1]
@@ -98,8 +98,8 @@ func closedInBatch(h *harness) {
 	make := func() *conn {
 		c, _ := h.pair()
 		c.onReceived = func([]byte) bool {
-			strike()
-			return !c.given
+			replaceOne()
+			return !c.gone
 		}
 		return c
 	}
@@ -114,15 +114,15 @@ func closedInBatch(h *harness) {
 	}
 	for len(spare) > 0 {
 		for _, c := range conns {
-			if !c.given {
+			if !c.gone {
 				c.p.push(1 + random.IntN(5000))
 			}
 		}
 		h.turn(forever)
 	}
-	h.until("what those that are left were sent", func() bool {
+	h.until("the bytes sent to the remaining streams", func() bool {
 		for _, c := range conns {
-			if !c.given && c.got < c.p.wrote {
+			if !c.gone && c.got < c.p.wrote {
 				return false
 			}
 		}
@@ -130,11 +130,11 @@ func closedInBatch(h *harness) {
 	})
 }
 
-// nothingKept: what was released, unlistened or unwatched, or was refused, can be
+// nothingKept: streams, listeners and watches that have ended, or were refused, can be garbage
 // collected.
 func nothingKept(h *harness) {
 	var streams []weak.Pointer[conn]
-	var others []func() bool // whether it is gone
+	var others []func() bool // each reports whether an object was collected
 	released := 0
 	stream := func(closed bool) {
 		kept, _ := h.pair()
@@ -165,8 +165,8 @@ func nothingKept(h *harness) {
 		others = append(others, func() bool { return lp.Value() == nil }, func() bool { return wp.Value() == nil })
 	}
 	h.until("Released of all", func() bool { return released == len(streams) })
-	h.calm()
-	// A bounded number may be kept to be used again, or in scratch memory.
+	h.untilQuiet()
+	// The driver may keep a bounded number for reuse, or in scratch memory.
 	const few = 4
 	left := 0
 	if !eventually(func() bool {
@@ -184,6 +184,6 @@ func nothingKept(h *harness) {
 		}
 		return left <= few
 	}) {
-		h.Errorf("the driver keeps %d of %d things that have ended", left, len(streams)+len(others))
+		h.Errorf("the driver keeps %d of %d ended objects reachable", left, len(streams)+len(others))
 	}
 }

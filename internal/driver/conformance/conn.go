@@ -9,19 +9,19 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// text is what every stream carries: its bytes from somewhere on, so that none can be
-// lost, doubled or moved unseen.
+// text is what every stream carries, from its first byte on, so that lost, duplicated and
+// reordered bytes are detected.
 var text = func() []byte {
 	b := make([]byte, 8<<20)
 	rand.NewChaCha8([32]byte{1}).Read(b)
 	return b
 }()
 
-// conn is a stream, what it has been told, and what it may be told.
+// conn is a stream that records its upcalls and checks which are allowed.
 type conn struct {
 	driver.Stream
 	h *harness
-	p *peer // nil if it has none of ours
+	p *peer // nil if the suite has no peer for it
 
 	onReceived  func(b []byte) bool
 	onEnded     func()
@@ -30,11 +30,11 @@ type conn struct {
 	onConnected func()
 	onReleased  func()
 
-	resumed   bool // ever
+	resumed   bool // at least once
 	receiving bool
-	late      int // bytes since it stopped
-	turn      int // in which it was last told something,
-	thisTurn  int // and how many bytes
+	late      int // bytes since receiving was stopped
+	turn      int // of the last Received
+	thisTurn  int // bytes received in that turn
 
 	got    int // bytes; they are text[0:got]
 	ended  error
@@ -44,7 +44,7 @@ type conn struct {
 	connecting bool
 	connects   int
 	connectErr error
-	given      bool // back: Release or Detach was called
+	gone       bool // Release or Detach was called
 	detached   bool
 	releases   int
 }
@@ -72,25 +72,25 @@ func (c *conn) pause() {
 }
 
 func (c *conn) release() {
-	c.given = true
+	c.gone = true
 	c.h.call("Release", func() { c.h.drv.Release(&c.Stream) })
 }
 
 func (c *conn) detach() {
-	c.given, c.detached = true, true
+	c.gone, c.detached = true, true
 	c.h.call("Detach", func() { c.h.drv.Detach(&c.Stream) })
 }
 
-// upcalls is conn as the driver sees it.
+// upcalls is conn as driver.StreamUpcalls.
 type upcalls conn
 
-func (u *upcalls) up(what string, f func(c *conn)) {
+func (u *upcalls) upcall(what string, f func(c *conn)) {
 	c := (*conn)(u)
-	c.h.up(what, func() {
+	c.h.upcall(what, func() {
 		switch {
 		case c.releases > 0:
 			c.h.Errorf("%s after Released", what)
-		case c.given && what != "Released" && !(c.detached && (what == "Received" || what == "ReceiveEnded")):
+		case c.gone && what != "Released" && !(c.detached && (what == "Received" || what == "ReceiveEnded")):
 			c.h.Errorf("%s after Release", what)
 		default:
 			f(c)
@@ -99,9 +99,9 @@ func (u *upcalls) up(what string, f func(c *conn)) {
 }
 
 func (u *upcalls) Connected(err error) {
-	u.up("Connected", func(c *conn) {
+	u.upcall("Connected", func(c *conn) {
 		if !c.connecting {
-			c.h.Errorf("Connected(%v) for nothing", err)
+			c.h.Errorf("Connected(%v) without Connect, or twice", err)
 		}
 		c.connecting = false
 		c.connects++
@@ -113,27 +113,27 @@ func (u *upcalls) Connected(err error) {
 }
 
 func (u *upcalls) Received(b []byte) (more bool) {
-	u.up("Received", func(c *conn) {
+	u.upcall("Received", func(c *conn) {
 		switch {
 		case !c.resumed:
 			c.h.Errorf("Received(%d bytes) before the first Resume", len(b))
 		case c.ended != nil:
 			c.h.Errorf("Received(%d bytes) after ReceiveEnded(%v)", len(b), c.ended)
 		case len(b) == 0:
-			c.h.Error("Received of nothing")
+			c.h.Error("Received(0 bytes)")
 		case c.got+len(b) > len(text) || !bytes.Equal(b, text[c.got:c.got+len(b)]):
-			c.h.Errorf("%d bytes received after %d are not those that were sent", len(b), c.got)
+			c.h.Errorf("%d bytes received after %d differ from those sent", len(b), c.got)
 		}
 		c.got += len(b)
 		if c.turn != c.h.turnCount {
 			c.turn, c.thisTurn = c.h.turnCount, 0
 		}
 		if c.thisTurn += len(b); c.thisTurn >= c.h.config.BudgetBytes+c.h.config.ScratchBytes {
-			c.h.Errorf("%d bytes in one turn, BudgetBytes is %d and ScratchBytes %d", c.thisTurn, c.h.config.BudgetBytes, c.h.config.ScratchBytes)
+			c.h.Errorf("%d bytes received in one turn; BudgetBytes is %d and ScratchBytes %d", c.thisTurn, c.h.config.BudgetBytes, c.h.config.ScratchBytes)
 		}
 		if !c.receiving {
 			if c.late += len(b); c.late > driver.MaxLateBytes {
-				c.h.Errorf("%d bytes since receiving was stopped, MaxLateBytes is %d", c.late, driver.MaxLateBytes)
+				c.h.Errorf("%d bytes received since receiving was stopped; MaxLateBytes is %d", c.late, driver.MaxLateBytes)
 			}
 		}
 		more = c.receiving
@@ -144,14 +144,14 @@ func (u *upcalls) Received(b []byte) (more bool) {
 			c.receiving = false
 		}
 		for i := range b {
-			b[i] = 0xee // the driver's memory, free again: nobody may rely on it
+			b[i] = 0xee // the driver may reuse its memory, and must not rely on its contents
 		}
 	})
 	return more
 }
 
 func (u *upcalls) ReceiveEnded(err error) {
-	u.up("ReceiveEnded", func(c *conn) {
+	u.upcall("ReceiveEnded", func(c *conn) {
 		switch {
 		case err == nil:
 			c.h.Error("ReceiveEnded without an error")
@@ -161,7 +161,7 @@ func (u *upcalls) ReceiveEnded(err error) {
 		case !c.resumed:
 			c.h.Errorf("ReceiveEnded(%v) before the first Resume", err)
 		case c.detached && err == io.EOF:
-			c.h.Error("ReceiveEnded(EOF) after Detach: the system tells that again")
+			c.h.Error("ReceiveEnded(EOF) after Detach: the system reports EOF again")
 		}
 		c.ended = err
 		if c.onEnded != nil {
@@ -171,7 +171,7 @@ func (u *upcalls) ReceiveEnded(err error) {
 }
 
 func (u *upcalls) Failed(err error) {
-	u.up("Failed", func(c *conn) {
+	u.upcall("Failed", func(c *conn) {
 		switch {
 		case err == nil:
 			c.h.Error("Failed without an error")
@@ -180,7 +180,7 @@ func (u *upcalls) Failed(err error) {
 		case c.ended != nil && !errors.Is(c.ended, io.EOF):
 			c.h.Errorf("Failed(%v) after ReceiveEnded(%v)", err, c.ended)
 		case errors.Is(err, io.EOF):
-			c.h.Error("Failed with the end of the stream")
+			c.h.Error("Failed(EOF)")
 		}
 		c.failed = err
 		if c.onFailed != nil {
@@ -190,23 +190,23 @@ func (u *upcalls) Failed(err error) {
 }
 
 func (u *upcalls) Sent(n int, err error) {
-	u.up("Sent", func(c *conn) {
+	u.upcall("Sent", func(c *conn) {
 		c.sent(n, err)
 		if c.onSent != nil {
 			c.onSent()
 		} else {
-			c.goOn()
+			c.continueSend()
 		}
 	})
 }
 
 func (u *upcalls) Released() {
-	u.up("Released", func(c *conn) {
-		if !c.given {
+	u.upcall("Released", func(c *conn) {
+		if !c.gone {
 			c.h.Error("Released without Release")
 		}
 		c.releases++
-		c.out.freed()
+		c.out.spoilHeld()
 		if c.onReleased != nil {
 			c.onReleased()
 		}

@@ -13,18 +13,18 @@ import (
 
 var connectTests = []test{
 	{"to a listener", usual, connectSucceeds},
-	{"to nobody", usual, connectRefused},
+	{"to a closed port", usual, connectRefused},
 	{"to its own address", usual, connectItself},
 	{"to no Unix listener", usual, connectUnixRefused},
-	{"to a Unix listener until it is full", usual, connectUnixFull},
-	{"nothing while it lasts", usual, connectWaits},
-	{"many at once", usual, connectMany},
+	{"to a Unix listener until its backlog is full", usual, connectUnixFull},
+	{"no upcall while it lasts", usual, connectWaits},
+	{"many simultaneously", usual, connectMany},
 	{"released before it ends", usual, connectReleased},
 	{"released from inside Connected", usual, connectReleasedInside},
-	{"sent and received from inside Connected", usual, connectTalks},
+	{"sending and receiving from inside Connected", usual, connectTalks},
 }
 
-// dial begins to connect, and has the driver tell how it ended.
+// dial starts to connect to l; Connected reports the result.
 func (h *harness) dial(l *sock.TCPListener) *conn {
 	h.Helper()
 	c := h.conn()
@@ -33,18 +33,18 @@ func (h *harness) dial(l *sock.TCPListener) *conn {
 	return c
 }
 
-// connect has the driver connect a stream that was prepared.
+// connect calls Connect for a prepared stream.
 func (c *conn) connect() (err error) {
 	c.h.call("Connect", func() { err = c.h.drv.Connect(&c.Stream) })
 	c.connecting = err == nil
 	return err
 }
 
-// meet accepts the other end of what dial began.
-func (h *harness) meet(c *conn, l *sock.TCPListener) *peer {
+// acceptPeer accepts the other end of c's connection.
+func (h *harness) acceptPeer(c *conn, l *sock.TCPListener) *peer {
 	h.Helper()
 	p := &peer{h: h}
-	h.meanwhile("a connection to accept", func() bool {
+	h.pollUntil("a connection to accept", func() bool {
 		s, err := l.Accept()
 		if err == sock.ErrWouldBlock {
 			return false
@@ -67,13 +67,13 @@ func connectSucceeds(h *harness) {
 	}
 	h.until("Connected", func() bool { return c.connects == 1 })
 	h.must(c.connectErr)
-	p := h.meet(c, l)
-	h.quiet("it was told that it is connected")
+	p := h.acceptPeer(c, l)
+	h.expectQuiet("Connected was called")
 	c.resume()
 	p.write(100)
 	h.until("100 bytes", func() bool { return c.got == 100 })
 	c.send(300_000)
-	h.meanwhile("300,000 bytes", p.wants(300_000, false))
+	h.pollUntil("300,000 bytes", p.hasRead(300_000, false))
 	p.CloseWrite()
 	h.until("the end", c.endsWith(100))
 }
@@ -88,15 +88,15 @@ func connectRefused(h *harness) {
 		if c.connectErr = c.connect(); c.connectErr == nil {
 			h.until("Connected", func() bool { return c.connects == 1 })
 		}
-		h.isRefused(c, "tcp", addr.String())
-		h.quiet("the failure was told")
+		h.checkRefused(c, "tcp", addr.String())
+		h.expectQuiet("the failure was reported")
 		c.release()
-		h.isReleased(c)
+		h.awaitReleased(c)
 	}
 }
 
-// connectItself connects a stream to its own address, as the system does by itself where it
-// draws the port connected to as the stream's own: nobody listens there.
+// connectItself connects a stream to its own address, as happens when the system chooses the port
+// of the destination as the stream's own: no listener is there, so it must fail.
 func connectItself(h *harness) {
 	l := h.listenTCP()
 	self := l.Addr()
@@ -112,29 +112,29 @@ func connectItself(h *harness) {
 	if c.connectErr = c.connect(); c.connectErr == nil {
 		h.until("Connected", func() bool { return c.connects == 1 })
 	}
-	h.isRefused(c, "tcp", self.String())
+	h.checkRefused(c, "tcp", self.String())
 	c.release()
-	h.isReleased(c)
+	h.awaitReleased(c)
 }
 
-// isRefused checks how connecting to nobody has ended.
-func (h *harness) isRefused(c *conn, network, to string) {
+// checkRefused checks the error of connecting to an address where nothing listens.
+func (h *harness) checkRefused(c *conn, network, to string) {
 	h.Helper()
 	if !errors.Is(c.connectErr, syscall.ECONNREFUSED) {
-		h.Errorf("nobody is at %s, and it was not refused: %v", to, c.connectErr)
+		h.Errorf("connecting to %s, where nothing listens: %v, want ECONNREFUSED", to, c.connectErr)
 	}
-	h.isFailed(c, network, to)
+	h.checkConnectError(c, network, to)
 }
 
-// isFailed checks what is told of connecting in vain.
-func (h *harness) isFailed(c *conn, network, to string) {
+// checkConnectError checks the error of a failed connection attempt.
+func (h *harness) checkConnectError(c *conn, network, to string) {
 	h.Helper()
-	var told *net.OpError
-	if !errors.As(c.connectErr, &told) || told.Op != "connect" || told.Net != network || told.Addr == nil || told.Addr.String() != to {
-		h.Errorf("connecting in vain to %s ended with: %v", to, c.connectErr)
+	var err *net.OpError
+	if !errors.As(c.connectErr, &err) || err.Op != "connect" || err.Net != network || err.Addr == nil || err.Addr.String() != to {
+		h.Errorf("connecting to %s failed with: %v; want an OpError that names it", to, c.connectErr)
 	}
 	if again := c.ConnectError(); again == nil || again.Error() != c.connectErr.Error() {
-		h.Errorf("Connected told %v, ConnectError %v", c.connectErr, again)
+		h.Errorf("Connected reported %v, but ConnectError returns %v", c.connectErr, again)
 	}
 }
 
@@ -145,13 +145,13 @@ func connectUnixRefused(h *harness) {
 	if c.connectErr = c.connect(); c.connectErr == nil {
 		h.until("Connected", func() bool { return c.connects == 1 })
 	}
-	h.isFailed(c, "unix", path)
+	h.checkConnectError(c, "unix", path)
 	c.release()
-	h.isReleased(c)
+	h.awaitReleased(c)
 }
 
-// connectUnixFull connects to a listener that accepts nothing: what there is no room for
-// fails, and does not wait (unix(7)).
+// connectUnixFull connects to a listener that does not accept: when its backlog is full, connecting
+// fails and does not wait (unix(7)).
 func connectUnixFull(h *harness) {
 	path := h.unixPath()
 	l, err := sock.ListenUnix(path, sock.Backlog(1))
@@ -165,18 +165,18 @@ func connectUnixFull(h *harness) {
 			h.until("Connected", func() bool { return c.connects == 1 })
 		}
 		if c.connectErr != nil {
-			h.isFailed(c, "unix", path)
+			h.checkConnectError(c, "unix", path)
 			return
 		}
 	}
-	h.Logf("%d connections wait for a listener whose backlog is 1", most)
+	h.Logf("%d connections are in the backlog of a listener with a backlog of 1", most)
 }
 
-// unixPath returns a path for a Unix socket, or skips the test if there are none.
+// unixPath returns a path for a Unix socket, or skips the test if the system has no Unix sockets.
 func (h *harness) unixPath() string {
 	h.Helper()
 	if onWine() {
-		h.Skip("skipped under Wine: it has no Unix sockets, and TempDir cannot be cleared away")
+		h.Skip("skipped under Wine: it has no Unix sockets, and TempDir cannot be removed")
 	}
 	path := filepath.Join(h.TempDir(), "s")
 	l, err := sock.ListenUnix(path + "0")
@@ -188,8 +188,8 @@ func (h *harness) unixPath() string {
 	return path
 }
 
-// connectWaits fills a backlog, so that what connects then waits, or is refused, as
-// the system has it.
+// connectWaits fills a backlog, so that a further connection waits or is refused; which of them
+// depends on the system.
 func connectWaits(h *harness) {
 	l := h.listenTCP(sock.Backlog(1))
 	defer l.Close()
@@ -197,15 +197,15 @@ func connectWaits(h *harness) {
 		h.connect(l.Addr())
 	}
 	c := h.dial(l)
-	h.calm()
+	h.untilQuiet()
 	if c.connects > 0 {
-		h.Logf("the system does not let it wait: %v", c.connectErr)
+		h.Logf("the system does not let the connection wait: %v", c.connectErr)
 		if c.connectErr == nil && c.RemoteNetAddr() == nil {
-			h.Error("Connected(nil) of a stream that has no peer")
+			h.Error("Connected(nil) for a stream without a peer")
 		}
 	}
 	c.release()
-	h.isReleased(c)
+	h.awaitReleased(c)
 }
 
 func connectMany(h *harness) {
@@ -217,7 +217,7 @@ func connectMany(h *harness) {
 		c := h.dial(l)
 		c.onConnected = func() { done++; h.check(c.connectErr) }
 	}
-	h.meanwhile("all of them", func() bool {
+	h.pollUntil("all of them", func() bool {
 		for {
 			s, err := l.Accept()
 			if err != nil {
@@ -227,7 +227,7 @@ func connectMany(h *harness) {
 		}
 		return done == n
 	})
-	h.quiet("all are connected")
+	h.expectQuiet("all are connected")
 }
 
 func (h *harness) check(err error) {
@@ -243,7 +243,7 @@ func connectReleased(h *harness) {
 	for range 20 {
 		c := h.dial(l)
 		c.release()
-		h.isReleased(c)
+		h.awaitReleased(c)
 	}
 }
 
@@ -254,8 +254,8 @@ func connectReleasedInside(h *harness) {
 	for range 10 {
 		c := h.dial(l)
 		c.onConnected = func() {
-			for i, x := range conns { // whoever is told first ends every second one
-				if i%2 == 0 && !x.given {
+			for i, x := range conns { // the first upcall releases every second stream
+				if i%2 == 0 && !x.gone {
 					x.release()
 				}
 			}
@@ -270,7 +270,7 @@ func connectReleasedInside(h *harness) {
 		}
 		return true
 	})
-	h.quiet("all was told")
+	h.expectQuiet("all results were reported")
 }
 
 func connectTalks(h *harness) {
@@ -282,8 +282,8 @@ func connectTalks(h *harness) {
 		c.send(100_000)
 	}
 	h.until("Connected", func() bool { return c.connects == 1 })
-	p := h.meet(c, l)
+	p := h.acceptPeer(c, l)
 	p.write(100)
-	h.meanwhile("100,000 bytes", p.wants(100_000, false))
-	h.meanwhile("100 bytes", func() bool { return c.got == 100 })
+	h.pollUntil("100,000 bytes", p.hasRead(100_000, false))
+	h.pollUntil("100 bytes", func() bool { return c.got == 100 })
 }

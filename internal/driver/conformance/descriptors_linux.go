@@ -6,13 +6,13 @@ import (
 	"syscall"
 )
 
-// takeDescriptors leaves this process no descriptor to open, until restore.
+// takeDescriptors leaves this process out of file descriptors until restore.
 func takeDescriptors() (restore func(), err error) {
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
 		return nil, err
 	}
-	// The limit is on numbers: the lowest free one.
+	// The limit is on descriptor numbers, so set it to the lowest free one.
 	f, err := os.Open("/dev/null")
 	if err != nil {
 		return nil, err

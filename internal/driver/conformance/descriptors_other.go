@@ -5,5 +5,5 @@ package conformance
 import "errors"
 
 func takeDescriptors() (restore func(), err error) {
-	return nil, errors.New("the limit of descriptors is taken away on Linux only")
+	return nil, errors.New("the limit of file descriptors is lowered on Linux only")
 }

@@ -9,21 +9,21 @@ import (
 )
 
 var detachTests = []test{
-	{"leaves the descriptor to be used", usual, detachUsable},
-	{"loses nothing that was received", small, detachLosesNothing},
-	{"gives it to another queue", usual, detachToQueue},
+	{"leaves the descriptor usable", usual, detachUsable},
+	{"loses no received byte", small, detachLosesNothing},
+	{"to another queue", usual, detachToQueue},
 	{"from inside Received", usual, detachInside},
-	{"a reset that has come already", usual, detachReset},
+	{"a reset that has already arrived", usual, detachReset},
 }
 
-// rest reads from a detached stream until it has got n bytes in all.
+// rest reads from a detached stream until n bytes have been received in all.
 func (c *conn) rest(n int) {
 	c.h.Helper()
 	b := make([]byte, 10_000)
-	c.h.spin("the rest of the bytes", func() bool {
+	c.h.waitFor("the rest of the bytes", func() bool {
 		k, err := c.Read(b)
 		if !bytes.Equal(b[:k], text[c.got:c.got+k]) {
-			c.h.Fatalf("%d bytes after %d are not those that were sent", k, c.got)
+			c.h.Fatalf("%d bytes read after %d differ from those sent", k, c.got)
 		}
 		c.got += k
 		if err != nil && err != sock.ErrWouldBlock {
@@ -41,25 +41,25 @@ func detachUsable(h *harness) {
 	p.write(10)
 	h.until("10 bytes", func() bool { return c.got == 10 })
 	c.pause()
-	h.calm()
+	h.untilQuiet()
 	p.write(10)
 	c.detach()
 	if c.releases > 0 {
 		h.Error("Released came from inside Detach")
 	}
 	p.write(10)
-	h.isReleased(c)
+	h.awaitReleased(c)
 	c.rest(30)
 	if n, err := c.Write(text[:10]); n != 10 || err != nil {
 		h.Errorf("Write after Detach = %d, %v", n, err)
 	}
-	h.spin("the peer's bytes", p.wants(10, false))
+	h.waitFor("the peer's bytes", p.hasRead(10, false))
 	p.write(10)
-	h.quiet("the stream is nothing to the driver any more")
+	h.expectQuiet("the stream no longer belongs to the driver")
 	c.rest(40)
 	p.Close()
-	h.quiet("the stream is nothing to the driver any more")
-	h.spin("the end", func() bool {
+	h.expectQuiet("the stream no longer belongs to the driver")
+	h.waitFor("the end", func() bool {
 		_, err := c.Read(make([]byte, 10))
 		if err != nil && err != io.EOF && err != sock.ErrWouldBlock {
 			h.Fatal(err)
@@ -68,8 +68,8 @@ func detachUsable(h *harness) {
 	})
 }
 
-// detachLosesNothing detaches in mid-receive, without a pause before: the bytes are
-// handed over until Released, or still in the descriptor.
+// detachLosesNothing detaches while receiving, paused or not: bytes are delivered before Released,
+// or can still be read from the descriptor.
 func detachLosesNothing(h *harness) {
 	for turns := range 5 {
 		for _, paused := range []bool{false, true} {
@@ -86,7 +86,7 @@ func detachLosesNothing(h *harness) {
 			p.write(30_000)
 			c.detach()
 			p.write(1000)
-			h.isReleased(c)
+			h.awaitReleased(c)
 			c.rest(61_000)
 		}
 	}
@@ -98,7 +98,7 @@ func detachToQueue(h *harness) {
 	c.resume()
 	h.turn(0)
 	c.detach()
-	h.isReleased(c)
+	h.awaitReleased(c)
 	h.others = append(h.others, c)
 	q, err := pollux.New()
 	h.must(err)
@@ -113,11 +113,11 @@ func detachToQueue(h *harness) {
 	c.rest(10)
 }
 
-// detachReset: the reset that came with the last bytes is told, by the driver if the system
-// has told it already, or else by the socket.
+// detachReset: a reset that came with the last bytes is reported, by the driver if the system has
+// already reported it, and else by the socket.
 func detachReset(h *harness) {
 	if onWine() {
-		h.Skip("skipped under Wine: a reset that somebody has polled for reads like an end there")
+		h.Skip("skipped under Wine: after a poll has seen a reset, a read returns EOF there")
 	}
 	for _, paused := range []bool{false, true} {
 		c, p := h.pair()
@@ -139,18 +139,18 @@ func detachReset(h *harness) {
 			if c.ended == nil {
 				c.detach()
 			} else {
-				c.release() // that was it
+				c.release() // the reset was reported
 			}
 		}
-		h.isReleased(c)
+		h.awaitReleased(c)
 		h.others = append(h.others, c)
 		if c.ended != nil {
 			continue
 		}
-		h.spin("the reset", func() bool {
+		h.waitFor("the reset", func() bool {
 			_, err := c.Read(make([]byte, 10))
 			if err == io.EOF {
-				h.Fatal("a reset, and the socket tells a clean end")
+				h.Fatal("after a reset, Read returned EOF")
 			}
 			return err != nil && err != sock.ErrWouldBlock
 		})
@@ -160,7 +160,7 @@ func detachReset(h *harness) {
 func detachInside(h *harness) {
 	c, p := h.pair()
 	c.onReceived = func([]byte) bool {
-		if !c.given {
+		if !c.gone {
 			c.detach()
 		}
 		return false
@@ -168,6 +168,6 @@ func detachInside(h *harness) {
 	c.attach()
 	c.resume()
 	p.push(200_000)
-	h.isReleased(c)
+	h.awaitReleased(c)
 	c.rest(p.wrote)
 }

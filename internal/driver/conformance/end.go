@@ -6,22 +6,22 @@ import (
 )
 
 var endTests = []test{
-	{"the peer's end", usual, peerEnds},
-	{"bytes and end in one piece of news", usual, bytesAndEnd},
-	{"bytes and end in a pause", small, endInPause},
+	{"the peer closes", usual, peerEnds},
+	{"bytes and EOF in one event", usual, bytesAndEnd},
+	{"bytes and EOF while paused", small, endInPause},
 	{"nothing after the end", usual, nothingAfterEnd},
-	{"a reset in mid-receive", usual, resetReceiving},
-	{"a reset in a pause", usual, resetPaused},
-	{"the peer half-closes and goes on reading", usual, peerHalfCloses},
-	{"this side half-closes and goes on receiving", usual, sideHalfCloses},
+	{"a reset while receiving", usual, resetReceiving},
+	{"a reset while paused", usual, resetPaused},
+	{"the peer half-closes and continues to read", usual, peerHalfCloses},
+	{"this side half-closes and continues to receive", usual, sideHalfCloses},
 	{"stopped by the last bytes", small, stoppedByLast},
-	{"a stream that is closed already", usual, streamClosedBefore},
+	{"a stream that is already closed", usual, streamClosedBefore},
 }
 
 func (c *conn) endsWith(bytes int) func() bool {
 	return func() bool {
 		if c.ended != nil && (c.got != bytes || !errors.Is(c.ended, io.EOF)) {
-			c.h.Fatalf("%d bytes of %d, then %v", c.got, bytes, c.ended)
+			c.h.Fatalf("received %d bytes, want %d, then %v", c.got, bytes, c.ended)
 		}
 		return c.ended != nil
 	}
@@ -35,7 +35,7 @@ func peerEnds(h *harness) {
 	h.until("10 bytes", func() bool { return c.got == 10 })
 	p.Close()
 	h.until("the end", c.endsWith(10))
-	h.quiet("the end was told")
+	h.expectQuiet("the end was reported")
 }
 
 func bytesAndEnd(h *harness) {
@@ -55,7 +55,7 @@ func bytesAndEnd(h *harness) {
 		p.CloseWrite()
 		h.until("bytes and end", c.endsWith(n))
 	}
-	h.quiet("the ends were told")
+	h.expectQuiet("the ends were reported")
 }
 
 func endInPause(h *harness) {
@@ -65,10 +65,10 @@ func endInPause(h *harness) {
 	p.write(10)
 	h.until("10 bytes", func() bool { return c.got == 10 })
 	c.pause()
-	h.calm()
+	h.untilQuiet()
 	p.write(50_000)
 	p.Close()
-	h.calm()
+	h.untilQuiet()
 	c.resume()
 	h.until("bytes and end", c.endsWith(50_010))
 }
@@ -83,17 +83,17 @@ func nothingAfterEnd(h *harness) {
 		c.pause()
 		h.turn(0)
 		c.resume()
-		h.quiet("the end was told")
+		h.expectQuiet("the end was reported")
 	}
 	p.Close()
-	h.quiet("the end was told")
+	h.expectQuiet("the end was reported")
 	c.pause()
 	c.resume()
-	h.quiet("the end was told")
-	c.send(1) // to which the system answers with a reset
-	h.calm()
+	h.expectQuiet("the end was reported")
+	c.send(1) // which the peer's system answers with a reset
+	h.untilQuiet()
 	c.send(2)
-	h.calm()
+	h.untilQuiet()
 }
 
 func resetReceiving(h *harness) {
@@ -106,12 +106,12 @@ func resetReceiving(h *harness) {
 		p.reset()
 		h.until("the reset", func() bool { return c.ended != nil })
 		if errors.Is(c.ended, io.EOF) && !onWine() {
-			h.Errorf("a reset was told as %v", c.ended)
+			h.Errorf("a reset was reported as %v", c.ended)
 		}
 		if errors.Is(c.ended, io.EOF) {
-			h.calm() // Failed comes then
+			h.untilQuiet() // Failed follows
 		}
-		h.quiet("the reset was told")
+		h.expectQuiet("the reset was reported")
 	}
 }
 
@@ -122,17 +122,17 @@ func resetPaused(h *harness) {
 	p.write(10)
 	h.until("10 bytes", func() bool { return c.got == 10 })
 	c.pause()
-	h.calm()
+	h.untilQuiet()
 	p.reset()
-	h.calm()
+	h.untilQuiet()
 	if c.ended == nil {
 		c.resume()
 		h.until("the reset", func() bool { return c.ended != nil })
 	}
 	if errors.Is(c.ended, io.EOF) && c.failed == nil && !onWine() {
-		h.Errorf("a reset was told as %v", c.ended)
+		h.Errorf("a reset was reported as %v", c.ended)
 	}
-	h.quiet("the reset was told")
+	h.expectQuiet("the reset was reported")
 }
 
 func peerHalfCloses(h *harness) {
@@ -143,10 +143,10 @@ func peerHalfCloses(h *harness) {
 	p.CloseWrite()
 	h.until("the end", c.endsWith(10))
 	c.send(300_000)
-	h.meanwhile("what is sent after the end", p.wants(300_000, false))
+	h.pollUntil("the bytes sent after EOF", p.hasRead(300_000, false))
 	h.must(c.CloseWrite())
-	h.meanwhile("the end of that", p.wants(300_000, true))
-	h.calm()
+	h.pollUntil("the EOF after them", p.hasRead(300_000, true))
+	h.untilQuiet()
 }
 
 func sideHalfCloses(h *harness) {
@@ -154,17 +154,17 @@ func sideHalfCloses(h *harness) {
 	c.attach()
 	c.resume()
 	c.send(10)
-	h.meanwhile("10 bytes", p.wants(10, false))
+	h.pollUntil("10 bytes", p.hasRead(10, false))
 	h.must(c.CloseWrite())
-	h.meanwhile("the end", p.wants(10, true))
-	h.quiet("nothing has come")
+	h.pollUntil("the end", p.hasRead(10, true))
+	h.expectQuiet("nothing was sent to this side")
 	p.write(1000)
-	h.until("what comes after CloseWrite", func() bool { return c.got == 1000 })
+	h.until("the bytes sent after CloseWrite", func() bool { return c.got == 1000 })
 	p.Close()
 	h.until("the end", c.endsWith(1000))
 }
 
-// stoppedByLast: the last bytes stop receiving, the end comes when it goes on.
+// stoppedByLast: the last bytes stop receiving; the end comes after Resume.
 func stoppedByLast(h *harness) {
 	c, p := h.pair()
 	c.onReceived = func([]byte) bool { return c.got < 5000 }
@@ -173,15 +173,15 @@ func stoppedByLast(h *harness) {
 	p.write(5000)
 	p.Close()
 	h.until("the bytes", func() bool { return c.got == 5000 })
-	h.calm()
+	h.untilQuiet()
 	if c.ended == nil {
 		c.resume()
 	}
 	h.until("the end", c.endsWith(5000))
-	h.quiet("the end was told")
+	h.expectQuiet("the end was reported")
 }
 
-// streamClosedBefore: a stream that is closed cannot be attached, or ends at once.
+// streamClosedBefore: a closed stream cannot be attached, or ends immediately.
 func streamClosedBefore(h *harness) {
 	c, _ := h.pair()
 	h.must(c.Close())
@@ -189,7 +189,7 @@ func streamClosedBefore(h *harness) {
 	h.call("Attach", func() { err = h.drv.Attach(&c.Stream) })
 	if err == nil {
 		c.resume()
-		h.until("an end", func() bool { return c.ended != nil })
+		h.until("ReceiveEnded", func() bool { return c.ended != nil })
 	}
 	c.release()
 	h.until("Released", func() bool { return c.releases == 1 })

@@ -6,16 +6,16 @@ import (
 	"syscall"
 )
 
-// failureTests are about Failed, and about what was received before a failure.
+// failureTests test Failed, and that data received before a failure is delivered.
 var failureTests = []test{
-	{"a reset in a pause", usual, failurePaused},
-	{"a reset in a pause with bytes to receive", small, failureUnread},
+	{"a reset while paused", usual, failurePaused},
+	{"a reset while paused with unread bytes", small, failureUnread},
 	{"a reset of a stream that was never resumed", usual, failureUnresumed},
-	{"a reset after the peer's end", usual, failureAfterEnd},
-	{"a reset while the end waits to be received", usual, failureBehindEnd},
-	{"a reset in a pause that begins with it", small, failureThenPause},
-	{"bytes received before sending failed", small, receiveAfterSendFailed},
-	{"the end of both sides is no failure", usual, endsAreNoFailure},
+	{"a reset after the peer's EOF", usual, failureAfterEnd},
+	{"a reset with the EOF still unread", usual, failureBehindEnd},
+	{"pausing from inside Received after a reset", small, failureThenPause},
+	{"bytes received before a send failed", small, receiveAfterSendFailed},
+	{"closing both sides is not a failure", usual, endsAreNoFailure},
 	{"Release from inside Failed", usual, releaseInFailed},
 }
 
@@ -26,15 +26,15 @@ func (c *conn) hasFailed() bool {
 	return c.failed != nil
 }
 
-// endsAfter resumes the stream, and waits for so many bytes and the end.
-func (c *conn) endsAfter(bytes int) {
+// resumeToEnd resumes the stream, and waits for the end after so many bytes.
+func (c *conn) resumeToEnd(bytes int) {
 	c.h.Helper()
 	c.resume()
 	c.h.until("the end", func() bool { return c.ended != nil })
 	if c.got != bytes && !onWine() {
-		c.h.Errorf("%d bytes of %d were received after the failure", c.got, bytes)
+		c.h.Errorf("received %d bytes in all after the failure, want %d", c.got, bytes)
 	}
-	c.h.quiet("the stream has ended")
+	c.h.expectQuiet("the stream has ended")
 }
 
 func failurePaused(h *harness) {
@@ -44,11 +44,11 @@ func failurePaused(h *harness) {
 	p.write(10)
 	h.until("10 bytes", func() bool { return c.got == 10 })
 	c.pause()
-	h.calm()
+	h.untilQuiet()
 	p.reset()
 	h.until("Failed", c.hasFailed)
-	h.quiet("the failure was reported")
-	c.endsAfter(10)
+	h.expectQuiet("the failure was reported")
+	c.resumeToEnd(10)
 }
 
 func failureUnread(h *harness) {
@@ -59,13 +59,13 @@ func failureUnread(h *harness) {
 		p.write(10)
 		h.until("10 bytes", func() bool { return c.got == 10 })
 		c.pause()
-		h.calm()
+		h.untilQuiet()
 		p.write(n)
-		h.calm()
+		h.untilQuiet()
 		p.reset()
 		h.until("Failed", c.hasFailed)
-		h.quiet("the failure was reported")
-		c.endsAfter(10 + n)
+		h.expectQuiet("the failure was reported")
+		c.resumeToEnd(10 + n)
 	}
 }
 
@@ -73,10 +73,10 @@ func failureUnresumed(h *harness) {
 	c, p := h.pair()
 	c.attach()
 	p.write(1000)
-	h.calm()
+	h.untilQuiet()
 	p.reset()
 	h.until("Failed", c.hasFailed)
-	c.endsAfter(1000)
+	c.resumeToEnd(1000)
 }
 
 func failureAfterEnd(h *harness) {
@@ -87,10 +87,10 @@ func failureAfterEnd(h *harness) {
 		p.write(n)
 		p.CloseWrite()
 		h.until("the end", c.endsWith(n))
-		h.quiet("the end was told")
+		h.expectQuiet("the end was reported")
 		p.reset()
 		h.until("Failed", c.hasFailed)
-		h.quiet("the failure was reported")
+		h.expectQuiet("the failure was reported")
 	}
 }
 
@@ -99,14 +99,14 @@ func failureBehindEnd(h *harness) {
 	c.attach()
 	p.write(1000)
 	p.CloseWrite()
-	h.calm()
+	h.untilQuiet()
 	p.reset()
 	h.until("Failed", c.hasFailed)
-	c.endsAfter(1000)
+	c.resumeToEnd(1000)
 }
 
-// failureThenPause stops receiving from inside Received, with the failure behind what is
-// still to be received.
+// failureThenPause stops receiving from inside Received, with unread bytes and then the failure
+// to come.
 func failureThenPause(h *harness) {
 	for _, stop := range []func(c *conn) bool{
 		func(*conn) bool { return false },
@@ -119,16 +119,16 @@ func failureThenPause(h *harness) {
 		p.reset()
 		c.resume()
 		h.until("the first bytes, and Failed", func() bool { return c.got > 0 && c.hasFailed() })
-		h.quiet("the failure was reported")
+		h.expectQuiet("the failure was reported")
 		c.onReceived = nil
-		c.endsAfter(100_000)
+		c.resumeToEnd(100_000)
 	}
 }
 
-// receiveAfterSendFailed: an error of sending ends sending alone.
+// receiveAfterSendFailed: a send error ends sending only.
 func receiveAfterSendFailed(h *harness) {
 	for _, resumed := range []bool{true, false} {
-		c, p := h.tiny()
+		c, p := h.smallBufferPair()
 		c.attach()
 		if resumed {
 			c.resume()
@@ -137,12 +137,12 @@ func receiveAfterSendFailed(h *harness) {
 			c.pause()
 		}
 		c.send(1 << 20)
-		h.calm()
+		h.untilQuiet()
 		n := p.push(4000)
-		p.Close() // with bytes unread: the system resets
+		p.Close() // with unread bytes, so the system sends a reset
 		h.until("the error of Send or Sent", func() bool { return c.out.err != nil })
-		h.calm()
-		c.endsAfter(c.got + n)
+		h.untilQuiet()
+		c.resumeToEnd(c.got + n)
 	}
 }
 
@@ -155,20 +155,20 @@ func endsAreNoFailure(h *harness) {
 		}
 		h.must(c.CloseWrite())
 		p.CloseWrite()
-		h.meanwhile("the end, as the peer sees it", p.wants(0, true))
+		h.pollUntil("EOF at the peer", p.hasRead(0, true))
 		if resumed {
 			h.until("the end", c.endsWith(0))
 		}
 		p.Close()
-		h.calm()
-		h.quiet("both sides have ended")
+		h.untilQuiet()
+		h.expectQuiet("both sides are closed")
 		if c.failed != nil {
-			h.Errorf("both sides have ended, and Failed(%v)", c.failed)
+			h.Errorf("Failed(%v), though both sides were closed without an error", c.failed)
 		}
 		if !resumed {
-			c.endsAfter(0)
+			c.resumeToEnd(0)
 			if !errors.Is(c.ended, io.EOF) {
-				h.Errorf("the end is %v", c.ended)
+				h.Errorf("ReceiveEnded(%v), want EOF", c.ended)
 			}
 		}
 	}
@@ -181,5 +181,5 @@ func releaseInFailed(h *harness) {
 	p.write(100)
 	p.reset()
 	h.until("Failed", c.hasFailed)
-	h.isReleased(c)
+	h.awaitReleased(c)
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// forever is the timeout that most turns have: what does not wake the driver hangs.
+// forever is the timeout of most turns: without an event that wakes the driver, they hang.
 const forever = -1
 
-// harness is a driver, and what holds it to its contract. The test's goroutine is the
-// loop's; peers are sockets that never block, so nothing else runs beside it.
+// harness is a driver, with checks of its contract. The test's goroutine is the loop's; peers are
+// non-blocking sockets, so no other goroutine is needed.
 type harness struct {
 	*testing.T
 	drv    driver.Driver
@@ -25,17 +25,17 @@ type harness struct {
 	goroutine []byte
 	turning   bool
 	turnCount int
-	method    string // the driver's method that runs, other than Turn
+	method    string // the driver's running method, other than Turn
 	upcalling atomic.Bool
-	upcalls   int    // so far
-	last      string // the last of them
+	upcalls   int    // number of upcalls
+	last      string // name of the last upcall
 
-	conns     []*conn
-	listeners []*listener
-	watches   []*watch
-	packets   []*packetSocket
-	others    []io.Closer
-	door      *sock.TCPListener // where pairs are made
+	conns        []*conn
+	listeners    []*listener
+	watches      []*watch
+	packets      []*packetSocket
+	others       []io.Closer
+	pairListener *sock.TCPListener // accepts the streams of pair
 }
 
 func newHarness(t *testing.T, open Open, c driver.Config) *harness {
@@ -45,13 +45,13 @@ func newHarness(t *testing.T, open Open, c driver.Config) *harness {
 	return h
 }
 
-// close ends what is left, and checks that the driver lets go of all of it.
+// close releases what is left, and checks that the driver releases all of it.
 func (h *harness) close() {
 	if h.turning {
-		return // the test has failed in mid-turn
+		return // the test has failed inside Turn
 	}
 	for _, c := range h.conns {
-		if !c.given {
+		if !c.gone {
 			c.onReceived, c.onEnded, c.onFailed, c.onSent, c.onConnected, c.onReleased = nil, nil, nil, nil, nil, nil
 			c.release()
 		}
@@ -67,7 +67,7 @@ func (h *harness) close() {
 		p.unbind()
 	}
 	if !h.Failed() {
-		h.until("the Released of everything", func() bool {
+		h.until("the Released of all streams", func() bool {
 			for _, c := range h.conns {
 				if c.releases == 0 {
 					return false
@@ -75,7 +75,7 @@ func (h *harness) close() {
 			}
 			return true
 		})
-		h.quiet("everything was released")
+		h.expectQuiet("everything was released")
 	}
 	for _, x := range h.others {
 		x.Close()
@@ -85,7 +85,7 @@ func (h *harness) close() {
 	}
 }
 
-// call marks that a method runs, for up to see.
+// call runs f and records for upcall that the method runs.
 func (h *harness) call(method string, f func()) {
 	if h.upcalling.Load() && !h.turning {
 		h.Errorf("%s: an upcall outside Turn", method)
@@ -96,8 +96,8 @@ func (h *harness) call(method string, f func()) {
 	h.method = outer
 }
 
-// up runs an upcall, and checks where it comes from.
-func (h *harness) up(what string, f func()) {
+// upcall runs an upcall, and checks where it comes from.
+func (h *harness) upcall(what string, f func()) {
 	switch {
 	case !h.upcalling.CompareAndSwap(false, true):
 		h.Errorf("%s while another upcall runs (in %q)", what, h.method)
@@ -115,14 +115,14 @@ func (h *harness) up(what string, f func()) {
 	h.upcalling.Store(false)
 }
 
-// goroutine names the one that runs: the first words of its stack.
+// goroutine identifies the current goroutine, by the first words of its stack.
 func goroutine(b []byte) []byte {
 	b = b[:runtime.Stack(b, false)]
 	return b[:bytes.IndexByte(b, '[')]
 }
 
-// turn is one Turn, and says how long it took. One that does not end is woken, and
-// fails.
+// turn calls Turn, and returns how long it took. If Turn does not return before the deadline, it
+// wakes the driver, and the test fails.
 func (h *harness) turn(timeout time.Duration) time.Duration {
 	h.Helper()
 	var late atomic.Bool
@@ -130,7 +130,7 @@ func (h *harness) turn(timeout time.Duration) time.Duration {
 		late.Store(true)
 		h.drv.Wake()
 	})
-	hung := time.AfterFunc(2*deadline, func() { panic(h.Name() + ": Turn does not end, not even by Wake") })
+	hung := time.AfterFunc(2*deadline, func() { panic(h.Name() + ": Turn does not return, not even after Wake") })
 	h.turning = true
 	h.turnCount++
 	start := time.Now()
@@ -143,49 +143,49 @@ func (h *harness) turn(timeout time.Duration) time.Duration {
 		h.Fatalf("Turn(%v): %v", timeout, err)
 	}
 	if late.Load() {
-		h.Fatalf("Turn(%v) slept for %v, until the suite woke it; the last upcall was %q", timeout, took, h.last)
+		h.Fatalf("Turn(%v) slept for %v, until the suite called Wake; the last upcall was %q", timeout, took, h.last)
 	}
 	return took
 }
 
-// until turns until ok: each turn sleeps until there is something, so that something
-// must come.
-func (h *harness) until(what string, ok func() bool) { h.Helper(); h.turns(what, forever, ok) }
+// until runs turns until ok. Each turn sleeps until there is an event, so if none comes, the test
+// fails.
+func (h *harness) until(what string, ok func() bool) { h.Helper(); h.turnUntil(what, forever, ok) }
 
-// meanwhile is until for what no upcall tells, such as what a peer gets.
-func (h *harness) meanwhile(what string, ok func() bool) {
+// pollUntil is until for conditions that no upcall reports, such as what a peer has received.
+func (h *harness) pollUntil(what string, ok func() bool) {
 	h.Helper()
-	h.turns(what, time.Millisecond, ok)
+	h.turnUntil(what, time.Millisecond, ok)
 }
 
-func (h *harness) turns(what string, timeout time.Duration, ok func() bool) {
+func (h *harness) turnUntil(what string, timeout time.Duration, ok func() bool) {
 	h.Helper()
 	for end := time.Now().Add(deadline); !ok(); {
 		if time.Now().After(end) {
-			h.Fatalf("not within %v: %s; the last upcall was %q", deadline, what, h.last)
+			h.Fatalf("did not happen within %v: %s; the last upcall was %q", deadline, what, h.last)
 		}
 		h.turn(timeout)
 	}
 }
 
-// quiet fails if there is an upcall now, or soon, or if turns end for no reason.
-func (h *harness) quiet(why string) {
+// expectQuiet fails if there is an upcall within quietTime, or if turns end without a reason.
+func (h *harness) expectQuiet(why string) {
 	h.Helper()
 	before := h.upcalls
-	if turns := h.idle(settle); turns > maxIdleTurns*(1+len(h.listeners)) {
-		h.Errorf("%s, but Turn came back %d times in %v for nothing", why, turns, settle)
+	if turns := h.idle(quietTime); turns > maxIdleTurns*(1+len(h.listeners)) {
+		h.Errorf("%s, but Turn returned %d times in %v without a reason", why, turns, quietTime)
 	}
 	if n := h.upcalls - before; n > 0 {
 		h.Errorf("%s, but there were %d upcalls, the last %q", why, n, h.last)
 	}
 }
 
-// maxIdleTurns is how many turns may end in settle though nothing has happened, and as
-// many again for each listener: what was cancelled, such as the accepts that a listener
-// has in flight, or had come before may still be cleared away.
+// maxIdleTurns is how many turns may end within quietTime though nothing has happened, and as many
+// again for each listener: completions of cancelled operations, such as a listener's accepts, or
+// earlier events may still have to be handled.
 const maxIdleTurns = 16
 
-// idle turns for d, and returns how many turns that took.
+// idle runs turns for d, and returns how many there were.
 func (h *harness) idle(d time.Duration) (turns int) {
 	for end := time.Now().Add(d); ; turns++ {
 		left := time.Until(end)
@@ -196,11 +196,11 @@ func (h *harness) idle(d time.Duration) (turns int) {
 	}
 }
 
-// calm turns until nothing has happened for settle.
-func (h *harness) calm() {
+// untilQuiet runs turns until no upcall has come for quietTime.
+func (h *harness) untilQuiet() {
 	h.Helper()
 	before := h.upcalls - 1
-	h.turns("no more upcalls", settle, func() bool {
+	h.turnUntil("no more upcalls", quietTime, func() bool {
 		still := h.upcalls == before
 		before = h.upcalls
 		return still

@@ -17,41 +17,41 @@ import (
 
 var packetTests = []test{
 	{"datagrams and their senders", usual, datagrams},
-	{"what came before Bind", usual, beforeBind},
-	{"many at once", usual, manyAtOnce},
+	{"datagrams received before Bind", usual, beforeBind},
+	{"many datagrams", usual, manyAtOnce},
 	{"many sockets", usual, manySockets},
-	{"one that floods leaves the others their turn", usual, flood},
+	{"a flood on one socket leaves the others their turn", usual, flood},
 	{"nothing after Unbind", usual, nothingAfterUnbind},
 	{"Unbind from inside Packets", usual, unbindInside},
-	{"Unbind of one that Bind refused", usual, unbindRefused},
+	{"Unbind of a socket that Bind refused", usual, unbindRefused},
 	{"Unbind closes the socket", usual, unbindCloses},
-	{"an error about what was sent", usual, aboutSent},
+	{"an error about a sent datagram", usual, sendErrorIgnored},
 	{"AwaitWritable", usual, awaitWritable},
 	{"AwaitWritable, then Unbind", usual, awaitThenUnbind},
 	{"SendPackets", usual, sendPackets},
-	{"SendPackets without room", usual, sendWithoutRoom},
-	{"SendPackets of what cannot be sent", usual, sendImpossible},
+	{"SendPackets with a full queue", usual, sendQueueFull},
+	{"SendPackets of invalid datagrams", usual, sendInvalid},
 	{"SendPackets, then Unbind", usual, sendThenUnbind},
-	{"SendPackets from elsewhere, inside an upcall", usual, sendFromElsewhere},
+	{"SendPackets from another goroutine, inside an upcall", usual, sendFromElsewhere},
 	{"L12 SendPackets in the order of the calls", usual, sendInOrder},
 	{"L12 QueuePackets in the order of the calls", usual, queueInOrder},
-	{"L12 nothing overtakes what has no room", usual, orderWithoutRoom},
+	{"L12 nothing overtakes a blocked datagram", usual, orderWhileBlocked},
 	{"SendPackets, then Unbind, sends", usual, sendThenUnbindSends},
 	{"QueuePackets against Unbind", usual, queueAgainstUnbind},
 	{"allocations", usual, packetAllocs},
 }
 
-// packetSocket is a socket of datagrams, what it has been told, and what it may be told.
+// packetSocket is a datagram socket that records its upcalls and checks which are allowed.
 type packetSocket struct {
 	driver.PacketSocket
 	h           *harness
 	onPackets   func(ms []sock.Message)
-	onRoom      func()
+	onWritable  func()
 	got         []string // datagrams
 	from        []netip.AddrPort
 	truncated   int
 	batches     int
-	rooms       int
+	writables   int
 	failures    []error
 	failedBytes int
 	bound       bool
@@ -66,7 +66,7 @@ func (h *harness) udp(options ...sock.Option) *sock.UDPSocket {
 	return u
 }
 
-// packetSocket makes a socket that is not bound to the driver yet.
+// packetSocket returns a socket that is not bound to the driver yet.
 func (h *harness) packetSocket(options ...sock.Option) *packetSocket {
 	h.Helper()
 	p := &packetSocket{h: h}
@@ -91,9 +91,9 @@ func (p *packetSocket) unbind() {
 
 type packetUpcalls packetSocket
 
-func (u *packetUpcalls) up(what string, f func(p *packetSocket)) {
+func (u *packetUpcalls) upcall(what string, f func(p *packetSocket)) {
 	p := (*packetSocket)(u)
-	p.h.up(what, func() {
+	p.h.upcall(what, func() {
 		if !p.bound {
 			p.h.Errorf("%s of a socket that is not bound", what)
 		}
@@ -102,9 +102,9 @@ func (u *packetUpcalls) up(what string, f func(p *packetSocket)) {
 }
 
 func (u *packetUpcalls) Packets(ms []sock.Message) {
-	u.up("Packets", func(p *packetSocket) {
+	u.upcall("Packets", func(p *packetSocket) {
 		if len(ms) == 0 || len(ms) > driver.MaxPackets {
-			p.h.Errorf("%d datagrams at once", len(ms))
+			p.h.Errorf("Packets with %d datagrams, want 1 to %d", len(ms), driver.MaxPackets)
 		}
 		p.batches++
 		for i := range ms {
@@ -118,7 +118,7 @@ func (u *packetUpcalls) Packets(ms []sock.Message) {
 		if p.onPackets != nil {
 			p.onPackets(ms)
 		}
-		// The handler may do with the messages as it likes.
+		// The handler may change the messages.
 		for i := range ms {
 			clear(ms[i].Data)
 			ms[i] = sock.Message{}
@@ -126,7 +126,7 @@ func (u *packetUpcalls) Packets(ms []sock.Message) {
 	})
 }
 
-// Released may come from inside Unbind, or from Turn; from no other method.
+// Released may come from inside Unbind or from Turn, but from no other method.
 func (u *packetUpcalls) Released() {
 	if u.h.method != "" && u.h.method != "Unbind" {
 		u.h.Errorf("Released from inside %s", u.h.method)
@@ -138,23 +138,23 @@ func (u *packetUpcalls) Released() {
 }
 
 func (u *packetUpcalls) Writable() {
-	u.up("Writable", func(p *packetSocket) {
-		p.rooms++
-		if p.onRoom != nil {
-			p.onRoom()
+	u.upcall("Writable", func(p *packetSocket) {
+		p.writables++
+		if p.onWritable != nil {
+			p.onWritable()
 		}
 	})
 }
 
 func (u *packetUpcalls) SendFailed(n int, err error) {
-	u.up("SendFailed", func(p *packetSocket) {
+	u.upcall("SendFailed", func(p *packetSocket) {
 		p.failures = append(p.failures, err)
 		p.failedBytes += n
 	})
 }
 
-// mail sends a datagram to the socket.
-func (p *packetSocket) mail(from *sock.UDPSocket, data string) {
+// sendFrom sends a datagram to the socket.
+func (p *packetSocket) sendFrom(from *sock.UDPSocket, data string) {
 	p.h.Helper()
 	_, err := from.WriteTo([]byte(data), p.LocalAddr())
 	p.h.must(err)
@@ -166,55 +166,55 @@ func datagrams(h *harness) {
 	for range 3 {
 		p.got, p.from = nil, nil
 		for i, data := range sent {
-			p.mail(u, data)
+			p.sendFrom(u, data)
 			if i%2 == 0 {
 				h.until("a datagram", func() bool { return len(p.got) == i+1 })
 			}
 		}
 		h.until("all of them", func() bool { return len(p.got) == len(sent) })
-		h.quiet("nothing more was sent")
+		h.expectQuiet("nothing more was sent")
 		for i, data := range sent {
 			if p.got[i] != data {
-				h.Errorf("datagram %d: %d bytes, want %d, or others", i, len(p.got[i]), len(data))
+				h.Errorf("datagram %d has %d bytes, want %d, or its bytes differ", i, len(p.got[i]), len(data))
 			}
 			if p.from[i] != u.LocalAddr() {
-				h.Errorf("datagram %d is said to be from %v, not from %v", i, p.from[i], u.LocalAddr())
+				h.Errorf("the source address of datagram %d is %v, want %v", i, p.from[i], u.LocalAddr())
 			}
 		}
 	}
 	if p.truncated > 0 {
-		h.Errorf("%d are said to be truncated", p.truncated)
+		h.Errorf("%d datagrams were reported as truncated", p.truncated)
 	}
 }
 
 func beforeBind(h *harness) {
 	p, u := h.packetSocket(), h.udp()
-	p.mail(u, "early")
-	p.mail(u, "bird")
+	p.sendFrom(u, "early")
+	p.sendFrom(u, "bird")
 	p.bind()
 	h.until("both", func() bool { return len(p.got) == 2 })
-	h.quiet("nothing more was sent")
+	h.expectQuiet("nothing more was sent")
 }
 
-// manyAtOnce are more than a batch, or two, takes, again and again.
+// manyAtOnce sends more datagrams than one or two batches take, several times.
 func manyAtOnce(h *harness) {
 	p, u := h.packetSocket(sock.RecvBuffer(1<<20)).bind(), h.udp()
 	for round := range 5 {
 		p.got = nil
 		for i := range 200 {
-			p.mail(u, string(text[i:2*i]))
+			p.sendFrom(u, string(text[i:2*i]))
 		}
 		h.until("all of them", func() bool { return len(p.got) == 200 })
 		for i, got := range p.got {
 			if got != string(text[i:2*i]) {
-				h.Fatalf("round %d: datagram %d has %d bytes, want %d, or others", round, i, len(got), i)
+				h.Fatalf("round %d: datagram %d has %d bytes, want %d, or its bytes differ", round, i, len(got), i)
 			}
 		}
-		h.quiet("nothing more was sent")
+		h.expectQuiet("nothing more was sent")
 	}
 }
 
-// manySockets each get what is theirs, and answer.
+// manySockets: each of many sockets receives its own datagrams, and answers.
 func manySockets(h *harness) {
 	u := h.udp(sock.RecvBuffer(1 << 20))
 	sockets := make([]*packetSocket, 100)
@@ -231,9 +231,9 @@ func manySockets(h *harness) {
 	b := make([]byte, 100)
 	for round := range 5 {
 		for i, p := range sockets {
-			p.mail(u, string(rune('A'+round))+string(text[i:i+9]))
+			p.sendFrom(u, string(rune('A'+round))+string(text[i:i+9]))
 		}
-		h.until("each socket's", func() bool {
+		h.until("each socket's datagram", func() bool {
 			for _, p := range sockets {
 				if len(p.got) <= round {
 					return false
@@ -243,11 +243,11 @@ func manySockets(h *harness) {
 		})
 		for i, p := range sockets {
 			if want := string(rune('A'+round)) + string(text[i:i+9]); p.got[round] != want {
-				h.Fatalf("socket %d got %q, want %q", i, p.got[round], want)
+				h.Fatalf("socket %d received %q, want %q", i, p.got[round], want)
 			}
 		}
 		answers := 0
-		h.spin("the answers", func() bool {
+		h.waitFor("the answers", func() bool {
 			for {
 				if _, _, err := u.ReadFrom(b); err != nil {
 					return answers == len(sockets)
@@ -258,13 +258,13 @@ func manySockets(h *harness) {
 	}
 }
 
-// flood sends to one socket from inside its own upcall, so that it never runs dry.
+// flood sends to a socket from inside its own upcall, so that it always has more to receive.
 func flood(h *harness) {
 	a, b, u := h.packetSocket(sock.RecvBuffer(1<<20)).bind(), h.packetSocket().bind(), h.udp()
 	stop := false
 	refill := func(n int) {
 		for range n {
-			a.mail(u, "x")
+			a.sendFrom(u, "x")
 		}
 	}
 	a.onPackets = func(ms []sock.Message) {
@@ -274,40 +274,40 @@ func flood(h *harness) {
 	}
 	refill(100)
 	h.until("the first", func() bool { return len(a.got) > 0 })
-	b.mail(u, "me too")
+	b.sendFrom(u, "me too")
 	for turns := 0; len(b.got) == 0; turns++ {
 		if turns > 3 {
-			h.Fatalf("one socket has had %d turns, and %d datagrams, and the other none", turns, len(a.got))
+			h.Fatalf("after %d turns and %d datagrams of one socket, the other one has received none", turns, len(a.got))
 		}
 		h.turn(forever)
 	}
 	stop = true
-	h.calm()
+	h.untilQuiet()
 }
 
 func nothingAfterUnbind(h *harness) {
 	for range 10 {
 		p, u := h.packetSocket().bind(), h.udp()
-		p.mail(u, "first")
+		p.sendFrom(u, "first")
 		h.until("the first", func() bool { return len(p.got) == 1 })
-		p.mail(u, "second")
+		p.sendFrom(u, "second")
 		p.unbind()
-		h.quiet("it is bound no more")
+		h.expectQuiet("the socket was unbound")
 	}
 }
 
-// unbindInside: of those with news in one batch, the first to be told ends all the
-// others, another time itself, and one without news takes their place.
+// unbindInside: of several sockets with datagrams in one batch, the first upcall unbinds all others,
+// or itself, and binds a new one, which has no datagram and reuses an index.
 func unbindInside(h *harness) {
 	for round := range 20 {
 		u := h.udp()
 		sockets := make([]*packetSocket, 5)
 		var next *packetSocket
-		told := 0
+		calls := 0
 		for i := range sockets {
 			p := h.packetSocket().bind()
 			p.onPackets = func([]sock.Message) {
-				if told++; told > 1 {
+				if calls++; calls > 1 {
 					return
 				}
 				for j, other := range sockets {
@@ -319,18 +319,18 @@ func unbindInside(h *harness) {
 			}
 			sockets[i] = p
 		}
-		h.calm()
+		h.untilQuiet()
 		for _, p := range sockets {
-			p.mail(u, "strike")
-			p.mail(u, "strike again")
+			p.sendFrom(u, "strike")
+			p.sendFrom(u, "strike again")
 		}
-		h.until("the first", func() bool { return told > 0 })
-		h.calm()
+		h.until("the first", func() bool { return calls > 0 })
+		h.untilQuiet()
 		if len(next.got) > 0 {
-			h.Error("a socket that was sent nothing got another's datagram")
+			h.Error("a socket to which nothing was sent received another socket's datagram")
 		}
-		next.mail(u, "mine")
-		h.until("its own", func() bool { return len(next.got) == 1 })
+		next.sendFrom(u, "mine")
+		h.until("its own datagram", func() bool { return len(next.got) == 1 })
 		for _, p := range sockets {
 			p.unbind()
 		}
@@ -343,27 +343,27 @@ func unbindRefused(h *harness) {
 	h.must(p.UDPSocket.Close())
 	h.call("Bind", func() {
 		if err := h.drv.Bind(&p.PacketSocket); err == nil {
-			h.Error("a closed socket can be bound")
+			h.Error("Bind succeeded on a closed socket")
 		}
 	})
 	h.call("Unbind", func() { h.drv.Unbind(&p.PacketSocket) })
 	h.until("Released", func() bool { return p.released })
 	other := h.packetSocket().bind()
-	other.mail(h.udp(), "x")
+	other.sendFrom(h.udp(), "x")
 	h.until("another's datagram", func() bool { return len(other.got) == 1 })
 }
 
 func unbindCloses(h *harness) {
 	p := h.packetSocket().bind()
 	at := p.LocalAddr()
-	p.mail(h.udp(), "x")
+	p.sendFrom(h.udp(), "x")
 	h.until("a datagram", func() bool { return len(p.got) == 1 })
 	p.unbind()
 	h.until("Released", func() bool { return p.released })
 	if _, err := p.Write(nil); !errors.Is(err, net.ErrClosed) {
-		h.Errorf("writing to a socket that was unbound: %v", err)
+		h.Errorf("writing to an unbound socket: %v", err)
 	}
-	h.meanwhile("the address is free again", func() bool {
+	h.pollUntil("the address to be free again", func() bool {
 		u, err := sock.ListenUDP(at)
 		if err == nil {
 			u.Close()
@@ -372,10 +372,11 @@ func unbindCloses(h *harness) {
 	})
 }
 
-// aboutSent: the refusal of what a connected socket has sent does not end receiving.
-func aboutSent(h *harness) {
+// sendErrorIgnored: an ICMP error about a datagram that a connected socket sent does not end
+// receiving.
+func sendErrorIgnored(h *harness) {
 	if onWine() {
-		h.Skip("Wine tells nothing more of a socket whose datagram was refused once")
+		h.Skip("skipped under Wine: it reports nothing more about a socket after an ICMP error")
 	}
 	u := h.udp()
 	at := u.LocalAddr()
@@ -383,27 +384,27 @@ func aboutSent(h *harness) {
 	h.must(p.Connect(at))
 	h.must(u.Close())
 	for range 3 {
-		p.Write([]byte("anybody there?"))
+		p.Write([]byte("hello?"))
 		h.turn(time.Millisecond)
 	}
 	u, err := sock.ListenUDP(at)
 	h.must(err)
 	h.others = append(h.others, u)
-	p.mail(u, "now there is")
-	h.until("a datagram after a refusal", func() bool { return len(p.got) == 1 })
+	p.sendFrom(u, "hello")
+	h.until("a datagram after an ICMP error", func() bool { return len(p.got) == 1 })
 }
 
-// silentEnv names the address of a host that is on a network of this machine's own and
-// does not answer: what is sent there stays in the socket's buffer until the kernel has
-// given up looking for it (arp(7)), a few seconds later. On loopback no buffer ever fills.
+// silentEnv names the environment variable with the address of a host that is on a network of this
+// machine and does not answer: datagrams to it stay in the socket's buffer until address resolution
+// fails (arp(7)), a few seconds later. On loopback, no send buffer ever fills.
 const silentEnv = "POLLUX_TEST_SILENT"
 
-// clogged makes a socket that sends may block on, and the address to send to for that.
-func (h *harness) clogged() (*packetSocket, netip.AddrPort) {
+// blockableSocket returns a socket whose sends can block, and the address to send to for that.
+func (h *harness) blockableSocket() (*packetSocket, netip.AddrPort) {
 	h.Helper()
 	silent, err := netip.ParseAddr(os.Getenv(silentEnv))
 	if err != nil {
-		h.Skip("no send of a datagram blocks on loopback; set " + silentEnv + " to an address on a network of this machine that does not answer")
+		h.Skip("on loopback, sending a datagram never blocks; set " + silentEnv + " to an address on a network of this machine that does not answer")
 	}
 	p := &packetSocket{h: h}
 	u, err := sock.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), sock.SendBuffer(16<<10))
@@ -414,8 +415,8 @@ func (h *harness) clogged() (*packetSocket, netip.AddrPort) {
 	return p.bind(), netip.AddrPortFrom(silent, 9)
 }
 
-// clog fills the socket's buffer.
-func (p *packetSocket) clog(to netip.AddrPort) {
+// fillSendBuffer sends until a send would block.
+func (p *packetSocket) fillSendBuffer(to netip.AddrPort) {
 	p.h.Helper()
 	for range 1000 {
 		if _, err := p.WriteTo(text[:1000], to); err != nil {
@@ -425,7 +426,7 @@ func (p *packetSocket) clog(to netip.AddrPort) {
 			return
 		}
 	}
-	p.h.Fatalf("a thousand datagrams to %v, and no send would block", to)
+	p.h.Fatalf("sent a thousand datagrams to %v, and none would block", to)
 }
 
 func (p *packetSocket) await() {
@@ -433,46 +434,46 @@ func (p *packetSocket) await() {
 }
 
 func awaitWritable(h *harness) {
-	p, to := h.clogged()
+	p, to := h.blockableSocket()
 	u := h.udp()
-	h.quiet("nobody waits for room")
+	h.expectQuiet("AwaitWritable was not called")
 	for i := range 2 {
-		p.clog(to)
-		h.quiet("nobody waits for room")
+		p.fillSendBuffer(to)
+		h.expectQuiet("AwaitWritable was not called")
 		p.await()
 		p.await()
-		h.quiet("there is no room")
+		h.expectQuiet("the socket is not writable")
 		_, err := u.WriteTo([]byte("meanwhile"), netip.AddrPortFrom(loopback.Addr(), p.LocalAddr().Port()))
 		h.must(err)
 		h.until("a datagram", func() bool { return len(p.got) == i+1 })
-		h.until("Writable", func() bool { return p.rooms == i+1 })
-		h.quiet("Writable was told")
+		h.until("Writable", func() bool { return p.writables == i+1 })
+		h.expectQuiet("Writable was called")
 	}
 }
 
 func awaitThenUnbind(h *harness) {
-	p, to := h.clogged()
-	p.clog(to)
+	p, to := h.blockableSocket()
+	p.fillSendBuffer(to)
 	p.await()
-	h.quiet("there is no room")
+	h.expectQuiet("the socket is not writable")
 	p.unbind()
-	h.quiet("it is bound no more")
+	h.expectQuiet("the socket was unbound")
 }
 
-// sender returns the driver as one that sends, or skips.
+// sender returns the driver as a PacketSender, or skips the test.
 func (h *harness) sender() driver.PacketSender {
 	s, ok := h.drv.(driver.PacketSender)
 	if !ok {
-		h.Skip("this driver leaves sending to the sockets themselves")
+		h.Skip("this driver leaves sending datagrams to the sockets")
 	}
 	return s
 }
 
-// read takes n datagrams off a socket, while the driver turns.
+// read reads n datagrams from a socket, while the driver turns.
 func (h *harness) read(u *sock.UDPSocket, n int) (got []string) {
 	h.Helper()
 	b := make([]byte, 64<<10)
-	h.meanwhile("datagrams that were sent", func() bool {
+	h.pollUntil("the datagrams sent", func() bool {
 		for len(got) < n {
 			k, err := u.Read(b)
 			if err != nil {
@@ -501,14 +502,14 @@ func sendPackets(h *harness) {
 		}
 		n, err := p.sendPackets(s, ms)
 		if n != len(ms) || err != nil {
-			h.Fatalf("%d of %d, %v", n, len(ms), err)
+			h.Fatalf("SendPackets took %d datagrams of %d: %v", n, len(ms), err)
 		}
-		for i := range ms { // their memory is free at once
+		for i := range ms { // their memory may be reused immediately
 			clear(ms[i].Data)
 		}
 		for i, got := range h.read(u, len(sizes)) {
 			if got != string(text[:sizes[i]]) {
-				h.Errorf("datagram %d has %d bytes, want %d, or others", i, len(got), sizes[i])
+				h.Errorf("datagram %d has %d bytes, want %d, or its bytes differ", i, len(got), sizes[i])
 			}
 		}
 	}
@@ -516,20 +517,20 @@ func sendPackets(h *harness) {
 	h.must(p.Connect(u.LocalAddr()))
 	n, err := p.sendPackets(s, []sock.Message{{Data: []byte("a")}, {Data: []byte("b")}, {Data: []byte("c")}})
 	if n != 3 || err != nil {
-		h.Fatalf("to the peer: %d, %v", n, err)
+		h.Fatalf("SendPackets to the peer took %d datagrams of 3: %v", n, err)
 	}
 	if got := h.read(u, 3); got[0]+got[1]+got[2] != "abc" {
-		h.Errorf("to the peer: %q", got)
+		h.Errorf("the peer received %q", got)
 	}
-	h.quiet("everything was sent")
+	h.expectQuiet("everything was sent")
 	if len(p.failures) > 0 {
 		h.Error(p.failures)
 	}
 }
 
-// sendWithoutRoom sends more than the driver holds: the rest is refused, and taken after
+// sendQueueFull sends more than the driver can queue: SendPackets refuses the rest, and takes it after
 // Writable. All of it arrives.
-func sendWithoutRoom(h *harness) {
+func sendQueueFull(h *harness) {
 	s := h.sender()
 	p, u := h.packetSocket().bind(), h.udp(sock.RecvBuffer(4<<20))
 	const total = 5000
@@ -547,29 +548,29 @@ func sendWithoutRoom(h *harness) {
 			}
 		}
 	}
-	p.onRoom = more
+	p.onWritable = more
 	more()
 	got := 0
 	b := make([]byte, 16)
-	h.meanwhile("all that was sent", func() bool {
+	h.pollUntil("all datagrams sent", func() bool {
 		for {
 			n, err := u.Read(b)
 			if err != nil {
 				return got == total
 			}
 			if !bytes.Equal(b[:n], text[got:got+8]) {
-				h.Fatalf("datagram %d is another", got)
+				h.Fatalf("datagram %d differs from the one sent", got)
 			}
 			got++
 		}
 	})
-	if refused == 0 || p.rooms != refused {
-		h.Errorf("refused %d times, Writable %d times", refused, p.rooms)
+	if refused == 0 || p.writables != refused {
+		h.Errorf("SendPackets refused %d times, but Writable came %d times", refused, p.writables)
 	}
-	h.quiet("everything was sent")
+	h.expectQuiet("everything was sent")
 }
 
-func sendImpossible(h *harness) {
+func sendInvalid(h *harness) {
 	s := h.sender()
 	p, u := h.packetSocket().bind(), h.udp()
 	good := sock.Message{Data: []byte("good"), Addr: u.LocalAddr()}
@@ -579,19 +580,19 @@ func sendImpossible(h *harness) {
 	} {
 		n, err := p.sendPackets(s, []sock.Message{good, bad, good})
 		if n != 1 || err == nil || errors.Is(err, sock.ErrWouldBlock) {
-			h.Errorf("%s: %d, %v", what, n, err)
+			h.Errorf("%s: SendPackets took %d datagrams, %v; want 1 and an error", what, n, err)
 		}
 		h.read(u, 1)
 	}
-	// What only the kernel knows is told later, if the datagram was queued.
+	// Errors that only the kernel detects are reported later, if the datagram was queued.
 	for _, m := range []sock.Message{good, {Data: []byte("x"), Addr: netip.MustParseAddrPort("255.255.255.255:9")}, good} {
 		if n, err := p.sendPackets(s, []sock.Message{m}); n != 1 || err != nil {
-			h.Errorf("a broadcast that was not asked for: %d, %v", n, err)
+			h.Errorf("SendPackets took %d datagrams of 1, %v", n, err)
 		}
 	}
 	h.until("SendFailed", func() bool { return len(p.failures) == 1 })
 	if !errors.Is(p.failures[0], syscall.EACCES) || p.failedBytes != 1 {
-		h.Errorf("a broadcast of one byte that was not asked for: %d bytes, %v", p.failedBytes, p.failures[0])
+		h.Errorf("SendFailed for a broadcast of one byte without permission: %d bytes, %v; want EACCES", p.failedBytes, p.failures[0])
 	}
 	h.read(u, 2)
 }
@@ -599,21 +600,21 @@ func sendImpossible(h *harness) {
 func sendThenUnbind(h *harness) {
 	s := h.sender()
 	for range 3 {
-		p, to := h.clogged()
-		p.clog(to)
+		p, to := h.blockableSocket()
+		p.fillSendBuffer(to)
 		for range 2 {
 			n, err := p.sendPackets(s, []sock.Message{{Data: text[:1000], Addr: to}})
 			if n != 1 || err != nil {
-				h.Fatalf("%d, %v", n, err)
+				h.Fatalf("SendPackets took %d datagrams of 1, %v", n, err)
 			}
 			h.turn(0)
 		}
 		p.unbind()
-		h.quiet("it is bound no more")
+		h.expectQuiet("the socket was unbound")
 	}
 }
 
-// sendFromElsewhere: another goroutine may use the driver while the loop's waits for it
+// sendFromElsewhere: another goroutine may call SendPackets while the loop's goroutine waits for it
 // inside an upcall.
 func sendFromElsewhere(h *harness) {
 	s := h.sender()
@@ -621,23 +622,23 @@ func sendFromElsewhere(h *harness) {
 	p.onPackets = func(ms []sock.Message) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			for i := range 200 { // more than the submission queue holds
+			for i := range 200 { // more than fit in the submission queue
 				if n, err := s.SendPackets(&p.PacketSocket, []sock.Message{{Data: text[i : i+5], Addr: u.LocalAddr()}}); n != 1 || err != nil {
-					h.Errorf("datagram %d: %d, %v", i, n, err)
+					h.Errorf("datagram %d: SendPackets took %d, %v", i, n, err)
 				}
 			}
 		})
 		wg.Wait()
 	}
-	p.mail(u, "go")
+	p.sendFrom(u, "go")
 	for i, got := range h.read(u, 200) {
 		if got != string(text[i:i+5]) {
-			h.Fatalf("datagram %d is another", i)
+			h.Fatalf("datagram %d differs from the one sent", i)
 		}
 	}
 }
 
-// numbered makes a datagram of a size that begins with a number, if it has room for one.
+// numbered returns a datagram of the given size; it begins with its number, if that fits.
 func numbered(i, size int) []byte {
 	b := bytes.Clone(text[:size])
 	if size >= 4 {
@@ -646,18 +647,18 @@ func numbered(i, size int) []byte {
 	return b
 }
 
-// expect reads what numbered has made, of these sizes, in order.
+// expect reads datagrams of these sizes from numbered, in order.
 func (h *harness) expect(u *sock.UDPSocket, sizes []int) {
 	h.Helper()
 	for i, got := range h.read(u, len(sizes)) {
 		if got != string(numbered(i, sizes[i])) {
-			h.Fatalf("datagram %d has %d bytes, want %d, or others", i, len(got), sizes[i])
+			h.Fatalf("datagram %d has %d bytes, want %d, or its bytes differ", i, len(got), sizes[i])
 		}
 	}
 }
 
-// orders are sizes whose datagrams the driver may send in different ways, and how many one
-// call sends.
+// orders are sequences of sizes, for which the driver may use different ways to send, and how many
+// datagrams one call sends.
 var orders = []struct {
 	sizes []int
 	batch int
@@ -668,8 +669,8 @@ var orders = []struct {
 	{[]int{10, 3000, 10, 3000, 30_000, 0, 10, 3000, 65_507, 10}, 100},
 }
 
-// sendInOrder: what is sent leaves in the order of the calls, also if the turn that began
-// with a part of it is not over.
+// sendInOrder: datagrams leave in the order of the calls, even if the turn that sent the first of
+// them is not over.
 func sendInOrder(h *harness) {
 	s := h.sender()
 	for _, inside := range []bool{false, true} {
@@ -684,30 +685,30 @@ func sendInOrder(h *harness) {
 					}
 					n, err := p.sendPackets(s, ms)
 					if n != len(ms) || err != nil {
-						h.Fatalf("%d of %d, %v", n, len(ms), err)
+						h.Fatalf("SendPackets took %d datagrams of %d: %v", n, len(ms), err)
 					}
 					at += n
 					most--
 				}
 			}
-			if inside { // one call for each datagram that comes: some come with a completion of a send
+			if inside { // one call for each received datagram; some come with the completion of a send
 				p.onPackets = func(ms []sock.Message) { send(len(ms)) }
 				for range o.sizes {
-					p.mail(other, "go")
-					p.mail(other, "go")
+					p.sendFrom(other, "go")
+					p.sendFrom(other, "go")
 					h.turn(0)
 				}
 			} else {
 				send(len(o.sizes))
 			}
 			h.expect(u, o.sizes)
-			h.quiet("everything was sent")
+			h.expectQuiet("everything was sent")
 			p.unbind()
 		}
 	}
 }
 
-// queueInOrder: after something was sent in an upcall, another goroutine's goes behind it.
+// queueInOrder: what another goroutine sends goes behind what an upcall has sent.
 func queueInOrder(h *harness) {
 	s := h.sender()
 	p, u := h.packetSocket().bind(), h.udp(sock.RecvBuffer(1<<20))
@@ -722,7 +723,7 @@ func queueInOrder(h *harness) {
 			var n int
 			var err error
 			if n, err, ok = s.QueuePackets(&p.PacketSocket, m); ok && (n != 1 || err != nil) {
-				h.Errorf("QueuePackets: %d, %v", n, err)
+				h.Errorf("QueuePackets took %d datagrams of 1, %v", n, err)
 			}
 			clear(m[0].Data)
 		}()
@@ -730,7 +731,7 @@ func queueInOrder(h *harness) {
 		return ok
 	}
 	if queue(0, 10) {
-		h.Fatal("QueuePackets has taken something though nothing was before it")
+		h.Fatal("QueuePackets took a datagram though nothing was queued")
 	}
 	var sizes []int
 	for i := range 20 {
@@ -741,23 +742,23 @@ func queueInOrder(h *harness) {
 		}
 		n, err := p.sendPackets(s, []sock.Message{{Data: numbered(i, size), Addr: u.LocalAddr()}})
 		if n != 1 || err != nil {
-			h.Fatalf("SendPackets: %d, %v", n, err)
+			h.Fatalf("SendPackets took %d datagrams of 1, %v", n, err)
 		}
 	}
 	h.expect(u, sizes)
-	h.calm()
+	h.untilQuiet()
 	if p.Queued.Load() || queue(0, 10) {
-		h.Error("everything was sent, and it is said that something waits")
+		h.Error("everything was sent, but Queued or QueuePackets says that datagrams are unsent")
 	}
 }
 
-// orderWithoutRoom: while the kernel has no room for a datagram, all that come after it wait
-// as well, and all of them leave in order once there is room, with what is sent meanwhile.
-// How many wait is bounded.
-func orderWithoutRoom(h *harness) {
+// orderWhileBlocked: while a datagram would block, all later ones wait too. Once the socket is
+// writable, all leave in order, including those sent meanwhile. The number of waiting datagrams is
+// bounded.
+func orderWhileBlocked(h *harness) {
 	s := h.sender()
-	p, to := h.clogged()
-	p.clog(to)
+	p, to := h.blockableSocket()
+	p.fillSendBuffer(to)
 	u := h.udp(sock.RecvBuffer(4 << 20))
 	here := netip.AddrPortFrom(loopback.Addr(), u.LocalAddr().Port())
 	sent, refused, got := 0, 0, 0
@@ -770,15 +771,15 @@ func orderWithoutRoom(h *harness) {
 				return
 			}
 			if !bytes.Equal(b[:n], numbered(got, size(got))) {
-				h.Fatalf("datagram %d has %d bytes, want %d, or others", got, n, size(got))
+				h.Fatalf("datagram %d has %d bytes, want %d, or its bytes differ", got, n, size(got))
 			}
 			got++
 		}
 	}
-	const after = 300 // that are sent when there is room again
+	const after = 300 // received datagrams that end the loop; none comes while the socket is blocked
 	for end := time.Now().Add(deadline); got < after; {
 		if time.Now().After(end) {
-			h.Fatalf("%d of %d datagrams came", got, sent)
+			h.Fatalf("received %d datagrams of %d", got, sent)
 		}
 		n, err := p.sendPackets(s, []sock.Message{{Data: numbered(sent, size(sent)), Addr: here}})
 		sent += n
@@ -786,19 +787,19 @@ func orderWithoutRoom(h *harness) {
 		case err == sock.ErrWouldBlock && n == 0 && sent-got > 100:
 			refused++
 		case err != nil || n != 1 || sent-got > 1000:
-			h.Fatalf("datagram %d: %d, %v; %d came", sent, n, err, got)
+			h.Fatalf("datagram %d: SendPackets took %d, %v; %d were received", sent, n, err, got)
 		}
 		h.turn(0)
 		read()
 	}
-	h.meanwhile("all that was sent", func() bool { read(); return got == sent })
-	if refused == 0 || p.rooms == 0 {
-		h.Errorf("refused %d times, Writable %d times", refused, p.rooms)
+	h.pollUntil("all datagrams sent", func() bool { read(); return got == sent })
+	if refused == 0 || p.writables == 0 {
+		h.Errorf("SendPackets refused %d times, Writable came %d times", refused, p.writables)
 	}
-	h.quiet("everything was sent")
+	h.expectQuiet("everything was sent")
 }
 
-// sendThenUnbindSends: what was taken in an upcall that ends the socket is sent.
+// sendThenUnbindSends: datagrams taken in an upcall that unbinds the socket are sent.
 func sendThenUnbindSends(h *harness) {
 	s := h.sender()
 	for _, n := range []int{1, 3} {
@@ -808,18 +809,18 @@ func sendThenUnbindSends(h *harness) {
 			for i := range n {
 				sizes = append(sizes, 10+i)
 				if n, err := p.sendPackets(s, []sock.Message{{Data: numbered(i, 10+i), Addr: u.LocalAddr()}}); n != 1 || err != nil {
-					h.Errorf("SendPackets: %d, %v", n, err)
+					h.Errorf("SendPackets took %d datagrams of 1, %v", n, err)
 				}
 			}
 			p.unbind()
 		}
-		p.mail(other, "go")
+		p.sendFrom(other, "go")
 		h.until("the upcall", func() bool { return len(sizes) == n })
 		h.expect(u, sizes)
 	}
 }
 
-// queueAgainstUnbind: another goroutine sends while sockets come and go.
+// queueAgainstUnbind: another goroutine sends while sockets are bound and unbound.
 func queueAgainstUnbind(h *harness) {
 	s := h.sender()
 	u := h.udp(sock.RecvBuffer(1 << 20))
@@ -848,8 +849,8 @@ func queueAgainstUnbind(h *harness) {
 	}
 }
 
-// answering is a socket that echoes and allocates nothing itself.
-type answering struct {
+// echoSocket is a socket's upcalls that echo and do not allocate.
+type echoSocket struct {
 	p      *packetSocket
 	sender driver.PacketSender
 	out    [driver.MaxPackets]sock.Message
@@ -857,7 +858,7 @@ type answering struct {
 	err    error
 }
 
-func (a *answering) Packets(ms []sock.Message) {
+func (a *echoSocket) Packets(ms []sock.Message) {
 	for i := range ms {
 		a.out[i] = sock.Message{Data: ms[i].Data[:ms[i].N], Addr: ms[i].Addr}
 	}
@@ -869,13 +870,13 @@ func (a *answering) Packets(ms []sock.Message) {
 	_, a.err = a.p.WriteBatch(a.out[:len(ms)])
 }
 
-func (a *answering) Writable()                   {}
-func (a *answering) Released()                   {}
-func (a *answering) SendFailed(_ int, err error) { a.err = err }
+func (a *echoSocket) Writable()                   {}
+func (a *echoSocket) Released()                   {}
+func (a *echoSocket) SendFailed(_ int, err error) { a.err = err }
 
 func packetAllocs(h *harness) {
 	p, u := h.packetSocket(), h.udp()
-	a := &answering{p: p}
+	a := &echoSocket{p: p}
 	a.sender, _ = h.drv.(driver.PacketSender)
 	p.Up = a
 	p.bind()

@@ -13,11 +13,11 @@ import (
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
-// peer is the other end of a stream: a plain socket that never blocks.
+// peer is the other end of a stream: a plain non-blocking socket.
 type peer struct {
 	*sock.TCPStream
 	h           *harness
-	wrote, read int // bytes, of text
+	wrote, read int // bytes of text
 	ended       error
 }
 
@@ -36,17 +36,17 @@ func (h *harness) connect(addr netip.AddrPort, options ...sock.Option) *peer {
 	return &peer{TCPStream: s, h: h}
 }
 
-// pair makes a connected stream, not attached, and its peer.
+// pair returns a connected stream, which is not attached, and its peer.
 func (h *harness) pair(options ...sock.Option) (*conn, *peer) {
 	h.Helper()
-	if h.door == nil {
-		h.door = h.listenTCP()
-		h.others = append(h.others, h.door)
+	if h.pairListener == nil {
+		h.pairListener = h.listenTCP()
+		h.others = append(h.others, h.pairListener)
 	}
-	p := h.connect(h.door.Addr(), options...)
+	p := h.connect(h.pairListener.Addr(), options...)
 	c := h.conn()
-	h.spin("accepting the other end", func() bool {
-		err := h.door.AcceptInto(&c.Stream.Stream)
+	h.waitFor("accepting the other end", func() bool {
+		err := h.pairListener.AcceptInto(&c.Stream.Stream)
 		if err != nil && err != sock.ErrWouldBlock {
 			h.Fatal(err)
 		}
@@ -57,23 +57,23 @@ func (h *harness) pair(options ...sock.Option) (*conn, *peer) {
 	return c, p
 }
 
-// tinyBytes is the size of small buffers. With the smallest that systems have, TCP
-// waits for its timers.
-const tinyBytes = 8 << 10
+// smallBufferBytes is the size of small buffers. With the smallest possible ones, TCP waits for
+// its timers.
+const smallBufferBytes = 8 << 10
 
-// tiny is pair with small buffers.
-func (h *harness) tiny() (*conn, *peer) {
+// smallBufferPair is pair with small socket buffers.
+func (h *harness) smallBufferPair() (*conn, *peer) {
 	h.Helper()
-	c, p := h.pair(sock.RecvBuffer(tinyBytes), sock.SendBuffer(tinyBytes))
-	h.must(c.SetSendBuffer(tinyBytes))
-	h.must(c.SetRecvBuffer(tinyBytes))
+	c, p := h.pair(sock.RecvBuffer(smallBufferBytes), sock.SendBuffer(smallBufferBytes))
+	h.must(c.SetSendBuffer(smallBufferBytes))
+	h.must(c.SetRecvBuffer(smallBufferBytes))
 	return c, p
 }
 
 // open waits until a peer is connected.
 func (p *peer) open() {
 	p.h.Helper()
-	p.h.spin("connecting", func() bool {
+	p.h.waitFor("connecting", func() bool {
 		err := p.ConnectError()
 		if err != nil && err != sock.ErrWouldBlock {
 			p.h.Fatal(err)
@@ -82,26 +82,26 @@ func (p *peer) open() {
 	})
 }
 
-// spin waits for what the system does by itself, without the driver.
-func (h *harness) spin(what string, ok func() bool) {
+// waitFor waits for what the system does without the driver.
+func (h *harness) waitFor(what string, ok func() bool) {
 	h.Helper()
 	for end := time.Now().Add(deadline); !ok(); {
 		if time.Now().After(end) {
-			h.Fatalf("not within %v: %s", deadline, what)
+			h.Fatalf("did not happen within %v: %s", deadline, what)
 		}
 		runtime.Gosched()
 	}
 }
 
-// write writes n bytes, all of which must find room.
+// write writes n bytes, all of which must fit in the socket's buffers.
 func (p *peer) write(n int) {
 	p.h.Helper()
 	if k := p.push(n); k != n {
-		p.h.Fatalf("a peer's Write(%d bytes) = %d", n, k)
+		p.h.Fatalf("a peer's Write(%d bytes) took %d", n, k)
 	}
 }
 
-// push writes up to n bytes, as many as there is room for.
+// push writes up to n bytes, until it would block. It returns how many it wrote.
 func (p *peer) push(n int) (total int) {
 	p.h.Helper()
 	for total < n {
@@ -116,14 +116,14 @@ func (p *peer) push(n int) (total int) {
 	return total
 }
 
-// pull reads up to limit bytes, and checks them. It returns how many there were.
+// pull reads up to limit bytes, until it would block, and checks them. It returns how many it read.
 func (p *peer) pull(limit int) (total int) {
 	p.h.Helper()
 	b := make([]byte, min(limit, 64<<10))
 	for total < limit && p.ended == nil {
 		n, err := p.Read(b[:min(len(b), limit-total)])
 		if !bytes.Equal(b[:n], text[p.read:p.read+n]) {
-			p.h.Fatalf("%d bytes after %d are not those that were sent", n, p.read)
+			p.h.Fatalf("%d bytes read after %d differ from those sent", n, p.read)
 		}
 		p.read += n
 		total += n
@@ -137,7 +137,7 @@ func (p *peer) pull(limit int) (total int) {
 	return total
 }
 
-// all is no limit for pull.
+// all is a limit for pull that has no effect.
 const all = 1 << 30
 
 func (p *peer) reset() {
@@ -146,16 +146,16 @@ func (p *peer) reset() {
 	p.h.must(p.Close())
 }
 
-// wants returns a condition: the peer has read n bytes, and then its end if eof.
-func (p *peer) wants(n int, eof bool) func() bool {
+// hasRead returns a condition: the peer has read n bytes, and EOF if and only if eof.
+func (p *peer) hasRead(n int, eof bool) func() bool {
 	return func() bool {
 		p.pull(all)
 		if p.ended != nil && (p.read < n || !errors.Is(p.ended, io.EOF)) {
-			p.h.Fatalf("the peer got %d bytes of %d, then %v", p.read, n, p.ended)
+			p.h.Fatalf("the peer received %d bytes of %d, then %v", p.read, n, p.ended)
 		}
 		return p.read == n && (p.ended != nil) == eof
 	}
 }
 
-// roomy is pair with the buffers that sockets have anyway.
-func (h *harness) roomy() (*conn, *peer) { h.Helper(); return h.pair() }
+// defaultPair is pair without options.
+func (h *harness) defaultPair() (*conn, *peer) { h.Helper(); return h.pair() }

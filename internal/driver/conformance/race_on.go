@@ -2,5 +2,5 @@
 
 package conformance
 
-// raceEnabled: the race detector allocates on its own.
+// raceEnabled is true if the race detector, which itself allocates, is on.
 const raceEnabled = true

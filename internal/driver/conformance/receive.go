@@ -11,40 +11,40 @@ import (
 
 var receiveTests = []test{
 	{"nothing before the first Resume", usual, nothingBeforeResume},
-	{"what came before Attach", usual, cameBeforeAttach},
-	{"each write is told without being asked for", usual, eachWrite},
-	{"what came in a pause", usual, cameInPause},
+	{"data received before Attach", usual, receivedBeforeAttach},
+	{"each write is reported", usual, eachWriteReported},
+	{"data received while paused", usual, receivedWhilePaused},
 	{"Resume twice and Pause twice", usual, resumeTwice},
 	{"stopping from inside Received", small, stopInside},
-	{"Resume and Pause in one upcall", small, flipInside},
-	{"little comes after Pause", small, lateBytes},
-	{"nobody is nagged while paused", usual, pausedIsQuiet},
+	{"Resume and Pause in one upcall", small, pauseResumeInside},
+	{"few bytes come after Pause", small, lateBytes},
+	{"no upcalls while paused", usual, pausedNoUpcalls},
 	{"every byte in order through pauses", small, randomPauses},
-	{"many streams at once", small, manyStreams},
+	{"many streams", small, manyStreams},
 }
 
 func nothingBeforeResume(h *harness) {
 	c, p := h.pair()
 	c.attach()
-	h.quiet("the stream is only attached")
+	h.expectQuiet("the stream is only attached")
 	p.write(100)
-	h.quiet("the stream was never resumed")
+	h.expectQuiet("the stream was never resumed")
 	p.Close()
-	h.quiet("the stream was never resumed, though its peer ended")
+	h.expectQuiet("the stream was never resumed, though its peer closed")
 	c.resume()
 	h.until("the bytes and the end", func() bool { return c.got == 100 && c.ended != nil })
 }
 
-func cameBeforeAttach(h *harness) {
+func receivedBeforeAttach(h *harness) {
 	c, p := h.pair()
 	p.write(100)
 	c.attach()
 	c.resume()
 	h.until("100 bytes", func() bool { return c.got == 100 })
-	h.quiet("there is no more")
+	h.expectQuiet("there is no more")
 }
 
-func eachWrite(h *harness) {
+func eachWriteReported(h *harness) {
 	c, p := h.pair()
 	c.attach()
 	c.resume()
@@ -56,25 +56,25 @@ func eachWrite(h *harness) {
 			return c.got == want
 		})
 	}
-	h.quiet("there is no more")
+	h.expectQuiet("there is no more")
 }
 
-func cameInPause(h *harness) {
+func receivedWhilePaused(h *harness) {
 	c, p := h.pair()
 	c.attach()
 	c.resume()
 	h.turn(0)
 	for range 5 {
 		c.pause()
-		h.calm()
+		h.untilQuiet()
 		before := c.got
 		p.write(1000)
-		h.quiet("the stream is paused")
+		h.expectQuiet("the stream is paused")
 		if c.got != before {
-			h.Errorf("%d bytes came in the pause", c.got-before)
+			h.Errorf("%d bytes were received while paused", c.got-before)
 		}
 		c.resume()
-		h.until("what came in the pause", func() bool { return c.got == p.wrote })
+		h.until("the bytes sent while paused", func() bool { return c.got == p.wrote })
 	}
 }
 
@@ -89,19 +89,19 @@ func resumeTwice(h *harness) {
 	h.until("10 bytes", func() bool { return c.got == 10 })
 	c.pause()
 	c.pause()
-	h.calm()
+	h.untilQuiet()
 	p.write(10)
-	h.quiet("the stream is paused")
+	h.expectQuiet("the stream is paused")
 	c.resume()
 	c.pause()
 	c.resume()
 	c.resume()
 	h.until("10 more", func() bool { return c.got == 20 })
-	h.quiet("there is no more")
+	h.expectQuiet("there is no more")
 }
 
-// stopInside stops in the first upcall, by either way, with much more to come than may
-// come late.
+// stopInside stops receiving in the first upcall, in each possible way, with more unread bytes than
+// MaxLateBytes allows.
 func stopInside(h *harness) {
 	for _, stop := range []func(c *conn) bool{
 		func(*conn) bool { return false },
@@ -110,22 +110,22 @@ func stopInside(h *harness) {
 	} {
 		c, p := h.pair()
 		if p.push(1<<20) < 2*driver.MaxLateBytes {
-			h.Skipf("the system's buffers take only %d bytes: too few to tell late ones", p.wrote)
+			h.Skipf("the system's buffers take only %d bytes: too few to exceed MaxLateBytes", p.wrote)
 		}
 		c.onReceived = func([]byte) bool { return stop(c) }
 		c.attach()
 		c.resume()
 		h.until("one upcall", func() bool { return c.got > 0 })
-		h.calm()
+		h.untilQuiet()
 		p.push(10_000)
-		h.quiet("receiving was stopped")
+		h.expectQuiet("receiving was stopped")
 		c.onReceived = nil
 		c.resume()
 		h.until("the rest", func() bool { return c.got == p.wrote })
 	}
 }
 
-func flipInside(h *harness) {
+func pauseResumeInside(h *harness) {
 	c, p := h.pair()
 	p.write(20)
 	c.onReceived = func([]byte) bool {
@@ -145,12 +145,12 @@ func flipInside(h *harness) {
 	}
 	p.write(20)
 	h.until("the upcall that pauses", func() bool { return c.got == 60 })
-	h.calm()
+	h.untilQuiet()
 	p.write(20)
-	h.quiet("the stream is paused")
+	h.expectQuiet("the stream is paused")
 }
 
-// lateBytes pauses a stream whose peer sends all it can: conn counts what comes still.
+// lateBytes pauses a stream whose peer sends all it can: conn counts the bytes that still come.
 func lateBytes(h *harness) {
 	for range 5 {
 		c, p := h.pair()
@@ -162,28 +162,28 @@ func lateBytes(h *harness) {
 		})
 		c.pause()
 		p.push(2 << 20)
-		h.calm()
+		h.untilQuiet()
 		c.resume()
 		h.until("all of it", func() bool { return c.got == p.wrote })
 	}
 }
 
-func pausedIsQuiet(h *harness) {
+func pausedNoUpcalls(h *harness) {
 	c, p := h.pair()
 	c.attach()
 	c.resume()
 	p.write(1)
 	h.until("a byte", func() bool { return c.got == 1 })
 	c.pause()
-	h.calm()
+	h.untilQuiet()
 	p.push(1 << 20)
-	h.quiet("the stream is paused, with bytes to receive")
+	h.expectQuiet("the stream is paused, with unread bytes")
 	p.CloseWrite()
-	h.quiet("the stream is paused, with an end to receive")
+	h.expectQuiet("the stream is paused, with an unread EOF")
 	c.resume()
 	h.until("everything, and the end", func() bool { return c.got == p.wrote && c.ended != nil })
 	if !errors.Is(c.ended, io.EOF) {
-		h.Errorf("the end is %v", c.ended)
+		h.Errorf("ReceiveEnded(%v), want EOF", c.ended)
 	}
 }
 
@@ -219,11 +219,11 @@ func randomPauses(h *harness) {
 		}
 	}
 	if !errors.Is(c.ended, io.EOF) {
-		h.Errorf("the end is %v", c.ended)
+		h.Errorf("ReceiveEnded(%v), want EOF", c.ended)
 	}
 }
 
-// manyStreams receives from 200 in rounds, some paused each time.
+// manyStreams receives from 200 streams in rounds, some of them paused each time.
 func manyStreams(h *harness) {
 	const n = 200
 	var conns []*conn
@@ -239,7 +239,7 @@ func manyStreams(h *harness) {
 				c.pause()
 			}
 		}
-		h.calm()
+		h.untilQuiet()
 		for _, c := range conns {
 			c.p.write(5000)
 		}
@@ -253,7 +253,7 @@ func manyStreams(h *harness) {
 				return true
 			}
 		}
-		h.until("what those that receive were sent", complete(false))
+		h.until("the bytes sent to streams that are not paused", complete(false))
 		for i, c := range conns {
 			if i%3 == round%3 {
 				if c.got == c.p.wrote {
@@ -266,5 +266,5 @@ func manyStreams(h *harness) {
 	}
 }
 
-// onWine reports whether resets may look like the end of a stream.
+// onWine reports whether a reset may look like EOF.
 func onWine() bool { return sys.OnWine() }

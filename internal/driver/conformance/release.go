@@ -3,19 +3,19 @@ package conformance
 var releaseTests = []test{
 	{"an idle stream", usual, releaseIdle},
 	{"with everything in flight", small, releaseInFlight},
-	{"what was sent before still arrives", usual, releaseAfterSend},
-	{"memory of a send that Release cuts short", usual, releaseMidSend},
-	{"from inside each upcall of its own", small, releaseSelf},
-	{"of neighbours in the same batch", small, releaseNeighbours},
+	{"bytes sent before still arrive", usual, releaseAfterSend},
+	{"during a send", usual, releaseMidSend},
+	{"from inside each upcall of the stream", small, releaseSelf},
+	{"of other streams in the same batch", small, releaseNeighbours},
 	{"of a stream that was never attached", usual, releaseUnattached},
-	{"right after Attach", usual, releaseAtOnce},
-	{"in line for more", small, releaseInLine},
+	{"right after Attach", usual, releaseAfterAttach},
+	{"of streams that have used up their budget", small, releaseOverBudget},
 	{"new streams from inside Released", usual, newInReleased},
-	{"Released that releases does not keep Turn", usual, releasedForever},
+	{"a chain of releases does not keep Turn", usual, releaseChain},
 }
 
-// isReleased waits for Released of conns, and that it was the last.
-func (h *harness) isReleased(conns ...*conn) {
+// awaitReleased waits for Released of conns, and checks that no upcall follows.
+func (h *harness) awaitReleased(conns ...*conn) {
 	h.Helper()
 	h.until("Released", func() bool {
 		for _, c := range conns {
@@ -25,12 +25,12 @@ func (h *harness) isReleased(conns ...*conn) {
 		}
 		return true
 	})
-	h.quiet("it was released")
+	h.expectQuiet("it was released")
 }
 
-func (p *peer) sees(what string) {
+func (p *peer) awaitEnd(what string) {
 	p.h.Helper()
-	p.h.meanwhile(what, func() bool { p.pull(all); return p.ended != nil })
+	p.h.pollUntil(what, func() bool { p.pull(all); return p.ended != nil })
 }
 
 func releaseIdle(h *harness) {
@@ -42,15 +42,15 @@ func releaseIdle(h *harness) {
 		}
 		h.turn(0)
 		c.release()
-		h.isReleased(c)
-		p.sees("the end of a released stream")
+		h.awaitReleased(c)
+		p.awaitEnd("the end of a released stream")
 	}
 }
 
-// releaseInFlight has a receive, bytes to receive and a send under way.
+// releaseInFlight releases a stream with a receive, unread bytes and a send in flight.
 func releaseInFlight(h *harness) {
 	for turns := range 4 {
-		c, p := h.tiny()
+		c, p := h.smallBufferPair()
 		c.attach()
 		c.resume()
 		c.send(4 << 20)
@@ -60,9 +60,9 @@ func releaseInFlight(h *harness) {
 		}
 		p.push(1 << 20)
 		c.release()
-		p.Write(text[p.wrote : p.wrote+1000]) // which may fail already
-		h.isReleased(c)
-		p.sees("the end of a released stream")
+		p.Write(text[p.wrote : p.wrote+1000]) // may already fail
+		h.awaitReleased(c)
+		p.awaitEnd("the end of a released stream")
 	}
 }
 
@@ -70,23 +70,23 @@ func releaseAfterSend(h *harness) {
 	c, p := h.pair()
 	c.attach()
 	c.send(100_000)
-	h.meanwhile("100,000 bytes sent", func() bool { p.pull(50_000); return c.out.done == 100_000 })
+	h.pollUntil("100,000 bytes sent", func() bool { p.pull(50_000); return c.out.done == 100_000 })
 	c.release()
-	h.isReleased(c)
-	h.meanwhile("what was sent, and the end", p.wants(100_000, true))
+	h.awaitReleased(c)
+	h.pollUntil("the bytes sent, and EOF", p.hasRead(100_000, true))
 }
 
-// releaseMidSend: what the peer gets of it is unspoilt, whenever memory is reused.
+// releaseMidSend: the bytes that the peer receives are not corrupted, whenever the memory is reused.
 func releaseMidSend(h *harness) {
 	for range 3 {
-		c, p := h.tiny()
+		c, p := h.smallBufferPair()
 		c.attach()
 		c.send(4 << 20)
 		h.turn(0)
 		c.release()
 		p.pull(1000)
-		h.isReleased(c)
-		p.sees("the end of a released stream")
+		h.awaitReleased(c)
+		p.awaitEnd("the end of a released stream")
 	}
 }
 
@@ -108,12 +108,12 @@ func releaseSelf(h *harness) {
 			return c, func() { c.resume(); p.Close() }
 		},
 		"ReceiveEnded by a reset": func() (*conn, func()) {
-			c, p := h.tiny()
+			c, p := h.smallBufferPair()
 			c.onEnded = c.release
 			return c, func() { c.send(4 << 20); c.resume(); p.reset() }
 		},
 		"Sent": func() (*conn, func()) {
-			c, p := h.tiny()
+			c, p := h.smallBufferPair()
 			c.onSent = c.release
 			return c, func() { c.send(4 << 20); c.resume(); p.push(100_000); p.pull(all) }
 		},
@@ -122,35 +122,35 @@ func releaseSelf(h *harness) {
 		c, begin := make()
 		c.attach()
 		begin()
-		h.meanwhile("Release in "+where, func() bool {
+		h.pollUntil("Release in "+where, func() bool {
 			if c.p.TCPStream != nil && where == "Sent" {
 				c.p.pull(all)
 			}
-			return c.given
+			return c.gone
 		})
-		h.isReleased(c)
+		h.awaitReleased(c)
 	}
 }
 
-// releaseNeighbours: of 16 streams with news in one batch, the first that is told
-// releases every second one, itself with them; a new stream takes a place.
+// releaseNeighbours: of 16 streams with events in one batch, the first upcall releases every second
+// stream, maybe its own too, and attaches a new stream, which reuses an index.
 func releaseNeighbours(h *harness) {
-	news := map[string]func(c *conn){
+	triggers := map[string]func(c *conn){
 		"Received":     func(c *conn) { c.p.write(100) },
 		"ReceiveEnded": func(c *conn) { c.p.Close() },
 		"Sent":         func(c *conn) { c.p.pull(all) },
 		"everything":   func(c *conn) { c.p.push(100_000); c.p.pull(all); c.p.CloseWrite() },
 	}
-	for what, bring := range news {
+	for what, trigger := range triggers {
 		var conns []*conn
 		fresh, q := h.pair()
-		freshWanted := false
-		struck := false
-		strike := func() {
-			if struck {
+		freshAttached := false
+		acted := false
+		act := func() {
+			if acted {
 				return
 			}
-			struck = true
+			acted = true
 			for i, c := range conns {
 				if i%2 == 0 {
 					c.release()
@@ -158,12 +158,12 @@ func releaseNeighbours(h *harness) {
 			}
 			fresh.attach()
 			fresh.resume()
-			freshWanted = true
+			freshAttached = true
 		}
 		for range 16 {
-			c, _ := h.tiny()
-			c.onReceived = func([]byte) bool { strike(); return c.receiving }
-			c.onEnded = strike
+			c, _ := h.smallBufferPair()
+			c.onReceived = func([]byte) bool { act(); return c.receiving }
+			c.onEnded = act
 			c.attach()
 			c.resume()
 			if what != "Received" && what != "ReceiveEnded" {
@@ -171,24 +171,24 @@ func releaseNeighbours(h *harness) {
 			}
 			conns = append(conns, c)
 		}
-		h.calm()
+		h.untilQuiet()
 		for _, c := range conns {
 			c.onSent = func() {
-				if strike(); !c.given {
-					c.goOn()
+				if act(); !c.gone {
+					c.continueSend()
 				}
 			}
 		}
 		for _, c := range conns {
-			bring(c)
+			trigger(c)
 		}
-		h.meanwhile(what+" of the first", func() bool {
-			if !struck {
+		h.pollUntil(what+" of the first", func() bool {
+			if !acted {
 				for _, c := range conns {
 					c.p.pull(all)
 				}
 			}
-			return struck
+			return acted
 		})
 		h.until("Released of every second", func() bool {
 			for i, c := range conns {
@@ -196,24 +196,24 @@ func releaseNeighbours(h *harness) {
 					return false
 				}
 			}
-			return freshWanted
+			return freshAttached
 		})
 		q.write(100)
-		h.until("what the newcomer is sent", func() bool { return fresh.got == 100 })
+		h.until("the bytes sent to the new stream", func() bool { return fresh.got == 100 })
 		for i, c := range conns {
 			if i%2 == 1 && what != "Sent" && what != "ReceiveEnded" {
-				h.until("what the others are sent", func() bool { return c.got == c.p.wrote })
+				h.until("the bytes sent to the other streams", func() bool { return c.got == c.p.wrote })
 			}
-			if !c.given {
+			if !c.gone {
 				c.release()
 			}
 		}
 		fresh.release()
-		h.isReleased(append(conns, fresh)...)
+		h.awaitReleased(append(conns, fresh)...)
 	}
 }
 
-// releaseUnattached must not touch who has the first place.
+// releaseUnattached: releasing a stream that has no index must not affect the stream with index 0.
 func releaseUnattached(h *harness) {
 	first, p := h.pair()
 	first.attach()
@@ -223,18 +223,18 @@ func releaseUnattached(h *harness) {
 	second.resume()
 	third, r := h.pair()
 	third.release()
-	h.isReleased(third)
-	r.sees("the end of a released stream")
+	h.awaitReleased(third)
+	r.awaitEnd("the end of a released stream")
 	fresh, s := h.pair()
 	fresh.attach()
 	fresh.resume()
 	for _, x := range []*peer{p, q, s} {
 		x.write(10)
 	}
-	h.until("what the others are sent", func() bool { return first.got == 10 && second.got == 10 && fresh.got == 10 })
+	h.until("the bytes sent to the other streams", func() bool { return first.got == 10 && second.got == 10 && fresh.got == 10 })
 }
 
-func releaseAtOnce(h *harness) {
+func releaseAfterAttach(h *harness) {
 	for _, n := range []int{0, 100} {
 		c, p := h.pair()
 		p.write(n)
@@ -244,13 +244,13 @@ func releaseAtOnce(h *harness) {
 		if c.releases > 0 {
 			h.Error("Released came from inside Release")
 		}
-		h.isReleased(c)
-		p.sees("the end of a released stream")
+		h.awaitReleased(c)
+		p.awaitEnd("the end of a released stream")
 	}
 }
 
-// releaseInLine releases streams that have used up their budget.
-func releaseInLine(h *harness) {
+// releaseOverBudget releases streams that have used up their budget.
+func releaseOverBudget(h *harness) {
 	var conns []*conn
 	for range 5 {
 		c, p := h.pair()
@@ -267,7 +267,7 @@ func releaseInLine(h *harness) {
 			conns[3].pause()
 		}
 	}
-	h.isReleased(conns...)
+	h.awaitReleased(conns...)
 }
 
 func newInReleased(h *harness) {
@@ -289,19 +289,19 @@ func newInReleased(h *harness) {
 	}
 	conns[0].attach()
 	conns[0].resume()
-	h.isReleased(conns...)
+	h.awaitReleased(conns...)
 }
 
-// releasedForever: each Released releases the next stream. One turn may tell of a
-// bounded number, whatever the driver's bound; not of all of them.
-func releasedForever(h *harness) {
+// releaseChain: each Released releases the next stream. One turn may make a bounded number of these
+// upcalls, but not all of them; the bound is the driver's.
+func releaseChain(h *harness) {
 	const n = 400
 	var conns []*conn
-	told := 0
+	released := 0
 	for i := range n {
 		c, _ := h.pair()
 		c.onReleased = func() {
-			if told++; i+1 < n {
+			if released++; i+1 < n {
 				conns[i+1].release()
 			}
 		}
@@ -309,8 +309,8 @@ func releasedForever(h *harness) {
 	}
 	conns[0].release()
 	h.turn(forever)
-	if told == n {
-		h.Errorf("one turn made %d upcalls, each because of the one before", told)
+	if released == n {
+		h.Errorf("one turn made %d calls of Released, each caused by the one before", released)
 	}
-	h.until("the rest", func() bool { return told == n })
+	h.until("the rest", func() bool { return released == n })
 }

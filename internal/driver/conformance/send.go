@@ -4,14 +4,14 @@ var sendTests = []test{
 	{"small sends", usual, smallSends},
 	{"nothing", usual, sendNothing},
 	{"many bytes through tiny buffers", usual, tinyBuffers},
-	{"a reader that stalls, then reads on", usual, stalledReader},
+	{"a reader that stalls, then continues", usual, stalledReader},
 	{"many slices", usual, manySlices},
-	{"both ways at once", small, fullDuplex},
-	{"many that are blocked at once", usual, manyBlocked},
-	{"while receiving is paused, after the peer's end", usual, sendAfterEnd},
+	{"both directions simultaneously", small, fullDuplex},
+	{"many blocked sends", usual, manyBlocked},
+	{"while receiving is paused, after the peer's EOF", usual, sendAfterEnd},
 	{"from inside every upcall", usual, sendInside},
-	{"the peer resets in mid-send", usual, resetSending},
-	{"to a peer that is gone", usual, sendToGone},
+	{"the peer resets during a send", usual, resetSending},
+	{"to a peer that has reset", usual, sendToClosedPeer},
 }
 
 func smallSends(h *harness) {
@@ -19,63 +19,63 @@ func smallSends(h *harness) {
 	c.attach()
 	for n := range 200 {
 		c.send((n + 1) * 50)
-		h.meanwhile("a small send", p.wants((n+1)*50, false))
+		h.pollUntil("a small send", p.hasRead((n+1)*50, false))
 	}
-	h.quiet("everything was sent")
+	h.expectQuiet("everything was sent")
 }
 
-// sendNothing owes nothing.
+// sendNothing: no Sent follows an empty Send.
 func sendNothing(h *harness) {
 	c, p := h.pair()
 	c.attach()
 	for _, bufs := range [][][]byte{{{}}, {nil, {}}, {nil}} {
 		h.call("Send", func() {
 			if n, err := h.drv.Send(&c.Stream, bufs); n != 0 || err != nil {
-				h.Errorf("Send of nothing = %d, %v", n, err)
+				h.Errorf("Send of no bytes = %d, %v", n, err)
 			}
 		})
-		h.quiet("nothing is to be sent")
+		h.expectQuiet("nothing is to be sent")
 	}
 	c.send(100)
-	h.meanwhile("something", p.wants(100, false))
+	h.pollUntil("something", p.hasRead(100, false))
 }
 
 func tinyBuffers(h *harness) {
-	c, p := h.tiny()
+	c, p := h.smallBufferPair()
 	c.attach()
 	const total = 1 << 20
 	c.send(total)
-	h.meanwhile("everything", p.wants(total, false))
-	h.meanwhile("the last Sent", func() bool { return c.out.done == total })
+	h.pollUntil("everything", p.hasRead(total, false))
+	h.pollUntil("the last Sent", func() bool { return c.out.done == total })
 	h.must(c.CloseWrite())
-	h.meanwhile("the end", p.wants(total, true))
-	h.calm()
+	h.pollUntil("the end", p.hasRead(total, true))
+	h.untilQuiet()
 }
 
 func stalledReader(h *harness) {
-	c, p := h.tiny()
+	c, p := h.smallBufferPair()
 	c.attach()
 	const total = 2 << 20
 	c.send(total)
 	for range 3 {
-		h.calm()
+		h.untilQuiet()
 		if !c.out.pending() {
-			h.Fatalf("%d bytes were taken that nobody reads", c.out.done)
+			h.Fatalf("the driver reports %d bytes as sent, though the peer reads nothing", c.out.done)
 		}
 		start := c.out.done
-		// Not until: the system may go on by itself, and the driver tell of it only at
-		// the end of what it was given.
-		h.meanwhile("room for more", func() bool {
+		// Not until: the system may send without an event, and the driver report it only when all
+		// that it was given is sent.
+		h.pollUntil("space for more", func() bool {
 			p.pull(64 << 10)
 			return c.out.done > start+100<<10
 		})
 	}
-	h.meanwhile("everything", p.wants(total, false))
-	h.meanwhile("the last Sent", func() bool { return c.out.done == total })
-	h.quiet("everything was sent")
+	h.pollUntil("everything", p.hasRead(total, false))
+	h.pollUntil("the last Sent", func() bool { return c.out.done == total })
+	h.expectQuiet("everything was sent")
 }
 
-// manySlices sends more slices at once than a system call takes.
+// manySlices sends more slices in one call than a system call takes.
 func manySlices(h *harness) {
 	for _, n := range []int{2, 63, 64, 65, 200, 1100} {
 		c, p := h.pair()
@@ -88,9 +88,9 @@ func manySlices(h *harness) {
 			total += size
 		}
 		sent := 0
-		var owed bool
+		var pending bool
 		c.out.held = bufs
-		c.onSent = func() { owed = false }
+		c.onSent = func() { pending = false }
 		for sent < total {
 			var k int
 			var err error
@@ -101,14 +101,14 @@ func manySlices(h *harness) {
 			if sent == total {
 				break
 			}
-			owed = true
-			c.out.held, c.out.owed, c.out.done = [][]byte{}, total-sent, 0
-			h.meanwhile("Sent", func() bool { p.pull(all); return !owed })
+			pending = true
+			c.out.held, c.out.inFlight, c.out.done = [][]byte{}, total-sent, 0
+			h.pollUntil("Sent", func() bool { p.pull(all); return !pending })
 			h.must(c.out.err)
 			sent += c.out.done
 		}
 		c.out.held = nil
-		h.meanwhile("all slices", p.wants(total, false))
+		h.pollUntil("all slices", p.hasRead(total, false))
 	}
 }
 
@@ -130,38 +130,38 @@ func fullDuplex(h *harness) {
 	c.attach()
 	c.resume()
 	c.send(total)
-	h.meanwhile("everything, both ways", func() bool {
+	h.pollUntil("everything, both ways", func() bool {
 		p.push(min(100_000, total-p.wrote))
 		p.pull(50_000)
 		return c.got == total && p.read == total && c.out.done == total
 	})
-	h.quiet("everything was sent")
+	h.expectQuiet("everything was sent")
 }
 
 func manyBlocked(h *harness) {
 	const n, total = 20, 100 << 10
 	var conns []*conn
 	for range n {
-		c, _ := h.tiny()
+		c, _ := h.smallBufferPair()
 		c.attach()
 		c.resume()
 		c.send(total)
 		conns = append(conns, c)
 	}
-	h.meanwhile("everything, from everybody", func() bool {
+	h.pollUntil("all bytes of all streams", func() bool {
 		done := 0
 		for _, c := range conns {
-			if c.p.wants(total, false)() && c.out.done == total {
+			if c.p.hasRead(total, false)() && c.out.done == total {
 				done++
 			}
 		}
 		return done == n
 	})
-	h.quiet("everything was sent")
+	h.expectQuiet("everything was sent")
 }
 
 func sendAfterEnd(h *harness) {
-	c, p := h.tiny()
+	c, p := h.smallBufferPair()
 	c.attach()
 	c.resume()
 	const total = 200 << 10
@@ -169,9 +169,9 @@ func sendAfterEnd(h *harness) {
 	p.CloseWrite()
 	h.until("the end", c.endsWith(0))
 	c.pause()
-	h.meanwhile("what is sent after the end", p.wants(total, false))
-	h.meanwhile("the last Sent", func() bool { return c.out.done == total })
-	h.quiet("everything was sent")
+	h.pollUntil("the bytes sent after EOF", p.hasRead(total, false))
+	h.pollUntil("the last Sent", func() bool { return c.out.done == total })
+	h.expectQuiet("everything was sent")
 }
 
 func sendInside(h *harness) {
@@ -184,47 +184,47 @@ func sendInside(h *harness) {
 	c.resume()
 	p.write(1)
 	h.until("a byte", func() bool { return c.got == 1 })
-	h.meanwhile("what Received sent", func() bool { return p.wants(goal, false)() && !c.out.pending() })
+	h.pollUntil("the bytes that Received sent", func() bool { return p.hasRead(goal, false)() && !c.out.pending() })
 	p.CloseWrite()
 	h.until("the end", c.endsWith(1))
-	h.meanwhile("what ReceiveEnded sent", p.wants(goal, false))
+	h.pollUntil("the bytes that ReceiveEnded sent", p.hasRead(goal, false))
 }
 
-// resetSending: the error is told by Send or by Sent, and is the end of it.
+// resetSending: Send or Sent reports the error, and no upcall follows.
 func resetSending(h *harness) {
 	for _, receiving := range []bool{true, false} {
-		c, p := h.tiny()
+		c, p := h.smallBufferPair()
 		c.attach()
 		if receiving {
 			c.resume()
 		}
 		c.send(4 << 20)
-		h.calm()
+		h.untilQuiet()
 		if !c.out.pending() {
-			h.Fatal("4 MiB were taken that nobody reads")
+			h.Fatal("4 MiB were sent, though the peer reads nothing")
 		}
 		p.reset()
 		h.until("the error of Send or Sent", func() bool { return c.out.err != nil })
 		if receiving {
-			h.until("the end of receiving", func() bool { return c.ended != nil })
+			h.until("ReceiveEnded", func() bool { return c.ended != nil })
 		}
-		h.calm() // Failed may come as well
-		h.quiet("the reset was told")
+		h.untilQuiet() // Failed may come too
+		h.expectQuiet("the reset was reported")
 	}
 }
 
-func sendToGone(h *harness) {
+func sendToClosedPeer(h *harness) {
 	c, p := h.pair()
 	c.attach()
 	p.reset()
-	h.meanwhile("an error", func() bool {
+	h.pollUntil("an error", func() bool {
 		if c.out.err == nil && !c.out.pending() {
 			c.send(c.out.done + 1)
 		}
 		return c.out.err != nil
 	})
-	h.calm()
-	if c.failed != nil || !onWine() { // there Failed may come late
-		h.quiet("the error was told")
+	h.untilQuiet()
+	if c.failed != nil || !onWine() { // on Wine, Failed may come late
+		h.expectQuiet("the error was reported")
 	}
 }

@@ -1,6 +1,6 @@
-// Package conformance is the one suite that every driver passes: each clause of the
-// contract in internal/driver, by theme, on a driver alone, with upcalls that hold it
-// to what it may call and when.
+// Package conformance is the test suite that every driver must pass. By theme, it tests each
+// clause of the contract in internal/driver on a driver without a loop; its upcalls check which
+// calls the driver makes, and when.
 package conformance
 
 import (
@@ -13,21 +13,20 @@ import (
 	queue "github.com/pollux-io/pollux/internal/selector/conformance"
 )
 
-// deadline bounds every wait of the suite: what takes longer is lost.
+// deadline bounds every wait of the suite; what takes longer counts as lost.
 const deadline = 10 * time.Second
 
-// settle is how long nothing must happen where nothing may: news of local streams
-// does not take as long.
-const settle = 5 * time.Millisecond
+// quietTime is how long the suite waits to see that nothing happens: events of local streams
+// take less.
+const quietTime = 5 * time.Millisecond
 
-// usual is what a loop opens its driver with; small makes every limit cheap to reach.
+// usual is a loop's configuration; small has low limits, which are easy to reach.
 var (
 	usual = driver.Config{ScratchBytes: 256 << 10, BudgetBytes: 256 << 10}
 	small = driver.Config{ScratchBytes: 4 << 10, BudgetBytes: 16 << 10}
 )
 
-// Open opens the driver under test. One that this machine lacks is for the caller of
-// Run to skip.
+// Open opens the driver under test. If the machine does not have it, the caller of Run skips.
 type Open func(t *testing.T, c driver.Config) driver.Driver
 
 type test struct {
@@ -38,10 +37,10 @@ type test struct {
 
 // Run runs the whole suite on what open opens.
 func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
-	if err := open(t, usual).Close(); err != nil { // what is made once for each process is there now
-		t.Fatalf("closing a driver that did nothing: %v", err)
+	if err := open(t, usual).Close(); err != nil { // creates what exists once per process
+		t.Fatalf("closing an unused driver: %v", err)
 	}
-	time.Sleep(time.Nanosecond) // Go's own poller is made for the first timer
+	time.Sleep(time.Nanosecond) // creates Go's own poller, which timers need
 	system := queue.Sockets()
 	count := func() int {
 		if system.OpenDescriptors == nil {
@@ -50,7 +49,7 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 		runtime.GC()
 		return system.OpenDescriptors()
 	}
-	before, goroutines := count(), runtime.NumGoroutine()+1 // and that of the test that counts
+	before, goroutines := count(), runtime.NumGoroutine()+1 // +1 for the subtest that counts
 	for _, theme := range []struct {
 		name  string
 		tests []test
@@ -78,13 +77,13 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 	}
 	t.Run("NothingIsLeft", func(t *testing.T) {
 		if system.OpenDescriptors == nil {
-			t.Log("descriptors are not counted: the system cannot tell how many are open")
+			t.Log("descriptors are not counted: the system does not report how many are open")
 		} else if !eventually(func() bool { return count() <= before }) {
-			t.Errorf("%d descriptors are open, %d were before the suite", count(), before)
+			t.Errorf("%d descriptors are open; %d were open before the suite", count(), before)
 		}
 		if !eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
 			stacks := make([]byte, 1<<16)
-			t.Errorf("%d goroutines, %d before the suite:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
+			t.Errorf("%d goroutines are running; %d were before the suite:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
 		}
 	})
 }

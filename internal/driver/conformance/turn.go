@@ -13,9 +13,9 @@ var turnTests = []test{
 	{"timeouts", usual, turnTimeouts},
 	{"zero does not wait and still collects", usual, turnZero},
 	{"Wake before and during Turn", usual, wakeOnce},
-	{"a wake is never lost", usual, wakePingPong},
-	{"wakes coalesce", usual, wakesCoalesce},
-	{"a storm of wakes does not stop anything", usual, wakeStorm},
+	{"a wake-up is never lost", usual, wakePingPong},
+	{"wake-ups coalesce", usual, wakesCoalesce},
+	{"frequent wake-ups do not stop I/O", usual, wakeStorm},
 	{"Wake from inside an upcall", usual, wakeInside},
 	{"an idle driver sleeps", usual, turnIdle},
 	{"busy polling", driver.Config{ScratchBytes: 64 << 10, BudgetBytes: 256 << 10, BusyPoll: 200 * time.Microsecond}, turnBusy},
@@ -35,18 +35,18 @@ func turnTimeouts(h *harness) {
 				break
 			}
 			if turns > maxIdleTurns {
-				h.Fatalf("Turn(%v) comes back at once, again and again", d)
+				h.Fatalf("Turn(%v) returns early, again and again", d)
 			}
 		}
 		if took := time.Since(start); took > d+deadline/2 {
 			h.Errorf("Turn(%v) took %v", d, took)
 		}
 	}
-	// A short one after a long one, which something else has ended.
+	// A short turn after a long one that a wake-up has ended.
 	for range 3 {
 		time.AfterFunc(time.Millisecond, func() { h.drv.Wake() })
 		h.turn(time.Hour)
-		h.quiet("there is nothing")
+		h.expectQuiet("there is nothing")
 	}
 }
 
@@ -55,15 +55,15 @@ func turnZero(h *harness) {
 	for range 20 {
 		best = min(best, h.turn(0))
 	}
-	if best > settle/2 {
-		h.Errorf("Turn(0) takes %v at best", best)
+	if best > quietTime/2 {
+		h.Errorf("Turn(0) takes at least %v", best)
 	}
 	c, p := h.pair()
 	c.attach()
 	c.resume()
 	h.turn(0)
 	p.write(10)
-	h.turns("10 bytes", 0, func() bool { return c.got == 10 })
+	h.turnUntil("10 bytes", 0, func() bool { return c.got == 10 })
 }
 
 func wakeOnce(h *harness) {
@@ -73,7 +73,7 @@ func wakeOnce(h *harness) {
 		go h.drv.Wake()
 		h.turn(forever)
 	}
-	h.quiet("all wakes were taken")
+	h.expectQuiet("all wake-ups were handled")
 }
 
 func wakePingPong(h *harness) {
@@ -91,10 +91,10 @@ func wakePingPong(h *harness) {
 	}()
 	for i := range int64(rounds) {
 		next <- true
-		h.turns("a wake", forever, func() bool { return flag.Load() == i+1 })
+		h.turnUntil("a wake", forever, func() bool { return flag.Load() == i+1 })
 	}
 	<-ended
-	h.quiet("all wakes were taken")
+	h.expectQuiet("all wake-ups were handled")
 }
 
 func wakesCoalesce(h *harness) {
@@ -103,10 +103,10 @@ func wakesCoalesce(h *harness) {
 		h.must(h.drv.Wake())
 	}
 	h.turn(forever)
-	h.quiet("2,000 wakes came before one turn")
+	h.expectQuiet("2,000 wake-ups came before one turn")
 }
 
-// wakeStorm wakes from eight goroutines all the while that a stream is used.
+// wakeStorm calls Wake from eight goroutines all the while that a stream is used.
 func wakeStorm(h *harness) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
@@ -117,11 +117,11 @@ func wakeStorm(h *harness) {
 					h.Error(err)
 					return
 				}
-				runtime.Gosched() // the loop needs a processor, too
+				runtime.Gosched() // the loop needs a processor too
 			}
 		})
 	}
-	c, p := h.tiny()
+	c, p := h.smallBufferPair()
 	c.attach()
 	c.resume()
 	const total = 64 << 10
@@ -134,7 +134,7 @@ func wakeStorm(h *harness) {
 	stop.Store(true)
 	wg.Wait()
 	h.turn(0)
-	h.quiet("all wakes were taken")
+	h.expectQuiet("all wake-ups were handled")
 }
 
 func wakeInside(h *harness) {
@@ -147,11 +147,11 @@ func wakeInside(h *harness) {
 		h.until("10 bytes", func() bool { return c.got == 10*(i+1) })
 	}
 	h.turn(0)
-	h.quiet("all wakes were taken")
+	h.expectQuiet("all wake-ups were handled")
 }
 
-// turnIdle: nothing that waits keeps the driver awake: streams that are paused with
-// bytes to come, a send without room, a paused listener with callers.
+// turnIdle: a driver sleeps though there are paused streams with unread bytes, a blocked send, and
+// a paused listener with connections in its backlog.
 func turnIdle(h *harness) {
 	paused, p := h.pair()
 	paused.attach()
@@ -159,7 +159,7 @@ func turnIdle(h *harness) {
 	p.write(1)
 	h.until("a byte", func() bool { return paused.got == 1 })
 	paused.pause()
-	blocked, _ := h.tiny()
+	blocked, _ := h.smallBufferPair()
 	blocked.attach()
 	blocked.resume()
 	blocked.send(4 << 20)
@@ -167,11 +167,11 @@ func turnIdle(h *harness) {
 	l.listen()
 	h.turn(0)
 	l.pause()
-	h.calm()
+	h.untilQuiet()
 	p.push(1 << 20)
 	p.CloseWrite()
-	h.callers(s, 5)
-	h.calm()
+	h.connectPeers(s, 5)
+	h.untilQuiet()
 	const asleep = 100 * time.Millisecond
 	if turns := h.idle(asleep); turns > maxIdleTurns {
 		h.Errorf("%d turns in %v in which nothing happened", turns, asleep)
@@ -188,5 +188,5 @@ func turnBusy(h *harness) {
 	}
 	go h.drv.Wake()
 	h.turn(forever)
-	h.quiet("there is nothing")
+	h.expectQuiet("there is nothing")
 }

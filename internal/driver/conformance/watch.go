@@ -9,31 +9,31 @@ import (
 )
 
 var watchTests = []test{
-	{"each edge is told", usual, watchEdges},
-	{"nothing after Unwatch", usual, unwatchQuiet},
+	{"each edge is reported", usual, watchEdges},
+	{"nothing after Unwatch", usual, nothingAfterUnwatch},
 	{"Unwatch and Watch from inside Ready", usual, unwatchInside},
 	{"a closed source", usual, watchClosed},
 	{"a source that is closed before Unwatch", usual, closeBeforeUnwatch},
-	{"a source that is closed, and its duplicate is not", usual, closeDuplicated},
-	{"a source that is watched already", usual, watchTwice},
+	{"a closed source with an open duplicate", usual, closeDuplicated},
+	{"a source that is already watched", usual, watchTwice},
 }
 
 type watch struct {
 	driver.Watch
-	h       *harness
-	u       *sock.UDPSocket
-	onReady func(ev pollux.Event)
-	reads   int // events that say Readable
-	over    bool
+	h         *harness
+	u         *sock.UDPSocket
+	onReady   func(ev pollux.Event)
+	reads     int // readable events
+	unwatched bool
 }
 
-// watch makes a watch of a socket that gets datagrams.
+// watch returns a watch of a new datagram socket.
 func (h *harness) watch() *watch {
 	h.Helper()
 	u, err := sock.ListenUDP(loopback)
 	h.must(err)
 	h.others = append(h.others, u)
-	w := &watch{h: h, u: u, over: true}
+	w := &watch{h: h, u: u, unwatched: true}
 	w.Source, w.Up = u, (*watchUpcalls)(w)
 	h.watches = append(h.watches, w)
 	return w
@@ -42,12 +42,12 @@ func (h *harness) watch() *watch {
 func (w *watch) watch() {
 	w.h.Helper()
 	w.h.call("Watch", func() { w.h.must(w.h.drv.Watch(&w.Watch)) })
-	w.over = false
+	w.unwatched = false
 }
 
 func (w *watch) unwatch() {
-	if !w.over {
-		w.over = true
+	if !w.unwatched {
+		w.unwatched = true
 		w.h.call("Unwatch", func() { w.h.drv.Unwatch(&w.Watch) })
 	}
 }
@@ -56,8 +56,8 @@ type watchUpcalls watch
 
 func (u *watchUpcalls) Ready(ev pollux.Event) {
 	w := (*watch)(u)
-	w.h.up("Ready", func() {
-		if w.over {
+	w.h.upcall("Ready", func() {
+		if w.unwatched {
 			w.h.Errorf("Ready(%v) after Unwatch", ev)
 		}
 		if ev.Readable() {
@@ -69,8 +69,8 @@ func (u *watchUpcalls) Ready(ev pollux.Event) {
 	})
 }
 
-// hit sends the source a datagram, and waits until it can be read.
-func (w *watch) hit() {
+// sendDatagram sends the source a datagram, from itself.
+func (w *watch) sendDatagram() {
 	w.h.Helper()
 	_, err := w.u.WriteTo([]byte("x"), w.u.LocalAddr())
 	w.h.must(err)
@@ -89,46 +89,46 @@ func (w *watch) drain() (n int) {
 func watchEdges(h *harness) {
 	w := h.watch()
 	w.watch()
-	h.calm()
+	h.untilQuiet()
 	for i := range 5 {
-		w.hit()
+		w.sendDatagram()
 		h.until("a datagram", func() bool { return w.reads > i })
-		h.quiet("the edge was told, and nothing new has come")
+		h.expectQuiet("the edge was reported, and nothing has arrived since")
 		if w.reads > i+1 {
-			h.Errorf("one edge was told %d times", w.reads-i)
+			h.Errorf("one edge was reported %d times", w.reads-i)
 		}
-		h.spin("the datagram", func() bool { return w.drain() == 1 })
+		h.waitFor("the datagram", func() bool { return w.drain() == 1 })
 	}
 }
 
-func unwatchQuiet(h *harness) {
+func nothingAfterUnwatch(h *harness) {
 	w := h.watch()
 	for range 3 {
 		w.watch()
-		h.calm()
-		w.hit()
+		h.untilQuiet()
+		w.sendDatagram()
 		w.unwatch()
-		h.quiet("it is watched no more")
-		w.hit()
-		h.quiet("it is watched no more")
+		h.expectQuiet("the source is no longer watched")
+		w.sendDatagram()
+		h.expectQuiet("the source is no longer watched")
 		reads := w.reads
 		w.watch()
-		h.until("what is there when it is watched again", func() bool { return w.reads > reads })
+		h.until("the unread datagrams after Watch", func() bool { return w.reads > reads })
 		w.drain()
 		w.unwatch()
 	}
 }
 
-// unwatchInside: of two with news in one batch, the first to be told ends the other,
-// and a third, that has no news, takes its place.
+// unwatchInside: of two sources with events in one batch, the first upcall unwatches the other, and
+// watches a third source, which has no event and reuses the index.
 func unwatchInside(h *harness) {
 	for range 20 {
 		a, b, c := h.watch(), h.watch(), h.watch()
-		struck := false
-		strike := func(other *watch) func(pollux.Event) {
+		acted := false
+		act := func(other *watch) func(pollux.Event) {
 			return func(ev pollux.Event) {
-				if ev.Readable() && !struck {
-					struck = true
+				if ev.Readable() && !acted {
+					acted = true
 					other.unwatch()
 					c.watch()
 				}
@@ -136,17 +136,17 @@ func unwatchInside(h *harness) {
 		}
 		a.watch()
 		b.watch()
-		h.calm()
-		a.onReady, b.onReady = strike(b), strike(a)
-		a.hit()
-		b.hit()
-		h.until("the first", func() bool { return struck })
-		h.calm()
+		h.untilQuiet()
+		a.onReady, b.onReady = act(b), act(a)
+		a.sendDatagram()
+		b.sendDatagram()
+		h.until("the first", func() bool { return acted })
+		h.untilQuiet()
 		if c.reads > 0 {
-			h.Error("a source that has nothing to read got another's news")
+			h.Error("a source with nothing to read got another source's event")
 		}
-		c.hit()
-		h.until("its own", func() bool { return c.reads == 1 })
+		c.sendDatagram()
+		h.until("its own event", func() bool { return c.reads == 1 })
 		for _, w := range []*watch{a, b, c} {
 			w.unwatch()
 		}
@@ -158,16 +158,16 @@ func watchClosed(h *harness) {
 	h.must(w.u.Close())
 	h.call("Watch", func() {
 		if err := h.drv.Watch(&w.Watch); err == nil {
-			h.Error("a closed source can be watched")
+			h.Error("Watch succeeded on a closed source")
 		}
 	})
 	other := h.watch()
 	other.watch()
-	other.hit()
+	other.sendDatagram()
 	h.until("another's datagram", func() bool { return other.reads == 1 })
 }
 
-// closeDuplicated: what is closed is watched no more, though the open socket lives on.
+// closeDuplicated: a closed source is no longer watched, even if a duplicate keeps the socket open.
 func closeDuplicated(h *harness) {
 	w := h.watch()
 	f, err := w.u.File()
@@ -178,17 +178,17 @@ func closeDuplicated(h *harness) {
 	defer f.Close()
 	to, sender := w.u.LocalAddr(), h.udp()
 	w.watch()
-	h.calm()
+	h.untilQuiet()
 	h.must(w.u.Close())
 	for range 3 {
 		_, err := sender.WriteTo([]byte("x"), to)
 		h.must(err)
-		h.quiet("the source is closed")
+		h.expectQuiet("the source is closed")
 	}
 	w.unwatch()
 }
 
-// watchTwice: a source has one queue at a time, and the error says which it has.
+// watchTwice: a source has one queue at a time, and the error names the kind of conflict.
 func watchTwice(h *harness) {
 	w := h.watch()
 	w.watch()
@@ -202,7 +202,7 @@ func watchTwice(h *harness) {
 		})
 	}
 	refused("watched twice", pollux.ErrRegistered)
-	w.hit()
+	w.sendDatagram()
 	h.until("the datagram", func() bool { return w.reads == 1 })
 	q, err := pollux.New()
 	if errors.Is(err, pollux.ErrBackend) {
@@ -211,15 +211,15 @@ func watchTwice(h *harness) {
 	h.must(err)
 	defer q.Close()
 	if err := q.Registrator().Register(w.u, 1, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrOtherPoll) {
-		h.Errorf("registered while it is watched: %v, want %v", err, pollux.ErrOtherPoll)
+		h.Errorf("Register of a watched source: %v, want %v", err, pollux.ErrOtherPoll)
 	}
 	w.unwatch()
 	w.drain()
 	h.must(q.Registrator().Register(w.u, 1, pollux.Readable, pollux.Edge))
 	refused("registered with a Poll", pollux.ErrOtherPoll)
 	h.must(q.Close())
-	w.watch() // what a closed Poll has is free
-	w.hit()
+	w.watch() // closing a Poll ends its registrations
+	w.sendDatagram()
 	h.until("the next datagram", func() bool { return w.reads == 2 })
 }
 
@@ -227,15 +227,15 @@ func closeBeforeUnwatch(h *harness) {
 	w, other := h.watch(), h.watch()
 	w.watch()
 	other.watch()
-	h.calm()
-	w.hit()
+	h.untilQuiet()
+	w.sendDatagram()
 	h.must(w.u.Close())
 	w.unwatch()
-	h.quiet("it is watched no more")
+	h.expectQuiet("the source is no longer watched")
 	next := h.watch()
 	next.watch()
-	h.calm()
-	other.hit()
-	next.hit()
+	h.untilQuiet()
+	other.sendDatagram()
+	next.sendDatagram()
 	h.until("the others' datagrams", func() bool { return other.reads == 1 && next.reads == 1 })
 }

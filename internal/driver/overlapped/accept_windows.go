@@ -18,41 +18,41 @@ import (
 const (
 	paused   = 1 << iota
 	listed   // in Driver.listeners
-	unlisted // for good
+	unlisted // permanently
 )
 
-// An accept is what the driver has of a listener, until its last accept has ended.
-type accept struct {
-	l      *driver.Listener
-	call   sys.AcceptEx
-	family int
-	kind   handle.Kind // of what is accepted
-	quiet  bool        // what succeeds at once has no completion
-	// polled: it belongs to another port; readiness tells, and it is accepted without
-	// waiting.
+// An acceptor is the driver's state of a listener, until its last accept has ended.
+type acceptor struct {
+	l             *driver.Listener
+	call          sys.AcceptEx
+	family        int
+	kind          handle.Kind // of what is accepted
+	skipOnSuccess bool        // accepts that succeed immediately post no completion
+	// polled: the listener belongs to another port, so readiness is polled, and
+	// connections are accepted without blocking.
 	polled bool
-	ready  bool // polled, and there may be something
+	ready  bool // polled, and there may be connections
 
 	slots    [acceptsInFlight]acceptSlot
 	inFlight int
 	changed  bool       // in Driver.changed
-	again    bool       // connections were lost in the backlog, so many that others come first
-	held     []accepted // connected, and not told: it was paused, or it is not time yet
-	failed   error      // to be told
+	retry    bool       // stopped after many connections lost in the backlog; the next turn continues
+	held     []accepted // connections to deliver when the listener is not paused
+	failed   error      // for AcceptFailed
 }
 
-// accepted is a connection that is to be told.
+// accepted is a connection to deliver.
 type accepted struct {
 	fd   sys.FD
 	peer netip.AddrPort
 }
 
-// An acceptSlot is one accept and what it needs.
+// An acceptSlot is one accept operation with its memory and socket.
 type acceptSlot struct {
-	a    *accept
-	op   *op
-	room []byte // for the addresses
-	fd   sys.FD // the socket prepared; InvalidFD if there is none
+	a     *acceptor
+	op    *op
+	addrs []byte // receives the addresses
+	fd    sys.FD // the prepared socket; InvalidFD if there is none
 }
 
 // Listen implements driver.Driver.
@@ -63,7 +63,7 @@ func (d *Driver) Listen(l *driver.Listener) error {
 		return net.ErrClosed
 	}
 	defer h.Done()
-	a := &accept{l: l, kind: handle.TCPStream}
+	a := &acceptor{l: l, kind: handle.TCPStream}
 	if h.Kind() == handle.UnixListener {
 		a.kind = handle.UnixStream
 	}
@@ -73,15 +73,15 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	}
 	a.family = name.Family()
 	if err := d.joinListener(a, fd); err != nil {
-		d.leaveListener(a)
+		d.freeListener(a)
 		return err
 	}
 	l.Flags |= listed
-	d.mark(a)
+	d.markChanged(a)
 	return nil
 }
 
-func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
+func (d *Driver) joinListener(a *acceptor, fd sys.FD) (err error) {
 	d.listeners.Add(a, &a.l.State)
 	port, ok := d.port.Use()
 	if !ok {
@@ -90,7 +90,7 @@ func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
 	defer d.port.Done()
 	switch e := sys.JoinPort(fd, port, opKey); e {
 	case 0:
-	case syscall.EINVAL: // another port's
+	case syscall.EINVAL: // it belongs to another port
 		a.polled, a.ready = true, true
 		return d.reg.Register(a.l, driver.Token(kindListener, a.l.Generation, a.l.Index), pollux.Readable, pollux.Edge)
 	default:
@@ -98,9 +98,9 @@ func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
 	}
 	var e syscall.Errno
 	if a.call, e = sys.FindAcceptEx(fd); e != 0 {
-		return fmt.Errorf("asking the socket's provider for AcceptEx: %w", sys.CallError("WSAIoctl", e))
+		return fmt.Errorf("getting AcceptEx from the socket's provider: %w", sys.CallError("WSAIoctl", e))
 	}
-	a.quiet = sys.QuietSuccess(fd)
+	a.skipOnSuccess = sys.QuietSuccess(fd)
 	for i := range a.slots {
 		t := &a.slots[i]
 		t.a, t.fd = a, sys.InvalidFD
@@ -108,37 +108,37 @@ func (d *Driver) joinListener(a *accept, fd sys.FD) (err error) {
 			return err
 		}
 		t.op.slot = t
-		if t.room, err = d.memory.getRoom(); err != nil {
+		if t.addrs, err = d.memory.getAddrs(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// leaveListener gives back what the listener has; no accept is in flight.
-func (d *Driver) leaveListener(a *accept) {
+// freeListener frees the listener's operations and memory; no accept may be in flight.
+func (d *Driver) freeListener(a *acceptor) {
 	d.listeners.Remove(&a.l.State)
 	for i := range a.slots {
 		t := &a.slots[i]
 		if t.op != nil {
 			d.memory.putOp(t.op)
 		}
-		if t.room != nil {
-			d.memory.putRoom(t.room)
+		if t.addrs != nil {
+			d.memory.putAddrs(t.addrs)
 		}
 	}
 }
 
-// mark has the listener looked after by the next turn.
-func (d *Driver) mark(a *accept) {
+// markChanged has the next turn update the listener's accepts.
+func (d *Driver) markChanged(a *acceptor) {
 	if !a.changed {
 		a.changed = true
 		d.changed = append(d.changed, a)
 	}
 }
 
-// PauseAccept implements driver.Driver. What is in flight is cancelled by the next turn,
-// if the listener is still paused then; what comes all the same is held.
+// PauseAccept implements driver.Driver. The next turn cancels the accepts in flight, if the
+// listener is still paused then; connections that they still accept are held.
 func (d *Driver) PauseAccept(l *driver.Listener) { d.setPaused(l, true) }
 
 // ResumeAccept implements driver.Driver.
@@ -149,7 +149,7 @@ func (d *Driver) setPaused(l *driver.Listener, on bool) {
 		return
 	}
 	l.Flags ^= paused
-	d.mark(d.listeners.At(l.Index))
+	d.markChanged(d.listeners.At(l.Index))
 }
 
 // Unlisten implements driver.Driver.
@@ -164,7 +164,7 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 	d.cancelAccepts(a)
 	l.Close()
 	for _, c := range a.held {
-		refuse(c.fd)
+		resetConn(c.fd)
 	}
 	a.held, a.failed = nil, nil
 	for i := range a.slots {
@@ -173,24 +173,24 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 		}
 	}
 	if a.inFlight == 0 {
-		d.leaveListener(a)
+		d.freeListener(a)
 	}
 }
 
 func (t *acceptSlot) dropSocket() {
 	if t.fd != sys.InvalidFD {
-		refuse(t.fd) // it may be connected, and not told
+		resetConn(t.fd) // it may be connected, but not delivered
 		t.fd = sys.InvalidFD
 	}
 }
 
-// refuse ends a connection as the system does those of a backlog that is no more.
-func refuse(fd sys.FD) {
+// resetConn resets a connection, as the system resets those in the backlog of a closed listener.
+func resetConn(fd sys.FD) {
 	sys.SetLinger(fd, true, 0)
 	sys.Close(fd)
 }
 
-func (d *Driver) cancelAccepts(a *accept) {
+func (d *Driver) cancelAccepts(a *acceptor) {
 	if a.inFlight == 0 {
 		return
 	}
@@ -200,11 +200,11 @@ func (d *Driver) cancelAccepts(a *accept) {
 	}
 }
 
-// lookAfterListeners has as many accepts in flight as there shall be.
-func (d *Driver) lookAfterListeners() {
+// submitAccepts starts or cancels accepts of the changed listeners.
+func (d *Driver) submitAccepts() {
 	kept := d.changed[:0]
 	for _, a := range d.changed {
-		a.changed, a.again = false, false
+		a.changed, a.retry = false, false
 		switch {
 		case a.l.Flags&unlisted != 0:
 			continue
@@ -212,9 +212,9 @@ func (d *Driver) lookAfterListeners() {
 			d.cancelAccepts(a)
 			continue
 		case !a.polled:
-			a.failed = errors.Join(a.failed, d.fillSeats(a))
+			a.failed = errors.Join(a.failed, d.startAccepts(a))
 		}
-		if len(a.held) > 0 || a.failed != nil || a.ready || a.again {
+		if len(a.held) > 0 || a.failed != nil || a.ready || a.retry {
 			a.changed = true
 			kept = append(kept, a)
 		}
@@ -223,9 +223,9 @@ func (d *Driver) lookAfterListeners() {
 	d.changed = kept
 }
 
-// fillSeats starts accepts. It fails if none is in flight and none can be: as long as
-// one is, connections are accepted.
-func (d *Driver) fillSeats(a *accept) error {
+// startAccepts starts an accept in each idle slot. It returns an error only if no accept is in
+// flight and none can be started: as long as one is, connections are accepted.
+func (d *Driver) startAccepts(a *acceptor) error {
 	h := a.l.PollHandle()
 	listener, ok := h.Use()
 	if !ok {
@@ -237,7 +237,7 @@ func (d *Driver) fillSeats(a *accept) error {
 		if t.op.state != idle {
 			continue
 		}
-		if err := d.fill(a, t, listener); err != nil {
+		if err := d.startAccept(a, t, listener); err != nil {
 			if a.inFlight == 0 && len(a.held) == 0 {
 				return err
 			}
@@ -247,8 +247,8 @@ func (d *Driver) fillSeats(a *accept) error {
 	return nil
 }
 
-func (d *Driver) fill(a *accept, t *acceptSlot, listener sys.FD) error {
-	// Connections that are lost as they are accepted are passed over, a few.
+func (d *Driver) startAccept(a *acceptor, t *acceptSlot, listener sys.FD) error {
+	// Skip a few connections that are lost while they are accepted.
 	for range acceptsInFlight {
 		if t.fd == sys.InvalidFD {
 			fd, e := sys.Socket(a.family, sys.SOCK_STREAM, 0)
@@ -257,9 +257,9 @@ func (d *Driver) fill(a *accept, t *acceptSlot, listener sys.FD) error {
 			}
 			t.fd = fd
 		}
-		atOnce, e := a.call.StartAccept(listener, t.fd, t.room, t.op.ov)
+		done, e := a.call.StartAccept(listener, t.fd, t.addrs, t.op.ov)
 		switch {
-		case e == 0 && atOnce && a.quiet:
+		case e == 0 && done && a.skipOnSuccess:
 			a.hold(t, listener)
 		case e == 0:
 			t.op.state = inFlight
@@ -273,24 +273,24 @@ func (d *Driver) fill(a *accept, t *acceptSlot, listener sys.FD) error {
 			}
 		}
 	}
-	a.again = true
+	a.retry = true
 	return nil
 }
 
-func (a *accept) failure(call string, e syscall.Errno) error {
+func (a *acceptor) failure(call string, e syscall.Errno) error {
 	return &net.OpError{Op: "accept", Net: a.kind.Network(), Err: sys.CallError(call, e)}
 }
 
-// hold takes the connected socket from its slot, to be told.
-func (a *accept) hold(t *acceptSlot, listener sys.FD) {
+// hold moves the connected socket from its slot to held.
+func (a *acceptor) hold(t *acceptSlot, listener sys.FD) {
 	fd := t.fd
 	t.fd = sys.InvalidFD
-	// A connection that was reset meanwhile refuses; reading it tells that better.
+	// This fails if the connection has been reset; reading it will report that better.
 	sys.FinishAccept(listener, fd)
-	a.held = append(a.held, accepted{fd, sys.AcceptedPeer(t.room)})
+	a.held = append(a.held, accepted{fd, sys.AcceptedPeer(t.addrs)})
 }
 
-// acceptEnded takes the completion of an accept.
+// acceptEnded handles the completion of an accept.
 func (d *Driver) acceptEnded(o *op) {
 	t := o.slot
 	a := t.a
@@ -303,33 +303,33 @@ func (d *Driver) acceptEnded(o *op) {
 		}
 		t.dropSocket()
 		if a.l.Flags&unlisted != 0 && a.inFlight == 0 {
-			d.leaveListener(a)
+			d.freeListener(a)
 		}
 		return
 	}
 	defer h.Done()
-	d.mark(a)
+	d.markChanged(a)
 	if _, e := sys.OverlappedResult(listener, o.ov); e == 0 {
 		a.hold(t, listener)
 		if a.l.Flags&paused == 0 {
-			d.tellAccepted(a)
+			d.deliverAccepted(a)
 		}
 	} else {
-		t.dropSocket() // nobody says in which state it is
+		t.dropSocket() // its state is undocumented
 		if e != syscall.ECANCELED && !sys.LostInBacklog(e) {
 			a.failed = a.failure("AcceptEx", e)
 		}
 	}
 }
 
-// tellListeners makes the upcalls of listeners that have something to tell.
-func (d *Driver) tellListeners() {
-	for i := range len(d.changed) { // the upcalls may mark more, behind these
+// reportListeners makes the upcalls of changed listeners.
+func (d *Driver) reportListeners() {
+	for i := range len(d.changed) { // the upcalls may append to d.changed
 		a := d.changed[i]
 		if a.polled {
 			d.acceptPolled(a)
 		}
-		d.tellAccepted(a)
+		d.deliverAccepted(a)
 		if err := a.failed; err != nil && a.l.Flags&(paused|unlisted) == 0 {
 			a.failed = nil
 			a.l.Flags |= paused
@@ -338,28 +338,28 @@ func (d *Driver) tellListeners() {
 	}
 }
 
-// tellAccepted hands over the connections that are held.
-func (d *Driver) tellAccepted(a *accept) {
+// deliverAccepted delivers the held connections.
+func (d *Driver) deliverAccepted(a *acceptor) {
 	l := a.l
 	for len(a.held) > 0 && l.Flags&(paused|unlisted) == 0 {
 		if l.Spare == nil {
 			l.Spare = l.Up.Incoming()
-			continue // it may have paused the listener, or closed it
+			continue // Incoming may have paused or closed the listener
 		}
 		s, fd := l.Spare, a.held[0].fd
 		l.Peer = a.held[0].peer
 		l.Spare = nil
 		a.held = a.held[:copy(a.held, a.held[1:])]
 		if a.kind == handle.TCPStream && !l.Delays() {
-			sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) // as sock has it
+			sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) // as package sock does
 		}
 		s.PollHandle().Init(fd, a.kind)
 		l.Up.Accepted(s)
 	}
 }
 
-// acceptPolled takes what is in the backlog of a listener that belongs to another port.
-func (d *Driver) acceptPolled(a *accept) {
+// acceptPolled accepts from the backlog of a listener that belongs to another port.
+func (d *Driver) acceptPolled(a *acceptor) {
 	l := a.l
 	for range acceptsInFlight {
 		if !a.ready || l.Flags&(paused|unlisted) != 0 {

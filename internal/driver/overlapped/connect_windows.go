@@ -23,7 +23,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 	return d.awaitConnect(s)
 }
 
-// findConnectEx reports whether there is a ConnectEx, which is of TCP's provider.
+// findConnectEx reports whether the TCP provider has ConnectEx.
 func (d *Driver) findConnectEx(s *driver.Stream) bool {
 	if d.connectEx != 0 {
 		return true
@@ -40,7 +40,7 @@ func (d *Driver) findConnectEx(s *driver.Stream) bool {
 	return e == 0
 }
 
-// startConnect starts a ConnectEx, with the conn's op for receives.
+// startConnect starts a ConnectEx, with the conn's receive op.
 func (d *Driver) startConnect(s *driver.Stream) error {
 	if err := d.Attach(s); err != nil {
 		return err
@@ -48,23 +48,23 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 	c := d.connOf(s)
 	fd, ok := s.PollHandle().Use()
 	if !ok {
-		d.unattach(c)
+		d.removeConn(c)
 		return net.ErrClosed
 	}
 	defer s.PollHandle().Done()
 	to, o := s.ConnectTo(), c.receive
-	atOnce := false
+	done := false
 	e := sys.BindForConnect(fd, to.Family())
 	if e == 0 {
-		atOnce, e = d.connectEx.StartConnect(fd, to, o.ov)
+		done, e = d.connectEx.StartConnect(fd, to, o.ov)
 	}
 	if e != 0 {
-		d.unattach(c)
+		d.removeConn(c)
 		return s.ConnectEnded(e)
 	}
 	s.Flags |= connecting
-	if atOnce && c.quiet {
-		c.connectedAtOnce = true
+	if done && c.skipOnSuccess {
+		c.connectDone = true
 		d.busy.Put(s)
 		return nil
 	}
@@ -73,18 +73,18 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 	return nil
 }
 
-// connectEnded takes the completion of a ConnectEx.
+// connectEnded handles the completion of a ConnectEx.
 func (d *Driver) connectEnded(c *conn) {
 	s := c.s
 	c.receive.kind = receiveOp
 	if s.Flags&gone != 0 {
-		d.settle(c)
+		d.finishIfIdle(c)
 		return
 	}
 	d.finishConnect(c)
 }
 
-// finishConnect tells how a ConnectEx has ended.
+// finishConnect reports the result of a ConnectEx.
 func (d *Driver) finishConnect(c *conn) {
 	fd, ok := c.s.PollHandle().Use()
 	if !ok {
@@ -99,32 +99,32 @@ func (d *Driver) finishConnect(c *conn) {
 	d.connected(c, c.s.ConnectEnded(e))
 }
 
-// awaitConnect has AFD tell how a connect that has begun ends. The stream joins the port
-// then, so that no completion of Winsock's own can come there.
+// awaitConnect has AFD report the end of a connect that has begun. Only then does the stream join
+// the port, so that no completion of Winsock's own arrives there.
 func (d *Driver) awaitConnect(s *driver.Stream) error {
-	c, err := d.attach(s)
+	c, err := d.addConn(s)
 	if err != nil {
 		return err
 	}
 	err = d.reg.Register(s, driver.Token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
 	if err != nil {
-		d.unattach(c)
+		d.removeConn(c)
 		return err
 	}
 	s.Flags |= connecting
 	return nil
 }
 
-// mayBeConnected looks whether what is awaited has ended.
-func (d *Driver) mayBeConnected(c *conn, ev pollux.Event) {
+// connectEvent handles an event of a stream that awaitConnect has registered.
+func (d *Driver) connectEvent(c *conn, ev pollux.Event) {
 	s := c.s
 	err := s.ConnectError()
 	if errors.Is(err, sock.ErrWouldBlock) {
 		if !ev.Error() && !ev.WriteClosed() {
 			return
 		}
-		// It was connected, and reset before anybody looked: on Wine there is neither a
-		// peer nor an error any more, and this news does not come twice.
+		// The connection was established and reset before this call. On Wine, the socket then
+		// has neither a peer nor an error, and this event does not come again.
 		err = s.ConnectEnded(syscall.ECONNRESET)
 	}
 	d.reg.Deregister(s)

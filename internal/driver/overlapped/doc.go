@@ -1,53 +1,51 @@
-// Package overlapped is the native driver of Windows: a loop's operations are
-// overlapped ones, and a completion port tells that they have ended.
+// Package overlapped is the native driver of Windows: a loop's operations are overlapped
+// operations, and a completion port reports their completions.
 //
 // # Receiving
 //
-// A stream that waits has a receive without memory in flight (WSARecv of no bytes),
-// which ends when there is something. Then it is received without blocking into the
-// loop's scratch, until there is no more or the budget is used up. A stream whose
-// receives end again and again as soon as they are started is busy: its next receive
-// is a real one, into a buffer lent from a bounded pool, which saves a call for each
-// message. When such a receive has been in flight for idleAfter, the stream is idle: it
-// is cancelled, and the buffer goes back. A cancelled receive may bring data all the
-// same; it is handed over as any other.
+// An idle stream has a receive without memory in flight (WSARecv of no bytes), which
+// completes when there is data. Then the driver reads without blocking into the loop's
+// scratch buffer, until the socket is drained or the budget is used up. A stream whose
+// receives repeatedly complete as soon as they are started is busy: its next receive has a
+// buffer lent from a bounded pool, which saves a call for each message. When such a receive
+// has been in flight for idleAfter, the stream is idle: the receive is cancelled, and the
+// buffer goes back to the pool. A cancelled receive may still return data, which is delivered
+// as usual.
 //
 // # Sending
 //
-// What is sent is first offered to the kernel by a call that does not block. What that
-// does not take, up to maxSend, goes out by an overlapped WSASend of the loop's own
-// memory, pinned until the completion: there is no copy, and Sent tells how it ended.
-// So SyncSend is false.
+// Send first makes a call that does not block. What that does not take, up to maxSend, is
+// sent by an overlapped WSASend from the loop's own memory, which is pinned until the
+// completion: nothing is copied, and Sent reports the result. So SyncSend is false.
 //
 // # Accepting and connecting
 //
-// A listener has acceptsInFlight calls of AcceptEx in flight, each with a socket
-// prepared. A TCP stream is bound to any address and connected by ConnectEx, whose
-// address stays in the stream's own memory until the completion. A Unix stream, and a
-// TCP one of a provider that has no ConnectEx, is connected by a connect that does not
-// block. Its end is learnt by a poll of AFD, and the stream joins the port then, so that
-// no completion of Winsock's own connect can come there.
+// A listener has acceptsInFlight calls of AcceptEx in flight, each with a prepared socket.
+// A TCP stream is bound to any address and connected by ConnectEx, whose address stays in
+// the stream's own memory until the completion. A Unix stream, and a TCP stream of a
+// provider that has no ConnectEx, is connected by a connect that does not block. A poll of
+// AFD reports its end, and only then does the stream join the port, so that no completion of
+// Winsock's own connect arrives there.
 //
 // # Watching
 //
-// Readiness of other sources is told by a pollux.Poll of the driver's own, over package
-// afd's selector, whose polls complete on the driver's port under a key of their own:
+// A pollux.Poll of the driver's own reports the readiness of other sources. It is over
+// package afd's selector, whose polls complete on the driver's port with a key of their own:
 // so there is one port, and one place to sleep.
 //
 // # Memory
 //
-// OVERLAPPEDs, addresses and receive buffers are off the Go heap. An operation's memory
-// is used again when its completion has been taken from the port, and not before:
-// cancelling does not end an operation, nor does closing the socket. A completion is
-// known by the address of its OVERLAPPED. One that is none of the driver's own is
-// dropped: see Detach.
+// OVERLAPPEDs, addresses and receive buffers are off the Go heap. An operation's memory is
+// reused only after its completion has been taken from the port: neither cancelling it nor
+// closing the socket ends an operation. The address of its OVERLAPPED identifies a
+// completion. A completion that does not belong to the driver is dropped: see Detach.
 //
 // # Leaving a port
 //
-// A socket that a port has been joined to stays with it, and so do its duplicates, in
-// other processes too. Detach takes it away by FileReplaceCompletionInformation, which
-// Windows has since 8.1. Where that fails, as on Wine, the socket is left open and
-// works, but for overlapped operations that wait at another port. The other way round,
-// a stream that belongs to another port cannot be attached, and the error says so; a
-// listener that does is served by readiness.
+// A socket that has joined a port stays with it, and so do its duplicates, also in other
+// processes. Detach removes it with FileReplaceCompletionInformation, which exists since
+// Windows 8.1. Where that fails, as on Wine, the socket stays open and works, except for
+// overlapped operations that wait at another port. Conversely, a stream that belongs to
+// another port cannot be attached, and the error says so; a listener that does is served by
+// readiness.
 package overlapped

@@ -8,32 +8,32 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// A receive in flight fails when the connection does. While there is none, because the
-// stream is paused with bytes to read, or the peer has ended its side, AFD watches it: for
-// urgent data, which nobody asks for otherwise, and so for failures, which it always reports.
+// A receive in flight fails when the connection does. While there is none, because the stream is
+// paused with bytes to read, or the peer has closed its side, the stream is registered with AFD: for
+// urgent data, for which the driver registers nothing else. AFD always reports failures too.
 
-// isDeaf reports whether no receive is going to find out that the connection has failed.
-func (c *conn) isDeaf() bool { return c.s.Flags&receiving == 0 || c.s.Flags&ended != 0 }
+// isNotReceiving reports whether no receive will report that the connection has failed.
+func (c *conn) isNotReceiving() bool { return c.s.Flags&receiving == 0 || c.s.Flags&ended != 0 }
 
-// awaitFailure reports a failure of a stream that is deaf, if one is known, and sees to it
-// that it is reported otherwise.
+// awaitFailure makes sure that a failure of a stream that is not receiving is reported: now if it
+// is known, and else when AFD reports one.
 func (d *Driver) awaitFailure(c *conn) {
 	s := c.s
-	if s.Flags&(attached|gone|connecting) != attached || c.failureReported || !c.isDeaf() {
+	if s.Flags&(attached|gone|connecting) != attached || c.failureReported || !c.isNotReceiving() {
 		return
 	}
 	switch {
 	case c.failed != nil && c.failed != io.EOF:
-		d.reportFailure(c, c.failed) // ReceiveEnded has it again
+		d.reportFailure(c, c.failed) // ReceiveEnded reports it again
 	case c.reset:
 		err := s.TakeFailure()
 		if err == nil {
-			err = s.Failure(syscall.ECONNRESET) // the event is all there is
+			err = s.Failure(syscall.ECONNRESET) // only the event reports the failure
 		}
 		d.reportFailure(c, err)
-	case !c.watched && c.receive.state == idle:
-		// If it is refused, the next receive or send finds out.
-		c.watched = d.reg.Register(s, driver.Token(kindFailure, s.Generation, s.Index), pollux.Priority, pollux.Edge) == nil
+	case !c.watchingFailure && c.receive.state == idle:
+		// If this is refused, the next receive or send finds the failure.
+		c.watchingFailure = d.reg.Register(s, driver.Token(kindFailure, s.Generation, s.Index), pollux.Priority, pollux.Edge) == nil
 	}
 }
 
@@ -42,8 +42,8 @@ func (d *Driver) reportFailure(c *conn, err error) {
 	c.s.Up.Failed(err)
 }
 
-// mayHaveFailed takes an event of a stream that is watched.
-func (d *Driver) mayHaveFailed(c *conn, ev pollux.Event) {
+// failureEvent handles an event of a stream that AFD watches for failures.
+func (d *Driver) failureEvent(c *conn, ev pollux.Event) {
 	if ev.WriteClosed() || ev.Error() {
 		c.reset = true
 		d.awaitFailure(c)

@@ -14,15 +14,15 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// patience is for what must come; a test that fails waits for so long.
+// patience bounds each wait: a test fails after so long.
 const patience = 20 * time.Second
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
-// pattern is what streams carry: the byte at a position tells where it is.
+// pattern returns the byte that streams carry at position i, which depends on i.
 func pattern(i int) byte { return byte(i ^ i>>8*31 ^ i>>16*17) }
 
-func patterned(n int) []byte {
+func patternBytes(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = pattern(i)
@@ -30,9 +30,9 @@ func patterned(n int) []byte {
 	return b
 }
 
-// An end is a stream as a loop would have it. It checks what the contract says of
-// upcalls, and that what comes is the pattern.
-type end struct {
+// A testStream stands for a loop's stream. It checks the contract for upcalls, and that the
+// received bytes are the pattern.
+type testStream struct {
 	driver.Stream
 	t *testing.T
 	d *Driver
@@ -40,40 +40,40 @@ type end struct {
 	connected, receiveEnded, released int
 	connectErr, endErr, sendErr       error
 	received                          int
-	stopAt                            int // return false from Received from here on
+	stopAt                            int // Received returns false from this position on
 	onReceived                        func(b []byte)
-	raw                               bool // what comes is no pattern
+	raw                               bool // the received bytes are not the pattern
 
-	out  []byte
-	owed bool
-	sent int
+	out         []byte
+	sendPending bool
+	sent        int
 
-	noFlush bool // whoever waits for Sent sends the rest
+	noFlush bool // the test sends the rest after Sent
 }
 
-func newEnd(t *testing.T, d *Driver) *end {
-	e := &end{t: t, d: d, stopAt: math.MaxInt}
+func newStream(t *testing.T, d *Driver) *testStream {
+	e := &testStream{t: t, d: d, stopAt: math.MaxInt}
 	e.Up = e
 	return e
 }
 
-func (e *end) Connected(err error) {
+func (e *testStream) Connected(err error) {
 	e.check("Connected")
 	e.connected++
 	e.connectErr = err
 }
 
-func (e *end) check(what string) {
+func (e *testStream) check(what string) {
 	e.t.Helper()
 	if e.released > 0 || e.Flags&gone != 0 && what != "Released" {
 		e.t.Errorf("%s after Release", what)
 	}
 }
 
-func (e *end) Received(b []byte) bool {
+func (e *testStream) Received(b []byte) bool {
 	e.check("Received")
 	if len(b) == 0 || e.receiveEnded > 0 {
-		e.t.Errorf("Received %d bytes, ended %d times", len(b), e.receiveEnded)
+		e.t.Errorf("Received(%d bytes) of nothing, or after ReceiveEnded (which came %d times)", len(b), e.receiveEnded)
 	}
 	for i, x := range b {
 		if x != pattern(e.received+i) && !e.raw {
@@ -87,29 +87,29 @@ func (e *end) Received(b []byte) bool {
 	return e.received < e.stopAt
 }
 
-func (e *end) ReceiveEnded(err error) {
+func (e *testStream) ReceiveEnded(err error) {
 	e.check("ReceiveEnded")
 	e.receiveEnded++
 	e.endErr = err
 }
 
-func (e *end) Failed(error) { e.check("Failed") }
+func (e *testStream) Failed(error) { e.check("Failed") }
 
-func (e *end) Released() {
+func (e *testStream) Released() {
 	e.check("Released")
 	if !e.closed() {
-		e.t.Error("Released, and an operation is in flight")
+		e.t.Error("Released while an operation is in flight")
 	}
 	e.released++
 }
 
-func (e *end) closed() bool {
+func (e *testStream) closed() bool {
 	if e.Flags&attached == 0 {
 		return true
 	}
 	for _, ops := range e.d.memory.ops {
 		for i := range ops {
-			// What the driver kept for the end may have been forgotten already.
+			// The driver may already have freed the stream's conn.
 			if o := &ops[i]; o.state != idle && o.conn != nil && (o.conn.s == nil || o.conn.s == &e.Stream) {
 				return false
 			}
@@ -118,23 +118,23 @@ func (e *end) closed() bool {
 	return true
 }
 
-// send sends b, which is the end's from now on: what has been taken is overwritten at
-// once, as a loop's blocks would be.
-func (e *end) send(b []byte) {
+// send sends b, and takes ownership of it: bytes that were taken are overwritten immediately, as
+// in a loop's reused blocks.
+func (e *testStream) send(b []byte) {
 	e.out = append(e.out, b...)
 	e.flush()
 }
 
-func (e *end) flush() {
-	for len(e.out) > 0 && !e.owed && e.sendErr == nil {
+func (e *testStream) flush() {
+	for len(e.out) > 0 && !e.sendPending && e.sendErr == nil {
 		half := len(e.out) / 3
 		n, err := e.d.Send(&e.Stream, [][]byte{e.out[:half], e.out[half:]})
-		e.owed = err == nil && n < len(e.out)
-		e.taken(n, err)
+		e.sendPending = err == nil && n < len(e.out)
+		e.overwriteSent(n, err)
 	}
 }
 
-func (e *end) taken(n int, err error) {
+func (e *testStream) overwriteSent(n int, err error) {
 	for i := range e.out[:n] {
 		e.out[i] = 0xee
 	}
@@ -143,54 +143,55 @@ func (e *end) taken(n int, err error) {
 	e.sendErr = err
 }
 
-func (e *end) Sent(n int, err error) {
+func (e *testStream) Sent(n int, err error) {
 	e.check("Sent")
-	if !e.owed {
-		e.t.Error("Sent is not owed")
+	if !e.sendPending {
+		e.t.Error("Sent without a pending Send")
 	}
-	e.owed = false
-	e.taken(n, err)
+	e.sendPending = false
+	e.overwriteSent(n, err)
 	if !e.noFlush {
 		e.flush()
 	}
 }
 
-// A lane is a listener as a loop would have it.
-type lane struct {
+// A testListener stands for a loop's listener.
+type testListener struct {
 	driver.Listener
 	t        *testing.T
 	d        *Driver
 	addr     netip.AddrPort
-	accepted []*end
-	then     func(e *end)
+	accepted []*testStream
+	onAccept func(e *testStream)
 	incoming func()
 	failed   []error
 }
 
-func (l *lane) Incoming() *driver.Stream {
+func (l *testListener) Incoming() *driver.Stream {
 	if l.incoming != nil {
 		l.incoming()
 	}
-	return &newEnd(l.t, l.d).Stream
+	return &newStream(l.t, l.d).Stream
 }
 
-func (l *lane) Accepted(s *driver.Stream) {
+func (l *testListener) Accepted(s *driver.Stream) {
 	if l.Flags&(paused|unlisted) != 0 {
-		l.t.Error("Accepted, and the listener is paused or closed")
+		l.t.Error("Accepted while the listener is paused or closed")
 	}
-	e := s.Up.(*end)
+	e := s.Up.(*testStream)
 	if err := l.d.Attach(s); err != nil {
 		l.t.Fatal(err)
 	}
 	l.accepted = append(l.accepted, e)
-	if l.then != nil {
-		l.then(e)
+	if l.onAccept != nil {
+		l.onAccept(e)
 	}
 }
 
-func (l *lane) AcceptFailed(err error) { l.failed = append(l.failed, err) }
+func (l *testListener) AcceptFailed(err error) { l.failed = append(l.failed, err) }
 
-// open returns a driver; when the test has ended it is closed, and no handle may be left.
+// open returns a driver. At the end of the test it closes the driver and checks that no handle is
+// left open.
 func open(t *testing.T) *Driver {
 	t.Helper()
 	before, e := sys.OpenHandles()
@@ -206,7 +207,7 @@ func open(t *testing.T) *Driver {
 			t.Error(err)
 		}
 		if d.inFlight != 0 {
-			t.Errorf("%d operations are in flight", d.inFlight)
+			t.Errorf("%d operations are in flight after Close", d.inFlight)
 		}
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 			after, _ := sys.OpenHandles()
@@ -214,7 +215,7 @@ func open(t *testing.T) *Driver {
 				return
 			}
 			if time.Now().After(end) {
-				t.Errorf("%d handles are left", after-before)
+				t.Errorf("%d handles were not closed", after-before)
 				return
 			}
 		}
@@ -222,13 +223,13 @@ func open(t *testing.T) *Driver {
 	return d
 }
 
-func listen(t *testing.T, d *Driver, options ...sock.Option) *lane {
+func listen(t *testing.T, d *Driver, options ...sock.Option) *testListener {
 	t.Helper()
 	s, err := sock.ListenTCP(loopback, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lane{t: t, d: d, addr: s.Addr()}
+	l := &testListener{t: t, d: d, addr: s.Addr()}
 	l.Acceptor, l.Up = s, l
 	if err := d.Listen(&l.Listener); err != nil {
 		d.Unlisten(&l.Listener)
@@ -241,12 +242,12 @@ func listen(t *testing.T, d *Driver, options ...sock.Option) *lane {
 		if l.Flags&listed != 0 {
 			d.Unlisten(&l.Listener)
 		}
-		turns(t, d, "Released", func() bool { return allReleased(l.accepted) })
+		turnUntil(t, d, "Released", func() bool { return allReleased(l.accepted) })
 	})
 	return l
 }
 
-func allReleased(ends []*end) bool {
+func allReleased(ends []*testStream) bool {
 	for _, e := range ends {
 		if e.released != 1 {
 			return false
@@ -255,10 +256,10 @@ func allReleased(ends []*end) bool {
 	return true
 }
 
-// turns lets the driver work until something is so.
-func turns(t *testing.T, d *Driver, what string, so func() bool) {
+// turnUntil runs turns until ok returns true.
+func turnUntil(t *testing.T, d *Driver, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !so(); {
+	for end := time.Now().Add(patience); !ok(); {
 		if time.Now().After(end) {
 			t.Fatalf("%s did not come", what)
 		}
@@ -268,8 +269,8 @@ func turns(t *testing.T, d *Driver, what string, so func() bool) {
 	}
 }
 
-// dial connects to l from outside of the driver.
-func dial(t *testing.T, l *lane) *net.TCPConn {
+// dial connects to l, without the driver.
+func dial(t *testing.T, l *testListener) *net.TCPConn {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", l.addr.String(), patience)
 	if err != nil {
@@ -279,12 +280,12 @@ func dial(t *testing.T, l *lane) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// pair returns a stream of the driver's and its peer outside, as options have the
-// listener.
-func pair(t *testing.T, d *Driver, options ...sock.Option) (*end, *net.TCPConn) {
+// pair returns a stream of the driver and its peer, which is outside the driver; options apply to
+// the listener.
+func pair(t *testing.T, d *Driver, options ...sock.Option) (*testStream, *net.TCPConn) {
 	t.Helper()
 	l := listen(t, d, options...)
 	c := dial(t, l)
-	turns(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
+	turnUntil(t, d, "Accepted", func() bool { return len(l.accepted) == 1 })
 	return l.accepted[0], c
 }

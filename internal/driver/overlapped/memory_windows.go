@@ -15,8 +15,8 @@ const (
 	connectOp
 )
 
-// An op is an operation that may be in flight, apart from the memory that the kernel
-// knows it by.
+// An op is an operation that may be in flight. The kernel knows it by its OVERLAPPED, which is
+// in other memory.
 type op struct {
 	ov    *sys.Overlapped
 	kind  opKind
@@ -28,24 +28,24 @@ type op struct {
 type opState uint8
 
 const (
-	idle     opState = iota
-	inFlight         // its memory is the kernel's
-	taken            // its completion has been taken from the port, and not looked at
+	idle      opState = iota
+	inFlight          // the kernel uses its memory
+	completed         // its completion has been taken from the port, but not handled
 )
 
-// memory is what the kernel may write to, by the page. It grows to what was in use at
-// one time, and is given back by the driver's Close.
+// memory is the memory that the kernel may write to, allocated in pages. It does not shrink;
+// the driver's Close frees it.
 type memory struct {
-	pages   [][]byte
-	ops     map[uintptr][]op // by the number of the page that their OVERLAPPEDs are in
-	free    []*op
-	rooms   [][]byte // of accepts
-	buffers [][]byte // of receives
-	lent    int      // buffers that have been made
+	pages     [][]byte
+	ops       map[uintptr][]op // by the page number of their OVERLAPPEDs
+	free      []*op
+	addrs     [][]byte // free ones, for accepts
+	buffers   [][]byte // free ones, for receives
+	allocated int      // buffers that were allocated
 }
 
-// opsAtOnce is a page full of OVERLAPPEDs.
-const opsAtOnce = sys.PageBytes / sys.OverlappedBytes
+// opsPerPage is how many OVERLAPPEDs fit in a page.
+const opsPerPage = sys.PageBytes / sys.OverlappedBytes
 
 func (m *memory) page() ([]byte, error) {
 	p, e := sys.AllocPages(sys.PageBytes)
@@ -62,7 +62,7 @@ func (m *memory) getOp(kind opKind) (*op, error) {
 		if err != nil {
 			return nil, err
 		}
-		ops := make([]op, opsAtOnce)
+		ops := make([]op, opsPerPage)
 		for i := range ops {
 			ops[i].ov = (*sys.Overlapped)(unsafe.Pointer(&p[i*sys.OverlappedBytes]))
 			m.free = append(m.free, &ops[i])
@@ -79,13 +79,13 @@ func (m *memory) getOp(kind opKind) (*op, error) {
 	return o, nil
 }
 
-// putOp takes back an op that is not in flight.
+// putOp frees an op that is not in flight.
 func (m *memory) putOp(o *op) {
 	o.conn, o.slot = nil, nil
 	m.free = append(m.free, o)
 }
 
-// find returns the op whose OVERLAPPED is at the address; nil if it is none of ours, or
+// find returns the op whose OVERLAPPED is at the address; nil if there is no such op, or it is
 // not in flight.
 func (m *memory) find(address uintptr) *op {
 	ops := m.ops[address/sys.PageBytes]
@@ -98,39 +98,39 @@ func (m *memory) find(address uintptr) *op {
 	return nil
 }
 
-// getRoom returns room for the addresses of an accept.
-func (m *memory) getRoom() ([]byte, error) {
-	if len(m.rooms) == 0 {
+// getAddrs returns memory for the addresses of an accept.
+func (m *memory) getAddrs() ([]byte, error) {
+	if len(m.addrs) == 0 {
 		p, err := m.page()
 		if err != nil {
 			return nil, err
 		}
 		for ; len(p) >= sys.AcceptBytes; p = p[sys.AcceptBytes:] {
-			m.rooms = append(m.rooms, p[:sys.AcceptBytes:sys.AcceptBytes])
+			m.addrs = append(m.addrs, p[:sys.AcceptBytes:sys.AcceptBytes])
 		}
 	}
-	last := len(m.rooms) - 1
-	r := m.rooms[last]
-	m.rooms = m.rooms[:last]
+	last := len(m.addrs) - 1
+	r := m.addrs[last]
+	m.addrs = m.addrs[:last]
 	return r, nil
 }
 
-func (m *memory) putRoom(r []byte) { m.rooms = append(m.rooms, r) }
+func (m *memory) putAddrs(r []byte) { m.addrs = append(m.addrs, r) }
 
-// getBuffer returns a buffer of at most n bytes for a busy stream, or nil if as many are
-// lent as may be.
+// getBuffer returns a buffer of at most n bytes for a busy stream, or nil if all maxBuffers are
+// in use.
 func (m *memory) getBuffer(n int) []byte {
 	if len(m.buffers) == 0 {
-		if m.lent == maxBuffers {
+		if m.allocated == maxBuffers {
 			return nil
 		}
 		p, err := m.page()
 		if err != nil {
-			return nil // it goes on without
+			return nil // the stream works without a buffer
 		}
 		for ; len(p) >= bufferBytes; p = p[bufferBytes:] {
 			m.buffers = append(m.buffers, p[:bufferBytes:bufferBytes])
-			m.lent++
+			m.allocated++
 		}
 	}
 	last := len(m.buffers) - 1
@@ -141,7 +141,7 @@ func (m *memory) getBuffer(n int) []byte {
 
 func (m *memory) putBuffer(b []byte) { m.buffers = append(m.buffers, b[:bufferBytes]) }
 
-// release gives everything back. Nothing may be in flight.
+// release frees all memory. Nothing may be in flight.
 func (m *memory) release() {
 	for _, p := range m.pages {
 		sys.FreePages(p)

@@ -19,17 +19,17 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Large transfers both ways at once through buffers of a few KiB: sends and receives
-// are split at any place, and nothing is lost, doubled or read too late.
+// Large simultaneous transfers in both directions through buffers of a few KiB: sends and
+// receives are split anywhere, and nothing is lost, duplicated or read too late.
 func TestLargeTransfersThroughTinyBuffers(t *testing.T) {
 	const total = 6 << 20
 	d := open(t)
 	e, c := pair(t, d, sock.RecvBuffer(4<<10), sock.SendBuffer(4<<10))
 	d.Resume(&e.Stream)
 	var wg sync.WaitGroup
-	wg.Go(func() { c.Write(patterned(total)) })
+	wg.Go(func() { c.Write(patternBytes(total)) })
 	wg.Go(func() {
-		got := make([]byte, 3000) // odd sizes
+		got := make([]byte, 3000) // not a divisor of any buffer's size
 		for n := 0; n < total; {
 			k, err := c.Read(got)
 			if err != nil {
@@ -45,23 +45,23 @@ func TestLargeTransfersThroughTinyBuffers(t *testing.T) {
 			n += k
 		}
 	})
-	e.send(patterned(total))
-	if !e.owed {
-		t.Error("6 MiB went into a buffer of 4 KiB")
+	e.send(patternBytes(total))
+	if !e.sendPending {
+		t.Error("Send took 6 MiB with a buffer of 4 KiB")
 	}
-	turns(t, d, "all bytes", func() bool { return e.received == total && e.sent == total || t.Failed() })
+	turnUntil(t, d, "all bytes", func() bool { return e.received == total && e.sent == total || t.Failed() })
 	wg.Wait()
 }
 
-// A peer that does not read stops the sender, whose memory is left in the kernel's
-// hands; when it reads again, all comes.
+// A peer that does not read blocks the sender, whose memory the kernel keeps using; when the
+// peer reads again, it receives everything.
 func TestReaderStalls(t *testing.T) {
 	const total = 4 << 20
 	d := open(t)
 	e, c := pair(t, d, sock.SendBuffer(8<<10))
-	e.send(patterned(total))
-	if !e.owed || e.sent == total {
-		t.Fatal("nothing stalled")
+	e.send(patternBytes(total))
+	if !e.sendPending || e.sent == total {
+		t.Fatal("the send has not blocked")
 	}
 	for range 5 {
 		d.Turn(10 * time.Millisecond)
@@ -69,7 +69,7 @@ func TestReaderStalls(t *testing.T) {
 	before := e.sent
 	d.Turn(50 * time.Millisecond)
 	if e.sent == total || before == total {
-		t.Error("all was sent to a peer that does not read")
+		t.Error("everything was sent to a peer that does not read")
 	}
 	if conn := d.connOf(&e.Stream); conn.send == nil || len(conn.held) == 0 {
 		t.Error("no send is in flight")
@@ -87,12 +87,12 @@ func TestReaderStalls(t *testing.T) {
 			}
 		}
 	})
-	turns(t, d, "the last Sent", func() bool { return e.sent == total })
+	turnUntil(t, d, "the last Sent", func() bool { return e.sent == total })
 	wg.Wait()
 }
 
-// Release during a send: Released comes when the kernel is done with its memory, and
-// nothing else does.
+// Release during a send: Released comes when the kernel no longer uses the memory, and no other
+// upcall comes.
 func TestReleaseDuringSend(t *testing.T) {
 	t.Run("send", func(t *testing.T) { releaseDuringSend(t, false) })
 	t.Run("send and receive", func(t *testing.T) { releaseDuringSend(t, true) })
@@ -105,41 +105,41 @@ func releaseDuringSend(t *testing.T, both bool) {
 		d.Resume(&e.Stream)
 		d.Turn(0)
 	}
-	e.send(patterned(4 << 20))
+	e.send(patternBytes(4 << 20))
 	c := d.connOf(&e.Stream)
 	if c.send == nil || both && c.receive.state != inFlight {
 		t.Fatal("nothing is in flight")
 	}
 	d.Release(&e.Stream)
 	if len(c.held) == 0 {
-		t.Error("the memory of a send in flight was let go")
+		t.Error("Release dropped the memory of a send in flight")
 	}
 	if e.released != 0 {
 		t.Error("Released came from Release")
 	}
-	d.Release(&e.Stream) // once more does nothing
-	turns(t, d, "Released", func() bool { return e.released == 1 })
+	d.Release(&e.Stream) // a second call does nothing
+	turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 	if c.s != nil || len(c.held) != 0 {
-		t.Error("what is left of the stream is kept")
+		t.Error("the driver keeps state of the stream after Released")
 	}
 }
 
-// Cancelling races with completions: whatever comes first, Released comes once, after
-// both, and no byte does after Release.
+// Cancellation races with completion: in either order, Released comes once, after both, and no
+// byte comes after Release.
 func TestCancelAgainstCompletion(t *testing.T) {
 	d := open(t)
 	l := listen(t, d)
 	for i := range 150 {
 		c := dial(t, l)
-		turns(t, d, "Accepted", func() bool { return len(l.accepted) == i+1 })
+		turnUntil(t, d, "Accepted", func() bool { return len(l.accepted) == i+1 })
 		e := l.accepted[i]
 		conn := d.connOf(&e.Stream)
 		if i%3 == 0 {
-			conn.quick = busyAfter // a real receive is cancelled
+			conn.quick = busyAfter // so that a receive with a buffer is cancelled
 		}
 		d.Resume(&e.Stream)
 		d.Turn(0)
-		c.Write(patterned(100))
+		c.Write(patternBytes(100))
 		if i%2 == 0 {
 			c.Close()
 		}
@@ -148,19 +148,19 @@ func TestCancelAgainstCompletion(t *testing.T) {
 		}
 		d.Release(&e.Stream)
 		if i%7 != 0 {
-			turns(t, d, "Released", func() bool { return e.released == 1 })
+			turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 		}
 		c.Close()
 	}
-	turns(t, d, "Released", func() bool { return allReleased(l.accepted) })
-	if n := d.memory.lent - len(d.memory.buffers); n != 0 {
+	turnUntil(t, d, "Released", func() bool { return allReleased(l.accepted) })
+	if n := d.memory.allocated - len(d.memory.buffers); n != 0 {
 		t.Errorf("%d buffers are lost", n)
 	}
 }
 
-// A connection that waits owns no buffer; one that is busy gets one, and gives it back
-// when it falls idle; and it goes on to receive.
-func TestBuffersAreForTheBusy(t *testing.T) {
+// An idle connection has no buffer; a busy one gets one, gives it back when it becomes idle, and
+// goes on to receive.
+func TestOnlyBusyStreamsHaveBuffers(t *testing.T) {
 	d := open(t)
 	e, c := pair(t, d)
 	e.raw = true
@@ -171,47 +171,47 @@ func TestBuffersAreForTheBusy(t *testing.T) {
 		for range n {
 			want := e.received + 5
 			c.Write([]byte("hello"))
-			turns(t, d, "hello", func() bool { return e.received == want })
+			turnUntil(t, d, "hello", func() bool { return e.received == want })
 		}
 	}
 	d.Turn(0)
 	if conn.buffer != nil || conn.receive.state != inFlight {
-		t.Fatal("it does not wait without a buffer")
+		t.Fatal("an idle connection has a buffer, or no receive in flight")
 	}
-	pings(1000) // how often a receive ends by the next turn is the system's
+	pings(1000) // the system decides how often a receive completes by the next turn
 	conn.quick = busyAfter
 	pings(3)
 	if conn.buffer == nil || d.lent.head != conn {
 		t.Fatal("a busy connection has no buffer")
 	}
-	turns(t, d, "the buffer's return", func() bool { return conn.buffer == nil })
+	turnUntil(t, d, "the buffer's return", func() bool { return conn.buffer == nil })
 	if d.lent.head != nil || conn.quick != 0 {
-		t.Error("it is taken for busy still")
+		t.Error("an idle connection still counts as busy")
 	}
 	if left := d.submit(-1); left >= 0 {
-		t.Errorf("an idle driver would wake after %v", left)
+		t.Errorf("an idle driver would wake up after %v", left)
 	}
 	if conn.receive.state != inFlight {
-		t.Error("it does not wait")
+		t.Error("no receive is in flight")
 	}
 	pings(3)
-	// More than a buffer at once, into a buffer.
+	// More data than a buffer holds.
 	conn.quick = busyAfter
 	pings(2)
 	big := make([]byte, 5*bufferBytes+1)
 	go c.Write(big)
 	want := e.received + len(big)
-	turns(t, d, "all of it", func() bool { return e.received == want })
+	turnUntil(t, d, "all of it", func() bool { return e.received == want })
 	conn.quick = busyAfter
 	pings(2)
 	c.CloseWrite()
-	turns(t, d, "the end", func() bool { return e.receiveEnded == 1 })
+	turnUntil(t, d, "the end", func() bool { return e.receiveEnded == 1 })
 	if e.endErr != io.EOF || conn.buffer != nil {
-		t.Errorf("%v, and %d bytes of buffer", e.endErr, len(conn.buffer))
+		t.Errorf("ReceiveEnded(%v), and a buffer of %d bytes is left", e.endErr, len(conn.buffer))
 	}
 }
 
-// There are only so many buffers; whoever finds none goes on without.
+// The number of buffers is limited; a stream that gets none works without.
 func TestBuffersAreBounded(t *testing.T) {
 	var m memory
 	defer m.release()
@@ -219,30 +219,30 @@ func TestBuffersAreBounded(t *testing.T) {
 	for range maxBuffers {
 		b := m.getBuffer(bufferBytes)
 		if len(b) != bufferBytes || seen[&b[0]] {
-			t.Fatal("a buffer is too short, or was handed out twice")
+			t.Fatal("a buffer is too short, or was returned twice")
 		}
 		seen[&b[0]] = true
 	}
 	if m.getBuffer(bufferBytes) != nil {
-		t.Errorf("more than %d buffers", maxBuffers)
+		t.Errorf("getBuffer returned more than %d buffers", maxBuffers)
 	}
 	d := open(t)
-	d.memory.lent = maxBuffers
+	d.memory.allocated = maxBuffers
 	e, c := pair(t, d)
 	e.raw = true
 	d.connOf(&e.Stream).quick = busyAfter
 	d.Resume(&e.Stream)
 	c.Write([]byte("hello"))
-	turns(t, d, "hello", func() bool { return e.received == 5 })
-	d.memory.lent = 0
+	turnUntil(t, d, "hello", func() bool { return e.received == 5 })
+	d.memory.allocated = 0
 }
 
-// After Pause one buffer may come, and no more until Resume; nothing is lost.
+// After Pause at most one more buffer of data comes, until Resume; nothing is lost.
 func TestPause(t *testing.T) {
 	const total = 2 << 20
 	d := open(t)
 	e, c := pair(t, d)
-	go c.Write(patterned(total))
+	go c.Write(patternBytes(total))
 	for range 3 {
 		d.Turn(20 * time.Millisecond)
 	}
@@ -253,7 +253,7 @@ func TestPause(t *testing.T) {
 		before := e.received
 		e.stopAt = before + 1
 		d.Resume(&e.Stream)
-		turns(t, d, "more", func() bool { return e.received > before })
+		turnUntil(t, d, "more", func() bool { return e.received > before })
 		at := e.received
 		for range 3 {
 			d.Turn(time.Millisecond)
@@ -264,7 +264,7 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// One stream takes its budget, then others have their turn.
+// One stream uses up its budget, then other streams get their turn.
 func TestBudget(t *testing.T) {
 	d := open(t)
 	const budget, scratch = 10 << 10, 4 << 10
@@ -280,21 +280,21 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%d bytes in one receive", len(b))
 		}
 	}
-	go ca.Write(patterned(1 << 20))
-	go cb.Write(patterned(1 << 20))
+	go ca.Write(patternBytes(1 << 20))
+	go cb.Write(patternBytes(1 << 20))
 	d.Resume(&a.Stream)
 	d.Resume(&b.Stream)
 	d.connOf(&a.Stream).quick = busyAfter
-	turns(t, d, "all", func() bool {
+	turnUntil(t, d, "all", func() bool {
 		last = a.received
 		return a.received == 1<<20 && b.received == 1<<20
 	})
 	if most > budget+scratch {
-		t.Errorf("%d bytes in one turn", most)
+		t.Errorf("received %d bytes in one turn", most)
 	}
 }
 
-// Thousands of connections: each waits without memory of its own, and all end.
+// Thousands of connections: an idle one has no memory of its own, and all of them end.
 func TestThousandsOfConnections(t *testing.T) {
 	n := 1500
 	if testing.Short() {
@@ -302,15 +302,15 @@ func TestThousandsOfConnections(t *testing.T) {
 	}
 	d := open(t)
 	l := listen(t, d)
-	l.then = func(e *end) { d.Resume(&e.Stream) }
-	clients := make([]*end, n)
+	l.onAccept = func(e *testStream) { d.Resume(&e.Stream) }
+	clients := make([]*testStream, n)
 	for i := range clients {
 		clients[i] = connect(t, d, l.addr)
 		if i%100 == 99 {
 			d.Turn(0)
 		}
 	}
-	turns(t, d, "all connections", func() bool {
+	turnUntil(t, d, "all connections", func() bool {
 		for _, e := range clients {
 			if e.connected == 0 {
 				return false
@@ -324,13 +324,13 @@ func TestThousandsOfConnections(t *testing.T) {
 		}
 	}
 	d.Turn(0)
-	if d.memory.lent != len(d.memory.buffers) {
-		t.Errorf("%d buffers for idle connections", d.memory.lent-len(d.memory.buffers))
+	if d.memory.allocated != len(d.memory.buffers) {
+		t.Errorf("idle connections have %d buffers", d.memory.allocated-len(d.memory.buffers))
 	}
 	for _, e := range clients {
-		e.send(patterned(10))
+		e.send(patternBytes(10))
 	}
-	turns(t, d, "a message on each", func() bool {
+	turnUntil(t, d, "a message on each", func() bool {
 		for _, e := range l.accepted {
 			if e.received != 10 {
 				return false
@@ -341,7 +341,7 @@ func TestThousandsOfConnections(t *testing.T) {
 	for _, e := range clients {
 		d.Release(&e.Stream)
 	}
-	turns(t, d, "all ends", func() bool {
+	turnUntil(t, d, "all ends", func() bool {
 		for _, e := range l.accepted {
 			if e.receiveEnded != 1 {
 				return false
@@ -351,8 +351,8 @@ func TestThousandsOfConnections(t *testing.T) {
 	})
 }
 
-// connect begins to connect, as a loop does.
-func connect(t *testing.T, d *Driver, to netip.AddrPort) *end {
+// connect starts to connect, as a loop does.
+func connect(t *testing.T, d *Driver, to netip.AddrPort) *testStream {
 	t.Helper()
 	e := prepare(t, d, to)
 	if err := d.Connect(&e.Stream); err != nil {
@@ -361,22 +361,22 @@ func connect(t *testing.T, d *Driver, to netip.AddrPort) *end {
 	return e
 }
 
-func prepare(t *testing.T, d *Driver, to netip.AddrPort) *end {
+func prepare(t *testing.T, d *Driver, to netip.AddrPort) *testStream {
 	t.Helper()
-	e := newEnd(t, d)
+	e := newStream(t, d)
 	if err := driver.PrepareTCP(&e.Stream, to); err != nil {
 		t.Fatal(err)
 	}
 	return e
 }
 
-// waysToConnect are by an operation, and the one for what ConnectEx is not for.
-func waysToConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func(e *end) error)) {
+// forEachConnect runs the test with ConnectEx, and with the way that is used where there is none.
+func forEachConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func(e *testStream) error)) {
 	t.Run("ConnectEx", func(t *testing.T) {
 		d := open(t)
-		test(t, d, func(e *end) error {
+		test(t, d, func(e *testStream) error {
 			err := d.Connect(&e.Stream)
-			if c := d.connOf(&e.Stream); err == nil && c.receive.kind != connectOp && !c.connectedAtOnce {
+			if c := d.connOf(&e.Stream); err == nil && c.receive.kind != connectOp && !c.connectDone {
 				t.Error("no ConnectEx is in flight")
 			}
 			return err
@@ -384,7 +384,7 @@ func waysToConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func
 	})
 	t.Run("AFD", func(t *testing.T) {
 		d := open(t)
-		test(t, d, func(e *end) error {
+		test(t, d, func(e *testStream) error {
 			if err := e.BeginConnect(); err != nil {
 				return err
 			}
@@ -393,27 +393,27 @@ func waysToConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func
 	})
 }
 
-// Connecting ends well, with a refusal, or not at all.
+// Connecting succeeds, is refused, or is given up.
 func TestConnect(t *testing.T) {
-	waysToConnect(t, func(t *testing.T, d *Driver, connect func(e *end) error) {
+	forEachConnect(t, func(t *testing.T, d *Driver, connect func(e *testStream) error) {
 		l := listen(t, d)
 		well := prepare(t, d, l.addr)
 		if err := connect(well); err != nil {
 			t.Fatal(err)
 		}
-		d.Resume(&well.Stream) // it is not connected
+		d.Resume(&well.Stream) // before it is connected
 		closed, err := sock.ListenTCP(loopback)
 		if err != nil {
 			t.Fatal(err)
 		}
 		refused := prepare(t, d, closed.Addr())
 		closed.Close()
-		if err = connect(refused); err == nil { // it may be told at once
-			turns(t, d, "the refusal", func() bool { return refused.connected == 1 })
+		if err = connect(refused); err == nil { // Connect itself may return the error
+			turnUntil(t, d, "the refusal", func() bool { return refused.connected == 1 })
 			err = refused.connectErr
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("refused: %v", err)
+			t.Errorf("connecting to a closed port: %v", err)
 		}
 		d.Release(&refused.Stream)
 		given := prepare(t, d, l.addr)
@@ -421,34 +421,34 @@ func TestConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.Release(&given.Stream)
-		turns(t, d, "Connected", func() bool { return well.connected == 1 && given.released == 1 && len(l.accepted) > 0 })
+		turnUntil(t, d, "Connected", func() bool { return well.connected == 1 && given.released == 1 && len(l.accepted) > 0 })
 		if well.connectErr != nil {
 			t.Error(well.connectErr)
 		}
 		if given.connected != 0 {
 			t.Error("Connected after Release")
 		}
-		// It is as one that connect has connected.
+		// The socket is in the same state as after connect(2).
 		if well.RemoteNetAddr() == nil || well.RemoteNetAddr().String() != l.addr.String() {
-			t.Errorf("the peer is %v, not %v", well.RemoteNetAddr(), l.addr)
+			t.Errorf("the peer is %v, want %v", well.RemoteNetAddr(), l.addr)
 		}
 		server := l.accepted[0]
-		server.send(patterned(1000))
-		turns(t, d, "1,000 bytes", func() bool { return well.received == 1000 })
+		server.send(patternBytes(1000))
+		turnUntil(t, d, "1,000 bytes", func() bool { return well.received == 1000 })
 		if err := well.CloseWrite(); err != nil {
 			t.Error(err)
 		}
 		d.Resume(&server.Stream)
-		turns(t, d, "the end", func() bool { return server.receiveEnded == 1 })
+		turnUntil(t, d, "the end", func() bool { return server.receiveEnded == 1 })
 		d.Release(&well.Stream)
-		turns(t, d, "Released", func() bool { return well.released == 1 })
+		turnUntil(t, d, "Released", func() bool { return well.released == 1 })
 	})
 }
 
-// A connection that is reset as soon as it is made, by a listener that closes with it
-// in its backlog, ends connecting one way or the other, and the error says to whom.
+// A connection may be reset as soon as it is established, by a listener that is closed with the
+// connection in its backlog. Connecting succeeds or fails, and an error names the address.
 func TestConnectToListenerThatCloses(t *testing.T) {
-	waysToConnect(t, func(t *testing.T, d *Driver, connect func(e *end) error) {
+	forEachConnect(t, func(t *testing.T, d *Driver, connect func(e *testStream) error) {
 		for i := range 150 {
 			l := listen(t, d)
 			if i%2 == 0 {
@@ -464,21 +464,21 @@ func TestConnectToListenerThatCloses(t *testing.T) {
 			})
 			err := connect(e)
 			if err == nil {
-				turns(t, d, "Connected", func() bool { return e.connected == 1 })
+				turnUntil(t, d, "Connected", func() bool { return e.connected == 1 })
 				err = e.connectErr
 			}
 			if err != nil && !strings.Contains(err.Error(), l.addr.String()) {
-				t.Errorf("the error does not say to whom: %v", err)
+				t.Errorf("the error does not name the address %v: %v", l.addr, err)
 			}
 			wg.Wait()
 			d.Unlisten(&l.Listener)
 			d.Release(&e.Stream)
-			turns(t, d, "Released", func() bool { return e.released == 1 })
+			turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 		}
 	})
 }
 
-// A stream that another port has is refused, and can be given back.
+// A stream that belongs to another port is refused, and can be released.
 func TestConnectOfOtherPort(t *testing.T) {
 	d := open(t)
 	port, e := sys.CreatePort()
@@ -494,29 +494,29 @@ func TestConnectOfOtherPort(t *testing.T) {
 		t.Fatal(e)
 	}
 	if err := d.Connect(&c.Stream); !errors.Is(err, errOtherPort) {
-		t.Errorf("a stream of another port: %v", err)
+		t.Errorf("Connect of a stream of another port: %v", err)
 	}
 	d.Release(&c.Stream)
-	turns(t, d, "Released", func() bool { return c.released == 1 })
+	turnUntil(t, d, "Released", func() bool { return c.released == 1 })
 }
 
 // A stream that was never attached may be released.
 func TestReleaseWithoutAttach(t *testing.T) {
 	d := open(t)
 	l := listen(t, d)
-	e := newEnd(t, d)
+	e := newStream(t, d)
 	if err := sock.ConnectTCPInto(&e.Stream.Stream, l.addr); err != nil {
 		t.Fatal(err)
 	}
 	d.Release(&e.Stream)
-	turns(t, d, "Released", func() bool { return e.released == 1 })
+	turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 	if err := e.Close(); !errors.Is(err, sock.ErrClosed) {
-		t.Errorf("it was not closed: %v", err)
+		t.Errorf("Release has not closed the stream: Close returned %v", err)
 	}
 }
 
-// A detached stream is open, and of no driver any more; it can be used, and where the
-// system can take it away from the port, attached again.
+// A detached stream is open and belongs to no driver; it can be used, and attached again where
+// the system can remove it from the port.
 func TestDetach(t *testing.T) {
 	d := open(t)
 	e, c := pair(t, d)
@@ -524,7 +524,7 @@ func TestDetach(t *testing.T) {
 	d.Turn(0)
 	d.Pause(&e.Stream)
 	d.Detach(&e.Stream)
-	turns(t, d, "Released", func() bool { return e.released == 1 })
+	turnUntil(t, d, "Released", func() bool { return e.released == 1 })
 	defer e.Close()
 	c.Write([]byte("hello"))
 	got := make([]byte, 5)
@@ -534,11 +534,11 @@ func TestDetach(t *testing.T) {
 			break
 		}
 		if err != sock.ErrWouldBlock || time.Now().After(end) {
-			t.Fatalf("%d bytes, %v", n, err)
+			t.Fatalf("Read after Detach: %d bytes, %v", n, err)
 		}
 	}
 	other := open(t)
-	again := newEnd(t, other)
+	again := newStream(t, other)
 	fd, err := e.Stream.Detach()
 	if err != nil {
 		t.Fatal(err)
@@ -547,23 +547,23 @@ func TestDetach(t *testing.T) {
 	err = other.Attach(&again.Stream)
 	if err != nil && sys.OnWine() {
 		if !errors.Is(err, errOtherPort) {
-			t.Errorf("another driver: %v", err)
+			t.Errorf("Attach to another driver: %v", err)
 		}
 		other.Release(&again.Stream)
-		turns(t, other, "Released", func() bool { return again.released == 1 })
-		t.Skip("Wine cannot take a socket away from its port: ", err)
+		turnUntil(t, other, "Released", func() bool { return again.released == 1 })
+		t.Skip("Wine cannot remove a socket from its port: ", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	other.Resume(&again.Stream)
-	c.Write(patterned(5))
-	turns(t, other, "more", func() bool { return again.received == 5 })
+	c.Write(patternBytes(5))
+	turnUntil(t, other, "more", func() bool { return again.received == 5 })
 	other.Release(&again.Stream)
-	turns(t, other, "Released", func() bool { return again.released == 1 })
+	turnUntil(t, other, "Released", func() bool { return again.released == 1 })
 }
 
-// Wakes coalesce, none is lost, also one that comes before the turn.
+// Wake-ups coalesce, and none is lost, even if it comes before the turn.
 func TestWake(t *testing.T) {
 	d := open(t)
 	for range 3 * maxBatch {
@@ -573,22 +573,22 @@ func TestWake(t *testing.T) {
 	}
 	start := time.Now()
 	d.Turn(patience)
-	if n, _ := d.takeSome(0); n != 0 {
-		t.Errorf("%d packets for wakes that have coalesced", n)
+	if n, _ := d.takeCompletions(0); n != 0 {
+		t.Errorf("%d packets are left of coalesced wake-ups", n)
 	}
 	for range 200 {
 		go d.Wake()
 		d.Turn(patience)
 	}
 	if time.Since(start) > patience/2 {
-		t.Error("a wake was lost")
+		t.Error("a wake-up was lost")
 	}
 	if start = time.Now(); d.Turn(30*time.Millisecond) != nil || time.Since(start) > patience/2 {
-		t.Error("the timeout was lost")
+		t.Error("a turn did not end after its timeout")
 	}
 }
 
-// Completions that are none of the driver's do no harm.
+// Completions that do not belong to the driver are ignored.
 func TestForeignCompletion(t *testing.T) {
 	d := open(t)
 	port, _ := d.port.Use()
@@ -596,11 +596,11 @@ func TestForeignCompletion(t *testing.T) {
 	sys.PostPort(port, opKey)
 	sys.PostPort(port, 77)
 	if err := d.Turn(patience); err != nil || len(d.ended) != 0 {
-		t.Errorf("%v, %d completions", err, len(d.ended))
+		t.Errorf("Turn returned %v, with %d completions", err, len(d.ended))
 	}
 	e, _ := pair(t, d) // its op is idle
 	if d.memory.find(uintptrOf(d.connOf(&e.Stream).receive)) != nil {
-		t.Error("a completion of an operation that is not in flight would be taken")
+		t.Error("find returned an operation that is not in flight")
 	}
 }
 
@@ -621,7 +621,7 @@ func (w *watcher) Ready(ev pollux.Event) {
 	}
 }
 
-// Other sources are told of by readiness, on the same port.
+// The readiness of other sources is reported, on the same port.
 func TestWatch(t *testing.T) {
 	d := open(t)
 	u, err := sock.ListenUDP(loopback)
@@ -635,7 +635,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := d.Watch(&driver.Watch{Source: u, Up: w}); !errors.Is(err, pollux.ErrRegistered) {
-		t.Errorf("watched twice: %v", err)
+		t.Errorf("a second Watch of the same source: %v", err)
 	}
 	peer, err := sock.ListenUDP(loopback)
 	if err != nil {
@@ -646,7 +646,7 @@ func TestWatch(t *testing.T) {
 		if _, err := peer.WriteTo([]byte("x"), u.LocalAddr()); err != nil {
 			t.Fatal(err)
 		}
-		turns(t, d, "the datagram", func() bool { return w.got == i+1 })
+		turnUntil(t, d, "the datagram", func() bool { return w.got == i+1 })
 	}
 	d.Unwatch(&watch)
 	before := w.events
@@ -657,26 +657,26 @@ func TestWatch(t *testing.T) {
 	if w.events != before {
 		t.Error("Ready after Unwatch")
 	}
-	for range 200 { // without a turn
+	for range 200 { // without a turn in between
 		if err := d.Watch(&watch); err != nil {
 			t.Fatal(err)
 		}
 		d.Unwatch(&watch)
 	}
-	if n, _ := d.takeSome(0); n > 100 {
-		t.Errorf("%d polls of what is not watched any more have piled up", n)
+	if n, _ := d.takeCompletions(0); n > 100 {
+		t.Errorf("%d polls of sources that are no longer watched have accumulated", n)
 	}
 }
 
-// Once warm, an echo allocates nothing, whatever it waits by.
+// In the steady state an echo allocates nothing, however the driver waits.
 func TestNothingIsAllocated(t *testing.T) {
 	d := open(t)
 	l := listen(t, d, sock.SendBuffer(8<<10))
 	client := connect(t, d, l.addr)
-	turns(t, d, "a connection", func() bool { return client.connected == 1 && len(l.accepted) == 1 })
+	turnUntil(t, d, "a connection", func() bool { return client.connected == 1 && len(l.accepted) == 1 })
 	defer func() {
 		d.Release(&client.Stream)
-		turns(t, d, "Released", func() bool { return client.released == 1 })
+		turnUntil(t, d, "Released", func() bool { return client.released == 1 })
 	}()
 	server := l.accepted[0]
 	server.raw, client.raw = true, true
@@ -698,7 +698,7 @@ func TestNothingIsAllocated(t *testing.T) {
 		t.Errorf("%v allocations for each echo", n)
 	}
 
-	// More than the kernel takes: overlapped sends.
+	// More than the kernel takes immediately, so that sends are overlapped.
 	server.onReceived = nil
 	big, stalls := make([]byte, 256<<10), 0
 	parts := make([][]byte, 1)
@@ -711,7 +711,7 @@ func TestNothingIsAllocated(t *testing.T) {
 				t.Fatal(err)
 			}
 			server.out = server.out[n:]
-			for server.owed = len(server.out) > 0; server.owed; {
+			for server.sendPending = len(server.out) > 0; server.sendPending; {
 				stalls++
 				d.Turn(patience)
 			}
@@ -727,7 +727,8 @@ func TestNothingIsAllocated(t *testing.T) {
 	}
 }
 
-// What is released while turns fail is told of, unless it has operations in flight.
+// Released comes for streams that are released while turns fail, unless they have operations in
+// flight.
 func TestReleasedWhileTurnsFail(t *testing.T) {
 	d, err := Open(driver.Config{ScratchBytes: 4096, BudgetBytes: 4096})
 	if err != nil {
@@ -735,15 +736,15 @@ func TestReleasedWhileTurnsFail(t *testing.T) {
 	}
 	d.port.Close()
 	if err := d.Turn(0); err == nil {
-		t.Fatal("a turn without a port")
+		t.Fatal("Turn succeeded without a port")
 	}
-	e := &end{t: t, d: d}
+	e := &testStream{t: t, d: d}
 	e.Up = e
 	d.Release(&e.Stream)
 	for range 3 {
 		d.Turn(0)
 	}
 	if e.released != 1 {
-		t.Errorf("Released came %d times", e.released)
+		t.Errorf("Released came %d times, want once", e.released)
 	}
 }

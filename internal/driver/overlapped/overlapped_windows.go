@@ -18,74 +18,73 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Name is what POLLUX_BACKEND calls the driver.
+// Name is the driver's name in POLLUX_BACKEND.
 const Name = "overlapped"
 
 const (
-	// maxBatch is how many completions one turn takes from the port, and how many it
-	// makes upcalls of.
+	// maxBatch is how many completions one turn takes from the port, and for how many it
+	// makes upcalls.
 	maxBatch = 256
-	// maxEvents is how many events of watched sources one turn tells.
+	// maxEvents is how many events of watched sources one turn reports.
 	maxEvents = 64
-	// maxReceives is how many calls one stream may make in a turn, whatever its
-	// budget: one that brings little at a time has its turn to end, too.
+	// maxReceives is how many receives one stream may make in a turn, whatever its budget,
+	// so that the turn of a stream that receives little at a time ends too.
 	maxReceives = 32
-	// acceptsInFlight is how many accepts a listener has in flight, each with a socket:
-	// how many connections can come between two turns without waiting for the next.
+	// acceptsInFlight is how many accepts a listener has in flight, each with a socket: so
+	// many connections can be accepted between two turns.
 	acceptsInFlight = 16
-	// maxSend is how many bytes one overlapped send holds; more follows when it has
-	// ended. The system locks their pages meanwhile.
+	// maxSend is how many bytes one overlapped send has; the rest follows when it has
+	// completed. The system locks their pages meanwhile.
 	maxSend = 128 << 10
-	// bufferBytes is what a busy stream receives into, and maxBuffers how many of them
-	// a driver has: 4 MiB.
+	// bufferBytes is the size of a busy stream's receive buffer, and maxBuffers how many of
+	// them a driver has: 4 MiB.
 	bufferBytes = 16 << 10
 	maxBuffers  = 256
-	// busyAfter is how many receives in a row have ended at once when a stream is
-	// taken for busy.
+	// busyAfter is after how many consecutive receives that completed immediately a stream
+	// is busy.
 	busyAfter = 8
-	// idleAfter is for how long a busy stream may bring nothing before its buffer is
-	// taken away.
+	// idleAfter is how long a busy stream may receive nothing before its buffer is taken
+	// away.
 	idleAfter = 100 * time.Millisecond
-	// closeTimeout bounds the wait for completions of what has been cancelled, which
-	// takes microseconds.
+	// closeTimeout bounds the wait for completions of cancelled operations, which takes
+	// microseconds.
 	closeTimeout = 5 * time.Second
 )
 
 // Keys of completions.
 const (
 	wakeKey = 1 + iota // Wake
-	opKey              // an op's; Overlapped is its OVERLAPPED
-	pollKey            // the selector's
+	opKey              // an op; Overlapped is the address of its OVERLAPPED
+	pollKey            // a poll of the selector
 )
 
 // Driver is a completion port for one loop.
 type Driver struct {
-	// port counts those who post to it, so that it is closed when none does.
+	// port counts its users, so that it is closed after the last of them.
 	port  handle.Handle
 	woken atomic.Bool
 
 	memory   memory
 	inFlight int
 	entries  [maxBatch]sys.OverlappedEntry
-	ended    []*op // taken from the port, and not told yet
+	ended    []*op // taken from the port, not reported yet
 	scratch  []byte
 	budget   int
 	spins    spin.Governor
 	turns    uint64
 
-	conns    driver.Table[conn]
-	spare    []*conn  // used before
-	lent     connList // those with a receive into a buffer in flight, oldest first
-	released []*conn  // to be told
+	conns     driver.Table[conn]
+	freeConns []*conn  // used before
+	lent      connList // those with a receive into a buffer in flight, oldest first
+	released  []*conn  // to call Released
 
-	// Streams that may have more to receive, or a receive to be started, first in,
-	// first out.
+	// Streams that may have more data, or need other work in the next turn.
 	busy driver.Line
 
-	connectEx sys.ConnectEx // zero until it is known
+	connectEx sys.ConnectEx // zero until it has been looked up
 
-	listeners driver.Table[accept]
-	changed   []*accept // those whose accepts in flight are to be looked after
+	listeners driver.Table[acceptor]
+	changed   []*acceptor // those whose accepts submitAccepts must update
 
 	sel     *afd.Selector
 	q       *pollux.Poll
@@ -116,7 +115,7 @@ func Open(c driver.Config) (*Driver, error) {
 	return d, nil
 }
 
-// Probe reports why the driver cannot be used here, or nil.
+// Probe returns an error if the driver cannot be used here.
 func Probe() error {
 	d, err := Open(driver.Config{ScratchBytes: 1, BudgetBytes: 1})
 	if err != nil {
@@ -125,18 +124,18 @@ func Probe() error {
 	return d.Close()
 }
 
-// Note says what the driver is made of, for people.
+// Note describes, for people, what the driver uses.
 func Note() string {
-	return "overlapped operations on a completion port; AFD polls for what is no stream"
+	return "overlapped operations on a completion port; AFD polls for sources other than streams"
 }
 
 // Name implements driver.Driver.
 func (d *Driver) Name() string { return Name }
 
-// SyncSend implements driver.Driver: what Send has not taken is in the kernel's hands.
+// SyncSend implements driver.Driver: the kernel uses the memory that Send has not taken.
 func (d *Driver) SyncSend() bool { return false }
 
-// Wake implements driver.Driver. One packet in the port is enough for all.
+// Wake implements driver.Driver. There is at most one wake-up packet in the port.
 func (d *Driver) Wake() error {
 	if d.woken.Swap(true) {
 		return nil
@@ -158,40 +157,40 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	d.turns++
 	timeout = d.submit(timeout)
 	if err := d.wait(timeout); err != nil {
-		d.tellReleased() // but for what is in flight nothing else is told any more
+		d.reportReleased() // no other upcall will come, except for operations in flight
 		return err
 	}
 	waiting, pending := d.busy.Len(), d.Pending()
-	d.tellEnded()
-	d.tellListeners()
-	if err := d.tellWatches(); err != nil {
-		d.tellReleased() // but for what is in flight nothing else is told any more
+	d.reportEnded()
+	d.reportListeners()
+	if err := d.collectWatches(); err != nil {
+		d.reportReleased() // no other upcall will come, except for operations in flight
 		return err
 	}
 	d.ReceiveMore(pending)
 	for range waiting {
-		d.serve(d.busy.Take())
+		d.serveBusy(d.busy.Take())
 	}
-	d.tellReleased()
+	d.reportReleased()
 	return nil
 }
 
-// submit starts what is to be started, and returns for how long the turn may wait.
+// submit starts and cancels operations as requested, and returns how long the turn may wait.
 func (d *Driver) submit(timeout time.Duration) time.Duration {
 	for range d.busy.Len() {
 		d.startEarly(d.busy.Take())
 	}
-	d.lookAfterListeners()
-	timeout = sooner(timeout, d.takeBuffersBack())
-	timeout = sooner(timeout, d.sel.BeforeSleep())
+	d.submitAccepts()
+	timeout = minTimeout(timeout, d.cancelIdleReceives())
+	timeout = minTimeout(timeout, d.sel.BeforeSleep())
 	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.Pending() > 0 || d.sel.Landed() {
 		return 0
 	}
 	return timeout
 }
 
-// sooner returns the shorter of two timeouts; negative ones have no end.
-func sooner(a, b time.Duration) time.Duration {
+// minTimeout returns the shorter of two timeouts; a negative one is infinite.
+func minTimeout(a, b time.Duration) time.Duration {
 	if a < 0 || b >= 0 && b < a {
 		return b
 	}
@@ -201,7 +200,7 @@ func sooner(a, b time.Duration) time.Duration {
 // wait takes completions from the port, and sleeps there if there are none.
 func (d *Driver) wait(timeout time.Duration) error {
 	if timeout == 0 {
-		_, err := d.takeSome(0)
+		_, err := d.takeCompletions(0)
 		return err
 	}
 	var w selector.Deadline
@@ -209,29 +208,29 @@ func (d *Driver) wait(timeout time.Duration) error {
 	if idle := d.spins.Begin(true); idle.Spins() {
 		now := time.Now()
 		for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
-			if n, err := d.takeSome(0); n > 0 || err != nil {
+			if n, err := d.takeCompletions(0); n > 0 || err != nil {
 				idle.Hit(now)
 				return err
 			}
 		}
 		idle.Over(now)
 	}
-	_, err := d.takeSome(w.Left())
+	_, err := d.takeCompletions(w.Left())
 	return err
 }
 
 // Spin implements driver.Driver.
 func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats(d.spins.Stats()) }
 
-// take is what the selector calls to have its completions taken.
+// take takes completions for the selector.
 func (d *Driver) take(timeout time.Duration) error {
-	_, err := d.takeSome(timeout)
+	_, err := d.takeCompletions(timeout)
 	return err
 }
 
-// takeSome takes completions from the port: those of ops into ended, at most one for
-// each op in flight; the selector gets its own.
-func (d *Driver) takeSome(timeout time.Duration) (int, error) {
+// takeCompletions takes completions from the port: it appends the driver's ops to ended, at
+// most one completion for each op in flight, and passes the selector its own.
+func (d *Driver) takeCompletions(timeout time.Duration) (int, error) {
 	port, ok := d.port.Use()
 	if !ok {
 		return 0, net.ErrClosed
@@ -249,7 +248,7 @@ func (d *Driver) takeSome(timeout time.Duration) (int, error) {
 			d.sel.Land(entry.Overlapped)
 		case opKey:
 			if o := d.memory.find(entry.Overlapped); o != nil {
-				o.state = taken
+				o.state = completed
 				d.inFlight--
 				d.ended = append(d.ended, o)
 			}
@@ -258,13 +257,13 @@ func (d *Driver) takeSome(timeout time.Duration) (int, error) {
 	return n, nil
 }
 
-// tellEnded makes the upcalls of operations that have ended.
-func (d *Driver) tellEnded() {
+// reportEnded makes the upcalls of operations that have ended.
+func (d *Driver) reportEnded() {
 	n := min(len(d.ended), maxBatch)
 	for i := range n {
 		o := d.ended[i]
-		if o.state != taken {
-			continue // it was told, and a callback has ended the goroutine
+		if o.state != completed {
+			continue // reported, and then the upcall ended the goroutine (runtime.Goexit)
 		}
 		o.state = idle
 		switch o.kind {
@@ -278,29 +277,29 @@ func (d *Driver) tellEnded() {
 			d.connectEnded(o.conn)
 		}
 	}
-	// What the upcalls have had taken from the port is behind it by now.
+	// The upcalls may have taken further completions from the port, which were appended.
 	rest := copy(d.ended, d.ended[n:])
 	clear(d.ended[rest:])
 	d.ended = d.ended[:rest]
 }
 
-// tellReleased leaves what its upcalls release to the next turn.
-func (d *Driver) tellReleased() {
+// reportReleased calls Released. Streams that its upcalls release are left to the next turn.
+func (d *Driver) reportReleased() {
 	n := len(d.released)
 	for i := range n {
-		if c := d.released[i]; c != nil { // else it was told, and a callback has ended the goroutine
+		if c := d.released[i]; c != nil { // nil: reported, and then the upcall ended the goroutine (runtime.Goexit)
 			d.released[i] = nil
 			s := c.s
-			d.forget(c)
+			d.freeConn(c)
 			s.Up.Released()
 		}
 	}
 	d.released = slices.Delete(d.released, 0, n)
 }
 
-// Close implements driver.Driver. What listeners have left in flight, and the polls of
-// watches, is cancelled already; their completions are waited for, since the kernel
-// writes to their memory until then.
+// Close implements driver.Driver. The operations in flight of closed listeners and the polls of
+// watches are already cancelled; Close waits for their completions, since the kernel writes to
+// their memory until then.
 func (d *Driver) Close() error {
 	err := d.q.Close()
 	end := time.Now().Add(closeTimeout)
@@ -312,7 +311,7 @@ func (d *Driver) Close() error {
 		err = fmt.Errorf("%d operations have not completed after they were cancelled", d.inFlight)
 	}
 	for _, o := range d.ended {
-		if o.kind == acceptOp && o.state == taken {
+		if o.kind == acceptOp && o.state == completed {
 			o.state = idle
 			d.acceptEnded(o)
 		}
@@ -320,6 +319,6 @@ func (d *Driver) Close() error {
 	d.ended = nil
 	if d.inFlight == 0 {
 		d.memory.release()
-	} // else the kernel may still write to it: it stays, never to be used again
+	} // else leak it, because the kernel may still write to it
 	return errors.Join(err, d.port.Close())
 }

@@ -12,20 +12,20 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// mayReceive reports whether a receive may be made or started now.
+// mayReceive reports whether the stream may read or start a receive now.
 func (c *conn) mayReceive() bool {
 	return c.s.Flags&(receiving|ended|gone|connecting) == receiving && c.receive.state == idle
 }
 
-// startEarly starts the receive of a stream that was resumed, before the turn waits, if
-// nothing can come of it that is to be told.
+// startEarly starts the receive of a resumed stream before the turn waits, if that cannot make an
+// upcall necessary.
 func (d *Driver) startEarly(s *driver.Stream) {
 	if s.Flags&(attached|gone) != attached {
 		return
 	}
 	c := d.connOf(s)
 	if c.failed == nil && c.mayReceive() && s.Flags&readable == 0 && c.buffer == nil && c.quick < busyAfter {
-		_, pending, err := d.start(c)
+		_, pending, err := d.startReceive(c)
 		if pending {
 			return
 		}
@@ -34,14 +34,14 @@ func (d *Driver) startEarly(s *driver.Stream) {
 	d.busy.Put(s)
 }
 
-// serve goes on with a stream of the busy list.
-func (d *Driver) serve(s *driver.Stream) {
+// serveBusy serves a stream from the busy line.
+func (d *Driver) serveBusy(s *driver.Stream) {
 	if s.Flags&gone != 0 {
 		return
 	}
 	c := d.connOf(s)
-	if c.connectedAtOnce {
-		c.connectedAtOnce = false
+	if c.connectDone {
+		c.connectDone = false
 		d.finishConnect(c)
 		return
 	}
@@ -49,14 +49,14 @@ func (d *Driver) serve(s *driver.Stream) {
 	d.awaitFailure(c)
 }
 
-// receive hands over what there is, up to what is left of the budget, and starts the
-// next receive.
+// receive delivers received data, up to what is left of the budget, and starts the next
+// receive.
 func (d *Driver) receive(c *conn, left int) {
 	s := c.s
 	tries := maxReceives
 	for ; c.mayReceive(); tries-- {
 		if c.failed != nil {
-			d.end(c, c.failed)
+			d.endReceiving(c, c.failed)
 			return
 		}
 		if left <= 0 || tries == 0 {
@@ -69,12 +69,12 @@ func (d *Driver) receive(c *conn, left int) {
 			b, err = d.read(s, left)
 		} else {
 			var pending bool
-			if b, pending, err = d.start(c); pending {
+			if b, pending, err = d.startReceive(c); pending {
 				return
 			}
 		}
 		if err != nil {
-			d.end(c, err)
+			d.endReceiving(c, err)
 			return
 		}
 		left -= len(b)
@@ -82,8 +82,8 @@ func (d *Driver) receive(c *conn, left int) {
 	}
 }
 
-// read receives most bytes at the most into the scratch, without waiting. Less than was
-// asked for is all there is.
+// read reads at most most bytes into the scratch buffer, without waiting. A short read has
+// drained the socket.
 func (d *Driver) read(s *driver.Stream, most int) ([]byte, error) {
 	b := d.scratch[:min(len(d.scratch), most)]
 	n, err := s.Read(b)
@@ -96,26 +96,26 @@ func (d *Driver) read(s *driver.Stream, most int) ([]byte, error) {
 	return b[:n], err
 }
 
-// deliver hands bytes to the loop.
+// deliver passes received bytes to the loop.
 func (d *Driver) deliver(s *driver.Stream, b []byte) {
 	if len(b) > 0 && !s.Up.Received(b) {
 		s.Flags &^= receiving
 	}
 }
 
-// end tells that nothing more is received.
-func (d *Driver) end(c *conn, err error) {
-	d.giveBuffer(c)
+// endReceiving reports the end of receiving.
+func (d *Driver) endReceiving(c *conn, err error) {
+	d.returnBuffer(c)
 	c.s.Flags = c.s.Flags&^(receiving|readable) | ended
 	c.failed = nil
 	c.failureReported = c.failureReported || err != io.EOF
 	c.s.Up.ReceiveEnded(err)
 }
 
-// start starts a receive: without memory, or into the buffer of a busy stream. Unless
-// it is pending, it has ended at once, with the bytes b, or, if there are none, with
-// the stream readable.
-func (d *Driver) start(c *conn) (b []byte, pending bool, err error) {
+// startReceive starts a receive: without memory, or into the buffer of a busy stream. If it is not
+// pending, it has completed immediately, with the bytes b or, if there are none, with the stream
+// readable.
+func (d *Driver) startReceive(c *conn) (b []byte, pending bool, err error) {
 	if c.buffer == nil && c.quick >= busyAfter {
 		c.buffer = d.memory.getBuffer(len(d.scratch))
 	}
@@ -124,16 +124,16 @@ func (d *Driver) start(c *conn) (b []byte, pending bool, err error) {
 	if !ok {
 		return nil, false, net.ErrClosed
 	}
-	atOnce, e := sys.StartRecv(fd, c.buffer, c.receive.ov)
+	done, e := sys.StartRecv(fd, c.buffer, c.receive.ov)
 	h.Done()
 	switch {
 	case e == syscall.EPIPE: // CloseRead
 		return nil, false, io.EOF
 	case e != 0:
 		return nil, false, c.failure(receiveOp, e)
-	case atOnce && c.quiet:
-		c.hasEnded(true)
-		b, err = c.landed(int(c.receive.ov.InternalHigh))
+	case done && c.skipOnSuccess:
+		c.countQuick(true)
+		b, err = c.receiveDone(int(c.receive.ov.InternalHigh))
 		return b, false, err
 	}
 	c.receive.state = inFlight
@@ -146,17 +146,17 @@ func (d *Driver) start(c *conn) (b []byte, pending bool, err error) {
 	return nil, true, nil
 }
 
-// hasEnded counts receives that have ended at once, or by the next look at the port.
-func (c *conn) hasEnded(atOnce bool) {
-	if !atOnce {
+// countQuick counts consecutive receives that completed immediately, or by the next turn.
+func (c *conn) countQuick(done bool) {
+	if !done {
 		c.quick = 0
 	} else if c.quick < busyAfter {
 		c.quick++
 	}
 }
 
-// landed takes note of a receive that has ended well, with n bytes.
-func (c *conn) landed(n int) ([]byte, error) {
+// receiveDone handles a successful receive of n bytes.
+func (c *conn) receiveDone(n int) ([]byte, error) {
 	if c.buffer == nil {
 		c.s.Flags |= readable
 		return nil, nil
@@ -170,7 +170,7 @@ func (c *conn) landed(n int) ([]byte, error) {
 	return c.buffer[:n], nil
 }
 
-// receiveEnded takes the completion of a receive.
+// receiveEnded handles the completion of a receive.
 func (d *Driver) receiveEnded(c *conn) {
 	s := c.s
 	d.lent.remove(c)
@@ -179,37 +179,37 @@ func (d *Driver) receiveEnded(c *conn) {
 		if c.detached && err == nil && c.buffer != nil && n > 0 {
 			s.Up.Received(c.buffer[:n])
 		}
-		d.settle(c)
+		d.finishIfIdle(c)
 		return
 	}
 	var b []byte
-	if errors.Is(err, errCancelled) { // idle, by takeBuffersBack
+	if errors.Is(err, errCancelled) { // by cancelIdleReceives
 		c.quick = 0
-		d.giveBuffer(c)
+		d.returnBuffer(c)
 		err = nil
 	} else if err == nil {
 		if c.buffer == nil {
-			c.hasEnded(c.since+1 >= d.turns)
+			c.countQuick(c.since+1 >= d.turns)
 		}
-		b, err = c.landed(n)
+		b, err = c.receiveDone(n)
 	}
-	c.failed = err // told when it is resumed, if it is paused
+	c.failed = err // if the stream is paused, it is reported after Resume
 	d.deliver(s, b)
 	d.receive(c, d.budget-len(b))
 	d.awaitFailure(c)
 }
 
-// giveBuffer takes the buffer away, if the stream has one.
-func (d *Driver) giveBuffer(c *conn) {
+// returnBuffer returns the stream's buffer to the pool, if it has one.
+func (d *Driver) returnBuffer(c *conn) {
 	if c.buffer != nil {
 		d.memory.putBuffer(c.buffer[:bufferBytes])
 		c.buffer = nil
 	}
 }
 
-// takeBuffersBack cancels the receives of busy streams that have fallen idle, and
-// returns when to look again.
-func (d *Driver) takeBuffersBack() time.Duration {
+// cancelIdleReceives cancels the receives of busy streams that have become idle, and returns
+// after what time to check again.
+func (d *Driver) cancelIdleReceives() time.Duration {
 	if d.lent.head == nil {
 		return -1
 	}
@@ -227,7 +227,7 @@ func (d *Driver) takeBuffersBack() time.Duration {
 	return -1
 }
 
-// connList is a list of conns in the order in which they came.
+// connList is a list of conns, oldest first.
 type connList struct{ head, tail *conn }
 
 func (l *connList) push(c *conn) {
@@ -240,7 +240,7 @@ func (l *connList) push(c *conn) {
 	l.tail = c
 }
 
-// remove takes c out, if it is in.
+// remove removes c, if it is in the list.
 func (l *connList) remove(c *conn) {
 	if !c.listed {
 		return

@@ -34,11 +34,11 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
 	}
 }
 
-// startSend starts an overlapped send of what comes after the first skip bytes. Unless
-// it is pending, the kernel has taken n bytes at once; zero if there were none.
+// startSend starts an overlapped send of what follows the first skip bytes. If it is not
+// pending, the kernel has taken n bytes immediately; n is zero if there was nothing to send.
 //
-// The memory is the loop's, on the Go heap: it got there by being passed through an
-// interface, is not moved there, and held keeps it from being freed.
+// The memory is the loop's, on the Go heap: it escaped to there by being passed through an
+// interface, objects on the heap do not move, and held keeps it from being freed.
 func (d *Driver) startSend(c *conn, bufs [][]byte, skip int) (n int, pending bool, err error) {
 	var v sys.Iovecs
 	for _, b := range bufs {
@@ -59,25 +59,25 @@ func (d *Driver) startSend(c *conn, bufs [][]byte, skip int) (n int, pending boo
 	}
 	o, err := d.memory.getOp(sendOp)
 	if err != nil {
-		c.letGo()
+		c.clearHeld()
 		return 0, false, err
 	}
 	h := c.s.PollHandle()
 	fd, ok := h.Use()
 	if !ok {
-		c.letGo()
+		c.clearHeld()
 		d.memory.putOp(o)
 		return 0, false, net.ErrClosed
 	}
-	atOnce, e := sys.StartSend(fd, &v, o.ov)
+	done, e := sys.StartSend(fd, &v, o.ov)
 	h.Done()
-	if e == 0 && !(atOnce && c.quiet) {
+	if e == 0 && !(done && c.skipOnSuccess) {
 		o.conn, o.state = c, inFlight
 		d.inFlight++
 		c.send = o
 		return 0, true, nil
 	}
-	c.letGo()
+	c.clearHeld()
 	d.memory.putOp(o)
 	if e != 0 {
 		return 0, false, c.failure(sendOp, e)
@@ -85,20 +85,20 @@ func (d *Driver) startSend(c *conn, bufs [][]byte, skip int) (n int, pending boo
 	return int(o.ov.InternalHigh), false, nil
 }
 
-// letGo forgets the memory of a send that is not in flight.
-func (c *conn) letGo() {
+// clearHeld drops the references to the memory of a send that is not in flight.
+func (c *conn) clearHeld() {
 	clear(c.held)
 	c.held = c.held[:0]
 }
 
-// sendEnded takes the completion of a send.
+// sendEnded handles the completion of a send.
 func (d *Driver) sendEnded(c *conn) {
 	n, err := c.result(c.send)
 	d.memory.putOp(c.send)
 	c.send = nil
-	c.letGo()
+	c.clearHeld()
 	if c.s.Flags&gone != 0 {
-		d.settle(c)
+		d.finishIfIdle(c)
 		return
 	}
 	c.s.Up.Sent(n, err)

@@ -14,30 +14,30 @@ import (
 // Flags of a stream.
 const (
 	receiving  = 1 << iota // between Resume and Pause
-	readable               // the kernel may have something, and no receive is in flight
-	busy                   // in the busy list
-	connecting             // Connected is owed
-	ended                  // ReceiveEnded has been told
+	readable               // the kernel may have data, and no receive is in flight
+	busy                   // in the busy line
+	connecting             // Connected must follow
+	ended                  // ReceiveEnded was called
 	gone                   // released or detached
 	attached               // has a conn
 )
 
-// A conn is what the driver has of a stream, from Attach to Released.
+// A conn is the driver's state of a stream, from Attach to Released.
 type conn struct {
 	s             *driver.Stream
-	receive, send *op    // send: nil but while one is in flight
+	receive, send *op    // send is nil unless one is in flight
 	joined        bool   // it belongs to the port
-	quiet         bool   // what succeeds at once has no completion
+	skipOnSuccess bool   // operations that succeed immediately post no completion
 	detached      bool   // by Detach: Received may still come
 	buffer        []byte // of a busy stream
-	quick         uint8  // receives in a row that have ended at once
-	failed        error  // to be told by ReceiveEnded
+	quick         uint8  // consecutive receives that completed immediately, up to busyAfter
+	failed        error  // for ReceiveEnded
 	since         uint64 // the turn in which the receive in flight was started
 
-	connectedAtOnce bool // by a ConnectEx; to be told
+	connectDone bool // ConnectEx completed immediately; Connected must follow
 
-	watched         bool // AFD reports if the connection fails
-	reset           bool // it has done so
+	watchingFailure bool // AFD reports if the connection fails
+	reset           bool // AFD has reported it
 	failureReported bool // by Failed or ReceiveEnded
 
 	// In Driver.lent.
@@ -45,21 +45,21 @@ type conn struct {
 	next, prev *conn
 	listed     bool
 
-	held [][]byte // what send has in flight
+	held [][]byte // the memory of the send in flight
 }
 
 func (d *Driver) connOf(s *driver.Stream) *conn { return d.conns.At(s.Index) }
 
-// newConn returns a conn for s, one that was used before if there is one.
+// newConn returns a conn for s; it reuses a free one if there is one.
 func (d *Driver) newConn(s *driver.Stream) (*conn, error) {
 	receive, err := d.memory.getOp(receiveOp)
 	if err != nil {
 		return nil, err
 	}
 	var c *conn
-	if n := len(d.spare); n > 0 {
-		c = d.spare[n-1]
-		d.spare = d.spare[:n-1]
+	if n := len(d.freeConns); n > 0 {
+		c = d.freeConns[n-1]
+		d.freeConns = d.freeConns[:n-1]
 	} else {
 		c = &conn{}
 	}
@@ -69,31 +69,31 @@ func (d *Driver) newConn(s *driver.Stream) (*conn, error) {
 	return c, nil
 }
 
-func (d *Driver) forget(c *conn) {
+func (d *Driver) freeConn(c *conn) {
 	if c.s.Flags&attached != 0 {
 		d.memory.putOp(c.receive)
 		d.conns.Remove(&c.s.State)
-		d.spare = append(d.spare, c)
+		d.freeConns = append(d.freeConns, c)
 	}
 	*c = conn{held: c.held}
 }
 
 // Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
-	c, err := d.attach(s)
+	c, err := d.addConn(s)
 	if err != nil {
 		return err
 	}
 	if err := d.join(c); err != nil {
-		d.unattach(c)
+		d.removeConn(c)
 		return err
 	}
-	d.busy.Put(s) // to be watched, if it is not resumed
+	d.busy.Put(s) // so that AFD watches it, if it is not resumed
 	return nil
 }
 
-// attach gives a stream its conn.
-func (d *Driver) attach(s *driver.Stream) (*conn, error) {
+// addConn gives a stream its conn.
+func (d *Driver) addConn(s *driver.Stream) (*conn, error) {
 	c, err := d.newConn(s)
 	if err == nil {
 		s.Flags |= attached
@@ -101,18 +101,18 @@ func (d *Driver) attach(s *driver.Stream) (*conn, error) {
 	return c, err
 }
 
-// unattach takes back a conn that has nothing in flight.
-func (d *Driver) unattach(c *conn) {
+// removeConn frees a conn that has nothing in flight.
+func (d *Driver) removeConn(c *conn) {
 	s := c.s
-	d.forget(c)
+	d.freeConn(c)
 	s.Flags &^= attached
 }
 
-// errOtherPort says that a socket cannot be attached: it, or a duplicate of it, belongs
-// to another completion port, such as that of Go's package net.
+// errOtherPort is the error of attaching a socket that belongs, itself or as a duplicate, to
+// another completion port, such as that of Go's package net.
 var errOtherPort = errors.New(`the socket belongs to another completion port; a loop with the backend "iocp" can serve it`)
 
-// join makes the stream one of the port's.
+// join joins the stream to the port.
 func (d *Driver) join(c *conn) error {
 	fd, ok := c.s.PollHandle().Use()
 	if !ok {
@@ -127,7 +127,7 @@ func (d *Driver) join(c *conn) error {
 	if e := sys.JoinPort(fd, port, opKey); e != 0 {
 		return joinError(e)
 	}
-	c.quiet = sys.QuietSuccess(fd)
+	c.skipOnSuccess = sys.QuietSuccess(fd)
 	c.joined = true
 	return nil
 }
@@ -151,40 +151,40 @@ func (d *Driver) Resume(s *driver.Stream) {
 	}
 }
 
-// Pause implements driver.Driver. A receive in flight stays: it brings one buffer more
-// at the most, or nothing.
+// Pause implements driver.Driver. A receive in flight stays: it returns at most one more
+// buffer of data.
 func (d *Driver) Pause(s *driver.Stream) {
 	s.Flags &^= receiving
 	if s.Flags&(attached|gone) == attached && d.connOf(s).receive.state == idle {
-		d.busy.Put(s) // to be watched
+		d.busy.Put(s) // so that AFD watches it
 	}
 }
 
 // Release implements driver.Driver.
 func (d *Driver) Release(s *driver.Stream) {
-	if c := d.leave(s); c != nil {
+	if c := d.markGone(s); c != nil {
 		d.cancel(c)
 		s.Close()
-		d.settle(c)
+		d.finishIfIdle(c)
 	}
 }
 
-// Detach implements driver.Driver. Data that a receive in flight has brought already is
-// handed over before Released.
+// Detach implements driver.Driver. Data that a receive in flight has already received is
+// delivered before Released.
 func (d *Driver) Detach(s *driver.Stream) {
-	c := d.leave(s)
+	c := d.markGone(s)
 	if c == nil {
 		return
 	}
 	c.detached = true
-	if s.Flags&connecting != 0 || c.watched {
+	if s.Flags&connecting != 0 || c.watchingFailure {
 		d.reg.Deregister(s)
 	}
 	d.cancel(c)
-	d.settle(c)
+	d.finishIfIdle(c)
 }
 
-func (d *Driver) leave(s *driver.Stream) *conn {
+func (d *Driver) markGone(s *driver.Stream) *conn {
 	if s.Flags&gone != 0 {
 		return nil
 	}
@@ -195,7 +195,7 @@ func (d *Driver) leave(s *driver.Stream) *conn {
 	return d.connOf(s)
 }
 
-// cancel makes what is in flight end soon.
+// cancel cancels the operations in flight.
 func (d *Driver) cancel(c *conn) {
 	if c.idle() {
 		return
@@ -208,22 +208,22 @@ func (d *Driver) cancel(c *conn) {
 
 func (c *conn) idle() bool { return (c.receive == nil || c.receive.state == idle) && c.send == nil }
 
-// settle has Released told once nothing is in flight any more.
-func (d *Driver) settle(c *conn) {
+// finishIfIdle has reportReleased call Released if no operation is in flight any more.
+func (d *Driver) finishIfIdle(c *conn) {
 	if !c.idle() {
 		return
 	}
-	d.giveBuffer(c)
+	d.returnBuffer(c)
 	if c.detached && c.joined {
 		if fd, ok := c.s.PollHandle().Use(); ok {
-			sys.LeavePort(fd) // the package comment says what follows if it fails
+			sys.LeavePort(fd) // the package comment describes what happens if it fails
 			c.s.PollHandle().Done()
 		}
 	}
 	d.released = append(d.released, c)
 }
 
-// result tells how an operation of c has ended.
+// result returns the result of an operation of c.
 func (c *conn) result(o *op) (int, error) {
 	if o.ov.Internal == sys.STATUS_SUCCESS {
 		return int(o.ov.InternalHigh), nil
@@ -243,9 +243,9 @@ func (c *conn) result(o *op) (int, error) {
 	return 0, c.failure(o.kind, e)
 }
 
-var errCancelled = errors.New("the operation has been cancelled")
+var errCancelled = errors.New("the operation was cancelled")
 
-// failure makes the error of an operation that has failed, as sock does it.
+// failure returns the error of a failed operation as package sock would return it.
 func (c *conn) failure(kind opKind, e syscall.Errno) error {
 	err := &net.OpError{Op: "read", Net: c.s.PollHandle().Kind().Network(), Source: c.s.LocalNetAddr(), Addr: c.s.RemoteNetAddr()}
 	call := "WSARecv"

@@ -27,11 +27,11 @@ func (d *Driver) Watch(w *driver.Watch) error {
 // Unwatch implements driver.Driver.
 func (d *Driver) Unwatch(w *driver.Watch) {
 	d.watches.Remove(&w.State)
-	d.reg.Deregister(w.Source) // fails if it is closed, which ends it as well
+	d.reg.Deregister(w.Source) // fails for a closed source, whose registration has ended
 }
 
-// tellWatches makes the upcalls of what the selector has found.
-func (d *Driver) tellWatches() error {
+// collectWatches collects the selector's events, and makes their upcalls.
+func (d *Driver) collectWatches() error {
 	if !d.sel.Landed() {
 		return nil
 	}
@@ -49,16 +49,16 @@ func (d *Driver) tellWatches() error {
 		case kindConnect:
 			c := d.conns.At(index)
 			if c != nil && c.s.Generation == generation && c.s.Flags&(connecting|gone) == connecting {
-				d.mayBeConnected(c, ev)
+				d.connectEvent(c, ev)
 			}
 		case kindFailure:
 			if c := d.conns.At(index); c != nil && c.s.Generation == generation && c.s.Flags&gone == 0 {
-				d.mayHaveFailed(c, ev)
+				d.failureEvent(c, ev)
 			}
 		case kindListener:
 			if a := d.listeners.At(index); a != nil && a.l.Generation == generation {
 				a.ready = true
-				d.mark(a)
+				d.markChanged(a)
 			}
 		case kindPacket:
 			d.Packets.Event(generation, index, ev)

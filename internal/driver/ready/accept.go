@@ -21,12 +21,12 @@ func (d *Driver) Listen(l *driver.Listener) error {
 // PauseAccept implements driver.Driver.
 func (d *Driver) PauseAccept(l *driver.Listener) { l.Flags |= paused }
 
-// ResumeAccept implements driver.Driver. What has come meanwhile made no event that
-// would be told again.
+// ResumeAccept implements driver.Driver. It accepts without waiting for an event, because those
+// of connections that arrived meanwhile are not reported again.
 func (d *Driver) ResumeAccept(l *driver.Listener) {
 	if l.Flags&paused != 0 {
 		l.Flags &^= paused
-		d.acceptLater(l)
+		d.addAccepting(l)
 	}
 }
 
@@ -40,7 +40,7 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 	l.Close()
 }
 
-// accept takes what is in the backlog, up to maxAccepts.
+// accept accepts up to maxAccepts connections from the backlog.
 func (d *Driver) accept(l *driver.Listener) {
 	for range maxAccepts {
 		if l.Flags&paused != 0 {
@@ -62,10 +62,10 @@ func (d *Driver) accept(l *driver.Listener) {
 		l.Spare = nil
 		l.Up.Accepted(s)
 	}
-	d.acceptLater(l)
+	d.addAccepting(l)
 }
 
-func (d *Driver) acceptLater(l *driver.Listener) {
+func (d *Driver) addAccepting(l *driver.Listener) {
 	if l.Flags&queued == 0 {
 		l.Flags |= queued
 		d.accepting = append(d.accepting, l)
@@ -85,5 +85,5 @@ func (d *Driver) Watch(w *driver.Watch) error {
 // Unwatch implements driver.Driver.
 func (d *Driver) Unwatch(w *driver.Watch) {
 	d.watches.Remove(&w.State)
-	d.reg.Deregister(w.Source) // fails if it is closed, which ends it as well
+	d.reg.Deregister(w.Source) // fails for a closed source, whose registration has ended
 }

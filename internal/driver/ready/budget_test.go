@@ -10,7 +10,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// turnBytes is a stream's upcalls, which count what a turn brings.
+// turnBytes counts the bytes received in a turn and in all.
 type turnBytes struct{ thisTurn, total int }
 
 func (u *turnBytes) Received(b []byte) bool {
@@ -25,8 +25,8 @@ func (u *turnBytes) Failed(error)       {}
 func (u *turnBytes) Sent(int, error)    {}
 func (u *turnBytes) Released()          {}
 
-// A turn brings a stream's budget to the byte, also where that is no multiple of what one
-// receive holds.
+// A turn delivers no more than a stream's budget, even if that is not a multiple of the size of
+// one receive.
 func TestL5BudgetIsExact(t *testing.T) {
 	for _, c := range []driver.Config{
 		{ScratchBytes: 4 << 10, BudgetBytes: 10 << 10},
@@ -53,7 +53,7 @@ func TestL5BudgetIsExact(t *testing.T) {
 		}
 		sent := make([]byte, 5*c.BudgetBytes+1)
 		if n, err := peer.Write(sent); n != len(sent) {
-			t.Fatalf("%d bytes were taken: %v", n, err)
+			t.Fatalf("the peer's Write took %d bytes of %d: %v", n, len(sent), err)
 		}
 		must(t, d.Attach(s))
 		d.Resume(s)
@@ -61,7 +61,7 @@ func TestL5BudgetIsExact(t *testing.T) {
 			u.thisTurn = 0
 			must(t, d.Turn(10*time.Second))
 			if u.thisTurn > c.BudgetBytes {
-				t.Errorf("%+v: %d bytes in one turn", c, u.thisTurn)
+				t.Errorf("%+v: received %d bytes in one turn", c, u.thisTurn)
 			}
 		}
 		d.Release(s)

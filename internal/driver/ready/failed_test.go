@@ -6,7 +6,8 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// What is released while turns fail is told of: a loop whose driver has failed ends with that.
+// Released comes for streams that are released while turns fail, so that a loop whose driver has
+// failed can end.
 func TestReleasedWhileTurnsFail(t *testing.T) {
 	d, err := Open(driver.Config{ScratchBytes: 4096, BudgetBytes: 4096})
 	if err != nil {
@@ -14,24 +15,24 @@ func TestReleasedWhileTurnsFail(t *testing.T) {
 	}
 	d.q.Close()
 	if err := d.Turn(0); err == nil {
-		t.Fatal("a turn over a Poll that is closed")
+		t.Fatal("Turn succeeded on a closed Poll")
 	}
-	var released told
+	var released releasedCount
 	d.Release(&driver.Stream{Up: &released})
 	for range 3 {
 		d.Turn(0)
 	}
 	if released != 1 {
-		t.Errorf("Released came %d times", released)
+		t.Errorf("Released came %d times, want once", released)
 	}
 }
 
-// told counts Released.
-type told int
+// releasedCount counts calls of Released.
+type releasedCount int
 
-func (u *told) Received([]byte) bool { return true }
-func (u *told) Connected(error)      {}
-func (u *told) ReceiveEnded(error)   {}
-func (u *told) Failed(error)         {}
-func (u *told) Sent(int, error)      {}
-func (u *told) Released()            { *u++ }
+func (u *releasedCount) Received([]byte) bool { return true }
+func (u *releasedCount) Connected(error)      {}
+func (u *releasedCount) ReceiveEnded(error)   {}
+func (u *releasedCount) Failed(error)         {}
+func (u *releasedCount) Sent(int, error)      {}
+func (u *releasedCount) Released()            { *u++ }

@@ -12,7 +12,7 @@ import (
 	"github.com/pollux-io/pollux/internal/selector/kqueue/kqtest"
 )
 
-// TestConformanceOnKqueue runs the suite over a Poll on the model of each system's kqueue.
+// TestConformanceOnKqueue runs the suite over a Poll on a model of each system's kqueue.
 func TestConformanceOnKqueue(t *testing.T) {
 	for _, f := range kqtest.Flavours() {
 		t.Run(f.Name, func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestConformanceOnKqueue(t *testing.T) {
 				return d
 			})
 			if n := kernel.Open(); n != 0 {
-				t.Errorf("%d kqueues are left open", n)
+				t.Errorf("%d kqueues were not closed", n)
 			}
 		})
 	}

@@ -1,5 +1,5 @@
-// Package ready makes a loop's completions from a Poll's readiness: it runs wherever
-// the queue runs.
+// Package ready is a driver over a pollux.Poll: it turns the Poll's readiness into completions,
+// and runs on every system that the Poll supports.
 package ready
 
 import (
@@ -22,7 +22,7 @@ type Driver struct {
 	reg     pollux.Registrator
 	waker   *pollux.Waker
 	events  [maxEvents]pollux.Event
-	epoll   bool // what the Poll is made of
+	epoll   bool // the Poll's backend is epoll
 	scratch []byte
 	budget  int
 
@@ -31,17 +31,17 @@ type Driver struct {
 	watches   driver.Table[driver.Watch]
 	driver.Packets
 
-	// Streams that may have more to receive than their budget, first in, first out.
+	// Streams that may have more data than their budget, or need other work in the next turn.
 	busy           driver.Line
-	accepting      []*driver.Listener // those with more in their backlog
+	accepting      []*driver.Listener // those that may have more connections in their backlog
 	acceptingSpare []*driver.Listener
-	released       []*driver.Stream // to be told
+	released       []*driver.Stream // to call Released
 }
 
 const (
-	// maxEvents is how many events one turn takes from the queue.
+	// maxEvents is how many events one turn takes from the Poll.
 	maxEvents = 256
-	// maxAccepts is how many connections one listener may bring in a turn.
+	// maxAccepts is how many connections one listener may deliver in a turn.
 	maxAccepts = 64
 )
 
@@ -56,20 +56,20 @@ const (
 
 // Flags of a stream.
 const (
-	receiving       = 1 << iota // between Resume and Pause
-	readable                    // the kernel may have something
-	readsShort                  // a short read need not be the last: the peer has ended, sent urgent data, or may pass descriptors
-	busy                        // in the busy list
-	blocked                     // Sent is owed
-	connecting                  // Connected is owed
-	ended                       // ReceiveEnded has been told
-	gone                        // released or detached
-	attached                    // in streams
-	onDemand                    // watched for room only while somebody waits for it
-	watched                     // it is watched for room now
-	failed                      // an event has told of a failure that is not reported yet
-	failureReported             // by Failed or ReceiveEnded
-	deaf                        // the Poll has refused to change what the stream is watched for
+	receiving        = 1 << iota // between Resume and Pause
+	readable                     // the kernel may have data
+	readsShort                   // a short read may not have drained the stream: the peer has closed, sent urgent data, or may pass descriptors
+	busy                         // in the busy line
+	blocked                      // a send would have blocked; Sent must follow
+	connecting                   // Connected must follow
+	ended                        // ReceiveEnded was called
+	gone                         // released or detached
+	attached                     // in streams
+	writableOnDemand             // registered for Writable only when needed
+	watchingWritable             // writableOnDemand, and registered for Writable now
+	failed                       // an event has reported a failure that Failed has not
+	failureReported              // by Failed or ReceiveEnded
+	unregistered                 // the Poll has refused to change the stream's interest
 )
 
 // Flags of a listener.
@@ -91,7 +91,7 @@ func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
 	return OpenOn(q, c)
 }
 
-// OpenOn returns a driver over a Poll, which it closes.
+// OpenOn returns a driver over q. The driver closes it.
 func OpenOn(q *pollux.Poll, c driver.Config) (*Driver, error) {
 	waker, err := q.NewWaker(driver.Token(kindWaker, 0, 0))
 	if err != nil {
@@ -124,8 +124,8 @@ func (d *Driver) Close() error { return d.q.Close() }
 // Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
 	d.streams.Add(s, &s.State)
-	interest, flags := pollux.Readable, uint32(attached|onDemand)
-	if d.tellsRoomOnce(s) {
+	interest, flags := pollux.Readable, uint32(attached|writableOnDemand)
+	if d.reportsWritableOnce(s) {
 		interest, flags = pollux.Readable|pollux.Writable|pollux.Priority, attached
 	}
 	if s.PollHandle().Kind() == handle.UnixStream {
@@ -140,23 +140,24 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	return nil
 }
 
-// tellsRoomOnce reports whether the kernel tells that there is room only if a send has
-// found none. Linux does so for TCP (SOCK_NOSPACE): then to be watched for it from the
-// beginning costs nothing, and saves two calls whenever there is none. It tells a Unix
-// stream whenever the peer has read something, and kqueue a TCP stream for
-// acknowledgements.
-func (d *Driver) tellsRoomOnce(s *driver.Stream) bool {
+// reportsWritableOnce reports whether the kernel reports that a stream is writable only after a
+// send would have blocked. Linux does so for TCP (SOCK_NOSPACE): registering for Writable from
+// the beginning then costs nothing, and saves two calls for each blocked send. But Linux
+// reports a Unix stream writable whenever the peer has read something, and kqueue a TCP stream
+// whenever acknowledgements arrive.
+func (d *Driver) reportsWritableOnce(s *driver.Stream) bool {
 	return d.epoll && s.PollHandle().Kind() == handle.TCPStream
 }
 
-// watchRoom has the stream watched for room, or no longer. If the Poll refuses, which ends the
-// registration, the next turn registers it again: AFD may be out of resources for a moment.
-func (d *Driver) watchRoom(s *driver.Stream, on bool) {
-	if s.Flags&onDemand == 0 || s.Flags&deaf != 0 || (s.Flags&watched != 0) == on {
+// watchWritable changes whether the stream is registered for Writable. If the Poll refuses, which
+// ends the registration, the next turn registers the stream again: AFD may be out of resources
+// for a moment.
+func (d *Driver) watchWritable(s *driver.Stream, on bool) {
+	if s.Flags&writableOnDemand == 0 || s.Flags&unregistered != 0 || (s.Flags&watchingWritable != 0) == on {
 		return
 	}
 	if d.reregister(s, on) != nil && s.Flags&gone == 0 {
-		s.Flags |= deaf
+		s.Flags |= unregistered
 		d.busy.Put(s)
 	}
 }
@@ -167,25 +168,25 @@ func (d *Driver) reregister(s *driver.Stream, room bool) error {
 		interest |= pollux.Writable
 	}
 	change := d.reg.Reregister
-	if s.Flags&deaf != 0 {
+	if s.Flags&unregistered != 0 {
 		change = d.reg.Register
 	}
 	err := change(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
 	if err == nil {
-		s.Flags &^= watched
+		s.Flags &^= watchingWritable
 		if room {
-			s.Flags |= watched
+			s.Flags |= watchingWritable
 		}
 	}
 	return err
 }
 
-// listen tries once more to have a stream watched, after the Poll has refused. If it still
-// refuses, nothing of the stream would ever be reported again: it has failed with the Poll's
+// registerAgain tries again to register a stream, after the Poll has refused. If the Poll refuses
+// again, it would never report an event of the stream, so the stream has failed with the Poll's
 // error.
-func (d *Driver) listen(s *driver.Stream) {
+func (d *Driver) registerAgain(s *driver.Stream) {
 	err := d.reregister(s, s.Flags&(connecting|blocked) != 0)
-	s.Flags &^= deaf
+	s.Flags &^= unregistered
 	if err == nil {
 		return
 	}
@@ -194,7 +195,7 @@ func (d *Driver) listen(s *driver.Stream) {
 		s.Up.Connected(err)
 		return
 	}
-	s.Flags |= readable // what was received is still to be had
+	s.Flags |= readable // received data can still be read
 	if s.Flags&blocked != 0 {
 		s.Flags &^= blocked
 		s.Up.Sent(0, err)
@@ -214,7 +215,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 		return err
 	}
 	s.Flags |= connecting
-	d.watchRoom(s, true)
+	d.watchWritable(s, true)
 	return nil
 }
 
@@ -233,7 +234,7 @@ func (d *Driver) Resume(s *driver.Stream) {
 func (d *Driver) Pause(s *driver.Stream) {
 	s.Flags &^= receiving
 	if s.Flags&(failed|gone) == failed {
-		d.busy.Put(s) // no receive finds it out any more
+		d.busy.Put(s) // no receive will report the failure
 	}
 }
 
@@ -246,7 +247,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
 	}
 	if err == sock.ErrWouldBlock {
 		s.Flags |= blocked
-		d.watchRoom(s, true)
+		d.watchWritable(s, true)
 		return n, nil
 	}
 	return n, err
@@ -254,7 +255,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (n int, err error) {
 
 // Release implements driver.Driver.
 func (d *Driver) Release(s *driver.Stream) {
-	if d.leave(s) {
+	if d.markGone(s) {
 		s.Close()
 	}
 }
@@ -262,12 +263,12 @@ func (d *Driver) Release(s *driver.Stream) {
 // Detach implements driver.Driver.
 func (d *Driver) Detach(s *driver.Stream) {
 	was := s.Flags
-	if d.leave(s) && was&attached != 0 {
+	if d.markGone(s) && was&attached != 0 {
 		d.reg.Deregister(s)
 	}
 }
 
-func (d *Driver) leave(s *driver.Stream) bool {
+func (d *Driver) markGone(s *driver.Stream) bool {
 	if s.Flags&gone != 0 {
 		return false
 	}
@@ -286,7 +287,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	}
 	n, err := d.q.Wait(d.events[:], timeout)
 	if err != nil {
-		d.tellReleased() // nothing else is told any more
+		d.reportReleased() // no other upcall will come
 		return err
 	}
 	waiting, accepting, pending := d.busy.Len(), d.accepting, d.Pending()
@@ -294,13 +295,13 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	for _, ev := range d.events[:n] {
 		kind, generation, index := driver.SplitToken(ev.Token())
 		if kind != kindStream {
-			d.other(kind, generation, index, ev)
+			d.otherEvent(kind, generation, index, ev)
 		} else if s := d.streams.At(index); s != nil && s.Generation == generation {
 			d.streamEvent(s, ev)
 		}
 	}
 	for range waiting {
-		d.goOn(d.busy.Take())
+		d.serveBusy(d.busy.Take())
 	}
 	for i, l := range accepting {
 		accepting[i] = nil
@@ -308,15 +309,15 @@ func (d *Driver) Turn(timeout time.Duration) error {
 		d.accept(l)
 	}
 	d.ReceiveMore(pending)
-	d.tellReleased()
+	d.reportReleased()
 	return nil
 }
 
-// tellReleased leaves what its upcalls release to the next turn.
-func (d *Driver) tellReleased() {
+// reportReleased calls Released. Streams that its upcalls release are left to the next turn.
+func (d *Driver) reportReleased() {
 	n := len(d.released)
 	for i := range n {
-		if s := d.released[i]; s != nil { // else it was told, and a callback has ended the goroutine
+		if s := d.released[i]; s != nil { // nil: reported, and then the upcall ended the goroutine (runtime.Goexit)
 			d.released[i] = nil
 			s.Up.Released()
 		}
@@ -324,8 +325,8 @@ func (d *Driver) tellReleased() {
 	d.released = slices.Delete(d.released, 0, n)
 }
 
-// other is an event of something that is no stream.
-func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
+// otherEvent handles an event of anything but a stream.
+func (d *Driver) otherEvent(kind int, generation, index uint32, ev pollux.Event) {
 	switch kind {
 	case kindListener:
 		if l := d.listeners.At(index); l != nil && l.Generation == generation {
@@ -340,11 +341,11 @@ func (d *Driver) other(kind int, generation, index uint32, ev pollux.Event) {
 	}
 }
 
-// streamEvent looks at what was received first: an error of sending would take the place of
-// what the peer has sent before it failed.
+// streamEvent receives before it sends: a send error would hide what the peer has sent before
+// the connection failed.
 func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 	if s.Flags&connecting != 0 {
-		d.roomEvent(s, ev)
+		d.writeEvent(s, ev)
 		if s.Flags&connecting != 0 {
 			return
 		}
@@ -358,27 +359,27 @@ func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 			d.receive(s)
 		}
 	}
-	d.roomEvent(s, ev)
+	d.writeEvent(s, ev)
 	if (ev.Error() || ev.WriteClosed()) && s.Flags&gone == 0 {
 		s.Flags |= failed
 		d.reportFailure(s)
 	}
 }
 
-// roomEvent takes the part of an event that is about sending and connecting.
-func (d *Driver) roomEvent(s *driver.Stream, ev pollux.Event) {
+// writeEvent handles the part of an event that is about sending and connecting.
+func (d *Driver) writeEvent(s *driver.Stream, ev pollux.Event) {
 	if ev.Writable() && s.Flags&(connecting|blocked) != 0 {
 		d.writable(s, ev)
 		if s.Flags&(connecting|blocked|gone) == 0 {
-			d.watchRoom(s, false)
+			d.watchWritable(s, false)
 		}
 	}
 }
 
-// goOn serves a stream of the busy line.
-func (d *Driver) goOn(s *driver.Stream) {
-	if s.Flags&(deaf|gone) == deaf {
-		d.listen(s)
+// serveBusy serves a stream from the busy line.
+func (d *Driver) serveBusy(s *driver.Stream) {
+	if s.Flags&(unregistered|gone) == unregistered {
+		d.registerAgain(s)
 	}
 	if s.Flags&(receiving|readable) == receiving|readable {
 		d.receive(s)
@@ -386,8 +387,8 @@ func (d *Driver) goOn(s *driver.Stream) {
 	d.reportFailure(s)
 }
 
-// reportFailure reports that the connection has failed, if no receive is going to: with
-// what was received still to be read, or behind the end of the stream.
+// reportFailure reports that the connection has failed, if no receive is going to: the stream is
+// paused, or its end has been reported.
 func (d *Driver) reportFailure(s *driver.Stream) {
 	if s.Flags&(failed|failureReported|gone) != failed {
 		return
@@ -396,9 +397,9 @@ func (d *Driver) reportFailure(s *driver.Stream) {
 		return // it is in the busy line
 	}
 	s.Flags &^= failed
-	err := s.TakeFailure() // nil if both sides have ended in good order
+	err := s.TakeFailure() // nil if both sides have closed without an error
 	if err == nil && runtime.GOOS == "windows" {
-		err = s.Failure(syscall.ECONNRESET) // the event is all there is
+		err = s.Failure(syscall.ECONNRESET) // only the event reports the failure
 	}
 	if err != nil {
 		s.Flags |= failureReported
@@ -413,8 +414,8 @@ func (d *Driver) writable(s *driver.Stream, ev pollux.Event) {
 			if !ev.WriteClosed() || runtime.GOOS != "windows" {
 				return
 			}
-			// It was connected, and reset before anybody looked: on Wine there is neither
-			// a peer nor an error any more, and this news does not come twice.
+			// The connection was established and reset before this call. On Wine, the socket
+			// then has neither a peer nor an error, and this event does not come again.
 			err = s.ConnectEnded(syscall.ECONNRESET)
 		}
 		s.Flags &^= connecting
@@ -428,7 +429,7 @@ func (d *Driver) writable(s *driver.Stream, ev pollux.Event) {
 	s.Up.Sent(0, nil)
 }
 
-// receive hands over what there is, up to the budget.
+// receive delivers received data, up to the budget.
 func (d *Driver) receive(s *driver.Stream) {
 	for left := d.budget; left > 0; {
 		b := d.scratch[:min(len(d.scratch), left)]

@@ -9,7 +9,7 @@ import (
 	"github.com/pollux-io/pollux/internal/driver/ready"
 )
 
-// TestConformance runs the suite on every backend that this machine can run.
+// TestConformance runs the suite on every backend that is usable on this machine.
 func TestConformance(t *testing.T) {
 	for _, b := range pollux.Backends() {
 		t.Run(b.Name, func(t *testing.T) {

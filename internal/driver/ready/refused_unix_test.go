@@ -19,11 +19,11 @@ import (
 
 var errRefused = errors.New("out of resources")
 
-// refusing is a selector that refuses the next registrations and changes of them, as AFD's
-// does: a registration that was to be changed has its new key then.
+// refusing is a selector that refuses the next registrations and changes, as AFD's may. A
+// refused change still sets the registration's new key.
 type refusing struct {
 	selector.Selector
-	refuse int
+	refuse int // how many calls to refuse
 }
 
 func (r *refusing) Add(fd sys.FD, key selector.Key, i selector.Interest, t selector.Trigger) error {
@@ -43,7 +43,7 @@ func (r *refusing) Modify(fd sys.FD, old, key selector.Key, i selector.Interest,
 	return err
 }
 
-// events is a stream's upcalls, noted.
+// events records a stream's upcalls.
 type events struct {
 	received            int
 	sents, failures     int
@@ -57,9 +57,10 @@ func (u *events) Sent(_ int, err error)  { u.sents++; u.sent = err }
 func (u *events) Failed(err error)       { u.failures++; u.failed = err }
 func (u *events) Released()              {}
 
-// A Poll that refuses to watch a stream for room is asked once more. If it refuses again,
-// the stream has failed, and what it had received is still handed over: it is not left deaf.
-func TestPollRefusesToWatchForRoom(t *testing.T) {
+// If the Poll refuses to register a stream for Writable, the driver tries once more. If the Poll
+// refuses again, the stream has failed, and its received data is still delivered: the stream is
+// not left without events.
+func TestPollRefusesToWatchWritable(t *testing.T) {
 	for _, refusals := range []int{1, 2} {
 		inner, err := poll.Open(selector.Config{})
 		if err != nil {
@@ -155,7 +156,7 @@ func connected(t *testing.T, u driver.StreamUpcalls) (*driver.Stream, *sock.TCPS
 	}
 }
 
-// packetEvents is the upcalls of a socket of datagrams, counted.
+// packetEvents counts the upcalls of a datagram socket.
 type packetEvents struct{ received, writable, released int }
 
 func (u *packetEvents) Packets(ms []sock.Message) { u.received += len(ms) }
@@ -163,9 +164,9 @@ func (u *packetEvents) Writable()                 { u.writable++ }
 func (u *packetEvents) SendFailed(int, error)     {}
 func (u *packetEvents) Released()                 { u.released++ }
 
-// A Poll that refuses to watch a socket of datagrams for room is asked again in each turn:
-// neither Writable nor datagrams are lost.
-func TestPollRefusesToWatchASocketOfDatagrams(t *testing.T) {
+// If the Poll refuses to register a datagram socket for Writable, each turn tries again: neither
+// Writable nor datagrams are lost.
+func TestPollRefusesToWatchPacketSocket(t *testing.T) {
 	inner, err := poll.Open(selector.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +196,7 @@ func TestPollRefusesToWatchASocketOfDatagrams(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		t.Fatalf("%s does not come", what)
+		t.Fatalf("%s did not come", what)
 	}
 	for _, refusals := range []int{1, 3} {
 		sel.refuse = refusals
@@ -207,16 +208,16 @@ func TestPollRefusesToWatchASocketOfDatagrams(t *testing.T) {
 		}
 		until("a datagram", func() bool { return u.received == 1 })
 		if sel.refuse != 0 {
-			t.Errorf("%d of %d refusals are left: it has not asked again", sel.refuse, refusals)
+			t.Errorf("%d of %d refusals are left: the driver has not tried again", sel.refuse, refusals)
 		}
 	}
-	// What was to be told is not, once Unbind has been called.
+	// After Unbind, a pending Writable is not called.
 	sel.refuse = 1
 	d.AwaitWritable(p)
 	d.Unbind(p)
 	*u = packetEvents{}
 	d.Turn(0)
 	if u.writable > 0 || u.received > 0 {
-		t.Errorf("after Unbind: %+v", u)
+		t.Errorf("upcalls after Unbind: %+v", u)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/pollux-io/pollux/internal/driver/conformance"
 )
 
-// Generations that wrap in the middle of everything.
+// The driver works when generations wrap.
 func TestGenerationsWrap(t *testing.T) {
 	conformance.Run(t, func(t *testing.T, c driver.Config) driver.Driver {
 		d, err := Open(c)

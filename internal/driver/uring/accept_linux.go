@@ -11,21 +11,20 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// acceptor is what the driver keeps for a listener. A multishot accept takes all that
-// is in the backlog, so it may have taken more than was wanted when it is paused: these
-// wait here instead.
+// acceptor is the driver's state of a listener. A multishot accept takes all connections in
+// the backlog, so at PauseAccept it may have taken more than were wanted; these stay in taken.
 type acceptor struct {
 	l     *driver.Listener
-	fd    sys.FD // counted in, as a stream's
+	fd    sys.FD // in use (Handle.Use), as a stream's
 	kind  handle.Kind
-	taken []sys.FD // connections to be handed over
-	turn  uint32   // the turn in which
-	count int      // so many were handed over
+	taken []sys.FD // accepted connections to deliver
+	turn  uint32   // the turn that count is for
+	count int      // connections delivered in that turn
 
-	armed, cancelling, paused, queued, gone, forgotten bool
+	armed, cancelling, paused, queued, gone, finished bool
 }
 
-// maxAccepts is how many connections one listener may bring in a turn.
+// maxAccepts is how many connections one listener may deliver in a turn.
 const maxAccepts = 64
 
 // Listen implements driver.Driver.
@@ -38,15 +37,15 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	case handle.UnixListener:
 		a.kind = handle.UnixStream
 	default:
-		return fmt.Errorf("uring: listening: a %v is no listener of streams", h.Kind())
+		return fmt.Errorf("uring: listening: a %v is not a listener of streams", h.Kind())
 	}
 	var err error
 	if a.fd, err = d.own("listening", h); err != nil {
 		return err
 	}
 	if a.kind == handle.TCPStream && !l.Delays() {
-		// Connections inherit it, which saves a call for each (tcp(7) does not say so;
-		// tested).
+		// Accepted connections inherit it, which saves a call for each. tcp(7) does not
+		// document that; it was tested.
 		sys.SetInt(a.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
 	}
 	d.listeners.Add(a, &l.State)
@@ -54,18 +53,19 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	return nil
 }
 
-// own registers a socket that the ring serves as Watch does a source, though it is not in
-// the epoll set: so nobody else can have it before it is closed. It counts the caller in.
+// own registers a socket that the ring serves, with the same owner as a watched source, though
+// it is not in the epoll set. So no other queue can register it before it is closed. It also
+// marks the descriptor as in use (Handle.Use).
 func (d *Driver) own(doing string, h *handle.Handle) (sys.FD, error) {
 	fd, r, err := h.Lock()
 	if err != nil {
 		return fd, fmt.Errorf("uring: %s: %w", doing, pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	if err := d.watches.mayOwn(r); err != nil {
+	if err := d.watches.checkOwner(r); err != nil {
 		return fd, fmt.Errorf("uring: %s: %w", doing, err)
 	}
-	h.Use() // locked, it cannot be closed
+	h.Use() // cannot fail: the handle is locked and open
 	h.Set(handle.Registration{Owner: &d.watches})
 	return fd, nil
 }
@@ -88,7 +88,7 @@ func (d *Driver) PauseAccept(l *driver.Listener) {
 func (d *Driver) ResumeAccept(l *driver.Listener) {
 	if a := d.acceptorOf(l); a != nil && a.paused {
 		a.paused = false
-		d.acceptLater(a)
+		d.addAccepting(a)
 	}
 }
 
@@ -96,34 +96,34 @@ func (d *Driver) ResumeAccept(l *driver.Listener) {
 func (d *Driver) Unlisten(l *driver.Listener) {
 	a := d.acceptorOf(l)
 	l.Flags &^= attached
-	l.Close() // once the last operation has ended
+	l.Close() // takes effect after the last operation
 	if a == nil {
 		return
 	}
 	a.gone = true
 	for _, fd := range a.taken {
-		refuse(fd)
+		resetConn(fd)
 	}
 	a.taken = nil
-	d.forgetIfIdle(a)
+	d.finishListenerIfIdle(a)
 }
 
-// refuse ends a connection as the kernel does those of a backlog that is no more.
-func refuse(fd sys.FD) {
+// resetConn resets a connection, as the kernel resets those in the backlog of a closed listener.
+func resetConn(fd sys.FD) {
 	sys.SetLinger(fd, true, 0)
 	sys.Close(fd)
 }
 
-func (d *Driver) forgetIfIdle(a *acceptor) {
-	// An upcall of the last completion may have come here already.
-	if !a.armed && !a.forgotten {
-		a.forgotten = true
+func (d *Driver) finishListenerIfIdle(a *acceptor) {
+	// An upcall of the last completion may already have called this function.
+	if !a.armed && !a.finished {
+		a.finished = true
 		a.l.PollHandle().Done()
 		d.listeners.Remove(&a.l.State)
 	}
 }
 
-// applyAccepting begins and ends accepting, as was asked for since the last turn.
+// applyAccepting starts and cancels accepts as requested since the last turn.
 func (d *Driver) applyAccepting() {
 	for i, a := range d.listeners.All() {
 		want := !a.paused && !a.gone && len(a.taken) == 0
@@ -138,7 +138,7 @@ func (d *Driver) applyAccepting() {
 	}
 }
 
-// accepted takes a completion of an accept.
+// accepted handles a completion of an accept.
 func (d *Driver) accepted(index uint32, res int32, last bool) {
 	a := d.listeners.At(index)
 	if last {
@@ -146,25 +146,25 @@ func (d *Driver) accepted(index uint32, res int32, last bool) {
 	}
 	switch {
 	case res >= 0 && a.gone:
-		refuse(sys.FD(res))
-	case res >= 0 && (a.paused || len(a.taken) > 0 || !a.mayBring(d.turn)):
+		resetConn(sys.FD(res))
+	case res >= 0 && (a.paused || len(a.taken) > 0 || !a.withinBudget(d.turn)):
 		a.taken = append(a.taken, sys.FD(res))
 		if !a.paused {
-			d.acceptLater(a)
+			d.addAccepting(a)
 		}
 	case res >= 0:
-		d.bring(a, sys.FD(res))
-	case a.gone || a.paused || isPassing(syscall.Errno(-res)) || sys.LostInBacklog(syscall.Errno(-res)):
+		d.deliverConn(a, sys.FD(res))
+	case a.gone || a.paused || isTransient(syscall.Errno(-res)) || sys.LostInBacklog(syscall.Errno(-res)):
 	default:
 		a.paused = true
 		a.l.Up.AcceptFailed(failure("accept", "accept", a.l.PollHandle(), a.addr(), nil, syscall.Errno(-res)))
 	}
 	if last && a.gone {
-		d.forgetIfIdle(a)
+		d.finishListenerIfIdle(a)
 	}
 }
 
-// addr is the address listened at, for errors.
+// addr returns the listener's address, for errors.
 func (a *acceptor) addr() net.Addr {
 	at, e := sys.LocalAddr(a.fd)
 	switch {
@@ -176,31 +176,30 @@ func (a *acceptor) addr() net.Addr {
 	return &net.UnixAddr{Name: at.Unix(), Net: "unix"}
 }
 
-// mayBring reports whether the listener has not had its share of the turn.
-func (a *acceptor) mayBring(turn uint32) bool {
+// withinBudget reports whether the listener may deliver another connection in this turn.
+func (a *acceptor) withinBudget(turn uint32) bool {
 	if a.turn != turn {
 		a.turn, a.count = turn, 0
 	}
 	return a.count < maxAccepts
 }
 
-func (d *Driver) bring(a *acceptor, fd sys.FD) {
+func (d *Driver) deliverConn(a *acceptor, fd sys.FD) {
 	a.count++
 	s := a.l.Up.Incoming()
 	s.PollHandle().Init(fd, a.kind)
 	a.l.Up.Accepted(s)
 }
 
-func (d *Driver) acceptLater(a *acceptor) {
+func (d *Driver) addAccepting(a *acceptor) {
 	if len(a.taken) > 0 && !a.queued {
 		a.queued = true
 		d.accepting = append(d.accepting, a)
 	}
 }
 
-// handOverAccepted hands over the connections that have waited at the first n
-// listeners.
-func (d *Driver) handOverAccepted(n int) {
+// deliverAccepted delivers the waiting connections of the first n listeners in accepting.
+func (d *Driver) deliverAccepted(n int) {
 	if n == 0 {
 		return
 	}
@@ -208,15 +207,15 @@ func (d *Driver) handOverAccepted(n int) {
 		a := d.accepting[i]
 		d.accepting[i] = nil
 		a.queued = false
-		for len(a.taken) > 0 && !a.paused && !a.gone && a.mayBring(d.turn) {
+		for len(a.taken) > 0 && !a.paused && !a.gone && a.withinBudget(d.turn) {
 			fd := a.taken[0]
 			a.taken = a.taken[1:]
-			d.bring(a, fd)
+			d.deliverConn(a, fd)
 		}
 		if len(a.taken) == 0 {
 			a.taken = nil
 		} else if !a.paused {
-			d.acceptLater(a)
+			d.addAccepting(a)
 		}
 	}
 	d.accepting = d.accepting[:copy(d.accepting, d.accepting[n:])]

@@ -14,8 +14,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A ring that has failed tells nothing more, also what lies in it of streams that are
-// given up.
+// A ring that has failed reports nothing more, not even completions in it of abandoned streams.
 func TestBrokenRing(t *testing.T) {
 	b := newBench(t, options{entries: 64, completions: 128, buffers: 8})
 	s := b.connect(1)[0]
@@ -26,13 +25,13 @@ func TestBrokenRing(t *testing.T) {
 	s.write(pattern(1, 100))
 	b.awaitCompletion(t)
 	b.Release(&s.Stream)
-	b.breaks(t)
+	b.failTurns(t)
 	if !s.released {
 		t.Error("the stream was not released")
 	}
 }
 
-// The same of a socket of datagrams: what lies in the ring finds nobody.
+// The same for a datagram socket: completions in the ring are ignored after Unbind.
 func TestBrokenRingOfPackets(t *testing.T) {
 	b := newBench(t, options{entries: 64, completions: 128, buffers: 8})
 	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
@@ -54,10 +53,10 @@ func TestBrokenRingOfPackets(t *testing.T) {
 	c.Write([]byte("hello"))
 	b.awaitCompletion(t)
 	b.Unbind(p)
-	b.breaks(t)
+	b.failTurns(t)
 }
 
-// The same of a listener: its address is free.
+// The same for a listener: its address becomes free.
 func TestBrokenRingOfListener(t *testing.T) {
 	b := newBench(t, options{entries: 64, completions: 128, buffers: 8})
 	l, ln := b.listen()
@@ -67,18 +66,18 @@ func TestBrokenRingOfListener(t *testing.T) {
 	addr := ln.Addr()
 	ln.StopListening()
 	b.Unlisten(&l.Listener)
-	b.breaks(t)
+	b.failTurns(t)
 	again, err := sock.ListenTCP(addr, sock.ReuseAddr(false))
 	if err != nil {
 		t.Fatal(err)
 	}
 	again.Close()
 	for range b.listeners.All() {
-		t.Error("the listener is still there, with its descriptor")
+		t.Error("the driver still has the listener and its descriptor")
 	}
 }
 
-// awaitCompletion waits until the ring has a completion, without taking it.
+// awaitCompletion waits until the ring has a completion, without handling it.
 func (b *bench) awaitCompletion(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !b.hasCompletions(); {
@@ -90,8 +89,8 @@ func (b *bench) awaitCompletion(t *testing.T) {
 	}
 }
 
-// breaks has some turns fail.
-func (b *bench) breaks(t *testing.T) {
+// failTurns makes some turns fail.
+func (b *bench) failTurns(t *testing.T) {
 	t.Helper()
 	broken := errors.New("broken")
 	b.broken = broken
@@ -100,18 +99,18 @@ func (b *bench) breaks(t *testing.T) {
 			t.Errorf("Turn: %v", err)
 		}
 	}
-	b.broken = nil // so that Close takes what is in the ring
+	b.broken = nil // so that Close handles the completions in the ring
 }
 
 type noPackets struct{ t *testing.T }
 
-func (p noPackets) Packets(ms []sock.Message) { p.t.Errorf("%d packets, after Unbind", len(ms)) }
-func (p noPackets) Writable()                 { p.t.Error("Writable, after Unbind") }
-func (p noPackets) SendFailed(int, error)     { p.t.Error("SendFailed, after Unbind") }
+func (p noPackets) Packets(ms []sock.Message) { p.t.Errorf("%d packets after Unbind", len(ms)) }
+func (p noPackets) Writable()                 { p.t.Error("Writable after Unbind") }
+func (p noPackets) SendFailed(int, error)     { p.t.Error("SendFailed after Unbind") }
 func (p noPackets) Released()                 {}
 
-// A driver that was closed leaves nothing of its ring in the thread, which goes back to Go:
-// the kernel keeps the descriptors that a thread has registered (io_uring_register(2)).
+// Close unregisters the ring's descriptor from the thread, which goes back to Go's scheduler:
+// the kernel keeps the ring descriptors that a thread has registered (io_uring_register(2)).
 func TestThreadKeepsNoRing(t *testing.T) {
 	if err := Probe(); err != nil {
 		t.Skip(err)
@@ -121,14 +120,14 @@ func TestThreadKeepsNoRing(t *testing.T) {
 	const (
 		enter          = 426 // io_uring_enter, on all systems that Go knows
 		registeredRing = 1 << 4
-		most           = 16 // rings of a thread
+		maxRings       = 16 // of a thread
 	)
-	isThere := func(i int) bool {
+	isRegistered := func(i int) bool {
 		_, _, e := syscall.RawSyscall6(enter, uintptr(i), 0, 0, registeredRing, 0, 0)
 		return e != syscall.EBADF && e != syscall.EINVAL
 	}
-	if isThere(0) {
-		t.Skip("the thread has a ring already")
+	if isRegistered(0) {
+		t.Skip("the thread already has a registered ring")
 	}
 	d, err := open(driver.Config{ScratchBytes: testBuffer, BudgetBytes: testBudget}, defaults)
 	if err != nil {
@@ -137,15 +136,15 @@ func TestThreadKeepsNoRing(t *testing.T) {
 	if err := d.Turn(0); err != nil {
 		t.Fatal(err)
 	}
-	if d.ring.IsRegistered() && !isThere(0) {
-		t.Error("the ring that is used is not found: the test is blind")
+	if d.ring.IsRegistered() && !isRegistered(0) {
+		t.Error("the ring in use is not found: this test detects nothing")
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for i := range most {
-		if isThere(i) {
-			t.Errorf("ring %d is still there", i)
+	for i := range maxRings {
+		if isRegistered(i) {
+			t.Errorf("ring %d is still registered after Close", i)
 		}
 	}
 }

@@ -6,14 +6,14 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// pool is the buffers that the kernel receives into. A buffer is the kernel's, or
-// it is being handed over, or it is held for a stream that may not have it yet. What
-// is held bounds itself: a stream that something is held for does not receive.
+// pool is the buffers that the kernel receives into. A buffer belongs to the kernel, or is being
+// delivered, or is held for a stream that cannot take it yet. The number of held buffers is
+// bounded, because a stream with held buffers does not receive.
 type pool struct {
 	*sys.URingBuffers
-	next, size []int32 // of held buffers: which comes after, and how much is in it
+	next, size []int32 // of held buffers: the next one in the queue, and the bytes in it
 	held       int
-	given      bool // since publish
+	given      bool // buffers were given since the last publish
 }
 
 const noBuffer = -1
@@ -41,13 +41,13 @@ func (p *pool) publish() {
 	}
 }
 
-// available is how many buffers the kernel has once what was given is published.
+// available returns how many buffers the kernel has after the next publish.
 func (p *pool) available() int { return p.Len() - p.held }
 
-// crowded: so many are held that those which stay must go elsewhere.
+// crowded reports whether so many buffers are held that paused streams must spill theirs.
 func (p *pool) crowded() bool { return p.held > p.Len()/2 }
 
-// queue is the buffers held for a stream, in order.
+// queue is the buffers held for a stream, in order of arrival.
 type queue struct{ first, last int32 }
 
 var noQueue = queue{noBuffer, noBuffer}
@@ -65,7 +65,7 @@ func (p *pool) hold(q *queue, id uint16, n int) {
 	p.held++
 }
 
-// take takes the first buffer off the queue.
+// take removes the first buffer from the queue.
 func (p *pool) take(q *queue) (id uint16, b []byte) {
 	id = uint16(q.first)
 	if q.first = p.next[id]; q.empty() {

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// A stream that finds no buffer has its turn before those that have had some come again:
-// a few busy streams, each of which could fill all the buffers, keep no quiet one waiting.
+// A stream that found no buffer receives before the streams that had some receive again: a few
+// busy streams, each of which could fill all buffers, do not keep a quiet one waiting.
 func TestBusyStreamsTakeTurns(t *testing.T) {
 	for what, o := range map[string]options{
 		"bundles":              {entries: 128, completions: 4096, buffers: 8},
-		"bundles, no limits":   {entries: 128, completions: 4096, buffers: 8, unlimited: true},
-		"one buffer a receive": {entries: 128, completions: 4096, buffers: 8, single: true},
+		"bundles, no limits":   {entries: 128, completions: 4096, buffers: 8, noLimits: true},
+		"one buffer a receive": {entries: 128, completions: 4096, buffers: 8, noBundles: true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			const busy = 20
@@ -39,10 +39,10 @@ func TestBusyStreamsTakeTurns(t *testing.T) {
 				turns := 0
 				for ; quiet.calls == calls; turns++ {
 					if turns > 3*len(all) {
-						t.Fatalf("a stream waits for more than %d turns, among %d busy ones", 3*len(all), busy)
+						t.Fatalf("a quiet stream waits for more than %d turns, among %d busy ones", 3*len(all), busy)
 					}
 					b.Turn(time.Millisecond)
-					time.Sleep(100 * time.Microsecond) // for the busy ones to be so again
+					time.Sleep(100 * time.Microsecond) // for the busy streams to have data again
 				}
 			}
 			close(stop)
@@ -51,7 +51,7 @@ func TestBusyStreamsTakeTurns(t *testing.T) {
 				case <-stopped:
 					ended++
 				default:
-					b.Turn(time.Millisecond) // for those whose peers wait for room
+					b.Turn(time.Millisecond) // receives, so that blocked writes of peers end
 				}
 			}
 			b.end(all...)
@@ -59,7 +59,7 @@ func TestBusyStreamsTakeTurns(t *testing.T) {
 	}
 }
 
-// flood keeps the stream's socket full until stop.
+// flood keeps the stream's receive buffer full until stop.
 func flood(s *stream, stop chan bool) {
 	p := make([]byte, 64<<10)
 	for {

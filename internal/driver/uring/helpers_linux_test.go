@@ -13,7 +13,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// bench is a driver, and streams whose peers are connections of package net.
+// bench is a driver under test, with streams whose peers are connections of package net.
 type bench struct {
 	testing.TB
 	*Driver
@@ -27,11 +27,12 @@ const (
 	testBudget = 16 << 10
 )
 
-// newBench opens a driver; at the end it is closed, and no descriptor may be left.
+// newBench opens a driver. At the end of the test it closes the driver and checks that no
+// descriptor is left open.
 func newBench(t testing.TB, o options) *bench {
 	t.Helper()
 	if err := Probe(); err != nil {
-		t.Skipf("this kernel refuses: %v", err)
+		t.Skipf("uring is not usable here: %v", err)
 	}
 	before := openFiles(t)
 	d, err := open(driver.Config{ScratchBytes: testBuffer, BudgetBytes: testBudget}, o)
@@ -46,8 +47,8 @@ func newBench(t testing.TB, o options) *bench {
 	t.Cleanup(func() {
 		b.Close()
 		ln.Close()
-		if b.running != 0 {
-			t.Errorf("%d operations are left", b.running)
+		if b.inFlight != 0 {
+			t.Errorf("%d operations are in flight after Close", b.inFlight)
 		}
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 			after := openFiles(t)
@@ -70,7 +71,7 @@ func openFiles(t testing.TB) int {
 	}
 	n := 0
 	for _, f := range list {
-		// Go's poller is made when it is needed first, and stays.
+		// Go's poller is created on first use, and stays open.
 		if to, _ := os.Readlink("/proc/self/fd/" + f.Name()); to != "anon_inode:[eventpoll]" && to != "anon_inode:[eventfd]" {
 			n++
 		}
@@ -78,7 +79,7 @@ func openFiles(t testing.TB) int {
 	return n
 }
 
-// stream records what it is told.
+// stream records its upcalls.
 type stream struct {
 	driver.Stream
 	b         *bench
@@ -148,7 +149,7 @@ func (s *stream) check(call string) {
 	}
 }
 
-// connect returns n streams that are connected, and paused.
+// connect returns n connected, paused streams.
 func (b *bench) connect(n int) []*stream {
 	b.Helper()
 	all := make([]*stream, n)
@@ -181,12 +182,12 @@ func (b *bench) connect(n int) []*stream {
 	return all
 }
 
-// until has the driver turn until ok.
+// until runs turns until ok returns true.
 func (b *bench) until(ok func() bool) {
 	b.Helper()
 	for end := time.Now().Add(20 * time.Second); !ok(); {
 		if time.Now().After(end) {
-			b.Fatal("it did not happen")
+			b.Fatal("timed out waiting for a condition")
 		}
 		if err := b.Turn(20 * time.Millisecond); err != nil {
 			b.Fatal(err)
@@ -194,8 +195,8 @@ func (b *bench) until(ok func() bool) {
 	}
 }
 
-// settle turns until nothing has been told for a while.
-func (b *bench) settle(s *stream) {
+// turnUntilQuiet runs turns until the stream has received nothing for a while.
+func (b *bench) turnUntilQuiet(s *stream) {
 	b.Helper()
 	for quiet := 0; quiet < 5; quiet++ {
 		n := s.calls
@@ -219,7 +220,7 @@ func (b *bench) end(all ...*stream) {
 		s.peer.Close()
 	}
 	if n := b.buffers.held; n != 0 {
-		b.Errorf("%d buffers are held by streams that are no more", n)
+		b.Errorf("%d buffers are held for released streams", n)
 	}
 }
 
@@ -232,7 +233,7 @@ func (s *stream) write(p []byte) {
 	}()
 }
 
-// pattern is n bytes that depend on seed and place.
+// pattern returns n bytes that depend on seed and position.
 func pattern(seed byte, n int) []byte {
 	p := make([]byte, n)
 	for i := range p {
@@ -241,7 +242,7 @@ func pattern(seed byte, n int) []byte {
 	return p
 }
 
-// listener records what it is told.
+// listener records its upcalls.
 type listener struct {
 	driver.Listener
 	b        *bench

@@ -9,64 +9,64 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// outgoing is what sockets of datagrams have to send. What is sent in a callback is copied,
-// and goes out with the turn: so a turn costs one call, however many sockets send something.
+// outgoing holds the datagrams to send. What an upcall sends is copied, and leaves with the
+// turn: so a turn costs one call, however many sockets send.
 //
-// The datagrams of a socket leave in the order of the calls. Each socket has a line, and
-// whatever is sent while there is something in it goes to its end. The ring has one datagram
-// of a socket at the most: several may be tried again in any order. Of a line that has more,
-// sendmmsg(2) sends all; a line for which the kernel has no room waits for it as a whole.
+// The datagrams of a socket leave in the order of the calls. Each socket has a queue; as long
+// as it is not empty, new datagrams go to its end. The ring has at most one datagram of a
+// socket, because it may retry several in any order. If a queue has more, sendmmsg(2) sends
+// them all; if the kernel's send buffer is full, the whole queue waits.
 type outgoing struct {
-	// mu guards all of this, and of the sockets their lines: other goroutines put something
-	// into lines.
+	// mu guards all fields, and the sockets' queues: other goroutines append to queues.
 	mu       sync.Mutex
-	all      []*datagram // by the number that their sends carry
+	all      []*datagram // by the index in the user data of their sends
 	free     []uint32
-	due      []uint32 // sockets whose line is to be sent
-	polls    []uint32 // sockets that wait for room in the kernel, without a poll for it yet
-	refused  []uint32 // sockets that found no room in their line: Writable is owed
+	due      []uint32 // sockets whose queue is to be sent
+	polls    []uint32 // sockets that wait to become writable, not polled yet
+	refused  []uint32 // sockets that found their queue full: Writable must follow
 	failures []sendFailure
 	batch    *sys.Batch
 
-	telling []sendFailure // by tellSends
+	reporting []sendFailure // used by reportSends only
 }
 
 const (
-	// maxOutgoing is how many datagrams may be on their way out, and maxLine of one socket:
-	// where it has to wait, such as for a host to be found, the others go on.
+	// maxOutgoing is how many datagrams may be queued in all, and maxQueued for one socket: if
+	// that has to wait, for example for address resolution, the other sockets go on.
 	maxOutgoing = 4096
-	maxLine     = 256
-	// maxLineBytes bounds the memory of datagrams above copyBytes in a line, which has room for one
-	// of any length.
-	maxLineBytes = 1 << 20
-	// outgoingAtOnce is how many places for datagrams are made at a time.
-	outgoingAtOnce = 32
-	// copyBytes is the longest datagram that has room in a place. Longer ones are sent at once by a
-	// call of their own, which costs little beside the copying, if nothing is before them.
+	maxQueued   = 256
+	// maxQueuedBytes bounds the bytes of datagrams above copyBytes in a queue; a single one
+	// always fits.
+	maxQueuedBytes = 1 << 20
+	// datagramsPerAlloc is how many datagrams are allocated at a time.
+	datagramsPerAlloc = 32
+	// copyBytes is the longest datagram that fits in datagram.buf. If nothing is queued, a
+	// longer one is sent immediately by a call of its own, which costs little compared with the
+	// copying.
 	copyBytes = 2 << 10
-	// maxPayload is the longest datagram that any socket can send (RFC 768). sock says so of
-	// longer ones.
+	// maxPayload is the longest datagram that any socket can send (RFC 768). Package sock
+	// returns the error for longer ones.
 	maxPayload = 1<<16 - 1 - 8
 )
 
-// datagram is one on its way out. The kernel reads it until the send's completion.
+// datagram is a datagram to send. The kernel reads it until the send completes.
 type datagram struct {
 	index   uint32 // in outgoing.all
 	socket  uint32
 	toPeer  bool
-	next    *datagram // in the line
+	next    *datagram // in the queue
 	bytes   int
 	to      sys.Sockaddr
 	message sys.URingDatagram
-	large   []byte // instead of room
-	room    [copyBytes]byte
+	large   []byte // the data, if it does not fit in buf
+	buf     [copyBytes]byte
 }
 
 func (l *datagram) data() []byte {
 	if l.large != nil {
 		return l.large
 	}
-	return l.room[:l.bytes]
+	return l.buf[:l.bytes]
 }
 
 func (l *datagram) address() *sys.Sockaddr {
@@ -76,19 +76,19 @@ func (l *datagram) address() *sys.Sockaddr {
 	return &l.to
 }
 
-// line is what a socket has to send, in order.
+// sendQueue is the datagrams that a socket has to send, in order.
 //
-// If there is something in it, it is due, or in the ring, or blocked: one of those comes to
-// its end and sends the rest.
-type line struct {
+// A queue that is not empty is due, or has a datagram in the ring, or is blocked: when that
+// ends, the rest is sent.
+type sendQueue struct {
 	first, last *datagram
 	length      int // with the one in the ring
 	large       int // bytes in datagrams above copyBytes
 	inRing      bool
 	isDue       bool
-	blocked     bool // until there is room in the kernel
-	awaited     bool // Writable is owed as soon as there is room in the kernel
-	refused     bool // Writable is owed as soon as there is room in the line
+	blocked     bool // until the socket is writable
+	awaited     bool // call Writable when the socket is writable
+	refused     bool // call Writable when the queue has space
 }
 
 type sendFailure struct {
@@ -98,13 +98,13 @@ type sendFailure struct {
 	errno syscall.Errno
 }
 
-// takeLocked returns a free place for a datagram.
-func (o *outgoing) takeLocked() *datagram {
+// allocLocked returns a free datagram, or nil if there are maxOutgoing already.
+func (o *outgoing) allocLocked() *datagram {
 	if len(o.free) == 0 {
 		if len(o.all) == maxOutgoing {
 			return nil
 		}
-		made := make([]datagram, outgoingAtOnce)
+		made := make([]datagram, datagramsPerAlloc)
 		for i := range made {
 			made[i].index = uint32(len(o.all))
 			o.free = append(o.free, made[i].index)
@@ -117,14 +117,14 @@ func (o *outgoing) takeLocked() *datagram {
 	return l
 }
 
-func (o *outgoing) giveLocked(l *datagram) {
+func (o *outgoing) freeLocked(l *datagram) {
 	l.large, l.next = nil, nil
 	o.free = append(o.free, l.index)
 }
 
-func (o *outgoing) hasRoomLocked() bool { return len(o.free) > 0 || len(o.all) < maxOutgoing }
+func (o *outgoing) hasFreeLocked() bool { return len(o.free) > 0 || len(o.all) < maxOutgoing }
 
-// sendsHaveFailed reports whether tellSends has something to tell that no completion brings.
+// sendsHaveFailed reports whether reportSends has failures to report that no completion brings.
 func (d *Driver) sendsHaveFailed() bool {
 	if d.packets.buffers == nil {
 		return false
@@ -135,8 +135,8 @@ func (d *Driver) sendsHaveFailed() bool {
 	return len(o.failures) > 0
 }
 
-// SendPackets implements driver.PacketSender. It enters no ring, for it may run on another
-// thread than the ring's.
+// SendPackets implements driver.PacketSender. It does not enter the ring, because it may run
+// on another thread than the ring's.
 func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, error) {
 	o := &d.packets.out
 	o.mu.Lock()
@@ -144,14 +144,14 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 	for i := range ms {
 		direct := s.length == 0 && len(ms)-i > 1
 		if len(ms[i].Data) > copyBytes && !s.inRing && !s.blocked {
-			d.sendLineLocked(p.Index) // all of it, unless there is no room
+			d.sendQueueLocked(p.Index) // all of it, unless it would block
 			direct = s.length == 0
 		}
 		if direct {
 			o.mu.Unlock()
 			n, err := p.WriteBatch(ms[i:])
 			if err == sock.ErrWouldBlock {
-				d.owe(p)
+				d.requestWritable(p)
 			}
 			return i + n, err
 		}
@@ -167,8 +167,8 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 	return len(ms), nil
 }
 
-// owe has a poll tell Writable, from the next turn on.
-func (d *Driver) owe(p *driver.PacketSocket) {
+// requestWritable has a poll call Writable, which starts with the next turn.
+func (d *Driver) requestWritable(p *driver.PacketSocket) {
 	o := &d.packets.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -193,7 +193,7 @@ func (d *Driver) QueuePackets(p *driver.PacketSocket, ms []sock.Message) (n int,
 	return len(ms), nil, true
 }
 
-// KeepPeer implements driver.PacketSender. What is in the ring has left.
+// KeepPeer implements driver.PacketSender. A datagram in the ring counts as sent.
 func (d *Driver) KeepPeer(p *driver.PacketSocket) {
 	o := &d.packets.out
 	o.mu.Lock()
@@ -204,7 +204,7 @@ func (d *Driver) KeepPeer(p *driver.PacketSocket) {
 	s := &d.packets.sockets[p.Index]
 	peer, e := sys.PeerAddr(s.fd)
 	if e != 0 {
-		return // there is none, and sending to it fails
+		return // there is no peer, and sending to it fails
 	}
 	for l := s.first; l != nil; l = l.next {
 		if l.toPeer {
@@ -213,7 +213,7 @@ func (d *Driver) KeepPeer(p *driver.PacketSocket) {
 	}
 }
 
-// queueLocked puts a datagram at the end of the socket's line.
+// queueLocked appends a datagram to the socket's queue.
 func (d *Driver) queueLocked(p *driver.PacketSocket, s *packetSocket, m *sock.Message) error {
 	o := &d.packets.out
 	size, large := len(m.Data), 0
@@ -224,8 +224,8 @@ func (d *Driver) queueLocked(p *driver.PacketSocket, s *packetSocket, m *sock.Me
 		return refusalOf(p, m)
 	}
 	var l *datagram
-	if s.length < maxLine && (s.large == 0 || s.large+large <= maxLineBytes) {
-		l = o.takeLocked()
+	if s.length < maxQueued && (s.large == 0 || s.large+large <= maxQueuedBytes) {
+		l = o.allocLocked()
 	}
 	if l == nil {
 		if !s.refused {
@@ -236,14 +236,14 @@ func (d *Driver) queueLocked(p *driver.PacketSocket, s *packetSocket, m *sock.Me
 	}
 	l.toPeer = !m.Addr.IsValid()
 	if !l.toPeer && !l.to.SetAddrPort(m.Addr, s.family) {
-		o.giveLocked(l)
+		o.freeLocked(l)
 		return refusalOf(p, m)
 	}
 	l.socket, l.bytes = p.Index, size
 	if large > 0 {
 		l.large = append([]byte(nil), m.Data...)
 	} else {
-		copy(l.room[:], m.Data)
+		copy(l.buf[:], m.Data)
 	}
 	if s.last == nil {
 		s.first = l
@@ -257,14 +257,14 @@ func (d *Driver) queueLocked(p *driver.PacketSocket, s *packetSocket, m *sock.Me
 	return nil
 }
 
-// refusalOf returns the error of a datagram that cannot be sent at all.
+// refusalOf returns the error of a datagram that no socket can send.
 func refusalOf(p *driver.PacketSocket, m *sock.Message) error {
 	_, err := p.WriteBatch([]sock.Message{*m})
 	return err
 }
 
-// popLocked takes the first datagram out of the line, which still counts it.
-func (s *line) popLocked() *datagram {
+// popLocked removes the first datagram from the queue. length and large still include it.
+func (s *sendQueue) popLocked() *datagram {
 	l := s.first
 	if s.first = l.next; s.first == nil {
 		s.last = nil
@@ -273,14 +273,14 @@ func (s *line) popLocked() *datagram {
 	return l
 }
 
-// leftLocked takes note that a datagram that was popped has been sent, or will not be.
-func (o *outgoing) leftLocked(s *packetSocket, l *datagram) {
+// doneLocked frees a popped datagram that was sent, or will not be, and updates the counts.
+func (o *outgoing) doneLocked(s *packetSocket, l *datagram) {
 	s.length--
 	s.large -= len(l.large)
 	if s.length == 0 {
 		s.p.Queued.Store(false)
 	}
-	o.giveLocked(l)
+	o.freeLocked(l)
 }
 
 func (o *outgoing) setDueLocked(s *packetSocket, index uint32) {
@@ -290,7 +290,7 @@ func (o *outgoing) setDueLocked(s *packetSocket, index uint32) {
 	}
 }
 
-// sendDue begins a turn: it sends the lines that are due, and polls for room.
+// sendDue is called at the start of a turn: it sends the due queues, and starts polls.
 func (d *Driver) sendDue() {
 	if d.packets.buffers == nil {
 		return
@@ -301,28 +301,29 @@ func (d *Driver) sendDue() {
 	for _, index := range o.due {
 		s := &d.packets.sockets[index]
 		if !s.isDue {
-			continue // of a socket that is gone
+			continue // its socket is gone
 		}
 		s.isDue = false
 		switch {
 		case s.length == 0 || s.inRing || s.blocked:
 		case s.length == 1:
-			d.toRingLocked(s)
+			d.submitLocked(s)
 		default:
-			d.sendLineLocked(index)
+			d.sendQueueLocked(index)
 		}
 	}
 	o.due = o.due[:0]
 	for _, index := range o.polls {
 		if s := &d.packets.sockets[index]; !s.gone && (s.blocked || s.awaited) {
-			d.awaitRoom(index)
+			d.pollWritable(index)
 		}
 	}
 	o.polls = o.polls[:0]
 }
 
-// toRingLocked begins to send the first of a line. The call that submits it ends it.
-func (d *Driver) toRingLocked(s *packetSocket) {
+// submitLocked starts to send the first datagram of a queue. The io_uring_enter(2) that
+// submits it also completes it.
+func (d *Driver) submitLocked(s *packetSocket) {
 	l := s.popLocked()
 	s.inRing = true
 	s.ops++
@@ -335,8 +336,8 @@ func (d *Driver) toRingLocked(s *packetSocket) {
 	d.sendBytes += l.bytes
 }
 
-// sendLineLocked sends a line by calls. What there is no room for stays.
-func (d *Driver) sendLineLocked(index uint32) {
+// sendQueueLocked sends a queue by system calls, until it is empty or would block.
+func (d *Driver) sendQueueLocked(index uint32) {
 	o := &d.packets.out
 	s := &d.packets.sockets[index]
 	if o.batch == nil {
@@ -351,7 +352,7 @@ func (d *Driver) sendLineLocked(index uint32) {
 		sent, e := sys.SendMMsg(s.fd, o.batch, 0, n)
 		o.batch.Clear(n)
 		for range sent {
-			o.leftLocked(s, s.popLocked())
+			o.doneLocked(s, s.popLocked())
 		}
 		switch {
 		case sys.WouldBlock(e) || e == 0 && sent == 0:
@@ -361,12 +362,12 @@ func (d *Driver) sendLineLocked(index uint32) {
 		case e != 0:
 			l := s.popLocked()
 			o.failures = append(o.failures, sendFailure{s.p, index, l.bytes, e})
-			o.leftLocked(s, l)
+			o.doneLocked(s, l)
 		}
 	}
 }
 
-// packetSent takes a completion of a send.
+// packetSent handles a completion of a send.
 func (d *Driver) packetSent(number uint32, res int32) {
 	o := &d.packets.out
 	o.mu.Lock()
@@ -387,7 +388,7 @@ func (d *Driver) packetSent(number uint32, res int32) {
 		return
 	}
 	bytes := l.bytes
-	o.leftLocked(s, l)
+	o.doneLocked(s, l)
 	if s.length > 0 {
 		o.setDueLocked(s, index)
 	}
@@ -396,17 +397,17 @@ func (d *Driver) packetSent(number uint32, res int32) {
 	case s.gone:
 		d.finishPacket(index)
 	case e != 0:
-		d.tellSendFailed(s.p, bytes, e)
+		d.reportSendFailed(s.p, bytes, e)
 	}
 }
 
-func (d *Driver) tellSendFailed(p *driver.PacketSocket, bytes int, e syscall.Errno) {
+func (d *Driver) reportSendFailed(p *driver.PacketSocket, bytes int, e syscall.Errno) {
 	p.Up.SendFailed(bytes, failure("write", "sendto", p.PollHandle(), nil, nil, e))
 }
 
-// unblockLine sends what has waited for room in the kernel, with the next turn. It reports
-// whether Writable is owed.
-func (d *Driver) unblockLine(index uint32) (awaited bool) {
+// unblockQueue has the next turn send a queue that was blocked. It reports whether to call
+// Writable.
+func (d *Driver) unblockQueue(index uint32) (awaited bool) {
 	o := &d.packets.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -419,51 +420,50 @@ func (d *Driver) unblockLine(index uint32) (awaited bool) {
 	return awaited
 }
 
-// endLine sends what a socket still has to send, as far as there is room, and drops the
-// rest.
-func (d *Driver) endLine(index uint32) {
+// endQueue sends what a socket has queued, as far as that does not block, and drops the rest.
+func (d *Driver) endQueue(index uint32) {
 	o := &d.packets.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := &d.packets.sockets[index]
 	s.gone = true
 	if !s.blocked {
-		d.sendLineLocked(index)
+		d.sendQueueLocked(index)
 	}
 	for s.first != nil {
-		o.leftLocked(s, s.popLocked())
+		o.doneLocked(s, s.popLocked())
 	}
 	s.isDue, s.refused = false, false
-	s.p.Queued.Store(false) // the socket is closed, and says so
+	s.p.Queued.Store(false) // the socket is closed: its own methods return the error
 }
 
-// tellSends tells what the calls of sendLineLocked have found, and the sockets that found no
-// room in their line, as soon as an eighth of it is free again.
-func (d *Driver) tellSends() {
+// reportSends reports the errors that sendQueueLocked has met. It calls Writable for sockets
+// whose queue was full, as soon as an eighth of it is free again.
+func (d *Driver) reportSends() {
 	if d.packets.buffers == nil {
 		return
 	}
 	o := &d.packets.out
 	o.mu.Lock()
 	refused := len(o.refused)
-	o.telling, o.failures = o.failures, o.telling[:0]
+	o.reporting, o.failures = o.failures, o.reporting[:0]
 	o.mu.Unlock()
-	for _, f := range o.telling {
+	for _, f := range o.reporting {
 		if s := &d.packets.sockets[f.index]; s.p == f.p && !s.gone {
-			d.tellSendFailed(f.p, f.bytes, f.errno)
+			d.reportSendFailed(f.p, f.bytes, f.errno)
 		}
 	}
-	clear(o.telling)
+	clear(o.reporting)
 	for range refused {
-		if p := o.nextWithRoom(d.packets.sockets); p != nil {
+		if p := o.nextWritable(d.packets.sockets); p != nil {
 			p.Up.Writable()
 		}
 	}
 }
 
-// nextWithRoom looks at the first socket that found no room, and returns it if there is
-// some now.
-func (o *outgoing) nextWithRoom(sockets []packetSocket) *driver.PacketSocket {
+// nextWritable removes the first socket from refused. It returns the socket if its queue has
+// space now, and otherwise appends it to refused again.
+func (o *outgoing) nextWritable(sockets []packetSocket) *driver.PacketSocket {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	index := o.refused[0]
@@ -471,7 +471,7 @@ func (o *outgoing) nextWithRoom(sockets []packetSocket) *driver.PacketSocket {
 	s := &sockets[index]
 	switch {
 	case !s.refused:
-	case s.length > maxLine-maxLine/8 || s.large > maxLineBytes/2 || !o.hasRoomLocked():
+	case s.length > maxQueued-maxQueued/8 || s.large > maxQueuedBytes/2 || !o.hasFreeLocked():
 		o.refused = append(o.refused, index)
 	default:
 		s.refused = false

@@ -10,20 +10,20 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// packets is the sockets of datagrams. A multishot receive brings a socket's, into
-// buffers of a group of their own, made for the first socket; what is sent is in
-// outgoing_linux.go.
+// packets is the driver's datagram sockets. A multishot receive per socket receives into
+// buffers of a group of their own, which is created for the first socket; outgoing_linux.go
+// sends.
 type packets struct {
 	out     outgoing
 	buffers *sys.URingBuffers
 	receive sys.URingReceive
-	given   bool // buffers, since they were published
+	given   bool // buffers were given back since the last Publish
 
 	sockets []packetSocket // by State.Index
 	free    []uint32
 	starved []uint32 // sockets that found no buffer
 
-	// Datagrams of one socket that have come one after the other, to be told together.
+	// Consecutive datagrams of one socket, to be delivered together.
 	of  uint32
 	n   int
 	ms  [driver.MaxPackets]sock.Message
@@ -32,26 +32,25 @@ type packets struct {
 
 const (
 	packetGroup = 1
-	// packetBuffers is how many datagrams can be received between two turns; further ones
-	// wait in their sockets. Of a buffer, the kernel uses as much memory as its datagrams
-	// have needed, by the page.
+	// packetBuffers is how many datagrams can be received between two turns; further ones stay
+	// in their sockets. The kernel touches only as many pages of a buffer as its datagrams
+	// have needed.
 	packetBuffers = 256
-	// packetBytes is the room for the longest datagram. A multiple of the processor's cache
-	// lines, but not of its pages: else the beginnings of all buffers would share a few
-	// lines.
+	// packetBytes holds the longest datagram. It is a multiple of the processor's cache lines,
+	// but not of its pages: else the beginnings of all buffers would share a few cache lines.
 	packetBytes = 64<<10 + 64
 )
 
-// packetSocket is what the driver keeps for a socket.
+// packetSocket is the driver's state of a socket.
 type packetSocket struct {
 	p      *driver.PacketSocket
-	fd     sys.FD // counted in, so that nobody closes it until finishPacket
+	fd     sys.FD // in use (Handle.Use) until finishPacket, so that Close does not close it
 	family int
-	ops    int // operations that owe their last completion
+	ops    int // operations without their last completion
 
 	armed, polling, starved, gone bool
 
-	line // of what is to be sent; guarded by outgoing.mu
+	sendQueue // guarded by outgoing.mu
 }
 
 // Bind implements driver.Driver.
@@ -60,7 +59,7 @@ func (d *Driver) Bind(p *driver.PacketSocket) error {
 	if t.buffers == nil {
 		b, e := d.ring.RegisterBuffers(packetGroup, packetBuffers, packetBytes)
 		if e != 0 {
-			return fmt.Errorf("uring: making room for datagrams: %w", os.NewSyscallError("io_uring_register", e))
+			return fmt.Errorf("uring: registering buffers for datagrams: %w", os.NewSyscallError("io_uring_register", e))
 		}
 		t.buffers = b
 	}
@@ -100,40 +99,40 @@ func (d *Driver) receivePackets(index uint32) {
 // AwaitWritable implements driver.Driver.
 func (d *Driver) AwaitWritable(p *driver.PacketSocket) {
 	if p.Flags&attached != 0 {
-		d.owe(p)
+		d.requestWritable(p)
 	}
 }
 
-// awaitRoom polls for room in the kernel.
-func (d *Driver) awaitRoom(index uint32) {
+// pollWritable starts a poll for writability.
+func (d *Driver) pollWritable(index uint32) {
 	if s := &d.packets.sockets[index]; !s.polling {
 		s.polling = true
 		s.ops++
-		d.begin(opPacketRoom, index).SetPoll(s.fd, sys.POLLOUT, 0)
+		d.begin(opPacketPoll, index).SetPoll(s.fd, sys.POLLOUT, 0)
 	}
 }
 
 // Unbind implements driver.Driver.
 func (d *Driver) Unbind(p *driver.PacketSocket) {
-	p.Close() // in effect once the last operation has ended
+	p.Close() // takes effect after the last operation
 	if p.Flags&attached == 0 {
 		p.Up.Released()
 		return
 	}
 	p.Flags &^= attached
 	s := &d.packets.sockets[p.Index]
-	d.endLine(p.Index)
+	d.endQueue(p.Index)
 	if s.armed {
 		d.cancel(opPacket, p.Index)
 	}
 	if s.polling {
-		d.cancel(opPacketRoom, p.Index)
+		d.cancel(opPacketPoll, p.Index)
 	}
 	d.finishPacket(p.Index)
 }
 
-// finishPacket gives a socket's descriptor and place back if none of its operations is
-// left.
+// finishPacket frees a socket's descriptor and index if it is gone and no operation of it is in
+// flight.
 func (d *Driver) finishPacket(index uint32) {
 	t := &d.packets
 	if s := &t.sockets[index]; s.gone && s.ops == 0 {
@@ -147,8 +146,8 @@ func (d *Driver) finishPacket(index uint32) {
 	}
 }
 
-// packetReceived takes a completion of a receive: its datagram is told together with
-// those that follow, if they are of the same socket.
+// packetReceived handles a completion of a receive. Its datagram is delivered together with
+// those that follow directly on the same socket.
 func (d *Driver) packetReceived(index uint32, res int32, flags uint32) {
 	t := &d.packets
 	s := &t.sockets[index]
@@ -175,11 +174,11 @@ func (d *Driver) packetReceived(index uint32, res int32, flags uint32) {
 	case syscall.Errno(-res) == syscall.ENOBUFS:
 		s.starved = true
 		t.starved = append(t.starved, index)
-	default: // it ends now and then; or an error about a datagram that was sent
+	default: // it ends from time to time, or with an error about a datagram that was sent
 		d.receivePackets(index)
 	}
 	if t.n == len(t.ms) {
-		d.tellPackets()
+		d.deliverPackets()
 	}
 }
 
@@ -188,8 +187,8 @@ func (d *Driver) givePacket(id uint16) {
 	d.packets.given = true
 }
 
-// tellPackets tells what packetReceived has gathered. Nothing is gathered while it does.
-func (d *Driver) tellPackets() {
+// deliverPackets delivers what packetReceived has gathered. Nothing is gathered meanwhile.
+func (d *Driver) deliverPackets() {
 	t := &d.packets
 	n := t.n
 	t.n = 0
@@ -199,9 +198,9 @@ func (d *Driver) tellPackets() {
 	}
 }
 
-// settlePackets ends a turn: the kernel gets its buffers back, and those who have waited
-// for something get it.
-func (d *Driver) settlePackets() {
+// endPacketTurn is called at the end of a turn: it gives buffers back to the kernel, starts the
+// receives of sockets that found no buffer, and reports sends.
+func (d *Driver) endPacketTurn() {
 	t := &d.packets
 	if t.given {
 		t.buffers.Publish()
@@ -216,11 +215,11 @@ func (d *Driver) settlePackets() {
 		}
 		t.starved = t.starved[:0]
 	}
-	d.tellSends()
+	d.reportSends()
 }
 
-// packetRoom takes a completion of the poll that awaitRoom begins.
-func (d *Driver) packetRoom(index uint32) {
+// packetWritable handles a completion of the poll that pollWritable starts.
+func (d *Driver) packetWritable(index uint32) {
 	s := &d.packets.sockets[index]
 	s.polling = false
 	s.ops--
@@ -228,36 +227,36 @@ func (d *Driver) packetRoom(index uint32) {
 		d.finishPacket(index)
 		return
 	}
-	if d.unblockLine(index) {
+	if d.unblockQueue(index) {
 		s.p.Up.Writable()
 	}
 }
 
-// isUnwanted is Driver.isUnwanted for operations of sockets of datagrams.
+// isUnwanted is Driver.isUnwanted for operations of datagram sockets.
 func (t *packets) isUnwanted(op uint64, index uint32) bool {
 	switch op {
 	case opPacket:
 		return t.sockets[index].gone && t.sockets[index].armed
-	case opPacketRoom:
+	case opPacketPoll:
 		return t.sockets[index].gone && t.sockets[index].polling
 	}
 	return false
 }
 
-// isGivenUp reports whether the operation is of a socket that abandonPackets has given up.
-func (t *packets) isGivenUp(op uint64, index uint32) bool {
+// isAbandoned reports whether abandonPackets has given the operation's socket up.
+func (t *packets) isAbandoned(op uint64, index uint32) bool {
 	switch op {
 	case opPacketSend:
 		index = t.out.all[index].socket
-	case opPacket, opPacketRoom:
+	case opPacket, opPacketPoll:
 	default:
 		return false
 	}
 	return t.sockets[index].p == nil
 }
 
-// abandonPackets gives up the operations of sockets that are gone: the ring tells no more
-// of them.
+// abandonPackets gives up the operations of sockets that are gone: the ring no longer
+// completes them.
 func (d *Driver) abandonPackets() {
 	t := &d.packets
 	for i := range t.sockets {

@@ -13,29 +13,29 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Probe tells why the driver cannot work here, or returns nil. It asks once, unless that
-// was for want of descriptors or memory.
+// Probe returns an error if the driver cannot work here. It caches the result, unless the
+// cause was a lack of file descriptors or memory.
 func Probe() error {
 	_, err := probed()
 	return err
 }
 
-// abilities are what the driver uses where the kernel has it.
-type abilities struct {
-	sendsTo bool // a plain send may have an address
+// features are optional features of the kernel that the driver uses.
+type features struct {
+	sendsTo bool // IORING_OP_SEND may have an address
 	limits  bool // a multishot receive may have a limit
 }
 
-// verdict is what probe has found.
-var verdict struct {
+// probeResult is the cached result of probe.
+var probeResult struct {
 	sync.Mutex
 	done bool
-	has  abilities
+	has  features
 	err  error
 }
 
-func probed() (has abilities, err error) {
-	p := &verdict
+func probed() (has features, err error) {
+	p := &probeResult
 	p.Lock()
 	defer p.Unlock()
 	if p.done {
@@ -43,20 +43,20 @@ func probed() (has abilities, err error) {
 	}
 	has, err = probe()
 	if err != nil {
-		if e := descriptorsLeft(); e != 0 {
-			return has, fmt.Errorf("uring: probing the kernel: %w; raise the limit of open descriptors (ulimit -n)", os.NewSyscallError("eventfd", e))
+		if e := checkDescriptors(); e != 0 {
+			return has, fmt.Errorf("uring: probing the kernel: %w; raise the limit of open file descriptors (ulimit -n)", os.NewSyscallError("eventfd", e))
 		}
 		err = fmt.Errorf("uring: %w", err)
 		if errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EAGAIN) {
-			return has, err // there may be more the next time
+			return has, err // transient
 		}
 	}
 	p.done, p.has, p.err = true, has, err
 	return has, err
 }
 
-// descriptorsLeft tells why there are not as many descriptors as the probe takes.
-func descriptorsLeft() syscall.Errno {
+// checkDescriptors returns an error if fewer descriptors are left than the probe needs.
+func checkDescriptors() syscall.Errno {
 	for range 8 {
 		fd, e := sys.Eventfd()
 		if e != 0 {
@@ -67,7 +67,7 @@ func descriptorsLeft() syscall.Errno {
 	return 0
 }
 
-// Note says what of the kernel's is used, and what it lacks, for people.
+// Note describes, for people, which features of the kernel are used and which are missing.
 func Note() string {
 	return "io_uring(7), for loops only: multishot accept and receive; " + setupNote()
 }
@@ -85,9 +85,9 @@ var setupNote = sync.OnceValue(func() string {
 		what, since string
 	}{
 		{ring.Flags&sys.IORING_SETUP_DEFER_TASKRUN != 0, "DEFER_TASKRUN", "6.1"},
-		{has.sendsTo, "sends of datagrams with an address", "6.1"},
-		{ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0, "receives in bundles", "6.10"},
-		{has.limits, "limits of receives", "6.17"},
+		{has.sendsTo, "datagram sends with an address", "6.1"},
+		{ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0, "bundled receives", "6.10"},
+		{has.limits, "receive limits", "6.17"},
 	} {
 		if x.has {
 			with = append(with, x.what)
@@ -102,9 +102,9 @@ var setupNote = sync.OnceValue(func() string {
 	return strings.TrimPrefix(note, "; ")
 })
 
-// probe tries all that the driver uses, for the kernel cannot be asked for everything,
-// and filters that refuse a part of it say so only then.
-func probe() (has abilities, err error) {
+// probe tries everything that the driver uses, because the kernel does not report all of its
+// features, and seccomp filters refuse an operation only when it is used.
+func probe() (has features, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ring, err := newRing(options{entries: 8, completions: 16})
@@ -116,22 +116,22 @@ func probe() (has abilities, err error) {
 		bit  uint32
 		what string
 	}{
-		{sys.IORING_FEAT_NODROP, "completions that are never dropped"},
-		{sys.IORING_FEAT_FAST_POLL, "waiting without a thread"},
-		{sys.IORING_FEAT_EXT_ARG, "waiting with a timeout"},
-		{sys.IORING_FEAT_CQE_SKIP, "cancelling without a completion"},
+		{sys.IORING_FEAT_NODROP, "completions that are never dropped (IORING_FEAT_NODROP)"},
+		{sys.IORING_FEAT_FAST_POLL, "waiting without a kernel thread (IORING_FEAT_FAST_POLL)"},
+		{sys.IORING_FEAT_EXT_ARG, "waiting with a timeout (IORING_FEAT_EXT_ARG)"},
+		{sys.IORING_FEAT_CQE_SKIP, "cancelling without a completion (IORING_FEAT_CQE_SKIP)"},
 	} {
 		if ring.Features&f.bit == 0 {
-			return has, fmt.Errorf("this kernel's io_uring has no %s; Linux 6.0 is needed", f.what)
+			return has, fmt.Errorf("this kernel's io_uring does not support %s; Linux 6.0 is needed", f.what)
 		}
 	}
 	missing, e := ring.Supports(sys.IORING_OP_POLL_ADD, sys.IORING_OP_ACCEPT, sys.IORING_OP_CONNECT,
 		sys.IORING_OP_ASYNC_CANCEL, sys.IORING_OP_RECV, sys.IORING_OP_SEND, sys.IORING_OP_RECVMSG, sys.IORING_OP_SENDMSG)
 	switch {
 	case e != 0:
-		return has, fmt.Errorf("asking for operations: %w", needs("Linux 6.0", os.NewSyscallError("io_uring_register", e)))
+		return has, fmt.Errorf("listing the supported operations: %w", needs("Linux 6.0", os.NewSyscallError("io_uring_register", e)))
 	case len(missing) > 0:
-		return has, fmt.Errorf("this kernel's io_uring has not the operations %v of <linux/io_uring.h>; Linux 6.0 is needed", missing)
+		return has, fmt.Errorf("this kernel's io_uring lacks the operations %v of <linux/io_uring.h>; Linux 6.0 is needed", missing)
 	}
 	buffers, e := ring.RegisterBuffers(bufferGroup, 4, 64)
 	if e != 0 {
@@ -145,7 +145,7 @@ func probe() (has abilities, err error) {
 		return has, fmt.Errorf("trying a multishot receive: %w", needs("Linux 6.0", err))
 	}
 	if err := tryAccept(ring); err != nil {
-		return has, fmt.Errorf("trying to connect, and a multishot accept: %w", needs("Linux 5.19", err))
+		return has, fmt.Errorf("trying a connect and a multishot accept: %w", needs("Linux 5.19", err))
 	}
 	if has.sendsTo, err = tryDatagrams(ring, buffers); err != nil {
 		return has, fmt.Errorf("trying a multishot receive of datagrams: %w", needs("Linux 6.0", err))
@@ -157,33 +157,34 @@ func probe() (has abilities, err error) {
 	return has, nil
 }
 
-// needs says what may be wrong: no kernel that has io_uring refuses a call like this.
+// needs adds the likely cause to err. A kernel that has io_uring returns none of the errors
+// tested below for these calls, so a seccomp filter does.
 func needs(kernel string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.ENOSYS):
-		return fmt.Errorf("%w: refused by a seccomp filter; allow it there", err)
+		return fmt.Errorf("%w: a seccomp filter forbids it; allow it there", err)
 	}
 	return fmt.Errorf("%w; %s is needed", err, kernel)
 }
 
-var errBehaviour = errors.New("it does not do what it should")
+var errBehaviour = errors.New("the kernel returned an unexpected completion")
 
-// one waits for a completion, which there must be.
-func one(ring *sys.URing) (sys.URingCQE, error) {
+// waitOne waits for a completion, and fails if none comes in a second.
+func waitOne(ring *sys.URing) (sys.URingCQE, error) {
 	for end := time.Now().Add(time.Second); time.Now().Before(end); {
 		if first, end := ring.Ready(); first != end {
 			q := *ring.At(first)
 			ring.Seen(first + 1)
 			return q, nil
 		}
-		if e := ring.Wait(100 * time.Millisecond); e != 0 && !isPassing(e) {
+		if e := ring.Wait(100 * time.Millisecond); e != 0 && !isTransient(e) {
 			return sys.URingCQE{}, os.NewSyscallError("io_uring_enter", e)
 		}
 	}
 	return sys.URingCQE{}, errors.New("no completion came in a second")
 }
 
-// tryReceive receives two messages by one submission, and cancels it.
+// tryReceive receives two messages with one submission, and cancels it.
 func tryReceive(ring *sys.URing, buffers *sys.URingBuffers) error {
 	pair, e := sys.Socketpair(sys.SOCK_STREAM)
 	if e != 0 {
@@ -198,7 +199,7 @@ func tryReceive(ring *sys.URing, buffers *sys.URingBuffers) error {
 		if _, e := sys.Send(pair[1], probeData, 0); e != 0 {
 			return os.NewSyscallError("send", e)
 		}
-		c, err := one(ring)
+		c, err := waitOne(ring)
 		if err != nil {
 			return err
 		}
@@ -214,8 +215,8 @@ func tryReceive(ring *sys.URing, buffers *sys.URingBuffers) error {
 	return tryCancel(ring, opReceive)
 }
 
-// tryLimit finds out whether a multishot receive ends at its limit. Before Linux 6.17 it is
-// refused.
+// tryLimit reports whether a multishot receive ends at its limit. Before Linux 6.17 the kernel
+// refuses limits.
 func tryLimit(ring *sys.URing, buffers *sys.URingBuffers) (bool, error) {
 	if ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE == 0 {
 		return false, nil
@@ -232,7 +233,7 @@ func tryLimit(ring *sys.URing, buffers *sys.URingBuffers) (bool, error) {
 	q := ring.Next()
 	q.SetRecvSome(pair[0], bufferGroup, true, len(probeData))
 	q.UserData = opReceive
-	c, err := one(ring)
+	c, err := waitOne(ring)
 	if err != nil {
 		return false, err
 	}
@@ -246,7 +247,7 @@ func tryLimit(ring *sys.URing, buffers *sys.URingBuffers) (bool, error) {
 	return int(c.Res) == len(probeData), nil
 }
 
-// tryAccept connects to a non-blocking listener, accepts, and cancels that.
+// tryAccept connects to a non-blocking listener, accepts, and cancels the accept.
 func tryAccept(ring *sys.URing) error {
 	fd, name, err := autobound(sys.SOCK_STREAM)
 	if err != nil {
@@ -269,7 +270,7 @@ func tryAccept(ring *sys.URing) error {
 	q.SetConnect(client, &probing.name)
 	q.UserData = opConnect
 	for range 2 {
-		c, err := one(ring)
+		c, err := waitOne(ring)
 		switch {
 		case err != nil:
 			return err
@@ -287,8 +288,8 @@ func tryAccept(ring *sys.URing) error {
 	return tryCancel(ring, opAccept)
 }
 
-// tryDatagrams has a socket receive what it sends to itself, and tells whether a plain
-// send took the address.
+// tryDatagrams has a socket receive what it sends to itself, and reports whether
+// IORING_OP_SEND took the address.
 func tryDatagrams(ring *sys.URing, buffers *sys.URingBuffers) (sendsTo bool, err error) {
 	fd, name, err := autobound(sys.SOCK_DGRAM)
 	if err != nil {
@@ -303,7 +304,7 @@ func tryDatagrams(ring *sys.URing, buffers *sys.URingBuffers) (sendsTo bool, err
 	q.SetSendTo(fd, probeData, &probing.name)
 	q.UserData = opPacketSend
 	for range 2 {
-		c, err := one(ring)
+		c, err := waitOne(ring)
 		switch {
 		case err != nil:
 			return false, err
@@ -325,7 +326,7 @@ func tryDatagrams(ring *sys.URing, buffers *sys.URingBuffers) (sendsTo bool, err
 	return sendsTo, tryCancel(ring, opPacket)
 }
 
-// What the kernel reads is on no stack, for stacks move.
+// What the kernel reads must not be on a stack, because stacks move.
 var (
 	probeData = []byte("probe")
 	probing   struct {
@@ -334,7 +335,7 @@ var (
 	}
 )
 
-// autobound returns a Unix socket under a name that the kernel has found (unix(7),
+// autobound returns a Unix socket bound to a name that the kernel has chosen (unix(7),
 // autobind).
 func autobound(typ int) (fd sys.FD, name sys.Sockaddr, err error) {
 	fd, e := sys.Socket(sys.AF_UNIX, typ, 0)
@@ -342,7 +343,7 @@ func autobound(typ int) (fd sys.FD, name sys.Sockaddr, err error) {
 		return fd, name, os.NewSyscallError("socket", e)
 	}
 	name.SetUnix("@probe")
-	name.Len = 2 // the family alone
+	name.Len = 2 // the family only
 	if e = sys.Bind(fd, &name); e != 0 {
 		err = os.NewSyscallError("bind", e)
 	} else if name, e = sys.LocalAddr(fd); e != 0 {
@@ -358,7 +359,7 @@ func tryCancel(ring *sys.URing, data uint64) error {
 	q := ring.Next()
 	q.SetCancel(data)
 	q.UserData = opCancel
-	c, err := one(ring)
+	c, err := waitOne(ring)
 	switch {
 	case err != nil:
 		return err

@@ -9,16 +9,16 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Sends are submitted, and go out when the turn enters the ring, all in one call. That
-// beat a send(2) of each at once (docs/performance.md). What is submitted stays where
-// the loop has it until the kernel has completed the send, or its cancellation, and is
-// referred to from here meanwhile.
+// Sends are submitted, and leave together when the turn enters the ring, in one system call.
+// That was faster than an immediate send(2) for each (docs/performance.md). The loop does not
+// change the memory until the kernel has completed the send, or its cancellation, and the
+// slot keeps it reachable until then.
 //
-// In answer to the only completion of a turn there are no others to go with, so the bytes
-// are sent at once: it spares a submission and a completion.
+// If a turn has only one completion, the answer to it would be submitted alone, so it is sent
+// immediately: that saves a submission and a completion.
 //
-// A send is not asked to wait until all is sent (MSG_WAITALL): then a peer that takes
-// little at a time would look like one that takes nothing.
+// MSG_WAITALL is not used: with it, a peer that reads a little at a time would look like one
+// that reads nothing.
 
 // SyncSend implements driver.Driver.
 func (d *Driver) SyncSend() bool { return false }
@@ -35,7 +35,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 	}
 	if len(bufs) == 1 {
 		b, n := bufs[0], 0
-		if d.alone {
+		if d.onlyOne {
 			var err error
 			if n, err = s.Write(b); n == total || err != nil && err != sock.ErrWouldBlock {
 				return n, err
@@ -60,7 +60,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 	return 0, nil
 }
 
-// sent takes a completion of a send.
+// sent handles a completion of a send.
 func (d *Driver) sent(index uint32, res int32) {
 	x := d.slots.At(index)
 	s := x.stream
@@ -76,16 +76,16 @@ func (d *Driver) sent(index uint32, res int32) {
 		d.finishIfIdle(s)
 	case res >= 0:
 		s.Up.Sent(int(res), nil)
-	case e == syscall.EAGAIN && d.awaitSendRoom(s):
-	case isPassing(e):
+	case e == syscall.EAGAIN && d.awaitStreamWritable(s):
+	case isTransient(e):
 		s.Up.Sent(0, nil)
 	default:
 		s.Up.Sent(0, failure("write", "send", s.PollHandle(), s.LocalNetAddr(), s.RemoteNetAddr(), e))
 	}
 }
 
-// maxMessages is how many messages of vectored sends are kept for later, of about a
-// kilobyte each.
+// maxMessages is how many messages of vectored sends are kept for reuse, of about a kilobyte
+// each.
 const maxMessages = 256
 
 func (d *Driver) newMessage() *sys.URingMessage {

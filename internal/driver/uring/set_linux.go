@@ -7,18 +7,18 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Streams are in the epoll set of the sources (watches) for what no operation of theirs
-// reports: that there is room to send, once a send has found none, and that the connection
-// has failed, while nothing is being received. The ring's own poll would come back at once,
-// again and again, once the peer has sent FIN or urgent data: it always asks for EPOLLRDHUP
-// and EPOLLPRI, too. Errors and hang-ups are always reported (epoll_ctl(2)), so a stream that
-// has once been paused stays in the set, where it costs nothing until it fails.
+// Streams are in the epoll set of watches for events that no operation reports: that the
+// stream is writable again after a send would have blocked, and that the connection has failed
+// while no receive is in flight. The ring's own poll would complete again and again without
+// waiting once the peer has sent FIN or urgent data, because it always includes EPOLLRDHUP and
+// EPOLLPRI. Errors and hang-ups are always reported (epoll_ctl(2)), so a stream that was once
+// paused stays in the set, where it costs nothing until it fails.
 
 // streamEvent marks the events of streams in the epoll set.
 const streamEvent = uint64(1) << 63
 
 // joinSet has the epoll set report events of the stream, edge-triggered, besides errors and
-// hang-ups. It returns false if the set cannot be had.
+// hang-ups. It reports whether that succeeded.
 func (d *Driver) joinSet(s *driver.Stream, events uint32) bool {
 	if d.openWatches() != nil {
 		return false
@@ -35,49 +35,49 @@ func (d *Driver) joinSet(s *driver.Stream, events uint32) bool {
 	return true
 }
 
-// leaveSet takes the stream out of the epoll set.
+// leaveSet removes the stream from the epoll set.
 func (d *Driver) leaveSet(s *driver.Stream) {
 	if s.Flags&inSet != 0 {
-		s.Flags &^= inSet | awaitingRoom
+		s.Flags &^= inSet | awaitingWritable
 		var none sys.EpollEvent
 		sys.EpollCtl(d.watches.epfd, sys.EPOLL_CTL_DEL, d.fdOf(s), &none)
 	}
 }
 
-// awaitSendRoom has the epoll set tell when there is room. It returns false if the set cannot
-// be had.
-func (d *Driver) awaitSendRoom(s *driver.Stream) bool {
+// awaitStreamWritable has the epoll set report that the stream is writable. It reports whether
+// that succeeded.
+func (d *Driver) awaitStreamWritable(s *driver.Stream) bool {
 	if !d.joinSet(s, sys.EPOLLOUT) {
 		return false
 	}
-	s.Flags |= awaitingRoom
+	s.Flags |= awaitingWritable
 	return true
 }
 
-// isDeaf reports whether no receive is going to find out that the connection has failed.
-func (d *Driver) isDeaf(s *driver.Stream) bool {
+// isNotReceiving reports whether no receive will report that the connection has failed.
+func (d *Driver) isNotReceiving(s *driver.Stream) bool {
 	return s.Flags&receiving == 0 || s.Flags&ended != 0
 }
 
-// awaitFailure sees to it that a failure of a stream that is deaf is reported: one that is
-// known, by this turn, and else when the epoll set tells of one.
+// awaitFailure makes sure that a failure of a stream that is not receiving is reported: by this
+// turn if it is known, and else when the epoll set reports one.
 func (d *Driver) awaitFailure(s *driver.Stream) {
 	if s.Flags&failed != 0 || d.slots.At(s.Index).end > 0 {
-		d.makeBusy(s)
+		d.addBusy(s)
 	} else if s.Flags&inSet == 0 {
-		d.joinSet(s, 0) // if it fails, the next Resume or Send finds out
+		d.joinSet(s, 0) // if it fails, the next Resume or Send finds the failure
 	}
 }
 
-// setEvent takes an event of a stream.
+// setEvent handles an event of a stream.
 func (d *Driver) setEvent(index uint32, events uint32) {
 	s := d.slots.At(index).stream
 	if s == nil || s.Flags&inSet == 0 {
 		return
 	}
 	fails := events&(sys.EPOLLERR|sys.EPOLLHUP) != 0
-	if s.Flags&awaitingRoom != 0 {
-		s.Flags &^= awaitingRoom
+	if s.Flags&awaitingWritable != 0 {
+		s.Flags &^= awaitingWritable
 		d.joinSet(s, 0)
 		s.Up.Sent(0, nil)
 	}
@@ -89,14 +89,14 @@ func (d *Driver) setEvent(index uint32, events uint32) {
 
 // reportFailure reports that the connection has failed, if no receive is going to.
 func (d *Driver) reportFailure(s *driver.Stream) {
-	if s.Flags&(gone|connecting|failureReported) != 0 || !d.isDeaf(s) {
+	if s.Flags&(gone|connecting|failureReported) != 0 || !d.isNotReceiving(s) {
 		return
 	}
 	var err error
 	if x := d.slots.At(s.Index); x.end > 0 {
-		err = receiveError(s, syscall.Errno(x.end)) // ReceiveEnded has it again, after what is held
+		err = receiveError(s, syscall.Errno(x.end)) // ReceiveEnded reports it again, after the held data
 	} else if s.Flags&failed != 0 {
-		err = s.TakeFailure() // nil if both sides have ended in good order
+		err = s.TakeFailure() // nil if both sides have closed without an error
 	}
 	s.Flags &^= failed
 	if err != nil {

@@ -13,31 +13,29 @@ import (
 
 // sleep is how a turn waits, and how it is woken.
 //
-// A turn enters the ring by a raw call first, that does not wait: under load that is
-// all. If nothing has come, it blocks its thread in a second one. To park the
-// goroutine in Go's poller instead, as the queue does, was measured too: it needs
-// two changes of threads to come back to the one that the ring is for
-// (docs/performance.md).
+// A turn first enters the ring by a raw call that does not wait; under load that is the only
+// one. If there is no completion, it blocks its thread in a second call. Parking the goroutine
+// in Go's poller instead, as the queue does, was measured too: it needs two thread switches to
+// return to the ring's thread (docs/performance.md).
 //
-// The order of the stores makes waking safe: a turn says that it is asleep before it
-// looks at notified for the last time, and Wake looks whether it is asleep after it
-// has set notified.
+// The order of the stores prevents lost wake-ups: a turn sets asleep before it reads notified
+// for the last time, and Wake reads asleep after it has set notified.
 type sleep struct {
 	spin.Governor
 	eventfd  sys.FD
 	asleep   atomic.Bool
 	notified atomic.Bool
-	ending   bool
+	closing  bool
 
-	mu     sync.Mutex // guards closed, and eventfd against it
+	mu     sync.Mutex // guards closed, and eventfd against being closed
 	closed bool
 
 	sinceYield int
 }
 
-// yieldEvery is how many completions are taken before other goroutines are let run.
-// Raw calls make a busy loop invisible to Go's scheduler; to let go of a locked
-// thread costs two changes of threads (docs/performance.md has the trade).
+// yieldEvery is after how many completions other goroutines may run. Raw calls make a busy
+// loop invisible to Go's scheduler; to yield a locked thread costs two thread switches
+// (docs/performance.md has the trade-off).
 const yieldEvery = 128
 
 func (p *sleep) close() {
@@ -64,17 +62,17 @@ func (d *Driver) Wake() error {
 	return nil
 }
 
-// armWake has each write to the eventfd make a completion. Nobody reads it: a poll
-// tells of every write, and the count does not come to its end.
+// armWake polls the eventfd, so that each write to it makes a completion. Nothing reads the
+// eventfd: the poll reports every write, and the counter does not reach its maximum.
 func (d *Driver) armWake() {
-	if !d.sleep.ending {
+	if !d.sleep.closing {
 		d.begin(opWake, 0).SetPoll(d.sleep.eventfd, sys.POLLIN, sys.IORING_POLL_ADD_MULTI)
 	}
 }
 
-// isPassing reports whether entering failed for a reason that passes: a signal, the
-// time, or completions that must be taken first.
-func isPassing(e syscall.Errno) bool {
+// isTransient reports whether the error of an operation or of entering the ring is transient: a
+// signal, a timeout, a cancellation, or completions that must be handled first.
+func isTransient(e syscall.Errno) bool {
 	switch e {
 	case syscall.EINTR, syscall.ETIME, syscall.EAGAIN, syscall.EBUSY, syscall.ECANCELED:
 		return true
@@ -82,8 +80,8 @@ func isPassing(e syscall.Errno) bool {
 	return false
 }
 
-// enter submits what was begun, and waits until there is a completion, or a wake-up,
-// or timeout has passed.
+// enter submits the operations begun, and waits until there is a completion, or a wake-up, or
+// timeout has passed.
 func (d *Driver) enter(timeout time.Duration) error {
 	p := &d.sleep
 	p.yield()
@@ -91,7 +89,7 @@ func (d *Driver) enter(timeout time.Duration) error {
 		timeout = 0
 	}
 	if timeout != 0 || d.mustEnter() {
-		if e := d.submit(sys.IORING_ENTER_GETEVENTS); e != 0 && !isPassing(e) {
+		if e := d.submit(sys.IORING_ENTER_GETEVENTS); e != 0 && !isTransient(e) {
 			return os.NewSyscallError("io_uring_enter", e)
 		}
 	}
@@ -107,8 +105,7 @@ func (d *Driver) enter(timeout time.Duration) error {
 	return err
 }
 
-// block blocks the thread until there is a completion, or a wake-up, or timeout has
-// passed.
+// block blocks the thread until there is a completion, or a wake-up, or timeout has passed.
 func (d *Driver) block(timeout time.Duration) error {
 	p := &d.sleep
 	p.asleep.Store(true)
@@ -117,17 +114,17 @@ func (d *Driver) block(timeout time.Duration) error {
 		return nil
 	}
 	p.sinceYield = 0
-	if e := d.ring.Wait(timeout); e != 0 && !isPassing(e) {
+	if e := d.ring.Wait(timeout); e != 0 && !isTransient(e) {
 		return os.NewSyscallError("io_uring_enter", e)
 	}
 	return nil
 }
 
-// maxRawBytes is how much a raw call sends at the most: copying takes about 0.3 ms
-// then, for which a garbage collection may have to wait.
+// maxRawBytes is how much a raw call sends at most: copying that takes about 0.3 ms, during
+// which a garbage collection may have to wait.
 const maxRawBytes = 1 << 20
 
-// submit hands over what was begun.
+// submit submits the operations begun.
 func (d *Driver) submit(flags uint32) syscall.Errno {
 	long := d.sendBytes > maxRawBytes
 	d.sendBytes = 0
@@ -142,8 +139,8 @@ func (d *Driver) hasCompletions() bool {
 	return first != end
 }
 
-// mustEnter reports whether there is something to be submitted, or something that the
-// kernel does only when it is entered.
+// mustEnter reports whether there are submissions, or work that the kernel does only when the
+// ring is entered.
 func (d *Driver) mustEnter() bool {
 	return d.ring.Pending() > 0 || d.ring.SQFlags()&(sys.IORING_SQ_TASKRUN|sys.IORING_SQ_CQ_OVERFLOW) != 0
 }
@@ -155,8 +152,8 @@ func (p *sleep) yield() {
 	}
 }
 
-// spin looks for completions, without a call, until idle or timeout ends it. It reports
-// whether the turn need not sleep, and takes its time off timeout.
+// spin polls for completions, without system calls, until idle or timeout ends it. It subtracts
+// the time spent from timeout, and reports whether the turn need not sleep.
 func (d *Driver) spin(timeout *time.Duration, idle *spin.Idle) bool {
 	began := time.Now()
 	end := idle.Until()
@@ -184,10 +181,10 @@ func (d *Driver) spin(timeout *time.Duration, idle *spin.Idle) bool {
 		*timeout = max(*timeout-now.Sub(began), 0)
 	}
 	if *timeout == 0 {
-		idle.Slept() // a miss has not ended it
+		idle.Slept() // Over does not end the idle period
 	}
 	return *timeout == 0
 }
 
-// spinsPerClock is how often spin looks before it asks the clock.
+// spinsPerClock is how many times spin polls between two readings of the clock.
 const spinsPerClock = 16

@@ -13,17 +13,17 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// slot is what the driver keeps for a stream.
+// slot is the driver's state of a stream.
 type slot struct {
-	stream *driver.Stream
-	fd     int32  // counted in, so that nobody closes it until finishIfIdle
-	held   queue  // what has come and could not be handed over
-	turn   uint32 // the turn in which
-	taken  int32  // so much was handed over
-	end    int32  // how receiving has ended, to be told: noEnd, 0, or an errno
-	more   *rare
+	stream    *driver.Stream
+	fd        int32  // in use (Handle.Use) until finishIfIdle, so that Close does not close it
+	held      queue  // received buffers that could not be delivered yet
+	turn      uint32 // the turn that delivered counts for
+	delivered int32  // bytes delivered in that turn
+	end       int32  // how receiving has ended, not reported yet: noEnd, 0, or an errno
+	rare      *rare
 
-	// What is being sent: one of them. Here it stays reachable.
+	// One of them is set while a send is in flight, and keeps its memory reachable.
 	bytes   *byte
 	message *sys.URingMessage
 }
@@ -31,35 +31,35 @@ type slot struct {
 // fdOf returns the descriptor of an attached stream.
 func (d *Driver) fdOf(s *driver.Stream) sys.FD { return sys.FD(d.slots.At(s.Index).fd) }
 
-// rare is what few streams need.
+// rare is state that few streams need.
 type rare struct {
-	spilled []byte // what was held before what is
+	spilled []byte // received before what is in held
 }
 
 const noEnd = -1
 
 // Flags of a stream.
 const (
-	receiving       = 1 << iota // between Resume and Pause
-	armed                       // the kernel receives
-	cancelling                  // it has been told not to, or is about to be
-	sending                     // Sent is owed
-	connecting                  // Connected is owed
-	awaiting                    // by a poll, for which ConnectError tells
-	changed                     // in changed
-	busy                        // in busy
-	starved                     // in starved
-	ended                       // ReceiveEnded has been told
-	gone                        // released or detached
-	attached                    // has a slot
-	draining                    // detached, and what is held comes before Released
-	awaitingRoom                // in the epoll set, until there is room to send
-	arriving                    // what a completion has brought is being told
-	inSet                       // in the epoll set
-	failed                      // the epoll set has told of a failure that is not reported yet
-	failureReported             // by Failed or ReceiveEnded
+	receiving        = 1 << iota // between Resume and Pause
+	armed                        // a receive is in flight
+	cancelling                   // its cancellation is in flight, or about to be
+	sending                      // a send is in flight; Sent must follow
+	connecting                   // Connected must follow
+	awaiting                     // connecting by a poll; ConnectError returns the result
+	changed                      // in changed
+	busy                         // in busy
+	starved                      // in starved
+	ended                        // ReceiveEnded was called
+	gone                         // released or detached
+	attached                     // has a slot
+	draining                     // detached; what is held is delivered before Released
+	awaitingWritable             // in the epoll set until it is writable
+	delivering                   // the data of a completion is being delivered
+	inSet                        // in the epoll set
+	failed                       // the epoll set has reported a failure that Failed has not
+	failureReported              // by Failed or ReceiveEnded
 
-	operating = armed | sending | connecting | arriving
+	operating = armed | sending | connecting | delivering
 )
 
 // Attach implements driver.Driver.
@@ -76,13 +76,13 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	}
 	*d.slots.At(s.Index) = slot{stream: s, fd: int32(fd), held: noQueue, end: noEnd}
 	s.Flags = attached
-	d.change(s)
+	d.markChanged(s)
 	return nil
 }
 
-// Connect implements driver.Driver. A Unix stream is connected at once or not at all, and
-// needs no ring, which would try again and again before it says that there is no room
-// (EAGAIN).
+// Connect implements driver.Driver. A Unix stream connects immediately or fails, and does not
+// use the ring, which would retry many times before it returns EAGAIN (the listener's backlog
+// is full).
 func (d *Driver) Connect(s *driver.Stream) error {
 	inRing := s.PollHandle().Kind() == handle.TCPStream
 	if !inRing {
@@ -102,7 +102,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 	return nil
 }
 
-// awaitConnect awaits the end of what the system has begun.
+// awaitConnect polls for the end of the connection attempt that the system has started.
 func (d *Driver) awaitConnect(s *driver.Stream) {
 	s.Flags |= connecting | awaiting
 	d.begin(opConnect, s.Index).SetPoll(d.fdOf(s), sys.POLLOUT, 0)
@@ -115,21 +115,21 @@ func (d *Driver) Resume(s *driver.Stream) {
 	}
 	s.Flags |= receiving
 	if d.slots.At(s.Index).hasMore() {
-		d.makeBusy(s)
+		d.addBusy(s)
 	}
-	d.change(s)
+	d.markChanged(s)
 }
 
-// Pause implements driver.Driver. The kernel is told with the next turn, unless
-// Resume comes before; what it receives until then is held.
+// Pause implements driver.Driver. The next turn cancels the receive, unless Resume comes
+// first; what the kernel receives until then is held.
 func (d *Driver) Pause(s *driver.Stream) {
 	if s.Flags&(receiving|gone) == receiving {
 		s.Flags &^= receiving
-		d.change(s)
+		d.markChanged(s)
 	}
 }
 
-// connected takes a completion of what Connect, or awaitConnect, has begun.
+// connected handles a completion of the operation that Connect or awaitConnect began.
 func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 	awaited := s.Flags&awaiting != 0
 	s.Flags &^= connecting | awaiting
@@ -142,8 +142,8 @@ func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 	case awaited:
 		err = s.ConnectError()
 	case e == syscall.EINPROGRESS || e == syscall.EALREADY || e == syscall.EINTR:
-		// A thread of the kernel's has tried, which does not wait on a socket that never
-		// blocks.
+		// A kernel thread has tried the operation; it does not wait on a non-blocking
+		// socket.
 		err = sock.ErrWouldBlock
 	default:
 		err = s.ConnectEnded(e)
@@ -155,15 +155,15 @@ func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 	if err != nil {
 		s.Flags |= failureReported
 	}
-	d.change(s)
+	d.markChanged(s)
 	s.Up.Connected(err)
 }
 
 // Release implements driver.Driver.
 func (d *Driver) Release(s *driver.Stream) {
 	if s.Flags&gone == 0 {
-		s.Close() // once the last operation has ended: the slot still counts as a user
-		d.leave(s)
+		s.Close() // takes effect after the last operation: the slot still uses the descriptor
+		d.markGone(s)
 	}
 }
 
@@ -175,10 +175,10 @@ func (d *Driver) Detach(s *driver.Stream) {
 	if s.Flags&attached != 0 {
 		s.Flags |= draining
 	}
-	d.leave(s)
+	d.markGone(s)
 }
 
-func (d *Driver) leave(s *driver.Stream) {
+func (d *Driver) markGone(s *driver.Stream) {
 	d.leaveSet(s)
 	s.Flags = s.Flags&^receiving | gone
 	if s.Flags&attached == 0 {
@@ -194,17 +194,17 @@ func (d *Driver) leave(s *driver.Stream) {
 			id, _ := d.buffers.take(&x.held)
 			d.buffers.give(id)
 		}
-		x.more = nil
+		x.rare = nil
 	} else if x.hasMore() {
-		d.makeBusy(s)
+		d.addBusy(s)
 	}
 	if !d.finishIfIdle(s) {
-		d.change(s)
+		d.markChanged(s)
 	}
 }
 
-// finishIfIdle gives a stream's descriptor and slot back if none of its operations
-// is left, and nothing is held for it.
+// finishIfIdle frees a stream's descriptor and slot if it has no operation in flight and
+// nothing is held for it.
 func (d *Driver) finishIfIdle(s *driver.Stream) bool {
 	if s.Flags&operating != 0 || d.slots.At(s.Index).hasMore() {
 		return false
@@ -217,29 +217,29 @@ func (d *Driver) finishIfIdle(s *driver.Stream) bool {
 	return true
 }
 
-// change has the stream looked at by the next turn.
-func (d *Driver) change(s *driver.Stream) {
+// markChanged has the next turn apply the stream's changes.
+func (d *Driver) markChanged(s *driver.Stream) {
 	if s.Flags&changed == 0 {
 		s.Flags |= changed
 		d.changed = append(d.changed, s.Index)
 	}
 }
 
-// applyChanges begins and ends operations, as was asked for since the last turn. Those
-// that wait for buffers come first.
+// applyChanges starts and cancels operations as requested since the last turn. Streams that
+// wait for buffers come first.
 func (d *Driver) applyChanges() {
 	if len(d.starved) > 0 {
-		d.feed()
+		d.receiveStarved()
 	}
 	for _, index := range d.changed {
-		// Whose index has been given away meanwhile may be looked at twice.
+		// A reused index may be visited twice.
 		if s := d.slots.At(index).stream; s != nil {
 			d.apply(s)
 		}
 	}
 	d.changed = d.changed[:0]
 	d.applyAccepting()
-	d.moveWaiting()
+	d.moveQueuedSQEs()
 }
 
 func (d *Driver) apply(s *driver.Stream) {
@@ -258,7 +258,7 @@ func (d *Driver) apply(s *driver.Stream) {
 	want := d.mayReceive(s)
 	switch {
 	case want && s.Flags&armed == 0 && len(d.starved) > 0:
-		d.starve(s) // behind those that wait already
+		d.awaitBuffer(s) // behind those that already wait
 	case want && s.Flags&armed == 0:
 		s.Flags |= armed
 		d.begin(opReceive, s.Index).SetRecv(sys.FD(x.fd), bufferGroup, d.bundles)
@@ -266,13 +266,13 @@ func (d *Driver) apply(s *driver.Stream) {
 		s.Flags |= cancelling
 		d.cancel(opReceive, s.Index)
 	}
-	if s.Flags&(gone|connecting|failureReported) == 0 && d.isDeaf(s) {
+	if s.Flags&(gone|connecting|failureReported) == 0 && d.isNotReceiving(s) {
 		d.awaitFailure(s)
 	}
 }
 
-// cancelFailed cancels once more what the kernel has not found: between two tries, an
-// operation is nowhere, and may wait again afterwards.
+// cancelFailed cancels an operation again if the kernel has not found it: between two
+// attempts the kernel does not list an operation, and it may wait again afterwards.
 func (d *Driver) cancelFailed(op uint64, index uint32, e syscall.Errno) {
 	if e == syscall.ENOENT && d.isUnwanted(op, index) {
 		d.cancel(op, index)
@@ -299,25 +299,25 @@ func (d *Driver) isUnwanted(op uint64, index uint32) bool {
 	return s.Flags&(gone|connecting) == gone|connecting
 }
 
-// mayReceive reports whether a stream is to receive, or does already.
+// mayReceive reports whether a receive of the stream may be in flight, or be started.
 func (d *Driver) mayReceive(s *driver.Stream) bool {
 	return s.Flags&(receiving|ended|gone|starved) == receiving && !d.slots.At(s.Index).hasMore()
 }
 
-// starve has a stream wait for a buffer.
-func (d *Driver) starve(s *driver.Stream) {
+// awaitBuffer puts a stream in the list of those that wait for a buffer.
+func (d *Driver) awaitBuffer(s *driver.Stream) {
 	s.Flags |= starved
 	d.starved = append(d.starved, s.Index)
 }
 
-// maxLimit is the most that a receive is limited to: the kernel has 32 bits for it.
+// maxLimit is the highest limit of a receive: the kernel has 32 bits for it.
 const maxLimit = 1 << 30
 
-// feed lets streams receive again that have found no buffer, as many as there are
-// buffers. Each receives what it may bring in a turn; or one buffer, if the kernel knows no
-// limit. A receive without one takes all that there are, so that a few busy streams would
-// keep the others waiting.
-func (d *Driver) feed() {
+// receiveStarved starts receives of streams that found no buffer, as many as there are
+// available buffers. Each is limited to the budget of a turn, or to one buffer if the kernel
+// has no limits. A receive without a limit takes all available buffers, so a few busy streams
+// would keep the others waiting.
+func (d *Driver) receiveStarved() {
 	n := min(d.buffers.available(), len(d.starved))
 	for _, index := range d.starved[:n] {
 		s := d.slots.At(index).stream
@@ -338,7 +338,7 @@ func (d *Driver) feed() {
 	d.starved = d.starved[:copy(d.starved, d.starved[n:])]
 }
 
-// received takes a completion of a receive.
+// received handles a completion of a receive.
 func (d *Driver) received(index uint32, res int32, flags uint32) {
 	x := d.slots.At(index)
 	s := x.stream
@@ -354,9 +354,9 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 		d.finishIfIdle(s)
 		return
 	case has && res > 0:
-		s.Flags |= arriving
+		s.Flags |= delivering
 		d.arrived(s, id, int(res))
-		s.Flags &^= arriving
+		s.Flags &^= delivering
 		if s.Flags&(gone|draining) == gone {
 			d.finishIfIdle(s)
 			return
@@ -365,9 +365,9 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 		d.buffers.give(id)
 	}
 	if s.Flags&draining != 0 {
-		if e := syscall.Errno(-res); s.Flags&armed == 0 && res < 0 && !isPassing(e) && e != syscall.ENOBUFS {
-			x.end = -res // the kernel does not tell it again
-			d.makeBusy(s)
+		if e := syscall.Errno(-res); s.Flags&armed == 0 && res < 0 && !isTransient(e) && e != syscall.ENOBUFS {
+			x.end = -res // the kernel does not report it again
+			d.addBusy(s)
 		}
 		d.finishIfIdle(s)
 	}
@@ -376,33 +376,33 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 	}
 	switch e := syscall.Errno(-res); {
 	case res > 0 || e == syscall.ECANCELED || e == syscall.EAGAIN || e == syscall.EINTR:
-		d.change(s)
+		d.markChanged(s)
 	case e == syscall.ENOBUFS:
-		d.starve(s)
+		d.awaitBuffer(s)
 	default:
 		d.slots.At(index).end = -res
 		if s.Flags&receiving != 0 {
-			d.makeBusyOrEnd(s)
+			d.endOrAddBusy(s)
 		} else if res < 0 {
-			d.makeBusy(s) // to be reported now, by Failed
+			d.addBusy(s) // so that Failed reports it before Resume
 		}
 	}
 }
 
-// arrived takes what was received: n bytes in the buffer id, and in those after it.
+// arrived handles n received bytes, in the buffer id and the ones after it.
 func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	for {
-		last, bytes := d.sideBySide(id, n, d.budget-d.takenNow(d.slots.At(s.Index)))
+		last, bytes := d.contiguous(id, n, d.budget-d.deliveredThisTurn(d.slots.At(s.Index)))
 		n -= bytes
 		next := id
 		if n > 0 {
-			next = d.buffers.After(last) // before last is given again
+			next = d.buffers.After(last) // before deliverOrHold gives last to the kernel
 		}
-		d.deliver(s, id, bytes)
+		d.deliverOrHold(s, id, bytes)
 		switch {
 		case n == 0:
 			return
-		case s.Flags&(gone|draining) == gone: // by the upcall
+		case s.Flags&(gone|draining) == gone: // since the upcall
 			d.giveBack(next, n)
 			return
 		}
@@ -410,18 +410,18 @@ func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	}
 }
 
-// takenNow is how much a stream has been handed in this turn.
-func (d *Driver) takenNow(x *slot) int {
+// deliveredThisTurn returns how many bytes were delivered to a stream in this turn.
+func (d *Driver) deliveredThisTurn(x *slot) int {
 	if x.turn != d.turn {
-		x.turn, x.taken = d.turn, 0
+		x.turn, x.delivered = d.turn, 0
 	}
-	return int(x.taken)
+	return int(x.delivered)
 }
 
-// sideBySide returns the last of the buffers from id on, and how many of the n bytes are
-// in them, that can be handed over as one piece: of one buffer at the least, and by less
-// than one more than most.
-func (d *Driver) sideBySide(id uint16, n, most int) (last uint16, bytes int) {
+// contiguous returns the last of the buffers from id on that can be delivered in one call, and
+// how many of the n bytes they have. They have at least one buffer's bytes, and exceed most by
+// less than one buffer.
+func (d *Driver) contiguous(id uint16, n, most int) (last uint16, bytes int) {
 	last, bytes = id, min(n, d.buffers.Size)
 	for bytes < n && bytes < most && d.buffers.After(last) == last+1 {
 		last++
@@ -430,7 +430,7 @@ func (d *Driver) sideBySide(id uint16, n, most int) (last uint16, bytes int) {
 	return last, bytes
 }
 
-// giveBack gives the buffers of a receive of n bytes back, of one at the least.
+// giveBack gives the buffers of a receive of n bytes, at least one, back to the kernel.
 func (d *Driver) giveBack(id uint16, n int) {
 	for {
 		next := d.buffers.After(id)
@@ -442,104 +442,104 @@ func (d *Driver) giveBack(id uint16, n int) {
 	}
 }
 
-// deliver hands over n bytes in the buffer id and those behind it, or holds them: if the
-// stream is paused, has had its budget, or has something held already.
-func (d *Driver) deliver(s *driver.Stream, id uint16, n int) {
+// deliverOrHold delivers n bytes, in the buffer id and the ones after it. It holds them if the
+// stream is paused, has used up its budget, or already has something held.
+func (d *Driver) deliverOrHold(s *driver.Stream, id uint16, n int) {
 	x := d.slots.At(s.Index)
 	takes := s.Flags&(receiving|draining) != 0
-	if !takes || d.takenNow(x) >= d.budget || x.hasMore() {
+	if !takes || d.deliveredThisTurn(x) >= d.budget || x.hasMore() {
 		for ; n > 0; n -= d.buffers.Size {
 			d.buffers.hold(&x.held, id, min(n, d.buffers.Size))
 			id++
 		}
 		if takes {
-			d.makeBusy(s)
+			d.addBusy(s)
 		}
-		d.change(s)
+		d.markChanged(s)
 		return
 	}
-	x.taken += int32(n)
-	d.handOver(s, d.buffers.Get(id, n))
+	x.delivered += int32(n)
+	d.deliver(s, d.buffers.Get(id, n))
 	for ; n > 0; n -= d.buffers.Size {
 		d.buffers.give(id)
 		id++
 	}
 }
 
-func (d *Driver) handOver(s *driver.Stream, b []byte) {
+func (d *Driver) deliver(s *driver.Stream, b []byte) {
 	if !s.Up.Received(b) {
 		d.Pause(s)
 	}
 }
 
-// spill moves what is held for a paused stream to memory of its own, so that the
-// others do not run out of buffers.
+// spill copies what is held for a paused stream to memory of its own, so that the other
+// streams do not run out of buffers.
 func (d *Driver) spill(x *slot) {
-	if x.more == nil {
-		x.more = &rare{}
+	if x.rare == nil {
+		x.rare = &rare{}
 	}
 	for !x.held.empty() {
 		id, b := d.buffers.take(&x.held)
-		x.more.spilled = append(x.more.spilled, b...)
+		x.rare.spilled = append(x.rare.spilled, b...)
 		d.buffers.give(id)
 	}
 }
 
-// hasMore reports whether there is something to be told before anything new.
-func (x *slot) hasMore() bool { return x.end != noEnd || !x.held.empty() || x.more != nil }
+// hasMore reports whether there is something to deliver or report before new data.
+func (x *slot) hasMore() bool { return x.end != noEnd || !x.held.empty() || x.rare != nil }
 
-func (d *Driver) makeBusy(s *driver.Stream) {
+func (d *Driver) addBusy(s *driver.Stream) {
 	if s.Flags&busy == 0 {
 		s.Flags |= busy
 		d.busy = append(d.busy, s.Index)
 	}
 }
 
-func (d *Driver) makeBusyOrEnd(s *driver.Stream) {
-	if x := d.slots.At(s.Index); x.held.empty() && x.more == nil {
-		d.tellEnd(s)
+func (d *Driver) endOrAddBusy(s *driver.Stream) {
+	if x := d.slots.At(s.Index); x.held.empty() && x.rare == nil {
+		d.reportEnd(s)
 		return
 	}
-	d.makeBusy(s)
+	d.addBusy(s)
 }
 
-// handOverBusy gives the first n of the busy streams their turn.
-func (d *Driver) handOverBusy(n int) {
+// deliverBusy serves the first n busy streams.
+func (d *Driver) deliverBusy(n int) {
 	if n == 0 {
 		return
 	}
 	for _, index := range d.busy[:n] {
 		if s := d.slots.At(index).stream; s != nil && s.Flags&busy != 0 {
 			s.Flags &^= busy
-			d.handOverHeld(s)
+			d.deliverHeld(s)
 		}
 	}
 	d.busy = d.busy[:copy(d.busy, d.busy[n:])]
 }
 
-func (d *Driver) handOverHeld(s *driver.Stream) {
+func (d *Driver) deliverHeld(s *driver.Stream) {
 	d.reportFailure(s)
 	for s.Flags&(receiving|draining) != 0 {
 		x := d.slots.At(s.Index)
 		switch {
-		case d.takenNow(x) >= d.budget:
-			d.makeBusy(s)
+		case d.deliveredThisTurn(x) >= d.budget:
+			d.addBusy(s)
 			return
-		case x.more != nil:
-			b := x.more.spilled
+		case x.rare != nil:
+			b := x.rare.spilled
 			n := min(len(b), d.buffers.Size)
-			if x.more.spilled = b[n:]; n == len(b) {
-				x.more = nil
+			if x.rare.spilled = b[n:]; n == len(b) {
+				x.rare = nil
 			}
-			x.taken += int32(n)
-			d.handOver(s, b[:n:n])
+			x.delivered += int32(n)
+			d.deliver(s, b[:n:n])
 		case !x.held.empty():
 			id, b := d.buffers.take(&x.held)
-			x.taken += int32(len(b))
-			d.handOver(s, b)
+			x.delivered += int32(len(b))
+			d.deliver(s, b)
 			d.buffers.give(id)
 		case x.end != noEnd:
-			d.tellEnd(s)
+			d.reportEnd(s)
 			if s.Flags&draining != 0 {
 				d.finishIfIdle(s)
 			}
@@ -548,19 +548,19 @@ func (d *Driver) handOverHeld(s *driver.Stream) {
 			d.finishIfIdle(s)
 			return
 		default:
-			d.change(s)
+			d.markChanged(s)
 			return
 		}
 	}
 }
 
-func (d *Driver) tellEnd(s *driver.Stream) {
+func (d *Driver) reportEnd(s *driver.Stream) {
 	x := d.slots.At(s.Index)
 	e := syscall.Errno(x.end)
 	x.end = noEnd
 	s.Flags = s.Flags&^receiving | ended
 	if e == 0 {
-		d.change(s) // to find out whether it fails later
+		d.markChanged(s) // so that a later failure is noticed
 		s.Up.ReceiveEnded(io.EOF)
 		return
 	}

@@ -16,68 +16,68 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Name is what POLLUX_BACKEND calls the driver.
+// Name is the driver's name in POLLUX_BACKEND.
 const Name = "uring"
 
-// Driver is a ring for one loop.
+// Driver is an io_uring for one loop.
 type Driver struct {
-	ring      *sys.URing
-	buffers   pool
-	bundles   bool // one receive may fill several buffers
-	budget    int
-	waiting   []sys.URingSQE // what the submission queue had no room for
-	running   int            // operations that owe their last completion
-	started   bool
-	broken    error // the ring works no more
-	abandoned bool  // completions may be of what was given up
-	turn      uint32
-	alone     bool // the completion that is taken is the only one of its turn
+	ring       *sys.URing
+	buffers    pool
+	bundles    bool // one receive may fill several buffers
+	budget     int
+	queuedSQEs []sys.URingSQE // those that did not fit in the submission queue
+	inFlight   int            // operations without their last completion
+	started    bool
+	broken     error // why the ring no longer works; permanent
+	abandoned  bool  // there may be completions of abandoned operations
+	turn       uint32
+	onlyOne    bool // the current completion is the only one of its turn
 
 	slots     driver.Pages[slot]
 	freeSlots []uint32
-	changed   []uint32 // streams whose operations are not what they should be
-	busy      []uint32 // streams that have something to be handed over
+	changed   []uint32 // streams whose operations must be started or cancelled
+	busy      []uint32 // streams with something to deliver or report
 	starved   []uint32 // streams that found no buffer
 	released  []*driver.Stream
-	messages  []*sys.URingMessage // for vectored sends, to be used again
-	sendBytes int                 // to be sent by what is not submitted yet, or more
+	messages  []*sys.URingMessage // free ones, for vectored sends
+	sendBytes int                 // upper bound of the bytes in unsubmitted sends
 
 	listeners driver.Table[acceptor]
-	accepting []*acceptor // those with connections to be handed over
+	accepting []*acceptor // those with connections to deliver
 	packets   packets
-	has       abilities
+	has       features
 	watches   watches
 	sleep     sleep
 }
 
-// options are sizes; tests have smaller ones.
+// options are sizes and limits; tests use smaller ones.
 type options struct {
-	entries     uint32 // submissions in one go
-	completions uint32 // the kernel keeps what is more, at a price
+	entries     uint32 // size of the submission queue
+	completions uint32 // size of the completion queue; the kernel keeps what overflows, at a cost
 	buffers     int
-	single      bool // one buffer a receive, as before Linux 6.10
-	unlimited   bool // no limit of a receive, as before Linux 6.17
+	noBundles   bool // a receive fills one buffer, as before Linux 6.10
+	noLimits    bool // receives have no limit, as before Linux 6.17
 }
 
 var defaults = options{entries: 128, completions: 4096, buffers: 64}
 
-// bufferBytes is the size of a buffer, where a receive that finds more takes several.
-// Where it cannot (before Linux 6.10), a buffer has wholeBytes.
+// bufferBytes is the size of a buffer if one receive may fill several. If it may not (before
+// Linux 6.10), the size is largeBufferBytes.
 const (
-	bufferBytes = 16 << 10
-	wholeBytes  = 64 << 10
+	bufferBytes      = 16 << 10
+	largeBufferBytes = 64 << 10
 )
 
 const (
-	// maxCompletions is how many completions one turn takes.
+	// maxCompletions is how many completions one turn handles at most.
 	maxCompletions = 1024
-	// bufferGroup is the group of the streams' buffers.
+	// bufferGroup is the ID of the streams' buffer group.
 	bufferGroup = 0
 )
 
-// The user data of an operation is what it does, and for whom. An owner has one
-// operation of a kind at most, and its index is not given away while it has any: so
-// no completion can be taken for another's.
+// The user data of an operation is its kind and its owner's index. An owner has at most one
+// operation of a kind, and its index is not reused while it has any, so a completion always
+// belongs to that owner.
 const (
 	opReceive = uint64(iota) << 56
 	opSend
@@ -88,12 +88,12 @@ const (
 	opCancel
 	opPacket
 	opPacketSend
-	opPacketRoom
+	opPacketPoll
 )
 
 const opMask = uint64(0xff) << 56
 
-// Open returns a driver. It fails if Probe would.
+// Open returns a driver. It fails if Probe does.
 func Open(c driver.Config) (*Driver, error) {
 	if err := Probe(); err != nil {
 		return nil, err
@@ -108,16 +108,16 @@ func open(c driver.Config, o options) (*Driver, error) {
 	}
 	d := &Driver{
 		ring: ring, budget: c.BudgetBytes,
-		bundles: ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0 && !o.single,
+		bundles: ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0 && !o.noBundles,
 	}
-	size := min(c.ScratchBytes, wholeBytes)
+	size := min(c.ScratchBytes, largeBufferBytes)
 	if d.bundles {
 		size = min(size, bufferBytes)
 	}
 	d.watches.epfd = sys.InvalidFD
 	d.sleep.Init(c.BusyPoll, false)
 	d.has, _ = probed()
-	d.has.limits = d.has.limits && d.bundles && !o.unlimited
+	d.has.limits = d.has.limits && d.bundles && !o.noLimits
 	var e syscall.Errno
 	if d.sleep.eventfd, e = sys.Eventfd(); e != 0 {
 		ring.Close()
@@ -131,16 +131,16 @@ func open(c driver.Config, o options) (*Driver, error) {
 	return d, nil
 }
 
-// setups are ways to make a ring, best first. Tasks of a ring with DEFER_TASKRUN run
-// only when its thread enters, so they never interrupt; without it, COOP_TASKRUN at
-// least saves the interrupts between processors.
+// setups are the flags to create a ring with, best first. With DEFER_TASKRUN, the kernel runs
+// a ring's tasks only when its thread enters, so they never interrupt it; without it,
+// COOP_TASKRUN at least saves the interrupts between processors.
 var setups = []uint32{
 	sys.IORING_SETUP_SINGLE_ISSUER | sys.IORING_SETUP_DEFER_TASKRUN | sys.IORING_SETUP_TASKRUN_FLAG,
 	sys.IORING_SETUP_SINGLE_ISSUER | sys.IORING_SETUP_COOP_TASKRUN | sys.IORING_SETUP_TASKRUN_FLAG,
 }
 
-// newRing makes a ring that does not work until start: the thread that starts it is
-// the only one that may enter.
+// newRing creates a ring that is disabled until start: only the thread that enables it may
+// enter it.
 func newRing(o options) (*sys.URing, error) {
 	const always = sys.IORING_SETUP_R_DISABLED | sys.IORING_SETUP_SUBMIT_ALL | sys.IORING_SETUP_CLAMP | sys.IORING_SETUP_CQSIZE
 	var e syscall.Errno
@@ -160,13 +160,13 @@ func setupError(e syscall.Errno) error {
 	err := os.NewSyscallError("io_uring_setup", e)
 	switch e {
 	case syscall.ENOSYS:
-		return fmt.Errorf("%w: this kernel is built without io_uring, or a seccomp filter hides it", err)
+		return fmt.Errorf("%w: the kernel is built without io_uring, or a seccomp filter blocks it", err)
 	case syscall.EPERM, syscall.EACCES:
-		return fmt.Errorf("%w: refused by the sysctl kernel.io_uring_disabled or a seccomp filter; allow it there", err)
+		return fmt.Errorf("%w: the sysctl kernel.io_uring_disabled or a seccomp filter forbids it; allow io_uring there", err)
 	case syscall.EINVAL:
-		return fmt.Errorf("%w: this kernel's io_uring is too old; Linux 6.0 is needed", err)
+		return fmt.Errorf("%w: the kernel's io_uring is too old; Linux 6.0 is needed", err)
 	case syscall.ENOMEM:
-		return fmt.Errorf("%w: too little memory may be locked; raise ulimit -l, or the control group's limit", err)
+		return fmt.Errorf("%w: the limit of locked memory is too low; raise it (ulimit -l), or that of the control group", err)
 	}
 	return err
 }
@@ -177,7 +177,7 @@ func (d *Driver) Name() string { return Name }
 // Spin implements driver.Driver.
 func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats(d.sleep.Stats()) }
 
-// start makes the calling thread the ring's.
+// start enables the ring for the calling thread.
 func (d *Driver) start() error {
 	runtime.LockOSThread()
 	d.started = true
@@ -189,49 +189,49 @@ func (d *Driver) start() error {
 	return nil
 }
 
-// entry returns a submission to be filled in at once; what it begins has its last
-// completion counted. It is submitted by this turn, or by the next.
-func (d *Driver) entry() *sys.URingSQE {
-	if len(d.waiting) == 0 {
+// nextSQE returns a submission queue entry, which the caller must fill in before any other
+// call. This turn or the next submits it. If it starts an operation, use begin instead.
+func (d *Driver) nextSQE() *sys.URingSQE {
+	if len(d.queuedSQEs) == 0 {
 		if q := d.ring.Next(); q != nil {
 			return q
 		}
 		if d.started {
-			d.submit(0) // an error shows again in enter
+			d.submit(0) // enter reports the error
 		}
 	}
-	return d.laterEntry()
+	return d.queueSQE()
 }
 
-// laterEntry is entry without a system call.
-func (d *Driver) laterEntry() *sys.URingSQE {
-	if len(d.waiting) == 0 {
+// queueSQE is nextSQE without a system call.
+func (d *Driver) queueSQE() *sys.URingSQE {
+	if len(d.queuedSQEs) == 0 {
 		if q := d.ring.Next(); q != nil {
 			return q
 		}
 	}
-	d.waiting = append(d.waiting, sys.URingSQE{})
-	return &d.waiting[len(d.waiting)-1]
+	d.queuedSQEs = append(d.queuedSQEs, sys.URingSQE{})
+	return &d.queuedSQEs[len(d.queuedSQEs)-1]
 }
 
-// begin is entry for an operation.
+// begin returns the submission of a new operation.
 func (d *Driver) begin(op uint64, index uint32) *sys.URingSQE {
-	d.running++
-	q := d.entry()
+	d.inFlight++
+	q := d.nextSQE()
 	q.UserData = op | uint64(index)
 	return q
 }
 
 func (d *Driver) cancel(op uint64, index uint32) {
-	q := d.entry()
+	q := d.nextSQE()
 	q.SetCancel(op | uint64(index))
 	q.UserData = opCancel | op>>24 | uint64(index)
 }
 
-// moveWaiting puts what waits into the submission queue.
-func (d *Driver) moveWaiting() {
+// moveQueuedSQEs moves queuedSQEs into the submission queue.
+func (d *Driver) moveQueuedSQEs() {
 	n := 0
-	for ; n < len(d.waiting); n++ {
+	for ; n < len(d.queuedSQEs); n++ {
 		q := d.ring.Next()
 		if q == nil {
 			if d.submit(0); d.ring.Pending() >= len(d.ring.SQEs) {
@@ -239,9 +239,9 @@ func (d *Driver) moveWaiting() {
 			}
 			q = d.ring.Next()
 		}
-		*q = d.waiting[n]
+		*q = d.queuedSQEs[n]
 	}
-	d.waiting = d.waiting[:copy(d.waiting, d.waiting[n:])]
+	d.queuedSQEs = d.queuedSQEs[:copy(d.queuedSQEs, d.queuedSQEs[n:])]
 }
 
 // Turn implements driver.Driver.
@@ -263,19 +263,19 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	}
 	busy, accepting := len(d.busy), len(d.accepting)
 	d.takeCompletions()
-	d.settlePackets()
-	d.handOverBusy(busy)
-	d.handOverAccepted(accepting)
-	d.harvestWatches()
-	d.tellReleased()
+	d.endPacketTurn()
+	d.deliverBusy(busy)
+	d.deliverAccepted(accepting)
+	d.collectWatches()
+	d.reportReleased()
 	d.buffers.publish()
 	d.sleep.notified.Store(false)
 	return d.broken
 }
 
-// abandon gives up the operations of what has been released: the ring tells
-// no more of them. A socket that is shut down takes nothing from memory that is its
-// owner's again.
+// abandon gives up the operations of released streams, listeners and sockets, since the ring
+// no longer completes them. It shuts the streams' sockets down, so that the kernel no longer
+// reads memory that their owners may reuse.
 func (d *Driver) abandon() {
 	d.abandoned = true
 	for i := range d.slots.Len() {
@@ -288,27 +288,27 @@ func (d *Driver) abandon() {
 	for _, a := range d.listeners.All() {
 		if a.gone {
 			a.armed = false
-			d.forgetIfIdle(a)
+			d.finishListenerIfIdle(a)
 		}
 	}
 	d.abandonPackets()
 }
 
-// isGivenUp reports whether the operation is of what abandon has given up.
-func (d *Driver) isGivenUp(op uint64, index uint32) bool {
+// isAbandoned reports whether abandon has given the operation up.
+func (d *Driver) isAbandoned(op uint64, index uint32) bool {
 	switch op {
 	case opReceive, opSend, opConnect:
 		return d.slots.At(index).stream == nil
 	case opAccept:
 		return d.listeners.At(index) == nil
 	}
-	return d.packets.isGivenUp(op, index)
+	return d.packets.isAbandoned(op, index)
 }
 
-// hasWork reports whether there is something to be told that no completion will bring.
+// hasWork reports whether there are upcalls to make for which no completion will come.
 func (d *Driver) hasWork() bool {
-	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.waiting) > 0 || d.watches.more || d.sendsHaveFailed() ||
-		len(d.starved) > 0 && d.buffers.available() > 0 // not all can be fed in one turn
+	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.queuedSQEs) > 0 || d.watches.pending || d.sendsHaveFailed() ||
+		len(d.starved) > 0 && d.buffers.available() > 0 // one turn may not serve all of them
 }
 
 func (d *Driver) takeCompletions() {
@@ -316,14 +316,14 @@ func (d *Driver) takeCompletions() {
 	if end-first > maxCompletions {
 		end = first + maxCompletions
 	}
-	d.alone = end-first == 1
+	d.onlyOne = end-first == 1
 	for i := first; i != end; i++ {
 		q := d.ring.At(i)
 		d.complete(q.UserData, q.Res, q.Flags)
 	}
-	d.alone = false
+	d.onlyOne = false
 	if d.packets.n > 0 {
-		d.tellPackets()
+		d.deliverPackets()
 	}
 	if first != end {
 		d.ring.Seen(end)
@@ -335,12 +335,12 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 	op, index := data&opMask, uint32(data)
 	last := flags&sys.IORING_CQE_F_MORE == 0
 	if last && op != opCancel {
-		d.running--
+		d.inFlight--
 	}
 	if d.packets.n > 0 && (op != opPacket || index != d.packets.of) {
-		d.tellPackets()
+		d.deliverPackets()
 	}
-	if d.abandoned && d.isGivenUp(op, index) {
+	if d.abandoned && d.isAbandoned(op, index) {
 		return
 	}
 	switch op {
@@ -356,8 +356,8 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 		d.packetReceived(index, res, flags)
 	case opPacketSend:
 		d.packetSent(index, res)
-	case opPacketRoom:
-		d.packetRoom(index)
+	case opPacketPoll:
+		d.packetWritable(index)
 	case opCancel:
 		d.cancelFailed(data<<24&opMask, index, syscall.Errno(-res))
 	case opWake:
@@ -365,7 +365,7 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 			d.armWake()
 		}
 	case opWatches:
-		d.watches.more = true
+		d.watches.pending = true
 		d.watches.armed = !last
 	}
 }
@@ -374,21 +374,21 @@ func (d *Driver) complete(data uint64, res int32, flags uint32) {
 func (d *Driver) Close() error {
 	if d.started {
 		d.drain()
-		if d.running > 0 {
+		if d.inFlight > 0 {
 			d.abandon()
 		}
 		d.ring.UnregisterFD()
 		runtime.UnlockOSThread()
-	} else { // nothing was submitted
+	} else { // nothing has been submitted
 		d.abandonPackets()
-		d.running = 0
+		d.inFlight = 0
 	}
 	d.ring.Close()
 	d.watches.close()
 	d.sleep.close()
-	if d.running > 0 {
-		lost.Store(d, true)
-		return fmt.Errorf("uring: close: %d operations have not ended in %v; their memory is kept", d.running, closePatience)
+	if d.inFlight > 0 {
+		leaked.Store(d, true)
+		return fmt.Errorf("uring: close: %d operations have not ended after %v; their memory is not freed", d.inFlight, closeTimeout)
 	}
 	d.buffers.free()
 	if b := d.packets.buffers; b != nil {
@@ -397,36 +397,36 @@ func (d *Driver) Close() error {
 	return nil
 }
 
-// lost keeps the memory of drivers whose operations do not end: the kernel may still
-// use it.
-var lost sync.Map
+// leaked keeps drivers reachable whose operations did not end: the kernel may still use their
+// memory.
+var leaked sync.Map
 
-// closePatience bounds how long Close waits for operations to end.
-const closePatience = 5 * time.Second
+// closeTimeout bounds how long Close waits for operations to end.
+const closeTimeout = 5 * time.Second
 
-// drain ends what still runs: the driver's own operations, and those of listeners
-// that have just gone.
+// drain ends the operations in flight: the driver's own, and those of listeners that were
+// just closed.
 func (d *Driver) drain() {
-	d.sleep.ending = true
+	d.sleep.closing = true
 	d.cancel(opWake, 0)
 	if d.watches.armed {
 		d.cancel(opWatches, 0)
 	}
-	for end := time.Now().Add(closePatience); d.running > 0 && d.broken == nil && time.Now().Before(end); {
+	for end := time.Now().Add(closeTimeout); d.inFlight > 0 && d.broken == nil && time.Now().Before(end); {
 		d.applyChanges()
-		d.moveWaiting()
-		if e := d.ring.Wait(closePatience / 100); e != 0 && !isPassing(e) {
+		d.moveQueuedSQEs()
+		if e := d.ring.Wait(closeTimeout / 100); e != 0 && !isTransient(e) {
 			break
 		}
 		d.takeCompletions()
 	}
 }
 
-// tellReleased leaves what its upcalls release to the next turn.
-func (d *Driver) tellReleased() {
+// reportReleased calls Released. Streams that its upcalls release are left to the next turn.
+func (d *Driver) reportReleased() {
 	n := len(d.released)
 	for i := range n {
-		if s := d.released[i]; s != nil { // else it was told, and a callback has ended the goroutine
+		if s := d.released[i]; s != nil { // nil: reported, and then the upcall ended the goroutine (runtime.Goexit)
 			d.released[i] = nil
 			s.Up.Released()
 		}
@@ -434,7 +434,7 @@ func (d *Driver) tellReleased() {
 	d.released = slices.Delete(d.released, 0, n)
 }
 
-// failure makes the error that package sock would.
+// failure returns the error as package sock would return it.
 func failure(op, call string, h *handle.Handle, source, addr net.Addr, e syscall.Errno) error {
 	return &net.OpError{Op: op, Net: h.Kind().Network(), Source: source, Addr: addr, Err: sys.CallError(call, e)}
 }

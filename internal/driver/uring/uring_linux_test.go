@@ -21,8 +21,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// More is submitted in one turn than the queue has room for, before the ring works and
-// after.
+// A turn submits more than the submission queue holds, before the ring is enabled and after.
 func TestFullSubmissionQueue(t *testing.T) {
 	b := newBench(t, small)
 	all := b.connect(50) // 50 polls, before the first turn
@@ -32,21 +31,21 @@ func TestFullSubmissionQueue(t *testing.T) {
 			t.Fatal(n, err)
 		}
 	}
-	if len(b.waiting) == 0 && b.ring.Pending() == 0 {
-		t.Error("nothing is left to be submitted")
+	if len(b.queuedSQEs) == 0 && b.ring.Pending() == 0 {
+		t.Error("no submission is left for the turn")
 	}
 	for i, s := range all {
 		b.until(func() bool { return s.sent == 2000 })
 		got := make([]byte, 2000)
 		if _, err := io.ReadFull(s.peer, got); err != nil || !bytes.Equal(got, append(pattern(byte(i), 1000), pattern(byte(i+1), 1000)...)) {
-			t.Fatalf("stream %d: %v, or other bytes", i, err)
+			t.Fatalf("stream %d: the peer's read returned %v, or other bytes than were sent", i, err)
 		}
 	}
 	b.end(all...)
 }
 
-// More completions come than their queue has room for: the kernel keeps them, and ends
-// what would make more of them.
+// More completions come than the completion queue holds: the kernel keeps them, and ends the
+// multishot operations that would make more.
 func TestCompletionOverflow(t *testing.T) {
 	b := newBench(t, options{entries: 4, completions: 8, buffers: 128})
 	all := b.connect(60)
@@ -61,13 +60,13 @@ func TestCompletionOverflow(t *testing.T) {
 		t.Fatal(e)
 	}
 	if first, end := b.ring.Ready(); end-first != 8 || b.ring.SQFlags()&sys.IORING_SQ_CQ_OVERFLOW == 0 {
-		t.Errorf("%d completions, flags %x: no overflow", end-first, b.ring.SQFlags())
+		t.Errorf("%d completions, flags %x: the completion queue has not overflowed", end-first, b.ring.SQFlags())
 	}
 	for round := range 3 {
 		for i, s := range all {
 			b.until(func() bool { return len(s.in) == 100 })
 			if !bytes.Equal(s.in, pattern(byte(i+round), 100)) {
-				t.Fatalf("stream %d: other bytes", i)
+				t.Fatalf("stream %d: received other bytes than were sent", i)
 			}
 			s.in = nil
 		}
@@ -80,7 +79,7 @@ func TestCompletionOverflow(t *testing.T) {
 	b.end(all...)
 }
 
-// There are far fewer buffers than streams that receive.
+// There are far fewer buffers than receiving streams.
 func TestFewBuffers(t *testing.T) {
 	b := newBench(t, options{entries: 64, completions: 256, buffers: 2})
 	all := b.connect(32)
@@ -92,15 +91,14 @@ func TestFewBuffers(t *testing.T) {
 	for i, s := range all {
 		b.until(func() bool { return len(s.in) >= size })
 		if !bytes.Equal(s.in, pattern(byte(i), size)) {
-			t.Fatalf("stream %d: other bytes", i)
+			t.Fatalf("stream %d: received other bytes than were sent", i)
 		}
 	}
 	b.end(all...)
 }
 
-// Pause and Resume come at any time, against completions and against each other's
-// cancellation; what comes while a stream is paused is held, and nothing is lost or
-// reordered.
+// Pause and Resume come at any time, against completions and each other's cancellations. Data
+// that arrives while a stream is paused is held; nothing is lost or reordered.
 func TestPauseAgainstCompletion(t *testing.T) {
 	b := newBench(t, options{entries: 16, completions: 64, buffers: 8})
 	const size = 2 << 20
@@ -111,7 +109,7 @@ func TestPauseAgainstCompletion(t *testing.T) {
 			if s.Flags&receiving == 0 {
 				t.Error("received while paused")
 			}
-			return random.IntN(5) > 0 // or it pauses
+			return random.IntN(5) > 0 // false pauses
 		}
 		s.write(pattern(byte(i), size))
 	}
@@ -121,7 +119,7 @@ func TestPauseAgainstCompletion(t *testing.T) {
 			if len(s.in) < size {
 				left++
 			} else if !bytes.Equal(s.in, pattern(byte(i), size)) {
-				t.Fatalf("stream %d: other bytes", i)
+				t.Fatalf("stream %d: received other bytes than were sent", i)
 			}
 			switch random.IntN(4) {
 			case 0:
@@ -140,8 +138,7 @@ func TestPauseAgainstCompletion(t *testing.T) {
 	b.end(all...)
 }
 
-// Buffers held for a paused stream come back late; meanwhile others receive, though
-// there are few.
+// While few buffers are left because a paused stream holds some, other streams still receive.
 func TestLateBuffer(t *testing.T) {
 	b := newBench(t, options{entries: 16, completions: 64, buffers: 8})
 	all := b.connect(2)
@@ -152,9 +149,9 @@ func TestLateBuffer(t *testing.T) {
 	b.Resume(&paused.Stream)
 	paused.write(want)
 	b.until(func() bool { return paused.calls == 1 })
-	b.settle(paused)
+	b.turnUntilQuiet(paused)
 	if paused.calls != 1 {
-		t.Fatalf("%d calls after Pause", paused.calls)
+		t.Fatalf("Received was called %d times, want once: the stream is paused", paused.calls)
 	}
 	if b.buffers.held > b.buffers.Len()/2 {
 		t.Errorf("%d of %d buffers are held for a paused stream", b.buffers.held, b.buffers.Len())
@@ -163,25 +160,25 @@ func TestLateBuffer(t *testing.T) {
 	other.write(pattern(2, 4<<20))
 	b.until(func() bool { return len(other.in) == 4<<20 })
 	if !bytes.Equal(other.in, pattern(2, 4<<20)) {
-		t.Error("other bytes")
+		t.Error("the other stream received other bytes than were sent")
 	}
 	paused.onData = nil
 	b.Resume(&paused.Stream)
 	b.until(func() bool { return len(paused.in) >= size })
 	if !bytes.Equal(paused.in, want) {
-		t.Error("what was held has changed")
+		t.Error("the held bytes have changed")
 	}
 	b.end(all...)
 }
 
-// endIsThere reports whether the end of a stream is among the completions.
+// endIsThere reports whether the last completion is the end of a stream.
 func (b *bench) endIsThere() bool {
 	first, end := b.ring.Ready()
 	return first != end && b.ring.At(end-1).Res == 0
 }
 
-// What is held beyond half of the buffers moves to memory of the stream's own, and
-// the end of the stream waits behind it.
+// Held data beyond half of the buffers moves to memory of the stream's own, and the end of the
+// stream stays behind it.
 func TestSpill(t *testing.T) {
 	b := newBench(t, options{entries: 16, completions: 64, buffers: 8})
 	s := b.connect(1)[0]
@@ -193,19 +190,19 @@ func TestSpill(t *testing.T) {
 	}
 	s.peer.(*net.TCPConn).CloseWrite()
 	for !b.endIsThere() {
-		if e := b.ring.Wait(time.Second); e != 0 { // as a turn that has not come to it
+		if e := b.ring.Wait(time.Second); e != 0 { // as if a turn did not handle the completions
 			t.Fatal(e)
 		}
 	}
 	b.Pause(&s.Stream)
-	b.settle(s)
-	if x := b.slots.At(s.Index); x.more == nil || x.end != 0 || s.calls != 0 {
-		t.Errorf("%d calls, slot %+v", s.calls, x)
+	b.turnUntilQuiet(s)
+	if x := b.slots.At(s.Index); x.rare == nil || x.end != 0 || s.calls != 0 {
+		t.Errorf("the data was not spilled: %d calls, slot %+v", s.calls, x)
 	}
 	b.Resume(&s.Stream)
 	b.until(func() bool { return s.end != nil })
 	if !bytes.Equal(s.in, want) || s.end != io.EOF {
-		t.Errorf("%d bytes, then %v", len(s.in), s.end)
+		t.Errorf("received %d bytes of %d, then %v", len(s.in), len(want), s.end)
 	}
 	if s.most > testBudget {
 		t.Errorf("%d bytes in a turn; the budget is %d", s.most, testBudget)
@@ -213,7 +210,7 @@ func TestSpill(t *testing.T) {
 	b.end(s)
 }
 
-// receivedBytes is what the completions that are there have brought.
+// receivedBytes returns how many bytes the unhandled completions have received.
 func (b *bench) receivedBytes() (n int) {
 	first, end := b.ring.Ready()
 	for i := first; i != end; i++ {
@@ -222,8 +219,8 @@ func (b *bench) receivedBytes() (n int) {
 	return n
 }
 
-// A receive of several buffers comes for a stream that is released: by the upcall of the
-// first of them, or before. All of them go back.
+// A receive into several buffers completes for a stream that is released: in the upcall of the
+// first buffer, or before. All buffers go back to the kernel.
 func TestBuffersOfReleased(t *testing.T) {
 	b := newBench(t, options{entries: 16, completions: 64, buffers: 8})
 	if !b.bundles {
@@ -243,8 +240,8 @@ func TestBuffersOfReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 		for b.receivedBytes() < 7*testBuffer {
-			if e := b.ring.Wait(time.Second); e != 0 { // as a turn that has not come to it
-				t.Fatalf("round %d: %d bytes came, then %v: buffers are missing", round, b.receivedBytes(), e)
+			if e := b.ring.Wait(time.Second); e != 0 { // as if a turn did not handle the completions
+				t.Fatalf("round %d: received %d bytes, then %v: buffers are missing", round, b.receivedBytes(), e)
 			}
 		}
 		if round%2 == 1 {
@@ -255,8 +252,8 @@ func TestBuffersOfReleased(t *testing.T) {
 	}
 }
 
-// What one receive brings is handed over in as few pieces as the budget allows.
-func TestPieces(t *testing.T) {
+// The data of one receive is delivered in as few calls as the budget allows.
+func TestDeliveriesAreLarge(t *testing.T) {
 	b := newBench(t, options{entries: 16, completions: 64, buffers: 16})
 	if !b.bundles {
 		t.Skip("this kernel fills one buffer a receive (before Linux 6.10)")
@@ -264,9 +261,9 @@ func TestPieces(t *testing.T) {
 	s := b.connect(1)[0]
 	b.Resume(&s.Stream)
 	b.until(func() bool { return s.Flags&armed != 0 })
-	var pieces []int
+	var sizes []int
 	s.onData = func(p []byte) bool {
-		pieces = append(pieces, len(p))
+		sizes = append(sizes, len(p))
 		return true
 	}
 	const size = testBudget + testBudget/2
@@ -275,21 +272,21 @@ func TestPieces(t *testing.T) {
 		t.Fatal(err)
 	}
 	for b.receivedBytes() < size {
-		if e := b.ring.Wait(time.Second); e != 0 { // as a turn that has not come to it
+		if e := b.ring.Wait(time.Second); e != 0 { // as if a turn did not handle the completions
 			t.Fatal(e)
 		}
 	}
 	b.until(func() bool { return len(s.in) == size })
 	if !bytes.Equal(s.in, want) {
-		t.Error("other bytes")
+		t.Error("received other bytes than were sent")
 	}
-	if pieces[0] != testBudget {
-		t.Errorf("pieces of %d bytes; the first may have %d", pieces, testBudget)
+	if sizes[0] != testBudget {
+		t.Errorf("calls of Received with %d bytes; the first may have %d", sizes, testBudget)
 	}
 	b.end(s)
 }
 
-// A busy stream has its budget, and a quiet one its turn.
+// A busy stream does not exceed its budget, and a quiet one gets its turn.
 func TestBudget(t *testing.T) {
 	b := newBench(t, options{entries: 16, completions: 256, buffers: 64})
 	all := b.connect(2)
@@ -307,7 +304,7 @@ func TestBudget(t *testing.T) {
 		return true
 	}
 	b.until(func() bool { return len(busy.in) == size })
-	// One buffer may pass the budget.
+	// It may exceed the budget by one buffer.
 	if busy.most > testBudget+testBuffer {
 		t.Errorf("%d bytes in a turn; the budget is %d", busy.most, testBudget)
 	}
@@ -317,8 +314,8 @@ func TestBudget(t *testing.T) {
 	b.end(all...)
 }
 
-// A stream is released while the kernel has its memory: Released comes once it has
-// not, and the descriptor is closed.
+// A stream is released while the kernel uses its memory: Released comes when the kernel no
+// longer does, and the descriptor is closed.
 func TestReleaseDuringSend(t *testing.T) {
 	b := newBench(t, defaults)
 	s := b.connect(1)[0]
@@ -337,17 +334,17 @@ func TestReleaseDuringSend(t *testing.T) {
 	}
 	b.Release(&s.Stream)
 	if s.released {
-		t.Fatal("released while it is being sent")
+		t.Fatal("Released was called while a send is in flight")
 	}
 	b.until(func() bool { return s.released })
 	got, _ := io.Copy(io.Discard, s.peer)
 	if got < int64(s.sent) {
-		t.Errorf("the peer has %d bytes of %d that were sent", got, s.sent)
+		t.Errorf("the peer received %d bytes; Sent reported %d", got, s.sent)
 	}
 	s.peer.Close()
 }
 
-// Sends are short when the peer takes little; Sent says how much, and errors.
+// Sends are short when the peer reads little; Sent reports how many bytes, and errors.
 func TestShortSends(t *testing.T) {
 	b := newBench(t, defaults)
 	s := b.connect(1)[0]
@@ -373,7 +370,7 @@ func TestShortSends(t *testing.T) {
 	}
 	reading.Wait()
 	if !bytes.Equal(got.Bytes(), want) {
-		t.Error("other bytes")
+		t.Error("the peer received other bytes than were sent")
 	}
 	if n, err := b.Send(&s.Stream, [][]byte{nil}); n != 0 || err != nil || s.Flags&sending != 0 {
 		t.Errorf("sending nothing: %d, %v", n, err)
@@ -387,12 +384,12 @@ func TestShortSends(t *testing.T) {
 	}
 	var op *net.OpError
 	if !errors.As(s.sendErr, &op) || op.Op != "write" || op.Net != "tcp" || !errors.Is(op, syscall.ECONNRESET) && !errors.Is(op, syscall.EPIPE) {
-		t.Errorf("%#v", s.sendErr)
+		t.Errorf("after a reset, Sent reported %#v", s.sendErr)
 	}
 	b.end(s)
 }
 
-// Detach leaves the descriptor open, with what was not received yet.
+// Detach leaves the descriptor open, and unread data in the socket.
 func TestDetach(t *testing.T) {
 	b := newBench(t, defaults)
 	s := b.connect(1)[0]
@@ -410,7 +407,7 @@ func TestDetach(t *testing.T) {
 			continue
 		}
 		if string(p[:n]) != "later" || err != nil {
-			t.Errorf("%q, %v", p[:n], err)
+			t.Errorf("Read after Detach: %q, %v", p[:n], err)
 		}
 		break
 	}
@@ -418,7 +415,7 @@ func TestDetach(t *testing.T) {
 	s.peer.Close()
 }
 
-// A stream that was never attached, and one that could not be, may be released.
+// Release works for a stream that was never attached, and for one that Attach refused.
 func TestReleaseUnattached(t *testing.T) {
 	b := newBench(t, defaults)
 	s := &stream{b: b}
@@ -433,7 +430,7 @@ func TestReleaseUnattached(t *testing.T) {
 	}
 	closed.Close()
 	if err := b.Attach(&closed.Stream); !errors.Is(err, pollux.ErrSourceClosed) {
-		t.Error(err)
+		t.Errorf("Attach of a closed stream: %v", err)
 	}
 	b.Release(&s.Stream)
 	b.Release(&closed.Stream)
@@ -447,8 +444,8 @@ func TestReleaseUnattached(t *testing.T) {
 	}
 }
 
-// Connecting is an operation of the ring: nothing is done before the turn. What a thread
-// of the kernel's has only begun (EINPROGRESS) is awaited.
+// Connect is an operation of the ring, so nothing happens before the turn. If a kernel thread
+// has only started to connect (EINPROGRESS), the driver awaits the end.
 func TestConnectInRing(t *testing.T) {
 	b := newBench(t, defaults)
 	to := b.ln.Addr().(*net.TCPAddr).AddrPort()
@@ -465,7 +462,7 @@ func TestConnectInRing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if at := s.LocalNetAddr().(*net.TCPAddr); at.Port != 0 {
-		t.Errorf("it has been begun outside the ring: the socket is bound to %v", at)
+		t.Errorf("Connect has already connected: the socket is bound to %v", at)
 	}
 	b.until(func() bool { return s.connected })
 	if at := s.RemoteNetAddr(); at == nil || at.String() != to.String() {
@@ -481,19 +478,19 @@ func TestConnectInRing(t *testing.T) {
 	begun.Flags |= connecting
 	b.connected(&begun.Stream, syscall.EINPROGRESS)
 	if begun.Flags&awaiting == 0 {
-		t.Error("what has begun is not awaited")
+		t.Error("the driver does not await a connection attempt that has started")
 	}
 	b.until(func() bool { return begun.connected })
 	if begun.Flags&(connecting|awaiting) != 0 {
-		t.Errorf("its flags are %#x", begun.Flags)
+		t.Errorf("after Connected, the flags are %#x", begun.Flags)
 	}
 	b.Release(&s.Stream)
 	b.Release(&begun.Stream)
 	b.until(func() bool { return s.released && begun.released })
 }
 
-// Connections that a paused listener's accept has taken already wait, as if in the
-// backlog; those that wait when it is closed are refused.
+// Connections that the accept of a paused listener has already taken wait, as if in the
+// backlog; those that still wait when it is closed are reset.
 func TestPauseAccept(t *testing.T) {
 	b := newBench(t, defaults)
 	l, ln := b.listen()
@@ -528,9 +525,9 @@ func TestPauseAccept(t *testing.T) {
 		peers[i].Write([]byte{byte(i)})
 		b.until(func() bool { return len(s.in) == 1 })
 		if s.in[0] != byte(i) {
-			t.Errorf("connection %d came in place %d", s.in[0], i)
+			t.Errorf("connection %d was accepted as number %d", s.in[0], i)
 		}
-		checkNewborn(t, s)
+		checkAccepted(t, s)
 		s.peer = peers[i]
 	}
 	b.end(l.accepted...)
@@ -539,7 +536,7 @@ func TestPauseAccept(t *testing.T) {
 	for _, c := range peers[4:] {
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("a connection that nobody took: %v", err)
+			t.Errorf("reading a connection that was not accepted: %v, want a reset", err)
 		}
 	}
 	if len(l.accepted) != 4 || len(l.failed) > 0 {
@@ -547,8 +544,8 @@ func TestPauseAccept(t *testing.T) {
 	}
 }
 
-// checkNewborn checks how accepted descriptors are born, and what they inherit.
-func checkNewborn(t *testing.T, s *stream) {
+// checkAccepted checks the flags of an accepted descriptor, and the option it inherits.
+func checkAccepted(t *testing.T, s *stream) {
 	t.Helper()
 	raw, _ := s.SyscallConn()
 	raw.Control(func(fd uintptr) {
@@ -556,15 +553,15 @@ func checkNewborn(t *testing.T, s *stream) {
 		flags, _, _ := syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_GETFD, 0)
 		noDelay, _ := sys.GetInt(sys.FD(fd), sys.IPPROTO_TCP, sys.TCP_NODELAY)
 		if status&syscall.O_NONBLOCK == 0 || flags&syscall.FD_CLOEXEC == 0 || noDelay == 0 {
-			t.Errorf("status %x, flags %x, TCP_NODELAY %d", status, flags, noDelay)
+			t.Errorf("accepted descriptor: status %x, flags %x, TCP_NODELAY %d", status, flags, noDelay)
 		}
 	})
 }
 
-// Out of descriptors, AcceptFailed comes once, and accepting is paused.
+// When the process is out of file descriptors, AcceptFailed comes once, and accepting is paused.
 func TestAcceptFails(t *testing.T) {
 	b := newBench(t, defaults)
-	l, ln := b.listen() // nothing is submitted: the kernel notes the limit then
+	l, ln := b.listen() // nothing is submitted yet: the kernel reads the limit at submission
 	c := b.dial(ln)
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
@@ -589,7 +586,7 @@ func TestAcceptFails(t *testing.T) {
 	b.Unlisten(&l.Listener)
 }
 
-// A wake-up ends a turn that sleeps, or the next; many are one; and it may come late.
+// A wake-up ends the current turn or the next one; several coalesce; Wake works after Close.
 func TestWake(t *testing.T) {
 	b := newBench(t, defaults)
 	for range 100 {
@@ -612,7 +609,7 @@ func TestWake(t *testing.T) {
 	began := time.Now()
 	b.Turn(20 * time.Millisecond)
 	if d := time.Since(began); d < 20*time.Millisecond {
-		t.Errorf("the second of two wake-ups was not the first: a turn of 20 ms took %v", d)
+		t.Errorf("two wake-ups have not coalesced: a turn of 20 ms took %v", d)
 	}
 	b.Driver.Close()
 	if err := b.Wake(); err != nil {
@@ -622,17 +619,17 @@ func TestWake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Driver = d // closed without a turn
+	b.Driver = d // is closed without a turn
 }
 
-// A turn with BusyPoll is as long as one without, and is woken.
+// With BusyPoll, a turn lasts as long as without, and can be woken.
 func TestBusyPoll(t *testing.T) {
 	b := newBench(t, defaults)
 	b.sleep.Init(2*time.Millisecond, false)
 	began := time.Now()
 	b.Turn(5 * time.Millisecond)
 	if d := time.Since(began); d < 5*time.Millisecond {
-		t.Errorf("5 ms took %v", d)
+		t.Errorf("a turn of 5 ms took %v", d)
 	}
 	s := b.connect(1)[0]
 	b.Resume(&s.Stream)
@@ -651,7 +648,7 @@ type watch struct {
 
 func (w *watch) Ready(ev pollux.Event) { w.events = append(w.events, ev) }
 
-// Sources that are no streams are watched until Unwatch, and not one event longer.
+// Sources that are not streams are watched until Unwatch; no event comes after it.
 func TestWatch(t *testing.T) {
 	b := newBench(t, defaults)
 	r, w, err := sock.Pipe()
@@ -687,7 +684,7 @@ func TestWatch(t *testing.T) {
 	if err == nil {
 		x.Source = raw
 		if err := b.Driver.Watch(&x.Watch); !errors.Is(err, pollux.ErrNotPollable) {
-			t.Errorf("a regular file: %v", err)
+			t.Errorf("Watch of a regular file: %v", err)
 		}
 		raw.Detach()
 	}
@@ -695,24 +692,24 @@ func TestWatch(t *testing.T) {
 	w.Close()
 	x.Source = r
 	if err := b.Driver.Watch(&x.Watch); !errors.Is(err, pollux.ErrSourceClosed) {
-		t.Errorf("a closed source: %v", err)
+		t.Errorf("Watch of a closed source: %v", err)
 	}
 }
 
-// What a kernel that refuses is told of by.
+// The errors of a kernel that refuses io_uring name the cause.
 func TestSetupErrors(t *testing.T) {
 	for e, want := range map[syscall.Errno]string{
 		syscall.ENOSYS: "without io_uring", syscall.EPERM: "kernel.io_uring_disabled", syscall.EINVAL: "Linux 6.0", syscall.ENOMEM: "ulimit -l",
 	} {
 		if err := setupError(e); !errors.Is(err, e) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: %v", e, err)
+			t.Errorf("setupError(%v): %v", e, err)
 		}
 	}
 }
 
-// TestConformanceOfOldKernels runs the suite without what came after Linux 6.0:
-// DEFER_TASKRUN (6.1), sends of datagrams with an address (6.1), receives into several
-// buffers (6.10), and with a limit (6.17).
+// TestConformanceOfOldKernels runs the suite without the features that are newer than Linux
+// 6.0: DEFER_TASKRUN (6.1), datagram sends with an address (6.1), receives into several
+// buffers (6.10), and receive limits (6.17).
 func TestConformanceOfOldKernels(t *testing.T) {
 	if err := Probe(); err != nil {
 		t.Skip("uring is not usable here: ", err)
@@ -722,17 +719,17 @@ func TestConformanceOfOldKernels(t *testing.T) {
 	t.Cleanup(func() { setups = all })
 	conformance.Run(t, func(t *testing.T, c driver.Config) driver.Driver {
 		o := defaults
-		o.single = true
+		o.noBundles = true
 		d, err := open(c, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.has = abilities{}
+		d.has = features{}
 		return d
 	})
 }
 
-// One message there and back costs no allocation once warm.
+// One message there and back allocates nothing in the steady state.
 func TestAllocations(t *testing.T) {
 	b := newBench(t, defaults)
 	s := b.connect(1)[0]
@@ -759,17 +756,17 @@ func TestAllocations(t *testing.T) {
 			}
 		}
 	}
-	for range 300 { // every buffer has its turn
+	for range 300 { // uses every buffer once
 		echo()
 	}
 	if n := testing.AllocsPerRun(500, echo); n > 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations for one message there and back", n)
 	}
 	b.end(s)
 }
 
-// What found no buffer receives again though more streams than there are buffers wait for
-// one, and none of those has anything.
+// A stream that found no buffer receives again even if more streams than there are buffers wait
+// for one, and none of those has data.
 func TestFewBuffersForMany(t *testing.T) {
 	b := newBench(t, options{entries: 64, completions: 128, buffers: 4})
 	all := b.connect(14)
@@ -782,7 +779,7 @@ func TestFewBuffersForMany(t *testing.T) {
 	if _, err := last.peer.Write(want); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * time.Millisecond) // for the bytes to be there
+	time.Sleep(20 * time.Millisecond) // for the bytes to arrive
 	for _, s := range all {
 		b.Resume(&s.Stream)
 	}
@@ -790,9 +787,9 @@ func TestFewBuffersForMany(t *testing.T) {
 	b.end(all...)
 }
 
-// Detach in the middle of what the last completion of a receive has brought, in several
-// buffers: the rest comes before Released. The kernel ends a multishot that finds no room
-// for its completion.
+// Detach during the delivery of the last completion of a receive, which filled several buffers:
+// the rest is delivered before Released. The kernel ends a multishot if the completion queue is
+// full.
 func TestDetachInLastBundle(t *testing.T) {
 	b := newBench(t, options{entries: 8, completions: 8, buffers: 16})
 	all := b.connect(10)
@@ -802,7 +799,7 @@ func TestDetachInLastBundle(t *testing.T) {
 	}
 	data := pattern(1, 6*testBuffer)
 	s.peer.Write(data)
-	time.Sleep(20 * time.Millisecond) // for the bytes to be there
+	time.Sleep(20 * time.Millisecond) // for the bytes to arrive
 	first := true
 	s.onData = func(p []byte) bool {
 		if first {
@@ -819,14 +816,14 @@ func TestDetachInLastBundle(t *testing.T) {
 	n, _ := s.Read(rest)
 	got := append(append([]byte{}, s.in...), rest[:n]...)
 	if !bytes.Equal(got, data) {
-		t.Errorf("bytes are lost: %d came and %d are left in the socket, of %d", len(s.in), n, len(data))
+		t.Errorf("bytes are lost: of %d, %d were received and %d are left in the socket", len(data), len(s.in), n)
 	}
 	s.Close()
 	s.peer.Close()
 	b.end(all[:9]...)
 }
 
-// A driver that never turned has submitted nothing, and nothing to wait for.
+// A driver without a turn has submitted nothing, so Close waits for nothing.
 func TestCloseBeforeTheFirstTurn(t *testing.T) {
 	before := openFiles(t)
 	d, err := open(driver.Config{ScratchBytes: testBuffer, BudgetBytes: testBudget}, defaults)
@@ -846,6 +843,6 @@ func TestCloseBeforeTheFirstTurn(t *testing.T) {
 		t.Error(err)
 	}
 	if n := openFiles(t); n > before {
-		t.Errorf("%d descriptors are open, %d were before", n, before)
+		t.Errorf("%d descriptors are open; %d were open before", n, before)
 	}
 }

@@ -14,24 +14,25 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// watches is the sources that are no streams. They are in an epoll set, made for the
-// first of them, and the ring polls that: so Unwatch takes effect at once, and leaves
-// nothing in the ring that would keep a closed socket's address.
+// watches is the watched sources. They are in an epoll set, created for the first of them, and
+// the ring polls that set. So Unwatch takes effect immediately, and leaves no operation in the
+// ring that would keep the address of a closed socket in use.
 //
-// It is the owner of the sources' registrations, as a Poll would be: so a source has one
-// queue at a time, and closing it takes it out of the set, whoever has a duplicate.
+// It is the owner of the sources' registrations, as a Poll would be. So a source has one queue
+// at a time, and closing it removes it from the set even if there are duplicates of its
+// descriptor.
 type watches struct {
-	mu   sync.Mutex // guards epfd against Release; a source's handle is locked before
+	mu   sync.Mutex // guards epfd against Release; lock a source's handle first
 	epfd sys.FD
 
-	armed  bool
-	more   bool // there may be events
-	events [maxWatchEvents]sys.EpollEvent
+	armed   bool
+	pending bool // there may be events
+	events  [maxWatchEvents]sys.EpollEvent
 
 	table driver.Table[driver.Watch]
 }
 
-// maxWatchEvents is how many events of sources one turn brings.
+// maxWatchEvents is how many events of the epoll set one turn handles.
 const maxWatchEvents = 64
 
 func (t *watches) close() {
@@ -62,14 +63,14 @@ func (t *watches) Blocked(sys.FD, selector.Key, selector.Interest) {}
 // WantsBlocked implements handle.Owner.
 func (t *watches) WantsBlocked() bool { return false }
 
-// Ended implements handle.Owner: close leaves no registration behind.
+// Ended implements handle.Owner: close leaves no registration.
 func (t *watches) Ended() bool { return false }
 
-// disown ends the registration of a source, if it is of this set.
+// disown ends the registration of a source if this set owns it.
 func (t *watches) disown(h *handle.Handle) {
 	fd, r, err := h.Lock()
 	if err != nil {
-		return // it is out of the set
+		return // closing it has removed it from the set
 	}
 	defer h.Unlock()
 	if r.Owner == handle.Owner(t) {
@@ -78,8 +79,8 @@ func (t *watches) disown(h *handle.Handle) {
 	}
 }
 
-// mayOwn says why a source with the registration r cannot be had, or nil.
-func (t *watches) mayOwn(r handle.Registration) error {
+// checkOwner returns an error if a source with the registration r cannot be registered here.
+func (t *watches) checkOwner(r handle.Registration) error {
 	switch {
 	case r.Owner == handle.Owner(t):
 		return pollux.ErrRegistered
@@ -98,7 +99,7 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		return watchError(h.Kind().String(), pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	if err := t.mayOwn(r); err != nil {
+	if err := t.checkOwner(r); err != nil {
 		return watchError(h.Kind().String(), err)
 	}
 	if err := d.openWatches(); err != nil {
@@ -118,7 +119,7 @@ func (d *Driver) Watch(w *driver.Watch) error {
 	return nil
 }
 
-// openWatches makes the epoll set, and has the ring poll it.
+// openWatches creates the epoll set, and has the ring poll it.
 func (d *Driver) openWatches() error {
 	t := &d.watches
 	if t.epfd == sys.InvalidFD {
@@ -126,7 +127,7 @@ func (d *Driver) openWatches() error {
 		if e != 0 {
 			return os.NewSyscallError("epoll_create1", e)
 		}
-		t.mu.Lock() // what the ring serves is of this owner too, and may be closed meanwhile
+		t.mu.Lock() // Release may run: sockets that the ring serves have this owner too
 		t.epfd = epfd
 		t.mu.Unlock()
 	}
@@ -148,14 +149,14 @@ func (d *Driver) Unwatch(w *driver.Watch) {
 	t.disown(w.Source.PollHandle())
 }
 
-// harvestWatches tells of the sources.
-func (d *Driver) harvestWatches() {
+// collectWatches collects the events of the epoll set, and makes their upcalls.
+func (d *Driver) collectWatches() {
 	t := &d.watches
-	if !t.more {
+	if !t.pending {
 		return
 	}
 	n, _ := sys.EpollPoll(t.epfd, t.events[:])
-	t.more = n == len(t.events)
+	t.pending = n == len(t.events)
 	for i := range t.events[:n] {
 		data := t.events[i].Data()
 		if data&streamEvent != 0 {
@@ -167,7 +168,7 @@ func (d *Driver) harvestWatches() {
 			w.Up.Ready(hook.Event(epoll.Flags(t.events[i].Events())).(pollux.Event))
 		}
 	}
-	if !t.armed && !d.sleep.ending {
+	if !t.armed && !d.sleep.closing {
 		t.armed = true
 		d.begin(opWatches, 0).SetPoll(t.epfd, sys.POLLIN, sys.IORING_POLL_ADD_MULTI)
 	}
