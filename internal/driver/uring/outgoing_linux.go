@@ -27,6 +27,11 @@ type outgoing struct {
 	failures []sendFailure
 	batch    *sys.Batch
 
+	// unsubmitted says that a datagram without an address is in the submission queue: it goes to
+	// the peer that its socket has when it is submitted. submitted is signaled after that.
+	unsubmitted bool
+	submitted   sync.Cond
+
 	reporting []sendFailure // used by reportSends only
 }
 
@@ -84,7 +89,7 @@ type sendQueue struct {
 	first, last *datagram
 	length      int // with the one in the ring
 	large       int // bytes in datagrams above copyBytes
-	inRing      bool
+	inRing      *datagram
 	isDue       bool
 	blocked     bool // until the socket is writable
 	awaited     bool // call Writable when the socket is writable
@@ -143,7 +148,7 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 	s := &d.packets.sockets[p.Index]
 	for i := range ms {
 		direct := s.length == 0 && len(ms)-i > 1
-		if len(ms[i].Data) > copyBytes && !s.inRing && !s.blocked {
+		if len(ms[i].Data) > copyBytes && s.inRing == nil && !s.blocked {
 			d.sendQueueLocked(p.Index) // all of it, unless it would block
 			direct = s.length == 0
 		}
@@ -160,7 +165,7 @@ func (d *Driver) SendPackets(p *driver.PacketSocket, ms []sock.Message) (int, er
 			return i, err
 		}
 	}
-	if s.length > 0 && !s.inRing && !s.blocked {
+	if s.length > 0 && s.inRing == nil && !s.blocked {
 		o.setDueLocked(s, p.Index)
 	}
 	o.mu.Unlock()
@@ -193,11 +198,16 @@ func (d *Driver) QueuePackets(p *driver.PacketSocket, ms []sock.Message) (n int,
 	return len(ms), nil, true
 }
 
-// KeepPeer implements driver.PacketSender. A datagram in the ring counts as sent.
+// KeepPeer implements driver.PacketSender. It waits until the ring has submitted what has no
+// address. The loop's goroutine does that before it makes an upcall, so the wait is short, and
+// that goroutine never waits here.
 func (d *Driver) KeepPeer(p *driver.PacketSocket) {
 	o := &d.packets.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for o.unsubmitted {
+		o.submitted.Wait()
+	}
 	if !p.Queued.Load() {
 		return
 	}
@@ -205,6 +215,9 @@ func (d *Driver) KeepPeer(p *driver.PacketSocket) {
 	peer, e := sys.PeerAddr(s.fd)
 	if e != 0 {
 		return // there is no peer, and sending to it fails
+	}
+	if l := s.inRing; l != nil && l.toPeer {
+		l.toPeer, l.to = false, peer // in case that it would block, and is sent again
 	}
 	for l := s.first; l != nil; l = l.next {
 		if l.toPeer {
@@ -305,8 +318,8 @@ func (d *Driver) sendDue() {
 		}
 		s.isDue = false
 		switch {
-		case s.length == 0 || s.inRing || s.blocked:
-		case s.length == 1:
+		case s.length == 0 || s.inRing != nil || s.blocked:
+		case s.length == 1 && (!s.first.toPeer || d.makeSpace()):
 			d.submitLocked(s)
 		default:
 			d.sendQueueLocked(index)
@@ -325,8 +338,11 @@ func (d *Driver) sendDue() {
 // submits it also completes it.
 func (d *Driver) submitLocked(s *packetSocket) {
 	l := s.popLocked()
-	s.inRing = true
+	s.inRing = l
 	s.ops++
+	if l.toPeer {
+		d.packets.out.unsubmitted, d.packets.toPeer = true, true
+	}
 	q := d.begin(opPacketSend, l.index)
 	if d.has.sendsTo {
 		q.SetSendTo(s.fd, l.data(), l.address())
@@ -334,6 +350,19 @@ func (d *Driver) submitLocked(s *packetSocket) {
 		q.SetSendDatagram(s.fd, &l.message, l.data(), l.address())
 	}
 	d.sendBytes += l.bytes
+}
+
+// noteSubmitted is called after the submission queue has been submitted. What an error has left in it
+// may go to a later peer.
+func (d *Driver) noteSubmitted() {
+	if !d.packets.toPeer {
+		return
+	}
+	o := &d.packets.out
+	o.mu.Lock()
+	o.unsubmitted, d.packets.toPeer = false, false
+	o.mu.Unlock()
+	o.submitted.Broadcast()
 }
 
 // sendQueueLocked sends a queue by system calls, until it is empty or would block.
@@ -374,7 +403,7 @@ func (d *Driver) packetSent(number uint32, res int32) {
 	l := o.all[number]
 	index := l.socket
 	s := &d.packets.sockets[index]
-	s.inRing = false
+	s.inRing = nil
 	s.ops--
 	e := syscall.Errno(max(-res, 0))
 	if sys.WouldBlock(e) && !s.gone {
@@ -414,7 +443,7 @@ func (d *Driver) unblockQueue(index uint32) (awaited bool) {
 	s := &d.packets.sockets[index]
 	awaited, s.awaited = s.awaited, false
 	s.blocked = false
-	if s.length > 0 && !s.inRing {
+	if s.length > 0 && s.inRing == nil {
 		o.setDueLocked(s, index)
 	}
 	return awaited

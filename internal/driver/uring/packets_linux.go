@@ -18,6 +18,7 @@ type packets struct {
 	buffers *sys.URingBuffers
 	receive sys.URingReceive
 	given   bool // buffers were given back since the last Publish
+	toPeer  bool // outgoing.unsubmitted, for the loop's goroutine
 
 	sockets []packetSocket // by State.Index
 	free    []uint32

@@ -89,7 +89,9 @@ func (d *Driver) enter(timeout time.Duration) error {
 		timeout = 0
 	}
 	if timeout != 0 || d.mustEnter() {
-		if e := d.submit(sys.IORING_ENTER_GETEVENTS); e != 0 && !isTransient(e) {
+		e := d.submit(sys.IORING_ENTER_GETEVENTS)
+		d.noteSubmitted()
+		if e != 0 && !isTransient(e) {
 			return os.NewSyscallError("io_uring_enter", e)
 		}
 	}

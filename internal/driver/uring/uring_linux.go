@@ -115,6 +115,7 @@ func open(c driver.Config, o options) (*Driver, error) {
 		size = min(size, bufferBytes)
 	}
 	d.watches.epfd = sys.InvalidFD
+	d.packets.out.submitted.L = &d.packets.out.mu
 	d.sleep.Init(c.BusyPoll, false)
 	d.has, _ = probed()
 	d.has.limits = d.has.limits && d.bundles && !o.noLimits
@@ -226,6 +227,18 @@ func (d *Driver) cancel(op uint64, index uint32) {
 	q := d.nextSQE()
 	q.SetCancel(op | uint64(index))
 	q.UserData = opCancel | op>>24 | uint64(index)
+}
+
+// makeSpace submits what is in the submission queue if that is full. It reports whether the next
+// submission goes into the queue, not into queuedSQEs.
+func (d *Driver) makeSpace() bool {
+	if len(d.queuedSQEs) > 0 {
+		return false
+	}
+	if d.ring.Pending() >= len(d.ring.SQEs) && d.started {
+		d.submit(0) // enter reports the error
+	}
+	return d.ring.Pending() < len(d.ring.SQEs)
 }
 
 // moveQueuedSQEs moves queuedSQEs into the submission queue.
