@@ -21,7 +21,7 @@ func (u *suite) q4() []test {
 		test{"no stale event under a storm of registrations", func(t *testing.T) { u.storm(t, 0) }},
 		test{"no stale event when generations run out", func(t *testing.T) { u.storm(t, 4) }},
 		test{"closing neighbours in one batch", u.closeNeighbours},
-		test{"64 sources closed at once", u.closeMany},
+		test{"64 sources closed together", u.closeMany},
 		test{"a duplicate keeps no registration alive", u.duplicateOutlives},
 		test{"a duplicate closed elsewhere changes nothing", u.duplicateCloses},
 	)
@@ -216,7 +216,7 @@ func (u *suite) duplicateOutlives(t *testing.T) {
 			closeDup := duplicate(t, a)
 			must(t, q.Registrator().Register(a, 1, pollux.Readable|pollux.Writable, trigger))
 			write(t, b, "x")
-			next(t, q, "the byte, or room", func(ev pollux.Event) bool { return ev.Token() == 1 })
+			next(t, q, "readable or writable", func(ev pollux.Event) bool { return ev.Token() == 1 })
 			if closes {
 				a.Close()
 			} else {
