@@ -149,8 +149,8 @@ func (s *Selector) complete(k *socket) (ev selector.Event, ok bool) {
 }
 
 // finishPollLocked returns the event of a completed poll; ok is false if there is none to
-// report. It frees a deleted registration, and restarts a live one. The caller must hold
-// k.mu.
+// report. It frees a deleted registration; for a live one it starts the next poll, or adds
+// the registration to the list from which a Wait does. The caller must hold k.mu.
 func (s *Selector) finishPollLocked(k *socket) (ev selector.Event, ok bool) {
 	k.phase = idle
 	if k.deleted {

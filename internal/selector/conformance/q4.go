@@ -162,7 +162,7 @@ func (u *suite) closeNeighbours(t *testing.T) {
 	for range 5 {
 		for _, other := range collect(t, q) {
 			if other.Token() != ev.Token() {
-				t.Errorf("%v of a source that was closed while handling the event before", other)
+				t.Errorf("%v of a source that was closed after the first event", other)
 			}
 		}
 	}
@@ -225,8 +225,8 @@ func (u *suite) duplicateOutlives(t *testing.T) {
 			u.strictlyQuiet(t, q)
 			write(t, b, "y")
 			u.strictlyQuiet(t, q)
-			u.sleeps(t, q, "a source has gone of which a duplicate is open")
-			// Both a new source with this number and this source can be registered again.
+			u.sleeps(t, q, "a source that has an open duplicate is no longer registered")
+			// Another source can be registered, also one that has the closed source's number.
 			c, d := u.pair(t)
 			must(t, q.Registrator().Register(c, 2, pollux.Readable, pollux.Edge))
 			write(t, d, "z")

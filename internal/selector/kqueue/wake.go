@@ -10,8 +10,8 @@ import (
 // Each waiter blocks its thread in kevent(2), all on one kqueue. One knote with
 // EV_CLEAR wakes them: EVFILT_USER where the kernel has it, or else the reading end
 // of a pipe that always has a byte in it. The first is triggered by NOTE_TRIGGER,
-// the second by adding it again, which fires because the pipe is readable; so the
-// pipe is never written to or drained, and cannot be full.
+// the second by adding it again, which fires because the pipe is readable; so
+// waking never writes to the pipe or drains it, and a full pipe does not matter.
 //
 // With EV_CLEAR one trigger reaches one waiter. To wake all of them, each waiter
 // that leaves triggers the knote for the next. With a level-triggered knote some
