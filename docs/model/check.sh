@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the models of this folder exhaustively, then that every mistake seeded
-# in them is found. One line for each; exit status 1 at the first surprise.
+# Checks the models of this directory exhaustively, then that every mistake seeded
+# in them is found. Prints one line for each; exits with 1 at the first failure.
 #
 #   docs/model/check.sh            everything
 #   docs/model/check.sh -k         keep the working directory, for the traces
@@ -35,16 +35,16 @@ else
 	trap 'rm -rf "$work"' EXIT
 fi
 
-# A search that needs more than this is cut short, and taken for a failure.
+# A search that needs more than this is stopped, and counts as a failure.
 max_depth=100000
 max_mib=3000
 max_seconds=300
 
 passed=0
 
-# search KIND MODEL DEFINE… runs spin and the checker that it makes, and leaves
-# what that says in $work/KIND/out. KIND is safety (assertions, deadlocks) or
-# liveness (the ltl formula, weakly fair).
+# search KIND MODEL DEFINE… runs spin and the checker that it makes, and writes
+# the checker's output to $out. KIND is safety (assertions, deadlocks) or liveness
+# (the ltl formula, with weak fairness).
 search() {
 	local kind=$1 model=$2 dir
 	shift 2
@@ -53,7 +53,7 @@ search() {
 	local flags run
 	case $kind in
 	safety) flags=(-DSAFETY -DNOCLAIM) run=() ;;
-	# NFAIR is how many words of flags weak fairness needs: one a process.
+	# NFAIR is the number of words of flags that weak fairness needs: one per process.
 	liveness) flags=(-DNFAIR=4) run=(-a -f) ;;
 	esac
 	cd "$dir"
@@ -64,13 +64,13 @@ search() {
 	cd "$here"
 }
 
-# complete tells a search that has seen all states and no error.
+# complete returns 0 if the search has seen all states and no error.
 complete() {
 	grep -q 'errors: 0$' "$out" &&
 		! grep -qE 'not completed|too small|exit status|out of memory' "$out"
 }
 
-# right KIND MODEL WHO DEFINE… : the model keeps what it promises.
+# right KIND MODEL WHO DEFINE… checks that the model keeps its promises.
 right() {
 	local kind=$1 model=$2 who=$3
 	shift 3
@@ -85,7 +85,7 @@ right() {
 	passed=$((passed + 1))
 }
 
-# wrong KIND MODEL MISTAKE DEFINE… : the checker finds the mistake.
+# wrong KIND MODEL MISTAKE DEFINE… checks that the checker finds the mistake.
 wrong() {
 	local kind=$1 model=$2 mistake=$3
 	shift 3
@@ -94,7 +94,7 @@ wrong() {
 		exit 1
 	}
 	search "$kind" "$model" "-DMISTAKE_$mistake" "$@"
-	# A slip of the model itself, such as an index out of range, does not count.
+	# An error of the model itself, such as an index out of range, does not count.
 	if ! grep -q 'errors: 1$' "$out" || grep -q 'invalid array index' "$out"; then
 		printf 'FAIL  %s.pml  %-8s  %s was not found\n' "$model" "$kind" "$mistake" >&2
 		grep -v '^$' "$out" | head -20 >&2
@@ -108,10 +108,10 @@ wrong() {
 tried=
 
 right safety close 'two register, two wait, one closes'
-right safety close 'two close at once' -DREGISTRARS=1 -DCLOSERS=2
-right safety close 'a source is closed meanwhile, a waker wakes' -DREGISTRARS=1 -DSOURCE_CLOSERS=1 -DWAKERS=1
+right safety close 'two close concurrently' -DREGISTRARS=1 -DCLOSERS=2
+right safety close 'a source is closed concurrently, a waker wakes' -DREGISTRARS=1 -DSOURCE_CLOSERS=1 -DWAKERS=1
 right liveness close 'every Wait ends' -DREGISTRARS=1
-right liveness close 'every Wait ends, a source is closed meanwhile' -DREGISTRARS=1 -DSOURCE_CLOSERS=1
+right liveness close 'every Wait ends, a source is closed concurrently' -DREGISTRARS=1 -DSOURCE_CLOSERS=1
 
 wrong safety close TORN_ENTER
 wrong safety close TORN_LEAVE
@@ -141,7 +141,7 @@ wrong safety sleep WAKE_NOT_PASSED_ON -DBLOCK_THREAD -DFOREVER=2 -DTIMED=0
 wrong safety sleep NO_NEW_LEADER -DFOREVER=2 -DTIMED=0
 wrong safety sleep RESIGNED_IN_SILENCE -DFOREVER=1 -DTIMED=1 -DWAKES=1
 
-# A mistake that nobody tries proves nothing.
+# Every mistake must be tried.
 for model in close sleep; do
 	for mistake in $(grep -oE 'MISTAKE_[A-Z_]+[A-Z]' "$here/$model.pml" | sed 's/^MISTAKE_//' | sort -u); do
 		case " $tried " in

@@ -1,15 +1,15 @@
 /*
  * The close protocol of a queue: internal/gate/gate.go, and poll.go, wait.go and
- * internal/selector/table.go where they use it. README.md says which part stands
- * for which code. Each atomic block is one atomic operation, or one critical
- * section, of the Go code; whatever stands outside is interleaved freely.
+ * internal/selector/table.go where they use it. README.md lists which code each
+ * part models. Each atomic block is one atomic operation, or one critical section,
+ * of the Go code; all other steps interleave freely.
  *
- * Each MISTAKE_ is a way to get it wrong; check.sh sees to it that it is found.
+ * Each MISTAKE_ seeds an error into the model; check.sh checks that it is found.
  */
 
 /*
- * Who takes part. check.sh checks several casts: together in one they would be
- * too many states for a quick check, and no mistake needs all of them.
+ * The processes. check.sh checks several combinations: all processes in one would
+ * have too many states for a quick check, and no mistake needs all of them.
  */
 #ifndef REGISTRARS
 #define REGISTRARS 2
@@ -26,7 +26,7 @@
 #define WAITERS 2 /* one waits forever, the other has a timeout */
 #define SLOTS   2
 
-/* gate.Gate: the word's three fields, only ever touched together. */
+/* gate.Gate: the three fields of its word, always accessed together. */
 bool closedBit;
 byte nShort, nLong;
 
@@ -37,7 +37,7 @@ bool ending;   /* NotifyAll has been called */
 bool notified; /* Notify has been called */
 byte wakes;    /* wakeQueue */
 
-/* selector.Table. A slot holds the number of its registration, plus one. */
+/* selector.Table. A slot contains the number of its registration, plus one. */
 byte slot[SLOTS];
 bool changing[SLOTS];
 byte drained;
@@ -46,9 +46,9 @@ byte drained;
 bool locked[REGISTRARS], srcClosed[REGISTRARS];
 byte owned[REGISTRARS];
 
-/* What the users of the queue have seen. */
+/* Results that the users of the queue have seen. */
 bool promised[REGISTRARS]; /* Register has returned nil */
-bool gone[REGISTRARS];     /* Deregister, or the source's Close, has taken it out */
+bool gone[REGISTRARS];     /* Deregister, or the source's Close, has removed it */
 byte told[REGISTRARS];     /* Closed events */
 byte ended;                /* waiters that have got ErrClosed */
 
@@ -68,7 +68,7 @@ inline seal() { d_step { assert(!sealed); sealed = true } }
 
 inline release() { d_step { assert(!released && inKernel == 0); released = true } }
 
-/* Gate.Leave, then what Poll.leave does about it. */
+/* Gate.Leave, then Poll.leave. */
 inline leaveShort() {
 #ifdef MISTAKE_TORN_LEAVE
 	nShort--;
@@ -101,11 +101,11 @@ inline leaveLong() {
 	fi
 }
 
-/* A call on the kernel object takes time: nobody may release it meanwhile. */
+/* A call on the kernel object takes time: the object must not be released during it. */
 inline beginCall() { d_step { assert(!released); inKernel++ } }
 inline endCall() { inKernel-- }
 
-/* What the lock protects may be looked at in the same step. */
+/* Data that the lock protects may be read in the same step. */
 inline lock(src) { !locked[src] -> locked[src] = true }
 inline unlock(src) { locked[src] = false }
 
@@ -192,7 +192,7 @@ proctype registrar(byte me) {
 	fi
 }
 
-/* Handle.Close by somebody else than who registers. */
+/* Handle.Close by another goroutine than the one that registers. */
 proctype sourceCloser(byte src) {
 	bool ok, lastShort, last;
 	byte mine;
@@ -216,7 +216,7 @@ proctype waker() {
 	fi
 }
 
-/* Poll.Close. The second one gets ErrClosed, whenever it comes. */
+/* Poll.Close. The second call returns ErrClosed, whenever it comes. */
 proctype closer() {
 	bool ok, first, lastShort, last;
 
@@ -261,7 +261,7 @@ proctype closer() {
 	fi
 }
 
-/* Table.Drain with room for one. */
+/* Table.Drain with space for one token. */
 inline drain() {
 #ifdef MISTAKE_DRAIN_WITHOUT_LOCK
 	got = 0;
@@ -292,7 +292,7 @@ inline drain() {
 #endif
 }
 
-/* Somebody who calls Poll.Wait until it returns ErrClosed. */
+/* A goroutine that calls Poll.Wait until it returns ErrClosed. */
 proctype waiter(bool forever) {
 	bool ok, last;
 	byte n, got;
@@ -367,7 +367,7 @@ init {
 		run waiter(true);
 		run waiter(false)
 	};
-	/* Anybody stuck leaves init stuck here, an invalid end state. */
+	/* If a process is blocked, init blocks here, in an invalid end state. */
 	_nr_pr == 1;
 	assert(closedBit && sealed && released && nShort == 0 && nLong == 0);
 	assert(ended == WAITERS);

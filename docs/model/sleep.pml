@@ -1,39 +1,38 @@
 /*
  * How a Wait sleeps on epoll, and how Notify and NotifyAll wake it:
- * internal/selector/epoll/sleep_linux.go, translate and harvest of
+ * internal/selector/epoll/sleep_linux.go, translate and pollNow of
  * epoll_linux.go, the wakeQueue of waker.go and the loop of Poll.wait. README.md
- * says which part stands for which code. Each atomic block is one atomic
- * operation, one system call or one critical section; whatever stands outside
- * is interleaved freely.
+ * lists which code each part models. Each atomic block is one atomic operation,
+ * one system call or one critical section; all other steps interleave freely.
  *
- * Each MISTAKE_ is a way to get it wrong; check.sh sees to it that it is found.
+ * Each MISTAKE_ seeds an error into the model; check.sh checks that it is found.
  */
 
-#ifndef FOREVER /* how many waiters have no deadline; 1 or more */
+#ifndef FOREVER /* number of waiters without a deadline; 1 or more */
 #define FOREVER 2
 #endif
-#ifndef TIMED /* how many have one */
+#ifndef TIMED /* number of waiters with a deadline */
 #define TIMED 1
 #endif
-#ifndef WAKES /* how many call Wake, once each; 1 or more */
+#ifndef WAKES /* number of processes that call Wake once; 1 or more */
 #define WAKES 2
 #endif
 #ifndef EDGES /* how often a source becomes ready */
 #define EDGES 1
 #endif
-#ifndef EXPIRIES /* how many timers run out; the others are far away */
+#ifndef EXPIRIES /* how many timers fire; the others never do */
 #define EXPIRIES 1
 #endif
 #define WAITERS (FOREVER + TIMED)
 /*
- * CLOSE_AT_ANY_TIME: Close comes whenever it likes; otherwise when nothing moves.
+ * CLOSE_AT_ANY_TIME: Close may come at any time; otherwise when no process can move.
  * BLOCK_THREAD: waiters block their threads instead of parking in Go's poller.
  */
 
 /* sleepers */
 bool notified, ending, leading;
 byte blocked;
-bool expired; /* the leader's own */
+bool expired; /* only the leader uses it */
 bool hasLeader;
 byte follower[WAITERS], followers; /* a stack of waiters */
 bool turn[WAITERS];
@@ -46,7 +45,7 @@ bool closedBit;
 bool wakeReady;
 byte sourceReady;
 
-/* Go's poller: it has seen the list grow, and the file's read deadline. */
+/* Go's poller: whether it has seen the list grow, and the file's read deadline. */
 bool netReady;
 mtype = { none, future, past };
 mtype deadline = none;
@@ -89,7 +88,7 @@ inline takeNotice(res) {
 	fi
 }
 
-/* One epoll_wait that does not sleep: any part of the list, for want of room. */
+/* One epoll_wait that does not sleep: takes any part of the list, as the buffer may be short. */
 #define anyReady (wakeReady || sourceReady > 0)
 inline take() {
 	if
@@ -115,7 +114,7 @@ inline translate() {
 	fi
 }
 
-/* Poll.takeWakes with room for one. */
+/* Poll.takeWakes with space for one event. */
 inline takeWakes() {
 	d_step {
 		if
@@ -129,12 +128,12 @@ inline takeWakes() {
 	fi
 }
 
-/* The deadline may be overwritten by Notify's, or overwrite it. */
+/* This deadline may overwrite that of Notify, or be overwritten by it. */
 inline arm(timed) {
 	d_step { deadline = (timed && expiries > 0 -> future : none); expired = false }
 }
 
-/* One Wait after another, until the queue is closed or the caller has enough. */
+/* Calls Wait repeatedly, until the queue is closed or the caller stops. */
 proctype waiter(byte me; bool timed) {
 	bool old, more, gotWake, done, timeUp;
 	byte n, i;
@@ -146,7 +145,7 @@ call:
 	fi;
 	d_step { n = 0; done = false; timeUp = false };
 
-	/* Poll.wait: with wakes pending it does not sleep; whose turn it is, is open. */
+	/* Poll.wait: with wakes pending it does not sleep; it may take wakes first, or not. */
 	if
 	:: wakes > 0 ->
 		if
@@ -174,7 +173,7 @@ call:
 
 follow:
 	if
-	:: timed -> goto block /* only the tail is left */
+	:: timed -> goto block /* tailTime or less is left */
 	:: true
 	fi;
 	atomic {
@@ -203,7 +202,7 @@ follow:
 			:: else -> i = 0
 			fi
 		};
-		d_step { turn[me] -> turn[me] = false } /* chosen meanwhile */
+		d_step { turn[me] -> turn[me] = false } /* made the leader while the timer fired */
 	fi;
 
 park:
@@ -216,7 +215,7 @@ park:
 	if
 	:: expired -> arm(timed)
 	:: !expired && timed -> arm(timed)
-	:: !expired /* the deadline that is set will do */
+	:: !expired /* the deadline that is set may stay */
 	fi;
 
 read: /* RawConn.Read: prepareRead, then try and waitRead in turn */
@@ -329,14 +328,14 @@ block:
 	fi;
 
 woken:
-	/* Poll.wait again */
+	/* Poll.wait, continued */
 	if
 	:: n == 0 -> takeWakes()
 	:: else
 	fi;
 	if
 	:: n == 0 && !timeUp -> goto call
-	:: else -> /* Wait returns. Its caller comes back, or not. */
+	:: else -> /* Wait returns. Its caller calls it again, or not. */
 		if
 		:: goto call
 		:: goto out
@@ -354,7 +353,7 @@ proctype waker() {
 	notify()
 }
 
-/* A source that becomes ready wakes whoever polls the epoll descriptor. */
+/* A source that becomes ready wakes the process that polls the epoll descriptor. */
 proctype source() { d_step { sourceReady++; netReady = true } }
 
 /* The runtime's timer behind the file's read deadline. */
@@ -365,14 +364,14 @@ end:
 	od
 }
 
-/* Poll.Close, at any time or when nothing moves any more. */
+/* Poll.Close, at any time or when no process can move. */
 proctype closer() {
 	if
 #ifdef CLOSE_AT_ANY_TIME
 	:: true
 #endif
 	:: timeout ->
-		/* Whoever is inside, sleeps: nothing may be left for them. */
+		/* All waiters in Wait sleep: no notice, waker or event may be left for them. */
 		assert(inside == 0 || (!notified && wakes == 0 && sourceReady == 0));
 		assert(followers == 0 || hasLeader);
 		assert(inside == 0 || hasLeader || blocked == inside)
@@ -401,5 +400,5 @@ init {
 		run timer();
 		run closer()
 	}
-	/* A waiter who still sleeps after Close is in an invalid end state. */
+	/* A waiter that still sleeps after Close is in an invalid end state. */
 }

@@ -3,10 +3,10 @@ package selector
 import "errors"
 
 var (
-	// ErrExists: the descriptor is already watched by this selector.
+	// ErrExists means that this selector already watches the descriptor.
 	ErrExists = errors.New("descriptor is already registered")
-	// ErrNotPollable: the kernel offers no readiness for this kind of file.
+	// ErrNotPollable means that the kernel reports no readiness for this kind of file.
 	ErrNotPollable = errors.New("descriptor cannot be polled")
-	// ErrFull: every key of the table is in use or used up.
+	// ErrFull means that every slot of the table is in use or retired.
 	ErrFull = errors.New("registration table is full")
 )

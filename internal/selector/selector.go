@@ -1,9 +1,10 @@
-// Package selector is the contract between the queue (the root package) and
-// the kernel mechanisms that tell readiness, together with what all of them
+// Package selector defines the contract between the queue (the root package)
+// and the kernel mechanisms that report readiness, and holds what all backends
 // share: keys, the slot table that keeps them, and the event flags.
 //
-// Each backend is one folder beside this file and one line in the root
-// package's backend table. internal/selector/conformance is their one suite.
+// Each backend is one directory beside this file and one line in the root
+// package's backend table. internal/selector/conformance is the test suite that
+// every backend passes.
 package selector
 
 import (
@@ -13,7 +14,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Interest says which readiness a registration asks for.
+// Interest is the set of directions whose readiness a registration asks for.
 type Interest uint8
 
 const (
@@ -24,7 +25,7 @@ const (
 	AnyInterest = Readable | Writable | Priority
 )
 
-// Trigger says how often readiness is told. Zero is edge.
+// Trigger selects how often readiness is reported. Zero is edge-triggered.
 type Trigger uint8
 
 const (
@@ -34,7 +35,7 @@ const (
 	AnyTrigger = Level | Oneshot
 )
 
-// Flags says what an event tells. The low bits are those of Interest.
+// Flags is what an event reports. The low bits are those of Interest.
 type Flags uint8
 
 const (
@@ -50,19 +51,19 @@ const (
 	Closed
 )
 
-// Event is what a backend reports: which registration, and what about it.
+// Event is what a backend reports: a registration, and its readiness.
 type Event struct {
 	Key   Key
 	Flags Flags
 }
 
-// Config is what a backend is opened with.
+// Config holds the options with which a backend is opened.
 type Config struct {
-	// BusyPoll is how long Wait asks the kernel again and again before it
-	// sleeps; zero: as long as it pays (see package spin); negative: not at all.
+	// BusyPoll is how long Wait polls the kernel before it sleeps; zero: as long
+	// as spinning pays (see package spin); negative: not at all.
 	BusyPoll time.Duration
-	// BlockThread makes a sleeping Wait block its thread in the kernel where
-	// the backend would rather park the goroutine.
+	// BlockThread makes a sleeping Wait block its thread in the kernel, also
+	// in a backend that parks the goroutine by default.
 	BlockThread bool
 }
 
@@ -70,61 +71,62 @@ type Config struct {
 //
 // The contract, for every backend:
 //
-//   - All methods but Close may be called at once from any goroutines. The
-//     caller sees to it that no descriptor is used in two calls of Add,
-//     Modify and Delete at the same time, that a descriptor is open while it
-//     is used in one, and that Close comes last, when no other call is
-//     running.
-//   - Add, Modify and Delete take effect at once, also for calls of Wait that
-//     are asleep. Readiness that exists already when Add or Modify is called
-//     is reported.
+//   - All methods but Close may be called concurrently. The caller ensures that
+//     no descriptor is used in two concurrent calls of Add, Modify and Delete,
+//     that a descriptor stays open during such a call, and that Close is called
+//     last, when no other call is running.
+//   - Add, Modify and Delete take effect immediately, also for calls of Wait
+//     that are asleep. Readiness that exists when Add or Modify is called is
+//     reported.
 //   - After Modify(fd, old, new, …) events carry new. An event with old may
 //     still be in a batch that another Wait has taken from the kernel, as may
-//     one with a deleted key: the caller filters by key, so a backend need
+//     an event with a deleted key: the caller filters by key, a backend need
 //     not. A key is never used for a second registration.
-//   - Edge: an event after each change from not ready to ready; further news
-//     of the same readiness may be told or not. A direction counts as not
-//     ready once a call on the descriptor would have blocked, or moved less
-//     than was asked for; sources tell it by Blocked.
+//   - Edge: one event after each change from not ready to ready; a backend may
+//     report further activity while the direction stays ready. A direction
+//     counts as not ready once a call on the descriptor would have blocked, or
+//     transferred less than was asked for; sources report that by Blocked.
 //     Level: an event from every Wait while the readiness lasts. Oneshot: one
-//     event, then nothing until Modify. One edge, or one oneshot, is handed
-//     to one call of Wait only.
-//   - Errors and hang-ups are reported whatever the interest is. With them,
-//     Readable and Writable are set too, so that a caller who acts on these
-//     alone finds out; the caller of Wait masks them by interest.
+//     event, then none until Modify. One edge, or one oneshot event, is
+//     delivered by one call of Wait only.
+//   - Errors and hang-ups are reported whatever the interest is. Readable and
+//     Writable are set with them, so that a caller who handles only these two
+//     meets the error on its next call; the caller of Wait masks them by
+//     interest.
 //   - Wait returns n > 0 events; or 0 after timeout, never before it; or 0 at
 //     any time, having been notified. Negative waits forever, zero does not
-//     sleep. Interruptions by signals do not show.
+//     sleep. Wait does not return early when a signal interrupts it.
 //   - Errors from the kernel are returned as syscall.Errno, or wrap one.
 //   - After an error of Add, fd is not registered. After an error of Modify it is
 //     registered under new, but may be watched in part or not at all: the caller must
-//     call Delete(fd, new), and must not ignore the error, or the source is deaf. A
-//     failure that the backend can retry by itself is no error: after nil, whatever
-//     was asked for is reported. An error of Delete means that the kernel had dropped
-//     fd already; it can be ignored.
+//     call Delete(fd, new) and must not ignore the error, or events of the source are
+//     lost. A failure that the backend retries by itself is not an error: after nil,
+//     all that was asked for is reported. An error of Delete means that the kernel had
+//     dropped fd already; it can be ignored.
 type Selector interface {
-	// Add starts to watch fd. A second Add of the same fd is ErrExists, a
+	// Add starts to watch fd. A second Add of the same fd returns ErrExists, a
 	// descriptor that has no readiness (a regular file) ErrNotPollable.
 	Add(fd sys.FD, key Key, interest Interest, trigger Trigger) error
 	Modify(fd sys.FD, old, key Key, interest Interest, trigger Trigger) error
 	Delete(fd sys.FD, key Key) error
 
-	// NeedsBlocked says whether sources must call Blocked.
+	// NeedsBlocked reports whether sources must call Blocked.
 	NeedsBlocked() bool
-	// Blocked says that a call in the directions d on fd would have blocked.
+	// Blocked re-arms the edges of the directions d: a source calls it when a
+	// call on fd in these directions would have blocked.
 	Blocked(fd sys.FD, key Key, d Interest)
 
 	Wait(events []Event, timeout time.Duration) (int, error)
 
 	// Notify makes one call of Wait return soon: one that is asleep, or else
-	// the next that would go to sleep. Calls coalesce until then. After an error the
-	// notice stands, but may not have reached a Wait that sleeps: the next Notify
-	// tries again.
+	// the next that would sleep. Calls coalesce until then. After an error the
+	// notice stays set, but a sleeping Wait may not have been woken: the next
+	// Notify tries again.
 	Notify() error
 	// NotifyAll makes every call of Wait, present and future, return soon.
 	NotifyAll() error
 
-	// Spin returns how Wait spins before it sleeps.
+	// Spin returns statistics of how Wait spins before it sleeps.
 	Spin() spin.Stats
 
 	Close() error

@@ -6,14 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// Key names one registration for good: a slot in the table and the slot's
-// generation. The kernel carries it back with each event. No key is given out
-// twice in the life of a Table, so an event whose key the table no longer
-// holds is stale, whatever has become of its slot or descriptor since.
+// Key identifies one registration: a slot in the table and the slot's
+// generation. The kernel returns it with each event. No key is issued twice
+// in the life of a Table, so an event whose key the table no longer holds is
+// stale, even if its slot or descriptor has been reused.
 type Key uint64
 
-// SlotBits is how many bits of a Key name the slot: a Table holds at most
-// 2^SlotBits registrations at once. The rest is the generation.
+// SlotBits is how many bits of a Key are the slot: a Table holds at most
+// 2^SlotBits registrations. The other bits are the generation.
 const SlotBits = 26
 
 const (
@@ -26,7 +26,7 @@ const (
 	maxChunks      = SlotBits - firstChunkLog2 + 1
 )
 
-// Slot returns the index of the key's slot, which no other live key shares.
+// Slot returns the index of the key's slot. No two live keys have the same.
 func (k Key) Slot() uint32 { return uint32(k & slotMask) }
 
 func (k Key) generation() uint64 { return uint64(k) >> SlotBits }
@@ -38,14 +38,14 @@ func makeKey(slot uint32, generation uint64) Key {
 // A slot's phase, in the low bits of its state.
 const (
 	free     = iota // on the free list, or used up
-	live            // registered: events are handed out
+	live            // registered: events are delivered
 	changing        // Rekey is between its stores
 )
 
-// slot is one registration. state is generation, interest, phase; it is the
-// last thing written when a registration appears and the first when it goes,
-// so a reader that finds it unchanged around its other reads has read one
-// registration's values.
+// slot is one registration. state is generation, interest, phase; it is
+// written last when a registration is made and first when it is removed, so a
+// reader that finds it unchanged after its other reads has read the values of
+// one registration.
 type slot struct {
 	state atomic.Uint64
 	token atomic.Uint64
@@ -55,25 +55,25 @@ func pack(generation uint64, interest Interest, phase uint64) uint64 {
 	return generation<<(phaseBits+interestBits) | uint64(interest)<<phaseBits | phase
 }
 
-// Table keeps the registrations of one queue. Lookups take no lock and may run
-// beside any other method. Rekey and Remove of one key must not run at the same
-// time as each other.
+// Table holds the registrations of one queue. Lookup takes no lock and may run
+// concurrently with any other method. Rekey and Remove of one key must not run
+// concurrently.
 //
-// A slot whose generations are used up is retired, never reused: that costs 16
+// A slot that has no generation left is retired, never reused: that costs 16
 // bytes for each 2^33 changes of one slot, and makes a wrapped counter
 // impossible instead of unlikely.
 type Table struct {
-	// Slots stay where they are: chunk i holds 2^(i+7) of them (the first,
-	// 2^8), so the table grows without moving what lookups may be reading.
+	// Slots never move: chunk i holds 2^(i+7) of them (the first, 2^8), so the
+	// table grows while lookups read it.
 	chunks [maxChunks]atomic.Pointer[[]slot]
 
 	mu       sync.Mutex
 	freeList []uint32
-	used     uint32 // slots ever handed out
+	used     uint32 // slots ever allocated
 	live     int
-	drained  uint32 // slots below are done with; see Drain
+	drained  uint32 // Drain is done with the slots below
 
-	// lastGeneration is the highest in use; tests lower it.
+	// lastGeneration is the highest that a slot may have; tests lower it.
 	lastGeneration uint64
 	capacity       uint32
 }
@@ -83,8 +83,8 @@ func NewTable() *Table {
 	return &Table{lastGeneration: maxGeneration, capacity: 1 << SlotBits}
 }
 
-// Limit lowers the number of generations that a slot has, and of slots, so that
-// tests reach the end of either. It must come before any other call.
+// Limit lowers the number of generations of a slot, and of slots, so that
+// tests reach these limits. It must be called before any other method.
 func (t *Table) Limit(generations uint64, slots uint32) {
 	t.lastGeneration = generations - 1
 	t.capacity = slots
@@ -111,11 +111,11 @@ func (t *Table) slot(i uint32) *slot {
 	return &(*chunk)[off]
 }
 
-// Insert makes a live registration. Its key is new.
+// Insert makes a live registration and returns its key, which is new.
 func (t *Table) Insert(token uint64, interest Interest) (Key, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i, err := t.take()
+	i, err := t.allocLocked()
 	if err != nil {
 		return 0, err
 	}
@@ -127,8 +127,8 @@ func (t *Table) Insert(token uint64, interest Interest) (Key, error) {
 	return makeKey(i, generation), nil
 }
 
-// take returns a free slot's index; the caller holds mu.
-func (t *Table) take() (uint32, error) {
+// allocLocked returns the index of a free slot; the caller must hold mu.
+func (t *Table) allocLocked() (uint32, error) {
 	if n := len(t.freeList); n > 0 {
 		i := t.freeList[n-1]
 		t.freeList = t.freeList[:n-1]
@@ -164,13 +164,13 @@ func (t *Table) Remove(key Key) bool {
 	if old&phaseMask == free || old>>(phaseBits+interestBits) != key.generation() {
 		return false
 	}
-	t.release(key.Slot(), s)
+	t.freeLocked(key.Slot(), s)
 	return true
 }
 
-// release frees the slot under its next generation, or retires it; the caller
-// holds mu.
-func (t *Table) release(i uint32, s *slot) {
+// freeLocked frees the slot under its next generation, or retires it if it has
+// none; the caller must hold mu.
+func (t *Table) freeLocked(i uint32, s *slot) {
 	t.live--
 	generation := s.state.Load() >> (phaseBits + interestBits)
 	if generation >= t.lastGeneration {
@@ -182,8 +182,8 @@ func (t *Table) release(i uint32, s *slot) {
 }
 
 // Rekey gives the registration of key a new key, token and interest; the old key
-// is stale from then on. It returns false if key is not live. Unless the slot is
-// used up it takes no lock: with Oneshot it runs once an event.
+// becomes stale. It returns false if key is not live. It takes no lock unless the
+// slot has no generation left, because with Oneshot it runs once per event.
 func (t *Table) Rekey(key Key, token uint64, interest Interest) (Key, bool, error) {
 	s := t.slot(key.Slot())
 	if s == nil {
@@ -194,7 +194,7 @@ func (t *Table) Rekey(key Key, token uint64, interest Interest) (Key, bool, erro
 		return 0, false, nil
 	}
 	if key.generation() == t.lastGeneration {
-		return t.move(key, token, interest)
+		return t.moveToNewSlot(key, token, interest)
 	}
 	s.state.Store(old&^phaseMask | changing)
 	s.token.Store(token)
@@ -202,8 +202,8 @@ func (t *Table) Rekey(key Key, token uint64, interest Interest) (Key, bool, erro
 	return makeKey(key.Slot(), key.generation()+1), true, nil
 }
 
-// move takes a registration out of a slot that is used up.
-func (t *Table) move(key Key, token uint64, interest Interest) (Key, bool, error) {
+// moveToNewSlot is Rekey for a registration whose slot has no generation left.
+func (t *Table) moveToNewSlot(key Key, token uint64, interest Interest) (Key, bool, error) {
 	moved, err := t.Insert(token, interest)
 	if err != nil {
 		return 0, true, err
@@ -211,7 +211,7 @@ func (t *Table) move(key Key, token uint64, interest Interest) (Key, bool, error
 	return moved, t.Remove(key), nil
 }
 
-// Lookup returns the token of key and its interest; ok is false if key is
+// Lookup returns the token and the interest of key; ok is false if key is
 // stale.
 func (t *Table) Lookup(key Key) (token uint64, interest Interest, ok bool) {
 	s := t.slot(key.Slot())
@@ -227,16 +227,16 @@ func (t *Table) Lookup(key Key) (token uint64, interest Interest, ok bool) {
 	return token, Interest(state>>phaseBits) & AnyInterest, true
 }
 
-// Len returns how many registrations are live.
+// Len returns the number of live registrations.
 func (t *Table) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.live
 }
 
-// Drain ends live registrations, as many as tokens has room for, and stores
-// their tokens. Each registration is drained once, whoever calls. It returns 0
-// when none is left. No Insert or Rekey may run then or come later.
+// Drain removes up to len(tokens) live registrations, stores their tokens and
+// returns their number, 0 if there are none. Concurrent calls drain each
+// registration once. Insert and Rekey must not run during or after Drain.
 func (t *Table) Drain(tokens []uint64) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -248,7 +248,7 @@ func (t *Table) Drain(tokens []uint64) int {
 		}
 		tokens[n] = s.token.Load()
 		n++
-		t.release(t.drained, s)
+		t.freeLocked(t.drained, s)
 	}
 	return n
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestKeysAreNeverGivenOutTwice(t *testing.T) {
+func TestKeysAreUnique(t *testing.T) {
 	table := NewTable()
 	table.Limit(3, 64)
 	seen := map[Key]bool{}
@@ -21,17 +21,17 @@ func TestKeysAreNeverGivenOutTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		if seen[key] {
-			t.Fatalf("key %x was given out twice", key)
+			t.Fatalf("key %x was issued twice", key)
 		}
 		seen[key] = true
 		live = append(live, key)
 		if len(live) == 4 {
 			for _, k := range live {
 				if !table.Remove(k) {
-					t.Fatalf("Remove(%x) found nothing", k)
+					t.Fatalf("Remove(%x) = false for a live key", k)
 				}
 				if _, _, ok := table.Lookup(k); ok {
-					t.Fatalf("Lookup(%x) found what was removed", k)
+					t.Fatalf("Lookup(%x) found a removed key", k)
 				}
 			}
 			live = live[:0]
@@ -42,7 +42,7 @@ func TestKeysAreNeverGivenOutTwice(t *testing.T) {
 	}
 }
 
-func TestRekeyMovesOnWhenASlotIsUsedUp(t *testing.T) {
+func TestRekeyMovesFromRetiredSlot(t *testing.T) {
 	table := NewTable()
 	table.Limit(2, 1000)
 	key, _ := table.Insert(1, Readable)
@@ -62,7 +62,7 @@ func TestRekeyMovesOnWhenASlotIsUsedUp(t *testing.T) {
 				t.Fatalf("old key %x is still found", k)
 			}
 			if _, ok, _ := table.Rekey(k, 0, Readable); ok {
-				t.Fatalf("old key %x could be changed", k)
+				t.Fatalf("Rekey of the old key %x succeeded", k)
 			}
 		}
 	}
@@ -88,14 +88,14 @@ func TestSlotsOfEveryChunk(t *testing.T) {
 		}
 	}
 	if _, _, ok := table.Lookup(makeKey(1<<SlotBits-1, 0)); ok {
-		t.Error("a slot that was never made was found")
+		t.Error("Lookup found a slot that was never allocated")
 	}
 	if _, _, ok := table.Lookup(^Key(0)); ok {
-		t.Error("the largest key was found")
+		t.Error("Lookup found the largest key")
 	}
 }
 
-func TestDrainTellsEachOnceToSeveral(t *testing.T) {
+func TestConcurrentDrainReturnsEachOnce(t *testing.T) {
 	table := NewTable()
 	const n = 5000
 	for i := range n {
@@ -104,7 +104,7 @@ func TestDrainTellsEachOnceToSeveral(t *testing.T) {
 			table.Remove(key)
 		}
 	}
-	var told [n]atomic.Int32
+	var drained [n]atomic.Int32
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -115,27 +115,27 @@ func TestDrainTellsEachOnceToSeveral(t *testing.T) {
 					return
 				}
 				for _, token := range tokens[:k] {
-					told[token].Add(1)
+					drained[token].Add(1)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	for i := range told {
+	for i := range drained {
 		want := int32(1)
 		if i%3 == 0 {
 			want = 0
 		}
-		if got := told[i].Load(); got != want {
+		if got := drained[i].Load(); got != want {
 			t.Errorf("token %d was drained %d times, want %d", i, got, want)
 		}
 	}
 	if table.Len() != 0 {
-		t.Errorf("%d are left", table.Len())
+		t.Errorf("%d registrations are live after Drain, want 0", table.Len())
 	}
 }
 
-// A lookup beside changes must see a token with the key that it belongs to.
+// A Lookup that runs concurrently with Rekey returns the token that belongs to the key.
 func TestLookupNeverMixesRegistrations(t *testing.T) {
 	table := NewTable()
 	key, _ := table.Insert(0, Readable)

@@ -19,8 +19,8 @@ const (
 	r = selector.Readable
 	w = selector.Writable
 
-	soon    = 5 * time.Second       // for what must come
-	quiet   = 30 * time.Millisecond // for what must not
+	soon    = 5 * time.Second       // how long to wait for what must happen
+	quiet   = 30 * time.Millisecond // how long to wait for what must not
 	edge    = selector.Trigger(0)
 	level   = selector.Level
 	oneshot = selector.Oneshot
@@ -28,8 +28,8 @@ const (
 
 var loopback6 = netip.MustParseAddrPort("[::1]:0")
 
-// open returns a selector; the end of the test closes it, and sees to it that no
-// poll is left in flight.
+// open returns a selector that is closed at the end of the test, which fails if a poll
+// is in flight then.
 func open(t testing.TB) *Selector {
 	t.Helper()
 	s, err := Open(selector.Config{})
@@ -102,7 +102,7 @@ func pair(t testing.TB) (a, b sys.FD) {
 	}
 }
 
-// testPair is pair with the closing left to the end of the test.
+// testPair is pair, but the sockets are closed at the end of the test.
 func testPair(t testing.TB) (a, b sys.FD) {
 	a, b = pair(t)
 	t.Cleanup(func() { sys.Close(a); sys.Close(b) })
@@ -115,7 +115,7 @@ func send(t testing.TB, fd sys.FD, text string) {
 	ok(t, "send", e, e != 0 || n != len(text))
 }
 
-// arrived waits until fd has n bytes, without a queue.
+// arrived waits until fd has n unread bytes, without using the selector.
 func arrived(t testing.TB, fd sys.FD, n int) {
 	t.Helper()
 	b := make([]byte, n)
@@ -124,12 +124,12 @@ func arrived(t testing.TB, fd sys.FD, n int) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatal("bytes do not arrive")
+			t.Fatalf("%d bytes have not arrived", n)
 		}
 	}
 }
 
-// drain reads until it would block, and returns how much it was.
+// drain reads until a read would block, and returns the number of bytes.
 func drain(t testing.TB, fd sys.FD) int {
 	t.Helper()
 	var b [256]byte
@@ -160,7 +160,7 @@ func next(t testing.TB, s *Selector) selector.Event {
 	return selector.Event{}
 }
 
-// none sees to it that there is no event.
+// none fails if there is an event.
 func none(t testing.TB, s *Selector) {
 	t.Helper()
 	var evs [4]selector.Event
@@ -180,8 +180,8 @@ func want(t testing.TB, ev selector.Event, key selector.Key, f selector.Flags) {
 	}
 }
 
-// TestEdgeRearm: Q2. An edge is told once; only Blocked arms it again, and only
-// the direction that blocked.
+// TestEdgeRearm: Q2. An edge is reported once; only Blocked re-arms it, and only
+// in the direction that blocked.
 func TestEdgeRearm(t *testing.T) {
 	s := open(t)
 	a, b := testPair(t)
@@ -194,7 +194,7 @@ func TestEdgeRearm(t *testing.T) {
 	none(t, s)
 	send(t, b, "two")
 	arrived(t, a, 6)
-	none(t, s) // not drained, so not armed: Windows' way with further news
+	none(t, s) // not drained, so not re-armed: on Windows further data makes no event
 
 	if n := drain(t, a); n != 6 {
 		t.Fatal(n)
@@ -204,16 +204,16 @@ func TestEdgeRearm(t *testing.T) {
 	send(t, b, "three")
 	want(t, next(t, s), 1, selector.ReadableFlag)
 
-	s.Blocked(a, 1, w) // writable all the time: told anew, and alone
+	s.Blocked(a, 1, w) // still writable: reported again, without Readable
 	want(t, next(t, s), 1, selector.WritableFlag)
-	s.Blocked(a, 1, r) // with bytes left: told anew
+	s.Blocked(a, 1, r) // bytes are unread: reported again
 	want(t, next(t, s), 1, selector.ReadableFlag)
 	none(t, s)
 }
 
-// TestEdgeDoubt: Q2. News that is older than a read which would have blocked is
-// not told.
-func TestEdgeDoubt(t *testing.T) {
+// TestStaleCompletion: Q2. An event that is older than a read that would have blocked
+// is not reported.
+func TestStaleCompletion(t *testing.T) {
 	s := open(t)
 	a, b := testPair(t)
 	for _, trigger := range []selector.Trigger{edge, level, oneshot} {
@@ -230,7 +230,7 @@ func TestEdgeDoubt(t *testing.T) {
 	}
 }
 
-// TestLevel: Q2. Level is told at every Wait while it lasts.
+// TestLevel: Q2. Every Wait reports level readiness while it lasts.
 func TestLevel(t *testing.T) {
 	s := open(t)
 	a, b := testPair(t)
@@ -248,7 +248,7 @@ func TestLevel(t *testing.T) {
 	}
 }
 
-// TestOneshot: Q2. Oneshot is silent until Modify, whatever happens.
+// TestOneshot: Q2. A oneshot registration that has fired reports nothing until Modify.
 func TestOneshot(t *testing.T) {
 	s := open(t)
 	for _, trigger := range []selector.Trigger{oneshot, oneshot | level} {
@@ -301,12 +301,13 @@ func asleep(t testing.TB, s *Selector, n int32) {
 	t.Helper()
 	for end := time.Now().Add(soon); s.sleep.count.Load() != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d sleep, want %d", s.sleep.count.Load(), n)
+			t.Fatalf("%d calls of Wait sleep, want %d", s.sleep.count.Load(), n)
 		}
 	}
 }
 
-// TestExisting: Q9. A second Add is ErrExists, what is no socket ErrNotPollable.
+// TestExisting: Q9. A second Add returns ErrExists, Add of another file than a socket
+// ErrNotPollable.
 func TestExisting(t *testing.T) {
 	s := open(t)
 	a, _ := testPair(t)
@@ -336,8 +337,8 @@ func TestExisting(t *testing.T) {
 	}
 }
 
-// TestEnds: the end of a connection is told whatever the interest is, once, also
-// when a direction has been told and not drained.
+// TestEnds: the end of a connection is reported once, whatever the interest is, also
+// when a direction has been reported and not drained.
 func TestEnds(t *testing.T) {
 	s := open(t)
 	a, b := pair(t)
@@ -359,18 +360,18 @@ func TestEnds(t *testing.T) {
 	want(t, next(t, s), 2, selector.ReadableFlag)
 	none(t, s)
 	if sys.OnWine() {
-		t.Log("FIN behind unread bytes: not tested, Wine tells it when they have been read")
+		t.Log("FIN after unread bytes: not tested, Wine reports it when they have been read")
 		drain(t, c)
 		s.Blocked(c, 2, r)
 	}
-	sys.Close(d) // FIN behind a byte that nobody has read
+	sys.Close(d) // FIN after an unread byte
 	if ev := next(t, s); ev.Key != 2 || ev.Flags&selector.ReadClosed == 0 {
 		t.Errorf("after FIN: %+v", ev)
 	}
 	none(t, s)
 }
 
-// TestRetry: a poll that AFD has no resources for is started by a later Wait.
+// TestRetry: a poll that AFD had no resources for is started by a later Wait.
 func TestRetry(t *testing.T) {
 	s := open(t)
 	a, b := testPair(t)
@@ -401,8 +402,8 @@ func TestRetry(t *testing.T) {
 	check(t, "add again", s.Add(c, 3, r, edge))
 }
 
-// failing makes s fail to start the next n polls, for want of resources. The function that
-// it returns reports how many of these are left.
+// failing returns two functions: fail makes s fail to start the next n polls for lack of
+// resources, left returns how many of these failures have not happened yet.
 func failing(s *Selector) (fail func(n int32), left func() int32) {
 	var failures atomic.Int32
 	s.startPoll = func(device, base sys.FD, p *sys.AFDPoll, events uint32, context uintptr) sys.NTStatus {
@@ -415,7 +416,7 @@ func failing(s *Selector) (fail func(n int32), left func() int32) {
 	return failures.Store, failures.Load
 }
 
-// sleeper waits in a goroutine, without a timeout, and returns once it sleeps.
+// sleeper calls Wait in a goroutine, without a timeout, and returns when it sleeps.
 func sleeper(t *testing.T, s *Selector) <-chan selector.Event {
 	t.Helper()
 	found := make(chan selector.Event, 1)
@@ -440,14 +441,14 @@ func found(t *testing.T, what string, events <-chan selector.Event) selector.Eve
 	case ev := <-events:
 		return ev
 	case <-time.After(6 * soon):
-		t.Error(what + ": the Wait sleeps on")
+		t.Error(what + ": Wait did not return")
 	}
 	return selector.Event{}
 }
 
 // TestTransientFailureWakesSleeper: Q1, Q2. AFD has no resources for the poll that Modify
-// needs, while a Wait sleeps for as long as it takes and no poll is in flight. Modify
-// succeeds, and that Wait tries again: the registration is not deaf.
+// needs, while a Wait sleeps without a timeout and no poll is in flight. Modify succeeds,
+// and that Wait tries again, so no event is lost.
 func TestTransientFailureWakesSleeper(t *testing.T) {
 	s := open(t)
 	fail, left := failing(s)
@@ -458,7 +459,7 @@ func TestTransientFailureWakesSleeper(t *testing.T) {
 	events := sleeper(t, s)
 	fail(2)
 	check(t, "modify", s.Modify(a, 1, 2, r, oneshot))
-	if ev := found(t, "what is there", events); ev.Key != 2 || ev.Flags&selector.ReadableFlag == 0 {
+	if ev := found(t, "unread data after Modify", events); ev.Key != 2 || ev.Flags&selector.ReadableFlag == 0 {
 		t.Errorf("%+v, want Readable of key 2", ev)
 	}
 	if n := left(); n > 0 {
@@ -468,7 +469,7 @@ func TestTransientFailureWakesSleeper(t *testing.T) {
 }
 
 // TestTransientFailureOfGuard: Q8. AFD has no resources for the poll that watches for the end
-// of a connection that is not drained; the end is reported all the same.
+// of a connection that is not drained; the end is reported nevertheless.
 func TestTransientFailureOfGuard(t *testing.T) {
 	s := open(t)
 	fail, left := failing(s)
@@ -481,11 +482,11 @@ func TestTransientFailureOfGuard(t *testing.T) {
 	for end := time.Now().Add(6 * soon); left() > 0 && time.Now().Before(end); {
 		runtime.Gosched()
 	}
-	drain(t, a) // without Blocked; Wine reports a FIN behind unread bytes only when they are read
+	drain(t, a) // without Blocked; Wine reports a FIN after unread bytes only when they are read
 	if e := sys.Shutdown(b, sys.SHUT_WR); e != 0 {
 		t.Fatal(e)
 	}
-	if ev := found(t, "the peer's end", events); ev.Flags&selector.ReadClosed == 0 {
+	if ev := found(t, "the peer's FIN", events); ev.Flags&selector.ReadClosed == 0 {
 		t.Errorf("%+v, want ReadClosed", ev)
 	}
 	if n := left(); n > 0 {
@@ -494,7 +495,7 @@ func TestTransientFailureOfGuard(t *testing.T) {
 	s.NotifyAll()
 }
 
-// TestTimeout: Q6. Wait is never early.
+// TestTimeout: Q6. Wait never returns early.
 func TestTimeout(t *testing.T) {
 	s := open(t)
 	var evs [1]selector.Event
@@ -526,13 +527,13 @@ func TestNoAllocations(t *testing.T) {
 	}
 	turn()
 	if n := testing.AllocsPerRun(100, turn); n > 0 {
-		t.Errorf("%v allocations a turn", n)
+		t.Errorf("%v allocations per round", n)
 	}
 	key := selector.Key(1)
 	if n := testing.AllocsPerRun(100, func() {
 		s.Modify(a, key, key+1, r, edge)
 		key++
 	}); n > 0 {
-		t.Errorf("%v allocations a Modify", n)
+		t.Errorf("%v allocations per Modify", n)
 	}
 }

@@ -17,21 +17,21 @@ import (
 type Selector struct {
 	port  sys.FD
 	spins spin.Governor
-	take  func(timeout time.Duration) error // OpenOn's; nil if the port is our own
+	take  func(timeout time.Duration) error // OpenOn's; nil if the selector owns the port
 
 	mu      sync.RWMutex
 	byFD    map[sys.FD]*socket
-	sockets []*socket // by number; used again, never given back
+	sockets []*socket // by number; reused, never freed
 	free    []*socket
 	devices devices
 
-	inFlight atomic.Int64
-	dying    atomic.Int64 // those of them that are of deleted registrations
-	again    list
-	guards   list
-	landed   list
-	waits    sync.Pool // of *wait
-	sleep    sleepers
+	inFlight        atomic.Int64 // polls in flight
+	deletedInFlight atomic.Int64 // those of deleted registrations
+	restarts        list
+	guards          list
+	landed          list
+	waits           sync.Pool // of *wait
+	sleep           sleepers
 
 	// startPoll is sys.StartPoll; tests make it fail.
 	startPoll func(device, base sys.FD, p *sys.AFDPoll, events uint32, context uintptr) sys.NTStatus
@@ -39,7 +39,7 @@ type Selector struct {
 
 // Keys of completions.
 const (
-	wakeKey = 1 + iota // somebody wants a Wait to return
+	wakeKey = 1 + iota // wakes a Wait
 	pollKey            // a poll has completed; Overlapped is the socket's number + 1
 )
 
@@ -62,19 +62,19 @@ func openOn(port sys.FD, key uintptr, config selector.Config) (*Selector, error)
 		port:      port,
 		byFD:      make(map[sys.FD]*socket),
 		devices:   devices{port: port, key: key},
-		again:     list{which: againList},
+		restarts:  list{which: restartList},
 		guards:    list{which: guardList},
 		landed:    list{which: landedList},
 		startPoll: sys.StartPoll,
 	}
 	s.waits.New = func() any { return new(wait) }
 	s.spins.InitFixed(config.BusyPoll)
-	// A device now: where AFD cannot be opened, this backend is not usable.
-	dev, err := s.devices.take()
+	// Open a device now: if AFD cannot be opened, this backend is not usable.
+	dev, err := s.devices.acquire()
 	if err != nil {
 		return nil, err
 	}
-	s.devices.leave(dev)
+	s.devices.release(dev)
 	return s, nil
 }
 
@@ -85,18 +85,19 @@ func (s *Selector) Spin() spin.Stats { return s.spins.Stats() }
 // microseconds.
 const closeTimeout = 5 * time.Second
 
-// Close cancels the polls in flight, waits for their completions, since the kernel
-// writes to their memory until then, and releases the port. Nobody may be using s.
+// Close cancels the polls in flight, waits for their completions, because the kernel
+// writes to their memory until then, and closes the port. No other call on s may be
+// running.
 func (s *Selector) Close() error {
 	for _, k := range s.sockets {
 		k.mu.Lock()
 		if !k.deleted {
-			s.end(k)
+			s.endLocked(k)
 		}
 		k.mu.Unlock()
 	}
-	err := s.settle()
-	for _, dev := range s.devices.open {
+	err := s.awaitCancelled()
+	for _, dev := range s.devices.available {
 		sys.CloseHandle(dev.handle)
 	}
 	if s.take != nil {
@@ -108,15 +109,16 @@ func (s *Selector) Close() error {
 	return err
 }
 
-// settle takes the completions of the polls in flight, which have been cancelled.
-func (s *Selector) settle() error {
+// awaitCancelled waits for the completions of the polls in flight, which have been
+// cancelled.
+func (s *Selector) awaitCancelled() error {
 	w := &wait{events: make([]selector.Event, maxBatch)}
 	end := time.Now().Add(closeTimeout)
 	for s.inFlight.Load() > 0 {
 		left := time.Until(end)
 		if left <= 0 {
-			// Their memory is never used again, so nothing else is overwritten.
-			return fmt.Errorf("%d polls have not completed after they were cancelled", s.inFlight.Load())
+			// Their memory is never reused, so the kernel overwrites nothing else.
+			return fmt.Errorf("close: %d cancelled AFD polls have not completed within %v", s.inFlight.Load(), closeTimeout)
 		}
 		if s.take != nil {
 			if err := s.take(left); err != nil {
@@ -124,7 +126,7 @@ func (s *Selector) settle() error {
 			}
 			continue
 		}
-		taken, e := sys.WaitPort(s.port, w.room(), left)
+		taken, e := sys.WaitPort(s.port, w.buffer(), left)
 		if _, err := s.dispatch(w, taken, e); err != nil {
 			return err
 		}
@@ -148,32 +150,32 @@ func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, 
 	defer k.mu.Unlock()
 	k.base = base
 	k.set(key, interest, trigger)
-	if status := s.update(k, false); status.Failed() {
-		s.drop(k)
-		return refused(fd, status)
+	if status := s.updateLocked(k, false); status.Failed() {
+		s.dropLocked(k)
+		return startError(fd, status)
 	}
 	return nil
 }
 
 // attach makes a registration for fd and returns it locked.
 func (s *Selector) attach(fd sys.FD) (*socket, error) {
-	if err := s.vacate(fd); err != nil {
+	if err := s.checkUnregistered(fd); err != nil {
 		return nil, err
 	}
-	if s.dying.Load() >= maxDying {
-		s.collect()
+	if s.deletedInFlight.Load() >= maxDeletedInFlight {
+		s.takeCompletions()
 	}
 	poll, err := slots.get()
 	if err != nil {
 		return nil, err
 	}
-	k := s.blank()
+	k := s.unusedSocket()
 	k.mu.Lock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	dev, err := s.devices.take()
+	dev, err := s.devices.acquire()
 	if err == nil && s.byFD[fd] != nil {
-		s.devices.leave(dev)
+		s.devices.release(dev)
 		err = selector.ErrExists
 	}
 	if err != nil {
@@ -188,10 +190,10 @@ func (s *Selector) attach(fd sys.FD) (*socket, error) {
 	return k, nil
 }
 
-// blank returns a socket that is not in use, under a number of its own. It may be
-// in one of the lists still, from its last use; to be restarted once more than is
-// needed does no harm.
-func (s *Selector) blank() *socket {
+// unusedSocket returns a socket that is not in use, with a unique number. It may
+// still be in one of the lists from its last use: a restart that is not needed is
+// harmless.
+func (s *Selector) unusedSocket() *socket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.free); n > 0 {
@@ -204,10 +206,10 @@ func (s *Selector) blank() *socket {
 	return k
 }
 
-// vacate finds out whether fd is watched already. A registration of a handle that
-// was closed without Delete goes out of the way of a new socket with its number,
-// if AFD has said so and only nobody has taken its completion yet.
-func (s *Selector) vacate(fd sys.FD) error {
+// checkUnregistered returns ErrExists if fd is watched already. If AFD has reported
+// that the watched handle was closed, but that completion has not been taken yet, it
+// drops the registration: fd is a new socket with the same number.
+func (s *Selector) checkUnregistered(fd sys.FD) error {
 	k := s.find(fd)
 	if k == nil {
 		return nil
@@ -219,15 +221,15 @@ func (s *Selector) vacate(fd sys.FD) error {
 	}
 	completed := k.phase == landed || k.phase != idle && k.poll.IOStatusBlock.Status != sys.STATUS_PENDING
 	if completed && k.outcome()&sys.AFD_POLL_LOCAL_CLOSE != 0 {
-		s.drop(k)
+		s.dropLocked(k)
 		return nil
 	}
 	return selector.ErrExists
 }
 
-// refused makes an error of a poll that AFD would not start. It may find out only
-// then that fd is no socket.
-func refused(fd sys.FD, status sys.NTStatus) error {
+// startError returns the error for a poll that AFD has not started. Only AFD may
+// detect that fd is not a socket.
+func startError(fd sys.FD, status sys.NTStatus) error {
 	err := sys.CallError("NtDeviceIoControlFile", status.Errno())
 	kind := sys.FileKind(fd)
 	if kind != "socket" {
@@ -245,8 +247,8 @@ func (s *Selector) find(fd sys.FD) *socket {
 	return s.byFD[fd]
 }
 
-// hold returns the registration of fd under key, locked; nil if there is none.
-func (s *Selector) hold(fd sys.FD, key selector.Key) *socket {
+// findAndLock returns the registration of fd under key, locked, or nil.
+func (s *Selector) findAndLock(fd sys.FD, key selector.Key) *socket {
 	k := s.find(fd)
 	if k == nil {
 		return nil
@@ -259,58 +261,58 @@ func (s *Selector) hold(fd sys.FD, key selector.Key) *socket {
 	return k
 }
 
-// Modify implements selector.Selector. A poll asks for the readiness anew, so what
-// is there already is reported under the new key. A poll that AFD has no resources for is
-// no error: a Wait starts it.
+// Modify implements selector.Selector. A new poll checks the readiness again, so
+// existing readiness is reported under the new key. If AFD has no resources for the
+// poll, that is not an error: a Wait starts it.
 func (s *Selector) Modify(fd sys.FD, old, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
-	k := s.hold(fd, old)
+	k := s.findAndLock(fd, old)
 	if k == nil {
 		return sys.CallError("modify", syscall.EBADF)
 	}
 	defer k.mu.Unlock()
 	k.set(key, interest, trigger)
-	status := s.restart(k, false)
-	s.retryLater(status)
+	status := s.restartLocked(k, false)
+	s.wakeIfFailed(status)
 	if status.Failed() && !isTransient(status) {
-		return refused(fd, status)
+		return startError(fd, status)
 	}
 	return nil
 }
 
 // Delete implements selector.Selector.
 func (s *Selector) Delete(fd sys.FD, key selector.Key) error {
-	k := s.hold(fd, key)
+	k := s.findAndLock(fd, key)
 	if k == nil {
 		return sys.CallError("delete", syscall.EBADF)
 	}
 	defer k.mu.Unlock()
-	s.drop(k)
+	s.dropLocked(k)
 	return nil
 }
 
-// NeedsBlocked implements selector.Selector: edges are made here.
+// NeedsBlocked implements selector.Selector: this package tracks the edges.
 func (s *Selector) NeedsBlocked() bool { return true }
 
 // Blocked implements selector.Selector.
 func (s *Selector) Blocked(fd sys.FD, key selector.Key, d selector.Interest) {
-	k := s.hold(fd, key)
+	k := s.findAndLock(fd, key)
 	if k == nil {
 		return
 	}
 	defer k.mu.Unlock()
-	if k.spent {
+	if k.fired {
 		return
 	}
 	if k.phase != idle {
-		k.doubt |= d
+		k.stale |= d
 	}
 	k.armed |= d & k.interest
 	if k.trigger&selector.Level == 0 {
-		s.retryLater(s.restart(k, false))
+		s.wakeIfFailed(s.restartLocked(k, false))
 	}
 }
 
-// Note says what the backend is made of, for people.
+// Note describes the backend, as text for people.
 func Note() string {
 	return "completion port with AFD polls; sockets only; timeouts in milliseconds"
 }

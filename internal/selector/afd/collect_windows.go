@@ -2,17 +2,17 @@ package afd
 
 import "github.com/pollux-io/pollux/internal/sys"
 
-// maxDying is how many deleted registrations may wait for their last completion
-// before Add looks for it itself. Waits take them as they come; but a program may
-// register and deregister for as long as it likes without one.
-const maxDying = 32
+// maxDeletedInFlight is how many deleted registrations may wait for their last
+// completion before Add takes completions itself. Wait takes them, too, but a program
+// may register and deregister without ever calling Wait.
+const maxDeletedInFlight = 32
 
-// collect takes completions from the port outside of a Wait. Those of deleted
-// registrations are what it is for; what it finds of others is put into landed, for
-// the next Wait to tell.
-func (s *Selector) collect() {
+// takeCompletions takes completions from the port outside of Wait, to free deleted
+// registrations. Live registrations with a completion become landed: the next Wait
+// reports them.
+func (s *Selector) takeCompletions() {
 	if s.take != nil {
-		s.take(0) // as below
+		s.take(0) // does the same
 		return
 	}
 	w := s.waits.Get().(*wait)
@@ -21,13 +21,13 @@ func (s *Selector) collect() {
 	for range maxRounds {
 		taken, e := sys.WaitPort(s.port, w.entries[:], 0)
 		if e != 0 || taken == 0 {
-			break // an error is for a Wait to find
+			break // the next Wait returns the error
 		}
 		for i := range w.entries[:taken] {
 			if entry := &w.entries[i]; entry.Key == wakeKey {
 				woken = true
 			} else {
-				s.land(s.numbered(uint32(entry.Overlapped - 1)))
+				s.land(s.socketByID(uint32(entry.Overlapped - 1)))
 			}
 		}
 	}
@@ -36,20 +36,21 @@ func (s *Selector) collect() {
 	}
 }
 
-// land takes note of a poll's completion, and leaves it to a Wait to tell.
+// land records that the poll of k has completed; the next Wait reports it.
 func (s *Selector) land(k *socket) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s.inFlight.Add(-1)
 	if k.deleted {
-		s.look(k)
+		s.finishPollLocked(k)
 		return
 	}
 	k.phase = landed
 	s.landed.push(k)
 }
 
-// takeLanded makes events of what collect has found.
+// takeLanded converts landed completions to events, as far as w has space, and returns
+// their number.
 func (s *Selector) takeLanded(w *wait) int {
 	n := 0
 	for n < len(w.events) {
@@ -58,7 +59,7 @@ func (s *Selector) takeLanded(w *wait) int {
 			break
 		}
 		if k.phase == landed {
-			if ev, tell := s.look(k); tell {
+			if ev, ok := s.finishPollLocked(k); ok {
 				w.events[n] = ev
 				n++
 			}

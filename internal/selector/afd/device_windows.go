@@ -3,29 +3,30 @@ package afd
 import "github.com/pollux-io/pollux/internal/sys"
 
 // perDevice is how many sockets share a handle of the AFD driver. To cancel a poll
-// the kernel walks the list of those in flight on its handle, so that one handle
-// for all would make it slow; 32 is what wepoll and mio use.
+// the kernel walks the list of polls in flight on its handle, which would be slow
+// with one handle for all sockets; wepoll and mio use 32.
 const perDevice = 32
 
 // A device is a handle of the AFD driver.
 type device struct {
 	handle sys.FD
 	users  int
-	place  int // in devices.open, or -1 if it is full
+	index  int // in devices.available, or -1 if it has perDevice users
 }
 
-// devices hands out devices. The selector's lock guards it.
+// devices opens and shares devices. The caller of its methods must hold the
+// selector's lock.
 type devices struct {
-	port sys.FD
-	key  uintptr
-	open []*device // those with room
-	all  int
+	port      sys.FD
+	key       uintptr
+	available []*device // those with fewer than perDevice users
+	count     int       // of open devices
 }
 
-// take returns a device with room for one more.
-func (d *devices) take() (*device, error) {
-	if n := len(d.open); n > 0 {
-		dev := d.open[n-1]
+// acquire adds a user to a device and returns the device.
+func (d *devices) acquire() (*device, error) {
+	if n := len(d.available); n > 0 {
+		dev := d.available[n-1]
 		if dev.users++; dev.users == perDevice {
 			d.unlist(dev)
 		}
@@ -37,17 +38,17 @@ func (d *devices) take() (*device, error) {
 	}
 	dev := &device{handle: handle, users: 1}
 	d.list(dev)
-	d.all++
+	d.count++
 	return dev, nil
 }
 
-// leave ends one use of dev. An empty device is closed, but the last is kept for
-// the next socket.
-func (d *devices) leave(dev *device) {
+// release removes a user from dev. A device without users is closed, but the last
+// device stays open for the next socket.
+func (d *devices) release(dev *device) {
 	if dev.users == perDevice {
 		d.list(dev)
 	}
-	if dev.users--; dev.users == 0 && d.all > 1 {
+	if dev.users--; dev.users == 0 && d.count > 1 {
 		d.unlist(dev)
 		d.close(dev)
 	}
@@ -55,17 +56,17 @@ func (d *devices) leave(dev *device) {
 
 func (d *devices) close(dev *device) {
 	sys.CloseHandle(dev.handle)
-	d.all--
+	d.count--
 }
 
 func (d *devices) list(dev *device) {
-	dev.place = len(d.open)
-	d.open = append(d.open, dev)
+	dev.index = len(d.available)
+	d.available = append(d.available, dev)
 }
 
 func (d *devices) unlist(dev *device) {
-	last := d.open[len(d.open)-1]
-	d.open[dev.place], last.place = last, dev.place
-	d.open = d.open[:len(d.open)-1]
-	dev.place = -1
+	last := d.available[len(d.available)-1]
+	d.available[dev.index], last.index = last, dev.index
+	d.available = d.available[:len(d.available)-1]
+	dev.index = -1
 }

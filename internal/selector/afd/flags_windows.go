@@ -5,22 +5,22 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// What AFD says of a direction, apart from the end of the connection.
+// AFD's events of a direction, without those of the end of the connection.
 const (
 	readEvents     = sys.AFD_POLL_RECEIVE | sys.AFD_POLL_ACCEPT
 	writeEvents    = sys.AFD_POLL_SEND
 	priorityEvents = sys.AFD_POLL_EXPEDITED
 )
 
-// How a connection ends. AFD goes on to tell it once it has happened, as level
-// does; nothing that the program reads or writes makes it untrue.
+// AFD's events of the end of a connection. They are level-triggered, and once they
+// have occurred no read or write clears them.
 const (
 	failEvents = sys.AFD_POLL_ABORT | sys.AFD_POLL_CONNECT_FAIL
 	endEvents  = sys.AFD_POLL_DISCONNECT | failEvents
 )
 
-// events returns what to ask AFD for, for a direction to be told when it becomes
-// ready.
+// events returns the events to ask AFD for to report the readiness of the
+// directions i.
 func events(i selector.Interest) uint32 {
 	ask := ends(i)
 	if i&selector.Readable != 0 {
@@ -35,8 +35,8 @@ func events(i selector.Interest) uint32 {
 	return ask
 }
 
-// ends returns the ends of the connection that somebody with the interest is told:
-// failures always, the peer's FIN with Readable, as epoll does it.
+// ends returns the ends of the connection that are reported with interest i:
+// failures always, the peer's FIN with Readable, as with epoll.
 func ends(i selector.Interest) uint32 {
 	if i&selector.Readable != 0 {
 		return endEvents
@@ -44,9 +44,9 @@ func ends(i selector.Interest) uint32 {
 	return failEvents
 }
 
-// certain returns the events that are still true after calls in the directions d
-// would have blocked.
-func certain(got uint32, d selector.Interest) uint32 {
+// withoutStale returns got without the events that may be stale because calls in the
+// directions d would have blocked.
+func withoutStale(got uint32, d selector.Interest) uint32 {
 	if d&selector.Readable != 0 {
 		got &^= readEvents
 	}

@@ -7,9 +7,9 @@ import (
 
 // The lists that a registration can be in.
 const (
-	againList  = iota // level, reported; or its poll could not be started: for the next Wait to start
-	guardList         // edge, all reported: to be guarded before a Wait sleeps
-	landedList        // completed, and taken from the port by collect: to be reported
+	restartList = iota // level, reported; or its poll could not be started: the next Wait starts it
+	guardList          // edge, all reported: gets a guard before a Wait sleeps
+	landedList         // completed, and taken from the port by takeCompletions: to be reported
 	listCount
 )
 
@@ -18,8 +18,8 @@ type link struct {
 	listed bool
 }
 
-// A list is a stack of registrations, each in it once. Its lock comes after the
-// socket's.
+// A list is a stack of registrations, each in it at most once. Its lock is taken after
+// the socket's.
 type list struct {
 	which int
 	mu    sync.Mutex
@@ -27,7 +27,7 @@ type list struct {
 	count atomic.Int32
 }
 
-// push adds k, which is locked.
+// push adds k, unless it is in the list. The caller must hold k.mu.
 func (l *list) push(k *socket) {
 	entry := &k.links[l.which]
 	if entry.listed {
@@ -40,7 +40,7 @@ func (l *list) push(k *socket) {
 	l.count.Add(1)
 }
 
-// pop takes one out, and locks it; nil if there is none.
+// pop removes a registration and returns it locked, or nil.
 func (l *list) pop() *socket {
 	if l.count.Load() == 0 {
 		return nil
@@ -59,8 +59,8 @@ func (l *list) pop() *socket {
 	return k
 }
 
-// flush restarts what is in the list now.
-func (s *Selector) flush(l *list) {
+// restartAll empties the list and restarts the registrations that were in it.
+func (s *Selector) restartAll(l *list) {
 	if l.count.Load() == 0 {
 		return
 	}
@@ -74,7 +74,7 @@ func (s *Selector) flush(l *list) {
 		next := k.links[l.which].next
 		k.links[l.which] = link{}
 		if !k.deleted {
-			s.restart(k, l.which == guardList)
+			s.restartLocked(k, l.which == guardList)
 		}
 		k.mu.Unlock()
 		k = next

@@ -6,13 +6,13 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// slots is the memory of polls, for all selectors of the process. What it has once
-// taken from the system it keeps: as much as the polls that were in flight or idle
-// at one time have needed, 64 bytes each.
+// slots is the memory of polls, for all selectors of the process. It never returns
+// memory to the system: it keeps 64 bytes for each poll of the maximum that existed
+// at one time.
 var slots slotPool
 
-// slotsAtOnce fills what VirtualAlloc hands out at the least, 64 KiB.
-const slotsAtOnce = 64 << 10 / sys.PollSlotBytes
+// slotsPerAlloc fills 64 KiB, the minimum that VirtualAlloc allocates.
+const slotsPerAlloc = 64 << 10 / sys.PollSlotBytes
 
 type slotPool struct {
 	mu   sync.Mutex
@@ -23,7 +23,7 @@ func (p *slotPool) get() (*sys.AFDPoll, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.free) == 0 {
-		fresh, e := sys.PollSlots(slotsAtOnce)
+		fresh, e := sys.PollSlots(slotsPerAlloc)
 		if e != 0 {
 			return nil, sys.CallError("VirtualAlloc", e)
 		}
@@ -35,7 +35,7 @@ func (p *slotPool) get() (*sys.AFDPoll, error) {
 	return slot, nil
 }
 
-// put takes back the memory of a poll that is not in flight.
+// put frees the memory of a poll that is not in flight.
 func (p *slotPool) put(slot *sys.AFDPoll) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,14 +7,13 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// OpenOn returns an empty selector whose polls complete on somebody else's port, under
-// key. The owner takes all completions from the port and hands those with the key to
-// Land; it calls BeforeSleep before it waits there, and Wait with a timeout of zero
-// whenever Landed says that there is something. Nobody else calls Wait.
+// OpenOn returns an empty selector whose polls complete on the caller's port, under
+// key. The caller takes all completions from the port and passes those with the key to
+// Land; it calls BeforeSleep before it waits on the port, and Wait with a timeout of
+// zero whenever Landed returns true. No other goroutine may call Wait.
 //
-// The selector may need a completion sooner: take must take what there is, waiting for
-// timeout at the most, and Land what is the selector's. It is called by Close, and by
-// Add.
+// Close and Add may need a completion sooner, and call take: it must take the available
+// completions, waiting for timeout at most, and pass those with the key to Land.
 func OpenOn(port sys.FD, key uintptr, take func(timeout time.Duration) error) (*Selector, error) {
 	s, err := openOn(port, key, selector.Config{})
 	if err != nil {
@@ -24,17 +23,17 @@ func OpenOn(port sys.FD, key uintptr, take func(timeout time.Duration) error) (*
 	return s, nil
 }
 
-// Land takes note of the completion of a poll.
-func (s *Selector) Land(overlapped uintptr) { s.land(s.numbered(uint32(overlapped - 1))) }
+// Land records the completion of a poll.
+func (s *Selector) Land(overlapped uintptr) { s.land(s.socketByID(uint32(overlapped - 1))) }
 
-// Landed says whether the next Wait may have something to tell.
+// Landed reports whether the next Wait may return events.
 func (s *Selector) Landed() bool { return s.landed.count.Load() > 0 }
 
-// BeforeSleep starts the polls that are due when somebody goes to sleep. It returns for
-// how long that may be; negative: forever.
+// BeforeSleep starts the polls that must be in flight while the caller sleeps. It returns
+// how long the caller may sleep; negative means forever.
 func (s *Selector) BeforeSleep() time.Duration {
-	s.flush(&s.again)
-	s.flush(&s.guards)
+	s.restartAll(&s.restarts)
+	s.restartAll(&s.guards)
 	if s.mustRetry() {
 		return retryAfter
 	}

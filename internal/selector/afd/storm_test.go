@@ -14,8 +14,8 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// TestDevicesAreShared: more sockets than one handle of the driver takes; all of
-// them are told, and the handles go with them.
+// TestDevicesAreShared: with more sockets than one device handle is used for, all
+// sockets are reported, and the handles are closed with them.
 func TestDevicesAreShared(t *testing.T) {
 	s := open(t)
 	const n = 3*perDevice + 5
@@ -24,8 +24,8 @@ func TestDevicesAreShared(t *testing.T) {
 		a[i], b[i] = testPair(t)
 		check(t, "add", s.Add(a[i], selector.Key(i), r, edge))
 	}
-	if s.devices.all != 4 {
-		t.Errorf("%d devices for %d sockets", s.devices.all, n)
+	if s.devices.count != 4 {
+		t.Errorf("%d devices for %d sockets", s.devices.count, n)
 	}
 	for round := range 2 {
 		for i := range n {
@@ -45,14 +45,14 @@ func TestDevicesAreShared(t *testing.T) {
 	for i := range n {
 		check(t, "delete", s.Delete(a[i], selector.Key(i)))
 	}
-	none(t, s) // takes the completions of the deleted
-	if s.devices.all != 1 || s.dying.Load() != 0 {
-		t.Errorf("%d devices, %d dying after all sockets are deleted", s.devices.all, s.dying.Load())
+	none(t, s) // takes the completions of the deleted registrations
+	if s.devices.count != 1 || s.deletedInFlight.Load() != 0 {
+		t.Errorf("%d devices, %d polls in flight after all sockets are deleted", s.devices.count, s.deletedInFlight.Load())
 	}
 }
 
-// TestLateLocalClose: Q4. A handle is closed behind the selector's back and its
-// number used again; what AFD says of the old socket's end does not touch the new.
+// TestLateLocalClose: Q4. A handle is closed without Delete and its number reused;
+// AFD's report of the old socket's close does not affect the new socket.
 func TestLateLocalClose(t *testing.T) {
 	s := open(t)
 	reused := 0
@@ -73,7 +73,7 @@ func TestLateLocalClose(t *testing.T) {
 		}
 		none(t, s)
 		if err := s.Delete(a, key); err == nil {
-			t.Error("the registration of a closed handle is still there")
+			t.Error("the registration of a closed handle still exists")
 		}
 		send(t, d, "x")
 		want(t, next(t, s), key+1, selector.ReadableFlag)
@@ -82,13 +82,14 @@ func TestLateLocalClose(t *testing.T) {
 			sys.Close(fd)
 		}
 	}
-	t.Logf("%d numbers were used again", reused)
+	t.Logf("%d numbers were reused", reused)
 	if reused == 0 {
-		t.Skip("the system has not used a number again")
+		t.Skip("the system has not reused a number")
 	}
 }
 
-// TestReuse: Q4. Delete, close, and the same number again, with news on the way.
+// TestReuse: Q4. Delete and close while data is in flight, then a socket that may have
+// the same number.
 func TestReuse(t *testing.T) {
 	s := open(t)
 	for key := selector.Key(1); key < 300; key++ {
@@ -102,14 +103,14 @@ func TestReuse(t *testing.T) {
 			none(t, s)
 		}
 	}
-	if n := len(s.sockets); n > 50+2*maxDying {
-		t.Errorf("%d registrations were made for one at a time", n)
+	if n := len(s.sockets); n > 50+2*maxDeletedInFlight {
+		t.Errorf("%d registrations were allocated, although one exists at a time", n)
 	}
 }
 
-// TestNoWaitIsBounded: registering and deregistering without a Wait leaves a
-// bounded number of dead registrations; the news of others is not lost, nor is a
-// notice, if Add has to take them from the port.
+// TestNoWaitIsBounded: Add and Delete without a Wait leave a bounded number of deleted
+// registrations. Neither events of other registrations nor a notice are lost if Add
+// takes their packets from the port.
 func TestNoWaitIsBounded(t *testing.T) {
 	s := open(t)
 	a, b := testPair(t)
@@ -120,8 +121,8 @@ func TestNoWaitIsBounded(t *testing.T) {
 		check(t, "add", s.Add(a, key, r, edge))
 		check(t, "delete", s.Delete(a, key))
 	}
-	if n := len(s.sockets); n > 2*maxDying {
-		t.Errorf("%d registrations", n)
+	if n := len(s.sockets); n > 2*maxDeletedInFlight {
+		t.Errorf("%d registrations were allocated, want %d at most", n, 2*maxDeletedInFlight)
 	}
 	want(t, next(t, s), 9, selector.ReadableFlag)
 	drain(t, other)
@@ -140,8 +141,8 @@ func TestNoWaitIsBounded(t *testing.T) {
 	send(t, b, "z")
 }
 
-// TestCloseInFlight: Q5. Close waits for the completions of what is in flight; the
-// memory of the polls is back afterwards.
+// TestCloseInFlight: Q5. Close waits for the completions of the polls in flight, and
+// frees their memory.
 func TestCloseInFlight(t *testing.T) {
 	free := func() int {
 		slots.mu.Lock()
@@ -160,11 +161,11 @@ func TestCloseInFlight(t *testing.T) {
 			fds = append(fds, a, b)
 			check(t, "add", s.Add(a, selector.Key(i), r, edge))
 			if i == 0 {
-				was = free() // memory has been taken from the system by now
+				was = free() // after the first allocation of memory from the system
 			}
 		}
-		check(t, "modify", s.Modify(fds[0], 0, n, r|w, edge)) // cancelled, by now
-		check(t, "delete", s.Delete(fds[2], 1))               // deleted, by now
+		check(t, "modify", s.Modify(fds[0], 0, n, r|w, edge)) // its poll is cancelled
+		check(t, "delete", s.Delete(fds[2], 1))               // deleted, with a poll in flight
 		check(t, "close", s.Close())
 		if now := free(); now != was+1 {
 			t.Errorf("%d slots are free, %d with one poll in flight", now, was)
@@ -178,7 +179,7 @@ func TestCloseInFlight(t *testing.T) {
 	}
 }
 
-// TestManySelectors: 2,000 queues leave no handle behind.
+// TestManySelectors: 2,000 selectors close all their handles.
 func TestManySelectors(t *testing.T) {
 	a, _ := testPair(t)
 	before, _ := sys.OpenHandles()
@@ -196,8 +197,8 @@ func TestManySelectors(t *testing.T) {
 	}
 }
 
-// TestOneWaiterEach: Q3. With many waiters each edge goes to one of them, and none
-// is lost. A byte is sent when the one before has been received.
+// TestOneWaiterEach: Q3. With many waiters each edge is reported to one of them, and
+// none is lost. A byte is sent when the previous one has been received.
 func TestOneWaiterEach(t *testing.T) {
 	const sources, waiters, rounds = 40, 6, 100
 	s := open(t)
@@ -222,7 +223,7 @@ func TestOneWaiterEach(t *testing.T) {
 				for _, ev := range evs[:n] {
 					i := int(ev.Key)
 					if k, e := sys.Recv(a[i], buf[:], 0); k != 1 || e != 0 {
-						t.Errorf("an event, and %d bytes, %v", k, e)
+						t.Errorf("recv after an event: %d bytes, %v, want 1 byte", k, e)
 					}
 					s.Blocked(a[i], ev.Key, r) // a short read
 					switch got[i].Add(1) {
@@ -231,8 +232,8 @@ func TestOneWaiterEach(t *testing.T) {
 							s.NotifyAll()
 						}
 					default:
-						// Wine says would-block while another thread's send on
-						// the same socket has not returned, though its byte is here.
+						// On Wine a send would block until another thread's send on
+						// the same socket has returned, although its byte has arrived.
 						for e := syscall.EAGAIN; sys.WouldBlock(e); {
 							_, e = sys.Send(b[i], buf[:1], 0)
 						}
@@ -247,9 +248,9 @@ func TestOneWaiterEach(t *testing.T) {
 	wg.Wait()
 }
 
-// TestNotify: a notice ends one Wait, asleep or the next; NotifyAll ends all. Notices
-// are one until a Wait has taken them, which is after it no longer counts as asleep: so
-// the next is given when the Wait has returned.
+// TestNotify: a notice ends one Wait, a sleeping one or the next; NotifyAll ends all.
+// Notices coalesce until a Wait has taken one, which it does after it has stopped
+// counting as asleep: so the test sends the next notice when the Wait has returned.
 func TestNotify(t *testing.T) {
 	s := open(t)
 	var evs [1]selector.Event
@@ -277,7 +278,7 @@ func TestNotify(t *testing.T) {
 		check(t, "notify", s.Notify())
 		for end := time.Now().Add(soon); awake.Load() != i+1; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("%d have returned after %d notices", awake.Load(), i+1)
+				t.Fatalf("%d calls of Wait have returned after %d notices", awake.Load(), i+1)
 			}
 		}
 		asleep(t, s, waiters-1-i)
@@ -289,9 +290,9 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// TestNoticeAndGuards: Q7. A Wait that looks at the port before it sleeps, because guards
-// are due, may take the packet of a notice there, one that was posted for a Wait that left
-// with events. It does not sleep then.
+// TestNoticeAndGuards: Q7. A Wait that polls the port before it sleeps, because guards are
+// due, may take a notice's packet that was posted for a Wait that has returned with events.
+// It must not sleep then.
 func TestNoticeAndGuards(t *testing.T) {
 	s := open(t)
 	a, b := testPair(t)
@@ -313,8 +314,7 @@ func TestNoticeAndGuards(t *testing.T) {
 	none(t, s)
 }
 
-// TestBusyPoll: a Wait that spins first finds events and notices, and sleeps at the
-// end.
+// TestBusyPoll: a Wait that spins finds events and notices, and sleeps after the spin.
 func TestBusyPoll(t *testing.T) {
 	s, err := Open(selector.Config{BusyPoll: 2 * time.Millisecond})
 	check(t, "open", err)
@@ -331,8 +331,8 @@ func TestBusyPoll(t *testing.T) {
 	}
 }
 
-// TestThreadEnd: a poll outlives the thread that has started it, or is started
-// again: the news comes either way.
+// TestThreadEnd: a poll survives the end of the thread that has started it, or is
+// started again: the event is reported either way.
 func TestThreadEnd(t *testing.T) {
 	s := open(t)
 	a, b := testPair(t)
@@ -350,7 +350,7 @@ func TestThreadEnd(t *testing.T) {
 	want(t, next(t, s), 1, selector.ReadableFlag)
 }
 
-// TestUDP: datagrams, and a socket that has nobody to talk to.
+// TestUDP: datagrams, and a socket without a peer.
 func TestUDP(t *testing.T) {
 	s := open(t)
 	fd, e := sys.Socket(sys.AF_INET6, sys.SOCK_DGRAM, 0)

@@ -13,25 +13,25 @@ import (
 const (
 	// maxBatch is how many completions one call takes from the port.
 	maxBatch = 512
-	// maxGuards is how many registrations may wait for their guard while nobody
-	// goes to sleep.
+	// maxGuards is how many registrations may wait for their guard while no Wait
+	// sleeps.
 	maxGuards = 256
-	// maxRounds bounds how often a Wait that does not sleep looks again because a
-	// cancelled poll has been started anew and may have completed.
+	// maxRounds bounds how often a Wait that does not sleep polls the port again
+	// because a cancelled poll has been restarted and may have completed.
 	maxRounds = 16
-	// retryAfter is for how long a Wait sleeps at the most while a poll could not
-	// be started.
+	// retryAfter is how long a Wait sleeps at most while a poll could not be
+	// started.
 	retryAfter = 50 * time.Millisecond
 )
 
-// sleepers is who is in a Wait that may sleep, and the notices for them.
+// sleepers is the number of Waits that sleep or are about to, and the notices for them.
 //
-// Notify leaves a notice, then posts a packet if somebody sleeps. A sleeper counts
-// itself in before it looks for a notice for the last time, so one of the two sees
-// the other. A packet does not say for whom it is, nor is it lost if a Wait takes
-// it that returns with events: that one posts another for as long as the notice
-// stands and somebody sleeps. NotifyAll is a notice that stands for good, so each
-// sleeper wakes the next; the end of the port itself wakes nobody on Wine.
+// Notify sets a notice, then posts a packet if a Wait sleeps. A sleeper increments
+// count before it checks for a notice for the last time, so one of the two sees the
+// other. A packet is not addressed to a particular Wait. It is not lost if a Wait that
+// returns events takes it: that Wait posts another if the notice is still set and
+// another Wait sleeps. NotifyAll sets a permanent notice, so each sleeper wakes the
+// next; closing the port does not wake sleepers on Wine.
 type sleepers struct {
 	count atomic.Int32
 	selector.Notices
@@ -55,7 +55,7 @@ func (s *Selector) NotifyAll() error {
 	return s.wake()
 }
 
-// wake posts a packet, if somebody sleeps.
+// wake posts a packet, if a Wait sleeps.
 func (s *Selector) wake() error {
 	if s.sleep.count.Load() == 0 {
 		return nil
@@ -74,8 +74,9 @@ type wait struct {
 	woken   bool // a packet of wake has been taken
 }
 
-// room is where completions go: each makes one event at the most.
-func (w *wait) room() []sys.OverlappedEntry { return w.entries[:min(len(w.events), maxBatch)] }
+// buffer returns the buffer for completions, as long as w.events at most: each completion
+// makes at most one event.
+func (w *wait) buffer() []sys.OverlappedEntry { return w.entries[:min(len(w.events), maxBatch)] }
 
 // Wait implements selector.Selector.
 func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, error) {
@@ -83,11 +84,11 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 	w.events, w.woken = events, false
 	n, err := s.wait(w, timeout)
 	if n > 0 && s.sleep.count.Load() > 0 {
-		// Level, for those who sleep.
-		s.flush(&s.again)
+		// Restart level registrations for the Waits that sleep.
+		s.restartAll(&s.restarts)
 	}
-	// What is left in again now are polls that could not be started: a sleeper has to try.
-	if w.woken && s.sleep.Noticed() || s.landed.count.Load() > 0 || s.again.count.Load() > 0 {
+	// The polls still in restarts could not be started: a sleeper must try again.
+	if w.woken && s.sleep.Noticed() || s.landed.count.Load() > 0 || s.restarts.count.Load() > 0 {
 		s.wake()
 	}
 	w.events = nil
@@ -96,9 +97,9 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 }
 
 func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
-	s.flush(&s.again)
+	s.restartAll(&s.restarts)
 	if timeout == 0 {
-		n, err := s.poll(w)
+		n, err := s.pollNow(w)
 		if w.woken && n == 0 {
 			s.sleep.TakeNotice()
 		}
@@ -112,28 +113,28 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 	}
 	for {
 		if s.guards.count.Load() > 0 {
-			if n, err := s.poll(w); n > 0 || err != nil {
+			if n, err := s.pollNow(w); n > 0 || err != nil {
 				return n, err
 			}
-			s.flush(&s.guards)
+			s.restartAll(&s.guards)
 		}
 		if n := s.takeLanded(w); n > 0 {
 			return n, nil
 		}
-		n, err := s.doze(w)
+		n, err := s.sleepOnce(w)
 		if n > 0 || err != nil || s.sleep.TakeNotice() || w.Left() == 0 {
 			return n, err
 		}
-		s.flush(&s.again)
+		s.restartAll(&s.restarts)
 	}
 }
 
-// poll takes what is ready now. It goes on while it takes completions that tell
-// nothing: one may be of a cancelled poll whose successor has completed at once. It takes
-// no notice: whoever goes to sleep afterwards must still find that.
-func (s *Selector) poll(w *wait) (int, error) {
+// pollNow collects what is ready now, without sleeping. It continues while it takes
+// completions without events: one may be of a cancelled poll whose successor has completed
+// immediately. It does not take a notice: a Wait that sleeps afterwards must see it.
+func (s *Selector) pollNow(w *wait) (int, error) {
 	if s.guards.count.Load() > maxGuards {
-		s.flush(&s.guards)
+		s.restartAll(&s.guards)
 	}
 	if n := s.takeLanded(w); n > 0 {
 		return n, nil
@@ -142,7 +143,7 @@ func (s *Selector) poll(w *wait) (int, error) {
 		return 0, nil
 	}
 	for range maxRounds {
-		taken, e := sys.WaitPort(s.port, w.room(), 0)
+		taken, e := sys.WaitPort(s.port, w.buffer(), 0)
 		n, err := s.dispatch(w, taken, e)
 		if n > 0 || err != nil {
 			return n, err
@@ -154,27 +155,30 @@ func (s *Selector) poll(w *wait) (int, error) {
 	return 0, nil
 }
 
-// doze sleeps until there is a completion, or a notice.
-func (s *Selector) doze(w *wait) (int, error) {
+// sleepOnce sleeps until there is a completion or a notice, until the deadline, or for
+// retryAfter if polls could not be started.
+func (s *Selector) sleepOnce(w *wait) (int, error) {
 	s.sleep.count.Add(1)
 	if s.sleep.Noticed() || s.landed.count.Load() > 0 {
 		s.sleep.count.Add(-1)
 		return 0, nil
 	}
-	nap := w.Left()
-	if s.mustRetry() && (nap < 0 || nap > retryAfter) {
-		nap = retryAfter
+	timeout := w.Left()
+	if s.mustRetry() && (timeout < 0 || timeout > retryAfter) {
+		timeout = retryAfter
 	}
-	taken, e := sys.WaitPort(s.port, w.room(), nap)
+	taken, e := sys.WaitPort(s.port, w.buffer(), timeout)
 	s.sleep.count.Add(-1)
 	return s.dispatch(w, taken, e)
 }
 
-// mustRetry reports whether there are polls that could not be started. What was to be
-// started before sleeping has been.
-func (s *Selector) mustRetry() bool { return s.again.count.Load() > 0 || s.guards.count.Load() > 0 }
+// mustRetry reports whether there are polls that could not be started. It must be called
+// after restartAll for both lists: what is in them then has failed.
+func (s *Selector) mustRetry() bool {
+	return s.restarts.count.Load() > 0 || s.guards.count.Load() > 0
+}
 
-// dispatch makes events of the completions that w has taken.
+// dispatch converts the completions that w has taken to events and returns their number.
 func (s *Selector) dispatch(w *wait, taken int, e syscall.Errno) (int, error) {
 	if e != 0 {
 		return 0, sys.CallError("GetQueuedCompletionStatusEx", e)
@@ -186,7 +190,7 @@ func (s *Selector) dispatch(w *wait, taken int, e syscall.Errno) (int, error) {
 			w.woken = true
 			continue
 		}
-		if ev, tell := s.complete(s.numbered(uint32(entry.Overlapped - 1))); tell {
+		if ev, ok := s.complete(s.socketByID(uint32(entry.Overlapped - 1))); ok {
 			w.events[n] = ev
 			n++
 		}
@@ -194,20 +198,19 @@ func (s *Selector) dispatch(w *wait, taken int, e syscall.Errno) (int, error) {
 	return n, nil
 }
 
-// numbered returns the registration whose poll carries the number id: it keeps the
-// number until the poll has completed.
-func (s *Selector) numbered(id uint32) *socket {
+// socketByID returns the registration with the number id, which it keeps until its poll
+// has completed.
+func (s *Selector) socketByID(id uint32) *socket {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.sockets[id]
 }
 
-// spin asks the port again and again until something is ready, there is a notice, or
-// idle or w's deadline ends it.
+// spin polls until something is ready, there is a notice, or idle or w's deadline ends it.
 func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 	now := time.Now()
 	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
-		n, err := s.poll(w)
+		n, err := s.pollNow(w)
 		if n > 0 || err != nil || s.sleep.Noticed() {
 			idle.Hit(now)
 			return n, err

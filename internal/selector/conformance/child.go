@@ -11,18 +11,19 @@ import (
 
 const childEnv = "POLLUX_TEST_CHILD"
 
-// IsChild says that this process was started by InChild.
+// IsChild reports whether this process was started by InChild.
 func IsChild() bool { return os.Getenv(childEnv) != "" }
 
-// InChild runs the test once more in a process of its own, which nothing that it does to
-// itself outlives. It returns true there.
+// InChild runs the test again in a child process, so that changes to the process (limits,
+// memory) end with it. It returns true in the child, and false in the parent, after the child
+// has exited and its result has been reported.
 func InChild(t *testing.T) bool {
 	t.Helper()
 	if IsChild() {
 		return true
 	}
 	name := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
-	// A process whose threads all stand still does not end by itself.
+	// A process whose threads are all blocked does not exit by itself.
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	child := exec.CommandContext(ctx, os.Args[0], "-test.run="+name, "-test.v", "-test.timeout=1m")
@@ -30,13 +31,13 @@ func InChild(t *testing.T) bool {
 	out, err := child.CombinedOutput()
 	switch {
 	case err != nil && strings.Contains(string(out), "out of memory"):
-		t.Skip("skipped: the test has taken more memory from the child than Go can do without")
+		t.Skip("skipped: the child ran out of memory")
 	case err != nil:
 		t.Errorf("%v\n%s", err, out)
 	case strings.Contains(string(out), "--- SKIP"):
 		t.Skipf("skipped in the child:\n%s", out)
 	case !strings.Contains(string(out), "--- PASS: "+t.Name()):
-		t.Errorf("the child has not run the test:\n%s", out)
+		t.Errorf("the child did not run the test:\n%s", out)
 	}
 	return false
 }

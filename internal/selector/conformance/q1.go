@@ -9,7 +9,7 @@ import (
 	"github.com/pollux-io/pollux"
 )
 
-// Q1: registrations change from any goroutine, at any time, at once.
+// Q1: any goroutine can change registrations at any time; changes take effect immediately.
 func (u *suite) q1() []test {
 	return tests(
 		test{"readiness before Register is reported", u.readinessBeforeRegister},
@@ -19,7 +19,7 @@ func (u *suite) q1() []test {
 		test{"Register after Deregister works", u.registerAfterDeregister},
 		test{"registering from many goroutines while others wait", u.registerConcurrently},
 		test{"a hundred connections through one listener", u.hundredConnections},
-		test{"adding and dropping sources leaves nothing", u.addThenDrop},
+		test{"registering and closing sources leaves no registration", u.addThenDrop},
 	)
 }
 
@@ -28,10 +28,10 @@ func (u *suite) readinessBeforeRegister(t *testing.T) {
 	a, b := u.pair(t)
 	write(t, b, "x")
 	must(t, q.Registrator().Register(a, 7, pollux.Readable, pollux.Edge))
-	next(t, q, "what was there before Register", readable(7))
+	next(t, q, "data that arrived before Register", readable(7))
 }
 
-// waiting starts a Wait in another goroutine; the channel gets what it found.
+// waiting calls Wait in another goroutine; the channel receives its event.
 func waiting(t testing.TB, q *pollux.Poll) <-chan pollux.Event {
 	found := make(chan pollux.Event, 1)
 	go func() {
@@ -47,7 +47,7 @@ func waiting(t testing.TB, q *pollux.Poll) <-chan pollux.Event {
 func expect(t testing.TB, found <-chan pollux.Event, tok pollux.Token) {
 	t.Helper()
 	if ev, ok := <-found; !ok || ev.Token() != tok {
-		t.Fatalf("the blocked Wait found %v (%v), want token %d", ev, ok, tok)
+		t.Fatalf("the blocked Wait returned %v (%v), want token %d", ev, ok, tok)
 	}
 }
 
@@ -91,7 +91,7 @@ func (u *suite) reregisterReplaces(t *testing.T) {
 		}
 	}
 	must(t, reg.Reregister(a, 3, pollux.Readable, pollux.Edge))
-	next(t, q, "what waited for the third interest", readable(3))
+	next(t, q, "unread data under the third token", readable(3))
 }
 
 func (u *suite) registerAfterDeregister(t *testing.T) {
@@ -108,9 +108,9 @@ func (u *suite) registerAfterDeregister(t *testing.T) {
 func (u *suite) registerConcurrently(t *testing.T) {
 	const workers, rounds, waiters = 6, 40, 3
 	q := u.poll(t)
-	var told [workers]chan struct{}
-	for i := range told {
-		told[i] = make(chan struct{}, 1)
+	var notified [workers]chan struct{}
+	for i := range notified {
+		notified[i] = make(chan struct{}, 1)
 	}
 	var done atomic.Bool
 	var wg, waits sync.WaitGroup
@@ -125,7 +125,7 @@ func (u *suite) registerConcurrently(t *testing.T) {
 				}
 				for _, ev := range events[:n] {
 					select {
-					case told[ev.Token()] <- struct{}{}:
+					case notified[ev.Token()] <- struct{}{}:
 					default:
 					}
 				}
@@ -140,8 +140,8 @@ func (u *suite) registerConcurrently(t *testing.T) {
 					t.Errorf("pair: %v", err)
 					return
 				}
-				select { // what an earlier round of this worker may have left
-				case <-told[w]:
+				select { // an earlier round of this worker may have left an event
+				case <-notified[w]:
 				default:
 				}
 				b.Write([]byte("x"))
@@ -149,9 +149,9 @@ func (u *suite) registerConcurrently(t *testing.T) {
 					t.Errorf("Register: %v", err)
 				}
 				select {
-				case <-told[w]:
+				case <-notified[w]:
 				case <-time.After(deadline):
-					t.Errorf("worker %d was never told of its byte", w)
+					t.Errorf("worker %d: its byte was not reported within %v", w, deadline)
 				}
 				if err := q.Registrator().Deregister(a); err != nil {
 					t.Errorf("Deregister: %v", err)

@@ -7,7 +7,7 @@ import (
 	"github.com/pollux-io/pollux"
 )
 
-// Q10: nothing is allocated once warm.
+// Q10: after a warm-up, calls allocate no memory.
 func (u *suite) q10() []test {
 	return tests(
 		test{"Register, Reregister and Deregister allocate nothing", u.registerAllocs},
@@ -16,8 +16,8 @@ func (u *suite) q10() []test {
 	)
 }
 
-// allocations runs f often and returns how many allocations each run made, rounded
-// down: what the garbage collector takes out of pools comes back now and then.
+// allocations runs f many times and returns the allocations per run, rounded down: objects
+// that the garbage collector has removed from pools are allocated again occasionally.
 func allocations(f func()) float64 { return allocationsIn(500, f) }
 
 func allocationsIn(runs int, f func()) float64 {
@@ -55,13 +55,13 @@ func (u *suite) waitAllocs(t *testing.T) {
 	}); n != 0 && !raceEnabled {
 		t.Errorf("%v allocations", n)
 	}
-	// A sleep may take two ticks of a slow clock, so there are fewer.
+	// A sleep may take two ticks of a slow clock, so there are fewer runs.
 	if n := allocationsIn(100, func() {
 		if _, err := q.Wait(events, time.Microsecond); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 && !raceEnabled {
-		t.Errorf("%v allocations of a Wait that times out", n)
+		t.Errorf("%v allocations per Wait that times out, want 0", n)
 	}
 }
 

@@ -7,13 +7,13 @@ import (
 	"github.com/pollux-io/pollux"
 )
 
-// Q11: a Wait spins before it sleeps where that pays, and Poll.Spin reports it.
+// Q11: a Wait spins before it sleeps if that pays, and Poll.Spin returns the statistics.
 func (u *suite) q11() []test {
 	return []test{
 		{"an idle queue does not spin", u.idleDoesNotSpin},
-		{"a fixed window is spun for each time", u.fixedWindow},
-		{"a window of zero is never", u.neverSpins},
-		{"what comes during a spin is found", u.foundBySpinning},
+		{"every Wait spins for a fixed window", u.fixedWindow},
+		{"with a window of zero no Wait spins", u.neverSpins},
+		{"an event during a spin is found", u.foundBySpinning},
 	}
 }
 
@@ -25,7 +25,7 @@ func (u *suite) idleDoesNotSpin(t *testing.T) {
 		timed(t, q, farApart)
 	}
 	if s := q.Spin(); s != (pollux.SpinStats{}) {
-		t.Errorf("timeouts of %v, and nothing else: %+v", farApart, s)
+		t.Errorf("Spin after timeouts of %v only: %+v, want no spins", farApart, s)
 	}
 }
 
@@ -36,7 +36,7 @@ func (u *suite) fixedWindow(t *testing.T) {
 		timed(t, q, farApart)
 	}
 	if s := q.Spin(); s.Window != window || s.Spins < waits || s.Hits > 0 || s.Time < waits*window {
-		t.Errorf("%d waits: %+v", waits, s)
+		t.Errorf("Spin after %d waits with a window of %v: %+v", waits, window, s)
 	}
 }
 
@@ -45,7 +45,7 @@ func (u *suite) neverSpins(t *testing.T) {
 	a, b := u.pair(t)
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
 	events := make([]pollux.Event, 1)
-	for range 200 { // sleeps as short as can be
+	for range 200 { // sleeps as short as possible
 		timed(t, q, time.Microsecond)
 	}
 	write(t, b, "x")
@@ -53,7 +53,7 @@ func (u *suite) neverSpins(t *testing.T) {
 		t.Fatalf("Wait = %d, %v", n, err)
 	}
 	if s := q.Spin(); s != (pollux.SpinStats{}) {
-		t.Errorf("%+v", s)
+		t.Errorf("Spin: %+v, want no spins", s)
 	}
 }
 
@@ -66,7 +66,7 @@ func (u *suite) foundBySpinning(t *testing.T) {
 	hits := uint64(0)
 	hit := func(what string, make func()) {
 		t.Helper()
-		// A machine that is busy may not let the other side run during one spin.
+		// On a busy machine the other side may not run during one spin.
 		for range 20 {
 			make()
 			if hits < q.Spin().Hits {
@@ -74,7 +74,7 @@ func (u *suite) foundBySpinning(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("%s: no spin has found it: %+v", what, q.Spin())
+		t.Errorf("%s: not found by spinning: %+v", what, q.Spin())
 	}
 	hit("a wake", func() {
 		found := spinning(t, q)
@@ -88,7 +88,7 @@ func (u *suite) foundBySpinning(t *testing.T) {
 	})
 }
 
-// spinning is waiting that has most likely begun to spin.
+// spinning is waiting, but returns when the Wait is likely to spin.
 func spinning(t *testing.T, q *pollux.Poll) <-chan pollux.Event {
 	found := waiting(t, q)
 	time.Sleep(settle)

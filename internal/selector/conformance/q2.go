@@ -12,22 +12,22 @@ import (
 // Q2: edge, level and oneshot.
 func (u *suite) q2() []test {
 	return tests(
-		test{"an edge is told once", u.edgeOnce},
-		test{"after a drain the next change is told", u.edgeAfterDrain},
-		test{"after a short read the next change is told", u.edgeAfterShortRead},
-		test{"a partial read is no news", u.partialReadIsSilent},
-		test{"room to write is told after would-block", u.writableAfterFull},
+		test{"an edge is reported once", u.edgeOnce},
+		test{"after a drain the next change is reported", u.edgeAfterDrain},
+		test{"after a short read the next change is reported", u.edgeAfterShortRead},
+		test{"a partial read makes no event", u.partialReadIsSilent},
+		test{"writable is reported after would-block", u.writableAfterFull},
 		test{"level repeats until drained", u.levelRepeats},
 		test{"level writable repeats", u.levelWritable},
 		test{"oneshot is silent until Reregister", u.oneshotSilent},
 		test{"oneshot with both interests fires once", u.oneshotBoth},
-		test{"Reregister tells again what is there", u.reregisterTellsAgain},
+		test{"Reregister reports existing readiness again", u.reregisterReportsAgain},
 		test{"write interest gives no readable", u.writeOnly},
 		test{"two streams, two edges", u.twoEdges},
-		test{"a listener tells bursts", u.acceptBursts},
-		test{"urgent data is told each time", u.urgentEachTime},
-		test{"a raw call that would block is heard of", u.rawCalls},
-		test{"each error of a datagram socket is told", u.packetErrors},
+		test{"a listener reports bursts", u.acceptBursts},
+		test{"urgent data is reported each time", u.urgentEachTime},
+		test{"a raw call that would block re-arms the edge", u.rawCalls},
+		test{"each error of a datagram socket is reported", u.packetErrors},
 	)
 }
 
@@ -37,7 +37,7 @@ func (u *suite) edgeOnce(t *testing.T) {
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
 	write(t, b, "x")
 	next(t, q, "the edge", readable(1))
-	u.quiet(t, q, "the edge was told and nothing has changed")
+	u.quiet(t, q, "the edge was reported and nothing has changed")
 }
 
 func (u *suite) edgeAfterDrain(t *testing.T) {
@@ -51,7 +51,7 @@ func (u *suite) edgeAfterDrain(t *testing.T) {
 			t.Fatalf("%d bytes, want 3", n)
 		}
 	}
-	u.quiet(t, q, "everything is drained")
+	u.quiet(t, q, "the stream is drained")
 }
 
 func (u *suite) edgeAfterShortRead(t *testing.T) {
@@ -108,7 +108,7 @@ func (u *suite) levelRepeats(t *testing.T) {
 		next(t, q, "level readiness that lasts", readable(1))
 	}
 	drain(t, a)
-	u.quiet(t, q, "the level is down")
+	u.quiet(t, q, "the stream is not readable")
 	write(t, b, "x")
 	next(t, q, "level again", readable(1))
 }
@@ -130,7 +130,7 @@ func (u *suite) oneshotSilent(t *testing.T) {
 		must(t, reg.Register(a, 1, pollux.Readable, trigger))
 		for range 5 {
 			write(t, b, "x")
-			next(t, q, "the one shot", readable(1))
+			next(t, q, "the oneshot event", readable(1))
 			write(t, b, "x")
 			drain(t, a)
 			write(t, b, "x")
@@ -150,19 +150,19 @@ func (u *suite) oneshotBoth(t *testing.T) {
 	must(t, reg.Register(a, 1, pollux.Readable|pollux.Writable, pollux.Oneshot))
 	for range 10 {
 		next(t, q, "either readiness", func(ev pollux.Event) bool { return ev.Token() == 1 })
-		u.quiet(t, q, "a oneshot registration has fired, whichever way")
+		u.quiet(t, q, "the oneshot registration has fired")
 		must(t, reg.Reregister(a, 1, pollux.Readable|pollux.Writable, pollux.Oneshot))
 	}
 }
 
-func (u *suite) reregisterTellsAgain(t *testing.T) {
+func (u *suite) reregisterReportsAgain(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
 	reg := q.Registrator()
 	must(t, reg.Register(a, 1, pollux.Readable, pollux.Edge))
 	write(t, b, "x")
 	for tok := pollux.Token(1); tok < 20; tok++ {
-		next(t, q, "what is still there", readable(tok))
+		next(t, q, "data that is still unread", readable(tok))
 		must(t, reg.Reregister(a, tok+1, pollux.Readable, pollux.Edge))
 	}
 }
@@ -260,7 +260,7 @@ func (u *suite) urgentEachTime(t *testing.T) {
 	}
 }
 
-// rawCalls reads by SyscallConn: the queue learns of it only what the function returns.
+// rawCalls reads by SyscallConn: the queue sees only the result of the function passed to Read.
 func (u *suite) rawCalls(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
@@ -292,16 +292,17 @@ func (u *suite) packetErrors(t *testing.T) {
 	next(t, q, "writable at first", writable(1))
 	for i := range 3 {
 		s.Write([]byte("x"))
-		again(t, q, i, "a port that nobody has")
+		again(t, q, i, "an error for an unused port")
 		if _, err := s.Write([]byte("x")); err == nil {
-			t.Fatalf("after event %d there was no error", i+1)
+			t.Fatalf("Write after event %d succeeded, want the error of the unused port", i+1)
 		}
 		for len(collect(t, q)) > 0 {
 		}
 	}
 }
 
-// again waits for the event of time i. A system that reports none the first time never does.
+// again waits for the event of round i. If the first round has none, the system does not
+// report such events.
 func again(t *testing.T, q *pollux.Poll, i int, what string) pollux.Event {
 	t.Helper()
 	events := make([]pollux.Event, 1)

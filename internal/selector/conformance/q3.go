@@ -17,7 +17,7 @@ import (
 func (u *suite) q3() []test {
 	return tests(
 		test{"each edge goes to one of many waiters", u.edgesToOneWaiter},
-		test{"a oneshot event is held by one waiter", u.oneshotHeldOnce},
+		test{"a oneshot event goes to one waiter", u.oneshotHeldOnce},
 		test{"oneshot re-armed while a waiter takes the event", u.oneshotRearmedWhileTaken},
 		test{"many level waiters drain everything", u.levelManyWaiters},
 	)
@@ -25,9 +25,9 @@ func (u *suite) q3() []test {
 
 const waiters = 8
 
-// edgesToOneWaiter sends a byte to a source only when the one before it has been
-// received. So each event must find one byte: none would mean an edge told twice,
-// and a byte that nobody comes for an edge that was lost.
+// edgesToOneWaiter sends a byte to a source only when the previous one has been
+// received. So after each event there must be one byte: no byte means that an edge
+// was reported twice, a byte that is never read that an edge was lost.
 func (u *suite) edgesToOneWaiter(t *testing.T) {
 	edges := int64(50_000)
 	if Long() {
@@ -60,7 +60,7 @@ func (u *suite) edgesToOneWaiter(t *testing.T) {
 			for {
 				n, err := q.Wait(events, pollux.Forever)
 				if err != nil {
-					return // the test closes the queue when it is over
+					return // the test closes the queue at its end
 				}
 				for _, ev := range events[:n] {
 					if ev.Closed() {
@@ -72,7 +72,7 @@ func (u *suite) edgesToOneWaiter(t *testing.T) {
 						continue
 					}
 					if k != 1 {
-						t.Errorf("%d bytes behind one edge", k)
+						t.Errorf("%d bytes after one edge, want 1", k)
 					}
 					if got.Add(1) == edges {
 						close(finished)
@@ -89,13 +89,13 @@ func (u *suite) edgesToOneWaiter(t *testing.T) {
 	must(t, q.Close())
 	wg.Wait()
 	if n := empty.Load(); n > 0 && !u.ExtraEdges {
-		t.Errorf("%d events found nothing to read: their edges were told twice", n)
+		t.Errorf("%d events without data: their edges were reported twice", n)
 	}
 }
 
-// writeAgain writes a byte for which there is room. The reader may have it, and
-// another goroutine may answer it here, before the write that brought it has
-// returned; on Wine the second would block then.
+// writeAgain writes a byte, and tries again if the write would block. That happens on
+// Wine while another goroutine's write to the same socket has not returned, although
+// the reader has its byte and has answered.
 func writeAgain(w io.Writer, one []byte) error {
 	for end := time.Now().Add(deadline); ; runtime.Gosched() {
 		_, err := w.Write(one)
@@ -105,7 +105,7 @@ func writeAgain(w io.Writer, one []byte) error {
 	}
 }
 
-// progress waits until finished, and fails when count stands still.
+// progress waits until finished is closed, and fails if count stops increasing.
 func progress(t testing.TB, finished <-chan struct{}, count *atomic.Int64) {
 	t.Helper()
 	for last := int64(-1); ; {
@@ -173,9 +173,10 @@ func (u *suite) oneshotHeldOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// oneshotRearmedWhileTaken calls Reregister about when the one waiter takes the event. The
-// byte is still unread, so the new terms must be reported, whichever comes first: a kernel
-// or a backend that ends a shot after it has let go of the registration loses it.
+// oneshotRearmedWhileTaken calls Reregister at about the time at which the only waiter takes
+// the event. The byte is still unread, so it must be reported under the new token, whichever
+// comes first. A kernel or backend that disables a oneshot registration after it has released
+// its lock loses that event.
 func (u *suite) oneshotRearmedWhileTaken(t *testing.T) {
 	rounds := 500
 	if Long() {
@@ -215,7 +216,7 @@ func (u *suite) oneshotRearmedWhileTaken(t *testing.T) {
 				select {
 				case got = <-taken:
 				case <-late.C:
-					t.Errorf("round %d: what Reregister asked for is never reported", tok/2)
+					t.Errorf("round %d: no event within %v after Reregister", tok/2, deadline)
 				}
 			}
 			drain(t, a)

@@ -13,15 +13,15 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Q4: no event after Deregister, nor after a descriptor's number is used again.
+// Q4: no event after Deregister, nor after a descriptor's number is reused.
 func (u *suite) q4() []test {
 	return tests(
-		test{"no event after Deregister while data waits", u.noEventAfterDeregister},
-		test{"no event after Close while data waits", u.noEventAfterClose},
+		test{"no event after Deregister with unread data", u.noEventAfterDeregister},
+		test{"no event after Close with unread data", u.noEventAfterClose},
 		test{"no stale event under a storm of registrations", func(t *testing.T) { u.storm(t, 0) }},
 		test{"no stale event when generations run out", func(t *testing.T) { u.storm(t, 4) }},
 		test{"closing neighbours in one batch", u.closeNeighbours},
-		test{"64 sources closed at once", u.closeMany},
+		test{"64 sources closed together", u.closeMany},
 		test{"a duplicate keeps no registration alive", u.duplicateOutlives},
 		test{"a duplicate closed elsewhere changes nothing", u.duplicateCloses},
 	)
@@ -65,10 +65,10 @@ func (u *suite) noEventAfterClose(t *testing.T) {
 	}
 }
 
-// storm registers and ends registrations of fresh sockets in several goroutines,
-// each under a token of its own, while others wait. clock orders the ends of
-// registrations and the beginnings of Waits: an event of a registration that had
-// ended before the Wait began is stale.
+// storm registers and deregisters new sockets in several goroutines, each
+// registration under a token of its own, while other goroutines wait. clock orders
+// the ends of registrations and the starts of Waits: an event of a registration that
+// ended before the Wait started is stale.
 func (u *suite) storm(t *testing.T, generations uint64) {
 	const workers = 8
 	duration := 300 * time.Millisecond
@@ -94,7 +94,7 @@ func (u *suite) storm(t *testing.T, generations uint64) {
 				}
 				for _, ev := range events[:n] {
 					if end, ok := ended.Load(ev.Token()); ok && end.(int64) < began {
-						t.Errorf("%v in a Wait that began after its registration had ended", ev)
+						t.Errorf("%v from a Wait that started after its registration had ended", ev)
 					}
 				}
 			}
@@ -162,7 +162,7 @@ func (u *suite) closeNeighbours(t *testing.T) {
 	for range 5 {
 		for _, other := range collect(t, q) {
 			if other.Token() != ev.Token() {
-				t.Errorf("%v of a source that its neighbour has closed", other)
+				t.Errorf("%v of a source that was closed after the first event", other)
 			}
 		}
 	}
@@ -189,8 +189,8 @@ func (u *suite) closeMany(t *testing.T) {
 	}
 }
 
-// duplicate makes another descriptor of the stream, as a child process has one, and returns
-// what closes it.
+// duplicate duplicates the descriptor of the stream, as a child process does, and returns a
+// function that closes the duplicate.
 func duplicate(t *testing.T, s Stream) (closeDup func()) {
 	t.Helper()
 	raw, err := s.(syscall.Conn).SyscallConn()
@@ -206,8 +206,8 @@ func duplicate(t *testing.T, s Stream) (closeDup func()) {
 	return closeDup
 }
 
-// duplicateOutlives closes or deregisters a source of which a duplicate is open, so that the
-// kernel keeps the file and its readiness: no event of it may come, nor may the queue spin.
+// duplicateOutlives closes or deregisters a source that has an open duplicate, so that the
+// kernel keeps the file and its readiness: Wait must return no event of it, nor busy-loop.
 func (u *suite) duplicateOutlives(t *testing.T) {
 	for _, closes := range []bool{true, false} {
 		for _, trigger := range []pollux.Trigger{pollux.Edge, pollux.Level, pollux.Oneshot} {
@@ -216,7 +216,7 @@ func (u *suite) duplicateOutlives(t *testing.T) {
 			closeDup := duplicate(t, a)
 			must(t, q.Registrator().Register(a, 1, pollux.Readable|pollux.Writable, trigger))
 			write(t, b, "x")
-			next(t, q, "the byte, or room", func(ev pollux.Event) bool { return ev.Token() == 1 })
+			next(t, q, "readable or writable", func(ev pollux.Event) bool { return ev.Token() == 1 })
 			if closes {
 				a.Close()
 			} else {
@@ -225,8 +225,8 @@ func (u *suite) duplicateOutlives(t *testing.T) {
 			u.strictlyQuiet(t, q)
 			write(t, b, "y")
 			u.strictlyQuiet(t, q)
-			u.sleeps(t, q, "a source has gone of which a duplicate is open")
-			// The number is free, or the source: both can be registered again.
+			u.sleeps(t, q, "a source that has an open duplicate is no longer registered")
+			// Another source can be registered, also one that has the closed source's number.
 			c, d := u.pair(t)
 			must(t, q.Registrator().Register(c, 2, pollux.Readable, pollux.Edge))
 			write(t, d, "z")
@@ -237,7 +237,7 @@ func (u *suite) duplicateOutlives(t *testing.T) {
 	}
 }
 
-// sleeps fails if a Wait with nothing to report uses the processor.
+// sleeps fails if a Wait without events uses processor time.
 func (u *suite) sleeps(t *testing.T, q *pollux.Poll, why string) {
 	t.Helper()
 	const asleep = 4 * settle
@@ -252,11 +252,11 @@ func (u *suite) sleeps(t *testing.T, q *pollux.Poll, why string) {
 	}
 }
 
-// duplicateCloses: the registration stays as it was.
+// duplicateCloses closes a duplicate, which must not affect the registration.
 func (u *suite) duplicateCloses(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	duplicate(t, a)() // opened and closed before
+	duplicate(t, a)() // opened and closed before Register
 	closeDup := duplicate(t, a)
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
 	write(t, b, "x")

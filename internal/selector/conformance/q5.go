@@ -10,19 +10,19 @@ import (
 	"github.com/pollux-io/pollux"
 )
 
-// Q5: Close against everything else.
+// Q5: Close concurrently with all other calls.
 func (u *suite) q5() []test {
 	return tests(
-		test{"Close tells each registration once, then ErrClosed", u.closeTellsEachOnce},
+		test{"Close reports each registration once, then ErrClosed", u.closeReportsEachOnce},
 		test{"Close wakes 64 waiters", u.closeWakesWaiters},
 		test{"after Close everything is ErrClosed", u.afterClose},
 		test{"a source outlives its queue", u.sourceOutlivesQueue},
 		test{"Close against Register, Reregister, Deregister and Wait", u.closeRace},
-		test{"two thousand queues leave nothing", u.manyQueues},
+		test{"two thousand queues leave no descriptor", u.manyQueues},
 	)
 }
 
-func (u *suite) closeTellsEachOnce(t *testing.T) {
+func (u *suite) closeReportsEachOnce(t *testing.T) {
 	q := u.poll(t)
 	const n = 200
 	for i := range n {
@@ -34,7 +34,7 @@ func (u *suite) closeTellsEachOnce(t *testing.T) {
 		}
 	}
 	must(t, q.Close())
-	told := map[pollux.Token]int{}
+	closed := map[pollux.Token]int{}
 	events := make([]pollux.Event, 7)
 	for {
 		k, err := q.Wait(events, pollux.Forever)
@@ -48,7 +48,7 @@ func (u *suite) closeTellsEachOnce(t *testing.T) {
 			if !ev.Closed() {
 				t.Errorf("%v from a closed queue", ev)
 			}
-			told[ev.Token()]++
+			closed[ev.Token()]++
 		}
 	}
 	for i := range pollux.Token(n) {
@@ -56,8 +56,8 @@ func (u *suite) closeTellsEachOnce(t *testing.T) {
 		if i%4 == 3 {
 			want = 0
 		}
-		if told[i] != want {
-			t.Errorf("token %d was told %d times of the close, want %d", i, told[i], want)
+		if closed[i] != want {
+			t.Errorf("token %d: %d Closed events, want %d", i, closed[i], want)
 		}
 	}
 }
@@ -80,7 +80,7 @@ func (u *suite) closeWakesWaiters(t *testing.T) {
 		}()
 	}
 	asleep.Wait()
-	time.Sleep(settle) // so that most of them are asleep; the test holds either way
+	time.Sleep(settle) // so that most of them are asleep; the test is valid either way
 	start := time.Now()
 	must(t, q.Close())
 	for range 64 {
@@ -90,10 +90,10 @@ func (u *suite) closeWakesWaiters(t *testing.T) {
 				t.Errorf("Wait: %v, want ErrClosed", err)
 			}
 		case <-time.After(deadline):
-			t.Fatal("a waiter sleeps on after Close")
+			t.Fatal("a Wait did not return after Close")
 		}
 	}
-	t.Logf("64 waiters were back %v after Close", time.Since(start))
+	t.Logf("64 waiters returned within %v after Close", time.Since(start))
 }
 
 func (u *suite) afterClose(t *testing.T) {
@@ -141,9 +141,9 @@ func (u *suite) sourceOutlivesQueue(t *testing.T) {
 	}
 }
 
-// closeRace runs rounds in each of which goroutines register, reregister and
-// deregister while others wait and one closes. Each registration has a token of
-// its own, and books are kept of what became of it.
+// closeRace runs rounds in which goroutines register, reregister and deregister
+// while others wait and one closes the queue. Each registration has a token of its
+// own, and a fate that records its result.
 func (u *suite) closeRace(t *testing.T) {
 	duration := time.Second
 	if Long() {
@@ -161,10 +161,10 @@ func (u *suite) closeRace(t *testing.T) {
 
 const racers, racing = 4, 3
 
-// fate is what became of one registration.
+// fate is the result of one registration.
 type fate struct {
 	registered, deregistered bool
-	told                     atomic.Int32
+	closed                   atomic.Int32 // Closed events
 }
 
 func (u *suite) closeRound(t *testing.T, round int) int {
@@ -218,15 +218,15 @@ func (u *suite) closeRound(t *testing.T, round int) int {
 		if f.registered && !f.deregistered {
 			want = 1
 		}
-		if got := f.told.Load(); got != want {
-			t.Errorf("token %d (registered %v, deregistered %v) was told %d times of the close", i, f.registered, f.deregistered, got)
+		if got := f.closed.Load(); got != want {
+			t.Errorf("token %d (registered %v, deregistered %v): %d Closed events, want %d", i, f.registered, f.deregistered, got, want)
 		}
 	}
 	return count
 }
 
-// raceStep registers, changes and ends one registration. It returns false once
-// the queue is closed.
+// raceStep registers, reregisters and deregisters a. It returns false when the queue
+// is closed.
 func (u *suite) raceStep(t *testing.T, reg pollux.Registrator, a Stream, fates []fate, i int) bool {
 	err := reg.Register(a, pollux.Token(i), pollux.Readable, pollux.Edge)
 	if err != nil {
@@ -266,7 +266,7 @@ func raceWait(t *testing.T, q *pollux.Poll, fates []fate) {
 		}
 		for _, ev := range events[:n] {
 			if ev.Closed() {
-				fates[ev.Token()].told.Add(1)
+				fates[ev.Token()].closed.Add(1)
 			}
 		}
 	}
@@ -280,8 +280,8 @@ func (u *suite) manyQueues(t *testing.T) {
 		must(t, q.Close())
 	}
 	if u.OpenDescriptors == nil {
-		t.Log("descriptors are not counted: the system cannot tell how many are open")
+		t.Log("not checked: this system cannot count open descriptors")
 	} else if !eventually(func() bool { return u.open() <= before }) {
-		t.Errorf("%d descriptors are open, %d were before", u.open(), before)
+		t.Errorf("%d descriptors are open, want %d as before", u.open(), before)
 	}
 }

@@ -15,8 +15,8 @@ func (u *suite) q6() []test {
 	return tests(
 		test{"an empty wait is never early", u.neverEarly},
 		test{"sub-millisecond waits are not rounded up to many", u.subMillisecond},
-		test{"zero polls and still collects", u.zeroCollects},
-		test{"zero finds what is ready with room for one", u.zeroWithRoomForOne},
+		test{"a zero timeout returns events", u.zeroCollects},
+		test{"a zero timeout returns an event in a slice of one", u.zeroWithSliceOfOne},
 		test{"negative waits until there is an event", u.forever},
 		test{"many waiters with deadlines", u.manyDeadlines},
 		test{"a short deadline after a long one", u.deadlinesMixed},
@@ -38,7 +38,7 @@ func timed(t testing.TB, q *pollux.Poll, timeout time.Duration) time.Duration {
 		t.Fatalf("Wait(%v) = %v, %v on an empty queue", timeout, events[:n], err)
 	}
 	if took < timeout {
-		t.Errorf("Wait(%v) was back after %v", timeout, took)
+		t.Errorf("Wait(%v) returned after %v", timeout, took)
 	}
 	return took
 }
@@ -57,7 +57,7 @@ func (u *suite) neverEarly(t *testing.T) {
 	}
 }
 
-// subMillisecond takes the best of many, for the machine may be busy.
+// subMillisecond uses the shortest of many waits, because the machine may be busy.
 func (u *suite) subMillisecond(t *testing.T) {
 	q := u.poll(t)
 	for _, d := range []time.Duration{100 * time.Microsecond, 3100 * time.Microsecond} {
@@ -83,13 +83,13 @@ func (u *suite) zeroCollects(t *testing.T) {
 		must(t, err)
 		return n == 1
 	}) {
-		t.Error("Wait(0) never collects what is there")
+		t.Error("Wait(0) never returns the event")
 	}
 }
 
-// zeroWithRoomForOne: what is no event, a wake-up for somebody or half of a shot, must not
-// take the room of one.
-func (u *suite) zeroWithRoomForOne(t *testing.T) {
+// zeroWithSliceOfOne: an entry of the kernel that is not an event, such as a wake-up or the
+// second knote of a oneshot registration, must not take the place of an event.
+func (u *suite) zeroWithSliceOfOne(t *testing.T) {
 	q := u.poll(t, pollux.BlockThread())
 	if q.Backend() == "iocp" {
 		t.Skip("skipped: AFD may take a moment to report what is ready")
@@ -124,7 +124,7 @@ func (u *suite) forever(t *testing.T) {
 	a, b := u.pair(t)
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
 	for _, timeout := range []time.Duration{pollux.Forever, -time.Hour} {
-		start := time.Now() // before the other goroutine's sleep begins
+		start := time.Now() // before the other goroutine sleeps
 		go func() {
 			time.Sleep(settle)
 			b.Write([]byte("x"))
@@ -134,7 +134,7 @@ func (u *suite) forever(t *testing.T) {
 			t.Fatalf("Wait(%v) = %d, %v", timeout, n, err)
 		}
 		if took := time.Since(start); took < settle {
-			t.Errorf("Wait(%v) was back after %v, before there was anything", timeout, took)
+			t.Errorf("Wait(%v) returned after %v, before there was an event", timeout, took)
 		}
 		drain(t, a)
 	}
@@ -175,8 +175,8 @@ func (u *suite) deadlinesMixed(t *testing.T) {
 	}
 }
 
-// shortBesideForever: two goroutines wait on one Poll. The one that has a deadline
-// keeps it, whichever of the two sleeps in the kernel; the other still gets events.
+// shortBesideForever: two goroutines wait on one Poll. The one with a deadline returns
+// in time, whichever of the two sleeps in the kernel; the other still gets events.
 func (u *suite) shortBesideForever(t *testing.T) {
 	for _, options := range [][]pollux.Option{nil, {pollux.BlockThread()}} {
 		q := u.poll(t, options...)
@@ -209,7 +209,7 @@ func (u *suite) shortBesideForever(t *testing.T) {
 			case err := <-got:
 				must(t, err)
 			case <-time.After(deadline):
-				t.Fatal("Wait(Forever) does not get an event after a shorter Wait has ended beside it")
+				t.Fatal("Wait(Forever) got no event after a concurrent shorter Wait had returned")
 			}
 			drain(t, a)
 		}
@@ -220,7 +220,7 @@ func (u *suite) shortBesideForever(t *testing.T) {
 func (u *suite) signals(t *testing.T) {
 	stop, ok := startSignals()
 	if !ok {
-		t.Skip("this system has no signals to send to oneself")
+		t.Skip("this system has no signals")
 	}
 	defer stop()
 	for _, options := range [][]pollux.Option{nil, {pollux.BlockThread()}} {
@@ -256,13 +256,14 @@ func (u *suite) emptySlice(t *testing.T) {
 	q := u.poll(t)
 	for _, events := range [][]pollux.Event{nil, {}} {
 		if _, err := q.Wait(events, pollux.Forever); !errors.Is(err, pollux.ErrNoRoom) {
-			t.Errorf("Wait with no room: %v, want ErrNoRoom", err)
+			t.Errorf("Wait with an empty slice: %v, want ErrNoRoom", err)
 		}
 	}
 }
 
-// idle waits in every way there is, after whatever may have left a sleeper
-// restless: a wake, a deadline, an event.
+// idle checks that a Wait without events uses no processor time: with a deadline and
+// forever, and after a wake, a deadline or an event, which may leave state behind that
+// wakes the sleeper again.
 func (u *suite) idle(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
@@ -288,7 +289,7 @@ func (u *suite) idle(t *testing.T) {
 			f()
 			used, ok := cpuTime()
 			if !ok {
-				t.Skip("this system does not tell the processor time that was used")
+				t.Skip("this system does not report the processor time used")
 			}
 			sleep()
 			now, _ := cpuTime()

@@ -35,7 +35,7 @@ func (u *suite) wakeBefore(t *testing.T) {
 	q := u.poll(t)
 	w := u.waker(t, q, 5)
 	must(t, w.Wake())
-	next(t, q, "a wake that came first", readable(5))
+	next(t, q, "a wake before the Wait", readable(5))
 	u.strictlyQuiet(t, q)
 }
 
@@ -69,8 +69,8 @@ func (u *suite) wakesCoalesce(t *testing.T) {
 	u.strictlyQuiet(t, q)
 }
 
-// noWakeLost counts what wakes announce: after the last wake, all of it must have
-// been seen.
+// noWakeLost increments a counter before each wake: after the last wake, a waiter must
+// see the final count.
 func (u *suite) noWakeLost(t *testing.T) { u.wakes(t, 1) }
 
 func (u *suite) noWakeLostManyWaiters(t *testing.T) { u.wakes(t, waiters) }
@@ -120,8 +120,8 @@ func (u *suite) wakes(t *testing.T, waiting int) {
 	wg.Wait()
 }
 
-// noWakeLostAmongEdges: wakes come together with news of a source, which is not drained
-// before the next Wait.
+// noWakeLostAmongEdges: wakes coincide with events of a source, which is not drained before
+// the next Wait.
 func (u *suite) noWakeLostAmongEdges(t *testing.T) {
 	rounds := 5_000
 	if Long() {
@@ -143,7 +143,7 @@ func (u *suite) noWakeLostAmongEdges(t *testing.T) {
 			}
 			for _, ev := range events[:n] {
 				if ev.Token() == 1 {
-					a.Read(one) // of two
+					a.Read(one) // one of two bytes
 					continue
 				}
 				for {
@@ -159,7 +159,7 @@ func (u *suite) noWakeLostAmongEdges(t *testing.T) {
 	defer late.Stop()
 	for i := range rounds {
 		write(t, b, "xy")
-		// At any moment of the Wait that the news ends.
+		// Vary the moment of the wake during the Wait that the data ends.
 		for end := time.Now().Add(time.Duration(i%64) * time.Microsecond); time.Now().Before(end); {
 		}
 		must(t, w.Wake())
@@ -167,7 +167,7 @@ func (u *suite) noWakeLostAmongEdges(t *testing.T) {
 		select {
 		case <-woken:
 		case <-late.C:
-			t.Errorf("wake %d was lost, or %v were not enough for it", i, deadline)
+			t.Errorf("wake %d was lost: no event within %v", i, deadline)
 			must(t, q.Close())
 			go func() { <-woken }()
 			wg.Wait()
@@ -179,14 +179,14 @@ func (u *suite) noWakeLostAmongEdges(t *testing.T) {
 }
 
 func (u *suite) wakersAndSources(t *testing.T) {
-	for _, room := range []int{1, 2, 16} {
+	for _, size := range []int{1, 2, 16} {
 		q := u.poll(t)
 		a, b := u.pair(t)
 		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
 		write(t, b, "x")
 		next(t, q, "the source's byte", readable(1)) // a write to TCP may arrive late
 		w := u.waker(t, q, 2)
-		events := make([]pollux.Event, room)
+		events := make([]pollux.Event, size)
 		var source, waker int
 		for range 200 {
 			must(t, w.Wake())
@@ -201,7 +201,7 @@ func (u *suite) wakersAndSources(t *testing.T) {
 			}
 		}
 		if source < 50 || waker < 50 {
-			t.Errorf("with room for %d: %d events of the source and %d of the waker in 200 waits", room, source, waker)
+			t.Errorf("slice of %d: %d events of the source and %d of the waker in 200 waits, want 50 of each at least", size, source, waker)
 		}
 	}
 }
@@ -216,15 +216,15 @@ func (u *suite) severalWakers(t *testing.T) {
 	for _, w := range all {
 		wg.Go(func() { w.Wake() })
 	}
-	told := map[pollux.Token]int{}
+	reported := map[pollux.Token]int{}
 	next(t, q, "forty wakers", func(ev pollux.Event) bool {
-		told[ev.Token()]++
-		return len(told) == 40
+		reported[ev.Token()]++
+		return len(reported) == 40
 	})
 	wg.Wait()
-	for tok, n := range told {
+	for tok, n := range reported {
 		if n != 1 {
-			t.Errorf("waker %d was told %d times", tok, n)
+			t.Errorf("waker %d was reported %d times, want once", tok, n)
 		}
 	}
 }

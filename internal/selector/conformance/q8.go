@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Q8: one vocabulary of events.
+// Q8: events have the same meaning on all systems.
 func (u *suite) q8() []test {
 	return tests(
 		test{"the peer's FIN is read-closed", u.finIsReadClosed},
@@ -19,12 +19,12 @@ func (u *suite) q8() []test {
 		test{"dropping a stream sends FIN", u.dropSendsFin},
 		test{"write then drop delivers", u.writeThenDrop},
 		test{"write then deregister delivers", u.writeThenDeregister},
-		test{"connect then close leaves nothing", u.connectThenClose},
-		test{"listen then close leaves nothing", u.listenThenClose},
+		test{"connect then close leaves no registration", u.connectThenClose},
+		test{"listen then close leaves no registration", u.listenThenClose},
 		test{"a peek keeps the readiness", u.peekKeeps},
-		test{"a stream with nothing to read would block", u.readAtOnce},
-		test{"a reset is told once, then quiet", u.resetOnce},
-		test{"a refused connect is told, then quiet", u.refused},
+		test{"reading a stream without data would block", u.readBeforeData},
+		test{"a reset is reported once, then quiet", u.resetOnce},
+		test{"a refused connect is reported, then quiet", u.refused},
 		test{"connect gives writable", u.connectWritable},
 		test{"half-close leaves the other direction", u.halfClose},
 		test{"a pipe's writer dropped is seen by the reader", u.pipeWriterGone},
@@ -39,15 +39,15 @@ func (u *suite) finIsReadClosed(t *testing.T) {
 	must(t, b.CloseWrite())
 	ev := next(t, q, "the FIN", u.isFIN(t, 1))
 	if !ev.Readable() {
-		t.Errorf("%v, want Readable too: the end of the stream is to be read", ev)
+		t.Errorf("%v, want Readable too: the next read returns EOF", ev)
 	}
 	if ev.Error() {
-		t.Errorf("%v: a FIN is no error", ev)
+		t.Errorf("%v: a FIN is not an error", ev)
 	}
 	if _, err := a.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("Read: %v, want EOF", err)
 	}
-	u.quiet(t, q, "the FIN has been told")
+	u.quiet(t, q, "the FIN has been reported")
 }
 
 func (u *suite) dataAndFin(t *testing.T) {
@@ -73,7 +73,7 @@ func (u *suite) dataAndFin(t *testing.T) {
 			}
 		}
 		if got != 10 {
-			t.Fatalf("%d bytes before the end, want 10", got)
+			t.Fatalf("%d bytes before EOF, want 10", got)
 		}
 	}
 }
@@ -83,13 +83,13 @@ func (u *suite) dropSendsFin(t *testing.T) {
 	a, b := u.pair(t)
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
 	must(t, b.Close())
-	next(t, q, "the end", u.isFIN(t, 1))
+	next(t, q, "the FIN", u.isFIN(t, 1))
 	if _, err := a.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("Read: %v, want EOF", err)
 	}
 }
 
-// isFIN returns what an event of token matches that reports the peer's FIN.
+// isFIN returns a match function for the event of tok that reports the peer's FIN.
 func (u *suite) isFIN(t *testing.T, tok pollux.Token) func(pollux.Event) bool {
 	t.Helper()
 	if u.EndsAsReadable {
@@ -160,7 +160,7 @@ func (u *suite) listenThenClose(t *testing.T) {
 	}
 }
 
-// peekKeeps: what was only looked at is still there for Level, and for an edge after
+// peekKeeps: data that was only peeked at is still reported with Level, and as an edge after
 // Reregister.
 func (u *suite) peekKeeps(t *testing.T) {
 	q := u.poll(t)
@@ -191,8 +191,8 @@ func (u *suite) peekKeeps(t *testing.T) {
 	}
 }
 
-// readAtOnce reads a stream right after it is connected.
-func (u *suite) readAtOnce(t *testing.T) {
+// readBeforeData reads a stream immediately after it is connected.
+func (u *suite) readBeforeData(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
@@ -226,33 +226,33 @@ func (u *suite) resetOnce(t *testing.T) {
 	if !ev.Readable() {
 		t.Errorf("%v, want Readable too: the next read returns the error", ev)
 	}
-	// An error, or EOF where the kernel reports a reset so; never would-block.
+	// An error, or EOF if the kernel reports a reset as EOF; never would-block.
 	if _, err := a.Read(make([]byte, 1)); err == nil || errors.Is(err, sock.ErrWouldBlock) {
 		t.Errorf("Read after a reset: %v", err)
 	}
-	// The reset's own events are out now; nothing may come after.
+	// This takes the last events of the reset; there must be none after them.
 	collect(t, q)
-	u.quiet(t, q, "the reset has been told")
+	u.quiet(t, q, "the reset has been reported")
 }
 
 func (u *suite) refused(t *testing.T) {
 	if u.RefusedConnect == nil {
-		t.Skip("this system cannot be refused")
+		t.Skip("this system has no connect that is refused")
 	}
 	q := u.poll(t)
 	s, err := u.RefusedConnect()
 	if err != nil {
-		t.Logf("refused at once: %v", err)
+		t.Logf("connect was refused immediately: %v", err)
 		return
 	}
 	defer s.Close()
 	must(t, q.Registrator().Register(s, 1, pollux.Readable|pollux.Writable, pollux.Edge))
 	next(t, q, "the refusal", writable(1))
 	if c, ok := s.(interface{ ConnectError() error }); ok && c.ConnectError() == nil {
-		t.Error("a refused connection is taken for an open one")
+		t.Error("ConnectError of a refused connection = nil")
 	}
 	collect(t, q)
-	u.quiet(t, q, "the refusal has been told")
+	u.quiet(t, q, "the refusal has been reported")
 }
 
 func (u *suite) connectWritable(t *testing.T) {
@@ -313,7 +313,7 @@ func (u *suite) pipeWriterGone(t *testing.T) {
 	must(t, w.Close())
 	got := 0
 	for {
-		next(t, q, "the writer's end", readable(1))
+		next(t, q, "the writer's close", readable(1))
 		n := drain(t, r)
 		got += n
 		if _, err := r.Read(make([]byte, 1)); err == io.EOF {
@@ -331,11 +331,11 @@ func (u *suite) pipeReaderGone(t *testing.T) {
 	must(t, q.Registrator().Register(w, 1, pollux.Writable, pollux.Edge))
 	next(t, q, "writable at first", writable(1))
 	must(t, r.Close())
-	next(t, q, "the reader's end", func(ev pollux.Event) bool { return ev.Error() || ev.WriteClosed() })
+	next(t, q, "the reader's close", func(ev pollux.Event) bool { return ev.Error() || ev.WriteClosed() })
 	if _, err := w.Write([]byte("x")); err == nil || errors.Is(err, sock.ErrWouldBlock) {
 		t.Errorf("Write to a pipe without a reader: %v", err)
 	}
-	// Registered only now, the state is told as well, and is no error of Register.
+	// A registration made after the close reports it as well, and Register succeeds.
 	must(t, q.Registrator().Deregister(w))
 	must(t, q.Registrator().Register(w, 2, pollux.Writable, pollux.Edge))
 	next(t, q, "the broken pipe", func(ev pollux.Event) bool { return ev.Token() == 2 })

@@ -8,7 +8,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Q9: misuse gets a typed error.
+// Q9: misuse returns a typed error.
 func (u *suite) q9() []test {
 	return tests(
 		test{"misuse", u.misuse},
@@ -77,7 +77,7 @@ func (u *suite) secondQueue(t *testing.T) {
 
 func (u *suite) regularFile(t *testing.T) {
 	if u.RegularFile == nil {
-		t.Skip("this system has no files that are no sockets")
+		t.Skip("this system has only sockets, no regular files")
 	}
 	src, remove, err := u.RegularFile()
 	must(t, err)
@@ -87,7 +87,7 @@ func (u *suite) regularFile(t *testing.T) {
 		t.Errorf("Register of a regular file: %v, want ErrNotPollable", err)
 	}
 	if n := q.Len(); n != 0 {
-		t.Errorf("%d registrations after a refused one", n)
+		t.Errorf("%d registrations after Register has failed, want 0", n)
 	}
 }
 
@@ -99,6 +99,6 @@ func (u *suite) misuseChangesNothing(t *testing.T) {
 	reg.Register(a, 2, pollux.Writable, pollux.Level)
 	reg.Reregister(a, 3, 0, pollux.Level)
 	write(t, b, "x")
-	next(t, q, "the registration that was there", readable(1))
+	next(t, q, "the first registration", readable(1))
 	u.quiet(t, q, "nothing else is registered")
 }

@@ -10,16 +10,16 @@ import (
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
-// SocketsOn is Sockets for a backend, the one that New chooses, with the limits that it
-// has on this system.
+// SocketsOn returns Sockets with the limits of the named backend on this system. The
+// backend must be the one that New chooses.
 func SocketsOn(backend string) System {
 	s := Sockets()
 	s.Limits = limitsOf(backend)
 	return s
 }
 
-// Sockets is the System of this machine's own kernel: TCP over loopback, and what
-// else the system has.
+// Sockets returns the System of this machine's kernel: TCP over loopback, and the
+// optional functions that the system supports.
 func Sockets() System {
 	s := System{NewPoll: pollux.New, NewSpinning: newSpinning, Pair: tcpPair, Listen: listenTCP, Reset: reset, RefusedConnect: refusedTCP}
 	addSystem(&s)
@@ -81,7 +81,7 @@ func (l tcpListener) Accept() (Stream, error) { return stream(l.TCPListener.Acce
 
 func (l tcpListener) Connect() (Stream, error) { return stream(sock.ConnectTCP(l.Addr())) }
 
-// stream keeps a nil pointer from becoming a Stream that is not nil.
+// stream prevents that a nil pointer becomes a Stream that is not nil.
 func stream(s *sock.TCPStream, err error) (Stream, error) {
 	if err != nil {
 		return nil, err

@@ -1,7 +1,7 @@
-// Package conformance is the one suite that every readiness backend passes: the
-// promises Q1 to Q11 of the queue, each in a file of its own, each test named after
-// its promise. It is pointed at a System: a way to make queues, and things for
-// them to watch. Sockets is the System of this machine's own kernel.
+// Package conformance is the test suite that every readiness backend must pass. It
+// tests the promises Q1 to Q11 of the queue, each in a file of its own. It runs on a
+// System: functions that make queues and sources. Sockets is the System of this
+// machine's kernel.
 package conformance
 
 import (
@@ -18,20 +18,20 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A Stream is one of two connected ends.
+// A Stream is one end of a connection.
 type Stream interface {
 	pollux.Source
 	io.ReadWriteCloser
 	CloseWrite() error
 }
 
-// A Reader is the end of a pipe that is read from.
+// A Reader is the reading end of a pipe.
 type Reader interface {
 	pollux.Source
 	io.ReadCloser
 }
 
-// A Writer is the end of a pipe that is written to.
+// A Writer is the writing end of a pipe.
 type Writer interface {
 	pollux.Source
 	io.WriteCloser
@@ -42,19 +42,19 @@ type Listener interface {
 	pollux.Source
 	io.Closer
 	Accept() (Stream, error)
-	// Connect begins to connect to the listener.
+	// Connect starts to connect to the listener.
 	Connect() (Stream, error)
 }
 
-// A System is a kernel, or a model of one, under a backend.
+// A System is a kernel, or a model of one, with a backend for it.
 type System struct {
 	NewPoll func(...pollux.Option) (*pollux.Poll, error)
-	// NewSpinning makes one that spins before it sleeps as selector.Config.BusyPoll has it.
+	// NewSpinning makes a Poll that spins before it sleeps; see selector.Config.BusyPoll.
 	NewSpinning func(busyPoll time.Duration) (*pollux.Poll, error)
 	Pair        func() (a, b Stream, err error)
 	Listen      func() (Listener, error)
 
-	// Optional; what is nil is skipped, with the reason.
+	// Optional: tests that need a function that is nil are skipped, with the reason.
 	Pipe            func() (Reader, Writer, error)
 	Reset           func(Stream) error // makes Close reset the connection
 	RegularFile     func() (pollux.Source, func(), error)
@@ -66,46 +66,47 @@ type System struct {
 	Limits
 }
 
-// Limits are what a kernel does not report as the others do; docs/platforms.md documents
-// each. With one of them the suite checks what is left of the promise, and logs it.
+// Limits are the ways in which a kernel reports less than others, or differently;
+// docs/platforms.md documents each. With a limit the suite checks the rest of the promise, and
+// logs that.
 type Limits struct {
-	// ExtraEdges: the kernel may report an edge again for no reason.
+	// ExtraEdges: the kernel may report an edge again without a change.
 	ExtraEdges bool
-	// EndsAsReadable: a stream's FIN or reset may be reported as Readable alone; the read
-	// returns which.
+	// EndsAsReadable: a stream's FIN or reset may be reported as Readable alone; the next
+	// read returns EOF or the error.
 	EndsAsReadable bool
-	// UrgentLasts: urgent data is reported until the bytes behind it are read, also after
-	// ReadUrgent has taken it.
+	// UrgentLasts: urgent data is reported until the bytes after it are read, also after
+	// ReadUrgent has read it.
 	UrgentLasts bool
 	// NoUrgent: urgent data is not reported.
 	NoUrgent bool
 }
 
-// limit logs that a test checks less, because of a limit of the system.
+// limit logs that a test checks less because of a limit of the system.
 func limit(t testing.TB, what string) {
 	t.Helper()
 	t.Logf("checked in part: on this system %s (docs/platforms.md)", what)
 }
 
-// LongEnv asks for the long runs, as .ci/run does.
+// LongEnv enables the long runs; .ci/run sets it.
 const LongEnv = "POLLUX_TEST_LONG"
 
-// Long reports whether the long runs were asked for.
+// Long reports whether the long runs are enabled.
 func Long() bool { return os.Getenv(LongEnv) != "" }
 
-// deadline bounds every wait of the suite: what takes longer is lost.
+// deadline bounds every wait of the suite: an event that takes longer counts as lost.
 const deadline = 20 * time.Second
 
 type suite struct{ System }
 
-// Run runs the suite on s: the parts that are named, such as "Q8", or all of it.
+// Run runs the named parts of the suite, such as "Q8", on s; all parts if none is named.
 func Run(t *testing.T, s System, parts ...string) {
 	u := &suite{s}
 	if stop, ok := startSignals(); ok {
-		stop() // os/signal keeps a goroutine of its own from here on
+		stop() // the first use of os/signal starts a goroutine that never ends
 	}
 	before := u.open()
-	goroutines := runtime.NumGoroutine() + 1 // and that of the test that counts
+	goroutines := runtime.NumGoroutine() + 1 // plus that of the test that counts
 	for _, part := range []struct {
 		name  string
 		tests []test
@@ -131,13 +132,13 @@ func Run(t *testing.T, s System, parts ...string) {
 	}
 	t.Run("NothingIsLeft", func(t *testing.T) {
 		if s.OpenDescriptors == nil {
-			t.Log("descriptors are not counted: the system cannot tell how many are open")
+			t.Log("not checked: this system cannot count open descriptors")
 		} else if !eventually(func() bool { return u.open() <= before }) {
-			t.Errorf("%d descriptors are open, %d were before the suite", u.open(), before)
+			t.Errorf("%d descriptors are open, want %d as before the suite", u.open(), before)
 		}
 		if !eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
 			stacks := make([]byte, 1<<16)
-			t.Errorf("%d goroutines, %d before the suite:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
+			t.Errorf("%d goroutines, want %d as before the suite:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
 		}
 	})
 }
@@ -219,7 +220,7 @@ func write(t testing.TB, w io.Writer, s string) {
 	}
 }
 
-// drain reads until there is nothing more, and returns how many bytes there were.
+// drain reads until a read would block or returns EOF, and returns the number of bytes.
 func drain(t testing.TB, r io.Reader) int {
 	t.Helper()
 	b := make([]byte, 4096)
@@ -236,7 +237,7 @@ func drain(t testing.TB, r io.Reader) int {
 	}
 }
 
-// fill writes until there is no more room, and returns how many bytes went.
+// fill writes until a write would block, and returns the number of bytes.
 func fill(t testing.TB, w io.Writer) int {
 	t.Helper()
 	b := make([]byte, 64<<10)
@@ -253,7 +254,7 @@ func fill(t testing.TB, w io.Writer) int {
 	}
 }
 
-// next waits for events until there is one that matches, and returns it.
+// next waits for an event that matches, drops others, and returns it.
 func next(t testing.TB, q *pollux.Poll, what string, match func(pollux.Event) bool) pollux.Event {
 	t.Helper()
 	end := time.Now().Add(deadline)
@@ -281,7 +282,7 @@ func writable(tok pollux.Token) func(pollux.Event) bool {
 	return func(ev pollux.Event) bool { return ev.Token() == tok && ev.Writable() }
 }
 
-// collect returns the events that are there now.
+// collect returns the events that are ready now.
 func collect(t testing.TB, q *pollux.Poll) []pollux.Event {
 	t.Helper()
 	events := make([]pollux.Event, 64)
@@ -292,8 +293,7 @@ func collect(t testing.TB, q *pollux.Poll) []pollux.Event {
 	return events[:n]
 }
 
-// quiet fails if there is an event now, or soon: news of local streams does not
-// take settle.
+// quiet fails if there is an event within settle: events of local streams take less.
 func (u *suite) quiet(t testing.TB, q *pollux.Poll, why string) {
 	t.Helper()
 	events := make([]pollux.Event, 16)
@@ -302,13 +302,13 @@ func (u *suite) quiet(t testing.TB, q *pollux.Poll, why string) {
 		t.Fatalf("Wait: %v", err)
 	}
 	if n > 0 && !u.ExtraEdges {
-		t.Fatalf("%s, but there was %v", why, events[:n])
+		t.Fatalf("%s, but Wait returned %v", why, events[:n])
 	}
 }
 
 const settle = 20 * time.Millisecond
 
-// tests gives each test a name that go test -run takes.
+// tests replaces the spaces in the tests' names, so that go test -run accepts them.
 func tests(fs ...test) []test {
 	for i := range fs {
 		fs[i].name = strings.ReplaceAll(fs[i].name, " ", "-")

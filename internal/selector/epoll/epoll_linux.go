@@ -1,8 +1,8 @@
-// Package epoll tells readiness by Linux's epoll(7).
+// Package epoll reports readiness by Linux's epoll(7).
 //
-// One epoll descriptor is the whole queue: edge, level and oneshot are the
-// kernel's own. The rest of the package is about how a Wait sleeps; sleep_linux.go
-// tells that.
+// One epoll descriptor is the whole queue: the kernel implements edge, level and
+// oneshot. The rest of the package is about how a Wait sleeps: see
+// sleep_linux.go.
 package epoll
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Selector is an epoll descriptor and those who wait on it.
+// Selector is an epoll descriptor and its waiters, the calls of Wait on it.
 type Selector struct {
 	epfd   sys.FD
 	wakefd sys.FD // an eventfd in the set, for waiters that block in the kernel
@@ -64,7 +64,7 @@ func Open(config selector.Config) (*Selector, error) {
 // Spin implements selector.Selector.
 func (s *Selector) Spin() spin.Stats { return s.Stats() }
 
-// Close releases the descriptors. Nobody may be using s.
+// Close releases the descriptors. No other call on s may be running.
 func (s *Selector) Close() error {
 	sys.Close(s.wakefd)
 	return s.sleep.closeQueue(s.epfd)
@@ -85,8 +85,8 @@ func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, 
 	return os.NewSyscallError("epoll_ctl", e)
 }
 
-// Modify implements selector.Selector. EPOLL_CTL_MOD looks at the readiness
-// anew, so what is there already is told under the new key.
+// Modify implements selector.Selector. EPOLL_CTL_MOD checks the readiness
+// again, so existing readiness is reported under the new key.
 func (s *Selector) Modify(fd sys.FD, _, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
 	ev := sys.MakeEpollEvent(bits(interest, trigger), uint64(key))
 	if e := sys.EpollCtl(s.epfd, sys.EPOLL_CTL_MOD, fd, &ev); e != 0 {
@@ -97,14 +97,14 @@ func (s *Selector) Modify(fd sys.FD, _, key selector.Key, interest selector.Inte
 
 // Delete implements selector.Selector.
 func (s *Selector) Delete(fd sys.FD, _ selector.Key) error {
-	var ev sys.EpollEvent // Linux before 2.6.9 wants one (epoll_ctl(2), bugs)
+	var ev sys.EpollEvent // Linux before 2.6.9 requires one (epoll_ctl(2), bugs)
 	if e := sys.EpollCtl(s.epfd, sys.EPOLL_CTL_DEL, fd, &ev); e != 0 {
 		return os.NewSyscallError("epoll_ctl", e)
 	}
 	return nil
 }
 
-// NeedsBlocked implements selector.Selector: the kernel keeps the edges.
+// NeedsBlocked implements selector.Selector: the kernel tracks the edges.
 func (s *Selector) NeedsBlocked() bool { return false }
 
 // Blocked implements selector.Selector.
@@ -164,8 +164,8 @@ type wait struct {
 	events []selector.Event
 }
 
-// room is where the kernel puts what there is room for.
-func (w *wait) room() []sys.EpollEvent { return w.kernel[:min(len(w.events), maxBatch)] }
+// buffer returns the buffer for the kernel's events, as long as w.events at most.
+func (w *wait) buffer() []sys.EpollEvent { return w.kernel[:min(len(w.events), maxBatch)] }
 
 // Wait implements selector.Selector.
 func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, error) {
@@ -178,7 +178,7 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 }
 
 func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
-	n, err := s.harvest(w)
+	n, err := s.pollNow(w)
 	if n > 0 || err != nil || timeout == 0 {
 		s.Yield(n)
 		return n, err
@@ -190,16 +190,16 @@ func (s *Selector) wait(w *wait, timeout time.Duration) (int, error) {
 			return n, err
 		}
 	}
-	n, err = s.sleepFor(w)
+	n, err = s.sleepUntilDone(w)
 	idle.Slept()
 	return n, err
 }
 
-// harvest takes what is ready now, without sleeping. A wake-up may have taken the room of
-// an event.
-func (s *Selector) harvest(w *wait) (int, error) {
+// pollNow collects what is ready now, without sleeping. It polls a second time if a wake-up
+// was all that the first call returned: the wake-up may have taken the place of an event.
+func (s *Selector) pollNow(w *wait) (int, error) {
 	for range 2 {
-		k, e := sys.EpollPoll(s.epfd, w.room())
+		k, e := sys.EpollPoll(s.epfd, w.buffer())
 		if e != 0 {
 			return 0, os.NewSyscallError("epoll_pwait", e)
 		}
@@ -210,9 +210,9 @@ func (s *Selector) harvest(w *wait) (int, error) {
 	return 0, nil
 }
 
-// translate makes events of the first k that the kernel has put into w. A
-// wake-up is no event. It may have been meant for another waiter, who still
-// blocks, so it is passed on for as long as the notice stands.
+// translate converts the first k kernel events in w to events and returns their
+// number. A wake-up is not an event. It may have been meant for another waiter
+// that still blocks, so it is passed on while the notice is set.
 func (s *Selector) translate(w *wait, k int) int {
 	n := 0
 	for i := range w.kernel[:k] {
@@ -230,13 +230,12 @@ func (s *Selector) translate(w *wait, k int) int {
 	return n
 }
 
-// spin asks the kernel again and again until something is ready, there is a notice, or
-// idle or w's deadline ends it.
+// spin polls until something is ready, there is a notice, or idle or w's deadline ends it.
 func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 	now := time.Now()
 	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
 		for range spinsPerClock {
-			n, err := s.harvest(w)
+			n, err := s.pollNow(w)
 			if n > 0 || err != nil || s.sleep.Noticed() {
 				idle.Hit(now)
 				s.Yield(n)
@@ -244,7 +243,7 @@ func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 			}
 		}
 		if s.sleep.anyAsleep() {
-			idle.Drop(now) // an event would wake that one as well
+			idle.Drop(now) // an event would wake the sleeper as well
 			return 0, nil
 		}
 	}
@@ -252,11 +251,11 @@ func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 	return 0, nil
 }
 
-// spinsPerClock is how often spin asks the kernel before it asks the clock:
-// both cost about 0.1 µs.
+// spinsPerClock is how often spin polls the kernel between two readings of the
+// clock: both cost about 0.1 µs.
 const spinsPerClock = 4
 
-// Note says which of the kernel's calls are used, for people.
+// Note describes which system calls are used, as text for people.
 func Note() string {
 	if sys.HasEpollPwait2() {
 		return "epoll(7); timeouts in nanoseconds by epoll_pwait2"

@@ -16,24 +16,25 @@ import (
 // How a Wait sleeps.
 //
 // An epoll descriptor can itself be polled, so a waiter can park its goroutine
-// in Go's own poller until the queue has something, instead of blocking a thread
-// in epoll_wait: no thread is handed over for an event, and one asleep costs no
-// thread (docs/performance.md has the figures). Go's poller parks one reader a
-// file, so one waiter leads: it parks there. The others follow: each sleeps on a
-// channel of its own. A leader who leaves makes a follower the next leader, who
-// looks at the queue before it parks; so what one leaves behind, another finds.
+// in Go's poller until the queue has an event, instead of blocking a thread in
+// epoll_wait: an event needs no handover between threads, and a sleeping waiter
+// no thread (docs/performance.md has the figures). Go's poller parks one reader
+// per file, so one waiter leads: it parks there. The others follow: each sleeps
+// on a channel of its own. A leader that leaves makes a follower the next leader,
+// which polls the queue before it parks, so it finds the events that the first
+// has left.
 //
-// Go's timers may be a millisecond late or two. A waiter with a deadline
-// therefore gets up tailTime ahead and blocks its thread in epoll_pwait2 for the
-// rest, which the kernel times by the nanosecond.
+// Go's timers may be late by one or two milliseconds. A waiter with a deadline
+// therefore stops parking tailTime before it, and blocks its thread in
+// epoll_pwait2 for the rest, which the kernel times in nanoseconds.
 //
-// Notify leaves a notice, then wakes somebody: the leader by a read deadline in
-// the past, which needs no system call; for want of a leader, a thread that
-// blocks, by wakefd. The order of the stores makes it safe: a sleeper says that
-// it is asleep (leading, blocked) before it looks for a notice for the last time,
-// and Notify looks for a sleeper after it has left one. A leader clears an
-// old deadline before that look, so what it clears was meant for a notice that
-// it is about to see.
+// Notify sets a notice, then wakes a waiter: the leader, by a read deadline in
+// the past, which needs no system call; without a leader, a blocked thread, by
+// wakefd. The order of the stores makes this safe: a sleeper marks itself asleep
+// (leading, blocked) before it checks for a notice for the last time, and Notify
+// looks for a sleeper after it has set one. A leader clears an old deadline before
+// that check, so the deadline it clears belongs to a notice that it is about to
+// see.
 type sleepers struct {
 	file   *os.File // epfd in Go's poller; nil if waiters block their threads
 	raw    syscall.RawConn
@@ -44,16 +45,16 @@ type sleepers struct {
 	leading atomic.Bool // the leader is parked, or about to be
 	blocked atomic.Int32
 
-	// The leader's own.
-	lead    *wait
-	n       int
+	// Only the leader uses these.
+	lead    *wait // its own
+	n       int   // what try has found
 	errno   syscall.Errno
 	armed   time.Time // the file's read deadline, unless a notice has changed it
 	expired bool      // that deadline has passed
 
 	mu        sync.Mutex
 	hasLeader bool
-	followers []*follower // the last comes first: its stack is the warmest
+	followers []*follower // the last leads next: its stack is the warmest
 	spare     sync.Pool   // of *follower
 }
 
@@ -62,7 +63,7 @@ type sleepers struct {
 const tailTime = 2 * time.Millisecond
 
 type follower struct {
-	turn  chan struct{} // of one: you lead
+	turn  chan struct{} // capacity 1: receives when the follower becomes the leader
 	timer *time.Timer
 }
 
@@ -83,8 +84,8 @@ func (p *sleepers) init(s *Selector) error {
 	}
 	p.file = os.NewFile(uintptr(s.epfd), "epoll")
 	if err := p.file.SetReadDeadline(time.Time{}); err != nil {
-		// Why is not told. It is epoll_ctl(2), which had no memory or no watch left.
-		return fmt.Errorf("park in Go's poller: it does not take the epoll descriptor (%w): raise fs.epoll.max_user_watches, or have threads blocked (BlockThread): %w", err, syscall.ENOSPC)
+		// The error hides the cause: epoll_ctl(2) was out of memory or of watches.
+		return fmt.Errorf("add the epoll descriptor to Go's poller: %w: raise fs.epoll.max_user_watches, or use the option BlockThread: %w", err, syscall.ENOSPC)
 	}
 	raw, err := p.file.SyscallConn()
 	if err != nil {
@@ -95,7 +96,7 @@ func (p *sleepers) init(s *Selector) error {
 		if p.Noticed() {
 			return true
 		}
-		p.n, p.errno = sys.EpollPoll(sys.FD(fd), p.lead.room())
+		p.n, p.errno = sys.EpollPoll(sys.FD(fd), p.lead.buffer())
 		return p.n > 0 || p.errno != 0
 	}
 	return nil
@@ -147,8 +148,9 @@ func (p *sleepers) wakeBlocked() error {
 	return nil
 }
 
-// sleepFor waits until something is ready, a notice comes, or w's deadline.
-func (s *Selector) sleepFor(w *wait) (int, error) {
+// sleepUntilDone sleeps until something is ready, there is a notice, or w's deadline has
+// passed.
+func (s *Selector) sleepUntilDone(w *wait) (int, error) {
 	if s.sleep.file == nil {
 		return s.block(w)
 	}
@@ -167,8 +169,8 @@ func (s *Selector) sleepFor(w *wait) (int, error) {
 	}
 }
 
-// follow waits until the caller leads. It returns false when only the tail of
-// the caller's time is left.
+// follow waits until the caller leads. It returns false when tailTime or less is
+// left until w's deadline.
 func (p *sleepers) follow(w *wait) bool {
 	if !w.Forever && w.Left() <= tailTime {
 		return false
@@ -203,11 +205,11 @@ func (p *sleepers) follow(w *wait) bool {
 			return false
 		}
 	}
-	<-f.turn // chosen while the timer ran out
+	<-f.turn // made the leader while the timer fired
 	return true
 }
 
-// resign makes a follower the leader.
+// resign ends the caller's lead and makes a follower the leader, if there is one.
 func (p *sleepers) resign() {
 	p.mu.Lock()
 	if n := len(p.followers); n > 0 {
@@ -224,8 +226,8 @@ func (p *sleepers) resign() {
 	}
 }
 
-// park sleeps as the leader, in Go's poller. done is false if the caller should
-// go on: it got up early, or found nothing of interest.
+// park sleeps as the leader, in Go's poller. done is false if Wait must not
+// return yet: park ended tailTime before the deadline, or found no event.
 func (s *Selector) park(w *wait) (n int, err error, done bool) {
 	p := &s.sleep
 	var until time.Time
@@ -262,8 +264,8 @@ func (s *Selector) park(w *wait) (n int, err error, done bool) {
 	return 0, nil, p.TakeNotice()
 }
 
-// mustArm reports whether the deadline that the file has would not do. An
-// earlier one does: to get up once in vain costs less than to set each.
+// mustArm reports whether the file's read deadline must be changed. An earlier
+// one may stay: one needless wake-up costs less than setting each deadline.
 func (p *sleepers) mustArm(until time.Time) bool {
 	if p.expired {
 		return true
@@ -271,13 +273,13 @@ func (p *sleepers) mustArm(until time.Time) bool {
 	return !until.IsZero() && (p.armed.IsZero() || p.armed.After(until))
 }
 
-// arm sets the file's read deadline, or clears it; the caller leads.
+// arm sets the file's read deadline, or clears it. Only the leader may call it.
 func (p *sleepers) arm(until time.Time) {
 	p.file.SetReadDeadline(until)
 	p.armed, p.expired = until, false
 }
 
-// block sleeps in the kernel, holding the thread.
+// block sleeps in the kernel and blocks the thread.
 func (s *Selector) block(w *wait) (int, error) {
 	p := &s.sleep
 	for {
@@ -287,7 +289,7 @@ func (s *Selector) block(w *wait) (int, error) {
 			p.TakeNotice()
 			return 0, nil
 		}
-		k, e := sys.EpollWait(s.epfd, w.room(), w.Left())
+		k, e := sys.EpollWait(s.epfd, w.buffer(), w.Left())
 		p.blocked.Add(-1)
 		if e != 0 && e != syscall.EINTR {
 			return 0, os.NewSyscallError("epoll_wait", e)

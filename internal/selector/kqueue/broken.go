@@ -8,11 +8,10 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// brokenList holds registrations whose writing side kqueue would not take, for
-// the pipe has no reader any more. The kernel will never tell of that side, but it
-// is a state to be told, not an error of Add; so the selector tells it by itself:
-// once, or from every Wait with Level. There is one entry at the most for each
-// registration.
+// brokenList holds registrations whose EVFILT_WRITE kqueue refused because the
+// pipe has no reader. The kernel will never report that side, but it is readiness
+// to report, not an error of Add; so the selector reports it by itself: once, or
+// from every Wait with Level. Each registration has one entry at most.
 type brokenList struct {
 	count   atomic.Int32
 	mu      sync.Mutex
@@ -38,19 +37,19 @@ func (l *brokenList) drop(fd sys.FD) {
 	defer l.mu.Unlock()
 	for i, e := range l.entries {
 		if e.fd == fd {
-			l.remove(i)
+			l.removeLocked(i)
 			return
 		}
 	}
 }
 
-func (l *brokenList) remove(i int) {
+func (l *brokenList) removeLocked(i int) {
 	l.entries = append(l.entries[:i], l.entries[i+1:]...)
 	l.count.Store(int32(len(l.entries)))
 }
 
-// takeBroken puts into w what the list has, as far as there is room.
-func (s *Selector) takeBroken(w *wait) {
+// reportBroken adds events of the list's entries to w, as far as it has space.
+func (s *Selector) reportBroken(w *wait) {
 	if !s.broken.any() {
 		return
 	}
@@ -58,11 +57,11 @@ func (s *Selector) takeBroken(w *wait) {
 	defer s.broken.mu.Unlock()
 	for i := 0; i < len(s.broken.entries) && w.n < len(w.events); {
 		e := s.broken.entries[i]
-		level := s.emit(w, uint64(e.fd), e.version, ^uint64(0), selector.WriteClosed|selector.WritableFlag)
+		level := s.addEvent(w, uint64(e.fd), e.version, ^uint64(0), selector.WriteClosed|selector.WritableFlag)
 		if level {
 			i++
 			continue
 		}
-		s.broken.remove(i)
+		s.broken.removeLocked(i)
 	}
 }

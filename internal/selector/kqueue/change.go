@@ -10,18 +10,19 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// maxChanges is how many changes one registration needs at the most: to delete
-// and to add each of three knotes.
+// maxChanges is how many changes one registration needs at most: to delete and
+// to add each of three knotes.
 const maxChanges = 6
 
-// A changer is one call of Add, Modify or Delete on its way to the kernel.
+// A changer holds the changes of one call of Add, Modify or Delete, and the
+// kernel's receipts.
 type changer struct {
 	changes  [maxChanges]Kevent
 	receipts [maxChanges]Kevent
 	n        int
 }
 
-// knote is what a registration asks of one filter.
+// knote is what a registration requires of one filter.
 type knote struct {
 	wanted bool
 	flags  uint16
@@ -30,18 +31,18 @@ type knote struct {
 }
 
 // hangUpOnly is a low-water mark that no buffer reaches: such a knote fires for
-// the end of the stream and for errors alone (kqueue(2), NOTE_LOWAT).
+// the end of the stream and for errors only (kqueue(2), NOTE_LOWAT).
 const hangUpOnly = 1 << 30
 
-// knoteFor returns what the filter must watch for by interest and trigger.
+// knoteFor returns the knote of filter f for interest and trigger.
 func (t Traits) knoteFor(f Filter, interest selector.Interest, trigger selector.Trigger) knote {
-	k := knote{flags: mode(trigger)}
+	k := knote{flags: addFlags(trigger)}
 	switch f {
 	case FilterRead:
 		k.wanted = interest&selector.Readable != 0
 		if interest == selector.Priority {
-			// Errors and hang-ups are told whatever the interest is; filters
-			// for urgent data do not tell them.
+			// Errors and hang-ups are reported whatever the interest is; filters
+			// for urgent data do not report them.
 			k.wanted, k.fflags, k.data = true, NoteLowat, hangUpOnly
 			if trigger&selector.Oneshot == 0 {
 				k.flags = FlagAdd | FlagClear
@@ -56,10 +57,10 @@ func (t Traits) knoteFor(f Filter, interest selector.Interest, trigger selector.
 	return k
 }
 
-// mode returns the flags by which a knote is added. EV_DISPATCH comes without EV_CLEAR,
-// with which NetBSD ignores it. EV_ENABLE undoes what EV_DISPATCH did, and EV_ADD with it
-// fires for what waits already: EV_ENABLE alone does not on NetBSD.
-func mode(trigger selector.Trigger) uint16 {
+// addFlags returns the flags with which a knote is added. EV_DISPATCH is used without
+// EV_CLEAR, with which NetBSD ignores it. EV_ENABLE enables a knote that EV_DISPATCH has
+// disabled. EV_ADD with it fires for existing readiness; on NetBSD EV_ENABLE alone does not.
+func addFlags(trigger selector.Trigger) uint16 {
 	switch {
 	case trigger&selector.Oneshot != 0:
 		return FlagAdd | FlagEnable | FlagDispatch
@@ -69,10 +70,10 @@ func mode(trigger selector.Trigger) uint16 {
 	return FlagAdd | FlagClear
 }
 
-// plan works out the changes that lead from one state of a watch to another; the
-// one without held has no knotes. A knote that stays is added again, which gives
-// it its new user data and tells once more what is there; but that leaves its
-// flags as they were, so to change its mode it is deleted first.
+// plan adds to c the changes that lead from one state of a watch to another; a
+// state without held has no knotes. A knote that remains is added again, which
+// sets its new user data and reports existing readiness again. That does not
+// change its flags, so a knote whose mode changes is deleted first.
 func (c *changer) plan(t Traits, fd sys.FD, from, to uint64) {
 	for f := FilterRead; f <= FilterExcept; f++ {
 		var old, now knote
@@ -102,12 +103,12 @@ func (c *changer) put(k Kevent) {
 	c.n++
 }
 
-// apply makes the changes. refused reports that the kernel would not take the
-// writing side of a broken pipe, which is no error.
+// apply makes the changes. refused reports that the kernel refused EVFILT_WRITE
+// of a broken pipe, which is not an error.
 //
-// There is room for the receipt of each change: with less, the call returns early, and
-// later changes may be skipped. A call that makes changes without EV_RECEIPT has no room
-// at all (kevent), for room would be filled with events.
+// The event list has space for the receipt of each change: with less, kevent(2) returns
+// early and may skip later changes. A call that makes changes without EV_RECEIPT passes no
+// event list (Selector.kevent), because the kernel would fill it with events.
 func (s *Selector) apply(c *changer, fd sys.FD) (refused bool, err error) {
 	defer func() { c.n = 0 }()
 	if c.n == 0 {
@@ -121,18 +122,18 @@ func (s *Selector) apply(c *changer, fd sys.FD) (refused bool, err error) {
 		return false, fmt.Errorf("kevent: %d receipts for %d changes", n, c.n)
 	}
 	for i := range n {
-		r, e := s.judge(&c.changes[i], syscall.Errno(c.receipts[i].Data), fd)
+		r, e := s.checkReceipt(&c.changes[i], syscall.Errno(c.receipts[i].Data), fd)
 		refused = refused || r
 		err = errors.Join(err, e)
 	}
 	return refused, err
 }
 
-// kevent makes changes that are not answered. Changes may be repeated, so an
-// interrupted call is.
+// kevent makes changes without receipts. An interrupted call is repeated:
+// changes are idempotent.
 func (s *Selector) kevent(changes []Kevent) syscall.Errno {
 	for {
-		_, e := s.kernel.Kevent(s.kq, changes, nil, &s.now)
+		_, e := s.kernel.Kevent(s.kq, changes, nil, &s.noTimeout)
 		if e != syscall.EINTR {
 			return e
 		}
@@ -141,15 +142,15 @@ func (s *Selector) kevent(changes []Kevent) syscall.Errno {
 
 func (s *Selector) keventReceipts(c *changer) (int, syscall.Errno) {
 	for {
-		n, e := s.kernel.Kevent(s.kq, c.changes[:c.n], c.receipts[:c.n], &s.now)
+		n, e := s.kernel.Kevent(s.kq, c.changes[:c.n], c.receipts[:c.n], &s.noTimeout)
 		if e != syscall.EINTR {
 			return n, e
 		}
 	}
 }
 
-// judge says what the kernel's answer to a change means.
-func (s *Selector) judge(k *Kevent, e syscall.Errno, fd sys.FD) (refused bool, err error) {
+// checkReceipt interprets e, the receipt of change k.
+func (s *Selector) checkReceipt(k *Kevent, e syscall.Errno, fd sys.FD) (refused bool, err error) {
 	switch {
 	case e == 0:
 		return false, nil
@@ -166,14 +167,15 @@ func (s *Selector) judge(k *Kevent, e syscall.Errno, fd sys.FD) (refused bool, e
 	return false, os.NewSyscallError("kevent", e)
 }
 
-// isBrokenPipe: FreeBSD, OpenBSD and macOS have EPIPE for the writing end of a
-// pipe that nobody reads, NetBSD EBADF (pipe_kqfilter in sys_pipe.c).
+// isBrokenPipe reports whether e means that fd is the writing end of a pipe without
+// a reader: EPIPE on FreeBSD, OpenBSD and macOS, EBADF on NetBSD (pipe_kqfilter in
+// sys_pipe.c).
 func (s *Selector) isBrokenPipe(e syscall.Errno, fd sys.FD) bool {
 	return e == syscall.EPIPE || e == syscall.EBADF && s.kernel.FileKind(fd) == "pipe"
 }
 
-// isUnsupported: what kernels answer for files that have no such filter; kqueue(2)
-// has EINVAL, drivers and file systems have others.
+// isUnsupported reports whether e means that the file does not support the filter:
+// EINVAL in kqueue(2), other numbers from drivers and file systems.
 func isUnsupported(e syscall.Errno) bool {
 	switch e {
 	case syscall.EINVAL, syscall.ENODEV, syscall.EPERM:

@@ -13,13 +13,13 @@ import (
 )
 
 // TestConformance runs the suite, Q1 to Q11, over the selector on the model of
-// each system's kqueue. The two that differ most stand for the others with -short,
-// and the hardest of them, NetBSD's, for the long runs.
+// each system's kqueue. With -short it runs on the two that differ most; the long
+// runs are on the most difficult, NetBSD's, only.
 func TestConformance(t *testing.T) {
 	for _, f := range kqtest.Flavours() {
 		t.Run(f.Name, func(t *testing.T) {
 			if testing.Short() && f.Name != kqtest.FreeBSD.Name && f.Name != kqtest.NetBSD.Name {
-				t.Skip("left out with -short")
+				t.Skip("skipped with -short")
 			}
 			if f.Name != kqtest.NetBSD.Name {
 				t.Setenv(conformance.LongEnv, "")
@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 			kernel := kqtest.New(f)
 			config := selector.Config{}
 			if f.Name == kqtest.DragonFly.Name {
-				config.BusyPoll = 20 * time.Microsecond // the others sleep at once
+				config.BusyPoll = 20 * time.Microsecond // the others sleep immediately
 			}
 			system := conformance.Sockets()
 			open := func(config selector.Config) (*pollux.Poll, error) {
@@ -45,7 +45,7 @@ func TestConformance(t *testing.T) {
 			}
 			conformance.Run(t, system)
 			if n := kernel.Open(); n != 0 {
-				t.Errorf("%d kqueues are left open", n)
+				t.Errorf("%d kqueues are still open, want 0", n)
 			}
 		})
 	}

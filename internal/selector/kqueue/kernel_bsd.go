@@ -12,10 +12,10 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Open returns an empty selector over this machine's kernel.
+// Open returns an empty selector on this machine's kernel.
 func Open(config selector.Config) (*Selector, error) { return OpenOn(System, config) }
 
-// Note says which of the kernel's calls are used, for people.
+// Note describes the mechanism that is used, as text for people.
 func Note() string {
 	if sys.HasEvfiltUser {
 		return "kqueue(2), woken by EVFILT_USER"
@@ -28,7 +28,7 @@ var System Kernel = &system{}
 
 type system struct{ buffers sync.Pool }
 
-// buffer holds what the kernel reads and writes, in its own layout.
+// buffer holds changes and events in the kernel's layout.
 type buffer struct {
 	changes [maxChanges]sys.Kevent
 	events  [maxBatch]sys.Kevent

@@ -1,14 +1,14 @@
 // Package kqueue reports readiness by the BSDs' and macOS's kqueue(2).
 //
 // A registration is up to three knotes: for reading, for writing, and for urgent
-// data where the kernel has a filter for it. The kernel's own modes do most of the
-// work: EV_CLEAR is edge, EV_DISPATCH is oneshot, neither is level. What is left to
-// do here: kqueue takes a second registration for a change of the first, has user
-// data that is as wide as a pointer only, and lets the knotes of one registration go
-// to different waiters. watch.go has the remedy for these three, wake.go describes
-// how waiters are woken.
+// data where the kernel has a filter for it. The kernel's modes do most of the
+// work: EV_CLEAR is edge, EV_DISPATCH is oneshot, neither is level. The selector
+// handles three differences from its contract: kqueue takes a second registration
+// as a change of the first, its user data is only as wide as a pointer, and it may
+// give the knotes of one registration to different waiters. watch.go handles these,
+// wake.go describes how waiters are woken.
 //
-// The package speaks to a kernel through the interface Kernel and so runs on any
+// The package calls the kernel through the interface Kernel and so runs on any
 // system: kqtest has a model of the BSDs' kernels.
 package kqueue
 
@@ -24,7 +24,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Selector is a kqueue and those who wait on it.
+// Selector is a kqueue and its waiters, the calls of Wait on it.
 type Selector struct {
 	kernel Kernel
 	traits Traits
@@ -36,9 +36,9 @@ type Selector struct {
 	waits    sync.Pool // of *wait
 
 	// See wake.go.
-	wake [1]Kevent
-	now  Timespec // zero: calls that change something do not sleep
-	pipe [2]sys.FD
+	wakeChange [1]Kevent
+	noTimeout  Timespec // zero: calls that make changes do not sleep
+	pipe       [2]sys.FD
 	selector.Notices
 	blocked atomic.Int32
 
@@ -66,7 +66,7 @@ func OpenOn(kernel Kernel, config selector.Config) (*Selector, error) {
 // Spin implements selector.Selector.
 func (s *Selector) Spin() spin.Stats { return s.Stats() }
 
-// Close closes the kqueue. Nobody may be using s.
+// Close closes the kqueue. No other call on s may be running.
 func (s *Selector) Close() error {
 	for _, fd := range s.pipe {
 		if fd != sys.InvalidFD {
@@ -79,24 +79,24 @@ func (s *Selector) Close() error {
 
 // Add implements selector.Selector.
 func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
-	// kqueue takes files and directories, as always ready or never.
+	// kqueue accepts files and directories, as always ready or never ready.
 	if kind := s.kernel.FileKind(fd); sys.IsAlwaysReady(kind) {
 		return fmt.Errorf("%s: %w", kind, selector.ErrNotPollable)
 	}
-	w := s.watches.make(fd)
+	w := s.watches.getOrMake(fd)
 	if w == nil {
 		return os.NewSyscallError("kevent", syscall.EBADF)
 	}
 	old := w.state.Load()
-	if old&held != 0 && !s.abandoned(fd, old) || !w.take(old) {
+	if old&held != 0 && !s.abandoned(fd, old) || !w.acquire(old) {
 		return selector.ErrExists
 	}
 	if old&broken != 0 {
 		s.broken.drop(fd)
 	}
-	if err := s.change(w, fd, 0, w.begin(key, interest, trigger)); err != nil {
+	if err := s.change(w, fd, 0, w.set(key, interest, trigger)); err != nil {
 		state := w.state.Load()
-		w.end()
+		w.invalidate()
 		s.change(w, fd, state, 0)
 		w.release()
 		return err
@@ -105,10 +105,10 @@ func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, 
 }
 
 // abandoned reports whether the kernel has no knote for a descriptor that is held
-// here: its file was closed behind our back, and this is another under the same
-// number. A change that asks for nothing tells: it is ENOENT without a knote, EBADF if
-// the number is closed now, and with a knote it sets what is set. Where the kernel may
-// have no knote because it has refused it, the answer is no.
+// here: its file was closed without Delete, and fd is another file under the same
+// number. A change without effect shows that: without a knote it is ENOENT, EBADF if
+// the number is closed now, and with a knote it sets what is set already. If the
+// kernel may have refused the knote, abandoned returns false.
 func (s *Selector) abandoned(fd sys.FD, state uint64) bool {
 	if state&live == 0 || state&broken != 0 {
 		return false
@@ -132,33 +132,33 @@ func (s *Selector) abandoned(fd sys.FD, state uint64) bool {
 // Modify implements selector.Selector.
 func (s *Selector) Modify(fd sys.FD, old, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
 	w := s.watches.get(uint64(fd))
-	if w == nil || !w.holds(old) {
+	if w == nil || !w.hasKey(old) {
 		return os.NewSyscallError("kevent", syscall.ENOENT)
 	}
 	from := w.state.Load()
 	if from&broken != 0 {
 		s.broken.drop(fd)
 	}
-	return s.change(w, fd, from, w.begin(key, interest, trigger))
+	return s.change(w, fd, from, w.set(key, interest, trigger))
 }
 
 // Delete implements selector.Selector.
 func (s *Selector) Delete(fd sys.FD, key selector.Key) error {
 	w := s.watches.get(uint64(fd))
-	if w == nil || !w.holds(key) {
+	if w == nil || !w.hasKey(key) {
 		return os.NewSyscallError("kevent", syscall.ENOENT)
 	}
 	from := w.state.Load()
 	if from&broken != 0 {
 		s.broken.drop(fd)
 	}
-	w.end()
+	w.invalidate()
 	err := s.change(w, fd, from, 0)
 	w.release()
 	return err
 }
 
-// change takes the kernel from one state of a watch to another.
+// change changes the kernel's knotes from one state of a watch to another.
 func (s *Selector) change(w *watch, fd sys.FD, from, to uint64) error {
 	c := s.changers.Get().(*changer)
 	defer s.changers.Put(c)
@@ -167,12 +167,12 @@ func (s *Selector) change(w *watch, fd sys.FD, from, to uint64) error {
 	if refused && err == nil {
 		w.state.Or(broken)
 		s.broken.put(fd, versionOf(to))
-		err = s.rouse()
+		err = s.wake()
 	}
 	return err
 }
 
-// NeedsBlocked implements selector.Selector: the kernel keeps the edges.
+// NeedsBlocked implements selector.Selector: the kernel tracks the edges.
 func (s *Selector) NeedsBlocked() bool { return false }
 
 // Blocked implements selector.Selector.

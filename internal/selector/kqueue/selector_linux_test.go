@@ -25,38 +25,38 @@ const (
 	priority = selector.Priority
 )
 
-// deadline bounds what must happen, settle what must not.
+// deadline is how long a test waits for what must happen, settle for what must not.
 const (
 	deadline = 10 * time.Second
 	settle   = 15 * time.Millisecond
 )
 
-// bench is a selector on a model kernel, and what it watches.
-type bench struct {
+// fixture is a selector on a model kernel.
+type fixture struct {
 	testing.TB
 	*kqueue.Selector
 	flavour kqtest.Flavour
 }
 
-// everywhere runs f over the selector on each system's model.
-func everywhere(t *testing.T, f func(b bench)) {
+// onEachSystem runs f with a selector on the model of each system.
+func onEachSystem(t *testing.T, f func(b fixture)) {
 	for _, flavour := range kqtest.Flavours() {
-		flavour.AckEdges, flavour.ExtraPipeEdges = 0, false // here edges are counted
+		flavour.AckEdges, flavour.ExtraPipeEdges = 0, false // the tests count edges
 		t.Run(flavour.Name, func(t *testing.T) { f(open(t, flavour, kqtest.New(flavour))) })
 	}
 }
 
-func open(t testing.TB, flavour kqtest.Flavour, k kqueue.Kernel) bench {
+func open(t testing.TB, flavour kqtest.Flavour, k kqueue.Kernel) fixture {
 	t.Helper()
 	s, err := kqueue.OpenOn(k, selector.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return bench{t, s, flavour}
+	return fixture{t, s, flavour}
 }
 
-func (b bench) pair() (x, y sys.FD) {
+func (b fixture) pair() (x, y sys.FD) {
 	b.Helper()
 	p, e := sys.Socketpair(sys.SOCK_STREAM)
 	if e != 0 {
@@ -66,29 +66,29 @@ func (b bench) pair() (x, y sys.FD) {
 	return p[0], p[1]
 }
 
-func (b bench) add(fd sys.FD, key selector.Key, i selector.Interest, t selector.Trigger) {
+func (b fixture) add(fd sys.FD, key selector.Key, i selector.Interest, t selector.Trigger) {
 	b.Helper()
 	if err := b.Add(fd, key, i, t); err != nil {
 		b.Fatalf("Add: %v", err)
 	}
 }
 
-func (b bench) modify(fd sys.FD, old, key selector.Key, i selector.Interest, t selector.Trigger) {
+func (b fixture) modify(fd sys.FD, old, key selector.Key, i selector.Interest, t selector.Trigger) {
 	b.Helper()
 	if err := b.Modify(fd, old, key, i, t); err != nil {
 		b.Fatalf("Modify: %v", err)
 	}
 }
 
-func (b bench) write(fd sys.FD) {
+func (b fixture) write(fd sys.FD) {
 	b.Helper()
 	if _, e := sys.Write(fd, []byte("x")); e != 0 {
 		b.Fatalf("write: %v", e)
 	}
 }
 
-// want takes one event, room being for that only, and compares it.
-func (b bench) want(key selector.Key, f selector.Flags) {
+// want calls Wait for one event and compares it.
+func (b fixture) want(key selector.Key, f selector.Flags) {
 	b.Helper()
 	events := make([]selector.Event, 1)
 	n, err := b.Wait(events, deadline)
@@ -97,7 +97,7 @@ func (b bench) want(key selector.Key, f selector.Flags) {
 	}
 }
 
-func (b bench) quiet() {
+func (b fixture) quiet() {
 	b.Helper()
 	events := make([]selector.Event, 8)
 	if n, err := b.Wait(events, settle); n != 0 || err != nil {
@@ -113,19 +113,19 @@ const (
 	wc = selector.WriteClosed
 )
 
-// Two knotes that are ready in one batch are one event.
+// Two knotes of one registration that are ready in one batch make one event.
 func TestBothKnotesOneEvent(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		for i, trigger := range []selector.Trigger{edge, level, oneshot} {
 			x, y := b.pair()
 			b.write(y)
 			key := selector.Key(i + 1)
 			b.add(x, key, readable|writable, trigger)
 			events := make([]selector.Event, 8)
-			for range 3 { // what is in the slice from before does not count
+			for range 3 { // the slice's old contents must not matter
 				n, err := b.Wait(events, deadline)
 				if n != 1 || err != nil || events[0] != (selector.Event{Key: key, Flags: r | w}) {
-					b.Fatalf("trigger %d: Wait = %v, %v; want one event of both", trigger, events[:n], err)
+					b.Fatalf("trigger %d: Wait = %v, %v; want one event, readable and writable", trigger, events[:n], err)
 				}
 				if trigger != level {
 					b.modify(x, key, key, readable|writable, trigger)
@@ -136,10 +136,10 @@ func TestBothKnotesOneEvent(t *testing.T) {
 	})
 }
 
-// With room for one kernel event the second knote stays behind; a oneshot
-// registration must not tell it until Modify, and then tells both again.
-func TestOneshotToldOnce(t *testing.T) {
-	everywhere(t, func(b bench) {
+// With space for one event the second knote stays in the kernel. A oneshot
+// registration must not report it until Modify, which reports both again.
+func TestOneshotReportedOnce(t *testing.T) {
+	onEachSystem(t, func(b fixture) {
 		x, y := b.pair()
 		b.write(y)
 		b.add(x, 1, readable|writable, oneshot)
@@ -159,7 +159,7 @@ func TestOneshotToldOnce(t *testing.T) {
 
 // A knote keeps its mode when it is added again, so Modify deletes it first.
 func TestModeChange(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		x, y := b.pair()
 		b.write(y)
 		triggers := []selector.Trigger{edge, level, oneshot, edge, oneshot, level, edge}
@@ -189,7 +189,7 @@ func TestModeChange(t *testing.T) {
 }
 
 func TestExists(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		for i, trigger := range []selector.Trigger{edge, oneshot, level} {
 			x, y := b.pair()
 			key := selector.Key(10 * (i + 1))
@@ -201,7 +201,7 @@ func TestExists(t *testing.T) {
 			b.want(key, r)
 			if trigger == oneshot {
 				if err := b.Add(x, key+1, writable, edge); !errors.Is(err, selector.ErrExists) {
-					b.Fatalf("Add after the one shot: %v, want ErrExists", err)
+					b.Fatalf("Add after the oneshot event: %v, want ErrExists", err)
 				}
 				b.quiet()
 			}
@@ -214,10 +214,10 @@ func TestExists(t *testing.T) {
 	})
 }
 
-// A descriptor that was closed without Delete is gone from the kernel. Its number
-// may be registered again, and whoever had it before can no longer hurt that.
+// The kernel drops a descriptor that is closed without Delete. Its number can be
+// registered again, and calls with the old key do not affect the new registration.
 func TestNumberAbandoned(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		x, _ := b.pair()
 		b.add(x, 1, readable, edge)
 		sys.Close(x)
@@ -227,10 +227,10 @@ func TestNumberAbandoned(t *testing.T) {
 		}
 		b.add(again, 2, readable, edge)
 		if err := b.Delete(again, 1); err == nil {
-			b.Error("Delete with the abandoned key succeeded")
+			b.Error("Delete with the old key succeeded")
 		}
 		if err := b.Modify(again, 1, 3, readable, edge); err == nil {
-			b.Error("Modify of the abandoned key succeeded")
+			b.Error("Modify of the old key succeeded")
 		}
 		b.write(other)
 		b.want(2, r)
@@ -238,9 +238,9 @@ func TestNumberAbandoned(t *testing.T) {
 	})
 }
 
-// Whatever the interest is, the end of the stream is told; data is not.
+// With interest Priority alone, the end of the stream is reported; data is not.
 func TestPriorityOnly(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		for i, trigger := range []selector.Trigger{edge, level, oneshot} {
 			x, y := b.pair()
 			key := selector.Key(i)
@@ -255,9 +255,9 @@ func TestPriorityOnly(t *testing.T) {
 	})
 }
 
-// A pipe without a reader: kqueue refuses EVFILT_WRITE; the selector tells it.
+// A pipe without a reader: kqueue refuses EVFILT_WRITE; the selector reports it.
 func TestBrokenPipe(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		for i, trigger := range []selector.Trigger{edge, level, oneshot} {
 			rd, wr, _ := sys.Pipe()
 			defer sys.Close(wr)
@@ -285,9 +285,9 @@ func TestBrokenPipe(t *testing.T) {
 	})
 }
 
-// What the selector tells by itself also reaches those who sleep.
+// An event that the selector reports by itself also reaches sleeping waiters.
 func TestBrokenPipeWakesSleeper(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		rd, wr, _ := sys.Pipe()
 		defer sys.Close(wr)
 		sys.Close(rd)
@@ -297,42 +297,42 @@ func TestBrokenPipeWakesSleeper(t *testing.T) {
 	})
 }
 
-// sleepers has n goroutines wait for one event each. The function that it returns
-// wants so many of them to be told, within the deadline; the rest is released.
-func (b bench) sleepers(n int, room int) func(told int) {
+// sleepers starts n goroutines that call Wait once. The function that it returns
+// fails unless as many as given get an event before the deadline, and wakes the rest.
+func (b fixture) sleepers(n int, size int) func(want int) {
 	results := make(chan int, n)
 	for range n {
 		go func() {
-			k, err := b.Wait(make([]selector.Event, room), -1)
+			k, err := b.Wait(make([]selector.Event, size), -1)
 			if err != nil {
 				b.Error(err)
 			}
 			results <- k
 		}()
 	}
-	time.Sleep(settle) // so that they are asleep; what follows holds either way
-	return func(told int) {
+	time.Sleep(settle) // so that they are asleep; the test is valid either way
+	return func(want int) {
 		b.Helper()
 		for i := range n {
-			if i == told {
+			if i == want {
 				b.NotifyAll()
 			}
 			select {
 			case k := <-results:
-				if (k > 0) != (i < told) {
-					b.Errorf("waiter %d of %d was back with %d events, want %d to be told", i, n, k, told)
+				if (k > 0) != (i < want) {
+					b.Errorf("waiter %d of %d returned with %d events, want %d waiters to get one", i, n, k, want)
 				}
 			case <-time.After(deadline):
-				b.Fatalf("%d of %d waiters sleep on", n-i, n)
+				b.Fatalf("%d of %d waiters did not return", n-i, n)
 			}
 		}
 	}
 }
 
-// Level readiness is told to every Wait, also to those asleep on NetBSD, which
-// puts the knote back without waking them.
+// Every Wait reports level readiness, also one that sleeps on NetBSD, which puts
+// the knote back without waking it.
 func TestLevelReachesAllSleepers(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		x, y := b.pair()
 		b.add(x, 1, readable, level)
 		asleep := b.sleepers(8, 1)
@@ -341,9 +341,9 @@ func TestLevelReachesAllSleepers(t *testing.T) {
 	})
 }
 
-// One edge reaches one sleeper, and NotifyAll releases the rest of 64.
+// One edge reaches one of 64 sleepers, and NotifyAll wakes the rest.
 func TestEdgeReachesOneSleeper(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		x, y := b.pair()
 		b.add(x, 1, readable, edge)
 		asleep := b.sleepers(64, 4)
@@ -354,7 +354,7 @@ func TestEdgeReachesOneSleeper(t *testing.T) {
 
 // Notify makes one waiter return and leaves the others asleep.
 func TestNotifyReachesOne(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		const n = 4
 		var back sync.WaitGroup
 		returned := make(chan struct{}, n)
@@ -375,17 +375,17 @@ func TestNotifyReachesOne(t *testing.T) {
 			}
 		}
 		back.Wait()
-		b.Notify() // kept for who comes
+		b.Notify() // no Wait sleeps: kept for the next
 		if k, err := b.Wait(make([]selector.Event, 1), -1); k != 0 || err != nil {
 			b.Errorf("Wait = %d, %v", k, err)
 		}
 	})
 }
 
-// A notice of which the kernel could not wake a sleeper is tried again by the next Notify.
+// If the kernel could not wake a sleeper for a notice, the next Notify tries again.
 func TestFailedNotifyIsTriedAgain(t *testing.T) {
-	everywhere(t, func(outer bench) {
-		m := &meddler{Kernel: kqtest.New(outer.flavour)}
+	onEachSystem(t, func(outer fixture) {
+		m := &hookedKernel{Kernel: kqtest.New(outer.flavour)}
 		b := open(outer, outer.flavour, m)
 		var failing atomic.Bool
 		m.change = func(*kqueue.Kevent) syscall.Errno {
@@ -414,14 +414,14 @@ func TestFailedNotifyIsTriedAgain(t *testing.T) {
 				b.Error(err)
 			}
 		case <-time.After(3 * deadline):
-			b.Error("the Wait sleeps on")
+			b.Error("Wait did not return")
 			b.NotifyAll()
 		}
 	})
 }
 
 func TestNotPollable(t *testing.T) {
-	everywhere(t, func(b bench) {
+	onEachSystem(t, func(b fixture) {
 		for _, name := range []string{os.DevNull, b.TempDir(), os.Args[0]} {
 			f, err := os.Open(name)
 			if err != nil {
@@ -442,15 +442,15 @@ func TestNotPollable(t *testing.T) {
 	})
 }
 
-// meddler is a kernel in which things happen between the calls.
-type meddler struct {
+// hookedKernel is a kernel with hooks that run before and after calls of Kevent.
+type hookedKernel struct {
 	kqueue.Kernel
-	after  func(events []kqueue.Kevent)                // a call that took events
-	change func(c *kqueue.Kevent) (e syscall.Errno)    // fails a change
-	before func(timeout *kqueue.Timespec, changes int) // any call
+	after  func(events []kqueue.Kevent)                // after a call that has returned events
+	change func(c *kqueue.Kevent) (e syscall.Errno)    // returns the error of a change
+	before func(timeout *kqueue.Timespec, changes int) // before any call
 }
 
-func (m *meddler) Kevent(kq sys.FD, changes, events []kqueue.Kevent, timeout *kqueue.Timespec) (int, syscall.Errno) {
+func (m *hookedKernel) Kevent(kq sys.FD, changes, events []kqueue.Kevent, timeout *kqueue.Timespec) (int, syscall.Errno) {
 	if m.before != nil {
 		m.before(timeout, len(changes))
 	}
@@ -476,14 +476,14 @@ func (m *meddler) Kevent(kq sys.FD, changes, events []kqueue.Kevent, timeout *kq
 	return n, e
 }
 
-// An event that Wait holds while its registration is changed, or ended and the
-// descriptor's number registered anew, is not taken for one of the new
+// An event that Wait has taken from the kernel before its registration is changed,
+// or removed and its descriptor registered again, is not reported as one of the new
 // registration, however narrow the user data is.
 func TestStaleInBatch(t *testing.T) {
 	for _, bits := range []uint{64, 32, 8} {
 		flavour := kqtest.DragonFly
 		flavour.Traits.UdataBits = bits
-		m := &meddler{Kernel: kqtest.New(flavour)}
+		m := &hookedKernel{Kernel: kqtest.New(flavour)}
 		b := open(t, flavour, m)
 		x, y := b.pair()
 		b.add(x, 1, readable, edge)
@@ -511,32 +511,32 @@ func TestStaleInBatch(t *testing.T) {
 	}
 }
 
-// Two waiters each hold one knote's event of one oneshot registration: one of them
-// is told.
+// Two waiters have each taken the event of one knote of a oneshot registration: only
+// one of them reports it.
 func TestOneshotInTwoBatches(t *testing.T) {
-	everywhere(t, func(outer bench) {
-		m := &meddler{Kernel: kqtest.New(outer.flavour)}
+	onEachSystem(t, func(outer fixture) {
+		m := &hookedKernel{Kernel: kqtest.New(outer.flavour)}
 		b := open(outer, outer.flavour, m)
 		x, y := b.pair()
 		b.write(y)
 		b.add(x, 1, readable|writable, oneshot)
-		told := 0
+		total := 0
 		m.after = func([]kqueue.Kevent) {
 			m.after = nil
-			n, _ := b.Wait(make([]selector.Event, 1), 0) // the second waiter, while the first holds its event
-			told += n
+			n, _ := b.Wait(make([]selector.Event, 1), 0) // the second waiter, after the first has taken its event
+			total += n
 		}
 		n, err := b.Wait(make([]selector.Event, 1), 0)
-		if told += n; told != 1 || err != nil {
-			b.Errorf("%d events of one shot, %v", told, err)
+		if total += n; total != 1 || err != nil {
+			b.Errorf("%d events of a oneshot registration, %v; want 1", total, err)
 		}
 	})
 }
 
-// If one change of several fails, Add leaves nothing behind.
+// If one of several changes fails, Add removes the others.
 func TestAddFails(t *testing.T) {
-	everywhere(t, func(outer bench) {
-		m := &meddler{Kernel: kqtest.New(outer.flavour)}
+	onEachSystem(t, func(outer fixture) {
+		m := &hookedKernel{Kernel: kqtest.New(outer.flavour)}
 		b := open(outer, outer.flavour, m)
 		x, y := b.pair()
 		b.write(y)
@@ -565,11 +565,11 @@ func TestAddFails(t *testing.T) {
 	})
 }
 
-// A receipt that says no is an error of Modify, whichever of its changes it answers; what
-// remains is under the new key, and Delete with that key leaves nothing behind.
+// A receipt with an error is an error of Modify, whichever change it is for; the registration
+// that remains has the new key, and Delete with that key removes it.
 func TestModifyFails(t *testing.T) {
-	everywhere(t, func(outer bench) {
-		m := &meddler{Kernel: kqtest.New(outer.flavour)}
+	onEachSystem(t, func(outer fixture) {
+		m := &hookedKernel{Kernel: kqtest.New(outer.flavour)}
 		b := open(outer, outer.flavour, m)
 		x, y := b.pair()
 		b.write(y)
@@ -597,12 +597,12 @@ func TestModifyFails(t *testing.T) {
 	})
 }
 
-// kevent(2) refuses a timespec that is negative or has a second's worth of
-// nanoseconds, and times past what its clock holds.
+// kevent(2) refuses a timespec that is negative, has 1e9 nanoseconds or more, or is
+// larger than its clock can hold.
 func TestTimeouts(t *testing.T) {
 	flavour := kqtest.FreeBSD
 	flavour.Interrupts = 2
-	m := &meddler{Kernel: kqtest.New(flavour)}
+	m := &hookedKernel{Kernel: kqtest.New(flavour)}
 	b := open(t, flavour, m)
 	slept := 0
 	m.before = func(ts *kqueue.Timespec, _ int) {
@@ -631,7 +631,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// Nothing about the wake-up depends on how full a pipe is.
+// The wake-up does not depend on how full the wake pipe is.
 func TestWakePipeNeverFills(t *testing.T) {
 	b := open(t, kqtest.NetBSD, kqtest.New(kqtest.NetBSD))
 	var wg sync.WaitGroup
@@ -646,7 +646,7 @@ func TestWakePipeNeverFills(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n, _ := b.Wait(make([]selector.Event, 1), 0); n != 0 {
-			t.Fatal("an event from nowhere")
+			t.Fatalf("Wait = %d events, but nothing is registered", n)
 		}
 		if b.Ended() {
 			break

@@ -12,8 +12,8 @@ import (
 // maxBatch is how many events one call takes from the kernel.
 const maxBatch = 512
 
-// maxSleep bounds one sleep; a longer one is taken in parts. kevent(2) refuses
-// times that its clock cannot hold, and 32-bit systems count seconds in 32 bits.
+// maxSleep bounds one sleep; a longer one is divided. kevent(2) refuses times
+// that its clock cannot hold, and 32-bit systems count seconds in 32 bits.
 const maxSleep = 24 * time.Hour
 
 // A wait is one call of Wait.
@@ -21,10 +21,10 @@ type wait struct {
 	kernel [maxBatch]Kevent
 	time   Timespec
 	events []selector.Event
-	n      int // events so far
-	found  int // what the kernel had in the last call
-	woken  bool
-	level  bool
+	n      int  // events so far
+	found  int  // how many events the last kevent(2) returned
+	woken  bool // a wake-up has been taken
+	level  bool // a level-triggered event has been taken
 	selector.Deadline
 }
 
@@ -33,7 +33,7 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 	w := s.waits.Get().(*wait)
 	w.events, w.n, w.woken, w.level = events[:min(len(events), maxBatch)], 0, false, false
 	err := s.wait(w, timeout)
-	s.passOn(w)
+	s.wakeNext(w)
 	n := w.n
 	w.events = nil
 	s.waits.Put(w)
@@ -41,7 +41,7 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 }
 
 func (s *Selector) wait(w *wait, timeout time.Duration) error {
-	if err := s.harvest(w); w.n > 0 || err != nil || timeout == 0 {
+	if err := s.pollNow(w); w.n > 0 || err != nil || timeout == 0 {
 		s.Yield(w.n)
 		return err
 	}
@@ -57,11 +57,12 @@ func (s *Selector) wait(w *wait, timeout time.Duration) error {
 	return err
 }
 
-// harvest takes what is ready now, without sleeping. What is no event, such as the second
-// knote of one shot, may have taken the room of one.
-func (s *Selector) harvest(w *wait) error {
-	s.takeBroken(w)
-	for range maxLooks {
+// pollNow collects what is ready now, without sleeping. It calls kevent(2) again if that
+// returned only entries that are not events, such as the second knote of a oneshot
+// registration: they may have taken the place of an event.
+func (s *Selector) pollNow(w *wait) error {
+	s.reportBroken(w)
+	for range maxPolls {
 		w.time = Timespec{}
 		if err := s.collect(w, &w.time); err != nil || w.n > 0 || w.found == 0 {
 			return err
@@ -70,18 +71,18 @@ func (s *Selector) harvest(w *wait) error {
 	return nil
 }
 
-// maxLooks bounds how often a harvest asks the kernel.
-const maxLooks = 8
+// maxPolls bounds how often pollNow calls kevent(2).
+const maxPolls = 8
 
-// collect is one call of kevent(2). One that a signal cuts short has found
-// nothing: the caller works out anew how long to sleep.
+// collect calls kevent(2) once and adds the events to w. A call that a signal has
+// interrupted has no events: the caller computes again how long to sleep.
 func (s *Selector) collect(w *wait, timeout *Timespec) error {
-	room := len(w.events) - w.n
+	space := len(w.events) - w.n
 	w.found = 0
-	if room == 0 {
+	if space == 0 {
 		return nil
 	}
-	k, e := s.kernel.Kevent(s.kq, nil, w.kernel[:room], timeout)
+	k, e := s.kernel.Kevent(s.kq, nil, w.kernel[:space], timeout)
 	if e == syscall.EINTR {
 		return nil
 	}
@@ -96,23 +97,23 @@ func (s *Selector) collect(w *wait, timeout *Timespec) error {
 			w.woken = true
 			continue
 		}
-		s.emit(w, ev.Ident, ev.Udata, mask, flags(ev))
+		s.addEvent(w, ev.Ident, ev.Udata, mask, flags(ev))
 	}
 	return nil
 }
 
-// emit hands out an event of the descriptor, unless it is stale, or a oneshot
-// registration has been told already. It reports whether the registration is
+// addEvent adds an event of the descriptor to w, unless the event is stale, or its
+// oneshot registration has fired already. It reports whether the registration is
 // level-triggered and live.
 //
-// A registration with two interests has two knotes, and the kernel tells each by
-// itself. Both in one batch become one event: the watch remembers where in its
-// batch the last one was put, and the key that is found there says whether that
-// was this batch. In two batches they are two events; but one shot is one event:
-// whoever claims it first has it. The other's knote was
-// disabled by the kernel when it fired, or will be when it does, and Modify adds
-// both again, which reports anew what is there. So nothing is lost by dropping it.
-func (s *Selector) emit(w *wait, fd, version, mask uint64, f selector.Flags) (level bool) {
+// A registration with two interests has two knotes, and the kernel reports each
+// separately. Both in one batch become one event: the watch stores the index of its
+// last event, and the key found at that index shows whether it is in this batch. In
+// two batches they are two events, except with oneshot: only the waiter that claims
+// the registration first delivers an event. The kernel has disabled the other knote
+// when it fired, or will when it does, and Modify adds both again, which reports
+// existing readiness. So dropping the second event loses nothing.
+func (s *Selector) addEvent(w *wait, fd, version, mask uint64, f selector.Flags) (level bool) {
 	watch := s.watches.get(fd)
 	if watch == nil {
 		return false
@@ -124,12 +125,12 @@ func (s *Selector) emit(w *wait, fd, version, mask uint64, f selector.Flags) (le
 	trigger, interest := triggerOf(state), interestOf(state)
 	level = trigger == selector.Level
 	if f&^(selector.Flags(selector.AnyInterest)&^selector.Flags(interest)) == 0 {
-		return level // the knote for hang-ups, which some files fire for more
+		return level // the knote for hang-ups; some files fire it for other reasons
 	}
 	w.level = w.level || level
 	several := interest&(interest-1) != 0
 	if several {
-		if i := int(watch.place.Load()); i < w.n && w.events[i].Key == key {
+		if i := int(watch.lastIndex.Load()); i < w.n && w.events[i].Key == key {
 			w.events[i].Flags |= f
 			return level
 		}
@@ -138,7 +139,7 @@ func (s *Selector) emit(w *wait, fd, version, mask uint64, f selector.Flags) (le
 		return false
 	}
 	if several {
-		watch.place.Store(uint32(w.n))
+		watch.lastIndex.Store(uint32(w.n))
 	}
 	w.events[w.n] = selector.Event{Key: key, Flags: f}
 	w.n++
@@ -172,18 +173,18 @@ func flags(k *Kevent) selector.Flags {
 	return f
 }
 
-// sleep waits in the kernel, holding the thread, until something is ready, a
-// notice comes, or the deadline.
+// sleep blocks the thread in the kernel until something is ready, there is a
+// notice, or the deadline has passed.
 func (s *Selector) sleep(w *wait) error {
 	for {
 		s.blocked.Add(1)
 		if s.Noticed() || s.broken.any() {
 			s.blocked.Add(-1)
-			s.takeBroken(w)
+			s.reportBroken(w)
 			if w.n > 0 || s.TakeNotice() {
 				return nil
 			}
-			continue // what the list had was stale, or went to somebody else
+			continue // the list's entries were stale, or another waiter has taken them
 		}
 		err := s.collect(w, w.timespec())
 		s.blocked.Add(-1)
@@ -193,7 +194,7 @@ func (s *Selector) sleep(w *wait) error {
 		if w.n > 0 {
 			return nil
 		}
-		s.takeBroken(w)
+		s.reportBroken(w)
 		if w.n > 0 || s.TakeNotice() || w.Left() == 0 {
 			return nil
 		}
@@ -201,7 +202,7 @@ func (s *Selector) sleep(w *wait) error {
 	}
 }
 
-// timespec is the time left as kevent(2) takes it: nil for ever.
+// timespec returns the time left as an argument of kevent(2): nil means forever.
 func (w *wait) timespec() *Timespec {
 	left := w.Left()
 	if left < 0 {
@@ -212,16 +213,16 @@ func (w *wait) timespec() *Timespec {
 	return &w.time
 }
 
-// spinsPerClock is how often spin asks the kernel before it asks the clock.
+// spinsPerClock is how often spin polls the kernel between two readings of the clock.
 const spinsPerClock = 4
 
-// spin asks the kernel again and again until something is ready, there is a notice, which
-// is left for sleep to take, or idle or w's deadline ends it.
+// spin polls until something is ready, there is a notice, which is left for sleep to take,
+// or idle or w's deadline ends it.
 func (s *Selector) spin(w *wait, idle *spin.Idle) (done bool, err error) {
 	now := time.Now()
 	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
 		for range spinsPerClock {
-			if err := s.harvest(w); w.n > 0 || err != nil {
+			if err := s.pollNow(w); w.n > 0 || err != nil {
 				idle.Hit(now)
 				s.Yield(w.n)
 				return true, err
@@ -232,7 +233,7 @@ func (s *Selector) spin(w *wait, idle *spin.Idle) (done bool, err error) {
 			}
 		}
 		if s.blocked.Load() > 0 {
-			idle.Drop(now) // an event would wake that one as well
+			idle.Drop(now) // an event would wake the sleeper as well
 			return false, nil
 		}
 	}

@@ -8,31 +8,31 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// watch is what the selector knows of one descriptor: whether it is registered,
-// under which key, and with what. There is one for each descriptor number, for
-// kqueue has no EEXIST: adding what is there already changes it.
+// watch is the selector's state of one descriptor: whether it is registered, its
+// key, interest and trigger. There is one for each descriptor number, because
+// kqueue has no EEXIST: adding an existing knote changes it.
 //
 // Each change of a registration gives it a new version, which the kernel carries
-// as user data. An event with another version than the watch's is stale: from
-// before a Modify, or from before the number was given to another file. A
-// version has 52 bits, so on 64-bit systems none ever comes twice. On 32-bit
-// systems the kernel carries 32 of them; a stale event would be taken for a
-// fresh one only if its descriptor were changed 2^32 times, with a system call
-// each, between the return of a kevent(2) and the reading of its results.
+// as user data. An event whose version differs from the watch's is stale: from
+// before a Modify, or from before the number was reused for another file. A
+// version has 52 bits, so on 64-bit systems none is used twice. On 32-bit systems
+// the kernel carries 32 of them; a stale event would be taken for a current one
+// only if its descriptor were changed 2^32 times, with a system call each, between
+// the return of a kevent(2) and the reading of its results.
 type watch struct {
 	state atomic.Uint64 // version, trigger, interest, bits
 	key   atomic.Uint64 // selector.Key
-	// place is where a Wait put the last event of this registration: an index
-	// into some batch. See emit.
-	place atomic.Uint32
+	// lastIndex is the index, in some batch, at which a Wait has put the last
+	// event of this registration. See addEvent.
+	lastIndex atomic.Uint32
 }
 
 // Bits of a watch's state.
 const (
-	held   = 1 << iota // the descriptor is registered, or being so
-	live               // key and version go together: events are handed out
-	armed              // oneshot, and not yet told
-	broken             // kqueue would not take the writing side: see brokenList
+	held   = 1 << iota // the descriptor is registered, or is being registered or removed
+	live               // key and version belong together: events are delivered
+	armed              // oneshot, and not yet reported
+	broken             // kqueue has refused EVFILT_WRITE: see brokenList
 
 	interestShift = 4
 	triggerShift  = 8
@@ -51,17 +51,17 @@ func triggerOf(state uint64) selector.Trigger {
 
 func versionOf(state uint64) uint64 { return state >> versionShift }
 
-// take makes the descriptor held, under a new version, unless its state is not
-// old any more.
-func (w *watch) take(old uint64) bool {
+// acquire makes the descriptor held, under a new version. It returns false if the
+// state is no longer old.
+func (w *watch) acquire(old uint64) bool {
 	return w.state.CompareAndSwap(old, (old&^(versionStep-1))+versionStep|held)
 }
 
-// begin starts a registration, or a changed one, under a new version; the
-// descriptor is held by the caller. It returns the state.
-func (w *watch) begin(key selector.Key, interest selector.Interest, trigger selector.Trigger) uint64 {
+// set sets key, interest and trigger of a registration, under a new version, and
+// returns the state. The descriptor must be held.
+func (w *watch) set(key selector.Key, interest selector.Interest, trigger selector.Trigger) uint64 {
 	version := w.state.Load()&^(versionStep-1) + versionStep
-	w.state.Store(version | held) // readers of the old key notice
+	w.state.Store(version | held) // a concurrent read with the old key fails
 	w.key.Store(uint64(key))
 	state := version | held | live | uint64(interest)<<interestShift | uint64(trigger)<<triggerShift
 	if trigger&selector.Oneshot != 0 {
@@ -71,14 +71,14 @@ func (w *watch) begin(key selector.Key, interest selector.Interest, trigger sele
 	return state
 }
 
-// end makes what is still told of the registration stale; the descriptor stays
-// held until release.
-func (w *watch) end() { w.state.Store(w.state.Load()&^(versionStep-1) + versionStep | held) }
+// invalidate makes the registration's events stale; the descriptor stays held
+// until release.
+func (w *watch) invalidate() { w.state.Store(w.state.Load()&^(versionStep-1) + versionStep | held) }
 
 func (w *watch) release() { w.state.And(^uint64(held)) }
 
-// read returns state and key as they belong together; ok is false if the watch
-// is not live under the version, of which the kernel has carried the bits in mask.
+// read returns a consistent pair of state and key; ok is false if the watch is not
+// live under version, of which only the bits in mask are compared.
 func (w *watch) read(version, mask uint64) (state uint64, key selector.Key, ok bool) {
 	state = w.state.Load()
 	if state&live == 0 || (versionOf(state)^version)&mask != 0 {
@@ -88,8 +88,9 @@ func (w *watch) read(version, mask uint64) (state uint64, key selector.Key, ok b
 	return state, key, versionOf(w.state.Load()) == versionOf(state)
 }
 
-// claim takes the one shot of a oneshot registration whose state was read. False
-// means that somebody else has it: its other knote was told already.
+// claim marks a oneshot registration as fired; state is the state read before. It
+// returns false if the registration has fired already, by its other knote, or has
+// changed.
 func (w *watch) claim(state uint64) bool {
 	for state&armed != 0 {
 		if w.state.CompareAndSwap(state, state&^armed) {
@@ -104,8 +105,8 @@ func (w *watch) claim(state uint64) bool {
 	return false
 }
 
-// holds reports whether w is the registration of key.
-func (w *watch) holds(key selector.Key) bool {
+// hasKey reports whether w is the live registration of key.
+func (w *watch) hasKey(key selector.Key) bool {
 	return w.state.Load()&live != 0 && selector.Key(w.key.Load()) == key
 }
 
@@ -119,15 +120,15 @@ const (
 
 type chunk [chunkSize]watch
 
-// watches finds the watch of a descriptor. Lookups take no lock. A chunk stays
-// where it is for the selector's life: as long as numbers are reused there are no
-// more chunks than the highest number needs.
+// watches finds the watch of a descriptor. Lookups take no lock. A chunk never
+// moves in the selector's life. Descriptor numbers are reused, so there are no more
+// chunks than the highest number needs.
 type watches struct {
 	chunks atomic.Pointer[[]*atomic.Pointer[chunk]]
 	mu     sync.Mutex
 }
 
-// get returns the watch of fd, nil if it never had one.
+// get returns the watch of fd, or nil if fd never had one.
 func (t *watches) get(fd uint64) *watch {
 	chunks := t.chunks.Load()
 	if chunks == nil || fd>>chunkLog2 >= uint64(len(*chunks)) {
@@ -140,8 +141,8 @@ func (t *watches) get(fd uint64) *watch {
 	return &c[fd%chunkSize]
 }
 
-// make returns the watch of fd; nil if fd cannot be a descriptor.
-func (t *watches) make(fd sys.FD) *watch {
+// getOrMake returns the watch of fd, or nil if fd cannot be a descriptor.
+func (t *watches) getOrMake(fd sys.FD) *watch {
 	if uint64(fd) >= maxDescriptors { // negative ones too
 		return nil
 	}

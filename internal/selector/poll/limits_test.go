@@ -15,28 +15,28 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// endless is a selector on a poll(2) that reports the ends of sockets as readiness alone, as
-// NetBSD's does.
-type endless struct {
+// netbsdPoll is a selector that reports the end of a stream as readiness alone, as on NetBSD's
+// poll(2).
+type netbsdPoll struct {
 	selector.Selector
 	sockets sync.Map // by key
 }
 
-func (s *endless) Add(fd sys.FD, key selector.Key, i selector.Interest, t selector.Trigger) error {
+func (s *netbsdPoll) Add(fd sys.FD, key selector.Key, i selector.Interest, t selector.Trigger) error {
 	if sys.FileKind(fd) == "socket" {
 		s.sockets.Store(key, true)
 	}
 	return s.Selector.Add(fd, key, i, t)
 }
 
-func (s *endless) Modify(fd sys.FD, old, key selector.Key, i selector.Interest, t selector.Trigger) error {
+func (s *netbsdPoll) Modify(fd sys.FD, old, key selector.Key, i selector.Interest, t selector.Trigger) error {
 	if _, ok := s.sockets.Load(old); ok {
 		s.sockets.Store(key, true)
 	}
 	return s.Selector.Modify(fd, old, key, i, t)
 }
 
-func (s *endless) Wait(events []selector.Event, timeout time.Duration) (int, error) {
+func (s *netbsdPoll) Wait(events []selector.Event, timeout time.Duration) (int, error) {
 	n, err := s.Selector.Wait(events, timeout)
 	for i := range events[:n] {
 		if _, ok := s.sockets.Load(events[i].Key); ok {
@@ -46,8 +46,8 @@ func (s *endless) Wait(events []selector.Event, timeout time.Duration) (int, err
 	return n, err
 }
 
-// TestEndsAsReadable: where poll(2) reports a FIN or a reset as Readable only, a program that
-// reads finds out, and the suite knows.
+// TestEndsAsReadable: where poll(2) reports a FIN or a reset as Readable only, the next read
+// returns the end or the error, and the suite accepts that.
 func TestEndsAsReadable(t *testing.T) {
 	system := conformance.Sockets()
 	system.EndsAsReadable = true
@@ -56,7 +56,7 @@ func TestEndsAsReadable(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return hook.NewPoll("poll as on NetBSD", &endless{Selector: s}).(*pollux.Poll), nil
+		return hook.NewPoll("poll as on NetBSD", &netbsdPoll{Selector: s}).(*pollux.Poll), nil
 	}
 	conformance.Run(t, system, "Q1", "Q8")
 }

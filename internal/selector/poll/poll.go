@@ -1,28 +1,29 @@
 //go:build unix
 
-// Package poll reports readiness by poll(2), for systems without anything better,
-// and to compare the others with.
+// Package poll reports readiness by poll(2), for systems that have nothing better,
+// and as a reference for the other backends.
 //
-// poll(2) keeps nothing between calls: each call is given all descriptors, and
-// costs as much. So the selector keeps the set, and makes of it what poll(2) lacks:
+// poll(2) keeps no state between calls: each call is given all descriptors, and
+// its cost grows with their number. So the selector keeps the set, and implements
+// what poll(2) lacks:
 //
-//   - Level is poll's own. A oneshot registration leaves the set once it has been
-//     reported, until Modify.
-//   - Edge: a direction is armed until it has been reported, and again when the
-//     source says that a call would have blocked (Blocked). What is not armed is not
-//     asked for.
+//   - poll(2) is level-triggered. A oneshot registration leaves the set once it has
+//     been reported, until Modify.
+//   - Edge: a direction is armed until it has been reported, and re-armed when the
+//     source reports that a call would have blocked (Blocked). Directions that are
+//     not armed are not asked for.
 //   - poll(2) reports hang-ups and errors whether asked for or not; NetBSD's never
-//     does for sockets, whose ends are readiness there (docs/platforms.md). A
-//     registration of which nothing is armed stays in the set for these, until one
-//     has been reported; then it is left out until it is armed again, or poll(2)
-//     would return at once, again and again.
-//   - One waiter leads: it sleeps in poll(2), for itself and for the others, who
-//     follow (lead.go). A change of the set wakes the leader, who starts anew, unless
-//     the sleeping call asks for what is wanted already. A Wait that must not sleep
-//     while another leads makes a call of its own (look).
-//   - What a call of poll(2) has found may be old when it is looked at. Each call is
-//     a round, with a number, and each change and each Blocked remembers the latest
-//     number: results of that round and of earlier ones do not count.
+//     does for sockets, whose end it reports as readiness (docs/platforms.md). A
+//     registration with nothing armed stays in the set for these, until one has been
+//     reported; then it is left out until it is re-armed, or poll(2) would return
+//     immediately each time.
+//   - One waiter leads: it sleeps in poll(2), for itself and for the others, which
+//     follow (lead.go). A change of the set wakes the leader, which starts again,
+//     unless the sleeping call already asks for all that is wanted. A Wait that must
+//     not sleep while another leads makes a call of its own (pollBesideLocked).
+//   - The result of a poll(2) may be out of date when it is read. Each call is a
+//     round, with a number, and each change and each Blocked records the latest
+//     number: results of that round and of earlier ones are ignored.
 package poll
 
 import (
@@ -36,7 +37,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Selector is a set of registrations and those who wait on it.
+// Selector is a set of registrations and its waiters, the calls of Wait on it.
 type Selector struct {
 	wakeR, wakeW sys.FD // a pipe that wakes the leader; wakeR is in every round
 
@@ -44,10 +45,10 @@ type Selector struct {
 	selector.Pacer
 
 	mu      sync.Mutex
-	watches []watch // in no order
-	places  []int32 // by descriptor: where in watches, plus one
+	watches []watch // unordered
+	indexes []int32 // by descriptor: index in watches, plus one
 	round   uint64  // the latest round
-	passes  uint64  // of collect and look: what one pass has reported it does not report again
+	passes  uint64  // counts calls of leadLocked and pollBesideLocked: one pass reports a registration once
 	lead    leadership
 }
 
@@ -71,7 +72,7 @@ func Open(config selector.Config) (*Selector, error) {
 // Spin implements selector.Selector.
 func (s *Selector) Spin() spin.Stats { return s.Stats() }
 
-// Close releases the pipe. Nobody may be using s.
+// Close closes the pipe. No other call on s may be running.
 func (s *Selector) Close() error {
 	sys.Close(s.wakeW)
 	sys.Close(s.wakeR)
@@ -85,20 +86,20 @@ func (s *Selector) Add(fd sys.FD, key selector.Key, interest selector.Interest, 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.find(fd) != nil {
+	if s.findLocked(fd) != nil {
 		return selector.ErrExists
 	}
-	if fd >= len(s.places) {
-		s.places = append(s.places, make([]int32, max(fd+1, 2*len(s.places))-len(s.places))...)
+	if fd >= len(s.indexes) {
+		s.indexes = append(s.indexes, make([]int32, max(fd+1, 2*len(s.indexes))-len(s.indexes))...)
 	}
 	s.watches = append(s.watches, watch{fd: fd})
-	s.places[fd] = int32(len(s.watches))
-	s.set(&s.watches[len(s.watches)-1], key, interest, trigger)
+	s.indexes[fd] = int32(len(s.watches))
+	s.setLocked(&s.watches[len(s.watches)-1], key, interest, trigger)
 	return nil
 }
 
-// pollable refuses what poll(2) calls ready at all times, and what it does not
-// know.
+// pollable returns an error for files that poll(2) always reports as ready, and
+// for descriptors that it does not accept.
 func pollable(fd sys.FD) error {
 	if fd < 0 || fd >= maxDescriptors {
 		return os.NewSyscallError("poll", syscall.EBADF)
@@ -114,49 +115,50 @@ func pollable(fd sys.FD) error {
 	if one[0].Revents&sys.POLLNVAL == 0 {
 		return nil
 	}
-	if kind == "file" { // not even fstat(2) knows it
+	if kind == "file" { // fstat(2) fails as well
 		return os.NewSyscallError("poll", syscall.EBADF)
 	}
 	return fmt.Errorf("%s: %w", kind, selector.ErrNotPollable)
 }
 
-// Modify implements selector.Selector. The next round tells under the new key what
-// is there already.
+// Modify implements selector.Selector. The next round reports existing readiness
+// under the new key.
 func (s *Selector) Modify(fd sys.FD, old, key selector.Key, interest selector.Interest, trigger selector.Trigger) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.holder(fd, old)
+	w := s.findByKeyLocked(fd, old)
 	if w == nil {
 		return os.NewSyscallError("poll", syscall.EBADF)
 	}
-	s.set(w, key, interest, trigger)
+	s.setLocked(w, key, interest, trigger)
 	return nil
 }
 
-// set gives a registration its terms, and forgets what has been told.
-func (s *Selector) set(w *watch, key selector.Key, interest selector.Interest, trigger selector.Trigger) {
+// setLocked sets key, interest and trigger of a registration and resets what has
+// been reported. The caller must hold s.mu.
+func (s *Selector) setLocked(w *watch, key selector.Key, interest selector.Interest, trigger selector.Trigger) {
 	*w = watch{
 		fd: w.fd, key: key, interest: interest, trigger: trigger,
 		armed: interest, changed: s.round,
 	}
-	s.kick()
+	s.kickLocked()
 }
 
 // Delete implements selector.Selector. It returns when no sleeping poll(2) has the
-// descriptor any more: until then the kernel may keep the file open, whoever
-// closes it, a listener's port would stay taken, and a stream's FIN would not go
-// out.
+// descriptor any more. Until then the kernel may keep the file open although it is
+// closed: a listener's port would stay in use, and a stream's FIN would not be
+// sent.
 func (s *Selector) Delete(fd sys.FD, key selector.Key) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.holder(fd, key)
+	w := s.findByKeyLocked(fd, key)
 	if w == nil {
 		return os.NewSyscallError("poll", syscall.EBADF)
 	}
-	round, asleep := w.asleepIn, s.sleepsWith(w)
-	s.remove(w)
-	if asleep {
-		s.kick()
+	round, polled := w.leaderRound, s.leaderPollsLocked(w)
+	s.removeLocked(w)
+	if polled {
+		s.kickLocked()
 		for s.lead.active && s.lead.batch.round == round {
 			s.lead.returned.Wait()
 		}
@@ -164,58 +166,59 @@ func (s *Selector) Delete(fd sys.FD, key selector.Key) error {
 	return nil
 }
 
-// remove takes w out of the set.
-func (s *Selector) remove(w *watch) {
-	i := s.places[w.fd] - 1
-	s.places[w.fd] = 0
+// removeLocked removes w from the set. The caller must hold s.mu.
+func (s *Selector) removeLocked(w *watch) {
+	i := s.indexes[w.fd] - 1
+	s.indexes[w.fd] = 0
 	last := len(s.watches) - 1
 	if int(i) != last {
 		s.watches[i] = s.watches[last]
-		s.places[s.watches[i].fd] = i + 1
+		s.indexes[s.watches[i].fd] = i + 1
 	}
 	s.watches = s.watches[:last]
 }
 
-// NeedsBlocked implements selector.Selector: edges are made here.
+// NeedsBlocked implements selector.Selector: this package tracks the edges.
 func (s *Selector) NeedsBlocked() bool { return true }
 
 // Blocked implements selector.Selector.
 func (s *Selector) Blocked(fd sys.FD, key selector.Key, d selector.Interest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.holder(fd, key)
+	w := s.findByKeyLocked(fd, key)
 	if w == nil {
 		return
 	}
-	w.block(d, s.round)
-	if ask, in := w.asks(); in && !(s.sleepsWith(w) && ask&^w.asked == 0) {
-		s.kick()
+	w.blocked(d, s.round)
+	if ask, in := w.wanted(); in && !(s.leaderPollsLocked(w) && ask&^w.leaderAsked == 0) {
+		s.kickLocked()
 	}
 }
 
-// sleepsWith reports whether the leader is in poll(2) with w in its set.
-func (s *Selector) sleepsWith(w *watch) bool {
-	return s.lead.active && w.asleepIn == s.lead.batch.round
+// leaderPollsLocked reports whether the leader is in poll(2) with w in its set. The caller
+// must hold s.mu.
+func (s *Selector) leaderPollsLocked(w *watch) bool {
+	return s.lead.active && w.leaderRound == s.lead.batch.round
 }
 
-// find returns the registration of fd, nil if there is none. It is valid until the
-// set changes.
-func (s *Selector) find(fd sys.FD) *watch {
-	if fd < 0 || fd >= len(s.places) || s.places[fd] == 0 {
+// findLocked returns the registration of fd, or nil. The pointer is valid until the set
+// changes. The caller must hold s.mu.
+func (s *Selector) findLocked(fd sys.FD) *watch {
+	if fd < 0 || fd >= len(s.indexes) || s.indexes[fd] == 0 {
 		return nil
 	}
-	return &s.watches[s.places[fd]-1]
+	return &s.watches[s.indexes[fd]-1]
 }
 
-// holder is find for the registration with the key.
-func (s *Selector) holder(fd sys.FD, key selector.Key) *watch {
-	if w := s.find(fd); w != nil && w.key == key {
+// findByKeyLocked is findLocked, but returns nil if the registration's key is not key.
+func (s *Selector) findByKeyLocked(fd sys.FD, key selector.Key) *watch {
+	if w := s.findLocked(fd); w != nil && w.key == key {
 		return w
 	}
 	return nil
 }
 
-// Note says what the kernel's call can do, for people.
+// Note describes the backend and its timeouts, as text for people.
 func Note() string {
 	if sys.PollNanos {
 		return "poll(2), every descriptor in every call; timeouts in nanoseconds"

@@ -14,20 +14,20 @@ type watch struct {
 	interest selector.Interest
 	trigger  selector.Trigger
 
-	spent    bool              // oneshot, and reported
-	armed    selector.Interest // edge: directions to report when they are ready
-	finTold  bool              // edge: the peer's FIN has been reported
-	failTold bool              // edge: a hang-up or an error has been reported, and nothing armed since
+	fired        bool              // oneshot, and reported
+	armed        selector.Interest // edge: directions to report when they are ready
+	finReported  bool              // edge: the peer's FIN has been reported
+	failReported bool              // edge: a hang-up or an error has been reported, and nothing armed since
 
-	// Results of these rounds and of earlier ones do not count: of changed for the whole
-	// registration, of the others for one direction.
+	// Results of these rounds and of earlier ones are ignored: changed is for the whole
+	// registration, each of the others for one direction.
 	changed                     uint64
 	noRead, noWrite, noPriority uint64
 
 	reportedIn uint64 // the last pass that reported it; see wait.pass
 
-	asleepIn uint64 // the last round of a leader that has asked for it
-	asked    int16  // and what for
+	leaderRound uint64 // the last round of a leader that included it
+	leaderAsked int16  // the events that this round asked for
 }
 
 const (
@@ -50,9 +50,9 @@ func bits(i selector.Interest) int16 {
 	return b
 }
 
-// block takes note that calls in the directions d would have blocked, when round
-// was the latest.
-func (w *watch) block(d selector.Interest, round uint64) {
+// blocked records that calls in the directions d would have blocked, when round
+// was the latest round, and re-arms these directions.
+func (w *watch) blocked(d selector.Interest, round uint64) {
 	if d&selector.Readable != 0 {
 		w.noRead = round
 	}
@@ -64,31 +64,31 @@ func (w *watch) block(d selector.Interest, round uint64) {
 	}
 	if d &= w.interest; d != 0 {
 		w.armed |= d
-		w.failTold = false
+		w.failReported = false
 	}
 }
 
-// asks returns what to ask poll(2) for; in is false if the registration is to be
-// left out, because there is nothing more to report of it until Modify or Blocked.
-func (w *watch) asks() (ask int16, in bool) {
+// wanted returns what to ask poll(2) for; in is false if a round must leave the
+// registration out: it has nothing more to report until Modify or Blocked.
+func (w *watch) wanted() (ask int16, in bool) {
 	switch {
-	case w.spent:
+	case w.fired:
 		return 0, false
 	case w.trigger != 0: // level, oneshot
 		return bits(w.interest), true
 	}
 	ask = bits(w.armed)
-	if w.interest&selector.Readable != 0 && !w.finTold {
+	if w.interest&selector.Readable != 0 && !w.finReported {
 		ask |= sys.POLLRDHUP
 	}
-	return ask, w.armed != 0 || !w.failTold
+	return ask, w.armed != 0 || !w.failReported
 }
 
-// tell makes flags of what a round has found, less what is not to be reported, and takes
-// note of what is; none if there is nothing to report. A hang-up or an error is reported
-// whenever the registration is in the set, and afterwards, with Edge, nothing is armed and
-// it is left out: so poll(2) does not return again and again for what it reports unasked.
-func (w *watch) tell(got int16, round uint64) selector.Flags {
+// report returns the flags to report for the result of a round, 0 for none, and records them
+// as reported. A hang-up or an error is reported whenever the registration is in the set.
+// Afterwards, with Edge, nothing is armed and the registration is left out, or poll(2), which
+// reports these unasked, would return immediately each time.
+func (w *watch) report(got int16, round uint64) selector.Flags {
 	if w.noRead >= round {
 		got &^= sys.POLLIN
 	}
@@ -98,7 +98,7 @@ func (w *watch) tell(got int16, round uint64) selector.Flags {
 	if w.noPriority >= round {
 		got &^= sys.POLLPRI
 	}
-	ask, in := w.asks()
+	ask, in := w.wanted()
 	if !in {
 		return 0
 	}
@@ -107,12 +107,12 @@ func (w *watch) tell(got int16, round uint64) selector.Flags {
 	switch {
 	case f == 0:
 	case w.trigger&selector.Oneshot != 0:
-		w.spent = true
+		w.fired = true
 	case w.trigger == 0:
 		w.armed &^= selector.Interest(f) & selector.AnyInterest
-		w.finTold = w.finTold || got&sys.POLLRDHUP != 0
+		w.finReported = w.finReported || got&sys.POLLRDHUP != 0
 		if got&failEvents != 0 {
-			w.failTold, w.armed = true, 0
+			w.failReported, w.armed = true, 0
 		}
 	}
 	return f
@@ -138,7 +138,7 @@ func flags(got int16, interest selector.Interest) selector.Flags {
 	}
 	if got&sys.POLLHUP != 0 {
 		f |= selector.ReadClosed | selector.ReadableFlag | selector.WritableFlag
-		// Without POLLRDHUP, POLLHUP may stand for the peer's FIN alone (macOS).
+		// Without POLLRDHUP, POLLHUP may mean the peer's FIN alone (macOS).
 		if sys.POLLRDHUP != 0 || interest&selector.Readable == 0 {
 			f |= selector.WriteClosed
 		}

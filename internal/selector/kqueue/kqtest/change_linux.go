@@ -7,13 +7,13 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// change is the first half of kevent(2). done says that the call returns now,
-// with as many answers.
+// change is the first half of kevent(2). done means that kevent(2) returns now,
+// with receipts entries in events.
 //
-// A change that fails is answered in events, or ends the call if there is no
-// room. With EV_RECEIPT one that succeeds is answered, too; without room it ends
-// the call as well, with 0 and no error.
-func (q *queue) change(changes, events []kqueue.Kevent) (answers int, done bool, e syscall.Errno) {
+// A change that fails gets an entry in events, or ends the call if events is full.
+// With EV_RECEIPT a change that succeeds gets an entry, too; if events is full it
+// ends the call as well, with 0 and no error.
+func (q *queue) change(changes, events []kqueue.Kevent) (receipts int, done bool, e syscall.Errno) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -25,30 +25,30 @@ func (q *queue) change(changes, events []kqueue.Kevent) (answers int, done bool,
 		if e == 0 && c.Flags&kqueue.FlagReceipt == 0 {
 			continue
 		}
-		if answers == len(events) {
+		if receipts == len(events) {
 			if len(events) > 0 {
-				e = 0 // what was answered is lost
+				e = 0 // the receipts are lost
 			}
 			return 0, true, e
 		}
-		events[answers] = *c
-		events[answers].Flags = kqueue.FlagError
-		events[answers].Data = int64(e)
-		answers++
+		events[receipts] = *c
+		events[receipts].Flags = kqueue.FlagError
+		events[receipts].Data = int64(e)
+		receipts++
 	}
-	return answers, answers > 0, 0
+	return receipts, receipts > 0, 0
 }
 
 // register makes one change (kqueue_register in the kernels).
 func (q *queue) register(c *kqueue.Kevent) syscall.Errno {
 	kn := q.knotes[name{c.Ident, c.Filter}]
-	if kn != nil && q.isGone(kn) {
+	if kn != nil && q.isClosed(kn) {
 		q.drop(kn)
 		kn = nil
 	}
 	if kn == nil && c.Filter != kqueue.FilterUser {
 		if _, e := sys.Identify(sys.FD(c.Ident)); e != 0 {
-			return e // EBADF: a change begins with a look at the descriptor
+			return e // EBADF: kqueue_register checks the descriptor first
 		}
 	}
 	fresh := kn == nil
@@ -67,18 +67,18 @@ func (q *queue) register(c *kqueue.Kevent) syscall.Errno {
 	}
 	kn.udata = c.Udata & (1<<q.kernel.Flavour.Traits.UdataBits - 1)
 	if kn.filter == kqueue.FilterUser {
-		q.touchUser(kn, c, fresh)
+		q.changeUser(kn, c, fresh)
 		return 0
 	}
 	kn.fflags, kn.data = c.Fflags, c.Data
 	q.enable(kn, c.Flags)
 	if c.Flags&kqueue.FlagAdd != 0 {
-		q.tell(kn)
+		q.activate(kn)
 	}
 	return 0
 }
 
-// enable does EV_DISABLE and EV_ENABLE.
+// enable applies EV_DISABLE and EV_ENABLE.
 func (q *queue) enable(kn *knote, flags uint16) {
 	if flags&kqueue.FlagDisable != 0 {
 		kn.disabled = true
@@ -92,7 +92,7 @@ func (q *queue) enable(kn *knote, flags uint16) {
 	case kn.active:
 		q.enqueue(kn)
 	case q.kernel.EnableTells:
-		q.tell(kn)
+		q.activate(kn)
 	}
 }
 
@@ -109,9 +109,10 @@ func (q *queue) unqueue(kn *knote) {
 	}
 }
 
-// touchUser changes an EVFILT_USER knote. The change that makes it does not
-// trigger it, and EV_CLEAR in one that triggers it takes that back at once.
-func (q *queue) touchUser(kn *knote, c *kqueue.Kevent, fresh bool) {
+// changeUser changes an EVFILT_USER knote. The change that makes it does not
+// trigger it, and EV_CLEAR in a change that triggers it clears the trigger
+// immediately.
+func (q *queue) changeUser(kn *knote, c *kqueue.Kevent, fresh bool) {
 	if fresh {
 		return
 	}
@@ -121,5 +122,5 @@ func (q *queue) touchUser(kn *knote, c *kqueue.Kevent, fresh bool) {
 	if c.Flags&kqueue.FlagClear != 0 {
 		kn.triggered = false
 	}
-	q.tell(kn)
+	q.activate(kn)
 }

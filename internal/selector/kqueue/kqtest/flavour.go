@@ -1,16 +1,16 @@
 // Package kqtest is a model of the BSDs' and macOS's kqueue(2), for tests of the
-// kqueue selector on machines that have none. It watches this machine's own
-// descriptors, on Linux by epoll(7), and tells of them as a BSD kernel does: by
-// knotes, with their modes, flags and oddities. What differs between the systems
-// is a Flavour.
+// kqueue selector on systems without kqueue. It watches this machine's own
+// descriptors, on Linux by epoll(7), and reports events as a BSD kernel does: by
+// knotes, with their modes, flags and peculiarities. A Flavour describes what
+// differs between the systems.
 //
-// What it models was taken from kqueue(2) of each system, and from observations
-// of NetBSD's and FreeBSD's kqueue code; each of its own tests says which. What
-// it leaves out: EVFILT_WRITE's data, filters other than those for reading,
-// writing, urgent data and users' own, and nested kqueues. What happens in the very
-// moment in which an earlier event is handed out may be reported again. Extra edges of
-// pipes (ExtraPipeEdges) appear at the next look: they wake nobody, and a read and a
-// write of as many bytes between two looks give none.
+// The model follows kqueue(2) of each system, and observations of NetBSD's and
+// FreeBSD's kqueue code; each test names its source. It leaves out EVFILT_WRITE's
+// data, filters other than those for reading, writing, urgent data and
+// EVFILT_USER, and nested kqueues. Activity that coincides with the delivery of an
+// earlier event may be reported again. Extra edges of pipes (ExtraPipeEdges) appear
+// at the next check of the pipe: they wake no waiter, and a read and a write of the
+// same number of bytes between two checks give none.
 package kqtest
 
 import (
@@ -20,41 +20,41 @@ import (
 	"github.com/pollux-io/pollux/internal/selector/kqueue"
 )
 
-// Flavour is what differs between the systems. The zero Flavour is the least that
-// any kqueue has.
+// Flavour describes how a system's kqueue differs. The zero Flavour has only what
+// every kqueue has.
 type Flavour struct {
 	Name   string
 	Traits kqueue.Traits
 
-	// EnableTells: EV_ENABLE alone tells what waits. Elsewhere it tells only
-	// what came while the knote was disabled.
+	// EnableTells: EV_ENABLE alone reports existing readiness. On other systems it
+	// reports only activity that occurred while the knote was disabled.
 	EnableTells bool
 	// ClearBeatsDispatch: with EV_CLEAR, EV_DISPATCH is ignored.
 	ClearBeatsDispatch bool
-	// StaleOneshot: an EV_ONESHOT event that was ready once is told even if it is
-	// not any more.
+	// StaleOneshot: an EV_ONESHOT event that was ready once is reported even if it
+	// is no longer ready.
 	StaleOneshot bool
-	// EventsHaveAdd: flags that come back include EV_ADD.
+	// EventsHaveAdd: the flags of events include EV_ADD.
 	EventsHaveAdd bool
 	// ExtraPipeEdges: with EV_CLEAR, a partial read of a pipe fires EVFILT_READ
 	// again, and each write fires EVFILT_WRITE again.
 	ExtraPipeEdges bool
 	// AckEdges is how many of ten echoes fire EVFILT_WRITE with EV_CLEAR on TCP:
-	// acknowledgements do that, though writing has never blocked.
+	// acknowledgements do that, although no write has blocked.
 	AckEdges int
-	// LevelWakes is how many sleepers a level-triggered event may wake, at the
-	// most, where putting it back wakes nobody (Traits.SilentRequeue); one is the
-	// least.
+	// LevelWakes is the maximum number of sleepers that a level-triggered event
+	// wakes if putting it back wakes none (Traits.SilentRequeue); the minimum is
+	// one.
 	LevelWakes int
-	// OneshotRace: an EV_ONESHOT knote that kevent(2) has taken is detached later,
-	// under another lock. An EV_ADD in between returns 0 and is lost; two calls
-	// that take the knote free it twice, which Kernel.Fault reports.
+	// OneshotRace: kevent(2) takes an EV_ONESHOT knote, and detaches it later under
+	// another lock. An EV_ADD in between returns 0 and is lost; two calls that take
+	// the knote free it twice, which Kernel.Fault reports.
 	OneshotRace bool
-	// BrokenPipe is how EVFILT_WRITE is refused on a pipe without a reader.
+	// BrokenPipe is the error of adding EVFILT_WRITE for a pipe without a reader.
 	BrokenPipe syscall.Errno
-	// Tick is the kernel's clock: timeouts are rounded up to it, and one more.
+	// Tick is the kernel's clock tick: timeouts are rounded up to ticks, plus one.
 	Tick time.Duration
-	// Interrupts makes every so-manieth sleep end with EINTR at once; 0: none.
+	// Interrupts n makes every n-th sleep fail with EINTR immediately; 0: none.
 	Interrupts int
 }
 
@@ -65,8 +65,8 @@ const (
 	openBSDTick = time.Millisecond
 )
 
-// The systems. FreeBSD and NetBSD were observed (9.1 and 7.99); the others are as
-// their manuals have it.
+// The systems. FreeBSD and NetBSD were observed (9.1 and 7.99); the others follow
+// their manuals.
 var (
 	FreeBSD = Flavour{
 		Name:   "freebsd",
@@ -109,7 +109,7 @@ var (
 	}
 )
 
-// Flavours are all of them.
+// Flavours returns all flavours.
 func Flavours() []Flavour {
 	return []Flavour{FreeBSD, FreeBSD386, NetBSD, OpenBSD, Darwin, DragonFly}
 }

@@ -14,31 +14,31 @@ import (
 type Kernel struct {
 	Flavour
 
-	// Fault reports what no program may do, such as to close a kqueue under a waiter
-	// (FreeBSD's waiter sleeps on, NetBSD's close waits for it), and what crashes the
-	// kernel. It panics unless it is set.
+	// Fault is called for what no program may do, such as closing a kqueue that has
+	// waiters (on FreeBSD the waiter keeps sleeping, on NetBSD close waits for it),
+	// and for what crashes the kernel. The default panics.
 	Fault func(string)
-	// Detaching is called in the gap of OneshotRace, with no lock held. It sleeps for gap
-	// unless it is set.
+	// Detaching is called between taking and detaching of OneshotRace, with no lock
+	// held. The default sleeps for detachDelay.
 	Detaching func()
 
 	mu     sync.Mutex
 	queues map[sys.FD]*queue
 }
 
-// gap is long, so that what may happen in it does.
-const gap = 50 * time.Microsecond
+// detachDelay is long, to make the race likely.
+const detachDelay = 50 * time.Microsecond
 
 var _ kqueue.Kernel = (*Kernel)(nil)
 
-// New returns a kernel.
+// New returns a model kernel of the flavour.
 func New(f Flavour) *Kernel {
 	return &Kernel{
 		Flavour: f,
 		Fault:   func(what string) { panic("kqtest: " + what) },
 		queues:  make(map[sys.FD]*queue),
 
-		Detaching: func() { time.Sleep(gap) },
+		Detaching: func() { time.Sleep(detachDelay) },
 	}
 }
 
@@ -79,7 +79,7 @@ func (k *Kernel) Close(fd sys.FD) syscall.Errno {
 		return sys.Close(fd)
 	}
 	if n := q.close(); n > 0 {
-		k.Fault(fmt.Sprintf("a kqueue was closed under %d waiters", n))
+		k.Fault(fmt.Sprintf("a kqueue was closed while it had %d waiters", n))
 	}
 	return 0
 }
@@ -102,9 +102,9 @@ func (k *Kernel) Kevent(kq sys.FD, changes, events []kqueue.Kevent, timeout *kqu
 	if timeout != nil && (timeout.Sec < 0 || timeout.Nsec < 0 || timeout.Nsec >= 1e9) {
 		return 0, syscall.EINVAL
 	}
-	answers, done, e := q.change(changes, events)
+	receipts, done, e := q.change(changes, events)
 	if e != 0 || done {
-		return answers, e
+		return receipts, e
 	}
 	return q.scan(events, timeout)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// name is what a knote is found by.
+// name identifies a knote of a queue.
 type name struct {
 	ident  uint64
 	filter kqueue.Filter
@@ -17,27 +17,27 @@ type name struct {
 // knote is one thing that a queue watches for.
 type knote struct {
 	name
-	flags  uint16 // EV_CLEAR, EV_ONESHOT, EV_DISPATCH: for good
+	flags  uint16 // EV_CLEAR, EV_ONESHOT, EV_DISPATCH: these never change
 	fflags uint32
 	data   int64
 	udata  uint64
 
 	kind      string // of file
 	file      sys.FileID
-	connected bool // it was, when somebody looked
+	connected bool // the socket was connected at an earlier check
 
-	active   bool // it happened
+	active   bool // the filter has fired
 	disabled bool
 	queued   bool
 
 	triggered bool // FilterUser
 	acks      int  // see AckEdges: in tenths of an edge
-	unread    int  // of a pipe, at the last look; see ExtraPipeEdges
-	inHand    int  // calls that have taken it and not yet detached it; see OneshotRace
-	freed     bool // detached while it was in hand
+	unread    int  // of a pipe, at the last check; see ExtraPipeEdges
+	taken     int  // calls that have taken it and not yet detached it; see OneshotRace
+	freed     bool // detached while it was taken
 }
 
-// countsBytes reports whether changes of what a pipe holds fire the knote.
+// countsBytes reports whether a change of the number of bytes in a pipe fires the knote.
 func (q *queue) countsBytes(kn *knote) bool {
 	return q.kernel.ExtraPipeEdges && kn.kind == "pipe" && kn.flags&kqueue.FlagClear != 0
 }
@@ -46,18 +46,18 @@ func (kn *knote) isLevel() bool {
 	return kn.flags&(kqueue.FlagClear|kqueue.FlagOneshot|kqueue.FlagDispatch) == 0
 }
 
-// sight is what a look at the file has shown.
-type sight struct {
+// status is the state of a file as its filter sees it.
+type status struct {
 	ready  bool
 	eof    bool
 	fflags uint32
 	data   int64
 }
 
-// look asks whether the knote is ready now (f_event in the kernels).
-func (kn *knote) look() (s sight) {
+// check returns whether the knote is ready now, and its event's data (f_event in the kernels).
+func (kn *knote) check() (s status) {
 	if kn.filter == kqueue.FilterUser {
-		return sight{ready: kn.triggered}
+		return status{ready: kn.triggered}
 	}
 	fd := sys.FD(kn.ident)
 	bits := sys.Readiness(fd)
@@ -83,7 +83,7 @@ func (kn *knote) look() (s sight) {
 		}
 	}
 	if kn.kind == "socket" {
-		kn.lookAtConnection(fd)
+		kn.noteConnected(fd)
 		if s.eof && failed {
 			s.fflags = kn.socketError()
 		}
@@ -91,15 +91,14 @@ func (kn *knote) look() (s sight) {
 	return s
 }
 
-func (kn *knote) lookAtConnection(fd sys.FD) {
+func (kn *knote) noteConnected(fd sys.FD) {
 	if !kn.connected {
 		_, e := sys.PeerAddr(fd)
 		kn.connected = e == 0
 	}
 }
 
-// socketError guesses the pending error, which Linux shows only to those who take
-// it away.
+// socketError guesses the pending error: on Linux, reading it clears it.
 func (kn *knote) socketError() uint32 {
 	if kn.connected {
 		return uint32(syscall.ECONNRESET)
@@ -107,8 +106,8 @@ func (kn *knote) socketError() uint32 {
 	return uint32(syscall.ECONNREFUSED)
 }
 
-// event is the knote as it is handed out.
-func (kn *knote) event(s sight, withAdd bool) kqueue.Kevent {
+// event returns the event that is delivered for the knote.
+func (kn *knote) event(s status, withAdd bool) kqueue.Kevent {
 	e := kqueue.Kevent{
 		Ident: kn.ident, Filter: kn.filter, Flags: kn.flags,
 		Fflags: s.fflags, Data: s.data, Udata: kn.udata,
@@ -122,10 +121,10 @@ func (kn *knote) event(s sight, withAdd bool) kqueue.Kevent {
 	return e
 }
 
-// isGone reports whether the knote's descriptor was closed: that drops its knotes
-// on the BSDs, at once, even while a duplicate is open. The model finds out when
-// it comes across one.
-func (q *queue) isGone(kn *knote) bool {
+// isClosed reports whether the knote's descriptor was closed. On the BSDs that drops
+// its knotes immediately, even while a duplicate is open; the model drops a knote
+// when it next uses it.
+func (q *queue) isClosed(kn *knote) bool {
 	if kn.filter == kqueue.FilterUser {
 		return false
 	}
@@ -141,13 +140,13 @@ func (q *queue) drop(kn *knote) {
 		i := slices.Index(q.pipes, kn)
 		q.pipes = slices.Delete(q.pipes, i, i+1)
 	}
-	if kn.filter != kqueue.FilterUser && !q.isGone(kn) {
+	if kn.filter != kqueue.FilterUser && !q.isClosed(kn) {
 		var ev sys.EpollEvent
 		sys.EpollCtl(q.sets[kn.filter-kqueue.FilterRead], sys.EPOLL_CTL_DEL, sys.FD(kn.ident), &ev)
 	}
-	if kn.inHand > 0 {
+	if kn.taken > 0 {
 		kn.freed = true
-		return // those who have it in hand must find out
+		return // not reused, so that the calls that have taken it see freed
 	}
 	*kn = knote{}
 	q.spare = append(q.spare, kn)
@@ -199,10 +198,10 @@ func (q *queue) attachFile(kn *knote) syscall.Errno {
 		return q.kernel.BrokenPipe
 	}
 	i := kn.filter - kqueue.FilterRead
-	ev := sys.MakeEpollEvent(happenings[i], kn.ident)
+	ev := sys.MakeEpollEvent(epollEvents[i], kn.ident)
 	e = sys.EpollCtl(q.sets[i], sys.EPOLL_CTL_ADD, fd, &ev)
 	if e == syscall.EPERM || e == syscall.EEXIST {
-		return 0 // a regular file: always ready; or a set that still has it
+		return 0 // a regular file: always ready; or the set still contains it
 	}
 	return e
 }

@@ -15,16 +15,16 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Each test says which behaviour of a BSD it stands for: N is NetBSD 7.99, F is
+// Each test names the system whose behaviour it checks: N is NetBSD 7.99, F is
 // FreeBSD 9.1, whose kqueue code was observed; kqueue(2) is the manual page.
 
-type box struct {
+type fixture struct {
 	testing.TB
 	k  *Kernel
 	kq sys.FD
 }
 
-func each(t *testing.T, f func(b box), flavours ...Flavour) {
+func eachFlavour(t *testing.T, f func(b fixture), flavours ...Flavour) {
 	if len(flavours) == 0 {
 		flavours = Flavours()
 	}
@@ -37,12 +37,12 @@ func each(t *testing.T, f func(b box), flavours ...Flavour) {
 				t.Fatal(e)
 			}
 			defer k.Close(kq)
-			f(box{t, k, kq})
+			f(fixture{t, k, kq})
 		})
 	}
 }
 
-func (b box) pair() (x, y sys.FD) {
+func (b fixture) pair() (x, y sys.FD) {
 	p, e := sys.Socketpair(sys.SOCK_STREAM)
 	if e != 0 {
 		b.Fatal(e)
@@ -51,7 +51,7 @@ func (b box) pair() (x, y sys.FD) {
 	return p[0], p[1]
 }
 
-func (b box) pipe() (r, w sys.FD) {
+func (b fixture) pipe() (r, w sys.FD) {
 	r, w, e := sys.Pipe()
 	if e != 0 {
 		b.Fatal(e)
@@ -60,21 +60,21 @@ func (b box) pipe() (r, w sys.FD) {
 	return r, w
 }
 
-// change makes one change, without room for an answer.
-func (b box) change(fd sys.FD, f kqueue.Filter, flags uint16) syscall.Errno {
+// change makes one change, without an event list.
+func (b fixture) change(fd sys.FD, f kqueue.Filter, flags uint16) syscall.Errno {
 	_, e := b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(fd), Filter: f, Flags: flags, Udata: 7}}, nil, &kqueue.Timespec{})
 	return e
 }
 
-func (b box) must(fd sys.FD, f kqueue.Filter, flags uint16) {
+func (b fixture) must(fd sys.FD, f kqueue.Filter, flags uint16) {
 	b.Helper()
 	if e := b.change(fd, f, flags); e != 0 {
 		b.Fatalf("change %#x: %v", flags, e)
 	}
 }
 
-// now takes what is ready.
-func (b box) now() []kqueue.Kevent {
+// now returns the events that are ready.
+func (b fixture) now() []kqueue.Kevent {
 	b.Helper()
 	events := make([]kqueue.Kevent, 8)
 	n, e := b.k.Kevent(b.kq, nil, events, &kqueue.Timespec{})
@@ -84,8 +84,8 @@ func (b box) now() []kqueue.Kevent {
 	return events[:n]
 }
 
-// told takes what is ready and wants so many events.
-func (b box) told(n int, why string) []kqueue.Kevent {
+// expect returns the events that are ready and fails unless there are n.
+func (b fixture) expect(n int, why string) []kqueue.Kevent {
 	b.Helper()
 	events := b.now()
 	if len(events) != n {
@@ -98,79 +98,79 @@ func write(fd sys.FD)                 { sys.Write(fd, []byte("data")) }
 func read(fd sys.FD, n int)           { sys.Read(fd, make([]byte, n)) }
 func has(k kqueue.Kevent, f int) bool { return int(k.Flags)&f == f }
 
-// EV_CLEAR: one event an edge; new data fires also while old data is unread; a
-// partial read fires nothing (observed on N and F).
+// EV_CLEAR: one event per edge; new data fires also while old data is unread; a
+// partial read does not fire (observed on N and F).
 func TestClear(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
-		b.told(0, "nothing there")
+		b.expect(0, "no data")
 		write(y)
-		ev := b.told(1, "data")[0]
+		ev := b.expect(1, "data")[0]
 		if ev.Data != 4 || ev.Udata != 7 || ev.Ident != uint64(x) || ev.Filter != kqueue.FilterRead {
 			b.Errorf("%+v: want 4 bytes unread, and the user data", ev)
 		}
-		b.told(0, "told once")
+		b.expect(0, "reported once")
 		write(y)
-		b.told(1, "new data, the old unread")
+		b.expect(1, "new data, old data unread")
 		read(x, 2)
-		b.told(0, "a partial read")
+		b.expect(0, "a partial read")
 	})
 }
 
-// Without EV_CLEAR, EV_ONESHOT and EV_DISPATCH an event comes back from every
-// call while its condition holds (kqueue(2)).
+// Without EV_CLEAR, EV_ONESHOT and EV_DISPATCH every call returns an event while
+// its condition holds (kqueue(2)).
 func TestLevel(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
 		write(y)
 		for range 3 {
-			b.told(1, "level")
+			b.expect(1, "level")
 		}
 		read(x, 9)
-		b.told(0, "drained")
+		b.expect(0, "drained")
 	})
 }
 
-// Adding again with data or EOF waiting fires, on both N and F.
+// Adding a knote again fires if data is unread or EOF is pending (N and F).
 func TestAddAgain(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		write(y)
-		b.told(1, "data")
+		b.expect(1, "data")
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
-		b.told(1, "added again with data waiting")
+		b.expect(1, "added again with unread data")
 		read(x, 9)
 		sys.Shutdown(y, sys.SHUT_WR)
-		b.told(1, "EOF")
+		b.expect(1, "EOF")
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
-		b.told(1, "added again with EOF waiting")
-		b.told(0, "told once")
+		b.expect(1, "added again with EOF pending")
+		b.expect(0, "reported once")
 	})
 }
 
-// Adding again without EV_CLEAR leaves a knote's mode as it was (N and F).
+// Adding a knote again without EV_CLEAR does not change its mode (N and F).
 func TestAddAgainKeepsMode(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
 		write(y)
-		b.told(1, "data")
-		b.told(0, "still EV_CLEAR")
+		b.expect(1, "data")
+		b.expect(0, "still EV_CLEAR")
 		b.must(x, kqueue.FilterRead, kqueue.FlagDelete)
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
-		b.told(1, "level now")
-		b.told(1, "and again")
+		b.expect(1, "level")
+		b.expect(1, "level, second call")
 	})
 }
 
 // N's pipes give extra edges: a partial read fires READ again, and each write fires WRITE
-// again. On sockets neither does.
+// again. Neither happens on sockets.
 func TestExtraPipeEdges(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		extra := 0
 		if b.k.ExtraPipeEdges {
 			extra = 1
@@ -178,76 +178,76 @@ func TestExtraPipeEdges(t *testing.T) {
 		r, w := b.pipe()
 		b.must(r, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		b.must(w, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
-		b.told(1, "there is room")
+		b.expect(1, "writable")
 		write(w)
-		b.told(1+extra, "data, and a write")
-		b.told(0, "once")
+		b.expect(1+extra, "data, and a write")
+		b.expect(0, "once")
 		read(r, 2)
-		b.told(extra, "a partial read")
-		b.told(0, "once")
+		b.expect(extra, "a partial read")
+		b.expect(0, "once")
 		read(r, 2)
-		b.told(0, "drained")
+		b.expect(0, "drained")
 
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		b.must(y, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
-		b.told(1, "a socket with room")
+		b.expect(1, "a writable socket")
 		write(y)
-		b.told(1, "data; a write fires nothing")
+		b.expect(1, "data; the write does not fire WRITE")
 		read(x, 2)
-		b.told(0, "a partial read of a socket")
+		b.expect(0, "a partial read of a socket")
 	})
 }
 
-// EV_DISPATCH disables what was told. EV_ENABLE alone with data waiting fires on
-// F, not on N; with EV_ADD it fires on both.
+// EV_DISPATCH disables a knote that has been reported. With unread data, EV_ENABLE
+// alone fires on F, not on N; with EV_ADD it fires on both.
 func TestDispatch(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagDispatch)
 		write(y)
-		b.told(1, "data")
+		b.expect(1, "data")
 		write(y)
 		read(x, 4)
-		b.told(0, "disabled")
+		b.expect(0, "disabled")
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagEnable|kqueue.FlagDispatch)
-		b.told(1, "enabled by EV_ADD|EV_ENABLE|EV_DISPATCH")
+		b.expect(1, "enabled by EV_ADD|EV_ENABLE|EV_DISPATCH")
 		b.must(x, kqueue.FilterRead, kqueue.FlagEnable)
 		want := 0
 		if b.k.EnableTells {
 			want = 1
 		}
-		b.told(want, "EV_ENABLE alone")
+		b.expect(want, "EV_ENABLE alone")
 	})
 }
 
 // With EV_CLEAR|EV_DISPATCH, N ignores EV_DISPATCH.
 func TestClearAndDispatch(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear|kqueue.FlagDispatch)
 		write(y)
-		b.told(1, "data")
+		b.expect(1, "data")
 		write(y)
 		want := 0
 		if b.k.ClearBeatsDispatch {
 			want = 1
 		}
-		b.told(want, "new data")
+		b.expect(want, "new data")
 	}, FreeBSD, NetBSD)
 }
 
-// EV_ONESHOT is gone after it has fired: EV_DELETE is ENOENT then. N can deliver it
-// stale after a drain; OpenBSD's filters skip the second look, too
-// (filt_pipereadprocess in its sys_pipe.c).
+// An EV_ONESHOT knote is deleted after it has fired: EV_DELETE is ENOENT then. N can
+// report it after a drain, although it is stale; OpenBSD's filters skip the second
+// check, too (filt_pipereadprocess in its sys_pipe.c).
 func TestOneshot(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
 		write(y)
-		b.told(1, "data")
+		b.expect(1, "data")
 		if e := b.change(x, kqueue.FilterRead, kqueue.FlagDelete); e != syscall.ENOENT {
-			b.Errorf("EV_DELETE after the shot: %v, want ENOENT", e)
+			b.Errorf("EV_DELETE after the event: %v, want ENOENT", e)
 		}
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
 		read(x, 9)
@@ -255,14 +255,14 @@ func TestOneshot(t *testing.T) {
 		if b.k.StaleOneshot {
 			want = 1
 		}
-		b.told(want, "drained before it was told")
+		b.expect(want, "drained before it was reported")
 	})
 }
 
-// N before 1.140 of kern_event.c: kevent(2) detaches an EV_ONESHOT knote some time after
-// it has taken it. An EV_ADD in between is lost although it returns 0.
+// N before 1.140 of kern_event.c: kevent(2) takes an EV_ONESHOT knote and detaches it
+// later. An EV_ADD in between is lost although it returns 0.
 func TestOneshotRace(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		write(y)
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
@@ -271,33 +271,34 @@ func TestOneshotRace(t *testing.T) {
 			raced = true
 			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
 		}
-		b.told(1, "the shot")
+		b.expect(1, "the oneshot event")
 		b.k.Detaching = func() {}
 		if !b.k.OneshotRace {
 			if raced {
 				b.Error("the queue was unlocked between taking and detaching")
 			}
 			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
-			b.told(1, "added again")
+			b.expect(1, "added again")
 			return
 		}
-		b.told(0, "the EV_ADD was lost")
+		b.expect(0, "the EV_ADD was lost")
 		if e := b.change(x, kqueue.FilterRead, kqueue.FlagDelete); e != syscall.ENOENT {
 			b.Errorf("EV_DELETE after the lost EV_ADD: %v, want ENOENT", e)
 		}
 	}, FreeBSD, NetBSD)
 }
 
-// The same: two calls that take such a knote free it twice, and so does an EV_DELETE.
+// With the same race, two calls that take the knote free it twice, as do one call and an
+// EV_DELETE.
 func TestOneshotIsFreedTwice(t *testing.T) {
-	for what, meanwhile := range map[string]func(b box, x sys.FD){
-		"EV_ADD and a second taker": func(b box, x sys.FD) {
+	for what, meanwhile := range map[string]func(b fixture, x sys.FD){
+		"EV_ADD and a second call": func(b fixture, x sys.FD) {
 			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
-			b.told(1, "the second taker")
+			b.expect(1, "the second call")
 		},
-		"EV_DELETE": func(b box, x sys.FD) { b.must(x, kqueue.FilterRead, kqueue.FlagDelete) },
+		"EV_DELETE": func(b fixture, x sys.FD) { b.must(x, kqueue.FilterRead, kqueue.FlagDelete) },
 	} {
-		each(t, func(b box) {
+		eachFlavour(t, func(b fixture) {
 			var faults []string
 			b.k.Fault = func(what string) { faults = append(faults, what) }
 			x, y := b.pair()
@@ -307,7 +308,7 @@ func TestOneshotIsFreedTwice(t *testing.T) {
 				b.k.Detaching = func() {}
 				meanwhile(b, x)
 			}
-			b.told(1, "the first taker")
+			b.expect(1, "the first call")
 			if len(faults) != 1 {
 				b.Errorf("%s: faults %q, want one", what, faults)
 			}
@@ -315,10 +316,10 @@ func TestOneshotIsFreedTwice(t *testing.T) {
 	}
 }
 
-// EV_DISPATCH has no such gap: what is added again while another call takes the event is
+// EV_DISPATCH has no such race: a knote added again while another call takes its event is
 // reported (N: 0 of 10,000 lost).
 func TestDispatchIsNotLost(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		write(y)
 		const again = kqueue.FlagAdd | kqueue.FlagEnable | kqueue.FlagDispatch
@@ -331,19 +332,19 @@ func TestDispatchIsNotLost(t *testing.T) {
 			}()
 			b.must(x, kqueue.FilterRead, again)
 			if <-taken == 0 {
-				b.told(1, "added again, and not taken")
+				b.expect(1, "added again, and not taken")
 			}
 			b.must(x, kqueue.FilterRead, again)
-			b.told(1, "added again after it was taken")
+			b.expect(1, "added again after it was taken")
 			b.must(x, kqueue.FilterRead, again)
 		}
 	})
 }
 
-// EV_RECEIPT: each change comes back as EV_ERROR with data 0 if it went well, in
-// order, and no event with them (kqueue(2); N and F).
+// EV_RECEIPT: each change gets an EV_ERROR entry, with data 0 if it succeeded, in
+// order, and no events are returned with them (kqueue(2); N and F).
 func TestReceipt(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		write(y)
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
@@ -355,21 +356,21 @@ func TestReceipt(t *testing.T) {
 		events := make([]kqueue.Kevent, 8)
 		n, e := b.k.Kevent(b.kq, changes, events, &kqueue.Timespec{})
 		if n != 3 || e != 0 {
-			b.Fatalf("%d answers, %v", n, e)
+			b.Fatalf("%d receipts, %v", n, e)
 		}
 		for i, want := range []syscall.Errno{0, syscall.ENOENT, 0} {
 			if !has(events[i], kqueue.FlagError) || syscall.Errno(events[i].Data) != want || events[i].Ident != changes[i].Ident {
-				b.Errorf("answer %d is %+v, want %v", i, events[i], want)
+				b.Errorf("receipt %d is %+v, want %v", i, events[i], want)
 			}
 		}
-		b.told(3, "the events themselves")
+		b.expect(3, "the events of the three knotes")
 	})
 }
 
 // With fewer events than changes the call returns 0 although receipts were
 // written, and later changes are skipped (N and F).
-func TestReceiptsWithoutRoom(t *testing.T) {
-	each(t, func(b box) {
+func TestTooFewReceipts(t *testing.T) {
+	eachFlavour(t, func(b fixture) {
 		x, _ := b.pair()
 		changes := []kqueue.Kevent{
 			{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagAdd | kqueue.FlagReceipt},
@@ -385,36 +386,36 @@ func TestReceiptsWithoutRoom(t *testing.T) {
 	}, FreeBSD)
 }
 
-// A failing change with room is an EV_ERROR entry, and later changes still apply;
-// without room the call fails and stops there (kqueue(2); N and F).
+// With an event list, a failing change gets an EV_ERROR entry and later changes
+// still apply; without, the call fails and skips them (kqueue(2); N and F).
 func TestFailingChange(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, _ := b.pair()
 		changes := []kqueue.Kevent{
 			{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagDelete},
 			{Ident: uint64(x), Filter: kqueue.FilterWrite, Flags: kqueue.FlagAdd},
 		}
 		if n, e := b.k.Kevent(b.kq, changes, nil, &kqueue.Timespec{}); n != 0 || e != syscall.ENOENT {
-			b.Errorf("without room: %d, %v", n, e)
+			b.Errorf("without an event list: %d, %v", n, e)
 		}
-		b.told(0, "the second change was skipped")
+		b.expect(0, "the second change was skipped")
 		events := make([]kqueue.Kevent, 4)
 		if n, e := b.k.Kevent(b.kq, changes, events, &kqueue.Timespec{}); n != 1 || e != 0 || syscall.Errno(events[0].Data) != syscall.ENOENT {
-			b.Errorf("with room: %d, %v, %+v", n, e, events[0])
+			b.Errorf("with an event list: %d, %v, %+v", n, e, events[0])
 		}
-		b.told(1, "the second change was made")
+		b.expect(1, "the second change was made")
 	})
 }
 
-// EOF: a peer's SHUT_WR gives READ with EV_EOF, data = bytes unread. Returned
-// flags include EV_ADD on N.
+// EOF: a peer's SHUT_WR gives READ with EV_EOF, and data is the number of unread
+// bytes. Returned flags include EV_ADD on N.
 func TestEOF(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		write(y)
 		sys.Shutdown(y, sys.SHUT_WR)
-		ev := b.told(1, "data and EOF")[0]
+		ev := b.expect(1, "data and EOF")[0]
 		if !has(ev, kqueue.FlagEOF) || ev.Data != 4 || ev.Fflags != 0 || has(ev, kqueue.FlagAdd) != b.k.EventsHaveAdd {
 			b.Errorf("%+v", ev)
 		}
@@ -454,7 +455,7 @@ func number(d interface {
 // both, with fflags ECONNRESET (N). A local shutdown gives EV_EOF, too (macOS:
 // mio#1087).
 func TestTCPEnds(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		filters := func() (read, write kqueue.Kevent) {
 			b.Helper()
 			for _, ev := range b.now() {
@@ -494,7 +495,7 @@ func TestTCPEnds(t *testing.T) {
 
 // A refused connect gives READ and WRITE with EV_EOF, fflags ECONNREFUSED (N).
 func TestRefused(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
 		if err != nil {
 			b.Fatal(err)
@@ -503,12 +504,12 @@ func TestRefused(t *testing.T) {
 		l.Close()
 		c, err := sock.ConnectTCP(addr)
 		if err != nil {
-			b.Skipf("refused at once: %v", err)
+			b.Skipf("connect was refused immediately: %v", err)
 		}
 		defer c.Close()
 		b.must(number(c), kqueue.FilterRead, kqueue.FlagAdd)
 		b.must(number(c), kqueue.FilterWrite, kqueue.FlagAdd)
-		for _, ev := range b.told(2, "both") {
+		for _, ev := range b.expect(2, "READ and WRITE") {
 			if !has(ev, kqueue.FlagEOF) || ev.Fflags != uint32(syscall.ECONNREFUSED) {
 				b.Errorf("%+v", ev)
 			}
@@ -516,69 +517,69 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// The other end's close gives WRITE with EV_EOF on Unix sockets and pipes (N).
-// EVFILT_WRITE on a pipe whose reader is gone already is refused: EPIPE (FreeBSD,
+// When the other end is closed, Unix sockets and pipes give WRITE with EV_EOF (N).
+// Adding EVFILT_WRITE to a pipe whose reader is closed fails: EPIPE (FreeBSD,
 // OpenBSD, macOS: mio#582) or EBADF (NetBSD, pipe_kqfilter in its sys_pipe.c).
 func TestWriteEOF(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		r, w := b.pipe()
 		b.must(x, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
 		b.must(w, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
-		b.told(2, "writable")
+		b.expect(2, "writable")
 		b.now()
 		sys.Close(y)
 		sys.Close(r)
-		for _, ev := range b.told(2, "the ends") {
+		for _, ev := range b.expect(2, "the other ends are closed") {
 			if !has(ev, kqueue.FlagEOF) {
 				b.Errorf("%+v", ev)
 			}
 		}
 		b.must(w, kqueue.FilterWrite, kqueue.FlagDelete)
 		if e := b.change(w, kqueue.FilterWrite, kqueue.FlagAdd); e != b.k.BrokenPipe {
-			b.Errorf("adding a broken pipe: %v, want %v", e, b.k.BrokenPipe)
+			b.Errorf("EV_ADD of a pipe without a reader: %v, want %v", e, b.k.BrokenPipe)
 		}
 	})
 }
 
 // Closing a descriptor drops its knotes and queued events, even while a dup is
 // open (N and F; close(2)). A change of a closed descriptor is EBADF (N; kqueue_register
-// looks at the descriptor first on the others, too).
+// checks the descriptor first on the others, too).
 func TestCloseDropsKnotes(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		dup, _ := sys.Dup(x)
 		defer sys.Close(dup)
 		b.must(x, kqueue.FilterRead, kqueue.FlagAdd)
 		write(y)
 		sys.Close(x)
-		b.told(0, "closed")
+		b.expect(0, "closed")
 		for _, flags := range []uint16{kqueue.FlagEnable, kqueue.FlagAdd, kqueue.FlagDelete, 0} {
 			if e := b.change(x, kqueue.FilterRead, flags); e != syscall.EBADF {
-				b.Errorf("change %#x of what is closed: %v, want EBADF", flags, e)
+				b.Errorf("change %#x of a closed descriptor: %v, want EBADF", flags, e)
 			}
 		}
 		again, other := b.pair()
 		if e := b.change(again, kqueue.FilterRead, 0); e != syscall.ENOENT {
-			b.Errorf("a change of the number's new owner: %v, want ENOENT", e)
+			b.Errorf("a change of the reused number: %v, want ENOENT", e)
 		}
 		b.must(again, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
-		write(y) // the old socket, by its dup
-		b.told(0, "the number's new owner has nothing to read")
+		write(y) // makes the old socket readable, which its dup keeps open
+		b.expect(0, "the new socket has nothing to read")
 		write(other)
-		b.told(1, "the new owner")
+		b.expect(1, "the new socket is readable")
 	})
 }
 
-// EVFILT_WRITE with EV_CLEAR on TCP fires on acknowledgements, without ever having
-// blocked: about once for two echoes on F, nine times in ten on N.
+// EVFILT_WRITE with EV_CLEAR on TCP fires on acknowledgements, although no write has
+// blocked: about once in two echoes on F, nine times in ten on N.
 func TestAckEdges(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := tcp(b)
 		fd := number(x)
 		b.must(fd, kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagClear)
 		b.must(fd, kqueue.FilterWrite, kqueue.FlagAdd|kqueue.FlagClear)
-		b.told(1, "writable")
+		b.expect(1, "writable")
 		writables := 0
 		buf := make([]byte, 16)
 		for range 10 {
@@ -592,16 +593,16 @@ func TestAckEdges(t *testing.T) {
 			x.Write([]byte("pong"))
 		}
 		if writables != b.k.AckEdges {
-			b.Errorf("%d writables in ten echoes, want %d", writables, b.k.AckEdges)
+			b.Errorf("%d WRITE events in ten echoes, want %d", writables, b.k.AckEdges)
 		}
 	})
 }
 
 // EVFILT_USER: a trigger with EV_CLEAR in its flags cancels itself, NOTE_TRIGGER
-// in the creating EV_ADD is ignored (F); the filter is missing on NetBSD and
-// OpenBSD as Go knows them.
+// in the EV_ADD that makes the knote is ignored (F); Go's definitions for NetBSD
+// and OpenBSD lack the filter.
 func TestUser(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		send := func(flags uint16, note uint32) syscall.Errno {
 			_, e := b.k.Kevent(b.kq, []kqueue.Kevent{{Filter: kqueue.FilterUser, Flags: flags, Fflags: note}}, nil, &kqueue.Timespec{})
 			return e
@@ -611,39 +612,39 @@ func TestUser(t *testing.T) {
 		} else if e != 0 {
 			return
 		}
-		b.told(0, "triggered by the EV_ADD that makes it")
+		b.expect(0, "triggered by the EV_ADD that makes the knote")
 		send(kqueue.FlagClear, kqueue.NoteTrigger)
-		b.told(0, "triggered with EV_CLEAR")
+		b.expect(0, "triggered with EV_CLEAR")
 		send(0, kqueue.NoteTrigger)
-		b.told(1, "triggered with flags 0")
-		b.told(0, "EV_CLEAR")
+		b.expect(1, "triggered with flags 0")
+		b.expect(0, "EV_CLEAR")
 	})
 }
 
-// EVFILT_READ takes a regular file, as ready (kqueue(2): "when the file pointer is
-// not at the end of file"). NOTE_LOWAT holds data back but not the end (kqueue(2)).
+// EVFILT_READ accepts a regular file, as ready (kqueue(2): "when the file pointer is
+// not at the end of file"). NOTE_LOWAT delays data but not EOF (kqueue(2)).
 func TestFilesAndLowWater(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		f, err := os.Open(os.Args[0])
 		if err != nil {
 			b.Fatal(err)
 		}
 		defer f.Close()
 		b.must(sys.FD(f.Fd()), kqueue.FilterRead, kqueue.FlagAdd|kqueue.FlagOneshot)
-		b.told(1, "a file is ready")
+		b.expect(1, "a file is ready")
 		x, y := b.pair()
 		b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagAdd, Fflags: kqueue.NoteLowat, Data: 100}}, nil, &kqueue.Timespec{})
 		write(y)
-		b.told(0, "less than the low-water mark")
+		b.expect(0, "less than the low-water mark")
 		sys.Shutdown(y, sys.SHUT_WR)
-		b.told(1, "the end")
+		b.expect(1, "EOF")
 	})
 }
 
 // Urgent data: EVFILT_EXCEPT with NOTE_OOB on macOS, OpenBSD and DragonFly
 // (kqueue(2)), EINVAL elsewhere.
 func TestExcept(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := tcp(b)
 		_, e := b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(number(x)), Filter: kqueue.FilterExcept, Flags: kqueue.FlagAdd | kqueue.FlagClear, Fflags: kqueue.NoteOOB}}, nil, &kqueue.Timespec{})
 		if (e == syscall.EINVAL) == b.k.Flavour.Traits.Except {
@@ -652,16 +653,16 @@ func TestExcept(t *testing.T) {
 			return
 		}
 		y.Write([]byte("x"))
-		b.told(0, "ordinary data")
+		b.expect(0, "ordinary data")
 		sys.Send(number(y), []byte("!"), sys.MSG_OOB)
-		b.told(1, "urgent data")
+		b.expect(1, "urgent data")
 	})
 }
 
-// Timeouts are never early and are rounded to the kernel's clock (N at 100 Hz:
-// 50 ms took 60, 1 µs to 10 ms took 20 ms); what is no timespec is EINVAL.
+// Timeouts are never early and are rounded up to the kernel's clock (N at 100 Hz:
+// 50 ms took 60, 1 µs to 10 ms took 20 ms); an invalid timespec is EINVAL.
 func TestTimeouts(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		for _, d := range []time.Duration{time.Microsecond, 15 * time.Millisecond} {
 			least := d
 			if tick := b.k.Tick; tick > 0 {
@@ -681,7 +682,7 @@ func TestTimeouts(t *testing.T) {
 	})
 }
 
-// A sleep may end with EINTR.
+// A sleep may fail with EINTR.
 func TestInterrupts(t *testing.T) {
 	f := FreeBSD
 	f.Interrupts = 2
@@ -698,9 +699,9 @@ func TestInterrupts(t *testing.T) {
 	}
 }
 
-// sleepers starts n waiters; the function it returns tells how many come back
-// within a while, then releases the rest with the knote to, and waits for them.
-func (b box) sleepers(n int) func(to sys.FD) int {
+// sleepers starts n waiters. The function it returns counts the waiters that return
+// soon, wakes the rest by events of the descriptor to, and waits for them.
+func (b fixture) sleepers(n int) func(to sys.FD) int {
 	back := make(chan int, n)
 	var wg sync.WaitGroup
 	for range n {
@@ -710,12 +711,12 @@ func (b box) sleepers(n int) func(to sys.FD) int {
 		})
 	}
 	time.Sleep(10 * time.Millisecond) // so that they are asleep
-	return func(to sys.FD) (told int) {
+	return func(to sys.FD) (woken int) {
 		b.Helper()
 		for settled := false; !settled; {
 			select {
 			case <-back:
-				told++
+				woken++
 			case <-time.After(20 * time.Millisecond):
 				settled = true
 			}
@@ -727,7 +728,7 @@ func (b box) sleepers(n int) func(to sys.FD) int {
 			select {
 			case <-released:
 				b.change(to, kqueue.FilterWrite, kqueue.FlagDelete)
-				return told
+				return woken
 			case <-time.After(time.Millisecond):
 			}
 		}
@@ -735,15 +736,15 @@ func (b box) sleepers(n int) func(to sys.FD) int {
 }
 
 // With EV_CLEAR, EV_ONESHOT or EV_DISPATCH one of 8 waiters gets an edge (N and
-// F). A level-triggered event reaches all of them on F; on N some sleep on, for putting
-// it back wakes nobody (3 of 8 were woken): so one level-triggered wake-up does not
-// release all waiters there.
+// F). A level-triggered event reaches all of them on F. On N some keep sleeping (3 of 8
+// were woken), because putting the event back wakes no waiter: so one level-triggered
+// wake-up does not wake all waiters there.
 func TestManyWaiters(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		for _, mode := range []uint16{kqueue.FlagClear, kqueue.FlagOneshot, kqueue.FlagDispatch, 0} {
 			x, y := b.pair()
 			b.must(x, kqueue.FilterRead, kqueue.FlagAdd|mode)
-			told := b.sleepers(8)
+			woken := b.sleepers(8)
 			write(y)
 			least, most := 1, 1
 			switch {
@@ -753,16 +754,16 @@ func TestManyWaiters(t *testing.T) {
 			default:
 				least, most = 8, 8
 			}
-			if n := told(y); n < least || n > most {
-				b.Errorf("mode %#x: %d of 8 were told, want %d to %d", mode, n, least, most)
+			if n := woken(y); n < least || n > most {
+				b.Errorf("mode %#x: %d of 8 waiters were woken, want %d to %d", mode, n, least, most)
 			}
 			b.change(x, kqueue.FilterRead, kqueue.FlagDelete)
 		}
 	}, FreeBSD, NetBSD, Darwin)
 }
 
-// Closing a kqueue under a waiter: F's waiter sleeps on, N's close waits for it.
-// The model calls it a fault.
+// Closing a kqueue that has a waiter: F's waiter keeps sleeping, N's close waits for
+// it. The model reports a fault.
 func TestCloseUnderWaiter(t *testing.T) {
 	k := New(FreeBSD)
 	var faults []string
@@ -785,12 +786,12 @@ func TestCloseUnderWaiter(t *testing.T) {
 
 // The user data is as wide as a pointer.
 func TestUdataBits(t *testing.T) {
-	each(t, func(b box) {
+	eachFlavour(t, func(b fixture) {
 		x, y := b.pair()
 		all := ^uint64(0)
 		b.k.Kevent(b.kq, []kqueue.Kevent{{Ident: uint64(x), Filter: kqueue.FilterRead, Flags: kqueue.FlagAdd, Udata: all}}, nil, &kqueue.Timespec{})
 		write(y)
-		if ev := b.told(1, "data")[0]; ev.Udata != all>>(64-b.k.Flavour.Traits.UdataBits) {
+		if ev := b.expect(1, "data")[0]; ev.Udata != all>>(64-b.k.Flavour.Traits.UdataBits) {
 			b.Errorf("user data %#x", ev.Udata)
 		}
 	})

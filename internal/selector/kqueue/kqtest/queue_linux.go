@@ -10,30 +10,29 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// queue is a kqueue. There is one epoll set for each filter, edge-triggered, for
-// what happens to a descriptor: data that comes in must not look like room to
-// write. A fourth set holds these three; Go's poller watches it for the pump,
-// the goroutine that stands for the interrupts of a real kernel. What has
-// happened is taken in under the lock only, by the pump or by whoever asks
-// first, so that a call sees all that came before it.
+// queue is a kqueue. Each filter has its own edge-triggered epoll set, so that
+// incoming data is not taken for writability. A fourth set contains these three;
+// Go's poller watches it for the pump, the goroutine that takes the place of a
+// real kernel's interrupts. The pump and each kevent(2) collect events from the
+// sets, under the lock, so that a call sees all activity before it.
 type queue struct {
-	kernel *Kernel
-	fd     sys.FD // of the fourth set
-	file   *os.File
-	pumped chan struct{} // closed when the pump has ended
+	kernel   *Kernel
+	fd       sys.FD // of the fourth set
+	file     *os.File
+	pumpDone chan struct{} // closed when the pump has returned
 
 	mu       sync.Mutex
 	sets     [filters]sys.FD
 	knotes   map[name]*knote
 	spare    []*knote
 	ready    []*knote // active, not disabled, in order
-	pipes    []*knote // those that count bytes
+	pipes    []*knote // see countsBytes
 	sleepers []*sleeper
 	idle     sync.Pool // of *sleeper
 	buffer   [64]sys.EpollEvent
 	sleeps   int // for Interrupts
 	levels   int // for LevelWakes
-	inside   int // calls that wait
+	waiting  int // calls that sleep
 	closed   bool
 }
 
@@ -41,18 +40,18 @@ type queue struct {
 const filters = 3
 
 type sleeper struct {
-	woken chan struct{} // of one
+	woken chan struct{} // capacity 1
 	timer *time.Timer
 }
 
-var happenings = [filters]uint32{
+var epollEvents = [filters]uint32{
 	sys.EPOLLIN | sys.EPOLLRDHUP | sys.EPOLLET,
 	sys.EPOLLOUT | sys.EPOLLET,
 	sys.EPOLLPRI | sys.EPOLLET,
 }
 
 func newQueue(k *Kernel) (*queue, syscall.Errno) {
-	q := &queue{kernel: k, knotes: make(map[name]*knote), pumped: make(chan struct{})}
+	q := &queue{kernel: k, knotes: make(map[name]*knote), pumpDone: make(chan struct{})}
 	q.idle.New = func() any {
 		t := time.NewTimer(time.Hour)
 		t.Stop()
@@ -85,70 +84,71 @@ func newQueue(k *Kernel) (*queue, syscall.Errno) {
 	return q, 0
 }
 
-// pump takes in what happens until the queue is closed.
+// pump collects activity until the queue is closed.
 func (q *queue) pump(raw syscall.RawConn) {
-	defer close(q.pumped)
+	defer close(q.pumpDone)
 	raw.Read(func(uintptr) bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if !q.closed {
-			q.takeIn()
+			q.collect()
 		}
-		return false // and park until more happens; the file's closing ends it
+		return false // park until there is more; closing the file ends Read
 	})
 }
 
-// close returns how many were waiting.
+// close closes the queue and returns how many calls were waiting.
 func (q *queue) close() int {
 	q.mu.Lock()
 	q.closed = true
-	n := q.inside
+	n := q.waiting
 	q.mu.Unlock()
 	q.file.Close()
-	<-q.pumped
+	<-q.pumpDone
 	for _, set := range q.sets {
 		sys.Close(set)
 	}
 	return n
 }
 
-// takeIn activates the knotes of descriptors to which something has happened.
-func (q *queue) takeIn() {
+// collect activates the knotes for which epoll has events.
+func (q *queue) collect() {
 	for i, set := range q.sets {
-		for range takeInMost {
+		for range maxPolls {
 			n, _ := sys.EpollPoll(set, q.buffer[:])
 			for j := range q.buffer[:n] {
-				q.happened(name{q.buffer[j].Data(), kqueue.FilterRead + kqueue.Filter(i)})
+				q.handle(name{q.buffer[j].Data(), kqueue.FilterRead + kqueue.Filter(i)})
 			}
 			if n < len(q.buffer) {
 				break
 			}
 		}
 	}
-	q.countPipes()
+	q.checkPipes()
 }
 
-// countPipes fires what ExtraPipeEdges says: a pipe that holds less has been read in part,
-// one that holds more has been written to.
-func (q *queue) countPipes() {
+// checkPipes implements ExtraPipeEdges: a pipe that holds fewer bytes than before has been
+// read in part, one that holds more has been written to.
+func (q *queue) checkPipes() {
 	for _, kn := range q.pipes {
 		n := sys.Unread(sys.FD(kn.ident))
 		if kn.filter == kqueue.FilterRead && n < kn.unread && n > 0 || kn.filter == kqueue.FilterWrite && n > kn.unread {
-			q.tell(kn)
+			q.activate(kn)
 		}
 		kn.unread = n
 	}
 }
 
-// takeInMost bounds a round of takeIn, in buffers of events.
-const takeInMost = 1 << 10
+// maxPolls bounds how often collect polls a set.
+const maxPolls = 1 << 10
 
-func (q *queue) happened(id name) {
+// handle handles an event of epoll.
+func (q *queue) handle(id name) {
 	kn := q.knotes[id]
 	if kn == nil {
 		return
 	}
-	q.tell(kn)
+	q.activate(kn)
 	if q.kernel.AckEdges == 0 || id.filter != kqueue.FilterRead || kn.kind != "socket" {
 		return
 	}
@@ -158,13 +158,13 @@ func (q *queue) happened(id name) {
 	}
 	if other.acks += q.kernel.AckEdges; other.acks >= 10 {
 		other.acks -= 10
-		q.tell(other)
+		q.activate(other)
 	}
 }
 
-// tell activates a knote that is ready (KNOTE in the kernels).
-func (q *queue) tell(kn *knote) {
-	if !kn.look().ready {
+// activate activates and queues a knote if it is ready (KNOTE in the kernels).
+func (q *queue) activate(kn *knote) {
+	if !kn.check().ready {
 		return
 	}
 	kn.active = true
@@ -177,8 +177,8 @@ func (q *queue) enqueue(kn *knote) {
 	}
 	kn.queued = true
 	q.ready = append(q.ready, kn)
-	// Where a level-triggered knote is put back silently, sleepers that look while
-	// another has it in hand go back to sleep: so it reaches some, one at least.
+	// With SilentRequeue, sleepers that check while another call has taken the
+	// level-triggered knote sleep again: so it reaches some of them, at least one.
 	if q.kernel.Flavour.Traits.SilentRequeue && kn.isLevel() {
 		q.wake(1 + q.levels%max(q.kernel.LevelWakes, 1))
 		q.levels++
@@ -195,7 +195,7 @@ func (q *queue) wake(n int) {
 	q.sleepers = q.sleepers[:rest]
 }
 
-// scan is the second half of kevent(2): it takes events, and sleeps for them.
+// scan is the second half of kevent(2): it takes events, and sleeps until there are some.
 func (q *queue) scan(events []kqueue.Kevent, timeout *kqueue.Timespec) (int, syscall.Errno) {
 	if len(events) == 0 {
 		return 0, 0
@@ -210,8 +210,8 @@ func (q *queue) scan(events []kqueue.Kevent, timeout *kqueue.Timespec) (int, sys
 		if q.closed {
 			return 0, syscall.EBADF
 		}
-		q.takeIn()
-		if n := q.harvest(events); n > 0 {
+		q.collect()
+		if n := q.take(events); n > 0 {
 			return n, 0
 		}
 		if timeout != nil && *timeout == (kqueue.Timespec{}) {
@@ -226,8 +226,8 @@ func (q *queue) scan(events []kqueue.Kevent, timeout *kqueue.Timespec) (int, sys
 	}
 }
 
-// rounded is the timeout in ticks of the kernel's clock, and one more, for the
-// first has begun already.
+// rounded returns the timeout rounded up to ticks of the kernel's clock, plus one
+// tick, because the current one has begun already.
 func (q *queue) rounded(t *kqueue.Timespec) time.Duration {
 	d := time.Duration(t.Sec)*time.Second + time.Duration(t.Nsec)
 	tick := q.kernel.Tick
@@ -237,18 +237,18 @@ func (q *queue) rounded(t *kqueue.Timespec) time.Duration {
 	return (d+tick-1)/tick*tick + tick
 }
 
-// sleep gives up the lock until somebody wakes the caller, or the deadline. It
+// sleep releases the lock until the caller is woken or the deadline has passed. It
 // returns false at the deadline.
 func (q *queue) sleep(forever bool, deadline time.Time) bool {
 	s := q.idle.Get().(*sleeper)
 	defer q.idle.Put(s)
 	q.sleepers = append(q.sleepers, s)
-	q.inside++
+	q.waiting++
 	q.mu.Unlock()
 	if forever {
 		<-s.woken
 		q.mu.Lock()
-		q.inside--
+		q.waiting--
 		return true
 	}
 	s.timer.Reset(time.Until(deadline))
@@ -256,24 +256,24 @@ func (q *queue) sleep(forever bool, deadline time.Time) bool {
 	select {
 	case <-s.woken:
 		q.mu.Lock()
-		q.inside--
+		q.waiting--
 		return true
 	case <-s.timer.C:
 	}
 	q.mu.Lock()
-	q.inside--
+	q.waiting--
 	for i, other := range q.sleepers {
 		if other == s {
 			q.sleepers = append(q.sleepers[:i], q.sleepers[i+1:]...)
 			return false
 		}
 	}
-	<-s.woken // chosen while the timer ran out
+	<-s.woken // woken while the timer fired
 	return true
 }
 
-// harvest hands out what is ready now.
-func (q *queue) harvest(events []kqueue.Kevent) int {
+// take fills events with the knotes that are ready now, and returns their number.
+func (q *queue) take(events []kqueue.Kevent) int {
 	n, level := 0, false
 	for range len(q.ready) {
 		if n == len(events) || len(q.ready) == 0 {
@@ -283,19 +283,19 @@ func (q *queue) harvest(events []kqueue.Kevent) int {
 		rest := copy(q.ready, q.ready[1:])
 		q.ready = q.ready[:rest]
 		kn.queued = false
-		if q.isGone(kn) {
+		if q.isClosed(kn) {
 			q.drop(kn)
 			continue
 		}
-		seen := kn.look()
+		now := kn.check()
 		oneshot := kn.flags&kqueue.FlagOneshot != 0
-		if !seen.ready && !(oneshot && q.kernel.StaleOneshot) {
+		if !now.ready && !(oneshot && q.kernel.StaleOneshot) {
 			kn.active = false
 			continue
 		}
-		events[n] = kn.event(seen, q.kernel.EventsHaveAdd)
+		events[n] = kn.event(now, q.kernel.EventsHaveAdd)
 		n++
-		level = q.told(kn) || level
+		level = q.delivered(kn) || level
 	}
 	if level && !q.kernel.Flavour.Traits.SilentRequeue {
 		q.wake(len(q.sleepers))
@@ -303,9 +303,9 @@ func (q *queue) harvest(events []kqueue.Kevent) int {
 	return n
 }
 
-// told does what a knote's mode says about one that has been told. It reports
-// whether it was put back.
-func (q *queue) told(kn *knote) bool {
+// delivered clears, disables, detaches or requeues a delivered knote, depending on
+// its mode. It reports whether the knote was requeued.
+func (q *queue) delivered(kn *knote) bool {
 	clear := kn.flags&kqueue.FlagClear != 0
 	switch {
 	case kn.flags&kqueue.FlagOneshot != 0:
@@ -322,16 +322,16 @@ func (q *queue) told(kn *knote) bool {
 	return false
 }
 
-// detachOneshot detaches an EV_ONESHOT knote that has been handed out; with OneshotRace
-// the queue is unlocked for a moment first, as NetBSD's kqueue_scan does before 1.140 of
+// detachOneshot detaches an EV_ONESHOT knote that has been delivered. With OneshotRace it
+// first unlocks the queue for a moment, as NetBSD's kqueue_scan did before 1.140 of
 // kern_event.c.
 func (q *queue) detachOneshot(kn *knote) {
 	if q.kernel.OneshotRace {
-		kn.inHand++
+		kn.taken++
 		q.mu.Unlock()
 		q.kernel.Detaching()
 		q.mu.Lock()
-		kn.inHand--
+		kn.taken--
 		if kn.freed {
 			q.kernel.Fault("an EV_ONESHOT knote was freed twice")
 			return
