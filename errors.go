@@ -16,7 +16,7 @@ var (
 	ErrNotRegistered = errors.New("source is not registered; call Register first")
 	// ErrOtherPoll: the source is registered with another Poll, or a loop of package loop
 	// watches it. To have two queues watch a descriptor, duplicate it.
-	ErrOtherPoll = errors.New("source is registered with another Poll, or watched by a loop; deregister it there, or duplicate the source")
+	ErrOtherPoll = errors.New("source is registered with another Poll, or watched by a loop; deregister it or stop watching it first, or duplicate it")
 	// ErrNotPollable: the kernel does not report readiness for this kind of file. A
 	// regular file or directory is always ready.
 	ErrNotPollable = errors.New("source cannot be polled; read and write it on a goroutine of its own")

@@ -151,13 +151,13 @@ func TestBadAddresses(t *testing.T) {
 	_, long := sock.ListenUnix(strings.Repeat("x", 200))
 	_, binary := sock.ListenUnix("a\x00b")
 	for want, err := range map[string]error{
-		"not the zero AddrPort":           zero,
-		`no network interface "nowhere"`:  zone,
-		"[::1]:80 is an address of IPv6":  family,
-		"not an empty one":                empty,
-		"a name of 200 bytes is too long": long,
-		"zero byte":                       binary,
-		"10.0.0.1 is not a multicast":     u.JoinGroup(netip.MustParseAddr("10.0.0.1"), 1),
+		"the address is the zero AddrPort": zero,
+		`no network interface "nowhere"`:   zone,
+		"[::1]:80 is an IPv6 address":      family,
+		"the name is empty":                empty,
+		"a name of 200 bytes is too long":  long,
+		"zero byte":                        binary,
+		"10.0.0.1 is not a multicast":      u.JoinGroup(netip.MustParseAddr("10.0.0.1"), 1),
 	} {
 		var op *net.OpError
 		if !errors.As(err, &op) || !strings.Contains(err.Error(), want) {

@@ -82,8 +82,8 @@ func unixName(a sys.Sockaddr, err error) string {
 // UnixListener accepts connections to a Unix socket.
 type UnixListener struct {
 	Descriptor
-	path *boundPath  // removed by Close
-	left atomic.Bool // set by Close or Detach
+	path     *boundPath  // removed by Close
+	released atomic.Bool // set by Close or Detach
 }
 
 // ListenUnix listens on name. Close removes the path that ListenUnix creates. If the path
@@ -128,7 +128,7 @@ func (l *UnixListener) Name() string { return unixName(localAddr(&l.Descriptor))
 // working directory has changed. It does not remove the path if another socket has been
 // bound to it since, or if the listener was not created by ListenUnix.
 func (l *UnixListener) Close() error {
-	if !l.left.Swap(true) {
+	if !l.released.Swap(true) {
 		l.path.remove()
 	}
 	return l.Descriptor.Close()
@@ -137,7 +137,7 @@ func (l *UnixListener) Close() error {
 // Detach does what Descriptor.Detach does. The caller then owns the path, too: Close does
 // not remove it.
 func (l *UnixListener) Detach() (uintptr, error) {
-	if l.left.Swap(true) {
+	if l.released.Swap(true) {
 		return ^uintptr(0), l.opError("detach", net.ErrClosed)
 	}
 	return l.Descriptor.Detach()

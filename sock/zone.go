@@ -12,7 +12,7 @@ import (
 )
 
 // addressError returns the error of a system call with the address a. It adds what the
-// errno does not tell: that the zone is missing or is not an interface.
+// errno does not say: that the zone is missing or is not an interface.
 func addressError(call string, e syscall.Errno, a *sys.Sockaddr) error {
 	err := sys.CallError(call, e)
 	if hint := zoneHint(e, a.AddrPort().Addr()); hint != "" {

@@ -182,7 +182,7 @@ func (h *Handle) Close() error {
 	return nil
 }
 
-// Detach ends the registration and gives the descriptor to the caller, open.
+// Detach ends the registration and returns the open descriptor, which the caller then owns.
 // Calls in progress on other goroutines may still finish on it.
 func (h *Handle) Detach() (sys.FD, error) {
 	if err := h.markClosed(); err != nil {
