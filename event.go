@@ -38,9 +38,9 @@ type Trigger uint8
 const (
 	// Edge, the default: one event for each change from not ready to ready.
 	// Drain the source, until sock.ErrWouldBlock or a short read from a TCP stream
-	// (sock.Stream.Read); the next change causes a new event. Data that arrives before
-	// the source is drained may cause another event or not: with epoll and kqueue it
-	// does, with Windows and poll(2) it does not.
+	// (sock.Stream.Read); the next change causes a new event. An increase of readiness,
+	// such as data that arrives before the source is drained, may be reported again or
+	// not: epoll and kqueue do, Windows and poll(2) do not.
 	Edge Trigger = 0
 	// Level: an event from every Wait while the source is ready.
 	Level = Trigger(selector.Level)

@@ -75,8 +75,8 @@ func (s *Stream) recv(op string, b []byte, flags int) (int, error) {
 	return s.received(op, "recv", n, len(b), e)
 }
 
-// Readv reads into the slices in turn, as Read does. It uses at most the first 64 of the
-// slices that are not empty.
+// Readv reads into the slices in turn, as Read does. It uses at most the first 64 (on
+// Solaris 16) of the slices that are not empty.
 func (s *Stream) Readv(bufs [][]byte) (int, error) {
 	var v sys.Iovecs
 	for _, b := range bufs {
