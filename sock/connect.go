@@ -152,8 +152,8 @@ func (a *attempt) query(fd sys.FD, e syscall.Errno) (outcome uint32) {
 	if a.outcome.Load() != 0 {
 		return a.outcome.Load()
 	}
-	_, none := sys.PeerAddr(fd)
-	if none == 0 {
+	_, noPeer := sys.PeerAddr(fd)
+	if noPeer == 0 {
 		a.record(fd, 0)
 		return a.outcome.Load()
 	}

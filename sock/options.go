@@ -82,7 +82,7 @@ func ReuseAddr(on bool) Option {
 // ReusePort sets SO_REUSEPORT: several sockets may be bound to the address. Linux
 // distributes connections and datagrams among them (socket(7), Linux 3.9). FreeBSD does
 // that only with SO_REUSEPORT_LB (setsockopt(2), FreeBSD 12), which Control can set. On
-// Windows the error is errors.ErrUnsupported.
+// Windows and Solaris the error is errors.ErrUnsupported.
 func ReusePort() Option { return func(s *settings) { s.reusePort = true } }
 
 // V6Only makes a socket on [::] serve IPv6 only, not IPv4 too.
