@@ -14,28 +14,28 @@ import (
 // BackendEnv is the environment variable that forces a backend.
 const BackendEnv = "POLLUX_BACKEND"
 
-// A backend is one way to learn readiness. backends, in backend_*.go, lists
-// those that this system's build has, best first.
+// A backend is one kernel interface that reports readiness. backends, in
+// backend_*.go, lists those in this system's build, best first.
 type backend struct {
 	name string
 	open func(selector.Config) (selector.Selector, error)
-	note string // what it is made of, for BackendInfo
+	note string // the kernel interface in words, for BackendInfo.Why
 }
 
-// BackendInfo says what this build and machine offer.
+// BackendInfo describes one backend of this build and whether this machine can use it.
 type BackendInfo struct {
-	// Name is what Backend and POLLUX_BACKEND take.
+	// Name is the name that Backend and POLLUX_BACKEND accept.
 	Name string
-	// Usable says whether a probe could open it.
+	// Usable reports whether a probe could open the backend.
 	Usable bool
-	// Default says whether New takes it when none is asked for.
+	// Default reports whether New uses the backend when no name is given.
 	Default bool
-	// Why says why it is usable or is not.
+	// Why describes a usable backend, or gives the reason why it is not usable.
 	Why string
 }
 
-// Backends probes the backends of this build and returns them, best first. What it found
-// is remembered, unless descriptors or memory were wanting.
+// Backends probes the backends of this build and returns them, best first. The result is
+// cached, unless a probe failed because the process was out of descriptors or memory.
 func Backends() []BackendInfo {
 	var infos []BackendInfo
 	for _, v := range probe() {
@@ -44,14 +44,14 @@ func Backends() []BackendInfo {
 	return infos
 }
 
-// verdict is what the probe of a backend has found.
+// verdict is the result of probing a backend.
 type verdict struct {
 	BackendInfo
 	err error
 }
 
-// passes says that there may be another verdict the next time.
-func (v verdict) passes() bool { return sys.IsWant(v.err) }
+// transient reports whether the next probe may give another result.
+func (v verdict) transient() bool { return sys.IsWant(v.err) }
 
 var probed struct {
 	sync.Mutex
@@ -64,16 +64,16 @@ func probe() []verdict {
 	if probed.verdicts != nil {
 		return probed.verdicts
 	}
-	verdicts := tryAll()
-	if !slices.ContainsFunc(verdicts, verdict.passes) {
+	verdicts := probeAll()
+	if !slices.ContainsFunc(verdicts, verdict.transient) {
 		probed.verdicts = verdicts
 	}
 	return verdicts
 }
 
-// tryAll opens each backend. The default is the first that is usable: none, if a better
-// one is for want of something only.
-func tryAll() []verdict {
+// probeAll opens each backend. The default is the first usable one. There is no default if
+// a better backend failed with a transient error.
+func probeAll() []verdict {
 	verdicts := make([]verdict, 0, len(backends))
 	chosen := false
 	for _, b := range backends {
@@ -81,7 +81,7 @@ func tryAll() []verdict {
 		s, err := b.open(selector.Config{})
 		if err != nil {
 			v.Why, v.err = err.Error(), err
-			chosen = chosen || v.passes()
+			chosen = chosen || v.transient()
 		} else {
 			s.Close()
 			v.Usable, v.Default = true, !chosen
@@ -92,9 +92,9 @@ func tryAll() []verdict {
 	return verdicts
 }
 
-// choose returns the backend asked for, by name or by the environment, or else the
-// best usable one. A name that does not exist is refused also where the environment
-// wins: the mistake would show elsewhere only.
+// choose returns the backend selected by the environment or by name, or else the best
+// usable one. An unknown name is an error even if the environment overrides it:
+// otherwise the mistake would show only where the variable is not set.
 func choose(name string) (backend, error) {
 	from := "Backend option"
 	if env := os.Getenv(BackendEnv); env != "" {
@@ -109,7 +109,7 @@ func choose(name string) (backend, error) {
 			return backend{}, err
 		}
 		switch v := probe()[i]; {
-		case v.passes():
+		case v.transient():
 			return backend{}, fmt.Errorf("%s: %w", name, v.err)
 		case v.err != nil:
 			return backend{}, fmt.Errorf("%w: %q (from %s): %w", ErrBackend, name, from, v.err)
@@ -121,14 +121,14 @@ func choose(name string) (backend, error) {
 		switch {
 		case v.Default:
 			return backends[i], nil
-		case v.passes():
+		case v.transient():
 			return backend{}, fmt.Errorf("%s: %w", v.Name, v.err)
 		}
 	}
-	return backend{}, fmt.Errorf("%w: none of this build is usable here%s", ErrBackend, whyNot(verdicts))
+	return backend{}, fmt.Errorf("%w: no backend of this build is usable on this machine%s", ErrBackend, reasons(verdicts))
 }
 
-// find returns where in backends name is.
+// find returns the index of name in backends. from is the source of the name, for errors.
 func find(name, from string) (int, error) {
 	var names []string
 	for i, b := range backends {
@@ -137,10 +137,10 @@ func find(name, from string) (int, error) {
 		}
 		names = append(names, b.name)
 	}
-	return 0, fmt.Errorf("%w: %q (from %s): for a Poll this build has %s; others are for the loops of package loop only (loop.Backends)", ErrBackend, name, from, strings.Join(names, ", "))
+	return 0, fmt.Errorf("%w: %q (from %s): a Poll in this build can use %s; other backends work only with package loop (loop.Backends)", ErrBackend, name, from, strings.Join(names, ", "))
 }
 
-func whyNot(verdicts []verdict) string {
+func reasons(verdicts []verdict) string {
 	var b strings.Builder
 	for _, v := range verdicts {
 		fmt.Fprintf(&b, "; %s: %s", v.Name, v.Why)

@@ -5,7 +5,7 @@ import (
 	"github.com/pollux-io/pollux/internal/selector/poll"
 )
 
-// backends: event ports are not used (port_create(3C)), poll(2) is.
+// backends has poll(2) only; event ports (port_create(3C)) are not used.
 var backends = []backend{
 	{"poll", func(c selector.Config) (selector.Selector, error) { return poll.Open(c) }, poll.Note()},
 }

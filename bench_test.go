@@ -19,7 +19,7 @@ func benchPoll(b *testing.B, options ...pollux.Option) *pollux.Poll {
 	return q
 }
 
-// benchUDP is a source with something to read: a socket that sends to itself.
+// benchUDP returns a socket that is connected to itself: a Write makes it readable.
 func benchUDP(b *testing.B) *sock.UDPSocket {
 	b.Helper()
 	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
@@ -90,7 +90,7 @@ func BenchmarkWaitEmpty(b *testing.B) {
 	}
 }
 
-// BenchmarkWakePending is a Wake that finds one pending.
+// BenchmarkWakePending is a Wake while another is pending.
 func BenchmarkWakePending(b *testing.B) {
 	q := benchPoll(b)
 	w, err := q.NewWaker(1)
@@ -143,7 +143,7 @@ func wakeRoundTrip(b *testing.B, options []pollux.Option) {
 	}
 }
 
-// BenchmarkSleep is a Wait that nothing ends but its time.
+// BenchmarkSleep is a Wait that times out.
 func BenchmarkSleep(b *testing.B) {
 	for _, d := range []time.Duration{100 * time.Microsecond, 5 * time.Millisecond} {
 		b.Run(d.String(), func(b *testing.B) {

@@ -74,8 +74,8 @@ func Example() {
 	// Output: hello <nil>
 }
 
-// Several goroutines wait on one queue; with Oneshot, one at a time has an event of
-// a source. When the queue closes, whoever is still registered is told.
+// Several goroutines wait on one queue; with Oneshot, only one at a time has an event of
+// a source. When the queue is closed, each remaining registration gets a Closed event.
 func ExamplePoll_Wait_manyWaiters() {
 	q, err := pollux.New()
 	if err != nil {
@@ -100,7 +100,7 @@ func ExamplePoll_Wait_manyWaiters() {
 				}
 				for _, ev := range events[:n] {
 					if ev.Closed() {
-						fmt.Println("task", ev.Token(), "is told that the queue is gone")
+						fmt.Println("token", ev.Token(), "got the Closed event")
 					}
 				}
 			}
@@ -108,10 +108,10 @@ func ExamplePoll_Wait_manyWaiters() {
 	}
 	q.Close()
 	wg.Wait()
-	// Output: task 7 is told that the queue is gone
+	// Output: token 7 got the Closed event
 }
 
-// A Waker ends a Wait from another goroutine.
+// A Waker makes a Wait return from another goroutine.
 func ExampleWaker() {
 	q, err := pollux.New()
 	if err != nil {

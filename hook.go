@@ -13,8 +13,8 @@ func init() {
 	hook.Event = func(f selector.Flags) any { return hookEvents()[f] }
 }
 
-// hookEvents has all the events there can be, ready made: so to hand one out does not
-// allocate.
+// hookEvents holds every possible event as an interface value, so that hook.Event does
+// not allocate.
 var hookEvents = sync.OnceValue(func() []any {
 	all := make([]any, 1<<8)
 	for i := range all {

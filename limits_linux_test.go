@@ -9,8 +9,9 @@ import (
 	"github.com/pollux-io/pollux/internal/selector/conformance"
 )
 
-// Want of descriptors for a moment is told as what it is, and rules no backend out for good.
-func TestNewAfterWantOfDescriptors(t *testing.T) {
+// A transient lack of descriptors is returned as EMFILE and does not rule out a backend
+// permanently.
+func TestNewAfterEMFILE(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// TestQ2NestedQueue registers another queue's descriptor (epoll(7): one can be watched by
-// another): it is readable while the inner queue has something, and quiet afterwards.
+// TestQ2NestedQueue registers the descriptor of another epoll instance (epoll(7) allows
+// that): it is readable while the inner queue has events, and not ready afterwards.
 func TestQ2NestedQueue(t *testing.T) {
 	for _, b := range pollux.Backends() {
 		for _, trigger := range []pollux.Trigger{pollux.Edge, pollux.Level, pollux.Oneshot} {
@@ -70,7 +70,7 @@ func nestedQueue(t *testing.T, trigger pollux.Trigger) {
 		if _, e := sys.Read(pair[0], make([]byte, 4)); e != 0 {
 			t.Fatal(e)
 		}
-		// What no backend could see by itself: the inner queue is read by other means than src.
+		// No backend can see that the inner queue was read other than through src.
 		if err := reg.Reregister(src, 7, pollux.Readable, trigger); err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// An Option changes how New makes a Poll.
+// An Option configures New.
 type Option func(*config) error
 
 type config struct {
@@ -17,18 +17,18 @@ type config struct {
 // MaxBusyPoll is the longest time that BusyPoll accepts.
 const MaxBusyPoll = time.Second
 
-// BusyPoll makes Wait ask the kernel again and again for up to d, from 0 (not at
-// all) to MaxBusyPoll, each time before it sleeps. It lowers latency at the price
-// of a busy processor.
+// BusyPoll makes Wait poll the kernel repeatedly for up to d before it sleeps. d is
+// from 0 (do not spin) to MaxBusyPoll. Spinning lowers latency and keeps a processor
+// busy.
 //
-// Without this option Wait spins adaptively: for a short time, 40 µs at most, and only while
-// recent sleeps have ended so soon that spinning costs less than they do. Poll.Spin
-// reports what it does. On Windows, whose clock is too coarse to measure such times,
-// Wait does not spin by itself.
+// Without this option Wait spins adaptively: for at most 40 µs, and only while recent
+// sleeps have ended so soon that spinning costs less than they do. Poll.Spin returns
+// the statistics. On Windows, whose clock is too coarse to measure such times, Wait
+// does not spin without this option.
 func BusyPoll(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 || d > MaxBusyPoll {
-			return fmt.Errorf("BusyPoll(%v): %w: it goes from 0 to %v", d, ErrBadOption, MaxBusyPoll)
+			return fmt.Errorf("BusyPoll(%v): %w: the range is 0 to %v", d, ErrBadOption, MaxBusyPoll)
 		}
 		c.busyPoll = d
 		if d == 0 {
@@ -38,9 +38,9 @@ func BusyPoll(d time.Duration) Option {
 	}
 }
 
-// Backend chooses a backend by name, as the environment variable POLLUX_BACKEND
-// does for a whole process; the variable wins. Backends tells the names. One that
-// this machine lacks makes New fail with ErrBackend.
+// Backend selects a backend by name. The environment variable POLLUX_BACKEND does so
+// for the whole process and overrides this option. Backends returns the names. With a
+// name that is unknown or not usable on this machine, New fails with ErrBackend.
 func Backend(name string) Option {
 	return func(c *config) error {
 		c.backend = name
@@ -50,8 +50,8 @@ func Backend(name string) Option {
 
 // BlockThread makes a sleeping Wait block its thread in the kernel instead of
 // parking its goroutine in Go's poller. It is for goroutines that have called
-// runtime.LockOSThread, and where a kernel's own wake-up latency matters more
-// than threads. Where waiting always blocks a thread it changes nothing.
+// runtime.LockOSThread, and for programs to which wake-up latency matters more than
+// the number of threads. It has no effect with backends that always block a thread.
 func BlockThread() Option {
 	return func(c *config) error {
 		c.blockThread = true

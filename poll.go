@@ -13,23 +13,24 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Forever, as the timeout of Wait, waits without an end.
+// Forever, as the timeout of Wait, means no timeout.
 const Forever time.Duration = -1
 
-// maxWait is how many events one Wait hands out at the most.
+// maxWait is the maximum number of events that one Wait returns.
 const maxWait = 512
 
-// A Poll is an event queue: it tells which of the sources registered with it
+// A Poll is an event queue: it reports which of the sources registered with it
 // are ready. All methods may be called from any goroutine at any time.
 //
-// Registrations live in a table of slots. The kernel carries a key, slot and
-// generation, and an event whose key is no longer in the table is dropped.
+// Registrations are kept in a table of slots. The kernel stores a key, which is slot
+// and generation; an event whose key is not in the table is dropped.
 //
-// Closing: gate counts Register, Reregister, Deregister and Wake as Short, Wait
-// as Long. Close shuts it and wakes everybody. When the last Short user has
-// left, the table changes no more: sealed is closed, and Wait hands out what is
-// left in the table, once, as Closed events. The last user of either kind
-// releases the kernel object. docs/model/close.pml is checked exhaustively.
+// Closing: gate counts Register, Reregister, Deregister and Wake as Short users and
+// Wait as a Long user. Close closes the gate and wakes every waiter. When the last
+// Short user has left, the table no longer changes: sealed is closed, and Wait returns
+// each remaining registration once, as a Closed event. The last user of either class
+// releases the kernel object. docs/model/close.pml models this; the model is checked
+// exhaustively.
 type Poll struct {
 	backend string
 	sel     selector.Selector
@@ -38,22 +39,22 @@ type Poll struct {
 	sealed  chan struct{}
 
 	wakes   wakeQueue
-	turn    atomic.Uint32 // whose turn it is when a Wait has room for one event
+	turn    atomic.Uint32 // alternates wakes and kernel events in Waits for one event
 	scratch sync.Pool     // of *[maxWait]selector.Event
 }
 
-// A Source is what a Poll can watch: the sockets, pipes and descriptors of
-// package sock. The method is for Pollux alone.
+// A Source can be registered with a Poll. The sockets, pipes and descriptors of
+// package sock are sources. The method is for internal use.
 type Source interface {
 	PollHandle() *handle.Handle
 }
 
-// New returns an empty Poll. The error is an *OpError: ErrBackend, ErrBadOption, or the
-// kernel's for want of descriptors (EMFILE, ENFILE) or memory.
+// New returns an empty Poll. The error is an *OpError with ErrBackend, ErrBadOption, or
+// the kernel's error, such as EMFILE, ENFILE or ENOMEM.
 func New(options ...Option) (*Poll, error) {
 	var c config
 	for _, o := range options {
-		err := fmt.Errorf("%w: one is nil", ErrBadOption)
+		err := fmt.Errorf("%w: the option is nil", ErrBadOption)
 		if o != nil {
 			err = o(&c)
 		}
@@ -78,46 +79,48 @@ func newPoll(backend string, sel selector.Selector) *Poll {
 	return q
 }
 
-// Backend returns the name of the kernel mechanism in use.
+// Backend returns the name of the backend in use.
 func (q *Poll) Backend() string { return q.backend }
 
-// SpinStats is how the Waits of a Poll, or the turns of a loop, spin before they sleep.
+// SpinStats has the statistics of spinning before a sleep, by the Waits of a Poll or the
+// turns of a loop.
 type SpinStats struct {
-	// Window is how long the next one spins at most; zero: it does not.
+	// Window is the longest time for which the next spin may last; zero means that it
+	// does not spin.
 	Window time.Duration
 	// Spins counts the spins, and Hits those that found an event.
 	Spins, Hits uint64
-	// Time is how long all of them took.
+	// Time is the total time spent spinning.
 	Time time.Duration
 }
 
-// Spin returns how the Waits of this Poll spin before they sleep; see BusyPoll.
+// Spin returns the spin statistics of this Poll; see BusyPoll.
 func (q *Poll) Spin() SpinStats { return SpinStats(q.sel.Spin()) }
 
-// Len returns how many registrations are live, wakers not counted.
+// Len returns the number of live registrations. Wakers do not count.
 func (q *Poll) Len() int { return q.table.Len() }
 
-// Registrator returns the queue's end for those who register sources.
+// Registrator returns a Registrator for this Poll.
 func (q *Poll) Registrator() Registrator { return Registrator{q} }
 
-// A Registrator registers sources with its Poll. It is a small value; copies
-// are alike. It may be used from any goroutine, also while others wait.
+// A Registrator registers sources with its Poll. It is a small value; copies are
+// equivalent. It may be used from any goroutine, also while other goroutines wait.
 type Registrator struct{ q *Poll }
 
-// owner is Poll as sources see it.
+// owner is a Poll as its sources see it: a handle.Owner.
 type owner Poll
 
-// Register begins to watch src: from now on Wait hands out events that carry
-// token. Readiness that exists already is told. A Wait that sleeps takes part at
-// once.
+// Register adds src to the Poll: Wait then returns events for src that carry token.
+// Readiness that exists already is reported. A Wait that is asleep sees the new source
+// immediately.
 //
 // The error is an *OpError with ErrClosed, ErrRegistered, ErrOtherPoll,
 // ErrNotPollable, ErrSourceClosed, ErrNoInterest, ErrBadTrigger, ErrTooMany, or
 // the kernel's: ENOSPC on Linux means the limit in
 // /proc/sys/fs/epoll/max_user_watches.
 func (r Registrator) Register(src Source, token Token, interest Interest, trigger Trigger) error {
-	return r.q.on("register", src, func(h *handle.Handle, fd sys.FD, reg handle.Registration) error {
-		if err := check(interest, trigger); err != nil {
+	return r.q.withSource("register", src, func(h *handle.Handle, fd sys.FD, reg handle.Registration) error {
+		if err := validate(interest, trigger); err != nil {
 			return err
 		}
 		switch {
@@ -130,32 +133,32 @@ func (r Registrator) Register(src Source, token Token, interest Interest, trigge
 	})
 }
 
-// Reregister replaces token, interest and trigger of a registration, and makes
-// a Oneshot one that has fired tell again. Readiness that exists is told anew;
-// what was found under the old terms and not yet handed out is dropped.
+// Reregister replaces the token, interest and trigger of a registration, and re-arms a
+// Oneshot registration. Readiness that exists is reported again; events of the old
+// registration that no Wait has returned yet are dropped.
 //
 // The error is an *OpError as from Register, or with ErrNotRegistered.
 func (r Registrator) Reregister(src Source, token Token, interest Interest, trigger Trigger) error {
-	return r.q.on("reregister", src, func(h *handle.Handle, fd sys.FD, reg handle.Registration) error {
-		if err := check(interest, trigger); err != nil {
+	return r.q.withSource("reregister", src, func(h *handle.Handle, fd sys.FD, reg handle.Registration) error {
+		if err := validate(interest, trigger); err != nil {
 			return err
 		}
-		if err := r.q.owns(reg); err != nil {
+		if err := r.q.checkOwner(reg); err != nil {
 			return err
 		}
 		return r.q.modify(h, fd, reg, token, interest, trigger)
 	})
 }
 
-// Deregister ends a registration. Once it has returned, no Wait hands out an
-// event of it. An event that a Wait handed out before may still be in somebody's
-// hands. Closing a source deregisters it by itself.
+// Deregister ends a registration. After it returns, no Wait returns an event of the
+// registration; another goroutine may still be handling one that was returned before.
+// Closing a source deregisters it.
 //
-// The error is an *OpError with ErrClosed (the registration is told by its Closed
+// The error is an *OpError with ErrClosed (the registration still gets its Closed
 // event), ErrNotRegistered, ErrOtherPoll or ErrSourceClosed.
 func (r Registrator) Deregister(src Source) error {
-	return r.q.on("deregister", src, func(h *handle.Handle, fd sys.FD, reg handle.Registration) error {
-		if err := r.q.owns(reg); err != nil {
+	return r.q.withSource("deregister", src, func(h *handle.Handle, fd sys.FD, reg handle.Registration) error {
+		if err := r.q.checkOwner(reg); err != nil {
 			return err
 		}
 		h.Set(handle.Registration{})
@@ -164,8 +167,8 @@ func (r Registrator) Deregister(src Source) error {
 	})
 }
 
-// on runs f with the source locked and the queue kept open.
-func (q *Poll) on(op string, src Source, f func(*handle.Handle, sys.FD, handle.Registration) error) error {
+// withSource runs f with the source locked and the Poll's kernel object kept open.
+func (q *Poll) withSource(op string, src Source, f func(*handle.Handle, sys.FD, handle.Registration) error) error {
 	h := handle.Of(src)
 	if h == nil {
 		return &OpError{Op: op, Err: errNoSource}
@@ -189,7 +192,7 @@ func describe(h *handle.Handle, fd sys.FD) string {
 	return fmt.Sprintf("%s (descriptor %d)", h.Kind(), fd)
 }
 
-func check(interest Interest, trigger Trigger) error {
+func validate(interest Interest, trigger Trigger) error {
 	if interest == 0 || interest&^Interest(selector.AnyInterest) != 0 {
 		return ErrNoInterest
 	}
@@ -199,7 +202,7 @@ func check(interest Interest, trigger Trigger) error {
 	return nil
 }
 
-func (q *Poll) owns(reg handle.Registration) error {
+func (q *Poll) checkOwner(reg handle.Registration) error {
 	switch reg.Owner {
 	case (*owner)(q):
 		return nil
@@ -212,22 +215,22 @@ func (q *Poll) owns(reg handle.Registration) error {
 func (q *Poll) add(h *handle.Handle, fd sys.FD, token Token, interest Interest, trigger Trigger) error {
 	key, err := q.table.Insert(uint64(token), selector.Interest(interest))
 	if err != nil {
-		return misuse(err)
+		return publicError(err)
 	}
 	if err := q.sel.Add(fd, key, selector.Interest(interest), selector.Trigger(trigger)); err != nil {
 		q.table.Remove(key)
-		return misuse(err)
+		return publicError(err)
 	}
 	h.Set(handle.Registration{Owner: (*owner)(q), Key: key})
 	return nil
 }
 
 func (q *Poll) modify(h *handle.Handle, fd sys.FD, reg handle.Registration, token Token, interest Interest, trigger Trigger) error {
-	// The table first: what the kernel tells under the old key is dropped from
-	// here on, and told again when it learns the new one.
+	// The table first: from here on, events with the old key are dropped. The kernel
+	// reports the readiness again when it gets the new key.
 	key, ok, err := q.table.Rekey(reg.Key, uint64(token), selector.Interest(interest))
 	if err != nil {
-		return misuse(err)
+		return publicError(err)
 	}
 	if !ok {
 		return ErrNotRegistered
@@ -236,23 +239,23 @@ func (q *Poll) modify(h *handle.Handle, fd sys.FD, reg handle.Registration, toke
 	reg.Key = key
 	h.Set(reg)
 	if err := q.sel.Modify(fd, old, key, selector.Interest(interest), selector.Trigger(trigger)); err != nil {
-		// The kernel knows the old key, if any: the registration would be deaf.
+		// The kernel has the old key or none, so the registration would get no events.
 		h.Set(handle.Registration{})
 		q.remove(fd, key)
-		return fmt.Errorf("%w; the source is not registered any more", err)
+		return fmt.Errorf("%w; the source is no longer registered", err)
 	}
 	return nil
 }
 
 func (q *Poll) remove(fd sys.FD, key selector.Key) {
-	// The table first: from here on, what the kernel still has is stale. An
-	// error of Delete would mean that the kernel has dropped it by itself.
+	// The table first: from here on, events that the kernel still has are stale. An
+	// error from Delete means that the kernel has already dropped the descriptor.
 	q.table.Remove(key)
 	q.sel.Delete(fd, key)
 }
 
-// misuse gives a backend's error the name that the root package has for it.
-func misuse(err error) error {
+// publicError converts a backend's error to the error of this package.
+func publicError(err error) error {
 	switch {
 	case errors.Is(err, selector.ErrExists):
 		return ErrRegistered
@@ -264,8 +267,8 @@ func misuse(err error) error {
 	return err
 }
 
-// Release implements handle.Owner for a source that is being closed. After Close
-// there is nothing to do: the registration gets its Closed event.
+// Release implements handle.Owner for a source that is being closed. After the Poll's
+// Close it does nothing: the registration gets its Closed event.
 func (o *owner) Release(fd sys.FD, key selector.Key) {
 	q := (*Poll)(o)
 	if !q.gate.Enter(gate.Short) {

@@ -15,19 +15,19 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// fakeSelector hands out what wait says, and fails where it is told to.
+// fakeSelector returns the events of wait and the configured errors.
 type fakeSelector struct {
-	selector.Selector // panics where nothing was provided for
+	selector.Selector // nil: methods that are not overridden panic
 
-	mu     sync.Mutex
-	keys   []selector.Key
-	addErr error
-	modErr error
-	wait   func(events []selector.Event) (int, error)
-	closes int
-	notes  int
+	mu       sync.Mutex
+	keys     []selector.Key
+	addErr   error
+	modErr   error
+	wait     func(events []selector.Event) (int, error)
+	closes   int
+	notifies int
 
-	noteErr error
+	notifyErr error
 }
 
 func (f *fakeSelector) Add(_ sys.FD, key selector.Key, _ selector.Interest, _ selector.Trigger) error {
@@ -42,7 +42,7 @@ func (f *fakeSelector) Modify(_ sys.FD, _, key selector.Key, _ selector.Interest
 
 func (f *fakeSelector) Delete(sys.FD, selector.Key) error { return nil }
 func (f *fakeSelector) NeedsBlocked() bool                { return false }
-func (f *fakeSelector) Notify() error                     { f.notes++; return f.noteErr }
+func (f *fakeSelector) Notify() error                     { f.notifies++; return f.notifyErr }
 func (f *fakeSelector) NotifyAll() error                  { return nil }
 
 func (f *fakeSelector) Close() error {
@@ -66,8 +66,8 @@ func newFakeSource(fd int) *fakeSource {
 	return s
 }
 
-// Q4: events that the kernel had handed over before the registration ended, and
-// that Wait had not handed out, are dropped.
+// Q4: events that the kernel returned before the registration ended, and that Wait has
+// not returned yet, are dropped.
 func TestQ4BatchFilledBeforeDeregister(t *testing.T) {
 	f := &fakeSelector{}
 	q := newPoll("fake", f)
@@ -83,14 +83,14 @@ func TestQ4BatchFilledBeforeDeregister(t *testing.T) {
 		for i, key := range batch {
 			events[i] = selector.Event{Key: key, Flags: selector.ReadableFlag}
 		}
-		// The batch is full; now things change, before Wait looks at it.
+		// Change the registrations before Wait resolves the batch.
 		if err := reg.Deregister(b); err != nil {
 			t.Error(err)
 		}
 		if err := reg.Reregister(c, 22, Writable, Edge); err != nil {
 			t.Error(err)
 		}
-		// A newcomer gets b's slot.
+		// The new registration reuses b's slot.
 		if err := reg.Register(b, 33, Readable, Edge); err != nil {
 			t.Error(err)
 		}
@@ -103,7 +103,7 @@ func TestQ4BatchFilledBeforeDeregister(t *testing.T) {
 	}
 }
 
-func TestWaitMasksWhatWasNotAskedFor(t *testing.T) {
+func TestWaitMasksReadinessWithoutInterest(t *testing.T) {
 	f := &fakeSelector{}
 	q := newPoll("fake", f)
 	if err := q.Registrator().Register(newFakeSource(1001), 1, Writable, Edge); err != nil {
@@ -141,11 +141,11 @@ func TestKernelErrorsKeepTheirNumber(t *testing.T) {
 		t.Errorf("Wait: %v, want EBADF", err)
 	}
 	if !strings.Contains(err.Error(), "register descriptor (descriptor 1001)") {
-		t.Errorf("%q does not say what was attempted on what", err)
+		t.Errorf("%q does not name the operation and the source", err)
 	}
 }
 
-// A registration that the kernel would not change is ended, not left deaf.
+// If the kernel fails to change a registration, it is ended, not left without events.
 func TestFailedReregisterEndsTheRegistration(t *testing.T) {
 	f := &fakeSelector{modErr: syscall.ENOENT}
 	q := newPoll("fake", f)
@@ -162,7 +162,7 @@ func TestFailedReregisterEndsTheRegistration(t *testing.T) {
 	}
 }
 
-// Wakes that a Wait has taken are handed out, whatever the kernel says then.
+// Wakes that a Wait has taken are delivered, even if the kernel then fails.
 func TestWakesSurviveAKernelError(t *testing.T) {
 	f := &fakeSelector{wait: func([]selector.Event) (int, error) { return 0, syscall.EBADF }}
 	q := newPoll("fake", f)
@@ -182,32 +182,31 @@ func TestWakesSurviveAKernelError(t *testing.T) {
 	}
 }
 
-// Q5: the kernel object is released by its last user, once.
-// A wake of which the kernel could not notify a Wait stays pending, and the next Wake
-// notifies again, whichever waker it is of; after that, wakes coalesce.
+// If Notify fails, the wake stays pending, and the next Wake of any waker notifies again;
+// after that, wakes coalesce.
 func TestQ7FailedWakeIsTriedAgain(t *testing.T) {
 	f := &fakeSelector{wait: func([]selector.Event) (int, error) { return 0, nil }}
 	q := newPoll("fake", f)
 	defer q.Close()
 	w, _ := q.NewWaker(1)
 	other, _ := q.NewWaker(2)
-	f.noteErr = syscall.ENOBUFS
+	f.notifyErr = syscall.ENOBUFS
 	for i := range 2 {
-		if err := w.Wake(); !errors.Is(err, syscall.ENOBUFS) || f.notes != i+1 {
-			t.Fatalf("Wake %d: %v after %d notices, want ENOBUFS after %d", i+1, err, f.notes, i+1)
+		if err := w.Wake(); !errors.Is(err, syscall.ENOBUFS) || f.notifies != i+1 {
+			t.Fatalf("Wake %d: %v after %d calls of Notify, want ENOBUFS after %d", i+1, err, f.notifies, i+1)
 		}
 	}
-	f.noteErr = nil
+	f.notifyErr = nil
 	for range 3 {
-		if err := w.Wake(); err != nil || f.notes != 3 {
-			t.Fatalf("Wake: %v after %d notices, want 3", err, f.notes)
+		if err := w.Wake(); err != nil || f.notifies != 3 {
+			t.Fatalf("Wake: %v after %d calls of Notify, want 3", err, f.notifies)
 		}
 	}
-	f.noteErr = syscall.ENOBUFS
+	f.notifyErr = syscall.ENOBUFS
 	other.Wake()
-	f.noteErr = nil
-	if err := w.Wake(); err != nil || f.notes != 5 {
-		t.Errorf("Wake after another's failed: %v after %d notices, want 5", err, f.notes)
+	f.notifyErr = nil
+	if err := w.Wake(); err != nil || f.notifies != 5 {
+		t.Errorf("Wake after another's failed: %v after %d calls of Notify, want 5", err, f.notifies)
 	}
 	events := make([]Event, 8)
 	if n, err := q.Wait(events, 0); n != 2 || err != nil {
@@ -215,13 +214,14 @@ func TestQ7FailedWakeIsTriedAgain(t *testing.T) {
 	}
 }
 
+// Q5: the kernel object is released by its last user, once.
 func TestQ5LastUserReleases(t *testing.T) {
 	f := &fakeSelector{}
 	q := newPoll("fake", f)
-	inside, goOn := make(chan struct{}), make(chan struct{})
+	inside, resume := make(chan struct{}), make(chan struct{})
 	f.wait = func([]selector.Event) (int, error) {
 		close(inside)
-		<-goOn
+		<-resume
 		return 0, nil
 	}
 	ended := make(chan error)
@@ -238,7 +238,7 @@ func TestQ5LastUserReleases(t *testing.T) {
 		t.Error("the kernel object was released under a waiter")
 	}
 	f.mu.Unlock()
-	close(goOn)
+	close(resume)
 	if err := <-ended; !errors.Is(err, ErrClosed) {
 		t.Errorf("Wait: %v, want ErrClosed", err)
 	}
@@ -247,7 +247,7 @@ func TestQ5LastUserReleases(t *testing.T) {
 	}
 }
 
-// A driver of loops is no queue, and a Poll says so.
+// A backend that only package loop can use is an error that says so.
 func TestLoopsOnlyBackend(t *testing.T) {
 	t.Setenv(BackendEnv, "uring")
 	_, err := New()
@@ -269,7 +269,7 @@ func TestUnknownBackendIsNamed(t *testing.T) {
 			}
 			_, err := New(options...)
 			if !errors.Is(err, ErrBackend) || !strings.Contains(err.Error(), `"carrier-pigeon"`) {
-				t.Errorf("New: %v, want ErrBackend that names the pigeon", err)
+				t.Errorf("New: %v, want ErrBackend with the unknown name", err)
 			}
 		})
 	}
@@ -336,7 +336,7 @@ func TestWaitHandsOutAtMost512(t *testing.T) {
 	}
 }
 
-// However many call Wake at once, after Close each gets ErrClosed.
+// After Close, every concurrent Wake returns ErrClosed.
 func TestWakeAfterClose(t *testing.T) {
 	q := newPoll("fake", &fakeSelector{})
 	defer q.Close()

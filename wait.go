@@ -7,19 +7,19 @@ import (
 	"github.com/pollux-io/pollux/internal/selector"
 )
 
-// Wait waits until something is ready, for timeout at the most, and stores what
-// it found in events: it returns how many, at most 512 a call. Zero events and
-// no error mean that the time is up.
+// Wait waits until a source is ready or the timeout expires. It stores events in
+// events and returns their number, at most 512 per call. It returns 0 and nil when the
+// timeout expires.
 //
-// A timeout of zero only looks; a negative one waits forever. Wait is never
-// early; nanoseconds count where the kernel has them (Linux 5.11). Signals do
-// not end it.
+// With a timeout of zero Wait does not block; with a negative one it does not time out.
+// Wait never returns early; the resolution is nanoseconds where the kernel supports it
+// (Linux 5.11). Signals do not interrupt it.
 //
-// Any number of goroutines may wait on one Poll. Each edge, and each oneshot, is
-// handed to one of them.
+// Any number of goroutines may wait on one Poll. Each edge-triggered or oneshot event is
+// delivered to one of them.
 //
 // The error is an *OpError with ErrNoRoom, with ErrClosed after Close, once every
-// registration has been told, or with the kernel's.
+// registration has had its Closed event, or with the kernel's error.
 func (q *Poll) Wait(events []Event, timeout time.Duration) (int, error) {
 	if len(events) == 0 {
 		return 0, &OpError{Op: "wait", Err: ErrNoRoom}
@@ -38,22 +38,22 @@ func (q *Poll) Wait(events []Event, timeout time.Duration) (int, error) {
 	return n, nil
 }
 
-// maxLooks bounds how often a Wait with a timeout of zero looks.
-const maxLooks = 8
+// maxPolls bounds how often a Wait with a timeout of zero polls the kernel.
+const maxPolls = 8
 
 func (q *Poll) wait(events []Event, timeout time.Duration) (int, error) {
 	raw := q.scratch.Get().(*[maxWait]selector.Event)
 	defer q.scratch.Put(raw)
 	events = events[:min(len(events), maxWait)]
-	room := raw[:len(events)]
+	buf := raw[:len(events)]
 
 	var deadline time.Time
 	if timeout > 0 {
 		deadline = time.Now().Add(timeout)
 	}
-	for looks := 1; ; looks++ {
-		// Wakers must not hide what the kernel has, nor may it hide them: with
-		// room for one event they take turns.
+	for polls := 1; ; polls++ {
+		// Wakes must not starve kernel events, nor kernel events wakes: if events has
+		// length 1, they alternate.
 		n, found, now := 0, 0, timeout
 		if q.wakes.any() {
 			now = 0
@@ -61,17 +61,17 @@ func (q *Poll) wait(events []Event, timeout time.Duration) (int, error) {
 				n = q.takeWakes(events)
 			}
 		}
-		if free := min(len(room), len(events)-n); free > 0 {
-			k, err := q.sel.Wait(room[:free], now)
+		if free := min(len(buf), len(events)-n); free > 0 {
+			k, err := q.sel.Wait(buf[:free], now)
 			if err != nil && n == 0 {
 				return 0, err
-			} // else the wakes that were taken come first; the kernel will fail again
-			n, found = n+q.resolve(room[:k], events[n:]), k
+			} // else deliver the wakes already taken; the next Wait fails again
+			n, found = n+q.resolve(buf[:k], events[n:]), k
 		}
 		if n == 0 {
 			n = q.takeWakes(events)
 		}
-		stale := found > 0 && looks < maxLooks // it may have taken the room of an event
+		stale := found > 0 && polls < maxPolls // stale events may have displaced a valid one
 		if n > 0 || timeout == 0 && !stale || q.gate.Closed() {
 			return n, nil
 		}
@@ -81,8 +81,8 @@ func (q *Poll) wait(events []Event, timeout time.Duration) (int, error) {
 	}
 }
 
-// takeWakes hands out pending wakes. What there is no room for is somebody
-// else's to take.
+// takeWakes moves pending wakes to events and returns their number. If some are left,
+// it notifies another Wait.
 func (q *Poll) takeWakes(events []Event) int {
 	n, more := q.wakes.take(events)
 	if more {
@@ -91,7 +91,8 @@ func (q *Poll) takeWakes(events []Event) int {
 	return n
 }
 
-// resolve turns what a backend reports into events, less what is stale.
+// resolve converts a backend's events, dropping stale ones and readiness that the
+// registration did not ask for.
 func (q *Poll) resolve(raw []selector.Event, events []Event) int {
 	n := 0
 	for _, r := range raw {
@@ -109,15 +110,15 @@ func (q *Poll) resolve(raw []selector.Event, events []Event) int {
 	return n
 }
 
-// Close closes the queue. Every Wait, asleep or to come, first hands out what is
-// still registered: one event with Closed() for each registration, once in all.
-// After that they return ErrClosed, as Register and Reregister do at once. Close
-// does not wait for them. Sources stay open.
+// Close closes the queue. Current and later calls of Wait first return the remaining
+// registrations: one event with Closed() for each, exactly once among all waiters.
+// After that they return ErrClosed; Register and Reregister return ErrClosed
+// immediately. Close does not wait for other calls. Sources stay open.
 //
-// It returns an *OpError with ErrClosed if the Poll was closed before.
+// It returns an *OpError with ErrClosed if the Poll is already closed.
 func (q *Poll) Close() error {
-	// The caller counts as a user until everybody has been woken, so that the
-	// kernel object is still there to wake them by.
+	// The caller counts as a user until all waiters are woken, so that the kernel
+	// object that wakes them still exists.
 	if !q.gate.Enter(gate.Long) {
 		return &OpError{Op: "close", Err: ErrClosed}
 	}
@@ -139,7 +140,8 @@ func (q *Poll) Close() error {
 	return nil
 }
 
-// leave counts a user out and does what falls to the last one.
+// leave leaves the gate. The last Short user closes sealed; the last user of all
+// closes the selector.
 func (q *Poll) leave(c gate.Class) {
 	p := q.gate.Leave(c)
 	if p.Sealed {
@@ -150,7 +152,7 @@ func (q *Poll) leave(c gate.Class) {
 	}
 }
 
-// drain hands out the Closed events of a closed queue.
+// drain returns the Closed events of a closed queue.
 func (q *Poll) drain(events []Event) (int, error) {
 	<-q.sealed
 	var tokens [64]uint64

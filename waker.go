@@ -8,21 +8,21 @@ import (
 	"github.com/pollux-io/pollux/internal/selector"
 )
 
-// A Waker makes a Wait return from anywhere: one Wait, asleep or the next, hands
-// out a Readable event with the waker's token. Wakes that come before it has
-// been handed out are one. What was written before Wake is seen by whoever gets
-// the event. A waker is no registration: it gets no Closed event.
+// A Waker makes a Wait return from any goroutine: one Wait, a sleeping one or the next,
+// returns a Readable event with the waker's token. Wakes coalesce until a Wait has
+// returned the event. Memory writes before Wake are visible to the goroutine that gets
+// the event. A waker is not a registration: it gets no Closed event.
 type Waker struct {
 	q     *Poll
 	token Token
 
 	pending atomic.Bool
-	closed  atomic.Bool // set with the queue's lock held
+	closed  atomic.Bool // set with q.wakes.mu held
 }
 
-// NewWaker returns a Waker whose events carry token. Tokens are the caller's: choose
-// one that no registration has. It may be called from any goroutine; the error is an
-// *OpError with ErrClosed.
+// NewWaker returns a Waker whose events carry token. Choose a token that no
+// registration has. NewWaker may be called from any goroutine; the error is an *OpError
+// with ErrClosed.
 func (q *Poll) NewWaker(token Token) (*Waker, error) {
 	if q.gate.Closed() {
 		return nil, &OpError{Op: "waker", Err: ErrClosed}
@@ -30,19 +30,20 @@ func (q *Poll) NewWaker(token Token) (*Waker, error) {
 	return &Waker{q: q, token: token}, nil
 }
 
-// Wake may be called from any goroutine and never blocks. While a wake is
-// pending, it costs one atomic operation; while nobody sleeps, no system call.
+// Wake wakes one Wait. It may be called from any goroutine and never blocks. While a
+// wake is pending it costs one atomic operation; while no Wait sleeps it makes no
+// system call.
 //
-// The error is an *OpError with ErrClosed, if the Poll or the Waker is closed, or
-// the kernel's: the wake stays pending then, for the next Wait, but a Wait that sleeps may
-// not be woken before the next Wake.
+// The error is an *OpError with ErrClosed, if the Poll or the Waker is closed, or with
+// the kernel's error: then the wake stays pending for the next Wait, but a sleeping Wait
+// may not be woken before the next Wake.
 func (w *Waker) Wake() error {
 	pending := w.pending.Swap(true)
 	if pending {
 		if w.closed.Load() || w.q.gate.Closed() {
 			return &OpError{Op: "wake", Err: ErrClosed}
 		}
-		if !w.q.wakes.unsent.Load() {
+		if !w.q.wakes.needNotify.Load() {
 			return nil
 		}
 	}
@@ -53,46 +54,46 @@ func (w *Waker) Wake() error {
 	if !pending && !w.q.wakes.put(w) {
 		return &OpError{Op: "wake", Err: ErrClosed}
 	}
-	w.q.wakes.unsent.Store(false)
+	w.q.wakes.needNotify.Store(false)
 	if err := w.q.notify(); err != nil {
 		return &OpError{Op: "wake", Err: err}
 	}
 	return nil
 }
 
-// notify makes a Wait look at the pending wakes. After an error they stay pending, and the
+// notify makes a Wait check for pending wakes. After an error they stay pending, and the
 // next Wake notifies again.
 func (q *Poll) notify() error {
 	err := q.sel.Notify()
 	if err != nil {
-		q.wakes.unsent.Store(true)
+		q.wakes.needNotify.Store(true)
 	}
 	return err
 }
 
-// Close takes the waker out of service: a pending wake is dropped, and Wake
-// returns ErrClosed from now on. It always returns nil.
+// Close closes the waker: a pending wake is dropped, and later calls of Wake return
+// ErrClosed. It always returns nil.
 func (w *Waker) Close() error {
 	w.q.wakes.drop(w)
 	return nil
 }
 
-// wakeQueue holds the wakers that are pending, each once.
+// wakeQueue holds the wakers with a pending wake, each once.
 type wakeQueue struct {
-	count   atomic.Int32
-	unsent  atomic.Bool // notifying the selector has failed: the next Wake does it
-	mu      sync.Mutex
-	pending []*Waker
+	count      atomic.Int32 // len(pending)
+	needNotify atomic.Bool  // Notify has failed: the next Wake must call it
+	mu         sync.Mutex
+	pending    []*Waker
 }
 
 func (p *wakeQueue) any() bool { return p.count.Load() != 0 }
 
-// put returns false if the waker is closed.
+// put queues w. It returns false if w is closed.
 func (p *wakeQueue) put(w *Waker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w.closed.Load() {
-		w.pending.Store(false) // so that every later Wake finds out as well
+		w.pending.Store(false) // so that every later Wake gets here and fails, too
 		return false
 	}
 	p.pending = append(p.pending, w)
@@ -100,8 +101,8 @@ func (p *wakeQueue) put(w *Waker) bool {
 	return true
 }
 
-// take hands out pending wakes, but leaves room for an event of the kernel, if
-// there is room for two.
+// take moves pending wakes to events and reports whether more are left. It fills at
+// most half of events, to leave space for kernel events, but at least one.
 func (p *wakeQueue) take(events []Event) (n int, more bool) {
 	if !p.any() {
 		return 0, false
@@ -110,8 +111,8 @@ func (p *wakeQueue) take(events []Event) (n int, more bool) {
 	defer p.mu.Unlock()
 	n = min(len(p.pending), max(len(events)/2, 1))
 	for i, w := range p.pending[:n] {
-		// Swap, not Store: it has to see the Swap of every Wake that it answers,
-		// for what they wrote to be visible.
+		// Swap, not Store: it must synchronize with the Swap of every Wake that this
+		// event answers, so that the writes before those Wakes are visible.
 		w.pending.Swap(false)
 		events[i] = Event{token: w.token, flags: selector.ReadableFlag}
 	}
@@ -122,7 +123,7 @@ func (p *wakeQueue) take(events []Event) (n int, more bool) {
 	return n, rest > 0
 }
 
-// drop closes a waker and forgets its pending wake.
+// drop closes w and removes its pending wake.
 func (p *wakeQueue) drop(w *Waker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

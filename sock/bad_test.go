@@ -17,7 +17,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// What a system would take for something else is refused, and says which range there is.
+// A value that a system would interpret as another one is ErrBadOption, with the range.
 func TestOptionsOutOfRange(t *testing.T) {
 	l, err := sock.ListenTCP(loopback4)
 	if err != nil {
@@ -75,7 +75,7 @@ func TestOptionsOutOfRange(t *testing.T) {
 	}
 }
 
-// ErrBadOption means that nothing was changed, where one call sets several options too.
+// ErrBadOption means that nothing was changed, even by a call that sets several options.
 func TestBadKeepAliveChangesNothing(t *testing.T) {
 	if math.MaxInt == math.MaxInt32 {
 		t.Skip("an int is too short for a Count out of range")
@@ -93,13 +93,13 @@ func TestBadKeepAliveChangesNothing(t *testing.T) {
 	}
 }
 
-// An option that is none of such a socket is refused, not passed over.
+// An option that does not apply to the socket is an error; it is not ignored.
 func TestOptionsOfOtherSockets(t *testing.T) {
 	l, err := sock.ListenTCP(loopback4)
 	must(t, err)
 	defer l.Close()
 	name := "x"
-	if !sys.OnWine() { // which has no Unix sockets, and cannot clear TempDir away
+	if !sys.OnWine() { // Wine has no Unix sockets, and cannot remove TempDir
 		name = filepath.Join(t.TempDir(), "s")
 	}
 	type closer interface{ Close() error }
@@ -139,7 +139,7 @@ func TestOptionsOfOtherSockets(t *testing.T) {
 	}
 }
 
-// What cannot be bound or connected says which address it was, and why.
+// The error of an address that cannot be bound or connected names the address and the cause.
 func TestBadAddresses(t *testing.T) {
 	u, err := sock.ListenUDP(loopback4)
 	must(t, err)
@@ -151,13 +151,13 @@ func TestBadAddresses(t *testing.T) {
 	_, long := sock.ListenUnix(strings.Repeat("x", 200))
 	_, binary := sock.ListenUnix("a\x00b")
 	for want, err := range map[string]error{
-		"not the zero AddrPort":           zero,
-		`no network interface "nowhere"`:  zone,
-		"[::1]:80 is an address of IPv6":  family,
-		"not an empty one":                empty,
-		"a name of 200 bytes is too long": long,
-		"zero byte":                       binary,
-		"10.0.0.1 is no multicast":        u.JoinGroup(netip.MustParseAddr("10.0.0.1"), 1),
+		"the address is the zero AddrPort": zero,
+		`no network interface "nowhere"`:   zone,
+		"[::1]:80 is an IPv6 address":      family,
+		"the name is empty":                empty,
+		"a name of 200 bytes is too long":  long,
+		"zero byte":                        binary,
+		"10.0.0.1 is not a multicast":      u.JoinGroup(netip.MustParseAddr("10.0.0.1"), 1),
 	} {
 		var op *net.OpError
 		if !errors.As(err, &op) || !strings.Contains(err.Error(), want) {
@@ -166,7 +166,7 @@ func TestBadAddresses(t *testing.T) {
 	}
 }
 
-// Several sockets receive from one port if each says ReuseAddr, and no others.
+// Several sockets can bind to one port only if each has ReuseAddr.
 func TestReuseAddrUDP(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the systems differ in what SO_REUSEADDR allows sockets of UDP; this is Linux's")
@@ -185,12 +185,12 @@ func isBadOption(t *testing.T, what string, err error) {
 	}
 	var op *net.OpError
 	if !errors.As(err, &op) {
-		t.Errorf("%s: %v says neither what was attempted nor on what", what, err)
+		t.Errorf("%s: %v does not name the operation and the socket", what, err)
 	}
 }
 
-// A stream without a socket is as closed: it is not descriptor 0. One that has one takes
-// no other.
+// A stream without a socket behaves as closed; it is not descriptor 0. A stream that has a
+// socket does not accept another.
 func TestStreamWithoutSocket(t *testing.T) {
 	var s sock.TCPStream
 	if err := s.Close(); !errors.Is(err, sock.ErrClosed) {
@@ -218,24 +218,24 @@ func TestStreamWithoutSocket(t *testing.T) {
 		"ConnectTCPInto": sock.ConnectTCPInto(&s.Stream, l.Addr()),
 		"AcceptInto":     l.AcceptInto(&s.Stream),
 	} {
-		if err == nil || !strings.Contains(err.Error(), "new one") {
+		if err == nil || !strings.Contains(err.Error(), "new Stream") {
 			t.Errorf("%s of a stream that has a socket: %v", what, err)
 		}
 	}
 	if s.LocalAddr() != at {
-		t.Error("it has another socket now")
+		t.Error("the stream has another socket now")
 	}
 	s.Close()
 	if err := l.AcceptInto(&s.Stream); err == nil {
-		t.Error("AcceptInto of a stream that is closed")
+		t.Error("AcceptInto a closed stream succeeded")
 	}
 }
 
-// What is to be duplicated may not be nil, and nothing comes with an error.
+// To duplicate nil is an error, and the result is nil.
 func TestFromNil(t *testing.T) {
 	s, err := sock.FromTCPConn(nil)
 	var op *net.OpError
-	if s != nil || !errors.As(err, &op) || !strings.Contains(err.Error(), "not nil") {
+	if s != nil || !errors.As(err, &op) || !strings.Contains(err.Error(), "is nil") {
 		t.Errorf("FromTCPConn(nil): %v, %v", s, err)
 	}
 	var none *net.UDPConn
@@ -247,7 +247,7 @@ func TestFromNil(t *testing.T) {
 	}
 }
 
-// A listening socket is no stream, and the other way round.
+// A listening socket is not a stream, and a stream is not a listener.
 func TestFromWrongKind(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -259,10 +259,10 @@ func TestFromWrongKind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := sock.FromTCPConn(l.(*net.TCPListener)); err == nil || !strings.Contains(err.Error(), "the socket listens") {
+	if _, err := sock.FromTCPConn(l.(*net.TCPListener)); err == nil || !strings.Contains(err.Error(), "the socket is listening") {
 		t.Errorf("FromTCPConn of a listener: %v", err)
 	}
-	if _, err := sock.FromTCPListener(c.(*net.TCPConn)); err == nil || !strings.Contains(err.Error(), "does not listen") {
+	if _, err := sock.FromTCPListener(c.(*net.TCPConn)); err == nil || !strings.Contains(err.Error(), "is not listening") {
 		t.Errorf("FromTCPListener of a connection: %v", err)
 	}
 }

@@ -30,7 +30,7 @@ func waitOne(t testing.TB, q *pollux.Poll, what string) pollux.Event {
 	return events[0]
 }
 
-// An epoll descriptor is a source like others: a queue in a queue.
+// An epoll descriptor can be registered like any source.
 func TestNestedQueue(t *testing.T) {
 	inner, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	must(t, err)
@@ -55,8 +55,8 @@ func TestNestedQueue(t *testing.T) {
 	}
 }
 
-// Accepting without a descriptor left fails, and goes on when there is one again; the
-// connection waited.
+// Accept fails if the process is out of descriptors. The connection stays in the queue, and
+// a later Accept returns it.
 func TestAcceptOutOfDescriptors(t *testing.T) {
 	l, err := sock.ListenTCP(loopback4)
 	must(t, err)
@@ -67,7 +67,7 @@ func TestAcceptOutOfDescriptors(t *testing.T) {
 	must(t, until(t, c, pollux.Writable, c.ConnectError))
 	var old syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
-	// The limit is on numbers: the lowest free one must be above it.
+	// The limit is on descriptor numbers: the lowest free one must be above it.
 	free, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	must(t, err)
 	must(t, syscall.Close(free))
@@ -144,13 +144,13 @@ func TestWriteErrorAfterThePeerHasClosed(t *testing.T) {
 	}
 }
 
-// A child that is started during I/O gets none of our descriptors, so a stream ends
-// when we close it, whatever the child does.
+// A child that is started during I/O inherits no descriptors, so a stream ends when this
+// process closes it, whatever the child does.
 func TestForkInheritsNothing(t *testing.T) {
 	c, s := tcpPair(t, loopback4)
 	child := exec.Command("sleep", "60")
 	if err := child.Start(); err != nil {
-		t.Skipf("no child to start: %v", err)
+		t.Skipf("cannot start a child: %v", err)
 	}
 	defer child.Wait()
 	defer child.Process.Kill()
@@ -160,7 +160,7 @@ func TestForkInheritsNothing(t *testing.T) {
 	}
 }
 
-// What is set on a socket on [::] also holds for what it sends to IPv4 peers and groups.
+// Options set on a socket on [::] also apply to packets to IPv4 peers and groups.
 func TestOptionsForMappedPeers(t *testing.T) {
 	if !haveIPv6() {
 		t.Skip("this machine has no IPv6")
@@ -212,7 +212,7 @@ func TestOptionsForMappedPeers(t *testing.T) {
 		}
 	}))
 	if err := s.SetMulticastInterface(1 << 30); !errors.Is(err, syscall.ENODEV) {
-		t.Errorf("SetMulticastInterface of none: %v, want ENODEV", err)
+		t.Errorf("SetMulticastInterface with an unknown index: %v, want ENODEV", err)
 	}
 	only := udp(t, netip.MustParseAddrPort("[::]:0"), sock.V6Only())
 	must(t, only.SetTTL(7))

@@ -17,7 +17,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A descriptor is what the types of package sock have in common, for these tests.
+// A descriptor has the methods of all types of package sock that these tests need.
 type descriptor interface {
 	pollux.Source
 	syscall.Conn
@@ -25,7 +25,7 @@ type descriptor interface {
 	File() (*os.File, error)
 }
 
-// blocks reports whether calls on d would wait.
+// blocks reports whether d is in blocking mode.
 func blocks(t *testing.T, d syscall.Conn) bool {
 	t.Helper()
 	raw, err := d.SyscallConn()
@@ -41,17 +41,17 @@ func blocks(t *testing.T, d syscall.Conn) bool {
 	return flags&syscall.O_NONBLOCK == 0
 }
 
-// A switcher makes a duplicate of d, and switches it to blocking.
+// A switcher duplicates d and switches the duplicate to blocking mode.
 type switcher func(t *testing.T, d descriptor)
 
-// switchers are the ways in which that comes about. What a socket was made from by
-// FromTCPListener and the like is a duplicate, too: see TestCallsOnAdoptedNeverWait.
+// switchers are the ways in which a descriptor becomes blocking. The value passed to FromTCPListener and
+// similar functions is a duplicate, too: see TestCallsOnAdoptedNeverBlock.
 var switchers = map[string]switcher{
 	"child": func(t *testing.T, d descriptor) {
 		f, err := d.File()
 		must(t, err)
 		defer f.Close()
-		giveToChild(t, f)
+		passToChild(t, f)
 	},
 	"File": func(t *testing.T, d descriptor) {
 		f, err := d.File()
@@ -73,9 +73,9 @@ var switchers = map[string]switcher{
 
 const inheritsEnv = "POLLUX_TEST_INHERITS"
 
-// giveToChild starts a program that inherits f, as graceful restarts do. For files of
-// package net that is enough for f to be switched to blocking; the child does it for others.
-func giveToChild(t *testing.T, f *os.File) {
+// passToChild starts a program that inherits f, as graceful restarts do. For files of
+// package net that switches f to blocking; for other files the child does so.
+func passToChild(t *testing.T, f *os.File) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^TestInherited$")
 	child.ExtraFiles = []*os.File{f}
@@ -85,15 +85,15 @@ func giveToChild(t *testing.T, f *os.File) {
 	}
 }
 
-// TestInherited is what giveToChild runs in the child.
+// TestInherited is the test that passToChild runs in the child.
 func TestInherited(t *testing.T) {
 	if os.Getenv(inheritsEnv) == "" {
-		t.Skip("skipped: it is for the children of other tests")
+		t.Skip("skipped: runs only in the children of other tests")
 	}
 	must(t, syscall.SetNonblock(3, false))
 }
 
-// A subject is a descriptor for which nothing is ready, and all calls that would wait.
+// A subject is a descriptor that is not ready, with all calls on it that would block.
 type subject struct {
 	d     descriptor
 	calls map[string]func() error
@@ -103,7 +103,7 @@ func of(call func([]byte) (int, error), b []byte) func() error {
 	return func() error { _, err := call(b); return err }
 }
 
-// fill writes until there is no room.
+// fill writes until the call would block.
 func fill(write func([]byte) (int, error), b []byte) func() error {
 	return func() (err error) {
 		for err == nil {
@@ -113,7 +113,7 @@ func fill(write func([]byte) (int, error), b []byte) func() error {
 	}
 }
 
-// streamCalls are those of a stream whose peer sends and takes nothing.
+// streamCalls returns the calls of a stream whose peer neither sends nor reads.
 func streamCalls(s *sock.Stream) map[string]func() error {
 	b, big := make([]byte, 100), make([]byte, 300<<10)
 	return map[string]func() error{
@@ -127,8 +127,8 @@ func streamCalls(s *sock.Stream) map[string]func() error {
 	}
 }
 
-// subjects makes one of each kind. Calls whose order matters, such as those that fill a
-// buffer, may come in any.
+// subjects returns a subject of each kind. Its calls must work in any order, also those
+// that fill a buffer.
 func subjects(t *testing.T) map[string]subject {
 	all := map[string]subject{}
 	b := make([]byte, 100)
@@ -171,7 +171,7 @@ func subjects(t *testing.T) map[string]subject {
 
 func addPipes(t *testing.T, add func(string, descriptor, map[string]func() error)) {
 	b, big := make([]byte, 100), make([]byte, 300<<10)
-	var ends []io.Closer // the others
+	var ends []io.Closer // the other ends
 	r, w := pipe(t)
 	add("pipe reader", r, map[string]func() error{"Read": of(r.Read, b)})
 	ends = append(ends, w)
@@ -205,7 +205,7 @@ func pipe(t *testing.T) (*sock.PipeReader, *sock.PipeWriter) {
 	return r, w
 }
 
-// foreign makes an FD of d's descriptor.
+// foreign returns an FD with d's descriptor.
 func foreign(t *testing.T, d interface{ Detach() (uintptr, error) }) *sock.FD {
 	t.Helper()
 	fd, err := d.Detach()
@@ -215,9 +215,9 @@ func foreign(t *testing.T, d interface{ Detach() (uintptr, error) }) *sock.FD {
 	return f
 }
 
-// No call waits, though a duplicate has been switched to blocking: a call that does stops
-// its loop, and the process with the next garbage collection.
-func TestCallsNeverWait(t *testing.T) {
+// No call blocks, though a duplicate has been switched to blocking. A call that blocks would
+// stop its loop, and the whole process at the next garbage collection.
+func TestCallsNeverBlock(t *testing.T) {
 	for name, makeBlocking := range switchers {
 		t.Run(name, func(t *testing.T) {
 			if !conformance.InChild(t) {
@@ -239,9 +239,9 @@ func TestCallsNeverWait(t *testing.T) {
 	}
 }
 
-// Datagrams and batches are sent without waiting, too: where nothing drains a queue that
-// is full, ErrWouldBlock.
-func TestDatagramsNeverWait(t *testing.T) {
+// Sending datagrams and batches does not block either: if the queue is full and not drained,
+// the error is ErrWouldBlock.
+func TestDatagramsNeverBlock(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
 	}
@@ -273,8 +273,8 @@ func TestDatagramsNeverWait(t *testing.T) {
 	}
 }
 
-// What was adopted shares its mode with what it was adopted from.
-func TestCallsOnAdoptedNeverWait(t *testing.T) {
+// A socket from FromTCPListener and the like shares the blocking mode with its original.
+func TestCallsOnAdoptedNeverBlock(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
 	}
@@ -294,7 +294,7 @@ func TestCallsOnAdoptedNeverWait(t *testing.T) {
 		f, err := source.File()
 		must(t, err)
 		defer f.Close()
-		giveToChild(t, f)
+		passToChild(t, f)
 		if !blocks(t, adopted) {
 			t.Fatalf("%s: the descriptor was not switched to blocking", what)
 		}
@@ -320,8 +320,8 @@ func TestCallsOnAdoptedNeverWait(t *testing.T) {
 	}
 }
 
-// A listener that was switched to blocking still accepts what comes, and is non-blocking
-// again: others who accept from it may have taken the connection in between.
+// A listener that was switched to blocking still accepts connections, and Accept makes it
+// non-blocking again: another process may have accepted the connection in between.
 func TestAcceptAfterSwitch(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
@@ -344,7 +344,8 @@ func TestAcceptAfterSwitch(t *testing.T) {
 	}
 }
 
-// What Control does to the new socket is undone: neither connecting nor accepting waits.
+// If Control switches the new socket to blocking, that is undone: neither connecting nor
+// accepting blocks.
 func TestControlThatSwitchesToBlocking(t *testing.T) {
 	if !conformance.InChild(t) {
 		return
@@ -374,6 +375,6 @@ func TestControlThatSwitchesToBlocking(t *testing.T) {
 	must(t, err)
 	defer c.Close()
 	if blocks(t, c) {
-		t.Error("the socket was a blocking one when it was connected")
+		t.Error("the socket was blocking when it was connected")
 	}
 }

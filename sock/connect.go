@@ -12,13 +12,15 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// attempt is how far a stream has come with connecting.
+// attempt is the state of connecting a stream.
 type attempt struct {
 	to atomic.Pointer[sys.Sockaddr] // nil once it is connected
-	// outcome is 0 while it is open, connected, or the errno of the failure: the kernel
-	// tells it once only.
+	// outcome is 0 while connecting has not ended; then it is connected or the errno of
+	// the failure, which the kernel returns only once.
 	outcome atomic.Uint32
-	looking sync.Mutex // so that nobody looks after an error was taken, and before it is recorded
+	// mu is held from taking the error off the socket until outcome has it, so that no
+	// other goroutine queries the socket in between.
+	mu sync.Mutex
 }
 
 func newAttempt(to *sys.Sockaddr) *attempt {
@@ -31,24 +33,24 @@ const connected = ^uint32(0)
 
 func init() {
 	hook.PrepareTCP = func(stream any, to netip.AddrPort) error {
-		m := connecting(handle.TCPStream, nil)
+		m := connectMaker(handle.TCPStream, nil)
 		a, err := m.prepareTCP(to)
 		if err != nil {
 			return err
 		}
-		return m.into(stream.(*Stream), newAttempt(a))
+		return m.initStream(stream.(*Stream), newAttempt(a))
 	}
 	hook.PrepareUnix = func(stream any, name string) error {
-		m := connecting(handle.UnixStream, nil)
+		m := connectMaker(handle.UnixStream, nil)
 		a, err := m.prepareUnix(name)
 		if err != nil {
 			return err
 		}
-		return m.into(stream.(*Stream), newAttempt(a))
+		return m.initStream(stream.(*Stream), newAttempt(a))
 	}
 	hook.Delays = func(listener any) bool {
 		l, ok := listener.(*TCPListener)
-		return ok && l.delays
+		return ok && l.nagle
 	}
 	hook.Queued = func(stream any) (n int, ok bool) {
 		s := stream.(*Stream)
@@ -63,15 +65,15 @@ func init() {
 	hook.ConnectEnded = func(stream any, e syscall.Errno) error {
 		s := stream.(*Stream)
 		if fd, ok := s.h.Use(); ok {
-			s.attempt.ended(fd, e)
+			s.attempt.record(fd, e)
 			s.h.Done()
 		}
 		return s.ConnectError()
 	}
 }
 
-// into makes s the stream of the socket.
-func (m *maker) into(s *Stream, a *attempt) error {
+// initStream makes s own the socket. s must be new.
+func (m *maker) initStream(s *Stream, a *attempt) error {
 	if !s.h.IsNew() {
 		return m.fail(errNotNew)
 	}
@@ -80,11 +82,11 @@ func (m *maker) into(s *Stream, a *attempt) error {
 	return nil
 }
 
-// beginConnect begins to connect a stream that was prepared.
+// beginConnect starts connecting a prepared stream.
 func (s *Stream) beginConnect() error {
 	fd, ok := s.h.Use()
 	if !ok {
-		return s.failure("connect", net.ErrClosed)
+		return s.opError("connect", net.ErrClosed)
 	}
 	defer s.h.Done()
 	e := syscall.Errno(0)
@@ -97,16 +99,16 @@ func (s *Stream) beginConnect() error {
 	if e == 0 || sys.InProgress(e) {
 		return nil
 	}
-	s.attempt.ended(fd, e)
+	s.attempt.record(fd, e)
 	return s.ConnectError()
 }
 
-// ended records how it has ended, if that is not known: well if e is zero, unless the
-// socket is connected with itself.
-func (a *attempt) ended(fd sys.FD, e syscall.Errno) {
+// record records the outcome, unless it is already known: connected if e is zero, but
+// ECONNREFUSED if the socket is connected to itself.
+func (a *attempt) record(fd sys.FD, e syscall.Errno) {
 	if e == 0 && a.outcome.Load() == 0 && connectedToItself(fd, a.to.Load()) {
 		e = syscall.ECONNREFUSED
-		sys.SetLinger(fd, true, 0) // Close frees the port at once, for the server that belongs there
+		sys.SetLinger(fd, true, 0) // so that Close frees the port immediately, for its server
 	}
 	outcome := uint32(e)
 	if e == 0 {
@@ -117,10 +119,10 @@ func (a *attempt) ended(fd sys.FD, e syscall.Errno) {
 	}
 }
 
-// connectedToItself reports whether fd, which was to be connected to an address, is a TCP
-// socket that is its own peer. The system may give a socket that connects to a port of this
-// host, at which nobody listens, that very port as its own; then the two ends open at once,
-// and are one (RFC 9293, 3.5).
+// connectedToItself reports whether fd, a socket that connects to the address to, is a TCP
+// socket that is its own peer. If a socket connects to a port of this host on which no
+// socket listens, the system may choose that very port as its local port; then the
+// connection opens simultaneously from both ends, which are the same socket (RFC 9293, 3.5).
 func connectedToItself(fd sys.FD, to *sys.Sockaddr) bool {
 	if to == nil || to.Family() == sys.AF_UNIX {
 		return false
@@ -129,47 +131,48 @@ func connectedToItself(fd sys.FD, to *sys.Sockaddr) bool {
 	if e != 0 || local.AddrPort().Port() != to.AddrPort().Port() { // saves a call
 		return false
 	}
-	peer, e := sys.PeerAddr(fd) // which to is not, if that is 0.0.0.0
+	peer, e := sys.PeerAddr(fd) // not to, which may be 0.0.0.0
 	return e == 0 && local.AddrPort() == peer.AddrPort()
 }
 
-// look finds out how connecting has ended: well by getpeername, which fails for as long as
-// there is no peer, else by SO_ERROR. Writable alone, or the lack of an error, would take
-// a socket that has failed before, or that is still trying, for an open one. And an error
-// alone may be none of connecting: SO_ERROR tells what an open stream has met as well.
+// query returns the outcome, 0 if connecting has not ended. It asks getpeername, which
+// fails as long as there is no peer, for success, and SO_ERROR for failure. Writable alone,
+// or the lack of an error, would mistake a socket that has failed before, or that is still
+// connecting, for a connected one. And an error alone need not be about connecting:
+// SO_ERROR also returns errors of a connected stream.
 //
-// e is what a transfer has failed with, 0 if there was none. Most of what it can be was
-// SO_ERROR until then.
-func (a *attempt) look(fd sys.FD, e syscall.Errno) (outcome uint32) {
+// e is the errno of a failed transfer, 0 if there was none. Most of its values come from
+// SO_ERROR, which the transfer has cleared.
+func (a *attempt) query(fd sys.FD, e syscall.Errno) (outcome uint32) {
 	if outcome = a.outcome.Load(); outcome != 0 {
 		return outcome
 	}
-	a.looking.Lock()
-	defer a.looking.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.outcome.Load() != 0 {
 		return a.outcome.Load()
 	}
-	_, none := sys.PeerAddr(fd)
-	if none == 0 {
-		a.ended(fd, 0)
+	_, noPeer := sys.PeerAddr(fd)
+	if noPeer == 0 {
+		a.record(fd, 0)
 		return a.outcome.Load()
 	}
 	switch e {
-	case 0, syscall.ENOTCONN, syscall.EINVAL: // EINVAL is about urgent data, which there is none
+	case 0, syscall.ENOTCONN, syscall.EINVAL: // EINVAL: there is no urgent data
 		e = sys.SocketError(fd)
-	case syscall.EPIPE: // also where another call has taken the error
+	case syscall.EPIPE: // also if another call has taken the error
 		if pending := sys.SocketError(fd); pending != 0 {
 			e = pending
 		}
 	}
 	if e != 0 {
-		a.ended(fd, e)
+		a.record(fd, e)
 	}
 	return a.outcome.Load()
 }
 
-// failure returns the error that connecting has ended with, if it has failed.
-func (a *attempt) failure(kind handle.Kind) error {
+// err returns the error of connecting, or nil if it has not failed.
+func (a *attempt) err(kind handle.Kind) error {
 	switch e := a.outcome.Load(); e {
 	case 0, connected:
 		return nil
@@ -182,14 +185,14 @@ func (a *attempt) failure(kind handle.Kind) error {
 func (a *attempt) connectError(d *Descriptor) error {
 	fd, ok := d.h.Use()
 	if !ok {
-		return d.failure("connect", net.ErrClosed)
+		return d.opError("connect", net.ErrClosed)
 	}
 	defer d.h.Done()
-	if a.look(fd, 0) == 0 {
+	if a.query(fd, 0) == 0 {
 		d.h.Blocked(writable)
 		return ErrWouldBlock
 	}
-	return a.failure(d.h.Kind())
+	return a.err(d.h.Kind())
 }
 
 func localAddr(d *Descriptor) (sys.Sockaddr, error) { return address(d, "getsockname", sys.LocalAddr) }
@@ -197,22 +200,22 @@ func localAddr(d *Descriptor) (sys.Sockaddr, error) { return address(d, "getsock
 func peerAddr(d *Descriptor) (sys.Sockaddr, error) { return address(d, "getpeername", sys.PeerAddr) }
 
 func address(d *Descriptor, call string, get func(sys.FD) (sys.Sockaddr, syscall.Errno)) (a sys.Sockaddr, err error) {
-	err = d.use(call, func(fd sys.FD) error {
+	err = d.withFD(call, func(fd sys.FD) error {
 		var e syscall.Errno
 		if a, e = get(fd); e != 0 {
-			return d.failed("address", call, e)
+			return d.callError("address", call, e)
 		}
 		return nil
 	})
 	return a, err
 }
 
-// accept takes a connection off a listener's queue. Connections that were lost
-// while they waited are passed over (accept(2)), as many as a backlog can hold.
+// accept takes a connection off a listener's queue. It skips connections that were lost
+// in the queue (accept(2)), at most as many as a backlog can hold.
 func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
 	fd, ok := d.h.Use()
 	if !ok {
-		return sys.InvalidFD, sys.Sockaddr{}, d.failure("accept", net.ErrClosed)
+		return sys.InvalidFD, sys.Sockaddr{}, d.opError("accept", net.ErrClosed)
 	}
 	defer d.h.Done()
 	var from sys.Sockaddr
@@ -236,13 +239,13 @@ func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
 		d.h.Blocked(readable)
 		return sys.InvalidFD, from, ErrWouldBlock
 	}
-	return sys.InvalidFD, from, d.failed("accept", "accept", e)
+	return sys.InvalidFD, from, d.callError("accept", "accept", e)
 }
 
-// acceptInto takes a connection off a listener's queue into s, which is new.
+// acceptInto takes a connection off a listener's queue into s, which must be new.
 func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) (from sys.Sockaddr, err error) {
 	if !s.h.IsNew() {
-		return from, d.failure("accept", errNotNew)
+		return from, d.opError("accept", errNotNew)
 	}
 	fd, from, err := accept(d)
 	if err != nil {
@@ -252,12 +255,12 @@ func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) (from sys.Sockaddr, 
 	return from, nil
 }
 
-// stopListening ends listening on Linux; other systems refuse (shutdown(2), ENOTCONN), and
-// have it end with the descriptor.
+// stopListening ends listening on Linux. Other systems return ENOTCONN (shutdown(2)), and
+// end listening when the descriptor is closed.
 func stopListening(d *Descriptor) error {
-	return d.use("stop listening", func(fd sys.FD) error {
+	return d.withFD("stop listening", func(fd sys.FD) error {
 		if e := sys.Shutdown(fd, sys.SHUT_RDWR); e != 0 && e != syscall.ENOTCONN {
-			return d.failed("stop listening", "shutdown", e)
+			return d.callError("stop listening", "shutdown", e)
 		}
 		return nil
 	})

@@ -11,13 +11,14 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Conversions duplicate the descriptor: two descriptors of one open file or
-// socket exist afterwards, each to be closed by its owner. The connection ends
-// when both are closed. To read from both mixes up the stream. Whether calls wait is
-// shared as well: see Descriptor.File.
+// Conversions duplicate the descriptor: afterwards there are two descriptors of one open
+// file or socket, and each owner must close its own. The connection ends when both are
+// closed. Reading from both mixes up the stream. They also share the blocking mode: see
+// Descriptor.File.
 
-// FromFile returns a duplicate of what f has open, which becomes non-blocking for f, too:
-// see FromFD. On Windows only sockets have readiness, so Poll refuses the result.
+// FromFile returns a duplicate of f's descriptor. The open file becomes non-blocking, for
+// f too: see FromFD. On Windows only sockets can be polled, so Poll returns
+// ErrNotPollable for the result.
 func FromFile(f *os.File) (*FD, error) {
 	fd, err := duplicate(f)
 	if err != nil {
@@ -27,8 +28,8 @@ func FromFile(f *os.File) (*FD, error) {
 }
 
 // FromTCPConn returns a duplicate of the TCP connection in c: a *net.TCPConn, or
-// whatever else has SyscallConn and such a socket behind it. Bytes that c, or a
-// reader over it, has buffered are not in it.
+// any other type with SyscallConn and such a socket. It does not include bytes that c, or a
+// reader over c, has buffered.
 func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 	s := &TCPStream{}
 	if _, err := adopt(&s.Descriptor, c, handle.TCPStream); err != nil {
@@ -69,7 +70,7 @@ func FromUnixConn(c syscall.Conn) (*UnixStream, error) {
 }
 
 // FromUnixListener returns a duplicate of the listening socket in l, a
-// *net.UnixListener. Its path stays when the duplicate is closed.
+// *net.UnixListener. Closing the duplicate does not remove the path.
 func FromUnixListener(l syscall.Conn) (*UnixListener, error) {
 	u := &UnixListener{}
 	if _, err := adopt(&u.Descriptor, l, handle.UnixListener); err != nil {
@@ -88,14 +89,14 @@ func FromUnixDatagram(c syscall.Conn) (*UnixDatagram, error) {
 	return u, nil
 }
 
-// adopt makes d a duplicate of c's socket, if that is of the kind, and returns its
+// adopt makes d a duplicate of c's socket, which must be of the kind, and returns its
 // address family.
 func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err error) {
 	fd, err := duplicate(c)
 	if err != nil {
 		return 0, err
 	}
-	if family, err = isKind(fd, kind); err != nil {
+	if family, err = checkKind(fd, kind); err != nil {
 		sys.Close(fd)
 		return 0, &net.OpError{Op: "adopt", Net: kind.Network(), Err: err}
 	}
@@ -104,13 +105,13 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 	return family, nil
 }
 
-// isKind says what family a socket of the kind has, or why it is none.
-func isKind(fd sys.FD, kind handle.Kind) (family int, err error) {
+// checkKind returns the address family of fd, or an error if fd is not a socket of the kind.
+func checkKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 	a, e := sys.LocalAddr(fd)
 	if e != 0 {
-		return 0, fmt.Errorf("not a %s: %w; FromFD takes any descriptor", kind, sys.CallError("getsockname", e))
+		return 0, fmt.Errorf("not a %s: %w; FromFD accepts any descriptor", kind, sys.CallError("getsockname", e))
 	}
-	typ, _ := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_TYPE) // which every socket has
+	typ, _ := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_TYPE) // every socket has it
 	family = a.Family()
 	suits := family == sys.AF_INET || family == sys.AF_INET6
 	if kind == handle.UnixStream || kind == handle.UnixListener || kind == handle.UnixDatagram {
@@ -121,16 +122,16 @@ func isKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 		want = sys.SOCK_DGRAM
 	}
 	if !suits || typ != want {
-		return 0, fmt.Errorf("not a %s: the socket is of %s and %s; FromFD takes any descriptor", kind, familyName(family), typeName(typ))
+		return 0, fmt.Errorf("not a %s: the socket has %s and %s; FromFD accepts any descriptor", kind, familyName(family), typeName(typ))
 	}
 	listens, e := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_ACCEPTCONN)
 	isListener := kind == handle.TCPListener || kind == handle.UnixListener
 	switch {
-	case e != 0: // not all systems can tell
+	case e != 0: // not all systems have SO_ACCEPTCONN
 	case listens != 0 && !isListener:
-		return 0, fmt.Errorf("not a %s: the socket listens", kind)
+		return 0, fmt.Errorf("not a %s: the socket is listening", kind)
 	case listens == 0 && isListener:
-		return 0, fmt.Errorf("not a %s: the socket does not listen", kind)
+		return 0, fmt.Errorf("not a %s: the socket is not listening", kind)
 	}
 	return family, nil
 }
@@ -162,7 +163,7 @@ func typeName(typ int) string {
 // duplicate returns a non-blocking duplicate of c's descriptor.
 func duplicate(c syscall.Conn) (sys.FD, error) {
 	if handle.IsNil(c) {
-		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: errors.New("something to duplicate is needed, not nil")}
+		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: errors.New("the value to duplicate is nil")}
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {

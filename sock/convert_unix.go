@@ -9,21 +9,21 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// File returns a duplicate as an *os.File, which Go's own poller watches. It may be handed
+// File returns a duplicate as an *os.File, which Go's own poller watches. It may be passed
 // to another program (os/exec, ExtraFiles).
 //
-// Whether calls wait is a property of what is open, and so of all its duplicates: to hand
-// one to a child, or to call Fd, may make it blocking (os.File.Fd). That does not harm this
-// package's own calls, which return ErrWouldBlock all the same. Accept, and reading and
-// writing pipes and foreign descriptors, make it non-blocking again where the system has no
-// other way: whoever shares it must be prepared for EAGAIN.
+// The blocking mode is a property of the open file description, which all duplicates share:
+// passing one to a child, or calling Fd, may switch it to blocking (os.File.Fd). The calls
+// of this package still return ErrWouldBlock. Accept, and reading and writing pipes and
+// foreign descriptors, switch it back to non-blocking where the system offers nothing else:
+// programs that share it must expect EAGAIN.
 func (d *Descriptor) File() (*os.File, error) {
 	var f *os.File
-	err := d.use("duplicate", func(fd sys.FD) error {
+	err := d.withFD("duplicate", func(fd sys.FD) error {
 		d.h.Share()
 		dup, e := sys.Dup(fd)
 		if e != 0 {
-			return d.failed("duplicate", "fcntl", e)
+			return d.callError("duplicate", "fcntl", e)
 		}
 		f = os.NewFile(uintptr(dup), d.h.Kind().Network())
 		return nil
@@ -31,8 +31,8 @@ func (d *Descriptor) File() (*os.File, error) {
 	return f, err
 }
 
-// NetConn returns a duplicate as a net.Conn: TCP, connected UDP and Unix sockets. The
-// duplicates share a mode: see File.
+// NetConn returns a duplicate as a net.Conn, for TCP, connected UDP and Unix sockets. The
+// duplicates share the blocking mode: see File.
 func (d *Descriptor) NetConn() (net.Conn, error) {
 	f, err := d.File()
 	if err != nil {

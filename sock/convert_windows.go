@@ -5,12 +5,11 @@ import (
 	"os"
 )
 
-// File would return a duplicate as an *os.File. On Windows a socket is no file:
-// errors.ErrUnsupported.
-func (d *Descriptor) File() (*os.File, error) { return nil, d.failure("duplicate", errUnsupported) }
+// File returns errors.ErrUnsupported: on Windows a socket is not a file.
+func (d *Descriptor) File() (*os.File, error) { return nil, d.opError("duplicate", errUnsupported) }
 
-// NetConn would return a duplicate as a net.Conn. Go's net package takes over no
-// sockets on Windows: errors.ErrUnsupported.
+// NetConn returns errors.ErrUnsupported: on Windows, package net cannot use an existing
+// socket.
 func (d *Descriptor) NetConn() (net.Conn, error) {
-	return nil, d.failure("duplicate", errUnsupported)
+	return nil, d.opError("duplicate", errUnsupported)
 }

@@ -11,7 +11,7 @@ func openDescriptors(t testing.TB) int {
 	t.Helper()
 	open, err := os.ReadDir("/dev/fd")
 	if err != nil {
-		t.Logf("descriptors are not counted: %v", err)
+		t.Logf("cannot count descriptors: %v", err)
 		return 0
 	}
 	return len(open)

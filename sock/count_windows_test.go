@@ -10,7 +10,7 @@ func openDescriptors(t testing.TB) int {
 	t.Helper()
 	n, e := sys.OpenHandles()
 	if e != 0 {
-		t.Logf("descriptors are not counted: %v", e)
+		t.Logf("cannot count descriptors: %v", e)
 		return 0
 	}
 	return n

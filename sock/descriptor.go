@@ -9,50 +9,50 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Descriptor is what all types of this package have in common.
+// Descriptor has the fields and methods that all types of this package have in common.
 type Descriptor struct{ h handle.Handle }
 
-// PollHandle makes the type a pollux.Source.
+// PollHandle implements pollux.Source.
 func (d *Descriptor) PollHandle() *handle.Handle { return &d.h }
 
 // Close ends the registration with a Poll, if there is one, then closes the
-// descriptor, or leaves that to the last call in progress, for which it does not wait. It
-// blocks in the kernel only where SetLinger has asked for that; so does the last call then,
-// if closing is left to it. A second Close returns ErrClosed.
+// descriptor. If other calls are in progress, Close does not wait for them: the last of
+// them closes the descriptor. Closing blocks only as SetLinger allows, in Close or in that
+// last call. A second Close returns ErrClosed.
 func (d *Descriptor) Close() error {
 	if err := d.h.Close(); err != nil {
-		return d.failure("close", err)
+		return d.opError("close", err)
 	}
 	return nil
 }
 
-// Detach ends the registration with a Poll, if there is one, and gives the
-// descriptor to the caller, open; it is non-blocking, unless the owner of a duplicate has
-// changed that. Calls in progress on other goroutines may still finish on it. Every later
-// call on the socket returns ErrClosed.
+// Detach ends the registration with a Poll, if there is one, and returns the open
+// descriptor, which the caller then owns. It is non-blocking, unless the owner of a
+// duplicate has changed that. Calls in progress on other goroutines may still finish on it.
+// Every later call on the socket returns ErrClosed.
 func (d *Descriptor) Detach() (uintptr, error) {
 	fd, err := d.h.Detach()
 	if err != nil {
-		return ^uintptr(0), d.failure("detach", err)
+		return ^uintptr(0), d.opError("detach", err)
 	}
 	return uintptr(fd), nil
 }
 
-// SyscallConn gives raw access for what this package does not offer, such as a
-// special socket option. Its Control calls f with the descriptor, which stays
-// open meanwhile. Read and Write call f once and do not wait: f returns false if its call
+// SyscallConn gives raw access for operations that this package does not have, such as a
+// special socket option. Its Control calls f with the descriptor, which stays open until f
+// returns. Read and Write call f once and do not block: f returns false if its system call
 // would have blocked, and the Poll then reports the next readiness. f may duplicate the
-// descriptor: see File for what the duplicates share. It must not wait, and not close the
+// descriptor: see File for what duplicates share. f must not block or close the
 // descriptor.
 func (d *Descriptor) SyscallConn() (syscall.RawConn, error) {
-	d.h.Share() // whoever has the descriptor can duplicate it
+	d.h.Share() // the caller can duplicate the descriptor
 	return rawConn{d}, nil
 }
 
 type rawConn struct{ d *Descriptor }
 
 func (r rawConn) Control(f func(fd uintptr)) error {
-	return r.d.use("control", func(fd sys.FD) error {
+	return r.d.withFD("control", func(fd sys.FD) error {
 		f(uintptr(fd))
 		return nil
 	})
@@ -71,24 +71,24 @@ func (r rawConn) transfer(d selector.Interest, f func(fd uintptr) bool) error {
 	return err
 }
 
-// use runs f with the descriptor kept open.
-func (d *Descriptor) use(op string, f func(fd sys.FD) error) error {
+// withFD runs f with the descriptor, which stays open until f returns.
+func (d *Descriptor) withFD(op string, f func(fd sys.FD) error) error {
 	fd, ok := d.h.Use()
 	if !ok {
-		return d.failure(op, net.ErrClosed)
+		return d.opError(op, net.ErrClosed)
 	}
 	defer d.h.Done()
 	return f(fd)
 }
 
-// failed makes the error for a system call that did.
-func (d *Descriptor) failed(op, call string, e syscall.Errno) error {
-	return d.failure(op, sys.CallError(call, e))
+// callError returns the error of a system call that failed with e.
+func (d *Descriptor) callError(op, call string, e syscall.Errno) error {
+	return d.opError(op, sys.CallError(call, e))
 }
 
-// failure makes an error with the operation and the addresses, as far as the system still
-// knows them.
-func (d *Descriptor) failure(op string, err error) error {
+// opError returns err in a *net.OpError with the operation and the addresses, if the
+// system still has them.
+func (d *Descriptor) opError(op string, err error) error {
 	e := &net.OpError{Op: op, Net: d.h.Kind().Network(), Err: err}
 	if fd, ok := d.h.Use(); ok {
 		e.Source, e.Addr = addresses(d.h.Kind(), fd)

@@ -6,25 +6,25 @@ import (
 	"syscall"
 )
 
-// ErrClosed is what calls on a closed socket return: net.ErrClosed.
+// ErrClosed is the error of calls on a closed socket. It is net.ErrClosed.
 var ErrClosed = net.ErrClosed
 
-// ErrWouldBlock says that there is nothing to read now, no connection to accept,
-// no room to write, or that connecting has not ended. It is normal: wait for the
-// next event. errors.Is also knows it as syscall.EAGAIN.
+// ErrWouldBlock means that the operation would block: there is nothing to read, no
+// connection to accept, no buffer space to write, or connecting has not ended. It is
+// normal: wait for the next event. It matches syscall.EAGAIN with errors.Is.
 var ErrWouldBlock error = wouldBlock{}
 
-// ErrTruncated says that a datagram was longer than the buffer; the buffer is
-// full and the rest is gone.
+// ErrTruncated means that a datagram was longer than the buffer: the buffer is full and
+// the rest of the datagram is lost.
 var ErrTruncated = errors.New("datagram is longer than the buffer; the rest of it is lost")
 
-// ErrBadOption says that an option's value is out of its range, or that it is no option
-// of such a socket. Nothing was changed. errors.Is also knows it as syscall.EINVAL.
+// ErrBadOption means that an option's value is out of range, or that the option does not
+// apply to this socket. Nothing was changed. It matches syscall.EINVAL with errors.Is.
 var ErrBadOption error = badOption{}
 
 type badOption struct{}
 
-func (badOption) Error() string        { return "bad option" }
+func (badOption) Error() string        { return "invalid option" }
 func (badOption) Is(target error) bool { return target == syscall.EINVAL }
 
 type wouldBlock struct{}

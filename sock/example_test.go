@@ -13,14 +13,14 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Connecting never waits; ConnectError tells for certain how it has ended.
+// ConnectTCP does not block; ConnectError returns the outcome.
 func ExampleConnectTCP() {
 	q, err := pollux.New()
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer q.Close()
-	c, err := sock.ConnectTCP(netip.MustParseAddrPort("127.0.0.1:1")) // nobody listens there
+	c, err := sock.ConnectTCP(netip.MustParseAddrPort("127.0.0.1:1")) // no socket listens there
 	if err == nil {
 		defer c.Close()
 		if err := q.Registrator().Register(c, 1, pollux.Writable, pollux.Edge); err != nil {
@@ -37,7 +37,7 @@ func ExampleConnectTCP() {
 	// Output: true
 }
 
-// A write says how much the kernel took; the rest waits for Writable.
+// Write returns how much the kernel accepted; write the rest after Writable.
 func ExampleStream_Write() {
 	a, b, err := sock.UnixPair()
 	if err != nil {

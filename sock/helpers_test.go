@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// interfaces lists the interfaces, where the system allows it: qemu-user of a big-endian
-// processor passes on messages of netlink that net cannot read.
+// interfaces lists the network interfaces, or skips the test: qemu-user for a big-endian
+// processor returns netlink messages that package net cannot parse.
 func interfaces(t testing.TB) []net.Interface {
 	t.Helper()
 	all, err := net.Interfaces()

@@ -10,8 +10,8 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// A system that takes the times of keep-alive and does not return them, as NetBSD: whether
-// probing is on is known, and the error is typed.
+// On a system that accepts the keep-alive times and does not return them, such as NetBSD,
+// KeepAlive still reports whether probes are enabled, and the error is ErrUnsupported.
 func TestKeepAliveTimesUnreadable(t *testing.T) {
 	k, on, err := keepAlive(func(name string, level, option int) (int, error) {
 		if level == sys.SOL_SOCKET {

@@ -13,45 +13,45 @@ import (
 
 var (
 	errUnsupported = errors.ErrUnsupported
-	errNotNew      = errors.New("the Stream has a socket already, or had one; give a new one")
+	errNotNew      = errors.New("the Stream has or had a socket; use a new Stream")
 )
 
-// badAddr says why ap is none for a socket of the family.
+// badAddr returns the error for ap, which is invalid for a socket of the family.
 func badAddr(ap netip.AddrPort, family int) error {
 	switch {
 	case !ap.IsValid():
-		return errors.New("an address is needed, not the zero AddrPort")
+		return errors.New("the address is the zero AddrPort")
 	case family == sys.AF_INET && !ap.Addr().Unmap().Is4():
-		return fmt.Errorf("%v is an address of IPv6, and the socket one of IPv4", ap)
+		return fmt.Errorf("%v is an IPv6 address, the socket is IPv4", ap)
 	case ap.Addr().Zone() != "":
 		return fmt.Errorf("%v: there is no network interface %q", ap, ap.Addr().Zone())
 	}
-	return fmt.Errorf("%v is no address for this socket", ap)
+	return fmt.Errorf("%v is not a valid address for this socket", ap)
 }
 
-// badName returns the error for a name that no Unix socket can have.
+// badName returns the error for an invalid name of a Unix socket.
 func badName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("a name is needed, not an empty one")
+		return errors.New("the name is empty")
 	case len(name) > sys.MaxUnixName:
-		return fmt.Errorf("a name of %d bytes is too long for a Unix socket, which takes %d", len(name), sys.MaxUnixName)
+		return fmt.Errorf("a name of %d bytes is too long for a Unix socket; the limit is %d", len(name), sys.MaxUnixName)
 	}
-	return errors.New("the path has a zero byte")
+	return errors.New("the path contains a zero byte")
 }
 
-// A maker makes one socket; its errors say at which address.
+// A maker creates one socket. Its errors contain the address.
 type maker struct {
 	op      string
 	kind    handle.Kind
 	options settings
 	addr    net.Addr // for errors
 	fd      sys.FD
-	path    *boundPath // what bind has made, to be removed if the rest fails
+	path    *boundPath // created by bind; removed if a later step fails
 }
 
-func connecting(kind handle.Kind, options []Option) maker {
-	return maker{op: "connect", kind: kind, options: settle(options)}
+func connectMaker(kind handle.Kind, options []Option) maker {
+	return maker{op: "connect", kind: kind, options: applyOptions(options)}
 }
 
 func (m *maker) fail(err error) error {
@@ -66,8 +66,8 @@ func (m *maker) call(name string, e syscall.Errno) error {
 	return m.fail(sys.CallError(name, e))
 }
 
-// ip begins a socket of IP at or to ap.
-func (m *maker) ip(typ int, ap netip.AddrPort) (sys.Sockaddr, error) {
+// openIP creates an IP socket that will be bound or connected to ap.
+func (m *maker) openIP(typ int, ap netip.AddrPort) (sys.Sockaddr, error) {
 	m.fd = sys.InvalidFD
 	if m.kind == handle.UDPSocket {
 		m.addr = net.UDPAddrFromAddrPort(ap)
@@ -82,8 +82,8 @@ func (m *maker) ip(typ int, ap netip.AddrPort) (sys.Sockaddr, error) {
 	return a, m.open(family, typ)
 }
 
-// unix begins a Unix socket at or to name.
-func (m *maker) unix(typ int, name string) (sys.Sockaddr, error) {
+// openUnix creates a Unix socket that will be bound or connected to name.
+func (m *maker) openUnix(typ int, name string) (sys.Sockaddr, error) {
 	m.fd = sys.InvalidFD
 	m.addr = &net.UnixAddr{Name: name, Net: m.kind.Network()}
 	var a sys.Sockaddr
@@ -94,7 +94,7 @@ func (m *maker) unix(typ int, name string) (sys.Sockaddr, error) {
 }
 
 func (m *maker) open(family, typ int) error {
-	if err := m.options.suit(m.op, m.kind); err != nil {
+	if err := m.options.validate(m.op, m.kind); err != nil {
 		return m.fail(err)
 	}
 	fd, e := sys.Socket(family, typ, 0)
@@ -102,13 +102,14 @@ func (m *maker) open(family, typ int) error {
 		return m.call("socket", e)
 	}
 	m.fd = fd
-	if err := m.options.before(fd, family, m.kind); err != nil {
+	if err := m.options.apply(fd, family, m.kind); err != nil {
 		return m.fail(err)
 	}
 	return nil
 }
 
-// bindLocal gives a socket that will connect the local address it was promised.
+// bindLocal binds a socket that will connect to the address of LocalAddr or LocalName, if
+// there is one.
 func (m *maker) bindLocal(family int) error {
 	var a sys.Sockaddr
 	switch o := &m.options; {
@@ -130,11 +131,11 @@ func (m *maker) bind(a *sys.Sockaddr) error {
 	if e := sys.Bind(m.fd, a); e != 0 {
 		return m.fail(addressError("bind", e, a))
 	}
-	m.path = madeByBind(a.UnixPath())
+	m.path = createdByBind(a.UnixPath())
 	return nil
 }
 
-// bind and listen on a.
+// listen binds the socket to a and listens.
 func (m *maker) listen(a *sys.Sockaddr) error {
 	if err := m.bind(a); err != nil {
 		return err
@@ -149,15 +150,15 @@ func (m *maker) listen(a *sys.Sockaddr) error {
 	return nil
 }
 
-// initListener makes d the owner of the socket, which listens.
+// initListener makes d own the listening socket.
 func (m *maker) initListener(d *Descriptor) {
 	d.h.Init(m.fd, m.kind)
 	if m.options.control != nil {
-		d.h.Share() // the function may have made a duplicate
+		d.h.Share() // control may have duplicated the descriptor
 	}
 }
 
-// connect begins to connect to a.
+// connect starts connecting to a.
 func (m *maker) connect(a *sys.Sockaddr) error {
 	if e := sys.Connect(m.fd, a); e != 0 && !sys.InProgress(e) {
 		return m.fail(addressError("connect", e, a))

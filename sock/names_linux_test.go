@@ -16,7 +16,7 @@ import (
 
 const maxName = 108 // sun_path (unix(7))
 
-// uniqueNames returns names of each kind that are no other's: a pair of each, for both ends.
+// uniqueNames returns unused names of each kind, in pairs for the two ends.
 func uniqueNames(t *testing.T) [][2]string {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -41,13 +41,13 @@ func uniqueNames(t *testing.T) [][2]string {
 	add("%s", 0)
 	add("%s", maxName-1)
 	add("%s", maxName) // without a terminating zero
-	add("./@%s", 0)    // a path, and no abstract name
+	add("./@%s", 0)    // a path, not an abstract name
 	add("./@%s", maxName+2)
-	return append(all, [2]string{"@", "@\x00"}) // abstract, of no byte and of one
+	return append(all, [2]string{"@", "@\x00"}) // abstract, of zero bytes and of one
 }
 
-// A name is any bytes up to the kernel's limit, and the same in every call that takes or
-// returns one.
+// A name is any bytes up to the kernel's limit, and has the same form in every call that
+// accepts or returns one.
 func TestUnixNamesOfStreams(t *testing.T) {
 	for _, pair := range uniqueNames(t) {
 		name, own := pair[0], pair[1]
@@ -127,8 +127,8 @@ func TestUnixNamesTooLong(t *testing.T) {
 	}
 }
 
-// A peer that the kernel has named (autobind, unix(7)) can be answered; one without a name
-// has the empty one.
+// A peer that the kernel has named (autobind, unix(7)) can be answered; an unnamed peer has
+// the empty name.
 func TestUnixAutobind(t *testing.T) {
 	name := fmt.Sprintf("@%x", rand.Uint64())
 	u, err := sock.ListenUnixDatagram(name)

@@ -9,14 +9,14 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// An Option changes a socket before it is bound or connected. The others are
-// methods. One that is out of range, or is none of such a socket, makes the making of the
-// socket fail with ErrBadOption.
+// An Option configures a socket before it is bound or connected. Other settings are
+// methods of the socket. If an option is out of range, or does not apply to the kind of
+// socket, the function that creates the socket fails with ErrBadOption.
 type Option func(*settings)
 
 type settings struct {
-	backlog      int // 0: the most
-	reuseAddr    byDefault
+	backlog      int // 0: the maximum
+	reuseAddr    optionalBool
 	reusePort    bool
 	v6only       bool
 	recvBuffer   int
@@ -28,20 +28,20 @@ type settings struct {
 	bad          error // the first option that is out of range
 }
 
-// byDefault is what was said about something that has a default.
-type byDefault uint8
+// optionalBool is a bool option, or unset, which means the default.
+type optionalBool uint8
 
 const (
-	unsaid byDefault = iota
-	no
-	yes
+	unset optionalBool = iota
+	disabled
+	enabled
 )
 
-func settle(options []Option) settings {
+func applyOptions(options []Option) settings {
 	var s settings
 	for _, o := range options {
 		if o == nil {
-			s.bad = fmt.Errorf("%w: one is nil", ErrBadOption)
+			s.bad = fmt.Errorf("%w: the option is nil", ErrBadOption)
 			break
 		}
 		o(&s)
@@ -49,84 +49,82 @@ func settle(options []Option) settings {
 	return s
 }
 
-// Backlog sets how many connections may wait to be accepted, from 1 up. The
-// system's own limit holds as well (net.core.somaxconn on Linux); without this
-// option it alone does.
+// Backlog sets the maximum number of connections in the accept queue, 1 or more. The
+// system's limit (net.core.somaxconn on Linux) also applies; without this option it is the
+// only limit.
 func Backlog(n int) Option {
 	return func(s *settings) {
-		s.check("Backlog", n)
+		s.checkRange("Backlog", n)
 		s.backlog = n
 	}
 }
 
-// check notes that an option is out of range, for the making of the socket to fail.
-func (s *settings) check(name string, value int) {
+// checkRange records an error if value is less than 1 or does not fit in 32 bits.
+func (s *settings) checkRange(name string, value int) {
 	if err := inRange(name, value, 1, math.MaxInt32); s.bad == nil {
 		s.bad = err
 	}
 }
 
-// ReuseAddr sets SO_REUSEADDR, or leaves it out. TCP listeners have it without this option,
-// so that a server can be started again at once; other sockets have it only with it, such
-// as several that receive from one multicast group. On Windows, where it would let others
-// take the port, none has it.
+// ReuseAddr sets whether the socket has SO_REUSEADDR. By default TCP listeners have it, so
+// that a server can be restarted immediately, and other sockets do not; several sockets
+// that receive from one multicast group need it. On Windows it is never set, because there
+// it would let other processes take the port.
 func ReuseAddr(on bool) Option {
 	return func(s *settings) {
-		s.reuseAddr = no
+		s.reuseAddr = disabled
 		if on {
-			s.reuseAddr = yes
+			s.reuseAddr = enabled
 		}
 	}
 }
 
-// ReusePort sets SO_REUSEPORT: several sockets may have the address. Linux spreads
-// connections and datagrams over them (socket(7), Linux 3.9). FreeBSD does not:
-// there SO_REUSEPORT_LB does (setsockopt(2), FreeBSD 12), which Control can set.
-// Windows has none and refuses.
+// ReusePort sets SO_REUSEPORT: several sockets may be bound to the address. Linux
+// distributes connections and datagrams among them (socket(7), Linux 3.9). FreeBSD does
+// that only with SO_REUSEPORT_LB (setsockopt(2), FreeBSD 12), which Control can set. On
+// Windows and Solaris the error is errors.ErrUnsupported.
 func ReusePort() Option { return func(s *settings) { s.reusePort = true } }
 
-// V6Only keeps a socket on [::] from serving IPv4 too.
+// V6Only makes a socket on [::] serve IPv6 only, not IPv4 too.
 func V6Only() Option { return func(s *settings) { s.v6only = true } }
 
-// RecvBuffer sets SO_RCVBUF, in bytes, before the socket is bound or connected:
-// the only time at which it can widen TCP's window. Linux doubles the value for
-// its own use and keeps it within net.core.rmem_max.
+// RecvBuffer sets SO_RCVBUF, in bytes, before the socket is bound or connected: only then
+// can it enlarge the TCP window. Linux doubles the value for its own use and limits it to
+// net.core.rmem_max.
 func RecvBuffer(bytes int) Option {
 	return func(s *settings) {
-		s.check("RecvBuffer", bytes)
+		s.checkRange("RecvBuffer", bytes)
 		s.recvBuffer = bytes
 	}
 }
 
-// SendBuffer sets SO_SNDBUF, in bytes, as RecvBuffer does for the other
-// direction.
+// SendBuffer sets SO_SNDBUF, in bytes, before the socket is bound or connected.
 func SendBuffer(bytes int) Option {
 	return func(s *settings) {
-		s.check("SendBuffer", bytes)
+		s.checkRange("SendBuffer", bytes)
 		s.sendBuffer = bytes
 	}
 }
 
-// LocalAddr binds a socket of IP to a local address before it connects.
+// LocalAddr binds an IP socket to a local address before it connects.
 func LocalAddr(a netip.AddrPort) Option { return func(s *settings) { s.local = a } }
 
-// LocalName is LocalAddr for Unix sockets that connect: a path, or @ and an abstract name.
-// The path stays when the socket is closed: remove it. If connecting fails, it is taken
-// away again.
+// LocalName binds a Unix socket to a local name before it connects: a path, or @ and an
+// abstract name. Closing the socket does not remove the path; the caller must. If
+// connecting fails, the path is removed.
 func LocalName(name string) Option { return func(s *settings) { s.localName = name } }
 
-// Delay leaves Nagle's algorithm on; given to a listener, for what it accepts. TCP
-// streams otherwise have TCP_NODELAY set, as Go's net package does it.
+// Delay leaves Nagle's algorithm enabled; on a listener, for the accepted streams. Without
+// it, TCP streams have TCP_NODELAY set, as in package net.
 func Delay() Option { return func(s *settings) { s.delaySending = true } }
 
-// Control has f called with the descriptor before the socket is bound or
-// connected, for options that this package does not have. An error ends the
-// making of the socket.
+// Control calls f with the descriptor before the socket is bound or connected, for options
+// that this package does not have. If f returns an error, creating the socket fails.
 func Control(f func(fd uintptr) error) Option { return func(s *settings) { s.control = f } }
 
-// suit tells which option is out of range, or none of a socket of that kind that is made
-// by op; nil if all are well.
-func (s *settings) suit(op string, kind handle.Kind) error {
+// validate returns an error if an option is out of range or does not apply to a socket of the
+// kind that op creates.
+func (s *settings) validate(op string, kind handle.Kind) error {
 	if s.bad != nil {
 		return s.bad
 	}
@@ -137,28 +135,28 @@ func (s *settings) suit(op string, kind handle.Kind) error {
 		what         string
 	}{
 		{s.backlog != 0, op == "listen", "Backlog is for sockets that listen"},
-		{s.reuseAddr != unsaid, ip, "ReuseAddr is for sockets of IP"},
-		{s.reusePort, ip, "ReusePort is for sockets of IP"},
-		{s.v6only, ip, "V6Only is for sockets of IP"},
-		{s.delaySending, tcp, "Delay is for sockets of TCP"},
-		{s.local.IsValid(), ip && op == "connect", "LocalAddr is for sockets of IP that connect"},
+		{s.reuseAddr != unset, ip, "ReuseAddr is for IP sockets"},
+		{s.reusePort, ip, "ReusePort is for IP sockets"},
+		{s.v6only, ip, "V6Only is for IP sockets"},
+		{s.delaySending, tcp, "Delay is for TCP sockets"},
+		{s.local.IsValid(), ip && op == "connect", "LocalAddr is for IP sockets that connect"},
 		{s.localName != "", !ip && op == "connect", "LocalName is for Unix sockets that connect"},
 	} {
 		if o.given && !o.suits {
-			return fmt.Errorf("%w: %s, and this is to be a %v", ErrBadOption, o.what, kind)
+			return fmt.Errorf("%w: %s, not for a %v", ErrBadOption, o.what, kind)
 		}
 	}
 	return nil
 }
 
-// before applies what must come before bind and connect.
-func (s *settings) before(fd sys.FD, family int, kind handle.Kind) error {
+// apply sets the options that must be set before bind and connect.
+func (s *settings) apply(fd sys.FD, family int, kind handle.Kind) error {
 	type option struct {
 		name                 string
 		level, number, value int
 	}
 	var todo []option
-	reuseAddr := s.reuseAddr == yes || s.reuseAddr == unsaid && kind == handle.TCPListener
+	reuseAddr := s.reuseAddr == enabled || s.reuseAddr == unset && kind == handle.TCPListener
 	if reuseAddr && sys.ReuseAddrIsSafe {
 		todo = append(todo, option{"SO_REUSEADDR", sys.SOL_SOCKET, sys.SO_REUSEADDR, 1})
 	}
@@ -188,8 +186,8 @@ func (s *settings) before(fd sys.FD, family int, kind handle.Kind) error {
 	if err := s.control(uintptr(fd)); err != nil {
 		return err
 	}
-	// A duplicate may have been made, and given to a child, which leaves the socket
-	// blocking: connect would wait.
+	// control may have passed a duplicate to a child, which makes the socket blocking:
+	// connect would block.
 	if e := sys.SetNonblock(fd); e != 0 {
 		return sys.CallError("fcntl", e)
 	}

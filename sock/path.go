@@ -6,18 +6,19 @@ import (
 	"path/filepath"
 )
 
-// A boundPath is the file that binding a Unix socket has made. The path may be another's
-// meanwhile: a server that starts again removes what the last one has left, and binds the
-// path anew. So the file is known by itself (device and inode, os.SameFile), and it is
-// looked for where it was made, whatever the working directory is then. The system keeps
-// the inode for as long as the socket is open, so that no other file can have its number.
+// A boundPath is the file that bind has created for a Unix socket. Later the path may
+// belong to another socket: a server that restarts removes the file of its predecessor and
+// binds the path again. So the file is identified by device and inode (os.SameFile), and
+// looked up by its absolute path, whatever the working directory is then. The system keeps
+// the inode while the socket is open, so no other file can get its number.
 type boundPath struct {
 	path string // absolute
 	file fs.FileInfo
 }
 
-// madeByBind returns the file that bind has just made at path; nil if it is gone already.
-func madeByBind(path string) *boundPath {
+// createdByBind returns the file that bind has just created at path, or nil if it is already
+// gone.
+func createdByBind(path string) *boundPath {
 	if path == "" {
 		return nil
 	}
@@ -28,13 +29,13 @@ func madeByBind(path string) *boundPath {
 	if err != nil {
 		return nil
 	}
-	os.SameFile(file, file) // Windows looks at the file itself with the first comparison
+	os.SameFile(file, file) // on Windows the first comparison reads the file's identity
 	return &boundPath{path, file}
 }
 
-// remove removes the file, if it is there and the one that bind has made. It comes before
-// the socket is closed. Unlinking by inode is what no system has: a server that replaces
-// the file between the look and the unlink, a matter of microseconds, loses its path.
+// remove removes the file if the path still refers to it. It must be called before the
+// socket is closed. No system can unlink by inode: if another server replaces the file in
+// the microseconds between Lstat and Remove, it loses its path.
 func (b *boundPath) remove() {
 	if b == nil {
 		return

@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// What a Unix listener has not bound itself it never removes.
+// A Unix listener removes only a path that it has bound itself.
 func TestCloseRemovesOnlyWhatItBound(t *testing.T) {
 	replacements := map[string]func(t *testing.T, path string){
 		"another server": func(t *testing.T, path string) {
@@ -37,7 +37,7 @@ func TestCloseRemovesOnlyWhatItBound(t *testing.T) {
 		replace(t, path)
 		must(t, old.Close())
 		if _, err := os.Lstat(path); err != nil {
-			t.Errorf("Close has removed what is %s now: %v", what, err)
+			t.Errorf("Close has removed the path, which is now %s: %v", what, err)
 		}
 	}
 }

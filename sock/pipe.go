@@ -9,20 +9,20 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// PipeReader is the end of a pipe that is read from.
+// PipeReader is the read end of a pipe.
 type PipeReader struct {
 	Descriptor
 	io sys.Shared
 }
 
-// PipeWriter is the end of a pipe that is written to.
+// PipeWriter is the write end of a pipe.
 type PipeWriter struct {
 	Descriptor
 	io sys.Shared
 }
 
-// Pipe returns the two ends of a new pipe (pipe(7)). It fails if the process
-// is out of descriptors (EMFILE), and on Windows, with errors.ErrUnsupported.
+// Pipe returns the two ends of a new pipe (pipe(7)). It fails if the process is out of
+// file descriptors (EMFILE). On Windows the error is errors.ErrUnsupported.
 func Pipe() (*PipeReader, *PipeWriter, error) {
 	rfd, wfd, e := sys.Pipe()
 	if e != 0 {
@@ -34,8 +34,8 @@ func Pipe() (*PipeReader, *PipeWriter, error) {
 	return r, w, nil
 }
 
-// Read reads what is there into b. It returns io.EOF when every writer is gone,
-// and ErrWouldBlock when there is nothing now.
+// Read reads available bytes into b. It returns io.EOF if all writers have closed, and
+// ErrWouldBlock if the pipe is empty.
 func (r *PipeReader) Read(b []byte) (int, error) {
 	if r.h.Shared() {
 		return r.read(b, r.io.Read)
@@ -43,10 +43,10 @@ func (r *PipeReader) Read(b []byte) (int, error) {
 	return r.read(b, sys.Read)
 }
 
-// Write writes as much of b as the pipe takes; fewer bytes than len(b) come with
-// an error, ErrWouldBlock if the pipe is full. Up to PIPE_BUF bytes, 4,096 on
-// Linux and 512 at least, are taken whole or not at all (pipe(7)). Without a
-// reader the error holds syscall.EPIPE.
+// Write writes as much of b as the pipe accepts. If that is less than len(b), it also
+// returns an error, ErrWouldBlock if the pipe is full. A write of up to PIPE_BUF bytes
+// (4,096 on Linux, at least 512 elsewhere) is atomic (pipe(7)). If there is no reader, the
+// error is syscall.EPIPE.
 func (w *PipeWriter) Write(b []byte) (int, error) {
 	if w.h.Shared() {
 		return w.write(b, w.io.Write)
@@ -54,22 +54,22 @@ func (w *PipeWriter) Write(b []byte) (int, error) {
 	return w.write(b, sys.Write)
 }
 
-// FD is a foreign descriptor: a tun device, eventfd, inotify, serial line, or
-// whatever else the kernel can tell readiness of.
+// FD is a foreign descriptor: a tun device, an eventfd, an inotify instance, a serial line,
+// or any other file whose readiness the kernel reports.
 type FD struct {
 	Descriptor
 	io     sys.Shared
 	socket bool
 }
 
-// FromFD takes over an open descriptor, which must not be used otherwise from
-// then on: Close closes it. It is made non-blocking and close-on-exec. To be
-// non-blocking is a property of the open file, so other processes that have inherited or
-// duplicated the descriptor, such as the shell of a terminal, see it too. If one of them
-// switches it back, Read and Write still do not wait: Linux has RWF_NOWAIT for most files
-// (readv(2)); elsewhere they make it non-blocking again before they touch it, and can wait
-// only if it is switched back within that very moment. The error is a *net.OpError, with
-// EBADF if fd is not open; fd is still the caller's then.
+// FromFD takes ownership of an open descriptor: Close closes it, and the caller must not
+// use it otherwise. FromFD makes it non-blocking and close-on-exec. Non-blocking mode is a
+// property of the open file description, so it also affects other processes that have
+// inherited or duplicated the descriptor, such as the shell of a terminal. If one of them
+// switches it back, Read and Write still do not block: Linux has RWF_NOWAIT for most files
+// (readv(2)); elsewhere they make the descriptor non-blocking again before each call, and
+// can block only if it is switched back in between. The error is a *net.OpError, with
+// EBADF if fd is not open; after an error the caller still owns fd.
 func FromFD(fd uintptr) (*FD, error) {
 	n := sys.FD(fd)
 	if e := sys.SetNonblock(n); e != 0 {
@@ -86,8 +86,8 @@ func FromFD(fd uintptr) (*FD, error) {
 	return f, nil
 }
 
-// Read reads what is there into b, as read(2) does on that kind of descriptor.
-// It returns io.EOF for 0 bytes.
+// Read reads into b, as read(2) does on that kind of descriptor. It returns io.EOF for 0
+// bytes.
 func (f *FD) Read(b []byte) (int, error) {
 	if f.socket && len(b) > 0 { // read(2) of 0 bytes takes no datagram
 		return f.read(b, recv)
@@ -95,8 +95,8 @@ func (f *FD) Read(b []byte) (int, error) {
 	return f.read(b, f.io.Read)
 }
 
-// Write writes as much of b as the kernel takes, as write(2) does on that kind of
-// descriptor; fewer bytes than len(b) come with an error.
+// Write writes as much of b as the kernel accepts, as write(2) does on that kind of
+// descriptor. If that is less than len(b), it also returns an error.
 func (f *FD) Write(b []byte) (int, error) {
 	if f.socket {
 		return f.write(b, send)
@@ -111,7 +111,7 @@ func send(fd sys.FD, b []byte) (int, syscall.Errno) { return sys.Send(fd, b, 0) 
 func (d *Descriptor) read(b []byte, read func(sys.FD, []byte) (int, syscall.Errno)) (int, error) {
 	fd, ok := d.h.Use()
 	if !ok {
-		return 0, d.failure("read", net.ErrClosed)
+		return 0, d.opError("read", net.ErrClosed)
 	}
 	n, e := read(fd, b)
 	d.h.Done()
@@ -127,15 +127,15 @@ func (d *Descriptor) read(b []byte, read func(sys.FD, []byte) (int, syscall.Errn
 		d.h.Blocked(readable)
 		return 0, ErrWouldBlock
 	}
-	return 0, d.failed("read", "read", e)
+	return 0, d.callError("read", "read", e)
 }
 
-// write goes on after a partial write until the kernel refuses: only then is
-// every kind of descriptor sure to tell when there is room again.
+// write continues after a partial write until the call would block: only then does every
+// kind of descriptor reliably report when it becomes writable.
 func (d *Descriptor) write(b []byte, write func(sys.FD, []byte) (int, syscall.Errno)) (int, error) {
 	fd, ok := d.h.Use()
 	if !ok {
-		return 0, d.failure("write", net.ErrClosed)
+		return 0, d.opError("write", net.ErrClosed)
 	}
 	total := 0
 	var e syscall.Errno
@@ -155,5 +155,5 @@ func (d *Descriptor) write(b []byte, write func(sys.FD, []byte) (int, syscall.Er
 		d.h.Blocked(writable)
 		return total, ErrWouldBlock
 	}
-	return total, d.failed("write", "write", e)
+	return total, d.callError("write", "write", e)
 }

@@ -2,5 +2,5 @@
 
 package sock_test
 
-// raceEnabled: the race detector empties pools at random.
+// raceEnabled: with the race detector sync.Pool drops objects at random.
 const raceEnabled = true

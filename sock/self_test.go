@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// freePort returns an address of this host at which nobody listens.
+// freePort returns an address of this host on which no socket listens.
 func freePort(t *testing.T, at netip.AddrPort) netip.AddrPort {
 	t.Helper()
 	l, err := sock.ListenTCP(at)
@@ -20,16 +20,16 @@ func freePort(t *testing.T, at netip.AddrPort) netip.AddrPort {
 	return l.Addr()
 }
 
-// connectToItself begins to connect a stream to its own address. The system does that by
-// itself where a port for outgoing connections is drawn that is the one connected to.
+// connectToItself starts connecting a stream to its own address. The
+// system does that by itself if it chooses the destination's port as the local port.
 func connectToItself(t *testing.T, at netip.AddrPort) (*sock.TCPStream, error) {
 	t.Helper()
 	self := freePort(t, at)
 	return sock.ConnectTCP(self, sock.LocalAddr(self), sock.ReuseAddr(true))
 }
 
-// A connection to oneself is a refusal, whichever call looks first, and nothing is read or
-// written on it.
+// A stream that is connected to itself has failed with ECONNREFUSED, whichever call comes
+// first, and nothing is read or written on it.
 func TestSelfConnectionIsRefused(t *testing.T) {
 	b := []byte("hello")
 	first := map[string]func(s *sock.TCPStream) error{
@@ -73,8 +73,8 @@ func TestSelfConnectionIsRefused(t *testing.T) {
 	}
 }
 
-// What looks like one is none: two sockets of one host with the same port on different
-// addresses, or that connect to each other.
+// Two sockets of one host that have the same port on different addresses, or that connect
+// to each other, are not a self-connection.
 func TestNotASelfConnection(t *testing.T) {
 	l, err := sock.ListenTCP(loopback4)
 	must(t, err)
@@ -82,7 +82,7 @@ func TestNotASelfConnection(t *testing.T) {
 	other := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), l.Addr().Port())
 	c, err := sock.ConnectTCP(l.Addr(), sock.LocalAddr(other), sock.ReuseAddr(true))
 	if errors.Is(err, syscall.EADDRNOTAVAIL) {
-		t.Skip("skipped: this system has 127.0.0.1 alone")
+		t.Skip("skipped: this system has only 127.0.0.1")
 	}
 	must(t, err)
 	defer c.Close()

@@ -9,47 +9,46 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Stream is what TCP and Unix streams have in common.
+// Stream has the fields and methods that TCP and Unix streams have in common.
 type Stream struct {
 	Descriptor
-	attempt *attempt // nil if it was connected from birth
+	attempt *attempt // nil if the stream was created connected
 }
 
-// ConnectError tells how connecting has ended: nil if the stream is open,
-// ErrWouldBlock if it is not over yet, or a *net.OpError with the errno. It may be
-// asked again, by several at once, and gives the same answer. An accepted stream is open.
+// ConnectError returns the outcome of connecting: nil if the stream is connected,
+// ErrWouldBlock if connecting has not ended, or a *net.OpError with the errno. It may be
+// called repeatedly and concurrently, and then returns the same outcome. For an accepted
+// stream it returns nil.
 //
-// The kernel tells a failure once: a Read or Write that is at it takes the news, and a
-// ConnectError of the same moment may still be ErrWouldBlock. So read and write when
+// The kernel returns a failure only once: a concurrent Read or Write may take the error,
+// and ConnectError then may still return ErrWouldBlock. So do not read or write before
 // connecting has ended.
 func (s *Stream) ConnectError() error {
 	if s.attempt == nil {
 		if s.h.IsNew() {
-			return s.failure("connect", net.ErrClosed)
+			return s.opError("connect", net.ErrClosed)
 		}
 		return nil
 	}
 	return s.attempt.connectError(&s.Descriptor)
 }
 
-// Read reads what is there into b, up to its length. It returns io.EOF when the
-// peer has sent all it will, ErrWouldBlock when there is nothing now, and 0 and
-// nil only for an empty b.
+// Read reads available bytes into b. It returns io.EOF if the peer has closed its sending
+// side, ErrWouldBlock if no bytes are available, and 0 and nil only for an empty b.
 //
-// Fewer bytes than len(b) mean that the kernel has no more of a TCP stream: with an
-// Edge registration the next bytes make a new event, and the call that would return
-// ErrWouldBlock can be saved. Two things end a read early without such news, so
-// go on reading there: an event with ReadClosed, and an urgent mark (tcp(7)). A read
-// from a Unix stream also ends at descriptors that were passed (unix(7)): there, go on until
-// ErrWouldBlock.
+// For a TCP stream, fewer bytes than len(b) mean that the kernel's buffer is drained: with
+// an Edge registration the next bytes cause a new event, and the caller can skip the Read
+// that would return ErrWouldBlock. There are two exceptions, in which the caller must read
+// on: after an event with ReadClosed, and at an urgent mark (tcp(7)). On a Unix stream a
+// read also ends at passed descriptors (unix(7)): there, read until ErrWouldBlock.
 func (s *Stream) Read(b []byte) (int, error) {
 	fd, ok := s.h.Use()
 	if !ok {
-		return s.closed("read")
+		return s.errClosed("read")
 	}
 	n, e := sys.Recv(fd, b, 0)
 	s.h.Done()
-	if n > 0 && s.isConnected() { // received's commonest case
+	if n > 0 && s.isConnected() { // the most common case of received
 		if n < len(b) {
 			s.h.Blocked(readable)
 		}
@@ -58,25 +57,26 @@ func (s *Stream) Read(b []byte) (int, error) {
 	return s.received("read", "recv", n, len(b), e)
 }
 
-func (s *Stream) closed(op string) (int, error) { return 0, s.failure(op, net.ErrClosed) }
+func (s *Stream) errClosed(op string) (int, error) { return 0, s.opError(op, net.ErrClosed) }
 
-// Peek is Read without taking the bytes: they stay to be read. With an Edge registration,
-// where the queue makes the edges (poll, iocp), each Peek that gets less than len(b) has them
-// told again: to wait for more than is there, use Oneshot.
+// Peek is Read without removing the bytes from the receive buffer. With an Edge
+// registration on a backend that emulates edges (poll, iocp), each Peek that gets less than
+// len(b) causes the same readiness to be reported again: to wait for more bytes, use
+// Oneshot.
 func (s *Stream) Peek(b []byte) (int, error) { return s.recv("peek", b, sys.MSG_PEEK) }
 
 func (s *Stream) recv(op string, b []byte, flags int) (int, error) {
 	fd, ok := s.h.Use()
 	if !ok {
-		return s.closed(op)
+		return s.errClosed(op)
 	}
 	n, e := sys.Recv(fd, b, flags)
 	s.h.Done()
 	return s.received(op, "recv", n, len(b), e)
 }
 
-// Readv reads into the slices in turn, as Read does. It takes up to 64 slices a
-// call.
+// Readv reads into the slices in turn, as Read does. It uses at most the first 64 (on
+// Solaris 16) of the slices that are not empty.
 func (s *Stream) Readv(bufs [][]byte) (int, error) {
 	var v sys.Iovecs
 	for _, b := range bufs {
@@ -86,26 +86,27 @@ func (s *Stream) Readv(bufs [][]byte) (int, error) {
 	}
 	fd, ok := s.h.Use()
 	if !ok {
-		return 0, s.failure("read", net.ErrClosed)
+		return 0, s.opError("read", net.ErrClosed)
 	}
 	n, e := sys.Recvv(fd, &v)
 	s.h.Done()
 	return s.received("read", "recvmsg", n, v.Bytes, e)
 }
 
-func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, error) {
+// received converts the result of a receive into at most size bytes.
+func (s *Stream) received(op, call string, n, size int, e syscall.Errno) (int, error) {
 	if e == 0 && n > 0 {
-		if err := s.refused(); err != nil {
+		if err := s.connectFailure(); err != nil {
 			return 0, err
 		}
 	}
 	switch {
-	case e == 0 && n == room:
+	case e == 0 && n == size:
 		return n, nil
-	case room == 0 && sys.WouldBlock(e):
-		return 0, nil // nothing was asked for
+	case size == 0 && sys.WouldBlock(e):
+		return 0, nil // the caller asked for 0 bytes
 	case e == 0 && n == 0:
-		return 0, s.ended()
+		return 0, s.endError()
 	case e == 0:
 		s.h.Blocked(readable)
 		return n, nil
@@ -113,48 +114,50 @@ func (s *Stream) received(op, call string, n, room int, e syscall.Errno) (int, e
 		s.h.Blocked(readable)
 		return 0, ErrWouldBlock
 	}
-	return 0, s.broken(op, call, readable, e)
+	return 0, s.transferError(op, call, readable, e)
 }
 
-// broken makes the error of a failed transfer in direction d. If connecting has
-// not been looked at yet, this may be how it ended: the kernel will not tell again.
-// ENOTCONN may mean that it has not ended, where Linux would say would-block.
-func (s *Stream) broken(op, call string, d selector.Interest, e syscall.Errno) error {
-	switch outcome := s.look(e); {
+// transferError returns the error of a transfer in direction d that failed with e. If the outcome
+// of connecting is not known yet, e may be that outcome: the kernel does not return it
+// again. ENOTCONN may mean that connecting has not ended, where Linux returns EAGAIN.
+func (s *Stream) transferError(op, call string, d selector.Interest, e syscall.Errno) error {
+	switch outcome := s.connectOutcome(e); {
 	case outcome == 0 && e == syscall.ENOTCONN:
 		s.h.Blocked(d)
 		return ErrWouldBlock
 	case outcome != 0 && outcome != connected && outcome != uint32(e):
-		return s.attempt.failure(s.h.Kind()) // e only follows from it
+		return s.attempt.err(s.h.Kind()) // the cause of e
 	}
-	return s.failed(op, call, e)
+	return s.callError(op, call, e)
 }
 
-// ended makes the error of 0 bytes: what was never connected ends with them too, once
-// the kernel has told why.
-func (s *Stream) ended() error {
-	if outcome := s.look(0); outcome != 0 && outcome != connected {
-		return s.attempt.failure(s.h.Kind())
+// endError returns the error of a read of 0 bytes: io.EOF, or the error of connecting, if that
+// failed. A read also returns 0 bytes on a socket that was never connected, after the
+// kernel has returned the error once.
+func (s *Stream) endError() error {
+	if outcome := s.connectOutcome(0); outcome != 0 && outcome != connected {
+		return s.attempt.err(s.h.Kind())
 	}
 	return io.EOF
 }
 
-// isConnected reports whether it is known that the stream is, or was, connected.
+// isConnected reports whether the stream is known to be, or to have been, connected.
 func (s *Stream) isConnected() bool {
 	return s.attempt == nil || s.attempt.outcome.Load() == connected
 }
 
-// refused returns the error of connecting after bytes were moved: they were the stream's
-// own, if it turns out now that it is connected with itself.
-func (s *Stream) refused() error {
-	if outcome := s.look(0); outcome != 0 && outcome != connected {
-		return s.attempt.failure(s.h.Kind())
+// connectFailure returns the error of connecting after bytes were transferred: if the stream turns
+// out to be connected to itself, the bytes were its own.
+func (s *Stream) connectFailure() error {
+	if outcome := s.connectOutcome(0); outcome != 0 && outcome != connected {
+		return s.attempt.err(s.h.Kind())
 	}
 	return nil
 }
 
-// look is that of the attempt; what had none is connected.
-func (s *Stream) look(e syscall.Errno) (outcome uint32) {
+// connectOutcome returns the outcome of connecting: see attempt.query. Without an attempt the stream is
+// connected.
+func (s *Stream) connectOutcome(e syscall.Errno) (outcome uint32) {
 	if s.attempt == nil {
 		return connected
 	}
@@ -163,20 +166,20 @@ func (s *Stream) look(e syscall.Errno) (outcome uint32) {
 		return s.attempt.outcome.Load()
 	}
 	defer s.h.Done()
-	return s.attempt.look(fd, e)
+	return s.attempt.query(fd, e)
 }
 
-// Write writes as much of b as the kernel takes, and says how much that was:
-// fewer bytes than len(b) come with an error, ErrWouldBlock if it is only that
-// the kernel's buffer is full. Then wait for Writable and write the rest.
+// Write writes as much of b as the kernel accepts and returns the number of bytes. If that
+// is less than len(b), it also returns an error: ErrWouldBlock if the kernel's buffer is
+// full. Then wait for Writable and write the rest.
 func (s *Stream) Write(b []byte) (int, error) {
 	fd, ok := s.h.Use()
 	if !ok {
-		return s.closed("write")
+		return s.errClosed("write")
 	}
 	n, e := sys.Send(fd, b, 0)
 	s.h.Done()
-	if e == 0 && n == len(b) && s.isConnected() { // sent's commonest case
+	if e == 0 && n == len(b) && s.isConnected() { // the most common case of sent
 		return n, nil
 	}
 	return s.sent("write", "send", n, len(b), e)
@@ -185,18 +188,18 @@ func (s *Stream) Write(b []byte) (int, error) {
 func (s *Stream) send(op string, b []byte, flags int) (int, error) {
 	fd, ok := s.h.Use()
 	if !ok {
-		return s.closed(op)
+		return s.errClosed(op)
 	}
 	n, e := sys.Send(fd, b, flags)
 	s.h.Done()
 	return s.sent(op, "send", n, len(b), e)
 }
 
-// Writev writes the slices in turn, as Write does. It takes any number of them.
+// Writev writes the slices in turn, as Write does. It accepts any number of slices.
 func (s *Stream) Writev(bufs [][]byte) (int, error) {
 	fd, ok := s.h.Use()
 	if !ok {
-		return 0, s.failure("write", net.ErrClosed)
+		return 0, s.opError("write", net.ErrClosed)
 	}
 	total, next := 0, 0
 	for {
@@ -217,9 +220,10 @@ func (s *Stream) Writev(bufs [][]byte) (int, error) {
 	}
 }
 
+// sent converts the result of a send of asked bytes.
 func (s *Stream) sent(op, call string, n, asked int, e syscall.Errno) (int, error) {
 	if e == 0 && n > 0 {
-		if err := s.refused(); err != nil {
+		if err := s.connectFailure(); err != nil {
 			return 0, err
 		}
 	}
@@ -230,31 +234,31 @@ func (s *Stream) sent(op, call string, n, asked int, e syscall.Errno) (int, erro
 		s.h.Blocked(writable)
 		return n, ErrWouldBlock
 	}
-	return n, s.broken(op, call, writable, e)
+	return n, s.transferError(op, call, writable, e)
 }
 
-// CloseWrite says to the peer that nothing more will be sent (FIN, after what
-// has been written). Reading goes on.
+// CloseWrite shuts down sending: the peer gets a FIN after the bytes already written. The
+// stream can still be read.
 func (s *Stream) CloseWrite() error { return s.shutdown("close write", sys.SHUT_WR) }
 
-// CloseRead refuses what the peer sends from now on. Writing goes on.
+// CloseRead shuts down receiving (shutdown(2), SHUT_RD). The stream can still be written.
 func (s *Stream) CloseRead() error { return s.shutdown("close read", sys.SHUT_RD) }
 
 func (s *Stream) shutdown(op string, how int) error {
-	return s.use(op, func(fd sys.FD) error {
+	return s.withFD(op, func(fd sys.FD) error {
 		if e := sys.Shutdown(fd, how); e != 0 {
-			return s.failed(op, "shutdown", e)
+			return s.callError(op, "shutdown", e)
 		}
 		return nil
 	})
 }
 
-// LocalNetAddr returns the stream's own address as package net has it: a
-// *net.TCPAddr or *net.UnixAddr; nil once the stream is closed.
+// LocalNetAddr returns the stream's local address as a *net.TCPAddr or *net.UnixAddr, or
+// nil if the stream is closed.
 func (s *Stream) LocalNetAddr() net.Addr { return s.netAddr(localAddr(&s.Descriptor)) }
 
-// RemoteNetAddr returns the peer's address as package net has it, nil while there is
-// no peer.
+// RemoteNetAddr returns the peer's address as a *net.TCPAddr or *net.UnixAddr, or nil if
+// there is no peer.
 func (s *Stream) RemoteNetAddr() net.Addr { return s.netAddr(peerAddr(&s.Descriptor)) }
 
 func (s *Stream) netAddr(a sys.Sockaddr, err error) net.Addr {

@@ -32,8 +32,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// until tries f again, at the readiness that interest names, until it no longer
-// would block.
+// until calls f, and again after each event for interest, until it no longer returns
+// ErrWouldBlock.
 func until(t testing.TB, src pollux.Source, interest pollux.Interest, f func() error) error {
 	t.Helper()
 	q, err := pollux.New()
@@ -79,7 +79,7 @@ func TestConnectAndAddresses(t *testing.T) {
 		}
 		c, s := tcpPair(t, at)
 		if c.LocalAddr() != s.RemoteAddr() || c.RemoteAddr() != s.LocalAddr() {
-			t.Errorf("the client says %v → %v, the server %v → %v", c.LocalAddr(), c.RemoteAddr(), s.RemoteAddr(), s.LocalAddr())
+			t.Errorf("the client has %v → %v, the server %v → %v", c.LocalAddr(), c.RemoteAddr(), s.RemoteAddr(), s.LocalAddr())
 		}
 		if c.LocalAddr().Addr() != at.Addr() || c.LocalAddr().Port() == 0 {
 			t.Errorf("local address %v", c.LocalAddr())
@@ -115,7 +115,7 @@ func TestDualStackListener(t *testing.T) {
 	must(t, until(t, l, pollux.Readable, func() (err error) { s, err = l.Accept(); return err }))
 	defer s.Close()
 	if s.RemoteAddr() != c.LocalAddr() || !s.RemoteAddr().Addr().Is4() {
-		t.Errorf("the server sees %v, the client is %v: want IPv4 as such", s.RemoteAddr(), c.LocalAddr())
+		t.Errorf("the server sees %v, the client has %v: want the same IPv4 address", s.RemoteAddr(), c.LocalAddr())
 	}
 
 	only, err := sock.ListenTCP(netip.MustParseAddrPort("[::]:0"), sock.V6Only())
@@ -124,8 +124,8 @@ func TestDualStackListener(t *testing.T) {
 	refused(t, netip.AddrPortFrom(loopback4.Addr(), only.Addr().Port()))
 }
 
-// refused checks that connecting to addr is refused, told at once or later, and
-// told the same when asked again.
+// refused checks that connecting to addr fails with ECONNREFUSED, immediately or later, and
+// that ConnectError returns the same error again.
 func refused(t *testing.T, addr netip.AddrPort) {
 	t.Helper()
 	c, err := sock.ConnectTCP(addr)
@@ -133,7 +133,7 @@ func refused(t *testing.T, addr netip.AddrPort) {
 		defer c.Close()
 		err = until(t, c, pollux.Writable, c.ConnectError)
 		if again := c.ConnectError(); again == nil || again.Error() != err.Error() {
-			t.Errorf("ConnectError says %v, then %v", err, again)
+			t.Errorf("ConnectError returns %v, then %v", err, again)
 		}
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
@@ -154,11 +154,11 @@ func TestRefusedConnectIsNeverOpen(t *testing.T) {
 	}
 }
 
-// A read that comes first takes the kernel's only word about the refusal.
+// A read before ConnectError takes the error, which the kernel returns only once.
 func TestRefusedConnectAfterReadHasTakenTheError(t *testing.T) {
 	c, err := sock.ConnectTCP(netip.MustParseAddrPort("127.0.0.1:1"))
 	if err != nil {
-		t.Logf("refused at once: %v", err)
+		t.Logf("refused immediately: %v", err)
 		return
 	}
 	defer c.Close()
@@ -168,13 +168,12 @@ func TestRefusedConnectAfterReadHasTakenTheError(t *testing.T) {
 	}
 }
 
-// What reads get of a refused stream is the refusal, not the end of a stream that never was;
-// and writes no other error than that.
+// Reads and writes of a refused stream return ECONNREFUSED, not io.EOF or another error.
 func TestRefusedStreamIsNotAtItsEnd(t *testing.T) {
 	c := connectRefused(t)
 	want := until(t, c, pollux.Writable, c.ConnectError)
 	if want == nil {
-		t.Fatal("connected to nobody")
+		t.Fatal("connected to a port on which no socket listens")
 	}
 	b := make([]byte, 1)
 	for what, f := range map[string]func() (int, error){
@@ -189,7 +188,7 @@ func TestRefusedStreamIsNotAtItsEnd(t *testing.T) {
 	}
 }
 
-// connectRefused returns a stream that is being refused, or was.
+// connectRefused returns a stream whose connection is being refused, or was.
 func connectRefused(t *testing.T) *sock.TCPStream {
 	t.Helper()
 	l, err := sock.ListenTCP(loopback4)
@@ -198,15 +197,15 @@ func connectRefused(t *testing.T) *sock.TCPStream {
 	must(t, l.Close())
 	c, err := sock.ConnectTCP(addr)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		t.Skipf("refused at once: %v", err)
+		t.Skipf("refused immediately: %v", err)
 	}
 	must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return c
 }
 
-// The kernel tells a refusal to one of those who ask at once; the others get it all the same.
-func TestConnectErrorOfSeveralAtOnce(t *testing.T) {
+// The kernel returns a refusal to one of several concurrent calls; all of them return it.
+func TestConcurrentConnectError(t *testing.T) {
 	q, err := pollux.New()
 	must(t, err)
 	defer q.Close()
@@ -232,7 +231,7 @@ func TestConnectErrorOfSeveralAtOnce(t *testing.T) {
 	}
 }
 
-// What fails on an open stream that nobody has asked about is not how connecting ended.
+// An error on a connected stream, before any ConnectError, is not the outcome of connecting.
 func TestConnectErrorAfterOtherErrors(t *testing.T) {
 	for what, f := range map[string]func(c *sock.TCPStream) error{
 		"ReadUrgent without any":  func(c *sock.TCPStream) error { _, err := c.ReadUrgent(); return err },
@@ -255,13 +254,13 @@ func TestConnectErrorAfterOtherErrors(t *testing.T) {
 			t.Errorf("%s succeeded", what)
 		}
 		if err := c.ConnectError(); err != nil {
-			t.Errorf("%s: ConnectError of an open stream: %v", what, err)
+			t.Errorf("%s: ConnectError of a connected stream: %v", what, err)
 		}
 		must(t, errors.Join(c.Close(), s.Close(), l.Close()))
 	}
 }
 
-func TestConnectGoesOn(t *testing.T) {
+func TestConnectPending(t *testing.T) {
 	// A full backlog leaves the last SYN unanswered, so connecting does not end.
 	l, err := sock.ListenTCP(loopback4, sock.Backlog(1))
 	must(t, err)
@@ -295,7 +294,7 @@ func TestConnectGoesOn(t *testing.T) {
 			return
 		}
 	}
-	t.Skip("this kernel's backlog does not fill up, so no attempt stays open")
+	t.Skip("this kernel's backlog does not fill up, so connecting does not stay pending")
 }
 
 func TestReadsAndWrites(t *testing.T) {
@@ -327,7 +326,7 @@ func TestReadsAndWrites(t *testing.T) {
 	}
 }
 
-// Every byte arrives, in order, through tiny buffers, whatever the sizes.
+// Every byte arrives, in order, through small buffers and with any sizes.
 func TestPartialWritesLoseNothing(t *testing.T) {
 	for _, vectored := range []bool{false, true} {
 		c, s := tcpPair(t, loopback4, sock.SendBuffer(4096))
@@ -351,7 +350,7 @@ func TestPartialWritesLoseNothing(t *testing.T) {
 		}))
 		wg.Wait()
 		if !bytes.Equal(got.Bytes(), want) {
-			t.Errorf("vectored %v: %d bytes came of %d, or in another order", vectored, got.Len(), len(want))
+			t.Errorf("vectored %v: received %d bytes of %d, or in another order", vectored, got.Len(), len(want))
 		}
 	}
 }
@@ -419,7 +418,7 @@ func TestTCPOptions(t *testing.T) {
 	c, s := tcpPair(t, loopback4)
 	for _, x := range []*sock.TCPStream{c, s} {
 		if on, err := x.NoDelay(); !on || err != nil {
-			t.Errorf("NoDelay = %v, %v, want on from birth", on, err)
+			t.Errorf("NoDelay = %v, %v, want on by default", on, err)
 		}
 	}
 	must(t, c.SetNoDelay(false))
@@ -458,8 +457,8 @@ func TestTCPOptions(t *testing.T) {
 	}
 }
 
-// TestDelay: what a listener accepts has TCP_NODELAY, unless Delay was given; also what one
-// accepts that was made by package net.
+// Accepted streams have TCP_NODELAY, unless Delay was given; also those of a listener from
+// package net.
 func TestDelay(t *testing.T) {
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -479,7 +478,7 @@ func TestDelay(t *testing.T) {
 		must(t, until(t, l, pollux.Readable, func() (err error) { s, err = l.Accept(); return err }))
 		defer s.Close()
 		if on, err := s.NoDelay(); on != (what != "off") || err != nil {
-			t.Errorf("%s: NoDelay of what was accepted is %v, %v", what, on, err)
+			t.Errorf("%s: NoDelay of the accepted stream is %v, %v", what, on, err)
 		}
 	}
 }
@@ -494,14 +493,14 @@ func TestListenErrors(t *testing.T) {
 	}
 	for _, bad := range []netip.AddrPort{{}, netip.MustParseAddrPort("203.0.113.1:0")} {
 		if _, err := sock.ListenTCP(bad); err == nil {
-			t.Errorf("listening at %v succeeded", bad)
+			t.Errorf("listening on %v succeeded", bad)
 		}
-		if _, err := sock.ListenUDP(bad); err == nil && !sys.OnWine() { // which binds to any address instead
+		if _, err := sock.ListenUDP(bad); err == nil && !sys.OnWine() { // Wine binds to any address instead
 			t.Errorf("binding to %v succeeded", bad)
 		}
 	}
 	if _, err := sock.ConnectTCP(netip.AddrPort{}); err == nil {
-		t.Error("connecting to nowhere succeeded")
+		t.Error("connecting to the zero address succeeded")
 	}
 	boom := errors.New("boom")
 	if _, err := sock.ListenTCP(loopback4, sock.Control(func(uintptr) error { return boom })); !errors.Is(err, boom) {
@@ -546,8 +545,8 @@ func TestClosedSocket(t *testing.T) {
 	}
 }
 
-// Calls race with Close; each ends as it should, on its own socket, and the
-// descriptor goes back once.
+// Calls race with Close; each returns a valid result of its own socket, and the descriptor
+// is closed once.
 func TestCloseRacesCalls(t *testing.T) {
 	before := openDescriptors(t)
 	for range 100 {

@@ -16,15 +16,15 @@ type UDPSocket struct {
 	family int
 }
 
-// ListenUDP binds a socket to addr. Port 0 takes a free port; [::] serves IPv4 as
-// well, unless V6Only is given. The error is a *net.OpError, as that of ListenTCP.
+// ListenUDP binds a socket to addr. With port 0 the system chooses a free port; [::] also
+// serves IPv4, unless V6Only is given. The error is a *net.OpError, as from ListenTCP.
 //
-// A socket on all addresses answers from the one that the system chooses for the way back,
-// as package net's does, and a peer that has connected to another does not hear it: on a
-// host with several, listen on each.
+// A socket on all addresses sends from the source address that the system chooses for the
+// route, as in package net. A peer that is connected to another address of this host does
+// not receive such an answer: on a host with several addresses, listen on each.
 func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
-	m := maker{op: "bind", kind: handle.UDPSocket, options: settle(options)}
-	a, err := m.ip(sys.SOCK_DGRAM, addr)
+	m := maker{op: "bind", kind: handle.UDPSocket, options: applyOptions(options)}
+	a, err := m.openIP(sys.SOCK_DGRAM, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -34,11 +34,11 @@ func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	return newUDP(m.fd, a.Family()), nil
 }
 
-// ConnectUDP makes a socket whose peer is addr: Read and Write are for it alone.
-// Nothing is sent, so it is connected at once.
+// ConnectUDP returns a socket whose peer is addr: Read and Write receive from it and send
+// to it only. Connecting sends no packet and is complete on return.
 func ConnectUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
-	m := connecting(handle.UDPSocket, options)
-	a, err := m.ip(sys.SOCK_DGRAM, addr)
+	m := connectMaker(handle.UDPSocket, options)
+	a, err := m.openIP(sys.SOCK_DGRAM, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -57,50 +57,52 @@ func newUDP(fd sys.FD, family int) *UDPSocket {
 	return u
 }
 
-// Connect gives the socket a peer, or another one (connect(2)): Write sends there, and what
-// others send is dropped. The error is a *net.OpError: for an address that is none of the
-// socket's family, ErrClosed, or the system's, such as ENETUNREACH.
+// Connect sets or changes the socket's peer (connect(2)): Write sends to the peer, and
+// datagrams from other senders are dropped. The error is a *net.OpError: for an address
+// that is not valid for the socket's family, with ErrClosed, or with the system's error,
+// such as ENETUNREACH.
 func (u *UDPSocket) Connect(addr netip.AddrPort) error {
 	var a sys.Sockaddr
 	if !addr.IsValid() || !a.SetAddrPort(addr, u.family) {
-		return toward(u.failure("connect", badAddr(addr, u.family)), net.UDPAddrFromAddrPort(addr))
+		return withDestination(u.opError("connect", badAddr(addr, u.family)), net.UDPAddrFromAddrPort(addr))
 	}
 	if err := u.connectTo(&a); err != nil {
-		return toward(err, net.UDPAddrFromAddrPort(addr))
+		return withDestination(err, net.UDPAddrFromAddrPort(addr))
 	}
 	return nil
 }
 
-// Disconnect takes the peer away: the socket receives from everybody again. The error is a
-// *net.OpError: ErrClosed, or the system's.
+// Disconnect removes the peer: the socket receives from all senders again. The error is a
+// *net.OpError with ErrClosed or the system's error.
 func (u *UDPSocket) Disconnect() error {
 	a := sys.Unspecified()
 	return u.connectTo(&a)
 }
 
-// toward makes err, a *net.OpError, name the destination, which is not the peer.
-func toward(err error, to net.Addr) error {
+// withDestination sets the address of err, a *net.OpError, to the destination instead of the peer.
+func withDestination(err error, to net.Addr) error {
 	err.(*net.OpError).Addr = to
 	return err
 }
 
 func (u *UDPSocket) connectTo(a *sys.Sockaddr) error {
-	return u.use("connect", func(fd sys.FD) error {
+	return u.withFD("connect", func(fd sys.FD) error {
 		if e := sys.Connect(fd, a); e != 0 && !sys.DisconnectDone(a, e) {
-			return u.failure("connect", addressError("connect", e, a))
+			return u.opError("connect", addressError("connect", e, a))
 		}
 		return nil
 	})
 }
 
-// LocalAddr returns the socket's own address, the zero AddrPort once it is closed.
+// LocalAddr returns the socket's local address, or the zero AddrPort if it is closed.
 func (u *UDPSocket) LocalAddr() netip.AddrPort { return ipAddr(localAddr(&u.Descriptor)) }
 
-// RemoteAddr returns the peer's address, the zero AddrPort without one.
+// RemoteAddr returns the peer's address, or the zero AddrPort if there is no peer.
 func (u *UDPSocket) RemoteAddr() netip.AddrPort { return ipAddr(peerAddr(&u.Descriptor)) }
 
-// ReadFrom receives one datagram into b. An empty datagram is 0 bytes and no
-// error; a datagram longer than b fills it and gives ErrTruncated.
+// ReadFrom receives one datagram into b and returns its length and sender. An empty
+// datagram is 0 bytes and no error. If a datagram is longer than b, ReadFrom fills b and
+// returns ErrTruncated.
 func (u *UDPSocket) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 	var from sys.Sockaddr
 	n, err := readFrom(&u.Descriptor, b, &from)
@@ -110,9 +112,8 @@ func (u *UDPSocket) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 	return n, from.AddrPort(), err
 }
 
-// Read is ReadFrom where the sender is known. A connected socket also gets its
-// peer's refusals: syscall.ECONNREFUSED here is about an earlier Write, and the
-// socket goes on.
+// Read is ReadFrom without the sender. On a connected socket it may return
+// syscall.ECONNREFUSED: the peer has refused an earlier Write. The socket remains usable.
 func (u *UDPSocket) Read(b []byte) (int, error) {
 	var from sys.Sockaddr
 	return readFrom(&u.Descriptor, b, &from)
@@ -121,7 +122,7 @@ func (u *UDPSocket) Read(b []byte) (int, error) {
 func readFrom(d *Descriptor, b []byte, from *sys.Sockaddr) (int, error) {
 	fd, ok := d.h.Use()
 	if !ok {
-		return 0, d.failure("read", net.ErrClosed)
+		return 0, d.opError("read", net.ErrClosed)
 	}
 	n, truncated, e := sys.RecvFrom(fd, b, from)
 	d.h.Done()
@@ -134,11 +135,11 @@ func readFrom(d *Descriptor, b []byte, from *sys.Sockaddr) (int, error) {
 		d.h.Blocked(readable)
 		return 0, ErrWouldBlock
 	}
-	d.h.Blocked(readable) // the next error is news, and so is a datagram
-	return 0, d.failed("read", "recvmsg", e)
+	d.h.Blocked(readable) // re-arm for the next error or datagram
+	return 0, d.callError("read", "recvmsg", e)
 }
 
-// WriteTo sends b as one datagram to addr: whole, or not at all.
+// WriteTo sends b to addr as one datagram: all of b or nothing.
 func (u *UDPSocket) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 	var a sys.Sockaddr
 	if !addr.IsValid() || !a.SetAddrPort(addr, u.family) {
@@ -147,7 +148,7 @@ func (u *UDPSocket) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 	return writeTo(&u.Descriptor, b, &a)
 }
 
-// Write sends b as one datagram to the peer: whole, or not at all.
+// Write sends b to the peer as one datagram: all of b or nothing.
 func (u *UDPSocket) Write(b []byte) (int, error) { return writeTo(&u.Descriptor, b, nil) }
 
 func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
@@ -170,7 +171,7 @@ func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
 		d.h.Blocked(writable)
 		return 0, ErrWouldBlock
 	}
-	d.h.Blocked(writable) // the next error is news
+	d.h.Blocked(writable) // re-arm for the next error
 	if to == nil {
 		return 0, sendFailure(d, sys.CallError("sendto", e), nil)
 	}
@@ -178,40 +179,40 @@ func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
 }
 
 func sendFailure(d *Descriptor, err error, to *sys.Sockaddr) error {
-	err = d.failure("write", err)
+	err = d.opError("write", err)
 	if to == nil {
 		return err
 	}
-	return toward(err, netAddr(d.h.Kind(), to))
+	return withDestination(err, netAddr(d.h.Kind(), to))
 }
 
 // A Message is one datagram of a batch.
 type Message struct {
-	// Data is what to send, or the room for what is received.
+	// Data holds the bytes to send, or is the buffer to receive into.
 	Data []byte
-	// N is how many bytes of Data were received.
+	// N is the number of bytes received into Data.
 	N int
-	// Addr is the sender, or the receiver; the zero AddrPort sends to the peer of a
-	// connected socket.
+	// Addr is the sender of a received datagram, or the destination of one to send. The
+	// zero AddrPort means the peer of a connected socket.
 	Addr netip.AddrPort
-	// Truncated says that the datagram was longer than Data.
+	// Truncated reports that the received datagram was longer than Data.
 	Truncated bool
 }
 
 var batches = sync.Pool{New: func() any { return new(sys.Batch) }}
 
-// ReadBatch receives as many datagrams as there are, up to len(ms), in one system
-// call for each 64 (recvmmsg; one for each where the system has none). It returns
-// how many. ErrWouldBlock comes with none.
+// ReadBatch receives up to len(ms) datagrams, with one system call per 64 datagrams
+// (recvmmsg; one call per datagram where the system has no such call). It returns how many
+// it has received, or ErrWouldBlock if there are none.
 //
-// Fewer than len(ms) do not mean that there are no more: an error that comes in meanwhile,
-// such as a peer's refusal, ends the call early, and is told by the next one or not at all.
-// With an Edge registration go on until ErrWouldBlock, past other errors too, which are
-// about datagrams sent before.
+// Fewer than len(ms) do not mean that the socket is drained: an asynchronous error, such as
+// a peer's refusal, ends the call early, and the next call returns that error or no call
+// does. With an Edge registration, read until ErrWouldBlock, also after other errors, which
+// are about datagrams sent before.
 func (u *UDPSocket) ReadBatch(ms []Message) (int, error) {
 	fd, ok := u.h.Use()
 	if !ok {
-		return 0, u.failure("read", net.ErrClosed)
+		return 0, u.opError("read", net.ErrClosed)
 	}
 	b := batches.Get().(*sys.Batch)
 	n, e := readBatch(fd, b, ms)
@@ -228,7 +229,7 @@ func (u *UDPSocket) ReadBatch(ms []Message) (int, error) {
 		return 0, ErrWouldBlock
 	}
 	u.h.Blocked(readable) // as in readFrom
-	return 0, u.failed("read", "recvmmsg", e)
+	return 0, u.callError("read", "recvmmsg", e)
 }
 
 func readBatch(fd sys.FD, b *sys.Batch, ms []Message) (total int, e syscall.Errno) {
@@ -251,14 +252,14 @@ func readBatch(fd sys.FD, b *sys.Batch, ms []Message) (total int, e syscall.Errn
 	return total, 0
 }
 
-// WriteBatch sends the datagrams in turn, in one system call for each 64
-// (sendmmsg; one for each where the system has none). It returns how many were
-// sent; fewer than len(ms) come with the error that stopped the next, such as
-// ErrWouldBlock.
+// WriteBatch sends the datagrams in turn, with one system call per 64 datagrams
+// (sendmmsg; one call per datagram where the system has no such call). It returns how many
+// it has sent. If those are fewer than len(ms), it also returns the error of the next
+// datagram, such as ErrWouldBlock.
 func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 	fd, ok := u.h.Use()
 	if !ok {
-		return 0, u.failure("write", net.ErrClosed)
+		return 0, u.opError("write", net.ErrClosed)
 	}
 	b := batches.Get().(*sys.Batch)
 	n, e, bad := u.writeBatch(fd, b, ms)
@@ -276,14 +277,14 @@ func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 	u.h.Blocked(writable) // as in writeTo
 	to := ms[n].Addr
 	if !to.IsValid() {
-		return n, u.failed("write", "sendmmsg", e)
+		return n, u.callError("write", "sendmmsg", e)
 	}
 	var a sys.Sockaddr
 	a.SetAddrPort(to, u.family)
-	return n, toward(u.failure("write", addressError("sendmmsg", e, &a)), net.UDPAddrFromAddrPort(to))
+	return n, withDestination(u.opError("write", addressError("sendmmsg", e, &a)), net.UDPAddrFromAddrPort(to))
 }
 
-// writeBatch returns bad if it stopped at an address that cannot be sent to.
+// writeBatch returns bad if it stopped at an address that is invalid for the socket.
 func (u *UDPSocket) writeBatch(fd sys.FD, b *sys.Batch, ms []Message) (total int, e syscall.Errno, bad bool) {
 	for total < len(ms) {
 		part := ms[total:min(len(ms), total+sys.MaxBatch)]

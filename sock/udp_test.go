@@ -47,7 +47,7 @@ func TestUDPUnconnected(t *testing.T) {
 		}
 	}
 	if _, err := b.WriteTo(nil, netip.AddrPort{}); err == nil {
-		t.Error("sending to nowhere succeeded")
+		t.Error("sending to the zero address succeeded")
 	}
 	if _, err := b.WriteTo(nil, loopback6); err == nil {
 		t.Error("an IPv4 socket sent to an IPv6 address")
@@ -79,7 +79,7 @@ func TestUDPConnectedAndReconnected(t *testing.T) {
 		var n int
 		must(t, until(t, u, pollux.Readable, func() (err error) { n, err = u.Read(buf); return err }))
 		if string(buf[:n]) != "pong" {
-			t.Errorf("Read = %q: a connected socket hears its peer alone", buf[:n])
+			t.Errorf("Read = %q: a connected socket must receive from its peer only", buf[:n])
 		}
 	}
 	must(t, u.Disconnect())
@@ -90,7 +90,7 @@ func TestUDPConnectedAndReconnected(t *testing.T) {
 
 func TestUDPRefusal(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows tells refusals to whoever sends next, so they are switched off (SIO_UDP_CONNRESET)")
+		t.Skip("Windows returns refusals to the next call on the socket, so they are disabled (SIO_UDP_CONNRESET)")
 	}
 	gone := udp(t, loopback4)
 	u, err := sock.ConnectUDP(gone.LocalAddr())
@@ -104,13 +104,13 @@ func TestUDPRefusal(t *testing.T) {
 		t.Errorf("Read: %v, want ECONNREFUSED", err)
 	}
 	if _, err := u.Read(make([]byte, 1)); err != sock.ErrWouldBlock {
-		t.Errorf("Read after the refusal: %v, want would-block: the socket goes on", err)
+		t.Errorf("Read after the refusal: %v, want ErrWouldBlock: the socket remains usable", err)
 	}
 }
 
 func TestUDPBatches(t *testing.T) {
 	a, b := udp(t, loopback4, sock.RecvBuffer(1<<20)), udp(t, loopback4)
-	const n = 150 // more than two system calls' worth
+	const n = 150 // more than two system calls can transfer
 	out := make([]sock.Message, n)
 	for i := range out {
 		out[i] = sock.Message{Data: fmt.Appendf(nil, "message %d", i), Addr: a.LocalAddr()}
@@ -126,7 +126,7 @@ func TestUDPBatches(t *testing.T) {
 	}
 	in := make([]sock.Message, n+10)
 	for i := range in {
-		in[i].Data = make([]byte, 10+i%2*10) // every other too short for "message 10"
+		in[i].Data = make([]byte, 10+i%2*10) // every second one too short for "message 10"
 	}
 	got := 0
 	for got < n {
@@ -172,10 +172,10 @@ func TestUDPBatchAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Errors of what has a destination name it, not a peer that the socket has besides.
+// The error of a send with a destination names the destination, not the socket's peer.
 func TestErrorsNameTheDestination(t *testing.T) {
 	u, to, peer := udp(t, loopback4), udp(t, loopback4).LocalAddr(), udp(t, loopback4).LocalAddr()
-	if runtime.GOOS == "linux" { // others refuse a destination while there is a peer
+	if runtime.GOOS == "linux" { // other systems refuse a destination if the socket has a peer
 		must(t, u.Connect(peer))
 	}
 	tooLong := make([]byte, 70_000)
@@ -219,7 +219,7 @@ func TestMulticast(t *testing.T) {
 	must(t, until(t, a, pollux.Readable, func() error { _, _, err := a.ReadFrom(buf); return err }))
 	must(t, a.LeaveGroup(group, lo))
 	if err := a.JoinGroup(netip.MustParseAddr("10.0.0.1"), lo); err == nil {
-		t.Error("joined a group that is none")
+		t.Error("joined an invalid group")
 	}
 }
 
@@ -238,9 +238,9 @@ func TestBroadcastAndTTL(t *testing.T) {
 	}
 }
 
-// TestNoRoom: a send for which there is no room would block, and Writable comes when there
-// is some. On loopback that never happens.
-func TestNoRoom(t *testing.T) {
+// A send for which there is no buffer space returns ErrWouldBlock, and Writable is reported
+// when there is some. On loopback that never happens.
+func TestSendWouldBlock(t *testing.T) {
 	silent, err := netip.ParseAddr(os.Getenv("POLLUX_TEST_SILENT"))
 	if err != nil {
 		t.Skip("no send of a datagram blocks on loopback; set POLLUX_TEST_SILENT to an address on a network of this machine that does not answer")
@@ -258,7 +258,7 @@ func TestNoRoom(t *testing.T) {
 			}
 			n, err := u.WriteBatch(ms)
 			if n == 0 && err == nil {
-				t.Error("nothing was sent, and there is no error")
+				t.Error("nothing was sent, and there was no error")
 			}
 			return err
 		},

@@ -8,17 +8,17 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Names of Unix sockets are paths, of 108 bytes at most on Linux and 103 to 107 elsewhere.
-// On Linux, a leading @ stands for the zero byte of an abstract name (unix(7)): up to 107
-// bytes follow, any of them, zero bytes too. A path that begins with @ is written ./@.
-// Empty is the name of a socket that has none.
+// Names of Unix sockets are paths of at most 108 bytes on Linux and 103 to 107 elsewhere.
+// On Linux a leading @ stands for the zero byte of an abstract name (unix(7)): up to 107
+// arbitrary bytes follow, including zero bytes. A path that begins with @ is written ./@.
+// An unnamed socket has the empty name.
 
 // UnixStream is one end of a connection between Unix sockets.
 type UnixStream struct{ Stream }
 
-// ConnectUnix connects to the listener called name. That never takes time: if the
-// listener's queue is full, the error is a *net.OpError with syscall.EAGAIN, and no
-// event tells when to try again.
+// ConnectUnix connects to the listener with the name. Connecting is complete on return. If
+// the listener's queue is full, the error is a *net.OpError with syscall.EAGAIN, and no
+// event reports when to try again.
 func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 	s := &UnixStream{}
 	if err := ConnectUnixInto(&s.Stream, name, options...); err != nil {
@@ -27,9 +27,9 @@ func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 	return s, nil
 }
 
-// ConnectUnixInto is ConnectUnix into a Stream of the caller's, which must be new.
+// ConnectUnixInto is ConnectUnix into a Stream that the caller provides. It must be new.
 func ConnectUnixInto(s *Stream, name string, options ...Option) error {
-	m := connecting(handle.UnixStream, options)
+	m := connectMaker(handle.UnixStream, options)
 	a, err := m.prepareUnix(name)
 	if err == nil {
 		err = m.connect(a)
@@ -37,21 +37,21 @@ func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 	if err != nil {
 		return err
 	}
-	return m.into(s, nil) // it is connected
+	return m.initStream(s, nil) // it is connected
 }
 
-// prepareUnix makes a socket to be connected to the listener called name.
+// prepareUnix creates a socket that will be connected to the listener with the name.
 func (m *maker) prepareUnix(name string) (*sys.Sockaddr, error) {
-	a, err := m.unix(sys.SOCK_STREAM, name)
+	a, err := m.openUnix(sys.SOCK_STREAM, name)
 	if err != nil {
 		return nil, err
 	}
 	return &a, m.bindLocal(sys.AF_UNIX)
 }
 
-// UnixPair returns two streams that are connected with each other (socketpair(2)). The
-// error is a *net.OpError: for want of descriptors (EMFILE), or errors.ErrUnsupported on
-// Windows.
+// UnixPair returns two streams that are connected to each other (socketpair(2)). The error
+// is a *net.OpError, with EMFILE if the process is out of file descriptors, and with
+// errors.ErrUnsupported on Windows.
 func UnixPair() (*UnixStream, *UnixStream, error) {
 	fds, e := sys.Socketpair(sys.SOCK_STREAM)
 	if e != 0 {
@@ -66,7 +66,7 @@ func newUnixStream(fd sys.FD) *UnixStream {
 	return s
 }
 
-// LocalName returns the stream's own name.
+// LocalName returns the stream's local name.
 func (s *UnixStream) LocalName() string { return unixName(localAddr(&s.Descriptor)) }
 
 // RemoteName returns the peer's name.
@@ -82,15 +82,15 @@ func unixName(a sys.Sockaddr, err error) string {
 // UnixListener accepts connections to a Unix socket.
 type UnixListener struct {
 	Descriptor
-	path *boundPath  // what Close removes
-	left atomic.Bool // by Close or Detach
+	path     *boundPath  // removed by Close
+	released atomic.Bool // set by Close or Detach
 }
 
-// ListenUnix listens under name. The path that it makes is removed by Close. One that exists is an
-// error, EADDRINUSE, even if nobody listens there any more: remove it first.
+// ListenUnix listens on name. Close removes the path that ListenUnix creates. If the path
+// already exists, the error is EADDRINUSE, even if no socket listens on it: remove it first.
 func ListenUnix(name string, options ...Option) (*UnixListener, error) {
-	m := maker{op: "listen", kind: handle.UnixListener, options: settle(options)}
-	a, err := m.unix(sys.SOCK_STREAM, name)
+	m := maker{op: "listen", kind: handle.UnixListener, options: applyOptions(options)}
+	a, err := m.openUnix(sys.SOCK_STREAM, name)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +102,8 @@ func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 	return l, nil
 }
 
-// Accept takes the next connection off the queue, or returns ErrWouldBlock. With
-// an Edge registration go on until it does.
+// Accept takes the next connection off the queue, or returns ErrWouldBlock. With an Edge
+// registration, accept until it does.
 func (l *UnixListener) Accept() (*UnixStream, error) {
 	s := &UnixStream{}
 	if err := l.AcceptInto(&s.Stream); err != nil {
@@ -112,52 +112,52 @@ func (l *UnixListener) Accept() (*UnixStream, error) {
 	return s, nil
 }
 
-// AcceptInto is Accept into a Stream of the caller's, which must be new.
+// AcceptInto is Accept into a Stream that the caller provides. It must be new.
 func (l *UnixListener) AcceptInto(s *Stream) error {
 	_, err := acceptInto(&l.Descriptor, s, handle.UnixStream)
 	return err
 }
 
-// StopListening is that of TCPListener.
+// StopListening does what TCPListener.StopListening does.
 func (l *UnixListener) StopListening() error { return stopListening(&l.Descriptor) }
 
-// Name returns the name listened under.
+// Name returns the name that the listener listens on.
 func (l *UnixListener) Name() string { return unixName(localAddr(&l.Descriptor)) }
 
-// Close stops listening, and removes the path that ListenUnix has bound, wherever the
-// working directory is now: not one that another socket has been bound to since, nor one
-// that was inherited.
+// Close stops listening and removes the path that ListenUnix has created, even if the
+// working directory has changed. It does not remove the path if another socket has been
+// bound to it since, or if the listener was not created by ListenUnix.
 func (l *UnixListener) Close() error {
-	if !l.left.Swap(true) {
+	if !l.released.Swap(true) {
 		l.path.remove()
 	}
 	return l.Descriptor.Close()
 }
 
-// Detach is that of Descriptor. Whoever has the descriptor owns the path too, and Close
-// leaves it alone.
+// Detach does what Descriptor.Detach does. The caller then owns the path, too: Close does
+// not remove it.
 func (l *UnixListener) Detach() (uintptr, error) {
-	if l.left.Swap(true) {
-		return ^uintptr(0), l.failure("detach", net.ErrClosed)
+	if l.released.Swap(true) {
+		return ^uintptr(0), l.opError("detach", net.ErrClosed)
 	}
 	return l.Descriptor.Detach()
 }
 
 // UnixDatagram sends and receives datagrams between Unix sockets.
 //
-// Whether there is room depends on the receiver, whose queue may be full (ErrWouldBlock).
-// Linux knows that of a connected socket's peer alone: one without a peer is told Writable
-// again after each WriteTo that was refused. Do not wait for that, which would be to spin:
-// connect the socket, or try again by a timer.
+// Sending would block (ErrWouldBlock) if the receiver's queue is full. Linux reports
+// Writable correctly only for the peer of a connected socket: on an unconnected socket
+// Writable is reported again after each WriteTo that would have blocked. Waiting for it
+// there would spin: connect the socket, or retry after a time.
 type UnixDatagram struct{ Descriptor }
 
-// ListenUnixDatagram binds a socket to name, a path or @ and an abstract name (Linux). The
-// path stays when the socket is closed: remove it. The error is a *net.OpError: for a name
-// that is none, ErrBadOption, or the system's (EADDRINUSE, also if the path is left over;
-// EACCES, ENOENT, EMFILE).
+// ListenUnixDatagram binds a socket to name, a path or @ and an abstract name (Linux).
+// Closing the socket does not remove the path; the caller must. The error is a *net.OpError:
+// for an invalid name, with ErrBadOption, or with the system's error (EADDRINUSE, also if
+// the path is left over; EACCES, ENOENT, EMFILE).
 func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
-	m := maker{op: "bind", kind: handle.UnixDatagram, options: settle(options)}
-	a, err := m.unix(sys.SOCK_DGRAM, name)
+	m := maker{op: "bind", kind: handle.UnixDatagram, options: applyOptions(options)}
+	a, err := m.openUnix(sys.SOCK_DGRAM, name)
 	if err != nil {
 		return nil, err
 	}
@@ -167,13 +167,13 @@ func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 	return newUnixDatagram(m.fd), nil
 }
 
-// ConnectUnixDatagram makes a socket whose peer is name. The option LocalName
-// gives it a name to be answered at. The error is a *net.OpError: for a name that is none,
-// ErrBadOption, or the system's (ECONNREFUSED and ENOENT: nobody has the name; EPROTOTYPE:
-// a stream has it).
+// ConnectUnixDatagram returns a socket whose peer is name. To receive answers it needs a
+// name of its own: see the option LocalName. The error is a *net.OpError: for an invalid
+// name, with ErrBadOption, or with the system's error (ECONNREFUSED and ENOENT: no socket
+// has the name; EPROTOTYPE: a stream socket has it).
 func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
-	m := connecting(handle.UnixDatagram, options)
-	a, err := m.unix(sys.SOCK_DGRAM, name)
+	m := connectMaker(handle.UnixDatagram, options)
+	a, err := m.openUnix(sys.SOCK_DGRAM, name)
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +186,8 @@ func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) 
 	return newUnixDatagram(m.fd), nil
 }
 
-// UnixDatagramPair returns two sockets that are connected with each other (socketpair(2)).
-// The error is as that of UnixPair.
+// UnixDatagramPair returns two sockets that are connected to each other (socketpair(2)).
+// The errors are those of UnixPair.
 func UnixDatagramPair() (*UnixDatagram, *UnixDatagram, error) {
 	fds, e := sys.Socketpair(sys.SOCK_DGRAM)
 	if e != 0 {
@@ -202,14 +202,15 @@ func newUnixDatagram(fd sys.FD) *UnixDatagram {
 	return u
 }
 
-// LocalName returns the socket's own name.
+// LocalName returns the socket's local name.
 func (u *UnixDatagram) LocalName() string { return unixName(localAddr(&u.Descriptor)) }
 
 // RemoteName returns the peer's name.
 func (u *UnixDatagram) RemoteName() string { return unixName(peerAddr(&u.Descriptor)) }
 
-// ReadFrom receives one datagram into b, and the sender's name. An empty datagram
-// is 0 bytes and no error; one longer than b fills it and gives ErrTruncated.
+// ReadFrom receives one datagram into b and returns its length and the sender's name. An
+// empty datagram is 0 bytes and no error. If a datagram is longer than b, ReadFrom fills b
+// and returns ErrTruncated.
 func (u *UnixDatagram) ReadFrom(b []byte) (int, string, error) {
 	var from sys.Sockaddr
 	n, err := readFrom(&u.Descriptor, b, &from)
@@ -219,13 +220,13 @@ func (u *UnixDatagram) ReadFrom(b []byte) (int, string, error) {
 	return n, from.Unix(), err
 }
 
-// Read is ReadFrom where the sender is known.
+// Read is ReadFrom without the sender.
 func (u *UnixDatagram) Read(b []byte) (int, error) {
 	var from sys.Sockaddr
 	return readFrom(&u.Descriptor, b, &from)
 }
 
-// WriteTo sends b as one datagram to the socket called name: whole, or not at all.
+// WriteTo sends b to the socket with the name as one datagram: all of b or nothing.
 func (u *UnixDatagram) WriteTo(b []byte, name string) (int, error) {
 	var a sys.Sockaddr
 	if name == "" || !a.SetUnix(name) {
@@ -234,5 +235,5 @@ func (u *UnixDatagram) WriteTo(b []byte, name string) (int, error) {
 	return writeTo(&u.Descriptor, b, &a)
 }
 
-// Write sends b as one datagram to the peer: whole, or not at all.
+// Write sends b to the peer as one datagram: all of b or nothing.
 func (u *UnixDatagram) Write(b []byte) (int, error) { return writeTo(&u.Descriptor, b, nil) }

@@ -51,7 +51,7 @@ func TestUnixStreams(t *testing.T) {
 			t.Errorf("%s is left after Close", name)
 		}
 		if _, err := sock.ConnectUnix(name); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("connecting to nobody: %v, want an error with the name", err)
+			t.Errorf("connecting without a listener: %v, want an error with the name", err)
 		}
 	}
 }
@@ -59,7 +59,7 @@ func TestUnixStreams(t *testing.T) {
 func TestUnixNames(t *testing.T) {
 	for _, bad := range []string{"", strings.Repeat("x", 200), "a\x00b"} {
 		if _, err := sock.ListenUnix(bad); err == nil {
-			t.Errorf("listening under %q succeeded", bad)
+			t.Errorf("listening on %q succeeded", bad)
 		}
 		if _, err := sock.ConnectUnix(bad); err == nil {
 			t.Errorf("connecting to %q succeeded", bad)
@@ -67,7 +67,7 @@ func TestUnixNames(t *testing.T) {
 	}
 }
 
-// A path is removed by Close, but not that of somebody else: a detached descriptor's.
+// Close after Detach does not remove the path: it belongs to the detached descriptor.
 func TestUnixPathAfterDetach(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "s")
 	l, err := sock.ListenUnix(name)
@@ -85,13 +85,13 @@ func TestUnixPathAfterDetach(t *testing.T) {
 	}
 	c, err := sock.ConnectUnix(name)
 	if err != nil {
-		t.Fatalf("the listener goes on, under its path: %v", err)
+		t.Fatalf("the detached listener must still accept on its path: %v", err)
 	}
 	must(t, c.Close())
 }
 
-// What a failed attempt has made of its own name is gone, so that it can be repeated;
-// what was there before stays.
+// After a failed attempt the path of LocalName is removed, so that it can be repeated; a
+// path that existed before stays.
 func TestUnixLocalNameAfterFailure(t *testing.T) {
 	dir := t.TempDir()
 	nobody, me := filepath.Join(dir, "nobody"), filepath.Join(dir, "me")
@@ -101,7 +101,7 @@ func TestUnixLocalNameAfterFailure(t *testing.T) {
 	} {
 		for range 2 {
 			if err := connect(sock.LocalName(me)); !errors.Is(err, syscall.ENOENT) {
-				t.Errorf("%s to nobody: %v, want ENOENT each time", what, err)
+				t.Errorf("%s without a peer: %v, want ENOENT each time", what, err)
 			}
 		}
 		if runtime.GOOS == "linux" {
@@ -117,10 +117,10 @@ func TestUnixLocalNameAfterFailure(t *testing.T) {
 	must(t, err)
 	defer u.Close()
 	if _, err := sock.ConnectUnix(nobody, sock.LocalName(me)); !errors.Is(err, syscall.EADDRINUSE) {
-		t.Errorf("another's name: %v, want EADDRINUSE", err)
+		t.Errorf("a name that is in use: %v, want EADDRINUSE", err)
 	}
 	if _, err := os.Lstat(me); err != nil {
-		t.Errorf("another's path is gone: %v", err)
+		t.Errorf("the path of another socket was removed: %v", err)
 	}
 }
 
@@ -204,7 +204,7 @@ func fillAndDrain(t *testing.T, w io.Writer, r io.Reader, src pollux.Source) {
 			must(t, err)
 		}
 		if got != sent {
-			t.Fatalf("%d bytes came, %d were sent", got, sent)
+			t.Fatalf("received %d bytes, sent %d", got, sent)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func TestPipe(t *testing.T) {
 }
 
 func TestConversions(t *testing.T) {
-	// From net and back: the same connection under three owners.
+	// From net and back: one connection with three owners.
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer ln.Close()
@@ -267,7 +267,7 @@ func TestConversions(t *testing.T) {
 	}
 	must(t, l.Close())
 	if _, err := sock.FromUDPConn(c.(*net.TCPConn)); err == nil {
-		t.Error("a TCP connection was taken for a UDP socket")
+		t.Error("FromUDPConn accepted a TCP connection")
 	}
 }
 
@@ -298,9 +298,9 @@ func TestForeignDescriptors(t *testing.T) {
 	}
 }
 
-// A duplicate of a closed source keeps the kernel's registration alive, were it
-// not taken out: no ghost events, no spinning.
-func TestDuplicateMakesNoGhosts(t *testing.T) {
+// After a source is closed, a duplicate would keep the kernel's registration alive if Close
+// did not remove it: there must be no stale events and no spinning.
+func TestDuplicateCausesNoStaleEvents(t *testing.T) {
 	q, err := pollux.New()
 	must(t, err)
 	defer q.Close()
@@ -363,15 +363,15 @@ func TestSameDescriptorTwice(t *testing.T) {
 	defer x.Close()
 	must(t, q.Registrator().Register(x, 1, pollux.Readable, pollux.Edge))
 	if err := q.Registrator().Register(y, 2, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrRegistered) {
-		t.Errorf("Register of the same descriptor under another name: %v, want ErrRegistered", err)
+		t.Errorf("Register of the same descriptor in another source: %v, want ErrRegistered", err)
 	}
 	if n := q.Len(); n != 1 {
 		t.Errorf("%d registrations, want 1", n)
 	}
 }
 
-// What is neither a stream nor a datagram socket is taken for neither: reads would drop
-// what of a packet has no room.
+// A socket that is neither a stream nor a datagram socket is an error: reads would drop the
+// part of a packet that exceeds the buffer.
 func TestFromOtherType(t *testing.T) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_SEQPACKET, 0)
 	if err != nil {
@@ -385,7 +385,7 @@ func TestFromOtherType(t *testing.T) {
 		"FromUnixDatagram": func() error { _, err := sock.FromUnixDatagram(f); return err },
 	} {
 		if err := from(); err == nil || !strings.Contains(err.Error(), "SOCK_SEQPACKET") {
-			t.Errorf("%s: %v, want an error that says what it is", what, err)
+			t.Errorf("%s: %v, want an error with the socket's type", what, err)
 		}
 	}
 	r, w, err := os.Pipe()
@@ -397,7 +397,7 @@ func TestFromOtherType(t *testing.T) {
 	}
 }
 
-// Unix sockets of package net are taken over like others.
+// Unix sockets of package net can be converted like other sockets.
 func TestFromUnix(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {

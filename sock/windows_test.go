@@ -18,15 +18,15 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// Numbers of Winsock, which errors.Is must know as well as the names of POSIX.
+// Winsock error numbers, which errors.Is must match as well as the POSIX names.
 const (
 	wsaECONNREFUSED = syscall.Errno(10061)
 	wsaEADDRINUSE   = syscall.Errno(10048)
 	wsaESHUTDOWN    = syscall.Errno(10058)
 )
 
-// TestErrorsHaveBothNames: errors.Is knows POSIX's name and Winsock's, errors.As
-// finds the errno.
+// TestErrorsHaveBothNames: errors.Is matches the POSIX name and the Winsock number;
+// errors.As finds the errno.
 func TestErrorsHaveBothNames(t *testing.T) {
 	l, err := sock.ListenTCP(loopback4)
 	must(t, err)
@@ -64,7 +64,7 @@ func TestErrorsHaveBothNames(t *testing.T) {
 	}
 }
 
-// TestReadAfterCloseRead: the end of the stream, as on Unix.
+// TestReadAfterCloseRead: Read returns io.EOF, as on Unix.
 func TestReadAfterCloseRead(t *testing.T) {
 	c, _ := tcpPair(t, loopback4)
 	must(t, c.CloseRead())
@@ -73,8 +73,8 @@ func TestReadAfterCloseRead(t *testing.T) {
 	}
 }
 
-// TestNotInherited: sockets, dialled, accepted and duplicated, stay out of the
-// programs that this process starts.
+// TestNotInherited: programs that this process starts do not inherit sockets, whether
+// dialled, accepted or duplicated.
 func TestNotInherited(t *testing.T) {
 	c, s := tcpPair(t, loopback4)
 	dup := duplicateOf(t, c)
@@ -108,8 +108,8 @@ func duplicateOf(t *testing.T, c *sock.TCPStream) *sock.TCPStream {
 	return dup
 }
 
-// TestFromNet: sockets of the net package are taken over as duplicates; the other
-// way there is none.
+// TestFromNet: sockets of package net can be duplicated to sock; the other direction is not
+// supported.
 func TestFromNet(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -140,7 +140,7 @@ func TestFromNet(t *testing.T) {
 	}
 }
 
-// TestForeign: any socket can be watched; what cannot be is refused by name.
+// TestForeign: any socket can be polled; the error for other files names their kind.
 func TestForeign(t *testing.T) {
 	c, s := tcpPair(t, loopback4)
 	fd, err := c.Detach()
@@ -182,7 +182,7 @@ func TestForeign(t *testing.T) {
 	t.Log(err)
 }
 
-// TestMissing: what Windows lacks says so.
+// TestMissing: features that Windows lacks return ErrUnsupported.
 func TestMissing(t *testing.T) {
 	if _, _, err := sock.Pipe(); !errors.Is(err, errors.ErrUnsupported) {
 		t.Error("Pipe:", err)
@@ -201,7 +201,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestUnixStreamsOnWindows: Windows has them since 10 1803, Wine has not.
+// TestUnixStreamsOnWindows: Windows has Unix sockets since 10 1803; Wine does not.
 func TestUnixStreamsOnWindows(t *testing.T) {
 	name := filepath.Join(os.TempDir(), "pollux-test.sock") // Wine's TempDir cannot remove one
 	os.Remove(name)

@@ -11,8 +11,8 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// addressError makes the error of a system call that was given the address a, and says
-// what the errno leaves out: that the zone is missing, or is no interface's.
+// addressError returns the error of a system call with the address a. It adds what the
+// errno does not say: that the zone is missing or is not an interface.
 func addressError(call string, e syscall.Errno, a *sys.Sockaddr) error {
 	err := sys.CallError(call, e)
 	if hint := zoneHint(e, a.AddrPort().Addr()); hint != "" {
@@ -21,9 +21,9 @@ func addressError(call string, e syscall.Errno, a *sys.Sockaddr) error {
 	return err
 }
 
-// zoneHint explains the failure with e of a call for ip by its zone, if that may be it.
-// Link-local addresses mean one of the links that the host has (RFC 4007, 6): what each
-// system answers without a zone differs, and Linux may also take any link.
+// zoneHint describes what is wrong with ip's zone, if that may be the cause of e; else it
+// returns "". A link-local address is meaningful only on one of the host's links (RFC 4007,
+// 6). Without a zone, systems return different errors, and Linux may choose any link.
 func zoneHint(e syscall.Errno, ip netip.Addr) string {
 	switch e {
 	case syscall.EINVAL, syscall.EADDRNOTAVAIL, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENODEV:
@@ -33,7 +33,7 @@ func zoneHint(e syscall.Errno, ip netip.Addr) string {
 	if !ip.Is6() || ip.Is4In6() {
 		return ""
 	}
-	if ip.Zone() == "" { // also of zone 0, which is none
+	if ip.Zone() == "" { // also for zone 0, which means no zone
 		if ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() {
 			return fmt.Sprintf("%v is link-local: name its interface, as in %v%%%s", ip, ip, exampleZone())
 		}
@@ -47,8 +47,7 @@ func zoneHint(e syscall.Errno, ip netip.Addr) string {
 	return ""
 }
 
-// exampleZone returns how an interface may be called on this system: its name, or its
-// number.
+// exampleZone returns a typical interface name or number of this system.
 func exampleZone() string {
 	switch runtime.GOOS {
 	case "linux":

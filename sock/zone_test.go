@@ -12,7 +12,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// linkCalls are the calls that take an address of IPv6.
+// linkCalls are the calls that accept an IPv6 address.
 var linkCalls = map[string]func(ap netip.AddrPort) error{
 	"ListenTCP": func(ap netip.AddrPort) error {
 		l, err := sock.ListenTCP(ap)
@@ -80,9 +80,9 @@ func needsIPv6(t *testing.T) {
 	}
 }
 
-// Where a link-local address without a zone is refused, the error names what is missing.
-// Linux sends datagrams without a zone by a link of its choice, from a socket that is not
-// bound to one.
+// If a link-local address without a zone is refused, the error says that the zone is
+// missing. Linux sends datagrams without a zone on a link of its choice, if the socket is
+// not bound to one.
 func TestLinkLocalWithoutZone(t *testing.T) {
 	needsIPv6(t)
 	for name, call := range linkCalls {
@@ -93,13 +93,13 @@ func TestLinkLocalWithoutZone(t *testing.T) {
 			}
 			var op *net.OpError
 			if !errors.As(err, &op) || !strings.Contains(err.Error(), "fe80::1 is link-local: name its interface, as in fe80::1%") {
-				t.Errorf("%s %s: %v, want an error that names the zone", name, at, err)
+				t.Errorf("%s %s: %v, want an error about the zone", name, at, err)
 			}
 		}
 	}
 }
 
-// A zone that is no interface is named, by number and by name.
+// The error for a zone that is not an interface names the zone, a number or a name.
 func TestUnknownZone(t *testing.T) {
 	needsIPv6(t)
 	const none = 987654
@@ -115,7 +115,7 @@ func TestUnknownZone(t *testing.T) {
 	}
 }
 
-// The errors of addresses that need no zone are as they were.
+// Errors of addresses that need no zone do not mention zones.
 func TestZoneIsNotMissingElsewhere(t *testing.T) {
 	_, err := sock.ListenTCP(netip.MustParseAddrPort("192.0.2.1:9"))
 	if !errors.Is(err, syscall.EADDRNOTAVAIL) || strings.Contains(err.Error(), "link-local") {
@@ -140,7 +140,7 @@ func TestZoneByNumberAndName(t *testing.T) {
 					continue
 				}
 				if got := l.Addr().Addr(); got != p.Addr().WithZone(strconv.Itoa(ifi.Index)) {
-					t.Errorf("listens at %v", got)
+					t.Errorf("listens on %v", got)
 				}
 				l.Close()
 			}

@@ -1,5 +1,5 @@
-// Package block lends memory in a few sizes. A loop's connections borrow from its
-// pool while they have bytes to keep, and give back as soon as they have none.
+// Package block is a pool of buffers of a few sizes. A loop's connections get buffers from
+// its pool while they have bytes to keep, and put them back as soon as they have none.
 package block
 
 import (
@@ -13,12 +13,12 @@ const (
 	classes = (maxBits-minBits)/2 + 1
 )
 
-// MaxBytes is the largest size that is kept for later; larger blocks are left to
-// the garbage collector.
+// MaxBytes is the size of the largest blocks that the pool keeps; larger blocks are left
+// to the garbage collector.
 const MaxBytes = 512 << (2 * (classes - 1))
 
-// Pool lends blocks of 512 bytes, 2, 8, 32, 128 and 512 KiB. It may be used from any
-// goroutine.
+// Pool is a pool of blocks of 512 bytes, 2, 8, 32, 128 and 512 KiB. It may be used from
+// any goroutine.
 type Pool struct {
 	mu        sync.Mutex
 	free      [classes][][]byte
@@ -28,7 +28,7 @@ type Pool struct {
 	outBlocks int
 }
 
-// NewPool returns a pool that keeps up to maxIdleBytes for later.
+// NewPool returns a pool that keeps up to maxIdleBytes of unused blocks.
 func NewPool(maxIdleBytes int) *Pool { return &Pool{maxIdle: maxIdleBytes} }
 
 func class(n int) int {
@@ -38,7 +38,7 @@ func class(n int) int {
 	return (bits.Len(uint(n-1)) - minBits + 1) / 2
 }
 
-// Get lends a block of n bytes at least. Its contents are whatever was there.
+// Get returns a block of at least n bytes. Its contents are undefined.
 func (p *Pool) Get(n int) []byte {
 	c := class(n)
 	p.mu.Lock()
@@ -59,7 +59,7 @@ func (p *Pool) Get(n int) []byte {
 	return make([]byte, size)
 }
 
-// Put takes back what Get has lent, at its full length.
+// Put returns a block from Get to the pool. b must have its full length.
 func (p *Pool) Put(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,12 +73,12 @@ func (p *Pool) Put(b []byte) {
 	p.free[c] = append(p.free[c], b)
 }
 
-// Stats is what a Pool has lent and keeps.
+// Stats has the number of blocks in use, their bytes, and the bytes of unused blocks.
 type Stats struct {
 	OutBlocks, OutBytes, IdleBytes, MaxIdleBytes int
 }
 
-// Stats returns the figures of the moment.
+// Stats returns the current figures.
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,10 +1,10 @@
-// Package gate holds the close protocol that queues and sockets share.
+// Package gate implements the close protocol that queues and sockets share.
 //
 // A Gate is one atomic word: a closed bit and two counts of users, one for
-// each class. Entering adds to a count unless the bit is set; Close sets the
-// bit; whoever brings a count to zero after that is told so, exactly once. It
-// is the idea of internal/poll's fdMutex: nobody locks, nobody spins for
-// another, and the resource is released by its last user.
+// each class. Enter increments a count unless the bit is set; Close sets the
+// bit; after that, the call that brings a count to zero learns it from its result,
+// exactly once. The idea is that of internal/poll's fdMutex: no user takes a lock or
+// waits for another, and the last user releases the resource.
 //
 // docs/model/close.pml models the protocol; .ci/run checks the model
 // exhaustively.
@@ -12,13 +12,14 @@ package gate
 
 import "sync/atomic"
 
-// Class says what a user is counted as: where its count begins in the word.
+// Class is the class in which a user is counted. Its value is the bit at which the
+// class's count begins in the word.
 type Class uint8
 
 const (
-	// Long counts users that may stay for as long as they like: a Wait.
+	// Long is for users that may stay for any time, such as a Wait.
 	Long Class = 0
-	// Short counts users that leave by themselves soon: a Register.
+	// Short is for users that leave soon without being woken, such as a Register.
 	Short Class = classBits
 )
 
@@ -29,25 +30,25 @@ const (
 	allMask   = 1<<(2*classBits) - 1
 )
 
-// MaxUsers is how many users of one class a Gate counts at once. A goroutine
-// needs 2 KiB at least, so memory ends first.
+// MaxUsers is the maximum number of concurrent users of one class. A goroutine needs at
+// least 2 KiB, so a program runs out of memory first.
 const MaxUsers = classMask
 
-// Passed tells a leaver, or Close, which moments of the shutdown it has
-// brought about. Each moment is told to exactly one caller, and only after
-// Close.
+// Passed reports which points of the shutdown a call of Leave or Close has reached. Each
+// point is reported to exactly one caller, and not before Close.
 type Passed struct {
-	// Sealed: the last Short user has left and none can come.
+	// Sealed: the last Short user has left and no other can enter.
 	Sealed bool
-	// Empty: the last user of either class has left and none can come.
+	// Empty: the last user of either class has left and no other can enter.
 	Empty bool
 }
 
-// Gate is open when zero. It must not be copied after its first use.
+// A Gate is the closed bit and the two counts. The zero Gate is open. It must not be
+// copied after first use.
 type Gate struct{ word atomic.Uint64 }
 
-// Enter counts the caller in, or returns false if the gate is closed. It panics when the
-// class has MaxUsers users already: one more would be counted as a user of the other.
+// Enter adds the caller to class c, or returns false if the gate is closed. It panics if
+// the class already has MaxUsers users: one more would overflow into the other count.
 func (g *Gate) Enter(c Class) bool {
 	for {
 		old := g.word.Load()
@@ -63,15 +64,15 @@ func (g *Gate) Enter(c Class) bool {
 	}
 }
 
-// Leave counts the caller out. It must follow each Enter that returned true, once. A Leave
-// without its Enter panics: it would borrow from the other count, or from the closed bit,
-// and release a resource that is in use.
+// Leave removes the caller from class c. It must be called once for each Enter that
+// returned true. A Leave without an Enter panics: it would borrow from the other count or
+// from the closed bit, and release a resource that is in use.
 func (g *Gate) Leave(c Class) Passed {
 	now := g.word.Add(-(uint64(1) << c))
 	if now>>c&classMask == classMask {
-		// It was 0: a count of MaxUsers is never reached by leaving.
+		// The count was 0: a Leave never decrements a count to MaxUsers.
 		g.word.Add(uint64(1) << c)
-		panic("gate: a user leaves who has not entered")
+		panic("gate: Leave without Enter")
 	}
 	if now&closed == 0 {
 		return Passed{}
@@ -86,8 +87,8 @@ func passed(word uint64, short bool) Passed {
 	}
 }
 
-// Close refuses newcomers from now on. first is false if the gate was closed
-// before; nothing has passed then.
+// Close makes every later Enter return false. first is false if the gate was already
+// closed; then p is zero.
 func (g *Gate) Close() (first bool, p Passed) {
 	old := g.word.Or(closed)
 	if old&closed != 0 {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestOpenGateTellsNothing(t *testing.T) {
+func TestOpenGateReportsNothing(t *testing.T) {
 	var g Gate
 	for _, c := range []Class{Long, Short} {
 		if !g.Enter(c) {
@@ -18,7 +18,7 @@ func TestOpenGateTellsNothing(t *testing.T) {
 	}
 }
 
-func TestEachMomentIsToldToTheOneWhoBringsItAbout(t *testing.T) {
+func TestEachPointIsReportedToTheCallThatReachesIt(t *testing.T) {
 	var g Gate
 	g.Enter(Long)
 	g.Enter(Short)
@@ -30,7 +30,7 @@ func TestEachMomentIsToldToTheOneWhoBringsItAbout(t *testing.T) {
 		t.Fatalf("second Close = %v %+v, want not first", first, p)
 	}
 	if g.Enter(Long) || g.Enter(Short) {
-		t.Fatal("a closed gate let a newcomer in")
+		t.Fatal("Enter of a closed gate returned true")
 	}
 	if p := g.Leave(Short); p != (Passed{}) {
 		t.Fatalf("first of two leaving = %+v, want nothing", p)
@@ -43,22 +43,22 @@ func TestEachMomentIsToldToTheOneWhoBringsItAbout(t *testing.T) {
 	}
 }
 
-func TestCloseOfAnIdleGatePassesBoth(t *testing.T) {
+func TestCloseOfAnIdleGateReportsBoth(t *testing.T) {
 	var g Gate
 	if first, p := g.Close(); !first || p != (Passed{Sealed: true, Empty: true}) {
 		t.Fatalf("Close = %v %+v", first, p)
 	}
 }
 
-// panics reports with what message f panics; "" if it does not.
+// panics returns the message with which f panics; "" if it does not panic.
 func panics(f func()) (message string) {
 	defer func() { message, _ = recover().(string) }()
 	f()
 	return ""
 }
 
-// A Leave without its Enter is found out at once, whatever the other count and the closed
-// bit are, and leaves them as they were.
+// A Leave without an Enter panics, whatever the other count and the closed bit are, and
+// does not change the word.
 func TestLeaveWithoutEnterPanics(t *testing.T) {
 	for _, c := range []Class{Long, Short} {
 		for _, others := range []int{0, 1, 3} {
@@ -82,7 +82,8 @@ func TestLeaveWithoutEnterPanics(t *testing.T) {
 	}
 }
 
-// One user too many is not counted as one of the other class; that many can leave again.
+// A user beyond MaxUsers does not overflow into the other class, and MaxUsers users can
+// leave again.
 func TestEnterPastMaxUsersPanics(t *testing.T) {
 	for _, c := range []Class{Long, Short} {
 		var g Gate
@@ -99,9 +100,9 @@ func TestEnterPastMaxUsersPanics(t *testing.T) {
 	}
 }
 
-// Every schedule must tell each moment once, and Sealed never while a Short
+// Every schedule must report each point once, and Sealed never while a Short
 // user is inside.
-func TestMomentsAreToldOnceUnderConcurrency(t *testing.T) {
+func TestPointsAreReportedOnceUnderConcurrency(t *testing.T) {
 	for range 50 {
 		var g Gate
 		var inside, sealed, empty atomic.Int64
@@ -138,7 +139,7 @@ func TestMomentsAreToldOnceUnderConcurrency(t *testing.T) {
 		})
 		wg.Wait()
 		if sealed.Load() != 1 || empty.Load() != 1 {
-			t.Fatalf("sealed told %d times, empty %d times, want once each", sealed.Load(), empty.Load())
+			t.Fatalf("sealed reported %d times, empty %d times, want once each", sealed.Load(), empty.Load())
 		}
 	}
 }

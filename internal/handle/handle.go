@@ -1,6 +1,6 @@
-// Package handle keeps an open descriptor: who is using it, which queue watches
-// it, and when it may be given back. Every source that a queue can watch has
-// one; sockets are built around it.
+// Package handle tracks an open descriptor: the calls in progress on it, the queue that
+// watches it, and when it can be closed. Every source that a queue can watch has a
+// Handle; sockets are built around it.
 package handle
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Kind says what a descriptor is: drivers choose by it, errors name it.
+// Kind is what a descriptor refers to. Drivers depend on it, and errors contain its name.
 type Kind uint8
 
 const (
@@ -36,8 +36,8 @@ var kindNames = [...]string{
 
 func (k Kind) String() string { return kindNames[k] }
 
-// Network is what package net calls it, as the errors do; "pipe" or "descriptor" if that
-// has no name for it.
+// Network returns the network name of package net, for errors; "pipe" or "descriptor" if
+// net has no name for the kind.
 func (k Kind) Network() string {
 	switch k {
 	case TCPStream, TCPListener:
@@ -54,27 +54,28 @@ func (k Kind) Network() string {
 	return "descriptor"
 }
 
-// Owner is the queue that a handle is registered with. Its methods are called
-// with the handle locked, the descriptor open.
+// Owner is the queue that a handle is registered with. Its methods are called with the
+// handle locked and the descriptor open.
 type Owner interface {
 	// Release ends the registration.
 	Release(fd sys.FD, key selector.Key)
-	// Blocked says that calls in the directions d would have blocked.
+	// Blocked re-arms the directions d, after a call that would block, fell short or failed.
 	Blocked(fd sys.FD, key selector.Key, d selector.Interest)
-	// WantsBlocked says whether Blocked must be called. It never changes.
+	// WantsBlocked reports whether Blocked must be called. The result never changes.
 	WantsBlocked() bool
-	// Ended reports whether the queue is closed, so that another may take the handle.
+	// Ended reports whether the queue is closed, so that another queue may register the
+	// handle.
 	Ended() bool
 }
 
-// Registration is the queue that watches a handle, and under which key. The
-// zero Registration is none.
+// Registration is the queue that watches a handle, and the key of the registration there.
+// The zero Registration means that no queue watches it.
 type Registration struct {
 	Owner Owner
 	Key   selector.Key
 }
 
-// Of returns the handle of a source; nil of none, and of a nil pointer to one.
+// Of returns the handle of a source, or nil if source is nil or a nil pointer.
 func Of(source interface{ PollHandle() *Handle }) *Handle {
 	if IsNil(source) {
 		return nil
@@ -82,88 +83,87 @@ func Of(source interface{ PollHandle() *Handle }) *Handle {
 	return source.PollHandle()
 }
 
-// IsNil also knows a nil pointer in an interface.
+// IsNil reports whether x is nil or holds a nil pointer.
 func IsNil(x any) bool {
 	v := reflect.ValueOf(x)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// Handle is an open descriptor. Init comes first, once; before, it is as closed. It must
-// not be copied after.
+// Handle is an open descriptor. Init must be called once before other methods; until then
+// the Handle behaves as closed. It must not be copied after Init.
 //
-// Locked, it lets the registration be changed; the lock also keeps the
-// descriptor open, for Close needs it. Calls on the descriptor itself take no
-// lock: they are counted in and out by Use and Done, and the last of them
-// closes the descriptor if Close has come meanwhile. So no call ever reaches a
-// number that the system has given to somebody else.
+// The registration changes only while the Handle is locked. The lock also keeps the
+// descriptor open, because Close needs the lock. Calls on the descriptor itself take no
+// lock: Use and Done count them, and the last call closes the descriptor if Close has been
+// called meanwhile. So no call uses a descriptor number that the system has reused.
 type Handle struct {
-	users gate.Gate
-	place sys.FD // the descriptor plus one, so that the zero Handle has none
+	users   gate.Gate
+	fdPlus1 sys.FD // so that the zero Handle has no descriptor
 
 	mu         sync.Mutex
 	registered Registration
 
-	// Handles are as many as connections: small fields share a word.
-	flags     atomic.Uint32 // wantsBlocked, shared
-	kind      Kind
-	elsewhere bool // of another kernel: elsewhere says how to close it
-	closed    bool
+	// There is a Handle for each connection: small fields share a word.
+	flags       atomic.Uint32 // wantsBlocked, shared
+	kind        Kind
+	otherKernel bool // otherKernelClosers has the function that closes it
+	closed      bool
 }
 
 // Flags of a Handle.
 const (
-	wantsBlocked = 1 << iota // the owner wants Blocked to be called; set with mu held
+	wantsBlocked = 1 << iota // Owner.WantsBlocked of the current owner; set with mu held
 	shared                   // the descriptor may have duplicates
 )
 
-// elsewhere has what closes the descriptors of other kernels: a func(sys.FD) for each
-// *Handle.
-var elsewhere sync.Map
+// otherKernelClosers maps the *Handle of each descriptor of another kernel to the
+// func(sys.FD) that closes it.
+var otherKernelClosers sync.Map
 
-// Init gives h its descriptor, which h owns from now on.
-func (h *Handle) Init(fd sys.FD, kind Kind) { h.place, h.kind = fd+1, kind }
+// Init sets the descriptor, which h then owns.
+func (h *Handle) Init(fd sys.FD, kind Kind) { h.fdPlus1, h.kind = fd+1, kind }
 
-// IsNew reports whether Init has not come yet.
-func (h *Handle) IsNew() bool { return h.place == 0 }
+// IsNew reports whether Init has not been called yet.
+func (h *Handle) IsNew() bool { return h.fdPlus1 == 0 }
 
-func (h *Handle) fd() sys.FD { return h.place - 1 }
+func (h *Handle) fd() sys.FD { return h.fdPlus1 - 1 }
 
-// InitOf is Init for a descriptor of another kernel than this machine's, such as a
-// model that the conformance suite is pointed at: give closes it.
-func (h *Handle) InitOf(fd sys.FD, kind Kind, give func(sys.FD)) {
-	h.place, h.kind, h.elsewhere = fd+1, kind, true
-	elsewhere.Store(h, give)
+// InitOf is Init for a descriptor of another kernel than this machine's, such as a kernel
+// model under the conformance suite. closeFD closes the descriptor.
+func (h *Handle) InitOf(fd sys.FD, kind Kind, closeFD func(sys.FD)) {
+	h.fdPlus1, h.kind, h.otherKernel = fd+1, kind, true
+	otherKernelClosers.Store(h, closeFD)
 }
 
 func (h *Handle) close() {
-	if !h.elsewhere {
+	if !h.otherKernel {
 		sys.Close(h.fd())
 		return
 	}
-	if give, ok := elsewhere.LoadAndDelete(h); ok {
-		give.(func(sys.FD))(h.fd())
+	if closeFD, ok := otherKernelClosers.LoadAndDelete(h); ok {
+		closeFD.(func(sys.FD))(h.fd())
 	}
 }
 
-// Kind says what the descriptor is.
+// Kind returns the descriptor's kind.
 func (h *Handle) Kind() Kind { return h.kind }
 
-// Share records that the descriptor may have duplicates from now on. It comes before the
-// first duplicate.
+// Share records that the descriptor may have duplicates. It must be called before the
+// first duplicate is made.
 func (h *Handle) Share() { h.flags.Or(shared) }
 
-// Shared reports whether the descriptor may have duplicates, whose owners may change what
-// is a property of the open file: whether calls wait.
+// Shared reports whether the descriptor may have duplicates. The owners of duplicates may
+// change properties of the open file description, such as O_NONBLOCK.
 func (h *Handle) Shared() bool { return h.flags.Load()&shared != 0 }
 
-// Use counts the caller in and returns the descriptor, or returns false if h is
-// closed. After true, Done must follow.
+// Use begins a call on the descriptor and returns it, or returns false if h is closed.
+// After true, the caller must call Done.
 func (h *Handle) Use() (sys.FD, bool) {
 	fd := h.fd()
 	return fd, fd != sys.InvalidFD && h.users.Enter(gate.Long)
 }
 
-// Done counts the caller out.
+// Done ends the call that Use began.
 func (h *Handle) Done() {
 	if h.users.Leave(gate.Long).Empty {
 		h.close()
@@ -171,9 +171,9 @@ func (h *Handle) Done() {
 }
 
 // Close ends the registration, then closes the descriptor, or leaves that to
-// the last call in progress. It returns net.ErrClosed if h is closed already.
+// the last call in progress. It returns net.ErrClosed if h is already closed.
 func (h *Handle) Close() error {
-	if err := h.shut(); err != nil {
+	if err := h.markClosed(); err != nil {
 		return err
 	}
 	if _, p := h.users.Close(); p.Empty {
@@ -182,22 +182,23 @@ func (h *Handle) Close() error {
 	return nil
 }
 
-// Detach ends the registration and gives the descriptor to the caller, open.
+// Detach ends the registration and returns the open descriptor, which the caller then owns.
 // Calls in progress on other goroutines may still finish on it.
 func (h *Handle) Detach() (sys.FD, error) {
-	if err := h.shut(); err != nil {
+	if err := h.markClosed(); err != nil {
 		return sys.InvalidFD, err
 	}
-	if h.elsewhere {
-		elsewhere.Delete(h)
+	if h.otherKernel {
+		otherKernelClosers.Delete(h)
 	}
-	// One user stays inside for good, so that nobody is the last.
+	// One user enters and never leaves, so that no user is the last, which would close it.
 	h.users.Enter(gate.Long)
 	h.users.Close()
 	return h.fd(), nil
 }
 
-func (h *Handle) shut() error {
+// markClosed marks h closed and ends its registration.
+func (h *Handle) markClosed() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || h.IsNew() {
@@ -211,8 +212,8 @@ func (h *Handle) shut() error {
 	return nil
 }
 
-// Lock locks h for a change of its registration, and returns the descriptor and
-// the registration; net.ErrClosed, and no lock, if h is closed.
+// Lock locks h for a change of its registration and returns the descriptor and the
+// registration. If h is closed, it returns net.ErrClosed and h is not locked.
 func (h *Handle) Lock() (sys.FD, Registration, error) {
 	h.mu.Lock()
 	if h.closed || h.IsNew() {
@@ -222,10 +223,10 @@ func (h *Handle) Lock() (sys.FD, Registration, error) {
 	return h.fd(), h.registered, nil
 }
 
-// Unlock ends what Lock began.
+// Unlock unlocks h.
 func (h *Handle) Unlock() { h.mu.Unlock() }
 
-// Set changes the registration; h is locked.
+// Set changes the registration. h must be locked.
 func (h *Handle) Set(r Registration) {
 	h.registered = r
 	if r.Owner != nil && r.Owner.WantsBlocked() {
@@ -235,8 +236,8 @@ func (h *Handle) Set(r Registration) {
 	}
 }
 
-// Blocked tells the queue, if it wants to know, that a call in the directions d
-// would have blocked.
+// Blocked calls Owner.Blocked if the owner wants that. It follows a call in the
+// directions d that would block, fell short or failed.
 func (h *Handle) Blocked(d selector.Interest) {
 	if h.flags.Load()&wantsBlocked != 0 {
 		h.blocked(d)

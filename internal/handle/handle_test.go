@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// owner notes what it is told.
+// owner counts the calls of its methods.
 type owner struct {
 	released, blocked int
 	wants             bool
@@ -22,7 +22,7 @@ func (o *owner) Blocked(sys.FD, selector.Key, selector.Interest) { o.blocked++ }
 func (o *owner) Ended() bool                                     { return false }
 func (o *owner) WantsBlocked() bool                              { return o.wants }
 
-func TestTheLastUserGivesTheDescriptorBack(t *testing.T) {
+func TestLastUserClosesDescriptor(t *testing.T) {
 	closed := 0
 	var h Handle
 	h.InitOf(99, Foreign, func(fd sys.FD) {
@@ -43,18 +43,18 @@ func TestTheLastUserGivesTheDescriptorBack(t *testing.T) {
 	}
 	h.Done()
 	if closed != 0 {
-		t.Error("closed under a user")
+		t.Error("the descriptor was closed during a call")
 	}
 	h.Done()
 	if closed != 1 {
-		t.Errorf("closed %d times by the last user", closed)
+		t.Errorf("closed %d times after the last call, want once", closed)
 	}
 	if err := h.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("second Close: %v", err)
 	}
 }
 
-// A Handle that was never given a descriptor has none: not that of number 0.
+// The zero Handle has no descriptor, in particular not descriptor 0.
 func TestZeroHandleIsClosed(t *testing.T) {
 	var h Handle
 	if fd, ok := h.Use(); ok {
@@ -85,7 +85,7 @@ func TestCloseEndsTheRegistrationFirst(t *testing.T) {
 	var h Handle
 	h.InitOf(99, Foreign, func(sys.FD) {
 		if o.released != 1 {
-			t.Error("the descriptor was given back before the registration had ended")
+			t.Error("the descriptor was closed before the registration had ended")
 		}
 	})
 	h.Lock()
@@ -93,7 +93,7 @@ func TestCloseEndsTheRegistrationFirst(t *testing.T) {
 	h.Unlock()
 	h.Blocked(selector.Readable)
 	if o.blocked != 0 {
-		t.Error("Blocked was told to an owner who does not want it")
+		t.Error("Blocked was called though WantsBlocked is false")
 	}
 	o.wants = true
 	h.Lock()
@@ -101,7 +101,7 @@ func TestCloseEndsTheRegistrationFirst(t *testing.T) {
 	h.Unlock()
 	h.Blocked(selector.Readable)
 	if o.blocked != 1 {
-		t.Error("Blocked was not told")
+		t.Error("Blocked was not called")
 	}
 	if err := h.Close(); err != nil || o.released != 1 {
 		t.Errorf("Close: %v, released %d times", err, o.released)

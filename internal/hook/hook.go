@@ -1,6 +1,5 @@
-// Package hook lets other packages of this module reach into the root package and
-// package sock: tests, and the native drivers. It is empty until those have been
-// initialised.
+// Package hook gives tests and the native drivers access to internals of the root package
+// and package sock. Its variables are nil until those packages are initialised.
 package hook
 
 import (
@@ -19,8 +18,8 @@ var (
 	// Event returns a pollux.Event with these flags and no token.
 	Event func(selector.Flags) any
 
-	// The others are of package sock; internal/driver has them with types, and says what
-	// they do.
+	// The rest is set by package sock. internal/driver has typed wrappers and their
+	// documentation.
 
 	PrepareTCP   func(stream any, to netip.AddrPort) error
 	PrepareUnix  func(stream any, name string) error

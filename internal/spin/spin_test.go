@@ -7,26 +7,26 @@ import (
 	"time"
 )
 
-// A bench is a Governor in the hands of a wait, on the clock of a bubble.
+// A bench simulates a wait that uses a Governor, on the clock of a synctest bubble.
 type bench struct {
 	*testing.T
 	Governor
 	slept int // idle periods that went to sleep
 }
 
-// run runs f on a clock that only moves when everybody sleeps.
+// run runs f in a synctest bubble, whose clock advances only when all goroutines sleep.
 func run(t *testing.T, f func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{T: t}
 		f(b)
 		if n := spinning.Load(); n != 0 {
-			t.Errorf("%d spinners are counted when nobody spins", n)
+			t.Errorf("%d spinners are counted when no wait spins", n)
 		}
 	})
 }
 
-// idle is one idle period, whose event comes after d. It reports whether it was spun for.
+// idle simulates one idle period whose event comes after d. It reports whether it spun.
 func (b *bench) idle(d time.Duration) (spun bool) {
 	i := b.Begin(true)
 	if i.Spins() {
@@ -47,12 +47,12 @@ func (b *bench) idle(d time.Duration) (spun bool) {
 	return spun
 }
 
-// learn has the Governor see enough short periods to spin.
+// learn simulates as many short periods as the Governor needs to spin.
 func (b *bench) learn() {
 	b.Helper()
 	for range minScore {
 		if b.idle(10 * time.Microsecond) {
-			b.Fatal("it spins before it has seen enough")
+			b.Fatal("it spins before minScore short periods")
 		}
 	}
 }
@@ -66,10 +66,10 @@ func TestQ11SpinsWhereSleepsAreShort(t *testing.T) {
 		}
 		s := b.Stats()
 		if s.Hits != s.Spins || s.Hits < periods-periods/maxHits-1 {
-			b.Errorf("of %d short periods %d were spun for, %d with success", periods, s.Spins, s.Hits)
+			b.Errorf("of %d short periods %d spun, %d with a hit", periods, s.Spins, s.Hits)
 		}
 		if b.slept-minScore < periods/(maxHits+1) {
-			b.Errorf("it slept %d times in %d periods: Go's poller does not get its turn", b.slept-minScore, periods)
+			b.Errorf("it slept %d times in %d periods: too rarely for Go's network poller", b.slept-minScore, periods)
 		}
 		if s.Window < 10*time.Microsecond || s.Window > maxWindow {
 			b.Errorf("the window is %v", s.Window)
@@ -80,7 +80,7 @@ func TestQ11SpinsWhereSleepsAreShort(t *testing.T) {
 func TestQ11NoSpinWhereEventsAreFarApart(t *testing.T) {
 	run(t, func(b *bench) {
 		b.learn()
-		b.idle(time.Millisecond) // this one is spun for in vain
+		b.idle(time.Millisecond) // this one spins and misses
 		before := b.Stats()
 		if before.Window != 0 {
 			b.Errorf("the window is %v after a long period", before.Window)
@@ -94,7 +94,7 @@ func TestQ11NoSpinWhereEventsAreFarApart(t *testing.T) {
 	})
 }
 
-// After many short periods one long one is forgiven, and two are not.
+// After many short periods, one long period does not end spinning, and two do.
 func TestQ11OneLongPeriodAmongMany(t *testing.T) {
 	run(t, func(b *bench) {
 		b.learn()
@@ -116,7 +116,7 @@ func TestQ11OneLongPeriodAmongMany(t *testing.T) {
 	})
 }
 
-// A miss now and then does not stop spinning; misses that come often do.
+// A rare miss does not stop spinning; frequent misses do.
 func TestQ11OneMissAmongMany(t *testing.T) {
 	const missed = maxWindow + time.Microsecond
 	run(t, func(b *bench) {
@@ -135,7 +135,7 @@ func TestQ11OneMissAmongMany(t *testing.T) {
 	})
 }
 
-// Every second period is long: what a spin gains on the one it would lose on the other.
+// If every second period is long, spinning would lose as much as it gains.
 func TestQ11NoSpinWhereEventsAreMixed(t *testing.T) {
 	run(t, func(b *bench) {
 		for range 1000 {
@@ -148,8 +148,8 @@ func TestQ11NoSpinWhereEventsAreMixed(t *testing.T) {
 	})
 }
 
-// A peer on the same processor answers only when the wait sleeps: the sleeps are short,
-// and no spin succeeds.
+// A peer on the same processor runs only when the wait sleeps: the sleeps are short, and
+// no spin succeeds.
 func TestQ11MissesBackOff(t *testing.T) {
 	run(t, func(b *bench) {
 		b.learn()
@@ -171,7 +171,7 @@ func TestQ11MissesBackOff(t *testing.T) {
 			b.idle(5 * time.Microsecond)
 		}
 		if s := b.Stats(); s.Hits < maxBackoff/2 {
-			b.Errorf("it spins no more after misses: %+v", s)
+			b.Errorf("it no longer spins after misses: %+v", s)
 		}
 	})
 }
@@ -184,7 +184,7 @@ func TestQ11OneOfManyWaitsSpins(t *testing.T) {
 			b.Fatal("it does not spin")
 		}
 		if i := b.Begin(true); i.Spins() {
-			b.Error("two waits of a queue spin at once")
+			b.Error("two waits of a queue spin at the same time")
 		} else {
 			i.Slept()
 		}
@@ -209,7 +209,7 @@ func TestQ11SpinnersLeaveProcessors(t *testing.T) {
 			b.Fatal("it does not spin")
 		}
 		if other.idle(5 * time.Microsecond) {
-			b.Error("two queues spin at once on one processor")
+			b.Error("two queues spin at the same time on one processor")
 		}
 		i.Hit(time.Now())
 		if !other.idle(5 * time.Microsecond) {
@@ -218,14 +218,14 @@ func TestQ11SpinnersLeaveProcessors(t *testing.T) {
 	})
 }
 
-// Goroutines that ran for long when they were let run need the processor.
+// If other goroutines run long after Gosched, they need the processor: spinning ends.
 func TestQ11NoSpinWhereOthersCompute(t *testing.T) {
 	run(t, func(b *bench) {
 		b.learn()
 		b.idle(5 * time.Microsecond)
-		b.others(shortSleep + 1)
+		b.noteOthers(shortSleep + 1)
 		if b.Stats().Window != 0 || b.idle(5*time.Microsecond) {
-			b.Error("it spins while others need the processor")
+			b.Error("it spins while other goroutines need the processor")
 		}
 	})
 }
@@ -235,7 +235,7 @@ func TestFixedAndNever(t *testing.T) {
 		b.Init(50*time.Microsecond, true)
 		for range 100 {
 			if !b.idle(time.Millisecond) || !b.idle(40*time.Microsecond) {
-				b.Fatal("a fixed window is not spun for")
+				b.Fatal("a period does not spin with a fixed window")
 			}
 		}
 		if s := b.Stats(); s != (Stats{Window: 50 * time.Microsecond, Spins: 200, Hits: 100, Time: 100 * 90 * time.Microsecond}) {
@@ -257,7 +257,7 @@ func TestFixedAndNever(t *testing.T) {
 			b.idle(5 * time.Microsecond)
 		}
 		if s := b.Stats(); s != (Stats{}) {
-			b.Errorf("where the clock is too coarse: %+v", s)
+			b.Errorf("after InitFixed(0): %+v", s)
 		}
 	})
 }
@@ -275,7 +275,7 @@ func TestQ10NoAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkSkipped is an idle period while misses back off.
+// BenchmarkSkipped is an idle period that does not spin because of earlier misses.
 func BenchmarkSkipped(b *testing.B) {
 	b.ReportAllocs()
 	var g Governor
@@ -286,7 +286,7 @@ func BenchmarkSkipped(b *testing.B) {
 	}
 }
 
-// BenchmarkMeasured is one that is measured.
+// BenchmarkMeasured is an idle period that is measured.
 func BenchmarkMeasured(b *testing.B) {
 	b.ReportAllocs()
 	var g Governor

@@ -10,9 +10,9 @@ import (
 )
 
 func acceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
-	return rawNameCall(unix.SYS_ACCEPT4, fd, p, length, bornFlags, 0)
+	return rawNameCall(unix.SYS_ACCEPT4, fd, p, length, createFlags, 0)
 }
 
 func longAcceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
-	return longNameCall(unix.SYS_ACCEPT4, fd, p, length, bornFlags, 0)
+	return longNameCall(unix.SYS_ACCEPT4, fd, p, length, createFlags, 0)
 }

@@ -7,9 +7,9 @@ import (
 
 // sysAccept is accept4(2) here.
 func acceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
-	return rawNameCall(sysAccept, fd, p, length, bornFlags, 0)
+	return rawNameCall(sysAccept, fd, p, length, createFlags, 0)
 }
 
 func longAcceptCall(fd FD, p, length unsafe.Pointer) (uintptr, syscall.Errno) {
-	return longNameCall(sysAccept, fd, p, length, bornFlags, 0)
+	return longNameCall(sysAccept, fd, p, length, createFlags, 0)
 }

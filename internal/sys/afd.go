@@ -5,7 +5,7 @@ package sys
 // on the same, and so does Winsock's own select. This file has no OS in its name
 // so that their layouts are checked on every system.
 
-// AFD_POLL_* say what to wait for and what has come.
+// AFD_POLL_* are the events to wait for and the events that have occurred.
 const (
 	AFD_POLL_RECEIVE      = 0x0001
 	AFD_POLL_EXPEDITED    = 0x0002 // urgent data
@@ -17,10 +17,10 @@ const (
 	AFD_POLL_CONNECT_FAIL = 0x0100
 )
 
-// NTStatus is the result of a call of ntdll.
+// NTStatus is the result of an ntdll call.
 type NTStatus uint32
 
-// The values that mean something here.
+// The NTStatus values that Pollux uses.
 const (
 	STATUS_SUCCESS                NTStatus = 0
 	STATUS_PENDING                NTStatus = 0x103
@@ -44,7 +44,7 @@ type IOStatusBlock struct {
 // AFDPollInfo is AFD_POLL_INFO with one handle. C pads it to AFDPollInfoBytes
 // where Go does not (386).
 type AFDPollInfo struct {
-	Timeout         int64 // in 100 ns; the highest is none
+	Timeout         int64 // in units of 100 ns; the maximum means no timeout
 	NumberOfHandles uint32
 	Exclusive       uint32
 	Handle          uintptr
@@ -52,7 +52,7 @@ type AFDPollInfo struct {
 	Status          NTStatus
 }
 
-// AFDPollInfoBytes is the size that the driver wants to be told.
+// AFDPollInfoBytes is the size to pass to the driver.
 const AFDPollInfoBytes = 32
 
 // AFDPoll is the memory of one poll. The kernel writes it until the poll's
@@ -60,10 +60,10 @@ const AFDPollInfoBytes = 32
 type AFDPoll struct {
 	IOStatusBlock
 	AFDPollInfo
-	_ [2]uint64 // room for C's padding, and a full 64 bytes on 64-bit systems
+	_ [2]uint64 // space for C's padding; makes it 64 bytes on 64-bit systems
 }
 
-// OverlappedEntry is OVERLAPPED_ENTRY: what a completion port hands out.
+// OverlappedEntry is OVERLAPPED_ENTRY: a completion that a port returns.
 type OverlappedEntry struct {
 	Key        uintptr
 	Overlapped uintptr
@@ -73,6 +73,5 @@ type OverlappedEntry struct {
 
 const ptrBytes = 4 << (^uintptr(0) >> 63)
 
-// PollSlotBytes is how much memory a poll is given: a line of the processor's
-// cache, so that two do not share one.
+// PollSlotBytes is the memory for one poll: a cache line, so that no two polls share one.
 const PollSlotBytes = 64

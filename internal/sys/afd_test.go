@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// TestAFDLayouts checks what Go makes of the structures against the layouts of C
-// on 64-bit Windows and, in brackets, on 32-bit Windows.
+// TestAFDLayouts compares the layouts of the Go structures with those of C, on 64-bit and
+// on 32-bit Windows.
 func TestAFDLayouts(t *testing.T) {
 	const is64 = ptrBytes == 8
 	var (

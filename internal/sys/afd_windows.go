@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// OpenAFD opens the AFD driver, for polls only, and has their completions sent to
-// port under key. The name after \Device\Afd is for people; without further
-// attributes a handle is no socket of its own.
+// OpenAFD opens the AFD driver for polls, whose completions go to port with key. The
+// name after \Device\Afd is arbitrary and helps debugging; without further attributes the
+// handle is not a socket.
 func OpenAFD(port FD, key uintptr) (FD, syscall.Errno) {
 	name, err := windows.NewNTUnicodeString(`\Device\Afd\Pollux`)
 	if err != nil {
@@ -28,8 +28,7 @@ func OpenAFD(port FD, key uintptr) (FD, syscall.Errno) {
 		windows.CloseHandle(afd)
 		return InvalidFD, errno(err)
 	}
-	// Nobody waits for the handle itself; to signal it with each completion would
-	// be for nothing.
+	// No thread waits for the handle itself, so do not signal it with each completion.
 	if err := windows.SetFileCompletionNotificationModes(afd, windows.FILE_SKIP_SET_EVENT_ON_HANDLE); err != nil {
 		windows.CloseHandle(afd)
 		return InvalidFD, errno(err)
@@ -44,13 +43,12 @@ func errnoOfStatus(err error) syscall.Errno {
 	return errno(err)
 }
 
-// Errno returns the error number that stands for s.
+// Errno returns the error number for s.
 func (s NTStatus) Errno() syscall.Errno { return errnoOf(windows.NTStatus(s).Errno()) }
 
-// StartPoll asks AFD for events of the socket with the base handle; context comes
-// back as the completion's Overlapped and must not be zero. Either a completion
-// follows and the result is not Failed, or none does. p stays the kernel's until
-// then.
+// StartPoll starts a poll for events of the socket with the base handle. context is the
+// Overlapped field of the completion and must not be zero. If the result is Failed, no
+// completion follows; otherwise one does, and p belongs to the kernel until then.
 func StartPoll(afd, base FD, p *AFDPoll, events uint32, context uintptr) NTStatus {
 	const ioctlAFDPoll = 0x00012024
 	p.IOStatusBlock = IOStatusBlock{Status: STATUS_PENDING}
@@ -67,7 +65,7 @@ func StartPoll(afd, base FD, p *AFDPoll, events uint32, context uintptr) NTStatu
 	return NTStatus(r)
 }
 
-// CancelPoll makes a poll complete soon, if it has not: its completion still comes.
+// CancelPoll cancels a poll that has not completed: its completion still comes.
 func CancelPoll(afd FD, p *AFDPoll) NTStatus {
 	if p.IOStatusBlock.Status != STATUS_PENDING {
 		return STATUS_SUCCESS
@@ -78,10 +76,10 @@ func CancelPoll(afd FD, p *AFDPoll) NTStatus {
 	return NTStatus(r)
 }
 
-// BaseSocket returns the handle that AFD knows the socket by. Layered service
-// providers hand out handles of their own; they must pass SIO_BASE_HANDLE on, but
-// some do not, and give away the next lower handle only by the requests that
-// Winsock makes of them for select, WSAPoll and the like.
+// BaseSocket returns the handle by which AFD identifies the socket. Layered service
+// providers return handles of their own. They must pass on SIO_BASE_HANDLE, but some do
+// not, and return the next lower handle only for the requests that Winsock makes for
+// select, WSAPoll and similar calls.
 func BaseSocket(fd FD) (FD, syscall.Errno) {
 	const (
 		sioBaseHandle      = 0x48000022
@@ -119,15 +117,15 @@ func handleIoctl(fd FD, code uint32) (FD, syscall.Errno) {
 	return h, e
 }
 
-// PollSlots returns fresh memory for n polls, zero and off the Go heap: the
-// garbage collector must neither move nor free what a kernel writes to. It is
-// never given back.
+// PollSlots allocates zeroed memory for n polls outside the Go heap: the garbage collector
+// must neither move nor free memory to which the kernel writes. The memory is never freed.
 func PollSlots(n int) ([]*AFDPoll, syscall.Errno) {
 	addr, err := windows.VirtualAlloc(0, uintptr(n*PollSlotBytes), windows.MEM_COMMIT|windows.MEM_RESERVE, windows.PAGE_READWRITE)
 	if err != nil {
 		return nil, errno(err)
 	}
-	// Memory that Go does not manage may be named by a number; vet cannot know.
+	// Go does not manage this memory, so it may have a uintptr address; the conversion
+	// through a pointer keeps vet from complaining.
 	first := *(*unsafe.Pointer)(unsafe.Pointer(&addr))
 	slots := make([]*AFDPoll, n)
 	for i := range slots {

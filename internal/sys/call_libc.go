@@ -8,9 +8,9 @@ import (
 )
 
 // macOS and OpenBSD have no stable system call numbers; OpenBSD kills a process
-// that makes a call from outside libc (pinsyscalls(2)). So the calls go through
-// libc, by the two doors that Go's runtime keeps open for golang.org/x/sys.
-// libc_*.go names the functions, libc_*.s holds their addresses.
+// that makes a system call from outside libc (pinsyscalls(2)). So the calls go through
+// libc, by the two functions that Go's runtime provides for golang.org/x/sys.
+// libc_*.go declares the libc functions, libc_*.s holds their addresses.
 
 //go:linkname libcSyscall6 syscall.syscall6
 func libcSyscall6(fn, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err syscall.Errno)
@@ -34,13 +34,13 @@ var (
 	sysKevent      uintptr
 )
 
-// rawCall makes a call that does not wait, unseen by Go's scheduler.
+// rawCall makes a call that does not block, without notifying Go's scheduler.
 func rawCall(fn uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (uintptr, syscall.Errno) {
 	n, _, e := libcRawSyscall6(fn, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
 	return n, e
 }
 
-// longCall makes a call that may take its time.
+// longCall makes a call that may block or take long.
 func longCall(fn uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (uintptr, syscall.Errno) {
 	n, _, e := libcSyscall6(fn, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
 	return n, e

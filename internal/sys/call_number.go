@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// System calls by number, on systems whose numbers are stable. The pointers
-// become numbers in the call expression itself: before that the stack that they
-// may point into can still move.
+// System calls by number, on systems whose numbers are stable. Pointers are converted to
+// uintptr in the call expression itself: before it, the stack into which they may point
+// can still move.
 
 const (
 	sysRead        = unix.SYS_READ
@@ -26,13 +26,13 @@ const (
 	sysGetpeername = unix.SYS_GETPEERNAME
 )
 
-// rawCall makes a call that does not wait, unseen by Go's scheduler.
+// rawCall makes a call that does not block, without notifying Go's scheduler.
 func rawCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (uintptr, syscall.Errno) {
 	n, _, e := syscall.RawSyscall6(trap, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
 	return n, e
 }
 
-// longCall makes a call that may take its time.
+// longCall makes a call that may block or take long.
 func longCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (uintptr, syscall.Errno) {
 	n, _, e := syscall.Syscall6(trap, uintptr(fd), uintptr(p), c, d, uintptr(q), f)
 	return n, e

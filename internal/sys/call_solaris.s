@@ -1,4 +1,4 @@
-// The two doors of Go's runtime to libc: the linker lets assembly through them.
+// The two functions of Go's runtime that call libc: the linker lets assembly refer to them.
 
 #include "textflag.h"
 

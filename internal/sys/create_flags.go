@@ -9,22 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noSignal makes a send fail with EPIPE and nothing else. Sockets of systems
-// without the flag have an option for it (create_darwin.go).
+// noSignal makes a send fail with EPIPE without raising SIGPIPE. Systems without the flag
+// have a socket option for it (create_darwin.go).
 const noSignal = unix.MSG_NOSIGNAL
 
-// recvFlags and sendFlags keep a call from waiting whatever mode the socket is in: see
+// recvFlags and sendFlags keep a call from blocking, whatever the socket's mode: see
 // shared_unix.go.
 const (
 	recvFlags = unix.MSG_DONTWAIT
 	sendFlags = unix.MSG_DONTWAIT | noSignal
 )
 
-const bornFlags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+const createFlags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 
 // Socket returns a non-blocking, close-on-exec socket.
 func Socket(family, typ, proto int) (FD, syscall.Errno) {
-	fd, err := unix.Socket(family, typ|bornFlags, proto)
+	fd, err := unix.Socket(family, typ|createFlags, proto)
 	if err != nil {
 		return InvalidFD, errno(err)
 	}
@@ -33,7 +33,7 @@ func Socket(family, typ, proto int) (FD, syscall.Errno) {
 
 // Socketpair returns two connected non-blocking, close-on-exec Unix sockets.
 func Socketpair(typ int) ([2]FD, syscall.Errno) {
-	p, err := unix.Socketpair(unix.AF_UNIX, typ|bornFlags, 0)
+	p, err := unix.Socketpair(unix.AF_UNIX, typ|createFlags, 0)
 	return p, errno(err)
 }
 
@@ -59,7 +59,7 @@ func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	}
 }
 
-// AcceptShared is Accept for a listener that has duplicates elsewhere (shared_unix.go).
+// AcceptShared is Accept for a listener that may have duplicates (shared_unix.go).
 func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	for {
 		if e := prepareShared(fd); e != 0 {

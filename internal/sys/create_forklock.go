@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// macOS has no flags by which descriptors are created non-blocking and close-on-exec, nor has
-// Solaris before 11.4. Until they are both, syscall.ForkLock keeps os/exec from starting a
-// program that would inherit them.
+// macOS, and Solaris before 11.4, have no flags to create descriptors non-blocking and
+// close-on-exec. Until a new descriptor is both, syscall.ForkLock keeps os/exec from starting a
+// program that would inherit it.
 
 // Socket returns a non-blocking, close-on-exec socket.
 func Socket(family, typ, proto int) (FD, syscall.Errno) {
@@ -21,7 +21,7 @@ func Socket(family, typ, proto int) (FD, syscall.Errno) {
 	if err != nil {
 		return InvalidFD, errno(err)
 	}
-	return raise(fd, true)
+	return initNew(fd, true)
 }
 
 // Socketpair returns two connected non-blocking, close-on-exec Unix sockets.
@@ -32,7 +32,7 @@ func Socketpair(typ int) ([2]FD, syscall.Errno) {
 	if err != nil {
 		return p, errno(err)
 	}
-	return p, raiseBoth(p[0], p[1], true)
+	return p, initNewPair(p[0], p[1], true)
 }
 
 // Pipe returns the two ends of a non-blocking, close-on-exec pipe.
@@ -43,7 +43,7 @@ func Pipe() (r, w FD, e syscall.Errno) {
 	if err := unix.Pipe(p[:]); err != nil {
 		return InvalidFD, InvalidFD, errno(err)
 	}
-	return p[0], p[1], raiseBoth(p[0], p[1], false)
+	return p[0], p[1], initNewPair(p[0], p[1], false)
 }
 
 // Accept takes a connection off the listener's queue, non-blocking and
@@ -60,7 +60,7 @@ func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	}
 }
 
-// AcceptShared is Accept for a listener that has duplicates elsewhere (shared_unix.go).
+// AcceptShared is Accept for a listener that may have duplicates (shared_unix.go).
 func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -76,7 +76,7 @@ func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	}
 }
 
-// accepted makes what accept(2) has returned non-blocking and close-on-exec.
+// accepted makes the descriptor that accept(2) returned non-blocking and close-on-exec.
 func accepted(n uintptr, from *Sockaddr, e syscall.Errno) (FD, syscall.Errno) {
 	switch {
 	case e != 0:
@@ -85,15 +85,16 @@ func accepted(n uintptr, from *Sockaddr, e syscall.Errno) (FD, syscall.Errno) {
 		Close(int(n))
 		return InvalidFD, unix.ECONNABORTED
 	}
-	return raise(int(n), true)
+	return initNew(int(n), true)
 }
 
-// raise gives a new descriptor what it should have been born with, or closes it.
-func raise(fd FD, socket bool) (FD, syscall.Errno) {
+// initNew makes a new descriptor non-blocking and close-on-exec, and a socket raise no
+// SIGPIPE. If that fails, it closes the descriptor.
+func initNew(fd FD, socket bool) (FD, syscall.Errno) {
 	unix.CloseOnExec(fd)
 	e := SetNonblock(fd)
 	if e == 0 && socket {
-		e = silence(fd)
+		e = disableSIGPIPE(fd)
 	}
 	if e != 0 {
 		Close(fd)
@@ -102,12 +103,12 @@ func raise(fd FD, socket bool) (FD, syscall.Errno) {
 	return fd, 0
 }
 
-func raiseBoth(a, b FD, socket bool) syscall.Errno {
-	if _, e := raise(a, socket); e != 0 {
+func initNewPair(a, b FD, socket bool) syscall.Errno {
+	if _, e := initNew(a, socket); e != 0 {
 		Close(b)
 		return e
 	}
-	if _, e := raise(b, socket); e != 0 {
+	if _, e := initNew(b, socket); e != 0 {
 		Close(a)
 		return e
 	}

@@ -2,12 +2,11 @@
 // constants and structure layouts that Pollux uses, each under one name on
 // every system that has it. It holds no policy.
 //
-// Calls on non-blocking descriptors are raw where the system allows it: they do
-// not tell Go's scheduler of the call. The scheduler's monitor takes the
-// processor away from a goroutine that it finds in an announced system call
-// after 10 ms in one time slice, which a busy loop always is; that costs a
-// fifth of its speed (docs/performance.md). A call that can block, or take
-// long, must not be raw.
+// Calls on non-blocking descriptors are raw where the system allows it: they do not
+// notify Go's scheduler. If a goroutine has run for 10 ms in one time slice, as a busy
+// loop always does, and is in a call of which the scheduler was notified, the
+// scheduler's monitor takes its processor away; that costs a fifth of the loop's speed
+// (docs/performance.md). A call that can block or take long must not be raw.
 //
 // Results are syscall.Errno, zero for success; EINTR is retried here.
 package sys

@@ -2,6 +2,6 @@
 
 package sys
 
-// IPv6 sockets carry no IPv4 here: ip6(4) of OpenBSD has IPV6_V6ONLY always on, and
-// it can only be set to that.
+// IPv6 sockets do not serve IPv4 on these systems: ip6(4) of OpenBSD has IPV6_V6ONLY
+// always on, and refuses other values.
 const hasDualStack = false

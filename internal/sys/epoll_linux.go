@@ -60,7 +60,7 @@ func EpollCtl(epfd, op int, fd FD, ev *EpollEvent) syscall.Errno {
 	return e
 }
 
-// EpollPoll takes what is ready now, without waiting.
+// EpollPoll returns the events that are ready now, without blocking.
 func EpollPoll(epfd FD, events []EpollEvent) (int, syscall.Errno) {
 	for {
 		n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
@@ -70,9 +70,9 @@ func EpollPoll(epfd FD, events []EpollEvent) (int, syscall.Errno) {
 	}
 }
 
-// EpollWait blocks the calling thread until something is ready or timeout has
-// passed; negative waits forever. It returns 0 and EINTR when a signal came in
-// between. Without epoll_pwait2 the timeout is rounded up to milliseconds.
+// EpollWait blocks the calling thread until there is an event or the timeout has passed;
+// a negative timeout means none. It returns 0 and EINTR if a signal interrupts it.
+// Without epoll_pwait2 the timeout is rounded up to milliseconds.
 func EpollWait(epfd FD, events []EpollEvent, timeout time.Duration) (int, syscall.Errno) {
 	p := uintptr(unsafe.Pointer(unsafe.SliceData(events)))
 	if timeout >= 0 && HasEpollPwait2() {
@@ -88,10 +88,9 @@ func EpollWait(epfd FD, events []EpollEvent, timeout time.Duration) (int, syscal
 	return resultOf(n, e)
 }
 
-// HasEpollPwait2 tells whether the kernel has epoll_pwait2 (Linux 5.11) and
-// lets this process call it: a seccomp filter may refuse what it does not know.
-// On 32-bit systems its timespec is not the one that golang.org/x/sys has, so
-// it counts as missing there.
+// HasEpollPwait2 reports whether the kernel has epoll_pwait2 (Linux 5.11) and lets this
+// process call it: a seccomp filter may refuse calls that it does not know. On 32-bit
+// systems its timespec differs from the one of golang.org/x/sys, so there it returns false.
 var HasEpollPwait2 = sync.OnceValue(func() bool {
 	if unsafe.Sizeof(uintptr(0)) < 8 {
 		return false
@@ -116,8 +115,8 @@ func Eventfd() (FD, syscall.Errno) {
 	return fd, 0
 }
 
-// EventfdAdd adds one to the count. EAGAIN, the count being at its end, means
-// that the descriptor is readable all the same, so it is no error.
+// EventfdAdd adds one to the count. EAGAIN means that the count is at its maximum; then the
+// descriptor is readable anyway, so EventfdAdd returns 0.
 func EventfdAdd(fd FD) syscall.Errno {
 	one := [8]byte{1}
 	if bigEndian {

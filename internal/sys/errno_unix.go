@@ -7,6 +7,5 @@ import (
 	"syscall"
 )
 
-// CallError makes the error that tells of a failed system call: a
-// *os.SyscallError.
+// CallError returns the error of a failed system call, an *os.SyscallError.
 func CallError(call string, e syscall.Errno) error { return os.NewSyscallError(call, e) }

@@ -8,28 +8,28 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Winsock has numbers of its own for what POSIX names: a refused connection is
+// Winsock has its own numbers for the POSIX errors: a refused connection is
 // WSAECONNREFUSED, 10061, while syscall.ECONNREFUSED on Windows is a number that
-// Go's syscall package has made up (1<<29 and more) and that no call returns. The
-// functions of this package return the made-up ones, so that code which compares
-// with syscall.E… is right on every system. CallError, which makes the errors
-// that callers see, gives them one that also is the number of Winsock.
+// Go's syscall package has invented (1<<29 or more) and that no call returns. The
+// functions of this package return the invented numbers, so that code which compares
+// with syscall.E… is right on every system. CallError, which creates the errors
+// that callers see, returns one that also matches the Winsock number.
 
-// errnoOf translates a Winsock or Win32 error into POSIX's name for it. One
-// without such a name stays what it is.
+// errnoOf translates a Winsock or Win32 error to the POSIX error. It returns other errors
+// unchanged.
 func errnoOf(e syscall.Errno) syscall.Errno {
 	for i := range errnos {
 		if errnos[i].native == e {
 			return errnos[i].posix
 		}
 	}
-	if e == 0 { // a call that fails and does not say why
+	if e == 0 { // the call failed without an error number
 		return syscall.EINVAL
 	}
 	return e
 }
 
-// nativeOf is the reverse of errnoOf; 0 if there is none.
+// nativeOf is the reverse of errnoOf. It returns 0 if there is no Winsock error.
 func nativeOf(e syscall.Errno) syscall.Errno {
 	for i := range errnos {
 		if errnos[i].posix == e {
@@ -39,8 +39,8 @@ func nativeOf(e syscall.Errno) syscall.Errno {
 	return 0
 }
 
-// errnos has the frequent ones first: the table is searched from its start. Where
-// two native numbers have one name, the first is nativeOf's.
+// errnos has the frequent errors first: the table is searched from its start. If two
+// native numbers have the same POSIX error, nativeOf returns the first.
 var errnos = [...]struct{ native, posix syscall.Errno }{
 	{windows.WSAEWOULDBLOCK, syscall.EAGAIN},
 	{windows.WSAECONNRESET, syscall.ECONNRESET},
@@ -85,7 +85,7 @@ var errnos = [...]struct{ native, posix syscall.Errno }{
 	{windows.WSAESTALE, syscall.ESTALE},
 	{windows.WSAEREMOTE, syscall.EREMOTE},
 
-	// What the drivers below Winsock return where it has not translated.
+	// Errors of the drivers below Winsock that Winsock does not translate.
 	{windows.ERROR_CONNECTION_REFUSED, syscall.ECONNREFUSED},
 	{windows.ERROR_CONNECTION_ABORTED, syscall.ECONNABORTED},
 	{windows.ERROR_NETNAME_DELETED, syscall.ECONNRESET},
@@ -98,9 +98,9 @@ var errnos = [...]struct{ native, posix syscall.Errno }{
 	{windows.ERROR_NO_SYSTEM_RESOURCES, syscall.ENOBUFS},
 }
 
-// CallError makes the error that tells of a failed system call: a
-// *os.SyscallError. errors.Is knows it both as syscall.ECONNREFUSED and as
-// windows.WSAECONNREFUSED; errors.As finds the former.
+// CallError returns the error of a failed system call, an *os.SyscallError. errors.Is
+// matches both syscall.ECONNREFUSED and windows.WSAECONNREFUSED; errors.As finds the
+// former.
 func CallError(call string, e syscall.Errno) error {
 	if native := nativeOf(e); native != 0 {
 		return &os.SyscallError{Syscall: call, Err: winsockError{e, native}}
@@ -108,7 +108,7 @@ func CallError(call string, e syscall.Errno) error {
 	return os.NewSyscallError(call, e)
 }
 
-// winsockError is an error that errors.Is knows both by POSIX's name and by Winsock's.
+// winsockError is an error that errors.Is matches with the POSIX and the Winsock error.
 type winsockError struct{ posix, native syscall.Errno }
 
 func (e winsockError) Error() string        { return e.posix.Error() }
@@ -117,9 +117,8 @@ func (e winsockError) Is(target error) bool { return target == e.native }
 func (e winsockError) Timeout() bool        { return e.posix.Timeout() }
 func (e winsockError) Temporary() bool      { return e.posix.Temporary() }
 
-// startWinsock has WSAStartup called, once for the process: every socket comes
-// from Socket or Dup, which call it. Go's syscall package does it as well, but in
-// its net package's way, which a program may not link.
+// startWinsock calls WSAStartup, once for the process: every socket comes from Socket or
+// Dup, which call it. Package net also does that, but a program need not link it.
 var startWinsock = sync.OnceValue(func() syscall.Errno {
 	var data windows.WSAData
 	if err := windows.WSAStartup(0x0202, &data); err != nil {
@@ -128,8 +127,8 @@ var startWinsock = sync.OnceValue(func() syscall.Errno {
 	return 0
 })
 
-// failed takes the result of a Winsock call that returns SOCKET_ERROR, -1 as a
-// 32-bit integer, when it fails.
+// failed returns the error of a Winsock call that returns SOCKET_ERROR, -1 as a 32-bit
+// integer, when it fails.
 func failed(r uintptr, e syscall.Errno) syscall.Errno {
 	if int32(r) != -1 {
 		return 0
@@ -137,8 +136,8 @@ func failed(r uintptr, e syscall.Errno) syscall.Errno {
 	return errnoOf(e)
 }
 
-// errno takes the error number out of an error made by golang.org/x/sys, whose
-// wrappers return nothing else.
+// errno returns the error number in an error from golang.org/x/sys, whose wrappers return
+// no other type.
 func errno(err error) syscall.Errno {
 	if err == nil {
 		return 0

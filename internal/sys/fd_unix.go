@@ -11,18 +11,17 @@ import (
 // FD is the system's handle of an open file or socket.
 type FD = int
 
-// InvalidFD is no descriptor.
+// InvalidFD is not a valid descriptor.
 const InvalidFD FD = -1
 
-// WouldBlock reports whether e says that the call would have blocked.
+// WouldBlock reports whether e means that the call would have blocked.
 func WouldBlock(e syscall.Errno) bool { return e == syscall.EAGAIN || e == syscall.EWOULDBLOCK }
 
-// IsNotPollable reports whether e is how the system refuses to watch a file
-// that has no readiness.
+// IsNotPollable reports whether e is the error for a file that cannot be polled.
 func IsNotPollable(e syscall.Errno) bool { return e == syscall.EPERM }
 
-// Close gives the descriptor back. It is not retried after EINTR: Linux and
-// the BSDs have released the descriptor by then (close(2), notes).
+// Close closes the descriptor. It does not retry after EINTR: Linux and the BSDs have
+// released the descriptor by then (close(2), notes).
 func Close(fd FD) syscall.Errno {
 	err := unix.Close(fd)
 	if err == unix.EINTR {
@@ -31,11 +30,11 @@ func Close(fd FD) syscall.Errno {
 	return errno(err)
 }
 
-// SetNonblock makes calls on the open file behind fd, and behind every
-// duplicate of it, return instead of waiting.
+// SetNonblock makes the open file description of fd, which all duplicates share,
+// non-blocking.
 func SetNonblock(fd FD) syscall.Errno { return errno(unix.SetNonblock(fd, true)) }
 
-// CloseOnExec keeps fd from programs that this process starts.
+// CloseOnExec keeps programs that this process starts from inheriting fd.
 func CloseOnExec(fd FD) { unix.CloseOnExec(fd) }
 
 // Dup returns another descriptor of the same open file, close-on-exec.
@@ -47,8 +46,8 @@ func Dup(fd FD) (FD, syscall.Errno) {
 	return n, 0
 }
 
-// errno takes the error number out of an error made by golang.org/x/sys, whose
-// wrappers return nothing else.
+// errno returns the error number in an error from golang.org/x/sys, whose wrappers return
+// no other type.
 func errno(err error) syscall.Errno {
 	if err == nil {
 		return 0
@@ -59,8 +58,9 @@ func errno(err error) syscall.Errno {
 	return syscall.EINVAL
 }
 
-// FileKind tells what fd is: "regular file", "directory", "socket", "pipe", "character
-// device", "block device" or "file". Messages name it, and backends go by it.
+// FileKind returns the kind of fd: "regular file", "directory", "socket", "pipe",
+// "character device", "block device" or "file". Error texts contain it, and backends
+// depend on it.
 func FileKind(fd FD) string {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil {

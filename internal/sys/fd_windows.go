@@ -11,24 +11,23 @@ import (
 // FD is the system's handle of an open file or socket.
 type FD = windows.Handle
 
-// InvalidFD is no descriptor.
+// InvalidFD is not a valid descriptor.
 const InvalidFD = windows.InvalidHandle
 
-// WouldBlock reports whether e says that the call would have blocked.
+// WouldBlock reports whether e means that the call would have blocked.
 func WouldBlock(e syscall.Errno) bool { return e == syscall.EAGAIN || e == syscall.EWOULDBLOCK }
 
-// IsNotPollable reports whether e is how the system refuses to watch a file
-// that has no readiness: only sockets have it here.
+// IsNotPollable reports whether e is the error for a file that cannot be polled: on Windows
+// only sockets can.
 func IsNotPollable(e syscall.Errno) bool { return e == syscall.ENOTSOCK }
 
-// Close gives a socket or another handle back.
+// Close closes a socket or another handle.
 func Close(fd FD) syscall.Errno {
 	e := closeSocket(fd)
 	switch e {
 	case syscall.EAGAIN:
-		// With SO_LINGER set to a time, a non-blocking socket refuses to be
-		// closed while it has bytes to send; as a blocking one it waits
-		// (closesocket, remarks).
+		// With a linger time, a non-blocking socket cannot be closed while it has
+		// unsent bytes; on a blocking socket the close waits (closesocket, remarks).
 		setBlocking(fd, true)
 		return closeSocket(fd)
 	case syscall.ENOTSOCK, syscall.EBADF:
@@ -37,7 +36,7 @@ func Close(fd FD) syscall.Errno {
 	return e
 }
 
-// CloseHandle gives back a handle that is no socket.
+// CloseHandle closes a handle that is not a socket.
 func CloseHandle(fd FD) syscall.Errno { return errno(windows.CloseHandle(fd)) }
 
 func closeSocket(fd FD) syscall.Errno {
@@ -45,8 +44,8 @@ func closeSocket(fd FD) syscall.Errno {
 	return failed(r, e)
 }
 
-// SetNonblock makes calls on the socket behind fd, and behind every duplicate of
-// it, return instead of waiting. Other files have no such mode; that is no error.
+// SetNonblock makes the socket of fd, and of every duplicate, non-blocking. Other files
+// have no such mode; that is not an error.
 func SetNonblock(fd FD) syscall.Errno {
 	e := setBlocking(fd, false)
 	if e != 0 && !isSocket(fd) && isHandle(fd) {
@@ -75,7 +74,7 @@ func isHandle(fd FD) bool {
 	return err == nil
 }
 
-// CloseOnExec keeps fd from programs that this process starts.
+// CloseOnExec keeps programs that this process starts from inheriting fd.
 func CloseOnExec(fd FD) { windows.SetHandleInformation(fd, windows.HANDLE_FLAG_INHERIT, 0) }
 
 // Dup returns another descriptor of the same socket or file, not inherited.
@@ -109,7 +108,7 @@ func dupHandle(fd FD) (FD, syscall.Errno) {
 	return dup, 0
 }
 
-// FileKind tells what fd is, for messages: "socket", "pipe", "character device",
+// FileKind returns the kind of fd, for error texts: "socket", "pipe", "character device",
 // "regular file or directory", or "file".
 func FileKind(fd FD) string {
 	if isSocket(fd) {

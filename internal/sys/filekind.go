@@ -1,7 +1,7 @@
 package sys
 
-// IsAlwaysReady reports whether poll(2) calls files of a kind, as FileKind names it, ready
-// at all times.
+// IsAlwaysReady reports whether poll(2) always reports files of the kind, a result of
+// FileKind, as ready.
 func IsAlwaysReady(kind string) bool {
 	return kind == "regular file" || kind == "directory" || kind == "block device"
 }

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// OpenHandles counts the files, devices, sockets and completion ports that this
-// process has open, for tests of leaks. It does not count threads and what they
-// sleep on, of which Go's runtime makes as many as it likes; the process's whole
-// count (GetProcessHandleCount) has these too, and Wine does not know it.
+// OpenHandles returns the number of files, devices, sockets and completion ports that this
+// process has open, for leak tests. It does not count threads and the objects on which
+// they sleep, whose number Go's runtime determines; GetProcessHandleCount includes these,
+// and Wine does not support it.
 func OpenHandles() (int, syscall.Errno) {
 	if OnWine() {
 		return openHandlesOnWine()

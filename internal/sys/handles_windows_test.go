@@ -2,7 +2,7 @@ package sys
 
 import "testing"
 
-// TestOpenHandles: what the leak tests count by must count.
+// TestOpenHandles checks the count that the leak tests depend on.
 func TestOpenHandles(t *testing.T) {
 	before, e := OpenHandles()
 	if e != 0 || before == 0 {
@@ -24,6 +24,6 @@ func TestOpenHandles(t *testing.T) {
 		CloseHandle(p)
 	}
 	if after, _ := OpenHandles(); after >= during {
-		t.Errorf("%d handles, %d with 50 less", during, after)
+		t.Errorf("%d handles, %d with 50 fewer", during, after)
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// openHandlesOnWine counts what OpenHandles counts, by asking for the type of each
-// handle there can be. The list of all processes' handles must not be asked
-// for: Wine 8's server crashes over a process that has none, such as one that is just
-// being started, and every program of the prefix hangs (server/handle.c,
-// enum_handles: an unsigned index up to a last one of -1).
+// openHandlesOnWine implements OpenHandles on Wine. It queries the type of each possible
+// handle. It must not query the list of all processes' handles: the server of Wine 8
+// crashes if a process has none, such as one that is just starting, and then every program
+// of the prefix hangs (server/handle.c, enum_handles: an unsigned index up to a last one
+// of -1).
 func openHandlesOnWine() (int, syscall.Errno) {
 	size, e := handleTableSize()
 	if e != 0 {
@@ -29,8 +29,8 @@ func openHandlesOnWine() (int, syscall.Errno) {
 	return n, 0
 }
 
-// handleTableSize is how many handles this process has room for, which is what Wine
-// gives as its number of handles. The room grows and shrinks with that.
+// handleTableSize returns the capacity of this process's handle table, which Wine returns
+// as the number of handles. The capacity grows and shrinks with that number.
 func handleTableSize() (int, syscall.Errno) {
 	const maxBytes = 16 << 20
 	for size := 64 << 10; size < maxBytes; size *= 2 {
@@ -47,8 +47,8 @@ func handleTableSize() (int, syscall.Errno) {
 	return 0, syscall.ENOMEM
 }
 
-// handlesOf looks for a process in a list of SYSTEM_PROCESS_INFORMATION, which
-// Wine does not align.
+// handlesOf returns the number of handles of a process in a list of
+// SYSTEM_PROCESS_INFORMATION, which Wine does not align.
 func handlesOf(pid uint32, list []byte) (int, syscall.Errno) {
 	var p windows.SYSTEM_PROCESS_INFORMATION
 	for {
@@ -63,10 +63,10 @@ func handlesOf(pid uint32, list []byte) (int, syscall.Errno) {
 	}
 }
 
-// handleType is the kind of object of a handle; empty if that is not open.
+// handleType returns the object type of a handle; empty if the handle is not open.
 func handleType(h uintptr) string {
 	const objectTypeInformation = 2
-	var b [64]uint64 // OBJECT_TYPE_INFORMATION, which begins with the name, and the name's text
+	var b [64]uint64 // OBJECT_TYPE_INFORMATION, which begins with the name, and the text of the name
 	status, _, _ := procNtQueryObject.Call(h, objectTypeInformation, uintptr(unsafe.Pointer(&b)), unsafe.Sizeof(b), 0)
 	if windows.NTStatus(status) != windows.STATUS_SUCCESS {
 		return ""

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// CreatePort returns a completion port. It lets any number of threads run: the
-// system counts a thread as running from the moment it takes a completion until
-// it blocks, and Go's threads go on to other goroutines' work then.
+// CreatePort returns a completion port. It does not limit the number of running threads:
+// the system counts a thread as running from when it takes a completion until it blocks,
+// and Go's threads run other goroutines in that time.
 func CreatePort() (FD, syscall.Errno) {
 	port, err := windows.CreateIoCompletionPort(InvalidFD, 0, 0, 1<<32-1)
 	if err != nil {
@@ -19,7 +19,7 @@ func CreatePort() (FD, syscall.Errno) {
 	return port, 0
 }
 
-// PostPort makes the port hand out a completion without an operation.
+// PostPort queues a completion without an operation to the port.
 func PostPort(port FD, key uintptr) syscall.Errno {
 	r, _, e := syscall.SyscallN(procPostQueuedCompletionStatus.Addr(), uintptr(port), 0, key, 0)
 	if r == 0 {
@@ -31,9 +31,9 @@ func PostPort(port FD, key uintptr) syscall.Errno {
 // maxPortWait keeps the longest wait below INFINITE, 2^32-1 ms.
 const maxPortWait = 1<<31 - 1
 
-// WaitPort waits until the port has completions, for timeout at the most; negative
-// waits forever. Milliseconds are rounded up. The system counts in its own ticks,
-// and may be back a little early.
+// WaitPort waits until the port has completions, for at most timeout; a negative timeout
+// means none. The timeout is rounded up to milliseconds. The system counts in its own
+// ticks, and WaitPort may return slightly early.
 func WaitPort(port FD, entries []OverlappedEntry, timeout time.Duration) (int, syscall.Errno) {
 	const infinite = 1<<32 - 1
 	ms := uint32(infinite)

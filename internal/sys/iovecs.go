@@ -2,6 +2,7 @@
 
 package sys
 
-// MaxIovecs is how many buffers one vectored call takes: enough for what a connection
-// queues, few enough to lie on the stack. Linux and the BSDs take 1,024 (IOV_MAX).
+// MaxIovecs is the maximum number of buffers of one vectored call: enough for the send
+// queue of a connection, few enough for the stack. Linux and the BSDs accept 1,024
+// (IOV_MAX).
 const MaxIovecs = 64

@@ -1,5 +1,5 @@
 package sys
 
-// MaxIovecs is how many buffers one vectored call takes: MSG_MAXIOVLEN of <sys/socket.h>, and
-// IOV_MAX of Solaris.
+// MaxIovecs is the maximum number of buffers of one vectored call: MSG_MAXIOVLEN of
+// <sys/socket.h>, and IOV_MAX of Solaris.
 const MaxIovecs = 16

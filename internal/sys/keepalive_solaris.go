@@ -3,7 +3,7 @@
 package sys
 
 // The times of keep-alive probes, in seconds, and their count, as Solaris has them from 11.4
-// on (<netinet/tcp.h>). golang.org/x/sys has the numbers of illumos, which are others. Before
+// on (<netinet/tcp.h>). golang.org/x/sys has the numbers of illumos, which differ. Before
 // 11.4 setsockopt(3SOCKET) refuses them.
 const (
 	TCP_KEEPIDLE  = 0x1d

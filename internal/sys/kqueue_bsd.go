@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flags of a kevent (kqueue(2)), alike on all of these systems. EV_RECEIPT and EV_DISPATCH
-// are in kqueue_dispatch.go.
+// Flags of a kevent (kqueue(2)), the same on all of these systems. EV_RECEIPT and
+// EV_DISPATCH are in kqueue_dispatch.go.
 const (
 	EV_ADD     = unix.EV_ADD
 	EV_DELETE  = unix.EV_DELETE
@@ -28,12 +28,12 @@ const (
 	NOTE_LOWAT = unix.NOTE_LOWAT
 )
 
-// Kevent is struct kevent. Its user data is as wide as a pointer; it is read and
-// written as a number, for Go's garbage collector must never see a number in a
-// field that it takes for a pointer.
+// Kevent is struct kevent. Its user data is as wide as a pointer. It is read and written as
+// a number, because Go's garbage collector must never find a number in a field of pointer
+// type.
 type Kevent struct{ raw unix.Kevent_t }
 
-// Set stores a change; of data, what fits a pointer.
+// Set stores a change. data is truncated to the size of a pointer.
 func (k *Kevent) Set(ident uint64, filter int, flags uint32, fflags uint32, data int64, udata uint64) {
 	k.raw = unix.Kevent_t{}
 	unix.SetKevent(&k.raw, int(ident), filter, int(flags))
@@ -42,7 +42,7 @@ func (k *Kevent) Set(ident uint64, filter int, flags uint32, fflags uint32, data
 	*k.udata() = uintptr(udata)
 }
 
-// Ident returns the descriptor, or whatever the filter takes as identifier.
+// Ident returns the descriptor, or another identifier, depending on the filter.
 func (k *Kevent) Ident() uint64 { return uint64(k.raw.Ident) }
 
 // Filter returns the filter: one of the EVFILT constants.
@@ -54,7 +54,7 @@ func (k *Kevent) Flags() uint32 { return uint32(k.raw.Flags) }
 // Fflags returns the flags of the filter.
 func (k *Kevent) Fflags() uint32 { return k.raw.Fflags }
 
-// Data returns the filter's number.
+// Data returns the filter's data.
 func (k *Kevent) Data() int64 { return k.raw.Data }
 
 // Udata returns the user data.
@@ -75,9 +75,9 @@ func Kqueue() (FD, syscall.Errno) {
 	return fd, 0
 }
 
-// KeventCall is kevent(2): it applies the changes, then takes what is ready. With
-// no timeout it waits forever; with a zero one it does not wait. It returns EINTR
-// when a signal came in between.
+// KeventCall is kevent(2): it applies the changes, then returns events. Without a timeout
+// it blocks until there are events; with a timeout of zero it does not block. It returns
+// EINTR if a signal interrupts it.
 func KeventCall(kq FD, changes, events []Kevent, timeout *time.Duration) (int, syscall.Errno) {
 	var t *unix.Timespec
 	if timeout != nil {

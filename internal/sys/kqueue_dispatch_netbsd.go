@@ -7,6 +7,6 @@ const (
 	EV_RECEIPT  = 0x40
 )
 
-// SilentRequeue reports whether a level-triggered event is put back without waking the
-// waiters that sleep.
+// SilentRequeue reports whether the kernel requeues a level-triggered event without waking
+// sleeping waiters.
 const SilentRequeue = true

@@ -4,7 +4,7 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// EVFILT_EXCEPT with NOTE_OOB tells of urgent data (kqueue(2)).
+// EVFILT_EXCEPT with NOTE_OOB reports urgent data (kqueue(2)).
 const (
 	HasEvfiltExcept = true
 	EVFILT_EXCEPT   = unix.EVFILT_EXCEPT

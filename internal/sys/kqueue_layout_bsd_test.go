@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// layout is where struct kevent keeps its fields, in bytes.
+// layout has the size and the field offsets of struct kevent, in bytes.
 type layout struct{ size, ident, filter, flags, fflags, data, udata uintptr }
 
 func layoutOf() layout {
@@ -21,8 +21,8 @@ func layoutOf() layout {
 	}
 }
 
-// That the size is the documented one fails to compile otherwise, so that it is
-// checked where the test cannot run.
+// These declarations compile only if the layout is the documented one, so it is also
+// checked for systems on which the test cannot run.
 var (
 	_ [unsafe.Sizeof(Kevent{}) - documentedSize]struct{}
 	_ [documentedSize - unsafe.Sizeof(Kevent{})]struct{}
@@ -30,11 +30,11 @@ var (
 	_ [documentedUdata - unsafe.Offsetof(unix.Kevent_t{}.Udata)]struct{}
 	_ [unsafe.Offsetof(unix.Kevent_t{}.Data) - documentedData]struct{}
 	_ [documentedData - unsafe.Offsetof(unix.Kevent_t{}.Data)]struct{}
-	// The user data has room for a number as wide as a pointer.
+	// The user data is at least as wide as a pointer.
 	_ [unsafe.Sizeof(unix.Kevent_t{}.Udata) - unsafe.Sizeof(uintptr(0))]struct{}
 )
 
-// The layout that <sys/event.h> gives struct kevent (kqueue(2)).
+// The layout of struct kevent is the one in <sys/event.h> (kqueue(2)).
 func TestKeventLayout(t *testing.T) {
 	if got := layoutOf(); got != documented {
 		t.Errorf("layout of struct kevent is %+v, documented is %+v", got, documented)
@@ -47,11 +47,11 @@ func TestKeventFields(t *testing.T) {
 	k.Set(7, EVFILT_WRITE, EV_ADD|EV_CLEAR, 3, -9, udata)
 	if k.Ident() != 7 || k.Filter() != EVFILT_WRITE || k.Flags() != EV_ADD|EV_CLEAR ||
 		k.Fflags() != 3 || k.Data() != -9 || k.Udata() != udata {
-		t.Errorf("what was set does not come back: %+v", k.raw)
+		t.Errorf("the fields differ from those set: %+v", k.raw)
 	}
 }
 
-// The flags of kevent that the selector names by number of its own.
+// The flags of kevent for which the selector has its own constants.
 var (
 	_ [EV_ADD - 0x1]struct{}
 	_ [EV_DELETE - 0x2]struct{}

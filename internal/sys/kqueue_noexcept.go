@@ -2,7 +2,7 @@
 
 package sys
 
-// EVFILT_EXCEPT is missing: FreeBSD and NetBSD tell urgent data to poll(2) only.
+// EVFILT_EXCEPT is missing: FreeBSD and NetBSD report urgent data only by poll(2).
 const (
 	HasEvfiltExcept = false
 	EVFILT_EXCEPT   = 1001

@@ -4,8 +4,8 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// EVFILT_USER is an event that programs trigger themselves; x/sys knows it for
-// neither NetBSD nor OpenBSD.
+// EVFILT_USER is an event that the program triggers itself; x/sys has it for neither NetBSD
+// nor OpenBSD.
 const (
 	HasEvfiltUser = true
 	EVFILT_USER   = unix.EVFILT_USER

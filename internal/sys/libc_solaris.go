@@ -26,7 +26,7 @@ import "unsafe" // also for the linker's directives
 //go:linkname procGetpeername libc_getpeername
 //go:linkname procAccept libc_accept
 
-// The places where the dynamic linker stores the functions' addresses.
+// The dynamic linker stores the functions' addresses in these variables.
 var (
 	procRead,
 	procWrite,
@@ -41,7 +41,8 @@ var (
 	procAccept uintptr
 )
 
-// What rawCall and its like take: Go's runtime reads the address from there.
+// The arguments of rawCall and longCall: pointers to the variables above, from which Go's
+// runtime reads the function's address.
 var (
 	sysRead,
 	sysWrite,
@@ -56,8 +57,8 @@ var (
 	sysAccept uintptr
 )
 
-// The linker relocates the address of a place in code, and not in data, which initial values
-// in the declarations would be.
+// The linker relocates the address of a variable in code, but not in data, where initial
+// values in the declarations would be.
 func init() {
 	sysRead = uintptr(unsafe.Pointer(&procRead))
 	sysWrite = uintptr(unsafe.Pointer(&procWrite))

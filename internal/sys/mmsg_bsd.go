@@ -4,23 +4,23 @@ package sys
 
 import "syscall"
 
-// MaxBatch is how many datagrams one call of RecvMMsg or SendMMsg moves.
+// MaxBatch is the maximum number of datagrams of one RecvMMsg or SendMMsg.
 const MaxBatch = 64
 
 type message struct {
 	data      []byte
 	addr      Sockaddr
-	connected bool // goes to the connected peer
+	connected bool // send to the connected peer
 	n         int
 	truncated bool
 }
 
-// Batch is the argument of RecvMMsg and SendMMsg, which make one call for each
-// datagram: most of these systems have no more. It may be used again.
+// Batch is the argument of RecvMMsg and SendMMsg. It may be reused. They make one call per
+// datagram, because most of these systems have no batch calls.
 type Batch struct{ m [MaxBatch]message }
 
-// Set puts a buffer at place i. With an address the datagram goes there; without
-// one it goes to the connected peer.
+// Set sets buffer i. A datagram to send goes to the address, or without one to the
+// connected peer.
 func (b *Batch) Set(i int, p []byte, to *Sockaddr) {
 	m := &b.m[i]
 	m.data, m.connected = p, to == nil
@@ -29,34 +29,34 @@ func (b *Batch) Set(i int, p []byte, to *Sockaddr) {
 	}
 }
 
-// Result returns what was received at place i.
+// Result returns the result of receiving into buffer i.
 func (b *Batch) Result(i int) (n int, truncated bool, from *Sockaddr) {
 	m := &b.m[i]
 	return m.n, m.truncated, &m.addr
 }
 
-// Clear drops the pointers to the caller's buffers in the first n places.
+// Clear drops the pointers to the first n buffers.
 func (b *Batch) Clear(n int) {
 	for i := range n {
 		b.m[i].data = nil
 	}
 }
 
-// RecvMMsg receives datagrams into the first n places; it returns how many.
+// RecvMMsg receives datagrams into the first n buffers and returns how many.
 func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	for i := range n {
 		m := &b.m[i]
 		var e syscall.Errno
 		m.n, m.truncated, e = RecvFrom(fd, m.data, &m.addr)
 		if e != 0 {
-			return i, unlessSome(i, e)
+			return i, errorIfNone(i, e)
 		}
 	}
 	return n, 0
 }
 
-// SendMMsg sends the places from first up to end; it returns how many the kernel
-// took. It stops at a datagram that fails; the error comes with the next call.
+// SendMMsg sends the buffers from first up to end and returns how many the kernel
+// accepted. It stops at a datagram that fails; the next call returns the error.
 func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
 	for i := first; i < end; i++ {
 		m := &b.m[i]
@@ -67,15 +67,15 @@ func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
 			_, e = SendTo(fd, m.data, &m.addr)
 		}
 		if e != 0 {
-			return i - first, unlessSome(i-first, e)
+			return i - first, errorIfNone(i-first, e)
 		}
 	}
 	return end - first, 0
 }
 
-// unlessSome drops the error of a call that moved n datagrams before it: what
-// failed for good fails again.
-func unlessSome(n int, e syscall.Errno) syscall.Errno {
+// errorIfNone drops e if n datagrams were transferred before it: a permanent
+// error occurs again.
+func errorIfNone(n int, e syscall.Errno) syscall.Errno {
 	if n > 0 {
 		return 0
 	}

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxBatch is how many datagrams one call of RecvMMsg or SendMMsg moves.
+// MaxBatch is the maximum number of datagrams of one RecvMMsg or SendMMsg.
 const MaxBatch = 64
 
 type mmsghdr struct {
@@ -15,15 +15,15 @@ type mmsghdr struct {
 	len uint32
 }
 
-// Batch is the argument of RecvMMsg and SendMMsg. It may be used again.
+// Batch is the argument of RecvMMsg and SendMMsg. It may be reused.
 type Batch struct {
 	h    [MaxBatch]mmsghdr
 	iov  [MaxBatch]unix.Iovec
 	addr [MaxBatch]Sockaddr
 }
 
-// Set puts a buffer at place i. With an address the datagram goes there; without
-// one it goes to the connected peer.
+// Set sets buffer i. A datagram to send goes to the address, or without one to the
+// connected peer.
 func (b *Batch) Set(i int, p []byte, to *Sockaddr) {
 	b.iov[i].Base = unsafe.SliceData(p)
 	b.iov[i].SetLen(len(p))
@@ -38,21 +38,21 @@ func (b *Batch) Set(i int, p []byte, to *Sockaddr) {
 	}
 }
 
-// Result returns what was received at place i.
+// Result returns the result of receiving into buffer i.
 func (b *Batch) Result(i int) (n int, truncated bool, from *Sockaddr) {
 	h := &b.h[i]
 	b.addr[i].Len = h.hdr.Namelen
 	return int(h.len), h.hdr.Flags&unix.MSG_TRUNC != 0, &b.addr[i]
 }
 
-// Clear drops the pointers to the caller's buffers in the first n places.
+// Clear drops the pointers to the first n buffers.
 func (b *Batch) Clear(n int) {
 	for i := range n {
 		b.iov[i].Base = nil
 	}
 }
 
-// RecvMMsg receives datagrams into the first n places; it returns how many.
+// RecvMMsg receives datagrams into the first n buffers and returns how many.
 func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	for i := range n {
 		h := &b.h[i].hdr
@@ -63,8 +63,8 @@ func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	return call(unix.SYS_RECVMMSG, 0, fd, unsafe.Pointer(&b.h), uintptr(n), recvFlags, nil, 0)
 }
 
-// SendMMsg sends the places from first up to end; it returns how many the kernel
-// took. It stops at a datagram that fails; the error comes with the next call.
+// SendMMsg sends the buffers from first up to end and returns how many the kernel
+// accepted. It stops at a datagram that fails; the next call returns the error.
 func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
 	return call(unix.SYS_SENDMMSG, 0, fd, unsafe.Pointer(&b.h[first]), uintptr(end-first), sendFlags, nil, 0)
 }

@@ -2,11 +2,11 @@ package sys
 
 import "syscall"
 
-// MaxBatch is how many datagrams one call of RecvMMsg or SendMMsg moves.
+// MaxBatch is the maximum number of datagrams of one RecvMMsg or SendMMsg.
 const MaxBatch = 64
 
-// Batch is the argument of RecvMMsg and SendMMsg. It may be used again. Windows
-// moves one datagram a call.
+// Batch is the argument of RecvMMsg and SendMMsg. It may be reused. Windows transfers one
+// datagram per call.
 type Batch struct {
 	data      [MaxBatch][]byte
 	n         [MaxBatch]int
@@ -15,8 +15,8 @@ type Batch struct {
 	addr      [MaxBatch]Sockaddr
 }
 
-// Set puts a buffer at place i. With an address the datagram goes there; without
-// one it goes to the connected peer.
+// Set sets buffer i. A datagram to send goes to the address, or without one to the
+// connected peer.
 func (b *Batch) Set(i int, p []byte, to *Sockaddr) {
 	b.data[i] = p
 	if b.toPeer[i] = to == nil; to != nil {
@@ -24,17 +24,16 @@ func (b *Batch) Set(i int, p []byte, to *Sockaddr) {
 	}
 }
 
-// Result returns what was received at place i.
+// Result returns the result of receiving into buffer i.
 func (b *Batch) Result(i int) (n int, truncated bool, from *Sockaddr) {
 	return b.n[i], b.truncated[i], &b.addr[i]
 }
 
-// Clear drops the pointers to the caller's buffers in the first n places.
+// Clear drops the pointers to the first n buffers.
 func (b *Batch) Clear(n int) { clear(b.data[:n]) }
 
-// RecvMMsg receives datagrams into the first n places; it returns how many. An
-// error comes only when there are none: what follows the last is left for the
-// next call.
+// RecvMMsg receives datagrams into the first n buffers and returns how many. It returns an
+// error only if there are none; an error after the last datagram is left to the next call.
 func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	for i := range n {
 		var e syscall.Errno
@@ -48,8 +47,8 @@ func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	return n, 0
 }
 
-// SendMMsg sends the places from first up to end; it returns how many the kernel
-// took. It stops at a datagram that fails; the error comes with the next call.
+// SendMMsg sends the buffers from first up to end and returns how many the kernel
+// accepted. It stops at a datagram that fails; the next call returns the error.
 func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
 	for i := first; i < end; i++ {
 		var e syscall.Errno

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// msghdr is struct msghdr of <sys/socket.h> with _XPG4_2, which __xnet_recvmsg takes.
-// golang.org/x/sys has the older names of its fields, and none for the flags.
+// msghdr is struct msghdr of <sys/socket.h> with _XPG4_2, the parameter of __xnet_recvmsg.
+// golang.org/x/sys has the older field names, and no field for the flags.
 type msghdr struct {
 	name       *byte
 	namelen    uint32

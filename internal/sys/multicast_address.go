@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These systems name the interface of an IPv4 group by its address (ip(4)).
+// On these systems an address identifies the interface of an IPv4 group (ip(4)).
 
 func setMembership4(fd FD, option int, group [4]byte, ifindex int) syscall.Errno {
 	a, e := addressOf(ifindex)
@@ -20,7 +20,7 @@ func setMembership4(fd FD, option int, group [4]byte, ifindex int) syscall.Errno
 	return errno(unix.SetsockoptIPMreq(fd, unix.IPPROTO_IP, option, &m))
 }
 
-// SetMulticastInterface4 says which interface IPv4 multicast leaves by.
+// SetMulticastInterface4 sets the interface for outgoing IPv4 multicast packets.
 func SetMulticastInterface4(fd FD, ifindex int) syscall.Errno {
 	a, e := addressOf(ifindex)
 	if e != 0 {
@@ -29,7 +29,7 @@ func SetMulticastInterface4(fd FD, ifindex int) syscall.Errno {
 	return errno(unix.SetsockoptInet4Addr(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, a))
 }
 
-// addressOf returns an IPv4 address of the interface; none for index 0.
+// addressOf returns an IPv4 address of the interface, or 0.0.0.0 for index 0.
 func addressOf(ifindex int) (a [4]byte, e syscall.Errno) {
 	if ifindex == 0 {
 		return a, 0

@@ -1,10 +1,9 @@
 package sys
 
-// Overlapped is OVERLAPPED: the memory by which an operation in flight is known. The
-// kernel writes Internal and InternalHigh when the operation ends, up to the moment
-// that its completion is in the port; nobody may move, free or use it again before
-// that completion has been taken. This file has no OS in its name so that the layout
-// is checked on every system.
+// Overlapped is OVERLAPPED, whose address identifies an operation in flight. The kernel
+// writes Internal and InternalHigh when the operation ends, until its completion is in
+// the port. The memory must not be moved, freed or reused before that completion has been
+// taken. This file has no OS in its name so that the layout is checked on every system.
 type Overlapped struct {
 	Internal           NTStatus
 	_                  [ptrBytes - 4]byte
@@ -13,9 +12,9 @@ type Overlapped struct {
 	Event              uintptr
 }
 
-// OverlappedBytes is how much memory an operation is given.
+// OverlappedBytes is the memory for one operation.
 const OverlappedBytes = 32
 
-// AcceptBytes is the room that AcceptEx wants for the addresses: for each that of the
-// longest address and 16 bytes more.
+// AcceptBytes is the size of the buffer that AcceptEx needs for the two addresses: for each
+// the size of the longest address plus 16 bytes.
 const AcceptBytes = 256

@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// TestOverlappedLayout checks what Go makes of OVERLAPPED against C, on 64-bit and on
+// TestOverlappedLayout compares the layout of Overlapped with that of C, on 64-bit and on
 // 32-bit systems.
 func TestOverlappedLayout(t *testing.T) {
 	const is64 = ptrBytes == 8

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the model of other kernels needs to see of a descriptor, without changing
-// anything about it.
+// The models of other kernels use these functions to inspect a descriptor without changing
+// its state.
 
-// Readiness returns what poll(2) tells of fd now: POLLIN and so on.
+// Readiness returns the events that poll(2) reports for fd now: POLLIN and so on.
 func Readiness(fd FD) int {
 	p := unix.PollFd{Fd: int32(fd), Events: POLLIN | POLLPRI | POLLOUT | POLLRDHUP}
 	var zero unix.Timespec
@@ -18,7 +18,7 @@ func Readiness(fd FD) int {
 	return int(p.Revents)
 }
 
-// Unread returns how many bytes can be read, 0 where there is no such number.
+// Unread returns the number of bytes that can be read, or 0 if the file has no such number.
 func Unread(fd FD) int {
 	var n int32
 	_, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCINQ, uintptr(unsafe.Pointer(&n)))
@@ -28,11 +28,11 @@ func Unread(fd FD) int {
 	return int(n)
 }
 
-// FileID names an open file. Files without an inode of their own, such as
-// eventfds, share a name.
+// FileID identifies an open file. Files without an inode of their own, such as eventfds,
+// have the same FileID.
 type FileID struct{ dev, ino uint64 }
 
-// Identify returns the name of the file behind fd.
+// Identify returns the FileID of fd.
 func Identify(fd FD) (FileID, syscall.Errno) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -41,8 +41,8 @@ func Identify(fd FD) (FileID, syscall.Errno) {
 	return FileID{uint64(st.Dev), uint64(st.Ino)}, 0
 }
 
-// TCPWriteShut reports whether fd is a TCP socket that sends no more: this side
-// has shut it down, or the connection is over (TCP_INFO, tcpi_state).
+// TCPWriteShut reports whether fd is a TCP socket that can no longer send: this side has
+// shut down sending, or the connection has ended (TCP_INFO, tcpi_state).
 func TCPWriteShut(fd FD) bool {
 	v, e := GetInt(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if e != 0 {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PollNanos reports whether Poll counts nanoseconds. macOS has poll(2) alone, and
-// golang.org/x/sys knows no ppoll of Solaris: timeouts are rounded up to milliseconds.
+// PollNanos reports whether Poll's timeouts have nanoseconds. macOS has only poll(2), and
+// golang.org/x/sys has no ppoll for Solaris: timeouts are rounded up to milliseconds.
 const PollNanos = false
 
 func pollCall(_ bool, fds []PollFD, timeout time.Duration) (int, syscall.Errno) {

@@ -2,6 +2,6 @@
 
 package sys
 
-// POLLRDHUP is nothing: these systems report the peer's FIN by POLLIN, macOS by
-// POLLHUP as well. (illumos has had a POLLRDHUP since 2021; older kernels do not know it.)
+// POLLRDHUP is 0: these systems report the peer's FIN by POLLIN, macOS by POLLHUP as well.
+// (illumos has POLLRDHUP since 2021; older kernels do not.)
 const POLLRDHUP = 0

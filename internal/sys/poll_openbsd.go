@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PollNanos says whether Poll counts nanoseconds.
+// PollNanos reports whether Poll's timeouts have nanoseconds.
 const PollNanos = true
 
 func pollCall(_ bool, fds []PollFD, timeout time.Duration) (int, syscall.Errno) {

@@ -4,5 +4,5 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// POLLRDHUP tells of the peer's FIN, if asked for.
+// POLLRDHUP reports the peer's FIN, if requested.
 const POLLRDHUP = unix.POLLRDHUP

@@ -9,11 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PollFD is struct pollfd: what to look for on a descriptor, and what there was.
+// PollFD is struct pollfd: a descriptor, the events to wait for, and the events reported.
 type PollFD = unix.PollFd
 
-// Events of poll(2). POLLERR, POLLHUP and POLLNVAL are told without being asked
-// for.
+// Events of poll(2). POLLERR, POLLHUP and POLLNVAL are reported without being requested.
 const (
 	POLLIN   = unix.POLLIN
 	POLLPRI  = unix.POLLPRI
@@ -23,13 +22,13 @@ const (
 	POLLNVAL = unix.POLLNVAL
 )
 
-// maxRawPoll is how many descriptors a raw call looks at: about 20 µs.
+// maxRawPoll is the maximum number of descriptors for a raw call, which takes about 20 µs.
 const maxRawPoll = 256
 
-// Poll is poll(2), with what the system has for finer timeouts. It returns of how
-// many descriptors there is something to tell. It sleeps for timeout at the most;
-// negative: forever; zero: not at all. EINTR is returned when a signal has ended
-// the sleep. Timeouts of more than 24 days may be over earlier.
+// Poll is poll(2), or the system's variant with finer timeouts. It returns the number of
+// descriptors that have events. It sleeps for at most timeout; a negative timeout means
+// none, and with zero it does not sleep. It returns EINTR if a signal interrupts the sleep.
+// Timeouts of more than 24 days may expire earlier.
 func Poll(fds []PollFD, timeout time.Duration) (int, syscall.Errno) {
 	if timeout != 0 {
 		return pollCall(false, fds, timeout)

@@ -2,9 +2,8 @@ package sys
 
 import "golang.org/x/sys/windows"
 
-// The calls that golang.org/x/sys lacks, or has in a form that allocates or
-// hides the address. They come from system32 only, never from the directory of
-// the program.
+// Calls that golang.org/x/sys lacks, or has in a form that allocates or hides the
+// address. They are loaded only from system32, never from the program's directory.
 var (
 	ws2_32   = windows.NewLazySystemDLL("ws2_32.dll")
 	kernel32 = windows.NewLazySystemDLL("kernel32.dll")

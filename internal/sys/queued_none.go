@@ -2,6 +2,6 @@
 
 package sys
 
-// Queued returns how many bytes the socket holds that the peer has not acknowledged, or
-// false if the system cannot tell: this one cannot.
+// Queued returns false: these systems do not report how many bytes the socket holds that
+// the peer has not acknowledged.
 func Queued(FD) (int, bool) { return 0, false }

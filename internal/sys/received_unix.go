@@ -5,7 +5,7 @@ package sys
 import "golang.org/x/sys/unix"
 
 // Received returns how many bytes a stream's receive buffer holds (ioctl_list(2), FIONREAD), or
-// false if the system cannot tell.
+// false if the system does not report it.
 func Received(fd FD) (int, bool) {
 	n, err := unix.IoctlGetInt(fd, unreadRequest)
 	return n, err == nil

@@ -6,7 +6,7 @@ import (
 )
 
 // Received returns how many bytes a stream's receive buffer holds (ioctlsocket, FIONREAD), or
-// false if the system cannot tell.
+// false if the system does not report it.
 func Received(fd FD) (int, bool) {
 	const fionread = 0x4004667f
 	var n uint32

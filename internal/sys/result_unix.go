@@ -4,7 +4,7 @@ package sys
 
 import "syscall"
 
-// resultOf makes the count and the error of a call's two results.
+// resultOf converts the two results of a call to a count and an error.
 func resultOf(n uintptr, e syscall.Errno) (int, syscall.Errno) {
 	if e != 0 {
 		return 0, e

@@ -4,11 +4,11 @@ package sys
 
 import "syscall"
 
-// Shared reads and writes a descriptor that others may switch to blocking. It is safe for
-// several goroutines.
+// Shared reads and writes a descriptor that other processes may switch to blocking mode.
+// It is safe for concurrent use.
 type Shared struct{}
 
-// Plain does nothing here: no kind of file needs calls of its own.
+// Plain does nothing on these systems: all kinds of files use the same calls.
 func (*Shared) Plain() {}
 
 // Read is read(2).

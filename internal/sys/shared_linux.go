@@ -8,20 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Shared reads and writes a descriptor that others may switch to blocking, without
-// waiting. The zero Shared is ready for use; it is safe for several goroutines.
+// Shared reads and writes a descriptor that other processes may switch to blocking mode,
+// without blocking. The zero Shared is ready for use. It is safe for concurrent use.
 type Shared struct {
-	restores atomic.Bool // the kernel has no RWF_NOWAIT for the file
+	restoreMode atomic.Bool // restore O_NONBLOCK before each call, instead of RWF_NOWAIT
 }
 
-// Plain has s do without RWF_NOWAIT, which would refuse to wait for a disk: regular files
-// and the like are always ready (IsAlwaysReady).
-func (s *Shared) Plain() { s.restores.Store(true) }
+// Plain makes s not use RWF_NOWAIT, which does not wait for a disk: it is for regular files
+// and other files that are always ready (IsAlwaysReady).
+func (s *Shared) Plain() { s.restoreMode.Store(true) }
 
 // Read is read(2).
 func (s *Shared) Read(fd FD, b []byte) (int, syscall.Errno) {
-	if !s.restores.Load() {
-		n, e := withoutWaiting(unix.SYS_PREADV2, fd, b)
+	if !s.restoreMode.Load() {
+		n, e := callNowait(unix.SYS_PREADV2, fd, b)
 		if !s.refused(e) {
 			return n, e
 		}
@@ -31,8 +31,8 @@ func (s *Shared) Read(fd FD, b []byte) (int, syscall.Errno) {
 
 // Write is write(2).
 func (s *Shared) Write(fd FD, b []byte) (int, syscall.Errno) {
-	if !s.restores.Load() {
-		n, e := withoutWaiting(unix.SYS_PWRITEV2, fd, b)
+	if !s.restoreMode.Load() {
+		n, e := callNowait(unix.SYS_PWRITEV2, fd, b)
 		if !s.refused(e) {
 			return n, e
 		}
@@ -40,19 +40,20 @@ func (s *Shared) Write(fd FD, b []byte) (int, syscall.Errno) {
 	return writeRestored(fd, b)
 }
 
-// refused reports whether e is how the kernel, or a filter of system calls, refuses
-// RWF_NOWAIT (readv(2), errors).
+// refused reports whether e means that the kernel, or a system call filter, refuses
+// RWF_NOWAIT (readv(2), errors). If so, later calls do not use it.
 func (s *Shared) refused(e syscall.Errno) bool {
 	switch e {
 	case unix.EOPNOTSUPP, unix.ENOSYS, unix.EPERM:
-		s.restores.Store(true)
+		s.restoreMode.Store(true)
 		return true
 	}
 	return false
 }
 
-// withoutWaiting makes a call of the shape of preadv2(2) at the file's own position (-1).
-func withoutWaiting(trap uintptr, fd FD, b []byte) (int, syscall.Errno) {
+// callNowait calls preadv2(2) or pwritev2(2) with RWF_NOWAIT at the file's current
+// position (-1).
+func callNowait(trap uintptr, fd FD, b []byte) (int, syscall.Errno) {
 	const own = ^uintptr(0)
 	var v unix.Iovec
 	v.Base = unsafe.SliceData(b)

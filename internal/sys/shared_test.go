@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Neither way of reading and writing a descriptor waits, though somebody has switched it to
-// blocking. A call that does would not return, for the other end is silent.
-func TestSharedNeverWaits(t *testing.T) {
-	for name, plain := range map[string]bool{"as the kernel can": false, "restored": true} {
+// Neither way of reading and writing blocks, though the descriptor was switched to blocking
+// mode. A call that blocks would not return, because the other end does nothing.
+func TestSharedNeverBlocks(t *testing.T) {
+	for name, plain := range map[string]bool{"RWF_NOWAIT": false, "O_NONBLOCK": true} {
 		t.Run(name, func(t *testing.T) {
 			r, w, e := Pipe()
 			if e != 0 {

@@ -26,7 +26,7 @@ func (a *Sockaddr) Family() int {
 	return int(a.raw.Family)
 }
 
-// FamilyOf returns the address family for ap.
+// FamilyOf returns the address family for ip.
 func FamilyOf(ip netip.Addr) int {
 	if ip.Is4() {
 		return AF_INET
@@ -34,9 +34,9 @@ func FamilyOf(ip netip.Addr) int {
 	return AF_INET6
 }
 
-// SetAddrPort stores ap in the form that a socket of the family takes: an IPv4
-// address is mapped for an IPv6 socket. It returns false if there is no such
-// form, or the zone names no interface.
+// SetAddrPort stores ap in the form for a socket of the family: for an IPv6 socket an IPv4
+// address is mapped. It returns false if there is no such form, or the zone is not an
+// interface.
 func (a *Sockaddr) SetAddrPort(ap netip.AddrPort, family int) bool {
 	ip := ap.Addr()
 	*a = Sockaddr{}
@@ -70,8 +70,8 @@ func (a *Sockaddr) SetAddrPort(ap netip.AddrPort, family int) bool {
 	return true
 }
 
-// AddrPort returns the IP address and port; IPv4-mapped addresses come as IPv4.
-// A zone comes as the interface's index.
+// AddrPort returns the IP address and port. An IPv4-mapped address is returned as IPv4, a
+// zone as the interface index.
 func (a *Sockaddr) AddrPort() netip.AddrPort {
 	if a.Len == 0 {
 		return netip.AddrPort{}
@@ -79,7 +79,7 @@ func (a *Sockaddr) AddrPort() netip.AddrPort {
 	return addrPort(&a.raw)
 }
 
-// addrPort looks at as much of raw as an address of its family has.
+// addrPort reads only the bytes of raw that an address of its family has.
 func addrPort(raw *rawUnix) netip.AddrPort {
 	switch raw.Family {
 	case AF_INET:
@@ -96,7 +96,7 @@ func addrPort(raw *rawUnix) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// Unspecified returns the address that takes a datagram socket's peer away.
+// Unspecified returns the address with which connect(2) removes a datagram socket's peer.
 func Unspecified() Sockaddr {
 	var a Sockaddr
 	setFamily(&a.raw, AF_UNSPEC, sizeInet4)
@@ -124,21 +124,21 @@ const (
 	unixPathSize   = SockaddrSize - int(unixPathOffset)
 )
 
-// MaxUnixName is how long the name of a Unix socket may be, in bytes: a path, or @ and an
-// abstract name.
+// MaxUnixName is the maximum length of the name of a Unix socket, in bytes: a path, or @
+// and an abstract name.
 const MaxUnixName = unixPathSize - terminator
 
-// A path that begins with @ is written with dotSlash before it, so that it is not taken for
-// an abstract name.
+// A path that begins with @ is written with dotSlash before it, to distinguish it from an
+// abstract name.
 const dotSlash = "./"
 
-// IsAbstractUnix reports whether the name is an abstract one of Linux's (unix(7)): it is
-// any bytes after an @, and no path.
+// IsAbstractUnix reports whether name is an abstract name of Linux (unix(7)): an @ and any
+// bytes, not a path.
 func IsAbstractUnix(name string) bool { return abstractNames && name != "" && name[0] == '@' }
 
-// SetUnix stores the name of a Unix socket; a leading @ stands for the zero
-// byte of Linux's abstract names (unix(7)), which are any bytes. It returns false if the
-// name is too long, or is a path with a zero byte.
+// SetUnix stores the name of a Unix socket. A leading @ stands for the zero byte of an
+// abstract name of Linux (unix(7)), which may have any bytes. It returns false if the name
+// is too long, or is a path with a zero byte.
 func (a *Sockaddr) SetUnix(name string) bool {
 	*a = Sockaddr{}
 	abstract := IsAbstractUnix(name)
@@ -167,7 +167,7 @@ func (a *Sockaddr) SetUnix(name string) bool {
 	return true
 }
 
-// UnixPath returns the path that binding to the name makes; empty if it makes none.
+// UnixPath returns the path that bind(2) creates for the name, or "" if it creates none.
 func (a *Sockaddr) UnixPath() string {
 	if abstractNames && a.raw.Path[0] == 0 {
 		return ""
@@ -175,13 +175,13 @@ func (a *Sockaddr) UnixPath() string {
 	return a.Unix()
 }
 
-// Unix returns the name of a Unix socket as SetUnix takes it; empty for an unnamed one.
+// Unix returns the name of a Unix socket in the form of SetUnix, or "" for an unnamed one.
 func (a *Sockaddr) Unix() string {
 	n := int(a.Len) - int(unixPathOffset)
 	if a.Family() != AF_UNIX || n <= 0 {
 		return ""
 	}
-	// The length of a path without a terminating zero may count one (unix(7), bugs).
+	// The length of a path without a terminating zero may include one (unix(7), bugs).
 	path := (*[unixPathSize]byte)(unsafe.Pointer(&a.raw.Path))[:min(n, unixPathSize)]
 	if abstractNames && path[0] == 0 {
 		return "@" + string(path[1:])

@@ -6,10 +6,10 @@ import "golang.org/x/sys/unix"
 
 const abstractNames = false
 
-// terminator is the zero byte at the end of a path, without which OpenBSD refuses it.
+// terminator is the length of the zero byte at the end of a path, which OpenBSD requires.
 const terminator = 1
 
-// setFamily also stores the length, which the BSDs have in the address itself.
+// setFamily also stores the length, which is part of the address on the BSDs.
 func setFamily(a *unix.RawSockaddrUnix, family, length int) {
 	a.Len, a.Family = uint8(length), uint8(family)
 }

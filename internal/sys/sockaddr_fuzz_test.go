@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// Every name that a Sockaddr takes it returns, and within the limit it takes each.
+// SetUnix accepts every valid name within the limit, and Unix returns it unchanged.
 func FuzzUnixName(f *testing.F) {
 	for _, name := range []string{
 		"", "a", "/run/s.sock", "@", "@a", "@\x00", "@a\x00b\xff", "@@", "./@a", "././@a", "./a", "a\x00b", "\x00a",
@@ -35,7 +35,7 @@ func FuzzUnixName(f *testing.F) {
 			return
 		}
 		if got := a.Unix(); got != name {
-			t.Fatalf("%q comes back as %q", name, got)
+			t.Fatalf("SetUnix(%q), then Unix = %q", name, got)
 		}
 		if a.Len > SockaddrSize {
 			t.Fatalf("%q: %d bytes do not fit", name, a.Len)
@@ -46,7 +46,8 @@ func FuzzUnixName(f *testing.F) {
 	})
 }
 
-// An address of IP comes back as it was, in the form of its socket.
+// AddrPort returns the address that SetAddrPort has stored, in the form of the socket's
+// family.
 func FuzzAddrPort(f *testing.F) {
 	for _, s := range []string{"127.0.0.1:80", "[::1]:80", "[::]:0", "[fe80::1%7]:65535", "[::ffff:192.0.2.1]:9", "[ff02::1%1]:5353"} {
 		ap := netip.MustParseAddrPort(s)
@@ -75,7 +76,7 @@ func FuzzAddrPort(f *testing.F) {
 		}
 		want := netip.AddrPortFrom(ip.Unmap(), port)
 		if got := a.AddrPort(); got != want {
-			t.Fatalf("%v comes back as %v", want, got)
+			t.Fatalf("SetAddrPort(%v), then AddrPort = %v", want, got)
 		}
 		if a.Family() != family || a.Unix() != "" {
 			t.Fatalf("%v: family %d, name %q", want, a.Family(), a.Unix())
@@ -83,8 +84,8 @@ func FuzzAddrPort(f *testing.F) {
 	})
 }
 
-// Whatever the kernel writes, also with a length beyond what there is room for, has a name
-// or an address, or none; what has one can be sent to.
+// Any bytes that the kernel writes, also with a length beyond the capacity, give a name, an
+// address or neither. A name or an address can be stored again.
 func FuzzSockaddrBytes(f *testing.F) {
 	seed := func(a Sockaddr) {
 		f.Add((*[SockaddrSize]byte)(unsafe.Pointer(&a.raw))[:min(int(a.Len), SockaddrSize)], a.Len)
@@ -110,18 +111,18 @@ func FuzzSockaddrBytes(f *testing.F) {
 		var back Sockaddr
 		if ap.IsValid() {
 			if !back.SetAddrPort(ap, FamilyOf(ap.Addr())) || back.AddrPort() != ap {
-				t.Fatalf("%v comes back as %v", ap, back.AddrPort())
+				t.Fatalf("SetAddrPort(%v), then AddrPort = %v", ap, back.AddrPort())
 			}
 		}
 		name := a.Unix()
 		if a.Family() != AF_UNIX || a.Len > SockaddrSize+1 {
-			return // kernels do not write such lengths: it is enough not to crash
+			return // kernels do not write such lengths: only check that it does not crash
 		}
 		if len(name) > MaxUnixName+len(dotSlash) {
-			return // as a BSD's, without a terminating zero
+			return // a path of a BSD without a terminating zero
 		}
 		if !back.SetUnix(name) || back.Unix() != name {
-			t.Fatalf("%q comes back as %q", name, back.Unix())
+			t.Fatalf("SetUnix(%q), then Unix = %q", name, back.Unix())
 		}
 	})
 }

@@ -16,8 +16,8 @@ const (
 	SOCK_SEQPACKET = unix.SOCK_SEQPACKET
 )
 
-// SockaddrSize is the room in a Sockaddr, in bytes: that of sockaddr_un, the
-// longest of the families used.
+// SockaddrSize is the capacity of a Sockaddr in bytes: the size of sockaddr_un, the
+// longest address of the families used.
 const SockaddrSize = unix.SizeofSockaddrUnix
 
 const (

@@ -14,8 +14,8 @@ const (
 	SOCK_SEQPACKET = windows.SOCK_SEQPACKET
 )
 
-// SockaddrSize is the room in a Sockaddr, in bytes: that of sockaddr_un, the
-// longest of the families used.
+// SockaddrSize is the capacity of a Sockaddr in bytes: the size of sockaddr_un, the
+// longest address of the families used.
 const SockaddrSize = 110
 
 const (
@@ -29,10 +29,10 @@ type (
 	rawInet6 = windows.RawSockaddrInet6
 )
 
-// Windows has AF_UNIX names since 10 1803, but only paths.
+// Windows has AF_UNIX since 10 1803, but its names are only paths.
 const abstractNames = false
 
-// terminator is the zero byte at the end of a path.
+// terminator is the length of the zero byte at the end of a path.
 const terminator = 1
 
 func setFamily(a *rawUnix, family, _ int) { a.Family = uint16(family) }

@@ -15,23 +15,23 @@ const (
 	SHUT_RDWR = unix.SHUT_RDWR
 )
 
-// MSG_PEEK makes Recv leave the data; MSG_OOB moves urgent data.
+// MSG_PEEK makes Recv leave the data in the buffer; MSG_OOB transfers urgent data.
 const (
 	MSG_PEEK = unix.MSG_PEEK
 	MSG_OOB  = unix.MSG_OOB
 )
 
-// Listen makes the socket accept connections, backlog of them waiting at most;
-// the system may have a lower bound.
+// Listen makes the socket accept connections, with at most backlog in the accept queue; the
+// system may have a lower limit.
 func Listen(fd FD, backlog int) syscall.Errno { return errno(unix.Listen(fd, backlog)) }
 
-// Shutdown ends one direction or both.
+// Shutdown shuts down one direction or both.
 func Shutdown(fd FD, how int) syscall.Errno { return errno(unix.Shutdown(fd, how)) }
 
 // SetInt sets an integer option.
 func SetInt(fd FD, level, option, value int) syscall.Errno {
 	if level == unix.IPPROTO_IPV6 && option == unix.IPV6_V6ONLY && value == 0 && !hasDualStack {
-		return 0 // the closest it gets
+		return 0 // dual stack is not available; V6ONLY stays on
 	}
 	if isByteOption(level, option) {
 		if value < 0 || value > 255 {
@@ -48,7 +48,7 @@ func GetInt(fd FD, level, option int) (int, syscall.Errno) {
 	return v, errno(err)
 }
 
-// SocketError takes the pending error off the socket (SO_ERROR).
+// SocketError returns and clears the socket's pending error (SO_ERROR).
 func SocketError(fd FD) syscall.Errno {
 	v, e := GetInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if e != 0 {
@@ -57,11 +57,11 @@ func SocketError(fd FD) syscall.Errno {
 	return syscall.Errno(v)
 }
 
-// InProgress reports whether e says that connecting has begun.
+// InProgress reports whether e means that connecting has started.
 func InProgress(e syscall.Errno) bool { return e == unix.EINPROGRESS }
 
-// LostInBacklog reports whether accept failed for one connection only, which was
-// lost while it waited: the next may be well (accept(2)).
+// LostInBacklog reports whether accept failed because one connection was lost in the queue:
+// the next accept may succeed (accept(2)).
 func LostInBacklog(e syscall.Errno) bool {
 	switch e {
 	case unix.ECONNABORTED, unix.EPROTO:
@@ -70,15 +70,15 @@ func LostInBacklog(e syscall.Errno) bool {
 	return false
 }
 
-// MaxBacklog asks for as long a queue as the system allows.
+// MaxBacklog requests the longest queue that the system allows.
 const MaxBacklog = 1<<15 - 1
 
-// ReuseAddrIsSafe: SO_REUSEADDR does no more than to skip TIME_WAIT.
+// ReuseAddrIsSafe: SO_REUSEADDR only makes bind ignore sockets in TIME_WAIT.
 const ReuseAddrIsSafe = true
 
-// DisconnectDone reports whether e, from connecting a datagram socket to no
-// address, is how some systems say that it is disconnected (connect(2) on the
-// BSDs: EAFNOSUPPORT).
+// DisconnectDone reports whether e, the result of connecting a datagram socket to the
+// Unspecified address, means that the socket is disconnected: the BSDs return EAFNOSUPPORT
+// (connect(2)).
 func DisconnectDone(a *Sockaddr, e syscall.Errno) bool {
 	return a.Family() == unix.AF_UNSPEC && e == unix.EAFNOSUPPORT
 }

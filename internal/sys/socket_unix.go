@@ -9,18 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls of this file do not wait, so they are raw: see the package comment. Those on
-// data pass MSG_DONTWAIT, for a socket's mode is not ours alone (shared_unix.go); the
-// others are for descriptors that are non-blocking and have no duplicates.
+// The calls of this file do not block, so they are raw: see the package comment. Those that
+// transfer data pass MSG_DONTWAIT, because other processes may change a socket's mode
+// (shared_unix.go); the others are for descriptors that are non-blocking and have no
+// duplicates.
 
 func dataOf(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
 
-// maxRawBytes is how much a raw call moves at the most: copying takes about
-// 0.1 ms then, for which the scheduler may wait.
+// maxRawBytes is the maximum that a raw call transfers: copying it takes about 0.1 ms, for
+// which the scheduler may wait.
 const maxRawBytes = 256 << 10
 
-// call makes a call of the shape (fd, pointer, word, word, pointer, word), raw
-// unless it moves so many bytes that it would take long.
+// call makes a call with the arguments (fd, pointer, word, word, pointer, word). It is raw
+// unless bytes exceeds maxRawBytes.
 func call(trap uintptr, bytes int, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Pointer, f uintptr) (int, syscall.Errno) {
 	if bytes > maxRawBytes {
 		return bigCall(trap, fd, p, c, d, q, f)
@@ -48,7 +49,7 @@ func bigCall(trap uintptr, fd FD, p unsafe.Pointer, c, d uintptr, q unsafe.Point
 	}
 }
 
-// count is what a call has returned, if it is a count: -1 comes with an error.
+// count returns the count that a call has returned, or 0 after an error, when n is -1.
 func count(n uintptr, e syscall.Errno) int {
 	if e != 0 {
 		return 0
@@ -56,8 +57,8 @@ func count(n uintptr, e syscall.Errno) int {
 	return int(n)
 }
 
-// Connect begins to connect. EINPROGRESS is the ordinary answer. EINTR is not
-// retried, for the attempt goes on: it is reported as EINPROGRESS (connect(2)).
+// Connect starts connecting. The usual result is EINPROGRESS. EINTR is not retried, because
+// the kernel continues to connect: it is returned as EINPROGRESS (connect(2)).
 func Connect(fd FD, to *Sockaddr) syscall.Errno {
 	_, e := rawCall(sysConnect, fd, unsafe.Pointer(&to.raw), uintptr(to.Len), 0, nil, 0)
 	if e == unix.EINTR {
@@ -66,7 +67,7 @@ func Connect(fd FD, to *Sockaddr) syscall.Errno {
 	return e
 }
 
-// Bind gives the socket its local address.
+// Bind sets the socket's local address.
 func Bind(fd FD, a *Sockaddr) syscall.Errno {
 	_, e := rawCall(sysBind, fd, unsafe.Pointer(&a.raw), uintptr(a.Len), 0, nil, 0)
 	return e
@@ -75,7 +76,7 @@ func Bind(fd FD, a *Sockaddr) syscall.Errno {
 // LocalAddr returns the socket's own address.
 func LocalAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(sysGetsockname, fd) }
 
-// PeerAddr returns the address of the socket's peer: ENOTCONN if it has none.
+// PeerAddr returns the address of the socket's peer, or ENOTCONN if it has none.
 func PeerAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(sysGetpeername, fd) }
 
 func nameCall(trap uintptr, fd FD) (Sockaddr, syscall.Errno) {
@@ -84,9 +85,8 @@ func nameCall(trap uintptr, fd FD) (Sockaddr, syscall.Errno) {
 	return a, e
 }
 
-// Recv is recv(2). Recv and Send are what a busy program calls most, and right after
-// the kernel has filled the processor's caches with its own code: so the ordinary case
-// is short.
+// Recv is recv(2). A busy program calls Recv and Send most often, right after the kernel
+// has filled the processor's caches with its own code: so the common case is short.
 func Recv(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	if len(b) <= maxRawBytes {
 		n, e := rawCall(sysRecvfrom, fd, dataOf(b), uintptr(len(b)), uintptr(flags|recvFlags), nil, 0)
@@ -113,7 +113,7 @@ func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
 	return call(sysSendto, len(b), fd, dataOf(b), uintptr(len(b)), sendFlags, unsafe.Pointer(&to.raw), uintptr(to.Len))
 }
 
-// RecvFrom receives one datagram and says whether it was longer than b.
+// RecvFrom receives one datagram and reports whether it was longer than b.
 func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
 	var iov unix.Iovec
 	iov.Base = unsafe.SliceData(b)
@@ -128,13 +128,14 @@ func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall
 	return n, messageFlags(&h)&unix.MSG_TRUNC != 0, e
 }
 
-// Read is read(2), for descriptors of our own making without duplicates, which never wait.
+// Read is read(2), for descriptors that this package created and that have no duplicates:
+// they never block.
 func Read(fd FD, b []byte) (int, syscall.Errno) {
 	return call(sysRead, len(b), fd, dataOf(b), uintptr(len(b)), 0, nil, 0)
 }
 
-// Write is write(2), for descriptors of our own making without duplicates, which never
-// wait.
+// Write is write(2), for descriptors that this package created and that have no duplicates:
+// they never block.
 func Write(fd FD, b []byte) (int, syscall.Errno) {
 	return call(sysWrite, len(b), fd, dataOf(b), uintptr(len(b)), 0, nil, 0)
 }
@@ -146,7 +147,7 @@ type Iovecs struct {
 	Bytes int
 }
 
-// Add appends b, unless there is no room for it. Empty slices take none.
+// Add appends b, or returns false if v is full. It ignores empty slices.
 func (v *Iovecs) Add(b []byte) bool {
 	if len(b) == 0 {
 		return true
@@ -161,7 +162,7 @@ func (v *Iovecs) Add(b []byte) bool {
 	return true
 }
 
-// Recvv is readv(2) on a socket, which it does not wait for.
+// Recvv is readv(2) on a socket, without blocking.
 func Recvv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var h unix.Msghdr
 	h.Iov = &v.v[0]

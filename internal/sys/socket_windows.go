@@ -8,20 +8,20 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// The calls of this file do not wait, on a non-blocking socket. They are
-// synchronous: without an OVERLAPPED, a socket made for overlapped use answers
-// at once (WSARecv, remarks). Go has no raw system calls on Windows. Winsock has no
-// MSG_DONTWAIT: a socket that somebody switches to blocking (ioctlsocket, FIONBIO) makes
-// them wait, which holds up the caller's goroutine, and no other.
+// The calls of this file do not block on a non-blocking socket. They are synchronous:
+// without an OVERLAPPED, calls on a socket created for overlapped use return immediately
+// (WSARecv, remarks). Go has no raw system calls on Windows. Winsock has no MSG_DONTWAIT:
+// if another owner switches the socket to blocking (ioctlsocket, FIONBIO), the calls block,
+// which delays only the calling goroutine.
 
 const socketFlags = windows.WSA_FLAG_OVERLAPPED | windows.WSA_FLAG_NO_HANDLE_INHERIT
 
-// maxBytes is how much one call moves at the most: lengths are 32 bits, signed.
+// maxBytes is the maximum that one call transfers: lengths are 32 bits, signed.
 const maxBytes = 1 << 30
 
 var empty [1]byte
 
-// dataOf returns a valid address for an empty slice too, which Winsock wants.
+// dataOf returns a valid address even for an empty slice, as Winsock requires.
 func dataOf(b []byte) unsafe.Pointer {
 	if len(b) == 0 {
 		return unsafe.Pointer(&empty)
@@ -31,7 +31,7 @@ func dataOf(b []byte) unsafe.Pointer {
 
 func sizeOf(b []byte) uintptr { return uintptr(min(len(b), maxBytes)) }
 
-// count takes the result of a call that returns a number of bytes.
+// count converts the result of a call that returns a number of bytes.
 func count(r uintptr, e syscall.Errno) (int, syscall.Errno) {
 	if e := failed(r, e); e != 0 {
 		return 0, e
@@ -53,15 +53,15 @@ func Socket(family, typ, proto int) (FD, syscall.Errno) {
 		return InvalidFD, e
 	}
 	if typ == SOCK_DGRAM {
-		hearNoICMP(fd)
+		ignoreICMPErrors(fd)
 	}
 	return fd, 0
 }
 
-// hearNoICMP keeps an ICMP answer to one datagram from making the next receive
-// fail with WSAECONNRESET, whoever sent it (SIO_UDP_CONNRESET), or with
-// WSAENETRESET. Where the system lacks the control it lacks the habit.
-func hearNoICMP(fd FD) {
+// ignoreICMPErrors keeps an ICMP answer to one datagram from making the next receive, from any
+// sender, fail with WSAECONNRESET (SIO_UDP_CONNRESET) or WSAENETRESET. A system that lacks
+// the control codes does not have this behaviour.
+func ignoreICMPErrors(fd FD) {
 	var off uint32
 	for _, code := range []uint32{windows.SIO_UDP_CONNRESET, windows.SIO_UDP_NETRESET} {
 		ioctl(fd, code, unsafe.Pointer(&off), 4, nil, 0)
@@ -76,13 +76,13 @@ func ioctl(fd FD, code uint32, in unsafe.Pointer, inBytes uintptr, out unsafe.Po
 	return failed(r, e)
 }
 
-// Socketpair is not there: EWINDOWS, which errors.Is knows as ErrUnsupported.
+// Socketpair is not supported: EWINDOWS, which matches ErrUnsupported with errors.Is.
 func Socketpair(int) ([2]FD, syscall.Errno) {
 	return [2]FD{InvalidFD, InvalidFD}, syscall.EWINDOWS
 }
 
-// Pipe is not there: the readiness of Windows' pipes cannot be watched. EWINDOWS,
-// which errors.Is knows as ErrUnsupported.
+// Pipe is not supported, because Windows pipes cannot be polled: EWINDOWS, which matches
+// ErrUnsupported with errors.Is.
 func Pipe() (r, w FD, e syscall.Errno) { return InvalidFD, InvalidFD, syscall.EWINDOWS }
 
 // Accept takes a connection off the listener's queue, non-blocking and not
@@ -102,8 +102,8 @@ func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	return conn, 0
 }
 
-// AcceptShared is Accept for a listener that has duplicates elsewhere, which may have made
-// it a blocking one: it is made non-blocking again.
+// AcceptShared is Accept for a listener that may have duplicates, whose owners may have
+// made it blocking: AcceptShared makes it non-blocking again.
 func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	if e := setBlocking(fd, false); e != 0 {
 		return InvalidFD, e
@@ -111,12 +111,12 @@ func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	return Accept(fd, from)
 }
 
-// Connect begins to connect. EINPROGRESS is the ordinary answer, for which Winsock
-// says WSAEWOULDBLOCK. An AF_UNSPEC address takes a datagram socket's peer away.
+// Connect starts connecting. The usual result is EINPROGRESS, for which Winsock has
+// WSAEWOULDBLOCK. An AF_UNSPEC address removes a datagram socket's peer.
 func Connect(fd FD, to *Sockaddr) syscall.Errno {
 	var none Sockaddr
 	if to.Family() == AF_UNSPEC {
-		// Winsock disconnects on the zero address of the socket's own family.
+		// Winsock disconnects if the address is the zero address of the socket's family.
 		own, e := LocalAddr(fd)
 		if e != 0 {
 			return e
@@ -132,27 +132,27 @@ func Connect(fd FD, to *Sockaddr) syscall.Errno {
 	return syscall.EINPROGRESS
 }
 
-// InProgress reports whether e says that connecting has begun.
+// InProgress reports whether e means that connecting has started.
 func InProgress(e syscall.Errno) bool { return e == syscall.EINPROGRESS }
 
-// Bind gives the socket its local address.
+// Bind sets the socket's local address.
 func Bind(fd FD, a *Sockaddr) syscall.Errno {
 	r, _, e := syscall.SyscallN(procBind.Addr(), uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.Len))
 	return failed(r, e)
 }
 
-// MaxBacklog asks for as long a queue as the system allows (SOMAXCONN).
+// MaxBacklog requests the longest queue that the system allows (SOMAXCONN).
 const MaxBacklog = 1<<31 - 1
 
-// Listen makes the socket accept connections, backlog of them waiting at most;
-// the system may have a lower bound.
+// Listen makes the socket accept connections, with at most backlog in the accept queue; the
+// system may have a lower limit.
 func Listen(fd FD, backlog int) syscall.Errno {
 	r, _, e := syscall.SyscallN(procListen.Addr(), uintptr(fd), uintptr(backlog))
 	return failed(r, e)
 }
 
-// LostInBacklog reports whether accept failed for one connection only, which was
-// lost while it waited: the next may be well (accept, WSAECONNRESET).
+// LostInBacklog reports whether accept failed because one connection was lost in the queue:
+// the next accept may succeed (accept, WSAECONNRESET).
 func LostInBacklog(e syscall.Errno) bool { return e == syscall.ECONNRESET || e == syscall.ECONNABORTED }
 
 // Directions of Shutdown.
@@ -162,14 +162,14 @@ const (
 	SHUT_RDWR = windows.SHUT_RDWR
 )
 
-// Shutdown ends one direction or both.
+// Shutdown shuts down one direction or both.
 func Shutdown(fd FD, how int) syscall.Errno {
 	r, _, e := syscall.SyscallN(procShutdown.Addr(), uintptr(fd), uintptr(how))
 	return failed(r, e)
 }
 
-// LocalAddr returns the socket's own address. One that is neither bound nor
-// connected has the zero address of its family, as on Unix, where Winsock says
+// LocalAddr returns the socket's own address. For a socket that is neither bound nor
+// connected it returns the zero address of the family, as on Unix; Winsock returns
 // WSAEINVAL.
 func LocalAddr(fd FD) (Sockaddr, syscall.Errno) {
 	a, e := nameCall(procGetsockname, fd)
@@ -183,7 +183,7 @@ func LocalAddr(fd FD) (Sockaddr, syscall.Errno) {
 	return anyAddr(family), 0
 }
 
-// anyAddr returns the zero address of a family of IP: any host, any port.
+// anyAddr returns the wildcard address of an IP family, with port 0.
 func anyAddr(family int) Sockaddr {
 	a := Sockaddr{Len: sizeInet4}
 	if family == AF_INET6 {
@@ -198,7 +198,7 @@ func familyOf(fd FD) (int, syscall.Errno) {
 	return int(info.AddressFamily), e
 }
 
-// protocolInfo asks for a socket's provider and protocol (SO_PROTOCOL_INFOW).
+// protocolInfo returns a socket's provider and protocol (SO_PROTOCOL_INFOW).
 func protocolInfo(fd FD) (info windows.WSAProtocolInfo, e syscall.Errno) {
 	const soProtocolInfo = 0x2005
 	size := int32(unsafe.Sizeof(info))
@@ -207,7 +207,7 @@ func protocolInfo(fd FD) (info windows.WSAProtocolInfo, e syscall.Errno) {
 	return info, failed(r, e)
 }
 
-// PeerAddr returns the address of the socket's peer: ENOTCONN if it has none.
+// PeerAddr returns the address of the socket's peer, or ENOTCONN if it has none.
 func PeerAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(procGetpeername, fd) }
 
 func nameCall(proc *windows.LazyProc, fd FD) (Sockaddr, syscall.Errno) {
@@ -216,25 +216,24 @@ func nameCall(proc *windows.LazyProc, fd FD) (Sockaddr, syscall.Errno) {
 	return a, failed(r, e)
 }
 
-// MSG_PEEK makes Recv leave the data; MSG_OOB moves urgent data.
+// MSG_PEEK makes Recv leave the data in the buffer; MSG_OOB transfers urgent data.
 const (
 	MSG_PEEK = windows.MSG_PEEK
 	MSG_OOB  = windows.MSG_OOB
 )
 
-// Recv is recv. A datagram longer than b fills it, as on Unix. After Shutdown of
-// reading it gives the end of the stream, as on Unix, where Winsock says
-// WSAESHUTDOWN.
+// Recv is recv. A datagram longer than b fills it, as on Unix. After SHUT_RD it returns 0
+// bytes, as on Unix; Winsock returns WSAESHUTDOWN.
 func Recv(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	r, _, e := syscall.SyscallN(procRecv.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), uintptr(flags))
 	return received(r, e, len(b))
 }
 
-func received(r uintptr, e syscall.Errno, room int) (int, syscall.Errno) {
+func received(r uintptr, e syscall.Errno, size int) (int, syscall.Errno) {
 	n, e := count(r, e)
 	switch e {
 	case syscall.EMSGSIZE:
-		return room, 0
+		return size, 0
 	case syscall.EPIPE:
 		return 0, 0
 	}
@@ -254,8 +253,7 @@ func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
 	return count(r, e)
 }
 
-// RecvFrom receives one datagram and says whether it was longer than b
-// (WSAEMSGSIZE).
+// RecvFrom receives one datagram and reports whether it was longer than b (WSAEMSGSIZE).
 func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
 	from.Len = SockaddrSize
 	r, _, e := syscall.SyscallN(procRecvfrom.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), 0,
@@ -270,16 +268,16 @@ func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall
 	return n, false, e
 }
 
-// Read is recv: there are no other descriptors of our own making.
+// Read is recv: this package creates no other descriptors than sockets.
 func Read(fd FD, b []byte) (int, syscall.Errno) { return Recv(fd, b, 0) }
 
-// Write is send: there are no other descriptors of our own making.
+// Write is send: this package creates no other descriptors than sockets.
 func Write(fd FD, b []byte) (int, syscall.Errno) { return Send(fd, b, 0) }
 
-// Shared reads and writes foreign descriptors, which are sockets here.
+// Shared reads and writes foreign descriptors, which are sockets on Windows.
 type Shared struct{}
 
-// Plain does nothing here.
+// Plain does nothing on Windows.
 func (*Shared) Plain() {}
 
 // Read is recv.
@@ -295,7 +293,7 @@ type Iovecs struct {
 	Bytes int
 }
 
-// Add appends b, unless there is no room for it. Empty slices take none.
+// Add appends b, or returns false if it does not fit. It ignores empty slices.
 func (v *Iovecs) Add(b []byte) bool {
 	if len(b) == 0 {
 		return true
@@ -309,7 +307,8 @@ func (v *Iovecs) Add(b []byte) bool {
 	return true
 }
 
-// first is the address of the buffers, of which Winsock wants one at least.
+// first returns the address and the number of the buffers, at least one, as Winsock
+// requires.
 func (v *Iovecs) first() (unsafe.Pointer, uintptr) {
 	if v.n == 0 {
 		v.v[0] = windows.WSABuf{Buf: &empty[0]}
@@ -330,7 +329,7 @@ func Recvv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	return received(r, e, v.Bytes)
 }
 
-// Sendv is WSASend without an OVERLAPPED: there is no SIGPIPE to be kept away.
+// Sendv is WSASend without an OVERLAPPED. Windows has no SIGPIPE.
 func Sendv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var n uint32
 	p, k := v.first()

@@ -4,8 +4,8 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// An option that a system lacks has the number missing, which setsockopt(2)
-// refuses with ENOPROTOOPT.
+// missing is the number of an option that a system lacks; setsockopt(2) returns
+// ENOPROTOOPT for it.
 const missing = -1
 
 const (
@@ -14,16 +14,16 @@ const (
 
 	HasUserTimeout = false
 	HasReusePort   = true
-	// HasMappedOptions: these systems refuse options of IPv4 on a socket of IPv6 (EINVAL,
-	// ENOPROTOOPT). FreeBSD and macOS have IPV6_UNICAST_HOPS set the TTL as well
-	// (ip6_ctloutput); those of multicast have nothing to set them for IPv4.
+	// HasMappedOptions: these systems refuse IPv4 options on an IPv6 socket (EINVAL,
+	// ENOPROTOOPT). On FreeBSD and macOS IPV6_UNICAST_HOPS also sets the TTL
+	// (ip6_ctloutput); nothing sets the multicast options for IPv4.
 	HasMappedOptions = false
-	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts.
+	// NoDelayIsInherited: accepted sockets inherit the listener's TCP_NODELAY.
 	NoDelayIsInherited = false
 )
 
-// isByteOption: IPv4's multicast options are one byte long by ip(4); not every
-// BSD also takes an int.
+// isByteOption: the IPv4 multicast options are one byte long (ip(4)); not every BSD also
+// accepts an int.
 func isByteOption(level, option int) bool {
 	return level == unix.IPPROTO_IP && (option == unix.IP_MULTICAST_TTL || option == unix.IP_MULTICAST_LOOP)
 }

@@ -13,9 +13,9 @@ const (
 
 	HasUserTimeout = true
 	HasReusePort   = true
-	// HasMappedOptions: a socket of IPv6 takes options of IPv4, for its IPv4 peers.
+	// HasMappedOptions: an IPv6 socket accepts IPv4 options, for its IPv4 peers.
 	HasMappedOptions = true
-	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts.
+	// NoDelayIsInherited: accepted sockets inherit the listener's TCP_NODELAY.
 	NoDelayIsInherited = true
 )
 

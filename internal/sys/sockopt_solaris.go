@@ -2,25 +2,25 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// An option that a system lacks has the number missing, which setsockopt(3SOCKET)
-// refuses with ENOPROTOOPT.
+// missing is the number of an option that a system lacks; setsockopt(3SOCKET) returns
+// ENOPROTOOPT for it.
 const missing = -1
 
 const (
-	// SO_REUSEPORT came with Solaris 11.4; illumos has none that can be relied on.
+	// SO_REUSEPORT exists since Solaris 11.4; that of illumos is not reliable.
 	SO_REUSEPORT     = missing
 	TCP_USER_TIMEOUT = missing
 
 	HasUserTimeout = false
 	HasReusePort   = false
-	// HasMappedOptions: options of IPv4 are not relied on for a socket of IPv6.
+	// HasMappedOptions: Pollux does not rely on IPv4 options of an IPv6 socket.
 	HasMappedOptions = false
-	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts. It is not
-	// relied on.
+	// NoDelayIsInherited: Pollux does not rely on accepted sockets inheriting the
+	// listener's TCP_NODELAY.
 	NoDelayIsInherited = false
 )
 
-// isByteOption: IPv4's multicast options are one byte long (ip(4P)).
+// isByteOption: the IPv4 multicast options are one byte long (ip(4P)).
 func isByteOption(level, option int) bool {
 	return level == unix.IPPROTO_IP && (option == unix.IP_MULTICAST_TTL || option == unix.IP_MULTICAST_LOOP)
 }

@@ -38,7 +38,7 @@ const (
 	IPV6_MULTICAST_IF   = unix.IPV6_MULTICAST_IF
 )
 
-// SetLinger sets SO_LINGER: off, or on for the seconds.
+// SetLinger sets SO_LINGER: off, or on with a time in seconds.
 func SetLinger(fd FD, on bool, seconds int) syscall.Errno {
 	l := unix.Linger{Linger: int32(seconds)}
 	if on {
@@ -47,8 +47,8 @@ func SetLinger(fd FD, on bool, seconds int) syscall.Errno {
 	return errno(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l))
 }
 
-// SetMembership joins or leaves a multicast group on the interface with the
-// index; 0 lets the system choose.
+// SetMembership joins or leaves a multicast group on the interface with the index; with 0
+// the system chooses.
 func SetMembership(fd FD, group netip.Addr, ifindex int, join bool) syscall.Errno {
 	if group.Is4() {
 		option := unix.IP_DROP_MEMBERSHIP

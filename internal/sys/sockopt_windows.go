@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Options under the names that they have on Linux. What Windows lacks is 0 here,
-// and its Has… constant says so.
+// Options under their Linux names. Options that Windows lacks are 0, and their Has…
+// constant is false.
 const (
 	SOL_SOCKET   = windows.SOL_SOCKET
 	IPPROTO_IP   = windows.IPPROTO_IP
@@ -46,13 +46,13 @@ const (
 
 	HasUserTimeout = false
 	HasReusePort   = false
-	// HasMappedOptions: not documented, so it is tried, and a refusal passed over.
+	// HasMappedOptions: undocumented on Windows, so such options are set and errors ignored.
 	HasMappedOptions = false
-	// NoDelayIsInherited: TCP_NODELAY of a listener is that of what it accepts.
+	// NoDelayIsInherited: accepted sockets inherit the listener's TCP_NODELAY.
 	NoDelayIsInherited = false
 )
 
-// ReuseAddrIsSafe: on Windows SO_REUSEADDR lets others take the port, and a port
+// ReuseAddrIsSafe: on Windows SO_REUSEADDR lets other processes take the port, and a port
 // in TIME_WAIT can be bound without it.
 const ReuseAddrIsSafe = false
 
@@ -77,7 +77,7 @@ func GetInt(fd FD, level, option int) (int, syscall.Errno) {
 	return int(v), failed(r, e)
 }
 
-// SocketError takes the pending error off the socket (SO_ERROR).
+// SocketError returns and clears the socket's pending error (SO_ERROR).
 func SocketError(fd FD) syscall.Errno {
 	v, e := GetInt(fd, SOL_SOCKET, soError)
 	if e != 0 || v == 0 {
@@ -86,7 +86,7 @@ func SocketError(fd FD) syscall.Errno {
 	return errnoOf(syscall.Errno(v))
 }
 
-// SetLinger sets SO_LINGER: off, or on for the seconds.
+// SetLinger sets SO_LINGER: off, or on with a time in seconds.
 func SetLinger(fd FD, on bool, seconds int) syscall.Errno {
 	l := struct{ onoff, seconds uint16 }{seconds: uint16(min(seconds, 1<<16-1))}
 	if on {
@@ -95,8 +95,8 @@ func SetLinger(fd FD, on bool, seconds int) syscall.Errno {
 	return setOption(fd, SOL_SOCKET, windows.SO_LINGER, unsafe.Pointer(&l), unsafe.Sizeof(l))
 }
 
-// SetMembership joins or leaves a multicast group on the interface with the
-// index; 0 lets the system choose.
+// SetMembership joins or leaves a multicast group on the interface with the index; with 0
+// the system chooses.
 func SetMembership(fd FD, group netip.Addr, ifindex int, join bool) syscall.Errno {
 	if group.Is4() {
 		option := windows.IP_DROP_MEMBERSHIP
@@ -117,22 +117,22 @@ func SetMembership(fd FD, group netip.Addr, ifindex int, join bool) syscall.Errn
 	return setOption(fd, IPPROTO_IPV6, option, unsafe.Pointer(&m), unsafe.Sizeof(m))
 }
 
-// SetMulticastInterface4 says which interface IPv4 multicast leaves by.
+// SetMulticastInterface4 sets the interface for outgoing IPv4 multicast packets.
 func SetMulticastInterface4(fd FD, ifindex int) syscall.Errno {
 	iface := interface4(ifindex)
 	return setOption(fd, IPPROTO_IP, windows.IP_MULTICAST_IF, unsafe.Pointer(&iface), unsafe.Sizeof(iface))
 }
 
-// interface4 puts an interface's index where IPv4 options want an address of the
+// interface4 encodes an interface index for IPv4 options that expect an address of the
 // interface: in 0.0.0.0/8, in network byte order (ip_mreq, imr_interface).
 func interface4(ifindex int) (b [4]byte) {
 	binary.BigEndian.PutUint32(b[:], uint32(ifindex)&0xffffff)
 	return b
 }
 
-// DisconnectDone reports whether e, from connecting a datagram socket to no
-// address, says that it is disconnected all the same: Winsock may refuse the zero
-// address after it has forgotten the peer.
+// DisconnectDone reports whether e, the result of connecting a datagram socket to the
+// Unspecified address, means that the socket is disconnected: Winsock may refuse the zero
+// address after it has removed the peer.
 func DisconnectDone(a *Sockaddr, e syscall.Errno) bool {
 	return a.Family() == AF_UNSPEC && e == syscall.EADDRNOTAVAIL
 }

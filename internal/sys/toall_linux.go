@@ -6,20 +6,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxBroadcasts is how many addresses DropToAll takes.
+// MaxBroadcasts is the maximum number of addresses for DropToAll.
 const MaxBroadcasts = 64
 
-// DropToAll has the kernel drop what was sent to many before it reaches the socket, one of
-// UDP: multicast, and broadcast of IPv4. Linux gives each socket of a port its own copy of
-// those; unicast goes to one of them (SO_REUSEPORT).
+// DropToAll makes the kernel drop multicast and IPv4 broadcast datagrams before they reach
+// the UDP socket fd. Linux delivers a copy of those to each socket that is bound to the
+// port; it delivers unicast to one of them (SO_REUSEPORT).
 //
-// A classic filter (SO_ATTACH_FILTER, socket(7)) decides by the destination's address. Only
-// the routing table says whether that is the broadcast address of a subnet, and a filter
-// cannot ask it: broadcasts lists the addresses that are known, for links without a
-// broadcast of their own, such as loopback. For other links, and later addresses, it looks
-// at how the frame was sent: one that came as a broadcast of the link, with a unicast
-// address, should be dropped by hosts anyway (RFC 1122, 3.3.6). A link's multicast is
-// passed, since clusters send unicast by it.
+// A classic BPF filter (SO_ATTACH_FILTER, socket(7)) decides by the destination address.
+// Whether that is the broadcast address of a subnet is known only to the routing table,
+// which a filter cannot query: broadcasts lists the known addresses, for links without
+// link-layer broadcast, such as loopback. For other links, and addresses added later, the
+// filter checks how the frame was sent: hosts should drop a link-layer broadcast frame with
+// a unicast address anyway (RFC 1122, 3.3.6). Link-layer multicast frames pass, since
+// clusters use them for unicast.
 func DropToAll(fd FD, broadcasts [][4]byte) syscall.Errno {
 	if len(broadcasts) > MaxBroadcasts {
 		broadcasts = broadcasts[:MaxBroadcasts]
@@ -34,37 +34,36 @@ func TakeToAll(fd FD) syscall.Errno {
 	return errno(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0))
 }
 
-// toAllFilter returns the program. The socket's own data begins with the header of UDP; that
-// of IP is found from SKF_NET_OFF on, the frame's properties from SKF_AD_OFF on
-// (linux/filter.h).
+// toAllFilter returns the BPF program. Offset 0 is the UDP header; the IP header begins at
+// SKF_NET_OFF, the properties of the frame at SKF_AD_OFF (linux/filter.h).
 func toAllFilter(broadcasts [][4]byte) (f []unix.SockFilter) {
 	const (
 		word      = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
 		byteAt    = unix.BPF_LD | unix.BPF_B | unix.BPF_ABS
 		equal     = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 		atLeast   = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
-		give      = unix.BPF_RET | unix.BPF_K
+		ret       = unix.BPF_RET | unix.BPF_K // with the number of bytes to keep
 		whole     = 1<<32 - 1
 		netOff    = whole + 1 - 0x100000   // SKF_NET_OFF
 		frameKind = whole + 1 - 0x1000 + 4 // SKF_AD_OFF + SKF_AD_PKTTYPE
-		dst4      = netOff + 16            // in the header of IPv4 (RFC 791)
-		dst6      = netOff + 24            // in the header of IPv6 (RFC 8200)
+		dst4      = netOff + 16            // in the IPv4 header (RFC 791)
+		dst6      = netOff + 24            // in the IPv6 header (RFC 8200)
 	)
 	add := func(code uint16, k uint32) { f = append(f, unix.SockFilter{Code: code, K: k}) }
 	dropIfEqual := func(k uint32) {
-		f = append(f, unix.SockFilter{Code: equal, Jf: 1, K: k}) // if not, past the next
-		add(give, 0)
+		f = append(f, unix.SockFilter{Code: equal, Jf: 1, K: k}) // if not equal, skip the next instruction
+		add(ret, 0)
 	}
-	add(byteAt, netOff)                                           // the version, and the length of the header
-	f = append(f, unix.SockFilter{Code: atLeast, Jf: 4, K: 0x60}) // if not 6, past the next four
+	add(byteAt, netOff)                                           // version and header length
+	f = append(f, unix.SockFilter{Code: atLeast, Jf: 4, K: 0x60}) // if not version 6, skip four instructions
 	add(byteAt, dst6)
 	dropIfEqual(0xff) // ff00::/8
-	add(give, whole)
+	add(ret, whole)
 
 	add(byteAt, dst4)
 	f = append(f, unix.SockFilter{Code: atLeast, Jf: 2, K: 224})
 	f = append(f, unix.SockFilter{Code: atLeast, Jt: 1, K: 240})
-	add(give, 0) // 224.0.0.0/4
+	add(ret, 0) // 224.0.0.0/4
 	add(word, dst4)
 	dropIfEqual(0)     // 0.0.0.0 is a broadcast address, too
 	dropIfEqual(whole) // 255.255.255.255
@@ -73,7 +72,7 @@ func toAllFilter(broadcasts [][4]byte) (f []unix.SockFilter) {
 	}
 	add(word, frameKind)
 	dropIfEqual(unix.PACKET_BROADCAST)
-	dropIfEqual(unix.PACKET_LOOPBACK) // a copy of what this host has sent to many
-	add(give, whole)
+	dropIfEqual(unix.PACKET_LOOPBACK) // looped-back copy of a packet that this host has sent
+	add(ret, whole)
 	return f
 }

@@ -4,10 +4,10 @@ package sys
 
 import "syscall"
 
-// MaxBroadcasts is how many addresses DropToAll takes.
+// MaxBroadcasts is the maximum number of addresses for DropToAll.
 const MaxBroadcasts = 0
 
-// DropToAll is for Linux: elsewhere no two sockets share a port.
+// DropToAll is only for Linux: on other systems sockets do not share a port.
 func DropToAll(FD, [][4]byte) syscall.Errno { return syscall.ENOSYS }
 
 // TakeToAll undoes DropToAll.

@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// io_uring, as <linux/io_uring.h> has it: io_uring_setup(2), io_uring_enter(2),
-// io_uring_register(2). A comment says since which Linux, unless that is 5.11 or
-// older.
+// io_uring, as in <linux/io_uring.h>: io_uring_setup(2), io_uring_enter(2),
+// io_uring_register(2). Comments give the Linux version, unless it is 5.11 or older.
 
 // Flags of io_uring_setup.
 const (
@@ -26,7 +25,7 @@ const (
 	IORING_SETUP_DEFER_TASKRUN = 1 << 13 // 6.1
 )
 
-// What io_uring_setup says it has.
+// Features that io_uring_setup returns.
 const (
 	IORING_FEAT_SINGLE_MMAP = 1 << 0
 	IORING_FEAT_NODROP      = 1 << 1
@@ -49,7 +48,7 @@ const (
 	IORING_OP_RECV         = 27
 )
 
-// Flags of submissions, and of single operations.
+// Flags of submissions, and of particular operations.
 const (
 	IOSQE_BUFFER_SELECT    = 1 << 5
 	IOSQE_CQE_SKIP_SUCCESS = 1 << 6 // 5.17
@@ -77,7 +76,7 @@ const (
 	IORING_SQ_TASKRUN     = 1 << 2
 )
 
-// What io_uring_register does.
+// Operations of io_uring_register.
 const (
 	ioringRegisterProbe       = 8
 	ioringRegisterEnableRings = 12
@@ -92,7 +91,7 @@ const (
 	ioringOffSQEs   = 0x10000000
 )
 
-// URingSQE is struct io_uring_sqe; the names are those of its most common uses.
+// URingSQE is struct io_uring_sqe. Its field names are those of the most common uses.
 type URingSQE struct {
 	Opcode      uint8
 	Flags       uint8
@@ -141,8 +140,7 @@ type uringBufReg struct {
 	_           [3]uint64
 }
 
-// uringBuf is struct io_uring_buf. The ring's tail lies where the first one has what
-// is reserved.
+// uringBuf is struct io_uring_buf. The ring's tail is the reserved field of the first entry.
 type uringBuf struct {
 	Addr uint64
 	Len  uint32
@@ -168,7 +166,7 @@ type uringProbe struct {
 	}
 }
 
-// uringTimespec is struct __kernel_timespec, of 64 bits everywhere.
+// uringTimespec is struct __kernel_timespec, whose fields have 64 bits on all systems.
 type uringTimespec struct{ Sec, Nsec int64 }
 
 type uringRsrcUpdate struct {
@@ -176,8 +174,8 @@ type uringRsrcUpdate struct {
 	Data      uint64
 }
 
-// URing is a ring: its descriptor, and the memory that is shared with the kernel.
-// It belongs to one goroutine.
+// URing is a ring: its descriptor, and the memory shared with the kernel. It must be used
+// by one goroutine at a time.
 type URing struct {
 	FD       FD
 	Flags    uint32 // as granted
@@ -187,18 +185,18 @@ type URing struct {
 
 	sqHead, sqTail, sqFlags *uint32
 	cqHead, cqTail          *uint32
-	sqLocal                 uint32 // the tail that is not published yet
+	sqLocal                 uint32 // the tail, not yet published
 
 	enterFD    FD
 	enterFlags uint32
 	mapped     [][]byte
 
-	// The argument of Wait: on a stack it could move between its making and the call.
+	// Arguments of Wait: on a stack they could move before the call.
 	arg      uringGeteventsArg
 	timespec uringTimespec
 }
 
-// OpenURing makes a ring. The descriptor is close-on-exec.
+// OpenURing creates a ring. The descriptor is close-on-exec.
 func OpenURing(entries, completions, flags uint32) (*URing, syscall.Errno) {
 	p := uringParams{Flags: flags, CQEntries: completions}
 	fd, _, e := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(entries), uintptr(unsafe.Pointer(&p)), 0)
@@ -245,8 +243,8 @@ func (r *URing) mmap(p *uringParams) syscall.Errno {
 	return 0
 }
 
-// mapPart maps a part of the ring. It is not for children: what fork copies on write
-// would not be what the kernel uses.
+// mapPart maps a part of the ring. A child does not inherit it: after fork's copy-on-write
+// a process might not have the memory that the kernel uses.
 func (r *URing) mapPart(offset int64, bytes int) ([]byte, syscall.Errno) {
 	b, err := unix.Mmap(r.FD, offset, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
@@ -257,7 +255,7 @@ func (r *URing) mapPart(offset int64, bytes int) ([]byte, syscall.Errno) {
 	return b, 0
 }
 
-// Close gives the ring up. The kernel may end what is left of it later.
+// Close closes the ring. The kernel may end operations in flight later.
 func (r *URing) Close() {
 	for _, b := range r.mapped {
 		unix.Munmap(b)
@@ -266,14 +264,15 @@ func (r *URing) Close() {
 	Close(r.FD)
 }
 
-// Enable begins the work of a ring that was made with IORING_SETUP_R_DISABLED: the
-// calling thread is the issuer.
+// Enable enables a ring that was created with IORING_SETUP_R_DISABLED. The calling thread
+// becomes its issuer.
 func (r *URing) Enable() syscall.Errno {
 	return r.register(ioringRegisterEnableRings, nil, 0)
 }
 
-// RegisterFD saves the calling thread, which must be the only one that enters, the
-// look-up of the descriptor. It is no error that the kernel cannot (before 5.18).
+// RegisterFD registers the ring's descriptor with the calling thread, which saves the
+// look-up in each call. Only this thread may then enter the ring. On kernels without that
+// (before 5.18) it does nothing.
 func (r *URing) RegisterFD() {
 	u := uringRsrcUpdate{Offset: ^uint32(0), Data: uint64(r.FD)}
 	n, _, e := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.FD), ioringRegisterRingFDs, uintptr(unsafe.Pointer(&u)), 1, 0, 0)
@@ -282,11 +281,11 @@ func (r *URing) RegisterFD() {
 	}
 }
 
-// IsRegistered reports whether RegisterFD has done it.
+// IsRegistered reports whether RegisterFD has registered the descriptor.
 func (r *URing) IsRegistered() bool { return r.enterFlags != 0 }
 
-// UnregisterFD ends what RegisterFD began, on the same thread: the thread would keep the
-// ring otherwise, for as long as it lives.
+// UnregisterFD undoes RegisterFD, on the same thread: otherwise the thread would keep the
+// ring open for as long as it lives.
 func (r *URing) UnregisterFD() {
 	if !r.IsRegistered() {
 		return
@@ -296,7 +295,7 @@ func (r *URing) UnregisterFD() {
 	r.register(ioringUnregisterRingFDs, unsafe.Pointer(&u), 1)
 }
 
-// Supports asks the kernel whether it has all of these operations.
+// Supports returns those of the operations that the kernel lacks.
 func (r *URing) Supports(ops ...uint8) (missing []uint8, e syscall.Errno) {
 	var p uringProbe
 	if e := r.register(ioringRegisterProbe, unsafe.Pointer(&p), uintptr(len(p.Ops))); e != 0 {
@@ -316,7 +315,7 @@ func (r *URing) register(op uintptr, arg unsafe.Pointer, n uintptr) syscall.Errn
 	return e
 }
 
-// Next returns a cleared entry to be filled in, or nil if the queue is full.
+// Next returns a cleared entry for the caller to fill in, or nil if the queue is full.
 func (r *URing) Next() *URingSQE {
 	if r.sqLocal-atomic.LoadUint32(r.sqHead) >= uint32(len(r.SQEs)) {
 		return nil
@@ -330,23 +329,23 @@ func (r *URing) Next() *URingSQE {
 // Pending returns how many entries the kernel has not taken yet.
 func (r *URing) Pending() int { return int(r.sqLocal - atomic.LoadUint32(r.sqHead)) }
 
-// Submit hands the entries over and, with flags IORING_ENTER_GETEVENTS, has the kernel
-// make completions of what has happened. It does not wait.
+// Submit submits the entries. With IORING_ENTER_GETEVENTS in flags, the kernel also posts
+// pending completions. It does not block.
 func (r *URing) Submit(flags uint32) syscall.Errno {
 	n := r.publish()
 	_, _, e := unix.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.enterFD), n, 0, uintptr(flags|r.enterFlags), 0, 0)
 	return e
 }
 
-// SubmitLong is Submit for what takes long: Go's scheduler is told of the call.
+// SubmitLong is Submit for operations that take long: the call is not raw.
 func (r *URing) SubmitLong(flags uint32) syscall.Errno {
 	n := r.publish()
 	_, _, e := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.enterFD), n, 0, uintptr(flags|r.enterFlags), 0, 0)
 	return e
 }
 
-// Wait is Submit that blocks the thread until there is a completion, or timeout has
-// passed (ETIME), or a signal comes (EINTR). Negative: forever.
+// Wait is Submit, and blocks the thread until there is a completion, the timeout has passed
+// (ETIME), or a signal arrives (EINTR). A negative timeout means none.
 func (r *URing) Wait(timeout time.Duration) syscall.Errno {
 	n := r.publish()
 	r.arg.TS = 0
@@ -364,47 +363,47 @@ func (r *URing) publish() uintptr {
 	return uintptr(r.Pending())
 }
 
-// Ready returns the range of completions that are there, for At.
+// Ready returns the range of available completions, for At.
 func (r *URing) Ready() (first, end uint32) { return *r.cqHead, atomic.LoadUint32(r.cqTail) }
 
-// At returns a completion of Ready's range.
+// At returns a completion in the range of Ready.
 func (r *URing) At(i uint32) *URingCQE { return &r.CQEs[i&uint32(len(r.CQEs)-1)] }
 
-// Seen gives the completions before end back.
+// Seen returns the entries of the completions before end to the kernel.
 func (r *URing) Seen(end uint32) { atomic.StoreUint32(r.cqHead, end) }
 
-// SQFlags returns what the kernel says in the submission queue.
+// SQFlags returns the flags that the kernel sets in the submission queue.
 func (r *URing) SQFlags() uint32 { return atomic.LoadUint32(r.sqFlags) }
 
 // SetPoll makes the entry a poll for events.
 func (q *URingSQE) SetPoll(fd FD, events uint32, flags uint32) {
 	if bigEndian {
-		events = events<<16 | events>>16 // poll32_events is word-reversed there
+		events = events<<16 | events>>16 // poll32_events is word-reversed on big-endian systems
 	}
 	q.Opcode, q.FD, q.OpFlags, q.Len = IORING_OP_POLL_ADD, int32(fd), events, flags
 }
 
-// SetSend makes the entry a send(2) of b, which must stay until it has ended.
+// SetSend makes the entry a send(2) of b, which must not move or change until it has ended.
 func (q *URingSQE) SetSend(fd FD, b []byte) {
 	q.Opcode, q.FD = IORING_OP_SEND, int32(fd)
 	q.Addr, q.Len = uint64(uintptr(dataOf(b))), uint32(min(len(b), maxURingSend))
 	q.OpFlags = noSignal
 }
 
-// maxURingSend is how much one send takes: its result has 31 bits.
+// maxURingSend is the maximum of one send, whose result has 31 bits.
 const maxURingSend = 1 << 30
 
-// URingMessage is the argument of a vectored send, which the kernel may look at until
-// it has ended. It keeps the buffers reachable.
+// URingMessage is the argument of a vectored send, which the kernel may read until it has
+// ended. It keeps the buffers reachable.
 type URingMessage struct {
 	h unix.Msghdr
 	v Iovecs
 }
 
-// Add appends b, unless there is no room for it.
+// Add appends b, or returns false if m is full.
 func (m *URingMessage) Add(b []byte) bool { return m.v.Add(b) }
 
-// Clear takes all buffers out.
+// Clear removes all buffers.
 func (m *URingMessage) Clear() {
 	clear(m.v.v[:m.v.n])
 	m.v.n, m.v.Bytes = 0, 0
@@ -418,15 +417,15 @@ func (q *URingSQE) SetSendv(fd FD, m *URingMessage) {
 	q.Addr, q.Len, q.OpFlags = uint64(uintptr(unsafe.Pointer(&m.h))), 1, noSignal
 }
 
-// SetSendTo makes the entry a send of one datagram, without an address to the connected
-// peer. Both must stay until it has ended. With an address, Linux 6.1 is needed. It does not
-// wait for room: it ends with EAGAIN instead, before the call that submits it returns.
+// SetSendTo makes the entry a send of one datagram to the address, or without one to the
+// connected peer. b and the address must stay until it has ended. An address requires Linux
+// 6.1. If the send would block, it ends with EAGAIN before the call that submits it returns.
 func (q *URingSQE) SetSendTo(fd FD, b []byte, to *Sockaddr) {
 	q.SetSend(fd, b)
 	q.OpFlags |= unix.MSG_DONTWAIT
 	if to != nil {
 		q.Off = uint64(uintptr(unsafe.Pointer(&to.raw)))
-		q.FileIndex = int32(to.Len) // a __u16 addr_len, and as much of padding
+		q.FileIndex = int32(to.Len) // a __u16 addr_len, and 16 bits of padding
 		if bigEndian {
 			q.FileIndex <<= 16
 		}
@@ -434,14 +433,14 @@ func (q *URingSQE) SetSendTo(fd FD, b []byte, to *Sockaddr) {
 }
 
 // URingDatagram is the argument of a send of one datagram by sendmsg(2), for kernels that
-// have no SetSendTo with an address.
+// do not support SetSendTo with an address.
 type URingDatagram struct {
 	h   unix.Msghdr
 	iov unix.Iovec
 }
 
-// SetSendDatagram makes the entry a sendmsg(2) of b, which must stay, as must m and the
-// address, until it has ended. It waits for nothing, as SetSendTo.
+// SetSendDatagram makes the entry a sendmsg(2) of b. b, m and the address must stay until it
+// has ended. Like SetSendTo it does not wait.
 func (q *URingSQE) SetSendDatagram(fd FD, m *URingDatagram, b []byte, to *Sockaddr) {
 	m.iov.Base = unsafe.SliceData(b)
 	m.iov.SetLen(len(b))
@@ -454,15 +453,15 @@ func (q *URingSQE) SetSendDatagram(fd FD, m *URingDatagram, b []byte, to *Sockad
 	q.Addr, q.Len, q.OpFlags = uint64(uintptr(unsafe.Pointer(&m.h))), 1, noSignal|unix.MSG_DONTWAIT
 }
 
-// URingReceive is what a multishot recvmsg(2) is asked for: addresses of IP, and no
-// control messages. It must stay for as long as such receives are begun.
+// URingReceive is the argument of a multishot recvmsg(2): it requests IP addresses and no
+// control messages. It must stay for as long as the receives that use it.
 type URingReceive struct{ h unix.Msghdr }
 
-// uringRecvmsgOut is struct io_uring_recvmsg_out: what a buffer begins with. The address
-// follows, in the room that was asked for it, then the data.
+// uringRecvmsgOut is struct io_uring_recvmsg_out, the header at the start of a buffer. The
+// address follows, in the space requested for it, then the data.
 type uringRecvmsgOut struct{ NameLen, ControlLen, PayloadLen, Flags uint32 }
 
-// DatagramOverhead is how much of a buffer is not the datagram's.
+// DatagramOverhead is the number of bytes in a buffer before the datagram.
 const DatagramOverhead = int(unsafe.Sizeof(uringRecvmsgOut{})) + sizeInet6
 
 // SetRecvDatagrams makes the entry a multishot recvmsg(2) into the buffers of a group.
@@ -473,7 +472,8 @@ func (q *URingSQE) SetRecvDatagrams(fd FD, m *URingReceive, group uint16) {
 	q.Flags, q.BufGroup = IOSQE_BUFFER_SELECT, group
 }
 
-// Datagram returns what such a receive has put into a buffer, n bytes with the overhead.
+// Datagram returns the datagram that such a receive has stored in a buffer, n bytes with
+// the overhead.
 func (b *URingBuffers) Datagram(id uint16, n int) (data []byte, from netip.AddrPort, truncated bool) {
 	all := b.Get(id, n)
 	if n < DatagramOverhead {
@@ -489,18 +489,18 @@ func (b *URingBuffers) Datagram(id uint16, n int) (data []byte, from netip.AddrP
 // SetAccept makes the entry a multishot accept4(2).
 func (q *URingSQE) SetAccept(fd FD) {
 	q.Opcode, q.FD, q.Ioprio = IORING_OP_ACCEPT, int32(fd), IORING_ACCEPT_MULTISHOT
-	q.OpFlags = bornFlags
+	q.OpFlags = createFlags
 }
 
-// SetConnect makes the entry a connect(2) to an address that stays until it has ended.
+// SetConnect makes the entry a connect(2) to an address that must stay until it has ended.
 func (q *URingSQE) SetConnect(fd FD, to *Sockaddr) {
 	q.Opcode, q.FD = IORING_OP_CONNECT, int32(fd)
 	q.Addr, q.Off = uint64(uintptr(unsafe.Pointer(&to.raw))), uint64(to.Len)
 }
 
 // SetRecv makes the entry a multishot receive into the buffers of a group. With bundle,
-// which IORING_FEAT_RECVSEND_BUNDLE is needed for, one completion may be of several
-// buffers, which follow each other in the order in which they were given.
+// which requires IORING_FEAT_RECVSEND_BUNDLE, one completion may fill several buffers, in
+// the order in which they were given (Give).
 func (q *URingSQE) SetRecv(fd FD, group uint16, bundle bool) {
 	q.Opcode, q.FD, q.Ioprio = IORING_OP_RECV, int32(fd), IORING_RECV_MULTISHOT
 	if bundle {
@@ -509,8 +509,8 @@ func (q *URingSQE) SetRecv(fd FD, group uint16, bundle bool) {
 	q.Flags, q.BufGroup = IOSQE_BUFFER_SELECT, group
 }
 
-// SetRecvSome is SetRecv that ends when so many bytes have come, or by less than a buffer
-// more (Linux 6.17).
+// SetRecvSome is SetRecv that ends after most bytes, or less than one buffer more (Linux
+// 6.17).
 func (q *URingSQE) SetRecvSome(fd FD, group uint16, bundle bool, most int) {
 	q.SetRecv(fd, group, bundle)
 	q.FileIndex = int32(most)
@@ -522,29 +522,29 @@ func (q *URingSQE) SetRecvOnce(fd FD, group uint16) {
 	q.Flags, q.BufGroup = IOSQE_BUFFER_SELECT, group
 }
 
-// SetCancel makes the entry end the operation with that user data. It has a
-// completion of its own only if it fails.
+// SetCancel makes the entry cancel the operation with that user data. The entry itself has
+// a completion only if it fails.
 func (q *URingSQE) SetCancel(userData uint64) {
 	q.Opcode, q.FD, q.Addr = IORING_OP_ASYNC_CANCEL, -1, userData
 	q.Flags = IOSQE_CQE_SKIP_SUCCESS
 }
 
-// URingBuffers is a ring of buffers that a URing's receives take theirs from, all
-// outside of Go's heap.
+// URingBuffers is a ring of buffers for a URing's receives. All of it is outside the Go
+// heap.
 type URingBuffers struct {
 	Size   int
 	ring   []uringBuf
 	memory []byte
 	mapped []byte
 	tail   uint16
-	place  []uint16 // by number: where in ring a buffer was given last
+	slot   []uint16 // by buffer number: the index in ring of its last Give
 }
 
-// RegisterBuffers makes n buffers, a power of two up to 32768, of size bytes each, and
-// gives them to the ring as group.
+// RegisterBuffers allocates n buffers, a power of two up to 32768, of size bytes each, and
+// registers them with the ring as group.
 func (r *URing) RegisterBuffers(group uint16, n, size int) (*URingBuffers, syscall.Errno) {
 	const prot, flags = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_ANON | unix.MAP_PRIVATE
-	b := &URingBuffers{Size: size, place: make([]uint16, n)}
+	b := &URingBuffers{Size: size, slot: make([]uint16, n)}
 	mapped, err := unix.Mmap(-1, 0, n*int(unsafe.Sizeof(uringBuf{})), prot, flags)
 	if err != nil {
 		return nil, errno(err)
@@ -569,35 +569,35 @@ func (r *URing) RegisterBuffers(group uint16, n, size int) (*URingBuffers, sysca
 	return b, 0
 }
 
-// Len returns how many buffers there are.
+// Len returns the number of buffers.
 func (b *URingBuffers) Len() int { return len(b.ring) }
 
-// Get returns n bytes from the beginning of a buffer on. Those with the numbers that
-// follow it lie behind it.
+// Get returns n bytes from the start of a buffer. The buffers with the following numbers
+// come directly after it.
 func (b *URingBuffers) Get(id uint16, n int) []byte {
 	lo := int(id) * b.Size
 	return b.memory[lo : lo+n : lo+n]
 }
 
-// After returns the buffer that was given after another: in a bundle it comes next. It
-// must not have been given again since the kernel took it.
+// After returns the buffer that was given after id, which comes next in a bundle. id must
+// not have been given again since the kernel has taken it.
 func (b *URingBuffers) After(id uint16) uint16 {
-	return b.ring[int(b.place[id]+1)&(len(b.ring)-1)].BID
+	return b.ring[int(b.slot[id]+1)&(len(b.ring)-1)].BID
 }
 
-// Give returns a buffer; the kernel sees it after Publish.
+// Give gives a buffer to the kernel, which sees it after Publish.
 func (b *URingBuffers) Give(id uint16) {
 	i := int(b.tail) & (len(b.ring) - 1)
 	x := &b.ring[i]
 	x.Addr, x.Len = uint64(uintptr(unsafe.Pointer(&b.memory[int(id)*b.Size]))), uint32(b.Size)
 	x.BID = id
-	b.place[id] = uint16(i)
+	b.slot[id] = uint16(i)
 	b.tail++
 }
 
-// Publish lets the kernel see the buffers given back. The tail has 16 bits, which no
-// atomic store has: it is stored together with its neighbour, the first entry's
-// number, which the kernel only reads.
+// Publish makes the given buffers visible to the kernel. The tail has 16 bits, for which
+// there is no atomic store: it is stored together with the adjacent field, the first
+// entry's buffer number, which the kernel only reads.
 func (b *URingBuffers) Publish() {
 	first := &b.ring[0]
 	low, high := uint32(first.BID), uint32(b.tail)
@@ -607,7 +607,7 @@ func (b *URingBuffers) Publish() {
 	atomic.StoreUint32((*uint32)(unsafe.Pointer(&first.BID)), high<<16|low)
 }
 
-// Free gives the memory back. The ring must be closed.
+// Free frees the memory. The ring must be closed.
 func (b *URingBuffers) Free() {
 	for _, m := range [][]byte{b.mapped, b.memory} {
 		if m != nil {

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// TestURingLayouts checks what Go makes of the structures against <linux/io_uring.h>,
-// which lays them out alike on all systems.
+// TestURingLayouts compares the layouts of the structures with <linux/io_uring.h>, where
+// they are the same on all architectures.
 func TestURingLayouts(t *testing.T) {
 	var (
 		sqe    URingSQE
@@ -66,9 +66,9 @@ func TestURingLayouts(t *testing.T) {
 	}
 }
 
-// The tail of a ring of buffers shares a word with the first buffer's number.
+// The tail of a ring of buffers shares a 32-bit word with the first entry's buffer number.
 func TestURingBuffersTail(t *testing.T) {
-	b := &URingBuffers{Size: 8, ring: make([]uringBuf, 4), memory: make([]byte, 64), place: make([]uint16, 8)}
+	b := &URingBuffers{Size: 8, ring: make([]uringBuf, 4), memory: make([]byte, 64), slot: make([]uint16, 8)}
 	for i := range 6 {
 		b.Give(uint16(i))
 		b.Publish()

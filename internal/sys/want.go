@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// IsWant reports whether a call has failed for want of something that may be there again:
-// descriptors, memory, or watches of epoll (ENOSPC).
+// IsWant reports whether err is transient: the system is out of descriptors, memory or
+// epoll watches (ENOSPC), which may become available again.
 func IsWant(err error) bool {
 	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ENOSPC},
 		func(want error) bool { return errors.Is(err, want) })

@@ -1,12 +1,12 @@
-// Package wheel keeps timers: to start, stop or move one is O(1), and a million at
-// once cost a million small structures and nothing else.
+// Package wheel implements timers. Starting, stopping or moving one is O(1); a million
+// timers cost a million small structures and nothing else.
 //
 // It is a hierarchy of wheels (Varghese and Lauck, "Hashed and Hierarchical Timing
 // Wheels", scheme 7). Time is counted in ticks, written in digits to base 64; level
-// L has a slot for each value of digit L. A timer lies at the level of the highest
-// digit in which its tick differs from now, so it is always later than now in that
-// digit and equal above. When the clock comes to a slot, its timers move to lower
-// levels, or fire. So a timer is touched once for each level at most.
+// L has a slot for each value of digit L. A timer is at the level of the highest
+// digit in which its tick differs from now, so it is always greater than now in that
+// digit and equal above. When the clock reaches a slot, its timers move to lower
+// levels, or fire. So a timer moves at most once per level.
 package wheel
 
 import (
@@ -19,15 +19,15 @@ const (
 	slots     = 1 << digitBits
 	levels    = 8 // 48 bits of ticks: more than an int64 of nanoseconds holds
 	due       = levels * slots
-	// Tick is the resolution: a timer fires up to a tick late, never early.
+	// Tick is the resolution: a timer fires up to one tick late, never early.
 	Tick = time.Millisecond
 )
 
-// A Timer is one moment at which Fire is called. The zero Timer is stopped. It must
-// not be copied while it runs.
+// A Timer calls Fire at a set time. The zero Timer is stopped. It must not be copied
+// while it runs.
 type Timer struct {
-	// Fire is called by Advance, when the timer has been taken out of the wheel. It
-	// may start and stop any timer, this one too.
+	// Fire is called by Advance, after it has removed the timer from the wheel. It may
+	// start and stop any timer, including this one.
 	Fire func(*Timer)
 
 	next, prev *Timer
@@ -35,33 +35,33 @@ type Timer struct {
 	list       int32 // 1 + its list's index; 0 when stopped
 }
 
-// Wheel is a set of timers and a clock. It is for one goroutine. Times are
-// nanoseconds, from 0 up, on a clock of the caller's that never goes back.
+// Wheel is a set of timers and a clock. It must be used by one goroutine at a time. Times
+// are nanoseconds, 0 or more, on a clock of the caller's that never goes back.
 type Wheel struct {
-	now      uint64          // what has this tick, or less, is due
-	lists    [due + 1]*Timer // a list for each slot of each level, and the due
+	now      uint64          // timers with this tick or less are due
+	lists    [due + 1]*Timer // a list for each slot of each level, and one of due timers
 	occupied [levels]uint64  // a bit for each slot that has timers
 	count    int
 }
 
-// New returns a wheel whose clock stands at nanos.
+// New returns a wheel whose clock is at nanos.
 func New(nanos int64) *Wheel { return &Wheel{now: uint64(nanos) / uint64(Tick)} }
 
 // Len returns how many timers run.
 func (w *Wheel) Len() int { return w.count }
 
-// Start makes t fire at nanos, or at the next Advance if that is past. A timer that
-// runs is moved.
+// Start makes t fire at nanos, or one tick from now if nanos is past. It moves a timer
+// that runs.
 func (w *Wheel) Start(t *Timer, nanos int64) {
 	w.Stop(t)
-	// Rounded up, so that it is never early.
+	// Round up, so that it never fires early.
 	t.tick = (uint64(max(nanos, 0)) + uint64(Tick) - 1) / uint64(Tick)
 	t.tick = max(t.tick, w.now+1)
-	w.place(t)
+	w.insert(t)
 	w.count++
 }
 
-// Stop takes t out. It returns false if t did not run.
+// Stop removes t. It returns false if t was not running.
 func (w *Wheel) Stop(t *Timer) bool {
 	if t.list == 0 {
 		return false
@@ -71,8 +71,8 @@ func (w *Wheel) Stop(t *Timer) bool {
 	return true
 }
 
-// place puts t, which is not due before now, where it belongs.
-func (w *Wheel) place(t *Timer) {
+// insert links t, whose tick is now or later, into its slot or the list of due timers.
+func (w *Wheel) insert(t *Timer) {
 	if t.tick <= w.now {
 		w.link(t, due)
 		return
@@ -83,8 +83,8 @@ func (w *Wheel) place(t *Timer) {
 	w.link(t, level*slots+slot)
 }
 
-// link appends t to a list, in which the first one's prev is the last: so what has the same
-// tick fires in the order of its start.
+// link appends t to a list. The prev of the first timer is the last one. Appending makes
+// timers of the same tick fire in the order in which they were started.
 func (w *Wheel) link(t *Timer, list int) {
 	t.list = int32(1 + list)
 	t.next = nil
@@ -121,8 +121,8 @@ func (w *Wheel) unlink(t *Timer) {
 }
 
 // nextSlot returns the first slot that has timers, and the tick at which it begins.
-// It is in the lowest occupied level: what lies above is later than a whole turn of
-// what lies below.
+// It is in the lowest occupied level: every slot of a higher level is later than all
+// slots of the levels below it.
 func (w *Wheel) nextSlot() (list int, tick uint64, ok bool) {
 	for level := range levels {
 		if w.occupied[level] == 0 {
@@ -136,8 +136,8 @@ func (w *Wheel) nextSlot() (list int, tick uint64, ok bool) {
 	return 0, 0, false
 }
 
-// Next returns when Advance has something to do; ok is false if no timer runs. For
-// a timer that is far away this may be before its time.
+// Next returns the time at which to call Advance; ok is false if no timer runs. If the
+// first timer is far away, this may be earlier than its time.
 func (w *Wheel) Next() (nanos int64, ok bool) {
 	if w.lists[due] != nil {
 		return int64(w.now * uint64(Tick)), true
@@ -146,9 +146,8 @@ func (w *Wheel) Next() (nanos int64, ok bool) {
 	return int64(tick * uint64(Tick)), ok
 }
 
-// Advance moves the clock on to nanos and fires what is due by then, limit timers at
-// the most, in order of their ticks. It returns how many it fired, and whether more
-// are due.
+// Advance moves the clock to nanos and fires the timers due by then, at most limit, in
+// the order of their ticks. It returns how many it fired, and whether more are due.
 func (w *Wheel) Advance(nanos int64, limit int) (fired int, more bool) {
 	target := uint64(max(nanos, 0)) / uint64(Tick)
 	for {
@@ -170,10 +169,11 @@ func (w *Wheel) Advance(nanos int64, limit int) (fired int, more bool) {
 	}
 }
 
-// empty moves the timers of a slot that the clock has come to: down, or to the due.
+// empty moves the timers of a slot that the clock has reached to lower levels, or to the
+// list of due timers.
 func (w *Wheel) empty(list int) {
 	for t := w.lists[list]; t != nil; t = w.lists[list] {
 		w.unlink(t)
-		w.place(t)
+		w.insert(t)
 	}
 }

@@ -9,8 +9,8 @@ import (
 
 const ms = int64(time.Millisecond)
 
-// A wheel against a plain list: whatever is started, moved and stopped, it fires
-// what is due, once, never early and at most a tick late.
+// Random operations on a wheel and a plain list: each timer that is due fires once, never
+// early and at most one tick late.
 func TestAgainstAPlainList(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 1))
@@ -92,7 +92,7 @@ func TestFireMayDoAnything(t *testing.T) {
 	w := New(0)
 	count := 0
 	var self, other Timer
-	other.Fire = func(*Timer) { t.Error("a timer that was stopped by another fired") }
+	other.Fire = func(*Timer) { t.Error("a timer fired after another timer's Fire had stopped it") }
 	self.Fire = func(x *Timer) {
 		w.Stop(&other)
 		if count++; count < 5 {
@@ -110,14 +110,14 @@ func TestFireMayDoAnything(t *testing.T) {
 	}
 	w.Start(&self, math.MaxInt64)
 	if next, ok := w.Next(); !ok || next <= 0 {
-		t.Errorf("Next = %d, %v for the last of all times", next, ok)
+		t.Errorf("Next = %d, %v for the largest time", next, ok)
 	}
 	w.Stop(&self)
 }
 
 func BenchmarkStartStop(b *testing.B) {
 	w := New(0)
-	timers := make([]Timer, 1<<20) // a million run meanwhile
+	timers := make([]Timer, 1<<20) // a million timers run
 	for i := range timers {
 		timers[i].Fire = func(*Timer) {}
 		w.Start(&timers[i], int64(i)*ms/16)
