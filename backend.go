@@ -51,7 +51,7 @@ type verdict struct {
 }
 
 // transient reports whether the next probe may give another result.
-func (v verdict) transient() bool { return sys.IsWant(v.err) }
+func (v verdict) transient() bool { return sys.IsResourceError(v.err) }
 
 var probed struct {
 	sync.Mutex

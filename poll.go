@@ -278,18 +278,18 @@ func (o *owner) Release(fd sys.FD, key selector.Key) {
 	q.remove(fd, key)
 }
 
-// WantsBlocked implements handle.Owner.
-func (o *owner) WantsBlocked() bool { return (*Poll)(o).sel.NeedsBlocked() }
+// NeedsRearm implements handle.Owner.
+func (o *owner) NeedsRearm() bool { return (*Poll)(o).sel.NeedsRearm() }
 
 // Ended implements handle.Owner.
 func (o *owner) Ended() bool { return o.gate.Closed() }
 
-// Blocked implements handle.Owner.
-func (o *owner) Blocked(fd sys.FD, key selector.Key, d selector.Interest) {
+// Rearm implements handle.Owner.
+func (o *owner) Rearm(fd sys.FD, key selector.Key, d selector.Interest) {
 	q := (*Poll)(o)
 	if !q.gate.Enter(gate.Short) {
 		return
 	}
 	defer q.leave(gate.Short)
-	q.sel.Blocked(fd, key, d)
+	q.sel.Rearm(fd, key, d)
 }

@@ -102,7 +102,7 @@ func unspecified() netip.Addr {
 			noIPv6.known, noIPv6.missing = true, true
 			is = true
 		default: // out of descriptors or memory proves nothing: the caller gets that error too, or it has passed
-			is = !sys.IsWant(err)
+			is = !sys.IsResourceError(err)
 		}
 	}
 	if is {

@@ -286,7 +286,7 @@ func (a *acceptor) AcceptFailed(err error) {
 		return // a consequence of Close
 	}
 	a.warned.warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
-	if sys.IsWant(err) {
+	if sys.IsResourceError(err) {
 		a.waitForDescriptor()
 	} else {
 		a.retrying = true

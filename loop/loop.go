@@ -79,7 +79,7 @@ const (
 func newLoop(g *Group, drv driver.Driver) *Loop {
 	l := &Loop{
 		g: g, drv: drv, blocks: block.NewPool(g.config.IdleBuffers), timers: wheel.New(0),
-		iov: make([][]byte, 0, driver.MaxPieces), direct: directBytesQueued, ended: make(chan struct{}),
+		iov: make([][]byte, 0, driver.MaxBuffers), direct: directBytesQueued, ended: make(chan struct{}),
 	}
 	l.packets, _ = drv.(driver.PacketSender)
 	if drv.SyncSend() {

@@ -38,7 +38,7 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 	if at.Addr().Unmap().IsUnspecified() {
 		broadcasts, err := unmarkedBroadcasts(interfaces)
 		switch {
-		case sys.IsWant(err):
+		case sys.IsResourceError(err):
 			return fails(err)
 		case err != nil:
 			return all, nil

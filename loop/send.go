@@ -324,7 +324,7 @@ func (c *Conn) noteSent(n int) {
 
 // gather appends the queued slices to bufs, up to the maximum of one send.
 func (q *sendQueue) gather(bufs [][]byte) (_ [][]byte, total int) {
-	for i := q.head; i < len(q.chunks) && len(bufs) < driver.MaxPieces; i++ {
+	for i := q.head; i < len(q.chunks) && len(bufs) < driver.MaxBuffers; i++ {
 		bufs = append(bufs, q.chunks[i].b)
 		total += len(q.chunks[i].b)
 	}

@@ -189,7 +189,7 @@ func (a *attempt) connectError(d *Descriptor) error {
 	}
 	defer d.h.Done()
 	if a.query(fd, 0) == 0 {
-		d.h.Blocked(writable)
+		d.h.Rearm(writable)
 		return ErrWouldBlock
 	}
 	return a.err(d.h.Kind())
@@ -236,7 +236,7 @@ func accept(d *Descriptor) (sys.FD, sys.Sockaddr, error) {
 		}
 	}
 	if sys.WouldBlock(e) {
-		d.h.Blocked(readable)
+		d.h.Rearm(readable)
 		return sys.InvalidFD, from, ErrWouldBlock
 	}
 	return sys.InvalidFD, from, d.callError("accept", "accept", e)

@@ -66,7 +66,7 @@ func (r rawConn) transfer(d selector.Interest, f func(fd uintptr) bool) error {
 	done := false
 	err := r.Control(func(fd uintptr) { done = f(fd) })
 	if err == nil && !done {
-		r.d.h.Blocked(d)
+		r.d.h.Rearm(d)
 	}
 	return err
 }

@@ -120,11 +120,11 @@ func (d *Descriptor) read(b []byte, read func(sys.FD, []byte) (int, syscall.Errn
 		return 0, io.EOF
 	case e == 0:
 		if n < len(b) {
-			d.h.Blocked(readable)
+			d.h.Rearm(readable)
 		}
 		return n, nil
 	case sys.WouldBlock(e):
-		d.h.Blocked(readable)
+		d.h.Rearm(readable)
 		return 0, ErrWouldBlock
 	}
 	return 0, d.callError("read", "read", e)
@@ -152,7 +152,7 @@ func (d *Descriptor) write(b []byte, write func(sys.FD, []byte) (int, syscall.Er
 	case e == 0 && total == len(b):
 		return total, nil
 	case e == 0 || sys.WouldBlock(e):
-		d.h.Blocked(writable)
+		d.h.Rearm(writable)
 		return total, ErrWouldBlock
 	}
 	return total, d.callError("write", "write", e)

@@ -50,7 +50,7 @@ func (s *Stream) Read(b []byte) (int, error) {
 	s.h.Done()
 	if n > 0 && s.isConnected() { // the most common case of received
 		if n < len(b) {
-			s.h.Blocked(readable)
+			s.h.Rearm(readable)
 		}
 		return n, nil
 	}
@@ -108,10 +108,10 @@ func (s *Stream) received(op, call string, n, size int, e syscall.Errno) (int, e
 	case e == 0 && n == 0:
 		return 0, s.endError()
 	case e == 0:
-		s.h.Blocked(readable)
+		s.h.Rearm(readable)
 		return n, nil
 	case sys.WouldBlock(e):
-		s.h.Blocked(readable)
+		s.h.Rearm(readable)
 		return 0, ErrWouldBlock
 	}
 	return 0, s.transferError(op, call, readable, e)
@@ -123,7 +123,7 @@ func (s *Stream) received(op, call string, n, size int, e syscall.Errno) (int, e
 func (s *Stream) transferError(op, call string, d selector.Interest, e syscall.Errno) error {
 	switch outcome := s.connectOutcome(e); {
 	case outcome == 0 && e == syscall.ENOTCONN:
-		s.h.Blocked(d)
+		s.h.Rearm(d)
 		return ErrWouldBlock
 	case outcome != 0 && outcome != connected && outcome != uint32(e):
 		return s.attempt.err(s.h.Kind()) // the cause of e
@@ -231,7 +231,7 @@ func (s *Stream) sent(op, call string, n, asked int, e syscall.Errno) (int, erro
 	case e == 0 && n == asked:
 		return n, nil
 	case e == 0 || sys.WouldBlock(e):
-		s.h.Blocked(writable)
+		s.h.Rearm(writable)
 		return n, ErrWouldBlock
 	}
 	return n, s.transferError(op, call, writable, e)

@@ -79,7 +79,7 @@ func (s *TCPStream) SendUrgent(b byte) error {
 func (s *TCPStream) ReadUrgent() (byte, error) {
 	var b [1]byte
 	_, err := s.recv("read urgent", b[:], sys.MSG_OOB)
-	s.h.Blocked(priority) // re-arm, whether or not there was a byte
+	s.h.Rearm(priority) // re-arm, whether or not there was a byte
 	return b[0], err
 }
 

@@ -132,10 +132,10 @@ func readFrom(d *Descriptor, b []byte, from *sys.Sockaddr) (int, error) {
 	case e == 0:
 		return n, nil
 	case sys.WouldBlock(e):
-		d.h.Blocked(readable)
+		d.h.Rearm(readable)
 		return 0, ErrWouldBlock
 	}
-	d.h.Blocked(readable) // re-arm for the next error or datagram
+	d.h.Rearm(readable) // re-arm for the next error or datagram
 	return 0, d.callError("read", "recvmsg", e)
 }
 
@@ -168,10 +168,10 @@ func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
 	case e == 0:
 		return n, nil
 	case sys.WouldBlock(e):
-		d.h.Blocked(writable)
+		d.h.Rearm(writable)
 		return 0, ErrWouldBlock
 	}
-	d.h.Blocked(writable) // re-arm for the next error
+	d.h.Rearm(writable) // re-arm for the next error
 	if to == nil {
 		return 0, sendFailure(d, sys.CallError("sendto", e), nil)
 	}
@@ -221,14 +221,14 @@ func (u *UDPSocket) ReadBatch(ms []Message) (int, error) {
 	switch {
 	case e == 0 || n > 0:
 		if n < len(ms) {
-			u.h.Blocked(readable)
+			u.h.Rearm(readable)
 		}
 		return n, nil
 	case sys.WouldBlock(e):
-		u.h.Blocked(readable)
+		u.h.Rearm(readable)
 		return 0, ErrWouldBlock
 	}
-	u.h.Blocked(readable) // as in readFrom
+	u.h.Rearm(readable) // as in readFrom
 	return 0, u.callError("read", "recvmmsg", e)
 }
 
@@ -271,10 +271,10 @@ func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 	case e == 0:
 		return n, nil
 	case sys.WouldBlock(e):
-		u.h.Blocked(writable)
+		u.h.Rearm(writable)
 		return n, ErrWouldBlock
 	}
-	u.h.Blocked(writable) // as in writeTo
+	u.h.Rearm(writable) // as in writeTo
 	to := ms[n].Addr
 	if !to.IsValid() {
 		return n, u.callError("write", "sendmmsg", e)

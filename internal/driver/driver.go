@@ -112,8 +112,8 @@ type Driver interface {
 // MaxLateBytes is how much may still be delivered after Pause.
 const MaxLateBytes = 256 << 10
 
-// MaxPieces is how many slices one Send may take.
-const MaxPieces = sys.MaxIovecs
+// MaxBuffers is how many slices one Send may take.
+const MaxBuffers = sys.MaxIovecs
 
 // MaxPackets is how many datagrams one call of Packets delivers at most.
 const MaxPackets = 64
@@ -230,8 +230,8 @@ type PacketUpcalls interface {
 type PacketSocket struct {
 	*sock.UDPSocket
 	Up PacketUpcalls
-	// Lately is how many datagrams the last read of the socket returned.
-	Lately int
+	// LastBatch is how many datagrams the last read of the socket returned.
+	LastBatch int
 	// Queued is true while a PacketSender may hold unsent datagrams: it must send further ones
 	// too, or they would overtake those.
 	Queued atomic.Bool

@@ -172,7 +172,7 @@ func (in *inbox) receive(p *PacketSocket) (more bool) {
 		in.reset(MaxPackets)
 	}
 	for range batchesPerTurn {
-		size := min(max(2*p.Lately, minBatch), MaxPackets)
+		size := min(max(2*p.LastBatch, minBatch), MaxPackets)
 		n, err := p.ReadBatch(in.ms[:size])
 		switch {
 		case err == sock.ErrWouldBlock || errors.Is(err, net.ErrClosed):
@@ -180,7 +180,7 @@ func (in *inbox) receive(p *PacketSocket) (more bool) {
 		case err != nil:
 			continue // about a datagram that was sent; reading it has cleared it
 		}
-		p.Lately = n
+		p.LastBatch = n
 		p.Up.Packets(in.ms[:n:n])
 		in.reset(n)
 		// A short batch has drained the socket: Linux's recvmmsg(2) does not check for signals

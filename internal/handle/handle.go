@@ -59,10 +59,10 @@ func (k Kind) Network() string {
 type Owner interface {
 	// Release ends the registration.
 	Release(fd sys.FD, key selector.Key)
-	// Blocked re-arms the directions d, after a call that would block, fell short or failed.
-	Blocked(fd sys.FD, key selector.Key, d selector.Interest)
-	// WantsBlocked reports whether Blocked must be called. The result never changes.
-	WantsBlocked() bool
+	// Rearm re-arms the directions d, after a call that would block, fell short or failed.
+	Rearm(fd sys.FD, key selector.Key, d selector.Interest)
+	// NeedsRearm reports whether Rearm must be called. The result never changes.
+	NeedsRearm() bool
 	// Ended reports whether the queue is closed, so that another queue may register the
 	// handle.
 	Ended() bool
@@ -104,7 +104,7 @@ type Handle struct {
 	registered Registration
 
 	// There is a Handle for each connection: small fields share a word.
-	flags       atomic.Uint32 // wantsBlocked, shared
+	flags       atomic.Uint32 // needsRearm, shared
 	kind        Kind
 	otherKernel bool // otherKernelClosers has the function that closes it
 	closed      bool
@@ -112,8 +112,8 @@ type Handle struct {
 
 // Flags of a Handle.
 const (
-	wantsBlocked = 1 << iota // Owner.WantsBlocked of the current owner; set with mu held
-	shared                   // the descriptor may have duplicates
+	needsRearm = 1 << iota // Owner.NeedsRearm of the current owner; set with mu held
+	shared                 // the descriptor may have duplicates
 )
 
 // otherKernelClosers maps the *Handle of each descriptor of another kernel to the
@@ -128,9 +128,9 @@ func (h *Handle) IsNew() bool { return h.fdPlus1 == 0 }
 
 func (h *Handle) fd() sys.FD { return h.fdPlus1 - 1 }
 
-// InitOf is Init for a descriptor of another kernel than this machine's, such as a kernel
+// InitForeign is Init for a descriptor of another kernel than this machine's, such as a kernel
 // model under the conformance suite. closeFD closes the descriptor.
-func (h *Handle) InitOf(fd sys.FD, kind Kind, closeFD func(sys.FD)) {
+func (h *Handle) InitForeign(fd sys.FD, kind Kind, closeFD func(sys.FD)) {
 	h.fdPlus1, h.kind, h.otherKernel = fd+1, kind, true
 	otherKernelClosers.Store(h, closeFD)
 }
@@ -229,17 +229,17 @@ func (h *Handle) Unlock() { h.mu.Unlock() }
 // Set changes the registration. h must be locked.
 func (h *Handle) Set(r Registration) {
 	h.registered = r
-	if r.Owner != nil && r.Owner.WantsBlocked() {
-		h.flags.Or(wantsBlocked)
+	if r.Owner != nil && r.Owner.NeedsRearm() {
+		h.flags.Or(needsRearm)
 	} else {
-		h.flags.And(^uint32(wantsBlocked))
+		h.flags.And(^uint32(needsRearm))
 	}
 }
 
-// Blocked calls Owner.Blocked if the owner wants that. It follows a call in the
+// Rearm calls Owner.Rearm if the owner wants that. It follows a call in the
 // directions d that would block, fell short or failed.
-func (h *Handle) Blocked(d selector.Interest) {
-	if h.flags.Load()&wantsBlocked != 0 {
+func (h *Handle) Rearm(d selector.Interest) {
+	if h.flags.Load()&needsRearm != 0 {
 		h.blocked(d)
 	}
 }
@@ -248,6 +248,6 @@ func (h *Handle) blocked(d selector.Interest) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r := h.registered; r.Owner != nil {
-		r.Owner.Blocked(h.fd(), r.Key, d)
+		r.Owner.Rearm(h.fd(), r.Key, d)
 	}
 }

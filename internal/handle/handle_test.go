@@ -17,15 +17,15 @@ type owner struct {
 	wants             bool
 }
 
-func (o *owner) Release(sys.FD, selector.Key)                    { o.released++ }
-func (o *owner) Blocked(sys.FD, selector.Key, selector.Interest) { o.blocked++ }
-func (o *owner) Ended() bool                                     { return false }
-func (o *owner) WantsBlocked() bool                              { return o.wants }
+func (o *owner) Release(sys.FD, selector.Key)                  { o.released++ }
+func (o *owner) Rearm(sys.FD, selector.Key, selector.Interest) { o.blocked++ }
+func (o *owner) Ended() bool                                   { return false }
+func (o *owner) NeedsRearm() bool                              { return o.wants }
 
 func TestLastUserClosesDescriptor(t *testing.T) {
 	closed := 0
 	var h Handle
-	h.InitOf(99, Foreign, func(fd sys.FD) {
+	h.InitForeign(99, Foreign, func(fd sys.FD) {
 		if fd != 99 {
 			t.Errorf("descriptor %d was closed, want 99", fd)
 		}
@@ -70,7 +70,7 @@ func TestZeroHandleIsClosed(t *testing.T) {
 		t.Errorf("Detach: %v", err)
 	}
 	closed := 0
-	h.InitOf(0, Foreign, func(fd sys.FD) { closed += int(fd) + 1 })
+	h.InitForeign(0, Foreign, func(fd sys.FD) { closed += int(fd) + 1 })
 	if fd, ok := h.Use(); fd != 0 || !ok {
 		t.Errorf("Use = %d, %v after Init with descriptor 0", fd, ok)
 	}
@@ -83,7 +83,7 @@ func TestZeroHandleIsClosed(t *testing.T) {
 func TestCloseEndsTheRegistrationFirst(t *testing.T) {
 	var o owner
 	var h Handle
-	h.InitOf(99, Foreign, func(sys.FD) {
+	h.InitForeign(99, Foreign, func(sys.FD) {
 		if o.released != 1 {
 			t.Error("the descriptor was closed before the registration had ended")
 		}
@@ -91,17 +91,17 @@ func TestCloseEndsTheRegistrationFirst(t *testing.T) {
 	h.Lock()
 	h.Set(Registration{Owner: &o, Key: 7})
 	h.Unlock()
-	h.Blocked(selector.Readable)
+	h.Rearm(selector.Readable)
 	if o.blocked != 0 {
-		t.Error("Blocked was called though WantsBlocked is false")
+		t.Error("Rearm was called though NeedsRearm is false")
 	}
 	o.wants = true
 	h.Lock()
 	h.Set(Registration{Owner: &o, Key: 7})
 	h.Unlock()
-	h.Blocked(selector.Readable)
+	h.Rearm(selector.Readable)
 	if o.blocked != 1 {
-		t.Error("Blocked was not called")
+		t.Error("Rearm was not called")
 	}
 	if err := h.Close(); err != nil || o.released != 1 {
 		t.Errorf("Close: %v, released %d times", err, o.released)
@@ -114,7 +114,7 @@ func TestCloseEndsTheRegistrationFirst(t *testing.T) {
 func TestDetachLeavesTheDescriptorOpen(t *testing.T) {
 	var o owner
 	var h Handle
-	h.InitOf(99, Foreign, func(sys.FD) { t.Error("a detached descriptor was closed") })
+	h.InitForeign(99, Foreign, func(sys.FD) { t.Error("a detached descriptor was closed") })
 	h.Lock()
 	h.Set(Registration{Owner: &o})
 	h.Unlock()
@@ -132,7 +132,7 @@ func TestClosedOnceUnderConcurrency(t *testing.T) {
 	for range 200 {
 		var closed atomic.Int32
 		var h Handle
-		h.InitOf(99, Foreign, func(sys.FD) { closed.Add(1) })
+		h.InitForeign(99, Foreign, func(sys.FD) { closed.Add(1) })
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {

@@ -85,7 +85,7 @@ type Config struct {
 //   - Edge: one event after each change from not ready to ready; a backend may
 //     report further activity while the direction stays ready. A direction
 //     counts as not ready once a call on the descriptor would have blocked, or
-//     transferred less than was asked for; sources report that by Blocked.
+//     transferred less than was asked for; sources report that by Rearm.
 //     Level: an event from every Wait while the readiness lasts. Oneshot: one
 //     event, then none until Modify. One edge, or one oneshot event, is
 //     delivered by one call of Wait only.
@@ -110,11 +110,11 @@ type Selector interface {
 	Modify(fd sys.FD, old, key Key, interest Interest, trigger Trigger) error
 	Delete(fd sys.FD, key Key) error
 
-	// NeedsBlocked reports whether sources must call Blocked.
-	NeedsBlocked() bool
-	// Blocked re-arms the edges of the directions d: a source calls it when a
+	// NeedsRearm reports whether sources must call Rearm.
+	NeedsRearm() bool
+	// Rearm re-arms the edges of the directions d: a source calls it when a
 	// call on fd in these directions would have blocked.
-	Blocked(fd sys.FD, key Key, d Interest)
+	Rearm(fd sys.FD, key Key, d Interest)
 
 	Wait(events []Event, timeout time.Duration) (int, error)
 

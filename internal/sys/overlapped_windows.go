@@ -36,12 +36,12 @@ func LeavePort(fd FD) syscall.Errno {
 	return 0
 }
 
-// QuietSuccess makes operations on fd that succeed immediately post no completion, and
+// SkipCompletionOnSuccess makes operations on fd that succeed immediately post no completion, and
 // reports whether that worked. It works only with the system's own providers, whose handles
 // are kernel handles (XP1_IFS_HANDLES); with others every operation posts a completion
 // (SetFileCompletionNotificationModes, remarks). The socket's own event is no longer set
 // either; no thread waits for it.
-func QuietSuccess(fd FD) bool {
+func SkipCompletionOnSuccess(fd FD) bool {
 	const ifsHandles = 0x00020000
 	info, e := protocolInfo(fd)
 	if e != 0 || info.ServiceFlags1&ifsHandles == 0 {
@@ -66,7 +66,7 @@ func startResult(r uintptr, e syscall.Errno) (atOnce bool, _ syscall.Errno) {
 // freed until the completion; if b is empty, the operation ends when there are bytes to
 // receive. After an error no operation is in flight. atOnce means that it has ended, and
 // o.InternalHigh is the number of bytes received; the completion still comes, except with
-// QuietSuccess.
+// SkipCompletionOnSuccess.
 func StartRecv(fd FD, b []byte, o *Overlapped) (atOnce bool, e syscall.Errno) {
 	*o = Overlapped{Internal: STATUS_PENDING}
 	buf := windows.WSABuf{Len: uint32(len(b)), Buf: unsafe.SliceData(b)}

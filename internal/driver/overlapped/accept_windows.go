@@ -100,7 +100,7 @@ func (d *Driver) joinListener(a *acceptor, fd sys.FD) (err error) {
 	if a.call, e = sys.FindAcceptEx(fd); e != 0 {
 		return fmt.Errorf("getting AcceptEx from the socket's provider: %w", sys.CallError("WSAIoctl", e))
 	}
-	a.skipOnSuccess = sys.QuietSuccess(fd)
+	a.skipOnSuccess = sys.SkipCompletionOnSuccess(fd)
 	for i := range a.slots {
 		t := &a.slots[i]
 		t.a, t.fd = a, sys.InvalidFD

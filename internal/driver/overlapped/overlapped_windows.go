@@ -102,7 +102,7 @@ func Open(c driver.Config) (*Driver, error) {
 	}
 	d := &Driver{scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busy: driver.Line{Mark: busy}}
 	d.spins.InitFixed(c.BusyPoll)
-	d.port.InitOf(port, handle.Foreign, func(port sys.FD) { sys.CloseHandle(port) })
+	d.port.InitForeign(port, handle.Foreign, func(port sys.FD) { sys.CloseHandle(port) })
 	sel, err := afd.OpenOn(port, pollKey, d.take)
 	if err != nil {
 		d.port.Close()
@@ -183,7 +183,7 @@ func (d *Driver) submit(timeout time.Duration) time.Duration {
 	d.submitAccepts()
 	timeout = minTimeout(timeout, d.cancelIdleReceives())
 	timeout = minTimeout(timeout, d.sel.BeforeSleep())
-	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.Pending() > 0 || d.sel.Landed() {
+	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.Pending() > 0 || d.sel.HasCompletions() {
 		return 0
 	}
 	return timeout
@@ -245,7 +245,7 @@ func (d *Driver) takeCompletions(timeout time.Duration) (int, error) {
 		case wakeKey:
 			d.woken.Store(false)
 		case pollKey:
-			d.sel.Land(entry.Overlapped)
+			d.sel.AddCompletion(entry.Overlapped)
 		case opKey:
 			if o := d.memory.find(entry.Overlapped); o != nil {
 				o.state = completed

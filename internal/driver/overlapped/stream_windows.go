@@ -127,7 +127,7 @@ func (d *Driver) join(c *conn) error {
 	if e := sys.JoinPort(fd, port, opKey); e != 0 {
 		return joinError(e)
 	}
-	c.skipOnSuccess = sys.QuietSuccess(fd)
+	c.skipOnSuccess = sys.SkipCompletionOnSuccess(fd)
 	c.joined = true
 	return nil
 }

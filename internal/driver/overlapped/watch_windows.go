@@ -32,7 +32,7 @@ func (d *Driver) Unwatch(w *driver.Watch) {
 
 // collectWatches collects the selector's events, and makes their upcalls.
 func (d *Driver) collectWatches() error {
-	if !d.sel.Landed() {
+	if !d.sel.HasCompletions() {
 		return nil
 	}
 	n, err := d.q.Wait(d.events[:], 0)

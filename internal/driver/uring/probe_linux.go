@@ -163,7 +163,7 @@ func needs(kernel string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.ENOSYS):
 		return fmt.Errorf("%w: a seccomp filter forbids it; allow it there", err)
-	case sys.IsWant(err): // no statement about the kernel
+	case sys.IsResourceError(err): // no statement about the kernel
 		return err
 	}
 	return fmt.Errorf("%w; %s is needed", err, kernel)

@@ -57,11 +57,11 @@ func (t *watches) Release(fd sys.FD, _ selector.Key) {
 	}
 }
 
-// Blocked implements handle.Owner.
-func (t *watches) Blocked(sys.FD, selector.Key, selector.Interest) {}
+// Rearm implements handle.Owner.
+func (t *watches) Rearm(sys.FD, selector.Key, selector.Interest) {}
 
-// WantsBlocked implements handle.Owner.
-func (t *watches) WantsBlocked() bool { return false }
+// NeedsRearm implements handle.Owner.
+func (t *watches) NeedsRearm() bool { return false }
 
 // Ended implements handle.Owner: close leaves no registration.
 func (t *watches) Ended() bool { return false }

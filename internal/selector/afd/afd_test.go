@@ -180,7 +180,7 @@ func want(t testing.TB, ev selector.Event, key selector.Key, f selector.Flags) {
 	}
 }
 
-// TestEdgeRearm: Q2. An edge is reported once; only Blocked re-arms it, and only
+// TestEdgeRearm: Q2. An edge is reported once; only Rearm re-arms it, and only
 // in the direction that blocked.
 func TestEdgeRearm(t *testing.T) {
 	s := open(t)
@@ -199,14 +199,14 @@ func TestEdgeRearm(t *testing.T) {
 	if n := drain(t, a); n != 6 {
 		t.Fatal(n)
 	}
-	s.Blocked(a, 1, r)
+	s.Rearm(a, 1, r)
 	none(t, s)
 	send(t, b, "three")
 	want(t, next(t, s), 1, selector.ReadableFlag)
 
-	s.Blocked(a, 1, w) // still writable: reported again, without Readable
+	s.Rearm(a, 1, w) // still writable: reported again, without Readable
 	want(t, next(t, s), 1, selector.WritableFlag)
-	s.Blocked(a, 1, r) // bytes are unread: reported again
+	s.Rearm(a, 1, r) // bytes are unread: reported again
 	want(t, next(t, s), 1, selector.ReadableFlag)
 	none(t, s)
 }
@@ -221,7 +221,7 @@ func TestStaleCompletion(t *testing.T) {
 		send(t, b, "x")
 		arrived(t, a, 1)
 		drain(t, a)
-		s.Blocked(a, 1, r)
+		s.Rearm(a, 1, r)
 		none(t, s)
 		send(t, b, "y")
 		want(t, next(t, s), 1, selector.ReadableFlag)
@@ -257,7 +257,7 @@ func TestOneshot(t *testing.T) {
 		want(t, next(t, s), 1, selector.WritableFlag)
 		send(t, b, "x")
 		none(t, s)
-		s.Blocked(a, 1, r|w)
+		s.Rearm(a, 1, r|w)
 		none(t, s)
 		check(t, "modify", s.Modify(a, 1, 2, r, trigger))
 		want(t, next(t, s), 2, selector.ReadableFlag)
@@ -362,7 +362,7 @@ func TestEnds(t *testing.T) {
 	if sys.OnWine() {
 		t.Log("FIN after unread bytes: not tested, Wine reports it when they have been read")
 		drain(t, c)
-		s.Blocked(c, 2, r)
+		s.Rearm(c, 2, r)
 	}
 	sys.Close(d) // FIN after an unread byte
 	if ev := next(t, s); ev.Key != 2 || ev.Flags&selector.ReadClosed == 0 {
@@ -388,7 +388,7 @@ func TestRetry(t *testing.T) {
 		}
 		return sys.StartPoll(device, base, p, events, context)
 	}
-	s.Blocked(a, 1, r)
+	s.Rearm(a, 1, r)
 	send(t, b, "y")
 	want(t, next(t, s), 1, selector.ReadableFlag)
 
@@ -482,7 +482,7 @@ func TestTransientFailureOfGuard(t *testing.T) {
 	for end := time.Now().Add(6 * soon); left() > 0 && time.Now().Before(end); {
 		runtime.Gosched()
 	}
-	drain(t, a) // without Blocked; Wine reports a FIN after unread bytes only when they are read
+	drain(t, a) // without Rearm; Wine reports a FIN after unread bytes only when they are read
 	if e := sys.Shutdown(b, sys.SHUT_WR); e != 0 {
 		t.Fatal(e)
 	}
@@ -523,7 +523,7 @@ func TestNoAllocations(t *testing.T) {
 			n, _ = s.Wait(evs[:], soon)
 		}
 		sys.Recv(a, buf[:], 0)
-		s.Blocked(a, 1, r)
+		s.Rearm(a, 1, r)
 	}
 	turn()
 	if n := testing.AllocsPerRun(100, turn); n > 0 {

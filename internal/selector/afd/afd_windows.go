@@ -290,11 +290,11 @@ func (s *Selector) Delete(fd sys.FD, key selector.Key) error {
 	return nil
 }
 
-// NeedsBlocked implements selector.Selector: this package tracks the edges.
-func (s *Selector) NeedsBlocked() bool { return true }
+// NeedsRearm implements selector.Selector: this package tracks the edges.
+func (s *Selector) NeedsRearm() bool { return true }
 
-// Blocked implements selector.Selector.
-func (s *Selector) Blocked(fd sys.FD, key selector.Key, d selector.Interest) {
+// Rearm implements selector.Selector.
+func (s *Selector) Rearm(fd sys.FD, key selector.Key, d selector.Interest) {
 	k := s.findAndLock(fd, key)
 	if k == nil {
 		return

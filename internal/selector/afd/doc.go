@@ -31,7 +31,7 @@
 //
 // A poll is level-triggered: it completes immediately if the event exists. For
 // edges a poll asks only for the directions that are armed: all of them at first;
-// a direction that has been reported is re-armed when a source reports, by Blocked,
+// a direction that has been reported is re-armed when a source reports, by Rearm,
 // that a call in it would have blocked. Level: every Wait asks again for what has
 // been reported. Oneshot: nothing is asked for until Modify.
 //
@@ -48,7 +48,7 @@
 //
 // Any number of threads take completions from the port; each completion goes to
 // one of them, and each registration has at most one, so one Wait gets each edge.
-// Add, Modify and Blocked start polls immediately, so a sleeping Wait gets their
+// Add, Modify and Rearm start polls immediately, so a sleeping Wait gets their
 // completions. Polls of level registrations, and guards, are started by the next
 // Wait; those of level registrations also by a Wait that returns events while
 // another Wait sleeps.

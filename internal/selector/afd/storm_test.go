@@ -39,7 +39,7 @@ func TestDevicesAreShared(t *testing.T) {
 			}
 			seen[ev.Key] = true
 			drain(t, a[ev.Key])
-			s.Blocked(a[ev.Key], ev.Key, r)
+			s.Rearm(a[ev.Key], ev.Key, r)
 		}
 	}
 	for i := range n {
@@ -126,7 +126,7 @@ func TestNoWaitIsBounded(t *testing.T) {
 	}
 	want(t, next(t, s), 9, selector.ReadableFlag)
 	drain(t, other)
-	s.Blocked(other, 9, r)
+	s.Rearm(other, 9, r)
 	none(t, s)
 
 	got := make(chan selector.Event)
@@ -225,7 +225,7 @@ func TestOneWaiterEach(t *testing.T) {
 					if k, e := sys.Recv(a[i], buf[:], 0); k != 1 || e != 0 {
 						t.Errorf("recv after an event: %d bytes, %v, want 1 byte", k, e)
 					}
-					s.Blocked(a[i], ev.Key, r) // a short read
+					s.Rearm(a[i], ev.Key, r) // a short read
 					switch got[i].Add(1) {
 					case rounds:
 						if finished.Add(1) == sources {
@@ -380,6 +380,6 @@ func TestUDP(t *testing.T) {
 		if _, _, e = sys.RecvFrom(fd, b[:], &from); !sys.WouldBlock(e) {
 			t.Error(e)
 		}
-		s.Blocked(fd, 1, r)
+		s.Rearm(fd, 1, r)
 	}
 }

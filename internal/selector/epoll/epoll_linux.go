@@ -104,11 +104,11 @@ func (s *Selector) Delete(fd sys.FD, _ selector.Key) error {
 	return nil
 }
 
-// NeedsBlocked implements selector.Selector: the kernel tracks the edges.
-func (s *Selector) NeedsBlocked() bool { return false }
+// NeedsRearm implements selector.Selector: the kernel tracks the edges.
+func (s *Selector) NeedsRearm() bool { return false }
 
-// Blocked implements selector.Selector.
-func (s *Selector) Blocked(sys.FD, selector.Key, selector.Interest) {}
+// Rearm implements selector.Selector.
+func (s *Selector) Rearm(sys.FD, selector.Key, selector.Interest) {}
 
 func bits(interest selector.Interest, trigger selector.Trigger) uint32 {
 	var b uint32

@@ -172,8 +172,8 @@ func (s *Selector) change(w *watch, fd sys.FD, from, to uint64) error {
 	return err
 }
 
-// NeedsBlocked implements selector.Selector: the kernel tracks the edges.
-func (s *Selector) NeedsBlocked() bool { return false }
+// NeedsRearm implements selector.Selector: the kernel tracks the edges.
+func (s *Selector) NeedsRearm() bool { return false }
 
-// Blocked implements selector.Selector.
-func (s *Selector) Blocked(sys.FD, selector.Key, selector.Interest) {}
+// Rearm implements selector.Selector.
+func (s *Selector) Rearm(sys.FD, selector.Key, selector.Interest) {}

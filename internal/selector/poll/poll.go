@@ -10,7 +10,7 @@
 //   - poll(2) is level-triggered. A oneshot registration leaves the set once it has
 //     been reported, until Modify.
 //   - Edge: a direction is armed until it has been reported, and re-armed when the
-//     source reports that a call would have blocked (Blocked). Directions that are
+//     source reports that a call would have blocked (Rearm). Directions that are
 //     not armed are not asked for.
 //   - poll(2) reports hang-ups and errors whether asked for or not; NetBSD's never
 //     does for sockets, whose end it reports as readiness (docs/platforms.md). A
@@ -22,7 +22,7 @@
 //     unless the sleeping call already asks for all that is wanted. A Wait that must
 //     not sleep while another leads makes a call of its own (pollBesideLocked).
 //   - The result of a poll(2) may be out of date when it is read. Each call is a
-//     round, with a number, and each change and each Blocked records the latest
+//     round, with a number, and each change and each Rearm records the latest
 //     number: results of that round and of earlier ones are ignored.
 package poll
 
@@ -178,11 +178,11 @@ func (s *Selector) removeLocked(w *watch) {
 	s.watches = s.watches[:last]
 }
 
-// NeedsBlocked implements selector.Selector: this package tracks the edges.
-func (s *Selector) NeedsBlocked() bool { return true }
+// NeedsRearm implements selector.Selector: this package tracks the edges.
+func (s *Selector) NeedsRearm() bool { return true }
 
-// Blocked implements selector.Selector.
-func (s *Selector) Blocked(fd sys.FD, key selector.Key, d selector.Interest) {
+// Rearm implements selector.Selector.
+func (s *Selector) Rearm(fd sys.FD, key selector.Key, d selector.Interest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.findByKeyLocked(fd, key)

@@ -72,12 +72,12 @@ func (b fixture) write(fd sys.FD) {
 	b.noErrno(e)
 }
 
-// drain reads until a read would block and calls Blocked, as sources do.
+// drain reads until a read would block and calls Rearm, as sources do.
 func (b fixture) drain(fd sys.FD, key selector.Key) {
 	b.Helper()
 	for {
 		if _, e := sys.Read(fd, make([]byte, 16)); e != 0 {
-			b.Blocked(fd, key, readable)
+			b.Rearm(fd, key, readable)
 			return
 		}
 	}
@@ -171,8 +171,8 @@ func TestHangUpOfUndrainedEdge(t *testing.T) {
 		t.Errorf("the peer's close: flags %#x, want ReadClosed and Readable", f)
 	}
 	b.expectNone("the peer's close has been reported")
-	b.Blocked(x, 1, readable)
-	b.expectOne("the peer's close, after Blocked", 1)
+	b.Rearm(x, 1, readable)
+	b.expectOne("the peer's close, after Rearm", 1)
 	b.expectNone("the peer's close has been reported again")
 	b.must(b.Modify(x, 1, 2, readable, edge))
 	b.expectOne("the peer's close, after Modify", 2)
@@ -241,7 +241,7 @@ func TestReusedNumber(t *testing.T) {
 	b.expectNone("nothing is ready now")
 }
 
-// TestStaleResult: a result that is older than a call of Blocked is ignored.
+// TestStaleResult: a result that is older than a call of Rearm is ignored.
 func TestStaleResult(t *testing.T) {
 	for _, trigger := range []selector.Trigger{edge, selector.Level} {
 		b := open(t)
@@ -307,8 +307,8 @@ func TestChangesWakeTheLeader(t *testing.T) {
 	b.result("Modify", got)
 
 	got = b.startLeader(-1)
-	b.Blocked(x, 2, readable)
-	b.result("Blocked", got)
+	b.Rearm(x, 2, readable)
+	b.result("Rearm", got)
 
 	got = b.startLeader(-1)
 	b.must(b.Notify())

@@ -69,7 +69,7 @@ func (w *watch) blocked(d selector.Interest, round uint64) {
 }
 
 // wanted returns what to ask poll(2) for; in is false if a round must leave the
-// registration out: it has nothing more to report until Modify or Blocked.
+// registration out: it has nothing more to report until Modify or Rearm.
 func (w *watch) wanted() (ask int16, in bool) {
 	switch {
 	case w.fired:

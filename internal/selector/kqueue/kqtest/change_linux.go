@@ -91,7 +91,7 @@ func (q *queue) enable(kn *knote, flags uint16) {
 	switch {
 	case kn.active:
 		q.enqueue(kn)
-	case q.kernel.EnableTells:
+	case q.kernel.EnableFires:
 		q.activate(kn)
 	}
 }

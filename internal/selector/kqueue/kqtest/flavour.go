@@ -26,9 +26,9 @@ type Flavour struct {
 	Name   string
 	Traits kqueue.Traits
 
-	// EnableTells: EV_ENABLE alone reports existing readiness. On other systems it
+	// EnableFires: EV_ENABLE alone reports existing readiness. On other systems it
 	// reports only activity that occurred while the knote was disabled.
-	EnableTells bool
+	EnableFires bool
 	// ClearBeatsDispatch: with EV_CLEAR, EV_DISPATCH is ignored.
 	ClearBeatsDispatch bool
 	// StaleOneshot: an EV_ONESHOT event that was ready once is reported even if it
@@ -72,14 +72,14 @@ var (
 		Name:   "freebsd",
 		Traits: kqueue.Traits{User: true, UdataBits: 64},
 
-		EnableTells: true, AckEdges: 5, BrokenPipe: syscall.EPIPE, Interrupts: 7,
+		EnableFires: true, AckEdges: 5, BrokenPipe: syscall.EPIPE, Interrupts: 7,
 	}
 	// FreeBSD386 has narrow user data.
 	FreeBSD386 = Flavour{
 		Name:   "freebsd-386",
 		Traits: kqueue.Traits{User: true, UdataBits: 32},
 
-		EnableTells: true, BrokenPipe: syscall.EPIPE,
+		EnableFires: true, BrokenPipe: syscall.EPIPE,
 	}
 	NetBSD = Flavour{
 		Name:   "netbsd",
@@ -93,19 +93,19 @@ var (
 		Name:   "openbsd",
 		Traits: kqueue.Traits{Except: true, UdataBits: 64},
 
-		EnableTells: true, StaleOneshot: true, BrokenPipe: syscall.EPIPE, Tick: openBSDTick,
+		EnableFires: true, StaleOneshot: true, BrokenPipe: syscall.EPIPE, Tick: openBSDTick,
 	}
 	Darwin = Flavour{
 		Name:   "darwin",
 		Traits: kqueue.Traits{User: true, Except: true, UdataBits: 64},
 
-		EnableTells: true, BrokenPipe: syscall.EPIPE, Interrupts: 3,
+		EnableFires: true, BrokenPipe: syscall.EPIPE, Interrupts: 3,
 	}
 	DragonFly = Flavour{
 		Name:   "dragonfly",
 		Traits: kqueue.Traits{User: true, Except: true, UdataBits: 64},
 
-		EnableTells: true, BrokenPipe: syscall.EPIPE,
+		EnableFires: true, BrokenPipe: syscall.EPIPE,
 	}
 )
 

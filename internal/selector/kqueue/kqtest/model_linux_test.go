@@ -214,7 +214,7 @@ func TestDispatch(t *testing.T) {
 		b.expect(1, "enabled by EV_ADD|EV_ENABLE|EV_DISPATCH")
 		b.must(x, kqueue.FilterRead, kqueue.FlagEnable)
 		want := 0
-		if b.k.EnableTells {
+		if b.k.EnableFires {
 			want = 1
 		}
 		b.expect(want, "EV_ENABLE alone")
