@@ -12,7 +12,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 )
 
-// mainEnv makes the test binary the program itself, for tests that need a process.
+// mainEnv makes the test binary run main, for tests that need a process.
 const mainEnv = "POLLUX_TEST_MAIN"
 
 func TestMain(m *testing.M) {
@@ -80,7 +80,7 @@ func TestUsage(t *testing.T) {
 				t.Errorf("status %d, want %d and %q\n%s%s", status, c.status, c.want, out, err)
 			}
 			if status == exitUsage && (strings.Count(err, "\n") != 1 || out != "") {
-				t.Errorf("not one line on standard error:\n%s%s", out, err)
+				t.Errorf("want one line on standard error and nothing on standard output:\n%s%s", out, err)
 			}
 		})
 	}

@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 )
 
-// version is the module's, as the build recorded it.
+// version returns the module's version that the build recorded, or "devel".
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
@@ -28,9 +28,9 @@ type versionFlag bool
 // BeforeReset is called by the parser if the flag was given.
 func (versionFlag) BeforeReset(std streams) error { return versionShown{versionCmd{}.Run(std)} }
 
-// versionShown ends the parser's work once the version is printed; the error is that of
-// printing it.
+// versionShown ends the parser's work after the version is printed; it wraps the error of
+// printing, or nil.
 type versionShown struct{ error }
 
 // Error implements error.
-func (v versionShown) Error() string { return "the version is printed" }
+func (v versionShown) Error() string { return "the version was printed" }
