@@ -64,7 +64,7 @@ func runProgram(t *testing.T, dir, in string, args ...string) (status int, out, 
 
 func TestProgramDemo(t *testing.T) {
 	status, out, err := runProgram(t, "", "", "demo", "-n", "2000") // the race detector is limited to 8128 goroutines, and net/http needs three for each
-	if status != exitOK || err != "" || !strings.Contains(out, " connections at once") || strings.Contains(out, "failed") ||
+	if status != exitOK || err != "" || !strings.Contains(out, " simultaneous connections") || strings.Contains(out, "failed") ||
 		!regexp.MustCompile(`(?m)^goroutines +1 +\d`).MatchString(out) || strings.Count(out, "\n") > 12 {
 		t.Errorf("status %d\n%s%s", status, out, err)
 	}

@@ -456,8 +456,8 @@ func waitRefused(t *testing.T, at string) {
 	}
 }
 
-// A peer that does not take what was sent is cut off after --drain, and the status
-// tells.
+// A connection whose peer does not read is aborted after --drain, and the exit status is
+// exitFailed.
 func TestServeDrainEnds(t *testing.T) {
 	s := startServe(t, "chargen", "-l", "127.0.0.1:0", "--drain", "100ms", "--metrics", "127.0.0.1:0")
 	connect(t, "tcp", s.where[0])
