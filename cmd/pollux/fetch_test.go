@@ -118,7 +118,7 @@ func TestStreamIsNotRepeated(t *testing.T) {
 	leaktest.Check(t)
 	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
 	status, out, err := pollux(t, "", "fetch", "--retries", "5", s.URL("/"))
-	if status != exitFailed || out != "hello" || s.Count() != 1 || !strings.Contains(err, "hung up") {
+	if status != exitFailed || out != "hello" || s.Count() != 1 || !strings.Contains(err, "closed the connection before") {
 		t.Errorf("status %d after %d tries: %q\n%s", status, s.Count(), out, err)
 	}
 }

@@ -69,7 +69,7 @@ func TestUsage(t *testing.T) {
 		{"fetch --input /no/such/file", exitUsage, "/no/such/file"},
 		{"fetch --input -", exitUsage, "the list - has no URL"},
 		{"doctor --connections 0", exitUsage, "--connections 0"},
-		{"fetch https://127.0.0.1/", exitUsage, "TLS is not there yet"},
+		{"fetch https://127.0.0.1/", exitUsage, "TLS is not supported yet"},
 		{"fetch nonsense", exitUsage, "write it like http://"},
 		{"fetch -o http://h/ http://127.0.0.1/", exitUsage, "give a directory, not a URL"},
 	} {

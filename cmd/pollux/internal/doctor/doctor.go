@@ -95,7 +95,7 @@ func examine(connections int, m machine) *Report {
 	r.Limits = append(systemLimits(m.files), m.limits...)
 	if soft, hard, ok := limits.Descriptors(); ok {
 		r.Limits = append([]Limit{
-			{descriptorsSoft, []int64{clamp(soft)}, "descriptors that this process may have; Go has raised it to the hard limit"},
+			{descriptorsSoft, []int64{clamp(soft)}, "descriptors that this process may have; Go has raised it as far as possible"},
 			{descriptorsHard, []int64{clamp(hard)}, "the highest soft limit that it may set"},
 		}, r.Limits...)
 	}

@@ -13,11 +13,11 @@ import (
 
 const (
 	// maxHandles is documented for 64-bit Windows; on 32-bit Windows there are far
-	// fewer, as many as memory allows ("Kernel Objects" in Microsoft's reference).
+	// fewer, limited by memory ("Kernel Objects" in Microsoft's reference).
 	maxHandles = 1 << 24
 
-	// The local ports of connections that go out, from Windows Vista on, unless
-	// netsh has set others.
+	// The local ports of outgoing connections, from Windows Vista on, unless changed by
+	// netsh.
 	defaultFirstPort, defaultPorts = 49152, lastPort - 49152 + 1
 
 	tcpipKey = `SYSTEM\CurrentControlSet\Services\Tcpip\Parameters`

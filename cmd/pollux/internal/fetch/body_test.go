@@ -110,10 +110,10 @@ func TestKeptOpen(t *testing.T) {
 // A body that is not whole is a failure, and never stored.
 func TestBrokenBody(t *testing.T) {
 	for name, c := range map[string]struct{ answer, want string }{
-		"short":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", "hung up"},
-		"empty":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "hung up"},
-		"in a chunk":         {chunkedHead + "5\r\nhel", "hung up"},
-		"between chunks":     {chunkedHead + "5\r\nhello\r\n", "hung up"},
+		"short":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", "closed the connection before"},
+		"empty":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "closed the connection before"},
+		"in a chunk":         {chunkedHead + "5\r\nhel", "closed the connection before"},
+		"between chunks":     {chunkedHead + "5\r\nhello\r\n", "closed the connection before"},
 		"in the trailer":     {chunkedHead + "5\r\nhello\r\n0\r\nSum:", "trailer"},
 		"garbage chunk size": {chunkedHead + "zz\r\nhello\r\n0\r\n\r\n", "invalid byte in chunk length"},
 		"garbage after":      {chunkedHead + "5\r\nhelloXX0\r\n\r\n", "malformed chunked encoding"},

@@ -51,13 +51,13 @@ func TestBadAmongGood(t *testing.T) {
 	cases := []struct{ url, want string }{
 		{"http://[::1", "read the URL"},
 		{"http://a b/", "invalid character"},
-		{"example.org", "no http:// in front"},
-		{"mailto:x@example.org", "no http:// in front"},
-		{"127.0.0.1:1/x", "no http:// in front"},
-		{"//127.0.0.1/x", "no http:// in front"},
-		{"http:///path", "names no host"},
+		{"example.org", "does not begin with http://"},
+		{"mailto:x@example.org", "does not begin with http://"},
+		{"127.0.0.1:1/x", "does not begin with http://"},
+		{"//127.0.0.1/x", "does not begin with http://"},
+		{"http:///path", "has no host"},
 		{"ftp://example.org/", `scheme "ftp" is not http`},
-		{"https://example.org/", "TLS is not there yet"},
+		{"https://example.org/", "TLS is not supported yet"},
 		{"http://example.org:99999/", "out of range"},
 		{"http://ex\u00e4mple.org/", "not plain ASCII"},
 		{"http://unknown.test/", "look up unknown.test: no such host"},
@@ -71,7 +71,7 @@ func TestBadAmongGood(t *testing.T) {
 		{open("HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\n"), "malformed or not supported"},
 		{open("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: "+strings.Repeat("y", 997)+"\r\n", 100)), "longer than 64 KiB"},
 		{open(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20)), "more than 16 answers of class 1xx"},
-		{open("HTTP/1.1 302 Found\r\nLocation: https://example.org/\r\n\r\n"), "TLS is not there yet"},
+		{open("HTTP/1.1 302 Found\r\nLocation: https://example.org/\r\n\r\n"), "TLS is not supported yet"},
 		{open("HTTP/1.1 302 Found\r\nLocation: http://%zz/\r\n\r\n"), "bad Location"},
 		{open("HTTP/1.1 302 Found\r\n\r\n"), "status 302 Found, without a Location"},
 		{open("HTTP/1.1 404 Not Found\r\n\r\n"), "status 404"},
@@ -165,7 +165,7 @@ func TestAllAddressesReported(t *testing.T) {
 		t.Fatalf("%v", r.Err)
 	}
 	want := fmt.Sprintf(format, port, plain(tried[0].err), plain(tried[1].err))
-	if !strings.HasPrefix(r.Err.Error(), want) || !strings.Contains(r.Err.Error(), "connection refused; nobody listens there") {
+	if !strings.HasPrefix(r.Err.Error(), want) || !strings.Contains(r.Err.Error(), "connection refused; no server listens there") {
 		t.Errorf("%v, want %s", r.Err, want)
 	}
 }
