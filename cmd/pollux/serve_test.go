@@ -462,7 +462,7 @@ func TestServeDrainEnds(t *testing.T) {
 	s := startServe(t, "chargen", "-l", "127.0.0.1:0", "--drain", "100ms", "--metrics", "127.0.0.1:0")
 	connect(t, "tcp", s.where[0])
 	waitFor(t, s, "pollux_unsent_bytes", func(v float64) bool { return v > 0 })
-	if status := s.end(); status != exitFailed || !strings.Contains(s.err.String(), "had not finished within 100ms were closed: 1\n") {
+	if status := s.end(); status != exitFailed || !strings.Contains(s.err.String(), "closed 1 connection that did not finish within 100ms\n") {
 		t.Errorf("status %d\n%s", status, s.err)
 	}
 }
@@ -514,7 +514,7 @@ func TestServeTaken(t *testing.T) {
 	s := startServe(t, "discard", "-l", "127.0.0.1:0", "-l", "udp://127.0.0.1:0")
 	for i, network := range []string{"tcp", "udp"} {
 		status, out, err := pollux(t, "", "serve", "echo", "--listen", network+"://"+s.where[i])
-		if status != exitFailed || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, "; another program has it") {
+		if status != exitFailed || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, "; another program, or another --listen, uses it") {
 			t.Errorf("status %d\n%s%s", status, out, err)
 		}
 	}
@@ -522,7 +522,7 @@ func TestServeTaken(t *testing.T) {
 		return // there, package net's errors need no explanation
 	}
 	status, _, err := pollux(t, "", "serve", "echo", "-l", "127.0.0.1:0", "--metrics", s.where[0])
-	if status != exitFailed || !strings.Contains(err, "serve metrics: ") || !strings.Contains(err, "; another program has it") {
+	if status != exitFailed || !strings.Contains(err, "serve metrics: ") || !strings.Contains(err, "; another program, or another --listen, uses it") {
 		t.Errorf("metrics: status %d, %s", status, err)
 	}
 }

@@ -142,7 +142,7 @@ func TestServePathTaken(t *testing.T) {
 	}
 	s := startServe(t, "echo", "-q", "-l", "unix://"+filepath.Join(dir, "s"))
 	for path, want := range map[string]string{
-		file: "; it exists and is no socket", link: "; it exists and is no socket", s.where[0]: "remove it\n",
+		file: "; it exists and is not a socket", link: "; it exists and is not a socket", s.where[0]: "remove it\n",
 	} {
 		status, _, err := pollux(t, "", "serve", "echo", "-l", "unix://"+path)
 		if status != exitFailed || !strings.Contains(err, want) || strings.Count(err, "\n") != 1 {
