@@ -1,6 +1,6 @@
 /*
- * bcryptprimitives.dll for Wine before 9.0, which lacks it. Go's runtime wants
- * ProcessPrng from it and stops without. SystemFunction036 is RtlGenRandom,
+ * bcryptprimitives.dll for Wine before 9.0, which lacks it. Go's runtime needs its
+ * ProcessPrng and aborts without it. SystemFunction036 is RtlGenRandom,
  * which Wine has in advapi32.
  */
 #include <windows.h>

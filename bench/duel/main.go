@@ -1,15 +1,15 @@
-// Duel compares echo servers on a machine that does not hold still. All of them run at the
-// same time; the load goes to one after the other, for a few milliseconds each, again and
-// again, so that whatever else the machine does meets all of them alike. Each slice is
-// compared with that of the first server in the same cycle.
+// Duel compares echo servers on a machine whose speed changes. All of them run at the
+// same time; each is loaded in turn, for a few milliseconds, in many cycles, so that other
+// activity of the machine affects all of them alike. Each slice is compared with that of the
+// first server in the same cycle.
 //
 //	taskset -c 1 duel -conns 64 -size 64 'c=epoll_echo {port} et' 'pollux=pollux serve echo -q --loops 1 -l 127.0.0.1:{port}'
 //	taskset -c 1 duel -udp 200 'epoll=pollux serve echo -q --loops 1 {udp}' 'uring=pollux serve echo -q --loops 1 --backend uring {udp}'
 //
 // {port} is a free port, {udp} a "-l udp://127.0.0.1:PORT" for each of the -udp sockets. A
 // command may begin with VAR=value words. The servers have GOMAXPROCS=1 and are pinned to
-// -server-cpu. Duel itself asks the kernel without ever sleeping: give it a processor of its
-// own. It runs on Linux.
+// -server-cpu. Duel itself busy-polls and never sleeps: give it a processor of its own. It
+// runs on Linux.
 package main
 
 import (
@@ -25,24 +25,24 @@ import (
 var (
 	conns   = flag.Int("conns", 64, "connections")
 	size    = flag.Int("size", 64, "bytes of a message")
-	depth   = flag.Int("depth", 1, "messages under way on each connection")
-	udp     = flag.Int("udp", 0, "datagrams on so many sockets instead of connections")
+	depth   = flag.Int("depth", 1, "messages in flight on each connection")
+	udp     = flag.Int("udp", 0, "use this number of UDP sockets instead of connections")
 	pause   = flag.Duration("pause", 0, "how long a connection waits between an answer and its next message")
-	slice   = flag.Duration("slice", 30*time.Millisecond, "how long each server has the load in a cycle")
-	cycles  = flag.Int("cycles", 50, "how often")
-	cpu     = flag.Int("server-cpu", 0, "the servers' processor; negative: any, and GOMAXPROCS as it is")
-	warmUp  = 4 // cycles that do not count
+	slice   = flag.Duration("slice", 30*time.Millisecond, "how long each server is loaded in a cycle")
+	cycles  = flag.Int("cycles", 50, "number of cycles")
+	cpu     = flag.Int("server-cpu", 0, "the servers' processor; negative: any, and GOMAXPROCS is not set")
+	warmUp  = 4 // cycles that are not measured
 	patient = 5 * time.Second
 )
 
 // A load keeps a server busy.
 type load interface {
-	// run keeps it busy for about a slice, and returns how it went when everything under
-	// way has come back.
+	// run keeps it busy for about a slice, waits for the answers in flight, and returns the
+	// measurements.
 	run() sample
 }
 
-// sample is how one slice went.
+// sample has the measurements of one slice.
 type sample struct {
 	rate     float64 // messages a second
 	cpuNanos float64 // a message
@@ -130,7 +130,7 @@ func median(samples []sample, of func(sample) float64) float64 {
 	return v[len(v)/2]
 }
 
-// versus is the median, and the quartiles, of the ratios to the first server.
+// versus returns the median and the quartiles of the ratios to the first server.
 func versus(samples [][]sample, i int, of func(sample) float64) string {
 	v := make([]float64, len(samples[i]))
 	for cycle := range v {
@@ -140,7 +140,7 @@ func versus(samples [][]sample, i int, of func(sample) float64) string {
 	return fmt.Sprintf("×%.3f [%.2f–%.2f]", v[len(v)/2], v[len(v)/4], v[len(v)*3/4])
 }
 
-// summary makes a sample of what a slice has brought.
+// summary returns the sample of a slice.
 func summary(s *server, messages int, took time.Duration, cpu0 int64, all int, latencies []time.Duration) sample {
 	slices.Sort(latencies)
 	micros := func(q int) float64 { return float64(latencies[len(latencies)*q/100]) / 1e3 }

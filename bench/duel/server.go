@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// server is a process, and where it serves.
+// server is a server process and its port.
 type server struct {
 	cmd  *exec.Cmd
 	port int // the first of its ports
 }
 
-// servers are all that were started.
+// servers has all servers that were started.
 var servers []*server
 
 func stopAll() {
@@ -28,7 +28,7 @@ func stopAll() {
 
 var nextPort = 20_000 + os.Getpid()%5_000
 
-// start starts a server, and waits until it serves.
+// start starts a server, and waits until it answers.
 func start(command string) {
 	s := &server{port: nextPort}
 	nextPort += max(*udp, 1)
@@ -56,7 +56,7 @@ func start(command string) {
 	s.await()
 }
 
-// await waits until the server serves.
+// await waits until the server answers.
 func (s *server) await() {
 	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if *udp > 0 {
@@ -70,10 +70,10 @@ func (s *server) await() {
 			return
 		}
 	}
-	fatal("%v does not serve", s.cmd)
+	fatal("%v does not answer within %v", s.cmd, patient)
 }
 
-// echoes reports whether a datagram comes back.
+// echoes reports whether the server at port answers a datagram.
 func echoes(port int) bool {
 	c, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", port))
 	check(err)
@@ -91,7 +91,7 @@ func (s *server) stop() {
 	kill.Stop()
 }
 
-// cpuNanos is how long the process's threads have been on a processor (schedstat,
+// cpuNanos returns how long the process's threads have run on a processor (schedstat,
 // proc(5)).
 func (s *server) cpuNanos() (sum int64) {
 	dir := fmt.Sprintf("/proc/%d/task", s.cmd.Process.Pid)
@@ -100,7 +100,7 @@ func (s *server) cpuNanos() (sum int64) {
 	for _, t := range threads {
 		b, err := os.ReadFile(dir + "/" + t.Name() + "/schedstat")
 		if err != nil {
-			continue // it has ended
+			continue // the thread has ended
 		}
 		first, _, _ := strings.Cut(string(b), " ")
 		n, _ := strconv.ParseInt(first, 10, 64)

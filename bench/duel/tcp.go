@@ -11,7 +11,7 @@ import (
 
 var localhost = netip.MustParseAddr("127.0.0.1")
 
-// tcpLoad keeps -depth messages under way on each of its connections.
+// tcpLoad keeps -depth messages in flight on each of its connections.
 type tcpLoad struct {
 	server    *server
 	q         *pollux.Poll
@@ -19,13 +19,13 @@ type tcpLoad struct {
 	events    []pollux.Event
 	in, out   []byte
 	latencies []time.Duration
-	under     int // messages under way
-	messages  int // that have come back
+	inFlight  int // messages
+	messages  int // answers received
 	end       time.Time
 	paused    []paused // in the order of time
 }
 
-// paused is a connection whose next messages are due at a time.
+// paused is a connection that waits before it sends its next messages.
 type paused struct {
 	*conn
 	messages int
@@ -34,13 +34,13 @@ type paused struct {
 
 type conn struct {
 	*sock.TCPStream
-	sent     []time.Time // of the messages under way, in a ring
+	sent     []time.Time // of the messages in flight, in a ring
 	first, n int
-	partial  int // bytes of the next one that have come
-	unsent   int // bytes that there was no room for
+	partial  int // received bytes of the next answer
+	unsent   int // bytes of messages that would have blocked
 }
 
-// maxTransfer is how much one call moves at the most.
+// maxTransfer is the maximum number of bytes of one call.
 const maxTransfer = 256 << 10
 
 func newTCPLoad(s *server) *tcpLoad {
@@ -72,14 +72,14 @@ func (l *tcpLoad) run() sample {
 		l.send(c, *depth, time.Now())
 	}
 	inTime, took := 0, time.Duration(0)
-	for l.under > 0 || len(l.paused) > 0 {
+	for l.inFlight > 0 || len(l.paused) > 0 {
 		l.resume()
 		n, err := l.q.Wait(l.events, 0)
 		check(err)
 		if now := time.Now(); took == 0 && now.After(l.end) {
 			inTime, took = l.messages, now.Sub(began)
 		} else if now.After(l.end.Add(patient)) {
-			fatal("%v does not answer: %d messages are under way", l.server.cmd, l.under)
+			fatal("%v does not answer: %d messages are in flight", l.server.cmd, l.inFlight)
 		}
 		for _, ev := range l.events[:n] {
 			c := l.conns[ev.Token()]
@@ -97,13 +97,13 @@ func (l *tcpLoad) run() sample {
 	return summary(l.server, inTime, took, cpu0, l.messages, l.latencies)
 }
 
-// send puts k messages under way.
+// send sends k messages.
 func (l *tcpLoad) send(c *conn, k int, now time.Time) {
 	for range k {
 		c.sent[(c.first+c.n)%len(c.sent)] = now
 		c.n++
 	}
-	l.under += k
+	l.inFlight += k
 	c.unsent += k * *size
 	l.flush(c)
 }
@@ -119,7 +119,7 @@ func (l *tcpLoad) flush(c *conn) {
 	}
 }
 
-// resume sends what is due.
+// resume sends the messages that are due.
 func (l *tcpLoad) resume() {
 	for len(l.paused) > 0 {
 		now, p := time.Now(), l.paused[0]
@@ -133,7 +133,7 @@ func (l *tcpLoad) resume() {
 	}
 }
 
-// receive takes what has come back, and sends as much again until the slice is over.
+// receive reads the answers, and sends as many messages until the slice is over.
 func (l *tcpLoad) receive(c *conn) {
 	for {
 		n, err := c.Read(l.in)
@@ -150,7 +150,7 @@ func (l *tcpLoad) receive(c *conn) {
 			c.first = (c.first + 1) % len(c.sent)
 			c.n--
 		}
-		l.under -= whole
+		l.inFlight -= whole
 		l.messages += whole
 		if whole > 0 && now.Before(l.end) {
 			if *pause > 0 {

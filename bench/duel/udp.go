@@ -7,20 +7,20 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// udpLoad keeps a datagram under way for each socket of the server, from a single socket
-// of its own that sends and receives in batches: so the server is what takes the time.
+// udpLoad keeps a datagram in flight for each socket of the server, from a single socket
+// that sends and receives in batches: so the server is the bottleneck.
 type udpLoad struct {
 	server    *server
 	u         *sock.UDPSocket
 	in, out   []sock.Message
-	room      [][]byte
-	sent      []time.Time // by the server's socket; zero: none is under way
+	buffers   [][]byte
+	sent      []time.Time // by the server's socket; zero: none is in flight
 	latencies []time.Duration
 }
 
 const (
 	batch = 64
-	// lostAfter: a datagram that has not come back for so long never will.
+	// lostAfter is how long to wait for an answer: after that, the datagram was lost.
 	lostAfter = 100 * time.Millisecond
 )
 
@@ -29,23 +29,23 @@ func newUDPLoad(s *server) *udpLoad {
 	check(err)
 	l := &udpLoad{server: s, u: u, in: make([]sock.Message, batch), sent: make([]time.Time, *udp)}
 	for range batch {
-		l.room = append(l.room, make([]byte, *size))
+		l.buffers = append(l.buffers, make([]byte, *size))
 	}
 	return l
 }
 
 func (l *udpLoad) run() sample {
 	cpu0, began := l.server.cpuNanos(), time.Now()
-	end, messages, under := began.Add(*slice), 0, *udp
+	end, messages, inFlight := began.Add(*slice), 0, *udp
 	l.latencies = l.latencies[:0]
 	for i := range l.sent {
 		l.send([]sock.Message{{Data: make([]byte, *size), Addr: netip.AddrPortFrom(localhost, uint16(l.server.port+i))}})
 		l.sent[i] = time.Now()
 	}
 	inTime, took := 0, time.Duration(0)
-	for under > 0 {
+	for inFlight > 0 {
 		for i := range l.in {
-			l.in[i].Data = l.room[i]
+			l.in[i].Data = l.buffers[i]
 		}
 		n, err := l.u.ReadBatch(l.in)
 		if err != nil && err != sock.ErrWouldBlock {
@@ -56,13 +56,13 @@ func (l *udpLoad) run() sample {
 			inTime, took = messages, now.Sub(began)
 		}
 		if now.After(end.Add(lostAfter)) {
-			break // what is left was lost
+			break // the datagrams in flight were lost
 		}
 		l.out = l.out[:0]
 		for i := range n {
 			at := int(l.in[i].Addr.Port()) - l.server.port
 			if l.sent[at].IsZero() {
-				continue // it was given up
+				continue // it was counted as lost
 			}
 			messages++
 			l.latencies = append(l.latencies, now.Sub(l.sent[at]))
@@ -71,7 +71,7 @@ func (l *udpLoad) run() sample {
 				l.out = append(l.out, sock.Message{Data: l.in[i].Data, Addr: l.in[i].Addr})
 			} else {
 				l.sent[at] = time.Time{}
-				under--
+				inFlight--
 			}
 		}
 		l.send(l.out)

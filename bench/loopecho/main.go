@@ -1,4 +1,4 @@
-// Loopecho is an echo server on the executor: what docs/performance.md compares with
+// Loopecho is an echo server on the executor. docs/performance.md compares it with
 // an epoll server in C and with plain net.
 package main
 
@@ -27,15 +27,15 @@ func main() {
 	loops := flag.Int("loops", 0, "loops; 0: GOMAXPROCS")
 	busy := flag.Duration("busy-poll", 0, "spin this long before sleeping")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
-	allocs := flag.Bool("allocs", false, "print at the end how many allocations were made")
-	compute := flag.Bool("compute", false, "let a goroutine compute meanwhile, and print its steps a second at the end")
-	gc := flag.Duration("gc", 0, "force a garbage collection this often, from another goroutine, and print the worst time it took")
+	allocs := flag.Bool("allocs", false, "print the number of allocations at the end")
+	compute := flag.Bool("compute", false, "run a goroutine that computes, and print its steps per second at the end")
+	gc := flag.Duration("gc", 0, "force a garbage collection at this interval, from another goroutine, and print the longest time it took")
 	flag.Parse()
 	if *gc > 0 {
 		go forceGC(*gc)
 	}
 	if *compute {
-		go computes()
+		go computeForever()
 	}
 	if *profile != "" {
 		f, err := os.Create(*profile)
@@ -71,12 +71,12 @@ func main() {
 }
 
 var (
-	steps atomic.Uint64 // of computes
+	steps atomic.Uint64 // of computeForever
 	began = time.Now()
 )
 
-// computes never waits.
-func computes() {
+// computeForever computes without ever blocking.
+func computeForever() {
 	for x := uint64(1); ; steps.Add(1) {
 		for range 1000 {
 			x = x*6364136223846793005 + 1
@@ -95,7 +95,7 @@ func forceGC(every time.Duration) {
 		runtime.GC()
 		if d := time.Since(start); d > worst {
 			worst = d
-			fmt.Fprintf(os.Stderr, "worst forced collection so far: %v\n", d)
+			fmt.Fprintf(os.Stderr, "longest forced collection so far: %v\n", d)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Netecho is an echo server on plain package net, a goroutine for each connection:
-// what docs/performance.md compares with.
+// Netecho is an echo server on plain package net, with a goroutine for each connection.
+// docs/performance.md compares the other servers with it.
 package main
 
 import (

@@ -1,6 +1,5 @@
-// Pollecho is an echo server over the root package and sock alone: one goroutine,
-// one Poll, edge-triggered. It is what docs/performance.md compares with an epoll
-// server in C.
+// Pollecho is an echo server on the root package and sock only: one goroutine,
+// one Poll, edge-triggered. docs/performance.md compares it with an epoll server in C.
 package main
 
 import (
@@ -23,8 +22,8 @@ import (
 const listening pollux.Token = 0
 
 type conn struct {
-	stream  *sock.TCPStream
-	pending []byte // what the kernel did not take yet
+	stream *sock.TCPStream
+	unsent []byte
 }
 
 type server struct {
@@ -39,8 +38,8 @@ func main() {
 	port := flag.Uint("port", 7000, "TCP port on 127.0.0.1")
 	busy := flag.Duration("busy-poll", -1, "spin this long each time before sleeping; 0: never; negative: adaptively")
 	block := flag.Bool("block", false, "block the thread instead of parking the goroutine")
-	gc := flag.Duration("gc", 0, "force a garbage collection this often, from another goroutine, and print the worst time it took")
-	allocs := flag.Bool("allocs", false, "print at the end how many allocations were made")
+	gc := flag.Duration("gc", 0, "force a garbage collection at this interval, from another goroutine, and print the longest time it took")
+	allocs := flag.Bool("allocs", false, "print the number of allocations at the end")
 	flag.Parse()
 
 	var options []pollux.Option
@@ -81,7 +80,7 @@ func forceGC(every time.Duration) {
 		runtime.GC()
 		if d := time.Since(start); d > worst {
 			worst = d
-			fmt.Fprintf(os.Stderr, "worst forced collection so far: %v\n", d)
+			fmt.Fprintf(os.Stderr, "longest forced collection so far: %v\n", d)
 		}
 	}
 }
@@ -152,9 +151,9 @@ func (s *server) drop(token pollux.Token) {
 
 func (s *server) echo(ev pollux.Event) {
 	c := s.conns[ev.Token()]
-	if len(c.pending) > 0 {
-		n, err := c.stream.Write(c.pending)
-		c.pending = c.pending[n:]
+	if len(c.unsent) > 0 {
+		n, err := c.stream.Write(c.unsent)
+		c.unsent = c.unsent[n:]
 		if err == sock.ErrWouldBlock {
 			return
 		}
@@ -176,7 +175,7 @@ func (s *server) echo(ev pollux.Event) {
 		}
 		k, err := c.stream.Write(s.buf[:n])
 		if err == sock.ErrWouldBlock {
-			c.pending = append([]byte(nil), s.buf[k:n]...)
+			c.unsent = append([]byte(nil), s.buf[k:n]...)
 			return
 		}
 		if err != nil {
@@ -184,7 +183,7 @@ func (s *server) echo(ev pollux.Event) {
 			return
 		}
 		if n < len(s.buf) && !ev.ReadClosed() {
-			return // a short read: the kernel has no more, and the next bytes make a new event
+			return // a short read: the kernel has no more bytes, and the next ones cause a new event
 		}
 	}
 }

@@ -1,6 +1,6 @@
-// Wakelat measures the time from Waker.Wake in one goroutine to Wait returning in
+// Wakelat measures the time from Waker.Wake in one goroutine to the return of Wait in
 // another that sleeps, and prints the median and the 99th percentile for each way of
-// sleeping, interleaved, beside a channel's.
+// sleeping, interleaved, and for a channel.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 func main() {
 	n := flag.Int("n", 20_000, "wakes in each round")
 	rounds := flag.Int("rounds", 7, "rounds")
-	gap := flag.Duration("gap", 0, "time between wakes, so that the sleeper is sound asleep")
+	gap := flag.Duration("gap", 0, "time between wakes, so that the waiter is asleep")
 	flag.Parse()
 	ways := []struct {
 		name    string
@@ -67,7 +67,8 @@ func channel(n int, gap time.Duration) []time.Duration {
 	return collect(n, gap, func() { <-c }, func() { c <- struct{}{} })
 }
 
-// collect has one goroutine wait and another wake it, in turns.
+// collect calls wait on one goroutine and wake on another, alternately, and returns the
+// latencies.
 func collect(n int, gap time.Duration, wait, wake func()) []time.Duration {
 	took := make([]time.Duration, 0, n)
 	began := make(chan time.Time, 1)

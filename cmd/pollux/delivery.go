@@ -12,8 +12,8 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
 )
 
-// A delivery is where bodies go: to files of a folder, or to standard output, there
-// one as it comes or many in order.
+// A delivery writes bodies to files in a directory, or to standard output: a single body
+// as it is received, several in the order of their URLs.
 type delivery struct {
 	save.Output
 	io.Closer
@@ -49,7 +49,7 @@ func newDelivery(dir string, jobs []*fetch.Job, std streams) (*delivery, error) 
 	return &delivery{Output: spool, Closer: spool, spool: spool}, nil
 }
 
-// file is where a job's body is.
+// file returns the path of a job's body, or "" if it is written to standard output.
 func (d *delivery) file(index int) string {
 	if d.dir == "" {
 		return ""
@@ -57,7 +57,7 @@ func (d *delivery) file(index int) string {
 	return filepath.Join(d.dir, d.names[index])
 }
 
-// ended sends out what can go out now. The error is standard output's.
+// ended writes the bodies whose turn it is now. The error is that of standard output.
 func (d *delivery) ended(r *fetch.Result) error {
 	switch {
 	case d.spool != nil:
@@ -68,8 +68,8 @@ func (d *delivery) ended(r *fetch.Result) error {
 	return nil
 }
 
-// breakLine begins a new line on a terminal where a body has stopped within one, so that
-// a message does not continue it.
+// breakLine begins a new line on the terminal if a body has ended in the middle of one, so
+// that a message does not continue it.
 func (d *delivery) breakLine() {
 	if d.shared != nil && d.stream.InLine() {
 		fmt.Fprintln(d.shared)
@@ -81,12 +81,12 @@ type tally struct {
 	done, failed int
 	bytes        int64
 	interrupted  bool
-	lost         error // standard output cannot be written
+	writeErr     error // of standard output
 }
 
-// tell reports results as they come, and sends out bodies in order. When nobody
-// reads them any more it ends the run.
-func tell(results <-chan *fetch.Result, d *delivery, rep report.Reporter, cancel context.CancelFunc) *tally {
+// reportResults reports results as they arrive, and writes bodies in order. When standard
+// output fails, such as a closed pipe, it ends the run.
+func reportResults(results <-chan *fetch.Result, d *delivery, rep report.Reporter, cancel context.CancelFunc) *tally {
 	defer rep.Close()
 	t := &tally{}
 	for r := range results {
@@ -102,13 +102,13 @@ func tell(results <-chan *fetch.Result, d *delivery, rep report.Reporter, cancel
 			t.failed++
 		}
 		t.bytes += r.Bytes
-		if t.lost != nil {
+		if t.writeErr != nil {
 			continue
 		}
-		if t.lost = d.ended(r); t.lost == nil {
-			t.lost = rep.Result(r, d.file(r.Job.Index))
+		if t.writeErr = d.ended(r); t.writeErr == nil {
+			t.writeErr = rep.Result(r, d.file(r.Job.Index))
 		}
-		if t.lost != nil {
+		if t.writeErr != nil {
 			cancel()
 		}
 	}

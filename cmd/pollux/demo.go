@@ -16,14 +16,14 @@ const (
 )
 
 type demoCmd struct {
-	Requests int           `short:"n" default:"0" help:"How many requests; 0 is as many as may be open at once."`
-	Delay    time.Duration `short:"d" default:"1s" help:"The longest that an answer takes; the others are spread below it."`
-	Parallel int           `short:"p" default:"10000" help:"Connections open at once, at most; the limit on descriptors may allow fewer."`
+	Requests int           `short:"n" default:"0" help:"Number of requests; 0: as many as may be open at the same time."`
+	Delay    time.Duration `short:"d" default:"1s" help:"Longest delay of an answer; the delays of the others are spread below it."`
+	Parallel int           `short:"p" default:"10000" help:"Maximum number of open connections; the limit on file descriptors may allow fewer."`
 	Each     bool          `help:"Print every answer as it arrives: token, delay, time, bytes."`
 }
 
 func (demoCmd) Help() string {
-	return `Opens thousands of connections to a slow HTTP server on the loopback address, with one goroutine that waits on one Poll, and asks them all at once; each answer has a delay of its own. Then it does the same with net/http, and shows the figures side by side. The server and both clients are processes of their own. Memory each is what a connection adds to the memory in use of the process (the kernel's buffers, which are the same for both, not counted).
+	return `Opens thousands of connections to a slow HTTP server on the loopback address, with one goroutine that waits on one Poll, and sends a request on each at the same time; each answer has a different delay. Then it does the same with net/http, and prints the figures side by side. The server and both clients are separate processes. "Memory each" is the memory that a connection adds to the process (without the kernel's buffers, which are the same for both).
 
 Examples:
 

@@ -12,11 +12,11 @@ const maxConnections = 100_000_000
 
 type doctorCmd struct {
 	JSON        bool `name:"json" help:"Print JSON; its field names are stable."`
-	Connections int  `short:"c" default:"10000" help:"How many connections the limits should allow."`
+	Connections int  `short:"c" default:"10000" help:"Number of connections that the limits should allow."`
 }
 
 func (doctorCmd) Help() string {
-	return `Prints the backends and why each can be used or not, the system and its limits, and which of them must be raised, by which commands.
+	return `Prints the backends and whether each can be used, or why not; the system and its limits; and which limits must be raised, with the commands for it.
 
 Examples:
 

@@ -20,29 +20,29 @@ import (
 const (
 	maxParallel  = 1 << 16
 	firstBackOff = 250 * time.Millisecond
-	// descriptorsEach: the connection and the file.
+	// descriptorsEach counts the connection and the file.
 	descriptorsEach = 2
 )
 
 type fetchCmd struct {
 	URLs   []string `arg:"" optional:"" name:"url" help:"http URLs."`
-	Input  string   `short:"i" placeholder:"FILE" help:"Read URLs from FILE too, one a line; - is standard input. Empty lines, and those that begin with #, are passed over."`
-	Output string   `short:"o" placeholder:"DIR" help:"Write each body to a file in DIR, named after its URL; files of that name are replaced; without it they go to standard output, in the order of the URLs."`
-	Head   bool     `short:"I" help:"Ask for the heads alone, and write those."`
+	Input  string   `short:"i" placeholder:"FILE" help:"Read URLs from FILE too, one per line; - is standard input. Empty lines and lines that begin with # are ignored."`
+	Output string   `short:"o" placeholder:"DIR" help:"Write each body to a file in DIR, named after its URL; existing files of that name are replaced. Without this flag, bodies are written to standard output, in the order of the URLs."`
+	Head   bool     `short:"I" help:"Request only the heads (HEAD), and write those."`
 
-	Parallel       int           `short:"p" default:"100" help:"URLs under way at once."`
-	Timeout        time.Duration `short:"t" default:"0s" help:"For one URL in all, redirects and retries included; 0s is no limit."`
-	ConnectTimeout time.Duration `default:"10s" help:"For a look-up of a name, and for each address to connect."`
-	IdleTimeout    time.Duration `default:"30s" help:"Without a byte from the server."`
-	Retries        int           `short:"r" default:"2" help:"Further tries after a failure that may pass: no connection, a connection that breaks, status 408, 429, 500, 502, 503 or 504. The pause before them doubles."`
-	MaxRedirects   int           `default:"10" help:"Redirects to follow."`
+	Parallel       int           `short:"p" default:"100" help:"Maximum number of URLs fetched at the same time."`
+	Timeout        time.Duration `short:"t" default:"0s" help:"Time limit for one URL, with its redirects and retries; 0s: no limit."`
+	ConnectTimeout time.Duration `default:"10s" help:"Time limit for the look-up of a name, and for connecting to each address; 0s: no limit."`
+	IdleTimeout    time.Duration `default:"30s" help:"Time limit without a byte from the server; 0s: no limit."`
+	Retries        int           `short:"r" default:"2" help:"Number of retries after a transient failure: no connection, a broken connection, status 408, 429, 500, 502, 503 or 504. The pause before a retry doubles each time."`
+	MaxRedirects   int           `default:"10" help:"Maximum number of redirects to follow."`
 
-	Quiet      bool `short:"q" help:"Tell of failures only."`
-	NoProgress bool `help:"Lines instead of a progress bar, also on a terminal."`
+	Quiet      bool `short:"q" help:"Print failures only."`
+	NoProgress bool `help:"Print lines instead of a progress bar, also on a terminal."`
 }
 
 func (fetchCmd) Help() string {
-	return `Fetches URLs, many at once: one goroutine with one Poll does all that goes over the network. A URL that fails gets one line on standard error and does not stop the others; the exit status is then 1. If no URL of all can be asked for, such as https://example.org/ or foo, it is 2. A user name and a password before the host (http://user:password@example.org/) are sent to that scheme, host and port alone, also after redirects, and are never printed. Files appear when they are whole. Only http is spoken, not yet https.
+	return `Fetches many URLs at the same time: one goroutine with one Poll does all network I/O. A URL that fails is reported by one line on standard error and does not stop the others; the exit status is then 1. If none of the URLs is valid (https://example.org/ or foo are not), the exit status is 2. A user name and a password before the host (http://user:password@example.org/) are sent only to that scheme, host and port, also after redirects, and are never printed. A file appears in DIR when it is complete. Only http is supported, https is not yet.
 
 Examples:
 
@@ -71,7 +71,7 @@ func (c *fetchCmd) Run(ctx context.Context, std streams) error {
 		return usageError{errReported}
 	}
 	if fit := limits.Fit(c.Parallel, descriptorsEach); fit < min(c.Parallel, len(jobs)) {
-		fmt.Fprintf(std.err, "pollux: the limit on descriptors allows %d at once, not %d; pollux doctor tells how to raise it\n", fit, c.Parallel)
+		fmt.Fprintf(std.err, "pollux: the limit on file descriptors allows %d URLs at the same time, not %d; pollux doctor shows how to raise it\n", fit, c.Parallel)
 		c.Parallel = fit
 	}
 	d, err := newDelivery(c.Output, jobs, std)
@@ -83,8 +83,8 @@ func (c *fetchCmd) Run(ctx context.Context, std streams) error {
 }
 
 // fetch runs the engine on this goroutine and the reporting on another, which may
-// block on the terminal or on a file; results has room for every Result, so that
-// the engine does not.
+// block on the terminal or on a file; results has capacity for every Result, so that
+// the engine never blocks.
 func (c *fetchCmd) fetch(ctx context.Context, jobs []*fetch.Job, d *delivery, std streams) error {
 	loop, err := wire.New()
 	if err != nil {
@@ -102,17 +102,17 @@ func (c *fetchCmd) fetch(ctx context.Context, jobs []*fetch.Job, d *delivery, st
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan *fetch.Result, len(jobs))
-	told := make(chan *tally, 1)
-	go func() { told <- tell(results, d, rep, cancel) }()
+	reported := make(chan *tally, 1)
+	go func() { reported <- reportResults(results, d, rep, cancel) }()
 
 	start := time.Now()
 	err = fetch.New(cfg, loop, names, d.Output, func(r *fetch.Result) { results <- r }).Run(ctx, jobs)
 	close(results)
-	t := <-told
-	if t.lost != nil {
-		err = fmt.Errorf("write to standard output: %w", t.lost)
+	t := <-reported
+	if t.writeErr != nil {
+		err = fmt.Errorf("write to standard output: %w", t.writeErr)
 	}
-	if !c.Quiet && (len(jobs) > 1 || t.interrupted) && t.lost == nil {
+	if !c.Quiet && (len(jobs) > 1 || t.interrupted) && t.writeErr == nil {
 		fmt.Fprintln(std.err, "pollux: "+t.summary(len(jobs), time.Since(start)))
 	}
 	if err == nil && t.failed > 0 {
@@ -130,8 +130,8 @@ func (c *fetchCmd) config() fetch.Config {
 	}
 }
 
-// reporter chooses how the run is told. With files, successes are told on standard
-// output; otherwise bodies are there. There is no bar where a body would run into
+// reporter chooses how the run is reported. With files, successes are printed on standard
+// output, which otherwise gets the bodies. There is no bar where a body would overwrite
 // it.
 func (c *fetchCmd) reporter(total int, d *delivery, std streams) report.Reporter {
 	if !c.NoProgress && !c.Quiet && isTerminal(std.err) && (d.dir != "" || !isTerminal(std.out)) {
@@ -148,7 +148,7 @@ func (c *fetchCmd) reporter(total int, d *delivery, std streams) report.Reporter
 	return lines
 }
 
-// refused reports whether none of the jobs can be attempted, and then prints why.
+// refused reports whether none of the URLs is valid, and then prints their errors.
 func refused(jobs []*fetch.Job, w io.Writer) bool {
 	for _, j := range jobs {
 		if j.Err == nil {
@@ -161,10 +161,10 @@ func refused(jobs []*fetch.Job, w io.Writer) bool {
 	return true
 }
 
-// isTerminal reports whether w is a terminal with room to draw in.
+// isTerminal reports whether w is a terminal on which a live line can be drawn.
 func isTerminal(w io.Writer) bool { return report.Terminal(w) != nil }
 
-// urls returns what there is to name files after.
+// urls returns the URLs of jobs, after which files are named; nil for an invalid one.
 func urls(jobs []*fetch.Job) []*url.URL {
 	list := make([]*url.URL, len(jobs))
 	for i, j := range jobs {

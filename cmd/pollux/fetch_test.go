@@ -23,7 +23,7 @@ import (
 // largeBody is the number of the only body of more than 20,000 bytes.
 const largeBody = 1_000_000
 
-// body is what the server has at /n, the same each time.
+// body returns the body at /n of the test server, always the same.
 func body(n int) []byte {
 	r := rand.New(rand.NewPCG(uint64(n), 7))
 	size := r.IntN(20000)
@@ -37,7 +37,7 @@ func body(n int) []byte {
 	return b
 }
 
-// files serves bodies: those of even numbers by length, the others chunked.
+// files starts a server of bodies: those of even numbers with a length, the others chunked.
 func files(t *testing.T) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,12 +59,12 @@ func files(t *testing.T) string {
 	return s.URL
 }
 
-// 2,000 URLs, 500 at once, each file byte for byte.
+// 2,000 URLs, 500 at a time; each file is compared byte for byte.
 func TestFetchMany(t *testing.T) {
 	leaktest.Check(t)
 	count := 2000
 	if sys.OnWine() {
-		count = 500 // it takes milliseconds for each
+		count = 500 // Wine takes milliseconds for each
 	}
 	url, dir := files(t), testdir.New(t)
 	var list strings.Builder
@@ -83,7 +83,7 @@ func TestFetchMany(t *testing.T) {
 		}
 	}
 	if left, _ := os.ReadDir(dir); len(left) != count {
-		t.Errorf("%d files", len(left))
+		t.Errorf("%d files in the directory, want %d", len(left), count)
 	}
 }
 
@@ -112,19 +112,19 @@ func TestFetchToStandardOutput(t *testing.T) {
 	}
 }
 
-// A single body goes out as it comes, so what has gone out is not sent again by a
-// retry.
+// A single body is written as it is received, so a failure in the middle is not retried:
+// nothing is written twice.
 func TestStreamIsNotRepeated(t *testing.T) {
 	leaktest.Check(t)
 	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
 	status, out, err := pollux(t, "", "fetch", "--retries", "5", s.URL("/"))
-	if status != exitFailed || out != "hello" || s.Count() != 1 || !strings.Contains(err, "hung up") {
+	if status != exitFailed || out != "hello" || s.Count() != 1 || !strings.Contains(err, "closed the connection before") {
 		t.Errorf("status %d after %d tries: %q\n%s", status, s.Count(), out, err)
 	}
 }
 
-// Failures have a line each on standard error, the others a line each on standard
-// output; a file is there for those alone.
+// Each failure is a line on standard error, each success a line on standard output; only
+// successes leave a file.
 func TestFetchSomeFail(t *testing.T) {
 	leaktest.Check(t)
 	url, dir := files(t), filepath.Join(testdir.New(t), "new", "folder")
@@ -147,7 +147,7 @@ func TestFetchSomeFail(t *testing.T) {
 	}
 }
 
-// What cannot be stored is named as the user knows it.
+// The error of a file that cannot be stored has the path that the user knows.
 func TestFetchCannotStore(t *testing.T) {
 	leaktest.Check(t)
 	url, dir := files(t), testdir.New(t)

@@ -14,23 +14,23 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// A rule is what a flag accepts. Each flag that takes a value has one; so the errors
-// of all flags of all commands are made in one place.
+// A rule defines which values a flag accepts. Each flag that takes a value has one, so the
+// errors of all flags of all commands are generated in one place.
 type rule struct {
 	least, most int64  // of a number, or of a time in nanoseconds; most 0: no limit
-	zero        string // what 0 stands for; empty: nothing special
+	zero        string // the special meaning of 0; empty: none
 	text        string // what a flag accepts that is neither a number nor a time
-	example     string // a value to write
+	example     string // a valid value
 }
 
-// rules are those of the flags, by command and flag.
+// rules has the rule of each flag, by command and flag.
 var rules = map[string]rule{
-	"demo requests": {most: maxRequests, zero: "as many as may be open at once", example: "2000"},
+	"demo requests": {most: maxRequests, zero: "as many as may be open at the same time", example: "2000"},
 	"demo delay":    {most: int64(maxDelay), example: "1s"},
 	"demo parallel": {least: 1, example: "100"},
 
 	"fetch input":           {text: "the name of a file, or - for standard input", example: "list.txt"},
-	"fetch output":          {text: "the name of a folder", example: "out"},
+	"fetch output":          {text: "the name of a directory", example: "out"},
 	"fetch parallel":        {least: 1, most: maxParallel, example: "100"},
 	"fetch timeout":         {zero: "no limit", example: "1m"},
 	"fetch connect-timeout": {zero: "no limit", example: "10s"},
@@ -44,23 +44,23 @@ var rules = map[string]rule{
 	"serve max-conns":    {zero: "no limit", example: "10000"},
 	"serve idle-timeout": {zero: "never", example: "1m"},
 	"serve busy-poll":    {text: fmt.Sprintf("adaptive, off, or a time up to %v", queue.MaxBusyPoll), example: "50us"},
-	"serve drain":        {zero: "at once", example: "10s"},
+	"serve drain":        {zero: "do not wait", example: "10s"},
 	"serve metrics":      {text: "HOST:PORT", example: "127.0.0.1:9100"},
 	"serve every":        {zero: "never", example: "10s"},
 
 	"doctor connections": {least: 1, most: maxConnections, example: "50000"},
 }
 
-// switchRule is that of the flags that are given or not.
+// switchRule is the rule of boolean flags.
 var switchRule = rule{text: "no value, or true or false", example: "true"}
 
-// A flagError is a flag that cannot be used as it was given.
+// A flagError reports a flag with an invalid value.
 type flagError struct {
 	flag   string
 	value  string
-	reason string // what is wrong with the value; empty: it is not what the flag accepts
-	accept string
-	write  string // a flag with a value that is accepted
+	reason string // what is wrong with the value; empty: the flag does not accept it
+	accept string // what the flag accepts
+	write  string // the flag with a valid value
 }
 
 func (e *flagError) Error() string {
@@ -74,7 +74,7 @@ func (e *flagError) Error() string {
 	return fmt.Sprintf("%s: give %s; write %s", s, e.accept, e.write)
 }
 
-// maxValueShown is how much of a value an error shows.
+// maxValueShown is the number of characters of a value that an error shows.
 const maxValueShown = 80
 
 // printableValue quotes a value that would break a line, and shortens a long one.
@@ -89,7 +89,7 @@ func printableValue(s string) string {
 	return short
 }
 
-// applyRules makes every flag of the program's commands obey its rule.
+// applyRules makes the parser check every flag of the program's commands against its rule.
 func applyRules(app *kong.Application) {
 	for _, command := range app.Children {
 		for _, f := range command.Flags {
@@ -99,14 +99,14 @@ func applyRules(app *kong.Application) {
 			case f.IsBool():
 				r = switchRule
 			default:
-				panic("pollux: there is no rule for --" + f.Name + " of " + command.Name)
+				panic("pollux: no rule for the flag --" + f.Name + " of " + command.Name)
 			}
 			f.Mapper = ruledMapper{f.Mapper, r}
 		}
 	}
 }
 
-// A ruledMapper reads the value of a flag, and refuses what its rule does not allow.
+// A ruledMapper decodes the value of a flag, and refuses one that its rule does not allow.
 type ruledMapper struct {
 	kong.Mapper
 	rule
@@ -166,7 +166,7 @@ func (m ruledMapper) refuse(flag, value string, target reflect.Value) error {
 
 func isTime(target reflect.Value) bool { return target.Type() == reflect.TypeFor[time.Duration]() }
 
-// accept says in words what the rule allows.
+// accept returns in words what the rule allows.
 func (r rule) accept(target reflect.Value) string {
 	if r.text != "" {
 		return r.text
@@ -188,7 +188,7 @@ func (r rule) accept(target reflect.Value) string {
 	return s
 }
 
-// shortTime is 1h for 1h0m0s.
+// shortTime formats d without trailing zero units: 1h, not 1h0m0s.
 func shortTime(d time.Duration) string {
 	s := d.String()
 	if d%time.Minute == 0 && d != 0 {
@@ -200,7 +200,7 @@ func shortTime(d time.Duration) string {
 	return s
 }
 
-// explain turns an error of the parser into one that says what to write.
+// explain returns an error that suggests a correction for err, an error of the parser.
 func explain(app *kong.Application, args []string, err error) error {
 	var bad *flagError
 	if errors.As(err, &bad) {
@@ -224,10 +224,10 @@ func explain(app *kong.Application, args []string, err error) error {
 			}
 		}
 	}
-	return fmt.Errorf("%w; %s tells how", err, help)
+	return fmt.Errorf("%w; %s shows the usage", err, help)
 }
 
-// notOneOf is the error of an argument that is missing, or is none of those there are.
+// notOneOf returns the error of an argument that is missing or unknown.
 func notOneOf(command string, p *kong.Positional) error {
 	e := &flagError{
 		flag: command, value: p.Target.String(), reason: "unknown " + p.Name,
@@ -241,7 +241,7 @@ func notOneOf(command string, p *kong.Positional) error {
 	return e
 }
 
-// oneOf is a list of two or more words as a sentence has it.
+// oneOf joins two or more words: "a, b or c".
 func oneOf(words []string) string {
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
@@ -257,10 +257,9 @@ func find(app *kong.Application, name string) *kong.Node {
 	return nil
 }
 
-// unknownFlag is the error of a flag that there is not, with the nearest that there
-// is.
+// unknownFlag returns the error of an unknown flag, which suggests the nearest known one.
 func unknownFlag(unknown string, args []string, flags []*kong.Flag, help string) error {
-	for _, a := range args { // -requests is read as -r, and so on
+	for _, a := range args { // the parser reads -requests as -r -e -q …: use the whole argument
 		a, _, _ = strings.Cut(a, "=")
 		if strings.HasPrefix(a, unknown) && !strings.HasPrefix(a, "--") {
 			unknown = a
@@ -281,7 +280,7 @@ func unknownFlag(unknown string, args []string, flags []*kong.Flag, help string)
 	return fmt.Errorf("unknown flag %s; %s lists the flags", printableValue(unknown), help)
 }
 
-// unknownCommand is the error of a command that there is not.
+// unknownCommand returns the error of an unknown command, which suggests the nearest known one.
 func unknownCommand(app *kong.Application, name string) error {
 	var names []string
 	for _, c := range app.Children {
@@ -296,8 +295,8 @@ func unknownCommand(app *kong.Application, name string) error {
 	return fmt.Errorf("unknown command %s%s pollux --help lists the commands", printableValue(name), hint)
 }
 
-// nearest returns the name that s begins, if there is but one, or that is at most
-// a third of its letters away from s; or nothing.
+// nearest returns the only name that begins with s, or else the nearest name, if its distance
+// from s is at most a third of its length; or "".
 func nearest(s string, names []string) string {
 	best, least := "", 1<<30
 	var begun []string
@@ -315,8 +314,8 @@ func nearest(s string, names []string) string {
 	return best
 }
 
-// distance is how many letters must be put in, taken out, replaced or swapped with
-// their neighbour to make b of a.
+// distance returns the Damerau-Levenshtein distance: the number of letters to insert, delete,
+// replace or swap with their neighbour to turn a into b.
 func distance(a, b string) int {
 	if len(a) > maxValueShown {
 		return len(a) // longer than any name

@@ -21,9 +21,9 @@ func modelOf(t *testing.T) (*kong.Kong, *commands) {
 	return parser, &c
 }
 
-// The error of any flag of any command has the flag, the value, what is accepted, and
-// what to write; and what it says to write is accepted.
-func TestFlagErrorsSayWhatToWrite(t *testing.T) {
+// The error of any flag of any command has the flag, the value, the accepted values, and
+// a suggestion; and the suggestion is valid.
+func TestFlagErrorsSuggestValidValue(t *testing.T) {
 	parser, _ := modelOf(t)
 	ruled := 0
 	for _, command := range parser.Model.Children {
@@ -58,10 +58,10 @@ func TestFlagErrorsSayWhatToWrite(t *testing.T) {
 					if status != exitUsage || out != "" || strings.Count(err, "\n") != 1 ||
 						!strings.Contains(err, "pollux: "+strings.TrimSpace(name+" "+shown)+": ") ||
 						!strings.Contains(err, ": give ") || !strings.Contains(err, "; write "+name) {
-						t.Errorf("%q: status %d\n%s%s", args, status, out, err)
+						t.Errorf("%q: status %d, want %d and one line with a suggestion\n%s%s", args, status, exitUsage, out, err)
 						continue
 					}
-					checkWritten(t, command.Name, f, err)
+					checkSuggestion(t, command.Name, f, err)
 				}
 			}
 			if !f.IsBool() {
@@ -69,17 +69,17 @@ func TestFlagErrorsSayWhatToWrite(t *testing.T) {
 				if status != exitUsage || !strings.HasPrefix(err, "pollux: "+name+": the value is missing: give ") {
 					t.Errorf("%s %s: status %d, %s", command.Name, name, status, err)
 				}
-				checkWritten(t, command.Name, f, err)
+				checkSuggestion(t, command.Name, f, err)
 			}
 		}
 	}
 	if ruled != len(rules) {
-		t.Errorf("%d rules for %d flags", len(rules), ruled)
+		t.Errorf("there are %d rules, but only %d belong to a flag", len(rules), ruled)
 	}
 }
 
-// checkWritten parses what an error says to write.
-func checkWritten(t *testing.T, command string, f *kong.Flag, message string) {
+// checkSuggestion checks that the parser accepts the flag that an error suggests.
+func checkSuggestion(t *testing.T, command string, f *kong.Flag, message string) {
 	t.Helper()
 	_, written, _ := strings.Cut(strings.TrimSpace(message), "; write ")
 	written, _, _ = strings.Cut(written, ", or ")
@@ -89,7 +89,7 @@ func checkWritten(t *testing.T, command string, f *kong.Flag, message string) {
 	}
 	parser, _ := modelOf(t)
 	if _, err := parser.Parse(args); err != nil {
-		t.Errorf("%q, as the error of --%s says, is refused: %v", args, f.Name, err)
+		t.Errorf("%q, suggested by the error of --%s, is refused: %v", args, f.Name, err)
 	}
 }
 
@@ -100,16 +100,16 @@ func TestFlagErrorTexts(t *testing.T) {
 		"serve echo --busy-poll 9":            "--busy-poll 9: give adaptive, off, or a time up to 1s; write --busy-poll 50us",
 		"demo -d 90m":                         "--delay 90m: give a time from 0s to 1h; write --delay 1s",
 		"demo -d5":                            "--delay 5: the unit is missing: give a time from 0s to 1h; write --delay 5s",
-		"demo -n":                             "--requests: the value is missing: give a number from 0 to 1000000 (0: as many as may be open at once); write --requests 2000",
-		"demo -n --each":                      "--requests: the value is missing: give a number from 0 to 1000000 (0: as many as may be open at once); write --requests 2000",
+		"demo -n":                             "--requests: the value is missing: give a number from 0 to 1000000 (0: as many as may be open at the same time); write --requests 2000",
+		"demo -n --each":                      "--requests: the value is missing: give a number from 0 to 1000000 (0: as many as may be open at the same time); write --requests 2000",
 		"serve echo --quiet=perhaps":          "--quiet perhaps: give no value, or true or false; write --quiet, or --quiet=true",
 		"serve echo --refuse":                 "--refuse needs --max-conns; write --refuse --max-conns 10000",
-		"demo -n \x1b[31m":                    `--requests "\x1b[31m": give a number from 0 to 1000000 (0: as many as may be open at once); write --requests 2000`,
+		"demo -n \x1b[31m":                    `--requests "\x1b[31m": give a number from 0 to 1000000 (0: as many as may be open at the same time); write --requests 2000`,
 		"demo -n " + strings.Repeat("x", 999): "--requests " + strings.Repeat("x", maxValueShown) + "...: give a number",
 	} {
 		status, _, err := pollux(t, "", strings.Fields(args)...)
 		if status != exitUsage || !strings.HasPrefix(err, "pollux: "+want) {
-			t.Errorf("%s: status %d, %s", args, status, err)
+			t.Errorf("%s: status %d, want %d and %q\n%s", args, status, exitUsage, want, err)
 		}
 	}
 }
@@ -121,7 +121,7 @@ func TestNearest(t *testing.T) {
 		"vresion": "version", "nonsense": "", "": "", strings.Repeat("d", 1<<20): "",
 	} {
 		if got := nearest(s, names); got != want {
-			t.Errorf("%.20q: %q, not %q", s, got, want)
+			t.Errorf("nearest(%.20q) = %q, want %q", s, got, want)
 		}
 	}
 }

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// maxURLs bounds a run: all of a list is in memory.
+	// maxURLs bounds a run: the whole list is in memory.
 	maxURLs = 1 << 20
 	// maxLineBytes bounds a line of a list.
 	maxLineBytes = 64 << 10
 )
 
-// readJobs makes jobs of the URLs given and of those in the file named.
+// readJobs returns a job for each given URL, then for each URL in file.
 func readJobs(given []string, file string, in io.Reader) ([]*fetch.Job, error) {
 	jobs := make([]*fetch.Job, 0, len(given))
 	for _, text := range given {
@@ -46,9 +46,9 @@ func readJobs(given []string, file string, in io.Reader) ([]*fetch.Job, error) {
 	}
 	switch {
 	case len(jobs) == 0 && file != "":
-		return nil, fmt.Errorf("the list %s has no URL: give one a line, like http://example.org/path", redact.File(file))
+		return nil, fmt.Errorf("the list %s has no URL: give one per line, like http://example.org/path", redact.File(file))
 	case len(jobs) == 0:
-		return nil, errors.New("no URL: give one like http://example.org/path, or a list by --input FILE")
+		return nil, errors.New("no URL: give one like http://example.org/path, or a list with --input FILE")
 	}
 	return jobs, nil
 }
@@ -62,7 +62,7 @@ func readList(jobs []*fetch.Job, in io.Reader) ([]*fetch.Job, error) {
 			continue
 		}
 		if len(jobs) == maxURLs {
-			return nil, fmt.Errorf("line %d: more than %d URLs: split the list", line, maxURLs)
+			return nil, fmt.Errorf("line %d: more than %d URLs; split the list", line, maxURLs)
 		}
 		jobs = append(jobs, fetch.NewJob(len(jobs), text))
 	}

@@ -1,5 +1,5 @@
-// Pollux shows what the library does, fetches URLs and serves small protocols with it,
-// and tells what a machine offers to it. Run "pollux --help".
+// Pollux demonstrates the library, fetches URLs and serves small protocols with it,
+// and reports which backends and limits a machine has. Run "pollux --help".
 package main
 
 import (
@@ -19,39 +19,39 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 )
 
-// What the program exits with.
+// Exit statuses of the program.
 const (
 	exitOK     = 0
 	exitFailed = 1                                 // something was attempted and failed
 	exitUsage  = 2                                 // nothing was attempted
-	exitSignal = 128                               // and the signal's number, as shells have it
-	exitPipe   = exitSignal + int(syscall.SIGPIPE) // nobody reads the output any more
+	exitSignal = 128                               // plus the signal's number, as in shells
+	exitPipe   = exitSignal + int(syscall.SIGPIPE) // the reader of the output has closed the pipe
 )
 
 const description = `Pollux is a portable event queue for Go.
 
 Examples:
 
-  pollux demo                                    10,000 slow answers, one goroutine
-  pollux fetch -o out http://example.org/a.txt   a file from a server
-  pollux fetch -o out --input list.txt -p 500    many, 500 at once
-  pollux serve echo --listen :7000               a server, until Ctrl-C
-  pollux doctor --connections 50000              is this machine fit for 50,000?
+  pollux demo                                    wait for 10,000 slow answers, one goroutine
+  pollux fetch -o out http://example.org/a.txt   fetch a file
+  pollux fetch -o out --input list.txt -p 500    fetch many files, 500 at a time
+  pollux serve echo --listen :7000               run a server until Ctrl-C
+  pollux doctor --connections 50000              check the limits for 50,000 connections
 
-Exit status: 0 if all is well; 1 if something was attempted and failed; 2 if nothing was attempted, for wrong usage; 128 and its number if a signal cut the work short.`
+Exit status: 0 on success; 1 if something was attempted and failed; 2 if nothing was attempted, because of wrong usage; 128 plus the number of the signal if a signal interrupted the work.`
 
 type commands struct {
-	Demo    demoCmd    `cmd:"" help:"Wait for many slow answers at once, with one goroutine."`
-	Fetch   fetchCmd   `cmd:"" help:"Fetch http URLs, many at once."`
+	Demo    demoCmd    `cmd:"" help:"Wait for many slow answers with one goroutine, and compare with net/http."`
+	Fetch   fetchCmd   `cmd:"" help:"Fetch many http URLs at the same time."`
 	Serve   serveCmd   `cmd:"" help:"Serve echo, discard or chargen, over TCP, UDP and Unix sockets."`
-	Doctor  doctorCmd  `cmd:"" help:"Tell what this machine offers, and what to raise for many connections."`
+	Doctor  doctorCmd  `cmd:"" help:"Report backends and limits of this machine, and what to raise for many connections."`
 	Version versionCmd `cmd:"" help:"Print the version."`
-	Help    helpCmd    `cmd:"" help:"Show help on the program, or on a command."`
+	Help    helpCmd    `cmd:"" help:"Show help for the program or a command."`
 
 	ShowVersion versionFlag `name:"version" short:"V" help:"Print the version and exit."`
 }
 
-// helpCmd is only in the list of commands: run replaces it by the flag --help.
+// helpCmd is only listed among the commands: run replaces it by the flag --help.
 type helpCmd struct {
 	Command string `arg:"" optional:"" help:"The command."`
 }
@@ -62,12 +62,12 @@ type streams struct {
 	out, err io.Writer
 }
 
-// signalled is why the program was told to end.
+// signalled is the error of a program that was ended by a signal.
 type signalled struct{ os.Signal }
 
 func (s signalled) Error() string { return s.String() }
 
-// status is what to exit with.
+// status returns the exit status.
 func (s signalled) status() int {
 	if n, ok := s.Signal.(syscall.Signal); ok {
 		return exitSignal + int(n)
@@ -84,14 +84,14 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == demo.Part {
 		os.Exit(demo.RunPart(os.Args[2:]))
 	}
-	// The first signal ends the run cleanly; after it the second one kills, as if
-	// none had been caught. SIGPIPE is taken so that writing to a closed pipe is an
-	// error, and what was begun can be cleaned up.
+	// The first signal ends the run cleanly; a second one has its default effect and kills.
+	// SIGPIPE is caught so that writing to a closed pipe is an error, and partial results
+	// can be removed.
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
-		signal.Notify(signals, syscall.SIGHUP) // the terminal is gone; Windows never sends it
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		signal.Notify(signals, syscall.SIGHUP) // the terminal was closed; Windows never sends it
 	}
 	go func() {
 		sig := <-signals
@@ -105,7 +105,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
 }
 
-// run is the program. It returns what to exit with.
+// run runs the program and returns the exit status.
 func run(ctx context.Context, args []string, std streams) (status int) {
 	var c commands
 	parser, err := kong.New(&c, kong.Name("pollux"), kong.Description(description),
@@ -143,11 +143,10 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 	return statusOf(ctx, command.Run(), std)
 }
 
-// redacted is an error on the arguments without what is secret in them.
+// redacted returns err, an error about args, without the secrets in them.
 func redacted(err error, args []string) error { return errors.New(redact.Arguments(err.Error(), args)) }
 
-// arguments turns "help" into the flag that does it, and refuses a command that there
-// is not.
+// arguments replaces "help" by the flag --help, and refuses an unknown command.
 func arguments(app *kong.Application, args []string) ([]string, error) {
 	if len(args) == 0 {
 		return []string{"--help"}, nil
@@ -174,14 +173,14 @@ func arguments(app *kong.Application, args []string) ([]string, error) {
 
 type exit int
 
-// statusOf reports err, unless that has been done, and says what to exit with.
+// statusOf prints err, unless it was reported already, and returns the exit status.
 func statusOf(ctx context.Context, err error, std streams) int {
 	var usage usageError
 	var sig signalled
 	switch {
 	case err == nil:
 		return exitOK
-	case unread(err):
+	case isClosedPipe(err):
 		return exitPipe
 	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &sig):
 		return sig.status()
@@ -201,5 +200,5 @@ func complain(std streams, err error) {
 	fmt.Fprintln(std.err, "pollux:", redact.Text(strings.TrimPrefix(err.Error(), "pollux: ")))
 }
 
-// errReported is a failure that has had its line already.
+// errReported is a failure that was printed already.
 var errReported = errors.New("failed")

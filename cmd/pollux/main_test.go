@@ -12,7 +12,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 )
 
-// mainEnv makes the test binary the program itself, for tests that need a process.
+// mainEnv makes the test binary run main, for tests that need a process.
 const mainEnv = "POLLUX_TEST_MAIN"
 
 func TestMain(m *testing.M) {
@@ -69,7 +69,7 @@ func TestUsage(t *testing.T) {
 		{"fetch --input /no/such/file", exitUsage, "/no/such/file"},
 		{"fetch --input -", exitUsage, "the list - has no URL"},
 		{"doctor --connections 0", exitUsage, "--connections 0"},
-		{"fetch https://127.0.0.1/", exitUsage, "TLS is not there yet"},
+		{"fetch https://127.0.0.1/", exitUsage, "TLS is not supported yet"},
 		{"fetch nonsense", exitUsage, "write it like http://"},
 		{"fetch -o http://h/ http://127.0.0.1/", exitUsage, "give a directory, not a URL"},
 	} {
@@ -80,7 +80,7 @@ func TestUsage(t *testing.T) {
 				t.Errorf("status %d, want %d and %q\n%s%s", status, c.status, c.want, out, err)
 			}
 			if status == exitUsage && (strings.Count(err, "\n") != 1 || out != "") {
-				t.Errorf("not one line on standard error:\n%s%s", out, err)
+				t.Errorf("want one line on standard error and nothing on standard output:\n%s%s", out, err)
 			}
 		})
 	}

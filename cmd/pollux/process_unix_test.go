@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// A signal ends a run: what is not whole is removed, and the status tells.
+// A signal ends a run: incomplete files are removed, and the exit status has the signal.
 func TestSignal(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		if signal.Ignored(sig) {
-			continue // so does what this test starts
+			continue // the program that this test starts ignores it, too
 		}
 		url, begun := endless(t)
 		dir := t.TempDir()
@@ -37,7 +37,7 @@ func TestSignal(t *testing.T) {
 	}
 }
 
-// Under nohup, the program outlives its terminal.
+// Under nohup, the program ignores SIGHUP.
 func TestNohup(t *testing.T) {
 	url, begun := endless(t)
 	c := program(t)
@@ -55,7 +55,7 @@ func TestNohup(t *testing.T) {
 	}
 }
 
-// With few descriptors allowed, fewer are fetched at once, and all succeed.
+// With a low limit on descriptors, fewer URLs are fetched at the same time, and all succeed.
 func TestFewDescriptors(t *testing.T) {
 	url := files(t)
 	args := []string{"-c", `ulimit -n 90 && exec "$0" "$@"`, os.Args[0], "fetch", "-q", "-o", t.TempDir()}
@@ -65,7 +65,7 @@ func TestFewDescriptors(t *testing.T) {
 	c := program(t)
 	c.Path, c.Args = "/bin/sh", append([]string{"sh"}, args...)
 	out, err := c.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "the limit on descriptors allows 13 at once") {
+	if err != nil || !strings.Contains(string(out), "the limit on file descriptors allows 13 URLs") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -23,20 +23,20 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Flags of this test, so that the program of another system can be tested, run by an
-// emulator; the other end of its connections is here.
+// Flags of this test. They allow to test the program of another system, run by an
+// emulator; the other end of its connections is in this process.
 var (
 	programFlag = flag.String("program", "", "the `command` that the TestProgram tests run, its words separated by blanks; by default the test itself")
 	systemFlag  = flag.String("system", runtime.GOOS, "the `GOOS` that -program is for")
 )
 
-// temporaryEnv says where temporary files go.
+// temporaryEnv is the environment variable with the directory of temporary files.
 var temporaryEnv = map[bool]string{false: "TMPDIR", true: "TMP"}[runtime.GOOS == "windows"]
 
-// exitPatience is how long a program that has ended may keep its output open.
+// exitPatience is how long the output of a program may stay open after it has ended.
 const exitPatience = 10 * time.Second
 
-// program is the program as a process of its own.
+// program returns a command that runs the program in a process of its own.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	command, env := []string{os.Args[0]}, []string{mainEnv + "=1", temporaryEnv + "=" + testdir.New(t)}
@@ -49,7 +49,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	return c
 }
 
-// runProgram runs it to its end.
+// runProgram runs the program until it exits.
 func runProgram(t *testing.T, dir, in string, args ...string) (status int, out, err string) {
 	t.Helper()
 	c := program(t, args...)
@@ -63,15 +63,15 @@ func runProgram(t *testing.T, dir, in string, args ...string) (status int, out, 
 }
 
 func TestProgramDemo(t *testing.T) {
-	status, out, err := runProgram(t, "", "", "demo", "-n", "2000") // the race detector knows 8128 goroutines, and net/http needs three for each
-	if status != exitOK || err != "" || !strings.Contains(out, " connections at once") || strings.Contains(out, "failed") ||
+	status, out, err := runProgram(t, "", "", "demo", "-n", "2000") // the race detector is limited to 8128 goroutines, and net/http needs three for each
+	if status != exitOK || err != "" || !strings.Contains(out, " simultaneous connections") || strings.Contains(out, "failed") ||
 		!regexp.MustCompile(`(?m)^goroutines +1 +\d`).MatchString(out) || strings.Count(out, "\n") > 12 {
 		t.Errorf("status %d\n%s%s", status, out, err)
 	}
 	t.Log("\n" + out)
 }
 
-// Files arrive byte for byte; a refused connection and an unknown name have one line
+// Files are complete; a refused connection and an unknown name are reported by one line
 // each.
 func TestProgramFetch(t *testing.T) {
 	url, dir := files(t), testdir.New(t)
@@ -97,12 +97,12 @@ func TestProgramFetch(t *testing.T) {
 		"pollux: 51 of 53 fetched",
 	} {
 		if len(lines) != 3 || strings.Count("\n"+err, "\n"+want) != 1 {
-			t.Errorf("not one line %q of three in:\n%s", want, err)
+			t.Errorf("want three lines, one of them %q…:\n%s", want, err)
 		}
 	}
 	left, _ := os.ReadDir(filepath.Join(dir, "out"))
 	if len(left) != 51 {
-		t.Errorf("%d files: %v", len(left), left)
+		t.Errorf("%d files, want 51: %v", len(left), left)
 	}
 	for _, f := range left {
 		n, e := strconv.Atoi(f.Name())
@@ -121,7 +121,8 @@ func TestProgramFetchToStandardOutput(t *testing.T) {
 	}
 }
 
-// endless begins a body, says so, and never ends it.
+// endless starts a server that sends the beginning of a body, then a value on begun, and
+// never ends the body.
 func endless(t *testing.T) (url string, begun chan struct{}) {
 	begun = make(chan struct{}, 10)
 	s := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
@@ -132,8 +133,8 @@ func endless(t *testing.T) (url string, begun chan struct{}) {
 	return s.URL("/"), begun
 }
 
-// When nobody reads standard output any more, the program ends quietly and leaves
-// nothing behind.
+// When the reader of standard output has closed the pipe, the program ends without a message
+// and leaves no files behind.
 func TestProgramClosedPipe(t *testing.T) {
 	url := files(t)
 	slow, _ := endless(t)
@@ -166,7 +167,7 @@ func TestProgramClosedPipe(t *testing.T) {
 	}
 }
 
-// The doctor speaks of the system that the program is for.
+// The doctor reports about the system that the program was built for.
 func TestProgramDoctor(t *testing.T) {
 	status, out, err := runProgram(t, "", "", "doctor", "--json")
 	var r struct {

@@ -15,8 +15,8 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/testdir"
 )
 
-// No message and no name of a file has the user name or the password of a URL, whatever
-// becomes of it.
+// No message and no file name contains the user name or the password of a URL, on success or
+// any failure.
 func TestFetchHidesCredentials(t *testing.T) {
 	leaktest.Check(t)
 	const login = "al1ce:s3cr3t"
@@ -97,7 +97,7 @@ func TestFetchHidesCredentials(t *testing.T) {
 	}
 }
 
-// refusing returns a URL at whose port nobody listens.
+// refusing returns a URL whose port refuses connections.
 func refusing(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -108,8 +108,8 @@ func refusing(t *testing.T) string {
 	return "http://" + ln.Addr().String() + "/"
 }
 
-// URLs that cannot be asked for are wrong usage if there are no others, and failures among
-// others; nothing is made then that the others do not need.
+// Invalid URLs are wrong usage if there are no valid ones, and failures otherwise; if there
+// are no valid ones, no directory is created.
 func TestFetchRefusedURLs(t *testing.T) {
 	leaktest.Check(t)
 	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\n\r\nhello")
@@ -135,7 +135,7 @@ func TestFetchRefusedURLs(t *testing.T) {
 			t.Errorf("%q: status %d, want %d and %d lines\n%s%s", c.args, status, c.status, c.lines, out, err)
 		}
 		if made, _ := filepath.Glob(dir); (len(made) > 0) != (status == exitFailed) {
-			t.Errorf("%q: made %q", c.args, made)
+			t.Errorf("%q: status %d, created %q", c.args, status, made)
 		}
 	}
 }

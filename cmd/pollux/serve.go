@@ -18,32 +18,32 @@ import (
 
 const (
 	defaultListen = "127.0.0.1:7000"
-	// liveInterval is how often figures on a terminal are drawn anew.
+	// liveInterval is the interval at which figures on a terminal are redrawn.
 	liveInterval = 500 * time.Millisecond
-	// spareColumns are left free beside the figures, for what a terminal echoes there.
+	// spareColumns are left free after the figures, for characters that the terminal echoes.
 	spareColumns = 3
 )
 
 type serveCmd struct {
-	Protocol string `arg:"" enum:"echo,discard,chargen" help:"echo sends back what comes (RFC 862), discard drops it (RFC 863), chargen sends text without end (RFC 864)."`
+	Protocol string `arg:"" enum:"echo,discard,chargen" help:"echo sends back what it receives (RFC 862), discard drops it (RFC 863), chargen sends endless text (RFC 864)."`
 
-	Listen      []string      `short:"l" sep:"none" placeholder:"ADDRESS" help:"tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, or HOST:PORT, which is TCP; the host is an IP address, localhost, or empty for all. May be given again. Without it, and without sockets of systemd: 127.0.0.1:7000."`
-	Loops       int           `default:"0" help:"How many loops; 0 is one for each processor."`
-	Backend     string        `placeholder:"NAME" help:"How the kernel is asked; pollux doctor lists what there is. POLLUX_BACKEND wins."`
-	MaxConns    int           `default:"0" help:"Connections at once; further ones wait in the backlog. 0 is no limit but that of descriptors."`
-	Refuse      bool          `help:"Close connections above --max-conns at once instead."`
-	IdleTimeout time.Duration `default:"0s" help:"Close connections that neither receive nor send for so long; 0s is never."`
-	BusyPoll    string        `default:"adaptive" placeholder:"TIME" help:"How long to ask the kernel again and again, each time before sleeping: a time, off, or adaptive, which does it for microseconds and only where that costs less than sleeping."`
+	Listen      []string      `short:"l" sep:"none" placeholder:"ADDRESS" help:"Listen at tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, or HOST:PORT, which is TCP; the host is an IP address, localhost, or empty for all addresses. May be repeated. Default: 127.0.0.1:7000, unless systemd passes sockets."`
+	Loops       int           `default:"0" help:"Number of loops; 0: one for each processor."`
+	Backend     string        `placeholder:"NAME" help:"The kernel mechanism to use; pollux doctor lists the backends. POLLUX_BACKEND takes precedence."`
+	MaxConns    int           `default:"0" help:"Maximum number of open connections; further ones wait in the backlog. 0: only file descriptors limit them."`
+	Refuse      bool          `help:"Close connections above --max-conns immediately instead."`
+	IdleTimeout time.Duration `default:"0s" help:"Close connections that neither receive nor send for this time; 0s: never."`
+	BusyPoll    string        `default:"adaptive" placeholder:"TIME" help:"How long to poll the kernel repeatedly before each sleep: a time, off, or adaptive, which polls for microseconds and only while that costs less than sleeping."`
 	Drain       time.Duration `default:"10s" help:"How long connections may take to finish after SIGINT, SIGTERM or SIGHUP."`
 	Metrics     string        `placeholder:"HOST:PORT" help:"Serve metrics in Prometheus's format, at http://HOST:PORT/metrics."`
 
-	Every      time.Duration `default:"10s" help:"Without a terminal: print figures so often at most, and only if something has changed; 0s is never."`
-	Quiet      bool          `short:"q" help:"No figures."`
-	NoProgress bool          `help:"Lines instead of live figures, also on a terminal."`
+	Every      time.Duration `default:"10s" help:"Without a terminal: interval at which figures are printed if they have changed; 0s: never."`
+	Quiet      bool          `short:"q" help:"Print no figures."`
+	NoProgress bool          `help:"Print lines instead of live figures, also on a terminal."`
 }
 
 func (serveCmd) Help() string {
-	return `Serves one of three small protocols by the library's executor, until SIGINT, SIGTERM or SIGHUP; a second signal kills. One line on standard output says that it serves, where, and on which backend. Figures and warnings go to standard error. Sockets that systemd passes on (LISTEN_FDS) are served too.
+	return `Serves one of three small protocols with the library's executor, until SIGINT, SIGTERM or SIGHUP; a second signal kills it. When it is ready, it prints one line with its addresses and its backend on standard output. Figures and warnings are printed on standard error. Sockets that systemd passes (LISTEN_FDS) are served too.
 
 Examples:
 
@@ -53,7 +53,7 @@ Examples:
   pollux serve chargen --loops 1 --metrics 127.0.0.1:9100`
 }
 
-// config checks the flags.
+// config checks the flags and returns the server's configuration.
 func (c *serveCmd) config() (serve.Config, error) {
 	config := serve.Config{
 		Protocol: c.Protocol, Loops: c.Loops, Backend: c.Backend, MaxConns: c.MaxConns, Refuse: c.Refuse,
@@ -84,7 +84,7 @@ func (c *serveCmd) config() (serve.Config, error) {
 	return config, nil
 }
 
-// parseBusyPoll returns what loop.Config takes.
+// parseBusyPoll returns the value of loop.Config.BusyPoll.
 func parseBusyPoll(text string) (time.Duration, error) {
 	switch text {
 	case "adaptive":
@@ -100,7 +100,8 @@ func parseBusyPoll(text string) (time.Duration, error) {
 	return max(d, 1), nil
 }
 
-// checkBackend: one of this build that cannot be used here is no misuse.
+// checkBackend returns an error if this build has no backend of that name. A backend that the
+// machine does not support is reported later: it is not wrong usage.
 func checkBackend(name string) error {
 	var names []string
 	for _, b := range loop.Backends() {
@@ -168,7 +169,7 @@ func (c *serveCmd) watch(ctx context.Context, s *serve.Server, show *display, st
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	last := s.NoFigures() // what has come before the first tick is a change, too
+	last := s.NoFigures() // connections before the first tick are a change, too
 	for {
 		select {
 		case <-ctx.Done():
@@ -199,7 +200,7 @@ func (c *serveCmd) display(std streams) *display {
 	return &display{Writer: live, live: live}
 }
 
-// close leaves the last figures on the terminal. What is printed later comes below.
+// close leaves the last figures on the terminal. Later output is printed below them.
 func (d *display) close() {
 	if d.live != nil {
 		d.live.Close()

@@ -29,7 +29,7 @@ import (
 
 const servePatience = 20 * time.Second
 
-// served is a server in this process.
+// served is a running "pollux serve" in this process.
 type served struct {
 	line   string
 	where  []string // addresses, without the network
@@ -57,7 +57,7 @@ func (l *lockedBuffer) String() string {
 
 var addresses = regexp.MustCompile(`(?:tcp|udp|unix|http)://[^\s,;]+`)
 
-// startServe starts "pollux serve" and waits until it serves.
+// startServe starts "pollux serve" and waits for its line on standard output.
 func startServe(t *testing.T, args ...string) *served {
 	t.Helper()
 	leaktest.Check(t)
@@ -73,7 +73,7 @@ func startServe(t *testing.T, args ...string) *served {
 	out := bufio.NewReader(r)
 	line, err := out.ReadString('\n')
 	if err != nil {
-		t.Fatalf("no line: %v\n%s", err, s.err)
+		t.Fatalf("no line on standard output: %v\n%s", err, s.err)
 	}
 	s.line = line
 	for _, u := range addresses.FindAllString(line, -1) {
@@ -86,7 +86,7 @@ func startServe(t *testing.T, args ...string) *served {
 // stop interrupts the server.
 func (s *served) stop() { s.cancel(signalled{os.Interrupt}) }
 
-// end stops the server, if nobody has, and returns its status.
+// end stops the server and returns its exit status. It may be called again.
 func (s *served) end() int {
 	s.stop()
 	status := <-s.status
@@ -105,7 +105,7 @@ func connect(t *testing.T, network, at string) net.Conn {
 	return c
 }
 
-// halfClose says that no more will be sent.
+// halfClose sends FIN.
 func halfClose(t *testing.T, c net.Conn) {
 	t.Helper()
 	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
@@ -113,7 +113,7 @@ func halfClose(t *testing.T, c net.Conn) {
 	}
 }
 
-// exchange sends b, says that it is all, and returns what comes until the end.
+// exchange sends b and FIN, and returns the bytes received until the peer's FIN.
 func exchange(t *testing.T, c net.Conn, b []byte) []byte {
 	t.Helper()
 	go func() {
@@ -127,7 +127,7 @@ func exchange(t *testing.T, c net.Conn, b []byte) []byte {
 	return got
 }
 
-// noise is n bytes that do not repeat soon.
+// noise returns n bytes of a pseudorandom sequence.
 func noise(n int) []byte {
 	b := make([]byte, n)
 	x := uint32(1)
@@ -151,7 +151,7 @@ func checkText(t *testing.T, b []byte) {
 			want = '\n'
 		}
 		if c != want {
-			t.Fatalf("byte %d is %q, not %q", i, c, want)
+			t.Fatalf("byte %d is %q, want %q", i, c, want)
 		}
 	}
 }
@@ -173,19 +173,19 @@ func TestServeStreams(t *testing.T) {
 			data := noise(3 << 20)
 			echo := startServe(t, "echo", "--listen", at, "--loops", "2")
 			if got := exchange(t, connect(t, network, echo.where[0]), data); !bytes.Equal(got, data) {
-				t.Errorf("echo: %d bytes of %d, or others", len(got), len(data))
+				t.Errorf("echo: received %d bytes, want %d; or they differ", len(got), len(data))
 			}
 			if status := echo.end(); status != exitOK {
 				t.Errorf("status %d\n%s", status, echo.err)
 			}
 			discard := startServe(t, "discard", "--listen", at)
 			if got := exchange(t, connect(t, network, discard.where[0]), data); len(got) != 0 {
-				t.Errorf("discard: %d bytes came", len(got))
+				t.Errorf("discard: received %d bytes, want none", len(got))
 			}
 			discard.end()
 			chargen := startServe(t, "chargen", "--listen", at)
 			c := connect(t, network, chargen.where[0])
-			halfClose(t, c) // and it goes on all the same
+			halfClose(t, c) // chargen continues nevertheless
 			got := make([]byte, 2<<20)
 			if _, err := io.ReadFull(c, got); err != nil {
 				t.Error(err)
@@ -204,13 +204,12 @@ func hasIPv6() bool {
 	return true
 }
 
-// The line says what, where, on which backend, with how many loops; there may be
-// many addresses.
+// The line has the protocol, the addresses, the backend and the number of loops.
 func TestServeLine(t *testing.T) {
 	s := startServe(t, "echo", "-l", "127.0.0.1:0", "-l", "udp://127.0.0.1:0", "--loops", "1", "--metrics", "127.0.0.1:0")
 	want := regexp.MustCompile(`^echo on tcp://127\.0\.0\.1:\d+, udp://127\.0\.0\.1:\d+ by [a-z]+, 1 loop; metrics on http://127\.0\.0\.1:\d+/metrics\n$`)
 	if !want.MatchString(s.line) {
-		t.Errorf("%q", s.line)
+		t.Errorf("line %q, want a match of %v", s.line, want)
 	}
 }
 
@@ -230,7 +229,7 @@ func TestServeUDP(t *testing.T) {
 					t.Fatal(err)
 				}
 				if protocol == "discard" {
-					if i%few == few-1 { // more might not fit the kernel's buffer
+					if i%few == few-1 { // the kernel's receive buffer might drop more
 						waitFor(t, s, "pollux_messages_total", func(v float64) bool { return v == float64(i+1) })
 					}
 					continue
@@ -240,7 +239,7 @@ func TestServeUDP(t *testing.T) {
 					t.Fatal(err)
 				}
 				if n != len(sent) || protocol == "echo" && !bytes.Equal(b[:n], sent) {
-					t.Fatalf("datagram %d: %d bytes of %d, or others", i, n, len(sent))
+					t.Fatalf("datagram %d: received %d bytes, want %d; or they differ", i, n, len(sent))
 				}
 				if protocol == "chargen" {
 					checkText(t, b[:n])
@@ -249,16 +248,16 @@ func TestServeUDP(t *testing.T) {
 			waitFor(t, s, "pollux_messages_total", func(v float64) bool { return v == datagrams })
 			bytes := float64(40 * datagrams * (datagrams - 1) / 2)
 			if v := metric(t, s, "pollux_received_bytes_total"); v != bytes {
-				t.Errorf("%v bytes received, not %v", v, bytes)
+				t.Errorf("%v bytes received, want %v", v, bytes)
 			}
 			if v := metric(t, s, "pollux_sent_bytes_total"); v != bytes && protocol != "discard" {
-				t.Errorf("%v bytes sent, not %v", v, bytes)
+				t.Errorf("%v bytes sent, want %v", v, bytes)
 			}
 		})
 	}
 }
 
-// metrics reads the metrics, the last of the addresses, as Prometheus would.
+// metrics fetches and parses the metrics, whose address is the last one.
 func metrics(t *testing.T, s *served) map[string]*dto.MetricFamily {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: servePatience}
@@ -288,7 +287,7 @@ func metric(t *testing.T, s *served, name string) (sum float64) {
 	return sum
 }
 
-// waitFor asks until a metric is as wanted.
+// waitFor polls a metric until want returns true.
 func waitFor(t *testing.T, s *served, name string, want func(float64) bool) {
 	t.Helper()
 	deadline := time.Now().Add(servePatience)
@@ -321,18 +320,18 @@ func TestServeMetrics(t *testing.T) {
 		"pollux_callback_seconds_total", "go_goroutines",
 	} {
 		if families[name] == nil {
-			t.Errorf("no %s", name)
+			t.Errorf("no metric %s", name)
 		}
 	}
 	if n := len(families["pollux_connections"].GetMetric()); n != 2 {
-		t.Errorf("%d loops", n)
+		t.Errorf("metrics of %d loops, want 2", n)
 	}
 	for name, want := range map[string]float64{
 		"pollux_connections": conns, "pollux_accepted_total": conns, "pollux_messages_total": conns,
 		"pollux_received_bytes_total": 100 * conns, "pollux_sent_bytes_total": 100 * conns,
 	} {
 		if got := metric(t, s, name); got != want {
-			t.Errorf("%s is %v, not %v", name, got, want)
+			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
 	for _, c := range open {
@@ -341,7 +340,7 @@ func TestServeMetrics(t *testing.T) {
 	waitFor(t, s, "pollux_connections", func(v float64) bool { return v == 0 })
 }
 
-// chargen obeys a peer that does not read, and goes on when it does.
+// chargen stops while the peer does not read, and continues when it does.
 func TestServeChargenBackPressure(t *testing.T) {
 	s := startServe(t, "chargen", "-l", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 	c := connect(t, "tcp", s.where[0])
@@ -353,7 +352,7 @@ func TestServeChargenBackPressure(t *testing.T) {
 		return same
 	})
 	if v := metric(t, s, "pollux_unsent_bytes"); v > 512<<10 {
-		t.Errorf("%v bytes wait for a peer that does not read", v)
+		t.Errorf("%v bytes are unsent to a peer that does not read, want at most %d", v, 512<<10)
 	}
 	got := make([]byte, 16<<20)
 	if _, err := io.ReadFull(c, got); err != nil {
@@ -363,13 +362,13 @@ func TestServeChargenBackPressure(t *testing.T) {
 	c.Close()
 }
 
-// Thousands of connections at once, as many as the limit allows: each has both its
-// ends in this process.
+// Thousands of simultaneous connections, as many as the limit allows: both ends of each are
+// in this process.
 func TestServeMany(t *testing.T) {
 	const each, first, spare = 2, 4000, 64
 	n := limits.Fit(first, each) - spare
 	if sys.OnWine() {
-		n = min(n, 400) // its sockets cost ten times as much, under the race detector more than anybody waits
+		n = min(n, 400) // its sockets are ten times as slow, under the race detector too slow
 	}
 	if n < 100 {
 		t.Skip("few descriptors")
@@ -403,9 +402,9 @@ func TestServeMany(t *testing.T) {
 		}
 	}
 	if v := metric(t, s, "pollux_connections"); v != float64(n) {
-		t.Errorf("%v connections, not %d", v, n)
+		t.Errorf("%v connections, want %d", v, n)
 	}
-	// Nobody is at anything, so all are closed, and without --drain's 10 s.
+	// All connections are idle, so they are closed without waiting for --drain's 10 s.
 	s.stop()
 	for i, c := range conns {
 		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
@@ -418,7 +417,7 @@ func TestServeMany(t *testing.T) {
 	}
 }
 
-// What was under way when the server was told to stop comes whole.
+// Data in transit when the server is stopped is delivered completely.
 func TestServeDrains(t *testing.T) {
 	s := startServe(t, "echo", "-l", "127.0.0.1:0")
 	c := connect(t, "tcp", s.where[0])
@@ -435,14 +434,14 @@ func TestServeDrains(t *testing.T) {
 	waitRefused(t, s.where[0])
 	rest, err := io.ReadAll(c)
 	if got := slices.Concat(first, rest); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("%d bytes of %d, or others: %v", len(got), len(data), err)
+		t.Errorf("received %d bytes, want %d; or they differ: %v", len(got), len(data), err)
 	}
 	if status := s.end(); status != exitOK || !strings.Contains(s.err.String(), "have 10s to finish: ") {
 		t.Errorf("status %d\n%s", status, s.err)
 	}
 }
 
-// waitRefused waits until nobody listens.
+// waitRefused waits until the server does not listen any more.
 func waitRefused(t *testing.T, at string) {
 	t.Helper()
 	for deadline := time.Now().Add(servePatience); ; {
@@ -452,18 +451,18 @@ func waitRefused(t *testing.T, at string) {
 		}
 		c.Close()
 		if time.Now().After(deadline) {
-			t.Fatal("it still accepts")
+			t.Fatal("the stopped server still accepts connections")
 		}
 	}
 }
 
-// A peer that does not take what was sent is cut off after --drain, and the status
-// tells.
+// A connection whose peer does not read is aborted after --drain, and the exit status is
+// exitFailed.
 func TestServeDrainEnds(t *testing.T) {
 	s := startServe(t, "chargen", "-l", "127.0.0.1:0", "--drain", "100ms", "--metrics", "127.0.0.1:0")
 	connect(t, "tcp", s.where[0])
 	waitFor(t, s, "pollux_unsent_bytes", func(v float64) bool { return v > 0 })
-	if status := s.end(); status != exitFailed || !strings.Contains(s.err.String(), "had not finished within 100ms were closed: 1\n") {
+	if status := s.end(); status != exitFailed || !strings.Contains(s.err.String(), "closed 1 connection that did not finish within 100ms\n") {
 		t.Errorf("status %d\n%s", status, s.err)
 	}
 }
@@ -475,7 +474,7 @@ func TestServeLimits(t *testing.T) {
 	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	// The reset may come before net.Dial has looked.
+	// The reset may arrive before net.Dial returns.
 	if second, err := net.Dial("tcp", s.where[0]); err == nil {
 		defer second.Close()
 		second.SetDeadline(time.Now().Add(servePatience))
@@ -488,7 +487,7 @@ func TestServeLimits(t *testing.T) {
 	}
 }
 
-// Figures come as lines when something has changed, and not otherwise.
+// Figures are printed as lines when something has changed, and not otherwise.
 func TestServeFigures(t *testing.T) {
 	s := startServe(t, "echo", "-l", "127.0.0.1:0", "--every", "10ms")
 	c := connect(t, "tcp", s.where[0])
@@ -515,15 +514,15 @@ func TestServeTaken(t *testing.T) {
 	s := startServe(t, "discard", "-l", "127.0.0.1:0", "-l", "udp://127.0.0.1:0")
 	for i, network := range []string{"tcp", "udp"} {
 		status, out, err := pollux(t, "", "serve", "echo", "--listen", network+"://"+s.where[i])
-		if status != exitFailed || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, "; another program has it") {
+		if status != exitFailed || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, "; another program, or another --listen, uses it") {
 			t.Errorf("status %d\n%s%s", status, out, err)
 		}
 	}
 	if runtime.GOOS == "windows" {
-		return // there, package net's errors speak for themselves
+		return // there, package net's errors need no explanation
 	}
 	status, _, err := pollux(t, "", "serve", "echo", "-l", "127.0.0.1:0", "--metrics", s.where[0])
-	if status != exitFailed || !strings.Contains(err, "serve metrics: ") || !strings.Contains(err, "; another program has it") {
+	if status != exitFailed || !strings.Contains(err, "serve metrics: ") || !strings.Contains(err, "; another program, or another --listen, uses it") {
 		t.Errorf("metrics: status %d, %s", status, err)
 	}
 }
@@ -536,7 +535,7 @@ func TestServeUsage(t *testing.T) {
 	}{
 		{"", exitUsage, "serve: the protocol is missing: give echo, discard or chargen; write pollux serve echo"},
 		{"nonsense", exitUsage, "serve nonsense: unknown protocol: give echo, discard or chargen"},
-		{"echo nonsense", exitUsage, "unexpected argument nonsense; pollux serve --help tells how"},
+		{"echo nonsense", exitUsage, "unexpected argument nonsense; pollux serve --help shows the usage"},
 		{"echo --listen nonsense", exitUsage, "write it like"},
 		{"echo --listen ftp://127.0.0.1:1", exitUsage, `unknown network "ftp"`},
 		{"echo --listen 127.0.0.1:70000", exitUsage, "65535"},

@@ -19,8 +19,8 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 )
 
-// activated is the program as systemd would start it: with sockets from descriptor 3
-// on, and LISTEN_PID its own.
+// activated returns the program as systemd would start it: with sockets from descriptor 3
+// on, and its own process ID in LISTEN_PID.
 func activated(t *testing.T, names string, files []*os.File, args ...string) *exec.Cmd {
 	t.Helper()
 	c := program(t)
@@ -31,7 +31,7 @@ func activated(t *testing.T, names string, files []*os.File, args ...string) *ex
 	return c
 }
 
-// file returns the descriptor of a socket, which is closed here.
+// file returns a duplicate of the descriptor of s, and closes s.
 func file(t *testing.T, s interface {
 	File() (*os.File, error)
 	Close() error
@@ -76,14 +76,14 @@ func TestServeActivation(t *testing.T) {
 	line, _ := bufio.NewReader(out).ReadString('\n')
 	want := "echo on tcp://" + tcp.Addr().String() + " (a), unix://" + path + " (b), udp://" + udp.LocalAddr().String() + " (c) by "
 	if !strings.HasPrefix(line, want) {
-		t.Errorf("%q, not %q…", line, want)
+		t.Errorf("line %q, want %q…", line, want)
 	}
 	for _, a := range []net.Addr{tcp.Addr(), unix.Addr(), udp.LocalAddr()} {
 		conn := connect(t, a.Network(), a.String())
 		conn.Write([]byte("hello"))
 		got := make([]byte, 5)
 		if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello" {
-			t.Errorf("%v: %q %v", a, got, err)
+			t.Errorf("%v: received %q, %v, want hello", a, got, err)
 		}
 		conn.Close()
 	}
@@ -92,11 +92,11 @@ func TestServeActivation(t *testing.T) {
 		t.Errorf("%v\n%s", err, &stderr)
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Error("the path is systemd's to remove:", err)
+		t.Error("the server removed a path that belongs to systemd:", err)
 	}
 }
 
-// What cannot be served is said in one line.
+// Inherited descriptors that cannot be served are refused with one line.
 func TestServeActivationRefuses(t *testing.T) {
 	leaktest.Check(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -129,7 +129,7 @@ func TestServeActivationRefuses(t *testing.T) {
 	}
 }
 
-// A path that is taken is never given up for anything but a socket.
+// The error of a taken path advises to remove it only if it is a socket.
 func TestServePathTaken(t *testing.T) {
 	leaktest.Check(t)
 	dir := t.TempDir()
@@ -142,7 +142,7 @@ func TestServePathTaken(t *testing.T) {
 	}
 	s := startServe(t, "echo", "-q", "-l", "unix://"+filepath.Join(dir, "s"))
 	for path, want := range map[string]string{
-		file: "; it exists and is no socket", link: "; it exists and is no socket", s.where[0]: "remove it\n",
+		file: "; it exists and is not a socket", link: "; it exists and is not a socket", s.where[0]: "remove it\n",
 	} {
 		status, _, err := pollux(t, "", "serve", "echo", "-l", "unix://"+path)
 		if status != exitFailed || !strings.Contains(err, want) || strings.Count(err, "\n") != 1 {
@@ -151,10 +151,10 @@ func TestServePathTaken(t *testing.T) {
 	}
 }
 
-// When its terminal is gone the server ends as by SIGTERM, and its path with it.
+// SIGHUP ends the server like SIGTERM, which also removes its path.
 func TestServeHangup(t *testing.T) {
 	if signal.Ignored(syscall.SIGHUP) {
-		t.Skip("this test runs under nohup, and so would the server")
+		t.Skip("skipped: this test runs under nohup, so the server would ignore SIGHUP")
 	}
 	path := filepath.Join(t.TempDir(), "s")
 	c := program(t, "serve", "echo", "-q", "-l", "unix://"+path)
@@ -171,12 +171,12 @@ func TestServeHangup(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); err == nil {
-		t.Error("the path of the socket is still there")
+		t.Error("the path of the socket was not removed")
 	}
 }
 
-// With fewer descriptors than clients, those above wait in the backlog, and all are
-// served in the end.
+// With fewer descriptors than clients, the others wait in the backlog, and all are
+// served eventually.
 func TestServeFewDescriptors(t *testing.T) {
 	leaktest.Check(t)
 	const clients = 150

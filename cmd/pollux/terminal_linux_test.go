@@ -10,7 +10,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/termtest"
 )
 
-// ^C on a terminal leaves nothing of its echo before the message, or anywhere else.
+// The echo of ^C on a terminal is erased.
 func TestInterruptLeavesNoEcho(t *testing.T) {
 	url, begun := endless(t)
 	for name, c := range map[string]struct {

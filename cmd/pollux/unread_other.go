@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// unread reports whether err says that nobody reads the output any more.
-func unread(err error) bool { return errors.Is(err, syscall.EPIPE) }
+// isClosedPipe reports whether err means that the reader of the output has closed the pipe.
+func isClosedPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }

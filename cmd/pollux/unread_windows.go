@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// unread reports whether err says that nobody reads the output any more. The third
-// is Wine's.
-func unread(err error) bool {
+// isClosedPipe reports whether err means that the reader of the output has closed it. The
+// third error is Wine's.
+func isClosedPipe(err error) bool {
 	for _, e := range []syscall.Errno{windows.ERROR_NO_DATA, windows.ERROR_BROKEN_PIPE, windows.ERROR_PIPE_NOT_CONNECTED} {
 		if errors.Is(err, e) {
 			return true

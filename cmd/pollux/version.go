@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// version returns the version of the module, "devel" if the build recorded none.
+// version returns the module's version that the build recorded, or "devel".
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -71,9 +71,9 @@ type versionFlag bool
 // BeforeReset is called by the parser if the flag was given.
 func (versionFlag) BeforeReset(std streams) error { return versionShown{versionCmd{}.Run(std)} }
 
-// versionShown ends the parser's work once the version is printed; the error is that of
-// printing it.
+// versionShown ends the parser's work after the version is printed; it wraps the error of
+// printing, or nil.
 type versionShown struct{ error }
 
 // Error implements error.
-func (v versionShown) Error() string { return "the version is printed" }
+func (v versionShown) Error() string { return "the version was printed" }

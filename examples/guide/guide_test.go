@@ -15,9 +15,9 @@ var (
 	goRun  = regexp.MustCompile(`go run (\./\S+)`)
 )
 
-// Every block of Go in the guide stands, line by line, in the file to which the guide
-// last linked: so it compiles, and is tested. What its shell blocks run is there.
-func TestGuideIsTheCode(t *testing.T) {
+// Every block of Go in the guide is, line by line, in the file to which the guide
+// last linked: so it compiles, and is tested. The programs that its shell blocks run exist.
+func TestGuideMatchesPrograms(t *testing.T) {
 	text, err := os.ReadFile(guide)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestGuideIsTheCode(t *testing.T) {
 		}
 	}
 	if blocks < 10 {
-		t.Errorf("%d blocks of Go in %s", blocks, guide)
+		t.Errorf("%d blocks of Go in %s, want at least 10", blocks, guide)
 	}
 }
 
@@ -63,8 +63,8 @@ func checkBlock(t *testing.T, line int, file, block string) {
 		t.Errorf("%s:%d: %v", guide, line, err)
 		return
 	}
-	const deepest = 3 // what stands in a function is not indented in the guide
-	for indent := range deepest + 1 {
+	const maxIndent = 3 // the guide does not indent code that is cut from a function
+	for indent := range maxIndent + 1 {
 		lines := strings.SplitAfter(strings.TrimSuffix(block, "\n"), "\n")
 		for i, l := range lines {
 			if l != "\n" {
@@ -75,5 +75,5 @@ func checkBlock(t *testing.T, line int, file, block string) {
 			return
 		}
 	}
-	t.Errorf("%s: the block that ends in line %d is not in %s:\n%s", guide, line, file, block)
+	t.Errorf("%s:%d: the block that ends here is not in %s:\n%s", guide, line, file, block)
 }

@@ -31,11 +31,11 @@ func quit(x *call) {
 	x.reply.ok()
 }
 
-// webPage ends a connection that speaks HTTP: a web page can have its reader's browser
-// post to this machine, and commands in the body would run. Every request has a Host.
+// rejectHTTP closes a connection that speaks HTTP: a web page can make its reader's browser
+// post to this machine, and commands in the body would run. Every HTTP request has a Host.
 // Redis does the same, without a reply.
-func webPage(x *call) {
-	log.Print("a client that speaks HTTP is cut off: perhaps a web page attacks this server")
+func rejectHTTP(x *call) {
+	log.Print("closed the connection of a client that speaks HTTP: perhaps a web page attacks this server")
 	x.session.quit = true
 }
 
@@ -50,7 +50,7 @@ func selectDB(x *call) {
 	}
 }
 
-// client has what client libraries send when they connect.
+// client handles the commands that client libraries send when they connect.
 func client(x *call) {
 	switch {
 	case x.is(1, "SETNAME") && len(x.args) == 3:
@@ -80,7 +80,7 @@ func info(x *call) {
 }
 
 // commandInfo lists the commands with their numbers of arguments. COMMAND DOCS, which
-// redis-cli asks for its hints, has nothing to say.
+// redis-cli sends for its hints, returns an empty list.
 func commandInfo(x *call) {
 	switch {
 	case len(x.args) == 1:
@@ -109,7 +109,7 @@ func commandNames() []string {
 	return names
 }
 
-// config answers what redis-benchmark and monitors ask; nothing can be set.
+// config answers the queries of redis-benchmark and monitors; nothing can be set.
 func config(x *call) {
 	if !x.is(1, "GET") || len(x.args) != 3 {
 		x.unknownSubcommand()

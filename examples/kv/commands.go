@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// call is a command that runs: who asked, its arguments, and where its answer goes.
-// Each loop has one, and uses it for every command again.
+// call is a running command: its session, its arguments, and its reply.
+// Each loop has one, and reuses it for every command.
 type call struct {
 	server  *server
 	db      *store // locked
@@ -17,16 +17,16 @@ type call struct {
 	reply   reply
 }
 
-// command is what the table says of one.
+// command is an entry of the table.
 type command struct {
 	run func(*call)
-	// args is the number of arguments, the command's name among them; if negative, the
-	// least number.
+	// args is the number of arguments, including the command's name; if negative, the
+	// minimum number.
 	args  int
-	grows bool // may need memory, and is refused when there is none
+	grows bool // may need memory, and is refused if --max-memory would be exceeded
 }
 
-// commands has every command by its name. Filled by init, since COMMAND reads it.
+// commands has every command by its name. init fills it, since COMMAND reads it.
 var commands map[string]command
 
 func init() {
@@ -60,8 +60,8 @@ func init() {
 		"COMMAND":  {run: commandInfo, args: -1},
 		"CONFIG":   {run: config, args: -2},
 		"CLIENT":   {run: client, args: -2},
-		"POST":     {run: webPage, args: -1},
-		"HOST:":    {run: webPage, args: -1},
+		"POST":     {run: rejectHTTP, args: -1},
+		"HOST:":    {run: rejectHTTP, args: -1},
 	}
 }
 
@@ -79,7 +79,7 @@ func (x *call) run() {
 	case cmd.args >= 0 && len(x.args) != cmd.args, len(x.args) < -cmd.args:
 		x.wrongArgs()
 		return
-	case cmd.grows && !x.db.room(len(x.b)+entryBytes):
+	case cmd.grows && !x.db.fits(len(x.b)+entryBytes):
 		x.error(oom)
 		return
 	}
@@ -88,12 +88,12 @@ func (x *call) run() {
 	cmd.run(x)
 	if x.reply.cut {
 		x.reply.b = x.reply.b[:start]
-		x.error("ERR the reply would be too long; ask for less at once")
+		x.error("ERR the reply would be too long; request fewer or shorter values")
 	}
 }
 
-// upperCase copies b into buf, in capitals, as far as it fits. Whatever does not fit is
-// no command's name.
+// upperCase copies b into buf, in upper case, as far as it fits. A longer b is not the name
+// of a command.
 func upperCase(buf, b []byte) []byte {
 	n := copy(buf, b)
 	for i, c := range buf[:n] {
@@ -104,10 +104,10 @@ func upperCase(buf, b []byte) []byte {
 	return buf[:n]
 }
 
-// arg returns an argument, which lasts as long as the command.
+// arg returns an argument, which is valid until the command has ended.
 func (x *call) arg(i int) []byte { return x.b[x.args[i].from:x.args[i].to] }
 
-// is says whether an argument is a word, in capitals or not.
+// is reports whether an argument is word, in upper or lower case.
 func (x *call) is(i int, word string) bool {
 	return bytes.EqualFold(x.arg(i), []byte(word))
 }
@@ -115,13 +115,13 @@ func (x *call) is(i int, word string) bool {
 // entry returns the entry of the key that is an argument, or nil.
 func (x *call) entry(i int) *entry { return x.db.get(x.arg(i)) }
 
-// take returns the replies; they last until the next command.
+// take returns the replies, which are valid until the next command, and resets the call.
 func (x *call) take() []byte {
 	b := x.reply.b
 	x.session, x.b, x.args = nil, nil, nil
 	x.reply.b = b[:0]
 	if cap(b) > 4*batchBytes {
-		x.reply.b = nil // an unusually long one, not to be kept for ever
+		x.reply.b = nil // do not keep an unusually large buffer
 	}
 	return b
 }
@@ -146,7 +146,7 @@ func (x *call) unknownSubcommand() {
 	x.error(fmt.Sprintf("ERR unknown subcommand '%s'.", quotable(x.arg(1))))
 }
 
-// maxQuoted is how much of what a client sent is quoted in an error.
+// maxQuoted is how many bytes of a client's input an error quotes.
 const maxQuoted = 128
 
 func quotable(b []byte) string {

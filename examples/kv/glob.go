@@ -1,15 +1,15 @@
 package main
 
-// matches says whether s matches a pattern of KEYS: * any bytes, ? one byte, [a-z] and
+// matches reports whether s matches a pattern of KEYS: * any bytes, ? one byte, [a-z] and
 // [^a-z] one of a set, \ the next byte as it is.
 //
 // When a byte does not match, the last * takes one byte more; no earlier one need be
-// tried again, so the time is bounded by the product of the lengths. Both are the clients'
-// to choose, and all wait meanwhile: so there are only so many steps, shared by all that one
-// command matches. Once they are used up, nothing matches.
+// tried again, so the time is bounded by the product of the lengths. Clients choose both
+// lengths, and all clients wait meanwhile: so the number of steps is limited, for all matches
+// of one command together. When no steps are left, nothing matches.
 func matches(pattern []byte, s string, steps *int) bool {
 	p, i := 0, 0
-	star, resume := -1, 0 // the last *, and where what follows it was tried
+	star, resume := -1, 0 // the last *, and where in s the rest was tried
 	for i < len(s) {
 		if *steps--; *steps < 0 {
 			return false
@@ -38,7 +38,7 @@ func matches(pattern []byte, s string, steps *int) bool {
 	return p == len(pattern)
 }
 
-// maxSteps take about a tenth of a second.
+// maxSteps is the limit of steps, about a tenth of a second.
 const maxSteps = 30_000_000
 
 // matchByte matches c with the first element of a pattern, n bytes long.
@@ -56,7 +56,7 @@ func matchByte(pattern []byte, c byte) (n int, ok bool) {
 	return 1, pattern[0] == c
 }
 
-// matchSet matches c with a set. One that is not closed ends with the pattern.
+// matchSet matches c with a set. An unclosed set ends with the pattern.
 func matchSet(pattern []byte, c byte) (n int, ok bool) {
 	i := 1
 	not := i < len(pattern) && pattern[i] == '^'

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Commands about keys: which there are, and when they expire.
+// Commands about keys and their expiry.
 
 func del(x *call) {
 	n := 0
@@ -72,7 +72,7 @@ func (x *call) ttl(unit time.Duration) {
 		x.reply.int(-1)
 		return
 	}
-	x.reply.int(int64((left + unit/2) / unit)) // to the nearest, as Redis has it
+	x.reply.int(int64((left + unit/2) / unit)) // rounded to the nearest, as in Redis
 }
 
 func persist(x *call) {
@@ -80,11 +80,11 @@ func persist(x *call) {
 	x.reply.bool(e != nil && x.db.persist(e))
 }
 
-// maxPeriod is the longest time that a key may be given: some 146 years, so that the
-// sum of two still fits a Duration.
+// maxPeriod is the longest time to live of a key: about 146 years, so that the
+// sum of two still fits into a Duration.
 const maxPeriod = time.Duration(math.MaxInt64 / 2)
 
-// period is n units of time; 0 if it is longer than maxPeriod. It is negative if n is.
+// period returns n units of time, or 0 if that is longer than maxPeriod. It is negative if n is.
 func period(n int64, unit time.Duration) time.Duration {
 	if n > int64(maxPeriod/unit) {
 		return 0
@@ -112,7 +112,7 @@ func keys(x *call) {
 
 func dbSize(x *call) { x.reply.int(int64(len(x.db.entries))) }
 
-// flush ignores ASYNC and SYNC: the collector of garbage does the long part anyway.
+// flush ignores ASYNC and SYNC: the garbage collector does the slow part anyway.
 func flush(x *call) {
 	x.db.flush()
 	x.reply.ok()

@@ -75,7 +75,7 @@ func (c *testClient) send(s string) {
 	}
 }
 
-// reply reads one reply, as it came.
+// reply reads one reply, unparsed.
 func (c *testClient) reply() string {
 	c.t.Helper()
 	line, err := c.r.ReadString('\n')
@@ -114,7 +114,7 @@ func resp(args ...string) string {
 	return b.String()
 }
 
-// transcript is commands and their replies, in one connection, on an empty store.
+// transcript has commands and their replies, in one connection, on an empty store.
 var transcript = []struct{ command, want string }{
 	{"PING", "+PONG\r\n"},
 	{"ping hello", "$5\r\nhello\r\n"},
@@ -200,8 +200,8 @@ var transcript = []struct{ command, want string }{
 	{"QUIT", "+OK\r\n"},
 }
 
-// playTranscript sends every command as RESP, waiting for each reply, then all as
-// inline commands at once.
+// playTranscript sends every command as RESP, waiting for each reply, then all together as
+// inline commands.
 func playTranscript(t *testing.T, addr string) {
 	t.Helper()
 	c := dial(t, addr)
@@ -232,8 +232,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// inlineTests are inline commands with one word that ECHO sends back, and what that is;
-// or with quotes that are not balanced.
+// inlineTests are inline commands with one word and the reply of ECHO to it; or with
+// unbalanced quotes.
 var inlineTests = []struct {
 	word, want string
 	unbalanced bool
@@ -272,7 +272,7 @@ var inlineTests = []struct {
 	{`'a'b`, "", true},
 }
 
-// playInline sends each of them on a connection of its own.
+// playInline sends each of inlineTests on its own connection.
 func playInline(t *testing.T, addr string) {
 	t.Helper()
 	for _, test := range inlineTests {
@@ -287,7 +287,7 @@ func playInline(t *testing.T, addr string) {
 		}
 		if test.unbalanced {
 			if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
-				t.Errorf("%s: it is not cut off: %q, %v", test.word, rest, err)
+				t.Errorf("%s: the connection is not closed: %q, %v", test.word, rest, err)
 			}
 		}
 	}
@@ -295,14 +295,14 @@ func playInline(t *testing.T, addr string) {
 
 func TestInline(t *testing.T) { playInline(t, start(t, options{}).addr) }
 
-// Redis understands inline commands the same way.
+// Redis parses inline commands in the same way.
 func TestRedisInline(t *testing.T) { playInline(t, startRedis(t)) }
 
-// What TestCommands expects is what Redis answers, to the byte.
+// Redis sends the replies that TestCommands expects, byte for byte.
 func TestRedisAgrees(t *testing.T) { playTranscript(t, startRedis(t)) }
 
 const (
-	// redisTries: between our finding a free port and Redis taking it, it may be gone.
+	// redisTries is the number of tries: the free port may be taken before Redis binds it.
 	redisTries    = 5
 	redisPatience = time.Minute
 )
@@ -311,17 +311,17 @@ func startRedis(t *testing.T) (addr string) {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("redis-server is not installed (Debian: redis-server)")
+		t.Skip("skipped: redis-server is not installed (Debian: redis-server)")
 	}
-	var said string
+	var output string
 	for range redisTries {
 		addr := freeAddr(t)
 		var ok bool
-		if said, ok = tryRedis(t, program, addr); ok {
+		if output, ok = tryRedis(t, program, addr); ok {
 			return addr
 		}
 	}
-	t.Fatalf("redis-server is not ready, in %d tries; the last time it said:\n%s", redisTries, said)
+	t.Fatalf("redis-server is not ready after %d tries; its last output:\n%s", redisTries, output)
 	return ""
 }
 
@@ -335,8 +335,8 @@ func freeAddr(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// tryRedis starts Redis for a test, if it gets the address.
-func tryRedis(t *testing.T, program, addr string) (said string, ok bool) {
+// tryRedis starts Redis for a test. It returns false if the address was taken.
+func tryRedis(t *testing.T, program, addr string) (output string, ok bool) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(addr)
 	cmd := exec.Command(program, "--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
@@ -373,26 +373,26 @@ func tryRedis(t *testing.T, program, addr string) (said string, ok bool) {
 		return end(), false
 	}
 	t.Cleanup(func() {
-		if said := end(); t.Failed() {
-			t.Logf("redis-server said:\n%s", said)
+		if output := end(); t.Failed() {
+			t.Logf("output of redis-server:\n%s", output)
 		}
 	})
 	return "", true
 }
 
-// Where the port is taken meanwhile, that is said, and the next is tried.
+// If the port is taken, tryRedis returns false and the error of Redis.
 func TestRedisPortTaken(t *testing.T) {
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("redis-server is not installed (Debian: redis-server)")
+		t.Skip("skipped: redis-server is not installed (Debian: redis-server)")
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if said, ok := tryRedis(t, program, ln.Addr().String()); ok || !strings.Contains(said, "in use") {
-		t.Errorf("%t, %s", ok, said)
+	if output, ok := tryRedis(t, program, ln.Addr().String()); ok || !strings.Contains(output, "in use") {
+		t.Errorf("tryRedis on a taken port: %t, %s", ok, output)
 	}
 }
 
@@ -417,7 +417,7 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
-// A client that asks for much and does not read fills no memory: its commands wait,
+// A client that requests much and does not read does not fill the memory: its commands wait,
 // and all are answered once it reads.
 func TestSlowReader(t *testing.T) {
 	r := start(t, options{})
@@ -440,11 +440,11 @@ func TestSlowReader(t *testing.T) {
 		t.Errorf("at the end: %q", got)
 	}
 	if limit := maxUnsent + batchBytes + len(value) + maxLength; most > limit {
-		t.Errorf("%d bytes waited to be sent; at most %d may", most, limit)
+		t.Errorf("%d bytes were unsent, want at most %d", most, limit)
 	}
 }
 
-// A reply that would be too long is an error, and the connection goes on.
+// A reply that would be too long is replaced by an error, and the connection stays open.
 func TestReplyTooLong(t *testing.T) {
 	c := dial(t, start(t, options{}).addr)
 	c.do("SET", "k", strings.Repeat("v", testMaxBulk))
@@ -452,7 +452,7 @@ func TestReplyTooLong(t *testing.T) {
 		t.Errorf("%.50q", got)
 	}
 	if got := c.do("PING"); got != "+PONG\r\n" {
-		t.Errorf("then %q", got)
+		t.Errorf("after the error: %q", got)
 	}
 }
 
@@ -473,8 +473,7 @@ func TestMaxMemory(t *testing.T) {
 	}
 }
 
-// Keys expire when their time has come, not before, and go by themselves: nobody asks
-// for them meanwhile.
+// Keys expire at their time, not before, and are removed although no command reads them.
 func TestExpiry(t *testing.T) {
 	r := start(t, options{loops: 2})
 	c := dial(t, r.addr)
@@ -518,7 +517,7 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
-// An expired key is not there, even if its timer is late.
+// An expired key is not found, even if its timer is late.
 func TestExpiryBeforeTimer(t *testing.T) {
 	r := start(t, options{})
 	c := dial(t, r.addr)
@@ -535,7 +534,7 @@ func TestExpiryBeforeTimer(t *testing.T) {
 	}
 }
 
-// Whatever is no command gets an error and a close.
+// Invalid input gets an error, and the connection is closed.
 func TestGarbage(t *testing.T) {
 	addr := start(t, options{}).addr
 	for _, test := range parserTests {
@@ -558,7 +557,7 @@ func TestMaxBulkRange(t *testing.T) {
 	for _, n := range []int{-1, 0, maxMaxBulk + 1} {
 		if s, err := newServer(options{loops: 1, maxBulk: n}); err == nil {
 			s.group.Shutdown(t.Context())
-			t.Errorf("--max-bulk %d is taken", n)
+			t.Errorf("--max-bulk %d is accepted", n)
 		}
 	}
 	for _, n := range []int{1, maxMaxBulk} {
@@ -569,7 +568,7 @@ func TestMaxBulkRange(t *testing.T) {
 	}
 }
 
-// mainEnv makes TestArgument the program itself.
+// mainEnv makes TestArgument run main.
 const mainEnv = "KV_TEST_MAIN"
 
 func TestArgument(t *testing.T) {
@@ -585,17 +584,17 @@ func TestArgument(t *testing.T) {
 	}
 }
 
-// What web pages can have browsers send runs no command of theirs.
-func TestWebPage(t *testing.T) { playWebPage(t, start(t, options{}).addr) }
+// Requests that a web page can make a browser send run no command in their body.
+func TestHTTPRejected(t *testing.T) { playHTTP(t, start(t, options{}).addr) }
 
-func TestRedisWebPage(t *testing.T) { playWebPage(t, startRedis(t)) }
+func TestRedisHTTPRejected(t *testing.T) { playHTTP(t, startRedis(t)) }
 
-func playWebPage(t *testing.T, addr string) {
+func playHTTP(t *testing.T, addr string) {
 	for _, head := range []string{"POST / HTTP/1.1\r\n", "post / HTTP/1.1\n", "PUT / HTTP/1.1\r\nHost: x\r\n", "GET / HTTP/1.1\r\nhost: x\r\n"} {
 		c := dial(t, addr)
 		c.send(head + "Accept: */*\r\n\r\nx\r\nSET pwned 1\r\n")
 		if got, err := io.ReadAll(c.r); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%q: it is not cut off, after %q", head, got)
+			t.Errorf("%q: the connection is not closed after %q", head, got)
 		}
 		if got := dial(t, addr).do("GET", "pwned"); got != "$-1\r\n" {
 			t.Errorf("%q: pwned is %q", head, got)
@@ -603,8 +602,8 @@ func playWebPage(t *testing.T, addr string) {
 	}
 }
 
-// A client that ends its side in the middle of a command is let go; what it asked
-// before is answered.
+// The connection of a client that half-closes in the middle of a command is closed; its
+// earlier commands are answered.
 func TestHalfSent(t *testing.T) {
 	c := dial(t, start(t, options{}).addr)
 	c.send("PING\r\n*2\r\n$3\r\nGET\r\n$1000\r\nhalf")
@@ -614,7 +613,7 @@ func TestHalfSent(t *testing.T) {
 	}
 }
 
-// The largest argument that is allowed arrives, and comes back.
+// An argument of the maximum length is stored and returned.
 func TestMaxBulk(t *testing.T) {
 	c := dial(t, start(t, options{}).addr)
 	value := strings.Repeat("v", testMaxBulk)
@@ -629,7 +628,7 @@ func TestMaxBulk(t *testing.T) {
 func tool(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("%s is not installed (Debian: redis-tools)", name)
+		t.Skipf("skipped: %s is not installed (Debian: redis-tools)", name)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -640,7 +639,7 @@ func tool(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// sides are this server and, beside it, Redis.
+// sides returns the addresses of this server and of Redis.
 func sides(t *testing.T, o options) map[string]string {
 	t.Helper()
 	ports := map[string]string{}
@@ -650,7 +649,7 @@ func sides(t *testing.T, o options) map[string]string {
 	return ports
 }
 
-// What redis-cli shows is the same, whichever server it asks.
+// redis-cli prints the same for both servers.
 func TestRedisCLI(t *testing.T) {
 	ports := sides(t, options{})
 	for _, command := range []string{
@@ -677,8 +676,8 @@ func TestRedisCLI(t *testing.T) {
 	}
 }
 
-// redis-benchmark checks the replies; it finds nothing wrong with either server, and
-// leaves as many keys in both.
+// redis-benchmark checks the replies; it reports no error for either server, and
+// leaves the same number of keys in both.
 func TestRedisBenchmark(t *testing.T) {
 	const tests = 6 // PING is two
 	for _, loops := range []int{1, 2} {

@@ -1,12 +1,12 @@
-// Kv is a key-value server that speaks the Redis protocol, over Pollux's loops: a
-// model for a protocol of one's own. Read it in this order:
+// Kv is a key-value server that speaks the Redis protocol, on Pollux's loops: a
+// template for other protocols. Read it in this order:
 //
-//   - resp.go: from bytes to commands, and from answers to bytes;
-//   - session.go: a connection, from the bytes that came to the bytes that go;
+//   - resp.go: parses commands and encodes replies;
+//   - session.go: a connection, from received bytes to sent bytes;
 //   - commands.go: the table of commands, and how one runs; strings.go, keys.go and
-//     admin.go: what each does;
-//   - store.go: the keys, and when they expire;
-//   - memory.go: what --max-memory bounds, and how it is counted.
+//     admin.go: the commands;
+//   - store.go: the keys and their expiry;
+//   - memory.go: the memory that --max-memory bounds, and how it is counted.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 )
 
 // drainTime is how long a client may take to receive its last replies when the server
-// ends.
+// shuts down.
 const drainTime = 5 * time.Second
 
 func main() {
@@ -33,19 +33,19 @@ func main() {
 
 func run() (err error) {
 	var o options
-	listen := flag.String("listen", "127.0.0.1:6379", "serve at this `address`; it asks no password")
-	flag.IntVar(&o.loops, "loops", 1, "loops, each of which keeps one processor busy at most")
-	flag.IntVar(&o.maxBulk, "max-bulk", 8<<20, "longest argument, in `bytes`; a whole command may be twice as long")
-	flag.IntVar(&o.maxConns, "max-conns", 10_000, "connections at once; more wait until others end")
-	flag.Int64Var(&o.maxMemory, "max-memory", 0, "bound data, unfinished commands and unsent replies to so many `bytes`; what goes beyond is refused; 0: no limit")
-	flag.DurationVar(&o.idleTimeout, "idle-timeout", 0, "close connections that are idle for so long; 0: never")
+	listen := flag.String("listen", "127.0.0.1:6379", "listen at this `address`; clients need no password")
+	flag.IntVar(&o.loops, "loops", 1, "number of loops, each of which uses at most one processor")
+	flag.IntVar(&o.maxBulk, "max-bulk", 8<<20, "maximum length of an argument, in `bytes`; a whole command may be twice as long")
+	flag.IntVar(&o.maxConns, "max-conns", 10_000, "maximum number of open connections; further ones wait until others end")
+	flag.Int64Var(&o.maxMemory, "max-memory", 0, "limit data, unfinished commands and unsent replies to this number of `bytes`; commands that exceed it are refused; 0: no limit")
+	flag.DurationVar(&o.idleTimeout, "idle-timeout", 0, "close connections that are idle for this time; 0: never")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this `file`")
 	flag.Parse()
 	if o.maxMemory < 0 {
 		return fmt.Errorf("--max-memory %d: give a number of bytes, or 0 for no limit; write --max-memory 100000000", o.maxMemory)
 	}
 	if flag.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q: there are flags only; --help lists them", flag.Arg(0))
+		return fmt.Errorf("unexpected argument %q: kv takes only flags; --help lists them", flag.Arg(0))
 	}
 
 	if *profile != "" {
@@ -67,7 +67,7 @@ func run() (err error) {
 	}
 	log.Printf("serving at %v, on %s", ln.Addr(), s.group.Backend())
 	<-ended.Done()
-	stop() // a second signal ends the program at once
+	stop() // a second signal ends the program immediately
 
 	drain, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -81,7 +81,7 @@ func startProfile(name string) (stop func(), err error) {
 	}
 	if err := pprof.StartCPUProfile(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("profiling into %s: %w", name, err)
+		return nil, fmt.Errorf("write the CPU profile to %s: %w", name, err)
 	}
 	return func() {
 		pprof.StopCPUProfile()

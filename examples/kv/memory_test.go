@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// counted returns what --max-memory bounds, as it is counted now.
+// counted returns the memory that --max-memory bounds, as it is counted now.
 func (r running) counted() (data int64, h held) {
 	db := r.server.db
 	db.Lock()
@@ -25,8 +25,8 @@ func heap() int64 {
 	return int64(s.HeapAlloc)
 }
 
-// Commands that have begun and cannot be kept take no memory: they are refused when they
-// have come whole, and the connection goes on.
+// Incomplete commands that do not fit use no memory: they are refused when they
+// are complete, and the connection stays open.
 func TestMaxMemoryBoundsUnfinishedCommands(t *testing.T) {
 	const (
 		clients, length = 20, 16 << 20
@@ -70,8 +70,8 @@ func TestMaxMemoryBoundsUnfinishedCommands(t *testing.T) {
 	}
 }
 
-// Commands that could be kept alone, but not all of them, are kept as far as there is
-// room; what their clients hold is given back when they are gone.
+// Of commands that fit alone, but not together, as many are kept as fit; the memory of
+// their clients is released when they disconnect.
 func TestMaxMemoryIsSharedByAll(t *testing.T) {
 	const clients, length, limit = 30, 200_000, 1_500_000
 	r := start(t, options{maxMemory: limit})
@@ -115,7 +115,7 @@ func TestMaxMemoryIsSharedByAll(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("when all are gone: %d bytes of data, %+v", data, h)
+			t.Fatalf("after all have disconnected: %d bytes of data, %+v", data, h)
 		}
 	}
 	if got := last.do("SET", "k", strings.Repeat("v", length)); got != "+OK\r\n" {
@@ -123,8 +123,8 @@ func TestMaxMemoryIsSharedByAll(t *testing.T) {
 	}
 }
 
-// Clients that ask and do not read cannot fill the memory with replies: where there is
-// no room they are cut off. Others go on.
+// Clients that do not read cannot fill the memory with replies: when it is full their
+// connections are aborted. Others stay open.
 func TestMaxMemoryBoundsReplies(t *testing.T) {
 	const clients, length, limit = 20, 400_000, 2_000_000
 	r := start(t, options{maxMemory: limit})
@@ -139,7 +139,7 @@ func TestMaxMemoryBoundsReplies(t *testing.T) {
 		c.send(strings.Repeat("GET k\r\n", 50))
 		all = append(all, c)
 	}
-	const bound = limit + limit/outputShare + clients*freeOutput + 2*(length+batchBytes)
+	const bound = limit + limit/outputFraction + clients*freeOutput + 2*(length+batchBytes)
 	for deadline := time.Now().Add(patience); r.server.group.Conns() > clients; {
 		if got := good.do("PING"); got != "+PONG\r\n" {
 			t.Fatal(got)
@@ -148,10 +148,10 @@ func TestMaxMemoryBoundsReplies(t *testing.T) {
 			t.Fatalf("%d bytes of data, %+v", data, h)
 		}
 		if s := r.server.group.Stats().Loops[0]; s.UnsentBytes > bound {
-			t.Fatalf("%d bytes wait to be sent", s.UnsentBytes)
+			t.Fatalf("%d bytes are unsent", s.UnsentBytes)
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("nobody is cut off")
+			t.Fatal("no connection is aborted")
 		}
 	}
 	for _, c := range all {
@@ -162,8 +162,8 @@ func TestMaxMemoryBoundsReplies(t *testing.T) {
 	}
 }
 
-// refusing feeds a parser as parse does, and refuses every command that has begun and is
-// not whole, if it can be. It returns the others, and how many were refused.
+// refusing feeds a parser as parse does, and refuses every incomplete command, if
+// possible. It returns the others, and the number of refused ones.
 func refusing(t testing.TB, input []byte, next func() int) (commands [][]string, refused int, err error) {
 	t.Helper()
 	p := parser{maxBulk: testMaxBulk}
@@ -175,7 +175,7 @@ func refusing(t testing.TB, input []byte, next func() int) (commands [][]string,
 			if p.skipping {
 				n, done, err := p.skip(b)
 				if n < 0 || n > len(b) || err != nil && n != 0 || done && n == 0 && p.missing > 0 {
-					t.Fatalf("%d passed over of %d bytes, %v, %v", n, len(b), done, err)
+					t.Fatalf("%d skipped of %d bytes, %v, %v", n, len(b), done, err)
 				}
 				if err != nil {
 					return commands, refused, err
@@ -211,8 +211,8 @@ func refusing(t testing.TB, input []byte, next func() int) (commands [][]string,
 	return commands, refused, nil
 }
 
-// A refused command is passed over exactly, whatever the pieces: what follows is
-// understood as if nothing had been refused.
+// A refused command is skipped exactly, however the stream is split: the commands after it
+// are parsed as if nothing had been refused.
 func FuzzRefuse(f *testing.F) {
 	for _, test := range parserTests {
 		f.Add([]byte(test.input), uint8(3))
@@ -241,7 +241,7 @@ func TestRefuse(t *testing.T) {
 	for piece := 1; piece < 300; piece++ {
 		got, refused, err := refusing(t, []byte(long+resp("PING")+long), always(piece))
 		if err != nil || len(got) > 1 || len(got)+refused != 3 || refused < 2 {
-			t.Fatalf("in pieces of %d: %d commands, %d refused, %v", piece, len(got), refused, err)
+			t.Fatalf("in chunks of %d: %d commands, %d refused, %v", piece, len(got), refused, err)
 		}
 	}
 }

@@ -14,54 +14,54 @@ import (
 //
 //	*2\r\n $3\r\n GET\r\n $1\r\n k\r\n    (without the blanks)
 //
-// or a line of words, for people at a terminal: an inline command.
+// or a line of words, for users at a terminal: an inline command.
 
 const (
 	// maxArgs bounds the arguments of a command, and so the memory of parser.args.
 	maxArgs = 64 << 10
 	// maxInline is the longest line of an inline command, in bytes.
 	maxInline = 64 << 10
-	// maxLength is the longest line that announces a length: the type, the digits of an
-	// int64, its sign and CRLF fit well.
+	// maxLength is the longest line that announces a length: enough for the type, an int64
+	// and CRLF.
 	maxLength = 32
-	// keptArgs: room for so many arguments stays with a connection from one command to
+	// keptArgs is the capacity for arguments that a connection keeps from one command to
 	// the next.
 	keptArgs = 8
 )
 
 // A parser finds the commands in a stream. It copies nothing: an argument is a span
-// of the bytes that it was given.
+// of the input.
 //
-// It remembers how far it got. Were it to begin anew whenever more of a command comes,
+// It remembers its position. If it began again whenever more bytes are received,
 // a client that sends byte by byte would cost time quadratic in the command's length.
 type parser struct {
 	maxBulk int // longest argument, in bytes
 
 	args    []span
-	missing int // arguments still to come; 0: between commands
-	bulk    int // length of the next one; -1: not announced yet
-	pos     int // what lies before it is done with
+	missing int // number of missing arguments; 0: between commands
+	bulk    int // length of the next argument; -1: not announced yet
+	pos     int // the input before it is parsed
 
-	skipping bool   // the command is refused: it is passed over as it comes
-	unquoted []byte // the words of an inline command, where they are not as they came
+	skipping bool   // the command is refused: its bytes are skipped
+	unquoted []byte // the words of an inline command with quotes
 }
 
-// span is where an argument lies, relative to the start of its command.
+// span is the position of an argument, relative to the start of its command.
 type span struct{ from, to int }
 
 // spanBytes is the size of a span.
 const spanBytes = int(unsafe.Sizeof(span{}))
 
-// maxCommand is the longest command, in bytes. As much unread data must be allowed on
-// a connection, or a command could be awaited that can never come.
+// maxCommand returns the maximum length of a command, in bytes. MaxUnread of a connection
+// must be at least that, or a long command could never be received completely.
 func (p *parser) maxCommand() int { return maxCommand(p.maxBulk) }
 
 func maxCommand(maxBulk int) int { return 2*maxBulk + maxInline }
 
-// next looks at b, which begins where the last command ended, for a whole command and
-// returns its length; its arguments are in args, until the next call. It returns 0
-// while there is no whole command; then b must come again, with what follows it.
-// After an error, nothing more can be made of the stream.
+// next parses b, which begins where the last command ended. If b has a complete command, next
+// returns its length; its arguments are in args, until the next call. Otherwise it returns 0,
+// and the next call must get b again, with the bytes that follow it. After an error, the
+// rest of the stream cannot be parsed.
 func (p *parser) next(b []byte) (n int, err error) {
 	if p.missing == 0 {
 		if len(b) == 0 {
@@ -84,7 +84,7 @@ func (p *parser) next(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// array reads how many arguments a command has. One that has none is whole: n is its
+// array reads the number of arguments of a command. A command with none is complete: n is its
 // length.
 func (p *parser) array(b []byte) (n int, err error) {
 	count, end, err := length(b, 1)
@@ -100,7 +100,7 @@ func (p *parser) array(b []byte) (n int, err error) {
 	return 0, nil
 }
 
-// argument reads the next argument. It returns false if b ends before it does.
+// argument reads the next argument. It returns false if b ends before the argument.
 func (p *parser) argument(b []byte) (whole bool, err error) {
 	if p.bulk < 0 {
 		if announced, err := p.announce(b); !announced {
@@ -120,8 +120,8 @@ func (p *parser) argument(b []byte) (whole bool, err error) {
 	return true, nil
 }
 
-// announce reads the length of the next argument. It returns false if b ends before it
-// does.
+// announce reads the length of the next argument. It returns false if b ends before the
+// length.
 func (p *parser) announce(b []byte) (whole bool, err error) {
 	if p.pos == len(b) {
 		return false, nil
@@ -144,8 +144,8 @@ func (p *parser) announce(b []byte) (whole bool, err error) {
 	return true, nil
 }
 
-// wanted is how many bytes of the stream must be kept before the command that b begins
-// can run, as far as is known yet; kept is what the parser keeps besides.
+// wanted returns how many bytes of the stream must be kept until the command at the start of b
+// can run, as far as is known yet; kept is the additional memory of the parser.
 func (p *parser) wanted(b []byte) (bytes, kept int) {
 	bytes = len(b)
 	if p.missing > 0 && p.bulk >= 0 {
@@ -154,8 +154,8 @@ func (p *parser) wanted(b []byte) (bytes, kept int) {
 	return bytes, cap(p.args) * spanBytes
 }
 
-// refuse has the parser pass over the command that has begun, instead of keeping it. It
-// returns false where that is not possible: before the first argument is announced, and
+// refuse makes the parser skip the incomplete command, instead of keeping it. It
+// returns false if that is not possible: before the first argument is announced, and
 // in an inline command.
 func (p *parser) refuse() bool {
 	if p.missing == 0 {
@@ -165,8 +165,8 @@ func (p *parser) refuse() bool {
 	return true
 }
 
-// skip passes over what b has of a refused command, and returns how much that is, and
-// whether the command has ended. What it does not consume must come again.
+// skip skips the bytes of a refused command in b. It returns their number, and whether
+// the command has ended. The next call must get the rest of b again.
 func (p *parser) skip(b []byte) (n int, done bool, err error) {
 	for p.missing > 0 {
 		if p.bulk < 0 {
@@ -204,8 +204,8 @@ var (
 	errNotNumber = errors.New("not a number")
 )
 
-// length reads a number and CRLF at b[at:]. end, where they end, is 0 while they are
-// not all there.
+// length reads a number and CRLF at b[at:], and returns the number and its end; end is 0 if
+// they are incomplete.
 func length(b []byte, at int) (n int64, end int, err error) {
 	line := b[at:min(len(b), at+maxLength)]
 	cr := bytes.IndexByte(line, '\r')
@@ -223,10 +223,10 @@ func length(b []byte, at int) (n int64, end int, err error) {
 }
 
 // inline splits a line into words, as Redis does (sdssplitargs). Between commands, pos is
-// how much of the line has been searched for its end.
+// the number of bytes that were searched for the end of the line.
 //
-// The words of a line without quotes are spans of it. A line with quotes has its words
-// unquoted into memory of the parser's; then they are spans of that: see bytes.
+// The words of a line without quotes are spans of it. The words of a line with quotes are
+// unquoted into memory of the parser, and are spans of that: see bytes.
 func (p *parser) inline(b []byte) (n int, err error) {
 	lf := bytes.IndexByte(b[p.pos:], '\n')
 	switch {
@@ -263,7 +263,7 @@ func (p *parser) inline(b []byte) (n int, err error) {
 	}
 }
 
-// bytes returns what the arguments of the command b are spans of.
+// bytes returns the memory of which the arguments of the command b are spans.
 func (p *parser) bytes(b []byte) []byte {
 	if p.unquoted != nil {
 		return p.unquoted
@@ -272,9 +272,9 @@ func (p *parser) bytes(b []byte) []byte {
 }
 
 // unquote splits a line with quotes into words. It returns false if the quotes are not
-// balanced, or a quoted part is followed by anything but a blank.
+// balanced, or a quoted part is not followed by a space.
 func (p *parser) unquote(line []byte) bool {
-	p.unquoted = make([]byte, 0, len(line)) // unquoting makes nothing longer
+	p.unquoted = make([]byte, 0, len(line)) // an unquoted line is not longer
 	for at := 0; ; {
 		for at < len(line) && isSpace(line[at]) {
 			at++
@@ -299,8 +299,8 @@ func (p *parser) unquote(line []byte) bool {
 	}
 }
 
-// unquoteUntil undoes the escapes of a quoted part, which b begins with, and returns how
-// long it is with the quote that ends it.
+// unquoteUntil decodes the escapes of the quoted part at the start of b, and returns its
+// length, including the closing quote.
 func (p *parser) unquoteUntil(quote byte, b []byte) (n int, ok bool) {
 	for n < len(b) {
 		c := b[n]
@@ -326,7 +326,7 @@ func (p *parser) unquoteUntil(quote byte, b []byte) (n int, ok bool) {
 	return n, false
 }
 
-// escaped is what a backslash and c stand for between double quotes.
+// escaped returns the meaning of a backslash and c between double quotes.
 func escaped(c byte) byte {
 	switch c {
 	case 'n':
@@ -347,7 +347,7 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// fromHex is the value of a digit.
+// fromHex returns the value of a digit.
 func fromHex(c byte) byte {
 	switch {
 	case c <= '9':
@@ -364,7 +364,7 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
 // isSpace reports whether c may stand between words: isspace of C.
 func isSpace(c byte) bool { return isBlank(c) || c == '\v' || c == '\f' }
 
-// trim gives back the memory of a command with very many arguments.
+// trim releases the memory of a command with many arguments.
 func (p *parser) trim() {
 	if p.missing == 0 && cap(p.args) > keptArgs {
 		p.args = nil
@@ -372,14 +372,14 @@ func (p *parser) trim() {
 	p.unquoted = nil
 }
 
-// protocolError is why a stream cannot be understood. The client is told, and the
-// connection ends.
+// protocolError is the error of an invalid stream. It is sent to the client, and the
+// connection is closed.
 type protocolError string
 
 // Error implements error.
 func (e protocolError) Error() string { return "Protocol error: " + string(e) }
 
-// printable keeps a client's bytes from breaking the lines of a reply or a log.
+// printable replaces bytes that would break a line of a reply or a log.
 func printable(c byte) byte {
 	if c < ' ' || c > '~' {
 		return '?'
@@ -388,7 +388,7 @@ func printable(c byte) byte {
 }
 
 // parseInt reads a decimal number as Redis does: no plus sign, no leading zeros, no
-// blanks. strconv.ParseInt is more generous.
+// spaces. strconv.ParseInt accepts more.
 func parseInt(b []byte) (n int64, ok bool) {
 	digits := b
 	negative := len(b) > 0 && b[0] == '-'
@@ -414,18 +414,18 @@ func parseInt(b []byte) (n int64, ok bool) {
 	return 0, false
 }
 
-// maxReply is the longest answer to one command, in bytes: room for any one value, and
-// for MGET and KEYS within reason.
+// maxReply returns the maximum length of the reply to one command, in bytes: enough for any
+// single value, and for a reasonable MGET or KEYS.
 func maxReply(maxBulk int) int { return 64<<20 + maxBulk }
 
-// A reply is where answers are appended.
+// A reply is a buffer to which replies are appended.
 type reply struct {
 	b   []byte
-	max int  // b must not be longer
-	cut bool // it would have been
+	max int  // maximum length of b
+	cut bool // b would have been longer
 }
 
-// grow says whether n bytes more fit.
+// grow reports whether n more bytes fit.
 func (r *reply) grow(n int) bool {
 	if len(r.b)+n > r.max {
 		r.cut = true
@@ -433,7 +433,7 @@ func (r *reply) grow(n int) bool {
 	return !r.cut
 }
 
-// raw appends an answer that is encoded already, as most short ones are.
+// raw appends an encoded reply.
 func (r *reply) raw(s string) { r.b = append(r.b, s...) }
 
 func (r *reply) ok()  { r.raw("+OK\r\n") }

@@ -10,8 +10,8 @@ import (
 
 const testMaxBulk = 1 << 20
 
-// parse feeds a parser with input, cut into the pieces whose lengths next gives, as a
-// connection would: what is not consumed comes again. It returns the commands.
+// parse feeds a parser with input, split into chunks whose lengths next returns, as a
+// connection does: bytes that are not consumed are passed again. It returns the commands.
 func parse(t testing.TB, input []byte, next func() int) (commands [][]string, err error) {
 	t.Helper()
 	p := parser{maxBulk: testMaxBulk}
@@ -19,10 +19,10 @@ func parse(t testing.TB, input []byte, next func() int) (commands [][]string, er
 	for to < len(input) {
 		to = min(to+next(), len(input))
 		for {
-			b := bytes.Clone(input[from:to]) // other memory each time, as a loop's is
+			b := bytes.Clone(input[from:to]) // different memory each time, as on a loop
 			n, err := p.next(b)
 			if cap(p.args) > 2*maxArgs || cap(p.unquoted) > maxInline {
-				t.Fatalf("room for %d arguments and %d bytes is kept", cap(p.args), cap(p.unquoted))
+				t.Fatalf("capacity for %d arguments and %d bytes is kept", cap(p.args), cap(p.unquoted))
 			}
 			if n < 0 || n > len(b) || err != nil && n != 0 {
 				t.Fatalf("%d consumed of %d bytes, %v", n, len(b), err)
@@ -44,7 +44,7 @@ func parse(t testing.TB, input []byte, next func() int) (commands [][]string, er
 	return commands, nil
 }
 
-// always returns the same length again and again.
+// always returns a function that always returns n.
 func always(n int) func() int { return func() int { return n } }
 
 var parserTests = []struct {
@@ -84,7 +84,7 @@ var parserTests = []struct {
 	{strings.Repeat("x", maxInline+2) + "\n", nil, "too big inline request"},
 }
 
-// Whatever the pieces a stream comes in, the commands are the same.
+// The commands are the same, however the stream is split.
 func TestParserSplitAtEveryByte(t *testing.T) {
 	for _, test := range parserTests {
 		t.Run(fmt.Sprintf("%.20q", test.input), func(t *testing.T) {
@@ -118,8 +118,8 @@ func testParse(t *testing.T, input string, want [][]string, wantErr string, next
 	}
 }
 
-// A command that is longer than what may wait unread is refused, or the client would
-// wait for ever.
+// A command that is longer than MaxUnread is refused, or the client would
+// wait forever.
 func TestParserBoundsCommand(t *testing.T) {
 	var input bytes.Buffer
 	input.WriteString("*4\r\n")
@@ -133,8 +133,8 @@ func TestParserBoundsCommand(t *testing.T) {
 }
 
 // Sent byte by byte, a command with many arguments takes time in proportion to its
-// length: the parser goes on where it was.
-func TestParserGoesOn(t *testing.T) {
+// length: the parser continues where it was.
+func TestParserContinues(t *testing.T) {
 	input := []byte("*60000\r\n" + strings.Repeat("$1\r\nx\r\n", 60_000))
 	p := parser{maxBulk: testMaxBulk}
 	for i := 1; i < len(input); i++ {
@@ -147,7 +147,7 @@ func TestParserGoesOn(t *testing.T) {
 	}
 	p.trim()
 	if p.args != nil {
-		t.Error("room for 60,000 arguments is kept")
+		t.Error("capacity for 60,000 arguments is kept")
 	}
 }
 
@@ -159,10 +159,10 @@ func FuzzParse(f *testing.F) {
 		whole, wholeErr := parse(t, input, always(max(len(input), 1)))
 		pieces, piecesErr := parse(t, input, always(int(piece)+1))
 		if !reflect.DeepEqual(whole, pieces) {
-			t.Errorf("commands %q at once, %q in pieces of %d", whole, pieces, int(piece)+1)
+			t.Errorf("commands %q in one chunk, %q in chunks of %d", whole, pieces, int(piece)+1)
 		}
 		if fmt.Sprint(wholeErr) != fmt.Sprint(piecesErr) {
-			t.Errorf("error %v at once, %v in pieces of %d", wholeErr, piecesErr, int(piece)+1)
+			t.Errorf("error %v in one chunk, %v in chunks of %d", wholeErr, piecesErr, int(piece)+1)
 		}
 	})
 }
@@ -213,7 +213,7 @@ func TestGlob(t *testing.T) {
 			t.Errorf("%.20q matches %.20q: %v", test.pattern, test.s, got)
 		}
 	}
-	// What would take hours is given up.
+	// Matches that would take hours are stopped.
 	for _, pattern := range []string{"*" + strings.Repeat("a", 1<<20) + "b", "*[" + strings.Repeat("b", 1<<20) + "]"} {
 		steps := maxSteps
 		if matches([]byte(pattern), strings.Repeat("a", 4<<20), &steps) || steps >= 0 {
@@ -222,7 +222,7 @@ func TestGlob(t *testing.T) {
 	}
 }
 
-// From bytes to replies, GET and SET of what is known allocate nothing.
+// From bytes to replies, GET and SET of existing keys do not allocate.
 func TestNoAllocations(t *testing.T) {
 	s := start(t, options{}).server
 	h := &session{call: s.calls[s.group.Loops()[0]], in: parser{maxBulk: testMaxBulk}}
@@ -237,8 +237,7 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// Whatever comes, each command gets one whole reply, and no more than the bounds
-// allow.
+// For any input, each command gets one complete reply, within the bounds.
 func FuzzSession(f *testing.F) {
 	for _, test := range parserTests {
 		f.Add([]byte(test.input))
@@ -269,7 +268,7 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// skipReply returns what follows the reply that b begins with.
+// skipReply returns the bytes after the reply at the start of b.
 func skipReply(b []byte) (rest []byte, ok bool) {
 	line, rest, ok := bytes.Cut(b, []byte(crlf))
 	if !ok || len(line) == 0 {

@@ -8,33 +8,33 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// options are what the flags say.
+// options are the values of the flags.
 type options struct {
 	loops, maxBulk, maxConns int
 	maxMemory                int64
 	idleTimeout              time.Duration
 }
 
-// server is what all sessions share.
+// server has the state that all sessions share.
 type server struct {
 	options
 	group    *loop.Group
 	began    time.Time
-	maxReply int // the longest answer to one command, in bytes
+	maxReply int // maximum length of the reply to one command, in bytes
 	db       *store
-	calls    map[*loop.Loop]*call // not changed once the server runs
+	calls    map[*loop.Loop]*call // not modified after newServer
 }
 
 const (
-	// maxUnsent: while more bytes than this wait to be sent, a client's commands wait.
-	// A client that asks and does not listen must not fill the memory with replies.
+	// maxUnsent: while more bytes than this are unsent, a client's commands wait.
+	// A client that does not read must not fill the memory with replies.
 	maxUnsent = 256 << 10
-	// batchBytes: when the replies have come to so much, they are written before more
+	// batchBytes: replies of at least this length are written before more
 	// commands run.
 	batchBytes = 64 << 10
 )
 
-// maxMaxBulk is Redis's own limit, and keeps what is computed from it within 32 bits.
+// maxMaxBulk is Redis's limit; sizes that are computed from it fit into 32 bits.
 const maxMaxBulk = 512 << 20
 
 func newServer(o options) (*server, error) {
@@ -63,35 +63,34 @@ func newServer(o options) (*server, error) {
 	return s, nil
 }
 
-// accept makes the handler of a new connection.
+// accept returns the handler of a new connection.
 func (s *server) accept(c *loop.Conn) loop.Handler {
 	return &session{call: s.calls[c.Loop()], in: parser{maxBulk: s.maxBulk}}
 }
 
-// session is a connection: the state between one call of Data and the next. What only
-// lasts for a call is in call, which all sessions of a loop share, since callbacks of
-// one loop never run at the same time. So an idle client costs next to nothing.
+// session is the state of a connection between calls of Data. The state during a call is in
+// call, which all sessions of a loop share, since callbacks of one loop never run at the same
+// time. So an idle client needs little memory.
 type session struct {
 	call *call
 	in   parser
 	name string // CLIENT SETNAME
 	quit bool
 
-	paused bool // the client must take replies first
-	held   held // with the store locked
+	paused bool // until the client has read its replies
+	held   held // guarded by the store's lock
 }
 
-// Data runs the commands in b, and leaves in it the beginning of one that is not all
-// there.
+// Data runs the commands in b, and leaves an incomplete one.
 func (s *session) Data(c *loop.Conn, b []byte) (consumed int, err error) {
 	if s.call.server.maxMemory > 0 {
-		return s.bounded(c, b)
+		return s.dataWithLimit(c, b)
 	}
 	return s.answer(c, b)
 }
 
-// answer runs the commands in b and sends their replies. All replies to commands that
-// came together leave together.
+// answer runs the commands in b and sends their replies. The replies to commands that
+// were received together are sent together.
 func (s *session) answer(c *loop.Conn, b []byte) (consumed int, err error) {
 	for {
 		n, full, err := s.batch(b[consumed:])
@@ -117,18 +116,18 @@ func (s *session) answer(c *loop.Conn, b []byte) (consumed int, err error) {
 	}
 }
 
-// Drained goes on with the commands that had to wait for the client to take replies.
+// Drained continues with the commands that waited until the client has read its replies.
 func (s *session) Drained(c *loop.Conn) {
 	s.paused = false
 	c.Resume()
 }
 
-// Shutdown is called when the server is to end. Commands that have come have been
-// answered; Close sends what is left of the replies.
+// Shutdown is called when the server shuts down. Received commands have been
+// answered; Close sends the unsent replies.
 func (s *session) Shutdown(c *loop.Conn) { c.Close() }
 
-// batch runs the commands in b, under one lock, until there are no more (or no whole
-// one), or full: until their replies are enough for now.
+// batch runs the commands in b, under one lock, until no complete one is left, or, with full
+// true, until their replies have batchBytes.
 func (s *session) batch(b []byte) (consumed int, full bool, err error) {
 	x := s.call
 	x.db.Lock()

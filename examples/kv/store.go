@@ -9,39 +9,39 @@ import (
 
 // A store is the data: one map under one lock, for any number of loops.
 //
-// A session takes the lock once for all the commands that have come together, so it
-// costs little, and commands are atomic, those with many keys too. Loops share the
-// work of receiving, parsing and sending, which is most of it; only in the map they
-// wait for each other. A map for each loop, or locks for parts of it, would scale
-// further and make MSET hard: that is not what this example is about.
+// A session takes the lock once for all commands that were received together, so it
+// costs little, and commands are atomic, also those with many keys. Receiving, parsing and
+// sending, which is most of the work, is distributed over the loops; they wait for each other
+// only in the map. A map for each loop, or locks for parts of it, would scale
+// further and make MSET difficult: that is not the subject of this example.
 //
-// Methods are called with the lock held.
+// Callers of its methods must hold the lock.
 type store struct {
 	sync.Mutex
 	entries map[string]*entry
 	bytes   int64                // of keys and values, and entryBytes for each
-	memory  memory               // what else is counted
+	memory  memory               // of the sessions, and the limit
 	timers  *loop.Loop           // runs the timers of keys that expire
-	now     func() time.Duration // since the store began; unlike the time of day, it never jumps
+	now     func() time.Duration // since the store was created; monotonic
 }
 
-// entry is a key's value. A timer takes it away when it has expired; a timer may be
-// some milliseconds late, so get looks at the clock too.
+// entry is a key and its value. A timer removes it when it has expired; a timer may be
+// some milliseconds late, so get checks the clock too.
 type entry struct {
 	key     string
 	value   []byte
-	expires time.Duration // as store.now tells time; 0: never
-	timer   *loop.Timer   // nil until the key is first given a time to expire
+	expires time.Duration // by store.now; 0: never
+	timer   *loop.Timer   // nil until the key first gets an expiry time
 }
 
-// entryBytes is about what a key costs besides its own bytes and its value's.
+// entryBytes is the approximate memory of an entry in addition to its key and value.
 const entryBytes = 96
 
 func newStore(timers *loop.Loop, maxMemory int64) *store {
 	began := time.Now()
 	return &store{
 		entries: map[string]*entry{}, timers: timers,
-		memory: memory{max: maxMemory, owing: map[*session]*loop.Conn{}, recounted: -recountInterval},
+		memory: memory{max: maxMemory, unsent: map[*session]*loop.Conn{}, recounted: -recountInterval},
 		now:    func() time.Duration { return time.Since(began) },
 	}
 }
@@ -56,8 +56,8 @@ func (s *store) get(key []byte) *entry {
 	return e
 }
 
-// set gives a key a value. What e, from get, is already there keeps its time to
-// expire; nil makes a new entry.
+// set sets the value of a key. e is the entry that get has returned; it keeps its expiry
+// time. If e is nil, set creates an entry.
 func (s *store) set(e *entry, key, value []byte) *entry {
 	if e == nil {
 		e = &entry{key: string(key)}
@@ -66,7 +66,7 @@ func (s *store) set(e *entry, key, value []byte) *entry {
 	}
 	s.bytes += int64(len(value) - len(e.value))
 	if cap(e.value) > 2*len(value)+64 {
-		e.value = nil // not worth keeping for so little
+		e.value = nil // too large for the new value
 	}
 	e.value = append(e.value[:0], value...)
 	return e
@@ -81,7 +81,7 @@ func (s *store) remove(e *entry) {
 // flush removes everything.
 func (s *store) flush() {
 	for _, e := range s.entries {
-		s.persist(e) // or its timer would keep it in memory
+		s.persist(e) // its timer would keep it in memory
 	}
 	s.entries = map[string]*entry{}
 	s.bytes = 0
@@ -89,7 +89,7 @@ func (s *store) flush() {
 
 func (s *store) expired(e *entry) bool { return e.expires != 0 && s.now() >= e.expires }
 
-// expire has an entry removed after d.
+// expire makes an entry expire after d.
 func (s *store) expire(e *entry, d time.Duration) {
 	if d <= 0 {
 		s.remove(e)
@@ -104,14 +104,14 @@ func (s *store) expire(e *entry, d time.Duration) {
 		s.Lock()
 		defer s.Unlock()
 		// While this waited for the lock, another loop may have replaced the entry, or
-		// given it more time.
+		// extended its time.
 		if s.entries[e.key] == e && s.expired(e) {
 			s.remove(e)
 		}
 	})
 }
 
-// persist takes an entry's time to expire away. It returns false if it had none.
+// persist removes an entry's expiry time. It returns false if it had none.
 func (s *store) persist(e *entry) bool {
 	if e.expires == 0 {
 		return false
@@ -121,7 +121,7 @@ func (s *store) persist(e *entry) bool {
 	return true
 }
 
-// ttl returns how long an entry has still to live.
+// ttl returns the remaining time to live of an entry.
 func (s *store) ttl(e *entry) (left time.Duration, expires bool) {
 	return e.expires - s.now(), e.expires != 0
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Commands about values: GET, SET, MGET, MSET, and INCR and its like.
+// Commands about values: GET, SET, MGET, MSET, and INCR and its variants.
 
 func get(x *call) { x.value(x.entry(1)) }
 
@@ -19,7 +19,7 @@ func (x *call) value(e *entry) {
 	x.reply.bulk(e.value)
 }
 
-// setOptions are what may follow SET key value.
+// setOptions are the options of SET.
 type setOptions struct {
 	nx, xx, get, keepTTL, timed bool
 	ttl                         time.Duration
@@ -52,7 +52,8 @@ func set(x *call) {
 	}
 }
 
-// setOptions reads the options of SET; what is wrong with them it answers.
+// setOptions parses the options of SET. If they are invalid, it replies with an error and
+// returns false.
 func (x *call) setOptions(o *setOptions) (ok bool) {
 	for i := 3; i < len(x.args); i++ {
 		unit := time.Second

@@ -1,7 +1,7 @@
 //go:build linux || darwin
 
-// Netpollecho is an echo server on github.com/cloudwego/netpoll: what docs/performance.md
-// compares with.
+// Netpollecho is an echo server on github.com/cloudwego/netpoll. docs/performance.md
+// compares the other servers with it.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	}
 }
 
-// echo sends what has come, by netpoll's own buffers.
+// echo sends the received bytes, with netpoll's own buffers.
 func echo(_ context.Context, c netpoll.Connection) error {
 	r, w := c.Reader(), c.Writer()
 	b, err := r.Next(r.Len())

@@ -1,4 +1,4 @@
-// Echo sends back what comes: the smallest server. See docs/guide.md.
+// Echo is the smallest echo server. See docs/guide.md.
 package main
 
 import (

@@ -33,6 +33,6 @@ func TestEcho(t *testing.T) {
 		c.(*net.TCPConn).CloseWrite()
 	}()
 	if got, err := io.ReadAll(c); string(got) != sent || err != nil {
-		t.Errorf("%d bytes of %d, %v", len(got), len(sent), err)
+		t.Errorf("received %d bytes of %d, %v", len(got), len(sent), err)
 	}
 }

@@ -1,5 +1,5 @@
-// Lines is a server for a protocol of lines, with what a server needs: limits,
-// timeouts, back-pressure, work off the loops, and an end in good order. See
+// Lines is a server for a line protocol, with what a server needs: limits,
+// timeouts, back-pressure, work off the loops, and graceful shutdown. See
 // docs/guide.md.
 package main
 
@@ -15,8 +15,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// highWatermark: while more bytes than this wait to be sent, a client has to read
-// first.
+// highWatermark: while more bytes than this are unsent, nothing more is read from
+// the client.
 const highWatermark = 64 << 10
 
 const drainTime = 10 * time.Second
@@ -35,10 +35,10 @@ func listen(g *loop.Group, address string) (*loop.Listener, error) {
 }
 
 func main() {
-	address := flag.String("listen", "127.0.0.1:7000", "serve at this `address`")
+	address := flag.String("listen", "127.0.0.1:7000", "listen at this `address`")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		log.Fatalf("unexpected argument %q: there are flags only; --help lists them", flag.Arg(0))
+		log.Fatalf("unexpected argument %q: lines takes only flags; --help lists them", flag.Arg(0))
 	}
 	g, err := newGroup()
 	if err != nil {
@@ -52,7 +52,7 @@ func main() {
 
 	ended, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	<-ended.Done()
-	stop() // a second signal ends the program at once
+	stop() // a second signal ends the program immediately
 	drain, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	if err := g.Shutdown(drain); err != nil {

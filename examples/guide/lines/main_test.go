@@ -26,7 +26,7 @@ type testClient struct {
 func (c testClient) expect(t *testing.T, want string) {
 	t.Helper()
 	if got, err := c.r.ReadString('\n'); err != nil || strings.TrimSuffix(got, "\n") != want {
-		t.Fatalf("%q, %v, want %q", got, err, want)
+		t.Fatalf("got %q, %v, want %q", got, err, want)
 	}
 }
 
@@ -59,8 +59,8 @@ func shutDown(t *testing.T, g *loop.Group) {
 	}
 }
 
-// Commands that come together are answered in order, whichever way each is answered,
-// also if the client has ended its side meanwhile.
+// Pipelined commands are answered in order, however each is answered, also if the
+// client has half-closed meanwhile.
 func TestPipeline(t *testing.T) {
 	_, c := start(t)
 	io.WriteString(c, "ECHO one\r\nHASH x\nECHO two\nCOUNT 3\nCOUNT 0\nnonsense\nHASH x\nECHO last\n")
@@ -68,23 +68,23 @@ func TestPipeline(t *testing.T) {
 	sum := hash([]byte("x"))
 	for _, want := range []string{
 		"one", sum, "two", "1", "2", "3", "error: COUNT takes a number from 1 to 1000000",
-		`error: there are ECHO, HASH, COUNT, STATS and QUIT, not "nonsense"`, sum, "last",
+		`error: unknown command "nonsense"; use ECHO, HASH, COUNT, STATS or QUIT`, sum, "last",
 	} {
 		c.expect(t, want)
 	}
 	if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
-		t.Errorf("then %q, %v", rest, err)
+		t.Errorf("after the last answer: %q, %v; want EOF", rest, err)
 	}
 }
 
-func TestPieces(t *testing.T) {
+func TestSingleBytes(t *testing.T) {
 	_, c := start(t)
 	for _, b := range []byte("ECHO byte by byte\nQUIT\n") {
 		c.Write([]byte{b})
 	}
 	c.expect(t, "byte by byte")
 	if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
-		t.Errorf("after QUIT: %q, %v", rest, err)
+		t.Errorf("after QUIT: %q, %v; want EOF", rest, err)
 	}
 }
 
@@ -95,12 +95,12 @@ func TestLineTooLong(t *testing.T) {
 		c.expect(t, "first")
 		c.expect(t, "error: the line is too long")
 		if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
-			t.Errorf("then %q, %v", rest, err)
+			t.Errorf("after the error: %q, %v; want EOF", rest, err)
 		}
 	}
 }
 
-// A client that asks for much and does not read costs little memory, and gets
+// A client that requests a long answer and does not read uses little memory, and gets
 // everything once it reads.
 func TestSlowReader(t *testing.T) {
 	g, c := start(t)
@@ -116,22 +116,22 @@ func TestSlowReader(t *testing.T) {
 	}
 	c.expect(t, "end")
 	if most > highWatermark+16 {
-		t.Errorf("%d bytes waited", most)
+		t.Errorf("%d bytes were unsent, want at most the high watermark, %d", most, highWatermark)
 	}
 }
 
-// logged gets what is logged, line by line.
-type logged chan string
+// logLines receives the lines of the log.
+type logLines chan string
 
-func (l logged) Write(b []byte) (int, error) {
+func (l logLines) Write(b []byte) (int, error) {
 	l <- string(b)
 	return len(b), nil
 }
 
-// The log tells who has reset a connection.
+// The log names the peer that has reset a connection.
 func TestReset(t *testing.T) {
 	_, c := start(t)
-	lines := make(logged, 10)
+	lines := make(logLines, 10)
 	log.SetOutput(lines)
 	t.Cleanup(func() { log.SetOutput(os.Stderr) })
 	io.WriteString(c, "ECHO hello\n")
@@ -141,14 +141,14 @@ func TestReset(t *testing.T) {
 	select {
 	case line := <-lines:
 		if !strings.Contains(line, " "+c.LocalAddr().String()+": ") {
-			t.Errorf("%q; it was %v", line, c.LocalAddr())
+			t.Errorf("logged %q, want the address %v", line, c.LocalAddr())
 		}
 	case <-time.After(patience):
-		t.Error("nothing is logged")
+		t.Error("the reset is not logged")
 	}
 }
 
-// mainEnv makes TestArgument the program itself.
+// mainEnv makes TestArgument run main.
 const mainEnv = "LINES_TEST_MAIN"
 
 func TestArgument(t *testing.T) {
@@ -160,20 +160,20 @@ func TestArgument(t *testing.T) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestArgument$")
 	cmd.Env = append(os.Environ(), mainEnv+"=1")
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), `unexpected argument "extra"`) {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got %v, want an error about the argument\n%s", err, out)
 	}
 }
 
 func TestStats(t *testing.T) {
 	_, c := start(t)
 	io.WriteString(c, "STATS\n")
-	const want = "1 open, 1 accepted, 6 bytes in, 0 out, 0 wait; slow callbacks: "
+	const want = "1 open, 1 accepted, 6 bytes in, 0 out, 0 unsent; slow callbacks: "
 	if got, err := c.r.ReadString('\n'); err != nil || !strings.HasPrefix(got, want) {
-		t.Errorf("%q, %v, want %q…", got, err, want)
+		t.Errorf("got %q, %v, want %q…", got, err, want)
 	}
 }
 
-// What has been asked is answered before the end.
+// Commands that were received before Shutdown are answered.
 func TestShutdown(t *testing.T) {
 	g, c := start(t)
 	io.WriteString(c, "ECHO ready\nHASH x\n")
@@ -185,7 +185,7 @@ func TestShutdown(t *testing.T) {
 	}()
 	c.expect(t, hash([]byte("x")))
 	if rest, err := io.ReadAll(c.r); len(rest) > 0 || err != nil {
-		t.Errorf("then %q, %v", rest, err)
+		t.Errorf("after the last answer: %q, %v; want EOF", rest, err)
 	}
 	c.Close()
 	<-ended

@@ -32,20 +32,20 @@ type session struct {
 	group  *loop.Group
 	peer   net.Addr // for the log
 	busy   bool     // a command is not answered yet
-	ending bool     // the server shuts down
-	late   bool     // the deadline for a line is set
+	ending bool     // the server is shutting down
+	timed  bool     // the deadline for a line is set
 
-	next, last int // what COUNT still has to send
+	next, last int // the numbers that COUNT still has to send
 }
 
-// Opened keeps the peer's address: once the peer has reset the connection, nobody
-// knows it.
+// Opened keeps the peer's address: after the peer has reset the connection,
+// RemoteAddr returns nil.
 func (s *session) Opened(c *loop.Conn) {
 	s.peer = c.RemoteAddr()
 	c.SetIdleTimeout(idleTimeout)
 }
 
-// Data takes one line after another off what has come.
+// Data executes the complete lines in b and leaves the rest.
 func (s *session) Data(c *loop.Conn, b []byte) (consumed int, err error) {
 	for !s.busy {
 		line, rest, whole := bytes.Cut(b[consumed:], newline)
@@ -55,7 +55,7 @@ func (s *session) Data(c *loop.Conn, b []byte) (consumed int, err error) {
 		}
 		if !whole {
 			s.expectRest(c, len(line) > 0)
-			return consumed, nil // what is left comes back, with what follows it
+			return consumed, nil // the next call gets the rest again, and more
 		}
 		consumed = len(b) - len(rest)
 		s.expectRest(c, false)
@@ -66,18 +66,18 @@ func (s *session) Data(c *loop.Conn, b []byte) (consumed int, err error) {
 	return consumed, nil
 }
 
-// expectRest gives the rest of a line its deadline, once.
+// expectRest sets the read deadline when a line has begun, and clears it at its end.
 func (s *session) expectRest(c *loop.Conn, begun bool) {
 	switch {
-	case begun && !s.late:
+	case begun && !s.timed:
 		c.SetReadDeadline(time.Now().Add(lineTimeout))
-	case !begun && s.late:
+	case !begun && s.timed:
 		c.SetReadDeadline(time.Time{})
 	}
-	s.late = begun
+	s.timed = begun
 }
 
-// command does what a line asks.
+// command executes one line.
 func (s *session) command(c *loop.Conn, line string) error {
 	name, argument, _ := bytes.Cut([]byte(line), []byte(" "))
 	switch string(name) {
@@ -101,17 +101,17 @@ func (s *session) command(c *loop.Conn, line string) error {
 	case "QUIT":
 		return c.Close()
 	}
-	_, err := fmt.Fprintf(c, "error: there are ECHO, HASH, COUNT, STATS and QUIT, not %q\n", name)
+	_, err := fmt.Fprintf(c, "error: unknown command %q; use ECHO, HASH, COUNT, STATS or QUIT\n", name)
 	return err
 }
 
-// begin keeps further lines back until end.
+// begin stops further commands until end.
 func (s *session) begin(c *loop.Conn) {
 	s.busy = true
 	c.Pause()
 }
 
-// end goes on with the next line, unless the server shuts down.
+// end continues with the next command, or closes if the server is shutting down.
 func (s *session) end(c *loop.Conn) {
 	s.busy = false
 	if s.ending {
@@ -121,14 +121,14 @@ func (s *session) end(c *loop.Conn) {
 	c.Resume()
 }
 
-// offload answers with what work returns, which may take its time.
+// offload runs work, which may block, off the loop and sends its result.
 func (s *session) offload(c *loop.Conn, work func() string) error {
 	err := c.Loop().Offload(
 		func() any { return work() },
 		func(answer any) { // on the loop again
 			if p, ok := answer.(*loop.PanicError); ok {
 				log.Printf("%v: %v\n%s", s.peer, p, p.Stack)
-				answer = "error: this did not work"
+				answer = "error: internal error"
 			}
 			fmt.Fprintln(c, answer)
 			s.end(c)
@@ -151,8 +151,8 @@ func hash(b []byte) string {
 	return fmt.Sprintf("%x", sum)
 }
 
-// Drained goes on with COUNT: up to the high watermark now, and when the peer has
-// taken most of that, again.
+// Drained continues COUNT: it writes up to the high watermark, and is called again
+// when the peer has taken most of that.
 func (s *session) Drained(c *loop.Conn) {
 	if s.next == 0 {
 		return
@@ -164,7 +164,7 @@ func (s *session) Drained(c *loop.Conn) {
 			return
 		}
 		if _, err := fmt.Fprintln(c, s.next); err != nil {
-			s.next = 0 // the client is gone; what it sent before comes all the same
+			s.next = 0 // the client is gone; what it sent before is still delivered
 			s.end(c)
 			return
 		}
@@ -172,7 +172,7 @@ func (s *session) Drained(c *loop.Conn) {
 	}
 }
 
-// figures sums up what the loops have done.
+// figures returns the sums of the loops' counts as text.
 func figures(stats loop.Stats) string {
 	var sum loop.LoopStats
 	for _, l := range stats.Loops {
@@ -183,11 +183,11 @@ func figures(stats loop.Stats) string {
 		sum.UnsentBytes += l.UnsentBytes
 		sum.SlowCallbacks += l.SlowCallbacks
 	}
-	return fmt.Sprintf("%d open, %d accepted, %d bytes in, %d out, %d wait; slow callbacks: %d",
+	return fmt.Sprintf("%d open, %d accepted, %d bytes in, %d out, %d unsent; slow callbacks: %d",
 		sum.Conns, sum.Accepts, sum.BytesIn, sum.BytesOut, sum.UnsentBytes, sum.SlowCallbacks)
 }
 
-// Shutdown closes the connection, now or after the answer that is being made.
+// Shutdown closes the connection, now or after the answer in progress.
 func (s *session) Shutdown(c *loop.Conn) {
 	s.ending = true
 	if !s.busy {
@@ -195,7 +195,7 @@ func (s *session) Shutdown(c *loop.Conn) {
 	}
 }
 
-// Closed is the last call. why is nil after Close, and io.EOF when the peer has ended.
+// Closed is the last call. why is nil after Close, and io.EOF after the peer's half-close.
 func (s *session) Closed(c *loop.Conn, why error) {
 	if why != nil && !errors.Is(why, io.EOF) {
 		log.Printf("%v: %v", s.peer, why)

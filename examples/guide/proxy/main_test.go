@@ -16,8 +16,9 @@ const (
 	patience = 60 * time.Second
 )
 
-// open returns a client of a proxy to a server that does serve with each connection.
-func open(t *testing.T, serveConn func(c *net.TCPConn)) *net.TCPConn {
+// dialProxy returns a connection through a proxy to a server that accepts one connection
+// and calls serveConn.
+func dialProxy(t *testing.T, serveConn func(c *net.TCPConn)) *net.TCPConn {
 	t.Helper()
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,7 +56,7 @@ func open(t *testing.T, serveConn func(c *net.TCPConn)) *net.TCPConn {
 // does not wait for the download.
 func TestL4DirectionsAreIndependent(t *testing.T) {
 	got := make(chan int64, 1)
-	c := open(t, func(c *net.TCPConn) {
+	c := dialProxy(t, func(c *net.TCPConn) {
 		go func() {
 			n, _ := io.Copy(io.Discard, c)
 			got <- n
@@ -73,16 +74,16 @@ func TestL4DirectionsAreIndependent(t *testing.T) {
 			t.Errorf("the server got %d bytes of %d", n, total)
 		}
 	case <-time.After(patience):
-		t.Fatal("the server does not get the upload")
+		t.Fatal("the server does not receive the upload")
 	}
 	if n, err := io.Copy(io.Discard, c); n != total || err != nil {
-		t.Errorf("%d bytes came back of %d: %v", n, total, err)
+		t.Errorf("the client received %d bytes of %d: %v", n, total, err)
 	}
 }
 
-// A server that answers early and closes: its answer comes through.
+// The answer of a server that answers early and closes is delivered.
 func TestEarlyAnswer(t *testing.T) {
-	c := open(t, func(c *net.TCPConn) {
+	c := dialProxy(t, func(c *net.TCPConn) {
 		io.ReadFull(c, make([]byte, 1000))
 		c.Write([]byte("413"))
 		c.Close()
@@ -90,11 +91,11 @@ func TestEarlyAnswer(t *testing.T) {
 	go c.Write(make([]byte, total))
 	b := make([]byte, 3)
 	if _, err := io.ReadFull(c, b); err != nil || string(b) != "413" {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("got %q, %v, want 413", b, err)
 	}
 }
 
-// A server that is not there: the client's connection ends.
+// If no server listens, the client's connection is closed.
 func TestNoServer(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -117,6 +118,6 @@ func TestNoServer(t *testing.T) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%d, %v", n, err)
+		t.Errorf("Read: %d, %v; want an error other than a timeout", n, err)
 	}
 }

@@ -1,4 +1,4 @@
-// Udp answers each datagram with itself, many at a time. See docs/guide.md.
+// Udp is an echo server for datagrams, which it handles in batches. See docs/guide.md.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 // echo is the handler of one socket; there may be one on each loop.
 type echo struct{ lost int }
 
-// Packets gets what has come, up to 64 datagrams.
+// Packets gets the received datagrams, up to 64.
 func (h *echo) Packets(p *loop.PacketConn, ms []sock.Message) {
 	for i := range ms {
 		ms[i].Data = ms[i].Data[:ms[i].N]
@@ -21,10 +21,10 @@ func (h *echo) Packets(p *loop.PacketConn, ms []sock.Message) {
 		n, err := p.WriteBatch(ms)
 		ms = ms[n:]
 		switch {
-		case errors.Is(err, sock.ErrWouldBlock): // there is no room; the network loses some, too
+		case errors.Is(err, sock.ErrWouldBlock): // drop them, as a congested network does
 			h.lost += len(ms)
 			return
-		case err != nil: // about the first of the rest, such as an address without a route
+		case err != nil: // of the first of the rest, such as an address without a route
 			h.lost++
 			ms = ms[1:]
 		}

@@ -31,7 +31,7 @@ func TestEcho(t *testing.T) {
 		sent := fmt.Sprint("datagram ", i)
 		c.Write([]byte(sent))
 		if n, err := c.Read(b); err != nil || string(b[:n]) != sent {
-			t.Fatalf("%q, %v", b[:n], err)
+			t.Fatalf("received %q, %v, want %q", b[:n], err, sent)
 		}
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// openPipe opens a named pipe, for writing too: so it never ends, whoever comes and
-// goes.
+// openPipe opens a named pipe, for writing too: so reads never return io.EOF when the
+// other writers close it.
 func openPipe(path string) (*sock.FD, error) {
 	fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -27,14 +27,14 @@ func openPipe(path string) (*sock.FD, error) {
 	return sock.FromFD(uintptr(fd))
 }
 
-// news is on one loop, so it needs no lock.
+// news is used by one loop only, so it needs no lock.
 type news struct {
 	pipe    *sock.FD
 	readers map[*loop.Conn]bool
 }
 
-// Ready is called when the pipe has changed to ready. It takes all there is: only
-// after ErrWouldBlock is there a next change.
+// Ready is called when the pipe has become ready. It reads until ErrWouldBlock: only
+// after that is the next edge reported.
 func (n *news) Ready(pollux.Event) {
 	b := make([]byte, 4<<10)
 	for {
@@ -48,7 +48,7 @@ func (n *news) Ready(pollux.Event) {
 		}
 		for c := range n.readers {
 			if _, err := c.Write(b[:k]); errors.Is(err, loop.ErrBufferFull) {
-				c.Abort() // it does not read
+				c.Abort() // its peer does not read
 			}
 		}
 	}
@@ -59,7 +59,7 @@ type reader struct{ news *news }
 
 func (r reader) Opened(c *loop.Conn)                      { r.news.readers[c] = true }
 func (r reader) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
-func (r reader) ReadClosed(*loop.Conn)                    {} // it has nothing to say, and listens
+func (r reader) ReadClosed(*loop.Conn)                    {} // keeps the connection open: the peer may still read
 func (r reader) Shutdown(c *loop.Conn)                    { c.Close() }
 func (r reader) Closed(c *loop.Conn, _ error)             { delete(r.news.readers, c) }
 

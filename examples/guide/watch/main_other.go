@@ -5,4 +5,4 @@ package main
 
 import "log"
 
-func main() { log.Fatal("this system has no named pipes that can be watched") }
+func main() { log.Fatal("watch needs named pipes, which this system does not have") }

@@ -45,12 +45,12 @@ func TestNews(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	for _, text := range []string{"first\n", "second\n"} {
-		if err := os.WriteFile(path, []byte(text), 0); err != nil { // as echo text >path does
+		if err := os.WriteFile(path, []byte(text), 0); err != nil { // like echo text >path
 			t.Fatal(err)
 		}
 		for i, r := range lines {
 			if got, err := r.ReadString('\n'); got != text || err != nil {
-				t.Fatalf("reader %d: %q, %v", i, got, err)
+				t.Fatalf("reader %d: %q, %v, want %q", i, got, err, text)
 			}
 		}
 	}

@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// Default is the width where there is no terminal to ask.
+	// Default is the width if the output is not a terminal.
 	Default = 80
-	// least and most are the widths that are believed.
+	// least and most bound the width that the environment or a terminal reports.
 	least, most = 10, 1000
 )
 
-// Of returns the width of what is written to w: that of the environment's COLUMNS, or
-// of the terminal that w is, or Default.
+// Of returns the width for output to w: the environment's COLUMNS, or the width of w if it
+// is a terminal, or Default.
 func Of(w io.Writer) int {
 	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
 		return min(max(n, least), most)
@@ -27,7 +27,7 @@ func Of(w io.Writer) int {
 	return OfTerminal(w)
 }
 
-// OfTerminal returns the width of the terminal that w is, as it is now, or Default.
+// OfTerminal returns the current width of w if it is a terminal, or else Default.
 func OfTerminal(w io.Writer) int {
 	if f, ok := w.(*os.File); ok {
 		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
@@ -37,8 +37,8 @@ func OfTerminal(w io.Writer) int {
 	return Default
 }
 
-// Width is how many columns s takes. All that the program prints of itself is of
-// characters that take one.
+// Width returns the number of columns that s occupies. All characters in the program's own
+// texts occupy one.
 func Width(s string) int { return utf8.RuneCountInString(s) }
 
 // Wrap breaks a text into lines between words. A word that is longer than width has a

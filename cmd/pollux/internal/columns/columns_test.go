@@ -12,7 +12,7 @@ func TestOf(t *testing.T) {
 	for columns, want := range map[string]int{"": Default, "40": 40, "0": Default, "-3": Default, "many": Default, "3": least, "99999": most} {
 		t.Setenv("COLUMNS", columns)
 		if got := Of(&bytes.Buffer{}); got != want {
-			t.Errorf("COLUMNS=%s: %d, not %d", columns, got, want)
+			t.Errorf("COLUMNS=%s: %d, want %d", columns, got, want)
 		}
 	}
 }
@@ -30,12 +30,12 @@ func TestWrap(t *testing.T) {
 		{"\u00fcber \u00e4\u00f6\u00fc", 8, []string{"\u00fcber \u00e4\u00f6\u00fc"}},
 	} {
 		if got := Wrap(c.text, c.width); !slices.Equal(got, c.want) {
-			t.Errorf("%q in %d: %q, not %q", c.text, c.width, got, c.want)
+			t.Errorf("Wrap(%q, %d) = %q, want %q", c.text, c.width, got, c.want)
 		}
 	}
 }
 
-// A command that is broken into lines is the same command for the shell.
+// The shell runs a command that is broken into lines as the same command.
 func TestCommandStaysOneCommand(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
@@ -47,7 +47,7 @@ func TestCommandStaysOneCommand(t *testing.T) {
 		Command(&b, command, width, true)
 		out, err := exec.Command(sh, "-c", b.String()).Output()
 		if want := `one|two  three|* - nofile 7|a'b c|four=5|`; err != nil || string(out) != want {
-			t.Errorf("%d columns: %v, %q, not %q\n%s", width, err, out, want, &b)
+			t.Errorf("%d columns: %v, %q, want %q\n%s", width, err, out, want, &b)
 		}
 	}
 }

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// remark begins a comment behind a command.
+// remark begins a comment after a command.
 const remark = "   # "
 
-// Command prints a command of the shell, indented. Where it is too long its comment
-// comes before it, and it goes on in further lines, in a way that the shell understands,
-// if shell says that it is one that does.
+// Command prints a shell command, indented. If it is too long, its comment is printed before
+// it, and, if shell is true, it is broken into lines that end in a backslash, as POSIX shells
+// understand them.
 func Command(w io.Writer, command string, width int, shell bool) {
 	pad := strings.Repeat(" ", indent)
 	if Width(command)+indent <= width {

@@ -9,15 +9,15 @@ import (
 const (
 	indent  = 2 // of a row
 	gap     = 2 // between columns
-	hanging = 6 // indent of what does not fit beside the columns before it
-	// The last column goes below the others where it would be narrower than leastText, or
+	hanging = 6 // indent of text that is printed below its row
+	// The last column is printed below the others if it would be narrower than leastText, or
 	// than leastPart of the width on a narrow terminal.
 	leastText = 32
 	leastPart = 0.4
 )
 
-// A Table is rows of cells. The last cell of a row is a text, which is broken between
-// words where it must be.
+// A Table has rows of cells. The last cell of a row is a text, which is wrapped between
+// words if necessary.
 type Table struct{ rows [][]string }
 
 // Row appends a row. All rows have the same number of cells, at least two.
@@ -74,7 +74,7 @@ func below(w io.Writer, head []string, text string, width int) {
 	}
 }
 
-// flow puts cells into lines, and breaks between them where it can.
+// flow joins cells into lines, and breaks lines between cells where possible.
 func flow(cells []string, width int) []string {
 	lines := []string{strings.Repeat(" ", indent) + cells[0]}
 	for _, cell := range cells[1:] {

@@ -1,7 +1,7 @@
-// Package demo shows what one goroutine with one Poll can do: wait for thousands of
-// slow answers at once. The slow server, the Poll's client and the client of net/http
-// beside it are processes of their own, so that the figures of each, and the limit on
-// descriptors, are its own.
+// Package demo demonstrates one goroutine with one Poll, which waits for thousands of
+// slow answers at the same time. The slow server, the client with the Poll and the client
+// with net/http are separate processes, so that each has its own figures and its own limit
+// on descriptors.
 package demo
 
 import (
@@ -19,24 +19,24 @@ import (
 )
 
 const (
-	// MaxAtOnce is how many connections are open at once if nothing else is asked for.
-	MaxAtOnce = 10_000
-	// wineAtOnce is the same under Wine, whose sockets cost ten times as much.
-	wineAtOnce = 400
-	// grace is how much longer than the longest delay nothing may arrive.
+	// MaxConcurrent is the default number of simultaneous connections.
+	MaxConcurrent = 10_000
+	// wineConcurrent is the same under Wine, whose sockets are ten times as slow.
+	wineConcurrent = 400
+	// grace is how long, in addition to the longest delay, the client waits for an event.
 	grace = 30 * time.Second
 )
 
-// A Config says what to show.
+// A Config has the parameters of the demo.
 type Config struct {
-	Requests int           // 0: as many as may be open at once
+	Requests int           // 0: as many as may be open at the same time
 	Delay    time.Duration // the longest
-	Parallel int           // connections open at once, at most
+	Parallel int           // maximum number of open connections
 	Each     bool          // print every answer as it arrives
 	Columns  int           // width of the output
 }
 
-// A work is what a client has to do, as it is passed to the client's process.
+// A work is the task of a client, as it is passed to the client's process.
 type work struct {
 	Server   string
 	Requests int
@@ -45,13 +45,13 @@ type work struct {
 	Each     bool
 }
 
-// Run shows it on out. The error says what went wrong with the whole, or how many
+// Run runs the demo and prints to out. The error reports a failure of the whole, or how many
 // requests failed.
 func Run(ctx context.Context, c Config, out io.Writer) error {
 	why := c.fit()
 	d := &demo{ctx: ctx, config: c, out: out}
 	if err := d.run(why); err != nil {
-		if ctx.Err() != nil { // the processes were ended for that
+		if ctx.Err() != nil { // it has killed the processes
 			return ctx.Err()
 		}
 		return err
@@ -59,19 +59,18 @@ func Run(ctx context.Context, c Config, out io.Writer) error {
 	return nil
 }
 
-// fit settles how many connections are open at once, and returns what has lowered
-// the number, if anything has.
+// fit sets Parallel and Requests, and returns the reason if a limit has lowered them.
 func (c *Config) fit() (why string) {
-	wanted := min(c.Parallel, MaxAtOnce)
+	wanted := min(c.Parallel, MaxConcurrent)
 	if c.Requests > 0 {
 		wanted = min(c.Parallel, c.Requests)
 	}
 	if sys.OnWine() {
-		wanted = min(wanted, wineAtOnce)
+		wanted = min(wanted, wineConcurrent)
 	}
 	if fit := limits.Fit(wanted, 1); fit < wanted {
 		wanted = fit
-		why = " (the limit on descriptors, ulimit -n, allows no more)"
+		why = " (the limit on file descriptors, ulimit -n, allows no more)"
 	}
 	c.Parallel = wanted
 	if c.Requests == 0 {
@@ -88,9 +87,9 @@ type demo struct {
 }
 
 func (d *demo) run(why string) error {
-	what := count(d.config.Requests) + " connections at once"
+	what := count(d.config.Requests) + " simultaneous connections"
 	if d.config.Requests > d.config.Parallel {
-		what = fmt.Sprintf("%s requests over %s connections at once", count(d.config.Requests), count(d.config.Parallel))
+		what = fmt.Sprintf("%s requests over %s simultaneous connections", count(d.config.Requests), count(d.config.Parallel))
 	}
 	if d.config.Requests == 1 {
 		what = "1 connection"
@@ -100,7 +99,7 @@ func (d *demo) run(why string) error {
 		return err
 	}
 	if d.config.Each {
-		if err := d.printf("\n%7s  %10s  %10s  %7s\n", "token", "asked for", "took", "bytes"); err != nil {
+		if err := d.printf("\n%7s  %10s  %10s  %7s\n", "token", "requested", "took", "bytes"); err != nil {
 			return err
 		}
 	}
@@ -111,7 +110,7 @@ func (d *demo) run(why string) error {
 	if ours.Failed > 0 {
 		return fmt.Errorf("%d of %d requests failed; the first: %s", ours.Failed, d.config.Requests, ours.Why)
 	}
-	d.config.Parallel = min(d.config.Parallel, max(ours.AtOnce, 1)) // descriptors may have run out
+	d.config.Parallel = min(d.config.Parallel, max(ours.Concurrent, 1)) // descriptors may have run out
 	theirs, err := d.measure(httpClient)
 	if err != nil {
 		return err
@@ -147,7 +146,7 @@ func (d *demo) measure(client role) (*Figures, error) {
 		}
 		f := &Figures{}
 		if err := json.Unmarshal([]byte(line[1:]), f); err != nil {
-			return nil, fmt.Errorf("the figures of the %s client: %w", client, err)
+			return nil, fmt.Errorf("read the figures of the %s client: %w", client, err)
 		}
 		if f.Error != "" {
 			return nil, errors.New(f.Error)
@@ -156,17 +155,17 @@ func (d *demo) measure(client role) (*Figures, error) {
 	}
 }
 
-// outOfReach reports whether err says that no further connection can be had while
-// those there are stay open: descriptors or local ports have run out.
-func outOfReach(err error) bool {
+// isExhausted reports whether err means that no further connection can be opened while
+// the others are open: descriptors or local ports have run out.
+func isExhausted(err error) bool {
 	return limits.Exhausted(err) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
-// Part is the first argument of a process that is a part of the demo. The program
-// calls RunPart with the others.
+// Part is the first argument of a process of the demo. The program calls RunPart with the
+// other arguments.
 const Part = "demo-part"
 
-// RunPart is the main function of such a process. It returns what to exit with.
+// RunPart is the main function of such a process. It returns the exit status.
 func RunPart(args []string) int {
 	ignoreSignals()
 	if len(args) != 2 {
@@ -180,18 +179,18 @@ func RunPart(args []string) int {
 	}
 	switch role(args[0]) {
 	case slowServer:
-		return handOver(nil, serveSlowly(os.Stdin, os.Stdout))
+		return reportFigures(nil, runServer(os.Stdin, os.Stdout))
 	case pollClient:
-		return handOver(askWithPoll(w, os.Stdout))
+		return reportFigures(runPollClient(w, os.Stdout))
 	case httpClient:
-		return handOver(askWithHTTP(w), nil)
+		return reportFigures(runHTTPClient(w), nil)
 	}
-	fmt.Fprintf(os.Stderr, "pollux: %s %q: there is no such part\n", Part, args[0])
+	fmt.Fprintf(os.Stderr, "pollux: %s: unknown part %q\n", Part, args[0])
 	return 2
 }
 
-// handOver prints the figures, or the error, for the process that has started this one.
-func handOver(f *Figures, err error) int {
+// reportFigures prints the figures, or the error, for the parent process.
+func reportFigures(f *Figures, err error) int {
 	if f == nil {
 		f = &Figures{}
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 )
 
-// The test is also the program whose parts the demo starts.
+// The test binary is also the program that the demo starts as its processes.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Part {
 		os.Exit(RunPart(os.Args[2:]))
@@ -27,16 +27,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Each delay comes once, from the shortest to the longest, in no order.
+// spread returns each delay once, from the shortest to the longest, unsorted.
 func TestSpread(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 7, 20, 77, 1000} {
 		delays := spread(n, time.Second)
 		sorted := slices.Sorted(slices.Values(delays))
 		if n > 3 && slices.Equal(delays, sorted) {
-			t.Errorf("%d: in order", n)
+			t.Errorf("spread(%d) is sorted", n)
 		}
 		if len(slices.Compact(sorted)) != n || sorted[len(sorted)-1] != time.Second {
-			t.Errorf("%d: %v", n, delays)
+			t.Errorf("spread(%d) = %v, want each delay once", n, delays)
 		}
 	}
 	if d := spread(3, 0); !slices.Equal(d, make([]time.Duration, 3)) {
@@ -44,10 +44,10 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-var ended = regexp.MustCompile(`^ *\d+ +\S+ +\S+ +\d+$`)
+var answerLine = regexp.MustCompile(`^ *\d+ +\S+ +\S+ +\d+$`)
 
-// With Each, all answers are printed, also when not all connections may be open at
-// once; without it, there is the summary alone.
+// With Each, all answers are printed, also if not all connections may be open at the same
+// time; without it, only the summary is printed.
 func TestDemo(t *testing.T) {
 	const requests = 300
 	for _, c := range []Config{
@@ -61,7 +61,7 @@ func TestDemo(t *testing.T) {
 		}
 		answers, others := 0, 0
 		for line := range strings.Lines(out.String()) {
-			if ended.MatchString(strings.TrimSpace(line)) {
+			if answerLine.MatchString(strings.TrimSpace(line)) {
 				answers++
 			} else {
 				others++
@@ -75,15 +75,15 @@ func TestDemo(t *testing.T) {
 			t.Errorf("%+v: %d answers and %d other lines\n%s", c, answers, others, &out)
 		}
 		if regexp.MustCompile(`(?m)^goroutines +1 +\S+$`).FindString(out.String()) == "" {
-			t.Errorf("%+v: not one goroutine\n%s", c, &out)
+			t.Errorf("%+v: want one goroutine\n%s", c, &out)
 		}
 	}
 }
 
-// maxSummary is how many lines there are at most, without those of Each.
+// maxSummary is the maximum number of lines, without those of Each.
 const maxSummary = 10
 
-// No line is longer than the output is wide.
+// No line is longer than the width of the output.
 func TestDemoFitsTheWidth(t *testing.T) {
 	leaktest.Check(t)
 	var out bytes.Buffer
@@ -97,8 +97,8 @@ func TestDemoFitsTheWidth(t *testing.T) {
 	}
 }
 
-// Nothing is called faster that is not.
-func TestNoBoast(t *testing.T) {
+// A gain is printed only if there is one.
+func TestSequentialTime(t *testing.T) {
 	second := time.Second
 	for _, c := range []struct {
 		delays []time.Duration
@@ -112,7 +112,7 @@ func TestNoBoast(t *testing.T) {
 		{[]time.Duration{second, second, second}, second, "3s, 3.0 times"},
 		{slices.Repeat([]time.Duration{second}, 5000), second, "1h23m20s, 5,000 times"},
 	} {
-		got := oneAfterAnother(c.delays, c.took)
+		got := sequentialTime(c.delays, c.took)
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%d delays in %v: %q, want %q", len(c.delays), c.took, got, c.want)
 		}
@@ -125,17 +125,17 @@ func TestNoBoast(t *testing.T) {
 	}
 }
 
-// Where nobody listens, or answers as HTTP has it, each request fails, and the client
-// ends.
+// If the server refuses connections, hangs up, or does not speak HTTP, each request fails,
+// and the client ends.
 func TestAllFail(t *testing.T) {
 	leaktest.Check(t)
-	for _, kind := range []string{"nobody listens", "it hangs up", "no HTTP"} {
+	for _, kind := range []string{"refused", "hangs up", "no HTTP"} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		var serving sync.WaitGroup
-		if kind == "nobody listens" {
+		if kind == "refused" {
 			ln.Close()
 		} else {
 			serving.Go(func() {
@@ -154,11 +154,11 @@ func TestAllFail(t *testing.T) {
 		}
 		w := work{Server: ln.Addr().String(), Requests: 20, Parallel: 20, Delay: time.Second}
 		var out bytes.Buffer
-		f, err := askWithPoll(w, &out)
+		f, err := runPollClient(w, &out)
 		if err != nil || f.Failed != w.Requests || f.Why == "" {
 			t.Errorf("%s: %+v, %v", kind, f, err)
 		}
-		if f := askWithHTTP(w); f.Failed != w.Requests || f.Why == "" {
+		if f := runHTTPClient(w); f.Failed != w.Requests || f.Why == "" {
 			t.Errorf("%s, net/http: %+v", kind, f)
 		}
 		ln.Close()
@@ -166,8 +166,8 @@ func TestAllFail(t *testing.T) {
 	}
 }
 
-// The parts are ended when the demo is interrupted, and when nobody reads what it
-// prints.
+// The processes are ended when the demo is interrupted, and when the reader of its output
+// has closed the pipe.
 func TestInterrupt(t *testing.T) {
 	leaktest.Check(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -177,7 +177,7 @@ func TestInterrupt(t *testing.T) {
 	})
 	c := Config{Requests: 5, Delay: time.Hour, Parallel: 5, Columns: 80}
 	if err := Run(ctx, c, out); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+		t.Errorf("Run: %v, want %v", err, context.Canceled)
 	}
 }
 
@@ -193,12 +193,12 @@ func TestClosedOutput(t *testing.T) {
 		})
 		c := Config{Requests: 50, Delay: time.Millisecond, Parallel: 5, Each: each, Columns: 80}
 		if err := Run(t.Context(), c, out); !errors.Is(err, syscall.EPIPE) {
-			t.Errorf("each %v: %v", each, err)
+			t.Errorf("each %v: %v, want %v", each, err, syscall.EPIPE)
 		}
 	}
 }
 
-// A backend that there is not is the error of the process that waits by it.
+// The error of the client's process about an unknown backend is returned.
 func TestBadBackend(t *testing.T) {
 	leaktest.Check(t)
 	t.Setenv("POLLUX_BACKEND", "nonsense")
@@ -211,7 +211,7 @@ func TestBadBackend(t *testing.T) {
 func TestCount(t *testing.T) {
 	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
 		if got := count(n); got != want {
-			t.Errorf("%d: %s, not %s", n, got, want)
+			t.Errorf("count(%d) = %s, want %s", n, got, want)
 		}
 	}
 }

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Figures are what a client has measured of itself.
+// Figures are the measurements that a client made of itself.
 type Figures struct {
-	Error    string // why there are no figures
-	Backend  string // of the Poll
-	Requests int
-	Failed   int
-	Why      string        // the first failure
-	Lowered  bool          // descriptors or ports ran out before AtOnce was what was asked for
-	AtOnce   int           // connections open when what follows was measured
-	Took     time.Duration // from the first connection to the last answer, without measuring
+	Error      string // if the client failed: then the other fields are not valid
+	Backend    string // of the Poll
+	Requests   int
+	Failed     int
+	Why        string        // the first failure
+	Lowered    bool          // descriptors or ports ran out before the requested number was open
+	Concurrent int           // connections that were open when the fields below were measured
+	Took       time.Duration // from the first connection to the last answer, without measuring
 
 	Goroutines int
 	Threads    int
-	Memory     int64 // that Go's runtime has of the system, in bytes
+	Memory     int64 // that Go's runtime has obtained from the system, in bytes
 	BytesEach  int64 // memory in use for each connection, in bytes
 }
 
@@ -34,15 +34,15 @@ func (f *Figures) fail(err error) {
 type meter struct {
 	start  time.Time
 	before int64         // memory in use without connections
-	pause  time.Duration // that measuring took
+	pause  time.Duration // time that measuring took
 }
 
 func newMeter() *meter { return &meter{before: inUse(), start: time.Now()} }
 
-// measure fills in the figures of now, with so many connections open.
+// measure stores the current figures in f; open is the number of open connections.
 func (m *meter) measure(f *Figures, open int) {
 	began := time.Now()
-	f.AtOnce, f.Goroutines = open, runtime.NumGoroutine()
+	f.Concurrent, f.Goroutines = open, runtime.NumGoroutine()
 	f.Threads = pprof.Lookup("threadcreate").Count()
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
@@ -51,10 +51,10 @@ func (m *meter) measure(f *Figures, open int) {
 	m.pause += time.Since(began)
 }
 
-// took is the time since the start, without that for measuring.
+// took returns the time since the start, without the time for measuring.
 func (m *meter) took() time.Duration { return time.Since(m.start) - m.pause }
 
-// inUse is the memory in use: the heap without garbage, and the stacks.
+// inUse returns the memory in use: the heap without garbage, and the stacks.
 func inUse() int64 {
 	runtime.GC()
 	var s runtime.MemStats

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// asker asks the slow server by net/http, as programs do: by a goroutine for each
-// request. It obeys the same rules as the client with the Poll: as many connections are
-// opened at once, and the first requests are sent when all are open.
-type asker struct {
+// httpAsker sends the requests with net/http, as programs usually do: with a goroutine for
+// each. It follows the same rules as the client with the Poll: it opens as many connections
+// at the same time, and sends the first requests when all are open.
+type httpAsker struct {
 	work
 	http    http.Client
 	opening chan struct{}
 	meter   *meter
-	first   int // requests that wait for each other
+	first   int // number of requests that wait until all of them are ready
 
 	mu       sync.Mutex
 	figures  Figures
@@ -26,9 +26,9 @@ type asker struct {
 	released chan struct{}
 }
 
-// askWithHTTP asks the slow server by net/http.
-func askWithHTTP(w work) *Figures {
-	a := &asker{
+// runHTTPClient sends the requests of w with net/http.
+func runHTTPClient(w work) *Figures {
+	a := &httpAsker{
 		work: w, opening: make(chan struct{}, maxConnecting), first: min(w.Parallel, w.Requests),
 		released: make(chan struct{}),
 	}
@@ -52,7 +52,7 @@ func askWithHTTP(w work) *Figures {
 	return &a.figures
 }
 
-func (a *asker) ask(delay time.Duration) error {
+func (a *httpAsker) ask(delay time.Duration) error {
 	resp, err := a.http.Get(fmt.Sprintf("http://%s/%s", a.Server, path(delay)))
 	if err != nil {
 		return err
@@ -65,14 +65,14 @@ func (a *asker) ask(delay time.Duration) error {
 	return err
 }
 
-func (a *asker) failed(err error) {
+func (a *httpAsker) failed(err error) {
 	a.mu.Lock()
 	a.figures.fail(err)
 	a.mu.Unlock()
 	a.arrive()
 }
 
-func (a *asker) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (a *httpAsker) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	a.opening <- struct{}{}
 	defer func() { <-a.opening }()
 	var d net.Dialer
@@ -83,11 +83,11 @@ func (a *asker) dial(ctx context.Context, network, address string) (net.Conn, er
 	return &heldConn{Conn: c, asker: a}, nil
 }
 
-// A heldConn does not send before all of the first are ready to.
+// A heldConn delays its first write until all of the first requests are ready.
 type heldConn struct {
 	net.Conn
-	asker *asker
-	sent  bool // only by its goroutine that writes
+	asker *httpAsker
+	sent  bool // used only by the goroutine that writes
 }
 
 // Write implements net.Conn.
@@ -100,9 +100,9 @@ func (c *heldConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// arrive counts a request that is ready to be sent. The last one measures, and releases
-// them all.
-func (a *asker) arrive() {
+// arrive counts a request that is ready to be sent, or has failed. The last one measures,
+// and releases all of them.
+func (a *httpAsker) arrive() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.waiting++; a.waiting == a.first {

@@ -18,16 +18,16 @@ import (
 const (
 	eventsPerWait = 256
 	scratchBytes  = 64 << 10
-	// maxConnecting is how many connections are being opened at once: more might not
-	// fit the server's backlog.
+	// maxConnecting is the maximum number of pending connects: more might not
+	// fit into the server's backlog.
 	maxConnecting = 64
 	// maxAnswer is more than the slow server ever sends.
 	maxAnswer = 64 << 10
 )
 
-var errLate = errors.New("no answer in time")
+var errTimeout = errors.New("no answer in time")
 
-// A client is a goroutine with a Poll, and the connections that it waits for.
+// A client is a goroutine with a Poll, and the connections on which it waits.
 type client struct {
 	work
 	figures Figures
@@ -36,8 +36,8 @@ type client struct {
 	out     *bufio.Writer
 	outErr  error
 	delays  []time.Duration
-	conns   []*conn // by request; nil before it is open, and when it has ended
-	scratch []byte  // what is read goes through here
+	conns   []*conn // by request; nil before it is opened, and after it has ended
+	scratch []byte  // buffer of reads
 	meter   *meter
 
 	next, open, connecting, ended int
@@ -50,11 +50,11 @@ type conn struct {
 	index     int
 	asked     time.Time // when the request was sent
 	connected bool
-	got       []byte // the beginning of an answer that came in pieces
+	got       []byte // the answer so far
 }
 
-// askWithPoll asks the slow server by one goroutine with one Poll.
-func askWithPoll(w work, out io.Writer) (*Figures, error) {
+// runPollClient sends the requests of w with one goroutine and one Poll.
+func runPollClient(w work, out io.Writer) (*Figures, error) {
 	server, err := netip.ParseAddrPort(w.Server)
 	if err != nil {
 		return nil, err
@@ -93,10 +93,10 @@ func (c *client) run() error {
 			return err
 		}
 		if n == 0 {
-			c.giveUp()
+			c.failAll()
 		}
 		for _, ev := range events[:n] {
-			if conn := c.conns[ev.Token()]; conn != nil { // or it has ended meanwhile
+			if conn := c.conns[ev.Token()]; conn != nil { // nil: it has ended meanwhile
 				c.ready(conn)
 			}
 		}
@@ -105,7 +105,7 @@ func (c *client) run() error {
 	return nil
 }
 
-// fill opens connections, up to what may be open at once.
+// fill opens connections, up to the maximum.
 func (c *client) fill() {
 	for c.next < c.Requests && c.open < c.Parallel && c.connecting < maxConnecting {
 		conn := &conn{index: c.next}
@@ -116,7 +116,7 @@ func (c *client) fill() {
 				conn.Close()
 			}
 		}
-		if outOfReach(err) && c.open > 0 {
+		if isExhausted(err) && c.open > 0 {
 			c.Parallel, c.figures.Lowered = c.open, true
 			return
 		}
@@ -133,8 +133,8 @@ func (c *client) fill() {
 	}
 }
 
-// release measures, and then sends all the requests, once as many connections are open
-// as may be at once. The later ones are sent as connections become open.
+// release measures, and then sends all requests, once the maximum number of connections is
+// open. Later requests are sent as soon as their connections are open.
 func (c *client) release() {
 	if c.released || c.connecting > 0 || c.open < c.Parallel && c.next < c.Requests {
 		return
@@ -148,8 +148,8 @@ func (c *client) release() {
 	}
 }
 
-// ready goes on with a connection that has an event. It is edge-triggered: what can be
-// done now is done until the kernel says that it would block.
+// ready continues a connection that has an event. It is edge-triggered: ready continues until
+// a call would block.
 func (c *client) ready(conn *conn) {
 	if !conn.connected {
 		err := conn.ConnectError()
@@ -169,7 +169,7 @@ func (c *client) ready(conn *conn) {
 	c.read(conn)
 }
 
-// ask sends the request of a connection, which fits any socket's buffer. It reports
+// ask sends the request of a connection, which fits into any socket's send buffer. It reports
 // whether the connection is still open.
 func (c *client) ask(conn *conn) bool {
 	conn.asked = time.Now()
@@ -227,28 +227,28 @@ func (c *client) failed(conn *conn, err error) {
 	}
 }
 
-// giveUp ends all that is open: nothing has arrived for longer than any answer takes.
-func (c *client) giveUp() {
+// failAll ends all open connections: no event has come for longer than any answer takes.
+func (c *client) failAll() {
 	for _, conn := range c.conns[:c.next] {
 		if conn != nil {
 			if !conn.connected {
 				c.connecting--
 			}
-			c.end(conn, errLate)
+			c.end(conn, errTimeout)
 		}
 	}
 }
 
 func (c *client) printf(format string, a ...any) { fmt.Fprintf(c.out, format, a...) }
 
-// flush prints what has arrived before the client waits again.
+// flush prints the buffered output before the client waits again.
 func (c *client) flush() {
 	if err := c.out.Flush(); err != nil && c.outErr == nil {
 		c.outErr = err
 	}
 }
 
-// check reports whether b is one whole answer that says OK.
+// check returns an error unless b is a complete answer with status 200.
 func check(b []byte) error {
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/pollux-io/pollux"
 )
 
-// A role is what a process of the demo does.
+// A role is the task of a process of the demo.
 type role string
 
 const (
@@ -27,30 +27,30 @@ const (
 )
 
 const (
-	// reportMark begins the line with a client's figures; other lines are to be shown.
+	// reportMark begins the line with a client's figures; other lines are printed.
 	reportMark = '\x1e'
-	// maxStderr is how much of what a process prints on standard error is kept.
+	// maxStderr is how many bytes of a process's standard error are kept.
 	maxStderr = 4 << 10
-	// stopPatience is how long a process that has been killed may keep its output open.
+	// stopPatience is how long the output of a killed process may stay open.
 	stopPatience = 5 * time.Second
 )
 
-// A process is one of the demo's.
+// A process is a child process of the demo.
 type process struct {
 	role   role
 	cmd    *exec.Cmd
-	in     io.WriteCloser // ends when this process does, however it ends
+	in     io.WriteCloser // is closed when this process ends, however it ends
 	out    *bufio.Reader
 	stderr tail
 	kill   context.CancelFunc
 	ctx    context.Context // of the demo
 }
 
-// start starts a process of this very program.
+// start runs this program again, in the given role.
 func start(ctx context.Context, r role, w work) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("find this program, to start it once more: %w", err)
+		return nil, fmt.Errorf("find this program, to start it again: %w", err)
 	}
 	b, err := json.Marshal(w)
 	if err != nil {
@@ -60,7 +60,7 @@ func start(ctx context.Context, r role, w work) (*process, error) {
 	p := &process{role: r, cmd: exec.CommandContext(running, self, Part, string(r), string(b)), kill: kill, ctx: ctx}
 	p.cmd.WaitDelay = stopPatience
 	p.cmd.Stderr = &p.stderr
-	if r == slowServer { // a backend is forced for what is shown, not for the other end
+	if r == slowServer { // a forced backend applies to the clients, not to the server
 		for _, e := range os.Environ() {
 			if !strings.HasPrefix(e, pollux.BackendEnv+"=") {
 				p.cmd.Env = append(p.cmd.Env, e)
@@ -76,7 +76,7 @@ func start(ctx context.Context, r role, w work) (*process, error) {
 	}
 	if err != nil {
 		kill()
-		return nil, fmt.Errorf("start this program once more: %w", err)
+		return nil, fmt.Errorf("start this program again: %w", err)
 	}
 	p.out = bufio.NewReader(out)
 	return p, nil
@@ -98,8 +98,8 @@ func (p *process) line() (string, error) {
 	return "", fmt.Errorf("the %s process ended early: %v", p.role, p.cmd.ProcessState)
 }
 
-// interrupted reports whether the demo is being ended. ^C goes to all processes of a
-// terminal, and may kill one that has not come to ignore it yet before this one knows.
+// interrupted reports whether the demo is being ended. ^C signals all processes of a
+// terminal, and may kill a child that does not ignore it yet, before this process gets it.
 func (p *process) interrupted() bool {
 	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != syscall.SIGINT {
 		return p.ctx.Err() != nil
@@ -107,7 +107,7 @@ func (p *process) interrupted() bool {
 	select {
 	case <-p.ctx.Done():
 		return true
-	case <-time.After(stopPatience): // that one alone was killed
+	case <-time.After(stopPatience): // only the child was killed
 		return false
 	}
 }
@@ -119,7 +119,7 @@ func (p *process) stop() {
 	p.in.Close()
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the last bytes written to it.
 type tail []byte
 
 // Write implements io.Writer.
@@ -149,5 +149,5 @@ func startServer(ctx context.Context) (*process, string, error) {
 	return p, line, nil
 }
 
-// ignoreSignals leaves a terminal's signals to the process that has started this one.
+// ignoreSignals leaves a terminal's signals to the parent process.
 func ignoreSignals() { signal.Ignore(os.Interrupt, syscall.SIGHUP) }

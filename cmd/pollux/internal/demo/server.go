@@ -13,16 +13,16 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// serveSlowly runs the slow server on the loopback address, prints that, and ends when
-// in does.
-func serveSlowly(in io.Reader, out io.Writer) error {
+// runServer runs the slow server on the loopback address, prints its address, and ends at the
+// end of in.
+func runServer(in io.Reader, out io.Writer) error {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
 		return err
 	}
 	defer func() {
 		ended, cancel := context.WithCancel(context.Background())
-		cancel() // what is open is cut off
+		cancel() // open connections are aborted
 		g.Shutdown(ended)
 	}()
 	l, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return &slowAnswer{} })
@@ -42,17 +42,17 @@ const maxHead = 4 << 10
 var (
 	headEnd    = []byte("\r\n\r\n")
 	errTooLong = errors.New("the request is too long")
-	errNoDelay = errors.New("the path does not say how long to wait, such as /300ms")
+	errNoDelay = errors.New("the path has no delay, such as /300ms")
 )
 
-// A slowAnswer answers the one request of its connection as late as the path asks for,
+// A slowAnswer answers the single request of its connection after the delay in its path,
 // such as /300ms.
 type slowAnswer struct{ asked bool }
 
 // Data implements loop.Handler.
 func (s *slowAnswer) Data(c *loop.Conn, b []byte) (int, error) {
 	switch {
-	case s.asked: // one request is answered, no more
+	case s.asked: // only one request is answered
 		return len(b), nil
 	case !bytes.Contains(b, headEnd) && len(b) <= maxHead:
 		return 0, nil
@@ -68,16 +68,16 @@ func (s *slowAnswer) Data(c *loop.Conn, b []byte) (int, error) {
 		return 0, errNoDelay
 	}
 	c.Loop().AfterFunc(delay, func() {
-		c.Write(answer(delay)) // fails if the client has gone
+		c.Write(answer(delay)) // fails if the client has disconnected
 		c.Close()
 	})
 	return len(b), nil
 }
 
-// path is what asks the server for a delay.
+// path returns the path that requests a delay.
 func path(delay time.Duration) string { return strconv.FormatInt(int64(delay), 10) + "ns" }
 
-// answer has a body whose length depends on the delay.
+// answer returns an answer whose length depends on the delay.
 func answer(delay time.Duration) []byte {
 	body := "waited " + delay.String() + "\n" + strings.Repeat(".", int(delay/time.Millisecond)%1000) + "\n"
 	return []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: " +

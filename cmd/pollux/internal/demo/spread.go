@@ -2,12 +2,12 @@ package demo
 
 import "time"
 
-// spread returns n delays from longest/n to longest, evenly, in an order that is
-// not theirs, and the same each time.
+// spread returns n evenly spaced delays from longest/n to longest, shuffled, always in the
+// same order.
 func spread(n int, longest time.Duration) []time.Duration {
 	stride := 1
 	for _, s := range []int{7, 11, 13, 17, 19, 23} {
-		if n%s != 0 { // then i*stride meets each of 0..n-1 once
+		if n%s != 0 { // then i*stride mod n is each of 0..n-1 once
 			stride = s
 			break
 		}

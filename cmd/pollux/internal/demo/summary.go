@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// leastEach: with fewer connections, what else the process does is more than they take.
+	// leastEach: with fewer connections, the rest of the process uses more memory than they do.
 	leastEach = 100
-	// leastGain: below it, together is not worth calling faster than one after another.
+	// leastGain: a smaller gain over sequential requests is not printed.
 	leastGain = 2
 )
 
@@ -25,24 +25,25 @@ func (d *demo) summary(ours, theirs *Figures) error {
 		d.printf("%-11s  %12s  %12s\n", name, show(ours), show(theirs))
 	}
 	row("answered in", func(f *Figures) string { return report.Round(f.Took).String() })
-	row("connections", func(f *Figures) string { return count(f.AtOnce) })
+	row("connections", func(f *Figures) string { return count(f.Concurrent) })
 	row("goroutines", func(f *Figures) string { return count(f.Goroutines) })
 	row("threads", func(f *Figures) string { return count(f.Threads) })
 	row("memory", func(f *Figures) string { return report.Bytes(f.Memory) })
-	if ours.AtOnce >= leastEach && theirs.AtOnce >= leastEach {
+	if ours.Concurrent >= leastEach && theirs.Concurrent >= leastEach {
 		row("memory each", func(f *Figures) string { return report.Bytes(f.BytesEach) })
 	}
 	if theirs.Failed > 0 {
 		d.text(fmt.Sprintf("net/http: %s of %s requests failed; the first: %s", count(theirs.Failed), count(theirs.Requests), theirs.Why))
 	}
 	if ours.Lowered {
-		d.text("Descriptors or local ports ran out: fewer connections were open than there might have been; pollux doctor says what to raise.")
+		d.text("File descriptors or local ports ran out, so fewer connections were open than requested; pollux doctor shows which limits to raise.")
 	}
-	return d.text(oneAfterAnother(spread(d.config.Requests, d.config.Delay), ours.Took))
+	return d.text(sequentialTime(spread(d.config.Requests, d.config.Delay), ours.Took))
 }
 
-// oneAfterAnother compares with what the answers take one after another.
-func oneAfterAnother(delays []time.Duration, took time.Duration) string {
+// sequentialTime returns a sentence with the time that the answers would take one after
+// another, or "" if that is not much longer than took.
+func sequentialTime(delays []time.Duration, took time.Duration) string {
 	var sum time.Duration
 	for _, d := range delays {
 		sum += d
@@ -55,10 +56,10 @@ func oneAfterAnother(delays []time.Duration, took time.Duration) string {
 	if gain >= 10 {
 		times = count(int(gain))
 	}
-	return fmt.Sprintf("One after another the answers take %v, %s times as long.", report.Round(sum), times)
+	return fmt.Sprintf("One after another, the answers would take %v, %s times as long.", report.Round(sum), times)
 }
 
-// text prints a text in lines that fit the output.
+// text prints s, wrapped to the width of the output.
 func (d *demo) text(s string) error {
 	for _, line := range columns.Wrap(s, d.config.Columns) {
 		if err := d.printf("%s\n", line); err != nil {
@@ -73,7 +74,7 @@ func (d *demo) printf(format string, a ...any) error {
 	return err
 }
 
-// count is 1,234,567 for 1234567.
+// count formats a number with separators: 1,234,567.
 func count(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0; i -= 3 {

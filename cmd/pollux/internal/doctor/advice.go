@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// maxBacklog: a listener's queue was 16 bits wide up to Linux 5.4, and longer
-	// ones only hide that a server does not keep up.
+	// maxBacklog: the length of a listener's queue had 16 bits up to Linux 5.4, and longer
+	// queues only hide that a server does not keep up.
 	maxBacklog = 65535
-	// The ports that an ordinary program may take.
+	// The ports that an unprivileged program may use.
 	firstPort, lastPort = 1024, 65535
 	// idleBytes is roughly what an idle connection takes: the kernel's socket, its
 	// smallest buffers, and the program's own state.
@@ -26,10 +26,10 @@ type Advice struct {
 	Need     int64    `json:"need"`
 	OK       bool     `json:"ok"`
 	Why      string   `json:"why"`
-	Commands []string `json:"commands"` // what to do if not OK
+	Commands []string `json:"commands"` // to run if not OK
 }
 
-// advise goes through the limits that the system has.
+// advise returns the advice for each limit that the system has.
 func advise(r *Report) []Advice {
 	n := int64(r.Connections)
 	files := n + limits.Reserve
@@ -47,19 +47,19 @@ func advise(r *Report) []Advice {
 	}
 	// In the order in which they must be raised: a hard limit above fs.nr_open is refused.
 	atLeast(nrOpen, files, "no process can have more descriptors")
-	atLeast(descriptorsSoft, files, "each connection is a descriptor (and each of fetch's has a file besides)", descriptorCommands(r, files)...)
-	atLeast(handles, files, "each connection is a handle (and each of fetch's has a file besides)", []string{}...)
-	atLeast(fileMax, files, "the whole machine can have no more")
+	atLeast(descriptorsSoft, files, "each connection uses a descriptor (in pollux fetch, one more for its file)", descriptorCommands(r, files)...)
+	atLeast(handles, files, "each connection uses a handle (in pollux fetch, one more for its file)", []string{}...)
+	atLeast(fileMax, files, "the whole machine cannot have more open files")
 	atLeast(maxUserWatches, n, "each connection is a registration")
-	atLeast(somaxconn, backlog, "if all connect at once they wait here to be accepted")
-	atLeast(synBacklog, backlog, "if all connect at once they wait here to be established")
-	atLeast(conntrackMax, n, "the packet filter drops the connections that it has no room for")
+	atLeast(somaxconn, backlog, "simultaneous connects wait in this queue to be accepted")
+	atLeast(synBacklog, backlog, "simultaneous connects wait in this queue to be established")
+	atLeast(conntrackMax, n, "the packet filter drops connections above this number")
 	list = append(list, ports(r, n)...)
 	if have := r.System.MemoryBytes; have > 0 {
 		need := n * idleBytes
 		list = append(list, Advice{
 			memoryName, have, need, have >= need,
-			"an idle connection takes about 16 KiB in all; a busy one its buffers besides",
+			"an idle connection uses about 16 KiB in total; a busy one also its buffers",
 			[]string{},
 		})
 	}
@@ -82,13 +82,13 @@ func descriptorCommands(r *Report, need int64) []string {
 	}
 	return []string{
 		fmt.Sprintf("echo '* - nofile %d' | sudo tee /etc/security/limits.d/90-pollux.conf   # then log in again", need),
-		fmt.Sprintf("sudo prlimit --pid $$ --nofile=%d:%d   # for this shell, at once", need, need),
+		fmt.Sprintf("sudo prlimit --pid $$ --nofile=%d:%d   # for this shell, immediately", need, need),
 		fmt.Sprintf("LimitNOFILE=%d   # in the [Service] part of a systemd unit", need),
 	}
 }
 
-// ports: a connection that goes out has a local port of its own for each address
-// and port that it goes to.
+// ports returns the advice for local ports: outgoing connections to the same address and
+// port have different local ports.
 func ports(r *Report, n int64) []Advice {
 	first, ok1 := r.limit(portRange, 0)
 	last, ok2 := r.limit(portRange, 1)
@@ -97,12 +97,12 @@ func ports(r *Report, n int64) []Advice {
 	}
 	a := Advice{
 		Name: portRange, Have: last - first + 1, Need: n,
-		Why:      "each connection that goes out to one address and port takes a local port",
+		Why:      "each outgoing connection to the same address and port uses a local port",
 		Commands: sysctl(portRange, fmt.Sprintf("%d %d", firstPort, lastPort)),
 	}
 	a.OK = a.Have >= a.Need
 	if n > lastPort-firstPort+1 {
-		a.Commands = append(a.Commands, "# that is all there are: spread the rest over several addresses, local or remote")
+		a.Commands = append(a.Commands, "# there are no more ports: use several addresses, local or remote")
 	}
 	return []Advice{a}
 }

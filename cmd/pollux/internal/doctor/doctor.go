@@ -1,5 +1,5 @@
-// Package doctor finds out what this machine offers, and what must be raised for
-// a given number of connections.
+// Package doctor reports the backends and limits of this machine, and which limits must be
+// raised for a given number of connections.
 package doctor
 
 import (
@@ -15,14 +15,14 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// A Report is everything found out. The names of its JSON fields are stable:
-// fields may be added, but none changes its meaning.
+// A Report has all results. The names of its JSON fields are stable: fields may be added,
+// but none changes its meaning.
 type Report struct {
 	Backends    []Backend `json:"backends"`
 	Forced      *Forced   `json:"forced"` // null if no backend is forced
 	System      System    `json:"system"`
 	Limits      []Limit   `json:"limits"`
-	Connections int       `json:"connections"` // what Advice is for
+	Connections int       `json:"connections"` // the number that Advice is for
 	Advice      []Advice  `json:"advice"`
 	Notes       []Note    `json:"notes"`
 }
@@ -35,7 +35,7 @@ type Backend struct {
 	Why     string `json:"why"`
 }
 
-// Forced is the backend that the environment asks for.
+// Forced is the backend that the environment forces.
 type Forced struct {
 	Variable string `json:"variable"`
 	Value    string `json:"value"`
@@ -57,29 +57,29 @@ type System struct {
 	GoMemLimitBytes int64   `json:"gomemlimit_bytes"` // 0: not limited
 }
 
-// A Limit is a setting of the system, under the system's own name for it.
+// A Limit is a setting of the system, with the system's name for it.
 type Limit struct {
 	Name   string  `json:"name"`
 	Values []int64 `json:"values"`
 	About  string  `json:"about"`
 }
 
-// A Note is about something that the system does not tell programs.
+// A Note is about a setting that programs cannot read.
 type Note struct {
 	Name     string   `json:"name"`
 	Text     string   `json:"text"`
 	Commands []string `json:"commands"` // that show it, or change it
 }
 
-// A machine is where examine looks.
+// A machine has the sources of information for examine.
 type machine struct {
-	files            fs.FS   // the root folder, for Linux's /proc and /sys
-	limits           []Limit // those that are in no file
-	total, available int64   // memory in bytes, if that is in no file
+	files            fs.FS   // the root directory, for Linux's /proc and /sys
+	limits           []Limit // limits that are not in files
+	total, available int64   // memory in bytes, if it is not in files
 	notes            func(connections int) []Note
 }
 
-// noFiles is the root folder of a system without files to look at.
+// noFiles is the root directory of a system without such files.
 type noFiles struct{}
 
 // Open implements fs.FS.
@@ -87,7 +87,7 @@ func (noFiles) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-// Examine makes the report for a number of connections.
+// Examine returns the report for a number of connections.
 func Examine(connections int) *Report { return examine(connections, thisMachine()) }
 
 func examine(connections int, m machine) *Report {
@@ -95,8 +95,8 @@ func examine(connections int, m machine) *Report {
 	r.Limits = append(systemLimits(m.files), m.limits...)
 	if soft, hard, ok := limits.Descriptors(); ok {
 		r.Limits = append([]Limit{
-			{descriptorsSoft, []int64{clamp(soft)}, "descriptors this process may have; Go has raised it as far as it may"},
-			{descriptorsHard, []int64{clamp(hard)}, "what it may raise that to"},
+			{descriptorsSoft, []int64{clamp(soft)}, "descriptors that this process may have; Go has raised it as far as possible"},
+			{descriptorsHard, []int64{clamp(hard)}, "the highest soft limit that it may set"},
 		}, r.Limits...)
 	}
 	r.Advice = advise(r)
@@ -120,7 +120,7 @@ func forced() *Forced {
 		return nil
 	}
 	f := &Forced{Variable: pollux.BackendEnv, Value: value, OK: true}
-	// A loop takes all that a Poll takes, and more.
+	// A loop accepts every backend of a Poll, and more.
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
 		f.OK, f.Error = false, strings.TrimPrefix(strings.TrimPrefix(err.Error(), "loop: starting a loop: "), "pollux: new: ")
@@ -145,7 +145,7 @@ func system(m machine) System {
 	return s
 }
 
-// limit returns value i of a setting, and whether the system has it.
+// limit returns value i of a setting, and reports whether the system has it.
 func (r *Report) limit(name string, i int) (int64, bool) {
 	for _, l := range r.Limits {
 		if l.Name == name && i < len(l.Values) {
@@ -155,5 +155,5 @@ func (r *Report) limit(name string, i int) (int64, bool) {
 	return 0, false
 }
 
-// clamp makes room for "unlimited", which is the largest number.
+// clamp converts n to an int64: "unlimited", the largest number, becomes the largest int64.
 func clamp(n uint64) int64 { return int64(min(n, 1<<63-1)) }

@@ -39,7 +39,7 @@ func (r *Report) advice(t *testing.T, name string) Advice {
 			return a
 		}
 	}
-	t.Fatalf("no advice on %s", name)
+	t.Fatalf("no advice about %s", name)
 	return Advice{}
 }
 
@@ -59,7 +59,7 @@ func TestAdvice(t *testing.T) {
 	} {
 		a := r.advice(t, name)
 		if a.OK != (want == "") || strings.Join(a.Commands, "; ") != want {
-			t.Errorf("%s: %+v", name, a)
+			t.Errorf("%s: %+v, want %q", name, a, want)
 		}
 	}
 	if a := examine(100, linux()).advice(t, portRange); !a.OK || a.Have != 28232 {
@@ -94,7 +94,7 @@ func TestDescriptorCommands(t *testing.T) {
 	}
 }
 
-// The field names are a promise.
+// The names of the JSON fields do not change.
 func TestJSON(t *testing.T) {
 	b, err := json.Marshal(examine(10, linux()))
 	if err != nil {
@@ -120,7 +120,7 @@ func TestJSON(t *testing.T) {
 	has(got["advice"].([]any)[0], "name", "have", "need", "ok", "why", "commands")
 }
 
-// A system without Linux's files has a report too.
+// A system without Linux's files has a report, too.
 func TestNothingKnown(t *testing.T) {
 	r := examine(10000, machine{files: noFiles{}})
 	var b bytes.Buffer
@@ -140,11 +140,11 @@ func TestForced(t *testing.T) {
 	}
 }
 
-// At any width from 40 columns on, no line is longer, but for a word that is; words are
-// whole, and a command that goes on in a further line is still one command.
+// At any width of at least 40 columns, no line is longer unless it is a single word; words
+// are not broken, and a command that continues in the next line is still one command.
 func TestPrintFitsTheWidth(t *testing.T) {
 	r := examine(1_000_000, linux())
-	r.System.OS = "linux" // whose commands are the longest, wherever the test runs
+	r.System.OS = "linux" // its commands are the longest
 	r.Limits = append([]Limit{{descriptorsHard, []int64{4096}, "what it may raise that to"}, {descriptorsSoft, []int64{4096}, "descriptors"}}, r.Limits...)
 	r.Advice = advise(r)
 	r.Backends = []Backend{{"epoll", true, true, "registrations may come from any thread"}, {"uring", false, false, "the kernel refuses io_uring (EPERM): it is switched off by kernel.io_uring_disabled, or by seccomp"}}
@@ -175,7 +175,7 @@ func TestPrintFitsTheWidth(t *testing.T) {
 		if width == 200 {
 			whole = seen
 		} else if !maps.Equal(seen, whole) {
-			t.Errorf("%d columns: other words\n%s", width, b.String())
+			t.Errorf("%d columns: the words differ from those at 200 columns\n%s", width, b.String())
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// thisMachine: what there is to know is in files, or is a resource limit.
+// thisMachine has files only: the rest are resource limits.
 func thisMachine() machine { return machine{files: os.DirFS("/")} }
 
 func kernel() string {

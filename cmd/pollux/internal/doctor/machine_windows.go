@@ -13,23 +13,23 @@ import (
 
 const (
 	// maxHandles is documented for 64-bit Windows; on 32-bit Windows there are far
-	// fewer, as many as memory allows ("Kernel Objects" in Microsoft's reference).
+	// fewer, limited by memory ("Kernel Objects" in Microsoft's reference).
 	maxHandles = 1 << 24
 
-	// The local ports of connections that go out, from Windows Vista on, unless
-	// netsh has set others.
+	// The local ports of outgoing connections, from Windows Vista on, unless changed by
+	// netsh.
 	defaultFirstPort, defaultPorts = 49152, lastPort - 49152 + 1
 
 	tcpipKey = `SYSTEM\CurrentControlSet\Services\Tcpip\Parameters`
 )
 
-// thisMachine has no files: Windows has none of Linux's, and those that Wine shows
-// a program are the limits of the system below it.
+// thisMachine has no files: Windows has none of Linux's, and the files that a program sees
+// under Wine have the limits of the host system.
 func thisMachine() machine {
 	m := machine{files: noFiles{}, notes: notes}
 	m.total, m.available = physicalMemory()
 	if strconv.IntSize == 64 {
-		m.limits = append(m.limits, Limit{handles, []int64{maxHandles}, "handles this process may have; fixed, and memory may end before"})
+		m.limits = append(m.limits, Limit{handles, []int64{maxHandles}, "handles that this process may have; fixed, and memory may run out before"})
 	}
 	if seconds, ok := timedWaitDelay(); ok {
 		m.limits = append(m.limits, Limit{timedWait, []int64{seconds}, "seconds that a closed connection keeps its local port"})
@@ -37,18 +37,18 @@ func thisMachine() machine {
 	return m
 }
 
-// notes are on what Windows has no call for.
+// notes returns the notes about settings for which Windows has no call.
 func notes(connections int) []Note {
 	list := []Note{
 		{
 			"dynamic ports",
-			fmt.Sprintf("each connection that goes out to one address and port takes a local port; "+
+			fmt.Sprintf("each outgoing connection to the same address and port uses a local port; "+
 				"there are %d, from %d, unless that was changed", defaultPorts, defaultFirstPort),
 			[]string{"netsh int ipv4 show dynamicport tcp", "netsh int ipv6 show dynamicport tcp"},
 		},
 		{
 			"TIME_WAIT",
-			"who closes a connection first keeps its local port for some minutes more; " + timedWait + " sets how many seconds",
+			"the side that closes a connection first keeps its local port for some more minutes; " + timedWait + " sets the time in seconds",
 			[]string{`reg query HKLM\` + tcpipKey + ` /v ` + timedWait},
 		},
 	}
@@ -58,7 +58,7 @@ func notes(connections int) []Note {
 	}
 	if sys.OnWine() {
 		list = append(list, Note{
-			"Wine", "this is Wine: sockets and descriptors are those of the system below, whose own limits hold", []string{},
+			"Wine", "this is Wine: sockets and descriptors are those of the host system, whose limits apply", []string{},
 		})
 	}
 	return list
@@ -80,7 +80,7 @@ type memoryStatus struct {
 	_                                [5]uint64 // page file, address space
 }
 
-// physicalMemory returns zeros if Windows does not say.
+// physicalMemory returns zeros if Windows returns an error.
 func physicalMemory() (total, available int64) {
 	var s memoryStatus
 	s.length = uint32(unsafe.Sizeof(s))
@@ -91,7 +91,7 @@ func physicalMemory() (total, available int64) {
 	return clamp(s.totalPhysical), clamp(s.availablePhysical)
 }
 
-// timedWaitDelay reads what an administrator has set; by default it is not there.
+// timedWaitDelay reads the value that an administrator has set; by default there is none.
 func timedWaitDelay() (seconds int64, ok bool) {
 	k, err := registry.OpenKey(registry.LOCAL_MACHINE, tcpipKey, registry.QUERY_VALUE)
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// The report is on Windows, also on Wine, where a program can read Linux's /proc.
+// The report is about Windows, also under Wine, where a program can read Linux's /proc.
 func TestWindows(t *testing.T) {
 	r := examine(20000, thisMachine())
 	for _, l := range r.Limits {
 		if l.Name != handles && l.Name != timedWait {
-			t.Errorf("limit %+v", l)
+			t.Errorf("unexpected limit %+v", l)
 		}
 	}
 	if s := r.System; s.MemoryBytes <= 0 || s.AvailableBytes <= 0 || s.AvailableBytes > s.MemoryBytes || s.CgroupCPUs != 0 {
@@ -25,7 +25,7 @@ func TestWindows(t *testing.T) {
 		}
 	}
 	last := r.Notes[len(r.Notes)-1]
-	if said := last.Name == "Wine"; said != sys.OnWine() || said != strings.Contains(r.System.Kernel, "Wine") {
+	if noted := last.Name == "Wine"; noted != sys.OnWine() || noted != strings.Contains(r.System.Kernel, "Wine") {
 		t.Errorf("%s; %+v", r.System.Kernel, last)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 )
 
-// printer writes a report for people.
+// printer writes a report as text.
 type printer struct {
 	io.Writer
 	*Report
@@ -20,7 +20,7 @@ type printer struct {
 	err   error
 }
 
-// Write implements io.Writer. After the first error nothing is written any more.
+// Write implements io.Writer. After the first error it writes nothing.
 func (p *printer) Write(b []byte) (int, error) {
 	if p.err == nil {
 		_, p.err = p.Writer.Write(b)
@@ -28,15 +28,15 @@ func (p *printer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// line writes a text, indented as the rows of tables are.
+// line writes a text, wrapped, with the indent of tables.
 func (p *printer) line(format string, a ...any) {
 	for _, line := range columns.Wrap(fmt.Sprintf(format, a...), p.width-2) {
 		fmt.Fprintf(p, "  %s\n", line)
 	}
 }
 
-// Print writes the report for people, in lines of at most width columns, but for words
-// that are longer.
+// Print writes the report as text, in lines of at most width columns, except for longer
+// words.
 func (r *Report) Print(out io.Writer, width int) error {
 	buffered := bufio.NewWriter(out)
 	p := &printer{Writer: buffered, Report: r, width: width}
@@ -72,7 +72,7 @@ func (p *printer) printBackends() {
 	t.Print(p, p.width)
 	switch f := p.Forced; {
 	case f == nil:
-		p.line("none is forced; POLLUX_BACKEND=name would")
+		p.line("none is forced; POLLUX_BACKEND=name forces one")
 	case f.OK:
 		p.line("%s=%s forces this one%s", f.Variable, f.Value, f.only())
 	default:
@@ -80,7 +80,7 @@ func (p *printer) printBackends() {
 	}
 }
 
-// only says what a forced backend is not for.
+// only returns a remark if a forced backend is for loops only.
 func (f *Forced) only() string {
 	for _, b := range pollux.Backends() {
 		if b.Name == f.Value {

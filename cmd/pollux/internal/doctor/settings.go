@@ -22,20 +22,20 @@ const (
 	timedWait       = "TcpTimedWaitDelay" // Windows', in its registry
 )
 
-// settings are read from /proc/sys, where Linux has them (proc_sys(5), tcp(7),
-// epoll(7)); a system without them has none.
+// settings are read from /proc/sys of Linux (proc_sys(5), tcp(7), epoll(7)); those that do
+// not exist are left out.
 var settings = []struct{ name, about string }{
-	{nrOpen, "the highest that any hard limit on descriptors can be"},
+	{nrOpen, "maximum of any hard limit on descriptors"},
 	{fileMax, "open files of the whole machine"},
 	{maxUserWatches, "registrations in epoll, for each user"},
 	{somaxconn, "connections that can wait to be accepted, for each listener"},
-	{synBacklog, "connections half open, for each listener"},
+	{synBacklog, "half-open connections, for each listener"},
 	{portRange, "local ports of outgoing connections"},
-	{"net.ipv4.tcp_rmem", "receive buffer of a TCP socket in bytes: least, at first, most"},
-	{"net.ipv4.tcp_wmem", "send buffer of a TCP socket in bytes: least, at first, most"},
-	{"net.core.rmem_max", "the most that SO_RCVBUF can ask for, in bytes"},
-	{"net.core.wmem_max", "the most that SO_SNDBUF can ask for, in bytes"},
-	{conntrackMax, "connections that the packet filter keeps track of"},
+	{"net.ipv4.tcp_rmem", "receive buffer of a TCP socket in bytes: minimum, default, maximum"},
+	{"net.ipv4.tcp_wmem", "send buffer of a TCP socket in bytes: minimum, default, maximum"},
+	{"net.core.rmem_max", "maximum of SO_RCVBUF, in bytes"},
+	{"net.core.wmem_max", "maximum of SO_SNDBUF, in bytes"},
+	{conntrackMax, "connections that the packet filter tracks"},
 }
 
 func systemLimits(root fs.FS) []Limit {
@@ -83,8 +83,8 @@ func memory(root fs.FS) (total, available int64) {
 	return total, available
 }
 
-// cgroupCPUs is the limit that this process's control group, or one above it, sets
-// (cgroup v2: cpu.max); 0 if there is none.
+// cgroupCPUs returns the lowest limit of this process's control group and those above it
+// (cgroup v2: cpu.max), or 0 if there is none.
 func cgroupCPUs(root fs.FS) float64 {
 	b, _ := fs.ReadFile(root, "proc/self/cgroup")
 	least := 0.0

@@ -1,5 +1,5 @@
-// Package faultserver is a TCP server for tests, whose every answer is made by
-// hand, so that it can be wrong in any way.
+// Package faultserver is a TCP server for tests, which write its answers byte for byte,
+// so that they can be wrong in any way.
 package faultserver
 
 import (
@@ -20,8 +20,8 @@ type Server struct {
 	count int
 }
 
-// Raw starts a server that calls talk for each connection, then closes it. At the
-// end of the test what is still open is closed, and talk waited for.
+// Raw starts a server that calls talk for each connection, then closes it. The end of the
+// test closes the open connections, and waits for talk.
 func Raw(t testing.TB, talk func(c *net.TCPConn)) *Server {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -86,7 +86,7 @@ func Text(t testing.TB, text string) *Server {
 	return Answer(t, func(c *net.TCPConn, _ *http.Request) { c.Write([]byte(text)) })
 }
 
-// URL is the address of path.
+// URL returns the URL of path.
 func (s *Server) URL(path string) string { return "http://" + s.Addr + path }
 
 // Wait blocks until the client hangs up, or the test ends.

@@ -12,25 +12,25 @@ import (
 
 // How a body is stored.
 //
-// The framing, by length, chunked or until close, is net/http's own work: the
-// Body of the Response that http.ReadResponse made. It reads by blocking calls,
-// and so do files; both would stop the loop. So each body that comes in has a
-// goroutine. The loop gives it the bytes by a pipe of 64 KiB and reads no more
-// than the pipe takes. That bounds memory to the pipe and the copy buffer for each
-// transfer however long the body is, and the number of goroutines to
-// Config.Parallel. A goroutine for each, and not a fixed pool, because a body that
-// dribbles would keep a worker from the others.
+// net/http decodes the framing, by length, chunked or until close: it is the
+// Body of the Response that http.ReadResponse returned. It reads with blocking calls,
+// and so do files; both would block the loop. So each body that is received has a
+// goroutine. The loop passes it the bytes through a pipe of 64 KiB and reads only as many
+// as the pipe takes. That bounds memory to the pipe and the copy buffer for each
+// transfer, however long the body is, and the number of goroutines to
+// Config.Parallel. Each body has its own goroutine, not one of a fixed pool, because a slow
+// body would occupy a worker that others need.
 
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// saved is how storing ended; clean says that nothing is left of a failure.
+// saved is the result of storing; clean reports that a failure has left nothing behind.
 type saved struct {
 	bytes int64
 	err   error
 	clean bool
 }
 
-// store copies src to the job's place in out.
+// store copies src to the job's body in out.
 func store(out save.Output, index int, src io.Reader) saved {
 	dst, err := out.Create(index)
 	if err != nil {
@@ -52,7 +52,7 @@ func store(out save.Output, index int, src io.Reader) saved {
 	return saved{bytes: n}
 }
 
-// bodyOf is what is to be stored of an answer.
+// bodyOf returns the part of an answer that is stored.
 func bodyOf(resp *http.Response, head []byte, headOnly bool) io.Reader {
 	if headOnly {
 		return bytes.NewReader(head)
@@ -71,8 +71,7 @@ func isStoreError(err error) bool {
 	return errors.As(err, &e)
 }
 
-// onlyWriter and onlyReader hide methods by which io.Copy would choose buffers of
-// its own.
+// onlyWriter and onlyReader hide the methods with which io.Copy would use its own buffers.
 type onlyWriter struct {
 	w   io.Writer
 	err error

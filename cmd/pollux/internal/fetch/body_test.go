@@ -21,8 +21,8 @@ import (
 
 const chunkedHead = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-// Bodies of every framing are stored as they are, also when they come byte by byte
-// or with more behind them.
+// Bodies of every framing are stored unchanged, also if they are received byte by byte
+// or followed by more bytes.
 func TestFraming(t *testing.T) {
 	for name, c := range map[string]struct{ answer, body string }{
 		"length":            {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"},
@@ -51,7 +51,7 @@ func TestFraming(t *testing.T) {
 			b := newBench(t)
 			s := faultserver.Text(t, c.answer)
 			if _, got := b.one(t, s.URL("/")); got != c.body {
-				t.Errorf("all at once: body %q, want %q", got, c.body)
+				t.Errorf("in one write: body %q, want %q", got, c.body)
 			}
 			dribbling := faultserver.Answer(t, func(c2 *net.TCPConn, _ *http.Request) {
 				for i := range c.answer {
@@ -67,8 +67,8 @@ func TestFraming(t *testing.T) {
 	}
 }
 
-// An answer to HEAD has no body, whatever its Content-Length says; the head is
-// what is stored. The server keeps the connection open: nobody must wait for it.
+// An answer to HEAD has no body, whatever its Content-Length is; the head is
+// stored. The server keeps the connection open: fetch must not wait for its end.
 func TestHead(t *testing.T) {
 	b := newBench(t)
 	b.Head = true
@@ -87,7 +87,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// A body of which the length is known ends there, not when the server hangs up.
+// A body of known length ends there, not when the server closes.
 func TestKeptOpen(t *testing.T) {
 	for _, answer := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
@@ -107,13 +107,13 @@ func TestKeptOpen(t *testing.T) {
 	}
 }
 
-// A body that is not whole is a failure, and never stored.
+// An incomplete body is a failure, and never stored.
 func TestBrokenBody(t *testing.T) {
 	for name, c := range map[string]struct{ answer, want string }{
-		"short":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", "hung up"},
-		"empty":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "hung up"},
-		"in a chunk":         {chunkedHead + "5\r\nhel", "hung up"},
-		"between chunks":     {chunkedHead + "5\r\nhello\r\n", "hung up"},
+		"short":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", "closed the connection before"},
+		"empty":              {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "closed the connection before"},
+		"in a chunk":         {chunkedHead + "5\r\nhel", "closed the connection before"},
+		"between chunks":     {chunkedHead + "5\r\nhello\r\n", "closed the connection before"},
 		"in the trailer":     {chunkedHead + "5\r\nhello\r\n0\r\nSum:", "trailer"},
 		"garbage chunk size": {chunkedHead + "zz\r\nhello\r\n0\r\n\r\n", "invalid byte in chunk length"},
 		"garbage after":      {chunkedHead + "5\r\nhelloXX0\r\n\r\n", "malformed chunked encoding"},
@@ -126,17 +126,16 @@ func TestBrokenBody(t *testing.T) {
 				t.Errorf("error %v, want %q", r.Err, c.want)
 			}
 			if len(b.memory.whole) != 0 || b.memory.aborted != 1 {
-				t.Errorf("%d bodies stored, %d taken back", len(b.memory.whole), b.memory.aborted)
+				t.Errorf("%d bodies stored, %d aborted", len(b.memory.whole), b.memory.aborted)
 			}
 		})
 	}
 }
 
-// A connection that is reset in mid-body is a failure, also where the body lasts
-// until close.
+// A reset in the middle of a body is a failure, also if the body ends with the connection.
 func TestReset(t *testing.T) {
 	if sys.OnWine() {
-		t.Skip("Wine 8 may read EOF after RST, and EOF is where such a body ends")
+		t.Skip("skipped: Wine 8 may read EOF after RST, and EOF ends such a body")
 	}
 	b := newBench(t)
 	s := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
@@ -148,8 +147,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// Where an answer does not say clearly where its body ends, it is refused, and nothing of
-// it is stored.
+// An answer with ambiguous framing is refused, and nothing of it is stored.
 func TestBadFraming(t *testing.T) {
 	for name, c := range map[string]struct{ fields, want string }{
 		"gzip":               {"Transfer-Encoding: gzip", "unsupported transfer encoding"},
@@ -205,14 +203,14 @@ func TestBadStatusLine(t *testing.T) {
 	}
 }
 
-// hashing is an Output that keeps nothing.
+// hashing is an Output that stores nothing.
 type hashing struct{ hash.Hash }
 
 func (h hashing) Create(int) (save.Body, error) { return h, nil }
 func (h hashing) Commit() error                 { return nil }
 func (h hashing) Abort() bool                   { return true }
 
-// A large body goes through in bounded memory, by length and chunked.
+// A large body is fetched in bounded memory, with a length and chunked.
 func TestHugeBody(t *testing.T) {
 	leaktest.Check(t)
 	const block, blocks = 1 << 20, 64
@@ -250,7 +248,7 @@ func TestHugeBody(t *testing.T) {
 		r := b.run(t, s.URL(path))[0]
 		runtime.ReadMemStats(&after)
 		if r.Err != nil || r.Bytes != block*blocks || !bytes.Equal(h.Sum(nil), want.Sum(nil)) {
-			t.Errorf("%s: error %v, %d bytes, or their sum is wrong", path, r.Err, r.Bytes)
+			t.Errorf("%s: error %v, %d bytes, or the hash differs", path, r.Err, r.Bytes)
 		}
 		if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
 			t.Errorf("%s: %d bytes allocated for a body of %d", path, n, block*blocks)
@@ -258,7 +256,7 @@ func TestHugeBody(t *testing.T) {
 	}
 }
 
-// stuck is an Output whose first write waits for release.
+// stuck is an Output whose first write blocks until release.
 type stuck struct {
 	*memory
 	release chan struct{}
@@ -279,8 +277,8 @@ func (b stuckBody) Write(p []byte) (int, error) {
 	return b.Body.Write(p)
 }
 
-// While the output is stuck the server is kept waiting, other transfers go on, and
-// the idle timeout does not count.
+// While the output blocks, the server has to wait, other transfers continue, and
+// the idle timeout does not run.
 func TestBackPressure(t *testing.T) {
 	b := newBench(t)
 	const length = 64 << 20
@@ -312,7 +310,7 @@ func TestBackPressure(t *testing.T) {
 	for refusing.Count() < 300 { // they end while the first is stuck
 		select {
 		case r := <-results:
-			t.Fatalf("the run has ended, with %d results, while an output is stuck", len(r))
+			t.Fatalf("the run has ended, with %d results, while an output blocks", len(r))
 		default:
 			runtime.Gosched()
 		}
@@ -328,7 +326,7 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
-// A failing output is the job's failure, and is not tried again.
+// An error of the output fails the job, and is not retried.
 func TestOutputFails(t *testing.T) {
 	b := newBench(t)
 	b.Retries = 3

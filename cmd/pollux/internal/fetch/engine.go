@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// startsPerTurn is how many transfers begin before the loop looks at its
+	// startsPerTurn is how many transfers begin before the loop serves its
 	// sockets again.
 	startsPerTurn = 64
-	// grace is how long an ended run waits for bodies whose output is stuck.
+	// grace is how long an ended run waits for bodies whose output blocks.
 	grace = 2 * time.Second
-	// crowded is the pause of a transfer that found no descriptor while others
+	// exhaustedPause is the pause of a transfer that found no free descriptor while others
 	// have some.
-	crowded = 50 * time.Millisecond
+	exhaustedPause = 50 * time.Millisecond
 )
 
-// An Engine fetches a list of jobs. All of it but New belongs to the loop.
+// An Engine fetches a list of jobs. Its fields and methods except Run belong to the loop.
 type Engine struct {
 	cfg    Config
 	loop   *wire.Loop
@@ -37,8 +37,8 @@ type Engine struct {
 	lastCall wire.Timer
 }
 
-// New returns an Engine over a loop and a resolver that posts to it. Report gets
-// each Result, on the loop: it must not block.
+// New returns an Engine over a loop and a resolver that posts to it. It calls report with
+// each Result, on the loop: report must not block.
 func New(cfg Config, loop *wire.Loop, names *resolve.Resolver, out save.Output, report func(*Result)) *Engine {
 	cfg.Parallel = max(cfg.Parallel, 1)
 	return &Engine{
@@ -47,9 +47,9 @@ func New(cfg Config, loop *wire.Loop, names *resolve.Resolver, out save.Output, 
 	}
 }
 
-// Run fetches the jobs. Each has its Result when Run returns, unless ctx ended
-// it: then the error is ctx's, and what was under way is a failure. Any other error
-// is a failure of the Poll.
+// Run fetches the jobs. When it returns, each has its Result, unless ctx ended: then Run
+// returns the error of ctx, and transfers in progress have failed. Any other error is a
+// failure of the Poll.
 func (e *Engine) Run(ctx context.Context, jobs []*Job) error {
 	e.jobs = jobs
 	if len(jobs) == 0 {
@@ -62,7 +62,7 @@ func (e *Engine) Run(ctx context.Context, jobs []*Job) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// fill starts transfers while there is room for them.
+// fill starts transfers, up to Config.Parallel.
 func (e *Engine) fill() {
 	if e.filling {
 		return // called by a transfer that ended as soon as it was started
@@ -87,15 +87,15 @@ func (e *Engine) fill() {
 	}
 }
 
-// ended takes a transfer out and tells how it went.
+// ended removes a transfer and reports its result.
 func (e *Engine) ended(t *transfer, r *Result) {
 	delete(e.active, t)
 	e.report(r)
 	e.fill()
 }
 
-// stop ends every transfer. Those that are storing a body get a little time to
-// remove what is not whole.
+// stop ends every transfer. Transfers that are storing a body get the time grace to
+// remove incomplete files.
 func (e *Engine) stop() {
 	if e.stopping {
 		return

@@ -19,7 +19,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 )
 
-// refused returns a URL at whose port nobody listens.
+// refused returns a URL whose port refuses connections.
 func refused(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -30,7 +30,7 @@ func refused(t *testing.T) string {
 	return "http://" + ln.Addr().String() + "/"
 }
 
-// Each bad URL or server gets one line of its own, and the good ones among them
+// Each bad URL or server is reported by one line, and the good ones among them
 // are fetched.
 func TestBadAmongGood(t *testing.T) {
 	b := newBench(t)
@@ -51,13 +51,13 @@ func TestBadAmongGood(t *testing.T) {
 	cases := []struct{ url, want string }{
 		{"http://[::1", "read the URL"},
 		{"http://a b/", "invalid character"},
-		{"example.org", "no http:// in front"},
-		{"mailto:x@example.org", "no http:// in front"},
-		{"127.0.0.1:1/x", "no http:// in front"},
-		{"//127.0.0.1/x", "no http:// in front"},
-		{"http:///path", "names no host"},
+		{"example.org", "does not begin with http://"},
+		{"mailto:x@example.org", "does not begin with http://"},
+		{"127.0.0.1:1/x", "does not begin with http://"},
+		{"//127.0.0.1/x", "does not begin with http://"},
+		{"http:///path", "has no host"},
 		{"ftp://example.org/", `scheme "ftp" is not http`},
-		{"https://example.org/", "TLS is not there yet"},
+		{"https://example.org/", "TLS is not supported yet"},
 		{"http://example.org:99999/", "out of range"},
 		{"http://ex\u00e4mple.org/", "not plain ASCII"},
 		{"http://unknown.test/", "look up unknown.test: no such host"},
@@ -71,7 +71,7 @@ func TestBadAmongGood(t *testing.T) {
 		{open("HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\n"), "malformed or not supported"},
 		{open("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: "+strings.Repeat("y", 997)+"\r\n", 100)), "longer than 64 KiB"},
 		{open(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20)), "more than 16 answers of class 1xx"},
-		{open("HTTP/1.1 302 Found\r\nLocation: https://example.org/\r\n\r\n"), "TLS is not there yet"},
+		{open("HTTP/1.1 302 Found\r\nLocation: https://example.org/\r\n\r\n"), "TLS is not supported yet"},
 		{open("HTTP/1.1 302 Found\r\nLocation: http://%zz/\r\n\r\n"), "bad Location"},
 		{open("HTTP/1.1 302 Found\r\n\r\n"), "status 302 Found, without a Location"},
 		{open("HTTP/1.1 404 Not Found\r\n\r\n"), "status 404"},
@@ -84,7 +84,7 @@ func TestBadAmongGood(t *testing.T) {
 	for i, r := range b.run(t, urls...) {
 		if i%2 == 1 {
 			if r.Err != nil || string(b.memory.whole[i]) != "good" {
-				t.Errorf("the good one after %s: %v", urls[i-1], r.Err)
+				t.Errorf("the good URL after %s: %v", urls[i-1], r.Err)
 			}
 			continue
 		}
@@ -101,7 +101,7 @@ func TestBadAmongGood(t *testing.T) {
 	}
 }
 
-// A server that accepts and says nothing, or stops in the middle, is given up.
+// A server that accepts and sends nothing, or stops in the middle, causes a timeout.
 func TestTimeouts(t *testing.T) {
 	leaktest.Check(t)
 	silent := faultserver.Raw(t, faultserver.Wait)
@@ -123,7 +123,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// Time is up also in a look-up, and in the pause before another try.
+// The time limit also applies to a look-up, and to the pause before a retry.
 func TestTotalWhileWaiting(t *testing.T) {
 	b := newBench(t)
 	b.Total, b.Retries, b.FirstBackOff = 20*time.Millisecond, 5, time.Hour
@@ -138,7 +138,7 @@ func TestTotalWhileWaiting(t *testing.T) {
 	}
 }
 
-// The addresses of a host are tried in turn.
+// The addresses of a host are tried in order.
 func TestAddressesInTurn(t *testing.T) {
 	b := newBench(t)
 	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\n\r\nhello")
@@ -149,7 +149,7 @@ func TestAddressesInTurn(t *testing.T) {
 	}
 }
 
-// A host all of whose addresses fail is reported with each of them and why.
+// If all addresses of a host fail, each is reported with its error.
 func TestAllAddressesReported(t *testing.T) {
 	b := newBench(t)
 	_, port, _ := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(refused(t), "http://"), "/"))
@@ -165,13 +165,13 @@ func TestAllAddressesReported(t *testing.T) {
 		t.Fatalf("%v", r.Err)
 	}
 	want := fmt.Sprintf(format, port, plain(tried[0].err), plain(tried[1].err))
-	if !strings.HasPrefix(r.Err.Error(), want) || !strings.Contains(r.Err.Error(), "connection refused; nobody listens there") {
+	if !strings.HasPrefix(r.Err.Error(), want) || !strings.Contains(r.Err.Error(), "connection refused; no server listens there") {
 		t.Errorf("%v, want %s", r.Err, want)
 	}
 }
 
-// A server of one loopback address is found by the name localhost, whichever it is and
-// whatever the hosts file has; an address may be written in the URL, with its zone.
+// The name localhost reaches a server on either loopback address, whatever the hosts file
+// has; an address may be written in the URL, with its zone.
 func TestLoopbackAddresses(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1", "::1"} {
 		ln, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
@@ -197,7 +197,7 @@ func TestLoopbackAddresses(t *testing.T) {
 	}
 }
 
-// loopbackZone is a number: a name may have blanks.
+// loopbackZone returns the zone as a number: a name may have spaces.
 func loopbackZone(t *testing.T) string {
 	list, err := net.Interfaces()
 	if err != nil {
@@ -212,7 +212,7 @@ func loopbackZone(t *testing.T) string {
 	return ""
 }
 
-// What may pass is tried again, and only that.
+// Only transient failures are retried.
 func TestRetries(t *testing.T) {
 	for _, c := range []struct {
 		answers []string // the last is for all that follow
@@ -258,7 +258,7 @@ func TestBackOff(t *testing.T) {
 	}
 }
 
-// Redirects are followed, relative ones too, and not for ever.
+// Redirects are followed, relative ones too, up to the limit.
 func TestRedirects(t *testing.T) {
 	b := newBench(t)
 	s := faultserver.Answer(t, func(c *net.TCPConn, r *http.Request) {
@@ -286,7 +286,7 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// The request says what the documentation promises.
+// The request has the documented fields.
 func TestRequest(t *testing.T) {
 	b := newBench(t)
 	requests := make(chan *http.Request, 1)
@@ -303,8 +303,8 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-// What a URL may not have is sent percent-encoded, and nothing else is changed:
-// whether the user gave the URL or a redirect did.
+// Characters that a URL may not have are sent percent-encoded, and nothing else is changed,
+// both in URLs of the user and of redirects.
 func TestTarget(t *testing.T) {
 	targets := make(chan string, 2)
 	var location atomic.Value
@@ -340,14 +340,14 @@ func TestTarget(t *testing.T) {
 			}
 		}
 	}
-	// Package url takes the dots away in a redirect, as RFC 3986, 5.2.4, has it.
+	// Package url removes the dots in a redirect, as RFC 3986, 5.2.4, requires.
 	newBench(t).one(t, s.URL("/\u00f6/%2F/../a"))
 	if got := <-targets; got != "GET /%C3%B6/%2F/../a HTTP/1.1" {
 		t.Errorf("with dots: %s", got)
 	}
 }
 
-// Ending a run ends what is under way, and takes back what is not whole.
+// Ending a run ends the transfers, and aborts incomplete bodies.
 func TestInterrupt(t *testing.T) {
 	b := newBench(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -370,6 +370,6 @@ func TestInterrupt(t *testing.T) {
 		}
 	}
 	if len(b.memory.whole) != 0 {
-		t.Error("a part was stored")
+		t.Error("an incomplete body was stored")
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// connectionsHeld fill a queue of one: Linux holds one more than it is told to.
+// connectionsHeld fill a queue of one: Linux holds one more than the backlog.
 const connectionsHeld = 4
 
 // A server whose queue is full drops attempts to connect: only the timeout ends
@@ -46,8 +46,8 @@ func TestConnectTimeout(t *testing.T) {
 	}
 }
 
-// urlEnv makes TestDescriptorsRunOut the client: in a process of its own, so that
-// the server does not run out of them as well.
+// urlEnv makes TestDescriptorsRunOut the client, in a process of its own, so that
+// the server does not run out of descriptors as well.
 const urlEnv = "POLLUX_TEST_URL"
 
 // When descriptors run out, transfers wait for those that have one, and all
@@ -68,7 +68,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 		return
 	}
 
-	// The server answers nobody until it has half as many as the client can have.
+	// The server sends no answer until it has half as many connections as the client can have.
 	var crowd sync.WaitGroup
 	crowd.Add(descriptors / 2)
 	var n atomic.Int32

@@ -15,7 +15,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
 )
 
-// memory is an Output that keeps whole bodies, and counts the others.
+// memory is an Output that stores complete bodies, and counts the others.
 type memory struct {
 	mu      sync.Mutex
 	whole   map[int][]byte
@@ -52,7 +52,7 @@ func (b *memoryBody) Abort() bool {
 	return true
 }
 
-// A bench is what a test fetches with.
+// A bench has the configuration and output of a test.
 type bench struct {
 	Config
 	ctx    context.Context
@@ -106,7 +106,7 @@ func (b *bench) try(t *testing.T, urls ...string) ([]*Result, error) {
 	return results, err
 }
 
-// one fetches one URL, which must succeed, and returns its body.
+// one fetches one URL, fails the test on an error, and returns its body.
 func (b *bench) one(t *testing.T, url string) (*Result, string) {
 	t.Helper()
 	r := b.run(t, url)[0]
@@ -116,7 +116,7 @@ func (b *bench) one(t *testing.T, url string) (*Result, string) {
 	return r, string(b.memory.whole[0])
 }
 
-// addresses is a Lookup that answers with these.
+// addresses returns a Lookup that always returns list.
 func addresses(list ...string) resolve.Lookup {
 	return func(context.Context, string) ([]netip.Addr, error) {
 		var addrs []netip.Addr

@@ -16,8 +16,8 @@ import (
 
 var fuzzConfig = Config{UserAgent: "test"}
 
-// Whatever is given as a URL is refused by a message of one line, or makes a request that
-// is read back as meant; what stands before the host is in neither.
+// Any text is either refused as a URL by a message of one line, or results in a request that
+// parses back to the same URL; user name and password are in neither.
 func FuzzURL(f *testing.F) {
 	for _, seed := range []string{
 		"http://h/", "HTTP://al1ce:s3cret@H:80/a b?c#d", "http://[fe80::1%25lo]:8080/", "http://h/%zz", "http://a:b/c@d/",
@@ -42,7 +42,7 @@ func FuzzURL(f *testing.F) {
 	})
 }
 
-// checkRequest checks that the request for u is one that a strict reader takes.
+// checkRequest checks that a strict reader accepts the request for u.
 func checkRequest(t *testing.T, text string, u *url.URL, c credentials) {
 	t.Helper()
 	_, b, err := newRequest(u, c, &fuzzConfig)
@@ -75,7 +75,7 @@ func printable(b []byte) bool {
 	return !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' || r >= 0x7f })
 }
 
-// What is before the last @ of a URL is in no message, unless it belongs to a path.
+// No message contains the part before the last @ of a URL, unless it belongs to a path.
 func FuzzCredentials(f *testing.F) {
 	f.Add("http://al1ce:", "@h/")
 	f.Add("http://", ":x@h:y")
@@ -102,8 +102,8 @@ func FuzzCredentials(f *testing.F) {
 	})
 }
 
-// A redirect is refused, or leads to a URL that can be asked for; credentials go along at
-// the same origin alone.
+// A redirect is refused, or leads to a valid URL; credentials are kept only at the same
+// origin.
 func FuzzRedirect(f *testing.F) {
 	for _, seed := range []string{
 		"/x", "//h/x", "http://h:80/", "http://al1ce:s3cret@i/", "https://h/", "http:x", "?q", "#f", "..//\\h", "http://[::1%25lo]/",
@@ -128,7 +128,7 @@ func FuzzRedirect(f *testing.F) {
 		if c != nil {
 			own := strings.Contains(location, "@")
 			if _, password := c(); password == "s3cret" && !own && !(strings.EqualFold(u.Hostname(), "h") && (u.Port() == "" || strings.TrimLeft(u.Port(), "0") == "80")) {
-				t.Errorf("%q: the password goes to %s", location, u)
+				t.Errorf("%q: the password is sent to %s", location, u)
 			}
 		}
 		if u.User != nil || u.Fragment != "" {
@@ -138,8 +138,8 @@ func FuzzRedirect(f *testing.F) {
 	})
 }
 
-// A head is refused by a message of one line, or has one framing; reading it takes
-// nothing of what is behind it, and retryAfter is never negative.
+// A head is refused by a message of one line, or has one framing; reading it consumes
+// nothing after it, and retryAfter is never negative.
 func FuzzHead(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.0 200\nTransfer-Encoding: chunked\n\n0\r\n\r\n",
@@ -187,7 +187,7 @@ func FuzzHead(f *testing.F) {
 			}
 		case chunked: // FuzzChunked looks at those
 		case bytes.Contains(bytes.ToLower(b[:end]), []byte("\ntransfer-encoding")) || bytes.Contains(bytes.ToLower(b[:end]), []byte("\ncontent-length ")):
-			t.Errorf("%q: its framing was passed over", b)
+			t.Errorf("%q: its framing was ignored", b)
 		case resp.ContentLength >= 0:
 			if want := min(int(min(resp.ContentLength, 1<<30)), len(rest)); !bytes.Equal(got, rest[:want]) || (err == nil) != (int64(want) == resp.ContentLength) {
 				t.Errorf("%q: body %q, error %v", b, got, err)
@@ -204,9 +204,9 @@ func FuzzHead(f *testing.F) {
 	})
 }
 
-// Chunks give back what was put into them, however they are cut, and nothing less than
-// all of them is a success. What is not chunks is an error, or what a plain reading of
-// RFC 9112, 7.1, finds in it.
+// Chunks decode to their data, however they are split, and an incomplete sequence is
+// an error. Any other text is an error, or decodes as a simple decoder of RFC 9112, 7.1,
+// decodes it.
 func FuzzChunked(f *testing.F) {
 	f.Add([]byte("hello"), uint16(2), uint16(7))
 	f.Add([]byte(""), uint16(1), uint16(0))
@@ -252,7 +252,7 @@ func unchunk(t *testing.T, b []byte) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// plainChunks is a second decoder, without an eye to speed.
+// plainChunks is a second decoder, simple and slow.
 func plainChunks(b []byte) (data []byte, ok bool) {
 	for {
 		line, rest, found := bytes.Cut(b, []byte("\n"))

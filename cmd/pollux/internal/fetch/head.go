@@ -18,14 +18,14 @@ const (
 	maxHeadBytes = 64 << 10
 	// maxInformational bounds the answers of class 1xx before the real one.
 	maxInformational = 16
-	// maxQuotedBytes bounds what a message quotes of an answer.
+	// maxQuotedBytes bounds the part of an answer that a message quotes.
 	maxQuotedBytes = 160
 )
 
 var httpPrefix = []byte("HTTP/")
 
-// headEnd returns where the head at the start of b ends: behind its first empty
-// line. Nothing before from can be its end.
+// headEnd returns the end of the head at the start of b: after its first empty line. The
+// caller knows that it does not end before from.
 func headEnd(b []byte, from int) (end int, whole bool) {
 	for i := from; i < len(b); i++ {
 		if b[i] != '\n' {
@@ -41,26 +41,26 @@ func headEnd(b []byte, from int) (end int, whole bool) {
 	return 0, false
 }
 
-// couldBeHTTP looks at the first bytes, so that a server of another protocol is
-// found out at once and not when time is up.
+// couldBeHTTP checks the first bytes, so that a server of another protocol is
+// detected immediately and not by a timeout.
 func couldBeHTTP(b []byte) bool {
 	n := min(len(b), len(httpPrefix))
 	return bytes.Equal(b[:n], httpPrefix[:n])
 }
 
-// statusLine is that of HTTP/1.1 and 1.0 (RFC 9112, 4). Some servers leave out what
-// follows the status.
+// statusLine matches the status line of HTTP/1.1 and 1.0 (RFC 9112, 4). Some servers leave
+// out the reason phrase.
 var statusLine = regexp.MustCompile(`^HTTP/([0-9])\.[0-9] +([1-9][0-9]{2})( .*)?$`)
 
-// readHead parses a whole head. The Response's Body reads from body.
+// readHead parses a complete head. The Response's Body reads from body.
 //
 // The framing of the body follows RFC 9112, 6.3: by chunks if there is a
-// Transfer-Encoding, which must be "chunked" alone, whatever the Content-Length and also
-// for HTTP/1.0, where net/http would take the chunks for the body; otherwise by the one
+// Transfer-Encoding, which must be "chunked" only, whatever the Content-Length and also
+// for HTTP/1.0, where net/http would take the chunks for the body; otherwise by the single
 // Content-Length; otherwise until the server closes. Anything else is an error.
 //
-// net/http has only been given what a whole head needs, so it does not get to
-// body while it parses; if it did, body would fail, not block: see pipe.attached.
+// net/http gets a complete head, so it does not read from body while it parses; if it did,
+// body would return an error, not block: see pipe.attached.
 func readHead(head []byte, body io.Reader, req *http.Request) (*http.Response, error) {
 	line, fields, _ := bytes.Cut(head, []byte("\n"))
 	line = bytes.TrimSuffix(line, []byte("\r"))
@@ -77,7 +77,7 @@ func readHead(head []byte, body io.Reader, req *http.Request) (*http.Response, e
 		return nil, fmt.Errorf("%w: %s", errAnswer, clip(err.Error()))
 	}
 	for name := range resp.Header {
-		if strings.HasSuffix(name, " ") { // or "Transfer-Encoding :" would be passed over (RFC 9112, 5.1)
+		if strings.HasSuffix(name, " ") { // or "Transfer-Encoding :" would be ignored (RFC 9112, 5.1)
 			return nil, fmt.Errorf("%w: a blank before the colon of %q", errAnswer, clip(name))
 		}
 	}
@@ -125,9 +125,9 @@ func redirects(status int) bool {
 	return false
 }
 
-// redirected returns where resp, an answer to a request with credentials c, redirects
-// to, and nil if nowhere. The credentials are those that the Location has; otherwise c,
-// if it stays at the origin.
+// redirected returns the URL to which resp, an answer to a request with credentials c,
+// redirects, or nil if it does not. It returns the credentials in the Location, or else c, if
+// the origin is the same.
 func redirected(resp *http.Response, c credentials) (*url.URL, credentials, error) {
 	location := strings.TrimSpace(resp.Header.Get("Location"))
 	if location == "" || !redirects(resp.StatusCode) {

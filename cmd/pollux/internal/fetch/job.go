@@ -1,14 +1,14 @@
-// Package fetch gets many URLs at once over HTTP/1.1, with one goroutine that
+// Package fetch fetches many URLs at the same time over HTTP/1.1, with one goroutine that
 // waits for all of them.
 //
-// Who does what:
+// The goroutines:
 //
 //   - The loop's goroutine does all socket I/O, timers and decisions: connect,
-//     ask, read, redirect, try again. It parses heads, by net/http's own reader
-//     once a head is whole. It never blocks.
-//   - Host names are looked up by the goroutines of package resolve.
-//   - A body is decoded and stored by a goroutine of its own that lives as long as
-//     the body comes in: body.go tells why and what bounds it.
+//     request, read, redirect, retry. It parses a head, with net/http's own reader,
+//     when the head is complete. It never blocks.
+//   - The goroutines of package resolve look up host names.
+//   - Each body is decoded and stored by its own goroutine, which ends with
+//     the body: body.go has the reason and the bounds.
 package fetch
 
 import (
@@ -22,13 +22,12 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
-// A Job is one URL to be fetched. What is exported of it has no user name and no
-// password.
+// A Job is one URL to be fetched. Its exported fields have no user name and no password.
 type Job struct {
-	Index int    // its place in the list, from 0
+	Index int    // its position in the list, from 0
 	Text  string // as the user gave it, redacted
 	URL   *url.URL
-	Err   error // why Text is not a URL that can be fetched; URL is nil then
+	Err   error // set if Text cannot be fetched; URL is nil then
 
 	credentials credentials
 }
@@ -39,10 +38,10 @@ func NewJob(index int, text string) *Job {
 	return &Job{Index: index, Text: redact.URL(text), URL: u, Err: err, credentials: c}
 }
 
-// parse returns an error that does not repeat the URL.
+// parse parses a URL. Its error does not quote the URL.
 func parse(text string) (*url.URL, credentials, error) {
 	if front := front.FindStringSubmatch(text); front[1] == "" || front[2] == "" {
-		return nil, nil, &Error{Step: "read the URL", Err: errors.New("no http:// in front"), Advice: "write it like http://example.org/path"}
+		return nil, nil, &Error{Step: "read the URL", Err: errors.New("does not begin with http://"), Advice: "write it like http://example.org/path"}
 	}
 	u, err := url.Parse(encoded(text))
 	if err != nil {
@@ -55,8 +54,8 @@ func parse(text string) (*url.URL, credentials, error) {
 	return u, c, nil
 }
 
-// malformed returns an error of package url in words that quote nothing: what package
-// url takes for a host or a port may be a password.
+// malformed returns an error like err, of package url, but without quotations: what package
+// url considers a host or a port may be a password.
 func malformed(err error) error {
 	var escape url.EscapeError
 	var host url.InvalidHostError
@@ -66,16 +65,16 @@ func malformed(err error) error {
 	case errors.As(err, &host):
 		return errors.New("invalid character in the host")
 	}
-	return errors.New("the host or the port is malformed (in a user name and a password write %XX for what is neither a letter nor a digit)")
+	return errors.New("the host or the port is malformed (in a user name and a password write %XX for characters other than letters and digits)")
 }
 
-// front is what a reference has before its path: a scheme, and a host (RFC 3986, B).
+// front matches the part of a reference before its path: a scheme and a host (RFC 3986, B).
 var front = regexp.MustCompile(`^([^:/?#]+:)?(//[^/?#]*)?`)
 
-// encoded returns a reference with the bytes behind its host that no URL may have
-// (RFC 3986, 2) percent-encoded. A blank would end the target of the request; and
-// where such a byte is in a path, package url decodes and encodes all of it anew, by
-// which %2F becomes another path.
+// encoded returns a reference in which the bytes after the host that no URL may have
+// (RFC 3986, 2) are percent-encoded. A space would end the target of the request; and
+// if such a byte is in a path, package url decodes and re-encodes the whole path, which
+// changes the meaning of %2F.
 func encoded(text string) string {
 	at := len(front.FindString(text))
 	var b strings.Builder
@@ -90,18 +89,18 @@ func encoded(text string) string {
 	return b.String()
 }
 
-// acceptable returns an error if a URL, the user's or a redirect's, cannot be fetched.
+// acceptable returns an error if a URL, of the user or of a redirect, cannot be fetched.
 func acceptable(u *url.URL) error {
 	switch strings.ToLower(u.Scheme) {
 	case "http":
 	case "https":
-		return &Error{Step: "use https", Err: errors.New("TLS is not there yet"), Advice: "give an http:// URL"}
+		return &Error{Step: "use https", Err: errors.New("TLS is not supported yet"), Advice: "give an http:// URL"}
 	default:
 		return &Error{Step: "read the URL", Err: fmt.Errorf("scheme %q is not http", u.Scheme), Advice: "give an http:// URL"}
 	}
 	host := u.Hostname()
 	if host == "" {
-		return &Error{Step: "read the URL", Err: errors.New("it names no host"), Advice: "write it like http://example.org/path"}
+		return &Error{Step: "read the URL", Err: errors.New("it has no host"), Advice: "write it like http://example.org/path"}
 	}
 	for i := range len(host) {
 		if host[i] <= ' ' || host[i] >= 0x7f {
@@ -114,24 +113,24 @@ func acceptable(u *url.URL) error {
 	return nil
 }
 
-// A Config says how to fetch. For limits of time, zero means none.
+// A Config has the parameters of fetching. For time limits, zero means none.
 type Config struct {
-	Parallel     int           // transfers at once, at least 1
-	Head         bool          // ask for the heads alone
-	Connect      time.Duration // for a lookup, and for each address to answer
+	Parallel     int           // maximum number of transfers at the same time, at least 1
+	Head         bool          // request only the heads
+	Connect      time.Duration // for a look-up, and for connecting to each address
 	Idle         time.Duration // without a byte from the server
 	Total        time.Duration // for one URL, redirects and retries included
-	Retries      int           // further tries after a failure that may pass
-	FirstBackOff time.Duration // before the first of them; it doubles
+	Retries      int           // retries after a transient failure
+	FirstBackOff time.Duration // pause before the first retry; it doubles
 	MaxRedirects int
 	UserAgent    string
-	Received     func(n int) // told of bytes of bodies as they come; may be nil
+	Received     func(n int) // called with the number of received bytes of bodies; may be nil
 }
 
-// A Result is how one Job ended. Err is nil for a success.
+// A Result is the outcome of one Job. Err is nil for a success.
 type Result struct {
 	Job    *Job
-	URL    *url.URL // where redirects have led, without user name and password
+	URL    *url.URL // the URL after redirects, without user name and password
 	Status int      // of the last answer, 0 if there was none
 	Bytes  int64    // of the body, decoded
 	Took   time.Duration

@@ -17,7 +17,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
-// asked records whom a server was asked by, in order.
+// asked records the credentials of a server's requests, in order.
 type asked struct {
 	mu   sync.Mutex
 	list []string
@@ -40,8 +40,8 @@ func (a *asked) take() string {
 	return strings.Join(a.list, ", ")
 }
 
-// Credentials follow a redirect to the same scheme, host and port, however these are
-// written, and no other; what another origin got does not come back.
+// Credentials are sent after a redirect to the same scheme, host and port, in any spelling,
+// and to no other; they are not sent again after a redirect to another origin and back.
 func TestCredentialsStayWithTheirOrigin(t *testing.T) {
 	var here, there asked
 	var to sync.Map // path: where it redirects to
@@ -117,7 +117,7 @@ func TestSameOrigin(t *testing.T) {
 	}
 }
 
-// What a job, a result and a transfer print has no password, however they are printed.
+// A job, a result and a transfer print no password, with any verb of package fmt.
 func TestJobPrintsNoCredentials(t *testing.T) {
 	for _, text := range []string{
 		"http://al1ce:s3cret@h/", "https://al1ce:s3cret@h/", "http://al1ce:s3cret@/", "http://al1ce:s3cret@h:x/",
@@ -140,7 +140,7 @@ func TestJobPrintsNoCredentials(t *testing.T) {
 	}
 }
 
-// A redirect that cannot be followed is reported without the password in it.
+// The error of a redirect that cannot be followed does not contain its password.
 func TestBadRedirectHidesCredentials(t *testing.T) {
 	for _, location := range []string{
 		"https://al1ce:s3cret@h/", "http://al1ce:s3cret@h:x/", "http://al1ce:s3cret@", "http://al1ce:s3cret@%zz/", "ftp://al1ce:s3cret@h/",

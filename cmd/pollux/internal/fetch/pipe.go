@@ -5,40 +5,40 @@ import (
 	"sync"
 )
 
-// pipeBytes is how much of a body may wait for its goroutine.
+// pipeBytes is the capacity of a pipe.
 const pipeBytes = maxHeadBytes
 
-// A pipe takes bytes from the loop, which never blocks, to a goroutine that does.
+// A pipe passes bytes from the loop, which never blocks, to a goroutine that does.
 // When it is full the loop stops reading, TCP's window closes, and the server
-// waits: so a slow disk slows the server, and memory stays bounded.
+// waits: so a slow disk slows the server, and memory is bounded.
 type pipe struct {
-	room func() // called, by the reader, when there is room again after there was none
+	onSpace func() // called by the reader when there is space after free has returned 0
 
 	mu       sync.Mutex
 	more     sync.Cond
 	buf      []byte
 	from     int   // buf[from:] has not been read
-	err      error // what comes behind buf; nil while the connection lives
+	err      error // returned after the bytes in buf; nil while more may come
 	attached bool
-	wanted   bool // the loop waits for room
+	wanted   bool // the loop waits for space
 }
 
-func newPipe(room func()) *pipe {
-	p := &pipe{room: room}
+func newPipe(onSpace func()) *pipe {
+	p := &pipe{onSpace: onSpace}
 	p.more.L = &p.mu
 	return p
 }
 
-// attach lets Read block. Until then it fails, so that the loop cannot be blocked
-// by parsing a head.
+// attach lets Read block. Until then an empty pipe returns an error, so that parsing a head
+// cannot block the loop.
 func (p *pipe) attach() {
 	p.mu.Lock()
 	p.attached = true
 	p.mu.Unlock()
 }
 
-// free says how much put may be given. When there is little room it says none,
-// and room is called later.
+// free returns how many bytes put may be given. If there is little space, it returns 0,
+// and onSpace is called later.
 func (p *pipe) free() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,7 +50,7 @@ func (p *pipe) free() int {
 	return n
 }
 
-// put adds b, which must not be longer than free said.
+// put appends b, which must not be longer than free has returned.
 func (p *pipe) put(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,7 +65,7 @@ func (p *pipe) put(b []byte) {
 	p.more.Signal()
 }
 
-// end says what comes behind the bytes: io.EOF, or a failure.
+// end sets the error that Read returns after the bytes: io.EOF, or a failure.
 func (p *pipe) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,7 +75,7 @@ func (p *pipe) end(err error) {
 	p.more.Broadcast()
 }
 
-// abort drops the bytes: Read returns err at once.
+// abort drops the bytes: Read returns err immediately.
 func (p *pipe) abort(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,7 +103,7 @@ func (p *pipe) Read(b []byte) (int, error) {
 	}
 	if p.wanted && len(p.buf)-p.from <= pipeBytes/2 {
 		p.wanted = false
-		p.room()
+		p.onSpace()
 	}
 	return n, nil
 }

@@ -8,19 +8,18 @@ import (
 	"time"
 )
 
-// maxBackOff is the longest pause before another try, also where the server asks
-// for more.
+// maxBackOff is the longest pause before a retry, also if the server requests a longer one.
 const maxBackOff = 30 * time.Second
 
-// mayPass reports whether another try may succeed.
-func mayPass(err error) bool {
+// isTransient reports whether a retry may succeed.
+func isTransient(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Again
+	return errors.As(err, &e) && e.Transient
 }
 
-// backOff is the pause before try number n, counted from 2: first, doubled for
-// each after it, a quarter more or less by chance so that transfers which failed
-// together do not come back together; at least what the server asked for.
+// backOff returns the pause before try number n, counted from 2: first, doubled for
+// each further try, randomized by a quarter so that transfers that failed together are not
+// retried together; at least as long as the server asked.
 func backOff(first time.Duration, n int, asked time.Duration) time.Duration {
 	d := min(first, maxBackOff)
 	for i := 2; i < n && d < maxBackOff; i++ {
@@ -32,7 +31,7 @@ func backOff(first time.Duration, n int, asked time.Duration) time.Duration {
 	return min(max(d, asked), maxBackOff)
 }
 
-// retryAfter is what the server asked for, or zero (RFC 9110, 10.2.3).
+// retryAfter returns the pause that the server asked for, or zero (RFC 9110, 10.2.3).
 func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	v := resp.Header.Get("Retry-After")
 	if s, err := strconv.Atoi(v); err == nil {

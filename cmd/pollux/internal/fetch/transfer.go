@@ -15,9 +15,9 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
 )
 
-// A transfer is one job under way. It goes from hop to hop (a hop is a request,
-// an answer, and perhaps a redirect to the next), and begins again after a failure
-// that may pass. In a hop it has, one after the other, addrs, call, head, body.
+// A transfer is one job in progress. It goes from hop to hop (a hop is a request,
+// an answer, and perhaps a redirect to the next), and begins again after a transient
+// failure. A hop sets, in this order, addrs, call, head, body.
 type transfer struct {
 	e       *Engine
 	job     *Job
@@ -32,28 +32,28 @@ type transfer struct {
 	addrs       []netip.Addr // not yet tried
 	addr        netip.AddrPort
 	tried       attempts // the addresses that failed
-	hop         int      // counts them, to know an answer that comes too late
+	hop         int      // number of the hop: a result for an earlier one is ignored
 
 	call    *wire.Call
 	open    bool // connected
 	head    []byte
-	scanned int // no head ends before this
-	skipped int // answers of class 1xx
+	scanned int // the head does not end before this
+	skipped int // number of answers of class 1xx
 	status  int
-	body    *pipe // nil until it is stored
-	failure error // while the body's goroutine has not ended yet
+	body    *pipe // nil until storing begins
+	failure error // of a transfer that waits for the body's goroutine
 
 	total   wire.Timer
-	silence wire.Timer // connecting takes too long, or no byte comes
-	pause   wire.Timer // before another try
-	heard   time.Time
+	silence wire.Timer // connecting takes too long, or no byte is received
+	pause   wire.Timer // before a retry
+	heard   time.Time  // when the last byte was received
 }
 
 func newTransfer(e *Engine, job *Job) *transfer {
 	t := &transfer{e: e, job: job, url: job.URL, started: e.loop.Now()}
 	t.total.F = func() { t.fail(answerFailure(t.url, "wait for", errTotal)) }
-	t.silence.F = t.silent
-	t.pause.F = t.try
+	t.silence.F = t.onSilence
+	t.pause.F = t.begin
 	return t
 }
 
@@ -65,11 +65,11 @@ func (t *transfer) start() {
 	if t.e.cfg.Total > 0 {
 		t.e.loop.Arm(&t.total, t.e.cfg.Total)
 	}
-	t.try()
+	t.begin()
 }
 
-// try begins from the job's own URL.
-func (t *transfer) try() {
+// begin begins a try, with the job's own URL.
+func (t *transfer) begin() {
 	t.tries++
 	t.redirects = 0
 	t.ask(t.job.URL, t.job.credentials)
@@ -120,7 +120,7 @@ func (t *transfer) connect() {
 	t.fail(connectFailure(t.url, t.tried))
 }
 
-// connectNext tries the next address, because of err with the present one.
+// connectNext tries the next address after err with the current one.
 func (t *transfer) connectNext(err error) {
 	t.tried = append(t.tried, attempt{t.addr, err})
 	t.connect()
@@ -136,9 +136,9 @@ func (t *transfer) Connected() {
 	}
 }
 
-// silent is called when nothing was heard in time. The timer is not moved for
-// every byte: it looks, when it fires, for how long it really was.
-func (t *transfer) silent() {
+// onSilence is called when the timer silence fires. The timer is not reset for every byte:
+// onSilence checks when the last one was received.
+func (t *transfer) onSilence() {
 	if !t.open {
 		t.hangUp()
 		t.connectNext(os.ErrDeadlineExceeded)
@@ -146,8 +146,8 @@ func (t *transfer) silent() {
 	}
 	left := t.e.cfg.Idle - t.e.loop.Now().Sub(t.heard)
 	switch {
-	case t.call == nil: // all is here; the output takes its time
-	case t.call.Waiting(): // it is the server that waits for us
+	case t.call == nil: // everything is received; the output is slow
+	case t.call.Waiting(): // the server waits for this side to read
 		t.e.loop.Arm(&t.silence, t.e.cfg.Idle)
 	case left > 0:
 		t.e.loop.Arm(&t.silence, left)
@@ -156,8 +156,8 @@ func (t *transfer) silent() {
 	}
 }
 
-// Room implements wire.Handler.
-func (t *transfer) Room() int {
+// Space implements wire.Handler.
+func (t *transfer) Space() int {
 	if t.body != nil {
 		return t.body.free()
 	}
@@ -193,7 +193,7 @@ func (t *transfer) Ended(err error) {
 	}
 }
 
-// readHeads parses the head when it is whole, and passes over those of class 1xx.
+// readHeads parses the head when it is complete, and skips those of class 1xx.
 func (t *transfer) readHeads() {
 	for t.call != nil && t.body == nil {
 		if !couldBeHTTP(t.head) {
@@ -215,7 +215,7 @@ func (t *transfer) readHeads() {
 // answered handles a head that ends at t.head[end].
 func (t *transfer) answered(end int) {
 	var body *pipe
-	body = newPipe(func() { t.e.loop.Post(func() { t.room(body) }) })
+	body = newPipe(func() { t.e.loop.Post(func() { t.onSpace(body) }) })
 	resp, err := readHead(t.head[:end], body, t.req)
 	if err != nil {
 		t.fail(answerFailure(t.url, "read the answer of", err))
@@ -235,7 +235,7 @@ func (t *transfer) answered(end int) {
 	case err != nil:
 		t.fail(&Error{Step: "follow a redirect of " + t.url.Host, Err: err})
 	case next != nil && t.redirects >= t.e.cfg.MaxRedirects:
-		t.fail(&Error{Step: "follow a redirect to " + next.String(), Err: errors.New("too many redirects"), Advice: "they may go in a circle; --max-redirects sets how many are followed"})
+		t.fail(&Error{Step: "follow a redirect to " + next.String(), Err: errors.New("too many redirects"), Advice: "they may be circular; --max-redirects sets how many are followed"})
 	case next != nil:
 		t.redirects++
 		t.hangUp()
@@ -247,7 +247,7 @@ func (t *transfer) answered(end int) {
 	}
 }
 
-// store starts the body's goroutine.
+// store starts the goroutine that stores the body.
 func (t *transfer) store(resp *http.Response, body *pipe, end int) {
 	t.body = body
 	body.attach()
@@ -264,8 +264,8 @@ func (t *transfer) store(resp *http.Response, body *pipe, end int) {
 	}()
 }
 
-// room is called when body has room again.
-func (t *transfer) room(body *pipe) {
+// onSpace is called when body has space again.
+func (t *transfer) onSpace(body *pipe) {
 	if t.body == body && t.call != nil {
 		t.call.Resume()
 	}
@@ -282,13 +282,13 @@ func (t *transfer) stored(s saved) {
 		t.finish(s)
 		return
 	case isStoreError(s.err):
-		e := &Error{Step: "store the body", Err: s.err, Advice: "check the place and the space on it"}
+		e := &Error{Step: "store the body", Err: s.err, Advice: "check the directory and the free space"}
 		var path *fs.PathError
 		if errors.As(s.err, &path) {
 			e.Step += " in " + path.Path
 		}
 		if limits.Exhausted(s.err) {
-			e.Again, e.Advice = true, limits.Advice
+			e.Transient, e.Advice = true, limits.Advice
 		}
 		s.err = e
 	case !isError(s.err):
@@ -317,25 +317,25 @@ func (t *transfer) hangUp() {
 
 func (t *transfer) fail(err error) { t.failAfter(err, 0) }
 
-// failAfter ends the try: the transfer begins anew, not before asked, or is over.
+// failAfter ends the try: the transfer begins again, not before the time asked, or is finished.
 func (t *transfer) failAfter(err error, asked time.Duration) {
 	t.hangUp()
-	t.hop++ // whatever is under way for this hop comes too late
+	t.hop++ // results for this hop are ignored
 	if t.body != nil {
 		if t.failure == nil {
 			t.failure = err
 			t.body.abort(err)
 		}
-		return // stored goes on
+		return // stored continues
 	}
 	switch {
 	case t.e.stopping:
 	case limits.Exhausted(err) && t.e.loop.Open() > 0:
-		t.tries--                          // no fault of the server's: wait until another is done
-		t.e.names.Forget(t.url.Hostname()) // a look-up may be what failed
-		t.e.loop.Arm(&t.pause, crowded)
+		t.tries--                          // not the server's fault: wait until another transfer is done
+		t.e.names.Forget(t.url.Hostname()) // the look-up may have failed
+		t.e.loop.Arm(&t.pause, exhaustedPause)
 		return
-	case mayPass(err) && t.tries <= t.e.cfg.Retries:
+	case isTransient(err) && t.tries <= t.e.cfg.Retries:
 		t.e.names.Forget(t.url.Hostname())
 		t.e.loop.Arm(&t.pause, backOff(t.e.cfg.FirstBackOff, t.tries+1, asked))
 		return
@@ -343,7 +343,7 @@ func (t *transfer) failAfter(err error, asked time.Duration) {
 	t.finish(saved{err: err})
 }
 
-// finish tells how the job ended.
+// finish reports the result of the job.
 func (t *transfer) finish(s saved) {
 	t.hangUp()
 	t.e.loop.Disarm(&t.total)

@@ -1,4 +1,4 @@
-// Package leaktest makes leaks of goroutines and descriptors fail a test.
+// Package leaktest fails a test that leaks goroutines or descriptors.
 package leaktest
 
 import (
@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// patience is how long what has ended may take to be gone.
+// patience is how long ended goroutines and closed descriptors may take to disappear.
 const patience = 5 * time.Second
 
-// checked has the tests that Check was called for.
+// checked has the tests that have called Check.
 var checked sync.Map
 
-// Check counts now, and again when the test and its other cleanups are over: call
-// it first. Further calls in the same test do nothing.
+// Check counts goroutines and descriptors now, and again after the test and its other
+// cleanups: call it first. Further calls in the same test do nothing.
 func Check(t *testing.T) {
 	t.Helper()
 	if _, again := checked.LoadOrStore(t, nil); again {
@@ -32,7 +32,7 @@ func Check(t *testing.T) {
 			if time.Now().After(deadline) {
 				stacks := make([]byte, 1<<20)
 				stacks = stacks[:runtime.Stack(stacks, true)]
-				t.Errorf("leak: %d goroutines were %d, %d descriptors were %d\n%s", g, goroutines, d, descriptors, stacks)
+				t.Errorf("leak: %d goroutines, before %d; %d descriptors, before %d\n%s", g, goroutines, d, descriptors, stacks)
 				return
 			}
 			runtime.Gosched()

@@ -4,7 +4,7 @@ package leaktest
 
 import "os"
 
-// open counts descriptors, where the system can tell.
+// open returns the number of open descriptors, or 0 if the system does not report it.
 func open() int {
 	f, err := os.Open("/dev/fd")
 	if err != nil {

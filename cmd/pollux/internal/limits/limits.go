@@ -1,4 +1,4 @@
-// Package limits knows how many descriptors this process may have.
+// Package limits returns how many descriptors this process may have.
 package limits
 
 import (
@@ -7,22 +7,22 @@ import (
 	"syscall"
 )
 
-// Reserve is how many descriptors are left for what is neither a connection nor
-// its file: standard streams, the Poll, Go's poller, name servers, the resolver's
+// Reserve is the number of descriptors that are kept free for other uses than connections
+// and their files: standard streams, the Poll, Go's poller, name servers, the resolver's
 // files.
 const Reserve = 64
 
-// Advice says what to do when descriptors have run out.
-const Advice = "descriptors have run out: " + More + " or lower --parallel"
+// Advice is what to do when the process is out of descriptors.
+const Advice = "out of file descriptors: " + More + " or lower --parallel"
 
-// Exhausted reports whether err says that this process, or the machine, has no
-// descriptor left.
+// Exhausted reports whether err means that this process, or the machine, is out of
+// descriptors.
 func Exhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// Fit lowers want, a number of things that need each descriptors, to what the
-// limit allows; at least 1.
+// Fit returns want, the number of objects that need each descriptors, lowered to the number
+// that the limit allows; at least 1.
 func Fit(want, each int) int {
 	soft, _, ok := Descriptors()
 	if !ok || soft > math.MaxInt32 {

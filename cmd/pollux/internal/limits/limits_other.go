@@ -2,8 +2,8 @@
 
 package limits
 
-// More says how to have more descriptors.
+// More is how to get more descriptors.
 const More = "end other programs"
 
-// Descriptors returns RLIMIT_NOFILE; ok is false where there is none.
+// Descriptors returns RLIMIT_NOFILE; ok is false if there is none.
 func Descriptors() (soft, hard uint64, ok bool) { return 0, 0, false }

@@ -4,10 +4,10 @@ package limits
 
 import "golang.org/x/sys/unix"
 
-// More says how to have more descriptors.
-const More = "raise the limit (ulimit -n; pollux doctor tells how)"
+// More is how to get more descriptors.
+const More = "raise the limit (ulimit -n; pollux doctor shows how)"
 
-// Descriptors returns RLIMIT_NOFILE; ok is false where there is none. Go raises
+// Descriptors returns RLIMIT_NOFILE; ok is false if there is none. Go raises
 // the soft limit to the hard one when a program starts.
 func Descriptors() (soft, hard uint64, ok bool) {
 	var r unix.Rlimit

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Mask replaces what is removed.
+// Mask replaces the removed text.
 const Mask = "***"
 
 var (
@@ -21,10 +21,9 @@ var (
 	userinfo  = regexp.MustCompile(`(//|%2[fF]%2[fF])[^/?#\s]*(@|%40)`)
 )
 
-// URL returns text, which somebody meant as a URL but which may be malformed, without
-// a user name and a password. Where text cannot be taken apart with certainty it
-// removes too much: all before the last @, and without an @ all behind a colon that
-// is not followed by a port.
+// URL returns text, a URL that may be malformed, without its user name and password. If
+// text cannot be parsed with certainty, URL removes too much: everything before the last @,
+// and without an @ everything after a colon that is not followed by a port.
 func URL(text string) string {
 	scheme := front.FindString(text)
 	rest := text[len(scheme):]
@@ -48,7 +47,7 @@ func URL(text string) string {
 // Mask, also where a URL is percent-encoded in another's query.
 func Text(text string) string { return userinfo.ReplaceAllString(text, "${1}"+Mask+"@") }
 
-// Arguments returns message, a complaint about arguments of a command line, with the
+// Arguments returns message, an error about arguments of a command line, with the
 // URLs among these redacted.
 func Arguments(message string, args []string) string {
 	for _, arg := range args {

@@ -63,7 +63,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// Whatever stands before the last @ is gone, and redacting twice changes nothing.
+// Everything before the last @ is removed, and redacting twice changes nothing.
 func FuzzURL(f *testing.F) {
 	f.Add("http://alice:", "@h/")
 	f.Add("//", "%40")

@@ -14,11 +14,11 @@ import (
 
 const (
 	barWidth    = 40
-	minBarWidth = 5 // below it the bar is left out
+	minBarWidth = 5 // a narrower bar is left out
 	barRefresh  = 100 * time.Millisecond
 )
 
-// A Bar reports by a progress bar, with the failures as lines above it.
+// A Bar reports with a progress bar, and prints the failures as lines above it.
 type Bar struct {
 	live     *Live
 	total    int
@@ -38,8 +38,8 @@ func newBar(out io.Writer, width func() int, total int) *Bar {
 	return b
 }
 
-// line is the bar as it is now: what is most important first, the bar itself as wide as
-// there is room.
+// line returns the current line: the most important figures first, and the bar as wide as
+// fits.
 func (b *Bar) line() string {
 	done := b.done.Load()
 	text := fmt.Sprintf("%*d/%d %3d%%", len(strconv.Itoa(b.total)), done, b.total, 100*done/int64(max(b.total, 1)))

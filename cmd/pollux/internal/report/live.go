@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// defaultWidth is assumed where a terminal does not tell.
+	// defaultWidth is assumed if the terminal does not report its width.
 	defaultWidth = 80
-	// spareColumns stay free behind the line: for the ^C that a terminal echoes there, and
+	// spareColumns are left free after the line: for the ^C that a terminal echoes there, and
 	// the cursor.
 	spareColumns = echoColumns + 1
 )
 
-// Live is a line at the bottom of a terminal that is drawn again and again; what is
-// written to it comes above. Its methods may be called from any goroutine.
+// Live is a line at the bottom of a terminal that is redrawn periodically; text that is
+// written to it appears above. Its methods may be called from any goroutine.
 //
-// The cursor stays behind the line, on the same row. So whatever the terminal echoes
-// comes there too, and the next drawing, which begins by erasing the row, removes it.
+// The cursor stays after the line, on the same row. So the terminal's echo appears there,
+// and the next drawing, which begins by erasing the row, removes it.
 type Live struct {
 	out    io.Writer
 	width  func() int
@@ -33,7 +33,7 @@ type Live struct {
 	text   atomic.Pointer[string] // for Show
 
 	mu     sync.Mutex
-	drawn  int // columns of the line as it stands on the terminal
+	drawn  int // columns of the line that is on the terminal
 	closed bool
 
 	stop chan struct{}
@@ -59,7 +59,7 @@ func widthOf(terminal *os.File) int {
 	return defaultWidth
 }
 
-// start draws what render returns, from now on.
+// start begins to draw the line that render returns.
 func (l *Live) start(refresh time.Duration, render func() string) {
 	l.render = render
 	tick := time.NewTicker(refresh)
@@ -76,10 +76,10 @@ func (l *Live) start(refresh time.Duration, render func() string) {
 	})
 }
 
-// Width is how many columns Show can fill on the terminal as it is now, at least 1.
+// Width returns how many columns Show can fill at the terminal's current width, at least 1.
 func (l *Live) Width() int { return max(l.width()-spareColumns, 1) }
 
-// Show replaces the line. What is beyond Width is not drawn.
+// Show replaces the line. It is cut to Width.
 func (l *Live) Show(text string) { l.text.Store(&text) }
 
 func (l *Live) draw() {
@@ -100,8 +100,8 @@ func (l *Live) lineLocked() string {
 	return line
 }
 
-// eraseLocked returns what erases the line, also if the terminal has become narrower and
-// has wrapped it.
+// eraseLocked returns the control sequence that erases the line, also if the terminal has
+// become narrower and has wrapped it.
 func (l *Live) eraseLocked() string {
 	up := ""
 	if rows := max(l.drawn-1, 0) / max(l.width(), 1); rows > 0 {

@@ -11,10 +11,10 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/termtest"
 )
 
-const echo = "^C" // what a terminal adds at the cursor
+const echo = "^C" // which a terminal prints at the cursor
 
-// What a terminal echoes behind the line is gone after the next drawing, after a line
-// above, and after Close; the line is never wider than the terminal.
+// The echo of a terminal after the line is erased by the next drawing, by a line above,
+// and by Close; the line is never wider than the terminal.
 func TestLiveErasesEcho(t *testing.T) {
 	leaktest.Check(t)
 	for _, width := range []int{1, 10, 40, 80} {
@@ -26,7 +26,7 @@ func TestLiveErasesEcho(t *testing.T) {
 		fmt.Fprint(s, echo)
 		l.draw()
 		if got := s.String(); got != line && width > 3 {
-			t.Errorf("width %d, drawn again: %q, want %q", width, got, line)
+			t.Errorf("width %d, redrawn: %q, want %q", width, got, line)
 		}
 		fmt.Fprint(s, echo)
 		fmt.Fprintln(l, "a")
@@ -40,7 +40,7 @@ func TestLiveErasesEcho(t *testing.T) {
 	}
 }
 
-// A terminal that has become narrower has wrapped the line; all of it is erased.
+// A terminal that has become narrower has wrapped the line; the whole line is erased.
 func TestLiveOnNarrowedTerminal(t *testing.T) {
 	s := termtest.NewScreen(20)
 	width := 40
@@ -56,7 +56,7 @@ func TestLiveOnNarrowedTerminal(t *testing.T) {
 	}
 }
 
-// The bar fits the terminal, and what is most important stays; failures come above it.
+// The bar fits the terminal, and the most important figures remain; failures are printed above it.
 func TestBar(t *testing.T) {
 	leaktest.Check(t)
 	for _, width := range []int{20, 40, 80, 200} {

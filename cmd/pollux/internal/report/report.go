@@ -1,4 +1,4 @@
-// Package report tells people how a run goes: by lines, or by a progress bar on a
+// Package report prints the progress of a run: as lines, or as a progress bar on a
 // terminal.
 package report
 
@@ -12,10 +12,10 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 )
 
-// A Reporter is told of each Result, by one goroutine.
+// A Reporter reports each Result. One goroutine calls its methods.
 type Reporter interface {
-	// Result tells how a job ended; file is where its body is, if anywhere. The
-	// error is that of the output that successes are told on.
+	// Result reports the result of a job; file is the file of its body, or "". The
+	// error is that of the output on which successes are printed.
 	Result(r *fetch.Result, file string) error
 	// Close ends the report.
 	Close()
@@ -54,7 +54,7 @@ func (l *Lines) Result(r *fetch.Result, file string) error {
 // Close implements Reporter.
 func (l *Lines) Close() {}
 
-// Failure is the line on a job that failed. It has no user name and no password.
+// Failure returns the line about a failed job. It has no user name and no password.
 func Failure(r *fetch.Result) string {
 	name := strconv.Quote(r.Job.Text)
 	if r.Job.URL != nil {
@@ -67,7 +67,7 @@ func Failure(r *fetch.Result) string {
 	return s
 }
 
-// Summary is the last line of a run.
+// Summary returns the last line of a run.
 func Summary(total, fetched, failed int, bytes int64, took time.Duration) string {
 	s := fmt.Sprintf("%d of %d fetched, %s in %s", fetched, total, Bytes(bytes), Round(took))
 	if failed > 0 {
@@ -76,7 +76,7 @@ func Summary(total, fetched, failed int, bytes int64, took time.Duration) string
 	return s
 }
 
-// Round leaves three or four digits of a time.
+// Round rounds a time to three or four digits.
 func Round(d time.Duration) time.Duration {
 	switch {
 	case d >= time.Minute:
@@ -89,7 +89,7 @@ func Round(d time.Duration) time.Duration {
 	return d.Round(time.Microsecond)
 }
 
-// Bytes is n in the unit that fits.
+// Bytes formats n with a suitable unit.
 func Bytes(n int64) string {
 	const units = "KMGTPE"
 	if n < 1024 {

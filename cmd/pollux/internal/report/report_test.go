@@ -14,8 +14,8 @@ func TestLines(t *testing.T) {
 	var out, errs bytes.Buffer
 	l := &Lines{Out: &out, Err: &errs, Total: 12}
 	job := fetch.NewJob(0, "http://user:secret@h/a")
-	came, _ := url.Parse("http://h/b")
-	l.Result(&fetch.Result{Job: job, URL: came, Status: 200, Bytes: 2048, Took: 1500 * time.Microsecond}, "dir/a")
+	final, _ := url.Parse("http://h/b")
+	l.Result(&fetch.Result{Job: job, URL: final, Status: 200, Bytes: 2048, Took: 1500 * time.Microsecond}, "dir/a")
 	if want := " 1/12  200     1.5ms    2.0 KiB  http://h/a => http://h/b -> dir/a\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}

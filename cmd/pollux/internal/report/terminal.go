@@ -31,8 +31,8 @@ const (
 )
 
 // EraseEcho removes the ^C that a terminal echoes at the cursor when it sends an
-// interrupt, so that it does not stand before what is printed next. Call it before the
-// run learns of the interrupt. Where w is not a terminal it does nothing.
+// interrupt, so that the next output does not follow it. Call it before the run is notified
+// of the interrupt. If w is not a terminal it does nothing.
 func EraseEcho(w io.Writer) {
 	f, ok := w.(*os.File)
 	if !ok || !echoes || !term.IsTerminal(int(f.Fd())) {

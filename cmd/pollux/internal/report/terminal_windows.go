@@ -9,8 +9,8 @@ import (
 // echoes: a console does not echo ^C to a program that does not read it.
 const echoes = false
 
-// control reports whether f understands control sequences; consoles do since Windows 10,
-// once that has been switched on.
+// control reports whether f understands control sequences. Consoles do since Windows 10,
+// after control has enabled that.
 func control(f *os.File) bool {
 	var mode uint32
 	h := windows.Handle(f.Fd())

@@ -1,5 +1,5 @@
-// Package resolve finds the addresses of hosts off the waiting goroutine, by Go's
-// own resolver.
+// Package resolve looks up the addresses of hosts on goroutines of its own, with Go's
+// resolver.
 package resolve
 
 import (
@@ -14,26 +14,26 @@ import (
 )
 
 const (
-	// MaxLookups is how many lookups run at once, each on a goroutine of its own.
+	// MaxLookups is the maximum number of concurrent look-ups, each on its own goroutine.
 	MaxLookups = 16
 	// maxNames bounds the cache; a full one is emptied.
 	maxNames = 4096
-	// maxAddresses bounds what is kept of one answer.
+	// maxAddresses bounds the addresses that are used of one answer.
 	maxAddresses = 32
-	// Answers are used again this long; Go's resolver does not tell their TTL.
+	// How long answers are cached; Go's resolver does not return their TTL.
 	keepFound  = time.Minute
 	keepFailed = 5 * time.Second
 )
 
-// ErrNoAddress: the name exists, but no address belongs to it.
+// ErrNoAddress: the name exists, but has no address.
 var ErrNoAddress = errors.New("the host has no address")
 
-// A Lookup finds a host's addresses, the best first.
+// A Lookup returns a host's addresses, the best first.
 type Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
-// System is Go's resolver with the system's settings. To localhost, and to names below
-// it, both loopback addresses belong (RFC 6761, 6.3), also where the hosts file has only
-// one of them: they come behind those that the system knows.
+// System is Go's resolver with the system's settings. localhost, and the names below
+// it, have both loopback addresses (RFC 6761, 6.3), even if the hosts file has only
+// one of them: they follow the addresses that the system returns.
 func System(ctx context.Context, host string) ([]netip.Addr, error) {
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if isLocalhost(host) {
@@ -59,15 +59,15 @@ func withLoopback(addrs []netip.Addr) []netip.Addr {
 }
 
 // A Resolver answers on the loop whose Post it was given; Resolve must be called
-// there too, so nothing in it is locked. One name is looked up once at a time, for
-// all who ask for it.
+// there too, so it needs no lock. A name is looked up once at a time, for all calls of
+// Resolve that wait for it.
 type Resolver struct {
 	post    func(func())
 	lookup  Lookup
 	timeout time.Duration
 
-	known   map[string]answer
-	asked   map[string][]func([]netip.Addr, error)
+	cache   map[string]answer
+	waiters map[string][]func([]netip.Addr, error)
 	queue   []string // names that wait for a goroutine, each once
 	running int
 
@@ -87,26 +87,26 @@ func New(post func(func()), lookup Lookup, timeout time.Duration) *Resolver {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Resolver{
 		post: post, lookup: lookup, timeout: timeout,
-		known: make(map[string]answer),
-		asked: make(map[string][]func([]netip.Addr, error)),
-		ctx:   ctx, cancel: cancel,
+		cache:   make(map[string]answer),
+		waiters: make(map[string][]func([]netip.Addr, error)),
+		ctx:     ctx, cancel: cancel,
 	}
 }
 
-// Resolve calls done with the host's addresses: at once for a literal address and
-// for what is known, later otherwise.
+// Resolve calls done with the host's addresses: immediately for a literal address or a
+// cached answer, later otherwise.
 func (r *Resolver) Resolve(host string, done func([]netip.Addr, error)) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		done([]netip.Addr{a.Unmap()}, nil)
 		return
 	}
-	if a, ok := r.known[host]; ok && time.Now().Before(a.until) {
+	if a, ok := r.cache[host]; ok && time.Now().Before(a.until) {
 		done(a.addrs, a.err)
 		return
 	}
-	waiters, under := r.asked[host]
-	r.asked[host] = append(waiters, done)
-	if !under {
+	waiters, pending := r.waiters[host]
+	r.waiters[host] = append(waiters, done)
+	if !pending {
 		r.queue = append(r.queue, host)
 		r.start()
 	}
@@ -139,23 +139,23 @@ func (r *Resolver) finish(host string, addrs []netip.Addr, err error) {
 	if err != nil {
 		keep = keepFailed
 	}
-	if len(r.known) >= maxNames {
-		clear(r.known)
+	if len(r.cache) >= maxNames {
+		clear(r.cache)
 	}
-	r.known[host] = answer{addrs, err, time.Now().Add(keep)}
-	waiters := r.asked[host]
-	delete(r.asked, host)
+	r.cache[host] = answer{addrs, err, time.Now().Add(keep)}
+	waiters := r.waiters[host]
+	delete(r.waiters, host)
 	for _, done := range waiters {
 		done(addrs, err)
 	}
 	r.start()
 }
 
-// Forget drops what is known of host, because its addresses do not work.
-func (r *Resolver) Forget(host string) { delete(r.known, host) }
+// Forget drops the cached answer for host, because its addresses do not work.
+func (r *Resolver) Forget(host string) { delete(r.cache, host) }
 
 // Close cancels the lookups and waits for their goroutines. It may be called
-// from any goroutine once Resolve is not called any more.
+// from any goroutine after the last call of Resolve.
 func (r *Resolver) Close() {
 	r.cancel()
 	r.wg.Wait()

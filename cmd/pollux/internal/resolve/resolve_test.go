@@ -11,12 +11,13 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 )
 
-// a loop of the test's own: posts are run one at a time.
+// posts is the loop of a test, which runs the posted functions one at a time.
 type posts chan func()
 
 func (p posts) post(f func()) { p <- f }
 
-// One name is looked up once for all who ask, and not more than MaxLookups at once.
+// A name is looked up once for all calls that wait for it, and at most MaxLookups look-ups
+// run at the same time.
 func TestResolve(t *testing.T) {
 	leaktest.Check(t)
 	p := make(posts, 100)
@@ -32,7 +33,7 @@ func TestResolve(t *testing.T) {
 	answers := 0
 	done := func(addrs []netip.Addr, err error) {
 		if answers++; err != nil || !slices.Equal(addrs, []netip.Addr{one}) {
-			t.Errorf("%v, %v", addrs, err)
+			t.Errorf("done(%v, %v), want %v", addrs, err, one)
 		}
 	}
 	const names = MaxLookups + 3
@@ -45,18 +46,18 @@ func TestResolve(t *testing.T) {
 		<-began
 	}
 	if r.running != MaxLookups || len(r.queue) != names-MaxLookups || len(began) != 0 {
-		t.Errorf("%d are running, %d wait", r.running, len(r.queue))
+		t.Errorf("%d look-ups are running, %d wait", r.running, len(r.queue))
 	}
 	close(release)
 	for range names {
 		(<-p)()
 	}
 	if answers != 10*names {
-		t.Errorf("%d answers", answers)
+		t.Errorf("%d answers, want %d", answers, 10*names)
 	}
-	r.Resolve("hosta", done) // known by now
+	r.Resolve("hosta", done) // cached
 	if answers != 10*names+1 {
-		t.Error("a known name was not answered at once")
+		t.Error("a cached name was not answered immediately")
 	}
 	r.Forget("hosta")
 	r.Resolve("hosta", done)
@@ -66,27 +67,27 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// Both loopback addresses belong to localhost and to names below it, behind those that
-// the system knows, and to no other name.
+// localhost and the names below it have both loopback addresses, after those that the
+// system returns; other names do not.
 func TestLocalhost(t *testing.T) {
 	v4, v6, other := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.7")
 	mapped := netip.MustParseAddr("::ffff:127.0.0.1")
-	for _, c := range []struct{ known, want []netip.Addr }{
+	for _, c := range []struct{ system, want []netip.Addr }{
 		{nil, []netip.Addr{v4, v6}},
 		{[]netip.Addr{v4}, []netip.Addr{v4, v6}},
 		{[]netip.Addr{v6}, []netip.Addr{v6, v4}},
 		{[]netip.Addr{mapped, v6}, []netip.Addr{mapped, v6}},
 		{[]netip.Addr{other}, []netip.Addr{other, v4, v6}},
 	} {
-		if got := withLoopback(c.known); !slices.Equal(got, c.want) {
-			t.Errorf("%v: %v, want %v", c.known, got, c.want)
+		if got := withLoopback(c.system); !slices.Equal(got, c.want) {
+			t.Errorf("%v: %v, want %v", c.system, got, c.want)
 		}
 	}
 	for host, want := range map[string]bool{
 		"localhost": true, "LocalHost.": true, "a.localhost": true, "localhost.test": false, "notlocalhost": false, "": false,
 	} {
 		if isLocalhost(host) != want {
-			t.Errorf("%q: %v", host, !want)
+			t.Errorf("isLocalhost(%q) = %v", host, !want)
 		}
 	}
 	addrs, err := System(t.Context(), "localhost")
@@ -95,7 +96,7 @@ func TestLocalhost(t *testing.T) {
 	}
 }
 
-// Literal addresses need no lookup; Close ends those that are under way.
+// Literal addresses need no look-up; Close cancels pending look-ups.
 func TestLiteralAndClose(t *testing.T) {
 	leaktest.Check(t)
 	p := make(posts, 1)
@@ -115,6 +116,6 @@ func TestLiteralAndClose(t *testing.T) {
 	r.Close()
 	(<-p)()
 	if !errors.Is(got, context.Canceled) {
-		t.Errorf("%v", got)
+		t.Errorf("the cancelled look-up returned %v, want %v", got, context.Canceled)
 	}
 }

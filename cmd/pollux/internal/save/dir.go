@@ -7,23 +7,23 @@ import (
 	"path/filepath"
 )
 
-// maxFileCalls is how many calls on files run at once. Each blocks a thread, and
-// Go gives up at 10,000 of them; a disk has no use for more than a few.
+// maxFileCalls is the maximum number of concurrent calls on files. Each blocks a thread, and
+// Go aborts at 10,000 threads; more than a few do not make a disk faster.
 const maxFileCalls = 16
 
-// A Dir is an Output to files of one folder. A body is written under another name
-// and renamed when it is whole, so that no file is ever short. Nothing is written
-// outside: every path goes through an os.Root.
+// A Dir is an Output to files in one directory. A body is written under another name
+// and renamed when it is complete, so that no file is ever truncated. Nothing is written
+// outside the directory: every path goes through an os.Root.
 type Dir struct {
 	path  string
 	root  *os.Root
 	names []string
-	run   string // tells the unfinished files of this run from those of others
+	run   string // distinguishes the incomplete files of this run from those of others
 	calls chan struct{}
 }
 
-// NewDir opens the folder at path, made if need be, for files of these names, one
-// for each index. Files of these names that are there already will be replaced.
+// NewDir opens the directory at path, or creates it, for files of these names, one
+// for each index. Existing files of these names will be replaced.
 func NewDir(path string, names []string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o777); err != nil {
 		return nil, err
@@ -38,54 +38,54 @@ func NewDir(path string, names []string) (*Dir, error) {
 	}, nil
 }
 
-// Close closes the folder.
+// Close closes the directory.
 func (d *Dir) Close() error { return d.root.Close() }
 
 // Create implements Output.
 func (d *Dir) Create(index int) (Body, error) {
-	defer d.call()()
-	b := &fileBody{Dir: d, name: d.names[index], unfinished: fmt.Sprintf(".pollux-%s-%d.part", d.run, index)}
+	defer d.acquire()()
+	b := &fileBody{Dir: d, name: d.names[index], partName: fmt.Sprintf(".pollux-%s-%d.part", d.run, index)}
 	var err error
-	b.f, err = d.root.OpenFile(b.unfinished, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	b.f, err = d.root.OpenFile(b.partName, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return nil, b.failed(err)
+		return nil, b.pathError(err)
 	}
 	return b, nil
 }
 
-// call waits until a call on a file may be made; what it returns ends that.
-func (d *Dir) call() func() {
+// acquire waits for one of maxFileCalls; the returned function releases it.
+func (d *Dir) acquire() func() {
 	d.calls <- struct{}{}
 	return func() { <-d.calls }
 }
 
 type fileBody struct {
 	*Dir
-	f                *os.File
-	name, unfinished string
+	f              *os.File
+	name, partName string
 }
 
 func (b *fileBody) Write(p []byte) (int, error) {
-	defer b.call()()
+	defer b.acquire()()
 	n, err := b.f.Write(p)
-	return n, b.failed(err)
+	return n, b.pathError(err)
 }
 
-// Commit implements Body. Close may be what tells of a full disk.
+// Commit implements Body. Close may return the error of a full disk.
 func (b *fileBody) Commit() error {
-	defer b.call()()
+	defer b.acquire()()
 	err := b.f.Close()
 	if err == nil {
-		err = b.root.Rename(b.unfinished, b.name)
+		err = b.root.Rename(b.partName, b.name)
 	}
 	if err != nil {
-		remove(b.root, b.unfinished)
+		remove(b.root, b.partName)
 	}
-	return b.failed(err)
+	return b.pathError(err)
 }
 
-// failed names the file as its reader knows it.
-func (b *fileBody) failed(err error) error {
+// pathError adds the final path of the file to err.
+func (b *fileBody) pathError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -94,7 +94,7 @@ func (b *fileBody) failed(err error) error {
 
 // Abort implements Body.
 func (b *fileBody) Abort() bool {
-	defer b.call()()
+	defer b.acquire()()
 	b.f.Close()
-	return remove(b.root, b.unfinished) == nil
+	return remove(b.root, b.partName) == nil
 }

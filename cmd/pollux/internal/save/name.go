@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// maxNameBytes leaves room, in the 255 bytes that file systems allow, for what
-	// tells equal names apart.
+	// maxNameBytes leaves space, in the 255 bytes that file systems allow, for the number
+	// of equal names.
 	maxNameBytes = 200
-	// maxExtensionBytes is the longest ending that survives shortening.
+	// maxExtensionBytes is the longest extension that is kept in a shortened name.
 	maxExtensionBytes = 20
 	// defaultName is for URLs that end in a slash.
 	defaultName = "index.html"
 )
 
 // Names returns a file name for each URL, in order: the last part of its path and
-// its query, less whatever could leave the folder, hide the file, be an option of a
-// command, show a password (of a URL in the query), or be special on some system. Equal ones, also those that differ in case only, are numbered. A nil
-// URL gets none.
+// its query, without anything that could leave the directory, hide the file, be an option of a
+// command, show a password (of a URL in the query), or be special on some system. Equal names,
+// also if they differ in case only, are numbered. A nil URL has the name "".
 func Names(urls []*url.URL) []string {
 	names := make([]string, len(urls))
 	taken := make(map[string]bool, len(urls))
@@ -56,7 +56,7 @@ func fileName(u *url.URL) string {
 	return safe(redact.Text(name))
 }
 
-// safe makes a plain file name of any text.
+// safe converts any text to a plain file name.
 func safe(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) || strings.ContainsRune(`/\:*?"<>|`, r) {
@@ -67,7 +67,7 @@ func safe(name string) string {
 	name = shorten(name)
 	name = strings.TrimRight(name, ". ") // Windows drops them
 	if name == "" || strings.ContainsRune(".-~ ", rune(name[0])) || reserved(name) {
-		name = "_" + name // not hidden, no option of a command, no home of a user
+		name = "_" + name // not hidden, not an option of a command, not the home of a user
 	}
 	return name
 }
@@ -88,8 +88,7 @@ func shorten(name string) string {
 	return name[:end] + extension
 }
 
-// reserved reports whether Windows takes name for a device, whatever its
-// extension.
+// reserved reports whether name is a device on Windows, whatever its extension.
 func reserved(name string) bool {
 	base, _, _ := strings.Cut(strings.ToUpper(name), ".")
 	base = strings.TrimRight(base, " ")

@@ -61,7 +61,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// Numbering does not make a name unsafe.
+// Numbered names are safe, too.
 func TestNumberedNames(t *testing.T) {
 	var urls []*url.URL
 	for range 3 {
@@ -94,7 +94,7 @@ func unsafe(name string) string {
 	return ""
 }
 
-// Every name is safe, also of two URLs that have the same.
+// Every name is safe, also of URLs with equal names.
 func FuzzNames(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"/-rf", ""},
@@ -127,8 +127,8 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
-// Equal names are told apart, also on systems that do not look at case, and also
-// from names that are numbered by themselves.
+// Equal names are made different, also on systems that ignore case, and also
+// from names that already have a number.
 func TestNamesCollide(t *testing.T) {
 	var urls []*url.URL
 	for _, p := range []string{"/a.txt", "/x/a.txt", "/A.TXT", "/a-2.txt", "/y/a.txt", "/"} {

@@ -8,8 +8,8 @@ import (
 )
 
 // remove removes a file of root. Wine 8 lacks FileDispositionInformationEx, which Go
-// uses for it, and answers by another error than those at which Go goes back to the
-// older call. Opening for deletion does without either, and does not leave root.
+// uses for it, and returns an error for which Go does not fall back to the
+// older call. Opening for deletion needs neither, and does not leave root.
 func remove(root *os.Root, name string) error {
 	err := root.Remove(name)
 	if !errors.Is(err, windows.ERROR_INVALID_FUNCTION) {

@@ -1,21 +1,21 @@
-// Package save puts bodies where they belong: whole, or not at all.
+// Package save writes bodies to files or to a stream: completely, or not at all.
 package save
 
 import "io"
 
-// An Output makes a place for the body of each job. Its methods are called from
-// the jobs' own goroutines.
+// An Output creates the body of each job. Its methods are called from the goroutines of
+// the jobs.
 type Output interface {
 	// Create begins the body of the job with this index.
 	Create(index int) (Body, error)
 }
 
-// A Body is being written. It ends by Commit or by Abort.
+// A Body is being written. Commit or Abort ends it.
 type Body interface {
 	io.Writer
-	// Commit says that the body is whole, and makes it visible.
+	// Commit makes the complete body visible.
 	Commit() error
-	// Abort takes back what was written. It reports whether that was possible, so
-	// that the job may begin anew.
+	// Abort removes what was written. It reports whether that was possible, so
+	// that the job may be retried.
 	Abort() bool
 }

@@ -22,8 +22,8 @@ func write(t *testing.T, o Output, index int, text string) Body {
 	return b
 }
 
-// A file appears when it is whole, replaces an older one, and leaves nothing behind
-// when it is given up. A symbolic link does not lead out of the folder.
+// A file appears when it is complete, replaces an older one, and leaves nothing behind
+// when it is aborted. A symbolic link does not lead out of the directory.
 func TestDir(t *testing.T) {
 	dir, outside := testdir.New(t), filepath.Join(testdir.New(t), "victim")
 	os.WriteFile(outside, []byte("untouched"), 0o600)
@@ -47,7 +47,7 @@ func TestDir(t *testing.T) {
 		t.Errorf("after Commit: %q", got)
 	}
 	if !b.Abort() {
-		t.Error("could not be taken back")
+		t.Error("Abort returned false")
 	}
 	if linked {
 		if err := write(t, d, 2, "through the link").Commit(); err != nil {
@@ -58,7 +58,7 @@ func TestDir(t *testing.T) {
 		}
 	}
 	if err := write(t, d, 3, "x").Commit(); err == nil {
-		t.Error("a folder was replaced by a file")
+		t.Error("Commit replaced a directory by a file")
 	}
 	left, _ := filepath.Glob(filepath.Join(dir, ".pollux-*"))
 	if len(left) > 0 {
@@ -66,8 +66,8 @@ func TestDir(t *testing.T) {
 	}
 }
 
-// Bodies that end in any order go out in theirs; one that failed is left out,
-// and one whose turn never comes leaves nothing behind.
+// Bodies that end in any order are written in the order of their indexes; a failed one is
+// left out, and one whose turn never comes leaves nothing behind.
 func TestSpool(t *testing.T) {
 	var out bytes.Buffer
 	s, err := NewSpool(&out, 6)
@@ -97,19 +97,19 @@ func TestSpool(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(s.path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is still there", s.path)
+		t.Errorf("%s was not removed", s.path)
 	}
 }
 
-// What has gone out cannot be taken back.
+// A body that was written in part cannot be aborted.
 func TestStream(t *testing.T) {
 	var out bytes.Buffer
 	s := NewStream(&out)
 	b, _ := s.Create(0)
 	if !b.Abort() {
-		t.Error("nothing was written, and yet")
+		t.Error("Abort returned false although nothing was written")
 	}
 	if write(t, s, 0, "x").Abort() {
-		t.Error("x was taken back")
+		t.Error("Abort returned true although x was written")
 	}
 }

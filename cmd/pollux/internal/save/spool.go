@@ -7,14 +7,14 @@ import (
 	"strconv"
 )
 
-// A Spool is an Output for many bodies on one stream. They come in any order and
-// at the same time; each waits in a temporary file until those before it have gone
-// out. So none is mixed with another, and one that fails leaves nothing behind.
+// A Spool is an Output for many bodies on one stream. They are received in any order and
+// at the same time; each waits in a temporary file until those before it are written.
+// So bodies are never mixed, and a failed one leaves nothing behind.
 type Spool struct {
 	*Dir
 	w     io.Writer
 	next  int
-	ended map[int]bool // jobs that ended before their turn; whether there is a body
+	ended map[int]bool // jobs that ended before their turn; true if there is a body
 	total int
 }
 
@@ -36,8 +36,8 @@ func NewSpool(w io.Writer, total int) (*Spool, error) {
 	return &Spool{Dir: dir, w: w, total: total, ended: make(map[int]bool)}, nil
 }
 
-// Ended says that a job has ended, and sends out the bodies whose turn has come.
-// It is for one goroutine.
+// Ended records that a job has ended, and writes the bodies whose turn it is. Only one
+// goroutine may call it.
 func (s *Spool) Ended(index int, ok bool) error {
 	s.ended[index] = ok
 	for ; s.next < s.total; s.next++ {
@@ -67,8 +67,8 @@ func (s *Spool) send(name string) error {
 	return err
 }
 
-// Close removes what is left: each file by itself, since os.RemoveAll has the same
-// trouble with Wine as os.Root.Remove.
+// Close removes the remaining files, one by one, since os.RemoveAll fails under Wine like
+// os.Root.Remove.
 func (s *Spool) Close() error {
 	files, _ := fs.ReadDir(s.root.FS(), ".")
 	for _, f := range files {

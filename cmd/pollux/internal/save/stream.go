@@ -2,12 +2,12 @@ package save
 
 import "io"
 
-// A Stream is an Output for a single body that goes out as it comes. What has gone
-// out cannot be taken back.
+// A Stream is an Output for a single body that is written as it is received. It cannot be
+// removed.
 type Stream struct {
 	w    io.Writer
 	sent bool
-	last byte // that has been sent
+	last byte // last byte that was written
 	err  error
 }
 
@@ -17,11 +17,11 @@ func NewStream(w io.Writer) *Stream { return &Stream{w: w} }
 // Create implements Output.
 func (s *Stream) Create(int) (Body, error) { return s, nil }
 
-// Err is why w could not be written. It is for when the job has ended.
+// Err returns the error of writing to w. Call it after the job has ended.
 func (s *Stream) Err() error { return s.err }
 
-// InLine reports whether the last line that has gone out lacks its end. It is for when the
-// job has ended.
+// InLine reports whether the output does not end with a newline. Call it after the job has
+// ended.
 func (s *Stream) InLine() bool { return s.sent && s.last != '\n' }
 
 // Write implements Body.

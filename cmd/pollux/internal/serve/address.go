@@ -10,10 +10,10 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// An Address is where to listen, as package loop takes it.
+// An Address is an address to listen at, in the form of package loop.
 type Address struct{ Network, At string }
 
-// ParseAddress reads tcp://HOST:PORT, udp://HOST:PORT, both also with 4 or 6 behind
+// ParseAddress parses tcp://HOST:PORT, udp://HOST:PORT, both also with 4 or 6 after
 // the network, unix://PATH, or a bare HOST:PORT, which is TCP.
 func ParseAddress(text string) (Address, error) {
 	network, at, ok := strings.Cut(text, "://")
@@ -29,7 +29,7 @@ func ParseAddress(text string) (Address, error) {
 		}
 	case "unix":
 		if at == "" {
-			err = fmt.Errorf("there is no path")
+			err = fmt.Errorf("no path")
 		}
 	default:
 		err = fmt.Errorf("unknown network %q", network)
@@ -40,7 +40,8 @@ func ParseAddress(text string) (Address, error) {
 	return a, nil
 }
 
-// checkHost says of a name what package loop says to programmers.
+// checkHost refuses a host name, with an error for users of the program; that of package
+// loop is for programmers.
 func checkHost(at string) error {
 	host, _, err := net.SplitHostPort(at)
 	if err != nil || host == "" || strings.EqualFold(host, "localhost") {
@@ -52,7 +53,7 @@ func checkHost(at string) error {
 	return nil
 }
 
-// CheckHostPort says what is wrong with an address of package net.
+// CheckHostPort returns an error if text is not a HOST:PORT of package net.
 func CheckHostPort(text string) error {
 	_, port, err := net.SplitHostPort(text)
 	if err == nil {

@@ -13,19 +13,19 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Figures are what a server has done, and does.
+// Figures are the totals of a server and its current rates.
 type Figures struct {
 	at                           time.Time
 	conns                        int
 	accepts, messages            uint64
 	bytesIn, bytesOut, unsent    uint64
-	messageRate, inRate, outRate float64   // a second, since the figures before
+	messageRate, inRate, outRate float64   // per second, since the previous figures
 	busy                         []float64 // of each loop, 0 to 1
 	busyTime                     []time.Duration
 }
 
-// A sampler asks the group for its figures. A loop that a callback blocks does not
-// answer: then what it said last stands, so that no counter ever falls.
+// A sampler reads the group's figures. A loop that is blocked by a callback does not
+// answer: then the sampler keeps its last figures, so that no counter ever decreases.
 type sampler struct {
 	mu   sync.Mutex
 	last []loop.LoopStats
@@ -50,12 +50,12 @@ func (s *sampler) stats(g *loop.Group) loop.Stats {
 	return stats
 }
 
-// NoFigures are those of a server to which nothing has happened yet, as of now.
+// NoFigures returns the figures, as of now, of a server without any activity.
 func (s *Server) NoFigures() *Figures {
 	return &Figures{at: time.Now(), busyTime: make([]time.Duration, len(s.group.Loops()))}
 }
 
-// Figures returns the figures of now; before are those of the last time, or nil.
+// Figures returns the current figures; before are the previous ones, or nil.
 func (s *Server) Figures(before *Figures) *Figures {
 	stats := s.sampler.stats(s.group)
 	f := &Figures{at: time.Now(), busy: make([]float64, len(stats.Loops))}
@@ -88,13 +88,13 @@ func (f *Figures) Changed(before *Figures) bool {
 		f.bytesIn != before.bytesIn || f.bytesOut != before.bytesOut
 }
 
-// separator is between the parts of a line.
+// separator separates the parts of a line.
 const separator = ", "
 
-// part is one of the figures of a line, in full and in short.
+// part is one figure of a line, in its full and its short form.
 type part struct{ full, short string }
 
-// parts are what goes on now, what matters most first.
+// parts returns the current figures, the most important first.
 func (f *Figures) parts() []part {
 	most := 0.0
 	if len(f.busy) > 0 {
@@ -114,7 +114,7 @@ func traffic(way string, bytes uint64, rate float64) string {
 	return fmt.Sprintf("%s %s (%s/s)", way, report.Bytes(int64(bytes)), report.Bytes(int64(rate)))
 }
 
-// shortBytes is 1.2M for 1.2 MiB, with at most three digits.
+// shortBytes formats 1.2 MiB as 1.2M, with at most three digits.
 func shortBytes(n float64) string {
 	const units = "BKMGTPE"
 	u := 0
@@ -128,7 +128,7 @@ func shortBytes(n float64) string {
 	return fmt.Sprintf("%.0f%c", n, units[u])
 }
 
-// Line is one line of what goes on now, in full.
+// Line returns the current figures as one line, in full form.
 func (f *Figures) Line() string {
 	var all []string
 	for _, p := range f.parts() {
@@ -137,8 +137,8 @@ func (f *Figures) Line() string {
 	return strings.Join(all, separator)
 }
 
-// Fit is the same in at most width columns: as many of the parts as have room in short,
-// the first first, then as many of those in full as there is room for.
+// Fit returns the line in at most width columns: as many of the first parts as fit in short
+// form, and of these as many as fit in full form.
 func (f *Figures) Fit(width int) string {
 	parts := f.parts()
 	left := width
@@ -166,7 +166,7 @@ func (f *Figures) Fit(width int) string {
 	return strings.Join(shown, separator)
 }
 
-// maxBusyShown is of how many loops a line tells each; of more it gives the range.
+// maxBusyShown is for how many loops a line has each figure; for more it has the range.
 const maxBusyShown = 8
 
 func busy(loops []float64) string {
@@ -180,7 +180,7 @@ func busy(loops []float64) string {
 	return strings.Join(parts, " ")
 }
 
-// Summary is the last line.
+// Summary returns the last line of a run.
 func (f *Figures) Summary(uptime time.Duration) string {
 	return fmt.Sprintf("served %s, %s messages, in %s, out %s, for %v",
 		connections(int(f.accepts)), strconv.FormatUint(f.messages, 10),
@@ -194,7 +194,7 @@ func connections(n int) string {
 	return strconv.Itoa(n) + " connections"
 }
 
-// count shortens a number: 1234567 is 1.2M.
+// count formats 1234567 as 1.2M.
 func count(n float64) string {
 	const units = "kMGTPE"
 	if n < 1000 {

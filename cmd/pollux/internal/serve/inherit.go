@@ -22,7 +22,7 @@ func (i Inherited) String() string {
 	return fmt.Sprintf("the inherited %s, %q", i.File.Name(), i.name)
 }
 
-// serve serves a duplicate of the socket, and says where.
+// serve serves a duplicate of the socket, and returns its address.
 func (i Inherited) serve(s *Server) (string, error) {
 	at, err := i.serveAny(s)
 	if err == nil && i.name != "" {
@@ -31,23 +31,23 @@ func (i Inherited) serve(s *Server) (string, error) {
 	return at, err
 }
 
-// serveAny has package net find out what the socket is.
+// serveAny uses package net to determine the kind of the socket.
 func (i Inherited) serveAny(s *Server) (string, error) {
 	if l, err := net.FileListener(i.File); err == nil {
 		defer l.Close() // the group has a duplicate
 		if !listens(i.File) {
-			return "", fmt.Errorf("it does not listen; systemd's unit must have Accept=no, and ListenStream= or, for UDP, ListenDatagram=")
+			return "", fmt.Errorf("it does not listen; the systemd unit must have Accept=no, and ListenStream= or, for UDP, ListenDatagram=")
 		}
 		return serveListener(s, l)
 	}
 	p, err := net.FilePacketConn(i.File)
 	if err != nil {
-		return "", fmt.Errorf("not a socket of TCP, UDP or Unix streams: %w", err)
+		return "", fmt.Errorf("not a TCP, UDP or Unix stream socket: %w", err)
 	}
 	defer p.Close()
 	c, ok := p.(*net.UDPConn)
 	if !ok {
-		return "", fmt.Errorf("a socket of network %s, not TCP, UDP or Unix streams", p.LocalAddr().Network())
+		return "", fmt.Errorf("a socket of network %s, not a TCP, UDP or Unix stream socket", p.LocalAddr().Network())
 	}
 	u, err := sock.FromUDPConn(c)
 	if err != nil {
@@ -83,5 +83,5 @@ func serveListener(s *Server, l net.Listener) (string, error) {
 		}
 		return url(ln.Addr()), nil
 	}
-	return "", fmt.Errorf("a listener of network %s, not TCP or Unix streams", l.Addr().Network())
+	return "", fmt.Errorf("a listener of network %s, not a TCP or Unix stream listener", l.Addr().Network())
 }

@@ -4,7 +4,7 @@ package serve
 
 import "os"
 
-// Inherit returns nothing: there is no systemd.
+// Inherit returns nothing: the system has no systemd.
 func Inherit() ([]Inherited, error) { return nil, nil }
 
 func listens(*os.File) bool { return true }

@@ -13,12 +13,12 @@ import (
 
 const (
 	firstInherited = 3 // SD_LISTEN_FDS_START
-	// maxInherited bounds a LISTEN_FDS gone wrong.
+	// maxInherited is the maximum of LISTEN_FDS.
 	maxInherited = 1024
 )
 
-// Inherit returns the sockets that systemd has passed on to this process, none if
-// LISTEN_PID is another's. It takes the variables out of the environment.
+// Inherit returns the sockets that systemd has passed to this process, none if
+// LISTEN_PID is another process. It removes the variables from the environment.
 func Inherit() ([]Inherited, error) {
 	pid, count, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
 	if pid != strconv.Itoa(os.Getpid()) {
@@ -29,12 +29,12 @@ func Inherit() ([]Inherited, error) {
 	}
 	n, err := strconv.Atoi(count)
 	if err != nil || n < 0 || n > maxInherited {
-		return nil, fmt.Errorf("LISTEN_FDS=%s: not a number from 0 to %d", count, maxInherited)
+		return nil, fmt.Errorf("LISTEN_FDS=%s is not a number from 0 to %d", count, maxInherited)
 	}
 	var all []Inherited
 	for i := range n {
 		fd := firstInherited + i
-		// If less has been passed on than was said, the number may be one of Go's runtime.
+		// If fewer were passed than announced, the descriptor may belong to Go's runtime.
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 			for _, i := range all {
@@ -48,7 +48,7 @@ func Inherit() ([]Inherited, error) {
 	return all, nil
 }
 
-// nameOf returns the i-th of LISTEN_FDNAMES.
+// nameOf returns the i-th name of LISTEN_FDNAMES.
 func nameOf(names string, i int) string {
 	all := strings.Split(names, ":")
 	if i >= len(all) {
@@ -57,8 +57,8 @@ func nameOf(names string, i int) string {
 	return all[i]
 }
 
-// listens reports whether a stream socket listens. Where the system cannot tell it
-// is taken for granted: accepting fails if not.
+// listens reports whether a stream socket listens. If the system does not report that,
+// listens returns true: accept fails if it does not.
 func listens(f *os.File) bool {
 	raw, err := f.SyscallConn()
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// metricsServer answers Prometheus on a server of its own, package net's: it must
-// answer when the loops do not.
+// metricsServer answers Prometheus with a server of package net/http: it must answer also
+// if the loops do not.
 type metricsServer struct {
 	listener net.Listener
 	server   *http.Server
@@ -44,7 +44,7 @@ func serveMetrics(address string, s *Server) (*metricsServer, error) {
 	go func() {
 		defer close(m.ended)
 		if err := m.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			fmt.Fprintln(s.config.Log, "pollux: metrics are not served any more:", err)
+			fmt.Fprintln(s.config.Log, "pollux: serve metrics: the server has stopped:", err)
 		}
 	}()
 	return m, nil
@@ -57,7 +57,7 @@ func (m *metricsServer) close() {
 	<-m.ended
 }
 
-// collector makes Prometheus's metrics of a server's figures.
+// collector converts a server's figures to Prometheus's metrics.
 type collector struct {
 	s       *Server
 	info    *prometheus.Desc
@@ -65,7 +65,7 @@ type collector struct {
 	loops   []loopMetric
 }
 
-// loopMetric is a figure that each loop has.
+// loopMetric is a figure of each loop.
 type loopMetric struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -74,7 +74,7 @@ type loopMetric struct {
 
 func newCollector(s *Server) *collector {
 	c := &collector{s: s}
-	c.info = prometheus.NewDesc("pollux_info", "What is served, and on which backend.", []string{"protocol", "backend"}, nil)
+	c.info = prometheus.NewDesc("pollux_info", "The protocol that is served, and the backend.", []string{"protocol", "backend"}, nil)
 	c.dropped = prometheus.NewDesc("pollux_udp_dropped_total", "Answers to datagrams that the kernel did not take.", nil, nil)
 	add := func(kind prometheus.ValueType, name, help string, value func(*loop.LoopStats) float64) {
 		c.loops = append(c.loops, loopMetric{prometheus.NewDesc("pollux_"+name, help, []string{"loop"}, nil), kind, value})
@@ -82,26 +82,26 @@ func newCollector(s *Server) *collector {
 	counter, gauge := prometheus.CounterValue, prometheus.GaugeValue
 	add(gauge, "connections", "Open connections.", func(l *loop.LoopStats) float64 { return float64(l.Conns) })
 	add(counter, "accepted_total", "Connections accepted.", func(l *loop.LoopStats) float64 { return float64(l.Accepts) })
-	add(counter, "refused_total", "Connections refused, being above the limit.", func(l *loop.LoopStats) float64 { return float64(l.Refused) })
+	add(counter, "refused_total", "Connections refused because of the limit.", func(l *loop.LoopStats) float64 { return float64(l.Refused) })
 	add(counter, "messages_total", "Deliveries of received bytes, and datagrams.", func(l *loop.LoopStats) float64 { return float64(l.Messages) })
 	add(counter, "received_bytes_total", "Bytes received.", func(l *loop.LoopStats) float64 { return float64(l.BytesIn) })
 	add(counter, "sent_bytes_total", "Bytes sent.", func(l *loop.LoopStats) float64 { return float64(l.BytesOut) })
-	add(gauge, "unsent_bytes", "Bytes that wait to be sent.", func(l *loop.LoopStats) float64 { return float64(l.UnsentBytes) })
-	add(gauge, "unread_bytes", "Bytes that wait to be consumed.", func(l *loop.LoopStats) float64 { return float64(l.UnreadBytes) })
-	add(gauge, "stalled_connections", "Connections that stand still because of their back-pressure.", func(l *loop.LoopStats) float64 { return float64(l.Stalled) })
-	add(gauge, "buffers_lent_bytes", "Buffers that connections have.", func(l *loop.LoopStats) float64 { return float64(l.BytesLent) })
-	add(gauge, "buffers_idle_bytes", "Buffers kept for later.", func(l *loop.LoopStats) float64 { return float64(l.BytesIdle) })
-	add(gauge, "timers", "Timers that run.", func(l *loop.LoopStats) float64 { return float64(l.Timers) })
-	add(gauge, "queued_functions", "Functions that wait for the loop.", func(l *loop.LoopStats) float64 { return float64(l.Queued) })
+	add(gauge, "unsent_bytes", "Bytes written and not yet sent.", func(l *loop.LoopStats) float64 { return float64(l.UnsentBytes) })
+	add(gauge, "unread_bytes", "Bytes received and not yet consumed.", func(l *loop.LoopStats) float64 { return float64(l.UnreadBytes) })
+	add(gauge, "stalled_connections", "Connections without progress because of their own back-pressure.", func(l *loop.LoopStats) float64 { return float64(l.Stalled) })
+	add(gauge, "buffers_lent_bytes", "Buffers in use by connections.", func(l *loop.LoopStats) float64 { return float64(l.BytesLent) })
+	add(gauge, "buffers_idle_bytes", "Buffers kept for reuse.", func(l *loop.LoopStats) float64 { return float64(l.BytesIdle) })
+	add(gauge, "timers", "Active timers.", func(l *loop.LoopStats) float64 { return float64(l.Timers) })
+	add(gauge, "queued_functions", "Functions queued for the loop.", func(l *loop.LoopStats) float64 { return float64(l.Queued) })
 	add(counter, "turns_total", "Turns of the loop.", func(l *loop.LoopStats) float64 { return float64(l.Turns) })
-	add(counter, "spins_total", "Times the loop asked the kernel again and again before it slept.", func(l *loop.LoopStats) float64 { return float64(l.Spin.Spins) })
-	add(counter, "spin_hits_total", "Those in which something came.", func(l *loop.LoopStats) float64 { return float64(l.Spin.Hits) })
-	add(counter, "spin_seconds_total", "Time spent so.", func(l *loop.LoopStats) float64 { return l.Spin.Time.Seconds() })
-	add(gauge, "spin_window_seconds", "How long the loop spins at most, now.", func(l *loop.LoopStats) float64 { return l.Spin.Window.Seconds() })
+	add(counter, "spins_total", "Spins: the loop polled the kernel repeatedly before it slept.", func(l *loop.LoopStats) float64 { return float64(l.Spin.Spins) })
+	add(counter, "spin_hits_total", "Spins that found an event.", func(l *loop.LoopStats) float64 { return float64(l.Spin.Hits) })
+	add(counter, "spin_seconds_total", "Time spent spinning.", func(l *loop.LoopStats) float64 { return l.Spin.Time.Seconds() })
+	add(gauge, "spin_window_seconds", "Current maximum duration of a spin.", func(l *loop.LoopStats) float64 { return l.Spin.Window.Seconds() })
 	add(counter, "busy_seconds_total", "Time in which the loop was awake.", func(l *loop.LoopStats) float64 { return l.BusyTime.Seconds() })
 	add(counter, "callback_seconds_total", "Time in callbacks.", func(l *loop.LoopStats) float64 { return l.CallbackTime.Seconds() })
-	add(gauge, "callback_longest_seconds", "The longest callback so far, of those measured and the slow ones.", func(l *loop.LoopStats) float64 { return l.LongestCallback.Seconds() })
-	add(gauge, "loop_failed", "1 if the loop has ended, because its driver failed.", func(l *loop.LoopStats) float64 {
+	add(gauge, "callback_longest_seconds", "The longest callback so far, of the sampled and the slow ones.", func(l *loop.LoopStats) float64 { return l.LongestCallback.Seconds() })
+	add(gauge, "loop_failed", "1 if the loop has ended because its driver failed.", func(l *loop.LoopStats) float64 {
 		if l.Failed != nil {
 			return 1
 		}

@@ -8,16 +8,16 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A protocol is what a server does with a connection, and with a datagram.
+// A protocol has the handlers for connections and for datagrams.
 type protocol struct {
 	conn func(*loop.Conn) loop.Handler
-	// answer returns what goes back for a datagram, nil for nothing; it is part of b or
-	// lasts for ever.
+	// answer returns the answer to a datagram, or nil for none; it is part of b or
+	// never changes.
 	answer func(b []byte) []byte
 }
 
-// highWatermark is how much waits to be sent before a connection is not read from
-// any more (L4), and at which chargen pauses.
+// highWatermark, in unsent bytes: above it, a connection is not read from (L4), and chargen
+// pauses.
 const highWatermark = 256 << 10
 
 var protocols = map[string]protocol{
@@ -29,16 +29,16 @@ var protocols = map[string]protocol{
 		conn:   func(*loop.Conn) loop.Handler { return discard{} },
 		answer: func([]byte) []byte { return nil },
 	},
-	// RFC 864 answers a datagram by up to 512 characters. By as many as have come, nobody
-	// can use the server to amplify a flood.
+	// RFC 864 answers a datagram with up to 512 characters. An answer as long as the datagram
+	// prevents that the server is used to amplify a flood.
 	"chargen": {
 		conn:   func(*loop.Conn) loop.Handler { return chargen{} },
 		answer: func(b []byte) []byte { return pattern[:len(b)] },
 	},
 }
 
-// echo sends back what comes (RFC 862). Back-pressure is the connection's own: while
-// too much waits to be sent, nothing is read.
+// echo sends back the bytes it receives (RFC 862). Back-pressure is that of the connection:
+// while too much is unsent, nothing is read.
 type echo struct{}
 
 func (echo) Data(c *loop.Conn, b []byte) (int, error) { return c.Write(b) }
@@ -46,7 +46,7 @@ func (echo) Data(c *loop.Conn, b []byte) (int, error) { return c.Write(b) }
 // Shutdown implements loop.ShutdownHandler.
 func (echo) Shutdown(c *loop.Conn) { drain(c, true) }
 
-// discard drops what comes (RFC 863).
+// discard drops the bytes it receives (RFC 863).
 type discard struct{}
 
 func (discard) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
@@ -54,8 +54,8 @@ func (discard) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
 // Shutdown implements loop.ShutdownHandler.
 func (discard) Shutdown(c *loop.Conn) { drain(c, false) }
 
-// chargen sends printable characters without end (RFC 864): up to the watermark, and
-// on when that has drained. A peer that has sent all it will still gets them.
+// chargen sends endless printable characters (RFC 864): up to the watermark, and
+// more when Drained is called. It continues after the peer's half-close.
 type chargen struct{}
 
 func (chargen) Opened(c *loop.Conn)                      { generate(c) }
@@ -63,15 +63,15 @@ func (chargen) Drained(c *loop.Conn)                     { generate(c) }
 func (chargen) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
 func (chargen) ReadClosed(*loop.Conn)                    {}
 
-// Shutdown implements loop.ShutdownHandler. What was written goes out, then FIN.
+// Shutdown implements loop.ShutdownHandler. Unsent bytes are sent, then FIN.
 func (chargen) Shutdown(c *loop.Conn) { c.Close() }
 
-// generate fills the connection. Without a copy: the pattern never changes. Its
-// length is a whole number of periods, so pieces follow each other without a seam.
+// generate writes up to the watermark, without a copy: the pattern never changes. Its
+// length is a whole number of periods, so the text continues from one write to the next.
 func generate(c *loop.Conn) {
 	for c.Unsent() <= highWatermark {
 		if _, err := c.WriteOwned(pattern, sent); err != nil {
-			return // closed; Closed's business, if anybody's
+			return // the connection is closed
 		}
 	}
 }
@@ -101,45 +101,45 @@ func period() []byte {
 	return b
 }
 
-// drainPause: a connection on which nothing came for so long while the server shuts
-// down, and to which nothing is left to be sent, is closed.
+// drainPause: while the server shuts down, a connection that has no unsent bytes and has
+// received nothing for this time is closed.
 const drainPause = 500 * time.Millisecond
 
 // draining is the handler of a connection while the server shuts down.
 type draining struct {
-	echo    bool
-	touched bool // something has come since the last look
+	echo   bool
+	active bool // bytes were received since the last check
 }
 
-// drain lets the peer finish what it is at: clients of these protocols do not say
-// when they have.
+// drain lets the peer finish: these protocols have no message for that, so the connection is
+// closed when it is idle.
 func drain(c *loop.Conn, echo bool) {
 	d := &draining{echo: echo}
 	c.SetHandler(d)
-	c.Loop().AfterFunc(drainPause, func() { d.look(c) })
+	c.Loop().AfterFunc(drainPause, func() { d.check(c) })
 }
 
-func (d *draining) look(c *loop.Conn) {
-	if !d.touched && c.Unsent() == 0 {
+func (d *draining) check(c *loop.Conn) {
+	if !d.active && c.Unsent() == 0 {
 		c.Close()
 		return
 	}
-	d.touched = false
+	d.active = false
 	if c.LocalAddr() != nil { // still open
-		c.Loop().AfterFunc(drainPause, func() { d.look(c) })
+		c.Loop().AfterFunc(drainPause, func() { d.check(c) })
 	}
 }
 
 // Data implements loop.Handler.
 func (d *draining) Data(c *loop.Conn, b []byte) (int, error) {
-	d.touched = true
+	d.active = true
 	if d.echo {
 		return c.Write(b)
 	}
 	return len(b), nil
 }
 
-// packets answers datagrams, in batches as they come.
+// packets answers datagrams in the batches in which they are received.
 type packets struct {
 	answer func([]byte) []byte
 	tally  *tally
@@ -150,8 +150,8 @@ func (s *Server) packetHandler(*loop.PacketConn) loop.PacketHandler {
 	return &packets{answer: s.protocol.answer, tally: s.tally}
 }
 
-// Packets implements loop.PacketHandler. An answer for which the kernel has no room is
-// dropped, as the network might; so is one that it refuses.
+// Packets implements loop.PacketHandler. An answer that would block is dropped, as the network
+// might; so is one that the kernel refuses.
 func (h *packets) Packets(p *loop.PacketConn, ms []sock.Message) {
 	out := h.out[:0]
 	for i := range ms {

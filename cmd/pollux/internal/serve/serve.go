@@ -1,5 +1,5 @@
-// Package serve has the servers of "pollux serve": what they answer, where they
-// listen, and what they tell of themselves.
+// Package serve has the servers of "pollux serve": their protocols, addresses, figures and
+// metrics.
 package serve
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Config says what to serve, and how.
+// Config is the configuration of a server.
 type Config struct {
 	Protocol  string // one of Protocols
 	Addresses []Address
@@ -31,7 +31,7 @@ type Config struct {
 	Idle      time.Duration
 	BusyPoll  time.Duration
 	Drain     time.Duration // how long connections may take to finish at the end
-	Metrics   string        // address to serve metrics at; empty: none
+	Metrics   string        // address of the metrics; empty: none
 	Log       io.Writer     // for the library's warnings
 }
 
@@ -46,12 +46,12 @@ type Server struct {
 	sampler  sampler
 }
 
-// tally counts what the group cannot.
+// tally has the counts that the group does not have.
 type tally struct {
-	packetsDropped atomic.Uint64 // answers that the kernel had no room for, or refused
+	packetsDropped atomic.Uint64 // answers that would have blocked, or that the kernel refused
 }
 
-// Start begins to serve. The inherited sockets are used up, whatever the outcome.
+// Start begins to serve. It closes the inherited sockets, also if it fails.
 func Start(config Config) (*Server, error) {
 	s := &Server{config: config, tally: &tally{}}
 	err := s.start()
@@ -120,16 +120,16 @@ func hint(a Address, err error) string {
 		return pathHint(a.At)
 	case a.Network == "unix":
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "; another program has it, or another --listen (" + socketLister(a.Network) + ")"
+		return "; another program, or another --listen, uses it (" + socketLister(a.Network) + " shows which)"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "; this machine has no such address"
 	case errors.Is(err, syscall.EACCES):
-		return "; ports below 1024 are for root, as a rule"
+		return "; ports below 1024 usually require root"
 	}
 	return ""
 }
 
-// socketLister is the command that tells who has an address.
+// socketLister returns the command that shows which program uses an address.
 func socketLister(network string) string {
 	switch {
 	case runtime.GOOS != "linux":
@@ -140,20 +140,20 @@ func socketLister(network string) string {
 	return "ss -ltnp"
 }
 
-// pathHint never has a file removed that was no server's.
+// pathHint advises to remove the path only if it is a socket.
 func pathHint(path string) string {
 	switch info, err := os.Lstat(path); {
-	case err != nil: // gone meanwhile; or abstract, and no path at all
-		return "; another program has it"
+	case err != nil: // removed meanwhile; or an abstract name, which is not a path
+		return "; another program uses it"
 	case info.Mode()&os.ModeSocket == 0:
-		return "; it exists and is no socket: give another path"
+		return "; it exists and is not a socket: give another path"
 	}
 	return "; if no server uses the path any more, remove it"
 }
 
 func url(a net.Addr) string { return a.Network() + "://" + a.String() }
 
-// Line says what is served, where, and on which backend.
+// Line returns a line with the protocol, the addresses and the backend.
 func (s *Server) Line() string {
 	loops := "1 loop"
 	if n := len(s.group.Loops()); n != 1 {
@@ -166,11 +166,11 @@ func (s *Server) Line() string {
 	return line
 }
 
-// Conns returns how many connections are open.
+// Conns returns the number of open connections.
 func (s *Server) Conns() int { return s.group.Conns() }
 
-// Stop stops accepting, lets the connections finish, and closes what is left after
-// Config.Drain, which is then an error that says how many.
+// Stop stops accepting, lets the connections finish, and after Config.Drain closes the
+// remaining ones; then it returns an error with their number.
 func (s *Server) Stop() error { return s.stop(s.config.Drain) }
 
 func (s *Server) stop(drain time.Duration) error {
@@ -181,11 +181,11 @@ func (s *Server) stop(drain time.Duration) error {
 	defer cancel()
 	err := s.group.Shutdown(ctx)
 	if s.metrics != nil {
-		s.metrics.close() // it answers until the last connection is gone
+		s.metrics.close() // it answers until the last connection is closed
 	}
 	var cut *loop.ShutdownError
 	if errors.As(err, &cut) && cut.Loops == 0 && cut.Offloaded == 0 {
-		return fmt.Errorf("connections that had not finished within %v were closed: %d", drain, cut.Conns)
+		return fmt.Errorf("closed %s that did not finish within %v", connections(cut.Conns), drain)
 	}
 	return err
 }

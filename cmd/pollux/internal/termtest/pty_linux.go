@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pty returns both ends of a new terminal of a width. What comes out of the controlling
-// end is drawn on the screen, until the program's end has been closed everywhere; then
+// Pty returns both ends of a new terminal of the given width. The output of the controlling
+// end is drawn on the screen, until all descriptors of the program's end are closed; then
 // drawn is closed.
 func Pty(t *testing.T, width int) (control, program *os.File, screen *Screen, drawn <-chan struct{}) {
 	t.Helper()
 	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skipf("this machine has no terminals: %v", err)
+		t.Skipf("skipped: this machine has no pseudoterminals: %v", err)
 	}
 	t.Cleanup(func() { control.Close() })
 	fd := int(control.Fd())

@@ -1,4 +1,4 @@
-// Package termtest is a terminal for tests: what a program writes to it is drawn on a
+// Package termtest is a terminal for tests: the output of a program is drawn on a
 // screen in memory.
 package termtest
 
@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// A Screen understands what this program sends: text, carriage return, newline,
+// A Screen understands the sequences that this program uses: text, carriage return, newline,
 // backspace, cursor up (CSI A), erase line (CSI K) and erase below (CSI J). It grows
 // downwards. Its methods may be called from any goroutine.
 type Screen struct {
@@ -17,13 +17,13 @@ type Screen struct {
 	width       int
 	rows        [][]rune
 	row, column int
-	rest        []byte // a sequence that is not whole yet
+	rest        []byte // an incomplete sequence
 }
 
-// NewScreen returns an empty screen of a width.
+// NewScreen returns an empty screen of the given width.
 func NewScreen(width int) *Screen { return &Screen{width: width, rows: make([][]rune, 1)} }
 
-// Width is how many columns there are.
+// Width returns the number of columns.
 func (s *Screen) Width() int { return s.width }
 
 // String returns the rows, without blanks at their ends.
@@ -52,7 +52,7 @@ func (s *Screen) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// stepLocked does what b begins with and returns its length, 0 if that is not whole.
+// stepLocked executes the first sequence of b and returns its length, 0 if it is incomplete.
 func (s *Screen) stepLocked(b []byte) int {
 	switch b[0] {
 	case '\r':

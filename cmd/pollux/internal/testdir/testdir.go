@@ -1,4 +1,4 @@
-// Package testdir makes folders for tests.
+// Package testdir creates directories for tests.
 package testdir
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// New is t.TempDir. On Wine 8 os.RemoveAll fails with ERROR_INVALID_FUNCTION for a
-// folder that is not empty, so there the folder is removed by os.Remove, path by path.
+// New returns t.TempDir. On Wine 8 os.RemoveAll fails with ERROR_INVALID_FUNCTION for a
+// directory that is not empty, so there New removes it with os.Remove, path by path.
 func New(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -9,27 +9,25 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// turnBytes is how much one call may read before the others have their turn.
+// turnBytes is the budget of one call: how much it may read in a turn of the loop.
 const turnBytes = 256 << 10
 
-// A Handler learns how a Call goes. It is called on the loop and must not block.
+// A Handler is notified of the events of a Call. It is called on the loop and must not block.
 type Handler interface {
-	// Connected: the connection is open, and the request goes out.
+	// Connected: the connection is open, and the request will be sent.
 	Connected()
-	// Room says how many bytes Received may be given next. Zero stops the
+	// Space returns how many bytes Received accepts next. Zero stops the
 	// reading, and so in the end the peer, until Call.Resume.
-	Room() int
-	// Received gets bytes, Room of them at most. They are the loop's: copy.
+	Space() int
+	// Received gets at most Space bytes. The memory belongs to the loop: copy them.
 	Received(b []byte)
-	// Ended is the last callback: io.EOF when the peer has sent all it will, or
-	// why connecting, sending or receiving failed. After Call.Close it does not
-	// come.
+	// Ended is the last callback: err is io.EOF when the peer has closed or half-closed, or
+	// the error of connecting, sending or receiving. It is not called after Call.Close.
 	Ended(err error)
 }
 
-// A Call is one connection, the request that goes out on it, and what comes back.
-// It is edge-triggered: every event makes it go on until the kernel says
-// ErrWouldBlock.
+// A Call is one connection, its request and its answer. It is edge-triggered: after every
+// event it continues until ErrWouldBlock.
 type Call struct {
 	loop    *Loop
 	stream  *sock.TCPStream
@@ -38,13 +36,13 @@ type Call struct {
 
 	unsent    []byte
 	connected bool
-	waiting   bool // for room
-	posted    bool // later is under way
+	waiting   bool // for space in the handler
+	posted    bool // continueLater has posted a function that has not run
 	closed    bool
 }
 
-// Call begins to connect to addr, to send request there. The error is that of
-// sock.ConnectTCP or of Register; the handler is then not called.
+// Call begins to connect to addr, and will send request there. The error is that of
+// sock.ConnectTCP or of Register; then the handler is not called.
 func (l *Loop) Call(addr netip.AddrPort, request []byte, h Handler) (*Call, error) {
 	stream, err := sock.ConnectTCP(addr)
 	if err != nil {
@@ -60,13 +58,13 @@ func (l *Loop) Call(addr netip.AddrPort, request []byte, h Handler) (*Call, erro
 	return c, nil
 }
 
-// Token is the token of the call's registration.
+// Token returns the token of the call's registration.
 func (c *Call) Token() pollux.Token { return c.token }
 
-// Waiting reports whether the peer is kept waiting because there was no Room.
+// Waiting reports whether reading has stopped because Space returned 0.
 func (c *Call) Waiting() bool { return c.waiting }
 
-// Close ends the call, now.
+// Close ends the call immediately.
 func (c *Call) Close() {
 	if c.closed {
 		return
@@ -76,7 +74,7 @@ func (c *Call) Close() {
 	c.stream.Close()
 }
 
-// Resume goes on reading, now that there is room.
+// Resume continues reading after the handler has space again.
 func (c *Call) Resume() {
 	if !c.closed && c.connected {
 		c.receive()
@@ -106,9 +104,9 @@ func (c *Call) connect() bool {
 	return !c.closed
 }
 
-// send reports whether the call is still open. A server may answer, and hang up,
-// before it has read everything, so a failure to send is told only when there is
-// nothing to be read.
+// send sends the rest of the request, and reports whether the call is still open. A server
+// may answer and close before it has read everything, so a failure to send is reported only
+// after the answer has been read.
 func (c *Call) send() bool {
 	if len(c.unsent) == 0 {
 		return true
@@ -130,16 +128,16 @@ func (c *Call) send() bool {
 func (c *Call) receive() {
 	c.waiting = false
 	for total := 0; !c.closed; {
-		room := c.handler.Room()
-		if room == 0 {
+		space := c.handler.Space()
+		if space == 0 {
 			c.waiting = true
 			return
 		}
 		if total >= turnBytes {
-			c.later()
+			c.continueLater()
 			return
 		}
-		b := c.loop.scratch[:min(room, len(c.loop.scratch))]
+		b := c.loop.scratch[:min(space, len(c.loop.scratch))]
 		n, err := c.stream.Read(b)
 		if n > 0 {
 			total += n
@@ -156,8 +154,9 @@ func (c *Call) receive() {
 	}
 }
 
-// later goes on in another turn: the kernel will not tell again of what is there.
-func (c *Call) later() {
+// continueLater posts Resume for the next turn: the kernel will not report the unread bytes
+// again.
+func (c *Call) continueLater() {
 	if c.posted {
 		return
 	}

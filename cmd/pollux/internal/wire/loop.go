@@ -1,6 +1,6 @@
-// Package wire is the one goroutine with the one Poll that "pollux fetch" is made of:
-// sockets that ask and listen for an answer, timers, and a way for other goroutines to
-// have something done on it.
+// Package wire is the event loop of "pollux fetch", one goroutine with one Poll: calls,
+// which send a request and receive an answer, timers, and functions that other goroutines
+// post to it.
 package wire
 
 import (
@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// wakeToken is the waker's; calls count up from it, so that no token is used
-	// twice and an event left over from a closed call finds nobody.
+	// wakeToken is the waker's; tokens of calls count up from it, so that no token is used
+	// twice and a stale event of a closed call finds no call.
 	wakeToken pollux.Token = 0
 
 	eventsPerTurn = 256
 	scratchBytes  = 64 << 10
 )
 
-// A Loop waits on one Poll. All its methods but Post are for the goroutine that
-// is in Run, or for callbacks, or for before Run.
+// A Loop waits on one Poll. Its methods except Post must be called before Run, or by the
+// goroutine that is in Run, so in callbacks.
 type Loop struct {
 	q       *pollux.Poll
 	waker   *pollux.Waker
@@ -29,10 +29,10 @@ type Loop struct {
 	posted  mailbox
 	now     time.Time
 	stopped bool
-	scratch []byte // what is read goes through here; a handler copies what it keeps
+	scratch []byte // buffer of reads; a handler copies the bytes that it keeps
 }
 
-// New returns a Loop without calls. Close it.
+// New returns a Loop without calls. The caller must close it.
 func New() (*Loop, error) {
 	q, err := pollux.New()
 	if err != nil {
@@ -54,13 +54,13 @@ func New() (*Loop, error) {
 // Backend names the kernel mechanism in use.
 func (l *Loop) Backend() string { return l.q.Backend() }
 
-// Now is when the present turn began.
+// Now returns the time at which the current turn began.
 func (l *Loop) Now() time.Time { return l.now }
 
-// Open is how many calls are open.
+// Open returns the number of open calls.
 func (l *Loop) Open() int { return len(l.calls) }
 
-// Run calls back what is ready until Stop.
+// Run handles events, timers and posted functions until Stop.
 func (l *Loop) Run() error {
 	events := make([]pollux.Event, eventsPerTurn)
 	l.now = time.Now()
@@ -84,14 +84,14 @@ func (l *Loop) Run() error {
 	return nil
 }
 
-// Stop makes Run return at the end of its turn.
+// Stop makes Run return at the end of the turn.
 func (l *Loop) Stop() { l.stopped = true }
 
-// Post has f run on the loop, soon. It may be called from any goroutine and never
+// Post makes the loop call f soon. It may be called from any goroutine and never
 // blocks. After Close it does nothing.
 //
-// The queue has no bound of its own: callers see to it that each of them has a
-// bounded number of posts under way.
+// The queue has no bound of its own: each caller must have a bounded number of posts
+// pending.
 func (l *Loop) Post(f func()) {
 	if l.posted.put(f) {
 		l.waker.Wake() // fails only once the Poll is closed

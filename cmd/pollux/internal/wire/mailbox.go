@@ -2,7 +2,7 @@ package wire
 
 import "sync"
 
-// A mailbox holds what other goroutines want done on the loop.
+// A mailbox queues functions that other goroutines post to the loop.
 type mailbox struct {
 	mu     sync.Mutex
 	in     []func()
@@ -10,7 +10,7 @@ type mailbox struct {
 	closed bool
 }
 
-// put reports whether the loop should be woken.
+// put queues f, and reports whether the loop must be woken.
 func (m *mailbox) put(f func()) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -21,7 +21,7 @@ func (m *mailbox) put(f func()) bool {
 	return true
 }
 
-// run does what is in the box; what is put meanwhile waits for the next turn.
+// run calls the queued functions; those that are put meanwhile wait for the next turn.
 func (m *mailbox) run() {
 	m.mu.Lock()
 	batch := m.in

@@ -7,20 +7,20 @@ import (
 	"github.com/pollux-io/pollux"
 )
 
-// A Timer calls F on the loop once its time has come. The zero value with F set is
+// A Timer calls F on the loop when it expires. The zero value with F set is
 // ready for Arm.
 type Timer struct {
-	F     func()
-	when  time.Time
-	place int // in the heap, counted from 1; 0: not armed
+	F         func()
+	when      time.Time
+	heapIndex int // plus 1; 0: not armed
 }
 
-// Arm makes t call back after d, counted from the present turn; it replaces an
+// Arm makes t expire d after the beginning of the current turn; it replaces an
 // earlier time.
 func (l *Loop) Arm(t *Timer, d time.Duration) {
 	t.when = l.now.Add(d)
-	if t.place > 0 {
-		heap.Fix(&l.timers, t.place-1)
+	if t.heapIndex > 0 {
+		heap.Fix(&l.timers, t.heapIndex-1)
 		return
 	}
 	heap.Push(&l.timers, t)
@@ -28,15 +28,15 @@ func (l *Loop) Arm(t *Timer, d time.Duration) {
 
 // Disarm stops t, armed or not.
 func (l *Loop) Disarm(t *Timer) {
-	if t.place > 0 {
-		heap.Remove(&l.timers, t.place-1)
+	if t.heapIndex > 0 {
+		heap.Remove(&l.timers, t.heapIndex-1)
 	}
 }
 
-// timers is a heap, the next first. It holds a few timers for each call.
+// timers is a heap by time. It has a few timers for each call.
 type timers []*Timer
 
-// wait is how long Poll.Wait may sleep.
+// wait returns how long Poll.Wait may sleep.
 func (h timers) wait(now time.Time) time.Duration {
 	if len(h) == 0 {
 		return pollux.Forever
@@ -50,19 +50,19 @@ func (h *timers) run(now time.Time) {
 	}
 }
 
-// Len, Less, Swap, Push and Pop are heap.Interface.
+// Len, Less, Swap, Push and Pop implement heap.Interface.
 func (h timers) Len() int           { return len(h) }
 func (h timers) Less(i, j int) bool { return h[i].when.Before(h[j].when) }
 
 func (h timers) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i+1, j+1
+	h[i].heapIndex, h[j].heapIndex = i+1, j+1
 }
 
 func (h *timers) Push(x any) {
 	t := x.(*Timer)
 	*h = append(*h, t)
-	t.place = len(*h)
+	t.heapIndex = len(*h)
 }
 
 func (h *timers) Pop() any {
@@ -70,6 +70,6 @@ func (h *timers) Pop() any {
 	t := (*h)[n]
 	(*h)[n] = nil
 	*h = (*h)[:n]
-	t.place = 0
+	t.heapIndex = 0
 	return t
 }

@@ -20,8 +20,8 @@ func newLoop(t *testing.T) *Loop {
 	return l
 }
 
-// Timers come in the order of their times, whatever the order in which they were
-// armed, moved and stopped.
+// Timers fire in the order of their times, in whatever order they were armed, moved and
+// stopped.
 func TestTimers(t *testing.T) {
 	l := &Loop{now: time.Unix(0, 0)}
 	var got []int
@@ -37,21 +37,21 @@ func TestTimers(t *testing.T) {
 	l.Disarm(&timers[5])
 	l.timers.run(l.now.Add(8 * time.Second))
 	if want := []int{0, 1, 3, 4, 6, 7, 8}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+		t.Errorf("fired %v, want %v", got, want)
 	}
 	if d := l.timers.wait(l.now.Add(8500 * time.Millisecond)); d != 500*time.Millisecond {
-		t.Errorf("the next is in %v", d)
+		t.Errorf("the next timer is in %v, want 500ms", d)
 	}
 	if d := l.timers.wait(l.now.Add(time.Minute)); d != 0 {
-		t.Errorf("one that is late is in %v", d)
+		t.Errorf("an expired timer is in %v, want 0s", d)
 	}
 	l.timers.run(l.now.Add(time.Minute))
 	if d := l.timers.wait(l.now); d != pollux.Forever || len(got) != 9 {
-		t.Errorf("without timers %v; %d fired", d, len(got))
+		t.Errorf("without timers: wait %v; %d have fired, want 9", d, len(got))
 	}
 }
 
-// A timer is not early, and may arm itself anew.
+// A timer is not early, and may re-arm itself.
 func TestTimerInLoop(t *testing.T) {
 	l := newLoop(t)
 	const pause, times = 2 * time.Millisecond, 5
@@ -73,8 +73,8 @@ func TestTimerInLoop(t *testing.T) {
 	}
 }
 
-// Whatever is posted is done, once, and each poster's in its order; after Close
-// nothing is.
+// Each posted function is called once, those of one poster in order; after Close
+// none is called.
 func TestPost(t *testing.T) {
 	l := newLoop(t)
 	const posters, each = 8, 2000
@@ -101,5 +101,5 @@ func TestPost(t *testing.T) {
 	}
 	wg.Wait()
 	l.Close()
-	l.Post(func() { t.Error("done after Close") })
+	l.Post(func() { t.Error("a function was called after Close") })
 }
