@@ -41,7 +41,7 @@ func NewJob(index int, text string) *Job {
 // parse parses a URL. Its error does not quote the URL.
 func parse(text string) (*url.URL, credentials, error) {
 	if front := front.FindStringSubmatch(text); front[1] == "" || front[2] == "" {
-		return nil, nil, &Error{Step: "read the URL", Err: errors.New("does not begin with http://"), Advice: "write it like http://example.org/path"}
+		return nil, nil, &Error{Step: "read the URL", Err: errors.New("it does not begin with http://"), Advice: "write it like http://example.org/path"}
 	}
 	u, err := url.Parse(encoded(text))
 	if err != nil {
