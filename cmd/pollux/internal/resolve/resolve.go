@@ -82,7 +82,7 @@ type answer struct {
 	until time.Time
 }
 
-// New returns a Resolver. A lookup may take up to timeout.
+// New returns a Resolver. A lookup may take up to timeout; zero is no limit.
 func New(post func(func()), lookup Lookup, timeout time.Duration) *Resolver {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Resolver{
@@ -118,8 +118,12 @@ func (r *Resolver) start() {
 		r.queue = r.queue[1:]
 		r.running++
 		r.wg.Go(func() {
-			ctx, cancel := context.WithTimeout(r.ctx, r.timeout)
-			defer cancel()
+			ctx := r.ctx
+			if r.timeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, r.timeout)
+				defer cancel()
+			}
 			addrs, err := r.lookup(ctx, host)
 			r.post(func() { r.finish(host, addrs, err) })
 		})

@@ -119,3 +119,23 @@ func TestLiteralAndClose(t *testing.T) {
 		t.Errorf("the cancelled look-up returned %v, want %v", got, context.Canceled)
 	}
 }
+
+// A timeout of zero is no limit.
+func TestNoTimeout(t *testing.T) {
+	leaktest.Check(t)
+	p := make(posts, 1)
+	one := netip.MustParseAddr("192.0.2.1")
+	r := New(p.post, func(ctx context.Context, _ string) ([]netip.Addr, error) {
+		if _, limited := ctx.Deadline(); limited || ctx.Err() != nil {
+			return nil, context.DeadlineExceeded
+		}
+		return []netip.Addr{one}, nil
+	}, 0)
+	defer r.Close()
+	var got error
+	r.Resolve("host.test", func(_ []netip.Addr, err error) { got = err })
+	(<-p)()
+	if got != nil {
+		t.Error(got)
+	}
+}
