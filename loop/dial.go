@@ -102,13 +102,15 @@ func (c *Conn) cancelDial(why error) bool {
 		c.submitAndUnlock(wantAbort)
 		return true
 	}
-	// The loop has not begun to connect, and may be in a long callback: release it here.
+	// The loop has not begun to connect, and may be in a long callback: release it here. That is
+	// done before the loop can take the request: Shutdown must not return before.
 	c.requests = wantDialCanceled
 	c.shut = released
-	c.mu.Unlock()
 	c.stream.Close()
 	c.loop.load.Add(-1)
-	c.loop.g.releaseConn()
+	c.loop.g.uncountConn()
+	c.mu.Unlock()
+	c.loop.g.grantWaiters()
 	return true
 }
 

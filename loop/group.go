@@ -165,7 +165,14 @@ func (g *Group) reserveConn() bool {
 // releaseConn is called when a connection's descriptor is closed. It decrements their number
 // and resumes the listeners that have waited longest.
 func (g *Group) releaseConn() {
-	g.conns.Add(-1)
+	g.uncountConn()
+	g.grantWaiters()
+}
+
+// uncountConn is the part of releaseConn that takes no lock; grantWaiters must follow.
+func (g *Group) uncountConn() { g.conns.Add(-1) }
+
+func (g *Group) grantWaiters() {
 	g.slotWaiters.grant()
 	g.fdWaiters.grant()
 }
