@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -136,6 +137,9 @@ func (r *run) scheduleShutdown(ctx context.Context) {
 			if !r.shutdownBegun.Load() && (n >= r.p.shutdown.begin || all || r.stuck.Load()) {
 				r.startShutdown(ctx)
 			}
+			if r.shutdownBegun.Load() {
+				r.meetWithoutUnopened()
+			}
 			if cut := r.p.shutdown.cut; r.shutdownBegun.Load() && (cut > 0 && (n >= cut || all)) || r.stuck.Load() {
 				r.cancel()
 				return
@@ -146,6 +150,19 @@ func (r *run) scheduleShutdown(ctx context.Context) {
 			time.Sleep(100 * time.Microsecond) // polling: the order of steps and shutdown is not exact
 		}
 	}()
+}
+
+// meetWithoutUnopened lets the pairs meet without those that are not open: once Shutdown has begun,
+// a connection in the backlog may never be accepted, and Shutdown waits for those that meet.
+func (r *run) meetWithoutUnopened() {
+	for _, p := range r.pairs {
+		p.mu.Lock()
+		unopened := slices.ContainsFunc(p.ends[:], func(a *end) bool { return !a.plain && !a.opened })
+		p.mu.Unlock()
+		if unopened {
+			p.met.Do(r.meeting.Done)
+		}
+	}
 }
 
 // allStepped reports whether all scripts have done their steps.
