@@ -260,7 +260,8 @@ func (a *end) awaitReset() {
 	}
 	a.p.wait("the peer's writer", func() bool { return b.raw == nil || !b.dead || b.nowrite })
 	a.p.wait("the report of a reset", func() bool {
-		due := b.reset && a.readsAllLocked() && a.raw == nil && (!a.paused || a.left == 0 && a.seen == b.sent)
+		// After both ends' FIN the peer's socket may be gone, and sends no reset.
+		due := b.reset && !(a.fin && a.eof) && a.readsAllLocked() && a.raw == nil && (!a.paused || a.left == 0 && a.seen == b.sent)
 		return !due || a.closed
 	})
 }
