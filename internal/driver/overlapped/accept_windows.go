@@ -52,7 +52,7 @@ type acceptSlot struct {
 	a     *acceptor
 	op    *op
 	addrs []byte // receives the addresses
-	fd    sys.FD // the prepared socket; InvalidFD if there is none
+	fd    sys.FD // the prepared socket, or InvalidFD
 }
 
 // Listen implements driver.Driver.

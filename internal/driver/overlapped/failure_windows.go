@@ -8,8 +8,8 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// A receive in flight fails when the connection does. While there is none, because the stream is
-// paused with bytes to read, or the peer has closed its side, the stream is registered with AFD: for
+// A receive in flight fails when the connection does. While no receive is in flight, because the stream
+// is paused with bytes to read, or the peer has closed its side, the stream is registered with AFD: for
 // urgent data, for which the driver registers nothing else. AFD always reports failures too.
 
 // isNotReceiving reports whether no receive will report that the connection has failed.

@@ -370,7 +370,7 @@ func prepare(t *testing.T, d *Driver, to netip.AddrPort) *testStream {
 	return e
 }
 
-// forEachConnect runs the test with ConnectEx, and with the way that is used where there is none.
+// forEachConnect runs the test with ConnectEx, and with what replaces it where it is not available.
 func forEachConnect(t *testing.T, test func(t *testing.T, d *Driver, connect func(e *testStream) error)) {
 	t.Run("ConnectEx", func(t *testing.T) {
 		d := open(t)

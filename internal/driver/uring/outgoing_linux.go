@@ -352,8 +352,8 @@ func (d *Driver) submitLocked(s *packetSocket) {
 	d.sendBytes += l.bytes
 }
 
-// noteSubmitted is called after the submission queue has been submitted. What an error has left in it
-// may go to a later peer.
+// noteSubmitted is called after the submission queue has been submitted. A datagram that stays in the
+// queue because of an error may still go to a later peer.
 func (d *Driver) noteSubmitted() {
 	if !d.packets.toPeer {
 		return

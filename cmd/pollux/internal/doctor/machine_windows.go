@@ -91,7 +91,7 @@ func physicalMemory() (total, available int64) {
 	return clamp(s.totalPhysical), clamp(s.availablePhysical)
 }
 
-// timedWaitDelay reads the value that an administrator has set; by default there is none.
+// timedWaitDelay reads the value that an administrator has set; by default the registry has no such value.
 func timedWaitDelay() (seconds int64, ok bool) {
 	k, err := registry.OpenKey(registry.LOCAL_MACHINE, tcpipKey, registry.QUERY_VALUE)
 	if err != nil {

@@ -84,7 +84,7 @@ func memory(root fs.FS) (total, available int64) {
 }
 
 // cgroupCPUs returns the lowest limit of this process's control group and those above it
-// (cgroup v2: cpu.max), or 0 if there is none.
+// (cgroup v2: cpu.max), or 0 if no limit is set.
 func cgroupCPUs(root fs.FS) float64 {
 	b, _ := fs.ReadFile(root, "proc/self/cgroup")
 	least := 0.0

@@ -7,7 +7,7 @@ import "golang.org/x/sys/unix"
 // More is how to get more descriptors.
 const More = "raise the limit (ulimit -n; pollux doctor shows how)"
 
-// Descriptors returns RLIMIT_NOFILE; ok is false if there is none. Go raises
+// Descriptors returns RLIMIT_NOFILE; ok is false if it cannot be read. Go raises
 // the soft limit to the hard one when a program starts.
 func Descriptors() (soft, hard uint64, ok bool) {
 	var r unix.Rlimit
