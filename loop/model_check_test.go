@@ -306,7 +306,7 @@ func (a *end) drain() {
 
 // endAndWait closes a unless it has ended, or half-closes it, and waits until the peer gets EOF.
 func (a *end) endAndWait(half bool) {
-	if a.raw != nil {
+	if a.plainConn() != nil {
 		a.doPlain(step{op: opFIN})
 		a.p.wait("FIN", func() bool { return a.nowrite })
 		if !a.plain {
@@ -330,17 +330,16 @@ func (a *end) endAndWait(half bool) {
 // end closes plain connections, and checks both ends.
 func (p *pair) end() {
 	for _, a := range p.ends {
-		p.mu.Lock()
-		plain, dead := a.raw != nil, a.dead
-		p.mu.Unlock()
-		if plain && !dead {
+		var open bool
+		p.locked(func() { open = a.raw != nil && !a.dead })
+		if open {
 			a.readToEnd()
 		}
 	}
 	p.players.Wait()
 	for _, a := range p.ends {
-		if a.raw != nil {
-			a.raw.Close()
+		if c := a.plainConn(); c != nil {
+			c.Close()
 		}
 	}
 	p.locked(func() {

@@ -70,6 +70,13 @@ func (a *end) startPlain(c net.Conn, err error) {
 	a.startIO(c.(plainConn))
 }
 
+// plainConn returns the connection of an end outside of the loop, or nil. Detaching sets it on the
+// loop.
+func (a *end) plainConn() (c plainConn) {
+	a.p.locked(func() { c = a.raw })
+	return c
+}
+
 // startIO starts the reader and writer of c. A detached connection has sent everything: it
 // half-closes, and reads until EOF.
 func (a *end) startIO(c plainConn) {
@@ -164,18 +171,19 @@ func (a *end) readLoop() {
 
 // hardClose closes immediately, with a reset, or normally even if bytes are unread.
 func (a *end) hardClose(reset bool) {
+	var c plainConn
 	a.p.locked(func() {
-		if a.dead || a.raw == nil {
+		if c = a.raw; a.dead || c == nil {
 			return
 		}
 		a.minArrived = a.arrivedLocked()
 		a.dead, a.reset = true, reset
 	})
-	if t, ok := a.raw.(*net.TCPConn); ok && reset {
+	if t, ok := c.(*net.TCPConn); ok && reset {
 		t.SetLinger(0)
 	}
-	if a.raw != nil {
-		a.raw.Close()
+	if c != nil {
+		c.Close()
 	}
 }
 
@@ -196,7 +204,8 @@ func (a *end) arrivedLocked() int {
 	return max(0, a.sent-inFlight)
 }
 
-// inFlight returns how many bytes the peer's system has not acknowledged.
+// inFlight returns how many bytes the peer's system has not acknowledged; the caller must hold the
+// pair's mu.
 func (a *end) inFlight() (n int, known bool) {
 	c, ok := a.raw.(syscall.Conn)
 	if !ok {

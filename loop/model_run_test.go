@@ -483,9 +483,9 @@ func (p *pair) connectFailed(what string, err error) {
 // abort ends both ends of a stuck run.
 func (p *pair) abort() {
 	for _, a := range p.ends {
-		p.mu.Lock()
-		c, plain := a.conn, a.raw != nil
-		p.mu.Unlock()
+		var c *loop.Conn
+		var plain bool
+		p.locked(func() { c, plain = a.conn, a.raw != nil })
 		if plain {
 			a.hardClose(true)
 		} else if c != nil {
