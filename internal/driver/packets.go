@@ -16,12 +16,14 @@ type Packets struct {
 	kind  int // of its tokens
 	table Table[PacketSocket]
 
-	pending []*PacketSocket // to be served in the next turn
+	pending TurnQueue[PacketSocket]
 	inbox   inbox
 }
 
 // MakePackets returns a Packets that registers with reg, with tokens of the given kind.
-func MakePackets(reg pollux.Registrator, kind int) Packets { return Packets{reg: reg, kind: kind} }
+func MakePackets(reg pollux.Registrator, kind int) Packets {
+	return Packets{reg: reg, kind: kind, pending: TurnQueue[PacketSocket]{Mark: pending}}
+}
 
 // StartAt is Table.StartAt.
 func (d *Packets) StartAt(g uint32) { d.table.StartAt(g) }
@@ -82,19 +84,14 @@ func (d *Packets) registerAgain(p *PacketSocket) {
 }
 
 // addPending has the next turn serve the socket.
-func (d *Packets) addPending(p *PacketSocket) {
-	if p.Flags&pending == 0 {
-		p.Flags |= pending
-		d.pending = append(d.pending, p)
-	}
-}
+func (d *Packets) addPending(p *PacketSocket) { d.pending.Put(p, &p.State) }
 
 // Unbind implements Driver.
 func (d *Packets) Unbind(p *PacketSocket) {
 	if p.Flags&bound != 0 {
 		d.table.Remove(&p.State)
 	}
-	p.Flags &= pending // it may still be in d.pending
+	p.Flags &= pending // it may still be in the queue
 	p.Close()
 	p.Up.Released()
 }
@@ -123,16 +120,12 @@ func (d *Packets) receive(p *PacketSocket) {
 }
 
 // Pending returns the number of pending sockets: if there are any, the driver must not sleep.
-func (d *Packets) Pending() int { return len(d.pending) }
+func (d *Packets) Pending() int { return d.pending.Len() }
 
 // ReceiveMore serves the first n pending sockets.
 func (d *Packets) ReceiveMore(n int) {
-	if n == 0 {
-		return
-	}
-	for i := range n {
-		p := d.pending[i]
-		p.Flags &^= pending
+	for range n {
+		p := d.pending.Take()
 		if p.Flags&(bound|unregistered) == bound|unregistered {
 			d.registerAgain(p)
 		}
@@ -140,9 +133,6 @@ func (d *Packets) ReceiveMore(n int) {
 			d.receive(p)
 		}
 	}
-	rest := copy(d.pending, d.pending[n:])
-	clear(d.pending[rest:])
-	d.pending = d.pending[:rest]
 }
 
 // inbox is the memory that datagrams are received into. All sockets of a loop share it, as

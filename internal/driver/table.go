@@ -6,12 +6,42 @@ import (
 	"github.com/pollux-io/pollux"
 )
 
+// Slots keeps values, each at an index that is reused after Remove.
+type Slots[T any] struct {
+	all  Pages[T]
+	free []uint32
+}
+
+// Add stores x, and returns its index.
+func (t *Slots[T]) Add(x T) uint32 {
+	if n := len(t.free); n > 0 {
+		i := t.free[n-1]
+		t.free = t.free[:n-1]
+		*t.all.At(i) = x
+		return i
+	}
+	return t.all.Append(x)
+}
+
+// Remove removes the value at the index i: it becomes zero.
+func (t *Slots[T]) Remove(i uint32) {
+	var zero T
+	*t.all.At(i) = zero
+	t.free = append(t.free, i)
+}
+
+// At returns a pointer to the value at the index i, which must be less than Len. It is zero if it
+// was removed. The pointer stays valid.
+func (t *Slots[T]) At(i uint32) *T { return t.all.At(i) }
+
+// Len returns how many indexes there are, with those of removed values.
+func (t *Slots[T]) Len() uint32 { return t.all.Len() }
+
 // A Table gives each of a driver's objects an index, which is reused after Remove, and a
 // generation, which distinguishes the successive objects with one index: an event may be
 // about an object that an earlier event of its batch has removed, and whose index is reused.
 type Table[T any] struct {
-	all        Pages[*T]
-	free       []uint32
+	slots      Slots[*T]
 	generation uint32
 }
 
@@ -22,29 +52,20 @@ const MaxGeneration = 1<<29 - 1
 func (t *Table[T]) Add(x *T, s *State) {
 	t.generation = (t.generation + 1) & MaxGeneration
 	s.Generation = t.generation
-	if n := len(t.free); n > 0 {
-		s.Index = t.free[n-1]
-		t.free = t.free[:n-1]
-		*t.all.At(s.Index) = x
-		return
-	}
-	s.Index = t.all.Append(x)
+	s.Index = t.slots.Add(x)
 }
 
 // Remove removes the object whose State is s.
-func (t *Table[T]) Remove(s *State) {
-	*t.all.At(s.Index) = nil
-	t.free = append(t.free, s.Index)
-}
+func (t *Table[T]) Remove(s *State) { t.slots.Remove(s.Index) }
 
 // At returns the object that has the index now, or nil.
-func (t *Table[T]) At(index uint32) *T { return *t.all.At(index) }
+func (t *Table[T]) At(index uint32) *T { return *t.slots.At(index) }
 
 // All yields all objects with their indexes.
 func (t *Table[T]) All() iter.Seq2[uint32, *T] {
 	return func(yield func(uint32, *T) bool) {
-		for i := uint32(0); i < t.all.Len(); i++ {
-			if x := *t.all.At(i); x != nil && !yield(i, x) {
+		for i := uint32(0); i < t.slots.Len(); i++ {
+			if x := *t.slots.At(i); x != nil && !yield(i, x) {
 				return
 			}
 		}

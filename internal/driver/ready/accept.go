@@ -6,6 +6,12 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
+// Flags of a listener.
+const (
+	paused = driver.Paused
+	listed = driver.Listed
+)
+
 // Listen implements driver.Driver.
 func (d *Driver) Listen(l *driver.Listener) error {
 	d.listeners.Add(l, &l.State)
@@ -26,7 +32,7 @@ func (d *Driver) PauseAccept(l *driver.Listener) { l.Flags |= paused }
 func (d *Driver) ResumeAccept(l *driver.Listener) {
 	if l.Flags&paused != 0 {
 		l.Flags &^= paused
-		d.addAccepting(l)
+		d.AddAccepting(l)
 	}
 }
 
@@ -35,14 +41,14 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 	if l.Flags&listed != 0 {
 		d.listeners.Remove(&l.State)
 	}
-	l.Flags = l.Flags&queued | paused // it may still be in accepting
+	l.Flags = l.Flags&driver.Accepting | paused // it may still be in the queue
 	l.Spare = nil
 	l.Close()
 }
 
-// accept accepts up to maxAccepts connections from the backlog.
+// accept accepts up to MaxAccepts connections from the backlog.
 func (d *Driver) accept(l *driver.Listener) {
-	for range maxAccepts {
+	for range driver.MaxAccepts {
 		if l.Flags&paused != 0 {
 			return
 		}
@@ -62,28 +68,5 @@ func (d *Driver) accept(l *driver.Listener) {
 		l.Spare = nil
 		l.Up.Accepted(s)
 	}
-	d.addAccepting(l)
-}
-
-func (d *Driver) addAccepting(l *driver.Listener) {
-	if l.Flags&queued == 0 {
-		l.Flags |= queued
-		d.accepting = append(d.accepting, l)
-	}
-}
-
-// Watch implements driver.Driver.
-func (d *Driver) Watch(w *driver.Watch) error {
-	d.watches.Add(w, &w.State)
-	err := d.reg.Register(w.Source, driver.Token(kindWatch, w.Generation, w.Index), pollux.Readable|pollux.Writable|pollux.Priority, pollux.Edge)
-	if err != nil {
-		d.watches.Remove(&w.State)
-	}
-	return err
-}
-
-// Unwatch implements driver.Driver.
-func (d *Driver) Unwatch(w *driver.Watch) {
-	d.watches.Remove(&w.State)
-	d.reg.Deregister(w.Source) // fails for a closed source, whose registration has ended
+	d.AddAccepting(l)
 }

@@ -16,7 +16,7 @@ func TestGenerationsWrap(t *testing.T) {
 		}
 		d.streams.StartAt(driver.MaxGeneration - 1)
 		d.listeners.StartAt(driver.MaxGeneration - 1)
-		d.watches.StartAt(driver.MaxGeneration - 1)
+		d.Watches.StartAt(driver.MaxGeneration - 1)
 		d.Packets.StartAt(driver.MaxGeneration - 1)
 		return d
 	})

@@ -1,0 +1,40 @@
+package driver
+
+import "github.com/pollux-io/pollux"
+
+// Watches implements the watched sources of a driver that has a Poll. A driver embeds it, and
+// passes it the events whose tokens have its kind.
+type Watches struct {
+	reg   pollux.Registrator
+	kind  int // of its tokens
+	table Table[Watch]
+}
+
+// MakeWatches returns a Watches that registers with reg, with tokens of the given kind.
+func MakeWatches(reg pollux.Registrator, kind int) Watches { return Watches{reg: reg, kind: kind} }
+
+// StartAt is Table.StartAt.
+func (d *Watches) StartAt(g uint32) { d.table.StartAt(g) }
+
+// Watch implements Driver.
+func (d *Watches) Watch(w *Watch) error {
+	d.table.Add(w, &w.State)
+	err := d.reg.Register(w.Source, Token(d.kind, w.Generation, w.Index), pollux.Readable|pollux.Writable|pollux.Priority, pollux.Edge)
+	if err != nil {
+		d.table.Remove(&w.State)
+	}
+	return err
+}
+
+// Unwatch implements Driver.
+func (d *Watches) Unwatch(w *Watch) {
+	d.table.Remove(&w.State)
+	d.reg.Deregister(w.Source) // fails for a closed source, whose registration has ended
+}
+
+// Event handles an event of the source with this generation and index.
+func (d *Watches) Event(generation, index uint32, ev pollux.Event) {
+	if w := d.table.At(index); w != nil && w.Generation == generation {
+		w.Up.Ready(ev)
+	}
+}
