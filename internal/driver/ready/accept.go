@@ -8,8 +8,9 @@ import (
 
 // Flags of a listener.
 const (
-	paused = driver.Paused
-	listed = driver.Listed
+	paused   = driver.Paused
+	listed   = driver.Listed
+	unlisted = driver.Unlisted
 )
 
 // Listen implements driver.Driver.
@@ -30,7 +31,7 @@ func (d *Driver) PauseAccept(l *driver.Listener) { l.Flags |= paused }
 // ResumeAccept implements driver.Driver. It accepts without waiting for an event, because those
 // of connections that arrived meanwhile are not reported again.
 func (d *Driver) ResumeAccept(l *driver.Listener) {
-	if l.Flags&paused != 0 {
+	if l.Flags&(paused|unlisted) == paused {
 		l.Flags &^= paused
 		d.AddAccepting(l)
 	}
@@ -41,7 +42,7 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 	if l.Flags&listed != 0 {
 		d.listeners.Remove(&l.State)
 	}
-	l.Flags = l.Flags&driver.Accepting | paused // it may still be in the queue
+	l.Flags = l.Flags&^listed | unlisted
 	l.Spare = nil
 	l.Close()
 }
@@ -49,7 +50,7 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 // accept accepts up to MaxAccepts connections from the backlog.
 func (d *Driver) accept(l *driver.Listener) {
 	for range driver.MaxAccepts {
-		if l.Flags&paused != 0 {
+		if l.Flags&(paused|unlisted) != 0 {
 			return
 		}
 		if l.Spare == nil {

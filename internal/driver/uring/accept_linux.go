@@ -21,11 +21,15 @@ type acceptor struct {
 	turn  uint32   // the turn that count is for
 	count int      // connections delivered in that turn
 
-	armed, cancelling, paused, queued, gone, finished bool
+	armed, cancelling bool
 }
 
-// maxAccepts is how many connections one listener may deliver in a turn.
-const maxAccepts = 64
+// Flags of a listener.
+const (
+	paused   = driver.Paused
+	listed   = driver.Listed
+	unlisted = driver.Unlisted
+)
 
 // Listen implements driver.Driver.
 func (d *Driver) Listen(l *driver.Listener) error {
@@ -49,7 +53,7 @@ func (d *Driver) Listen(l *driver.Listener) error {
 		sys.SetInt(a.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
 	}
 	d.listeners.Add(a, &l.State)
-	l.Flags |= attached
+	l.Flags |= listed
 	return nil
 }
 
@@ -70,8 +74,9 @@ func (d *Driver) own(doing string, h *handle.Handle) (sys.FD, error) {
 	return fd, nil
 }
 
+// acceptorOf returns the listener's acceptor, or nil if it does not accept.
 func (d *Driver) acceptorOf(l *driver.Listener) *acceptor {
-	if l.Flags&attached == 0 {
+	if l.Flags&(listed|unlisted) != listed {
 		return nil
 	}
 	return d.listeners.At(l.Index)
@@ -79,45 +84,40 @@ func (d *Driver) acceptorOf(l *driver.Listener) *acceptor {
 
 // PauseAccept implements driver.Driver.
 func (d *Driver) PauseAccept(l *driver.Listener) {
-	if a := d.acceptorOf(l); a != nil {
-		a.paused = true
-	}
+	l.Flags |= paused
 }
 
 // ResumeAccept implements driver.Driver.
 func (d *Driver) ResumeAccept(l *driver.Listener) {
-	if a := d.acceptorOf(l); a != nil && a.paused {
-		a.paused = false
-		d.addAccepting(a)
+	if l.Flags&paused == 0 {
+		return
+	}
+	l.Flags &^= paused
+	if a := d.acceptorOf(l); a != nil && len(a.taken) > 0 {
+		d.AddAccepting(l)
 	}
 }
 
 // Unlisten implements driver.Driver.
 func (d *Driver) Unlisten(l *driver.Listener) {
 	a := d.acceptorOf(l)
-	l.Flags &^= attached
+	l.Flags |= unlisted
 	l.Close() // takes effect after the last operation
 	if a == nil {
 		return
 	}
-	a.gone = true
 	for _, fd := range a.taken {
-		resetConn(fd)
+		driver.ResetConn(fd)
 	}
 	a.taken = nil
 	d.finishListenerIfIdle(a)
 }
 
-// resetConn resets a connection, as the kernel resets those in the backlog of a closed listener.
-func resetConn(fd sys.FD) {
-	sys.SetLinger(fd, true, 0)
-	sys.Close(fd)
-}
-
+// finishListenerIfIdle frees a listener's descriptor and index if it has no accept in flight.
 func (d *Driver) finishListenerIfIdle(a *acceptor) {
 	// An upcall of the last completion may already have called this function.
-	if !a.armed && !a.finished {
-		a.finished = true
+	if !a.armed && a.l.Flags&listed != 0 {
+		a.l.Flags &^= listed
 		a.l.PollHandle().Done()
 		d.listeners.Remove(&a.l.State)
 	}
@@ -126,7 +126,7 @@ func (d *Driver) finishListenerIfIdle(a *acceptor) {
 // applyAccepting starts and cancels accepts as requested since the last turn.
 func (d *Driver) applyAccepting() {
 	for i, a := range d.listeners.All() {
-		want := !a.paused && !a.gone && len(a.taken) == 0
+		want := a.l.Flags&(paused|unlisted) == 0 && len(a.taken) == 0
 		switch {
 		case want && !a.armed:
 			a.armed = true
@@ -144,22 +144,23 @@ func (d *Driver) accepted(index uint32, res int32, last bool) {
 	if last {
 		a.armed, a.cancelling = false, false
 	}
+	l := a.l
 	switch {
-	case res >= 0 && a.gone:
-		resetConn(sys.FD(res))
-	case res >= 0 && (a.paused || len(a.taken) > 0 || !a.withinBudget(d.turn)):
+	case res >= 0 && l.Flags&unlisted != 0:
+		driver.ResetConn(sys.FD(res))
+	case res >= 0 && (l.Flags&paused != 0 || len(a.taken) > 0 || !a.withinBudget(d.turn)):
 		a.taken = append(a.taken, sys.FD(res))
-		if !a.paused {
-			d.addAccepting(a)
+		if l.Flags&paused == 0 {
+			d.AddAccepting(l)
 		}
 	case res >= 0:
 		d.deliverConn(a, sys.FD(res))
-	case a.gone || a.paused || isTransient(syscall.Errno(-res)) || sys.LostInBacklog(syscall.Errno(-res)):
+	case l.Flags&(paused|unlisted) != 0 || isTransient(syscall.Errno(-res)) || sys.LostInBacklog(syscall.Errno(-res)):
 	default:
-		a.paused = true
-		a.l.Up.AcceptFailed(failure("accept", "accept", a.l.PollHandle(), a.addr(), nil, syscall.Errno(-res)))
+		l.Flags |= paused
+		l.Up.AcceptFailed(failure("accept", "accept", l.PollHandle(), a.addr(), nil, syscall.Errno(-res)))
 	}
-	if last && a.gone {
+	if last && l.Flags&unlisted != 0 {
 		d.finishListenerIfIdle(a)
 	}
 }
@@ -181,7 +182,7 @@ func (a *acceptor) withinBudget(turn uint32) bool {
 	if a.turn != turn {
 		a.turn, a.count = turn, 0
 	}
-	return a.count < maxAccepts
+	return a.count < driver.MaxAccepts
 }
 
 func (d *Driver) deliverConn(a *acceptor, fd sys.FD) {
@@ -191,32 +192,20 @@ func (d *Driver) deliverConn(a *acceptor, fd sys.FD) {
 	a.l.Up.Accepted(s)
 }
 
-func (d *Driver) addAccepting(a *acceptor) {
-	if len(a.taken) > 0 && !a.queued {
-		a.queued = true
-		d.accepting = append(d.accepting, a)
-	}
-}
-
-// deliverAccepted delivers the waiting connections of the first n listeners in accepting.
-func (d *Driver) deliverAccepted(n int) {
-	if n == 0 {
+// deliverTaken delivers the taken connections of a listener, up to its budget.
+func (d *Driver) deliverTaken(l *driver.Listener) {
+	a := d.acceptorOf(l)
+	if a == nil {
 		return
 	}
-	for i := range n {
-		a := d.accepting[i]
-		d.accepting[i] = nil
-		a.queued = false
-		for len(a.taken) > 0 && !a.paused && !a.gone && a.withinBudget(d.turn) {
-			fd := a.taken[0]
-			a.taken = a.taken[1:]
-			d.deliverConn(a, fd)
-		}
-		if len(a.taken) == 0 {
-			a.taken = nil
-		} else if !a.paused {
-			d.addAccepting(a)
-		}
+	for len(a.taken) > 0 && l.Flags&(paused|unlisted) == 0 && a.withinBudget(d.turn) {
+		fd := a.taken[0]
+		a.taken = a.taken[1:]
+		d.deliverConn(a, fd)
 	}
-	d.accepting = d.accepting[:copy(d.accepting, d.accepting[n:])]
+	if len(a.taken) == 0 {
+		a.taken = nil
+	} else if l.Flags&paused == 0 {
+		d.AddAccepting(l)
+	}
 }

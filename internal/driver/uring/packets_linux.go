@@ -42,6 +42,9 @@ const (
 	packetBytes = 64<<10 + 64
 )
 
+// bound is the flag of a socket that has a packetSocket.
+const bound = 1
+
 // packetSocket is the driver's state of a socket.
 type packetSocket struct {
 	p      *driver.PacketSocket
@@ -85,7 +88,7 @@ func (d *Driver) Bind(p *driver.PacketSocket) error {
 	}
 	t.sockets[p.Index] = packetSocket{p: p, fd: fd, family: a.Family()}
 	t.out.mu.Unlock()
-	p.Flags |= attached
+	p.Flags |= bound
 	d.receivePackets(p.Index)
 	return nil
 }
@@ -99,7 +102,7 @@ func (d *Driver) receivePackets(index uint32) {
 
 // AwaitWritable implements driver.Driver.
 func (d *Driver) AwaitWritable(p *driver.PacketSocket) {
-	if p.Flags&attached != 0 {
+	if p.Flags&bound != 0 {
 		d.requestWritable(p)
 	}
 }
@@ -116,11 +119,11 @@ func (d *Driver) pollWritable(index uint32) {
 // Unbind implements driver.Driver.
 func (d *Driver) Unbind(p *driver.PacketSocket) {
 	p.Close() // takes effect after the last operation
-	if p.Flags&attached == 0 {
+	if p.Flags&bound == 0 {
 		p.Up.Released()
 		return
 	}
-	p.Flags &^= attached
+	p.Flags &^= bound
 	s := &d.packets.sockets[p.Index]
 	d.endQueue(p.Index)
 	if s.armed {

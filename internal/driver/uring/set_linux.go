@@ -54,16 +54,11 @@ func (d *Driver) awaitStreamWritable(s *driver.Stream) bool {
 	return true
 }
 
-// isNotReceiving reports whether no receive will report that the connection has failed.
-func (d *Driver) isNotReceiving(s *driver.Stream) bool {
-	return s.Flags&receiving == 0 || s.Flags&ended != 0
-}
-
 // awaitFailure makes sure that a failure of a stream that is not receiving is reported: by this
 // turn if it is known, and else when the epoll set reports one.
 func (d *Driver) awaitFailure(s *driver.Stream) {
 	if s.Flags&failed != 0 || d.slots.At(s.Index).end > 0 {
-		d.addBusy(s)
+		d.AddBusy(s)
 	} else if s.Flags&inSet == 0 {
 		d.joinSet(s, 0) // if it fails, the next Resume or Send finds the failure
 	}
@@ -89,7 +84,7 @@ func (d *Driver) setEvent(index uint32, events uint32) {
 
 // reportFailure reports that the connection has failed, if no receive is going to.
 func (d *Driver) reportFailure(s *driver.Stream) {
-	if s.Flags&(gone|connecting|failureReported) != 0 || !d.isNotReceiving(s) {
+	if s.Flags&(gone|connecting|failureReported) != 0 || !s.MissesFailure() {
 		return
 	}
 	var err error
@@ -100,7 +95,6 @@ func (d *Driver) reportFailure(s *driver.Stream) {
 	}
 	s.Flags &^= failed
 	if err != nil {
-		s.Flags |= failureReported
-		s.Up.Failed(err)
+		s.ReportFailed(err)
 	}
 }

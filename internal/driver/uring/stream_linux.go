@@ -38,26 +38,28 @@ type rare struct {
 
 const noEnd = -1
 
-// Flags of a stream.
+// Flags of a stream: those that every driver has, and this driver's own.
 const (
-	receiving        = 1 << iota // between Resume and Pause
-	armed                        // a receive is in flight
-	cancelling                   // its cancellation is in flight, or about to be
-	sending                      // a send is in flight; Sent must follow
-	connecting                   // Connected must follow
-	awaiting                     // connecting by a poll; ConnectError returns the result
-	changed                      // in changed
-	busy                         // in busy
-	starved                      // in starved
-	ended                        // ReceiveEnded was called
-	gone                         // released or detached
-	attached                     // has a slot
-	draining                     // detached; what is held is delivered before Released
-	awaitingWritable             // in the epoll set until it is writable
-	delivering                   // the data of a completion is being delivered
-	inSet                        // in the epoll set
-	failed                       // the epoll set has reported a failure that Failed has not
-	failureReported              // by Failed or ReceiveEnded
+	receiving       = driver.Receiving
+	connecting      = driver.Connecting
+	ended           = driver.Ended
+	gone            = driver.Gone
+	attached        = driver.Attached
+	failed          = driver.Failed
+	failureReported = driver.FailureReported
+)
+
+const (
+	armed            = driver.OwnStreamFlag << iota // a receive is in flight
+	cancelling                                      // its cancellation is in flight, or about to be
+	sending                                         // a send is in flight; Sent must follow
+	awaiting                                        // connecting by a poll; ConnectError returns the result
+	changed                                         // in Driver.changed
+	starved                                         // in Driver.starved
+	draining                                        // detached; what is held is delivered before Released
+	awaitingWritable                                // in the epoll set until it is writable
+	delivering                                      // the data of a completion is being delivered
+	inSet                                           // in the epoll set
 
 	operating = armed | sending | connecting | delivering
 )
@@ -68,13 +70,7 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	if !ok {
 		return fmt.Errorf("uring: attaching a stream: %w", pollux.ErrSourceClosed)
 	}
-	if n := len(d.freeSlots); n > 0 {
-		s.Index = d.freeSlots[n-1]
-		d.freeSlots = d.freeSlots[:n-1]
-	} else {
-		s.Index = d.slots.Append(slot{})
-	}
-	*d.slots.At(s.Index) = slot{stream: s, fd: int32(fd), held: noQueue, end: noEnd}
+	s.Index = d.slots.Add(slot{stream: s, fd: int32(fd), held: noQueue, end: noEnd})
 	s.Flags = attached
 	d.markChanged(s)
 	return nil
@@ -115,7 +111,7 @@ func (d *Driver) Resume(s *driver.Stream) {
 	}
 	s.Flags |= receiving
 	if d.slots.At(s.Index).hasMore() {
-		d.addBusy(s)
+		d.AddBusy(s)
 	}
 	d.markChanged(s)
 }
@@ -152,11 +148,8 @@ func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 		d.awaitConnect(s)
 		return
 	}
-	if err != nil {
-		s.Flags |= failureReported
-	}
 	d.markChanged(s)
-	s.Up.Connected(err)
+	s.ReportConnected(err)
 }
 
 // Release implements driver.Driver.
@@ -182,7 +175,7 @@ func (d *Driver) markGone(s *driver.Stream) {
 	d.leaveSet(s)
 	s.Flags = s.Flags&^receiving | gone
 	if s.Flags&attached == 0 {
-		d.released = append(d.released, s)
+		d.AddReleased(s)
 		return
 	}
 	x := d.slots.At(s.Index)
@@ -196,7 +189,7 @@ func (d *Driver) markGone(s *driver.Stream) {
 		}
 		x.rare = nil
 	} else if x.hasMore() {
-		d.addBusy(s)
+		d.AddBusy(s)
 	}
 	if !d.finishIfIdle(s) {
 		d.markChanged(s)
@@ -209,42 +202,31 @@ func (d *Driver) finishIfIdle(s *driver.Stream) bool {
 	if s.Flags&operating != 0 || d.slots.At(s.Index).hasMore() {
 		return false
 	}
-	s.Flags &^= draining
+	s.Flags &^= draining | attached
 	s.PollHandle().Done()
-	*d.slots.At(s.Index) = slot{}
-	d.freeSlots = append(d.freeSlots, s.Index)
-	d.released = append(d.released, s)
+	d.slots.Remove(s.Index)
+	d.AddReleased(s)
 	return true
 }
 
 // markChanged has the next turn apply the stream's changes.
-func (d *Driver) markChanged(s *driver.Stream) {
-	if s.Flags&changed == 0 {
-		s.Flags |= changed
-		d.changed = append(d.changed, s.Index)
-	}
-}
+func (d *Driver) markChanged(s *driver.Stream) { d.changed.Put(s, &s.State) }
 
 // applyChanges starts and cancels operations as requested since the last turn. Streams that
 // wait for buffers come first.
 func (d *Driver) applyChanges() {
-	if len(d.starved) > 0 {
-		d.receiveStarved()
-	}
-	for _, index := range d.changed {
-		// A reused index may be visited twice.
-		if s := d.slots.At(index).stream; s != nil {
+	d.receiveStarved()
+	for range d.changed.Len() {
+		if s := d.changed.Take(); s.Flags&attached != 0 {
 			d.apply(s)
 		}
 	}
-	d.changed = d.changed[:0]
 	d.applyAccepting()
 	d.moveQueuedSQEs()
 }
 
 func (d *Driver) apply(s *driver.Stream) {
 	x := d.slots.At(s.Index)
-	s.Flags &^= changed
 	if s.Flags&gone != 0 {
 		if s.Flags&sending != 0 {
 			d.cancel(opSend, s.Index)
@@ -257,8 +239,8 @@ func (d *Driver) apply(s *driver.Stream) {
 	}
 	want := d.mayReceive(s)
 	switch {
-	case want && s.Flags&armed == 0 && len(d.starved) > 0:
-		d.awaitBuffer(s) // behind those that already wait
+	case want && s.Flags&armed == 0 && d.starved.Len() > 0:
+		d.starved.Put(s, &s.State) // behind those that already wait
 	case want && s.Flags&armed == 0:
 		s.Flags |= armed
 		d.begin(opReceive, s.Index).SetRecv(sys.FD(x.fd), bufferGroup, d.bundles)
@@ -266,7 +248,7 @@ func (d *Driver) apply(s *driver.Stream) {
 		s.Flags |= cancelling
 		d.cancel(opReceive, s.Index)
 	}
-	if s.Flags&(gone|connecting|failureReported) == 0 && d.isNotReceiving(s) {
+	if s.Flags&(gone|connecting|failureReported) == 0 && s.MissesFailure() {
 		d.awaitFailure(s)
 	}
 }
@@ -304,12 +286,6 @@ func (d *Driver) mayReceive(s *driver.Stream) bool {
 	return s.Flags&(receiving|ended|gone|starved) == receiving && !d.slots.At(s.Index).hasMore()
 }
 
-// awaitBuffer puts a stream in the list of those that wait for a buffer.
-func (d *Driver) awaitBuffer(s *driver.Stream) {
-	s.Flags |= starved
-	d.starved = append(d.starved, s.Index)
-}
-
 // maxLimit is the highest limit of a receive: the kernel has 32 bits for it.
 const maxLimit = 1 << 30
 
@@ -318,24 +294,19 @@ const maxLimit = 1 << 30
 // has no limits. A receive without a limit takes all available buffers, so a few busy streams
 // would keep the others waiting.
 func (d *Driver) receiveStarved() {
-	n := min(d.buffers.available(), len(d.starved))
-	for _, index := range d.starved[:n] {
-		s := d.slots.At(index).stream
-		if s == nil || s.Flags&starved == 0 {
+	for range min(d.buffers.available(), d.starved.Len()) {
+		s := d.starved.Take()
+		if s.Flags&(attached|armed) != attached || !d.mayReceive(s) {
 			continue
 		}
-		s.Flags &^= starved
-		if d.mayReceive(s) && s.Flags&armed == 0 {
-			s.Flags |= armed
-			q, fd := d.begin(opReceive, index), d.fdOf(s)
-			if d.has.limits {
-				q.SetRecvSome(fd, bufferGroup, d.bundles, min(d.budget, maxLimit))
-			} else {
-				q.SetRecvOnce(fd, bufferGroup)
-			}
+		s.Flags |= armed
+		q, fd := d.begin(opReceive, s.Index), d.fdOf(s)
+		if d.has.limits {
+			q.SetRecvSome(fd, bufferGroup, d.bundles, min(d.Budget, maxLimit))
+		} else {
+			q.SetRecvOnce(fd, bufferGroup)
 		}
 	}
-	d.starved = d.starved[:copy(d.starved, d.starved[n:])]
 }
 
 // received handles a completion of a receive.
@@ -367,7 +338,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 	if s.Flags&draining != 0 {
 		if e := syscall.Errno(-res); s.Flags&armed == 0 && res < 0 && !isTransient(e) && e != syscall.ENOBUFS {
 			x.end = -res // the kernel does not report it again
-			d.addBusy(s)
+			d.AddBusy(s)
 		}
 		d.finishIfIdle(s)
 	}
@@ -378,13 +349,13 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 	case res > 0 || e == syscall.ECANCELED || e == syscall.EAGAIN || e == syscall.EINTR:
 		d.markChanged(s)
 	case e == syscall.ENOBUFS:
-		d.awaitBuffer(s)
+		d.starved.Put(s, &s.State)
 	default:
 		d.slots.At(index).end = -res
 		if s.Flags&receiving != 0 {
 			d.endOrAddBusy(s)
 		} else if res < 0 {
-			d.addBusy(s) // so that Failed reports it before Resume
+			d.AddBusy(s) // so that Failed reports it before Resume
 		}
 	}
 }
@@ -392,7 +363,7 @@ func (d *Driver) received(index uint32, res int32, flags uint32) {
 // arrived handles n received bytes, in the buffer id and the ones after it.
 func (d *Driver) arrived(s *driver.Stream, id uint16, n int) {
 	for {
-		last, bytes := d.contiguous(id, n, d.budget-d.deliveredThisTurn(d.slots.At(s.Index)))
+		last, bytes := d.contiguous(id, n, d.Budget-d.deliveredThisTurn(d.slots.At(s.Index)))
 		n -= bytes
 		next := id
 		if n > 0 {
@@ -447,13 +418,13 @@ func (d *Driver) giveBack(id uint16, n int) {
 func (d *Driver) deliverOrHold(s *driver.Stream, id uint16, n int) {
 	x := d.slots.At(s.Index)
 	takes := s.Flags&(receiving|draining) != 0
-	if !takes || d.deliveredThisTurn(x) >= d.budget || x.hasMore() {
+	if !takes || d.deliveredThisTurn(x) >= d.Budget || x.hasMore() {
 		for ; n > 0; n -= d.buffers.Size {
 			d.buffers.hold(&x.held, id, min(n, d.buffers.Size))
 			id++
 		}
 		if takes {
-			d.addBusy(s)
+			d.AddBusy(s)
 		}
 		d.markChanged(s)
 		return
@@ -488,42 +459,22 @@ func (d *Driver) spill(x *slot) {
 // hasMore reports whether there is something to deliver or report before new data.
 func (x *slot) hasMore() bool { return x.end != noEnd || !x.held.empty() || x.rare != nil }
 
-func (d *Driver) addBusy(s *driver.Stream) {
-	if s.Flags&busy == 0 {
-		s.Flags |= busy
-		d.busy = append(d.busy, s.Index)
-	}
-}
-
 func (d *Driver) endOrAddBusy(s *driver.Stream) {
 	if x := d.slots.At(s.Index); x.held.empty() && x.rare == nil {
 		d.reportEnd(s)
 		return
 	}
-	d.addBusy(s)
+	d.AddBusy(s)
 }
 
-// deliverBusy serves the first n busy streams.
-func (d *Driver) deliverBusy(n int) {
-	if n == 0 {
-		return
-	}
-	for _, index := range d.busy[:n] {
-		if s := d.slots.At(index).stream; s != nil && s.Flags&busy != 0 {
-			s.Flags &^= busy
-			d.deliverHeld(s)
-		}
-	}
-	d.busy = d.busy[:copy(d.busy, d.busy[n:])]
-}
-
+// deliverHeld delivers and reports what a busy stream has, up to its budget.
 func (d *Driver) deliverHeld(s *driver.Stream) {
 	d.reportFailure(s)
 	for s.Flags&(receiving|draining) != 0 {
 		x := d.slots.At(s.Index)
 		switch {
-		case d.deliveredThisTurn(x) >= d.budget:
-			d.addBusy(s)
+		case d.deliveredThisTurn(x) >= d.Budget:
+			d.AddBusy(s)
 			return
 		case x.rare != nil:
 			b := x.rare.spilled
@@ -558,14 +509,12 @@ func (d *Driver) reportEnd(s *driver.Stream) {
 	x := d.slots.At(s.Index)
 	e := syscall.Errno(x.end)
 	x.end = noEnd
-	s.Flags = s.Flags&^receiving | ended
 	if e == 0 {
 		d.markChanged(s) // so that a later failure is noticed
-		s.Up.ReceiveEnded(io.EOF)
+		s.ReportReceiveEnded(io.EOF)
 		return
 	}
-	s.Flags |= failureReported
-	s.Up.ReceiveEnded(receiveError(s, e))
+	s.ReportReceiveEnded(receiveError(s, e))
 }
 
 func receiveError(s *driver.Stream, e syscall.Errno) error {

@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -21,10 +20,10 @@ const Name = "uring"
 
 // Driver is an io_uring for one loop.
 type Driver struct {
+	driver.Base
 	ring       *sys.URing
 	buffers    pool
-	bundles    bool // one receive may fill several buffers
-	budget     int
+	bundles    bool           // one receive may fill several buffers
 	queuedSQEs []sys.URingSQE // those that did not fit in the submission queue
 	inFlight   int            // operations without their last completion
 	started    bool
@@ -33,17 +32,13 @@ type Driver struct {
 	turn       uint32
 	onlyOne    bool // the current completion is the only one of its turn
 
-	slots     driver.Pages[slot]
-	freeSlots []uint32
-	changed   []uint32 // streams whose operations must be started or cancelled
-	busy      []uint32 // streams with something to deliver or report
-	starved   []uint32 // streams that found no buffer
-	released  []*driver.Stream
-	messages  []*sys.URingMessage // free ones, for vectored sends
-	sendBytes int                 // upper bound of the bytes in unsubmitted sends
+	slots     driver.Slots[slot]
+	changed   driver.TurnQueue[driver.Stream] // those whose operations must be started or cancelled
+	starved   driver.TurnQueue[driver.Stream] // those that found no buffer
+	messages  []*sys.URingMessage             // free ones, for vectored sends
+	sendBytes int                             // upper bound of the bytes in unsubmitted sends
 
 	listeners driver.Table[acceptor]
-	accepting []*acceptor // those with connections to deliver
 	packets   packets
 	has       features
 	watches   watches
@@ -107,7 +102,9 @@ func open(c driver.Config, o options) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{
-		ring: ring, budget: c.BudgetBytes,
+		Base: driver.MakeBase(c), ring: ring,
+		changed: driver.TurnQueue[driver.Stream]{Mark: changed},
+		starved: driver.TurnQueue[driver.Stream]{Mark: starved},
 		bundles: ring.Features&sys.IORING_FEAT_RECVSEND_BUNDLE != 0 && !o.noBundles,
 	}
 	size := min(c.ScratchBytes, largeBufferBytes)
@@ -274,13 +271,19 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	if d.broken != nil {
 		d.abandon()
 	}
-	busy, accepting := len(d.busy), len(d.accepting)
+	busy, accepting := d.Busy.Len(), d.Accepting.Len()
 	d.takeCompletions()
 	d.endPacketTurn()
-	d.deliverBusy(busy)
-	d.deliverAccepted(accepting)
+	for range busy {
+		if s := d.Busy.Take(); s.Flags&attached != 0 {
+			d.deliverHeld(s)
+		}
+	}
+	for range accepting {
+		d.deliverTaken(d.Accepting.Take())
+	}
 	d.collectWatches()
-	d.reportReleased()
+	d.ReportReleased()
 	d.buffers.publish()
 	d.sleep.notified.Store(false)
 	return d.broken
@@ -299,7 +302,7 @@ func (d *Driver) abandon() {
 		}
 	}
 	for _, a := range d.listeners.All() {
-		if a.gone {
+		if a.l.Flags&unlisted != 0 {
 			a.armed = false
 			d.finishListenerIfIdle(a)
 		}
@@ -320,8 +323,8 @@ func (d *Driver) isAbandoned(op uint64, index uint32) bool {
 
 // hasWork reports whether there are upcalls to make for which no completion will come.
 func (d *Driver) hasWork() bool {
-	return len(d.busy) > 0 || len(d.accepting) > 0 || len(d.released) > 0 || len(d.queuedSQEs) > 0 || d.watches.pending || d.sendsHaveFailed() ||
-		len(d.starved) > 0 && d.buffers.available() > 0 // one turn may not serve all of them
+	return d.HasWork() || len(d.queuedSQEs) > 0 || d.watches.pending || d.sendsHaveFailed() ||
+		d.starved.Len() > 0 && d.buffers.available() > 0 // one turn may not serve all of them
 }
 
 func (d *Driver) takeCompletions() {
@@ -433,18 +436,6 @@ func (d *Driver) drain() {
 		}
 		d.takeCompletions()
 	}
-}
-
-// reportReleased calls Released. Streams that its upcalls release are left to the next turn.
-func (d *Driver) reportReleased() {
-	n := len(d.released)
-	for i := range n {
-		if s := d.released[i]; s != nil { // nil: reported, and then the upcall ended the goroutine (runtime.Goexit)
-			d.released[i] = nil
-			s.Up.Released()
-		}
-	}
-	d.released = slices.Delete(d.released, 0, n)
 }
 
 // failure returns the error as package sock would return it.
