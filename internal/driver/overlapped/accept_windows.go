@@ -16,9 +16,9 @@ import (
 
 // Flags of a listener.
 const (
-	paused   = 1 << iota
-	listed   // in Driver.listeners
-	unlisted // permanently
+	paused   = driver.Paused
+	listed   = driver.Listed
+	unlisted = driver.Unlisted
 )
 
 // An acceptor is the driver's state of a listener, until its last accept has ended.
@@ -35,7 +35,6 @@ type acceptor struct {
 
 	slots    [acceptsInFlight]acceptSlot
 	inFlight int
-	changed  bool       // in Driver.changed
 	retry    bool       // stopped after many connections lost in the backlog; the next turn continues
 	held     []accepted // connections to deliver when the listener is not paused
 	failed   error      // for AcceptFailed
@@ -77,7 +76,7 @@ func (d *Driver) Listen(l *driver.Listener) error {
 		return err
 	}
 	l.Flags |= listed
-	d.markChanged(a)
+	d.AddAccepting(l)
 	return nil
 }
 
@@ -117,6 +116,7 @@ func (d *Driver) joinListener(a *acceptor, fd sys.FD) (err error) {
 
 // freeListener frees the listener's operations and memory; no accept may be in flight.
 func (d *Driver) freeListener(a *acceptor) {
+	a.l.Flags &^= listed
 	d.listeners.Remove(&a.l.State)
 	for i := range a.slots {
 		t := &a.slots[i]
@@ -129,12 +129,12 @@ func (d *Driver) freeListener(a *acceptor) {
 	}
 }
 
-// markChanged has the next turn update the listener's accepts.
-func (d *Driver) markChanged(a *acceptor) {
-	if !a.changed {
-		a.changed = true
-		d.changed = append(d.changed, a)
+// acceptorOf returns the listener's acceptor, or nil if it does not accept.
+func (d *Driver) acceptorOf(l *driver.Listener) *acceptor {
+	if l.Flags&(listed|unlisted) != listed {
+		return nil
 	}
+	return d.listeners.At(l.Index)
 }
 
 // PauseAccept implements driver.Driver. The next turn cancels the accepts in flight, if the
@@ -145,26 +145,26 @@ func (d *Driver) PauseAccept(l *driver.Listener) { d.setPaused(l, true) }
 func (d *Driver) ResumeAccept(l *driver.Listener) { d.setPaused(l, false) }
 
 func (d *Driver) setPaused(l *driver.Listener, on bool) {
-	if l.Flags&listed == 0 || (l.Flags&paused != 0) == on {
+	if d.acceptorOf(l) == nil || (l.Flags&paused != 0) == on {
 		return
 	}
 	l.Flags ^= paused
-	d.markChanged(d.listeners.At(l.Index))
+	d.AddAccepting(l)
 }
 
 // Unlisten implements driver.Driver.
 func (d *Driver) Unlisten(l *driver.Listener) {
 	l.Spare = nil
-	if l.Flags&listed == 0 {
+	a := d.acceptorOf(l)
+	l.Flags |= unlisted
+	if a == nil {
 		l.Close()
 		return
 	}
-	l.Flags = l.Flags&^listed | unlisted
-	a := d.listeners.At(l.Index)
 	d.cancelAccepts(a)
 	l.Close()
 	for _, c := range a.held {
-		resetConn(c.fd)
+		driver.ResetConn(c.fd)
 	}
 	a.held, a.failed = nil, nil
 	for i := range a.slots {
@@ -179,15 +179,9 @@ func (d *Driver) Unlisten(l *driver.Listener) {
 
 func (t *acceptSlot) dropSocket() {
 	if t.fd != sys.InvalidFD {
-		resetConn(t.fd) // it may be connected, but not delivered
+		driver.ResetConn(t.fd) // it may be connected, but not delivered
 		t.fd = sys.InvalidFD
 	}
-}
-
-// resetConn resets a connection, as the system resets those in the backlog of a closed listener.
-func resetConn(fd sys.FD) {
-	sys.SetLinger(fd, true, 0)
-	sys.Close(fd)
 }
 
 func (d *Driver) cancelAccepts(a *acceptor) {
@@ -200,27 +194,27 @@ func (d *Driver) cancelAccepts(a *acceptor) {
 	}
 }
 
-// submitAccepts starts or cancels accepts of the changed listeners.
+// submitAccepts starts or cancels accepts of the listeners in Accepting. Those that have something to
+// deliver stay there.
 func (d *Driver) submitAccepts() {
-	kept := d.changed[:0]
-	for _, a := range d.changed {
-		a.changed, a.retry = false, false
-		switch {
-		case a.l.Flags&unlisted != 0:
+	for range d.Accepting.Len() {
+		l := d.Accepting.Take()
+		a := d.acceptorOf(l)
+		if a == nil {
 			continue
-		case a.l.Flags&paused != 0:
+		}
+		a.retry = false
+		if l.Flags&paused != 0 {
 			d.cancelAccepts(a)
 			continue
-		case !a.polled:
+		}
+		if !a.polled {
 			a.failed = errors.Join(a.failed, d.startAccepts(a))
 		}
 		if len(a.held) > 0 || a.failed != nil || a.ready || a.retry {
-			a.changed = true
-			kept = append(kept, a)
+			d.AddAccepting(l)
 		}
 	}
-	clear(d.changed[len(kept):])
-	d.changed = kept
 }
 
 // startAccepts starts an accept in each idle slot. It returns an error only if no accept is in
@@ -308,7 +302,7 @@ func (d *Driver) acceptEnded(o *op) {
 		return
 	}
 	defer h.Done()
-	d.markChanged(a)
+	d.AddAccepting(a.l)
 	if _, e := sys.OverlappedResult(listener, o.ov); e == 0 {
 		a.hold(t, listener)
 		if a.l.Flags&paused == 0 {
@@ -322,19 +316,22 @@ func (d *Driver) acceptEnded(o *op) {
 	}
 }
 
-// reportListeners makes the upcalls of changed listeners.
-func (d *Driver) reportListeners() {
-	for i := range len(d.changed) { // the upcalls may append to d.changed
-		a := d.changed[i]
-		if a.polled {
-			d.acceptPolled(a)
-		}
-		d.deliverAccepted(a)
-		if err := a.failed; err != nil && a.l.Flags&(paused|unlisted) == 0 {
-			a.failed = nil
-			a.l.Flags |= paused
-			a.l.Up.AcceptFailed(err)
-		}
+// serveAccepting makes the upcalls of a listener in Accepting. It stays there, for the next turn to
+// start further accepts.
+func (d *Driver) serveAccepting(l *driver.Listener) {
+	a := d.acceptorOf(l)
+	if a == nil {
+		return
+	}
+	d.AddAccepting(l)
+	if a.polled {
+		d.acceptPolled(a)
+	}
+	d.deliverAccepted(a)
+	if err := a.failed; err != nil && l.Flags&(paused|unlisted) == 0 {
+		a.failed = nil
+		l.Flags |= paused
+		l.Up.AcceptFailed(err)
 	}
 }
 

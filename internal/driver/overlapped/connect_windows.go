@@ -48,7 +48,7 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 	c := d.connOf(s)
 	fd, ok := s.PollHandle().Use()
 	if !ok {
-		d.removeConn(c)
+		d.freeConn(c)
 		return net.ErrClosed
 	}
 	defer s.PollHandle().Done()
@@ -59,13 +59,13 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 		done, e = d.connectEx.StartConnect(fd, to, o.ov)
 	}
 	if e != 0 {
-		d.removeConn(c)
+		d.freeConn(c)
 		return s.ConnectEnded(e)
 	}
 	s.Flags |= connecting
 	if done && c.skipOnSuccess {
 		c.connectDone = true
-		d.busy.Put(s)
+		d.AddBusy(s)
 		return nil
 	}
 	o.kind, o.state = connectOp, inFlight
@@ -108,7 +108,7 @@ func (d *Driver) awaitConnect(s *driver.Stream) error {
 	}
 	err = d.reg.Register(s, driver.Token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
 	if err != nil {
-		d.removeConn(c)
+		d.freeConn(c)
 		return err
 	}
 	s.Flags |= connecting
@@ -135,11 +135,8 @@ func (d *Driver) connectEvent(c *conn, ev pollux.Event) {
 }
 
 func (d *Driver) connected(c *conn, err error) {
-	s := c.s
-	s.Flags &^= connecting
 	if err == nil {
-		d.busy.Put(s)
+		d.AddBusy(c.s)
 	}
-	c.failureReported = err != nil
-	s.Up.Connected(err)
+	c.s.ReportConnected(err)
 }

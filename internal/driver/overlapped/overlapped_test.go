@@ -268,7 +268,7 @@ func TestPause(t *testing.T) {
 func TestBudget(t *testing.T) {
 	d := open(t)
 	const budget, scratch = 10 << 10, 4 << 10
-	d.budget = budget
+	d.Budget = budget
 	d.scratch = d.scratch[:scratch]
 	a, ca := pair(t, d)
 	b, cb := pair(t, d)

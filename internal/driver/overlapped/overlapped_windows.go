@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/hook"
-	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/selector/afd"
 	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
@@ -60,6 +58,8 @@ const (
 
 // Driver is a completion port for one loop.
 type Driver struct {
+	driver.Base
+
 	// port counts its users, so that it is closed after the last of them.
 	port  handle.Handle
 	woken atomic.Bool
@@ -69,28 +69,24 @@ type Driver struct {
 	entries  [maxBatch]sys.OverlappedEntry
 	ended    []*op // taken from the port, not reported yet
 	scratch  []byte
-	budget   int
 	spins    spin.Governor
 	turns    uint64
 
 	conns     driver.Table[conn]
 	freeConns []*conn  // used before
 	lent      connList // those with a receive into a buffer in flight, oldest first
-	released  []*conn  // to call Released
-
-	// Streams that may have more data, or need other work in the next turn.
-	busy driver.Line
+	finished  []*conn  // those to free before Released
 
 	connectEx sys.ConnectEx // zero until it has been looked up
 
 	listeners driver.Table[acceptor]
-	changed   []*acceptor // those whose accepts submitAccepts must update
 
-	sel     *afd.Selector
-	q       *pollux.Poll
-	reg     pollux.Registrator
-	events  [maxEvents]pollux.Event
-	watches driver.Table[driver.Watch]
+	sel    *afd.Selector
+	q      *pollux.Poll
+	reg    pollux.Registrator
+	events [maxEvents]pollux.Event
+	n      int // how many events collect has taken
+	driver.Watches
 	driver.Packets
 }
 
@@ -100,7 +96,7 @@ func Open(c driver.Config) (*Driver, error) {
 	if e != 0 {
 		return nil, sys.CallError("CreateIoCompletionPort", e)
 	}
-	d := &Driver{scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes, busy: driver.Line{Mark: busy}}
+	d := &Driver{Base: driver.MakeBase(c), scratch: make([]byte, c.ScratchBytes)}
 	d.spins.InitFixed(c.BusyPoll)
 	d.port.InitForeign(port, handle.Foreign, func(port sys.FD) { sys.CloseHandle(port) })
 	sel, err := afd.OpenOn(port, pollKey, d.take)
@@ -111,9 +107,19 @@ func Open(c driver.Config) (*Driver, error) {
 	d.sel = sel
 	d.q = hook.NewPoll(Name, sel).(*pollux.Poll)
 	d.reg = d.q.Registrator()
+	d.Watches = driver.MakeWatches(d.reg, kindWatch)
 	d.Packets = driver.MakePackets(d.reg, kindPacket)
 	return d, nil
 }
+
+// Kinds of tokens.
+const (
+	kindConnect = iota
+	kindListener
+	kindWatch
+	kindPacket
+	kindFailure
+)
 
 // Probe returns an error if the driver cannot be used here.
 func Probe() error {
@@ -152,150 +158,8 @@ func (d *Driver) Wake() error {
 	return nil
 }
 
-// Turn implements driver.Driver.
-func (d *Driver) Turn(timeout time.Duration) error {
-	d.turns++
-	timeout = d.submit(timeout)
-	if err := d.wait(timeout); err != nil {
-		d.reportReleased() // no other upcall will come, except for operations in flight
-		return err
-	}
-	waiting, pending := d.busy.Len(), d.Pending()
-	d.reportEnded()
-	d.reportListeners()
-	if err := d.collectWatches(); err != nil {
-		d.reportReleased() // no other upcall will come, except for operations in flight
-		return err
-	}
-	d.ReceiveMore(pending)
-	for range waiting {
-		d.serveBusy(d.busy.Take())
-	}
-	d.reportReleased()
-	return nil
-}
-
-// submit starts and cancels operations as requested, and returns how long the turn may wait.
-func (d *Driver) submit(timeout time.Duration) time.Duration {
-	for range d.busy.Len() {
-		d.startEarly(d.busy.Take())
-	}
-	d.submitAccepts()
-	timeout = minTimeout(timeout, d.cancelIdleReceives())
-	timeout = minTimeout(timeout, d.sel.BeforeSleep())
-	if d.busy.Len() > 0 || len(d.ended) > 0 || len(d.released) > 0 || len(d.changed) > 0 || d.Pending() > 0 || d.sel.HasCompletions() {
-		return 0
-	}
-	return timeout
-}
-
-// minTimeout returns the shorter of two timeouts; a negative one is infinite.
-func minTimeout(a, b time.Duration) time.Duration {
-	if a < 0 || b >= 0 && b < a {
-		return b
-	}
-	return a
-}
-
-// wait takes completions from the port, and sleeps there if there are none.
-func (d *Driver) wait(timeout time.Duration) error {
-	if timeout == 0 {
-		_, err := d.takeCompletions(0)
-		return err
-	}
-	var w selector.Deadline
-	w.SetTimeout(timeout)
-	if idle := d.spins.Begin(true); idle.Spins() {
-		now := time.Now()
-		for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
-			if n, err := d.takeCompletions(0); n > 0 || err != nil {
-				idle.Hit(now)
-				return err
-			}
-		}
-		idle.Over(now)
-	}
-	_, err := d.takeCompletions(w.Left())
-	return err
-}
-
 // Spin implements driver.Driver.
 func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats(d.spins.Stats()) }
-
-// take takes completions for the selector.
-func (d *Driver) take(timeout time.Duration) error {
-	_, err := d.takeCompletions(timeout)
-	return err
-}
-
-// takeCompletions takes completions from the port: it appends the driver's ops to ended, at
-// most one completion for each op in flight, and passes the selector its own.
-func (d *Driver) takeCompletions(timeout time.Duration) (int, error) {
-	port, ok := d.port.Use()
-	if !ok {
-		return 0, net.ErrClosed
-	}
-	defer d.port.Done()
-	n, e := sys.WaitPort(port, d.entries[:], timeout)
-	if e != 0 {
-		return 0, sys.CallError("GetQueuedCompletionStatusEx", e)
-	}
-	for i := range d.entries[:n] {
-		switch entry := &d.entries[i]; entry.Key {
-		case wakeKey:
-			d.woken.Store(false)
-		case pollKey:
-			d.sel.AddCompletion(entry.Overlapped)
-		case opKey:
-			if o := d.memory.find(entry.Overlapped); o != nil {
-				o.state = completed
-				d.inFlight--
-				d.ended = append(d.ended, o)
-			}
-		}
-	}
-	return n, nil
-}
-
-// reportEnded makes the upcalls of operations that have ended.
-func (d *Driver) reportEnded() {
-	n := min(len(d.ended), maxBatch)
-	for i := range n {
-		o := d.ended[i]
-		if o.state != completed {
-			continue // reported, and then the upcall ended the goroutine (runtime.Goexit)
-		}
-		o.state = idle
-		switch o.kind {
-		case receiveOp:
-			d.receiveEnded(o.conn)
-		case sendOp:
-			d.sendEnded(o.conn)
-		case acceptOp:
-			d.acceptEnded(o)
-		case connectOp:
-			d.connectEnded(o.conn)
-		}
-	}
-	// The upcalls may have taken further completions from the port, which were appended.
-	rest := copy(d.ended, d.ended[n:])
-	clear(d.ended[rest:])
-	d.ended = d.ended[:rest]
-}
-
-// reportReleased calls Released. Streams that its upcalls release are left to the next turn.
-func (d *Driver) reportReleased() {
-	n := len(d.released)
-	for i := range n {
-		if c := d.released[i]; c != nil { // nil: reported, and then the upcall ended the goroutine (runtime.Goexit)
-			d.released[i] = nil
-			s := c.s
-			d.freeConn(c)
-			s.Up.Released()
-		}
-	}
-	d.released = slices.Delete(d.released, 0, n)
-}
 
 // Close implements driver.Driver. The operations in flight of closed listeners and the polls of
 // watches are already cancelled; Close waits for their completions, since the kernel writes to

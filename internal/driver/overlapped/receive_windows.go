@@ -31,10 +31,10 @@ func (d *Driver) startEarly(s *driver.Stream) {
 		}
 		c.failed = err
 	}
-	d.busy.Put(s)
+	d.AddBusy(s)
 }
 
-// serveBusy serves a stream from the busy line.
+// serveBusy serves a stream that is busy.
 func (d *Driver) serveBusy(s *driver.Stream) {
 	if s.Flags&gone != 0 {
 		return
@@ -45,7 +45,7 @@ func (d *Driver) serveBusy(s *driver.Stream) {
 		d.finishConnect(c)
 		return
 	}
-	d.receive(c, d.budget)
+	d.receive(c, d.Budget)
 	d.awaitFailure(c)
 }
 
@@ -60,7 +60,7 @@ func (d *Driver) receive(c *conn, left int) {
 			return
 		}
 		if left <= 0 || tries == 0 {
-			d.busy.Put(s)
+			d.AddBusy(s)
 			return
 		}
 		var b []byte
@@ -78,7 +78,7 @@ func (d *Driver) receive(c *conn, left int) {
 			return
 		}
 		left -= len(b)
-		d.deliver(s, b)
+		d.deliverBytes(s, b)
 	}
 }
 
@@ -96,8 +96,8 @@ func (d *Driver) read(s *driver.Stream, most int) ([]byte, error) {
 	return b[:n], err
 }
 
-// deliver passes received bytes to the loop.
-func (d *Driver) deliver(s *driver.Stream, b []byte) {
+// deliverBytes passes received bytes to the loop.
+func (d *Driver) deliverBytes(s *driver.Stream, b []byte) {
 	if len(b) > 0 && !s.Up.Received(b) {
 		s.Flags &^= receiving
 	}
@@ -106,10 +106,9 @@ func (d *Driver) deliver(s *driver.Stream, b []byte) {
 // endReceiving reports the end of receiving.
 func (d *Driver) endReceiving(c *conn, err error) {
 	d.returnBuffer(c)
-	c.s.Flags = c.s.Flags&^(receiving|readable) | ended
+	c.s.Flags &^= readable
 	c.failed = nil
-	c.failureReported = c.failureReported || err != io.EOF
-	c.s.Up.ReceiveEnded(err)
+	c.s.ReportReceiveEnded(err)
 }
 
 // startReceive starts a receive: without memory, or into the buffer of a busy stream. If it is not
@@ -194,8 +193,8 @@ func (d *Driver) receiveEnded(c *conn) {
 		b, err = c.receiveDone(n)
 	}
 	c.failed = err // if the stream is paused, it is reported after Resume
-	d.deliver(s, b)
-	d.receive(c, d.budget-len(b))
+	d.deliverBytes(s, b)
+	d.receive(c, d.Budget-len(b))
 	d.awaitFailure(c)
 }
 

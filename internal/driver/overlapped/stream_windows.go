@@ -11,15 +11,17 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Flags of a stream.
+// Flags of a stream: those that every driver has, and this driver's own.
 const (
-	receiving  = 1 << iota // between Resume and Pause
-	readable               // the kernel may have data, and no receive is in flight
-	busy                   // in the busy line
-	connecting             // Connected must follow
-	ended                  // ReceiveEnded was called
-	gone                   // released or detached
-	attached               // has a conn
+	receiving       = driver.Receiving
+	connecting      = driver.Connecting
+	ended           = driver.Ended
+	gone            = driver.Gone
+	attached        = driver.Attached
+	failed          = driver.Failed
+	failureReported = driver.FailureReported
+
+	readable = driver.OwnStreamFlag // the kernel may have data, and no receive is in flight
 )
 
 // A conn is the driver's state of a stream, from Attach to Released.
@@ -37,8 +39,6 @@ type conn struct {
 	connectDone bool // ConnectEx completed immediately; Connected must follow
 
 	watchingFailure bool // AFD reports if the connection fails
-	reset           bool // AFD has reported it
-	failureReported bool // by Failed or ReceiveEnded
 
 	// In Driver.lent.
 	due        time.Time
@@ -69,10 +69,12 @@ func (d *Driver) newConn(s *driver.Stream) (*conn, error) {
 	return c, nil
 }
 
+// freeConn frees a conn that has nothing in flight.
 func (d *Driver) freeConn(c *conn) {
 	if c.s.Flags&attached != 0 {
 		d.memory.putOp(c.receive)
 		d.conns.Remove(&c.s.State)
+		c.s.Flags &^= attached
 		d.freeConns = append(d.freeConns, c)
 	}
 	*c = conn{held: c.held}
@@ -85,10 +87,10 @@ func (d *Driver) Attach(s *driver.Stream) error {
 		return err
 	}
 	if err := d.join(c); err != nil {
-		d.removeConn(c)
+		d.freeConn(c)
 		return err
 	}
-	d.busy.Put(s) // so that AFD watches it, if it is not resumed
+	d.AddBusy(s) // so that AFD watches it, if it is not resumed
 	return nil
 }
 
@@ -99,13 +101,6 @@ func (d *Driver) addConn(s *driver.Stream) (*conn, error) {
 		s.Flags |= attached
 	}
 	return c, err
-}
-
-// removeConn frees a conn that has nothing in flight.
-func (d *Driver) removeConn(c *conn) {
-	s := c.s
-	d.freeConn(c)
-	s.Flags &^= attached
 }
 
 // errOtherPort is the error of attaching a socket that belongs, itself or as a duplicate, to
@@ -147,7 +142,7 @@ func (d *Driver) Resume(s *driver.Stream) {
 	}
 	s.Flags |= receiving
 	if s.Flags&(attached|ended) == attached && d.connOf(s).receive.state == idle {
-		d.busy.Put(s)
+		d.AddBusy(s)
 	}
 }
 
@@ -156,7 +151,7 @@ func (d *Driver) Resume(s *driver.Stream) {
 func (d *Driver) Pause(s *driver.Stream) {
 	s.Flags &^= receiving
 	if s.Flags&(attached|gone) == attached && d.connOf(s).receive.state == idle {
-		d.busy.Put(s) // so that AFD watches it
+		d.AddBusy(s) // so that AFD watches it
 	}
 }
 
@@ -208,7 +203,7 @@ func (d *Driver) cancel(c *conn) {
 
 func (c *conn) idle() bool { return (c.receive == nil || c.receive.state == idle) && c.send == nil }
 
-// finishIfIdle has reportReleased call Released if no operation is in flight any more.
+// finishIfIdle has deliverReleased free the conn and call Released if no operation is in flight any more.
 func (d *Driver) finishIfIdle(c *conn) {
 	if !c.idle() {
 		return
@@ -220,7 +215,8 @@ func (d *Driver) finishIfIdle(c *conn) {
 			c.s.PollHandle().Done()
 		}
 	}
-	d.released = append(d.released, c)
+	d.finished = append(d.finished, c)
+	d.AddReleased(c.s)
 }
 
 // result returns the result of an operation of c.

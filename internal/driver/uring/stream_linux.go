@@ -430,14 +430,14 @@ func (d *Driver) deliverOrHold(s *driver.Stream, id uint16, n int) {
 		return
 	}
 	x.delivered += int32(n)
-	d.deliver(s, d.buffers.Get(id, n))
+	d.deliverBytes(s, d.buffers.Get(id, n))
 	for ; n > 0; n -= d.buffers.Size {
 		d.buffers.give(id)
 		id++
 	}
 }
 
-func (d *Driver) deliver(s *driver.Stream, b []byte) {
+func (d *Driver) deliverBytes(s *driver.Stream, b []byte) {
 	if !s.Up.Received(b) {
 		d.Pause(s)
 	}
@@ -483,11 +483,11 @@ func (d *Driver) deliverHeld(s *driver.Stream) {
 				x.rare = nil
 			}
 			x.delivered += int32(n)
-			d.deliver(s, b[:n:n])
+			d.deliverBytes(s, b[:n:n])
 		case !x.held.empty():
 			id, b := d.buffers.take(&x.held)
 			x.delivered += int32(len(b))
-			d.deliver(s, b)
+			d.deliverBytes(s, b)
 			d.buffers.give(id)
 		case x.end != noEnd:
 			d.reportEnd(s)
