@@ -192,8 +192,8 @@ func (d *Driver) deliverConn(a *acceptor, fd sys.FD) {
 	a.l.Up.Accepted(s)
 }
 
-// deliverTaken delivers the taken connections of a listener, up to its budget.
-func (d *Driver) deliverTaken(l *driver.Listener) {
+// serveAccepting delivers the connections that a listener in Accepting has taken, up to its budget.
+func (d *Driver) serveAccepting(l *driver.Listener) {
 	a := d.acceptorOf(l)
 	if a == nil {
 		return

@@ -89,7 +89,7 @@ func (d *Driver) enter(timeout time.Duration) error {
 		timeout = 0
 	}
 	if timeout != 0 || d.mustEnter() {
-		e := d.submit(sys.IORING_ENTER_GETEVENTS)
+		e := d.submitQueue(sys.IORING_ENTER_GETEVENTS)
 		d.noteSubmitted()
 		if e != 0 && !isTransient(e) {
 			return os.NewSyscallError("io_uring_enter", e)
@@ -126,8 +126,8 @@ func (d *Driver) block(timeout time.Duration) error {
 // which a garbage collection may have to wait.
 const maxRawBytes = 1 << 20
 
-// submit submits the operations begun.
-func (d *Driver) submit(flags uint32) syscall.Errno {
+// submitQueue submits the operations begun, by one system call.
+func (d *Driver) submitQueue(flags uint32) syscall.Errno {
 	long := d.sendBytes > maxRawBytes
 	d.sendBytes = 0
 	if long {

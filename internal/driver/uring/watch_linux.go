@@ -149,8 +149,8 @@ func (d *Driver) Unwatch(w *driver.Watch) {
 	t.disown(w.Source.PollHandle())
 }
 
-// collectWatches collects the events of the epoll set, and makes their upcalls.
-func (d *Driver) collectWatches() {
+// deliverWatches takes the events of the epoll set if its poll has completed, and makes their upcalls.
+func (d *Driver) deliverWatches() {
 	t := &d.watches
 	if !t.pending {
 		return
