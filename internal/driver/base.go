@@ -21,7 +21,8 @@ type Base struct {
 	released []*Stream // to call Released
 }
 
-// MaxAccepts is how many connections one listener may deliver in a turn.
+// MaxAccepts is how many connections of one listener a turn delivers, in the drivers that have no
+// bound of their own.
 const MaxAccepts = 64
 
 // MakeBase returns the Base of a driver with the configuration c.

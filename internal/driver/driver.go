@@ -19,63 +19,95 @@ import (
 //
 // The contract, for every driver:
 //
-//   - Only the loop's goroutine may call the methods, except Wake and Spin, which any
-//     goroutine may call. Turn makes the upcalls, on the loop's goroutine; they may call any
-//     method but Turn and Close. No other method makes an upcall, with one exception: Unbind
-//     may call PacketUpcalls.Released.
-//   - Turn runs in three phases: it submits the operations that were started, waits, and
-//     makes the upcalls of those that have completed. It makes a bounded number of upcalls;
-//     the next Turn makes the rest, and does not wait.
-//   - Call Attach first for a connected stream, and Connect for a prepared one (sock.go).
-//     After Connect, the driver calls Connected once, with the result that ConnectError
-//     returns. If Attach or Connect returns an error, the stream is not attached.
-//   - Resume starts receiving and Pause stops it. After Pause, up to MaxLateBytes that the
-//     driver had already received may still be delivered. A stream receives nothing before
-//     the first Resume.
-//   - Received delivers bytes in the driver's memory, which is valid until Received returns.
-//     A stream with more data than its budget continues after the other streams' turns; it
-//     may exceed the budget by less than ScratchBytes. ReceiveEnded comes once, after the
-//     last Received, with io.EOF or an error.
-//   - Send takes as many bytes as it can without waiting and returns their number. If it did
-//     not take all, Sent follows once, with how many of the remaining bytes were taken (zero:
-//     try again), or an error. Until then the caller must not call Send, and must not change
-//     the memory of the remaining bytes unless SyncSend returns true: such a driver does not
-//     access it after Send has returned.
-//   - A send error ends sending only. Data received before is still delivered: first what the
-//     driver holds, then what the kernel's receive buffer holds. Then comes ReceiveEnded, with
-//     an error, or with io.EOF if the send has consumed the only error. The same holds after
-//     Failed.
-//   - Failed reports that the connection has failed in both directions (reset by the peer,
-//     timed out by keep-alive) where no other upcall would report it: the stream is paused, or
-//     ReceiveEnded has reported io.EOF. It also reports that the driver cannot serve the stream
-//     any more. It comes at most once, never after a ReceiveEnded with an error other than
-//     io.EOF, and also for a stream that was never resumed. It may come in addition to an
-//     error of Send or Sent.
-//   - Release ends all operations on a stream and closes its descriptor. Released comes once,
-//     when the system no longer uses the stream's memory. It is the only upcall after Release,
-//     and the last one. Release also takes a stream that was never attached, or that Attach or
-//     Connect refused.
-//   - Bind starts receiving datagrams. Packets delivers them, at most MaxPackets at a time, in
-//     the driver's memory, which is valid until Packets returns. A socket that has more than
-//     its budget continues after the other sockets' turns. Errors that the kernel reports
-//     about datagrams sent earlier (ICMP errors) are ignored.
-//   - Call AwaitWritable after a send on the socket would have blocked: Writable follows once.
-//     Unbind ends all operations and closes the socket, also one that Bind refused. Released
-//     comes once, from inside Unbind or from a later Turn. It is the only upcall after Unbind,
-//     and the last one.
-//   - If an operation cannot be started, its upcall reports the error.
+// Calls
+//
+//   - Only the loop's goroutine may call the methods, inside an upcall or between turns, except
+//     Wake and Spin, which any goroutine may call. An upcall must not call Turn or Close.
+//   - Only Turn makes upcalls, on the goroutine that calls it, with one exception: Unbind may
+//     call PacketUpcalls.Released.
+//   - A method without an error result cannot fail: if it cannot start its operation, the
+//     operation's upcall reports the error, in a later turn.
 //   - In the steady state only a new stream allocates memory.
+//
+// Turns
+//
+//   - Turn has three phases. Submit: it starts and cancels the operations that were requested
+//     since the last turn. Collect: it waits, and takes what has happened from the kernel.
+//     Deliver: it makes the upcalls.
+//   - A turn makes a bounded number of upcalls. The next one makes the rest, and does not wait.
+//   - An error of Turn is permanent: the driver does no I/O any more. Further turns still call
+//     Released, unless the kernel keeps using the memory.
+//
+// Streams
+//
+//   - A stream begins with Attach if it is connected, and with Connect if it is prepared
+//     (sock.go). After Connect, Connected comes once, with the result that ConnectError returns;
+//     until then the caller may call only Release and Detach. If Attach or Connect returns an
+//     error, the stream is not attached, and only Release may follow.
+//   - Resume starts receiving and Pause stops it, as does a Received that returns false. A stream
+//     receives nothing before the first Resume. After receiving was stopped, up to MaxLateBytes
+//     that the driver had already received may still be delivered.
+//   - Received delivers bytes in the driver's memory, which is valid until Received returns. A
+//     stream that has more than its budget continues after the other streams' turns; it may
+//     exceed the budget by less than ScratchBytes.
+//   - ReceiveEnded comes once, after the last Received, with io.EOF or an error, and only while
+//     the stream is receiving.
+//   - Send takes as many bytes as it can without waiting, and returns their number. If it did not
+//     take all and returns no error, Sent follows once, with how many of the remaining bytes were
+//     taken (zero: try again), or an error. Until then the caller must not call Send, and must
+//     not change the memory of the remaining bytes unless SyncSend returns true: such a driver
+//     does not access it after Send has returned.
+//   - A send error ends sending only. What was received before is still delivered: first what the
+//     driver holds, then what the kernel's receive buffer holds. Then comes ReceiveEnded, with an
+//     error, or with io.EOF if the send has consumed the only error.
+//   - Failed reports that the connection has failed in both directions (reset by the peer, timed
+//     out by keep-alive) while no receive would find it: receiving is stopped, or ReceiveEnded
+//     has reported io.EOF. It also comes for a stream that was never resumed, and in addition to
+//     an error of Send or Sent. What was received before is delivered after Resume, as after a
+//     send error.
+//   - Failed also reports that the driver cannot serve the stream any more, even while it is
+//     receiving. Then what was received before is delivered, but ReceiveEnded may not follow.
+//   - Failed comes at most once, and never after a ReceiveEnded with an error other than io.EOF.
+//   - Release ends all operations on a stream and closes its descriptor, also of one that was
+//     never attached, or that Attach or Connect refused. Released comes once, from this turn or a
+//     later one, when the system no longer uses the stream's memory. It is the only upcall after
+//     Release.
+//   - Detach ends all operations as Release does, but leaves the descriptor open: the loop owns it
+//     after Released. Before Released, Received delivers what the driver has already received,
+//     even if the stream is paused, so that no byte is lost; and ReceiveEnded reports an error
+//     that the system would not report again. No other upcall comes.
+//
+// Listeners
+//
+//   - Listen starts accepting. Accepted reports each connection.
+//   - PauseAccept stops accepting, and ResumeAccept starts it again. In between neither Accepted
+//     nor AcceptFailed comes: connections stay in the backlog, or the driver holds those that
+//     it has already accepted. AcceptFailed has paused accepting.
+//   - Unlisten stops accepting permanently and closes the listener, also one that Listen refused.
+//     Connections that were not delivered are reset. No upcall follows.
+//
+// Datagram sockets
+//
+//   - Bind starts receiving. Packets delivers datagrams, at most MaxPackets at a time, in the
+//     driver's memory, which is valid until Packets returns. A socket that has more than its
+//     budget continues after the other sockets' turns. Errors that the kernel reports about
+//     datagrams sent earlier (ICMP errors) are ignored.
+//   - Call AwaitWritable after a send on the socket would have blocked: Writable follows once.
+//   - Unbind ends all operations and closes the socket, also one that Bind refused. Released
+//     comes once, from inside Unbind or from a later Turn, when the system no longer uses the
+//     socket and its address is free. It is the only upcall after Unbind.
+//
+// Other sources
+//
+//   - Watch reports every readiness of a source, edge-triggered, by Ready. After Unwatch, which
+//     may follow the source's Close, no upcall comes.
 type Driver interface {
 	// Name returns the driver's name in POLLUX_BACKEND, or that of the backend it uses.
 	Name() string
 
 	Listen(l *Listener) error
-	// PauseAccept stops accepting; connections stay in the backlog.
 	PauseAccept(l *Listener)
-	// ResumeAccept starts accepting again.
 	ResumeAccept(l *Listener)
-	// Unlisten stops accepting permanently and closes the listener, also one that Listen
-	// refused.
 	Unlisten(l *Listener)
 
 	Attach(s *Stream) error
@@ -83,33 +115,31 @@ type Driver interface {
 	Resume(s *Stream)
 	Pause(s *Stream)
 	Send(s *Stream, bufs [][]byte) (n int, err error)
+	// SyncSend reports whether the driver does not access a Send's memory after Send has returned.
 	SyncSend() bool
 	Release(s *Stream)
-	// Detach ends all operations as Release does, but leaves the descriptor open: the loop
-	// owns it after Released. Before Released, Received delivers what the driver has already
-	// received, even if the stream is paused, so that no byte is lost; and ReceiveEnded
-	// reports an error that the system would not report again.
 	Detach(s *Stream)
 
 	Bind(p *PacketSocket) error
 	AwaitWritable(p *PacketSocket)
 	Unbind(p *PacketSocket)
 
-	// Watch reports the readiness of any other source, edge-triggered, until Unwatch.
 	Watch(w *Watch) error
 	Unwatch(w *Watch)
 
 	// Turn waits for at most timeout: forever if it is negative, not at all if it is zero.
 	Turn(timeout time.Duration) error
-	// Wake makes the current Turn return, or else the next one. Calls coalesce.
+	// Wake makes the current Turn return, or else the next one. Calls coalesce. After Close it has
+	// no effect, and may return an error.
 	Wake() error
 	// Spin returns statistics of how Turn spins before it sleeps.
 	Spin() pollux.SpinStats
-	// Close releases the driver. There must be no stream, listener, socket or watch left.
+	// Close releases the driver. There must be no stream, listener, socket or watch left; the
+	// operations of closed listeners that are still in flight end first.
 	Close() error
 }
 
-// MaxLateBytes is how much may still be delivered after Pause.
+// MaxLateBytes is how much may still be delivered after receiving was stopped.
 const MaxLateBytes = 256 << 10
 
 // MaxBuffers is how many slices one Send may take.
@@ -139,14 +169,13 @@ type PacketSender interface {
 	KeepPeer(p *PacketSocket)
 }
 
-// StreamUpcalls is what a driver calls for a stream.
+// StreamUpcalls is what a driver calls for a stream; Driver defines when.
 type StreamUpcalls interface {
 	Connected(err error)
 	// Received returns false to stop receiving, as Pause does.
 	Received(b []byte) (more bool)
 	ReceiveEnded(err error)
 	Sent(n int, err error)
-	// Failed reports that the connection has failed with err: see Driver.
 	Failed(err error)
 	Released()
 }
@@ -167,15 +196,15 @@ type State struct {
 	Flags      uint32
 }
 
-// ListenerUpcalls is what a driver calls for a listener.
+// ListenerUpcalls is what a driver calls for a listener; Driver defines when.
 type ListenerUpcalls interface {
-	// Incoming returns a stream to accept into. The driver may keep it for as long as
-	// it accepts.
+	// Incoming returns a stream to accept into. The driver may keep it, without a descriptor, for
+	// the next connection; Unlisten drops it.
 	Incoming() *Stream
 	// Accepted reports that s, returned by Incoming, is connected to Listener.Peer.
 	Accepted(s *Stream)
 	// AcceptFailed reports that accepting has failed, for example because the process is
-	// out of file descriptors; the driver has paused accepting.
+	// out of file descriptors, and is paused.
 	AcceptFailed(err error)
 }
 
@@ -214,15 +243,13 @@ func (l *Listener) AcceptSpare() (err error) {
 	return l.AcceptInto(&l.Spare.Stream)
 }
 
-// PacketUpcalls is what a driver calls for a datagram socket.
+// PacketUpcalls is what a driver calls for a datagram socket; Driver defines when.
 type PacketUpcalls interface {
 	Packets(ms []sock.Message)
 	// Writable reports that sending may be tried again.
 	Writable()
 	// SendFailed reports that a datagram of n bytes that SendPackets took was not sent.
 	SendFailed(n int, err error)
-	// Released comes once, from inside Unbind or from a later Turn: the system no longer uses
-	// the socket, and its address is free.
 	Released()
 }
 

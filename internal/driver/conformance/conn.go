@@ -160,6 +160,8 @@ func (u *upcalls) ReceiveEnded(err error) {
 			c.h.Errorf("ReceiveEnded(%v) after ReceiveEnded(%v)", err, c.ended)
 		case !c.resumed:
 			c.h.Errorf("ReceiveEnded(%v) before the first Resume", err)
+		case !c.receiving && !c.detached:
+			c.h.Errorf("ReceiveEnded(%v), though receiving was stopped", err)
 		case c.detached && err == io.EOF:
 			c.h.Error("ReceiveEnded(EOF) after Detach: the system reports EOF again")
 		}
@@ -181,6 +183,8 @@ func (u *upcalls) Failed(err error) {
 			c.h.Errorf("Failed(%v) after ReceiveEnded(%v)", err, c.ended)
 		case errors.Is(err, io.EOF):
 			c.h.Error("Failed(EOF)")
+		case c.receiving && c.ended == nil:
+			c.h.Errorf("Failed(%v), though ReceiveEnded will report it: the stream is receiving", err)
 		}
 		c.failed = err
 		if c.onFailed != nil {
