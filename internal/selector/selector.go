@@ -72,34 +72,38 @@ type Config struct {
 // The contract, for every backend:
 //
 //   - All methods but Close may be called concurrently. The caller ensures that
-//     no descriptor is used in two concurrent calls of Add, Modify and Delete,
-//     that a descriptor stays open during such a call, and that Close is called
-//     last, when no other call is running.
+//     no descriptor is used in two concurrent calls of Add, Modify, Delete and
+//     Rearm, that a descriptor stays open during such a call, and that Close is
+//     called last, when no other call is running.
 //   - Add, Modify and Delete take effect immediately, also for calls of Wait
 //     that are asleep. Readiness that exists when Add or Modify is called is
 //     reported.
-//   - After Modify(fd, old, new, …) events carry new. An event with old may
+//   - After Modify(fd, old, key, …) events carry key. An event with old may
 //     still be in a batch that another Wait has taken from the kernel, as may
 //     an event with a deleted key: the caller filters by key, a backend need
 //     not. A key is never used for a second registration.
-//   - Edge: one event after each change from not ready to ready; a backend may
-//     report further activity while the direction stays ready. A direction
-//     counts as not ready once a call on the descriptor would have blocked, or
-//     transferred less than was asked for; sources report that by Rearm.
-//     Level: an event from every Wait while the readiness lasts. Oneshot: one
-//     event, then none until Modify. One edge, or one oneshot event, is
-//     delivered by one call of Wait only.
+//   - Edge: an event after each change from not ready to ready. While the
+//     direction stays ready, a backend may report further activity, such as
+//     more bytes, by further events. A direction counts as not ready once a
+//     call on the descriptor in this direction would have blocked, or
+//     transferred less than was asked for, or failed: if NeedsRearm, the source
+//     reports that by Rearm; otherwise the kernel knows.
+//   - Level: an event from every Wait while the readiness lasts.
+//   - Oneshot: one event, then none until Modify.
+//   - An event that reports one change, or one of Oneshot, is returned by one
+//     call of Wait only.
 //   - Errors and hang-ups are reported whatever the interest is. Readable and
 //     Writable are set with them, so that a caller who handles only these two
 //     meets the error on its next call; the caller of Wait masks them by
 //     interest.
 //   - Wait returns n > 0 events; or 0 after timeout, never before it; or 0 at
-//     any time, having been notified. Negative waits forever, zero does not
-//     sleep. Wait does not return early when a signal interrupts it.
+//     any time, because of Notify or NotifyAll. A negative timeout is forever,
+//     with zero it does not sleep. Wait does not return early when a signal
+//     interrupts it.
 //   - Errors from the kernel are returned as syscall.Errno, or wrap one.
 //   - After an error of Add, fd is not registered. After an error of Modify it is
-//     registered under new, but may be watched in part or not at all: the caller must
-//     call Delete(fd, new) and must not ignore the error, or events of the source are
+//     registered under key, but may be watched in part or not at all: the caller must
+//     call Delete(fd, key) and must not ignore the error, or events of the source are
 //     lost. A failure that the backend retries by itself is not an error: after nil,
 //     all that was asked for is reported. An error of Delete means that the kernel had
 //     dropped fd already; it can be ignored.
@@ -112,16 +116,16 @@ type Selector interface {
 
 	// NeedsRearm reports whether sources must call Rearm.
 	NeedsRearm() bool
-	// Rearm re-arms the edges of the directions d: a source calls it when a
-	// call on fd in these directions would have blocked.
+	// Rearm re-arms the edges of the directions d, which are not ready any more.
+	// It has no effect if fd is not registered under key.
 	Rearm(fd sys.FD, key Key, d Interest)
 
 	Wait(events []Event, timeout time.Duration) (int, error)
 
 	// Notify makes one call of Wait return soon: one that is asleep, or else
-	// the next that would sleep. Calls coalesce until then. After an error the
-	// notice stays set, but a sleeping Wait may not have been woken: the next
-	// Notify tries again.
+	// the next that would sleep. Until then further calls have no effect, unless
+	// Notify has returned an error: then the notice is set, but a sleeping Wait
+	// may not have been woken, and the next Notify tries again.
 	Notify() error
 	// NotifyAll makes every call of Wait, present and future, return soon.
 	NotifyAll() error
