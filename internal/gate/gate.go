@@ -34,9 +34,9 @@ const (
 // least 2 KiB, so a program runs out of memory first.
 const MaxUsers = classMask
 
-// Passed reports which points of the shutdown a call of Leave or Close has reached. Each
+// Reached reports which points of the shutdown a call of Leave or Close has reached. Each
 // point is reported to exactly one caller, and not before Close.
-type Passed struct {
+type Reached struct {
 	// Sealed: the last Short user has left and no other can enter.
 	Sealed bool
 	// Empty: the last user of either class has left and no other can enter.
@@ -67,7 +67,7 @@ func (g *Gate) Enter(c Class) bool {
 // Leave removes the caller from class c. It must be called once for each Enter that
 // returned true. A Leave without an Enter panics: it would borrow from the other count or
 // from the closed bit, and release a resource that is in use.
-func (g *Gate) Leave(c Class) Passed {
+func (g *Gate) Leave(c Class) Reached {
 	now := g.word.Add(-(uint64(1) << c))
 	if now>>c&classMask == classMask {
 		// The count was 0: a Leave never decrements a count to MaxUsers.
@@ -75,13 +75,13 @@ func (g *Gate) Leave(c Class) Passed {
 		panic("gate: Leave without Enter")
 	}
 	if now&closed == 0 {
-		return Passed{}
+		return Reached{}
 	}
-	return passed(now, c == Short)
+	return reached(now, c == Short)
 }
 
-func passed(word uint64, short bool) Passed {
-	return Passed{
+func reached(word uint64, short bool) Reached {
+	return Reached{
 		Sealed: short && word>>Short&classMask == 0,
 		Empty:  word&allMask == 0,
 	}
@@ -89,12 +89,12 @@ func passed(word uint64, short bool) Passed {
 
 // Close makes every later Enter return false. first is false if the gate was already
 // closed; then p is zero.
-func (g *Gate) Close() (first bool, p Passed) {
+func (g *Gate) Close() (first bool, p Reached) {
 	old := g.word.Or(closed)
 	if old&closed != 0 {
-		return false, Passed{}
+		return false, Reached{}
 	}
-	return true, passed(old, true)
+	return true, reached(old, true)
 }
 
 // Closed reports whether Close has been called.

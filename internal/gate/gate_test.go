@@ -12,7 +12,7 @@ func TestOpenGateReportsNothing(t *testing.T) {
 		if !g.Enter(c) {
 			t.Fatalf("Enter(%d) refused by an open gate", c)
 		}
-		if p := g.Leave(c); p != (Passed{}) {
+		if p := g.Leave(c); p != (Reached{}) {
 			t.Errorf("Leave(%d) = %+v on an open gate, want nothing", c, p)
 		}
 	}
@@ -23,29 +23,29 @@ func TestEachPointIsReportedToTheCallThatReachesIt(t *testing.T) {
 	g.Enter(Long)
 	g.Enter(Short)
 	g.Enter(Short)
-	if first, p := g.Close(); !first || p != (Passed{}) {
+	if first, p := g.Close(); !first || p != (Reached{}) {
 		t.Fatalf("Close = %v %+v, want first and nothing passed", first, p)
 	}
-	if first, p := g.Close(); first || p != (Passed{}) {
+	if first, p := g.Close(); first || p != (Reached{}) {
 		t.Fatalf("second Close = %v %+v, want not first", first, p)
 	}
 	if g.Enter(Long) || g.Enter(Short) {
 		t.Fatal("Enter of a closed gate returned true")
 	}
-	if p := g.Leave(Short); p != (Passed{}) {
+	if p := g.Leave(Short); p != (Reached{}) {
 		t.Fatalf("first of two leaving = %+v, want nothing", p)
 	}
-	if p := g.Leave(Short); p != (Passed{Sealed: true}) {
+	if p := g.Leave(Short); p != (Reached{Sealed: true}) {
 		t.Fatalf("last Short leaving = %+v, want sealed", p)
 	}
-	if p := g.Leave(Long); p != (Passed{Empty: true}) {
+	if p := g.Leave(Long); p != (Reached{Empty: true}) {
 		t.Fatalf("last of all leaving = %+v, want empty", p)
 	}
 }
 
 func TestCloseOfAnIdleGateReportsBoth(t *testing.T) {
 	var g Gate
-	if first, p := g.Close(); !first || p != (Passed{Sealed: true, Empty: true}) {
+	if first, p := g.Close(); !first || p != (Reached{Sealed: true, Empty: true}) {
 		t.Fatalf("Close = %v %+v", first, p)
 	}
 }
@@ -106,7 +106,7 @@ func TestPointsAreReportedOnceUnderConcurrency(t *testing.T) {
 	for range 50 {
 		var g Gate
 		var inside, sealed, empty atomic.Int64
-		note := func(p Passed) {
+		note := func(p Reached) {
 			if p.Sealed {
 				if n := inside.Load(); n != 0 {
 					t.Errorf("sealed with %d inside", n)

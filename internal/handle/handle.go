@@ -240,11 +240,11 @@ func (h *Handle) Set(r Registration) {
 // directions d that would block, fell short or failed.
 func (h *Handle) Rearm(d selector.Interest) {
 	if h.flags.Load()&needsRearm != 0 {
-		h.blocked(d)
+		h.rearm(d)
 	}
 }
 
-func (h *Handle) blocked(d selector.Interest) {
+func (h *Handle) rearm(d selector.Interest) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r := h.registered; r.Owner != nil {

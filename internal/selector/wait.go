@@ -29,8 +29,8 @@ func (d *Deadline) Left() time.Duration {
 	return max(time.Until(d.At), 0)
 }
 
-// Sooner returns the earlier of t and the deadline.
-func (d *Deadline) Sooner(t time.Time) time.Time {
+// Earlier returns the earlier of t and the deadline.
+func (d *Deadline) Earlier(t time.Time) time.Time {
 	if !d.Forever && d.At.Before(t) {
 		return d.At
 	}
@@ -60,10 +60,10 @@ func (p *Notices) NotifyAll() { p.ending.Store(true) }
 // Ending reports whether NotifyAll has been called.
 func (p *Notices) Ending() bool { return p.ending.Load() }
 
-// Noticed reports whether a notice is set: a Wait must return instead of sleeping.
-func (p *Notices) Noticed() bool { return p.notified.Load() || p.ending.Load() }
+// Notified reports whether a notice is set: a Wait must return instead of sleeping.
+func (p *Notices) Notified() bool { return p.notified.Load() || p.ending.Load() }
 
-// TakeNotice is Noticed, and clears the notice of Notify, for the Wait that returns because of it.
+// TakeNotice is Notified, and clears the notice of Notify, for the Wait that returns because of it.
 func (p *Notices) TakeNotice() bool { return p.notified.Swap(false) || p.ending.Load() }
 
 // A Pacer decides when a Wait yields its processor: to other goroutines after yieldEvery

@@ -111,7 +111,7 @@ type Idle struct {
 
 // Begin begins an idle period: a wait calls it when it has found no event and may sleep.
 // alone reports that no other wait of the queue sleeps. If Spins reports true, the wait
-// spins until Until and calls Hit, Over or Drop. It calls Slept in any case.
+// spins until Until and calls Hit, Expire or Drop. It calls Slept in any case.
 func (g *Governor) Begin(alone bool) Idle {
 	switch {
 	case g.fixed < 0:
@@ -199,9 +199,9 @@ func (i *Idle) Drop(now time.Time) {
 	}
 }
 
-// Over ends a spin that has found no event until now. It is a miss if the window has
+// Expire ends a spin that has found no event until now. It is a miss if the window has
 // passed; otherwise the deadline has passed, and the period is dropped.
-func (i *Idle) Over(now time.Time) {
+func (i *Idle) Expire(now time.Time) {
 	if now.Before(i.Until()) {
 		i.Drop(now)
 	} else {

@@ -83,13 +83,13 @@ func (d *Driver) wait(timeout time.Duration) error {
 	w.SetTimeout(timeout)
 	if idle := d.spins.Begin(true); idle.Spins() {
 		now := time.Now()
-		for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
+		for end := w.Earlier(idle.Until()); now.Before(end); now = time.Now() {
 			if n, err := d.takeCompletions(0); n > 0 || err != nil {
 				idle.Hit(now)
 				return err
 			}
 		}
-		idle.Over(now)
+		idle.Expire(now)
 	}
 	_, err := d.takeCompletions(w.Left())
 	return err

@@ -178,12 +178,12 @@ func (d *Driver) spin(timeout *time.Duration, idle *spin.Idle) bool {
 			}
 		}
 	}
-	idle.Over(now)
+	idle.Expire(now)
 	if *timeout > 0 {
 		*timeout = max(*timeout-now.Sub(began), 0)
 	}
 	if *timeout == 0 {
-		idle.Slept() // Over does not end the idle period
+		idle.Slept() // Expire does not end the idle period
 	}
 	return *timeout == 0
 }

@@ -31,7 +31,7 @@ func (s *Selector) takeCompletions() {
 			}
 		}
 	}
-	if woken && s.sleep.Noticed() || s.landed.count.Load() > 0 {
+	if woken && s.sleep.Notified() || s.landed.count.Load() > 0 {
 		s.wake()
 	}
 }

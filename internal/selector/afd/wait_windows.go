@@ -88,7 +88,7 @@ func (s *Selector) Wait(events []selector.Event, timeout time.Duration) (int, er
 		s.restartAll(&s.restarts)
 	}
 	// The polls still in restarts could not be started: a sleeper must try again.
-	if w.woken && s.sleep.Noticed() || s.landed.count.Load() > 0 || s.restarts.count.Load() > 0 {
+	if w.woken && s.sleep.Notified() || s.landed.count.Load() > 0 || s.restarts.count.Load() > 0 {
 		s.wake()
 	}
 	w.events = nil
@@ -159,7 +159,7 @@ func (s *Selector) pollNow(w *wait) (int, error) {
 // retryAfter if polls could not be started.
 func (s *Selector) sleepOnce(w *wait) (int, error) {
 	s.sleep.count.Add(1)
-	if s.sleep.Noticed() || s.landed.count.Load() > 0 {
+	if s.sleep.Notified() || s.landed.count.Load() > 0 {
 		s.sleep.count.Add(-1)
 		return 0, nil
 	}
@@ -209,13 +209,13 @@ func (s *Selector) socketByID(id uint32) *socket {
 // spin polls until something is ready, there is a notice, or idle or w's deadline ends it.
 func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 	now := time.Now()
-	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
+	for end := w.Earlier(idle.Until()); now.Before(end); now = time.Now() {
 		n, err := s.pollNow(w)
-		if n > 0 || err != nil || s.sleep.Noticed() {
+		if n > 0 || err != nil || s.sleep.Notified() {
 			idle.Hit(now)
 			return n, err
 		}
 	}
-	idle.Over(now)
+	idle.Expire(now)
 	return 0, nil
 }

@@ -219,7 +219,7 @@ func (s *Selector) translate(w *wait, k int) int {
 		ev := &w.kernel[i]
 		data := ev.Data()
 		if data == wakeKey {
-			if s.sleep.Noticed() {
+			if s.sleep.Notified() {
 				sys.EventfdAdd(s.wakefd)
 			}
 			continue
@@ -233,10 +233,10 @@ func (s *Selector) translate(w *wait, k int) int {
 // spin polls until something is ready, there is a notice, or idle or w's deadline ends it.
 func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 	now := time.Now()
-	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
+	for end := w.Earlier(idle.Until()); now.Before(end); now = time.Now() {
 		for range spinsPerClock {
 			n, err := s.pollNow(w)
-			if n > 0 || err != nil || s.sleep.Noticed() {
+			if n > 0 || err != nil || s.sleep.Notified() {
 				idle.Hit(now)
 				s.Yield(n)
 				return n, err
@@ -247,7 +247,7 @@ func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 			return 0, nil
 		}
 	}
-	idle.Over(now)
+	idle.Expire(now)
 	return 0, nil
 }
 

@@ -93,7 +93,7 @@ func (p *sleepers) init(s *Selector) error {
 	}
 	p.raw = raw
 	p.try = func(fd uintptr) bool {
-		if p.Noticed() {
+		if p.Notified() {
 			return true
 		}
 		p.n, p.errno = sys.EpollPoll(sys.FD(fd), p.lead.buffer())
@@ -221,7 +221,7 @@ func (p *sleepers) resign() {
 	}
 	p.hasLeader = false
 	p.mu.Unlock()
-	if p.Noticed() {
+	if p.Notified() {
 		p.wakeBlocked()
 	}
 }
@@ -284,7 +284,7 @@ func (s *Selector) block(w *wait) (int, error) {
 	p := &s.sleep
 	for {
 		p.blocked.Add(1)
-		if p.Noticed() {
+		if p.Notified() {
 			p.blocked.Add(-1)
 			p.TakeNotice()
 			return 0, nil

@@ -178,7 +178,7 @@ func flags(k *Kevent) selector.Flags {
 func (s *Selector) sleep(w *wait) error {
 	for {
 		s.blocked.Add(1)
-		if s.Noticed() || s.broken.any() {
+		if s.Notified() || s.broken.any() {
 			s.blocked.Add(-1)
 			s.reportBroken(w)
 			if w.n > 0 || s.TakeNotice() {
@@ -220,14 +220,14 @@ const spinsPerClock = 4
 // or idle or w's deadline ends it.
 func (s *Selector) spin(w *wait, idle *spin.Idle) (done bool, err error) {
 	now := time.Now()
-	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
+	for end := w.Earlier(idle.Until()); now.Before(end); now = time.Now() {
 		for range spinsPerClock {
 			if err := s.pollNow(w); w.n > 0 || err != nil {
 				idle.Hit(now)
 				s.Yield(w.n)
 				return true, err
 			}
-			if s.Noticed() {
+			if s.Notified() {
 				idle.Hit(now)
 				return false, nil
 			}
@@ -237,6 +237,6 @@ func (s *Selector) spin(w *wait, idle *spin.Idle) (done bool, err error) {
 			return false, nil
 		}
 	}
-	idle.Over(now)
+	idle.Expire(now)
 	return false, nil
 }

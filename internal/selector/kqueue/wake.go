@@ -86,7 +86,7 @@ func (s *Selector) NotifyAll() error {
 // wakeNext wakes another waiter if w, which leaves Wait, has taken a trigger but
 // not its cause, or a level-triggered event that the kernel puts back silently.
 func (s *Selector) wakeNext(w *wait) {
-	cause := w.woken && (s.Noticed() || s.broken.any())
+	cause := w.woken && (s.Notified() || s.broken.any())
 	if cause || w.level && s.traits.SilentRequeue {
 		s.wake()
 	}

@@ -189,7 +189,7 @@ func (s *Selector) Rearm(fd sys.FD, key selector.Key, d selector.Interest) {
 	if w == nil {
 		return
 	}
-	w.blocked(d, s.round)
+	w.rearm(d, s.round)
 	if ask, in := w.wanted(); in && !(s.leaderPollsLocked(w) && ask&^w.leaderAsked == 0) {
 		s.kickLocked()
 	}

@@ -110,7 +110,7 @@ func (s *Selector) sleepTimeLocked(w *wait) time.Duration {
 	if !first.Forever {
 		s.lead.until = first.At
 	}
-	if s.lead.Noticed() {
+	if s.lead.Notified() {
 		return 0
 	}
 	return min(first.Left(), maxSleep)
@@ -233,9 +233,9 @@ func (s *Selector) pollNow(w *wait) (int, error) {
 // or idle or w's deadline ends it.
 func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 	now := time.Now()
-	for end := w.Sooner(idle.Until()); now.Before(end); now = time.Now() {
+	for end := w.Earlier(idle.Until()); now.Before(end); now = time.Now() {
 		n, err := s.pollNow(w)
-		if n > 0 || err != nil || s.lead.Noticed() {
+		if n > 0 || err != nil || s.lead.Notified() {
 			idle.Hit(now)
 			s.Yield(n)
 			return n, err
@@ -245,6 +245,6 @@ func (s *Selector) spin(w *wait, idle *spin.Idle) (int, error) {
 			return 0, nil
 		}
 	}
-	idle.Over(now)
+	idle.Expire(now)
 	return 0, nil
 }

@@ -50,9 +50,9 @@ func bits(i selector.Interest) int16 {
 	return b
 }
 
-// blocked records that calls in the directions d would have blocked, when round
+// rearm records that calls in the directions d would have blocked, when round
 // was the latest round, and re-arms these directions.
-func (w *watch) blocked(d selector.Interest, round uint64) {
+func (w *watch) rearm(d selector.Interest, round uint64) {
 	if d&selector.Readable != 0 {
 		w.noRead = round
 	}
