@@ -26,9 +26,9 @@ func TestReleasedComesOnce(t *testing.T) {
 			count[i]++
 			switch i {
 			case 0:
-				b.AddReleased(&streams[3])
-			case 1:
 				runtime.Goexit()
+			case 1:
+				b.AddReleased(&streams[3])
 			}
 		})
 	}
@@ -43,11 +43,11 @@ func TestReleasedComesOnce(t *testing.T) {
 		}()
 		<-ended
 	}
-	for i, want := range [][len(streams)]int{{1, 1, 0, 0}, {1, 1, 1, 1}, {1, 1, 1, 1}} {
+	for i, want := range [][len(streams)]int{{1, 0, 0, 0}, {1, 1, 1, 0}, {1, 1, 1, 1}} {
 		if turn(); count != want {
 			t.Errorf("after turn %d, Released came %v times, want %v", i, count, want)
 		}
-		if b.HasWork() != (i == 0) {
+		if b.HasWork() != (i < 2) {
 			t.Errorf("after turn %d, HasWork reports %t", i, b.HasWork())
 		}
 	}

@@ -14,6 +14,7 @@ var failureTests = []test{
 	{"a reset after the peer's EOF", usual, failureAfterEnd},
 	{"a reset with the EOF still unread", usual, failureBehindEnd},
 	{"pausing from inside Received after a reset", small, failureThenPause},
+	{"a reset behind more than the budget", small, failureBehindBudget},
 	{"bytes received before a send failed", small, receiveAfterSendFailed},
 	{"closing both sides is not a failure", usual, endsAreNoFailure},
 	{"Release from inside Failed", usual, releaseInFailed},
@@ -123,6 +124,22 @@ func failureThenPause(h *harness) {
 		c.onReceived = nil
 		c.resumeToEnd(100_000)
 	}
+}
+
+// failureBehindBudget: while the stream is receiving, ReceiveEnded reports the failure, and Failed
+// does not.
+func failureBehindBudget(h *harness) {
+	c, p := h.pair()
+	c.attach()
+	h.turn(0)
+	p.write(100_000)
+	p.reset()
+	c.resume()
+	h.until("the end", func() bool { return c.ended != nil })
+	if c.got != 100_000 && !onWine() {
+		h.Errorf("received %d bytes before the failure, want %d", c.got, 100_000)
+	}
+	h.untilQuiet()
 }
 
 // receiveAfterSendFailed: a send error ends sending only.
