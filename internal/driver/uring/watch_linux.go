@@ -10,7 +10,6 @@ import (
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/selector"
-	"github.com/pollux-io/pollux/internal/selector/epoll"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -165,7 +164,7 @@ func (d *Driver) collectWatches() {
 		}
 		w := t.table.At(uint32(data))
 		if w != nil && w.Generation == uint32(data>>32) {
-			w.Up.Ready(hook.Event(epoll.Flags(t.events[i].Events())).(pollux.Event))
+			w.Up.Ready(hook.Event(selector.EpollFlags(t.events[i].Events())).(pollux.Event))
 		}
 	}
 	if !t.armed && !d.sleep.closing {

@@ -130,33 +130,6 @@ func bits(interest selector.Interest, trigger selector.Trigger) uint32 {
 	return b
 }
 
-// Flags translates epoll's event bits; docs/platforms.md has the table.
-func Flags(b uint32) selector.Flags {
-	var f selector.Flags
-	if b&sys.EPOLLIN != 0 {
-		f |= selector.ReadableFlag
-	}
-	if b&sys.EPOLLOUT != 0 {
-		f |= selector.WritableFlag
-	}
-	if b&(sys.EPOLLPRI|sys.EPOLLRDHUP|sys.EPOLLHUP|sys.EPOLLERR) == 0 {
-		return f
-	}
-	if b&sys.EPOLLPRI != 0 {
-		f |= selector.PriorityFlag
-	}
-	if b&sys.EPOLLRDHUP != 0 {
-		f |= selector.ReadClosed | selector.ReadableFlag
-	}
-	if b&sys.EPOLLHUP != 0 {
-		f |= selector.ReadClosed | selector.WriteClosed | selector.ReadableFlag | selector.WritableFlag
-	}
-	if b&sys.EPOLLERR != 0 {
-		f |= selector.Error | selector.ReadableFlag | selector.WritableFlag
-	}
-	return f
-}
-
 // A wait is one call of Wait.
 type wait struct {
 	selector.Deadline
@@ -224,7 +197,7 @@ func (s *Selector) translate(w *wait, k int) int {
 			}
 			continue
 		}
-		w.events[n] = selector.Event{Key: selector.Key(data), Flags: Flags(ev.Events())}
+		w.events[n] = selector.Event{Key: selector.Key(data), Flags: selector.EpollFlags(ev.Events())}
 		n++
 	}
 	return n
