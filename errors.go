@@ -3,6 +3,8 @@ package pollux
 import (
 	"errors"
 	"fmt"
+
+	"github.com/pollux-io/pollux/internal/handle"
 )
 
 // Errors of misuse, the same on every platform. They are wrapped in an *OpError;
@@ -11,12 +13,12 @@ var (
 	// ErrClosed: the Poll has been closed.
 	ErrClosed = errors.New("poll is closed")
 	// ErrRegistered: the source is already registered with this Poll.
-	ErrRegistered = errors.New("source is already registered; change it with Reregister")
+	ErrRegistered = handle.ErrRegistered
 	// ErrNotRegistered: the source is not registered with any Poll.
-	ErrNotRegistered = errors.New("source is not registered; call Register first")
+	ErrNotRegistered = handle.ErrNotRegistered
 	// ErrOtherPoll: the source is registered with another Poll, or a loop of package loop
 	// watches it. To have two queues watch a descriptor, duplicate it.
-	ErrOtherPoll = errors.New("source is registered with another Poll, or watched by a loop; deregister it or stop watching it first, or duplicate it")
+	ErrOtherPoll = handle.ErrOtherPoll
 	// ErrNotPollable: the kernel does not report readiness for this kind of file. A
 	// regular file or directory is always ready.
 	ErrNotPollable = errors.New("source cannot be polled; read and write it on a goroutine of its own")

@@ -123,11 +123,8 @@ func (r Registrator) Register(src Source, token Token, interest Interest, trigge
 		if err := validate(interest, trigger); err != nil {
 			return err
 		}
-		switch {
-		case reg.Owner == (*owner)(r.q):
-			return ErrRegistered
-		case reg.Owner != nil && !reg.Owner.Ended():
-			return ErrOtherPoll
+		if err := reg.CheckFree((*owner)(r.q)); err != nil {
+			return err
 		}
 		return r.q.add(h, fd, token, interest, trigger)
 	})
@@ -143,7 +140,7 @@ func (r Registrator) Reregister(src Source, token Token, interest Interest, trig
 		if err := validate(interest, trigger); err != nil {
 			return err
 		}
-		if err := r.q.checkOwner(reg); err != nil {
+		if err := reg.CheckOwned((*owner)(r.q)); err != nil {
 			return err
 		}
 		return r.q.modify(h, fd, reg, token, interest, trigger)
@@ -158,7 +155,7 @@ func (r Registrator) Reregister(src Source, token Token, interest Interest, trig
 // event), ErrNotRegistered, ErrOtherPoll or ErrSourceClosed.
 func (r Registrator) Deregister(src Source) error {
 	return r.q.withSource("deregister", src, func(h *handle.Handle, fd sys.FD, reg handle.Registration) error {
-		if err := r.q.checkOwner(reg); err != nil {
+		if err := reg.CheckOwned((*owner)(r.q)); err != nil {
 			return err
 		}
 		h.Set(handle.Registration{})
@@ -200,16 +197,6 @@ func validate(interest Interest, trigger Trigger) error {
 		return ErrBadTrigger
 	}
 	return nil
-}
-
-func (q *Poll) checkOwner(reg handle.Registration) error {
-	switch reg.Owner {
-	case (*owner)(q):
-		return nil
-	case nil:
-		return ErrNotRegistered
-	}
-	return ErrOtherPoll
 }
 
 func (q *Poll) add(h *handle.Handle, fd sys.FD, token Token, interest Interest, trigger Trigger) error {

@@ -42,6 +42,7 @@ func (f *fakeSelector) Modify(_ sys.FD, _, key selector.Key, _ selector.Interest
 
 func (f *fakeSelector) Delete(sys.FD, selector.Key) error { return nil }
 func (f *fakeSelector) NeedsRearm() bool                  { return false }
+func (f *fakeSelector) WritableIsFree() bool              { return false }
 func (f *fakeSelector) Notify() error                     { f.notifies++; return f.notifyErr }
 func (f *fakeSelector) NotifyAll() error                  { return nil }
 

@@ -116,6 +116,11 @@ type Selector interface {
 	// call on fd in these directions would have blocked.
 	Rearm(fd sys.FD, key Key, d Interest)
 
+	// WritableIsFree reports whether an edge-triggered registration of a TCP stream for
+	// Writable, once it has had its first event, gets another only after a send would have
+	// blocked. Then it costs nothing to stay registered for Writable.
+	WritableIsFree() bool
+
 	Wait(events []Event, timeout time.Duration) (int, error)
 
 	// Notify makes one call of Wait return soon: one that is asleep, or else

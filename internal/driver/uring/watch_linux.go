@@ -78,17 +78,6 @@ func (t *watches) disown(h *handle.Handle) {
 	}
 }
 
-// checkOwner returns an error if a source with the registration r cannot be registered here.
-func (t *watches) checkOwner(r handle.Registration) error {
-	switch {
-	case r.Owner == handle.Owner(t):
-		return pollux.ErrRegistered
-	case r.Owner != nil && !r.Owner.Ended():
-		return pollux.ErrOtherPoll
-	}
-	return nil
-}
-
 // Watch implements driver.Driver.
 func (d *Driver) Watch(w *driver.Watch) error {
 	t := &d.watches
@@ -98,7 +87,7 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		return watchError(h.Kind().String(), pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	if err := t.checkOwner(r); err != nil {
+	if err := r.CheckFree(t); err != nil {
 		return watchError(h.Kind().String(), err)
 	}
 	if err := d.openWatches(); err != nil {

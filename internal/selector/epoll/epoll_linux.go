@@ -107,6 +107,10 @@ func (s *Selector) Delete(fd sys.FD, _ selector.Key) error {
 // NeedsRearm implements selector.Selector: the kernel tracks the edges.
 func (s *Selector) NeedsRearm() bool { return false }
 
+// WritableIsFree implements selector.Selector: Linux reports a TCP stream writable only after a
+// send would have blocked (SOCK_NOSPACE).
+func (s *Selector) WritableIsFree() bool { return true }
+
 // Rearm implements selector.Selector.
 func (s *Selector) Rearm(sys.FD, selector.Key, selector.Interest) {}
 
