@@ -27,11 +27,11 @@ func set(errs ...error) *Set {
 
 func TestChoose(t *testing.T) {
 	for _, c := range []struct {
-		what         string
-		good, fair   error
-		env, option  string
-		want         string
-		is           error // nil if want is chosen
+		what        string
+		good, fair  error
+		env, option string
+		want        string
+		is          error // nil if want is chosen
 		text        string
 	}{
 		{what: "the best", want: "good"},

@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
-	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/selector/afd"
 	"github.com/pollux-io/pollux/internal/spin"
@@ -87,9 +87,8 @@ type Driver struct {
 	changed   []*acceptor // those whose accepts submitAccepts must update
 
 	sel     *afd.Selector
-	q       *pollux.Poll
-	reg     pollux.Registrator
-	events  [maxEvents]pollux.Event
+	q       *queue.Poll
+	events  [maxEvents]queue.Event
 	watches driver.Table[driver.Watch]
 	driver.Packets
 }
@@ -109,9 +108,8 @@ func Open(c driver.Config) (*Driver, error) {
 		return nil, err
 	}
 	d.sel = sel
-	d.q = hook.NewPoll(Name, sel).(*pollux.Poll)
-	d.reg = d.q.Registrator()
-	d.Packets = driver.MakePackets(d.reg, kindPacket)
+	d.q = queue.New(Name, sel)
+	d.Packets = driver.MakePackets(d.q, kindPacket)
 	return d, nil
 }
 

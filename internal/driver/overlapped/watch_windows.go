@@ -1,8 +1,9 @@
 package overlapped
 
 import (
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/selector"
 )
 
 // Kinds of tokens.
@@ -17,7 +18,7 @@ const (
 // Watch implements driver.Driver.
 func (d *Driver) Watch(w *driver.Watch) error {
 	d.watches.Add(w, &w.State)
-	err := d.reg.Register(w.Source, driver.Token(kindWatch, w.Generation, w.Index), pollux.Readable|pollux.Writable|pollux.Priority, pollux.Edge)
+	err := d.q.Register(handle.Of(w.Source), driver.Token(kindWatch, w.Generation, w.Index), selector.Readable|selector.Writable|selector.Priority, selector.Edge)
 	if err != nil {
 		d.watches.Remove(&w.State)
 	}
@@ -27,7 +28,7 @@ func (d *Driver) Watch(w *driver.Watch) error {
 // Unwatch implements driver.Driver.
 func (d *Driver) Unwatch(w *driver.Watch) {
 	d.watches.Remove(&w.State)
-	d.reg.Deregister(w.Source) // fails for a closed source, whose registration has ended
+	d.q.Deregister(handle.Of(w.Source)) // fails for a closed source, whose registration has ended
 }
 
 // collectWatches collects the selector's events, and makes their upcalls.
@@ -40,11 +41,11 @@ func (d *Driver) collectWatches() error {
 		return err
 	}
 	for _, ev := range d.events[:n] {
-		kind, generation, index := driver.SplitToken(ev.Token())
+		kind, generation, index := driver.SplitToken(ev.Token)
 		switch kind {
 		case kindWatch:
 			if w := d.watches.At(index); w != nil && w.Generation == generation {
-				w.Up.Ready(ev)
+				w.Up.Ready(ev.Flags)
 			}
 		case kindConnect:
 			c := d.conns.At(index)

@@ -1,15 +1,16 @@
 package ready
 
 import (
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/sock"
 )
 
 // Listen implements driver.Driver.
 func (d *Driver) Listen(l *driver.Listener) error {
 	d.listeners.Add(l, &l.State)
-	err := d.reg.Register(l, driver.Token(kindListener, l.Generation, l.Index), pollux.Readable, pollux.Edge)
+	err := d.q.Register(l.PollHandle(), driver.Token(kindListener, l.Generation, l.Index), selector.Readable, selector.Edge)
 	if err != nil {
 		d.listeners.Remove(&l.State)
 		return err
@@ -75,7 +76,7 @@ func (d *Driver) addAccepting(l *driver.Listener) {
 // Watch implements driver.Driver.
 func (d *Driver) Watch(w *driver.Watch) error {
 	d.watches.Add(w, &w.State)
-	err := d.reg.Register(w.Source, driver.Token(kindWatch, w.Generation, w.Index), pollux.Readable|pollux.Writable|pollux.Priority, pollux.Edge)
+	err := d.q.Register(handle.Of(w.Source), driver.Token(kindWatch, w.Generation, w.Index), selector.Readable|selector.Writable|selector.Priority, selector.Edge)
 	if err != nil {
 		d.watches.Remove(&w.State)
 	}
@@ -85,5 +86,5 @@ func (d *Driver) Watch(w *driver.Watch) error {
 // Unwatch implements driver.Driver.
 func (d *Driver) Unwatch(w *driver.Watch) {
 	d.watches.Remove(&w.State)
-	d.reg.Deregister(w.Source) // fails for a closed source, whose registration has ended
+	d.q.Deregister(handle.Of(w.Source)) // fails for a closed source, whose registration has ended
 }

@@ -1,4 +1,4 @@
-// Package ready is a driver over a pollux.Poll: it turns the Poll's readiness into completions,
+// Package ready is a driver over a queue.Poll: it turns the Poll's readiness into completions,
 // and runs on every system that the Poll supports.
 package ready
 
@@ -13,16 +13,16 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/queue"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/sock"
 )
 
 // Driver is a Poll for one loop.
 type Driver struct {
-	q       *pollux.Poll
-	reg     pollux.Registrator
-	waker   *pollux.Waker
-	events  [maxEvents]pollux.Event
-	epoll   bool // the Poll's backend is epoll
+	q       *queue.Poll
+	waker   *queue.Waker
+	events  [maxEvents]queue.Event
 	scratch []byte
 	budget  int
 
@@ -79,12 +79,9 @@ const (
 	listed // in listeners
 )
 
-// Open returns a driver over a new Poll.
-func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
-	if c.BusyPoll != 0 {
-		options = append(options, pollux.BusyPoll(max(c.BusyPoll, 0)))
-	}
-	q, err := pollux.New(options...)
+// Open returns a driver over a new Poll on b.
+func Open(b *queue.Backend, c driver.Config) (*Driver, error) {
+	q, err := b.Open(selector.Config{BusyPoll: c.BusyPoll})
 	if err != nil {
 		return nil, err
 	}
@@ -92,17 +89,17 @@ func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
 }
 
 // OpenOn returns a driver over q. The driver closes it.
-func OpenOn(q *pollux.Poll, c driver.Config) (*Driver, error) {
+func OpenOn(q *queue.Poll, c driver.Config) (*Driver, error) {
 	waker, err := q.NewWaker(driver.Token(kindWaker, 0, 0))
 	if err != nil {
 		q.Close()
 		return nil, err
 	}
 	return &Driver{
-		q: q, reg: q.Registrator(), waker: waker, epoll: q.Backend() == "epoll",
+		q: q, waker: waker,
 		scratch: make([]byte, c.ScratchBytes), budget: c.BudgetBytes,
 		busy:    driver.Line{Mark: busy},
-		Packets: driver.MakePackets(q.Registrator(), kindPacket),
+		Packets: driver.MakePackets(q, kindPacket),
 	}, nil
 }
 
@@ -116,7 +113,7 @@ func (d *Driver) SyncSend() bool { return true }
 func (d *Driver) Wake() error { return d.waker.Wake() }
 
 // Spin implements driver.Driver.
-func (d *Driver) Spin() pollux.SpinStats { return d.q.Spin() }
+func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats(d.q.Spin()) }
 
 // Close implements driver.Driver.
 func (d *Driver) Close() error { return d.q.Close() }
@@ -124,14 +121,14 @@ func (d *Driver) Close() error { return d.q.Close() }
 // Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
 	d.streams.Add(s, &s.State)
-	interest, flags := pollux.Readable, uint32(attached|writableOnDemand)
-	if d.reportsWritableOnce(s) {
-		interest, flags = pollux.Readable|pollux.Writable|pollux.Priority, attached
+	interest, flags := selector.Readable, uint32(attached|writableOnDemand)
+	if d.writableIsFree(s) {
+		interest, flags = selector.Readable|selector.Writable|selector.Priority, attached
 	}
 	if s.PollHandle().Kind() == handle.UnixStream {
 		flags |= readsShort
 	}
-	err := d.reg.Register(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+	err := d.q.Register(s.PollHandle(), driver.Token(kindStream, s.Generation, s.Index), interest, selector.Edge)
 	if err != nil {
 		d.streams.Remove(&s.State)
 		return err
@@ -140,13 +137,11 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	return nil
 }
 
-// reportsWritableOnce reports whether the kernel reports that a stream is writable only after a
-// send would have blocked. Linux does so for TCP (SOCK_NOSPACE): registering for Writable from
-// the beginning then costs nothing, and saves two calls for each blocked send. But Linux
-// reports a Unix stream writable whenever the peer has read something, and kqueue a TCP stream
-// whenever acknowledgements arrive.
-func (d *Driver) reportsWritableOnce(s *driver.Stream) bool {
-	return d.epoll && s.PollHandle().Kind() == handle.TCPStream
+// writableIsFree reports whether it costs nothing to register a stream for Writable from the
+// beginning, which saves two calls for each blocked send. It does not hold for Unix streams: Linux
+// reports them writable whenever the peer has read something.
+func (d *Driver) writableIsFree(s *driver.Stream) bool {
+	return s.PollHandle().Kind() == handle.TCPStream && d.q.WritableIsFree()
 }
 
 // watchWritable changes whether the stream is registered for Writable. If the Poll refuses, which
@@ -163,15 +158,15 @@ func (d *Driver) watchWritable(s *driver.Stream, on bool) {
 }
 
 func (d *Driver) reregister(s *driver.Stream, room bool) error {
-	interest := pollux.Readable
+	interest := selector.Readable
 	if room {
-		interest |= pollux.Writable
+		interest |= selector.Writable
 	}
-	change := d.reg.Reregister
+	change := d.q.Reregister
 	if s.Flags&unregistered != 0 {
-		change = d.reg.Register
+		change = d.q.Register
 	}
-	err := change(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+	err := change(s.PollHandle(), driver.Token(kindStream, s.Generation, s.Index), interest, selector.Edge)
 	if err == nil {
 		s.Flags &^= watchingWritable
 		if room {
@@ -264,7 +259,7 @@ func (d *Driver) Release(s *driver.Stream) {
 func (d *Driver) Detach(s *driver.Stream) {
 	was := s.Flags
 	if d.markGone(s) && was&attached != 0 {
-		d.reg.Deregister(s)
+		d.q.Deregister(s.PollHandle())
 	}
 }
 
@@ -293,7 +288,7 @@ func (d *Driver) Turn(timeout time.Duration) error {
 	waiting, accepting, pending := d.busy.Len(), d.accepting, d.Pending()
 	d.accepting, d.acceptingSpare = d.acceptingSpare[:0], accepting
 	for _, ev := range d.events[:n] {
-		kind, generation, index := driver.SplitToken(ev.Token())
+		kind, generation, index := driver.SplitToken(ev.Token)
 		if kind != kindStream {
 			d.otherEvent(kind, generation, index, ev)
 		} else if s := d.streams.At(index); s != nil && s.Generation == generation {
@@ -326,7 +321,7 @@ func (d *Driver) reportReleased() {
 }
 
 // otherEvent handles an event of anything but a stream.
-func (d *Driver) otherEvent(kind int, generation, index uint32, ev pollux.Event) {
+func (d *Driver) otherEvent(kind int, generation, index uint32, ev queue.Event) {
 	switch kind {
 	case kindListener:
 		if l := d.listeners.At(index); l != nil && l.Generation == generation {
@@ -334,7 +329,7 @@ func (d *Driver) otherEvent(kind int, generation, index uint32, ev pollux.Event)
 		}
 	case kindWatch:
 		if w := d.watches.At(index); w != nil && w.Generation == generation {
-			w.Up.Ready(ev)
+			w.Up.Ready(ev.Flags)
 		}
 	case kindPacket:
 		d.Packets.Event(generation, index, ev)
@@ -343,7 +338,7 @@ func (d *Driver) otherEvent(kind int, generation, index uint32, ev pollux.Event)
 
 // streamEvent receives before it sends: a send error would hide what the peer has sent before
 // the connection failed.
-func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
+func (d *Driver) streamEvent(s *driver.Stream, ev queue.Event) {
 	if s.Flags&connecting != 0 {
 		d.writeEvent(s, ev)
 		if s.Flags&connecting != 0 {
@@ -367,7 +362,7 @@ func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 }
 
 // writeEvent handles the part of an event that is about sending and connecting.
-func (d *Driver) writeEvent(s *driver.Stream, ev pollux.Event) {
+func (d *Driver) writeEvent(s *driver.Stream, ev queue.Event) {
 	if ev.Writable() && s.Flags&(connecting|blocked) != 0 {
 		d.writable(s, ev)
 		if s.Flags&(connecting|blocked|gone) == 0 {
@@ -407,7 +402,7 @@ func (d *Driver) reportFailure(s *driver.Stream) {
 	}
 }
 
-func (d *Driver) writable(s *driver.Stream, ev pollux.Event) {
+func (d *Driver) writable(s *driver.Stream, ev queue.Event) {
 	if s.Flags&connecting != 0 {
 		err := s.ConnectError()
 		if errors.Is(err, sock.ErrWouldBlock) {

@@ -8,7 +8,6 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
-	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 )
@@ -153,7 +152,7 @@ func (d *Driver) collectWatches() {
 		}
 		w := t.table.At(uint32(data))
 		if w != nil && w.Generation == uint32(data>>32) {
-			w.Up.Ready(hook.Event(selector.EpollFlags(t.events[i].Events())).(pollux.Event))
+			w.Up.Ready(selector.EpollFlags(t.events[i].Events()))
 		}
 	}
 	if !t.armed && !d.sleep.closing {
