@@ -2,40 +2,40 @@ package pollux
 
 import (
 	"errors"
-	"fmt"
+
+	"github.com/pollux-io/pollux/internal/backend"
+	"github.com/pollux-io/pollux/internal/queue"
 )
 
 // Errors of misuse, the same on every platform. They are wrapped in an *OpError;
 // test for them with errors.Is.
 var (
 	// ErrClosed: the Poll has been closed.
-	ErrClosed = errors.New("poll is closed")
+	ErrClosed = queue.ErrClosed
 	// ErrRegistered: the source is already registered with this Poll.
-	ErrRegistered = errors.New("source is already registered; change it with Reregister")
+	ErrRegistered = queue.ErrRegistered
 	// ErrNotRegistered: the source is not registered with any Poll.
-	ErrNotRegistered = errors.New("source is not registered; call Register first")
+	ErrNotRegistered = queue.ErrNotRegistered
 	// ErrOtherPoll: the source is registered with another Poll, or a loop of package loop
 	// watches it. To have two queues watch a descriptor, duplicate it.
-	ErrOtherPoll = errors.New("source is registered with another Poll, or watched by a loop; deregister it or stop watching it first, or duplicate it")
+	ErrOtherPoll = queue.ErrOtherPoll
 	// ErrNotPollable: the kernel does not report readiness for this kind of file. A
 	// regular file or directory is always ready.
-	ErrNotPollable = errors.New("source cannot be polled; read and write it on a goroutine of its own")
+	ErrNotPollable = queue.ErrNotPollable
 	// ErrSourceClosed: the source has been closed or detached, or is nil.
-	ErrSourceClosed = errors.New("source is closed")
+	ErrSourceClosed = queue.ErrSourceClosed
 	// ErrNoInterest: the interest is empty or has unknown bits.
-	ErrNoInterest = errors.New("interest must be one or more of Readable, Writable and Priority")
+	ErrNoInterest = queue.ErrNoInterest
 	// ErrBadTrigger: the trigger has unknown bits.
-	ErrBadTrigger = errors.New("trigger must be Edge or Level, with or without Oneshot")
+	ErrBadTrigger = queue.ErrBadTrigger
 	// ErrNoRoom: the slice passed to Wait has length 0.
-	ErrNoRoom = errors.New("slice of events is empty; its length must be at least 1")
+	ErrNoRoom = queue.ErrNoRoom
 	// ErrTooMany: the Poll has its maximum of 2^26 registrations.
-	ErrTooMany = errors.New("too many registrations for one Poll; use several")
+	ErrTooMany = queue.ErrTooMany
 	// ErrBackend: the requested backend does not exist or is not usable on this machine.
-	ErrBackend = errors.New("backend is not available")
+	ErrBackend = backend.ErrUnavailable
 	// ErrBadOption: an option is nil or its value is out of range.
 	ErrBadOption = errors.New("option is out of range")
-
-	errNoSource = fmt.Errorf("source is nil (%w)", ErrSourceClosed)
 )
 
 // An OpError describes a failed operation on a Poll: what was attempted, on which
@@ -51,12 +51,15 @@ type OpError struct {
 }
 
 // Error implements error.
-func (e *OpError) Error() string {
-	if e.Source == "" {
-		return fmt.Sprintf("pollux: %s: %v", e.Op, e.Err)
-	}
-	return fmt.Sprintf("pollux: %s %s: %v", e.Op, e.Source, e.Err)
-}
+func (e *OpError) Error() string { return (*queue.OpError)(e).Error() }
 
 // Unwrap returns the cause.
 func (e *OpError) Unwrap() error { return e.Err }
+
+// publicError returns err, an error of package queue, as an error of this package.
+func publicError(err error) error {
+	if e, ok := err.(*queue.OpError); ok {
+		return (*OpError)(e)
+	}
+	return err
+}

@@ -70,34 +70,38 @@ type Event struct {
 	flags selector.Flags
 }
 
+// EventOf returns an event with these flags and token 0. It is for internal use: package loop
+// makes the events of a Watch with it.
+func EventOf(flags selector.Flags) Event { return Event{flags: flags} }
+
 // Token returns the token that was registered.
 func (e Event) Token() Token { return e.token }
 
 // Readable reports whether a read or an accept should be tried. It is also set with
 // ReadClosed and Error, if the registration's interest includes it.
-func (e Event) Readable() bool { return e.flags&selector.ReadableFlag != 0 }
+func (e Event) Readable() bool { return e.flags.Readable() }
 
 // Writable reports whether a write should be tried. It is also set with WriteClosed
 // and Error, if the registration's interest includes it.
-func (e Event) Writable() bool { return e.flags&selector.WritableFlag != 0 }
+func (e Event) Writable() bool { return e.flags.Writable() }
 
 // Priority reports whether urgent data has arrived.
-func (e Event) Priority() bool { return e.flags&selector.PriorityFlag != 0 }
+func (e Event) Priority() bool { return e.flags.Priority() }
 
 // ReadClosed reports whether the peer has closed its sending side, or this side has
 // shut down reading. There may still be unread bytes.
-func (e Event) ReadClosed() bool { return e.flags&selector.ReadClosed != 0 }
+func (e Event) ReadClosed() bool { return e.flags.ReadClosed() }
 
 // WriteClosed reports whether writes will fail from now on.
-func (e Event) WriteClosed() bool { return e.flags&selector.WriteClosed != 0 }
+func (e Event) WriteClosed() bool { return e.flags.WriteClosed() }
 
 // Error reports whether the source has an error; the next call on the source returns
 // it.
-func (e Event) Error() bool { return e.flags&selector.Error != 0 }
+func (e Event) Error() bool { return e.flags.Error() }
 
 // Closed reports whether the Poll was closed while the registration was live.
 // It is the registration's last event. The source itself is still open.
-func (e Event) Closed() bool { return e.flags&selector.Closed != 0 }
+func (e Event) Closed() bool { return e.flags.Closed() }
 
 // String returns the token and the names of the set flags.
 func (e Event) String() string {

@@ -1,87 +1,70 @@
 package loop
 
 import (
-	"fmt"
-	"os"
-	"slices"
-	"strings"
-
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/backend"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/driver/ready"
+	"github.com/pollux-io/pollux/internal/queue"
 )
 
 // A native driver does a loop's I/O without a Poll. natives, in backend_*.go, lists those of
-// this build. They are used only when selected by name.
+// this build.
 type native struct {
-	name  string
-	probe func() error
-	note  func() string
-	open  func(driver.Config) (driver.Driver, error)
+	backend.Candidate
+	open func(driver.Config) (driver.Driver, error)
+}
+
+func newNative(name string, probe func() error, note func() string, open func(driver.Config) (driver.Driver, error)) *native {
+	n := &native{open: open}
+	n.Name, n.Probe, n.Note, n.OnRequest = name, probe, note, true
+	return n
+}
+
+// backendSet returns the backends of a loop: those of a Poll, and then the native drivers.
+func backendSet() *backend.Set {
+	s := &backend.Set{User: "a loop"}
+	for _, b := range queue.Backends() {
+		s.Candidates = append(s.Candidates, &b.Candidate)
+	}
+	for _, n := range natives {
+		s.Candidates = append(s.Candidates, &n.Candidate)
+	}
+	return s
 }
 
 // Backends returns the valid values of Config.Backend: the backends of a Poll, best first, and
 // then those that only loops can use.
 func Backends() []pollux.BackendInfo {
-	infos := pollux.Backends()
-	for _, n := range natives {
-		info := pollux.BackendInfo{Name: n.name}
-		if err := n.probe(); err != nil {
-			info.Why = err.Error()
-		} else {
-			info.Usable, info.Why = true, n.note()
-		}
-		infos = append(infos, info)
+	var infos []pollux.BackendInfo
+	for _, info := range backendSet().Probe() {
+		infos = append(infos, pollux.BackendInfo(info))
 	}
 	return infos
 }
 
 // openDriver opens the driver named by the configuration or the environment.
 func openDriver(c *Config) (driver.Driver, error) {
-	config := driver.Config{ScratchBytes: min(max(c.ReadBudget, minScratchBytes), maxScratchBytes), BudgetBytes: c.ReadBudget, BusyPoll: c.BusyPoll}
-	name, from := c.Backend, "Config.Backend"
-	if env := os.Getenv(pollux.BackendEnv); env != "" {
-		name, from = env, pollux.BackendEnv
-	}
-	// Validate Config.Backend even if the environment overrides it: otherwise the mistake would
-	// show only where it does not.
-	if err := checkBackend(c.Backend, "Config.Backend"); err != nil {
+	choice, err := backendSet().Choose(c.Backend, "Config.Backend")
+	if err != nil {
 		return nil, err
 	}
-	if err := checkBackend(name, from); err != nil {
-		return nil, err
+	d, err := openBackend(choice.Index, driver.Config{
+		ScratchBytes: min(max(c.ReadBudget, minScratchBytes), maxScratchBytes),
+		BudgetBytes:  c.ReadBudget,
+		BusyPoll:     c.BusyPoll,
+	})
+	if err != nil {
+		return nil, choice.Failed(err)
 	}
-	for _, n := range natives {
-		if n.name != name {
-			continue
-		}
-		d, err := n.open(config)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %q (from %s): %w", pollux.ErrBackend, name, from, err)
-		}
-		return d, nil
-	}
-	var options []pollux.Option
-	if c.Backend != "" && c.Backend == name {
-		options = append(options, pollux.Backend(name))
-	}
-	return ready.Open(config, options...)
+	return d, nil
 }
 
-// checkBackend returns an error if this build has no such backend.
-func checkBackend(name, from string) error {
-	if name == "" {
-		return nil
+// openBackend opens the driver of a candidate of backendSet.
+func openBackend(index int, c driver.Config) (driver.Driver, error) {
+	polls := queue.Backends()
+	if index < len(polls) {
+		return ready.Open(polls[index], c)
 	}
-	var names []string
-	for _, info := range pollux.Backends() {
-		names = append(names, info.Name)
-	}
-	for _, n := range natives {
-		names = append(names, n.name)
-	}
-	if slices.Contains(names, name) {
-		return nil
-	}
-	return fmt.Errorf("%w: %q (from %s): this build has %s", pollux.ErrBackend, name, from, strings.Join(names, ", "))
+	return natives[index-len(polls)].open(c)
 }

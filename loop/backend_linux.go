@@ -5,6 +5,6 @@ import (
 	"github.com/pollux-io/pollux/internal/driver/uring"
 )
 
-var natives = []native{
-	{uring.Name, uring.Probe, uring.Note, func(c driver.Config) (driver.Driver, error) { return uring.Open(c) }},
+var natives = []*native{
+	newNative(uring.Name, uring.Probe, uring.Note, func(c driver.Config) (driver.Driver, error) { return uring.Open(c) }),
 }

@@ -2,4 +2,4 @@
 
 package loop
 
-var natives []native
+var natives []*native

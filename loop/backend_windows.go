@@ -5,6 +5,6 @@ import (
 	"github.com/pollux-io/pollux/internal/driver/overlapped"
 )
 
-var natives = []native{
-	{overlapped.Name, overlapped.Probe, overlapped.Note, func(c driver.Config) (driver.Driver, error) { return overlapped.Open(c) }},
+var natives = []*native{
+	newNative(overlapped.Name, overlapped.Probe, overlapped.Note, func(c driver.Config) (driver.Driver, error) { return overlapped.Open(c) }),
 }

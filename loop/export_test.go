@@ -73,11 +73,11 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 	t.Setenv(pollux.BackendEnv, name)
 	before := natives
 	t.Cleanup(func() { natives = before })
-	natives = append(slices.Clone(natives), native{
-		name:  name,
-		probe: func() error { return nil },
-		note:  func() string { return "for tests" },
-		open: func(c driver.Config) (driver.Driver, error) {
+	natives = append(slices.Clone(natives), newNative(
+		name,
+		func() error { return nil },
+		func() string { return "for tests" },
+		func(c driver.Config) (driver.Driver, error) {
 			os.Setenv(pollux.BackendEnv, was)
 			defer os.Setenv(pollux.BackendEnv, name)
 			d, err := openDriver(&Config{ReadBudget: c.BudgetBytes, BusyPoll: c.BusyPoll})
@@ -87,7 +87,7 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 			drivers = append(drivers, &FailingDriver{Driver: d})
 			return drivers[len(drivers)-1], nil
 		},
-	})
+	))
 	return func() []*FailingDriver { return drivers }
 }
 

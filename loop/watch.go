@@ -8,6 +8,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/selector"
 )
 
 // A Watch reports the readiness of a foreign descriptor on a loop.
@@ -121,8 +122,8 @@ func (w *Watch) Stop(done func()) {
 type watchUpcalls Watch
 
 // Ready implements driver.WatchUpcalls.
-func (u *watchUpcalls) Ready(ev pollux.Event) {
+func (u *watchUpcalls) Ready(f selector.Flags) {
 	w := (*Watch)(u)
 	w.l.wakeUp()
-	w.l.call(workWatch, w.ready, func() { w.ready(ev) })
+	w.l.call(workWatch, w.ready, func() { w.ready(pollux.EventOf(f)) })
 }

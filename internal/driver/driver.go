@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -267,7 +268,7 @@ type PacketSocket struct {
 
 // WatchUpcalls is what a driver calls for a watched source.
 type WatchUpcalls interface {
-	Ready(ev pollux.Event)
+	Ready(f selector.Flags)
 }
 
 // Watch is a source that a driver watches.

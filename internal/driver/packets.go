@@ -4,7 +4,8 @@ import (
 	"errors"
 	"net"
 
-	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/queue"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -12,7 +13,7 @@ import (
 // they are ready, and Packets receives. A driver embeds it, passes it the events whose tokens
 // have its kind, and calls ReceiveMore in each turn.
 type Packets struct {
-	reg   pollux.Registrator
+	q     *queue.Poll
 	kind  int // of its tokens
 	table Table[PacketSocket]
 
@@ -20,15 +21,15 @@ type Packets struct {
 	inbox   inbox
 }
 
-// MakePackets returns a Packets that registers with reg, with tokens of the given kind.
-func MakePackets(reg pollux.Registrator, kind int) Packets {
-	return Packets{reg: reg, kind: kind, pending: TurnQueue[PacketSocket]{Mark: pending}}
+// MakePackets returns a Packets that registers with q, with tokens of the given kind.
+func MakePackets(q *queue.Poll, kind int) Packets {
+	return Packets{q: q, kind: kind, pending: TurnQueue[PacketSocket]{Mark: pending}}
 }
 
 // StartAt is Table.StartAt.
 func (d *Packets) StartAt(g uint32) { d.table.StartAt(g) }
 
-func (d *Packets) token(p *PacketSocket) pollux.Token {
+func (d *Packets) token(p *PacketSocket) uint64 {
 	return Token(d.kind, p.Generation, p.Index)
 }
 
@@ -44,7 +45,7 @@ const (
 // Writable: Linux reports an event for each datagram that has been sent.
 func (d *Packets) Bind(p *PacketSocket) error {
 	d.table.Add(p, &p.State)
-	if err := d.reg.Register(p.UDPSocket, d.token(p), pollux.Readable, pollux.Edge); err != nil {
+	if err := d.q.Register(p.PollHandle(), d.token(p), selector.Readable, selector.Edge); err != nil {
 		d.table.Remove(&p.State)
 		return err
 	}
@@ -56,14 +57,14 @@ func (d *Packets) Bind(p *PacketSocket) error {
 func (d *Packets) AwaitWritable(p *PacketSocket) {
 	if p.Flags&(bound|awaiting) == bound {
 		p.Flags |= awaiting
-		d.watch(p, pollux.Readable|pollux.Writable)
+		d.watch(p, selector.Readable|selector.Writable)
 	}
 }
 
 // watch changes a socket's interest. If the Poll refuses, the registration has ended
-// (pollux.Registrator.Reregister), and the next turn registers the socket again.
-func (d *Packets) watch(p *PacketSocket, interest pollux.Interest) {
-	if d.reg.Reregister(p.UDPSocket, d.token(p), interest, pollux.Edge) == nil {
+// (queue.Poll.Reregister), and the next turn registers the socket again.
+func (d *Packets) watch(p *PacketSocket, interest selector.Interest) {
+	if d.q.Reregister(p.PollHandle(), d.token(p), interest, selector.Edge) == nil {
 		return
 	}
 	p.Flags |= unregistered
@@ -72,11 +73,11 @@ func (d *Packets) watch(p *PacketSocket, interest pollux.Interest) {
 
 // registerAgain tries again to register a socket. The Poll reports what is ready by then.
 func (d *Packets) registerAgain(p *PacketSocket) {
-	interest := pollux.Readable
+	interest := selector.Readable
 	if p.Flags&awaiting != 0 {
-		interest |= pollux.Writable
+		interest |= selector.Writable
 	}
-	if err := d.reg.Register(p.UDPSocket, d.token(p), interest, pollux.Edge); err == nil || errors.Is(err, pollux.ErrSourceClosed) {
+	if err := d.q.Register(p.PollHandle(), d.token(p), interest, selector.Edge); err == nil || errors.Is(err, queue.ErrSourceClosed) {
 		p.Flags &^= unregistered
 		return
 	}
@@ -97,14 +98,14 @@ func (d *Packets) Unbind(p *PacketSocket) {
 }
 
 // Event handles an event of the socket with this generation and index.
-func (d *Packets) Event(generation, index uint32, ev pollux.Event) {
+func (d *Packets) Event(generation, index uint32, ev queue.Event) {
 	p := d.table.At(index)
 	if p == nil || p.Generation != generation {
 		return
 	}
 	if ev.Writable() && p.Flags&awaiting != 0 {
 		p.Flags &^= awaiting
-		d.watch(p, pollux.Readable)
+		d.watch(p, selector.Readable)
 		p.Up.Writable()
 	}
 	if ev.Readable() && p.Flags&(bound|pending) == bound {

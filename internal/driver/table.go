@@ -1,10 +1,6 @@
 package driver
 
-import (
-	"iter"
-
-	"github.com/pollux-io/pollux"
-)
+import "iter"
 
 // Slots keeps values, each at an index that is reused after Remove.
 type Slots[T any] struct {
@@ -77,11 +73,11 @@ func (t *Table[T]) StartAt(g uint32) { t.generation = g }
 
 // Token returns the token of a source: its kind, from 0 to 7, and its generation and index in
 // the table of that kind.
-func Token(kind int, generation, index uint32) pollux.Token {
-	return pollux.Token(uint64(kind)<<61 | uint64(generation)<<32 | uint64(index))
+func Token(kind int, generation, index uint32) uint64 {
+	return uint64(kind)<<61 | uint64(generation)<<32 | uint64(index)
 }
 
 // SplitToken is the inverse of Token.
-func SplitToken(t pollux.Token) (kind int, generation, index uint32) {
+func SplitToken(t uint64) (kind int, generation, index uint32) {
 	return int(t >> 61), uint32(t>>32) & MaxGeneration, uint32(t)
 }

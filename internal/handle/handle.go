@@ -4,6 +4,7 @@
 package handle
 
 import (
+	"errors"
 	"net"
 	"reflect"
 	"sync"
@@ -73,6 +74,37 @@ type Owner interface {
 type Registration struct {
 	Owner Owner
 	Key   selector.Key
+}
+
+// Errors of CheckFree and CheckOwned. They are public, in the root package.
+var (
+	ErrRegistered    = errors.New("source is already registered; change it with Reregister")
+	ErrNotRegistered = errors.New("source is not registered; call Register first")
+	ErrOtherPoll     = errors.New("source is registered with another Poll, or watched by a loop; deregister it or stop watching it first, or duplicate it")
+)
+
+// CheckFree returns ErrRegistered or ErrOtherPoll if owner must not register the handle: it
+// is registered with owner, or with another queue that has not ended.
+func (r Registration) CheckFree(owner Owner) error {
+	switch {
+	case r.Owner == owner:
+		return ErrRegistered
+	case r.Owner != nil && !r.Owner.Ended():
+		return ErrOtherPoll
+	}
+	return nil
+}
+
+// CheckOwned returns ErrNotRegistered or ErrOtherPoll unless the handle is registered with
+// owner.
+func (r Registration) CheckOwned(owner Owner) error {
+	switch r.Owner {
+	case owner:
+		return nil
+	case nil:
+		return ErrNotRegistered
+	}
+	return ErrOtherPoll
 }
 
 // Of returns the handle of a source, or nil if source is nil or a nil pointer.

@@ -14,12 +14,12 @@ import (
 // owner counts the calls of its methods.
 type owner struct {
 	released, blocked int
-	wants             bool
+	wants, ended      bool
 }
 
 func (o *owner) Release(sys.FD, selector.Key)                  { o.released++ }
 func (o *owner) Rearm(sys.FD, selector.Key, selector.Interest) { o.blocked++ }
-func (o *owner) Ended() bool                                   { return false }
+func (o *owner) Ended() bool                                   { return o.ended }
 func (o *owner) NeedsRearm() bool                              { return o.wants }
 
 func TestLastUserClosesDescriptor(t *testing.T) {
@@ -151,6 +151,28 @@ func TestClosedOnceUnderConcurrency(t *testing.T) {
 		wg.Wait()
 		if n := closed.Load(); n != 1 {
 			t.Fatalf("closed %d times", n)
+		}
+	}
+}
+
+// Q9: one queue at a time may have a handle.
+func TestQ9Ownership(t *testing.T) {
+	mine, other, ended := &owner{}, &owner{}, &owner{ended: true}
+	for _, c := range []struct {
+		what                string
+		r                   Registration
+		wantFree, wantOwned error
+	}{
+		{"no owner", Registration{}, nil, ErrNotRegistered},
+		{"this owner", Registration{Owner: mine}, ErrRegistered, nil},
+		{"another owner", Registration{Owner: other}, ErrOtherPoll, ErrOtherPoll},
+		{"another owner that has ended", Registration{Owner: ended}, nil, ErrOtherPoll},
+	} {
+		if err := c.r.CheckFree(mine); err != c.wantFree {
+			t.Errorf("%s: CheckFree: %v, want %v", c.what, err, c.wantFree)
+		}
+		if err := c.r.CheckOwned(mine); err != c.wantOwned {
+			t.Errorf("%s: CheckOwned: %v, want %v", c.what, err, c.wantOwned)
 		}
 	}
 }

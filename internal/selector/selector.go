@@ -1,9 +1,9 @@
-// Package selector defines the contract between the queue (the root package)
-// and the kernel mechanisms that report readiness, and holds what all backends
-// share: keys, the slot table that keeps them, and the event flags.
+// Package selector defines the contract between the queue (package queue) and the
+// kernel mechanisms that report readiness, and holds what all backends share:
+// keys, the slot table that keeps them, and the event flags.
 //
-// Each backend is one directory beside this file and one line in the root
-// package's backend table. internal/selector/conformance is the test suite that
+// Each backend is one directory beside this file and one line in package queue's
+// list of backends. internal/selector/conformance is the test suite that
 // every backend passes.
 package selector
 
@@ -25,8 +25,11 @@ const (
 	AnyInterest = Readable | Writable | Priority
 )
 
-// Trigger selects how often readiness is reported. Zero is edge-triggered.
+// Trigger selects how often readiness is reported.
 type Trigger uint8
+
+// Edge is the zero Trigger.
+const Edge Trigger = 0
 
 const (
 	Level Trigger = 1 << iota
@@ -51,10 +54,34 @@ const (
 	Closed
 )
 
-// Event is what a backend reports: a registration, and its readiness.
+// Readable reports whether a read or an accept should be tried.
+func (f Flags) Readable() bool { return f&ReadableFlag != 0 }
+
+// Writable reports whether a write should be tried.
+func (f Flags) Writable() bool { return f&WritableFlag != 0 }
+
+// Priority reports whether urgent data has arrived.
+func (f Flags) Priority() bool { return f&PriorityFlag != 0 }
+
+// ReadClosed reports whether the peer has closed its sending side, or this side has shut down
+// reading.
+func (f Flags) ReadClosed() bool { return f&ReadClosed != 0 }
+
+// WriteClosed reports whether writes will fail from now on.
+func (f Flags) WriteClosed() bool { return f&WriteClosed != 0 }
+
+// Error reports whether the source has an error.
+func (f Flags) Error() bool { return f&Error != 0 }
+
+// Closed reports whether the queue was closed while the registration was live.
+func (f Flags) Closed() bool { return f&Closed != 0 }
+
+// Event is a registration and its readiness. A backend sets Key and Flags; the queue then looks
+// up the Token of the registration.
 type Event struct {
 	Key   Key
-	Flags Flags
+	Token uint64
+	Flags
 }
 
 // Config holds the options with which a backend is opened.
@@ -119,6 +146,11 @@ type Selector interface {
 	// Rearm re-arms the edges of the directions d, which are not ready any more.
 	// It has no effect if fd is not registered under key.
 	Rearm(fd sys.FD, key Key, d Interest)
+
+	// WritableIsFree reports whether an edge-triggered registration of a TCP stream for
+	// Writable, once it has had its first event, gets another only after a send would have
+	// blocked. Then it costs nothing to stay registered for Writable.
+	WritableIsFree() bool
 
 	Wait(events []Event, timeout time.Duration) (int, error)
 

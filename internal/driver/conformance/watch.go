@@ -5,6 +5,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -22,7 +23,7 @@ type watch struct {
 	driver.Watch
 	h         *harness
 	u         *sock.UDPSocket
-	onReady   func(ev pollux.Event)
+	onReady   func(selector.Flags)
 	reads     int // readable events
 	unwatched bool
 }
@@ -54,17 +55,17 @@ func (w *watch) unwatch() {
 
 type watchUpcalls watch
 
-func (u *watchUpcalls) Ready(ev pollux.Event) {
+func (u *watchUpcalls) Ready(f selector.Flags) {
 	w := (*watch)(u)
 	w.h.upcall("Ready", func() {
 		if w.unwatched {
-			w.h.Errorf("Ready(%v) after Unwatch", ev)
+			w.h.Errorf("Ready(%v) after Unwatch", f)
 		}
-		if ev.Readable() {
+		if f.Readable() {
 			w.reads++
 		}
 		if w.onReady != nil {
-			w.onReady(ev)
+			w.onReady(f)
 		}
 	})
 }
@@ -125,9 +126,9 @@ func unwatchInside(h *harness) {
 	for range 20 {
 		a, b, c := h.watch(), h.watch(), h.watch()
 		acted := false
-		act := func(other *watch) func(pollux.Event) {
-			return func(ev pollux.Event) {
-				if ev.Readable() && !acted {
+		act := func(other *watch) func(selector.Flags) {
+			return func(f selector.Flags) {
+				if f.Readable() && !acted {
 					acted = true
 					other.unwatch()
 					c.watch()

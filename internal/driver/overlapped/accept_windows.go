@@ -7,9 +7,9 @@ import (
 	"net/netip"
 	"syscall"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -91,7 +91,7 @@ func (d *Driver) joinListener(a *acceptor, fd sys.FD) (err error) {
 	case 0:
 	case syscall.EINVAL: // it belongs to another port
 		a.polled, a.ready = true, true
-		return d.reg.Register(a.l, driver.Token(kindListener, a.l.Generation, a.l.Index), pollux.Readable, pollux.Edge)
+		return d.q.Register(a.l.PollHandle(), driver.Token(kindListener, a.l.Generation, a.l.Index), selector.Readable, selector.Edge)
 	default:
 		return joinError(e)
 	}

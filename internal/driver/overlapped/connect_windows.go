@@ -5,9 +5,10 @@ import (
 	"net"
 	"syscall"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/queue"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -106,7 +107,7 @@ func (d *Driver) awaitConnect(s *driver.Stream) error {
 	if err != nil {
 		return err
 	}
-	err = d.reg.Register(s, driver.Token(kindConnect, s.Generation, s.Index), pollux.Writable, pollux.Edge)
+	err = d.q.Register(s.PollHandle(), driver.Token(kindConnect, s.Generation, s.Index), selector.Writable, selector.Edge)
 	if err != nil {
 		d.freeConn(c)
 		return err
@@ -116,7 +117,7 @@ func (d *Driver) awaitConnect(s *driver.Stream) error {
 }
 
 // connectEvent handles an event of a stream that awaitConnect has registered.
-func (d *Driver) connectEvent(c *conn, ev pollux.Event) {
+func (d *Driver) connectEvent(c *conn, ev queue.Event) {
 	s := c.s
 	err := s.ConnectError()
 	if errors.Is(err, sock.ErrWouldBlock) {
@@ -127,7 +128,7 @@ func (d *Driver) connectEvent(c *conn, ev pollux.Event) {
 		// has neither a peer nor an error, and this event does not come again.
 		err = s.ConnectEnded(syscall.ECONNRESET)
 	}
-	d.reg.Deregister(s)
+	d.q.Deregister(s.PollHandle())
 	if err == nil {
 		err = d.join(c)
 	}

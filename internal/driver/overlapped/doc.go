@@ -29,7 +29,7 @@
 //
 // # Watching
 //
-// A pollux.Poll of the driver's own reports the readiness of other sources. It is over
+// A queue.Poll of the driver's own reports the readiness of other sources. It is over
 // package afd's selector, whose polls complete on the driver's port with a key of their own:
 // so there is one port, and one place to sleep.
 //

@@ -4,8 +4,9 @@ import (
 	"io"
 	"syscall"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/queue"
+	"github.com/pollux-io/pollux/internal/selector"
 )
 
 // A receive in flight fails when the connection does. While no receive is in flight, because the stream
@@ -30,12 +31,12 @@ func (d *Driver) awaitFailure(c *conn) {
 		s.ReportFailed(err)
 	case !c.watchingFailure && c.receive.state == idle:
 		// If this is refused, the next receive or send finds the failure.
-		c.watchingFailure = d.reg.Register(s, driver.Token(kindFailure, s.Generation, s.Index), pollux.Priority, pollux.Edge) == nil
+		c.watchingFailure = d.q.Register(s.PollHandle(), driver.Token(kindFailure, s.Generation, s.Index), selector.Priority, selector.Edge) == nil
 	}
 }
 
 // failureEvent handles an event of a stream that AFD watches for failures.
-func (d *Driver) failureEvent(c *conn, ev pollux.Event) {
+func (d *Driver) failureEvent(c *conn, ev queue.Event) {
 	if ev.WriteClosed() || ev.Error() {
 		c.s.Flags |= failed
 		d.awaitFailure(c)

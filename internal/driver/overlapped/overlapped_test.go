@@ -15,6 +15,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -610,10 +611,10 @@ type watcher struct {
 	events int
 }
 
-func (w *watcher) Ready(ev pollux.Event) {
+func (w *watcher) Ready(f selector.Flags) {
 	w.events++
 	var b [100]byte
-	for ev.Readable() {
+	for f.Readable() {
 		if _, _, err := w.u.ReadFrom(b[:]); err != nil {
 			return
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
-	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector/afd"
 	"github.com/pollux-io/pollux/internal/spin"
 	"github.com/pollux-io/pollux/internal/sys"
@@ -82,9 +82,8 @@ type Driver struct {
 	listeners driver.Table[acceptor]
 
 	sel    *afd.Selector
-	q      *pollux.Poll
-	reg    pollux.Registrator
-	events [maxEvents]pollux.Event
+	q      *queue.Poll
+	events [maxEvents]queue.Event
 	n      int // how many events collect has taken
 	driver.Watches
 	driver.Packets
@@ -105,10 +104,9 @@ func Open(c driver.Config) (*Driver, error) {
 		return nil, err
 	}
 	d.sel = sel
-	d.q = hook.NewPoll(Name, sel).(*pollux.Poll)
-	d.reg = d.q.Registrator()
-	d.Watches = driver.MakeWatches(d.reg, kindWatch)
-	d.Packets = driver.MakePackets(d.reg, kindPacket)
+	d.q = queue.New(Name, sel)
+	d.Watches = driver.MakeWatches(d.q, kindWatch)
+	d.Packets = driver.MakePackets(d.q, kindPacket)
 	return d, nil
 }
 

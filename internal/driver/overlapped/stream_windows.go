@@ -173,7 +173,7 @@ func (d *Driver) Detach(s *driver.Stream) {
 	}
 	c.detached = true
 	if s.Flags&connecting != 0 || c.watchingFailure {
-		d.reg.Deregister(s)
+		d.q.Deregister(s.PollHandle())
 	}
 	d.cancel(c)
 	d.finishIfIdle(c)

@@ -4,8 +4,8 @@ import (
 	"net"
 	"time"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 )
@@ -167,8 +167,8 @@ func (d *Driver) deliverReleased() {
 }
 
 // deliverEvent makes the upcalls of one event of the Poll.
-func (d *Driver) deliverEvent(ev pollux.Event) {
-	kind, generation, index := driver.SplitToken(ev.Token())
+func (d *Driver) deliverEvent(ev queue.Event) {
+	kind, generation, index := driver.SplitToken(ev.Token)
 	switch kind {
 	case kindWatch:
 		d.Watches.Event(generation, index, ev)

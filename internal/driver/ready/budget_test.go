@@ -38,7 +38,7 @@ func TestL5BudgetIsExact(t *testing.T) {
 		peer, err := sock.ConnectTCP(ln.Addr())
 		must(t, err)
 		defer peer.Close()
-		d, err := ready.Open(c)
+		d, err := ready.OpenDefault(c)
 		must(t, err)
 		u := &turnBytes{}
 		s := &driver.Stream{Up: u}

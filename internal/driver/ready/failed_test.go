@@ -9,7 +9,7 @@ import (
 // Released comes for streams that are released while turns fail, so that a loop whose driver has
 // failed can end.
 func TestReleasedWhileTurnsFail(t *testing.T) {
-	d, err := Open(driver.Config{ScratchBytes: 4096, BudgetBytes: 4096})
+	d, err := OpenDefault(driver.Config{ScratchBytes: 4096, BudgetBytes: 4096})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,10 +3,9 @@ package ready
 import (
 	"testing"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/driver/conformance"
-	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/selector/kqueue"
 	"github.com/pollux-io/pollux/internal/selector/kqueue/kqtest"
@@ -22,7 +21,7 @@ func TestConformanceOnKqueue(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				d, err := OpenOn(hook.NewPoll("kqueue", s).(*pollux.Poll), c)
+				d, err := OpenOn(queue.New("kqueue", s), c)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,21 +1,21 @@
-// Package ready is a driver over a pollux.Poll: it turns the Poll's readiness into completions,
+// Package ready is a driver over a queue.Poll: it turns the Poll's readiness into completions,
 // and runs on every system that the Poll supports.
 package ready
 
 import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/queue"
+	"github.com/pollux-io/pollux/internal/selector"
 )
 
 // Driver is a Poll for one loop.
 type Driver struct {
 	driver.Base
-	q       *pollux.Poll
-	reg     pollux.Registrator
-	waker   *pollux.Waker
-	events  [maxEvents]pollux.Event
-	n       int  // how many events collect has taken
-	epoll   bool // the Poll's backend is epoll
+	q       *queue.Poll
+	waker   *queue.Waker
+	events  [maxEvents]queue.Event
+	n       int // how many events collect has taken
 	scratch []byte
 
 	streams   driver.Table[driver.Stream]
@@ -36,12 +36,9 @@ const (
 	kindWaker
 )
 
-// Open returns a driver over a new Poll.
-func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
-	if c.BusyPoll != 0 {
-		options = append(options, pollux.BusyPoll(max(c.BusyPoll, 0)))
-	}
-	q, err := pollux.New(options...)
+// Open returns a driver over a new Poll on b.
+func Open(b *queue.Backend, c driver.Config) (*Driver, error) {
+	q, err := b.Open(selector.Config{BusyPoll: c.BusyPoll})
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +46,7 @@ func Open(c driver.Config, options ...pollux.Option) (*Driver, error) {
 }
 
 // OpenOn returns a driver over q. The driver closes it.
-func OpenOn(q *pollux.Poll, c driver.Config) (*Driver, error) {
+func OpenOn(q *queue.Poll, c driver.Config) (*Driver, error) {
 	waker, err := q.NewWaker(driver.Token(kindWaker, 0, 0))
 	if err != nil {
 		q.Close()
@@ -57,10 +54,10 @@ func OpenOn(q *pollux.Poll, c driver.Config) (*Driver, error) {
 	}
 	return &Driver{
 		Base: driver.MakeBase(c),
-		q:    q, reg: q.Registrator(), waker: waker, epoll: q.Backend() == "epoll",
+		q:    q, waker: waker,
 		scratch: make([]byte, c.ScratchBytes),
-		Watches: driver.MakeWatches(q.Registrator(), kindWatch),
-		Packets: driver.MakePackets(q.Registrator(), kindPacket),
+		Watches: driver.MakeWatches(q, kindWatch),
+		Packets: driver.MakePackets(q, kindPacket),
 	}, nil
 }
 
@@ -74,7 +71,7 @@ func (d *Driver) SyncSend() bool { return true }
 func (d *Driver) Wake() error { return d.waker.Wake() }
 
 // Spin implements driver.Driver.
-func (d *Driver) Spin() pollux.SpinStats { return d.q.Spin() }
+func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats(d.q.Spin()) }
 
 // Close implements driver.Driver.
 func (d *Driver) Close() error { return d.q.Close() }

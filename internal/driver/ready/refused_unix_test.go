@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/selector/poll"
 	"github.com/pollux-io/pollux/internal/sys"
@@ -67,7 +66,7 @@ func TestPollRefusesToWatchWritable(t *testing.T) {
 			t.Fatal(err)
 		}
 		sel := &refusing{Selector: inner}
-		d, err := OpenOn(hook.NewPoll("poll", sel).(*pollux.Poll), driver.Config{ScratchBytes: 4 << 10, BudgetBytes: 4 << 10})
+		d, err := OpenOn(queue.New("poll", sel), driver.Config{ScratchBytes: 4 << 10, BudgetBytes: 4 << 10})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +171,7 @@ func TestPollRefusesToWatchPacketSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	sel := &refusing{Selector: inner}
-	d, err := OpenOn(hook.NewPoll("poll", sel).(*pollux.Poll), driver.Config{ScratchBytes: 4 << 10, BudgetBytes: 4 << 10})
+	d, err := OpenOn(queue.New("poll", sel), driver.Config{ScratchBytes: 4 << 10, BudgetBytes: 4 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

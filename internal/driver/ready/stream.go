@@ -5,9 +5,10 @@ import (
 	"runtime"
 	"syscall"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/queue"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -35,14 +36,14 @@ const (
 // Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
 	d.streams.Add(s, &s.State)
-	interest, flags := pollux.Readable, uint32(attached|writableOnDemand)
-	if d.reportsWritableOnce(s) {
-		interest, flags = pollux.Readable|pollux.Writable|pollux.Priority, attached
+	interest, flags := selector.Readable, uint32(attached|writableOnDemand)
+	if d.writableIsFree(s) {
+		interest, flags = selector.Readable|selector.Writable|selector.Priority, attached
 	}
 	if s.PollHandle().Kind() == handle.UnixStream {
 		flags |= readsShort
 	}
-	err := d.reg.Register(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+	err := d.q.Register(s.PollHandle(), driver.Token(kindStream, s.Generation, s.Index), interest, selector.Edge)
 	if err != nil {
 		d.streams.Remove(&s.State)
 		return err
@@ -51,13 +52,11 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	return nil
 }
 
-// reportsWritableOnce reports whether the kernel reports that a stream is writable only after a
-// send would have blocked. Linux does so for TCP (SOCK_NOSPACE): registering for Writable from
-// the beginning then costs nothing, and saves two calls for each blocked send. But Linux
-// reports a Unix stream writable whenever the peer has read something, and kqueue a TCP stream
-// whenever acknowledgements arrive.
-func (d *Driver) reportsWritableOnce(s *driver.Stream) bool {
-	return d.epoll && s.PollHandle().Kind() == handle.TCPStream
+// writableIsFree reports whether it costs nothing to register a stream for Writable from the
+// beginning, which saves two calls for each blocked send. It does not hold for Unix streams: Linux
+// reports them writable whenever the peer has read something.
+func (d *Driver) writableIsFree(s *driver.Stream) bool {
+	return s.PollHandle().Kind() == handle.TCPStream && d.q.WritableIsFree()
 }
 
 // watchWritable changes whether the stream is registered for Writable. If the Poll refuses, which
@@ -74,15 +73,15 @@ func (d *Driver) watchWritable(s *driver.Stream, on bool) {
 }
 
 func (d *Driver) reregister(s *driver.Stream, room bool) error {
-	interest := pollux.Readable
+	interest := selector.Readable
 	if room {
-		interest |= pollux.Writable
+		interest |= selector.Writable
 	}
-	change := d.reg.Reregister
+	change := d.q.Reregister
 	if s.Flags&unregistered != 0 {
-		change = d.reg.Register
+		change = d.q.Register
 	}
-	err := change(s, driver.Token(kindStream, s.Generation, s.Index), interest, pollux.Edge)
+	err := change(s.PollHandle(), driver.Token(kindStream, s.Generation, s.Index), interest, selector.Edge)
 	if err == nil {
 		s.Flags &^= watchingWritable
 		if room {
@@ -173,7 +172,7 @@ func (d *Driver) Release(s *driver.Stream) {
 func (d *Driver) Detach(s *driver.Stream) {
 	was := s.Flags
 	if d.markGone(s) && was&attached != 0 {
-		d.reg.Deregister(s)
+		d.q.Deregister(s.PollHandle())
 	}
 }
 
@@ -191,7 +190,7 @@ func (d *Driver) markGone(s *driver.Stream) bool {
 
 // streamEvent receives before it sends: a send error would hide what the peer has sent before
 // the connection failed.
-func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
+func (d *Driver) streamEvent(s *driver.Stream, ev queue.Event) {
 	if s.Flags&connecting != 0 {
 		d.writeEvent(s, ev)
 		if s.Flags&connecting != 0 {
@@ -215,7 +214,7 @@ func (d *Driver) streamEvent(s *driver.Stream, ev pollux.Event) {
 }
 
 // writeEvent handles the part of an event that is about sending and connecting.
-func (d *Driver) writeEvent(s *driver.Stream, ev pollux.Event) {
+func (d *Driver) writeEvent(s *driver.Stream, ev queue.Event) {
 	if ev.Writable() && s.Flags&(connecting|blocked) != 0 {
 		d.writable(s, ev)
 		if s.Flags&(connecting|blocked|gone) == 0 {
@@ -254,7 +253,7 @@ func (d *Driver) reportFailure(s *driver.Stream) {
 	}
 }
 
-func (d *Driver) writable(s *driver.Stream, ev pollux.Event) {
+func (d *Driver) writable(s *driver.Stream, ev queue.Event) {
 	if s.Flags&connecting != 0 {
 		err := s.ConnectError()
 		if errors.Is(err, sock.ErrWouldBlock) {

@@ -3,8 +3,8 @@ package ready
 import (
 	"time"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/queue"
 )
 
 // Turn implements driver.Driver.
@@ -39,7 +39,7 @@ func (d *Driver) collect(timeout time.Duration) (err error) {
 func (d *Driver) deliver() {
 	busy, accepting, pending := d.Busy.Len(), d.Accepting.Len(), d.Pending()
 	for _, ev := range d.events[:d.n] {
-		kind, generation, index := driver.SplitToken(ev.Token())
+		kind, generation, index := driver.SplitToken(ev.Token)
 		if kind != kindStream {
 			d.otherEvent(kind, generation, index, ev)
 		} else if s := d.streams.At(index); s != nil && s.Generation == generation {
@@ -57,7 +57,7 @@ func (d *Driver) deliver() {
 }
 
 // otherEvent handles an event of anything but a stream.
-func (d *Driver) otherEvent(kind int, generation, index uint32, ev pollux.Event) {
+func (d *Driver) otherEvent(kind int, generation, index uint32, ev queue.Event) {
 	switch kind {
 	case kindListener:
 		if l := d.listeners.At(index); l != nil && l.Generation == generation {

@@ -10,7 +10,7 @@ import (
 // The driver works when generations wrap.
 func TestGenerationsWrap(t *testing.T) {
 	conformance.Run(t, func(t *testing.T, c driver.Config) driver.Driver {
-		d, err := Open(c)
+		d, err := OpenDefault(c)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,7 +66,7 @@ func (d *Driver) own(doing string, h *handle.Handle) (sys.FD, error) {
 		return fd, fmt.Errorf("uring: %s: %w", doing, pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	if err := d.watches.checkOwner(r); err != nil {
+	if err := r.CheckFree(&d.watches); err != nil {
 		return fd, fmt.Errorf("uring: %s: %w", doing, err)
 	}
 	h.Use() // cannot fail: the handle is locked and open

@@ -17,6 +17,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/driver/conformance"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -643,10 +644,10 @@ func TestBusyPoll(t *testing.T) {
 
 type watch struct {
 	driver.Watch
-	events []pollux.Event
+	events []selector.Flags
 }
 
-func (w *watch) Ready(ev pollux.Event) { w.events = append(w.events, ev) }
+func (w *watch) Ready(f selector.Flags) { w.events = append(w.events, f) }
 
 // Sources that are not streams are watched until Unwatch; no event comes after it.
 func TestWatch(t *testing.T) {

@@ -8,9 +8,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
-	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/selector"
-	"github.com/pollux-io/pollux/internal/selector/epoll"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -79,17 +77,6 @@ func (t *watches) disown(h *handle.Handle) {
 	}
 }
 
-// checkOwner returns an error if a source with the registration r cannot be registered here.
-func (t *watches) checkOwner(r handle.Registration) error {
-	switch {
-	case r.Owner == handle.Owner(t):
-		return pollux.ErrRegistered
-	case r.Owner != nil && !r.Owner.Ended():
-		return pollux.ErrOtherPoll
-	}
-	return nil
-}
-
 // Watch implements driver.Driver.
 func (d *Driver) Watch(w *driver.Watch) error {
 	t := &d.watches
@@ -99,7 +86,7 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		return watchError(h.Kind().String(), pollux.ErrSourceClosed)
 	}
 	defer h.Unlock()
-	if err := t.checkOwner(r); err != nil {
+	if err := r.CheckFree(t); err != nil {
 		return watchError(h.Kind().String(), err)
 	}
 	if err := d.openWatches(); err != nil {
@@ -165,7 +152,7 @@ func (d *Driver) deliverWatches() {
 		}
 		w := t.table.At(uint32(data))
 		if w != nil && w.Generation == uint32(data>>32) {
-			w.Up.Ready(hook.Event(epoll.Flags(t.events[i].Events())).(pollux.Event))
+			w.Up.Ready(selector.EpollFlags(t.events[i].Events()))
 		}
 	}
 	if !t.armed && !d.sleep.closing {

@@ -293,6 +293,9 @@ func (s *Selector) Delete(fd sys.FD, key selector.Key) error {
 // NeedsRearm implements selector.Selector: this package tracks the edges.
 func (s *Selector) NeedsRearm() bool { return true }
 
+// WritableIsFree implements selector.Selector.
+func (s *Selector) WritableIsFree() bool { return false }
+
 // Rearm implements selector.Selector.
 func (s *Selector) Rearm(fd sys.FD, key selector.Key, d selector.Interest) {
 	k := s.findAndLock(fd, key)

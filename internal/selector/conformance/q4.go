@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 )
@@ -75,10 +74,11 @@ func (u *suite) storm(t *testing.T, generations uint64) {
 	if Long() {
 		duration = 20 * time.Second
 	}
-	q := u.poll(t)
+	limited := u.queue(t, selector.Config{})
 	if generations > 0 {
-		hook.Table(q).Limit(generations, 1<<selector.SlotBits)
+		limited.Limit(generations, 1<<selector.SlotBits)
 	}
+	q := pollux.Over(limited)
 	var clock atomic.Int64
 	var ended sync.Map // token → clock when its registration had ended
 	var tokens atomic.Uint64

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/queue"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -21,17 +23,12 @@ func SocketsOn(backend string) System {
 // Sockets returns the System of this machine's kernel: TCP over loopback, and the
 // optional functions that the system supports.
 func Sockets() System {
-	s := System{NewPoll: pollux.New, NewSpinning: newSpinning, Pair: tcpPair, Listen: listenTCP, Reset: reset, RefusedConnect: refusedTCP}
+	s := System{NewPoll: pollux.New, NewQueue: newQueue, Pair: tcpPair, Listen: listenTCP, Reset: reset, RefusedConnect: refusedTCP}
 	addSystem(&s)
 	return s
 }
 
-func newSpinning(busyPoll time.Duration) (*pollux.Poll, error) {
-	if busyPoll == 0 {
-		return pollux.New()
-	}
-	return pollux.New(pollux.BusyPoll(max(busyPoll, 0)))
-}
+func newQueue(c selector.Config) (*queue.Poll, error) { return queue.Open("", "", c) }
 
 func tcpPair() (a, b Stream, err error) {
 	l, err := sock.ListenTCP(loopback)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/queue"
+	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -49,10 +51,10 @@ type Listener interface {
 // A System is a kernel, or a model of one, with a backend for it.
 type System struct {
 	NewPoll func(...pollux.Option) (*pollux.Poll, error)
-	// NewSpinning makes a Poll that spins before it sleeps; see selector.Config.BusyPoll.
-	NewSpinning func(busyPoll time.Duration) (*pollux.Poll, error)
-	Pair        func() (a, b Stream, err error)
-	Listen      func() (Listener, error)
+	// NewQueue makes the queue of such a Poll with settings that have no option.
+	NewQueue func(selector.Config) (*queue.Poll, error)
+	Pair     func() (a, b Stream, err error)
+	Listen   func() (Listener, error)
 
 	// Optional: tests that need a function that is nil are skipped, with the reason.
 	Pipe            func() (Reader, Writer, error)
@@ -176,14 +178,21 @@ func (u *suite) poll(t testing.TB, options ...pollux.Option) *pollux.Poll {
 	return q
 }
 
-func (u *suite) spinningPoll(t testing.TB, busyPoll time.Duration) *pollux.Poll {
+// queue returns a queue with this configuration, for a Poll over it.
+func (u *suite) queue(t testing.TB, c selector.Config) *queue.Poll {
 	t.Helper()
-	q, err := u.NewSpinning(busyPoll)
+	q, err := u.NewQueue(c)
 	if err != nil {
-		t.Fatalf("making a Poll that spins for %v: %v", busyPoll, err)
+		t.Fatalf("making a queue with %+v: %v", c, err)
 	}
 	t.Cleanup(func() { q.Close() })
 	return q
+}
+
+// spinningPoll returns a Poll that spins before it sleeps; see selector.Config.BusyPoll.
+func (u *suite) spinningPoll(t testing.TB, busyPoll time.Duration) *pollux.Poll {
+	t.Helper()
+	return pollux.Over(u.queue(t, selector.Config{BusyPoll: busyPoll}))
 }
 
 func (u *suite) pair(t testing.TB) (a, b Stream) {

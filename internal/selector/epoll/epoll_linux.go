@@ -107,6 +107,10 @@ func (s *Selector) Delete(fd sys.FD, _ selector.Key) error {
 // NeedsRearm implements selector.Selector: the kernel tracks the edges.
 func (s *Selector) NeedsRearm() bool { return false }
 
+// WritableIsFree implements selector.Selector: Linux reports a TCP stream writable only after a
+// send would have blocked (SOCK_NOSPACE).
+func (s *Selector) WritableIsFree() bool { return true }
+
 // Rearm implements selector.Selector.
 func (s *Selector) Rearm(sys.FD, selector.Key, selector.Interest) {}
 
@@ -128,33 +132,6 @@ func bits(interest selector.Interest, trigger selector.Trigger) uint32 {
 		b |= sys.EPOLLONESHOT
 	}
 	return b
-}
-
-// Flags translates epoll's event bits; docs/platforms.md has the table.
-func Flags(b uint32) selector.Flags {
-	var f selector.Flags
-	if b&sys.EPOLLIN != 0 {
-		f |= selector.ReadableFlag
-	}
-	if b&sys.EPOLLOUT != 0 {
-		f |= selector.WritableFlag
-	}
-	if b&(sys.EPOLLPRI|sys.EPOLLRDHUP|sys.EPOLLHUP|sys.EPOLLERR) == 0 {
-		return f
-	}
-	if b&sys.EPOLLPRI != 0 {
-		f |= selector.PriorityFlag
-	}
-	if b&sys.EPOLLRDHUP != 0 {
-		f |= selector.ReadClosed | selector.ReadableFlag
-	}
-	if b&sys.EPOLLHUP != 0 {
-		f |= selector.ReadClosed | selector.WriteClosed | selector.ReadableFlag | selector.WritableFlag
-	}
-	if b&sys.EPOLLERR != 0 {
-		f |= selector.Error | selector.ReadableFlag | selector.WritableFlag
-	}
-	return f
 }
 
 // A wait is one call of Wait.
@@ -224,7 +201,7 @@ func (s *Selector) translate(w *wait, k int) int {
 			}
 			continue
 		}
-		w.events[n] = selector.Event{Key: selector.Key(data), Flags: Flags(ev.Events())}
+		w.events[n] = selector.Event{Key: selector.Key(data), Flags: selector.EpollFlags(ev.Events())}
 		n++
 	}
 	return n

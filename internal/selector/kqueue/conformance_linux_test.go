@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/selector/kqueue"
@@ -30,18 +30,21 @@ func TestConformance(t *testing.T) {
 				config.BusyPoll = 20 * time.Microsecond // the others sleep immediately
 			}
 			system := conformance.Sockets()
-			open := func(config selector.Config) (*pollux.Poll, error) {
+			system.NewQueue = func(config selector.Config) (*queue.Poll, error) {
 				s, err := kqueue.OpenOn(kernel, config)
 				if err != nil {
 					return nil, err
 				}
-				return hook.NewPoll("kqueue on "+f.Name, s).(*pollux.Poll), nil
+				return queue.New("kqueue on "+f.Name, s), nil
 			}
 			system.ExtraEdges = f.ExtraPipeEdges || f.AckEdges > 0
 			system.NoUrgent = !f.Traits.Except
-			system.NewPoll = func(...pollux.Option) (*pollux.Poll, error) { return open(config) }
-			system.NewSpinning = func(busyPoll time.Duration) (*pollux.Poll, error) {
-				return open(selector.Config{BusyPoll: busyPoll})
+			system.NewPoll = func(...pollux.Option) (*pollux.Poll, error) {
+				q, err := system.NewQueue(config)
+				if err != nil {
+					return nil, err
+				}
+				return pollux.Over(q), nil
 			}
 			conformance.Run(t, system)
 			if n := kernel.Open(); n != 0 {

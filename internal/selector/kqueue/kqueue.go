@@ -175,5 +175,9 @@ func (s *Selector) change(w *watch, fd sys.FD, from, to uint64) error {
 // NeedsRearm implements selector.Selector: the kernel tracks the edges.
 func (s *Selector) NeedsRearm() bool { return false }
 
+// WritableIsFree implements selector.Selector: kqueue reports a stream writable
+// whenever acknowledgements arrive.
+func (s *Selector) WritableIsFree() bool { return false }
+
 // Rearm implements selector.Selector.
 func (s *Selector) Rearm(sys.FD, selector.Key, selector.Interest) {}

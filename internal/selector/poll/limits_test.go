@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/hook"
+	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/selector/poll"
@@ -56,7 +56,7 @@ func TestEndsAsReadable(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return hook.NewPoll("poll as on NetBSD", &netbsdPoll{Selector: s}).(*pollux.Poll), nil
+		return pollux.Over(queue.New("poll as on NetBSD", &netbsdPoll{Selector: s})), nil
 	}
 	conformance.Run(t, system, "Q1", "Q8")
 }

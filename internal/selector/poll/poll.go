@@ -181,6 +181,9 @@ func (s *Selector) removeLocked(w *watch) {
 // NeedsRearm implements selector.Selector: this package tracks the edges.
 func (s *Selector) NeedsRearm() bool { return true }
 
+// WritableIsFree implements selector.Selector.
+func (s *Selector) WritableIsFree() bool { return false }
+
 // Rearm implements selector.Selector.
 func (s *Selector) Rearm(fd sys.FD, key selector.Key, d selector.Interest) {
 	s.mu.Lock()

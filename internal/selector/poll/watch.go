@@ -30,10 +30,7 @@ type watch struct {
 	leaderAsked int16  // the events that this round asked for
 }
 
-const (
-	failEvents = sys.POLLHUP | sys.POLLERR
-	endEvents  = sys.POLLRDHUP | failEvents
-)
+const failEvents = sys.POLLHUP | sys.POLLERR
 
 // bits returns what to ask poll(2) for.
 func bits(i selector.Interest) int16 {
@@ -103,7 +100,7 @@ func (w *watch) report(got int16, round uint64) selector.Flags {
 		return 0
 	}
 	got &= ask | failEvents
-	f := flags(got, w.interest)
+	f := selector.PollFlags(got, w.interest)
 	switch {
 	case f == 0:
 	case w.trigger&selector.Oneshot != 0:
@@ -114,37 +111,6 @@ func (w *watch) report(got int16, round uint64) selector.Flags {
 		if got&failEvents != 0 {
 			w.failReported, w.armed = true, 0
 		}
-	}
-	return f
-}
-
-// flags translates the events of poll(2); docs/platforms.md has the table.
-func flags(got int16, interest selector.Interest) selector.Flags {
-	var f selector.Flags
-	if got&sys.POLLIN != 0 {
-		f |= selector.ReadableFlag
-	}
-	if got&sys.POLLOUT != 0 {
-		f |= selector.WritableFlag
-	}
-	if got&sys.POLLPRI != 0 {
-		f |= selector.PriorityFlag
-	}
-	if got&endEvents == 0 {
-		return f
-	}
-	if got&sys.POLLRDHUP != 0 {
-		f |= selector.ReadClosed | selector.ReadableFlag
-	}
-	if got&sys.POLLHUP != 0 {
-		f |= selector.ReadClosed | selector.ReadableFlag | selector.WritableFlag
-		// Without POLLRDHUP, POLLHUP may mean the peer's FIN alone (macOS).
-		if sys.POLLRDHUP != 0 || interest&selector.Readable == 0 {
-			f |= selector.WriteClosed
-		}
-	}
-	if got&sys.POLLERR != 0 {
-		f |= selector.Error | selector.ReadableFlag | selector.WritableFlag
 	}
 	return f
 }

@@ -1,9 +1,8 @@
-package pollux
+package queue
 
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,6 +41,7 @@ func (f *fakeSelector) Modify(_ sys.FD, _, key selector.Key, _ selector.Interest
 
 func (f *fakeSelector) Delete(sys.FD, selector.Key) error { return nil }
 func (f *fakeSelector) NeedsRearm() bool                  { return false }
+func (f *fakeSelector) WritableIsFree() bool              { return false }
 func (f *fakeSelector) Notify() error                     { f.notifies++; return f.notifyErr }
 func (f *fakeSelector) NotifyAll() error                  { return nil }
 
@@ -56,25 +56,20 @@ func (f *fakeSelector) Wait(events []selector.Event, _ time.Duration) (int, erro
 	return f.wait(events)
 }
 
-type fakeSource struct{ h handle.Handle }
-
-func (s *fakeSource) PollHandle() *handle.Handle { return &s.h }
-
-func newFakeSource(fd int) *fakeSource {
-	s := &fakeSource{}
-	s.h.Init(sys.FD(fd), handle.Foreign)
-	return s
+func newFakeSource(fd int) *handle.Handle {
+	h := &handle.Handle{}
+	h.Init(sys.FD(fd), handle.Foreign)
+	return h
 }
 
 // Q4: events that the kernel returned before the registration ended, and that Wait has
 // not returned yet, are dropped.
 func TestQ4BatchFilledBeforeDeregister(t *testing.T) {
 	f := &fakeSelector{}
-	q := newPoll("fake", f)
-	reg := q.Registrator()
+	q := New("fake", f)
 	a, b, c := newFakeSource(1001), newFakeSource(1002), newFakeSource(1003)
-	for i, src := range []*fakeSource{a, b, c} {
-		if err := reg.Register(src, Token(i), Readable, Edge); err != nil {
+	for i, src := range []*handle.Handle{a, b, c} {
+		if err := q.Register(src, uint64(i), selector.Readable, selector.Edge); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,29 +79,29 @@ func TestQ4BatchFilledBeforeDeregister(t *testing.T) {
 			events[i] = selector.Event{Key: key, Flags: selector.ReadableFlag}
 		}
 		// Change the registrations before Wait resolves the batch.
-		if err := reg.Deregister(b); err != nil {
+		if err := q.Deregister(b); err != nil {
 			t.Error(err)
 		}
-		if err := reg.Reregister(c, 22, Writable, Edge); err != nil {
+		if err := q.Reregister(c, 22, selector.Writable, selector.Edge); err != nil {
 			t.Error(err)
 		}
 		// The new registration reuses b's slot.
-		if err := reg.Register(b, 33, Readable, Edge); err != nil {
+		if err := q.Register(b, 33, selector.Readable, selector.Edge); err != nil {
 			t.Error(err)
 		}
 		return len(batch), nil
 	}
 	events := make([]Event, 8)
 	n, err := q.Wait(events, Forever)
-	if n != 1 || err != nil || events[0].Token() != 0 {
+	if n != 1 || err != nil || events[0].Token != 0 {
 		t.Fatalf("Wait = %v, %v, want token 0 alone", events[:n], err)
 	}
 }
 
 func TestWaitMasksReadinessWithoutInterest(t *testing.T) {
 	f := &fakeSelector{}
-	q := newPoll("fake", f)
-	if err := q.Registrator().Register(newFakeSource(1001), 1, Writable, Edge); err != nil {
+	q := New("fake", f)
+	if err := q.Register(newFakeSource(1001), 1, selector.Writable, selector.Edge); err != nil {
 		t.Fatal(err)
 	}
 	rounds := 0
@@ -131,8 +126,8 @@ func TestWaitMasksReadinessWithoutInterest(t *testing.T) {
 
 func TestKernelErrorsKeepTheirNumber(t *testing.T) {
 	f := &fakeSelector{addErr: fmt.Errorf("epoll_ctl: %w", syscall.ENOSPC)}
-	q := newPoll("fake", f)
-	err := q.Registrator().Register(newFakeSource(1001), 1, Readable, Edge)
+	q := New("fake", f)
+	err := q.Register(newFakeSource(1001), 1, selector.Readable, selector.Edge)
 	if !errors.Is(err, syscall.ENOSPC) || q.Len() != 0 {
 		t.Errorf("Register: %v with %d registrations, want ENOSPC and none", err, q.Len())
 	}
@@ -148,16 +143,15 @@ func TestKernelErrorsKeepTheirNumber(t *testing.T) {
 // If the kernel fails to change a registration, it is ended, not left without events.
 func TestFailedReregisterEndsTheRegistration(t *testing.T) {
 	f := &fakeSelector{modErr: syscall.ENOENT}
-	q := newPoll("fake", f)
+	q := New("fake", f)
 	src := newFakeSource(1001)
-	reg := q.Registrator()
-	if err := reg.Register(src, 1, Readable, Edge); err != nil {
+	if err := q.Register(src, 1, selector.Readable, selector.Edge); err != nil {
 		t.Fatal(err)
 	}
-	if err := reg.Reregister(src, 2, Readable, Edge); !errors.Is(err, syscall.ENOENT) {
+	if err := q.Reregister(src, 2, selector.Readable, selector.Edge); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("Reregister: %v, want ENOENT", err)
 	}
-	if err := reg.Deregister(src); !errors.Is(err, ErrNotRegistered) || q.Len() != 0 {
+	if err := q.Deregister(src); !errors.Is(err, ErrNotRegistered) || q.Len() != 0 {
 		t.Errorf("Deregister: %v with %d registrations, want ErrNotRegistered and none", err, q.Len())
 	}
 }
@@ -165,7 +159,7 @@ func TestFailedReregisterEndsTheRegistration(t *testing.T) {
 // Wakes that a Wait has taken are delivered, even if the kernel then fails.
 func TestWakesSurviveAKernelError(t *testing.T) {
 	f := &fakeSelector{wait: func([]selector.Event) (int, error) { return 0, syscall.EBADF }}
-	q := newPoll("fake", f)
+	q := New("fake", f)
 	w, err := q.NewWaker(5)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +168,7 @@ func TestWakesSurviveAKernelError(t *testing.T) {
 		t.Fatal(err)
 	}
 	events := make([]Event, 4)
-	if n, err := q.Wait(events, Forever); n != 1 || err != nil || events[0].Token() != 5 {
+	if n, err := q.Wait(events, Forever); n != 1 || err != nil || events[0].Token != 5 {
 		t.Errorf("Wait = %v, %v, want the wake", events[:n], err)
 	}
 	if _, err := q.Wait(events, Forever); !errors.Is(err, syscall.EBADF) {
@@ -186,7 +180,7 @@ func TestWakesSurviveAKernelError(t *testing.T) {
 // after that, wakes coalesce.
 func TestQ7FailedWakeIsTriedAgain(t *testing.T) {
 	f := &fakeSelector{wait: func([]selector.Event) (int, error) { return 0, nil }}
-	q := newPoll("fake", f)
+	q := New("fake", f)
 	defer q.Close()
 	w, _ := q.NewWaker(1)
 	other, _ := q.NewWaker(2)
@@ -217,7 +211,7 @@ func TestQ7FailedWakeIsTriedAgain(t *testing.T) {
 // Q5: the kernel object is released by its last user, once.
 func TestQ5LastUserReleases(t *testing.T) {
 	f := &fakeSelector{}
-	q := newPoll("fake", f)
+	q := New("fake", f)
 	inside, resume := make(chan struct{}), make(chan struct{})
 	f.wait = func([]selector.Event) (int, error) {
 		close(inside)
@@ -247,78 +241,11 @@ func TestQ5LastUserReleases(t *testing.T) {
 	}
 }
 
-// A backend that only package loop can use is an error that says so.
-func TestLoopsOnlyBackend(t *testing.T) {
-	t.Setenv(BackendEnv, "uring")
-	_, err := New()
-	if !errors.Is(err, ErrBackend) || !strings.Contains(err.Error(), "package loop") {
-		t.Error(err)
-	}
-}
-
-func TestUnknownBackendIsNamed(t *testing.T) {
-	usable := Backends()[0].Name
-	for _, how := range []struct{ env, option string }{
-		{"", "carrier-pigeon"}, {"carrier-pigeon", ""}, {usable, "carrier-pigeon"}, {"carrier-pigeon", usable},
-	} {
-		t.Run(how.env+"/"+how.option, func(t *testing.T) {
-			var options []Option
-			t.Setenv(BackendEnv, how.env)
-			if how.option != "" {
-				options = append(options, Backend(how.option))
-			}
-			_, err := New(options...)
-			if !errors.Is(err, ErrBackend) || !strings.Contains(err.Error(), `"carrier-pigeon"`) {
-				t.Errorf("New: %v, want ErrBackend with the unknown name", err)
-			}
-		})
-	}
-	if os.Getenv(BackendEnv) == "" {
-		q, err := New()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer q.Close()
-		found := false
-		for _, b := range Backends() {
-			found = found || b.Default && b.Name == q.Backend()
-		}
-		if !found {
-			t.Errorf("Backend() = %q, which Backends() does not call the default: %+v", q.Backend(), Backends())
-		}
-	}
-}
-
-func TestBadOptions(t *testing.T) {
-	if _, err := New(nil); !errors.Is(err, ErrBadOption) {
-		t.Errorf("nil: %v, want ErrBadOption", err)
-	}
-	for _, d := range []time.Duration{-1, MaxBusyPoll + 1} {
-		if _, err := New(BusyPoll(d)); !errors.Is(err, ErrBadOption) {
-			t.Errorf("BusyPoll(%v): %v, want ErrBadOption", d, err)
-		}
-	}
-}
-
-func TestStrings(t *testing.T) {
-	for got, want := range map[string]string{
-		(Readable | Writable).String(): "Readable|Writable",
-		Interest(0).String():           "none",
-		Edge.String():                  "Edge",
-		(Level | Oneshot).String():     "Level|Oneshot",
-		Event{token: 7, flags: selector.Closed | selector.ReadableFlag}.String(): "token 7: Readable|Closed",
-	} {
-		if got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
-	}
-}
-
 func TestWaitHandsOutAtMost512(t *testing.T) {
-	q := newPoll("fake", &fakeSelector{wait: func([]selector.Event) (int, error) { return 0, nil }})
+	q := New("fake", &fakeSelector{wait: func([]selector.Event) (int, error) { return 0, nil }})
 	defer q.Close()
 	for i := range 2000 {
-		w, err := q.NewWaker(Token(i))
+		w, err := q.NewWaker(uint64(i))
 		if err == nil {
 			err = w.Wake()
 		}
@@ -338,7 +265,7 @@ func TestWaitHandsOutAtMost512(t *testing.T) {
 
 // After Close, every concurrent Wake returns ErrClosed.
 func TestWakeAfterClose(t *testing.T) {
-	q := newPoll("fake", &fakeSelector{})
+	q := New("fake", &fakeSelector{})
 	defer q.Close()
 	for range 5000 {
 		w, err := q.NewWaker(1)

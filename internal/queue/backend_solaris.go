@@ -1,4 +1,4 @@
-package pollux
+package queue
 
 import (
 	"github.com/pollux-io/pollux/internal/selector"
@@ -6,6 +6,6 @@ import (
 )
 
 // backends has poll(2) only; event ports (port_create(3C)) are not used.
-var backends = []backend{
-	{"poll", func(c selector.Config) (selector.Selector, error) { return poll.Open(c) }, poll.Note()},
+var backends = []*Backend{
+	newBackend("poll", poll.Note, func(c selector.Config) (selector.Selector, error) { return poll.Open(c) }),
 }
