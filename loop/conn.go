@@ -7,6 +7,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/sendqueue"
+	"github.com/pollux-io/pollux/internal/unread"
 )
 
 // Conn is a connection of a loop. Its methods may be called from any goroutine and never block.
@@ -29,7 +30,7 @@ type Conn struct {
 	extras           *extras // set once
 	handler          Handler
 	accepted         *Listener // nil if it was dialed
-	in               *unread
+	in               *unread.Buffer
 	index            uint32  // in the loop's conns
 	callbackRequests request // made in callbacks, for doCallbackRequests
 	pauses           pause
