@@ -64,8 +64,8 @@ func (c *Conn) endCallback() {
 		c.endSlowAndUnlock()
 		return
 	}
-	if staged := l.staging; len(staged) > 0 {
-		l.staging = staged[:0]
+	if l.staging.Len() > 0 {
+		staged := l.staging.Take()
 		n, err := c.sendLocked(append(l.iov[:0], staged), len(staged))
 		if n < len(staged) {
 			c.endShortWriteAndUnlock(staged[n:], err)
@@ -96,7 +96,7 @@ func (c *Conn) endSlowAndUnlock() {
 		c.unstageLocked()
 		c.requests &^= wantFlush
 	}
-	flush := len(l.staging) > 0 || c.requests&wantFlush != 0
+	flush := l.staging.Len() > 0 || c.requests&wantFlush != 0
 	if flush {
 		f = c.flushLocked()
 	}

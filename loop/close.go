@@ -243,9 +243,7 @@ func (u *upcalls) Released() {
 	}
 	c.mu.Lock()
 	c.unstageLocked()
-	if c.out != nil {
-		c.consumeLocked(c.out.bytes, notSent)
-	}
+	c.dropQueuedLocked(notSent)
 	c.mu.Unlock()
 	l.removeConn(c)
 	// Deferred, so that each is called even if the one before has ended the goroutine.

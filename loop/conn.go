@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sendqueue"
+	"github.com/pollux-io/pollux/internal/unread"
 )
 
 // Conn is a connection of a loop. Its methods may be called from any goroutine and never block.
@@ -24,11 +26,11 @@ type Conn struct {
 	// The rest is accessed by the loop only, except out and extras, which mu guards.
 	optional         optional
 	flags            connFlags
-	out              *sendQueue
+	out              *sendqueue.Queue
 	extras           *extras // set once
 	handler          Handler
 	accepted         *Listener // nil if it was dialed
-	in               *unread
+	in               *unread.Buffer
 	index            uint32  // in the loop's conns
 	callbackRequests request // made in callbacks, for doCallbackRequests
 	pauses           pause

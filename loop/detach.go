@@ -85,7 +85,7 @@ func (c *Conn) callDetached() {
 	}
 	var unread []byte
 	if c.in != nil {
-		unread = append(unread, c.in.bytes()...)
+		unread = append(unread, c.in.Bytes()...)
 		c.dropUnread()
 	}
 	stream, err := &c.stream.Stream, c.endReason()

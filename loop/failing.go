@@ -69,8 +69,8 @@ func (c *Conn) beginFailing(why error) {
 // dropUnsentLocked drops unsent bytes, except memory that the driver still uses: Sent is called
 // for that. c.mu must be held.
 func (c *Conn) dropUnsentLocked(why error) {
-	if c.out != nil && c.flags&sendPending == 0 {
-		c.consumeLocked(c.out.bytes, why)
+	if c.flags&sendPending == 0 {
+		c.dropQueuedLocked(why)
 	}
 }
 

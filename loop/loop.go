@@ -9,6 +9,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/block"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sendqueue"
 	"github.com/pollux-io/pollux/internal/wheel"
 )
 
@@ -25,11 +26,11 @@ type Loop struct {
 	timers      *wheel.Wheel
 
 	// Accessed by the loop only.
-	staging   []byte     // staging buffer: written by the connection that is in a callback
-	direct    int        // a write of so many bytes in a callback bypasses the staging buffer
-	iov       [][]byte   // scratch space of flushLocked
-	done      []doneCall // functions of WriteOwned to be called by callDone
-	callStart time.Time  // when the callback began, if timed
+	staging   sendqueue.Staging // staging buffer: written by the connection that is in a callback
+	direct    int               // a write of so many bytes in a callback bypasses the staging buffer
+	iov       [][]byte          // scratch space of flushLocked
+	done      []sendqueue.Done  // functions of WriteOwned to be called by callDone
+	callStart time.Time         // when the callback began, if timed
 	timed     bool
 	wokeAt    time.Time           // when the loop woke, if this turn is measured
 	conns     driver.Pages[*Conn] // each has its index
@@ -84,7 +85,7 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 	l.packets, _ = drv.(driver.PacketSender)
 	if drv.SyncSend() {
 		l.direct = directBytes
-		l.staging = make([]byte, 0, min(stagingBytes, g.config.HighWatermark))
+		l.staging = sendqueue.NewStaging(min(stagingBytes, g.config.HighWatermark))
 	}
 	return l
 }
@@ -146,7 +147,7 @@ func (l *Loop) runAfterGoexit() {
 	l.running.Store(nil)
 	l.runningPacket.Store(nil)
 	l.working.end()
-	l.staging = l.staging[:0]
+	l.staging.Take() // drop it
 	l.fail(errGoexit)
 	l.run()
 }

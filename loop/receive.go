@@ -4,16 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/pollux-io/pollux/internal/unread"
 )
-
-// unread is the received bytes that the handler has not consumed, in a block that grows up to
-// MaxUnread and what one turn may receive.
-type unread struct {
-	block  []byte
-	lo, hi int
-}
-
-func (u *unread) bytes() []byte { return u.block[u.lo:u.hi] }
 
 // upcalls is Conn as its driver sees it.
 type upcalls Conn
@@ -102,33 +95,24 @@ func (c *Conn) badData(n, b int, err error) int {
 	return n
 }
 
-// keepUnread appends a copy of b to the unread bytes.
+// keepUnread appends a copy of b to the unread bytes: up to MaxUnread and what one turn may
+// receive.
 func (c *Conn) keepUnread(b []byte) {
-	blocks := c.loop.blocks
 	if c.in == nil {
-		c.in = &unread{block: blocks.Get(len(b))}
+		c.in = unread.New(c.loop.blocks)
 	}
-	u := c.in
-	if u.hi+len(b) > len(u.block) {
-		if n := u.hi - u.lo + len(b); n > len(u.block) {
-			bigger := blocks.Get(max(n, 2*(u.hi-u.lo)))
-			copy(bigger, u.bytes())
-			blocks.Put(u.block)
-			u.block = bigger
-		} else {
-			copy(u.block, u.bytes())
-		}
-		u.lo, u.hi = 0, u.hi-u.lo
-	}
-	u.hi += copy(u.block[u.hi:], b)
+	c.in.Append(b)
 }
 
 // deliverUnread calls Data with the unread bytes, once, and then delivers the end of the stream
 // if it was received.
 func (c *Conn) deliverUnread() {
 	if u := c.in; u != nil {
-		u.lo += c.data(u.bytes())
-		if u.lo == u.hi || !c.delivers() {
+		n := c.data(u.Bytes())
+		if c.in == u { // or it was dropped: the connection is being closed
+			u.Consume(n)
+		}
+		if u.Len() == 0 || !c.delivers() {
 			c.dropUnread()
 		}
 		c.doCallbackRequests()
@@ -139,8 +123,8 @@ func (c *Conn) deliverUnread() {
 
 func (c *Conn) dropUnread() {
 	if c.in != nil {
-		c.loop.blocks.Put(c.in.block)
-		c.in = nil
+		c.in.Free()
+		c.in = nil // an idle connection has none
 	}
 }
 
@@ -150,7 +134,7 @@ func (c *Conn) checkUnread() {
 	if !c.delivers() {
 		return
 	}
-	if c.in == nil || c.in.hi-c.in.lo < c.loop.g.config.MaxUnread {
+	if c.in == nil || c.in.Len() < c.loop.g.config.MaxUnread {
 		c.resume(byUnread)
 		return
 	}

@@ -1,33 +1,17 @@
 package loop
 
 import (
+	"fmt"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/sendqueue"
 	"github.com/pollux-io/pollux/sock"
 )
 
-// sendQueue is a queue of unsent bytes: in blocks borrowed from the loop, and in slices given to
-// WriteOwned.
-type sendQueue struct {
-	chunks []chunk
-	head   int
-	bytes  int
-}
-
-type chunk struct {
-	block []byte // borrowed; nil if the bytes are the caller's
-	b     []byte // the unsent part
-	done  func(error)
-}
-
-// stagingBytes is how much the callback of one connection may write before blocks are borrowed,
-// unless the high watermark is lower.
+// stagingBytes is how much the callback of one connection may write before it is queued, unless
+// the high watermark is lower.
 const stagingBytes = 64 << 10
-
-var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 
 // Write takes all of b, to be sent in order, or nothing: ErrBufferFull if more bytes than
 // MaxUnsent would be unsent, ErrTooLarge if b alone has more, ErrClosed after Close or
@@ -37,8 +21,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	if c.inCallback() && c.out == nil && c.shut == notShut && !c.writeShut {
 		// The ordinary case. The staging buffer is smaller than any limit.
-		if l, n := c.loop, len(c.loop.staging); len(b) < l.direct && len(b) <= cap(l.staging)-n {
-			l.staging = l.staging[:n+copy(l.staging[n:cap(l.staging)], b)]
+		if l := c.loop; len(b) < l.direct && l.staging.Append(b) {
 			c.mu.Unlock()
 			return len(b), nil
 		}
@@ -101,9 +84,7 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 		return 0, c.opError("write", err)
 	}
 	c.unstageLocked()
-	q := c.makeSendQueueLocked()
-	q.chunks = append(q.chunks, chunk{b: b, done: done})
-	q.bytes += len(b)
+	c.makeQueueLocked().AppendOwned(b, done)
 	c.submitAndUnlock(wantFlush)
 	return len(b), nil
 }
@@ -130,10 +111,10 @@ func (c *Conn) admitWriteLocked(n int) error {
 func (c *Conn) unsentLocked() int {
 	n := 0
 	if c.out != nil {
-		n = c.out.bytes
+		n = c.out.Len()
 	}
 	if c.inCallback() {
-		n += len(c.loop.staging)
+		n += c.loop.staging.Len()
 	}
 	return n
 }
@@ -153,18 +134,21 @@ const (
 func (c *Conn) writeStagedLocked(b []byte) bool {
 	l := c.loop
 	if len(b) < l.direct {
-		if len(l.staging)+len(b) > cap(l.staging) {
-			return false
-		}
-		l.staging = append(l.staging, b...)
-		return true
+		return l.staging.Append(b)
 	}
-	if len(l.staging) > 0 {
+	if l.staging.Len() > 0 {
 		c.unstageLocked()
 		return false
 	}
+	c.writeDirectlyLocked(b)
+	return true
+}
+
+// writeDirectlyLocked writes b to the socket, and queues what that does not take. c.mu must be
+// held; nothing may be queued.
+func (c *Conn) writeDirectlyLocked(b []byte) {
 	n, err := c.stream.Write(b)
-	l.sentDirectly.Add(uint64(n))
+	c.loop.sentDirectly.Add(uint64(n))
 	c.noteSent(n)
 	if n < len(b) {
 		c.queueLocked(b[n:])
@@ -174,57 +158,59 @@ func (c *Conn) writeStagedLocked(b []byte) bool {
 		}
 		c.requests |= wantFlush
 	}
-	return true
 }
 
 // unstageLocked moves the contents of the staging buffer to the queue. c.mu must be held.
 func (c *Conn) unstageLocked() {
-	l := c.loop
-	if c.inCallback() && len(l.staging) > 0 {
-		b := l.staging
-		l.staging = l.staging[:0]
-		c.queueLocked(b)
+	if c.inCallback() && c.loop.staging.Len() > 0 {
+		c.makeQueueLocked().Append(c.loop.staging.Take())
 	}
 }
 
-func (c *Conn) makeSendQueueLocked() *sendQueue {
-	if c.out == nil {
-		c.out = sendQueues.Get().(*sendQueue)
-	}
-	return c.out
-}
-
-// queueLocked copies b into blocks of the queue. c.mu must be held.
+// queueLocked adds a copy of b to the queue, after the contents of the staging buffer. c.mu must
+// be held.
 func (c *Conn) queueLocked(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	if c.inCallback() && len(c.loop.staging) > 0 {
-		c.unstageLocked()
+	c.unstageLocked()
+	c.makeQueueLocked().Append(b)
+}
+
+func (c *Conn) makeQueueLocked() *sendqueue.Queue {
+	if c.out == nil {
+		c.out = sendqueue.Get(c.loop.blocks)
 	}
-	q := c.makeSendQueueLocked()
-	q.bytes += len(b)
-	if n := len(q.chunks); n > q.head {
-		// Fill the rest of the last block, which begins where its bytes end.
-		last := &q.chunks[n-1]
-		if last.block != nil {
-			if free := cap(last.b) - len(last.b); free > 0 {
-				k := min(free, len(b))
-				last.b = append(last.b, b[:k]...)
-				b = b[k:]
-			}
-		}
-	}
-	for len(b) > 0 {
-		block := c.loop.blocks.Get(min(len(b), maxBlock))
-		k := copy(block, b)
-		q.chunks = append(q.chunks, chunk{block: block, b: block[:k:len(block)]})
-		b = b[k:]
+	return c.out
+}
+
+// consumeLocked removes n sent bytes from the queue. The done functions of WriteOwned that are
+// due are collected for callDone. c.mu must be held.
+func (c *Conn) consumeLocked(n int) {
+	if c.out != nil {
+		c.loop.done = c.out.Consume(n, c.loop.done)
+		c.putEmptyQueueLocked()
+	} else if n != 0 {
+		panic(fmt.Sprintf("loop: driver %s has sent %d bytes, and none are queued", c.loop.drv.Name(), n))
 	}
 }
 
-// maxBlock is the size of the largest block that is borrowed for sending.
-const maxBlock = 128 << 10
+// dropQueuedLocked removes everything from the queue; the done functions of WriteOwned get why.
+// c.mu must be held.
+func (c *Conn) dropQueuedLocked(why error) {
+	if c.out != nil {
+		c.loop.done = c.out.Drop(why, c.loop.done)
+		c.putEmptyQueueLocked()
+	}
+}
+
+// putEmptyQueueLocked releases the queue if it is empty: an idle connection has none.
+func (c *Conn) putEmptyQueueLocked() {
+	if c.out.Empty() {
+		c.out.Put()
+		c.out = nil
+	}
+}
 
 // flush sends as much as the kernel takes.
 func (c *Conn) flush() {
@@ -260,8 +246,8 @@ func (c *Conn) flushLocked() flushResult {
 		return flushResult{err: x.sendFailed}
 	}
 	sent := 0
-	if staged := l.staging; len(staged) > 0 {
-		l.staging = staged[:0]
+	if l.staging.Len() > 0 {
+		staged := l.staging.Take()
 		n, err := c.sendLocked(append(l.iov[:0], staged), len(staged))
 		if err != nil {
 			return flushResult{err: err}
@@ -275,14 +261,14 @@ func (c *Conn) flushLocked() flushResult {
 			f.again = true // other connections first
 			return f
 		}
-		bufs, total := c.out.gather(l.iov[:0])
+		bufs, total := c.out.Gather(l.iov[:0])
 		n, err := c.sendLocked(bufs, total)
 		clear(bufs)
 		if err != nil {
 			return flushResult{err: err}
 		}
 		sent += n
-		c.consumeLocked(n, nil)
+		c.consumeLocked(n)
 	}
 	return c.flushResultLocked()
 }
@@ -320,50 +306,6 @@ func (c *Conn) noteSent(n int) {
 			c.extras.rare.lastSent = now
 		}
 	}
-}
-
-// gather appends the queued slices to bufs, up to the maximum of one send.
-func (q *sendQueue) gather(bufs [][]byte) (_ [][]byte, total int) {
-	for i := q.head; i < len(q.chunks) && len(bufs) < driver.MaxBuffers; i++ {
-		bufs = append(bufs, q.chunks[i].b)
-		total += len(q.chunks[i].b)
-	}
-	return bufs, total
-}
-
-// consumeLocked removes n sent bytes from the queue, or everything if why is not nil. The done
-// functions of WriteOwned are collected for callDone. c.mu must be held.
-func (c *Conn) consumeLocked(n int, why error) {
-	q := c.out
-	if q == nil {
-		return
-	}
-	q.bytes -= n
-	for q.head < len(q.chunks) {
-		x := &q.chunks[q.head]
-		if why == nil && n < len(x.b) {
-			x.b = x.b[n:]
-			return
-		}
-		n -= min(n, len(x.b))
-		if x.block != nil {
-			c.loop.blocks.Put(x.block)
-		}
-		if x.done != nil {
-			c.loop.done = append(c.loop.done, doneCall{x.done, why})
-		}
-		*x = chunk{}
-		q.head++
-	}
-	q.chunks, q.head, q.bytes = q.chunks[:0], 0, 0
-	c.out = nil
-	sendQueues.Put(q)
-}
-
-// doneCall is a call of WriteOwned's done that is due.
-type doneCall struct {
-	f   func(error)
-	err error
 }
 
 // plain reports whether afterFlush has nothing to do: the ordinary case.
@@ -422,7 +364,7 @@ func (l *Loop) callDone() {
 	for i < len(l.done) {
 		d := l.done[i]
 		i++
-		l.call(workSent, d.f, func() { d.f(d.err) })
+		l.call(workSent, d.Func, func() { d.Func(d.Err) })
 	}
 }
 
@@ -434,7 +376,7 @@ func (u *upcalls) Sent(n int, err error) {
 	c.loop.counts.bytesOut += uint64(n)
 	c.noteSent(n)
 	c.mu.Lock()
-	c.consumeLocked(n, nil)
+	c.consumeLocked(n)
 	if c.phase == failing {
 		c.dropUnsentLocked(c.extras.sendFailed)
 		c.mu.Unlock()

@@ -131,7 +131,7 @@ func (l *Loop) stats() LoopStats {
 			s.Stalled++
 		}
 		if conn.in != nil {
-			s.UnreadBytes += conn.in.hi - conn.in.lo
+			s.UnreadBytes += conn.in.Len()
 		}
 	}
 	return s
