@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/offload"
 )
 
 // A Group is a set of loops that share listeners, limits and a pool for blocking work.
@@ -28,7 +30,7 @@ type Group struct {
 	config  Config
 	began   time.Time
 	loops   []*Loop
-	offload *offload
+	offload *offload.Pool
 	next    atomic.Uint32 // where leastLoaded begins its search
 
 	running  sync.WaitGroup // loops
@@ -74,7 +76,7 @@ func NewGroup(config Config) (*Group, error) {
 		}
 		g.loops = append(g.loops, newLoop(g, drv))
 	}
-	g.offload = newOffload(config.OffloadWorkers, config.OffloadQueue)
+	g.offload = offload.New(config.OffloadWorkers, config.OffloadQueue)
 	for _, l := range g.loops {
 		g.running.Add(1)
 		go l.run()
@@ -244,7 +246,7 @@ func (g *Group) shutdownError() error {
 				e.Loops++
 			}
 		}
-		e.Offloaded, _ = g.offload.stats()
+		e.Offloaded, _ = g.offload.Stats()
 	}
 	if e.Conns+e.Loops+e.Offloaded == 0 {
 		return nil
@@ -282,7 +284,7 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 		g.running.Wait()
 		close(g.watchdog.stop)
 		g.watching.Wait()
-		g.offload.stop()
+		g.offload.Stop()
 		g.logs.flush()
 		close(g.stopped)
 	}()
