@@ -11,6 +11,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/loglimit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -24,7 +25,7 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 	ln := &Listener{g: g, accept: accept, addr: &net.TCPAddr{}}
 	a := &acceptor{ln: ln, loop: l}
 	a.Acceptor, a.Up = s, a
-	a.warned = limiter{to: g.config.Logger, burst: 1}
+	a.warned = loglimit.Limiter{To: g.config.Logger, Burst: 1}
 	ln.acceptors = append(ln.acceptors, a)
 	if err := g.register(false, func() { g.listeners[ln] = struct{}{} }); err != nil {
 		return err

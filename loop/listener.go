@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/loglimit"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/sock"
@@ -40,7 +41,7 @@ type acceptor struct {
 
 	// Accessed by the loop only.
 	backoff  time.Duration
-	warned   limiter
+	warned   loglimit.Limiter
 	retry    wheel.Timer
 	full     bool          // waits until there are fewer than MaxConns connections
 	starved  bool          // waits for a descriptor
@@ -120,7 +121,7 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 	for i, s := range sockets {
 		a := &acceptor{ln: ln, loop: loops[i%len(loops)], balances: len(sockets) == 1 && len(loops) > 1}
 		a.Acceptor, a.Up = s, a
-		a.warned = limiter{to: g.config.Logger, burst: 1}
+		a.warned = loglimit.Limiter{To: g.config.Logger, Burst: 1}
 		ln.acceptors = append(ln.acceptors, a)
 	}
 	if err := g.register(accept == nil, func() { g.listeners[ln] = struct{}{} }); err != nil {
@@ -285,7 +286,7 @@ func (a *acceptor) AcceptFailed(err error) {
 	if a.ln.closed.Load() {
 		return // a consequence of Close
 	}
-	a.warned.warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
+	a.warned.Warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
 	if sys.IsResourceError(err) {
 		a.waitForDescriptor()
 	} else {

@@ -52,7 +52,7 @@ func (o *offloaded) Finish(returned bool, recovered any) {
 		p := newPanicError(recovered)
 		o.answer = p
 		if o.done == nil {
-			o.l.g.logs.panics.error("pollux: offloaded work panicked", "panic", p.Value, "stack", string(p.Stack))
+			o.l.g.logs.panics.Error("pollux: offloaded work panicked", "panic", p.Value, "stack", string(p.Stack))
 		}
 	}
 	o.f = nil                                     // release what it refers to

@@ -157,5 +157,5 @@ func (l *Loop) logBlocker(index int, m moment, took time.Duration) {
 			args = append(args, "what", w.String(), "function", funcName(pc))
 		}
 	}
-	l.g.logs.slow.warn("pollux: a callback blocks its loop, and every connection of it; use Offload for blocking work", args...)
+	l.g.logs.slow.Warn("pollux: a callback blocks its loop, and every connection of it; use Offload for blocking work", args...)
 }
