@@ -36,7 +36,7 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 }
 
 // WatchdogSleeps reports whether the watchdog sleeps.
-func (g *Group) WatchdogSleeps() bool { return g.watchdog.asleep.Load() }
+func (g *Group) WatchdogSleeps() bool { return g.watchdog.Asleep() }
 
 // ReserveConn reserves one of MaxConns, unless none is free.
 func (g *Group) ReserveConn() bool { return g.reserveConn() }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/offload"
+	"github.com/pollux-io/pollux/internal/watchdog"
 )
 
 // A Group is a set of loops that share listeners, limits and a pool for blocking work.
@@ -34,9 +35,8 @@ type Group struct {
 	next    atomic.Uint32 // where leastLoaded begins its search
 
 	running  sync.WaitGroup // loops
-	watching sync.WaitGroup // the watchdog
 	stopped  chan struct{}  // closed when every loop has ended
-	watchdog watchdog
+	watchdog watchdog.Watchdog[moment]
 
 	mu        sync.Mutex
 	closing   bool
@@ -62,7 +62,7 @@ func NewGroup(config Config) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{
-		config: config, began: time.Now(), stopped: make(chan struct{}), watchdog: newWatchdog(),
+		config: config, began: time.Now(), stopped: make(chan struct{}),
 		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
 		logs: newLogs(config.Logger),
 	}
@@ -82,8 +82,7 @@ func NewGroup(config Config) (*Group, error) {
 		go l.run()
 	}
 	if config.SlowCallback > 0 {
-		g.watching.Add(1)
-		go g.runWatchdog()
+		g.startWatchdog()
 	}
 	return g, nil
 }
@@ -282,8 +281,7 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 	}
 	go func() {
 		g.running.Wait()
-		close(g.watchdog.stop)
-		g.watching.Wait()
+		g.watchdog.Stop()
 		g.offload.Stop()
 		g.logs.flush()
 		close(g.stopped)

@@ -103,7 +103,7 @@ func (l *Loop) run() {
 	}()
 	l.goroutineID.Store(goroutineID())
 	l.awake.Store(true)
-	l.g.watchdog.loopWoke()
+	l.g.watchdog.Woke()
 	for {
 		l.doInbox()
 		if l.ending && l.tryEnd() {
@@ -156,7 +156,7 @@ func (l *Loop) runAfterGoexit() {
 func (l *Loop) wakeUp() {
 	if !l.awake.Load() {
 		l.awake.Store(true)
-		l.g.watchdog.loopWoke()
+		l.g.watchdog.Woke()
 		l.noteWake()
 	}
 }
