@@ -104,6 +104,6 @@ func (c *Conn) enqueueAttach() bool {
 	}
 	c.stream.Close()
 	c.loop.load.Add(-1)
-	c.loop.g.releaseConn()
+	c.loop.g.limits.Release()
 	return false
 }

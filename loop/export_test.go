@@ -11,7 +11,6 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/loglimit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -23,9 +22,7 @@ func (g *Group) ServeAcceptor(addr net.Addr, a driver.Acceptor, accept func(*Con
 // ServeAcceptorOn is ServeAcceptor on one given loop.
 func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) Handler) error {
 	ln := &Listener{g: g, accept: accept, addr: &net.TCPAddr{}}
-	a := &acceptor{ln: ln, loop: l}
-	a.Acceptor, a.Up = s, a
-	a.warned = loglimit.Limiter{To: g.config.Logger, Burst: 1}
+	a := ln.newAcceptor(l, s)
 	ln.acceptors = append(ln.acceptors, a)
 	if err := g.register(false, func() { g.listeners[ln] = struct{}{} }); err != nil {
 		return err
@@ -37,12 +34,6 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 
 // WatchdogSleeps reports whether the watchdog sleeps.
 func (g *Group) WatchdogSleeps() bool { return g.watchdog.Asleep() }
-
-// ReserveConn reserves one of MaxConns, unless none is free.
-func (g *Group) ReserveConn() bool { return g.reserveConn() }
-
-// ReleaseConn releases what ReserveConn has reserved.
-func (g *Group) ReleaseConn() { g.releaseConn() }
 
 // FailingDriver is a driver whose turns can be made to fail.
 type FailingDriver struct {

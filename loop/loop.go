@@ -242,5 +242,5 @@ func (l *Loop) removeConn(c *Conn) {
 	*l.conns.At(c.index), last.index = last, c.index
 	l.conns.RemoveLast()
 	l.load.Add(-1)
-	l.g.releaseConn()
+	l.g.limits.Release()
 }
