@@ -82,7 +82,9 @@ func (l *Loop) call(w work, named any, f func()) {
 func (l *Loop) guard(w work, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.g.logs.panics.panicked("pollux: "+w.String()+" panicked", v)
+			if line, ok := l.g.logs.panics.Admit(); ok { // a stack is expensive
+				line.Error("pollux: "+w.String()+" panicked", "panic", v, "stack", string(stackNow()))
+			}
 		}
 	}()
 	f()

@@ -36,7 +36,7 @@ func (c *Conn) attach() bool {
 		c.opened(c.accepted.accept)
 		return c.phase != gone
 	} else {
-		l.g.logs.attaching.warn("pollux: the driver could not attach a connection; it is closed", "error", err)
+		l.g.logs.attaching.Warn("pollux: the driver could not attach a connection; it is closed", "error", err)
 	}
 	l.removeConn(c)
 	c.stream.Close()
@@ -104,6 +104,6 @@ func (c *Conn) enqueueAttach() bool {
 	}
 	c.stream.Close()
 	c.loop.load.Add(-1)
-	c.loop.g.releaseConn()
+	c.loop.g.limits.Release()
 	return false
 }

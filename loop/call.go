@@ -48,7 +48,7 @@ func newPanicError(v any) *PanicError {
 // panicked logs a panic and returns it as the reason to close.
 func (c *Conn) panicked(v any) error {
 	p := newPanicError(v)
-	c.loop.g.logs.panics.error("pollux: handler panicked; its connection is closed", "remote", c.RemoteAddr(), "panic", v, "stack", string(p.Stack))
+	c.loop.g.logs.panics.Error("pollux: handler panicked; its connection is closed", "remote", c.RemoteAddr(), "panic", v, "stack", string(p.Stack))
 	return p
 }
 

@@ -108,9 +108,9 @@ func (c *Conn) cancelDial(why error) bool {
 	c.shut = released
 	c.stream.Close()
 	c.loop.load.Add(-1)
-	c.loop.g.uncountConn()
+	c.loop.g.limits.Uncount()
 	c.mu.Unlock()
-	c.loop.g.grantWaiters()
+	c.loop.g.limits.Grant()
 	return true
 }
 
@@ -159,7 +159,7 @@ func (l *Loop) dial(ctx context.Context, network, address string, accept func(*C
 	if err != nil {
 		return nil, err
 	}
-	if !l.g.reserveConn() {
+	if !l.g.limits.Reserve() {
 		c.stream.Close()
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: ErrTooManyConns}
 	}

@@ -22,9 +22,7 @@ func (g *Group) ServeAcceptor(addr net.Addr, a driver.Acceptor, accept func(*Con
 // ServeAcceptorOn is ServeAcceptor on one given loop.
 func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) Handler) error {
 	ln := &Listener{g: g, accept: accept, addr: &net.TCPAddr{}}
-	a := &acceptor{ln: ln, loop: l}
-	a.Acceptor, a.Up = s, a
-	a.warned = limiter{to: g.config.Logger, burst: 1}
+	a := ln.newAcceptor(l, s)
 	ln.acceptors = append(ln.acceptors, a)
 	if err := g.register(false, func() { g.listeners[ln] = struct{}{} }); err != nil {
 		return err
@@ -35,13 +33,7 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 }
 
 // WatchdogSleeps reports whether the watchdog sleeps.
-func (g *Group) WatchdogSleeps() bool { return g.watchdog.asleep.Load() }
-
-// ReserveConn reserves one of MaxConns, unless none is free.
-func (g *Group) ReserveConn() bool { return g.reserveConn() }
-
-// ReleaseConn releases what ReserveConn has reserved.
-func (g *Group) ReleaseConn() { g.releaseConn() }
+func (g *Group) WatchdogSleeps() bool { return g.watchdog.Asleep() }
 
 // FailingDriver is a driver whose turns can be made to fail.
 type FailingDriver struct {

@@ -6,6 +6,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/admission"
+	"github.com/pollux-io/pollux/internal/offload"
+	"github.com/pollux-io/pollux/internal/watchdog"
 )
 
 // A Group is a set of loops that share listeners, limits and a pool for blocking work.
@@ -28,13 +32,12 @@ type Group struct {
 	config  Config
 	began   time.Time
 	loops   []*Loop
-	offload *offload
+	offload *offload.Pool
 	next    atomic.Uint32 // where leastLoaded begins its search
 
 	running  sync.WaitGroup // loops
-	watching sync.WaitGroup // the watchdog
 	stopped  chan struct{}  // closed when every loop has ended
-	watchdog watchdog
+	watchdog watchdog.Watchdog[moment]
 
 	mu        sync.Mutex
 	closing   bool
@@ -45,12 +48,9 @@ type Group struct {
 	stalledAfter    time.Duration // for tests; 0: the constant
 	handOverTimeout time.Duration // for tests; 0: the constant
 
-	conns atomic.Int64
-	cut   atomic.Int64 // connections cut off by Shutdown
-
-	logs        *logs
-	slotWaiters acceptorQueue // listeners that wait until there are fewer than MaxConns connections
-	fdWaiters   acceptorQueue // listeners that wait for a descriptor, or for memory
+	limits admission.Limits // counts the connections
+	cut    atomic.Int64     // connections cut off by Shutdown
+	logs   *logs
 }
 
 // NewGroup starts the loops. The error wraps ErrBadConfig, pollux.ErrBackend, or the system's
@@ -60,9 +60,10 @@ func NewGroup(config Config) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{
-		config: config, began: time.Now(), stopped: make(chan struct{}), watchdog: newWatchdog(),
+		config: config, began: time.Now(), stopped: make(chan struct{}),
 		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
-		logs: newLogs(config.Logger),
+		limits: admission.Limits{MaxConns: config.MaxConns, RefuseAbove: config.RefuseAbove},
+		logs:   newLogs(config.Logger),
 	}
 	for range config.Loops {
 		drv, err := openDriver(&config)
@@ -74,14 +75,13 @@ func NewGroup(config Config) (*Group, error) {
 		}
 		g.loops = append(g.loops, newLoop(g, drv))
 	}
-	g.offload = newOffload(config.OffloadWorkers, config.OffloadQueue)
+	g.offload = offload.New(config.OffloadWorkers, config.OffloadQueue)
 	for _, l := range g.loops {
 		g.running.Add(1)
 		go l.run()
 	}
 	if config.SlowCallback > 0 {
-		g.watching.Add(1)
-		go g.runWatchdog()
+		g.startWatchdog()
 	}
 	return g, nil
 }
@@ -93,7 +93,7 @@ func (g *Group) Backend() string { return g.loops[0].drv.Name() }
 func (g *Group) Loops() []*Loop { return append([]*Loop(nil), g.loops...) }
 
 // Conns returns how many connections are open.
-func (g *Group) Conns() int { return int(g.conns.Load()) }
+func (g *Group) Conns() int { return g.limits.Conns() }
 
 // Config returns the configuration in force, including defaults.
 func (g *Group) Config() Config { return g.config }
@@ -145,36 +145,6 @@ func (g *Group) closersOn(l *Loop) (ends []func()) {
 		}
 	}
 	return ends
-}
-
-// reserveConn counts a new connection, or returns false if there are MaxConns. The count must not
-// exceed MaxConns, not even for a moment: a concurrent releaseConn would not see that there is a
-// free slot.
-func (g *Group) reserveConn() bool {
-	for {
-		n := g.conns.Load()
-		if most := g.config.MaxConns; most > 0 && n >= int64(most) {
-			return false
-		}
-		if g.conns.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-// releaseConn is called when a connection's descriptor is closed. It decrements their number
-// and resumes the listeners that have waited longest.
-func (g *Group) releaseConn() {
-	g.uncountConn()
-	g.grantWaiters()
-}
-
-// uncountConn is the part of releaseConn that takes no lock; grantWaiters must follow.
-func (g *Group) uncountConn() { g.conns.Add(-1) }
-
-func (g *Group) grantWaiters() {
-	g.slotWaiters.grant()
-	g.fdWaiters.grant()
 }
 
 // Shutdown stops accepting, calls Shutdown of handlers that have it, and lets the connections
@@ -244,7 +214,7 @@ func (g *Group) shutdownError() error {
 				e.Loops++
 			}
 		}
-		e.Offloaded, _ = g.offload.stats()
+		e.Offloaded, _ = g.offload.Stats()
 	}
 	if e.Conns+e.Loops+e.Offloaded == 0 {
 		return nil
@@ -280,9 +250,8 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 	}
 	go func() {
 		g.running.Wait()
-		close(g.watchdog.stop)
-		g.watching.Wait()
-		g.offload.stop()
+		g.watchdog.Stop()
+		g.offload.Stop()
 		g.logs.flush()
 		close(g.stopped)
 	}()

@@ -11,7 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/admission"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/loglimit"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/sock"
@@ -39,14 +41,10 @@ type acceptor struct {
 	balances bool // accepted connections go to the least loaded loop
 
 	// Accessed by the loop only.
-	backoff  time.Duration
-	warned   limiter
-	retry    wheel.Timer
-	full     bool          // waits until there are fewer than MaxConns connections
-	starved  bool          // waits for a descriptor
-	retrying bool          // waits for its retry timer, after another error
-	pending  []pendingConn // accepted above MaxConns: one, or several if the driver delivered them before the pause
-	gone     bool
+	policy  *admission.Acceptor
+	warned  loglimit.Limiter
+	retry   wheel.Timer
+	pending []pendingConn // accepted above MaxConns: one, or several if the driver delivered them before the pause
 }
 
 // pendingConn is a connection that was accepted and not yet admitted.
@@ -55,10 +53,13 @@ type pendingConn struct {
 	peer netip.AddrPort
 }
 
-const (
-	minBackoff = 5 * time.Millisecond
-	maxBackoff = time.Second
-)
+// newAcceptor returns the acceptor of a listening socket on a loop.
+func (ln *Listener) newAcceptor(l *Loop, s driver.Acceptor) *acceptor {
+	a := &acceptor{ln: ln, loop: l, warned: loglimit.Limiter{To: ln.g.config.Logger, Burst: 1}}
+	a.Acceptor, a.Up = s, a
+	a.policy = admission.NewAcceptor(&ln.g.limits, a)
+	return a
+}
 
 // Listen listens at address: of network "tcp" (host and port, as for net.Listen, the host an IP
 // address, "localhost" or empty), "tcp4", "tcp6", or "unix" (a path). For each connection accept
@@ -118,9 +119,8 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 	ln := &Listener{g: g, addr: addr, own: own, accept: accept}
 	loops := g.workingLoops()
 	for i, s := range sockets {
-		a := &acceptor{ln: ln, loop: loops[i%len(loops)], balances: len(sockets) == 1 && len(loops) > 1}
-		a.Acceptor, a.Up = s, a
-		a.warned = limiter{to: g.config.Logger, burst: 1}
+		a := ln.newAcceptor(loops[i%len(loops)], s)
+		a.balances = len(sockets) == 1 && len(loops) > 1
 		ln.acceptors = append(ln.acceptors, a)
 	}
 	if err := g.register(accept == nil, func() { g.listeners[ln] = struct{}{} }); err != nil {
@@ -203,14 +203,11 @@ func (a *acceptor) begin() error {
 
 // alreadyClosed reports whether Close, Shutdown or the end of the loop came first.
 func (a *acceptor) alreadyClosed() bool {
-	return a.gone || a.ln.closed.Load() || a.loop.failed.Load() != nil
+	return a.policy.Closed() || a.ln.closed.Load() || a.loop.failed.Load() != nil
 }
 
 func (a *acceptor) end() {
-	if !a.gone {
-		a.gone = true
-		a.loop.g.slotWaiters.remove(a)
-		a.loop.g.fdWaiters.remove(a)
+	if a.policy.Close() {
 		a.loop.timers.Stop(&a.retry)
 		a.loop.drv.Unlisten(&a.Listener)
 		for _, w := range a.pending {
@@ -228,16 +225,20 @@ func (a *acceptor) Accepted(s *driver.Stream) {
 	l := a.loop
 	l.wakeUp()
 	l.counts.accepts++
-	a.backoff = 0
-	if c := connOf(s); l.g.reserveConn() {
+	v := a.policy.Accept()
+	switch c := connOf(s); v {
+	case admission.Admit:
 		a.admit(c, a.Peer)
-	} else {
-		a.tooMany(c)
+	case admission.Wait:
+		a.pending = append(a.pending, pendingConn{c, a.Peer})
+	case admission.Refuse:
+		l.counts.refused++
+		refuse(c)
 	}
-	a.yieldDescriptor()
+	a.policy.Accepted(v)
 }
 
-// admit adds a connection that reserveConn has counted.
+// admit adds a connection that is counted already.
 func (a *acceptor) admit(c *Conn, peer netip.AddrPort) {
 	l := a.loop
 	if a.balances {
@@ -251,21 +252,6 @@ func (a *acceptor) admit(c *Conn, peer netip.AddrPort) {
 	} else {
 		c.enqueueAttach() // if the loop has just ended, this closes the connection
 	}
-	if !l.g.config.RefuseAbove && !l.g.belowMaxConns() {
-		a.pauseFull()
-	}
-}
-
-// tooMany handles a connection above MaxConns. Unless RefuseAbove is set it stays pending, like
-// those in the backlog: it was accepted before the driver could be paused.
-func (a *acceptor) tooMany(c *Conn) {
-	if a.loop.g.config.RefuseAbove {
-		a.loop.counts.refused++
-		refuse(c)
-		return
-	}
-	a.pending = append(a.pending, pendingConn{c, a.Peer})
-	a.pauseFull()
 }
 
 // refuse resets a connection that was not admitted.
@@ -274,25 +260,13 @@ func refuse(c *Conn) {
 	c.stream.Close()
 }
 
-func (g *Group) belowMaxConns() bool {
-	return g.config.MaxConns == 0 || g.conns.Load() < int64(g.config.MaxConns)
-}
-
-// AcceptFailed implements driver.ListenerUpcalls. While the listener is paused, connections stay
-// in the backlog, which costs nothing; it retries with back-off, and when a connection of the
-// group has ended.
+// AcceptFailed implements driver.ListenerUpcalls.
 func (a *acceptor) AcceptFailed(err error) {
 	if a.ln.closed.Load() {
 		return // a consequence of Close
 	}
-	a.warned.warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
-	if sys.IsResourceError(err) {
-		a.waitForDescriptor()
-	} else {
-		a.retrying = true
-	}
-	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
-	a.retryAfter(a.backoff)
+	a.warned.Warn("pollux: accepting is paused", "listener", a.ln.addr, "error", err, "hint", acceptHint(err))
+	a.policy.Failed(sys.IsResourceError(err))
 }
 
 func acceptHint(err error) string {
@@ -301,3 +275,33 @@ func acceptHint(err error) string {
 	}
 	return "accepting will be retried"
 }
+
+var _ admission.Host = (*acceptor)(nil)
+
+// PauseAccept implements admission.Host.
+func (a *acceptor) PauseAccept() { a.loop.drv.PauseAccept(&a.Listener) }
+
+// ResumeAccept implements admission.Host.
+func (a *acceptor) ResumeAccept() { a.loop.drv.ResumeAccept(&a.Listener) }
+
+// RetryAfter implements admission.Host.
+func (a *acceptor) RetryAfter(d time.Duration) {
+	a.retry.Fire = func(*wheel.Timer) { a.policy.Retry() }
+	a.loop.timers.Start(&a.retry, later(a.loop.clock(), d))
+}
+
+// Pending implements admission.Host.
+func (a *acceptor) Pending() int { return len(a.pending) }
+
+// AdmitPending implements admission.Host.
+func (a *acceptor) AdmitPending() {
+	w := a.pending[0]
+	a.pending[0] = pendingConn{}
+	if a.pending = a.pending[1:]; len(a.pending) == 0 {
+		a.pending = nil
+	}
+	a.admit(w.c, w.peer)
+}
+
+// Put implements admission.Host.
+func (a *acceptor) Put(f func()) bool { return a.loop.put(op{f: f}) }

@@ -104,7 +104,7 @@ func (l *Loop) run() {
 	}()
 	l.goroutineID.Store(goroutineID())
 	l.awake.Store(true)
-	l.g.watchdog.loopWoke()
+	l.g.watchdog.Woke()
 	for {
 		l.doInbox()
 		if l.ending && l.tryEnd() {
@@ -157,7 +157,7 @@ func (l *Loop) runAfterGoexit() {
 func (l *Loop) wakeUp() {
 	if !l.awake.Load() {
 		l.awake.Store(true)
-		l.g.watchdog.loopWoke()
+		l.g.watchdog.Woke()
 		l.noteWake()
 	}
 }
@@ -243,5 +243,5 @@ func (l *Loop) removeConn(c *Conn) {
 	*l.conns.At(c.index), last.index = last, c.index
 	l.conns.RemoveLast()
 	l.load.Add(-1)
-	l.g.releaseConn()
+	l.g.limits.Release()
 }

@@ -15,31 +15,6 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// The count of connections never exceeds MaxConns, not even briefly: the goroutine that decreases
-// it to just below the limit resumes the listeners, and would not if it were too high meanwhile.
-func TestL7MaxConnsIsNeverExceeded(t *testing.T) {
-	const most = 3
-	g := group(t, loop.Config{Loops: 1, MaxConns: most, Logger: quiet()})
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for range 20_000 {
-				opened := g.ReserveConn()
-				if n := g.Conns(); n > most {
-					t.Errorf("Conns() = %d, want at most MaxConns, 3", n)
-				}
-				if opened {
-					g.ReleaseConn()
-				}
-			}
-		})
-	}
-	all.Wait()
-	if n := g.Conns(); n != 0 {
-		t.Errorf("Conns() = %d, want 0", n)
-	}
-}
-
 // Above MaxConns a connection waits, also if a dial has taken the last slot.
 func TestL7MaxConnsByDial(t *testing.T) {
 	ln, d := fillMaxConnsByDial(t)

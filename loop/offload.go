@@ -1,8 +1,10 @@
 package loop
 
 import (
+	"errors"
 	"fmt"
-	"sync"
+
+	"github.com/pollux-io/pollux/internal/offload"
 )
 
 // Offload runs f, which may block, on one of the group's OffloadWorkers goroutines, then done on
@@ -15,115 +17,52 @@ func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	if f == nil {
 		return fmt.Errorf("loop: offload: %w", errNil("a function"))
 	}
-	err := l.g.offload.put(l.reserveOffload, func() {
-		callRecovered(f, func(answer any) {
-			if p, ok := answer.(*PanicError); ok && done == nil {
-				l.g.logs.panics.error("pollux: offloaded work panicked", "panic", p.Value, "stack", string(p.Stack))
-			}
-			l.put(op{kind: opOffloaded, f: func() {
-				l.releaseOffload()
-				if done != nil {
-					l.call(workOffloaded, done, func() { done(answer) })
-				}
-			}}) // put fails if the loop was aborted and has ended
-		})
-	})
+	err := l.g.offload.Submit(&offloaded{l: l, f: f, done: done})
+	switch {
+	case errors.Is(err, offload.ErrFull):
+		err = ErrOffloadFull
+	case errors.Is(err, offload.ErrStopped):
+		err = errGroupEnded
+	}
 	if err != nil {
 		return fmt.Errorf("loop: offload: %w", err)
 	}
 	return nil
 }
 
-// callRecovered calls f and passes its result, or a *PanicError, to report.
-func callRecovered(f func() any, report func(answer any)) {
-	var answer any
-	returned := false
-	defer func() {
-		if !returned {
-			answer = newPanicError(recover())
+// offloaded is a call of Offload. The pool calls its exported methods.
+type offloaded struct {
+	l      *Loop
+	f      func() any
+	done   func(answer any)
+	answer any
+}
+
+var _ offload.Job = (*offloaded)(nil)
+
+// Reserve implements offload.Job: the loop must not end before answered has run.
+func (o *offloaded) Reserve() error { return o.l.reserveOffload() }
+
+// Run implements offload.Job.
+func (o *offloaded) Run() { o.answer = o.f() }
+
+// Finish implements offload.Job.
+func (o *offloaded) Finish(returned bool, recovered any) {
+	if !returned {
+		p := newPanicError(recovered)
+		o.answer = p
+		if o.done == nil {
+			o.l.g.logs.panics.Error("pollux: offloaded work panicked", "panic", p.Value, "stack", string(p.Stack))
 		}
-		report(answer)
-	}()
-	answer = f()
-	returned = true
-}
-
-// offload is a pool of goroutines: they are started on demand, up to a maximum, and end when
-// there is no work.
-type offload struct {
-	mu       sync.Mutex
-	queue    []func()
-	maxQueue int
-	workers  int
-	max      int
-	stopping bool
-	ended    sync.WaitGroup
-}
-
-func newOffload(workers, queue int) *offload { return &offload{max: workers, maxQueue: queue} }
-
-// put runs or queues work. If there is capacity it calls reserve first, and returns its error.
-func (o *offload) put(reserve func() error, work func()) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	idle := o.workers < o.max
-	switch {
-	case o.stopping:
-		return errGroupEnded
-	case !idle && len(o.queue) >= o.maxQueue:
-		return ErrOffloadFull
 	}
-	if err := reserve(); err != nil {
-		return err
-	}
-	if !idle {
-		o.queue = append(o.queue, work)
-		return nil
-	}
-	o.workers++
-	o.ended.Add(1)
-	go o.work(work)
-	return nil
+	o.f = nil                                     // release what it refers to
+	o.l.put(op{kind: opOffloaded, f: o.answered}) // put fails if the loop was aborted and has ended
 }
 
-func (o *offload) work(f func()) {
-	defer func() {
-		if f != nil { // work has ended this goroutine
-			go o.work(o.next())
-			return
-		}
-		o.ended.Done()
-	}()
-	for f != nil {
-		f()
-		f = o.next()
+// answered runs on the loop, after Finish.
+func (o *offloaded) answered() {
+	o.l.releaseOffload()
+	if o.done != nil {
+		o.l.call(workOffloaded, o.done, func() { o.done(o.answer) })
 	}
-}
-
-func (o *offload) next() func() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.queue) == 0 {
-		o.workers--
-		return nil
-	}
-	f := o.queue[0]
-	o.queue[0] = nil
-	o.queue = o.queue[1:]
-	return f
-}
-
-// stop waits until all queued work has finished; its second halves are not run, as the loops
-// have ended.
-func (o *offload) stop() {
-	o.mu.Lock()
-	o.stopping = true
-	o.mu.Unlock()
-	o.ended.Wait()
-}
-
-func (o *offload) stats() (workers, queued int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.workers, len(o.queue)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/loglimit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -68,7 +69,7 @@ type PacketConn struct {
 	// Accessed by the loop only.
 	socket driver.PacketSocket
 	gone   bool
-	warned limiter
+	warned loglimit.Limiter
 }
 
 // ListenPacket binds to address (network "udp", "udp4" or "udp6"; the host an IP address,
@@ -104,7 +105,7 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 	loops := g.workingLoops()
 	for i, u := range sockets {
 		p := &PacketConn{UDPSocket: u, loop: loops[i%len(loops)], ln: pl, released: make(chan struct{})}
-		p.warned = limiter{to: g.config.Logger, burst: 1}
+		p.warned = loglimit.Limiter{To: g.config.Logger, Burst: 1}
 		p.socket = driver.PacketSocket{UDPSocket: u, Up: (*packetUpcalls)(p)}
 		pl.conns = append(pl.conns, p)
 	}
@@ -390,5 +391,5 @@ func (u *packetUpcalls) Released() { close(u.released) }
 func (u *packetUpcalls) SendFailed(n int, err error) {
 	u.loop.counts.packetErrors++
 	u.loop.sentDirectly.Add(-uint64(n))
-	u.warned.warn("pollux: the kernel refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.LocalAddr(), "error", err)
+	u.warned.Warn("pollux: the kernel refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.LocalAddr(), "error", err)
 }

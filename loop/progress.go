@@ -133,7 +133,7 @@ func (c *Conn) peerProgressed() bool {
 
 // warnStalled logs a stalled connection.
 func (l *Loop) warnStalled(c *Conn, silence time.Duration) {
-	l.g.logs.stalled.warn("pollux: a connection is stalled: its peer takes nothing, and it reads nothing because of back-pressure; "+
+	l.g.logs.stalled.Warn("pollux: a connection is stalled: its peer takes nothing, and it reads nothing because of back-pressure; "+
 		"if the peer may wait for this side to read, call Conn.SetBackpressure(false), or keep reading and write from Drained; to close such connections, set Config.WriteTimeout",
 		"remote", c.RemoteAddr(), "handler", c.handlerName(), "unsent", c.Unsent(), "for", silence.Round(time.Millisecond))
 }

@@ -82,7 +82,7 @@ const statsTimeout = 100 * time.Millisecond
 // final counters.
 func (g *Group) Stats() Stats {
 	s := Stats{Backend: g.Backend(), Uptime: time.Since(g.began), Loops: make([]LoopStats, len(g.loops))}
-	s.OffloadRunning, s.OffloadQueued = g.offload.stats()
+	s.OffloadRunning, s.OffloadQueued = g.offload.Stats()
 	answers := make([]chan LoopStats, len(g.loops))
 	for i, l := range g.loops {
 		answer := make(chan LoopStats, 1)
