@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -26,9 +27,11 @@ import (
 //   - Turn runs in three phases: it submits the operations that were started, waits, and
 //     makes the upcalls of those that have completed. It makes a bounded number of upcalls;
 //     the next Turn makes the rest, and does not wait.
-//   - Call Attach first for a connected stream, and Connect for a prepared one (sock.go).
-//     After Connect, the driver calls Connected once, with the result that ConnectError
-//     returns. If Attach or Connect returns an error, the stream is not attached.
+//   - Call Attach first for a connected stream, and Connect for one that sock.PrepareTCPInto or
+//     PrepareUnixInto has prepared. Connect begins connecting (stream.Stream.BeginConnect), or
+//     starts an operation of the driver's own, whose result the driver records (RecordConnect).
+//     Then it calls Connected once, with the result that ConnectError returns. If Attach or
+//     Connect returns an error, the stream is not attached.
 //   - Resume starts receiving and Pause stops it. After Pause, up to MaxLateBytes that the
 //     driver had already received may still be delivered. A stream receives nothing before
 //     the first Resume.
@@ -187,10 +190,15 @@ type Acceptor interface {
 	Close() error
 }
 
-// An AddressedAcceptor returns the peer's address with the connection. If the peer has reset
-// the connection since, there is no other way to get it.
-type AddressedAcceptor interface {
+// A TCPAcceptor is an Acceptor of TCP connections.
+type TCPAcceptor interface {
+	Acceptor
+	// AcceptFrom is AcceptInto that also returns the peer's address. If the peer has reset
+	// the connection since, there is no other way to get it.
 	AcceptFrom(s *sock.Stream) (netip.AddrPort, error)
+	// AcceptOptions returns what a driver that accepts by an operation of its own sets on the
+	// connections.
+	AcceptOptions() stream.AcceptOptions
 }
 
 // Listener is the driver's part of a listening socket.
@@ -206,12 +214,20 @@ type Listener struct {
 
 // AcceptSpare accepts into Spare, and sets Peer.
 func (l *Listener) AcceptSpare() (err error) {
-	if a, ok := l.Acceptor.(AddressedAcceptor); ok {
+	if a, ok := l.Acceptor.(TCPAcceptor); ok {
 		l.Peer, err = a.AcceptFrom(&l.Spare.Stream)
 		return err
 	}
 	l.Peer = netip.AddrPort{}
 	return l.AcceptInto(&l.Spare.Stream)
+}
+
+// AcceptOptions returns what a driver that does not call AcceptSpare sets on the connections.
+func (l *Listener) AcceptOptions() stream.AcceptOptions {
+	if a, ok := l.Acceptor.(TCPAcceptor); ok {
+		return a.AcceptOptions()
+	}
+	return stream.AcceptOptions{}
 }
 
 // PacketUpcalls is what a driver calls for a datagram socket.

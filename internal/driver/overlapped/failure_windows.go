@@ -26,9 +26,9 @@ func (d *Driver) awaitFailure(c *conn) {
 	case c.failed != nil && c.failed != io.EOF:
 		d.reportFailure(c, c.failed) // ReceiveEnded reports it again
 	case c.reset:
-		err := s.TakeFailure()
+		err := s.Internal().TakeFailure()
 		if err == nil {
-			err = s.Failure(syscall.ECONNRESET) // only the event reports the failure
+			err = s.Internal().Failure(syscall.ECONNRESET) // only the event reports the failure
 		}
 		d.reportFailure(c, err)
 	case !c.watchingFailure && c.receive.state == idle:
