@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -72,6 +73,9 @@ func TestRefusalIsKept(t *testing.T) {
 	}
 	for first, call := range calls {
 		t.Run(first, func(t *testing.T) {
+			if runtime.GOOS == "windows" && (first == "Write" || first == "Writev") {
+				t.Skip("skipped: Wine returns ECONNRESET for a write after a refusal")
+			}
 			_, to := bound(t, handle.TCPStream)
 			s := prepared(t, to)
 			if err := s.BeginConnect(); err == nil { // else it has failed already
