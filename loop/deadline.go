@@ -131,7 +131,7 @@ func (c *Conn) idleTick() {
 // after resetPeerCheck only takes a sample, and returns true.
 func (c *Conn) peerIsActive() bool {
 	r := c.makeRareExtras()
-	unread, known := c.stream.Unread()
+	unread, known := c.stream.Internal().UnreadBytes()
 	active := !r.unreadSampled || known && unread > r.kernelUnread
 	r.kernelUnread, r.unreadSampled = unread, true
 	return c.peerProgressed() || active

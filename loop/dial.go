@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // Dial connects to address, of network "tcp", "tcp4", "tcp6" or "unix" as for Listen, and
@@ -142,14 +142,14 @@ func (l *Loop) dial(ctx context.Context, network, address string, accept func(*C
 	var err error
 	if network == "unix" {
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
-		err = driver.PrepareUnix(&c.stream, address)
+		_, err = sock.PrepareUnixInto(&c.stream.Stream, address)
 	} else {
 		at, rerr := resolveStream(network, address)
 		if rerr != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: rerr}
 		}
 		c.extras.remote = net.TCPAddrFromAddrPort(at)
-		if err = driver.PrepareTCP(&c.stream, at); err == nil {
+		if _, err = sock.PrepareTCPInto(&c.stream.Stream, at); err == nil {
 			if err = c.keepAliveDialed(); err != nil {
 				c.stream.Close()
 				err = &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: err}

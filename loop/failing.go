@@ -100,7 +100,7 @@ func (c *Conn) noteFailing(n int) {
 func (c *Conn) failingTimeout() {
 	x, now, timeout := c.extras, c.loop.clock(), c.loop.g.config.LingerTimeout
 	r := x.rare
-	unread, _ := c.stream.Unread()
+	unread, _ := c.stream.Internal().UnreadBytes()
 	switch {
 	case c.phase != failing || c.flags&readEnded != 0:
 		return

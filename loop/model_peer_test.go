@@ -215,7 +215,7 @@ func (a *end) inFlight() (n int, known bool) {
 	if err != nil {
 		return 0, false
 	}
-	rc.Control(func(fd uintptr) { n, known = sys.Queued(sys.FD(fd)) })
+	rc.Control(func(fd uintptr) { n, known = sys.UnackedBytes(sys.FD(fd)) })
 	return n, known
 }
 

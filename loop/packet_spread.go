@@ -81,34 +81,30 @@ func (pl *PacketListener) reassignBroadcasts(p *PacketConn) {
 		return
 	}
 	for i, other := range pl.conns {
-		if other.loop.failed.Load() == nil && withFD(other.UDPSocket, sys.TakeToAll) == nil {
+		if other.loop.failed.Load() == nil && receiveBroadcasts(other.UDPSocket) == nil {
 			pl.broadcastIndex = i
 			return
 		}
 	}
 }
 
-// withFD calls f with the socket's descriptor.
-func withFD(u *sock.UDPSocket, f func(sys.FD) syscall.Errno) error {
-	h := u.PollHandle()
-	fd, ok := h.Use()
-	if !ok {
-		return ErrClosed
-	}
-	defer h.Done()
-	if e := f(fd); e != 0 {
-		return sys.CallError("setsockopt", e)
-	}
-	return nil
-}
+// receiveBroadcasts lets a socket of spreadUDP receive broadcasts and multicasts, if a filter
+// kept it from that.
+func receiveBroadcasts(u *sock.UDPSocket) error { return configure(u, sys.TakeToAll) }
 
 // sharePort sets whether other sockets with SO_REUSEPORT may share the port of a bound socket.
 func sharePort(u *sock.UDPSocket, on bool) error {
-	value := 0
-	if on {
-		value = 1
-	}
-	return withFD(u, func(fd sys.FD) syscall.Errno { return sys.SetInt(fd, sys.SOL_SOCKET, sys.SO_REUSEPORT, value) })
+	return configure(u, func(fd sys.FD) syscall.Errno { return sys.SetReusePort(fd, on) })
+}
+
+// configure calls set, which sets a socket option.
+func configure(u *sock.UDPSocket, set func(sys.FD) syscall.Errno) error {
+	return u.PollHandle().With("configure", func(fd sys.FD) error {
+		if e := set(fd); e != 0 {
+			return sys.CallError("setsockopt", e)
+		}
+		return nil
+	})
 }
 
 // isBroadcastOrMulticast reports whether a socket bound to the address receives only broadcasts

@@ -122,7 +122,7 @@ func (c *Conn) sendTick() {
 // cannot report the number, it returns false.
 func (c *Conn) peerProgressed() bool {
 	p := &c.makeRareExtras().progress
-	held, known := c.stream.Queued()
+	held, known := c.stream.Internal().UnackedBytes()
 	takes := known && p.sampled && held < p.held
 	p.held, p.sampled = held, known
 	if takes {

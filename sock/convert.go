@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -41,7 +42,7 @@ func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 // FromTCPListener returns a duplicate of the listening socket in l, a
 // *net.TCPListener.
 func FromTCPListener(l syscall.Conn) (*TCPListener, error) {
-	t := &TCPListener{}
+	t := &TCPListener{accepts: stream.AcceptOptions{NoDelay: true}}
 	if _, err := adopt(&t.Descriptor, l, handle.TCPListener); err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package sock
 
 import (
-	"net"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
@@ -72,53 +71,28 @@ func (r rawConn) transfer(d selector.Interest, f func(fd uintptr) bool) error {
 }
 
 // withFD runs f with the descriptor, which stays open until f returns.
-func (d *Descriptor) withFD(op string, f func(fd sys.FD) error) error {
-	fd, ok := d.h.Use()
-	if !ok {
-		return d.opError(op, net.ErrClosed)
-	}
-	defer d.h.Done()
-	return f(fd)
-}
+func (d *Descriptor) withFD(op string, f func(fd sys.FD) error) error { return d.h.With(op, f) }
 
 // callError returns the error of a system call that failed with e.
 func (d *Descriptor) callError(op, call string, e syscall.Errno) error {
-	return d.opError(op, sys.CallError(call, e))
+	return d.h.CallError(op, call, e)
 }
 
 // opError returns err in a *net.OpError with the operation and the addresses, if the
 // system still has them.
-func (d *Descriptor) opError(op string, err error) error {
-	e := &net.OpError{Op: op, Net: d.h.Kind().Network(), Err: err}
-	if fd, ok := d.h.Use(); ok {
-		e.Source, e.Addr = addresses(d.h.Kind(), fd)
-		d.h.Done()
-	}
-	return e
-}
+func (d *Descriptor) opError(op string, err error) error { return d.h.OpError(op, err) }
 
-func addresses(k handle.Kind, fd sys.FD) (local, peer net.Addr) {
-	switch k {
-	case handle.Foreign, handle.PipeReader, handle.PipeWriter:
-		return nil, nil
-	}
-	if a, e := sys.LocalAddr(fd); e == 0 {
-		local = netAddr(k, &a)
-	}
-	if a, e := sys.PeerAddr(fd); e == 0 {
-		peer = netAddr(k, &a)
-	}
-	return local, peer
-}
+func localAddr(d *Descriptor) (sys.Sockaddr, error) { return address(d, "getsockname", sys.LocalAddr) }
 
-func netAddr(k handle.Kind, a *sys.Sockaddr) net.Addr {
-	switch k {
-	case handle.TCPStream, handle.TCPListener:
-		return net.TCPAddrFromAddrPort(a.AddrPort())
-	case handle.UDPSocket:
-		return net.UDPAddrFromAddrPort(a.AddrPort())
-	case handle.UnixStream, handle.UnixListener, handle.UnixDatagram:
-		return &net.UnixAddr{Name: a.Unix(), Net: k.Network()}
-	}
-	return nil
+func peerAddr(d *Descriptor) (sys.Sockaddr, error) { return address(d, "getpeername", sys.PeerAddr) }
+
+func address(d *Descriptor, call string, get func(sys.FD) (sys.Sockaddr, syscall.Errno)) (a sys.Sockaddr, err error) {
+	err = d.withFD(call, func(fd sys.FD) error {
+		var e syscall.Errno
+		if a, e = get(fd); e != 0 {
+			return d.callError("address", call, e)
+		}
+		return nil
+	})
+	return a, err
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"syscall"
+
+	"github.com/pollux-io/pollux/internal/stream"
 )
 
 // ErrClosed is the error of calls on a closed socket. It is net.ErrClosed.
@@ -12,7 +14,7 @@ var ErrClosed = net.ErrClosed
 // ErrWouldBlock means that the operation would block: there is nothing to read, no
 // connection to accept, no buffer space to write, or connecting has not ended. It is
 // normal: wait for the next event. It matches syscall.EAGAIN with errors.Is.
-var ErrWouldBlock error = wouldBlock{}
+var ErrWouldBlock error = stream.ErrWouldBlock
 
 // ErrTruncated means that a datagram was longer than the buffer: the buffer is full and
 // the rest of the datagram is lost.
@@ -26,12 +28,3 @@ type badOption struct{}
 
 func (badOption) Error() string        { return "invalid option" }
 func (badOption) Is(target error) bool { return target == syscall.EINVAL }
-
-type wouldBlock struct{}
-
-func (wouldBlock) Error() string   { return "operation would block; wait for readiness and try again" }
-func (wouldBlock) Temporary() bool { return true }
-func (wouldBlock) Timeout() bool   { return false }
-func (wouldBlock) Is(target error) bool {
-	return target == syscall.EAGAIN || target == syscall.EWOULDBLOCK
-}

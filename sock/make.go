@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -129,7 +130,7 @@ func (m *maker) bindLocal(family int) error {
 
 func (m *maker) bind(a *sys.Sockaddr) error {
 	if e := sys.Bind(m.fd, a); e != 0 {
-		return m.fail(addressError("bind", e, a))
+		return m.fail(sys.AddressError("bind", e, a))
 	}
 	m.path = createdByBind(a.UnixPath())
 	return nil
@@ -161,7 +162,30 @@ func (m *maker) initListener(d *Descriptor) {
 // connect starts connecting to a.
 func (m *maker) connect(a *sys.Sockaddr) error {
 	if e := sys.Connect(m.fd, a); e != 0 && !sys.InProgress(e) {
-		return m.fail(addressError("connect", e, a))
+		return m.fail(sys.AddressError("connect", e, a))
 	}
 	return nil
+}
+
+// initStream makes s own the socket. s must be new.
+func (m *maker) initStream(s *Stream, a *stream.Attempt) error {
+	if !s.h.IsNew() {
+		return m.fail(errNotNew)
+	}
+	s.attempt = a
+	s.h.Init(m.fd, m.kind)
+	return nil
+}
+
+// acceptInto takes a connection off a listener's queue into s, which must be new.
+func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) (from sys.Sockaddr, err error) {
+	if !s.h.IsNew() {
+		return from, d.opError("accept", errNotNew)
+	}
+	fd, from, err := stream.Accept(&d.h)
+	if err != nil {
+		return from, err
+	}
+	s.h.Init(fd, kind)
+	return from, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -38,7 +39,21 @@ func ConnectTCPInto(s *Stream, addr netip.AddrPort, options ...Option) error {
 	if err != nil {
 		return err
 	}
-	return m.initStream(s, newAttempt(a))
+	return m.initStream(s, stream.NewAttempt(a))
+}
+
+// PrepareTCPInto is for the packages of this module: it is ConnectTCPInto without
+// connecting. The result connects the stream.
+func PrepareTCPInto(s *Stream, addr netip.AddrPort, options ...Option) (stream.Stream, error) {
+	m := connectMaker(handle.TCPStream, options)
+	a, err := m.prepareTCP(addr)
+	if err == nil {
+		err = m.initStream(s, stream.NewAttempt(a))
+	}
+	if err != nil {
+		return stream.Stream{}, err
+	}
+	return s.Internal(), nil
 }
 
 // prepareTCP creates a socket that will be connected to addr.
@@ -70,7 +85,7 @@ func ipAddr(a sys.Sockaddr, err error) netip.AddrPort {
 // SendUrgent sends one byte of urgent data (MSG_OOB; tcp(7)). The peer's Poll reports it as
 // Priority.
 func (s *TCPStream) SendUrgent(b byte) error {
-	_, err := s.send("write urgent", []byte{b}, sys.MSG_OOB)
+	_, err := s.Internal().Send("write urgent", []byte{b}, sys.MSG_OOB)
 	return err
 }
 
@@ -78,7 +93,7 @@ func (s *TCPStream) SendUrgent(b byte) error {
 // data, the kernel's error is EINVAL.
 func (s *TCPStream) ReadUrgent() (byte, error) {
 	var b [1]byte
-	_, err := s.recv("read urgent", b[:], sys.MSG_OOB)
+	_, err := s.Internal().Recv("read urgent", b[:], sys.MSG_OOB)
 	s.h.Rearm(priority) // re-arm, whether or not there was a byte
 	return b[0], err
 }
@@ -224,8 +239,8 @@ func (s *TCPStream) UserTimeout() (time.Duration, error) {
 // TCPListener accepts TCP connections.
 type TCPListener struct {
 	Descriptor
-	skipNoDelay bool // accepted sockets need no setsockopt: they inherit TCP_NODELAY, or nagle is set
-	nagle       bool // accepted sockets must not have TCP_NODELAY
+	accepts  stream.AcceptOptions
+	inherits bool // accepted sockets inherit accepts
 }
 
 // ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr
@@ -238,10 +253,9 @@ func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &TCPListener{skipNoDelay: m.options.delaySending, nagle: m.options.delaySending}
-	if sys.NoDelayIsInherited && !l.skipNoDelay {
-		e := sys.SetInt(m.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
-		l.skipNoDelay = e == 0 // saves a system call for each connection
+	l := &TCPListener{accepts: stream.AcceptOptions{NoDelay: !m.options.delaySending}}
+	if sys.NoDelayIsInherited {
+		l.inherits = l.accepts.Apply(m.fd) == 0 // saves a system call for each connection
 	}
 	if err := m.listen(&a); err != nil {
 		return nil, err
@@ -276,21 +290,24 @@ func (l *TCPListener) AcceptFrom(s *Stream) (netip.AddrPort, error) {
 		return netip.AddrPort{}, err
 	}
 	peer := from.AddrPort()
-	if l.skipNoDelay {
+	if l.inherits {
 		return peer, nil
 	}
-	// Ignore the error: it means that the connection was reset, which Read will return.
 	if fd, ok := s.h.Use(); ok {
-		sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
+		l.accepts.Apply(fd)
 		s.h.Done()
 	}
 	return peer, nil
 }
 
+// AcceptOptions is for the packages of this module: what a driver of package loop that does
+// not call Accept sets on the connections.
+func (l *TCPListener) AcceptOptions() stream.AcceptOptions { return l.accepts }
+
 // StopListening makes the system refuse further connections, for all duplicates of the
 // socket. The descriptor stays open and must still be closed. On systems other than Linux
 // only Close ends listening, and StopListening does nothing.
-func (l *TCPListener) StopListening() error { return stopListening(&l.Descriptor) }
+func (l *TCPListener) StopListening() error { return stream.StopListening(&l.h) }
 
 // Addr returns the address that the listener listens on, or the zero AddrPort if it is
 // closed.

@@ -88,7 +88,7 @@ func withDestination(err error, to net.Addr) error {
 func (u *UDPSocket) connectTo(a *sys.Sockaddr) error {
 	return u.withFD("connect", func(fd sys.FD) error {
 		if e := sys.Connect(fd, a); e != 0 && !sys.DisconnectDone(a, e) {
-			return u.opError("connect", addressError("connect", e, a))
+			return u.opError("connect", sys.AddressError("connect", e, a))
 		}
 		return nil
 	})
@@ -175,7 +175,7 @@ func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
 	if to == nil {
 		return 0, sendFailure(d, sys.CallError("sendto", e), nil)
 	}
-	return 0, sendFailure(d, addressError("sendto", e, to), to)
+	return 0, sendFailure(d, sys.AddressError("sendto", e, to), to)
 }
 
 func sendFailure(d *Descriptor, err error, to *sys.Sockaddr) error {
@@ -183,7 +183,7 @@ func sendFailure(d *Descriptor, err error, to *sys.Sockaddr) error {
 	if to == nil {
 		return err
 	}
-	return withDestination(err, netAddr(d.h.Kind(), to))
+	return withDestination(err, d.h.Kind().NetAddr(to))
 }
 
 // A Message is one datagram of a batch.
@@ -281,7 +281,7 @@ func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 	}
 	var a sys.Sockaddr
 	a.SetAddrPort(to, u.family)
-	return n, withDestination(u.opError("write", addressError("sendmmsg", e, &a)), net.UDPAddrFromAddrPort(to))
+	return n, withDestination(u.opError("write", sys.AddressError("sendmmsg", e, &a)), net.UDPAddrFromAddrPort(to))
 }
 
 // writeBatch returns bad if it stopped at an address that is invalid for the socket.

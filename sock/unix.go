@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -38,6 +39,20 @@ func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 		return err
 	}
 	return m.initStream(s, nil) // it is connected
+}
+
+// PrepareUnixInto is for the packages of this module: it is ConnectUnixInto without
+// connecting. The result connects the stream.
+func PrepareUnixInto(s *Stream, name string, options ...Option) (stream.Stream, error) {
+	m := connectMaker(handle.UnixStream, options)
+	a, err := m.prepareUnix(name)
+	if err == nil {
+		err = m.initStream(s, stream.NewAttempt(a))
+	}
+	if err != nil {
+		return stream.Stream{}, err
+	}
+	return s.Internal(), nil
 }
 
 // prepareUnix creates a socket that will be connected to the listener with the name.
@@ -119,7 +134,7 @@ func (l *UnixListener) AcceptInto(s *Stream) error {
 }
 
 // StopListening does what TCPListener.StopListening does.
-func (l *UnixListener) StopListening() error { return stopListening(&l.Descriptor) }
+func (l *UnixListener) StopListening() error { return stream.StopListening(&l.h) }
 
 // Name returns the name that the listener listens on.
 func (l *UnixListener) Name() string { return unixName(localAddr(&l.Descriptor)) }

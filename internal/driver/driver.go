@@ -12,6 +12,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -41,10 +42,12 @@ import (
 //
 // Streams
 //
-//   - A stream begins with Attach if it is connected, and with Connect if it is prepared
-//     (sock.go). After Connect, Connected comes once, with the result that ConnectError returns;
-//     until then the caller may call only Release and Detach. If Attach or Connect returns an
-//     error, the stream is not attached, and only Release may follow.
+//   - A stream begins with Attach if it is connected, and with Connect if sock.PrepareTCPInto or
+//     PrepareUnixInto has prepared it. Connect begins connecting (stream.Stream.BeginConnect), or
+//     starts an operation of the driver's own, whose result the driver records (RecordConnect).
+//     Then Connected comes once, with the result that ConnectError returns; until then the caller
+//     may call only Release and Detach. If Attach or Connect returns an error, the stream is not
+//     attached, and only Release may follow.
 //   - Resume starts receiving and Pause stops it, as does a Received that returns false. A stream
 //     receives nothing before the first Resume. After receiving was stopped, up to MaxLateBytes
 //     that the driver had already received may still be delivered.
@@ -217,10 +220,15 @@ type Acceptor interface {
 	Close() error
 }
 
-// An AddressedAcceptor returns the peer's address with the connection. If the peer has reset
-// the connection since, there is no other way to get it.
-type AddressedAcceptor interface {
+// A TCPAcceptor is an Acceptor of TCP connections.
+type TCPAcceptor interface {
+	Acceptor
+	// AcceptFrom is AcceptInto that also returns the peer's address. If the peer has reset
+	// the connection since, there is no other way to get it.
 	AcceptFrom(s *sock.Stream) (netip.AddrPort, error)
+	// AcceptOptions returns what a driver that accepts by an operation of its own sets on the
+	// connections.
+	AcceptOptions() stream.AcceptOptions
 }
 
 // Listener is the driver's part of a listening socket.
@@ -236,12 +244,20 @@ type Listener struct {
 
 // AcceptSpare accepts into Spare, and sets Peer.
 func (l *Listener) AcceptSpare() (err error) {
-	if a, ok := l.Acceptor.(AddressedAcceptor); ok {
+	if a, ok := l.Acceptor.(TCPAcceptor); ok {
 		l.Peer, err = a.AcceptFrom(&l.Spare.Stream)
 		return err
 	}
 	l.Peer = netip.AddrPort{}
 	return l.AcceptInto(&l.Spare.Stream)
+}
+
+// AcceptOptions returns what a driver that does not call AcceptSpare sets on the connections.
+func (l *Listener) AcceptOptions() stream.AcceptOptions {
+	if a, ok := l.Acceptor.(TCPAcceptor); ok {
+		return a.AcceptOptions()
+	}
+	return stream.AcceptOptions{}
 }
 
 // PacketUpcalls is what a driver calls for a datagram socket; Driver defines when.

@@ -18,16 +18,6 @@ func Readiness(fd FD) int {
 	return int(p.Revents)
 }
 
-// Unread returns the number of bytes that can be read, or 0 if the file has no such number.
-func Unread(fd FD) int {
-	var n int32
-	_, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCINQ, uintptr(unsafe.Pointer(&n)))
-	if e != 0 {
-		return 0
-	}
-	return int(n)
-}
-
 // FileID identifies an open file. Files without an inode of their own, such as eventfds,
 // have the same FileID.
 type FileID struct{ dev, ino uint64 }

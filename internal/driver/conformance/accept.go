@@ -394,7 +394,7 @@ func acceptUnix(h *harness) {
 	l := h.listenerOf(s)
 	l.listen()
 	c := h.conn()
-	h.must(driver.PrepareUnix(&c.Stream, path))
+	h.prepareUnix(c, path)
 	h.must(c.connect())
 	h.until("both ends of the connection", func() bool { return l.has(1)() && c.connects == 1 })
 	h.must(c.connectErr)

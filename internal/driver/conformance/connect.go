@@ -3,10 +3,10 @@ package conformance
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"syscall"
 
-	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -28,9 +28,23 @@ var connectTests = []test{
 func (h *harness) dial(l *sock.TCPListener) *conn {
 	h.Helper()
 	c := h.conn()
-	h.must(driver.PrepareTCP(&c.Stream, l.Addr()))
+	h.prepareTCP(c, l.Addr())
 	h.must(c.connect())
 	return c
+}
+
+// prepareTCP creates the socket of c, without connecting it.
+func (h *harness) prepareTCP(c *conn, to netip.AddrPort) {
+	h.Helper()
+	_, err := sock.PrepareTCPInto(&c.Stream.Stream, to)
+	h.must(err)
+}
+
+// prepareUnix creates the socket of c, without connecting it.
+func (h *harness) prepareUnix(c *conn, name string) {
+	h.Helper()
+	_, err := sock.PrepareUnixInto(&c.Stream.Stream, name)
+	h.must(err)
 }
 
 // connect calls Connect for a prepared stream.
@@ -84,7 +98,7 @@ func connectRefused(h *harness) {
 		c := h.conn()
 		addr := l.Addr()
 		l.Close()
-		h.must(driver.PrepareTCP(&c.Stream, addr))
+		h.prepareTCP(c, addr)
 		if c.connectErr = c.connect(); c.connectErr == nil {
 			h.until("Connected", func() bool { return c.connects == 1 })
 		}
@@ -102,9 +116,9 @@ func connectItself(h *harness) {
 	self := l.Addr()
 	l.Close()
 	c := h.conn()
-	h.must(driver.PrepareTCP(&c.Stream, self))
+	h.prepareTCP(c, self)
 	fd, _ := c.PollHandle().Use()
-	e := sys.Bind(fd, c.ConnectTo())
+	e := sys.Bind(fd, c.Internal().ConnectTo())
 	c.PollHandle().Done()
 	if e != 0 {
 		h.Fatal(e)
@@ -141,7 +155,7 @@ func (h *harness) checkConnectError(c *conn, network, to string) {
 func connectUnixRefused(h *harness) {
 	path := h.unixPath()
 	c := h.conn()
-	h.must(driver.PrepareUnix(&c.Stream, path))
+	h.prepareUnix(c, path)
 	if c.connectErr = c.connect(); c.connectErr == nil {
 		h.until("Connected", func() bool { return c.connects == 1 })
 	}
@@ -160,7 +174,7 @@ func connectUnixFull(h *harness) {
 	const most = 100
 	for range most {
 		c := h.conn()
-		h.must(driver.PrepareUnix(&c.Stream, path))
+		h.prepareUnix(c, path)
 		if c.connectErr = c.connect(); c.connectErr == nil {
 			h.until("Connected", func() bool { return c.connects == 1 })
 		}

@@ -347,9 +347,7 @@ func (d *Driver) deliverAccepted(a *acceptor) {
 		l.Peer = a.held[0].peer
 		l.Spare = nil
 		a.held = a.held[:copy(a.held, a.held[1:])]
-		if a.kind == handle.TCPStream && !l.Delays() {
-			sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) // as package sock does
-		}
+		l.AcceptOptions().Apply(fd)
 		s.PollHandle().Init(fd, a.kind)
 		l.Up.Accepted(s)
 	}

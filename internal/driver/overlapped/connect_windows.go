@@ -18,7 +18,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 	if s.PollHandle().Kind() == handle.TCPStream && d.findConnectEx(s) {
 		return d.startConnect(s)
 	}
-	if err := s.BeginConnect(); err != nil {
+	if err := s.Internal().BeginConnect(); err != nil {
 		return err
 	}
 	return d.awaitConnect(s)
@@ -53,7 +53,7 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 		return net.ErrClosed
 	}
 	defer s.PollHandle().Done()
-	to, o := s.ConnectTo(), c.receive
+	to, o := s.Internal().ConnectTo(), c.receive
 	done := false
 	e := sys.BindForConnect(fd, to.Family())
 	if e == 0 {
@@ -61,7 +61,7 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 	}
 	if e != 0 {
 		d.freeConn(c)
-		return s.ConnectEnded(e)
+		return s.Internal().RecordConnect(e)
 	}
 	s.Flags |= connecting
 	if done && c.skipOnSuccess {
@@ -97,7 +97,7 @@ func (d *Driver) finishConnect(c *conn) {
 		e = sys.FinishConnect(fd)
 	}
 	c.s.PollHandle().Done()
-	d.connected(c, c.s.ConnectEnded(e))
+	d.connected(c, c.s.Internal().RecordConnect(e))
 }
 
 // awaitConnect has AFD report the end of a connect that has begun. Only then does the stream join
@@ -126,7 +126,7 @@ func (d *Driver) connectEvent(c *conn, ev queue.Event) {
 		}
 		// The connection was established and reset before this call. On Wine, the socket then
 		// has neither a peer nor an error, and this event does not come again.
-		err = s.ConnectEnded(syscall.ECONNRESET)
+		err = s.Internal().RecordConnect(syscall.ECONNRESET)
 	}
 	d.q.Deregister(s.PollHandle())
 	if err == nil {

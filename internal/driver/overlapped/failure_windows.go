@@ -24,9 +24,9 @@ func (d *Driver) awaitFailure(c *conn) {
 	case c.failed != nil && c.failed != io.EOF:
 		s.ReportFailed(c.failed) // ReceiveEnded reports it again
 	case s.Flags&failed != 0:
-		err := s.TakeFailure()
+		err := s.Internal().TakeFailure()
 		if err == nil {
-			err = s.Failure(syscall.ECONNRESET) // only the event reports the failure
+			err = s.Internal().Failure(syscall.ECONNRESET) // only the event reports the failure
 		}
 		s.ReportFailed(err)
 	case !c.watchingFailure && c.receive.state == idle:

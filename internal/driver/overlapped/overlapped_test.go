@@ -365,7 +365,7 @@ func connect(t *testing.T, d *Driver, to netip.AddrPort) *testStream {
 func prepare(t *testing.T, d *Driver, to netip.AddrPort) *testStream {
 	t.Helper()
 	e := newStream(t, d)
-	if err := driver.PrepareTCP(&e.Stream, to); err != nil {
+	if _, err := sock.PrepareTCPInto(&e.Stream.Stream, to); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -386,7 +386,7 @@ func forEachConnect(t *testing.T, test func(t *testing.T, d *Driver, connect fun
 	t.Run("AFD", func(t *testing.T) {
 		d := open(t)
 		test(t, d, func(e *testStream) error {
-			if err := e.BeginConnect(); err != nil {
+			if err := e.Internal().BeginConnect(); err != nil {
 				return err
 			}
 			return d.awaitConnect(&e.Stream)

@@ -116,7 +116,7 @@ func (d *Driver) registerAgain(s *driver.Stream) {
 
 // Connect implements driver.Driver.
 func (d *Driver) Connect(s *driver.Stream) error {
-	if err := s.BeginConnect(); err != nil {
+	if err := s.Internal().BeginConnect(); err != nil {
 		return err
 	}
 	if err := d.Attach(s); err != nil {
@@ -244,9 +244,9 @@ func (d *Driver) reportFailure(s *driver.Stream) {
 		return // it is busy
 	}
 	s.Flags &^= failed
-	err := s.TakeFailure() // nil if both sides have closed without an error
+	err := s.Internal().TakeFailure() // nil if both sides have closed without an error
 	if err == nil && runtime.GOOS == "windows" {
-		err = s.Failure(syscall.ECONNRESET) // only the event reports the failure
+		err = s.Internal().Failure(syscall.ECONNRESET) // only the event reports the failure
 	}
 	if err != nil {
 		s.ReportFailed(err)
@@ -262,7 +262,7 @@ func (d *Driver) writable(s *driver.Stream, ev queue.Event) {
 			}
 			// The connection was established and reset before this call. On Wine, the socket
 			// then has neither a peer nor an error, and this event does not come again.
-			err = s.ConnectEnded(syscall.ECONNRESET)
+			err = s.Internal().RecordConnect(syscall.ECONNRESET)
 		}
 		s.ReportConnected(err)
 		return

@@ -47,11 +47,9 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	if a.fd, err = d.own("listening", h); err != nil {
 		return err
 	}
-	if a.kind == handle.TCPStream && !l.Delays() {
-		// Accepted connections inherit it, which saves a call for each. tcp(7) does not
-		// document that; it was tested.
-		sys.SetInt(a.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
-	}
+	// Accepted connections inherit the options, which saves a call for each. tcp(7) does not
+	// document that; it was tested.
+	l.AcceptOptions().Apply(a.fd)
 	d.listeners.Add(a, &l.State)
 	l.Flags |= listed
 	return nil

@@ -156,7 +156,7 @@ func (b *bench) connect(n int) []*stream {
 	for i := range all {
 		s := &stream{b: b}
 		s.Up = s
-		if err := driver.PrepareTCP(&s.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
+		if _, err := sock.PrepareTCPInto(&s.Stream.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
 			b.Fatal(err)
 		}
 		if err := b.Connect(&s.Stream); err != nil {

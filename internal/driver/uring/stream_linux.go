@@ -81,7 +81,7 @@ func (d *Driver) Attach(s *driver.Stream) error {
 func (d *Driver) Connect(s *driver.Stream) error {
 	inRing := s.PollHandle().Kind() == handle.TCPStream
 	if !inRing {
-		if err := s.BeginConnect(); err != nil {
+		if err := s.Internal().BeginConnect(); err != nil {
 			return err
 		}
 	}
@@ -90,7 +90,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 	}
 	if inRing {
 		s.Flags |= connecting
-		d.begin(opConnect, s.Index).SetConnect(d.fdOf(s), s.ConnectTo())
+		d.begin(opConnect, s.Index).SetConnect(d.fdOf(s), s.Internal().ConnectTo())
 	} else {
 		d.awaitConnect(s)
 	}
@@ -141,7 +141,7 @@ func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 		// socket.
 		err = sock.ErrWouldBlock
 	default:
-		err = s.ConnectEnded(e)
+		err = s.Internal().RecordConnect(e)
 	}
 	if errors.Is(err, sock.ErrWouldBlock) {
 		d.awaitConnect(s)

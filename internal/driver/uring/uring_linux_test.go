@@ -453,7 +453,7 @@ func TestConnectInRing(t *testing.T) {
 	prepare := func() *stream {
 		s := &stream{b: b}
 		s.Up = s
-		if err := driver.PrepareTCP(&s.Stream, to); err != nil {
+		if _, err := sock.PrepareTCPInto(&s.Stream.Stream, to); err != nil {
 			t.Fatal(err)
 		}
 		return s
@@ -473,7 +473,7 @@ func TestConnectInRing(t *testing.T) {
 	if err := b.Attach(&begun.Stream); err != nil {
 		t.Fatal(err)
 	}
-	if err := begun.BeginConnect(); err != nil {
+	if err := begun.Internal().BeginConnect(); err != nil {
 		t.Fatal(err)
 	}
 	begun.Flags |= connecting

@@ -67,7 +67,7 @@ func (kn *knote) check() (s status) {
 	hung, failed := bits&sys.POLLHUP != 0, bits&sys.POLLERR != 0
 	switch kn.filter {
 	case kqueue.FilterRead:
-		s.data = int64(sys.Unread(fd))
+		s.data = int64(unreadBytes(fd))
 		s.eof = hung || bits&sys.POLLRDHUP != 0
 		s.ready = s.eof || failed || bits&sys.POLLIN != 0
 		if kn.fflags&kqueue.NoteLowat != 0 && kn.kind == "socket" {
@@ -169,7 +169,7 @@ func (q *queue) attach(c *kqueue.Kevent) (*knote, syscall.Errno) {
 	}
 	q.knotes[kn.name] = kn
 	if q.countsBytes(kn) {
-		kn.unread = sys.Unread(sys.FD(kn.ident))
+		kn.unread = unreadBytes(sys.FD(kn.ident))
 		q.pipes = append(q.pipes, kn)
 	}
 	return kn, 0

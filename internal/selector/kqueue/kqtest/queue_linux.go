@@ -131,12 +131,18 @@ func (q *queue) collect() {
 // read in part, one that holds more has been written to.
 func (q *queue) checkPipes() {
 	for _, kn := range q.pipes {
-		n := sys.Unread(sys.FD(kn.ident))
+		n := unreadBytes(sys.FD(kn.ident))
 		if kn.filter == kqueue.FilterRead && n < kn.unread && n > 0 || kn.filter == kqueue.FilterWrite && n > kn.unread {
 			q.activate(kn)
 		}
 		kn.unread = n
 	}
+}
+
+// unreadBytes returns the number of bytes that can be read, or 0 if the file has no such number.
+func unreadBytes(fd sys.FD) int {
+	n, _ := sys.UnreadBytes(fd)
+	return n
 }
 
 // maxPolls bounds how often collect polls a set.

@@ -4,9 +4,9 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// Queued returns how many bytes the socket holds that the peer has not acknowledged
+// UnackedBytes returns how many bytes the socket holds that the peer has not acknowledged
 // (<sys/filio.h>, FIONWRITE), or false if the system does not report it.
-func Queued(fd FD) (int, bool) {
+func UnackedBytes(fd FD) (int, bool) {
 	n, err := unix.IoctlGetInt(fd, fionwrite)
 	return n, err == nil
 }

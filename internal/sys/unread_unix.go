@@ -4,9 +4,9 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// Received returns how many bytes a stream's receive buffer holds (ioctl_list(2), FIONREAD), or
+// UnreadBytes returns how many bytes a stream's receive buffer holds (ioctl_list(2), FIONREAD), or
 // false if the system does not report it.
-func Received(fd FD) (int, bool) {
+func UnreadBytes(fd FD) (int, bool) {
 	n, err := unix.IoctlGetInt(fd, unreadRequest)
 	return n, err == nil
 }

@@ -1,8 +1,8 @@
 package sys
 
-// Queued returns how many bytes the socket holds that the peer has not acknowledged
+// UnackedBytes returns how many bytes the socket holds that the peer has not acknowledged
 // (getsockopt(2), SO_NWRITE), or false if the system does not report it.
-func Queued(fd FD) (int, bool) {
+func UnackedBytes(fd FD) (int, bool) {
 	const soNWrite = 0x1024
 	n, e := GetInt(fd, SOL_SOCKET, soNWrite)
 	return n, e == 0

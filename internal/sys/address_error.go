@@ -1,4 +1,4 @@
-package sock
+package sys
 
 import (
 	"fmt"
@@ -7,14 +7,12 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
-
-	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// addressError returns the error of a system call with the address a. It adds what the
-// errno does not say: that the zone is missing or is not an interface.
-func addressError(call string, e syscall.Errno, a *sys.Sockaddr) error {
-	err := sys.CallError(call, e)
+// AddressError is CallError for a call with the address a. It adds what the errno does not
+// say: that the zone is missing or is not an interface.
+func AddressError(call string, e syscall.Errno, a *Sockaddr) error {
+	err := CallError(call, e)
 	if hint := zoneHint(e, a.AddrPort().Addr()); hint != "" {
 		return fmt.Errorf("%w: %s", err, hint)
 	}

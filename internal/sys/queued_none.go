@@ -1,7 +1,0 @@
-//go:build openbsd || dragonfly || solaris || windows
-
-package sys
-
-// Queued returns false: these systems do not report how many bytes the socket holds that
-// the peer has not acknowledged.
-func Queued(FD) (int, bool) { return 0, false }
