@@ -21,7 +21,7 @@ import (
 //
 // The contract, for every driver:
 //
-// Calls
+// # Calls
 //
 //   - Only the loop's goroutine may call the methods, inside an upcall or between turns, except
 //     Wake and Spin, which any goroutine may call. An upcall must not call Turn or Close.
@@ -31,16 +31,16 @@ import (
 //     operation's upcall reports the error, in a later turn.
 //   - In the steady state only a new stream allocates memory.
 //
-// Turns
+// # Turns
 //
 //   - Turn has three phases. Submit: it starts and cancels the operations that were requested
 //     since the last turn. Collect: it waits, and takes what has happened from the kernel.
 //     Deliver: it makes the upcalls.
 //   - A turn makes a bounded number of upcalls. The next one makes the rest, and does not wait.
-//   - An error of Turn is permanent: the driver does no I/O any more. Further turns still call
-//     Released, unless the kernel keeps using the memory.
+//   - An error of Turn is permanent: the driver does no I/O any more. Upcalls of what has already
+//     completed may still come, and Released does, unless the kernel keeps using the memory.
 //
-// Streams
+// # Streams
 //
 //   - A stream begins with Attach if it is connected, and with Connect if sock.PrepareTCPInto or
 //     PrepareUnixInto has prepared it. Connect begins connecting (stream.Stream.BeginConnect), or
@@ -81,16 +81,17 @@ import (
 //     even if the stream is paused, so that no byte is lost; and ReceiveEnded reports an error
 //     that the system would not report again. No other upcall comes.
 //
-// Listeners
+// # Listeners
 //
 //   - Listen starts accepting. Accepted reports each connection.
 //   - PauseAccept stops accepting, and ResumeAccept starts it again. In between neither Accepted
 //     nor AcceptFailed comes: connections stay in the backlog, or the driver holds those that
-//     it has already accepted. AcceptFailed has paused accepting.
+//     it has already accepted. AcceptFailed pauses accepting as PauseAccept does: it reports that
+//     accepting has failed, for example because the process is out of file descriptors.
 //   - Unlisten stops accepting permanently and closes the listener, also one that Listen refused.
 //     Connections that were not delivered are reset. No upcall follows.
 //
-// Datagram sockets
+// # Datagram sockets
 //
 //   - Bind starts receiving. Packets delivers datagrams, at most MaxPackets at a time, in the
 //     driver's memory, which is valid until Packets returns. A socket that has more than its
@@ -101,7 +102,7 @@ import (
 //     comes once, from inside Unbind or from a later Turn, when the system no longer uses the
 //     socket and its address is free. It is the only upcall after Unbind.
 //
-// Other sources
+// # Other sources
 //
 //   - Watch reports every readiness of a source, edge-triggered, by Ready. After Unwatch, which
 //     may follow the source's Close, no upcall comes.
@@ -207,8 +208,6 @@ type ListenerUpcalls interface {
 	Incoming() *Stream
 	// Accepted reports that s, returned by Incoming, is connected to Listener.Peer.
 	Accepted(s *Stream)
-	// AcceptFailed reports that accepting has failed, for example because the process is
-	// out of file descriptors, and is paused.
 	AcceptFailed(err error)
 }
 
