@@ -142,75 +142,79 @@ func releaseNeighbours(h *harness) {
 		"everything":   func(c *conn) { c.p.push(100_000); c.p.pull(all); c.p.CloseWrite() },
 	}
 	for what, trigger := range triggers {
-		var conns []*conn
-		fresh, q := h.pair()
-		freshAttached := false
-		acted := false
-		act := func() {
-			if acted {
-				return
-			}
-			acted = true
-			for i, c := range conns {
-				if i%2 == 0 {
-					c.release()
-				}
-			}
-			fresh.attach()
-			fresh.resume()
-			freshAttached = true
+		h.releaseNeighboursOn(what, trigger)
+	}
+}
+
+func (h *harness) releaseNeighboursOn(what string, trigger func(c *conn)) {
+	var conns []*conn
+	fresh, q := h.pair()
+	freshAttached := false
+	acted := false
+	act := func() {
+		if acted {
+			return
 		}
-		for range 16 {
-			c, _ := h.smallBufferPair()
-			c.onReceived = func([]byte) bool { act(); return c.receiving }
-			c.onEnded = act
-			c.attach()
-			c.resume()
-			if what != "Received" && what != "ReceiveEnded" {
-				c.send(1 << 20)
-			}
-			conns = append(conns, c)
-		}
-		h.untilQuiet()
-		for _, c := range conns {
-			c.onSent = func() {
-				if act(); !c.gone {
-					c.continueSend()
-				}
-			}
-		}
-		for _, c := range conns {
-			trigger(c)
-		}
-		h.pollUntil(what+" of the first", func() bool {
-			if !acted {
-				for _, c := range conns {
-					c.p.pull(all)
-				}
-			}
-			return acted
-		})
-		h.until("Released of every second", func() bool {
-			for i, c := range conns {
-				if (c.releases > 0) != (i%2 == 0) {
-					return false
-				}
-			}
-			return freshAttached
-		})
-		q.write(100)
-		h.until("the bytes sent to the new stream", func() bool { return fresh.got == 100 })
+		acted = true
 		for i, c := range conns {
-			if i%2 == 1 && what != "Sent" && what != "ReceiveEnded" {
-				h.until("the bytes sent to the other streams", func() bool { return c.got == c.p.wrote })
-			}
-			if !c.gone {
+			if i%2 == 0 {
 				c.release()
 			}
 		}
-		fresh.release()
-		h.awaitReleased(append(conns, fresh)...)
+		fresh.attach()
+		fresh.resume()
+		freshAttached = true
 	}
+	for range 16 {
+		c, _ := h.smallBufferPair()
+		c.onReceived = func([]byte) bool { act(); return c.receiving }
+		c.onEnded = act
+		c.attach()
+		c.resume()
+		if what != "Received" && what != "ReceiveEnded" {
+			c.send(1 << 20)
+		}
+		conns = append(conns, c)
+	}
+	h.untilQuiet()
+	for _, c := range conns {
+		c.onSent = func() {
+			if act(); !c.gone {
+				c.continueSend()
+			}
+		}
+	}
+	for _, c := range conns {
+		trigger(c)
+	}
+	h.pollUntil(what+" of the first", func() bool {
+		if !acted {
+			for _, c := range conns {
+				c.p.pull(all)
+			}
+		}
+		return acted
+	})
+	h.until("Released of every second", func() bool {
+		for i, c := range conns {
+			if (c.releases > 0) != (i%2 == 0) {
+				return false
+			}
+		}
+		return freshAttached
+	})
+	q.write(100)
+	h.until("the bytes sent to the new stream", func() bool { return fresh.got == 100 })
+	for i, c := range conns {
+		if i%2 == 1 && what != "Sent" && what != "ReceiveEnded" {
+			h.until("the bytes sent to the other streams", func() bool { return c.got == c.p.wrote })
+		}
+		if !c.gone {
+			c.release()
+		}
+	}
+	fresh.release()
+	h.awaitReleased(append(conns, fresh)...)
 }
 
 // releaseUnattached: releasing a stream that has no index must not affect the stream with index 0.

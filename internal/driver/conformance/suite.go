@@ -13,8 +13,8 @@ import (
 	queue "github.com/pollux-io/pollux/internal/selector/conformance"
 )
 
-// deadline bounds every wait of the suite; what takes longer counts as lost.
-const deadline = 10 * time.Second
+// deadline bounds every wait of the suite; what takes longer, even on a busy machine, counts as lost.
+const deadline = time.Minute
 
 // quietTime is how long the suite waits to see that nothing happens: events of local streams
 // take less.
