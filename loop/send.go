@@ -21,7 +21,8 @@ func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	if c.inCallback() && c.out == nil && c.shut == notShut && !c.writeShut {
 		// The ordinary case. The staging buffer is smaller than any limit.
-		if l := c.loop; len(b) < l.direct && l.staging.Append(b) {
+		if l := c.loop; len(b) < l.direct && len(b) <= l.staging.Space() {
+			l.staging.Append(b)
 			c.mu.Unlock()
 			return len(b), nil
 		}
@@ -121,7 +122,11 @@ const (
 func (c *Conn) writeStagedLocked(b []byte) bool {
 	l := c.loop
 	if len(b) < l.direct {
-		return l.staging.Append(b)
+		if len(b) > l.staging.Space() {
+			return false
+		}
+		l.staging.Append(b)
+		return true
 	}
 	if l.staging.Len() > 0 {
 		c.unstageLocked()
