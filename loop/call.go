@@ -60,7 +60,7 @@ func (c *Conn) endCallback() {
 		l.noteCallbackTime()
 	}
 	c.mu.Lock()
-	if c.requests != 0 || c.out != nil || c.phase != open || c.flags&^hasIdleTimeout != 0 || c.crossed {
+	if c.requests != 0 || c.out != nil || c.phase != open || c.flags&^hasIdleTimeout != 0 || c.watermark != below {
 		c.endSlowAndUnlock()
 		return
 	}
@@ -108,7 +108,7 @@ func (c *Conn) endSlowAndUnlock() {
 		c.afterFlush(f)
 	}
 	c.callbackRequests |= r &^ wantFlush
-	if f.drained && c.in == nil {
+	if f.flow == flowDrained && c.in == nil {
 		c.callbackRequests |= wantDeliver // what Data leaves is not in c.in yet; if it is, afterFlush requests this
 	}
 }

@@ -21,7 +21,7 @@ type Conn struct {
 	shut      shutState
 	writeShut bool // CloseWrite was called, or sending has failed
 	queued    bool // in the loop's inbox
-	crossed   bool // above the high watermark, or a write was refused, and not down to the low one since
+	watermark watermark
 
 	// The rest is accessed by the loop only, except out and extras, which mu guards.
 	optional         optional

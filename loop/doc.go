@@ -38,3 +38,25 @@
 //     loops are doing, and undoes what it began. One that waits without a context does so
 //     for a bounded time.
 package loop
+
+// The way of a byte in:
+//
+//   - The driver delivers it in its own memory, by Received (receive.go), which passes it to Data.
+//   - What Data leaves, or what may not be delivered because the connection is paused, is copied
+//     to c.in (internal/unread). deliverUnread passes it to Data again, together with what
+//     follows. From MaxUnread bytes on, the connection does not receive.
+//   - After the last byte, ReceiveEnded reports the end, and deliverEOF delivers it once nothing
+//     before it is left.
+//
+// The way of a byte out (send.go):
+//
+//   - Write copies it to the loop's staging buffer, if the connection is in a callback and
+//     nothing is queued: endCallback sends the buffer by one call of the driver. A large write
+//     goes from the callback straight to the socket.
+//   - Everything else, and what the kernel has not taken, is queued in c.out
+//     (internal/sendqueue). flush passes the queue to the driver until that would block; Sent
+//     then reports how many of the bytes the kernel has taken since, and flushes again.
+//   - After each flush, afterFlush acts on what is unsent now: back-pressure (backpressure.go),
+//     timeouts (progress.go), and what waits for the last byte (FIN, Detach, the end).
+//
+// A connection without unread and unsent bytes has neither buffer.

@@ -42,8 +42,8 @@ func (c *Conn) beginFailing(why error) {
 	x := c.makeExtrasLocked()
 	c.writeShut, x.sendFailed = true, why
 	c.unstageLocked()
-	crossed := c.crossed || c.pauses&byWatermark != 0
-	c.crossed = false
+	wasAbove := c.watermark == above || c.pauses&byWatermark != 0
+	c.watermark = below
 	c.dropUnsentLocked(why)
 	c.mu.Unlock()
 	c.cancelContext(why)
@@ -55,7 +55,7 @@ func (c *Conn) beginFailing(why error) {
 	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}
-	if crossed {
+	if wasAbove {
 		c.submitNextTurn(wantDrained) // its handler may be waiting for it
 		c.submitNextTurn(wantDeliver) // for what Data left because it could not write, or is about to leave
 	}

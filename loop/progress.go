@@ -91,30 +91,43 @@ func (c *Conn) sendTick() {
 	}
 	now := c.loop.clock()
 	c.peerProgressed()
-	if !p.ticked {
-		p.ticked = true
-		p.lastSent = max(p.lastSent, now-int64(p.interval/2))
-	}
-	silence := time.Duration(now - p.lastSent)
+	silence := p.silence(now)
 	if p.timeout > 0 && silence >= p.timeout {
 		c.fail(ErrWriteTimeout)
 		return
 	}
 	after := c.loop.stalledAfter()
-	if c.pauses&byWatermark == 0 || silence < after {
+	stops := c.pauses&byWatermark != 0
+	if !stops || silence < after {
 		c.flags &^= stalled
 	} else if c.flags&stalled == 0 {
 		c.flags |= stalled
 		c.loop.warnStalled(c, silence)
 	}
-	next := later(now, after) // if stalled: to notice when it continues
-	if c.flags&stalled == 0 && c.pauses&byWatermark != 0 {
-		next = later(p.lastSent, after)
+	c.startSendTimer(p.nextCheck(now, after, stops))
+}
+
+// silence returns for how long the peer has taken nothing. At the first tick that is known only
+// since the first sample, half an interval ago.
+func (p *progress) silence(now int64) time.Duration {
+	if !p.ticked {
+		p.ticked = true
+		p.lastSent = max(p.lastSent, now-int64(p.interval/2))
+	}
+	return time.Duration(now - p.lastSent)
+}
+
+// nextCheck returns when the timer fires next: as soon as the peer may have been silent for the
+// write timeout, or, if back-pressure stops reading, for after; once it is stalled, each after.
+func (p *progress) nextCheck(now int64, after time.Duration, stops bool) int64 {
+	next := later(now, after)
+	if at := later(p.lastSent, after); stops && at > now {
+		next = at
 	}
 	if p.timeout > 0 {
 		next = min(next, later(p.lastSent, p.timeout))
 	}
-	c.startSendTimer(max(next, now+1))
+	return max(next, now+1)
 }
 
 // peerProgressed takes a sample of the bytes that the kernel holds for the peer, and reports
@@ -123,12 +136,19 @@ func (c *Conn) sendTick() {
 func (c *Conn) peerProgressed() bool {
 	p := &c.makeRareExtras().progress
 	held, known := c.stream.Internal().UnackedBytes()
-	takes := known && p.sampled && held < p.held
-	p.held, p.sampled = held, known
+	takes := p.sample(held, known)
 	if takes {
 		p.lastSent = c.loop.clock()
 	}
 	return takes
+}
+
+// sample records how many bytes the kernel holds, if that is known, and reports whether they are
+// fewer than before.
+func (p *progress) sample(held int, known bool) bool {
+	fewer := known && p.sampled && held < p.held
+	p.held, p.sampled = held, known
+	return fewer
 }
 
 // warnStalled logs a stalled connection.

@@ -21,7 +21,8 @@ func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	if c.inCallback() && c.out == nil && c.shut == notShut && !c.writeShut {
 		// The ordinary case. The staging buffer is smaller than any limit.
-		if l := c.loop; len(b) < l.direct && l.staging.Append(b) {
+		if l := c.loop; len(b) < l.direct && len(b) <= l.staging.Space() {
+			l.staging.Append(b)
 			c.mu.Unlock()
 			return len(b), nil
 		}
@@ -35,7 +36,7 @@ func (c *Conn) writeAndUnlock(b []byte) (int, error) {
 		return 0, c.opError("write", err)
 	}
 	if c.out == nil && c.inCallback() && c.writeStagedLocked(b) {
-		c.uncrossIfSentLocked()
+		c.watermark.sentImmediately(c.unsentLocked())
 		c.mu.Unlock()
 		return len(b), nil
 	}
@@ -43,10 +44,6 @@ func (c *Conn) writeAndUnlock(b []byte) (int, error) {
 	c.submitAndUnlock(wantFlush)
 	return len(b), nil
 }
-
-// uncrossIfSentLocked clears c.crossed if the kernel has taken everything immediately. c.mu must
-// be held.
-func (c *Conn) uncrossIfSentLocked() { c.crossed = c.crossed && c.unsentLocked() > 0 }
 
 // Writev is Write for several slices: it takes all of them, or nothing.
 func (c *Conn) Writev(bufs [][]byte) (int, error) {
@@ -65,7 +62,7 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 		}
 		c.queueLocked(b)
 	}
-	c.uncrossIfSentLocked()
+	c.watermark.sentImmediately(c.unsentLocked())
 	c.submitAndUnlock(wantFlush)
 	return total, nil
 }
@@ -89,22 +86,13 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 	return len(b), nil
 }
 
-// admitWriteLocked returns an error if n more bytes cannot be written, and else accounts for the
-// high watermark. c.mu must be held.
+// admitWriteLocked returns an error if n more bytes cannot be written, and else counts them for
+// back-pressure. c.mu must be held.
 func (c *Conn) admitWriteLocked(n int) error {
 	if c.shut != notShut || c.writeShut {
 		return c.writeErrorLocked()
 	}
-	unsent := c.unsentLocked()
-	if n > c.loop.g.config.MaxUnsent {
-		return ErrTooLarge
-	}
-	if n+unsent > c.loop.g.config.MaxUnsent {
-		c.crossed = c.crossed || unsent > 0 // so that Drained is called
-		return ErrBufferFull
-	}
-	c.crossed = c.crossed || n+unsent > c.loop.g.config.HighWatermark
-	return nil
+	return c.watermark.admit(n, c.unsentLocked(), &c.loop.g.config)
 }
 
 // unsentLocked returns the number of unsent bytes. c.mu must be held.
@@ -134,7 +122,11 @@ const (
 func (c *Conn) writeStagedLocked(b []byte) bool {
 	l := c.loop
 	if len(b) < l.direct {
-		return l.staging.Append(b)
+		if len(b) > l.staging.Space() {
+			return false
+		}
+		l.staging.Append(b)
+		return true
 	}
 	if l.staging.Len() > 0 {
 		c.unstageLocked()
@@ -223,10 +215,8 @@ func (c *Conn) flush() {
 // flushResult is the outcome of a flush.
 type flushResult struct {
 	unsent  int
-	stops   bool          // reading stops while crossed
 	timeout time.Duration // the write timeout, if something is unsent
-	crossed bool          // the high watermark was crossed, and the low one has not been reached since
-	drained bool          // the low watermark has been reached
+	flow    flow          // what follows for reading
 	fin     bool          // FIN is next
 	err     error
 	again   bool // the budget is used up, and the kernel might take more
@@ -274,14 +264,11 @@ func (c *Conn) flushLocked() flushResult {
 }
 
 func (c *Conn) flushResultLocked() flushResult {
-	f := flushResult{unsent: c.unsentLocked(), crossed: c.crossed, fin: c.writeShut}
+	f := flushResult{unsent: c.unsentLocked(), fin: c.writeShut}
 	if f.unsent > 0 {
 		f.timeout = c.writeTimeoutLocked()
 	}
-	if c.crossed && f.unsent <= c.loop.g.config.LowWatermark {
-		c.crossed, f.crossed, f.drained = false, false, true
-	}
-	f.stops = f.crossed && c.stopsReadingLocked()
+	f.flow = c.flowLocked(f.unsent)
 	return f
 }
 
@@ -326,20 +313,8 @@ func (c *Conn) afterFlush(f flushResult) {
 		c.ioFailed(f.err)
 		return
 	}
-	switch {
-	case c.phase != open: // received bytes are dropped
-	case f.stops:
-		c.pauseReading()
-	case f.crossed:
-		c.resumeReading()
-	case f.drained:
-		c.resumeReading()
-		if c.in != nil {
-			c.submitNextTurn(wantDeliver) // what Data left because it could not write
-		}
-		if c.optional&hasDrained != 0 {
-			c.submitNextTurn(wantDrained)
-		}
+	if c.phase == open { // later, received bytes are dropped
+		c.applyFlow(f.flow)
 	}
 	c.watchSending(&f)
 	switch {

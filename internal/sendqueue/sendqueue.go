@@ -107,9 +107,8 @@ func (q *Queue) push(x chunk) {
 	q.chunks = append(q.chunks, x)
 }
 
-// Gather appends the unsent slices to bufs, from the first on, as many as its capacity has room
-// for, and returns how many bytes it has added. The slices are valid until they are consumed or
-// dropped.
+// Gather appends the unsent slices to bufs, in order, up to its capacity, and returns how many
+// bytes it has added. The slices are valid until they are consumed or dropped.
 func (q *Queue) Gather(bufs [][]byte) (_ [][]byte, total int) {
 	for i := q.head; i < len(q.chunks) && len(bufs) < cap(bufs); i++ {
 		bufs = append(bufs, q.chunks[i].b)

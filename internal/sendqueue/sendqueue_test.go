@@ -241,8 +241,15 @@ func TestQueueAllocatesNothing(t *testing.T) {
 
 func TestStaging(t *testing.T) {
 	s := NewStaging(10)
-	if !s.Append([]byte("12345")) || s.Append([]byte("123456")) || !s.Append([]byte("67890")) || s.Append([]byte("1")) || !s.Append(nil) {
-		t.Error("Append does not accept just what fits")
+	s.Append([]byte("12345"))
+	if s.Len() != 5 || s.Space() != 5 {
+		t.Errorf("the length is %d and the space %d, want 5 and 5", s.Len(), s.Space())
+	}
+	mustPanic(t, "is full", func() { s.Append([]byte("123456")) })
+	s.Append([]byte("67890"))
+	s.Append(nil)
+	if s.Len() != 10 || s.Space() != 0 {
+		t.Errorf("the length is %d and the space %d, want 10 and 0", s.Len(), s.Space())
 	}
 	if got := s.Take(); !bytes.Equal(got, []byte("1234567890")) || s.Len() != 0 {
 		t.Errorf("Take returned %q and left %d bytes, want all bytes and none", got, s.Len())
@@ -250,11 +257,11 @@ func TestStaging(t *testing.T) {
 	if got := s.Take(); len(got) != 0 {
 		t.Errorf("Take of an empty buffer returned %q", got)
 	}
-	if !s.Append([]byte("again")) || s.Len() != 5 {
+	if s.Append([]byte("again")); string(s.Take()) != "again" || s.Space() != 10 {
 		t.Error("the buffer cannot be used after Take")
 	}
 	var none Staging
-	if none.Append([]byte("1")) || none.Len() != 0 || len(none.Take()) != 0 {
+	if none.Space() != 0 || none.Len() != 0 || len(none.Take()) != 0 {
 		t.Error("a zero Staging has space")
 	}
 }

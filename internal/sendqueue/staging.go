@@ -12,14 +12,17 @@ func NewStaging(size int) Staging { return Staging{make([]byte, 0, size)} }
 // Len returns how many bytes the buffer contains.
 func (s *Staging) Len() int { return len(s.buf) }
 
-// Append adds a copy of b. It returns false, and adds nothing, if there is no space for all of b.
-func (s *Staging) Append(b []byte) bool {
-	n := len(s.buf)
-	if len(b) > cap(s.buf)-n {
-		return false
+// Space returns how many more bytes fit.
+func (s *Staging) Space() int { return cap(s.buf) - len(s.buf) }
+
+// Append adds a copy of b, for which there must be space. The check of that costs nothing after
+// the caller's: the compiler inlines both.
+func (s *Staging) Append(b []byte) {
+	if len(b) > s.Space() {
+		panic("sendqueue: a staging buffer is full")
 	}
+	n := len(s.buf)
 	s.buf = s.buf[:n+copy(s.buf[n:cap(s.buf)], b)]
-	return true
 }
 
 // Take empties the buffer and returns what it contained, valid until the next Append.
