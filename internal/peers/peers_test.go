@@ -47,6 +47,19 @@ func TestSameID(t *testing.T) {
 	}
 }
 
+// The latest one counts, even if the oldest that is remembered has the same id.
+func TestSameIDAsTheOldest(t *testing.T) {
+	var r Recent
+	r.Add(7, addr(1))
+	for i := range Max - 2 {
+		r.Add(uintptr(100+i), addr(i))
+	}
+	r.Add(7, addr(2))
+	if got := r.Lookup(7); got != addr(2) {
+		t.Errorf("the address is %v, want that of the last connection, %v", got, addr(2))
+	}
+}
+
 func TestConcurrentUse(t *testing.T) {
 	var r Recent
 	var all sync.WaitGroup
