@@ -84,6 +84,7 @@ func (c *Conn) suspendReadDeadline() {
 	}
 }
 
+// resumeReadDeadline undoes suspendReadDeadline, if it was called.
 func (c *Conn) resumeReadDeadline() {
 	if x := c.loadExtras(); x != nil && x.read.at != 0 {
 		x.read.resume(c.loop.timers, c.loop.clock())
