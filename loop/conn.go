@@ -55,12 +55,12 @@ type extras struct {
 	sendFailed   error         // the error of sending; guarded by mu
 	rare         *rareExtras   // set once, by makeRareExtrasLocked
 
-	idle, read, linger connTimer
-	lastActive         int64
-	activeReadDeadline int64    // the read deadline in force; 0: none
-	dial               *dialing // nil if it was accepted
-	remote             net.Addr
-	endReason          error // the reason of the end
+	idleTimer           // lastActive is that of lingering, too
+	read      readTimer // the read deadline in force
+	linger    connTimer
+	dial      *dialing // nil if it was accepted
+	remote    net.Addr
+	endReason error // the reason of the end
 }
 
 // rareExtras is state that still fewer connections need.
@@ -75,10 +75,8 @@ type rareExtras struct {
 
 	// Accessed by the loop only.
 	progress
-	kernelUnread  int   // bytes in the kernel's receive buffer at the last sample
-	unreadSampled bool  // kernelUnread is from after the idle timeout began
-	readSuspended int64 // when the read deadline was suspended; 0: it runs
-	lingerEnd     int64 // when lingering ends at the latest
+	kernelUnread unreadSample // since the idle timeout began
+	lingerEnd    int64        // when lingering ends at the latest
 
 	// Of a connection in phase failing.
 	lastTurn uint64 // turn of the loop in which bytes were last received

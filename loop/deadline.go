@@ -55,57 +55,43 @@ func (c *Conn) setDeadlines(r request) {
 	idle, read := x.idleTimeout, x.readDeadline
 	c.mu.Unlock()
 	if r&wantIdle != 0 {
-		x.idle.stop(c.loop)
+		c.loop.timers.Stop(&x.idleTimer.timer)
 		c.flags &^= hasIdleTimeout
 		if idle > 0 {
-			now := c.loop.clock()
 			c.flags |= hasIdleTimeout
-			x.lastActive = now
 			c.resetPeerCheck()
-			x.idle.start(c, later(now, idle), (*Conn).idleTick)
+			if x.idleTimer.timer.Fire == nil {
+				x.idleTimer.timer.Fire = func(*wheel.Timer) { c.idleTick() }
+			}
+			x.idleTimer.start(c.loop.timers, c.loop.clock(), idle)
 		}
 	}
 	if r&wantRead != 0 {
-		x.read.stop(c.loop)
-		if x.activeReadDeadline = read; read == 0 {
-			return
+		if x.read.timer.Fire == nil {
+			x.read.timer.Fire = func(*wheel.Timer) { c.readTick() }
 		}
+		x.read.set(c.loop.timers, read)
 		if c.pauses&byWatermark != 0 {
 			c.suspendReadDeadline()
-			return
 		}
-		x.read.start(c, x.activeReadDeadline, (*Conn).readTick)
 	}
 }
 
-// suspendReadDeadline stops the read deadline's timer until resumeReadDeadline.
+// suspendReadDeadline suspends the read deadline, if there is one, until resumeReadDeadline.
 func (c *Conn) suspendReadDeadline() {
-	if x := c.loadExtras(); x != nil && x.activeReadDeadline != 0 {
-		c.makeRareExtras().readSuspended = c.loop.clock()
-		x.read.stop(c.loop)
+	if x := c.loadExtras(); x != nil && x.read.at != 0 {
+		x.read.suspend(c.loop.timers, c.loop.clock())
 	}
 }
 
-// readGrace is the least time between the resumption of reading and the read deadline: what the
-// peer has sent in the meantime must be read first, and may move the deadline.
-const readGrace = 100 * time.Millisecond
-
-// resumeReadDeadline restarts the read deadline, moved by the time for which it was suspended.
+// resumeReadDeadline undoes suspendReadDeadline, if it was called.
 func (c *Conn) resumeReadDeadline() {
-	r := c.loadRareExtras()
-	if r == nil || r.readSuspended == 0 {
-		return
+	if x := c.loadExtras(); x != nil && x.read.at != 0 {
+		x.read.resume(c.loop.timers, c.loop.clock())
 	}
-	if x := c.extras; x.activeReadDeadline != 0 {
-		now := c.loop.clock()
-		x.activeReadDeadline = max(later(x.activeReadDeadline, time.Duration(now-r.readSuspended)), later(now, readGrace))
-		x.read.start(c, x.activeReadDeadline, (*Conn).readTick)
-	}
-	r.readSuspended = 0
 }
 
-// idleTick runs when the idle timeout would have passed without activity. Activity only updates
-// lastActive; the timer is moved here.
+// idleTick runs when the idle timeout would have passed without activity.
 func (c *Conn) idleTick() {
 	x := c.extras
 	c.mu.Lock()
@@ -119,11 +105,9 @@ func (c *Conn) idleTick() {
 	if c.phase == open && (paused || c.pauses&byWatermark != 0 && c.peerIsActive()) {
 		x.lastActive = now
 	}
-	if end := later(x.lastActive, idle); end > now {
-		x.idle.start(c, end, (*Conn).idleTick)
-		return
+	if x.idleTimer.expired(c.loop.timers, now, idle) {
+		c.fail(ErrTimeout)
 	}
-	c.fail(ErrTimeout)
 }
 
 // peerIsActive reports whether the peer has sent or taken bytes since the last call, while it is
@@ -132,8 +116,7 @@ func (c *Conn) idleTick() {
 func (c *Conn) peerIsActive() bool {
 	r := c.makeRareExtras()
 	unread, known := c.stream.Internal().UnreadBytes()
-	active := !r.unreadSampled || known && unread > r.kernelUnread
-	r.kernelUnread, r.unreadSampled = unread, true
+	active := r.kernelUnread.grown(unread, known)
 	return c.peerProgressed() || active
 }
 
@@ -148,15 +131,14 @@ func (c *Conn) restartIdle() {
 // resetPeerCheck makes the next call of peerIsActive the first.
 func (c *Conn) resetPeerCheck() {
 	if r := c.loadRareExtras(); r != nil {
-		r.unreadSampled = false
+		r.kernelUnread = unreadSample{}
 	}
 }
 
 func (c *Conn) stopDeadlines() {
 	if x := c.loadExtras(); x != nil {
-		x.idle.stop(c.loop)
-		x.read.stop(c.loop)
-		x.activeReadDeadline = 0
+		c.loop.timers.Stop(&x.idleTimer.timer)
+		x.read.set(c.loop.timers, 0)
 		if r := c.loadRareExtras(); r != nil {
 			r.timer.stop(c.loop)
 			r.running = false

@@ -41,6 +41,10 @@ type sample[M comparable] struct {
 	blocked bool // Blocked has been called
 }
 
+// newSample must be called after Running has returned m: this goroutine may have been delayed since
+// its last tick, and what began meanwhile has not been running since then.
+func newSample[M comparable](m M) sample[M] { return sample[M]{running: m, since: time.Now()} }
+
 const (
 	ticksPerLimit = 4
 	// minInterval is the least time between two samples.
@@ -109,9 +113,8 @@ func (w *Watchdog[M]) run() {
 // restart begins all measurements now: what was seen before the watchdog slept is no measure for
 // what is running since.
 func (w *Watchdog[M]) restart() {
-	now := time.Now()
 	for i, s := range w.subjects {
-		w.samples[i] = sample[M]{running: s.Running(), since: now}
+		w.samples[i] = newSample(s.Running())
 	}
 }
 
@@ -139,7 +142,7 @@ func (w *Watchdog[M]) check(now time.Time) (active bool) {
 		awake, changed := s.Awake(), m != last.running
 		active = active || awake || changed
 		if !awake || changed {
-			*last = sample[M]{running: m, since: now}
+			*last = newSample(m)
 			continue
 		}
 		if took := now.Sub(last.since); took >= w.limit {

@@ -26,6 +26,7 @@ type fakeLoop struct {
 	running atomic.Int64
 	samples atomic.Int64 // calls of Running
 	checks  atomic.Int64 // calls of Awake
+	delay   atomic.Int64 // how long the next call of Running takes before it looks, in nanoseconds
 	wakesAt atomic.Int64 // the call of Awake during which the loop wakes up; 0: none
 	w       *Watchdog[int64]
 
@@ -50,6 +51,7 @@ func (l *fakeLoop) Awake() bool {
 
 func (l *fakeLoop) Running() int64 {
 	l.samples.Add(1)
+	time.Sleep(time.Duration(l.delay.Swap(0)))
 	return l.running.Load()
 }
 
@@ -148,6 +150,21 @@ func TestFirstMeasurement(t *testing.T) {
 		l.check(t)
 		time.Sleep(tick)
 		l.check(t, report{0, limit, true})
+	})
+}
+
+// A watchdog that is delayed, on a busy machine, does not take what began meanwhile for blocked.
+func TestDelayedWatchdog(t *testing.T) {
+	run(t, 1, func(t *testing.T, _ *Watchdog[int64], loops []*fakeLoop) {
+		l := loops[0]
+		l.wake()
+		l.delay.Store(int64(limit)) // from the next tick, number 1, to number 5
+		time.Sleep(limit)
+		l.running.Store(9)
+		time.Sleep(limit)
+		l.check(t)
+		time.Sleep(tick)
+		l.check(t, report{9, limit, true})
 	})
 }
 
