@@ -11,7 +11,7 @@ import (
 )
 
 // Forever, as the timeout of Wait, means no timeout.
-const Forever time.Duration = queue.Forever
+const Forever time.Duration = -1
 
 // A Poll is an event queue: it reports which of the sources registered with it
 // are ready. All methods may be called from any goroutine at any time.
