@@ -5,7 +5,7 @@ import (
 	"github.com/pollux-io/pollux/internal/queue"
 )
 
-// BackendEnv is the environment variable that forces a backend.
+// BackendEnv is the environment variable that forces a backend: POLLUX_BACKEND.
 const BackendEnv = backend.Env
 
 // BackendInfo describes one backend of this build and whether this machine can use it.

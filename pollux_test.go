@@ -2,12 +2,17 @@ package pollux
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/sys"
 )
 
 // A backend that only package loop can use is an error that says so.
@@ -73,6 +78,127 @@ func TestStrings(t *testing.T) {
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// failing is a selector all of whose operations fail with err.
+type failing struct {
+	selector.Selector // nil: methods that are not overridden panic
+	err               error
+}
+
+func (f failing) Add(sys.FD, selector.Key, selector.Interest, selector.Trigger) error { return f.err }
+
+func (f failing) Wait([]selector.Event, time.Duration) (int, error) { return 0, f.err }
+
+func (f failing) Notify() error { return f.err }
+
+func (f failing) NotifyAll() error { return f.err }
+func (f failing) Close() error     { return nil }
+
+type source struct{ h handle.Handle }
+
+func (s *source) PollHandle() *handle.Handle { return &s.h }
+
+// Each error is an *OpError with the operation, the source and the cause.
+func TestQ9ErrorsArePublic(t *testing.T) {
+	q := Over(queue.New("failing", failing{err: syscall.ENOSPC}))
+	src := &source{}
+	src.h.Init(1001, handle.Foreign)
+	w, err := q.NewWaker(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := q.Registrator()
+	_, waitErr := q.Wait(make([]Event, 1), 0)
+	_, noRoom := q.Wait(nil, 0)
+	const described = "descriptor (descriptor 1001)"
+	for _, c := range []struct {
+		err  error
+		want OpError
+	}{
+		{reg.Register(src, 1, Readable, Edge), OpError{"register", described, syscall.ENOSPC}},
+		{reg.Reregister(src, 1, Readable, Edge), OpError{"reregister", described, ErrNotRegistered}},
+		{reg.Deregister(src), OpError{"deregister", described, ErrNotRegistered}},
+		{reg.Deregister((*source)(nil)), OpError{"deregister", "", ErrSourceClosed}},
+		{reg.Deregister(nil), OpError{"deregister", "", ErrSourceClosed}},
+		{waitErr, OpError{"wait", "", syscall.ENOSPC}},
+		{noRoom, OpError{"wait", "", ErrNoRoom}},
+		{w.Wake(), OpError{"wake", "", syscall.ENOSPC}},
+		{q.Close(), OpError{"close", "", syscall.ENOSPC}},
+		{q.Close(), OpError{"close", "", ErrClosed}},
+		{w.Wake(), OpError{"wake", "", ErrClosed}},
+		{second(q.NewWaker(2)), OpError{"waker", "", ErrClosed}},
+	} {
+		var e *OpError
+		if !errors.As(c.err, &e) || e.Op != c.want.Op || e.Source != c.want.Source || !errors.Is(e, c.want.Err) {
+			t.Errorf("%v, want %v", c.err, &c.want)
+			continue
+		}
+		if !strings.HasPrefix(e.Error(), fmt.Sprintf("pollux: %s", e.Op)) {
+			t.Errorf("%q does not name the operation", e)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// Wait stores no more events than fit, and at most 512.
+func TestWaitFillsTheSlice(t *testing.T) {
+	q, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	const all = 2000
+	got := map[Token]bool{}
+	for i := range all {
+		w, err := q.NewWaker(Token(i))
+		if err == nil {
+			err = w.Wake()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for size := 1; len(got) < all; size = size*3 + 1 {
+		events := make([]Event, size)
+		n, err := q.Wait(events, 0)
+		if n > min(size, 512) || err != nil {
+			t.Fatalf("Wait for %d events = %d, %v", size, n, err)
+		}
+		for _, ev := range events[:n] {
+			if !ev.Readable() || got[ev.Token()] {
+				t.Fatalf("%v, which is not a new wake", ev)
+			}
+			got[ev.Token()] = true
+		}
+		for _, ev := range events[n:] {
+			if ev != (Event{}) {
+				t.Fatalf("%v after the %d events of Wait", ev, n)
+			}
+		}
+		size = min(size, 2000)
+	}
+}
+
+// The flags of EventOf are those of the event, whose token is 0.
+func TestEventOf(t *testing.T) {
+	const flags = selector.ReadableFlag | selector.WritableFlag | selector.PriorityFlag | selector.ReadClosed | selector.WriteClosed | selector.Error | selector.Closed
+	for bit := selector.Flags(1); bit&flags != 0; bit <<= 1 {
+		ev := EventOf(bit)
+		got := map[selector.Flags]bool{
+			selector.ReadableFlag: ev.Readable(), selector.WritableFlag: ev.Writable(), selector.PriorityFlag: ev.Priority(),
+			selector.ReadClosed: ev.ReadClosed(), selector.WriteClosed: ev.WriteClosed(), selector.Error: ev.Error(), selector.Closed: ev.Closed(),
+		}
+		for f, is := range got {
+			if is != (f == bit) {
+				t.Errorf("%v: flag %#x is %v", ev, f, is)
+			}
+		}
+		if ev.Token() != 0 {
+			t.Errorf("%v, want token 0", ev)
 		}
 	}
 }

@@ -21,11 +21,11 @@ import (
 // registration has had its Closed event, or with the kernel's error.
 func (q *Poll) Wait(events []Event, timeout time.Duration) (int, error) {
 	raw := q.scratch.Get().(*[queue.MaxWait]queue.Event)
-	defer q.scratch.Put(raw)
 	n, err := q.q.Wait(raw[:min(len(events), queue.MaxWait)], timeout)
 	for i := range raw[:n] {
 		events[i] = Event{token: Token(raw[i].Token), flags: raw[i].Flags}
 	}
+	q.scratch.Put(raw)
 	return n, publicError(err)
 }
 

@@ -1,5 +1,5 @@
 /*
- * The close protocol of a queue: internal/gate/gate.go, and poll.go, wait.go and
+ * The close protocol of a queue: internal/gate/gate.go, and internal/queue and
  * internal/selector/table.go where they use it. README.md lists which code each
  * part models. Each atomic block is one atomic operation, or one critical section,
  * of the Go code; all other steps interleave freely.

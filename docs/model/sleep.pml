@@ -1,7 +1,7 @@
 /*
  * How a Wait sleeps on epoll, and how Notify and NotifyAll wake it:
  * internal/selector/epoll/sleep_linux.go, translate and pollNow of
- * epoll_linux.go, the wakeQueue of waker.go and the loop of Poll.wait. README.md
+ * epoll_linux.go, the wakeQueue and Poll.wait of internal/queue. README.md
  * lists which code each part models. Each atomic block is one atomic operation,
  * one system call or one critical section; all other steps interleave freely.
  *
@@ -37,7 +37,7 @@ bool hasLeader;
 byte follower[WAITERS], followers; /* a stack of waiters */
 bool turn[WAITERS];
 
-/* The root package: wakers that are pending, and the gate's bit. */
+/* Package queue: wakers that are pending, and the gate's bit. */
 byte wakes;
 bool closedBit;
 

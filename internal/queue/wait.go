@@ -7,8 +7,8 @@ import (
 	"github.com/pollux-io/pollux/internal/selector"
 )
 
-// Event is what Wait returns: the token of a registration or a waker, and flags. Key is not set
-// for a waker, or by a Wait after Close.
+// Event is what Wait returns: the token of a registration or a waker, and flags. Key has no
+// meaning then.
 type Event = selector.Event
 
 // MaxWait is the maximum number of events that one Wait returns.
@@ -92,17 +92,16 @@ func (q *Poll) takeWakes(events []Event) int {
 // the registration did not ask for. It returns the number of events that are left.
 func (q *Poll) resolve(events []Event) int {
 	n := 0
-	for _, ev := range events {
-		token, interest, ok := q.table.Lookup(ev.Key)
+	for i := range events {
+		token, interest, ok := q.table.Lookup(events[i].Key)
 		if !ok {
 			continue
 		}
-		ev.Flags &^= selector.Flags(selector.AnyInterest &^ interest)
-		if ev.Flags == 0 {
+		f := events[i].Flags &^ selector.Flags(selector.AnyInterest&^interest)
+		if f == 0 {
 			continue
 		}
-		ev.Token = token
-		events[n] = ev
+		events[n].Token, events[n].Flags = token, f
 		n++
 	}
 	return n

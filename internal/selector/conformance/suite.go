@@ -82,6 +82,9 @@ type Limits struct {
 	UrgentLasts bool
 	// NoUrgent: urgent data is not reported.
 	NoUrgent bool
+	// ReportsLate: it may take a moment until readiness is reported, so a Wait with a timeout of
+	// zero may miss it.
+	ReportsLate bool
 }
 
 // limit logs that a test checks less because of a limit of the system.
