@@ -18,7 +18,6 @@ func (c *Conn) attach() bool {
 	l := c.loop
 	l.addConn(c)
 	if l.ending {
-		c.phase = open
 		why := ErrShutdown
 		if l.failed.Load() != nil {
 			why = l.endedError()
@@ -34,26 +33,26 @@ func (c *Conn) attach() bool {
 	} else if err = l.drv.Attach(&c.stream); err == nil {
 		c.keepAliveAccepted()
 		c.opened(c.accepted.accept)
-		return c.phase != gone
+		return !c.phase.gone()
 	} else {
 		l.g.logs.attaching.warn("pollux: the driver could not attach a connection; it is closed", "error", err)
 	}
 	l.removeConn(c)
 	c.stream.Close()
-	c.phase = gone
+	c.enter(released)
 	c.callDialed(err)
 	return false
 }
 
 // opened calls accept for the handler, and the handler's Opened.
 func (c *Conn) opened(accept func(*Conn) Handler) {
-	c.phase = open
 	idle := c.loop.g.config.IdleTimeout > 0
+	c.mu.Lock()
+	c.enterLocked(open)
 	if idle {
-		c.mu.Lock()
 		c.makeExtrasLocked().idleTimeout = c.loop.g.config.IdleTimeout // Opened may change or remove it
-		c.mu.Unlock()
 	}
+	c.mu.Unlock()
 	l := c.loop
 	sent := l.counts.bytesOut + l.sentDirectly.Load() // to detect whether accept sends anything
 	var h Handler
@@ -68,9 +67,9 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	})
 	c.finishCallback(err)
 	switch {
-	case c.phase == gone:
+	case c.phase.gone():
 		return
-	case c.handler == nil && c.flags&detaching != 0: // callDetached hands it over
+	case c.handler == nil && c.phase == detaching: // callDetached hands it over
 	case c.handler == nil && c.Unsent() == 0 && sent == l.counts.bytesOut+l.sentDirectly.Load():
 		c.release(errNoHandler)
 		return

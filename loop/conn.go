@@ -11,38 +11,33 @@ import (
 // Conn is a connection of a loop. Its methods may be called from any goroutine and never block.
 // Their errors are *net.OpErrors, which wrap ErrClosed once the connection is being closed.
 type Conn struct {
-	stream driver.Stream
-	loop   *Loop
+	stream   driver.Stream
+	loop     *Loop
+	accepted *Listener // nil if it was dialed
 
-	mu        sync.Mutex // guards up to the blank line
-	requests  request
-	shut      shutState
-	writeShut bool // CloseWrite was called, or sending has failed
-	queued    bool // in the loop's inbox
-	crossed   bool // above the high watermark, or a write was refused, and not down to the low one since
+	mu sync.Mutex
 
-	// The rest is accessed by the loop only, except out and extras, which mu guards.
-	optional         optional
-	flags            connFlags
-	out              *sendQueue
-	extras           *extras // set once
-	handler          Handler
-	accepted         *Listener // nil if it was dialed
+	// Guarded by mu.
+	out          *sendQueue
+	extras       *extras // set once
+	requests     request
+	endRequested bool // Close, Abort or Detach was called, or the dial was canceled
+	writeHalf    writeHalf
+	queued       bool // in the loop's inbox
+	crossed      bool // above the high watermark, or a write was refused, and not down to the low one since
+
+	// Written by the loop, with mu held. The loop reads them without mu, other goroutines with it.
+	phase    phase
+	optional optional // of handler
+	handler  Handler
+
+	// Accessed by the loop only.
 	in               *unread
 	index            uint32  // in the loop's conns
 	callbackRequests request // made in callbacks, for doCallbackRequests
 	pauses           pause
-	phase            phase
+	flags            connFlags
 }
-
-// shutState is which requests a connection still accepts.
-type shutState uint8
-
-const (
-	notShut  shutState = iota
-	ending             // by Close, Abort, Detach or cancelDial
-	released           // the driver has been asked to release the stream
-)
 
 // extras is state that few connections need.
 type extras struct {
@@ -113,18 +108,6 @@ const (
 	byUser pause = 1 << iota
 	byWatermark
 	byUnread // what is unread may still be delivered
-	byConnecting
-)
-
-type phase uint8
-
-const (
-	connecting phase = iota
-	open
-	failing   // sending has failed: received bytes are still delivered
-	closing   // Close: unsent bytes are being sent
-	lingering // FIN is sent; waiting for the peer's
-	gone      // released; Closed is called when the driver is done
 )
 
 // optional is the set of optional interfaces that the handler implements.
@@ -141,8 +124,6 @@ type connFlags uint8
 
 const (
 	sendPending connFlags = 1 << iota // the driver is still to call Sent
-	detaching                         // Detach waits until everything is sent
-	finSent                           // FIN has been sent
 	readEnded                         // nothing more will be received
 	eofPending                        // ReadClosed is to be called after what is unread
 	hasIdleTimeout
@@ -217,6 +198,10 @@ func (c *Conn) endReason() error {
 func (c *Conn) setEndReason(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.setEndReasonLocked(why)
+}
+
+func (c *Conn) setEndReasonLocked(why error) {
 	if why != nil || c.extras != nil {
 		c.makeExtrasLocked().endReason = why
 	}
@@ -228,7 +213,7 @@ func (c *Conn) Loop() *Loop { return c.loop }
 // submit calls prepare with c.mu held, and submits r.
 func (c *Conn) submit(op string, r request, prepare func()) error {
 	c.mu.Lock()
-	if c.shut != notShut {
+	if c.endsLocked() {
 		c.mu.Unlock()
 		return c.opError(op, ErrClosed)
 	}
@@ -270,7 +255,7 @@ func (c *Conn) Close() error { return c.CloseWith(nil) }
 // connection has failed before, that is the first reason, and why the second.
 func (c *Conn) CloseWith(why error) error {
 	return c.submit("close", wantClose, func() {
-		c.shut = ending
+		c.endRequested = true
 		if why != nil {
 			c.makeRareExtrasLocked().closeReason = why
 		}
@@ -281,12 +266,14 @@ func (c *Conn) CloseWith(why error) error {
 // effect. After sending has failed the error wraps ErrClosed and the cause.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
-	if c.shut != notShut || c.extras != nil && c.extras.sendFailed != nil {
+	if c.endsLocked() || c.writeHalf == writeFailed {
 		err := c.writeErrorLocked()
 		c.mu.Unlock()
 		return c.opError("close write", err)
 	}
-	c.writeShut = true
+	if c.writeHalf == writeOpen {
+		c.advanceWriteHalfLocked(finRequested)
+	}
 	c.submitAndUnlock(wantCloseWrite)
 	return nil
 }
@@ -299,11 +286,11 @@ func (c *Conn) Abort() error { return c.AbortWith(nil) }
 // If the connection was ending for another reason already, Closed gets an error that wraps both.
 func (c *Conn) AbortWith(why error) error {
 	c.mu.Lock()
-	if c.shut == released {
+	if c.phase.gone() {
 		c.mu.Unlock()
 		return c.opError("abort", ErrClosed)
 	}
-	c.shut = ending
+	c.endRequested = true
 	if why != nil {
 		c.makeRareExtrasLocked().abortReason = why
 	}
@@ -331,10 +318,7 @@ func (c *Conn) Resume() error {
 // SetNoDelay switches Nagle's algorithm off (true, the default) or on. The error is ErrClosed,
 // or the system's, such as for a Unix socket.
 func (c *Conn) SetNoDelay(on bool) error {
-	c.mu.Lock()
-	shut := c.shut
-	c.mu.Unlock()
-	if shut != notShut {
+	if c.ends() {
 		return c.opError("set TCP_NODELAY", ErrClosed)
 	}
 	return c.stream.SetNoDelay(on)
@@ -394,12 +378,10 @@ func (c *Conn) serve() {
 
 // doRequests does the given requests. Those that run a callback come last.
 func (c *Conn) doRequests(r request) {
-	if c.phase == gone || r == 0 {
-		return
-	}
 	if r&wantDialCanceled != 0 {
-		c.phase = gone
 		c.callDialed(nil)
+	}
+	if c.phase.gone() || r == 0 {
 		return
 	}
 	if r&wantAttach != 0 && !c.attach() {
@@ -436,13 +418,13 @@ func (c *Conn) doRequests(r request) {
 		c.resume(byUser)
 		c.restartIdle()
 	}
-	if r&wantDrained != 0 && c.delivers() && c.optional&hasDrained != 0 {
+	if r&wantDrained != 0 && c.phase.delivers() && c.optional&hasDrained != 0 {
 		c.callback(func() { c.handler.(DrainedHandler).Drained(c) })
 	}
-	if r&wantShutdown != 0 && c.delivers() && c.optional&hasShutdown != 0 {
+	if r&wantShutdown != 0 && c.phase.delivers() && c.optional&hasShutdown != 0 {
 		c.callback(func() { c.handler.(ShutdownHandler).Shutdown(c) })
 	}
-	if r&wantDeliver != 0 && c.delivers() && c.pauses&^byUnread == 0 {
+	if r&wantDeliver != 0 && c.phase.delivers() && c.pauses&^byUnread == 0 {
 		c.deliverUnread()
 	}
 	if r&wantEnd != 0 {
@@ -462,10 +444,9 @@ func (c *Conn) replaceHandler() {
 }
 
 func (c *Conn) setHandler(h Handler) {
-	c.mu.Lock() // for handlerName; only the loop writes it
-	c.handler = h
-	c.mu.Unlock()
-	c.optional = 0
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handler, c.optional = h, 0
 	if _, ok := h.(ReadClosedHandler); ok {
 		c.optional |= hasReadClosed
 	}
@@ -484,7 +465,7 @@ func (c *Conn) setHandler(h Handler) {
 // never nest, and a connection that submits again and again does not starve the others.
 func (c *Conn) submitNextTurn(r request) {
 	c.mu.Lock()
-	if c.shut == released {
+	if c.phase.gone() {
 		c.mu.Unlock()
 		return
 	}

@@ -21,12 +21,12 @@ import (
 // be held.
 func (c *Conn) ioFailed(err error) {
 	switch {
-	case c.phase == failing || c.phase == gone:
+	case c.phase == failing || c.phase.gone():
 		return
-	case c.phase == open && c.flags&detaching != 0:
+	case c.phase == detaching:
 		c.addEndReason(err)
 		c.stream.SetLinger(0)
-		c.teardownKeepingUnread(c.endReason(), c.loop.drv.Release)
+		c.releaseKeepingUnread(c.endReason())
 		return
 	case c.phase != open:
 		c.fail(err)
@@ -37,10 +37,10 @@ func (c *Conn) ioFailed(err error) {
 }
 
 func (c *Conn) beginFailing(why error) {
-	c.phase = failing
 	c.mu.Lock()
-	x := c.makeExtrasLocked()
-	c.writeShut, x.sendFailed = true, why
+	c.enterLocked(failing)
+	c.failWritesLocked(why)
+	x := c.extras
 	c.unstageLocked()
 	crossed := c.crossed || c.pauses&byWatermark != 0
 	c.crossed = false
@@ -118,16 +118,13 @@ func (c *Conn) failingTimeout() {
 	x.linger.start(c, later(now, timeout), (*Conn).failingTimeout)
 }
 
-// delivers reports whether Data may be called.
-func (c *Conn) delivers() bool { return c.phase == open || c.phase == failing }
-
 // receives reports whether the driver should receive. A failing connection is read to its end,
 // within MaxUnread, to find out whether anything is unread.
 func (c *Conn) receives() bool {
 	if c.phase == failing {
 		return c.pauses&byUnread == 0
 	}
-	return c.pauses == 0 && c.phase != gone
+	return c.pauses == 0 && !c.phase.gone()
 }
 
 // Failed implements driver.StreamUpcalls: the connection has failed while the driver was not
@@ -153,8 +150,8 @@ func (c *Conn) receiveFailed(err error) {
 // writeErrorLocked returns the error of a write after CloseWrite, Close or a failure. c.mu must
 // be held.
 func (c *Conn) writeErrorLocked() error {
-	if x := c.extras; x != nil && x.sendFailed != nil {
-		return fmt.Errorf("%w: %w", ErrClosed, x.sendFailed)
+	if c.writeHalf == writeFailed {
+		return fmt.Errorf("%w: %w", ErrClosed, c.extras.sendFailed)
 	}
 	return ErrClosed
 }

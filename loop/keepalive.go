@@ -41,11 +41,8 @@ const keepAliveInherited = runtime.GOOS == "linux" || runtime.GOOS == "freebsd" 
 // ErrClosed, or errors.ErrUnsupported for a Unix socket. When keep-alive drops a connection,
 // Closed gets ETIMEDOUT.
 func (c *Conn) SetKeepAlive(k net.KeepAliveConfig) error {
-	c.mu.Lock()
-	shut := c.shut
-	c.mu.Unlock()
 	err := error(ErrClosed)
-	if shut == notShut {
+	if !c.ends() {
 		err = setKeepAlive(&c.stream, k)
 	}
 	if err != nil {

@@ -35,12 +35,12 @@ func (u *upcalls) Received(b []byte) bool {
 	if n < len(b) || c.callbackRequests != 0 {
 		c.receivedPart(b[n:])
 	}
-	return c.pauses == 0 && c.phase != gone || c.receives()
+	return c.pauses == 0 && !c.phase.gone() || c.receives()
 }
 
 // receivedPart keeps what Data has left, and does the requests that it made.
 func (c *Conn) receivedPart(rest []byte) {
-	if len(rest) > 0 && c.delivers() {
+	if len(rest) > 0 && c.phase.delivers() {
 		c.keepUnread(rest)
 	}
 	c.doCallbackRequests()
@@ -53,11 +53,11 @@ func (c *Conn) receivedSlow(b []byte) bool {
 		c.noteFailing(len(b))
 	}
 	switch {
-	case c.phase == gone && c.flags&detaching != 0:
+	case c.phase == detached:
 		c.keepUnread(b) // received by the driver before Detach
 		return false
 	case c.phase >= closing:
-		return c.phase != gone // after Close received bytes are dropped; only the FIN after them matters
+		return !c.phase.gone() // after Close received bytes are dropped; only the FIN after them matters
 	case c.phase == failing && c.pauses&^byUnread != 0:
 		c.keepUnread(b) // for after Resume
 	case c.phase != failing && c.pauses != 0:
@@ -128,7 +128,7 @@ func (c *Conn) keepUnread(b []byte) {
 func (c *Conn) deliverUnread() {
 	if u := c.in; u != nil {
 		u.lo += c.data(u.bytes())
-		if u.lo == u.hi || !c.delivers() {
+		if u.lo == u.hi || !c.phase.delivers() {
 			c.dropUnread()
 		}
 		c.doCallbackRequests()
@@ -147,7 +147,7 @@ func (c *Conn) dropUnread() {
 // checkUnread stops receiving while MaxUnread bytes are unread. A handler that could be called
 // and has left so much needs more bytes: it would wait forever, so the connection is closed.
 func (c *Conn) checkUnread() {
-	if !c.delivers() {
+	if !c.phase.delivers() {
 		return
 	}
 	if c.in == nil || c.in.hi-c.in.lo < c.loop.g.config.MaxUnread {
@@ -176,10 +176,10 @@ func (u *upcalls) ReceiveEnded(err error) {
 	}
 	c.flags |= readEnded
 	switch {
-	case c.phase == gone:
+	case c.phase.gone():
 		// A given reason stays. For a detached connection this is the only time that the system
 		// reports the error.
-		if !errors.Is(err, io.EOF) && errors.Is(c.endReason(), ErrDetached) {
+		if c.phase == detached && !errors.Is(err, io.EOF) {
 			c.setEndReason(err)
 		}
 	case c.phase == lingering:

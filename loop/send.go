@@ -35,7 +35,7 @@ var sendQueues = sync.Pool{New: func() any { return new(sendQueue) }}
 // immediately. Write never blocks, and what is written during one turn is sent together.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
-	if c.inCallback() && c.out == nil && c.shut == notShut && !c.writeShut {
+	if c.inCallback() && c.out == nil && c.acceptsWritesLocked() {
 		// The ordinary case. The staging buffer is smaller than any limit.
 		if l, n := c.loop, len(c.loop.staging); len(b) < l.direct && len(b) <= cap(l.staging)-n {
 			l.staging = l.staging[:n+copy(l.staging[n:cap(l.staging)], b)]
@@ -111,7 +111,7 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 // admitWriteLocked returns an error if n more bytes cannot be written, and else accounts for the
 // high watermark. c.mu must be held.
 func (c *Conn) admitWriteLocked(n int) error {
-	if c.shut != notShut || c.writeShut {
+	if !c.acceptsWritesLocked() {
 		return c.writeErrorLocked()
 	}
 	unsent := c.unsentLocked()
@@ -170,7 +170,7 @@ func (c *Conn) writeStagedLocked(b []byte) bool {
 		c.queueLocked(b[n:])
 		if err != sock.ErrWouldBlock {
 			// The system reports the error only once: flush returns it.
-			c.makeExtrasLocked().sendFailed, c.writeShut = err, true
+			c.failWritesLocked(err)
 		}
 		c.requests |= wantFlush
 	}
@@ -251,7 +251,7 @@ type flushResult struct {
 // c.mu must be held.
 func (c *Conn) flushLocked() flushResult {
 	l := c.loop
-	if c.phase == connecting || c.phase == gone || c.flags&sendPending != 0 {
+	if c.phase == connecting || c.phase.gone() || c.flags&sendPending != 0 {
 		c.unstageLocked()
 		return c.flushResultLocked()
 	}
@@ -288,7 +288,7 @@ func (c *Conn) flushLocked() flushResult {
 }
 
 func (c *Conn) flushResultLocked() flushResult {
-	f := flushResult{unsent: c.unsentLocked(), crossed: c.crossed, fin: c.writeShut}
+	f := flushResult{unsent: c.unsentLocked(), crossed: c.crossed, fin: c.writeHalf == finRequested}
 	if f.unsent > 0 {
 		f.timeout = c.writeTimeoutLocked()
 	}
@@ -368,7 +368,7 @@ type doneCall struct {
 
 // plain reports whether afterFlush has nothing to do: the ordinary case.
 func (f *flushResult) plain(c *Conn) bool {
-	return *f == flushResult{} && c.phase == open && c.flags&(detaching|timingSend) == 0 && len(c.loop.done) == 0
+	return *f == flushResult{} && c.phase == open && c.flags&timingSend == 0 && len(c.loop.done) == 0
 }
 
 // afterFlush acts on the outcome of a flush. c.mu must not be held.
@@ -377,7 +377,7 @@ func (c *Conn) afterFlush(f flushResult) {
 		return
 	}
 	c.loop.callDone()
-	if c.phase == gone {
+	if c.phase.gone() {
 		return
 	}
 	if f.err != nil {
@@ -385,7 +385,7 @@ func (c *Conn) afterFlush(f flushResult) {
 		return
 	}
 	switch {
-	case c.phase != open: // received bytes are dropped
+	case !c.phase.intact(): // received bytes are dropped
 	case f.stops:
 		c.pauseReading()
 	case f.crossed:
