@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -83,13 +82,6 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}
-}
-
-// handlerName may be called from any goroutine.
-func (c *Conn) handlerName() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return fmt.Sprintf("%T", c.handler)
 }
 
 // enqueueAttach has the connection attached by its loop, whose load includes it already. If the

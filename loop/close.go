@@ -37,6 +37,42 @@ func (c *Conn) addEndReason(err error) {
 	c.setEndReason(err)
 }
 
+// combineReasons returns the reason of a connection that was ending because of why when err
+// occurred.
+func (c *Conn) combineReasons(why, err error) error {
+	switch {
+	case c.phase == failing && !errors.Is(err, ErrClosed): // otherwise err is a consequence of why
+		return fmt.Errorf("%w; then %w", why, err)
+	case c.Unsent() == 0:
+		return why
+	case errors.Is(why, io.EOF): // which does not explain why the peer did not get everything
+		return err
+	}
+	return fmt.Errorf("%w; then %w", why, err)
+}
+
+// endReason returns the reason why the connection ends.
+func (c *Conn) endReason() error {
+	c.mu.Lock() // other goroutines may create extras
+	defer c.mu.Unlock()
+	if c.extras == nil {
+		return nil
+	}
+	return c.extras.endReason
+}
+
+func (c *Conn) setEndReason(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.setEndReasonLocked(why)
+}
+
+func (c *Conn) setEndReasonLocked(why error) {
+	if why != nil || c.extras != nil {
+		c.makeExtrasLocked().endReason = why
+	}
+}
+
 // abort resets the connection, with the reason given to AbortWith.
 func (c *Conn) abort() {
 	c.stream.SetLinger(0)

@@ -1,9 +1,7 @@
 package loop
 
 import (
-	"errors"
 	"fmt"
-	"io"
 )
 
 // How a connection fails.
@@ -118,15 +116,6 @@ func (c *Conn) failingTimeout() {
 	x.linger.start(c, later(now, timeout), (*Conn).failingTimeout)
 }
 
-// receives reports whether the driver should receive. A failing connection is read to its end,
-// within MaxUnread, to find out whether anything is unread.
-func (c *Conn) receives() bool {
-	if c.phase == failing {
-		return c.pauses&byUnread == 0
-	}
-	return c.pauses == 0 && !c.phase.gone()
-}
-
 // Failed implements driver.StreamUpcalls: the connection has failed while the driver was not
 // receiving.
 func (u *upcalls) Failed(err error) {
@@ -154,18 +143,4 @@ func (c *Conn) writeErrorLocked() error {
 		return fmt.Errorf("%w: %w", ErrClosed, c.extras.sendFailed)
 	}
 	return ErrClosed
-}
-
-// combineReasons returns the reason of a connection that was ending because of why when err
-// occurred.
-func (c *Conn) combineReasons(why, err error) error {
-	switch {
-	case c.phase == failing && !errors.Is(err, ErrClosed): // otherwise err is a consequence of why
-		return fmt.Errorf("%w; then %w", why, err)
-	case c.Unsent() == 0:
-		return why
-	case errors.Is(why, io.EOF): // which does not explain why the peer did not get everything
-		return err
-	}
-	return fmt.Errorf("%w; then %w", why, err)
 }

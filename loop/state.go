@@ -135,3 +135,14 @@ func (c *Conn) ends() bool {
 func (c *Conn) acceptsWritesLocked() bool {
 	return c.phase == open && !c.endRequested && c.writeHalf == writeOpen
 }
+
+type connFlags uint8
+
+const (
+	sendPending connFlags = 1 << iota // the driver is still to call Sent
+	readEnded                         // nothing more will be received
+	eofPending                        // ReadClosed is to be called after what is unread
+	hasIdleTimeout
+	timingSend // bytes are unsent, and the peer's progress is timed
+	stalled    // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
+)
