@@ -272,11 +272,10 @@ func (c *Conn) teardown(why error, last phase) {
 	}
 }
 
-// Released implements driver.StreamUpcalls: the last upcall of a stream.
-func (u *upcalls) Released() {
-	c := (*Conn)(u)
+// callEnd makes the last calls of a connection: WriteOwned's done, Dial's function, Detach's
+// function, and Closed.
+func (c *Conn) callEnd() {
 	l := c.loop
-	l.wakeUp()
 	notSent := c.endReason()
 	if notSent == nil || errors.Is(notSent, io.EOF) {
 		notSent = ErrClosed

@@ -176,10 +176,8 @@ func (c *Conn) dialAddr() net.Addr {
 	return c.extras.remote
 }
 
-// Connected implements driver.StreamUpcalls.
-func (u *upcalls) Connected(err error) {
-	c := (*Conn)(u)
-	c.loop.wakeUp()
+// connected handles the result of connecting.
+func (c *Conn) connected(err error) {
 	if c.phase != connecting {
 		return
 	}

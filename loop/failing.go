@@ -116,11 +116,8 @@ func (c *Conn) failingTimeout() {
 	x.linger.start(c, later(now, timeout), (*Conn).failingTimeout)
 }
 
-// Failed implements driver.StreamUpcalls: the connection has failed while the driver was not
-// receiving.
-func (u *upcalls) Failed(err error) {
-	c := (*Conn)(u)
-	c.loop.wakeUp()
+// failed handles a failure of the connection while the driver was not receiving.
+func (c *Conn) failed(err error) {
 	if c.phase == lingering {
 		c.release(c.endReason())
 		return

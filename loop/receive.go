@@ -15,29 +15,6 @@ type unread struct {
 
 func (u *unread) bytes() []byte { return u.block[u.lo:u.hi] }
 
-// upcalls is Conn as its driver sees it.
-type upcalls Conn
-
-// Received implements driver.StreamUpcalls.
-func (u *upcalls) Received(b []byte) bool {
-	c := (*Conn)(u)
-	if c.loop.inbox.size.Load() > 0 {
-		c.servePending()
-	}
-	c.loop.counts.bytesIn += uint64(len(b))
-	if c.flags&hasIdleTimeout != 0 {
-		c.extras.lastActive = c.loop.clock()
-	}
-	if c.phase != open || c.pauses != 0 || c.in != nil {
-		return c.receivedSlow(b)
-	}
-	n := c.data(b)
-	if n < len(b) || c.callbackRequests != 0 {
-		c.receivedPart(b[n:])
-	}
-	return c.pauses == 0 && !c.phase.gone() || c.receives()
-}
-
 // receivedPart keeps what Data has left, and does the requests that it made.
 func (c *Conn) receivedPart(rest []byte) {
 	if len(rest) > 0 && c.phase.delivers() {
@@ -168,12 +145,8 @@ func (c *Conn) willDeliver() bool {
 	return c.requests&wantDeliver != 0
 }
 
-// ReceiveEnded implements driver.StreamUpcalls.
-func (u *upcalls) ReceiveEnded(err error) {
-	c := (*Conn)(u)
-	if c.loop.inbox.size.Load() > 0 {
-		c.servePending()
-	}
+// receiveEnded handles the end of receiving: io.EOF, or an error.
+func (c *Conn) receiveEnded(err error) {
 	c.flags |= readEnded
 	switch {
 	case c.phase.gone():

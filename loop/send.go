@@ -426,10 +426,9 @@ func (l *Loop) callDone() {
 	}
 }
 
-// Sent implements driver.StreamUpcalls.
-func (u *upcalls) Sent(n int, err error) {
-	c := (*Conn)(u)
-	c.loop.wakeUp()
+// sent continues a send that the driver had not finished immediately: it has taken n more bytes,
+// or failed.
+func (c *Conn) sent(n int, err error) {
 	c.flags &^= sendPending
 	c.loop.counts.bytesOut += uint64(n)
 	c.noteSent(n)
