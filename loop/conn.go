@@ -17,16 +17,14 @@ type Conn struct {
 	mu sync.Mutex
 
 	// Guarded by mu.
-	out          *sendQueue
-	extras       *extras // set once
-	requests     request
-	endRequested bool // Close, Abort or Detach was called, or the dial was canceled
-	writeHalf    writeHalf
-	queued       bool // in the loop's inbox
-	crossed      bool // above the high watermark, or a write was refused, and not down to the low one since
+	out      *sendQueue
+	extras   *extras // set once
+	requests request
+	connState
+	queued  bool // in the loop's inbox
+	crossed bool // above the high watermark, or a write was refused, and not down to the low one since
 
 	// Written by the loop, with mu held. The loop reads them without mu, other goroutines with it.
-	phase    phase
 	optional optional // of handler
 	handler  Handler
 

@@ -37,8 +37,6 @@ const (
 const (
 	beginRequests    = wantDialCanceled | wantAttach | wantAbort
 	settingRequests  = wantHandler | wantIdle | wantRead | wantPause
-	sendRequests     = wantFlush | wantCloseWrite
-	endRequests      = wantDetach | wantClose
 	deliveryRequests = wantResume | wantDrained | wantShutdown | wantDeliver | wantEnd
 )
 
@@ -117,11 +115,18 @@ func (c *Conn) doRequests(r request) {
 	if r&settingRequests != 0 {
 		c.doSettingRequests(r)
 	}
-	if r&sendRequests != 0 {
-		c.doSendRequests(r)
+	if r&wantFlush != 0 {
+		c.flush()
 	}
-	if r&endRequests != 0 {
-		c.doEndRequest(r)
+	if r&wantCloseWrite != 0 {
+		c.sendFINIfDrained()
+	}
+	if r&wantDetach != 0 {
+		c.beginDetach()
+		return
+	}
+	if r&wantClose != 0 {
+		c.closeWithReason()
 		return
 	}
 	if r&deliveryRequests != 0 {
@@ -155,23 +160,6 @@ func (c *Conn) doSettingRequests(r request) {
 	if r&wantPause != 0 && c.phase < closing { // Data may have paused, and then failed
 		c.pause(byUser)
 	}
-}
-
-func (c *Conn) doSendRequests(r request) {
-	if r&wantFlush != 0 {
-		c.flush()
-	}
-	if r&wantCloseWrite != 0 {
-		c.sendFINIfDrained()
-	}
-}
-
-func (c *Conn) doEndRequest(r request) {
-	if r&wantDetach != 0 {
-		c.beginDetach()
-		return
-	}
-	c.closeWithReason()
 }
 
 // doDeliveryRequests checks the phase for each of them: the callback before may have ended the

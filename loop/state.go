@@ -2,9 +2,10 @@ package loop
 
 import "fmt"
 
-// The state of a connection.
+// connState is the state of a connection. Its methods must be called, and its fields written,
+// with the connection's mu held.
 //
-// Its phase is how far it has come. All transitions:
+// The phase is how far the connection has come. All transitions:
 //
 //	connecting ──> open ──┬──> closing ──> lingering
 //	                      ├──> failing
@@ -26,16 +27,23 @@ import "fmt"
 //
 // Independent of the phase are:
 //
-//   - endRequested: a method that ends the connection was called; the phase changes when the loop
-//     does the request.
+//   - endRequested: the phase changes when the loop does the request.
 //   - writeHalf: whether writes are accepted, and whether FIN has been sent.
+//
+// and, accessed by the loop only:
+//
 //   - readEnded and eofPending (connFlags): the end of the stream was received, and is still to be
 //     delivered. The second implies the first.
 //   - pauses: why the driver does not receive.
+type connState struct {
+	// The loop, which changes the phase, reads it without mu. The phase is changed by another
+	// goroutine only before the loop has taken the connection out of its inbox (cancelDial).
+	phase        phase
+	endRequested bool // Close, Abort or Detach was called, or the dial was canceled
+	writeHalf    writeHalf
+}
 
-// phase is written with mu held, by the loop only, which reads it without. Other goroutines must
-// hold mu to read it. One write is not by the loop: cancelDial's, before the loop has taken the
-// connection out of its inbox.
+// phase is how far a connection has come.
 type phase uint8
 
 const (
@@ -77,19 +85,12 @@ func (p phase) intact() bool { return p == open || p == detaching }
 // delivers reports whether Data may be called, unless it is paused.
 func (p phase) delivers() bool { return p >= open && p <= failing }
 
-// enter changes the phase. mu must not be held.
-func (c *Conn) enter(next phase) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.enterLocked(next)
-}
-
 // enterLocked changes the phase. It panics if next may not follow the current phase.
-func (c *Conn) enterLocked(next phase) {
-	if next >= phases || !transitions[c.phase][next] {
-		panic(fmt.Sprintf("loop: a connection cannot change from %v to %v", c.phase, next))
+func (s *connState) enterLocked(next phase) {
+	if next >= phases || !transitions[s.phase][next] {
+		panic(fmt.Sprintf("loop: a connection cannot change from %v to %v", s.phase, next))
 	}
-	c.phase = next
+	s.phase = next
 }
 
 // writeHalf is the state of the connection's sending half. It only advances.
@@ -107,22 +108,28 @@ func (w writeHalf) String() string {
 }
 
 // advanceWriteHalfLocked changes writeHalf. It panics if that would go back.
-func (c *Conn) advanceWriteHalfLocked(next writeHalf) {
-	if next < c.writeHalf {
-		panic(fmt.Sprintf("loop: a connection's sending half cannot change from %v to %v", c.writeHalf, next))
+func (s *connState) advanceWriteHalfLocked(next writeHalf) {
+	if next < s.writeHalf {
+		panic(fmt.Sprintf("loop: a connection's sending half cannot change from %v to %v", s.writeHalf, next))
 	}
-	c.writeHalf = next
-}
-
-// failWritesLocked makes further writes return an error that wraps err.
-func (c *Conn) failWritesLocked(err error) {
-	c.advanceWriteHalfLocked(writeFailed)
-	c.makeExtrasLocked().sendFailed = err
+	s.writeHalf = next
 }
 
 // endsLocked reports whether the connection is ending, or a method was called that ends it:
 // further requests are refused with ErrClosed.
-func (c *Conn) endsLocked() bool { return c.endRequested || c.phase >= closing }
+func (s *connState) endsLocked() bool { return s.endRequested || s.phase >= closing }
+
+// acceptsWritesLocked reports whether writes are accepted.
+func (s *connState) acceptsWritesLocked() bool {
+	return s.phase == open && !s.endRequested && s.writeHalf == writeOpen
+}
+
+// enter changes the phase. mu must not be held.
+func (c *Conn) enter(next phase) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enterLocked(next)
+}
 
 // ends is endsLocked without mu held.
 func (c *Conn) ends() bool {
@@ -131,9 +138,10 @@ func (c *Conn) ends() bool {
 	return c.endsLocked()
 }
 
-// acceptsWritesLocked reports whether writes are accepted.
-func (c *Conn) acceptsWritesLocked() bool {
-	return c.phase == open && !c.endRequested && c.writeHalf == writeOpen
+// failWritesLocked makes further writes return an error that wraps err.
+func (c *Conn) failWritesLocked(err error) {
+	c.advanceWriteHalfLocked(writeFailed)
+	c.makeExtrasLocked().sendFailed = err
 }
 
 type connFlags uint8

@@ -37,7 +37,7 @@ func TestPhaseTransitions(t *testing.T) {
 			want[next] = true
 		}
 		for next := range phases + 1 { // phases itself is none
-			c := &Conn{phase: from}
+			c := &Conn{connState: connState{phase: from}}
 			message := messageOfPanic(func() { c.enter(next) })
 			switch {
 			case want[next]:
@@ -83,7 +83,7 @@ func TestPhasePredicates(t *testing.T) {
 		released:   {ends: true, gone: true},
 		detached:   {ends: true, gone: true},
 	} {
-		c := &Conn{phase: p}
+		c := &Conn{connState: connState{phase: p}}
 		if got := (is{c.ends(), c.acceptsWritesLocked(), p.delivers(), p.intact(), p.gone()}); got != want {
 			t.Errorf("%v: %+v, want %+v", p, got, want)
 		}
@@ -97,7 +97,7 @@ func TestPhasePredicates(t *testing.T) {
 func TestWriteHalfAdvances(t *testing.T) {
 	for from := writeOpen; from <= writeFailed; from++ {
 		for next := writeOpen; next <= writeFailed; next++ {
-			c := &Conn{phase: open, writeHalf: from}
+			c := &Conn{connState: connState{phase: open, writeHalf: from}}
 			want, after := "", next
 			if next < from {
 				want, after = fmt.Sprintf("loop: a connection's sending half cannot change from %v to %v", from, next), from
@@ -110,7 +110,7 @@ func TestWriteHalfAdvances(t *testing.T) {
 			}
 		}
 	}
-	c, broken := &Conn{phase: open}, errors.New("broken")
+	c, broken := &Conn{connState: connState{phase: open}}, errors.New("broken")
 	c.failWritesLocked(broken)
 	if err := c.writeErrorLocked(); !errors.Is(err, broken) || !errors.Is(err, ErrClosed) {
 		t.Errorf("a write returns %v, want ErrClosed and %v", err, broken)
