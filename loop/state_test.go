@@ -116,3 +116,18 @@ func TestWriteHalfAdvances(t *testing.T) {
 		t.Errorf("a write returns %v, want ErrClosed and %v", err, broken)
 	}
 }
+
+// doRequests handles each request once.
+func TestRequestGroups(t *testing.T) {
+	const last = wantEnd
+	var handled request
+	for _, group := range []request{beginRequests, settingRequests, wantFlush, wantCloseWrite, wantDetach, wantClose, deliveryRequests} {
+		if twice := handled & group; twice != 0 {
+			t.Errorf("requests %b are in two groups", twice)
+		}
+		handled |= group
+	}
+	if all := last | (last - 1); handled != all {
+		t.Errorf("requests %b are in no group", all&^handled)
+	}
+}
