@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -18,7 +17,6 @@ func (c *Conn) attach() bool {
 	l := c.loop
 	l.addConn(c)
 	if l.ending {
-		c.phase = open
 		why := ErrShutdown
 		if l.failed.Load() != nil {
 			why = l.endedError()
@@ -34,26 +32,26 @@ func (c *Conn) attach() bool {
 	} else if err = l.drv.Attach(&c.stream); err == nil {
 		c.keepAliveAccepted()
 		c.opened(c.accepted.accept)
-		return c.phase != gone
+		return !c.phase.gone()
 	} else {
 		l.g.logs.attaching.Warn("pollux: the driver could not attach a connection; it is closed", "error", err)
 	}
 	l.removeConn(c)
 	c.stream.Close()
-	c.phase = gone
+	c.enter(released)
 	c.callDialed(err)
 	return false
 }
 
 // opened calls accept for the handler, and the handler's Opened.
 func (c *Conn) opened(accept func(*Conn) Handler) {
-	c.phase = open
 	idle := c.loop.g.config.IdleTimeout > 0
+	c.mu.Lock()
+	c.enterLocked(open)
 	if idle {
-		c.mu.Lock()
 		c.makeExtrasLocked().idleTimeout = c.loop.g.config.IdleTimeout // Opened may change or remove it
-		c.mu.Unlock()
 	}
+	c.mu.Unlock()
 	l := c.loop
 	sent := l.counts.bytesOut + l.sentDirectly.Load() // to detect whether accept sends anything
 	var h Handler
@@ -68,9 +66,9 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	})
 	c.finishCallback(err)
 	switch {
-	case c.phase == gone:
+	case c.phase.gone():
 		return
-	case c.handler == nil && c.flags&detaching != 0: // callDetached hands it over
+	case c.handler == nil && c.phase == detaching: // callDetached hands it over
 	case c.handler == nil && c.Unsent() == 0 && sent == l.counts.bytesOut+l.sentDirectly.Load():
 		c.release(errNoHandler)
 		return
@@ -84,13 +82,6 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	if c.receives() {
 		c.loop.drv.Resume(&c.stream)
 	}
-}
-
-// handlerName may be called from any goroutine.
-func (c *Conn) handlerName() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return fmt.Sprintf("%T", c.handler)
 }
 
 // enqueueAttach has the connection attached by its loop, whose load includes it already. If the

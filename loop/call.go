@@ -113,14 +113,6 @@ func (c *Conn) endSlowAndUnlock() {
 	}
 }
 
-// doCallbackRequests does what callbacks have requested. Call it after keepUnread.
-func (c *Conn) doCallbackRequests() {
-	if r := c.callbackRequests; r != 0 {
-		c.callbackRequests = 0
-		c.doRequests(r)
-	}
-}
-
 // callback runs f as a callback of c, and then the requests that it made; a panic closes c.
 func (c *Conn) callback(f func()) {
 	c.finishCallback(c.callbackErr(f))

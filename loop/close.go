@@ -28,13 +28,49 @@ func (c *Conn) fail(err error) {
 // addEndReason records err as the reason of the end. If there is a reason already, that stays
 // the first, and err is added if it explains what the peer did not get.
 func (c *Conn) addEndReason(err error) {
-	if c.phase == gone {
+	if c.phase.gone() {
 		return
 	}
 	if why := c.endReason(); why != nil {
 		err = c.combineReasons(why, err)
 	}
 	c.setEndReason(err)
+}
+
+// combineReasons returns the reason of a connection that was ending because of why when err
+// occurred.
+func (c *Conn) combineReasons(why, err error) error {
+	switch {
+	case c.phase == failing && !errors.Is(err, ErrClosed): // otherwise err is a consequence of why
+		return fmt.Errorf("%w; then %w", why, err)
+	case c.Unsent() == 0:
+		return why
+	case errors.Is(why, io.EOF): // which does not explain why the peer did not get everything
+		return err
+	}
+	return fmt.Errorf("%w; then %w", why, err)
+}
+
+// endReason returns the reason why the connection ends.
+func (c *Conn) endReason() error {
+	c.mu.Lock() // other goroutines may create extras
+	defer c.mu.Unlock()
+	if c.extras == nil {
+		return nil
+	}
+	return c.extras.endReason
+}
+
+func (c *Conn) setEndReason(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.setEndReasonLocked(why)
+}
+
+func (c *Conn) setEndReasonLocked(why error) {
+	if why != nil || c.extras != nil {
+		c.makeExtrasLocked().endReason = why
+	}
 }
 
 // abort resets the connection, with the reason given to AbortWith.
@@ -85,9 +121,8 @@ func (c *Conn) beginClose(why error) {
 		c.release(c.endReason())
 		return
 	}
-	c.phase = closing
 	c.mu.Lock()
-	c.shut = ending
+	c.enterLocked(closing)
 	unsent := c.unsentLocked()
 	x := c.makeExtrasLocked()
 	x.endReason = why
@@ -117,10 +152,10 @@ func (c *Conn) allSent(fin bool) {
 	case c.phase == closing && c.flags&readEnded != 0:
 		c.release(c.endReason())
 	case c.phase == closing:
-		c.phase = lingering
+		c.enter(lingering)
 		c.linger()
 		c.sendFIN()
-	case c.phase == open && fin:
+	case c.phase.intact() && fin:
 		c.sendFIN()
 	}
 	c.detachIfSent()
@@ -128,16 +163,21 @@ func (c *Conn) allSent(fin bool) {
 
 // sendFINIfDrained sends FIN if nothing is unsent.
 func (c *Conn) sendFINIfDrained() {
-	if c.phase == open && c.Unsent() == 0 {
+	if c.phase.intact() && c.Unsent() == 0 {
 		c.sendFIN()
 	}
 }
 
 func (c *Conn) sendFIN() {
-	if c.flags&finSent != 0 {
+	c.mu.Lock()
+	first := c.writeHalf < finSent
+	if first {
+		c.advanceWriteHalfLocked(finSent)
+	}
+	c.mu.Unlock()
+	if !first {
 		return
 	}
-	c.flags |= finSent
 	err := c.stream.CloseWrite()
 	if errors.Is(err, syscall.ENOTCONN) { // it was reset and is no longer connected
 		if c.phase == lingering && c.flags&readEnded == 0 {
@@ -196,22 +236,22 @@ func (c *Conn) extendLinger() bool {
 
 // release ends the connection. Closed is called when the driver has released the stream.
 func (c *Conn) release(why error) {
-	if c.phase == gone {
+	if c.phase.gone() {
 		return
 	}
 	if c.phase == failing || c.phase != connecting && c.Unsent() > 0 {
 		c.stream.SetLinger(0) // a FIN would claim that the peer has everything
 	}
-	c.teardown(why)
+	c.teardown(why, released)
 	c.loop.drv.Release(&c.stream)
 }
 
-// teardown is release without the driver's part.
-func (c *Conn) teardown(why error) {
-	c.phase = gone
-	c.setEndReason(why)
+// teardown enters the last phase, released or detached. The caller must have the driver release
+// or detach the stream then.
+func (c *Conn) teardown(why error, last phase) {
 	c.mu.Lock()
-	c.shut = released
+	c.setEndReasonLocked(why)
+	c.enterLocked(last)
 	c.mu.Unlock()
 	c.cancelContext(why)
 	x := c.loadExtras()
@@ -232,11 +272,10 @@ func (c *Conn) teardown(why error) {
 	}
 }
 
-// Released implements driver.StreamUpcalls: the last upcall of a stream.
-func (u *upcalls) Released() {
-	c := (*Conn)(u)
+// callEnd makes the last calls of a connection: WriteOwned's done, Dial's function, Detach's
+// function, and Closed.
+func (c *Conn) callEnd() {
 	l := c.loop
-	l.wakeUp()
 	notSent := c.endReason()
 	if notSent == nil || errors.Is(notSent, io.EOF) {
 		notSent = ErrClosed

@@ -3,7 +3,6 @@ package loop
 import (
 	"net"
 	"sync"
-	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/sendqueue"
@@ -13,142 +12,31 @@ import (
 // Conn is a connection of a loop. Its methods may be called from any goroutine and never block.
 // Their errors are *net.OpErrors, which wrap ErrClosed once the connection is being closed.
 type Conn struct {
-	stream driver.Stream
-	loop   *Loop
+	stream   driver.Stream
+	loop     *Loop
+	accepted *Listener // nil if it was dialed
 
-	mu        sync.Mutex // guards up to the blank line
-	requests  request
-	shut      shutState
-	writeShut bool // CloseWrite was called, or sending has failed
+	mu sync.Mutex
+
+	// Guarded by mu.
+	out      *sendqueue.Queue
+	extras   *extras // set once
+	requests request
+	connState
 	queued    bool // in the loop's inbox
 	watermark watermark
 
-	// The rest is accessed by the loop only, except out and extras, which mu guards.
-	optional         optional
-	flags            connFlags
-	out              *sendqueue.Queue
-	extras           *extras // set once
-	handler          Handler
-	accepted         *Listener // nil if it was dialed
+	// Written by the loop, with mu held. The loop reads them without mu, other goroutines with it.
+	optional optional // of handler
+	handler  Handler
+
+	// Accessed by the loop only.
 	in               *unread.Buffer
 	index            uint32  // in the loop's conns
 	callbackRequests request // made in callbacks, for doCallbackRequests
 	pauses           pause
-	phase            phase
+	flags            connFlags
 }
-
-// shutState is which requests a connection still accepts.
-type shutState uint8
-
-const (
-	notShut  shutState = iota
-	ending             // by Close, Abort, Detach or cancelDial
-	released           // the driver has been asked to release the stream
-)
-
-// extras is state that few connections need.
-type extras struct {
-	idleTimeout  time.Duration // as requested; guarded by mu
-	readDeadline int64         // as requested, on the loop's clock, 0 for none; guarded by mu
-	next         Handler       // as requested; guarded by mu
-	detach       detachFunc    // as requested; guarded by mu
-	sendFailed   error         // the error of sending; guarded by mu
-	rare         *rareExtras   // set once, by makeRareExtrasLocked
-
-	idleTimer           // lastActive is that of lingering, too
-	read      readTimer // the read deadline in force
-	linger    connTimer
-	dial      *dialing // nil if it was accepted
-	remote    net.Addr
-	endReason error // the reason of the end
-}
-
-// rareExtras is state that still fewer connections need.
-type rareExtras struct {
-	// Guarded by the connection's mu.
-	closeReason     error         // given to CloseWith
-	abortReason     error         // given to AbortWith
-	context         *connContext  // nil until Context
-	writeTimeout    time.Duration // as requested, if ownWriteTimeout
-	ownWriteTimeout bool
-	backpressure    backpressure // as requested
-
-	// Accessed by the loop only.
-	progress
-	kernelUnread unreadSample // since the idle timeout began
-	lingerEnd    int64        // when lingering ends at the latest
-
-	// Of a connection in phase failing.
-	lastTurn uint64 // turn of the loop in which bytes were last received
-	received int64  // bytes, since sending has failed
-	due      int64  // value of received to wait for after lingerEnd; 0: lingerEnd has not passed
-}
-
-// A request is an operation that another goroutine or a callback asks the loop to do.
-type request uint16
-
-const (
-	wantAttach request = 1 << iota
-	wantFlush
-	wantDeliver
-	wantDrained
-	wantClose
-	wantCloseWrite
-	wantAbort
-	wantPause
-	wantResume
-	wantIdle
-	wantRead
-	wantHandler
-	wantDetach
-	wantShutdown
-	wantDialCanceled // the dial was canceled before the loop saw it
-	wantEnd          // of a connection that is failing
-)
-
-// pause is a set of reasons why the driver does not receive.
-type pause uint8
-
-const (
-	byUser pause = 1 << iota
-	byWatermark
-	byUnread // what is unread may still be delivered
-	byConnecting
-)
-
-type phase uint8
-
-const (
-	connecting phase = iota
-	open
-	failing   // sending has failed: received bytes are still delivered
-	closing   // Close: unsent bytes are being sent
-	lingering // FIN is sent; waiting for the peer's
-	gone      // released; Closed is called when the driver is done
-)
-
-// optional is the set of optional interfaces that the handler implements.
-type optional uint8
-
-const (
-	hasReadClosed optional = 1 << iota
-	hasDrained
-	hasClosed
-	hasShutdown
-)
-
-type connFlags uint8
-
-const (
-	sendPending connFlags = 1 << iota // the driver is still to call Sent
-	detaching                         // Detach waits until everything is sent
-	finSent                           // FIN has been sent
-	readEnded                         // nothing more will be received
-	eofPending                        // ReadClosed is to be called after what is unread
-	hasIdleTimeout
-	timingSend // bytes are unsent, and the peer's progress is timed
-	stalled    // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
-)
 
 func (l *Loop) newConn() *Conn {
 	c := &Conn{loop: l}
@@ -156,109 +44,8 @@ func (l *Loop) newConn() *Conn {
 	return c
 }
 
-// makeExtrasLocked returns extras, creating it if needed. c.mu must be held, unless the
-// connection is not shared yet.
-func (c *Conn) makeExtrasLocked() *extras {
-	if c.extras == nil {
-		c.extras = &extras{}
-	}
-	return c.extras
-}
-
-// makeRareExtrasLocked returns rareExtras, creating it if needed. c.mu must be held.
-func (c *Conn) makeRareExtrasLocked() *rareExtras {
-	x := c.makeExtrasLocked()
-	if x.rare == nil {
-		x.rare = &rareExtras{}
-	}
-	return x.rare
-}
-
-// loadExtras returns extras, or nil. The loop needs it because other goroutines may create
-// extras; the fields that only the loop accesses need no lock.
-func (c *Conn) loadExtras() *extras {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.extras
-}
-
-// loadRareExtras is loadExtras for rareExtras.
-func (c *Conn) loadRareExtras() *rareExtras {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.extras == nil {
-		return nil
-	}
-	return c.extras.rare
-}
-
-// makeRareExtras is makeRareExtrasLocked without c.mu held, for the loop.
-func (c *Conn) makeRareExtras() *rareExtras {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.makeRareExtrasLocked()
-}
-
-// inCallback reports whether the connection is in a callback: requests made meanwhile are done
-// when it returns, and writes go to the loop's staging buffer. Whether the callback has ended is
-// only certain while c.mu is held.
-func (c *Conn) inCallback() bool { return c.loop.running.Load() == c }
-
-// endReason returns the reason why the connection ends.
-func (c *Conn) endReason() error {
-	c.mu.Lock() // other goroutines may create extras
-	defer c.mu.Unlock()
-	if c.extras == nil {
-		return nil
-	}
-	return c.extras.endReason
-}
-
-func (c *Conn) setEndReason(why error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if why != nil || c.extras != nil {
-		c.makeExtrasLocked().endReason = why
-	}
-}
-
 // Loop returns the connection's loop.
 func (c *Conn) Loop() *Loop { return c.loop }
-
-// submit calls prepare with c.mu held, and submits r.
-func (c *Conn) submit(op string, r request, prepare func()) error {
-	c.mu.Lock()
-	if c.shut != notShut {
-		c.mu.Unlock()
-		return c.opError(op, ErrClosed)
-	}
-	if prepare != nil {
-		prepare()
-	}
-	c.submitAndUnlock(r)
-	return nil
-}
-
-// submitAndUnlock adds a request and puts the connection into the inbox, unless it is there
-// already or in a callback. c.mu must be held.
-func (c *Conn) submitAndUnlock(r request) {
-	c.requests |= r
-	put := !c.queued && !c.inCallback()
-	c.queued = c.queued || put
-	c.mu.Unlock()
-	if put {
-		c.loop.put(op{conn: c}) // if the loop has ended, the connection has too
-	}
-}
-
-// opError returns err as a *net.OpError with the connection's addresses. c.mu must not be held.
-func (c *Conn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: c.network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
-}
-
-func (c *Conn) network() string {
-	return c.stream.PollHandle().Kind().Network()
-}
 
 // Close sends the unsent bytes, then FIN, and waits for the peer to close its side, for up to
 // Config.LingerTimeout. No more can be written, and Data is not called any more. It is
@@ -270,7 +57,7 @@ func (c *Conn) Close() error { return c.CloseWith(nil) }
 // connection has failed before, that is the first reason, and why the second.
 func (c *Conn) CloseWith(why error) error {
 	return c.submit("close", wantClose, func() {
-		c.shut = ending
+		c.endRequested = true
 		if why != nil {
 			c.makeRareExtrasLocked().closeReason = why
 		}
@@ -281,12 +68,14 @@ func (c *Conn) CloseWith(why error) error {
 // effect. After sending has failed the error wraps ErrClosed and the cause.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
-	if c.shut != notShut || c.extras != nil && c.extras.sendFailed != nil {
+	if c.endsLocked() || c.writeHalf == writeFailed {
 		err := c.writeErrorLocked()
 		c.mu.Unlock()
 		return c.opError("close write", err)
 	}
-	c.writeShut = true
+	if c.writeHalf == writeOpen {
+		c.advanceWriteHalfLocked(finRequested)
+	}
 	c.submitAndUnlock(wantCloseWrite)
 	return nil
 }
@@ -299,11 +88,11 @@ func (c *Conn) Abort() error { return c.AbortWith(nil) }
 // If the connection was ending for another reason already, Closed gets an error that wraps both.
 func (c *Conn) AbortWith(why error) error {
 	c.mu.Lock()
-	if c.shut == released {
+	if c.phase.gone() {
 		c.mu.Unlock()
 		return c.opError("abort", ErrClosed)
 	}
-	c.shut = ending
+	c.endRequested = true
 	if why != nil {
 		c.makeRareExtrasLocked().abortReason = why
 	}
@@ -331,10 +120,7 @@ func (c *Conn) Resume() error {
 // SetNoDelay switches Nagle's algorithm off (true, the default) or on. The error is ErrClosed,
 // or the system's, such as for a Unix socket.
 func (c *Conn) SetNoDelay(on bool) error {
-	c.mu.Lock()
-	shut := c.shut
-	c.mu.Unlock()
-	if shut != notShut {
+	if c.ends() {
 		return c.opError("set TCP_NODELAY", ErrClosed)
 	}
 	return c.stream.SetNoDelay(on)
@@ -382,144 +168,16 @@ func (c *Conn) Unsent() int {
 	return c.unsentLocked()
 }
 
-// serve does the requests of a connection taken out of the inbox.
-func (c *Conn) serve() {
-	c.mu.Lock()
-	c.queued = false
-	r := c.requests
-	c.requests = 0
-	c.mu.Unlock()
-	c.doRequests(r)
+// inCallback reports whether the connection is in a callback: requests made meanwhile are done
+// when it returns, and writes go to the loop's staging buffer. Whether the callback has ended is
+// only certain while c.mu is held.
+func (c *Conn) inCallback() bool { return c.loop.running.Load() == c }
+
+// opError returns err as a *net.OpError with the connection's addresses. c.mu must not be held.
+func (c *Conn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: c.network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// doRequests does the given requests. Those that run a callback come last.
-func (c *Conn) doRequests(r request) {
-	if c.phase == gone || r == 0 {
-		return
-	}
-	if r&wantDialCanceled != 0 {
-		c.phase = gone
-		c.callDialed(nil)
-		return
-	}
-	if r&wantAttach != 0 && !c.attach() {
-		return
-	}
-	if r&wantAbort != 0 {
-		c.abort()
-		return
-	}
-	if r&wantHandler != 0 {
-		c.replaceHandler()
-	}
-	if r&(wantIdle|wantRead) != 0 {
-		c.setDeadlines(r)
-	}
-	if r&wantPause != 0 && c.phase < closing { // Data may have paused, and then failed
-		c.pause(byUser)
-	}
-	if r&wantFlush != 0 {
-		c.flush()
-	}
-	if r&wantCloseWrite != 0 {
-		c.sendFINIfDrained()
-	}
-	if r&wantDetach != 0 {
-		c.beginDetach()
-		return
-	}
-	if r&wantClose != 0 {
-		c.closeWithReason()
-		return
-	}
-	if r&wantResume != 0 && c.pauses&byUser != 0 {
-		c.resume(byUser)
-		c.restartIdle()
-	}
-	if r&wantDrained != 0 && c.delivers() && c.optional&hasDrained != 0 {
-		c.callback(func() { c.handler.(DrainedHandler).Drained(c) })
-	}
-	if r&wantShutdown != 0 && c.delivers() && c.optional&hasShutdown != 0 {
-		c.callback(func() { c.handler.(ShutdownHandler).Shutdown(c) })
-	}
-	if r&wantDeliver != 0 && c.delivers() && c.pauses&^byUnread == 0 {
-		c.deliverUnread()
-	}
-	if r&wantEnd != 0 {
-		c.endFailing()
-	}
-}
-
-func (c *Conn) replaceHandler() {
-	c.mu.Lock()
-	h := c.extras.next
-	c.extras.next = nil
-	c.mu.Unlock()
-	if h != nil {
-		c.setHandler(h)
-		c.submitNextTurn(wantDeliver)
-	}
-}
-
-func (c *Conn) setHandler(h Handler) {
-	c.mu.Lock() // for handlerName; only the loop writes it
-	c.handler = h
-	c.mu.Unlock()
-	c.optional = 0
-	if _, ok := h.(ReadClosedHandler); ok {
-		c.optional |= hasReadClosed
-	}
-	if _, ok := h.(DrainedHandler); ok {
-		c.optional |= hasDrained
-	}
-	if _, ok := h.(ClosedHandler); ok {
-		c.optional |= hasClosed
-	}
-	if _, ok := h.(ShutdownHandler); ok {
-		c.optional |= hasShutdown
-	}
-}
-
-// submitNextTurn submits a request from the loop, to be done in the next turn: so callbacks
-// never nest, and a connection that submits again and again does not starve the others.
-func (c *Conn) submitNextTurn(r request) {
-	c.mu.Lock()
-	if c.shut == released {
-		c.mu.Unlock()
-		return
-	}
-	c.submitAndUnlock(r)
-}
-
-func (c *Conn) pause(why pause) {
-	received := c.receives()
-	c.pauses |= why
-	if received && !c.receives() {
-		c.loop.drv.Pause(&c.stream)
-	}
-}
-
-func (c *Conn) resume(why pause) {
-	if c.pauses&why == 0 {
-		return
-	}
-	c.pauses &^= why
-	if c.pauses&^byUnread == 0 && (c.in != nil || c.flags&eofPending != 0) {
-		c.submitNextTurn(wantDeliver)
-	}
-	if c.receives() {
-		c.loop.drv.Resume(&c.stream)
-	}
-}
-
-// servePending does pending requests before the driver's event is delivered: if Close, Pause or
-// SetHandler has returned, it takes effect before the next Data, also when called between two
-// callbacks of one turn.
-func (c *Conn) servePending() {
-	c.mu.Lock()
-	asked := c.requests != 0
-	c.mu.Unlock()
-	if asked {
-		c.serve()
-	}
+func (c *Conn) network() string {
+	return c.stream.PollHandle().Kind().Network()
 }

@@ -21,10 +21,10 @@ func (c *Conn) Context() context.Context {
 	if r.context == nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		r.context = &connContext{ctx, cancel}
-		if c.shut == released {
+		if c.phase.gone() {
 			cancel(contextCause(c.extras.endReason))
-		} else if err := c.extras.sendFailed; err != nil { // it is the reason, or about to be
-			cancel(err)
+		} else if c.writeHalf == writeFailed {
+			cancel(c.extras.sendFailed) // it is the reason, or about to be
 		}
 	}
 	return r.context

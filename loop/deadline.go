@@ -101,8 +101,8 @@ func (c *Conn) idleTick() {
 		return // setDeadlines is about to apply it
 	}
 	now := c.loop.clock()
-	paused := c.pauses&byUser != 0 && c.flags&detaching == 0 // Detach waits for the peer
-	if c.phase == open && (paused || c.pauses&byWatermark != 0 && c.peerIsActive()) {
+	paused := c.pauses&byUser != 0 && c.phase == open // when detaching, it waits for the peer
+	if paused || c.phase.intact() && c.pauses&byWatermark != 0 && c.peerIsActive() {
 		x.lastActive = now
 	}
 	if x.idleTimer.expired(c.loop.timers, now, idle) {

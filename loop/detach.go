@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 
-	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -38,7 +37,7 @@ func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) er
 		return c.opError("detach", errNil("a function"))
 	}
 	return c.submit("detach", wantDetach, func() {
-		c.shut = ending
+		c.endRequested = true
 		c.makeExtrasLocked().detach = f
 	})
 }
@@ -46,30 +45,34 @@ func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) er
 func (c *Conn) beginDetach() {
 	switch {
 	case c.phase == failing:
-		c.teardownKeepingUnread(c.endReason(), c.loop.drv.Release)
+		c.releaseKeepingUnread(c.endReason())
 		return
-	case c.phase >= closing:
+	case c.phase != open:
 		return // it is ending: callDetached reports why
 	}
 	c.pause(byUser)
-	c.flags |= detaching
+	c.enter(detaching)
 	c.detachIfSent()
 }
 
 func (c *Conn) detachIfSent() {
-	if c.phase >= closing || c.flags&detaching == 0 || c.Unsent() > 0 {
-		return
+	if c.phase == detaching && c.Unsent() == 0 {
+		c.teardownKeepingUnread(ErrDetached, detached)
+		c.loop.drv.Detach(&c.stream)
 	}
-	c.teardownKeepingUnread(ErrDetached, c.loop.drv.Detach)
 }
 
-// teardownKeepingUnread is teardown that keeps what is unread, for Detach's function.
-func (c *Conn) teardownKeepingUnread(why error, end func(*driver.Stream)) {
+// releaseKeepingUnread releases the stream, and keeps what is unread for Detach's function.
+func (c *Conn) releaseKeepingUnread(why error) {
+	c.teardownKeepingUnread(why, released)
+	c.loop.drv.Release(&c.stream)
+}
+
+func (c *Conn) teardownKeepingUnread(why error, last phase) {
 	in := c.in
 	c.in = nil // or teardown drops it
-	c.teardown(why)
+	c.teardown(why, last)
 	c.in = in
-	end(&c.stream)
 }
 
 // callDetached calls Detach's function, if Detach was called.
@@ -89,7 +92,7 @@ func (c *Conn) callDetached() {
 		c.dropUnread()
 	}
 	stream, err := &c.stream.Stream, c.endReason()
-	if errors.Is(err, ErrDetached) {
+	if c.phase == detached && errors.Is(err, ErrDetached) {
 		err = nil
 	} else {
 		stream.Close() // a detached stream is still open

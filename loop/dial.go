@@ -97,15 +97,15 @@ func (c *Conn) cancelDial(why error) bool {
 		return false
 	}
 	d.cancelCause = why
-	c.shut = max(c.shut, ending)
 	if c.requests&wantAttach == 0 {
+		c.endRequested = true
 		c.submitAndUnlock(wantAbort)
 		return true
 	}
 	// The loop has not begun to connect, and may be in a long callback: release it here. That is
 	// done before the loop can take the request: Shutdown must not return before.
 	c.requests = wantDialCanceled
-	c.shut = released
+	c.enterLocked(released)
 	c.stream.Close()
 	c.loop.load.Add(-1)
 	c.loop.g.limits.Uncount()
@@ -176,10 +176,8 @@ func (c *Conn) dialAddr() net.Addr {
 	return c.extras.remote
 }
 
-// Connected implements driver.StreamUpcalls.
-func (u *upcalls) Connected(err error) {
-	c := (*Conn)(u)
-	c.loop.wakeUp()
+// connected handles the result of connecting.
+func (c *Conn) connected(err error) {
 	if c.phase != connecting {
 		return
 	}
@@ -191,7 +189,7 @@ func (u *upcalls) Connected(err error) {
 		return
 	}
 	c.opened(c.extras.dial.accept)
-	if c.phase == gone || c.handler == nil {
+	if c.phase.gone() || c.handler == nil {
 		return // Released calls done
 	}
 	c.flush()

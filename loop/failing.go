@@ -1,9 +1,7 @@
 package loop
 
 import (
-	"errors"
 	"fmt"
-	"io"
 )
 
 // How a connection fails.
@@ -21,12 +19,12 @@ import (
 // be held.
 func (c *Conn) ioFailed(err error) {
 	switch {
-	case c.phase == failing || c.phase == gone:
+	case c.phase == failing || c.phase.gone():
 		return
-	case c.phase == open && c.flags&detaching != 0:
+	case c.phase == detaching:
 		c.addEndReason(err)
 		c.stream.SetLinger(0)
-		c.teardownKeepingUnread(c.endReason(), c.loop.drv.Release)
+		c.releaseKeepingUnread(c.endReason())
 		return
 	case c.phase != open:
 		c.fail(err)
@@ -37,10 +35,10 @@ func (c *Conn) ioFailed(err error) {
 }
 
 func (c *Conn) beginFailing(why error) {
-	c.phase = failing
 	c.mu.Lock()
-	x := c.makeExtrasLocked()
-	c.writeShut, x.sendFailed = true, why
+	c.enterLocked(failing)
+	c.failWritesLocked(why)
+	x := c.extras
 	c.unstageLocked()
 	wasAbove := c.watermark == above || c.pauses&byWatermark != 0
 	c.watermark = below
@@ -118,23 +116,8 @@ func (c *Conn) failingTimeout() {
 	x.linger.start(c, later(now, timeout), (*Conn).failingTimeout)
 }
 
-// delivers reports whether Data may be called.
-func (c *Conn) delivers() bool { return c.phase == open || c.phase == failing }
-
-// receives reports whether the driver should receive. A failing connection is read to its end,
-// within MaxUnread, to find out whether anything is unread.
-func (c *Conn) receives() bool {
-	if c.phase == failing {
-		return c.pauses&byUnread == 0
-	}
-	return c.pauses == 0 && c.phase != gone
-}
-
-// Failed implements driver.StreamUpcalls: the connection has failed while the driver was not
-// receiving.
-func (u *upcalls) Failed(err error) {
-	c := (*Conn)(u)
-	c.loop.wakeUp()
+// failed handles a failure of the connection while the driver was not receiving.
+func (c *Conn) failed(err error) {
 	if c.phase == lingering {
 		c.release(c.endReason())
 		return
@@ -153,22 +136,8 @@ func (c *Conn) receiveFailed(err error) {
 // writeErrorLocked returns the error of a write after CloseWrite, Close or a failure. c.mu must
 // be held.
 func (c *Conn) writeErrorLocked() error {
-	if x := c.extras; x != nil && x.sendFailed != nil {
-		return fmt.Errorf("%w: %w", ErrClosed, x.sendFailed)
+	if c.writeHalf == writeFailed {
+		return fmt.Errorf("%w: %w", ErrClosed, c.extras.sendFailed)
 	}
 	return ErrClosed
-}
-
-// combineReasons returns the reason of a connection that was ending because of why when err
-// occurred.
-func (c *Conn) combineReasons(why, err error) error {
-	switch {
-	case c.phase == failing && !errors.Is(err, ErrClosed): // otherwise err is a consequence of why
-		return fmt.Errorf("%w; then %w", why, err)
-	case c.Unsent() == 0:
-		return why
-	case errors.Is(why, io.EOF): // which does not explain why the peer did not get everything
-		return err
-	}
-	return fmt.Errorf("%w; then %w", why, err)
 }

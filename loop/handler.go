@@ -1,5 +1,7 @@
 package loop
 
+import "fmt"
+
 // A Handler is protocol code for one connection. It holds the connection's state: a listener's
 // accept function makes one for each connection.
 //
@@ -55,3 +57,49 @@ type ClosedHandler interface{ Closed(c *Conn, why error) }
 // ShutdownHandler is called when the group begins to shut down: if the protocol is idle, it
 // should close the connection then, or as soon as it is.
 type ShutdownHandler interface{ Shutdown(c *Conn) }
+
+// optional is the set of optional interfaces that the handler implements.
+type optional uint8
+
+const (
+	hasReadClosed optional = 1 << iota
+	hasDrained
+	hasClosed
+	hasShutdown
+)
+
+func (c *Conn) setHandler(h Handler) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handler, c.optional = h, 0
+	if _, ok := h.(ReadClosedHandler); ok {
+		c.optional |= hasReadClosed
+	}
+	if _, ok := h.(DrainedHandler); ok {
+		c.optional |= hasDrained
+	}
+	if _, ok := h.(ClosedHandler); ok {
+		c.optional |= hasClosed
+	}
+	if _, ok := h.(ShutdownHandler); ok {
+		c.optional |= hasShutdown
+	}
+}
+
+func (c *Conn) replaceHandler() {
+	c.mu.Lock()
+	h := c.extras.next
+	c.extras.next = nil
+	c.mu.Unlock()
+	if h != nil {
+		c.setHandler(h)
+		c.submitNextTurn(wantDeliver)
+	}
+}
+
+// handlerName may be called from any goroutine.
+func (c *Conn) handlerName() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf("%T", c.handler)
+}

@@ -25,11 +25,8 @@ const (
 // ErrClosed, or errors.ErrUnsupported for a Unix socket. When keep-alive drops a connection,
 // Closed gets ETIMEDOUT.
 func (c *Conn) SetKeepAlive(k net.KeepAliveConfig) error {
-	c.mu.Lock()
-	shut := c.shut
-	c.mu.Unlock()
 	err := error(ErrClosed)
-	if shut == notShut {
+	if !c.ends() {
 		err = c.stream.Internal().SetKeepAlive(k)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
@@ -246,5 +247,26 @@ func TestL10DetachWithPeerThatReadsNothing(t *testing.T) {
 	c.Write([]byte("x"))
 	if err := receive(t, ended, "Detach's result"); !errors.Is(err, loop.ErrTimeout) {
 		t.Errorf("DetachStream got %v, want ErrTimeout", err)
+	}
+}
+
+// A connection that is aborted with a reason that wraps ErrDetached is not handed over: its
+// descriptor is closed.
+func TestL10AbortWithErrDetached(t *testing.T) {
+	type result struct {
+		s   *sock.Stream
+		err error
+	}
+	results := make(chan result, 1)
+	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			c.DetachStream(func(s *sock.Stream, _ []byte, err error) { results <- result{s, err} })
+			c.AbortWith(fmt.Errorf("not needed: %w", loop.ErrDetached))
+			return len(b), nil
+		}}
+	})
+	c.Write([]byte("x"))
+	if r := receive(t, results, "the result"); r.s != nil || !errors.Is(r.err, loop.ErrDetached) {
+		t.Errorf("DetachStream got stream %v and %v, want none and the reason of the abort", r.s, r.err)
 	}
 }

@@ -221,7 +221,7 @@ func (l *Loop) doTimers() {
 func (l *Loop) abortAll(err error) (aborted int) {
 	l.ending, l.aborted = true, true
 	for i := l.conns.Len(); i > 0; i-- {
-		if c := *l.conns.At(i - 1); c.phase != gone {
+		if c := *l.conns.At(i - 1); !c.phase.gone() {
 			if c.phase == lingering {
 				c.release(c.endReason())
 				continue

@@ -49,7 +49,7 @@ func (c *Conn) writeTimeoutLocked() time.Duration {
 // watchSending starts the timer if bytes are unsent and there is a timeout, or stops the
 // detection.
 func (c *Conn) watchSending(f *flushResult) {
-	if f.unsent == 0 || c.phase != open {
+	if f.unsent == 0 || !c.phase.intact() {
 		c.flags &^= timingSend | stalled
 		return
 	}
@@ -86,7 +86,7 @@ func (c *Conn) startSendTimer(at int64) {
 func (c *Conn) sendTick() {
 	p := &c.extras.rare.progress
 	p.running = false
-	if c.flags&timingSend == 0 || c.phase != open {
+	if c.flags&timingSend == 0 || !c.phase.intact() {
 		return
 	}
 	now := c.loop.clock()

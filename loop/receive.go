@@ -8,32 +8,9 @@ import (
 	"github.com/pollux-io/pollux/internal/unread"
 )
 
-// upcalls is Conn as its driver sees it.
-type upcalls Conn
-
-// Received implements driver.StreamUpcalls.
-func (u *upcalls) Received(b []byte) bool {
-	c := (*Conn)(u)
-	if c.loop.inbox.size.Load() > 0 {
-		c.servePending()
-	}
-	c.loop.counts.bytesIn += uint64(len(b))
-	if c.flags&hasIdleTimeout != 0 {
-		c.extras.lastActive = c.loop.clock()
-	}
-	if c.phase != open || c.pauses != 0 || c.in != nil {
-		return c.receivedSlow(b)
-	}
-	n := c.data(b)
-	if n < len(b) || c.callbackRequests != 0 {
-		c.receivedPart(b[n:])
-	}
-	return c.pauses == 0 && c.phase != gone || c.receives()
-}
-
 // receivedPart keeps what Data has left, and does the requests that it made.
 func (c *Conn) receivedPart(rest []byte) {
-	if len(rest) > 0 && c.delivers() {
+	if len(rest) > 0 && c.phase.delivers() {
 		c.keepUnread(rest)
 	}
 	c.doCallbackRequests()
@@ -46,11 +23,11 @@ func (c *Conn) receivedSlow(b []byte) bool {
 		c.noteFailing(len(b))
 	}
 	switch {
-	case c.phase == gone && c.flags&detaching != 0:
+	case c.phase == detached:
 		c.keepUnread(b) // received by the driver before Detach
 		return false
 	case c.phase >= closing:
-		return c.phase != gone // after Close received bytes are dropped; only the FIN after them matters
+		return !c.phase.gone() // after Close received bytes are dropped; only the FIN after them matters
 	case c.phase == failing && c.pauses&^byUnread != 0:
 		c.keepUnread(b) // for after Resume
 	case c.phase != failing && c.pauses != 0:
@@ -112,7 +89,7 @@ func (c *Conn) deliverUnread() {
 		if c.in == u { // or it was dropped: the connection is being closed
 			u.Consume(n)
 		}
-		if u.Len() == 0 || !c.delivers() {
+		if u.Len() == 0 || !c.phase.delivers() {
 			c.dropUnread()
 		}
 		c.doCallbackRequests()
@@ -131,7 +108,7 @@ func (c *Conn) dropUnread() {
 // checkUnread stops receiving while MaxUnread bytes are unread. A handler that could be called
 // and has left so much needs more bytes: it would wait forever, so the connection is closed.
 func (c *Conn) checkUnread() {
-	if !c.delivers() {
+	if !c.phase.delivers() {
 		return
 	}
 	if c.in == nil || c.in.Len() < c.loop.g.config.MaxUnread {
@@ -152,18 +129,14 @@ func (c *Conn) willDeliver() bool {
 	return c.requests&wantDeliver != 0
 }
 
-// ReceiveEnded implements driver.StreamUpcalls.
-func (u *upcalls) ReceiveEnded(err error) {
-	c := (*Conn)(u)
-	if c.loop.inbox.size.Load() > 0 {
-		c.servePending()
-	}
+// receiveEnded handles the end of receiving: io.EOF, or an error.
+func (c *Conn) receiveEnded(err error) {
 	c.flags |= readEnded
 	switch {
-	case c.phase == gone:
+	case c.phase.gone():
 		// A given reason stays. For a detached connection this is the only time that the system
 		// reports the error.
-		if !errors.Is(err, io.EOF) && errors.Is(c.endReason(), ErrDetached) {
+		if c.phase == detached && !errors.Is(err, io.EOF) {
 			c.setEndReason(err)
 		}
 	case c.phase == lingering:

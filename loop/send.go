@@ -19,7 +19,7 @@ const stagingBytes = 64 << 10
 // immediately. Write never blocks, and what is written during one turn is sent together.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
-	if c.inCallback() && c.out == nil && c.shut == notShut && !c.writeShut {
+	if c.inCallback() && c.out == nil && c.acceptsWritesLocked() {
 		// The ordinary case. The staging buffer is smaller than any limit.
 		if l := c.loop; len(b) < l.direct && len(b) <= l.staging.Space() {
 			l.staging.Append(b)
@@ -89,7 +89,7 @@ func (c *Conn) WriteOwned(b []byte, done func(error)) (int, error) {
 // admitWriteLocked returns an error if n more bytes cannot be written, and else counts them for
 // back-pressure. c.mu must be held.
 func (c *Conn) admitWriteLocked(n int) error {
-	if c.shut != notShut || c.writeShut {
+	if !c.acceptsWritesLocked() {
 		return c.writeErrorLocked()
 	}
 	return c.watermark.admit(n, c.unsentLocked(), &c.loop.g.config)
@@ -146,7 +146,7 @@ func (c *Conn) writeDirectlyLocked(b []byte) {
 		c.queueLocked(b[n:])
 		if err != sock.ErrWouldBlock {
 			// The system reports the error only once: flush returns it.
-			c.makeExtrasLocked().sendFailed, c.writeShut = err, true
+			c.failWritesLocked(err)
 		}
 		c.requests |= wantFlush
 	}
@@ -227,7 +227,7 @@ type flushResult struct {
 // c.mu must be held.
 func (c *Conn) flushLocked() flushResult {
 	l := c.loop
-	if c.phase == connecting || c.phase == gone || c.flags&sendPending != 0 {
+	if c.phase == connecting || c.phase.gone() || c.flags&sendPending != 0 {
 		c.unstageLocked()
 		return c.flushResultLocked()
 	}
@@ -264,7 +264,7 @@ func (c *Conn) flushLocked() flushResult {
 }
 
 func (c *Conn) flushResultLocked() flushResult {
-	f := flushResult{unsent: c.unsentLocked(), fin: c.writeShut}
+	f := flushResult{unsent: c.unsentLocked(), fin: c.writeHalf == finRequested}
 	if f.unsent > 0 {
 		f.timeout = c.writeTimeoutLocked()
 	}
@@ -297,7 +297,7 @@ func (c *Conn) noteSent(n int) {
 
 // plain reports whether afterFlush has nothing to do: the ordinary case.
 func (f *flushResult) plain(c *Conn) bool {
-	return *f == flushResult{} && c.phase == open && c.flags&(detaching|timingSend) == 0 && len(c.loop.done) == 0
+	return *f == flushResult{} && c.phase == open && c.flags&timingSend == 0 && len(c.loop.done) == 0
 }
 
 // afterFlush acts on the outcome of a flush. c.mu must not be held.
@@ -306,14 +306,14 @@ func (c *Conn) afterFlush(f flushResult) {
 		return
 	}
 	c.loop.callDone()
-	if c.phase == gone {
+	if c.phase.gone() {
 		return
 	}
 	if f.err != nil {
 		c.ioFailed(f.err)
 		return
 	}
-	if c.phase == open { // later, received bytes are dropped
+	if c.phase.intact() { // later, received bytes are dropped
 		c.applyFlow(f.flow)
 	}
 	c.watchSending(&f)
@@ -343,10 +343,9 @@ func (l *Loop) callDone() {
 	}
 }
 
-// Sent implements driver.StreamUpcalls.
-func (u *upcalls) Sent(n int, err error) {
-	c := (*Conn)(u)
-	c.loop.wakeUp()
+// sent continues a send that the driver had not finished immediately: it has taken n more bytes,
+// or failed.
+func (c *Conn) sent(n int, err error) {
 	c.flags &^= sendPending
 	c.loop.counts.bytesOut += uint64(n)
 	c.noteSent(n)
