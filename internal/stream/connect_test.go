@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/sys"
 )
 
 // Only the first outcome that is recorded counts.
@@ -113,10 +114,10 @@ func TestSelfConnectIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h, at := bound(t, handle.TCPStream)
 			s := Stream{h, NewAttempt(at)}
-			err := s.BeginConnect()
-			if err != nil {
+			if err := s.BeginConnect(); err != nil {
 				t.Fatal("connecting a socket to itself: ", err)
 			}
+			await(t, "connecting", func() bool { _, e := sys.PeerAddr(fdOf(h)); return e == 0 })
 			wantConnectError(t, call(t, s), syscall.ECONNREFUSED, at)
 			wantConnectError(t, s.ConnectError(), syscall.ECONNREFUSED, at)
 		})

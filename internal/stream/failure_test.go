@@ -80,7 +80,7 @@ func TestBytesInTheKernel(t *testing.T) {
 		t.Errorf("unread bytes: %d, %v; want 5", n, known)
 	}
 	held, known := a.UnackedBytes()
-	if known && held < 5 {
+	if runtime.GOOS == "linux" && (held < 5 || !known) { // elsewhere the receiver's buffer holds them
 		t.Errorf("the kernel holds %d sent bytes, want at least 5", held)
 	}
 	if _, err := b.Read(make([]byte, 5)); err != nil {

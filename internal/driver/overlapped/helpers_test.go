@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds each wait: a test fails after so long.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
