@@ -1,0 +1,5 @@
+//go:build !unix && !windows
+
+package testkit
+
+func countDescriptors() (n int, ok bool) { return 0, false }
