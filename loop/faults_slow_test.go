@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -52,7 +53,7 @@ func TestFaultSlowClients(t *testing.T) {
 	// Scheduling quanta are not the loop's latency: one, or several with the race detector or
 	// under Wine.
 	quanta := 5 * time.Millisecond
-	if raceEnabled {
+	if testkit.Race {
 		quanta = 100 * time.Millisecond
 	}
 	for try := 1; ; try++ {
@@ -68,7 +69,7 @@ func TestFaultSlowClients(t *testing.T) {
 	}
 	grown := heapInUse() - heap
 	t.Logf("%d bytes per slow client", grown/int64(n))
-	if grown > int64(n*perConn) && !raceEnabled {
+	if grown > int64(n*perConn) && !testkit.Race {
 		t.Errorf("%d slow clients use %d bytes, want at most %d for each", n, grown, perConn)
 	}
 	server.setDeadlines()

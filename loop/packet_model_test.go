@@ -20,6 +20,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -41,7 +42,7 @@ func TestL12PacketModel(t *testing.T) {
 		n = 1
 	case conformance.Long():
 		n = 300
-	case raceEnabled || sys.OnWine():
+	case testkit.Race || sys.OnWine():
 		n = 5
 	}
 	for seed := first; seed < first+n; seed++ {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -232,7 +233,7 @@ func TestListenerCloseDuringShutdown(t *testing.T) {
 	round()
 	before := open()
 	n := 2000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || testkit.Race {
 		n = 300
 	}
 	for range n {

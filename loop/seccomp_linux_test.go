@@ -16,6 +16,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -48,7 +49,7 @@ func TestUringDeniedBySeccomp(t *testing.T) {
 
 // Being out of memory once must not disable io_uring permanently.
 func TestUringAfterOutOfMemory(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector ends a process that is out of memory")
 	}
 	requireUring(t)

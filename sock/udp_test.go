@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -167,7 +168,7 @@ func TestUDPBatchAllocatesNothing(t *testing.T) {
 		a.ReadBatch(in)
 		b.WriteTo(buf, out[0].Addr)
 		a.ReadFrom(buf)
-	}); n != 0 && !raceEnabled {
+	}); n != 0 && !testkit.Race {
 		t.Errorf("%v allocations", n)
 	}
 }

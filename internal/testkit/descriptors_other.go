@@ -1,5 +1,0 @@
-//go:build !unix && !windows
-
-package testkit
-
-func countDescriptors() (n int, ok bool) { return 0, false }
