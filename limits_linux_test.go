@@ -6,13 +6,13 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // A transient lack of descriptors is returned as EMFILE and does not rule out a backend
 // permanently.
 func TestNewAfterEMFILE(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	var limit syscall.Rlimit

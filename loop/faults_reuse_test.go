@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -22,7 +22,7 @@ import (
 func TestFaultDescriptorReuseStorm(t *testing.T) {
 	const workers = 8
 	long := 700 * time.Millisecond
-	if conformance.Long() {
+	if testkit.Long() {
 		long = time.Minute
 	}
 	var stale, opened, closed atomic.Int64

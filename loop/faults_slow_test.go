@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
@@ -23,7 +22,7 @@ import (
 func TestFaultSlowClients(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	n := 1000
-	if conformance.Long() && g.Backend() != "poll" { // which scans all descriptors in each turn
+	if testkit.Long() && g.Backend() != "poll" { // which scans all descriptors in each turn
 		n = 8000 // the default limit of descriptors, with both ends in one process
 	}
 	const perConn = 4 << 10

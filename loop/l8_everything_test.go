@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -65,7 +65,7 @@ func TestL8OffloadFullDuringShutdown(t *testing.T) {
 // POLLUX_TEST_LONG.
 func TestL8EverythingDuringShutdown(t *testing.T) {
 	long := 3 * time.Second
-	if os.Getenv("POLLUX_TEST_LONG") != "" {
+	if testkit.Long() {
 		long = 2 * time.Minute
 	}
 	before := runtime.NumGoroutine()

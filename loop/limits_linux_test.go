@@ -7,14 +7,14 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
 
 // Being out of file descriptors once must not be taken for a permanent lack of IPv6.
 func TestListenAfterEMFILE(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
@@ -54,7 +54,7 @@ func TestListenAfterEMFILE(t *testing.T) {
 
 // With each driver, the listeners of two loops share the descriptors that become free.
 func TestL5DescriptorsInTurn(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	const clients = 30

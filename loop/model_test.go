@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 )
@@ -45,9 +44,9 @@ func TestModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		n = 1
-	case conformance.Long() && testkit.Race:
+	case testkit.Long() && testkit.Race:
 		n = 300
-	case conformance.Long():
+	case testkit.Long():
 		n = 3000
 	case sys.OnWine():
 		n = 5

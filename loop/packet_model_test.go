@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
@@ -40,7 +39,7 @@ func TestL12PacketModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		n = 1
-	case conformance.Long():
+	case testkit.Long():
 		n = 300
 	case testkit.Race || sys.OnWine():
 		n = 5

@@ -15,7 +15,6 @@ import (
 	"unsafe"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
@@ -33,7 +32,7 @@ func TestUringDeniedBySeccomp(t *testing.T) {
 	requireUring(t)
 	for what, call := range map[string]uint32{"io_uring_setup": uringSetup, "io_uring_enter": uringEnter, "io_uring_register": uringRegister} {
 		t.Run(what, func(t *testing.T) {
-			if !conformance.InChild(t) {
+			if !testkit.InChild(t) {
 				return
 			}
 			runtime.LockOSThread() // the probe runs on this thread
@@ -53,7 +52,7 @@ func TestUringAfterOutOfMemory(t *testing.T) {
 		t.Skip("the race detector ends a process that is out of memory")
 	}
 	requireUring(t)
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	t.Setenv(pollux.BackendEnv, "uring")
@@ -90,7 +89,7 @@ func TestUringFailsWhileItRuns(t *testing.T) {
 	requireUring(t)
 	for what, connected := range map[string]bool{"with a connection": true, "without one": false} {
 		t.Run(what, func(t *testing.T) {
-			if conformance.InChild(t) {
+			if testkit.InChild(t) {
 				testUringFails(t, connected)
 			}
 		})
@@ -159,7 +158,7 @@ func waitAddressFree(t *testing.T, a net.Addr, bind func(network, address string
 // requireUring skips the test if io_uring is not usable.
 func requireUring(t *testing.T) {
 	t.Helper()
-	if conformance.IsChild() {
+	if testkit.IsChild() {
 		return // Backends must not probe before the filter is installed
 	}
 	for _, b := range loop.Backends() {
@@ -201,7 +200,7 @@ func deny(t *testing.T, call uint32) {
 
 // When the kernel begins to deny poll(2), the loop and its connections end.
 func TestPollFailsWhileItRuns(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	const prGetSeccomp = 21

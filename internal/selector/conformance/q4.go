@@ -11,6 +11,7 @@ import (
 	"github.com/pollux-io/pollux/internal/hook"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // Q4: no event after Deregister, nor after a descriptor's number is reused.
@@ -72,7 +73,7 @@ func (u *suite) noEventAfterClose(t *testing.T) {
 func (u *suite) storm(t *testing.T, generations uint64) {
 	const workers = 8
 	duration := 300 * time.Millisecond
-	if Long() {
+	if testkit.Long() {
 		duration = 20 * time.Second
 	}
 	q := u.poll(t)

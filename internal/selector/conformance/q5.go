@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // Q5: Close concurrently with all other calls.
@@ -146,7 +147,7 @@ func (u *suite) sourceOutlivesQueue(t *testing.T) {
 // own, and a fate that records its result.
 func (u *suite) closeRace(t *testing.T) {
 	duration := time.Second
-	if Long() {
+	if testkit.Long() {
 		duration = 70 * time.Second
 	}
 	rounds, total := 0, 0

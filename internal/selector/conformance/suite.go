@@ -7,7 +7,6 @@ package conformance
 import (
 	"errors"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -87,12 +86,6 @@ func limit(t testing.TB, what string) {
 	t.Helper()
 	t.Logf("checked in part: on this system %s (docs/platforms.md)", what)
 }
-
-// LongEnv enables the long runs; .ci/run sets it.
-const LongEnv = "POLLUX_TEST_LONG"
-
-// Long reports whether the long runs are enabled.
-func Long() bool { return os.Getenv(LongEnv) != "" }
 
 // deadline bounds every wait of the suite: an event that takes longer counts as lost.
 const deadline = 20 * time.Second
