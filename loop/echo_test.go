@@ -64,7 +64,7 @@ func TestEcho(t *testing.T) {
 }
 
 func TestUnixEcho(t *testing.T) {
-	skipOnWine(t, "it has no Unix sockets")
+	testkit.SkipOnWine(t, "it has no Unix sockets")
 	g := group(t, loop.Config{})
 	path := filepath.Join(t.TempDir(), "s")
 	if _, err := g.Listen("unix", path, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {

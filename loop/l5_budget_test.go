@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -160,7 +160,7 @@ func TestL2RunIsBounded(t *testing.T) {
 func TestSlowFunctionsAreNamed(t *testing.T) {
 	for _, what := range []string{"function", "timer", "offload", "accept"} {
 		t.Run(what, func(t *testing.T) {
-			var log lockedBuffer
+			var log testkit.Buffer
 			g := group(t, loop.Config{Loops: 1, SlowCallback: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			l := g.Loops()[0]
 			out := make(chan bool)
@@ -213,7 +213,7 @@ func TestShortFunctionsAreNotSlow(t *testing.T) {
 // Repeated panics, which a peer may provoke, do not fill the log, and no line is longer than the
 // limit for a stack.
 func TestLogOfPanicsIsLimited(t *testing.T) {
-	var log lockedBuffer
+	var log testkit.Buffer
 	g := group(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	var deep func(n int)
 	deep = func(n int) {
@@ -403,9 +403,7 @@ func TestL1PeerResetBeforeAccept(t *testing.T) {
 		c.SetLinger(0)
 		want := c.LocalAddr().String()
 		c.Close()
-		if sys.OnWine() {
-			t.Skip("there, accepting a connection that was reset fails")
-		}
+		testkit.SkipOnWine(t, "there, accepting a connection that was reset fails")
 		release()
 		if inOpened.Load() {
 			if a := receive(t, addrs, "Opened"); a == nil || a.String() != want {

@@ -68,19 +68,13 @@ func TestL8EverythingDuringShutdown(t *testing.T) {
 	if testkit.Long() {
 		long = 2 * time.Minute
 	}
-	before := runtime.NumGoroutine()
+	before := testkit.CountUsage()
 	rounds := 0
 	for end := time.Now().Add(long); time.Now().Before(end) && !t.Failed(); rounds++ {
 		stressShutdown(t, uint64(rounds))
 	}
 	t.Logf("%d rounds", rounds)
-	for end := time.Now().Add(testTimeout); runtime.NumGoroutine() > before; {
-		if time.Now().After(end) {
-			stacks := make([]byte, 1<<18)
-			t.Fatalf("goroutines leak:\n%s", stacks[:runtime.Stack(stacks, true)])
-		}
-		runtime.Gosched()
-	}
+	before.Check(t)
 }
 
 // A stressor calls all methods of a group until the group has shut down.

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
@@ -117,10 +116,6 @@ func TestMethodsWhileConnFails(t *testing.T) {
 
 // ListenPacket concurrent with Shutdown: nothing panics, and no socket leaks.
 func TestListenPacketDuringShutdown(t *testing.T) {
-	open := conformance.Sockets().OpenDescriptors
-	if open == nil {
-		t.Skip("cannot count open descriptors on this system")
-	}
 	round := func(i int) {
 		var log bytes.Buffer
 		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -144,15 +139,11 @@ func TestListenPacketDuringShutdown(t *testing.T) {
 		}
 	}
 	round(0)
-	before := open()
+	before := testkit.CountUsage()
 	for i := range 300 {
 		round(i)
 	}
-	for end := time.Now().Add(testTimeout); open() > before; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d descriptors are open, want at most %d, as before", open(), before)
-		}
-	}
+	before.Check(t)
 }
 
 // A connection with one byte is served although hundreds without any, and some with many, are
@@ -203,10 +194,6 @@ func TestByteAmongManyConns(t *testing.T) {
 
 // A listener's Close concurrent with Shutdown leaks no descriptor either.
 func TestListenerCloseDuringShutdown(t *testing.T) {
-	open := conformance.Sockets().OpenDescriptors
-	if open == nil {
-		t.Skip("cannot count open descriptors on this system")
-	}
 	round := func() {
 		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
 		if err != nil {
@@ -231,7 +218,7 @@ func TestListenerCloseDuringShutdown(t *testing.T) {
 		all.Wait()
 	}
 	round()
-	before := open()
+	before := testkit.CountUsage()
 	n := 2000
 	if testing.Short() || testkit.Race {
 		n = 300
@@ -239,11 +226,7 @@ func TestListenerCloseDuringShutdown(t *testing.T) {
 	for range n {
 		round()
 	}
-	for end := time.Now().Add(testTimeout); open() > before; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d descriptors are open, want at most %d, as before", open(), before)
-		}
-	}
+	before.Check(t)
 }
 
 // A client that sends its request and FIN, and reads the answer slowly or not at all, causes no

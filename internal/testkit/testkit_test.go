@@ -22,20 +22,19 @@ type recorder struct {
 	cleanups []func()
 }
 
-func (r *recorder) Helper()                        {}
-func (r *recorder) Cleanup(f func())               { r.cleanups = append(r.cleanups, f) }
-func (r *recorder) Errorf(format string, a ...any) { r.failed += fmt.Sprintf(format, a...) }
-func (r *recorder) Skip(a ...any)                  { r.skipped = fmt.Sprint(a...) }
+func (r *recorder) Helper()          {}
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+func (r *recorder) Error(a ...any)   { r.failed += fmt.Sprint(a...) }
+func (r *recorder) Skip(a ...any)    { r.skipped = fmt.Sprint(a...) }
 
 // A goroutine that does not end is a leak, and the message has its stack.
 func TestLeakOfGoroutine(t *testing.T) {
 	before := CountUsage()
 	release := make(chan bool)
 	go leakingGoroutine(release)
-	r := &recorder{TB: t}
-	before.check(r, 10*time.Millisecond)
-	if !strings.Contains(r.failed, "leak: ") || !strings.Contains(r.failed, "leakingGoroutine") {
-		t.Errorf("with one more goroutine, Check reports %q", r.failed)
+	leak := before.leakAfter(10 * time.Millisecond)
+	if !strings.Contains(leak, "leak: ") || !strings.Contains(leak, "leakingGoroutine") {
+		t.Errorf("with one more goroutine, Leak returns %q", leak)
 	}
 	close(release)
 	before.Check(t)
@@ -60,10 +59,8 @@ func TestLeakOfDescriptor(t *testing.T) {
 		if now := CountUsage(); now.Descriptors == before.Descriptors {
 			t.Skipf("skipped: this system does not count a %s", what) // FreeBSD without fdescfs(5)
 		}
-		r := &recorder{TB: t}
-		before.check(r, 10*time.Millisecond)
-		if !strings.Contains(r.failed, "leak: ") {
-			t.Errorf("with one more %s, Check reports %q", what, r.failed)
+		if leak := before.leakAfter(10 * time.Millisecond); !strings.Contains(leak, "leak: ") {
+			t.Errorf("with one more %s, Leak returns %q", what, leak)
 		}
 		c.Close()
 		before.Check(t)

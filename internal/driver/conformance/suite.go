@@ -4,13 +4,12 @@
 package conformance
 
 import (
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	queue "github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // deadline bounds every wait of the suite; what takes longer counts as lost.
@@ -40,16 +39,8 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 	if err := open(t, usual).Close(); err != nil { // creates what exists once per process
 		t.Fatalf("closing an unused driver: %v", err)
 	}
-	time.Sleep(time.Nanosecond) // creates Go's own poller, which timers need
-	system := queue.Sockets()
-	count := func() int {
-		if system.OpenDescriptors == nil {
-			return 0
-		}
-		runtime.GC()
-		return system.OpenDescriptors()
-	}
-	before, goroutines := count(), runtime.NumGoroutine()+1 // +1 for the subtest that counts
+	before := testkit.CountUsage()
+	before.Goroutines++ // that of the subtest that counts
 	for _, theme := range []struct {
 		name  string
 		tests []test
@@ -75,25 +66,5 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 			})
 		}
 	}
-	t.Run("NothingIsLeft", func(t *testing.T) {
-		if system.OpenDescriptors == nil {
-			t.Log("descriptors are not counted: the system does not report how many are open")
-		} else if !eventually(func() bool { return count() <= before }) {
-			t.Errorf("%d descriptors are open; %d were open before the suite", count(), before)
-		}
-		if !eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
-			stacks := make([]byte, 1<<16)
-			t.Errorf("%d goroutines are running; %d were before the suite:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
-		}
-	})
-}
-
-func eventually(ok func() bool) bool {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		if ok() {
-			return true
-		}
-		runtime.Gosched()
-	}
-	return ok()
+	t.Run("NothingIsLeft", func(t *testing.T) { before.Check(t) })
 }

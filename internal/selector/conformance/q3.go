@@ -116,8 +116,7 @@ func progress(t testing.TB, finished <-chan struct{}, count *atomic.Int64) {
 		case <-time.After(deadline):
 			now := count.Load()
 			if now == last {
-				stacks := make([]byte, 1<<18)
-				t.Errorf("stuck at %d: something was lost\n%s", now, stacks[:runtime.Stack(stacks, true)])
+				t.Errorf("stuck at %d: something was lost\n%s", now, testkit.Stacks())
 				return
 			}
 			last = now

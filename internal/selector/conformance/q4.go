@@ -242,13 +242,13 @@ func (u *suite) duplicateOutlives(t *testing.T) {
 func (u *suite) sleeps(t *testing.T, q *pollux.Poll, why string) {
 	t.Helper()
 	const asleep = 4 * settle
-	used, ok := cpuTime()
+	used, ok := testkit.CPUTime()
 	if !ok {
 		t.Log("not checked: this system does not report the processor time that was used")
 		return
 	}
 	timed(t, q, asleep)
-	if now, _ := cpuTime(); now-used > asleep/2 {
+	if now, _ := testkit.CPUTime(); now-used > asleep/2 {
 		t.Errorf("%s, and a Wait of %v used %v of processor time", why, asleep, now-used)
 	}
 }

@@ -7,13 +7,13 @@ package conformance
 import (
 	"errors"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -54,10 +54,9 @@ type System struct {
 	Listen      func() (Listener, error)
 
 	// Optional: tests that need a function that is nil are skipped, with the reason.
-	Pipe            func() (Reader, Writer, error)
-	Reset           func(Stream) error // makes Close reset the connection
-	RegularFile     func() (pollux.Source, func(), error)
-	OpenDescriptors func() int
+	Pipe        func() (Reader, Writer, error)
+	Reset       func(Stream) error // makes Close reset the connection
+	RegularFile func() (pollux.Source, func(), error)
 
 	// RefusedConnect returns a stream whose connect will be refused.
 	RefusedConnect func() (Stream, error)
@@ -98,8 +97,8 @@ func Run(t *testing.T, s System, parts ...string) {
 	if stop, ok := startSignals(); ok {
 		stop() // the first use of os/signal starts a goroutine that never ends
 	}
-	before := u.open()
-	goroutines := runtime.NumGoroutine() + 1 // plus that of the test that counts
+	before := testkit.CountUsage()
+	before.Goroutines++ // that of the test that counts
 	for _, part := range []struct {
 		name  string
 		tests []test
@@ -123,40 +122,12 @@ func Run(t *testing.T, s System, parts ...string) {
 			t.Run(part.name+"/"+test.name, test.run)
 		}
 	}
-	t.Run("NothingIsLeft", func(t *testing.T) {
-		if s.OpenDescriptors == nil {
-			t.Log("not checked: this system cannot count open descriptors")
-		} else if !eventually(func() bool { return u.open() <= before }) {
-			t.Errorf("%d descriptors are open, want %d as before the suite", u.open(), before)
-		}
-		if !eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
-			stacks := make([]byte, 1<<16)
-			t.Errorf("%d goroutines, want %d as before the suite:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
-		}
-	})
+	t.Run("NothingIsLeft", func(t *testing.T) { before.Check(t) })
 }
 
 type test struct {
 	name string
 	run  func(*testing.T)
-}
-
-func (u *suite) open() int {
-	if u.OpenDescriptors == nil {
-		return 0
-	}
-	runtime.GC()
-	return u.OpenDescriptors()
-}
-
-func eventually(ok func() bool) bool {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		if ok() {
-			return true
-		}
-		runtime.Gosched()
-	}
-	return ok()
 }
 
 func (u *suite) poll(t testing.TB, options ...pollux.Option) *pollux.Poll {

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // refused returns a URL whose port refuses connections.
@@ -103,7 +103,7 @@ func TestBadAmongGood(t *testing.T) {
 
 // A server that accepts and sends nothing, or stops in the middle, causes a timeout.
 func TestTimeouts(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	silent := faultserver.Raw(t, faultserver.Wait)
 	stalled := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
