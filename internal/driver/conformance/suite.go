@@ -1,6 +1,8 @@
-// Package conformance is the test suite that every driver must pass. By theme, it tests each
-// clause of the contract in internal/driver on a driver without a loop; its upcalls check which
-// calls the driver makes, and when.
+// Package conformance is the test suite that every driver must pass. By theme, a file each, it
+// tests each clause of the contract in internal/driver on a driver without a loop; its upcalls
+// check which calls the driver makes, and when. Read harness.go first; conn.go and outgoing.go
+// have the checks of every upcall. Faults that need a loop are injected by the tests of package
+// loop, which run on each driver too.
 package conformance
 
 import (

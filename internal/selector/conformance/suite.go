@@ -1,7 +1,7 @@
 // Package conformance is the test suite that every readiness backend must pass. It
-// tests the promises Q1 to Q11 of the queue, each in a file of its own. It runs on a
-// System: functions that make queues and sources. Sockets is the System of this
-// machine's kernel.
+// tests the promises Q1 to Q11 of the queue, each in a file of its own; suite.go has the list
+// and the helpers. It runs on a System: functions that make queues and sources. Sockets is the
+// System of this machine's kernel. What only one backend does is tested beside that backend.
 package conformance
 
 import (
