@@ -81,11 +81,8 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for end := time.Now().Add(testTimeout); closed.Load() < opened.Load() || g.Conns() > 0; {
-		if time.Now().After(end) {
-			t.Fatalf("Closed was called for %d of %d connections", closed.Load(), opened.Load())
-		}
-		time.Sleep(time.Millisecond)
+	if !testkit.Eventually(func() bool { return closed.Load() >= opened.Load() && g.Conns() == 0 }) {
+		t.Fatalf("Closed was called for %d of %d connections", closed.Load(), opened.Load())
 	}
 	t.Logf("%d connections", opened.Load())
 	if stale.Load() > 0 {

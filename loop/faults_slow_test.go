@@ -72,11 +72,8 @@ func TestFaultSlowClients(t *testing.T) {
 		t.Errorf("%d slow clients use %d bytes, want at most %d for each", n, grown, perConn)
 	}
 	server.setDeadlines()
-	for end := time.Now().Add(testTimeout); server.closed.Load() < int64(n); {
-		if time.Now().After(end) {
-			t.Fatalf("%d of %d slow clients were closed", server.closed.Load(), n)
-		}
-		time.Sleep(time.Millisecond)
+	if !testkit.Eventually(func() bool { return server.closed.Load() >= int64(n) }) {
+		t.Fatalf("%d of %d slow clients were closed", server.closed.Load(), n)
 	}
 	if server.early.Load() > 0 || server.wrong.Load() > 0 {
 		t.Errorf("%d slow clients were closed early, %d with another error than ErrTimeout", server.early.Load(), server.wrong.Load())
@@ -133,10 +130,8 @@ func (s *deadlineServer) setDeadlines() {
 
 func (s *deadlineServer) waitOpened(t *testing.T, opened int) {
 	t.Helper()
-	for end := time.Now().Add(testTimeout); s.opened.Load() < int64(opened); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("%d of %d connections were accepted", s.opened.Load(), opened)
-		}
+	if !testkit.Eventually(func() bool { return s.opened.Load() >= int64(opened) }) {
+		t.Fatalf("%d of %d connections were accepted", s.opened.Load(), opened)
 	}
 }
 

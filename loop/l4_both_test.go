@@ -123,10 +123,8 @@ func TestL4StalledIsVisible(t *testing.T) {
 	a, b := dial(t, ln.Addr()), dial(t, ln.Addr())
 	waitStalled := func(n int) {
 		t.Helper()
-		for end := time.Now().Add(testTimeout); stats(g).Stalled != n; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("Stats reports %d stalled connections, want %d", stats(g).Stalled, n)
-			}
+		if !testkit.Eventually(func() bool { return stats(g).Stalled == n }) {
+			t.Fatalf("Stats reports %d stalled connections, want %d", stats(g).Stalled, n)
 		}
 	}
 	waitStalled(2)

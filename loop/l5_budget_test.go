@@ -181,10 +181,8 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 				}
 				dial(t, ln.Addr())
 			}
-			for end := time.Now().Add(testTimeout); !strings.Contains(log.String(), want); time.Sleep(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("the log is %q, want a record with the function's name", log.String())
-				}
+			if !testkit.Eventually(func() bool { return strings.Contains(log.String(), want) }) {
+				t.Fatalf("the log is %q, want a record with the function's name", log.String())
 			}
 			if s := g.Stats().Loops[0]; s.LongestCallback < 20*time.Millisecond || s.SlowCallbacks != 1 {
 				t.Errorf("LongestCallback = %v, SlowCallbacks = %d, want at least 20ms, 1", s.LongestCallback, s.SlowCallbacks)

@@ -32,10 +32,8 @@ func TestL8ShutdownEndsDials(t *testing.T) {
 		_, err := g.Dial(context.Background(), "tcp", hanging, func(*loop.Conn) loop.Handler { return echo{} })
 		ended <- err
 	}()
-	for end := time.Now().Add(testTimeout); g.Stats().Loops[0].Conns == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("timed out waiting for the dial to begin")
-		}
+	if !testkit.Eventually(func() bool { return g.Stats().Loops[0].Conns > 0 }) {
+		t.Fatal("timed out waiting for the dial to begin")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()

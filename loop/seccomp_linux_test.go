@@ -142,16 +142,16 @@ func testUringFails(t *testing.T, connected bool) {
 // has released it.
 func waitAddressFree(t *testing.T, a net.Addr, bind func(network, address string) (io.Closer, error)) {
 	t.Helper()
-	for end := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
-		again, err := bind(a.Network(), a.String())
-		if err == nil {
-			again.Close()
-			return
+	var err error
+	if !testkit.Eventually(func() bool {
+		var again io.Closer
+		if again, err = bind(a.Network(), a.String()); err != nil {
+			return false
 		}
-		if time.Now().After(end) {
-			t.Errorf("the address of a failed loop is still in use: %v", err)
-			return
-		}
+		again.Close()
+		return true
+	}) {
+		t.Errorf("the address of a failed loop is still in use: %v", err)
 	}
 }
 

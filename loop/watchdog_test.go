@@ -95,15 +95,11 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { <-release; return len(b), nil }}
 	})
 	c.Write([]byte("x"))
-	for end := time.Now().Add(testTimeout); ; {
+	if !testkit.Eventually(func() bool {
 		s := log.String()
-		if strings.Contains(s, "blocks its loop") && strings.Contains(s, c.LocalAddr().String()) && strings.Contains(s, "*loop_test.funcs") {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the log is %q, want a record with the handler's type and address", s)
-		}
-		time.Sleep(time.Millisecond)
+		return strings.Contains(s, "blocks its loop") && strings.Contains(s, c.LocalAddr().String()) && strings.Contains(s, "*loop_test.funcs")
+	}) {
+		t.Fatalf("the log is %q, want a record with the handler's type and address", log.String())
 	}
 	if s := g.Stats(); s.Loops[0].SlowCallbacks != 1 {
 		t.Errorf("SlowCallbacks = %d while the loop is blocked, want 1", s.Loops[0].SlowCallbacks)

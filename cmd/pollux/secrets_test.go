@@ -57,7 +57,7 @@ func TestFetchHidesCredentials(t *testing.T) {
 		append([]string{"fetch", "-r", "1", "-o", "DIR"}, append(urls, refused...)...),
 		append([]string{"fetch", "-q", "-r", "0"}, urls...),
 		append([]string{"fetch"}, refused...),
-		{"fetch", "-r", "0", strings.Replace(refusing(t), "//", "//"+login+"@", 1)},
+		{"fetch", "-r", "0", strings.Replace(faultserver.Refusing(t), "//", "//"+login+"@", 1)},
 		{"fetch", "-i", with + "/list"},
 		{"fetch", "-i", login + "@h:list", with},
 		{"fetch", "-o", with + "/dir", with},
@@ -94,17 +94,6 @@ func TestFetchHidesCredentials(t *testing.T) {
 			}
 		}
 	}
-}
-
-// refusing returns a URL whose port refuses connections.
-func refusing(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return "http://" + ln.Addr().String() + "/"
 }
 
 // Invalid URLs are wrong usage if there are no valid ones, and failures otherwise; if there
