@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,8 +45,10 @@ func leakingGoroutine(release chan bool) { <-release }
 
 // A descriptor that is not closed is a leak, a file's and a socket's.
 func TestLeakOfDescriptor(t *testing.T) {
-	if n, ok := OpenDescriptors(); !ok || n == 0 {
-		t.Skipf("skipped: this system reports %d open descriptors, %v", n, ok)
+	switch runtime.GOOS {
+	case "linux", "darwin", "windows":
+	default:
+		t.Skip("skipped: on this system /dev/fd may list other descriptors than the open ones (fdescfs(5))")
 	}
 	for what, open := range map[string]func() (interface{ Close() error }, error){
 		"file":   func() (interface{ Close() error }, error) { return os.Open(os.Args[0]) },
@@ -55,9 +58,6 @@ func TestLeakOfDescriptor(t *testing.T) {
 		c, err := open()
 		if err != nil {
 			t.Fatal(err)
-		}
-		if now := CountUsage(); now.Descriptors == before.Descriptors {
-			t.Skipf("skipped: this system does not count a %s", what) // FreeBSD without fdescfs(5)
 		}
 		if leak := before.leakAfter(10 * time.Millisecond); !strings.Contains(leak, "leak: ") {
 			t.Errorf("with one more %s, Leak returns %q", what, leak)
