@@ -50,7 +50,8 @@ func (c failOnLogWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-const testTimeout = 20 * time.Second
+// testTimeout bounds every wait for what must happen.
+const testTimeout = testkit.Watchdog
 
 // funcs is a handler whose methods call functions.
 type funcs struct {

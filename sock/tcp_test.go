@@ -19,7 +19,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-const patience = 20 * time.Second
+const patience = testkit.Watchdog
 
 var (
 	loopback4 = netip.MustParseAddrPort("127.0.0.1:0")

@@ -42,7 +42,7 @@ func (u Usage) Check(t testing.TB) {
 // Leak waits until there are no more goroutines and descriptors than in u: ended goroutines and
 // closed descriptors may take a moment to disappear. If some remain, it returns their numbers and
 // the stacks of all goroutines; otherwise "".
-func (u Usage) Leak() string { return u.leakAfter(watchdog) }
+func (u Usage) Leak() string { return u.leakAfter(Watchdog) }
 
 func (u Usage) leakAfter(limit time.Duration) string {
 	var now Usage

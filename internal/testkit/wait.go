@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// watchdog bounds every wait. It ends tests that hang, and must be longer than a busy machine
-// can delay what a test waits for.
-const watchdog = time.Minute
+// Watchdog bounds every wait for what must happen: what takes longer counts as lost. It ends
+// tests that hang, and is longer than a busy machine delays what they wait for.
+const Watchdog = time.Minute
 
 // spin is how long Eventually only yields the processor between calls; then it sleeps pause.
 const (
@@ -15,8 +15,8 @@ const (
 	pause = 500 * time.Microsecond
 )
 
-// Eventually calls ok until it returns true, for at most a minute, and returns its last result.
-func Eventually(ok func() bool) bool { return within(watchdog, ok) }
+// Eventually calls ok until it returns true, for at most Watchdog, and returns its last result.
+func Eventually(ok func() bool) bool { return within(Watchdog, ok) }
 
 func within(limit time.Duration, ok func() bool) bool {
 	for start := time.Now(); ; {

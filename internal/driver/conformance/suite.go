@@ -15,7 +15,7 @@ import (
 )
 
 // deadline bounds every wait of the suite; what takes longer counts as lost.
-const deadline = 10 * time.Second
+const deadline = testkit.Watchdog
 
 // quietTime is how long the suite waits to see that nothing happens: events of local streams
 // take less.

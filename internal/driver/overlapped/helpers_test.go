@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds each wait: a test fails after so long.
-const patience = 20 * time.Second
+const patience = testkit.Watchdog
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 

@@ -87,7 +87,7 @@ func limit(t testing.TB, what string) {
 }
 
 // deadline bounds every wait of the suite: an event that takes longer counts as lost.
-const deadline = 20 * time.Second
+const deadline = testkit.Watchdog
 
 type suite struct{ System }
 

@@ -26,7 +26,7 @@ const (
 	writable = selector.Writable
 
 	// deadline is how long a test waits for what must happen, settle for what must not.
-	deadline = 10 * time.Second
+	deadline = testkit.Watchdog
 	settle   = 100 * time.Millisecond
 )
 
