@@ -38,3 +38,20 @@
 //     loops are doing, and undoes what it began. One that waits without a context does so
 //     for a bounded time.
 package loop
+
+// For those who change the package. It has no I/O of its own (internal/driver), no timer wheel
+// (internal/wheel) and no memory pool (internal/block): it is the order in which connections,
+// timers and requests of other goroutines get their turns. Read loop.go first, the turn of a loop;
+// then conn.go. The rest by subject:
+//
+//   - a loop: inbox.go (requests of other goroutines, and when a loop may end), budget.go,
+//     group.go (start and shutdown), handover.go (a socket for a loop that may be in a callback);
+//   - how a connection begins: listener.go, dial.go, attach.go; address.go;
+//   - an open connection: handler.go, call.go (callbacks), receive.go, send.go, deadline.go,
+//     progress.go, backpressure.go;
+//   - how it ends: close.go, failing.go, detach.go;
+//   - other sources: packet.go, packet_spread.go (a socket for each loop), watch.go;
+//   - other work: timer.go, offload.go; onloop.go, watchdog.go (callbacks that would block, or do).
+//
+// A loop has ended when Loop.ended is closed. Only a goroutine that has received from it may read
+// the loop's state: that the inbox refuses an op does not mean that the loop has ended.

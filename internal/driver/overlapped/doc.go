@@ -2,8 +2,7 @@
 // operations, and a completion port reports their completions.
 //
 // It is used only if it is requested, by Config.Backend or POLLUX_BACKEND: it has run under Wine,
-// and not on Windows. A Poll has no such backend. Read overlapped_windows.go first: the port, and
-// Turn.
+// and not on Windows. A Poll has no such backend. Read overlapped_windows.go first.
 //
 // # Receiving
 //

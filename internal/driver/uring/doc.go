@@ -4,7 +4,7 @@
 //
 // It is used only if it is requested, by Config.Backend or POLLUX_BACKEND. A Poll has no such
 // backend: sources other than streams and datagram sockets are in an epoll set that the ring
-// polls. Read uring_linux.go first: the ring, and Turn. The figures behind the decisions are in
+// polls. Read uring_linux.go first. The figures behind the decisions are in
 // docs/performance.md.
 //
 // # One thread
