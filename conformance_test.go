@@ -5,6 +5,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // TestConformance runs the suite on every backend that this machine can run.
@@ -15,8 +16,8 @@ func TestConformance(t *testing.T) {
 				t.Skipf("%s is not usable here: %s", b.Name, b.Why)
 			}
 			t.Setenv(pollux.BackendEnv, b.Name)
-			if !b.Default && conformance.Long() {
-				t.Setenv(conformance.LongEnv, "")
+			if !b.Default && testkit.Long() {
+				t.Setenv(testkit.LongEnv, "")
 				t.Log("the short run: the long one is for the default backend")
 			}
 			conformance.Run(t, conformance.SocketsOn(b.Name))

@@ -12,3 +12,7 @@
 // The promises, Q1 to Q11, are in the README; internal/selector/conformance tests
 // them on every backend.
 package pollux
+
+// For those who change the package: poll.go, wait.go and waker.go have the methods of a Poll and
+// its wakers; event.go, errors.go and options.go the vocabulary. What the kernels differ in is below
+// internal/selector; docs/architecture.md has the path of an event.

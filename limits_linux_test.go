@@ -6,25 +6,19 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // A transient lack of descriptors is returned as EMFILE and does not rule out a backend
 // permanently.
 func TestNewAfterEMFILE(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	none := limit
-	none.Cur = 0
 	for _, options := range [][]pollux.Option{nil, {pollux.Backend("epoll")}, {pollux.Backend("poll")}} {
-		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none)
+		restore := testkit.LimitDescriptors(t, 0)
 		_, err := pollux.New(options...)
-		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+		restore()
 		if !errors.Is(err, syscall.EMFILE) || errors.Is(err, pollux.ErrBackend) {
 			t.Errorf("New without descriptors: %v, want EMFILE", err)
 		}

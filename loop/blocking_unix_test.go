@@ -9,7 +9,7 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -18,7 +18,7 @@ import (
 // (os/exec calls Fd): graceful restarts do that with the listener. The loops must go on serving,
 // and garbage collections must still finish.
 func TestLoopServesWhatAChildInherits(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")

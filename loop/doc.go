@@ -39,24 +39,24 @@
 //     for a bounded time.
 package loop
 
-// The way of a byte in:
+// For those who change the package. It has no I/O of its own (internal/driver), no timer wheel
+// (internal/wheel), no buffers (internal/sendqueue, internal/unread, internal/block) and no pool of
+// goroutines (internal/offload): it is the order in which connections, timers and requests of other
+// goroutines get their turns. Read loop.go first, the turn of a loop; then conn.go and state.go.
+// docs/architecture.md has the path of a byte. The rest by subject:
 //
-//   - The driver delivers it in its own memory, by Received (receive.go), which passes it to Data.
-//   - What Data leaves, or what may not be delivered because the connection is paused, is copied
-//     to c.in (internal/unread). deliverUnread passes it to Data again, together with what
-//     follows. From MaxUnread bytes on, the connection does not receive.
-//   - After the last byte, ReceiveEnded reports the end, and deliverEOF delivers it once nothing
-//     before it is left.
+//   - a loop: inbox.go (requests of other goroutines, and when a loop may end), budget.go,
+//     group.go (start and shutdown), handover.go (a socket for a loop that may be in a callback);
+//   - how a connection begins: listener.go (internal/admission decides when it accepts), dial.go,
+//     attach.go; address.go;
+//   - an open connection: state.go (its phases), requests.go (what its methods ask of the loop),
+//     upcalls.go (what its driver reports), handler.go, call.go (callbacks), receive.go, send.go,
+//     pauses.go, backpressure.go, extras.go (state that few connections need);
+//   - its timeouts: timeouts.go, deadline.go, progress.go (whether the peer takes what is sent);
+//   - how it ends: close.go, failing.go, detach.go;
+//   - other sources: packet.go, packet_spread.go (a socket for each loop), watch.go;
+//   - other work: timer.go, offload.go; onloop.go, activity.go and watchdog.go (callbacks that
+//     would block, or do).
 //
-// The way of a byte out (send.go):
-//
-//   - Write copies it to the loop's staging buffer, if the connection is in a callback and
-//     nothing is queued: endCallback sends the buffer by one call of the driver. A large write
-//     goes from the callback straight to the socket.
-//   - Everything else, and what the kernel has not taken, is queued in c.out
-//     (internal/sendqueue). flush passes the queue to the driver until that would block; Sent
-//     then reports how many of the bytes the kernel has taken since, and flushes again.
-//   - After each flush, afterFlush acts on what is unsent now: back-pressure (backpressure.go),
-//     timeouts (progress.go), and what waits for the last byte (FIN, Detach, the end).
-//
-// A connection without unread and unsent bytes has neither buffer.
+// A loop has ended when Loop.ended is closed. Only a goroutine that has received from it may read
+// the loop's state: that the inbox refuses an op does not mean that the loop has ended.

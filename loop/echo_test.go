@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -63,7 +64,7 @@ func TestEcho(t *testing.T) {
 }
 
 func TestUnixEcho(t *testing.T) {
-	skipOnWine(t, "it has no Unix sockets")
+	testkit.SkipOnWine(t, "it has no Unix sockets")
 	g := group(t, loop.Config{})
 	path := filepath.Join(t.TempDir(), "s")
 	if _, err := g.Listen("unix", path, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
@@ -92,7 +93,7 @@ func TestEchoAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(500, func() {
 		c.Write(b)
 		io.ReadFull(c, b)
-	}); n != 0 && !raceEnabled {
+	}); n != 0 && !testkit.Race {
 		t.Errorf("%v allocations per message, want 0", n)
 	}
 }

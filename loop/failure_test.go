@@ -11,6 +11,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -101,10 +102,8 @@ func TestDriverFails(t *testing.T) {
 // waitLoopEnd waits until a loop has ended.
 func waitLoopEnd(t *testing.T, l *loop.Loop) {
 	t.Helper()
-	for end := time.Now().Add(testTimeout); l.Run(func() {}) == nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the loop has not ended after its driver failed")
-		}
+	if !testkit.Eventually(func() bool { return l.Run(func() {}) != nil }) {
+		t.Fatal("the loop has not ended after its driver failed")
 	}
 }
 

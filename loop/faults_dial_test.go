@@ -6,13 +6,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -38,7 +37,6 @@ func listenFull(t *testing.T) (*sock.TCPListener, string) {
 // Dials that succeed, are refused, time out or are canceled, at random: each has exactly one
 // result, and no descriptor leaks.
 func TestFaultDialsAtRandom(t *testing.T) {
-	open := conformance.Sockets().OpenDescriptors
 	full, hanging := listenFull(t)
 	defer full.Close()
 	closed, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
@@ -47,11 +45,7 @@ func TestFaultDialsAtRandom(t *testing.T) {
 	}
 	refusing := closed.Addr().String()
 	closed.Close()
-	runtime.GC()
-	before := 0
-	if open != nil {
-		before = open()
-	}
+	before := testkit.CountUsage()
 
 	g, err := loop.NewGroup(loop.Config{Loops: 2, Logger: quiet()})
 	if err != nil {
@@ -81,19 +75,7 @@ func TestFaultDialsAtRandom(t *testing.T) {
 	if dials.handlers.Load() != dials.closed.Load() {
 		t.Errorf("%d handlers were created, Closed was called on %d", dials.handlers.Load(), dials.closed.Load())
 	}
-	if open == nil {
-		t.Log("cannot count open descriptors on this system")
-		return
-	}
-	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
-		now := open()
-		if now <= before {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d descriptors are open, want at most %d, as before", now, before)
-		}
-	}
+	before.Check(t)
 }
 
 // randomDials counts the results of dials with short random timeouts.

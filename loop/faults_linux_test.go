@@ -3,11 +3,10 @@ package loop_test
 import (
 	"io"
 	"net"
-	"os"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -27,16 +26,7 @@ func TestL7OutOfDescriptors(t *testing.T) {
 	for range n {
 		clients = append(clients, dial(t, ln.Addr()))
 	}
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
-	open, _ := os.ReadDir("/proc/self/fd")
-	low := old
-	low.Cur = uint64(len(open)) + 10
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low); err != nil {
-		t.Fatal(err)
-	}
+	restore := testkit.LimitDescriptors(t, 10)
 	close(hold)
 	for _, c := range clients {
 		c.Write([]byte("x"))
@@ -44,13 +34,11 @@ func TestL7OutOfDescriptors(t *testing.T) {
 	b := make([]byte, 1)
 	clients[0].SetReadDeadline(time.Now().Add(testTimeout))
 	io.ReadFull(clients[0], b) // the loop is running
-	before := cpu()
+	before, _ := testkit.CPUTime()
 	time.Sleep(200 * time.Millisecond)
-	spent := cpu() - before
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if spent > 20*time.Millisecond {
+	after, _ := testkit.CPUTime()
+	restore()
+	if spent := after - before; spent > 20*time.Millisecond {
 		t.Errorf("used %v of processor time in 200 ms without descriptors, want 20 ms or less", spent)
 	}
 	for i, c := range clients[1:] {
@@ -59,10 +47,4 @@ func TestL7OutOfDescriptors(t *testing.T) {
 			t.Fatalf("client %d is not served after descriptors are free: %v", i+1, err)
 		}
 	}
-}
-
-func cpu() time.Duration {
-	var r syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -22,7 +22,7 @@ import (
 func TestFaultDescriptorReuseStorm(t *testing.T) {
 	const workers = 8
 	long := 700 * time.Millisecond
-	if conformance.Long() {
+	if testkit.Long() {
 		long = time.Minute
 	}
 	var stale, opened, closed atomic.Int64
@@ -81,11 +81,8 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for end := time.Now().Add(testTimeout); closed.Load() < opened.Load() || g.Conns() > 0; {
-		if time.Now().After(end) {
-			t.Fatalf("Closed was called for %d of %d connections", closed.Load(), opened.Load())
-		}
-		time.Sleep(time.Millisecond)
+	if !testkit.Eventually(func() bool { return closed.Load() >= opened.Load() && g.Conns() == 0 }) {
+		t.Fatalf("Closed was called for %d of %d connections", closed.Load(), opened.Load())
 	}
 	t.Logf("%d connections", opened.Load())
 	if stale.Load() > 0 {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -22,7 +22,7 @@ import (
 func TestFaultSlowClients(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	n := 1000
-	if conformance.Long() && g.Backend() != "poll" { // which scans all descriptors in each turn
+	if testkit.Long() && g.Backend() != "poll" { // which scans all descriptors in each turn
 		n = 8000 // the default limit of descriptors, with both ends in one process
 	}
 	const perConn = 4 << 10
@@ -52,7 +52,7 @@ func TestFaultSlowClients(t *testing.T) {
 	// Scheduling quanta are not the loop's latency: one, or several with the race detector or
 	// under Wine.
 	quanta := 5 * time.Millisecond
-	if raceEnabled {
+	if testkit.Race {
 		quanta = 100 * time.Millisecond
 	}
 	for try := 1; ; try++ {
@@ -68,15 +68,12 @@ func TestFaultSlowClients(t *testing.T) {
 	}
 	grown := heapInUse() - heap
 	t.Logf("%d bytes per slow client", grown/int64(n))
-	if grown > int64(n*perConn) && !raceEnabled {
+	if grown > int64(n*perConn) && !testkit.Race {
 		t.Errorf("%d slow clients use %d bytes, want at most %d for each", n, grown, perConn)
 	}
 	server.setDeadlines()
-	for end := time.Now().Add(testTimeout); server.closed.Load() < int64(n); {
-		if time.Now().After(end) {
-			t.Fatalf("%d of %d slow clients were closed", server.closed.Load(), n)
-		}
-		time.Sleep(time.Millisecond)
+	if !testkit.Eventually(func() bool { return server.closed.Load() >= int64(n) }) {
+		t.Fatalf("%d of %d slow clients were closed", server.closed.Load(), n)
 	}
 	if server.early.Load() > 0 || server.wrong.Load() > 0 {
 		t.Errorf("%d slow clients were closed early, %d with another error than ErrTimeout", server.early.Load(), server.wrong.Load())
@@ -133,10 +130,8 @@ func (s *deadlineServer) setDeadlines() {
 
 func (s *deadlineServer) waitOpened(t *testing.T, opened int) {
 	t.Helper()
-	for end := time.Now().Add(testTimeout); s.opened.Load() < int64(opened); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("%d of %d connections were accepted", s.opened.Load(), opened)
-		}
+	if !testkit.Eventually(func() bool { return s.opened.Load() >= int64(opened) }) {
+		t.Fatalf("%d of %d connections were accepted", s.opened.Load(), opened)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,19 +12,12 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
 // quiet returns a logger that discards everything.
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
-
-// skipOnWine skips the test under Wine.
-func skipOnWine(t *testing.T, why string) {
-	t.Helper()
-	if sys.OnWine() {
-		t.Skip("skipped under Wine: " + why)
-	}
-}
 
 // addressInUse counts how often binding a released address fails with EADDRINUSE.
 type addressInUse int
@@ -58,7 +50,8 @@ func (c failOnLogWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-const testTimeout = 20 * time.Second
+// testTimeout bounds every wait for what must happen.
+const testTimeout = testkit.Watchdog
 
 // funcs is a handler whose methods call functions.
 type funcs struct {
@@ -130,8 +123,7 @@ func receive[T any](t testing.TB, c <-chan T, what string) T {
 	case v := <-c:
 		return v
 	case <-time.After(testTimeout):
-		stacks := make([]byte, 1<<18)
-		t.Fatalf("timed out waiting for %s after %v\n%s", what, testTimeout, stacks[:runtime.Stack(stacks, true)])
+		t.Fatalf("timed out waiting for %s after %v\n%s", what, testTimeout, testkit.Stacks())
 		panic("unreachable")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -38,7 +39,7 @@ func checkEchoAndClose(t *testing.T, c net.Conn, err error) {
 
 // ServeUnix serves a listening socket that the caller has created.
 func TestServeUnix(t *testing.T) {
-	skipOnWine(t, "it has no Unix sockets")
+	testkit.SkipOnWine(t, "it has no Unix sockets")
 	l, err := sock.ListenUnix(filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Skip(err)
@@ -53,7 +54,7 @@ func TestServeUnix(t *testing.T) {
 
 // ServePacket serves a UDP socket that the caller has created.
 func TestServePacket(t *testing.T) {
-	skipOnWine(t, "package net's UDP does not work there")
+	testkit.SkipOnWine(t, "package net's UDP does not work there")
 	p, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

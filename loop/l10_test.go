@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -159,7 +160,7 @@ func TestL10DetachWhileClosing(t *testing.T) {
 
 // A reset that arrived together with the bytes is reported by Detach, or by the detached socket.
 func TestL10DetachReportsTheReset(t *testing.T) {
-	skipOnWine(t, "a reset is reported only once there, to the first poll")
+	testkit.SkipOnWine(t, "a reset is reported only once there, to the first poll")
 	type result struct {
 		s      *sock.Stream
 		unread string

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -105,10 +106,8 @@ func TestL11DialCanceledWhileConnecting(t *testing.T) {
 		t.Skip("connecting to a full backlog does not hang on this system: ", err)
 	}
 	release()
-	for end := time.Now().Add(testTimeout); g.Conns() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the MaxConns slot of a canceled dial was not released")
-		}
+	if !testkit.Eventually(func() bool { return g.Conns() == 0 }) {
+		t.Fatal("the MaxConns slot of a canceled dial was not released")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -210,7 +211,7 @@ func TestL3CloseWithAVerySlowReader(t *testing.T) {
 // A connection cut off by LingerTimeout is reset, and both sides get an error, even if the peer
 // has half-closed: a FIN would mean that nothing is missing.
 func TestL3LingerTimeoutResets(t *testing.T) {
-	skipOnWine(t, "after a reset it may report EOF")
+	testkit.SkipOnWine(t, "after a reset it may report EOF")
 	closed := make(chan error, 1)
 	config := loop.Config{LingerTimeout: 50 * time.Millisecond, HighWatermark: 40 << 20} // so that reading goes on to EOF
 	_, c := serve(t, config, func(*loop.Conn) loop.Handler {
@@ -231,7 +232,7 @@ func TestL3LingerTimeoutResets(t *testing.T) {
 }
 
 func TestL3AbortResets(t *testing.T) {
-	skipOnWine(t, "after a reset it may report EOF")
+	testkit.SkipOnWine(t, "after a reset it may report EOF")
 	closed := make(chan error, 1)
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
@@ -255,7 +256,7 @@ func TestL3AbortResets(t *testing.T) {
 // Everything that cuts off a connection with unsent bytes resets it: after a FIN the peer would
 // assume that it has everything.
 func TestCutOffResets(t *testing.T) {
-	skipOnWine(t, "after a reset it may report EOF")
+	testkit.SkipOnWine(t, "after a reset it may report EOF")
 	big := make([]byte, 32<<20)
 	for what, x := range map[string]struct {
 		config loop.Config
@@ -436,7 +437,7 @@ func TestL3WriteWithoutHandlerDialed(t *testing.T) {
 
 // A reset is reported as such, whatever the handler does before it is detected.
 func TestL3ResetIsTheReason(t *testing.T) {
-	skipOnWine(t, "a reset may be reported as EOF there")
+	testkit.SkipOnWine(t, "a reset may be reported as EOF there")
 	for what, act := range map[string]func(c *loop.Conn) error{
 		"nothing":     func(*loop.Conn) error { return nil },
 		"Close":       func(c *loop.Conn) error { return c.Close() },
@@ -563,7 +564,7 @@ func canceledContext() context.Context {
 
 // Abort drops the bytes that the same callback has written.
 func TestL3AbortDropsWhatWasWritten(t *testing.T) {
-	skipOnWine(t, "after a reset it may report EOF")
+	testkit.SkipOnWine(t, "after a reset it may report EOF")
 	_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			c.Write(make([]byte, 1000))

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -34,7 +35,7 @@ func TestL3bUnreadIsDeliveredAfterAFailedWrite(t *testing.T) {
 func testFiveLines(t *testing.T, network string) {
 	address := "127.0.0.1:0"
 	if network == "unix" {
-		skipOnWine(t, "it has no Unix sockets")
+		testkit.SkipOnWine(t, "it has no Unix sockets")
 		address = filepath.Join(t.TempDir(), "s")
 	}
 	lines, closed := make(chan string, 10), make(chan error, 1)

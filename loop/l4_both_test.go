@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -25,7 +25,7 @@ func TestL4BothEndsWriteFirst(t *testing.T) {
 			t.Run(network+" "+way, func(t *testing.T) {
 				address := "127.0.0.1:0"
 				if network == "unix" {
-					skipOnWine(t, "it has no Unix sockets")
+					testkit.SkipOnWine(t, "it has no Unix sockets")
 					address = filepath.Join(t.TempDir(), "s")
 				}
 				closed := make(chan int, 2)
@@ -110,7 +110,7 @@ func TestL4SetBackpressure(t *testing.T) {
 
 // A connection that is stalled by back-pressure is counted, and logged once, with the remedy.
 func TestL4StalledIsVisible(t *testing.T) {
-	var log lockedBuffer
+	var log testkit.Buffer
 	g := group(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	g.SetStalledAfter(20 * time.Millisecond)
 	conns := make(chan *loop.Conn, 10)
@@ -123,10 +123,8 @@ func TestL4StalledIsVisible(t *testing.T) {
 	a, b := dial(t, ln.Addr()), dial(t, ln.Addr())
 	waitStalled := func(n int) {
 		t.Helper()
-		for end := time.Now().Add(testTimeout); stats(g).Stalled != n; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("Stats reports %d stalled connections, want %d", stats(g).Stalled, n)
-			}
+		if !testkit.Eventually(func() bool { return stats(g).Stalled == n }) {
+			t.Fatalf("Stats reports %d stalled connections, want %d", stats(g).Stalled, n)
 		}
 	}
 	waitStalled(2)
@@ -189,8 +187,8 @@ func TestL6IdleWhileReadingIsStopped(t *testing.T) {
 		"back-pressure": func(c *loop.Conn) { c.Write(make([]byte, 32<<20)) },
 	} {
 		t.Run(what, func(t *testing.T) {
-			if what == "back-pressure" && sys.OnWine() {
-				t.Skip("skipped under Wine: it does not report what the peer has acknowledged")
+			if what == "back-pressure" {
+				testkit.SkipOnWine(t, "it does not report what the peer has acknowledged")
 			}
 			conns, closed, got := make(chan *loop.Conn, 1), make(chan error, 1), make(chan bool, 100)
 			_, c := serve(t, loop.Config{Loops: 1, IdleTimeout: limit}, func(*loop.Conn) loop.Handler {

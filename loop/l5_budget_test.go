@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -160,7 +160,7 @@ func TestL2RunIsBounded(t *testing.T) {
 func TestSlowFunctionsAreNamed(t *testing.T) {
 	for _, what := range []string{"function", "timer", "offload", "accept"} {
 		t.Run(what, func(t *testing.T) {
-			var log lockedBuffer
+			var log testkit.Buffer
 			g := group(t, loop.Config{Loops: 1, SlowCallback: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			l := g.Loops()[0]
 			out := make(chan bool)
@@ -181,10 +181,8 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 				}
 				dial(t, ln.Addr())
 			}
-			for end := time.Now().Add(testTimeout); !strings.Contains(log.String(), want); time.Sleep(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("the log is %q, want a record with the function's name", log.String())
-				}
+			if !testkit.Eventually(func() bool { return strings.Contains(log.String(), want) }) {
+				t.Fatalf("the log is %q, want a record with the function's name", log.String())
 			}
 			if s := g.Stats().Loops[0]; s.LongestCallback < 20*time.Millisecond || s.SlowCallbacks == 0 {
 				t.Errorf("LongestCallback = %v, SlowCallbacks = %d, want at least 20ms and 1", s.LongestCallback, s.SlowCallbacks)
@@ -234,7 +232,7 @@ func runShortFunctions(t *testing.T, limit time.Duration) (longest time.Duration
 // Repeated panics, which a peer may provoke, do not fill the log, and no line is longer than the
 // limit for a stack.
 func TestLogOfPanicsIsLimited(t *testing.T) {
-	var log lockedBuffer
+	var log testkit.Buffer
 	g := group(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	var deep func(n int)
 	deep = func(n int) {
@@ -424,9 +422,7 @@ func TestL1PeerResetBeforeAccept(t *testing.T) {
 		c.SetLinger(0)
 		want := c.LocalAddr().String()
 		c.Close()
-		if sys.OnWine() {
-			t.Skip("there, accepting a connection that was reset fails")
-		}
+		testkit.SkipOnWine(t, "there, accepting a connection that was reset fails")
 		release()
 		if inOpened.Load() {
 			if a := receive(t, addrs, "Opened"); a == nil || a.String() != want {

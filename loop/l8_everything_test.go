@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -65,22 +65,16 @@ func TestL8OffloadFullDuringShutdown(t *testing.T) {
 // POLLUX_TEST_LONG.
 func TestL8EverythingDuringShutdown(t *testing.T) {
 	long := 3 * time.Second
-	if os.Getenv("POLLUX_TEST_LONG") != "" {
+	if testkit.Long() {
 		long = 2 * time.Minute
 	}
-	before := runtime.NumGoroutine()
+	before := testkit.CountUsage()
 	rounds := 0
 	for end := time.Now().Add(long); time.Now().Before(end) && !t.Failed(); rounds++ {
 		stressShutdown(t, uint64(rounds))
 	}
 	t.Logf("%d rounds", rounds)
-	for end := time.Now().Add(testTimeout); runtime.NumGoroutine() > before; {
-		if time.Now().After(end) {
-			stacks := make([]byte, 1<<18)
-			t.Fatalf("goroutines leak:\n%s", stacks[:runtime.Stack(stacks, true)])
-		}
-		runtime.Gosched()
-	}
+	before.Check(t)
 }
 
 // A stressor calls all methods of a group until the group has shut down.

@@ -6,11 +6,11 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -41,7 +41,7 @@ func TestL8ShutdownWithIdlePeers(t *testing.T) {
 }
 
 func TestL8Shutdown(t *testing.T) {
-	before := runtime.NumGoroutine()
+	before := testkit.CountUsage()
 	g, err := loop.NewGroup(loop.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -81,13 +81,7 @@ func TestL8Shutdown(t *testing.T) {
 	if err := receive(t, ended, "Shutdown"); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; {
-		if time.Now().After(end) {
-			stacks := make([]byte, 1<<18)
-			t.Fatalf("goroutines leak:\n%s", stacks[:runtime.Stack(stacks, true)])
-		}
-		runtime.Gosched()
-	}
+	before.Check(t)
 }
 
 func TestL8ShutdownClosesRemainingConns(t *testing.T) {

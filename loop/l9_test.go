@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -71,10 +72,8 @@ func TestL9Shutdown(t *testing.T) {
 	if err := g.Shutdown(canceledContext()); !errors.As(err, &e) || e.Offloaded != 1 {
 		t.Errorf("Shutdown: got %v, want a ShutdownError with 1 offloaded function", err)
 	}
-	for end := time.Now().Add(testTimeout); g.Loops()[0].Run(func() {}) == nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the loop still waits for a done function, although Shutdown was cut off")
-		}
+	if !testkit.Eventually(func() bool { return g.Loops()[0].Run(func() {}) != nil }) {
+		t.Fatal("the loop still waits for a done function, although Shutdown was cut off")
 	}
 	close(block)
 	g.Shutdown(context.Background())

@@ -7,14 +7,14 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
 
 // Being out of file descriptors once must not be taken for a permanent lack of IPv6.
 func TestListenAfterEMFILE(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
@@ -26,20 +26,9 @@ func TestListenAfterEMFILE(t *testing.T) {
 	listen := func() (*loop.Listener, error) {
 		return g.Listen("tcp", ":0", func(*loop.Conn) loop.Handler { return echo{} })
 	}
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	free, err := syscall.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	none := limit
-	none.Cur = uint64(free) // not lower: poll(2) rejects more descriptors than the limit
-	syscall.Close(free)
-	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none)
+	restore := testkit.LimitDescriptors(t, 0)
 	_, err = listen()
-	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	restore()
 	if !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("Listen without free descriptors: got %v, want EMFILE", err)
 	}
@@ -54,7 +43,7 @@ func TestListenAfterEMFILE(t *testing.T) {
 
 // With each driver, the listeners of two loops share the descriptors that become free.
 func TestL5DescriptorsInTurn(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	const clients = 30
@@ -75,21 +64,7 @@ func TestL5DescriptorsInTurn(t *testing.T) {
 			dial(t, net.TCPAddrFromAddrPort(l.Addr()))
 		}
 	}
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	last, err := syscall.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	syscall.Close(last)
-	few := limit
-	few.Cur = uint64(last + 1) // one is free
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
-		t.Fatal(err)
-	}
-	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	defer testkit.LimitDescriptors(t, 1)()
 	for i, l := range listeners {
 		err := g.ServeAcceptorOn(g.Loops()[i], l, func(*loop.Conn) loop.Handler {
 			return &funcs{opened: func(c *loop.Conn) { opened <- served{i, c} }}

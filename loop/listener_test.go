@@ -13,6 +13,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -66,7 +67,7 @@ func checkEcho(t *testing.T, c net.Conn) {
 
 // The same for Unix sockets, whose path is removed by Close.
 func TestUnixListenerCloseIsSynchronous(t *testing.T) {
-	skipOnWine(t, "it has no Unix sockets")
+	testkit.SkipOnWine(t, "it has no Unix sockets")
 	g := group(t, loop.Config{Loops: 2, SlowCallback: -1, Logger: failOnLog(t)})
 	at := filepath.Join(t.TempDir(), "s")
 	for range 20 {
@@ -86,7 +87,7 @@ func TestUnixListenerCloseIsSynchronous(t *testing.T) {
 
 // A Listen that is in progress during Shutdown returns ErrClosed, as one that follows it.
 func TestListenDuringShutdown(t *testing.T) {
-	skipOnWine(t, "connecting to a closed listener succeeds for a while")
+	testkit.SkipOnWine(t, "connecting to a closed listener succeeds for a while")
 	for range 10 {
 		g, err := loop.NewGroup(loop.Config{Loops: 2, SlowCallback: -1, Logger: quiet()})
 		if err != nil {

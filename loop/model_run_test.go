@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -67,7 +67,7 @@ func (r *run) mayLingerTimeout() bool { return r.p.setting.linger < noLinger }
 
 // runProgram runs p and returns its failures. It gives up after stuckAfter without progress.
 func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
-	goroutines, descriptors := runtime.NumGoroutine(), countDescriptors()
+	before := testkit.CountUsage()
 	dir, err := os.MkdirTemp("", "m") // short, for the paths of Unix sockets
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,9 @@ func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 	close(watched)
 	watchdog.Wait()
 	if !r.stuck.Load() {
-		r.checkLeaks(goroutines, descriptors)
+		if leak := before.Leak(); leak != "" {
+			r.fail(leak)
+		}
 	}
 	return r.failures
 }
@@ -212,7 +214,7 @@ func (r *run) watch(done chan struct{}, limit time.Duration) {
 		}
 		what := fmt.Sprintf(noProgress+"; %+v", r.g.Stats())
 		if limit == stuckAfter {
-			what += "\n" + string(stacks())
+			what += "\n" + testkit.Stacks()
 		}
 		r.fail(what)
 		for _, p := range r.pairs {
@@ -237,35 +239,8 @@ func (r *run) watch(done chan struct{}, limit time.Duration) {
 	}
 }
 
-func stacks() []byte {
-	b := make([]byte, 1<<20)
-	return b[:runtime.Stack(b, true)]
-}
-
 // noProgress begins the failure that watch reports.
 const noProgress = "no progress any more"
-
-// checkLeaks waits until there are no more goroutines and descriptors than before.
-func (r *run) checkLeaks(goroutines, descriptors int) {
-	end := time.Now().Add(time.Minute)
-	for runtime.NumGoroutine() > goroutines || countDescriptors() > descriptors {
-		if time.Now().After(end) {
-			r.fail(fmt.Sprintf("leak: %d goroutines, %d before; %d descriptors, %d before\n%s", runtime.NumGoroutine(), goroutines, countDescriptors(), descriptors, stacks()))
-			return
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
-}
-
-// countDescriptors returns zero if the system does not list them. Under Wine the list includes
-// descriptors that are not the program's.
-func countDescriptors() int {
-	if sys.OnWine() {
-		return 0
-	}
-	open, _ := os.ReadDir("/proc/self/fd")
-	return len(open)
-}
 
 // pair is a connection and both of its ends.
 type pair struct {

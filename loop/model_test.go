@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // seedEnv names the one seed to run.
@@ -44,13 +44,13 @@ func TestModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		n = 1
-	case conformance.Long() && raceEnabled:
+	case testkit.Long() && testkit.Race:
 		n = 300
-	case conformance.Long():
+	case testkit.Long():
 		n = 3000
 	case sys.OnWine():
 		n = 5
-	case raceEnabled:
+	case testkit.Race:
 		n = 12
 	}
 	for seed := first; seed < first+n; seed++ {

@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -39,9 +39,9 @@ func TestL12PacketModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		n = 1
-	case conformance.Long():
+	case testkit.Long():
 		n = 300
-	case raceEnabled || sys.OnWine():
+	case testkit.Race || sys.OnWine():
 		n = 5
 	}
 	for seed := first; seed < first+n; seed++ {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -108,8 +109,8 @@ func toAllCases(t *testing.T) []toAll {
 		toAll{"broadcast to all of both families", "[::]:0", "127.0.0.1:0", "127.255.255.255", "udp", false},
 		toAll{"bound to the broadcast address", "127.255.255.255:0", "127.0.0.1:0", "127.255.255.255", "udp4", true},
 	)
-	if silent, err := netip.ParseAddr(os.Getenv("POLLUX_TEST_SILENT")); err != nil {
-		t.Log("broadcasts of a link are not tested: set POLLUX_TEST_SILENT to an address on a network of this machine that does not answer")
+	if silent, ok := testkit.LookupSilentHost(); !ok {
+		t.Log("broadcasts of a link are not tested: set " + testkit.SilentEnv + " to an address on a network of this machine that does not answer")
 	} else {
 		a := silent.As4()
 		a[3] = 255

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -127,7 +127,7 @@ func TestPacketsOfManySockets(t *testing.T) {
 // Datagrams sent in the callback and concurrently by other goroutines, also after it has returned,
 // all arrive.
 func TestPacketsSentFromManyGoroutines(t *testing.T) {
-	skipOnWine(t, "a socket queues only one datagram there")
+	testkit.SkipOnWine(t, "a socket queues only one datagram there")
 	g := group(t, loop.Config{Loops: 1})
 	c := newClient(t)
 	const each = 50
@@ -170,10 +170,7 @@ func TestPacketsSentFromManyGoroutines(t *testing.T) {
 
 // Writable is called once the socket is writable again, and only after a send would have blocked.
 func TestPacketWritable(t *testing.T) {
-	silent, err := netip.ParseAddr(os.Getenv("POLLUX_TEST_SILENT"))
-	if err != nil {
-		t.Skip("no send of a datagram blocks on loopback; set POLLUX_TEST_SILENT to an address on a network of this machine that does not answer")
-	}
+	silent := testkit.SilentHost(t)
 	// The io_uring driver copies short datagrams, and lets the socket send long ones immediately.
 	for _, size := range []int{1000, 3000} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) { packetWritable(t, silent, size) })
@@ -254,7 +251,7 @@ func (w lineWriter) Write(b []byte) (int, error) {
 type packetBatchEcho struct{}
 
 func TestUDPEcho(t *testing.T) {
-	skipOnWine(t, "package net's UDP does not work there")
+	testkit.SkipOnWine(t, "package net's UDP does not work there")
 	g := group(t, loop.Config{})
 	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return packetBatchEcho{} })
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -32,10 +32,8 @@ func TestL8ShutdownEndsDials(t *testing.T) {
 		_, err := g.Dial(context.Background(), "tcp", hanging, func(*loop.Conn) loop.Handler { return echo{} })
 		ended <- err
 	}()
-	for end := time.Now().Add(testTimeout); g.Stats().Loops[0].Conns == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("timed out waiting for the dial to begin")
-		}
+	if !testkit.Eventually(func() bool { return g.Stats().Loops[0].Conns > 0 }) {
+		t.Fatal("timed out waiting for the dial to begin")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
@@ -116,10 +114,6 @@ func TestMethodsWhileConnFails(t *testing.T) {
 
 // ListenPacket concurrent with Shutdown: nothing panics, and no socket leaks.
 func TestListenPacketDuringShutdown(t *testing.T) {
-	open := conformance.Sockets().OpenDescriptors
-	if open == nil {
-		t.Skip("cannot count open descriptors on this system")
-	}
 	round := func(i int) {
 		var log bytes.Buffer
 		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -143,15 +137,11 @@ func TestListenPacketDuringShutdown(t *testing.T) {
 		}
 	}
 	round(0)
-	before := open()
+	before := testkit.CountUsage()
 	for i := range 300 {
 		round(i)
 	}
-	for end := time.Now().Add(testTimeout); open() > before; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d descriptors are open, want at most %d, as before", open(), before)
-		}
-	}
+	before.Check(t)
 }
 
 // A connection with one byte is served although hundreds without any, and some with many, are
@@ -202,10 +192,6 @@ func TestByteAmongManyConns(t *testing.T) {
 
 // A listener's Close concurrent with Shutdown leaks no descriptor either.
 func TestListenerCloseDuringShutdown(t *testing.T) {
-	open := conformance.Sockets().OpenDescriptors
-	if open == nil {
-		t.Skip("cannot count open descriptors on this system")
-	}
 	round := func() {
 		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
 		if err != nil {
@@ -230,19 +216,15 @@ func TestListenerCloseDuringShutdown(t *testing.T) {
 		all.Wait()
 	}
 	round()
-	before := open()
+	before := testkit.CountUsage()
 	n := 2000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || testkit.Race {
 		n = 300
 	}
 	for range n {
 		round()
 	}
-	for end := time.Now().Add(testTimeout); open() > before; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d descriptors are open, want at most %d, as before", open(), before)
-		}
-	}
+	before.Check(t)
 }
 
 // A client that sends its request and FIN, and reads the answer slowly or not at all, causes no

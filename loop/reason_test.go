@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -40,7 +41,7 @@ func TestL1ReasonsReachClosed(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			if len(x.want) == 2 {
-				skipOnWine(t, "a reset may be reported as EOF there")
+				testkit.SkipOnWine(t, "a reset may be reported as EOF there")
 			}
 			conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
 			_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
@@ -107,7 +108,7 @@ func TestL3bContextAfterHalfClose(t *testing.T) {
 
 // Keep-alive is enabled by default, with the times of package net, on both ends.
 func TestKeepAliveByDefault(t *testing.T) {
-	skipOnWine(t, "it does not report the times")
+	testkit.SkipOnWine(t, "it does not report the times")
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the options are read by Linux's names")
 	}

@@ -15,7 +15,7 @@ import (
 	"unsafe"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -32,7 +32,7 @@ func TestUringDeniedBySeccomp(t *testing.T) {
 	requireUring(t)
 	for what, call := range map[string]uint32{"io_uring_setup": uringSetup, "io_uring_enter": uringEnter, "io_uring_register": uringRegister} {
 		t.Run(what, func(t *testing.T) {
-			if !conformance.InChild(t) {
+			if !testkit.InChild(t) {
 				return
 			}
 			runtime.LockOSThread() // the probe runs on this thread
@@ -48,11 +48,11 @@ func TestUringDeniedBySeccomp(t *testing.T) {
 
 // Being out of memory once must not disable io_uring permanently.
 func TestUringAfterOutOfMemory(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector ends a process that is out of memory")
 	}
 	requireUring(t)
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	t.Setenv(pollux.BackendEnv, "uring")
@@ -89,7 +89,7 @@ func TestUringFailsWhileItRuns(t *testing.T) {
 	requireUring(t)
 	for what, connected := range map[string]bool{"with a connection": true, "without one": false} {
 		t.Run(what, func(t *testing.T) {
-			if conformance.InChild(t) {
+			if testkit.InChild(t) {
 				testUringFails(t, connected)
 			}
 		})
@@ -142,23 +142,23 @@ func testUringFails(t *testing.T, connected bool) {
 // has released it.
 func waitAddressFree(t *testing.T, a net.Addr, bind func(network, address string) (io.Closer, error)) {
 	t.Helper()
-	for end := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
-		again, err := bind(a.Network(), a.String())
-		if err == nil {
-			again.Close()
-			return
+	var err error
+	if !testkit.Eventually(func() bool {
+		var again io.Closer
+		if again, err = bind(a.Network(), a.String()); err != nil {
+			return false
 		}
-		if time.Now().After(end) {
-			t.Errorf("the address of a failed loop is still in use: %v", err)
-			return
-		}
+		again.Close()
+		return true
+	}) {
+		t.Errorf("the address of a failed loop is still in use: %v", err)
 	}
 }
 
 // requireUring skips the test if io_uring is not usable.
 func requireUring(t *testing.T) {
 	t.Helper()
-	if conformance.IsChild() {
+	if testkit.IsChild() {
 		return // Backends must not probe before the filter is installed
 	}
 	for _, b := range loop.Backends() {
@@ -200,7 +200,7 @@ func deny(t *testing.T, call uint32) {
 
 // When the kernel begins to deny poll(2), the loop and its connections end.
 func TestPollFailsWhileItRuns(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	const prGetSeccomp = 21

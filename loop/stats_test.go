@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -32,7 +33,7 @@ func TestStatsAfterShutdown(t *testing.T) {
 
 // Datagrams are counted, too, with each method to send them.
 func TestStatsPackets(t *testing.T) {
-	skipOnWine(t, "package net, which the client uses, cannot use UDP there (SIO_UDP_NETRESET)")
+	testkit.SkipOnWine(t, "package net, which the client uses, cannot use UDP there (SIO_UDP_NETRESET)")
 	g := group(t, loop.Config{Loops: 1})
 	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return echoThreeWays{} })
 	if err != nil {

@@ -1,9 +1,7 @@
 package loop_test
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -11,12 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
 // The first turn of a loop is measured from its beginning, not from the zero time.
 func TestSlowCallbackFirstTurn(t *testing.T) {
-	var log lockedBuffer
+	var log testkit.Buffer
 	g := group(t, loop.Config{Loops: 32, SlowCallback: 4 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	var wg sync.WaitGroup
 	for _, l := range g.Loops() {
@@ -37,7 +36,7 @@ func TestSlowCallbackFirstTurn(t *testing.T) {
 func TestWatchdogSleeps(t *testing.T) {
 	const limit = 20 * time.Millisecond
 	duration := regexp.MustCompile(`"for at least"=(\S+)`)
-	var log lockedBuffer
+	var log testkit.Buffer
 	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for i, l := range g.Loops() {
 		for !g.WatchdogSleeps() {
@@ -88,57 +87,22 @@ func TestNoSlowCallbackOfAnEndedLoop(t *testing.T) {
 	}
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func TestSlowCallbackIsNamed(t *testing.T) {
-	var log bytes.Buffer
-	var mu sync.Mutex
-	logger := slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
+	var log testkit.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
 	release := make(chan bool)
 	g, c := serve(t, loop.Config{Loops: 1, SlowCallback: 10 * time.Millisecond, Logger: logger}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { <-release; return len(b), nil }}
 	})
 	c.Write([]byte("x"))
-	for end := time.Now().Add(testTimeout); ; {
-		mu.Lock()
+	if !testkit.Eventually(func() bool {
 		s := log.String()
-		mu.Unlock()
-		if strings.Contains(s, "blocks its loop") && strings.Contains(s, c.LocalAddr().String()) && strings.Contains(s, "*loop_test.funcs") {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the log is %q, want a record with the handler's type and address", s)
-		}
-		time.Sleep(time.Millisecond)
+		return strings.Contains(s, "blocks its loop") && strings.Contains(s, c.LocalAddr().String()) && strings.Contains(s, "*loop_test.funcs")
+	}) {
+		t.Fatalf("the log is %q, want a record with the handler's type and address", log.String())
 	}
 	if s := g.Stats(); s.Loops[0].SlowCallbacks != 1 {
 		t.Errorf("SlowCallbacks = %d while the loop is blocked, want 1", s.Loops[0].SlowCallbacks)
 	}
 	close(release)
-}
-
-type lockedWriter struct {
-	mu *sync.Mutex
-	w  io.Writer
-}
-
-func (l lockedWriter) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(b)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -65,17 +66,9 @@ func TestAcceptOutOfDescriptors(t *testing.T) {
 	must(t, err)
 	defer c.Close()
 	must(t, until(t, c, pollux.Writable, c.ConnectError))
-	var old syscall.Rlimit
-	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
-	// The limit is on descriptor numbers: the lowest free one must be above it.
-	free, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-	must(t, err)
-	must(t, syscall.Close(free))
-	low := old
-	low.Cur = uint64(free)
-	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low))
+	restore := testkit.LimitDescriptors(t, 0)
 	_, err = l.Accept()
-	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old))
+	restore()
 	if !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("Accept: %v, want EMFILE", err)
 	}

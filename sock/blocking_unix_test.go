@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -220,7 +220,7 @@ func foreign(t *testing.T, d interface{ Detach() (uintptr, error) }) *sock.FD {
 func TestCallsNeverBlock(t *testing.T) {
 	for name, makeBlocking := range switchers {
 		t.Run(name, func(t *testing.T) {
-			if !conformance.InChild(t) {
+			if !testkit.InChild(t) {
 				return
 			}
 			for what, s := range subjects(t) {
@@ -242,7 +242,7 @@ func TestCallsNeverBlock(t *testing.T) {
 // Sending datagrams and batches does not block either: if the queue is full and not drained,
 // the error is ErrWouldBlock.
 func TestDatagramsNeverBlock(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	name := filepath.Join(t.TempDir(), "deaf")
@@ -275,7 +275,7 @@ func TestDatagramsNeverBlock(t *testing.T) {
 
 // A socket from FromTCPListener and the like shares the blocking mode with its original.
 func TestCallsOnAdoptedNeverBlock(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	tl, err := net.Listen("tcp", "127.0.0.1:0")
@@ -323,7 +323,7 @@ func TestCallsOnAdoptedNeverBlock(t *testing.T) {
 // A listener that was switched to blocking still accepts connections, and Accept makes it
 // non-blocking again: another process may have accepted the connection in between.
 func TestAcceptAfterSwitch(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	l, err := sock.ListenTCP(loopback4)
@@ -347,7 +347,7 @@ func TestAcceptAfterSwitch(t *testing.T) {
 // If Control switches the new socket to blocking, that is undone: neither connecting nor
 // accepting blocks.
 func TestControlThatSwitchesToBlocking(t *testing.T) {
-	if !conformance.InChild(t) {
+	if !testkit.InChild(t) {
 		return
 	}
 	var dups []int

@@ -10,3 +10,8 @@
 // connected to itself is an error, ECONNREFUSED. Methods may be called from any goroutine.
 // After Close, the last call in progress closes the descriptor.
 package sock
+
+// For those who change the package: descriptor.go is what all types have in common, over
+// internal/handle; make.go and options.go make a socket; stream.go, tcp.go, udp.go, unix.go and
+// pipe.go have its operations, setget.go its options, and convert.go the ways from and to packages
+// net and os. System calls are in internal/sys.

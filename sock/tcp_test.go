@@ -15,10 +15,11 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
-const patience = 20 * time.Second
+const patience = testkit.Watchdog
 
 var (
 	loopback4 = netip.MustParseAddrPort("127.0.0.1:0")
@@ -548,7 +549,7 @@ func TestClosedSocket(t *testing.T) {
 // Calls race with Close; each returns a valid result of its own socket, and the descriptor
 // is closed once.
 func TestCloseRacesCalls(t *testing.T) {
-	before := openDescriptors(t)
+	before := testkit.CountUsage()
 	for range 100 {
 		c, s := tcpPair(t, loopback4)
 		var wg sync.WaitGroup
@@ -575,9 +576,7 @@ func TestCloseRacesCalls(t *testing.T) {
 		wg.Wait()
 		s.Close()
 	}
-	if after := openDescriptors(t); after > before {
-		t.Errorf("%d descriptors are open, %d were before", after, before)
-	}
+	before.Check(t)
 }
 
 func TestNoAllocations(t *testing.T) {

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"syscall"
 	"testing"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -167,7 +167,7 @@ func TestUDPBatchAllocatesNothing(t *testing.T) {
 		a.ReadBatch(in)
 		b.WriteTo(buf, out[0].Addr)
 		a.ReadFrom(buf)
-	}); n != 0 && !raceEnabled {
+	}); n != 0 && !testkit.Race {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -241,10 +241,7 @@ func TestBroadcastAndTTL(t *testing.T) {
 // A send for which there is no buffer space returns ErrWouldBlock, and Writable is reported
 // when there is some. On loopback that never happens.
 func TestSendWouldBlock(t *testing.T) {
-	silent, err := netip.ParseAddr(os.Getenv("POLLUX_TEST_SILENT"))
-	if err != nil {
-		t.Skip("no send of a datagram blocks on loopback; set POLLUX_TEST_SILENT to an address on a network of this machine that does not answer")
-	}
+	silent := testkit.SilentHost(t)
 	to := netip.AddrPortFrom(silent, 9)
 	for what, send := range map[string]func(u *sock.UDPSocket) error{
 		"WriteTo": func(u *sock.UDPSocket) error {
@@ -264,6 +261,7 @@ func TestSendWouldBlock(t *testing.T) {
 		},
 	} {
 		u := udp(t, netip.MustParseAddrPort("0.0.0.0:0"), sock.SendBuffer(16<<10))
+		var err error
 		for range 1000 {
 			if err = send(u); err != nil {
 				break

@@ -15,9 +15,8 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/testdir"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // largeBody is the number of the only body of more than 20,000 bytes.
@@ -61,12 +60,12 @@ func files(t *testing.T) string {
 
 // 2,000 URLs, 500 at a time; each file is compared byte for byte.
 func TestFetchMany(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	count := 2000
 	if sys.OnWine() {
 		count = 500 // Wine takes milliseconds for each
 	}
-	url, dir := files(t), testdir.New(t)
+	url, dir := files(t), testkit.TempDir(t)
 	var list strings.Builder
 	list.WriteString("# a list\r\n\r\n")
 	for i := range count {
@@ -89,7 +88,7 @@ func TestFetchMany(t *testing.T) {
 
 // Standard output gets whole bodies in the order of the URLs, and nothing else.
 func TestFetchToStandardOutput(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	url := files(t)
 	args, want := []string{"fetch"}, []byte{}
 	for i := range 50 {
@@ -115,7 +114,7 @@ func TestFetchToStandardOutput(t *testing.T) {
 // A single body is written as it is received, so a failure in the middle is not retried:
 // nothing is written twice.
 func TestStreamIsNotRepeated(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
 	status, out, err := pollux(t, "", "fetch", "--retries", "5", s.URL("/"))
 	if status != exitFailed || out != "hello" || s.Count() != 1 || !strings.Contains(err, "closed the connection before") {
@@ -126,8 +125,8 @@ func TestStreamIsNotRepeated(t *testing.T) {
 // Each failure is a line on standard error, each success a line on standard output; only
 // successes leave a file.
 func TestFetchSomeFail(t *testing.T) {
-	leaktest.Check(t)
-	url, dir := files(t), filepath.Join(testdir.New(t), "new", "folder")
+	testkit.CheckLeaks(t)
+	url, dir := files(t), filepath.Join(testkit.TempDir(t), "new", "folder")
 	broken := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
 	})
@@ -149,8 +148,8 @@ func TestFetchSomeFail(t *testing.T) {
 
 // The error of a file that cannot be stored has the path that the user knows.
 func TestFetchCannotStore(t *testing.T) {
-	leaktest.Check(t)
-	url, dir := files(t), testdir.New(t)
+	testkit.CheckLeaks(t)
+	url, dir := files(t), testkit.TempDir(t)
 	path := filepath.Join(dir, "1")
 	if err := os.Mkdir(path, 0o777); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/demo"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // mainEnv makes the test binary run main, for tests that need a process.
@@ -74,7 +74,7 @@ func TestUsage(t *testing.T) {
 		{"fetch -o http://h/ http://127.0.0.1/", exitUsage, "give a directory, not a URL"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			leaktest.Check(t)
+			testkit.CheckLeaks(t)
 			status, out, err := pollux(t, "", strings.Fields(c.args)...)
 			if status != c.status || !strings.Contains(out+err, c.want) {
 				t.Errorf("status %d, want %d and %q\n%s%s", status, c.status, c.want, out, err)
@@ -87,7 +87,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	status, out, err := pollux(t, "", "demo", "--requests", "30", "--delay", "1s")
 	if status != exitOK || err != "" || !strings.Contains(out, "times as long") || strings.Count(out, "\n") > 10 {
 		t.Errorf("status %d\n%s%s", status, out, err)
@@ -95,7 +95,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDoctor(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	status, out, err := pollux(t, "", "doctor", "--json", "--connections", "123")
 	var r struct{ Connections int }
 	if json.Unmarshal([]byte(out), &r) != nil || status != exitOK || r.Connections != 123 {

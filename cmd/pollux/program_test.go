@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/testdir"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // Flags of this test. They allow to test the program of another system, run by an
@@ -39,7 +39,7 @@ const exitPatience = 10 * time.Second
 // program returns a command that runs the program in a process of its own.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	command, env := []string{os.Args[0]}, []string{mainEnv + "=1", temporaryEnv + "=" + testdir.New(t)}
+	command, env := []string{os.Args[0]}, []string{mainEnv + "=1", temporaryEnv + "=" + testkit.TempDir(t)}
 	if *programFlag != "" {
 		command, env = strings.Fields(*programFlag), nil // Wine finds its server by TMPDIR
 	}
@@ -74,7 +74,7 @@ func TestProgramDemo(t *testing.T) {
 // Files are complete; a refused connection and an unknown name are reported by one line
 // each.
 func TestProgramFetch(t *testing.T) {
-	url, dir := files(t), testdir.New(t)
+	url, dir := files(t), testkit.TempDir(t)
 	ln, e := net.Listen("tcp", "127.0.0.1:0")
 	if e != nil {
 		t.Fatal(e)
@@ -152,7 +152,7 @@ func TestProgramClosedPipe(t *testing.T) {
 		}
 		r.Close()
 		c := program(t, args...)
-		c.Dir = testdir.New(t)
+		c.Dir = testkit.TempDir(t)
 		var stderr bytes.Buffer
 		c.Stdout, c.Stderr = w, &stderr
 		c.Run()

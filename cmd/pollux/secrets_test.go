@@ -11,14 +11,13 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/testdir"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // No message and no file name contains the user name or the password of a URL, on success or
 // any failure.
 func TestFetchHidesCredentials(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	const login = "al1ce:s3cr3t"
 	to := func(location string) func(*net.TCPConn) {
 		return func(c *net.TCPConn) {
@@ -58,7 +57,7 @@ func TestFetchHidesCredentials(t *testing.T) {
 		append([]string{"fetch", "-r", "1", "-o", "DIR"}, append(urls, refused...)...),
 		append([]string{"fetch", "-q", "-r", "0"}, urls...),
 		append([]string{"fetch"}, refused...),
-		{"fetch", "-r", "0", strings.Replace(refusing(t), "//", "//"+login+"@", 1)},
+		{"fetch", "-r", "0", strings.Replace(faultserver.Refusing(t), "//", "//"+login+"@", 1)},
 		{"fetch", "-i", with + "/list"},
 		{"fetch", "-i", login + "@h:list", with},
 		{"fetch", "-o", with + "/dir", with},
@@ -74,7 +73,7 @@ func TestFetchHidesCredentials(t *testing.T) {
 		{"serve", with},
 		{"serve", "echo", "--listen", with},
 	} {
-		dir := testdir.New(t)
+		dir := testkit.TempDir(t)
 		for i := range args {
 			if args[i] == "DIR" {
 				args[i] = dir
@@ -97,21 +96,10 @@ func TestFetchHidesCredentials(t *testing.T) {
 	}
 }
 
-// refusing returns a URL whose port refuses connections.
-func refusing(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return "http://" + ln.Addr().String() + "/"
-}
-
 // Invalid URLs are wrong usage if there are no valid ones, and failures otherwise; if there
 // are no valid ones, no directory is created.
 func TestFetchRefusedURLs(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\n\r\nhello")
 	redirecting := faultserver.Text(t, "HTTP/1.1 302 X\r\nLocation: https://example.org/\r\n\r\n")
 	for _, c := range []struct {
@@ -129,7 +117,7 @@ func TestFetchRefusedURLs(t *testing.T) {
 		{[]string{"-q", "-i", "-", s.URL("/")}, "https://example.org/\n", exitFailed, 1},
 		{[]string{"-q", redirecting.URL("/")}, "", exitFailed, 1},
 	} {
-		dir := filepath.Join(testdir.New(t), "out")
+		dir := filepath.Join(testkit.TempDir(t), "out")
 		status, out, err := pollux(t, c.in, append([]string{"fetch", "-o", dir}, c.args...)...)
 		if status != c.status || out != "" || strings.Count(err, "\n") != c.lines {
 			t.Errorf("%q: status %d, want %d and %d lines\n%s%s", c.args, status, c.status, c.lines, out, err)

@@ -14,7 +14,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,9 +21,9 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 const servePatience = 20 * time.Second
@@ -35,24 +34,7 @@ type served struct {
 	where  []string // addresses, without the network
 	cancel context.CancelCauseFunc
 	status chan int
-	err    *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	err    *testkit.Buffer
 }
 
 var addresses = regexp.MustCompile(`(?:tcp|udp|unix|http)://[^\s,;]+`)
@@ -60,10 +42,10 @@ var addresses = regexp.MustCompile(`(?:tcp|udp|unix|http)://[^\s,;]+`)
 // startServe starts "pollux serve" and waits for its line on standard output.
 func startServe(t *testing.T, args ...string) *served {
 	t.Helper()
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	r, w := io.Pipe()
-	s := &served{cancel: cancel, status: make(chan int, 1), err: &lockedBuffer{}}
+	s := &served{cancel: cancel, status: make(chan int, 1), err: &testkit.Buffer{}}
 	go func() {
 		status := run(ctx, append([]string{"serve"}, args...), streams{strings.NewReader(""), w, s.err})
 		w.Close()
@@ -162,8 +144,8 @@ func TestServeStreams(t *testing.T) {
 			if strings.Contains(at, "[::1]") && !hasIPv6() {
 				t.Skip("no IPv6")
 			}
-			if strings.HasPrefix(at, "unix") && sys.OnWine() {
-				t.Skip("skipped under Wine: it has no Unix sockets")
+			if strings.HasPrefix(at, "unix") {
+				testkit.SkipOnWine(t, "it has no Unix sockets")
 			}
 			network := "tcp"
 			if strings.HasPrefix(at, "unix") {
@@ -214,9 +196,7 @@ func TestServeLine(t *testing.T) {
 }
 
 func TestServeUDP(t *testing.T) {
-	if sys.OnWine() {
-		t.Skip("skipped under Wine: Go's net, the client, cannot use UDP there (SIO_UDP_NETRESET)")
-	}
+	testkit.SkipOnWine(t, "Go's net, the client, cannot use UDP there (SIO_UDP_NETRESET)")
 	const datagrams, few = 200, 10
 	for _, protocol := range []string{"echo", "discard", "chargen"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -556,7 +536,7 @@ func TestServeUsage(t *testing.T) {
 		{"echo -l 127.0.0.1:0 --metrics 192.0.2.1:1", exitFailed, "serve metrics: listen tcp 192.0.2.1:1: "},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			leaktest.Check(t)
+			testkit.CheckLeaks(t)
 			status, out, err := pollux(t, "", append([]string{"serve"}, strings.Fields(c.args)...)...)
 			if status != c.status || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, c.want) {
 				t.Errorf("status %d, want %d and one line with %q\n%s%s", status, c.status, c.want, out, err)

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // activated returns the program as systemd would start it: with sockets from descriptor 3
@@ -54,7 +54,7 @@ func file(t *testing.T, s interface {
 }
 
 func TestServeActivation(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	path := filepath.Join(t.TempDir(), "s")
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	f1 := file(t, tcp.(*net.TCPListener), err)
@@ -98,7 +98,7 @@ func TestServeActivation(t *testing.T) {
 
 // Inherited descriptors that cannot be served are refused with one line.
 func TestServeActivationRefuses(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestServeActivationRefuses(t *testing.T) {
 
 // The error of a taken path advises to remove it only if it is a socket.
 func TestServePathTaken(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	dir := t.TempDir()
 	file, link := filepath.Join(dir, "f"), filepath.Join(dir, "l")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -178,7 +178,7 @@ func TestServeHangup(t *testing.T) {
 // With fewer descriptors than clients, the others wait in the backlog, and all are
 // served eventually.
 func TestServeFewDescriptors(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	const clients = 150
 	c := program(t)
 	c.Path = "/bin/sh"

@@ -1,5 +1,8 @@
 // Package block is a pool of buffers of a few sizes. A loop's connections get buffers from
 // its pool while they have bytes to keep, and put them back as soon as they have none.
+//
+// It does not know who has a block, or what is in it: a block has one owner, who must not use
+// it after Put. The queues that are made of blocks are in package loop.
 package block
 
 import (

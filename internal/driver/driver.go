@@ -3,6 +3,10 @@
 // the loop does not see whether the kernel reports readiness or does the I/O itself.
 //
 // internal/driver/conformance is the test suite that all drivers share.
+//
+// The other files are parts that several drivers share: indexes and generations (table.go), lists
+// that keep the addresses of their entries (pages.go), and datagram sockets over a Poll (packets.go).
+// A driver knows nothing of handlers, timers and queues of unsent bytes: these are the loop's.
 package driver
 
 import (

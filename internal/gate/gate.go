@@ -1,10 +1,14 @@
-// Package gate implements the close protocol that queues and sockets share.
+// Package gate implements the close protocol that queues and descriptors share.
 //
 // A Gate is one atomic word: a closed bit and two counts of users, one for
 // each class. Enter increments a count unless the bit is set; Close sets the
 // bit; after that, the call that brings a count to zero learns it from its result,
 // exactly once. The idea is that of internal/poll's fdMutex: no user takes a lock or
 // waits for another, and the last user releases the resource.
+//
+// A Gate neither wakes users nor releases anything: its owner does, after Close, and it may
+// count itself as a user for as long as that needs the resource, as a queue does while it
+// wakes its waiters.
 //
 // docs/model/close.pml models the protocol; .ci/run checks the model
 // exhaustively.

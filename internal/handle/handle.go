@@ -1,6 +1,10 @@
 // Package handle tracks an open descriptor: the calls in progress on it, the queue that
 // watches it, and when it can be closed. Every source that a queue can watch has a
 // Handle; sockets are built around it.
+//
+// Close refuses new calls, ends the registration, and leaves the descriptor to its last user, so
+// that no call ever reaches a number that the system has reused. A Handle does no I/O, and
+// does not know what its owner is: a queue, or a driver with a set of its own (Owner).
 package handle
 
 import (

@@ -1,10 +1,26 @@
-// Package selector defines the contract between the queue (package queue) and the
-// kernel mechanisms that report readiness, and holds what all backends share:
-// keys, the slot table that keeps them, and the event flags.
+// Package selector defines the contract between the queue (package queue) and the kernel mechanisms that
+// report readiness, and holds what all backends share: keys, the slot table that keeps them,
+// and the event flags. It makes no system call. Read Selector first, then Table.
 //
-// Each backend is one directory beside this file and one line in package queue's
-// list of backends. internal/selector/conformance is the test suite that
-// every backend passes.
+// Each backend is one directory beside this file and one line in
+// package queue's list of backends.
+// internal/selector/conformance is the test suite that every backend passes.
+//
+// # Keys, and why no event is stale
+//
+// A key is a slot of the table and the slot's generation. Ending or changing a registration
+// increments the generation, by one atomic store, before it calls the kernel; the last thing
+// that a queue's Wait does with an event is to look its key up. So once Deregister has returned,
+// no Wait delivers an event of that registration, even from a batch that the kernel had filled
+// before; and the descriptor's number does not matter, for it is not part of the key. A change
+// allocates a new key too: the kernel reports existing readiness again under the new one, and
+// events under the old one are dropped, so no two waiters hold events of one oneshot registration.
+//
+// A generation counter that wraps would break this, so none wraps: a slot whose generations are
+// used up is retired, and no key is used twice in the life of a table.
+//
+// The look-up cannot revoke an event that was delivered already: a Wait that looked it up before
+// Deregister began cannot be distinguished from one whose caller is already handling the event.
 package selector
 
 import (

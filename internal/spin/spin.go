@@ -1,5 +1,10 @@
 // Package spin decides whether a wait that finds no event polls the kernel for a short
-// time before it sleeps. Selectors and drivers share it.
+// time before it sleeps. Selectors and drivers share it: each has the code that polls, and
+// asks a Governor whether to poll and for how long. The rule is at Governor.
+//
+// On Windows a Governor spins only for a fixed window, one that the user has requested: the
+// clock that Go reads there has steps of half a millisecond, so idle periods cannot be
+// measured. docs/performance.md has the figures.
 package spin
 
 import (

@@ -9,4 +9,7 @@
 // (docs/performance.md). A call that can block or take long must not be raw.
 //
 // Results are syscall.Errno, zero for success; EINTR is retried here.
+//
+// A file is named after the call or the option that it has, with the systems in the suffix. Layouts
+// that Pollux defines itself have tests of their sizes and offsets.
 package sys

@@ -1,5 +1,6 @@
 // Package wheel implements timers. Starting, stopping or moving one is O(1); a million
-// timers cost a million small structures and nothing else.
+// timers cost a million small structures and nothing else. It reads no clock, starts no
+// goroutine and takes no lock: a loop advances its wheel to the time that it has read.
 //
 // It is a hierarchy of wheels (Varghese and Lauck, "Hashed and Hierarchical Timing
 // Wheels", scheme 7). Time is counted in ticks, written in digits to base 64; level

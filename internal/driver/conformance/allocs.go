@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -72,7 +73,7 @@ func (h *harness) allocations(runs int, f func()) {
 		f()
 	}
 	n := testing.AllocsPerRun(runs, f)
-	if raceEnabled {
+	if testkit.Race {
 		h.Log("allocations are not counted: the race detector itself allocates")
 	} else if n != 0 {
 		h.Errorf("%v allocations", n)

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"weak"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -169,7 +170,7 @@ func nothingKept(h *harness) {
 	// The driver may keep a bounded number for reuse, or in scratch memory.
 	const few = 4
 	left := 0
-	if !eventually(func() bool {
+	if !testkit.Eventually(func() bool {
 		runtime.GC()
 		left = 0
 		for _, p := range streams {

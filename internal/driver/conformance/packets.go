@@ -6,12 +6,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -394,18 +394,10 @@ func sendErrorIgnored(h *harness) {
 	h.until("a datagram after an ICMP error", func() bool { return len(p.got) == 1 })
 }
 
-// silentEnv names the environment variable with the address of a host that is on a network of this
-// machine and does not answer: datagrams to it stay in the socket's buffer until address resolution
-// fails (arp(7)), a few seconds later. On loopback, no send buffer ever fills.
-const silentEnv = "POLLUX_TEST_SILENT"
-
 // blockableSocket returns a socket whose sends can block, and the address to send to for that.
 func (h *harness) blockableSocket() (*packetSocket, netip.AddrPort) {
 	h.Helper()
-	silent, err := netip.ParseAddr(os.Getenv(silentEnv))
-	if err != nil {
-		h.Skip("on loopback, sending a datagram never blocks; set " + silentEnv + " to an address on a network of this machine that does not answer")
-	}
+	silent := testkit.SilentHost(h)
 	p := &packetSocket{h: h}
 	u, err := sock.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), sock.SendBuffer(16<<10))
 	h.must(err)

@@ -1,20 +1,21 @@
-// Package conformance is the test suite that every driver must pass. By theme, it tests each
-// clause of the contract in internal/driver on a driver without a loop; its upcalls check which
-// calls the driver makes, and when.
+// Package conformance is the test suite that every driver must pass. By theme, a file each, it
+// tests each clause of the contract in internal/driver on a driver without a loop; its upcalls
+// check which calls the driver makes, and when. Read harness.go first; conn.go and outgoing.go
+// have the checks of every upcall. Faults that need a loop are injected by the tests of package
+// loop, which run on each driver too.
 package conformance
 
 import (
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	queue "github.com/pollux-io/pollux/internal/selector/conformance"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // deadline bounds every wait of the suite; what takes longer, even on a busy machine, counts as lost.
-const deadline = time.Minute
+const deadline = testkit.Watchdog
 
 // quietTime is how long the suite waits to see that nothing happens: events of local streams
 // take less.
@@ -40,16 +41,8 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 	if err := open(t, usual).Close(); err != nil { // creates what exists once per process
 		t.Fatalf("closing an unused driver: %v", err)
 	}
-	time.Sleep(time.Nanosecond) // creates Go's own poller, which timers need
-	system := queue.Sockets()
-	count := func() int {
-		if system.OpenDescriptors == nil {
-			return 0
-		}
-		runtime.GC()
-		return system.OpenDescriptors()
-	}
-	before, goroutines := count(), runtime.NumGoroutine()+1 // +1 for the subtest that counts
+	before := testkit.CountUsage()
+	before.Goroutines++ // that of the subtest that counts
 	for _, theme := range []struct {
 		name  string
 		tests []test
@@ -75,25 +68,5 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 			})
 		}
 	}
-	t.Run("NothingIsLeft", func(t *testing.T) {
-		if system.OpenDescriptors == nil {
-			t.Log("descriptors are not counted: the system does not report how many are open")
-		} else if !eventually(func() bool { return count() <= before }) {
-			t.Errorf("%d descriptors are open; %d were open before the suite", count(), before)
-		}
-		if !eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
-			stacks := make([]byte, 1<<16)
-			t.Errorf("%d goroutines are running; %d were before the suite:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
-		}
-	})
-}
-
-func eventually(ok func() bool) bool {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		if ok() {
-			return true
-		}
-		runtime.Gosched()
-	}
-	return ok()
+	t.Run("NothingIsLeft", func(t *testing.T) { before.Check(t) })
 }

@@ -1,6 +1,9 @@
 // Package overlapped is the native driver of Windows: a loop's operations are overlapped
 // operations, and a completion port reports their completions.
 //
+// It is used only if it is requested, by Config.Backend or POLLUX_BACKEND: it has run under Wine,
+// and not on Windows. A Poll has no such backend. Read overlapped_windows.go first.
+//
 // # Receiving
 //
 // An idle stream has a receive without memory in flight (WSARecv of no bytes), which
@@ -16,12 +19,13 @@
 //
 // Send first makes a call that does not block. What that does not take, up to maxSend, is
 // sent by an overlapped WSASend from the loop's own memory, which is pinned until the
-// completion: nothing is copied, and Sent reports the result. So SyncSend is false.
+// completion: nothing is copied, and Sent reports the result. So SyncSend is false, and
+// callbacks write into blocks, not into the loop's staging buffer.
 //
 // # Accepting and connecting
 //
-// A listener has acceptsInFlight calls of AcceptEx in flight, each with a prepared socket.
-// A TCP stream is bound to any address and connected by ConnectEx, whose address stays in
+// A listener has acceptsInFlight calls of AcceptEx in flight, each with a prepared socket. While
+// it is paused they are cancelled, and it may hold as many connections. A TCP stream is bound to any address and connected by ConnectEx, whose address stays in
 // the stream's own memory until the completion. A Unix stream, and a TCP stream of a
 // provider that has no ConnectEx, is connected by a connect that does not block. A poll of
 // AFD reports its end, and only then does the stream join the port, so that no completion of
@@ -31,7 +35,10 @@
 //
 // A queue.Poll of the driver's own reports the readiness of other sources. It is over
 // package afd's selector, whose polls complete on the driver's port with a key of their own:
-// so there is one port, and one place to sleep.
+// so there is one port, and one place to sleep. The driver takes all completions from the port
+// and passes the selector's on (AddCompletion), which keeps them until its next Wait; the driver
+// calls that without a timeout. A second port would need a thread that sleeps there and posts to
+// the first; AFD polls in the driver would duplicate the selector.
 //
 // # Memory
 //

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
 // patience bounds each wait: a test fails after so long.
-const patience = 2 * time.Minute
+const patience = testkit.Watchdog
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
@@ -194,10 +194,7 @@ func (l *testListener) AcceptFailed(err error) { l.failed = append(l.failed, err
 // left open.
 func open(t *testing.T) *Driver {
 	t.Helper()
-	before, e := sys.OpenHandles()
-	if e != 0 {
-		t.Fatal(e)
-	}
+	before := testkit.CountUsage()
 	d, err := Open(driver.Config{ScratchBytes: 64 << 10, BudgetBytes: 256 << 10})
 	if err != nil {
 		t.Fatal(err)
@@ -209,16 +206,7 @@ func open(t *testing.T) *Driver {
 		if d.inFlight != 0 {
 			t.Errorf("%d operations are in flight after Close", d.inFlight)
 		}
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			after, _ := sys.OpenHandles()
-			if after <= before {
-				return
-			}
-			if time.Now().After(end) {
-				t.Errorf("%d handles were not closed", after-before)
-				return
-			}
-		}
+		before.Check(t)
 	})
 	return d
 }

@@ -1,5 +1,8 @@
 // Package ready is a driver over a queue.Poll: it turns the Poll's readiness into completions,
 // and runs on every system that the Poll supports.
+//
+// It decides neither how readiness is reported, which is the selectors' part, nor what is done with
+// the bytes. Read Turn first.
 package ready
 
 import (

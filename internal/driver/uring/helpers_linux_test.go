@@ -5,11 +5,11 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -34,7 +34,7 @@ func newBench(t testing.TB, o options) *bench {
 	if err := Probe(); err != nil {
 		t.Skipf("uring is not usable here: %v", err)
 	}
-	before := openFiles(t)
+	before := testkit.CountUsage()
 	d, err := open(driver.Config{ScratchBytes: testBuffer, BudgetBytes: testBudget}, o)
 	if err != nil {
 		t.Fatal(err)
@@ -50,33 +50,9 @@ func newBench(t testing.TB, o options) *bench {
 		if b.inFlight != 0 {
 			t.Errorf("%d operations are in flight after Close", b.inFlight)
 		}
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-			after := openFiles(t)
-			if after <= before {
-				return
-			}
-			if time.Now().After(end) {
-				t.Errorf("descriptors: %d before, %d after", before, after)
-				return
-			}
-		}
+		before.Check(t)
 	})
 	return b
-}
-
-func openFiles(t testing.TB) int {
-	list, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, f := range list {
-		// Go's poller is created on first use, and stays open.
-		if to, _ := os.Readlink("/proc/self/fd/" + f.Name()); to != "anon_inode:[eventpoll]" && to != "anon_inode:[eventfd]" {
-			n++
-		}
-	}
-	return n
 }
 
 // stream records its upcalls.

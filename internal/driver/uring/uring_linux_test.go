@@ -19,6 +19,7 @@ import (
 	"github.com/pollux-io/pollux/internal/driver/conformance"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -564,19 +565,11 @@ func TestAcceptFails(t *testing.T) {
 	b := newBench(t, defaults)
 	l, ln := b.listen() // nothing is submitted yet: the kernel reads the limit at submission
 	c := b.dial(ln)
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
-	none := old
-	none.Cur = 3
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
-		t.Skip(err)
-	}
+	restore := testkit.LimitDescriptors(t, 0)
 	for range 10 {
 		b.Turn(time.Millisecond)
 	}
-	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old)
+	restore()
 	if len(l.failed) != 1 || !errors.Is(l.failed[0], syscall.EMFILE) || len(l.accepted) != 0 {
 		t.Fatalf("failures %v, %d accepted", l.failed, len(l.accepted))
 	}
@@ -826,7 +819,7 @@ func TestDetachInLastBundle(t *testing.T) {
 
 // A driver without a turn has submitted nothing, so Close waits for nothing.
 func TestCloseBeforeTheFirstTurn(t *testing.T) {
-	before := openFiles(t)
+	before := testkit.CountUsage()
 	d, err := open(driver.Config{ScratchBytes: testBuffer, BudgetBytes: testBudget}, defaults)
 	if err != nil {
 		t.Fatal(err)
@@ -843,7 +836,5 @@ func TestCloseBeforeTheFirstTurn(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := openFiles(t); n > before {
-		t.Errorf("%d descriptors are open; %d were open before", n, before)
-	}
+	before.Check(t)
 }

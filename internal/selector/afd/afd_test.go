@@ -13,13 +13,14 @@ import (
 
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 const (
 	r = selector.Readable
 	w = selector.Writable
 
-	soon    = 5 * time.Second       // how long to wait for what must happen
+	soon    = testkit.Watchdog      // how long to wait for what must happen
 	quiet   = 30 * time.Millisecond // how long to wait for what must not
 	edge    = selector.Trigger(0)
 	level   = selector.Level
@@ -440,7 +441,7 @@ func found(t *testing.T, what string, events <-chan selector.Event) selector.Eve
 	select {
 	case ev := <-events:
 		return ev
-	case <-time.After(6 * soon):
+	case <-time.After(soon):
 		t.Error(what + ": Wait did not return")
 	}
 	return selector.Event{}
@@ -479,7 +480,7 @@ func TestTransientFailureOfGuard(t *testing.T) {
 	want(t, next(t, s), 1, selector.ReadableFlag)
 	fail(2)
 	events := sleeper(t, s)
-	for end := time.Now().Add(6 * soon); left() > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(soon); left() > 0 && time.Now().Before(end); {
 		runtime.Gosched()
 	}
 	drain(t, a) // without Rearm; Wine reports a FIN after unread bytes only when they are read

@@ -63,4 +63,10 @@
 // it was started for. If a handle is closed without Delete while a poll is in
 // flight, the registration is dropped, as with epoll; an idle one stays until
 // Delete.
+//
+// # Files
+//
+// Read socket_windows.go first, a registration and its polls; wait_windows.go has a Wait,
+// collect_windows.go takes completions from the port, share_windows.go is for a port that a driver
+// owns.
 package afd

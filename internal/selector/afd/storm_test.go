@@ -12,6 +12,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // TestDevicesAreShared: with more sockets than one device handle is used for, all
@@ -149,7 +150,7 @@ func TestCloseInFlight(t *testing.T) {
 		defer slots.mu.Unlock()
 		return len(slots.free)
 	}
-	before, _ := sys.OpenHandles()
+	before, _ := testkit.OpenDescriptors()
 	for range 10 {
 		s, err := Open(selector.Config{})
 		check(t, "open", err)
@@ -174,7 +175,7 @@ func TestCloseInFlight(t *testing.T) {
 			sys.Close(fd)
 		}
 	}
-	if after, _ := sys.OpenHandles(); after > before+2 {
+	if after, _ := testkit.OpenDescriptors(); after > before+2 {
 		t.Errorf("%d handles, %d before", after, before)
 	}
 }
@@ -182,7 +183,7 @@ func TestCloseInFlight(t *testing.T) {
 // TestManySelectors: 2,000 selectors close all their handles.
 func TestManySelectors(t *testing.T) {
 	a, _ := testPair(t)
-	before, _ := sys.OpenHandles()
+	before, _ := testkit.OpenDescriptors()
 	for i := range 2000 {
 		s, err := Open(selector.Config{})
 		check(t, "open", err)
@@ -192,7 +193,7 @@ func TestManySelectors(t *testing.T) {
 		}
 		check(t, "close", s.Close())
 	}
-	if after, _ := sys.OpenHandles(); after > before+2 {
+	if after, _ := testkit.OpenDescriptors(); after > before+2 {
 		t.Errorf("%d handles, %d before", after, before)
 	}
 }

@@ -2,8 +2,4 @@
 
 package conformance
 
-import "time"
-
 func startSignals() (stop func(), ok bool) { return nil, false }
-
-func cpuTime() (time.Duration, bool) { return 0, false }

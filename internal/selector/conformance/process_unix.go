@@ -38,12 +38,3 @@ func startSignals() (stop func(), ok bool) {
 		signal.Stop(got)
 	}, true
 }
-
-// cpuTime returns the processor time that this process has used.
-func cpuTime() (time.Duration, bool) {
-	var r syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
-		return 0, false
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano()), true
-}

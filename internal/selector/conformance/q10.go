@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // Q10: after a warm-up, calls allocate no memory.
@@ -35,7 +36,7 @@ func (u *suite) registerAllocs(t *testing.T) {
 		must(t, reg.Register(a, 1, pollux.Readable, pollux.Edge))
 		must(t, reg.Reregister(a, 2, pollux.Readable|pollux.Writable, pollux.Level))
 		must(t, reg.Deregister(a))
-	}); n != 0 && !raceEnabled {
+	}); n != 0 && !testkit.Race {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -52,7 +53,7 @@ func (u *suite) waitAllocs(t *testing.T) {
 			t.Fatalf("Wait = %d, %v", n, err)
 		}
 		a.Read(buf)
-	}); n != 0 && !raceEnabled {
+	}); n != 0 && !testkit.Race {
 		t.Errorf("%v allocations", n)
 	}
 	// A sleep may take two ticks of a slow clock, so there are fewer runs.
@@ -60,7 +61,7 @@ func (u *suite) waitAllocs(t *testing.T) {
 		if _, err := q.Wait(events, time.Microsecond); err != nil {
 			t.Fatal(err)
 		}
-	}); n != 0 && !raceEnabled {
+	}); n != 0 && !testkit.Race {
 		t.Errorf("%v allocations per Wait that times out, want 0", n)
 	}
 }
@@ -74,7 +75,7 @@ func (u *suite) wakeAllocs(t *testing.T) {
 		if n, err := q.Wait(events, deadline); n != 1 || err != nil {
 			t.Fatalf("Wait = %d, %v", n, err)
 		}
-	}); n != 0 && !raceEnabled {
+	}); n != 0 && !testkit.Race {
 		t.Errorf("%v allocations", n)
 	}
 }

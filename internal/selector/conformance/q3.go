@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -30,7 +31,7 @@ const waiters = 8
 // was reported twice, a byte that is never read that an edge was lost.
 func (u *suite) edgesToOneWaiter(t *testing.T) {
 	edges := int64(50_000)
-	if Long() {
+	if testkit.Long() {
 		edges = 1_000_000
 	}
 	const sources = 32
@@ -115,8 +116,7 @@ func progress(t testing.TB, finished <-chan struct{}, count *atomic.Int64) {
 		case <-time.After(deadline):
 			now := count.Load()
 			if now == last {
-				stacks := make([]byte, 1<<18)
-				t.Errorf("stuck at %d: something was lost\n%s", now, stacks[:runtime.Stack(stacks, true)])
+				t.Errorf("stuck at %d: something was lost\n%s", now, testkit.Stacks())
 				return
 			}
 			last = now
@@ -126,7 +126,7 @@ func progress(t testing.TB, finished <-chan struct{}, count *atomic.Int64) {
 
 func (u *suite) oneshotHeldOnce(t *testing.T) {
 	rounds := int64(20_000)
-	if Long() {
+	if testkit.Long() {
 		rounds = 300_000
 	}
 	const sources = 8
@@ -179,7 +179,7 @@ func (u *suite) oneshotHeldOnce(t *testing.T) {
 // its lock loses that event.
 func (u *suite) oneshotRearmedWhileTaken(t *testing.T) {
 	rounds := 500
-	if Long() {
+	if testkit.Long() {
 		rounds = 50_000
 	}
 	for _, trigger := range []pollux.Trigger{pollux.Oneshot, pollux.Oneshot | pollux.Level} {

@@ -10,6 +10,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // Q4: no event after Deregister, nor after a descriptor's number is reused.
@@ -71,7 +72,7 @@ func (u *suite) noEventAfterClose(t *testing.T) {
 func (u *suite) storm(t *testing.T, generations uint64) {
 	const workers = 8
 	duration := 300 * time.Millisecond
-	if Long() {
+	if testkit.Long() {
 		duration = 20 * time.Second
 	}
 	limited := u.queue(t, selector.Config{})
@@ -241,13 +242,13 @@ func (u *suite) duplicateOutlives(t *testing.T) {
 func (u *suite) sleeps(t *testing.T, q *pollux.Poll, why string) {
 	t.Helper()
 	const asleep = 4 * settle
-	used, ok := cpuTime()
+	used, ok := testkit.CPUTime()
 	if !ok {
 		t.Log("not checked: this system does not report the processor time that was used")
 		return
 	}
 	timed(t, q, asleep)
-	if now, _ := cpuTime(); now-used > asleep/2 {
+	if now, _ := testkit.CPUTime(); now-used > asleep/2 {
 		t.Errorf("%s, and a Wait of %v used %v of processor time", why, asleep, now-used)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // Q5: Close concurrently with all other calls.
@@ -146,7 +147,7 @@ func (u *suite) sourceOutlivesQueue(t *testing.T) {
 // own, and a fate that records its result.
 func (u *suite) closeRace(t *testing.T) {
 	duration := time.Second
-	if Long() {
+	if testkit.Long() {
 		duration = 70 * time.Second
 	}
 	rounds, total := 0, 0
@@ -273,15 +274,11 @@ func raceWait(t *testing.T, q *pollux.Poll, fates []fate) {
 }
 
 func (u *suite) manyQueues(t *testing.T) {
-	before := u.open()
+	before := testkit.CountUsage()
 	for range 2000 {
 		q, err := u.NewPoll()
 		must(t, err)
 		must(t, q.Close())
 	}
-	if u.OpenDescriptors == nil {
-		t.Log("not checked: this system cannot count open descriptors")
-	} else if !eventually(func() bool { return u.open() <= before }) {
-		t.Errorf("%d descriptors are open, want %d as before", u.open(), before)
-	}
+	before.Check(t)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // Q6: time.
@@ -78,7 +79,7 @@ func (u *suite) zeroCollects(t *testing.T) {
 	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
 	write(t, b, "x")
 	events := make([]pollux.Event, 4)
-	if !eventually(func() bool {
+	if !testkit.Eventually(func() bool {
 		n, err := q.Wait(events, 0)
 		must(t, err)
 		return n == 1
@@ -287,12 +288,12 @@ func (u *suite) idle(t *testing.T) {
 	for what, f := range before {
 		for how, sleep := range wait {
 			f()
-			used, ok := cpuTime()
+			used, ok := testkit.CPUTime()
 			if !ok {
 				t.Skip("this system does not report the processor time used")
 			}
 			sleep()
-			now, _ := cpuTime()
+			now, _ := testkit.CPUTime()
 			if spent := now - used; spent > asleep/4 {
 				t.Errorf("after %s, an idle wait %s of %v used %v of processor time", what, how, asleep, spent)
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // Q7: wakers.
@@ -77,7 +78,7 @@ func (u *suite) noWakeLostManyWaiters(t *testing.T) { u.wakes(t, waiters) }
 
 func (u *suite) wakes(t *testing.T, waiting int) {
 	wakes := int64(50_000)
-	if Long() {
+	if testkit.Long() {
 		wakes = 1_000_000
 	}
 	q := u.poll(t)
@@ -124,7 +125,7 @@ func (u *suite) wakes(t *testing.T, waiting int) {
 // the next Wait.
 func (u *suite) noWakeLostAmongEdges(t *testing.T) {
 	rounds := 5_000
-	if Long() {
+	if testkit.Long() {
 		rounds = 50_000
 	}
 	q := u.poll(t)

@@ -1,14 +1,12 @@
 // Package conformance is the test suite that every readiness backend must pass. It
-// tests the promises Q1 to Q11 of the queue, each in a file of its own. It runs on a
-// System: functions that make queues and sources. Sockets is the System of this
-// machine's kernel.
+// tests the promises Q1 to Q11 of the queue, each in a file of its own; suite.go has the list
+// and the helpers. It runs on a System: functions that make queues and sources. Sockets is the
+// System of this machine's kernel. What only one backend does is tested beside that backend.
 package conformance
 
 import (
 	"errors"
 	"io"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +15,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -57,10 +56,9 @@ type System struct {
 	Listen   func() (Listener, error)
 
 	// Optional: tests that need a function that is nil are skipped, with the reason.
-	Pipe            func() (Reader, Writer, error)
-	Reset           func(Stream) error // makes Close reset the connection
-	RegularFile     func() (pollux.Source, func(), error)
-	OpenDescriptors func() int
+	Pipe        func() (Reader, Writer, error)
+	Reset       func(Stream) error // makes Close reset the connection
+	RegularFile func() (pollux.Source, func(), error)
 
 	// RefusedConnect returns a stream whose connect will be refused.
 	RefusedConnect func() (Stream, error)
@@ -93,14 +91,8 @@ func limit(t testing.TB, what string) {
 	t.Logf("checked in part: on this system %s (docs/platforms.md)", what)
 }
 
-// LongEnv enables the long runs; .ci/run sets it.
-const LongEnv = "POLLUX_TEST_LONG"
-
-// Long reports whether the long runs are enabled.
-func Long() bool { return os.Getenv(LongEnv) != "" }
-
 // deadline bounds every wait of the suite: an event that takes longer counts as lost.
-const deadline = 20 * time.Second
+const deadline = testkit.Watchdog
 
 type suite struct{ System }
 
@@ -110,8 +102,8 @@ func Run(t *testing.T, s System, parts ...string) {
 	if stop, ok := startSignals(); ok {
 		stop() // the first use of os/signal starts a goroutine that never ends
 	}
-	before := u.open()
-	goroutines := runtime.NumGoroutine() + 1 // plus that of the test that counts
+	before := testkit.CountUsage()
+	before.Goroutines++ // that of the test that counts
 	for _, part := range []struct {
 		name  string
 		tests []test
@@ -135,40 +127,12 @@ func Run(t *testing.T, s System, parts ...string) {
 			t.Run(part.name+"/"+test.name, test.run)
 		}
 	}
-	t.Run("NothingIsLeft", func(t *testing.T) {
-		if s.OpenDescriptors == nil {
-			t.Log("not checked: this system cannot count open descriptors")
-		} else if !eventually(func() bool { return u.open() <= before }) {
-			t.Errorf("%d descriptors are open, want %d as before the suite", u.open(), before)
-		}
-		if !eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
-			stacks := make([]byte, 1<<16)
-			t.Errorf("%d goroutines, want %d as before the suite:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
-		}
-	})
+	t.Run("NothingIsLeft", func(t *testing.T) { before.Check(t) })
 }
 
 type test struct {
 	name string
 	run  func(*testing.T)
-}
-
-func (u *suite) open() int {
-	if u.OpenDescriptors == nil {
-		return 0
-	}
-	runtime.GC()
-	return u.OpenDescriptors()
-}
-
-func eventually(ok func() bool) bool {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		if ok() {
-			return true
-		}
-		runtime.Gosched()
-	}
-	return ok()
 }
 
 func (u *suite) poll(t testing.TB, options ...pollux.Option) *pollux.Poll {

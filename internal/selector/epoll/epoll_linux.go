@@ -1,8 +1,12 @@
 // Package epoll reports readiness by Linux's epoll(7).
 //
 // One epoll descriptor is the whole queue: the kernel implements edge, level and
-// oneshot. The rest of the package is about how a Wait sleeps: see
-// sleep_linux.go.
+// oneshot, so sources need not call Rearm. The rest of the package is about how a Wait
+// sleeps. It first polls the kernel without sleeping, by a raw system call. If there is
+// nothing, one waiter parks its goroutine in Go's own poller, which watches the epoll
+// descriptor, and the others queue up behind it; for the last two milliseconds before a
+// deadline it blocks in epoll_pwait2, which is exact. sleep_linux.go has the protocol, and
+// docs/model/sleep.pml its model.
 package epoll
 
 import (

@@ -10,6 +10,7 @@ import (
 	"github.com/pollux-io/pollux/internal/selector/conformance"
 	"github.com/pollux-io/pollux/internal/selector/kqueue"
 	"github.com/pollux-io/pollux/internal/selector/kqueue/kqtest"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // TestConformance runs the suite, Q1 to Q11, over the selector on the model of
@@ -22,7 +23,7 @@ func TestConformance(t *testing.T) {
 				t.Skip("skipped with -short")
 			}
 			if f.Name != kqtest.NetBSD.Name {
-				t.Setenv(conformance.LongEnv, "")
+				t.Setenv(testkit.LongEnv, "")
 			}
 			kernel := kqtest.New(f)
 			config := selector.Config{}

@@ -10,6 +10,9 @@
 //
 // The package calls the kernel through the interface Kernel and so runs on any
 // system: kqtest has a model of the BSDs' kernels.
+//
+// Read watch.go first, the registrations; kqueue.go has the calls that change them, change.go the
+// changes of knotes that these make, wait.go a Wait.
 package kqueue
 
 import (

@@ -13,6 +13,7 @@ import (
 	"github.com/pollux-io/pollux/internal/selector/kqueue"
 	"github.com/pollux-io/pollux/internal/selector/kqueue/kqtest"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 
 // deadline is how long a test waits for what must happen, settle for what must not.
 const (
-	deadline = 10 * time.Second
+	deadline = testkit.Watchdog
 	settle   = 15 * time.Millisecond
 )
 
@@ -413,7 +414,7 @@ func TestFailedNotifyIsTriedAgain(t *testing.T) {
 			if err != nil {
 				b.Error(err)
 			}
-		case <-time.After(3 * deadline):
+		case <-time.After(deadline):
 			b.Error("Wait did not return")
 			b.NotifyAll()
 		}

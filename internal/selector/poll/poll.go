@@ -24,6 +24,8 @@
 //   - The result of a poll(2) may be out of date when it is read. Each call is a
 //     round, with a number, and each change and each Rearm records the latest
 //     number: results of that round and of earlier ones are ignored.
+//
+// Read watch.go first, the registrations; lead.go and wait.go have how a Wait sleeps.
 package poll
 
 import (

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -25,7 +26,7 @@ const (
 	writable = selector.Writable
 
 	// deadline is how long a test waits for what must happen, settle for what must not.
-	deadline = 10 * time.Second
+	deadline = testkit.Watchdog
 	settle   = 100 * time.Millisecond
 )
 
@@ -105,19 +106,13 @@ func (b fixture) expectOne(what string, key selector.Key) selector.Flags {
 // expectNone expects that Wait returns no event and uses no processor time.
 func (b fixture) expectNone(why string) {
 	b.Helper()
-	used := cpuTime()
+	used, _ := testkit.CPUTime()
 	if got := b.waitEvents(8, settle); len(got) != 0 {
 		b.Errorf("%s, but Wait returned %v", why, got)
 	}
-	if spent := cpuTime() - used; spent > settle/2 {
-		b.Errorf("%s, but waiting for %v took %v of processor time", why, settle, spent)
+	if now, _ := testkit.CPUTime(); now-used > settle/2 {
+		b.Errorf("%s, but waiting for %v took %v of processor time", why, settle, now-used)
 	}
-}
-
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // startLeader calls Wait in a goroutine, and returns when that Wait leads.
@@ -151,8 +146,7 @@ func (b fixture) result(what string, got <-chan []selector.Event) []selector.Eve
 	case events := <-got:
 		return events
 	case <-time.After(deadline):
-		stacks := make([]byte, 1<<16)
-		b.Fatalf("%s: Wait did not return\n%s", what, stacks[:runtime.Stack(stacks, true)])
+		b.Fatalf("%s: Wait did not return\n%s", what, testkit.Stacks())
 		return nil
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // The test binary is also the program that the demo starts as its processes.
@@ -53,7 +53,7 @@ func TestDemo(t *testing.T) {
 	for _, c := range []Config{
 		{Parallel: 1000, Each: true}, {Parallel: 7, Each: true}, {Parallel: requests},
 	} {
-		leaktest.Check(t)
+		testkit.CheckLeaks(t)
 		c.Requests, c.Delay, c.Columns = requests, 5*time.Millisecond, 80
 		var out bytes.Buffer
 		if err := Run(t.Context(), c, &out); err != nil {
@@ -85,7 +85,7 @@ const maxSummary = 10
 
 // No line is longer than the width of the output.
 func TestDemoFitsTheWidth(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	var out bytes.Buffer
 	if err := Run(t.Context(), Config{Requests: 120, Parallel: 120, Delay: 50 * time.Millisecond, Each: true, Columns: 40}, &out); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestSequentialTime(t *testing.T) {
 			t.Errorf("%d delays in %v: %q, want %q", len(c.delays), c.took, got, c.want)
 		}
 	}
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	var out bytes.Buffer
 	err := Run(t.Context(), Config{Requests: 5, Parallel: 5, Columns: 80}, &out)
 	if err != nil || strings.Contains(out.String(), "times") || strings.Contains(out.String(), "memory each") {
@@ -128,7 +128,7 @@ func TestSequentialTime(t *testing.T) {
 // If the server refuses connections, hangs up, or does not speak HTTP, each request fails,
 // and the client ends.
 func TestAllFail(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	for _, kind := range []string{"refused", "hangs up", "no HTTP"} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -169,7 +169,7 @@ func TestAllFail(t *testing.T) {
 // The processes are ended when the demo is interrupted, and when the reader of its output
 // has closed the pipe.
 func TestInterrupt(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	out := writer(func(b []byte) (int, error) {
 		cancel()
@@ -183,7 +183,7 @@ func TestInterrupt(t *testing.T) {
 
 func TestClosedOutput(t *testing.T) {
 	for _, each := range []bool{false, true} {
-		leaktest.Check(t)
+		testkit.CheckLeaks(t)
 		lines := 0
 		out := writer(func(b []byte) (int, error) {
 			if lines++; lines > 2 || !each {
@@ -200,7 +200,7 @@ func TestClosedOutput(t *testing.T) {
 
 // The error of the client's process about an unknown backend is returned.
 func TestBadBackend(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	t.Setenv("POLLUX_BACKEND", "nonsense")
 	err := Run(t.Context(), Config{Requests: 5, Parallel: 5, Columns: 80}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "nonsense") {

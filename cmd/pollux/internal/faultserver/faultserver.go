@@ -98,3 +98,14 @@ func Wait(c *net.TCPConn) {
 		}
 	}
 }
+
+// Refusing returns a URL whose port refuses connections.
+func Refusing(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return "http://" + ln.Addr().String() + "/"
+}

@@ -14,9 +14,8 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
-	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 const chunkedHead = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -134,9 +133,7 @@ func TestBrokenBody(t *testing.T) {
 
 // A reset in the middle of a body is a failure, also if the body ends with the connection.
 func TestReset(t *testing.T) {
-	if sys.OnWine() {
-		t.Skip("skipped: Wine 8 may read EOF after RST, and EOF ends such a body")
-	}
+	testkit.SkipOnWine(t, "Wine 8 may read EOF after RST, and EOF ends such a body")
 	b := newBench(t)
 	s := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nhello")
@@ -212,7 +209,7 @@ func (h hashing) Abort() bool                   { return true }
 
 // A large body is fetched in bounded memory, with a length and chunked.
 func TestHugeBody(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	const block, blocks = 1 << 20, 64
 	data := bytes.Repeat([]byte("0123456789abcdef"), block/16)
 	want := sha256.New()

@@ -16,19 +16,8 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
-
-// refused returns a URL whose port refuses connections.
-func refused(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return "http://" + ln.Addr().String() + "/"
-}
 
 // Each bad URL or server is reported by one line, and the good ones among them
 // are fetched.
@@ -62,7 +51,7 @@ func TestBadAmongGood(t *testing.T) {
 		{"http://ex\u00e4mple.org/", "not plain ASCII"},
 		{"http://unknown.test/", "look up unknown.test: no such host"},
 		{"http://empty.test/", "no address"},
-		{refused(t), "connection refused"},
+		{faultserver.Refusing(t), "connection refused"},
 		{"http://[fe80::1%25nowhere]/", `connect to [fe80::1%nowhere]:80: there is no network interface "nowhere"; check the zone`},
 		{silentlyGone, "from|answer of"},
 		{open("SSH-2.0-OpenSSH_9.6\r\n"), "not HTTP; check that this port speaks HTTP"},
@@ -103,7 +92,7 @@ func TestBadAmongGood(t *testing.T) {
 
 // A server that accepts and sends nothing, or stops in the middle, causes a timeout.
 func TestTimeouts(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	silent := faultserver.Raw(t, faultserver.Wait)
 	stalled := faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
@@ -131,7 +120,7 @@ func TestTotalWhileWaiting(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	for _, r := range b.run(t, "http://slow.test/", refused(t)) {
+	for _, r := range b.run(t, "http://slow.test/", faultserver.Refusing(t)) {
 		if !errors.Is(r.Err, errTotal) {
 			t.Errorf("%s: %v", r.Job.Text, r.Err)
 		}
@@ -152,7 +141,7 @@ func TestAddressesInTurn(t *testing.T) {
 // If all addresses of a host fail, each is reported with its error.
 func TestAllAddressesReported(t *testing.T) {
 	b := newBench(t)
-	_, port, _ := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(refused(t), "http://"), "/"))
+	_, port, _ := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(faultserver.Refusing(t), "http://"), "/"))
 	b.lookup = addresses("::1", "127.0.0.1", "127.0.0.2")
 	r := b.run(t, "http://several.test:"+port+"/")[0]
 	if r.Err == nil {

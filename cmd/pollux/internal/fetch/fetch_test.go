@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/resolve"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // memory is an Output that stores complete bodies, and counts the others.
@@ -62,7 +62,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	m := &memory{whole: make(map[int][]byte)}
 	return &bench{
 		Config: Config{

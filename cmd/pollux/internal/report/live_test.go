@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/fetch"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/termtest"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 const echo = "^C" // which a terminal prints at the cursor
@@ -16,7 +16,7 @@ const echo = "^C" // which a terminal prints at the cursor
 // The echo of a terminal after the line is erased by the next drawing, by a line above,
 // and by Close; the line is never wider than the terminal.
 func TestLiveErasesEcho(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	for _, width := range []int{1, 10, 40, 80} {
 		s := termtest.NewScreen(width)
 		l := newLive(s, s.Width)
@@ -58,7 +58,7 @@ func TestLiveOnNarrowedTerminal(t *testing.T) {
 
 // The bar fits the terminal, and the most important figures remain; failures are printed above it.
 func TestBar(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	for _, width := range []int{20, 40, 80, 200} {
 		s := termtest.NewScreen(width)
 		b := newBar(s, s.Width, 4)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // posts is the loop of a test, which runs the posted functions one at a time.
@@ -19,7 +19,7 @@ func (p posts) post(f func()) { p <- f }
 // A name is looked up once for all calls that wait for it, and at most MaxLookups look-ups
 // run at the same time.
 func TestResolve(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	p := make(posts, 100)
 	began, release := make(chan string, 100), make(chan struct{})
 	one := netip.MustParseAddr("192.0.2.1")
@@ -98,7 +98,7 @@ func TestLocalhost(t *testing.T) {
 
 // Literal addresses need no look-up; Close cancels pending look-ups.
 func TestLiteralAndClose(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	p := make(posts, 1)
 	r := New(p.post, func(ctx context.Context, _ string) ([]netip.Addr, error) {
 		<-ctx.Done()
@@ -122,7 +122,7 @@ func TestLiteralAndClose(t *testing.T) {
 
 // A timeout of zero is no limit.
 func TestNoTimeout(t *testing.T) {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	p := make(posts, 1)
 	one := netip.MustParseAddr("192.0.2.1")
 	r := New(p.post, func(ctx context.Context, _ string) ([]netip.Addr, error) {

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/pollux-io/pollux/cmd/pollux/internal/testdir"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 func write(t *testing.T, o Output, index int, text string) Body {
@@ -25,7 +25,7 @@ func write(t *testing.T, o Output, index int, text string) Body {
 // A file appears when it is complete, replaces an older one, and leaves nothing behind
 // when it is aborted. A symbolic link does not lead out of the directory.
 func TestDir(t *testing.T) {
-	dir, outside := testdir.New(t), filepath.Join(testdir.New(t), "victim")
+	dir, outside := testkit.TempDir(t), filepath.Join(testkit.TempDir(t), "victim")
 	os.WriteFile(outside, []byte("untouched"), 0o600)
 	os.WriteFile(filepath.Join(dir, "a"), []byte("old and longer"), 0o600)
 	linked := os.Symlink(outside, filepath.Join(dir, "link")) == nil

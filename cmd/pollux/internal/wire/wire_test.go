@@ -7,11 +7,11 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/leaktest"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 func newLoop(t *testing.T) *Loop {
-	leaktest.Check(t)
+	testkit.CheckLeaks(t)
 	l, err := New()
 	if err != nil {
 		t.Fatal(err)

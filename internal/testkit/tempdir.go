@@ -1,5 +1,4 @@
-// Package testdir creates directories for tests.
-package testdir
+package testkit
 
 import (
 	"io/fs"
@@ -11,9 +10,9 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// New returns t.TempDir. On Wine 8 os.RemoveAll fails with ERROR_INVALID_FUNCTION for a
-// directory that is not empty, so there New removes it with os.Remove, path by path.
-func New(t *testing.T) string {
+// TempDir returns t.TempDir. On Wine 8 os.RemoveAll fails with ERROR_INVALID_FUNCTION for a
+// directory that is not empty, so there the end of the test removes its files first, one by one.
+func TempDir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	if sys.OnWine() {
@@ -22,7 +21,7 @@ func New(t *testing.T) string {
 	return dir
 }
 
-func removeAll(t *testing.T, dir string) {
+func removeAll(t testing.TB, dir string) {
 	var paths []string
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		paths = append(paths, path)

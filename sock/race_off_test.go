@@ -1,5 +1,0 @@
-//go:build !race
-
-package sock_test
-
-const raceEnabled = false
