@@ -1,5 +1,0 @@
-//go:build !unix && !windows
-
-package conformance
-
-func addSystem(*System) {}
