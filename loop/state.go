@@ -121,7 +121,7 @@ func (s *connState) endsLocked() bool { return s.endRequested || s.phase >= clos
 
 // acceptsWritesLocked reports whether writes are accepted.
 func (s *connState) acceptsWritesLocked() bool {
-	return s.phase == open && !s.endRequested && s.writeHalf == writeOpen
+	return *s == connState{phase: open, writeHalf: writeOpen}
 }
 
 // enter changes the phase. mu must not be held.
