@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/pollux-io/pollux/internal/hostport"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -144,7 +145,7 @@ func (l *Loop) dial(ctx context.Context, network, address string, accept func(*C
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
 		_, err = sock.PrepareUnixInto(&c.stream.Stream, address)
 	} else {
-		at, rerr := resolveStream(network, address)
+		at, rerr := hostport.ParseStream(network, address)
 		if rerr != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: rerr}
 		}

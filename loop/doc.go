@@ -48,13 +48,13 @@ package loop
 //   - a loop: inbox.go (requests of other goroutines, and when a loop may end), budget.go,
 //     group.go (start and shutdown), handover.go (a socket for a loop that may be in a callback);
 //   - how a connection begins: listener.go (internal/admission decides when it accepts), dial.go,
-//     attach.go; address.go;
+//     attach.go; addresses and a socket for each loop are internal/hostport and internal/spread;
 //   - an open connection: state.go (its phases), requests.go (what its methods ask of the loop),
 //     upcalls.go (what its driver reports), handler.go, call.go (callbacks), receive.go, send.go,
 //     pauses.go, backpressure.go, extras.go (state that few connections need);
 //   - its timeouts: timeouts.go, deadline.go, progress.go (whether the peer takes what is sent);
 //   - how it ends: close.go, failing.go, detach.go;
-//   - other sources: packet.go, packet_spread.go (a socket for each loop), watch.go;
+//   - other sources: packet.go, watch.go;
 //   - other work: timer.go, offload.go; onloop.go, activity.go and watchdog.go (callbacks that
 //     would block, or do).
 //

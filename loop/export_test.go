@@ -2,7 +2,6 @@ package loop
 
 import (
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/sock"
 )
 
 // ServeAcceptor is Serve for any listening socket, such as one that fails.
@@ -91,9 +89,4 @@ func (g *Group) Listeners() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.listeners)
-}
-
-// SpreadUDP is spreadUDP.
-func SpreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) ([]*sock.UDPSocket, error) {
-	return spreadUDP(n, at, interfaces)
 }

@@ -13,7 +13,9 @@ import (
 
 	"github.com/pollux-io/pollux/internal/admission"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/hostport"
 	"github.com/pollux-io/pollux/internal/loglimit"
+	"github.com/pollux-io/pollux/internal/spread"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/sock"
@@ -71,8 +73,8 @@ func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Li
 	if network == "unix" {
 		return g.listenUnix(address, accept)
 	}
-	at, err := resolveStream(network, address)
-	if errors.Is(err, errNetwork) && strings.HasPrefix(network, "udp") {
+	at, err := hostport.ParseStream(network, address)
+	if errors.Is(err, hostport.ErrNetwork) && strings.HasPrefix(network, "udp") {
 		err = fmt.Errorf("%w; ListenPacket takes those of UDP", err)
 	}
 	if err != nil {
@@ -81,11 +83,22 @@ func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Li
 	return g.listenTCP(at, accept)
 }
 
+// Resolve parses an address of host and port as Listen and ListenPacket do, without a name
+// lookup: the host is an IP address, "localhost", or empty for all addresses; the port is a
+// number. network is "tcp" or "udp", optionally followed by "4" or "6". The error describes the
+// invalid part, for display.
+func Resolve(network, address string) (netip.AddrPort, error) {
+	if strings.HasPrefix(network, "udp") {
+		return hostport.Parse(network, "udp", address)
+	}
+	return hostport.Parse(network, "tcp", address)
+}
+
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spreadTCP(len(g.workingLoops()), at, g.keepAliveOptions()...)
+	sockets, err := spread.TCP(len(g.workingLoops()), at, g.keepAliveOptions()...)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +137,7 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 		ln.acceptors = append(ln.acceptors, a)
 	}
 	if err := g.register(accept == nil, func() { g.listeners[ln] = struct{}{} }); err != nil {
-		closeAll(sockets)
+		spread.CloseAll(sockets)
 		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
 	}
 	h := g.newHandOver(len(ln.acceptors), addr)

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/hostport"
 	"github.com/pollux-io/pollux/internal/loglimit"
+	"github.com/pollux-io/pollux/internal/spread"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -38,7 +40,7 @@ type PacketListener struct {
 
 	closing        sync.Mutex // as in Listener; also guards up to the blank line
 	closed         atomic.Bool
-	broadcastIndex int // index in conns of the socket that receives broadcasts; only spreadUDP makes others
+	broadcastIndex int // index in conns of the socket that receives broadcasts; only spread.UDP makes others
 }
 
 // PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine and never
@@ -76,14 +78,14 @@ type PacketConn struct {
 // "localhost" or empty) and calls handler for each socket, on its loop. It waits for the loops,
 // so in a callback it returns ErrOnLoop. The error is a *net.OpError, as for Listen.
 func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
-	at, err := resolve(network, "udp", address)
+	at, err := hostport.Parse(network, "udp", address)
 	if err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Err: err}
 	}
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spreadUDP(len(g.workingLoops()), at, net.Interfaces)
+	sockets, err := spread.UDP(len(g.workingLoops()), at, net.Interfaces)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +112,7 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 		pl.conns = append(pl.conns, p)
 	}
 	if err := g.register(handler == nil, func() { g.packets[pl] = struct{}{} }); err != nil {
-		closeAll(sockets)
+		spread.CloseAll(sockets)
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: err}
 	}
 	h := g.newHandOver(len(pl.conns), pl.addr)
@@ -175,6 +177,22 @@ func (pl *PacketListener) requestEnd(immediately bool) (notified []*PacketConn, 
 		notified = append(notified, p)
 	}
 	return notified, true
+}
+
+// reassignBroadcasts lets another socket receive broadcasts and multicasts, if p did and only
+// p's loop has ended: the listener stays open.
+func (pl *PacketListener) reassignBroadcasts(p *PacketConn) {
+	pl.closing.Lock()
+	defer pl.closing.Unlock()
+	if pl.closed.Load() || pl.conns[pl.broadcastIndex] != p {
+		return
+	}
+	for i, other := range pl.conns {
+		if other.loop.failed.Load() == nil && spread.ReceiveBroadcasts(other.UDPSocket) == nil {
+			pl.broadcastIndex = i
+			return
+		}
+	}
 }
 
 // awaitReleased waits until the drivers have released the sockets.

@@ -1,11 +1,12 @@
-package loop
+// Package hostport parses the addresses that a group listens at and dials: a host and a port,
+// without a name lookup. It opens a socket only once, to find out whether the system has IPv6.
+package hostport
 
 import (
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,24 +16,15 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-var errNetwork = errors.New("unknown network")
+// ErrNetwork means that the network is none of those that the error lists.
+var ErrNetwork = errors.New("unknown network")
 
-// Resolve parses an address of host and port as Listen and ListenPacket do, without a name
-// lookup: the host is an IP address, "localhost", or empty for all addresses; the port is a
-// number. network is "tcp" or "udp", optionally followed by "4" or "6". The error describes the
-// invalid part, for display.
-func Resolve(network, address string) (netip.AddrPort, error) {
-	if strings.HasPrefix(network, "udp") {
-		return resolve(network, "udp", address)
-	}
-	return resolve(network, "tcp", address)
-}
-
-// resolve parses an address; kind is "tcp" or "udp", and network must be one of its variants.
-func resolve(network, kind, address string) (netip.AddrPort, error) {
+// Parse parses an address; kind is "tcp" or "udp", and network must be one of its variants. The
+// error describes the invalid part, for display.
+func Parse(network, kind, address string) (netip.AddrPort, error) {
 	version, ok := strings.CutPrefix(network, kind)
 	if !ok || version != "" && version != "4" && version != "6" {
-		err := fmt.Errorf("%q: %w; there are %q, %q and %q", network, errNetwork, kind, kind+"4", kind+"6")
+		err := fmt.Errorf("%q: %w; there are %q, %q and %q", network, ErrNetwork, kind, kind+"4", kind+"6")
 		if kind == "udp" && strings.HasPrefix(network, "tcp") {
 			err = fmt.Errorf("%w; Listen takes those of TCP", err)
 		}
@@ -56,12 +48,12 @@ func resolve(network, kind, address string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ip, uint16(port)), nil
 }
 
-// resolveStream is resolve for callers that also accept "unix", which they must handle
+// ParseStream is Parse for callers that also accept "unix", which they must handle
 // themselves.
-func resolveStream(network, address string) (netip.AddrPort, error) {
-	at, err := resolve(network, "tcp", address)
-	if errors.Is(err, errNetwork) {
-		err = fmt.Errorf(`%q: %w; there are "tcp", "tcp4", "tcp6" and "unix"`, network, errNetwork)
+func ParseStream(network, address string) (netip.AddrPort, error) {
+	at, err := Parse(network, "tcp", address)
+	if errors.Is(err, ErrNetwork) {
+		err = fmt.Errorf(`%q: %w; there are "tcp", "tcp4", "tcp6" and "unix"`, network, ErrNetwork)
 	}
 	return at, err
 }
@@ -109,43 +101,4 @@ func unspecified() netip.Addr {
 		return netip.IPv4Unspecified()
 	}
 	return netip.IPv6Unspecified()
-}
-
-// usesReusePort reports whether each of n loops gets a socket of its own, because the system
-// balances between them (SO_REUSEPORT of Linux, socket(7)). Otherwise one socket serves all
-// loops.
-func usesReusePort(n int) bool { return runtime.GOOS == "linux" && n > 1 }
-
-// spreadTCP listens at an address with the given options, on one socket for each of n loops, or
-// on one socket in all.
-func spreadTCP(n int, at netip.AddrPort, options ...sock.Option) (all []*sock.TCPListener, err error) {
-	if usesReusePort(n) {
-		options = append(options, sock.ReusePort())
-	} else {
-		n = 1
-	}
-	if n > 1 && at.Port() != 0 {
-		// With SO_REUSEPORT a second server would share the port without an error.
-		probe, err := sock.ListenTCP(at)
-		if err != nil {
-			return nil, err
-		}
-		probe.Close()
-	}
-	for range n {
-		l, err := sock.ListenTCP(at, options...)
-		if err != nil {
-			closeAll(all)
-			return nil, err
-		}
-		at = l.Addr()
-		all = append(all, l)
-	}
-	return all, nil
-}
-
-func closeAll[S interface{ Close() error }](sockets []S) {
-	for _, s := range sockets {
-		s.Close()
-	}
 }

@@ -1,4 +1,4 @@
-package loop
+package spread
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// spreadUDP is spreadTCP for UDP sockets. The first is bound alone, and shares its port
+// UDP is TCP for UDP sockets. The first is bound alone, and shares its port
 // afterwards: if it set SO_REUSEPORT first, a second server would share the port without an
 // error, even one that asked for a free port, as Linux considers ports of the user's own
 // SO_REUSEPORT sockets free.
@@ -20,18 +20,18 @@ import (
 // wildcard address the others have a filter. A socket bound to one address of the host receives
 // none. The filter needs the addresses of the interfaces (net.Interfaces): where they cannot be
 // listed (Android, some sandboxes), there is one socket.
-func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) ([]*sock.UDPSocket, error) {
+func UDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) ([]*sock.UDPSocket, error) {
 	first, err := sock.ListenUDP(at)
 	if err != nil {
 		return nil, err
 	}
 	all := []*sock.UDPSocket{first}
 	at = first.LocalAddr()
-	if !usesReusePort(n) || isBroadcastOrMulticast(at) {
+	if !severalSockets(n) || isBroadcastOrMulticast(at) {
 		return all, nil
 	}
 	fails := func(err error) ([]*sock.UDPSocket, error) {
-		closeAll(all)
+		CloseAll(all)
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
 	options := []sock.Option{sock.ReusePort()}
@@ -44,7 +44,7 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 			return all, nil
 		}
 		options = append(options, sock.Control(func(fd uintptr) error {
-			if e := sys.DropToAll(sys.FD(fd), broadcasts); e != 0 {
+			if e := sys.DropBroadcasts(sys.FD(fd), broadcasts); e != 0 {
 				return errNoFilter
 			}
 			return nil
@@ -59,10 +59,10 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 		case err == nil:
 			all = append(all, u)
 		case errors.Is(err, errNoFilter) && sharePort(first, false) == nil:
-			closeAll(all[1:]) // they must not receive datagrams
+			CloseAll(all[1:]) // they must not receive datagrams
 			return all[:1], nil
 		default:
-			closeAll(all)
+			CloseAll(all)
 			return nil, err
 		}
 	}
@@ -72,25 +72,9 @@ func spreadUDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, err
 // errNoFilter means that the kernel does not accept a filter, such as in a sandbox.
 var errNoFilter = errors.New("the kernel does not accept a socket filter")
 
-// reassignBroadcasts lets another socket receive broadcasts and multicasts, if p did and only
-// p's loop has ended: the listener stays open.
-func (pl *PacketListener) reassignBroadcasts(p *PacketConn) {
-	pl.closing.Lock()
-	defer pl.closing.Unlock()
-	if pl.closed.Load() || pl.conns[pl.broadcastIndex] != p {
-		return
-	}
-	for i, other := range pl.conns {
-		if other.loop.failed.Load() == nil && receiveBroadcasts(other.UDPSocket) == nil {
-			pl.broadcastIndex = i
-			return
-		}
-	}
-}
-
-// receiveBroadcasts lets a socket of spreadUDP receive broadcasts and multicasts, if a filter
+// ReceiveBroadcasts lets a socket of UDP receive broadcasts and multicasts, if a filter
 // kept it from that.
-func receiveBroadcasts(u *sock.UDPSocket) error { return configure(u, sys.TakeToAll) }
+func ReceiveBroadcasts(u *sock.UDPSocket) error { return configure(u, sys.AcceptBroadcasts) }
 
 // sharePort sets whether other sockets with SO_REUSEPORT may share the port of a bound socket.
 func sharePort(u *sock.UDPSocket, on bool) error {

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxBroadcasts is the maximum number of addresses for DropToAll.
+// MaxBroadcasts is the maximum number of addresses for DropBroadcasts.
 const MaxBroadcasts = 64
 
-// DropToAll makes the kernel drop multicast and IPv4 broadcast datagrams before they reach
+// DropBroadcasts makes the kernel drop multicast and IPv4 broadcast datagrams before they reach
 // the UDP socket fd. Linux delivers a copy of those to each socket that is bound to the
 // port; it delivers unicast to one of them (SO_REUSEPORT).
 //
@@ -20,7 +20,7 @@ const MaxBroadcasts = 64
 // filter checks how the frame was sent: hosts should drop a link-layer broadcast frame with
 // a unicast address anyway (RFC 1122, 3.3.6). Link-layer multicast frames pass, since
 // clusters use them for unicast.
-func DropToAll(fd FD, broadcasts [][4]byte) syscall.Errno {
+func DropBroadcasts(fd FD, broadcasts [][4]byte) syscall.Errno {
 	if len(broadcasts) > MaxBroadcasts {
 		broadcasts = broadcasts[:MaxBroadcasts]
 	}
@@ -29,8 +29,8 @@ func DropToAll(fd FD, broadcasts [][4]byte) syscall.Errno {
 		&unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}))
 }
 
-// TakeToAll undoes DropToAll.
-func TakeToAll(fd FD) syscall.Errno {
+// AcceptBroadcasts undoes DropBroadcasts.
+func AcceptBroadcasts(fd FD) syscall.Errno {
 	return errno(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0))
 }
 
