@@ -1,15 +1,9 @@
 package loop
 
-import (
-	"unsafe"
+import "github.com/pollux-io/pollux/internal/driver"
 
-	"github.com/pollux-io/pollux/internal/driver"
-)
-
-// connOf returns the connection that contains a stream as its first field.
-func connOf(s *driver.Stream) *Conn { return (*Conn)(unsafe.Pointer(s)) }
-
-var _ = [1]struct{}{}[unsafe.Offsetof(Conn{}.stream)]
+// connOf returns the connection to which a stream belongs.
+func connOf(s *driver.Stream) *Conn { return (*Conn)(s.Up.(*upcalls)) }
 
 // attach registers the connection with its loop's driver. An accepted one is open then. It
 // returns false if the connection is gone.
