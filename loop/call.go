@@ -1,8 +1,6 @@
 package loop
 
-import (
-	"time"
-)
+import "time"
 
 // beginCallback marks c as being in a callback: what is requested and written meanwhile waits
 // for endCallback. The watchdog reads the mark, too.

@@ -1,8 +1,6 @@
 package loop
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // How a connection fails.
 //

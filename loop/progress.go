@@ -1,8 +1,6 @@
 package loop
 
-import (
-	"time"
-)
+import "time"
 
 // Detection of whether a peer takes what is sent to it: for the write timeout, for the idle
 // timeout, and to find connections that are stalled by their own back-pressure.

@@ -1,8 +1,6 @@
 package uring
 
-import (
-	"github.com/pollux-io/pollux/internal/sys"
-)
+import "github.com/pollux-io/pollux/internal/sys"
 
 // abandon gives up the operations of released streams, listeners and sockets, since the ring
 // no longer completes them. It shuts the streams' sockets down, so that the kernel no longer
