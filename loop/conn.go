@@ -139,9 +139,10 @@ func (c *Conn) SetHandler(h Handler) error {
 // LocalAddr returns the local address; nil once the connection is closed.
 func (c *Conn) LocalAddr() net.Addr { return c.stream.LocalNetAddr() }
 
-// RemoteAddr returns the peer's address, or nil if it is not known. If the peer had reset the
-// connection before it was accepted, it is unknown on io_uring, and in Closed if it was not
-// asked for before and many other connections have been accepted since.
+// RemoteAddr returns the peer's address, or nil if it is not known. After a reset the system does
+// not have it any more; the loop then knows that of its last 128 accepted TCP connections, on
+// io_uring only if the connection was reset after it was accepted. A handler that needs the address
+// in Closed stores it in Opened.
 func (c *Conn) RemoteAddr() net.Addr {
 	if a := c.stream.RemoteNetAddr(); a != nil {
 		return a

@@ -37,6 +37,9 @@
 //   - L11: a call that waits and takes a context returns when the context ends, whatever the
 //     loops are doing, and undoes what it began. One that waits without a context does so
 //     for a bounded time.
+//   - L12: the datagrams of one socket leave in the order of the calls, on every driver, and each
+//     datagram that arrives is delivered once, whatever the number of loops, broadcasts and
+//     multicasts included.
 package loop
 
 // For those who change the package. It has no I/O of its own (internal/driver), no timer wheel

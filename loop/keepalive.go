@@ -7,7 +7,6 @@ import (
 
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/stream"
-	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -52,13 +51,6 @@ func checkKeepAlive(k net.KeepAliveConfig) error {
 		return fmt.Errorf("KeepAlive is %+v; its times must be at most %v, and its Count at most %d", k, maxKeepAliveTime, maxKeepAliveCount)
 	}
 	return nil
-}
-
-// keepAliveOptions returns the socket options of a listener, which accepted connections inherit.
-func (g *Group) keepAliveOptions() []sock.Option {
-	return []sock.Option{sock.Control(func(fd uintptr) error {
-		return stream.SetKeepAlive(sys.FD(fd), keepAliveOf(g.config.KeepAlive))
-	})}
 }
 
 // keepAliveServed sets keep-alive on a listening socket that was made elsewhere. One that has it

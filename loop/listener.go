@@ -16,6 +16,7 @@ import (
 	"github.com/pollux-io/pollux/internal/hostport"
 	"github.com/pollux-io/pollux/internal/loglimit"
 	"github.com/pollux-io/pollux/internal/spread"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/sock"
@@ -94,11 +95,16 @@ func Resolve(network, address string) (netip.AddrPort, error) {
 	return hostport.Parse(network, "tcp", address)
 }
 
+// listenOptions returns the socket options of the listeners that Listen makes.
+func (g *Group) listenOptions() []sock.Option {
+	return []sock.Option{sock.Inherited(stream.Inherited{KeepAlive: keepAliveOf(g.config.KeepAlive)})}
+}
+
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spread.TCP(len(g.workingLoops()), at, g.keepAliveOptions()...)
+	sockets, err := spread.TCP(len(g.workingLoops()), at, g.listenOptions()...)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,10 @@ package loop
 // A request is an operation that another goroutine or a callback asks the loop to do. Requests of
 // one connection are a set: they are done in the order of this list, and not in the order of the
 // calls.
+//
+// All bits are in use, and a larger type would make Conn larger (TestConnSize): a new request that
+// is seldom made shares the bit of one done at the same place, and its state in extras distinguishes
+// the two.
 type request uint16
 
 const (

@@ -77,8 +77,8 @@ type Stats struct {
 const statsTimeout = 100 * time.Millisecond
 
 // Stats collects the statistics of all loops. A loop that does not answer within 100 ms, because
-// it is in a callback, has only its numbers of connections, queued functions and slow callbacks
-// filled in. So do not call Stats in a callback, but from Offload. After Shutdown it returns the
+// it is in a callback, has only those figures filled in that change without it: connections, queued functions, slow
+// callbacks, the longest callback, Spin and Failed. So do not call Stats in a callback, but from Offload. After Shutdown it returns the
 // final counters.
 func (g *Group) Stats() Stats {
 	s := Stats{Backend: g.Backend(), Uptime: time.Since(g.began), Loops: make([]LoopStats, len(g.loops))}

@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux/internal/selector"
 )
 
-// A Watch reports the readiness of a foreign descriptor on a loop.
+// A Watch reports the readiness of a source on a loop.
 type Watch struct {
 	l     *Loop
 	w     driver.Watch

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -24,6 +25,7 @@ type settings struct {
 	local        netip.AddrPort
 	localName    string
 	control      func(fd uintptr) error
+	inherited    *stream.Inherited
 	delaySending bool
 	bad          error // the first option that is out of range
 }
@@ -122,6 +124,9 @@ func Delay() Option { return func(s *settings) { s.delaySending = true } }
 // that this package does not have. If f returns an error, creating the socket fails.
 func Control(f func(fd uintptr) error) Option { return func(s *settings) { s.control = f } }
 
+// Inherited is for the packages of this module: it sets what the connections of a listener inherit.
+func Inherited(i stream.Inherited) Option { return func(s *settings) { s.inherited = &i } }
+
 // validate returns an error if an option is out of range or does not apply to a socket of the
 // kind that op creates.
 func (s *settings) validate(op string, kind handle.Kind) error {
@@ -139,6 +144,7 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 		{s.reusePort, ip, "ReusePort is for IP sockets"},
 		{s.v6only, ip, "V6Only is for IP sockets"},
 		{s.delaySending, tcp, "Delay is for TCP sockets"},
+		{s.inherited != nil, kind == handle.TCPListener, "Inherited is for TCP listeners"},
 		{s.local.IsValid(), ip && op == "connect", "LocalAddr is for IP sockets that connect"},
 		{s.localName != "", !ip && op == "connect", "LocalName is for Unix sockets that connect"},
 	} {
@@ -178,6 +184,11 @@ func (s *settings) apply(fd sys.FD, family int, kind handle.Kind) error {
 	for _, o := range todo {
 		if e := sys.SetInt(fd, o.level, o.number, o.value); e != 0 {
 			return fmt.Errorf("%s=%d: %w", o.name, o.value, sys.CallError("setsockopt", e))
+		}
+	}
+	if s.inherited != nil {
+		if err := s.inherited.Apply(fd); err != nil {
+			return err
 		}
 	}
 	if s.control == nil {

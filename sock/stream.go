@@ -13,7 +13,7 @@ type Stream struct {
 	attempt *stream.Attempt // nil if the stream was created connected
 }
 
-// Internal is for the packages of this module: it returns what the drivers of package loop
+// Internal is for the packages of this module: it returns what the drivers (internal/driver)
 // use beside the methods of Stream.
 func (s *Stream) Internal() stream.Stream {
 	// Read and Write repeat this expression: if they called Internal, the compiler would

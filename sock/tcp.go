@@ -300,7 +300,7 @@ func (l *TCPListener) AcceptFrom(s *Stream) (netip.AddrPort, error) {
 	return peer, nil
 }
 
-// AcceptOptions is for the packages of this module: what a driver of package loop that does
+// AcceptOptions is for the packages of this module: what a driver (internal/driver) that does
 // not call Accept sets on the connections.
 func (l *TCPListener) AcceptOptions() stream.AcceptOptions { return l.accepts }
 

@@ -2,7 +2,7 @@
 // its pool while they have bytes to keep, and put them back as soon as they have none.
 //
 // It does not know who has a block, or what is in it: a block has one owner, who must not use
-// it after Put. The queues that are made of blocks are in package loop.
+// it after Put. internal/sendqueue and internal/unread are made of blocks.
 package block
 
 import (
@@ -12,7 +12,7 @@ import (
 
 const (
 	minBits = 9  // 512 bytes
-	maxBits = 20 // 1 MiB
+	maxBits = 19 // 512 KiB
 	classes = (maxBits-minBits)/2 + 1
 )
 

@@ -4,8 +4,10 @@
 //
 // internal/driver/conformance is the test suite that all drivers share.
 //
-// The other files are parts that several drivers share: indexes and generations (table.go), lists
-// that keep the addresses of their entries (pages.go), and datagram sockets over a Poll (packets.go).
+// The other files are parts that drivers share. All of them: what the next turn serves (base.go,
+// turnqueue.go), flags of streams and listeners (flags.go), indexes and generations (table.go), lists
+// that keep the addresses of their entries (pages.go). Those with a Poll: datagram sockets
+// (packets.go) and watched sources (watches.go).
 // A driver knows nothing of handlers, timers and queues of unsent bytes: these are the loop's.
 package driver
 

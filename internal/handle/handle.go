@@ -59,7 +59,7 @@ func (k Kind) Network() string {
 	return "descriptor"
 }
 
-// Owner is the queue that a handle is registered with. Its methods are called with the
+// Owner is the queue or driver that a handle is registered with. Its methods are called with the
 // handle locked and the descriptor open.
 type Owner interface {
 	// Release ends the registration.
@@ -73,8 +73,8 @@ type Owner interface {
 	Ended() bool
 }
 
-// Registration is the queue that watches a handle, and the key of the registration there.
-// The zero Registration means that no queue watches it.
+// Registration is the owner that watches a handle, and the key of the registration there.
+// The zero Registration means that none does.
 type Registration struct {
 	Owner Owner
 	Key   selector.Key

@@ -10,9 +10,9 @@ import (
 // of its loop, for a reset is received in the turn after that.
 const Max = 128
 
-// Recent has the peer addresses of the Max connections that were added last. The kernel reports
-// the address of a connection later, too, unless the connection was reset before it was accepted:
-// then only accept(2) returns it. The methods may be called from any goroutine.
+// Recent has the peer addresses of the Max connections that were added last. The kernel does
+// not report the address of a connection that was reset, and if that was before it was accepted, only
+// accept(2) returns it. The methods may be called from any goroutine.
 type Recent struct {
 	mu  sync.Mutex
 	at  int // index of the next entry

@@ -24,6 +24,14 @@ const (
 // when the connection arrives; FreeBSD and macOS inherit them, too.
 const KeepAliveIsInherited = runtime.GOOS == "linux" || runtime.GOOS == "freebsd" || runtime.GOOS == "darwin"
 
+// Inherited is what connections inherit from the listener that accepts them.
+type Inherited struct {
+	KeepAlive net.KeepAliveConfig // as for SetKeepAlive
+}
+
+// Apply sets it on a listener, before that listens.
+func (i Inherited) Apply(fd sys.FD) error { return SetKeepAlive(fd, i.KeepAlive) }
+
 // SetKeepAlive configures keep-alive probes as net.TCPConn.SetKeepAliveConfig does: SetKeepAlive
 // of this package, for a stream. The error is errors.ErrUnsupported for a Unix socket, and
 // net.ErrClosed.

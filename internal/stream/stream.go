@@ -1,6 +1,6 @@
 // Package stream is the mechanism of stream sockets, TCP and Unix: connecting, accepting,
 // reading, writing, and what the kernel reports about a connection. Package sock makes the
-// sockets and is the public form of it; the drivers under package loop call it, through
+// sockets and is the public form of it; the drivers (internal/driver) call it, through
 // sock.Stream.Internal, for what sock does not offer: connecting by an operation of their
 // own, and the failure and the buffers of a connection.
 //

@@ -10,6 +10,7 @@
 //
 // Results are syscall.Errno, zero for success; EINTR is retried here.
 //
-// A file is named after the call or the option that it has, with the systems in the suffix. Layouts
+// A file is named after the call or the option that it has, with the systems in the suffix;
+// where that is not one system (_bsd, _solaris, _other), the build line decides. Layouts
 // that Pollux defines itself have tests of their sizes and offsets.
 package sys

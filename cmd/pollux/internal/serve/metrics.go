@@ -101,7 +101,7 @@ func newCollector(s *Server) *collector {
 	add(counter, "busy_seconds_total", "Time in which the loop was awake.", func(l *loop.LoopStats) float64 { return l.BusyTime.Seconds() })
 	add(counter, "callback_seconds_total", "Time in callbacks.", func(l *loop.LoopStats) float64 { return l.CallbackTime.Seconds() })
 	add(gauge, "callback_longest_seconds", "The longest callback so far, of the sampled and the slow ones.", func(l *loop.LoopStats) float64 { return l.LongestCallback.Seconds() })
-	add(gauge, "loop_failed", "1 if the loop has ended because its driver failed.", func(l *loop.LoopStats) float64 {
+	add(gauge, "loop_failed", "1 if the loop has ended because its driver failed, or a callback ended its goroutine.", func(l *loop.LoopStats) float64 {
 		if l.Failed != nil {
 			return 1
 		}
