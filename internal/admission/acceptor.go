@@ -4,9 +4,11 @@ import "time"
 
 const (
 	// minBackoff is how long accepting pauses after an error, and maxBackoff after several in a
-	// row. Listeners that wait for a resource make a grant each maxBackoff.
+	// row.
 	minBackoff = 5 * time.Millisecond
 	maxBackoff = time.Second
+	// grantInterval is the period of the grants that a waiting listener makes.
+	grantInterval = time.Second
 	// passOnTurns is how many turns of its loop a listener has to accept a connection after a
 	// grant.
 	passOnTurns = 2
@@ -109,7 +111,7 @@ func (a *Acceptor) Retry() {
 		a.limits.slotWaiters.grant()
 	}
 	if a.starved || a.full {
-		a.host.RetryAfter(maxBackoff)
+		a.host.RetryAfter(grantInterval)
 	}
 }
 
@@ -147,7 +149,7 @@ func (a *Acceptor) pauseFull() {
 	a.full = true
 	a.host.PauseAccept()
 	a.waitForSlot(false)
-	a.host.RetryAfter(maxBackoff)
+	a.host.RetryAfter(grantInterval)
 }
 
 func (a *Acceptor) waitForSlot(first bool) {
@@ -186,7 +188,7 @@ func (a *Acceptor) yieldDescriptor() {
 	a.starved = true
 	a.host.PauseAccept()
 	q.add(a, false)
-	a.host.RetryAfter(maxBackoff)
+	a.host.RetryAfter(grantInterval)
 	q.grant()
 }
 

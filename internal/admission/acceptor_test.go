@@ -250,12 +250,12 @@ func TestPeriodicGrant(t *testing.T) {
 	w := newWorld(t, &Limits{MaxConns: 1}, plenty, 2)
 	w.settle()
 	w.checkOrder(0)
-	w.pass(3 * maxBackoff)
+	w.pass(3 * grantInterval)
 	w.sockets[0].open--
 	w.limits.Uncount()
 	w.settle()
 	w.checkOrder()
-	w.pass(maxBackoff)
+	w.pass(grantInterval)
 	w.checkOrder(0)
 
 	w = newWorld(t, &Limits{}, 0, 1, 0)
@@ -265,7 +265,7 @@ func TestPeriodicGrant(t *testing.T) {
 	w.sockets[1].backlog = 2
 	w.settle()
 	w.checkOrder(1)
-	w.pass(maxBackoff)
+	w.pass(grantInterval)
 	w.checkOrder(1)
 }
 
@@ -278,7 +278,7 @@ func TestLostGrant(t *testing.T) {
 	w.sockets[0].hangUp()
 	w.settle()
 	w.checkOrder()
-	w.pass(maxBackoff)
+	w.pass(grantInterval)
 	w.checkOrder(2)
 	w.sockets[2].hangUp()
 	w.settle()
@@ -325,7 +325,7 @@ func TestResumeAll(t *testing.T) {
 	w.settle()
 	w.checkOrder()
 	w.descriptors = plenty
-	w.pass(maxBackoff)
+	w.pass(grantInterval)
 	for range resumeAllAfter {
 		w.turn()
 	}
@@ -371,7 +371,7 @@ func TestSeveralReasons(t *testing.T) {
 	}
 	w.limits.Reserve() // a dial
 	w.descriptors = 1
-	w.pass(maxBackoff)
+	w.pass(grantInterval)
 	if s.open != 0 || s.pending != 1 || !s.policy.full {
 		t.Errorf("%d open, %d pending, full = %t, want 0, 1, true", s.open, s.pending, s.policy.full)
 	}
@@ -466,7 +466,7 @@ func testRandomWorld(t *testing.T, r *rand.Rand) {
 		case 4:
 			s.loop.inCallback = !s.loop.inCallback
 		case 5:
-			w.pass(time.Duration(r.Int64N(int64(2 * maxBackoff))))
+			w.pass(time.Duration(r.Int64N(int64(2 * grantInterval))))
 		case 6:
 			if r.IntN(20) == 0 && !s.policy.Closed() {
 				s.close()
@@ -484,7 +484,7 @@ func testRandomWorld(t *testing.T, r *rand.Rand) {
 	w.pass(maxBackoff)   // the last retry after an error
 	for range 10 * 200 { // all clients are served in the end
 		w.settle()
-		w.pass(maxBackoff)
+		w.pass(grantInterval)
 		waiting, open := 0, 0
 		for _, s := range w.sockets {
 			waiting += s.backlog + s.pending

@@ -88,8 +88,8 @@ func (s *fakeSocket) ResumeAccept() {
 
 func (s *fakeSocket) RetryAfter(d time.Duration) {
 	s.checkOpen()
-	if d < minBackoff || d > maxBackoff {
-		s.Errorf("RetryAfter(%v), want %v to %v", d, minBackoff, maxBackoff)
+	if longest := max(maxBackoff, grantInterval); d < minBackoff || d > longest {
+		s.Errorf("RetryAfter(%v), want %v to %v", d, minBackoff, longest)
 	}
 	s.retryAt = s.now + d
 }

@@ -1,4 +1,4 @@
-//go:build !darwin && !freebsd && !netbsd && !openbsd && !dragonfly && !windows
+//go:build !darwin && !freebsd && !netbsd && !openbsd && !dragonfly && !solaris && !windows
 
 package conformance
 
