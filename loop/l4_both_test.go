@@ -254,8 +254,14 @@ func TestL6WriteTimeout(t *testing.T) {
 		}
 		c, closed := open(t, loop.Config{WriteTimeout: 10 * limit}, fill)
 		b := make([]byte, 16<<10)
-		for start := time.Now(); time.Since(start) < 25*limit; {
-			if _, err := io.ReadFull(c, b); err != nil {
+		longest := time.Duration(0) // between two reads
+		for start, last := time.Now(), time.Now(); time.Since(start) < 25*limit; {
+			_, err := io.ReadFull(c, b)
+			longest, last = max(longest, time.Since(last)), time.Now()
+			switch {
+			case err != nil && longest > 5*limit:
+				t.Skipf("skipped: the machine is so busy that this peer did not read for %v", longest)
+			case err != nil:
 				t.Fatal(err)
 			}
 			time.Sleep(limit / 20) // the pace of the peer

@@ -101,8 +101,8 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 	}) {
 		t.Fatalf("the log is %q, want a record with the handler's type and address", log.String())
 	}
-	if s := g.Stats(); s.Loops[0].SlowCallbacks != 1 {
-		t.Errorf("SlowCallbacks = %d while the loop is blocked, want 1", s.Loops[0].SlowCallbacks)
+	if s := g.Stats(); s.Loops[0].SlowCallbacks == 0 {
+		t.Errorf("SlowCallbacks = %d while the loop is blocked, want at least 1", s.Loops[0].SlowCallbacks)
 	}
 	close(release)
 }
