@@ -38,28 +38,10 @@ var (
 	ErrBadOption = errors.New("option is out of range")
 )
 
-// An OpError describes a failed operation on a Poll: what was attempted, on which
-// source, and the cause.
-type OpError struct {
-	// Op is "new", "register", "reregister", "deregister", "wait", "waker",
-	// "wake" or "close".
-	Op string
-	// Source describes the source operated on; empty if that is the Poll itself.
-	Source string
-	// Err is one of this package's errors or the kernel's, a syscall.Errno.
-	Err error
-}
-
-// Error implements error.
-func (e *OpError) Error() string { return (*queue.OpError)(e).Error() }
-
-// Unwrap returns the cause.
-func (e *OpError) Unwrap() error { return e.Err }
-
-// publicError returns err, an error of package queue, as an error of this package.
-func publicError(err error) error {
-	if e, ok := err.(*queue.OpError); ok {
-		return (*OpError)(e)
-	}
-	return err
-}
+// An OpError describes a failed operation on a Poll, and is what the errors of its methods are. Its
+// fields are
+//
+//	Op     string // "new", "register", "reregister", "deregister", "wait", "waker", "wake" or "close"
+//	Source string // the source operated on; empty if that is the Poll itself
+//	Err    error  // the cause: one of this package's errors, or the kernel's, a syscall.Errno
+type OpError = queue.OpError

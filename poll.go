@@ -90,7 +90,7 @@ type Registrator struct{ q *queue.Poll }
 // the kernel's: ENOSPC on Linux means the limit in
 // /proc/sys/fs/epoll/max_user_watches.
 func (r Registrator) Register(src Source, token Token, interest Interest, trigger Trigger) error {
-	return publicError(r.q.Register(handleOf(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger)))
+	return r.q.Register(handleOf(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
 }
 
 // Reregister replaces the token, interest and trigger of a registration, and re-arms a
@@ -99,7 +99,7 @@ func (r Registrator) Register(src Source, token Token, interest Interest, trigge
 //
 // The error is an *OpError as from Register, or with ErrNotRegistered.
 func (r Registrator) Reregister(src Source, token Token, interest Interest, trigger Trigger) error {
-	return publicError(r.q.Reregister(handleOf(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger)))
+	return r.q.Reregister(handleOf(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
 }
 
 // Deregister ends a registration. After it returns, no Wait returns an event of the
@@ -109,7 +109,7 @@ func (r Registrator) Reregister(src Source, token Token, interest Interest, trig
 // The error is an *OpError with ErrClosed (the registration still gets its Closed
 // event), ErrNotRegistered, ErrOtherPoll or ErrSourceClosed.
 func (r Registrator) Deregister(src Source) error {
-	return publicError(r.q.Deregister(handleOf(src)))
+	return r.q.Deregister(handleOf(src))
 }
 
 // handleOf is handle.Of, without the conversion of the interface.

@@ -118,18 +118,18 @@ func TestQ9ErrorsArePublic(t *testing.T) {
 		err  error
 		want OpError
 	}{
-		{reg.Register(src, 1, Readable, Edge), OpError{"register", described, syscall.ENOSPC}},
-		{reg.Reregister(src, 1, Readable, Edge), OpError{"reregister", described, ErrNotRegistered}},
-		{reg.Deregister(src), OpError{"deregister", described, ErrNotRegistered}},
-		{reg.Deregister((*source)(nil)), OpError{"deregister", "", ErrSourceClosed}},
-		{reg.Deregister(nil), OpError{"deregister", "", ErrSourceClosed}},
-		{waitErr, OpError{"wait", "", syscall.ENOSPC}},
-		{noRoom, OpError{"wait", "", ErrNoRoom}},
-		{w.Wake(), OpError{"wake", "", syscall.ENOSPC}},
-		{q.Close(), OpError{"close", "", syscall.ENOSPC}},
-		{q.Close(), OpError{"close", "", ErrClosed}},
-		{w.Wake(), OpError{"wake", "", ErrClosed}},
-		{second(q.NewWaker(2)), OpError{"waker", "", ErrClosed}},
+		{reg.Register(src, 1, Readable, Edge), OpError{Op: "register", Source: described, Err: syscall.ENOSPC}},
+		{reg.Reregister(src, 1, Readable, Edge), OpError{Op: "reregister", Source: described, Err: ErrNotRegistered}},
+		{reg.Deregister(src), OpError{Op: "deregister", Source: described, Err: ErrNotRegistered}},
+		{reg.Deregister((*source)(nil)), OpError{Op: "deregister", Source: "", Err: ErrSourceClosed}},
+		{reg.Deregister(nil), OpError{Op: "deregister", Source: "", Err: ErrSourceClosed}},
+		{waitErr, OpError{Op: "wait", Source: "", Err: syscall.ENOSPC}},
+		{noRoom, OpError{Op: "wait", Source: "", Err: ErrNoRoom}},
+		{w.Wake(), OpError{Op: "wake", Source: "", Err: syscall.ENOSPC}},
+		{q.Close(), OpError{Op: "close", Source: "", Err: syscall.ENOSPC}},
+		{q.Close(), OpError{Op: "close", Source: "", Err: ErrClosed}},
+		{w.Wake(), OpError{Op: "wake", Source: "", Err: ErrClosed}},
+		{second(q.NewWaker(2)), OpError{Op: "waker", Source: "", Err: ErrClosed}},
 	} {
 		var e *OpError
 		if !errors.As(c.err, &e) || e.Op != c.want.Op || e.Source != c.want.Source || !errors.Is(e, c.want.Err) {

@@ -26,7 +26,7 @@ func (q *Poll) Wait(events []Event, timeout time.Duration) (int, error) {
 		events[i] = Event{token: Token(raw[i].Token), flags: raw[i].Flags}
 	}
 	q.scratch.Put(raw)
-	return n, publicError(err)
+	return n, err
 }
 
 // Close closes the queue. Current and later calls of Wait first return the remaining
@@ -35,4 +35,4 @@ func (q *Poll) Wait(events []Event, timeout time.Duration) (int, error) {
 // immediately. Close does not wait for other calls. Sources stay open.
 //
 // It returns an *OpError with ErrClosed if the Poll is already closed.
-func (q *Poll) Close() error { return publicError(q.q.Close()) }
+func (q *Poll) Close() error { return q.q.Close() }

@@ -14,7 +14,7 @@ type Waker struct{ w queue.Waker }
 func (q *Poll) NewWaker(token Token) (*Waker, error) {
 	w := &Waker{}
 	if err := w.w.Init(q.q, uint64(token)); err != nil {
-		return nil, publicError(err)
+		return nil, err
 	}
 	return w, nil
 }
@@ -26,7 +26,7 @@ func (q *Poll) NewWaker(token Token) (*Waker, error) {
 // The error is an *OpError with ErrClosed, if the Poll or the Waker is closed, or with
 // the kernel's error: then the wake stays pending for the next Wait, but a sleeping Wait
 // may not be woken before the next Wake.
-func (w *Waker) Wake() error { return publicError(w.w.Wake()) }
+func (w *Waker) Wake() error { return w.w.Wake() }
 
 // Close closes the waker: a pending wake is dropped, and later calls of Wake return
 // ErrClosed. It always returns nil.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/pollux-io/pollux/internal/sys"
 )
@@ -41,10 +42,14 @@ func (c *Candidate) probe() error {
 	defer c.mu.Unlock()
 	if !c.probed {
 		c.err = c.Probe()
-		c.probed = !sys.IsResourceError(c.err)
+		c.probed = !transient(c.err)
 	}
 	return c.err
 }
+
+// transient reports whether the next attempt may succeed. io_uring_enter(2) returns EAGAIN if the
+// kernel is out of memory or other resources for the moment.
+func transient(err error) bool { return sys.IsResourceError(err) || errors.Is(err, syscall.EAGAIN) }
 
 // Info is the result of probing a candidate.
 type Info struct {
@@ -80,7 +85,7 @@ func (s *Set) Probe() []Info {
 		} else {
 			info.Usable, info.Why = true, c.Note()
 		}
-		if !c.OnRequest && (err == nil || sys.IsResourceError(err)) {
+		if !c.OnRequest && (err == nil || transient(err)) {
 			info.Default = info.Usable && !decided
 			decided = true
 		}
@@ -124,7 +129,7 @@ func (s *Set) Choose(name, option string) (Choice, error) {
 // Failed returns the error of a backend whose probe or use has failed with err. A transient
 // error does not make it unavailable.
 func (c Choice) Failed(err error) error {
-	if c.from == "" || sys.IsResourceError(err) {
+	if c.from == "" || transient(err) {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
 	return fmt.Errorf("%w: %q (from %s): %w", ErrUnavailable, c.Name, c.from, err)
@@ -154,7 +159,7 @@ func (s *Set) best() (Choice, error) {
 		switch {
 		case err == nil:
 			return c, nil
-		case sys.IsResourceError(err):
+		case transient(err):
 			return Choice{}, c.Failed(err)
 		}
 		fmt.Fprintf(&reasons, "; %s: %v", c.Name, err)

@@ -92,18 +92,23 @@ func TestProbe(t *testing.T) {
 
 // A result is cached, a transient error is not.
 func TestProbeIsCached(t *testing.T) {
-	var err error = syscall.EMFILE
-	s := &Set{Candidates: []*Candidate{fake("good", &err)}}
 	t.Setenv(Env, "")
-	if _, got := s.Choose("", ""); !errors.Is(got, syscall.EMFILE) {
-		t.Errorf("Choose: %v, want EMFILE", got)
-	}
-	err = nil
-	for range 2 {
-		if _, got := s.Choose("good", "the option"); got != nil {
-			t.Errorf("Choose after the error has passed: %v", got)
+	for _, transient := range []error{syscall.EMFILE, syscall.ENOMEM, syscall.EAGAIN} { // EAGAIN: io_uring_enter(2)
+		err := transient
+		s := &Set{Candidates: []*Candidate{fake("good", &err)}}
+		if _, got := s.Choose("", ""); !errors.Is(got, transient) {
+			t.Errorf("Choose: %v, want %v", got, transient)
 		}
-		err = errMissing // not asked again
+		if _, got := s.Choose("good", "the option"); !errors.Is(got, transient) || errors.Is(got, ErrUnavailable) {
+			t.Errorf("Choose by name: %v, want %v and not ErrUnavailable", got, transient)
+		}
+		err = nil
+		for range 2 {
+			if _, got := s.Choose("good", "the option"); got != nil {
+				t.Errorf("Choose after %v has passed: %v", transient, got)
+			}
+			err = errMissing // not asked again
+		}
 	}
 }
 

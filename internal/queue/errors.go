@@ -23,12 +23,16 @@ var (
 	errNoSource = fmt.Errorf("source is nil (%w)", ErrSourceClosed)
 )
 
-// An OpError describes a failed operation on a Poll. It has the fields and the text of
-// pollux.OpError, which it is converted to.
+// An OpError describes a failed operation on a Poll: what was attempted, on which source, and the
+// cause. It is pollux.OpError: an alias there, so that the errors that come out of a driver are of
+// the public type, too.
 type OpError struct {
-	Op     string
+	// Op is "new", "register", "reregister", "deregister", "wait", "waker", "wake" or "close".
+	Op string
+	// Source describes the source operated on; empty if that is the Poll itself.
 	Source string
-	Err    error
+	// Err is one of this package's errors or the kernel's, a syscall.Errno.
+	Err error
 }
 
 // Error implements error.

@@ -44,9 +44,8 @@ func probed() (has features, err error) {
 	has, err = probe()
 	if err != nil {
 		if e := checkDescriptors(); e != 0 {
-			return has, fmt.Errorf("uring: probing the kernel: %w; raise the limit of open file descriptors (ulimit -n)", os.NewSyscallError("eventfd", e))
+			return has, fmt.Errorf("probing the kernel: %w; raise the limit of open file descriptors (ulimit -n)", os.NewSyscallError("eventfd", e))
 		}
-		err = fmt.Errorf("uring: %w", err)
 		if errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EAGAIN) {
 			return has, err // transient
 		}
