@@ -2,11 +2,8 @@
 
 package sys
 
-import "golang.org/x/sys/unix"
-
 // UnackedBytes returns how many bytes the socket holds that the peer has not acknowledged
 // (<sys/filio.h>, FIONWRITE), or false if the system does not report it.
 func UnackedBytes(fd FD) (int, bool) {
-	n, err := unix.IoctlGetInt(fd, fionwrite)
-	return n, err == nil
+	return ioctlInt(fd, fionwrite)
 }

@@ -5,6 +5,5 @@ import "golang.org/x/sys/unix"
 // UnackedBytes returns how many bytes the socket holds that the peer has not acknowledged
 // (tcp(7), unix(7): SIOCOUTQ), or false if the system does not report it.
 func UnackedBytes(fd FD) (int, bool) {
-	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
-	return n, err == nil
+	return ioctlInt(fd, unix.SIOCOUTQ)
 }

@@ -2,11 +2,8 @@
 
 package sys
 
-import "golang.org/x/sys/unix"
-
 // UnreadBytes returns how many bytes a stream's receive buffer holds (ioctl_list(2), FIONREAD), or
 // false if the system does not report it.
 func UnreadBytes(fd FD) (int, bool) {
-	n, err := unix.IoctlGetInt(fd, unreadRequest)
-	return n, err == nil
+	return ioctlInt(fd, unreadRequest)
 }
