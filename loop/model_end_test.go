@@ -65,6 +65,7 @@ type state struct {
 	paused, pausedInside    bool
 	redeliver               bool // Resume was called, so the left bytes must be delivered again
 	above, drainDue         bool // Unsent was above the high watermark, Drained is due
+	drains                  int  // calls of Drained
 	backpressure, echoes    bool
 	mode                    step // opConsume or opTakeOnly
 	endedInside             bool
@@ -315,7 +316,7 @@ func (h fullHandler) ReadClosed(*loop.Conn) {
 func (h handler) Drained(*loop.Conn) {
 	steps := h.enter("Drained")
 	defer h.leave()
-	h.p.locked(func() { h.drainDue, h.above = false, false })
+	h.p.locked(func() { h.drainDue, h.above, h.drains = false, false, h.drains+1 })
 	h.act(steps)
 }
 
@@ -502,9 +503,11 @@ func (a *end) write(c *loop.Conn, s step, inside bool) {
 		n = max(0, setting.maxUnsent-before)
 	}
 	b, at := a.streamCopy(a.sent, n), n/3
-	if !inside {
-		a.p.locked(func() { a.above = false })
-	}
+	drains := 0
+	a.p.locked(func() {
+		a.above = a.above && inside
+		drains = a.drains
+	})
 	var k int
 	var err error
 	switch s.op {
@@ -519,15 +522,17 @@ func (a *end) write(c *loop.Conn, s step, inside bool) {
 	}
 	unsent := c.Unsent()
 	a.p.locked(func() {
+		// Outside of the loop, the Drained that is due may have been called meanwhile.
+		drained := a.drains != drains
 		switch {
 		case err == nil && k == n:
 			a.sent += n
 			crossed := unsent > setting.high
 			a.above = inside && crossed && a.backpressure
-			a.drainDue = a.drainDue || crossed
+			a.drainDue = a.drainDue || crossed && !drained
 		case k == 0 && errors.Is(err, loop.ErrTooLarge) && errors.Is(err, loop.ErrBufferFull) && n > setting.maxUnsent:
 		case k == 0 && errors.Is(err, loop.ErrBufferFull) && !errors.Is(err, loop.ErrTooLarge) && n <= setting.maxUnsent && before+n > setting.maxUnsent:
-			a.drainDue = true
+			a.drainDue = a.drainDue || !drained
 		case k == 0 && errors.Is(err, loop.ErrClosed) && (a.fin || a.mayBeClosedLocked()):
 		default:
 			a.p.failLocked("end %d: a write of %d bytes = %d, %v, while %d bytes were unsent", a.i, n, k, err, before)
