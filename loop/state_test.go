@@ -36,7 +36,7 @@ func TestPhaseTransitions(t *testing.T) {
 		for _, next := range nexts {
 			want[next] = true
 		}
-		for next := range phases + 1 { // phases itself is none
+		for next := range phases + 1 { // phases itself is invalid
 			c := &Conn{connState: connState{phase: from}}
 			message := messageOfPanic(func() { c.enter(next) })
 			switch {

@@ -17,7 +17,7 @@ import "sync/atomic"
 // Limits are the resources for which the listeners of a group compete. The exported fields must
 // be set before the first call. The methods may be called from any goroutine.
 type Limits struct {
-	// MaxConns is the maximum number of connections; 0: there is none.
+	// MaxConns is the maximum number of connections; 0: unlimited.
 	MaxConns int
 	// RefuseAbove has connections above MaxConns refused. Otherwise they wait.
 	RefuseAbove bool

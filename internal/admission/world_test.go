@@ -36,7 +36,7 @@ type fakeSocket struct {
 	refused int
 	paused  bool
 	retryAt time.Duration // 0: not requested
-	failure bool          // the next accept fails, not for want of a resource
+	failure bool          // the next accept fails, though no resource is exhausted
 	onPause func()        // called once by PauseAccept
 	ahead   int           // so many are accepted in one turn after a pause in it, as a completion driver may
 }

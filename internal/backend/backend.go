@@ -146,8 +146,8 @@ func (s *Set) find(name, from string) (Choice, error) {
 	return Choice{}, fmt.Errorf("%w: %q (from %s): %s in this build can use %s%s", ErrUnavailable, name, from, s.User, strings.Join(names, ", "), s.Advice)
 }
 
-// best returns the first usable candidate, or an error if there is none, or if a transient
-// error has kept a better one from being used.
+// best returns the first usable candidate. It returns an error if no candidate is usable, or if a
+// transient error has kept a better one from being used.
 func (s *Set) best() (Choice, error) {
 	var reasons strings.Builder
 	for i, candidate := range s.Candidates {

@@ -16,7 +16,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// ErrNetwork means that the network is none of those that the error lists.
+// ErrNetwork means that the network is unknown; the error lists the valid ones.
 var ErrNetwork = errors.New("unknown network")
 
 // Parse parses an address; kind is "tcp" or "udp", and network must be one of its variants. The

@@ -36,7 +36,7 @@ func LookupSilentHost() (netip.Addr, bool) {
 	return a, err == nil
 }
 
-// SkipOnWine skips the test under Wine. The reason says what Wine does otherwise than Windows.
+// SkipOnWine skips the test under Wine. The reason describes how Wine differs from Windows.
 func SkipOnWine(t testing.TB, reason string) {
 	t.Helper()
 	if sys.OnWine() {

@@ -72,9 +72,9 @@ func (d *Driver) watchWritable(s *driver.Stream, on bool) {
 	}
 }
 
-func (d *Driver) reregister(s *driver.Stream, room bool) error {
+func (d *Driver) reregister(s *driver.Stream, writable bool) error {
 	interest := selector.Readable
-	if room {
+	if writable {
 		interest |= selector.Writable
 	}
 	change := d.q.Reregister
@@ -84,7 +84,7 @@ func (d *Driver) reregister(s *driver.Stream, room bool) error {
 	err := change(s.PollHandle(), driver.Token(kindStream, s.Generation, s.Index), interest, selector.Edge)
 	if err == nil {
 		s.Flags &^= watchingWritable
-		if room {
+		if writable {
 			s.Flags |= watchingWritable
 		}
 	}
