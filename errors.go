@@ -1,9 +1,8 @@
 package pollux
 
 import (
-	"errors"
-
 	"github.com/pollux-io/pollux/internal/backend"
+	"github.com/pollux-io/pollux/internal/misuse"
 	"github.com/pollux-io/pollux/internal/queue"
 )
 
@@ -34,8 +33,9 @@ var (
 	ErrTooMany = queue.ErrTooMany
 	// ErrBackend: the requested backend does not exist or is not usable on this machine.
 	ErrBackend = backend.ErrUnavailable
-	// ErrBadOption: an option is nil or its value is out of range.
-	ErrBadOption = errors.New("option is out of range")
+	// ErrBadArgument: an argument or an option is nil or out of range. It is the same error as
+	// sock.ErrBadArgument and loop.ErrBadArgument, and matches syscall.EINVAL with errors.Is.
+	ErrBadArgument = misuse.ErrBadArgument
 )
 
 // An OpError describes a failed operation on a Poll, and is what the errors of its methods are. Its

@@ -28,7 +28,7 @@ const MaxBusyPoll = time.Second
 func BusyPoll(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 || d > MaxBusyPoll {
-			return fmt.Errorf("BusyPoll(%v): %w: the range is 0 to %v", d, ErrBadOption, MaxBusyPoll)
+			return fmt.Errorf("BusyPoll(%v): %w: the range is 0 to %v", d, ErrBadArgument, MaxBusyPoll)
 		}
 		c.busyPoll = d
 		if d == 0 {

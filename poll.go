@@ -26,12 +26,12 @@ type Source interface {
 	PollHandle() *handle.Handle
 }
 
-// New returns an empty Poll. The error is an *OpError with ErrBackend, ErrBadOption, or
+// New returns an empty Poll. The error is an *OpError with ErrBackend, ErrBadArgument, or
 // the kernel's error, such as EMFILE, ENFILE or ENOMEM.
 func New(options ...Option) (*Poll, error) {
 	var c config
 	for _, o := range options {
-		err := fmt.Errorf("%w: the option is nil", ErrBadOption)
+		err := fmt.Errorf("%w: the option is nil", ErrBadArgument)
 		if o != nil {
 			err = o(&c)
 		}

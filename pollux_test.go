@@ -58,12 +58,12 @@ func TestUnknownBackendIsNamed(t *testing.T) {
 }
 
 func TestBadOptions(t *testing.T) {
-	if _, err := New(nil); !errors.Is(err, ErrBadOption) {
-		t.Errorf("nil: %v, want ErrBadOption", err)
+	if _, err := New(nil); !errors.Is(err, ErrBadArgument) {
+		t.Errorf("nil: %v, want ErrBadArgument", err)
 	}
 	for _, d := range []time.Duration{-1, MaxBusyPoll + 1} {
-		if _, err := New(BusyPoll(d)); !errors.Is(err, ErrBadOption) {
-			t.Errorf("BusyPoll(%v): %v, want ErrBadOption", d, err)
+		if _, err := New(BusyPoll(d)); !errors.Is(err, ErrBadArgument) {
+			t.Errorf("BusyPoll(%v): %v, want ErrBadArgument", d, err)
 		}
 	}
 }

@@ -50,8 +50,8 @@ func openDriver(c *Config) (driver.Driver, error) {
 		return nil, err
 	}
 	d, err := openBackend(choice.Index, driver.Config{
-		ScratchBytes: min(max(c.ReadBudget, minScratchBytes), maxScratchBytes),
-		BudgetBytes:  c.ReadBudget,
+		ScratchBytes: min(max(c.TurnBudgetBytes, minScratchBytes), maxScratchBytes),
+		BudgetBytes:  c.TurnBudgetBytes,
 		BusyPoll:     c.BusyPoll,
 	})
 	if err != nil {

@@ -12,21 +12,21 @@ type watermark uint8
 
 const (
 	below watermark = iota
-	above           // HighWatermark was exceeded, or a write refused; LowWatermark has not been reached since
+	above           // HighWatermarkBytes was exceeded, or a write refused; LowWatermarkBytes has not been reached since
 )
 
 // admit returns an error if n more bytes may not be added to the unsent ones, and passes to
-// above if they exceed the high watermark, or if MaxUnsent refuses them now and not later: so
+// above if they exceed the high watermark, or if MaxUnsentBytes refuses them now and not later: so
 // Drained is called.
 func (w *watermark) admit(n, unsent int, limits *Config) error {
-	if n > limits.MaxUnsent {
+	if n > limits.MaxUnsentBytes {
 		return ErrTooLarge
 	}
-	if n+unsent > limits.MaxUnsent {
+	if n+unsent > limits.MaxUnsentBytes {
 		*w = above
 		return ErrBufferFull
 	}
-	if n+unsent > limits.HighWatermark {
+	if n+unsent > limits.HighWatermarkBytes {
 		*w = above
 	}
 	return nil
@@ -41,7 +41,7 @@ func (w *watermark) sentImmediately(unsent int) {
 
 // reached passes to below if the low watermark has been reached, and reports whether it has.
 func (w *watermark) reached(unsent int, limits *Config) bool {
-	if *w == below || unsent > limits.LowWatermark {
+	if *w == below || unsent > limits.LowWatermarkBytes {
 		return false
 	}
 	*w = below
@@ -99,11 +99,11 @@ const (
 	never
 )
 
-// SetBackpressure sets whether reading stops while more than Config.HighWatermark bytes are
-// unsent, until Config.LowWatermark is reached. By default it does on accepted connections and
+// SetBackpressure sets whether reading stops while more than Config.HighWatermarkBytes are
+// unsent, until Config.LowWatermarkBytes is reached. By default it does on accepted connections and
 // does not on dialed ones: if both sides stopped, and each wrote more than the other takes
 // before it reads, both would wait forever. Drained is called either way. Without back-pressure
-// the handler must limit its responses itself: up to Config.MaxUnsent bytes are queued.
+// the handler must limit its responses itself: up to Config.MaxUnsentBytes are queued.
 func (c *Conn) SetBackpressure(on bool) error {
 	return c.submit("set back-pressure", wantFlush, func() {
 		x := c.makeRareExtrasLocked()

@@ -6,7 +6,7 @@ import (
 )
 
 func TestL4Watermark(t *testing.T) {
-	limits := Config{LowWatermark: 10, HighWatermark: 100, MaxUnsent: 1000}
+	limits := Config{LowWatermarkBytes: 10, HighWatermarkBytes: 100, MaxUnsentBytes: 1000}
 	for _, x := range []struct {
 		name      string
 		n, unsent int
@@ -17,12 +17,12 @@ func TestL4Watermark(t *testing.T) {
 		{"up to the high watermark", 100, 0, nil, below},
 		{"above the high watermark", 101, 0, nil, above},
 		{"above it with what is unsent", 1, 100, nil, above},
-		{"up to MaxUnsent", 1000, 0, nil, above},
-		{"up to MaxUnsent with what is unsent", 999, 1, nil, above},
-		{"above MaxUnsent with what is unsent", 999, 2, ErrBufferFull, above},
-		{"a small write above MaxUnsent", 1, 1000, ErrBufferFull, above},
-		{"above MaxUnsent on its own", 1001, 0, ErrTooLarge, below},
-		{"above MaxUnsent on its own, beside unsent bytes", 1001, 50, ErrTooLarge, below},
+		{"up to MaxUnsentBytes", 1000, 0, nil, above},
+		{"up to MaxUnsentBytes with what is unsent", 999, 1, nil, above},
+		{"above MaxUnsentBytes with what is unsent", 999, 2, ErrBufferFull, above},
+		{"a small write above MaxUnsentBytes", 1, 1000, ErrBufferFull, above},
+		{"above MaxUnsentBytes on its own", 1001, 0, ErrTooLarge, below},
+		{"above MaxUnsentBytes on its own, beside unsent bytes", 1001, 50, ErrTooLarge, below},
 	} {
 		var w watermark
 		if err := w.admit(x.n, x.unsent, &limits); !errors.Is(err, x.err) || w != x.want {
@@ -54,7 +54,7 @@ func TestL4Watermark(t *testing.T) {
 
 // What a flush means for reading: it stops above the high watermark if there is back-pressure.
 func TestL4FlowAfterAFlush(t *testing.T) {
-	l := &Loop{g: &Group{config: Config{LowWatermark: 10, HighWatermark: 100, MaxUnsent: 1000}}}
+	l := &Loop{g: &Group{config: Config{LowWatermarkBytes: 10, HighWatermarkBytes: 100, MaxUnsentBytes: 1000}}}
 	for _, x := range []struct {
 		name     string
 		was      watermark

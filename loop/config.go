@@ -36,26 +36,26 @@ type Config struct {
 	// accepting pauses, and they wait in the backlog.
 	RefuseAbove bool
 
-	// HighWatermark and LowWatermark are numbers of unsent bytes of one connection: above the
+	// HighWatermarkBytes and LowWatermarkBytes are numbers of unsent bytes of one connection: above the
 	// high one, reading from an accepted connection stops; at the low one it resumes, and
 	// Drained is called. Reading from dialed connections does not stop; Conn.SetBackpressure
-	// overrides this for one connection. LowWatermark is from 1 to HighWatermark, which is at
-	// most MaxUnsent. 256 KiB and 64 KiB.
-	HighWatermark, LowWatermark int
-	// MaxUnsent is the maximum number of unsent bytes of one connection: a Write that would
+	// overrides this for one connection. LowWatermarkBytes is from 1 to HighWatermarkBytes, which is at
+	// most MaxUnsentBytes. 256 KiB and 64 KiB.
+	HighWatermarkBytes, LowWatermarkBytes int
+	// MaxUnsentBytes is the maximum number of unsent bytes of one connection: a Write that would
 	// exceed it takes nothing. 64 MiB.
-	MaxUnsent int
-	// MaxUnread is how many bytes of one connection may be unread by its handler, so it must be
+	MaxUnsentBytes int
+	// MaxUnreadBytes is how many bytes of one connection may be unread by its handler, so it must be
 	// more than the longest message. A handler that leaves so many and has not paused needs more
 	// than that, and would wait forever: its connection is closed with ErrUnreadFull. One that
 	// cannot continue for another reason calls Pause, which stops reading, and Resume later.
 	// 1 MiB.
-	MaxUnread int
-	// ReadBudget is how many bytes one connection may receive, and send, in one turn of the
+	MaxUnreadBytes int
+	// TurnBudgetBytes is how many bytes one connection may receive, and send, in one turn of the
 	// loop; at least 1. 256 KiB.
-	ReadBudget int
-	// IdleBuffers is how many bytes of unused buffers a loop keeps, at least 1. 16 MiB.
-	IdleBuffers int
+	TurnBudgetBytes int
+	// IdleBufferBytes is how many bytes of unused buffers a loop keeps, at least 1. 16 MiB.
+	IdleBufferBytes int
 
 	// LingerTimeout is how long a connection that is being closed waits for the peer to take
 	// more of the unsent bytes, and, when it has everything, to close its side. A peer that
@@ -83,10 +83,10 @@ type Config struct {
 	// OffloadQueue the maximum number of functions queued for them. 64 and 4,096.
 	OffloadWorkers, OffloadQueue int
 
-	// MaxQueued is how many functions of Loop.Run may be queued for one loop: one more is
-	// ErrQueueFull. The second halves of Offload have a limit of their own: MaxQueued,
+	// MaxQueuedFuncs is how many functions of Loop.Run may be queued for one loop: one more is
+	// ErrQueueFull. The second halves of Offload have a limit of their own: MaxQueuedFuncs,
 	// OffloadWorkers and OffloadQueue together. At least 1. 65,536.
-	MaxQueued int
+	MaxQueuedFuncs int
 
 	// SlowCallback is how long a callback may run before it is logged: it blocks every
 	// connection of its loop. 100 ms; negative: never.
@@ -116,15 +116,15 @@ func (c *Config) applyDefaultsAndValidate() error {
 		}
 	}
 	set(&c.Loops, min(runtime.GOMAXPROCS(0), MaxLoops))
-	set(&c.HighWatermark, 256<<10)
-	set(&c.LowWatermark, min(64<<10, c.HighWatermark))
-	set(&c.MaxUnsent, max(64<<20, c.HighWatermark))
-	set(&c.MaxUnread, 1<<20)
-	set(&c.ReadBudget, 256<<10)
-	set(&c.IdleBuffers, 16<<20)
+	set(&c.HighWatermarkBytes, 256<<10)
+	set(&c.LowWatermarkBytes, min(64<<10, c.HighWatermarkBytes))
+	set(&c.MaxUnsentBytes, max(64<<20, c.HighWatermarkBytes))
+	set(&c.MaxUnreadBytes, 1<<20)
+	set(&c.TurnBudgetBytes, 256<<10)
+	set(&c.IdleBufferBytes, 16<<20)
 	set(&c.OffloadWorkers, 64)
 	set(&c.OffloadQueue, 4096)
-	set(&c.MaxQueued, 64<<10)
+	set(&c.MaxQueuedFuncs, 64<<10)
 	if c.LingerTimeout == 0 {
 		c.LingerTimeout = 10 * time.Second
 	}
@@ -141,7 +141,7 @@ func (c *Config) applyDefaultsAndValidate() error {
 		c.Logger = slog.Default()
 	}
 	if err := checkKeepAlive(c.KeepAlive); err != nil {
-		return fmt.Errorf("loop: %w: %w", ErrBadConfig, err)
+		return fmt.Errorf("loop: %w: %w", ErrBadArgument, err)
 	}
 	for _, check := range []struct {
 		ok   bool
@@ -150,21 +150,21 @@ func (c *Config) applyDefaultsAndValidate() error {
 		{c.Loops > 0 && c.Loops <= MaxLoops, fmt.Sprintf("Loops is %d; it must be from 1 to %d", c.Loops, MaxLoops)},
 		{c.BusyPoll <= pollux.MaxBusyPoll, fmt.Sprintf("BusyPoll is %v; it must be at most %v", c.BusyPoll, pollux.MaxBusyPoll)},
 		{c.MaxConns >= 0, fmt.Sprintf("MaxConns is %d; it must not be negative", c.MaxConns)},
-		{c.HighWatermark > 0, fmt.Sprintf("HighWatermark is %d; it must be positive", c.HighWatermark)},
-		{c.LowWatermark > 0 && c.LowWatermark <= c.HighWatermark, fmt.Sprintf("LowWatermark is %d; it must be from 1 to HighWatermark, which is %d", c.LowWatermark, c.HighWatermark)},
-		{c.HighWatermark <= c.MaxUnsent, fmt.Sprintf("MaxUnsent is %d; it must be at least HighWatermark, which is %d", c.MaxUnsent, c.HighWatermark)},
-		{c.MaxUnread > 0, fmt.Sprintf("MaxUnread is %d; it must be positive", c.MaxUnread)},
-		{c.ReadBudget > 0, fmt.Sprintf("ReadBudget is %d; it must be positive", c.ReadBudget)},
-		{c.IdleBuffers >= 0, fmt.Sprintf("IdleBuffers is %d; it must not be negative", c.IdleBuffers)},
+		{c.HighWatermarkBytes > 0, fmt.Sprintf("HighWatermarkBytes is %d; it must be positive", c.HighWatermarkBytes)},
+		{c.LowWatermarkBytes > 0 && c.LowWatermarkBytes <= c.HighWatermarkBytes, fmt.Sprintf("LowWatermarkBytes is %d; it must be from 1 to HighWatermarkBytes, which is %d", c.LowWatermarkBytes, c.HighWatermarkBytes)},
+		{c.HighWatermarkBytes <= c.MaxUnsentBytes, fmt.Sprintf("MaxUnsentBytes is %d; it must be at least HighWatermarkBytes, which is %d", c.MaxUnsentBytes, c.HighWatermarkBytes)},
+		{c.MaxUnreadBytes > 0, fmt.Sprintf("MaxUnreadBytes is %d; it must be positive", c.MaxUnreadBytes)},
+		{c.TurnBudgetBytes > 0, fmt.Sprintf("TurnBudgetBytes is %d; it must be positive", c.TurnBudgetBytes)},
+		{c.IdleBufferBytes >= 0, fmt.Sprintf("IdleBufferBytes is %d; it must not be negative", c.IdleBufferBytes)},
 		{c.LingerTimeout > 0, fmt.Sprintf("LingerTimeout is %v; it must be positive", c.LingerTimeout)},
 		{c.MaxLinger >= c.LingerTimeout, fmt.Sprintf("MaxLinger is %v; it must be at least LingerTimeout, which is %v", c.MaxLinger, c.LingerTimeout)},
 		{c.WriteTimeout >= 0, fmt.Sprintf("WriteTimeout is %v; it must not be negative", c.WriteTimeout)},
 		{c.IdleTimeout >= 0, fmt.Sprintf("IdleTimeout is %v; it must not be negative", c.IdleTimeout)},
 		{c.OffloadWorkers > 0 && c.OffloadQueue > 0, fmt.Sprintf("OffloadWorkers is %d and OffloadQueue %d; they must be positive", c.OffloadWorkers, c.OffloadQueue)},
-		{c.MaxQueued > 0 && c.MaxQueued <= math.MaxInt32/2, fmt.Sprintf("MaxQueued is %d; it must be from 1 to %d", c.MaxQueued, math.MaxInt32/2)},
+		{c.MaxQueuedFuncs > 0 && c.MaxQueuedFuncs <= math.MaxInt32/2, fmt.Sprintf("MaxQueuedFuncs is %d; it must be from 1 to %d", c.MaxQueuedFuncs, math.MaxInt32/2)},
 	} {
 		if !check.ok {
-			return fmt.Errorf("loop: %w: %s", ErrBadConfig, check.what)
+			return fmt.Errorf("loop: %w: %s", ErrBadArgument, check.what)
 		}
 	}
 	return nil

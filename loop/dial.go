@@ -21,7 +21,7 @@ import (
 // handler gets Closed.
 //
 // The error is a *net.OpError: the system's (ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EMFILE),
-// ctx's cause, ErrTooManyConns, ErrBadConfig, ErrClosed, or the reason why the connection ended
+// ctx's cause, ErrTooManyConns, ErrBadArgument, ErrClosed, or the reason why the connection ended
 // before Dial returned it.
 func (g *Group) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler) (*Conn, error) {
 	if err := g.checkNotOnLoop(); err != nil {
@@ -55,7 +55,7 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 // Dial is Group.Dial on this loop, without waiting: done, unless it is nil, is called once, on
 // the loop, with the connection or the error. If the connection opens, accept and the handler's
 // Opened are called before. If Dial itself returns an error (a bad address, out of descriptors,
-// ErrTooManyConns, ErrBadConfig, ErrClosed, or ctx's cause if that has ended already), nothing
+// ErrTooManyConns, ErrBadArgument, ErrClosed, or ctx's cause if that has ended already), nothing
 // is called.
 //
 // When ctx ends first, the dial is canceled as by Group.Dial, and done gets ctx's cause. If ctx

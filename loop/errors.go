@@ -6,23 +6,25 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"github.com/pollux-io/pollux/internal/misuse"
 )
 
 var (
 	// ErrClosed: the connection, listener or group is closed, or being closed.
 	ErrClosed = net.ErrClosed
-	// ErrBufferFull: Write would make more bytes unsent than MaxUnsent. Nothing was taken.
+	// ErrBufferFull: Write would make more bytes unsent than MaxUnsentBytes. Nothing was taken.
 	// Drained is called when there is space again; or close a peer that does not read. A write
-	// of more than MaxUnsent less LowWatermark bytes may be refused then as well, until nothing
+	// of more than MaxUnsentBytes less LowWatermarkBytes may be refused then as well, until nothing
 	// is unsent: Drained is called again. A write that can never be taken is ErrTooLarge.
 	ErrBufferFull = errors.New("too many unsent bytes; the peer does not read fast enough")
-	// ErrTooLarge: one Write, Writev or WriteOwned has more bytes than MaxUnsent, so it can
+	// ErrTooLarge: one Write, Writev or WriteOwned has more bytes than MaxUnsentBytes, so it can
 	// never be taken, and Drained is not called for it. Nothing was taken: split it, or raise
-	// MaxUnsent. It wraps ErrBufferFull.
-	ErrTooLarge = fmt.Errorf("one write has more bytes than MaxUnsent and can never be taken; split it, or raise MaxUnsent: %w", ErrBufferFull)
-	// ErrUnreadFull: a connection was closed because its handler left MaxUnread bytes unconsumed
+	// MaxUnsentBytes. It wraps ErrBufferFull.
+	ErrTooLarge = fmt.Errorf("one write has more bytes than MaxUnsentBytes and can never be taken; split it, or raise MaxUnsentBytes: %w", ErrBufferFull)
+	// ErrUnreadFull: a connection was closed because its handler left MaxUnreadBytes unconsumed
 	// and had not paused: the rest of the message could never be received.
-	ErrUnreadFull = errors.New("a message is longer than MaxUnread; raise it, or have the handler refuse such messages")
+	ErrUnreadFull = errors.New("a message is longer than MaxUnreadBytes; raise it, or have the handler refuse such messages")
 	// ErrTimeout: a connection was closed at its idle timeout or read deadline.
 	ErrTimeout error = timeoutError{}
 	// ErrWriteTimeout: a connection was closed because its peer took none of the unsent bytes
@@ -42,12 +44,13 @@ var (
 	ErrShutdown = errors.New("the group has shut down")
 	// ErrOffloadFull: OffloadQueue functions are queued for Offload's pool.
 	ErrOffloadFull = errors.New("the queue of the offload pool is full; raise OffloadWorkers or OffloadQueue, or submit less")
-	// ErrQueueFull: Config.MaxQueued functions are queued for the loop.
-	ErrQueueFull = errors.New("the queue of functions for the loop is full; raise MaxQueued, or submit more only when some have run")
+	// ErrQueueFull: Config.MaxQueuedFuncs functions are queued for the loop.
+	ErrQueueFull = errors.New("the queue of functions for the loop is full; raise MaxQueuedFuncs, or submit more only when some have run")
 	// ErrTooManyConns: the group has MaxConns connections, so it does not dial another.
 	ErrTooManyConns = errors.New("the group has as many connections as MaxConns allows; raise it, or close some")
-	// ErrBadConfig: a field of Config, or an argument, is invalid.
-	ErrBadConfig = errors.New("bad configuration or argument")
+	// ErrBadArgument: a field of Config, or an argument, is invalid. It is
+	// pollux.ErrBadArgument, and matches syscall.EINVAL with errors.Is.
+	ErrBadArgument = misuse.ErrBadArgument
 	// ErrOnLoop: the call waits for the group's loops, so it must not be made in a callback, on
 	// one of them. Start a goroutine for it; instead of Group.Dial and Loop.Watch use Loop.Dial
 	// and Loop.WatchLater, which call back.
@@ -117,4 +120,4 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
 
 // errNil returns the error for a nil argument.
-func errNil(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadConfig, what) }
+func errNil(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadArgument, what) }

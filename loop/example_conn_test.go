@@ -39,10 +39,10 @@ func exampleServer(config loop.Config, accept func(*loop.Conn) loop.Handler) (ad
 	}
 }
 
-// Write takes all or nothing: a write that exceeds MaxUnsent returns an error, and none of it is
+// Write takes all or nothing: a write that exceeds MaxUnsentBytes returns an error, and none of it is
 // sent.
 func ExampleConn_Write() {
-	addr, end := exampleServer(loop.Config{HighWatermark: 1 << 10, MaxUnsent: 1 << 20}, func(*loop.Conn) loop.Handler {
+	addr, end := exampleServer(loop.Config{HighWatermarkBytes: 1 << 10, MaxUnsentBytes: 1 << 20}, func(*loop.Conn) loop.Handler {
 		return handlerFunc(func(c *loop.Conn, b []byte) (int, error) {
 			n, err := c.Write(make([]byte, 2<<20))
 			fmt.Println(n, errors.Is(err, loop.ErrBufferFull))
@@ -147,7 +147,7 @@ func (h *source) Drained(c *loop.Conn) {
 // Much data is sent in chunks: up to the high watermark, then more whenever Drained is called, so
 // that a slow peer uses little memory.
 func ExampleDrainedHandler() {
-	addr, end := exampleServer(loop.Config{HighWatermark: 64 << 10, LowWatermark: 16 << 10},
+	addr, end := exampleServer(loop.Config{HighWatermarkBytes: 64 << 10, LowWatermarkBytes: 16 << 10},
 		func(*loop.Conn) loop.Handler { return &source{n: 10_000_000} })
 	defer end()
 	fmt.Println(len(ask(addr, "")))

@@ -155,7 +155,7 @@ func ExampleGroup_ServePacket() {
 		log.Fatal(err)
 	}
 	defer g.Shutdown(context.Background())
-	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), sock.RecvBuffer(1<<20))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), sock.ReadBuffer(1<<20))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -44,12 +44,12 @@ func Example() {
 // The zero Config is valid. The error names a field that is out of range.
 func ExampleNewGroup() {
 	g, err := loop.NewGroup(loop.Config{
-		Loops:         2,
-		MaxConns:      10_000,
-		RefuseAbove:   true,
-		HighWatermark: 64 << 10,
-		LowWatermark:  16 << 10,
-		IdleTimeout:   time.Minute,
+		Loops:              2,
+		MaxConns:           10_000,
+		RefuseAbove:        true,
+		HighWatermarkBytes: 64 << 10,
+		LowWatermarkBytes:  16 << 10,
+		IdleTimeout:        time.Minute,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -58,11 +58,11 @@ func ExampleNewGroup() {
 	fmt.Println(g.Shutdown(context.Background()))
 
 	_, err = loop.NewGroup(loop.Config{Loops: -1})
-	fmt.Println(errors.Is(err, loop.ErrBadConfig), err)
+	fmt.Println(errors.Is(err, loop.ErrBadArgument), err)
 	// Output:
 	// 2 loops
 	// <nil>
-	// true loop: bad configuration or argument: Loops is -1; it must be from 1 to 1024
+	// true loop: bad argument: Loops is -1; it must be from 1 to 1024
 }
 
 // lines is a protocol of lines. The bytes that Data does not consume, the beginning of a line,

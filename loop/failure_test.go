@@ -177,8 +177,8 @@ func TestErrorsAfterShutdown(t *testing.T) {
 			t.Errorf("%s after Shutdown: got %v, want ErrClosed that names the call", what, err)
 		}
 	}
-	if !errors.Is(nothing, loop.ErrBadConfig) {
-		t.Errorf("Watch of nil: got %v, want ErrBadConfig", nothing)
+	if !errors.Is(nothing, loop.ErrBadArgument) {
+		t.Errorf("Watch of nil: got %v, want ErrBadArgument", nothing)
 	}
 	if s := g.Stats(); s.Loops[0].Turns == 0 || s.Loops[1].Turns == 0 {
 		t.Errorf("Stats after Shutdown: got %+v, want turns of both loops", s.Loops)
@@ -187,8 +187,8 @@ func TestErrorsAfterShutdown(t *testing.T) {
 
 // Config returns the configuration with the defaults applied.
 func TestConfigWithDefaults(t *testing.T) {
-	g := group(t, loop.Config{Loops: 3, MaxUnread: 1000, Logger: quiet()})
-	if c := g.Config(); c.Loops != 3 || c.MaxUnread != 1000 || c.HighWatermark != 256<<10 || c.LingerTimeout != 10*time.Second {
+	g := group(t, loop.Config{Loops: 3, MaxUnreadBytes: 1000, Logger: quiet()})
+	if c := g.Config(); c.Loops != 3 || c.MaxUnreadBytes != 1000 || c.HighWatermarkBytes != 256<<10 || c.LingerTimeout != 10*time.Second {
 		t.Errorf("Config() = %+v", c)
 	}
 }

@@ -171,7 +171,7 @@ func testNothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	var options []sock.Option
 	if small {
-		options = append(options, sock.SendBuffer(64<<10)) // smaller than a segment, TCP waits for its timers
+		options = append(options, sock.WriteBuffer(64<<10)) // smaller than a segment, TCP waits for its timers
 	}
 	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), options...)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 func TestFaultReaderNeverDrains(t *testing.T) {
 	const peers, high = 50, 64 << 10
 	q := &questionServer{high: high, sent: make([]int, peers)}
-	g := group(t, loop.Config{Loops: 1, HighWatermark: high, LowWatermark: high / 4})
+	g := group(t, loop.Config{Loops: 1, HighWatermarkBytes: high, LowWatermarkBytes: high / 4})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", q.handler)
 	if err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ type Group struct {
 	logs   *logs
 }
 
-// NewGroup starts the loops. The error wraps ErrBadConfig, pollux.ErrBackend, or the system's
+// NewGroup starts the loops. The error wraps ErrBadArgument, pollux.ErrBackend, or the system's
 // when out of descriptors (EMFILE) or memory.
 func NewGroup(config Config) (*Group, error) {
 	if err := config.applyDefaultsAndValidate(); err != nil {

@@ -6,7 +6,7 @@ import "fmt"
 // accept function makes one for each connection.
 //
 // Data gets all bytes received and not yet consumed, and returns how many of them it consumed;
-// the rest is delivered again, together with the bytes that follow, up to Config.MaxUnread. b
+// the rest is delivered again, together with the bytes that follow, up to Config.MaxUnreadBytes. b
 // belongs to the loop and is valid until Data returns; Data may change it, but changes to
 // unconsumed bytes may or may not be kept. An error closes the connection as CloseWith does:
 // unsent bytes are sent, then FIN, and the loop waits for the peer to close its side for up to

@@ -63,9 +63,9 @@ func (q *opQueue) pop() op {
 }
 
 // Run runs f on the loop, soon, after the functions given to it before. It may be called from
-// any goroutine, and never waits. At most Config.MaxQueued functions may be queued: one more is
+// any goroutine, and never waits. At most Config.MaxQueuedFuncs functions may be queued: one more is
 // ErrQueueFull. Once the loop has ended, after Shutdown or because it has failed, the error is
-// ErrClosed; it is ErrBadConfig if f is nil. If Run returns an error, f is not run.
+// ErrClosed; it is ErrBadArgument if f is nil. If Run returns an error, f is not run.
 //
 // In each turn the functions may take a millisecond together: the rest waits for the next turn,
 // so that connections are served between them.
@@ -81,7 +81,7 @@ func (l *Loop) tryRun(f func()) error {
 	if f == nil {
 		return errNil("a function")
 	}
-	if n := l.functions.Add(1); int(n) > l.g.config.MaxQueued {
+	if n := l.functions.Add(1); int(n) > l.g.config.MaxQueuedFuncs {
 		l.functions.Add(-1)
 		if l.inboxState() != takesAll {
 			return l.endedError()
@@ -153,7 +153,7 @@ func (l *Loop) reserveOffload() error {
 		return l.endedError()
 	}
 	c := &l.g.config
-	if l.inbox.offloads >= c.MaxQueued+c.OffloadQueue+c.OffloadWorkers {
+	if l.inbox.offloads >= c.MaxQueuedFuncs+c.OffloadQueue+c.OffloadWorkers {
 		return ErrQueueFull // their second halves are queued
 	}
 	l.inbox.offloads++

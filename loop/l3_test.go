@@ -101,7 +101,7 @@ func checkStream(t *testing.T, c net.Conn, want []byte) {
 
 func TestL3HardLimit(t *testing.T) {
 	errs := make(chan error, 1)
-	_, c := serve(t, loop.Config{MaxUnsent: 1 << 20, HighWatermark: 1 << 19}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{MaxUnsentBytes: 1 << 20, HighWatermarkBytes: 1 << 19}, func(*loop.Conn) loop.Handler {
 		return &funcs{opened: func(c *loop.Conn) {
 			b := make([]byte, 300<<10)
 			for {
@@ -117,7 +117,7 @@ func TestL3HardLimit(t *testing.T) {
 		}}
 	})
 	if err := receive(t, errs, "ErrBufferFull"); !errors.Is(err, loop.ErrBufferFull) || strings.Contains(err.Error(), "accepted") {
-		t.Errorf("Write above MaxUnsent: got %v, want ErrBufferFull and no bytes written", err)
+		t.Errorf("Write above MaxUnsentBytes: got %v, want ErrBufferFull and no bytes written", err)
 	}
 	_ = c
 }
@@ -213,7 +213,7 @@ func TestL3CloseWithAVerySlowReader(t *testing.T) {
 func TestL3LingerTimeoutResets(t *testing.T) {
 	testkit.SkipOnWine(t, "after a reset it may report EOF")
 	closed := make(chan error, 1)
-	config := loop.Config{LingerTimeout: 50 * time.Millisecond, HighWatermark: 40 << 20} // so that reading goes on to EOF
+	config := loop.Config{LingerTimeout: 50 * time.Millisecond, HighWatermarkBytes: 40 << 20} // so that reading goes on to EOF
 	_, c := serve(t, config, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data:   func(c *loop.Conn, b []byte) (int, error) { c.Write(make([]byte, 32<<20)); return len(b), nil },
@@ -266,7 +266,7 @@ func TestCutOffResets(t *testing.T) {
 		"the idle timeout":  {config: loop.Config{IdleTimeout: 50 * time.Millisecond}},
 		"the write timeout": {config: loop.Config{WriteTimeout: 50 * time.Millisecond}},
 		// Back-pressure would suspend the deadline.
-		"the read deadline": {config: loop.Config{HighWatermark: 40 << 20}, cut: func(_ *loop.Group, c *loop.Conn) {
+		"the read deadline": {config: loop.Config{HighWatermarkBytes: 40 << 20}, cut: func(_ *loop.Group, c *loop.Conn) {
 			c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		}},
 	} {
@@ -296,7 +296,7 @@ func TestCutOffResets(t *testing.T) {
 func TestL3CloseAboveTheWatermarkReads(t *testing.T) {
 	closed := make(chan error, 1)
 	const total = 32 << 20
-	_, c := serve(t, loop.Config{HighWatermark: 64 << 10}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{HighWatermarkBytes: 64 << 10}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() },
 			closed: func(_ *loop.Conn, why error) { closed <- why },
@@ -370,7 +370,7 @@ func (h noReadClosedHandler) Closed(c *loop.Conn, why error) { h.closed(c, why) 
 // The peer half-closes, and then resets before it has everything: Closed gets an error.
 func TestL3ResetAfterHalfClose(t *testing.T) {
 	closed, done := make(chan error, 1), make(chan error, 1)
-	_, c := serve(t, loop.Config{HighWatermark: 64 << 20}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{HighWatermarkBytes: 64 << 20}, func(*loop.Conn) loop.Handler {
 		return noReadClosedHandler{
 			opened: func(c *loop.Conn) {
 				c.Write(make([]byte, 32<<20))

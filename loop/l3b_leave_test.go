@@ -15,7 +15,7 @@ func TestL3bLeftBytesAreRedeliveredWhenSendingFails(t *testing.T) {
 	called, reset := make(chan bool), make(chan bool)
 	drained, closed := make(chan bool, 10), make(chan error, 1)
 	got, full := "", false
-	_, c := serve(t, loop.Config{Loops: 1, HighWatermark: 4 << 10, LowWatermark: 1 << 10, MaxUnsent: 8 << 10}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{Loops: 1, HighWatermarkBytes: 4 << 10, LowWatermarkBytes: 1 << 10, MaxUnsentBytes: 8 << 10}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				if !full {
@@ -80,7 +80,7 @@ func TestL3bContextInTheCallbackInWhichSendingFails(t *testing.T) {
 func TestL3bDrainedAfterNoRoom(t *testing.T) {
 	got := make(chan string, 1)
 	full := false
-	_, c := serve(t, loop.Config{Loops: 1, HighWatermark: 8 << 10, LowWatermark: 1 << 10, MaxUnsent: 8 << 10}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{Loops: 1, HighWatermarkBytes: 8 << 10, LowWatermarkBytes: 1 << 10, MaxUnsentBytes: 8 << 10}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				if full {

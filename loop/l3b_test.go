@@ -198,7 +198,7 @@ func TestL3bResetWhilePaused(t *testing.T) {
 			t.Run(fmt.Sprintf("by %s, %d bytes unread", by, unread), func(t *testing.T) {
 				conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)
 				got := make(chan int, 100)
-				config := loop.Config{Loops: 1, HighWatermark: 64 << 10, LowWatermark: 1 << 10, MaxUnread: 32 << 10}
+				config := loop.Config{Loops: 1, HighWatermarkBytes: 64 << 10, LowWatermarkBytes: 1 << 10, MaxUnreadBytes: 32 << 10}
 				_, c := serve(t, config, func(*loop.Conn) loop.Handler {
 					stop := func(c *loop.Conn) {
 						if by == "the watermark" {
@@ -357,7 +357,7 @@ func stats(g *loop.Group) loop.LoopStats { return g.Stats().Loops[0] }
 func TestL3bDrainedWhileFailing(t *testing.T) {
 	drained, closed := make(chan bool, 10), make(chan error, 1)
 	got := ""
-	_, c := serve(t, loop.Config{Loops: 1, HighWatermark: 64 << 10, LowWatermark: 1 << 10}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{Loops: 1, HighWatermarkBytes: 64 << 10, LowWatermarkBytes: 1 << 10}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				if got == "" {
@@ -456,7 +456,7 @@ func TestL3bFailedConnectionIsReadBeyondLingerTimeout(t *testing.T) {
 	const sent, budget, linger = 2000, 10, 20 * time.Millisecond
 	reset, closed := make(chan bool), make(chan error, 1)
 	got := 0
-	config := loop.Config{Loops: 1, ReadBudget: budget, LingerTimeout: linger, SlowCallback: -1}
+	config := loop.Config{Loops: 1, TurnBudgetBytes: budget, LingerTimeout: linger, SlowCallback: -1}
 	ln, err := group(t, config).Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
 		return &funcs{
 			opened: func(c *loop.Conn) { c.Write([]byte("the client leaves this unread")) },

@@ -237,7 +237,7 @@ func TestL6WriteTimeout(t *testing.T) {
 		"of the group":          {loop.Config{WriteTimeout: limit}, fill},
 		"of one connection":     {loop.Config{}, func(c *loop.Conn) { c.SetWriteTimeout(limit); fill(c) }},
 		"set when it is full":   {loop.Config{}, func(c *loop.Conn) { fill(c); c.SetWriteTimeout(limit) }},
-		"without back-pressure": {loop.Config{WriteTimeout: limit, HighWatermark: 40 << 20}, fill},
+		"without back-pressure": {loop.Config{WriteTimeout: limit, HighWatermarkBytes: 40 << 20}, fill},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, closed := open(t, x.config, x.opened)
@@ -312,7 +312,7 @@ func TestL3MaxLinger(t *testing.T) {
 	}
 }
 
-// A write larger than MaxUnsent fails with ErrTooLarge; one that may succeed after Drained fails
+// A write larger than MaxUnsentBytes fails with ErrTooLarge; one that may succeed after Drained fails
 // with ErrBufferFull only.
 func TestL3TooLarge(t *testing.T) {
 	const most = 1 << 20
@@ -327,7 +327,7 @@ func TestL3TooLarge(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			errs := make(chan error, 3)
-			_, c := serve(t, loop.Config{MaxUnsent: most}, func(*loop.Conn) loop.Handler {
+			_, c := serve(t, loop.Config{MaxUnsentBytes: most}, func(*loop.Conn) loop.Handler {
 				return &funcs{opened: func(c *loop.Conn) {
 					for _, n := range []int{most + 1, most} {
 						_, err := write(c, n)
@@ -342,10 +342,10 @@ func TestL3TooLarge(t *testing.T) {
 				}}
 			})
 			if err := receive(t, errs, "the result of a write"); !errors.Is(err, loop.ErrTooLarge) || !errors.Is(err, loop.ErrBufferFull) {
-				t.Errorf("a write of MaxUnsent+1: got %v, want ErrTooLarge and ErrBufferFull", err)
+				t.Errorf("a write of MaxUnsentBytes+1: got %v, want ErrTooLarge and ErrBufferFull", err)
 			}
 			if err := receive(t, errs, "the result of a write"); err != nil {
-				t.Errorf("a write of MaxUnsent: got %v, want nil", err)
+				t.Errorf("a write of MaxUnsentBytes: got %v, want nil", err)
 			}
 			if err := receive(t, errs, "the result of a write"); !errors.Is(err, loop.ErrBufferFull) || errors.Is(err, loop.ErrTooLarge) {
 				t.Errorf("a write while the queue is full: got %v, want ErrBufferFull only", err)

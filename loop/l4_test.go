@@ -28,7 +28,7 @@ func TestL4Watermarks(t *testing.T) {
 			c.Close()
 		}
 	}
-	_, c := serve(t, loop.Config{HighWatermark: high, LowWatermark: low}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{HighWatermarkBytes: high, LowWatermarkBytes: low}, func(*loop.Conn) loop.Handler {
 		return &funcs{opened: produce, drained: func(c *loop.Conn) { drained.Add(1); produce(c) }}
 	})
 	got, err := io.Copy(io.Discard, c)
@@ -48,7 +48,7 @@ func TestL4Watermarks(t *testing.T) {
 func TestL4DrainedWithoutQueue(t *testing.T) {
 	unsent, drained := make(chan int, 1), make(chan bool, 1)
 	sent := make(chan error, 1)
-	_, c := serve(t, loop.Config{HighWatermark: 32 << 10}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{HighWatermarkBytes: 32 << 10}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				if string(b) == "small" {
@@ -80,7 +80,7 @@ func TestL4DrainedWithoutQueue(t *testing.T) {
 
 func TestL4ReadingStopsAboveTheWatermark(t *testing.T) {
 	var got atomic.Int64
-	_, c := serve(t, loop.Config{HighWatermark: 64 << 10, LowWatermark: 1 << 10, Loops: 1}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{HighWatermarkBytes: 64 << 10, LowWatermarkBytes: 1 << 10, Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			got.Add(int64(len(b)))
 			return c.Write(b)
@@ -138,7 +138,7 @@ func TestL4PauseAndResume(t *testing.T) {
 func TestL4DrainedAfterRefusal(t *testing.T) {
 	const most = 1 << 20
 	results, drained := make(chan error, 1), make(chan bool, 1)
-	_, c := serve(t, loop.Config{MaxUnsent: most}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{MaxUnsentBytes: most}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				c.Write(make([]byte, 10<<10))

@@ -109,10 +109,10 @@ func TestL5WriteAmongFunctions(t *testing.T) {
 	}
 }
 
-// At most MaxQueued functions may be queued for a busy loop; the loop's own functions are exempt.
+// At most MaxQueuedFuncs functions may be queued for a busy loop; the loop's own functions are exempt.
 func TestL2RunIsBounded(t *testing.T) {
 	const most = 100
-	g, c := serve(t, loop.Config{Loops: 1, MaxQueued: most, SlowCallback: -1, OffloadQueue: 1, OffloadWorkers: 1}, func(*loop.Conn) loop.Handler { return echo{} })
+	g, c := serve(t, loop.Config{Loops: 1, MaxQueuedFuncs: most, SlowCallback: -1, OffloadQueue: 1, OffloadWorkers: 1}, func(*loop.Conn) loop.Handler { return echo{} })
 	ping(t, c)
 	l := g.Loops()[0]
 	release := blockLoop(t, l)
@@ -123,7 +123,7 @@ func TestL2RunIsBounded(t *testing.T) {
 		}
 	}
 	if err := l.Run(func() { t.Error("a function ran although Run returned an error") }); !errors.Is(err, loop.ErrQueueFull) {
-		t.Errorf("Run above MaxQueued: got %v, want ErrQueueFull", err)
+		t.Errorf("Run above MaxQueuedFuncs: got %v, want ErrQueueFull", err)
 	}
 	if n := g.Stats().Loops[0].Queued; n != most {
 		t.Errorf("Stats reports %d queued functions, want %d", n, most)

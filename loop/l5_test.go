@@ -14,7 +14,7 @@ import (
 
 // L5: a connection that always has more to read does not starve the others.
 func TestL5Fairness(t *testing.T) {
-	g, busy := serve(t, loop.Config{Loops: 1, ReadBudget: 64 << 10}, func(*loop.Conn) loop.Handler { return &funcs{data: spend} })
+	g, busy := serve(t, loop.Config{Loops: 1, TurnBudgetBytes: 64 << 10}, func(*loop.Conn) loop.Handler { return &funcs{data: spend} })
 	go func() {
 		b := make([]byte, 1<<20)
 		for {
@@ -56,7 +56,7 @@ func TestL5ManyBusy(t *testing.T) {
 	const conns = 100
 	for budget, size := range map[int]int{1: 200, 5000: 100_000, 256 << 10: 300_000, math.MaxInt: 300_000} {
 		ended := make(chan error, conns)
-		g := group(t, loop.Config{Loops: 1, ReadBudget: budget, Logger: quiet()})
+		g := group(t, loop.Config{Loops: 1, TurnBudgetBytes: budget, Logger: quiet()})
 		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
 			got := 0
 			return &funcs{

@@ -87,7 +87,7 @@ type stressor struct {
 
 func stressShutdown(t *testing.T, seed uint64) {
 	g, err := loop.NewGroup(loop.Config{
-		Loops: 2, MaxConns: 64, OffloadWorkers: 2, OffloadQueue: 4, MaxQueued: 1000, Logger: quiet(), LingerTimeout: 50 * time.Millisecond,
+		Loops: 2, MaxConns: 64, OffloadWorkers: 2, OffloadQueue: 4, MaxQueuedFuncs: 1000, Logger: quiet(), LingerTimeout: 50 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -69,7 +69,7 @@ func (ln *Listener) newAcceptor(l *Loop, s driver.Acceptor) *acceptor {
 // is called, on its loop, and returns its handler; nil closes it. Listen waits for the loops, as
 // described at Group, so in a callback it returns ErrOnLoop. The error is a *net.OpError: the
 // system's for the address (EADDRINUSE, EACCES, EADDRNOTAVAIL), out of descriptors (EMFILE),
-// ErrBadConfig or ErrClosed.
+// ErrBadArgument or ErrClosed.
 func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Listener, error) {
 	if network == "unix" {
 		return g.listenUnix(address, accept)

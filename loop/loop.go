@@ -59,7 +59,7 @@ type Loop struct {
 		state    loopState
 		offloads int // functions of Offload whose second half has not begun; see reserveOffload
 	}
-	functions atomic.Int32 // functions of Run that have not begun: at most Config.MaxQueued
+	functions atomic.Int32 // functions of Run that have not begun: at most Config.MaxQueuedFuncs
 
 	// ended is closed when the goroutine has ended and the driver is closed. After a receive
 	// from it, any goroutine may read the loop's own state.
@@ -79,13 +79,13 @@ const (
 
 func newLoop(g *Group, drv driver.Driver) *Loop {
 	l := &Loop{
-		g: g, drv: drv, blocks: block.NewPool(g.config.IdleBuffers), timers: wheel.New(0),
+		g: g, drv: drv, blocks: block.NewPool(g.config.IdleBufferBytes), timers: wheel.New(0),
 		iov: make([][]byte, 0, driver.MaxBuffers), direct: directBytesQueued, ended: make(chan struct{}),
 	}
 	l.packets, _ = drv.(driver.PacketSender)
 	if drv.SyncSend() {
 		l.direct = directBytes
-		l.staging = sendqueue.NewStaging(min(stagingBytes, g.config.HighWatermark))
+		l.staging = sendqueue.NewStaging(min(stagingBytes, g.config.HighWatermarkBytes))
 	}
 	return l
 }

@@ -77,8 +77,8 @@ func TestNilArguments(t *testing.T) {
 	l := g.Loops()[0]
 	refused := func(what string, err error) {
 		t.Helper()
-		if !errors.Is(err, loop.ErrBadConfig) || !strings.Contains(err.Error(), "needed") {
-			t.Errorf("%s: got %v, want ErrBadConfig with the word needed", what, err)
+		if !errors.Is(err, loop.ErrBadArgument) || !strings.Contains(err.Error(), "needed") {
+			t.Errorf("%s: got %v, want ErrBadArgument with the word needed", what, err)
 		}
 	}
 	_, err := g.Listen("tcp", "127.0.0.1:0", nil)
@@ -352,7 +352,7 @@ func TestWatchRegisteredSource(t *testing.T) {
 }
 
 func TestBadConfigAndAddresses(t *testing.T) {
-	for _, c := range []loop.Config{{Loops: -1}, {Loops: 5000}, {LowWatermark: 10, HighWatermark: 5}, {MaxUnsent: 1, HighWatermark: 2}, {BusyPoll: pollux.MaxBusyPoll + 1}, {MaxConns: -1}, {Backend: "carrier-pigeon"}} {
+	for _, c := range []loop.Config{{Loops: -1}, {Loops: 5000}, {LowWatermarkBytes: 10, HighWatermarkBytes: 5}, {MaxUnsentBytes: 1, HighWatermarkBytes: 2}, {BusyPoll: pollux.MaxBusyPoll + 1}, {MaxConns: -1}, {Backend: "carrier-pigeon"}} {
 		if _, err := loop.NewGroup(c); err == nil {
 			t.Errorf("NewGroup(%+v) succeeded, want an error", c)
 		}

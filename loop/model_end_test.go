@@ -71,7 +71,7 @@ type state struct {
 	endedInside             bool
 	fin, eof                bool // CloseWrite was called or a FIN is queued; the peer's EOF was reported
 	ended                   []op // the operations called that end the connection
-	full                    bool // it left MaxUnread bytes
+	full                    bool // it left MaxUnreadBytes
 	deadline                time.Time
 	detachCalls, detachings int
 }
@@ -538,7 +538,7 @@ func (a *end) write(c *loop.Conn, s step, inside bool) {
 			a.p.failLocked("end %d: a write of %d bytes = %d, %v, while %d bytes were unsent", a.i, n, k, err, before)
 		}
 		if unsent > setting.maxUnsent {
-			a.p.failLocked("end %d: %d bytes are unsent, want at most MaxUnsent, %d", a.i, unsent, setting.maxUnsent)
+			a.p.failLocked("end %d: %d bytes are unsent, want at most MaxUnsentBytes, %d", a.i, unsent, setting.maxUnsent)
 		}
 	})
 }

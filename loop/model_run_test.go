@@ -76,8 +76,8 @@ func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 	r := &run{p: p, dir: dir, shutdownErr: make(chan error, 1), abandon: make(chan struct{})}
 	s := p.setting
 	r.g, err = loop.NewGroup(loop.Config{
-		Loops: s.loops, HighWatermark: s.high, LowWatermark: s.low, MaxUnsent: s.maxUnsent, MaxUnread: s.maxUnread, ReadBudget: s.readBudget,
-		IdleBuffers: s.idleBuffers, MaxConns: s.maxConns, LingerTimeout: s.linger, BusyPoll: s.busyPoll, SlowCallback: -1,
+		Loops: s.loops, HighWatermarkBytes: s.high, LowWatermarkBytes: s.low, MaxUnsentBytes: s.maxUnsent, MaxUnreadBytes: s.maxUnread, TurnBudgetBytes: s.readBudget,
+		IdleBufferBytes: s.idleBuffers, MaxConns: s.maxConns, LingerTimeout: s.linger, BusyPoll: s.busyPoll, SlowCallback: -1,
 		Logger: slog.New(slog.NewTextHandler(r, nil)),
 	})
 	if err != nil {
@@ -411,7 +411,7 @@ func (p *pair) listen(a *end) string {
 	var err error
 	if p.s.network == "tcp" && p.s.small {
 		var s *sock.TCPListener
-		if s, err = sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.SendBuffer(4<<10), sock.RecvBuffer(16<<10)); err == nil {
+		if s, err = sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.WriteBuffer(4<<10), sock.ReadBuffer(16<<10)); err == nil {
 			ln, err = p.r.g.Serve(s, a.accept)
 		}
 	} else {

@@ -12,7 +12,7 @@ import (
 // a *PanicError. Shutdown waits for both, unless its context ends: then done is not called.
 // Offload may be called from any goroutine and never blocks: if the error is ErrOffloadFull,
 // ErrQueueFull (too many answers are queued for the loop), ErrClosed (the group has shut down)
-// or ErrBadConfig (f is nil), neither runs. done may be nil.
+// or ErrBadArgument (f is nil), neither runs. done may be nil.
 func (l *Loop) Offload(f func() any, done func(answer any)) error {
 	if f == nil {
 		return fmt.Errorf("loop: offload: %w", errNil("a function"))

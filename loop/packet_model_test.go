@@ -398,7 +398,7 @@ func (m *packetModel) start(f func(r *rand.Rand)) {
 
 func (m *packetModel) newPeer(id uint16) *modelPeer {
 	c := newClient(m.t)
-	c.SetRecvBuffer(1 << 20) // up to the system's limit
+	c.SetReadBuffer(1 << 20) // up to the system's limit
 	if err := c.SetBroadcast(true); err != nil {
 		m.t.Fatal(err)
 	}
@@ -438,7 +438,7 @@ func (m *packetModel) newListener(first uint16) *modelListener {
 	handler := func(p *loop.PacketConn) loop.PacketHandler {
 		mu.Lock()
 		defer mu.Unlock()
-		p.SetRecvBuffer(1 << 20)
+		p.SetReadBuffer(1 << 20)
 		c := &modelSender{m: m, id: first + uint16(len(ln.conns)), u: p, p: p, ln: ln, next: map[target]uint32{}}
 		ln.conns = append(ln.conns, c)
 		r, own := newRand(seed+uint64(c.id)), numbers{}

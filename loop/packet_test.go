@@ -179,7 +179,7 @@ func TestPacketWritable(t *testing.T) {
 
 func packetWritable(t *testing.T, silent netip.Addr, size int) {
 	g := group(t, loop.Config{Loops: 1})
-	u, err := sock.ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"), sock.SendBuffer(16<<10))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"), sock.WriteBuffer(16<<10))
 	if err != nil {
 		t.Fatal(err)
 	}

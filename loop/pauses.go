@@ -10,7 +10,7 @@ const (
 )
 
 // receives reports whether the driver should receive. A failing connection is read to its end,
-// within MaxUnread, to find out whether anything is unread.
+// within MaxUnreadBytes, to find out whether anything is unread.
 func (c *Conn) receives() bool {
 	if c.phase == failing {
 		return c.pauses&byUnread == 0

@@ -72,7 +72,7 @@ func (c *Conn) badData(n, b int, err error) int {
 	return n
 }
 
-// keepUnread appends a copy of b to the unread bytes: up to MaxUnread and what one turn may
+// keepUnread appends a copy of b to the unread bytes: up to MaxUnreadBytes and what one turn may
 // receive.
 func (c *Conn) keepUnread(b []byte) {
 	if c.in == nil {
@@ -105,13 +105,13 @@ func (c *Conn) dropUnread() {
 	}
 }
 
-// checkUnread stops receiving while MaxUnread bytes are unread. A handler that could be called
+// checkUnread stops receiving while MaxUnreadBytes are unread. A handler that could be called
 // and has left so much needs more bytes: it would wait forever, so the connection is closed.
 func (c *Conn) checkUnread() {
 	if !c.phase.delivers() {
 		return
 	}
-	if c.in == nil || c.in.Len() < c.loop.g.config.MaxUnread {
+	if c.in == nil || c.in.Len() < c.loop.g.config.MaxUnreadBytes {
 		c.resume(byUnread)
 		return
 	}

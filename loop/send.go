@@ -14,7 +14,7 @@ import (
 const stagingBytes = 64 << 10
 
 // Write takes all of b, to be sent in order, or nothing: ErrBufferFull if more bytes than
-// MaxUnsent would be unsent, ErrTooLarge if b alone has more, ErrClosed after Close or
+// MaxUnsentBytes would be unsent, ErrTooLarge if b alone has more, ErrClosed after Close or
 // CloseWrite, and, wrapped with the cause, after sending has failed. b may be reused
 // immediately. Write never blocks, and what is written during one turn is sent together.
 func (c *Conn) Write(b []byte) (int, error) {
@@ -246,7 +246,7 @@ func (c *Conn) flushLocked() flushResult {
 		c.queueLocked(staged[n:])
 	}
 	for c.out != nil && c.flags&sendPending == 0 {
-		if sent >= l.g.config.ReadBudget {
+		if sent >= l.g.config.TurnBudgetBytes {
 			f := c.flushResultLocked()
 			f.again = true // other connections first
 			return f

@@ -18,7 +18,7 @@ import "fmt"
 //	            Data is called   writes are accepted   the driver receives
 //	connecting  no               no                    no
 //	open        yes              yes                   unless paused
-//	failing     yes              no                    up to MaxUnread
+//	failing     yes              no                    up to MaxUnreadBytes
 //	detaching   no, it is paused no                    no
 //	closing     no               no                    yes; bytes are dropped
 //	lingering   no               no                    yes; bytes are dropped

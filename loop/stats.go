@@ -25,7 +25,7 @@ type LoopStats struct {
 	BytesOut uint64 // bytes sent, including datagrams
 	Messages uint64 // calls of Data, and datagrams received
 	Turns    uint64 // turns of the loop: each waits once for events, and handles them
-	Queued   int    // functions of Run that are queued: at most Config.MaxQueued
+	Queued   int    // functions of Run that are queued: at most Config.MaxQueuedFuncs
 	Timers   int    // timers that are running
 	Fired    uint64 // timers that have fired
 	// PacketErrors counts datagrams that were queued for the end of the turn, on io_uring, and
@@ -42,7 +42,7 @@ type LoopStats struct {
 	BlocksLent   int // buffers in use by connections
 	BytesLent    int // their size
 	BytesIdle    int // size of the unused buffers kept
-	MaxIdleBytes int // maximum of BytesIdle: Config.IdleBuffers
+	MaxIdleBytes int // maximum of BytesIdle: Config.IdleBufferBytes
 
 	// BusyTime is how long the loop has been awake: from the first callback of a turn until it
 	// sleeps again. It is measured in one turn of 16 and scaled up.

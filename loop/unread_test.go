@@ -12,13 +12,13 @@ import (
 
 const smallUnread = 4 << 10
 
-// A handler that pauses with more than MaxUnread bytes unread gets them once it resumes, on any
+// A handler that pauses with more than MaxUnreadBytes unread gets them once it resumes, on any
 // goroutine, and no more is received until it has consumed some of them.
 func TestL4ResumeAboveMaxUnread(t *testing.T) {
 	const total, late = 2 << 20, 512 << 10
 	conns, done := make(chan *loop.Conn, total), make(chan struct{})
 	n, most := 0, 0
-	_, peer := serve(t, loop.Config{MaxUnread: smallUnread}, func(*loop.Conn) loop.Handler {
+	_, peer := serve(t, loop.Config{MaxUnreadBytes: smallUnread}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			most = max(most, len(b))
 			k := min(len(b), 1000)
@@ -46,11 +46,11 @@ func TestL4ResumeAboveMaxUnread(t *testing.T) {
 	}
 }
 
-// A new handler gets the bytes that the one before has left, even if they exceed MaxUnread.
+// A new handler gets the bytes that the one before has left, even if they exceed MaxUnreadBytes.
 func TestL4SetHandlerAboveMaxUnread(t *testing.T) {
 	got := make(chan int, 1)
 	n := 0
-	_, peer := serve(t, loop.Config{MaxUnread: smallUnread}, func(*loop.Conn) loop.Handler {
+	_, peer := serve(t, loop.Config{MaxUnreadBytes: smallUnread}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			if len(b) < 2*smallUnread {
 				c.Pause() // until there is enough
@@ -70,10 +70,10 @@ func TestL4SetHandlerAboveMaxUnread(t *testing.T) {
 	receive(t, got, "all bytes")
 }
 
-// A handler that waits for more than MaxUnread bytes would wait forever: the connection is closed.
+// A handler that waits for more than MaxUnreadBytes would wait forever: the connection is closed.
 func TestUnreadFull(t *testing.T) {
 	closed := make(chan error, 1)
-	_, peer := serve(t, loop.Config{MaxUnread: smallUnread}, func(*loop.Conn) loop.Handler {
+	_, peer := serve(t, loop.Config{MaxUnreadBytes: smallUnread}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data:   func(_ *loop.Conn, b []byte) (int, error) { return max(bytes.IndexByte(b, '\n'), 0), nil },
 			closed: func(_ *loop.Conn, why error) { closed <- why },
@@ -120,7 +120,7 @@ func TestReadClosedAfterLeftBytes(t *testing.T) {
 // Drained, even if Drained is due immediately: before the left bytes have been stored.
 func TestL4BytesLeftAboveTheWatermark(t *testing.T) {
 	const high, answerBytes, questions = 4 << 10, 8 << 10, 5
-	_, peer := serve(t, loop.Config{HighWatermark: high, LowWatermark: 1 << 10, Loops: 1}, func(*loop.Conn) loop.Handler {
+	_, peer := serve(t, loop.Config{HighWatermarkBytes: high, LowWatermarkBytes: 1 << 10, Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			n := 0
 			for n < len(b) && c.Unsent() <= high { // a byte is a question

@@ -29,7 +29,7 @@ type Watch struct {
 // Watch waits until src is watched, so in a callback it returns ErrOnLoop: use Loop.WatchLater
 // there. When ctx ends first, the watch is canceled, and the error is ctx's cause. Other errors
 // are those of src (pollux.ErrRegistered, ErrOtherPoll, ErrSourceClosed, ErrNotPollable),
-// ErrBadConfig and ErrClosed.
+// ErrBadArgument and ErrClosed.
 func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.Event)) (*Watch, error) {
 	err := l.g.checkNotOnLoop()
 	if err != nil {
@@ -60,7 +60,7 @@ func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.E
 }
 
 // WatchLater is Watch without waiting: done, unless it is nil, is called once, with the error if
-// src cannot be watched. It is called on the loop, except with ErrBadConfig and ErrClosed,
+// src cannot be watched. It is called on the loop, except with ErrBadArgument and ErrClosed,
 // before WatchLater returns.
 func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func(error)) *Watch {
 	w := &Watch{l: l, ready: ready}

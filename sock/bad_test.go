@@ -17,7 +17,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// A value that a system would interpret as another one is ErrBadOption, with the range.
+// A value that a system would interpret as another one is ErrBadArgument, with the range.
 func TestOptionsOutOfRange(t *testing.T) {
 	l, err := sock.ListenTCP(loopback4)
 	if err != nil {
@@ -36,9 +36,9 @@ func TestOptionsOutOfRange(t *testing.T) {
 	defer u.Close()
 	tooLarge := math.MaxInt
 	for what, err := range map[string]error{
-		"SetRecvBuffer(-1)":         s.SetRecvBuffer(-1),
-		"SetRecvBuffer(0)":          s.SetRecvBuffer(0),
-		"SetSendBuffer(-1)":         s.SetSendBuffer(-1),
+		"SetReadBuffer(-1)":         s.SetReadBuffer(-1),
+		"SetReadBuffer(0)":          s.SetReadBuffer(0),
+		"SetWriteBuffer(-1)":        s.SetWriteBuffer(-1),
 		"SetTTL(0)":                 s.SetTTL(0),
 		"SetTTL(-1)":                s.SetTTL(-1),
 		"SetTTL(MaxInt)":            u.SetTTL(tooLarge),
@@ -58,12 +58,12 @@ func TestOptionsOutOfRange(t *testing.T) {
 		}
 	}
 	if math.MaxInt > math.MaxInt32 {
-		isBadOption(t, "SetRecvBuffer(MaxInt)", s.SetRecvBuffer(tooLarge))
+		isBadOption(t, "SetReadBuffer(MaxInt)", s.SetReadBuffer(tooLarge))
 	}
 	for what, option := range map[string]sock.Option{
 		"Backlog(0)":     sock.Backlog(0),
-		"RecvBuffer(-1)": sock.RecvBuffer(-1),
-		"SendBuffer(0)":  sock.SendBuffer(0),
+		"ReadBuffer(-1)": sock.ReadBuffer(-1),
+		"WriteBuffer(0)": sock.WriteBuffer(0),
 		"LocalAddr":      sock.LocalAddr(loopback4),
 		"LocalName":      sock.LocalName("x"),
 	} {
@@ -75,7 +75,7 @@ func TestOptionsOutOfRange(t *testing.T) {
 	}
 }
 
-// ErrBadOption means that nothing was changed, even by a call that sets several options.
+// ErrBadArgument means that nothing was changed, even by a call that sets several options.
 func TestBadKeepAliveChangesNothing(t *testing.T) {
 	if math.MaxInt == math.MaxInt32 {
 		t.Skip("an int is too short for a Count out of range")
@@ -180,8 +180,8 @@ func TestReuseAddrUDP(t *testing.T) {
 
 func isBadOption(t *testing.T, what string, err error) {
 	t.Helper()
-	if !errors.Is(err, sock.ErrBadOption) || !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("%s: %v, want ErrBadOption", what, err)
+	if !errors.Is(err, sock.ErrBadArgument) || !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("%s: %v, want ErrBadArgument", what, err)
 	}
 	var op *net.OpError
 	if !errors.As(err, &op) {

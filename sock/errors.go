@@ -3,8 +3,8 @@ package sock
 import (
 	"errors"
 	"net"
-	"syscall"
 
+	"github.com/pollux-io/pollux/internal/misuse"
 	"github.com/pollux-io/pollux/internal/stream"
 )
 
@@ -20,11 +20,7 @@ var ErrWouldBlock error = stream.ErrWouldBlock
 // the rest of the datagram is lost.
 var ErrTruncated = errors.New("datagram is longer than the buffer; the rest of it is lost")
 
-// ErrBadOption means that an option's value is out of range, or that the option does not
-// apply to this socket. Nothing was changed. It matches syscall.EINVAL with errors.Is.
-var ErrBadOption error = badOption{}
-
-type badOption struct{}
-
-func (badOption) Error() string        { return "invalid option" }
-func (badOption) Is(target error) bool { return target == syscall.EINVAL }
+// ErrBadArgument means that an argument or an option is out of range, or that the option does not
+// apply to this socket. Nothing was changed. It is pollux.ErrBadArgument, and matches
+// syscall.EINVAL with errors.Is.
+var ErrBadArgument = misuse.ErrBadArgument

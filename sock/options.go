@@ -12,7 +12,7 @@ import (
 
 // An Option configures a socket before it is bound or connected. Other settings are
 // methods of the socket. If an option is out of range, or does not apply to the kind of
-// socket, the function that creates the socket fails with ErrBadOption.
+// socket, the function that creates the socket fails with ErrBadArgument.
 type Option func(*settings)
 
 type settings struct {
@@ -43,7 +43,7 @@ func applyOptions(options []Option) settings {
 	var s settings
 	for _, o := range options {
 		if o == nil {
-			s.bad = fmt.Errorf("%w: the option is nil", ErrBadOption)
+			s.bad = fmt.Errorf("%w: the option is nil", ErrBadArgument)
 			break
 		}
 		o(&s)
@@ -90,20 +90,20 @@ func ReusePort() Option { return func(s *settings) { s.reusePort = true } }
 // V6Only makes a socket on [::] serve IPv6 only, not IPv4 too.
 func V6Only() Option { return func(s *settings) { s.v6only = true } }
 
-// RecvBuffer sets SO_RCVBUF, in bytes, before the socket is bound or connected: only then
+// ReadBuffer sets SO_RCVBUF, in bytes, before the socket is bound or connected: only then
 // can it enlarge the TCP window. Linux doubles the value for its own use and limits it to
 // net.core.rmem_max.
-func RecvBuffer(bytes int) Option {
+func ReadBuffer(bytes int) Option {
 	return func(s *settings) {
-		s.checkRange("RecvBuffer", bytes)
+		s.checkRange("ReadBuffer", bytes)
 		s.recvBuffer = bytes
 	}
 }
 
-// SendBuffer sets SO_SNDBUF, in bytes, before the socket is bound or connected.
-func SendBuffer(bytes int) Option {
+// WriteBuffer sets SO_SNDBUF, in bytes, before the socket is bound or connected.
+func WriteBuffer(bytes int) Option {
 	return func(s *settings) {
-		s.checkRange("SendBuffer", bytes)
+		s.checkRange("WriteBuffer", bytes)
 		s.sendBuffer = bytes
 	}
 }
@@ -149,7 +149,7 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 		{s.localName != "", !ip && op == "connect", "LocalName is for Unix sockets that connect"},
 	} {
 		if o.given && !o.suits {
-			return fmt.Errorf("%w: %s, not for a %v", ErrBadOption, o.what, kind)
+			return fmt.Errorf("%w: %s, not for a %v", ErrBadArgument, o.what, kind)
 		}
 	}
 	return nil

@@ -34,7 +34,7 @@ func (d *Descriptor) setRange(name string, level, option, value, least, most int
 
 func inRange(name string, value, least, most int) error {
 	if value < least || value > most {
-		return fmt.Errorf("%w: %s is %d; the range is %d to %d", ErrBadOption, name, value, least, most)
+		return fmt.Errorf("%w: %s is %d; the range is %d to %d", ErrBadArgument, name, value, least, most)
 	}
 	return nil
 }
@@ -96,28 +96,28 @@ func (d *Descriptor) familyOption(v4, v6 int) (level, option int, err error) {
 	return sys.IPPROTO_IP, v4, nil
 }
 
-// SetRecvBuffer sets the size of the kernel's receive buffer in bytes, 1 or more; the
-// system has limits of its own. For TCP see also the option RecvBuffer, which can enlarge
+// SetReadBuffer sets the size of the kernel's receive buffer in bytes, 1 or more; the
+// system has limits of its own. For TCP see also the option ReadBuffer, which can enlarge
 // the window.
-func (d *Descriptor) SetRecvBuffer(bytes int) error {
+func (d *Descriptor) SetReadBuffer(bytes int) error {
 	return d.setRange("SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF, bytes, 1, math.MaxInt32)
 }
 
-// RecvBuffer returns the size of the kernel's receive buffer in bytes. Linux
+// ReadBuffer returns the size of the kernel's receive buffer in bytes. Linux
 // reports twice what was set (socket(7)).
-func (d *Descriptor) RecvBuffer() (int, error) {
+func (d *Descriptor) ReadBuffer() (int, error) {
 	return d.get("SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF)
 }
 
-// SetSendBuffer sets the size of the kernel's send buffer in bytes, 1 or more; the system
+// SetWriteBuffer sets the size of the kernel's send buffer in bytes, 1 or more; the system
 // has limits of its own.
-func (d *Descriptor) SetSendBuffer(bytes int) error {
+func (d *Descriptor) SetWriteBuffer(bytes int) error {
 	return d.setRange("SO_SNDBUF", sys.SOL_SOCKET, sys.SO_SNDBUF, bytes, 1, math.MaxInt32)
 }
 
-// SendBuffer returns the size of the kernel's send buffer in bytes. Linux reports
+// WriteBuffer returns the size of the kernel's send buffer in bytes. Linux reports
 // twice what was set (socket(7)).
-func (d *Descriptor) SendBuffer() (int, error) {
+func (d *Descriptor) WriteBuffer() (int, error) {
 	return d.get("SO_SNDBUF", sys.SOL_SOCKET, sys.SO_SNDBUF)
 }
 
@@ -175,7 +175,7 @@ func (u *UDPSocket) LeaveGroup(group netip.Addr, ifindex int) error {
 func (u *UDPSocket) membership(op string, group netip.Addr, ifindex int, join bool) error {
 	group = group.Unmap()
 	if !group.IsMulticast() {
-		return u.opError(op, fmt.Errorf("%w: %v is not a multicast address", ErrBadOption, group))
+		return u.opError(op, fmt.Errorf("%w: %v is not a multicast address", ErrBadArgument, group))
 	}
 	if err := inRange("the interface index", ifindex, 0, math.MaxInt32); err != nil {
 		return u.opError(op, err)

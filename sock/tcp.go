@@ -122,12 +122,12 @@ type KeepAlive struct {
 }
 
 // SetKeepAlive enables keep-alive probes with the values of k. Fractions of seconds are
-// rounded up. Fields that are negative or exceed 32 bits are ErrBadOption. The system has
+// rounded up. Fields that are negative or exceed 32 bits are ErrBadArgument. The system has
 // narrower limits (tcp(7): 32,767 seconds, 127 probes) and returns EINVAL for values outside
 // them; then probes are enabled and the preceding fields are set.
 func (s *TCPStream) SetKeepAlive(k KeepAlive) error {
 	if k.Idle < 0 || k.Interval < 0 || k.Count < 0 {
-		return s.opError("set SO_KEEPALIVE", fmt.Errorf("%w: %+v has negative fields", ErrBadOption, k))
+		return s.opError("set SO_KEEPALIVE", fmt.Errorf("%w: %+v has negative fields", ErrBadArgument, k))
 	}
 	values := [3]int{seconds(k.Idle), seconds(k.Interval), k.Count}
 	for i, o := range keepAliveOptions { // check all before changing any
@@ -222,7 +222,7 @@ func (s *TCPStream) SetUserTimeout(d time.Duration) error {
 	}
 	ms := d/time.Millisecond + min(d%time.Millisecond, 1)
 	if ms < 0 || ms > math.MaxInt32 {
-		return s.opError("set TCP_USER_TIMEOUT", fmt.Errorf("%w: %v; the range is 0 to %v", ErrBadOption, d, math.MaxInt32*time.Millisecond))
+		return s.opError("set TCP_USER_TIMEOUT", fmt.Errorf("%w: %v; the range is 0 to %v", ErrBadArgument, d, math.MaxInt32*time.Millisecond))
 	}
 	return s.set("TCP_USER_TIMEOUT", sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, int(ms))
 }
@@ -246,7 +246,7 @@ type TCPListener struct {
 // ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr
 // returns. [::] also serves IPv4, unless V6Only is given. The error is a *net.OpError with
 // the system's error (EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL, EMFILE), with
-// ErrBadOption, or for an invalid addr.
+// ErrBadArgument, or for an invalid addr.
 func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	m := maker{op: "listen", kind: handle.TCPListener, options: applyOptions(options)}
 	a, err := m.openIP(sys.SOCK_STREAM, addr)

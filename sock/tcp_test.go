@@ -330,7 +330,7 @@ func TestReadsAndWrites(t *testing.T) {
 // Every byte arrives, in order, through small buffers and with any sizes.
 func TestPartialWritesLoseNothing(t *testing.T) {
 	for _, vectored := range []bool{false, true} {
-		c, s := tcpPair(t, loopback4, sock.SendBuffer(4096))
+		c, s := tcpPair(t, loopback4, sock.WriteBuffer(4096))
 		want := make([]byte, 1<<20)
 		for i := range want {
 			want[i] = byte(i * 7 >> 3)
@@ -449,9 +449,9 @@ func TestTCPOptions(t *testing.T) {
 	} else if !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("SetUserTimeout: %v", err)
 	}
-	must(t, c.SetSendBuffer(32<<10))
-	if n, err := c.SendBuffer(); n < 32<<10 || err != nil {
-		t.Errorf("SendBuffer = %d, %v", n, err)
+	must(t, c.SetWriteBuffer(32<<10))
+	if n, err := c.WriteBuffer(); n < 32<<10 || err != nil {
+		t.Errorf("WriteBuffer = %d, %v", n, err)
 	}
 	if err := c.SetTTL(1000); !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("SetTTL(1000): %v, want EINVAL", err)

@@ -109,7 +109,7 @@ func TestUDPRefusal(t *testing.T) {
 }
 
 func TestUDPBatches(t *testing.T) {
-	a, b := udp(t, loopback4, sock.RecvBuffer(1<<20)), udp(t, loopback4)
+	a, b := udp(t, loopback4, sock.ReadBuffer(1<<20)), udp(t, loopback4)
 	const n = 150 // more than two system calls can transfer
 	out := make([]sock.Message, n)
 	for i := range out {
@@ -260,7 +260,7 @@ func TestSendWouldBlock(t *testing.T) {
 			return err
 		},
 	} {
-		u := udp(t, netip.MustParseAddrPort("0.0.0.0:0"), sock.SendBuffer(16<<10))
+		u := udp(t, netip.MustParseAddrPort("0.0.0.0:0"), sock.WriteBuffer(16<<10))
 		var err error
 		for range 1000 {
 			if err = send(u); err != nil {

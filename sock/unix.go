@@ -168,7 +168,7 @@ type UnixDatagram struct{ Descriptor }
 
 // ListenUnixDatagram binds a socket to name, a path or @ and an abstract name (Linux).
 // Closing the socket does not remove the path; the caller must. The error is a *net.OpError:
-// for an invalid name, with ErrBadOption, or with the system's error (EADDRINUSE, also if
+// for an invalid name, with ErrBadArgument, or with the system's error (EADDRINUSE, also if
 // the path is left over; EACCES, ENOENT, EMFILE).
 func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 	m := maker{op: "bind", kind: handle.UnixDatagram, options: applyOptions(options)}
@@ -184,7 +184,7 @@ func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 
 // ConnectUnixDatagram returns a socket whose peer is name. To receive answers it needs a
 // name of its own: see the option LocalName. The error is a *net.OpError: for an invalid
-// name, with ErrBadOption, or with the system's error (ECONNREFUSED and ENOENT: no socket
+// name, with ErrBadArgument, or with the system's error (ECONNREFUSED and ENOENT: no socket
 // has the name; EPROTOTYPE: a stream socket has it).
 func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 	m := connectMaker(handle.UnixDatagram, options)

@@ -25,7 +25,7 @@ const (
 )
 
 func newUDPLoad(s *server) *udpLoad {
-	u, err := sock.ListenUDP(netip.AddrPortFrom(localhost, 0), sock.RecvBuffer(4<<20))
+	u, err := sock.ListenUDP(netip.AddrPortFrom(localhost, 0), sock.ReadBuffer(4<<20))
 	check(err)
 	l := &udpLoad{server: s, u: u, in: make([]sock.Message, batch), sent: make([]time.Time, *udp)}
 	for range batch {

@@ -52,7 +52,7 @@ type span struct{ from, to int }
 // spanBytes is the size of a span.
 const spanBytes = int(unsafe.Sizeof(span{}))
 
-// maxCommand returns the maximum length of a command, in bytes. MaxUnread of a connection
+// maxCommand returns the maximum length of a command, in bytes. MaxUnreadBytes of a connection
 // must be at least that, or a long command could never be received completely.
 func (p *parser) maxCommand() int { return maxCommand(p.maxBulk) }
 

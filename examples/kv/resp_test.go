@@ -118,7 +118,7 @@ func testParse(t *testing.T, input string, want [][]string, wantErr string, next
 	}
 }
 
-// A command that is longer than MaxUnread is refused, or the client would
+// A command that is longer than MaxUnreadBytes is refused, or the client would
 // wait forever.
 func TestParserBoundsCommand(t *testing.T) {
 	var input bytes.Buffer

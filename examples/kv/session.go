@@ -42,12 +42,12 @@ func newServer(o options) (*server, error) {
 		return nil, fmt.Errorf("--max-bulk %d: give a number of bytes from 1 to %d", o.maxBulk, maxMaxBulk)
 	}
 	g, err := loop.NewGroup(loop.Config{
-		Loops:         o.loops,
-		MaxConns:      o.maxConns,
-		IdleTimeout:   o.idleTimeout,
-		HighWatermark: maxUnsent,
-		MaxUnread:     maxCommand(o.maxBulk),
-		MaxUnsent:     maxUnsent + batchBytes + maxReply(o.maxBulk),
+		Loops:              o.loops,
+		MaxConns:           o.maxConns,
+		IdleTimeout:        o.idleTimeout,
+		HighWatermarkBytes: maxUnsent,
+		MaxUnreadBytes:     maxCommand(o.maxBulk),
+		MaxUnsentBytes:     maxUnsent + batchBytes + maxReply(o.maxBulk),
 	})
 	if err != nil {
 		return nil, err

@@ -23,10 +23,10 @@ const drainTime = 10 * time.Second
 
 func newGroup() (*loop.Group, error) {
 	return loop.NewGroup(loop.Config{
-		MaxConns:      10_000,
-		HighWatermark: highWatermark,
-		LowWatermark:  highWatermark / 4,
-		MaxUnread:     64 << 10, // well above maxLine
+		MaxConns:           10_000,
+		HighWatermarkBytes: highWatermark,
+		LowWatermarkBytes:  highWatermark / 4,
+		MaxUnreadBytes:     64 << 10, // well above maxLine
 	})
 }
 

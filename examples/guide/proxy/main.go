@@ -92,7 +92,7 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:7000", "listen for clients at this `address`")
 	to := flag.String("to", "127.0.0.1:7001", "forward to the server at this `address`")
 	flag.Parse()
-	g, err := loop.NewGroup(loop.Config{HighWatermark: highWatermark})
+	g, err := loop.NewGroup(loop.Config{HighWatermarkBytes: highWatermark})
 	if err != nil {
 		log.Fatal(err)
 	}

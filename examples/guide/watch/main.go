@@ -65,7 +65,7 @@ func (r reader) Closed(c *loop.Conn, _ error)             { delete(r.news.reader
 
 // serve watches the pipe and listens.
 func serve(pipe *sock.FD, address string) (*loop.Group, *loop.Listener, error) {
-	g, err := loop.NewGroup(loop.Config{Loops: 1, MaxUnsent: 1 << 20})
+	g, err := loop.NewGroup(loop.Config{Loops: 1, MaxUnsentBytes: 1 << 20})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -198,7 +198,7 @@ func beforeBind(h *harness) {
 
 // manyAtOnce sends more datagrams than one or two batches take, several times.
 func manyAtOnce(h *harness) {
-	p, u := h.packetSocket(sock.RecvBuffer(1<<20)).bind(), h.udp()
+	p, u := h.packetSocket(sock.ReadBuffer(1<<20)).bind(), h.udp()
 	for round := range 5 {
 		p.got = nil
 		for i := range 200 {
@@ -216,7 +216,7 @@ func manyAtOnce(h *harness) {
 
 // manySockets: each of many sockets receives its own datagrams, and answers.
 func manySockets(h *harness) {
-	u := h.udp(sock.RecvBuffer(1 << 20))
+	u := h.udp(sock.ReadBuffer(1 << 20))
 	sockets := make([]*packetSocket, 100)
 	for i := range sockets {
 		p := h.packetSocket().bind()
@@ -260,7 +260,7 @@ func manySockets(h *harness) {
 
 // flood sends to a socket from inside its own upcall, so that it always has more to receive.
 func flood(h *harness) {
-	a, b, u := h.packetSocket(sock.RecvBuffer(1<<20)).bind(), h.packetSocket().bind(), h.udp()
+	a, b, u := h.packetSocket(sock.ReadBuffer(1<<20)).bind(), h.packetSocket().bind(), h.udp()
 	stop := false
 	refill := func(n int) {
 		for range n {
@@ -399,7 +399,7 @@ func (h *harness) blockableSocket() (*packetSocket, netip.AddrPort) {
 	h.Helper()
 	silent := testkit.SilentHost(h)
 	p := &packetSocket{h: h}
-	u, err := sock.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), sock.SendBuffer(16<<10))
+	u, err := sock.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), sock.WriteBuffer(16<<10))
 	h.must(err)
 	h.others = append(h.others, u)
 	p.UDPSocket, p.Up = u, (*packetUpcalls)(p)
@@ -485,7 +485,7 @@ func (p *packetSocket) sendPackets(s driver.PacketSender, ms []sock.Message) (n 
 
 func sendPackets(h *harness) {
 	s := h.sender()
-	p, u := h.packetSocket().bind(), h.udp(sock.RecvBuffer(1<<20))
+	p, u := h.packetSocket().bind(), h.udp(sock.ReadBuffer(1<<20))
 	sizes := []int{3, 0, 1472, 2048, 2049, 30_000, 60_000, 1}
 	for range 3 {
 		ms := make([]sock.Message, len(sizes))
@@ -524,7 +524,7 @@ func sendPackets(h *harness) {
 // Writable. All of it arrives.
 func sendQueueFull(h *harness) {
 	s := h.sender()
-	p, u := h.packetSocket().bind(), h.udp(sock.RecvBuffer(4<<20))
+	p, u := h.packetSocket().bind(), h.udp(sock.ReadBuffer(4<<20))
 	const total = 5000
 	sent, refused := 0, 0
 	more := func() {
@@ -610,7 +610,7 @@ func sendThenUnbind(h *harness) {
 // inside an upcall.
 func sendFromElsewhere(h *harness) {
 	s := h.sender()
-	p, u := h.packetSocket().bind(), h.udp(sock.RecvBuffer(1<<20))
+	p, u := h.packetSocket().bind(), h.udp(sock.ReadBuffer(1<<20))
 	p.onPackets = func(ms []sock.Message) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -667,7 +667,7 @@ func sendInOrder(h *harness) {
 	s := h.sender()
 	for _, inside := range []bool{false, true} {
 		for _, o := range orders {
-			p, u, other := h.packetSocket().bind(), h.udp(sock.RecvBuffer(1<<20)), h.udp()
+			p, u, other := h.packetSocket().bind(), h.udp(sock.ReadBuffer(1<<20)), h.udp()
 			at := 0
 			send := func(most int) {
 				for most > 0 && at < len(o.sizes) {
@@ -703,7 +703,7 @@ func sendInOrder(h *harness) {
 // queueInOrder: what another goroutine sends goes behind what an upcall has sent.
 func queueInOrder(h *harness) {
 	s := h.sender()
-	p, u := h.packetSocket().bind(), h.udp(sock.RecvBuffer(1<<20))
+	p, u := h.packetSocket().bind(), h.udp(sock.ReadBuffer(1<<20))
 	queue := func(i, size int) (ok bool) {
 		m := []sock.Message{{Data: numbered(i, size), Addr: u.LocalAddr()}}
 		done := make(chan bool)
@@ -751,7 +751,7 @@ func orderWhileBlocked(h *harness) {
 	s := h.sender()
 	p, to := h.blockableSocket()
 	p.fillSendBuffer(to)
-	u := h.udp(sock.RecvBuffer(4 << 20))
+	u := h.udp(sock.ReadBuffer(4 << 20))
 	here := netip.AddrPortFrom(loopback.Addr(), u.LocalAddr().Port())
 	sent, refused, got := 0, 0, 0
 	size := func(i int) int { return []int{10, 3000, 100}[i%3] }
@@ -795,7 +795,7 @@ func orderWhileBlocked(h *harness) {
 func sendThenUnbindSends(h *harness) {
 	s := h.sender()
 	for _, n := range []int{1, 3} {
-		p, u, other := h.packetSocket().bind(), h.udp(sock.RecvBuffer(1<<20)), h.udp()
+		p, u, other := h.packetSocket().bind(), h.udp(sock.ReadBuffer(1<<20)), h.udp()
 		var sizes []int
 		p.onPackets = func([]sock.Message) {
 			for i := range n {
@@ -815,7 +815,7 @@ func sendThenUnbindSends(h *harness) {
 // queueAgainstUnbind: another goroutine sends while sockets are bound and unbound.
 func queueAgainstUnbind(h *harness) {
 	s := h.sender()
-	u := h.udp(sock.RecvBuffer(1 << 20))
+	u := h.udp(sock.ReadBuffer(1 << 20))
 	for range 50 {
 		p := h.packetSocket().bind()
 		stop, done := make(chan bool), make(chan bool)

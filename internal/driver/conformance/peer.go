@@ -64,9 +64,9 @@ const smallBufferBytes = 8 << 10
 // smallBufferPair is pair with small socket buffers.
 func (h *harness) smallBufferPair() (*conn, *peer) {
 	h.Helper()
-	c, p := h.pair(sock.RecvBuffer(smallBufferBytes), sock.SendBuffer(smallBufferBytes))
-	h.must(c.SetSendBuffer(smallBufferBytes))
-	h.must(c.SetRecvBuffer(smallBufferBytes))
+	c, p := h.pair(sock.ReadBuffer(smallBufferBytes), sock.WriteBuffer(smallBufferBytes))
+	h.must(c.SetWriteBuffer(smallBufferBytes))
+	h.must(c.SetReadBuffer(smallBufferBytes))
 	return c, p
 }
 

@@ -25,7 +25,7 @@ import (
 func TestLargeTransfersThroughTinyBuffers(t *testing.T) {
 	const total = 6 << 20
 	d := open(t)
-	e, c := pair(t, d, sock.RecvBuffer(4<<10), sock.SendBuffer(4<<10))
+	e, c := pair(t, d, sock.ReadBuffer(4<<10), sock.WriteBuffer(4<<10))
 	d.Resume(&e.Stream)
 	var wg sync.WaitGroup
 	wg.Go(func() { c.Write(patternBytes(total)) })
@@ -59,7 +59,7 @@ func TestLargeTransfersThroughTinyBuffers(t *testing.T) {
 func TestReaderStalls(t *testing.T) {
 	const total = 4 << 20
 	d := open(t)
-	e, c := pair(t, d, sock.SendBuffer(8<<10))
+	e, c := pair(t, d, sock.WriteBuffer(8<<10))
 	e.send(patternBytes(total))
 	if !e.sendPending || e.sent == total {
 		t.Fatal("the send has not blocked")
@@ -101,7 +101,7 @@ func TestReleaseDuringSend(t *testing.T) {
 
 func releaseDuringSend(t *testing.T, both bool) {
 	d := open(t)
-	e, _ := pair(t, d, sock.SendBuffer(8<<10))
+	e, _ := pair(t, d, sock.WriteBuffer(8<<10))
 	if both {
 		d.Resume(&e.Stream)
 		d.Turn(0)
@@ -672,7 +672,7 @@ func TestWatch(t *testing.T) {
 // In the steady state an echo allocates nothing, however the driver waits.
 func TestNothingIsAllocated(t *testing.T) {
 	d := open(t)
-	l := listen(t, d, sock.SendBuffer(8<<10))
+	l := listen(t, d, sock.WriteBuffer(8<<10))
 	client := connect(t, d, l.addr)
 	turnUntil(t, d, "a connection", func() bool { return client.connected == 1 && len(l.accepted) == 1 })
 	defer func() {

@@ -71,8 +71,8 @@ func (s *Server) start() (err error) {
 	s.group, err = loop.NewGroup(loop.Config{
 		Loops: c.Loops, Backend: c.Backend, BusyPoll: c.BusyPoll,
 		MaxConns: c.MaxConns, RefuseAbove: c.Refuse, IdleTimeout: c.Idle,
-		HighWatermark: highWatermark,
-		Logger:        slog.New(slog.NewTextHandler(c.Log, nil)),
+		HighWatermarkBytes: highWatermark,
+		Logger:             slog.New(slog.NewTextHandler(c.Log, nil)),
 	})
 	if err != nil {
 		return err
