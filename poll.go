@@ -20,11 +20,11 @@ type Poll struct {
 	scratch sync.Pool // of *[queue.MaxWait]queue.Event
 }
 
-// A Source can be registered with a Poll. The sockets, pipes and descriptors of
-// package sock are sources. The method is for internal use.
-type Source interface {
-	PollHandle() *handle.Handle
-}
+// A Source can be registered with a Poll. The sockets, pipes and descriptors of package sock are
+// sources, and so are types that embed one; there are no others.
+type Source interface{ source }
+
+type source = handle.Source
 
 // New returns an empty Poll. The error is an *OpError with ErrBackend, ErrBadArgument, or
 // the kernel's error, such as EMFILE, ENFILE or ENOMEM.
@@ -90,7 +90,7 @@ type Registrator struct{ q *queue.Poll }
 // the kernel's: ENOSPC on Linux means the limit in
 // /proc/sys/fs/epoll/max_user_watches.
 func (r Registrator) Register(src Source, token Token, interest Interest, trigger Trigger) error {
-	return r.q.Register(handleOf(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
+	return r.q.Register(handle.OfAny(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
 }
 
 // Reregister replaces the token, interest and trigger of a registration, and re-arms a
@@ -99,7 +99,7 @@ func (r Registrator) Register(src Source, token Token, interest Interest, trigge
 //
 // The error is an *OpError as from Register, or with ErrNotRegistered.
 func (r Registrator) Reregister(src Source, token Token, interest Interest, trigger Trigger) error {
-	return r.q.Reregister(handleOf(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
+	return r.q.Reregister(handle.OfAny(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
 }
 
 // Deregister ends a registration. After it returns, no Wait returns an event of the
@@ -109,13 +109,5 @@ func (r Registrator) Reregister(src Source, token Token, interest Interest, trig
 // The error is an *OpError with ErrClosed (the registration still gets its Closed
 // event), ErrNotRegistered, ErrOtherPoll or ErrSourceClosed.
 func (r Registrator) Deregister(src Source) error {
-	return r.q.Deregister(handleOf(src))
-}
-
-// handleOf is handle.Of, without the conversion of the interface.
-func handleOf(src Source) *handle.Handle {
-	if handle.IsNil(src) {
-		return nil
-	}
-	return src.PollHandle()
+	return r.q.Deregister(handle.OfAny(src))
 }

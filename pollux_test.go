@@ -97,15 +97,13 @@ func (f failing) Notify() error { return f.err }
 func (f failing) NotifyAll() error { return f.err }
 func (f failing) Close() error     { return nil }
 
-type source struct{ h handle.Handle }
-
-func (s *source) PollHandle() *handle.Handle { return &s.h }
+type bare struct{ handle.Held }
 
 // Each error is an *OpError with the operation, the source and the cause.
 func TestQ9ErrorsArePublic(t *testing.T) {
 	q := Over(queue.New("failing", failing{err: syscall.ENOSPC}))
-	src := &source{}
-	src.h.Init(1001, handle.Foreign)
+	src := &bare{}
+	handle.Of(src).Init(1001, handle.Foreign)
 	w, err := q.NewWaker(1)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +119,7 @@ func TestQ9ErrorsArePublic(t *testing.T) {
 		{reg.Register(src, 1, Readable, Edge), OpError{Op: "register", Source: described, Err: syscall.ENOSPC}},
 		{reg.Reregister(src, 1, Readable, Edge), OpError{Op: "reregister", Source: described, Err: ErrNotRegistered}},
 		{reg.Deregister(src), OpError{Op: "deregister", Source: described, Err: ErrNotRegistered}},
-		{reg.Deregister((*source)(nil)), OpError{Op: "deregister", Source: "", Err: ErrSourceClosed}},
+		{reg.Deregister((*bare)(nil)), OpError{Op: "deregister", Source: "", Err: ErrSourceClosed}},
 		{reg.Deregister(nil), OpError{Op: "deregister", Source: "", Err: ErrSourceClosed}},
 		{waitErr, OpError{Op: "wait", Source: "", Err: syscall.ENOSPC}},
 		{noRoom, OpError{Op: "wait", Source: "", Err: ErrNoRoom}},

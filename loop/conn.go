@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sendqueue"
 	"github.com/pollux-io/pollux/internal/unread"
 )
@@ -180,5 +181,5 @@ func (c *Conn) opError(op string, err error) error {
 }
 
 func (c *Conn) network() string {
-	return c.stream.PollHandle().Kind().Network()
+	return handle.Of(&c.stream).Kind().Network()
 }

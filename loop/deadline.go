@@ -3,6 +3,7 @@ package loop
 import (
 	"time"
 
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/wheel"
 )
 
@@ -115,7 +116,7 @@ func (c *Conn) idleTick() {
 // after resetPeerCheck only takes a sample, and returns true.
 func (c *Conn) peerIsActive() bool {
 	r := c.makeRareExtras()
-	unread, known := c.stream.Internal().UnreadBytes()
+	unread, known := stream.Of(&c.stream).UnreadBytes()
 	active := r.kernelUnread.grown(unread, known)
 	return c.peerProgressed() || active
 }

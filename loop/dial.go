@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/pollux-io/pollux/internal/hostport"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -139,18 +140,19 @@ func (l *Loop) dial(ctx context.Context, network, address string, accept func(*C
 		return nil, &net.OpError{Op: "dial", Net: network, Err: context.Cause(ctx)}
 	}
 	c := l.newConn()
+	stream.PrepareOnly(&c.stream)
 	c.makeExtrasLocked().dial = &dialing{accept: accept, done: done}
 	var err error
 	if network == "unix" {
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
-		_, err = sock.PrepareUnixInto(&c.stream.Stream, address)
+		err = sock.ConnectUnixInto(&c.stream.Stream, address)
 	} else {
 		at, rerr := hostport.ParseStream(network, address)
 		if rerr != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: rerr}
 		}
 		c.extras.remote = net.TCPAddrFromAddrPort(at)
-		if _, err = sock.PrepareTCPInto(&c.stream.Stream, at); err == nil {
+		if err = sock.ConnectTCPInto(&c.stream.Stream, at); err == nil {
 			if err = c.keepAliveDialed(); err != nil {
 				c.stream.Close()
 				err = &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: err}

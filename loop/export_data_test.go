@@ -3,6 +3,7 @@ package loop
 import (
 	"time"
 
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -11,7 +12,7 @@ func (g *Group) SetStalledAfter(d time.Duration) { g.stalledAfter = d }
 
 // FDOf returns the descriptor of a connection, which must stay open while it is used.
 func FDOf(c *Conn) sys.FD {
-	fd, _ := c.stream.PollHandle().Use()
-	c.stream.PollHandle().Done()
+	fd, _ := handle.Of(&c.stream).Use()
+	handle.Of(&c.stream).Done()
 	return fd
 }

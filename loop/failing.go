@@ -1,6 +1,10 @@
 package loop
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/pollux-io/pollux/internal/stream"
+)
 
 // How a connection fails.
 //
@@ -96,7 +100,7 @@ func (c *Conn) noteFailing(n int) {
 func (c *Conn) failingTimeout() {
 	x, now, timeout := c.extras, c.loop.clock(), c.loop.g.config.LingerTimeout
 	r := x.rare
-	unread, _ := c.stream.Internal().UnreadBytes()
+	unread, _ := stream.Of(&c.stream).UnreadBytes()
 	switch {
 	case c.phase != failing || c.flags&readEnded != 0:
 		return

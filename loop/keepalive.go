@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -18,7 +19,7 @@ import (
 func (c *Conn) SetKeepAlive(k net.KeepAliveConfig) error {
 	err := error(ErrClosed)
 	if !c.ends() {
-		err = c.stream.Internal().SetKeepAlive(k)
+		err = stream.Of(&c.stream).SetKeepAlive(k)
 	}
 	if err != nil {
 		return c.opError("set keep-alive", err)
@@ -46,12 +47,12 @@ func checkKeepAlive(k net.KeepAliveConfig) error {
 // on already keeps its own times. It ignores errors: if the system refuses a value, the listener
 // keeps its own.
 func (g *Group) keepAliveServed(l *sock.TCPListener) {
-	if !stream.PassesOnKeepAlive(l.PollHandle(), l.AcceptOptions()) {
+	if !stream.PassesOnKeepAlive(handle.Of(l), stream.AcceptOptionsOf(l)) {
 		l.SetOptions(sock.KeepAlive(keepAliveOf(g.config.KeepAlive)))
 	}
 }
 
 // keepAliveDialed sets keep-alive on a connection that is about to be dialed.
 func (c *Conn) keepAliveDialed() error {
-	return c.stream.Internal().SetKeepAlive(keepAliveOf(c.loop.g.config.KeepAlive))
+	return stream.Of(&c.stream).SetKeepAlive(keepAliveOf(c.loop.g.config.KeepAlive))
 }

@@ -3,6 +3,8 @@ package loop
 import (
 	"context"
 	"testing"
+
+	"github.com/pollux-io/pollux/internal/handle"
 )
 
 // The sockets that Listen makes have no duplicates, so that accepting needs no other call (see
@@ -18,7 +20,7 @@ func TestListenersAreNotShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, a := range ln.acceptors {
-		if a.PollHandle().Shared() {
+		if handle.Of(a).Shared() {
 			t.Errorf("socket %d counts as one that may have duplicates", i)
 		}
 	}

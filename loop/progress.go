@@ -1,6 +1,10 @@
 package loop
 
-import "time"
+import (
+	"time"
+
+	"github.com/pollux-io/pollux/internal/stream"
+)
 
 // Detection of whether a peer takes what is sent to it: for the write timeout, for the idle
 // timeout, and to find connections that are stalled by their own back-pressure.
@@ -133,7 +137,7 @@ func (p *progress) nextCheck(now int64, after time.Duration, stops bool) int64 {
 // cannot report the number, it returns false.
 func (c *Conn) peerProgressed() bool {
 	p := &c.makeRareExtras().progress
-	held, known := c.stream.Internal().UnackedBytes()
+	held, known := stream.Of(&c.stream).UnackedBytes()
 	takes := p.sample(held, known)
 	if takes {
 		p.lastSent = c.loop.clock()

@@ -76,7 +76,7 @@ func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func
 		done(err)
 	}
 	switch {
-	case handle.Of(src) == nil:
+	case handle.OfAny(src) == nil:
 		report(errNil("a source"))
 	case ready == nil:
 		report(errNil("a function for the events"))

@@ -43,7 +43,7 @@ func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 // *net.TCPListener.
 func FromTCPListener(l syscall.Conn) (*TCPListener, error) {
 	t := &TCPListener{}
-	t.accepting.Update(func(o *stream.AcceptOptions) { o.NoDelay = stream.NoDelayOn })
+	stream.UpdateOptions(&t.accepting, func(o *stream.AcceptOptions) { o.NoDelay = stream.NoDelayOn })
 	if _, err := adopt(&t.Descriptor, l, handle.TCPListener); err != nil {
 		return nil, err
 	}
@@ -102,8 +102,8 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 		sys.Close(fd)
 		return 0, &net.OpError{Op: "adopt", Net: kind.Network(), Err: err}
 	}
-	d.h.Init(fd, kind)
-	d.h.Share()
+	d.h().Init(fd, kind)
+	d.h().Share()
 	return family, nil
 }
 

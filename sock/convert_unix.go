@@ -20,12 +20,12 @@ import (
 func (d *Descriptor) File() (*os.File, error) {
 	var f *os.File
 	err := d.withFD("duplicate", func(fd sys.FD) error {
-		d.h.Share()
+		d.h().Share()
 		dup, e := sys.Dup(fd)
 		if e != 0 {
 			return d.callError("duplicate", "fcntl", e)
 		}
-		f = os.NewFile(uintptr(dup), d.h.Kind().Network())
+		f = os.NewFile(uintptr(dup), d.h().Kind().Network())
 		return nil
 	})
 	return f, err

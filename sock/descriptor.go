@@ -8,18 +8,19 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Descriptor has the fields and methods that all types of this package have in common.
-type Descriptor struct{ h handle.Handle }
+// Descriptor has the methods that all types of this package have in common.
+type Descriptor struct{ held }
 
-// PollHandle implements pollux.Source.
-func (d *Descriptor) PollHandle() *handle.Handle { return &d.h }
+type held = handle.Held
+
+func (d *Descriptor) h() *handle.Handle { return handle.In(&d.held) }
 
 // Close ends the registration with a Poll, if there is one, then closes the
 // descriptor. If other calls are in progress, Close does not wait for them: the last of
 // them closes the descriptor. Closing blocks only as SetLinger allows, in Close or in that
 // last call. A second Close returns ErrClosed.
 func (d *Descriptor) Close() error {
-	if err := d.h.Close(); err != nil {
+	if err := d.h().Close(); err != nil {
 		return d.opError("close", err)
 	}
 	return nil
@@ -30,7 +31,7 @@ func (d *Descriptor) Close() error {
 // duplicate has changed that. Calls in progress on other goroutines may still finish on it.
 // Every later call on the socket returns ErrClosed.
 func (d *Descriptor) Detach() (uintptr, error) {
-	fd, err := d.h.Detach()
+	fd, err := d.h().Detach()
 	if err != nil {
 		return ^uintptr(0), d.opError("detach", err)
 	}
@@ -44,7 +45,7 @@ func (d *Descriptor) Detach() (uintptr, error) {
 // descriptor: see File for what duplicates share. f must not block or close the
 // descriptor.
 func (d *Descriptor) SyscallConn() (syscall.RawConn, error) {
-	d.h.Share() // the caller can duplicate the descriptor
+	d.h().Share() // the caller can duplicate the descriptor
 	return rawConn{d}, nil
 }
 
@@ -65,22 +66,22 @@ func (r rawConn) transfer(d selector.Interest, f func(fd uintptr) bool) error {
 	done := false
 	err := r.Control(func(fd uintptr) { done = f(fd) })
 	if err == nil && !done {
-		r.d.h.Rearm(d)
+		r.d.h().Rearm(d)
 	}
 	return err
 }
 
 // withFD runs f with the descriptor, which stays open until f returns.
-func (d *Descriptor) withFD(op string, f func(fd sys.FD) error) error { return d.h.With(op, f) }
+func (d *Descriptor) withFD(op string, f func(fd sys.FD) error) error { return d.h().With(op, f) }
 
 // callError returns the error of a system call that failed with e.
 func (d *Descriptor) callError(op, call string, e syscall.Errno) error {
-	return d.h.CallError(op, call, e)
+	return d.h().CallError(op, call, e)
 }
 
 // opError returns err in a *net.OpError with the operation and the addresses, if the
 // system still has them.
-func (d *Descriptor) opError(op string, err error) error { return d.h.OpError(op, err) }
+func (d *Descriptor) opError(op string, err error) error { return d.h().OpError(op, err) }
 
 func localAddr(d *Descriptor) (sys.Sockaddr, error) { return address(d, "getsockname", sys.LocalAddr) }
 

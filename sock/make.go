@@ -155,9 +155,9 @@ func (m *maker) listen(a *sys.Sockaddr) error {
 
 // initListener makes d own the listening socket.
 func (m *maker) initListener(d *Descriptor) {
-	d.h.Init(m.fd, m.kind)
+	d.h().Init(m.fd, m.kind)
 	if m.options.control != nil {
-		d.h.Share() // control may have duplicated the descriptor
+		d.h().Share() // control may have duplicated the descriptor
 	}
 }
 
@@ -169,26 +169,35 @@ func (m *maker) connect(a *sys.Sockaddr) error {
 	return nil
 }
 
-// initStream makes s own the socket. s must be new.
-func (m *maker) initStream(s *Stream, a *stream.Attempt) error {
-	if !s.h.IsNew() {
+// connectStream starts connecting to a, unless s is only to be prepared, and makes s own the socket.
+// s must be new.
+func (m *maker) connectStream(s *Stream, a *sys.Sockaddr) error {
+	if !s.h().IsNew() {
 		return m.fail(errNotNew)
 	}
-	s.attempt = a
-	s.h.Init(m.fd, m.kind)
+	prepared := stream.IsPreparing(&s.connecting)
+	if !prepared {
+		if err := m.connect(a); err != nil {
+			return err
+		}
+	}
+	if prepared || m.kind == handle.TCPStream {
+		stream.SetAttempt(&s.connecting, stream.NewAttempt(a))
+	}
+	s.h().Init(m.fd, m.kind)
 	return nil
 }
 
 // acceptInto takes a connection off a listener's queue into s, which must be new.
 func acceptInto(d *Descriptor, s *Stream, kind handle.Kind, accepting *stream.Accepting) (from sys.Sockaddr, err error) {
-	if !s.h.IsNew() {
+	if !s.h().IsNew() {
 		return from, d.opError("accept", errNotNew)
 	}
-	fd, from, err := stream.Accept(&d.h)
+	fd, from, err := stream.Accept(d.h())
 	if err != nil {
 		return from, err
 	}
-	accepting.Options().Apply(fd)
-	s.h.Init(fd, kind)
+	stream.OptionsIn(accepting).Apply(fd)
+	s.h().Init(fd, kind)
 	return from, nil
 }

@@ -281,7 +281,7 @@ func (s *settings) applyOpen(fd sys.FD, kind handle.Kind, accepting *stream.Acce
 		}
 	}
 	if accepting != nil {
-		accepting.Update(func(o *stream.AcceptOptions) { s.passOn(o, kind) })
+		stream.UpdateOptions(accepting, func(o *stream.AcceptOptions) { s.passOn(o, kind) })
 	}
 	return nil
 }
@@ -317,7 +317,7 @@ func applyDefaultNoDelay(fd sys.FD, kind handle.Kind, accepting *stream.Acceptin
 		sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
 	case handle.TCPListener:
 		if !sys.NoDelayIsInherited || sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) != 0 {
-			accepting.Update(func(o *stream.AcceptOptions) { o.NoDelay = stream.NoDelayOn })
+			stream.UpdateOptions(accepting, func(o *stream.AcceptOptions) { o.NoDelay = stream.NoDelayOn })
 		}
 	}
 }
@@ -356,9 +356,9 @@ func (u *UnixDatagram) SetOptions(options ...Option) error {
 func (d *Descriptor) setOptions(accepting *stream.Accepting, options []Option) error {
 	return d.withFD(setOptions, func(fd sys.FD) error {
 		s := applyOptions(options)
-		err := s.validate(setOptions, d.h.Kind())
+		err := s.validate(setOptions, d.h().Kind())
 		if err == nil {
-			err = s.applyOpen(fd, d.h.Kind(), accepting)
+			err = s.applyOpen(fd, d.h().Kind(), accepting)
 		}
 		if err != nil {
 			return d.opError(setOptions, err)

@@ -29,15 +29,15 @@ func Pipe() (*PipeReader, *PipeWriter, error) {
 		return nil, nil, &net.OpError{Op: "pipe", Net: "pipe", Err: sys.CallError("pipe", e)}
 	}
 	r, w := &PipeReader{}, &PipeWriter{}
-	r.h.Init(rfd, handle.PipeReader)
-	w.h.Init(wfd, handle.PipeWriter)
+	r.h().Init(rfd, handle.PipeReader)
+	w.h().Init(wfd, handle.PipeWriter)
 	return r, w, nil
 }
 
 // Read reads available bytes into b. It returns io.EOF if all writers have closed, and
 // ErrWouldBlock if the pipe is empty.
 func (r *PipeReader) Read(b []byte) (int, error) {
-	if r.h.Shared() {
+	if r.h().Shared() {
 		return r.read(b, r.io.Read)
 	}
 	return r.read(b, sys.Read)
@@ -48,7 +48,7 @@ func (r *PipeReader) Read(b []byte) (int, error) {
 // (4,096 on Linux, at least 512 elsewhere) is atomic (pipe(7)). If there is no reader, the
 // error is syscall.EPIPE.
 func (w *PipeWriter) Write(b []byte) (int, error) {
-	if w.h.Shared() {
+	if w.h().Shared() {
 		return w.write(b, w.io.Write)
 	}
 	return w.write(b, sys.Write)
@@ -82,7 +82,7 @@ func FromFD(fd uintptr) (*FD, error) {
 	if sys.IsAlwaysReady(kind) {
 		f.io.Plain()
 	}
-	f.h.Init(n, handle.Foreign)
+	f.h().Init(n, handle.Foreign)
 	return f, nil
 }
 
@@ -109,22 +109,22 @@ func recv(fd sys.FD, b []byte) (int, syscall.Errno) { return sys.Recv(fd, b, 0) 
 func send(fd sys.FD, b []byte) (int, syscall.Errno) { return sys.Send(fd, b, 0) }
 
 func (d *Descriptor) read(b []byte, read func(sys.FD, []byte) (int, syscall.Errno)) (int, error) {
-	fd, ok := d.h.Use()
+	fd, ok := d.h().Use()
 	if !ok {
 		return 0, d.opError("read", net.ErrClosed)
 	}
 	n, e := read(fd, b)
-	d.h.Done()
+	d.h().Done()
 	switch {
 	case e == 0 && n == 0 && len(b) > 0:
 		return 0, io.EOF
 	case e == 0:
 		if n < len(b) {
-			d.h.Rearm(readable)
+			d.h().Rearm(readable)
 		}
 		return n, nil
 	case sys.WouldBlock(e):
-		d.h.Rearm(readable)
+		d.h().Rearm(readable)
 		return 0, ErrWouldBlock
 	}
 	return 0, d.callError("read", "read", e)
@@ -133,7 +133,7 @@ func (d *Descriptor) read(b []byte, read func(sys.FD, []byte) (int, syscall.Errn
 // write continues after a partial write until the call would block: only then does every
 // kind of descriptor reliably report when it becomes writable.
 func (d *Descriptor) write(b []byte, write func(sys.FD, []byte) (int, syscall.Errno)) (int, error) {
-	fd, ok := d.h.Use()
+	fd, ok := d.h().Use()
 	if !ok {
 		return 0, d.opError("write", net.ErrClosed)
 	}
@@ -147,12 +147,12 @@ func (d *Descriptor) write(b []byte, write func(sys.FD, []byte) (int, syscall.Er
 			break
 		}
 	}
-	d.h.Done()
+	d.h().Done()
 	switch {
 	case e == 0 && total == len(b):
 		return total, nil
 	case e == 0 || sys.WouldBlock(e):
-		d.h.Rearm(writable)
+		d.h().Rearm(writable)
 		return total, ErrWouldBlock
 	}
 	return total, d.callError("write", "write", e)

@@ -7,19 +7,15 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Stream has the fields and methods that TCP and Unix streams have in common.
+// Stream has the methods that TCP and Unix streams have in common.
 type Stream struct {
 	Descriptor
-	attempt *stream.Attempt // nil if the stream was created connected
+	connecting
 }
 
-// Internal is for the packages of this module: it returns what the drivers (internal/driver)
-// use beside the methods of Stream.
-func (s *Stream) Internal() stream.Stream {
-	// Read and Write repeat this expression: if they called Internal, the compiler would
-	// not inline them.
-	return stream.Stream{Handle: &s.h, Attempt: s.attempt}
-}
+type connecting = stream.Connecting
+
+func (s *Stream) stream() stream.Stream { return stream.In(&s.held, &s.connecting) }
 
 // ConnectError returns the outcome of connecting: nil if the stream is connected,
 // ErrWouldBlock if connecting has not ended, or a *net.OpError with the errno. It may be
@@ -29,7 +25,7 @@ func (s *Stream) Internal() stream.Stream {
 // The kernel returns a failure only once: a concurrent Read or Write may take the error,
 // and ConnectError then may still return ErrWouldBlock. So do not read or write before
 // connecting has ended.
-func (s *Stream) ConnectError() error { return s.Internal().ConnectError() }
+func (s *Stream) ConnectError() error { return s.stream().ConnectError() }
 
 // Read reads available bytes into b. It returns io.EOF if the peer has closed its sending
 // side, ErrWouldBlock if no bytes are available, and 0 and nil only for an empty b.
@@ -40,7 +36,7 @@ func (s *Stream) ConnectError() error { return s.Internal().ConnectError() }
 // on: after an event with ReadClosed, and at an urgent mark (tcp(7)). On a Unix stream a
 // read also ends at passed descriptors (unix(7)): there, read until ErrWouldBlock.
 func (s *Stream) Read(b []byte) (int, error) {
-	return stream.Stream{Handle: &s.h, Attempt: s.attempt}.Read(b)
+	return s.stream().Read(b)
 }
 
 // Peek is Read without removing the bytes from the receive buffer. With an Edge
@@ -48,25 +44,25 @@ func (s *Stream) Read(b []byte) (int, error) {
 // len(b) causes the same readiness to be reported again: to wait for more bytes, use
 // Oneshot.
 func (s *Stream) Peek(b []byte) (int, error) {
-	return s.Internal().Recv("peek", b, sys.MSG_PEEK)
+	return s.stream().Recv("peek", b, sys.MSG_PEEK)
 }
 
 // Readv reads into the slices in turn, as Read does. It uses at most the first 64 (on
 // Solaris 16) of the slices that are not empty.
 func (s *Stream) Readv(bufs [][]byte) (int, error) {
-	return stream.Stream{Handle: &s.h, Attempt: s.attempt}.Readv(bufs)
+	return s.stream().Readv(bufs)
 }
 
 // Write writes as much of b as the kernel accepts and returns the number of bytes. If that
 // is less than len(b), it also returns an error: ErrWouldBlock if the kernel's buffer is
 // full. Then wait for Writable and write the rest.
 func (s *Stream) Write(b []byte) (int, error) {
-	return stream.Stream{Handle: &s.h, Attempt: s.attempt}.Write(b)
+	return s.stream().Write(b)
 }
 
 // Writev writes the slices in turn, as Write does. It accepts any number of slices.
 func (s *Stream) Writev(bufs [][]byte) (int, error) {
-	return stream.Stream{Handle: &s.h, Attempt: s.attempt}.Writev(bufs)
+	return s.stream().Writev(bufs)
 }
 
 // CloseWrite shuts down sending: the peer gets a FIN after the bytes already written. The
@@ -97,5 +93,5 @@ func (s *Stream) netAddr(a sys.Sockaddr, err error) net.Addr {
 	if err != nil {
 		return nil
 	}
-	return s.h.Kind().NetAddr(&a)
+	return s.h().Kind().NetAddr(&a)
 }

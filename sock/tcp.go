@@ -34,27 +34,10 @@ func ConnectTCP(addr netip.AddrPort, options ...Option) (*TCPStream, error) {
 func ConnectTCPInto(s *Stream, addr netip.AddrPort, options ...Option) error {
 	m := connectMaker(handle.TCPStream, options)
 	a, err := m.prepareTCP(addr)
-	if err == nil {
-		err = m.connect(a)
-	}
 	if err != nil {
 		return err
 	}
-	return m.initStream(s, stream.NewAttempt(a))
-}
-
-// PrepareTCPInto is for the packages of this module: it is ConnectTCPInto without
-// connecting. The result connects the stream.
-func PrepareTCPInto(s *Stream, addr netip.AddrPort, options ...Option) (stream.Stream, error) {
-	m := connectMaker(handle.TCPStream, options)
-	a, err := m.prepareTCP(addr)
-	if err == nil {
-		err = m.initStream(s, stream.NewAttempt(a))
-	}
-	if err != nil {
-		return stream.Stream{}, err
-	}
-	return s.Internal(), nil
+	return m.connectStream(s, a)
 }
 
 // prepareTCP creates a socket that will be connected to addr.
@@ -83,7 +66,7 @@ func ipAddr(a sys.Sockaddr, err error) netip.AddrPort {
 // SendUrgent sends one byte of urgent data (MSG_OOB; tcp(7)). The peer's Poll reports it as
 // Priority.
 func (s *TCPStream) SendUrgent(b byte) error {
-	_, err := s.Internal().Send("write urgent", []byte{b}, sys.MSG_OOB)
+	_, err := s.stream().Send("write urgent", []byte{b}, sys.MSG_OOB)
 	return err
 }
 
@@ -91,8 +74,8 @@ func (s *TCPStream) SendUrgent(b byte) error {
 // data, the kernel's error is EINVAL.
 func (s *TCPStream) ReadUrgent() (byte, error) {
 	var b [1]byte
-	_, err := s.Internal().Recv("read urgent", b[:], sys.MSG_OOB)
-	s.h.Rearm(priority) // re-arm, whether or not there was a byte
+	_, err := s.stream().Recv("read urgent", b[:], sys.MSG_OOB)
+	s.h().Rearm(priority) // re-arm, whether or not there was a byte
 	return b[0], err
 }
 
@@ -224,8 +207,10 @@ func (s *TCPStream) UserTimeout() (time.Duration, error) {
 // TCPListener accepts TCP connections.
 type TCPListener struct {
 	Descriptor
-	accepting stream.Accepting
+	accepting
 }
+
+type accepting = stream.Accepting
 
 // ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr
 // returns. [::] also serves IPv4, unless V6Only is given. The error is a *net.OpError with
@@ -273,14 +258,10 @@ func (l *TCPListener) AcceptFrom(s *Stream) (netip.AddrPort, error) {
 	return from.AddrPort(), nil
 }
 
-// AcceptOptions is for the packages of this module: what a driver (internal/driver) that does
-// not call Accept sets on the connections.
-func (l *TCPListener) AcceptOptions() *stream.AcceptOptions { return l.accepting.Options() }
-
 // StopListening makes the system refuse further connections, for all duplicates of the
 // socket. The descriptor stays open and must still be closed. On systems other than Linux
 // only Close ends listening, and StopListening does nothing.
-func (l *TCPListener) StopListening() error { return stream.StopListening(&l.h) }
+func (l *TCPListener) StopListening() error { return stream.StopListening(l.h()) }
 
 // Addr returns the address that the listener listens on, or the zero AddrPort if it is
 // closed.

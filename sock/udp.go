@@ -53,7 +53,7 @@ func ConnectUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 
 func newUDP(fd sys.FD, family int) *UDPSocket {
 	u := &UDPSocket{family: family}
-	u.h.Init(fd, handle.UDPSocket)
+	u.h().Init(fd, handle.UDPSocket)
 	return u
 }
 
@@ -120,22 +120,22 @@ func (u *UDPSocket) Read(b []byte) (int, error) {
 }
 
 func readFrom(d *Descriptor, b []byte, from *sys.Sockaddr) (int, error) {
-	fd, ok := d.h.Use()
+	fd, ok := d.h().Use()
 	if !ok {
 		return 0, d.opError("read", net.ErrClosed)
 	}
 	n, truncated, e := sys.RecvFrom(fd, b, from)
-	d.h.Done()
+	d.h().Done()
 	switch {
 	case e == 0 && truncated:
 		return n, ErrTruncated
 	case e == 0:
 		return n, nil
 	case sys.WouldBlock(e):
-		d.h.Rearm(readable)
+		d.h().Rearm(readable)
 		return 0, ErrWouldBlock
 	}
-	d.h.Rearm(readable) // re-arm for the next error or datagram
+	d.h().Rearm(readable) // re-arm for the next error or datagram
 	return 0, d.callError("read", "recvmsg", e)
 }
 
@@ -152,7 +152,7 @@ func (u *UDPSocket) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 func (u *UDPSocket) Write(b []byte) (int, error) { return writeTo(&u.Descriptor, b, nil) }
 
 func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
-	fd, ok := d.h.Use()
+	fd, ok := d.h().Use()
 	if !ok {
 		return 0, sendFailure(d, net.ErrClosed, to)
 	}
@@ -163,15 +163,15 @@ func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
 	} else {
 		n, e = sys.SendTo(fd, b, to)
 	}
-	d.h.Done()
+	d.h().Done()
 	switch {
 	case e == 0:
 		return n, nil
 	case sys.WouldBlock(e):
-		d.h.Rearm(writable)
+		d.h().Rearm(writable)
 		return 0, ErrWouldBlock
 	}
-	d.h.Rearm(writable) // re-arm for the next error
+	d.h().Rearm(writable) // re-arm for the next error
 	if to == nil {
 		return 0, sendFailure(d, sys.CallError("sendto", e), nil)
 	}
@@ -183,7 +183,7 @@ func sendFailure(d *Descriptor, err error, to *sys.Sockaddr) error {
 	if to == nil {
 		return err
 	}
-	return withDestination(err, d.h.Kind().NetAddr(to))
+	return withDestination(err, d.h().Kind().NetAddr(to))
 }
 
 // A Message is one datagram of a batch.
@@ -210,25 +210,25 @@ var batches = sync.Pool{New: func() any { return new(sys.Batch) }}
 // does. With an Edge registration, read until ErrWouldBlock, also after other errors, which
 // are about datagrams sent before.
 func (u *UDPSocket) ReadBatch(ms []Message) (int, error) {
-	fd, ok := u.h.Use()
+	fd, ok := u.h().Use()
 	if !ok {
 		return 0, u.opError("read", net.ErrClosed)
 	}
 	b := batches.Get().(*sys.Batch)
 	n, e := readBatch(fd, b, ms)
 	batches.Put(b)
-	u.h.Done()
+	u.h().Done()
 	switch {
 	case e == 0 || n > 0:
 		if n < len(ms) {
-			u.h.Rearm(readable)
+			u.h().Rearm(readable)
 		}
 		return n, nil
 	case sys.WouldBlock(e):
-		u.h.Rearm(readable)
+		u.h().Rearm(readable)
 		return 0, ErrWouldBlock
 	}
-	u.h.Rearm(readable) // as in readFrom
+	u.h().Rearm(readable) // as in readFrom
 	return 0, u.callError("read", "recvmmsg", e)
 }
 
@@ -257,24 +257,24 @@ func readBatch(fd sys.FD, b *sys.Batch, ms []Message) (total int, e syscall.Errn
 // it has sent. If those are fewer than len(ms), it also returns the error of the next
 // datagram, such as ErrWouldBlock.
 func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
-	fd, ok := u.h.Use()
+	fd, ok := u.h().Use()
 	if !ok {
 		return 0, u.opError("write", net.ErrClosed)
 	}
 	b := batches.Get().(*sys.Batch)
 	n, e, bad := u.writeBatch(fd, b, ms)
 	batches.Put(b)
-	u.h.Done()
+	u.h().Done()
 	switch {
 	case bad:
 		return n, &net.OpError{Op: "write", Net: "udp", Addr: net.UDPAddrFromAddrPort(ms[n].Addr), Err: badAddr(ms[n].Addr, u.family)}
 	case e == 0:
 		return n, nil
 	case sys.WouldBlock(e):
-		u.h.Rearm(writable)
+		u.h().Rearm(writable)
 		return n, ErrWouldBlock
 	}
-	u.h.Rearm(writable) // as in writeTo
+	u.h().Rearm(writable) // as in writeTo
 	to := ms[n].Addr
 	if !to.IsValid() {
 		return n, u.callError("write", "sendmmsg", e)

@@ -32,27 +32,10 @@ func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 	m := connectMaker(handle.UnixStream, options)
 	a, err := m.prepareUnix(name)
-	if err == nil {
-		err = m.connect(a)
-	}
 	if err != nil {
 		return err
 	}
-	return m.initStream(s, nil) // it is connected
-}
-
-// PrepareUnixInto is for the packages of this module: it is ConnectUnixInto without
-// connecting. The result connects the stream.
-func PrepareUnixInto(s *Stream, name string, options ...Option) (stream.Stream, error) {
-	m := connectMaker(handle.UnixStream, options)
-	a, err := m.prepareUnix(name)
-	if err == nil {
-		err = m.initStream(s, stream.NewAttempt(a))
-	}
-	if err != nil {
-		return stream.Stream{}, err
-	}
-	return s.Internal(), nil
+	return m.connectStream(s, a)
 }
 
 // prepareUnix creates a socket that will be connected to the listener with the name.
@@ -77,7 +60,7 @@ func UnixPair() (*UnixStream, *UnixStream, error) {
 
 func newUnixStream(fd sys.FD) *UnixStream {
 	s := &UnixStream{}
-	s.h.Init(fd, handle.UnixStream)
+	s.h().Init(fd, handle.UnixStream)
 	return s
 }
 
@@ -97,9 +80,9 @@ func unixName(a sys.Sockaddr, err error) string {
 // UnixListener accepts connections to a Unix socket.
 type UnixListener struct {
 	Descriptor
-	accepting stream.Accepting
-	path      *boundPath  // removed by Close
-	released  atomic.Bool // set by Close or Detach
+	accepting
+	path     *boundPath  // removed by Close
+	released atomic.Bool // set by Close or Detach
 }
 
 // ListenUnix listens on name. Close removes the path that ListenUnix creates. If the path
@@ -135,12 +118,8 @@ func (l *UnixListener) AcceptInto(s *Stream) error {
 	return err
 }
 
-// AcceptOptions is for the packages of this module: what a driver (internal/driver) that does
-// not call Accept sets on the connections.
-func (l *UnixListener) AcceptOptions() *stream.AcceptOptions { return l.accepting.Options() }
-
 // StopListening does what TCPListener.StopListening does.
-func (l *UnixListener) StopListening() error { return stream.StopListening(&l.h) }
+func (l *UnixListener) StopListening() error { return stream.StopListening(l.h()) }
 
 // Name returns the name that the listener listens on.
 func (l *UnixListener) Name() string { return unixName(localAddr(&l.Descriptor)) }
@@ -219,7 +198,7 @@ func UnixDatagramPair() (*UnixDatagram, *UnixDatagram, error) {
 
 func newUnixDatagram(fd sys.FD) *UnixDatagram {
 	u := &UnixDatagram{}
-	u.h.Init(fd, handle.UnixDatagram)
+	u.h().Init(fd, handle.UnixDatagram)
 	return u
 }
 

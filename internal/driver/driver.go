@@ -48,8 +48,8 @@ import (
 //
 // # Streams
 //
-//   - A stream begins with Attach if it is connected, and with Connect if sock.PrepareTCPInto or
-//     PrepareUnixInto has prepared it. Connect begins connecting (stream.Stream.BeginConnect), or
+//   - A stream begins with Attach if it is connected, and with Connect if it is
+//     prepared (stream.PrepareOnly). Connect begins connecting (stream.Stream.BeginConnect), or
 //     starts an operation of the driver's own, whose result the driver records (RecordConnect).
 //     Then Connected comes once, with the result that ConnectError returns; until then the caller
 //     may call only Release and Detach. If Attach or Connect returns an error, the stream is not
@@ -219,13 +219,12 @@ type ListenerUpcalls interface {
 
 // Acceptor is a listening socket.
 type Acceptor interface {
-	pollux.Source
+	// A driver that accepts by an operation of its own applies stream.AcceptOptionsOf to the
+	// connections.
+	stream.Listener
 	AcceptInto(s *sock.Stream) error
 	StopListening() error
 	Close() error
-	// AcceptOptions returns what a driver that accepts by an operation of its own sets on the
-	// connections; nil if that is nothing.
-	AcceptOptions() *stream.AcceptOptions
 }
 
 // A TCPAcceptor is an Acceptor of TCP connections.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/sock"
@@ -45,7 +46,7 @@ const (
 // Writable: Linux reports an event for each datagram that has been sent.
 func (d *Packets) Bind(p *PacketSocket) error {
 	d.table.Add(p, &p.State)
-	if err := d.q.Register(p.PollHandle(), d.token(p), selector.Readable, selector.Edge); err != nil {
+	if err := d.q.Register(handle.Of(p), d.token(p), selector.Readable, selector.Edge); err != nil {
 		d.table.Remove(&p.State)
 		return err
 	}
@@ -64,7 +65,7 @@ func (d *Packets) AwaitWritable(p *PacketSocket) {
 // watch changes a socket's interest. If the Poll refuses, the registration has ended
 // (queue.Poll.Reregister), and the next turn registers the socket again.
 func (d *Packets) watch(p *PacketSocket, interest selector.Interest) {
-	if d.q.Reregister(p.PollHandle(), d.token(p), interest, selector.Edge) == nil {
+	if d.q.Reregister(handle.Of(p), d.token(p), interest, selector.Edge) == nil {
 		return
 	}
 	p.Flags |= unregistered
@@ -77,7 +78,7 @@ func (d *Packets) registerAgain(p *PacketSocket) {
 	if p.Flags&awaiting != 0 {
 		interest |= selector.Writable
 	}
-	if err := d.q.Register(p.PollHandle(), d.token(p), interest, selector.Edge); err == nil || errors.Is(err, queue.ErrSourceClosed) {
+	if err := d.q.Register(handle.Of(p), d.token(p), interest, selector.Edge); err == nil || errors.Is(err, queue.ErrSourceClosed) {
 		p.Flags &^= unregistered
 		return
 	}

@@ -23,7 +23,7 @@ func (d *Watches) StartAt(g uint32) { d.table.StartAt(g) }
 // Watch implements Driver.
 func (d *Watches) Watch(w *Watch) error {
 	d.table.Add(w, &w.State)
-	err := d.q.Register(handle.Of(w.Source), Token(d.kind, w.Generation, w.Index), selector.Readable|selector.Writable|selector.Priority, selector.Edge)
+	err := d.q.Register(handle.OfAny(w.Source), Token(d.kind, w.Generation, w.Index), selector.Readable|selector.Writable|selector.Priority, selector.Edge)
 	if err != nil {
 		d.table.Remove(&w.State)
 	}
@@ -33,7 +33,7 @@ func (d *Watches) Watch(w *Watch) error {
 // Unwatch implements Driver.
 func (d *Watches) Unwatch(w *Watch) {
 	d.table.Remove(&w.State)
-	d.q.Deregister(handle.Of(w.Source)) // fails for a closed source, whose registration has ended
+	d.q.Deregister(handle.OfAny(w.Source)) // fails for a closed source, whose registration has ended
 }
 
 // Event handles an event of the source with this generation and index.

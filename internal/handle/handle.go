@@ -10,7 +10,6 @@ package handle
 import (
 	"errors"
 	"net"
-	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -109,20 +108,6 @@ func (r Registration) CheckOwned(owner Owner) error {
 		return ErrNotRegistered
 	}
 	return ErrOtherPoll
-}
-
-// Of returns the handle of a source, or nil if source is nil or a nil pointer.
-func Of(source interface{ PollHandle() *Handle }) *Handle {
-	if IsNil(source) {
-		return nil
-	}
-	return source.PollHandle()
-}
-
-// IsNil reports whether x is nil or holds a nil pointer.
-func IsNil(x any) bool {
-	v := reflect.ValueOf(x)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Handle is an open descriptor. Init must be called once before other methods; until then

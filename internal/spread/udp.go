@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -83,7 +84,7 @@ func sharePort(u *sock.UDPSocket, on bool) error {
 
 // configure calls set, which sets a socket option.
 func configure(u *sock.UDPSocket, set func(sys.FD) syscall.Errno) error {
-	return u.PollHandle().With("configure", func(fd sys.FD) error {
+	return handle.Of(u).With("configure", func(fd sys.FD) error {
 		if e := set(fd); e != 0 {
 			return sys.CallError("setsockopt", e)
 		}

@@ -52,16 +52,29 @@ func (o *AcceptOptions) Apply(fd sys.FD) {
 	}
 }
 
-// Accepting holds a listener's AcceptOptions. Its methods may be called from any goroutine.
+// Accepting holds a listener's AcceptOptions, to embed in an exported type: it has no exported fields
+// or methods. Its functions may be called from any goroutine.
 type Accepting struct {
 	options atomic.Pointer[AcceptOptions] // immutable; nil if they are empty
 }
 
-// Options returns the options, or nil if there are none. They must not be changed.
-func (a *Accepting) Options() *AcceptOptions { return a.options.Load() }
+func (a *Accepting) accepting() *Accepting { return a }
 
-// Update changes the options by f, which may be called several times.
-func (a *Accepting) Update(f func(*AcceptOptions)) {
+// Listener is a listening socket of package sock: it embeds a handle.Held and an Accepting.
+type Listener interface {
+	handle.Source
+	accepting() *Accepting
+}
+
+// AcceptOptionsOf returns the options of a listener, or nil if there are none. They must not be
+// changed.
+func AcceptOptionsOf(l Listener) *AcceptOptions { return OptionsIn(l.accepting()) }
+
+// OptionsIn is AcceptOptionsOf for the listener's owner.
+func OptionsIn(a *Accepting) *AcceptOptions { return a.options.Load() }
+
+// UpdateOptions changes the options by f, which may be called several times.
+func UpdateOptions(a *Accepting, f func(*AcceptOptions)) {
 	for {
 		old := a.options.Load()
 		o := AcceptOptions{}

@@ -58,18 +58,18 @@ func TestAcceptOptions(t *testing.T) {
 // Update changes what a listener's connections get, and nil means nothing.
 func TestAccepting(t *testing.T) {
 	var a Accepting
-	if a.Options() != nil {
-		t.Errorf("the zero value has %+v", a.Options())
+	if OptionsIn(&a) != nil {
+		t.Errorf("the zero value has %+v", OptionsIn(&a))
 	}
-	a.Update(func(o *AcceptOptions) { o.ReadBuffer = 1 })
-	before := a.Options()
-	a.Update(func(o *AcceptOptions) { o.WriteBuffer = 2 })
-	if o := a.Options(); *o != (AcceptOptions{ReadBuffer: 1, WriteBuffer: 2}) || before.WriteBuffer != 0 {
+	UpdateOptions(&a, func(o *AcceptOptions) { o.ReadBuffer = 1 })
+	before := OptionsIn(&a)
+	UpdateOptions(&a, func(o *AcceptOptions) { o.WriteBuffer = 2 })
+	if o := OptionsIn(&a); *o != (AcceptOptions{ReadBuffer: 1, WriteBuffer: 2}) || before.WriteBuffer != 0 {
 		t.Errorf("%+v after two updates; before the second %+v", o, before)
 	}
-	a.Update(func(o *AcceptOptions) { *o = AcceptOptions{} })
-	if a.Options() != nil {
-		t.Errorf("empty options are %+v, want nil", a.Options())
+	UpdateOptions(&a, func(o *AcceptOptions) { *o = AcceptOptions{} })
+	if OptionsIn(&a) != nil {
+		t.Errorf("empty options are %+v, want nil", OptionsIn(&a))
 	}
 }
 

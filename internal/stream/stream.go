@@ -1,8 +1,8 @@
 // Package stream is the mechanism of stream sockets, TCP and Unix: connecting, accepting,
 // reading, writing, and what the kernel reports about a connection. Package sock makes the
-// sockets and is the public form of it; the drivers (internal/driver) call it, through
-// sock.Stream.Internal, for what sock does not offer: connecting by an operation of their
-// own, and the failure and the buffers of a connection.
+// sockets and is the public form of it; the drivers (internal/driver) call it, by Of, for what
+// sock does not offer: connecting by an operation of their own, and the failure and the buffers
+// of a connection.
 //
 // Read connect.go first: the outcome of connecting decides what a failed transfer means.
 package stream
@@ -24,6 +24,38 @@ type Stream struct {
 	Handle  *handle.Handle
 	Attempt *Attempt // nil if the stream was created connected
 }
+
+// Source is a stream socket of package sock: it embeds a handle.Held and a Connecting.
+type Source interface {
+	handle.Source
+	connecting() *Connecting
+}
+
+// Connecting is the Attempt of a stream socket, to embed in an exported type: it has no exported
+// fields or methods.
+type Connecting struct{ attempt *Attempt }
+
+func (c *Connecting) connecting() *Connecting { return c }
+
+// Of returns the stream of a socket.
+func Of(s Source) Stream { return Stream{handle.Of(s), s.connecting().attempt} }
+
+// In returns a stream of its parts, for its owner.
+func In(h *handle.Held, c *Connecting) Stream { return Stream{handle.In(h), c.attempt} }
+
+// preparing is the attempt of a new stream that is only to be prepared.
+var preparing = &Attempt{}
+
+// PrepareOnly makes sock.ConnectTCPInto and sock.ConnectUnixInto only prepare s, which must be new:
+// they make the socket and do not connect it. The caller or a driver connects it, by BeginConnect or
+// an operation of its own.
+func PrepareOnly(s Source) { s.connecting().attempt = preparing }
+
+// IsPreparing reports whether PrepareOnly was called for the stream that c is of, which is new.
+func IsPreparing(c *Connecting) bool { return c.attempt == preparing }
+
+// SetAttempt sets the attempt of the stream that c is of; nil if it is connected.
+func SetAttempt(c *Connecting, a *Attempt) { c.attempt = a }
 
 // UnreadBytes returns the number of received bytes that the kernel holds, or false if the
 // system does not report it.

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -45,11 +46,11 @@ func acceptOptions(h *harness) {
 // twice that (socket(7)). Systems that do not return the option are not checked.
 func (h *harness) wantOption(c *conn, what, name string, level, option int, equal bool, value int) {
 	h.Helper()
-	fd, ok := c.PollHandle().Use()
+	fd, ok := handle.Of(c).Use()
 	if !ok {
 		h.Fatal("the accepted stream is closed")
 	}
-	defer c.PollHandle().Done()
+	defer handle.Of(c).Done()
 	v, e := sys.GetInt(fd, level, option)
 	if e == syscall.ENOPROTOOPT {
 		return

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -36,14 +38,16 @@ func (h *harness) dial(l *sock.TCPListener) *conn {
 // prepareTCP creates the socket of c, without connecting it.
 func (h *harness) prepareTCP(c *conn, to netip.AddrPort) {
 	h.Helper()
-	_, err := sock.PrepareTCPInto(&c.Stream.Stream, to)
+	stream.PrepareOnly(c)
+	err := sock.ConnectTCPInto(&c.Stream.Stream, to)
 	h.must(err)
 }
 
 // prepareUnix creates the socket of c, without connecting it.
 func (h *harness) prepareUnix(c *conn, name string) {
 	h.Helper()
-	_, err := sock.PrepareUnixInto(&c.Stream.Stream, name)
+	stream.PrepareOnly(c)
+	err := sock.ConnectUnixInto(&c.Stream.Stream, name)
 	h.must(err)
 }
 
@@ -117,9 +121,9 @@ func connectItself(h *harness) {
 	l.Close()
 	c := h.conn()
 	h.prepareTCP(c, self)
-	fd, _ := c.PollHandle().Use()
-	e := sys.Bind(fd, c.Internal().ConnectTo())
-	c.PollHandle().Done()
+	fd, _ := handle.Of(c).Use()
+	e := sys.Bind(fd, stream.Of(c).ConnectTo())
+	handle.Of(c).Done()
 	if e != 0 {
 		h.Fatal(e)
 	}

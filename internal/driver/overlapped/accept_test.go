@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -198,8 +199,8 @@ func TestOtherPort(t *testing.T) {
 	}
 	defer sys.CloseHandle(port)
 	joinOther := func(h driver.Acceptor) {
-		fd, _ := h.PollHandle().Use()
-		defer h.PollHandle().Done()
+		fd, _ := handle.Of(h).Use()
+		defer handle.Of(h).Done()
 		if e := sys.JoinPort(fd, port, 1); e != 0 {
 			t.Fatal(e)
 		}
@@ -236,8 +237,8 @@ func TestOtherPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	turnUntil(t, d, "the connection", func() bool { return len(l.accepted) == n+2 && client.ConnectError() == nil })
-	fd, _ := client.PollHandle().Use()
-	client.PollHandle().Done()
+	fd, _ := handle.Of(client).Use()
+	handle.Of(client).Done()
 	if e := sys.JoinPort(fd, port, 1); e != 0 {
 		t.Fatal(e)
 	}

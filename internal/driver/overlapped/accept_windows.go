@@ -10,6 +10,7 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -56,7 +57,7 @@ type acceptSlot struct {
 
 // Listen implements driver.Driver.
 func (d *Driver) Listen(l *driver.Listener) error {
-	h := l.PollHandle()
+	h := handle.Of(l)
 	fd, ok := h.Use()
 	if !ok {
 		return net.ErrClosed
@@ -91,7 +92,7 @@ func (d *Driver) joinListener(a *acceptor, fd sys.FD) (err error) {
 	case 0:
 	case syscall.EINVAL: // it belongs to another port
 		a.polled, a.ready = true, true
-		return d.q.Register(a.l.PollHandle(), driver.Token(kindListener, a.l.Generation, a.l.Index), selector.Readable, selector.Edge)
+		return d.q.Register(handle.Of(a.l), driver.Token(kindListener, a.l.Generation, a.l.Index), selector.Readable, selector.Edge)
 	default:
 		return joinError(e)
 	}
@@ -188,9 +189,9 @@ func (d *Driver) cancelAccepts(a *acceptor) {
 	if a.inFlight == 0 {
 		return
 	}
-	if fd, ok := a.l.PollHandle().Use(); ok {
+	if fd, ok := handle.Of(a.l).Use(); ok {
 		sys.CancelOverlapped(fd, nil)
-		a.l.PollHandle().Done()
+		handle.Of(a.l).Done()
 	}
 }
 
@@ -220,7 +221,7 @@ func (d *Driver) submitAccepts() {
 // startAccepts starts an accept in each idle slot. It returns an error only if no accept is in
 // flight and none can be started: as long as one is, connections are accepted.
 func (d *Driver) startAccepts(a *acceptor) error {
-	h := a.l.PollHandle()
+	h := handle.Of(a.l)
 	listener, ok := h.Use()
 	if !ok {
 		return nil // closed; Unlisten follows
@@ -289,7 +290,7 @@ func (d *Driver) acceptEnded(o *op) {
 	t := o.slot
 	a := t.a
 	a.inFlight--
-	h := a.l.PollHandle()
+	h := handle.Of(a.l)
 	listener, ok := h.Use()
 	if a.l.Flags&unlisted != 0 || !ok {
 		if ok {
@@ -347,8 +348,8 @@ func (d *Driver) deliverAccepted(a *acceptor) {
 		l.Peer = a.held[0].peer
 		l.Spare = nil
 		a.held = a.held[:copy(a.held, a.held[1:])]
-		l.AcceptOptions().Apply(fd)
-		s.PollHandle().Init(fd, a.kind)
+		stream.AcceptOptionsOf(l).Apply(fd)
+		handle.Of(s).Init(fd, a.kind)
 		l.Up.Accepted(s)
 	}
 }

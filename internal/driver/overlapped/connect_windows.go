@@ -9,16 +9,17 @@ import (
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
 // Connect implements driver.Driver.
 func (d *Driver) Connect(s *driver.Stream) error {
-	if s.PollHandle().Kind() == handle.TCPStream && d.findConnectEx(s) {
+	if handle.Of(s).Kind() == handle.TCPStream && d.findConnectEx(s) {
 		return d.startConnect(s)
 	}
-	if err := s.Internal().BeginConnect(); err != nil {
+	if err := stream.Of(s).BeginConnect(); err != nil {
 		return err
 	}
 	return d.awaitConnect(s)
@@ -29,11 +30,11 @@ func (d *Driver) findConnectEx(s *driver.Stream) bool {
 	if d.connectEx != 0 {
 		return true
 	}
-	fd, ok := s.PollHandle().Use()
+	fd, ok := handle.Of(s).Use()
 	if !ok {
 		return false
 	}
-	defer s.PollHandle().Done()
+	defer handle.Of(s).Done()
 	f, e := sys.FindConnectEx(fd)
 	if e == 0 {
 		d.connectEx = f
@@ -47,13 +48,13 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 		return err
 	}
 	c := d.connOf(s)
-	fd, ok := s.PollHandle().Use()
+	fd, ok := handle.Of(s).Use()
 	if !ok {
 		d.freeConn(c)
 		return net.ErrClosed
 	}
-	defer s.PollHandle().Done()
-	to, o := s.Internal().ConnectTo(), c.receive
+	defer handle.Of(s).Done()
+	to, o := stream.Of(s).ConnectTo(), c.receive
 	done := false
 	e := sys.BindForConnect(fd, to.Family())
 	if e == 0 {
@@ -61,7 +62,7 @@ func (d *Driver) startConnect(s *driver.Stream) error {
 	}
 	if e != 0 {
 		d.freeConn(c)
-		return s.Internal().RecordConnect(e)
+		return stream.Of(s).RecordConnect(e)
 	}
 	s.Flags |= connecting
 	if done && c.skipOnSuccess {
@@ -87,7 +88,7 @@ func (d *Driver) connectEnded(c *conn) {
 
 // finishConnect reports the result of a ConnectEx.
 func (d *Driver) finishConnect(c *conn) {
-	fd, ok := c.s.PollHandle().Use()
+	fd, ok := handle.Of(c.s).Use()
 	if !ok {
 		d.connected(c, net.ErrClosed)
 		return
@@ -96,8 +97,8 @@ func (d *Driver) finishConnect(c *conn) {
 	if e == 0 {
 		e = sys.FinishConnect(fd)
 	}
-	c.s.PollHandle().Done()
-	d.connected(c, c.s.Internal().RecordConnect(e))
+	handle.Of(c.s).Done()
+	d.connected(c, stream.Of(c.s).RecordConnect(e))
 }
 
 // awaitConnect has AFD report the end of a connect that has begun. Only then does the stream join
@@ -107,7 +108,7 @@ func (d *Driver) awaitConnect(s *driver.Stream) error {
 	if err != nil {
 		return err
 	}
-	err = d.q.Register(s.PollHandle(), driver.Token(kindConnect, s.Generation, s.Index), selector.Writable, selector.Edge)
+	err = d.q.Register(handle.Of(s), driver.Token(kindConnect, s.Generation, s.Index), selector.Writable, selector.Edge)
 	if err != nil {
 		d.freeConn(c)
 		return err
@@ -126,9 +127,9 @@ func (d *Driver) connectEvent(c *conn, ev queue.Event) {
 		}
 		// The connection was established and reset before this call. On Wine, the socket then
 		// has neither a peer nor an error, and this event does not come again.
-		err = s.Internal().RecordConnect(syscall.ECONNRESET)
+		err = stream.Of(s).RecordConnect(syscall.ECONNRESET)
 	}
-	d.q.Deregister(s.PollHandle())
+	d.q.Deregister(handle.Of(s))
 	if err == nil {
 		err = d.join(c)
 	}

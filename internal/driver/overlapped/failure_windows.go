@@ -5,8 +5,10 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/stream"
 )
 
 // A receive in flight fails when the connection does. While no receive is in flight, because the stream
@@ -24,14 +26,14 @@ func (d *Driver) awaitFailure(c *conn) {
 	case c.failed != nil && c.failed != io.EOF:
 		s.ReportFailed(c.failed) // ReceiveEnded reports it again
 	case s.Flags&failed != 0:
-		err := s.Internal().TakeFailure()
+		err := stream.Of(s).TakeFailure()
 		if err == nil {
-			err = s.Internal().Failure(syscall.ECONNRESET) // only the event reports the failure
+			err = stream.Of(s).Failure(syscall.ECONNRESET) // only the event reports the failure
 		}
 		s.ReportFailed(err)
 	case !c.watchingFailure && c.receive.state == idle:
 		// If this is refused, the next receive or send finds the failure.
-		c.watchingFailure = d.q.Register(s.PollHandle(), driver.Token(kindFailure, s.Generation, s.Index), selector.Priority, selector.Edge) == nil
+		c.watchingFailure = d.q.Register(handle.Of(s), driver.Token(kindFailure, s.Generation, s.Index), selector.Priority, selector.Edge) == nil
 	}
 }
 

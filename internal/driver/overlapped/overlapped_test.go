@@ -15,7 +15,9 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -365,7 +367,8 @@ func connect(t *testing.T, d *Driver, to netip.AddrPort) *testStream {
 func prepare(t *testing.T, d *Driver, to netip.AddrPort) *testStream {
 	t.Helper()
 	e := newStream(t, d)
-	if _, err := sock.PrepareTCPInto(&e.Stream.Stream, to); err != nil {
+	stream.PrepareOnly(e)
+	if err := sock.ConnectTCPInto(&e.Stream.Stream, to); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -386,7 +389,7 @@ func forEachConnect(t *testing.T, test func(t *testing.T, d *Driver, connect fun
 	t.Run("AFD", func(t *testing.T) {
 		d := open(t)
 		test(t, d, func(e *testStream) error {
-			if err := e.Internal().BeginConnect(); err != nil {
+			if err := stream.Of(e).BeginConnect(); err != nil {
 				return err
 			}
 			return d.awaitConnect(&e.Stream)
@@ -489,8 +492,8 @@ func TestConnectOfOtherPort(t *testing.T) {
 	defer sys.CloseHandle(port)
 	l := listen(t, d)
 	c := prepare(t, d, l.addr)
-	fd, _ := c.PollHandle().Use()
-	defer c.PollHandle().Done()
+	fd, _ := handle.Of(c).Use()
+	defer handle.Of(c).Done()
 	if e := sys.JoinPort(fd, port, 1); e != 0 {
 		t.Fatal(e)
 	}
@@ -544,7 +547,7 @@ func TestDetach(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again.PollHandle().Init(sys.FD(fd), e.PollHandle().Kind())
+	handle.Of(again).Init(sys.FD(fd), handle.Of(e).Kind())
 	err = other.Attach(&again.Stream)
 	if err != nil && sys.OnWine() {
 		if !errors.Is(err, errOtherPort) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -118,7 +119,7 @@ func (d *Driver) startReceive(c *conn) (b []byte, pending bool, err error) {
 	if c.buffer == nil && c.quick >= busyAfter {
 		c.buffer = d.memory.getBuffer(len(d.scratch))
 	}
-	h := c.s.PollHandle()
+	h := handle.Of(c.s)
 	fd, ok := h.Use()
 	if !ok {
 		return nil, false, net.ErrClosed
@@ -218,9 +219,9 @@ func (d *Driver) cancelIdleReceives() time.Duration {
 			return max(left, time.Millisecond)
 		}
 		d.lent.remove(c)
-		if fd, ok := c.s.PollHandle().Use(); ok {
+		if fd, ok := handle.Of(c.s).Use(); ok {
 			sys.CancelOverlapped(fd, c.receive.ov)
-			c.s.PollHandle().Done()
+			handle.Of(c.s).Done()
 		}
 	}
 	return -1

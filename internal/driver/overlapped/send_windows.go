@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -62,7 +63,7 @@ func (d *Driver) startSend(c *conn, bufs [][]byte, skip int) (n int, pending boo
 		c.clearHeld()
 		return 0, false, err
 	}
-	h := c.s.PollHandle()
+	h := handle.Of(c.s)
 	fd, ok := h.Use()
 	if !ok {
 		c.clearHeld()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -109,11 +110,11 @@ var errOtherPort = errors.New(`the socket belongs to another completion port; a 
 
 // join joins the stream to the port.
 func (d *Driver) join(c *conn) error {
-	fd, ok := c.s.PollHandle().Use()
+	fd, ok := handle.Of(c.s).Use()
 	if !ok {
 		return net.ErrClosed
 	}
-	defer c.s.PollHandle().Done()
+	defer handle.Of(c.s).Done()
 	port, ok := d.port.Use()
 	if !ok {
 		return net.ErrClosed
@@ -173,7 +174,7 @@ func (d *Driver) Detach(s *driver.Stream) {
 	}
 	c.detached = true
 	if s.Flags&connecting != 0 || c.watchingFailure {
-		d.q.Deregister(s.PollHandle())
+		d.q.Deregister(handle.Of(s))
 	}
 	d.cancel(c)
 	d.finishIfIdle(c)
@@ -195,9 +196,9 @@ func (d *Driver) cancel(c *conn) {
 	if c.idle() {
 		return
 	}
-	if fd, ok := c.s.PollHandle().Use(); ok {
+	if fd, ok := handle.Of(c.s).Use(); ok {
 		sys.CancelOverlapped(fd, nil)
-		c.s.PollHandle().Done()
+		handle.Of(c.s).Done()
 	}
 }
 
@@ -210,9 +211,9 @@ func (d *Driver) finishIfIdle(c *conn) {
 	}
 	d.returnBuffer(c)
 	if c.detached && c.joined {
-		if fd, ok := c.s.PollHandle().Use(); ok {
+		if fd, ok := handle.Of(c.s).Use(); ok {
 			sys.LeavePort(fd) // the package comment describes what happens if it fails
-			c.s.PollHandle().Done()
+			handle.Of(c.s).Done()
 		}
 	}
 	d.finished = append(d.finished, c)
@@ -224,11 +225,11 @@ func (c *conn) result(o *op) (int, error) {
 	if o.ov.Internal == sys.STATUS_SUCCESS {
 		return int(o.ov.InternalHigh), nil
 	}
-	fd, ok := c.s.PollHandle().Use()
+	fd, ok := handle.Of(c.s).Use()
 	if !ok {
 		return 0, net.ErrClosed
 	}
-	defer c.s.PollHandle().Done()
+	defer handle.Of(c.s).Done()
 	n, e := sys.OverlappedResult(fd, o.ov)
 	switch e {
 	case 0:
@@ -243,7 +244,7 @@ var errCancelled = errors.New("the operation was cancelled")
 
 // failure returns the error of a failed operation as package sock would return it.
 func (c *conn) failure(kind opKind, e syscall.Errno) error {
-	err := &net.OpError{Op: "read", Net: c.s.PollHandle().Kind().Network(), Source: c.s.LocalNetAddr(), Addr: c.s.RemoteNetAddr()}
+	err := &net.OpError{Op: "read", Net: handle.Of(c.s).Kind().Network(), Source: c.s.LocalNetAddr(), Addr: c.s.RemoteNetAddr()}
 	call := "WSARecv"
 	if kind == sendOp {
 		err.Op, call = "write", "WSASend"

@@ -2,6 +2,7 @@ package ready
 
 import (
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -16,7 +17,7 @@ const (
 // Listen implements driver.Driver.
 func (d *Driver) Listen(l *driver.Listener) error {
 	d.listeners.Add(l, &l.State)
-	err := d.q.Register(l.PollHandle(), driver.Token(kindListener, l.Generation, l.Index), selector.Readable, selector.Edge)
+	err := d.q.Register(handle.Of(l), driver.Token(kindListener, l.Generation, l.Index), selector.Readable, selector.Edge)
 	if err != nil {
 		d.listeners.Remove(&l.State)
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -40,10 +41,10 @@ func (d *Driver) Attach(s *driver.Stream) error {
 	if d.writableIsFree(s) {
 		interest, flags = selector.Readable|selector.Writable|selector.Priority, attached
 	}
-	if s.PollHandle().Kind() == handle.UnixStream {
+	if handle.Of(s).Kind() == handle.UnixStream {
 		flags |= readsShort
 	}
-	err := d.q.Register(s.PollHandle(), driver.Token(kindStream, s.Generation, s.Index), interest, selector.Edge)
+	err := d.q.Register(handle.Of(s), driver.Token(kindStream, s.Generation, s.Index), interest, selector.Edge)
 	if err != nil {
 		d.streams.Remove(&s.State)
 		return err
@@ -56,7 +57,7 @@ func (d *Driver) Attach(s *driver.Stream) error {
 // beginning, which saves two calls for each blocked send. It does not hold for Unix streams: Linux
 // reports them writable whenever the peer has read something.
 func (d *Driver) writableIsFree(s *driver.Stream) bool {
-	return s.PollHandle().Kind() == handle.TCPStream && d.q.WritableIsFree()
+	return handle.Of(s).Kind() == handle.TCPStream && d.q.WritableIsFree()
 }
 
 // watchWritable changes whether the stream is registered for Writable. If the Poll refuses, which
@@ -81,7 +82,7 @@ func (d *Driver) reregister(s *driver.Stream, writable bool) error {
 	if s.Flags&unregistered != 0 {
 		change = d.q.Register
 	}
-	err := change(s.PollHandle(), driver.Token(kindStream, s.Generation, s.Index), interest, selector.Edge)
+	err := change(handle.Of(s), driver.Token(kindStream, s.Generation, s.Index), interest, selector.Edge)
 	if err == nil {
 		s.Flags &^= watchingWritable
 		if writable {
@@ -116,7 +117,7 @@ func (d *Driver) registerAgain(s *driver.Stream) {
 
 // Connect implements driver.Driver.
 func (d *Driver) Connect(s *driver.Stream) error {
-	if err := s.Internal().BeginConnect(); err != nil {
+	if err := stream.Of(s).BeginConnect(); err != nil {
 		return err
 	}
 	if err := d.Attach(s); err != nil {
@@ -172,7 +173,7 @@ func (d *Driver) Release(s *driver.Stream) {
 func (d *Driver) Detach(s *driver.Stream) {
 	was := s.Flags
 	if d.markGone(s) && was&attached != 0 {
-		d.q.Deregister(s.PollHandle())
+		d.q.Deregister(handle.Of(s))
 	}
 }
 
@@ -244,9 +245,9 @@ func (d *Driver) reportFailure(s *driver.Stream) {
 		return // it is busy
 	}
 	s.Flags &^= failed
-	err := s.Internal().TakeFailure() // nil if both sides have closed without an error
+	err := stream.Of(s).TakeFailure() // nil if both sides have closed without an error
 	if err == nil && runtime.GOOS == "windows" {
-		err = s.Internal().Failure(syscall.ECONNRESET) // only the event reports the failure
+		err = stream.Of(s).Failure(syscall.ECONNRESET) // only the event reports the failure
 	}
 	if err != nil {
 		s.ReportFailed(err)
@@ -262,7 +263,7 @@ func (d *Driver) writable(s *driver.Stream, ev queue.Event) {
 			}
 			// The connection was established and reset before this call. On Wine, the socket
 			// then has neither a peer nor an error, and this event does not come again.
-			err = s.Internal().RecordConnect(syscall.ECONNRESET)
+			err = stream.Of(s).RecordConnect(syscall.ECONNRESET)
 		}
 		s.ReportConnected(err)
 		return

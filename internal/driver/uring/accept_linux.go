@@ -8,6 +8,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -33,7 +34,7 @@ const (
 
 // Listen implements driver.Driver.
 func (d *Driver) Listen(l *driver.Listener) error {
-	h := l.PollHandle()
+	h := handle.Of(l)
 	a := &acceptor{l: l}
 	switch h.Kind() {
 	case handle.TCPListener:
@@ -50,7 +51,7 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	if a.kind == handle.TCPStream {
 		// Accepted connections inherit the options, which saves a call for each. tcp(7) does not
 		// document that; it was tested.
-		l.AcceptOptions().Apply(a.fd)
+		stream.AcceptOptionsOf(l).Apply(a.fd)
 	}
 	d.listeners.Add(a, &l.State)
 	l.Flags |= listed
@@ -118,7 +119,7 @@ func (d *Driver) finishListenerIfIdle(a *acceptor) {
 	// An upcall of the last completion may already have called this function.
 	if !a.armed && a.l.Flags&listed != 0 {
 		a.l.Flags &^= listed
-		a.l.PollHandle().Done()
+		handle.Of(a.l).Done()
 		d.listeners.Remove(&a.l.State)
 	}
 }
@@ -158,7 +159,7 @@ func (d *Driver) accepted(index uint32, res int32, last bool) {
 	case l.Flags&(paused|unlisted) != 0 || isTransient(syscall.Errno(-res)) || sys.LostInBacklog(syscall.Errno(-res)):
 	default:
 		l.Flags |= paused
-		l.Up.AcceptFailed(failure("accept", "accept", l.PollHandle(), a.addr(), nil, syscall.Errno(-res)))
+		l.Up.AcceptFailed(failure("accept", "accept", handle.Of(l), a.addr(), nil, syscall.Errno(-res)))
 	}
 	if last && l.Flags&unlisted != 0 {
 		d.finishListenerIfIdle(a)
@@ -188,10 +189,10 @@ func (a *acceptor) withinBudget(turn uint32) bool {
 func (d *Driver) deliverConn(a *acceptor, fd sys.FD) {
 	a.count++
 	if a.kind == handle.UnixStream {
-		a.l.AcceptOptions().Apply(fd)
+		stream.AcceptOptionsOf(a.l).Apply(fd)
 	}
 	s := a.l.Up.Incoming()
-	s.PollHandle().Init(fd, a.kind)
+	handle.Of(s).Init(fd, a.kind)
 	a.l.Up.Accepted(s)
 }
 

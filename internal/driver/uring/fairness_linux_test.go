@@ -60,7 +60,7 @@ func TestBusyStreamsTakeTurns(t *testing.T) {
 }
 
 // flood keeps the stream's receive buffer full until stop.
-func flood(s *stream, stop chan bool) {
+func flood(s *testStream, stop chan bool) {
 	p := make([]byte, 64<<10)
 	for {
 		select {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -55,8 +56,8 @@ func newBench(t testing.TB, o options) *bench {
 	return b
 }
 
-// stream records its upcalls.
-type stream struct {
+// testStream records its upcalls.
+type testStream struct {
 	driver.Stream
 	b         *bench
 	peer      net.Conn
@@ -74,7 +75,7 @@ type stream struct {
 	onData    func([]byte) bool
 }
 
-func (s *stream) Connected(err error) {
+func (s *testStream) Connected(err error) {
 	s.check("Connected")
 	if err != nil {
 		s.b.Error(err)
@@ -82,7 +83,7 @@ func (s *stream) Connected(err error) {
 	s.connected = true
 }
 
-func (s *stream) Received(p []byte) bool {
+func (s *testStream) Received(p []byte) bool {
 	if s.Flags&draining == 0 {
 		s.check("Received")
 	}
@@ -96,7 +97,7 @@ func (s *stream) Received(p []byte) bool {
 	return s.onData == nil || s.onData(p)
 }
 
-func (s *stream) ReceiveEnded(err error) {
+func (s *testStream) ReceiveEnded(err error) {
 	s.check("ReceiveEnded")
 	if s.end != nil {
 		s.b.Errorf("ReceiveEnded twice: %v, then %v", s.end, err)
@@ -104,35 +105,36 @@ func (s *stream) ReceiveEnded(err error) {
 	s.end = err
 }
 
-func (s *stream) Sent(n int, err error) {
+func (s *testStream) Sent(n int, err error) {
 	s.check("Sent")
 	s.sent, s.sendErr = s.sent+n, err
 	s.sends++
 }
 
-func (s *stream) Failed(error) { s.check("Failed") }
+func (s *testStream) Failed(error) { s.check("Failed") }
 
-func (s *stream) Released() {
+func (s *testStream) Released() {
 	if s.released {
 		s.b.Error("Released twice")
 	}
 	s.released = true
 }
 
-func (s *stream) check(call string) {
+func (s *testStream) check(call string) {
 	if s.Flags&gone != 0 {
 		s.b.Errorf("%s after Release", call)
 	}
 }
 
 // connect returns n connected, paused streams.
-func (b *bench) connect(n int) []*stream {
+func (b *bench) connect(n int) []*testStream {
 	b.Helper()
-	all := make([]*stream, n)
+	all := make([]*testStream, n)
 	for i := range all {
-		s := &stream{b: b}
+		s := &testStream{b: b}
 		s.Up = s
-		if _, err := sock.PrepareTCPInto(&s.Stream.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
+		stream.PrepareOnly(s)
+		if err := sock.ConnectTCPInto(&s.Stream.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
 			b.Fatal(err)
 		}
 		if err := b.Connect(&s.Stream); err != nil {
@@ -172,7 +174,7 @@ func (b *bench) until(ok func() bool) {
 }
 
 // turnUntilQuiet runs turns until the stream has received nothing for a while.
-func (b *bench) turnUntilQuiet(s *stream) {
+func (b *bench) turnUntilQuiet(s *testStream) {
 	b.Helper()
 	for quiet := 0; quiet < 5; quiet++ {
 		n := s.calls
@@ -186,7 +188,7 @@ func (b *bench) turnUntilQuiet(s *stream) {
 }
 
 // end releases the streams.
-func (b *bench) end(all ...*stream) {
+func (b *bench) end(all ...*testStream) {
 	b.Helper()
 	for _, s := range all {
 		b.Release(&s.Stream)
@@ -201,7 +203,7 @@ func (b *bench) end(all ...*stream) {
 }
 
 // write writes in the background, and checks that it succeeds.
-func (s *stream) write(p []byte) {
+func (s *testStream) write(p []byte) {
 	go func() {
 		if _, err := s.peer.Write(p); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) {
 			s.b.Error(err)
@@ -222,13 +224,13 @@ func pattern(seed byte, n int) []byte {
 type listener struct {
 	driver.Listener
 	b        *bench
-	accepted []*stream
+	accepted []*testStream
 	failed   []error
 	onAccept func()
 }
 
 func (l *listener) Incoming() *driver.Stream {
-	s := &stream{b: l.b}
+	s := &testStream{b: l.b}
 	s.Up = s
 	l.accepted = append(l.accepted, s)
 	return &s.Stream

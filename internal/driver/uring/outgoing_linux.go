@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -431,7 +432,7 @@ func (d *Driver) packetSent(number uint32, res int32) {
 }
 
 func (d *Driver) reportSendFailed(p *driver.PacketSocket, bytes int, e syscall.Errno) {
-	p.Up.SendFailed(bytes, failure("write", "sendto", p.PollHandle(), nil, nil, e))
+	p.Up.SendFailed(bytes, failure("write", "sendto", handle.Of(p), nil, nil, e))
 }
 
 // unblockQueue has the next turn send a queue that was blocked. It reports whether to call

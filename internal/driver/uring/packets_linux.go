@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -67,7 +68,7 @@ func (d *Driver) Bind(p *driver.PacketSocket) error {
 		}
 		t.buffers = b
 	}
-	h := p.PollHandle()
+	h := handle.Of(p)
 	fd, err := d.own("binding", h)
 	if err != nil {
 		return err
@@ -141,7 +142,7 @@ func (d *Driver) finishPacket(index uint32) {
 	t := &d.packets
 	if s := &t.sockets[index]; s.gone && s.ops == 0 {
 		p := s.p
-		p.PollHandle().Done()
+		handle.Of(p).Done()
 		t.out.mu.Lock()
 		t.sockets[index] = packetSocket{}
 		t.free = append(t.free, index)

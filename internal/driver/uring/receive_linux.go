@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -245,5 +246,5 @@ func (d *Driver) reportEnd(s *driver.Stream) {
 }
 
 func receiveError(s *driver.Stream, e syscall.Errno) error {
-	return failure("read", "recv", s.PollHandle(), s.LocalNetAddr(), s.RemoteNetAddr(), e)
+	return failure("read", "recv", handle.Of(s), s.LocalNetAddr(), s.RemoteNetAddr(), e)
 }

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -80,7 +81,7 @@ func (d *Driver) sent(index uint32, res int32) {
 	case isTransient(e):
 		s.Up.Sent(0, nil)
 	default:
-		s.Up.Sent(0, failure("write", "send", s.PollHandle(), s.LocalNetAddr(), s.RemoteNetAddr(), e))
+		s.Up.Sent(0, failure("write", "send", handle.Of(s), s.LocalNetAddr(), s.RemoteNetAddr(), e))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -91,7 +92,7 @@ func (d *Driver) reportFailure(s *driver.Stream) {
 	if x := d.slots.At(s.Index); x.end > 0 {
 		err = receiveError(s, syscall.Errno(x.end)) // ReceiveEnded reports it again, after the held data
 	} else if s.Flags&failed != 0 {
-		err = s.Internal().TakeFailure() // nil if both sides have closed without an error
+		err = stream.Of(s).TakeFailure() // nil if both sides have closed without an error
 	}
 	s.Flags &^= failed
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -65,7 +66,7 @@ const (
 
 // Attach implements driver.Driver.
 func (d *Driver) Attach(s *driver.Stream) error {
-	fd, ok := s.PollHandle().Use()
+	fd, ok := handle.Of(s).Use()
 	if !ok {
 		return fmt.Errorf("uring: attaching a stream: %w", pollux.ErrSourceClosed)
 	}
@@ -79,9 +80,9 @@ func (d *Driver) Attach(s *driver.Stream) error {
 // use the ring, which would retry many times before it returns EAGAIN (the listener's backlog
 // is full).
 func (d *Driver) Connect(s *driver.Stream) error {
-	inRing := s.PollHandle().Kind() == handle.TCPStream
+	inRing := handle.Of(s).Kind() == handle.TCPStream
 	if !inRing {
-		if err := s.Internal().BeginConnect(); err != nil {
+		if err := stream.Of(s).BeginConnect(); err != nil {
 			return err
 		}
 	}
@@ -90,7 +91,7 @@ func (d *Driver) Connect(s *driver.Stream) error {
 	}
 	if inRing {
 		s.Flags |= connecting
-		d.begin(opConnect, s.Index).SetConnect(d.fdOf(s), s.Internal().ConnectTo())
+		d.begin(opConnect, s.Index).SetConnect(d.fdOf(s), stream.Of(s).ConnectTo())
 	} else {
 		d.awaitConnect(s)
 	}
@@ -141,7 +142,7 @@ func (d *Driver) connected(s *driver.Stream, e syscall.Errno) {
 		// socket.
 		err = sock.ErrWouldBlock
 	default:
-		err = s.Internal().RecordConnect(e)
+		err = stream.Of(s).RecordConnect(e)
 	}
 	if errors.Is(err, sock.ErrWouldBlock) {
 		d.awaitConnect(s)
@@ -202,7 +203,7 @@ func (d *Driver) finishIfIdle(s *driver.Stream) bool {
 		return false
 	}
 	s.Flags &^= draining | attached
-	s.PollHandle().Done()
+	handle.Of(s).Done()
 	d.slots.Remove(s.Index)
 	d.AddReleased(s)
 	return true

@@ -18,6 +18,7 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/driver/conformance"
 	"github.com/pollux-io/pollux/internal/selector"
+	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
@@ -420,12 +421,12 @@ func TestDetach(t *testing.T) {
 // Release works for a stream that was never attached, and for one that Attach refused.
 func TestReleaseUnattached(t *testing.T) {
 	b := newBench(t, defaults)
-	s := &stream{b: b}
+	s := &testStream{b: b}
 	s.Up = s
 	if err := sock.ConnectTCPInto(&s.Stream.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
 		t.Fatal(err)
 	}
-	closed := &stream{b: b}
+	closed := &testStream{b: b}
 	closed.Up = closed
 	if err := sock.ConnectTCPInto(&closed.Stream.Stream, b.ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
 		t.Fatal(err)
@@ -451,10 +452,11 @@ func TestReleaseUnattached(t *testing.T) {
 func TestConnectInRing(t *testing.T) {
 	b := newBench(t, defaults)
 	to := b.ln.Addr().(*net.TCPAddr).AddrPort()
-	prepare := func() *stream {
-		s := &stream{b: b}
+	prepare := func() *testStream {
+		s := &testStream{b: b}
 		s.Up = s
-		if _, err := sock.PrepareTCPInto(&s.Stream.Stream, to); err != nil {
+		stream.PrepareOnly(s)
+		if err := sock.ConnectTCPInto(&s.Stream.Stream, to); err != nil {
 			t.Fatal(err)
 		}
 		return s
@@ -474,7 +476,7 @@ func TestConnectInRing(t *testing.T) {
 	if err := b.Attach(&begun.Stream); err != nil {
 		t.Fatal(err)
 	}
-	if err := begun.Internal().BeginConnect(); err != nil {
+	if err := stream.Of(begun).BeginConnect(); err != nil {
 		t.Fatal(err)
 	}
 	begun.Flags |= connecting
@@ -547,7 +549,7 @@ func TestPauseAccept(t *testing.T) {
 }
 
 // checkAccepted checks the flags of an accepted descriptor, and the option it inherits.
-func checkAccepted(t *testing.T, s *stream) {
+func checkAccepted(t *testing.T, s *testStream) {
 	t.Helper()
 	raw, _ := s.SyscallConn()
 	raw.Control(func(fd uintptr) {

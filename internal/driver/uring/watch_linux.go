@@ -35,7 +35,7 @@ const maxWatchEvents = 64
 
 func (t *watches) close() {
 	for _, w := range t.table.All() {
-		t.disown(w.Source.PollHandle())
+		t.disown(handle.Of(w.Source))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,7 +80,7 @@ func (t *watches) disown(h *handle.Handle) {
 // Watch implements driver.Driver.
 func (d *Driver) Watch(w *driver.Watch) error {
 	t := &d.watches
-	h := w.Source.PollHandle()
+	h := handle.Of(w.Source)
 	fd, r, err := h.Lock()
 	if err != nil {
 		return watchError(h.Kind().String(), pollux.ErrSourceClosed)
@@ -133,7 +133,7 @@ func watchError(what string, err error) error {
 func (d *Driver) Unwatch(w *driver.Watch) {
 	t := &d.watches
 	t.table.Remove(&w.State)
-	t.disown(w.Source.PollHandle())
+	t.disown(handle.Of(w.Source))
 }
 
 // deliverWatches takes the events of the epoll set if its poll has completed, and makes their upcalls.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
@@ -360,14 +361,14 @@ func TestDeleteReleasesFile(t *testing.T) {
 		l, err := sock.ListenTCP(addr)
 		b.must(err)
 		addr = l.Addr()
-		fd, ok := l.PollHandle().Use()
+		fd, ok := handle.Of(l).Use()
 		if !ok {
 			t.Fatal("the listener is closed")
 		}
 		b.must(b.Add(fd, 1, readable, edge))
 		b.waitUntil("the leader sleeps on it", func() bool { w := b.findLocked(fd); return w != nil && b.leaderPollsLocked(w) })
 		b.must(b.Delete(fd, 1))
-		l.PollHandle().Done()
+		handle.Of(l).Done()
 		b.must(l.Close())
 	}
 	b.must(b.Notify())
