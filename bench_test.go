@@ -64,7 +64,7 @@ func BenchmarkReregister(b *testing.B) {
 // BenchmarkWaitReady is a Wait that finds one level-triggered source.
 func BenchmarkWaitReady(b *testing.B) {
 	q, u := benchPoll(b), benchUDP(b)
-	if err := q.Registrator().Register(u, 1, pollux.Readable, pollux.Level); err != nil {
+	if err := q.Register(u, 1, pollux.Readable, pollux.Level); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := u.Write([]byte("x")); err != nil {

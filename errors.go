@@ -7,7 +7,7 @@ import (
 )
 
 // Errors of misuse, the same on every platform. They are wrapped in an *OpError;
-// test for them with errors.Is.
+// test for them with errors.Is. ErrNoInterest, ErrBadTrigger and ErrNoRoom wrap ErrBadArgument.
 var (
 	// ErrClosed: the Poll has been closed.
 	ErrClosed = queue.ErrClosed
@@ -21,7 +21,8 @@ var (
 	// ErrNotPollable: the kernel does not report readiness for this kind of file. A
 	// regular file or directory is always ready.
 	ErrNotPollable = queue.ErrNotPollable
-	// ErrSourceClosed: the source has been closed or detached, or is nil.
+	// ErrSourceClosed: the source has been closed or detached, or is nil, which is also
+	// ErrBadArgument.
 	ErrSourceClosed = queue.ErrSourceClosed
 	// ErrNoInterest: the interest is empty or has unknown bits.
 	ErrNoInterest = queue.ErrNoInterest

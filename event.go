@@ -70,19 +70,34 @@ type Event struct {
 	flags selector.Flags
 }
 
-// EventOf returns an event with these flags and token 0. It is for internal use: package loop
-// makes the events of a Watch with it.
-func EventOf(flags selector.Flags) Event { return Event{flags: flags} }
+// EventState is the state that an Event reports; its fields are the results of the event's methods.
+type EventState struct {
+	Readable, Writable, Priority, ReadClosed, WriteClosed, Failed, Closed bool
+}
+
+// NewEvent returns an event with the token and the state, such as for a test of code that handles
+// events. Only Wait returns events of a Poll.
+func NewEvent(token Token, state EventState) Event {
+	e := Event{token: token}
+	for i, is := range [...]bool{
+		state.Readable, state.Writable, state.Priority, state.ReadClosed, state.WriteClosed, state.Failed, state.Closed,
+	} {
+		if is {
+			e.flags |= 1 << i
+		}
+	}
+	return e
+}
 
 // Token returns the token that was registered.
 func (e Event) Token() Token { return e.token }
 
 // Readable reports whether a read or an accept should be tried. It is also set with
-// ReadClosed and Error, if the registration's interest includes it.
+// ReadClosed and Failed, if the registration's interest includes it.
 func (e Event) Readable() bool { return e.flags.Readable() }
 
 // Writable reports whether a write should be tried. It is also set with WriteClosed
-// and Error, if the registration's interest includes it.
+// and Failed, if the registration's interest includes it.
 func (e Event) Writable() bool { return e.flags.Writable() }
 
 // Priority reports whether urgent data has arrived.
@@ -95,9 +110,9 @@ func (e Event) ReadClosed() bool { return e.flags.ReadClosed() }
 // WriteClosed reports whether writes will fail from now on.
 func (e Event) WriteClosed() bool { return e.flags.WriteClosed() }
 
-// Error reports whether the source has an error; the next call on the source returns
+// Failed reports whether the source has an error; the next call on the source returns
 // it.
-func (e Event) Error() bool { return e.flags.Error() }
+func (e Event) Failed() bool { return e.flags.Failed() }
 
 // Closed reports whether the Poll was closed while the registration was live.
 // It is the registration's last event. The source itself is still open.
@@ -106,7 +121,7 @@ func (e Event) Closed() bool { return e.flags.Closed() }
 // String returns the token and the names of the set flags.
 func (e Event) String() string {
 	return "token " + strconv.FormatUint(uint64(e.token), 10) + ": " + join(uint8(e.flags), []string{
-		"Readable", "Writable", "Priority", "ReadClosed", "WriteClosed", "Error", "Closed",
+		"Readable", "Writable", "Priority", "ReadClosed", "WriteClosed", "Failed", "Closed",
 	})
 }
 

@@ -33,11 +33,10 @@ func Example() {
 	defer client.Close()
 
 	const listening, connecting, serving = pollux.Token(0), pollux.Token(1), pollux.Token(2)
-	reg := q.Registrator()
-	if err := reg.Register(ln, listening, pollux.Readable, pollux.Edge); err != nil {
+	if err := q.Register(ln, listening, pollux.Readable, pollux.Edge); err != nil {
 		log.Fatal(err)
 	}
-	if err := reg.Register(client, connecting, pollux.Writable, pollux.Edge|pollux.Oneshot); err != nil {
+	if err := q.Register(client, connecting, pollux.Writable, pollux.Edge|pollux.Oneshot); err != nil {
 		log.Fatal(err)
 	}
 
@@ -55,7 +54,7 @@ func Example() {
 				if server, err = ln.Accept(); err != nil {
 					log.Fatal(err)
 				}
-				if err := reg.Register(server, serving, pollux.Readable, pollux.Edge); err != nil {
+				if err := q.Register(server, serving, pollux.Readable, pollux.Edge); err != nil {
 					log.Fatal(err)
 				}
 			case connecting:
@@ -86,7 +85,7 @@ func ExamplePoll_Wait_manyWaiters() {
 		log.Fatal(err)
 	}
 	defer u.Close()
-	if err := q.Registrator().Register(u, 7, pollux.Readable, pollux.Oneshot); err != nil {
+	if err := q.Register(u, 7, pollux.Readable, pollux.Oneshot); err != nil {
 		log.Fatal(err)
 	}
 	var wg sync.WaitGroup

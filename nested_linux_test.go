@@ -48,8 +48,7 @@ func nestedQueue(t *testing.T, trigger pollux.Trigger) {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	reg := q.Registrator()
-	if err := reg.Register(src, 7, pollux.Readable, trigger); err != nil {
+	if err := q.Register(src, 7, pollux.Readable, trigger); err != nil {
 		t.Fatal(err)
 	}
 	events := make([]pollux.Event, 4)
@@ -71,7 +70,7 @@ func nestedQueue(t *testing.T, trigger pollux.Trigger) {
 			t.Fatal(e)
 		}
 		// No backend can see that the inner queue was read other than through src.
-		if err := reg.Reregister(src, 7, pollux.Readable, trigger); err != nil {
+		if err := q.Reregister(src, 7, pollux.Readable, trigger); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,16 +3,14 @@ package pollux
 import (
 	"fmt"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/queue"
 )
 
 // An Option configures New.
-type Option func(*config) error
+type Option func(*settings) error
 
-type config struct {
-	backend     string
-	busyPoll    time.Duration // as in selector.Config
-	blockThread bool
-}
+type settings = queue.Settings
 
 // MaxBusyPoll is the longest time that BusyPoll accepts.
 const MaxBusyPoll = time.Second
@@ -26,13 +24,13 @@ const MaxBusyPoll = time.Second
 // the statistics. On Windows, whose clock is too coarse to measure such times, Wait
 // does not spin without this option.
 func BusyPoll(d time.Duration) Option {
-	return func(c *config) error {
+	return func(s *settings) error {
 		if d < 0 || d > MaxBusyPoll {
 			return fmt.Errorf("BusyPoll(%v): %w: the range is 0 to %v", d, ErrBadArgument, MaxBusyPoll)
 		}
-		c.busyPoll = d
+		s.BusyPoll = d
 		if d == 0 {
-			c.busyPoll = -1 // never; zero is adaptive
+			s.BusyPoll = -1 // never; zero is adaptive
 		}
 		return nil
 	}
@@ -42,8 +40,8 @@ func BusyPoll(d time.Duration) Option {
 // for the whole process and overrides this option. Backends returns the names. With a
 // name that is unknown or not usable on this machine, New fails with ErrBackend.
 func Backend(name string) Option {
-	return func(c *config) error {
-		c.backend = name
+	return func(s *settings) error {
+		s.Backend = name
 		return nil
 	}
 }
@@ -53,8 +51,8 @@ func Backend(name string) Option {
 // runtime.LockOSThread, and for programs to which wake-up latency matters more than
 // the number of threads. It has no effect with backends that always block a thread.
 func BlockThread() Option {
-	return func(c *config) error {
-		c.blockThread = true
+	return func(s *settings) error {
+		s.BlockThread = true
 		return nil
 	}
 }

@@ -29,28 +29,23 @@ type source = handle.Source
 // New returns an empty Poll. The error is an *OpError with ErrBackend, ErrBadArgument, or
 // the kernel's error, such as EMFILE, ENFILE or ENOMEM.
 func New(options ...Option) (*Poll, error) {
-	var c config
+	var s settings
 	for _, o := range options {
 		err := fmt.Errorf("%w: the option is nil", ErrBadArgument)
 		if o != nil {
-			err = o(&c)
+			err = o(&s)
 		}
 		if err != nil {
 			return nil, &OpError{Op: "new", Err: err}
 		}
 	}
-	q, err := queue.Open(c.backend, "Backend option", selector.Config{BusyPoll: c.busyPoll, BlockThread: c.blockThread})
+	q, err := queue.OpenWith(&s)
 	if err != nil {
 		return nil, &OpError{Op: "new", Err: err}
 	}
-	return Over(q), nil
-}
-
-// Over returns a Poll over q. It is for internal use.
-func Over(q *queue.Poll) *Poll {
 	p := &Poll{q: q}
 	p.scratch.New = func() any { return new([queue.MaxWait]queue.Event) }
-	return p
+	return p, nil
 }
 
 // Backend returns the name of the backend in use.
@@ -74,13 +69,6 @@ func (q *Poll) Spin() SpinStats { return SpinStats(q.q.Spin()) }
 // Len returns the number of live registrations. Wakers do not count.
 func (q *Poll) Len() int { return q.q.Len() }
 
-// Registrator returns a Registrator for this Poll.
-func (q *Poll) Registrator() Registrator { return Registrator{q.q} }
-
-// A Registrator registers sources with its Poll. It is a small value; copies are
-// equivalent. It may be used from any goroutine, also while other goroutines wait.
-type Registrator struct{ q *queue.Poll }
-
 // Register adds src to the Poll: Wait then returns events for src that carry token.
 // Readiness that exists already is reported. A Wait that is asleep sees the new source
 // immediately.
@@ -89,8 +77,8 @@ type Registrator struct{ q *queue.Poll }
 // ErrNotPollable, ErrSourceClosed, ErrNoInterest, ErrBadTrigger, ErrTooMany, or
 // the kernel's: ENOSPC on Linux means the limit in
 // /proc/sys/fs/epoll/max_user_watches.
-func (r Registrator) Register(src Source, token Token, interest Interest, trigger Trigger) error {
-	return r.q.Register(handle.OfAny(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
+func (q *Poll) Register(src Source, token Token, interest Interest, trigger Trigger) error {
+	return q.Registrator().Register(src, token, interest, trigger)
 }
 
 // Reregister replaces the token, interest and trigger of a registration, and re-arms a
@@ -98,8 +86,8 @@ func (r Registrator) Register(src Source, token Token, interest Interest, trigge
 // registration that no Wait has returned yet are dropped.
 //
 // The error is an *OpError as from Register, or with ErrNotRegistered.
-func (r Registrator) Reregister(src Source, token Token, interest Interest, trigger Trigger) error {
-	return r.q.Reregister(handle.OfAny(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
+func (q *Poll) Reregister(src Source, token Token, interest Interest, trigger Trigger) error {
+	return q.Registrator().Reregister(src, token, interest, trigger)
 }
 
 // Deregister ends a registration. After it returns, no Wait returns an event of the
@@ -108,6 +96,25 @@ func (r Registrator) Reregister(src Source, token Token, interest Interest, trig
 //
 // The error is an *OpError with ErrClosed (the registration still gets its Closed
 // event), ErrNotRegistered, ErrOtherPoll or ErrSourceClosed.
-func (r Registrator) Deregister(src Source) error {
-	return r.q.Deregister(handle.OfAny(src))
+func (q *Poll) Deregister(src Source) error { return q.Registrator().Deregister(src) }
+
+// Registrator returns a Registrator for this Poll.
+func (q *Poll) Registrator() Registrator { return Registrator{q.q} }
+
+// A Registrator registers sources with its Poll, as the Poll's own methods do. Pass it to code
+// that may register sources, but neither wait for events nor close the Poll. It is a small value;
+// copies are equivalent. It may be used from any goroutine, also while other goroutines wait.
+type Registrator struct{ q *queue.Poll }
+
+// Register does what Poll.Register does.
+func (r Registrator) Register(src Source, token Token, interest Interest, trigger Trigger) error {
+	return r.q.Register(handle.OfAny(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
 }
+
+// Reregister does what Poll.Reregister does.
+func (r Registrator) Reregister(src Source, token Token, interest Interest, trigger Trigger) error {
+	return r.q.Reregister(handle.OfAny(src), uint64(token), selector.Interest(interest), selector.Trigger(trigger))
+}
+
+// Deregister does what Poll.Deregister does.
+func (r Registrator) Deregister(src Source) error { return r.q.Deregister(handle.OfAny(src)) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/pollux-io/pollux/internal/queue"
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // A backend that only package loop can use is an error that says so.
@@ -101,14 +103,16 @@ type bare struct{ handle.Held }
 
 // Each error is an *OpError with the operation, the source and the cause.
 func TestQ9ErrorsArePublic(t *testing.T) {
-	q := Over(queue.New("failing", failing{err: syscall.ENOSPC}))
+	q, err := New(queue.Over(queue.New("failing", failing{err: syscall.ENOSPC})))
+	if err != nil {
+		t.Fatal(err)
+	}
 	src := &bare{}
 	handle.Of(src).Init(1001, handle.Foreign)
 	w, err := q.NewWaker(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	reg := q.Registrator()
 	_, waitErr := q.Wait(make([]Event, 1), 0)
 	_, noRoom := q.Wait(nil, 0)
 	const described = "descriptor (descriptor 1001)"
@@ -116,11 +120,21 @@ func TestQ9ErrorsArePublic(t *testing.T) {
 		err  error
 		want OpError
 	}{
-		{reg.Register(src, 1, Readable, Edge), OpError{Op: "register", Source: described, Err: syscall.ENOSPC}},
-		{reg.Reregister(src, 1, Readable, Edge), OpError{Op: "reregister", Source: described, Err: ErrNotRegistered}},
-		{reg.Deregister(src), OpError{Op: "deregister", Source: described, Err: ErrNotRegistered}},
-		{reg.Deregister((*bare)(nil)), OpError{Op: "deregister", Source: "", Err: ErrSourceClosed}},
-		{reg.Deregister(nil), OpError{Op: "deregister", Source: "", Err: ErrSourceClosed}},
+		{q.Register(src, 1, Readable, Edge), OpError{Op: "register", Source: described, Err: syscall.ENOSPC}},
+		{q.Reregister(src, 1, Readable, Edge), OpError{Op: "reregister", Source: described, Err: ErrNotRegistered}},
+		{q.Deregister(src), OpError{Op: "deregister", Source: described, Err: ErrNotRegistered}},
+		{q.Deregister((*bare)(nil)), OpError{Op: "deregister", Source: "", Err: ErrSourceClosed}},
+		{q.Deregister(nil), OpError{Op: "deregister", Source: "", Err: ErrSourceClosed}},
+		{q.Registrator().Register(src, 1, Readable, Edge), OpError{Op: "register", Source: described, Err: syscall.ENOSPC}},
+		{q.Registrator().Reregister(src, 1, Readable, Edge), OpError{Op: "reregister", Source: described, Err: ErrNotRegistered}},
+		{q.Registrator().Deregister(src), OpError{Op: "deregister", Source: described, Err: ErrNotRegistered}},
+		{q.Register(nil, 1, Readable, Edge), OpError{Op: "register", Source: "", Err: ErrBadArgument}},
+		{q.Register((*bare)(nil), 1, Readable, Edge), OpError{Op: "register", Source: "", Err: ErrSourceClosed}},
+		{q.Register(src, 1, 0, Edge), OpError{Op: "register", Source: described, Err: ErrNoInterest}},
+		{q.Register(src, 1, 0, Edge), OpError{Op: "register", Source: described, Err: ErrBadArgument}},
+		{q.Register(src, 1, Readable, 1<<7), OpError{Op: "register", Source: described, Err: ErrBadTrigger}},
+		{q.Register(src, 1, Readable, 1<<7), OpError{Op: "register", Source: described, Err: ErrBadArgument}},
+		{noRoom, OpError{Op: "wait", Source: "", Err: ErrBadArgument}},
 		{waitErr, OpError{Op: "wait", Source: "", Err: syscall.ENOSPC}},
 		{noRoom, OpError{Op: "wait", Source: "", Err: ErrNoRoom}},
 		{w.Wake(), OpError{Op: "wake", Source: "", Err: syscall.ENOSPC}},
@@ -181,22 +195,41 @@ func TestWaitFillsTheSlice(t *testing.T) {
 	}
 }
 
-// The flags of EventOf are those of the event, whose token is 0.
-func TestEventOf(t *testing.T) {
-	const flags = selector.ReadableFlag | selector.WritableFlag | selector.PriorityFlag | selector.ReadClosed | selector.WriteClosed | selector.Error | selector.Closed
-	for bit := selector.Flags(1); bit&flags != 0; bit <<= 1 {
-		ev := EventOf(bit)
-		got := map[selector.Flags]bool{
-			selector.ReadableFlag: ev.Readable(), selector.WritableFlag: ev.Writable(), selector.PriorityFlag: ev.Priority(),
-			selector.ReadClosed: ev.ReadClosed(), selector.WriteClosed: ev.WriteClosed(), selector.Error: ev.Error(), selector.Closed: ev.Closed(),
+// Q8: each field of EventState is the method of its name, and no other, and an event's text names it.
+func TestQ8NewEvent(t *testing.T) {
+	for i := range reflect.TypeFor[EventState]().NumField() {
+		var state EventState
+		reflect.ValueOf(&state).Elem().Field(i).SetBool(true)
+		ev := NewEvent(7, state)
+		got := EventState{
+			Readable: ev.Readable(), Writable: ev.Writable(), Priority: ev.Priority(),
+			ReadClosed: ev.ReadClosed(), WriteClosed: ev.WriteClosed(), Failed: ev.Failed(), Closed: ev.Closed(),
 		}
-		for f, is := range got {
-			if is != (f == bit) {
-				t.Errorf("%v: flag %#x is %v", ev, f, is)
-			}
+		if got != state || ev.Token() != 7 {
+			t.Errorf("%+v, want %+v and token 7", got, state)
 		}
-		if ev.Token() != 0 {
-			t.Errorf("%v, want token 0", ev)
+		if want := "token 7: " + reflect.TypeFor[EventState]().Field(i).Name; ev.String() != want {
+			t.Errorf("the event is %q, want %q", ev, want)
 		}
+	}
+	if ev := NewEvent(1, EventState{Readable: true, Failed: true}); !ev.Readable() || !ev.Failed() || ev.Writable() || ev.Closed() {
+		t.Errorf("%v, want Readable and Failed", ev)
+	}
+}
+
+// No exported method or field leads to a queue's internals. Only types of this module are sources.
+func TestNothingInternalIsPublic(t *testing.T) {
+	testkit.CheckPublic(t, []reflect.Type{
+		reflect.TypeFor[Poll](), reflect.TypeFor[Registrator](), reflect.TypeFor[Waker](), reflect.TypeFor[Event](), reflect.TypeFor[EventState](),
+		reflect.TypeFor[Interest](), reflect.TypeFor[Trigger](), reflect.TypeFor[Token](), reflect.TypeFor[SpinStats](), reflect.TypeFor[BackendInfo](),
+	}, nil)
+	source := reflect.TypeFor[Source]()
+	for i := range source.NumMethod() {
+		if m := source.Method(i); m.IsExported() {
+			t.Errorf("Source has the exported method %s", m.Name)
+		}
+	}
+	if source.NumMethod() == 0 {
+		t.Error("anything is a Source")
 	}
 }

@@ -165,8 +165,8 @@ func TestServeRegisteredSocket(t *testing.T) {
 		if want == pollux.ErrRegistered {
 			first, firstPacket = serve(l), servePacket(u)
 		} else {
-			first = q.Registrator().Register(l, 1, pollux.Readable, pollux.Edge)
-			firstPacket = q.Registrator().Register(u, 2, pollux.Readable, pollux.Edge)
+			first = q.Register(l, 1, pollux.Readable, pollux.Edge)
+			firstPacket = q.Register(u, 2, pollux.Readable, pollux.Edge)
 		}
 		if first != nil || firstPacket != nil {
 			t.Fatal(first, firstPacket)

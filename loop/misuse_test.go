@@ -315,7 +315,7 @@ func TestCallbacksAfterShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	if err := q.Registrator().Register(u, 1, pollux.Readable, pollux.Edge); err != nil {
+	if err := q.Register(u, 1, pollux.Readable, pollux.Edge); err != nil {
 		t.Error(err)
 	}
 }

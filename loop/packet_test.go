@@ -62,7 +62,7 @@ func newClient(t *testing.T) *udpClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { q.Close() })
-	if err := q.Registrator().Register(u, 1, pollux.Readable, pollux.Level); err != nil {
+	if err := q.Register(u, 1, pollux.Readable, pollux.Level); err != nil {
 		t.Fatal(err)
 	}
 	return &udpClient{u, q}

@@ -125,5 +125,12 @@ type watchUpcalls Watch
 func (u *watchUpcalls) Ready(f selector.Flags) {
 	w := (*Watch)(u)
 	w.l.wakeUp()
-	w.l.call(workWatch, w.ready, func() { w.ready(pollux.EventOf(f)) })
+	w.l.call(workWatch, w.ready, func() { w.ready(eventOf(f)) })
+}
+
+func eventOf(f selector.Flags) pollux.Event {
+	return pollux.NewEvent(0, pollux.EventState{
+		Readable: f.Readable(), Writable: f.Writable(), Priority: f.Priority(),
+		ReadClosed: f.ReadClosed(), WriteClosed: f.WriteClosed(), Failed: f.Failed(), Closed: f.Closed(),
+	})
 }

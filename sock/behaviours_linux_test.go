@@ -49,7 +49,7 @@ func TestNestedQueue(t *testing.T) {
 	}))
 	must(t, err)
 	q := poll(t)
-	must(t, q.Registrator().Register(f, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(f, 1, pollux.Readable, pollux.Edge))
 	w.Write([]byte("x"))
 	if ev := waitOne(t, q, "the inner queue"); !ev.Readable() {
 		t.Errorf("%v", ev)
@@ -80,7 +80,7 @@ func TestAcceptOutOfDescriptors(t *testing.T) {
 func TestPeekKeepsReadiness(t *testing.T) {
 	c, s := tcpPair(t, loopback4)
 	q := poll(t)
-	must(t, q.Registrator().Register(c, 1, pollux.Readable, pollux.Level))
+	must(t, q.Register(c, 1, pollux.Readable, pollux.Level))
 	s.Write([]byte("x"))
 	b := make([]byte, 8)
 	for range 3 {
@@ -97,9 +97,9 @@ func TestPeekKeepsReadiness(t *testing.T) {
 func TestWriteThenDeregisterDelivers(t *testing.T) {
 	c, s := tcpPair(t, loopback4)
 	q := poll(t)
-	must(t, q.Registrator().Register(c, 1, pollux.Writable, pollux.Edge))
+	must(t, q.Register(c, 1, pollux.Writable, pollux.Edge))
 	c.Write([]byte("gone"))
-	must(t, q.Registrator().Deregister(c))
+	must(t, q.Deregister(c))
 	b := make([]byte, 8)
 	must(t, until(t, s, pollux.Readable, func() error { _, err := s.Read(b); return err }))
 }
@@ -112,7 +112,7 @@ func TestShutdownsOfEachSide(t *testing.T) {
 	} {
 		near, far := tcpPair(t, loopback4)
 		q := poll(t)
-		must(t, q.Registrator().Register(near, 1, pollux.Readable, pollux.Edge))
+		must(t, q.Register(near, 1, pollux.Readable, pollux.Edge))
 		must(t, f(near, far))
 		if ev := waitOne(t, q, name); !ev.ReadClosed() || !ev.Readable() {
 			t.Errorf("%s: %v, want ReadClosed and Readable", name, ev)

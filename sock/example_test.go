@@ -23,7 +23,7 @@ func ExampleConnectTCP() {
 	c, err := sock.ConnectTCP(netip.MustParseAddrPort("127.0.0.1:1")) // no socket listens there
 	if err == nil {
 		defer c.Close()
-		if err := q.Registrator().Register(c, 1, pollux.Writable, pollux.Edge); err != nil {
+		if err := q.Register(c, 1, pollux.Writable, pollux.Edge); err != nil {
 			log.Fatal(err)
 		}
 		events := make([]pollux.Event, 1)

@@ -40,8 +40,8 @@ func until(t testing.TB, src pollux.Source, interest pollux.Interest, f func() e
 	q, err := pollux.New()
 	must(t, err)
 	defer q.Close()
-	must(t, q.Registrator().Register(src, 1, interest, pollux.Edge))
-	defer q.Registrator().Deregister(src)
+	must(t, q.Register(src, 1, interest, pollux.Edge))
+	defer q.Deregister(src)
 	events := make([]pollux.Event, 4)
 	for end := time.Now().Add(patience); ; {
 		if err := f(); !errors.Is(err, sock.ErrWouldBlock) {
@@ -213,7 +213,7 @@ func TestConcurrentConnectError(t *testing.T) {
 	events := make([]pollux.Event, 1)
 	for range 2000 {
 		c := connectRefused(t)
-		must(t, q.Registrator().Register(c, 1, pollux.Writable, pollux.Edge))
+		must(t, q.Register(c, 1, pollux.Writable, pollux.Edge))
 		if n, err := q.Wait(events, patience); n != 1 || err != nil {
 			t.Fatalf("Wait = %d, %v", n, err)
 		}
@@ -404,7 +404,7 @@ func TestUrgentData(t *testing.T) {
 	q, err := pollux.New()
 	must(t, err)
 	defer q.Close()
-	must(t, q.Registrator().Register(s, 1, pollux.Priority, pollux.Edge))
+	must(t, q.Register(s, 1, pollux.Priority, pollux.Edge))
 	must(t, c.SendUrgent('!'))
 	events := make([]pollux.Event, 1)
 	if n, err := q.Wait(events, patience); n != 1 || err != nil || !events[0].Priority() {

@@ -179,7 +179,7 @@ func fillAndDrain(t *testing.T, w io.Writer, r io.Reader, src pollux.Source) {
 	q, err := pollux.New()
 	must(t, err)
 	defer q.Close()
-	must(t, q.Registrator().Register(src, 1, pollux.Writable, pollux.Edge))
+	must(t, q.Register(src, 1, pollux.Writable, pollux.Edge))
 	events := make([]pollux.Event, 1)
 	chunk := make([]byte, 10_000)
 	for range 3 {
@@ -307,7 +307,7 @@ func TestDuplicateCausesNoStaleEvents(t *testing.T) {
 	a, b, err := sock.UnixPair()
 	must(t, err)
 	defer b.Close()
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Level))
 	dup, err := a.File()
 	must(t, err)
 	defer dup.Close()
@@ -338,7 +338,7 @@ func TestOneFileTwoQueues(t *testing.T) {
 	for _, src := range []pollux.Source{a, dup} {
 		q, err := pollux.New()
 		must(t, err)
-		must(t, q.Registrator().Register(src, 1, pollux.Readable, pollux.Edge))
+		must(t, q.Register(src, 1, pollux.Readable, pollux.Edge))
 		events := make([]pollux.Event, 1)
 		if n, err := q.Wait(events, patience); n != 1 || err != nil {
 			t.Errorf("Wait = %v, %v", events[:n], err)
@@ -361,8 +361,8 @@ func TestSameDescriptorTwice(t *testing.T) {
 	y, err := sock.FromFD(fd)
 	must(t, err)
 	defer x.Close()
-	must(t, q.Registrator().Register(x, 1, pollux.Readable, pollux.Edge))
-	if err := q.Registrator().Register(y, 2, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrRegistered) {
+	must(t, q.Register(x, 1, pollux.Readable, pollux.Edge))
+	if err := q.Register(y, 2, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrRegistered) {
 		t.Errorf("Register of the same descriptor in another source: %v, want ErrRegistered", err)
 	}
 	if n := q.Len(); n != 1 {

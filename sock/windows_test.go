@@ -162,8 +162,8 @@ func TestForeign(t *testing.T) {
 	defer q.Close()
 	again, err := sock.FromFD(fd) // two sources, one socket
 	must(t, err)
-	must(t, q.Registrator().Register(f, 1, pollux.Readable, pollux.Edge))
-	if err := q.Registrator().Register(again, 1, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrRegistered) {
+	must(t, q.Register(f, 1, pollux.Readable, pollux.Edge))
+	if err := q.Register(again, 1, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrRegistered) {
 		t.Error("the same socket twice:", err)
 	}
 	again.Detach()
@@ -175,7 +175,7 @@ func TestForeign(t *testing.T) {
 	pipe, err := sock.FromFile(r)
 	must(t, err)
 	defer pipe.Close()
-	err = q.Registrator().Register(pipe, 2, pollux.Readable, pollux.Edge)
+	err = q.Register(pipe, 2, pollux.Readable, pollux.Edge)
 	if !errors.Is(err, pollux.ErrNotPollable) || !strings.Contains(err.Error(), "pipe") {
 		t.Error("a pipe:", err)
 	}

@@ -53,7 +53,7 @@ func newTCPLoad(s *server) *tcpLoad {
 	for i := range *conns {
 		t, err := sock.ConnectTCP(netip.AddrPortFrom(localhost, uint16(s.port)))
 		check(err)
-		check(q.Registrator().Register(t, pollux.Token(i), pollux.Readable|pollux.Writable, pollux.Edge))
+		check(q.Register(t, pollux.Token(i), pollux.Readable|pollux.Writable, pollux.Edge))
 		for t.ConnectError() != nil {
 			if err := t.ConnectError(); !errors.Is(err, sock.ErrWouldBlock) {
 				fatal("%v", err)

@@ -94,7 +94,7 @@ func listen(port uint16, options []pollux.Option) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := q.Registrator().Register(ln, listening, pollux.Readable, pollux.Edge); err != nil {
+	if err := q.Register(ln, listening, pollux.Readable, pollux.Edge); err != nil {
 		return nil, err
 	}
 	return &server{q: q, ln: ln, conns: make([]*conn, 1), buf: make([]byte, 64<<10)}, nil
@@ -136,7 +136,7 @@ func (s *server) accept() {
 			s.conns = append(s.conns, nil)
 		}
 		s.conns[token] = &conn{stream: stream}
-		if err := s.q.Registrator().Register(stream, token, pollux.Readable|pollux.Writable, pollux.Edge); err != nil {
+		if err := s.q.Register(stream, token, pollux.Readable|pollux.Writable, pollux.Edge); err != nil {
 			log.Print(err)
 			s.drop(token)
 		}

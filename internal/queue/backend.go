@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"time"
+
 	"github.com/pollux-io/pollux/internal/backend"
 	"github.com/pollux-io/pollux/internal/selector"
 )
@@ -65,4 +67,28 @@ func Open(name, option string, c selector.Config) (*Poll, error) {
 		return nil, choice.Failed(err)
 	}
 	return q, nil
+}
+
+// Settings is what the options of pollux.New set.
+type Settings struct {
+	Backend     string
+	BusyPoll    time.Duration // as in selector.Config
+	BlockThread bool
+	poll        *Poll
+}
+
+// Over is an option of pollux.New, for tests: the Poll is one over q.
+func Over(q *Poll) func(*Settings) error {
+	return func(s *Settings) error {
+		s.poll = q
+		return nil
+	}
+}
+
+// OpenWith returns the Poll that s describes.
+func OpenWith(s *Settings) (*Poll, error) {
+	if s.poll != nil {
+		return s.poll, nil
+	}
+	return Open(s.Backend, "Backend option", selector.Config{BusyPoll: s.BusyPoll, BlockThread: s.BlockThread})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/misuse"
 )
 
 // The errors of this package, wrapped in an *OpError. The root package documents them.
@@ -15,13 +16,15 @@ var (
 	ErrOtherPoll     = handle.ErrOtherPoll
 	ErrNotPollable   = errors.New("source cannot be polled; read and write it on a goroutine of its own")
 	ErrSourceClosed  = errors.New("source is closed")
-	ErrNoInterest    = errors.New("interest must be one or more of Readable, Writable and Priority")
-	ErrBadTrigger    = errors.New("trigger must be Edge or Level, with or without Oneshot")
-	ErrNoRoom        = errors.New("slice of events is empty; its length must be at least 1")
+	ErrNoInterest    = badArgument("interest must be one or more of Readable, Writable and Priority")
+	ErrBadTrigger    = badArgument("trigger must be Edge or Level, with or without Oneshot")
+	ErrNoRoom        = badArgument("slice of events is empty; its length must be at least 1")
 	ErrTooMany       = errors.New("too many registrations for one Poll; use several")
 
-	errNoSource = fmt.Errorf("source is nil (%w)", ErrSourceClosed)
+	errNoSource = fmt.Errorf("%w: source is nil (%w)", misuse.ErrBadArgument, ErrSourceClosed)
 )
+
+func badArgument(what string) error { return fmt.Errorf("%w: %s", misuse.ErrBadArgument, what) }
 
 // An OpError describes a failed operation on a Poll: what was attempted, on which source, and the
 // cause. It is pollux.OpError: an alias there, so that the errors that come out of a driver are of

@@ -109,7 +109,7 @@ func TestWaitMasksReadinessWithoutInterest(t *testing.T) {
 		rounds++
 		flags := selector.ReadableFlag
 		if rounds == 3 {
-			flags |= selector.Error | selector.WritableFlag
+			flags |= selector.Failed | selector.WritableFlag
 		}
 		events[0] = selector.Event{Key: f.keys[0], Flags: flags}
 		return 1, nil
@@ -119,7 +119,7 @@ func TestWaitMasksReadinessWithoutInterest(t *testing.T) {
 	if n != 1 || err != nil || rounds != 3 {
 		t.Fatalf("Wait = %v, %v after %d rounds, want one event in the third", events[:n], err, rounds)
 	}
-	if ev := events[0]; ev.Readable() || !ev.Writable() || !ev.Error() {
+	if ev := events[0]; ev.Readable() || !ev.Writable() || !ev.Failed() {
 		t.Errorf("%v, want Writable and Error", ev)
 	}
 }

@@ -31,7 +31,7 @@ func PollFlags(got int16, interest Interest) Flags {
 		}
 	}
 	if got&sys.POLLERR != 0 {
-		f |= Error | ReadableFlag | WritableFlag
+		f |= Failed | ReadableFlag | WritableFlag
 	}
 	return f
 }

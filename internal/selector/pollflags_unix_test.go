@@ -29,7 +29,7 @@ func TestQ8PollFlags(t *testing.T) {
 		{sys.POLLRDHUP, AnyInterest, fin},
 		{sys.POLLHUP, Writable, hangUp},
 		{sys.POLLHUP, Readable, ambiguous},
-		{sys.POLLERR, Readable, rw | Error},
+		{sys.POLLERR, Readable, rw | Failed},
 	} {
 		if f := PollFlags(c.got, c.interest); f != c.want {
 			t.Errorf("PollFlags(%#x, %#x) = %#x, want %#x", c.got, c.interest, f, c.want)

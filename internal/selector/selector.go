@@ -66,7 +66,7 @@ const (
 const (
 	ReadClosed Flags = 1 << (iota + 3)
 	WriteClosed
-	Error
+	Failed
 	Closed
 )
 
@@ -86,8 +86,8 @@ func (f Flags) ReadClosed() bool { return f&ReadClosed != 0 }
 // WriteClosed reports whether writes will fail from now on.
 func (f Flags) WriteClosed() bool { return f&WriteClosed != 0 }
 
-// Error reports whether the source has an error.
-func (f Flags) Error() bool { return f&Error != 0 }
+// Failed reports whether the source has an error.
+func (f Flags) Failed() bool { return f&Failed != 0 }
 
 // Closed reports whether the queue was closed while the registration was live.
 func (f Flags) Closed() bool { return f&Closed != 0 }

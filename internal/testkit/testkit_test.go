@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"runtime"
 	"strings"
@@ -26,7 +27,9 @@ type recorder struct {
 func (r *recorder) Helper()          {}
 func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
 func (r *recorder) Error(a ...any)   { r.failed += fmt.Sprint(a...) }
-func (r *recorder) Skip(a ...any)    { r.skipped = fmt.Sprint(a...) }
+
+func (r *recorder) Errorf(format string, a ...any) { r.failed += fmt.Sprintf(format, a...) }
+func (r *recorder) Skip(a ...any)                  { r.skipped = fmt.Sprint(a...) }
 
 // A goroutine that does not end is a leak, and the message has its stack.
 func TestLeakOfGoroutine(t *testing.T) {
@@ -210,5 +213,25 @@ func TestLong(t *testing.T) {
 	t.Setenv(LongEnv, "1")
 	if !Long() {
 		t.Error("the long runs are not enabled")
+	}
+}
+
+type leaky struct{ Field []leakyInner }
+
+type leakyInner struct{}
+
+func (leaky) Method() func(map[string]*leakyInner) { return nil }
+
+// CheckPublic finds types of internal packages in fields and methods, however nested.
+func TestCheckPublic(t *testing.T) {
+	r := &recorder{TB: t}
+	CheckPublic(r, []reflect.Type{reflect.TypeFor[leaky](), reflect.TypeFor[time.Time]()}, nil)
+	if !strings.Contains(r.failed, "leaky.Method") || !strings.Contains(r.failed, "leaky.Field") || strings.Contains(r.failed, "time.") {
+		t.Errorf("the errors are %q, want those of Method and Field", r.failed)
+	}
+	r.failed = ""
+	CheckPublic(r, []reflect.Type{reflect.TypeFor[leaky]()}, []reflect.Type{reflect.TypeFor[leakyInner]()})
+	if r.failed != "" {
+		t.Errorf("an allowed type is an error: %q", r.failed)
 	}
 }

@@ -103,7 +103,7 @@ func detachToQueue(h *harness) {
 	q, err := pollux.New()
 	h.must(err)
 	defer q.Close()
-	h.must(q.Registrator().Register(c, 7, pollux.Readable, pollux.Edge))
+	h.must(q.Register(c, 7, pollux.Readable, pollux.Edge))
 	p.write(10)
 	events := make([]pollux.Event, 4)
 	n, err := q.Wait(events, deadline)

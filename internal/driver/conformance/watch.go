@@ -211,12 +211,12 @@ func watchTwice(h *harness) {
 	}
 	h.must(err)
 	defer q.Close()
-	if err := q.Registrator().Register(w.u, 1, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrOtherPoll) {
+	if err := q.Register(w.u, 1, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrOtherPoll) {
 		h.Errorf("Register of a watched source: %v, want %v", err, pollux.ErrOtherPoll)
 	}
 	w.unwatch()
 	w.drain()
-	h.must(q.Registrator().Register(w.u, 1, pollux.Readable, pollux.Edge))
+	h.must(q.Register(w.u, 1, pollux.Readable, pollux.Edge))
 	refused("registered with a Poll", pollux.ErrOtherPoll)
 	h.must(q.Close())
 	w.watch() // closing a Poll ends its registrations

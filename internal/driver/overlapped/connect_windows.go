@@ -122,7 +122,7 @@ func (d *Driver) connectEvent(c *conn, ev queue.Event) {
 	s := c.s
 	err := s.ConnectError()
 	if errors.Is(err, sock.ErrWouldBlock) {
-		if !ev.Error() && !ev.WriteClosed() {
+		if !ev.Failed() && !ev.WriteClosed() {
 			return
 		}
 		// The connection was established and reset before this call. On Wine, the socket then

@@ -39,7 +39,7 @@ func (d *Driver) awaitFailure(c *conn) {
 
 // failureEvent handles an event of a stream that AFD watches for failures.
 func (d *Driver) failureEvent(c *conn, ev queue.Event) {
-	if ev.WriteClosed() || ev.Error() {
+	if ev.WriteClosed() || ev.Failed() {
 		c.s.Flags |= failed
 		d.awaitFailure(c)
 	}

@@ -200,7 +200,7 @@ func (d *Driver) streamEvent(s *driver.Stream, ev queue.Event) {
 	}
 	if ev.Readable() && s.Flags&(ended|gone) == 0 {
 		s.Flags |= readable
-		if ev.ReadClosed() || ev.Error() || ev.Priority() {
+		if ev.ReadClosed() || ev.Failed() || ev.Priority() {
 			s.Flags |= readsShort
 		}
 		if s.Flags&(receiving|busy) == receiving {
@@ -208,7 +208,7 @@ func (d *Driver) streamEvent(s *driver.Stream, ev queue.Event) {
 		}
 	}
 	d.writeEvent(s, ev)
-	if (ev.Error() || ev.WriteClosed()) && s.Flags&gone == 0 {
+	if (ev.Failed() || ev.WriteClosed()) && s.Flags&gone == 0 {
 		s.Flags |= failed
 		d.reportFailure(s)
 	}

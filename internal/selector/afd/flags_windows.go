@@ -78,7 +78,7 @@ func flags(got uint32) selector.Flags {
 		f |= selector.WriteClosed
 	}
 	if got&sys.AFD_POLL_CONNECT_FAIL != 0 {
-		f |= selector.Error
+		f |= selector.Failed
 	}
 	return f
 }

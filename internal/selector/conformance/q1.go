@@ -27,7 +27,7 @@ func (u *suite) readinessBeforeRegister(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
 	write(t, b, "x")
-	must(t, q.Registrator().Register(a, 7, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 7, pollux.Readable, pollux.Edge))
 	next(t, q, "data that arrived before Register", readable(7))
 }
 
@@ -57,7 +57,7 @@ func (u *suite) registerDuringWait(t *testing.T) {
 		a, b := u.pair(t)
 		write(t, b, "x")
 		found := waiting(t, q)
-		must(t, q.Registrator().Register(a, 3, pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, 3, pollux.Readable, pollux.Edge))
 		expect(t, found, 3)
 	}
 }
@@ -67,9 +67,9 @@ func (u *suite) reregisterDuringWait(t *testing.T) {
 		q := u.poll(t)
 		a, b := u.pair(t)
 		write(t, b, "x")
-		must(t, q.Registrator().Register(a, 1, pollux.Priority, pollux.Edge))
+		must(t, q.Register(a, 1, pollux.Priority, pollux.Edge))
 		found := waiting(t, q)
-		must(t, q.Registrator().Reregister(a, 2, pollux.Readable, pollux.Edge))
+		must(t, q.Reregister(a, 2, pollux.Readable, pollux.Edge))
 		expect(t, found, 2)
 	}
 }
@@ -98,10 +98,10 @@ func (u *suite) registerAfterDeregister(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
 	for tok := pollux.Token(1); tok < 50; tok++ {
-		must(t, q.Registrator().Register(a, tok, pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, tok, pollux.Readable, pollux.Edge))
 		write(t, b, "x")
 		next(t, q, "a byte after registering again", readable(tok))
-		must(t, q.Registrator().Deregister(a))
+		must(t, q.Deregister(a))
 	}
 }
 
@@ -145,7 +145,7 @@ func (u *suite) registerConcurrently(t *testing.T) {
 				default:
 				}
 				b.Write([]byte("x"))
-				if err := q.Registrator().Register(a, pollux.Token(w), pollux.Readable, pollux.Edge); err != nil {
+				if err := q.Register(a, pollux.Token(w), pollux.Readable, pollux.Edge); err != nil {
 					t.Errorf("Register: %v", err)
 				}
 				select {
@@ -153,7 +153,7 @@ func (u *suite) registerConcurrently(t *testing.T) {
 				case <-time.After(deadline):
 					t.Errorf("worker %d: its byte was not reported within %v", w, deadline)
 				}
-				if err := q.Registrator().Deregister(a); err != nil {
+				if err := q.Deregister(a); err != nil {
 					t.Errorf("Deregister: %v", err)
 				}
 				a.Close()
@@ -224,7 +224,7 @@ func (u *suite) addThenDrop(t *testing.T) {
 	for range 50 {
 		a, b, err := u.Pair()
 		must(t, err)
-		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 		write(t, b, "x")
 		a.Close()
 		b.Close()

@@ -44,7 +44,7 @@ func (u *suite) registerAllocs(t *testing.T) {
 func (u *suite) waitAllocs(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	events := make([]pollux.Event, 16)
 	buf, one := make([]byte, 16), []byte("x")
 	if n := allocations(func() {

@@ -43,7 +43,7 @@ func (u *suite) fixedWindow(t *testing.T) {
 func (u *suite) neverSpins(t *testing.T) {
 	q := u.spinningPoll(t, -1)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Level))
 	events := make([]pollux.Event, 1)
 	for range 200 { // sleeps as short as possible
 		timed(t, q, time.Microsecond)
@@ -60,7 +60,7 @@ func (u *suite) neverSpins(t *testing.T) {
 func (u *suite) foundBySpinning(t *testing.T) {
 	q := u.spinningPoll(t, pollux.MaxBusyPoll)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	w, err := q.NewWaker(2)
 	must(t, err)
 	hits := uint64(0)

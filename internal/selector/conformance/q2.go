@@ -34,7 +34,7 @@ func (u *suite) q2() []test {
 func (u *suite) edgeOnce(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	write(t, b, "x")
 	next(t, q, "the edge", readable(1))
 	u.quiet(t, q, "the edge was reported and nothing has changed")
@@ -43,7 +43,7 @@ func (u *suite) edgeOnce(t *testing.T) {
 func (u *suite) edgeAfterDrain(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	for range 100 {
 		write(t, b, "xyz")
 		next(t, q, "an edge after a drain", readable(1))
@@ -57,7 +57,7 @@ func (u *suite) edgeAfterDrain(t *testing.T) {
 func (u *suite) edgeAfterShortRead(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	buf := make([]byte, 64)
 	for range 100 {
 		write(t, b, "xyz")
@@ -71,7 +71,7 @@ func (u *suite) edgeAfterShortRead(t *testing.T) {
 func (u *suite) partialReadIsSilent(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	write(t, b, "0123456789")
 	next(t, q, "the edge", readable(1))
 	if n, err := a.Read(make([]byte, 4)); n != 4 || err != nil {
@@ -88,7 +88,7 @@ func (u *suite) partialReadIsSilent(t *testing.T) {
 func (u *suite) writableAfterFull(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Writable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Writable, pollux.Edge))
 	next(t, q, "writable at first", writable(1))
 	for range 3 {
 		wrote := fill(t, a)
@@ -102,7 +102,7 @@ func (u *suite) writableAfterFull(t *testing.T) {
 func (u *suite) levelRepeats(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Level))
 	write(t, b, "x")
 	for range 10 {
 		next(t, q, "level readiness that lasts", readable(1))
@@ -116,7 +116,7 @@ func (u *suite) levelRepeats(t *testing.T) {
 func (u *suite) levelWritable(t *testing.T) {
 	q := u.poll(t)
 	a, _ := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Writable, pollux.Level))
+	must(t, q.Register(a, 1, pollux.Writable, pollux.Level))
 	for range 5 {
 		next(t, q, "writable that lasts", writable(1))
 	}
@@ -170,7 +170,7 @@ func (u *suite) reregisterReportsAgain(t *testing.T) {
 func (u *suite) writeOnly(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Writable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Writable, pollux.Edge))
 	next(t, q, "writable", writable(1))
 	write(t, b, "x")
 	for _, ev := range collect(t, q) {
@@ -185,7 +185,7 @@ func (u *suite) twoEdges(t *testing.T) {
 	seen := map[pollux.Token]bool{}
 	for tok := range pollux.Token(2) {
 		a, b := u.pair(t)
-		must(t, q.Registrator().Register(a, tok, pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, tok, pollux.Readable, pollux.Edge))
 		write(t, b, "x")
 	}
 	next(t, q, "both edges", func(ev pollux.Event) bool {
@@ -197,7 +197,7 @@ func (u *suite) twoEdges(t *testing.T) {
 func (u *suite) acceptBursts(t *testing.T) {
 	q := u.poll(t)
 	l := u.listener(t)
-	must(t, q.Registrator().Register(l, 9, pollux.Readable, pollux.Edge))
+	must(t, q.Register(l, 9, pollux.Readable, pollux.Edge))
 	for range 5 {
 		var clients []Stream
 		for range 10 {
@@ -244,7 +244,7 @@ func (u *suite) urgentEachTime(t *testing.T) {
 	if u.NoUrgent {
 		t.Skip("skipped: urgent data is not reported on this system (docs/platforms.md)")
 	}
-	must(t, q.Registrator().Register(a, 1, pollux.Priority, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Priority, pollux.Edge))
 	for i := range 3 {
 		must(t, from.SendUrgent('x'))
 		if ev := again(t, q, i, "urgent data (docs/platforms.md)"); !ev.Priority() {
@@ -266,7 +266,7 @@ func (u *suite) rawCalls(t *testing.T) {
 	a, b := u.pair(t)
 	raw, err := a.(syscall.Conn).SyscallConn()
 	must(t, err)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	for range 3 {
 		write(t, b, "x")
 		next(t, q, "an edge after a raw call", readable(1))
@@ -288,7 +288,7 @@ func (u *suite) packetErrors(t *testing.T) {
 	defer s.Close()
 	peer.Close()
 	q := u.poll(t)
-	must(t, q.Registrator().Register(s, 1, pollux.Writable, pollux.Edge))
+	must(t, q.Register(s, 1, pollux.Writable, pollux.Edge))
 	next(t, q, "writable at first", writable(1))
 	for i := range 3 {
 		s.Write([]byte("x"))

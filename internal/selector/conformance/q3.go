@@ -41,7 +41,7 @@ func (u *suite) edgesToOneWaiter(t *testing.T) {
 	for i := range all {
 		a, b := u.pair(t)
 		all[i] = source{a, b}
-		must(t, q.Registrator().Register(a, pollux.Token(i), pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, pollux.Token(i), pollux.Readable, pollux.Edge))
 	}
 	var sent, got, empty atomic.Int64
 	finished := make(chan struct{})
@@ -235,7 +235,7 @@ func (u *suite) levelManyWaiters(t *testing.T) {
 	var a, b [sources]Stream
 	for i := range a {
 		a[i], b[i] = u.pair(t)
-		must(t, q.Registrator().Register(a[i], pollux.Token(i), pollux.Readable, pollux.Level))
+		must(t, q.Register(a[i], pollux.Token(i), pollux.Readable, pollux.Level))
 	}
 	var got atomic.Int64
 	finished := make(chan struct{})

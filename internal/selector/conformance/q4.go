@@ -31,9 +31,9 @@ func (u *suite) noEventAfterDeregister(t *testing.T) {
 	for _, trigger := range []pollux.Trigger{pollux.Edge, pollux.Level, pollux.Oneshot} {
 		q := u.poll(t)
 		a, b := u.pair(t)
-		must(t, q.Registrator().Register(a, 1, pollux.Readable|pollux.Writable, trigger))
+		must(t, q.Register(a, 1, pollux.Readable|pollux.Writable, trigger))
 		write(t, b, "x")
-		must(t, q.Registrator().Deregister(a))
+		must(t, q.Deregister(a))
 		u.strictlyQuiet(t, q)
 		write(t, b, "x")
 		u.strictlyQuiet(t, q)
@@ -52,16 +52,16 @@ func (u *suite) noEventAfterClose(t *testing.T) {
 	q := u.poll(t)
 	for range 30 {
 		a, b := u.pair(t)
-		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 		write(t, b, "x")
 		a.Close()
 		// The next pair is likely to get the number of a.
 		c, _ := u.pair(t)
-		must(t, q.Registrator().Register(c, 2, pollux.Readable, pollux.Edge))
+		must(t, q.Register(c, 2, pollux.Readable, pollux.Edge))
 		for _, ev := range collect(t, q) {
 			t.Fatalf("%v: token 1 is closed, and token 2 has nothing to read", ev)
 		}
-		must(t, q.Registrator().Deregister(c))
+		must(t, q.Deregister(c))
 	}
 }
 
@@ -79,7 +79,7 @@ func (u *suite) storm(t *testing.T, generations uint64) {
 	if generations > 0 {
 		limited.Limit(generations, 1<<selector.SlotBits)
 	}
-	q := pollux.Over(limited)
+	q := over(t, limited)
 	var clock atomic.Int64
 	var ended sync.Map // token → clock when its registration had ended
 	var tokens atomic.Uint64
@@ -112,12 +112,12 @@ func (u *suite) storm(t *testing.T, generations uint64) {
 					return
 				}
 				b.Write([]byte("x"))
-				if err := q.Registrator().Register(a, tok, pollux.Readable|pollux.Writable, pollux.Edge); err != nil {
+				if err := q.Register(a, tok, pollux.Readable|pollux.Writable, pollux.Edge); err != nil {
 					t.Errorf("Register: %v", err)
 				}
 				switch i % 3 {
 				case 0:
-					if err := q.Registrator().Deregister(a); err != nil {
+					if err := q.Deregister(a); err != nil {
 						t.Errorf("Deregister: %v", err)
 					}
 					ended.Store(tok, clock.Add(1))
@@ -127,7 +127,7 @@ func (u *suite) storm(t *testing.T, generations uint64) {
 					ended.Store(tok, clock.Add(1))
 				case 2:
 					fresh := pollux.Token(tokens.Add(1))
-					if err := q.Registrator().Reregister(a, fresh, pollux.Readable, pollux.Edge); err != nil {
+					if err := q.Reregister(a, fresh, pollux.Readable, pollux.Edge); err != nil {
 						t.Errorf("Reregister: %v", err)
 					}
 					ended.Store(tok, clock.Add(1))
@@ -151,7 +151,7 @@ func (u *suite) closeNeighbours(t *testing.T) {
 	for i := range a {
 		var b Stream
 		a[i], b = u.pair(t)
-		must(t, q.Registrator().Register(a[i], pollux.Token(i), pollux.Readable, pollux.Level))
+		must(t, q.Register(a[i], pollux.Token(i), pollux.Readable, pollux.Level))
 		write(t, b, "x")
 	}
 	ev := next(t, q, "any of the eight", func(pollux.Event) bool { return true })
@@ -176,7 +176,7 @@ func (u *suite) closeMany(t *testing.T) {
 	for i := range a {
 		var b Stream
 		a[i], b = u.pair(t)
-		must(t, q.Registrator().Register(a[i], pollux.Token(i), pollux.Readable|pollux.Writable, pollux.Level))
+		must(t, q.Register(a[i], pollux.Token(i), pollux.Readable|pollux.Writable, pollux.Level))
 		write(t, b, "x")
 	}
 	var wg sync.WaitGroup
@@ -215,13 +215,13 @@ func (u *suite) duplicateOutlives(t *testing.T) {
 			q := u.poll(t)
 			a, b := u.pair(t)
 			closeDup := duplicate(t, a)
-			must(t, q.Registrator().Register(a, 1, pollux.Readable|pollux.Writable, trigger))
+			must(t, q.Register(a, 1, pollux.Readable|pollux.Writable, trigger))
 			write(t, b, "x")
 			next(t, q, "readable or writable", func(ev pollux.Event) bool { return ev.Token() == 1 })
 			if closes {
 				a.Close()
 			} else {
-				must(t, q.Registrator().Deregister(a))
+				must(t, q.Deregister(a))
 			}
 			u.strictlyQuiet(t, q)
 			write(t, b, "y")
@@ -229,7 +229,7 @@ func (u *suite) duplicateOutlives(t *testing.T) {
 			u.sleeps(t, q, "a source that has an open duplicate is no longer registered")
 			// Another source can be registered, also one that has the closed source's number.
 			c, d := u.pair(t)
-			must(t, q.Registrator().Register(c, 2, pollux.Readable, pollux.Edge))
+			must(t, q.Register(c, 2, pollux.Readable, pollux.Edge))
 			write(t, d, "z")
 			next(t, q, "another source", readable(2))
 			closeDup()
@@ -259,7 +259,7 @@ func (u *suite) duplicateCloses(t *testing.T) {
 	a, b := u.pair(t)
 	duplicate(t, a)() // opened and closed before Register
 	closeDup := duplicate(t, a)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	write(t, b, "x")
 	next(t, q, "a byte beside a duplicate", readable(1))
 	closeDup()

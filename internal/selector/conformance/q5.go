@@ -28,10 +28,10 @@ func (u *suite) closeReportsEachOnce(t *testing.T) {
 	const n = 200
 	for i := range n {
 		a, b := u.pair(t)
-		must(t, q.Registrator().Register(a, pollux.Token(i), pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, pollux.Token(i), pollux.Readable, pollux.Edge))
 		write(t, b, "x")
 		if i%4 == 3 {
-			must(t, q.Registrator().Deregister(a))
+			must(t, q.Deregister(a))
 		}
 	}
 	must(t, q.Close())
@@ -134,7 +134,7 @@ func (u *suite) sourceOutlivesQueue(t *testing.T) {
 	a, b := u.pair(t)
 	for tok := pollux.Token(1); tok < 5; tok++ {
 		q := u.poll(t)
-		must(t, q.Registrator().Register(a, tok, pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, tok, pollux.Readable, pollux.Edge))
 		write(t, b, "x")
 		next(t, q, "the byte", readable(tok))
 		drain(t, a)

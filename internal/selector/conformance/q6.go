@@ -76,7 +76,7 @@ func (u *suite) subMillisecond(t *testing.T) {
 func (u *suite) zeroCollects(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	write(t, b, "x")
 	events := make([]pollux.Event, 4)
 	if !testkit.Eventually(func() bool {
@@ -123,7 +123,7 @@ func (u *suite) zeroWithSliceOfOne(t *testing.T) {
 func (u *suite) forever(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	for _, timeout := range []time.Duration{pollux.Forever, -time.Hour} {
 		start := time.Now() // before the other goroutine sleeps
 		go func() {
@@ -157,7 +157,7 @@ func (u *suite) manyDeadlines(t *testing.T) {
 func (u *suite) deadlinesMixed(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	events := make([]pollux.Event, 1)
 	for range 5 {
 		go b.Write([]byte("x"))
@@ -182,7 +182,7 @@ func (u *suite) shortBesideForever(t *testing.T) {
 	for _, options := range [][]pollux.Option{nil, {pollux.BlockThread()}} {
 		q := u.poll(t, options...)
 		a, b := u.pair(t)
-		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 		got := make(chan error)
 		round := make(chan struct{})
 		go func() {
@@ -230,7 +230,7 @@ func (u *suite) signals(t *testing.T) {
 			timed(t, q, 50*time.Millisecond)
 		}
 		a, b := u.pair(t)
-		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 		for range 200 {
 			write(t, b, "x")
 			next(t, q, "a byte under a storm of signals", readable(1))
@@ -242,7 +242,7 @@ func (u *suite) signals(t *testing.T) {
 func (u *suite) hugeTimeout(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	events := make([]pollux.Event, 1)
 	for _, d := range []time.Duration{1<<63 - 1, 1 << 62, 1000 * time.Hour} {
 		go b.Write([]byte("x"))
@@ -268,7 +268,7 @@ func (u *suite) emptySlice(t *testing.T) {
 func (u *suite) idle(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	w := u.waker(t, q, 2)
 	before := map[string]func(){
 		"nothing":    func() {},

@@ -130,7 +130,7 @@ func (u *suite) noWakeLostAmongEdges(t *testing.T) {
 	}
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	w := u.waker(t, q, 5)
 	woken := make(chan struct{})
 	var wg sync.WaitGroup
@@ -183,7 +183,7 @@ func (u *suite) wakersAndSources(t *testing.T) {
 	for _, size := range []int{1, 2, 16} {
 		q := u.poll(t)
 		a, b := u.pair(t)
-		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
+		must(t, q.Register(a, 1, pollux.Readable, pollux.Level))
 		write(t, b, "x")
 		next(t, q, "the source's byte", readable(1)) // a write to TCP may arrive late
 		w := u.waker(t, q, 2)

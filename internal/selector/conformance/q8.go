@@ -35,13 +35,13 @@ func (u *suite) q8() []test {
 func (u *suite) finIsReadClosed(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	must(t, b.CloseWrite())
 	ev := next(t, q, "the FIN", u.isFIN(t, 1))
 	if !ev.Readable() {
 		t.Errorf("%v, want Readable too: the next read returns EOF", ev)
 	}
-	if ev.Error() {
+	if ev.Failed() {
 		t.Errorf("%v: a FIN is not an error", ev)
 	}
 	if _, err := a.Read(make([]byte, 1)); err != io.EOF {
@@ -54,7 +54,7 @@ func (u *suite) dataAndFin(t *testing.T) {
 	for range 50 {
 		q := u.poll(t)
 		a, b := u.pair(t)
-		must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+		must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 		write(t, b, "last words")
 		must(t, b.CloseWrite())
 		got := 0
@@ -81,7 +81,7 @@ func (u *suite) dataAndFin(t *testing.T) {
 func (u *suite) dropSendsFin(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	must(t, b.Close())
 	next(t, q, "the FIN", u.isFIN(t, 1))
 	if _, err := a.Read(make([]byte, 1)); err != io.EOF {
@@ -103,8 +103,8 @@ func (u *suite) isFIN(t *testing.T, tok pollux.Token) func(pollux.Event) bool {
 func (u *suite) writeThenDrop(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
-	must(t, q.Registrator().Register(b, 2, pollux.Writable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(b, 2, pollux.Writable, pollux.Edge))
 	write(t, b, "parting words")
 	must(t, b.Close())
 	got := 0
@@ -134,7 +134,7 @@ func (u *suite) connectThenClose(t *testing.T) {
 	for range 20 {
 		c, err := l.Connect()
 		must(t, err)
-		must(t, q.Registrator().Register(c, 1, pollux.Readable|pollux.Writable, pollux.Edge))
+		must(t, q.Register(c, 1, pollux.Readable|pollux.Writable, pollux.Edge))
 		c.Close()
 		u.strictlyQuiet(t, q)
 	}
@@ -147,7 +147,7 @@ func (u *suite) listenThenClose(t *testing.T) {
 	q := u.poll(t)
 	for _, trigger := range []pollux.Trigger{pollux.Edge, pollux.Level, pollux.Oneshot} {
 		l := u.listener(t)
-		must(t, q.Registrator().Register(l, 1, pollux.Readable, trigger))
+		must(t, q.Register(l, 1, pollux.Readable, trigger))
 		c, err := l.Connect()
 		must(t, err)
 		next(t, q, "a connection to accept", readable(1))
@@ -175,16 +175,16 @@ func (u *suite) peekKeeps(t *testing.T) {
 			}
 		}))
 	}
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Level))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Level))
 	write(t, b, "xyz")
 	for range 3 {
 		next(t, q, "level readiness after a peek", readable(1))
 		peek()
 	}
-	must(t, q.Registrator().Reregister(a, 2, pollux.Readable, pollux.Edge))
+	must(t, q.Reregister(a, 2, pollux.Readable, pollux.Edge))
 	next(t, q, "an edge", readable(2))
 	peek()
-	must(t, q.Registrator().Reregister(a, 3, pollux.Readable, pollux.Edge))
+	must(t, q.Reregister(a, 3, pollux.Readable, pollux.Edge))
 	next(t, q, "an edge after a peek and Reregister", readable(3))
 	if n := drain(t, a); n != 3 {
 		t.Errorf("%d bytes after the peeks, want 3", n)
@@ -195,7 +195,7 @@ func (u *suite) peekKeeps(t *testing.T) {
 func (u *suite) readBeforeData(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	for range 3 {
 		if n, err := a.Read(make([]byte, 8)); n != 0 || !errors.Is(err, sock.ErrWouldBlock) {
 			t.Fatalf("Read = %d, %v, want ErrWouldBlock", n, err)
@@ -213,7 +213,7 @@ func (u *suite) resetOnce(t *testing.T) {
 	}
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable|pollux.Writable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable|pollux.Writable, pollux.Edge))
 	next(t, q, "writable at first", writable(1))
 	must(t, u.Reset(b))
 	must(t, b.Close())
@@ -221,7 +221,7 @@ func (u *suite) resetOnce(t *testing.T) {
 		limit(t, "a reset may be reported as Readable only")
 	}
 	ev := next(t, q, "the reset", func(ev pollux.Event) bool {
-		return ev.Error() || ev.ReadClosed() || ev.WriteClosed() || u.EndsAsReadable && ev.Readable()
+		return ev.Failed() || ev.ReadClosed() || ev.WriteClosed() || u.EndsAsReadable && ev.Readable()
 	})
 	if !ev.Readable() {
 		t.Errorf("%v, want Readable too: the next read returns the error", ev)
@@ -246,7 +246,7 @@ func (u *suite) refused(t *testing.T) {
 		return
 	}
 	defer s.Close()
-	must(t, q.Registrator().Register(s, 1, pollux.Readable|pollux.Writable, pollux.Edge))
+	must(t, q.Register(s, 1, pollux.Readable|pollux.Writable, pollux.Edge))
 	next(t, q, "the refusal", writable(1))
 	if c, ok := s.(interface{ ConnectError() error }); ok && c.ConnectError() == nil {
 		t.Error("ConnectError of a refused connection = nil")
@@ -261,7 +261,7 @@ func (u *suite) connectWritable(t *testing.T) {
 	c, err := l.Connect()
 	must(t, err)
 	defer c.Close()
-	must(t, q.Registrator().Register(c, 1, pollux.Writable, pollux.Edge))
+	must(t, q.Register(c, 1, pollux.Writable, pollux.Edge))
 	next(t, q, "the end of connecting", writable(1))
 	if s, ok := c.(interface{ ConnectError() error }); ok {
 		if err := s.ConnectError(); err != nil {
@@ -276,8 +276,8 @@ func (u *suite) connectWritable(t *testing.T) {
 func (u *suite) halfClose(t *testing.T) {
 	q := u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
-	must(t, q.Registrator().Register(b, 2, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(b, 2, pollux.Readable, pollux.Edge))
 	must(t, a.CloseWrite())
 	next(t, q, "the half-close", u.isFIN(t, 2))
 	if _, err := b.Read(make([]byte, 1)); err != io.EOF {
@@ -308,7 +308,7 @@ func (u *suite) pipe(t *testing.T) (Reader, Writer) {
 func (u *suite) pipeWriterGone(t *testing.T) {
 	q := u.poll(t)
 	r, w := u.pipe(t)
-	must(t, q.Registrator().Register(r, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(r, 1, pollux.Readable, pollux.Edge))
 	write(t, w, "x")
 	must(t, w.Close())
 	got := 0
@@ -328,15 +328,15 @@ func (u *suite) pipeWriterGone(t *testing.T) {
 func (u *suite) pipeReaderGone(t *testing.T) {
 	q := u.poll(t)
 	r, w := u.pipe(t)
-	must(t, q.Registrator().Register(w, 1, pollux.Writable, pollux.Edge))
+	must(t, q.Register(w, 1, pollux.Writable, pollux.Edge))
 	next(t, q, "writable at first", writable(1))
 	must(t, r.Close())
-	next(t, q, "the reader's close", func(ev pollux.Event) bool { return ev.Error() || ev.WriteClosed() })
+	next(t, q, "the reader's close", func(ev pollux.Event) bool { return ev.Failed() || ev.WriteClosed() })
 	if _, err := w.Write([]byte("x")); err == nil || errors.Is(err, sock.ErrWouldBlock) {
 		t.Errorf("Write to a pipe without a reader: %v", err)
 	}
 	// A registration made after the close reports it as well, and Register succeeds.
-	must(t, q.Registrator().Deregister(w))
-	must(t, q.Registrator().Register(w, 2, pollux.Writable, pollux.Edge))
+	must(t, q.Deregister(w))
+	must(t, q.Register(w, 2, pollux.Writable, pollux.Edge))
 	next(t, q, "the broken pipe", func(ev pollux.Event) bool { return ev.Token() == 2 })
 }

@@ -57,7 +57,7 @@ func (u *suite) misuse(t *testing.T) {
 func (u *suite) secondQueue(t *testing.T) {
 	q, other := u.poll(t), u.poll(t)
 	a, b := u.pair(t)
-	must(t, q.Registrator().Register(a, 1, pollux.Readable, pollux.Edge))
+	must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
 	reg := other.Registrator()
 	for what, err := range map[string]error{
 		"Register":   reg.Register(a, 1, pollux.Readable, pollux.Edge),
@@ -70,7 +70,7 @@ func (u *suite) secondQueue(t *testing.T) {
 	}
 	write(t, b, "x")
 	next(t, q, "the first queue's event", readable(1))
-	must(t, q.Registrator().Deregister(a))
+	must(t, q.Deregister(a))
 	must(t, reg.Register(a, 2, pollux.Readable, pollux.Edge))
 	next(t, other, "what the second queue may have now", readable(2))
 }
@@ -83,7 +83,7 @@ func (u *suite) regularFile(t *testing.T) {
 	must(t, err)
 	defer remove()
 	q := u.poll(t)
-	if err := q.Registrator().Register(src, 1, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrNotPollable) {
+	if err := q.Register(src, 1, pollux.Readable, pollux.Edge); !errors.Is(err, pollux.ErrNotPollable) {
 		t.Errorf("Register of a regular file: %v, want ErrNotPollable", err)
 	}
 	if n := q.Len(); n != 0 {

@@ -159,7 +159,15 @@ func (u *suite) queue(t testing.TB, c selector.Config) *queue.Poll {
 // spinningPoll returns a Poll that spins before it sleeps; see selector.Config.BusyPoll.
 func (u *suite) spinningPoll(t testing.TB, busyPoll time.Duration) *pollux.Poll {
 	t.Helper()
-	return pollux.Over(u.queue(t, selector.Config{BusyPoll: busyPoll}))
+	return over(t, u.queue(t, selector.Config{BusyPoll: busyPoll}))
+}
+
+// over returns a Poll over q.
+func over(t testing.TB, q *queue.Poll) *pollux.Poll {
+	t.Helper()
+	p, err := pollux.New(queue.Over(q))
+	must(t, err)
+	return p
 }
 
 func (u *suite) pair(t testing.TB) (a, b Stream) {

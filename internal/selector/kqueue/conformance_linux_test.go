@@ -45,7 +45,7 @@ func TestConformance(t *testing.T) {
 				if err != nil {
 					return nil, err
 				}
-				return pollux.Over(q), nil
+				return pollux.New(queue.Over(q))
 			}
 			conformance.Run(t, system)
 			if n := kernel.Open(); n != 0 {

@@ -14,7 +14,7 @@ func TestFlags(t *testing.T) {
 		w   = selector.WritableFlag
 		rc  = selector.ReadClosed
 		wc  = selector.WriteClosed
-		bad = selector.Error
+		bad = selector.Failed
 	)
 	reset := uint32(syscall.ECONNRESET)
 	for _, c := range []struct {

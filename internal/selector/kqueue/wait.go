@@ -168,7 +168,7 @@ func flags(k *Kevent) selector.Flags {
 		}
 	}
 	if k.Flags&FlagError != 0 || k.Flags&FlagEOF != 0 && k.Fflags != 0 {
-		f |= selector.Error | both
+		f |= selector.Failed | both
 	}
 	return f
 }

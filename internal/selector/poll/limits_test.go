@@ -56,7 +56,7 @@ func TestEndsAsReadable(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return pollux.Over(queue.New("poll as on NetBSD", &netbsdPoll{Selector: s})), nil
+		return pollux.New(queue.Over(queue.New("poll as on NetBSD", &netbsdPoll{Selector: s})))
 	}
 	conformance.Run(t, system, "Q1", "Q8")
 }

@@ -185,7 +185,7 @@ func TestErrorOfUnarmedEdge(t *testing.T) {
 	b.expectNone("the edge has been reported")
 	got := b.startLeader(deadline)
 	b.noErrno(sys.Close(r))
-	if events := b.result("the reader is closed", got); len(events) != 1 || events[0].Flags&(selector.Error|selector.WriteClosed) == 0 {
+	if events := b.result("the reader is closed", got); len(events) != 1 || events[0].Flags&(selector.Failed|selector.WriteClosed) == 0 {
 		t.Errorf("the reader is closed: %v, want Error or WriteClosed", events)
 	}
 	b.expectNone("the reader's close has been reported")

@@ -111,7 +111,7 @@ func (c *client) fill() {
 		conn := &conn{index: c.next}
 		err := sock.ConnectTCPInto(&conn.Stream, c.server)
 		if err == nil {
-			err = c.poll.Registrator().Register(&conn.Stream, pollux.Token(conn.index), pollux.Readable|pollux.Writable, pollux.Edge)
+			err = c.poll.Register(&conn.Stream, pollux.Token(conn.index), pollux.Readable|pollux.Writable, pollux.Edge)
 			if err != nil {
 				conn.Close()
 			}

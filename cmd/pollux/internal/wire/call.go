@@ -50,7 +50,7 @@ func (l *Loop) Call(addr netip.AddrPort, request []byte, h Handler) (*Call, erro
 	}
 	l.last++
 	c := &Call{loop: l, stream: stream, token: l.last, handler: h, unsent: request}
-	if err := l.q.Registrator().Register(stream, c.token, pollux.Readable|pollux.Writable, pollux.Edge); err != nil {
+	if err := l.q.Register(stream, c.token, pollux.Readable|pollux.Writable, pollux.Edge); err != nil {
 		stream.Close()
 		return nil, err
 	}
