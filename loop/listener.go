@@ -130,7 +130,7 @@ func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler) (*Li
 	if l == nil {
 		return nil, &net.OpError{Op: "listen", Net: "unix", Err: errNil("a listener")}
 	}
-	return g.serve(&net.UnixAddr{Name: l.Name(), Net: "unix"}, []driver.Acceptor{l}, false, accept)
+	return g.serve(&net.UnixAddr{Name: l.Addr(), Net: "unix"}, []driver.Acceptor{l}, false, accept)
 }
 
 func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept func(*Conn) Handler) (*Listener, error) {

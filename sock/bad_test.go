@@ -68,7 +68,7 @@ func TestOptionsOutOfRange(t *testing.T) {
 		"KeepAlive":       sock.KeepAlive(net.KeepAliveConfig{Enable: true, Count: 128}),
 		"UserTimeout(-1)": sock.UserTimeout(-1),
 		"LocalAddr":       sock.LocalAddr(loopback4),
-		"LocalName":       sock.LocalName("x"),
+		"LocalUnixAddr":   sock.LocalUnixAddr("x"),
 	} {
 		l, err := sock.ListenTCP(loopback4, option)
 		isBadOption(t, "ListenTCP with "+what, err)
@@ -116,13 +116,13 @@ func TestOptionsOfOtherSockets(t *testing.T) {
 			continue
 		}
 		for what, option := range map[string]sock.Option{
-			"Backlog":   sock.Backlog(10),
-			"ReuseAddr": sock.ReuseAddr(true),
-			"V6Only":    sock.V6Only(),
-			"NoDelay":   sock.NoDelay(false),
-			"LocalAddr": sock.LocalAddr(loopback4),
-			"LocalName": sock.LocalName(name + "l"),
-			"nil":       nil,
+			"Backlog":       sock.Backlog(10),
+			"ReuseAddr":     sock.ReuseAddr(true),
+			"V6Only":        sock.V6Only(),
+			"NoDelay":       sock.NoDelay(false),
+			"LocalAddr":     sock.LocalAddr(loopback4),
+			"LocalUnixAddr": sock.LocalUnixAddr(name + "l"),
+			"nil":           nil,
 		} {
 			s, err := c.make(option)
 			if slices.Contains(strings.Fields(c.suits), what) {

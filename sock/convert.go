@@ -1,7 +1,6 @@
 package sock
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -91,6 +90,17 @@ func FromUnixDatagram(c syscall.Conn) (*UnixDatagram, error) {
 	return u, nil
 }
 
+// NetConn returns a duplicate as a net.Conn: a *net.TCPConn or a *net.UnixConn. The duplicates share
+// the blocking mode: see File. On Windows the error is errors.ErrUnsupported, because package net
+// cannot use an existing socket there.
+func (s *Stream) NetConn() (net.Conn, error) { return s.netConn() }
+
+// NetConn does what Stream.NetConn does. The result is a *net.UDPConn.
+func (u *UDPSocket) NetConn() (net.Conn, error) { return u.netConn() }
+
+// NetConn does what Stream.NetConn does. The result is a *net.UnixConn.
+func (u *UnixDatagram) NetConn() (net.Conn, error) { return u.netConn() }
+
 // adopt makes d a duplicate of c's socket, which must be of the kind, and returns its
 // address family.
 func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err error) {
@@ -111,7 +121,7 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 func checkKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 	a, e := sys.LocalAddr(fd)
 	if e != 0 {
-		return 0, fmt.Errorf("not a %s: %w; FromFD accepts any descriptor", kind, sys.CallError("getsockname", e))
+		return 0, fmt.Errorf("%w: not a %s: %w; FromFD accepts any descriptor", ErrBadArgument, kind, sys.CallError("getsockname", e))
 	}
 	typ, _ := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_TYPE) // every socket has it
 	family = a.Family()
@@ -124,16 +134,16 @@ func checkKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 		want = sys.SOCK_DGRAM
 	}
 	if !suits || typ != want {
-		return 0, fmt.Errorf("not a %s: the socket has %s and %s; FromFD accepts any descriptor", kind, familyName(family), typeName(typ))
+		return 0, bad("not a %s: the socket has %s and %s; FromFD accepts any descriptor", kind, familyName(family), typeName(typ))
 	}
 	listens, e := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_ACCEPTCONN)
 	isListener := kind == handle.TCPListener || kind == handle.UnixListener
 	switch {
 	case e != 0: // not all systems have SO_ACCEPTCONN
 	case listens != 0 && !isListener:
-		return 0, fmt.Errorf("not a %s: the socket is listening", kind)
+		return 0, bad("not a %s: the socket is listening", kind)
 	case listens == 0 && isListener:
-		return 0, fmt.Errorf("not a %s: the socket is not listening", kind)
+		return 0, bad("not a %s: the socket is not listening", kind)
 	}
 	return family, nil
 }
@@ -165,7 +175,7 @@ func typeName(typ int) string {
 // duplicate returns a non-blocking duplicate of c's descriptor.
 func duplicate(c syscall.Conn) (sys.FD, error) {
 	if handle.IsNil(c) {
-		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: errors.New("the value to duplicate is nil")}
+		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: bad("the value to duplicate is nil")}
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -31,9 +31,7 @@ func (d *Descriptor) File() (*os.File, error) {
 	return f, err
 }
 
-// NetConn returns a duplicate as a net.Conn, for TCP, connected UDP and Unix sockets. The
-// duplicates share the blocking mode: see File.
-func (d *Descriptor) NetConn() (net.Conn, error) {
+func (d *Descriptor) netConn() (net.Conn, error) {
 	f, err := d.File()
 	if err != nil {
 		return nil, err

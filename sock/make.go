@@ -14,31 +14,36 @@ import (
 
 var (
 	errUnsupported = errors.ErrUnsupported
-	errNotNew      = errors.New("the Stream has or had a socket; use a new Stream")
+	errNotNew      = bad("the Stream is nil, or has or had a socket; use a new Stream")
 )
+
+// bad returns an ErrBadArgument.
+func bad(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrBadArgument}, args...)...)
+}
 
 // badAddr returns the error for ap, which is invalid for a socket of the family.
 func badAddr(ap netip.AddrPort, family int) error {
 	switch {
 	case !ap.IsValid():
-		return errors.New("the address is the zero AddrPort")
+		return bad("the address is the zero AddrPort")
 	case family == sys.AF_INET && !ap.Addr().Unmap().Is4():
-		return fmt.Errorf("%v is an IPv6 address, the socket is IPv4", ap)
+		return bad("%v is an IPv6 address, the socket is IPv4", ap)
 	case ap.Addr().Zone() != "":
 		return fmt.Errorf("%v: there is no network interface %q", ap, ap.Addr().Zone())
 	}
-	return fmt.Errorf("%v is not a valid address for this socket", ap)
+	return bad("%v is not a valid address for this socket", ap)
 }
 
 // badName returns the error for an invalid name of a Unix socket.
 func badName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("the name is empty")
+		return bad("the name is empty")
 	case len(name) > sys.MaxUnixName:
-		return fmt.Errorf("a name of %d bytes is too long for a Unix socket; the limit is %d", len(name), sys.MaxUnixName)
+		return bad("a name of %d bytes is too long for a Unix socket; the limit is %d", len(name), sys.MaxUnixName)
 	}
-	return errors.New("the path contains a zero byte")
+	return bad("the path contains a zero byte")
 }
 
 // A maker creates one socket. Its errors contain the address.
@@ -111,7 +116,7 @@ func (m *maker) open(family, typ int) error {
 	return nil
 }
 
-// bindLocal binds a socket that will connect to the address of LocalAddr or LocalName, if
+// bindLocal binds a socket that will connect to the address of LocalAddr or LocalUnixAddr, if
 // there is one.
 func (m *maker) bindLocal(family int) error {
 	var a sys.Sockaddr
@@ -122,7 +127,7 @@ func (m *maker) bindLocal(family int) error {
 		}
 	case o.localName != "":
 		if !a.SetUnix(o.localName) {
-			return m.fail(fmt.Errorf("LocalName: %w", badName(o.localName)))
+			return m.fail(fmt.Errorf("LocalUnixAddr: %w", badName(o.localName)))
 		}
 	default:
 		return nil
@@ -172,7 +177,7 @@ func (m *maker) connect(a *sys.Sockaddr) error {
 // connectStream starts connecting to a, unless s is only to be prepared, and makes s own the socket.
 // s must be new.
 func (m *maker) connectStream(s *Stream, a *sys.Sockaddr) error {
-	if !s.h().IsNew() {
+	if s == nil || !s.h().IsNew() {
 		return m.fail(errNotNew)
 	}
 	prepared := stream.IsPreparing(&s.connecting)
@@ -190,7 +195,7 @@ func (m *maker) connectStream(s *Stream, a *sys.Sockaddr) error {
 
 // acceptInto takes a connection off a listener's queue into s, which must be new.
 func acceptInto(d *Descriptor, s *Stream, kind handle.Kind, accepting *stream.Accepting) (from sys.Sockaddr, err error) {
-	if !s.h().IsNew() {
+	if s == nil || !s.h().IsNew() {
 		return from, d.opError("accept", errNotNew)
 	}
 	fd, from, err := stream.Accept(d.h())

@@ -56,16 +56,16 @@ func TestUnixNamesOfStreams(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 			continue
 		}
-		c, err := sock.ConnectUnix(name, sock.LocalName(own))
+		c, err := sock.ConnectUnix(name, sock.LocalUnixAddr(own))
 		must(t, err)
 		var s *sock.UnixStream
 		must(t, until(t, l, pollux.Readable, func() (err error) { s, err = l.Accept(); return err }))
 		for what, got := range map[string][2]string{
-			"listener's":             {l.Name(), name},
-			"client's own":           {c.LocalName(), own},
-			"client's peer's":        {c.RemoteName(), name},
-			"server's own":           {s.LocalName(), name},
-			"server's peer's":        {s.RemoteName(), own},
+			"listener's":             {l.Addr(), name},
+			"client's own":           {c.LocalAddr(), own},
+			"client's peer's":        {c.RemoteAddr(), name},
+			"server's own":           {s.LocalAddr(), name},
+			"server's peer's":        {s.RemoteAddr(), own},
 			"client's own, as net":   {c.LocalNetAddr().(*net.UnixAddr).Name, own},
 			"server's peer's as net": {s.RemoteNetAddr().(*net.UnixAddr).Name, own},
 		} {
@@ -90,15 +90,15 @@ func TestUnixNamesOfDatagrams(t *testing.T) {
 			t.Errorf("%q: %v", pair[0], err)
 			continue
 		}
-		b, err := sock.ConnectUnixDatagram(pair[0], sock.LocalName(pair[1]))
+		b, err := sock.ConnectUnixDatagram(pair[0], sock.LocalUnixAddr(pair[1]))
 		must(t, err)
 		_, err = b.Write([]byte("ask"))
 		must(t, err)
 		buf := make([]byte, 10)
 		_, from, err := a.ReadFrom(buf)
 		must(t, err)
-		if from != pair[1] || b.RemoteName() != pair[0] || a.LocalName() != pair[0] {
-			t.Errorf("from %q to %q, want %q to %q", from, b.RemoteName(), pair[1], pair[0])
+		if from != pair[1] || b.RemoteAddr() != pair[0] || a.LocalAddr() != pair[0] {
+			t.Errorf("from %q to %q, want %q to %q", from, b.RemoteAddr(), pair[1], pair[0])
 		}
 		if _, err := a.WriteTo([]byte("answer"), from); err != nil {
 			t.Errorf("answer to %q: %v", from, err)

@@ -54,7 +54,7 @@ func applyOptions(options []Option) settings {
 	var s settings
 	for _, o := range options {
 		if o == nil {
-			s.bad = fmt.Errorf("%w: the option is nil", ErrBadArgument)
+			s.bad = bad("the option is nil")
 			break
 		}
 		o(&s)
@@ -120,13 +120,28 @@ func WriteBuffer(bytes int) Option {
 	}
 }
 
-// LocalAddr binds an IP socket to a local address before it connects.
-func LocalAddr(a netip.AddrPort) Option { return func(s *settings) { s.local = a } }
+// LocalAddr binds an IP socket to a local address before it connects; with port 0 the system chooses
+// a port. The zero AddrPort is ErrBadArgument.
+func LocalAddr(addr netip.AddrPort) Option {
+	return func(s *settings) {
+		if !addr.IsValid() {
+			s.check(bad("LocalAddr is the zero AddrPort"))
+		}
+		s.local = addr
+	}
+}
 
-// LocalName binds a Unix socket to a local name before it connects: a path, or @ and an
+// LocalUnixAddr binds a Unix socket to a local name before it connects: a path, or @ and an
 // abstract name. Closing the socket does not remove the path; the caller must. If
 // connecting fails, the path is removed.
-func LocalName(name string) Option { return func(s *settings) { s.localName = name } }
+func LocalUnixAddr(name string) Option {
+	return func(s *settings) {
+		if name == "" {
+			s.check(bad("LocalUnixAddr is empty"))
+		}
+		s.localName = name
+	}
+}
 
 // NoDelay sets TCP_NODELAY, on a listener for the connections: true, the default, disables Nagle's
 // algorithm, as in package net. SetOptions takes it for open TCP sockets.
@@ -153,8 +168,16 @@ func UserTimeout(d time.Duration) Option {
 }
 
 // Control calls f with the descriptor before the socket is bound or connected, for options
-// that this package does not have. If f returns an error, creating the socket fails.
-func Control(f func(fd uintptr) error) Option { return func(s *settings) { s.control = f } }
+// that this package does not have. If f returns an error, creating the socket fails. A nil f is
+// ErrBadArgument.
+func Control(f func(fd uintptr) error) Option {
+	return func(s *settings) {
+		if f == nil {
+			s.check(bad("the function of Control is nil"))
+		}
+		s.control = f
+	}
+}
 
 // setOptions is the operation of SetOptions, in errors and for validate.
 const setOptions = "set options"
@@ -178,7 +201,7 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 		{"ReusePort", s.reusePort, ip, true, "IP sockets"},
 		{"V6Only", s.v6only, ip, true, "IP sockets"},
 		{"LocalAddr", s.local.IsValid(), ip && op == "connect", true, "IP sockets that connect"},
-		{"LocalName", s.localName != "", !ip && op == "connect", true, "Unix sockets that connect"},
+		{"LocalUnixAddr", s.localName != "", !ip && op == "connect", true, "Unix sockets that connect"},
 		{"Control", s.control != nil, true, true, ""},
 		{"NoDelay", s.noDelay != unset, tcp, false, "TCP sockets"},
 		{"KeepAlive", s.keepAlive != nil, tcp, false, "TCP sockets"},
@@ -187,9 +210,9 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 		switch {
 		case !o.given:
 		case o.onlyNew && op == setOptions:
-			return fmt.Errorf("%w: %s is for sockets that are not open yet, not for an open %v", ErrBadArgument, o.name, kind)
+			return bad("%s is for sockets that are not open yet, not for an open %v", o.name, kind)
 		case !o.suits:
-			return fmt.Errorf("%w: %s is for %s, not for a %v", ErrBadArgument, o.name, o.purpose, kind)
+			return bad("%s is for %s, not for a %v", o.name, o.purpose, kind)
 		}
 	}
 	if s.userTimeout != nil && !sys.HasUserTimeout {

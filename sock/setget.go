@@ -1,7 +1,6 @@
 package sock
 
 import (
-	"fmt"
 	"math"
 	"net/netip"
 	"syscall"
@@ -34,7 +33,7 @@ func (d *Descriptor) setRange(name string, level, option, value, least, most int
 
 func inRange(name string, value, least, most int) error {
 	if value < least || value > most {
-		return fmt.Errorf("%w: %s is %d; the range is %d to %d", ErrBadArgument, name, value, least, most)
+		return bad("%s is %d; the range is %d to %d", name, value, least, most)
 	}
 	return nil
 }
@@ -175,7 +174,7 @@ func (u *UDPSocket) LeaveGroup(group netip.Addr, ifindex int) error {
 func (u *UDPSocket) membership(op string, group netip.Addr, ifindex int, join bool) error {
 	group = group.Unmap()
 	if !group.IsMulticast() {
-		return u.opError(op, fmt.Errorf("%w: %v is not a multicast address", ErrBadArgument, group))
+		return u.opError(op, bad("%v is not a multicast address", group))
 	}
 	if err := inRange("the interface index", ifindex, 0, math.MaxInt32); err != nil {
 		return u.opError(op, err)

@@ -108,7 +108,7 @@ func TestSetOptionsRefuses(t *testing.T) {
 	if !sys.OnWine() { // which has no Unix sockets
 		ul, err := sock.ListenUnix(filepath.Join(t.TempDir(), "s"))
 		must(t, err)
-		uc, err := sock.ConnectUnix(ul.Name())
+		uc, err := sock.ConnectUnix(ul.Addr())
 		must(t, err)
 		sockets["a Unix listener"], sockets["a Unix stream"] = ul, uc
 		if a, b, err := sock.UnixDatagramPair(); err == nil {
@@ -118,7 +118,7 @@ func TestSetOptionsRefuses(t *testing.T) {
 	}
 	onlyNew := map[string]sock.Option{
 		"Backlog": sock.Backlog(1), "ReuseAddr": sock.ReuseAddr(true), "ReusePort": sock.ReusePort(), "V6Only": sock.V6Only(),
-		"LocalAddr": sock.LocalAddr(loopback4), "LocalName": sock.LocalName("x"), "Control": sock.Control(func(uintptr) error { return nil }),
+		"LocalAddr": sock.LocalAddr(loopback4), "LocalUnixAddr": sock.LocalUnixAddr("x"), "Control": sock.Control(func(uintptr) error { return nil }),
 	}
 	onlyTCP := map[string]sock.Option{
 		"NoDelay": sock.NoDelay(true), "KeepAlive": sock.KeepAlive(net.KeepAliveConfig{}), "UserTimeout": sock.UserTimeout(0),

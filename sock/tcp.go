@@ -190,7 +190,7 @@ func (s *TCPStream) SetUserTimeout(d time.Duration) error {
 func userTimeout(d time.Duration) (ms int, err error) {
 	const most = math.MaxInt32 * time.Millisecond
 	if d < 0 || d > most {
-		return 0, fmt.Errorf("%w: UserTimeout is %v; the range is 0 to %v", ErrBadArgument, d, most)
+		return 0, bad("UserTimeout is %v; the range is 0 to %v", d, most)
 	}
 	return int(d/time.Millisecond + min(d%time.Millisecond, 1)), nil
 }

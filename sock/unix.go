@@ -9,11 +9,6 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Names of Unix sockets are paths of at most 108 bytes on Linux and 103 to 107 elsewhere.
-// On Linux a leading @ stands for the zero byte of an abstract name (unix(7)): up to 107
-// arbitrary bytes follow, including zero bytes. A path that begins with @ is written ./@.
-// An unnamed socket has the empty name.
-
 // UnixStream is one end of a connection between Unix sockets.
 type UnixStream struct{ Stream }
 
@@ -64,11 +59,11 @@ func newUnixStream(fd sys.FD) *UnixStream {
 	return s
 }
 
-// LocalName returns the stream's local name.
-func (s *UnixStream) LocalName() string { return unixName(localAddr(&s.Descriptor)) }
+// LocalAddr returns the stream's local name; empty if it has none or is closed.
+func (s *UnixStream) LocalAddr() string { return unixName(localAddr(&s.Descriptor)) }
 
-// RemoteName returns the peer's name.
-func (s *UnixStream) RemoteName() string { return unixName(peerAddr(&s.Descriptor)) }
+// RemoteAddr returns the peer's name; empty if it has none or the stream is closed.
+func (s *UnixStream) RemoteAddr() string { return unixName(peerAddr(&s.Descriptor)) }
 
 func unixName(a sys.Sockaddr, err error) string {
 	if err != nil {
@@ -121,8 +116,8 @@ func (l *UnixListener) AcceptInto(s *Stream) error {
 // StopListening does what TCPListener.StopListening does.
 func (l *UnixListener) StopListening() error { return stream.StopListening(l.h()) }
 
-// Name returns the name that the listener listens on.
-func (l *UnixListener) Name() string { return unixName(localAddr(&l.Descriptor)) }
+// Addr returns the name that the listener listens on; empty if it is closed.
+func (l *UnixListener) Addr() string { return unixName(localAddr(&l.Descriptor)) }
 
 // Close stops listening and removes the path that ListenUnix has created, even if the
 // working directory has changed. It does not remove the path if another socket has been
@@ -168,7 +163,7 @@ func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 }
 
 // ConnectUnixDatagram returns a socket whose peer is name. To receive answers it needs a
-// name of its own: see the option LocalName. The error is a *net.OpError: for an invalid
+// name of its own: see the option LocalUnixAddr. The error is a *net.OpError: for an invalid
 // name, with ErrBadArgument, or with the system's error (ECONNREFUSED and ENOENT: no socket
 // has the name; EPROTOTYPE: a stream socket has it).
 func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
@@ -202,11 +197,11 @@ func newUnixDatagram(fd sys.FD) *UnixDatagram {
 	return u
 }
 
-// LocalName returns the socket's local name.
-func (u *UnixDatagram) LocalName() string { return unixName(localAddr(&u.Descriptor)) }
+// LocalAddr returns the socket's local name; empty if it has none or is closed.
+func (u *UnixDatagram) LocalAddr() string { return unixName(localAddr(&u.Descriptor)) }
 
-// RemoteName returns the peer's name.
-func (u *UnixDatagram) RemoteName() string { return unixName(peerAddr(&u.Descriptor)) }
+// RemoteAddr returns the peer's name; empty if there is no peer, or it has no name.
+func (u *UnixDatagram) RemoteAddr() string { return unixName(peerAddr(&u.Descriptor)) }
 
 // ReadFrom receives one datagram into b and returns its length and the sender's name. An
 // empty datagram is 0 bytes and no error. If a datagram is longer than b, ReadFrom fills b

@@ -30,8 +30,8 @@ func TestUnixStreams(t *testing.T) {
 		must(t, err)
 		var s *sock.UnixStream
 		must(t, until(t, l, pollux.Readable, func() (err error) { s, err = l.Accept(); return err }))
-		if c.RemoteName() != name || s.LocalName() != name || l.Name() != name || c.LocalName() != "" {
-			t.Errorf("names %q %q %q %q, want %q three times and an unnamed client", c.RemoteName(), s.LocalName(), l.Name(), c.LocalName(), name)
+		if c.RemoteAddr() != name || s.LocalAddr() != name || l.Addr() != name || c.LocalAddr() != "" {
+			t.Errorf("names %q %q %q %q, want %q three times and an unnamed client", c.RemoteAddr(), s.LocalAddr(), l.Addr(), c.LocalAddr(), name)
 		}
 		if err := c.ConnectError(); err != nil {
 			t.Errorf("ConnectError: %v", err)
@@ -90,9 +90,9 @@ func TestUnixPathAfterDetach(t *testing.T) {
 	must(t, c.Close())
 }
 
-// After a failed attempt the path of LocalName is removed, so that it can be repeated; a
+// After a failed attempt the path of LocalUnixAddr is removed, so that it can be repeated; a
 // path that existed before stays.
-func TestUnixLocalNameAfterFailure(t *testing.T) {
+func TestUnixLocalAddrAfterFailure(t *testing.T) {
 	dir := t.TempDir()
 	nobody, me := filepath.Join(dir, "nobody"), filepath.Join(dir, "me")
 	for what, connect := range map[string]func(o sock.Option) error{
@@ -100,14 +100,14 @@ func TestUnixLocalNameAfterFailure(t *testing.T) {
 		"ConnectUnixDatagram": func(o sock.Option) error { _, err := sock.ConnectUnixDatagram(nobody, o); return err },
 	} {
 		for range 2 {
-			if err := connect(sock.LocalName(me)); !errors.Is(err, syscall.ENOENT) {
+			if err := connect(sock.LocalUnixAddr(me)); !errors.Is(err, syscall.ENOENT) {
 				t.Errorf("%s without a peer: %v, want ENOENT each time", what, err)
 			}
 		}
 		if runtime.GOOS == "linux" {
 			t.Chdir(dir)
 			must(t, os.WriteFile("@me", nil, 0o600))
-			if err := connect(sock.LocalName("@me")); !errors.Is(err, syscall.ENOENT) {
+			if err := connect(sock.LocalUnixAddr("@me")); !errors.Is(err, syscall.ENOENT) {
 				t.Errorf("%s with an abstract name: %v", what, err)
 			}
 			must(t, os.Remove("@me"))
@@ -116,7 +116,7 @@ func TestUnixLocalNameAfterFailure(t *testing.T) {
 	u, err := sock.ListenUnixDatagram(me)
 	must(t, err)
 	defer u.Close()
-	if _, err := sock.ConnectUnix(nobody, sock.LocalName(me)); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := sock.ConnectUnix(nobody, sock.LocalUnixAddr(me)); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a name that is in use: %v, want EADDRINUSE", err)
 	}
 	if _, err := os.Lstat(me); err != nil {
@@ -129,7 +129,7 @@ func TestUnixDatagrams(t *testing.T) {
 	a, err := sock.ListenUnixDatagram(filepath.Join(dir, "a"))
 	must(t, err)
 	defer a.Close()
-	b, err := sock.ConnectUnixDatagram(a.LocalName(), sock.LocalName(filepath.Join(dir, "b")))
+	b, err := sock.ConnectUnixDatagram(a.LocalAddr(), sock.LocalUnixAddr(filepath.Join(dir, "b")))
 	must(t, err)
 	defer b.Close()
 	if _, err := b.Write([]byte("to a")); err != nil {
@@ -139,7 +139,7 @@ func TestUnixDatagrams(t *testing.T) {
 	var n int
 	var from string
 	must(t, until(t, a, pollux.Readable, func() (err error) { n, from, err = a.ReadFrom(buf); return err }))
-	if string(buf[:n]) != "to a" || from != b.LocalName() {
+	if string(buf[:n]) != "to a" || from != b.LocalAddr() {
 		t.Errorf("ReadFrom = %q from %q", buf[:n], from)
 	}
 	if _, err := a.WriteTo([]byte("to b"), from); err != nil {
