@@ -130,3 +130,25 @@ func ExampleWaker() {
 	fmt.Println(n, err, events[0].Token())
 	// Output: 1 <nil> 99
 }
+
+// NewEvent makes the events for a test of code that handles them.
+func ExampleNewEvent() {
+	describe := func(ev pollux.Event) string { // the code under test
+		switch {
+		case ev.Closed():
+			return "the queue is closed"
+		case ev.Failed():
+			return "read the error"
+		case ev.Readable():
+			return "read"
+		}
+		return "nothing to do"
+	}
+	fmt.Println(describe(pollux.NewEvent(1, pollux.EventState{Readable: true})))
+	fmt.Println(describe(pollux.NewEvent(1, pollux.EventState{Readable: true, Failed: true})))
+	fmt.Println(describe(pollux.NewEvent(1, pollux.EventState{Closed: true})))
+	// Output:
+	// read
+	// read the error
+	// the queue is closed
+}

@@ -68,6 +68,9 @@ func TestOptionsOutOfRange(t *testing.T) {
 		"KeepAlive":       sock.KeepAlive(net.KeepAliveConfig{Enable: true, Count: 128}),
 		"UserTimeout(-1)": sock.UserTimeout(-1),
 		"LocalAddr":       sock.LocalAddr(loopback4),
+		"LocalAddr(zero)": sock.LocalAddr(netip.AddrPort{}),
+		"no Unix address": sock.LocalUnixAddr(""),
+		"Control(nil)":    sock.Control(nil),
 		"LocalUnixAddr":   sock.LocalUnixAddr("x"),
 	} {
 		l, err := sock.ListenTCP(loopback4, option)
@@ -162,6 +165,9 @@ func TestBadAddresses(t *testing.T) {
 		if !errors.As(err, &op) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+		if misuse := err != zone; errors.Is(err, sock.ErrBadArgument) != misuse { // interfaces come and go
+			t.Errorf("%v: whether it is ErrBadArgument should be %v", err, misuse)
+		}
 	}
 }
 
@@ -214,9 +220,12 @@ func TestStreamWithoutSocket(t *testing.T) {
 	}
 	at := s.LocalAddr()
 	for what, err := range map[string]error{
-		"ConnectTCPInto": sock.ConnectTCPInto(&s.Stream, l.Addr()),
-		"AcceptInto":     l.AcceptInto(&s.Stream),
+		"ConnectTCPInto":      sock.ConnectTCPInto(&s.Stream, l.Addr()),
+		"AcceptInto":          l.AcceptInto(&s.Stream),
+		"ConnectTCPInto(nil)": sock.ConnectTCPInto(nil, l.Addr()),
+		"AcceptInto(nil)":     l.AcceptInto(nil),
 	} {
+		isBadOption(t, what, err)
 		if err == nil || !strings.Contains(err.Error(), "new Stream") {
 			t.Errorf("%s of a stream that has a socket: %v", what, err)
 		}
@@ -238,10 +247,10 @@ func TestFromNil(t *testing.T) {
 		t.Errorf("FromTCPConn(nil): %v, %v", s, err)
 	}
 	var none *net.UDPConn
-	if u, err := sock.FromUDPConn(none); u != nil || err == nil {
+	if u, err := sock.FromUDPConn(none); u != nil || !errors.Is(err, sock.ErrBadArgument) {
 		t.Errorf("FromUDPConn of a nil pointer: %v, %v", u, err)
 	}
-	if f, err := sock.FromFile(nil); f != nil || err == nil {
+	if f, err := sock.FromFile(nil); f != nil || !errors.Is(err, sock.ErrBadArgument) {
 		t.Errorf("FromFile(nil): %v, %v", f, err)
 	}
 }
@@ -258,10 +267,10 @@ func TestFromWrongKind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := sock.FromTCPConn(l.(*net.TCPListener)); err == nil || !strings.Contains(err.Error(), "the socket is listening") {
+	if _, err := sock.FromTCPConn(l.(*net.TCPListener)); !errors.Is(err, sock.ErrBadArgument) || !strings.Contains(err.Error(), "the socket is listening") {
 		t.Errorf("FromTCPConn of a listener: %v", err)
 	}
-	if _, err := sock.FromTCPListener(c.(*net.TCPConn)); err == nil || !strings.Contains(err.Error(), "is not listening") {
+	if _, err := sock.FromTCPListener(c.(*net.TCPConn)); !errors.Is(err, sock.ErrBadArgument) || !strings.Contains(err.Error(), "is not listening") {
 		t.Errorf("FromTCPListener of a connection: %v", err)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/sock"
@@ -49,4 +51,46 @@ func ExampleStream_Write() {
 	n, err := a.Write(data)
 	fmt.Println(n > 0, n < len(data), errors.Is(err, sock.ErrWouldBlock))
 	// Output: true true true
+}
+
+// Options of a listener are for its connections. SetOptions changes those of an open socket.
+func ExampleTCPListener_SetOptions() {
+	ln, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.NoDelay(false), sock.WriteBuffer(64<<10))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ln.Close()
+	if err := ln.SetOptions(sock.KeepAlive(net.KeepAliveConfig{Enable: true, Idle: time.Minute})); err != nil {
+		log.Fatal(err)
+	}
+	client, err := sock.ConnectTCP(ln.Addr())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	q, err := pollux.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	if err := q.Register(ln, 1, pollux.Readable, pollux.Edge); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := q.Wait(make([]pollux.Event, 1), pollux.Forever); err != nil {
+		log.Fatal(err)
+	}
+	server, err := ln.Accept()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	noDelay, _ := server.NoDelay()
+	keepAlive, _ := server.KeepAlive()
+	fmt.Println("NoDelay:", noDelay, "keep-alive:", keepAlive.Enable)
+
+	err = ln.SetOptions(sock.ReusePort()) // too late for this one
+	fmt.Println(errors.Is(err, sock.ErrBadArgument))
+	// Output:
+	// NoDelay: false keep-alive: true
+	// true
 }
