@@ -35,6 +35,10 @@
 package sock
 
 // For those who change the package: descriptor.go is what all types have in common, over
-// internal/handle; make.go and options.go make a socket; stream.go, tcp.go, udp.go, unix.go and
-// pipe.go have its operations, setget.go its options, and convert.go the ways from and to packages
-// net and os. System calls are in internal/sys.
+// internal/handle; make.go makes a socket, options.go has the options and setoptions.go sets them;
+// stream.go, tcp.go, udp.go, unix.go and pipe.go have its operations, setget.go its other options, and
+// convert.go the ways from and to packages net and os. System calls are in internal/sys.
+//
+// The types embed unexported aliases (held, connecting, accepting) of internal types without exported
+// fields or methods: so the packages of this module reach the descriptor (handle.Of, stream.Of), and
+// users do not.
