@@ -22,6 +22,7 @@ var acceptTests = []test{
 	{"released from inside Accepted", usual, acceptReleased},
 	{"attached from inside Accepted", usual, acceptAttached},
 	{"options of the listener", usual, acceptOptions},
+	{"options of an adopted listener", usual, acceptAdopted},
 	{"options of a Unix listener", usual, acceptUnixOptions},
 	{"Unix streams", usual, acceptUnix},
 	{"out of file descriptors", usual, acceptNoDescriptors},

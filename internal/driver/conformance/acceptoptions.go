@@ -42,6 +42,29 @@ func acceptOptions(h *harness) {
 	}
 }
 
+// acceptAdopted: connections of a listener of package net have TCP_NODELAY, which that listener may not
+// have, until SetOptions changes it.
+func acceptAdopted(h *harness) {
+	config := net.ListenConfig{}
+	config.SetMultipathTCP(false)
+	plain, err := config.Listen(h.Context(), "tcp", "127.0.0.1:0")
+	h.must(err)
+	defer plain.Close()
+	s, err := sock.FromTCPListener(plain.(*net.TCPListener))
+	h.must(err)
+	l := h.listenerOf(s)
+	l.listen()
+	h.turn(0)
+	for i, noDelay := range []bool{true, false, true} {
+		if i > 0 {
+			h.must(s.SetOptions(sock.NoDelay(noDelay)))
+		}
+		h.connectPeers(s, 1)
+		h.until("Accepted", l.has(i+1))
+		h.wantOption(l.accepted[i], "an adopted listener", "TCP_NODELAY", sys.IPPROTO_TCP, sys.TCP_NODELAY, !noDelay, 0)
+	}
+}
+
 // wantOption checks whether an option of a connection has a value, for SO_SNDBUF and SO_RCVBUF also
 // twice that (socket(7)). Systems that do not return the option are not checked.
 func (h *harness) wantOption(c *conn, what, name string, level, option int, equal bool, value int) {
