@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/misuse"
 )
 
 // The errors of this package, wrapped in an *OpError. The root package documents them.
@@ -15,7 +16,7 @@ var (
 	ErrOtherPoll     = handle.ErrOtherPoll
 	ErrNotPollable   = errors.New("source cannot be polled; read and write it on a goroutine of its own")
 	ErrSourceClosed  = errors.New("source is closed")
-	ErrNoInterest    = errors.New("interest must be one or more of Readable, Writable and Priority")
+	ErrNoInterest    = fmt.Errorf("%w: interest must be one or more of Readable, Writable and Priority", misuse.ErrBadArgument)
 	ErrBadTrigger    = errors.New("trigger must be Edge or Level, with or without Oneshot")
 	ErrNoRoom        = errors.New("slice of events is empty; its length must be at least 1")
 	ErrTooMany       = errors.New("too many registrations for one Poll; use several")
