@@ -47,6 +47,7 @@ type Group struct {
 
 	stalledAfter    time.Duration // for tests; 0: the constant
 	handOverTimeout time.Duration // for tests; 0: the constant
+	statsTimeout    time.Duration // for tests; 0: the constant
 
 	limits admission.Limits // counts the connections
 	cut    atomic.Int64     // connections cut off by Shutdown
