@@ -24,7 +24,6 @@ func (c *Conn) attach() bool {
 			return true
 		}
 	} else if err = l.drv.Attach(&c.stream); err == nil {
-		c.keepAliveAccepted()
 		c.opened(c.accepted.accept)
 		return !c.phase.gone()
 	} else {

@@ -141,7 +141,7 @@ func (c *Config) applyDefaultsAndValidate() error {
 		c.Logger = slog.Default()
 	}
 	if err := checkKeepAlive(c.KeepAlive); err != nil {
-		return fmt.Errorf("loop: %w: %w", ErrBadArgument, err)
+		return fmt.Errorf("loop: %w", err)
 	}
 	for _, check := range []struct {
 		ok   bool

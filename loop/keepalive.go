@@ -3,17 +3,9 @@ package loop
 import (
 	"fmt"
 	"net"
-	"time"
 
-	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/sock"
-)
-
-// Upper bounds on Linux (tcp(7)).
-const (
-	maxKeepAliveTime  = 32767 * time.Second
-	maxKeepAliveCount = 127
 )
 
 // SetKeepAlive configures the kernel's keep-alive probes of a silent peer, as
@@ -44,25 +36,18 @@ func keepAliveOf(k net.KeepAliveConfig) net.KeepAliveConfig {
 
 // checkKeepAlive returns an error if Config.KeepAlive is invalid.
 func checkKeepAlive(k net.KeepAliveConfig) error {
-	switch {
-	case !k.Enable && k.Idle >= 0 && k != (net.KeepAliveConfig{}):
-		return fmt.Errorf("KeepAlive has times, but not Enable; set Enable, or {Idle: -1} for no probes")
-	case k.Idle > maxKeepAliveTime || k.Interval > maxKeepAliveTime || k.Count > maxKeepAliveCount:
-		return fmt.Errorf("KeepAlive is %+v; its times must be at most %v, and its Count at most %d", k, maxKeepAliveTime, maxKeepAliveCount)
+	if !k.Enable && k.Idle >= 0 && k != (net.KeepAliveConfig{}) {
+		return fmt.Errorf("%w: KeepAlive has times, but not Enable; set Enable, or {Idle: -1} for no probes", ErrBadArgument)
 	}
-	return nil
+	return stream.CheckKeepAlive(k)
 }
 
 // keepAliveServed sets keep-alive on a listening socket that was made elsewhere. One that has it
-// on already keeps its own times.
+// on already keeps its own times. It ignores errors: if the system refuses a value, the listener
+// keeps its own.
 func (g *Group) keepAliveServed(l *sock.TCPListener) {
-	stream.EnableKeepAlive(l.PollHandle(), keepAliveOf(g.config.KeepAlive))
-}
-
-// keepAliveAccepted sets keep-alive on an accepted connection if it is not inherited.
-func (c *Conn) keepAliveAccepted() {
-	if !stream.KeepAliveIsInherited && c.stream.PollHandle().Kind() == handle.TCPStream {
-		c.stream.Internal().SetKeepAlive(keepAliveOf(c.loop.g.config.KeepAlive))
+	if !stream.PassesOnKeepAlive(l.PollHandle(), l.AcceptOptions()) {
+		l.SetOptions(sock.KeepAlive(keepAliveOf(g.config.KeepAlive)))
 	}
 }
 

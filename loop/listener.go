@@ -16,7 +16,6 @@ import (
 	"github.com/pollux-io/pollux/internal/hostport"
 	"github.com/pollux-io/pollux/internal/loglimit"
 	"github.com/pollux-io/pollux/internal/spread"
-	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/sock"
@@ -97,7 +96,7 @@ func Resolve(network, address string) (netip.AddrPort, error) {
 
 // listenOptions returns the socket options of the listeners that Listen makes.
 func (g *Group) listenOptions() []sock.Option {
-	return []sock.Option{sock.Inherited(stream.Inherited{KeepAlive: keepAliveOf(g.config.KeepAlive)})}
+	return []sock.Option{sock.KeepAlive(keepAliveOf(g.config.KeepAlive))}
 }
 
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {

@@ -42,7 +42,8 @@ func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 // FromTCPListener returns a duplicate of the listening socket in l, a
 // *net.TCPListener.
 func FromTCPListener(l syscall.Conn) (*TCPListener, error) {
-	t := &TCPListener{accepts: stream.AcceptOptions{NoDelay: true}}
+	t := &TCPListener{}
+	t.accepting.Update(func(o *stream.AcceptOptions) { o.NoDelay = stream.NoDelayOn })
 	if _, err := adopt(&t.Descriptor, l, handle.TCPListener); err != nil {
 		return nil, err
 	}

@@ -49,6 +49,8 @@ type maker struct {
 	addr    net.Addr // for errors
 	fd      sys.FD
 	path    *boundPath // created by bind; removed if a later step fails
+
+	accepting *stream.Accepting // what a listener must set on its connections; otherwise nil
 }
 
 func connectMaker(kind handle.Kind, options []Option) maker {
@@ -103,7 +105,7 @@ func (m *maker) open(family, typ int) error {
 		return m.call("socket", e)
 	}
 	m.fd = fd
-	if err := m.options.apply(fd, family, m.kind); err != nil {
+	if err := m.options.apply(fd, family, m.kind, m.accepting); err != nil {
 		return m.fail(err)
 	}
 	return nil
@@ -178,7 +180,7 @@ func (m *maker) initStream(s *Stream, a *stream.Attempt) error {
 }
 
 // acceptInto takes a connection off a listener's queue into s, which must be new.
-func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) (from sys.Sockaddr, err error) {
+func acceptInto(d *Descriptor, s *Stream, kind handle.Kind, accepting *stream.Accepting) (from sys.Sockaddr, err error) {
 	if !s.h.IsNew() {
 		return from, d.opError("accept", errNotNew)
 	}
@@ -186,6 +188,7 @@ func acceptInto(d *Descriptor, s *Stream, kind handle.Kind) (from sys.Sockaddr, 
 	if err != nil {
 		return from, err
 	}
+	accepting.Options().Apply(fd)
 	s.h.Init(fd, kind)
 	return from, nil
 }

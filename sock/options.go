@@ -3,31 +3,35 @@ package sock
 import (
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/stream"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// An Option configures a socket before it is bound or connected. Other settings are
-// methods of the socket. If an option is out of range, or does not apply to the kind of
-// socket, the function that creates the socket fails with ErrBadArgument.
+// An Option configures a socket: before it is bound or connected, or, where the option's comment
+// says so, also an open one, by SetOptions. Other settings are methods of the socket. If an option is
+// out of range, or does not apply to the socket, the function that it is passed to returns
+// ErrBadArgument, and has no effect.
 type Option func(*settings)
 
 type settings struct {
-	backlog      int // 0: the maximum
-	reuseAddr    optionalBool
-	reusePort    bool
-	v6only       bool
-	recvBuffer   int
-	sendBuffer   int
-	local        netip.AddrPort
-	localName    string
-	control      func(fd uintptr) error
-	inherited    *stream.Inherited
-	delaySending bool
-	bad          error // the first option that is out of range
+	backlog     int // 0: the maximum
+	reuseAddr   optionalBool
+	reusePort   bool
+	v6only      bool
+	noDelay     optionalBool
+	readBuffer  int // 0: not given
+	writeBuffer int // 0: not given
+	local       netip.AddrPort
+	localName   string
+	keepAlive   *net.KeepAliveConfig
+	userTimeout *time.Duration
+	control     func(fd uintptr) error
+	bad         error // the first option that is out of range
 }
 
 // optionalBool is a bool option, or unset, which means the default.
@@ -38,6 +42,13 @@ const (
 	disabled
 	enabled
 )
+
+func optional(on bool) optionalBool {
+	if on {
+		return enabled
+	}
+	return disabled
+}
 
 func applyOptions(options []Option) settings {
 	var s settings
@@ -63,7 +74,12 @@ func Backlog(n int) Option {
 
 // checkRange records an error if value is less than 1 or does not fit in 32 bits.
 func (s *settings) checkRange(name string, value int) {
-	if err := inRange(name, value, 1, math.MaxInt32); s.bad == nil {
+	s.check(inRange(name, value, 1, math.MaxInt32))
+}
+
+// check records the error of an option, if it is the first.
+func (s *settings) check(err error) {
+	if s.bad == nil {
 		s.bad = err
 	}
 }
@@ -73,12 +89,7 @@ func (s *settings) checkRange(name string, value int) {
 // that receive from one multicast group need it. On Windows it is never set, because there
 // it would let other processes take the port.
 func ReuseAddr(on bool) Option {
-	return func(s *settings) {
-		s.reuseAddr = disabled
-		if on {
-			s.reuseAddr = enabled
-		}
-	}
+	return func(s *settings) { s.reuseAddr = optional(on) }
 }
 
 // ReusePort sets SO_REUSEPORT: several sockets may be bound to the address. Linux
@@ -90,21 +101,22 @@ func ReusePort() Option { return func(s *settings) { s.reusePort = true } }
 // V6Only makes a socket on [::] serve IPv6 only, not IPv4 too.
 func V6Only() Option { return func(s *settings) { s.v6only = true } }
 
-// ReadBuffer sets SO_RCVBUF, in bytes, before the socket is bound or connected: only then
-// can it enlarge the TCP window. Linux doubles the value for its own use and limits it to
-// net.core.rmem_max.
+// ReadBuffer sets SO_RCVBUF, in bytes, 1 or more. Before a TCP socket is bound or connected it can
+// enlarge the window; later it can not. On a listener it is for the connections. Linux doubles the
+// value for its own use and limits it to net.core.rmem_max. SetOptions takes it for any open socket.
 func ReadBuffer(bytes int) Option {
 	return func(s *settings) {
 		s.checkRange("ReadBuffer", bytes)
-		s.recvBuffer = bytes
+		s.readBuffer = bytes
 	}
 }
 
-// WriteBuffer sets SO_SNDBUF, in bytes, before the socket is bound or connected.
+// WriteBuffer sets SO_SNDBUF, in bytes, 1 or more; on a listener, for the connections. SetOptions
+// takes it for any open socket.
 func WriteBuffer(bytes int) Option {
 	return func(s *settings) {
 		s.checkRange("WriteBuffer", bytes)
-		s.sendBuffer = bytes
+		s.writeBuffer = bytes
 	}
 }
 
@@ -116,19 +128,39 @@ func LocalAddr(a netip.AddrPort) Option { return func(s *settings) { s.local = a
 // connecting fails, the path is removed.
 func LocalName(name string) Option { return func(s *settings) { s.localName = name } }
 
-// Delay leaves Nagle's algorithm enabled; on a listener, for the accepted streams. Without
-// it, TCP streams have TCP_NODELAY set, as in package net.
-func Delay() Option { return func(s *settings) { s.delaySending = true } }
+// NoDelay sets TCP_NODELAY, on a listener for the connections: true, the default, disables Nagle's
+// algorithm, as in package net. SetOptions takes it for open TCP sockets.
+func NoDelay(on bool) Option { return func(s *settings) { s.noDelay = optional(on) } }
+
+// KeepAlive configures keep-alive probes of a TCP socket, on a listener for the connections, as
+// TCPStream.SetKeepAlive does. By default they are off. SetOptions takes it for open TCP sockets.
+func KeepAlive(k net.KeepAliveConfig) Option {
+	return func(s *settings) {
+		s.check(stream.CheckKeepAlive(k))
+		s.keepAlive = &k
+	}
+}
+
+// UserTimeout sets how long sent data of a TCP socket may stay unacknowledged, on a listener for the
+// connections, as TCPStream.SetUserTimeout does. SetOptions takes it for open TCP sockets. On systems
+// other than Linux the error is errors.ErrUnsupported.
+func UserTimeout(d time.Duration) Option {
+	return func(s *settings) {
+		_, err := userTimeout(d)
+		s.check(err)
+		s.userTimeout = &d
+	}
+}
 
 // Control calls f with the descriptor before the socket is bound or connected, for options
 // that this package does not have. If f returns an error, creating the socket fails.
 func Control(f func(fd uintptr) error) Option { return func(s *settings) { s.control = f } }
 
-// Inherited is for the packages of this module: it sets what the connections of a listener inherit.
-func Inherited(i stream.Inherited) Option { return func(s *settings) { s.inherited = &i } }
+// setOptions is the operation of SetOptions, in errors and for validate.
+const setOptions = "set options"
 
-// validate returns an error if an option is out of range or does not apply to a socket of the
-// kind that op creates.
+// validate returns an error if an option is out of range, or does not apply to a socket of the kind
+// that op creates, or to an open one if op is setOptions.
 func (s *settings) validate(op string, kind handle.Kind) error {
 	if s.bad != nil {
 		return s.bad
@@ -136,60 +168,76 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 	tcp := kind == handle.TCPStream || kind == handle.TCPListener
 	ip := tcp || kind == handle.UDPSocket
 	for _, o := range []struct {
+		name         string
 		given, suits bool
-		what         string
+		onlyNew      bool
+		purpose      string
 	}{
-		{s.backlog != 0, op == "listen", "Backlog is for sockets that listen"},
-		{s.reuseAddr != unset, ip, "ReuseAddr is for IP sockets"},
-		{s.reusePort, ip, "ReusePort is for IP sockets"},
-		{s.v6only, ip, "V6Only is for IP sockets"},
-		{s.delaySending, tcp, "Delay is for TCP sockets"},
-		{s.inherited != nil, kind == handle.TCPListener, "Inherited is for TCP listeners"},
-		{s.local.IsValid(), ip && op == "connect", "LocalAddr is for IP sockets that connect"},
-		{s.localName != "", !ip && op == "connect", "LocalName is for Unix sockets that connect"},
+		{"Backlog", s.backlog != 0, op == "listen", true, "sockets that listen"},
+		{"ReuseAddr", s.reuseAddr != unset, ip, true, "IP sockets"},
+		{"ReusePort", s.reusePort, ip, true, "IP sockets"},
+		{"V6Only", s.v6only, ip, true, "IP sockets"},
+		{"LocalAddr", s.local.IsValid(), ip && op == "connect", true, "IP sockets that connect"},
+		{"LocalName", s.localName != "", !ip && op == "connect", true, "Unix sockets that connect"},
+		{"Control", s.control != nil, true, true, ""},
+		{"NoDelay", s.noDelay != unset, tcp, false, "TCP sockets"},
+		{"KeepAlive", s.keepAlive != nil, tcp, false, "TCP sockets"},
+		{"UserTimeout", s.userTimeout != nil, tcp, false, "TCP sockets"},
 	} {
-		if o.given && !o.suits {
-			return fmt.Errorf("%w: %s, not for a %v", ErrBadArgument, o.what, kind)
+		switch {
+		case !o.given:
+		case o.onlyNew && op == setOptions:
+			return fmt.Errorf("%w: %s is for sockets that are not open yet, not for an open %v", ErrBadArgument, o.name, kind)
+		case !o.suits:
+			return fmt.Errorf("%w: %s is for %s, not for a %v", ErrBadArgument, o.name, o.purpose, kind)
 		}
+	}
+	if s.userTimeout != nil && !sys.HasUserTimeout {
+		return fmt.Errorf("UserTimeout: %w on this system", errUnsupported)
 	}
 	return nil
 }
 
-// apply sets the options that must be set before bind and connect.
-func (s *settings) apply(fd sys.FD, family int, kind handle.Kind) error {
-	type option struct {
-		name                 string
-		level, number, value int
+// A socketOption is an integer option of setsockopt(2).
+type socketOption struct {
+	name                 string
+	level, number, value int
+}
+
+func (o socketOption) set(fd sys.FD) error {
+	if e := sys.SetInt(fd, o.level, o.number, o.value); e != 0 {
+		return fmt.Errorf("%s=%d: %w", o.name, o.value, sys.CallError("setsockopt", e))
 	}
-	var todo []option
+	return nil
+}
+
+// apply sets the options that must be set before bind and connect. accepting is nil unless the
+// socket will listen.
+func (s *settings) apply(fd sys.FD, family int, kind handle.Kind, accepting *stream.Accepting) error {
+	var todo []socketOption
 	reuseAddr := s.reuseAddr == enabled || s.reuseAddr == unset && kind == handle.TCPListener
 	if reuseAddr && sys.ReuseAddrIsSafe {
-		todo = append(todo, option{"SO_REUSEADDR", sys.SOL_SOCKET, sys.SO_REUSEADDR, 1})
+		todo = append(todo, socketOption{"SO_REUSEADDR", sys.SOL_SOCKET, sys.SO_REUSEADDR, 1})
 	}
 	if s.reusePort {
 		if !sys.HasReusePort {
 			return fmt.Errorf("ReusePort: %w on this system", errUnsupported)
 		}
-		todo = append(todo, option{"SO_REUSEPORT", sys.SOL_SOCKET, sys.SO_REUSEPORT, 1})
+		todo = append(todo, socketOption{"SO_REUSEPORT", sys.SOL_SOCKET, sys.SO_REUSEPORT, 1})
 	}
 	if family == sys.AF_INET6 {
-		todo = append(todo, option{"IPV6_V6ONLY", sys.IPPROTO_IPV6, sys.IPV6_V6ONLY, toInt(s.v6only)})
-	}
-	if s.recvBuffer > 0 {
-		todo = append(todo, option{"SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF, s.recvBuffer})
-	}
-	if s.sendBuffer > 0 {
-		todo = append(todo, option{"SO_SNDBUF", sys.SOL_SOCKET, sys.SO_SNDBUF, s.sendBuffer})
+		todo = append(todo, socketOption{"IPV6_V6ONLY", sys.IPPROTO_IPV6, sys.IPV6_V6ONLY, toInt(s.v6only)})
 	}
 	for _, o := range todo {
-		if e := sys.SetInt(fd, o.level, o.number, o.value); e != 0 {
-			return fmt.Errorf("%s=%d: %w", o.name, o.value, sys.CallError("setsockopt", e))
-		}
-	}
-	if s.inherited != nil {
-		if err := s.inherited.Apply(fd); err != nil {
+		if err := o.set(fd); err != nil {
 			return err
 		}
+	}
+	if s.noDelay == unset {
+		applyDefaultNoDelay(fd, kind, accepting)
+	}
+	if err := s.applyOpen(fd, kind, accepting); err != nil {
+		return err
 	}
 	if s.control == nil {
 		return nil
@@ -203,4 +251,118 @@ func (s *settings) apply(fd sys.FD, family int, kind handle.Kind) error {
 		return sys.CallError("fcntl", e)
 	}
 	return nil
+}
+
+// applyOpen sets the options that can also be set on an open socket. accepting is nil unless the
+// socket is a listener.
+func (s *settings) applyOpen(fd sys.FD, kind handle.Kind, accepting *stream.Accepting) error {
+	var todo []socketOption
+	if s.readBuffer > 0 {
+		todo = append(todo, socketOption{"SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF, s.readBuffer})
+	}
+	if s.writeBuffer > 0 {
+		todo = append(todo, socketOption{"SO_SNDBUF", sys.SOL_SOCKET, sys.SO_SNDBUF, s.writeBuffer})
+	}
+	if s.noDelay != unset {
+		todo = append(todo, socketOption{"TCP_NODELAY", sys.IPPROTO_TCP, sys.TCP_NODELAY, toInt(s.noDelay == enabled)})
+	}
+	if s.userTimeout != nil {
+		ms, _ := userTimeout(*s.userTimeout) // validated by the option
+		todo = append(todo, socketOption{"TCP_USER_TIMEOUT", sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, ms})
+	}
+	for _, o := range todo {
+		if err := o.set(fd); err != nil {
+			return err
+		}
+	}
+	if s.keepAlive != nil {
+		if err := stream.SetKeepAlive(fd, *s.keepAlive); err != nil {
+			return fmt.Errorf("KeepAlive: %w", err)
+		}
+	}
+	if accepting != nil {
+		accepting.Update(func(o *stream.AcceptOptions) { s.passOn(o, kind) })
+	}
+	return nil
+}
+
+// passOn adds to o what connections do not inherit from their listener.
+func (s *settings) passOn(o *stream.AcceptOptions, kind handle.Kind) {
+	switch {
+	case s.noDelay == unset:
+	case sys.NoDelayIsInherited:
+		o.NoDelay = stream.NoDelayInherited
+	case s.noDelay == enabled:
+		o.NoDelay = stream.NoDelayOn
+	default:
+		o.NoDelay = stream.NoDelayOff
+	}
+	if s.keepAlive != nil && !stream.KeepAliveIsInherited {
+		o.KeepAlive = s.keepAlive
+	}
+	if kind == handle.UnixListener || !sys.BuffersAreInherited {
+		if s.readBuffer > 0 {
+			o.ReadBuffer = s.readBuffer
+		}
+		if s.writeBuffer > 0 {
+			o.WriteBuffer = s.writeBuffer
+		}
+	}
+}
+
+// applyDefaultNoDelay disables Nagle's algorithm on a TCP socket. Failing to is not an error.
+func applyDefaultNoDelay(fd sys.FD, kind handle.Kind, accepting *stream.Accepting) {
+	switch kind {
+	case handle.TCPStream:
+		sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
+	case handle.TCPListener:
+		if !sys.NoDelayIsInherited || sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1) != 0 {
+			accepting.Update(func(o *stream.AcceptOptions) { o.NoDelay = stream.NoDelayOn })
+		}
+	}
+}
+
+// SetOptions sets options of an open stream: ReadBuffer, WriteBuffer and, for TCP, NoDelay, KeepAlive
+// and UserTimeout. The error is a *net.OpError with ErrBadArgument for another option, and then none is
+// set; with ErrClosed; or with the system's error, and then those before are set.
+func (s *Stream) SetOptions(options ...Option) error {
+	return s.setOptions(nil, options)
+}
+
+// SetOptions sets options for the connections that arrive from now on: ReadBuffer, WriteBuffer,
+// NoDelay, KeepAlive and UserTimeout. The errors are those of Stream.SetOptions.
+func (l *TCPListener) SetOptions(options ...Option) error {
+	return l.setOptions(&l.accepting, options)
+}
+
+// SetOptions sets options for the connections that arrive from now on: ReadBuffer and WriteBuffer.
+// The errors are those of Stream.SetOptions.
+func (l *UnixListener) SetOptions(options ...Option) error {
+	return l.setOptions(&l.accepting, options)
+}
+
+// SetOptions sets options of an open socket: ReadBuffer and WriteBuffer. The errors are those of
+// Stream.SetOptions.
+func (u *UDPSocket) SetOptions(options ...Option) error {
+	return u.setOptions(nil, options)
+}
+
+// SetOptions sets options of an open socket: ReadBuffer and WriteBuffer. The errors are those of
+// Stream.SetOptions.
+func (u *UnixDatagram) SetOptions(options ...Option) error {
+	return u.setOptions(nil, options)
+}
+
+func (d *Descriptor) setOptions(accepting *stream.Accepting, options []Option) error {
+	return d.withFD(setOptions, func(fd sys.FD) error {
+		s := applyOptions(options)
+		err := s.validate(setOptions, d.h.Kind())
+		if err == nil {
+			err = s.applyOpen(fd, d.h.Kind(), accepting)
+		}
+		if err != nil {
+			return d.opError(setOptions, err)
+		}
+		return nil
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"syscall"
 	"time"
@@ -62,9 +63,6 @@ func (m *maker) prepareTCP(addr netip.AddrPort) (*sys.Sockaddr, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !m.options.delaySending {
-		sys.SetInt(m.fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
-	}
 	return &a, m.bindLocal(a.Family())
 }
 
@@ -110,57 +108,35 @@ func (s *TCPStream) NoDelay() (bool, error) {
 	return v != 0, err
 }
 
-// KeepAlive configures the probes on a silent connection (tcp(7)). Zero fields leave the
-// system's values unchanged.
-type KeepAlive struct {
-	// Idle is the silence before the first probe, in whole seconds, at least 1.
-	Idle time.Duration
-	// Interval is the time between probes, in whole seconds, at least 1.
-	Interval time.Duration
-	// Count is the number of unanswered probes after which the connection is closed.
-	Count int
+// SetKeepAlive configures the probes on a silent connection (tcp(7)), as
+// net.TCPConn.SetKeepAliveConfig does: off unless Enable is set, and otherwise, for a field that is
+// zero, 15 s of silence before the first probe, 15 s between probes, and the connection closed after 9
+// unanswered ones; a negative field leaves the value in force. Fractions of seconds are rounded up.
+// Times of more than 32,767 s or a Count of more than 127, the limits of Linux, are ErrBadArgument on
+// every system. A system that cannot set one of the values has its own.
+func (s *TCPStream) SetKeepAlive(k net.KeepAliveConfig) error {
+	if err := stream.CheckKeepAlive(k); err != nil {
+		return s.opError("set keep-alive", err)
+	}
+	return s.withFD("set keep-alive", func(fd sys.FD) error {
+		if err := stream.SetKeepAlive(fd, k); err != nil {
+			return s.opError("set keep-alive", err)
+		}
+		return nil
+	})
 }
 
-// SetKeepAlive enables keep-alive probes with the values of k. Fractions of seconds are
-// rounded up. Fields that are negative or exceed 32 bits are ErrBadArgument. The system has
-// narrower limits (tcp(7): 32,767 seconds, 127 probes) and returns EINVAL for values outside
-// them; then probes are enabled and the preceding fields are set.
-func (s *TCPStream) SetKeepAlive(k KeepAlive) error {
-	if k.Idle < 0 || k.Interval < 0 || k.Count < 0 {
-		return s.opError("set SO_KEEPALIVE", fmt.Errorf("%w: %+v has negative fields", ErrBadArgument, k))
-	}
-	values := [3]int{seconds(k.Idle), seconds(k.Interval), k.Count}
-	for i, o := range keepAliveOptions { // check all before changing any
-		if err := inRange(o.name, values[i], 0, math.MaxInt32); err != nil {
-			return s.opError("set "+o.name, err)
-		}
-	}
-	if err := s.set("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1); err != nil {
-		return err
-	}
-	for i, o := range keepAliveOptions {
-		if values[i] == 0 {
-			continue
-		}
-		if err := s.set(o.name, sys.IPPROTO_TCP, o.number, values[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// KeepAlive returns the current values, and whether probes are enabled. NetBSD accepts the
-// values and does not return them: there k is zero and the error is errors.ErrUnsupported,
-// while on is valid.
-func (s *TCPStream) KeepAlive() (k KeepAlive, on bool, err error) { return keepAlive(s.get) }
+// KeepAlive returns the values in force. NetBSD accepts the times and the count and does not return
+// them: there the error is errors.ErrUnsupported, and only Enable is valid.
+func (s *TCPStream) KeepAlive() (net.KeepAliveConfig, error) { return keepAlive(s.get) }
 
 // keepAlive reads the options with get.
-func keepAlive(get func(name string, level, option int) (int, error)) (k KeepAlive, on bool, err error) {
+func keepAlive(get func(name string, level, option int) (int, error)) (k net.KeepAliveConfig, err error) {
 	v, err := get("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE)
 	if err != nil {
-		return k, false, err
+		return k, err
 	}
-	on = v != 0
+	on := net.KeepAliveConfig{Enable: v != 0}
 	var values [3]int
 	for i, o := range keepAliveOptions {
 		values[i], err = get(o.name, sys.IPPROTO_TCP, o.number)
@@ -168,13 +144,18 @@ func keepAlive(get func(name string, level, option int) (int, error)) (k KeepAli
 			err = fmt.Errorf("%w: this system does not return the keep-alive times (%w)", errUnsupported, err)
 		}
 		if err != nil {
-			return k, on, err
+			return on, err
 		}
 	}
-	return KeepAlive{time.Duration(values[0]) * time.Second, time.Duration(values[1]) * time.Second, values[2]}, on, nil
+	return net.KeepAliveConfig{
+		Enable:   on.Enable,
+		Idle:     time.Duration(values[0]) * time.Second,
+		Interval: time.Duration(values[1]) * time.Second,
+		Count:    values[2],
+	}, nil
 }
 
-// keepAliveOptions are the socket options of KeepAlive's fields, in the same order.
+// keepAliveOptions are the socket options of Idle, Interval and Count.
 var keepAliveOptions = [3]struct {
 	name   string
 	number int
@@ -182,11 +163,6 @@ var keepAliveOptions = [3]struct {
 	{"TCP_KEEPIDLE", sys.TCP_KEEPIDLE},
 	{"TCP_KEEPINTVL", sys.TCP_KEEPINTVL},
 	{"TCP_KEEPCNT", sys.TCP_KEEPCNT},
-}
-
-// DisableKeepAlive disables keep-alive probes.
-func (s *TCPStream) DisableKeepAlive() error {
-	return s.set("SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE, 0)
 }
 
 // seconds rounds up to whole seconds, limited to MaxInt32, which no option accepts.
@@ -214,17 +190,26 @@ func (s *Stream) SetLinger(d time.Duration) error {
 }
 
 // SetUserTimeout sets how long sent data may stay unacknowledged before the connection is
-// closed (RFC 5482). The resolution is milliseconds; zero means the system's default. On
-// systems other than Linux the error is errors.ErrUnsupported.
+// closed (RFC 5482): 0 to 2^31-1 ms, fractions of milliseconds rounded up; zero means the system's
+// default. On systems other than Linux the error is errors.ErrUnsupported.
 func (s *TCPStream) SetUserTimeout(d time.Duration) error {
 	if !sys.HasUserTimeout {
 		return s.opError("set TCP_USER_TIMEOUT", errUnsupported)
 	}
-	ms := d/time.Millisecond + min(d%time.Millisecond, 1)
-	if ms < 0 || ms > math.MaxInt32 {
-		return s.opError("set TCP_USER_TIMEOUT", fmt.Errorf("%w: %v; the range is 0 to %v", ErrBadArgument, d, math.MaxInt32*time.Millisecond))
+	ms, err := userTimeout(d)
+	if err != nil {
+		return s.opError("set TCP_USER_TIMEOUT", err)
 	}
-	return s.set("TCP_USER_TIMEOUT", sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, int(ms))
+	return s.set("TCP_USER_TIMEOUT", sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, ms)
+}
+
+// userTimeout returns d in milliseconds, or an error if it is out of range.
+func userTimeout(d time.Duration) (ms int, err error) {
+	const most = math.MaxInt32 * time.Millisecond
+	if d < 0 || d > most {
+		return 0, fmt.Errorf("%w: UserTimeout is %v; the range is 0 to %v", ErrBadArgument, d, most)
+	}
+	return int(d/time.Millisecond + min(d%time.Millisecond, 1)), nil
 }
 
 // UserTimeout returns the timeout that SetUserTimeout has set.
@@ -239,8 +224,7 @@ func (s *TCPStream) UserTimeout() (time.Duration, error) {
 // TCPListener accepts TCP connections.
 type TCPListener struct {
 	Descriptor
-	accepts  stream.AcceptOptions
-	inherits bool // accepted sockets inherit accepts
+	accepting stream.Accepting
 }
 
 // ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr
@@ -248,14 +232,11 @@ type TCPListener struct {
 // the system's error (EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL, EMFILE), with
 // ErrBadArgument, or for an invalid addr.
 func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
-	m := maker{op: "listen", kind: handle.TCPListener, options: applyOptions(options)}
+	l := &TCPListener{}
+	m := maker{op: "listen", kind: handle.TCPListener, options: applyOptions(options), accepting: &l.accepting}
 	a, err := m.openIP(sys.SOCK_STREAM, addr)
 	if err != nil {
 		return nil, err
-	}
-	l := &TCPListener{accepts: stream.AcceptOptions{NoDelay: !m.options.delaySending}}
-	if sys.NoDelayIsInherited {
-		l.inherits = l.accepts.Apply(m.fd) == 0 // saves a system call for each connection
 	}
 	if err := m.listen(&a); err != nil {
 		return nil, err
@@ -285,24 +266,16 @@ func (l *TCPListener) AcceptInto(s *Stream) error {
 // AcceptFrom is AcceptInto that also returns the peer's address. If the peer has reset the
 // connection meanwhile, RemoteAddr no longer returns it.
 func (l *TCPListener) AcceptFrom(s *Stream) (netip.AddrPort, error) {
-	from, err := acceptInto(&l.Descriptor, s, handle.TCPStream)
+	from, err := acceptInto(&l.Descriptor, s, handle.TCPStream, &l.accepting)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	peer := from.AddrPort()
-	if l.inherits {
-		return peer, nil
-	}
-	if fd, ok := s.h.Use(); ok {
-		l.accepts.Apply(fd)
-		s.h.Done()
-	}
-	return peer, nil
+	return from.AddrPort(), nil
 }
 
 // AcceptOptions is for the packages of this module: what a driver (internal/driver) that does
 // not call Accept sets on the connections.
-func (l *TCPListener) AcceptOptions() stream.AcceptOptions { return l.accepts }
+func (l *TCPListener) AcceptOptions() *stream.AcceptOptions { return l.accepting.Options() }
 
 // StopListening makes the system refuse further connections, for all duplicates of the
 // socket. The descriptor stays open and must still be closed. On systems other than Linux

@@ -97,14 +97,16 @@ func unixName(a sys.Sockaddr, err error) string {
 // UnixListener accepts connections to a Unix socket.
 type UnixListener struct {
 	Descriptor
-	path     *boundPath  // removed by Close
-	released atomic.Bool // set by Close or Detach
+	accepting stream.Accepting
+	path      *boundPath  // removed by Close
+	released  atomic.Bool // set by Close or Detach
 }
 
 // ListenUnix listens on name. Close removes the path that ListenUnix creates. If the path
 // already exists, the error is EADDRINUSE, even if no socket listens on it: remove it first.
 func ListenUnix(name string, options ...Option) (*UnixListener, error) {
-	m := maker{op: "listen", kind: handle.UnixListener, options: applyOptions(options)}
+	l := &UnixListener{}
+	m := maker{op: "listen", kind: handle.UnixListener, options: applyOptions(options), accepting: &l.accepting}
 	a, err := m.openUnix(sys.SOCK_STREAM, name)
 	if err != nil {
 		return nil, err
@@ -112,7 +114,7 @@ func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 	if err := m.listen(&a); err != nil {
 		return nil, err
 	}
-	l := &UnixListener{path: m.path}
+	l.path = m.path
 	m.initListener(&l.Descriptor)
 	return l, nil
 }
@@ -129,9 +131,13 @@ func (l *UnixListener) Accept() (*UnixStream, error) {
 
 // AcceptInto is Accept into a Stream that the caller provides. It must be new.
 func (l *UnixListener) AcceptInto(s *Stream) error {
-	_, err := acceptInto(&l.Descriptor, s, handle.UnixStream)
+	_, err := acceptInto(&l.Descriptor, s, handle.UnixStream, &l.accepting)
 	return err
 }
+
+// AcceptOptions is for the packages of this module: what a driver (internal/driver) that does
+// not call Accept sets on the connections.
+func (l *UnixListener) AcceptOptions() *stream.AcceptOptions { return l.accepting.Options() }
 
 // StopListening does what TCPListener.StopListening does.
 func (l *UnixListener) StopListening() error { return stream.StopListening(&l.h) }

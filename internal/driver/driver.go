@@ -224,6 +224,9 @@ type Acceptor interface {
 	AcceptInto(s *sock.Stream) error
 	StopListening() error
 	Close() error
+	// AcceptOptions returns what a driver that accepts by an operation of its own sets on the
+	// connections; nil if that is nothing.
+	AcceptOptions() *stream.AcceptOptions
 }
 
 // A TCPAcceptor is an Acceptor of TCP connections.
@@ -232,9 +235,6 @@ type TCPAcceptor interface {
 	// AcceptFrom is AcceptInto that also returns the peer's address. If the peer has reset
 	// the connection since, there is no other way to get it.
 	AcceptFrom(s *sock.Stream) (netip.AddrPort, error)
-	// AcceptOptions returns what a driver that accepts by an operation of its own sets on the
-	// connections.
-	AcceptOptions() stream.AcceptOptions
 }
 
 // Listener is the driver's part of a listening socket.
@@ -256,14 +256,6 @@ func (l *Listener) AcceptSpare() (err error) {
 	}
 	l.Peer = netip.AddrPort{}
 	return l.AcceptInto(&l.Spare.Stream)
-}
-
-// AcceptOptions returns what a driver that does not call AcceptSpare sets on the connections.
-func (l *Listener) AcceptOptions() stream.AcceptOptions {
-	if a, ok := l.Acceptor.(TCPAcceptor); ok {
-		return a.AcceptOptions()
-	}
-	return stream.AcceptOptions{}
 }
 
 // PacketUpcalls is what a driver calls for a datagram socket; Driver defines when.

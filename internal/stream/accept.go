@@ -2,25 +2,81 @@ package stream
 
 import (
 	"net"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// AcceptOptions is what a listener's accepted connections must have. Package sock sets it on
-// those that it accepts; a driver that accepts by an operation of its own calls Apply.
+// AcceptOptions is what must be set on each connection that a listener accepts, because the system
+// does not pass it on from the listener. Package sock sets it on those that it accepts; a driver that
+// accepts by an operation of its own calls Apply.
 type AcceptOptions struct {
-	NoDelay bool // TCP_NODELAY: Nagle's algorithm is disabled
+	NoDelay     NoDelay
+	KeepAlive   *net.KeepAliveConfig // nil: as inherited
+	ReadBuffer  int                  // SO_RCVBUF; 0: as inherited
+	WriteBuffer int                  // SO_SNDBUF; 0: as inherited
 }
 
-// Apply sets the options on a connection, or on a listener if connections inherit them from
-// it. An error of a connection means that it was reset, which reading reports, too.
-func (o AcceptOptions) Apply(fd sys.FD) syscall.Errno {
-	if !o.NoDelay {
-		return 0
+// NoDelay is whether TCP_NODELAY, which disables Nagle's algorithm, must be set.
+type NoDelay uint8
+
+const (
+	NoDelayInherited NoDelay = iota
+	NoDelayOff
+	NoDelayOn
+)
+
+// Apply sets the options on a connection; of a nil *AcceptOptions, none. An error means that the
+// connection was reset, which reading reports, too, or that the system has taken the option on the
+// listener and refuses it here: it is ignored.
+func (o *AcceptOptions) Apply(fd sys.FD) {
+	if o == nil {
+		return
 	}
-	return sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
+	switch o.NoDelay {
+	case NoDelayOff:
+		sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 0)
+	case NoDelayOn:
+		sys.SetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1)
+	}
+	if o.ReadBuffer > 0 {
+		sys.SetInt(fd, sys.SOL_SOCKET, sys.SO_RCVBUF, o.ReadBuffer)
+	}
+	if o.WriteBuffer > 0 {
+		sys.SetInt(fd, sys.SOL_SOCKET, sys.SO_SNDBUF, o.WriteBuffer)
+	}
+	if o.KeepAlive != nil {
+		SetKeepAlive(fd, *o.KeepAlive)
+	}
+}
+
+// Accepting holds a listener's AcceptOptions. Its methods may be called from any goroutine.
+type Accepting struct {
+	options atomic.Pointer[AcceptOptions] // immutable; nil if they are empty
+}
+
+// Options returns the options, or nil if there are none. They must not be changed.
+func (a *Accepting) Options() *AcceptOptions { return a.options.Load() }
+
+// Update changes the options by f, which may be called several times.
+func (a *Accepting) Update(f func(*AcceptOptions)) {
+	for {
+		old := a.options.Load()
+		o := AcceptOptions{}
+		if old != nil {
+			o = *old
+		}
+		f(&o)
+		updated := &o
+		if o == (AcceptOptions{}) {
+			updated = nil
+		}
+		if a.options.CompareAndSwap(old, updated) {
+			return
+		}
+	}
 }
 
 // Accept takes a connection off the queue of the listener h. It skips connections that were

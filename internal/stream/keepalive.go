@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"runtime"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/misuse"
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
@@ -24,13 +26,20 @@ const (
 // when the connection arrives; FreeBSD and macOS inherit them, too.
 const KeepAliveIsInherited = runtime.GOOS == "linux" || runtime.GOOS == "freebsd" || runtime.GOOS == "darwin"
 
-// Inherited is what connections inherit from the listener that accepts them.
-type Inherited struct {
-	KeepAlive net.KeepAliveConfig // as for SetKeepAlive
-}
+// Upper bounds on Linux (tcp(7)).
+const (
+	maxKeepAliveTime  = 32767 * time.Second
+	maxKeepAliveCount = 127
+)
 
-// Apply sets it on a listener, before that listens.
-func (i Inherited) Apply(fd sys.FD) error { return SetKeepAlive(fd, i.KeepAlive) }
+// CheckKeepAlive returns an error if a field is larger than Linux accepts.
+func CheckKeepAlive(k net.KeepAliveConfig) error {
+	if k.Enable && (k.Idle > maxKeepAliveTime || k.Interval > maxKeepAliveTime || k.Count > maxKeepAliveCount) {
+		return fmt.Errorf("%w: KeepAlive is %+v; its times must be at most %v, and its Count at most %d",
+			misuse.ErrBadArgument, k, maxKeepAliveTime, maxKeepAliveCount)
+	}
+	return nil
+}
 
 // SetKeepAlive configures keep-alive probes as net.TCPConn.SetKeepAliveConfig does: SetKeepAlive
 // of this package, for a stream. The error is errors.ErrUnsupported for a Unix socket, and
@@ -47,18 +56,19 @@ func (s Stream) SetKeepAlive(k net.KeepAliveConfig) error {
 	return SetKeepAlive(fd, k)
 }
 
-// EnableKeepAlive sets keep-alive probes on the listener h. If they are enabled already, it
-// keeps the listener's own times. It ignores errors: if the system refuses a value, the
-// listener keeps its own.
-func EnableKeepAlive(h *handle.Handle, k net.KeepAliveConfig) {
+// PassesOnKeepAlive reports whether connections get keep-alive probes from the listener h, whose
+// AcceptOptions are o: by inheritance, or because the options have them.
+func PassesOnKeepAlive(h *handle.Handle, o *AcceptOptions) bool {
+	if o != nil && o.KeepAlive != nil {
+		return o.KeepAlive.Enable
+	}
 	fd, ok := h.Use()
-	if !ok {
-		return
+	if !ok || !KeepAliveIsInherited {
+		return false
 	}
 	defer h.Done()
-	if on, e := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_KEEPALIVE); e == 0 && on == 0 {
-		SetKeepAlive(fd, k)
-	}
+	on, e := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_KEEPALIVE)
+	return e == 0 && on != 0
 }
 
 // SetKeepAlive configures keep-alive probes: off unless k.Enable is set, and otherwise the

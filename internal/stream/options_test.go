@@ -21,12 +21,55 @@ func getInt(h *handle.Handle, level, option int) int {
 
 // Apply sets what the options have, and nothing else.
 func TestAcceptOptions(t *testing.T) {
-	for _, noDelay := range []bool{false, true} {
+	for what, c := range map[string]struct {
+		o    *AcceptOptions
+		want bool // after TCP_NODELAY was on
+	}{
+		"nil": {nil, true}, "inherited": {&AcceptOptions{}, true},
+		"off": {&AcceptOptions{NoDelay: NoDelayOff}, false}, "on": {&AcceptOptions{NoDelay: NoDelayOn}, true},
+	} {
 		s, _ := bound(t, handle.TCPStream)
-		check(t, "setsockopt", AcceptOptions{NoDelay: noDelay}.Apply(fdOf(s)))
-		if v := getInt(s, sys.IPPROTO_TCP, sys.TCP_NODELAY); v != 0 != noDelay {
-			t.Errorf("NoDelay is %v, TCP_NODELAY is %d", noDelay, v)
+		check(t, "setsockopt", sys.SetInt(fdOf(s), sys.IPPROTO_TCP, sys.TCP_NODELAY, 1))
+		c.o.Apply(fdOf(s))
+		if v := getInt(s, sys.IPPROTO_TCP, sys.TCP_NODELAY); v != 0 != c.want {
+			t.Errorf("%s: TCP_NODELAY is %d, want %v", what, v, c.want)
 		}
+	}
+	s, _ := bound(t, handle.TCPStream)
+	(&AcceptOptions{NoDelay: NoDelayOn, KeepAlive: &net.KeepAliveConfig{Enable: true}, ReadBuffer: 9000, WriteBuffer: 10000}).Apply(fdOf(s))
+	for what, v := range map[string]int{
+		"TCP_NODELAY":  getInt(s, sys.IPPROTO_TCP, sys.TCP_NODELAY),
+		"SO_KEEPALIVE": getInt(s, sys.SOL_SOCKET, sys.SO_KEEPALIVE),
+	} {
+		if v == 0 {
+			t.Errorf("%s is not set", what)
+		}
+	}
+	for what, v := range map[string]struct{ got, want int }{
+		"SO_RCVBUF": {getInt(s, sys.SOL_SOCKET, sys.SO_RCVBUF), 9000},
+		"SO_SNDBUF": {getInt(s, sys.SOL_SOCKET, sys.SO_SNDBUF), 10000},
+	} {
+		if v.got != v.want && v.got != 2*v.want { // Linux doubles it
+			t.Errorf("%s is %d, want %d", what, v.got, v.want)
+		}
+	}
+}
+
+// Update changes what a listener's connections get, and nil means nothing.
+func TestAccepting(t *testing.T) {
+	var a Accepting
+	if a.Options() != nil {
+		t.Errorf("the zero value has %+v", a.Options())
+	}
+	a.Update(func(o *AcceptOptions) { o.ReadBuffer = 1 })
+	before := a.Options()
+	a.Update(func(o *AcceptOptions) { o.WriteBuffer = 2 })
+	if o := a.Options(); *o != (AcceptOptions{ReadBuffer: 1, WriteBuffer: 2}) || before.WriteBuffer != 0 {
+		t.Errorf("%+v after two updates; before the second %+v", o, before)
+	}
+	a.Update(func(o *AcceptOptions) { *o = AcceptOptions{} })
+	if a.Options() != nil {
+		t.Errorf("empty options are %+v, want nil", a.Options())
 	}
 }
 
@@ -85,18 +128,25 @@ func TestSetKeepAliveErrors(t *testing.T) {
 	}
 }
 
-// A listener that has keep-alive enabled keeps its own times.
-func TestEnableKeepAlive(t *testing.T) {
+// A listener passes on keep-alive if its options have it, or if it is on and inherited.
+func TestPassesOnKeepAlive(t *testing.T) {
 	l, _ := listening(t)
-	EnableKeepAlive(l, net.KeepAliveConfig{Enable: true, Idle: 40 * time.Second})
-	before := probesOf(l)
-	if before.on == 0 || before.idle != 40 && before.idle != -1 {
-		t.Errorf("enabled: %+v, want 40 s", before)
+	if PassesOnKeepAlive(l, nil) {
+		t.Error("a listener without keep-alive passes it on")
 	}
-	EnableKeepAlive(l, net.KeepAliveConfig{Enable: true, Idle: 50 * time.Second})
-	if p := probesOf(l); p != before {
-		t.Errorf("enabled again: %+v, want %+v as before", p, before)
+	if err := SetKeepAlive(fdOf(l), net.KeepAliveConfig{Enable: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := PassesOnKeepAlive(l, nil); got != KeepAliveIsInherited {
+		t.Errorf("keep-alive is on: passed on is %v, inherited is %v", got, KeepAliveIsInherited)
+	}
+	for _, on := range []bool{false, true} {
+		if got := PassesOnKeepAlive(l, &AcceptOptions{KeepAlive: &net.KeepAliveConfig{Enable: on}}); got != on {
+			t.Errorf("Enable of the options is %v, passed on is %v", on, got)
+		}
 	}
 	l.Close()
-	EnableKeepAlive(l, net.KeepAliveConfig{Enable: true}) // does nothing
+	if PassesOnKeepAlive(l, nil) {
+		t.Error("a closed listener passes on keep-alive")
+	}
 }

@@ -38,6 +38,9 @@ const (
 	IPV6_MULTICAST_IF   = unix.IPV6_MULTICAST_IF
 )
 
+// BuffersAreInherited: accepted TCP sockets inherit the sizes of the listener's buffers.
+const BuffersAreInherited = true
+
 // SetLinger sets SO_LINGER: off, or on with a time in seconds.
 func SetLinger(fd FD, on bool, seconds int) syscall.Errno {
 	l := unix.Linger{Linger: int32(seconds)}

@@ -52,6 +52,10 @@ const (
 	NoDelayIsInherited = false
 )
 
+// BuffersAreInherited: accepted TCP sockets inherit the sizes of the listener's buffers. Winsock does not
+// document that they do.
+const BuffersAreInherited = false
+
 // ReuseAddrIsSafe: on Windows SO_REUSEADDR lets other processes take the port, and a port
 // in TIME_WAIT can be bound without it.
 const ReuseAddrIsSafe = false

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -22,7 +21,8 @@ var acceptTests = []test{
 	{"Unlisten of a listener that Listen refused", usual, unlistenRefused},
 	{"released from inside Accepted", usual, acceptReleased},
 	{"attached from inside Accepted", usual, acceptAttached},
-	{"with Nagle's algorithm, and without", usual, acceptDelay},
+	{"options of the listener", usual, acceptOptions},
+	{"options of a Unix listener", usual, acceptUnixOptions},
 	{"Unix streams", usual, acceptUnix},
 	{"out of file descriptors", usual, acceptNoDescriptors},
 }
@@ -363,29 +363,6 @@ func acceptAttached(h *harness) {
 		}
 		return total == 10*20+190
 	})
-}
-
-// acceptDelay: accepted streams have TCP_NODELAY, unless their listener has the option Delay.
-func acceptDelay(h *harness) {
-	for _, x := range []struct {
-		options []sock.Option
-		noDelay bool
-	}{{nil, true}, {[]sock.Option{sock.Delay()}, false}} {
-		s := h.listenTCP(x.options...)
-		l := h.listenerOf(s)
-		l.listen()
-		h.connectPeers(s, 1)
-		h.until("Accepted", l.has(1))
-		fd, ok := l.accepted[0].PollHandle().Use()
-		if !ok {
-			h.Fatal("the accepted stream is closed")
-		}
-		v, e := sys.GetInt(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY)
-		l.accepted[0].PollHandle().Done()
-		if e != 0 || (v != 0) != x.noDelay {
-			h.Errorf("TCP_NODELAY of an accepted stream is %d (%v), want %v", v, e, x.noDelay)
-		}
-	}
 }
 
 func acceptUnix(h *harness) {

@@ -47,9 +47,11 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	if a.fd, err = d.own("listening", h); err != nil {
 		return err
 	}
-	// Accepted connections inherit the options, which saves a call for each. tcp(7) does not
-	// document that; it was tested.
-	l.AcceptOptions().Apply(a.fd)
+	if a.kind == handle.TCPStream {
+		// Accepted connections inherit the options, which saves a call for each. tcp(7) does not
+		// document that; it was tested.
+		l.AcceptOptions().Apply(a.fd)
+	}
 	d.listeners.Add(a, &l.State)
 	l.Flags |= listed
 	return nil
@@ -185,6 +187,9 @@ func (a *acceptor) withinBudget(turn uint32) bool {
 
 func (d *Driver) deliverConn(a *acceptor, fd sys.FD) {
 	a.count++
+	if a.kind == handle.UnixStream {
+		a.l.AcceptOptions().Apply(fd)
+	}
 	s := a.l.Up.Incoming()
 	s.PollHandle().Init(fd, a.kind)
 	a.l.Up.Accepted(s)
