@@ -76,8 +76,12 @@ type PacketConn struct {
 
 // ListenPacket binds to address (network "udp", "udp4" or "udp6"; the host an IP address,
 // "localhost" or empty) and calls handler for each socket, on its loop. It waits for the loops,
-// so in a callback it returns ErrOnLoop. The error is a *net.OpError, as for Listen.
-func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+// so in a callback it returns ErrOnLoop.
+//
+// options are those of package sock for UDP sockets that are bound: each of the sockets gets them,
+// and sock.Control is called for each. ReusePort shares the address with other processes; it is not
+// needed for the loops. The error is a *net.OpError, as for Listen.
+func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) PacketHandler, options ...sock.Option) (*PacketListener, error) {
 	at, err := hostport.Parse(network, "udp", address)
 	if err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Err: err}
@@ -85,7 +89,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spread.UDP(len(g.workingLoops()), at, net.Interfaces)
+	sockets, err := spread.UDP(len(g.workingLoops()), at, net.Interfaces, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -93,11 +97,16 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 }
 
 // ServePacket serves a UDP socket that was made elsewhere, such as an inherited one, on one
-// loop. The group owns the socket from now on, even if ServePacket fails. Errors are as for
-// ListenPacket.
-func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+// loop. The group owns the socket from now on, even if ServePacket fails. options are those that an
+// open socket can take: ReadBuffer and WriteBuffer of package sock. Errors are as for ListenPacket.
+func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketHandler, options ...sock.Option) (*PacketListener, error) {
 	if u == nil {
 		return nil, &net.OpError{Op: "bind", Net: "udp", Err: errNil("a socket")}
+	}
+	if err := u.SetOptions(options...); err != nil {
+		addr := net.UDPAddrFromAddrPort(u.LocalAddr())
+		u.Close()
+		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: addr, Err: causeOf(err)}
 	}
 	return g.servePacket([]*sock.UDPSocket{u}, handler)
 }

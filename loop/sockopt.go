@@ -4,48 +4,62 @@ import (
 	"errors"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // SetNoDelay switches Nagle's algorithm off (true, the default) or on. The error is ErrClosed, or
 // errors.ErrUnsupported for a Unix socket.
 func (c *Conn) SetNoDelay(on bool) error {
-	return c.setOption("set TCP_NODELAY", true, func() error { return c.stream.SetNoDelay(on) })
+	return c.setOption("set no-delay", true, sock.NoDelay(on))
+}
+
+// SetUserTimeout sets how long sent bytes may stay unacknowledged before the kernel drops the
+// connection (TCP_USER_TIMEOUT, RFC 5482): 0 to 2^31-1 ms, fractions of milliseconds rounded up; zero
+// means the system's default. Closed then gets ETIMEDOUT. The error is ErrBadArgument, ErrClosed, or
+// errors.ErrUnsupported for a Unix socket and on systems other than Linux. SetWriteTimeout works on
+// every system.
+func (c *Conn) SetUserTimeout(d time.Duration) error {
+	return c.setOption("set user timeout", true, sock.UserTimeout(d))
 }
 
 // SetReadBuffer sets the size of the kernel's receive buffer in bytes, 1 or more; the system has
 // limits of its own, and Linux doubles the value (socket(7)). It does not enlarge the window of a TCP
-// connection that is open: for that use the option sock.ReadBuffer of Group.Listen or Dial. The error
-// is ErrBadArgument, ErrClosed or the system's.
+// connection that is open: for that use the option sock.ReadBuffer of Listen or Dial. The error is
+// ErrBadArgument, ErrClosed or the system's.
 func (c *Conn) SetReadBuffer(bytes int) error {
-	return c.setOption("set SO_RCVBUF", false, func() error { return c.stream.SetReadBuffer(bytes) })
+	return c.setOption("set read buffer", false, sock.ReadBuffer(bytes))
 }
 
 // SetWriteBuffer sets the size of the kernel's send buffer in bytes, 1 or more, as SetReadBuffer
-// does for the receive buffer. What the kernel does not take counts as unsent (Conn.Unsent).
+// does that of the receive buffer. What the kernel does not take counts as unsent (Conn.Unsent).
 func (c *Conn) SetWriteBuffer(bytes int) error {
-	return c.setOption("set SO_SNDBUF", false, func() error { return c.stream.SetWriteBuffer(bytes) })
+	return c.setOption("set write buffer", false, sock.WriteBuffer(bytes))
 }
 
-// setOption calls set, which sets a socket option, unless the connection is being closed. If the
-// socket is closed in the meantime, set returns net.ErrClosed: it never reaches another socket.
-func (c *Conn) setOption(op string, tcpOnly bool, set func() error) error {
-	err := error(ErrClosed)
+// setOption sets an option, unless the connection is being closed. If the socket is closed in the
+// meantime, SetOptions returns net.ErrClosed: it never reaches another socket.
+func (c *Conn) setOption(op string, tcpOnly bool, o sock.Option) error {
 	switch {
 	case c.ends():
+		return c.opError(op, ErrClosed)
 	case tcpOnly && c.stream.PollHandle().Kind() != handle.TCPStream:
-		err = errors.ErrUnsupported
-	default:
-		if err = set(); err == nil {
-			return nil
-		}
-		var e *net.OpError
-		if errors.As(err, &e) {
-			return e
-		}
+		return c.opError(op, errors.ErrUnsupported)
 	}
-	return c.opError(op, err)
+	if err := c.stream.SetOptions(o); err != nil {
+		return c.opError(op, causeOf(err))
+	}
+	return nil
+}
+
+// causeOf returns the error inside the *net.OpError of package sock.
+func causeOf(err error) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		return op.Err
+	}
+	return err
 }
 
 // SyscallConn gives access to the descriptor, for options that this package does not have: Control

@@ -30,7 +30,7 @@ type settings struct {
 	localName   string
 	keepAlive   *net.KeepAliveConfig
 	userTimeout *time.Duration
-	control     func(fd uintptr) error
+	controls    []func(fd uintptr) error
 	bad         error // the first option that is out of range
 }
 
@@ -153,8 +153,17 @@ func UserTimeout(d time.Duration) Option {
 }
 
 // Control calls f with the descriptor before the socket is bound or connected, for options
-// that this package does not have. If f returns an error, creating the socket fails.
-func Control(f func(fd uintptr) error) Option { return func(s *settings) { s.control = f } }
+// that this package does not have. If f returns an error, creating the socket fails. Several are
+// called in turn. f must not be nil.
+func Control(f func(fd uintptr) error) Option {
+	return func(s *settings) {
+		if f == nil {
+			s.check(fmt.Errorf("%w: Control needs a function, not nil", ErrBadArgument))
+			return
+		}
+		s.controls = append(s.controls, f)
+	}
+}
 
 // setOptions is the operation of SetOptions, in errors and for validate.
 const setOptions = "set options"
@@ -179,7 +188,7 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 		{"V6Only", s.v6only, ip, true, "IP sockets"},
 		{"LocalAddr", s.local.IsValid(), ip && op == "connect", true, "IP sockets that connect"},
 		{"LocalName", s.localName != "", !ip && op == "connect", true, "Unix sockets that connect"},
-		{"Control", s.control != nil, true, true, ""},
+		{"Control", len(s.controls) > 0, true, true, ""},
 		{"NoDelay", s.noDelay != unset, tcp, false, "TCP sockets"},
 		{"KeepAlive", s.keepAlive != nil, tcp, false, "TCP sockets"},
 		{"UserTimeout", s.userTimeout != nil, tcp, false, "TCP sockets"},
@@ -239,13 +248,15 @@ func (s *settings) apply(fd sys.FD, family int, kind handle.Kind, accepting *str
 	if err := s.applyOpen(fd, kind, accepting); err != nil {
 		return err
 	}
-	if s.control == nil {
+	if len(s.controls) == 0 {
 		return nil
 	}
-	if err := s.control(uintptr(fd)); err != nil {
-		return err
+	for _, control := range s.controls {
+		if err := control(uintptr(fd)); err != nil {
+			return err
+		}
 	}
-	// control may have passed a duplicate to a child, which makes the socket blocking:
+	// A control may have passed a duplicate to a child, which makes the socket blocking:
 	// connect would block.
 	if e := sys.SetNonblock(fd); e != 0 {
 		return sys.CallError("fcntl", e)

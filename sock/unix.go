@@ -46,10 +46,14 @@ func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 func PrepareUnixInto(s *Stream, name string, options ...Option) (stream.Stream, error) {
 	m := connectMaker(handle.UnixStream, options)
 	a, err := m.prepareUnix(name)
-	if err == nil {
-		err = m.initStream(s, stream.NewAttempt(a))
-	}
 	if err != nil {
+		return stream.Stream{}, err
+	}
+	attempt := stream.NewAttempt(a)
+	if m.path != nil {
+		attempt.Undo = m.path.remove
+	}
+	if err := m.initStream(s, attempt); err != nil {
 		return stream.Stream{}, err
 	}
 	return s.Internal(), nil
