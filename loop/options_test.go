@@ -419,6 +419,9 @@ func TestDialLocalName(t *testing.T) {
 		t.Errorf("Loop.Dial: %v; the path exists: %v", err, exists(canceled))
 	}
 	cancel()
+	if !testkit.Eventually(func() bool { return g.Conns() == 0 }) { // the cancellation runs on a goroutine of its own
+		t.Error("a canceled dial still counts as a connection")
+	}
 	close(release)
 	if err := receive(t, dialed, "Dial's function"); !errors.Is(err, context.Canceled) {
 		t.Errorf("a canceled dial: %v, want context.Canceled", err)
