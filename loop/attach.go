@@ -30,6 +30,7 @@ func (c *Conn) attach() bool {
 		l.g.logs.attaching.Warn("pollux: the driver could not attach a connection; it is closed", "error", err)
 	}
 	l.removeConn(c)
+	c.undoDial()
 	c.stream.Close()
 	c.enter(released)
 	c.callDialed(err)
@@ -86,6 +87,7 @@ func (c *Conn) enqueueAttach() bool {
 	if c.loop.put(op{conn: c}) {
 		return true
 	}
+	c.undoDial()
 	c.stream.Close()
 	c.loop.load.Add(-1)
 	c.loop.g.limits.Release()

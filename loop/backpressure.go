@@ -1,5 +1,10 @@
 package loop
 
+import (
+	"cmp"
+	"fmt"
+)
+
 // Back-pressure: while more than the high watermark is unsent, reading stops, so that no further
 // requests produce responses.
 //
@@ -7,45 +12,101 @@ package loop
 // mu as well, whether it is below again, and what follows for reading (flowLocked); the loop acts
 // on that (applyFlow).
 
-// watermark is where the unsent bytes of a connection stand, guarded by its mu.
+// watermark is where the unsent bytes of a connection stand, guarded by its mu: a set of flags.
 type watermark uint8
 
 const (
-	below watermark = iota
-	above           // HighWatermarkBytes was exceeded, or a write refused; LowWatermarkBytes has not been reached since
+	above         watermark = 1 << iota // the high watermark was exceeded, or a write refused; the low one has not been reached since
+	ownWatermarks                       // rareExtras has the watermarks, not Config
 )
+
+// watermarks are numbers of unsent bytes: limits of a connection.
+type watermarks struct{ high, low int }
 
 // admit returns an error if n more bytes may not be added to the unsent ones, and passes to
 // above if they exceed the high watermark, or if MaxUnsentBytes refuses them now and not later: so
 // Drained is called.
-func (w *watermark) admit(n, unsent int, limits *Config) error {
-	if n > limits.MaxUnsentBytes {
+func (w *watermark) admit(n, unsent, high, maxUnsent int) error {
+	if n > maxUnsent {
 		return ErrTooLarge
 	}
-	if n+unsent > limits.MaxUnsentBytes {
-		*w = above
+	if n+unsent > maxUnsent {
+		*w |= above
 		return ErrBufferFull
 	}
-	if n+unsent > limits.HighWatermarkBytes {
-		*w = above
-	}
+	w.note(n+unsent, high)
 	return nil
+}
+
+// note passes to above if the unsent bytes exceed the high watermark.
+func (w *watermark) note(unsent, high int) {
+	if unsent > high {
+		*w |= above
+	}
 }
 
 // sentImmediately passes to below if a write has left nothing unsent: then Drained is not due.
 func (w *watermark) sentImmediately(unsent int) {
 	if unsent == 0 {
-		*w = below
+		*w &^= above
 	}
 }
 
 // reached passes to below if the low watermark has been reached, and reports whether it has.
-func (w *watermark) reached(unsent int, limits *Config) bool {
-	if *w == below || unsent > limits.LowWatermarkBytes {
+func (w *watermark) reached(unsent, low int) bool {
+	if *w&above == 0 || unsent > low {
 		return false
 	}
-	*w = below
+	*w &^= above
 	return true
+}
+
+// watermarksLocked returns the watermarks in force. c.mu must be held.
+func (c *Conn) watermarksLocked() watermarks {
+	if c.watermark&ownWatermarks != 0 {
+		return c.extras.rare.watermarks
+	}
+	return watermarks{c.loop.g.config.HighWatermarkBytes, c.loop.g.config.LowWatermarkBytes}
+}
+
+// SetWatermarks sets the watermarks of this connection, which are numbers of unsent bytes, instead
+// of Config.HighWatermarkBytes and LowWatermarkBytes: above the high one reading stops, if there is
+// back-pressure (SetBackpressure); at the low one it resumes, and Drained is called.
+//
+// highBytes is from 1 to Config.MaxUnsentBytes, and lowBytes from 1 to highBytes. Zero means the
+// value of Config, for lowBytes at most highBytes. Other values are ErrBadArgument, and nothing
+// changes.
+//
+// They take effect immediately: if more bytes than highBytes are unsent, reading stops, and Drained
+// is called at the low watermark; if reading has stopped and no more than lowBytes are unsent, it
+// resumes, and Drained is called.
+func (c *Conn) SetWatermarks(highBytes, lowBytes int) error {
+	const op = "set watermarks"
+	w, err := c.loop.g.config.watermarks(highBytes, lowBytes)
+	if err != nil {
+		return c.opError(op, err)
+	}
+	return c.submit(op, wantFlush, func() {
+		c.makeRareExtrasLocked().watermarks = w
+		c.watermark |= ownWatermarks
+		c.watermark.note(c.unsentLocked(), w.high)
+	})
+}
+
+// watermarks returns the arguments of SetWatermarks with defaults applied, or an error if they are
+// out of range.
+func (c *Config) watermarks(high, low int) (watermarks, error) {
+	w := watermarks{cmp.Or(high, c.HighWatermarkBytes), low}
+	if low == 0 {
+		w.low = min(c.LowWatermarkBytes, w.high)
+	}
+	switch {
+	case w.high < 1 || w.high > c.MaxUnsentBytes:
+		return w, fmt.Errorf("%w: highBytes is %d; it must be from 1 to MaxUnsentBytes, which is %d, or 0 for HighWatermarkBytes", ErrBadArgument, high, c.MaxUnsentBytes)
+	case w.low < 1 || w.low > w.high:
+		return w, fmt.Errorf("%w: lowBytes is %d; it must be from 1 to the high watermark, which is %d, or 0 for LowWatermarkBytes", ErrBadArgument, low, w.high)
+	}
+	return w, nil
 }
 
 // flow is what follows from the watermark for reading, after a flush.
@@ -61,9 +122,9 @@ const (
 // flowLocked updates the watermark after a flush. c.mu must be held.
 func (c *Conn) flowLocked(unsent int) flow {
 	switch {
-	case c.watermark == below:
+	case c.watermark&above == 0:
 		return flowUnchanged
-	case c.watermark.reached(unsent, &c.loop.g.config):
+	case c.watermark.reached(unsent, c.watermarksLocked().low):
 		return flowDrained
 	case c.stopsReadingLocked():
 		return flowStops
@@ -99,9 +160,9 @@ const (
 	never
 )
 
-// SetBackpressure sets whether reading stops while more than Config.HighWatermarkBytes are
-// unsent, until Config.LowWatermarkBytes is reached. By default it does on accepted connections and
-// does not on dialed ones: if both sides stopped, and each wrote more than the other takes
+// SetBackpressure sets whether reading stops while more bytes than the high watermark are unsent,
+// until the low one is reached: Config.HighWatermarkBytes and LowWatermarkBytes, or those that
+// SetWatermarks has set. By default it does on accepted connections and does not on dialed ones: if both sides stopped, and each wrote more than the other takes
 // before it reads, both would wait forever. Drained is called either way. Without back-pressure
 // the handler must limit its responses itself: up to Config.MaxUnsentBytes are queued.
 func (c *Conn) SetBackpressure(on bool) error {

@@ -242,6 +242,9 @@ func (c *Conn) release(why error) {
 	if c.phase == failing || c.phase != connecting && c.Unsent() > 0 {
 		c.stream.SetLinger(0) // a FIN would claim that the peer has everything
 	}
+	if c.phase == connecting {
+		c.undoDial()
+	}
 	c.teardown(why, released)
 	c.loop.drv.Release(&c.stream)
 }

@@ -36,11 +36,11 @@ type Config struct {
 	// accepting pauses, and they wait in the backlog.
 	RefuseAbove bool
 
-	// HighWatermarkBytes and LowWatermarkBytes are numbers of unsent bytes of one connection: above the
-	// high one, reading from an accepted connection stops; at the low one it resumes, and
-	// Drained is called. Reading from dialed connections does not stop; Conn.SetBackpressure
-	// overrides this for one connection. LowWatermarkBytes is from 1 to HighWatermarkBytes, which is at
-	// most MaxUnsentBytes. 256 KiB and 64 KiB.
+	// HighWatermarkBytes and LowWatermarkBytes are numbers of unsent bytes of one connection: above
+	// the high one, reading from an accepted connection stops; at the low one it resumes, and
+	// Drained is called. Reading from dialed connections does not stop. Conn.SetBackpressure
+	// overrides this for one connection, and Conn.SetWatermarks the numbers. LowWatermarkBytes is
+	// from 1 to HighWatermarkBytes, which is at most MaxUnsentBytes. 256 KiB and 64 KiB.
 	HighWatermarkBytes, LowWatermarkBytes int
 	// MaxUnsentBytes is the maximum number of unsent bytes of one connection: a Write that would
 	// exceed it takes nothing. 64 MiB.

@@ -118,15 +118,6 @@ func (c *Conn) Resume() error {
 	return c.submit("resume", wantResume, nil)
 }
 
-// SetNoDelay switches Nagle's algorithm off (true, the default) or on. The error is ErrClosed,
-// or the system's, such as for a Unix socket.
-func (c *Conn) SetNoDelay(on bool) error {
-	if c.ends() {
-		return c.opError("set TCP_NODELAY", ErrClosed)
-	}
-	return c.stream.SetNoDelay(on)
-}
-
 // SetHandler replaces the handler, even between two calls of Data: the new one gets what Data
 // has left. The new handler's Opened is not called, nor its ReadClosed if another handler's has
 // been called. It must not be nil.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/pollux-io/pollux/internal/hostport"
 	"github.com/pollux-io/pollux/internal/stream"
@@ -21,10 +22,14 @@ import (
 // immediately if the loop has not begun to connect. If accept has been called by then, its
 // handler gets Closed.
 //
-// The error is a *net.OpError: the system's (ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EMFILE),
-// ctx's cause, ErrTooManyConns, ErrBadArgument, ErrClosed, or the reason why the connection ended
-// before Dial returned it.
-func (g *Group) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler) (*Conn, error) {
+// options are those of package sock for sockets that connect, such as sock.LocalAddr and
+// sock.ReadBuffer; sock.KeepAlive overrides Config.KeepAlive. One that is out of range or does not
+// apply is ErrBadArgument.
+//
+// The error is a *net.OpError: the system's (ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EMFILE, and
+// those of the options), ctx's cause, ErrTooManyConns, ErrBadArgument, ErrClosed, or the reason why
+// the connection ended before Dial returned it.
+func (g *Group) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler, options ...sock.Option) (*Conn, error) {
 	if err := g.checkNotOnLoop(); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%w, or use Loop.Dial", err)}
 	}
@@ -33,7 +38,7 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 		err error
 	}
 	ended := make(chan result, 1)
-	c, err := g.leastLoaded().dial(ctx, network, address, accept, func(c *Conn, err error) { ended <- result{c, err} })
+	c, err := g.leastLoaded().dial(ctx, network, address, accept, func(c *Conn, err error) { ended <- result{c, err} }, options)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +67,8 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 // When ctx ends first, the dial is canceled as by Group.Dial, and done gets ctx's cause. If ctx
 // has no deadline, the system's own timeout is a minute or more. An open connection does not
 // depend on ctx any more.
-func (l *Loop) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler, done func(*Conn, error)) error {
-	c, err := l.dial(ctx, network, address, accept, done)
+func (l *Loop) Dial(ctx context.Context, network, address string, accept func(*Conn) Handler, done func(*Conn, error), options ...sock.Option) error {
+	c, err := l.dial(ctx, network, address, accept, done, options)
 	if err != nil || ctx.Done() == nil {
 		return err
 	}
@@ -108,6 +113,7 @@ func (c *Conn) cancelDial(why error) bool {
 	// done before the loop can take the request: Shutdown must not return before.
 	c.requests = wantDialCanceled
 	c.enterLocked(released)
+	c.undoDial()
 	c.stream.Close()
 	c.loop.load.Add(-1)
 	c.loop.g.limits.Uncount()
@@ -132,7 +138,7 @@ func (c *Conn) endDial() error {
 	return why
 }
 
-func (l *Loop) dial(ctx context.Context, network, address string, accept func(*Conn) Handler, done func(*Conn, error)) (*Conn, error) {
+func (l *Loop) dial(ctx context.Context, network, address string, accept func(*Conn) Handler, done func(*Conn, error), options []sock.Option) (*Conn, error) {
 	if accept == nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: errNil("a function that returns the handler")}
 	}
@@ -145,24 +151,20 @@ func (l *Loop) dial(ctx context.Context, network, address string, accept func(*C
 	var err error
 	if network == "unix" {
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
-		err = sock.ConnectUnixInto(&c.stream.Stream, address)
+		err = sock.ConnectUnixInto(&c.stream.Stream, address, options...)
 	} else {
 		at, rerr := hostport.ParseStream(network, address)
 		if rerr != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: rerr}
 		}
 		c.extras.remote = net.TCPAddrFromAddrPort(at)
-		if err = sock.ConnectTCPInto(&c.stream.Stream, at); err == nil {
-			if err = c.keepAliveDialed(); err != nil {
-				c.stream.Close()
-				err = &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: err}
-			}
-		}
+		err = sock.ConnectTCPInto(&c.stream.Stream, at, append(slices.Clip(l.g.options), options...)...)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if !l.g.limits.Reserve() {
+		c.undoDial()
 		c.stream.Close()
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: ErrTooManyConns}
 	}
@@ -171,6 +173,14 @@ func (l *Loop) dial(ctx context.Context, network, address string, accept func(*C
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.extras.remote, Err: l.endedError()}
 	}
 	return c, nil
+}
+
+// undoDial removes the path of a Unix socket that the option sock.LocalUnixAddr has bound. It is called
+// before the socket is closed, once, unless the connection has opened.
+func (c *Conn) undoDial() {
+	if a := stream.Of(&c.stream).Attempt; a != nil && a.Undo != nil {
+		a.Undo()
+	}
 }
 
 func (c *Conn) dialAddr() net.Addr {

@@ -54,10 +54,10 @@ package loop
 //     attach.go; addresses and a socket for each loop are internal/hostport and internal/spread;
 //   - an open connection: state.go (its phases), requests.go (what its methods ask of the loop),
 //     upcalls.go (what its driver reports), handler.go, call.go (callbacks), receive.go, send.go,
-//     pauses.go, backpressure.go, extras.go (state that few connections need);
+//     pauses.go, backpressure.go, sockopt.go, extras.go (state that few connections need);
 //   - its timeouts: timeouts.go, deadline.go, progress.go (whether the peer takes what is sent);
 //   - how it ends: close.go, failing.go, detach.go;
-//   - other sources: packet.go, watch.go;
+//   - other sources: packet.go, packetoptions.go, watch.go;
 //   - other work: timer.go, offload.go; onloop.go, activity.go and watchdog.go (callbacks that
 //     would block, or do).
 //

@@ -170,7 +170,8 @@ func ExampleGroup_ServePacket() {
 	// Output: to myself
 }
 
-// Watch reports the readiness of a socket that is not a connection of the loop.
+// Watch reports the readiness of a socket that is not a connection of the loop. This one asks for
+// Readable only, so it is not called because the socket is writable.
 func ExampleLoop_Watch() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -184,9 +185,9 @@ func ExampleLoop_Watch() {
 	defer u.Close()
 
 	got := make(chan string, 1)
-	w, err := g.Loops()[0].Watch(context.Background(), u, func(ev pollux.Event) {
+	w, err := g.Loops()[0].Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {
 		b := make([]byte, 64)
-		for ev.Readable() {
+		for {
 			n, _, err := u.ReadFrom(b)
 			if err != nil {
 				return // sock.ErrWouldBlock: the next datagram causes the next event
@@ -222,7 +223,7 @@ func ExampleLoop_WatchLater() {
 	stopped := make(chan struct{})
 	l.Run(func() {
 		var w *loop.Watch
-		w = l.WatchLater(u, func(pollux.Event) {}, func(err error) {
+		w = l.WatchLater(u, pollux.Readable, func(pollux.Event) {}, func(err error) {
 			fmt.Println("watched:", err)
 			w.Stop(func() {
 				u.Close()

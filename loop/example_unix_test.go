@@ -89,7 +89,7 @@ func ExampleLoop_Watch_pipe() {
 
 	ended := make(chan error, 1)
 	closed := false
-	watch, err := g.Loops()[0].Watch(context.Background(), r, func(pollux.Event) {
+	watch, err := g.Loops()[0].Watch(context.Background(), r, pollux.Readable, func(pollux.Event) {
 		b := make([]byte, 64)
 		for !closed { // some kernels report EOF more than once
 			n, err := r.Read(b)

@@ -84,6 +84,9 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 // SetPatience sets handOverTimeout.
 func (g *Group) SetPatience(d time.Duration) { g.handOverTimeout = d }
 
+// SetStatsTimeout sets statsTimeout.
+func (g *Group) SetStatsTimeout(d time.Duration) { g.statsTimeout = d }
+
 // Listeners returns how many listeners the group has.
 func (g *Group) Listeners() int {
 	g.mu.Lock()

@@ -33,6 +33,7 @@ type rareExtras struct {
 	writeTimeout    time.Duration // as requested, if ownWriteTimeout
 	ownWriteTimeout bool
 	backpressure    backpressure // as requested
+	watermarks      watermarks   // as requested, if the connection's watermark has ownWatermarks
 
 	// Accessed by the loop only.
 	progress

@@ -42,8 +42,8 @@ func (c *Conn) beginFailing(why error) {
 	c.failWritesLocked(why)
 	x := c.extras
 	c.unstageLocked()
-	wasAbove := c.watermark == above || c.pauses&byWatermark != 0
-	c.watermark = below
+	wasAbove := c.watermark&above != 0 || c.pauses&byWatermark != 0
+	c.watermark &^= above
 	c.dropUnsentLocked(why)
 	c.mu.Unlock()
 	c.cancelContext(why)

@@ -137,7 +137,7 @@ func TestAllDriversFail(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer u.Close()
-			_, err = g.Loops()[0].Watch(context.Background(), u, func(pollux.Event) {})
+			_, err = g.Loops()[0].Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {})
 			return err
 		},
 	} {
@@ -164,8 +164,8 @@ func TestErrorsAfterShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	_, watch := l.Watch(context.Background(), u, func(pollux.Event) {})
-	_, nothing := l.Watch(context.Background(), nil, nil)
+	_, watch := l.Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {})
+	_, nothing := l.Watch(context.Background(), nil, 0, nil)
 	for what, err := range map[string]error{
 		"Run":     l.Run(func() {}),
 		"Offload": l.Offload(func() any { return nil }, nil),

@@ -10,6 +10,7 @@ import (
 	"github.com/pollux-io/pollux/internal/admission"
 	"github.com/pollux-io/pollux/internal/offload"
 	"github.com/pollux-io/pollux/internal/watchdog"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // A Group is a set of loops that share listeners, limits and a pool for blocking work.
@@ -47,6 +48,9 @@ type Group struct {
 
 	stalledAfter    time.Duration // for tests; 0: the constant
 	handOverTimeout time.Duration // for tests; 0: the constant
+	statsTimeout    time.Duration // for tests; 0: the constant
+
+	options []sock.Option // of TCP sockets; those of a call override them
 
 	limits admission.Limits // counts the connections
 	cut    atomic.Int64     // connections cut off by Shutdown
@@ -63,7 +67,7 @@ func NewGroup(config Config) (*Group, error) {
 		config: config, began: time.Now(), stopped: make(chan struct{}),
 		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
 		limits: admission.Limits{MaxConns: config.MaxConns, RefuseAbove: config.RefuseAbove},
-		logs:   newLogs(config.Logger),
+		logs:   newLogs(config.Logger), options: []sock.Option{sock.KeepAlive(keepAliveOf(config.KeepAlive))},
 	}
 	for range config.Loops {
 		drv, err := openDriver(&config)

@@ -13,18 +13,11 @@ import (
 // net.TCPConn.SetKeepAliveConfig does: off unless Enable is set, and otherwise, where a field is
 // zero, 15 s of silence before the first probe, 15 s between probes, and the connection dropped
 // after 9 of them; a negative field leaves the value in force. The default is Config.KeepAlive.
-// The error is the system's for values out of its range (tcp(7): 32,767 s, 127 probes),
-// ErrClosed, or errors.ErrUnsupported for a Unix socket. When keep-alive drops a connection,
-// Closed gets ETIMEDOUT.
+// Times of more than 32,767 s and a Count of more than 127, the limits of Linux, are ErrBadArgument.
+// Other errors are ErrClosed, and errors.ErrUnsupported for a Unix socket. When keep-alive drops a
+// connection, Closed gets ETIMEDOUT.
 func (c *Conn) SetKeepAlive(k net.KeepAliveConfig) error {
-	err := error(ErrClosed)
-	if !c.ends() {
-		err = stream.Of(&c.stream).SetKeepAlive(k)
-	}
-	if err != nil {
-		return c.opError("set keep-alive", err)
-	}
-	return nil
+	return c.setOption("set keep-alive", true, sock.KeepAlive(k))
 }
 
 // keepAliveOf applies the default of Config.KeepAlive: the zero value is on, with the defaults.
@@ -48,11 +41,6 @@ func checkKeepAlive(k net.KeepAliveConfig) error {
 // keeps its own.
 func (g *Group) keepAliveServed(l *sock.TCPListener) {
 	if !stream.PassesOnKeepAlive(handle.Of(l), stream.AcceptOptionsOf(l)) {
-		l.SetOptions(sock.KeepAlive(keepAliveOf(g.config.KeepAlive)))
+		l.SetOptions(g.options...)
 	}
-}
-
-// keepAliveDialed sets keep-alive on a connection that is about to be dialed.
-func (c *Conn) keepAliveDialed() error {
-	return stream.Of(&c.stream).SetKeepAlive(keepAliveOf(c.loop.g.config.KeepAlive))
 }

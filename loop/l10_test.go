@@ -93,7 +93,7 @@ func TestL10DetachStream(t *testing.T) {
 	}
 	c.Write([]byte("hello"))
 	ready := make(chan bool, 100)
-	if _, err := g.Loops()[0].Watch(context.Background(), r.s, func(ev pollux.Event) { ready <- ev.Readable() }); err != nil {
+	if _, err := g.Loops()[0].Watch(context.Background(), r.s, pollux.Readable, func(ev pollux.Event) { ready <- ev.Readable() }); err != nil {
 		t.Fatal(err)
 	}
 	for n := 0; n < len("hello"); {

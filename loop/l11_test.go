@@ -229,7 +229,7 @@ func TestL11ListenFailsAfterReturn(t *testing.T) {
 	addr := net.TCPAddrFromAddrPort(s.Addr())
 	// Another group has registered it, so the loop's registration fails.
 	other := group(t, loop.Config{Loops: 1})
-	if _, err := other.Loops()[0].Watch(context.Background(), s, func(pollux.Event) {}); err != nil {
+	if _, err := other.Loops()[0].Watch(context.Background(), s, pollux.Readable, func(pollux.Event) {}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := g.Serve(s, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
@@ -264,14 +264,14 @@ func TestL11WatchWhileTheLoopIsBlocked(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := l.Watch(ctx, u, func(pollux.Event) { t.Error("the canceled watch reported an event") })
+		_, err := l.Watch(ctx, u, pollux.Readable, func(pollux.Event) { t.Error("the canceled watch reported an event") })
 		ended <- err
 	}()
 	if err := receive(t, ended, "Watch's return"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Watch: got %v, want DeadlineExceeded", err)
 	}
 	release()
-	w, err := l.Watch(context.Background(), u, func(pollux.Event) {})
+	w, err := l.Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -228,7 +228,7 @@ func (c *stressor) watch(r *rand.Rand) {
 	var calls int // the race detector reports a call that comes too late
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(3000))*time.Microsecond)
 	defer cancel()
-	w, err := c.g.Loops()[r.IntN(2)].Watch(ctx, a, func(pollux.Event) { calls++ })
+	w, err := c.g.Loops()[r.IntN(2)].Watch(ctx, a, pollux.Readable, func(pollux.Event) { calls++ })
 	if err != nil {
 		return
 	}

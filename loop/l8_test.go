@@ -127,7 +127,7 @@ func TestAfterShutdown(t *testing.T) {
 	go func() {
 		_, err := g.Dial(context.Background(), "tcp", "127.0.0.1:1", func(*loop.Conn) loop.Handler { return echo{} })
 		ended <- err
-		_, err = l.Watch(context.Background(), u, func(pollux.Event) {})
+		_, err = l.Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {})
 		ended <- err
 		_, err = g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 		ended <- err

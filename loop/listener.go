@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -66,12 +67,19 @@ func (ln *Listener) newAcceptor(l *Loop, s driver.Acceptor) *acceptor {
 // Listen listens at address: of network "tcp" (host and port, as for net.Listen, the host an IP
 // address, "localhost" or empty), "tcp4", "tcp6", or "unix" (a path). For each connection accept
 // is called, on its loop, and returns its handler; nil closes it. Listen waits for the loops, as
-// described at Group, so in a callback it returns ErrOnLoop. The error is a *net.OpError: the
-// system's for the address (EADDRINUSE, EACCES, EADDRNOTAVAIL), out of descriptors (EMFILE),
-// ErrBadArgument or ErrClosed.
-func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Listener, error) {
+// described at Group, so in a callback it returns ErrOnLoop.
+//
+// options are those of package sock for sockets that listen. Each of the listening sockets gets
+// them (on Linux there is one for each loop), and sock.Control is called for each. ReadBuffer,
+// WriteBuffer, NoDelay, KeepAlive and UserTimeout are for the connections; KeepAlive overrides
+// Config.KeepAlive. ReusePort shares the address with other processes; it is not needed for the
+// loops. One that is out of range or does not apply is ErrBadArgument.
+//
+// The error is a *net.OpError: the system's for the address (EADDRINUSE, EACCES, EADDRNOTAVAIL) or
+// for an option, out of descriptors (EMFILE), ErrBadArgument or ErrClosed.
+func (g *Group) Listen(network, address string, accept func(*Conn) Handler, options ...sock.Option) (*Listener, error) {
 	if network == "unix" {
-		return g.listenUnix(address, accept)
+		return g.listenUnix(address, accept, options)
 	}
 	at, err := hostport.ParseStream(network, address)
 	if errors.Is(err, hostport.ErrNetwork) && strings.HasPrefix(network, "udp") {
@@ -80,7 +88,7 @@ func (g *Group) Listen(network, address string, accept func(*Conn) Handler) (*Li
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
-	return g.listenTCP(at, accept)
+	return g.listenTCP(at, accept, options)
 }
 
 // Resolve parses an address of host and port as Listen and ListenPacket do, without a name
@@ -94,16 +102,11 @@ func Resolve(network, address string) (netip.AddrPort, error) {
 	return hostport.Parse(network, "tcp", address)
 }
 
-// listenOptions returns the socket options of the listeners that Listen makes.
-func (g *Group) listenOptions() []sock.Option {
-	return []sock.Option{sock.KeepAlive(keepAliveOf(g.config.KeepAlive))}
-}
-
-func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
+func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler, options []sock.Option) (*Listener, error) {
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spread.TCP(len(g.workingLoops()), at, g.listenOptions()...)
+	sockets, err := spread.TCP(len(g.workingLoops()), at, append(slices.Clip(g.options), options...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,22 +118,36 @@ func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Liste
 }
 
 // Serve accepts from a listening socket that was made elsewhere, such as an inherited one. The
-// group owns the socket from now on, even if Serve fails. Errors are as for Listen.
-func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler) (*Listener, error) {
+// group owns the socket from now on, even if Serve fails.
+//
+// options are those that an open socket can take: ReadBuffer, WriteBuffer, NoDelay, KeepAlive and
+// UserTimeout of package sock, for the connections that arrive from now on. Others are
+// ErrBadArgument. Errors are as for Listen.
+func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler, options ...sock.Option) (*Listener, error) {
 	if l == nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: errNil("a listener")}
 	}
+	addr := net.TCPAddrFromAddrPort(l.Addr())
 	g.keepAliveServed(l)
-	return g.serve(net.TCPAddrFromAddrPort(l.Addr()), []driver.Acceptor{l}, false, accept)
+	if err := l.SetOptions(options...); err != nil {
+		l.Close()
+		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: addr, Err: causeOf(err)}
+	}
+	return g.serve(addr, []driver.Acceptor{l}, false, accept)
 }
 
-// ServeUnix is Serve for a listening Unix socket. When the group closes an inherited one, its
-// path is not removed.
-func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler) (*Listener, error) {
+// ServeUnix is Serve for a listening Unix socket, with the options ReadBuffer and WriteBuffer. When
+// the group closes an inherited one, its path is not removed.
+func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler, options ...sock.Option) (*Listener, error) {
 	if l == nil {
 		return nil, &net.OpError{Op: "listen", Net: "unix", Err: errNil("a listener")}
 	}
-	return g.serve(&net.UnixAddr{Name: l.Addr(), Net: "unix"}, []driver.Acceptor{l}, false, accept)
+	addr := &net.UnixAddr{Name: l.Addr(), Net: "unix"}
+	if err := l.SetOptions(options...); err != nil {
+		l.Close()
+		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: addr, Err: causeOf(err)}
+	}
+	return g.serve(addr, []driver.Acceptor{l}, false, accept)
 }
 
 func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept func(*Conn) Handler) (*Listener, error) {
@@ -157,11 +174,11 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 }
 
 // listenUnix listens at a path or an abstract name.
-func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, error) {
+func (g *Group) listenUnix(name string, accept func(*Conn) Handler, options []sock.Option) (*Listener, error) {
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: name, Net: "unix"}, Err: err}
 	}
-	l, err := sock.ListenUnix(name)
+	l, err := sock.ListenUnix(name, options...)
 	if err != nil {
 		return nil, err
 	}

@@ -194,7 +194,7 @@ func TestListenerCloseDuringWatch(t *testing.T) {
 		}
 		defer u.Close()
 		watched := make(chan error, 1)
-		g.Loops()[0].WatchLater(u, func(pollux.Event) {}, func(err error) { watched <- err })
+		g.Loops()[0].WatchLater(u, pollux.Readable, func(pollux.Event) {}, func(err error) { watched <- err })
 		ln.Close()
 		if err := receive(t, watched, "the watch"); err != nil {
 			t.Error(err)

@@ -48,7 +48,7 @@ func TestBlockingCallsOnTheLoop(t *testing.T) {
 		_, packet := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler { return nil })
 		_, servePacket := g.ServePacket(udp, func(*loop.PacketConn) loop.PacketHandler { return nil })
 		_, dial := g.Dial(context.Background(), "tcp", tcp.Addr().String(), echoes)
-		_, watch := l.Watch(context.Background(), udp, func(pollux.Event) {})
+		_, watch := l.Watch(context.Background(), udp, pollux.Readable, func(pollux.Event) {})
 		for what, err := range map[string]error{
 			"Listen": listen, "Serve": serve, "ListenPacket": packet, "ServePacket": servePacket, "Dial": dial, "Watch": watch,
 			"Shutdown": g.Shutdown(context.Background()),
@@ -94,17 +94,17 @@ func TestNilArguments(t *testing.T) {
 	_, err = g.Dial(context.Background(), "tcp", "127.0.0.1:1", nil)
 	refused("Dial", err)
 	refused("Loop.Dial", l.Dial(context.Background(), "tcp", "127.0.0.1:1", nil, nil))
-	_, err = l.Watch(context.Background(), nil, func(pollux.Event) {})
+	_, err = l.Watch(context.Background(), nil, pollux.Readable, func(pollux.Event) {})
 	refused("Watch of nothing", err)
 	var none *sock.UDPSocket
-	_, err = l.Watch(context.Background(), none, func(pollux.Event) {})
+	_, err = l.Watch(context.Background(), none, pollux.Readable, func(pollux.Event) {})
 	refused("Watch of a nil socket", err)
 	u, err := sock.ListenUDP(loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	_, err = l.Watch(context.Background(), u, nil)
+	_, err = l.Watch(context.Background(), u, pollux.Readable, nil)
 	refused("Watch without a function", err)
 	refused("Run", l.Run(nil))
 	refused("Offload", l.Offload(nil, nil))
@@ -286,7 +286,7 @@ func TestCallbacksAfterShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	w, err := l.Watch(context.Background(), u, func(pollux.Event) {})
+	w, err := l.Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestCallbacksAfterShutdown(t *testing.T) {
 		t.Errorf("Run: got %v, want ErrClosed", err)
 	}
 	calls := 0
-	l.WatchLater(u, func(pollux.Event) {}, func(err error) {
+	l.WatchLater(u, pollux.Readable, func(pollux.Event) {}, func(err error) {
 		calls++
 		if !errors.Is(err, loop.ErrClosed) {
 			t.Errorf("WatchLater: got %v, want ErrClosed", err)
@@ -329,24 +329,24 @@ func TestWatchRegisteredSource(t *testing.T) {
 	}
 	defer u.Close()
 	l, other := g.Loops()[0], g.Loops()[1]
-	w, err := l.Watch(context.Background(), u, func(pollux.Event) {})
+	w, err := l.Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Watch(context.Background(), u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrRegistered) {
+	if _, err := l.Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {}); !errors.Is(err, pollux.ErrRegistered) {
 		t.Errorf("second Watch on the same loop: got %v, want ErrRegistered", err)
 	}
-	if _, err := other.Watch(context.Background(), u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrOtherPoll) {
+	if _, err := other.Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {}); !errors.Is(err, pollux.ErrOtherPoll) {
 		t.Errorf("Watch on another loop: got %v, want ErrOtherPoll", err)
 	}
 	stopped := make(chan bool)
 	w.Stop(func() { close(stopped) })
 	receive(t, stopped, "Stop")
-	if _, err := other.Watch(context.Background(), u, func(pollux.Event) {}); err != nil {
+	if _, err := other.Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {}); err != nil {
 		t.Errorf("Watch on another loop after Stop: %v", err)
 	}
 	u.Close()
-	if _, err := l.Watch(context.Background(), u, func(pollux.Event) {}); !errors.Is(err, pollux.ErrSourceClosed) {
+	if _, err := l.Watch(context.Background(), u, pollux.Readable, func(pollux.Event) {}); !errors.Is(err, pollux.ErrSourceClosed) {
 		t.Errorf("Watch of a closed source: got %v, want ErrSourceClosed", err)
 	}
 }

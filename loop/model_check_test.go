@@ -92,7 +92,7 @@ func (a *end) receivesLocked() bool {
 	if !a.backpressure {
 		return true // dialed connections read on
 	}
-	return a.sent-a.peer.seen <= a.p.r.p.setting.low
+	return a.sent-a.peer.seen <= a.low
 }
 
 // awaitReceived waits until a has received everything that was sent to it, if it receives.

@@ -66,6 +66,7 @@ type state struct {
 	redeliver               bool // Resume was called, so the left bytes must be delivered again
 	above, drainDue         bool // Unsent was above the high watermark, Drained is due
 	drains                  int  // calls of Drained
+	high, low               int  // the watermarks
 	backpressure, echoes    bool
 	mode                    step // opConsume or opTakeOnly
 	endedInside             bool
@@ -268,13 +269,12 @@ func (h handler) Data(c *loop.Conn, b []byte) (n int, err error) {
 
 // dataLocked checks b, and returns how much of it is consumed, and whether Data pauses.
 func (a *end) dataLocked(c *loop.Conn, b []byte) (n int, pauses bool) {
-	setting := &a.p.r.p.setting
 	switch {
 	case a.pausedInside:
 		a.p.failLocked("end %d: Data was called after Pause", a.i)
 	case a.endedInside:
 		a.p.failLocked("end %d: Data was called after an operation that ends the connection", a.i)
-	case a.above && !a.peer.mayResetLocked() && c.Unsent() > setting.low:
+	case a.above && !a.peer.mayResetLocked() && c.Unsent() > a.low:
 		a.p.failLocked("end %d: Data was called above the high watermark", a.i)
 	case len(b) == 0 || len(b) < a.left:
 		a.p.failLocked("end %d: Data got %d bytes, although %d were left", a.i, len(b), a.left)
@@ -449,6 +449,8 @@ func (a *end) do(s step, inside bool) {
 		if !a.did(opIdleTimeout, opReadDeadline) {
 			err = errors.Join(c.SetIdleTimeout(longTimeout), c.SetReadDeadline(time.Now().Add(longTimeout)), c.SetWriteTimeout(longTimeout))
 		}
+	case opWatermarks:
+		err = a.setWatermarks(c, s.n, inside)
 	case opBackpressure:
 		a.p.locked(func() { a.backpressure, a.above = s.n > 0, false })
 		err = c.SetBackpressure(s.n > 0)
@@ -495,6 +497,33 @@ func (a *end) setHandler(c *loop.Conn, inside bool) error {
 	return err
 }
 
+// setWatermarks sets the watermarks, of which the high one is n; it takes effect immediately.
+func (a *end) setWatermarks(c *loop.Conn, n int, inside bool) error {
+	setting := &a.p.r.p.setting
+	high, low, drains := n, (n+1)/2, 0
+	if n == 0 {
+		high, low = setting.high, setting.low
+	}
+	a.p.locked(func() { a.above, a.low, drains = false, min(a.low, low), a.drains })
+	var err error
+	if n == 0 {
+		err = c.SetWatermarks(0, 0)
+	} else {
+		err = c.SetWatermarks(high, low)
+	}
+	unsent := c.Unsent()
+	a.p.locked(func() {
+		if err != nil {
+			return
+		}
+		a.high, a.low = high, low
+		crossed := unsent > high
+		a.above = inside && crossed && a.backpressure
+		a.drainDue = a.drainDue || crossed && a.drains == drains
+	})
+	return err
+}
+
 // write writes once.
 func (a *end) write(c *loop.Conn, s step, inside bool) {
 	setting := &a.p.r.p.setting
@@ -527,7 +556,7 @@ func (a *end) write(c *loop.Conn, s step, inside bool) {
 		switch {
 		case err == nil && k == n:
 			a.sent += n
-			crossed := unsent > setting.high
+			crossed := unsent > a.high
 			a.above = inside && crossed && a.backpressure
 			a.drainDue = a.drainDue || crossed && !drained
 		case k == 0 && errors.Is(err, loop.ErrTooLarge) && errors.Is(err, loop.ErrBufferFull) && n > setting.maxUnsent:

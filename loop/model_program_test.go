@@ -99,13 +99,14 @@ const (
 	opReadDeadline // n microseconds from now
 	opLongTimeouts // that do not expire
 	opBackpressure // off if n is zero
+	opWatermarks   // the high one is n and the low one half of that; Config's if n is zero
 	ops
 )
 
 var opNames = [ops]string{
 	"Write", "wait for arrival", "meet", "read", "FIN", "RST", "close", "Writev", "WriteOwned", "await", "consume", "consume and pause", "echo", "Pause", "Resume", "SetHandler",
 	"CloseWrite", "Close", "CloseWith", "Abort", "AbortWith", "Detach", "DetachStream", "Data's error", "panic", "SetIdleTimeout", "SetReadDeadline",
-	"timeouts of an hour", "SetBackpressure",
+	"timeouts of an hour", "SetBackpressure", "SetWatermarks",
 }
 
 func (o op) String() string { return opNames[o] }
@@ -322,6 +323,7 @@ var (
 		{opSetHandler, 5},
 		{opLongTimeouts, 2},
 		{opBackpressure, 4},
+		{opWatermarks, 4},
 		{opCloseWrite, 3},
 	}
 	loopEnding = []opWeight{
@@ -366,6 +368,8 @@ func (d *drawer) loopStep(end int, s *script, ends bool) step {
 		if end == 1 && s.kind == loopToLoop {
 			x.n = 0 // both ends could wait for each other
 		}
+	case opWatermarks:
+		x.n = pick(d.Rand, 0, 1+d.IntN(2000), 1+d.IntN(d.p.setting.maxUnsent))
 	case opEcho:
 		x.n = 1 - end // two echoing ends would never stop
 	case opDetach, opDetachStream:

@@ -19,14 +19,22 @@ func goroutineID() uint64 {
 	return n
 }
 
-// checkNotOnLoop returns ErrOnLoop on a loop of the group.
-func (g *Group) checkNotOnLoop() error {
+// currentLoop returns the loop of the group that runs on the calling goroutine, or nil.
+func (g *Group) currentLoop() *Loop {
 	if n := goroutineID(); n != 0 {
 		for _, l := range g.loops {
 			if l.goroutineID.Load() == n {
-				return ErrOnLoop
+				return l
 			}
 		}
+	}
+	return nil
+}
+
+// checkNotOnLoop returns ErrOnLoop on a loop of the group.
+func (g *Group) checkNotOnLoop() error {
+	if g.currentLoop() != nil {
+		return ErrOnLoop
 	}
 	return nil
 }

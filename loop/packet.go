@@ -44,8 +44,8 @@ type PacketListener struct {
 }
 
 // PacketConn is a UDP socket on a loop. Its methods may be called from any goroutine and never
-// block: they are those of sock.UDPSocket, and return sock.ErrWouldBlock if they would block. Do
-// not read from it, close it or detach it: its loop reads, and PacketListener.Close closes.
+// block: a write that would block returns sock.ErrWouldBlock. Other errors are *net.OpErrors, which
+// wrap ErrClosed once the socket is closed. Its loop reads, and PacketListener.Close closes it.
 //
 // The datagrams of one socket are sent in the order of the calls, from all goroutines.
 //
@@ -56,7 +56,7 @@ type PacketListener struct {
 // no route, that is counted (LoopStats.PacketErrors) and logged at a limited rate instead of
 // returned.
 type PacketConn struct {
-	*sock.UDPSocket
+	u        *sock.UDPSocket
 	loop     *Loop
 	ln       *PacketListener
 	handler  PacketHandler
@@ -76,8 +76,12 @@ type PacketConn struct {
 
 // ListenPacket binds to address (network "udp", "udp4" or "udp6"; the host an IP address,
 // "localhost" or empty) and calls handler for each socket, on its loop. It waits for the loops,
-// so in a callback it returns ErrOnLoop. The error is a *net.OpError, as for Listen.
-func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+// so in a callback it returns ErrOnLoop.
+//
+// options are those of package sock for UDP sockets that are bound: each of the sockets gets them,
+// and sock.Control is called for each. ReusePort shares the address with other processes; it is not
+// needed for the loops. The error is a *net.OpError, as for Listen.
+func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) PacketHandler, options ...sock.Option) (*PacketListener, error) {
 	at, err := hostport.Parse(network, "udp", address)
 	if err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Err: err}
@@ -85,7 +89,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	if err := g.ended(); err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spread.UDP(len(g.workingLoops()), at, net.Interfaces)
+	sockets, err := spread.UDP(len(g.workingLoops()), at, net.Interfaces, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -93,11 +97,16 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 }
 
 // ServePacket serves a UDP socket that was made elsewhere, such as an inherited one, on one
-// loop. The group owns the socket from now on, even if ServePacket fails. Errors are as for
-// ListenPacket.
-func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+// loop. The group owns the socket from now on, even if ServePacket fails. options are those that an
+// open socket can take: ReadBuffer and WriteBuffer of package sock. Errors are as for ListenPacket.
+func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketHandler, options ...sock.Option) (*PacketListener, error) {
 	if u == nil {
 		return nil, &net.OpError{Op: "bind", Net: "udp", Err: errNil("a socket")}
+	}
+	if err := u.SetOptions(options...); err != nil {
+		addr := net.UDPAddrFromAddrPort(u.LocalAddr())
+		u.Close()
+		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: addr, Err: causeOf(err)}
 	}
 	return g.servePacket([]*sock.UDPSocket{u}, handler)
 }
@@ -106,7 +115,7 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 	pl := &PacketListener{g: g, addr: net.UDPAddrFromAddrPort(sockets[0].LocalAddr())}
 	loops := g.workingLoops()
 	for i, u := range sockets {
-		p := &PacketConn{UDPSocket: u, loop: loops[i%len(loops)], ln: pl, released: make(chan struct{})}
+		p := &PacketConn{u: u, loop: loops[i%len(loops)], ln: pl, released: make(chan struct{})}
 		p.warned = loglimit.Limiter{To: g.config.Logger, Burst: 1}
 		p.socket = driver.PacketSocket{UDPSocket: u, Up: (*packetUpcalls)(p)}
 		pl.conns = append(pl.conns, p)
@@ -168,10 +177,10 @@ func (pl *PacketListener) requestEnd(immediately bool) (notified []*PacketConn, 
 	for _, p := range pl.conns {
 		if immediately {
 			p.shut.Store(true)
-			p.UDPSocket.Close()
+			p.u.Close()
 		}
 		if !p.loop.putEnd(p.end) {
-			p.UDPSocket.Close() // the loop does not call its driver any more, and may never have bound it
+			p.u.Close() // the loop does not call its driver any more, and may never have bound it
 			continue
 		}
 		notified = append(notified, p)
@@ -188,7 +197,7 @@ func (pl *PacketListener) reassignBroadcasts(p *PacketConn) {
 		return
 	}
 	for i, other := range pl.conns {
-		if other.loop.failed.Load() == nil && spread.ReceiveBroadcasts(other.UDPSocket) == nil {
+		if other.loop.failed.Load() == nil && spread.ReceiveBroadcasts(other.u) == nil {
 			pl.broadcastIndex = i
 			return
 		}
@@ -209,44 +218,52 @@ func (pl *PacketListener) awaitReleased(sockets []*PacketConn) {
 	}
 }
 
-// Write is sock.UDPSocket's; Stats counts what it sends.
+// Write sends b to the peer that Connect has set, as one datagram: all of b or nothing. Without a
+// peer the error is the system's (EDESTADDRREQ). If it returns sock.ErrWouldBlock, Writable is called
+// when the socket is writable again. Stats counts what is sent.
 func (p *PacketConn) Write(b []byte) (int, error) {
 	if n, err, done := p.sendOne(b, netip.AddrPort{}); done {
 		return n, err
 	}
-	return p.noteSent(p.UDPSocket.Write(b))
+	return p.noteSent(p.u.Write(b))
 }
 
-// WriteTo is sock.UDPSocket's; Stats counts what it sends.
+// WriteTo is Write to addr instead of the peer. An address that is not valid for the socket is an
+// error; nothing is sent.
 func (p *PacketConn) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 	if addr.IsValid() { // otherwise sock returns the error
 		if n, err, done := p.sendOne(b, addr); done {
 			return n, err
 		}
 	}
-	return p.noteSent(p.UDPSocket.WriteTo(b, addr))
+	return p.noteSent(p.u.WriteTo(b, addr))
 }
 
-// WriteBatch is sock.UDPSocket's; Stats counts what it sends.
+// WriteBatch sends the datagrams in turn, each to its Addr, or to the peer if that is the zero
+// AddrPort, with one system call for 64 of them where the system has such a call. It returns how many
+// it has sent. If those are fewer than len(ms), it also returns the error of the next datagram, such
+// as sock.ErrWouldBlock.
 func (p *PacketConn) WriteBatch(ms []sock.Message) (int, error) {
 	if n, err, done := p.send(ms); done {
 		return n, err
 	}
-	n, err := p.UDPSocket.WriteBatch(ms)
+	n, err := p.u.WriteBatch(ms)
 	p.noteSent(dataBytes(ms[:n]), err)
 	return n, err
 }
 
-// Connect is sock.UDPSocket's: datagrams queued by Write before still go to the previous peer.
+// Connect sets or changes the socket's peer: Write sends to it, and datagrams from other senders are
+// dropped. It sends nothing. Datagrams that Write has queued before still go to the previous peer.
 func (p *PacketConn) Connect(addr netip.AddrPort) error {
 	p.keepPeer()
-	return p.UDPSocket.Connect(addr)
+	return p.u.Connect(addr)
 }
 
-// Disconnect is sock.UDPSocket's, as Connect.
+// Disconnect removes the peer: the socket receives from all senders again. Datagrams that Write has
+// queued before still go to the previous peer.
 func (p *PacketConn) Disconnect() error {
 	p.keepPeer()
-	return p.UDPSocket.Disconnect()
+	return p.u.Disconnect()
 }
 
 func (p *PacketConn) keepPeer() {
@@ -409,5 +426,5 @@ func (u *packetUpcalls) Released() { close(u.released) }
 func (u *packetUpcalls) SendFailed(n int, err error) {
 	u.loop.counts.packetErrors++
 	u.loop.sentDirectly.Add(-uint64(n))
-	u.warned.Warn("pollux: the kernel refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.LocalAddr(), "error", err)
+	u.warned.Warn("pollux: the kernel refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.u.LocalAddr(), "error", err)
 }

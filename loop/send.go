@@ -19,8 +19,8 @@ const stagingBytes = 64 << 10
 // immediately. Write never blocks, and what is written during one turn is sent together.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
-	if c.inCallback() && c.out == nil && c.acceptsWritesLocked() {
-		// The ordinary case. The staging buffer is smaller than any limit.
+	if c.inCallback() && c.out == nil && c.watermark == 0 && c.acceptsWritesLocked() {
+		// The ordinary case. The staging buffer is smaller than any limit of Config.
 		if l := c.loop; len(b) < l.direct && len(b) <= l.staging.Space() {
 			l.staging.Append(b)
 			c.mu.Unlock()
@@ -92,7 +92,7 @@ func (c *Conn) admitWriteLocked(n int) error {
 	if !c.acceptsWritesLocked() {
 		return c.writeErrorLocked()
 	}
-	return c.watermark.admit(n, c.unsentLocked(), &c.loop.g.config)
+	return c.watermark.admit(n, c.unsentLocked(), c.watermarksLocked().high, c.loop.g.config.MaxUnsentBytes)
 }
 
 // unsentLocked returns the number of unsent bytes. c.mu must be held.

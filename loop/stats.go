@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/pollux-io/pollux"
@@ -18,6 +19,11 @@ type counts struct {
 
 // LoopStats are the counters of one loop since it began, and its current state.
 type LoopStats struct {
+	// Partial reports that the loop has not answered, because it was in a callback: only Conns,
+	// Turns, Queued, the buffers' figures (BlocksLent to MaxIdleBytes), LongestCallback,
+	// SlowCallbacks, Spin and Failed are set. The others are zero.
+	Partial bool
+
 	Conns    int    // open connections
 	Accepts  uint64 // connections accepted
 	Refused  uint64 // connections refused for MaxConns
@@ -76,52 +82,83 @@ type Stats struct {
 // statsTimeout is how long Stats waits for a loop that is in a callback.
 const statsTimeout = 100 * time.Millisecond
 
-// Stats collects the statistics of all loops. A loop that does not answer within 100 ms, because
-// it is in a callback, has only those figures filled in that change without it: connections, queued functions, slow
-// callbacks, the longest callback, Spin and Failed. So do not call Stats in a callback, but from Offload. After Shutdown it returns the
-// final counters.
+// Stats collects the statistics of all loops. It waits for them, but 100 ms at the most: a loop
+// that is in a callback for longer has LoopStats.Partial set. In a callback of the group it does
+// not wait at all: it returns the figures of the loop that it is called on, and partial ones of the
+// other loops. For complete ones call it on another goroutine, such as from Offload. After Shutdown
+// it returns the final counters.
 func (g *Group) Stats() Stats {
 	s := Stats{Backend: g.Backend(), Uptime: time.Since(g.began), Loops: make([]LoopStats, len(g.loops))}
 	s.OffloadRunning, s.OffloadQueued = g.offload.Stats()
+	if own := g.currentLoop(); own != nil {
+		g.statsOnLoop(own, s.Loops)
+	} else {
+		g.awaitStats(s.Loops)
+	}
+	for i, l := range g.loops {
+		l.addOutsideStats(&s.Loops[i])
+	}
+	return s
+}
+
+// statsOnLoop sets the statistics of own, which is the caller's loop, and of those that have ended.
+func (g *Group) statsOnLoop(own *Loop, all []LoopStats) {
+	for i, l := range g.loops {
+		if l == own || l.hasEnded() {
+			all[i] = l.stats()
+		} else {
+			all[i].Partial = true
+		}
+	}
+}
+
+// awaitStats sets the statistics of the loops that answer within statsTimeout.
+func (g *Group) awaitStats(all []LoopStats) {
 	answers := make([]chan LoopStats, len(g.loops))
 	for i, l := range g.loops {
 		answer := make(chan LoopStats, 1)
 		answers[i] = answer
 		l.put(op{f: func() { answer <- l.stats() }}) // put fails if the loop is about to end
 	}
-	timer := time.NewTimer(statsTimeout)
+	timer := time.NewTimer(cmp.Or(g.statsTimeout, statsTimeout))
 	defer timer.Stop()
 	for i, l := range g.loops {
 		select {
-		case s.Loops[i] = <-answers[i]: // preferred, even if the timeout has passed
+		case all[i] = <-answers[i]: // preferred, even if the timeout has passed
 		default:
 			select {
-			case s.Loops[i] = <-answers[i]:
+			case all[i] = <-answers[i]:
 			case <-l.ended:
-				s.Loops[i] = l.stats() // the loop has ended: any goroutine may read its state
+				all[i] = l.stats() // the loop has ended: any goroutine may read its state
 			case <-timer.C:
+				all[i].Partial = true
 				timer.Reset(0)
 			}
 		}
-		s.Loops[i].Conns = int(l.load.Load())
-		s.Loops[i].Queued = int(max(l.functions.Load(), 0))
-		s.Loops[i].SlowCallbacks = l.slow.Load()
-		s.Loops[i].Spin = l.drv.Spin()
-		s.Loops[i].LongestCallback = max(s.Loops[i].LongestCallback, time.Duration(l.slowest.Load()))
-		if err := l.failed.Load(); err != nil {
-			s.Loops[i].Failed = *err
-		}
 	}
-	return s
 }
 
+// addOutsideStats sets the figures that any goroutine may read while the loop runs.
+func (l *Loop) addOutsideStats(s *LoopStats) {
+	s.Conns = int(l.load.Load())
+	s.Queued = int(max(l.functions.Load(), 0))
+	s.Turns = max(s.Turns, l.turn.Load())
+	s.SlowCallbacks = l.slow.Load()
+	s.LongestCallback = max(s.LongestCallback, time.Duration(l.slowest.Load()))
+	s.Spin = l.drv.Spin()
+	b := l.blocks.Stats()
+	s.BlocksLent, s.BytesLent, s.BytesIdle, s.MaxIdleBytes = b.OutBlocks, b.OutBytes, b.IdleBytes, b.MaxIdleBytes
+	if err := l.failed.Load(); err != nil {
+		s.Failed = *err
+	}
+}
+
+// stats returns the figures that only the loop may read.
 func (l *Loop) stats() LoopStats {
 	c := &l.counts
-	b := l.blocks.Stats()
 	s := LoopStats{
 		Accepts: c.accepts, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.sentDirectly.Load(),
 		Messages: c.messages, PacketErrors: c.packetErrors, Turns: c.turns, Timers: l.timers.Len(), Fired: c.timers,
-		BlocksLent: b.OutBlocks, BytesLent: b.OutBytes, BytesIdle: b.IdleBytes, MaxIdleBytes: b.MaxIdleBytes,
 		BusyTime: time.Duration(c.busyNanos), CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
 	}
 	for i := range l.conns.Len() {

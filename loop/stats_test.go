@@ -83,3 +83,73 @@ func TestStats(t *testing.T) {
 		t.Errorf("Stats() = %+v", s)
 	}
 }
+
+// Stats does not wait in a callback, even while another loop is blocked: it has all figures of its
+// own loop, and those of the other that are known without an answer.
+func TestStatsInCallback(t *testing.T) {
+	g := group(t, loop.Config{Loops: 2, SlowCallback: -1})
+	g.SetStatsTimeout(time.Hour) // a Stats that waits hangs
+	own, other := g.Loops()[0], g.Loops()[1]
+	for _, l := range g.Loops() {
+		l.AfterFunc(time.Hour, func() {})
+	}
+	g.Stats() // both loops have the timer now
+	blocked, release := make(chan bool), make(chan bool)
+	other.Run(func() { blocked <- true; <-release })
+	receive(t, blocked, "the callback that blocks")
+	defer close(release)
+	other.Run(func() {}) // queued behind it
+	got := make(chan loop.Stats, 1)
+	own.Run(func() { got <- g.Stats() })
+	s := receive(t, got, "Stats in a callback")
+	if l := s.Loops[0]; l.Partial || l.Timers != 1 {
+		t.Errorf("the figures of the own loop: Partial is %v and Timers %d, want false and 1", l.Partial, l.Timers)
+	}
+	if l := s.Loops[1]; !l.Partial || l.Queued != 1 || l.Turns == 0 || l.MaxIdleBytes != g.Config().IdleBufferBytes {
+		t.Errorf("the figures of the blocked loop: %+v, want Partial, and 1 function queued", l)
+	}
+}
+
+// Two loops that call Stats in callbacks at the same time do not wait for each other.
+func TestStatsInTwoCallbacks(t *testing.T) {
+	g := group(t, loop.Config{Loops: 2, SlowCallback: -1})
+	g.SetStatsTimeout(time.Hour)
+	inside, got := make(chan bool, 2), make(chan loop.Stats, 2)
+	both := make(chan bool)
+	for _, l := range g.Loops() {
+		l.Run(func() {
+			inside <- true
+			<-both
+			got <- g.Stats()
+		})
+	}
+	for range 2 {
+		receive(t, inside, "both callbacks")
+	}
+	close(both)
+	for range 2 {
+		s := receive(t, got, "Stats in both callbacks")
+		if s.Loops[0].Partial == s.Loops[1].Partial {
+			t.Errorf("Partial is %v for both loops, want it for the other loop only", s.Loops[0].Partial)
+		}
+	}
+}
+
+// Outside of the loops, a loop that does not answer in time has partial figures.
+func TestStatsOfBlockedLoop(t *testing.T) {
+	g := group(t, loop.Config{Loops: 2, SlowCallback: -1})
+	blocked, release := make(chan bool), make(chan bool)
+	g.Loops()[1].Run(func() { blocked <- true; <-release })
+	receive(t, blocked, "the callback that blocks")
+	g.SetStatsTimeout(time.Nanosecond)
+	if s := g.Stats().Loops[1]; !s.Partial {
+		t.Errorf("the figures of a blocked loop: %+v, want Partial", s)
+	}
+	close(release)
+	g.SetStatsTimeout(time.Hour)
+	for i, l := range g.Stats().Loops {
+		if l.Partial {
+			t.Errorf("loop %d has Partial set, although it has answered", i)
+		}
+	}
+}

@@ -21,16 +21,19 @@ type Watch struct {
 	canceled atomic.Bool // before begin
 }
 
-// Watch calls ready on the loop whenever src becomes ready, edge-triggered: read or write until
-// sock.ErrWouldBlock then. src is any source of package sock that is not a loop's own stream: a
-// descriptor of sock.FromFD, a pipe, a socket. The caller still owns it, and must close it after
-// Stop.
+// Watch calls ready on the loop whenever src becomes ready for what interest asks for, which is one
+// or more of pollux.Readable, pollux.Writable and pollux.Priority; errors and hang-ups are always
+// reported. It is edge-triggered: read or write until sock.ErrWouldBlock then. src is any source of
+// package sock that is not a loop's own stream: a descriptor of sock.FromFD, a pipe, a socket. The
+// caller still owns it, and must close it after Stop.
 //
 // Watch waits until src is watched, so in a callback it returns ErrOnLoop: use Loop.WatchLater
 // there. When ctx ends first, the watch is canceled, and the error is ctx's cause. Other errors
-// are those of src (pollux.ErrRegistered, ErrOtherPoll, ErrSourceClosed, ErrNotPollable),
-// ErrBadArgument and ErrClosed.
-func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.Event)) (*Watch, error) {
+// are those of src (pollux.ErrRegistered, ErrOtherPoll, ErrSourceClosed, ErrNotPollable), ErrClosed,
+// and ErrBadArgument: src or ready is nil, or the interest is empty or has unknown bits
+// (pollux.ErrNoInterest). A watch that asks for less, such as Readable only, causes fewer calls: a
+// socket is writable most of the time.
+func (l *Loop) Watch(ctx context.Context, src pollux.Source, interest pollux.Interest, ready func(pollux.Event)) (*Watch, error) {
 	err := l.g.checkNotOnLoop()
 	if err != nil {
 		err = fmt.Errorf("%w, or use Loop.WatchLater", err)
@@ -41,7 +44,7 @@ func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.E
 		return nil, fmt.Errorf("loop: watch: %w", err)
 	}
 	errs := make(chan error, 1)
-	w := l.WatchLater(src, ready, func(err error) { errs <- err })
+	w := l.WatchLater(src, interest, ready, func(err error) { errs <- err })
 	select {
 	case err = <-errs:
 	case <-ctx.Done():
@@ -62,9 +65,9 @@ func (l *Loop) Watch(ctx context.Context, src pollux.Source, ready func(pollux.E
 // WatchLater is Watch without waiting: done, unless it is nil, is called once, with the error if
 // src cannot be watched. It is called on the loop, except with ErrBadArgument and ErrClosed,
 // before WatchLater returns.
-func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func(error)) *Watch {
+func (l *Loop) WatchLater(src pollux.Source, interest pollux.Interest, ready func(pollux.Event), done func(error)) *Watch {
 	w := &Watch{l: l, ready: ready}
-	w.w = driver.Watch{Source: src, Up: (*watchUpcalls)(w)}
+	w.w = driver.Watch{Source: src, Interest: selector.Interest(interest), Up: (*watchUpcalls)(w)}
 	report := func(err error) {
 		w.gone = w.gone || err != nil
 		if done == nil {
@@ -78,6 +81,8 @@ func (l *Loop) WatchLater(src pollux.Source, ready func(pollux.Event), done func
 	switch {
 	case handle.OfAny(src) == nil:
 		report(errNil("a source"))
+	case !w.w.Interest.Valid():
+		report(fmt.Errorf("%w, not %#x", pollux.ErrNoInterest, uint8(interest)))
 	case ready == nil:
 		report(errNil("a function for the events"))
 	default:

@@ -161,8 +161,8 @@ func (m *maker) listen(a *sys.Sockaddr) error {
 // initListener makes d own the listening socket.
 func (m *maker) initListener(d *Descriptor) {
 	d.h().Init(m.fd, m.kind)
-	if m.options.control != nil {
-		d.h().Share() // control may have duplicated the descriptor
+	if len(m.options.controls) > 0 {
+		d.h().Share() // a control may have duplicated the descriptor
 	}
 }
 

@@ -30,7 +30,7 @@ type settings struct {
 	localName   string
 	keepAlive   *net.KeepAliveConfig
 	userTimeout *time.Duration
-	control     func(fd uintptr) error
+	controls    []func(fd uintptr) error
 	bad         error // the first option that is out of range
 }
 
@@ -168,14 +168,15 @@ func UserTimeout(d time.Duration) Option {
 }
 
 // Control calls f with the descriptor before the socket is bound or connected, for options
-// that this package does not have. If f returns an error, creating the socket fails. A nil f is
-// ErrBadArgument.
+// that this package does not have. If f returns an error, creating the socket fails. Several are
+// called in turn. A nil f is ErrBadArgument.
 func Control(f func(fd uintptr) error) Option {
 	return func(s *settings) {
 		if f == nil {
 			s.check(bad("the function of Control is nil"))
+			return
 		}
-		s.control = f
+		s.controls = append(s.controls, f)
 	}
 }
 
@@ -202,7 +203,7 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 		{"V6Only", s.v6only, ip, true, "IP sockets"},
 		{"LocalAddr", s.local.IsValid(), ip && op == "connect", true, "IP sockets that connect"},
 		{"LocalUnixAddr", s.localName != "", !ip && op == "connect", true, "Unix sockets that connect"},
-		{"Control", s.control != nil, true, true, ""},
+		{"Control", len(s.controls) > 0, true, true, ""},
 		{"NoDelay", s.noDelay != unset, tcp, false, "TCP sockets"},
 		{"KeepAlive", s.keepAlive != nil, tcp, false, "TCP sockets"},
 		{"UserTimeout", s.userTimeout != nil, tcp, false, "TCP sockets"},

@@ -49,13 +49,15 @@ func (s *settings) apply(fd sys.FD, family int, kind handle.Kind, accepting *str
 	if err := s.applyOpen(fd, kind, accepting); err != nil {
 		return err
 	}
-	if s.control == nil {
+	if len(s.controls) == 0 {
 		return nil
 	}
-	if err := s.control(uintptr(fd)); err != nil {
-		return err
+	for _, control := range s.controls {
+		if err := control(uintptr(fd)); err != nil {
+			return err
+		}
 	}
-	// control may have passed a duplicate to a child, which makes the socket blocking:
+	// A control may have passed a duplicate to a child, which makes the socket blocking:
 	// connect would block.
 	if e := sys.SetNonblock(fd); e != 0 {
 		return sys.CallError("fcntl", e)

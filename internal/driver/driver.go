@@ -110,8 +110,9 @@ import (
 //
 // # Other sources
 //
-//   - Watch reports every readiness of a source, edge-triggered, by Ready. After Unwatch, which
-//     may follow the source's Close, no upcall comes.
+//   - Watch reports the readiness of a source that Watch.Interest asks for, edge-triggered, by
+//     Ready. Errors and hang-ups are always reported. After Unwatch, which may follow the source's
+//     Close, no upcall comes.
 type Driver interface {
 	// Name returns the driver's name in POLLUX_BACKEND, or that of the backend it uses.
 	Name() string
@@ -285,8 +286,9 @@ type WatchUpcalls interface {
 
 // Watch is a source that a driver watches.
 type Watch struct {
-	Source pollux.Source
-	Up     WatchUpcalls
+	Source   pollux.Source
+	Interest selector.Interest // valid, and unchanged until Unwatch
+	Up       WatchUpcalls
 	State
 }
 

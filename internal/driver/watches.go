@@ -23,7 +23,7 @@ func (d *Watches) StartAt(g uint32) { d.table.StartAt(g) }
 // Watch implements Driver.
 func (d *Watches) Watch(w *Watch) error {
 	d.table.Add(w, &w.State)
-	err := d.q.Register(handle.OfAny(w.Source), Token(d.kind, w.Generation, w.Index), selector.Readable|selector.Writable|selector.Priority, selector.Edge)
+	err := d.q.Register(handle.OfAny(w.Source), Token(d.kind, w.Generation, w.Index), w.Interest, selector.Edge)
 	if err != nil {
 		d.table.Remove(&w.State)
 	}

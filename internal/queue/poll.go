@@ -128,7 +128,7 @@ func describe(h *handle.Handle, fd sys.FD) string {
 }
 
 func validate(interest selector.Interest, trigger selector.Trigger) error {
-	if interest == 0 || interest&^selector.AnyInterest != 0 {
+	if !interest.Valid() {
 		return ErrNoInterest
 	}
 	if trigger&^selector.AnyTrigger != 0 {

@@ -97,7 +97,7 @@ func (q *Poll) resolve(events []Event) int {
 		if !ok {
 			continue
 		}
-		f := events[i].Flags &^ selector.Flags(selector.AnyInterest&^interest)
+		f := events[i].Flags.For(interest)
 		if f == 0 {
 			continue
 		}

@@ -41,6 +41,9 @@ const (
 	AnyInterest = Readable | Writable | Priority
 )
 
+// Valid reports whether i has at least one direction and no unknown bits.
+func (i Interest) Valid() bool { return i != 0 && i&^AnyInterest == 0 }
+
 // Trigger selects how often readiness is reported.
 type Trigger uint8
 
@@ -69,6 +72,10 @@ const (
 	Failed
 	Closed
 )
+
+// For returns the flags without the readiness of directions that the interest does not include.
+// Errors and hang-ups stay.
+func (f Flags) For(i Interest) Flags { return f &^ Flags(AnyInterest&^i) }
 
 // Readable reports whether a read or an accept should be tried.
 func (f Flags) Readable() bool { return f&ReadableFlag != 0 }

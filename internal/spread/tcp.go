@@ -3,8 +3,12 @@
 package spread
 
 import (
+	"errors"
+	"net"
 	"net/netip"
 	"runtime"
+	"slices"
+	"syscall"
 
 	"github.com/pollux-io/pollux/sock"
 )
@@ -14,30 +18,38 @@ import (
 // loops.
 func severalSockets(n int) bool { return runtime.GOOS == "linux" && n > 1 }
 
-// TCP listens at an address with the given options, on one socket for each of n loops, or
-// on one socket in all.
+// TCP listens at an address with the given options, on one socket for each of n loops, or on one
+// socket in all. The first socket is bound with the caller's options only, and shares its port
+// afterwards: if it set SO_REUSEPORT first, a second server would share the port without an error.
 func TCP(n int, at netip.AddrPort, options ...sock.Option) (all []*sock.TCPListener, err error) {
-	if severalSockets(n) {
-		options = append(options, sock.ReusePort())
-	} else {
-		n = 1
+	first, err := sock.ListenTCP(at, options...)
+	if err != nil {
+		return nil, err
 	}
-	if n > 1 && at.Port() != 0 {
-		// With SO_REUSEPORT a second server would share the port without an error.
-		probe, err := sock.ListenTCP(at)
-		if err != nil {
-			return nil, err
-		}
-		probe.Close()
+	all = []*sock.TCPListener{first}
+	if !severalSockets(n) {
+		return all, nil
 	}
-	for range n {
+	at = first.Addr()
+	port := portOf(first)
+	if err := port.share(); err != nil {
+		first.Close()
+		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
+	}
+	options = append(slices.Clip(options), sock.ReusePort())
+	for range n - 1 {
 		l, err := sock.ListenTCP(at, options...)
-		if err != nil {
+		switch {
+		case err == nil:
+			all = append(all, l)
+		case errors.Is(err, syscall.EADDRINUSE) && port.restore() == nil:
+			// The system considers the option as it was when the first socket was bound.
+			CloseAll(all[1:])
+			return all[:1], nil
+		default:
 			CloseAll(all)
 			return nil, err
 		}
-		at = l.Addr()
-		all = append(all, l)
 	}
 	return all, nil
 }

@@ -4,25 +4,23 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
-	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
-// UDP is TCP for UDP sockets. The first is bound alone, and shares its port
-// afterwards: if it set SO_REUSEPORT first, a second server would share the port without an
-// error, even one that asked for a free port, as Linux considers ports of the user's own
-// SO_REUSEPORT sockets free.
+// UDP is TCP for UDP sockets. Linux considers ports of the user's own SO_REUSEPORT sockets free: a
+// first socket with that option would share the port even of a server that asked for a free one.
 //
 // Linux gives a broadcast or multicast datagram to every socket of the port, so only the first
 // may receive them: on an address that receives nothing else it is the only socket, and on a
 // wildcard address the others have a filter. A socket bound to one address of the host receives
 // none. The filter needs the addresses of the interfaces (net.Interfaces): where they cannot be
 // listed (Android, some sandboxes), there is one socket.
-func UDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) ([]*sock.UDPSocket, error) {
-	first, err := sock.ListenUDP(at)
+func UDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error), options ...sock.Option) ([]*sock.UDPSocket, error) {
+	first, err := sock.ListenUDP(at, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +33,7 @@ func UDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) (
 		CloseAll(all)
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
-	options := []sock.Option{sock.ReusePort()}
+	options = append(slices.Clip(options), sock.ReusePort())
 	if at.Addr().Unmap().IsUnspecified() {
 		broadcasts, err := unmarkedBroadcasts(interfaces)
 		switch {
@@ -51,7 +49,8 @@ func UDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) (
 			return nil
 		}))
 	}
-	if err := sharePort(first, true); err != nil {
+	port := portOf(first)
+	if err := port.share(); err != nil {
 		return fails(err)
 	}
 	for range n - 1 {
@@ -59,7 +58,7 @@ func UDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error)) (
 		switch {
 		case err == nil:
 			all = append(all, u)
-		case errors.Is(err, errNoFilter) && sharePort(first, false) == nil:
+		case errors.Is(err, errNoFilter) && port.restore() == nil:
 			CloseAll(all[1:]) // they must not receive datagrams
 			return all[:1], nil
 		default:
@@ -76,21 +75,6 @@ var errNoFilter = errors.New("the kernel does not accept a socket filter")
 // ReceiveBroadcasts lets a socket of UDP receive broadcasts and multicasts, if a filter
 // kept it from that.
 func ReceiveBroadcasts(u *sock.UDPSocket) error { return configure(u, sys.AcceptBroadcasts) }
-
-// sharePort sets whether other sockets with SO_REUSEPORT may share the port of a bound socket.
-func sharePort(u *sock.UDPSocket, on bool) error {
-	return configure(u, func(fd sys.FD) syscall.Errno { return sys.SetReusePort(fd, on) })
-}
-
-// configure calls set, which sets a socket option.
-func configure(u *sock.UDPSocket, set func(sys.FD) syscall.Errno) error {
-	return handle.Of(u).With("configure", func(fd sys.FD) error {
-		if e := set(fd); e != 0 {
-			return sys.CallError("setsockopt", e)
-		}
-		return nil
-	})
-}
 
 // isBroadcastOrMulticast reports whether a socket bound to the address receives only broadcasts
 // or multicasts.

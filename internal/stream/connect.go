@@ -21,6 +21,10 @@ type Attempt struct {
 	// mu is held from taking the error off the socket until outcome has it, so that no
 	// other goroutine queries the socket in between.
 	mu sync.Mutex
+	// Undo removes what making the socket has created in the file system; nil if that is nothing.
+	// The owner of a prepared stream calls it before it closes one that it does not connect, or
+	// whose connecting has failed.
+	Undo func()
 }
 
 // NewAttempt returns an Attempt to connect to an address, which must not change.

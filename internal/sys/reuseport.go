@@ -11,3 +11,9 @@ func SetReusePort(fd FD, on bool) syscall.Errno {
 	}
 	return SetInt(fd, SOL_SOCKET, SO_REUSEPORT, value)
 }
+
+// ReusePort returns whether SO_REUSEPORT is set.
+func ReusePort(fd FD) (bool, syscall.Errno) {
+	v, e := GetInt(fd, SOL_SOCKET, SO_REUSEPORT)
+	return v != 0, e
+}

@@ -70,7 +70,7 @@ func serve(pipe *sock.FD, address string) (*loop.Group, *loop.Listener, error) {
 		return nil, nil, err
 	}
 	n := &news{pipe: pipe, readers: map[*loop.Conn]bool{}}
-	if _, err := g.Loops()[0].Watch(context.Background(), pipe, n.Ready); err != nil {
+	if _, err := g.Loops()[0].Watch(context.Background(), pipe, pollux.Readable, n.Ready); err != nil {
 		return nil, nil, err
 	}
 	ln, err := g.Listen("tcp", address, func(*loop.Conn) loop.Handler { return reader{n} })

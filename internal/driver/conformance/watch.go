@@ -17,6 +17,10 @@ var watchTests = []test{
 	{"a source that is closed before Unwatch", usual, closeBeforeUnwatch},
 	{"a closed source with an open duplicate", usual, closeDuplicated},
 	{"a source that is already watched", usual, watchTwice},
+	{"the readable interest", usual, watchReadable},
+	{"the writable interest", usual, watchWritable},
+	{"the priority interest", usual, watchPriority},
+	{"a reset is reported to either interest", usual, watchReset},
 }
 
 type watch struct {
@@ -24,6 +28,7 @@ type watch struct {
 	h         *harness
 	u         *sock.UDPSocket
 	onReady   func(selector.Flags)
+	events    []selector.Flags
 	reads     int // readable events
 	unwatched bool
 }
@@ -35,8 +40,18 @@ func (h *harness) watch() *watch {
 	h.must(err)
 	h.others = append(h.others, u)
 	w := &watch{h: h, u: u, unwatched: true}
-	w.Source, w.Up = u, (*watchUpcalls)(w)
+	w.Source, w.Interest, w.Up = u, selector.AnyInterest, (*watchUpcalls)(w)
 	h.watches = append(h.watches, w)
+	return w
+}
+
+// watchOf returns a watch of a source with an interest, and starts it.
+func (h *harness) watchOf(src pollux.Source, interest selector.Interest) *watch {
+	h.Helper()
+	w := &watch{h: h, unwatched: true}
+	w.Source, w.Interest, w.Up = src, interest, (*watchUpcalls)(w)
+	h.watches = append(h.watches, w)
+	w.watch()
 	return w
 }
 
@@ -61,6 +76,10 @@ func (u *watchUpcalls) Ready(f selector.Flags) {
 		if w.unwatched {
 			w.h.Errorf("Ready(%v) after Unwatch", f)
 		}
+		if f == 0 || f != f.For(w.Interest) {
+			w.h.Errorf("Ready(%v) of a watch with interest %v", f, w.Interest)
+		}
+		w.events = append(w.events, f)
 		if f.Readable() {
 			w.reads++
 		}
@@ -195,7 +214,7 @@ func watchTwice(h *harness) {
 	w.watch()
 	refused := func(what string, want error) {
 		h.Helper()
-		again := driver.Watch{Source: w.u, Up: w.Up}
+		again := driver.Watch{Source: w.u, Interest: w.Interest, Up: w.Up}
 		h.call("Watch", func() {
 			if err := h.drv.Watch(&again); !errors.Is(err, want) {
 				h.Errorf("%s: %v, want %v", what, err, want)
@@ -239,4 +258,51 @@ func closeBeforeUnwatch(h *harness) {
 	other.sendDatagram()
 	next.sendDatagram()
 	h.until("the others' datagrams", func() bool { return other.reads == 1 && next.reads == 1 })
+}
+
+// watchReadable: that a socket is writable is not reported to a watch that asks for Readable only,
+// and datagrams are.
+func watchReadable(h *harness) {
+	u, sender := h.udp(), h.udp()
+	w := h.watchOf(u, selector.Readable)
+	h.expectQuiet("the socket is writable only")
+	_, err := sender.WriteTo([]byte("x"), u.LocalAddr())
+	h.must(err)
+	h.until("the datagram", func() bool { return w.reads > 0 })
+}
+
+// watchWritable: datagrams are not reported to a watch that asks for Writable only.
+func watchWritable(h *harness) {
+	u, sender := h.udp(), h.udp()
+	w := h.watchOf(u, selector.Writable)
+	h.until("that the socket is writable", func() bool { return len(w.events) > 0 })
+	h.untilQuiet()
+	for range 3 {
+		_, err := sender.WriteTo([]byte("x"), u.LocalAddr())
+		h.must(err)
+	}
+	h.expectQuiet("only datagrams have arrived")
+}
+
+// watchPriority: bytes are not reported to a watch that asks for Priority only.
+func watchPriority(h *harness) {
+	c, p := h.pair()
+	h.watchOf(p, selector.Priority)
+	_, err := c.Write([]byte("ordinary"))
+	h.must(err)
+	h.expectQuiet("only ordinary bytes have arrived")
+}
+
+// watchReset: the error or hang-up is reported to a watch that asks for one direction only.
+func watchReset(h *harness) {
+	for _, interest := range []selector.Interest{selector.Readable, selector.Writable} {
+		c, p := h.pair()
+		w := h.watchOf(p, interest)
+		h.untilQuiet()
+		w.events = nil
+		h.must(c.SetLinger(0))
+		c.release()
+		h.until("the reset", func() bool { return len(w.events) > 0 })
+		w.unwatch()
+	}
 }

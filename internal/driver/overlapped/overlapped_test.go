@@ -634,11 +634,11 @@ func TestWatch(t *testing.T) {
 	}
 	defer u.Close()
 	w := &watcher{u: u}
-	watch := driver.Watch{Source: u, Up: w}
+	watch := driver.Watch{Source: u, Interest: selector.Readable, Up: w}
 	if err := d.Watch(&watch); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Watch(&driver.Watch{Source: u, Up: w}); !errors.Is(err, pollux.ErrRegistered) {
+	if err := d.Watch(&driver.Watch{Source: u, Interest: selector.Readable, Up: w}); !errors.Is(err, pollux.ErrRegistered) {
 		t.Errorf("a second Watch of the same source: %v", err)
 	}
 	peer, err := sock.ListenUDP(loopback)

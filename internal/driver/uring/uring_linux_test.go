@@ -652,7 +652,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := &watch{}
-	x.Source, x.Up = r, x
+	x.Source, x.Interest, x.Up = r, selector.Readable, x
 	if err := b.Driver.Watch(&x.Watch); err != nil {
 		t.Fatal(err)
 	}

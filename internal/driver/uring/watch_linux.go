@@ -93,8 +93,7 @@ func (d *Driver) Watch(w *driver.Watch) error {
 		return err
 	}
 	t.table.Add(w, &w.State)
-	const events = sys.EPOLLIN | sys.EPOLLOUT | sys.EPOLLPRI | sys.EPOLLRDHUP | sys.EPOLLET
-	ev := sys.MakeEpollEvent(events, uint64(w.Generation)<<32|uint64(w.Index))
+	ev := sys.MakeEpollEvent(selector.EpollEvents(w.Interest)|sys.EPOLLET, uint64(w.Generation)<<32|uint64(w.Index))
 	if e := sys.EpollCtl(t.epfd, sys.EPOLL_CTL_ADD, fd, &ev); e != 0 {
 		t.table.Remove(&w.State)
 		if sys.IsNotPollable(e) {
@@ -152,7 +151,7 @@ func (d *Driver) deliverWatches() {
 		}
 		w := t.table.At(uint32(data))
 		if w != nil && w.Generation == uint32(data>>32) {
-			w.Up.Ready(selector.EpollFlags(t.events[i].Events()))
+			w.Up.Ready(selector.EpollFlags(t.events[i].Events()).For(w.Interest))
 		}
 	}
 	if !t.armed && !d.sleep.closing {

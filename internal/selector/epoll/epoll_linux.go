@@ -119,16 +119,7 @@ func (s *Selector) WritableIsFree() bool { return true }
 func (s *Selector) Rearm(sys.FD, selector.Key, selector.Interest) {}
 
 func bits(interest selector.Interest, trigger selector.Trigger) uint32 {
-	var b uint32
-	if interest&selector.Readable != 0 {
-		b |= sys.EPOLLIN | sys.EPOLLRDHUP
-	}
-	if interest&selector.Writable != 0 {
-		b |= sys.EPOLLOUT
-	}
-	if interest&selector.Priority != 0 {
-		b |= sys.EPOLLPRI
-	}
+	b := selector.EpollEvents(interest)
 	if trigger&selector.Level == 0 {
 		b |= sys.EPOLLET
 	}

@@ -40,7 +40,7 @@ func (s *sampler) stats(g *loop.Group) loop.Stats {
 	}
 	for i := range stats.Loops {
 		now, last := &stats.Loops[i], &s.last[i]
-		if now.Turns < last.Turns {
+		if now.Partial || now.Turns < last.Turns {
 			conns, slow, queued, longest := now.Conns, now.SlowCallbacks, now.Queued, now.LongestCallback
 			*now = *last
 			now.Conns, now.SlowCallbacks, now.Queued, now.LongestCallback = conns, slow, queued, max(longest, last.LongestCallback)
