@@ -1,7 +1,6 @@
 package sock
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -34,6 +33,24 @@ func FromFile(f *os.File) (*FD, error) {
 func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 	s := &TCPStream{}
 	if _, err := adopt(&s.Descriptor, c, handle.TCPStream); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// FromConn is FromTCPConn or FromUnixConn, depending on the socket: it returns a duplicate of the
+// TCP or Unix stream in c.
+func FromConn(c syscall.Conn) (*Stream, error) {
+	s := &Stream{}
+	fd, err := duplicate(c)
+	if err != nil {
+		return nil, err
+	}
+	kind := handle.TCPStream
+	if a, e := sys.LocalAddr(fd); e == 0 && a.Family() == sys.AF_UNIX {
+		kind = handle.UnixStream
+	}
+	if _, err := adoptFD(&s.Descriptor, fd, kind); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -98,12 +115,17 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 	if err != nil {
 		return 0, err
 	}
+	return adoptFD(d, fd, kind)
+}
+
+// adoptFD makes d own fd, a duplicate. If it fails, fd is closed.
+func adoptFD(d *Descriptor, fd sys.FD, kind handle.Kind) (family int, err error) {
 	if family, err = checkKind(fd, kind); err != nil {
 		sys.Close(fd)
 		return 0, &net.OpError{Op: "adopt", Net: kind.Network(), Err: err}
 	}
 	d.h.Init(fd, kind)
-	d.h.Share()
+	d.h.Adopt()
 	return family, nil
 }
 
@@ -111,7 +133,7 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 func checkKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 	a, e := sys.LocalAddr(fd)
 	if e != 0 {
-		return 0, fmt.Errorf("not a %s: %w; FromFD accepts any descriptor", kind, sys.CallError("getsockname", e))
+		return 0, fmt.Errorf("%w: not a %s: %w; FromFD accepts any descriptor", ErrBadArgument, kind, sys.CallError("getsockname", e))
 	}
 	typ, _ := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_TYPE) // every socket has it
 	family = a.Family()
@@ -124,16 +146,16 @@ func checkKind(fd sys.FD, kind handle.Kind) (family int, err error) {
 		want = sys.SOCK_DGRAM
 	}
 	if !suits || typ != want {
-		return 0, fmt.Errorf("not a %s: the socket has %s and %s; FromFD accepts any descriptor", kind, familyName(family), typeName(typ))
+		return 0, fmt.Errorf("%w: not a %s: the socket has %s and %s; FromFD accepts any descriptor", ErrBadArgument, kind, familyName(family), typeName(typ))
 	}
 	listens, e := sys.GetInt(fd, sys.SOL_SOCKET, sys.SO_ACCEPTCONN)
 	isListener := kind == handle.TCPListener || kind == handle.UnixListener
 	switch {
 	case e != 0: // not all systems have SO_ACCEPTCONN
 	case listens != 0 && !isListener:
-		return 0, fmt.Errorf("not a %s: the socket is listening", kind)
+		return 0, fmt.Errorf("%w: not a %s: the socket is listening", ErrBadArgument, kind)
 	case listens == 0 && isListener:
-		return 0, fmt.Errorf("not a %s: the socket is not listening", kind)
+		return 0, fmt.Errorf("%w: not a %s: the socket is not listening", ErrBadArgument, kind)
 	}
 	return family, nil
 }
@@ -165,7 +187,7 @@ func typeName(typ int) string {
 // duplicate returns a non-blocking duplicate of c's descriptor.
 func duplicate(c syscall.Conn) (sys.FD, error) {
 	if handle.IsNil(c) {
-		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: errors.New("the value to duplicate is nil")}
+		return sys.InvalidFD, &net.OpError{Op: "adopt", Net: "descriptor", Err: fmt.Errorf("%w: the value to duplicate is nil", ErrBadArgument)}
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {
