@@ -39,7 +39,8 @@ func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 }
 
 // FromConn is FromTCPConn or FromUnixConn, depending on the socket: it returns a duplicate of the
-// TCP or Unix stream in c.
+// TCP or Unix stream in c. It does not include bytes that c has buffered. On another socket the error
+// is ErrBadArgument.
 func FromConn(c syscall.Conn) (*Stream, error) {
 	s := &Stream{}
 	fd, err := duplicate(c)
