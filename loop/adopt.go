@@ -24,21 +24,23 @@ import (
 // conn is a *net.TCPConn, a *net.UnixConn of network "unix", or another type with SyscallConn
 // and such a socket. If Attach returns nil, the loop owns the connection: it uses a duplicate of
 // the descriptor, and conn is closed. No other goroutine may be reading or writing it. Its deadlines
-// do not apply any more, and neither does SO_LINGER, but Config.LingerTimeout; its other socket
-// options stay, keep-alive included. Back-pressure is as for accepted connections. If the loop
-// ends before it has called accept, or cannot serve the connection, which is rare and is logged,
-// the connection is closed and accept is not called.
+// do not apply any more, and neither does SO_LINGER, but Config.LingerTimeout. The other socket
+// options stay as they are, keep-alive included, except those given here: they are as for
+// sock.Stream.SetOptions. Back-pressure is as for accepted connections. If the loop ends before it
+// has called accept, or cannot serve the connection, which is rare and is logged, the connection is
+// closed and accept is not called.
 //
-// If Attach returns an error, nothing has changed, and the caller still owns conn. The error is a
-// *net.OpError: ErrBadArgument (conn or accept is nil, or the socket is of another kind),
+// If Attach returns an error, the caller still owns conn, which is as before, except that some of
+// the options may have been set. The error is a *net.OpError: ErrBadArgument (conn or accept is
+// nil, the socket is of another kind, or an option is invalid or does not apply to it),
 // errors.ErrUnsupported (conn has no socket of its own, as a *tls.Conn or net.Pipe, or it is a
 // socket of package net on Windows, which the backend "overlapped" cannot serve), ErrTooManyConns,
 // ErrClosed (conn is closed, or the group shuts down), or the system's when out of
 // descriptors (EMFILE).
 //
 // Attach never waits, and may be called from any goroutine, also in a callback.
-func (g *Group) Attach(conn net.Conn, unread []byte, accept func(*Conn) Handler) error {
-	return g.leastLoaded().Attach(conn, unread, accept)
+func (g *Group) Attach(conn net.Conn, unread []byte, accept func(*Conn) Handler, options ...sock.Option) error {
+	return g.leastLoaded().Attach(conn, unread, accept, options...)
 }
 
 // AttachStream is Attach of a non-blocking socket, and the inverse of Conn.DetachStream; for a
@@ -47,12 +49,12 @@ func (g *Group) Attach(conn net.Conn, unread []byte, accept func(*Conn) Handler)
 // and s is closed. Additional errors are ErrBadArgument if s is not connected yet, or another call
 // on s is in progress, and pollux.ErrOtherPoll if s is registered with a Poll or watched by a
 // loop.
-func (g *Group) AttachStream(s *sock.Stream, unread []byte, accept func(*Conn) Handler) error {
-	return g.leastLoaded().AttachStream(s, unread, accept)
+func (g *Group) AttachStream(s *sock.Stream, unread []byte, accept func(*Conn) Handler, options ...sock.Option) error {
+	return g.leastLoaded().AttachStream(s, unread, accept, options...)
 }
 
 // Attach is Group.Attach on this loop.
-func (l *Loop) Attach(conn net.Conn, unread []byte, accept func(*Conn) Handler) error {
+func (l *Loop) Attach(conn net.Conn, unread []byte, accept func(*Conn) Handler, options ...sock.Option) error {
 	if handle.IsNil(conn) {
 		return attachError(nil, errNil("a connection"))
 	}
@@ -67,7 +69,7 @@ func (l *Loop) Attach(conn net.Conn, unread []byte, accept func(*Conn) Handler) 
 	if err != nil {
 		return attachError(conn, err)
 	}
-	if err := l.adopt(s, conn.RemoteAddr(), unread, accept); err != nil {
+	if err := l.adopt(s, conn.RemoteAddr(), unread, accept, options); err != nil {
 		s.Close()
 		return attachError(conn, err)
 	}
@@ -76,13 +78,13 @@ func (l *Loop) Attach(conn net.Conn, unread []byte, accept func(*Conn) Handler) 
 }
 
 // AttachStream is Group.AttachStream on this loop.
-func (l *Loop) AttachStream(s *sock.Stream, unread []byte, accept func(*Conn) Handler) error {
+func (l *Loop) AttachStream(s *sock.Stream, unread []byte, accept func(*Conn) Handler, options ...sock.Option) error {
 	if s == nil {
 		return attachError(nil, errNil("a stream"))
 	}
 	err := l.checkAttach(accept)
 	if err == nil {
-		err = l.adopt(s, nil, unread, accept)
+		err = l.adopt(s, nil, unread, accept, options)
 	}
 	if err != nil {
 		return s.Internal().Handle.OpError("attach", innerError(err))
@@ -123,7 +125,7 @@ func innerError(err error) error {
 
 // adopt moves the socket of s into a new connection, which the loop opens. If it returns an error,
 // s is unchanged. remote is the peer's address for the case that the system does not have it.
-func (l *Loop) adopt(s *sock.Stream, remote net.Addr, unread []byte, accept func(*Conn) Handler) error {
+func (l *Loop) adopt(s *sock.Stream, remote net.Addr, unread []byte, accept func(*Conn) Handler, options []sock.Option) error {
 	from := s.Internal()
 	if l.binds && from.Handle.Adopted() {
 		return fmt.Errorf("%w: the socket belongs to package net's completion port; set Config.Backend to \"iocp\", which can serve it", errors.ErrUnsupported)
@@ -145,7 +147,10 @@ func (l *Loop) adopt(s *sock.Stream, remote net.Addr, unread []byte, accept func
 		return ErrTooManyConns
 	}
 	l.load.Add(1)
-	err := l.putAdopted(c, from, unread, accept)
+	err := s.SetOptions(options...)
+	if err == nil {
+		err = l.putAdopted(c, from, unread, accept)
+	}
 	if err != nil {
 		l.load.Add(-1)
 		l.g.limits.Release()

@@ -214,6 +214,7 @@ func TestL10AttachFails(t *testing.T) {
 		t.Errorf("UDP after Attach has failed: %v", err)
 	}
 
+	check("an option for listeners", l.Attach(own, nil, never, sock.NoDelay(false), sock.Backlog(1)), loop.ErrBadArgument, "Backlog")
 	first, firstPeer := netPair(t, "tcp")
 	if err := l.Attach(first, nil, echoes); err != nil {
 		t.Fatal(err)
@@ -238,6 +239,44 @@ func TestL10AttachFails(t *testing.T) {
 	if n, err := io.ReadFull(peer, got); string(got[:n]) != "intact, all" {
 		t.Errorf("after errors the peer read %q, %v, want what was written", got[:n], err)
 	}
+}
+
+// L10: Attach sets the options that it is given, and no others, except that it turns SO_LINGER off:
+// with it, closing could block the loop.
+func TestL10AttachOptions(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	skipUnlessAttaches(t, g)
+	own, _ := netPair(t, "tcp")
+	tcp := own.(*net.TCPConn)
+	tcp.SetKeepAlive(false)
+	tcp.SetLinger(3600)
+	streams := make(chan *sock.Stream, 1)
+	if err := g.Attach(own, nil, func(c *loop.Conn) loop.Handler {
+		c.DetachStream(func(s *sock.Stream, _ []byte, _ error) { streams <- s })
+		return nil
+	}, sock.NoDelay(false)); err != nil {
+		t.Fatal(err)
+	}
+	s := receive(t, streams, "the stream")
+	defer s.Close()
+	raw, err := s.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		for _, o := range []struct {
+			name          string
+			level, option int
+		}{
+			{"TCP_NODELAY", sys.IPPROTO_TCP, sys.TCP_NODELAY},
+			{"SO_KEEPALIVE", sys.SOL_SOCKET, sys.SO_KEEPALIVE},
+			{"SO_LINGER", sys.SOL_SOCKET, syscall.SO_LINGER},
+		} {
+			if v, e := sys.GetInt(sys.FD(fd), o.level, o.option); v != 0 && e == 0 {
+				t.Errorf("%s is %d, want 0", o.name, v)
+			}
+		}
+	})
 }
 
 // mustDup returns a duplicate of c.
