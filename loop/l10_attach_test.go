@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -72,6 +73,7 @@ type recorder struct {
 	mu     sync.Mutex
 	calls  []string
 	closed chan error
+	silent bool // it writes nothing
 }
 
 func newRecorder() *recorder { return &recorder{closed: make(chan error, 1)} }
@@ -91,6 +93,9 @@ func (r *recorder) Closed(_ *loop.Conn, why error) {
 
 func (r *recorder) Data(c *loop.Conn, b []byte) (int, error) {
 	r.add(string(b))
+	if r.silent {
+		return len(b), nil
+	}
 	return c.Write(b)
 }
 
@@ -177,8 +182,74 @@ func testAttach(t *testing.T, g *loop.Group, network string, attach func(*loop.L
 	}
 }
 
+// L10, L3b: a connection that the peer has closed or reset before Attach gets all bytes, then the end.
+func TestL10AttachEnded(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		end  func(own, peer *net.TCPConn)
+		want error // the reason for Closed
+		last string
+	}{
+		{"closed", func(_, peer *net.TCPConn) { peer.Close() }, nil, "ReadClosed|Closed"},
+		{"half-closed by both", func(own, peer *net.TCPConn) { own.CloseWrite(); peer.CloseWrite() }, nil, "ReadClosed|Closed"},
+		{"reset", func(_, peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET, "Closed"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			if x.want != nil {
+				testkit.SkipOnWine(t, "a reset is reported only once there, to the first poll")
+			}
+			g := group(t, loop.Config{Loops: 1})
+			skipUnlessAttaches(t, g)
+			own, peer := netPair(t, "tcp")
+			io.WriteString(peer, "received")
+			x.end(own.(*net.TCPConn), peer.(*net.TCPConn))
+			r := &recorder{closed: make(chan error, 1), silent: true}
+			address := make(chan net.Addr, 1)
+			if err := g.Attach(own, []byte("read, "), func(c *loop.Conn) loop.Handler {
+				address <- c.RemoteAddr()
+				return r
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if a := receive(t, address, "accept"); a == nil || a.String() != peer.LocalAddr().String() {
+				t.Errorf("RemoteAddr = %v, want %v", a, peer.LocalAddr())
+			}
+			if why := receive(t, r.closed, "Closed"); !errors.Is(why, x.want) {
+				t.Errorf("Closed got %v, want %v", why, x.want)
+			}
+			if got := strings.Join(r.calls, "|"); got != "Opened|read, |received|"+x.last {
+				t.Errorf("the callbacks were %s, want Opened, Data with read, then with received, then %s", got, x.last)
+			}
+		})
+	}
+}
+
+// L10: the loop knows the address of an attached connection that is reset later.
+func TestL10AttachResetLater(t *testing.T) {
+	testkit.SkipOnWine(t, "a reset is reported only once there, to the first poll")
+	g := group(t, loop.Config{Loops: 1})
+	skipUnlessAttaches(t, g)
+	own, peer := netPair(t, "tcp")
+	address := make(chan net.Addr, 1)
+	if err := g.Attach(own, nil, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			data:   func(c *loop.Conn, b []byte) (int, error) { return c.Write(b) },
+			closed: func(c *loop.Conn, _ error) { address <- c.RemoteAddr() },
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ping(t, peer)
+	peer.(*net.TCPConn).SetLinger(0)
+	peer.Close()
+	if a := receive(t, address, "Closed"); a == nil || a.String() != peer.LocalAddr().String() {
+		t.Errorf("RemoteAddr in Closed = %v, want %v", a, peer.LocalAddr())
+	}
+}
+
 // L10: if Attach returns an error, nothing has changed, and the caller still has the connection.
 func TestL10AttachFails(t *testing.T) {
+	testkit.CheckLeaks(t)
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
 	never := func(*loop.Conn) loop.Handler { t.Error("accept was called after an error"); return nil }
 	g := group(t, loop.Config{Loops: 1, MaxConns: 1})
@@ -509,6 +580,86 @@ func TestL10AttachToLoopThatFails(t *testing.T) {
 	if err := g.Attach(other, nil, never); !errors.Is(err, loop.ErrClosed) || !errors.Is(err, failure) {
 		t.Errorf("Attach to a loop that has failed: got %v, want ErrClosed and the failure", err)
 	}
+}
+
+// L10: Attach does not wait for a loop that is in a callback.
+func TestL10AttachDoesNotWait(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, SlowCallback: -1})
+	skipUnlessAttaches(t, g)
+	until := make(chan bool)
+	g.Loops()[0].Run(func() { <-until })
+	own, peer := netPair(t, "tcp")
+	if err := g.Attach(own, nil, func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
+		t.Error(err)
+	}
+	close(until)
+	ping(t, peer)
+}
+
+// L10, L8: of connections that are attached while the group shuts down, each belongs to the group,
+// which closes it, or to the caller.
+func TestL10AttachDuringShutdown(t *testing.T) {
+	testkit.CheckLeaks(t)
+	var attached, refused int
+	for range 30 {
+		g, err := loop.NewGroup(loop.Config{Loops: 2, Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		skipUnlessAttaches(t, g)
+		const each = 4
+		var all sync.WaitGroup
+		var accepted atomic.Int32
+		results := make(chan error, 2*each)
+		accept := func(c *loop.Conn) loop.Handler {
+			accepted.Add(1)
+			return echo{}
+		}
+		for range each {
+			own, peer := netPair(t, "tcp")
+			stream, streamPeer := netPair(t, "tcp")
+			s := toStream(t, stream)
+			all.Go(func() {
+				err := g.Attach(own, []byte("x"), accept)
+				results <- err
+				if _, werr := own.Write([]byte("x")); (err == nil) != errors.Is(werr, net.ErrClosed) {
+					t.Errorf("Attach: %v; then writing to the net.Conn: %v", err, werr)
+				}
+				own.Close()
+				err = g.AttachStream(s, []byte("x"), accept)
+				results <- err
+				if _, werr := s.Write([]byte("x")); (err == nil) != errors.Is(werr, sock.ErrClosed) {
+					t.Errorf("AttachStream: %v; then writing to the stream: %v", err, werr)
+				}
+				s.Close()
+				for _, p := range []net.Conn{peer, streamPeer} { // both ends are closed
+					if _, err := io.Copy(io.Discard, p); errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Error("a connection was not closed")
+					}
+					p.Close()
+				}
+			})
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		g.Shutdown(ctx)
+		all.Wait()
+		close(results)
+		owned := 0
+		for err := range results {
+			if err == nil {
+				owned++
+			} else if !errors.Is(err, loop.ErrClosed) {
+				t.Errorf("Attach: got %v, want nil or ErrClosed", err)
+			}
+		}
+		if n := int(accepted.Load()); n > owned || g.Conns() != 0 {
+			t.Errorf("accept was called %d times for %d connections; %d are left, want 0", n, owned, g.Conns())
+		}
+		attached += owned
+		refused += 2*each - owned
+	}
+	t.Logf("%d attached, %d refused", attached, refused)
 }
 
 // L4: reading of an attached connection stops while much is unsent, as that of an accepted one.
