@@ -39,7 +39,7 @@
 //     reordered.
 //   - L11: a call that waits and takes a context returns when the context ends, whatever the
 //     loops are doing, and undoes what it began. One that waits without a context does so
-//     for a bounded time.
+//     for a bounded time; only Group.Wait waits for the end of the group.
 //   - L12: the datagrams of one socket leave in the order of the calls, on every driver, and each
 //     datagram that arrives is delivered once, whatever the number of loops, broadcasts and
 //     multicasts included.

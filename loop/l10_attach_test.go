@@ -299,8 +299,8 @@ func TestL10AttachFails(t *testing.T) {
 	g.Shutdown(ctx)
 	check("after Shutdown", g.Attach(own, nil, never), loop.ErrClosed, "shut down")
 	check("a stream after Shutdown", g.AttachStream(s, nil, never), loop.ErrClosed, "shut down")
-	if n := g.Conns(); n != 0 {
-		t.Errorf("Conns = %d after Shutdown, want 0", n)
+	if n, load := g.Conns(), g.Stats().Loops[0].Conns; n != 0 || load != 0 {
+		t.Errorf("after Shutdown the group counts %d connections, and its loop %d, want 0", n, load)
 	}
 	if _, err := s.Write([]byte("intact,")); err != nil {
 		t.Errorf("the stream after errors: %v", err)
