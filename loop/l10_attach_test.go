@@ -369,6 +369,51 @@ func mustDup(t testing.TB, c net.Conn) net.Conn {
 	return d
 }
 
+// L10: a driver that binds sockets to itself does not get those of package net, nor their
+// duplicates, but those of package sock.
+func TestL10AttachUnsupported(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	l := g.Loops()[0]
+	l.BindStreams()
+	own, peer := netPair(t, "tcp")
+	echoes := func(*loop.Conn) loop.Handler { return echo{} }
+	if err := l.Attach(own, nil, echoes); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "Backend") {
+		t.Errorf("Attach: got %v, want ErrUnsupported and what to do", err)
+	}
+	s := toStream(t, own)
+	if err := l.AttachStream(s, nil, echoes); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("AttachStream of a duplicate: got %v, want ErrUnsupported", err)
+	}
+	if _, err := s.Write([]byte("x")); err != nil {
+		t.Errorf("writing after the errors: %v", err)
+	}
+	if n, err := peer.Read(make([]byte, 1)); n != 1 {
+		t.Errorf("the peer read nothing after the errors: %v", err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	made, err := sock.ConnectTCP(ln.Addr().(*net.TCPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close()
+	other, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if !testkit.Eventually(func() bool { return !errors.Is(made.ConnectError(), sock.ErrWouldBlock) }) {
+		t.Fatal("connecting does not end")
+	}
+	if err := l.AttachStream(&made.Stream, nil, echoes); err != nil {
+		t.Fatal(err)
+	}
+	ping(t, other)
+}
+
 // L10: a stream that something else uses is not attached, and stays as it is.
 func TestL10AttachStreamInUse(t *testing.T) {
 	never := func(*loop.Conn) loop.Handler { t.Error("accept was called after an error"); return nil }
