@@ -8,16 +8,10 @@ func connOf(s *driver.Stream) *Conn { return (*Conn)(s.Up.(*upcalls)) }
 // attach registers the connection with its loop's driver. An accepted one is open then. It
 // returns false if the connection is gone.
 func (c *Conn) attach() bool {
-	l := c.loop
-	l.addConn(c)
-	if l.ending {
-		why := ErrShutdown
-		if l.failed.Load() != nil {
-			why = l.endedError()
-		}
-		c.release(why)
+	if !c.added() {
 		return false
 	}
+	l := c.loop
 	var err error
 	if c.accepted == nil {
 		if err = l.drv.Connect(&c.stream); err == nil {
@@ -26,7 +20,31 @@ func (c *Conn) attach() bool {
 	} else if err = l.drv.Attach(&c.stream); err == nil {
 		c.opened(c.accepted.accept)
 		return !c.phase.gone()
-	} else {
+	}
+	c.refused(err)
+	return false
+}
+
+// added adds the connection to those of its loop. If the loop is ending, it releases the
+// connection and returns false.
+func (c *Conn) added() bool {
+	l := c.loop
+	l.addConn(c)
+	if !l.ending {
+		return true
+	}
+	why := ErrShutdown
+	if l.failed.Load() != nil {
+		why = l.endedError()
+	}
+	c.release(why)
+	return false
+}
+
+// refused ends a connection that the driver could not attach or connect.
+func (c *Conn) refused(err error) {
+	l := c.loop
+	if c.accepted != nil {
 		l.g.logs.attaching.Warn("pollux: the driver could not attach a connection; it is closed", "error", err)
 	}
 	l.removeConn(c)
@@ -34,7 +52,6 @@ func (c *Conn) attach() bool {
 	c.stream.Close()
 	c.enter(released)
 	c.callDialed(err)
-	return false
 }
 
 // opened calls accept for the handler, and the handler's Opened.
@@ -72,6 +89,9 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	}
 	if idle && c.flags&hasIdleTimeout == 0 {
 		c.setDeadlines(wantIdle)
+	}
+	if c.in != nil && c.pauses == 0 && c.phase.delivers() {
+		c.deliverUnread() // given to Attach
 	}
 	if c.receives() {
 		c.loop.drv.Resume(&c.stream)

@@ -128,6 +128,18 @@ func (c *Conn) SetHandler(h Handler) error {
 	return c.submit("set handler", wantHandler, func() { c.makeExtrasLocked().next = h })
 }
 
+// Handler returns the handler that SetHandler has set last, also before it gets its first
+// callback, or otherwise the one that accept has returned. It is nil until accept has returned,
+// unless accept calls SetHandler. It stays after the connection has ended.
+func (c *Conn) Handler() Handler {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.extras != nil && c.extras.next != nil {
+		return c.extras.next
+	}
+	return c.handler
+}
+
 // LocalAddr returns the local address; nil once the connection is closed.
 func (c *Conn) LocalAddr() net.Addr { return c.stream.LocalNetAddr() }
 

@@ -14,7 +14,8 @@ type detachFunc func(s *sock.Stream, unread []byte, err error)
 // loop, once, so it must not block: start a goroutine to use the net.Conn. The handler's Closed
 // gets ErrDetached. If the connection ends before, f gets the error, and the received bytes that
 // had been read by then. On Windows, where package net cannot adopt sockets, f gets
-// errors.ErrUnsupported, and the connection is closed: use DetachStream there.
+// errors.ErrUnsupported, and the connection is closed: use DetachStream there. Group.Attach is the
+// inverse.
 func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 	if f == nil {
 		return c.opError("detach", errNil("a function"))
@@ -30,8 +31,8 @@ func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 }
 
 // DetachStream is Detach that hands over the non-blocking socket itself: to watch it with a Poll
-// or Loop.Watch, or to take out its descriptor (Stream.Detach). f owns the socket and must close
-// it.
+// or Loop.Watch, to give it to another loop (Loop.AttachStream), or to take out its descriptor
+// (Stream.Detach). f owns the socket and must close it.
 func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) error {
 	if f == nil {
 		return c.opError("detach", errNil("a function"))

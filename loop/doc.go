@@ -33,10 +33,13 @@
 //     rest when its context ends; no goroutine and no descriptor is left behind.
 //   - L9: Loop.Offload runs blocking work in a bounded pool, and its second half on the
 //     loop.
-//   - L10: Detach turns a connection into a plain net.Conn, with the bytes read so far.
+//   - L10: Detach turns a connection into a plain net.Conn, with the bytes read so far. Attach is
+//     the inverse: it gives a net.Conn, and the bytes read so far, to a loop. So a connection may
+//     move between package net and loops while both ends send: no byte is lost, repeated or
+//     reordered.
 //   - L11: a call that waits and takes a context returns when the context ends, whatever the
 //     loops are doing, and undoes what it began. One that waits without a context does so
-//     for a bounded time.
+//     for a bounded time; only Group.Wait waits for the end of the group.
 //   - L12: the datagrams of one socket leave in the order of the calls, on every driver, and each
 //     datagram that arrives is delivered once, whatever the number of loops, broadcasts and
 //     multicasts included.
@@ -49,9 +52,11 @@ package loop
 // docs/architecture.md has the path of a byte. The rest by subject:
 //
 //   - a loop: inbox.go (requests of other goroutines, and when a loop may end), budget.go,
-//     group.go (start and shutdown), handover.go (a socket for a loop that may be in a callback);
+//     group.go and wait.go (start and shutdown), handover.go (a socket for a loop that may be in a
+//     callback);
 //   - how a connection begins: listener.go (internal/admission decides when it accepts), dial.go,
-//     attach.go; addresses and a socket for each loop are internal/hostport and internal/spread;
+//     attach.go, adopt.go (one that was open before); addresses and a socket for each loop are
+//     internal/hostport and internal/spread;
 //   - an open connection: state.go (its phases), requests.go (what its methods ask of the loop),
 //     upcalls.go (what its driver reports), handler.go, call.go (callbacks), receive.go, send.go,
 //     pauses.go, backpressure.go, sockopt.go, extras.go (state that few connections need);

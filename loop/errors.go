@@ -46,7 +46,7 @@ var (
 	ErrOffloadFull = errors.New("the queue of the offload pool is full; raise OffloadWorkers or OffloadQueue, or submit less")
 	// ErrQueueFull: Config.MaxQueuedFuncs functions are queued for the loop.
 	ErrQueueFull = errors.New("the queue of functions for the loop is full; raise MaxQueuedFuncs, or submit more only when some have run")
-	// ErrTooManyConns: the group has MaxConns connections, so it does not dial another.
+	// ErrTooManyConns: the group has MaxConns connections, so it neither dials nor attaches another.
 	ErrTooManyConns = errors.New("the group has as many connections as MaxConns allows; raise it, or close some")
 	// ErrBadArgument: a field of Config, or an argument, is invalid. It is
 	// pollux.ErrBadArgument, and matches syscall.EINVAL with errors.Is.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
+	"net"
 	"net/netip"
 	"time"
 
@@ -233,4 +235,71 @@ func ExampleLoop_WatchLater() {
 	})
 	<-stopped
 	// Output: watched: <nil>
+}
+
+// perLoop counts messages without locks: each loop has its own counter.
+type perLoop struct{ messages []paddedCount }
+
+// paddedCount is on a cache line of its own, so that loops do not slow each other down.
+type paddedCount struct {
+	n int
+	_ [56]byte
+}
+
+func (p *perLoop) Data(c *loop.Conn, b []byte) (int, error) {
+	p.messages[c.Loop().Index()].n++
+	return c.Write(b)
+}
+
+// A slice has a value for each loop. Its elements are accessed on their loops only, so they need no
+// lock; Loop.Run reads them.
+func ExampleLoop_Index() {
+	g, err := loop.NewGroup(loop.Config{Loops: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	p := &perLoop{messages: make([]paddedCount, len(g.Loops()))}
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return p })
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 5 {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, "x")
+		io.ReadFull(c, make([]byte, 1)) // the echo
+	}
+	counts := make(chan int)
+	for _, l := range g.Loops() {
+		l.Run(func() { counts <- p.messages[l.Index()].n })
+	}
+	fmt.Println(<-counts + <-counts)
+	// Output: 5
+}
+
+// The main function of a server ends with Wait: another goroutine calls Shutdown.
+func ExampleGroup_Wait() {
+	run := func(ctx context.Context) error {
+		g, err := loop.NewGroup(loop.Config{Loops: 1})
+		if err != nil {
+			return err
+		}
+		context.AfterFunc(ctx, func() {
+			drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			g.Shutdown(drain)
+		})
+		if _, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
+			return err
+		}
+		return g.Wait()
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // in a program: signal.NotifyContext
+	time.AfterFunc(time.Millisecond, cancel)
+	fmt.Println(run(ctx))
+	// Output: <nil>
 }

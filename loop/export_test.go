@@ -93,3 +93,7 @@ func (g *Group) Listeners() int {
 	defer g.mu.Unlock()
 	return len(g.listeners)
 }
+
+// BindStreams makes the loop take its driver for one that cannot serve the sockets of package net, as
+// overlapped on Windows. Call it before connections are attached.
+func (l *Loop) BindStreams() { l.binds = true }

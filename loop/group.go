@@ -15,7 +15,8 @@ import (
 
 // A Group is a set of loops that share listeners, limits and a pool for blocking work.
 //
-// Connections are distributed over the loops: a dialed one goes to the loop that has fewest.
+// Connections are distributed over the loops: a dialed one, or one given to Attach, goes to the loop
+// that has fewest.
 // Where the system balances between sockets (Linux), Listen gives each loop a listening socket,
 // and each loop keeps the connections it accepts. Elsewhere, and for Serve, ServeUnix and Unix
 // sockets, one loop accepts, and gives each connection to the loop that has fewest.
@@ -25,7 +26,7 @@ import (
 // with the loop that accepts for it.
 //
 // Its methods may be called from any goroutine, except that those that wait for the loops (Dial,
-// Listen, Serve and its variants, Shutdown) return ErrOnLoop in a callback, on one of the loops.
+// Listen, Serve and its variants, Shutdown, Wait) return ErrOnLoop in a callback, on one of the loops.
 // Listen, Serve and its variants wait 50 ms at the most. A loop that is in a callback for longer
 // begins to accept after it: until then clients connect, and wait in the backlog. If it then
 // cannot accept, which is rare, the error is logged, and the other loops go on.
@@ -37,7 +38,10 @@ type Group struct {
 	next    atomic.Uint32 // where leastLoaded begins its search
 
 	running  sync.WaitGroup // loops
-	stopped  chan struct{}  // closed when every loop has ended
+	live     atomic.Int32   // loops that have not ended
+	stopped  chan struct{}  // closed when every loop has ended, after Shutdown
+	end      groupEnd
+	attached Listener // stands for the listener of connections given to Attach
 	watchdog watchdog.Watchdog[moment]
 
 	mu        sync.Mutex
@@ -64,7 +68,7 @@ func NewGroup(config Config) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{
-		config: config, began: time.Now(), stopped: make(chan struct{}),
+		config: config, began: time.Now(), stopped: make(chan struct{}), end: newGroupEnd(),
 		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
 		limits: admission.Limits{MaxConns: config.MaxConns, RefuseAbove: config.RefuseAbove},
 		logs:   newLogs(config.Logger), options: []sock.Option{sock.KeepAlive(keepAliveOf(config.KeepAlive))},
@@ -80,6 +84,7 @@ func NewGroup(config Config) (*Group, error) {
 		g.loops = append(g.loops, newLoop(g, drv))
 	}
 	g.offload = offload.New(config.OffloadWorkers, config.OffloadQueue)
+	g.live.Store(int32(len(g.loops)))
 	for _, l := range g.loops {
 		g.running.Add(1)
 		go l.run()
@@ -182,7 +187,9 @@ func (g *Group) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		g.cutOff(context.Cause(ctx))
 	}
-	return g.shutdownError()
+	err := g.shutdownError()
+	g.end.finish(err)
+	return err
 }
 
 // stuckTimeout is how long Shutdown waits, once everything was cut off, for callbacks and

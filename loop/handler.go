@@ -71,6 +71,10 @@ const (
 func (c *Conn) setHandler(h Handler) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.setHandlerLocked(h)
+}
+
+func (c *Conn) setHandlerLocked(h Handler) {
 	c.handler, c.optional = h, 0
 	if _, ok := h.(ReadClosedHandler); ok {
 		c.optional |= hasReadClosed
@@ -89,10 +93,12 @@ func (c *Conn) setHandler(h Handler) {
 func (c *Conn) replaceHandler() {
 	c.mu.Lock()
 	h := c.extras.next
-	c.extras.next = nil
+	if h != nil { // at once, for Handler
+		c.extras.next = nil
+		c.setHandlerLocked(h)
+	}
 	c.mu.Unlock()
 	if h != nil {
-		c.setHandler(h)
 		c.submitNextTurn(wantDeliver)
 	}
 }

@@ -117,13 +117,36 @@ func (l *Loop) putBefore(state loopState, o op) bool {
 		l.inbox.Unlock()
 		return false
 	}
+	l.putAndUnlock(o)
+	return true
+}
+
+// putIf is put that first calls prepare, with the inbox locked, and submits the op only if that
+// returns nil.
+func (l *Loop) putIf(o op, prepare func() error) error {
+	l.inbox.Lock()
+	err := error(nil)
+	if l.inbox.state >= takesNothingNew {
+		err = l.endedError()
+	} else {
+		err = prepare()
+	}
+	if err != nil {
+		l.inbox.Unlock()
+		return err
+	}
+	l.putAndUnlock(o)
+	return nil
+}
+
+// putAndUnlock adds an op to the inbox, which must be locked.
+func (l *Loop) putAndUnlock(o op) {
 	l.inbox.ops = append(l.inbox.ops, o)
 	l.inbox.size.Store(int32(len(l.inbox.ops)))
 	l.inbox.Unlock()
 	if !l.awake.Load() {
 		l.drv.Wake()
 	}
-	return true
 }
 
 // inboxState may be called from any goroutine.

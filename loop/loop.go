@@ -19,9 +19,11 @@ import (
 // turn, which waits and makes upcalls; timers. What a callback writes is sent when it returns.
 type Loop struct {
 	g           *Group
+	index       int           // in the group's loops
 	goroutineID atomic.Uint64 // for checkNotOnLoop
 	drv         driver.Driver
 	packets     driver.PacketSender // drv, if it implements PacketSender
+	binds       bool                // drv implements Binder
 	blocks      *block.Pool
 	timers      *wheel.Wheel
 
@@ -79,16 +81,25 @@ const (
 
 func newLoop(g *Group, drv driver.Driver) *Loop {
 	l := &Loop{
-		g: g, drv: drv, blocks: block.NewPool(g.config.IdleBufferBytes), timers: wheel.New(0),
+		g: g, index: len(g.loops), drv: drv, blocks: block.NewPool(g.config.IdleBufferBytes), timers: wheel.New(0),
 		iov: make([][]byte, 0, driver.MaxBuffers), direct: directBytesQueued, ended: make(chan struct{}),
 	}
 	l.packets, _ = drv.(driver.PacketSender)
+	_, l.binds = drv.(driver.Binder)
 	if drv.SyncSend() {
 		l.direct = directBytes
 		l.staging = sendqueue.NewStaging(min(stagingBytes, g.config.HighWatermarkBytes))
 	}
 	return l
 }
+
+// Index returns the loop's index in Group.Loops: 0 to Config.Loops-1. A slice with that length
+// can have a value for each loop, which only functions and callbacks on that loop access, and so
+// need no lock.
+func (l *Loop) Index() int { return l.index }
+
+// Group returns the loop's group.
+func (l *Loop) Group() *Group { return l.g }
 
 // run is the loop's goroutine.
 func (l *Loop) run() {
@@ -100,6 +111,7 @@ func (l *Loop) run() {
 		}
 		l.drv.Close()
 		close(l.ended)
+		l.g.loopEnded()
 		l.g.running.Done()
 	}()
 	l.goroutineID.Store(goroutineID())

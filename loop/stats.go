@@ -11,6 +11,7 @@ import (
 type counts struct {
 	turns, accepts, refused, messages uint64
 	bytesIn, bytesOut                 uint64
+	attached                          uint64
 	callbacks, timers                 uint64
 	packetErrors                      uint64
 	callbackNanos, busyNanos          int64
@@ -26,6 +27,7 @@ type LoopStats struct {
 
 	Conns    int    // open connections
 	Accepts  uint64 // connections accepted
+	Attached uint64 // connections given to Attach and AttachStream
 	Refused  uint64 // connections refused for MaxConns
 	BytesIn  uint64 // bytes received, including datagrams
 	BytesOut uint64 // bytes sent, including datagrams
@@ -157,7 +159,7 @@ func (l *Loop) addOutsideStats(s *LoopStats) {
 func (l *Loop) stats() LoopStats {
 	c := &l.counts
 	s := LoopStats{
-		Accepts: c.accepts, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.sentDirectly.Load(),
+		Accepts: c.accepts, Attached: c.attached, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.sentDirectly.Load(),
 		Messages: c.messages, PacketErrors: c.packetErrors, Turns: c.turns, Timers: l.timers.Len(), Fired: c.timers,
 		BusyTime: time.Duration(c.busyNanos), CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
 	}

@@ -38,6 +38,25 @@ func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 	return s, nil
 }
 
+// FromConn is FromTCPConn or FromUnixConn, depending on the socket: it returns a duplicate of the
+// TCP or Unix stream in c. It does not include bytes that c has buffered. On another socket the error
+// is ErrBadArgument.
+func FromConn(c syscall.Conn) (*Stream, error) {
+	s := &Stream{}
+	fd, err := duplicate(c)
+	if err != nil {
+		return nil, err
+	}
+	kind := handle.TCPStream
+	if a, e := sys.LocalAddr(fd); e == 0 && a.Family() == sys.AF_UNIX {
+		kind = handle.UnixStream
+	}
+	if _, err := adoptFD(&s.Descriptor, fd, kind); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // FromTCPListener returns a duplicate of the listening socket in l, a
 // *net.TCPListener.
 func FromTCPListener(l syscall.Conn) (*TCPListener, error) {
@@ -108,12 +127,17 @@ func adopt(d *Descriptor, c syscall.Conn, kind handle.Kind) (family int, err err
 	if err != nil {
 		return 0, err
 	}
+	return adoptFD(d, fd, kind)
+}
+
+// adoptFD makes d own fd, a duplicate. If it fails, fd is closed.
+func adoptFD(d *Descriptor, fd sys.FD, kind handle.Kind) (family int, err error) {
 	if family, err = checkKind(fd, kind); err != nil {
 		sys.Close(fd)
 		return 0, &net.OpError{Op: "adopt", Net: kind.Network(), Err: err}
 	}
 	d.h().Init(fd, kind)
-	d.h().Share()
+	d.h().Adopt()
 	return family, nil
 }
 

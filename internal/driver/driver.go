@@ -181,6 +181,11 @@ type PacketSender interface {
 	KeepPeer(p *PacketSocket)
 }
 
+// A Binder is a driver that binds each stream to a kernel object of its own, for the life of the
+// socket: it cannot serve a socket that belongs to another one, and its Attach returns an error.
+// The sockets of package net on Windows do (handle.Adopted).
+type Binder interface{ BindsStreams() }
+
 // StreamUpcalls is what a driver calls for a stream; Driver defines when.
 type StreamUpcalls interface {
 	Connected(err error)

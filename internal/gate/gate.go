@@ -101,5 +101,9 @@ func (g *Gate) Close() (first bool, p Reached) {
 	return true, reached(old, true)
 }
 
+// CloseIfEmpty is Close if the gate is open and has no users: then it has reached both points. It
+// returns false, and changes nothing, otherwise.
+func (g *Gate) CloseIfEmpty() bool { return g.word.CompareAndSwap(0, closed) }
+
 // Closed reports whether Close has been called.
 func (g *Gate) Closed() bool { return g.word.Load()&closed != 0 }

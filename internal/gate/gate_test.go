@@ -143,3 +143,23 @@ func TestPointsAreReportedOnceUnderConcurrency(t *testing.T) {
 		}
 	}
 }
+
+// CloseIfEmpty closes a gate that is open and has no users, and no other.
+func TestCloseIfEmpty(t *testing.T) {
+	for _, c := range []Class{Long, Short} {
+		var g Gate
+		g.Enter(c)
+		if g.CloseIfEmpty() || g.Closed() {
+			t.Errorf("CloseIfEmpty closed a gate with a user of class %d", c)
+		}
+		if p := g.Leave(c); p != (Reached{}) {
+			t.Errorf("Leave reached %+v though the gate is open", p)
+		}
+		if !g.CloseIfEmpty() || !g.Closed() || g.Enter(c) {
+			t.Error("CloseIfEmpty did not close a gate without users")
+		}
+		if g.CloseIfEmpty() {
+			t.Error("a second CloseIfEmpty returned true")
+		}
+	}
+}

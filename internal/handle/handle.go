@@ -125,7 +125,7 @@ type Handle struct {
 	registered Registration
 
 	// There is a Handle for each connection: small fields share a word.
-	flags       atomic.Uint32 // needsRearm, shared
+	flags       atomic.Uint32 // needsRearm, shared, adopted
 	kind        Kind
 	otherKernel bool // otherKernelClosers has the function that closes it
 	closed      bool
@@ -135,6 +135,7 @@ type Handle struct {
 const (
 	needsRearm = 1 << iota // Owner.NeedsRearm of the current owner; set with mu held
 	shared                 // the descriptor may have duplicates
+	adopted                // it is a duplicate of one that package net or os has
 )
 
 // otherKernelClosers maps the *Handle of each descriptor of another kernel to the

@@ -21,5 +21,5 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Printf("echo at %v, by %s", ln.Addr(), g.Backend())
-	select {}
+	log.Fatal(g.Wait()) // until all loops have failed
 }

@@ -101,5 +101,5 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Printf("from %v to %s", ln.Addr(), *to)
-	select {}
+	log.Fatal(g.Wait()) // until all loops have failed
 }

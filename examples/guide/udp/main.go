@@ -45,5 +45,5 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Printf("echo at udp %v, by %s", p.Addr(), g.Backend())
-	select {}
+	log.Fatal(g.Wait()) // until all loops have failed
 }

@@ -91,5 +91,5 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Printf("news at %v, by %s", ln.Addr(), g.Backend())
-	select {}
+	log.Fatal(g.Wait()) // until all loops have failed
 }

@@ -108,6 +108,9 @@ func (d *Driver) addConn(s *driver.Stream) (*conn, error) {
 // another completion port, such as that of Go's package net.
 var errOtherPort = errors.New(`the socket belongs to another completion port; a loop with the backend "iocp" can serve it`)
 
+// BindsStreams implements driver.Binder.
+func (d *Driver) BindsStreams() {}
+
 // join joins the stream to the port.
 func (d *Driver) join(c *conn) error {
 	fd, ok := handle.Of(c.s).Use()
