@@ -423,7 +423,7 @@ func TestL10AttachStreamInUse(t *testing.T) {
 	own, peer := netPair(t, "tcp")
 	s := toStream(t, own)
 	for i, watching := range g.Loops() { // this loop, and another one
-		w, err := watching.Watch(context.Background(), s, func(pollux.Event) {})
+		w, err := watching.Watch(context.Background(), s, pollux.Readable|pollux.Writable, func(pollux.Event) {})
 		if err != nil {
 			t.Fatal(err)
 		}
