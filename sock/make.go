@@ -187,7 +187,11 @@ func (m *maker) connectStream(s *Stream, a *sys.Sockaddr) error {
 		}
 	}
 	if prepared || m.kind == handle.TCPStream {
-		stream.SetAttempt(&s.connecting, stream.NewAttempt(a))
+		attempt := stream.NewAttempt(a)
+		if m.path != nil {
+			attempt.Undo = m.path.remove
+		}
+		stream.SetAttempt(&s.connecting, attempt)
 	}
 	s.h().Init(m.fd, m.kind)
 	return nil
