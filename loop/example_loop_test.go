@@ -74,7 +74,8 @@ func ExampleTimer_Stop() {
 }
 
 // The first function may block; the second runs on the loop, with the first one's result.
-func ExampleLoop_Offload() {
+// ExampleConn_Pause has one that runs as a callback of a connection.
+func ExampleOffload() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1, OffloadWorkers: 8, OffloadQueue: 100})
 	if err != nil {
 		log.Fatal(err)
@@ -82,10 +83,10 @@ func ExampleLoop_Offload() {
 	defer g.Shutdown(context.Background())
 	l := g.Loops()[0]
 	done := make(chan struct{})
-	err = l.Offload(
-		func() any { return 6 * 7 },
-		func(answer any) {
-			fmt.Println(answer)
+	err = loop.Offload(l,
+		func() (int, error) { return 6 * 7, nil },
+		func(answer int, err error) {
+			fmt.Println(answer, err)
 			close(done)
 		})
 	switch {
@@ -95,7 +96,7 @@ func ExampleLoop_Offload() {
 		log.Fatal(err)
 	}
 	<-done
-	// Output: 42
+	// Output: 42 <nil>
 }
 
 // shout answers datagrams in upper case.

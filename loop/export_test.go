@@ -81,6 +81,12 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 	return func() []*FailingDriver { return drivers }
 }
 
+// OffloadBusy reports whether work of Offload is running or queued.
+func (g *Group) OffloadBusy() bool {
+	running, queued := g.offload.Stats()
+	return running+queued > 0
+}
+
 // SetPatience sets handOverTimeout.
 func (g *Group) SetPatience(d time.Duration) { g.handOverTimeout = d }
 

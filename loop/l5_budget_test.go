@@ -132,7 +132,7 @@ func TestL2RunIsBounded(t *testing.T) {
 	var err error
 	for range 10 * most {
 		answered := make(chan bool)
-		if err = l.Offload(func() any { close(answered); return nil }, func(any) {}); err != nil && !errors.Is(err, loop.ErrOffloadFull) {
+		if err = loop.Offload(l, func() (any, error) { close(answered); return nil, nil }, func(any, error) {}); err != nil && !errors.Is(err, loop.ErrOffloadFull) {
 			break
 		} else if err == nil {
 			<-answered
@@ -173,7 +173,7 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 				l.AfterFunc(0, blockUntilClosed(out))
 			case "offload":
 				f := blockUntilClosed(out)
-				l.Offload(func() any { return nil }, func(any) { f() })
+				loop.Offload(l, func() (any, error) { return nil, nil }, func(any, error) { f() })
 			case "accept":
 				ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { <-out; return nil })
 				if err != nil {

@@ -137,7 +137,7 @@ func TestAfterShutdown(t *testing.T) {
 			t.Error("a call after Shutdown succeeded, want an error")
 		}
 	}
-	if err := l.Offload(func() any { return nil }, func(any) {}); !errors.Is(err, loop.ErrClosed) {
+	if err := loop.Offload(l, func() (any, error) { return nil, nil }, func(any, error) {}); !errors.Is(err, loop.ErrClosed) {
 		t.Errorf("Offload after Shutdown: got %v, want ErrClosed", err)
 	}
 }

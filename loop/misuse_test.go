@@ -107,7 +107,7 @@ func TestNilArguments(t *testing.T) {
 	_, err = l.Watch(context.Background(), u, nil)
 	refused("Watch without a function", err)
 	refused("Run", l.Run(nil))
-	refused("Offload", l.Offload(nil, nil))
+	refused("Offload", loop.Offload[int](l, nil, nil))
 
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
@@ -226,7 +226,7 @@ func TestL8ShutdownWithBlockedFunctions(t *testing.T) {
 		loops, offloaded int
 	}{
 		"a callback":            {func(l *loop.Loop, until chan bool) { l.Run(func() { <-until }) }, 1, 0},
-		"an offloaded function": {func(l *loop.Loop, until chan bool) { l.Offload(func() any { <-until; return nil }, func(any) {}) }, 0, 1},
+		"an offloaded function": {func(l *loop.Loop, until chan bool) { loop.Offload(l, func() (any, error) { <-until; return nil, nil }, func(any, error) {}) }, 0, 1},
 	} {
 		t.Run(what, func(t *testing.T) {
 			g, err := loop.NewGroup(loop.Config{Loops: 2, Logger: quiet()})

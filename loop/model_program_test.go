@@ -122,13 +122,14 @@ const (
 	fromOther                // on another goroutine
 	fromRun                  // by Loop.Run
 	fromTimer                // by Loop.AfterFunc
-	fromWorker               // by Loop.Offload
-	fromOffloadDone
+	fromWorker               // by Offload on the loop
+	fromOffloadDone          // by Offload on the loop, in its second half
+	fromOwnOffloadDone       // by Offload on the connection, in its second half: a callback, if there is one before the end
 	froms
 )
 
 func (f from) String() string {
-	return [...]string{"", " in a callback", " on a goroutine", " by Run", " by AfterFunc", " by Offload", " in Offload's done"}[f]
+	return [...]string{"", " in a callback", " on a goroutine", " by Run", " by AfterFunc", " by Offload", " in Offload's done", " in a done of Offload on the connection"}[f]
 }
 
 func (s step) String() string {
