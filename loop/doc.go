@@ -31,8 +31,8 @@
 //     MaxConns listeners pause or refuse, as configured.
 //   - L8: Shutdown stops accepting, lets the connections finish, and closes the
 //     rest when its context ends; no goroutine and no descriptor is left behind.
-//   - L9: Loop.Offload runs blocking work in a bounded pool, and its second half on the
-//     loop.
+//   - L9: Offload runs blocking work in a bounded pool, and its second half on the loop, as a
+//     callback of a connection or for itself, with a typed result and an error.
 //   - L10: Detach turns a connection into a plain net.Conn, with the bytes read so far.
 //   - L11: a call that waits and takes a context returns when the context ends, whatever the
 //     loops are doing, and undoes what it began. One that waits without a context does so
@@ -40,6 +40,21 @@
 //   - L12: the datagrams of one socket leave in the order of the calls, on every driver, and each
 //     datagram that arrives is delivered once, whatever the number of loops, broadcasts and
 //     multicasts included.
+//
+// # Misuse
+//
+// A call with an invalid argument, such as a nil function or a value out of its range, returns
+// at once, without any effect, an error that wraps ErrBadArgument and names the argument and its
+// range. (Serve, ServeUnix and ServePacket own the socket even then, and close it.) A function
+// without an error result panics instead, with a message that begins with "loop: ": AfterFunc
+// does without a function.
+//
+// A call that would wait for the loop on which it is made returns ErrOnLoop, and one on what has
+// ended, or is about to, returns an error that wraps ErrClosed.
+//
+// Only the zero Config and the zero net.KeepAliveConfig are valid. The zero values of the other
+// types, such as Conn, Group, Listener, Loop, Timer and Watch, are not usable, and neither are nil
+// pointers: their methods may panic.
 package loop
 
 // For those who change the package. It has no I/O of its own (internal/driver), no timer wheel

@@ -121,5 +121,8 @@ type PanicError struct {
 // Error implements error.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
+// errNoHandlerFunc returns the error for a nil function that must return a handler.
+func errNoHandlerFunc() error { return errNil("a function that returns the handler") }
+
 // errNil returns the error for a nil argument.
 func errNil(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadArgument, what) }

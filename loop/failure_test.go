@@ -264,7 +264,10 @@ func TestCallsOnAFailedLoop(t *testing.T) {
 	drivers()[1].Fail(failure)
 	for what, err := range map[string]error{
 		"a dial in Closed": receive(t, redialed, "the second dial's result"),
-		"Offload":          func() error { waitLoopEnd(t, l); return loop.Offload(l, func() (int, error) { return 1, nil }, func(int, error) {}) }(),
+		"Offload": func() error {
+			waitLoopEnd(t, l)
+			return loop.Offload(l, func() (int, error) { return 1, nil }, func(int, error) {})
+		}(),
 	} {
 		if !errors.Is(err, failure) || errors.Is(err, loop.ErrShutdown) {
 			t.Errorf("%s on a failed loop: got %v, want the driver's error", what, err)

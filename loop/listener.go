@@ -101,7 +101,7 @@ func (g *Group) listenOptions() []sock.Option {
 }
 
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler) (*Listener, error) {
-	if err := g.ended(); err != nil {
+	if err := g.checkListen(accept == nil); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
 	}
 	sockets, err := spread.TCP(len(g.workingLoops()), at, g.listenOptions()...)
@@ -159,7 +159,7 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 
 // listenUnix listens at a path or an abstract name.
 func (g *Group) listenUnix(name string, accept func(*Conn) Handler) (*Listener, error) {
-	if err := g.ended(); err != nil {
+	if err := g.checkListen(accept == nil); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: name, Net: "unix"}, Err: err}
 	}
 	l, err := sock.ListenUnix(name)

@@ -117,14 +117,14 @@ func (o op) ends() bool { return o >= opClose && o <= opReadDeadline }
 type from int
 
 const (
-	fromScript   from = iota // immediately, on the script's goroutine
-	fromCallback             // in the next callback, if there is one before the end
-	fromOther                // on another goroutine
-	fromRun                  // by Loop.Run
-	fromTimer                // by Loop.AfterFunc
-	fromWorker               // by Offload on the loop
-	fromOffloadDone          // by Offload on the loop, in its second half
-	fromOwnOffloadDone       // by Offload on the connection, in its second half: a callback, if there is one before the end
+	fromScript         from = iota // immediately, on the script's goroutine
+	fromCallback                   // in the next callback, if there is one before the end
+	fromOther                      // on another goroutine
+	fromRun                        // by Loop.Run
+	fromTimer                      // by Loop.AfterFunc
+	fromWorker                     // by Offload on the loop
+	fromOffloadDone                // by Offload on the loop, in its second half
+	fromOwnOffloadDone             // by Offload on the connection, in its second half: a callback, if there is one before the end
 	froms
 )
 
