@@ -24,8 +24,8 @@
 //     connections continues, so that two ends never wait for each other;
 //     Conn.SetBackpressure overrides this. Pause and Resume control reading explicitly.
 //   - L5: one busy connection takes at most its budget of bytes in one turn; functions of
-//     Loop.Run, and timers, take a millisecond each together. Listeners that wait for
-//     descriptors, or for a connection below MaxConns, take turns.
+//     Loop.Run and second halves of Offload take a millisecond together, and so do timers.
+//     Listeners that wait for descriptors, or for a connection below MaxConns, take turns.
 //   - L6: timers are O(1) each, even with a million running, and never early.
 //   - L7: a listener that is out of descriptors pauses and retries with back-off; at
 //     MaxConns listeners pause or refuse, as configured.
