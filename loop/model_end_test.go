@@ -263,6 +263,7 @@ func (h handler) Data(c *loop.Conn, b []byte) (n int, err error) {
 	defer h.p.locked(func() {
 		h.consumed += n
 		h.left = len(b) - n
+		h.redeliver = h.redeliver && h.left > 0 // Resume in this call did not know that nothing is left
 		h.full = h.full || h.left >= h.p.r.p.setting.maxUnread && !h.pausedInside
 	})
 	return n, h.act(steps)
