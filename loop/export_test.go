@@ -81,6 +81,9 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 	return func() []*FailingDriver { return drivers }
 }
 
+// SlowCallbacks returns how many slow callbacks the watchdog has found.
+func (l *Loop) SlowCallbacks() uint64 { return l.slow.Load() }
+
 // OffloadBusy reports whether work of Offload is running or queued.
 func (g *Group) OffloadBusy() bool {
 	running, queued := g.offload.Stats()
