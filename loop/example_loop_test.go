@@ -55,7 +55,7 @@ func ExampleLoop_AfterFunc() {
 	// Output: 3 ticks
 }
 
-// Called on its own loop, Stop prevents the timer from firing.
+// If Stop returns true, the timer's function is not called.
 func ExampleTimer_Stop() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -66,11 +66,11 @@ func ExampleTimer_Stop() {
 	done := make(chan struct{})
 	l.Run(func() {
 		t := l.AfterFunc(0, func() { fmt.Println("never") })
-		t.Stop()
+		fmt.Println(t.Stop(), t.Stop())
 		l.AfterFunc(time.Millisecond, func() { close(done) })
 	})
 	<-done
-	// Output:
+	// Output: true false
 }
 
 // The first function may block; the second runs on the loop, with the first one's result.

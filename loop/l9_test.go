@@ -174,7 +174,7 @@ func (c logChan) Write(b []byte) (int, error) {
 func BenchmarkOffload(b *testing.B) {
 	g := group(b, loop.Config{Loops: 1, Logger: quiet()})
 	l := g.Loops()[0]
-	work := func() (int, error) { return 1, nil }
+	work := func() (int, error) { return 100_000, nil }
 	var left sync.WaitGroup
 	slots := make(chan struct{}, 64)
 	done := func(int, error) { <-slots; left.Done() }
