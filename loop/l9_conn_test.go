@@ -220,33 +220,82 @@ type closer struct{ closed chan bool }
 func (closer) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
 func (h closer) Closed(*loop.Conn, error)               { close(h.closed) }
 
+// requestedEnds are calls that end a connection.
+var requestedEnds = map[string]func(c *loop.Conn) error{
+	"Close": (*loop.Conn).Close,
+	"Abort": (*loop.Conn).Abort,
+	"DetachStream": func(c *loop.Conn) error {
+		return c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
+			if err == nil {
+				s.Close()
+			}
+		})
+	},
+}
+
 // L9: an end that was requested before work has returned comes before done, although the loop has
-// not processed the request when done is queued.
+// not processed the request when done is queued. (After Close the connection lingers.)
 func TestL9EndBeforeDone(t *testing.T) {
-	for how, end := range map[string]func(c *loop.Conn) error{
-		"Close": (*loop.Conn).Close,
-		"Abort": (*loop.Conn).Abort,
-		"DetachStream": func(c *loop.Conn) error {
-			return c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
-				if err == nil {
-					s.Close()
-				}
-			})
-		},
-	} {
+	for how, end := range requestedEnds {
 		t.Run(how, func(t *testing.T) {
 			conns := make(chan *loop.Conn, 1)
 			g, _ := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(c *loop.Conn) loop.Handler { conns <- c; return echo{} })
 			c := receive(t, conns, "the connection")
 			release := blockLoop(t, g.Loops()[0])
-			worked := make(chan bool)
-			if err := loop.Offload(c, func() (error, error) { defer close(worked); return end(c), nil }, func(err, _ error) {
+			if err := loop.Offload(c, func() (error, error) { return end(c), nil }, func(err, _ error) {
 				t.Errorf("done was called after %s had returned %v", how, err)
 			}); err != nil {
 				t.Fatal(err)
 			}
-			receive(t, worked, "the work")
+			waitOffloaded(g)
 			release()
+			waitTurn(t, g.Loops()[0])
+			c.Abort()
+			if err := g.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// waitOffloaded waits until all work has returned, and the done functions are queued.
+func waitOffloaded(g *loop.Group) {
+	for g.OffloadBusy() {
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// L9, L5: an end that is requested while done waits for the next turn comes before it.
+func TestL9EndBeforeDeferredDone(t *testing.T) {
+	for how, end := range requestedEnds {
+		t.Run(how, func(t *testing.T) {
+			conns := make(chan *loop.Conn, 1)
+			g, _ := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(c *loop.Conn) loop.Handler { conns <- c; return echo{} })
+			c := receive(t, conns, "the connection")
+			l, ended := g.Loops()[0], make(chan bool)
+			release := blockLoop(t, l)
+			l.AfterFunc(0, func() { // it fires in the turn in which done is deferred
+				if err := end(c); err != nil {
+					t.Errorf("%s: %v", how, err)
+				}
+				close(ended)
+			})
+			l.Run(func() {})
+			l.Run(func() { time.Sleep(5 * time.Millisecond) }) // it uses up the budget
+			if err := loop.Offload(c, func() (any, error) { return nil, nil }, func(any, error) {
+				select {
+				case <-ended:
+					t.Errorf("done was called after %s", how)
+				default:
+					t.Error("done was not deferred, so this tests nothing")
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			waitOffloaded(g)
+			release()
+			receive(t, ended, "the timer")
+			waitTurn(t, l)
 			c.Abort()
 			if err := g.Shutdown(t.Context()); err != nil {
 				t.Error(err)
@@ -420,9 +469,7 @@ func TestL5EchoAmongDoneFunctions(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for g.OffloadBusy() { // until all are queued for the loop
-				time.Sleep(time.Millisecond)
-			}
+			waitOffloaded(g)
 			release()
 			if before := receive(t, echoedAfter, "the echo"); before > n/3 {
 				t.Errorf("the echo came after %d of %d done functions", before, n)
