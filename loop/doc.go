@@ -46,15 +46,15 @@
 // A call with an invalid argument, such as a nil function or a value out of its range, returns
 // at once, without any effect, an error that wraps ErrBadArgument and names the argument and its
 // range. (Serve, ServeUnix and ServePacket own the socket even then, and close it.) A function
-// without an error result panics instead, with a message that begins with "loop: ": AfterFunc
-// does without a function.
+// without an error result panics instead, with a message that begins with "loop: ", such as
+// AfterFunc without a function.
 //
 // A call that would wait for the loop on which it is made returns ErrOnLoop, and one on what has
 // ended, or is about to, returns an error that wraps ErrClosed.
 //
-// Only the zero Config and the zero net.KeepAliveConfig are valid. The zero values of the other
-// types, such as Conn, Group, Listener, Loop, Timer and Watch, are not usable, and neither are nil
-// pointers: their methods may panic.
+// The zero Config is valid. The zero values of Conn, Group, Listener, Loop, PacketConn,
+// PacketListener, Timer and Watch are not usable, nor are nil pointers to them: their methods may
+// panic.
 package loop
 
 // For those who change the package. It has no I/O of its own (internal/driver), no timer wheel

@@ -40,16 +40,15 @@ func (c *Conn) runner() (*Loop, *Conn) {
 // connection is failing, before Closed. Data may be called before it, unless the handler pauses.
 // Several done functions run in the order in which their work has returned. Once the connection
 // is being closed or detached, by a method called or for any other reason, done is not called,
-// and the result is dropped; closing does not wait for work. Conn.Context is canceled then, for
-// work that should end early. If done must run in any case, such as to release the result,
-// offload on the connection's Loop.
+// and the result is dropped; closing does not wait for work. Work that should end early then uses
+// Conn.Context, which is canceled when the peer is gone or the connection ends. If done must run
+// in any case, such as to release the result, offload on the connection's Loop.
 //
-// If on is a *Loop, done is called in any case, unless Shutdown is cut off by its context. A
-// panic in it is logged.
+// If on is a *Loop, done runs on it as a function of Run does, and a panic in it is logged.
 //
-// Shutdown waits for work and for done, unless its context ends: then done is not called. In each
-// turn of the loop, done functions and functions of Run may take a millisecond together; the
-// rest runs in the next turn.
+// Shutdown waits for work and for done, unless its context ends. If the loop ends before done,
+// because of that or because it has failed, done is not called. In each turn of the loop, done
+// functions and functions of Run may take a millisecond together; the rest runs in the next turn.
 //
 // Offload may be called from any goroutine, and never blocks. If it returns an error, neither
 // function runs. The error wraps ErrOffloadFull; ErrQueueFull, if too many done functions are
