@@ -173,6 +173,13 @@ func (c *stressor) dial(r *rand.Rand) {
 	}
 	conn.Write([]byte("hello"))
 	if r.IntN(2) == 0 {
+		loop.Offload(conn, func() (*loop.Conn, error) { return conn, nil }, func(conn *loop.Conn, _ error) {
+			if _, err := conn.Write([]byte("answer")); err != nil && !errors.Is(err, loop.ErrClosed) {
+				c.t.Error(err)
+			}
+		})
+	}
+	if r.IntN(2) == 0 {
 		conn.Abort()
 	} else {
 		conn.Close()

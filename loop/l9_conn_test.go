@@ -494,3 +494,43 @@ func TestOffloadAllocations(t *testing.T) {
 		}
 	}
 }
+
+// The errors of Offload on an open connection are net.OpErrors with its addresses.
+func TestL9ErrorsOfConn(t *testing.T) {
+	conns := make(chan *loop.Conn, 1)
+	config := loop.Config{Loops: 1, OffloadWorkers: 1, OffloadQueue: 1, MaxQueuedFuncs: 1, SlowCallback: -1, Logger: quiet()}
+	g, peer := serve(t, config, func(c *loop.Conn) loop.Handler { conns <- c; return echo{} })
+	c := receive(t, conns, "the connection")
+	check := func(err, want error) {
+		t.Helper()
+		var op *net.OpError
+		if !errors.Is(err, want) || !errors.As(err, &op) || op.Op != "offload" || op.Net != "tcp" || op.Addr.String() != peer.LocalAddr().String() {
+			t.Errorf("got %v, want a net.OpError of %v with the peer's address", err, want)
+		}
+	}
+	check(loop.Offload[int](c, nil, nil), loop.ErrBadArgument)
+	block := make(chan bool)
+	var ran atomic.Int32
+	work := func() (int, error) { <-block; return 1, nil }
+	done := func(n int, _ error) { ran.Add(int32(n)) }
+	for range 2 {
+		if err := loop.Offload(c, work, done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(loop.Offload(c, work, done), loop.ErrOffloadFull)
+	release := blockLoop(t, g.Loops()[0])
+	close(block)
+	waitOffloaded(g)
+	if err := loop.Offload(c, work, done); err != nil { // the third: its done is the last that may be queued
+		t.Fatal(err)
+	}
+	waitOffloaded(g)
+	check(loop.Offload(c, work, done), loop.ErrQueueFull)
+	release()
+	waitTurn(t, c.Loop())
+	waitTurn(t, c.Loop()) // the done functions may have exceeded the budget of a turn
+	if n := ran.Load(); n != 3 {
+		t.Errorf("%d done functions ran, want 3", n)
+	}
+}
