@@ -71,6 +71,7 @@ func TestL6StopOfADueTimer(t *testing.T) {
 		if !moved.Reset(time.Hour) {
 			t.Error("Reset of a timer that has not fired returned false")
 		}
+		time.Sleep(5 * time.Millisecond) // now the time has come
 		close(out)
 		waitTurn(t, l)
 		waitTurn(t, l)
