@@ -140,7 +140,10 @@ func (c *Conn) endDial() error {
 
 func (l *Loop) dial(ctx context.Context, network, address string, accept func(*Conn) Handler, done func(*Conn, error), options []sock.Option) (*Conn, error) {
 	if accept == nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: errNil("a function that returns the handler")}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: errNoHandlerFunc()}
+	}
+	if ctx == nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: errNil("a context")}
 	}
 	if ctx.Err() != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: context.Cause(ctx)}

@@ -24,15 +24,15 @@
 //     connections continues, so that two ends never wait for each other;
 //     Conn.SetBackpressure overrides this. Pause and Resume control reading explicitly.
 //   - L5: one busy connection takes at most its budget of bytes in one turn; functions of
-//     Loop.Run, and timers, take a millisecond each together. Listeners that wait for
-//     descriptors, or for a connection below MaxConns, take turns.
+//     Loop.Run and second halves of Offload take a millisecond together, and so do timers.
+//     Listeners that wait for descriptors, or for a connection below MaxConns, take turns.
 //   - L6: timers are O(1) each, even with a million running, and never early.
 //   - L7: a listener that is out of descriptors pauses and retries with back-off; at
 //     MaxConns listeners pause or refuse, as configured.
 //   - L8: Shutdown stops accepting, lets the connections finish, and closes the
 //     rest when its context ends; no goroutine and no descriptor is left behind.
-//   - L9: Loop.Offload runs blocking work in a bounded pool, and its second half on the
-//     loop.
+//   - L9: Offload runs blocking work in a bounded pool, and its second half on the loop, as a
+//     callback of a connection or for itself, with a typed result and an error.
 //   - L10: Detach turns a connection into a plain net.Conn, with the bytes read so far. Attach is
 //     the inverse: it gives a net.Conn, and the bytes read so far, to a loop. So a connection may
 //     move between package net and loops while both ends send: no byte is lost, repeated or
@@ -43,6 +43,21 @@
 //   - L12: the datagrams of one socket leave in the order of the calls, on every driver, and each
 //     datagram that arrives is delivered once, whatever the number of loops, broadcasts and
 //     multicasts included.
+//
+// # Misuse
+//
+// A call with an invalid argument, such as a nil function or a value out of its range, returns
+// at once, without any effect, an error that wraps ErrBadArgument and names the argument and its
+// range. (Serve, ServeUnix and ServePacket own the socket even then, and close it.) A function
+// without an error result panics instead, with a message that begins with "loop: ", such as
+// AfterFunc without a function.
+//
+// A call that would wait for the loop on which it is made returns ErrOnLoop, and one on what has
+// ended, or is about to, returns an error that wraps ErrClosed.
+//
+// The zero Config is valid. The zero values of Conn, Group, Listener, Loop, PacketConn,
+// PacketListener, Timer and Watch are not usable, nor are nil pointers to them: their methods may
+// panic.
 package loop
 
 // For those who change the package. It has no I/O of its own (internal/driver), no timer wheel

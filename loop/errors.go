@@ -110,14 +110,19 @@ func (writeTimeoutError) Error() string {
 	return "the peer took no unsent bytes for the write timeout"
 }
 
-// A PanicError is the reason of a connection that was closed because its handler panicked.
+// A PanicError is the reason of a connection that was closed because its handler panicked, and
+// the error that the second half of an Offload gets if the first has panicked. If a function has
+// ended its goroutine (runtime.Goexit), Value is an error that reports that.
 type PanicError struct {
 	Value any
 	Stack []byte
 }
 
 // Error implements error.
-func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// errNoHandlerFunc returns the error for a nil function that must return a handler.
+func errNoHandlerFunc() error { return errNil("a function that returns the handler") }
 
 // errNil returns the error for a nil argument.
 func errNil(what string) error { return fmt.Errorf("%w: %s is needed, not nil", ErrBadArgument, what) }

@@ -102,9 +102,12 @@ func (query) Data(c *loop.Conn, b []byte) (int, error) {
 		return 0, nil
 	}
 	c.Pause() // nothing more is received, and Data is not called, until Resume
-	err := c.Loop().Offload(
-		func() any { return strings.ToUpper(line) }, // a database, a file, a long computation
-		func(answer any) {
+	err := loop.Offload(c,
+		func() (string, error) { return strings.ToUpper(line), nil }, // a database, a file, a long computation
+		func(answer string, err error) {
+			if err != nil {
+				answer = "error"
+			}
 			fmt.Fprintln(c, answer)
 			c.Resume()
 		})

@@ -57,7 +57,7 @@ func ExampleLoop_AfterFunc() {
 	// Output: 3 ticks
 }
 
-// Called on its own loop, Stop prevents the timer from firing.
+// If Stop returns true, the timer's function is not called.
 func ExampleTimer_Stop() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
@@ -68,15 +68,16 @@ func ExampleTimer_Stop() {
 	done := make(chan struct{})
 	l.Run(func() {
 		t := l.AfterFunc(0, func() { fmt.Println("never") })
-		t.Stop()
+		fmt.Println(t.Stop(), t.Stop())
 		l.AfterFunc(time.Millisecond, func() { close(done) })
 	})
 	<-done
-	// Output:
+	// Output: true false
 }
 
 // The first function may block; the second runs on the loop, with the first one's result.
-func ExampleLoop_Offload() {
+// ExampleConn_Pause has one that runs as a callback of a connection.
+func ExampleOffload() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1, OffloadWorkers: 8, OffloadQueue: 100})
 	if err != nil {
 		log.Fatal(err)
@@ -84,10 +85,10 @@ func ExampleLoop_Offload() {
 	defer g.Shutdown(context.Background())
 	l := g.Loops()[0]
 	done := make(chan struct{})
-	err = l.Offload(
-		func() any { return 6 * 7 },
-		func(answer any) {
-			fmt.Println(answer)
+	err = loop.Offload(l,
+		func() (int, error) { return 6 * 7, nil },
+		func(answer int, err error) {
+			fmt.Println(answer, err)
 			close(done)
 		})
 	switch {
@@ -97,7 +98,7 @@ func ExampleLoop_Offload() {
 		log.Fatal(err)
 	}
 	<-done
-	// Output: 42
+	// Output: 42 <nil>
 }
 
 // shout answers datagrams in upper case.

@@ -81,6 +81,15 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 	return func() []*FailingDriver { return drivers }
 }
 
+// SlowCallbacks returns how many slow callbacks the watchdog has found.
+func (l *Loop) SlowCallbacks() uint64 { return l.slow.Load() }
+
+// OffloadBusy reports whether work of Offload is running or queued.
+func (g *Group) OffloadBusy() bool {
+	running, queued := g.offload.Stats()
+	return running+queued > 0
+}
+
 // SetPatience sets handOverTimeout.
 func (g *Group) SetPatience(d time.Duration) { g.handOverTimeout = d }
 

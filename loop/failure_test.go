@@ -168,7 +168,7 @@ func TestErrorsAfterShutdown(t *testing.T) {
 	_, nothing := l.Watch(context.Background(), nil, 0, nil)
 	for what, err := range map[string]error{
 		"Run":     l.Run(func() {}),
-		"Offload": l.Offload(func() any { return nil }, nil),
+		"Offload": loop.Offload(l, func() (any, error) { return nil, nil }, nil),
 		"Listen":  listen,
 		"Dial":    dialed,
 		"Watch":   watch,
@@ -264,7 +264,10 @@ func TestCallsOnAFailedLoop(t *testing.T) {
 	drivers()[1].Fail(failure)
 	for what, err := range map[string]error{
 		"a dial in Closed": receive(t, redialed, "the second dial's result"),
-		"Offload":          func() error { waitLoopEnd(t, l); return l.Offload(func() any { return 1 }, func(any) {}) }(),
+		"Offload": func() error {
+			waitLoopEnd(t, l)
+			return loop.Offload(l, func() (int, error) { return 1, nil }, func(int, error) {})
+		}(),
 	} {
 		if !errors.Is(err, failure) || errors.Is(err, loop.ErrShutdown) {
 			t.Errorf("%s on a failed loop: got %v, want the driver's error", what, err)

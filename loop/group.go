@@ -170,6 +170,9 @@ func (g *Group) closersOn(l *Loop) (ends []func()) {
 // (go g.Shutdown(ctx)), and do not wait for that in the callback. If a function of Offload calls
 // it, Shutdown waits for that function until ctx ends.
 func (g *Group) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return fmt.Errorf("loop: shutdown: %w", errNil("a context"))
+	}
 	if err := g.checkNotOnLoop(); err != nil {
 		return fmt.Errorf("loop: shutdown: %w", err)
 	}
@@ -273,11 +276,11 @@ func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*Pac
 func (g *Group) register(noHandler bool, add func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if noHandler {
+		return errNoHandlerFunc()
+	}
 	if g.closing {
 		return errGroupEnded
-	}
-	if noHandler {
-		return errNil("a function that returns the handler")
 	}
 	if err := g.checkNotOnLoop(); err != nil {
 		return err
@@ -285,6 +288,9 @@ func (g *Group) register(noHandler bool, add func()) error {
 	add()
 	return nil
 }
+
+// checkListen is called before a socket is made: it returns the error that register would.
+func (g *Group) checkListen(noHandler bool) error { return g.register(noHandler, func() {}) }
 
 // ended returns an error if the group is shutting down.
 func (g *Group) ended() error {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
@@ -132,7 +133,7 @@ func TestL2RunIsBounded(t *testing.T) {
 	var err error
 	for range 10 * most {
 		answered := make(chan bool)
-		if err = l.Offload(func() any { close(answered); return nil }, func(any) {}); err != nil && !errors.Is(err, loop.ErrOffloadFull) {
+		if err = loop.Offload(l, func() (any, error) { close(answered); return nil, nil }, func(any, error) {}); err != nil && !errors.Is(err, loop.ErrOffloadFull) {
 			break
 		} else if err == nil {
 			<-answered
@@ -156,9 +157,12 @@ func TestL2RunIsBounded(t *testing.T) {
 	}
 }
 
-// The watchdog names the function that is running, and LongestCallback includes it.
+// The watchdog names the function that is running and its kind, and LongestCallback includes it.
 func TestSlowFunctionsAreNamed(t *testing.T) {
-	for _, what := range []string{"function", "timer", "offload", "accept"} {
+	for what, kind := range map[string]string{
+		"function": "a function on the loop", "timer": "a timer's function", "offload": "the second half of an Offload",
+		"offload on a connection": "the second half of an Offload", "accept": "", "watch": "a watch's function", "written": "a WriteOwned's done function",
+	} {
 		t.Run(what, func(t *testing.T) {
 			var log testkit.Buffer
 			g := group(t, loop.Config{Loops: 1, SlowCallback: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -173,7 +177,29 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 				l.AfterFunc(0, blockUntilClosed(out))
 			case "offload":
 				f := blockUntilClosed(out)
-				l.Offload(func() any { return nil }, func(any) { f() })
+				loop.Offload(l, func() (any, error) { return nil, nil }, func(any, error) { f() })
+			case "offload on a connection":
+				f := blockUntilClosed(out)
+				c, closed := dialEcho(t, g)
+				loop.Offload(c, func() (any, error) { return nil, nil }, func(any, error) { f() })
+				defer func() {
+					if s := log.String(); !strings.Contains(s, "remote="+c.RemoteAddr().String()) || !strings.Contains(s, "*loop_test.funcs") {
+						t.Errorf("the log is %q, want the connection's peer and handler, too", s)
+					}
+					c.Abort()
+					out <- true
+					receive(t, closed, "Closed")
+				}()
+			case "watch":
+				u, err := sock.ListenUDP(loopback)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer u.Close()
+				l.WatchLater(u, pollux.Readable, func(pollux.Event) { <-out }, nil)
+			case "written":
+				c, _ := dialEcho(t, g)
+				c.WriteOwned([]byte("x"), func(error) { <-out })
 			case "accept":
 				ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { <-out; return nil })
 				if err != nil {
@@ -181,14 +207,27 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 				}
 				dial(t, ln.Addr())
 			}
-			if !testkit.Eventually(func() bool { return strings.Contains(log.String(), want) }) {
-				t.Fatalf("the log is %q, want a record with the function's name", log.String())
+			if !testkit.Eventually(func() bool { return strings.Contains(log.String(), want) && strings.Contains(log.String(), kind) }) {
+				t.Fatalf("the log is %q, want a record with the function's name and %q", log.String(), kind)
 			}
 			if s := g.Stats().Loops[0]; s.LongestCallback < 20*time.Millisecond || s.SlowCallbacks == 0 {
 				t.Errorf("LongestCallback = %v, SlowCallbacks = %d, want at least 20ms and 1", s.LongestCallback, s.SlowCallbacks)
 			}
 		})
 	}
+}
+
+// dialEcho dials an echo server that is not of g.
+func dialEcho(t *testing.T, g *loop.Group) (c *loop.Conn, closed chan bool) {
+	t.Helper()
+	closed = make(chan bool)
+	c, err := g.Dial(context.Background(), "tcp", startEchoServer(t), func(*loop.Conn) loop.Handler {
+		return &funcs{closed: func(*loop.Conn, error) { close(closed) }}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, closed
 }
 
 func blockUntilClosed(out chan bool) func() { return func() { <-out } }

@@ -29,7 +29,7 @@ func TestL8OffloadFullDuringShutdown(t *testing.T) {
 		busy, other := g.Loops()[0], g.Loops()[1]
 		release := make(chan bool)
 		for range 2 {
-			if err := busy.Offload(func() any { <-release; return nil }, nil); err != nil {
+			if err := loop.Offload(busy, func() (any, error) { <-release; return nil, nil }, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -39,7 +39,7 @@ func TestL8OffloadFullDuringShutdown(t *testing.T) {
 		for range 4 {
 			all.Go(func() {
 				for range 5000 {
-					switch err := other.Offload(func() any { return nil }, nil); {
+					switch err := loop.Offload(other, func() (any, error) { return nil, nil }, nil); {
 					case errors.Is(err, loop.ErrOffloadFull):
 						full.Add(1)
 					case err == nil:
@@ -173,6 +173,13 @@ func (c *stressor) dial(r *rand.Rand) {
 	}
 	conn.Write([]byte("hello"))
 	if r.IntN(2) == 0 {
+		loop.Offload(conn, func() (*loop.Conn, error) { return conn, nil }, func(conn *loop.Conn, _ error) {
+			if _, err := conn.Write([]byte("answer")); err != nil && !errors.Is(err, loop.ErrClosed) {
+				c.t.Error(err)
+			}
+		})
+	}
+	if r.IntN(2) == 0 {
 		conn.Abort()
 	} else {
 		conn.Close()
@@ -245,7 +252,7 @@ func (c *stressor) watch(r *rand.Rand) {
 
 func (c *stressor) offload(r *rand.Rand) {
 	l := c.g.Loops()[r.IntN(2)]
-	l.Offload(func() any { runtime.Gosched(); return 1 }, func(any) {
+	loop.Offload(l, func() (int, error) { runtime.Gosched(); return 1, nil }, func(int, error) {
 		if r := l.Run(func() {}); r != nil && !errors.Is(r, loop.ErrClosed) && !errors.Is(r, loop.ErrQueueFull) {
 			c.t.Error(r)
 		}

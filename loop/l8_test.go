@@ -103,7 +103,7 @@ func TestL8ShutdownClosesRemainingConns(t *testing.T) {
 	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrShutdown) {
 		t.Errorf("Closed got %v, want ErrShutdown", why)
 	}
-	if _, err := g.Listen("tcp", "127.0.0.1:0", nil); !errors.Is(err, loop.ErrClosed) {
+	if _, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} }); !errors.Is(err, loop.ErrClosed) {
 		t.Errorf("Listen after Shutdown: got %v, want ErrClosed", err)
 	}
 }
@@ -137,7 +137,7 @@ func TestAfterShutdown(t *testing.T) {
 			t.Error("a call after Shutdown succeeded, want an error")
 		}
 	}
-	if err := l.Offload(func() any { return nil }, func(any) {}); !errors.Is(err, loop.ErrClosed) {
+	if err := loop.Offload(l, func() (any, error) { return nil, nil }, func(any, error) {}); !errors.Is(err, loop.ErrClosed) {
 		t.Errorf("Offload after Shutdown: got %v, want ErrClosed", err)
 	}
 }

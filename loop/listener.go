@@ -103,7 +103,7 @@ func Resolve(network, address string) (netip.AddrPort, error) {
 }
 
 func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler, options []sock.Option) (*Listener, error) {
-	if err := g.ended(); err != nil {
+	if err := g.checkListen(accept == nil); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
 	}
 	sockets, err := spread.TCP(len(g.workingLoops()), at, append(slices.Clip(g.options), options...)...)
@@ -175,7 +175,7 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 
 // listenUnix listens at a path or an abstract name.
 func (g *Group) listenUnix(name string, accept func(*Conn) Handler, options []sock.Option) (*Listener, error) {
-	if err := g.ended(); err != nil {
+	if err := g.checkListen(accept == nil); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: name, Net: "unix"}, Err: err}
 	}
 	l, err := sock.ListenUnix(name, options...)

@@ -3,14 +3,25 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"math"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -71,65 +82,405 @@ func TestBlockingCallsOnTheLoop(t *testing.T) {
 	ping(t, dial(t, ln.Addr()))
 }
 
-// Nil arguments that would crash a loop, end each connection, or leak are errors.
-func TestNilArguments(t *testing.T) {
-	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
-	l := g.Loops()[0]
-	refused := func(what string, err error) {
+// misuseEnv is what the calls of misuses are made on.
+type misuseEnv struct {
+	*testing.T
+	g      *loop.Group
+	l      *loop.Loop
+	addr   string // of a listener of g
+	c      *loop.Conn
+	p      *loop.PacketConn
+	tcp    func() *sock.TCPListener
+	unix   func() *sock.UnixListener
+	udp    func() *sock.UDPSocket
+	accept func(*loop.Conn) loop.Handler
+}
+
+// A misuse is a call with an invalid argument.
+type misuse struct {
+	function string // exported by package loop
+	argument string
+	call     func(e misuseEnv) error
+}
+
+var (
+	noContext context.Context
+	bg        = context.Background()
+	hundred   = strings.Repeat("x", 100)
+)
+
+func workOne() (int, error) { return 1, nil }
+
+// misuses has the calls that must return ErrBadArgument, and have no effect.
+var misuses = []misuse{
+	{"Resolve", "an unknown network", func(misuseEnv) error { _, err := loop.Resolve("carrier", "127.0.0.1:1"); return err }},
+	{"Resolve", "no port", func(misuseEnv) error { _, err := loop.Resolve("tcp", "127.0.0.1"); return err }},
+
+	{"Offload", "no Runner", func(misuseEnv) error { return loop.Offload(nil, workOne, nil) }},
+	{"Offload", "a nil Conn", func(misuseEnv) error { return loop.Offload((*loop.Conn)(nil), workOne, nil) }},
+	{"Offload", "a nil Loop", func(misuseEnv) error { return loop.Offload((*loop.Loop)(nil), workOne, nil) }},
+	{"Offload", "no work, on a loop", func(e misuseEnv) error { return loop.Offload(e.l, nil, e.neverInt) }},
+	{"Offload", "no work, on a connection", func(e misuseEnv) error { return loop.Offload(e.c, nil, e.neverInt) }},
+
+	{"Group.Dial", "no context", func(e misuseEnv) error { _, err := e.g.Dial(noContext, "tcp", e.addr, e.neverAccept); return err }},
+	{"Group.Dial", "no function", func(e misuseEnv) error { _, err := e.g.Dial(bg, "tcp", e.addr, nil); return err }},
+	{"Group.Dial", "a network of UDP", func(e misuseEnv) error { _, err := e.g.Dial(bg, "udp", e.addr, e.neverAccept); return err }},
+	{"Group.Dial", "a name", func(e misuseEnv) error { _, err := e.g.Dial(bg, "tcp", "example.org:80", e.neverAccept); return err }},
+	{"Loop.Dial", "no context", func(e misuseEnv) error { return e.l.Dial(noContext, "tcp", e.addr, e.neverAccept, e.neverDialed) }},
+	{"Loop.Dial", "no function", func(e misuseEnv) error { return e.l.Dial(bg, "tcp", e.addr, nil, e.neverDialed) }},
+	{"Loop.Dial", "no network", func(e misuseEnv) error { return e.l.Dial(bg, "", e.addr, e.neverAccept, e.neverDialed) }},
+	{"Loop.Dial", "a port out of range", func(e misuseEnv) error { return e.l.Dial(bg, "tcp", "127.0.0.1:65536", e.neverAccept, e.neverDialed) }},
+
+	{"Group.Listen", "no function", func(e misuseEnv) error { _, err := e.g.Listen("tcp", "127.0.0.1:0", nil); return err }},
+	{"Group.Listen", "no function, unix", func(e misuseEnv) error {
+		name := filepath.Join(e.TempDir(), "s")
+		_, err := e.g.Listen("unix", name, nil)
+		if _, serr := os.Stat(name); serr == nil {
+			e.Errorf("Listen without a function has left %s", name)
+		}
+		return err
+	}},
+	{"Group.Listen", "an unknown network", func(e misuseEnv) error { _, err := e.g.Listen("carrier", "127.0.0.1:0", e.neverAccept); return err }},
+	{"Group.Listen", "no address", func(e misuseEnv) error { _, err := e.g.Listen("tcp", "", e.neverAccept); return err }},
+	{"Group.Listen", "no port", func(e misuseEnv) error { _, err := e.g.Listen("tcp", "127.0.0.1", e.neverAccept); return err }},
+	{"Group.Listen", "a port that is no number", func(e misuseEnv) error { _, err := e.g.Listen("tcp", "127.0.0.1:http", e.neverAccept); return err }},
+	{"Group.Listen", "an unclosed bracket", func(e misuseEnv) error { _, err := e.g.Listen("tcp", "[::1:80", e.neverAccept); return err }},
+	{"Group.Listen", "an address of another family", func(e misuseEnv) error { _, err := e.g.Listen("tcp6", "127.0.0.1:0", e.neverAccept); return err }},
+	{"Group.ListenPacket", "a network of TCP", func(e misuseEnv) error { _, err := e.g.ListenPacket("tcp", "127.0.0.1:0", e.neverPackets); return err }},
+	{"Group.ListenPacket", "no port", func(e misuseEnv) error { _, err := e.g.ListenPacket("udp", hundred, e.neverPackets); return err }},
+	{"Group.ListenPacket", "no function", func(e misuseEnv) error { _, err := e.g.ListenPacket("udp", "127.0.0.1:0", nil); return err }},
+	{"Group.Serve", "no socket", func(e misuseEnv) error { _, err := e.g.Serve(nil, e.neverAccept); return err }},
+	{"Group.Serve", "no function", func(e misuseEnv) error { _, err := e.g.Serve(e.tcp(), nil); return err }},
+	{"Group.ServeUnix", "no socket", func(e misuseEnv) error { _, err := e.g.ServeUnix(nil, e.neverAccept); return err }},
+	{"Group.ServeUnix", "no function", func(e misuseEnv) error { _, err := e.g.ServeUnix(e.unix(), nil); return err }},
+	{"Group.ServePacket", "no socket", func(e misuseEnv) error { _, err := e.g.ServePacket(nil, e.neverPackets); return err }},
+	{"Group.ServePacket", "no function", func(e misuseEnv) error { _, err := e.g.ServePacket(e.udp(), nil); return err }},
+	{"Group.Shutdown", "no context", func(e misuseEnv) error { return e.g.Shutdown(noContext) }},
+
+	{"Loop.Run", "no function", func(e misuseEnv) error { return e.l.Run(nil) }},
+	{"Loop.Watch", "no context", func(e misuseEnv) error { _, err := e.l.Watch(noContext, e.udp(), pollux.Readable, e.neverReady); return err }},
+	{"Loop.Watch", "no source", func(e misuseEnv) error { _, err := e.l.Watch(bg, nil, pollux.Readable, e.neverReady); return err }},
+	{"Loop.Watch", "a nil socket", func(e misuseEnv) error { _, err := e.l.Watch(bg, (*sock.UDPSocket)(nil), pollux.Readable, e.neverReady); return err }},
+	{"Loop.Watch", "no function", func(e misuseEnv) error { _, err := e.l.Watch(bg, e.udp(), pollux.Readable, nil); return err }},
+	{"Loop.WatchLater", "no source", func(e misuseEnv) (err error) {
+		e.l.WatchLater(nil, pollux.Readable, e.neverReady, func(got error) { err = got })
+		return err
+	}},
+	{"Loop.WatchLater", "no function", func(e misuseEnv) (err error) { e.l.WatchLater(e.udp(), pollux.Readable, nil, func(got error) { err = got }); return err }},
+
+	{"Conn.SetHandler", "no handler", func(e misuseEnv) error { return e.c.SetHandler(nil) }},
+	{"Conn.Detach", "no function", func(e misuseEnv) error { return e.c.Detach(nil) }},
+	{"Conn.DetachStream", "no function", func(e misuseEnv) error { return e.c.DetachStream(nil) }},
+}
+
+// permitted has the functions whose arguments are all valid, or are checked elsewhere, with the
+// reason.
+var permitted = map[string]string{
+	"NewGroup":              "TestBadConfig",
+	"Loop.AfterFunc":        "TestMisusePanics",
+	"Timer.Reset":           "each time is valid: TestUnusualArguments",
+	"Watch.Stop":            "done may be nil: TestUnusualArguments",
+	"Conn.AbortWith":        "each error is valid",
+	"Conn.CloseWith":        "each error is valid",
+	"Conn.SetBackpressure":  "a bool",
+	"Conn.SetNoDelay":       "a bool",
+	"Conn.SetIdleTimeout":   "each time is valid: TestUnusualArguments",
+	"Conn.SetReadDeadline":  "each time is valid",
+	"Conn.SetWriteTimeout":  "each time is valid: TestUnusualArguments",
+	"Conn.SetKeepAlive":     "the system's ranges: TestKeepAliveOutOfRange",
+	"Conn.Write":            "each slice is valid: TestUnusualArguments",
+	"Conn.Writev":           "each slice is valid: TestUnusualArguments",
+	"Conn.WriteOwned":       "done may be nil: TestUnusualArguments",
+	"PacketConn.Connect":    "checked by package sock",
+	"PacketConn.Write":      "checked by package sock",
+	"PacketConn.WriteTo":    "checked by package sock",
+	"PacketConn.WriteBatch": "checked by package sock: TestUnusualArguments",
+}
+
+func (e misuseEnv) neverAccept(*loop.Conn) loop.Handler {
+	e.Error("accept was called")
+	return nil
+}
+
+func (e misuseEnv) neverPackets(*loop.PacketConn) loop.PacketHandler {
+	e.Error("the function for a packet handler was called")
+	return nil
+}
+
+func (e misuseEnv) neverInt(int, error)           { e.Error("done was called") }
+func (e misuseEnv) neverDialed(*loop.Conn, error) { e.Error("Dial's done was called") }
+func (e misuseEnv) neverReady(pollux.Event)       { e.Error("a watch's function was called") }
+
+// newMisuseEnv returns an environment, and a function that checks that it is as at the beginning.
+func newMisuseEnv(t *testing.T) (e misuseEnv, check func(what string)) {
+	e = misuseEnv{T: t, g: group(t, loop.Config{Loops: 2, Logger: quiet()})}
+	e.l = e.g.Loops()[0]
+	e.accept = func(*loop.Conn) loop.Handler { return echo{} }
+	ln, err := e.g.Listen("tcp", "127.0.0.1:0", e.accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.addr = ln.Addr().String()
+	peers, echoed := startEchoServer(t), make(chan string, 1)
+	e.c, err = e.g.Dial(bg, "tcp", peers, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { echoed <- string(b); return len(b), nil }}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	packets := make(chan *loop.PacketConn, 2)
+	if _, err = e.g.ListenPacket("udp", "127.0.0.1:0", func(p *loop.PacketConn) loop.PacketHandler { packets <- p; return packetBatchEcho{} }); err != nil {
+		t.Fatal(err)
+	}
+	e.p = receive(t, packets, "the packet socket")
+	e.tcp = func() *sock.TCPListener { return opened[*sock.TCPListener](t)(sock.ListenTCP(loopback)) }
+	e.udp = func() *sock.UDPSocket { return opened[*sock.UDPSocket](t)(sock.ListenUDP(loopback)) }
+	e.unix = func() *sock.UnixListener {
+		if sys.OnWine() {
+			return nil // it has no Unix sockets; nil is a misuse, too
+		}
+		return opened[*sock.UnixListener](t)(sock.ListenUnix(filepath.Join(t.TempDir(), "s")))
+	}
+	return e, func(what string) {
 		t.Helper()
-		if !errors.Is(err, loop.ErrBadArgument) || !strings.Contains(err.Error(), "needed") {
-			t.Errorf("%s: got %v, want ErrBadArgument with the word needed", what, err)
+		if n, listeners := e.g.Conns(), e.g.Listeners(); n != 1 || listeners != 1 {
+			t.Errorf("%s: %d connections and %d listeners afterwards, want 1 and 1", what, n, listeners)
+		}
+		if _, err := e.c.Write([]byte("x")); err != nil {
+			t.Fatalf("%s: Write afterwards: %v", what, err)
+		}
+		receive(t, echoed, what+": the echo afterwards")
+	}
+}
+
+// opened returns a function that returns a new socket, which the test closes at its end.
+func opened[S io.Closer](t *testing.T) func(S, error) S {
+	return func(s S, err error) S {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+}
+
+// An invalid argument is an error at once, which wraps ErrBadArgument and names the call, and has
+// no effect.
+func TestMisuse(t *testing.T) {
+	e, check := newMisuseEnv(t)
+	for _, m := range misuses {
+		what := m.function + " with " + m.argument
+		err := m.call(e)
+		if !errors.Is(err, loop.ErrBadArgument) {
+			t.Errorf("%s: got %v, want ErrBadArgument", what, err)
+			continue
+		}
+		var op *net.OpError
+		if s := err.Error(); m.function != "Resolve" && !errors.As(err, &op) && !strings.HasPrefix(s, "loop: ") {
+			t.Errorf("%s: got %q, want a net.OpError, or a text that begins with the package", what, s)
+		}
+		check(what)
+	}
+	if err := e.g.Shutdown(canceledContext()); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// Each exported function with parameters is in the tables.
+func TestMisuseIsComplete(t *testing.T) {
+	known := map[string]bool{}
+	for _, m := range misuses {
+		known[m.function] = true
+	}
+	for name := range permitted {
+		if known[name] {
+			t.Errorf("%s is in both tables", name)
+		}
+		known[name] = true
+	}
+	exported := exportedFunctions(t)
+	for _, name := range exported {
+		if !known[name] {
+			t.Errorf("no table has %s: add a call with each invalid argument, or why there is none", name)
+		}
+		delete(known, name)
+	}
+	for name := range known {
+		t.Errorf("the tables have %s, which takes no argument, or is not exported", name)
+	}
+}
+
+// exportedFunctions returns the exported functions of the package that have parameters, and the
+// methods of exported types, in the form Type.Method.
+func exportedFunctions(t *testing.T) (names []string) {
+	files, err := filepath.Glob("*.go")
+	if err != nil || !slices.Contains(files, "loop.go") {
+		t.Skip("skipped: the source is not here")
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			if d, ok := d.(*ast.FuncDecl); ok && d.Name.IsExported() && d.Type.Params.NumFields() > 0 {
+				switch receiver := receiverName(d); {
+				case d.Recv == nil:
+					names = append(names, d.Name.Name)
+				case ast.IsExported(receiver):
+					names = append(names, receiver+"."+d.Name.Name)
+				}
+			}
 		}
 	}
-	_, err := g.Listen("tcp", "127.0.0.1:0", nil)
-	refused("Listen", err)
-	_, err = g.Serve(nil, func(*loop.Conn) loop.Handler { return echo{} })
-	refused("Serve", err)
-	_, err = g.ServeUnix(nil, func(*loop.Conn) loop.Handler { return echo{} })
-	refused("ServeUnix", err)
-	_, err = g.ListenPacket("udp", "127.0.0.1:0", nil)
-	refused("ListenPacket", err)
-	_, err = g.ServePacket(nil, nil)
-	refused("ServePacket", err)
-	_, err = g.Dial(context.Background(), "tcp", "127.0.0.1:1", nil)
-	refused("Dial", err)
-	refused("Loop.Dial", l.Dial(context.Background(), "tcp", "127.0.0.1:1", nil, nil))
-	_, err = l.Watch(context.Background(), nil, pollux.Readable, func(pollux.Event) {})
-	refused("Watch of nothing", err)
-	var none *sock.UDPSocket
-	_, err = l.Watch(context.Background(), none, pollux.Readable, func(pollux.Event) {})
-	refused("Watch of a nil socket", err)
-	u, err := sock.ListenUDP(loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.Close()
-	_, err = l.Watch(context.Background(), u, pollux.Readable, nil)
-	refused("Watch without a function", err)
-	refused("Run", l.Run(nil))
-	refused("Offload", l.Offload(nil, nil))
+	return names
+}
 
-	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
-	if err != nil {
-		t.Fatal(err)
+// receiverName returns the name of the type of a method's receiver, or "" for a function.
+func receiverName(d *ast.FuncDecl) string {
+	if d.Recv == nil {
+		return ""
 	}
-	c, err := g.Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return echo{} })
-	if err != nil {
-		t.Fatal(err)
+	x := d.Recv.List[0].Type
+	if p, ok := x.(*ast.StarExpr); ok {
+		x = p.X
 	}
-	refused("SetHandler", c.SetHandler(nil))
-	refused("Detach", c.Detach(nil))
-	refused("DetachStream", c.DetachStream(nil))
-	if _, err := c.Write([]byte("x")); err != nil {
-		t.Errorf("Write after the errors: %v", err)
+	if i, ok := x.(*ast.Ident); ok {
+		return i.Name
 	}
-	if err := c.SetNoDelay(false); err != nil {
-		t.Errorf("SetNoDelay: %v", err)
+	return ""
+}
+
+// A function without an error result panics, in the name of the package.
+func TestMisusePanics(t *testing.T) {
+	e, check := newMisuseEnv(t)
+	for what, f := range map[string]func(){
+		"AfterFunc without a function":                                      func() { e.l.AfterFunc(0, nil) },
+		"WatchLater without a source, and without a function for the error": func() { e.l.WatchLater(nil, pollux.Readable, e.neverReady, nil) },
+		"WatchLater without functions":                                      func() { e.l.WatchLater(e.udp(), pollux.Readable, nil, nil) },
+	} {
+		func() {
+			defer func() {
+				if s, _ := recover().(string); !strings.HasPrefix(s, "loop: ") {
+					t.Errorf("%s: the panic is %q, want a text that begins with the package", what, s)
+				}
+			}()
+			f()
+			t.Errorf("%s has returned, want a panic", what)
+		}()
+		check(what)
 	}
+}
+
+// Zero, negative, nil and empty arguments that are valid.
+func TestUnusualArguments(t *testing.T) {
+	e, check := newMisuseEnv(t)
+	fired := make(chan bool, 2)
+	ok := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		check(what)
+	}
+	n, err := e.c.Write(nil)
+	ok("Write of nothing", errors.Join(err, wantZero(n)))
+	n, err = e.c.Writev(nil)
+	ok("Writev of nothing", errors.Join(err, wantZero(n)))
+	n, err = e.c.Writev([][]byte{nil, {}})
+	ok("Writev of empty slices", errors.Join(err, wantZero(n)))
+	n, err = e.c.WriteOwned(nil, nil)
+	ok("WriteOwned of nothing", errors.Join(err, wantZero(n)))
+	for _, d := range []time.Duration{0, -1, math.MinInt64} {
+		ok("SetIdleTimeout", e.c.SetIdleTimeout(d))
+		ok("SetWriteTimeout", e.c.SetWriteTimeout(d))
+		tm := e.l.AfterFunc(d, func() { fired <- true })
+		receive(t, fired, "a timer of the past")
+		tm.Reset(d)
+		receive(t, fired, "a timer that was reset to the past")
+	}
+	n, err = e.p.WriteBatch(nil)
+	ok("WriteBatch of nothing", errors.Join(err, wantZero(n)))
+	ok("Offload without done", loop.Offload(e.c, workOne, nil))
+	w, err := e.l.Watch(bg, e.udp(), pollux.Readable, func(pollux.Event) {})
+	ok("Watch", err)
+	w.Stop(nil)
+	ok("Stop without done", nil)
+}
+
+func wantZero(n int) error {
+	if n != 0 {
+		return fmt.Errorf("got %d, want 0", n)
+	}
+	return nil
+}
+
+// Each method of a closed connection that returns an error returns ErrClosed; so it is in Closed.
+func TestMethodsOfAClosedConn(t *testing.T) {
+	closed, all := make(chan *loop.Conn, 1), make(chan bool)
+	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		return &funcs{closed: func(c *loop.Conn, _ error) {
+			callAll(t, "in Closed", c)
+			closed <- c
+			close(all)
+		}}
+	})
 	c.Close()
-	if err := c.SetNoDelay(true); !errors.Is(err, loop.ErrClosed) {
-		t.Errorf("SetNoDelay after Close: got %v, want ErrClosed", err)
+	s := receive(t, closed, "Closed")
+	receive(t, all, "Closed")
+	callAll(t, "after Closed", s)
+	if err := s.SetNoDelay(true); !errors.Is(err, loop.ErrClosed) {
+		t.Errorf("SetNoDelay: got %v, want ErrClosed", err)
 	}
+}
+
+// callAll calls each method of a closed connection whose last result is an error.
+func callAll(t *testing.T, when string, c *loop.Conn) {
+	v := reflect.ValueOf(c)
+	called := 0
+	for i := range v.NumMethod() {
+		name, m := v.Type().Method(i).Name, v.Method(i)
+		results := m.Type().NumOut()
+		if results == 0 || m.Type().Out(results-1) != reflect.TypeFor[error]() {
+			continue
+		}
+		called++
+		args := make([]reflect.Value, m.Type().NumIn())
+		for k := range args {
+			args[k] = someArgument(t, name, m.Type().In(k))
+		}
+		call := m.Call
+		if m.Type().IsVariadic() {
+			call = m.CallSlice
+		}
+		err, _ := call(args)[results-1].Interface().(error)
+		if !errors.Is(err, loop.ErrClosed) {
+			t.Errorf("%s %s: got %v, want ErrClosed", name, when, err)
+		}
+	}
+	if called < 15 {
+		t.Errorf("%d methods were called, want at least 15", called)
+	}
+}
+
+// someArgument returns a valid argument of a type.
+func someArgument(t *testing.T, method string, x reflect.Type) reflect.Value {
+	switch {
+	case x == reflect.TypeFor[loop.Handler]():
+		return reflect.ValueOf(echo{})
+	case x == reflect.TypeFor[[]byte]():
+		return reflect.ValueOf([]byte("x"))
+	case x.Kind() == reflect.Func:
+		return reflect.MakeFunc(x, func([]reflect.Value) []reflect.Value {
+			t.Errorf("the function given to %s was called, although the connection is closed", method)
+			return nil
+		})
+	}
+	return reflect.Zero(x)
 }
 
 // The function of Loop.Dial may be nil.
@@ -225,8 +576,10 @@ func TestL8ShutdownWithBlockedFunctions(t *testing.T) {
 		block            func(l *loop.Loop, until chan bool)
 		loops, offloaded int
 	}{
-		"a callback":            {func(l *loop.Loop, until chan bool) { l.Run(func() { <-until }) }, 1, 0},
-		"an offloaded function": {func(l *loop.Loop, until chan bool) { l.Offload(func() any { <-until; return nil }, func(any) {}) }, 0, 1},
+		"a callback": {func(l *loop.Loop, until chan bool) { l.Run(func() { <-until }) }, 1, 0},
+		"an offloaded function": {func(l *loop.Loop, until chan bool) {
+			loop.Offload(l, func() (any, error) { <-until; return nil, nil }, func(any, error) {})
+		}, 0, 1},
 	} {
 		t.Run(what, func(t *testing.T) {
 			g, err := loop.NewGroup(loop.Config{Loops: 2, Logger: quiet()})
@@ -351,19 +704,37 @@ func TestWatchRegisteredSource(t *testing.T) {
 	}
 }
 
-func TestBadConfigAndAddresses(t *testing.T) {
-	for _, c := range []loop.Config{{Loops: -1}, {Loops: 5000}, {LowWatermarkBytes: 10, HighWatermarkBytes: 5}, {MaxUnsentBytes: 1, HighWatermarkBytes: 2}, {BusyPoll: pollux.MaxBusyPoll + 1}, {MaxConns: -1}, {Backend: "carrier-pigeon"}} {
-		if _, err := loop.NewGroup(c); err == nil {
-			t.Errorf("NewGroup(%+v) succeeded, want an error", c)
+// Each field of Config has a range; the error names the field.
+func TestBadConfig(t *testing.T) {
+	for field, c := range map[string]loop.Config{
+		"Loops is -1":            {Loops: -1},
+		"Loops is 5000":          {Loops: 5000},
+		"BusyPoll":               {BusyPoll: pollux.MaxBusyPoll + 1},
+		"MaxConns":               {MaxConns: -1},
+		"HighWatermarkBytes":     {HighWatermarkBytes: -1, LowWatermarkBytes: 1, MaxUnsentBytes: 1},
+		"LowWatermarkBytes":      {LowWatermarkBytes: 10, HighWatermarkBytes: 5},
+		"LowWatermarkBytes is -": {LowWatermarkBytes: -1},
+		"MaxUnsentBytes":         {MaxUnsentBytes: 1, HighWatermarkBytes: 2},
+		"MaxUnreadBytes":         {MaxUnreadBytes: -1},
+		"TurnBudgetBytes":        {TurnBudgetBytes: -1},
+		"IdleBufferBytes":        {IdleBufferBytes: -1},
+		"LingerTimeout":          {LingerTimeout: -1},
+		"MaxLinger":              {MaxLinger: 1},
+		"IdleTimeout":            {IdleTimeout: -1},
+		"WriteTimeout":           {WriteTimeout: -1},
+		"KeepAlive":              {KeepAlive: net.KeepAliveConfig{Idle: 1}},
+		"Count":                  {KeepAlive: net.KeepAliveConfig{Enable: true, Count: 128}},
+		"OffloadWorkers is -1":   {OffloadWorkers: -1},
+		"OffloadQueue -1":        {OffloadQueue: -1},
+		"MaxQueuedFuncs is -1":   {MaxQueuedFuncs: -1},
+		"MaxQueuedFuncs":         {MaxQueuedFuncs: math.MaxInt32},
+	} {
+		g, err := loop.NewGroup(c)
+		if g != nil || !errors.Is(err, loop.ErrBadArgument) || !strings.Contains(err.Error(), field) {
+			t.Errorf("NewGroup with a bad field: got %v, %v, want ErrBadArgument that contains %q", g, err, field)
 		}
 	}
-	g := group(t, loop.Config{Loops: 1})
-	for _, a := range []string{"", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "example.org:80", "[::1:80"} {
-		if _, err := g.Listen("tcp", a, nil); err == nil {
-			t.Errorf("Listen at %q succeeded, want an error", a)
-		}
-	}
-	if _, err := g.Listen("carrier", "127.0.0.1:0", nil); err == nil {
-		t.Error("Listen on an unknown network succeeded, want an error")
+	if _, err := loop.NewGroup(loop.Config{Backend: "carrier-pigeon"}); !errors.Is(err, pollux.ErrBackend) && os.Getenv(pollux.BackendEnv) == "" {
+		t.Errorf("NewGroup with an unknown backend: got %v, want ErrBackend", err)
 	}
 }

@@ -199,6 +199,9 @@ func (a *end) checkLocked() {
 // finish closes the ends that the steps have left open, and checks that everything ends.
 func (p *pair) finish() {
 	p.wait("steps on other goroutines", func() bool { return p.pending == 0 })
+	for _, a := range p.ends {
+		a.awaitOffloaded()
+	}
 	p.mu.Lock()
 	failed := p.failed
 	p.mu.Unlock()

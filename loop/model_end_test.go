@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -75,6 +76,7 @@ type state struct {
 	full                    bool // it left MaxUnreadBytes
 	deadline                time.Time
 	detachCalls, detachings int
+	offloaded               []*bool // for each Offload on the connection, whether done was called, or refused
 }
 
 func (a *end) String() string {
@@ -262,6 +264,7 @@ func (h handler) Data(c *loop.Conn, b []byte) (n int, err error) {
 	defer h.p.locked(func() {
 		h.consumed += n
 		h.left = len(b) - n
+		h.redeliver = h.redeliver && h.left > 0 // Resume in this call did not know that nothing is left
 		h.full = h.full || h.left >= h.p.r.p.setting.maxUnread && !h.pausedInside
 	})
 	return n, h.act(steps)
@@ -373,6 +376,10 @@ func (a *end) onLoop(f func()) {
 // doElsewhere starts a step on another goroutine, or queues it on the loop.
 func (a *end) doElsewhere(s step) {
 	from := s.from
+	if from == fromOwnOffloadDone {
+		a.doOffloaded(s)
+		return
+	}
 	if a.p.r.p.shutdown.begin > 0 && from != fromOther {
 		from = fromRun // the loop may end before timers and offloaded functions run
 	}
@@ -392,13 +399,63 @@ func (a *end) doElsewhere(s step) {
 	case fromTimer:
 		l.AfterFunc(0, f)
 	case fromWorker:
-		err = l.Offload(func() any { f(); return nil }, nil)
+		err = loop.Offload(l, func() (any, error) { f(); return nil, nil }, nil)
 	case fromOffloadDone:
-		err = l.Offload(func() any { return s }, func(any) { f() })
+		err = loop.Offload(l, func() (step, error) { return s, nil }, func(step, error) { f() })
 	}
 	if err != nil {
 		f()
 	}
+}
+
+// doOffloaded does a step in the second half of an Offload on the connection. If the connection
+// ends before, the step is not done.
+func (a *end) doOffloaded(s step) {
+	settled := new(bool)
+	a.p.locked(func() { a.offloaded = append(a.offloaded, settled) })
+	err := loop.Offload(a.conn, func() (step, error) { return s, nil }, func(s step, err error) {
+		h := handler{end: a}
+		a.p.locked(func() { h.number = a.handlers })
+		steps := h.enter("an Offload's done")
+		defer h.leave()
+		a.p.locked(func() {
+			if a.endedInside {
+				a.p.failLocked("end %d: an Offload's done was called after an operation that ends the connection", a.i)
+			}
+			*settled = true
+		})
+		h.act(append(steps, s))
+	})
+	if err != nil {
+		a.p.locked(func() {
+			*settled = true
+			a.checkErrorLocked("Offload", err)
+		})
+	}
+}
+
+// awaitOffloaded waits until each done of doOffloaded was called, or will not be, and checks that
+// it was if the connection is open.
+func (a *end) awaitOffloaded() {
+	var some bool
+	a.p.locked(func() { some = len(a.offloaded) > 0 })
+	if !some {
+		return
+	}
+	if !testkit.Eventually(func() bool { return !a.p.r.g.OffloadBusy() }) {
+		a.p.locked(func() { a.p.failLocked("end %d: work of Offload does not return", a.i) })
+	}
+	checked := func() {
+		a.p.locked(func() {
+			for _, settled := range a.offloaded {
+				if !*settled && !a.mayBeClosedLocked() {
+					a.p.failLocked("end %d: an Offload's done was not called, and nothing has ended the connection", a.i)
+				}
+			}
+		})
+	}
+	a.onLoop(checked) // it follows all of them in the loop's queue
+	a.p.wait("a function of Run", func() bool { return a.p.pending == 0 })
 }
 
 // do does a step; inside reports whether it is called in a callback of a.

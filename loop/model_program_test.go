@@ -118,18 +118,19 @@ func (o op) ends() bool { return o >= opClose && o <= opReadDeadline }
 type from int
 
 const (
-	fromScript   from = iota // immediately, on the script's goroutine
-	fromCallback             // in the next callback, if there is one before the end
-	fromOther                // on another goroutine
-	fromRun                  // by Loop.Run
-	fromTimer                // by Loop.AfterFunc
-	fromWorker               // by Loop.Offload
-	fromOffloadDone
+	fromScript         from = iota // immediately, on the script's goroutine
+	fromCallback                   // in the next callback, if there is one before the end
+	fromOther                      // on another goroutine
+	fromRun                        // by Loop.Run
+	fromTimer                      // by Loop.AfterFunc
+	fromWorker                     // by Offload on the loop
+	fromOffloadDone                // by Offload on the loop, in its second half
+	fromOwnOffloadDone             // by Offload on the connection, in its second half: a callback, if there is one before the end
 	froms
 )
 
 func (f from) String() string {
-	return [...]string{"", " in a callback", " on a goroutine", " by Run", " by AfterFunc", " by Offload", " in Offload's done"}[f]
+	return [...]string{"", " in a callback", " on a goroutine", " by Run", " by AfterFunc", " by Offload", " in Offload's done", " in a done of Offload on the connection"}[f]
 }
 
 func (s step) String() string {

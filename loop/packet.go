@@ -86,7 +86,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	if err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Err: err}
 	}
-	if err := g.ended(); err != nil {
+	if err := g.checkListen(handler == nil); err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
 	sockets, err := spread.UDP(len(g.workingLoops()), at, net.Interfaces, options...)

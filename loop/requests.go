@@ -173,12 +173,17 @@ func (c *Conn) doDeliveryRequests(r request) {
 		c.resume(byUser)
 		c.restartIdle()
 	}
+	// The callbacks do these with their own requests: a wantEnd of theirs must not come before a
+	// wantDeliver of r.
+	c.callbackRequests |= r & (wantDeliver | wantEnd)
 	if r&wantDrained != 0 && c.phase.delivers() && c.optional&hasDrained != 0 {
 		c.callback(func() { c.handler.(DrainedHandler).Drained(c) })
 	}
 	if r&wantShutdown != 0 && c.phase.delivers() && c.optional&hasShutdown != 0 {
 		c.callback(func() { c.handler.(ShutdownHandler).Shutdown(c) })
 	}
+	r = c.callbackRequests & (wantDeliver | wantEnd)
+	c.callbackRequests &^= r
 	if r&wantDeliver != 0 && c.phase.delivers() && c.pauses&^byUnread == 0 {
 		c.deliverUnread()
 	}

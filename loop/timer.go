@@ -14,8 +14,8 @@ type Timer struct {
 	node wheel.Timer // accessed by the loop only
 
 	// Guarded by the loop's inbox lock.
-	at     int64 // nanoseconds since the group began; 0: stopped
-	queued bool
+	at     int64 // nanoseconds since the group began; 0: stopped, or has fired
+	queued bool  // in the inbox, for serve
 }
 
 // AfterFunc calls f on the loop after d, never early, and up to some milliseconds late; if d is
@@ -29,31 +29,41 @@ func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	}
 	t := &Timer{l: l, f: f}
 	t.node.Fire = func(*wheel.Timer) { t.fire() }
-	t.set(d)
+	t.Reset(d)
 	return t
 }
 
-// Reset makes the timer fire after d from now, whether or not it has fired.
-func (t *Timer) Reset(d time.Duration) { t.set(d) }
-
-// Stop prevents the timer from firing. Called on its own loop it always does; called from
-// another goroutine it may be too late.
-func (t *Timer) Stop() { t.put(0) }
-
-func (t *Timer) set(d time.Duration) {
-	t.put(max(later(t.l.clock(), max(d, 0)), 1))
+// Reset makes the timer fire after d from now, whether or not it has fired. It returns true if
+// the timer was running: then its function is not called for the time before. It returns false
+// if the timer had fired, even if its function has not returned yet, or had been stopped.
+func (t *Timer) Reset(d time.Duration) bool {
+	return t.set(max(later(t.l.clock(), max(d, 0)), 1))
 }
 
-func (t *Timer) put(at int64) {
+// Stop stops the timer. It returns true if the timer was running: then its function is not
+// called, unless Reset starts it again. It returns false if the timer had fired, even if its
+// function has not returned yet, or had been stopped. So for each start either the function is
+// called, or one call of Stop or Reset returns true. Once the loop has ended, its timers do not
+// fire: Stop returns true for those that were running.
+//
+// Stop does not wait for a function that has begun. Called on the timer's loop, it never meets
+// one.
+func (t *Timer) Stop() bool { return t.set(0) }
+
+// set changes the time at which the timer fires, or stops it if at is 0. It reports whether the
+// timer was running.
+func (t *Timer) set(at int64) (running bool) {
 	in := &t.l.inbox
 	in.Lock()
+	running = t.at != 0
+	put := !t.queued && (running || at != 0)
+	t.queued = t.queued || put
 	t.at = at
-	put := !t.queued
-	t.queued = true
 	in.Unlock()
 	if put {
 		t.l.put(op{timer: t})
 	}
+	return running
 }
 
 // serve applies the last Reset or Stop.
@@ -70,12 +80,16 @@ func (t *Timer) serve() {
 	t.l.timers.Start(&t.node, at)
 }
 
+// fire runs when the time has come for which serve has started the timer.
 func (t *Timer) fire() {
 	in := &t.l.inbox
 	in.Lock()
-	stopped := t.at == 0 || t.queued
+	fires := t.at != 0 && !t.queued // otherwise a Reset or Stop is to be applied
+	if fires {
+		t.at = 0
+	}
 	in.Unlock()
-	if !stopped {
+	if fires {
 		t.l.call(workTimer, t.f, t.f)
 	}
 }

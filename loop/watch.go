@@ -37,6 +37,8 @@ func (l *Loop) Watch(ctx context.Context, src pollux.Source, interest pollux.Int
 	err := l.g.checkNotOnLoop()
 	if err != nil {
 		err = fmt.Errorf("%w, or use Loop.WatchLater", err)
+	} else if ctx == nil {
+		err = errNil("a context")
 	} else if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -64,7 +66,7 @@ func (l *Loop) Watch(ctx context.Context, src pollux.Source, interest pollux.Int
 
 // WatchLater is Watch without waiting: done, unless it is nil, is called once, with the error if
 // src cannot be watched. It is called on the loop, except with ErrBadArgument and ErrClosed,
-// before WatchLater returns.
+// before WatchLater returns. With an invalid argument and without done, WatchLater panics.
 func (l *Loop) WatchLater(src pollux.Source, interest pollux.Interest, ready func(pollux.Event), done func(error)) *Watch {
 	w := &Watch{l: l, ready: ready}
 	w.w = driver.Watch{Source: src, Interest: selector.Interest(interest), Up: (*watchUpcalls)(w)}
@@ -78,17 +80,22 @@ func (l *Loop) WatchLater(src pollux.Source, interest pollux.Interest, ready fun
 		}
 		done(err)
 	}
+	var misuse error
 	switch {
 	case handle.OfAny(src) == nil:
-		report(errNil("a source"))
+		misuse = errNil("a source")
 	case !w.w.Interest.Valid():
-		report(fmt.Errorf("%w, not %#x", pollux.ErrNoInterest, uint8(interest)))
+		misuse = fmt.Errorf("%w, not %#x", pollux.ErrNoInterest, uint8(interest))
 	case ready == nil:
-		report(errNil("a function for the events"))
-	default:
-		if !l.put(op{f: func() { w.begin(done, report) }}) {
-			report(l.endedError())
-		}
+		misuse = errNil("a function for the events")
+	}
+	switch {
+	case misuse != nil && done == nil:
+		panic("loop: WatchLater: " + misuse.Error())
+	case misuse != nil:
+		report(misuse)
+	case !l.put(op{f: func() { w.begin(done, report) }}):
+		report(l.endedError())
 	}
 	return w
 }

@@ -69,15 +69,24 @@ func (l *Loop) logBlocker(index int, m moment, took time.Duration) {
 	switch w := workOf(m.step); {
 	case m.conn != nil && m.conn.handlerName() == noHandler:
 		args = append(args, "remote", m.conn.RemoteAddr(), "function", m.conn.acceptName())
+	case m.conn != nil && w == workOffloaded:
+		args = append(l.appendFunction(args, m.step), "remote", m.conn.RemoteAddr(), "handler", m.conn.handlerName())
 	case m.conn != nil:
 		args = append(args, "remote", m.conn.RemoteAddr(), "handler", m.conn.handlerName())
 	case m.packet != nil:
 		args = append(args, "local", m.packet.LocalAddr(), "handler", fmt.Sprintf("%T", m.packet.handler))
 	case w != workNone:
-		pc := l.working.pc.Load()
-		if l.working.step.Load() == m.step { // otherwise it has just returned
-			args = append(args, "what", w.String(), "function", funcName(pc))
-		}
+		args = l.appendFunction(args, m.step)
 	}
 	l.g.logs.slow.Warn("pollux: a callback blocks its loop, and every connection of it; use Offload for blocking work", args...)
+}
+
+// appendFunction appends the kind and the name of the function that a step runs, unless it has
+// just returned.
+func (l *Loop) appendFunction(args []any, step uint64) []any {
+	pc := l.working.pc.Load()
+	if l.working.step.Load() != step {
+		return args
+	}
+	return append(args, "what", workOf(step).String(), "function", funcName(pc))
 }

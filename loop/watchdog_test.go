@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -105,4 +106,42 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 		t.Errorf("SlowCallbacks = %d while the loop is blocked, want at least 1", s.Loops[0].SlowCallbacks)
 	}
 	close(release)
+}
+
+// Slow callbacks are counted, but not all of them are logged: lines are limited, and the number of
+// those that were suppressed is logged. LongestCallback is no more than the longest.
+func TestLogOfSlowCallbacksIsLimited(t *testing.T) {
+	const limit, n = 4 * time.Millisecond, 15
+	var log testkit.Buffer
+	g := group(t, loop.Config{Loops: 1, SlowCallback: limit, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	l := g.Loops()[0]
+	var longest time.Duration
+	done := make(chan bool)
+	for range n {
+		l.Run(func() {
+			began := time.Now()
+			before := l.SlowCallbacks()
+			if !testkit.Eventually(func() bool { return l.SlowCallbacks() > before }) {
+				t.Error("a callback that blocks its loop is not counted")
+			}
+			longest = max(longest, time.Since(began))
+			done <- true
+		})
+		receive(t, done, "a slow callback")
+	}
+	waitTurn(t, l)
+	if err := g.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	s := g.Stats().Loops[0]
+	lines := strings.Count(log.String(), "blocks its loop")
+	if lines == 0 || lines >= n || int(s.SlowCallbacks) < n {
+		t.Errorf("%d lines for %d slow callbacks of %d, want fewer lines, and all counted", lines, s.SlowCallbacks, n)
+	}
+	if want := fmt.Sprint("suppressed=", int(s.SlowCallbacks)-lines); !strings.Contains(log.String(), want) {
+		t.Errorf("the log is %s, want a line with %s", log.String(), want)
+	}
+	if s.LongestCallback < limit || s.LongestCallback > longest {
+		t.Errorf("LongestCallback = %v, want from the limit, %v, to the longest, %v", s.LongestCallback, limit, longest)
+	}
 }

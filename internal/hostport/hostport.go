@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/pollux-io/pollux/internal/misuse"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -19,9 +20,24 @@ import (
 // ErrNetwork means that the network is unknown; the error lists the valid ones.
 var ErrNetwork = errors.New("unknown network")
 
+// invalid is an error about an address or a network. It wraps misuse.ErrBadArgument, without its
+// text: the address is often a user's.
+type invalid struct{ error }
+
+// Unwrap makes errors.Is and errors.As check both.
+func (e invalid) Unwrap() []error { return []error{e.error, misuse.ErrBadArgument} }
+
 // Parse parses an address; kind is "tcp" or "udp", and network must be one of its variants. The
-// error describes the invalid part, for display.
+// error describes the invalid part, for display, and wraps misuse.ErrBadArgument.
 func Parse(network, kind, address string) (netip.AddrPort, error) {
+	at, err := parse(network, kind, address)
+	if err != nil {
+		return netip.AddrPort{}, invalid{err}
+	}
+	return at, nil
+}
+
+func parse(network, kind, address string) (netip.AddrPort, error) {
 	version, ok := strings.CutPrefix(network, kind)
 	if !ok || version != "" && version != "4" && version != "6" {
 		err := fmt.Errorf("%q: %w; there are %q, %q and %q", network, ErrNetwork, kind, kind+"4", kind+"6")
@@ -53,7 +69,7 @@ func Parse(network, kind, address string) (netip.AddrPort, error) {
 func ParseStream(network, address string) (netip.AddrPort, error) {
 	at, err := Parse(network, "tcp", address)
 	if errors.Is(err, ErrNetwork) {
-		err = fmt.Errorf(`%q: %w; there are "tcp", "tcp4", "tcp6" and "unix"`, network, ErrNetwork)
+		err = invalid{fmt.Errorf(`%q: %w; there are "tcp", "tcp4", "tcp6" and "unix"`, network, ErrNetwork)}
 	}
 	return at, err
 }

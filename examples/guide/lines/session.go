@@ -123,11 +123,11 @@ func (s *session) end(c *loop.Conn) {
 
 // offload runs work, which may block, off the loop and sends its result.
 func (s *session) offload(c *loop.Conn, work func() string) error {
-	err := c.Loop().Offload(
-		func() any { return work() },
-		func(answer any) { // on the loop again
-			if p, ok := answer.(*loop.PanicError); ok {
-				log.Printf("%v: %v\n%s", s.peer, p, p.Stack)
+	err := loop.Offload(c,
+		func() (string, error) { return work(), nil },
+		func(answer string, err error) { // a callback of c, on the loop again
+			if err != nil { // work has panicked
+				log.Printf("%v: %v", s.peer, err)
 				answer = "error: internal error"
 			}
 			fmt.Fprintln(c, answer)
