@@ -103,7 +103,8 @@ func (q *Poll) Registrator() Registrator { return Registrator{q.q} }
 
 // A Registrator registers sources with its Poll, as the Poll's own methods do. Pass it to code
 // that may register sources, but neither wait for events nor close the Poll. It is a small value;
-// copies are equivalent. It may be used from any goroutine, also while other goroutines wait.
+// copies are equivalent. It may be used from any goroutine, also while other goroutines wait. The zero
+// Registrator belongs to no Poll: its methods return ErrClosed.
 type Registrator struct{ q *queue.Poll }
 
 // Register does what Poll.Register does.

@@ -128,6 +128,8 @@ func TestQ9ErrorsArePublic(t *testing.T) {
 		{q.Registrator().Register(src, 1, Readable, Edge), OpError{Op: "register", Source: described, Err: syscall.ENOSPC}},
 		{q.Registrator().Reregister(src, 1, Readable, Edge), OpError{Op: "reregister", Source: described, Err: ErrNotRegistered}},
 		{q.Registrator().Deregister(src), OpError{Op: "deregister", Source: described, Err: ErrNotRegistered}},
+		{Registrator{}.Register(src, 1, Readable, Edge), OpError{Op: "register", Source: "", Err: ErrClosed}},
+		{Registrator{}.Deregister(src), OpError{Op: "deregister", Source: "", Err: ErrClosed}},
 		{q.Register(nil, 1, Readable, Edge), OpError{Op: "register", Source: "", Err: ErrBadArgument}},
 		{q.Register((*bare)(nil), 1, Readable, Edge), OpError{Op: "register", Source: "", Err: ErrSourceClosed}},
 		{q.Register(src, 1, 0, Edge), OpError{Op: "register", Source: described, Err: ErrNoInterest}},

@@ -18,7 +18,8 @@ import (
 
 // FromFile returns a duplicate of f's descriptor. The open file becomes non-blocking, for
 // f too: see FromFD. On Windows only sockets can be polled, so Poll returns
-// ErrNotPollable for the result.
+// ErrNotPollable for the result. The error is a *net.OpError: ErrBadArgument if f is nil, or the
+// system's (EMFILE).
 func FromFile(f *os.File) (*FD, error) {
 	fd, err := duplicate(f)
 	if err != nil {
@@ -29,7 +30,8 @@ func FromFile(f *os.File) (*FD, error) {
 
 // FromTCPConn returns a duplicate of the TCP connection in c: a *net.TCPConn, or
 // any other type with SyscallConn and such a socket. It does not include bytes that c, or a
-// reader over c, has buffered.
+// reader over c, has buffered. The error is a *net.OpError: ErrBadArgument if c is nil or another kind
+// of socket, or the system's (EMFILE).
 func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 	s := &TCPStream{}
 	if _, err := adopt(&s.Descriptor, c, handle.TCPStream); err != nil {
@@ -58,7 +60,7 @@ func FromConn(c syscall.Conn) (*Stream, error) {
 }
 
 // FromTCPListener returns a duplicate of the listening socket in l, a
-// *net.TCPListener.
+// *net.TCPListener. The errors are those of FromTCPConn.
 func FromTCPListener(l syscall.Conn) (*TCPListener, error) {
 	t := &TCPListener{}
 	stream.UpdateOptions(&t.accepting, func(o *stream.AcceptOptions) { o.NoDelay = stream.NoDelayOn })
@@ -68,7 +70,8 @@ func FromTCPListener(l syscall.Conn) (*TCPListener, error) {
 	return t, nil
 }
 
-// FromUDPConn returns a duplicate of the socket in c, a *net.UDPConn.
+// FromUDPConn returns a duplicate of the socket in c, a *net.UDPConn. The errors are those of
+// FromTCPConn.
 func FromUDPConn(c syscall.Conn) (*UDPSocket, error) {
 	u := &UDPSocket{}
 	family, err := adopt(&u.Descriptor, c, handle.UDPSocket)
@@ -80,7 +83,7 @@ func FromUDPConn(c syscall.Conn) (*UDPSocket, error) {
 }
 
 // FromUnixConn returns a duplicate of the stream in c, a *net.UnixConn of network
-// "unix".
+// "unix". The errors are those of FromTCPConn.
 func FromUnixConn(c syscall.Conn) (*UnixStream, error) {
 	s := &UnixStream{}
 	if _, err := adopt(&s.Descriptor, c, handle.UnixStream); err != nil {
@@ -90,7 +93,8 @@ func FromUnixConn(c syscall.Conn) (*UnixStream, error) {
 }
 
 // FromUnixListener returns a duplicate of the listening socket in l, a
-// *net.UnixListener. Closing the duplicate does not remove the path.
+// *net.UnixListener. Closing the duplicate does not remove the path. The errors are those of
+// FromTCPConn.
 func FromUnixListener(l syscall.Conn) (*UnixListener, error) {
 	u := &UnixListener{}
 	if _, err := adopt(&u.Descriptor, l, handle.UnixListener); err != nil {
@@ -100,7 +104,7 @@ func FromUnixListener(l syscall.Conn) (*UnixListener, error) {
 }
 
 // FromUnixDatagram returns a duplicate of the socket in c, a *net.UnixConn of
-// network "unixgram".
+// network "unixgram". The errors are those of FromTCPConn.
 func FromUnixDatagram(c syscall.Conn) (*UnixDatagram, error) {
 	u := &UnixDatagram{}
 	if _, err := adopt(&u.Descriptor, c, handle.UnixDatagram); err != nil {

@@ -97,7 +97,7 @@ func (d *Descriptor) familyOption(v4, v6 int) (level, option int, err error) {
 
 // SetReadBuffer sets the size of the kernel's receive buffer in bytes, 1 or more; the
 // system has limits of its own. For TCP see also the option ReadBuffer, which can enlarge
-// the window.
+// the window. A pipe has no such buffer: its error is the system's, ENOTSOCK.
 func (d *Descriptor) SetReadBuffer(bytes int) error {
 	return d.setRange("SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF, bytes, 1, math.MaxInt32)
 }
@@ -109,7 +109,7 @@ func (d *Descriptor) ReadBuffer() (int, error) {
 }
 
 // SetWriteBuffer sets the size of the kernel's send buffer in bytes, 1 or more; the system
-// has limits of its own.
+// has limits of its own. A pipe has no such buffer: its error is the system's, ENOTSOCK.
 func (d *Descriptor) SetWriteBuffer(bytes int) error {
 	return d.setRange("SO_SNDBUF", sys.SOL_SOCKET, sys.SO_SNDBUF, bytes, 1, math.MaxInt32)
 }
@@ -160,8 +160,8 @@ func (u *UDPSocket) Broadcast() (bool, error) {
 
 // JoinGroup joins a multicast group on the interface with the index (net.Interface): the
 // socket receives what is sent to the group. With index 0 the system chooses the interface.
-// The error is EADDRINUSE if the socket is already a member, and ENODEV if no interface
-// leads to the group.
+// The error is EADDRINUSE if the socket is already a member, ENODEV if no interface leads to the
+// group, and ErrBadArgument for an address that is not multicast or a negative index.
 func (u *UDPSocket) JoinGroup(group netip.Addr, ifindex int) error {
 	return u.membership("join group", group, ifindex, true)
 }

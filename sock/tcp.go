@@ -20,8 +20,8 @@ type TCPStream struct{ Stream }
 // ConnectTCP starts connecting to addr and returns immediately. Register the stream with
 // interest Writable; after its event, ConnectError returns the outcome.
 //
-// The error is a *net.OpError for a failure that the kernel reports immediately, such as
-// no route, out of file descriptors (EMFILE), or a refusal on loopback.
+// The error is a *net.OpError: ErrBadArgument, for an invalid addr too, or a failure that the kernel
+// reports immediately, such as no route, out of file descriptors (EMFILE), or a refusal on loopback.
 func ConnectTCP(addr netip.AddrPort, options ...Option) (*TCPStream, error) {
 	s := &TCPStream{}
 	if err := ConnectTCPInto(&s.Stream, addr, options...); err != nil {
@@ -30,7 +30,8 @@ func ConnectTCP(addr netip.AddrPort, options ...Option) (*TCPStream, error) {
 	return s, nil
 }
 
-// ConnectTCPInto is ConnectTCP into a Stream that the caller provides. It must be new.
+// ConnectTCPInto is ConnectTCP into a Stream that the caller provides, which must be the zero value;
+// otherwise the error is ErrBadArgument.
 func ConnectTCPInto(s *Stream, addr netip.AddrPort, options ...Option) error {
 	m := connectMaker(handle.TCPStream, options)
 	a, err := m.prepareTCP(addr)
@@ -195,7 +196,8 @@ func userTimeout(d time.Duration) (ms int, err error) {
 	return int(d/time.Millisecond + min(d%time.Millisecond, 1)), nil
 }
 
-// UserTimeout returns the timeout that SetUserTimeout has set.
+// UserTimeout returns the timeout that SetUserTimeout has set. On systems other than Linux the error
+// is errors.ErrUnsupported.
 func (s *TCPStream) UserTimeout() (time.Duration, error) {
 	if !sys.HasUserTimeout {
 		return 0, s.opError("get TCP_USER_TIMEOUT", errUnsupported)
@@ -214,8 +216,8 @@ type accepting = stream.Accepting
 
 // ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr
 // returns. [::] also serves IPv4, unless V6Only is given. The error is a *net.OpError with
-// the system's error (EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL, EMFILE), with
-// ErrBadArgument, or for an invalid addr.
+// the system's error (EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL, EMFILE), or with
+// ErrBadArgument, for an invalid addr too.
 func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	l := &TCPListener{}
 	m := maker{op: "listen", kind: handle.TCPListener, options: applyOptions(options), accepting: &l.accepting}
@@ -242,7 +244,8 @@ func (l *TCPListener) Accept() (*TCPStream, error) {
 	return s, nil
 }
 
-// AcceptInto is Accept into a Stream that the caller provides. It must be new.
+// AcceptInto is Accept into a Stream that the caller provides, which must be the zero value;
+// otherwise the error is ErrBadArgument.
 func (l *TCPListener) AcceptInto(s *Stream) error {
 	_, err := l.AcceptFrom(s)
 	return err

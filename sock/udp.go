@@ -35,7 +35,8 @@ func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 }
 
 // ConnectUDP returns a socket whose peer is addr: Read and Write receive from it and send
-// to it only. Connecting sends no packet and is complete on return.
+// to it only. Connecting sends no packet and is complete on return. The error is a *net.OpError, as
+// from ConnectTCP.
 func ConnectUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	m := connectMaker(handle.UDPSocket, options)
 	a, err := m.openIP(sys.SOCK_DGRAM, addr)
@@ -58,8 +59,8 @@ func newUDP(fd sys.FD, family int) *UDPSocket {
 }
 
 // Connect sets or changes the socket's peer (connect(2)): Write sends to the peer, and
-// datagrams from other senders are dropped. The error is a *net.OpError: for an address
-// that is not valid for the socket's family, with ErrClosed, or with the system's error,
+// datagrams from other senders are dropped. The error is a *net.OpError: with ErrBadArgument for
+// an address that is not valid for the socket's family, with ErrClosed, or with the system's error,
 // such as ENETUNREACH.
 func (u *UDPSocket) Connect(addr netip.AddrPort) error {
 	var a sys.Sockaddr
@@ -139,7 +140,8 @@ func readFrom(d *Descriptor, b []byte, from *sys.Sockaddr) (int, error) {
 	return 0, d.callError("read", "recvmsg", e)
 }
 
-// WriteTo sends b to addr as one datagram: all of b or nothing.
+// WriteTo sends b to addr as one datagram: all of b or nothing. An address that is not valid for the
+// socket's family is ErrBadArgument.
 func (u *UDPSocket) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 	var a sys.Sockaddr
 	if !addr.IsValid() || !a.SetAddrPort(addr, u.family) {

@@ -12,9 +12,9 @@ import (
 // UnixStream is one end of a connection between Unix sockets.
 type UnixStream struct{ Stream }
 
-// ConnectUnix connects to the listener with the name. Connecting is complete on return. If
-// the listener's queue is full, the error is a *net.OpError with syscall.EAGAIN, and no
-// event reports when to try again.
+// ConnectUnix connects to the listener with the name. Connecting is complete on return. The error is a
+// *net.OpError: ErrBadArgument, for an invalid name too, or the system's (ENOENT, ECONNREFUSED, EMFILE).
+// With syscall.EAGAIN the listener's queue is full, and no event reports when to try again.
 func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 	s := &UnixStream{}
 	if err := ConnectUnixInto(&s.Stream, name, options...); err != nil {
@@ -23,7 +23,8 @@ func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 	return s, nil
 }
 
-// ConnectUnixInto is ConnectUnix into a Stream that the caller provides. It must be new.
+// ConnectUnixInto is ConnectUnix into a Stream that the caller provides, which must be the zero value;
+// otherwise the error is ErrBadArgument.
 func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 	m := connectMaker(handle.UnixStream, options)
 	a, err := m.prepareUnix(name)
@@ -80,8 +81,9 @@ type UnixListener struct {
 	released atomic.Bool // set by Close or Detach
 }
 
-// ListenUnix listens on name. Close removes the path that ListenUnix creates. If the path
-// already exists, the error is EADDRINUSE, even if no socket listens on it: remove it first.
+// ListenUnix listens on name. Close removes the path that ListenUnix creates. The error is a
+// *net.OpError: ErrBadArgument, for an invalid name too, or the system's (EACCES, ENOENT, EMFILE). If
+// the path already exists, it is EADDRINUSE, even if no socket listens on it: remove it first.
 func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 	l := &UnixListener{}
 	m := maker{op: "listen", kind: handle.UnixListener, options: applyOptions(options), accepting: &l.accepting}
@@ -107,7 +109,8 @@ func (l *UnixListener) Accept() (*UnixStream, error) {
 	return s, nil
 }
 
-// AcceptInto is Accept into a Stream that the caller provides. It must be new.
+// AcceptInto is Accept into a Stream that the caller provides, which must be the zero value;
+// otherwise the error is ErrBadArgument.
 func (l *UnixListener) AcceptInto(s *Stream) error {
 	_, err := acceptInto(&l.Descriptor, s, handle.UnixStream, &l.accepting)
 	return err

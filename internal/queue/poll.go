@@ -105,7 +105,10 @@ func (q *Poll) Deregister(h *handle.Handle) error {
 
 // withSource runs f with the source of h locked and the Poll's kernel object kept open.
 func (q *Poll) withSource(op string, h *handle.Handle, f func(sys.FD, handle.Registration) error) error {
-	if h == nil {
+	switch {
+	case q == nil: // of the zero Registrator
+		return &OpError{Op: op, Err: ErrClosed}
+	case h == nil:
 		return &OpError{Op: op, Err: errNoSource}
 	}
 	fd, reg, err := h.Lock()

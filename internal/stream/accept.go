@@ -60,6 +60,8 @@ type Accepting struct {
 
 func (a *Accepting) accepting() *Accepting { return a }
 
+var _ interface{ accepting() *Accepting } = (*Accepting)(nil)
+
 // Listener is a listening socket of package sock: it embeds a handle.Held and an Accepting.
 type Listener interface {
 	handle.Source

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,6 +71,27 @@ func TestAccepting(t *testing.T) {
 	UpdateOptions(&a, func(o *AcceptOptions) { *o = AcceptOptions{} })
 	if OptionsIn(&a) != nil {
 		t.Errorf("empty options are %+v, want nil", OptionsIn(&a))
+	}
+}
+
+// Concurrent updates are not lost, and readers see whole options.
+func TestAcceptingConcurrently(t *testing.T) {
+	const updaters, updates = 4, 500
+	var a Accepting
+	var wg sync.WaitGroup
+	for range updaters {
+		wg.Go(func() {
+			for range updates {
+				UpdateOptions(&a, func(o *AcceptOptions) { o.ReadBuffer++; o.WriteBuffer++ })
+				if o := OptionsIn(&a); o.ReadBuffer != o.WriteBuffer {
+					t.Errorf("%+v, want equal sizes", o)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if o := OptionsIn(&a); o.ReadBuffer != updaters*updates {
+		t.Errorf("%d updates are left of %d", o.ReadBuffer, updaters*updates)
 	}
 }
 

@@ -37,6 +37,8 @@ type Connecting struct{ attempt *Attempt }
 
 func (c *Connecting) connecting() *Connecting { return c }
 
+var _ interface{ connecting() *Connecting } = (*Connecting)(nil)
+
 // Of returns the stream of a socket.
 func Of(s Source) Stream { return Stream{handle.Of(s), s.connecting().attempt} }
 

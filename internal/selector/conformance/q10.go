@@ -30,12 +30,11 @@ func allocationsIn(runs int, f func()) float64 {
 
 func (u *suite) registerAllocs(t *testing.T) {
 	q := u.poll(t)
-	reg := q.Registrator()
 	a, _ := u.pair(t)
 	if n := allocations(func() {
-		must(t, reg.Register(a, 1, pollux.Readable, pollux.Edge))
-		must(t, reg.Reregister(a, 2, pollux.Readable|pollux.Writable, pollux.Level))
-		must(t, reg.Deregister(a))
+		must(t, q.Register(a, 1, pollux.Readable, pollux.Edge))
+		must(t, q.Reregister(a, 2, pollux.Readable|pollux.Writable, pollux.Level))
+		must(t, q.Deregister(a))
 	}); n != 0 && !testkit.Race {
 		t.Errorf("%v allocations", n)
 	}
