@@ -8,9 +8,6 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-type discard struct{}
-
-func (discard) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
 
 // While a loop is blocked by a callback, its counters keep their last values.
 func TestSamplerOfBlockedLoop(t *testing.T) {
