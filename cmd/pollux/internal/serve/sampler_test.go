@@ -8,7 +8,6 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-
 // While a loop is blocked by a callback, its counters keep their last values.
 func TestSamplerOfBlockedLoop(t *testing.T) {
 	g, err := loop.NewGroup(loop.Config{Loops: 1, SlowCallback: -1})
