@@ -22,7 +22,8 @@
 //   - L4: while the unsent bytes are above the high watermark, reading of an accepted
 //     connection stops; at the low one it resumes and Drained is called. Reading of dialed
 //     connections continues, so that two ends never wait for each other;
-//     Conn.SetBackpressure overrides this. Pause and Resume control reading explicitly.
+//     Conn.SetBackpressure overrides this, and Conn.SetWatermarks the numbers. Pause and Resume
+//     control reading explicitly.
 //   - L5: one busy connection takes at most its budget of bytes in one turn; functions of
 //     Loop.Run and second halves of Offload take a millisecond together, and so do timers.
 //     Listeners that wait for descriptors, or for a connection below MaxConns, take turns.

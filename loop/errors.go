@@ -15,7 +15,7 @@ var (
 	ErrClosed = net.ErrClosed
 	// ErrBufferFull: Write would make more bytes unsent than MaxUnsentBytes. Nothing was taken.
 	// Drained is called when there is space again; or close a peer that does not read. A write
-	// of more than MaxUnsentBytes less LowWatermarkBytes may be refused then as well, until nothing
+	// of more than MaxUnsentBytes less the low watermark may be refused then as well, until nothing
 	// is unsent: Drained is called again. A write that can never be taken is ErrTooLarge.
 	ErrBufferFull = errors.New("too many unsent bytes; the peer does not read fast enough")
 	// ErrTooLarge: one Write, Writev or WriteOwned has more bytes than MaxUnsentBytes, so it can

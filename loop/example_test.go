@@ -287,7 +287,8 @@ func ExampleGroup_Shutdown() {
 	// <nil> 0
 }
 
-// Stats waits for every loop, so do not call it in a loop's callback.
+// Stats waits for the loops, for 100 ms at the most. In a callback it does not wait, and has partial
+// figures of the other loops.
 func ExampleGroup_Stats() {
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {

@@ -370,7 +370,7 @@ func (d *drawer) loopStep(end int, s *script, ends bool) step {
 			x.n = 0 // both ends could wait for each other
 		}
 	case opWatermarks:
-		x.n = pick(d.Rand, 0, 1+d.IntN(2000), 1+d.IntN(d.p.setting.maxUnsent))
+		x.n = pick(d.Rand, 0, 1+d.IntN(min(2000, d.p.setting.maxUnsent)), 1+d.IntN(d.p.setting.maxUnsent))
 	case opEcho:
 		x.n = 1 - end // two echoing ends would never stop
 	case opDetach, opDetachStream:
