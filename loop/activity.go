@@ -22,6 +22,7 @@ const (
 	workListenPacket
 	workSent
 	workDetached
+	workAttached
 )
 
 // String returns the name used in the log.
@@ -38,6 +39,7 @@ func (w work) String() string {
 		workListenPacket: "ListenPacket's function",
 		workSent:         "a WriteOwned's done function",
 		workDetached:     "Detach's function",
+		workAttached:     "Attach's function",
 	}[w]
 }
 

@@ -179,5 +179,5 @@ func (c *Conn) attachAdopted(unread []byte, accept func(*Conn) Handler) {
 	if len(unread) > 0 {
 		c.keepUnread(unread)
 	}
-	c.opened(accept)
+	c.loop.call(workAttached, accept, func() { c.opened(accept) })
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -638,6 +639,26 @@ func TestL10AttachDoesNotWait(t *testing.T) {
 		t.Error(err)
 	}
 	close(until)
+	ping(t, peer)
+}
+
+// An accept function that blocks its loop is named in the log, as a listener's is.
+func TestSlowAcceptOfAttach(t *testing.T) {
+	var log testkit.Buffer
+	g := group(t, loop.Config{Loops: 1, SlowCallback: 10 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	skipUnlessAttaches(t, g)
+	own, peer := netPair(t, "tcp")
+	blocking := make(chan bool)
+	if err := g.Attach(own, nil, func(*loop.Conn) loop.Handler { <-blocking; return echo{} }); err != nil {
+		t.Fatal(err)
+	}
+	if !testkit.Eventually(func() bool {
+		s := log.String()
+		return strings.Contains(s, "blocks its loop") && strings.Contains(s, own.RemoteAddr().String()) && strings.Contains(s, "TestSlowAcceptOfAttach")
+	}) {
+		t.Errorf("the log is %q, want a record with the function and the address", log.String())
+	}
+	close(blocking)
 	ping(t, peer)
 }
 

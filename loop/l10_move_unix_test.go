@@ -21,9 +21,13 @@ import (
 // stream, loses no byte in either direction, whether the peer ends with FIN or with a reset.
 func TestL10Move(t *testing.T) {
 	testkit.CheckLeaks(t)
+	rounds := 1
+	if testkit.Long() {
+		rounds = 10
+	}
 	for _, network := range []string{"tcp", "unix"} {
 		for _, end := range []string{"FIN after all moves", "FIN", "reset", "Abort"} {
-			for round := range 2 {
+			for round := range rounds {
 				t.Run(fmt.Sprintf("%s %s %d", network, end, round), func(t *testing.T) {
 					seed := rand.Uint64()
 					t.Logf("seed %d", seed)

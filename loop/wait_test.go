@@ -3,6 +3,7 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/testkit"
@@ -159,12 +160,14 @@ func TestHandler(t *testing.T) {
 	close(until)
 	closed := make(chan bool)
 	third := &funcs{closed: func(*loop.Conn, error) { close(closed) }}
-	for range 10_000 { // while the loop makes them take effect
-		c.SetHandler(second)
-		c.SetHandler(third)
-		for range 10 {
-			if h := c.Handler(); h != third {
-				t.Fatalf("after SetHandler Handler = %p, want the one set last", h)
+	for i := range 3_000 {
+		h := []*funcs{second, third}[i%2]
+		c.SetHandler(h)
+		var took atomic.Bool
+		g.Loops()[0].Run(func() { took.Store(true) })
+		for !took.Load() { // while it takes effect
+			if got := c.Handler(); got != h {
+				t.Fatalf("after SetHandler Handler = %p, want the one set last, %p", got, h)
 			}
 		}
 	}

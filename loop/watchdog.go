@@ -55,6 +55,9 @@ const noHandler = "<nil>"
 
 // acceptName returns the name of the function that is to return the handler.
 func (c *Conn) acceptName() string {
+	if c.accepted == &c.loop.g.attached {
+		return funcName(c.loop.working.pc.Load())
+	}
 	if c.accepted != nil {
 		return funcName(reflect.ValueOf(c.accepted.accept).Pointer())
 	}
