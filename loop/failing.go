@@ -42,6 +42,7 @@ func (c *Conn) beginFailing(why error) {
 	c.watermark = below
 	c.dropUnsentLocked(why)
 	c.mu.Unlock()
+	c.leaveFanouts()
 	c.cancelContext(why)
 	c.loop.callDone()
 	c.pauses &^= byWatermark
