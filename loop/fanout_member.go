@@ -137,7 +137,9 @@ func (p *fanoutPart) removeLocked(m *member) {
 // moveLocked moves the member at one place to another, whose member is not needed any more, and
 // returns the place that is free now.
 func (p *fanoutPart) moveLocked(from, to int) int {
-	p.members[to] = p.members[from]
-	p.members[to].index = to
+	if from != to { // the place may still have a member that has been moved
+		p.members[to] = p.members[from]
+		p.members[to].index = to
+	}
 	return from
 }
