@@ -259,6 +259,7 @@ func (p *fanoutPart) slow(c *Conn, s *Shared) {
 	p.slowConn, p.slowShared = c, s
 	c.callback(p.callSlow)
 	p.slowConn, p.slowShared = nil, nil
+	p.l.taskTime.measure()
 }
 
 // count adds the deliveries to the Fanout's.

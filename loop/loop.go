@@ -40,6 +40,7 @@ type Loop struct {
 	batch     fifo[op]   // ops being run by doInbox
 	deferred  fifo[op]   // users' functions deferred to the next turn
 	tasks     fifo[task] // each does a part of its work in each turn
+	taskTime  budget     // of this turn
 	visits    visits     // of Group.Each
 
 	// Read by other goroutines.

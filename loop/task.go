@@ -1,5 +1,7 @@
 package loop
 
+import "time"
+
 // A task is work on many connections, which is divided over the turns of a loop: so that it delays
 // neither other connections nor timers.
 type task interface {
@@ -14,9 +16,9 @@ func (l *Loop) addTask(t task) { l.tasks.push(t) }
 // doTasks does tasks for up to turnBudget. They take turns: one that has used up the budget is the
 // last in the next turn.
 func (l *Loop) doTasks() {
-	var spent budget
-	for n := len(l.tasks.items) - l.tasks.at; n > 0 && !spent.over(); n-- {
-		complete := l.tasks.front().do(&spent) // it stays in the list if a callback ends the goroutine
+	l.taskTime = budget{start: time.Now()}
+	for n := len(l.tasks.items) - l.tasks.at; n > 0 && !l.taskTime.over(); n-- {
+		complete := l.tasks.front().do(&l.taskTime) // it stays in the list if a callback ends the goroutine
 		if t := l.tasks.pop(); !complete {
 			l.tasks.push(t)
 		}

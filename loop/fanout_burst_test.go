@@ -1,0 +1,69 @@
+package loop
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/testkit"
+)
+
+// countedSends counts the calls of Send, and the slices they send.
+type countedSends struct {
+	noKernel
+	sends, bufs int
+	sync        bool
+}
+
+func (d *countedSends) SyncSend() bool { return d.sync }
+
+func (d *countedSends) Send(s *driver.Stream, bufs [][]byte) (int, error) {
+	d.sends++
+	d.bufs += len(bufs)
+	return d.noKernel.Send(s, bufs)
+}
+
+// All messages that are sent before the loop serves the Fanout make one send for each member, and
+// one op of the inbox.
+func TestFanoutBurstIsOneSend(t *testing.T) {
+	const members, messages = 10, 5
+	for _, sync := range []bool{true, false} {
+		g := &Group{began: time.Now()}
+		if err := g.config.applyDefaultsAndValidate(); err != nil {
+			t.Fatal(err)
+		}
+		d := &countedSends{sync: sync}
+		l := newLoop(g, d)
+		l.awake.Store(true)
+		f := NewFanout(FanoutConfig{})
+		for range members {
+			c := l.newConn()
+			c.phase = open
+			if err := f.Add(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := NewSharedFunc(make([]byte, 1000), func() {})
+		burst := func() {
+			for range messages {
+				if err := f.Send(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := len(l.inbox.ops); n != 1 {
+				t.Errorf("%d messages are %d ops of the inbox, want 1", messages, n)
+			}
+			l.doInbox()
+			for !l.tasks.empty() {
+				l.doInbox()
+			}
+		}
+		burst()
+		if d.sends != members || d.bufs != members*messages {
+			t.Errorf("SyncSend %v: %d messages to %d members made %d sends of %d slices, want %d of %d", sync, messages, members, d.sends, d.bufs, members, members*messages)
+		}
+		if n := testing.AllocsPerRun(100, burst); n != 0 && !testkit.Race {
+			t.Errorf("SyncSend %v: %v allocations for a burst, want 0", sync, n)
+		}
+	}
+}
