@@ -24,15 +24,18 @@ func (d *countedSends) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 }
 
 // All messages that are sent before the loop serves the Fanout make one send for each member, and
-// one op of the inbox.
+// one op of the inbox. Short ones are one slice.
 func TestFanoutBurstIsOneSend(t *testing.T) {
 	const members, messages = 10, 5
-	for _, sync := range []bool{true, false} {
+	for _, x := range []struct {
+		sync       bool
+		size, bufs int
+	}{{true, 1000, 1}, {false, 1000, 1}, {true, 20 << 10, messages}, {false, 20 << 10, messages}} {
 		g := &Group{began: time.Now()}
 		if err := g.config.applyDefaultsAndValidate(); err != nil {
 			t.Fatal(err)
 		}
-		d := &countedSends{sync: sync}
+		d := &countedSends{sync: x.sync}
 		l := newLoop(g, d)
 		l.awake.Store(true)
 		f := NewFanout(FanoutConfig{})
@@ -43,7 +46,7 @@ func TestFanoutBurstIsOneSend(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s := NewSharedFunc(make([]byte, 1000), func() {})
+		s := NewSharedFunc(make([]byte, x.size), func() {})
 		burst := func() {
 			for range messages {
 				if err := f.Send(s); err != nil {
@@ -59,11 +62,14 @@ func TestFanoutBurstIsOneSend(t *testing.T) {
 			}
 		}
 		burst()
-		if d.sends != members || d.bufs != members*messages {
-			t.Errorf("SyncSend %v: %d messages to %d members made %d sends of %d slices, want %d of %d", sync, messages, members, d.sends, d.bufs, members, members*messages)
+		if d.sends != members || d.bufs != members*x.bufs {
+			t.Errorf("%+v: %d messages to %d members made %d sends of %d slices, want %d of %d", x, messages, members, d.sends, d.bufs, members, members*x.bufs)
 		}
 		if n := testing.AllocsPerRun(100, burst); n != 0 && !testkit.Race {
-			t.Errorf("SyncSend %v: %v allocations for a burst, want 0", sync, n)
+			t.Errorf("%+v: %v allocations for a burst, want 0", x, n)
+		}
+		if s := l.blocks.Stats(); s.OutBlocks != 0 || f.Stats().PendingBytes != 0 {
+			t.Errorf("%+v: %d blocks are in use, and %d bytes pending, want none", x, s.OutBlocks, f.Stats().PendingBytes)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type fanoutPart struct {
 	// Accessed by the loop only.
 	batch      []*Shared // being written; empty between two passes
 	batchBytes int
+	joined     *joined   // the batch in one piece, or nil
 	first      uint64    // number of the batch's first message
 	released   int       // messages of the batch whose reference was released, when all have it
 	next       []*member // members that are next, copied while f.mu was held
@@ -193,11 +194,16 @@ func (p *fanoutPart) beginBatch() bool {
 		p.batch, p.batchBytes = append(p.batch, p.pending.pop()), p.batchBytes+n
 	}
 	p.visited = 0
+	p.joined = p.l.join(p.batch, p.batchBytes, len(p.members))
 	return true
 }
 
 // finishBatch releases the messages of the batch.
 func (p *fanoutPart) finishBatch() {
+	if j := p.joined; j != nil {
+		p.joined = nil
+		j.shared.dropOnLoop(p.l)
+	}
 	for p.released < len(p.batch) { // a function of NewSharedFunc may end the goroutine
 		s := p.batch[p.released]
 		p.batch[p.released] = nil
@@ -237,13 +243,14 @@ func (p *fanoutPart) deliver(m *member) {
 			return
 		}
 		messages = messages[m.from-p.first:]
+	} else if p.joined != nil && p.deliverJoined(m) {
+		return
 	}
 	for len(messages) > 0 {
 		n, end := m.write(messages)
 		p.deliveries += uint64(n)
 		if messages = messages[n:]; end == memberLeaves {
-			m.leave()
-			p.remove(m)
+			p.removeEnded(m)
 			return
 		}
 		if end == memberIsSlow {
@@ -251,6 +258,28 @@ func (p *fanoutPart) deliver(m *member) {
 			messages = messages[1:]
 		}
 	}
+}
+
+// deliverJoined writes the whole batch to a member. It returns false if the member is too slow for
+// that.
+func (p *fanoutPart) deliverJoined(m *member) bool {
+	whole := [1]*Shared{&p.joined.shared}
+	n, end := m.write(whole[:])
+	switch end {
+	case memberHasAll:
+		p.deliveries += uint64(n * len(p.batch))
+	case memberLeaves:
+		p.removeEnded(m)
+	case memberIsSlow:
+		return false
+	}
+	return true
+}
+
+// removeEnded removes a member that cannot be written to.
+func (p *fanoutPart) removeEnded(m *member) {
+	m.leave()
+	p.remove(m)
 }
 
 // slow calls the policy for a message that c does not get.

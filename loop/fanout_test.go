@@ -425,7 +425,7 @@ func TestL5FanoutIsDividedOverTurns(t *testing.T) {
 // have no members.
 func TestL8FanoutDuringShutdown(t *testing.T) {
 	for round := range 10 {
-		g, err := loop.NewGroup(loop.Config{Loops: 3})
+		g, err := loop.NewGroup(loop.Config{Loops: 3, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,22 +26,23 @@ type Loop struct {
 	timers      *wheel.Wheel
 
 	// Accessed by the loop only.
-	staging   sendqueue.Staging // staging buffer: written by the connection that is in a callback
-	direct    int               // a write of so many bytes in a callback bypasses the staging buffer
-	iov       [][]byte          // scratch space of flushLocked
-	done      []sendqueue.Done  // functions of WriteOwned and NewSharedFunc to be called by callDone
-	callStart time.Time         // when the callback began, if timed
-	timed     bool
-	wokeAt    time.Time           // when the loop woke, if this turn is measured
-	conns     driver.Pages[*Conn] // each has its index
-	ending    bool
-	aborted   bool // abortAll was called: Offload is no longer waited for
-	counts    counts
-	batch     fifo[op]   // ops being run by doInbox
-	deferred  fifo[op]   // users' functions deferred to the next turn
-	tasks     fifo[task] // each does a part of its work in each turn
-	taskTime  budget     // of this turn
-	visits    visits     // of Group.Each
+	staging     sendqueue.Staging // staging buffer: written by the connection that is in a callback
+	direct      int               // a write of so many bytes in a callback bypasses the staging buffer
+	iov         [][]byte          // scratch space of flushLocked
+	done        []sendqueue.Done  // functions of WriteOwned and NewSharedFunc to be called by callDone
+	callStart   time.Time         // when the callback began, if timed
+	timed       bool
+	wokeAt      time.Time           // when the loop woke, if this turn is measured
+	conns       driver.Pages[*Conn] // each has its index
+	ending      bool
+	aborted     bool // abortAll was called: Offload is no longer waited for
+	counts      counts
+	batch       fifo[op]   // ops being run by doInbox
+	deferred    fifo[op]   // users' functions deferred to the next turn
+	tasks       fifo[task] // each does a part of its work in each turn
+	taskTime    budget     // of this turn
+	visits      visits     // of Group.Each
+	spareJoined []*joined  // to be used again
 
 	// Read by other goroutines.
 	running       atomic.Pointer[Conn] // whose callback runs
