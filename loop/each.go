@@ -7,8 +7,9 @@ import "fmt"
 // does not wait for the calls, and may be called from any goroutine, also in a callback.
 //
 // A connection that opens or ends meanwhile may or may not be visited; none is visited twice.
-// On each loop the calls of one Each come after those of the Each before. In each turn of a loop they may take a
-// millisecond together, with the deliveries of Fanouts: the rest waits for the next turn.
+// On each loop the calls of one Each come after those of the Each before. In each turn of a loop
+// they may take a millisecond together, with the deliveries of Fanouts: the rest waits for the next
+// turn.
 //
 // On each loop an Each counts as one function of Config.MaxQueuedFuncs until it has visited the
 // loop's connections: if a loop has too many, the error is ErrQueueFull. It is ErrClosed once

@@ -10,22 +10,23 @@ import (
 
 // A Fanout is a set of connections that get the same messages: the members of a chat room, the
 // subscribers of a topic. Send gives a message to all of them at the cost of one request for each
-// loop, and the message is in memory once. The connections may be of any loops and groups, and each may
-// be a member of any number of Fanouts.
+// loop, and the message is in memory once. The connections may be of any loops and groups, and each
+// may be a member of any number of Fanouts.
 //
 // A member gets each message whose Send was called after its Add had returned, and none whose Send
 // had returned before its Add was called, up to Remove or its end: without gaps, and in the same
-// order as every other member; the messages of one goroutine in the order of its calls. A connection
-// leaves by itself when it cannot be written to any more: after Close, CloseWrite, Detach or a
-// failure, and at the latest before Closed is called.
+// order as every other member; the messages of one goroutine in the order of its calls. A
+// connection leaves by itself when it cannot be written to any more: after Close, CloseWrite,
+// Detach or a failure, and at the latest before Closed is called.
 //
 // Messages are written between the callbacks of a member, so what one callback writes is not
-// interrupted by them. What was written to a member before Send was called comes before the message; a
-// write after Send may come before it too. In each turn of a loop the deliveries may take a millisecond
-// together, so that a large Fanout does not delay other connections.
+// interrupted by them. What was written to a member before Send was called comes before the
+// message; a write after Send may come before it too. Unsent messages count for back-pressure as
+// other writes do. In each turn of a loop the deliveries may take a millisecond together, so that a
+// large Fanout does not delay other connections.
 //
-// All methods may be called from any goroutine, also in callbacks, and never block. A Fanout
-// needs no end: without members it holds nothing.
+// All methods may be called from any goroutine, also in callbacks, and never block. A Fanout needs
+// no Close: without members it holds nothing, and Send has no effect.
 type Fanout struct {
 	config FanoutConfig
 

@@ -79,7 +79,8 @@ func (m *member) leave() {
 	}
 }
 
-// leaveFanouts ends all memberships of a connection that cannot be written to any more. c.mu must not be held.
+// leaveFanouts ends all memberships of a connection that cannot be written to any more. c.mu must
+// not be held.
 func (c *Conn) leaveFanouts() {
 	c.mu.Lock()
 	if c.extras == nil || c.extras.memberships == nil {

@@ -128,6 +128,18 @@ func TestFanoutMembersLeave(t *testing.T) {
 		},
 		"peer closes": func(x member) { x.peer.Close() },
 		"peer resets": func(x member) { x.peer.SetLinger(0); x.peer.Close() },
+		"fails, with unread bytes": func(x member) {
+			paused := make(chan bool, 1)
+			x.c.SetHandler(&funcs{data: func(c *loop.Conn, _ []byte) (int, error) {
+				c.Pause() // without Resume, Closed is not called
+				paused <- true
+				return 0, nil
+			}})
+			x.peer.Write([]byte("x"))
+			receive(t, paused, "Data")
+			x.peer.SetLinger(0)
+			x.peer.Close()
+		},
 		"panic": func(x member) {
 			x.c.SetHandler(&funcs{data: func(*loop.Conn, []byte) (int, error) { panic("test") }})
 			x.peer.Write([]byte("x"))

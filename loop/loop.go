@@ -63,7 +63,7 @@ type Loop struct {
 		state    loopState
 		offloads int // functions of Offload whose second half has not begun; see reserveOffload
 	}
-	functions atomic.Int32 // functions of Run that have not begun: at most Config.MaxQueuedFuncs
+	functions atomic.Int32 // functions of Run that have not begun, and calls of Each that have not ended: at most Config.MaxQueuedFuncs
 
 	// ended is closed when the goroutine has ended and the driver is closed. After a receive
 	// from it, any goroutine may read the loop's own state.

@@ -24,9 +24,9 @@ func NewShared(b []byte) *Shared {
 
 // NewSharedFunc is NewShared for memory that is used again, such as that of a pool: freed is
 // called, once, when the creator has called Release and every connection has sent or dropped its
-// part; b must not change before. freed runs on a loop, or in the call of Release or Fanout.Send
-// that has dropped the last reference: it must be short, and must not block. NewSharedFunc panics
-// if freed is nil.
+// part; b must not change before. freed runs on a loop, or in the call of Release, WriteShared or
+// Fanout.Send that has dropped the last reference: it must be short, and must not block.
+// NewSharedFunc panics if freed is nil.
 func NewSharedFunc(b []byte, freed func()) *Shared {
 	if freed == nil {
 		panic("loop: NewSharedFunc called with a nil function")
