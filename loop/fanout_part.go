@@ -210,6 +210,7 @@ func (p *fanoutPart) finishBatch() {
 		p.released++
 		s.dropOnLoop(p.l)
 	}
+	p.count() // before the batch stops being pending
 	p.f.mu.Lock()
 	p.unfinished -= len(p.batch)
 	p.unfinishedBytes -= p.batchBytes

@@ -201,6 +201,7 @@ func TestFanoutAbortsSlowMembers(t *testing.T) {
 			t.Errorf("a slow member has ended with %v, want ErrSlow", why)
 		}
 	}
+	awaitIdle(t, f)
 	if s := f.Stats(); s.Members != 3 || s.Messages != 2 || s.Skipped != 3 || s.Deliveries != 6 {
 		t.Errorf("Stats returned %+v, want 3 members, 2 messages, 3 skipped, 6 deliveries", s)
 	}
@@ -571,7 +572,8 @@ func TestFanoutBurstIsNotSlow(t *testing.T) {
 	for _, x := range a {
 		expect(t, "a member", x.peer, strings.Repeat(string(m), burst))
 	}
-	if s := f.Stats(); s.Skipped != 0 || s.Members != len(a) {
+	awaitIdle(t, f)
+	if s := f.Stats(); s.Skipped != 0 || s.Deliveries != burst*uint64(len(a)) || s.Members != len(a) {
 		t.Errorf("after a burst: %+v", s)
 	}
 }
