@@ -577,3 +577,22 @@ func TestFanoutBurstIsNotSlow(t *testing.T) {
 		t.Errorf("after a burst: %+v", s)
 	}
 }
+
+// What the kernel does not take of a message counts for back-pressure: Drained is called when the
+// peer has read it.
+func TestL4FanoutCountsForBackpressure(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1, HighWatermarkBytes: 4 << 10})
+	f := loop.NewFanout(loop.FanoutConfig{})
+	drained := make(chan int, 1)
+	a := acceptN(t, g, 1)[0]
+	a.c.SetHandler(&funcs{drained: func(c *loop.Conn) { drained <- c.Unsent() }})
+	f.Add(a.c)
+	barrier(t, g)
+	f.Send(loop.NewShared(filler))
+	if _, err := io.ReadFull(a.peer, make([]byte, len(filler))); err != nil {
+		t.Fatal(err)
+	}
+	if n := receive(t, drained, "Drained"); n > 4<<10 {
+		t.Errorf("Drained was called with %d bytes unsent, want at most LowWatermarkBytes", n)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -108,6 +109,25 @@ func TestL3WriteSharedKeepsTheOrder(t *testing.T) {
 	}
 	if !testkit.Eventually(func() bool { return freed.Load() == made.Load() }) {
 		t.Errorf("%d functions of NewSharedFunc were called, want %d", freed.Load(), made.Load())
+	}
+}
+
+// So it does when nothing is queued: what the callback wrote before comes first.
+func TestL3WriteSharedBehindStagedBytes(t *testing.T) {
+	sizes := []int{0, 1, 512, 513, 4 << 10, 100 << 10}
+	calls := 0
+	_, peer := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			c.Write([]byte("a"))
+			c.WriteShared(loop.NewShared(pattern(sizes[calls])))
+			c.Write([]byte("b"))
+			calls++
+			return len(b), nil
+		}}
+	})
+	for _, n := range sizes {
+		peer.Write([]byte("!"))
+		expect(t, fmt.Sprintf("with %d bytes, the peer", n), peer, "a"+string(pattern(n))+"b")
 	}
 }
 

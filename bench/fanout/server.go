@@ -15,12 +15,13 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// maxMessage is the largest message.
+// maxMessage is the largest message, and the largest number of messages sent at once.
 const maxMessage = 1 << 20
 
 // hub is a way to send a message to all connections.
 type hub interface {
 	listen() net.Addr
+	// send sends message in so many equal parts.
 	send(message []byte, burst int)
 }
 
@@ -47,14 +48,17 @@ func runServer(name string) {
 		h = &loopHub{g: g, method: method, f: loop.NewFanout(loop.FanoutConfig{})}
 	}
 	fmt.Println(h.listen())
-	message := make([]byte, maxMessage)
+	var message []byte
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		var size, burst int
 		if _, err := fmt.Sscan(lines.Text(), &size, &burst); err != nil {
 			log.Fatal(err)
 		}
-		h.send(message[:size:size], burst)
+		if len(message) < size*burst {
+			message = make([]byte, size*burst)
+		}
+		h.send(message[:size*burst], burst)
 	}
 }
 
@@ -89,8 +93,10 @@ func (h *loopHub) Opened(c *loop.Conn) {
 func (h *loopHub) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
 
 func (h *loopHub) send(message []byte, burst int) {
-	shared := loop.NewShared(message)
-	for range burst {
+	size := len(message) / burst
+	for i := range burst {
+		message := message[i*size:][:size]
+		shared := loop.NewShared(message)
 		switch h.method {
 		case "shared":
 			for err := h.f.Send(shared); err != nil; err = h.f.Send(shared) {
@@ -154,9 +160,10 @@ func (h *netHub) listen() net.Addr {
 }
 
 func (h *netHub) send(message []byte, burst int) {
-	for range burst {
+	size := len(message) / burst
+	for i := range burst {
 		for _, c := range h.channels {
-			c <- message
+			c <- message[i*size:][:size]
 		}
 	}
 }
