@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ type countedSends struct {
 	noKernel
 	sends, bufs int
 	sync        bool
+	err         error
 }
 
 func (d *countedSends) SyncSend() bool { return d.sync }
@@ -21,7 +23,38 @@ func (d *countedSends) SyncSend() bool { return d.sync }
 func (d *countedSends) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 	d.sends++
 	d.bufs += len(bufs)
+	if d.err != nil {
+		return 0, d.err
+	}
 	return d.noKernel.Send(s, bufs)
+}
+
+// A member that fails while a message does not fit is not reset for being slow: what it has received
+// would be lost.
+func TestL3bFailingMemberIsNotSlow(t *testing.T) {
+	g := &Group{began: time.Now()}
+	if err := g.config.applyDefaultsAndValidate(); err != nil {
+		t.Fatal(err)
+	}
+	l := newLoop(g, &countedSends{sync: true, err: syscall.EPIPE})
+	l.awake.Store(true)
+	f := NewFanout(FanoutConfig{MaxUnsentBytes: 150, Slow: func(*Conn, *Shared) { t.Error("Slow was called") }})
+	c := l.newConn()
+	c.phase = open
+	if err := f.Add(c); err != nil {
+		t.Fatal(err)
+	}
+	c.Write(make([]byte, 100))
+	if err := f.Send(NewShared(make([]byte, 100))); err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	c.requests = 0 // the delivery is the first to send
+	c.mu.Unlock()
+	l.doInbox()
+	if c.phase != failing || f.Len() != 0 {
+		t.Errorf("the phase is %v, with %d members, want failing, and 0", c.phase, f.Len())
+	}
 }
 
 // All messages that are sent before the loop serves the Fanout make one send for each member, and

@@ -308,7 +308,7 @@ const (
 )
 
 // write writes messages to the member, in order, until it is slow. It returns how many.
-func (m *member) write(messages []*Shared) (n int, end memberEnd) {
+func (m *member) write(messages []*Shared) (n int, _ memberEnd) {
 	c := m.c
 	c.mu.Lock()
 	if m.left || !c.acceptsWritesLocked() {
@@ -324,10 +324,13 @@ func (m *member) write(messages []*Shared) (n int, end memberEnd) {
 	}
 	c.mu.Unlock()
 	c.afterFlush(f)
-	if n < len(messages) {
-		end = memberIsSlow
+	switch {
+	case n == len(messages):
+		return n, memberHasAll
+	case c.phase != open: // sending has failed
+		return n, memberLeaves
 	}
-	return n, end
+	return n, memberIsSlow
 }
 
 // sendSharedLocked sends messages without a queue, and queues what the kernel does not take. c.mu
