@@ -21,6 +21,7 @@ const (
 	workPackets
 	workListenPacket
 	workSent
+	workFreed
 	workDetached
 	workAttached
 )
@@ -38,6 +39,7 @@ func (w work) String() string {
 		workPackets:      "a packet handler",
 		workListenPacket: "ListenPacket's function",
 		workSent:         "a WriteOwned's done function",
+		workFreed:        "a NewSharedFunc's function",
 		workDetached:     "Detach's function",
 		workAttached:     "Attach's function",
 	}[w]

@@ -127,6 +127,7 @@ func (c *Conn) beginClose(why error) {
 	x := c.makeExtrasLocked()
 	x.endReason = why
 	c.mu.Unlock()
+	c.leaveFanouts()
 	c.dropUnread()
 	c.stopDeadlines()
 	if unsent == 0 && c.flags&readEnded != 0 {
@@ -256,6 +257,7 @@ func (c *Conn) teardown(why error, last phase) {
 	c.setEndReasonLocked(why)
 	c.enterLocked(last)
 	c.mu.Unlock()
+	c.leaveFanouts()
 	c.cancelContext(why)
 	x := c.loadExtras()
 	if x != nil {

@@ -83,8 +83,8 @@ type Config struct {
 	// OffloadQueue the maximum number of functions queued for them. 64 and 4,096.
 	OffloadWorkers, OffloadQueue int
 
-	// MaxQueuedFuncs is how many functions of Loop.Run may be queued for one loop: one more is
-	// ErrQueueFull. The second halves of Offload have a limit of their own: MaxQueuedFuncs,
+	// MaxQueuedFuncs is how many functions of Loop.Run, and calls of Group.Each, may be queued for
+	// one loop: one more is ErrQueueFull. The second halves of Offload have a limit of their own: MaxQueuedFuncs,
 	// OffloadWorkers and OffloadQueue together. At least 1. 65,536.
 	MaxQueuedFuncs int
 

@@ -53,6 +53,7 @@ func (c *Conn) beginDetach() {
 	}
 	c.pause(byUser)
 	c.enter(detaching)
+	c.leaveFanouts()
 	c.detachIfSent()
 }
 

@@ -25,8 +25,9 @@
 //     Conn.SetBackpressure overrides this, and Conn.SetWatermarks the numbers. Pause and Resume
 //     control reading explicitly.
 //   - L5: one busy connection takes at most its budget of bytes in one turn; functions of
-//     Loop.Run and second halves of Offload take a millisecond together, and so do timers.
-//     Listeners that wait for descriptors, or for a connection below MaxConns, take turns.
+//     Loop.Run and second halves of Offload take a millisecond together, and so do timers, and
+//     the work of Fanouts and Group.Each. Listeners that wait for descriptors, or for a
+//     connection below MaxConns, take turns.
 //   - L6: timers are O(1) each, even with a million running, and never early.
 //   - L7: a listener that is out of descriptors pauses and retries with back-off; at
 //     MaxConns listeners pause or refuse, as configured.
@@ -78,6 +79,8 @@ package loop
 //     pauses.go, backpressure.go, sockopt.go, extras.go (state that few connections need);
 //   - its timeouts: timeouts.go, deadline.go, progress.go (whether the peer takes what is sent);
 //   - how it ends: close.go, failing.go, detach.go;
+//   - one message for many connections: shared.go; fanout.go, fanout_member.go, fanout_part.go (its
+//     delivery by one loop), fanout_join.go; each.go; task.go (how such work is divided over turns);
 //   - other sources: packet.go, packetoptions.go, watch.go;
 //   - other work: timer.go, offload.go; onloop.go, activity.go and watchdog.go (callbacks that
 //     would block, or do).

@@ -18,9 +18,9 @@ var (
 	// of more than MaxUnsentBytes less the low watermark may be refused then as well, until nothing
 	// is unsent: Drained is called again. A write that can never be taken is ErrTooLarge.
 	ErrBufferFull = errors.New("too many unsent bytes; the peer does not read fast enough")
-	// ErrTooLarge: one Write, Writev or WriteOwned has more bytes than MaxUnsentBytes, so it can
-	// never be taken, and Drained is not called for it. Nothing was taken: split it, or raise
-	// MaxUnsentBytes. It wraps ErrBufferFull.
+	// ErrTooLarge: one Write, Writev, WriteOwned or WriteShared has more bytes than
+	// MaxUnsentBytes, so it can never be taken, and Drained is not called for it. Nothing was
+	// taken: split it, or raise MaxUnsentBytes. It wraps ErrBufferFull.
 	ErrTooLarge = fmt.Errorf("one write has more bytes than MaxUnsentBytes and can never be taken; split it, or raise MaxUnsentBytes: %w", ErrBufferFull)
 	// ErrUnreadFull: a connection was closed because its handler left MaxUnreadBytes unconsumed
 	// and had not paused: the rest of the message could never be received.
@@ -44,7 +44,8 @@ var (
 	ErrShutdown = errors.New("the group has shut down")
 	// ErrOffloadFull: OffloadQueue functions are queued for Offload's pool.
 	ErrOffloadFull = errors.New("the queue of the offload pool is full; raise OffloadWorkers or OffloadQueue, or submit less")
-	// ErrQueueFull: Config.MaxQueuedFuncs functions are queued for the loop.
+	// ErrQueueFull: Config.MaxQueuedFuncs functions are queued for the loop, or a Fanout has
+	// FanoutConfig.MaxPendingMessages or MaxPendingBytes pending.
 	ErrQueueFull = errors.New("the queue of functions for the loop is full; raise MaxQueuedFuncs, or submit more only when some have run")
 	// ErrTooManyConns: the group has MaxConns connections, so it neither dials nor attaches another.
 	ErrTooManyConns = errors.New("the group has as many connections as MaxConns allows; raise it, or close some")

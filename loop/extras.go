@@ -15,7 +15,8 @@ type extras struct {
 	sendFailed   error         // why, if writeHalf is writeFailed
 	rare         *rareExtras   // set once, by makeRareExtrasLocked
 	remote       net.Addr
-	endReason    error // for Closed
+	endReason    error   // for Closed
+	memberships  *member // of Fanouts, the first of a list
 
 	// Accessed by the loop only.
 	idleTimer           // lastActive is that of lingering, too

@@ -46,6 +46,7 @@ func (c *Conn) beginFailing(why error) {
 	c.watermark &^= above
 	c.dropUnsentLocked(why)
 	c.mu.Unlock()
+	c.leaveFanouts()
 	c.cancelContext(why)
 	c.loop.callDone()
 	c.pauses &^= byWatermark

@@ -36,32 +36,6 @@ type op struct {
 	kind  opKind
 }
 
-// opQueue is a first-in, first-out queue.
-type opQueue struct {
-	ops []op
-	at  int // index of the first
-}
-
-func (q *opQueue) empty() bool { return q.at == len(q.ops) }
-
-func (q *opQueue) push(o op) { q.ops = append(q.ops, o) }
-
-// pop removes and returns the first op. The queue must not be empty.
-func (q *opQueue) pop() op {
-	o := q.ops[q.at]
-	q.ops[q.at] = op{}
-	q.at++
-	if !q.empty() {
-		return o
-	}
-	q.at = 0
-	if cap(q.ops) > maxSpareOps { // grown by a burst
-		q.ops = nil
-	}
-	q.ops = q.ops[:0]
-	return o
-}
-
 // Run runs f on the loop, soon, after the functions given to it before. It may be called from
 // any goroutine, and never waits. At most Config.MaxQueuedFuncs functions may be queued: one more is
 // ErrQueueFull. Once the loop has ended, after Shutdown or because it has failed, the error is
@@ -202,7 +176,7 @@ func (l *Loop) tryEnd() bool {
 		return false
 	}
 	l.doInbox() // ops put before the state changed may bring connections
-	if l.conns.Len() > 0 || !l.deferred.empty() {
+	if l.conns.Len() > 0 || l.hasDeferred() {
 		return false
 	}
 	l.inbox.Lock()
@@ -212,9 +186,20 @@ func (l *Loop) tryEnd() bool {
 	return true
 }
 
-// doInbox runs the ops of the inbox, in order. Users' functions may take turnBudget together:
-// the rest waits for the next turn, still in order, and delays neither connections nor timers.
+// hasDeferred reports whether work waits for the next turn, which must not sleep.
+func (l *Loop) hasDeferred() bool { return !l.deferred.empty() || !l.tasks.empty() }
+
+// doInbox runs the ops of the inbox, in order, and then tasks. Users' functions may take turnBudget
+// together: the rest waits for the next turn, still in order, and delays neither connections nor
+// timers.
 func (l *Loop) doInbox() {
+	l.doOps()
+	if !l.tasks.empty() {
+		l.doTasks()
+	}
+}
+
+func (l *Loop) doOps() {
 	var spent budget
 	for !l.deferred.empty() && !spent.over() {
 		l.doFunction(l.deferred.pop())
@@ -224,7 +209,7 @@ func (l *Loop) doInbox() {
 			return
 		}
 		l.inbox.Lock()
-		l.batch.ops, l.inbox.ops = l.inbox.ops, l.batch.ops[:0]
+		l.batch.items, l.inbox.ops = l.inbox.ops, l.batch.items[:0]
 		l.inbox.size.Store(0)
 		l.inbox.Unlock()
 	}

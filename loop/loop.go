@@ -28,19 +28,23 @@ type Loop struct {
 	timers      *wheel.Wheel
 
 	// Accessed by the loop only.
-	staging   sendqueue.Staging // staging buffer: written by the connection that is in a callback
-	direct    int               // a write of so many bytes in a callback bypasses the staging buffer
-	iov       [][]byte          // scratch space of flushLocked
-	done      []sendqueue.Done  // functions of WriteOwned to be called by callDone
-	callStart time.Time         // when the callback began, if timed
-	timed     bool
-	wokeAt    time.Time           // when the loop woke, if this turn is measured
-	conns     driver.Pages[*Conn] // each has its index
-	ending    bool
-	aborted   bool // abortAll was called: Offload is no longer waited for
-	counts    counts
-	batch     opQueue // ops being run by doInbox
-	deferred  opQueue // users' functions deferred to the next turn
+	staging     sendqueue.Staging // staging buffer: written by the connection that is in a callback
+	direct      int               // a write of so many bytes in a callback bypasses the staging buffer
+	iov         [][]byte          // scratch space of flushLocked
+	done        []sendqueue.Done  // functions of WriteOwned and NewSharedFunc to be called by callDone
+	callStart   time.Time         // when the callback began, if timed
+	timed       bool
+	wokeAt      time.Time           // when the loop woke, if this turn is measured
+	conns       driver.Pages[*Conn] // each has its index
+	ending      bool
+	aborted     bool // abortAll was called: Offload is no longer waited for
+	counts      counts
+	batch       fifo[op]   // ops being run by doInbox
+	deferred    fifo[op]   // users' functions deferred to the next turn
+	tasks       fifo[task] // each does a part of its work in each turn
+	taskTime    budget     // of this turn
+	visits      visits     // of Group.Each
+	spareJoined []*joined  // to be used again
 
 	// Read by other goroutines.
 	running       atomic.Pointer[Conn] // whose callback runs
@@ -61,7 +65,7 @@ type Loop struct {
 		state    loopState
 		offloads int // functions of Offload whose second half has not begun; see reserveOffload
 	}
-	functions atomic.Int32 // functions of Run that have not begun: at most Config.MaxQueuedFuncs
+	functions atomic.Int32 // functions of Run that have not begun, and calls of Each that have not ended: at most Config.MaxQueuedFuncs
 
 	// ended is closed when the goroutine has ended and the driver is closed. After a receive
 	// from it, any goroutine may read the loop's own state.
@@ -75,8 +79,8 @@ type Loop struct {
 const (
 	// maxTimers is how many timers fire in one turn; the rest fire in the next.
 	maxTimers = 1024
-	// maxSpareOps is the largest capacity that an empty opQueue keeps.
-	maxSpareOps = 16 << 10
+	// maxSpareItems is the largest capacity that an empty fifo keeps.
+	maxSpareItems = 16 << 10
 )
 
 func newLoop(g *Group, drv driver.Driver) *Loop {
@@ -127,7 +131,7 @@ func (l *Loop) run() {
 		timeout := l.untilTimer()
 		l.noteSleep()
 		l.awake.Store(false)
-		if l.inbox.size.Load() > 0 || !l.deferred.empty() {
+		if l.inbox.size.Load() > 0 || l.hasDeferred() {
 			timeout = 0
 		}
 		if err := l.drv.Turn(timeout); err != nil {

@@ -123,6 +123,7 @@ func (c *Conn) doRequests(r request) {
 		c.flush()
 	}
 	if r&wantCloseWrite != 0 {
+		c.leaveFanouts()
 		c.sendFINIfDrained()
 	}
 	if r&wantDetach != 0 {

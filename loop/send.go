@@ -176,8 +176,8 @@ func (c *Conn) makeQueueLocked() *sendqueue.Queue {
 	return c.out
 }
 
-// consumeLocked removes n sent bytes from the queue. The done functions of WriteOwned that are
-// due are collected for callDone. c.mu must be held.
+// consumeLocked removes n sent bytes from the queue. The functions of WriteOwned and NewSharedFunc
+// that are due are collected for callDone. c.mu must be held.
 func (c *Conn) consumeLocked(n int) {
 	if c.out != nil {
 		c.loop.done = c.out.Consume(n, c.loop.done)
@@ -325,7 +325,8 @@ func (c *Conn) afterFlush(f flushResult) {
 	}
 }
 
-// callDone calls the due done functions of WriteOwned, even if one of them ends the goroutine.
+// callDone calls the due functions of WriteOwned and NewSharedFunc, even if one of them ends the
+// goroutine.
 func (l *Loop) callDone() {
 	if len(l.done) == 0 {
 		return
@@ -339,7 +340,11 @@ func (l *Loop) callDone() {
 	for i < len(l.done) {
 		d := l.done[i]
 		i++
-		l.call(workSent, d.Func, func() { d.Func(d.Err) })
+		if d.Func != nil {
+			l.call(workSent, d.Func, func() { d.Func(d.Err) })
+		} else {
+			l.call(workFreed, d.Freed, d.Freed)
+		}
 	}
 }
 

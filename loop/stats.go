@@ -33,7 +33,7 @@ type LoopStats struct {
 	BytesOut uint64 // bytes sent, including datagrams
 	Messages uint64 // calls of Data, and datagrams received
 	Turns    uint64 // turns of the loop: each waits once for events, and handles them
-	Queued   int    // functions of Run that are queued: at most Config.MaxQueuedFuncs
+	Queued   int    // functions of Run and calls of Each that are queued: at most Config.MaxQueuedFuncs
 	Timers   int    // timers that are running
 	Fired    uint64 // timers that have fired
 	// PacketErrors counts datagrams that were queued for the end of the turn, on io_uring, and

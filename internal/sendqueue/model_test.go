@@ -19,6 +19,8 @@ type model struct {
 	unsent   []byte
 	consumed int
 	dones    []*doneModel
+	shared   *Shared // what all steps share, or nil before the first
+	freed    int
 }
 
 type doneModel struct {
@@ -52,6 +54,14 @@ func run(t *testing.T, program []byte) {
 	m.drop()
 	m.q.Put()
 	noBlocksInUse(t, blocks)
+	if m.shared != nil {
+		if m.freed != 0 {
+			t.Fatal("the shared memory was freed before its creator has released it")
+		}
+		if !m.shared.Release() {
+			t.Fatal("the queue is empty, and still refers to the shared memory")
+		}
+	}
 }
 
 func (m *model) step(op byte, n int) {
@@ -62,8 +72,10 @@ func (m *model) step(op byte, n int) {
 		if len(m.unsent) < maxBlock { // to keep the checks short
 			m.q.Append(m.take(n * 5)) // up to three blocks
 		}
-	case 3, 4:
+	case 3:
 		m.appendOwned(n%300, op&8 != 0)
+	case 4:
+		m.appendShared(n % 600)
 	case 5, 6:
 		m.consume(n * 3)
 	case 7:
@@ -83,6 +95,21 @@ func (m *model) take(n int) []byte {
 	b := bytes.Clone(stream[at : at+n])
 	m.unsent = append(m.unsent, b...)
 	return b
+}
+
+// appendShared adds the end of the shared memory, at the place where the stream goes on.
+func (m *model) appendShared(n int) {
+	if m.shared == nil {
+		m.shared = new(Shared)
+		m.shared.Init(stream[:3*period], func() { m.freed++ })
+	}
+	b := m.shared.Bytes()[m.written%period:][:n]
+	m.written += n
+	m.unsent = append(m.unsent, b...)
+	m.shared.Add(1)
+	if !m.q.AppendShared(m.shared, b) && m.shared.Release() {
+		m.t.Fatal("a reference that is the creator's was released")
+	}
 }
 
 func (m *model) appendOwned(n int, silent bool) {
@@ -118,6 +145,10 @@ func (m *model) drop() {
 
 func (m *model) call(due []Done) {
 	for _, d := range due {
+		if d.Func == nil {
+			d.Freed()
+			continue
+		}
 		d.Func(d.Err)
 	}
 }

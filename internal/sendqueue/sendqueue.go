@@ -1,5 +1,5 @@
-// Package sendqueue is a queue of bytes to be sent, in order: copies, in blocks of a pool, and
-// slices that belong to the caller until they have been sent. It knows nothing of sockets: the
+// Package sendqueue is a queue of bytes to be sent, in order: copies, in blocks of a pool, slices
+// that belong to the caller until they have been sent, and memory that many queues share. It knows nothing of sockets: the
 // caller sends what Gather returns, and calls Consume with the number of bytes that the kernel
 // has taken.
 package sendqueue
@@ -27,12 +27,16 @@ type chunk struct {
 	block []byte // of the pool; nil if the bytes are the caller's
 	b     []byte // the unsent part; if there is a block, cap(b) ends where the block ends
 	done  func(error)
+	// shared is the memory of b, to be released; nil if b is in the block or the caller's.
+	shared *Shared
 }
 
-// A Done is a call of AppendOwned's done that is due: Func(Err).
+// A Done is a call that is due: of AppendOwned's done, Func(Err), or, if that is nil, of the
+// function of a Shared, Freed().
 type Done struct {
-	Func func(error)
-	Err  error
+	Func  func(error)
+	Err   error
+	Freed func()
 }
 
 var queues = sync.Pool{New: func() any { return new(Queue) }}
@@ -118,7 +122,7 @@ func (q *Queue) Gather(bufs [][]byte) (_ [][]byte, total int) {
 }
 
 // Consume removes the first n bytes, which have been sent, and the empty slices after them. It
-// appends the calls of done that are due, with a nil error, to due.
+// appends the calls that are due, those of done with a nil error, to due.
 func (q *Queue) Consume(n int, due []Done) []Done {
 	if n < 0 || n > q.bytes {
 		panic(fmt.Sprintf("sendqueue: %d bytes consumed, of %d", n, q.bytes))
@@ -137,7 +141,7 @@ func (q *Queue) Consume(n int, due []Done) []Done {
 	return due
 }
 
-// Drop removes everything. It appends the calls of done, with err, to due.
+// Drop removes everything. It appends the calls that are due, those of done with err, to due.
 func (q *Queue) Drop(err error, due []Done) []Done {
 	for !q.Empty() {
 		q.bytes -= len(q.chunks[q.head].b)
@@ -147,14 +151,17 @@ func (q *Queue) Drop(err error, due []Done) []Done {
 	return due
 }
 
-// pop removes the first chunk, and appends its call of done, if any, to due.
+// pop removes the first chunk, and appends the calls that are due then, if any, to due.
 func (q *Queue) pop(err error, due []Done) []Done {
 	x := &q.chunks[q.head]
 	if x.block != nil {
 		q.blocks.Put(x.block)
 	}
 	if x.done != nil {
-		due = append(due, Done{x.done, err})
+		due = append(due, Done{Func: x.done, Err: err})
+	}
+	if x.shared != nil && x.shared.Release() {
+		due = append(due, Done{Freed: x.shared.freed})
 	}
 	*x = chunk{}
 	q.head++

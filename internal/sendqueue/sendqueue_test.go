@@ -15,13 +15,13 @@ func (q *Queue) check(t *testing.T) {
 	t.Helper()
 	sum := 0
 	for i, x := range q.chunks[len(q.chunks):cap(q.chunks)] {
-		if x.block != nil || x.b != nil || x.done != nil {
+		if x.block != nil || x.b != nil || x.done != nil || x.shared != nil {
 			t.Fatalf("free place %d still refers to memory", i)
 		}
 	}
 	for i, x := range q.chunks {
 		sum += len(x.b)
-		if i < q.head && (x.block != nil || x.b != nil || x.done != nil) {
+		if i < q.head && (x.block != nil || x.b != nil || x.done != nil || x.shared != nil) {
 			t.Fatalf("chunk %d is consumed and still refers to memory", i)
 		}
 		if x.block != nil && len(x.b) == 0 {

@@ -1,0 +1,387 @@
+package loop
+
+import (
+	"slices"
+
+	"github.com/pollux-io/pollux/internal/driver"
+)
+
+// fanoutPart is the part of a Fanout that belongs to one loop: the members there, and the messages
+// that the loop has not written to all of them.
+//
+// The loop takes the pending messages in batches, and writes each batch to one member after the
+// other, as a task: at most one request of the loop's inbox serves all messages that come until
+// then. Only after the last member it takes the next batch: so no member gets messages out of order,
+// although the task may stop after each of them.
+type fanoutPart struct {
+	f     *Fanout
+	l     *Loop
+	limit int    // of unsent bytes, for each member
+	begun func() // the op: it adds the task
+
+	// Guarded by f.mu.
+	members         []*member
+	byConn          map[*Conn]*member
+	visited         int           // members before it have got the batch, or are in next
+	pending         fifo[*Shared] // each with a reference
+	taken           uint64        // number of messages that Send has taken
+	unfinished      int           // messages pending, and in the batch
+	unfinishedBytes int
+	active          bool // the op is in the inbox, or the part is a task
+
+	// Accessed by the loop only.
+	batch      []*Shared // being written; empty between two passes
+	batchBytes int
+	joined     *joined   // the batch in one piece, or nil
+	first      uint64    // number of the batch's first message
+	released   int       // messages of the batch whose reference was released, when all have it
+	next       []*member // members that are next, copied while f.mu was held
+	deliveries uint64    // since they were last added to f.deliveries
+	slowConn   *Conn     // arguments of f.config.Slow
+	slowShared *Shared
+	callSlow   func()
+}
+
+var _ task = (*fanoutPart)(nil)
+
+// membersAtOnce is how many members are copied each time that f.mu is acquired.
+const membersAtOnce = 32
+
+func newFanoutPart(f *Fanout, l *Loop) *fanoutPart {
+	p := &fanoutPart{f: f, l: l, limit: l.g.config.MaxUnsentBytes, byConn: map[*Conn]*member{}}
+	if n := f.config.MaxUnsentBytes; n > 0 {
+		p.limit = min(p.limit, n)
+	}
+	p.begun = func() { l.addTask(p) }
+	p.callSlow = func() { f.config.Slow(p.slowConn, p.slowShared) }
+	return p
+}
+
+// removeIfUnusedLocked removes the part from its Fanout when it has no members and is not a task:
+// so a Fanout does not keep the memory of loops that have ended. f.mu must be held.
+func (p *fanoutPart) removeIfUnusedLocked() {
+	if len(p.members) == 0 && !p.active {
+		p.f.parts = slices.DeleteFunc(p.f.parts, func(q *fanoutPart) bool { return q == p })
+	}
+}
+
+// trySend is Send.
+func (f *Fanout) trySend(s *Shared) error {
+	switch {
+	case s == nil:
+		return errNil("a Shared")
+	case !s.memory.Retain():
+		return errReleased
+	}
+	defer s.drop()
+	if s.Len() == 0 {
+		return nil
+	}
+	var space [32]*fanoutPart
+	wake, err := f.enqueue(s, space[:0])
+	if err != nil {
+		return err
+	}
+	for _, p := range wake {
+		if !p.l.put(op{f: p.begun}) {
+			p.abandon()
+		}
+	}
+	return nil
+}
+
+// enqueue makes s pending in each part, or in none. It appends the parts that are to become tasks to
+// wake.
+func (f *Fanout) enqueue(s *Shared, wake []*fanoutPart) ([]*fanoutPart, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.parts {
+		if err := p.admitLocked(s.Len()); err != nil {
+			return nil, err
+		}
+	}
+	f.messages++
+	for _, p := range f.parts {
+		if len(p.members) == 0 {
+			continue
+		}
+		s.memory.Add(1)
+		p.pending.push(s)
+		p.taken++
+		p.unfinished++
+		p.unfinishedBytes += s.Len()
+		if !p.active {
+			p.active = true
+			wake = append(wake, p)
+		}
+	}
+	return wake, nil
+}
+
+// admitLocked returns an error if a message of n bytes cannot be pending. f.mu must be held.
+func (p *fanoutPart) admitLocked(n int) error {
+	c := &p.f.config
+	switch {
+	case len(p.members) == 0:
+		return nil
+	case n > p.limit || n > c.MaxPendingBytes:
+		return errMessageTooLarge
+	case p.unfinished >= c.MaxPendingMessages || p.unfinishedBytes+n > c.MaxPendingBytes:
+		return errPendingFull
+	}
+	return nil
+}
+
+// abandon drops what is pending: the loop is about to end, and has no connections.
+func (p *fanoutPart) abandon() {
+	p.f.mu.Lock()
+	var all []*Shared
+	for !p.pending.empty() {
+		all = append(all, p.pending.pop())
+	}
+	p.unfinished, p.unfinishedBytes, p.active = 0, 0, false
+	p.removeIfUnusedLocked()
+	p.f.mu.Unlock()
+	for _, s := range all {
+		s.drop()
+	}
+}
+
+// do implements task. A driver that sends between turns gets one batch in a turn: with more, members
+// would look slow only because their sends have not begun.
+func (p *fanoutPart) do(b *budget) bool {
+	defer p.count()
+	for batches := 0; ; batches++ {
+		if len(p.batch) == 0 {
+			if !p.beginBatch() {
+				return true
+			}
+			if batches > 0 && !p.l.drv.SyncSend() {
+				return false
+			}
+		}
+		for {
+			if b.over() {
+				return false
+			}
+			m := p.nextMember()
+			if m == nil {
+				break
+			}
+			p.deliver(m)
+		}
+		p.finishBatch()
+	}
+}
+
+// beginBatch takes the first pending messages: as many as a connection may send in a turn, and as a
+// member with nothing unsent may have unsent. If there are none, the part stops being a task.
+func (p *fanoutPart) beginBatch() bool {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	if p.pending.empty() {
+		p.active = false
+		p.removeIfUnusedLocked()
+		return false
+	}
+	p.first = p.taken - uint64(p.unfinished)
+	limit := min(p.limit, p.l.g.config.TurnBudgetBytes)
+	for !p.pending.empty() && len(p.batch) < driver.MaxBuffers {
+		n := p.pending.front().Len()
+		if len(p.batch) > 0 && p.batchBytes+n > limit {
+			break
+		}
+		p.batch, p.batchBytes = append(p.batch, p.pending.pop()), p.batchBytes+n
+	}
+	p.visited = 0
+	p.joined = p.l.join(p.batch, p.batchBytes, len(p.members))
+	return true
+}
+
+// finishBatch releases the messages of the batch.
+func (p *fanoutPart) finishBatch() {
+	if j := p.joined; j != nil {
+		p.joined = nil
+		j.shared.dropOnLoop(p.l)
+	}
+	for p.released < len(p.batch) { // a function of NewSharedFunc may end the goroutine
+		s := p.batch[p.released]
+		p.batch[p.released] = nil
+		p.released++
+		s.dropOnLoop(p.l)
+	}
+	p.count() // before the batch stops being pending
+	p.f.mu.Lock()
+	p.unfinished -= len(p.batch)
+	p.unfinishedBytes -= p.batchBytes
+	p.f.mu.Unlock()
+	p.batch, p.batchBytes, p.released = p.batch[:0], 0, 0
+}
+
+// nextMember returns a member that has not got the batch, or nil after the last.
+func (p *fanoutPart) nextMember() *member {
+	if len(p.next) == 0 {
+		p.f.mu.Lock()
+		n := min(membersAtOnce, len(p.members)-p.visited)
+		p.next = append(p.next, p.members[p.visited:p.visited+n]...)
+		p.visited += n
+		p.f.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+	}
+	last := len(p.next) - 1
+	m := p.next[last]
+	p.next[last], p.next = nil, p.next[:last]
+	return m
+}
+
+// deliver writes the batch to a member, from the first message that it is to get.
+func (p *fanoutPart) deliver(m *member) {
+	messages := p.batch
+	if m.from > p.first {
+		if m.from-p.first >= uint64(len(messages)) {
+			return
+		}
+		messages = messages[m.from-p.first:]
+	} else if p.joined != nil && p.deliverJoined(m) {
+		return
+	}
+	for len(messages) > 0 {
+		n, end := m.write(messages)
+		p.deliveries += uint64(n)
+		if messages = messages[n:]; end == memberLeaves {
+			p.removeEnded(m)
+			return
+		}
+		if end == memberIsSlow {
+			p.slow(m.c, messages[0])
+			messages = messages[1:]
+		}
+	}
+}
+
+// deliverJoined writes the whole batch to a member. It returns false if the member is too slow for
+// that.
+func (p *fanoutPart) deliverJoined(m *member) bool {
+	whole := [1]*Shared{&p.joined.shared}
+	n, end := m.write(whole[:])
+	switch end {
+	case memberHasAll:
+		p.deliveries += uint64(n * len(p.batch))
+	case memberLeaves:
+		p.removeEnded(m)
+	case memberIsSlow:
+		return false
+	}
+	return true
+}
+
+// removeEnded removes a member that cannot be written to.
+func (p *fanoutPart) removeEnded(m *member) {
+	m.leave()
+	p.remove(m)
+}
+
+// slow calls the policy for a message that c does not get.
+func (p *fanoutPart) slow(c *Conn, s *Shared) {
+	p.f.skipped.Add(1)
+	p.slowConn, p.slowShared = c, s
+	c.callback(p.callSlow)
+	p.slowConn, p.slowShared = nil, nil
+	p.l.taskTime.measure()
+}
+
+// count adds the deliveries to the Fanout's.
+func (p *fanoutPart) count() {
+	p.f.deliveries.Add(p.deliveries)
+	p.deliveries = 0
+}
+
+// memberEnd is why write has not written all messages.
+type memberEnd uint8
+
+const (
+	memberHasAll memberEnd = iota
+	memberIsSlow
+	memberLeaves // it cannot be written to
+)
+
+// write writes messages to the member, in order, until it is slow. It returns how many.
+func (m *member) write(messages []*Shared) (n int, _ memberEnd) {
+	c := m.c
+	c.mu.Lock()
+	if m.left || !c.acceptsWritesLocked() {
+		c.mu.Unlock()
+		return 0, memberLeaves
+	}
+	var f flushResult
+	if c.out == nil && c.flags&sendPending == 0 && c.loop.drv.SyncSend() {
+		n, f = len(messages), c.sendSharedLocked(messages)
+	} else {
+		n = c.queueSharedLocked(messages, m.part.limit)
+		f = c.flushLocked()
+	}
+	c.mu.Unlock()
+	c.afterFlush(f)
+	switch {
+	case n == len(messages):
+		return n, memberHasAll
+	case c.phase != open: // sending has failed
+		return n, memberLeaves
+	}
+	return n, memberIsSlow
+}
+
+// sendSharedLocked sends messages without a queue, and queues what the kernel does not take. c.mu
+// must be held; nothing may be queued, and the driver must have SyncSend.
+func (c *Conn) sendSharedLocked(messages []*Shared) flushResult {
+	bufs, total := c.loop.iov[:0], 0
+	for _, s := range messages {
+		bufs, total = append(bufs, s.Bytes()), total+s.Len()
+	}
+	n, err := c.sendLocked(bufs, total)
+	clear(bufs)
+	if err != nil {
+		return flushResult{err: err}
+	}
+	if n < total {
+		// A part is sent, so the rest cannot be refused: it is below the limit of unsent bytes.
+		c.admitWriteLocked(total - n)
+		c.queueRestLocked(messages, n)
+	}
+	return c.flushResultLocked()
+}
+
+// queueRestLocked queues messages without the first n bytes. c.mu must be held.
+func (c *Conn) queueRestLocked(messages []*Shared, n int) {
+	for _, s := range messages {
+		b := s.Bytes()
+		skip := min(n, len(b))
+		n -= skip
+		if b = b[skip:]; len(b) > 0 {
+			c.appendSharedLocked(s, b)
+		}
+	}
+}
+
+// queueSharedLocked queues messages until limit bytes would be exceeded, and returns how many. c.mu
+// must be held.
+func (c *Conn) queueSharedLocked(messages []*Shared, limit int) int {
+	for i, s := range messages {
+		if c.unsentLocked()+s.Len() > limit || c.admitWriteLocked(s.Len()) != nil {
+			return i
+		}
+		c.appendSharedLocked(s, s.Bytes())
+	}
+	return len(messages)
+}
+
+// appendSharedLocked queues b, the end of a message to which the caller has a reference. c.mu must
+// be held.
+func (c *Conn) appendSharedLocked(s *Shared, b []byte) {
+	s.memory.Add(1)
+	if !c.makeQueueLocked().AppendShared(&s.memory, b) {
+		s.memory.Release() // it is not the last one
+	}
+}
