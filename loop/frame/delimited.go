@@ -42,16 +42,11 @@ func (d *Delimited) next(b []byte, searched int) (n int, frame []byte, err error
 	if err := d.validate(); err != nil {
 		return 0, nil, err
 	}
-	longest := d.maxEncodedBytes()
-	n = d.find(b[:min(len(b), longest)], searched)
-	if n == 0 {
-		if len(b) >= longest {
-			return 0, nil, d.tooLong(0)
-		}
-		return 0, nil, nil
+	n = d.find(b, searched)
+	if n > 0 {
+		frame = d.trim(b[:n])
 	}
-	frame = d.trim(b[:n])
-	if len(frame) > d.MaxBytes { // only with TrimCR, which allows for a "\r"
+	if len(frame) > d.MaxBytes || n == 0 && len(b) >= d.maxEncodedBytes() {
 		return 0, nil, d.tooLong(0)
 	}
 	return n, frame, nil
