@@ -80,6 +80,8 @@ var parserTests = []struct {
 	{"*1\r\n$9223372036854775807\r\n", nil, "invalid bulk length"},
 	{"*1\r\n$" + strings.Repeat("1", 64), nil, "too big bulk count string"},
 	{"*1\r\n$4\r\nPINGPING\r\n", nil, "bulk string is longer than announced"},
+	{strings.Repeat("x", maxInline) + "\r\n", [][]string{{strings.Repeat("x", maxInline)}}, ""},
+	{strings.Repeat("x", maxInline+1) + "\n", nil, "too big inline request"},
 	{strings.Repeat("x", maxInline+2), nil, "too big inline request"},
 	{strings.Repeat("x", maxInline+2) + "\n", nil, "too big inline request"},
 }

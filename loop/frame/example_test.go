@@ -175,6 +175,42 @@ func ExamplePrefixed_AppendHeader() {
 	// Output: ec 03 00 00 <nil>
 }
 
+// upload counts the bytes of each frame as they arrive, and keeps only the number of those that are
+// missing.
+type upload struct{ missing int }
+
+var uploads = &frame.Varint{MaxBytes: 100 << 20}
+
+func (h *upload) Data(_ *loop.Conn, b []byte) (consumed int, err error) {
+	for {
+		part := min(h.missing, len(b)-consumed)
+		h.missing -= part
+		consumed += part
+		n, payload, err := uploads.Header(b[consumed:])
+		if n == 0 || err != nil { // the rest of b, if there is one, is not a complete header
+			return consumed, err
+		}
+		fmt.Println("an upload of", payload, "bytes begins")
+		h.missing = payload
+		consumed += n
+	}
+}
+
+// A frame that is longer than the memory for it is not collected, but handled in parts.
+func ExampleVarint_Header() {
+	h := &upload{}
+	header, err := uploads.AppendHeader(nil, 50<<20)
+	if err != nil {
+		log.Fatal(err)
+	}
+	stream := append(header, "the first bytes"...)
+	n, err := h.Data(nil, stream)
+	fmt.Println(n, "of", len(stream), "consumed,", h.missing, "missing", err)
+	// Output:
+	// an upload of 52428800 bytes begins
+	// 19 of 19 consumed, 52428785 missing <nil>
+}
+
 // The format of a stream of protobuf messages.
 func ExampleVarint() {
 	messages := &frame.Varint{MaxBytes: 1 << 20}

@@ -41,8 +41,8 @@ var (
 // bytes an incomplete frame begins, or b ends.
 //
 // If handle returns an error, Each returns it at once, and counts that frame as consumed. If the
-// error is ErrStop, Each returns nil in its place: for a handler that has paused its connection or
-// has closed it. An error of f.Next is returned after the frames before it have been handled.
+// error is ErrStop, Each returns nil in its place: for a handler that has called Pause, Close,
+// Detach or SetHandler. An error of f.Next is returned after the frames before it have been handled.
 func Each(f Format, b []byte, handle func(frame []byte) error) (consumed int, err error) {
 	for {
 		n, frame, err := f.Next(b[consumed:])

@@ -221,6 +221,7 @@ func TestScannerSearchesOnce(t *testing.T) {
 				t.Fatalf("%q: %d, %v", delimiter, n, err)
 			}
 			copy(b[end-50:], delimiter)
+			copy(b[end-len(delimiter):], delimiter)
 		}
 		b = append(b, delimiter...)
 		if n, content, err := s.Next(b); n != len(b) || len(content) != 500 || err != nil {

@@ -127,6 +127,27 @@ func splitByLength(stream string, maxBytes int, header func(string) (length *big
 	}
 }
 
+// checkHeader compares what Header decodes at the start of stream with header, as splitByLength has
+// it.
+func checkHeader(t *testing.T, f interface {
+	Header(b []byte) (headerBytes, payloadBytes int, err error)
+}, stream []byte, maxBytes int, header func(string) (length *big.Int, size int),
+) {
+	t.Helper()
+	length, size := header(string(stream))
+	var tooLong *frame.TooLongError
+	var invalid *frame.HeaderError
+	n, payload, err := f.Header(stream)
+	switch {
+	case size < 0 && !errors.As(err, &invalid),
+		size > 0 && length.Cmp(big.NewInt(int64(maxBytes))) > 0 && (!errors.As(err, &tooLong) || tooLong.Bytes != length.Uint64()),
+		err != nil && n+payload != 0,
+		err == nil && n != size,
+		err == nil && n > 0 && length.Cmp(big.NewInt(int64(payload))) != 0:
+		t.Errorf("%+v: Header(% x) is %d, %d, %v; want %d, %v", f, stream, n, payload, err, size, length)
+	}
+}
+
 func FuzzPrefixed(f *testing.F) {
 	eachPrefixed(maxFuzzBytes-1, func(p *frame.Prefixed) {
 		stream, _ := p.Append(nil, []byte("hello"))
@@ -143,7 +164,7 @@ func FuzzPrefixed(f *testing.F) {
 			}
 			return
 		}
-		want, wantErr := splitByLength(string(stream), p.MaxBytes, func(s string) (*big.Int, int) {
+		header := func(s string) (*big.Int, int) {
 			if len(s) < p.LengthBytes {
 				return nil, 0
 			}
@@ -159,7 +180,9 @@ func FuzzPrefixed(f *testing.F) {
 				return nil, -1
 			}
 			return length, p.LengthBytes
-		})
+		}
+		want, wantErr := splitByLength(string(stream), p.MaxBytes, header)
+		checkHeader(t, p, stream, p.MaxBytes, header)
 		checkSplits(t, func() frame.Format { return p }, stream, chunks, want, wantErr)
 		longest := p.MaxEncodedBytes() - p.LengthBytes
 		if err := checkRoundTrip(t, p, stream); (err == nil) != (len(stream) <= longest) {
@@ -169,7 +192,7 @@ func FuzzPrefixed(f *testing.F) {
 }
 
 func FuzzVarint(f *testing.F) {
-	v := &frame.Varint{MaxBytes: maxFuzzBytes - 1}
+	v := &frame.Varint{MaxBytes: maxFuzzBytes - 1} // of the seeds
 	stream, _ := v.Append(nil, []byte("hello"))
 	stream, _ = v.Append(stream, nil)
 	stream, _ = v.Append(stream, bytes.Repeat([]byte("x"), 200))
@@ -185,7 +208,7 @@ func FuzzVarint(f *testing.F) {
 			}
 			return
 		}
-		want, wantErr := splitByLength(string(stream), v.MaxBytes, func(s string) (*big.Int, int) {
+		header := func(s string) (*big.Int, int) {
 			length := new(big.Int)
 			for i := range min(len(s), 10) {
 				digit := big.NewInt(int64(s[i] & 0x7f))
@@ -201,7 +224,9 @@ func FuzzVarint(f *testing.F) {
 				return nil, -1
 			}
 			return nil, 0
-		})
+		}
+		want, wantErr := splitByLength(string(stream), v.MaxBytes, header)
+		checkHeader(t, v, stream, v.MaxBytes, header)
 		checkSplits(t, func() frame.Format { return v }, stream, chunks, want, wantErr)
 		if err := checkRoundTrip(t, v, stream); (err == nil) != (len(stream) <= v.MaxBytes) {
 			t.Errorf("%+v: payload of %d bytes: %v", *v, len(stream), err)

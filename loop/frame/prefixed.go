@@ -21,31 +21,39 @@ type Prefixed struct {
 	MaxBytes int
 }
 
-// Next implements Format. The errors are *TooLongError, as soon as the length is complete;
-// *HeaderError, if the length should include itself and is less than LengthBytes; and one that
-// wraps ErrBadArgument, if a field of p is out of range.
+// Next implements Format. The errors are those of Header.
 func (p *Prefixed) Next(b []byte) (n int, frame []byte, err error) {
-	if err := p.validate(); err != nil {
+	header, payload, err := p.Header(b)
+	n = header + payload
+	if header == 0 || len(b) < n {
 		return 0, nil, err
 	}
+	return n, b[header:n:n], nil
+}
+
+// Header decodes the length at the start of b, for handlers that do not wait for the whole frame.
+// headerBytes is LengthBytes, and payloadBytes the length of the frame that follows; both are 0
+// if b ends before the length does. The errors are *TooLongError; *HeaderError, if the length
+// should include itself and is less than LengthBytes; and one that wraps ErrBadArgument, if a
+// field of p is out of range.
+func (p *Prefixed) Header(b []byte) (headerBytes, payloadBytes int, err error) {
+	if err := p.validate(); err != nil {
+		return 0, 0, err
+	}
 	if len(b) < p.LengthBytes {
-		return 0, nil, nil
+		return 0, 0, nil
 	}
 	length := p.length(b)
 	if p.IncludesLength {
 		if length < uint64(p.LengthBytes) {
-			return 0, nil, p.headerError(b[:p.LengthBytes], length)
+			return 0, 0, p.headerError(b[:p.LengthBytes], length)
 		}
 		length -= uint64(p.LengthBytes)
 	}
 	if length > uint64(p.MaxBytes) {
-		return 0, nil, &TooLongError{Format: "Prefixed", Bytes: length, MaxBytes: p.effectiveMax()}
+		return 0, 0, &TooLongError{Format: "Prefixed", Bytes: length, MaxBytes: p.effectiveMax()}
 	}
-	n = p.LengthBytes + int(length)
-	if len(b) < n {
-		return 0, nil, nil
-	}
-	return n, b[p.LengthBytes:n:n], nil
+	return p.LengthBytes, int(length), nil
 }
 
 // length decodes the length at the start of b.

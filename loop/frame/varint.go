@@ -12,31 +12,38 @@ type Varint struct {
 	MaxBytes int
 }
 
-// Next implements Format. A length may have up to 10 bytes, also if it would fit into fewer, as
-// protobuf allows. The errors are *TooLongError, as soon as the length is complete; *HeaderError,
-// if the length has more than 64 bits; and one that wraps ErrBadArgument, if MaxBytes is out of
-// range.
+// Next implements Format. The errors are those of Header.
 func (v *Varint) Next(b []byte) (n int, frame []byte, err error) {
-	if !validMax(v.MaxBytes) {
-		return 0, nil, errMax("Varint", v.MaxBytes)
+	header, payload, err := v.Header(b)
+	n = header + payload
+	if header == 0 || len(b) < n {
+		return 0, nil, err
 	}
-	length, header := binary.Uvarint(b)
+	return n, b[header:n:n], nil
+}
+
+// Header decodes the length at the start of b, for handlers that do not wait for the whole frame.
+// headerBytes is the size of the length, from 1 to 10, also if it would fit into fewer bytes, as
+// protobuf allows; payloadBytes is the length of the frame that follows. Both are 0 if b ends
+// before the length does. The errors are *TooLongError; *HeaderError, if the length has more than
+// 64 bits; and one that wraps ErrBadArgument, if MaxBytes is out of range.
+func (v *Varint) Header(b []byte) (headerBytes, payloadBytes int, err error) {
+	if !validMax(v.MaxBytes) {
+		return 0, 0, errMax("Varint", v.MaxBytes)
+	}
+	length, n := binary.Uvarint(b)
 	switch {
-	case header == 0 && len(b) < binary.MaxVarintLen64:
-		return 0, nil, nil
-	case header <= 0:
-		return 0, nil, &HeaderError{
+	case n == 0 && len(b) < binary.MaxVarintLen64:
+		return 0, 0, nil
+	case n <= 0:
+		return 0, 0, &HeaderError{
 			Format: "Varint", Header: append([]byte(nil), b[:binary.MaxVarintLen64]...),
 			Reason: "the length has more than 64 bits",
 		}
 	case length > uint64(v.MaxBytes):
-		return 0, nil, v.tooLong(length)
+		return 0, 0, v.tooLong(length)
 	}
-	n = header + int(length)
-	if len(b) < n {
-		return 0, nil, nil
-	}
-	return n, b[header:n:n], nil
+	return n, int(length), nil
 }
 
 // Append appends the length of payload and payload to dst, and returns the extended slice; with
