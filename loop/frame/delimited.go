@@ -39,14 +39,18 @@ func (d *Delimited) Next(b []byte) (n int, frame []byte, err error) { return d.n
 
 // next is Next, for a b that has no delimiter that ends in its first searched bytes.
 func (d *Delimited) next(b []byte, searched int) (n int, frame []byte, err error) {
-	if err := d.validate(); err != nil {
-		return 0, nil, err
+	if !d.valid() {
+		return 0, nil, d.validate()
 	}
 	n = d.find(b, searched)
-	if n > 0 {
-		frame = d.trim(b[:n])
+	if n == 0 {
+		if len(b) >= d.maxEncodedBytes() {
+			return 0, nil, d.tooLong(0)
+		}
+		return 0, nil, nil
 	}
-	if len(frame) > d.MaxBytes || n == 0 && len(b) >= d.maxEncodedBytes() {
+	frame = d.trim(b[:n])
+	if len(frame) > d.MaxBytes {
 		return 0, nil, d.tooLong(0)
 	}
 	return n, frame, nil
@@ -63,7 +67,7 @@ func (d *Delimited) find(b []byte, searched int) int {
 			return 0
 		}
 		at += i + 1
-		if string(b[at-1-last:at]) == d.Delimiter {
+		if last == 0 || string(b[at-1-last:at]) == d.Delimiter {
 			return at
 		}
 	}
@@ -119,12 +123,17 @@ func (d *Delimited) tooLong(payloadBytes int) error {
 	return &TooLongError{Format: "Delimited", Bytes: uint64(payloadBytes), MaxBytes: d.MaxBytes}
 }
 
+// valid reports whether validate returns nil. The compiler inlines it.
+func (d *Delimited) valid() bool {
+	return uint(len(d.Delimiter)-1) < MaxDelimiterBytes && validMax(d.MaxBytes)
+}
+
 func (d *Delimited) validate() error {
 	switch {
-	case uint(len(d.Delimiter)-1) >= MaxDelimiterBytes:
-		return fmt.Errorf("frame: %w: Delimited.Delimiter has %d bytes; it must have from 1 to %d", ErrBadArgument, len(d.Delimiter), MaxDelimiterBytes)
+	case d.valid():
+		return nil
 	case !validMax(d.MaxBytes):
 		return errMax("Delimited", d.MaxBytes)
 	}
-	return nil
+	return fmt.Errorf("frame: %w: Delimited.Delimiter has %d bytes; it must have from 1 to %d", ErrBadArgument, len(d.Delimiter), MaxDelimiterBytes)
 }

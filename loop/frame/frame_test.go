@@ -249,7 +249,7 @@ func TestBadFormats(t *testing.T) {
 		f    frame.Format
 		want string
 	}{
-		{&frame.Delimited{}, "Delimited.Delimiter has 0 bytes; it must have from 1 to 256"},
+		{&frame.Delimited{MaxBytes: 1}, "Delimited.Delimiter has 0 bytes; it must have from 1 to 256"},
 		{&frame.Delimited{Delimiter: strings.Repeat("x", 257), MaxBytes: 1}, "Delimited.Delimiter has 257 bytes; it must have from 1 to 256"},
 		{&frame.Delimited{Delimiter: "\n"}, "Delimited.MaxBytes is 0; it must be from 1 to 1073741824"},
 		{&frame.Delimited{Delimiter: "\n", MaxBytes: -1}, "Delimited.MaxBytes is -1; it must be from 1 to 1073741824"},
