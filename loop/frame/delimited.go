@@ -30,8 +30,9 @@ func Lines(maxBytes int) *Delimited {
 	return d
 }
 
-// Next implements Format. The errors are *TooLongError, if no delimiter begins in the first
-// MaxBytes+1 bytes, and one that wraps ErrBadArgument, if a field of d is out of range.
+// Next implements Format. The errors are *TooLongError, if the frame has more than MaxBytes bytes,
+// which is known when MaxEncodedBytes bytes contain no delimiter; and one that wraps ErrBadArgument,
+// if a field of d is out of range.
 //
 // Next searches b from its start: if a frame of MaxBytes arrives in many parts, up to MaxBytes
 // bytes for each. See Scanner.
