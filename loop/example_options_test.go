@@ -39,11 +39,11 @@ func ExampleGroup_Listen_options() {
 	// true
 }
 
-// namer sends its peer the address that it has.
-type namer struct{}
+// addressSender sends its peer the address that it has.
+type addressSender struct{}
 
-func (namer) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
-func (namer) Opened(c *loop.Conn) {
+func (addressSender) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
+func (addressSender) Opened(c *loop.Conn) {
 	fmt.Fprintf(c, "hello, %v", c.RemoteAddr().(*net.TCPAddr).IP)
 }
 
@@ -54,7 +54,7 @@ func ExampleGroup_Dial_options() {
 		log.Fatal(err)
 	}
 	defer g.Shutdown(context.Background())
-	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return namer{} })
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return addressSender{} })
 	if err != nil {
 		log.Fatal(err)
 	}

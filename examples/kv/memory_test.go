@@ -166,7 +166,7 @@ func TestMaxMemoryBoundsReplies(t *testing.T) {
 // possible. It returns the others, and the number of refused ones.
 func refusing(t testing.TB, input []byte, next func() int) (commands [][]string, refused int, err error) {
 	t.Helper()
-	p := parser{maxBulk: testMaxBulk}
+	p := newParser(testMaxBulk)
 	from, to := 0, 0
 	for to < len(input) {
 		to = min(to+next(), len(input))

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strconv"
 	"unsafe"
+
+	"github.com/pollux-io/pollux/loop/frame"
 )
 
 // The Redis serialization protocol, version 2 (https://redis.io/docs/latest/develop/reference/protocol-spec/).
@@ -19,7 +21,7 @@ import (
 const (
 	// maxArgs bounds the arguments of a command, and so the memory of parser.args.
 	maxArgs = 64 << 10
-	// maxInline is the longest line of an inline command, in bytes.
+	// maxInline is the longest line of an inline command, in bytes, without its end.
 	maxInline = 64 << 10
 	// maxLength is the longest line that announces a length: enough for the type, an int64
 	// and CRLF.
@@ -27,6 +29,14 @@ const (
 	// keptArgs is the capacity for arguments that a connection keeps from one command to
 	// the next.
 	keptArgs = 8
+)
+
+var (
+	// inlineLines end with LF or CRLF.
+	inlineLines = frame.Lines(maxInline)
+	// lengths are the lines that announce a length, after their type. As in Redis, the CR ends the
+	// number; what follows it is checked then.
+	lengths = &frame.Delimited{Delimiter: "\r", MaxBytes: maxLength - 1}
 )
 
 // A parser finds the commands in a stream. It copies nothing: an argument is a span
@@ -42,12 +52,18 @@ type parser struct {
 	bulk    int // length of the next argument; -1: not announced yet
 	pos     int // the input before it is parsed
 
+	lines frame.Scanner // of inline commands
+
 	skipping bool   // the command is refused: its bytes are skipped
 	unquoted []byte // the words of an inline command with quotes
 }
 
 // span is the position of an argument, relative to the start of its command.
 type span struct{ from, to int }
+
+func newParser(maxBulk int) parser {
+	return parser{maxBulk: maxBulk, lines: frame.Scanner{Format: inlineLines}}
+}
 
 // spanBytes is the size of a span.
 const spanBytes = int(unsafe.Sizeof(span{}))
@@ -89,7 +105,7 @@ func (p *parser) next(b []byte) (n int, err error) {
 func (p *parser) array(b []byte) (n int, err error) {
 	count, end, err := length(b, 1)
 	switch {
-	case errors.Is(err, errTooLong):
+	case isTooLong(err):
 		return 0, protocolError("too big mbulk count string")
 	case err != nil || count > maxArgs:
 		return 0, protocolError("invalid multibulk length")
@@ -131,7 +147,7 @@ func (p *parser) announce(b []byte) (whole bool, err error) {
 	}
 	n, end, err := length(b, p.pos+1)
 	switch {
-	case errors.Is(err, errTooLong):
+	case isTooLong(err):
 		return false, protocolError("too big bulk count string")
 	case err != nil || n < 0 || n > int64(p.maxBulk):
 		return false, protocolError("invalid bulk length")
@@ -199,61 +215,56 @@ const crlf = "\r\n"
 
 const errLongBulk protocolError = "bulk string is longer than announced"
 
-var (
-	errTooLong   = errors.New("line is too long")
-	errNotNumber = errors.New("not a number")
-)
+var errNotNumber = errors.New("not a number")
+
+// isTooLong reports whether a line is longer than its maximum.
+func isTooLong(err error) bool {
+	if err == nil {
+		return false
+	}
+	var e *frame.TooLongError // allocated by As
+	return errors.As(err, &e)
+}
 
 // length reads a number and CRLF at b[at:], and returns the number and its end; end is 0 if
 // they are incomplete.
 func length(b []byte, at int) (n int64, end int, err error) {
-	line := b[at:min(len(b), at+maxLength)]
-	cr := bytes.IndexByte(line, '\r')
-	switch {
-	case cr < 0 && len(line) == maxLength:
-		return 0, 0, errTooLong
-	case cr < 0 || at+cr+1 == len(b):
-		return 0, 0, nil
+	size, number, err := lengths.Next(b[at:])
+	lf := at + size
+	if err != nil || size == 0 || lf == len(b) {
+		return 0, 0, err
 	}
-	n, ok := parseInt(line[:cr])
-	if !ok || b[at+cr+1] != '\n' {
+	n, ok := parseInt(number)
+	if !ok || b[lf] != '\n' {
 		return 0, 0, errNotNumber
 	}
-	return n, at + cr + len(crlf), nil
+	return n, lf + 1, nil
 }
 
-// inline splits a line into words, as Redis does (sdssplitargs). Between commands, pos is
-// the number of bytes that were searched for the end of the line.
+// inline splits a line into words, as Redis does (sdssplitargs).
 //
 // The words of a line without quotes are spans of it. The words of a line with quotes are
 // unquoted into memory of the parser, and are spans of that: see bytes.
 func (p *parser) inline(b []byte) (n int, err error) {
-	lf := bytes.IndexByte(b[p.pos:], '\n')
+	n, line, err := p.lines.Next(b)
 	switch {
-	case lf < 0 && len(b) <= maxInline:
-		p.pos = len(b)
-		return 0, nil
-	case lf < 0 || p.pos+lf > maxInline:
+	case isTooLong(err):
 		return 0, protocolError("too big inline request")
-	}
-	end := p.pos + lf
-	p.pos = 0
-	line := b[:end]
-	if end > 0 && line[end-1] == '\r' {
-		line = line[:end-1]
+	case n == 0 || err != nil:
+		return 0, err
 	}
 	if bytes.ContainsAny(line, `"'`) {
 		if !p.unquote(line) {
 			return 0, protocolError("unbalanced quotes in request")
 		}
-		return end + 1, nil
+		return n, nil
 	}
 	for at := 0; ; {
 		for at < len(line) && isSpace(line[at]) {
 			at++
 		}
 		if at == len(line) {
-			return end + 1, nil
+			return n, nil
 		}
 		from := at
 		for at < len(line) && !isBlank(line[at]) {

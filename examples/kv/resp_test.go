@@ -14,7 +14,7 @@ const testMaxBulk = 1 << 20
 // connection does: bytes that are not consumed are passed again. It returns the commands.
 func parse(t testing.TB, input []byte, next func() int) (commands [][]string, err error) {
 	t.Helper()
-	p := parser{maxBulk: testMaxBulk}
+	p := newParser(testMaxBulk)
 	from, to := 0, 0
 	for to < len(input) {
 		to = min(to+next(), len(input))
@@ -80,6 +80,8 @@ var parserTests = []struct {
 	{"*1\r\n$9223372036854775807\r\n", nil, "invalid bulk length"},
 	{"*1\r\n$" + strings.Repeat("1", 64), nil, "too big bulk count string"},
 	{"*1\r\n$4\r\nPINGPING\r\n", nil, "bulk string is longer than announced"},
+	{strings.Repeat("x", maxInline) + "\r\n", [][]string{{strings.Repeat("x", maxInline)}}, ""},
+	{strings.Repeat("x", maxInline+1) + "\n", nil, "too big inline request"},
 	{strings.Repeat("x", maxInline+2), nil, "too big inline request"},
 	{strings.Repeat("x", maxInline+2) + "\n", nil, "too big inline request"},
 }
@@ -136,7 +138,7 @@ func TestParserBoundsCommand(t *testing.T) {
 // length: the parser continues where it was.
 func TestParserContinues(t *testing.T) {
 	input := []byte("*60000\r\n" + strings.Repeat("$1\r\nx\r\n", 60_000))
-	p := parser{maxBulk: testMaxBulk}
+	p := newParser(testMaxBulk)
 	for i := 1; i < len(input); i++ {
 		if n, err := p.next(input[:i]); n != 0 || err != nil {
 			t.Fatalf("%d, %v after %d bytes", n, err, i)
@@ -225,7 +227,7 @@ func TestGlob(t *testing.T) {
 // From bytes to replies, GET and SET of existing keys do not allocate.
 func TestNoAllocations(t *testing.T) {
 	s := start(t, options{}).server
-	h := &session{call: s.calls[s.group.Loops()[0]], in: parser{maxBulk: testMaxBulk}}
+	h := &session{call: s.calls[s.group.Loops()[0]], in: newParser(testMaxBulk)}
 	input := []byte("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nhello\r\n*2\r\n$3\r\nget\r\n$1\r\nk\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n")
 	if n := testing.AllocsPerRun(1000, func() {
 		if n, _, err := h.batch(input); n != len(input) || err != nil {
@@ -249,7 +251,7 @@ func FuzzSession(f *testing.F) {
 	s := start(f, options{maxMemory: 1 << 20}).server
 	x := s.calls[s.group.Loops()[0]]
 	f.Fuzz(func(t *testing.T, input []byte) {
-		h := &session{call: x, in: parser{maxBulk: testMaxBulk}}
+		h := &session{call: x, in: newParser(testMaxBulk)}
 		for len(input) > 0 && !h.quit {
 			n, full, err := h.batch(input)
 			replies := x.take()

@@ -65,7 +65,7 @@ func newServer(o options) (*server, error) {
 
 // accept returns the handler of a new connection.
 func (s *server) accept(c *loop.Conn) loop.Handler {
-	return &session{call: s.calls[c.Loop()], in: parser{maxBulk: s.maxBulk}}
+	return &session{call: s.calls[c.Loop()], in: newParser(s.maxBulk)}
 }
 
 // session is the state of a connection between calls of Data. The state during a call is in

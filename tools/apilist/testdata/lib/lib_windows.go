@@ -1,0 +1,5 @@
+package lib
+
+const OnlyWindows = true
+
+func Differs(handle uintptr) {}
