@@ -86,6 +86,10 @@ func (c *Conn) setHandler(h Handler) {
 	}
 }
 
+// An installer is a handler of this package that needs to know when SetHandler has taken effect:
+// on the loop, outside of callbacks, and perhaps only when the connection is gone.
+type installer interface{ handlerInstalled(c *Conn) }
+
 func (c *Conn) replaceHandler() {
 	c.mu.Lock()
 	h := c.extras.next
@@ -93,6 +97,9 @@ func (c *Conn) replaceHandler() {
 	c.mu.Unlock()
 	if h != nil {
 		c.setHandler(h)
+		if i, ok := h.(installer); ok {
+			i.handlerInstalled(c)
+		}
 		c.submitNextTurn(wantDeliver)
 	}
 }

@@ -31,7 +31,7 @@ func dialProxy(t *testing.T, serveConn func(c *net.TCPConn)) *net.TCPConn {
 			serveConn(c.(*net.TCPConn))
 		}
 	}()
-	g, err := loop.NewGroup(loop.Config{Loops: 2, HighWatermarkBytes: highWatermark})
+	g, err := loop.NewGroup(loop.Config{Loops: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
