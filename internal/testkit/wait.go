@@ -7,7 +7,7 @@ import (
 
 // Watchdog bounds every wait for what must happen: what takes longer counts as lost. It ends
 // tests that hang, and is longer than a busy machine delays what they wait for.
-const Watchdog = 5*time.Second
+const Watchdog = time.Minute
 
 // spin is how long Eventually only yields the processor between calls; then it sleeps pause.
 const (
