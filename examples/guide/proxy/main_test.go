@@ -102,7 +102,6 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.Close()
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +111,7 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ln.Close() // now, or the proxy could get its port
 	c, err := net.Dial("tcp", proxy.Addr().String())
 	if err != nil {
 		t.Fatal(err)
