@@ -154,7 +154,7 @@ func (p *relayProgram) play(i int, c plainConn, prefix string) (r relayResult) {
 		case <-first:
 		case <-ended:
 		}
-		if !testkit.Eventually(func() bool { return arrived(c) }) {
+		if !testkit.Eventually(func() bool { return unacked(c) == 0 }) {
 			r.bad = errors.New("what was sent before the reset has not arrived")
 		}
 		c.(*net.TCPConn).SetLinger(0)
@@ -189,19 +189,14 @@ func (p *relayProgram) play(i int, c plainConn, prefix string) (r relayResult) {
 	return r
 }
 
-// arrived reports whether the peer's system has acknowledged everything, or the connection has
-// ended.
-func arrived(c plainConn) (ok bool) {
+// unacked returns how many bytes the peer's system has not acknowledged, where that is known.
+func unacked(c plainConn) (n int) {
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
-		return true
+		return 0
 	}
-	ok = true
-	raw.Control(func(fd uintptr) {
-		n, _ := sys.UnackedBytes(sys.FD(fd))
-		ok = n == 0
-	})
-	return ok
+	raw.Control(func(fd uintptr) { n, _ = sys.UnackedBytes(sys.FD(fd)) })
+	return n
 }
 
 // relayRun has what a program needs while it runs.

@@ -26,7 +26,7 @@ func RelayTo(network, address string, config RelayConfig) (Handler, error) {
 	}
 	if network != "unix" {
 		if _, err := hostport.ParseStream(network, address); err != nil {
-			return nil, &net.OpError{Op: "relay", Net: network, Err: err}
+			return nil, &net.OpError{Op: "relay", Net: network, Err: fmt.Errorf("%w: %w", ErrBadArgument, err)}
 		}
 	}
 	return &relayTo{network: network, address: address, config: config}, nil
