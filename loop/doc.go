@@ -56,7 +56,9 @@ package loop
 //     upcalls.go (what its driver reports), handler.go, call.go (callbacks), receive.go, send.go,
 //     pauses.go, backpressure.go, extras.go (state that few connections need);
 //   - its timeouts: timeouts.go, deadline.go, progress.go (whether the peer takes what is sent);
-//   - how it ends: close.go, failing.go, detach.go;
+//   - how it ends: close.go, closereset.go, failing.go, detach.go;
+//   - a relay of two connections: relay.go, relay_direction.go (how bytes move), relay_idle.go,
+//     relay_to.go;
 //   - other sources: packet.go, watch.go;
 //   - other work: timer.go, offload.go; onloop.go, activity.go and watchdog.go (callbacks that
 //     would block, or do).

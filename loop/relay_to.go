@@ -97,7 +97,11 @@ func (t *relayTo) dial(client *Conn) {
 	}
 	done := func(_ *Conn, err error) {
 		cancel()
-		if err != nil {
+		switch {
+		case err == nil:
+		case client.Context().Err() != nil: // the client is gone, which is its own reason
+			client.Close()
+		default:
 			client.CloseWith(&relayDialError{err})
 		}
 	}
