@@ -176,6 +176,9 @@ func (c *Conn) SetBackpressure(on bool) error {
 
 // stopsReadingLocked reports whether reading stops above the high watermark. c.mu must be held.
 func (c *Conn) stopsReadingLocked() bool {
+	if _, ok := c.handler.(*relaySide); ok {
+		return false // it stops reading of the other connection
+	}
 	if x := c.extras; x != nil && x.rare != nil && x.rare.backpressure != byDefault {
 		return x.rare.backpressure == always
 	}

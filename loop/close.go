@@ -130,13 +130,15 @@ func (c *Conn) beginClose(why error) {
 	c.leaveFanouts()
 	c.dropUnread()
 	c.stopDeadlines()
-	if unsent == 0 && c.flags&readEnded != 0 {
+	resets := c.endsInReset()
+	if unsent == 0 && c.flags&readEnded != 0 && !resets {
 		c.release(why)
 		return
 	}
 	x.lastActive = c.loop.clock()
-	if unsent > 0 {
-		c.makeRareExtras().lingerEnd = later(x.lastActive, c.loop.g.config.MaxLinger)
+	if unsent > 0 || resets {
+		r := c.makeRareExtras()
+		r.lingerEnd, r.interval = later(x.lastActive, c.loop.g.config.MaxLinger), 0
 		c.peerProgressed() // take the first sample
 	}
 	c.linger()
@@ -150,6 +152,8 @@ func (c *Conn) beginClose(why error) {
 // allSent runs when nothing is unsent; fin reports whether CloseWrite has been called.
 func (c *Conn) allSent(fin bool) {
 	switch {
+	case c.phase == closing && c.endsInReset():
+		c.resetWhenTaken()
 	case c.phase == closing && c.flags&readEnded != 0:
 		c.release(c.endReason())
 	case c.phase == closing:
@@ -240,7 +244,7 @@ func (c *Conn) release(why error) {
 	if c.phase.gone() {
 		return
 	}
-	if c.phase == failing || c.phase != connecting && c.Unsent() > 0 {
+	if c.phase == failing || c.phase != connecting && (c.Unsent() > 0 || c.endsInReset()) {
 		c.stream.SetLinger(0) // a FIN would claim that the peer has everything
 	}
 	if c.phase == connecting {

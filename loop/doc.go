@@ -78,7 +78,9 @@ package loop
 //     upcalls.go (what its driver reports), handler.go, call.go (callbacks), receive.go, send.go,
 //     pauses.go, backpressure.go, sockopt.go, extras.go (state that few connections need);
 //   - its timeouts: timeouts.go, deadline.go, progress.go (whether the peer takes what is sent);
-//   - how it ends: close.go, failing.go, detach.go;
+//   - how it ends: close.go, closereset.go, failing.go, detach.go;
+//   - a relay of two connections: relay.go, relay_direction.go (how bytes move), relay_idle.go,
+//     relay_to.go;
 //   - one message for many connections: shared.go; fanout.go, fanout_member.go, fanout_part.go (its
 //     delivery by one loop), fanout_join.go; each.go; task.go (how such work is divided over turns);
 //   - other sources: packet.go, packetoptions.go, watch.go;

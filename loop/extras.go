@@ -30,6 +30,7 @@ type rareExtras struct {
 	// Guarded by the connection's mu.
 	closeReason     error         // given to CloseWith
 	abortReason     error         // given to AbortWith
+	resets          bool          // a reset follows what is unsent, not FIN
 	context         *connContext  // nil until Context
 	writeTimeout    time.Duration // as requested, if ownWriteTimeout
 	ownWriteTimeout bool

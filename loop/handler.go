@@ -90,6 +90,10 @@ func (c *Conn) setHandlerLocked(h Handler) {
 	}
 }
 
+// An installer is a handler of this package that needs to know when SetHandler has taken effect:
+// on the loop, outside of callbacks, and perhaps only when the connection is gone.
+type installer interface{ handlerInstalled(c *Conn) }
+
 func (c *Conn) replaceHandler() {
 	c.mu.Lock()
 	h := c.extras.next
@@ -99,6 +103,9 @@ func (c *Conn) replaceHandler() {
 	}
 	c.mu.Unlock()
 	if h != nil {
+		if i, ok := h.(installer); ok {
+			i.handlerInstalled(c)
+		}
 		c.submitNextTurn(wantDeliver)
 	}
 }

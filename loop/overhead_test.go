@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -23,7 +24,10 @@ func (d *noKernel) Wake() error                 { return nil }
 func (d *noKernel) Close() error                { return nil }
 func (d *noKernel) Attach(*driver.Stream) error { return nil }
 func (d *noKernel) Resume(s *driver.Stream)     { d.streams = append(d.streams, s) }
-func (d *noKernel) Release(s *driver.Stream)    { s.Up.Released() }
+func (d *noKernel) Pause(s *driver.Stream) {
+	d.streams = slices.DeleteFunc(d.streams, func(x *driver.Stream) bool { return x == s })
+}
+func (d *noKernel) Release(s *driver.Stream) { s.Up.Released() }
 
 func (d *noKernel) Send(_ *driver.Stream, bufs [][]byte) (n int, err error) {
 	for _, b := range bufs {

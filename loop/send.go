@@ -191,6 +191,7 @@ func (c *Conn) consumeLocked(n int) {
 // c.mu must be held.
 func (c *Conn) dropQueuedLocked(why error) {
 	if c.out != nil {
+		c.noteDroppedLocked(c.out.Len())
 		c.loop.done = c.out.Drop(why, c.loop.done)
 		c.putEmptyQueueLocked()
 	}

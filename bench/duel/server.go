@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pollux-io/pollux/bench/internal/proc"
 )
 
 // server is a server process and its port.
@@ -91,20 +93,9 @@ func (s *server) stop() {
 	kill.Stop()
 }
 
-// cpuNanos returns how long the process's threads have run on a processor (schedstat,
-// proc(5)).
-func (s *server) cpuNanos() (sum int64) {
-	dir := fmt.Sprintf("/proc/%d/task", s.cmd.Process.Pid)
-	threads, err := os.ReadDir(dir)
+// cpuNanos returns how long the process's threads have run on a processor.
+func (s *server) cpuNanos() int64 {
+	n, err := proc.CPUNanos(s.cmd.Process.Pid)
 	check(err)
-	for _, t := range threads {
-		b, err := os.ReadFile(dir + "/" + t.Name() + "/schedstat")
-		if err != nil {
-			continue // the thread has ended
-		}
-		first, _, _ := strings.Cut(string(b), " ")
-		n, _ := strconv.ParseInt(first, 10, 64)
-		sum += n
-	}
-	return sum
+	return n
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -31,7 +32,7 @@ func dialProxy(t *testing.T, serveConn func(c *net.TCPConn)) *net.TCPConn {
 			serveConn(c.(*net.TCPConn))
 		}
 	}()
-	g, err := loop.NewGroup(loop.Config{Loops: 2, HighWatermarkBytes: highWatermark})
+	g, err := loop.NewGroup(loop.Config{Loops: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,32 +54,95 @@ func dialProxy(t *testing.T, serveConn func(c *net.TCPConn)) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// The client sends everything before it reads, while the server sends as much: the upload
-// does not wait for the download.
-func TestL4DirectionsAreIndependent(t *testing.T) {
-	got := make(chan int64, 1)
-	c := dialProxy(t, func(c *net.TCPConn) {
-		go func() {
-			n, _ := io.Copy(io.Discard, c)
-			got <- n
-		}()
-		c.Write(make([]byte, total))
-		c.CloseWrite()
-	})
-	if n, err := c.Write(make([]byte, total)); err != nil {
-		t.Fatalf("%d of %d bytes were sent, then %v", n, total, err)
+// stream is a reader of total bytes, each of which depends on its position and on salt.
+type stream struct {
+	at   int
+	salt byte
+}
+
+func (s *stream) Read(b []byte) (int, error) {
+	n := min(len(b), total-s.at)
+	if n == 0 {
+		return 0, io.EOF
 	}
-	c.CloseWrite()
-	select {
-	case n := <-got:
-		if n != total {
-			t.Errorf("the server got %d bytes of %d", n, total)
+	for i := range b[:n] {
+		b[i] = s.byte(s.at + i)
+	}
+	s.at += n
+	return n, nil
+}
+
+func (s *stream) byte(at int) byte { return byte(at) ^ byte(at>>8)*31 ^ byte(at>>16)*7 ^ s.salt }
+
+// checkStream reads r to its end, with a pause after each MiB if it is slow, and compares it with
+// the stream of salt.
+func checkStream(r io.Reader, salt byte, slow bool) error {
+	want, b := &stream{salt: salt}, make([]byte, 64<<10)
+	for {
+		n, err := r.Read(b)
+		for i, got := range b[:n] {
+			if at := want.at + i; got != want.byte(at) {
+				return fmt.Errorf("byte %d is %#x, want %#x", at, got, want.byte(at))
+			}
 		}
-	case <-time.After(patience):
-		t.Fatal("the server does not receive the upload")
+		if slow && want.at>>20 != (want.at+n)>>20 {
+			time.Sleep(5 * time.Millisecond) // the pace of the reader
+		}
+		want.at += n
+		if err == io.EOF && want.at == total {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("after %d bytes of %d: %w", want.at, total, err)
+		}
 	}
-	if n, err := io.Copy(io.Discard, c); n != total || err != nil {
-		t.Errorf("the client received %d bytes of %d: %v", n, total, err)
+}
+
+func sendStream(c *net.TCPConn, salt byte) error {
+	_, err := io.Copy(struct{ io.Writer }{c}, &stream{salt: salt})
+	return errors.Join(err, c.CloseWrite())
+}
+
+// Both sides send 40 MiB. Each direction arrives byte by byte, also if the client sends everything
+// before it reads, or if one side reads slowly.
+func TestL4DirectionsAreIndependent(t *testing.T) {
+	for name, x := range map[string]struct{ sendsFirst, slowClient, slowServer bool }{
+		"the client sends first": {sendsFirst: true},
+		"a slow client":          {slowClient: true},
+		"a slow server":          {slowServer: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sent, got := make(chan error, 1), make(chan error, 1)
+			c := dialProxy(t, func(c *net.TCPConn) {
+				go func() { got <- checkStream(c, 'c', x.slowServer) }()
+				sent <- sendStream(c, 's')
+			})
+			upload := make(chan error, 1)
+			go func() { upload <- sendStream(c, 'c') }()
+			if x.sendsFirst {
+				if err := <-upload; err != nil {
+					t.Fatalf("sending: %v", err)
+				}
+				if err := <-got; err != nil {
+					t.Fatalf("the server: %v", err)
+				}
+				upload <- nil
+				got <- nil
+			}
+			if err := checkStream(c, 's', x.slowClient); err != nil {
+				t.Errorf("the client: %v", err)
+			}
+			for what, ended := range map[string]chan error{"sending": upload, "the server's sending": sent, "the server": got} {
+				select {
+				case err := <-ended:
+					if err != nil {
+						t.Errorf("%s: %v", what, err)
+					}
+				case <-time.After(patience):
+					t.Fatalf("%s does not end", what)
+				}
+			}
+		})
 	}
 }
 
@@ -102,7 +166,6 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.Close()
 	g, err := loop.NewGroup(loop.Config{Loops: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +175,7 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ln.Close() // now, or the proxy could get its port
 	c, err := net.Dial("tcp", proxy.Addr().String())
 	if err != nil {
 		t.Fatal(err)

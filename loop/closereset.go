@@ -1,0 +1,51 @@
+package loop
+
+import (
+	"time"
+
+	"github.com/pollux-io/pollux/internal/stream"
+)
+
+// closeByReset is CloseWith, except that the unsent bytes are followed by a reset, once the peer's
+// system has acknowledged them, and not by FIN: the peer must not take them for a complete stream.
+func (c *Conn) closeByReset(why error) error {
+	return c.submit("close", wantClose, func() {
+		c.endRequested = true
+		r := c.makeRareExtrasLocked()
+		r.closeReason, r.resets = why, true
+	})
+}
+
+// endsInReset reports whether closeByReset was called.
+func (c *Conn) endsInReset() bool {
+	r := c.loadRareExtras()
+	return r != nil && r.resets
+}
+
+const (
+	minAckInterval = time.Millisecond
+	maxAckInterval = 50 * time.Millisecond
+	unknownAckWait = 200 * time.Millisecond // where the system does not report acknowledgments
+)
+
+// resetWhenTaken ends a connection that is closing, with nothing unsent, by a reset. That drops
+// what the kernel still holds for the peer, so it waits for the acknowledgments first; the linger
+// timer limits the wait. A Unix socket has no reset, and its kernel holds what the peer has not
+// read: it is closed.
+func (c *Conn) resetWhenTaken() {
+	held, known := stream.Of(&c.stream).UnackedBytes()
+	p := &c.extras.rare.progress
+	if known && held == 0 || p.interval >= unknownAckWait || c.network() == "unix" {
+		c.release(c.endReason())
+		return
+	}
+	switch {
+	case !known:
+		p.interval = unknownAckWait // once
+	case p.interval == 0:
+		p.interval = minAckInterval
+	default:
+		p.interval = min(2*p.interval, maxAckInterval)
+	}
+	p.timer.start(c, later(c.loop.clock(), p.interval), (*Conn).resetWhenTaken)
+}

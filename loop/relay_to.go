@@ -1,0 +1,117 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/pollux-io/pollux/internal/hostport"
+)
+
+// RelayTo returns a handler that relays its connection, the client, to a server: it dials the
+// server on the client's loop, as Loop.Dial does, and then calls Relay. Until the server is
+// connected, the client is not read; if it is known to be gone by then, the dial is canceled. If
+// the server cannot be dialed, the client is closed as by CloseWith, with the error.
+//
+// The handler may be returned for any number of connections: a proxy needs one for each server.
+// It may also be given to Conn.SetHandler, such as when a first message has been read; what that
+// handler has left is sent to the server.
+//
+// The error wraps ErrBadArgument if network or address is invalid (as for Loop.Dial), or a field
+// of config is negative.
+func RelayTo(network, address string, config RelayConfig) (Handler, error) {
+	if err := config.validate(); err != nil {
+		return nil, fmt.Errorf("loop: relay to %s: %w", address, err)
+	}
+	if network != "unix" {
+		if _, err := hostport.ParseStream(network, address); err != nil {
+			return nil, &net.OpError{Op: "relay", Net: network, Err: fmt.Errorf("%w: %w", ErrBadArgument, err)}
+		}
+	}
+	return &relayTo{network: network, address: address, config: config}, nil
+}
+
+// relayTo is the handler of clients whose server is being dialed.
+type relayTo struct {
+	network, address string
+	config           RelayConfig
+}
+
+var (
+	_ Handler           = (*relayTo)(nil)
+	_ OpenedHandler     = (*relayTo)(nil)
+	_ ReadClosedHandler = (*relayTo)(nil)
+	_ ClosedHandler     = (*relayTo)(nil)
+	_ installer         = (*relayTo)(nil)
+)
+
+// Opened implements OpenedHandler.
+func (t *relayTo) Opened(client *Conn) { t.dial(client) }
+
+// handlerInstalled implements installer.
+func (t *relayTo) handlerInstalled(client *Conn) { t.dial(client) }
+
+// Data implements Handler: the client is paused, so at most the program's own Resume leads here.
+func (t *relayTo) Data(client *Conn, _ []byte) (int, error) { return 0, client.Pause() }
+
+// ReadClosed implements ReadClosedHandler: Relay passes it on.
+func (t *relayTo) ReadClosed(*Conn) {}
+
+// Closed implements ClosedHandler.
+func (t *relayTo) Closed(client *Conn, why error) {
+	if t.config.OnEnd == nil {
+		return
+	}
+	end := RelayEnd{A: client}
+	var failed *relayDialError
+	switch {
+	case errors.As(why, &failed):
+		end.Err = failed.error
+	case why == nil:
+		end.From, end.Err = client, client.opError("relay", ErrClosed)
+	default:
+		end.From, end.Err = client, client.opError("relay", why)
+	}
+	t.config.OnEnd(end)
+}
+
+// relayDialError distinguishes a failed dial from other reasons of the client's end.
+type relayDialError struct{ error }
+
+func (e *relayDialError) Unwrap() error { return e.error }
+
+func (t *relayTo) dial(client *Conn) {
+	if client.Pause() != nil {
+		return // it is being closed
+	}
+	ctx, cancel := client.Context(), context.CancelFunc(func() {})
+	if t.config.DialTimeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, t.config.DialTimeout)
+	}
+	accept := func(server *Conn) Handler {
+		if err := Relay(client, server, t.config); err != nil {
+			server.AbortWith(err) // the client has been closed
+		}
+		return unrelayed{}
+	}
+	done := func(_ *Conn, err error) {
+		cancel()
+		switch {
+		case err == nil:
+		case client.Context().Err() != nil: // the client is gone, which is its own reason
+			client.Close()
+		default:
+			client.CloseWith(&relayDialError{err})
+		}
+	}
+	if err := client.loop.Dial(ctx, t.network, t.address, accept, done); err != nil {
+		done(nil, err)
+	}
+}
+
+// unrelayed is the handler of a server's connection until Relay has taken effect.
+type unrelayed struct{}
+
+// Data implements Handler.
+func (unrelayed) Data(*Conn, []byte) (int, error) { return 0, nil }
