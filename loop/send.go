@@ -247,6 +247,10 @@ func (c *Conn) flushLocked() flushResult {
 		c.queueLocked(staged[n:])
 	}
 	for c.out != nil && c.flags&sendPending == 0 {
+		if c.out.Len() == 0 {
+			c.consumeLocked(0) // empty slices of WriteOwned; FIN may have been sent before them
+			continue
+		}
 		if sent >= l.g.config.TurnBudgetBytes {
 			f := c.flushResultLocked()
 			f.again = true // other connections first
