@@ -595,7 +595,7 @@ func TestL10AttachCallbacks(t *testing.T) {
 // called.
 func TestL10AttachToLoopThatFails(t *testing.T) {
 	drivers := loop.UseFailingDrivers(t)
-	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	g := group(t, loop.Config{Loops: 1, Logger: failOnLog(t, "a loop has failed")})
 	skipUnlessAttaches(t, g)
 	own, peer := netPair(t, "tcp")
 	stream, streamPeer := netPair(t, "tcp")
