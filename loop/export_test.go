@@ -33,10 +33,22 @@ func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) H
 // WatchdogSleeps reports whether the watchdog sleeps.
 func (g *Group) WatchdogSleeps() bool { return g.watchdog.Asleep() }
 
-// FailingDriver is a driver whose turns can be made to fail.
+// FailingDriver is a driver whose turns, or Attach, can be made to fail.
 type FailingDriver struct {
 	driver.Driver
 	failure atomic.Pointer[error]
+	refusal atomic.Pointer[error]
+}
+
+// Refuse makes Attach fail from now on.
+func (d *FailingDriver) Refuse(err error) { d.refusal.Store(&err) }
+
+// Attach implements driver.Driver.
+func (d *FailingDriver) Attach(s *driver.Stream) error {
+	if refusal := d.refusal.Load(); refusal != nil {
+		return *refusal
+	}
+	return d.Driver.Attach(s)
 }
 
 // Fail makes the next turn fail, and all later ones.

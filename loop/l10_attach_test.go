@@ -595,7 +595,7 @@ func TestL10AttachCallbacks(t *testing.T) {
 // called.
 func TestL10AttachToLoopThatFails(t *testing.T) {
 	drivers := loop.UseFailingDrivers(t)
-	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	g := group(t, loop.Config{Loops: 1, Logger: failOnLog(t, "a loop has failed")})
 	skipUnlessAttaches(t, g)
 	own, peer := netPair(t, "tcp")
 	stream, streamPeer := netPair(t, "tcp")
@@ -625,6 +625,32 @@ func TestL10AttachToLoopThatFails(t *testing.T) {
 	other, _ := netPair(t, "tcp")
 	if err := g.Attach(other, nil, never); !errors.Is(err, loop.ErrClosed) || !errors.Is(err, failure) {
 		t.Errorf("Attach to a loop that has failed: got %v, want ErrClosed and the failure", err)
+	}
+}
+
+// L10: a connection that the driver cannot serve is closed, which is logged, and accept is not called.
+func TestL10AttachRefusedByDriver(t *testing.T) {
+	testkit.CheckLeaks(t)
+	drivers := loop.UseFailingDrivers(t)
+	var log testkit.Buffer
+	g := group(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	skipUnlessAttaches(t, g)
+	drivers()[0].Refuse(syscall.ENOMEM)
+	own, peer := netPair(t, "tcp")
+	if err := g.Attach(own, []byte("x"), func(*loop.Conn) loop.Handler { t.Error("accept was called"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := peer.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the peer read %d bytes, %v, want the end", n, err)
+	}
+	if err := g.Shutdown(context.Background()); err != nil { // the loop has done everything
+		t.Error(err)
+	}
+	if n, load := g.Conns(), g.Stats().Loops[0].Conns; n != 0 || load != 0 {
+		t.Errorf("the group counts %d connections, and its loop %d, want 0", n, load)
+	}
+	if s := log.String(); !strings.Contains(s, "could not attach") || strings.Count(s, "\n") != 1 {
+		t.Errorf("the log is %q, want one record of the refusal", s)
 	}
 }
 
