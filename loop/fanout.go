@@ -14,10 +14,11 @@ import (
 // may be a member of any number of Fanouts.
 //
 // A member gets each message whose Send was called after its Add had returned, and none whose Send
-// had returned before its Add was called, up to Remove or its end: without gaps, and in the same
-// order as every other member; the messages of one goroutine in the order of its calls. A
-// connection leaves by itself when it cannot be written to any more: after Close, CloseWrite,
-// Detach or a failure, and at the latest before Closed is called.
+// had returned before its Add was called, up to Remove or its end: without gaps, except for those
+// that it is too slow for (FanoutConfig.Slow), and in the same order as every other member; the
+// messages of one goroutine in the order of its calls. A connection leaves by itself when it cannot
+// be written to any more: after Close, CloseWrite, Detach or a failure, and at the latest before
+// Closed is called.
 //
 // Messages are written between the callbacks of a member, so what one callback writes is not
 // interrupted by them. What was written to a member before Send was called comes before the
