@@ -55,29 +55,33 @@ type RelayEnd struct {
 	Err error
 }
 
-// Relay couples two connections: it sends to each what the other one's peer sends, in order, until
-// both have ended. They may be of different loops, and of different groups. The handlers that
-// they had are replaced: these get no more calls, and no Closed. Bytes that they have left
-// unconsumed are sent first, and a FIN that they have got counts. Paused connections resume.
+// Relay couples two connections: what one peer sends goes to the other one, in order, both ways,
+// until both have ended. The connections may be of different loops, and of different groups. Their
+// handlers are replaced: these are not called any more, not even Closed. Bytes that a handler has
+// left unconsumed are sent first. A FIN that was received before is passed on, also if the handler
+// has got ReadClosed. Paused connections resume.
 //
-// The directions are independent of each other. A FIN is passed on after the bytes before it, by
-// CloseWrite; after both, both connections are closed. While more than HighWatermarkBytes are
+// The directions are independent of each other. FIN is passed on after the bytes before it, as by
+// CloseWrite; after both FINs, both connections are closed. While more than HighWatermarkBytes are
 // unsent to one side, the other one is not read, until LowWatermarkBytes is reached: a slow peer
 // delays what is sent to it, and nothing else. SetBackpressure has no effect meanwhile.
 //
-// If one connection ends otherwise, the other one is still sent what was received before, and
-// then ends, too, within Config.MaxLinger: by a reset, as its peer has not got a complete stream;
-// or as by Close, if the program has called Close. (A Unix socket has no reset.) The bytes that
-// it still receives are dropped. The connections' own timeouts stay in force: remove a read
-// deadline that was set for something else. Relay connections have no Shutdown method: they stay
-// open until their peers close them, or the context of Shutdown ends.
+// If one connection ends in another way, the other one is sent what was received before, and then
+// it ends, too, within Config.MaxLinger: as by Close if the program has called Close, and else by a
+// reset, because its peer has not got a complete stream. (A Unix socket has no reset: its peer reads
+// the end of the stream.) What its peer sends meanwhile is dropped.
 //
-// Relay may be called from any goroutine, also in callbacks of either connection, and never
-// blocks. If it returns an error, it has had no effect: ErrClosed, if one of them is closed, being
-// closed, or CloseWrite was called on it; ErrBadArgument, if one is nil or relayed already, both
-// are the same, or a field of config is negative. Until OnEnd is called, the program must not
-// call methods that read, write or change the handler of either connection; Close, CloseWith,
-// Abort and AbortWith end the relay.
+// The timeouts of the connections stay in force: remove a read deadline that was set for a first
+// message. During the group's shutdown, a relay goes on until the peers have closed their sides, or
+// the context ends.
+//
+// Relay may be called from any goroutine, also in callbacks of the connections, and never blocks.
+// If it returns an error, it has had no effect: ErrClosed if a connection is closed, being closed,
+// or CloseWrite was called on it; ErrBadArgument if one is nil or relayed already, both are the
+// same, or a field of config is negative. Until OnEnd is called, the program must not call Write
+// and its variants, CloseWrite, Pause, Resume, SetHandler and Detach on them. It may call Close,
+// CloseWith, Abort and AbortWith, which end the relay, and all methods that only report something
+// or set an option.
 func Relay(a, b *Conn, config RelayConfig) error {
 	if err := config.validate(); err != nil {
 		return fmt.Errorf("loop: relay: %w", err)
@@ -216,7 +220,8 @@ func (s *relaySide) ReadClosed(*Conn) {
 // Closed implements ClosedHandler.
 func (s *relaySide) Closed(_ *Conn, why error) {
 	r := s.relay
-	regular := (why == nil || errors.Is(why, io.EOF)) && r.finished.Load() == 2
+	complete := r.finished.Load() == 2 && !r.a.out.refused.Load() && !r.b.out.refused.Load()
+	regular := complete && (why == nil || errors.Is(why, io.EOF))
 	var err error
 	if !regular {
 		err = why

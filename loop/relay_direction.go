@@ -18,6 +18,7 @@ type direction struct {
 	waits atomic.Bool
 
 	forwarded atomic.Int64 // bytes that to has accepted; added by from's loop
+	refused   atomic.Bool  // to has not accepted bytes: it had failed, or was being closed
 	dropped   int64        // bytes that to has dropped unsent; guarded by to's mu
 }
 
@@ -75,6 +76,7 @@ func (c *Conn) forward(d *direction, b []byte) (taken int, full bool) {
 	c.mu.Lock()
 	if !c.acceptsWritesLocked() {
 		c.mu.Unlock()
+		d.refused.Store(true)
 		return len(b), false
 	}
 	sent := 0

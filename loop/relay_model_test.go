@@ -103,7 +103,8 @@ func (p relayProgram) String() string {
 func (p *relayProgram) config() loop.Config {
 	c := loop.Config{Loops: p.loops, Logger: quiet()}
 	if p.small {
-		c.HighWatermarkBytes, c.LowWatermarkBytes, c.MaxUnsentBytes = 4000, 1000, 4000+int(p.seed%3000)
+		high := 1 + int(p.seed*p.seed%4000)
+		c.HighWatermarkBytes, c.LowWatermarkBytes, c.MaxUnsentBytes = high, (high+3)/4, high+int(p.seed%3000)
 		c.MaxUnreadBytes, c.TurnBudgetBytes = 64<<10, 16<<10
 	}
 	return c

@@ -161,8 +161,8 @@ func TestRelayBackPressure(t *testing.T) {
 			if len(sent) > 0 {
 				t.Fatal("everything was read, though the other side takes nothing")
 			}
-			if u := stats(a).UnreadBytes; u > 1<<20+256<<10 {
-				t.Errorf("%d bytes are unread, more than MaxUnreadBytes and one receive", u)
+			if u := stats(a).UnreadBytes; u > 1<<20+512<<10 {
+				t.Errorf("%d bytes are unread, more than MaxUnreadBytes, one turn's, and what a driver delivers late", u)
 			}
 			n, err := io.Copy(io.Discard, p.peers[1])
 			if n != total || err != nil || receive(t, sent, "the writer") != total {
@@ -290,6 +290,23 @@ func TestRelayEndedByTheProgram(t *testing.T) {
 	}
 }
 
+// If the program half-closes one connection, which it must not, OnEnd reports that bytes were lost.
+func TestRelayReportsRefusedBytes(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	p := newRelayPair(t, g, g)
+	p.relay(t, p.config())
+	p.conns[1].CloseWrite()
+	if n, err := p.peers[1].Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("read %d bytes, %v, want EOF", n, err)
+	}
+	p.peers[0].Write([]byte("lost"))
+	p.peers[0].CloseWrite()
+	p.peers[1].CloseWrite()
+	if e := p.end(t); !errors.Is(e.Err, loop.ErrClosed) || e.BytesAToB != 0 {
+		t.Errorf("OnEnd got %+v, want ErrClosed and no bytes", e)
+	}
+}
+
 // If one group shuts down, the relay to the other one's connection ends (L8).
 func TestRelayShutdown(t *testing.T) {
 	for _, groups := range []int{1, 2} {
@@ -377,8 +394,11 @@ func TestRelayMisuse(t *testing.T) {
 		network, address string
 		config           loop.RelayConfig
 	}{
-		{"tcp", "127.0.0.1", loop.RelayConfig{}}, {"tcp", "name:80", loop.RelayConfig{}}, {"udp", "127.0.0.1:80", loop.RelayConfig{}},
-		{"tcp", "127.0.0.1:80", loop.RelayConfig{IdleTimeout: -1}}, {"unix", "x", loop.RelayConfig{DialTimeout: -1}},
+		{"tcp", "127.0.0.1", loop.RelayConfig{}},
+		{"tcp", "name:80", loop.RelayConfig{}},
+		{"udp", "127.0.0.1:80", loop.RelayConfig{}},
+		{"tcp", "127.0.0.1:80", loop.RelayConfig{IdleTimeout: -1}},
+		{"unix", "x", loop.RelayConfig{DialTimeout: -1}},
 	} {
 		if h, err := loop.RelayTo(x.network, x.address, x.config); h != nil || !errors.Is(err, loop.ErrBadArgument) {
 			t.Errorf("RelayTo(%q, %q, %+v) returned %v, %v, want ErrBadArgument", x.network, x.address, x.config, h, err)

@@ -11,14 +11,15 @@ import (
 
 // RelayTo returns a handler that relays its connection, the client, to a server: it dials the
 // server on the client's loop, as Loop.Dial does, and then calls Relay. Until the server is
-// connected, the client is not read; if it is known to be gone by then, the dial is canceled. If
-// the server cannot be dialed, the client is closed as by CloseWith, with the error.
+// connected, the client is not read. If the client is gone before that, the dial is canceled, and
+// what the client has sent is dropped. If the server cannot be dialed, the client is closed as by
+// CloseWith, with the error. OnEnd is called in each case.
 //
-// The handler may be returned for any number of connections: a proxy needs one for each server.
-// It may also be given to Conn.SetHandler, such as when a first message has been read; what that
-// handler has left is sent to the server.
+// The handler may be returned for any number of connections: a proxy needs one for each server. It
+// may also be given to Conn.SetHandler, such as by a handler that has read a first message: what it
+// has left unconsumed is sent to the server.
 //
-// The error wraps ErrBadArgument if network or address is invalid (as for Loop.Dial), or a field
+// The error wraps ErrBadArgument if network or address is invalid, as for Loop.Dial, or if a field
 // of config is negative.
 func RelayTo(network, address string, config RelayConfig) (Handler, error) {
 	if err := config.validate(); err != nil {
