@@ -13,16 +13,16 @@ import (
 
 // startShouter starts a server that answers in capitals, until its peer closes.
 func startShouter(g *loop.Group) net.Addr {
-	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return shouter{} })
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return upperCase{} })
 	if err != nil {
 		log.Fatal(err)
 	}
 	return ln.Addr()
 }
 
-type shouter struct{}
+type upperCase struct{}
 
-func (shouter) Data(c *loop.Conn, b []byte) (int, error) { return c.Write(bytes.ToUpper(b)) }
+func (upperCase) Data(c *loop.Conn, b []byte) (int, error) { return c.Write(bytes.ToUpper(b)) }
 
 // askAndClose sends a message to a server, closes its side, and returns the answer.
 func askAndClose(address net.Addr, message string) string {
@@ -80,7 +80,7 @@ func (tunnel) Data(c *loop.Conn, b []byte) (int, error) {
 	}
 	c.Pause() // until the relay begins: what follows the line is for the server
 	err := c.Loop().Dial(c.Context(), "tcp", string(line),
-		func(*loop.Conn) loop.Handler { return shouter{} }, // replaced at once
+		func(*loop.Conn) loop.Handler { return upperCase{} }, // replaced at once
 		func(server *loop.Conn, err error) {
 			if err != nil {
 				c.CloseWith(err)
