@@ -75,7 +75,7 @@ func (p *relayPair) end(t testing.TB) loop.RelayEnd {
 	return e
 }
 
-func expect(t testing.TB, c net.Conn, want string) {
+func relayed(t testing.TB, c net.Conn, want string) {
 	t.Helper()
 	b := make([]byte, len(want))
 	if n, err := io.ReadFull(c, b); err != nil || string(b) != want {
@@ -153,7 +153,7 @@ func TestRelayBackPressure(t *testing.T) {
 			}
 			for range 100 { // the other direction
 				p.peers[1].Write([]byte("ping"))
-				expect(t, p.peers[0], "ping")
+				relayed(t, p.peers[0], "ping")
 				if n := p.conns[1].Unsent(); n > limit {
 					t.Fatalf("%d bytes are unsent, more than MaxUnsentBytes, %d", n, limit)
 				}
@@ -247,7 +247,7 @@ func TestRelayEarlyAnswer(t *testing.T) {
 	io.ReadFull(p.peers[1], make([]byte, 1000))
 	p.peers[1].Write([]byte("413"))
 	p.peers[1].Close()
-	expect(t, p.peers[0], "413")
+	relayed(t, p.peers[0], "413")
 	if e := p.end(t); e.From != p.conns[1] || e.BytesBToA != 3 {
 		t.Errorf("OnEnd got %+v, want an end from B and 3 bytes", e)
 	}
@@ -272,9 +272,9 @@ func TestRelayEndedByTheProgram(t *testing.T) {
 			p := newRelayPair(t, g, g)
 			p.relay(t, p.config())
 			p.peers[1].Write([]byte("before"))
-			expect(t, p.peers[0], "before")
+			relayed(t, p.peers[0], "before")
 			p.peers[0].Write([]byte("answer"))
-			expect(t, p.peers[1], "answer")
+			relayed(t, p.peers[1], "answer")
 			if err := x.end(p.conns[1]); err != nil {
 				t.Fatal(err)
 			}
@@ -320,7 +320,7 @@ func TestRelayShutdown(t *testing.T) {
 			p := newRelayPair(t, a, b)
 			p.relay(t, p.config())
 			p.peers[0].Write([]byte("x"))
-			expect(t, p.peers[1], "x")
+			relayed(t, p.peers[1], "x")
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			var shut *loop.ShutdownError
@@ -406,7 +406,7 @@ func TestRelayMisuse(t *testing.T) {
 	}
 	p.relay(t, p.config()) // nothing of the above has had an effect
 	p.peers[0].Write([]byte("ping"))
-	expect(t, p.peers[1], "ping")
+	relayed(t, p.peers[1], "ping")
 }
 
 // The connections end while Relay is called and bytes move: OnEnd is called once if Relay has
