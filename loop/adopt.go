@@ -23,9 +23,9 @@ import (
 //
 // conn is a *net.TCPConn, a *net.UnixConn of network "unix", or another type with SyscallConn
 // and such a socket. If Attach returns nil, the loop owns the connection: it uses a duplicate of
-// the descriptor, and conn is closed. No other goroutine may be reading or writing it. Its deadlines
-// do not apply any more, and neither does SO_LINGER, but Config.LingerTimeout. The other socket
-// options stay as they are, keep-alive included, except those given here: they are as for
+// the descriptor, and conn is closed. No other goroutine may be reading or writing conn. Its
+// deadlines do not apply any more, and Config.LingerTimeout replaces SO_LINGER. Other socket options
+// stay as they are, keep-alive included, except those given here, which are as for
 // sock.Stream.SetOptions. Back-pressure is as for accepted connections. If the loop ends before it
 // has called accept, or cannot serve the connection, which is rare and is logged, the connection is
 // closed and accept is not called.
