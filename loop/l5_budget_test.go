@@ -196,7 +196,7 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer u.Close()
-				l.WatchLater(u, pollux.Readable, func(pollux.Event) { <-out }, nil)
+				l.WatchLater(u, pollux.Writable, func(pollux.Event) { <-out }, nil)
 			case "written":
 				c, _ := dialEcho(t, g)
 				c.WriteOwned([]byte("x"), func(error) { <-out })
