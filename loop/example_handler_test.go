@@ -10,10 +10,10 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// member is the state of a connection; its first message is its name.
-type member struct{ name string }
+// player is the state of a connection; its first message is its name.
+type player struct{ name string }
 
-func (m *member) Data(c *loop.Conn, b []byte) (int, error) {
+func (m *player) Data(c *loop.Conn, b []byte) (int, error) {
 	m.name = string(b)
 	io.WriteString(c, "welcome")
 	return len(b), nil
@@ -30,7 +30,7 @@ func ExampleConn_Handler() {
 	conns := make(chan *loop.Conn, 1)
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler {
 		conns <- c
-		return &member{}
+		return &player{}
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -45,7 +45,7 @@ func ExampleConn_Handler() {
 
 	c, done := <-conns, make(chan bool)
 	c.Loop().Run(func() {
-		fmt.Println(c.Handler().(*member).name)
+		fmt.Println(c.Handler().(*player).name)
 		close(done)
 	})
 	<-done
