@@ -237,6 +237,27 @@ func TestRelayPassesOnAReset(t *testing.T) {
 	}
 }
 
+// A reset that the loop first finds by sending, after which the system reports the end of the
+// stream, is passed on as a reset, not as FIN.
+func TestRelayPassesOnAResetFoundBySending(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	p := newRelayPair(t, g, g)
+	p.relay(t, p.config())
+	p.peers[0].Write([]byte("ping"))
+	expect(t, p.peers[1], "ping")
+	release := blockLoop(t, g.Loops()[0])
+	p.peers[1].Write([]byte("is sent first"))
+	p.peers[0].SetLinger(0)
+	p.peers[0].Close()
+	release()
+	if n, err := p.peers[1].Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read %d bytes, %v, want a reset", n, err)
+	}
+	if e := p.end(t); e.From != p.conns[0] || !errors.Is(e.Err, syscall.ECONNRESET) || e.BytesAToB != 4 {
+		t.Errorf("OnEnd got %+v, want a reset of A and 4 bytes", e)
+	}
+}
+
 // The answer of a side that refuses the rest, and resets, arrives (C2).
 func TestRelayEarlyAnswer(t *testing.T) {
 	testkit.SkipOnWine(t, "a reset drops what its receiver has not read")
