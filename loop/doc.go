@@ -59,7 +59,8 @@ package loop
 //   - its timeouts: timeouts.go, deadline.go, progress.go (whether the peer takes what is sent);
 //   - how it ends: close.go, failing.go, detach.go;
 //   - one message for many connections: shared.go; fanout.go, fanout_member.go, fanout_part.go (its
-//     delivery by one loop), fanout_join.go; each.go; task.go (how such work is divided over turns);
+//     delivery by one loop), fanout_join.go, fanout_write.go; each.go; task.go (how such work is
+//     divided over turns);
 //   - other sources: packet.go, watch.go;
 //   - other work: timer.go, offload.go; onloop.go, activity.go and watchdog.go (callbacks that
 //     would block, or do).
