@@ -82,7 +82,8 @@ package loop
 //   - a relay of two connections: relay.go, relay_direction.go (how bytes move), relay_idle.go,
 //     relay_to.go;
 //   - one message for many connections: shared.go; fanout.go, fanout_member.go, fanout_part.go (its
-//     delivery by one loop), fanout_join.go; each.go; task.go (how such work is divided over turns);
+//     delivery by one loop), fanout_join.go, fanout_write.go; each.go; task.go (how such work is
+//     divided over turns);
 //   - other sources: packet.go, packetoptions.go, watch.go;
 //   - other work: timer.go, offload.go; onloop.go, activity.go and watchdog.go (callbacks that
 //     would block, or do).

@@ -57,6 +57,38 @@ func TestL3bFailingMemberIsNotSlow(t *testing.T) {
 	}
 }
 
+// A loop that ends between Send's look at the members and its request drops the message, and a Fanout
+// without members keeps nothing of a loop.
+func TestFanoutDropsMessagesOfALoopThatHasEnded(t *testing.T) {
+	g := &Group{began: time.Now()}
+	if err := g.config.applyDefaultsAndValidate(); err != nil {
+		t.Fatal(err)
+	}
+	l := newLoop(g, &countedSends{sync: true})
+	f := NewFanout(FanoutConfig{})
+	c := l.newConn()
+	c.phase = open
+	if err := f.Add(c); err != nil {
+		t.Fatal(err)
+	}
+	l.inbox.state = takesNothingNew
+	freed := 0
+	for range 2 {
+		s := NewSharedFunc([]byte("message"), func() { freed++ })
+		if err := f.Send(s); err != nil {
+			t.Fatal(err)
+		}
+		s.Release()
+	}
+	if s := f.Stats(); freed != 2 || s.PendingMessages != 0 || s.PendingBytes != 0 {
+		t.Errorf("%d of 2 messages are free: %+v", freed, s)
+	}
+	f.Remove(c)
+	if len(f.parts) != 0 {
+		t.Error("the Fanout refers to a loop without members")
+	}
+}
+
 // All messages that are sent before the loop serves the Fanout make one send for each member, and
 // one op of the inbox. Short ones are one slice.
 func TestFanoutBurstIsOneSend(t *testing.T) {
