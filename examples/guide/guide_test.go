@@ -8,17 +8,27 @@ import (
 	"testing"
 )
 
-const guide = "../../docs/guide.md"
+// pages are the documents that show these programs, with the smallest number of blocks of Go.
+var pages = map[string]int{
+	"../../docs/guide.md":         10,
+	"../../docs/hub-and-proxy.md": 5,
+}
 
 var (
 	goLink = regexp.MustCompile(`\]\((\.\./[^)#]*\.go)\)`)
 	goRun  = regexp.MustCompile(`go run (\./\S+)`)
 )
 
-// Every block of Go in the guide is, line by line, in the file to which the guide
+// Every block of Go in a page is, line by line, in the file to which the page
 // last linked: so it compiles, and is tested. The programs that its shell blocks run exist.
-func TestGuideMatchesPrograms(t *testing.T) {
-	text, err := os.ReadFile(guide)
+func TestPagesMatchPrograms(t *testing.T) {
+	for page, blocks := range pages {
+		t.Run(filepath.Base(page), func(t *testing.T) { checkPage(t, page, blocks) })
+	}
+}
+
+func checkPage(t *testing.T, page string, atLeast int) {
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,41 +39,41 @@ func TestGuideMatchesPrograms(t *testing.T) {
 		switch {
 		case isFence && kind == "":
 			if kind, block = fence, ""; kind == "" {
-				t.Errorf("%s:%d: a block without a language", guide, i+1)
+				t.Errorf("%s:%d: a block without a language", page, i+1)
 				kind = "?"
 			}
 		case isFence:
 			if kind == "go" {
 				blocks++
-				checkBlock(t, i+1, file, block)
+				checkBlock(t, page, i+1, file, block)
 			}
 			kind = ""
 		case kind == "":
 			for _, link := range goLink.FindAllStringSubmatch(line, -1) {
-				file = filepath.Join(filepath.Dir(guide), link[1])
+				file = filepath.Join(filepath.Dir(page), link[1])
 			}
 		default:
 			block += line
 			for _, run := range goRun.FindAllStringSubmatch(line, -1) {
 				if _, err := os.Stat(filepath.Join("..", run[1], "main.go")); kind == "sh" && err != nil {
-					t.Errorf("%s:%d: %v", guide, i+1, err)
+					t.Errorf("%s:%d: %v", page, i+1, err)
 				}
 			}
 		}
 	}
-	if blocks < 10 {
-		t.Errorf("%d blocks of Go in %s, want at least 10", blocks, guide)
+	if blocks < atLeast {
+		t.Errorf("%d blocks of Go in %s, want at least %d", blocks, page, atLeast)
 	}
 }
 
-func checkBlock(t *testing.T, line int, file, block string) {
+func checkBlock(t *testing.T, page string, line int, file, block string) {
 	t.Helper()
 	source, err := os.ReadFile(file)
 	if err != nil {
-		t.Errorf("%s:%d: %v", guide, line, err)
+		t.Errorf("%s:%d: %v", page, line, err)
 		return
 	}
-	const maxIndent = 3 // the guide does not indent code that is cut from a function
+	const maxIndent = 3 // pages do not indent code that is cut from a function
 	for indent := range maxIndent + 1 {
 		lines := strings.SplitAfter(strings.TrimSuffix(block, "\n"), "\n")
 		for i, l := range lines {
@@ -75,5 +85,5 @@ func checkBlock(t *testing.T, line int, file, block string) {
 			return
 		}
 	}
-	t.Errorf("%s:%d: the block that ends here is not in %s:\n%s", guide, line, file, block)
+	t.Errorf("%s:%d: the block that ends here is not in %s:\n%s", page, line, file, block)
 }
