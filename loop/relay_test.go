@@ -247,7 +247,7 @@ func TestRelayPassesOnAResetFoundBySending(t *testing.T) {
 	p := newRelayPair(t, g, g)
 	p.relay(t, p.config())
 	p.peers[0].Write([]byte("ping"))
-	expect(t, p.peers[1], "ping")
+	relayed(t, p.peers[1], "ping")
 	release := blockLoop(t, g.Loops()[0])
 	p.peers[1].Write([]byte("is sent first"))
 	p.peers[0].SetLinger(0)
