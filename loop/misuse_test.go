@@ -158,15 +158,24 @@ var misuses = []misuse{
 	{"Group.Shutdown", "no context", func(e misuseEnv) error { return e.g.Shutdown(noContext) }},
 
 	{"Loop.Run", "no function", func(e misuseEnv) error { return e.l.Run(nil) }},
-	{"Loop.Watch", "no context", func(e misuseEnv) error { _, err := e.l.Watch(noContext, e.udp(), pollux.Readable, e.neverReady); return err }},
+	{"Loop.Watch", "no context", func(e misuseEnv) error {
+		_, err := e.l.Watch(noContext, e.udp(), pollux.Readable, e.neverReady)
+		return err
+	}},
 	{"Loop.Watch", "no source", func(e misuseEnv) error { _, err := e.l.Watch(bg, nil, pollux.Readable, e.neverReady); return err }},
-	{"Loop.Watch", "a nil socket", func(e misuseEnv) error { _, err := e.l.Watch(bg, (*sock.UDPSocket)(nil), pollux.Readable, e.neverReady); return err }},
+	{"Loop.Watch", "a nil socket", func(e misuseEnv) error {
+		_, err := e.l.Watch(bg, (*sock.UDPSocket)(nil), pollux.Readable, e.neverReady)
+		return err
+	}},
 	{"Loop.Watch", "no function", func(e misuseEnv) error { _, err := e.l.Watch(bg, e.udp(), pollux.Readable, nil); return err }},
 	{"Loop.WatchLater", "no source", func(e misuseEnv) (err error) {
 		e.l.WatchLater(nil, pollux.Readable, e.neverReady, func(got error) { err = got })
 		return err
 	}},
-	{"Loop.WatchLater", "no function", func(e misuseEnv) (err error) { e.l.WatchLater(e.udp(), pollux.Readable, nil, func(got error) { err = got }); return err }},
+	{"Loop.WatchLater", "no function", func(e misuseEnv) (err error) {
+		e.l.WatchLater(e.udp(), pollux.Readable, nil, func(got error) { err = got })
+		return err
+	}},
 
 	{"Conn.SetHandler", "no handler", func(e misuseEnv) error { return e.c.SetHandler(nil) }},
 	{"Conn.Detach", "no function", func(e misuseEnv) error { return e.c.Detach(nil) }},
