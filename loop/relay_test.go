@@ -176,6 +176,17 @@ func TestRelayBackPressure(t *testing.T) {
 	}
 }
 
+// A connection whose reading back-pressure has stopped before is read by the relay (L4).
+func TestRelayEndsBackPressure(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	p := newRelayPair(t, g, g)
+	p.conns[1].Write(make([]byte, 32<<20))
+	waitTurns(t, p.conns[1])
+	p.relay(t, p.config())
+	p.peers[1].Write([]byte("ping"))
+	expect(t, p.peers[0], "ping")
+}
+
 // The counts do not include what was written before the relay, and what was dropped unsent.
 func TestRelayCountsWhatTheKernelTook(t *testing.T) {
 	const before, sent = 1000, 20 << 20
