@@ -176,6 +176,43 @@ func TestRelayBackPressure(t *testing.T) {
 	}
 }
 
+// A connection whose reading back-pressure has stopped before is read by the relay (L4).
+func TestRelayEndsBackPressure(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	p := newRelayPair(t, g, g)
+	p.conns[1].Write(make([]byte, 32<<20))
+	waitTurns(t, p.conns[1])
+	p.relay(t, p.config())
+	p.peers[1].Write([]byte("ping"))
+	expect(t, p.peers[0], "ping")
+}
+
+// No byte is relayed before both handlers are in force, whichever loop is late: one that is not yet
+// could not count or limit the bytes.
+func TestRelayBeginsWhenBothHandlersAreInForce(t *testing.T) {
+	for _, paused := range []bool{false, true} {
+		config := loop.Config{Loops: 1, Logger: quiet()}
+		a, b := group(t, config), group(t, config)
+		p := newRelayPair(t, a, b)
+		p.conns[0].SetHandler(&funcs{data: func(*loop.Conn, []byte) (int, error) { return 0, nil }})
+		if !paused {
+			p.conns[0].Resume()
+		}
+		release := blockLoop(t, b.Loops()[0])
+		p.relay(t, p.config())
+		p.peers[0].Write([]byte("hello"))
+		if !testkit.Eventually(func() bool { return unacked(p.peers[0]) == 0 }) {
+			t.Fatal("what was written does not arrive")
+		}
+		waitTurns(t, p.conns[0])
+		if n := p.conns[1].Unsent(); n != 0 {
+			t.Errorf("paused before: %v: %d bytes were relayed before the other loop has begun", paused, n)
+		}
+		release()
+		expect(t, p.peers[1], "hello")
+	}
+}
+
 // The counts do not include what was written before the relay, and what was dropped unsent.
 func TestRelayCountsWhatTheKernelTook(t *testing.T) {
 	const before, sent = 1000, 20 << 20

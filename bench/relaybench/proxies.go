@@ -47,7 +47,8 @@ defaults
 	timeout connect 10s
 	timeout client 1h
 	timeout server 1h
-	option splice-auto
+	option splice-request
+	option splice-response
 listen relay
 	bind %s
 	server one %s
