@@ -78,11 +78,11 @@ func (c *Conn) dropUnsentLocked(why error) {
 // endFailing releases a connection that is failing, once everything was received and nothing is
 // unread, or the handler has left the rest.
 func (c *Conn) endFailing() {
-	if c.phase != failing || c.flags&readEnded == 0 || c.willDeliver() {
+	if c.phase != failing || c.flags&readEnded == 0 {
 		return
 	}
-	if c.in != nil && c.pauses&byUser != 0 {
-		return // wait for Resume
+	if c.in != nil && (c.pauses&byUser != 0 || c.willDeliver()) {
+		return // it is called again after Resume and Data
 	}
 	c.release(c.endReason())
 }

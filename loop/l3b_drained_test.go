@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/loop"
 )
@@ -41,4 +42,28 @@ func TestL3bLeftBytesAndDrained(t *testing.T) {
 	peers <- peer
 	receive(t, closed, "Closed")
 	log.check(t, "data abc", "read closed", "drained", "data abc", "closed")
+}
+
+// L3b: if nothing is unread, Closed is called at once, also while the handler has paused, and also
+// if Drained, which is called because sending has failed, has replaced the handler and paused.
+func TestL3bDrainedReplacesHandlerAndPauses(t *testing.T) {
+	closed := make(chan bool)
+	blocked := make(chan *loop.Conn, 1)
+	_, peer := serve(t, loop.Config{Loops: 1, LingerTimeout: time.Hour, Logger: quiet()}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) {
+				c.SetBackpressure(false)      // so that the reset is read before Drained is called
+				c.Write(make([]byte, 32<<20)) // more than the kernels hold
+				blocked <- c
+			},
+			drained: func(c *loop.Conn) {
+				c.SetHandler(&funcs{closed: func(*loop.Conn, error) { close(closed) }})
+				c.Pause()
+			},
+		}
+	})
+	waitTurns(t, receive(t, blocked, "the connection"))
+	peer.SetLinger(0)
+	peer.Close()
+	receive(t, closed, "Closed")
 }

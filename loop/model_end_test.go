@@ -64,6 +64,7 @@ type state struct {
 	owned                   int  // calls of WriteOwned whose done is still to be called
 	lost                    bool // done of WriteOwned, or a plain write, got an error
 	paused, pausedInside    bool
+	pausing                 bool // Pause has not returned: it may come after the end
 	redeliver               bool // Resume was called, so the left bytes must be delivered again
 	above, drainDue         bool // Unsent was above the high watermark, Drained is due
 	drains                  int  // calls of Drained
@@ -340,7 +341,7 @@ func (h handler) Closed(_ *loop.Conn, why error) {
 		switch {
 		case errors.Is(why, loop.ErrTimeout) && time.Now().Before(h.deadline):
 			h.p.failLocked("end %d: a timeout expired early", h.i)
-		case h.mustDeliverUnreadLocked() && h.paused && h.left > 0:
+		case h.mustDeliverUnreadLocked() && h.paused && !h.pausing && h.left > 0:
 			h.p.failLocked("end %d: Closed was called while paused with unread bytes: %v", h.i, why)
 		case h.mustDeliverUnreadLocked() && h.redeliver:
 			h.p.failLocked("end %d: Closed was called before the left bytes were delivered again after Resume: %v", h.i, why)
@@ -477,8 +478,9 @@ func (a *end) do(s step, inside bool) {
 	case opEcho:
 		a.p.locked(func() { a.echoes = s.n > 0 })
 	case opPause:
-		a.p.locked(func() { a.paused, a.pausedInside = true, a.pausedInside || inside })
+		a.p.locked(func() { a.paused, a.pausing, a.pausedInside = true, true, a.pausedInside || inside })
 		err = c.Pause()
+		a.p.locked(func() { a.paused, a.pausing = a.paused && err == nil, false })
 	case opResume:
 		err = a.resume(c)
 	case opSetHandler:
