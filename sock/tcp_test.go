@@ -119,7 +119,7 @@ func TestDualStackListener(t *testing.T) {
 		t.Errorf("the server sees %v, the client has %v: want the same IPv4 address", s.RemoteAddr(), c.LocalAddr())
 	}
 
-	only, err := sock.ListenTCP(netip.MustParseAddrPort("[::]:0"), sock.V6Only())
+	only, err := sock.ListenTCP(netip.MustParseAddrPort("[::]:0"), sock.V6Only(true))
 	must(t, err)
 	defer only.Close()
 	refused(t, netip.AddrPortFrom(loopback4.Addr(), only.Addr().Port()))
@@ -510,13 +510,13 @@ func TestListenErrors(t *testing.T) {
 }
 
 func TestReusePortShares(t *testing.T) {
-	a, err := sock.ListenTCP(loopback4, sock.ReusePort())
+	a, err := sock.ListenTCP(loopback4, sock.ReusePort(true))
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("%v", err)
 	}
 	must(t, err)
 	defer a.Close()
-	b, err := sock.ListenTCP(a.Addr(), sock.ReusePort())
+	b, err := sock.ListenTCP(a.Addr(), sock.ReusePort(true))
 	must(t, err)
 	must(t, b.Close())
 }
