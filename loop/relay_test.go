@@ -623,7 +623,10 @@ func TestRelayToOptionFails(t *testing.T) {
 	boom := errors.New("boom")
 	proxy, ends, g := relayTo(t, "127.0.0.1:9", loop.RelayConfig{}, sock.Control(func(uintptr) error { return boom }))
 	c := dial(t, proxy)
-	defer c.Close()
+	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("Read returned %d, %v, want EOF", n, err)
+	}
+	c.Close()
 	if e := receive(t, ends, "OnEnd"); e.B != nil || e.From != nil || !errors.Is(e.Err, boom) {
 		t.Errorf("OnEnd got %+v, want the error of Control", e)
 	}
