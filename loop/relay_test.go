@@ -599,6 +599,9 @@ func TestRelayToOptions(t *testing.T) {
 	options := []sock.Option{sock.Control(func(fd uintptr) error { controlled <- fd; return nil })}
 	proxy, ends, _ := relayTo(t, server.Addr().String(), loop.RelayConfig{}, options...)
 	options[0] = nil // RelayTo has a copy
+	if len(controlled) > 0 {
+		t.Error("RelayTo has made a socket")
+	}
 	for range 2 {
 		c := dial(t, proxy)
 		s, err := server.Accept()
