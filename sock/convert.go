@@ -11,11 +11,6 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Conversions duplicate the descriptor: afterwards there are two descriptors of one open
-// file or socket, and each owner must close its own. The connection ends when both are
-// closed. Reading from both mixes up the stream. They also share the blocking mode: see
-// Descriptor.File.
-
 // FromFile returns a duplicate of f's descriptor. The open file becomes non-blocking, for
 // f too: see FromFD. On Windows only sockets can be polled, so Poll returns
 // ErrNotPollable for the result. The error is a *net.OpError: ErrBadArgument if f is nil, or the
@@ -40,9 +35,8 @@ func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 	return s, nil
 }
 
-// FromConn is FromTCPConn or FromUnixConn, depending on the socket: it returns a duplicate of the
-// TCP or Unix stream in c. It does not include bytes that c has buffered. On another socket the error
-// is ErrBadArgument.
+// FromConn returns a duplicate of the TCP or Unix stream in c: it does what FromTCPConn or
+// FromUnixConn does, depending on the socket.
 func FromConn(c syscall.Conn) (*Stream, error) {
 	s := &Stream{}
 	fd, err := duplicate(c)

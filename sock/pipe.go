@@ -9,20 +9,20 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// PipeReader is the read end of a pipe.
+// A PipeReader is the read end of a pipe.
 type PipeReader struct {
 	Descriptor
 	io sys.Shared
 }
 
-// PipeWriter is the write end of a pipe.
+// A PipeWriter is the write end of a pipe.
 type PipeWriter struct {
 	Descriptor
 	io sys.Shared
 }
 
-// Pipe returns the two ends of a new pipe (pipe(7)). It fails if the process is out of
-// file descriptors (EMFILE). On Windows the error is errors.ErrUnsupported.
+// Pipe returns the two ends of a new pipe (pipe(7)). The error is a *net.OpError, with EMFILE if the
+// process is out of file descriptors, or errors.ErrUnsupported on Windows.
 func Pipe() (*PipeReader, *PipeWriter, error) {
 	rfd, wfd, e := sys.Pipe()
 	if e != 0 {
@@ -54,8 +54,8 @@ func (w *PipeWriter) Write(b []byte) (int, error) {
 	return w.write(b, sys.Write)
 }
 
-// FD is a foreign descriptor: a tun device, an eventfd, an inotify instance, a serial line,
-// or any other file whose readiness the kernel reports.
+// An FD is a foreign descriptor: a tun device, an eventfd, an inotify instance, a serial line, or any
+// other file whose readiness the kernel reports. FromFD and FromFile create it.
 type FD struct {
 	Descriptor
 	io     sys.Shared

@@ -10,7 +10,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// UDPSocket sends and receives datagrams.
+// A UDPSocket sends and receives datagrams.
 type UDPSocket struct {
 	Descriptor
 	family int
@@ -34,9 +34,10 @@ func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	return newUDP(m.fd, a.Family()), nil
 }
 
-// ConnectUDP returns a socket whose peer is addr: Read and Write receive from it and send
-// to it only. Connecting sends no packet and is complete on return. The error is a *net.OpError, as
-// from ConnectTCP.
+// ConnectUDP returns a socket whose peer is addr: Write sends to the peer, and datagrams from other
+// senders are dropped. Connecting sends no packet and has ended on return. The error is a
+// *net.OpError with ErrBadArgument, for an invalid addr too, or with the system's error, such as
+// ENETUNREACH or EMFILE.
 func ConnectUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	m := connectMaker(handle.UDPSocket, options)
 	a, err := m.openIP(sys.SOCK_DGRAM, addr)
@@ -113,8 +114,8 @@ func (u *UDPSocket) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 	return n, from.AddrPort(), err
 }
 
-// Read is ReadFrom without the sender. On a connected socket it may return
-// syscall.ECONNREFUSED: the peer has refused an earlier Write. The socket remains usable.
+// Read is ReadFrom without the sender. If the socket has a peer, the error may be ECONNREFUSED: the
+// peer has refused an earlier Write. The socket remains usable.
 func (u *UDPSocket) Read(b []byte) (int, error) {
 	var from sys.Sockaddr
 	return readFrom(&u.Descriptor, b, &from)
@@ -141,7 +142,8 @@ func readFrom(d *Descriptor, b []byte, from *sys.Sockaddr) (int, error) {
 }
 
 // WriteTo sends b to addr as one datagram: all of b or nothing. An address that is not valid for the
-// socket's family is ErrBadArgument.
+// socket's family is ErrBadArgument; a datagram that is too long is EMSGSIZE. If the socket has a
+// peer, macOS and the BSDs return EISCONN.
 func (u *UDPSocket) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 	var a sys.Sockaddr
 	if !addr.IsValid() || !a.SetAddrPort(addr, u.family) {
@@ -150,7 +152,8 @@ func (u *UDPSocket) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 	return writeTo(&u.Descriptor, b, &a)
 }
 
-// Write sends b to the peer as one datagram: all of b or nothing.
+// Write sends b to the peer as one datagram: all of b or nothing. If there is no peer, the error is
+// the system's, such as EDESTADDRREQ. A datagram that is too long is EMSGSIZE.
 func (u *UDPSocket) Write(b []byte) (int, error) { return writeTo(&u.Descriptor, b, nil) }
 
 func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
@@ -188,14 +191,14 @@ func sendFailure(d *Descriptor, err error, to *sys.Sockaddr) error {
 	return withDestination(err, d.h().Kind().NetAddr(to))
 }
 
-// A Message is one datagram of a batch.
+// A Message is one datagram of a batch, for ReadBatch and WriteBatch.
 type Message struct {
 	// Data holds the bytes to send, or is the buffer to receive into.
 	Data []byte
-	// N is the number of bytes received into Data.
+	// N is the number of bytes received into Data. WriteBatch ignores it.
 	N int
-	// Addr is the sender of a received datagram, or the destination of one to send. The
-	// zero AddrPort means the peer of a connected socket.
+	// Addr is the sender of a received datagram, or the destination of one to send. As a
+	// destination, the zero AddrPort means the socket's peer.
 	Addr netip.AddrPort
 	// Truncated reports that the received datagram was longer than Data.
 	Truncated bool
