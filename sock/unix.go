@@ -27,7 +27,7 @@ func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 // ConnectUnixInto is ConnectUnix for a Stream that the caller allocates. s must be a zero value;
 // otherwise the error is ErrBadArgument.
 func ConnectUnixInto(s *Stream, name string, options ...Option) error {
-	m := connectMaker(handle.UnixStream, options)
+	m := streamMaker(handle.UnixStream, s, options)
 	a, err := m.prepareUnix(name)
 	if err != nil {
 		return err
