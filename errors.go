@@ -46,5 +46,5 @@ var (
 //
 //	Op     string // "new", "register", "reregister", "deregister", "wait", "waker", "wake" or "close"
 //	Source string // the source operated on; empty if that is the Poll itself
-//	Err    error  // the cause: one of this package's errors, or the kernel's, a syscall.Errno
+//	Err    error  // the cause: wraps one of this package's errors, or the kernel's, a syscall.Errno
 type OpError = queue.OpError

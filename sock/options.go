@@ -92,16 +92,18 @@ func ReuseAddr(on bool) Option {
 	return func(s *settings) { s.reuseAddr = optional(on) }
 }
 
-// ReusePort sets whether the socket has SO_REUSEPORT, by default not: several sockets that have it
-// may be bound to one address. Linux distributes connections and datagrams among them (socket(7),
-// Linux 3.9). FreeBSD does that only with SO_REUSEPORT_LB (setsockopt(2), FreeBSD 12), which Control
-// can set. On Windows and Solaris the error of ReusePort(true) is errors.ErrUnsupported.
+// ReusePort sets whether an IP socket has SO_REUSEPORT: several sockets that have it may be bound to
+// one address. By default it does not. Linux distributes connections and datagrams among the sockets
+// (socket(7), Linux 3.9). FreeBSD does so only with SO_REUSEPORT_LB (setsockopt(2), FreeBSD 12), which
+// Control can set. On Windows, illumos and Solaris the error of ReusePort(true) is
+// errors.ErrUnsupported.
 func ReusePort(on bool) Option {
 	return func(s *settings) { s.reusePort = optional(on) }
 }
 
-// V6Only sets whether an IPv6 socket serves IPv6 only. By default, and with false, a socket on [::]
-// serves IPv4 too, whatever the system's default is (net.ipv6.bindv6only on Linux).
+// V6Only sets whether an IPv6 socket is for IPv6 only (IPV6_V6ONLY, ipv6(7)). By default, and with
+// false, a socket on [::] serves IPv4 too, whatever the system's default is (net.ipv6.bindv6only on
+// Linux). On OpenBSD and DragonFly every IPv6 socket is for IPv6 only, and false has no effect.
 func V6Only(on bool) Option {
 	return func(s *settings) { s.v6only = optional(on) }
 }

@@ -86,8 +86,8 @@ func FromFD(fd uintptr) (*FD, error) {
 	return f, nil
 }
 
-// Read reads into b, as read(2) does on that kind of descriptor. It returns io.EOF for 0
-// bytes.
+// Read reads into b, as read(2) does on that kind of descriptor. It returns ErrWouldBlock if the
+// read would block, and io.EOF if it reads 0 bytes into a b that is not empty.
 func (f *FD) Read(b []byte) (int, error) {
 	if f.socket && len(b) > 0 { // read(2) of 0 bytes takes no datagram
 		return f.read(b, recv)
@@ -95,8 +95,9 @@ func (f *FD) Read(b []byte) (int, error) {
 	return f.read(b, f.io.Read)
 }
 
-// Write writes as much of b as the kernel accepts, as write(2) does on that kind of
-// descriptor. If that is less than len(b), it also returns an error.
+// Write writes as much of b as the kernel accepts, by write(2), which it repeats after a partial
+// write. If that is less than len(b), it also returns an error, ErrWouldBlock if the write would
+// block.
 func (f *FD) Write(b []byte) (int, error) {
 	if f.socket {
 		return f.write(b, send)

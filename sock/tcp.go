@@ -80,8 +80,8 @@ func (s *TCPStream) ReadUrgent() (byte, error) {
 	return b[0], err
 }
 
-// SetNoDelay sets TCP_NODELAY: true, the default, disables Nagle's algorithm. On a Unix
-// stream the system returns an error.
+// SetNoDelay sets TCP_NODELAY (tcp(7)): true, the default, disables Nagle's algorithm. On a Unix
+// stream the error is the system's, such as EOPNOTSUPP.
 func (s *Stream) SetNoDelay(on bool) error {
 	return s.set("TCP_NODELAY", sys.IPPROTO_TCP, sys.TCP_NODELAY, toInt(on))
 }
@@ -199,8 +199,8 @@ func userTimeout(d time.Duration) (ms int, err error) {
 	return int(d/time.Millisecond + min(d%time.Millisecond, 1)), nil
 }
 
-// UserTimeout returns the timeout that SetUserTimeout has set. On systems other than Linux the error
-// is errors.ErrUnsupported.
+// UserTimeout returns the timeout that SetUserTimeout or the option UserTimeout has set, rounded up
+// to milliseconds, or zero. On systems other than Linux the error is errors.ErrUnsupported.
 func (s *TCPStream) UserTimeout() (time.Duration, error) {
 	if !sys.HasUserTimeout {
 		return 0, s.opError("get TCP_USER_TIMEOUT", errUnsupported)
@@ -217,10 +217,10 @@ type TCPListener struct {
 
 type accepting = stream.Accepting
 
-// ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr
-// returns. [::] also serves IPv4, unless V6Only(true) is given. The error is a *net.OpError with
-// the system's error (EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL, EMFILE), or with
-// ErrBadArgument, for an invalid addr too.
+// ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr returns. [::]
+// includes the IPv4 addresses, unless V6Only(true) is given. The error is a *net.OpError with
+// ErrBadArgument, for an invalid addr too, or with the system's error (EADDRINUSE, EACCES for a port
+// that is reserved, EADDRNOTAVAIL, EMFILE).
 func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	l := &TCPListener{}
 	m := maker{op: "listen", kind: handle.TCPListener, options: applyOptions(options), accepting: &l.accepting}

@@ -16,12 +16,13 @@ type UDPSocket struct {
 	family int
 }
 
-// ListenUDP binds a socket to addr. With port 0 the system chooses a free port; [::] also
-// serves IPv4, unless V6Only(true) is given. The error is a *net.OpError, as from ListenTCP.
+// ListenUDP binds a socket to addr. With port 0 the system chooses a free port, which LocalAddr
+// returns. [::] includes the IPv4 addresses, unless V6Only(true) is given. The errors are those of
+// ListenTCP.
 //
-// A socket on all addresses sends from the source address that the system chooses for the
-// route, as in package net. A peer that is connected to another address of this host does
-// not receive such an answer: on a host with several addresses, listen on each.
+// A socket on all addresses sends from the source address that the system chooses for the route,
+// as in package net. A peer that has connected its socket to another address of this host does not
+// receive such a datagram: on a host with several addresses, listen on each.
 func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	m := maker{op: "bind", kind: handle.UDPSocket, options: applyOptions(options)}
 	a, err := m.openIP(sys.SOCK_DGRAM, addr)
@@ -206,14 +207,14 @@ type Message struct {
 
 var batches = sync.Pool{New: func() any { return new(sys.Batch) }}
 
-// ReadBatch receives up to len(ms) datagrams, with one system call per 64 datagrams
-// (recvmmsg; one call per datagram where the system has no such call). It returns how many
-// it has received, or ErrWouldBlock if there are none.
+// ReadBatch receives up to len(ms) datagrams, by one system call per 64 datagrams (recvmmsg(2); on
+// systems other than Linux, per datagram). It returns how many it has received, or ErrWouldBlock if
+// there are none. It sets N, Addr and Truncated of each received Message; ErrTruncated is not
+// returned.
 //
-// Fewer than len(ms) do not mean that the socket is drained: an asynchronous error, such as
-// a peer's refusal, ends the call early, and the next call returns that error or no call
-// does. With an Edge registration, read until ErrWouldBlock, also after other errors, which
-// are about datagrams sent before.
+// Fewer than len(ms) do not mean that the socket is drained: an asynchronous error, such as a
+// peer's refusal of a datagram that was sent before, ends the call early. The next call may return
+// that error. With an Edge registration, read until ErrWouldBlock, also after other errors.
 func (u *UDPSocket) ReadBatch(ms []Message) (int, error) {
 	fd, ok := u.h().Use()
 	if !ok {
@@ -257,10 +258,9 @@ func readBatch(fd sys.FD, b *sys.Batch, ms []Message) (total int, e syscall.Errn
 	return total, 0
 }
 
-// WriteBatch sends the datagrams in turn, with one system call per 64 datagrams
-// (sendmmsg; one call per datagram where the system has no such call). It returns how many
-// it has sent. If those are fewer than len(ms), it also returns the error of the next
-// datagram, such as ErrWouldBlock.
+// WriteBatch sends the datagrams in turn, by one system call per 64 datagrams (sendmmsg(2); on
+// systems other than Linux, per datagram). It returns how many it has sent. If those are fewer than
+// len(ms), it also returns the error of the next datagram, as WriteTo and Write do.
 func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 	fd, ok := u.h().Use()
 	if !ok {
