@@ -87,7 +87,7 @@ func (l *Loop) AttachStream(s *sock.Stream, unread []byte, accept func(*Conn) Ha
 		err = l.adopt(s, nil, unread, accept, options)
 	}
 	if err != nil {
-		return stream.Of(s).Handle.OpError("attach", innerError(err))
+		return stream.Of(s).Handle.OpError("attach", causeOf(err))
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func (l *Loop) checkAttach(accept func(*Conn) Handler) error {
 
 // attachError returns err as the *net.OpError of attaching conn, which may be nil.
 func attachError(conn net.Conn, err error) error {
-	e := &net.OpError{Op: "attach", Net: "tcp", Err: innerError(err)}
+	e := &net.OpError{Op: "attach", Net: "tcp", Err: causeOf(err)}
 	if conn != nil {
 		if e.Addr = conn.RemoteAddr(); e.Addr != nil {
 			e.Net = e.Addr.Network()
@@ -113,14 +113,6 @@ func attachError(conn net.Conn, err error) error {
 		e.Source = conn.LocalAddr()
 	}
 	return e
-}
-
-// innerError returns the error in a *net.OpError, or err if it is another one.
-func innerError(err error) error {
-	if op, ok := err.(*net.OpError); ok {
-		return op.Err
-	}
-	return err
 }
 
 // adopt moves the socket of s into a new connection, which the loop opens. If it returns an error,

@@ -12,13 +12,15 @@ import (
 	"github.com/pollux-io/pollux/internal/driver"
 )
 
-// ServeAcceptor is Serve for any listening socket, such as one that fails.
-func (g *Group) ServeAcceptor(addr net.Addr, a driver.Acceptor, accept func(*Conn) Handler) (*Listener, error) {
+// ServeAcceptor is Serve for any listening socket, such as one that fails. It is not a method: none of
+// Group mentions an internal package.
+func ServeAcceptor(g *Group, addr net.Addr, a driver.Acceptor, accept func(*Conn) Handler) (*Listener, error) {
 	return g.serve(addr, []driver.Acceptor{a}, false, accept)
 }
 
 // ServeAcceptorOn is ServeAcceptor on one given loop.
-func (g *Group) ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) Handler) error {
+func ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) Handler) error {
+	g := l.g
 	ln := &Listener{g: g, accept: accept, addr: &net.TCPAddr{}}
 	a := ln.newAcceptor(l, s)
 	ln.acceptors = append(ln.acceptors, a)

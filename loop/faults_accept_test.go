@@ -41,7 +41,7 @@ func TestFaultAcceptErrors(t *testing.T) {
 		syscall.ENFILE, syscall.ENOBUFS, syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENOMEM, syscall.EPROTO, syscall.EPERM,
 	}}
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
-	ln, err := g.ServeAcceptor(net.TCPAddrFromAddrPort(l.Addr()), f, func(*loop.Conn) loop.Handler { return echo{} })
+	ln, err := loop.ServeAcceptor(g, net.TCPAddrFromAddrPort(l.Addr()), f, func(*loop.Conn) loop.Handler { return echo{} })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -355,7 +355,7 @@ func testListenersTakeTurns(t *testing.T, loops int) {
 		}
 	}
 	for i, s := range sockets {
-		err := g.ServeAcceptorOn(g.Loops()[i%loops], s, func(*loop.Conn) loop.Handler {
+		err := loop.ServeAcceptorOn(g.Loops()[i%loops], s, func(*loop.Conn) loop.Handler {
 			return &funcs{
 				opened: func(c *loop.Conn) { opened <- served{i, c} },
 				closed: func(*loop.Conn, error) { limit.free.Add(1); closed <- true },
@@ -407,7 +407,7 @@ func TestL5MaxConnsSlotsInTurn(t *testing.T) {
 		for range clients {
 			dial(t, net.TCPAddrFromAddrPort(l.Addr()))
 		}
-		err = g.ServeAcceptorOn(g.Loops()[i], l, func(*loop.Conn) loop.Handler {
+		err = loop.ServeAcceptorOn(g.Loops()[i], l, func(*loop.Conn) loop.Handler {
 			return &funcs{opened: func(c *loop.Conn) { opened <- served{i, c} }}
 		})
 		if err != nil {

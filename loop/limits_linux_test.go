@@ -66,7 +66,7 @@ func TestL5DescriptorsInTurn(t *testing.T) {
 	}
 	defer testkit.LimitDescriptors(t, 1)()
 	for i, l := range listeners {
-		err := g.ServeAcceptorOn(g.Loops()[i], l, func(*loop.Conn) loop.Handler {
+		err := loop.ServeAcceptorOn(g.Loops()[i], l, func(*loop.Conn) loop.Handler {
 			return &funcs{opened: func(c *loop.Conn) { opened <- served{i, c} }}
 		})
 		if err != nil {

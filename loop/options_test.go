@@ -213,11 +213,11 @@ func TestListenReusePort(t *testing.T) {
 			return pl.Addr(), nil
 		}
 		for what, listen := range map[string]func(address string, options ...sock.Option) (net.Addr, error){"tcp": listen, "udp": listenPacket} {
-			addr, err := listen("127.0.0.1:0", sock.ReusePort())
+			addr, err := listen("127.0.0.1:0", sock.ReusePort(true))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := listen(addr.String(), sock.ReusePort()); err != nil {
+			if _, err := listen(addr.String(), sock.ReusePort(true)); err != nil {
 				t.Errorf("%s, %d loops: a second server with ReusePort: %v", what, loops, err)
 			}
 			if _, err := listen(addr.String()); !errors.Is(err, syscall.EADDRINUSE) {
@@ -269,12 +269,12 @@ func TestBadOptions(t *testing.T) {
 	}
 	for what, options := range map[string]map[string]sock.Option{
 		"Listen tcp":    {"LocalAddr": sock.LocalAddr(to), "ReadBuffer": sock.ReadBuffer(0), "Backlog": sock.Backlog(-1), "nil": nil, "Control": sock.Control(nil)},
-		"Listen unix":   {"NoDelay": sock.NoDelay(true), "KeepAlive": sock.KeepAlive(net.KeepAliveConfig{}), "ReusePort": sock.ReusePort()},
+		"Listen unix":   {"NoDelay": sock.NoDelay(true), "KeepAlive": sock.KeepAlive(net.KeepAliveConfig{}), "ReusePort": sock.ReusePort(true)},
 		"ListenPacket":  {"Backlog": sock.Backlog(1), "KeepAlive": sock.KeepAlive(net.KeepAliveConfig{}), "LocalAddr": sock.LocalAddr(to), "nil": nil},
 		"Dial tcp":      {"Backlog": sock.Backlog(1), "WriteBuffer": sock.WriteBuffer(0), "nil": nil},
-		"Dial unix":     {"LocalAddr": sock.LocalAddr(to), "V6Only": sock.V6Only()},
+		"Dial unix":     {"LocalAddr": sock.LocalAddr(to), "V6Only": sock.V6Only(true)},
 		"Loop.Dial tcp": {"Backlog": sock.Backlog(1), "KeepAlive": sock.KeepAlive(net.KeepAliveConfig{Enable: true, Count: 128})},
-		"Serve":         {"Backlog": sock.Backlog(1), "ReusePort": sock.ReusePort(), "Control": control, "nil": nil, "ReadBuffer": sock.ReadBuffer(0)},
+		"Serve":         {"Backlog": sock.Backlog(1), "ReusePort": sock.ReusePort(true), "Control": control, "nil": nil, "ReadBuffer": sock.ReadBuffer(0)},
 		"ServePacket":   {"NoDelay": sock.NoDelay(true), "Control": control, "WriteBuffer": sock.WriteBuffer(-1)},
 	} {
 		for name, o := range options {

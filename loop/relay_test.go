@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // relayPair is two accepted connections with their plain peers. The connections have paused.
@@ -390,18 +392,28 @@ func TestRelayMisuse(t *testing.T) {
 			t.Errorf("Relay returned %v, want ErrBadArgument and %q", err, want)
 		}
 	}
-	for _, x := range []struct {
+	never := sock.Control(func(uintptr) error { t.Error("Control was called"); return nil })
+	for what, x := range map[string]struct {
 		network, address string
 		config           loop.RelayConfig
+		option           sock.Option
 	}{
-		{"tcp", "127.0.0.1", loop.RelayConfig{}},
-		{"tcp", "name:80", loop.RelayConfig{}},
-		{"udp", "127.0.0.1:80", loop.RelayConfig{}},
-		{"tcp", "127.0.0.1:80", loop.RelayConfig{IdleTimeout: -1}},
-		{"unix", "x", loop.RelayConfig{DialTimeout: -1}},
+		"missing port":       {"tcp", "127.0.0.1", loop.RelayConfig{}, never},
+		"name":               {"tcp", "name:80", loop.RelayConfig{}, never},
+		"udp":                {"udp", "127.0.0.1:80", loop.RelayConfig{}, never},
+		"the name is empty":  {"unix", "", loop.RelayConfig{}, never},
+		"IdleTimeout":        {"tcp", "127.0.0.1:80", loop.RelayConfig{IdleTimeout: -1}, never},
+		"DialTimeout":        {"unix", "x", loop.RelayConfig{DialTimeout: -1}, never},
+		"Backlog":            {"tcp", "127.0.0.1:80", loop.RelayConfig{}, sock.Backlog(1)},
+		"ReadBuffer":         {"tcp", "127.0.0.1:80", loop.RelayConfig{}, sock.ReadBuffer(0)},
+		"LocalAddr":          {"tcp", "127.0.0.1:80", loop.RelayConfig{}, sock.LocalAddr(netip.MustParseAddrPort("[::1]:0"))},
+		"NoDelay":            {"unix", "x", loop.RelayConfig{}, sock.NoDelay(true)},
+		"the option is nil":  {"unix", "x", loop.RelayConfig{}, nil},
+		"LocalUnixAddr: bad": {"unix", "x", loop.RelayConfig{}, sock.LocalUnixAddr(strings.Repeat("x", 500))},
 	} {
-		if h, err := loop.RelayTo(x.network, x.address, x.config); h != nil || !errors.Is(err, loop.ErrBadArgument) {
-			t.Errorf("RelayTo(%q, %q, %+v) returned %v, %v, want ErrBadArgument", x.network, x.address, x.config, h, err)
+		h, err := loop.RelayTo(x.network, x.address, x.config, x.option)
+		if op := (*net.OpError)(nil); h != nil || !errors.As(err, &op) || !errors.Is(err, loop.ErrBadArgument) || !strings.Contains(err.Error(), what) {
+			t.Errorf("RelayTo(%q, %q, %+v) returned %v, %v, want a *net.OpError of ErrBadArgument and %q", x.network, x.address, x.config, h, err, what)
 		}
 	}
 	p.relay(t, p.config()) // nothing of the above has had an effect
@@ -510,11 +522,11 @@ func TestRelayIdleTimeout(t *testing.T) {
 }
 
 // relayTo returns the address of a proxy, and what OnEnd gets.
-func relayTo(t *testing.T, server string, config loop.RelayConfig) (net.Addr, <-chan loop.RelayEnd, *loop.Group) {
+func relayTo(t *testing.T, server string, config loop.RelayConfig, options ...sock.Option) (net.Addr, <-chan loop.RelayEnd, *loop.Group) {
 	t.Helper()
 	ends := make(chan loop.RelayEnd, 10)
 	config.OnEnd = func(e loop.RelayEnd) { ends <- e }
-	h, err := loop.RelayTo("tcp", server, config)
+	h, err := loop.RelayTo("tcp", server, config, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -573,6 +585,56 @@ func TestRelayToASilentServer(t *testing.T) {
 	c.Close()
 	if e := receive(t, ends, "OnEnd"); e.From != nil || !errors.Is(e.Err, context.DeadlineExceeded) {
 		t.Errorf("OnEnd got %+v, want the dial's timeout", e)
+	}
+}
+
+// The options of RelayTo are set on the connections to the server, and on no other, each time.
+func TestRelayToOptions(t *testing.T) {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	controlled := make(chan uintptr, 10)
+	options := []sock.Option{sock.Control(func(fd uintptr) error { controlled <- fd; return nil })}
+	proxy, ends, _ := relayTo(t, server.Addr().String(), loop.RelayConfig{}, options...)
+	options[0] = nil // RelayTo has a copy
+	if len(controlled) > 0 {
+		t.Error("RelayTo has made a socket")
+	}
+	for range 2 {
+		c := dial(t, proxy)
+		s, err := server.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		receive(t, controlled, "Control")
+		s.Close()
+		c.Close()
+		e := receive(t, ends, "OnEnd")
+		if e.B == nil || e.Err != nil {
+			t.Errorf("OnEnd got %+v, want the end of both", e)
+		}
+	}
+	if len(controlled) > 0 {
+		t.Error("Control was called again")
+	}
+}
+
+// An option that the system refuses is an error of the dial, which OnEnd gets.
+func TestRelayToOptionFails(t *testing.T) {
+	boom := errors.New("boom")
+	proxy, ends, g := relayTo(t, "127.0.0.1:9", loop.RelayConfig{}, sock.Control(func(uintptr) error { return boom }))
+	c := dial(t, proxy)
+	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("Read returned %d, %v, want EOF", n, err)
+	}
+	c.Close()
+	if e := receive(t, ends, "OnEnd"); e.B != nil || e.From != nil || !errors.Is(e.Err, boom) {
+		t.Errorf("OnEnd got %+v, want the error of Control", e)
+	}
+	if !testkit.Eventually(func() bool { return g.Conns() == 0 }) {
+		t.Errorf("%d connections are left", g.Conns())
 	}
 }
 

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/pollux-io/pollux/internal/hostport"
+	"github.com/pollux-io/pollux/internal/stream"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // RelayTo returns a handler that relays its connection, the client, to a server: it dials the
@@ -19,24 +22,42 @@ import (
 // may also be given to Conn.SetHandler, such as by a handler that has read a first message: what it
 // has left unconsumed is sent to the server.
 //
-// The error wraps ErrBadArgument if network or address is invalid, as for Loop.Dial, or if a field
-// of config is negative.
-func RelayTo(network, address string, config RelayConfig) (Handler, error) {
-	if err := config.validate(); err != nil {
-		return nil, fmt.Errorf("loop: relay to %s: %w", address, err)
+// options are those of Loop.Dial, for the connections to the server, such as sock.LocalAddr,
+// sock.KeepAlive and sock.WriteBuffer.
+//
+// The error is a *net.OpError: ErrBadArgument if network or address is invalid, a field of config is
+// negative, or an option is out of range or does not apply, and errors.ErrUnsupported if the system
+// does not have an option. An option that the system refuses is an error of the dial.
+func RelayTo(network, address string, config RelayConfig, options ...sock.Option) (Handler, error) {
+	err := config.validate()
+	if err == nil {
+		err = checkDial(network, address, options)
 	}
-	if network != "unix" {
-		if _, err := hostport.ParseStream(network, address); err != nil {
-			return nil, &net.OpError{Op: "relay", Net: network, Err: fmt.Errorf("%w: %w", ErrBadArgument, err)}
-		}
+	if err != nil {
+		return nil, &net.OpError{Op: "relay", Net: network, Err: fmt.Errorf("to %q: %w", address, err)}
 	}
-	return &relayTo{network: network, address: address, config: config}, nil
+	return &relayTo{network: network, address: address, config: config, options: slices.Clone(options)}, nil
+}
+
+// checkDial returns an error if Loop.Dial would refuse the arguments.
+func checkDial(network, address string, options []sock.Option) error {
+	var s sock.Stream
+	stream.CheckOnly(&s)
+	if network == "unix" {
+		return causeOf(sock.ConnectUnixInto(&s, address, options...))
+	}
+	at, err := hostport.ParseStream(network, address)
+	if err != nil {
+		return err
+	}
+	return causeOf(sock.ConnectTCPInto(&s, at, options...))
 }
 
 // relayTo is the handler of clients whose server is being dialed.
 type relayTo struct {
 	network, address string
 	config           RelayConfig
+	options          []sock.Option
 }
 
 var (
@@ -106,7 +127,7 @@ func (t *relayTo) dial(client *Conn) {
 			client.CloseWith(&relayDialError{err})
 		}
 	}
-	if err := client.loop.Dial(ctx, t.network, t.address, accept, done); err != nil {
+	if err := client.loop.Dial(ctx, t.network, t.address, accept, done, t.options...); err != nil {
 		done(nil, err)
 	}
 }

@@ -121,7 +121,7 @@ func TestOptionsOfOtherSockets(t *testing.T) {
 		for what, option := range map[string]sock.Option{
 			"Backlog":       sock.Backlog(10),
 			"ReuseAddr":     sock.ReuseAddr(true),
-			"V6Only":        sock.V6Only(),
+			"V6Only":        sock.V6Only(false),
 			"NoDelay":       sock.NoDelay(false),
 			"LocalAddr":     sock.LocalAddr(loopback4),
 			"LocalUnixAddr": sock.LocalUnixAddr(name + "l"),

@@ -207,6 +207,6 @@ func TestOptionsForMappedPeers(t *testing.T) {
 	if err := s.SetMulticastInterface(1 << 30); !errors.Is(err, syscall.ENODEV) {
 		t.Errorf("SetMulticastInterface with an unknown index: %v, want ENODEV", err)
 	}
-	only := udp(t, netip.MustParseAddrPort("[::]:0"), sock.V6Only())
+	only := udp(t, netip.MustParseAddrPort("[::]:0"), sock.V6Only(true))
 	must(t, only.SetTTL(7))
 }

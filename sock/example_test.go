@@ -88,7 +88,7 @@ func ExampleTCPListener_SetOptions() {
 	keepAlive, _ := server.KeepAlive()
 	fmt.Println("NoDelay:", noDelay, "keep-alive:", keepAlive.Enable)
 
-	err = ln.SetOptions(sock.ReusePort()) // too late for this one
+	err = ln.SetOptions(sock.ReusePort(true)) // too late for this one
 	fmt.Println(errors.Is(err, sock.ErrBadArgument))
 	// Output:
 	// NoDelay: false keep-alive: true

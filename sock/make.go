@@ -55,11 +55,19 @@ type maker struct {
 	fd      sys.FD
 	path    *boundPath // created by bind; removed if a later step fails
 
+	checkOnly bool              // validate the arguments, and make no socket
 	accepting *stream.Accepting // what a listener must set on its connections; otherwise nil
 }
 
 func connectMaker(kind handle.Kind, options []Option) maker {
 	return maker{op: "connect", kind: kind, options: applyOptions(options)}
+}
+
+// streamMaker is connectMaker for s.
+func streamMaker(kind handle.Kind, s *Stream, options []Option) maker {
+	m := connectMaker(kind, options)
+	m.checkOnly = s != nil && stream.IsChecking(&s.connecting)
+	return m
 }
 
 func (m *maker) fail(err error) error {
@@ -105,6 +113,9 @@ func (m *maker) open(family, typ int) error {
 	if err := m.options.validate(m.op, m.kind); err != nil {
 		return m.fail(err)
 	}
+	if m.checkOnly {
+		return nil
+	}
 	fd, e := sys.Socket(family, typ, 0)
 	if e != 0 {
 		return m.call("socket", e)
@@ -130,6 +141,9 @@ func (m *maker) bindLocal(family int) error {
 			return m.fail(fmt.Errorf("LocalUnixAddr: %w", badName(o.localName)))
 		}
 	default:
+		return nil
+	}
+	if m.checkOnly {
 		return nil
 	}
 	return m.bind(&a)
@@ -177,6 +191,9 @@ func (m *maker) connect(a *sys.Sockaddr) error {
 // connectStream starts connecting to a, unless s is only to be prepared, and makes s own the socket.
 // s must be new.
 func (m *maker) connectStream(s *Stream, a *sys.Sockaddr) error {
+	if m.checkOnly {
+		return nil
+	}
 	if s == nil || !s.h().IsNew() {
 		return m.fail(errNotNew)
 	}

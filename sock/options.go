@@ -21,8 +21,8 @@ type Option func(*settings)
 type settings struct {
 	backlog     int // 0: the maximum
 	reuseAddr   optionalBool
-	reusePort   bool
-	v6only      bool
+	reusePort   optionalBool
+	v6only      optionalBool
 	noDelay     optionalBool
 	readBuffer  int // 0: not given
 	writeBuffer int // 0: not given
@@ -92,14 +92,19 @@ func ReuseAddr(on bool) Option {
 	return func(s *settings) { s.reuseAddr = optional(on) }
 }
 
-// ReusePort sets SO_REUSEPORT: several sockets may be bound to the address. Linux
-// distributes connections and datagrams among them (socket(7), Linux 3.9). FreeBSD does
-// that only with SO_REUSEPORT_LB (setsockopt(2), FreeBSD 12), which Control can set. On
-// Windows and Solaris the error is errors.ErrUnsupported.
-func ReusePort() Option { return func(s *settings) { s.reusePort = true } }
+// ReusePort sets whether the socket has SO_REUSEPORT, by default not: several sockets that have it
+// may be bound to one address. Linux distributes connections and datagrams among them (socket(7),
+// Linux 3.9). FreeBSD does that only with SO_REUSEPORT_LB (setsockopt(2), FreeBSD 12), which Control
+// can set. On Windows and Solaris the error of ReusePort(true) is errors.ErrUnsupported.
+func ReusePort(on bool) Option {
+	return func(s *settings) { s.reusePort = optional(on) }
+}
 
-// V6Only makes a socket on [::] serve IPv6 only, not IPv4 too.
-func V6Only() Option { return func(s *settings) { s.v6only = true } }
+// V6Only sets whether an IPv6 socket serves IPv6 only. By default, and with false, a socket on [::]
+// serves IPv4 too, whatever the system's default is (net.ipv6.bindv6only on Linux).
+func V6Only(on bool) Option {
+	return func(s *settings) { s.v6only = optional(on) }
+}
 
 // ReadBuffer sets SO_RCVBUF, in bytes, 1 or more. Before a TCP socket is bound or connected it can
 // enlarge the window; later it cannot. On a listener it is for the connections. Linux doubles the
@@ -199,8 +204,8 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 	}{
 		{"Backlog", s.backlog != 0, op == "listen", true, "sockets that listen"},
 		{"ReuseAddr", s.reuseAddr != unset, ip, true, "IP sockets"},
-		{"ReusePort", s.reusePort, ip, true, "IP sockets"},
-		{"V6Only", s.v6only, ip, true, "IP sockets"},
+		{"ReusePort", s.reusePort != unset, ip, true, "IP sockets"},
+		{"V6Only", s.v6only != unset, ip, true, "IP sockets"},
 		{"LocalAddr", s.local.IsValid(), ip && op == "connect", true, "IP sockets that connect"},
 		{"LocalUnixAddr", s.localName != "", !ip && op == "connect", true, "Unix sockets that connect"},
 		{"Control", len(s.controls) > 0, true, true, ""},
@@ -216,8 +221,11 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 			return bad("%s is for %s, not for a %v", o.name, o.purpose, kind)
 		}
 	}
-	if s.userTimeout != nil && !sys.HasUserTimeout {
+	switch {
+	case s.userTimeout != nil && !sys.HasUserTimeout:
 		return fmt.Errorf("UserTimeout: %w on this system", errUnsupported)
+	case s.reusePort == enabled && !sys.HasReusePort:
+		return fmt.Errorf("ReusePort: %w on this system", errUnsupported)
 	}
 	return nil
 }

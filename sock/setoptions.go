@@ -29,14 +29,11 @@ func (s *settings) apply(fd sys.FD, family int, kind handle.Kind, accepting *str
 	if reuseAddr && sys.ReuseAddrIsSafe {
 		todo = append(todo, socketOption{"SO_REUSEADDR", sys.SOL_SOCKET, sys.SO_REUSEADDR, 1})
 	}
-	if s.reusePort {
-		if !sys.HasReusePort {
-			return fmt.Errorf("ReusePort: %w on this system", errUnsupported)
-		}
+	if s.reusePort == enabled {
 		todo = append(todo, socketOption{"SO_REUSEPORT", sys.SOL_SOCKET, sys.SO_REUSEPORT, 1})
 	}
 	if family == sys.AF_INET6 {
-		todo = append(todo, socketOption{"IPV6_V6ONLY", sys.IPPROTO_IPV6, sys.IPV6_V6ONLY, toInt(s.v6only)})
+		todo = append(todo, socketOption{"IPV6_V6ONLY", sys.IPPROTO_IPV6, sys.IPV6_V6ONLY, toInt(s.v6only == enabled)})
 	}
 	for _, o := range todo {
 		if err := o.set(fd); err != nil {

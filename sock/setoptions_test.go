@@ -117,7 +117,7 @@ func TestSetOptionsRefuses(t *testing.T) {
 		}
 	}
 	onlyNew := map[string]sock.Option{
-		"Backlog": sock.Backlog(1), "ReuseAddr": sock.ReuseAddr(true), "ReusePort": sock.ReusePort(), "V6Only": sock.V6Only(),
+		"Backlog": sock.Backlog(1), "ReuseAddr": sock.ReuseAddr(true), "ReusePort": sock.ReusePort(true), "V6Only": sock.V6Only(true),
 		"LocalAddr": sock.LocalAddr(loopback4), "LocalUnixAddr": sock.LocalUnixAddr("x"), "Control": sock.Control(func(uintptr) error { return nil }),
 	}
 	onlyTCP := map[string]sock.Option{

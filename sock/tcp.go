@@ -33,7 +33,7 @@ func ConnectTCP(addr netip.AddrPort, options ...Option) (*TCPStream, error) {
 // ConnectTCPInto is ConnectTCP into a Stream that the caller provides, which must be the zero value;
 // otherwise the error is ErrBadArgument.
 func ConnectTCPInto(s *Stream, addr netip.AddrPort, options ...Option) error {
-	m := connectMaker(handle.TCPStream, options)
+	m := streamMaker(handle.TCPStream, s, options)
 	a, err := m.prepareTCP(addr)
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ type TCPListener struct {
 type accepting = stream.Accepting
 
 // ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr
-// returns. [::] also serves IPv4, unless V6Only is given. The error is a *net.OpError with
+// returns. [::] also serves IPv4, unless V6Only(true) is given. The error is a *net.OpError with
 // the system's error (EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL, EMFILE), or with
 // ErrBadArgument, for an invalid addr too.
 func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {

@@ -119,10 +119,18 @@ func TestDualStackListener(t *testing.T) {
 		t.Errorf("the server sees %v, the client has %v: want the same IPv4 address", s.RemoteAddr(), c.LocalAddr())
 	}
 
-	only, err := sock.ListenTCP(netip.MustParseAddrPort("[::]:0"), sock.V6Only())
+	only, err := sock.ListenTCP(netip.MustParseAddrPort("[::]:0"), sock.V6Only(false), sock.V6Only(true))
 	must(t, err)
 	defer only.Close()
 	refused(t, netip.AddrPortFrom(loopback4.Addr(), only.Addr().Port()))
+
+	both, err := sock.ListenTCP(netip.MustParseAddrPort("[::]:0"), sock.V6Only(true), sock.V6Only(false)) // the last one applies
+	must(t, err)
+	defer both.Close()
+	c4, err := sock.ConnectTCP(netip.AddrPortFrom(loopback4.Addr(), both.Addr().Port()))
+	must(t, err)
+	defer c4.Close()
+	must(t, until(t, c4, pollux.Writable, c4.ConnectError))
 }
 
 // refused checks that connecting to addr fails with ECONNREFUSED, immediately or later, and
@@ -510,15 +518,33 @@ func TestListenErrors(t *testing.T) {
 }
 
 func TestReusePortShares(t *testing.T) {
-	a, err := sock.ListenTCP(loopback4, sock.ReusePort())
+	a, err := sock.ListenTCP(loopback4, sock.ReusePort(true))
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("%v", err)
 	}
 	must(t, err)
 	defer a.Close()
-	b, err := sock.ListenTCP(a.Addr(), sock.ReusePort())
+	b, err := sock.ListenTCP(a.Addr(), sock.ReusePort(true))
 	must(t, err)
 	must(t, b.Close())
+	if c, err := sock.ListenTCP(a.Addr(), sock.ReusePort(true), sock.ReusePort(false)); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("a listener with ReusePort(false) at the same address: %v, %v, want EADDRINUSE", c, err)
+	}
+}
+
+// ReusePort(false) is valid on every system, and the default.
+func TestReusePortFalse(t *testing.T) {
+	a, err := sock.ListenTCP(loopback4, sock.ReusePort(false))
+	must(t, err)
+	defer a.Close()
+	var options []sock.Option
+	if sys.HasReusePort {
+		options = append(options, sock.ReusePort(true))
+	}
+	if b, err := sock.ListenTCP(a.Addr(), options...); err == nil {
+		b.Close()
+		t.Error("a second listener shares the port of one with ReusePort(false)")
+	}
 }
 
 func TestClosedSocket(t *testing.T) {

@@ -17,7 +17,7 @@ type UDPSocket struct {
 }
 
 // ListenUDP binds a socket to addr. With port 0 the system chooses a free port; [::] also
-// serves IPv4, unless V6Only is given. The error is a *net.OpError, as from ListenTCP.
+// serves IPv4, unless V6Only(true) is given. The error is a *net.OpError, as from ListenTCP.
 //
 // A socket on all addresses sends from the source address that the system chooses for the
 // route, as in package net. A peer that is connected to another address of this host does

@@ -26,7 +26,7 @@ func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 // ConnectUnixInto is ConnectUnix into a Stream that the caller provides, which must be the zero value;
 // otherwise the error is ErrBadArgument.
 func ConnectUnixInto(s *Stream, name string, options ...Option) error {
-	m := connectMaker(handle.UnixStream, options)
+	m := streamMaker(handle.UnixStream, s, options)
 	a, err := m.prepareUnix(name)
 	if err != nil {
 		return err

@@ -192,7 +192,7 @@ func TestMissing(t *testing.T) {
 	if _, _, err := sock.UnixPair(); !errors.Is(err, errors.ErrUnsupported) {
 		t.Error("UnixPair:", err)
 	}
-	if _, err := sock.ListenTCP(loopback4, sock.ReusePort()); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := sock.ListenTCP(loopback4, sock.ReusePort(true)); !errors.Is(err, errors.ErrUnsupported) {
 		t.Error("ReusePort:", err)
 	}
 	c, _ := tcpPair(t, loopback4)

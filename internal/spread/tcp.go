@@ -36,7 +36,7 @@ func TCP(n int, at netip.AddrPort, options ...sock.Option) (all []*sock.TCPListe
 		first.Close()
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
 	}
-	options = append(slices.Clip(options), sock.ReusePort())
+	options = append(slices.Clip(options), sock.ReusePort(true))
 	for range n - 1 {
 		l, err := sock.ListenTCP(at, options...)
 		switch {

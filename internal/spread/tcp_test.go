@@ -96,7 +96,7 @@ func TestTCPOneSocketIfNotShared(t *testing.T) {
 			return nil
 		})}
 		if shared {
-			options = append(options, sock.ReusePort())
+			options = append(options, sock.ReusePort(true))
 		}
 		all, err := TCP(3, netip.MustParseAddrPort("127.0.0.1:0"), options...)
 		if err != nil {
@@ -105,7 +105,7 @@ func TestTCPOneSocketIfNotShared(t *testing.T) {
 		if len(all) != 1 || calls != 2 {
 			t.Errorf("%d sockets after %d were made, want 1 and 2", len(all), calls)
 		}
-		second, err := sock.ListenTCP(all[0].Addr(), sock.ReusePort())
+		second, err := sock.ListenTCP(all[0].Addr(), sock.ReusePort(true))
 		if err == nil {
 			second.Close()
 		}
@@ -121,12 +121,12 @@ func TestTCPReusePortOfTheCaller(t *testing.T) {
 	if !sys.HasReusePort {
 		t.Skip("this system has no SO_REUSEPORT")
 	}
-	all, err := TCP(2, netip.MustParseAddrPort("127.0.0.1:0"), sock.ReusePort())
+	all, err := TCP(2, netip.MustParseAddrPort("127.0.0.1:0"), sock.ReusePort(true))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer CloseAll(all)
-	others, err := TCP(2, all[0].Addr(), sock.ReusePort())
+	others, err := TCP(2, all[0].Addr(), sock.ReusePort(true))
 	if err != nil {
 		t.Fatalf("a second server with ReusePort: %v", err)
 	}

@@ -33,7 +33,7 @@ func UDP(n int, at netip.AddrPort, interfaces func() ([]net.Interface, error), o
 		CloseAll(all)
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
-	options = append(slices.Clip(options), sock.ReusePort())
+	options = append(slices.Clip(options), sock.ReusePort(true))
 	if at.Addr().Unmap().IsUnspecified() {
 		broadcasts, err := unmarkedBroadcasts(interfaces)
 		switch {

@@ -45,8 +45,9 @@ func Of(s Source) Stream { return Stream{handle.Of(s), s.connecting().attempt} }
 // In returns a stream of its parts, for its owner.
 func In(h *handle.Held, c *Connecting) Stream { return Stream{handle.In(h), c.attempt} }
 
-// preparing is the attempt of a new stream that is only to be prepared.
-var preparing = &Attempt{}
+// The attempt of a new stream that is not to be connected: of one that is only to be prepared, and of
+// one that has the arguments checked.
+var preparing, checking = &Attempt{}, &Attempt{Undo: func() {}}
 
 // PrepareOnly makes sock.ConnectTCPInto and sock.ConnectUnixInto only prepare s, which must be new:
 // they make the socket and do not connect it. The caller or a driver connects it, by BeginConnect or
@@ -55,6 +56,13 @@ func PrepareOnly(s Source) { s.connecting().attempt = preparing }
 
 // IsPreparing reports whether PrepareOnly was called for the stream that c is of, which is new.
 func IsPreparing(c *Connecting) bool { return c.attempt == preparing }
+
+// CheckOnly makes sock.ConnectTCPInto and sock.ConnectUnixInto only validate their arguments: they
+// make no socket. s must be new, and is of no other use.
+func CheckOnly(s Source) { s.connecting().attempt = checking }
+
+// IsChecking reports whether CheckOnly was called for the stream that c is of.
+func IsChecking(c *Connecting) bool { return c.attempt == checking }
 
 // SetAttempt sets the attempt of the stream that c is of; nil if it is connected.
 func SetAttempt(c *Connecting, a *Attempt) { c.attempt = a }
