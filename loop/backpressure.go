@@ -161,10 +161,11 @@ const (
 )
 
 // SetBackpressure sets whether reading stops while more bytes than the high watermark are unsent,
-// until the low one is reached: Config.HighWatermarkBytes and LowWatermarkBytes, or those that
-// SetWatermarks has set. By default it does on accepted connections and does not on dialed ones: if both sides stopped, and each wrote more than the other takes
-// before it reads, both would wait forever. Drained is called either way. Without back-pressure
-// the handler must limit its responses itself: up to Config.MaxUnsentBytes are queued.
+// until the low one is reached (SetWatermarks). By default it does on accepted and attached
+// connections, and does not on dialed ones: if both sides stopped, and each wrote more than the
+// other takes before it reads, both would wait forever. Drained is called either way. Without
+// back-pressure the handler must limit its responses itself: up to Config.MaxUnsentBytes are
+// queued.
 func (c *Conn) SetBackpressure(on bool) error {
 	return c.submit("set back-pressure", wantFlush, func() {
 		x := c.makeRareExtrasLocked()

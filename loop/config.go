@@ -14,7 +14,9 @@ import (
 // MaxLoops is the largest number of loops of a Group.
 const MaxLoops = 1024
 
-// Config configures a Group. The zero Config is valid; each zero field means its default.
+// Config configures a Group. The zero Config is valid; each zero field means its default, which
+// ends the field's comment. No number and no time may be negative, unless the comment gives it a
+// meaning: otherwise NewGroup returns ErrBadArgument.
 type Config struct {
 	// Loops is the number of loops, each on a goroutine of its own. The default is GOMAXPROCS.
 	// At most MaxLoops.
@@ -25,7 +27,7 @@ type Config struct {
 	Backend string
 	// BusyPoll is how long a loop polls the kernel before each sleep, at most
 	// pollux.MaxBusyPoll. Zero: adaptive, for 40 µs at most, and only while recent sleeps were
-	// so short that spinning costs less (see pollux.BusyPoll). Negative: never. LoopStats.Spin
+	// so short that spinning costs less (pollux.BusyPoll). Negative: never. LoopStats.Spin
 	// reports what a loop does.
 	BusyPoll time.Duration
 
@@ -68,7 +70,7 @@ type Config struct {
 	// IdleTimeout closes connections that neither receive nor send for so long; zero: never.
 	// Conn.SetIdleTimeout sets it for one connection, and defines what counts.
 	IdleTimeout time.Duration
-	// WriteTimeout closes connections with unsent bytes of which the peer takes none for so long
+	// WriteTimeout closes connections whose peer takes no unsent bytes for so long
 	// (ErrWriteTimeout); zero: never. Conn.SetWriteTimeout sets it for one connection.
 	WriteTimeout time.Duration
 
@@ -84,8 +86,8 @@ type Config struct {
 	OffloadWorkers, OffloadQueue int
 
 	// MaxQueuedFuncs is how many functions of Loop.Run, and calls of Group.Each, may be queued for
-	// one loop: one more is ErrQueueFull. The second halves of Offload have a limit of their own: MaxQueuedFuncs,
-	// OffloadWorkers and OffloadQueue together. At least 1. 65,536.
+	// one loop: one more is ErrQueueFull. The second halves of Offload have a limit of their own:
+	// MaxQueuedFuncs, OffloadWorkers and OffloadQueue together. From 1 to 2^30-1. 65,536.
 	MaxQueuedFuncs int
 
 	// SlowCallback is how long a callback may run before it is logged: it blocks every

@@ -111,7 +111,8 @@ func (c *Conn) Pause() error {
 	return c.submit("pause", wantPause, func() { c.requests &^= wantResume })
 }
 
-// Resume undoes Pause.
+// Resume undoes Pause, however often that was called. Data is called with what it has left, even if
+// no more has been received.
 func (c *Conn) Resume() error {
 	// A pending Pause stays requested, and is done first: another goroutine may call Resume
 	// before Data has returned, and what Data leaves must be delivered again.
@@ -120,7 +121,7 @@ func (c *Conn) Resume() error {
 
 // SetHandler replaces the handler, even between two calls of Data: the new one gets what Data
 // has left. The new handler's Opened is not called, nor its ReadClosed if another handler's has
-// been called. It must not be nil.
+// been called. A nil h is ErrBadArgument.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
 		return c.opError("set handler", errNil("a handler"))

@@ -61,8 +61,8 @@ func (g *Group) Dial(ctx context.Context, network, address string, accept func(*
 // Dial is Group.Dial on this loop, without waiting: done, unless it is nil, is called once, on
 // the loop, with the connection or the error. If the connection opens, accept and the handler's
 // Opened are called before. If Dial itself returns an error (a bad address, an option that fails,
-// out of descriptors, ErrTooManyConns, ErrBadArgument, ErrClosed, or ctx's cause if that has ended already), nothing
-// is called.
+// out of descriptors, ErrTooManyConns, ErrBadArgument, ErrClosed, or ctx's cause if that has ended
+// already), nothing is called.
 //
 // When ctx ends first, the dial is canceled as by Group.Dial, and done gets ctx's cause. If ctx
 // has no deadline, the system's own timeout is a minute or more. An open connection does not

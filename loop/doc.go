@@ -2,6 +2,11 @@
 // each processor; each Loop is one goroutine that owns its connections and waits for all of
 // them in one system call. Protocol code implements Handler.
 //
+// NewGroup starts the loops. Group.Listen, Group.Dial and Group.Attach give them connections,
+// Group.ListenPacket UDP sockets, and Loop.Watch other descriptors. Conn writes, Relay couples two
+// connections, and a Fanout sends to many. Offload runs work that blocks, Loop.AfterFunc is a
+// timer, and Group.Shutdown ends everything. Package frame finds messages in a stream of bytes.
+//
 // The package guarantees:
 //
 //   - L1: callbacks of one connection run one at a time, in order, on its loop;
@@ -54,12 +59,12 @@
 // without an error result panics instead, with a message that begins with "loop: ", such as
 // AfterFunc without a function.
 //
-// A call that would wait for the loop on which it is made returns ErrOnLoop, and one on what has
-// ended, or is about to, returns an error that wraps ErrClosed.
+// A call that waits for the group's loops returns ErrOnLoop in a callback of that group. A call on
+// what has ended, or is about to, returns an error that wraps ErrClosed.
 //
-// The zero Config is valid. The zero values of Conn, Group, Listener, Loop, PacketConn,
-// PacketListener, Timer and Watch are not usable, nor are nil pointers to them: their methods may
-// panic.
+// The zero values of Config, FanoutConfig and RelayConfig are valid. Those of Conn, Fanout, Group,
+// Listener, Loop, PacketConn, PacketListener, Shared, Timer and Watch are not usable, nor are nil
+// pointers to them: their methods may panic.
 package loop
 
 // For those who change the package. It has no I/O of its own (internal/driver), no timer wheel

@@ -11,50 +11,52 @@ import (
 )
 
 var (
-	// ErrClosed: the connection, listener or group is closed, or being closed.
+	// ErrClosed is the error for a connection, listener or group that is closed, or being closed.
 	ErrClosed = net.ErrClosed
-	// ErrBufferFull: Write would make more bytes unsent than MaxUnsentBytes. Nothing was taken.
-	// Drained is called when there is space again; or close a peer that does not read. A write
-	// of more than MaxUnsentBytes less the low watermark may be refused then as well, until nothing
-	// is unsent: Drained is called again. A write that can never be taken is ErrTooLarge.
+	// ErrBufferFull reports that a write would make more than Config.MaxUnsentBytes unsent. Nothing
+	// was taken. Drained is called when there is space again; or close a peer that does not read. A
+	// write of more than MaxUnsentBytes less the low watermark may be refused then as well, until
+	// nothing is unsent: Drained is called again. A write that can never be taken is ErrTooLarge.
 	ErrBufferFull = errors.New("too many unsent bytes; the peer does not read fast enough")
-	// ErrTooLarge: one Write, Writev, WriteOwned or WriteShared has more bytes than
+	// ErrTooLarge reports that one Write, Writev, WriteOwned or WriteShared has more bytes than
 	// MaxUnsentBytes, so it can never be taken, and Drained is not called for it. Nothing was
 	// taken: split it, or raise MaxUnsentBytes. It wraps ErrBufferFull.
 	ErrTooLarge = fmt.Errorf("one write has more bytes than MaxUnsentBytes and can never be taken; split it, or raise MaxUnsentBytes: %w", ErrBufferFull)
-	// ErrUnreadFull: a connection was closed because its handler left MaxUnreadBytes unconsumed
-	// and had not paused: the rest of the message could never be received.
+	// ErrUnreadFull is the reason of a connection whose handler left Config.MaxUnreadBytes
+	// unconsumed and had not paused: the rest of the message could never be received.
 	ErrUnreadFull = errors.New("a message is longer than MaxUnreadBytes; raise it, or have the handler refuse such messages")
-	// ErrTimeout: a connection was closed at its idle timeout or read deadline.
+	// ErrTimeout is the reason of a connection that was closed at its idle timeout or read
+	// deadline, and of a relay that has ended at its idle timeout.
 	ErrTimeout error = timeoutError{}
-	// ErrWriteTimeout: a connection was closed because its peer took none of the unsent bytes
-	// for the write timeout. Like ErrTimeout it is a net.Error that is a timeout; errors.Is
+	// ErrWriteTimeout is the reason of a connection whose peer took no unsent bytes for the write
+	// timeout. Like ErrTimeout it is a net.Error that is a timeout; errors.Is
 	// reports both as os.ErrDeadlineExceeded.
 	ErrWriteTimeout error = writeTimeoutError{}
-	// ErrLingerTimeout: a connection that was being closed, by Close or because the peer had
-	// closed its side, was reset because the peer took none of the unsent bytes for
-	// LingerTimeout, or not all of them within MaxLinger.
+	// ErrLingerTimeout is the reason of a connection that was being closed, by Close or because the
+	// peer had closed its side, and was reset: the peer took no unsent bytes for
+	// Config.LingerTimeout, or not all of them within Config.MaxLinger.
 	ErrLingerTimeout = errors.New("while closing, the peer took no unsent bytes for LingerTimeout, or not all of them within MaxLinger")
-	// ErrAborted: a connection was closed by Abort.
+	// ErrAborted is the reason of a connection that was closed by Abort.
 	ErrAborted = errors.New("aborted by this side")
-	// ErrDetached: a connection was detached.
+	// ErrDetached is the reason of a connection that was taken away from its loop by Detach.
 	ErrDetached = errors.New("detached from its loop")
-	// ErrShutdown: a connection was closed because it was still open when the context of
-	// Shutdown ended.
+	// ErrShutdown is the reason of a connection that was still open when the context of Shutdown
+	// ended.
 	ErrShutdown = errors.New("the group has shut down")
-	// ErrOffloadFull: OffloadQueue functions are queued for Offload's pool.
+	// ErrOffloadFull reports that Config.OffloadQueue functions are queued for Offload's pool.
 	ErrOffloadFull = errors.New("the queue of the offload pool is full; raise OffloadWorkers or OffloadQueue, or submit less")
-	// ErrQueueFull: Config.MaxQueuedFuncs functions are queued for the loop, or a Fanout has
-	// FanoutConfig.MaxPendingMessages or MaxPendingBytes pending.
+	// ErrQueueFull reports that Config.MaxQueuedFuncs functions are queued for a loop, or that a
+	// Fanout has FanoutConfig.MaxPendingMessages or MaxPendingBytes pending.
 	ErrQueueFull = errors.New("the queue of functions for the loop is full; raise MaxQueuedFuncs, or submit more only when some have run")
-	// ErrTooManyConns: the group has MaxConns connections, so it neither dials nor attaches another.
+	// ErrTooManyConns reports that the group has Config.MaxConns connections, so it neither dials
+	// nor attaches another.
 	ErrTooManyConns = errors.New("the group has as many connections as MaxConns allows; raise it, or close some")
-	// ErrBadArgument: a field of Config, or an argument, is invalid. It is
+	// ErrBadArgument reports that an argument, or a field of one, is invalid. It is
 	// pollux.ErrBadArgument, and matches syscall.EINVAL with errors.Is.
 	ErrBadArgument = misuse.ErrBadArgument
-	// ErrOnLoop: the call waits for the group's loops, so it must not be made in a callback, on
-	// one of them. Start a goroutine for it; instead of Group.Dial and Loop.Watch use Loop.Dial
-	// and Loop.WatchLater, which call back.
+	// ErrOnLoop reports that the call waits for the group's loops, so it must not be made in a
+	// callback, on one of them. Start a goroutine for it; instead of Group.Dial and Loop.Watch use
+	// Loop.Dial and Loop.WatchLater, which call back.
 	ErrOnLoop = errors.New("the call would wait for the loop that it is made on; make it in another goroutine")
 
 	errGroupEnded = fmt.Errorf("%w (%w)", ErrShutdown, ErrClosed)

@@ -26,8 +26,8 @@ import (
 // other writes do. In each turn of a loop the deliveries may take a millisecond together, so that a
 // large Fanout does not delay other connections.
 //
-// All methods may be called from any goroutine, also in callbacks, and never block. A Fanout needs
-// no Close: without members it holds nothing, and Send has no effect.
+// NewFanout makes a Fanout. All methods may be called from any goroutine, also in callbacks, and
+// never block. A Fanout needs no Close: without members it holds nothing, and Send has no effect.
 type Fanout struct {
 	config FanoutConfig
 
@@ -43,8 +43,8 @@ type Fanout struct {
 // default, and no number may be negative.
 type FanoutConfig struct {
 	// MaxUnsentBytes is how many bytes may be unsent by a member: one that would have more with a
-	// message is slow, and does not get it. At most Config.MaxUnsentBytes of its group, which is the
-	// default.
+	// message is slow, and does not get it. Config.MaxUnsentBytes of the member's group applies as
+	// well, and is the default.
 	MaxUnsentBytes int
 	// Slow is called for each message that a slow member does not get, as a callback of that
 	// connection: it may close the connection, remove it, or only note that it has missed s. The
@@ -173,7 +173,7 @@ func (f *Fanout) Send(s *Shared) error {
 	return nil
 }
 
-// Stats returns the counters.
+// Stats returns the counters and the current state.
 func (f *Fanout) Stats() FanoutStats {
 	f.mu.Lock()
 	defer f.mu.Unlock()

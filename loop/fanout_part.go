@@ -70,7 +70,7 @@ func (f *Fanout) trySend(s *Shared) error {
 	switch {
 	case s == nil:
 		return errNil("a Shared")
-	case !s.memory.Retain():
+	case !s.retain():
 		return errReleased
 	}
 	defer s.drop()

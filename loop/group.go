@@ -15,21 +15,21 @@ import (
 
 // A Group is a set of loops that share listeners, limits and a pool for blocking work.
 //
-// Connections are distributed over the loops: a dialed one, or one given to Attach, goes to the loop
-// that has fewest.
-// Where the system balances between sockets (Linux), Listen gives each loop a listening socket,
-// and each loop keeps the connections it accepts. Elsewhere, and for Serve, ServeUnix and Unix
-// sockets, one loop accepts, and gives each connection to the loop that has fewest.
+// Connections are distributed over the loops: a dialed one, or one given to Attach, goes to the
+// loop that has fewest. Where the system balances between sockets (Linux), Listen gives each loop a
+// listening socket, and each loop keeps the connections it accepts. Elsewhere, and for Serve,
+// ServeUnix and Unix sockets, one loop accepts, and gives each connection to the loop that has
+// fewest.
 //
 // If a loop's driver fails, that is logged, and the loop ends with its connections; the group
 // continues with the others, and LoopStats.Failed has the error. A listener with one socket ends
 // with the loop that accepts for it.
 //
 // Its methods may be called from any goroutine, except that those that wait for the loops (Dial,
-// Listen, Serve and its variants, Shutdown, Wait) return ErrOnLoop in a callback, on one of the loops.
-// Listen, Serve and its variants wait 50 ms at the most. A loop that is in a callback for longer
-// begins to accept after it: until then clients connect, and wait in the backlog. If it then
-// cannot accept, which is rare, the error is logged, and the other loops go on.
+// Listen, ListenPacket, Serve, ServeUnix, ServePacket, Shutdown, Wait) return ErrOnLoop in a
+// callback, on one of the loops. Those that listen or serve wait 50 ms at the most. A loop that is
+// in a callback for longer begins to accept after it: until then clients connect, and wait in the
+// backlog. If it then cannot accept, which is rare, the error is logged, and the other loops go on.
 type Group struct {
 	config  Config
 	began   time.Time
@@ -98,10 +98,11 @@ func NewGroup(config Config) (*Group, error) {
 // Backend returns the name of the driver in use.
 func (g *Group) Backend() string { return g.loops[0].drv.Name() }
 
-// Loops returns the loops.
+// Loops returns the loops, in the order of Loop.Index. The slice is a copy.
 func (g *Group) Loops() []*Loop { return append([]*Loop(nil), g.loops...) }
 
-// Conns returns how many connections are open.
+// Conns returns the number of connections, those that are being dialed or closed included. It is
+// what Config.MaxConns limits.
 func (g *Group) Conns() int { return g.limits.Conns() }
 
 // Config returns the configuration in force, including defaults.

@@ -26,36 +26,39 @@ type Handler interface {
 	Data(c *Conn, b []byte) (consumed int, err error)
 }
 
-// OpenedHandler is called when the connection is open, before all other callbacks. For a dialed
-// connection the order is: the function given to Dial, which returns the handler; Opened; then
-// Dial returns, or Loop.Dial's done is called. If the connection ends in one of the first two,
-// done gets the error, and then Closed is called.
+// OpenedHandler is a Handler that is notified when the connection is open: Opened is called once,
+// before all other callbacks. For a dialed connection the order is: the function given to Dial,
+// which returns the handler; Opened; then Dial returns, or Loop.Dial's done is called. If the
+// connection ends in one of the first two, done gets the error, and then Closed is called.
 type OpenedHandler interface{ Opened(c *Conn) }
 
-// ReadClosedHandler is called once, when the peer has closed its side (FIN) and Data has been
-// called with all bytes before that. A handler without it has its connection closed then, after
-// unsent bytes are sent. Data may be called with what it has left once more afterwards, without
-// new bytes: after Resume, after SetHandler (the new handler gets it, and no ReadClosed of its
-// own), or with Drained. ReadClosed is not called after the connection has failed: the end of
-// the stream after a reset does not prove that the peer closed it.
+// ReadClosedHandler is a Handler that is notified when the peer has closed its side (FIN):
+// ReadClosed is called once, after Data has been called with all bytes before that. A handler
+// without it has its connection closed then, after unsent bytes are sent. Data may be called with
+// what it has left once more afterwards, without new bytes: after Resume, after SetHandler (the new
+// handler gets it, and no ReadClosed of its own), or with Drained. ReadClosed is not called after
+// the connection has failed: the end of the stream after a reset does not prove that the peer
+// closed it.
 type ReadClosedHandler interface{ ReadClosed(c *Conn) }
 
-// DrainedHandler is called when the unsent bytes have fallen to the low watermark, after they
-// were above the high one or a write was refused with ErrBufferFull. If sending fails before
-// that, they are dropped, and it is called as well: from then on writes return the error.
+// DrainedHandler is a Handler that is notified when the peer has taken most of the unsent bytes:
+// Drained is called when they have fallen to the low watermark, after they were above the high one
+// or a write was refused with ErrBufferFull. If sending fails before that, they are dropped, and it
+// is called as well: from then on writes return the error.
 type DrainedHandler interface{ Drained(c *Conn) }
 
-// ClosedHandler is called last, once. why is nil after Close, io.EOF if the peer closed, the
-// error given to CloseWith or AbortWith, and otherwise the failure: a *net.OpError (ECONNRESET,
-// EPIPE; ETIMEDOUT by keep-alive), ErrTimeout, ErrWriteTimeout, ErrLingerTimeout, ErrUnreadFull,
-// ErrAborted, ErrShutdown, ErrDetached, *PanicError, the error that Data returned. After
-// CloseWith, an error of Data or ErrUnreadFull, unsent bytes are still sent; if that fails, why
-// wraps both errors. It also wraps both if a connection that has failed is then ended for
-// another reason. Test it with errors.Is.
+// ClosedHandler is a Handler that is notified of the end: Closed is called last, once. why is nil
+// after Close, io.EOF if the peer closed, the error given to CloseWith or AbortWith, and otherwise
+// the failure: a *net.OpError (ECONNRESET, EPIPE; ETIMEDOUT by keep-alive), ErrTimeout,
+// ErrWriteTimeout, ErrLingerTimeout, ErrUnreadFull, ErrAborted, ErrShutdown, ErrDetached,
+// *PanicError, the error that Data returned. After CloseWith, an error of Data or ErrUnreadFull,
+// unsent bytes are still sent; if that fails, why wraps both errors. It also wraps both if a
+// connection that has failed is then ended for another reason. Test it with errors.Is.
 type ClosedHandler interface{ Closed(c *Conn, why error) }
 
-// ShutdownHandler is called when the group begins to shut down: if the protocol is idle, it
-// should close the connection then, or as soon as it is.
+// ShutdownHandler is a Handler that is notified when the group begins to shut down
+// (Group.Shutdown): if the protocol is idle, it should close the connection then, or as soon as it
+// is.
 type ShutdownHandler interface{ Shutdown(c *Conn) }
 
 // optional is the set of optional interfaces that the handler implements.

@@ -13,10 +13,13 @@ import (
 	"github.com/pollux-io/pollux/internal/wheel"
 )
 
-// A Loop is one goroutine that owns connections, timers and a driver.
+// A Loop is one goroutine that runs the callbacks of its connections, its timers, and functions
+// that are given to it. Group.Loops and Conn.Loop return it. Its methods may be called from any
+// goroutine; only Watch waits.
 //
-// A turn has three phases: the inbox, with the work submitted by other goroutines; the driver's
-// turn, which waits and makes upcalls; timers. What a callback writes is sent when it returns.
+// A loop works in turns. In each turn it runs the functions that other goroutines have submitted,
+// waits for events and calls the handlers of the connections that have some, and then calls the
+// functions of expired timers. A callback that blocks delays all of that.
 type Loop struct {
 	g           *Group
 	index       int           // in the group's loops

@@ -22,7 +22,8 @@ type PacketHandler interface {
 	Packets(p *PacketConn, ms []sock.Message)
 }
 
-// WritableHandler is called when a socket whose write returned ErrWouldBlock is writable again.
+// WritableHandler is a PacketHandler that is notified when a write would not block any more:
+// Writable is called once after one or more writes of the socket have returned sock.ErrWouldBlock.
 type WritableHandler interface{ Writable(p *PacketConn) }
 
 // PacketListener is a UDP address that a group serves: a socket on each loop where the system

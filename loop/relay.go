@@ -62,9 +62,9 @@ type RelayEnd struct {
 // has got ReadClosed. Paused connections resume.
 //
 // The directions are independent of each other. FIN is passed on after the bytes before it, as by
-// CloseWrite; after both FINs, both connections are closed. While more than HighWatermarkBytes are
-// unsent to one side, the other one is not read, until LowWatermarkBytes is reached: a slow peer
-// delays what is sent to it, and nothing else. SetBackpressure has no effect meanwhile.
+// CloseWrite; after both FINs, both connections are closed. While more than the high watermark is
+// unsent to one side, the other one is not read, until the low one is reached (Conn.SetWatermarks):
+// a slow peer delays what is sent to it, and nothing else. SetBackpressure has no effect meanwhile.
 //
 // If one connection ends in another way, the other one is sent what was received before, and then
 // it ends, too, within Config.MaxLinger: as by Close if the program has called Close, and else by a
@@ -79,9 +79,9 @@ type RelayEnd struct {
 // If it returns an error, it has had no effect: ErrClosed if a connection is closed, being closed,
 // or CloseWrite was called on it; ErrBadArgument if one is nil or relayed already, both are the
 // same, or a field of config is negative. Until OnEnd is called, the program must not call Write
-// and its variants, CloseWrite, Pause, Resume, SetHandler and Detach on them. It may call Close,
-// CloseWith, Abort and AbortWith, which end the relay, and all methods that only report something
-// or set an option.
+// and its variants, CloseWrite, Pause, Resume, SetHandler and Detach on them, nor have them in a
+// Fanout. It may call Close, CloseWith, Abort and AbortWith, which end the relay, and all methods
+// that only report something or set an option.
 func Relay(a, b *Conn, config RelayConfig) error {
 	if err := config.validate(); err != nil {
 		return fmt.Errorf("loop: relay: %w", err)

@@ -42,9 +42,9 @@ func (s *Shared) Bytes() []byte { return s.memory.Bytes() }
 // Len returns the number of bytes.
 func (s *Shared) Len() int { return len(s.memory.Bytes()) }
 
-// Release drops the creator's reference of a NewSharedFunc: nothing can be written from s
-// afterwards, and what has been written is still sent. For a NewShared, Release has no effect. A
-// second call panics.
+// Release drops the creator's reference of a NewSharedFunc: afterwards WriteShared and Send return
+// ErrBadArgument for s, and what was written before is still sent. For a NewShared, Release has no
+// effect. A second call panics.
 func (s *Shared) Release() {
 	if s.memory.Freed() == nil {
 		return
@@ -54,6 +54,9 @@ func (s *Shared) Release() {
 	}
 	s.drop()
 }
+
+// retain adds a reference. It returns false after Release.
+func (s *Shared) retain() bool { return !s.released.Load() && s.memory.Retain() }
 
 // drop releases a reference, and calls freed if that was the last. No lock may be held.
 func (s *Shared) drop() {
@@ -69,17 +72,17 @@ func (s *Shared) dropOnLoop(l *Loop) {
 	}
 }
 
-// errReleased is the error for a Shared whose memory may be in use for something else.
-var errReleased = fmt.Errorf("%w: the last reference to the Shared has been released; write it before Release", ErrBadArgument)
+// errReleased is the error for a Shared whose memory may soon be in use for something else.
+var errReleased = fmt.Errorf("%w: Release of the Shared was called; write it before that", ErrBadArgument)
 
 // WriteShared is Write without a copy, of a message that other connections may send too. Short
-// messages may be copied, where that is cheaper. The error wraps ErrBadArgument if s is nil, or if
-// its memory has been released; otherwise it is as for Write.
+// messages may be copied, where that is cheaper. The error wraps ErrBadArgument if s is nil, or
+// Release was called; otherwise it is as for Write.
 func (c *Conn) WriteShared(s *Shared) (int, error) {
 	if s == nil {
 		return 0, c.opError("write", errNil("a Shared"))
 	}
-	if !s.memory.Retain() {
+	if !s.retain() {
 		return 0, c.opError("write", errReleased)
 	}
 	b := s.memory.Bytes()

@@ -174,6 +174,35 @@ func TestL3WriteSharedErrors(t *testing.T) {
 	}
 }
 
+// After Release nothing can be written, even while connections still refer to the memory: whether
+// they do does not depend on the caller. What was written before is sent.
+func TestSharedAfterRelease(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	a := acceptN(t, g, 1)[0]
+	f := loop.NewFanout(loop.FanoutConfig{})
+	if err := f.Add(a.c); err != nil {
+		t.Fatal(err)
+	}
+	blocked, release, freed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	g.Loops()[0].Run(func() { close(blocked); <-release }) // nothing is sent meanwhile
+	receive(t, blocked, "the function")
+	s := loop.NewSharedFunc([]byte("before"), func() { close(freed) })
+	if _, err := a.c.WriteShared(s); err != nil {
+		t.Error(err)
+	}
+	s.Release()
+	if n, err := a.c.WriteShared(s); n != 0 || !errors.Is(err, loop.ErrBadArgument) {
+		t.Errorf("WriteShared after Release returned %d, %v, want ErrBadArgument", n, err)
+	}
+	if err := f.Send(s); !errors.Is(err, loop.ErrBadArgument) {
+		t.Errorf("Send after Release returned %v, want ErrBadArgument", err)
+	}
+	close(release)
+	receive(t, freed, "the function of NewSharedFunc")
+	f.Send(loop.NewShared([]byte(" after")))
+	expect(t, "the peer", a.peer, "before after")
+}
+
 func released() *loop.Shared {
 	s := loop.NewSharedFunc([]byte("x"), func() {})
 	s.Release()

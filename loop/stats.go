@@ -25,9 +25,9 @@ type LoopStats struct {
 	// SlowCallbacks, Spin and Failed are set. The others are zero.
 	Partial bool
 
-	Conns    int    // open connections
+	Conns    int    // connections, those that are being dialed or closed included
 	Accepts  uint64 // connections accepted
-	Attached uint64 // connections given to Attach and AttachStream
+	Attached uint64 // connections that came by Attach and AttachStream
 	Refused  uint64 // connections refused for MaxConns
 	BytesIn  uint64 // bytes received, including datagrams
 	BytesOut uint64 // bytes sent, including datagrams

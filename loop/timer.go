@@ -18,11 +18,12 @@ type Timer struct {
 	queued bool  // in the inbox, for serve
 }
 
-// AfterFunc calls f on the loop after d, never early, and up to some milliseconds late; if d is
-// zero or negative, soon. Timers fire in the order of their times, in milliseconds. In each turn
-// of the loop they may run for a millisecond together, so that connections are served in
-// between. Once the loop has ended, f is not called. Starting, moving and stopping a timer are
-// O(1). AfterFunc panics if f is nil, unlike time.AfterFunc, which panics later.
+// AfterFunc calls f on the loop after d, never early, and up to some milliseconds late, or more
+// while the loop is busy; if d is zero or negative, soon. Timers fire in the order of their times,
+// rounded up to milliseconds. In each turn of the loop they may run for a millisecond together, so
+// that connections are served in between. Once the loop has ended, f is not called. Starting,
+// moving and stopping a timer are O(1). AfterFunc panics if f is nil, unlike time.AfterFunc, which
+// panics later.
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	if f == nil {
 		panic("loop: AfterFunc called with a nil function")
@@ -46,8 +47,8 @@ func (t *Timer) Reset(d time.Duration) bool {
 // called, or one call of Stop or Reset returns true. Once the loop has ended, its timers do not
 // fire: Stop returns true for those that were running.
 //
-// Stop does not wait for a function that has begun. Called on the timer's loop, it never meets
-// one.
+// Stop does not wait for a function that has begun. On the timer's loop no function has begun but
+// the caller, so once Stop has returned there, the function does not run.
 func (t *Timer) Stop() bool { return t.set(0) }
 
 // set changes the time at which the timer fires, or stops it if at is 0. It reports whether the

@@ -21,18 +21,18 @@ type Watch struct {
 	canceled atomic.Bool // before begin
 }
 
-// Watch calls ready on the loop whenever src becomes ready for what interest asks for, which is one
-// or more of pollux.Readable, pollux.Writable and pollux.Priority; errors and hang-ups are always
-// reported. It is edge-triggered: read or write until sock.ErrWouldBlock then. src is any source of
-// package sock that is not a loop's own stream: a descriptor of sock.FromFD, a pipe, a socket. The
-// caller still owns it, and must close it after Stop.
+// Watch calls ready on the loop whenever src becomes ready for a direction of interest, which is
+// one or more of pollux.Readable, pollux.Writable and pollux.Priority; errors and hang-ups are
+// always reported. It is edge-triggered: ready must read or write until sock.ErrWouldBlock. src is
+// any source of package sock that is not a loop's own stream: a descriptor of sock.FromFD, a pipe,
+// a socket. The caller still owns it, and must close it after Stop.
 //
 // Watch waits until src is watched, so in a callback it returns ErrOnLoop: use Loop.WatchLater
-// there. When ctx ends first, the watch is canceled, and the error is ctx's cause. Other errors
-// are those of src (pollux.ErrRegistered, ErrOtherPoll, ErrSourceClosed, ErrNotPollable), ErrClosed,
+// there. When ctx ends first, the watch is canceled, and the error is ctx's cause. Other errors are
+// those of src (pollux.ErrRegistered, ErrOtherPoll, ErrSourceClosed, ErrNotPollable), ErrClosed,
 // and ErrBadArgument: src or ready is nil, or the interest is empty or has unknown bits
-// (pollux.ErrNoInterest). A watch that asks for less, such as Readable only, causes fewer calls: a
-// socket is writable most of the time.
+// (pollux.ErrNoInterest). Leave out what is not needed: a socket is writable most of the time, so
+// Writable causes calls.
 func (l *Loop) Watch(ctx context.Context, src pollux.Source, interest pollux.Interest, ready func(pollux.Event)) (*Watch, error) {
 	err := l.g.checkNotOnLoop()
 	if err != nil {
