@@ -161,9 +161,8 @@ func (r *relay) begin() error {
 	b.makeExtrasLocked().next = &r.b
 	a.requests &^= wantResume
 	b.requests &^= wantResume
-	const want = wantHandler | wantPause | wantFlush // wantFlush ends what back-pressure has paused
-	b.submitAndUnlock(want)
-	a.submitAndUnlock(want)
+	b.submitAndUnlock(wantHandler | wantPause)
+	a.submitAndUnlock(wantHandler | wantPause)
 	coupling.Unlock()
 	return nil
 }
@@ -189,6 +188,7 @@ func (c *Conn) relayableLocked() error {
 
 // handlerInstalled implements installer.
 func (s *relaySide) handlerInstalled(c *Conn) {
+	c.resumeReading() // stopsReadingLocked is false from now on
 	if c.flags&readEnded != 0 {
 		c.flags |= eofPending // also if the handler before has got ReadClosed
 	}
