@@ -69,7 +69,8 @@ type RelayEnd struct {
 // If one connection ends in another way, the other one is sent what was received before, and then
 // it ends, too, within Config.MaxLinger: as by Close if the program has called Close, and else by a
 // reset, because its peer has not got a complete stream. (A Unix socket has no reset: its peer reads
-// the end of the stream.) What its peer sends meanwhile is dropped.
+// the end of the stream.) What its peer sends meanwhile is dropped. For the same reason a connection
+// that ends at a timeout or by Shutdown is reset, unless FIN was passed on to it.
 //
 // The timeouts of the connections stay in force: remove a read deadline that was set for a first
 // message. During the group's shutdown, a relay goes on until the peers have closed their sides, or
