@@ -244,7 +244,7 @@ func (c *Conn) release(why error) {
 	if c.phase.gone() {
 		return
 	}
-	if c.phase == failing || c.phase != connecting && (c.Unsent() > 0 || c.endsInReset()) {
+	if c.phase == failing || c.phase != connecting && (c.Unsent() > 0 || c.endsInReset() || c.endsRelayed()) {
 		c.stream.SetLinger(0) // a FIN would claim that the peer has everything
 	}
 	if c.phase == connecting {

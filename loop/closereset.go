@@ -22,6 +22,18 @@ func (c *Conn) endsInReset() bool {
 	return r != nil && r.resets
 }
 
+// endsRelayed reports whether a relayed connection fails, such as at a timeout or by Shutdown, before
+// the other one has got FIN: its peer has not got a complete stream.
+func (c *Conn) endsRelayed() bool {
+	if c.phase != open {
+		return false
+	}
+	_, relayed := c.Handler().(*relaySide) // which may not be in force yet
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return relayed && c.writeHalf == writeOpen
+}
+
 const (
 	minAckInterval = time.Millisecond
 	maxAckInterval = 50 * time.Millisecond

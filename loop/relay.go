@@ -69,7 +69,8 @@ type RelayEnd struct {
 // If one connection ends in another way, the other one is sent what was received before, and then
 // it ends, too, within Config.MaxLinger: as by Close if the program has called Close, and else by a
 // reset, because its peer has not got a complete stream. (A Unix socket has no reset: its peer reads
-// the end of the stream.) What its peer sends meanwhile is dropped.
+// the end of the stream.) What its peer sends meanwhile is dropped. For the same reason a connection
+// that ends at a timeout or by Shutdown is reset, unless FIN was passed on to it.
 //
 // The timeouts of the connections stay in force: remove a read deadline that was set for a first
 // message. During the group's shutdown, a relay goes on until the peers have closed their sides, or
@@ -161,9 +162,8 @@ func (r *relay) begin() error {
 	b.makeExtrasLocked().next = &r.b
 	a.requests &^= wantResume
 	b.requests &^= wantResume
-	const want = wantHandler | wantPause | wantFlush // wantFlush ends what back-pressure has paused
-	b.submitAndUnlock(want)
-	a.submitAndUnlock(want)
+	b.submitAndUnlock(wantHandler | wantPause)
+	a.submitAndUnlock(wantHandler | wantPause)
 	coupling.Unlock()
 	return nil
 }
@@ -189,6 +189,7 @@ func (c *Conn) relayableLocked() error {
 
 // handlerInstalled implements installer.
 func (s *relaySide) handlerInstalled(c *Conn) {
+	c.resumeReading() // stopsReadingLocked is false from now on
 	if c.flags&readEnded != 0 {
 		c.flags |= eofPending // also if the handler before has got ReadClosed
 	}

@@ -188,7 +188,7 @@ func (c *Conn) doDeliveryRequests(r request) {
 	if r&wantDeliver != 0 && c.phase.delivers() && c.pauses&^byUnread == 0 {
 		c.deliverUnread()
 	}
-	if r&wantEnd != 0 {
+	if r != 0 { // a wantEnd that came before this wantDeliver has had no effect
 		c.endFailing()
 	}
 }
