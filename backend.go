@@ -8,11 +8,11 @@ import (
 // BackendEnv is the environment variable that forces a backend: POLLUX_BACKEND.
 const BackendEnv = backend.Env
 
-// BackendInfo describes one backend of this build and whether this machine can use it.
+// BackendInfo describes a backend and reports whether this machine can use it.
 type BackendInfo struct {
 	// Name is the name that Backend and POLLUX_BACKEND accept.
 	Name string
-	// Usable reports whether a probe could open the backend.
+	// Usable reports whether the backend could be opened.
 	Usable bool
 	// Default reports whether New uses the backend when no name is given.
 	Default bool
@@ -20,8 +20,9 @@ type BackendInfo struct {
 	Why string
 }
 
-// Backends probes the backends of this build and returns them, best first. The result is
-// cached, unless a probe failed because the process was out of descriptors or memory.
+// Backends returns the backends of this build, best first, each after an attempt to open it. The
+// result is cached, unless an attempt failed because the process was out of descriptors or
+// memory. Loops have others, too: see loop.Backends.
 func Backends() []BackendInfo {
 	var infos []BackendInfo
 	for _, info := range queue.Probe() {

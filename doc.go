@@ -3,11 +3,11 @@
 // a completion port with AFD polls on Windows, and poll(2) on any Unix, and keeps the
 // same promises on each of them.
 //
-// A Poll is the queue. Register adds a source (from package sock) under a Token, with an
-// Interest and a Trigger; Wait returns Events. Any goroutine may register at any time,
-// and any number may wait. A Waker makes a Wait return from another goroutine. After
-// Close, Wait delivers one Closed event for each registration, then ErrClosed to every
-// caller.
+// A Poll is the queue. Poll.Register adds a source (a socket, pipe or descriptor of package sock)
+// under a Token, with an Interest and a Trigger; Poll.Wait returns Events, which carry the token.
+// Any goroutine may register at any time, and any number may wait. A Waker makes a Wait return
+// from another goroutine. After Poll.Close, Wait returns one Closed event for each registration,
+// then ErrClosed to every caller.
 //
 // The README lists the promises, Q1 to Q11.
 //
@@ -16,7 +16,8 @@
 // A call with an invalid argument returns an error that wraps ErrBadArgument and names the
 // argument and its range; it returns immediately and has no effect. A call that the state of a
 // Poll or a source does not allow returns another of this package's errors. Each is in an
-// *OpError, the same on every platform.
+// *OpError, the same on every platform. The zero values of Poll and Waker are not usable; New and
+// Poll.NewWaker create them.
 package pollux
 
 // For those who change the package: poll.go, wait.go and waker.go have the methods of a Poll and

@@ -15,14 +15,14 @@ type settings = queue.Settings
 // MaxBusyPoll is the longest time that BusyPoll accepts.
 const MaxBusyPoll = time.Second
 
-// BusyPoll makes Wait poll the kernel repeatedly for up to d before it sleeps. d is
-// from 0 (do not spin) to MaxBusyPoll. Spinning lowers latency and keeps a processor
-// busy.
+// BusyPoll makes Wait spin: it polls the kernel repeatedly for up to d before it sleeps. d is
+// from 0 (do not spin) to MaxBusyPoll; otherwise New returns ErrBadArgument. Spinning lowers
+// latency and keeps a processor busy.
 //
-// Without this option Wait spins adaptively: for at most 40 µs, and only while recent
-// sleeps have ended so soon that spinning costs less than they do. Poll.Spin returns
-// the statistics. On Windows, whose clock is too coarse to measure such times, Wait
-// does not spin without this option.
+// Without this option Wait spins adaptively: for at most 40 µs, and only while recent sleeps
+// have ended so soon that spinning costs less than they do. Poll.Spin returns the statistics.
+// On Windows, whose clock is too coarse to measure such times, Wait does not spin without this
+// option.
 func BusyPoll(d time.Duration) Option {
 	return func(s *settings) error {
 		if d < 0 || d > MaxBusyPoll {
@@ -36,9 +36,10 @@ func BusyPoll(d time.Duration) Option {
 	}
 }
 
-// Backend selects a backend by name. The environment variable POLLUX_BACKEND does so
-// for the whole process and overrides this option. Backends returns the names. With a
-// name that is unknown or not usable on this machine, New fails with ErrBackend.
+// Backend selects a backend by a name that Backends returns; the empty name means the best one
+// that is usable. The environment variable POLLUX_BACKEND selects it for the whole process and
+// overrides this option. If the backend does not exist or is not usable on this machine, New
+// returns ErrBackend.
 func Backend(name string) Option {
 	return func(s *settings) error {
 		s.Backend = name
@@ -46,10 +47,10 @@ func Backend(name string) Option {
 	}
 }
 
-// BlockThread makes a sleeping Wait block its thread in the kernel instead of
-// parking its goroutine in Go's poller. It is for goroutines that have called
-// runtime.LockOSThread, and for programs to which wake-up latency matters more than
-// the number of threads. It has no effect with backends that always block a thread.
+// BlockThread makes a sleeping Wait block its thread in the kernel. By default, on epoll, only
+// its goroutine sleeps, and the thread runs others. BlockThread is for goroutines that have
+// called runtime.LockOSThread, and for programs to which wake-up latency matters more than the
+// number of threads. It has no effect with other backends, which always block a thread.
 func BlockThread() Option {
 	return func(s *settings) error {
 		s.BlockThread = true

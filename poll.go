@@ -13,8 +13,8 @@ import (
 // Forever, as the timeout of Wait, means no timeout.
 const Forever time.Duration = -1
 
-// A Poll is an event queue: it reports which of the sources registered with it
-// are ready. All methods may be called from any goroutine at any time.
+// A Poll is an event queue: it reports which of the sources registered with it are ready. New
+// creates one. All methods may be called from any goroutine at any time.
 type Poll struct {
 	q       *queue.Poll
 	scratch sync.Pool // of *[queue.MaxWait]queue.Event
@@ -26,8 +26,10 @@ type Source interface{ source }
 
 type source = handle.Source
 
-// New returns an empty Poll. The error is an *OpError with ErrBackend, ErrBadArgument, or
-// the kernel's error, such as EMFILE, ENFILE or ENOMEM.
+// New returns an empty Poll, on the best backend that is usable on this machine, unless the
+// option Backend or the environment variable POLLUX_BACKEND selects one. Close releases its
+// descriptors. The error is an *OpError with ErrBackend, ErrBadArgument, or the kernel's error,
+// such as EMFILE, ENFILE or ENOMEM.
 func New(options ...Option) (*Poll, error) {
 	var s settings
 	for _, o := range options {
@@ -51,11 +53,11 @@ func New(options ...Option) (*Poll, error) {
 // Backend returns the name of the backend in use.
 func (q *Poll) Backend() string { return q.q.Backend() }
 
-// SpinStats has the statistics of spinning before a sleep, by the Waits of a Poll or the
-// turns of a loop.
+// SpinStats has the statistics of a Poll, or of a loop of package loop, that polls the kernel
+// repeatedly before it sleeps.
 type SpinStats struct {
-	// Window is the longest time for which the next spin may last; zero means that it
-	// does not spin.
+	// Window is the longest time that the next spin may last; zero means that there is no next
+	// spin.
 	Window time.Duration
 	// Spins counts the spins, and Hits those that found an event.
 	Spins, Hits uint64
@@ -63,20 +65,18 @@ type SpinStats struct {
 	Time time.Duration
 }
 
-// Spin returns the spin statistics of this Poll; see BusyPoll.
+// Spin returns the statistics of spinning in Wait; see BusyPoll.
 func (q *Poll) Spin() SpinStats { return SpinStats(q.q.Spin()) }
 
 // Len returns the number of live registrations. Wakers do not count.
 func (q *Poll) Len() int { return q.q.Len() }
 
-// Register adds src to the Poll: Wait then returns events for src that carry token.
-// Readiness that exists already is reported. A Wait that is asleep sees the new source
-// immediately.
+// Register adds src to the Poll: Wait then returns events for src that carry token. Readiness
+// that exists already is reported, and a Wait that is asleep sees the new source immediately.
 //
-// The error is an *OpError with ErrClosed, ErrRegistered, ErrOtherPoll,
-// ErrNotPollable, ErrSourceClosed, ErrNoInterest, ErrBadTrigger, ErrTooMany, or
-// the kernel's: ENOSPC on Linux means the limit in
-// /proc/sys/fs/epoll/max_user_watches.
+// The error is an *OpError with ErrClosed, ErrRegistered, ErrOtherPoll, ErrNotPollable,
+// ErrSourceClosed, ErrNoInterest, ErrBadTrigger, ErrTooMany, or the kernel's error. On Linux ENOSPC
+// means that the limit in /proc/sys/fs/epoll/max_user_watches is reached (epoll(7)).
 func (q *Poll) Register(src Source, token Token, interest Interest, trigger Trigger) error {
 	return q.Registrator().Register(src, token, interest, trigger)
 }
@@ -85,26 +85,28 @@ func (q *Poll) Register(src Source, token Token, interest Interest, trigger Trig
 // Oneshot registration. Readiness that exists is reported again; events of the old
 // registration that no Wait has returned yet are dropped.
 //
-// The error is an *OpError as from Register, or with ErrNotRegistered.
+// The error is an *OpError with ErrClosed, ErrNotRegistered, ErrOtherPoll, ErrSourceClosed,
+// ErrNoInterest, ErrBadTrigger, ErrTooMany, or the kernel's error, after which src is no longer
+// registered. After the other errors the registration is unchanged.
 func (q *Poll) Reregister(src Source, token Token, interest Interest, trigger Trigger) error {
 	return q.Registrator().Reregister(src, token, interest, trigger)
 }
 
-// Deregister ends a registration. After it returns, no Wait returns an event of the
-// registration; another goroutine may still be handling one that was returned before.
-// Closing a source deregisters it.
+// Deregister ends a registration. After it has returned, no Wait returns an event of the
+// registration; another goroutine may still be handling one that was returned before. Closing
+// or detaching a source does the same.
 //
-// The error is an *OpError with ErrClosed (the registration still gets its Closed
-// event), ErrNotRegistered, ErrOtherPoll or ErrSourceClosed.
+// The error is an *OpError with ErrNotRegistered, ErrOtherPoll, ErrSourceClosed, or ErrClosed:
+// then Wait still returns the registration's Closed event.
 func (q *Poll) Deregister(src Source) error { return q.Registrator().Deregister(src) }
 
-// Registrator returns a Registrator for this Poll.
+// Registrator returns a Registrator of this Poll.
 func (q *Poll) Registrator() Registrator { return Registrator{q.q} }
 
-// A Registrator registers sources with its Poll, as the Poll's own methods do. Pass it to code
-// that may register sources, but neither wait for events nor close the Poll. It is a small value;
-// copies are equivalent. It may be used from any goroutine, also while other goroutines wait. The zero
-// Registrator belongs to no Poll: its methods return ErrClosed.
+// A Registrator has the methods of a Poll that register sources. Pass it to code that may
+// neither wait for events nor close the Poll. It is a small value; copies are equivalent. Its
+// methods may be called from any goroutine at any time. The methods of the zero Registrator
+// return ErrClosed.
 type Registrator struct{ q *queue.Poll }
 
 // Register does what Poll.Register does.

@@ -6,19 +6,19 @@ import (
 	"github.com/pollux-io/pollux/internal/queue"
 )
 
-// Wait waits until a source is ready or the timeout expires. It stores events in
-// events and returns their number, at most 512 per call. It returns 0 and nil when the
-// timeout expires.
+// Wait waits until a source is ready or the timeout expires. It stores events in events and
+// returns their number, at most 512 per call. It returns 0 and nil when the timeout expires.
 //
-// With a timeout of zero Wait does not block; with a negative one it does not time out.
-// Wait never returns early; the resolution is nanoseconds where the kernel supports it
-// (Linux 5.11). Signals do not interrupt it.
+// With a timeout of zero Wait does not block; with a negative one, such as Forever, it does not
+// time out. A timeout never expires early. Its resolution is nanoseconds on most systems
+// (on Linux from 5.11, epoll_pwait2(2)); docs/platforms.md lists the others. Signals do not
+// interrupt Wait.
 //
 // Any number of goroutines may wait on one Poll. Each edge-triggered or oneshot event is
-// delivered to one of them.
+// returned to one of them.
 //
-// The error is an *OpError with ErrNoRoom, with ErrClosed after Close, once every
-// registration has had its Closed event, or with the kernel's error.
+// The error is an *OpError with ErrNoRoom; with ErrClosed after Close, once Wait has returned
+// the Closed event of every registration; or with the kernel's error.
 func (q *Poll) Wait(events []Event, timeout time.Duration) (int, error) {
 	raw := q.scratch.Get().(*[queue.MaxWait]queue.Event)
 	n, err := q.q.Wait(raw[:min(len(events), queue.MaxWait)], timeout)
@@ -29,10 +29,11 @@ func (q *Poll) Wait(events []Event, timeout time.Duration) (int, error) {
 	return n, err
 }
 
-// Close closes the queue. Current and later calls of Wait first return the remaining
-// registrations: one event with Closed() for each, exactly once among all waiters.
-// After that they return ErrClosed; Register and Reregister return ErrClosed
-// immediately. Close does not wait for other calls. Sources stay open.
+// Close closes the Poll. For each registration that is left, one current or later Wait returns
+// an event for which Closed reports true, exactly once among all callers; after that every Wait
+// returns ErrClosed. Register, Reregister and Deregister return ErrClosed immediately. Close does
+// not wait for other calls. Sources stay open.
 //
-// It returns an *OpError with ErrClosed if the Poll is already closed.
+// The error is an *OpError: with ErrClosed if the Poll is already closed, or with the kernel's
+// error if a sleeping Wait could not be woken. The Poll is closed in any case.
 func (q *Poll) Close() error { return q.q.Close() }

@@ -11,15 +11,10 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Conversions duplicate the descriptor: afterwards there are two descriptors of one open
-// file or socket, and each owner must close its own. The connection ends when both are
-// closed. Reading from both mixes up the stream. They also share the blocking mode: see
-// Descriptor.File.
-
-// FromFile returns a duplicate of f's descriptor. The open file becomes non-blocking, for
-// f too: see FromFD. On Windows only sockets can be polled, so Poll returns
-// ErrNotPollable for the result. The error is a *net.OpError: ErrBadArgument if f is nil, or the
-// system's (EMFILE).
+// FromFile returns a duplicate of f's descriptor. The open file becomes non-blocking, for f too: see
+// FromFD. On Windows only sockets can be polled, so Poll.Register returns pollux.ErrNotPollable for
+// the result. The error is a *net.OpError with ErrBadArgument if f is nil, or with the system's error
+// (EMFILE).
 func FromFile(f *os.File) (*FD, error) {
 	fd, err := duplicate(f)
 	if err != nil {
@@ -28,10 +23,10 @@ func FromFile(f *os.File) (*FD, error) {
 	return FromFD(uintptr(fd))
 }
 
-// FromTCPConn returns a duplicate of the TCP connection in c: a *net.TCPConn, or
-// any other type with SyscallConn and such a socket. It does not include bytes that c, or a
-// reader over c, has buffered. The error is a *net.OpError: ErrBadArgument if c is nil or another kind
-// of socket, or the system's (EMFILE).
+// FromTCPConn returns a duplicate of the TCP connection in c: a *net.TCPConn, or any other type
+// with SyscallConn and such a socket. Bytes that c, or a reader over c, has buffered are not
+// included. The error is a *net.OpError with ErrBadArgument if c is nil or another kind of socket, or
+// with the system's error (EMFILE).
 func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 	s := &TCPStream{}
 	if _, err := adopt(&s.Descriptor, c, handle.TCPStream); err != nil {
@@ -40,9 +35,8 @@ func FromTCPConn(c syscall.Conn) (*TCPStream, error) {
 	return s, nil
 }
 
-// FromConn is FromTCPConn or FromUnixConn, depending on the socket: it returns a duplicate of the
-// TCP or Unix stream in c. It does not include bytes that c has buffered. On another socket the error
-// is ErrBadArgument.
+// FromConn returns a duplicate of the TCP or Unix stream in c: it does what FromTCPConn or
+// FromUnixConn does, depending on the socket.
 func FromConn(c syscall.Conn) (*Stream, error) {
 	s := &Stream{}
 	fd, err := duplicate(c)

@@ -9,8 +9,9 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// File returns a duplicate as an *os.File, which Go's own poller watches. It may be passed
-// to another program (os/exec, ExtraFiles).
+// File returns a duplicate as an *os.File, which Go's own poller watches. It may be passed to another
+// program (os/exec, ExtraFiles). The error is a *net.OpError with ErrClosed, EMFILE, or
+// errors.ErrUnsupported on Windows.
 //
 // The blocking mode is a property of the open file description, which all duplicates share:
 // passing one to a child, or calling Fd, may switch it to blocking (os.File.Fd). The calls

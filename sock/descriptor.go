@@ -8,7 +8,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Descriptor has the methods that all types of this package have in common.
+// A Descriptor has the methods that all types of this package have in common.
 type Descriptor struct{ held }
 
 type held = handle.Held
@@ -29,7 +29,8 @@ func (d *Descriptor) Close() error {
 // Detach ends the registration with a Poll, if there is one, and returns the open
 // descriptor, which the caller then owns. It is non-blocking, unless the owner of a
 // duplicate has changed that. Calls in progress on other goroutines may still finish on it.
-// Every later call on the socket returns ErrClosed.
+// Every later call on the socket returns ErrClosed. With an error, which is ErrClosed, the
+// descriptor is ^uintptr(0).
 func (d *Descriptor) Detach() (uintptr, error) {
 	fd, err := d.h().Detach()
 	if err != nil {
@@ -38,12 +39,12 @@ func (d *Descriptor) Detach() (uintptr, error) {
 	return uintptr(fd), nil
 }
 
-// SyscallConn gives raw access for operations that this package does not have, such as a
-// special socket option. Its Control calls f with the descriptor, which stays open until f
-// returns. Read and Write call f once and do not block: f returns false if its system call
-// would have blocked, and the Poll then reports the next readiness. f may duplicate the
-// descriptor: see File for what duplicates share. f must not block or close the
-// descriptor.
+// SyscallConn returns raw access for operations that this package does not have, such as a
+// special socket option; its error is always nil. Control of the result calls f with the
+// descriptor, which stays open until f returns. Read and Write call f once and do not block: f
+// returns false if its system call would have blocked, and the Poll then reports the next
+// readiness. f may duplicate the descriptor: see File for what duplicates share. f must not block
+// or close the descriptor. The error of the three methods is a *net.OpError with ErrClosed.
 func (d *Descriptor) SyscallConn() (syscall.RawConn, error) {
 	d.h().Share() // the caller can duplicate the descriptor
 	return rawConn{d}, nil

@@ -22,9 +22,12 @@ func bad(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrBadArgument}, args...)...)
 }
 
-// badAddr returns the error for ap, which is invalid for a socket of the family.
+// badAddr returns the error for ap, which is invalid for a socket of the family. A zero socket has
+// none.
 func badAddr(ap netip.AddrPort, family int) error {
 	switch {
+	case family == 0:
+		return net.ErrClosed
 	case !ap.IsValid():
 		return bad("the address is the zero AddrPort")
 	case family == sys.AF_INET && !ap.Addr().Unmap().Is4():

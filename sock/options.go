@@ -12,10 +12,10 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// An Option configures a socket: before it is bound or connected, or, where the option's comment
-// says so, also an open one, by SetOptions. Other settings are methods of the socket. If an option is
-// out of range, or does not apply to the socket, the function that it is passed to returns
-// ErrBadArgument, and has no effect.
+// An Option configures a socket before it is bound or connected. SetOptions takes ReadBuffer,
+// WriteBuffer, NoDelay, KeepAlive and UserTimeout for an open socket, too. Other settings are methods
+// of the socket. If an option is nil or out of range, or does not apply to the socket, the function
+// that it is passed to returns ErrBadArgument and has no effect.
 type Option func(*settings)
 
 type settings struct {
@@ -62,9 +62,9 @@ func applyOptions(options []Option) settings {
 	return s
 }
 
-// Backlog sets the maximum number of connections in the accept queue, 1 or more. The
-// system's limit (net.core.somaxconn on Linux) also applies; without this option it is the
-// only limit.
+// Backlog sets the maximum number of connections in the queue of a listener, from 1 to 2^31-1
+// (listen(2)). The system's limit (net.core.somaxconn on Linux) also applies; without this option
+// it is the only limit.
 func Backlog(n int) Option {
 	return func(s *settings) {
 		s.checkRange("Backlog", n)
@@ -84,31 +84,33 @@ func (s *settings) check(err error) {
 	}
 }
 
-// ReuseAddr sets whether the socket has SO_REUSEADDR. By default TCP listeners have it, so
-// that a server can be restarted immediately, and other sockets do not; several sockets
-// that receive from one multicast group need it. On Windows it is never set, because there
-// it would let other processes take the port.
+// ReuseAddr sets whether an IP socket has SO_REUSEADDR. By default TCP listeners have it, so that a
+// server can be restarted immediately, and other sockets do not; several sockets that receive
+// from one multicast group need it. On Windows it is never set, because there it would let other
+// processes take the port.
 func ReuseAddr(on bool) Option {
 	return func(s *settings) { s.reuseAddr = optional(on) }
 }
 
-// ReusePort sets whether the socket has SO_REUSEPORT, by default not: several sockets that have it
-// may be bound to one address. Linux distributes connections and datagrams among them (socket(7),
-// Linux 3.9). FreeBSD does that only with SO_REUSEPORT_LB (setsockopt(2), FreeBSD 12), which Control
-// can set. On Windows and Solaris the error of ReusePort(true) is errors.ErrUnsupported.
+// ReusePort sets whether an IP socket has SO_REUSEPORT: several sockets that have it may be bound to
+// one address. By default it does not. Linux distributes connections and datagrams among the sockets
+// (socket(7), Linux 3.9). FreeBSD does so only with SO_REUSEPORT_LB (setsockopt(2), FreeBSD 12), which
+// Control can set. On Windows, illumos and Solaris the error of ReusePort(true) is
+// errors.ErrUnsupported.
 func ReusePort(on bool) Option {
 	return func(s *settings) { s.reusePort = optional(on) }
 }
 
-// V6Only sets whether an IPv6 socket serves IPv6 only. By default, and with false, a socket on [::]
-// serves IPv4 too, whatever the system's default is (net.ipv6.bindv6only on Linux).
+// V6Only sets whether an IPv6 socket is for IPv6 only (IPV6_V6ONLY, ipv6(7)). By default, and with
+// false, a socket on [::] serves IPv4 too, whatever the system's default is (net.ipv6.bindv6only on
+// Linux). On OpenBSD and DragonFly every IPv6 socket is for IPv6 only, and false has no effect.
 func V6Only(on bool) Option {
 	return func(s *settings) { s.v6only = optional(on) }
 }
 
-// ReadBuffer sets SO_RCVBUF, in bytes, 1 or more. Before a TCP socket is bound or connected it can
-// enlarge the window; later it cannot. On a listener it is for the connections. Linux doubles the
-// value for its own use and limits it to net.core.rmem_max. SetOptions takes it for any open socket.
+// ReadBuffer sets the size of the kernel's receive buffer (SO_RCVBUF, socket(7)) in bytes, from 1 to
+// 2^31-1; on a listener, for the connections. Linux limits it to net.core.rmem_max and doubles it.
+// Before a TCP socket is bound or connected it can enlarge the window; later it cannot.
 func ReadBuffer(bytes int) Option {
 	return func(s *settings) {
 		s.checkRange("ReadBuffer", bytes)
@@ -116,8 +118,8 @@ func ReadBuffer(bytes int) Option {
 	}
 }
 
-// WriteBuffer sets SO_SNDBUF, in bytes, 1 or more; on a listener, for the connections. SetOptions
-// takes it for any open socket.
+// WriteBuffer sets the size of the kernel's send buffer (SO_SNDBUF, socket(7)) in bytes, from 1 to
+// 2^31-1; on a listener, for the connections. Linux limits it to net.core.wmem_max and doubles it.
 func WriteBuffer(bytes int) Option {
 	return func(s *settings) {
 		s.checkRange("WriteBuffer", bytes)
@@ -125,8 +127,8 @@ func WriteBuffer(bytes int) Option {
 	}
 }
 
-// LocalAddr binds an IP socket to a local address before it connects; with port 0 the system chooses
-// a port. The zero AddrPort is ErrBadArgument.
+// LocalAddr binds an IP socket to a local address before it connects. With port 0 the system chooses
+// a port.
 func LocalAddr(addr netip.AddrPort) Option {
 	return func(s *settings) {
 		if !addr.IsValid() {
@@ -136,9 +138,8 @@ func LocalAddr(addr netip.AddrPort) Option {
 	}
 }
 
-// LocalUnixAddr binds a Unix socket to a local name before it connects: a path, or @ and an
-// abstract name. Closing the socket does not remove the path; the caller must. If
-// connecting fails, the path is removed.
+// LocalUnixAddr binds a Unix socket to a local name before it connects. Closing the socket does not
+// remove the path; the caller must. If connecting fails, the path is removed.
 func LocalUnixAddr(name string) Option {
 	return func(s *settings) {
 		if name == "" {
@@ -148,12 +149,13 @@ func LocalUnixAddr(name string) Option {
 	}
 }
 
-// NoDelay sets TCP_NODELAY, on a listener for the connections: true, the default, disables Nagle's
-// algorithm, as in package net. SetOptions takes it for open TCP sockets.
+// NoDelay sets TCP_NODELAY (tcp(7)) of a TCP socket; on a listener, of the connections. True, the
+// default, disables Nagle's algorithm, as in package net.
 func NoDelay(on bool) Option { return func(s *settings) { s.noDelay = optional(on) } }
 
-// KeepAlive configures keep-alive probes of a TCP socket, on a listener for the connections, as
-// TCPStream.SetKeepAlive does. By default they are off. SetOptions takes it for open TCP sockets.
+// KeepAlive configures keep-alive probes of a TCP socket, as TCPStream.SetKeepAlive does; on a
+// listener, of the connections. By default there are no probes; loops have a default of their own
+// (loop.Config).
 func KeepAlive(k net.KeepAliveConfig) Option {
 	return func(s *settings) {
 		s.check(stream.CheckKeepAlive(k))
@@ -161,9 +163,9 @@ func KeepAlive(k net.KeepAliveConfig) Option {
 	}
 }
 
-// UserTimeout sets how long sent data of a TCP socket may stay unacknowledged, on a listener for the
-// connections, as TCPStream.SetUserTimeout does. SetOptions takes it for open TCP sockets. On systems
-// other than Linux the error is errors.ErrUnsupported.
+// UserTimeout sets how long sent bytes of a TCP socket may stay unacknowledged, as
+// TCPStream.SetUserTimeout does; on a listener, those of the connections. On systems other than
+// Linux the error is errors.ErrUnsupported.
 func UserTimeout(d time.Duration) Option {
 	return func(s *settings) {
 		_, err := userTimeout(d)
@@ -172,9 +174,10 @@ func UserTimeout(d time.Duration) Option {
 	}
 }
 
-// Control calls f with the descriptor before the socket is bound or connected, for options
-// that this package does not have. If f returns an error, creating the socket fails. Several are
-// called in turn. A nil f is ErrBadArgument.
+// Control calls f with the descriptor before the socket is bound or connected, for options that this
+// package does not have. If f returns an error, the socket is closed, and the function that creates
+// it returns that error in a *net.OpError. If there are several such options, each f is called, in
+// order. f must not close the descriptor.
 func Control(f func(fd uintptr) error) Option {
 	return func(s *settings) {
 		if f == nil {

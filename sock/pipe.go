@@ -9,20 +9,20 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// PipeReader is the read end of a pipe.
+// A PipeReader is the read end of a pipe.
 type PipeReader struct {
 	Descriptor
 	io sys.Shared
 }
 
-// PipeWriter is the write end of a pipe.
+// A PipeWriter is the write end of a pipe.
 type PipeWriter struct {
 	Descriptor
 	io sys.Shared
 }
 
-// Pipe returns the two ends of a new pipe (pipe(7)). It fails if the process is out of
-// file descriptors (EMFILE). On Windows the error is errors.ErrUnsupported.
+// Pipe returns the two ends of a new pipe (pipe(7)). The error is a *net.OpError, with EMFILE if the
+// process is out of file descriptors, or errors.ErrUnsupported on Windows.
 func Pipe() (*PipeReader, *PipeWriter, error) {
 	rfd, wfd, e := sys.Pipe()
 	if e != 0 {
@@ -54,8 +54,8 @@ func (w *PipeWriter) Write(b []byte) (int, error) {
 	return w.write(b, sys.Write)
 }
 
-// FD is a foreign descriptor: a tun device, an eventfd, an inotify instance, a serial line,
-// or any other file whose readiness the kernel reports.
+// An FD is a foreign descriptor: a tun device, an eventfd, an inotify instance, a serial line, or any
+// other file whose readiness the kernel reports. FromFD and FromFile create it.
 type FD struct {
 	Descriptor
 	io     sys.Shared
@@ -86,8 +86,8 @@ func FromFD(fd uintptr) (*FD, error) {
 	return f, nil
 }
 
-// Read reads into b, as read(2) does on that kind of descriptor. It returns io.EOF for 0
-// bytes.
+// Read reads into b, as read(2) does on that kind of descriptor. It returns ErrWouldBlock if the
+// read would block, and io.EOF if it reads 0 bytes into a b that is not empty.
 func (f *FD) Read(b []byte) (int, error) {
 	if f.socket && len(b) > 0 { // read(2) of 0 bytes takes no datagram
 		return f.read(b, recv)
@@ -95,8 +95,9 @@ func (f *FD) Read(b []byte) (int, error) {
 	return f.read(b, f.io.Read)
 }
 
-// Write writes as much of b as the kernel accepts, as write(2) does on that kind of
-// descriptor. If that is less than len(b), it also returns an error.
+// Write writes as much of b as the kernel accepts, by write(2), which it repeats after a partial
+// write. If that is less than len(b), it also returns an error, ErrWouldBlock if the write would
+// block.
 func (f *FD) Write(b []byte) (int, error) {
 	if f.socket {
 		return f.write(b, send)

@@ -95,43 +95,44 @@ func (d *Descriptor) familyOption(v4, v6 int) (level, option int, err error) {
 	return sys.IPPROTO_IP, v4, nil
 }
 
-// SetReadBuffer sets the size of the kernel's receive buffer in bytes, 1 or more; the
-// system has limits of its own. For TCP see also the option ReadBuffer, which can enlarge
-// the window. A pipe has no such buffer: its error is the system's, ENOTSOCK.
+// SetReadBuffer sets the size of the kernel's receive buffer (SO_RCVBUF, socket(7)) in bytes, from
+// 1 to 2^31-1; the system has limits of its own. For TCP see also the option ReadBuffer, which can
+// enlarge the window. On a descriptor that is not a socket the error is ENOTSOCK.
 func (d *Descriptor) SetReadBuffer(bytes int) error {
 	return d.setRange("SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF, bytes, 1, math.MaxInt32)
 }
 
-// ReadBuffer returns the size of the kernel's receive buffer in bytes. Linux
-// reports twice what was set (socket(7)).
+// ReadBuffer returns the size of the kernel's receive buffer in bytes. Linux returns twice the
+// size that was set (socket(7)).
 func (d *Descriptor) ReadBuffer() (int, error) {
 	return d.get("SO_RCVBUF", sys.SOL_SOCKET, sys.SO_RCVBUF)
 }
 
-// SetWriteBuffer sets the size of the kernel's send buffer in bytes, 1 or more; the system
-// has limits of its own. A pipe has no such buffer: its error is the system's, ENOTSOCK.
+// SetWriteBuffer sets the size of the kernel's send buffer (SO_SNDBUF, socket(7)) in bytes, from 1
+// to 2^31-1; the system has limits of its own. On a descriptor that is not a socket the error is
+// ENOTSOCK.
 func (d *Descriptor) SetWriteBuffer(bytes int) error {
 	return d.setRange("SO_SNDBUF", sys.SOL_SOCKET, sys.SO_SNDBUF, bytes, 1, math.MaxInt32)
 }
 
-// WriteBuffer returns the size of the kernel's send buffer in bytes. Linux reports
-// twice what was set (socket(7)).
+// WriteBuffer returns the size of the kernel's send buffer in bytes. Linux returns twice the size
+// that was set (socket(7)).
 func (d *Descriptor) WriteBuffer() (int, error) {
 	return d.get("SO_SNDBUF", sys.SOL_SOCKET, sys.SO_SNDBUF)
 }
 
-// SetTTL sets how many hops a packet may take, 1 to 255 (IP_TTL, or
+// SetTTL sets how many hops a sent packet may take, from 1 to 255 (IP_TTL, or
 // IPV6_UNICAST_HOPS; both on a dual-stack socket).
 func (s *TCPStream) SetTTL(hops int) error { return setTTL(&s.Descriptor, hops) }
 
-// TTL returns how many hops a packet may take.
+// TTL returns how many hops a sent packet may take.
 func (s *TCPStream) TTL() (int, error) { return ttl(&s.Descriptor) }
 
-// SetTTL sets how many hops a packet may take, 1 to 255 (IP_TTL, or
-// IPV6_UNICAST_HOPS; both on a dual-stack socket).
+// SetTTL sets how many hops a sent unicast packet may take, from 1 to 255 (IP_TTL, or
+// IPV6_UNICAST_HOPS; both on a dual-stack socket). SetMulticastTTL is for multicast.
 func (u *UDPSocket) SetTTL(hops int) error { return setTTL(&u.Descriptor, hops) }
 
-// TTL returns how many hops a packet may take.
+// TTL returns how many hops a sent unicast packet may take.
 func (u *UDPSocket) TTL() (int, error) { return ttl(&u.Descriptor) }
 
 func setTTL(d *Descriptor, hops int) error {
@@ -147,7 +148,7 @@ func ttl(d *Descriptor) (int, error) {
 }
 
 // SetBroadcast sets whether the socket may send to broadcast addresses (SO_BROADCAST,
-// socket(7)). If not, sending to one is EACCES.
+// socket(7)). By default it may not, and sending to one is EACCES.
 func (u *UDPSocket) SetBroadcast(on bool) error {
 	return u.set("SO_BROADCAST", sys.SOL_SOCKET, sys.SO_BROADCAST, toInt(on))
 }
@@ -166,7 +167,8 @@ func (u *UDPSocket) JoinGroup(group netip.Addr, ifindex int) error {
 	return u.membership("join group", group, ifindex, true)
 }
 
-// LeaveGroup leaves a multicast group that JoinGroup has joined.
+// LeaveGroup leaves a multicast group that JoinGroup has joined on the interface with the index.
+// The errors are those of JoinGroup, but EADDRNOTAVAIL if the socket is not a member.
 func (u *UDPSocket) LeaveGroup(group netip.Addr, ifindex int) error {
 	return u.membership("leave group", group, ifindex, false)
 }
@@ -187,7 +189,7 @@ func (u *UDPSocket) membership(op string, group netip.Addr, ifindex int, join bo
 	})
 }
 
-// SetMulticastTTL sets how many hops a multicast packet may take, 0 to 255; the
+// SetMulticastTTL sets how many hops a sent multicast packet may take, from 0 to 255; the
 // system's default is 1.
 //
 // On Linux this method, SetMulticastLoop and SetMulticastInterface apply to IPv4 and IPv6
@@ -197,13 +199,15 @@ func (u *UDPSocket) SetMulticastTTL(hops int) error {
 	return u.setByFamily("IP_MULTICAST_TTL", sys.IP_MULTICAST_TTL, sys.IPV6_MULTICAST_HOPS, hops, 0, 255)
 }
 
-// SetMulticastLoop sets whether sent multicast packets are looped back to this host.
+// SetMulticastLoop sets whether sent multicast packets are delivered to this host, too; by default
+// they are. See SetMulticastTTL for dual-stack sockets.
 func (u *UDPSocket) SetMulticastLoop(on bool) error {
 	return u.setByFamily("IP_MULTICAST_LOOP", sys.IP_MULTICAST_LOOP, sys.IPV6_MULTICAST_LOOP, toInt(on), 0, 1)
 }
 
-// SetMulticastInterface sets the interface for outgoing multicast packets, by its index
-// (net.Interface). With index 0 the system chooses.
+// SetMulticastInterface sets the interface for sent multicast packets, by its index
+// (net.Interface), which must not be negative. With index 0 the system chooses. See
+// SetMulticastTTL for dual-stack sockets.
 func (u *UDPSocket) SetMulticastInterface(ifindex int) error {
 	if err := inRange("the interface index", ifindex, 0, math.MaxInt32); err != nil {
 		return u.opError("set multicast interface", err)

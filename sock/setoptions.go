@@ -132,31 +132,33 @@ func applyDefaultNoDelay(fd sys.FD, kind handle.Kind, accepting *stream.Acceptin
 }
 
 // SetOptions sets options of an open stream: ReadBuffer, WriteBuffer and, for TCP, NoDelay, KeepAlive
-// and UserTimeout. The error is a *net.OpError with ErrBadArgument for another option, and then none is
-// set; with ErrClosed; or with the system's error, and then those before are set.
+// and UserTimeout. The error is a *net.OpError with ErrBadArgument, for any other option too;
+// errors.ErrUnsupported; ErrClosed; or the system's error. Only after the system's error some of the
+// options may have been set.
 func (s *Stream) SetOptions(options ...Option) error {
 	return s.setOptions(nil, options)
 }
 
-// SetOptions sets options for the connections that arrive from now on: ReadBuffer, WriteBuffer,
-// NoDelay, KeepAlive and UserTimeout. The errors are those of Stream.SetOptions.
+// SetOptions sets options of the connections that arrive from now on: ReadBuffer, WriteBuffer,
+// NoDelay, KeepAlive and UserTimeout. Connections that are in the queue already may have the old or
+// the new values. The errors are those of Stream.SetOptions.
 func (l *TCPListener) SetOptions(options ...Option) error {
 	return l.setOptions(&l.accepting, options)
 }
 
-// SetOptions sets options for the connections that arrive from now on: ReadBuffer and WriteBuffer.
-// The errors are those of Stream.SetOptions.
+// SetOptions sets ReadBuffer and WriteBuffer of the connections that are accepted from now on. The
+// errors are those of Stream.SetOptions.
 func (l *UnixListener) SetOptions(options ...Option) error {
 	return l.setOptions(&l.accepting, options)
 }
 
-// SetOptions sets options of an open socket: ReadBuffer and WriteBuffer. The errors are those of
+// SetOptions sets ReadBuffer and WriteBuffer of the open socket. The errors are those of
 // Stream.SetOptions.
 func (u *UDPSocket) SetOptions(options ...Option) error {
 	return u.setOptions(nil, options)
 }
 
-// SetOptions sets options of an open socket: ReadBuffer and WriteBuffer. The errors are those of
+// SetOptions sets ReadBuffer and WriteBuffer of the open socket. The errors are those of
 // Stream.SetOptions.
 func (u *UnixDatagram) SetOptions(options ...Option) error {
 	return u.setOptions(nil, options)

@@ -14,14 +14,14 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// TCPStream is one end of a TCP connection.
+// A TCPStream is one end of a TCP connection, or an attempt to connect.
 type TCPStream struct{ Stream }
 
-// ConnectTCP starts connecting to addr and returns immediately. Register the stream with
-// interest Writable; after its event, ConnectError returns the outcome.
+// ConnectTCP starts connecting to addr and returns immediately. Register the stream with interest
+// Writable; after its event, ConnectError returns the outcome.
 //
-// The error is a *net.OpError: ErrBadArgument, for an invalid addr too, or a failure that the kernel
-// reports immediately, such as no route, out of file descriptors (EMFILE), or a refusal on loopback.
+// The error is a *net.OpError with ErrBadArgument, for an invalid addr too, or with what the system
+// reports immediately, such as ENETUNREACH, EMFILE, or ECONNREFUSED for an address of this host.
 func ConnectTCP(addr netip.AddrPort, options ...Option) (*TCPStream, error) {
 	s := &TCPStream{}
 	if err := ConnectTCPInto(&s.Stream, addr, options...); err != nil {
@@ -30,7 +30,7 @@ func ConnectTCP(addr netip.AddrPort, options ...Option) (*TCPStream, error) {
 	return s, nil
 }
 
-// ConnectTCPInto is ConnectTCP into a Stream that the caller provides, which must be the zero value;
+// ConnectTCPInto is ConnectTCP for a Stream that the caller allocates. s must be a zero value;
 // otherwise the error is ErrBadArgument.
 func ConnectTCPInto(s *Stream, addr netip.AddrPort, options ...Option) error {
 	m := streamMaker(handle.TCPStream, s, options)
@@ -64,15 +64,15 @@ func ipAddr(a sys.Sockaddr, err error) netip.AddrPort {
 	return a.AddrPort()
 }
 
-// SendUrgent sends one byte of urgent data (MSG_OOB; tcp(7)). The peer's Poll reports it as
-// Priority.
+// SendUrgent sends one byte of urgent data (MSG_OOB; tcp(7)), or returns ErrWouldBlock. The peer's
+// Poll reports it as Priority.
 func (s *TCPStream) SendUrgent(b byte) error {
 	_, err := s.stream().Send("write urgent", []byte{b}, sys.MSG_OOB)
 	return err
 }
 
-// ReadUrgent reads the byte of urgent data, or returns ErrWouldBlock. If there is no urgent
-// data, the kernel's error is EINVAL.
+// ReadUrgent reads the byte of urgent data, or returns ErrWouldBlock if it is announced but has not
+// arrived. If there is no urgent data, the error is EINVAL.
 func (s *TCPStream) ReadUrgent() (byte, error) {
 	var b [1]byte
 	_, err := s.stream().Recv("read urgent", b[:], sys.MSG_OOB)
@@ -80,8 +80,8 @@ func (s *TCPStream) ReadUrgent() (byte, error) {
 	return b[0], err
 }
 
-// SetNoDelay sets TCP_NODELAY: true, the default, disables Nagle's algorithm. On a Unix
-// stream the system returns an error.
+// SetNoDelay sets TCP_NODELAY (tcp(7)): true, the default, disables Nagle's algorithm. On a Unix
+// stream the error is the system's, such as EOPNOTSUPP.
 func (s *Stream) SetNoDelay(on bool) error {
 	return s.set("TCP_NODELAY", sys.IPPROTO_TCP, sys.TCP_NODELAY, toInt(on))
 }
@@ -92,12 +92,13 @@ func (s *TCPStream) NoDelay() (bool, error) {
 	return v != 0, err
 }
 
-// SetKeepAlive configures the probes on a silent connection (tcp(7)), as
-// net.TCPConn.SetKeepAliveConfig does: off unless Enable is set, and otherwise, for a field that is
-// zero, 15 s of silence before the first probe, 15 s between probes, and the connection closed after 9
-// unanswered ones; a negative field leaves the value in force. Fractions of seconds are rounded up.
-// Times of more than 32,767 s or a Count of more than 127, the limits of Linux, are ErrBadArgument on
-// every system. A system that cannot set one of the values has its own.
+// SetKeepAlive configures keep-alive probes on a silent connection (tcp(7)), as
+// net.TCPConn.SetKeepAliveConfig does. Unless Enable is set there are no probes, and the other
+// fields have no meaning. A field that is zero means the default: 15 s of silence before the first
+// probe, 15 s between probes, and the end of the connection, ETIMEDOUT, after 9 unanswered ones. A
+// negative field leaves the value in force. Fractions of seconds are rounded up. Times of more than
+// 32,767 s and a Count of more than 127, the limits of Linux, are ErrBadArgument on every system. A
+// system that cannot set one of the values uses its own.
 func (s *TCPStream) SetKeepAlive(k net.KeepAliveConfig) error {
 	if err := stream.CheckKeepAlive(k); err != nil {
 		return s.opError("set keep-alive", err)
@@ -110,8 +111,9 @@ func (s *TCPStream) SetKeepAlive(k net.KeepAliveConfig) error {
 	})
 }
 
-// KeepAlive returns the values in force. NetBSD accepts the times and the count and does not return
-// them: there the error is errors.ErrUnsupported, and only Enable is valid.
+// KeepAlive returns the configuration of keep-alive probes that is in force. NetBSD accepts the
+// times and the count and does not return them: there the error is errors.ErrUnsupported, and only
+// Enable is valid.
 func (s *TCPStream) KeepAlive() (net.KeepAliveConfig, error) { return keepAlive(s.get) }
 
 // keepAlive reads the options with get.
@@ -157,10 +159,10 @@ func seconds(d time.Duration) int {
 // maxLinger is the largest value that all systems accept: 16 bits, signed.
 const maxLinger = math.MaxInt16
 
-// SetLinger sets what Close does with unsent bytes. If d is negative (the default), the
-// kernel continues to send them. If d is zero, it discards them and resets the connection.
-// If d is positive, it continues for that time, in whole seconds up to 32,767; Close may
-// then block in the kernel for as long, so prefer CloseWrite and a timeout of your own.
+// SetLinger sets what Close does with unsent bytes (SO_LINGER, socket(7)). If d is negative (the
+// default), the kernel continues to send them. If d is zero, it drops them and resets the
+// connection. If d is positive, it continues for that time, rounded up to whole seconds, at most
+// 32,767; Close may then block for as long, so prefer CloseWrite and a timeout of your own.
 func (s *Stream) SetLinger(d time.Duration) error {
 	if err := inRange("SO_LINGER", seconds(max(d, 0)), 0, maxLinger); err != nil {
 		return s.opError("set SO_LINGER", err)
@@ -173,9 +175,10 @@ func (s *Stream) SetLinger(d time.Duration) error {
 	})
 }
 
-// SetUserTimeout sets how long sent data may stay unacknowledged before the connection is
-// closed (RFC 5482): 0 to 2^31-1 ms, fractions of milliseconds rounded up; zero means the system's
-// default. On systems other than Linux the error is errors.ErrUnsupported.
+// SetUserTimeout sets how long sent bytes may stay unacknowledged before the connection ends with
+// ETIMEDOUT (TCP_USER_TIMEOUT, tcp(7); RFC 5482): from 0 to 2^31-1 ms, fractions of milliseconds
+// rounded up; zero means the system's default. On systems other than Linux the error is
+// errors.ErrUnsupported.
 func (s *TCPStream) SetUserTimeout(d time.Duration) error {
 	if !sys.HasUserTimeout {
 		return s.opError("set TCP_USER_TIMEOUT", errUnsupported)
@@ -196,8 +199,8 @@ func userTimeout(d time.Duration) (ms int, err error) {
 	return int(d/time.Millisecond + min(d%time.Millisecond, 1)), nil
 }
 
-// UserTimeout returns the timeout that SetUserTimeout has set. On systems other than Linux the error
-// is errors.ErrUnsupported.
+// UserTimeout returns the timeout that SetUserTimeout or the option UserTimeout has set, rounded up
+// to milliseconds, or zero. On systems other than Linux the error is errors.ErrUnsupported.
 func (s *TCPStream) UserTimeout() (time.Duration, error) {
 	if !sys.HasUserTimeout {
 		return 0, s.opError("get TCP_USER_TIMEOUT", errUnsupported)
@@ -206,7 +209,7 @@ func (s *TCPStream) UserTimeout() (time.Duration, error) {
 	return time.Duration(v) * time.Millisecond, err
 }
 
-// TCPListener accepts TCP connections.
+// A TCPListener accepts TCP connections.
 type TCPListener struct {
 	Descriptor
 	accepting
@@ -214,10 +217,10 @@ type TCPListener struct {
 
 type accepting = stream.Accepting
 
-// ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr
-// returns. [::] also serves IPv4, unless V6Only(true) is given. The error is a *net.OpError with
-// the system's error (EADDRINUSE, EACCES for a low port, EADDRNOTAVAIL, EMFILE), or with
-// ErrBadArgument, for an invalid addr too.
+// ListenTCP listens on addr. With port 0 the system chooses a free port, which Addr returns. [::]
+// includes the IPv4 addresses, unless V6Only(true) is given. The error is a *net.OpError with
+// ErrBadArgument, for an invalid addr too, or with the system's error (EADDRINUSE, EACCES for a port
+// that is reserved, EADDRNOTAVAIL, EMFILE).
 func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 	l := &TCPListener{}
 	m := maker{op: "listen", kind: handle.TCPListener, options: applyOptions(options), accepting: &l.accepting}
@@ -233,9 +236,9 @@ func ListenTCP(addr netip.AddrPort, options ...Option) (*TCPListener, error) {
 }
 
 // Accept takes the next connection off the queue, or returns ErrWouldBlock. With an Edge
-// registration, accept until it does. If the process or the system is out of file
-// descriptors (EMFILE, ENFILE), the connection stays in the queue, and no new event reports
-// it.
+// registration, accept until it does. Other errors are of type *net.OpError. If the process or
+// the system is out of file descriptors (EMFILE, ENFILE), the connection stays in the queue, and
+// with Edge no event reports it again.
 func (l *TCPListener) Accept() (*TCPStream, error) {
 	s := &TCPStream{}
 	if err := l.AcceptInto(&s.Stream); err != nil {
@@ -244,15 +247,15 @@ func (l *TCPListener) Accept() (*TCPStream, error) {
 	return s, nil
 }
 
-// AcceptInto is Accept into a Stream that the caller provides, which must be the zero value;
-// otherwise the error is ErrBadArgument.
+// AcceptInto is Accept for a Stream that the caller allocates. s must be a zero value; otherwise the
+// error is ErrBadArgument.
 func (l *TCPListener) AcceptInto(s *Stream) error {
 	_, err := l.AcceptFrom(s)
 	return err
 }
 
-// AcceptFrom is AcceptInto that also returns the peer's address. If the peer has reset the
-// connection meanwhile, RemoteAddr no longer returns it.
+// AcceptFrom is AcceptInto that also returns the peer's address, which RemoteAddr does not return if
+// the peer has reset the connection meanwhile.
 func (l *TCPListener) AcceptFrom(s *Stream) (netip.AddrPort, error) {
 	from, err := acceptInto(&l.Descriptor, s, handle.TCPStream, &l.accepting)
 	if err != nil {
@@ -261,11 +264,11 @@ func (l *TCPListener) AcceptFrom(s *Stream) (netip.AddrPort, error) {
 	return from.AddrPort(), nil
 }
 
-// StopListening makes the system refuse further connections, for all duplicates of the
-// socket. The descriptor stays open and must still be closed. On systems other than Linux
-// only Close ends listening, and StopListening does nothing.
+// StopListening makes the system refuse further connections, for all duplicates of the socket
+// (shutdown(2)). The descriptor stays open and must still be closed. On systems other than Linux
+// only Close of all duplicates ends listening, and StopListening does nothing. The error is a
+// *net.OpError with ErrClosed.
 func (l *TCPListener) StopListening() error { return stream.StopListening(l.h()) }
 
-// Addr returns the address that the listener listens on, or the zero AddrPort if it is
-// closed.
+// Addr returns the address of the listener, or the zero AddrPort if it is closed.
 func (l *TCPListener) Addr() netip.AddrPort { return ipAddr(localAddr(&l.Descriptor)) }

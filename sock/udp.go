@@ -10,18 +10,19 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// UDPSocket sends and receives datagrams.
+// A UDPSocket sends and receives datagrams.
 type UDPSocket struct {
 	Descriptor
 	family int
 }
 
-// ListenUDP binds a socket to addr. With port 0 the system chooses a free port; [::] also
-// serves IPv4, unless V6Only(true) is given. The error is a *net.OpError, as from ListenTCP.
+// ListenUDP binds a socket to addr. With port 0 the system chooses a free port, which LocalAddr
+// returns. [::] includes the IPv4 addresses, unless V6Only(true) is given. The errors are those of
+// ListenTCP.
 //
-// A socket on all addresses sends from the source address that the system chooses for the
-// route, as in package net. A peer that is connected to another address of this host does
-// not receive such an answer: on a host with several addresses, listen on each.
+// A socket on all addresses sends from the source address that the system chooses for the route,
+// as in package net. A peer that has connected its socket to another address of this host does not
+// receive such a datagram: on a host with several addresses, listen on each.
 func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	m := maker{op: "bind", kind: handle.UDPSocket, options: applyOptions(options)}
 	a, err := m.openIP(sys.SOCK_DGRAM, addr)
@@ -34,9 +35,10 @@ func ListenUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	return newUDP(m.fd, a.Family()), nil
 }
 
-// ConnectUDP returns a socket whose peer is addr: Read and Write receive from it and send
-// to it only. Connecting sends no packet and is complete on return. The error is a *net.OpError, as
-// from ConnectTCP.
+// ConnectUDP returns a socket whose peer is addr: Write sends to the peer, and datagrams from other
+// senders are dropped. Connecting sends no packet and has ended on return. The error is a
+// *net.OpError with ErrBadArgument, for an invalid addr too, or with the system's error, such as
+// ENETUNREACH or EMFILE.
 func ConnectUDP(addr netip.AddrPort, options ...Option) (*UDPSocket, error) {
 	m := connectMaker(handle.UDPSocket, options)
 	a, err := m.openIP(sys.SOCK_DGRAM, addr)
@@ -113,8 +115,8 @@ func (u *UDPSocket) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 	return n, from.AddrPort(), err
 }
 
-// Read is ReadFrom without the sender. On a connected socket it may return
-// syscall.ECONNREFUSED: the peer has refused an earlier Write. The socket remains usable.
+// Read is ReadFrom without the sender. If the socket has a peer, the error may be ECONNREFUSED: the
+// peer has refused an earlier Write. The socket remains usable.
 func (u *UDPSocket) Read(b []byte) (int, error) {
 	var from sys.Sockaddr
 	return readFrom(&u.Descriptor, b, &from)
@@ -141,7 +143,8 @@ func readFrom(d *Descriptor, b []byte, from *sys.Sockaddr) (int, error) {
 }
 
 // WriteTo sends b to addr as one datagram: all of b or nothing. An address that is not valid for the
-// socket's family is ErrBadArgument.
+// socket's family is ErrBadArgument; a datagram that is too long is EMSGSIZE. If the socket has a
+// peer, macOS and the BSDs return EISCONN.
 func (u *UDPSocket) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 	var a sys.Sockaddr
 	if !addr.IsValid() || !a.SetAddrPort(addr, u.family) {
@@ -150,7 +153,8 @@ func (u *UDPSocket) WriteTo(b []byte, addr netip.AddrPort) (int, error) {
 	return writeTo(&u.Descriptor, b, &a)
 }
 
-// Write sends b to the peer as one datagram: all of b or nothing.
+// Write sends b to the peer as one datagram: all of b or nothing. If there is no peer, the error is
+// the system's, such as EDESTADDRREQ. A datagram that is too long is EMSGSIZE.
 func (u *UDPSocket) Write(b []byte) (int, error) { return writeTo(&u.Descriptor, b, nil) }
 
 func writeTo(d *Descriptor, b []byte, to *sys.Sockaddr) (int, error) {
@@ -188,14 +192,14 @@ func sendFailure(d *Descriptor, err error, to *sys.Sockaddr) error {
 	return withDestination(err, d.h().Kind().NetAddr(to))
 }
 
-// A Message is one datagram of a batch.
+// A Message is one datagram of a batch, for ReadBatch and WriteBatch.
 type Message struct {
 	// Data holds the bytes to send, or is the buffer to receive into.
 	Data []byte
-	// N is the number of bytes received into Data.
+	// N is the number of bytes received into Data. WriteBatch ignores it.
 	N int
-	// Addr is the sender of a received datagram, or the destination of one to send. The
-	// zero AddrPort means the peer of a connected socket.
+	// Addr is the sender of a received datagram, or the destination of one to send. As a
+	// destination, the zero AddrPort means the socket's peer.
 	Addr netip.AddrPort
 	// Truncated reports that the received datagram was longer than Data.
 	Truncated bool
@@ -203,14 +207,14 @@ type Message struct {
 
 var batches = sync.Pool{New: func() any { return new(sys.Batch) }}
 
-// ReadBatch receives up to len(ms) datagrams, with one system call per 64 datagrams
-// (recvmmsg; one call per datagram where the system has no such call). It returns how many
-// it has received, or ErrWouldBlock if there are none.
+// ReadBatch receives up to len(ms) datagrams, by one system call per 64 datagrams (recvmmsg(2); on
+// systems other than Linux, per datagram). It returns how many it has received, or ErrWouldBlock if
+// there are none. It sets N, Addr and Truncated of each received Message; ErrTruncated is not
+// returned.
 //
-// Fewer than len(ms) do not mean that the socket is drained: an asynchronous error, such as
-// a peer's refusal, ends the call early, and the next call returns that error or no call
-// does. With an Edge registration, read until ErrWouldBlock, also after other errors, which
-// are about datagrams sent before.
+// Fewer than len(ms) do not mean that the socket is drained: an asynchronous error, such as a
+// peer's refusal of a datagram that was sent before, ends the call early. The next call may return
+// that error. With an Edge registration, read until ErrWouldBlock, also after other errors.
 func (u *UDPSocket) ReadBatch(ms []Message) (int, error) {
 	fd, ok := u.h().Use()
 	if !ok {
@@ -254,10 +258,9 @@ func readBatch(fd sys.FD, b *sys.Batch, ms []Message) (total int, e syscall.Errn
 	return total, 0
 }
 
-// WriteBatch sends the datagrams in turn, with one system call per 64 datagrams
-// (sendmmsg; one call per datagram where the system has no such call). It returns how many
-// it has sent. If those are fewer than len(ms), it also returns the error of the next
-// datagram, such as ErrWouldBlock.
+// WriteBatch sends the datagrams in turn, by one system call per 64 datagrams (sendmmsg(2); on
+// systems other than Linux, per datagram). It returns how many it has sent. If those are fewer than
+// len(ms), it also returns the error of the next datagram, as WriteTo and Write do.
 func (u *UDPSocket) WriteBatch(ms []Message) (int, error) {
 	fd, ok := u.h().Use()
 	if !ok {

@@ -9,12 +9,13 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// UnixStream is one end of a connection between Unix sockets.
+// A UnixStream is one end of a connection between Unix sockets.
 type UnixStream struct{ Stream }
 
-// ConnectUnix connects to the listener with the name. Connecting is complete on return. The error is a
-// *net.OpError: ErrBadArgument, for an invalid name too, or the system's (ENOENT, ECONNREFUSED, EMFILE).
-// With syscall.EAGAIN the listener's queue is full, and no event reports when to try again.
+// ConnectUnix connects to the listener with the name. Connecting has ended on return. The error is a
+// *net.OpError with ErrBadArgument, for an invalid name too, or with the system's error (ENOENT,
+// ECONNREFUSED, EMFILE). EAGAIN means that the listener's queue is full; no event reports when to
+// try again.
 func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 	s := &UnixStream{}
 	if err := ConnectUnixInto(&s.Stream, name, options...); err != nil {
@@ -23,7 +24,7 @@ func ConnectUnix(name string, options ...Option) (*UnixStream, error) {
 	return s, nil
 }
 
-// ConnectUnixInto is ConnectUnix into a Stream that the caller provides, which must be the zero value;
+// ConnectUnixInto is ConnectUnix for a Stream that the caller allocates. s must be a zero value;
 // otherwise the error is ErrBadArgument.
 func ConnectUnixInto(s *Stream, name string, options ...Option) error {
 	m := streamMaker(handle.UnixStream, s, options)
@@ -43,9 +44,9 @@ func (m *maker) prepareUnix(name string) (*sys.Sockaddr, error) {
 	return &a, m.bindLocal(sys.AF_UNIX)
 }
 
-// UnixPair returns two streams that are connected to each other (socketpair(2)). The error
-// is a *net.OpError, with EMFILE if the process is out of file descriptors, and with
-// errors.ErrUnsupported on Windows.
+// UnixPair returns two streams that are connected to each other (socketpair(2)). The error is a
+// *net.OpError, with EMFILE if the process is out of file descriptors, or errors.ErrUnsupported
+// on Windows.
 func UnixPair() (*UnixStream, *UnixStream, error) {
 	fds, e := sys.Socketpair(sys.SOCK_STREAM)
 	if e != 0 {
@@ -60,10 +61,11 @@ func newUnixStream(fd sys.FD) *UnixStream {
 	return s
 }
 
-// LocalAddr returns the stream's local name; empty if it has none or is closed.
+// LocalAddr returns the local name, or the empty name if the stream has no name or is closed.
 func (s *UnixStream) LocalAddr() string { return unixName(localAddr(&s.Descriptor)) }
 
-// RemoteAddr returns the peer's name; empty if it has none or the stream is closed.
+// RemoteAddr returns the peer's name, or the empty name if the peer has no name or the stream is
+// closed.
 func (s *UnixStream) RemoteAddr() string { return unixName(peerAddr(&s.Descriptor)) }
 
 func unixName(a sys.Sockaddr, err error) string {
@@ -73,7 +75,7 @@ func unixName(a sys.Sockaddr, err error) string {
 	return a.Unix()
 }
 
-// UnixListener accepts connections to a Unix socket.
+// A UnixListener accepts connections to a Unix socket.
 type UnixListener struct {
 	Descriptor
 	accepting
@@ -82,8 +84,9 @@ type UnixListener struct {
 }
 
 // ListenUnix listens on name. Close removes the path that ListenUnix creates. The error is a
-// *net.OpError: ErrBadArgument, for an invalid name too, or the system's (EACCES, ENOENT, EMFILE). If
-// the path already exists, it is EADDRINUSE, even if no socket listens on it: remove it first.
+// *net.OpError with ErrBadArgument, for an invalid name too, or with the system's error (EACCES,
+// ENOENT, EMFILE). If the path exists already, it is EADDRINUSE, even if no socket listens on it:
+// remove it first.
 func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 	l := &UnixListener{}
 	m := maker{op: "listen", kind: handle.UnixListener, options: applyOptions(options), accepting: &l.accepting}
@@ -100,7 +103,7 @@ func ListenUnix(name string, options ...Option) (*UnixListener, error) {
 }
 
 // Accept takes the next connection off the queue, or returns ErrWouldBlock. With an Edge
-// registration, accept until it does.
+// registration, accept until it does. The errors are those of TCPListener.Accept.
 func (l *UnixListener) Accept() (*UnixStream, error) {
 	s := &UnixStream{}
 	if err := l.AcceptInto(&s.Stream); err != nil {
@@ -109,8 +112,8 @@ func (l *UnixListener) Accept() (*UnixStream, error) {
 	return s, nil
 }
 
-// AcceptInto is Accept into a Stream that the caller provides, which must be the zero value;
-// otherwise the error is ErrBadArgument.
+// AcceptInto is Accept for a Stream that the caller allocates. s must be a zero value; otherwise the
+// error is ErrBadArgument.
 func (l *UnixListener) AcceptInto(s *Stream) error {
 	_, err := acceptInto(&l.Descriptor, s, handle.UnixStream, &l.accepting)
 	return err
@@ -119,7 +122,7 @@ func (l *UnixListener) AcceptInto(s *Stream) error {
 // StopListening does what TCPListener.StopListening does.
 func (l *UnixListener) StopListening() error { return stream.StopListening(l.h()) }
 
-// Addr returns the name that the listener listens on; empty if it is closed.
+// Addr returns the name of the listener, or the empty name if it is closed.
 func (l *UnixListener) Addr() string { return unixName(localAddr(&l.Descriptor)) }
 
 // Close stops listening and removes the path that ListenUnix has created, even if the
@@ -132,8 +135,7 @@ func (l *UnixListener) Close() error {
 	return l.Descriptor.Close()
 }
 
-// Detach does what Descriptor.Detach does. The caller then owns the path, too: Close does
-// not remove it.
+// Detach does what Descriptor.Detach does. The caller then owns the path, too.
 func (l *UnixListener) Detach() (uintptr, error) {
 	if l.released.Swap(true) {
 		return ^uintptr(0), l.opError("detach", net.ErrClosed)
@@ -141,7 +143,7 @@ func (l *UnixListener) Detach() (uintptr, error) {
 	return l.Descriptor.Detach()
 }
 
-// UnixDatagram sends and receives datagrams between Unix sockets.
+// A UnixDatagram sends and receives datagrams between Unix sockets.
 //
 // Sending would block (ErrWouldBlock) if the receiver's queue is full. Linux reports
 // Writable correctly only for the peer of a connected socket: on an unconnected socket
@@ -149,10 +151,8 @@ func (l *UnixListener) Detach() (uintptr, error) {
 // there would spin: connect the socket, or retry after a time.
 type UnixDatagram struct{ Descriptor }
 
-// ListenUnixDatagram binds a socket to name, a path or @ and an abstract name (Linux).
-// Closing the socket does not remove the path; the caller must. The error is a *net.OpError:
-// for an invalid name, with ErrBadArgument, or with the system's error (EADDRINUSE, also if
-// the path is left over; EACCES, ENOENT, EMFILE).
+// ListenUnixDatagram binds a socket to name. Closing the socket does not remove the path; the
+// caller must. The errors are those of ListenUnix.
 func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 	m := maker{op: "bind", kind: handle.UnixDatagram, options: applyOptions(options)}
 	a, err := m.openUnix(sys.SOCK_DGRAM, name)
@@ -165,10 +165,10 @@ func ListenUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 	return newUnixDatagram(m.fd), nil
 }
 
-// ConnectUnixDatagram returns a socket whose peer is name. To receive answers it needs a
-// name of its own: see the option LocalUnixAddr. The error is a *net.OpError: for an invalid
-// name, with ErrBadArgument, or with the system's error (ECONNREFUSED and ENOENT: no socket
-// has the name; EPROTOTYPE: a stream socket has it).
+// ConnectUnixDatagram returns a socket whose peer is name. To receive answers it needs a name of its
+// own: see the option LocalUnixAddr. The error is a *net.OpError with ErrBadArgument, for an invalid
+// name too, or with the system's error: ECONNREFUSED or ENOENT if no socket has the name,
+// EPROTOTYPE if a stream socket has it, EMFILE.
 func ConnectUnixDatagram(name string, options ...Option) (*UnixDatagram, error) {
 	m := connectMaker(handle.UnixDatagram, options)
 	a, err := m.openUnix(sys.SOCK_DGRAM, name)
@@ -200,10 +200,10 @@ func newUnixDatagram(fd sys.FD) *UnixDatagram {
 	return u
 }
 
-// LocalAddr returns the socket's local name; empty if it has none or is closed.
+// LocalAddr returns the local name, or the empty name if the socket has no name or is closed.
 func (u *UnixDatagram) LocalAddr() string { return unixName(localAddr(&u.Descriptor)) }
 
-// RemoteAddr returns the peer's name; empty if there is no peer, or it has no name.
+// RemoteAddr returns the peer's name, or the empty name if there is no peer or it has no name.
 func (u *UnixDatagram) RemoteAddr() string { return unixName(peerAddr(&u.Descriptor)) }
 
 // ReadFrom receives one datagram into b and returns its length and the sender's name. An
@@ -224,7 +224,9 @@ func (u *UnixDatagram) Read(b []byte) (int, error) {
 	return readFrom(&u.Descriptor, b, &from)
 }
 
-// WriteTo sends b to the socket with the name as one datagram: all of b or nothing.
+// WriteTo sends b to the socket with the name as one datagram: all of b or nothing. An invalid name
+// is ErrBadArgument; ECONNREFUSED or ENOENT means that no socket has the name, EMSGSIZE that the
+// datagram is longer than the send buffer allows.
 func (u *UnixDatagram) WriteTo(b []byte, name string) (int, error) {
 	var a sys.Sockaddr
 	if name == "" || !a.SetUnix(name) {
@@ -233,5 +235,6 @@ func (u *UnixDatagram) WriteTo(b []byte, name string) (int, error) {
 	return writeTo(&u.Descriptor, b, &a)
 }
 
-// Write sends b to the peer as one datagram: all of b or nothing.
+// Write sends b to the peer as one datagram: all of b or nothing. The errors are those of WriteTo, or
+// the system's if there is no peer, such as ENOTCONN.
 func (u *UnixDatagram) Write(b []byte) (int, error) { return writeTo(&u.Descriptor, b, nil) }

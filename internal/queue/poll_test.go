@@ -120,7 +120,7 @@ func TestWaitMasksReadinessWithoutInterest(t *testing.T) {
 		t.Fatalf("Wait = %v, %v after %d rounds, want one event in the third", events[:n], err, rounds)
 	}
 	if ev := events[0]; ev.Readable() || !ev.Writable() || !ev.Failed() {
-		t.Errorf("%v, want Writable and Error", ev)
+		t.Errorf("%v, want Writable and Failed", ev)
 	}
 }
 

@@ -30,12 +30,11 @@ func Lines(maxBytes int) *Delimited {
 	return d
 }
 
-// Next implements Format. The errors are *TooLongError, if the frame has more than MaxBytes bytes,
-// which is known when MaxEncodedBytes bytes contain no delimiter; and one that wraps ErrBadArgument,
-// if a field of d is out of range.
+// Next implements Format. The error is a *TooLongError if the frame has more than MaxBytes bytes,
+// which is known when MaxEncodedBytes bytes contain no delimiter; it wraps ErrBadArgument if a
+// field of d is out of range.
 //
-// Next searches b from its start: if a frame of MaxBytes arrives in many parts, up to MaxBytes
-// bytes for each. See Scanner.
+// Each call searches b from its start. For long frames that arrive in many parts see Scanner.
 func (d *Delimited) Next(b []byte) (n int, frame []byte, err error) { return d.next(b, 0) }
 
 // next is Next, for a b that has no delimiter that ends in its first searched bytes.
@@ -84,11 +83,11 @@ func (d *Delimited) trim(encoded []byte) []byte {
 	return encoded[:end:end]
 }
 
-// Append appends payload and the delimiter to dst, and returns the extended slice; with an error
-// it returns dst. The errors are *TooLongError; *DelimiterError, if the receiver would find the
-// end of the frame elsewhere, because the payload contains the delimiter, forms one together with
-// it, or with TrimCR ends with "\r"; and one that wraps ErrBadArgument, if a field of d is out of
-// range.
+// Append appends payload and the delimiter to dst, and returns the extended slice; with an error it
+// returns dst. The error is a *TooLongError if payload has more than MaxBytes bytes; a
+// *DelimiterError if the receiver would find the end of the frame elsewhere, because payload
+// contains the delimiter, forms one together with it, or with TrimCR ends with "\r"; it wraps
+// ErrBadArgument if a field of d is out of range.
 func (d *Delimited) Append(dst, payload []byte) ([]byte, error) {
 	if err := d.validate(); err != nil {
 		return dst, err
@@ -104,9 +103,8 @@ func (d *Delimited) Append(dst, payload []byte) ([]byte, error) {
 	return b, nil
 }
 
-// MaxEncodedBytes returns the length of the longest frame with its delimiter, in bytes. The
-// MaxUnreadBytes of a loop's Config must be at least that. It panics if a field of d is out of
-// range.
+// MaxEncodedBytes returns the length of the longest frame with its delimiter, in bytes: the minimum
+// of loop.Config.MaxUnreadBytes. It panics if a field of d is out of range.
 func (d *Delimited) MaxEncodedBytes() int {
 	must(d.validate())
 	return d.maxEncodedBytes()

@@ -2,15 +2,14 @@ package frame
 
 import "fmt"
 
-// TooLongError is the error for a frame that is longer than its format allows.
+// A TooLongError is the error for a frame that is longer than its format allows.
 type TooLongError struct {
 	// Format is the name of the format's type, "Delimited", "Prefixed" or "Varint".
 	Format string
-	// Bytes is the length of the frame without header and delimiter. It is 0 if it is not known:
-	// a delimited frame has no header that announces it.
+	// Bytes is the length of the frame without header and delimiter, or 0 if it is not known,
+	// because a received frame ends with a delimiter.
 	Bytes uint64
-	// MaxBytes is the limit: the format's maximum, or less if the format's header cannot express
-	// it.
+	// MaxBytes is the format's maximum, or less if its header cannot express that.
 	MaxBytes int
 }
 
@@ -22,8 +21,8 @@ func (e *TooLongError) Error() string {
 	return fmt.Sprintf("frame: %s: a frame of %d bytes; the maximum is %d; raise it if such frames are valid", e.Format, e.Bytes, e.MaxBytes)
 }
 
-// HeaderError is the error for a header that is not one of the format: a varint of more than
-// 64 bits, or a length that includes the header and is less than that.
+// A HeaderError is the error for a received header that is invalid: a varint of more than 64 bits, or
+// a length that should include the header and is less than the header's.
 type HeaderError struct {
 	// Format is the name of the format's type, "Prefixed" or "Varint".
 	Format string
@@ -38,9 +37,10 @@ func (e *HeaderError) Error() string {
 	return fmt.Sprintf("frame: %s: the header % x is invalid: %s; the peer uses another format", e.Format, e.Header, e.Reason)
 }
 
-// DelimiterError is the error of Delimited.Append for a payload that contains the delimiter: the
-// frame would end in it, and the rest of the payload would be another frame.
+// A DelimiterError is the error of Delimited.Append for a payload whose end the receiver would not
+// find, such as one that contains the delimiter: the rest of it would be another frame.
 type DelimiterError struct {
+	// Delimiter is that of the format.
 	Delimiter string
 	// Bytes is the length of the payload, and End the number of its bytes that the receiver would
 	// take as the frame.

@@ -11,13 +11,13 @@ import (
 type Prefixed struct {
 	// LengthBytes is the size of the length: 1, 2, 3, 4 or 8 bytes.
 	LengthBytes int
-	// LittleEndian is whether the first byte of the length is its lowest; by default it is
-	// its highest (network byte order).
+	// LittleEndian reports whether the first byte of the length is the lowest; by default it is
+	// the highest (network byte order).
 	LittleEndian bool
-	// IncludesLength is whether the length counts its own LengthBytes, too.
+	// IncludesLength reports whether the length counts its own LengthBytes, too.
 	IncludesLength bool
-	// MaxBytes is the maximum length of a frame without LengthBytes, in bytes, from 1 to
-	// MaxFrameBytes. It may be more than a length of LengthBytes can express.
+	// MaxBytes is the maximum length of a frame without its length, in bytes, from 1 to
+	// MaxFrameBytes. It may be more than LengthBytes can express.
 	MaxBytes int
 }
 
@@ -32,10 +32,10 @@ func (p *Prefixed) Next(b []byte) (n int, frame []byte, err error) {
 }
 
 // Header decodes the length at the start of b, for handlers that do not wait for the whole frame.
-// headerBytes is LengthBytes, and payloadBytes the length of the frame that follows; both are 0
-// if b ends before the length does. The errors are *TooLongError; *HeaderError, if the length
-// should include itself and is less than LengthBytes; and one that wraps ErrBadArgument, if a
-// field of p is out of range.
+// headerBytes is LengthBytes, and payloadBytes the length of the frame that follows; both are 0 if b
+// ends before the length does. The error is a *TooLongError if the frame has more than MaxBytes
+// bytes, and a *HeaderError if the length should include itself and is less than LengthBytes; it
+// wraps ErrBadArgument if a field of p is out of range.
 func (p *Prefixed) Header(b []byte) (headerBytes, payloadBytes int, err error) {
 	if err := p.validate(); err != nil {
 		return 0, 0, err
@@ -94,10 +94,10 @@ func (p *Prefixed) Append(dst, payload []byte) ([]byte, error) {
 	return append(b, payload...), nil
 }
 
-// AppendHeader appends to dst the length for a payload of payloadBytes, which the caller sends
-// after it, and returns the extended slice; with an error it returns dst. The errors are
-// *TooLongError, if payloadBytes exceeds MaxBytes or what LengthBytes can express, and one
-// that wraps ErrBadArgument, if payloadBytes is negative or a field of p is out of range.
+// AppendHeader appends to dst the length for a payload of payloadBytes, which the caller sends after
+// it, and returns the extended slice; with an error it returns dst. The error is a *TooLongError if
+// payloadBytes is more than MaxBytes or than LengthBytes can express; it wraps ErrBadArgument if
+// payloadBytes is negative or a field of p is out of range.
 func (p *Prefixed) AppendHeader(dst []byte, payloadBytes int) ([]byte, error) {
 	if err := p.validate(); err != nil {
 		return dst, err
@@ -132,9 +132,8 @@ func (p *Prefixed) effectiveMax() int {
 	return int(min(limit, uint64(p.MaxBytes)))
 }
 
-// MaxEncodedBytes returns the length of the longest frame with its length, in bytes. The
-// MaxUnreadBytes of a loop's Config must be at least that. It panics if a field of p is out of
-// range.
+// MaxEncodedBytes returns the length of the longest frame with its length, in bytes: the minimum of
+// loop.Config.MaxUnreadBytes. It panics if a field of p is out of range.
 func (p *Prefixed) MaxEncodedBytes() int {
 	must(p.validate())
 	return p.LengthBytes + p.effectiveMax()

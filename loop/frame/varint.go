@@ -23,10 +23,11 @@ func (v *Varint) Next(b []byte) (n int, frame []byte, err error) {
 }
 
 // Header decodes the length at the start of b, for handlers that do not wait for the whole frame.
-// headerBytes is the size of the length, from 1 to 10, also if it would fit into fewer bytes, as
-// protobuf allows; payloadBytes is the length of the frame that follows. Both are 0 if b ends
-// before the length does. The errors are *TooLongError; *HeaderError, if the length has more than
-// 64 bits; and one that wraps ErrBadArgument, if MaxBytes is out of range.
+// headerBytes is the size of the length, from 1 to 10, which may be more than necessary, as in
+// protobuf; payloadBytes is the length of the frame that follows. Both are 0 if b ends before the
+// length does. The error is a *TooLongError if the frame has more than MaxBytes bytes, and a
+// *HeaderError if the length has more than 64 bits; it wraps ErrBadArgument if MaxBytes is out of
+// range.
 func (v *Varint) Header(b []byte) (headerBytes, payloadBytes int, err error) {
 	if !validMax(v.MaxBytes) {
 		return 0, 0, errMax("Varint", v.MaxBytes)
@@ -56,10 +57,10 @@ func (v *Varint) Append(dst, payload []byte) ([]byte, error) {
 	return append(b, payload...), nil
 }
 
-// AppendHeader appends to dst the length for a payload of payloadBytes, which the caller sends
-// after it, and returns the extended slice; with an error it returns dst. The errors are
-// *TooLongError, if payloadBytes exceeds MaxBytes, and one that wraps ErrBadArgument, if
-// payloadBytes is negative or MaxBytes is out of range.
+// AppendHeader appends to dst the length for a payload of payloadBytes, which the caller sends after
+// it, and returns the extended slice; with an error it returns dst. The error is a *TooLongError if
+// payloadBytes is more than MaxBytes; it wraps ErrBadArgument if payloadBytes is negative or
+// MaxBytes is out of range.
 func (v *Varint) AppendHeader(dst []byte, payloadBytes int) ([]byte, error) {
 	switch {
 	case !validMax(v.MaxBytes):
@@ -72,8 +73,8 @@ func (v *Varint) AppendHeader(dst []byte, payloadBytes int) ([]byte, error) {
 	return binary.AppendUvarint(dst, uint64(payloadBytes)), nil
 }
 
-// MaxEncodedBytes returns the length of the longest frame with its length, in bytes. The
-// MaxUnreadBytes of a loop's Config must be at least that. It panics if MaxBytes is out of range.
+// MaxEncodedBytes returns the length of the longest frame with its length, which has at most 10
+// bytes: the minimum of loop.Config.MaxUnreadBytes. It panics if MaxBytes is out of range.
 func (v *Varint) MaxEncodedBytes() int {
 	if !validMax(v.MaxBytes) {
 		panic(errMax("Varint", v.MaxBytes).Error())
