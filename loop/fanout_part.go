@@ -126,7 +126,7 @@ func (p *fanoutPart) admitLocked(n int) error {
 		return nil
 	case n > p.limit || n > c.MaxPendingBytes:
 		return errMessageTooLarge
-	case p.unfinished >= c.MaxPendingMessages || p.unfinishedBytes+n > c.MaxPendingBytes:
+	case p.unfinished >= c.MaxPendingMessages || p.unfinishedBytes > c.MaxPendingBytes-n:
 		return errPendingFull
 	}
 	return nil
@@ -188,7 +188,7 @@ func (p *fanoutPart) beginBatch() bool {
 	limit := min(p.limit, p.l.g.config.TurnBudgetBytes)
 	for !p.pending.empty() && len(p.batch) < driver.MaxBuffers {
 		n := p.pending.front().Len()
-		if len(p.batch) > 0 && p.batchBytes+n > limit {
+		if len(p.batch) > 0 && p.batchBytes > limit-n {
 			break
 		}
 		p.batch, p.batchBytes = append(p.batch, p.pending.pop()), p.batchBytes+n
@@ -369,7 +369,7 @@ func (c *Conn) queueRestLocked(messages []*Shared, n int) {
 // must be held.
 func (c *Conn) queueSharedLocked(messages []*Shared, limit int) int {
 	for i, s := range messages {
-		if c.unsentLocked()+s.Len() > limit || c.admitWriteLocked(s.Len()) != nil {
+		if c.unsentLocked() > limit-s.Len() || c.admitWriteLocked(s.Len()) != nil {
 			return i
 		}
 		c.appendSharedLocked(s, s.Bytes())
