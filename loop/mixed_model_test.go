@@ -301,7 +301,7 @@ func TestL3MixedModel(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, uint64(2000+i)))
 			for range 400 {
 				f := m.fanouts[r.IntN(2)]
-				s := m.newShared(newRecord(mixedFanout, number.Add(1), []int{0, 10, 200, 400, 900, 3000}[r.IntN(6)]))
+				s := m.newShared(newRecord(mixedFanout, number.Add(1), []int{0, 10, 200, 400, 900, 30 << 10}[r.IntN(6)]))
 				if err := f.Send(s); err != nil && !errors.Is(err, loop.ErrQueueFull) {
 					t.Errorf("Send: %v", err)
 				}
