@@ -21,9 +21,10 @@ func (d *Driver) mayReceive(s *driver.Stream) bool {
 // if the socket reports that it has unread bytes (msg_inq), or does not report their number. A
 // TCP socket counts the FIN as one byte, and a Unix socket reported no number before Linux 6.17.
 // Since then a Unix socket whose peer has sent FIN reports 0, so a receive that takes the last
-// bytes after the FIN waits for an event that does not come. Linux 7.0 mends that only if two
-// events are pending (io_uring/poll.c, io_poll_check_events): not if the bytes and the FIN
-// are there when the receive starts to wait. See https://github.com/axboe/liburing/issues/1549.
+// bytes after the FIN waits for an event that does not come. The kernel's mend of 2026 ("io_uring/poll:
+// fix multishot recv missing EOF on wakeup race", https://github.com/axboe/liburing/issues/1549)
+// covers the case that two events are pending, but not that the bytes and the FIN are there when the
+// receive starts to wait: Linux 6.18.44 still misses the FIN then.
 // A receive that starts anew always reports the FIN.
 func receivesOnce(s *driver.Stream) bool { return handle.Of(s).Kind() == handle.UnixStream }
 
