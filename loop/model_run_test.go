@@ -83,6 +83,7 @@ func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.g.SetStalledAfter(longTimeout) // its log record depends on how fast the machine is
 	for i := range p.pairs {
 		r.pairs = append(r.pairs, newPair(r, i))
 	}
@@ -159,7 +160,7 @@ func (r *run) scheduleShutdown(ctx context.Context) {
 func (r *run) meetWithoutUnopened() {
 	for _, p := range r.pairs {
 		p.mu.Lock()
-		unopened := slices.ContainsFunc(p.ends[:], func(a *end) bool { return !a.plain && !a.opened })
+		unopened := slices.ContainsFunc(p.ends[:], (*end).mayStayUnopenedLocked)
 		p.mu.Unlock()
 		if unopened {
 			p.met.Do(r.meeting.Done)
@@ -179,16 +180,22 @@ func (r *run) allStepped() bool {
 
 func (r *run) startShutdown(ctx context.Context) {
 	r.shutdownBegun.Store(true)
+	r.changed()
 	go r.shutdown(ctx)
+}
+
+// changed makes every wait check its condition again.
+func (r *run) changed() {
+	for _, p := range r.pairs {
+		p.changed()
+	}
 }
 
 func (r *run) shutdown(ctx context.Context) {
 	r.shutdownBegun.Store(r.p.shutdown.begin > 0)
 	err := r.g.Shutdown(ctx)
 	r.shutdownReturned.Store(true)
-	for _, p := range r.pairs {
-		p.changed()
-	}
+	r.changed()
 	r.shutdownErr <- err
 }
 
@@ -343,8 +350,7 @@ func (p *pair) step(s step) {
 		a.waitArrived()
 	case a.plain:
 		a.doPlain(s)
-	case !p.wait("Opened", func() bool { return a.opened || a.finishedLocked() }):
-	case a.isFinished():
+	case !a.awaitOpened():
 	case s.op == opAwait:
 		a.awaitReceived()
 	case s.from == fromScript:
@@ -358,7 +364,9 @@ func (p *pair) step(s step) {
 
 // meet waits for all pairs, once a has paused.
 func (p *pair) meet(a *end) {
-	p.wait("Pause", func() bool { return a.paused || a.finishedLocked() || a.peer.finishedLocked() || a.seen >= crowdBytes })
+	p.wait("Pause", func() bool {
+		return a.paused || a.finishedLocked() || a.peer.finishedLocked() || a.seen >= crowdBytes || a.mayStayUnopenedLocked() || a.peer.mayStayUnopenedLocked()
+	})
 	p.met.Do(p.r.meeting.Done)
 	if !p.r.stuck.Load() {
 		p.r.meeting.Wait()
