@@ -249,13 +249,18 @@ func (h handler) act(steps []step) (err error) {
 func (h handler) Opened(c *loop.Conn) {
 	steps := h.enter("Opened")
 	defer h.leave()
+	alone := false
 	h.p.locked(func() {
+		alone = h.p.failed
 		h.mode.op, h.ctx, h.backpressure = opConsume, c.Context(), h.isAccepted()
 		if n, most := h.p.r.g.Conns(), h.p.r.p.setting.maxConns; most > 0 && n > most {
 			h.p.failLocked("Conns() = %d, want at most %d", n, most)
 		}
 	})
 	h.act(steps)
+	if alone {
+		h.do(step{op: opClose}, true)
+	}
 }
 
 func (h handler) Data(c *loop.Conn, b []byte) (n int, err error) {

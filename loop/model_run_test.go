@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -226,8 +227,11 @@ func (r *run) watch(done chan struct{}, limit time.Duration) {
 		r.fail(what)
 		for _, p := range r.pairs {
 			p.locked(func() {
-				if p.waits != "" {
+				switch {
+				case p.waits != "":
 					p.failLocked("timed out waiting for %s", p.waits)
+				case p.ends[0].isOpenLocked() || p.ends[1].isOpenLocked():
+					p.failLocked("an end is open after the script")
 				}
 			})
 		}
@@ -373,9 +377,15 @@ func (p *pair) meet(a *end) {
 	}
 }
 
+// address returns the address at which the pair's listener listens. On Linux each pair has a host
+// of its own: once Shutdown has closed the listener, another may get its port before the pair dials.
 func (p *pair) address() string {
-	if p.s.network == "unix" {
+	switch {
+	case p.s.network == "unix":
 		return filepath.Join(p.r.dir, fmt.Sprint(p.i))
+	case runtime.GOOS == "linux":
+		pid := os.Getpid()
+		return fmt.Sprintf("127.%d.%d.%d:0", 1+(pid>>8)%254, pid%256, 1+p.i%254)
 	}
 	return "127.0.0.1:0"
 }
@@ -420,7 +430,7 @@ func (p *pair) listen(a *end) string {
 	var err error
 	if p.s.network == "tcp" && p.s.small {
 		var s *sock.TCPListener
-		if s, err = sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.WriteBuffer(4<<10), sock.ReadBuffer(16<<10)); err == nil {
+		if s, err = sock.ListenTCP(netip.MustParseAddrPort(p.address()), sock.WriteBuffer(4<<10), sock.ReadBuffer(16<<10)); err == nil {
 			ln, err = p.r.g.Serve(s, a.accept)
 		}
 	} else {
@@ -454,7 +464,8 @@ func (p *pair) dial(a *end, address string) bool {
 }
 
 // connectFailed records a failure to connect, unless the group shuts down or an end may have reset
-// the connection immediately.
+// the connection immediately. The other end may be open, or be opened later: it is closed then,
+// because no script does it.
 func (p *pair) connectFailed(what string, err error) {
 	p.locked(func() {
 		p.failed = true
@@ -462,6 +473,13 @@ func (p *pair) connectFailed(what string, err error) {
 			p.failLocked("%s: %v", what, err)
 		}
 	})
+	for _, a := range p.ends {
+		open := false
+		p.locked(func() { open = a.isOpenLocked() })
+		if open {
+			a.do(step{op: opClose}, false)
+		}
+	}
 }
 
 // abort ends both ends of a stuck run.
