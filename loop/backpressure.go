@@ -30,7 +30,7 @@ func (w *watermark) admit(n, unsent, high, maxUnsent int) error {
 	if n > maxUnsent {
 		return ErrTooLarge
 	}
-	if n+unsent > maxUnsent {
+	if unsent > maxUnsent-n { // the sum may exceed an int of 32 bits: a Shared may be queued many times
 		*w |= above
 		return ErrBufferFull
 	}

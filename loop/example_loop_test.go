@@ -289,14 +289,14 @@ func ExampleGroup_Wait() {
 		if err != nil {
 			return err
 		}
+		if _, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
+			return err
+		}
 		context.AfterFunc(ctx, func() {
 			drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
 			g.Shutdown(drain)
 		})
-		if _, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} }); err != nil {
-			return err
-		}
 		return g.Wait()
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // in a program: signal.NotifyContext

@@ -126,7 +126,7 @@ func (p *fanoutPart) admitLocked(n int) error {
 		return nil
 	case n > p.limit || n > c.MaxPendingBytes:
 		return errMessageTooLarge
-	case p.unfinished >= c.MaxPendingMessages || p.unfinishedBytes+n > c.MaxPendingBytes:
+	case p.unfinished >= c.MaxPendingMessages || p.unfinishedBytes > c.MaxPendingBytes-n:
 		return errPendingFull
 	}
 	return nil
@@ -188,7 +188,7 @@ func (p *fanoutPart) beginBatch() bool {
 	limit := min(p.limit, p.l.g.config.TurnBudgetBytes)
 	for !p.pending.empty() && len(p.batch) < driver.MaxBuffers {
 		n := p.pending.front().Len()
-		if len(p.batch) > 0 && p.batchBytes+n > limit {
+		if len(p.batch) > 0 && p.batchBytes > limit-n {
 			break
 		}
 		p.batch, p.batchBytes = append(p.batch, p.pending.pop()), p.batchBytes+n

@@ -73,7 +73,7 @@ func (c *Conn) queueRestLocked(messages []*Shared, n int) {
 // must be held.
 func (c *Conn) queueSharedLocked(messages []*Shared, limit int) int {
 	for i, s := range messages {
-		if c.unsentLocked()+s.Len() > limit || c.admitWriteLocked(s.Len()) != nil {
+		if c.unsentLocked() > limit-s.Len() || c.admitWriteLocked(s.Len()) != nil {
 			return i
 		}
 		c.appendSharedLocked(s, s.Bytes())

@@ -163,10 +163,14 @@ func (l *Loop) fail(err error) {
 // the driver was about to deliver are lost, and a driver may be bound to its thread: so the loop
 // fails, and ends in an orderly way.
 func (l *Loop) runAfterGoexit() {
-	l.running.Store(nil)
+	if c := l.running.Load(); c != nil { // what the callback wrote is unsent, so the connection is reset
+		c.mu.Lock()
+		c.unstageLocked()
+		l.running.Store(nil)
+		c.mu.Unlock()
+	}
 	l.runningPacket.Store(nil)
 	l.working.end()
-	l.staging.Take() // drop it
 	l.fail(errGoexit)
 	l.run()
 }

@@ -43,7 +43,8 @@ type RelayEnd struct {
 	// were known.
 	A, B *Conn
 	// BytesAToB and BytesBToA are how many bytes of each direction the kernel took for the
-	// receiving side. Bytes that were unsent when a connection failed are not included.
+	// receiving side. Bytes that were unsent when a connection failed are not included, nor are
+	// those of a send that was in progress.
 	BytesAToB, BytesBToA int64
 	// From is the connection whose end, other than by FIN, ended the relay. It is nil if both
 	// directions ended with FIN, at the idle timeout, and if RelayTo could not dial.

@@ -1,8 +1,12 @@
 package loop_test
 
 import (
+	"context"
+	"errors"
 	"io"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/loop"
 )
@@ -43,5 +47,54 @@ func TestRelayEndsBackPressureInCallback(t *testing.T) {
 	}
 	if e := receive(t, ends, "OnEnd"); e.Err != nil {
 		t.Errorf("OnEnd got %v, want nil", e.Err)
+	}
+}
+
+// A relay that ends at a timeout or by Shutdown resets both peers: neither may take an incomplete
+// stream for a complete one. A peer that got the other one's FIN has a complete stream.
+func TestRelayCutOffResets(t *testing.T) {
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, end := range map[string]func(*relayPair){
+		"idle timeout":  func(p *relayPair) { p.conns[1].SetIdleTimeout(time.Millisecond) },
+		"read deadline": func(p *relayPair) { p.conns[1].SetReadDeadline(time.Now()) },
+		"shutdown":      func(p *relayPair) { p.groups[1].Shutdown(canceled) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newRelayPair(t, group(t, loop.Config{Loops: 1}), group(t, loop.Config{Loops: 1}))
+			p.relay(t, p.config())
+			for i := range p.peers {
+				if _, err := p.peers[i].Write([]byte("part")); err != nil {
+					t.Fatal(err)
+				}
+				relayed(t, p.peers[1-i], "part")
+			}
+			end(p)
+			for i, peer := range p.peers {
+				if n, err := peer.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("peer %d read %d bytes, then %v, want a reset", i, n, err)
+				}
+			}
+			if e := p.end(t); e.From != p.conns[1] || e.Err == nil {
+				t.Errorf("OnEnd got %v, from %p, want an error from b", e.Err, e.From)
+			}
+		})
+	}
+}
+
+// The relay's own idle timeout resets both peers, too.
+func TestRelayIdleResets(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	p := newRelayPair(t, g, g)
+	config := p.config()
+	config.IdleTimeout = 10 * time.Millisecond
+	p.relay(t, config)
+	for i, peer := range p.peers {
+		if n, err := peer.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("peer %d read %d bytes, then %v, want a reset", i, n, err)
+		}
+	}
+	if e := p.end(t); !errors.Is(e.Err, loop.ErrTimeout) {
+		t.Errorf("OnEnd got %v, want ErrTimeout", e.Err)
 	}
 }

@@ -186,7 +186,7 @@ func TestRelayEndsBackPressure(t *testing.T) {
 	waitTurns(t, p.conns[1])
 	p.relay(t, p.config())
 	p.peers[1].Write([]byte("ping"))
-	expect(t, "peer 0", p.peers[0], "ping")
+	relayed(t, p.peers[0], "ping")
 }
 
 // No byte is relayed before both handlers are in force, whichever loop is late: one that is not yet
@@ -211,7 +211,7 @@ func TestRelayBeginsWhenBothHandlersAreInForce(t *testing.T) {
 			t.Errorf("paused before: %v: %d bytes were relayed before the other loop has begun", paused, n)
 		}
 		release()
-		expect(t, "peer 1", p.peers[1], "hello")
+		relayed(t, p.peers[1], "hello")
 	}
 }
 

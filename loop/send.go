@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -49,7 +50,7 @@ func (c *Conn) writeAndUnlock(b []byte) (int, error) {
 func (c *Conn) Writev(bufs [][]byte) (int, error) {
 	total := 0
 	for _, b := range bufs {
-		total += len(b)
+		total += min(len(b), math.MaxInt-total) // the same slice may be in bufs many times
 	}
 	c.mu.Lock()
 	if err := c.admitWriteLocked(total); err != nil {
