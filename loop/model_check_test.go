@@ -205,6 +205,9 @@ func (p *pair) finish() {
 	p.mu.Lock()
 	failed := p.failed
 	p.mu.Unlock()
+	for _, a := range p.ends {
+		a.closeWithoutPeer()
+	}
 	if failed || !p.allOpened() {
 		p.wait("Closed", func() bool { return !p.ends[0].isOpenLocked() && !p.ends[1].isOpenLocked() })
 		return
@@ -228,6 +231,18 @@ func (p *pair) finish() {
 		if !a.plain {
 			p.wait("Closed", a.finishedLocked)
 		}
+	}
+}
+
+// closeWithoutPeer closes an end whose peer may never be opened, because Shutdown waits for it.
+func (a *end) closeWithoutPeer() {
+	alone := false
+	if !a.plain && !a.peer.plain && a.awaitOpened() {
+		a.peer.awaitOpened()
+		a.p.locked(func() { alone = !a.closed && a.raw == nil && !a.hasQuitLocked() && a.peer.mayStayUnopenedLocked() })
+	}
+	if alone {
+		a.do(step{op: opClose}, false)
 	}
 }
 

@@ -116,8 +116,18 @@ func (a *end) finishedLocked() bool {
 	return a.closed || a.dead || a.p.failed || !a.plain && !a.opened && a.p.r.shutdownReturned.Load()
 }
 
-func (a *end) isFinished() (is bool) {
-	a.p.locked(func() { is = a.finishedLocked() })
+// mayStayUnopenedLocked reports whether Opened may never be called, although the connection was
+// dialed: once Shutdown has begun, a connection in the backlog is not accepted. A script that waits
+// for Opened would wait until Shutdown returns, and Shutdown for the dialing end, if that is of the
+// group, which only the script closes.
+func (a *end) mayStayUnopenedLocked() bool {
+	return !a.plain && !a.opened && a.p.r.shutdownBegun.Load()
+}
+
+// awaitOpened waits for Opened, unless that may never be called, and reports whether a is open.
+func (a *end) awaitOpened() (is bool) {
+	a.p.wait("Opened", func() bool { return a.opened || a.finishedLocked() || a.mayStayUnopenedLocked() })
+	a.p.locked(func() { is = a.opened && !a.finishedLocked() && !a.p.r.stuck.Load() })
 	return is
 }
 
@@ -239,13 +249,18 @@ func (h handler) act(steps []step) (err error) {
 func (h handler) Opened(c *loop.Conn) {
 	steps := h.enter("Opened")
 	defer h.leave()
+	alone := false
 	h.p.locked(func() {
+		alone = h.p.failed
 		h.mode.op, h.ctx, h.backpressure = opConsume, c.Context(), h.isAccepted()
 		if n, most := h.p.r.g.Conns(), h.p.r.p.setting.maxConns; most > 0 && n > most {
 			h.p.failLocked("Conns() = %d, want at most %d", n, most)
 		}
 	})
 	h.act(steps)
+	if alone {
+		h.do(step{op: opClose}, true)
+	}
 }
 
 func (h handler) Data(c *loop.Conn, b []byte) (n int, err error) {

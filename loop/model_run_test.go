@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +84,7 @@ func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.g.SetStalledAfter(longTimeout) // its log record depends on how fast the machine is
 	for i := range p.pairs {
 		r.pairs = append(r.pairs, newPair(r, i))
 	}
@@ -159,7 +161,7 @@ func (r *run) scheduleShutdown(ctx context.Context) {
 func (r *run) meetWithoutUnopened() {
 	for _, p := range r.pairs {
 		p.mu.Lock()
-		unopened := slices.ContainsFunc(p.ends[:], func(a *end) bool { return !a.plain && !a.opened })
+		unopened := slices.ContainsFunc(p.ends[:], (*end).mayStayUnopenedLocked)
 		p.mu.Unlock()
 		if unopened {
 			p.met.Do(r.meeting.Done)
@@ -179,16 +181,22 @@ func (r *run) allStepped() bool {
 
 func (r *run) startShutdown(ctx context.Context) {
 	r.shutdownBegun.Store(true)
+	r.changed()
 	go r.shutdown(ctx)
+}
+
+// changed makes every wait check its condition again.
+func (r *run) changed() {
+	for _, p := range r.pairs {
+		p.changed()
+	}
 }
 
 func (r *run) shutdown(ctx context.Context) {
 	r.shutdownBegun.Store(r.p.shutdown.begin > 0)
 	err := r.g.Shutdown(ctx)
 	r.shutdownReturned.Store(true)
-	for _, p := range r.pairs {
-		p.changed()
-	}
+	r.changed()
 	r.shutdownErr <- err
 }
 
@@ -219,8 +227,11 @@ func (r *run) watch(done chan struct{}, limit time.Duration) {
 		r.fail(what)
 		for _, p := range r.pairs {
 			p.locked(func() {
-				if p.waits != "" {
+				switch {
+				case p.waits != "":
 					p.failLocked("timed out waiting for %s", p.waits)
+				case p.ends[0].isOpenLocked() || p.ends[1].isOpenLocked():
+					p.failLocked("an end is open after the script")
 				}
 			})
 		}
@@ -343,8 +354,7 @@ func (p *pair) step(s step) {
 		a.waitArrived()
 	case a.plain:
 		a.doPlain(s)
-	case !p.wait("Opened", func() bool { return a.opened || a.finishedLocked() }):
-	case a.isFinished():
+	case !a.awaitOpened():
 	case s.op == opAwait:
 		a.awaitReceived()
 	case s.from == fromScript:
@@ -358,16 +368,24 @@ func (p *pair) step(s step) {
 
 // meet waits for all pairs, once a has paused.
 func (p *pair) meet(a *end) {
-	p.wait("Pause", func() bool { return a.paused || a.finishedLocked() || a.peer.finishedLocked() || a.seen >= crowdBytes })
+	p.wait("Pause", func() bool {
+		return a.paused || a.finishedLocked() || a.peer.finishedLocked() || a.seen >= crowdBytes || a.mayStayUnopenedLocked() || a.peer.mayStayUnopenedLocked()
+	})
 	p.met.Do(p.r.meeting.Done)
 	if !p.r.stuck.Load() {
 		p.r.meeting.Wait()
 	}
 }
 
+// address returns the address at which the pair's listener listens. On Linux each pair has a host
+// of its own: once Shutdown has closed the listener, another may get its port before the pair dials.
 func (p *pair) address() string {
-	if p.s.network == "unix" {
+	switch {
+	case p.s.network == "unix":
 		return filepath.Join(p.r.dir, fmt.Sprint(p.i))
+	case runtime.GOOS == "linux":
+		pid := os.Getpid()
+		return fmt.Sprintf("127.%d.%d.%d:0", 1+(pid>>8)%254, pid%256, 1+p.i%254)
 	}
 	return "127.0.0.1:0"
 }
@@ -412,7 +430,7 @@ func (p *pair) listen(a *end) string {
 	var err error
 	if p.s.network == "tcp" && p.s.small {
 		var s *sock.TCPListener
-		if s, err = sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.WriteBuffer(4<<10), sock.ReadBuffer(16<<10)); err == nil {
+		if s, err = sock.ListenTCP(netip.MustParseAddrPort(p.address()), sock.WriteBuffer(4<<10), sock.ReadBuffer(16<<10)); err == nil {
 			ln, err = p.r.g.Serve(s, a.accept)
 		}
 	} else {
@@ -446,7 +464,8 @@ func (p *pair) dial(a *end, address string) bool {
 }
 
 // connectFailed records a failure to connect, unless the group shuts down or an end may have reset
-// the connection immediately.
+// the connection immediately. The other end may be open, or be opened later: it is closed then,
+// because no script does it.
 func (p *pair) connectFailed(what string, err error) {
 	p.locked(func() {
 		p.failed = true
@@ -454,6 +473,13 @@ func (p *pair) connectFailed(what string, err error) {
 			p.failLocked("%s: %v", what, err)
 		}
 	})
+	for _, a := range p.ends {
+		open := false
+		p.locked(func() { open = a.isOpenLocked() })
+		if open {
+			a.do(step{op: opClose}, false)
+		}
+	}
 }
 
 // abort ends both ends of a stuck run.
