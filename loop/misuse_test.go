@@ -456,7 +456,7 @@ func TestMisuseIsComplete(t *testing.T) {
 	exported := exportedFunctions(t)
 	for _, name := range exported {
 		if !known[name] {
-			t.Errorf("no table has %s: add a call with each invalid argument, or why there is none", name)
+			t.Errorf("no table has %s: add a call with each invalid argument, or the reason why it needs no row", name)
 		}
 		delete(known, name)
 	}

@@ -25,7 +25,7 @@ type hub interface {
 	send(message []byte, burst int)
 }
 
-// runServer sends what it is told on its standard input, until that ends.
+// runServer sends the messages requested on its standard input, until that ends.
 func runServer(name string) {
 	if *profile != "" {
 		f, err := os.Create(*profile)

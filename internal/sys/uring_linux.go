@@ -516,10 +516,11 @@ func (q *URingSQE) SetRecvSome(fd FD, group uint16, bundle bool, most int) {
 	q.FileIndex = int32(most)
 }
 
-// SetRecvOnce makes the entry one receive into one buffer of a group.
-func (q *URingSQE) SetRecvOnce(fd FD, group uint16) {
-	q.Opcode, q.FD = IORING_OP_RECV, int32(fd)
-	q.Flags, q.BufGroup = IOSQE_BUFFER_SELECT, group
+// SetRecvOnce makes the entry one receive, into one buffer of a group, or several with bundle
+// (SetRecv).
+func (q *URingSQE) SetRecvOnce(fd FD, group uint16, bundle bool) {
+	q.SetRecv(fd, group, bundle)
+	q.Ioprio &^= IORING_RECV_MULTISHOT
 }
 
 // SetCancel makes the entry cancel the operation with that user data. The entry itself has

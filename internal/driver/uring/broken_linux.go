@@ -3,13 +3,14 @@ package uring
 import "github.com/pollux-io/pollux/internal/sys"
 
 // abandon gives up the operations of released streams, listeners and sockets, since the ring
-// no longer completes them. It shuts the streams' sockets down, so that the kernel no longer
-// reads memory that their owners may reuse.
+// no longer completes them. It ends the streams' connections, so that the kernel no longer
+// reads memory that their owners may reuse: the descriptors are closed, but the kernel keeps the
+// sockets open for its operations.
 func (d *Driver) abandon() {
 	d.abandoned = true
 	for i := range d.slots.Len() {
 		if s := d.slots.At(i).stream; s != nil && s.Flags&gone != 0 {
-			sys.Shutdown(sys.FD(d.slots.At(i).fd), sys.SHUT_RDWR)
+			sys.ShutdownAsClose(sys.FD(d.slots.At(i).fd))
 			s.Flags &^= operating
 			d.finishIfIdle(s)
 		}

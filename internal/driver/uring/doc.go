@@ -27,7 +27,8 @@
 // A receive is multishot, into a pool of buffers outside Go's heap; one receive fills as many as
 // it needs (IORING_RECVSEND_BUNDLE, Linux 6.10; before, the buffers are larger). Adjacent buffers
 // are delivered as one slice, in place, and given back to the kernel. Changes of a turn that cancel each
-// other out, Pause and Resume, never reach the kernel.
+// other out, Pause and Resume, never reach the kernel. A Unix stream's receive is not multishot: the
+// kernel may miss the end of the stream then (receivesOnce).
 //
 // Bytes that may not be delivered, because the stream is paused or has used up its budget, are
 // held. A stream with held bytes does not receive: its receive is cancelled, and started again when

@@ -14,12 +14,37 @@ func (d *Driver) mayReceive(s *driver.Stream) bool {
 	return s.Flags&(receiving|ended|gone|starved) == receiving && !d.slots.At(s.Index).hasMore()
 }
 
+// receivesOnce reports whether each receive of the stream has one completion, after which the
+// driver starts the next one. Streams that do not have a multishot receive.
+//
+// The multishot receive of a Unix stream may miss the peer's FIN. The kernel looks for more only
+// if the socket reports that it has unread bytes (msg_inq), or does not report their number. A
+// TCP socket counts the FIN as one byte, and a Unix socket reported no number before Linux 6.17.
+// Since then a Unix socket whose peer has sent FIN reports 0, so a receive that takes the last
+// bytes after the FIN waits for an event that does not come. The kernel's mend of 2026 ("io_uring/poll:
+// fix multishot recv missing EOF on wakeup race", https://github.com/axboe/liburing/issues/1549)
+// covers the case that two events are pending, but not that the bytes and the FIN are there when the
+// receive starts to wait: Linux 6.18.44 still misses the FIN then.
+// A receive that starts anew always reports the FIN.
+func receivesOnce(s *driver.Stream) bool { return handle.Of(s).Kind() == handle.UnixStream }
+
+// receive starts a receive of the stream, into as many buffers as it needs.
+func (d *Driver) receive(s *driver.Stream) {
+	s.Flags |= armed
+	q, fd := d.begin(opReceive, s.Index), d.fdOf(s)
+	if receivesOnce(s) {
+		q.SetRecvOnce(fd, bufferGroup, d.bundles)
+	} else {
+		q.SetRecv(fd, bufferGroup, d.bundles)
+	}
+}
+
 // maxLimit is the highest limit of a receive: the kernel has 32 bits for it.
 const maxLimit = 1 << 30
 
 // receiveStarved starts receives of streams that found no buffer, as many as there are
-// available buffers. Each is limited to the budget of a turn, or to one buffer if the kernel
-// has no limits. A receive without a limit takes all available buffers, so a few busy streams
+// available buffers. Each is limited to the budget of a turn, or to one buffer if the kernel has
+// no limits or the receive is not multishot. A receive without a limit takes all available buffers, so a few busy streams
 // would keep the others waiting.
 func (d *Driver) receiveStarved() {
 	for range min(d.buffers.available(), d.starved.Len()) {
@@ -29,10 +54,10 @@ func (d *Driver) receiveStarved() {
 		}
 		s.Flags |= armed
 		q, fd := d.begin(opReceive, s.Index), d.fdOf(s)
-		if d.has.limits {
+		if d.has.limits && !receivesOnce(s) {
 			q.SetRecvSome(fd, bufferGroup, d.bundles, min(d.Budget, maxLimit))
 		} else {
-			q.SetRecvOnce(fd, bufferGroup)
+			q.SetRecvOnce(fd, bufferGroup, false)
 		}
 	}
 }

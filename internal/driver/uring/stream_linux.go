@@ -242,8 +242,7 @@ func (d *Driver) apply(s *driver.Stream) {
 	case want && s.Flags&armed == 0 && d.starved.Len() > 0:
 		d.starved.Put(s, &s.State) // behind those that already wait
 	case want && s.Flags&armed == 0:
-		s.Flags |= armed
-		d.begin(opReceive, s.Index).SetRecv(sys.FD(x.fd), bufferGroup, d.bundles)
+		d.receive(s)
 	case !want && s.Flags&(armed|cancelling) == armed:
 		s.Flags |= cancelling
 		d.cancel(opReceive, s.Index)
