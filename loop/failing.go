@@ -97,7 +97,8 @@ func (c *Conn) noteFailing(n int) {
 // failingTimeout releases a failing connection that has not come to its end, because only
 // sending failed and the peer continues to send: when nothing was received for LingerTimeout, or
 // after MaxLinger. A slow loop is not mistaken for a silent peer: the kernel's buffer must have
-// been read, and the driver must have had a turn. A paused handler is waited for.
+// been read, and the driver must have had a turn. A paused handler is waited for, and a delivery
+// that Resume has requested comes first.
 func (c *Conn) failingTimeout() {
 	x, now, timeout := c.extras, c.loop.clock(), c.loop.g.config.LingerTimeout
 	r := x.rare
@@ -105,7 +106,7 @@ func (c *Conn) failingTimeout() {
 	switch {
 	case c.phase != failing || c.flags&readEnded != 0:
 		return
-	case c.pauses != 0:
+	case c.pauses != 0 || c.in != nil && c.willDeliver():
 	case unread == 0 && c.loop.counts.turns >= r.lastTurn+2 && later(x.lastActive, timeout) <= now:
 		c.release(c.endReason())
 		return
