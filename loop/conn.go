@@ -111,8 +111,8 @@ func (c *Conn) Pause() error {
 	return c.submit("pause", wantPause, func() { c.requests &^= wantResume })
 }
 
-// Resume undoes Pause, however often that was called. Data is called with what it has left, even if
-// no more has been received.
+// Resume undoes Pause, however often that was called: Data is called with what it has left, even
+// if no more has been received. If the handler has not paused, Resume has no effect.
 func (c *Conn) Resume() error {
 	// A pending Pause stays requested, and is done first: another goroutine may call Resume
 	// before Data has returned, and what Data leaves must be delivered again.
