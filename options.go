@@ -39,7 +39,7 @@ func BusyPoll(d time.Duration) Option {
 // Backend selects a backend by a name that Backends returns; the empty name means the best one
 // that is usable. The environment variable POLLUX_BACKEND selects it for the whole process and
 // overrides this option. If the backend does not exist or is not usable on this machine, New
-// returns ErrBackend.
+// returns ErrBackend; so it does for those that only loops can use, such as uring (loop.Backends).
 func Backend(name string) Option {
 	return func(s *settings) error {
 		s.Backend = name

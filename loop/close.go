@@ -268,11 +268,7 @@ func (c *Conn) teardown(why error, last phase) {
 		c.replaceHandler() // the handler set last gets Closed
 	}
 	if c.optional&hasClosed != 0 { // Closed may ask for the address
-		if addr := c.RemoteAddr(); addr != nil {
-			c.mu.Lock()
-			c.makeExtrasLocked().remote = addr
-			c.mu.Unlock()
-		}
+		c.keepRemoteAddr()
 	}
 	c.dropUnread()
 	c.stopDeadlines()

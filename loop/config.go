@@ -42,13 +42,14 @@ type Config struct {
 	// the high one, reading from an accepted connection stops; at the low one it resumes, and
 	// Drained is called. Reading from dialed connections does not stop. Conn.SetBackpressure
 	// overrides this for one connection, and Conn.SetWatermarks the numbers. LowWatermarkBytes is
-	// from 1 to HighWatermarkBytes, which is at most MaxUnsentBytes. 256 KiB and 64 KiB.
+	// from 1 to HighWatermarkBytes, which is at most MaxUnsentBytes. 256 KiB, and 64 KiB or
+	// HighWatermarkBytes, if that is less.
 	HighWatermarkBytes, LowWatermarkBytes int
 	// MaxUnsentBytes is the maximum number of unsent bytes of one connection: a Write that would
-	// exceed it takes nothing. 64 MiB.
+	// exceed it takes nothing. 64 MiB, or HighWatermarkBytes, if that is more.
 	MaxUnsentBytes int
 	// MaxUnreadBytes is how many bytes of one connection may be unread by its handler, so it must be
-	// more than the longest message. A handler that leaves so many and has not paused needs more
+	// at least the length of the longest message. A handler that leaves so many and has not paused needs more
 	// than that, and would wait forever: its connection is closed with ErrUnreadFull. One that
 	// cannot continue for another reason calls Pause, which stops reading, and Resume later.
 	// 1 MiB.

@@ -111,8 +111,8 @@ func (c *Conn) Pause() error {
 	return c.submit("pause", wantPause, func() { c.requests &^= wantResume })
 }
 
-// Resume undoes Pause, however often that was called. Data is called with what it has left, even if
-// no more has been received.
+// Resume undoes Pause, however often that was called: Data is called with what it has left, even
+// if no more has been received. If the handler has not paused, Resume has no effect.
 func (c *Conn) Resume() error {
 	// A pending Pause stays requested, and is done first: another goroutine may call Resume
 	// before Data has returned, and what Data leaves must be delivered again.
@@ -145,9 +145,9 @@ func (c *Conn) Handler() Handler {
 func (c *Conn) LocalAddr() net.Addr { return c.stream.LocalNetAddr() }
 
 // RemoteAddr returns the peer's address, or nil if it is not known. After a reset the system does
-// not have it any more; the loop then knows that of its last 128 accepted TCP connections, on
-// io_uring only if the connection was reset after it was accepted. A handler that needs the address
-// in Closed stores it in Opened.
+// not have it any more; the loop then knows that of its last 128 accepted TCP connections, except
+// on io_uring, and those of dialed connections. A handler that needs the address in Closed stores it
+// in Opened.
 func (c *Conn) RemoteAddr() net.Addr {
 	if a := c.stream.RemoteNetAddr(); a != nil {
 		return a
@@ -165,6 +165,16 @@ func (c *Conn) RemoteAddr() net.Addr {
 		return a
 	}
 	return nil
+}
+
+// keepRemoteAddr makes RemoteAddr return the present address when the system does not have it any
+// more. c.mu must not be held.
+func (c *Conn) keepRemoteAddr() {
+	if addr := c.RemoteAddr(); addr != nil {
+		c.mu.Lock()
+		c.makeExtrasLocked().remote = addr
+		c.mu.Unlock()
+	}
 }
 
 // Unsent returns the number of unsent bytes.

@@ -11,9 +11,12 @@ type connContext struct {
 // Context returns a context that is canceled as soon as the peer is known to be gone, or the
 // connection ends: for work in other goroutines. That may be before Closed, while received bytes
 // are still delivered. Its cause (context.Cause) is the reason that Closed gets, or ErrClosed
-// where that is nil. If the peer only half-closes, it is not canceled. Context may be called
-// from any goroutine and returns the same context each time; connections that do not use it pay
-// nothing.
+// where that is nil. Context may be called from any goroutine and returns the same
+// context each time; connections that do not use it pay nothing.
+//
+// A FIN does not cancel it: a peer that closes its socket sends the same as one that half-closes and
+// waits for the answer. But a connection whose handler has no ReadClosed method ends with the FIN,
+// unless the handler has paused: then the FIN is not noticed before Resume.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()

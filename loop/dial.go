@@ -14,8 +14,8 @@ import (
 
 // Dial connects to address, of network "tcp", "tcp4", "tcp6" or "unix" as for Listen, and
 // returns the open connection. Once it is open, accept is called on its loop and returns its
-// handler, whose Opened is called before Dial returns. Dial waits, so in a callback it returns
-// ErrOnLoop: use Loop.Dial there.
+// handler, whose Opened is called before Dial returns; if it returns nil, the connection is closed,
+// and Dial returns an error. Dial waits, so in a callback it returns ErrOnLoop: use Loop.Dial there.
 //
 // When ctx ends first, Dial returns, whatever the loop is doing, and the dial is canceled: the
 // socket is closed, and no longer counts for MaxConns, as soon as the loop processes that, or

@@ -41,7 +41,7 @@ var (
 	// ErrDetached is the reason of a connection that was taken away from its loop by Detach.
 	ErrDetached = errors.New("detached from its loop")
 	// ErrShutdown is the reason of a connection that was still open when the context of Shutdown
-	// ended.
+	// ended, and the error of a dial that was in progress when Shutdown was called.
 	ErrShutdown = errors.New("the group has shut down")
 	// ErrOffloadFull reports that Config.OffloadQueue functions are queued for Offload's pool.
 	ErrOffloadFull = errors.New("the queue of the offload pool is full; raise OffloadWorkers or OffloadQueue, or submit less")

@@ -89,6 +89,7 @@ func (tunnel) Data(c *loop.Conn, b []byte) (int, error) {
 			io.WriteString(c, "connected: ")
 			if err := loop.Relay(c, server, loop.RelayConfig{}); err != nil {
 				server.AbortWith(err)
+				c.AbortWith(err)
 			}
 		})
 	return len(line) + 1, err

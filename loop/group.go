@@ -158,8 +158,9 @@ func (g *Group) closersOn(l *Loop) (ends []func()) {
 }
 
 // Shutdown stops accepting, calls Shutdown of handlers that have it, and lets the connections
-// finish; then it waits for the work of Offload. When ctx ends, it cuts off those that have not
-// finished. Afterwards no goroutine and no descriptor of the group is left.
+// finish; then it waits for the work of Offload. Dials in progress are canceled, with ErrShutdown.
+// When ctx ends, it cuts off the connections that have not finished. Afterwards no goroutine and no
+// descriptor of the group is left.
 //
 // A peer that has been sent everything and FIN still has a second to close its side. If ctx
 // ended first, and other connections were cut off, the error is a *ShutdownError, which has

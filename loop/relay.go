@@ -39,8 +39,8 @@ type RelayConfig struct {
 // RelayEnd reports how a relay has ended.
 type RelayEnd struct {
 	// A and B are the connections. For RelayTo, A is the client and B the server, or nil if
-	// there was no connection to it. RemoteAddr still returns their peers' addresses, if they
-	// were known.
+	// there was no connection to it. RemoteAddr still returns their peers' addresses, unless
+	// a peer had reset its connection before the relay began (Conn.RemoteAddr).
 	A, B *Conn
 	// BytesAToB and BytesBToA are how many bytes of each direction the kernel took for the
 	// receiving side. Bytes that were unsent when a connection failed are not included, nor are
@@ -50,7 +50,7 @@ type RelayEnd struct {
 	// directions ended with FIN, at the idle timeout, and if RelayTo could not dial.
 	From *Conn
 	// Err is nil if both directions ended with FIN: then each side was sent everything that the
-	// other one sent. Otherwise it is a *net.OpError with From's addresses that wraps the reason
+	// other one sent. Otherwise it is a *net.OpError with From's RemoteAddr that wraps the reason
 	// of From's end (ECONNRESET, ErrAborted, ErrShutdown …), or ErrClosed if the program closed
 	// it without one; ErrTimeout at the idle timeout; or the error of RelayTo's dial.
 	Err error
@@ -195,6 +195,9 @@ func (s *relaySide) handlerInstalled(c *Conn) {
 		c.flags |= eofPending // also if the handler before has got ReadClosed
 	}
 	r := s.relay
+	if r.config.OnEnd != nil {
+		c.keepRemoteAddr()
+	}
 	if s == &r.a {
 		r.idle.start(r)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/peers"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
@@ -276,6 +277,38 @@ func TestRelayPassesOnAReset(t *testing.T) {
 				t.Errorf("OnEnd got %v, want a *net.OpError of relay", e.Err)
 			}
 		})
+	}
+}
+
+// OnEnd gets the addresses of both peers after a reset, on every driver, and even if the loop has
+// accepted so many connections meanwhile that it does not remember those of the two any more.
+func TestRelayEndHasTheAddresses(t *testing.T) {
+	g := group(t, loop.Config{Loops: 1})
+	p := newRelayPair(t, g, g)
+	p.relay(t, p.config())
+	p.peers[0].Write([]byte("x"))
+	relayed(t, p.peers[1], "x")
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return &funcs{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	const later = 2 * peers.Max
+	for range later {
+		dial(t, ln.Addr()).Close()
+	}
+	if !testkit.Eventually(func() bool { return g.Stats().Loops[0].Accepts == later+2 }) {
+		t.Fatalf("%d connections were accepted, want %d", g.Stats().Loops[0].Accepts, later+2)
+	}
+	want := [2]string{p.peers[0].LocalAddr().String(), p.peers[1].LocalAddr().String()}
+	p.peers[0].SetLinger(0)
+	p.peers[0].Close()
+	e := p.end(t)
+	if got := [2]string{fmt.Sprint(e.A.RemoteAddr()), fmt.Sprint(e.B.RemoteAddr())}; got != want {
+		t.Errorf("the addresses are %v, want %v", got, want)
+	}
+	var op *net.OpError
+	if !errors.As(e.Err, &op) || op.Addr == nil || op.Addr.String() != want[0] {
+		t.Errorf("OnEnd got %v, want an error with the address %s", e.Err, want[0])
 	}
 }
 
@@ -632,10 +665,15 @@ func TestRelayToASilentServer(t *testing.T) {
 		t.Skip("connecting to a full backlog does not hang on this system: ", (<-ends).Err)
 	}
 	c.Write([]byte("hello"))
+	from := c.LocalAddr().String()
 	c.SetLinger(0)
 	c.Close()
-	if e := receive(t, ends, "OnEnd"); e.B != nil || e.From != e.A || !errors.Is(e.Err, syscall.ECONNRESET) {
+	e := receive(t, ends, "OnEnd")
+	if e.B != nil || e.From != e.A || !errors.Is(e.Err, syscall.ECONNRESET) {
 		t.Errorf("OnEnd got %+v, want ECONNRESET from A", e)
+	}
+	if a := e.A.RemoteAddr(); a == nil || a.String() != from {
+		t.Errorf("the client's address is %v, want %s", a, from)
 	}
 	if !testkit.Eventually(func() bool { return g.Conns() == 0 }) {
 		t.Errorf("%d connections are left", g.Conns())

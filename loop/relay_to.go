@@ -107,6 +107,9 @@ func (t *relayTo) dial(client *Conn) {
 	if client.Pause() != nil {
 		return // it is being closed
 	}
+	if t.config.OnEnd != nil {
+		client.keepRemoteAddr()
+	}
 	ctx, cancel := client.Context(), context.CancelFunc(func() {})
 	if t.config.DialTimeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, t.config.DialTimeout)

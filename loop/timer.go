@@ -24,6 +24,9 @@ type Timer struct {
 // that connections are served in between. Once the loop has ended, f is not called. Starting,
 // moving and stopping a timer are O(1). AfterFunc panics if f is nil, unlike time.AfterFunc, which
 // panics later.
+//
+// If f uses the returned Timer, such as to Reset it, call AfterFunc on the loop, in a callback or a
+// function of Run: elsewhere f may run before AfterFunc has returned.
 func (l *Loop) AfterFunc(d time.Duration, f func()) *Timer {
 	if f == nil {
 		panic("loop: AfterFunc called with a nil function")
