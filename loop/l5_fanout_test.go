@@ -11,9 +11,9 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// echoAmong runs work on the loop of an echoing connection, begins it together with an echo, and
-// returns after how many steps of the work the echo is served. The work counts its steps.
-func echoAmong(t *testing.T, g *loop.Group, steps *atomic.Int64, begin func()) int64 {
+// echoAmong begins work on the loop of an echoing connection, and returns after how many steps of the work
+// an echo is served whose bytes arrive during the first step: each step must call step, which counts it.
+func echoAmong(t *testing.T, g *loop.Group, steps *atomic.Int64, begin func(step func())) int64 {
 	t.Helper()
 	served := make(chan int64, 1)
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
@@ -32,10 +32,15 @@ func echoAmong(t *testing.T, g *loop.Group, steps *atomic.Int64, begin func()) i
 	ping(t, c)
 	<-served
 	release := blockLoop(t, g.Loops()[0])
-	begin()
-	if _, err := c.Write([]byte("ping")); err != nil {
-		t.Fatal(err)
-	}
+	begin(func() {
+		n := steps.Add(1)
+		if n == 1 {
+			c.Write([]byte("ping"))
+		}
+		if n%100 == 0 {
+			busy()
+		}
+	})
 	release()
 	relayed(t, c, "ping")
 	return receive(t, served, "the echo")
@@ -46,19 +51,17 @@ func TestL5EchoAmongFanoutDeliveries(t *testing.T) {
 	const members, messages = 20, 1000
 	g := group(t, loop.Config{Loops: 1, SlowCallback: -1})
 	var slow atomic.Int64
-	// Each member is slow, so each message is a delivery of its own, whose policy takes some time.
-	f := loop.NewFanout(loop.FanoutConfig{MaxUnsentBytes: 1000, Slow: func(*loop.Conn, *loop.Shared) {
-		if slow.Add(1)%100 == 0 {
-			busy()
-		}
-	}})
+	var step func()
+	// Each member is slow, so each message is a delivery of its own.
+	f := loop.NewFanout(loop.FanoutConfig{MaxUnsentBytes: 1000, Slow: func(*loop.Conn, *loop.Shared) { step() }})
 	for _, x := range acceptN(t, g, members) {
 		fill(t, x.c)
 		f.Add(x.c)
 	}
 	barrier(t, g)
 	turns := g.Stats().Loops[0].Turns
-	after := echoAmong(t, g, &slow, func() {
+	after := echoAmong(t, g, &slow, func(each func()) {
+		step = each
 		for range messages {
 			if err := f.Send(shared("message")); err != nil {
 				t.Fatal(err)
@@ -145,13 +148,9 @@ func TestL5EchoAmongVisits(t *testing.T) {
 	barrier(t, g)
 	turns := g.Stats().Loops[0].Turns
 	var visits atomic.Int64
-	after := echoAmong(t, g, &visits, func() {
+	after := echoAmong(t, g, &visits, func(step func()) {
 		for range calls {
-			if err := g.Each(func(*loop.Conn) {
-				if visits.Add(1)%100 == 0 {
-					busy()
-				}
-			}); err != nil {
+			if err := g.Each(func(*loop.Conn) { step() }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // L7: at MaxConns a client of RelayTo is closed, and OnEnd gets ErrTooManyConns; below it, the next one
@@ -109,6 +110,12 @@ func TestL7AttachAtMaxConns(t *testing.T) {
 	(<-conns).Abort()
 	if !testkit.Eventually(func() bool { return g.Conns() == limit-1 }) {
 		t.Fatalf("%d connections, want %d", g.Conns(), limit-1)
+	}
+	if err := g.Attach(own, nil, func(*loop.Conn) loop.Handler { return nil }, sock.ReadBuffer(-1)); !errors.Is(err, loop.ErrBadArgument) {
+		t.Errorf("Attach with an invalid option: %v, want ErrBadArgument", err)
+	}
+	if n := g.Conns(); n != limit-1 {
+		t.Errorf("%d connections after a refused Attach, want %d", n, limit-1)
 	}
 	again := make(chan bool, 1)
 	if err := g.Attach(own, nil, func(*loop.Conn) loop.Handler { again <- true; return echo{} }); err != nil {
