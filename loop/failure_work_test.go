@@ -366,3 +366,33 @@ func TestL10AttachWhileDriverFails(t *testing.T) {
 		}
 	}
 }
+
+// L9: done functions of a connection that are queued when its driver fails are not called after Closed.
+func TestL9DriverFailsBeforeDone(t *testing.T) {
+	testkit.CheckLeaks(t)
+	drivers := loop.UseFailingDrivers(t)
+	g := group(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: quiet()})
+	x := acceptN(t, g, 1)[0]
+	var closed atomic.Bool
+	x.c.SetHandler(&funcs{closed: func(_ *loop.Conn, why error) { closed.Store(true); x.closed <- why }})
+	release := blockLoop(t, g.Loops()[0])
+	for range 20 {
+		if err := loop.Offload(x.c, func() (int, error) { return 1, nil }, func(int, error) {
+			if closed.Load() {
+				t.Error("done was called after Closed")
+			}
+			busy()
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitOffloaded(g)
+	failure := errors.New("the ring is broken")
+	drivers()[0].Fail(failure)
+	release()
+	if why := receive(t, x.closed, "Closed"); !errors.Is(why, failure) {
+		t.Errorf("Closed got %v, want the driver's error", why)
+	}
+	readToEnd(t, x.peer)
+	shutdownAll(t, g)
+}
