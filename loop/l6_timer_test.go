@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -79,10 +80,55 @@ func TestL6StopOfADueTimer(t *testing.T) {
 }
 
 // L6: each start of a timer ends once: the function is called, or a Stop or Reset returns true,
-// whatever goroutines do at the same time.
+// whatever goroutines do at the same time, and whether the loop sleeps or has too much to do.
 func TestL6EachStartEndsOnce(t *testing.T) {
+	for _, load := range []bool{false, true} {
+		t.Run(fmt.Sprintf("load=%t", load), func(t *testing.T) { testEachStartEndsOnce(t, load) })
+	}
+}
+
+// loadLoop keeps a loop busy, with an echo, and functions that use up each turn's budget, until the
+// returned function is called.
+func loadLoop(t *testing.T, g *loop.Group) (stop func()) {
+	t.Helper()
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, ln.Addr())
+	var stopped atomic.Bool
+	var all sync.WaitGroup
+	all.Add(1)
+	var work func()
+	work = func() {
+		busy()
+		if stopped.Load() || g.Loops()[0].Run(work) != nil {
+			all.Done()
+		}
+	}
+	g.Loops()[0].Run(work)
+	all.Go(func() {
+		b := make([]byte, 4)
+		for !stopped.Load() {
+			if _, err := c.Write([]byte("ping")); err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := io.ReadFull(c, b); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	return func() { stopped.Store(true); all.Wait() }
+}
+
+func testEachStartEndsOnce(t *testing.T, load bool) {
 	g := group(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: quiet()})
 	l := g.Loops()[0]
+	if load {
+		defer loadLoop(t, g)()
+	}
 	const timers, calls = 8, 2000
 	var starts, fires, stops, moves [timers]atomic.Int64
 	var all sync.WaitGroup
@@ -118,6 +164,9 @@ func TestL6EachStartEndsOnce(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	var again func()
 	left := calls
+	if load {
+		left /= 20 // each takes a turn
+	}
 	again = func() {
 		step(r, r.IntN(timers))
 		if left--; left == 0 || l.Run(again) != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,8 @@ type chaosPair struct {
 	seed   uint64
 	text   string
 	conns  [2]*loop.Conn
-	peers  [2]*net.TCPConn
+	peers  [2]chaosPeer
+	unix   [2]bool         // the peer's connection has no reset
 	wrote  [2]atomic.Int64 // by the peer
 	got    [2]int64        // by the peer
 	err    [2]error
@@ -33,6 +35,12 @@ type chaosPair struct {
 	closes bool // the program calls Close or CloseWith
 	tiny   bool // the limits of Config are a few bytes
 	failed bool // a connection failed before Relay
+}
+
+// chaosPeer is a *net.TCPConn or a *net.UnixConn.
+type chaosPeer interface {
+	net.Conn
+	CloseWrite() error
 }
 
 func chaosByte(seed uint64, i int, at int64) byte {
@@ -98,7 +106,9 @@ func (p *chaosPair) write(i int, r *rand.Rand, wg *sync.WaitGroup) {
 	}
 	switch how {
 	case 0:
-		p.peers[i].SetLinger(0)
+		if tcp, ok := p.peers[i].(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		}
 		p.peers[i].Close()
 	case 2:
 		jitter(r)
@@ -183,7 +193,7 @@ func (p *chaosPair) check(fail func(string, ...any)) {
 		if e.Err == nil && p.got[i] > counts[1-i] || counts[1-i] > wrote { // a send in progress at the end is not counted
 			fail("%s: peer %d got %d, count %d, written %d", p.text, i, p.got[i], counts[1-i], wrote)
 		}
-		if p.err[i] == io.EOF && p.got[i] < wrote && !p.closes && !p.reset[i] {
+		if p.err[i] == io.EOF && p.got[i] < wrote && !p.closes && !p.reset[i] && !p.unix[i] {
 			fail("%s: peer %d got FIN after %d bytes of %d; end %v", p.text, i, p.got[i], wrote, e.Err)
 		}
 		if e.Err == nil && p.err[i] == io.EOF && !p.reset[i] && p.got[i] != wrote {
@@ -193,6 +203,20 @@ func (p *chaosPair) check(fail func(string, ...any)) {
 	if (e.Err == nil) != (e.From == nil) {
 		fail("%s: OnEnd got %v from %p", p.text, e.Err, e.From)
 	}
+}
+
+func dialChaos(t *testing.T, a net.Addr) (_ chaosPeer, unix bool) {
+	t.Helper()
+	if a.Network() != "unix" {
+		return dial(t, a), false
+	}
+	c, err := net.Dial(a.Network(), a.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(testTimeout))
+	return c.(chaosPeer), true
 }
 
 func runChaos(t *testing.T, seed uint64) {
@@ -206,7 +230,11 @@ func runChaos(t *testing.T, seed uint64) {
 		tiny = tiny || c.MaxUnsentBytes > 0
 		gs[i] = group(t, c)
 		conns[i] = make(chan *loop.Conn, 1)
-		ln, err := gs[i].Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler {
+		network, address := "tcp", "127.0.0.1:0"
+		if runtime.GOOS != "windows" && r.IntN(3) == 0 {
+			network, address = "unix", filepath.Join(testkit.TempDir(t), "s")
+		}
+		ln, err := gs[i].Listen(network, address, func(c *loop.Conn) loop.Handler {
 			c.Pause()
 			conns[i] <- c
 			return &funcs{}
@@ -229,7 +257,7 @@ func runChaos(t *testing.T, seed uint64) {
 			if one {
 				g = 0
 			}
-			p.peers[i] = dial(t, lns[g].Addr())
+			p.peers[i], p.unix[i] = dialChaos(t, lns[g].Addr())
 			p.conns[i] = receive(t, conns[g], "connection")
 		}
 		for i := range 2 {
