@@ -177,6 +177,18 @@ func (c *Conn) keepRemoteAddr() {
 	}
 }
 
+// String returns the network and the addresses, such as "tcp 192.0.2.1:80->192.0.2.7:51234": the
+// local one first, and "?" for one that is not known any more.
+func (c *Conn) String() string {
+	name := func(a net.Addr) string {
+		if a == nil || a.String() == "" {
+			return "?"
+		}
+		return a.String()
+	}
+	return c.network() + " " + name(c.LocalAddr()) + "->" + name(c.RemoteAddr())
+}
+
 // Unsent returns the number of unsent bytes.
 func (c *Conn) Unsent() int {
 	c.mu.Lock()
