@@ -62,8 +62,11 @@ func PassesOnKeepAlive(h *handle.Handle, o *AcceptOptions) bool {
 	if o != nil && o.KeepAlive != nil {
 		return o.KeepAlive.Enable
 	}
+	if !KeepAliveIsInherited {
+		return false
+	}
 	fd, ok := h.Use()
-	if !ok || !KeepAliveIsInherited {
+	if !ok {
 		return false
 	}
 	defer h.Done()
