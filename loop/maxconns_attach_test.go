@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,10 +100,18 @@ func TestL7AttachAtMaxConns(t *testing.T) {
 	waiting := dial(t, ln.Addr())
 	checkNotServed(t, waiting)
 	detached := make(chan net.Conn, 1)
-	if err := (<-conns).Detach(func(c net.Conn, _ []byte, err error) { detached <- c }); err != nil {
+	if err := (<-conns).Detach(func(c net.Conn, _ []byte, err error) {
+		if err != nil && !(runtime.GOOS == "windows" && errors.Is(err, errors.ErrUnsupported)) {
+			t.Errorf("Detach: %v", err)
+		}
+		detached <- c
+	}); err != nil {
 		t.Fatal(err)
 	}
 	own := receive(t, detached, "the detached connection")
+	if own == nil { // on Windows, where Detach closes it
+		own, _ = netPair(t, "tcp")
+	}
 	checkServed(t, waiting)
 	if err := g.Attach(own, nil, func(*loop.Conn) loop.Handler { t.Error("accept was called"); return nil }); !errors.Is(err, loop.ErrTooManyConns) {
 		t.Errorf("Attach at MaxConns: %v, want ErrTooManyConns", err)
