@@ -22,6 +22,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -171,7 +172,7 @@ var misuses = []misuse{
 
 	{"Group.Listen", "no function", func(e misuseEnv) error { _, err := e.g.Listen("tcp", "127.0.0.1:0", nil); return err }},
 	{"Group.Listen", "no function, unix", func(e misuseEnv) error {
-		name := filepath.Join(e.TempDir(), "s")
+		name := filepath.Join(testkit.TempDir(e), "s")
 		_, err := e.g.Listen("unix", name, nil)
 		if _, serr := os.Stat(name); serr == nil {
 			e.Errorf("Listen without a function has left %s", name)
