@@ -702,13 +702,13 @@ func TestSlowAcceptOfAttach(t *testing.T) {
 // which closes it, or to the caller.
 func TestL10AttachDuringShutdown(t *testing.T) {
 	testkit.CheckLeaks(t)
+	skipUnlessAttaches(t, group(t, loop.Config{Loops: 1}))
 	var attached, refused int
 	for range 30 {
 		g, err := loop.NewGroup(loop.Config{Loops: 2, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		skipUnlessAttaches(t, g)
 		const each = 4
 		var all sync.WaitGroup
 		var accepted atomic.Int32
