@@ -411,7 +411,7 @@ func TestRelayModel(t *testing.T) {
 	switch {
 	case testkit.Long():
 		programs = 3000
-	case testing.Short() || testkit.Race:
+	case testing.Short() || testkit.Race || sys.OnWine():
 		programs = 60
 	}
 	for seed := range programs {
