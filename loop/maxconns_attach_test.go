@@ -3,8 +3,6 @@ package loop_test
 import (
 	"errors"
 	"io"
-	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,35 +97,28 @@ func TestL7AttachAtMaxConns(t *testing.T) {
 	}
 	waiting := dial(t, ln.Addr())
 	checkNotServed(t, waiting)
-	detached := make(chan net.Conn, 1)
-	if err := (<-conns).Detach(func(c net.Conn, _ []byte, err error) {
-		if err != nil && !(runtime.GOOS == "windows" && errors.Is(err, errors.ErrUnsupported)) {
-			t.Errorf("Detach: %v", err)
-		}
-		detached <- c
-	}); err != nil {
+	detached := make(chan *sock.Stream, 1)
+	if err := (<-conns).DetachStream(func(s *sock.Stream, _ []byte, err error) { detached <- s }); err != nil {
 		t.Fatal(err)
 	}
 	own := receive(t, detached, "the detached connection")
-	if own == nil { // on Windows, where Detach closes it
-		own, _ = netPair(t, "tcp")
-	}
+	defer own.Close()
 	checkServed(t, waiting)
-	if err := g.Attach(own, nil, func(*loop.Conn) loop.Handler { t.Error("accept was called"); return nil }); !errors.Is(err, loop.ErrTooManyConns) {
+	if err := g.AttachStream(own, nil, func(*loop.Conn) loop.Handler { t.Error("accept was called"); return nil }); !errors.Is(err, loop.ErrTooManyConns) {
 		t.Errorf("Attach at MaxConns: %v, want ErrTooManyConns", err)
 	}
 	(<-conns).Abort()
 	if !testkit.Eventually(func() bool { return g.Conns() == limit-1 }) {
 		t.Fatalf("%d connections, want %d", g.Conns(), limit-1)
 	}
-	if err := g.Attach(own, nil, func(*loop.Conn) loop.Handler { return nil }, sock.ReadBuffer(-1)); !errors.Is(err, loop.ErrBadArgument) {
+	if err := g.AttachStream(own, nil, func(*loop.Conn) loop.Handler { return nil }, sock.ReadBuffer(-1)); !errors.Is(err, loop.ErrBadArgument) {
 		t.Errorf("Attach with an invalid option: %v, want ErrBadArgument", err)
 	}
 	if n := g.Conns(); n != limit-1 {
 		t.Errorf("%d connections after a refused Attach, want %d", n, limit-1)
 	}
 	again := make(chan bool, 1)
-	if err := g.Attach(own, nil, func(*loop.Conn) loop.Handler { again <- true; return echo{} }); err != nil {
+	if err := g.AttachStream(own, nil, func(*loop.Conn) loop.Handler { again <- true; return echo{} }); err != nil {
 		t.Errorf("Attach below MaxConns: %v", err)
 	}
 	receive(t, again, "accept")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // The mixed model: on each connection one goroutine writes numbered records by every way that there
@@ -158,13 +159,14 @@ func (x *mixedConn) own(seed uint64) {
 	case mixedAborts:
 		x.c.Abort()
 	case mixedDetaches:
-		x.c.Detach(func(c net.Conn, _ []byte, err error) {
+		x.c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
 			if err == nil {
+				c := plainStream(s)
 				go func() { // closing a socket that has unread bytes resets it
 					io.Copy(io.Discard, c)
 					c.Close()
 				}()
-				c.(*net.TCPConn).CloseWrite()
+				c.CloseWrite()
 			}
 		})
 	}
