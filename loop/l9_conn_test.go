@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -485,6 +486,9 @@ func TestOffloadAllocations(t *testing.T) {
 	conns := make(chan *loop.Conn, 1)
 	_, _ = serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(c *loop.Conn) loop.Handler { conns <- c; return echo{} })
 	c := receive(t, conns, "the connection")
+	if b := c.Loop().Group().Backend(); strings.HasPrefix(b, "kqueue") && runtime.GOOS == "linux" {
+		t.Skipf("%s is a model in this process, and its kernel allocates", b)
+	}
 	ran := make(chan bool)
 	work := func() ([]byte, error) { return nil, nil }
 	done := func([]byte, error) { ran <- true }

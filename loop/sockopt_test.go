@@ -282,7 +282,9 @@ func TestPacketConnOptions(t *testing.T) {
 		"SetTTL": p.SetTTL(9), "SetBroadcast": p.SetBroadcast(true), "SetReadBuffer": p.SetReadBuffer(20000), "SetWriteBuffer": p.SetWriteBuffer(10000),
 		"SetMulticastTTL": p.SetMulticastTTL(3), "SetMulticastLoop": p.SetMulticastLoop(false), "SetMulticastInterface": p.SetMulticastInterface(0),
 	} {
-		if err != nil {
+		if what == "SetMulticastInterface" && errors.Is(err, syscall.ENOPROTOOPT) {
+			t.Logf("%s is not checked: %v (qemu-user has no IP_MULTICAST_IF)", what, err)
+		} else if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
