@@ -77,11 +77,11 @@ func TestPacketMethodsDuringClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		silent, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(loopback))
+		silent, err := sock.ListenUDP(loopback)
 		if err != nil {
 			t.Fatal(err)
 		}
-		to := silent.LocalAddr().(*net.UDPAddr).AddrPort()
+		to := silent.LocalAddr()
 		var began, all sync.WaitGroup
 		for _, p := range sockets {
 			calls := packetCalls(p, to)
@@ -97,7 +97,7 @@ func TestPacketMethodsDuringClose(t *testing.T) {
 				})
 			}
 		}
-		sender, err := net.Dial("udp", pl.Addr().String())
+		sender, err := sock.ConnectUDP(pl.Addr().(*net.UDPAddr).AddrPort())
 		if err != nil {
 			t.Fatal(err)
 		}

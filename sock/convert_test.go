@@ -7,12 +7,18 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
 
 // FromConn returns a duplicate of a TCP or Unix stream, and ErrBadArgument for other sockets.
 func TestFromConn(t *testing.T) {
-	for _, network := range []string{"tcp", "unix"} {
+	networks := []string{"tcp", "unix"}
+	if sys.OnWine() {
+		networks = networks[:1]
+		t.Log("only TCP is checked: Wine has no Unix sockets, and package net cannot listen for datagrams there")
+	}
+	for _, network := range networks {
 		address := "127.0.0.1:0"
 		if network == "unix" {
 			address = t.TempDir() + "/s"
@@ -50,6 +56,9 @@ func TestFromConn(t *testing.T) {
 		if _, err := sock.FromConn(ln.(syscall.Conn)); !errors.Is(err, sock.ErrBadArgument) || !strings.Contains(err.Error(), "listening") {
 			t.Errorf("%s: FromConn of a listener: got %v, want ErrBadArgument", network, err)
 		}
+	}
+	if sys.OnWine() {
+		return
 	}
 	u, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
