@@ -91,7 +91,10 @@ package loop
 //     divided over turns);
 //   - other sources: packet.go, packetoptions.go, watch.go;
 //   - other work: timer.go, offload.go; onloop.go, activity.go and watchdog.go (callbacks that
-//     would block, or do).
+//     would block, or do);
+//   - settings, figures and errors: config.go, backend.go, keepalive.go, stats.go, log.go, errors.go;
+//   - parts of several of these: context.go (Conn.Context), peers.go (addresses after a reset),
+//     fifo.go (queues of the loop).
 //
 // A loop has ended when Loop.ended is closed. Only a goroutine that has received from it may read
 // the loop's state: that the inbox refuses an op does not mean that the loop has ended.

@@ -137,7 +137,7 @@ func TestL9Goexit(t *testing.T) {
 	}
 }
 
-// A panic in work that no done function gets is logged: there is none, or its connection is
+// A panic in work that no done function gets is logged: Offload got no done, or its connection is
 // closed.
 func TestL9PanicWithoutDone(t *testing.T) {
 	for _, what := range []string{"no done function", "a closed connection"} {

@@ -10,7 +10,7 @@ import (
 )
 
 // A relay couples two connections: each gets a relaySide as its handler, and each direction is a
-// direction of its own (direction.go). Here is how a relay begins and ends.
+// direction of its own (relay_direction.go). Here is how a relay begins and ends.
 //
 // Beginning: Relay requests the handlers and a pause of both connections in one step, so either
 // both get them or the call has no effect. When both handlers are in force, both connections
