@@ -110,9 +110,18 @@ type hopper struct {
 	groups []*loop.Group
 	mu     sync.Mutex
 	r      *rand.Rand
+	queued *queuedAttach // until accept is called
+	over   [3]bool       // groups whose Shutdown has returned
 	moves  atomic.Int64
 	cut    atomic.Bool // before its peer had closed its side
 	ended  chan bool
+}
+
+// queuedAttach is a call of Attach whose function accept has not been called. If the group has ended
+// by then, it never is: the connection is closed.
+type queuedAttach struct {
+	group    int
+	returned bool // Attach has, and without an error
 }
 
 // attach gives a connection to a random group, or echoes itself if all refuse it.
@@ -121,9 +130,15 @@ func (h *hopper) attach(c net.Conn, unread []byte) {
 	order := h.r.Perm(len(h.groups))
 	h.mu.Unlock()
 	for _, i := range order {
-		err := h.groups[i].Attach(c, unread, func(*loop.Conn) loop.Handler { return h.handler() })
+		q := &queuedAttach{group: i}
+		h.update(func() { h.queued = q })
+		err := h.groups[i].Attach(c, unread, func(*loop.Conn) loop.Handler {
+			h.update(func() { h.queued = nil })
+			return h.handler()
+		})
 		if err == nil {
 			h.moves.Add(1)
+			h.update(func() { q.returned = true })
 			return
 		}
 		if !errors.Is(err, loop.ErrClosed) {
@@ -170,6 +185,20 @@ func (h *hopper) handler() loop.Handler {
 	}
 }
 
+// update calls f with the lock held, and ends the connection if a group has ended instead of opening it.
+func (h *hopper) update(f func()) {
+	h.mu.Lock()
+	f()
+	dropped := h.queued != nil && h.queued.returned && h.over[h.queued.group]
+	if dropped {
+		h.queued = nil
+	}
+	h.mu.Unlock()
+	if dropped {
+		h.end(loop.ErrClosed)
+	}
+}
+
 // end is called when the connection has ended on a loop; why is nil if its peer has closed its side.
 func (h *hopper) end(why error) {
 	h.cut.Store(why != nil)
@@ -187,7 +216,7 @@ func TestL10MoveDuringShutdown(t *testing.T) {
 	}
 	for seed := range rounds {
 		var groups []*loop.Group
-		for range 3 {
+		for range len(hopper{}.over) {
 			groups = append(groups, group(t, loop.Config{Loops: 1, Logger: quiet()}))
 		}
 		skipUnlessAttaches(t, groups[0])
@@ -222,6 +251,9 @@ func TestL10MoveDuringShutdown(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(10))*time.Millisecond)
 			groups[i].Shutdown(ctx)
 			cancel()
+			for _, h := range hoppers {
+				h.update(func() { h.over[i] = true })
+			}
 			if n := groups[i].Conns(); n != 0 {
 				t.Errorf("seed %d: %d connections are left after Shutdown", seed, n)
 			}
