@@ -18,7 +18,7 @@ const (
 
 // disableSIGPIPE keeps a new socket from raising SIGPIPE.
 func disableSIGPIPE(fd FD) syscall.Errno {
-	e := SetInt(fd, unix.SOL_SOCKET, unix.SO_NOSIGPIPE, 1)
+	e := osSetInt(fd, unix.SOL_SOCKET, unix.SO_NOSIGPIPE, 1)
 	if e == unix.EINVAL {
 		return 0 // the peer has already reset the connection: it raises no signal
 	}

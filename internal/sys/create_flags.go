@@ -44,9 +44,9 @@ func Pipe() (r, w FD, e syscall.Errno) {
 	return p[0], p[1], errno(err)
 }
 
-// Accept takes a connection off the listener's queue, non-blocking and
+// osAccept takes a connection off the listener's queue, non-blocking and
 // close-on-exec.
-func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+func osAccept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	for {
 		from.Len = SockaddrSize
 		n, e := acceptCall(fd, unsafe.Pointer(&from.raw), unsafe.Pointer(&from.Len))
@@ -59,8 +59,8 @@ func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	}
 }
 
-// AcceptShared is Accept for a listener that may have duplicates (shared_unix.go).
-func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+// osAcceptShared is Accept for a listener that may have duplicates (shared_unix.go).
+func osAcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	for {
 		if e := prepareShared(fd); e != 0 {
 			return InvalidFD, e

@@ -46,9 +46,9 @@ func Pipe() (r, w FD, e syscall.Errno) {
 	return p[0], p[1], initNewPair(p[0], p[1], false)
 }
 
-// Accept takes a connection off the listener's queue, non-blocking and
+// osAccept takes a connection off the listener's queue, non-blocking and
 // close-on-exec. The listener is non-blocking, so the lock is not held for long.
-func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+func osAccept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	for {
@@ -60,8 +60,8 @@ func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	}
 }
 
-// AcceptShared is Accept for a listener that may have duplicates (shared_unix.go).
-func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+// osAcceptShared is Accept for a listener that may have duplicates (shared_unix.go).
+func osAcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	for {
@@ -82,7 +82,7 @@ func accepted(n uintptr, from *Sockaddr, e syscall.Errno) (FD, syscall.Errno) {
 	case e != 0:
 		return InvalidFD, e
 	case lostInAccept(from):
-		Close(int(n))
+		osClose(int(n))
 		return InvalidFD, unix.ECONNABORTED
 	}
 	return initNew(int(n), true)
@@ -92,12 +92,12 @@ func accepted(n uintptr, from *Sockaddr, e syscall.Errno) (FD, syscall.Errno) {
 // SIGPIPE. If that fails, it closes the descriptor.
 func initNew(fd FD, socket bool) (FD, syscall.Errno) {
 	unix.CloseOnExec(fd)
-	e := SetNonblock(fd)
+	e := osSetNonblock(fd)
 	if e == 0 && socket {
 		e = disableSIGPIPE(fd)
 	}
 	if e != 0 {
-		Close(fd)
+		osClose(fd)
 		return InvalidFD, e
 	}
 	return fd, 0
@@ -105,11 +105,11 @@ func initNew(fd FD, socket bool) (FD, syscall.Errno) {
 
 func initNewPair(a, b FD, socket bool) syscall.Errno {
 	if _, e := initNew(a, socket); e != 0 {
-		Close(b)
+		osClose(b)
 		return e
 	}
 	if _, e := initNew(b, socket); e != 0 {
-		Close(a)
+		osClose(a)
 		return e
 	}
 	return 0

@@ -99,7 +99,7 @@ var HasEpollPwait2 = sync.OnceValue(func() bool {
 	if e != 0 {
 		return false
 	}
-	defer Close(epfd)
+	defer osClose(epfd)
 	var ev [1]EpollEvent
 	var zero unix.Timespec
 	_, _, e = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epfd), uintptr(unsafe.Pointer(&ev[0])), 1, uintptr(unsafe.Pointer(&zero)), 0, 0)

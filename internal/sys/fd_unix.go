@@ -20,9 +20,9 @@ func WouldBlock(e syscall.Errno) bool { return e == syscall.EAGAIN || e == sysca
 // IsNotPollable reports whether e is the error for a file that cannot be polled.
 func IsNotPollable(e syscall.Errno) bool { return e == syscall.EPERM }
 
-// Close closes the descriptor. It does not retry after EINTR: Linux and the BSDs have
+// osClose closes the descriptor. It does not retry after EINTR: Linux and the BSDs have
 // released the descriptor by then (close(2), notes).
-func Close(fd FD) syscall.Errno {
+func osClose(fd FD) syscall.Errno {
 	err := unix.Close(fd)
 	if err == unix.EINTR {
 		err = nil
@@ -30,15 +30,15 @@ func Close(fd FD) syscall.Errno {
 	return errno(err)
 }
 
-// SetNonblock makes the open file description of fd, which all duplicates share,
+// osSetNonblock makes the open file description of fd, which all duplicates share,
 // non-blocking.
-func SetNonblock(fd FD) syscall.Errno { return errno(unix.SetNonblock(fd, true)) }
+func osSetNonblock(fd FD) syscall.Errno { return errno(unix.SetNonblock(fd, true)) }
 
 // CloseOnExec keeps programs that this process starts from inheriting fd.
 func CloseOnExec(fd FD) { unix.CloseOnExec(fd) }
 
-// Dup returns another descriptor of the same open file, close-on-exec.
-func Dup(fd FD) (FD, syscall.Errno) {
+// osDup returns another descriptor of the same open file, close-on-exec.
+func osDup(fd FD) (FD, syscall.Errno) {
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return InvalidFD, errno(err)
@@ -58,10 +58,10 @@ func errno(err error) syscall.Errno {
 	return syscall.EINVAL
 }
 
-// FileKind returns the kind of fd: "regular file", "directory", "socket", "pipe",
+// osFileKind returns the kind of fd: "regular file", "directory", "socket", "pipe",
 // "character device", "block device" or "file". Error texts contain it, and backends
 // depend on it.
-func FileKind(fd FD) string {
+func osFileKind(fd FD) string {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil {
 		return "file"

@@ -21,8 +21,8 @@ func WouldBlock(e syscall.Errno) bool { return e == syscall.EAGAIN || e == sysca
 // only sockets can.
 func IsNotPollable(e syscall.Errno) bool { return e == syscall.ENOTSOCK }
 
-// Close closes a socket or another handle.
-func Close(fd FD) syscall.Errno {
+// osClose closes a socket or another handle.
+func osClose(fd FD) syscall.Errno {
 	e := closeSocket(fd)
 	switch e {
 	case syscall.EAGAIN:
@@ -44,9 +44,9 @@ func closeSocket(fd FD) syscall.Errno {
 	return failed(r, e)
 }
 
-// SetNonblock makes the socket of fd, and of every duplicate, non-blocking. Other files
+// osSetNonblock makes the socket of fd, and of every duplicate, non-blocking. Other files
 // have no such mode; that is not an error.
-func SetNonblock(fd FD) syscall.Errno {
+func osSetNonblock(fd FD) syscall.Errno {
 	e := setBlocking(fd, false)
 	if e != 0 && !isSocket(fd) && isHandle(fd) {
 		return 0
@@ -65,7 +65,7 @@ func setBlocking(fd FD, on bool) syscall.Errno {
 }
 
 func isSocket(fd FD) bool {
-	_, e := GetInt(fd, SOL_SOCKET, SO_TYPE)
+	_, e := osGetInt(fd, SOL_SOCKET, SO_TYPE)
 	return e == 0
 }
 
@@ -77,8 +77,8 @@ func isHandle(fd FD) bool {
 // CloseOnExec keeps programs that this process starts from inheriting fd.
 func CloseOnExec(fd FD) { windows.SetHandleInformation(fd, windows.HANDLE_FLAG_INHERIT, 0) }
 
-// Dup returns another descriptor of the same socket or file, not inherited.
-func Dup(fd FD) (FD, syscall.Errno) {
+// osDup returns another descriptor of the same socket or file, not inherited.
+func osDup(fd FD) (FD, syscall.Errno) {
 	if e := startWinsock(); e != 0 {
 		return InvalidFD, e
 	}
@@ -108,9 +108,9 @@ func dupHandle(fd FD) (FD, syscall.Errno) {
 	return dup, 0
 }
 
-// FileKind returns the kind of fd, for error texts: "socket", "pipe", "character device",
+// osFileKind returns the kind of fd, for error texts: "socket", "pipe", "character device",
 // "regular file or directory", or "file".
-func FileKind(fd FD) string {
+func osFileKind(fd FD) string {
 	if isSocket(fd) {
 		return "socket"
 	}

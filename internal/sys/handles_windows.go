@@ -25,7 +25,7 @@ func OpenHandles() (int, syscall.Errno) {
 	if e != 0 {
 		return 0, e
 	}
-	defer Close(socket)
+	defer osClose(socket)
 	all, e := systemHandles()
 	if e != 0 {
 		return 0, e

@@ -35,6 +35,20 @@ func (b *Batch) Result(i int) (n int, truncated bool, from *Sockaddr) {
 	return m.n, m.truncated, &m.addr
 }
 
+// What calls.go needs for a virtual socket, of buffer i.
+func (b *Batch) buffer(i int) []byte { return b.m[i].data }
+
+func (b *Batch) destination(i int) *Sockaddr {
+	if b.m[i].connected {
+		return nil
+	}
+	return &b.m[i].addr
+}
+
+func (b *Batch) setResult(i, n int, truncated bool, from *Sockaddr) {
+	b.m[i].n, b.m[i].truncated, b.m[i].addr = n, truncated, *from
+}
+
 // Clear drops the pointers to the first n buffers.
 func (b *Batch) Clear(n int) {
 	for i := range n {
@@ -42,12 +56,12 @@ func (b *Batch) Clear(n int) {
 	}
 }
 
-// RecvMMsg receives datagrams into the first n buffers and returns how many.
-func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
+// osRecvMMsg receives datagrams into the first n buffers and returns how many.
+func osRecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	for i := range n {
 		m := &b.m[i]
 		var e syscall.Errno
-		m.n, m.truncated, e = RecvFrom(fd, m.data, &m.addr)
+		m.n, m.truncated, e = osRecvFrom(fd, m.data, &m.addr)
 		if e != 0 {
 			return i, errorIfNone(i, e)
 		}
@@ -55,29 +69,20 @@ func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	return n, 0
 }
 
-// SendMMsg sends the buffers from first up to end and returns how many the kernel
+// osSendMMsg sends the buffers from first up to end and returns how many the kernel
 // accepted. It stops at a datagram that fails; the next call returns the error.
-func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
+func osSendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
 	for i := first; i < end; i++ {
 		m := &b.m[i]
 		var e syscall.Errno
 		if m.connected {
-			_, e = Send(fd, m.data, 0)
+			_, e = osSend(fd, m.data, 0)
 		} else {
-			_, e = SendTo(fd, m.data, &m.addr)
+			_, e = osSendTo(fd, m.data, &m.addr)
 		}
 		if e != 0 {
 			return i - first, errorIfNone(i-first, e)
 		}
 	}
 	return end - first, 0
-}
-
-// errorIfNone drops e if n datagrams were transferred before it: a permanent
-// error occurs again.
-func errorIfNone(n int, e syscall.Errno) syscall.Errno {
-	if n > 0 {
-		return 0
-	}
-	return e
 }

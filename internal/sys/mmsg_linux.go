@@ -45,6 +45,25 @@ func (b *Batch) Result(i int) (n int, truncated bool, from *Sockaddr) {
 	return int(h.len), h.hdr.Flags&unix.MSG_TRUNC != 0, &b.addr[i]
 }
 
+// What calls.go needs for a virtual socket, of buffer i.
+func (b *Batch) buffer(i int) []byte { return unsafe.Slice(b.iov[i].Base, int(b.iov[i].Len)) }
+
+func (b *Batch) destination(i int) *Sockaddr {
+	if b.h[i].hdr.Name == nil {
+		return nil
+	}
+	return &b.addr[i]
+}
+
+func (b *Batch) setResult(i, n int, truncated bool, from *Sockaddr) {
+	h := &b.h[i]
+	h.len, h.hdr.Flags, h.hdr.Namelen = uint32(n), 0, from.Len
+	if truncated {
+		h.hdr.Flags = unix.MSG_TRUNC
+	}
+	b.addr[i] = *from
+}
+
 // Clear drops the pointers to the first n buffers.
 func (b *Batch) Clear(n int) {
 	for i := range n {
@@ -52,8 +71,8 @@ func (b *Batch) Clear(n int) {
 	}
 }
 
-// RecvMMsg receives datagrams into the first n buffers and returns how many.
-func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
+// osRecvMMsg receives datagrams into the first n buffers and returns how many.
+func osRecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	for i := range n {
 		h := &b.h[i].hdr
 		h.Name = (*byte)(unsafe.Pointer(&b.addr[i].raw))
@@ -63,8 +82,8 @@ func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	return call(unix.SYS_RECVMMSG, 0, fd, unsafe.Pointer(&b.h), uintptr(n), recvFlags, nil, 0)
 }
 
-// SendMMsg sends the buffers from first up to end and returns how many the kernel
+// osSendMMsg sends the buffers from first up to end and returns how many the kernel
 // accepted. It stops at a datagram that fails; the next call returns the error.
-func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
+func osSendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
 	return call(unix.SYS_SENDMMSG, 0, fd, unsafe.Pointer(&b.h[first]), uintptr(end-first), sendFlags, nil, 0)
 }

@@ -29,15 +29,29 @@ func (b *Batch) Result(i int) (n int, truncated bool, from *Sockaddr) {
 	return b.n[i], b.truncated[i], &b.addr[i]
 }
 
+// What calls.go needs for a virtual socket, of buffer i.
+func (b *Batch) buffer(i int) []byte { return b.data[i] }
+
+func (b *Batch) destination(i int) *Sockaddr {
+	if b.toPeer[i] {
+		return nil
+	}
+	return &b.addr[i]
+}
+
+func (b *Batch) setResult(i, n int, truncated bool, from *Sockaddr) {
+	b.n[i], b.truncated[i], b.addr[i] = n, truncated, *from
+}
+
 // Clear drops the pointers to the first n buffers.
 func (b *Batch) Clear(n int) { clear(b.data[:n]) }
 
-// RecvMMsg receives datagrams into the first n buffers and returns how many. It returns an
+// osRecvMMsg receives datagrams into the first n buffers and returns how many. It returns an
 // error only if there are none; an error after the last datagram is left to the next call.
-func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
+func osRecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	for i := range n {
 		var e syscall.Errno
-		if b.n[i], b.truncated[i], e = RecvFrom(fd, b.data[i], &b.addr[i]); e != 0 {
+		if b.n[i], b.truncated[i], e = osRecvFrom(fd, b.data[i], &b.addr[i]); e != 0 {
 			if i > 0 {
 				e = 0
 			}
@@ -47,15 +61,15 @@ func RecvMMsg(fd FD, b *Batch, n int) (int, syscall.Errno) {
 	return n, 0
 }
 
-// SendMMsg sends the buffers from first up to end and returns how many the kernel
+// osSendMMsg sends the buffers from first up to end and returns how many the kernel
 // accepted. It stops at a datagram that fails; the next call returns the error.
-func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
+func osSendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
 	for i := first; i < end; i++ {
 		var e syscall.Errno
 		if b.toPeer[i] {
-			_, e = Send(fd, b.data[i], 0)
+			_, e = osSend(fd, b.data[i], 0)
 		} else {
-			_, e = SendTo(fd, b.data[i], &b.addr[i])
+			_, e = osSendTo(fd, b.data[i], &b.addr[i])
 		}
 		if e != 0 {
 			if i > first {

@@ -20,8 +20,8 @@ func setMembership4(fd FD, option int, group [4]byte, ifindex int) syscall.Errno
 	return errno(unix.SetsockoptIPMreq(fd, unix.IPPROTO_IP, option, &m))
 }
 
-// SetMulticastInterface4 sets the interface for outgoing IPv4 multicast packets.
-func SetMulticastInterface4(fd FD, ifindex int) syscall.Errno {
+// osSetMulticastInterface4 sets the interface for outgoing IPv4 multicast packets.
+func osSetMulticastInterface4(fd FD, ifindex int) syscall.Errno {
 	a, e := addressOf(ifindex)
 	if e != 0 {
 		return e

@@ -159,9 +159,9 @@ func FindConnectEx(fd FD) (ConnectEx, syscall.Errno) {
 // elsewhere each connection takes a port of its own.
 func BindForConnect(fd FD, family int) syscall.Errno {
 	const soReuseUnicastPort = 0x3007
-	SetInt(fd, SOL_SOCKET, soReuseUnicastPort, 1)
+	osSetInt(fd, SOL_SOCKET, soReuseUnicastPort, 1)
 	a := anyAddr(family)
-	if e := Bind(fd, &a); e != syscall.EINVAL {
+	if e := osBind(fd, &a); e != syscall.EINVAL {
 		return e
 	}
 	return 0 // already bound (bind, WSAEINVAL)

@@ -34,7 +34,7 @@ func Identify(fd FD) (FileID, syscall.Errno) {
 // TCPWriteShut reports whether fd is a TCP socket that can no longer send: this side has
 // shut down sending, or the connection has ended (TCP_INFO, tcpi_state).
 func TCPWriteShut(fd FD) bool {
-	v, e := GetInt(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	v, e := osGetInt(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if e != 0 {
 		return false
 	}

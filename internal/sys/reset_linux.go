@@ -21,7 +21,7 @@ func Linger(fd FD) (on bool, seconds int) {
 func ShutdownAsClose(fd FD) {
 	if on, seconds := Linger(fd); on && seconds == 0 {
 		a := Unspecified()
-		Connect(fd, &a)
+		osConnect(fd, &a)
 	}
-	Shutdown(fd, unix.SHUT_RDWR)
+	osShutdown(fd, unix.SHUT_RDWR)
 }

@@ -9,11 +9,11 @@ func SetReusePort(fd FD, on bool) syscall.Errno {
 	if on {
 		value = 1
 	}
-	return SetInt(fd, SOL_SOCKET, SO_REUSEPORT, value)
+	return osSetInt(fd, SOL_SOCKET, SO_REUSEPORT, value)
 }
 
 // ReusePort returns whether SO_REUSEPORT is set.
 func ReusePort(fd FD) (bool, syscall.Errno) {
-	v, e := GetInt(fd, SOL_SOCKET, SO_REUSEPORT)
+	v, e := osGetInt(fd, SOL_SOCKET, SO_REUSEPORT)
 	return v != 0, e
 }

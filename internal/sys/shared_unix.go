@@ -48,13 +48,13 @@ func prepareShared(fd FD) syscall.Errno {
 	if n == 0 {
 		return unix.EAGAIN
 	}
-	return SetNonblock(fd)
+	return osSetNonblock(fd)
 }
 
 // readRestored makes fd non-blocking, then calls read(2).
 func readRestored(fd FD, b []byte) (int, syscall.Errno) {
 	for {
-		if e := SetNonblock(fd); e != 0 {
+		if e := osSetNonblock(fd); e != 0 {
 			return 0, e
 		}
 		n, err := unix.Read(fd, b)
@@ -67,7 +67,7 @@ func readRestored(fd FD, b []byte) (int, syscall.Errno) {
 // writeRestored makes fd non-blocking, then calls write(2).
 func writeRestored(fd FD, b []byte) (int, syscall.Errno) {
 	for {
-		if e := SetNonblock(fd); e != 0 {
+		if e := osSetNonblock(fd); e != 0 {
 			return 0, e
 		}
 		n, err := unix.Write(fd, b)

@@ -21,15 +21,15 @@ const (
 	MSG_OOB  = unix.MSG_OOB
 )
 
-// Listen makes the socket accept connections, with at most backlog in the accept queue; the
+// osListen makes the socket accept connections, with at most backlog in the accept queue; the
 // system may have a lower limit.
-func Listen(fd FD, backlog int) syscall.Errno { return errno(unix.Listen(fd, backlog)) }
+func osListen(fd FD, backlog int) syscall.Errno { return errno(unix.Listen(fd, backlog)) }
 
-// Shutdown shuts down one direction or both.
-func Shutdown(fd FD, how int) syscall.Errno { return errno(unix.Shutdown(fd, how)) }
+// osShutdown shuts down one direction or both.
+func osShutdown(fd FD, how int) syscall.Errno { return errno(unix.Shutdown(fd, how)) }
 
-// SetInt sets an integer option.
-func SetInt(fd FD, level, option, value int) syscall.Errno {
+// osSetInt sets an integer option.
+func osSetInt(fd FD, level, option, value int) syscall.Errno {
 	if level == unix.IPPROTO_IPV6 && option == unix.IPV6_V6ONLY && value == 0 && !hasDualStack {
 		return 0 // dual stack is not available; V6ONLY stays on
 	}
@@ -42,15 +42,15 @@ func SetInt(fd FD, level, option, value int) syscall.Errno {
 	return errno(unix.SetsockoptInt(fd, level, option, value))
 }
 
-// GetInt returns an integer option.
-func GetInt(fd FD, level, option int) (int, syscall.Errno) {
+// osGetInt returns an integer option.
+func osGetInt(fd FD, level, option int) (int, syscall.Errno) {
 	v, err := unix.GetsockoptInt(fd, level, option)
 	return v, errno(err)
 }
 
-// SocketError returns and clears the socket's pending error (SO_ERROR).
-func SocketError(fd FD) syscall.Errno {
-	v, e := GetInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+// osSocketError returns and clears the socket's pending error (SO_ERROR).
+func osSocketError(fd FD) syscall.Errno {
+	v, e := osGetInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if e != 0 {
 		return e
 	}

@@ -57,9 +57,9 @@ func count(n uintptr, e syscall.Errno) int {
 	return int(n)
 }
 
-// Connect starts connecting. The usual result is EINPROGRESS. EINTR is not retried, because
+// osConnect starts connecting. The usual result is EINPROGRESS. EINTR is not retried, because
 // the kernel continues to connect: it is returned as EINPROGRESS (connect(2)).
-func Connect(fd FD, to *Sockaddr) syscall.Errno {
+func osConnect(fd FD, to *Sockaddr) syscall.Errno {
 	_, e := rawCall(sysConnect, fd, unsafe.Pointer(&to.raw), uintptr(to.Len), 0, nil, 0)
 	if e == unix.EINTR {
 		return unix.EINPROGRESS
@@ -67,17 +67,17 @@ func Connect(fd FD, to *Sockaddr) syscall.Errno {
 	return e
 }
 
-// Bind sets the socket's local address.
-func Bind(fd FD, a *Sockaddr) syscall.Errno {
+// osBind sets the socket's local address.
+func osBind(fd FD, a *Sockaddr) syscall.Errno {
 	_, e := rawCall(sysBind, fd, unsafe.Pointer(&a.raw), uintptr(a.Len), 0, nil, 0)
 	return e
 }
 
-// LocalAddr returns the socket's own address.
-func LocalAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(sysGetsockname, fd) }
+// osLocalAddr returns the socket's own address.
+func osLocalAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(sysGetsockname, fd) }
 
-// PeerAddr returns the address of the socket's peer, or ENOTCONN if it has none.
-func PeerAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(sysGetpeername, fd) }
+// osPeerAddr returns the address of the socket's peer, or ENOTCONN if it has none.
+func osPeerAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(sysGetpeername, fd) }
 
 func nameCall(trap uintptr, fd FD) (Sockaddr, syscall.Errno) {
 	a := Sockaddr{Len: SockaddrSize}
@@ -85,9 +85,9 @@ func nameCall(trap uintptr, fd FD) (Sockaddr, syscall.Errno) {
 	return a, e
 }
 
-// Recv is recv(2). A busy program calls Recv and Send most often, right after the kernel
+// osRecv is recv(2). A busy program calls Recv and Send most often, right after the kernel
 // has filled the processor's caches with its own code: so the common case is short.
-func Recv(fd FD, b []byte, flags int) (int, syscall.Errno) {
+func osRecv(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	if len(b) <= maxRawBytes {
 		n, e := rawCall(sysRecvfrom, fd, dataOf(b), uintptr(len(b)), uintptr(flags|recvFlags), nil, 0)
 		if e != unix.EINTR {
@@ -97,8 +97,8 @@ func Recv(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	return call(sysRecvfrom, len(b), fd, dataOf(b), uintptr(len(b)), uintptr(flags|recvFlags), nil, 0)
 }
 
-// Send is send(2) without SIGPIPE.
-func Send(fd FD, b []byte, flags int) (int, syscall.Errno) {
+// osSend is send(2) without SIGPIPE.
+func osSend(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	if len(b) <= maxRawBytes {
 		n, e := rawCall(sysSendto, fd, dataOf(b), uintptr(len(b)), uintptr(flags|sendFlags), nil, 0)
 		if e != unix.EINTR {
@@ -108,13 +108,13 @@ func Send(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	return call(sysSendto, len(b), fd, dataOf(b), uintptr(len(b)), uintptr(flags|sendFlags), nil, 0)
 }
 
-// SendTo sends one datagram.
-func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
+// osSendTo sends one datagram.
+func osSendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
 	return call(sysSendto, len(b), fd, dataOf(b), uintptr(len(b)), sendFlags, unsafe.Pointer(&to.raw), uintptr(to.Len))
 }
 
-// RecvFrom receives one datagram and reports whether it was longer than b.
-func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
+// osRecvFrom receives one datagram and reports whether it was longer than b.
+func osRecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
 	var iov unix.Iovec
 	iov.Base = unsafe.SliceData(b)
 	iov.SetLen(len(b))
@@ -162,16 +162,18 @@ func (v *Iovecs) Add(b []byte) bool {
 	return true
 }
 
-// Recvv is readv(2) on a socket, without blocking.
-func Recvv(fd FD, v *Iovecs) (int, syscall.Errno) {
+func (v *Iovecs) at(i int) []byte { return unsafe.Slice(v.v[i].Base, int(v.v[i].Len)) }
+
+// osRecvv is readv(2) on a socket, without blocking.
+func osRecvv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var h unix.Msghdr
 	h.Iov = &v.v[0]
 	h.SetIovlen(v.n)
 	return call(sysRecvmsg, v.Bytes, fd, unsafe.Pointer(&h), recvFlags, 0, nil, 0)
 }
 
-// Sendv is writev(2) on a socket, without SIGPIPE.
-func Sendv(fd FD, v *Iovecs) (int, syscall.Errno) {
+// osSendv is writev(2) on a socket, without SIGPIPE.
+func osSendv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var h unix.Msghdr
 	h.Iov = &v.v[0]
 	h.SetIovlen(v.n)

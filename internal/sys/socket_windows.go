@@ -49,7 +49,7 @@ func Socket(family, typ, proto int) (FD, syscall.Errno) {
 		return InvalidFD, errno(err)
 	}
 	if e := setBlocking(fd, false); e != 0 {
-		Close(fd)
+		osClose(fd)
 		return InvalidFD, e
 	}
 	if typ == SOCK_DGRAM {
@@ -85,9 +85,9 @@ func Socketpair(int) ([2]FD, syscall.Errno) {
 // ErrUnsupported with errors.Is.
 func Pipe() (r, w FD, e syscall.Errno) { return InvalidFD, InvalidFD, syscall.EWINDOWS }
 
-// Accept takes a connection off the listener's queue, non-blocking and not
+// osAccept takes a connection off the listener's queue, non-blocking and not
 // inherited.
-func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+func osAccept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	from.Len = SockaddrSize
 	r, _, e := syscall.SyscallN(procAccept.Addr(), uintptr(fd), uintptr(unsafe.Pointer(&from.raw)), uintptr(unsafe.Pointer(&from.Len)))
 	conn := FD(r)
@@ -96,28 +96,28 @@ func Accept(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	}
 	CloseOnExec(conn)
 	if e := setBlocking(conn, false); e != 0 {
-		Close(conn)
+		osClose(conn)
 		return InvalidFD, e
 	}
 	return conn, 0
 }
 
-// AcceptShared is Accept for a listener that may have duplicates, whose owners may have
+// osAcceptShared is Accept for a listener that may have duplicates, whose owners may have
 // made it blocking: AcceptShared makes it non-blocking again.
-func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
+func osAcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 	if e := setBlocking(fd, false); e != 0 {
 		return InvalidFD, e
 	}
-	return Accept(fd, from)
+	return osAccept(fd, from)
 }
 
-// Connect starts connecting. The usual result is EINPROGRESS, for which Winsock has
+// osConnect starts connecting. The usual result is EINPROGRESS, for which Winsock has
 // WSAEWOULDBLOCK. An AF_UNSPEC address removes a datagram socket's peer.
-func Connect(fd FD, to *Sockaddr) syscall.Errno {
+func osConnect(fd FD, to *Sockaddr) syscall.Errno {
 	var none Sockaddr
 	if to.Family() == AF_UNSPEC {
 		// Winsock disconnects if the address is the zero address of the socket's family.
-		own, e := LocalAddr(fd)
+		own, e := osLocalAddr(fd)
 		if e != 0 {
 			return e
 		}
@@ -135,8 +135,8 @@ func Connect(fd FD, to *Sockaddr) syscall.Errno {
 // InProgress reports whether e means that connecting has started.
 func InProgress(e syscall.Errno) bool { return e == syscall.EINPROGRESS }
 
-// Bind sets the socket's local address.
-func Bind(fd FD, a *Sockaddr) syscall.Errno {
+// osBind sets the socket's local address.
+func osBind(fd FD, a *Sockaddr) syscall.Errno {
 	r, _, e := syscall.SyscallN(procBind.Addr(), uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.Len))
 	return failed(r, e)
 }
@@ -144,9 +144,9 @@ func Bind(fd FD, a *Sockaddr) syscall.Errno {
 // MaxBacklog requests the longest queue that the system allows (SOMAXCONN).
 const MaxBacklog = 1<<31 - 1
 
-// Listen makes the socket accept connections, with at most backlog in the accept queue; the
+// osListen makes the socket accept connections, with at most backlog in the accept queue; the
 // system may have a lower limit.
-func Listen(fd FD, backlog int) syscall.Errno {
+func osListen(fd FD, backlog int) syscall.Errno {
 	r, _, e := syscall.SyscallN(procListen.Addr(), uintptr(fd), uintptr(backlog))
 	return failed(r, e)
 }
@@ -162,16 +162,16 @@ const (
 	SHUT_RDWR = windows.SHUT_RDWR
 )
 
-// Shutdown shuts down one direction or both.
-func Shutdown(fd FD, how int) syscall.Errno {
+// osShutdown shuts down one direction or both.
+func osShutdown(fd FD, how int) syscall.Errno {
 	r, _, e := syscall.SyscallN(procShutdown.Addr(), uintptr(fd), uintptr(how))
 	return failed(r, e)
 }
 
-// LocalAddr returns the socket's own address. For a socket that is neither bound nor
+// osLocalAddr returns the socket's own address. For a socket that is neither bound nor
 // connected it returns the zero address of the family, as on Unix; Winsock returns
 // WSAEINVAL.
-func LocalAddr(fd FD) (Sockaddr, syscall.Errno) {
+func osLocalAddr(fd FD) (Sockaddr, syscall.Errno) {
 	a, e := nameCall(procGetsockname, fd)
 	if e != syscall.EINVAL {
 		return a, e
@@ -207,8 +207,8 @@ func protocolInfo(fd FD) (info windows.WSAProtocolInfo, e syscall.Errno) {
 	return info, failed(r, e)
 }
 
-// PeerAddr returns the address of the socket's peer, or ENOTCONN if it has none.
-func PeerAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(procGetpeername, fd) }
+// osPeerAddr returns the address of the socket's peer, or ENOTCONN if it has none.
+func osPeerAddr(fd FD) (Sockaddr, syscall.Errno) { return nameCall(procGetpeername, fd) }
 
 func nameCall(proc *windows.LazyProc, fd FD) (Sockaddr, syscall.Errno) {
 	a := Sockaddr{Len: SockaddrSize}
@@ -222,9 +222,9 @@ const (
 	MSG_OOB  = windows.MSG_OOB
 )
 
-// Recv is recv. A datagram longer than b fills it, as on Unix. After SHUT_RD it returns 0
+// osRecv is recv. A datagram longer than b fills it, as on Unix. After SHUT_RD it returns 0
 // bytes, as on Unix; Winsock returns WSAESHUTDOWN.
-func Recv(fd FD, b []byte, flags int) (int, syscall.Errno) {
+func osRecv(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	r, _, e := syscall.SyscallN(procRecv.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), uintptr(flags))
 	return received(r, e, len(b))
 }
@@ -240,21 +240,21 @@ func received(r uintptr, e syscall.Errno, size int) (int, syscall.Errno) {
 	return n, e
 }
 
-// Send is send.
-func Send(fd FD, b []byte, flags int) (int, syscall.Errno) {
+// osSend is send.
+func osSend(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	r, _, e := syscall.SyscallN(procSend.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), uintptr(flags))
 	return count(r, e)
 }
 
-// SendTo sends one datagram.
-func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
+// osSendTo sends one datagram.
+func osSendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
 	r, _, e := syscall.SyscallN(procSendto.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), 0,
 		uintptr(unsafe.Pointer(&to.raw)), uintptr(to.Len))
 	return count(r, e)
 }
 
-// RecvFrom receives one datagram and reports whether it was longer than b (WSAEMSGSIZE).
-func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
+// osRecvFrom receives one datagram and reports whether it was longer than b (WSAEMSGSIZE).
+func osRecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
 	from.Len = SockaddrSize
 	r, _, e := syscall.SyscallN(procRecvfrom.Addr(), uintptr(fd), uintptr(dataOf(b)), sizeOf(b), 0,
 		uintptr(unsafe.Pointer(&from.raw)), uintptr(unsafe.Pointer(&from.Len)))
@@ -269,10 +269,10 @@ func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall
 }
 
 // Read is recv: this package creates no other descriptors than sockets.
-func Read(fd FD, b []byte) (int, syscall.Errno) { return Recv(fd, b, 0) }
+func Read(fd FD, b []byte) (int, syscall.Errno) { return osRecv(fd, b, 0) }
 
 // Write is send: this package creates no other descriptors than sockets.
-func Write(fd FD, b []byte) (int, syscall.Errno) { return Send(fd, b, 0) }
+func Write(fd FD, b []byte) (int, syscall.Errno) { return osSend(fd, b, 0) }
 
 // Shared reads and writes foreign descriptors, which are sockets on Windows.
 type Shared struct{}
@@ -281,10 +281,10 @@ type Shared struct{}
 func (*Shared) Plain() {}
 
 // Read is recv.
-func (*Shared) Read(fd FD, b []byte) (int, syscall.Errno) { return Recv(fd, b, 0) }
+func (*Shared) Read(fd FD, b []byte) (int, syscall.Errno) { return osRecv(fd, b, 0) }
 
 // Write is send.
-func (*Shared) Write(fd FD, b []byte) (int, syscall.Errno) { return Send(fd, b, 0) }
+func (*Shared) Write(fd FD, b []byte) (int, syscall.Errno) { return osSend(fd, b, 0) }
 
 // Iovecs is the argument of a vectored call.
 type Iovecs struct {
@@ -307,6 +307,8 @@ func (v *Iovecs) Add(b []byte) bool {
 	return true
 }
 
+func (v *Iovecs) at(i int) []byte { return unsafe.Slice(v.v[i].Buf, v.v[i].Len) }
+
 // first returns the address and the number of the buffers, at least one, as Winsock
 // requires.
 func (v *Iovecs) first() (unsafe.Pointer, uintptr) {
@@ -316,8 +318,8 @@ func (v *Iovecs) first() (unsafe.Pointer, uintptr) {
 	return unsafe.Pointer(&v.v), uintptr(max(v.n, 1))
 }
 
-// Recvv is WSARecv without an OVERLAPPED.
-func Recvv(fd FD, v *Iovecs) (int, syscall.Errno) {
+// osRecvv is WSARecv without an OVERLAPPED.
+func osRecvv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var n, flags uint32
 	p, k := v.first()
 	r, _, e := syscall.SyscallN(procWSARecv.Addr(), uintptr(fd), uintptr(p), k,
@@ -329,8 +331,8 @@ func Recvv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	return received(r, e, v.Bytes)
 }
 
-// Sendv is WSASend without an OVERLAPPED. Windows has no SIGPIPE.
-func Sendv(fd FD, v *Iovecs) (int, syscall.Errno) {
+// osSendv is WSASend without an OVERLAPPED. Windows has no SIGPIPE.
+func osSendv(fd FD, v *Iovecs) (int, syscall.Errno) {
 	var n uint32
 	p, k := v.first()
 	r, _, e := syscall.SyscallN(procWSASend.Addr(), uintptr(fd), uintptr(p), k, uintptr(unsafe.Pointer(&n)), 0, 0, 0)

@@ -41,8 +41,8 @@ const (
 // BuffersAreInherited: accepted TCP sockets inherit the sizes of the listener's buffers.
 const BuffersAreInherited = true
 
-// SetLinger sets SO_LINGER: off, or on with a time in seconds.
-func SetLinger(fd FD, on bool, seconds int) syscall.Errno {
+// osSetLinger sets SO_LINGER: off, or on with a time in seconds.
+func osSetLinger(fd FD, on bool, seconds int) syscall.Errno {
 	l := unix.Linger{Linger: int32(seconds)}
 	if on {
 		l.Onoff = 1
@@ -50,9 +50,9 @@ func SetLinger(fd FD, on bool, seconds int) syscall.Errno {
 	return errno(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l))
 }
 
-// SetMembership joins or leaves a multicast group on the interface with the index; with 0
+// osSetMembership joins or leaves a multicast group on the interface with the index; with 0
 // the system chooses.
-func SetMembership(fd FD, group netip.Addr, ifindex int, join bool) syscall.Errno {
+func osSetMembership(fd FD, group netip.Addr, ifindex int, join bool) syscall.Errno {
 	if group.Is4() {
 		option := unix.IP_DROP_MEMBERSHIP
 		if join {

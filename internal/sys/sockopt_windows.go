@@ -60,8 +60,8 @@ const BuffersAreInherited = false
 // in TIME_WAIT can be bound without it.
 const ReuseAddrIsSafe = false
 
-// SetInt sets an integer option.
-func SetInt(fd FD, level, option, value int) syscall.Errno {
+// osSetInt sets an integer option.
+func osSetInt(fd FD, level, option, value int) syscall.Errno {
 	v := int32(value)
 	return setOption(fd, level, option, unsafe.Pointer(&v), unsafe.Sizeof(v))
 }
@@ -71,9 +71,9 @@ func setOption(fd FD, level, option int, p unsafe.Pointer, size uintptr) syscall
 	return failed(r, e)
 }
 
-// GetInt returns an integer option. Some options of Windows are one byte long; the
+// osGetInt returns an integer option. Some options of Windows are one byte long; the
 // rest of the value stays zero.
-func GetInt(fd FD, level, option int) (int, syscall.Errno) {
+func osGetInt(fd FD, level, option int) (int, syscall.Errno) {
 	var v int32
 	size := int32(unsafe.Sizeof(v))
 	r, _, e := syscall.SyscallN(procGetsockopt.Addr(), uintptr(fd), uintptr(level), uintptr(option),
@@ -81,17 +81,17 @@ func GetInt(fd FD, level, option int) (int, syscall.Errno) {
 	return int(v), failed(r, e)
 }
 
-// SocketError returns and clears the socket's pending error (SO_ERROR).
-func SocketError(fd FD) syscall.Errno {
-	v, e := GetInt(fd, SOL_SOCKET, soError)
+// osSocketError returns and clears the socket's pending error (SO_ERROR).
+func osSocketError(fd FD) syscall.Errno {
+	v, e := osGetInt(fd, SOL_SOCKET, soError)
 	if e != 0 || v == 0 {
 		return e
 	}
 	return errnoOf(syscall.Errno(v))
 }
 
-// SetLinger sets SO_LINGER: off, or on with a time in seconds.
-func SetLinger(fd FD, on bool, seconds int) syscall.Errno {
+// osSetLinger sets SO_LINGER: off, or on with a time in seconds.
+func osSetLinger(fd FD, on bool, seconds int) syscall.Errno {
 	l := struct{ onoff, seconds uint16 }{seconds: uint16(min(seconds, 1<<16-1))}
 	if on {
 		l.onoff = 1
@@ -99,9 +99,9 @@ func SetLinger(fd FD, on bool, seconds int) syscall.Errno {
 	return setOption(fd, SOL_SOCKET, windows.SO_LINGER, unsafe.Pointer(&l), unsafe.Sizeof(l))
 }
 
-// SetMembership joins or leaves a multicast group on the interface with the index; with 0
+// osSetMembership joins or leaves a multicast group on the interface with the index; with 0
 // the system chooses.
-func SetMembership(fd FD, group netip.Addr, ifindex int, join bool) syscall.Errno {
+func osSetMembership(fd FD, group netip.Addr, ifindex int, join bool) syscall.Errno {
 	if group.Is4() {
 		option := windows.IP_DROP_MEMBERSHIP
 		if join {
@@ -121,8 +121,8 @@ func SetMembership(fd FD, group netip.Addr, ifindex int, join bool) syscall.Errn
 	return setOption(fd, IPPROTO_IPV6, option, unsafe.Pointer(&m), unsafe.Sizeof(m))
 }
 
-// SetMulticastInterface4 sets the interface for outgoing IPv4 multicast packets.
-func SetMulticastInterface4(fd FD, ifindex int) syscall.Errno {
+// osSetMulticastInterface4 sets the interface for outgoing IPv4 multicast packets.
+func osSetMulticastInterface4(fd FD, ifindex int) syscall.Errno {
 	iface := interface4(ifindex)
 	return setOption(fd, IPPROTO_IP, windows.IP_MULTICAST_IF, unsafe.Pointer(&iface), unsafe.Sizeof(iface))
 }

@@ -1,9 +1,9 @@
 package sys
 
-// UnackedBytes returns how many bytes the socket holds that the peer has not acknowledged
+// osUnackedBytes returns how many bytes the socket holds that the peer has not acknowledged
 // (getsockopt(2), SO_NWRITE), or false if the system does not report it.
-func UnackedBytes(fd FD) (int, bool) {
+func osUnackedBytes(fd FD) (int, bool) {
 	const soNWrite = 0x1024
-	n, e := GetInt(fd, SOL_SOCKET, soNWrite)
+	n, e := osGetInt(fd, SOL_SOCKET, soNWrite)
 	return n, e == 0
 }

@@ -2,8 +2,8 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// UnackedBytes returns how many bytes the socket holds that the peer has not acknowledged
+// osUnackedBytes returns how many bytes the socket holds that the peer has not acknowledged
 // (tcp(7), unix(7): SIOCOUTQ), or false if the system does not report it.
-func UnackedBytes(fd FD) (int, bool) {
+func osUnackedBytes(fd FD) (int, bool) {
 	return ioctlInt(fd, unix.SIOCOUTQ)
 }

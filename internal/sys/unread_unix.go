@@ -2,8 +2,8 @@
 
 package sys
 
-// UnreadBytes returns how many bytes a stream's receive buffer holds (ioctl_list(2), FIONREAD), or
+// osUnreadBytes returns how many bytes a stream's receive buffer holds (ioctl_list(2), FIONREAD), or
 // false if the system does not report it.
-func UnreadBytes(fd FD) (int, bool) {
+func osUnreadBytes(fd FD) (int, bool) {
 	return ioctlInt(fd, unreadRequest)
 }

@@ -255,13 +255,13 @@ func (r *URing) mapPart(offset int64, bytes int) ([]byte, syscall.Errno) {
 	return b, 0
 }
 
-// Close closes the ring. The kernel may end operations in flight later.
+// osClose closes the ring. The kernel may end operations in flight later.
 func (r *URing) Close() {
 	for _, b := range r.mapped {
 		unix.Munmap(b)
 	}
 	r.mapped = nil
-	Close(r.FD)
+	osClose(r.FD)
 }
 
 // Enable enables a ring that was created with IORING_SETUP_R_DISABLED. The calling thread
