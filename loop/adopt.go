@@ -122,6 +122,9 @@ func (l *Loop) adopt(s *sock.Stream, remote net.Addr, unread []byte, accept func
 	if l.binds && from.Handle.Adopted() {
 		return fmt.Errorf("%w: the socket belongs to package net's completion port; set Config.Backend to \"iocp\", which can serve it", errors.ErrUnsupported)
 	}
+	if err := l.g.checkNetwork(from.Handle); err != nil {
+		return err
+	}
 	c := l.newConn()
 	c.accepted = &l.g.attached
 	switch a := s.RemoteNetAddr().(type) {

@@ -45,15 +45,19 @@ func Backends() []pollux.BackendInfo {
 
 // openDriver opens the driver named by the configuration or the environment.
 func openDriver(c *Config) (driver.Driver, error) {
+	config := driver.Config{
+		ScratchBytes: min(max(c.TurnBudgetBytes, minScratchBytes), maxScratchBytes),
+		BudgetBytes:  c.TurnBudgetBytes,
+		BusyPoll:     c.BusyPoll,
+	}
+	if sim := c.simulation(); sim != nil {
+		return sim.OpenDriver(config)
+	}
 	choice, err := backendSet().Choose(c.Backend, "Config.Backend")
 	if err != nil {
 		return nil, err
 	}
-	d, err := openBackend(choice.Index, driver.Config{
-		ScratchBytes: min(max(c.TurnBudgetBytes, minScratchBytes), maxScratchBytes),
-		BudgetBytes:  c.TurnBudgetBytes,
-		BusyPoll:     c.BusyPoll,
-	})
+	d, err := openBackend(choice.Index, config)
 	if err != nil {
 		return nil, choice.Failed(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // MaxLoops is the largest number of loops of a Group.
@@ -25,6 +26,12 @@ type Config struct {
 	// one that is for loops only: "uring" (Linux) or "overlapped" (Windows). Backends lists
 	// them. POLLUX_BACKEND overrides it.
 	Backend string
+	// Network is the network that the sockets of the group are on: nil for that of the operating
+	// system, or a host of a simulated network (package loop/looptest). A simulated network has
+	// a driver of its own, "sim": Backend must be empty then, or that name, and neither
+	// POLLUX_BACKEND nor BusyPoll has an effect. Its clock is the clock of timers and timeouts.
+	Network sock.Network
+
 	// BusyPoll is how long a loop polls the kernel before each sleep, at most
 	// pollux.MaxBusyPoll. Zero: adaptive, for 40 µs at most, and only while recent sleeps were
 	// so short that spinning costs less (pollux.BusyPoll). Negative: never. LoopStats.Spin
@@ -92,7 +99,7 @@ type Config struct {
 	MaxQueuedFuncs int
 
 	// SlowCallback is how long a callback may run before it is logged: it blocks every
-	// connection of its loop. 100 ms; negative: never.
+	// connection of its loop. 100 ms, or never on a simulated network; negative: never.
 	SlowCallback time.Duration
 	// Logger gets warnings: slow callbacks, panics, listeners out of descriptors. The default is
 	// slog.Default().
@@ -137,7 +144,11 @@ func (c *Config) applyDefaultsAndValidate() error {
 			c.MaxLinger = lingerTimes * c.LingerTimeout
 		}
 	}
-	if c.SlowCallback == 0 {
+	sim := c.simulation() != nil
+	if sim && c.Backend == "" {
+		c.Backend = simulated
+	}
+	if c.SlowCallback == 0 && !sim {
 		c.SlowCallback = 100 * time.Millisecond
 	}
 	if c.Logger == nil {
@@ -151,6 +162,7 @@ func (c *Config) applyDefaultsAndValidate() error {
 		what string
 	}{
 		{c.Loops > 0 && c.Loops <= MaxLoops, fmt.Sprintf("Loops is %d; it must be from 1 to %d", c.Loops, MaxLoops)},
+		{(c.Backend == simulated) == sim, fmt.Sprintf("Backend is %q; it must be %q with Network, and only then", c.Backend, simulated)},
 		{c.BusyPoll <= pollux.MaxBusyPoll, fmt.Sprintf("BusyPoll is %v; it must be at most %v", c.BusyPoll, pollux.MaxBusyPoll)},
 		{c.MaxConns >= 0, fmt.Sprintf("MaxConns is %d; it must not be negative", c.MaxConns)},
 		{c.HighWatermarkBytes > 0, fmt.Sprintf("HighWatermarkBytes is %d; it must be positive", c.HighWatermarkBytes)},

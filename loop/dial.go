@@ -154,7 +154,7 @@ func (l *Loop) dial(ctx context.Context, network, address string, accept func(*C
 	var err error
 	if network == "unix" {
 		c.extras.remote = &net.UnixAddr{Name: address, Net: network}
-		err = sock.ConnectUnixInto(&c.stream.Stream, address, options...)
+		err = sock.ConnectUnixInto(&c.stream.Stream, address, l.g.onNetwork(options)...)
 	} else {
 		at, rerr := hostport.ParseStream(network, address)
 		if rerr != nil {

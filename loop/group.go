@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/admission"
+	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/offload"
 	"github.com/pollux-io/pollux/internal/watchdog"
 	"github.com/pollux-io/pollux/sock"
@@ -32,6 +33,8 @@ import (
 // backlog. If it then cannot accept, which is rare, the error is logged, and the other loops go on.
 type Group struct {
 	config  Config
+	sim     driver.Simulation // nil, unless Config.Network is a simulated network
+	manual  driver.Clock      // nil, unless a test advances the clock of the network
 	began   time.Time
 	loops   []*Loop
 	offload *offload.Pool
@@ -68,11 +71,16 @@ func NewGroup(config Config) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{
-		config: config, began: time.Now(), stopped: make(chan struct{}), end: newGroupEnd(),
+		config: config, sim: config.simulation(), stopped: make(chan struct{}), end: newGroupEnd(),
 		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
 		limits: admission.Limits{MaxConns: config.MaxConns, RefuseAbove: config.RefuseAbove},
 		logs:   newLogs(config.Logger), options: []sock.Option{sock.KeepAlive(keepAliveOf(config.KeepAlive))},
 	}
+	if g.sim != nil {
+		g.manual = g.sim.Clock()
+	}
+	g.began = g.now()
+	g.options = g.onNetwork(g.options)
 	for range config.Loops {
 		drv, err := openDriver(&config)
 		if err != nil {

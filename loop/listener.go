@@ -14,6 +14,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/admission"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/hostport"
 	"github.com/pollux-io/pollux/internal/loglimit"
 	"github.com/pollux-io/pollux/internal/spread"
@@ -106,7 +107,7 @@ func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler, options
 	if err := g.checkListen(accept == nil); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spread.TCP(len(g.workingLoops()), at, append(slices.Clip(g.options), options...)...)
+	sockets, err := spread.TCP(g.socketsToListen(), at, append(slices.Clip(g.options), options...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +116,15 @@ func (g *Group) listenTCP(at netip.AddrPort, accept func(*Conn) Handler, options
 		acceptors[i] = s
 	}
 	return g.serve(net.TCPAddrFromAddrPort(sockets[0].Addr()), acceptors, true, accept)
+}
+
+// socketsToListen returns the number of sockets of Listen and ListenPacket: a simulated network does
+// not balance between several.
+func (g *Group) socketsToListen() int {
+	if g.sim != nil {
+		return 1
+	}
+	return len(g.workingLoops())
 }
 
 // Serve accepts from a listening socket that was made elsewhere, such as an inherited one. The
@@ -129,7 +139,11 @@ func (g *Group) Serve(l *sock.TCPListener, accept func(*Conn) Handler, options .
 	}
 	addr := net.TCPAddrFromAddrPort(l.Addr())
 	g.keepAliveServed(l)
-	if err := l.SetOptions(options...); err != nil {
+	err := l.SetOptions(options...)
+	if err == nil {
+		err = g.checkNetwork(handle.Of(l))
+	}
+	if err != nil {
 		l.Close()
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: addr, Err: causeOf(err)}
 	}
@@ -143,7 +157,11 @@ func (g *Group) ServeUnix(l *sock.UnixListener, accept func(*Conn) Handler, opti
 		return nil, &net.OpError{Op: "listen", Net: "unix", Err: errNil("a listener")}
 	}
 	addr := &net.UnixAddr{Name: l.Addr(), Net: "unix"}
-	if err := l.SetOptions(options...); err != nil {
+	err := l.SetOptions(options...)
+	if err == nil {
+		err = g.checkNetwork(handle.Of(l))
+	}
+	if err != nil {
 		l.Close()
 		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: addr, Err: causeOf(err)}
 	}
@@ -178,7 +196,7 @@ func (g *Group) listenUnix(name string, accept func(*Conn) Handler, options []so
 	if err := g.checkListen(accept == nil); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: name, Net: "unix"}, Err: err}
 	}
-	l, err := sock.ListenUnix(name, options...)
+	l, err := sock.ListenUnix(name, g.onNetwork(options)...)
 	if err != nil {
 		return nil, err
 	}

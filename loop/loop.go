@@ -203,7 +203,12 @@ func (l *Loop) noteSleep() {
 const timedTurns = 16
 
 // clock returns the current time, in nanoseconds since the group began.
-func (l *Loop) clock() int64 { return int64(time.Since(l.g.began)) }
+func (l *Loop) clock() int64 {
+	if l.g.manual != nil {
+		return int64(l.g.manual.Now().Sub(l.g.began))
+	}
+	return int64(time.Since(l.g.began))
+}
 
 // later returns now + d, or the largest time if that overflows.
 func later(now int64, d time.Duration) int64 {

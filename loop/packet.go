@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/hostport"
 	"github.com/pollux-io/pollux/internal/loglimit"
 	"github.com/pollux-io/pollux/internal/spread"
@@ -90,7 +91,7 @@ func (g *Group) ListenPacket(network, address string, handler func(*PacketConn) 
 	if err := g.checkListen(handler == nil); err != nil {
 		return nil, &net.OpError{Op: "bind", Net: network, Addr: net.UDPAddrFromAddrPort(at), Err: err}
 	}
-	sockets, err := spread.UDP(len(g.workingLoops()), at, net.Interfaces, options...)
+	sockets, err := spread.UDP(g.socketsToListen(), at, net.Interfaces, g.onNetwork(options)...)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,11 @@ func (g *Group) ServePacket(u *sock.UDPSocket, handler func(*PacketConn) PacketH
 	if u == nil {
 		return nil, &net.OpError{Op: "bind", Net: "udp", Err: errNil("a socket")}
 	}
-	if err := u.SetOptions(options...); err != nil {
+	err := u.SetOptions(options...)
+	if err == nil {
+		err = g.checkNetwork(handle.Of(u))
+	}
+	if err != nil {
 		addr := net.UDPAddrFromAddrPort(u.LocalAddr())
 		u.Close()
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: addr, Err: causeOf(err)}

@@ -105,7 +105,10 @@ func (w *Watch) begin(done func(error), report func(error)) {
 		w.gone = true
 		return
 	}
-	err := w.l.drv.Watch(&w.w)
+	err := w.l.g.checkNetwork(handle.Of(w.w.Source))
+	if err == nil {
+		err = w.l.drv.Watch(&w.w)
+	}
 	if done == nil {
 		report(err)
 		return

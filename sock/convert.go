@@ -110,13 +110,29 @@ func FromUnixDatagram(c syscall.Conn) (*UnixDatagram, error) {
 // NetConn returns a duplicate as a net.Conn: a *net.TCPConn or a *net.UnixConn. The duplicates share
 // the blocking mode: see File. On Windows the error is errors.ErrUnsupported, because package net
 // cannot use an existing socket there.
-func (s *Stream) NetConn() (net.Conn, error) { return s.netConn() }
+func (s *Stream) NetConn() (net.Conn, error) { return s.duplicateConn() }
 
 // NetConn does what Stream.NetConn does. The result is a *net.UDPConn.
-func (u *UDPSocket) NetConn() (net.Conn, error) { return u.netConn() }
+func (u *UDPSocket) NetConn() (net.Conn, error) { return u.duplicateConn() }
 
 // NetConn does what Stream.NetConn does. The result is a *net.UnixConn.
-func (u *UnixDatagram) NetConn() (net.Conn, error) { return u.netConn() }
+func (u *UnixDatagram) NetConn() (net.Conn, error) { return u.duplicateConn() }
+
+func (d *Descriptor) duplicateConn() (c net.Conn, err error) {
+	err = d.withFD("duplicate", func(fd sys.FD) error {
+		s := sys.Virtual(fd)
+		if s == nil {
+			c, err = d.netConn()
+			return err
+		}
+		var e syscall.Errno
+		if c, e = s.NetConn(); e != 0 {
+			return d.callError("duplicate", "dup", e)
+		}
+		return nil
+	})
+	return c, err
+}
 
 // adopt makes d a duplicate of c's socket, which must be of the kind, and returns its
 // address family.

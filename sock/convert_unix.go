@@ -21,6 +21,9 @@ import (
 func (d *Descriptor) File() (*os.File, error) {
 	var f *os.File
 	err := d.withFD("duplicate", func(fd sys.FD) error {
+		if sys.IsVirtual(fd) {
+			return d.opError("duplicate", errUnsupported)
+		}
 		d.h().Share()
 		dup, e := sys.Dup(fd)
 		if e != 0 {

@@ -119,7 +119,13 @@ func (m *maker) open(family, typ int) error {
 	if m.checkOnly {
 		return nil
 	}
-	fd, e := sys.Socket(family, typ, 0)
+	var fd sys.FD
+	var e syscall.Errno
+	if k := handle.KernelOf(m.options.network); k != nil {
+		fd, e = k.Socket(family, typ)
+	} else {
+		fd, e = sys.Socket(family, typ, 0)
+	}
 	if e != 0 {
 		return m.call("socket", e)
 	}
@@ -156,7 +162,9 @@ func (m *maker) bind(a *sys.Sockaddr) error {
 	if e := sys.Bind(m.fd, a); e != 0 {
 		return m.fail(sys.AddressError("bind", e, a))
 	}
-	m.path = createdByBind(a.UnixPath())
+	if !sys.IsVirtual(m.fd) {
+		m.path = createdByBind(a.UnixPath())
+	}
 	return nil
 }
 

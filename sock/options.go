@@ -31,7 +31,8 @@ type settings struct {
 	keepAlive   *net.KeepAliveConfig
 	userTimeout *time.Duration
 	controls    []func(fd uintptr) error
-	bad         error // the first option that is out of range
+	network     Network // nil: the machine's
+	bad         error   // the first option that is out of range
 }
 
 // optionalBool is a bool option, or unset, which means the default.
@@ -188,6 +189,19 @@ func Control(f func(fd uintptr) error) Option {
 	}
 }
 
+// A Network is where sockets exist other than those of the operating system: a host of a simulated
+// network (package loop/looptest).
+type Network interface{ network }
+
+type network = handle.Network
+
+// OnNetwork makes the socket on a simulated network; nil means the operating system's. Its methods
+// behave as those of other sockets, with these differences: loops on that network can serve it
+// (loop.Config.Network), and a Poll cannot (pollux.ErrNotPollable); a function that gets the
+// descriptor can use it with this package only; and the names of Unix sockets are not paths in the
+// file system.
+func OnNetwork(n Network) Option { return func(s *settings) { s.network = n } }
+
 // setOptions is the operation of SetOptions, in errors and for validate.
 const setOptions = "set options"
 
@@ -212,6 +226,7 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 		{"LocalAddr", s.local.IsValid(), ip && op == "connect", true, "IP sockets that connect"},
 		{"LocalUnixAddr", s.localName != "", !ip && op == "connect", true, "Unix sockets that connect"},
 		{"Control", len(s.controls) > 0, true, true, ""},
+		{"OnNetwork", s.network != nil, true, true, ""},
 		{"NoDelay", s.noDelay != unset, tcp, false, "TCP sockets"},
 		{"KeepAlive", s.keepAlive != nil, tcp, false, "TCP sockets"},
 		{"UserTimeout", s.userTimeout != nil, tcp, false, "TCP sockets"},

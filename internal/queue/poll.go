@@ -73,6 +73,9 @@ func (q *Poll) Register(h *handle.Handle, token uint64, interest selector.Intere
 		if err := reg.CheckFree((*owner)(q)); err != nil {
 			return err
 		}
+		if sys.IsVirtual(fd) {
+			return fmt.Errorf("%w (it is on a simulated network, and only a loop on that network can watch it)", ErrNotPollable)
+		}
 		return q.add(h, fd, token, interest, trigger)
 	})
 }
