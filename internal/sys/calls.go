@@ -44,7 +44,7 @@ func FileKind(fd FD) string {
 // Bind sets the socket's local address.
 func Bind(fd FD, a *Sockaddr) syscall.Errno {
 	if s := virtual(fd); s != nil {
-		return s.Bind(a)
+		return s.Bind(*a)
 	}
 	return osBind(fd, a)
 }
@@ -81,7 +81,7 @@ func AcceptShared(fd FD, from *Sockaddr) (FD, syscall.Errno) {
 // Connect starts connecting. The usual result is EINPROGRESS.
 func Connect(fd FD, to *Sockaddr) syscall.Errno {
 	if s := virtual(fd); s != nil {
-		return s.Connect(to)
+		return s.Connect(*to)
 	}
 	return osConnect(fd, to)
 }
@@ -152,7 +152,7 @@ func (v *Iovecs) buffers() [][]byte {
 // SendTo sends one datagram.
 func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
 	if s := virtual(fd); s != nil {
-		return s.SendTo(b, to)
+		return s.SendTo(b, *to)
 	}
 	return osSendTo(fd, b, to)
 }
@@ -189,7 +189,7 @@ func SendMMsg(fd FD, b *Batch, first, end int) (int, syscall.Errno) {
 		for i := first; i < end; i++ {
 			var e syscall.Errno
 			if to := b.destination(i); to != nil {
-				_, e = s.SendTo(b.buffer(i), to)
+				_, e = s.SendTo(b.buffer(i), *to)
 			} else {
 				_, e = s.Send([][]byte{b.buffer(i)}, 0)
 			}

@@ -19,10 +19,10 @@ type Kernel interface {
 // the calls of their names, on a non-blocking socket, with the results that Linux gives where
 // systems differ. They never wait, and may be called from any goroutine.
 type VirtualSocket interface {
-	Bind(a *Sockaddr) syscall.Errno
+	Bind(a Sockaddr) syscall.Errno
 	Listen(backlog int) syscall.Errno
 	Accept() (FD, Sockaddr, syscall.Errno)
-	Connect(to *Sockaddr) syscall.Errno
+	Connect(to Sockaddr) syscall.Errno
 	Shutdown(how int) syscall.Errno
 
 	// Recv is recvmsg(2) on a stream: it fills the buffers in order. flags is 0, MSG_PEEK or MSG_OOB.
@@ -31,7 +31,7 @@ type VirtualSocket interface {
 	// socket, of one datagram. flags is 0 or MSG_OOB.
 	Send(bufs [][]byte, flags int) (int, syscall.Errno)
 	RecvFrom(b []byte) (n int, truncated bool, from Sockaddr, e syscall.Errno)
-	SendTo(b []byte, to *Sockaddr) (int, syscall.Errno)
+	SendTo(b []byte, to Sockaddr) (int, syscall.Errno)
 
 	LocalAddr() (Sockaddr, syscall.Errno)
 	PeerAddr() (Sockaddr, syscall.Errno)
