@@ -1,11 +1,25 @@
 package sys
 
 import (
+	"bytes"
 	"net/netip"
 	"syscall"
 )
 
 // The calls that virtual descriptors have, too. The functions os… are those of the machine's kernel.
+//
+// Those that take a plain buffer give a copy to a VirtualSocket: what is passed to a method of an
+// interface is allocated on the heap, also where the call is one of the machine's. A driver of a
+// simulated network calls the VirtualSocket itself.
+
+// ownBuffer returns a buffer as long as what a call would receive into b, at most as b.
+func ownBuffer(s VirtualSocket, b []byte) []byte {
+	n, known := s.UnreadBytes()
+	if !known {
+		n = len(b)
+	}
+	return make([]byte, min(max(n, 1), len(b)))
+}
 
 // Close closes the descriptor.
 func Close(fd FD) syscall.Errno {
@@ -103,10 +117,14 @@ func Recv(fd FD, b []byte, flags int) (int, syscall.Errno) {
 }
 
 func virtualRecv(fd FD, b []byte, flags int) (int, syscall.Errno) {
-	if s := virtual(fd); s != nil {
-		return s.Recv([][]byte{b}, flags)
+	s := virtual(fd)
+	if s == nil {
+		return 0, syscall.EBADF
 	}
-	return 0, syscall.EBADF
+	own := ownBuffer(s, b)
+	n, e := s.Recv([][]byte{own}, flags)
+	copy(b, own[:n])
+	return n, e
 }
 
 // Send is send(2) without SIGPIPE.
@@ -119,7 +137,7 @@ func Send(fd FD, b []byte, flags int) (int, syscall.Errno) {
 
 func virtualSend(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	if s := virtual(fd); s != nil {
-		return s.Send([][]byte{b}, flags)
+		return s.Send([][]byte{bytes.Clone(b)}, flags)
 	}
 	return 0, syscall.EBADF
 }
@@ -152,7 +170,7 @@ func (v *Iovecs) buffers() [][]byte {
 // SendTo sends one datagram.
 func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
 	if s := virtual(fd); s != nil {
-		return s.SendTo(b, *to)
+		return s.SendTo(bytes.Clone(b), *to)
 	}
 	return osSendTo(fd, b, to)
 }
@@ -160,7 +178,9 @@ func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
 // RecvFrom receives one datagram and reports whether it was longer than b.
 func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
 	if s := virtual(fd); s != nil {
-		n, truncated, *from, e = s.RecvFrom(b)
+		own := ownBuffer(s, b)
+		n, truncated, *from, e = s.RecvFrom(own)
+		copy(b, own[:n])
 		return n, truncated, e
 	}
 	return osRecvFrom(fd, b, from)

@@ -41,6 +41,7 @@ type VirtualSocket interface {
 	SetMembership(group netip.Addr, ifindex int, join bool) syscall.Errno
 	// SocketError returns and clears the pending error (SO_ERROR).
 	SocketError() syscall.Errno
+	// UnreadBytes is FIONREAD: what a stream holds, or the length of the next datagram.
 	UnreadBytes() (n int, known bool)
 	UnackedBytes() (n int, known bool)
 
