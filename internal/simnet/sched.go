@@ -1,0 +1,188 @@
+package simnet
+
+import (
+	"container/heap"
+	"time"
+)
+
+// The scheduler decides when events of the network happen, and in what order those who wait for them
+// run: the loops, and the goroutines that are in a call of a Conn. Each is an Actor.
+//
+// With package time's clock, one timer runs step, which does what is due at that instant, and lets
+// one actor run, chosen by the seed. Then the timer is set to 1 ns later, if another actor can run,
+// or to the next event. In a bubble of testing/synctest, time passes only when all its goroutines
+// are blocked: so each actor runs alone until it waits again, and the run depends on nothing but the
+// seed. Each turn of a loop takes 1 ns of simulated time, at least, so that one which never sleeps
+// cannot stop the clock. Outside a bubble it is the same, except that actors run concurrently.
+//
+// With a clock that the test advances (Config.Manual), actors run as soon as they can, concurrently,
+// and time passes in Advance only.
+
+// An Actor is a goroutine that waits for the network.
+type Actor struct {
+	n        *Network
+	run      chan struct{} // capacity 1: receives a value when the actor is to run
+	waiting  bool          // in wait, or about to block there
+	runnable bool          // is in n.runnable
+	woken    bool          // while it was not waiting
+	timeout  event
+}
+
+// NewActor returns an actor, which must be used by one goroutine at a time.
+func (n *Network) NewActor() *Actor {
+	a := &Actor{n: n, run: make(chan struct{}, 1)}
+	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
+	return a
+}
+
+// Wait waits until Wake was called since the last Wait has returned, or the timeout has passed:
+// forever if it is negative. With zero it only lets other actors run.
+func (a *Actor) Wait(timeout time.Duration) {
+	a.n.mu.Lock()
+	a.waitAndUnlock(timeout)
+}
+
+// waitAndUnlock is Wait with n.mu held, which it releases.
+func (a *Actor) waitAndUnlock(timeout time.Duration) {
+	n := a.n
+	a.waiting = true
+	switch {
+	case a.woken, timeout == 0:
+		n.wakeLocked(a)
+	case timeout > 0:
+		n.scheduleLocked(&a.timeout, n.nowLocked()+int64(timeout))
+	}
+	n.mu.Unlock()
+	<-a.run
+}
+
+// Wake makes the current Wait return, or else the next one. It may be called from any goroutine.
+func (a *Actor) Wake() {
+	a.n.mu.Lock()
+	defer a.n.mu.Unlock()
+	a.n.wakeLocked(a)
+}
+
+func (n *Network) wakeLocked(a *Actor) {
+	switch {
+	case !a.waiting:
+		a.woken = true
+	case n.config.Manual:
+		n.runLocked(a)
+	case !a.runnable:
+		a.runnable = true
+		n.runnable = append(n.runnable, a)
+		n.setTimerLocked()
+	}
+}
+
+func (n *Network) runLocked(a *Actor) {
+	n.cancelLocked(&a.timeout)
+	a.waiting, a.runnable, a.woken = false, false, false
+	a.run <- struct{}{}
+}
+
+// An event is something that happens at a time. do is called with n.mu held.
+type event struct {
+	at    int64 // nanoseconds since the network began
+	seq   uint64
+	index int // in n.events, or noIndex
+	do    func()
+}
+
+const noIndex = -1
+
+// scheduleLocked has e happen at the given time, which replaces an earlier one.
+func (n *Network) scheduleLocked(e *event, at int64) {
+	n.cancelLocked(e)
+	n.seq++
+	e.at, e.seq = at, n.seq
+	heap.Push(&n.events, e)
+	n.setTimerLocked()
+}
+
+func (n *Network) cancelLocked(e *event) {
+	if e.index != noIndex {
+		heap.Remove(&n.events, e.index)
+	}
+}
+
+// doLocked does the events that are due at the given time.
+func (n *Network) doLocked(now int64) {
+	for len(n.events) > 0 && n.events[0].at <= now {
+		heap.Pop(&n.events).(*event).do()
+	}
+}
+
+// setTimerLocked sets the timer to when step has something to do next.
+func (n *Network) setTimerLocked() {
+	if n.config.Manual || n.stepping {
+		return
+	}
+	now := n.nowLocked()
+	var at int64
+	switch {
+	case n.closed:
+		return
+	case len(n.runnable) > 0:
+		at = now + 1
+	case len(n.events) > 0:
+		at = max(n.events[0].at, now+1)
+	default:
+		return
+	}
+	if n.timerAt > now && n.timerAt <= at {
+		return // it fires before, and sets itself again
+	}
+	n.timerAt = at
+	if n.timer == nil {
+		n.timer = time.AfterFunc(time.Duration(at-now), n.step)
+		return
+	}
+	n.timer.Reset(time.Duration(at - now))
+}
+
+func (n *Network) step() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.timerAt = 0
+	n.stepping = true
+	n.doLocked(n.nowLocked())
+	n.stepping = false
+	if k := len(n.runnable); k > 0 {
+		i := n.rand.IntN(k)
+		a := n.runnable[i]
+		n.runnable = append(n.runnable[:i], n.runnable[i+1:]...)
+		n.runLocked(a)
+	}
+	n.setTimerLocked()
+}
+
+// events is a heap, ordered by time and then by when they were scheduled.
+type events []*event
+
+func (h events) Len() int { return len(h) }
+
+func (h events) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
+}
+
+func (h events) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *events) Push(x any) {
+	e := x.(*event)
+	e.index = len(*h)
+	*h = append(*h, e)
+}
+
+func (h *events) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	e.index = noIndex
+	return e
+}
