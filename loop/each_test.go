@@ -119,7 +119,7 @@ func TestEachSkipsConnsThatEnd(t *testing.T) {
 }
 
 func TestEachErrors(t *testing.T) {
-	g, err := loop.NewGroup(loop.Config{Loops: 2, MaxQueuedFuncs: 3})
+	g, err := newGroup(t, loop.Config{Loops: 2, MaxQueuedFuncs: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -21,7 +20,7 @@ func (echo) Data(c *loop.Conn, b []byte) (int, error) { return c.Write(b) }
 
 func group(t testing.TB, c loop.Config) *loop.Group {
 	t.Helper()
-	g, err := loop.NewGroup(c)
+	g, err := newGroup(t, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +41,7 @@ func TestEcho(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			c, err := net.Dial("tcp", ln.Addr().String())
+			c, err := dialNet(t, "tcp", ln.Addr().String())
 			if err != nil {
 				t.Error(err)
 				return
@@ -51,7 +50,7 @@ func TestEcho(t *testing.T) {
 			want := bytes.Repeat([]byte{byte(i)}, 100_000+i)
 			go func() {
 				c.Write(want)
-				c.(*net.TCPConn).CloseWrite()
+				c.(tcpConn).CloseWrite()
 			}()
 			c.SetDeadline(time.Now().Add(20 * time.Second))
 			got, err := io.ReadAll(c)

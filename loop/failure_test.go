@@ -132,7 +132,7 @@ func TestAllDriversFail(t *testing.T) {
 			return err
 		},
 		"Watch": func() error {
-			u, err := sock.ListenUDP(loopback)
+			u, err := sock.ListenUDP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +159,7 @@ func TestErrorsAfterShutdown(t *testing.T) {
 	}
 	_, listen := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	_, dialed := g.Dial(context.Background(), "tcp", "127.0.0.1:1", func(*loop.Conn) loop.Handler { return echo{} })
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestL7TooManyConns(t *testing.T) {
 // pingPacket sends a datagram to an echo server and checks the answer.
 func pingPacket(t *testing.T, to net.Addr) {
 	t.Helper()
-	c, err := net.Dial("udp", to.String())
+	c, err := dialNet(t, "udp", to.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestPacketSocketOfFailedLoop(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	drivers()[0].Fail(errors.New("broken"))
 	waitLoopEnd(t, g.Loops()[0])
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -442,7 +442,7 @@ func TestL8FanoutDuringShutdown(t *testing.T) {
 		rounds = 3
 	}
 	for round := range rounds {
-		g, err := loop.NewGroup(loop.Config{Loops: 3, Logger: quiet()})
+		g, err := newGroup(t, loop.Config{Loops: 3, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -73,7 +73,7 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 			random := rand.New(rand.NewPCG(8, uint64(w)))
 			for end := time.Now().Add(long); time.Now().Before(end); {
 				number := numbers.Add(1)
-				if err := echoNumber(ln.Addr(), number, random); err != nil {
+				if err := echoNumber(t, ln.Addr(), number, random); err != nil {
 					t.Error(err)
 					return
 				}
@@ -91,8 +91,8 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 }
 
 // echoNumber sends number and reads its echo; it returns an error only if it gets another number.
-func echoNumber(addr net.Addr, number uint64, random *rand.Rand) error {
-	c, err := net.Dial("tcp", addr.String())
+func echoNumber(t testing.TB, addr net.Addr, number uint64, random *rand.Rand) error {
+	c, err := dialNet(t, "tcp", addr.String())
 	if err != nil {
 		return nil // may happen under this load
 	}
@@ -115,7 +115,7 @@ func echoNumber(addr net.Addr, number uint64, random *rand.Rand) error {
 		}
 	}
 	if random.IntN(3) == 0 {
-		c.(*net.TCPConn).SetLinger(0)
+		c.(tcpConn).SetLinger(0)
 	}
 	return nil
 }

@@ -146,7 +146,7 @@ func (s *deadlineServer) connect(t *testing.T, to net.Addr, n int) []*sock.TCPSt
 		}
 	})
 	for i := range n {
-		c, err := sock.ConnectTCP(addr)
+		c, err := sock.ConnectTCP(addr, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -81,7 +81,7 @@ func TestPassedDescriptors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("unix", ln.Addr().String())
+	c, err := dialNet(t, "unix", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

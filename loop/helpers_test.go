@@ -95,28 +95,6 @@ func (h *funcs) Closed(c *loop.Conn, why error) {
 	}
 }
 
-// serve starts a group that listens with h, and returns it and a net.TCPConn to it.
-func serve(t testing.TB, config loop.Config, h func(*loop.Conn) loop.Handler) (*loop.Group, *net.TCPConn) {
-	t.Helper()
-	g := group(t, config)
-	ln, err := g.Listen("tcp", "127.0.0.1:0", h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g, dial(t, ln.Addr())
-}
-
-func dial(t testing.TB, a net.Addr) *net.TCPConn {
-	t.Helper()
-	c, err := net.Dial(a.Network(), a.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(testTimeout))
-	return c.(*net.TCPConn)
-}
-
 func receive[T any](t testing.TB, c <-chan T, what string) T {
 	t.Helper()
 	select {

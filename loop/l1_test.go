@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"runtime"
 	"testing"
 	"time"
@@ -117,7 +116,7 @@ func TestL1FailureOfACallbackThatWrote(t *testing.T) {
 	failed := errors.New("no")
 	for _, how := range []string{"Opened panics", "Data panics", "Data fails"} {
 		t.Run(how, func(t *testing.T) {
-			peers, closed := make(chan *net.TCPConn, 1), make(chan error, 1)
+			peers, closed := make(chan tcpConn, 1), make(chan error, 1)
 			g := group(t, loop.Config{Logger: quiet()})
 			act := func(c *loop.Conn) {
 				peer := <-peers
@@ -220,7 +219,7 @@ func TestL1PanicAfterAbort(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := net.Dial("tcp", ln.Addr().String()) // which may be reset itself
+		c, err := dialNet(t, "tcp", ln.Addr().String()) // which may be reset itself
 		if err == nil {
 			if _, err = c.Write([]byte("x")); err == nil { // the reset is reported once
 				_, err = c.Read(make([]byte, 1))

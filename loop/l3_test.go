@@ -406,7 +406,7 @@ func TestL3WriteWithoutHandler(t *testing.T) {
 
 // The same on a dialed connection: Dial returns an error.
 func TestL3WriteWithoutHandlerDialed(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listenNet(t, "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -524,13 +524,13 @@ func TestL3DataFailsAndThenSending(t *testing.T) {
 	failed := errors.New("no")
 	for what, x := range map[string]struct {
 		linger time.Duration
-		cut    func(g *loop.Group, c *loop.Conn, peer *net.TCPConn)
+		cut    func(g *loop.Group, c *loop.Conn, peer tcpConn)
 		want   error
 	}{
-		"linger":   {50 * time.Millisecond, func(*loop.Group, *loop.Conn, *net.TCPConn) {}, loop.ErrLingerTimeout},
-		"Abort":    {testTimeout, func(_ *loop.Group, c *loop.Conn, _ *net.TCPConn) { c.Abort() }, loop.ErrAborted},
-		"Shutdown": {testTimeout, func(g *loop.Group, _ *loop.Conn, _ *net.TCPConn) { g.Shutdown(canceledContext()) }, loop.ErrShutdown},
-		"reset":    {testTimeout, func(_ *loop.Group, _ *loop.Conn, peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET},
+		"linger":   {50 * time.Millisecond, func(*loop.Group, *loop.Conn, tcpConn) {}, loop.ErrLingerTimeout},
+		"Abort":    {testTimeout, func(_ *loop.Group, c *loop.Conn, _ tcpConn) { c.Abort() }, loop.ErrAborted},
+		"Shutdown": {testTimeout, func(g *loop.Group, _ *loop.Conn, _ tcpConn) { g.Shutdown(canceledContext()) }, loop.ErrShutdown},
+		"reset":    {testTimeout, func(_ *loop.Group, _ *loop.Conn, peer tcpConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET},
 	} {
 		t.Run(what, func(t *testing.T) {
 			conns, closed := make(chan *loop.Conn, 1), make(chan error, 1)

@@ -36,7 +36,7 @@ func TestL3bResumeComesBeforeLingerTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := net.Dial("unix", ln.Addr().String())
+	peer, err := dialNet(t, "unix", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -62,13 +61,13 @@ func testFiveLines(t *testing.T, network string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial(network, ln.Addr().String())
+	c, err := dialNet(t, network, ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Write([]byte("a\nb\nc\nd\ne\n"))
 	got := receive(t, lines, "the first line")
-	if tcp, ok := c.(*net.TCPConn); ok {
+	if tcp, ok := asTCP(c); ok {
 		tcp.SetLinger(0)
 	}
 	c.Close()
@@ -104,7 +103,7 @@ func TestL3bEarlyAnswer(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			ln, err := listenNet(t, "tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -475,7 +474,7 @@ func TestL3bFailedConnectionIsReadBeyondLingerTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", ln.Addr().String())
+	c, err := dialNet(t, "tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -222,7 +222,7 @@ func TestL6IdleWhileReadingIsStopped(t *testing.T) {
 // The write timeout ends a connection whose peer reads nothing, and no other.
 func TestL6WriteTimeout(t *testing.T) {
 	const limit = 150 * time.Millisecond
-	open := func(t *testing.T, config loop.Config, opened func(c *loop.Conn)) (*net.TCPConn, chan error) {
+	open := func(t *testing.T, config loop.Config, opened func(c *loop.Conn)) (tcpConn, chan error) {
 		closed := make(chan error, 1)
 		_, c := serve(t, config, func(*loop.Conn) loop.Handler {
 			return &funcs{opened: opened, closed: func(_ *loop.Conn, why error) { closed <- why }}

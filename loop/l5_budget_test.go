@@ -191,7 +191,7 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 					receive(t, closed, "Closed")
 				}()
 			case "watch":
-				u, err := sock.ListenUDP(loopback)
+				u, err := sock.ListenUDP(loopback, onNet(t)...)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -345,7 +345,7 @@ func testListenersTakeTurns(t *testing.T, loops int) {
 	closed := make(chan bool, 2*clients)
 	var sockets []driver.Acceptor
 	for range 2 {
-		l, err := sock.ListenTCP(loopback)
+		l, err := sock.ListenTCP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +400,7 @@ func TestL5MaxConnsSlotsInTurn(t *testing.T) {
 	}
 	opened := make(chan served, 2*clients)
 	for i := range 2 {
-		l, err := sock.ListenTCP(loopback)
+		l, err := sock.ListenTCP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -161,21 +161,21 @@ func TestL9DoneOfAFailingConnection(t *testing.T) {
 // does not wait for work. Offload returns ErrClosed then.
 func TestL9NoDoneAfterTheEnd(t *testing.T) {
 	why := errors.New("why")
-	ends := map[string]func(c *loop.Conn, peer *net.TCPConn) error{
-		"Close":     func(c *loop.Conn, _ *net.TCPConn) error { return c.Close() },
-		"CloseWith": func(c *loop.Conn, _ *net.TCPConn) error { return c.CloseWith(why) },
-		"Abort":     func(c *loop.Conn, _ *net.TCPConn) error { return c.Abort() },
-		"AbortWith": func(c *loop.Conn, _ *net.TCPConn) error { return c.AbortWith(why) },
-		"DetachStream": func(c *loop.Conn, _ *net.TCPConn) error {
+	ends := map[string]func(c *loop.Conn, peer tcpConn) error{
+		"Close":     func(c *loop.Conn, _ tcpConn) error { return c.Close() },
+		"CloseWith": func(c *loop.Conn, _ tcpConn) error { return c.CloseWith(why) },
+		"Abort":     func(c *loop.Conn, _ tcpConn) error { return c.Abort() },
+		"AbortWith": func(c *loop.Conn, _ tcpConn) error { return c.AbortWith(why) },
+		"DetachStream": func(c *loop.Conn, _ tcpConn) error {
 			return c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
 				if err == nil {
 					s.Close()
 				}
 			})
 		},
-		"the idle timeout": func(c *loop.Conn, _ *net.TCPConn) error { return c.SetIdleTimeout(1) },
-		"FIN":              func(_ *loop.Conn, peer *net.TCPConn) error { return peer.CloseWrite() },
-		"a reset":          func(_ *loop.Conn, peer *net.TCPConn) error { peer.SetLinger(0); return peer.Close() },
+		"the idle timeout": func(c *loop.Conn, _ tcpConn) error { return c.SetIdleTimeout(1) },
+		"FIN":              func(_ *loop.Conn, peer tcpConn) error { return peer.CloseWrite() },
+		"a reset":          func(_ *loop.Conn, peer tcpConn) error { peer.SetLinger(0); return peer.Close() },
 	}
 	for how, end := range ends {
 		t.Run(how, func(t *testing.T) {

@@ -17,7 +17,7 @@ func TestListenAfterEMFILE(t *testing.T) {
 	if !testkit.InChild(t) {
 		return
 	}
-	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
+	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0), onNet(t)...)
 	if err != nil {
 		t.Skip(err)
 	}
@@ -55,7 +55,7 @@ func TestL5DescriptorsInTurn(t *testing.T) {
 	opened := make(chan served, 2*clients)
 	var listeners []*sock.TCPListener
 	for range 2 {
-		l, err := sock.ListenTCP(loopback)
+		l, err := sock.ListenTCP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -127,7 +127,7 @@ func TestListenUnixOptions(t *testing.T) {
 		path := filepath.Join(testkit.TempDir(t), "s")
 		var err error
 		if served {
-			l, e := sock.ListenUnix(path)
+			l, e := sock.ListenUnix(path, onNet(t)...)
 			if e != nil {
 				t.Fatal(e)
 			}
@@ -138,7 +138,7 @@ func TestListenUnixOptions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := net.Dial("unix", path)
+		c, err := dialNet(t, "unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func TestListenUnixOptions(t *testing.T) {
 // The options of Serve apply to the connections that arrive from then on.
 func TestServeOptions(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2})
-	l, err := sock.ListenTCP(loopback)
+	l, err := sock.ListenTCP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestBadOptions(t *testing.T) {
 		"Dial unix":     func(o sock.Option) error { _, err := g.Dial(ctx, "unix", path, accept, o); return err },
 		"Loop.Dial tcp": func(o sock.Option) error { return l.Dial(ctx, "tcp", to.String(), accept, done, o) },
 		"Serve": func(o sock.Option) error {
-			s, err := sock.ListenTCP(loopback)
+			s, err := sock.ListenTCP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,7 +256,7 @@ func TestBadOptions(t *testing.T) {
 			return err
 		},
 		"ServePacket": func(o sock.Option) error {
-			u, err := sock.ListenUDP(loopback)
+			u, err := sock.ListenUDP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -463,7 +463,7 @@ func TestListenPacketOptions(t *testing.T) {
 // The options of ServePacket apply to the socket.
 func TestServePacketOptions(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -452,7 +452,7 @@ func (m *packetModel) newListener(first uint16) *modelListener {
 		ln.pl, err = m.g.ListenPacket("udp4", address, handler)
 	} else {
 		var u *sock.UDPSocket
-		if u, err = sock.ListenUDP(netip.MustParseAddrPort(address)); err == nil {
+		if u, err = sock.ListenUDP(netip.MustParseAddrPort(address), onNet(m.t)...); err == nil {
 			ln.pl, err = m.g.ServePacket(u, handler)
 		}
 	}

@@ -158,7 +158,7 @@ func testDeliveredOnce(t *testing.T, c toAll, loops int) {
 	default:
 	}
 	port := netip.MustParseAddrPort(pl.Addr().String()).Port()
-	u, err := sock.ListenUDP(netip.MustParseAddrPort(c.from))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort(c.from), onNet(t)...)
 	if err != nil {
 		t.Skip(err)
 	}
@@ -206,7 +206,7 @@ func (y *tally) fence(t *testing.T, port uint16) {
 	t.Helper()
 	const most = 1000 // senders
 	for i := range most {
-		u, err := sock.ListenUDP(loopback)
+		u, err := sock.ListenUDP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,7 +302,7 @@ func TestL12UnicastSpreads(t *testing.T) {
 		}
 		at := netip.AddrPortFrom(loopback.Addr(), netip.MustParseAddrPort(pl.Addr().String()).Port())
 		for i := range peers {
-			u, err := sock.ListenUDP(loopback)
+			u, err := sock.ListenUDP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -336,7 +336,7 @@ func TestL12UnicastSpreads(t *testing.T) {
 // lacks SO_DETACH_FILTER.
 func requireFilterRemoval(t *testing.T) {
 	t.Helper()
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +371,7 @@ func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := netip.MustParseAddrPort(pl.Addr().String()).Port()
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}

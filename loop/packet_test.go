@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"runtime"
 	"strconv"
@@ -50,7 +49,7 @@ type udpClient struct {
 
 func newClient(t *testing.T) *udpClient {
 	t.Helper()
-	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +178,7 @@ func TestPacketWritable(t *testing.T) {
 
 func packetWritable(t *testing.T, silent netip.Addr, size int) {
 	g := group(t, loop.Config{Loops: 1})
-	u, err := sock.ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"), sock.WriteBuffer(16<<10))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"), onNet(t, sock.WriteBuffer(16<<10))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +256,7 @@ func TestUDPEcho(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("udp", pl.Addr().String())
+	c, err := dialNet(t, "udp", pl.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +298,7 @@ func TestPacketListenersDoNotSharePorts(t *testing.T) {
 	}
 	first := listen()
 	for range 64 { // enough peers that they are not all assigned to one socket
-		u, err := sock.ListenUDP(loopback)
+		u, err := sock.ListenUDP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}

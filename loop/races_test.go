@@ -23,7 +23,7 @@ import (
 func TestL8ShutdownEndsDials(t *testing.T) {
 	full, hanging := listenFull(t)
 	defer full.Close()
-	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+	g, err := newGroup(t, loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestUrgentMark(t *testing.T) {
 	if strings.HasPrefix(g.Backend(), "kqueue") {
 		t.Skip("skipped with kqueue: only some systems report urgent data in an event (docs/platforms.md)")
 	}
-	s, err := sock.ConnectTCP(netip.MustParseAddrPort(ln.Addr().String()))
+	s, err := sock.ConnectTCP(netip.MustParseAddrPort(ln.Addr().String()), onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestMethodsWhileConnFails(t *testing.T) {
 func TestListenPacketDuringShutdown(t *testing.T) {
 	round := func(i int) {
 		var log bytes.Buffer
-		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		g, err := newGroup(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestByteAmongManyConns(t *testing.T) {
 // A listener's Close concurrent with Shutdown leaks no descriptor either.
 func TestListenerCloseDuringShutdown(t *testing.T) {
 	round := func() {
-		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+		g, err := newGroup(t, loop.Config{Loops: 1, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}

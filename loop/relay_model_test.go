@@ -161,7 +161,7 @@ func (p *relayProgram) play(i int, c plainConn, prefix string) (r relayResult) {
 		if !testkit.Eventually(func() bool { return unacked(c) == 0 }) {
 			r.bad = errors.New("what was sent before the reset has not arrived")
 		}
-		c.(*net.TCPConn).SetLinger(0)
+		c.(tcpConn).SetLinger(0)
 		c.Close()
 	}()
 	if x.late {
@@ -290,7 +290,7 @@ func (r *relayRun) connect(t *testing.T) (peers [2]plainConn) {
 		if r.network == "unix" {
 			address = filepath.Join(t.TempDir(), "server")
 		}
-		server, err := net.Listen(r.network, address)
+		server, err := listenNet(t, r.network, address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -317,7 +317,7 @@ func (r *relayRun) connect(t *testing.T) (peers [2]plainConn) {
 }
 
 func dialPlain(t *testing.T, a net.Addr) plainConn {
-	c, err := net.Dial(a.Network(), a.String())
+	c, err := dialNet(t, a.Network(), a.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func dialPlain(t *testing.T, a net.Addr) plainConn {
 func (p relayProgram) run(t *testing.T) {
 	r := &relayRun{relayProgram: &p, ends: make(chan loop.RelayEnd, 2), failed: make(chan error, 4)}
 	for range p.groups {
-		g, err := loop.NewGroup(p.config())
+		g, err := newGroup(t, p.config())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ import (
 type relayPair struct {
 	groups [2]*loop.Group
 	conns  [2]*loop.Conn
-	peers  [2]*net.TCPConn
+	peers  [2]tcpConn
 	ends   chan loop.RelayEnd
 }
 
@@ -636,7 +636,7 @@ func relayTo(t *testing.T, server string, config loop.RelayConfig, options ...so
 
 // If nothing listens, the client is closed, and OnEnd gets the error of the dial.
 func TestRelayToNobody(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listenNet(t, "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -691,7 +691,7 @@ func TestRelayToASilentServer(t *testing.T) {
 
 // The options of RelayTo are set on the connections to the server, and on no other, each time.
 func TestRelayToOptions(t *testing.T) {
-	server, err := net.Listen("tcp", "127.0.0.1:0")
+	server, err := listenNet(t, "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -742,7 +742,7 @@ func TestRelayToOptionFails(t *testing.T) {
 // A handler that has read a first message hands the connection to RelayTo: what follows the message
 // goes to the server, a FIN included.
 func TestRelayToBySetHandler(t *testing.T) {
-	server, err := net.Listen("tcp", "127.0.0.1:0")
+	server, err := listenNet(t, "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 // member is a connection of a group, and its peer.
 type member struct {
 	c      *loop.Conn
-	peer   *net.TCPConn
+	peer   tcpConn
 	closed chan error
 }
 

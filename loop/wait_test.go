@@ -14,7 +14,7 @@ import (
 func TestL8Wait(t *testing.T) {
 	testkit.CheckLeaks(t)
 	for _, cutOff := range []bool{false, true} {
-		g, err := loop.NewGroup(loop.Config{Loops: 2, Logger: quiet()})
+		g, err := newGroup(t, loop.Config{Loops: 2, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestL8Wait(t *testing.T) {
 
 // L8: Shutdown that cannot wait for a callback has finished; Wait returns then, too.
 func TestL8WaitWithBlockedCallback(t *testing.T) {
-	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+	g, err := newGroup(t, loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

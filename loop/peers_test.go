@@ -1,0 +1,87 @@
+package loop_test
+
+import (
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// The tests make every group, socket and peer by the functions of this file, so that all of a test is
+// on one network.
+
+// A streamConn is a connection of package net: a *net.TCPConn or a *net.UnixConn.
+type streamConn interface {
+	net.Conn
+	syscall.Conn
+	CloseRead() error
+	CloseWrite() error
+	SetReadBuffer(bytes int) error
+	SetWriteBuffer(bytes int) error
+}
+
+// A tcpConn is a streamConn over TCP.
+type tcpConn interface {
+	streamConn
+	SetLinger(sec int) error
+	SetKeepAlive(keepalive bool) error
+	SetNoDelay(noDelay bool) error
+}
+
+var (
+	_ tcpConn    = (*net.TCPConn)(nil)
+	_ streamConn = (*net.UnixConn)(nil)
+)
+
+// asTCP returns c as a tcpConn, and whether it is one.
+func asTCP(c net.Conn) (tcpConn, bool) {
+	if c.LocalAddr().Network() != "tcp" {
+		return nil, false
+	}
+	tcp, ok := c.(tcpConn)
+	return tcp, ok
+}
+
+// newGroup is loop.NewGroup on the network of the test.
+func newGroup(t testing.TB, c loop.Config) (*loop.Group, error) {
+	return loop.NewGroup(c)
+}
+
+// onNet returns the options of a socket of package sock on the network of the test.
+func onNet(t testing.TB, options ...sock.Option) []sock.Option { return options }
+
+// dialNet is net.Dial on the network of the test.
+func dialNet(t testing.TB, network, address string) (net.Conn, error) {
+	return net.Dial(network, address)
+}
+
+// listenNet is net.Listen on the network of the test.
+func listenNet(t testing.TB, network, address string) (net.Listener, error) {
+	return net.Listen(network, address)
+}
+
+// serve starts a group that listens with h, and returns it and a connection to it.
+func serve(t testing.TB, config loop.Config, h func(*loop.Conn) loop.Handler) (*loop.Group, tcpConn) {
+	t.Helper()
+	g := group(t, config)
+	ln, err := g.Listen("tcp", "127.0.0.1:0", h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, dial(t, ln.Addr())
+}
+
+// dial returns a connection to a, which must be a TCP address. Its deadline is testTimeout.
+func dial(t testing.TB, a net.Addr) tcpConn {
+	t.Helper()
+	c, err := dialNet(t, a.Network(), a.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(testTimeout))
+	return c.(tcpConn)
+}
