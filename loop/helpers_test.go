@@ -106,6 +106,23 @@ func receive[T any](t testing.TB, c <-chan T, what string) T {
 	}
 }
 
+// waitBlocked waits until n goroutines are blocked in a function: "loop.(*Group).Dial".
+func waitBlocked(t testing.TB, function string, n int) {
+	t.Helper()
+	blocked := func() (count int) {
+		for stack := range strings.SplitSeq(testkit.Stacks(), "\n\n") {
+			state, frames, _ := strings.Cut(stack, "\n")
+			if strings.Contains(frames, "/"+function+"(") && !strings.Contains(state, "[run") {
+				count++
+			}
+		}
+		return count
+	}
+	if !testkit.Eventually(func() bool { return blocked() >= n }) {
+		t.Fatalf("%d goroutines are blocked in %s, want %d", blocked(), function, n)
+	}
+}
+
 func ping(t testing.TB, c net.Conn) {
 	t.Helper()
 	c.SetDeadline(time.Now().Add(testTimeout))

@@ -178,10 +178,12 @@ func TestL10DetachReportsTheReset(t *testing.T) {
 		}
 	})
 	<-opened
-	time.Sleep(20 * time.Millisecond)
-	g.Loops()[0].Run(func() { <-reset })
+	waitTurn(t, g.Loops()[0]) // in which it begins to receive
+	held := make(chan bool)
+	g.Loops()[0].Run(func() { close(held); <-reset })
+	receive(t, held, "the function that blocks the loop")
 	c.Write([]byte("hello"))
-	time.Sleep(50 * time.Millisecond)
+	waitDelivered(t, c)
 	c.SetLinger(0)
 	c.Close()
 	close(reset)

@@ -95,9 +95,7 @@ func TestL11DialCanceledWhileConnecting(t *testing.T) {
 		_, err := g.Dial(ctx, "tcp", hanging, func(*loop.Conn) loop.Handler { return echo{} })
 		ended <- err
 	}()
-	for g.Conns() == 0 && len(ended) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(func() bool { return g.Conns() > 0 || len(ended) > 0 })
 	waitTurn(t, l)
 	release := blockLoop(t, l)
 	cancel()

@@ -120,9 +120,7 @@ func TestL1FailureOfACallbackThatWrote(t *testing.T) {
 			g := group(t, loop.Config{Logger: quiet()})
 			act := func(c *loop.Conn) {
 				peer := <-peers
-				peer.SetLinger(0)
-				peer.Close()
-				time.Sleep(20 * time.Millisecond) // for the reset to arrive
+				reset(peer)
 				c.Write([]byte("x"))
 			}
 			ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
@@ -161,7 +159,7 @@ func TestL1FailureOfACallbackThatWrote(t *testing.T) {
 func TestL1SetHandlerAndTheEnd(t *testing.T) {
 	for _, how := range []string{"abort", "fails", "detach"} {
 		t.Run(how, func(t *testing.T) {
-			closed, begun := make(chan string, 2), make(chan bool, 1)
+			closed, begun, cut := make(chan string, 2), make(chan bool, 1), make(chan bool)
 			_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 				return &funcs{
 					data: func(c *loop.Conn, b []byte) (int, error) {
@@ -171,7 +169,7 @@ func TestL1SetHandlerAndTheEnd(t *testing.T) {
 						case "abort":
 							c.Abort()
 						case "fails":
-							time.Sleep(50 * time.Millisecond)
+							<-cut
 							c.Write([]byte("x"))
 						case "detach":
 							c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
@@ -188,8 +186,8 @@ func TestL1SetHandlerAndTheEnd(t *testing.T) {
 			c.Write([]byte("hello"))
 			receive(t, begun, "Data") // on Wine, a connection that is reset before is not accepted
 			if how == "fails" {
-				c.SetLinger(0)
-				c.Close()
+				reset(c)
+				close(cut)
 			}
 			if h := receive(t, closed, "Closed"); h != "the new one" {
 				t.Errorf("Closed was called on %s, want the new one", h)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -261,9 +262,7 @@ func TestL9EndBeforeDone(t *testing.T) {
 
 // waitOffloaded waits until all work has returned, and the done functions are queued.
 func waitOffloaded(g *loop.Group) {
-	for g.OffloadBusy() {
-		time.Sleep(100 * time.Microsecond)
-	}
+	testkit.Eventually(func() bool { return !g.OffloadBusy() })
 }
 
 // L9, L5: an end that is requested while done waits for the next turn comes before it.

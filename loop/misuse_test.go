@@ -796,7 +796,7 @@ func TestL8ShutdownTwice(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(10 * time.Millisecond)
+	waitBlocked(t, "loop.(*Group).Shutdown", 2)
 	cancel(cause)
 	both.Wait()
 }

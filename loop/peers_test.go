@@ -2,10 +2,13 @@ package loop_test
 
 import (
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -43,6 +46,38 @@ func asTCP(c net.Conn) (tcpConn, bool) {
 	}
 	tcp, ok := c.(tcpConn)
 	return tcp, ok
+}
+
+// waitDelivered waits until all that c has sent is in its peer's receive buffer: until it is
+// acknowledged. It must be less than that buffer holds.
+func waitDelivered(t testing.TB, c syscall.Conn) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		time.Sleep(20 * time.Millisecond) // not every system reports what the peer has acknowledged
+		return
+	}
+	if !testkit.Eventually(func() bool { return unacked(c) == 0 }) {
+		t.Fatalf("%d bytes are not acknowledged", unacked(c))
+	}
+}
+
+// unacked returns how many bytes are sent and not acknowledged, or 0 if the system does not report it.
+func unacked(c syscall.Conn) (n int) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	raw.Control(func(fd uintptr) { n, _ = sys.UnackedBytes(sys.FD(fd)) })
+	return n
+}
+
+// reset resets c, and returns when the reset has arrived. Linux delivers it within the call.
+func reset(c tcpConn) {
+	c.SetLinger(0)
+	c.Close()
+	if runtime.GOOS != "linux" {
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // newGroup is loop.NewGroup on the network of the test.

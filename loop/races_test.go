@@ -78,7 +78,7 @@ func TestUrgentMark(t *testing.T) {
 		t.Skip("no urgent data: ", err)
 	}
 	s.Write([]byte("def"))
-	time.Sleep(20 * time.Millisecond) // for all of it to arrive
+	waitDelivered(t, s)
 	c.Resume()
 	for all := ""; all != "abcdef" && all != "abc!def"; {
 		all += receive(t, got, "more than "+all)
@@ -170,6 +170,7 @@ func TestByteAmongManyConns(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []*loop.Conn
+	var last tcpConn
 	for i := range busy + idle + 1 {
 		p := dial(t, ln.Addr())
 		all = append(all, receive(t, conns, "a connection"))
@@ -178,10 +179,11 @@ func TestByteAmongManyConns(t *testing.T) {
 			p.SetWriteDeadline(time.Now().Add(30 * time.Millisecond))
 			p.Write(make([]byte, 50<<10))
 		case i == busy+idle:
+			last = p
 			p.Write([]byte("x"))
 		}
 	}
-	time.Sleep(20 * time.Millisecond) // for the bytes to arrive
+	waitDelivered(t, last)
 	g.Loops()[0].Run(func() {
 		for _, c := range all {
 			c.Resume()

@@ -158,7 +158,7 @@ func (p *relayProgram) play(i int, c plainConn, prefix string) (r relayResult) {
 		case <-first:
 		case <-ended:
 		}
-		if !testkit.Eventually(func() bool { return unacked(c) == 0 }) {
+		if !testkit.Eventually(func() bool { return unacked(c.(syscall.Conn)) == 0 }) {
 			r.bad = errors.New("what was sent before the reset has not arrived")
 		}
 		c.(tcpConn).SetLinger(0)
@@ -202,16 +202,6 @@ func wasReset(err error) bool {
 // resetsKeepBytes reports whether the tests know what a peer gets that is reset: a system may drop
 // what was received before, or not report what has arrived.
 func resetsKeepBytes() bool { return runtime.GOOS == "linux" }
-
-// unacked returns how many bytes the peer's system has not acknowledged, where that is known.
-func unacked(c plainConn) (n int) {
-	raw, err := c.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return 0
-	}
-	raw.Control(func(fd uintptr) { n, _ = sys.UnackedBytes(sys.FD(fd)) })
-	return n
-}
 
 // relayRun has what a program needs while it runs.
 type relayRun struct {
