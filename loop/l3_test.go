@@ -156,7 +156,9 @@ func TestL3CloseWithoutAReader(t *testing.T) {
 }
 
 // A peer that reads slowly, and for much longer than LingerTimeout, gets everything.
-func TestL3CloseWithASlowReader(t *testing.T) {
+func TestL3CloseWithASlowReader(t *testing.T) { simulated(t, testCloseWithASlowReader) }
+
+func testCloseWithASlowReader(t *testing.T) {
 	const total = 24 << 20
 	closed := make(chan error, 1)
 	_, c := serve(t, loop.Config{LingerTimeout: 800 * time.Millisecond}, func(*loop.Conn) loop.Handler {
@@ -165,10 +167,10 @@ func TestL3CloseWithASlowReader(t *testing.T) {
 			closed: func(_ *loop.Conn, why error) { closed <- why },
 		}
 	})
+	c.SetReadDeadline(time.Time{})
 	b := make([]byte, 256<<10)
 	got := 0
 	for {
-		c.SetReadDeadline(time.Now().Add(testTimeout))
 		n, err := io.ReadFull(c, b)
 		if got += n; err != nil {
 			if got != total {
@@ -176,7 +178,7 @@ func TestL3CloseWithASlowReader(t *testing.T) {
 			}
 			break
 		}
-		time.Sleep(25 * time.Millisecond)
+		time.Sleep(700 * time.Millisecond)
 	}
 	c.Close()
 	if why := receive(t, closed, "Closed"); why != nil {
@@ -305,7 +307,6 @@ func TestL3CloseAboveTheWatermarkReads(t *testing.T) {
 	if _, err := io.ReadFull(c, make([]byte, total/2)); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond) // for the loop to send on
 	if n, err := c.Write(make([]byte, total)); err != nil {
 		t.Fatalf("the peer's write failed after %d bytes: %v", n, err)
 	}
@@ -369,10 +370,11 @@ func (h noReadClosedHandler) Closed(c *loop.Conn, why error) { h.closed(c, why) 
 
 // The peer half-closes, and then resets before it has everything: Closed gets an error.
 func TestL3ResetAfterHalfClose(t *testing.T) {
-	closed, done := make(chan error, 1), make(chan error, 1)
+	conns, closed, done := make(chan *loop.Conn, 1), make(chan error, 1), make(chan error, 1)
 	_, c := serve(t, loop.Config{HighWatermarkBytes: 64 << 20}, func(*loop.Conn) loop.Handler {
 		return noReadClosedHandler{
 			opened: func(c *loop.Conn) {
+				conns <- c
 				c.Write(make([]byte, 32<<20))
 				c.WriteOwned([]byte("last"), func(err error) { done <- err })
 			},
@@ -381,7 +383,7 @@ func TestL3ResetAfterHalfClose(t *testing.T) {
 	})
 	io.ReadFull(c, make([]byte, 1000))
 	c.CloseWrite()
-	time.Sleep(100 * time.Millisecond)
+	waitTurns(t, receive(t, conns, "the connection")) // the end of receiving is known
 	c.SetLinger(0)
 	c.Close()
 	if err := receive(t, done, "done"); err == nil {

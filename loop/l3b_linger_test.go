@@ -14,7 +14,9 @@ import (
 
 // L3b: a handler that resumes after sending has failed gets what was received, even if LingerTimeout
 // passes before the delivery.
-func TestL3bResumeComesBeforeLingerTimeout(t *testing.T) {
+func TestL3bResumeComesBeforeLingerTimeout(t *testing.T) { simulated(t, testResumeComesBeforeLingerTimeout) }
+
+func testResumeComesBeforeLingerTimeout(t *testing.T) {
 	const linger = time.Millisecond
 	log, conns, closed := make(chan string, 10), make(chan *loop.Conn, 1), make(chan error, 1)
 	g := group(t, loop.Config{Loops: 1, LingerTimeout: linger, SlowCallback: -1})
@@ -43,7 +45,7 @@ func TestL3bResumeComesBeforeLingerTimeout(t *testing.T) {
 	defer peer.Close()
 	io.WriteString(peer, "hello")
 	c := receive(t, conns, "Data")
-	peer.(*net.UnixConn).CloseRead() // only sending fails: the end of receiving does not come
+	peer.(streamConn).CloseRead() // only sending fails: the end of receiving does not come
 	c.Write([]byte("nobody reads this"))
 	<-c.Context().Done() // the loop knows
 	for range 10 {

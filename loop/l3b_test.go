@@ -452,6 +452,10 @@ func TestL3bDetachFails(t *testing.T) {
 // A failed connection is read to its end even if that takes longer than LingerTimeout, because
 // the budget is small and the handler slow.
 func TestL3bFailedConnectionIsReadBeyondLingerTimeout(t *testing.T) {
+	simulated(t, testFailedConnectionIsReadBeyondLingerTimeout)
+}
+
+func testFailedConnectionIsReadBeyondLingerTimeout(t *testing.T) {
 	const sent, budget, linger = 2000, 10, 20 * time.Millisecond
 	reset, closed := make(chan bool), make(chan error, 1)
 	got := 0

@@ -268,7 +268,7 @@ func waitOffloaded(g *loop.Group) {
 // L9, L5: an end that is requested while done waits for the next turn comes before it.
 func TestL9EndBeforeDeferredDone(t *testing.T) {
 	for how, end := range requestedEnds {
-		t.Run(how, func(t *testing.T) {
+		testSimulated(t, how, func(t *testing.T) {
 			conns := make(chan *loop.Conn, 1)
 			g, _ := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(c *loop.Conn) loop.Handler { conns <- c; return echo{} })
 			c := receive(t, conns, "the connection")

@@ -222,7 +222,9 @@ func packetWritable(t *testing.T, silent netip.Addr, size int) {
 }
 
 // The watchdog logs the name of a packet handler that blocks its loop, like any other.
-func TestSlowPacketHandlerIsNamed(t *testing.T) {
+func TestSlowPacketHandlerIsNamed(t *testing.T) { simulated(t, testSlowPacketHandlerIsNamed) }
+
+func testSlowPacketHandlerIsNamed(t *testing.T) {
 	logged := make(chan string, 10)
 	g := group(t, loop.Config{Loops: 1, SlowCallback: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(lineWriter(logged), nil))})
 	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {

@@ -584,36 +584,40 @@ func TestRelayAgainstEverything(t *testing.T) {
 // The idle timeout ends a relay, not before the timeout, and not while bytes move in one direction
 // (L6).
 func TestRelayIdleTimeout(t *testing.T) {
+	for _, groups := range []int{1, 2} {
+		testSimulated(t, fmt.Sprint(groups, " groups"), func(t *testing.T) { testRelayIdleTimeout(t, groups) })
+	}
+}
+
+func testRelayIdleTimeout(t *testing.T, groups int) {
 	const timeout = 300 * time.Millisecond
-	for _, loops := range []int{1, 2} {
-		config := loop.Config{Loops: 1}
-		a := group(t, config)
-		b := a
-		if loops == 2 {
-			b = group(t, config)
+	config := loop.Config{Loops: 1}
+	a := group(t, config)
+	b := a
+	if groups == 2 {
+		b = group(t, config)
+	}
+	p := newRelayPair(t, a, b)
+	c := p.config()
+	c.IdleTimeout = timeout
+	p.relay(t, c)
+	for range 10 {
+		time.Sleep(timeout - 2*resolution)
+		if _, err := p.peers[1].Write([]byte("x")); err != nil {
+			t.Fatal(err)
 		}
-		p := newRelayPair(t, a, b)
-		c := p.config()
-		c.IdleTimeout = timeout
-		p.relay(t, c)
-		var last time.Time
-		for start := time.Now(); time.Since(start) < 3*timeout && len(p.ends) == 0; time.Sleep(timeout / 20) {
-			last = time.Now() // before the byte moves
-			if _, err := p.peers[1].Write([]byte("x")); err != nil {
-				break
-			}
-			p.peers[0].Read(make([]byte, 1))
+		if _, err := p.peers[0].Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
 		}
-		e := p.end(t)
-		if silence := time.Since(last); silence < timeout {
-			t.Errorf("the relay has ended after %v of silence, before the timeout of %v", silence, timeout)
-		}
-		if !errors.Is(e.Err, loop.ErrTimeout) || e.From != nil {
-			t.Errorf("OnEnd got %v from %v, want ErrTimeout, from nil", e.Err, e.From)
-		}
-		if e.BytesAToB != 0 || e.BytesBToA == 0 {
-			t.Errorf("OnEnd got %+v, want bytes of B only", e)
-		}
+	}
+	last := time.Now()
+	e := p.end(t)
+	checkTook(t, last, timeout, "the idle timeout")
+	if !errors.Is(e.Err, loop.ErrTimeout) || e.From != nil {
+		t.Errorf("OnEnd got %v from %v, want ErrTimeout, from nil", e.Err, e.From)
+	}
+	if e.BytesAToB != 0 || e.BytesBToA == 0 {
+		t.Errorf("OnEnd got %+v, want bytes of B only", e)
 	}
 }
 
