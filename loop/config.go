@@ -144,7 +144,11 @@ func (c *Config) applyDefaultsAndValidate() error {
 			c.MaxLinger = lingerTimes * c.LingerTimeout
 		}
 	}
-	sim := c.simulation() != nil
+	host, err := c.simulation()
+	if err != nil {
+		return fmt.Errorf("loop: Network: %w", err)
+	}
+	sim := host != nil
 	if sim && c.Backend == "" {
 		c.Backend = simulated
 	}
