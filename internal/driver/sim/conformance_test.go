@@ -78,3 +78,5 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+func anyPortOf(h *simnet.Host) netip.AddrPort { return netip.AddrPortFrom(h.Addr(), 0) }
