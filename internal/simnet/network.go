@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -36,13 +37,18 @@ type Network struct {
 	seq      uint64
 	runnable []*Actor
 	hosts    []*Host
+	byAddr   map[netip.Addr]*Host
+
+	freePackets *packet
+	arriving    []*packet // that arrive before arriveNowLocked returns
+	delivering  bool      // in arriveNowLocked
 }
 
 // New returns a network.
 func New(c Config) *Network {
 	return &Network{
 		config: c, began: time.Now(), rand: rand.New(rand.NewPCG(c.Seed, 0)),
-		
+		byAddr: map[netip.Addr]*Host{},
 	}
 }
 
