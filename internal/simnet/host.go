@@ -142,7 +142,7 @@ func (h *Host) receiveLocked(p *packet) (kept bool) {
 	}
 	switch p.kind {
 	case synPacket:
-		h.receiveSYNLocked(p)
+		return h.receiveSYNLocked(p)
 	case datagramPacket:
 		return h.receiveDatagramLocked(p)
 	}

@@ -30,6 +30,12 @@ type Actor struct {
 
 // NewActor returns an actor, which must be used by one goroutine at a time.
 func (n *Network) NewActor() *Actor {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.newActorLocked()
+}
+
+func (n *Network) newActorLocked() *Actor {
 	a := &Actor{n: n, run: make(chan struct{}, 1)}
 	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
 	return a
