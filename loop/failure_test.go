@@ -19,7 +19,7 @@ import (
 // A loop whose driver fails ends and reports the error. The other loops go on, and new work is
 // never assigned to the failed one.
 func TestDriverFails(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	ended := make(chan error, 1000)
 	listen := func() *loop.Listener {
@@ -109,7 +109,7 @@ func waitLoopEnd(t *testing.T, l *loop.Loop) {
 
 // With every loop failed, no call hangs.
 func TestAllDriversFail(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	failure := errors.New("the ring is broken")
 	for _, d := range drivers() {
@@ -223,7 +223,7 @@ func pingPacket(t *testing.T, to net.Addr) {
 
 // ServePacket closes the socket also if all loops have failed.
 func TestPacketSocketOfFailedLoop(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	drivers()[0].Fail(errors.New("broken"))
 	waitLoopEnd(t, g.Loops()[0])
@@ -242,7 +242,7 @@ func TestPacketSocketOfFailedLoop(t *testing.T) {
 // Calls on a loop whose driver has failed return that error, not ErrShutdown: Offload, whose
 // done function could never run, and a dial from the Closed callback that reports the failure.
 func TestCallsOnAFailedLoop(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	failure := errors.New("broken")
 	l, other := g.Loops()[1], startEchoServer(t)

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(1)
 	}
+	chooseNetwork()
 	os.Exit(m.Run())
 }
 

@@ -602,7 +602,7 @@ func TestL10AttachCallbacks(t *testing.T) {
 // L10: a connection whose loop ends before it has begun with it is closed, and accept is not
 // called.
 func TestL10AttachToLoopThatFails(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 1, Logger: failOnLog(t, "a loop has failed")})
 	skipUnlessAttaches(t, g)
 	own, peer := netPair(t, "tcp")
@@ -639,7 +639,7 @@ func TestL10AttachToLoopThatFails(t *testing.T) {
 // L10: a connection that the driver cannot serve is closed, which is logged, and accept is not called.
 func TestL10AttachRefusedByDriver(t *testing.T) {
 	testkit.CheckLeaks(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	var log testkit.Buffer
 	g := group(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	skipUnlessAttaches(t, g)

@@ -4,7 +4,6 @@ package loop_test
 
 import (
 	"io"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,7 +13,9 @@ import (
 
 // L3b: a handler that resumes after sending has failed gets what was received, even if LingerTimeout
 // passes before the delivery.
-func TestL3bResumeComesBeforeLingerTimeout(t *testing.T) { simulated(t, testResumeComesBeforeLingerTimeout) }
+func TestL3bResumeComesBeforeLingerTimeout(t *testing.T) {
+	simulated(t, testResumeComesBeforeLingerTimeout)
+}
 
 func testResumeComesBeforeLingerTimeout(t *testing.T) {
 	const linger = time.Millisecond

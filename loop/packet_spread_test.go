@@ -362,7 +362,7 @@ func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 	}
 	listInterfaces(t)
 	requireFilterRemoval(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	const loops = 3
 	g := group(t, loop.Config{Loops: loops, Logger: quiet()})
 	y := newTally()

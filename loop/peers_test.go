@@ -1,11 +1,15 @@
 package loop_test
 
 import (
+	"context"
 	"net"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/simnet"
 
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
@@ -37,6 +41,7 @@ type tcpConn interface {
 var (
 	_ tcpConn    = (*net.TCPConn)(nil)
 	_ streamConn = (*net.UnixConn)(nil)
+	_ tcpConn    = (*simnet.Conn)(nil)
 )
 
 // asTCP returns c as a tcpConn, and whether it is one.
@@ -82,20 +87,47 @@ func reset(c tcpConn) {
 
 // newGroup is loop.NewGroup on the network of the test.
 func newGroup(t testing.TB, c loop.Config) (*loop.Group, error) {
+	if h := hostOf(t); h != nil {
+		c.Network = h
+	}
 	return loop.NewGroup(c)
 }
 
 // onNet returns the options of a socket of package sock on the network of the test.
-func onNet(t testing.TB, options ...sock.Option) []sock.Option { return options }
+func onNet(t testing.TB, options ...sock.Option) []sock.Option {
+	if h := hostOf(t); h != nil {
+		return append(options[:len(options):len(options)], sock.OnNetwork(h))
+	}
+	return options
+}
 
 // dialNet is net.Dial on the network of the test.
 func dialNet(t testing.TB, network, address string) (net.Conn, error) {
-	return net.Dial(network, address)
+	h := hostOf(t)
+	switch {
+	case h == nil:
+		return net.Dial(network, address)
+	case strings.HasPrefix(network, "udp"):
+		return dialSimulatedUDP(h, network, address)
+	}
+	c, err := h.Dial(context.Background(), network, address)
+	if err != nil {
+		return nil, err // not a *simnet.Conn that is nil
+	}
+	return c, nil
 }
 
 // listenNet is net.Listen on the network of the test.
 func listenNet(t testing.TB, network, address string) (net.Listener, error) {
-	return net.Listen(network, address)
+	h := hostOf(t)
+	if h == nil {
+		return net.Listen(network, address)
+	}
+	ln, err := h.Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	return ln, nil
 }
 
 // serve starts a group that listens with h, and returns it and a connection to it.

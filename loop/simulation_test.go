@@ -1,6 +1,8 @@
 package loop_test
 
 import (
+	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -9,7 +11,12 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
-	"github.com/pollux-io/pollux/loop/looptest"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/driver/sim"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/simnet"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // With these values of POLLUX_BACKEND, which only these tests know, they run on a simulated network,
@@ -24,8 +31,8 @@ const (
 var networks = struct {
 	sync.Mutex
 	backend string // simulation, adverseSimulation, or "" for the operating system's network
-	hosts   map[string]*looptest.Host
-}{hosts: map[string]*looptest.Host{}}
+	hosts   map[string]*simulatedHost
+}{hosts: map[string]*simulatedHost{}}
 
 // chooseNetwork sets the network of the tests from the environment.
 func chooseNetwork() {
@@ -35,8 +42,47 @@ func chooseNetwork() {
 	}
 }
 
+// A simulatedHost is the only host of a simulated network.
+type simulatedHost struct {
+	handle.Hosted
+	*simnet.Host
+	kernel *simulatedKernel
+}
+
+var _ sock.Network = (*simulatedHost)(nil)
+
+// A simulatedKernel opens the drivers of groups on a simulated host.
+type simulatedKernel struct {
+	*sim.Host
+	wrap func(driver.Driver) driver.Driver // or nil
+}
+
+// OpenDriver implements driver.Simulation.
+func (k *simulatedKernel) OpenDriver(c driver.Config) (driver.Driver, error) {
+	d, err := k.Host.OpenDriver(c)
+	if err == nil && k.wrap != nil {
+		d = k.wrap(d)
+	}
+	return d, err
+}
+
+// failingDrivers is loop.UseFailingDrivers on the network of the test.
+func failingDrivers(t *testing.T) func() []*loop.FailingDriver {
+	h := hostOf(t)
+	if h == nil {
+		return loop.UseFailingDrivers(t)
+	}
+	var drivers []*loop.FailingDriver
+	h.kernel.wrap = func(d driver.Driver) driver.Driver {
+		drivers = append(drivers, &loop.FailingDriver{Driver: d})
+		return drivers[len(drivers)-1]
+	}
+	t.Cleanup(func() { h.kernel.wrap = nil })
+	return func() []*loop.FailingDriver { return drivers }
+}
+
 // hostOf returns the simulated host that a test runs on, or nil.
-func hostOf(t testing.TB) *looptest.Host {
+func hostOf(t testing.TB) *simulatedHost {
 	networks.Lock()
 	defer networks.Unlock()
 	for name, more := t.Name(), true; more; {
@@ -54,18 +100,31 @@ func hostOf(t testing.TB) *looptest.Host {
 	return newHostLocked(t)
 }
 
-func newHostLocked(t testing.TB) *looptest.Host {
-	t.Helper()
-	config := looptest.Config{Seed: 1}
+// newHostLocked makes the host of a test. When the test has ended, its sockets must be closed.
+func newHostLocked(t testing.TB) *simulatedHost {
+	n := simnet.New(simnet.Config{Seed: 1, TraceEvents: 100})
+	h := &simulatedHost{Host: n.Host()}
+	var a sim.Adversity
 	if networks.backend == adverseSimulation {
-		config.Adversity = looptest.AllAdversity
+		a = sim.Adversity{
+			AsyncSend: true, AsyncConnect: true, PartialSends: 0.2, EmptySends: 0.1, PartialReceives: 0.2, LateBytes: 4 << 10, HeldAccepts: 3,
+			Shuffle: true, Delays: 0.2, DelayedReleases: 0.2, EarlyTurns: 0.1, SpoilMemory: true,
+		}
 	}
-	h := looptest.New(t, config).Host()
+	h.kernel = &simulatedKernel{Host: sim.NewHost(h.Host, a)}
+	handle.SetKernel(&h.Hosted, h.kernel)
 	networks.hosts[t.Name()] = h
 	t.Cleanup(func() {
 		networks.Lock()
-		defer networks.Unlock()
 		delete(networks.hosts, t.Name())
+		networks.Unlock()
+		if open := h.Descriptors(); open > 0 && !t.Failed() {
+			t.Errorf("%d descriptors are open after the test", open)
+		}
+		//n.Close()
+		if t.Failed() {
+			t.Logf("the network's trace:\n%s", n.Trace())
+		}
 	})
 	return h
 }
@@ -111,5 +170,36 @@ func checkTook(t *testing.T, begun time.Time, want time.Duration, what string) {
 	t.Helper()
 	if took := time.Since(begun); took < want || took > want+resolution {
 		t.Errorf("%s took %v, want %v", what, took, want)
+	}
+}
+
+// A simulatedUDP is a connected UDP socket.
+type simulatedUDP struct {
+	*simnet.PacketConn
+	peer net.Addr
+}
+
+func dialSimulatedUDP(h *simulatedHost, network, address string) (net.Conn, error) {
+	peer, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.ListenPacket(network, netip.AddrPortFrom(peer.Addr(), 0).String())
+	if err != nil {
+		return nil, err
+	}
+	return simulatedUDP{p, net.UDPAddrFromAddrPort(peer)}, nil
+}
+
+func (u simulatedUDP) RemoteAddr() net.Addr { return u.peer }
+
+func (u simulatedUDP) Write(b []byte) (int, error) { return u.WriteTo(b, u.peer) }
+
+func (u simulatedUDP) Read(b []byte) (int, error) {
+	for {
+		n, from, err := u.ReadFrom(b)
+		if err != nil || from.String() == u.peer.String() {
+			return n, err
+		}
 	}
 }

@@ -94,7 +94,7 @@ func TestWaitOnLoop(t *testing.T) {
 
 // Wait returns when all loops have failed, and not when the first one has.
 func TestWaitForFailure(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	failure := errors.New("the driver has failed")
 	ended := make(chan error, 1)
