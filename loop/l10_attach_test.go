@@ -475,7 +475,7 @@ func TestL10AttachStreamInUse(t *testing.T) {
 func TestL10AttachOutOfDescriptors(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	own, peer := netPair(t, "tcp")
-	restore := testkit.LimitDescriptors(t, 0)
+	restore := limitDescriptors(t, 0)
 	err := g.Attach(own, []byte("x"), func(*loop.Conn) loop.Handler { return echo{} })
 	restore()
 	if !sys.IsResourceError(err) {

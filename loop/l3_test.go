@@ -161,7 +161,7 @@ func TestL3CloseWithASlowReader(t *testing.T) { simulated(t, testCloseWithASlowR
 func testCloseWithASlowReader(t *testing.T) {
 	const total = 24 << 20
 	closed := make(chan error, 1)
-	_, c := serve(t, loop.Config{LingerTimeout: 800 * time.Millisecond}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{LingerTimeout: 800 * time.Millisecond, MaxLinger: time.Hour}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			opened: func(c *loop.Conn) { c.Write(make([]byte, total)); c.Close() },
 			closed: func(_ *loop.Conn, why error) { closed <- why },

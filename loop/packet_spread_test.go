@@ -195,7 +195,7 @@ func testDeliveredOnce(t *testing.T, c toAll, loops int) {
 			t.Errorf("datagram %d was delivered %d times, want once", i, got)
 		}
 	}
-	if want := loops; runtime.GOOS == "linux" && len(y.got) != want {
+	if want := loops; runtime.GOOS == "linux" && hostOf(t) == nil && len(y.got) != want {
 		t.Errorf("the listener has %d sockets, want %d", len(y.got), want)
 	}
 }

@@ -41,10 +41,11 @@ func echoDatagrams(p *loop.PacketConn, ms []sock.Message) {
 	}
 }
 
-// udpClient is a plain socket and a Poll to wait for its readiness.
+// udpClient is a plain socket, and what waits until it is readable.
 type udpClient struct {
 	*sock.UDPSocket
-	q *pollux.Poll
+	wait func(timeout time.Duration) error // an error: it is closed
+	stop func()
 }
 
 func newClient(t *testing.T) *udpClient {
@@ -53,10 +54,14 @@ func newClient(t *testing.T) *udpClient {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := &udpClient{UDPSocket: u}
 	t.Cleanup(func() { u.Close() })
-	options := []pollux.Option{}
+	if hostOf(t) != nil {
+		c.wait, c.stop = pollSimulated()
+		return c
+	}
 	t.Setenv(pollux.BackendEnv, "") // it may name a backend that is for loops only
-	q, err := pollux.New(options...)
+	q, err := pollux.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,14 +69,32 @@ func newClient(t *testing.T) *udpClient {
 	if err := q.Register(u, 1, pollux.Readable, pollux.Level); err != nil {
 		t.Fatal(err)
 	}
-	return &udpClient{u, q}
+	var events [1]pollux.Event
+	c.wait = func(timeout time.Duration) error { _, err := q.Wait(events[:], timeout); return err }
+	c.stop = func() { q.Close() }
+	return c
+}
+
+// pollSimulated returns the wait and stop of a client on a simulated network, whose sockets a Poll does
+// not take.
+func pollSimulated() (wait func(time.Duration) error, stop func()) {
+	const interval = 100 * time.Microsecond
+	stopped := make(chan struct{})
+	wait = func(time.Duration) error {
+		select {
+		case <-stopped:
+			return pollux.ErrClosed
+		case <-time.After(interval):
+			return nil
+		}
+	}
+	return wait, sync.OnceFunc(func() { close(stopped) })
 }
 
 // read waits for a datagram.
 func (c *udpClient) read(t *testing.T) (string, netip.AddrPort) {
 	t.Helper()
 	b := make([]byte, 64<<10)
-	var events [1]pollux.Event
 	for end := time.Now().Add(testTimeout); time.Now().Before(end); {
 		n, from, err := c.ReadFrom(b)
 		if err == nil {
@@ -80,7 +103,7 @@ func (c *udpClient) read(t *testing.T) (string, netip.AddrPort) {
 		if !errors.Is(err, sock.ErrWouldBlock) {
 			t.Fatal(err)
 		}
-		if _, err := c.q.Wait(events[:], testTimeout); err != nil {
+		if err := c.wait(testTimeout); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/testkit"
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
@@ -47,6 +50,7 @@ type simulatedHost struct {
 	handle.Hosted
 	*simnet.Host
 	kernel *simulatedKernel
+	bubble bool // in a bubble of testing/synctest
 }
 
 var _ sock.Network = (*simulatedHost)(nil)
@@ -115,6 +119,9 @@ func newHostLocked(t testing.TB) *simulatedHost {
 	handle.SetKernel(&h.Hosted, h.kernel)
 	networks.hosts[t.Name()] = h
 	t.Cleanup(func() {
+		if h.bubble {
+			time.Sleep(resolution) // goroutines that wait for what has been closed before end
+		}
 		networks.Lock()
 		delete(networks.hosts, t.Name())
 		networks.Unlock()
@@ -146,7 +153,7 @@ func simulated(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		networks.Lock()
-		newHostLocked(t)
+		newHostLocked(t).bubble = true
 		networks.Unlock()
 		test(t)
 	})
@@ -202,4 +209,16 @@ func (u simulatedUDP) Read(b []byte) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// limitDescriptors is testkit.LimitDescriptors for the host of the test.
+func limitDescriptors(t testing.TB, free int) (restore func()) {
+	h := hostOf(t)
+	if h == nil {
+		return testkit.LimitDescriptors(t, free)
+	}
+	h.SetMaxDescriptors(h.Descriptors() + free)
+	restore = func() { h.SetMaxDescriptors(math.MaxInt) }
+	t.Cleanup(restore)
+	return restore
 }
