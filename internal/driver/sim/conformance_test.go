@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"math"
 	"net/netip"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestConformance(t *testing.T) {
 				Network: networkOf(h),
 				LimitDescriptors: func(t testing.TB, free int) (restore func()) {
 					h.SetMaxDescriptors(h.Descriptors() + free)
-					restore = func() { h.SetMaxDescriptors(0) }
+					restore = func() { h.SetMaxDescriptors(math.MaxInt) }
 					t.Cleanup(restore)
 					return restore
 				},
