@@ -7,9 +7,6 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Seed returns the network's seed.
-func (n *Network) Seed() uint64 { return n.config.Seed }
-
 // Unread returns how many bytes a Read returns without waiting; 0 if the connection is closed.
 func (c *Conn) Unread() int {
 	c.s.host.n.mu.Lock()
