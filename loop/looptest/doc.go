@@ -33,7 +33,7 @@
 // # The clock
 //
 // In a bubble of testing/synctest, the clock of the network is that of the bubble. It moves when each
-// goroutine of the bubble waits, so a timeout takes no real time, and happens at its exact time. Create
+// goroutine of the bubble waits, so a timeout takes no real time, and comes within a few milliseconds of its time. Create
 // the network inside the bubble. Work takes no time, except that each turn of a loop, and each call of
 // a Conn that has to wait, takes a nanosecond. So time.Sleep is how a test lets the loops do what
 // they have to do; after synctest.Wait alone, they may have something to do a nanosecond later.

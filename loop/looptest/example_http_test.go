@@ -30,11 +30,11 @@ func testHTTP(t *testing.T) {
 		defer server.Close()
 
 		g := proxy.NewGroup(loop.Config{})
-		accept, err := loop.RelayTo("tcp", net.JoinHostPort(backend.String(), "80"), loop.RelayConfig{})
+		relay, err := loop.RelayTo("tcp", net.JoinHostPort(backend.String(), "80"), loop.RelayConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := g.Listen("tcp", ":8080", accept); err != nil {
+		if _, err := g.Listen("tcp", ":8080", func(*loop.Conn) loop.Handler { return relay }); err != nil {
 			t.Fatal(err)
 		}
 

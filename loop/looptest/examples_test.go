@@ -1,7 +1,6 @@
 package looptest_test
 
 import (
-	"syscall"
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/testkit"
@@ -9,9 +8,6 @@ import (
 
 // t is the parameter of the test functions in the examples.
 var t *testing.T
-
-// syscallReset is what a peer gets after a reset.
-const syscallReset = syscall.ECONNRESET
 
 // The examples pass, and leave no goroutine.
 func TestExamples(t *testing.T) {

@@ -8,23 +8,21 @@ type Faults struct {
 	// PartialReads and PartialWrites are how often a call on a stream transfers only a part of what it
 	// could: at least one byte.
 	PartialReads, PartialWrites float64
-	// WouldBlock is how often a read, a write or an accept finds nothing to do, though there is
-	// something: it is repeated later.
+	// WouldBlock is how often a read, a write or an accept would block though the socket is ready. An
+	// event follows, and the next call does not.
 	WouldBlock float64
-	// Resets is how often a segment of a TCP connection resets it instead of arriving.
+	// Resets is how often a segment with bytes of a TCP connection resets it instead of arriving.
 	Resets float64
+	// NoDescriptors is how often a call that opens a descriptor fails with EMFILE: one that makes a
+	// socket, or accepts.
+	NoDescriptors float64
 }
 
-func (f Faults) mustBeValid(name string) {
-	mustBeProbability(name+".PartialReads", f.PartialReads)
-	mustBeProbability(name+".PartialWrites", f.PartialWrites)
-	mustBeProbability(name+".WouldBlock", f.WouldBlock)
-	mustBeProbability(name+".Resets", f.Resets)
-}
+func (f Faults) validate() error { return (*simnet.Faults)(&f).Validate() }
 
 // SetFaults replaces the faults of Config.Faults, for example when everything is connected.
 func (n *Network) SetFaults(f Faults) {
-	f.mustBeValid("Faults")
+	mustBeValid(f.validate())
 	n.replaceFaults(f)
 }
 
@@ -35,10 +33,4 @@ func (n *Network) replaceFaults(f Faults) (before Faults) {
 	before, n.faults = n.faults, f
 	n.net.SetFaults(simnet.Faults(f))
 	return before
-}
-
-func (c Config) mustBeValid() {
-	c.Link.mustBeValid("Config.Link")
-	c.Faults.mustBeValid("Config.Faults")
-	c.Adversity.mustBeValid("Config.Adversity")
 }

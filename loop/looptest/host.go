@@ -2,6 +2,7 @@ package looptest
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -124,6 +125,24 @@ func (h *Host) SetMaxDescriptors(max int) {
 
 // Descriptors returns how many descriptors are open on the host: sockets, and duplicates of them.
 func (h *Host) Descriptors() int { return h.host.Descriptors() }
+
+// A ConnectPolicy is what a host does with connections that clients ask for.
+type ConnectPolicy uint8
+
+const (
+	AcceptConnects ConnectPolicy = iota // its listeners get them
+	RefuseConnects                      // they fail with ECONNREFUSED
+	DropConnects                        // they time out: after that of the context, or 127 s
+)
+
+// SetConnectPolicy sets what the host does with the connections that clients ask for from now on. It
+// panics if p is not one of the constants.
+func (h *Host) SetConnectPolicy(p ConnectPolicy) {
+	if p > DropConnects {
+		panic(fmt.Sprintf("looptest: SetConnectPolicy called with ConnectPolicy(%d)", p))
+	}
+	h.host.SetConnectPolicy(simnet.ConnectPolicy(p))
+}
 
 // Crash stops the host as a power failure does: its connections end without a FIN or a reset, so that
 // its peers keep half-open ones, and what is sent to it is lost. Every call on its sockets, except

@@ -1,7 +1,6 @@
 package looptest
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/simnet"
@@ -31,27 +30,7 @@ type Link struct {
 	Duplicate, Reorder float64
 }
 
-func (l Link) mustBeValid(name string) {
-	switch {
-	case l.Latency < 0:
-		panic(fmt.Sprintf("looptest: %s.Latency is %v; it must not be negative", name, l.Latency))
-	case l.Jitter < 0:
-		panic(fmt.Sprintf("looptest: %s.Jitter is %v; it must not be negative", name, l.Jitter))
-	case l.BytesPerSecond < 0:
-		panic(fmt.Sprintf("looptest: %s.BytesPerSecond is %d; it must not be negative", name, l.BytesPerSecond))
-	case l.SegmentBytes < 0:
-		panic(fmt.Sprintf("looptest: %s.SegmentBytes is %d; it must not be negative", name, l.SegmentBytes))
-	}
-	mustBeProbability(name+".Loss", l.Loss)
-	mustBeProbability(name+".Duplicate", l.Duplicate)
-	mustBeProbability(name+".Reorder", l.Reorder)
-}
-
-func mustBeProbability(name string, p float64) {
-	if !(p >= 0 && p <= 1) { // NaN neither
-		panic(fmt.Sprintf("looptest: %s is %v; it must be from 0 to 1", name, p))
-	}
-}
+func (l Link) validate() error { return (*simnet.Link)(&l).Validate() }
 
 // SetLink sets the link between two hosts, in both directions. What is on its way arrives as it would
 // have.
@@ -62,13 +41,13 @@ func (n *Network) SetLink(a, b *Host, l Link) {
 
 // SetLinkOneWay sets the link from one host to another, and leaves the one back as it is.
 func (n *Network) SetLinkOneWay(from, to *Host, l Link) {
-	l.mustBeValid("Link")
+	mustBeValid(l.validate())
 	n.net.SetLink(n.mustHave(from), n.mustHave(to), simnet.Link(l))
 }
 
-// Partition separates two hosts: from now on nothing passes between them, in either direction, and what
-// is on its way is lost. TCP sends it again: connections last through a partition, until a timeout,
-// keep-alive or the user timeout (15 min by default) ends them. Datagrams are lost.
+// Partition separates two hosts: nothing that is sent from now on passes between them, in either
+// direction. TCP sends it again, so connections last through a partition until a timeout, keep-alive or
+// the user timeout (sock.UserTimeout; 15 min by default) ends them. Datagrams are lost.
 func (n *Network) Partition(a, b *Host) {
 	n.PartitionOneWay(a, b)
 	n.PartitionOneWay(b, a)

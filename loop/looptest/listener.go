@@ -24,11 +24,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // AcceptConn is Accept that returns a *Conn.
 func (l *Listener) AcceptConn() (*Conn, error) {
-	c, err := l.l.AcceptConn()
+	c, err := l.l.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{c}, nil
+	return &Conn{c.(*simnet.Conn)}, nil
 }
 
 // Close ends the listener. Connections that were not accepted are reset.

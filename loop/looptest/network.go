@@ -1,8 +1,10 @@
 package looptest
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,7 +59,7 @@ type Network struct {
 // New panics if a field of the configuration is out of its range.
 func New(t testing.TB, config Config) *Network {
 	t.Helper()
-	config.mustBeValid()
+	mustBeValid(config.validate())
 	if seed, ok := seedFromEnvironment(t); ok {
 		config.Seed = seed
 	}
@@ -74,6 +76,17 @@ func New(t testing.TB, config Config) *Network {
 	n.hosts.of = map[*simnet.Host]*Host{}
 	t.Cleanup(n.end)
 	return n
+}
+
+func (c *Config) validate() error {
+	return cmp.Or(c.Link.validate(), c.Faults.validate(), c.Adversity.validate())
+}
+
+// mustBeValid panics with the error of an argument that is out of range.
+func mustBeValid(err error) {
+	if err != nil {
+		panic("looptest: " + strings.TrimPrefix(err.Error(), "simnet: "))
+	}
 }
 
 // Host makes a host with the given addresses, or else with the next of 10.0.0.1, 10.0.0.2 and so on

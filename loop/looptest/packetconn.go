@@ -2,6 +2,7 @@ package looptest
 
 import (
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -23,6 +24,25 @@ func (p *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) { return p.p.Read
 
 // WriteTo sends a datagram, which may be lost on its way. The address is a *net.UDPAddr.
 func (p *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) { return p.p.WriteTo(b, to) }
+
+// ReadFromUDPAddrPort is ReadFrom without an allocation.
+func (p *PacketConn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	return p.p.ReadFromUDPAddrPort(b)
+}
+
+// WriteToUDPAddrPort is WriteTo without an allocation.
+func (p *PacketConn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	return p.p.WriteToUDPAddrPort(b, to)
+}
+
+// SetBroadcast permits datagrams to a broadcast address: 255.255.255.255 reaches every other host.
+func (p *PacketConn) SetBroadcast(on bool) error { return p.p.SetBroadcast(on) }
+
+// JoinGroup receives datagrams to a multicast group from every host, until LeaveGroup.
+func (p *PacketConn) JoinGroup(group netip.Addr) error { return p.p.JoinGroup(group) }
+
+// LeaveGroup ends JoinGroup.
+func (p *PacketConn) LeaveGroup(group netip.Addr) error { return p.p.LeaveGroup(group) }
 
 // Close closes the socket.
 func (p *PacketConn) Close() error { return p.p.Close() }

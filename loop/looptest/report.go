@@ -40,7 +40,7 @@ func (n *Network) end() {
 	}
 	n.net.Close()
 	if n.t.Failed() {
-		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%s$'\n%s", n.Seed(), SeedEnv, n.t.Name(), n.Trace())
+		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%[3]s$'\n%[4]s", n.Seed(), SeedEnv, n.t.Name(), n.Trace())
 	}
 }
 

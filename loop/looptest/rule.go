@@ -10,16 +10,18 @@ import (
 // SegmentKind is the kind of a Segment.
 type SegmentKind uint8
 
-// The kinds of segments. Those of TCP are as in RFC 9293.
+// The kinds of segments. Those of TCP are as in RFC 9293; connections of Unix sockets have none.
 const (
-	Syn      SegmentKind = iota + 1 // a client asks for a connection
-	SynAck                          // a listener accepts it
-	Data                            // bytes of a stream
-	Urgent                          // an urgent byte of a stream
-	Ack                             // acknowledges what was received, or is a keep-alive probe
-	Fin                             // the end of a stream
-	Rst                             // resets the connection
-	Datagram                        // a UDP datagram
+	SYN         SegmentKind = iota // a client asks for a connection
+	SYNACK                         // a listener accepts it
+	Data                           // bytes of a stream
+	ACK                            // acknowledges the bytes before Offset
+	FIN                            // the end of a stream
+	Urgent                         // an urgent byte of a stream
+	RST                            // resets the connection
+	Probe                          // asks for an ACK: keep-alive, or whether the receiver takes bytes again
+	Datagram                       // a UDP datagram
+	Unreachable                    // the answer of ICMP to a datagram: no socket has its address
 )
 
 // String returns the name of the kind, as it is in the trace.
@@ -32,7 +34,7 @@ type Segment struct {
 	FromHost, ToHost *Host
 	// From and To are the addresses of the sockets.
 	From, To netip.AddrPort
-	// Offset is the position, in its stream, of the first byte of Data, or of the Fin; for an Ack, that
+	// Offset is the position, in its stream, of the first byte of Data, or of the FIN; for an ACK, that
 	// of the next byte that the receiver expects. It begins at 0, in each direction.
 	Offset int64
 	// Data has the bytes of a Data or Urgent segment, or of a Datagram. It is valid during the call, and
@@ -48,12 +50,12 @@ type Verdict struct{ v simnet.Verdict }
 var (
 	// Pass lets the segment pass, into the link.
 	Pass = Verdict{simnet.Pass}
-	// Drop loses it. TCP sends it again, and the Rule gets it again. To drop each Syn to a host is a
-	// black hole: connecting ends after a timeout, that of the context or the system's 127 s.
+	// Drop loses it. TCP sends it again, and the Rule gets it again. Connecting to a
+	// host whose SYN is dropped each time ends after a timeout: that of the context, or 127 s.
 	Drop = Verdict{simnet.Drop}
 	// Reset resets the connection instead, at both ends. A datagram is lost.
 	Reset = Verdict{simnet.Reset}
-	// Refuse answers a Syn, or a datagram, as a host without a socket at that address does: connecting
+	// Refuse answers a SYN, or a datagram, as a host without a socket at that address does: connecting
 	// fails with ECONNREFUSED. A connection that exists is reset.
 	Refuse = Verdict{simnet.Refuse}
 )

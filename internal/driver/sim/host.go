@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"sync/atomic"
+
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/simnet"
 	"github.com/pollux-io/pollux/internal/sys"
@@ -10,6 +12,7 @@ import (
 type Host struct {
 	*simnet.Host
 	adversity Adversity
+	open      atomic.Int32 // drivers
 }
 
 var _ driver.Simulation = (*Host)(nil)
@@ -19,13 +22,19 @@ func NewHost(h *simnet.Host, a Adversity) *Host {
 	if err := a.Validate(); err != nil {
 		panic(err)
 	}
-	return &Host{h, a}
+	return &Host{Host: h, adversity: a}
 }
 
 // OpenDriver implements driver.Simulation.
 func (h *Host) OpenDriver(c driver.Config) (driver.Driver, error) {
-	return Open(h.Host, c, h.adversity), nil
+	d := Open(h.Host, c, h.adversity)
+	d.closed = func() { h.open.Add(-1) }
+	h.open.Add(1)
+	return d, nil
 }
+
+// OpenDrivers returns how many drivers are open: one for each loop on the host.
+func (h *Host) OpenDrivers() int { return int(h.open.Load()) }
 
 // Owns implements driver.Simulation.
 func (h *Host) Owns(s sys.VirtualSocket) bool {

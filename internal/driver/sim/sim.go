@@ -16,6 +16,7 @@ type Driver struct {
 	adversity Adversity
 	dice      dice
 	actor     *simnet.Actor // the loop's goroutine
+	closed    func()        // called by Close, unless nil
 
 	sockets *sockets
 	q       *queue.Poll // over sockets
@@ -88,4 +89,9 @@ func (d *Driver) Wake() error {
 func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats{} }
 
 // Close implements driver.Driver.
-func (d *Driver) Close() error { return d.q.Close() }
+func (d *Driver) Close() error {
+	if d.closed != nil {
+		d.closed()
+	}
+	return d.q.Close()
+}
