@@ -612,7 +612,10 @@ func testRelayIdleTimeout(t *testing.T, groups int) {
 	}
 	last := time.Now()
 	e := p.end(t)
-	checkTook(t, last, timeout, "the idle timeout")
+	const sample = timeout / 4 // the relay looks that often
+	if took := time.Since(last); took < timeout || took > timeout+sample+2*resolution {
+		t.Errorf("the idle timeout took %v, want %v, or %v longer", took, timeout, sample)
+	}
 	if !errors.Is(e.Err, loop.ErrTimeout) || e.From != nil {
 		t.Errorf("OnEnd got %v from %v, want ErrTimeout, from nil", e.Err, e.From)
 	}

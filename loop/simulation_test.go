@@ -128,7 +128,7 @@ func newHostLocked(t testing.TB) *simulatedHost {
 		if open := h.Descriptors(); open > 0 && !t.Failed() {
 			t.Errorf("%d descriptors are open after the test", open)
 		}
-		//n.Close()
+		n.Close()
 		if t.Failed() {
 			t.Logf("the network's trace:\n%s", n.Trace())
 		}
