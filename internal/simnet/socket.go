@@ -38,6 +38,8 @@ type Socket struct {
 	options     options
 	local       address // zero: not bound
 	err         syscall.Errno
+	flow        flow // to the peer
+	faulty      faulty
 
 	watcher Watcher
 	waiters []*Actor // that are in a blocking call
@@ -173,6 +175,9 @@ func (s *Socket) acceptLocked() (*Socket, sys.FD, syscall.Errno) {
 	if e := s.host.mayOpenLocked(); e != 0 {
 		return nil, sys.InvalidFD, e
 	}
+	if s.wouldBlockLocked(Readable) {
+		return nil, sys.InvalidFD, syscall.EAGAIN
+	}
 	conn, e := s.protocol.acceptLocked()
 	if e != 0 {
 		return nil, sys.InvalidFD, e
@@ -208,12 +213,20 @@ func (s *Socket) Recv(bufs [][]byte, flags int) (int, syscall.Errno) {
 	if e := s.lock(); e != 0 {
 		return 0, e
 	}
+	bufs, e := s.recvFaultsLocked(bufs, flags)
+	if e != 0 {
+		return 0, e
+	}
 	return s.protocol.recvLocked(bufs, flags)
 }
 
 func (s *Socket) Send(bufs [][]byte, flags int) (int, syscall.Errno) {
 	defer s.unlock()
 	if e := s.lock(); e != 0 {
+		return 0, e
+	}
+	bufs, e := s.sendFaultsLocked(bufs, flags)
+	if e != 0 {
 		return 0, e
 	}
 	return s.protocol.sendLocked(bufs, flags)
@@ -223,6 +236,9 @@ func (s *Socket) RecvFrom(b []byte) (n int, truncated bool, from sys.Sockaddr, e
 	defer s.unlock()
 	if e := s.lock(); e != 0 {
 		return 0, false, from, e
+	}
+	if s.wouldBlockLocked(Readable) {
+		return 0, false, from, syscall.EAGAIN
 	}
 	n, truncated, a, e := s.protocol.recvFromLocked(b)
 	if e != 0 {
@@ -237,8 +253,11 @@ func (s *Socket) SendTo(b []byte, to sys.Sockaddr) (int, syscall.Errno) {
 		return 0, e
 	}
 	a, e := s.addressOf(&to)
-	if e != 0 {
+	switch {
+	case e != 0:
 		return 0, e
+	case s.wouldBlockLocked(Writable):
+		return 0, syscall.EAGAIN
 	}
 	return s.protocol.sendToLocked(b, a)
 }
