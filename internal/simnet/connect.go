@@ -107,7 +107,8 @@ func (t *streamSocket) connectLocked(to address) syscall.Errno {
 		return 0
 	case t.state == streamOpen, t.state == streamListening:
 		return syscall.EISCONN
-	case t.state == streamOver:
+	case t.used:
+		// Linux would connect again; packets of the first connection may be on the way here.
 		if e := t.s.takeErrorLocked(); e != 0 {
 			return e
 		}
@@ -134,7 +135,7 @@ func (t *streamSocket) connectTCPLocked(to netip.AddrPort) syscall.Errno {
 		s.local.ip = netip.AddrPortFrom(from, local.Port())
 	}
 	t.remote.ip = to
-	t.state, t.unconfirmed = streamConnecting, true
+	t.state, t.used, t.unconfirmed = streamConnecting, true, true
 	t.armLocked()
 	p := t.newPacketLocked(synPacket)
 	p.to = dst

@@ -39,6 +39,7 @@ type streamSocket struct {
 	announced   int64     // the limit that the peer knows
 	early       []*packet // data and FIN that have arrived before bytes that precede them
 
+	used        bool // has been connected, or tried to: it cannot be again
 	unconfirmed bool // connect(2) has not reported yet that connecting has ended
 	closedWrite bool // by shutdown(2); on a Unix socket also because the peer has closed
 	sentFIN     bool
