@@ -58,8 +58,10 @@ func (e *end) call(op string, d *side, f func() syscall.Errno) error {
 	for {
 		timeout, expired := n.timeoutLocked(d.deadline)
 		switch {
-		case e.closed || e.s.closed:
+		case e.closed || e.s.closed || n.closed:
 			return e.opError(op, net.ErrClosed)
+		case e.s.lost:
+			return e.opError(op, sys.CallError(op, syscall.ENETDOWN))
 		case expired:
 			return e.opError(op, os.ErrDeadlineExceeded)
 		}
