@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"regexp"
 	"strconv"
 	"testing"
 
@@ -39,8 +40,8 @@ func (n *Network) end() {
 		}
 	}
 	n.net.Close()
-	if n.t.Failed() {
-		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%[3]s$'\n%[4]s", n.Seed(), SeedEnv, n.t.Name(), n.Trace())
+	if trace := n.Trace(); trace != "" && n.t.Failed() {
+		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%[3]s$'\n%[4]s", n.Seed(), SeedEnv, regexp.QuoteMeta(n.t.Name()), trace)
 	}
 }
 
