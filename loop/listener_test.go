@@ -134,6 +134,7 @@ func TestListenDuringShutdown(t *testing.T) {
 
 // Serving a socket that a loop or a Poll has already registered is an error.
 func TestServeRegisteredSocket(t *testing.T) {
+	skipOnSimulation(t, "a Poll takes no sockets of it")
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	if g.Backend() == "overlapped" {
 		t.Skip("a listener that another completion port has is served by readiness")

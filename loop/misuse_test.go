@@ -831,6 +831,7 @@ func TestCallbacksAfterShutdown(t *testing.T) {
 	if calls != 2 {
 		t.Errorf("%d callbacks were called, want 2", calls)
 	}
+	skipOnSimulation(t, "a Poll takes no sockets of it")
 	q, err := pollux.New() // the source is free again
 	if errors.Is(err, pollux.ErrBackend) {
 		t.Skip("skipped in part: ", err)
@@ -905,7 +906,7 @@ func TestBadConfig(t *testing.T) {
 			t.Errorf("NewGroup with a bad field: got %v, %v, want ErrBadArgument that contains %q", g, err, field)
 		}
 	}
-	if _, err := newGroup(t, loop.Config{Backend: "carrier-pigeon"}); !errors.Is(err, pollux.ErrBackend) && os.Getenv(pollux.BackendEnv) == "" {
+	if _, err := newGroup(t, loop.Config{Backend: "carrier-pigeon"}); !errors.Is(err, pollux.ErrBackend) && os.Getenv(pollux.BackendEnv) == "" && hostOf(t) == nil {
 		t.Errorf("NewGroup with an unknown backend: got %v, want ErrBackend", err)
 	}
 }
