@@ -33,6 +33,14 @@ type Actor struct {
 }
 
 // NewActor returns an actor, which must be used by one goroutine at a time.
+func (n *Network) NewActor() *Actor {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.actors++
+	return n.newActorLocked(n.actors)
+}
+
+// NewActor is Network.NewActor for a goroutine that uses the host.
 func (h *Host) NewActor() *Actor {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
@@ -43,8 +51,11 @@ func (h *Host) NewActor() *Actor {
 // time before they wait for the first time.
 func (h *Host) newActorLocked() *Actor {
 	h.actors++
-	n := h.n
-	a := &Actor{n: n, number: uint64(h.number)<<32 | uint64(h.actors), run: make(chan struct{}, 1)}
+	return h.n.newActorLocked(uint64(h.number)<<32 | uint64(h.actors))
+}
+
+func (n *Network) newActorLocked(number uint64) *Actor {
+	a := &Actor{n: n, number: number, run: make(chan struct{}, 1)}
 	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
 	return a
 }
