@@ -48,6 +48,9 @@ func (n *Network) end() {
 		}
 	}
 	n.net.Close()
+	for _, h := range n.allHosts() {
+		h.driver.WakeDrivers()
+	}
 	if trace := n.Trace(); trace != "" && n.t.Failed() {
 		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%[3]s$'\n%[4]s", n.Seed(), SeedEnv, regexp.QuoteMeta(n.t.Name()), trace)
 	}
