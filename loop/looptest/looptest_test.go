@@ -479,7 +479,7 @@ type packetEcho struct{}
 
 func (packetEcho) Packets(p *loop.PacketConn, ms []sock.Message) {
 	for _, m := range ms {
-		p.WriteTo(m.Data, m.Addr)
+		p.WriteTo(m.Data[:m.N], m.Addr)
 	}
 }
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -29,10 +30,15 @@ func (d *Driver) submit(timeout time.Duration) time.Duration {
 	return d.dice.early(timeout, d.adversity.EarlyTurns)
 }
 
+// errNetworkClosed ends the loops that are left when the network is closed.
+var errNetworkClosed = errors.New("the simulated network is closed, after its test")
+
 // collect waits, for at most timeout, and takes the events. It also receives and accepts ahead of what
 // deliver delivers.
 func (d *Driver) collect(timeout time.Duration) error {
-	d.actor.Wait(timeout)
+	if !d.actor.Wait(timeout) {
+		return errNetworkClosed
+	}
 	d.n = copy(d.events[:], d.delayed)
 	d.delayed = d.delayed[:0]
 	if d.n < len(d.events) {
