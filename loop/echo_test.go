@@ -72,7 +72,7 @@ func TestUnixEcho(t *testing.T) {
 		}
 		t.Fatal(err)
 	}
-	got := make(chan string, 1)
+	got := make(chan string, len("hello"))
 	c, err := g.Dial(context.Background(), "unix", path, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { got <- string(b); return len(b), nil }}
 	})
@@ -80,7 +80,7 @@ func TestUnixEcho(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Write([]byte("hello"))
-	if s := receive(t, got, "the echo"); s != "hello" {
+	if s := receiveAll(t, got, len("hello"), "the echo"); s != "hello" {
 		t.Errorf("echo = %q, want hello", s)
 	}
 }

@@ -106,6 +106,15 @@ func receive[T any](t testing.TB, c <-chan T, what string) T {
 	}
 }
 
+// receiveAll receives the parts of a text of n bytes: how many there are is up to the network.
+func receiveAll(t testing.TB, c <-chan string, n int, what string) (all string) {
+	t.Helper()
+	for len(all) < n {
+		all += receive(t, c, what)
+	}
+	return all
+}
+
 // waitBlocked waits until n goroutines are blocked in a function: "loop.(*Group).Dial".
 func waitBlocked(t testing.TB, function string, n int) {
 	t.Helper()

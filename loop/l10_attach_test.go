@@ -181,6 +181,7 @@ func testAttach(t *testing.T, g *loop.Group, network string, attach func(*loop.L
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	skipOnAdversity(t, "the bytes come in more parts")
 	if got := strings.Join(r.calls, "|"); len(r.calls) < 5 || r.calls[0] != "Opened" || r.calls[1] != "read, " || !strings.HasSuffix(got, "received|ReadClosed|Closed") {
 		t.Errorf("the callbacks were %s, want Opened, Data with read, then with received, ReadClosed and Closed", got)
 	}

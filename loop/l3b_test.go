@@ -128,7 +128,7 @@ func TestL3bEarlyAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a := receive(t, answer, "the answer"); a != "413" {
+			if a := receiveAll(t, answer, len("413"), "the answer"); a != "413" {
 				t.Errorf("the answer is %q, want 413", a)
 			}
 			if why := receive(t, closed, "Closed"); !isReset(why) {

@@ -5,11 +5,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pollux-io/pollux/loop/looptest"
 
 	"github.com/pollux-io/pollux/internal/testkit"
 
@@ -34,6 +37,7 @@ const (
 var networks = struct {
 	sync.Mutex
 	backend string // simulation, adverseSimulation, or "" for the operating system's network
+	seed    uint64
 	hosts   map[string]*simulatedHost
 }{hosts: map[string]*simulatedHost{}}
 
@@ -42,6 +46,12 @@ func chooseNetwork() {
 	if b := os.Getenv(pollux.BackendEnv); b == simulation || b == adverseSimulation {
 		networks.backend = b
 		os.Unsetenv(pollux.BackendEnv) // the library does not know it
+	}
+	if s := os.Getenv(looptest.SeedEnv); s != "" {
+		var err error
+		if networks.seed, err = strconv.ParseUint(s, 0, 64); err != nil {
+			panic(err)
+		}
 	}
 }
 
@@ -106,7 +116,7 @@ func hostOf(t testing.TB) *simulatedHost {
 
 // newHostLocked makes the host of a test. When the test has ended, its sockets must be closed.
 func newHostLocked(t testing.TB) *simulatedHost {
-	n := simnet.New(simnet.Config{Seed: 1, TraceEvents: 100})
+	n := simnet.New(simnet.Config{Seed: networks.seed, TraceEvents: 100})
 	h := &simulatedHost{Host: n.Host()}
 	var a sim.Adversity
 	if networks.backend == adverseSimulation {
@@ -130,7 +140,7 @@ func newHostLocked(t testing.TB) *simulatedHost {
 		}
 		n.Close()
 		if t.Failed() {
-			t.Logf("the network's trace:\n%s", n.Trace())
+			t.Logf("the network's seed is %d (%s); its trace:\n%s", n.Seed(), looptest.SeedEnv, n.Trace())
 		}
 	})
 	return h
@@ -141,6 +151,14 @@ func skipOnSimulation(t testing.TB, reason string) {
 	t.Helper()
 	if hostOf(t) != nil {
 		t.Skip("skipped on a simulated network: ", reason)
+	}
+}
+
+// skipOnAdversity skips a test that adversity makes pointless.
+func skipOnAdversity(t testing.TB, reason string) {
+	t.Helper()
+	if networks.backend == adverseSimulation {
+		t.Skip("skipped with adversity: ", reason)
 	}
 }
 

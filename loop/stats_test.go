@@ -78,7 +78,7 @@ func TestStats(t *testing.T) {
 	}
 	s := g.Stats()
 	l := s.Loops[0]
-	if s.Backend != g.Backend() || l.Conns != 1 || l.Accepts != 1 || l.BytesIn != 40 || l.BytesOut != 40 || l.Messages != 10 || l.Turns == 0 {
+	if s.Backend != g.Backend() || l.Conns != 1 || l.Accepts != 1 || l.BytesIn != 40 || l.BytesOut != 40 || l.Messages < 10 || l.Turns == 0 {
 		t.Errorf("Stats() = %+v", s)
 	}
 }
