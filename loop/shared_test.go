@@ -275,9 +275,15 @@ func TestL3SlowConnsShareOneCopy(t *testing.T) {
 				}
 			}
 			s.Release()
-			unsent, lent := 0, 0
-			for _, l := range g.Stats().Loops {
-				unsent, lent = unsent+l.UnsentBytes, lent+l.BytesLent
+			var unsent, lent int
+			if !testkit.Eventually(func() (complete bool) {
+				unsent, lent, complete = 0, 0, true
+				for _, l := range g.Stats().Loops {
+					unsent, lent, complete = unsent+l.UnsentBytes, lent+l.BytesLent, complete && !l.Partial
+				}
+				return complete
+			}) {
+				t.Fatal("Stats remains partial")
 			}
 			if lent != 0 || unsent < n*size {
 				t.Errorf("%d bytes are unsent, want at least %d; %d bytes of the loops' buffers are in use, want 0", unsent, n*size, lent)
