@@ -73,12 +73,14 @@ func (t *streamSocket) closeLocked() {
 		t.overLocked()
 	case t.in.len() > 0, !t.unix && t.s.options.linger && t.s.options.lingerSeconds == 0:
 		t.abortLocked()
+	case t.unix:
+		p := t.newPacketLocked(finPacket) // also if it has sent one: the peer sees that t.s is closed
+		p.seq = t.out.end()
+		t.overLocked()
+		t.net().sendLocked(p)
 	default:
 		t.closedRead, t.closedWrite = true, true
 		t.transmitLocked()
-		if t.unix {
-			t.overLocked()
-		}
 		t.endIfDoneLocked()
 	}
 }

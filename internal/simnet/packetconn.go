@@ -21,7 +21,7 @@ func (h *Host) ListenPacket(network, address string) (*PacketConn, error) {
 	default:
 		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
 	}
-	s, fd, err := h.open("listen", network, address, true)
+	s, fd, err := h.open("listen", network, address)
 	if err != nil {
 		return nil, err
 	}
