@@ -17,6 +17,7 @@ type Host struct {
 	n       *Network
 	addrs   []netip.Addr // without those of the loopback interface
 	down    bool         // crashed: what arrives is lost
+	boot    int          // how often it has crashed
 	sockets map[*Socket]struct{}
 	ports   map[port][]*Socket // bound, by protocol and port
 	names   map[string]*Socket // bound Unix sockets
@@ -151,6 +152,7 @@ func (h *Host) Crash() {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	h.down = true
+	h.boot++ // ends connections whose sockets are closed, too
 	h.loseSocketsLocked()
 }
 

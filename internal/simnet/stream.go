@@ -28,6 +28,7 @@ type streamSocket struct {
 	s      *Socket
 	unix   bool
 	state  streamState
+	boot   int     // Host.boot when the socket was made
 	peer   *Socket // nil: not known yet
 	remote address
 
@@ -62,7 +63,7 @@ type streamSocket struct {
 var _ protocol = (*streamSocket)(nil)
 
 func newStream(s *Socket) *streamSocket {
-	t := &streamSocket{s: s, unix: s.family == sys.AF_UNIX}
+	t := &streamSocket{s: s, unix: s.family == sys.AF_UNIX, boot: s.host.boot}
 	if t.unix {
 		t.limit = math.MaxInt64
 	}
@@ -74,7 +75,12 @@ func newStream(s *Socket) *streamSocket {
 func (s *Socket) stream() *streamSocket { return s.protocol.(*streamSocket) }
 
 // isOver reports whether the connection does not exist, or no longer.
-func (t *streamSocket) isOver() bool { return t.state == streamOver || t.state == streamIdle }
+func (t *streamSocket) isOver() bool {
+	return t.state == streamOver || t.state == streamIdle || t.isForgotten()
+}
+
+// isForgotten reports whether the host has crashed since.
+func (t *streamSocket) isForgotten() bool { return t.boot != t.s.host.boot }
 
 func (t *streamSocket) net() *Network { return t.s.host.n }
 
