@@ -3,6 +3,7 @@ package simnet
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/sys"
@@ -164,10 +165,7 @@ func (t *streamSocket) sendErrorLocked() syscall.Errno {
 
 // transmitLocked sends what the window allows.
 func (t *streamSocket) transmitLocked() {
-	if t.state != streamOpen {
-		return
-	}
-	for {
+	for t.state == streamOpen { // until what is sent causes a reset
 		n := min(t.out.end(), t.limit) - t.sent
 		if n <= 0 {
 			break
@@ -213,7 +211,8 @@ func (t *streamSocket) receiveLocked(p *packet) (kept bool) {
 	return false
 }
 
-// arrivedLocked takes bytes, or a FIN, once those that precede them have arrived.
+// arrivedLocked takes bytes, or a FIN, once those that precede them have arrived. Segments are sent
+// again as they were, so they never overlap.
 func (t *streamSocket) arrivedLocked(p *packet) (kept bool) {
 	switch end := t.in.end(); {
 	case p.seq > end:
@@ -228,20 +227,14 @@ func (t *streamSocket) arrivedLocked(p *packet) (kept bool) {
 		return false
 	}
 	t.takeLocked(p)
-	for i := 0; i < len(t.early); i++ {
-		next := t.early[i]
-		if next.seq > t.in.end() {
-			continue
+	for {
+		i := slices.IndexFunc(t.early, func(p *packet) bool { return p.seq == t.in.end() })
+		if i < 0 {
+			break
 		}
-		t.early = append(t.early[:i], t.early[i+1:]...)
-		if next.seq == t.in.end() && !t.gotFIN {
-			t.takeLocked(next)
-		}
-		t.net().freeLocked(next)
-		i = -1
-	}
-	if t.state != streamOpen {
-		return false // the watcher
+		t.takeLocked(t.early[i])
+		t.net().freeLocked(t.early[i])
+		t.early = slices.Delete(t.early, i, i+1)
 	}
 	if !t.unix || p.kind == finPacket {
 		t.acknowledgeLocked()
