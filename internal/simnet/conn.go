@@ -17,7 +17,10 @@ var _ net.Conn = (*Conn)(nil)
 // Read implements net.Conn.
 func (c *Conn) Read(b []byte) (n int, err error) {
 	err = c.call("read", &c.reads, func() (e syscall.Errno) {
-		n, e = c.s.protocol.recvLocked([][]byte{b}, 0)
+		bufs, e := c.s.recvFaultsLocked([][]byte{b}, 0)
+		if e == 0 {
+			n, e = c.s.protocol.recvLocked(bufs, 0)
+		}
 		return e
 	})
 	if err == nil && n == 0 && len(b) > 0 && c.s.typ == sys.SOCK_STREAM {
@@ -29,12 +32,17 @@ func (c *Conn) Read(b []byte) (n int, err error) {
 // Write implements net.Conn.
 func (c *Conn) Write(b []byte) (n int, err error) {
 	err = c.call("write", &c.writes, func() syscall.Errno {
-		k, e := c.s.protocol.sendLocked([][]byte{b[n:]}, 0)
-		n += k
-		if e == 0 && n < len(b) && c.s.typ == sys.SOCK_STREAM {
-			return syscall.EAGAIN
+		for {
+			bufs, e := c.s.sendFaultsLocked([][]byte{b[n:]}, 0)
+			if e != 0 {
+				return e
+			}
+			k, e := c.s.protocol.sendLocked(bufs, 0)
+			n += k
+			if e != 0 || n == len(b) || c.s.typ != sys.SOCK_STREAM {
+				return e
+			}
 		}
-		return e
 	})
 	return n, err
 }

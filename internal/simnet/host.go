@@ -26,6 +26,7 @@ type Host struct {
 	descriptors    int       // open now
 	maxDescriptors int
 	connects       ConnectPolicy
+	faults         Faults
 }
 
 var _ sys.Kernel = (*Host)(nil)
@@ -46,6 +47,7 @@ func (n *Network) Host(addrs ...netip.Addr) *Host {
 	h := &Host{
 		n: n, sockets: map[*Socket]struct{}{}, ports: map[port][]*Socket{}, names: map[string]*Socket{},
 		maxDescriptors: math.MaxInt, ephemeral: [2]uint16{lastEphemeral, lastEphemeral},
+		faults: n.config.Faults,
 	}
 	for _, a := range addrs {
 		a = a.Unmap().WithZone("")
@@ -105,7 +107,7 @@ func (h *Host) mayOpenLocked() syscall.Errno {
 	case h.descriptors >= h.maxDescriptors:
 		return syscall.EMFILE
 	}
-	return h.n.descriptorFaultLocked()
+	return h.descriptorFaultLocked()
 }
 
 // Socket is socket(2).
