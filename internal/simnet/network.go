@@ -40,6 +40,7 @@ type Network struct {
 	running  int      // actors that run; with Config.Manual, Advance waits for idle until it is 0
 	idle     sync.Cond
 	hosts    []*Host
+	loops    []*Actor
 	byAddr   map[netip.Addr]*Host
 	sockets  uint64 // that were made
 
@@ -110,6 +111,9 @@ func (n *Network) Close() {
 		n.runLocked(a)
 	}
 	n.runnable = nil
+	for _, a := range n.loops {
+		n.wakeLocked(a)
+	}
 	for len(n.events) > 0 {
 		n.cancelLocked(n.events[0])
 	}
