@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// moreThanWindow is more bytes than a receive buffer takes, and fewer than a send buffer.
+const moreThanWindow = 1_000_000
+
 // awaitError reads until there is an error, and returns it and the time since start.
 func awaitError(c *Conn) error {
 	for {
@@ -246,7 +249,7 @@ func TestCrashWithUnsentBytes(t *testing.T) {
 		t.Cleanup(n.Close)
 		a, b := n.Host(), n.Host()
 		client, server := connect(t, a, b)
-		write(t, client, string(make([]byte, 100_000))) // more than the window
+		write(t, client, string(make([]byte, moreThanWindow)))
 		must(t, client.Close())
 		a.Crash()
 		a.Restart()
