@@ -73,12 +73,14 @@ func (t *streamSocket) closeLocked() {
 		t.overLocked()
 	case t.in.len() > 0, !t.unix && t.s.options.linger && t.s.options.lingerSeconds == 0:
 		t.abortLocked()
+	case t.unix:
+		p := t.newPacketLocked(finPacket) // also if it has sent one: the peer sees that t.s is closed
+		p.seq = t.out.end()
+		t.overLocked()
+		t.net().sendLocked(p)
 	default:
 		t.closedRead, t.closedWrite = true, true
 		t.transmitLocked()
-		if t.unix {
-			t.overLocked()
-		}
 		t.endIfDoneLocked()
 	}
 }
@@ -162,7 +164,7 @@ func (t *streamSocket) failLocked(e syscall.Errno) {
 
 // refuseLocked answers a packet for a connection that does not exist any more.
 func (t *streamSocket) refuseLocked(p *packet) {
-	if p.kind != resetPacket && p.sock != nil && (t.aborted || p.kind == synAckPacket) && !t.unix {
+	if p.kind != resetPacket && p.sock != nil && (t.aborted || t.isForgotten() || p.kind == synAckPacket) && !t.unix {
 		t.peer = p.sock
 		t.sendPacketLocked(resetPacket)
 	}

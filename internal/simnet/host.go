@@ -17,6 +17,7 @@ type Host struct {
 	n       *Network
 	addrs   []netip.Addr // without those of the loopback interface
 	down    bool         // crashed: what arrives is lost
+	boot    int          // how often it has crashed
 	sockets map[*Socket]struct{}
 	ports   map[port][]*Socket // bound, by protocol and port
 	names   map[string]*Socket // bound Unix sockets
@@ -25,6 +26,7 @@ type Host struct {
 	descriptors    int       // open now
 	maxDescriptors int
 	connects       ConnectPolicy
+	faults         Faults
 }
 
 var _ sys.Kernel = (*Host)(nil)
@@ -45,6 +47,7 @@ func (n *Network) Host(addrs ...netip.Addr) *Host {
 	h := &Host{
 		n: n, sockets: map[*Socket]struct{}{}, ports: map[port][]*Socket{}, names: map[string]*Socket{},
 		maxDescriptors: math.MaxInt, ephemeral: [2]uint16{lastEphemeral, lastEphemeral},
+		faults: n.config.Faults,
 	}
 	for _, a := range addrs {
 		a = a.Unmap().WithZone("")
@@ -104,7 +107,7 @@ func (h *Host) mayOpenLocked() syscall.Errno {
 	case h.descriptors >= h.maxDescriptors:
 		return syscall.EMFILE
 	}
-	return h.n.descriptorFaultLocked()
+	return h.descriptorFaultLocked()
 }
 
 // Socket is socket(2).
@@ -151,6 +154,7 @@ func (h *Host) Crash() {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	h.down = true
+	h.boot++ // ends connections whose sockets are closed, too
 	h.loseSocketsLocked()
 }
 

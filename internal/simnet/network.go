@@ -15,7 +15,7 @@ type Config struct {
 	Manual bool
 	// Link is the link between two hosts, unless SetLink sets another one.
 	Link Link
-	// Faults are those of all hosts.
+	// Faults are those of all hosts, unless SetFaults sets other ones.
 	Faults Faults
 	// TraceEvents is how many of the last events Trace has. 0: 10,000; negative: none.
 	TraceEvents int

@@ -23,7 +23,8 @@ import (
 // An Actor is a goroutine that waits for the network.
 type Actor struct {
 	n        *Network
-	number   uint64        // in the order of NewActor
+	number   uint64        // in the order of NewActor; 0 of those that make the others: see name
+	name     string        // orders those with number 0
 	run      chan struct{} // capacity 1: receives a value when the actor is to run
 	waiting  bool          // in wait, or about to block there
 	runnable bool          // is in n.runnable
@@ -41,7 +42,19 @@ func (n *Network) NewActor() *Actor {
 
 func (n *Network) newActorLocked() *Actor {
 	n.actors++
-	a := &Actor{n: n, number: n.actors, run: make(chan struct{}, 1)}
+	return n.makeActor(n.actors, "")
+}
+
+// takeTurn waits until the scheduler lets a call run that makes actors, so that their numbers do not
+// depend on which of several goroutines comes first. Calls with the same name are in any order.
+func (n *Network) takeTurn(name string) {
+	a := n.makeActor(0, name)
+	a.Wait(0)
+	a.Done()
+}
+
+func (n *Network) makeActor(number uint64, name string) *Actor {
+	a := &Actor{n: n, number: number, name: name, run: make(chan struct{}, 1)}
 	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
 	return a
 }
@@ -103,8 +116,8 @@ func (n *Network) wakeLocked(a *Actor) {
 		a.runnable = true
 		// The order is that of their numbers: goroutines that run at the same time may come to wait in
 		// any order.
-		i, _ := slices.BinarySearchFunc(n.runnable, a.number, func(b *Actor, number uint64) int {
-			return cmp.Compare(b.number, number)
+		i, _ := slices.BinarySearchFunc(n.runnable, a, func(b, a *Actor) int {
+			return cmp.Or(cmp.Compare(b.number, a.number), cmp.Compare(b.name, a.name))
 		})
 		n.runnable = slices.Insert(n.runnable, i, a)
 		n.setTimerLocked()
