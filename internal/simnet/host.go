@@ -21,6 +21,7 @@ type Host struct {
 	ephemeral      [2]uint16 // by protocol: see port
 	descriptors    int       // open now
 	maxDescriptors int
+	connects       ConnectPolicy
 }
 
 var _ sys.Kernel = (*Host)(nil)
@@ -100,7 +101,7 @@ func (h *Host) mayOpenLocked() syscall.Errno {
 	case h.descriptors >= h.maxDescriptors:
 		return syscall.EMFILE
 	}
-	return 0
+	return h.n.descriptorFaultLocked()
 }
 
 // Socket is socket(2).
@@ -143,7 +144,7 @@ func (h *Host) receiveLocked(p *packet) (kept bool) {
 	case synPacket:
 		return h.receiveSYNLocked(p)
 	case datagramPacket:
-		h.receiveDatagramLocked(p)
+		return h.receiveDatagramLocked(p)
 	}
 	return false
 }

@@ -17,7 +17,7 @@ type Config struct {
 	Link Link
 	// Faults are those of all hosts.
 	Faults Faults
-	// TraceEvents is how many of the last events Trace has. 0: 10,000.
+	// TraceEvents is how many of the last events Trace has. 0: 10,000; negative: none.
 	TraceEvents int
 }
 
@@ -42,13 +42,32 @@ type Network struct {
 	freePackets *packet
 	arriving    []*packet // that arrive before arriveNowLocked returns
 	delivering  bool      // in arriveNowLocked
+
+	lines  map[[2]*Host]*line // from the first host to the second
+	rule   func(*Segment) Verdict
+	judged Segment // what rule is called with
+	trace  trace
 }
 
-// New returns a network.
+// validate returns an error that names what is out of range, or nil.
+func (c *Config) validate() error {
+	if err := c.Link.Validate(); err != nil {
+		return err
+	}
+	return c.Faults.Validate()
+}
+
+// New returns a network. It panics if a part of the configuration is out of range.
 func New(c Config) *Network {
+	if err := c.validate(); err != nil {
+		panic(err)
+	}
+	if c.TraceEvents == 0 {
+		c.TraceEvents = defaultTraceEvents
+	}
 	return &Network{
 		config: c, began: time.Now(), rand: rand.New(rand.NewPCG(c.Seed, 0)),
-		byAddr: map[netip.Addr]*Host{},
+		byAddr: map[netip.Addr]*Host{}, lines: map[[2]*Host]*line{}, trace: trace{limit: c.TraceEvents},
 	}
 }
 

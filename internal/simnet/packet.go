@@ -82,10 +82,6 @@ func (n *Network) freeLocked(p *packet) {
 	n.freePackets = p
 }
 
-// sendLocked sends a packet, which then belongs to the network. All that travels passes this function:
-// links, rules, faults and the trace are applied here.
-func (n *Network) sendLocked(p *packet) { n.arriveNowLocked(p) }
-
 // arriveNowLocked has a packet arrive before the outermost call of arriveNowLocked returns, after those
 // that have been passed to it before. So packets that cross no distance keep their order, and the
 // answers to one are not delivered in the middle of what it causes.
@@ -107,8 +103,11 @@ func (n *Network) arriveNowLocked(p *packet) {
 // arriveLocked delivers a packet to its host, and frees it unless the receiver keeps it.
 func (n *Network) arriveLocked(p *packet) {
 	if p.to == nil || p.to.down {
-		n.lostLocked(p)
+		n.loseLocked(p, fateHostDown)
 		return
+	}
+	if p.kind != ackPacket {
+		n.traceLocked(p, fateArrived, 0)
 	}
 	if !p.to.receiveLocked(p) {
 		n.freeLocked(p)

@@ -56,6 +56,11 @@ func (h *Host) unbindLocked(s *Socket) {
 	if name := s.local.name; name != "" && h.names[name] == s {
 		delete(h.names, name)
 	}
+	h.freePortLocked(s)
+}
+
+// freePortLocked frees the port of an IP socket.
+func (h *Host) freePortLocked(s *Socket) {
 	p := s.portOf(s.local.ip.Port())
 	if all := h.ports[p]; len(all) > 1 {
 		h.ports[p] = slices.DeleteFunc(all, func(other *Socket) bool { return other == s })
@@ -118,9 +123,6 @@ func (s *Socket) isBoundTo(ip netip.Addr) bool {
 	local := s.local.ip.Addr()
 	return local == ip || local.IsUnspecified() && s.serves(local, ip)
 }
-
-// isBroadcast reports whether ip is the limited broadcast address.
-func isBroadcast(ip netip.Addr) bool { return ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
 
 // addressOf converts an address for the socket's family.
 func (s *Socket) addressOf(a *sys.Sockaddr) (address, syscall.Errno) {

@@ -36,6 +36,8 @@ type Socket struct {
 	options     options
 	local       address // zero: not bound
 	err         syscall.Errno
+	flow        flow // to the peer
+	faulty      faulty
 
 	watcher Watcher
 	waiters []*Actor // that are in a blocking call
@@ -158,6 +160,9 @@ func (s *Socket) acceptLocked() (*Socket, sys.FD, syscall.Errno) {
 	if e := s.host.mayOpenLocked(); e != 0 {
 		return nil, sys.InvalidFD, e
 	}
+	if s.wouldBlockLocked(Readable) {
+		return nil, sys.InvalidFD, syscall.EAGAIN
+	}
 	conn, e := s.protocol.acceptLocked()
 	if e != 0 {
 		return nil, sys.InvalidFD, e
@@ -193,6 +198,10 @@ func (s *Socket) Recv(bufs [][]byte, flags int) (int, syscall.Errno) {
 	if !s.lock() {
 		return 0, syscall.EBADF
 	}
+	bufs, e := s.recvFaultsLocked(bufs, flags)
+	if e != 0 {
+		return 0, e
+	}
 	return s.protocol.recvLocked(bufs, flags)
 }
 
@@ -201,6 +210,10 @@ func (s *Socket) Send(bufs [][]byte, flags int) (int, syscall.Errno) {
 	if !s.lock() {
 		return 0, syscall.EBADF
 	}
+	bufs, e := s.sendFaultsLocked(bufs, flags)
+	if e != 0 {
+		return 0, e
+	}
 	return s.protocol.sendLocked(bufs, flags)
 }
 
@@ -208,6 +221,9 @@ func (s *Socket) RecvFrom(b []byte) (n int, truncated bool, from sys.Sockaddr, e
 	defer s.unlock()
 	if !s.lock() {
 		return 0, false, from, syscall.EBADF
+	}
+	if s.wouldBlockLocked(Readable) {
+		return 0, false, from, syscall.EAGAIN
 	}
 	n, truncated, a, e := s.protocol.recvFromLocked(b)
 	if e != 0 {
@@ -222,8 +238,11 @@ func (s *Socket) SendTo(b []byte, to sys.Sockaddr) (int, syscall.Errno) {
 		return 0, syscall.EBADF
 	}
 	a, e := s.addressOf(&to)
-	if e != 0 {
+	switch {
+	case e != 0:
 		return 0, e
+	case s.wouldBlockLocked(Writable):
+		return 0, syscall.EAGAIN
 	}
 	return s.protocol.sendToLocked(b, a)
 }
