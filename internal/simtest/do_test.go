@@ -344,12 +344,10 @@ func (e *end) detached(inc *incarnation, unread []byte, err error) {
 func (e *end) move(inc *incarnation) error {
 	skip := false
 	e.locked(func() {
-		skip = inc.fin || e.moving || len(inc.ended) > 1
-		if skip {
-			inc.ended = inc.ended[:len(inc.ended)-1]
-			return
+		if skip = inc.fin || e.moving || len(inc.ended) > 0; !skip {
+			inc.ended = append(inc.ended, opMove)
+			inc.detachings++
 		}
-		inc.detachings++
 	})
 	if skip {
 		return nil

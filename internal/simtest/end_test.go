@@ -311,12 +311,13 @@ func (h handler) Closed(_ *loop.Conn, why error) {
 		k := &h.inc.known
 		k.closed, k.why = true, why
 		cause := context.Cause(h.inc.ctx)
+		mustDeliver := h.inc == h.end.inc && h.mustDeliverUnreadLocked()
 		switch early := time.Until(k.deadline); {
 		case errors.Is(why, loop.ErrTimeout) && early > 0:
 			h.failedLocked("a timeout expired %v early", early)
-		case h.mustDeliverUnreadLocked() && k.paused && k.left > 0:
+		case mustDeliver && k.paused && k.left > 0:
 			h.failedLocked("Closed was called while paused with unread bytes: %v", why)
-		case h.mustDeliverUnreadLocked() && k.redeliver:
+		case mustDeliver && k.redeliver:
 			h.failedLocked("Closed was called before the left bytes were delivered again after Resume: %v", why)
 		case !k.isCauseLocked(cause):
 			h.failedLocked("Closed got %v, but the context's cause is %v", why, cause)

@@ -115,9 +115,9 @@ func (e *end) missingLocked() string {
 		return "the bytes that a peer writes"
 	case e.readsLocked() && e.in.seen < e.peer.dueLocked():
 		return fmt.Sprintf("bytes: received %d, want %d", e.in.seen, e.peer.dueLocked())
-	case k.opened && !k.closed && k.drainDue && p == nil && e.peer.readsLocked() && !e.c.disturbedLocked():
+	case k.opened && !k.closed && e.mustDeliverUnreadLocked() && k.drainDue && p == nil && e.peer.readsLocked() && !e.c.disturbedLocked():
 		return "Drained"
-	case len(k.ended) > 0 && k.did(abrupt...) && !k.closed && !k.did(opIdleTimeout, opReadDeadline):
+	case k.did(opAbort, opAbortWith) && !k.closed:
 		return "Closed"
 	case k.offloads > 0 && k.opened && !e.mayBeClosedLocked():
 		return "an Offload's done"

@@ -41,6 +41,7 @@ type player struct {
 	fin        bool // it closes its side after the queued bytes
 	finSent    bool
 	dead       bool // it was closed or reset, or its host crashed
+	closed     bool // Close was called
 	eof        bool
 	noread     bool // its reader has ended
 	nowrite    bool // its writer has ended
@@ -157,7 +158,7 @@ func (p *player) receivedLocked(b []byte, err error) {
 	e.checkBytesLocked(b, e.consumed)
 	e.consumed += len(b)
 	e.in.seen = max(e.in.seen, e.consumed)
-	p.budget -= len(b)
+	p.budget = max(0, p.budget-len(b)) // opRead may have lowered it during the read
 	if err == nil {
 		return
 	}
@@ -221,9 +222,10 @@ func (p *player) write() {
 func (p *player) end(reset bool) {
 	var c netConn
 	p.e.c.w.locked(func() {
-		if !p.dead {
-			p.e.noteArrivedLocked()
-			p.dead, c = true, p.conn
+		p.e.noteArrivedLocked()
+		p.dead = true
+		if !p.closed {
+			c, p.closed = p.conn, p.conn != nil
 		}
 	})
 	if c != nil {
@@ -236,10 +238,11 @@ func (p *player) end(reset bool) {
 	p.writer.Wake()
 }
 
-// noteArrivedLocked notes how many bytes of a player's have certainly arrived.
+// noteArrivedLocked notes how many bytes of a player's have certainly arrived. After a reset the socket
+// does not know it any more.
 func (e *end) noteArrivedLocked() {
 	p := e.player
-	if p == nil || p.conn == nil || p.dead {
+	if p == nil || p.conn == nil || p.dead || p.lost || e.peer.mayResetLocked() || e.c.disturbedLocked() {
 		return
 	}
 	raw, err := p.conn.SyscallConn()
