@@ -197,7 +197,7 @@ func (e *end) checkReceivedLocked() {
 // checkEndLocked checks how the end has ended.
 func (e *end) checkEndLocked() {
 	k := &e.inc.known
-	if p := e.player; p != nil && (!p.noread || !p.nowrite) {
+	if p := e.player; p != nil && p.conn != nil && (!p.noread || !p.nowrite) {
 		e.failedLocked("a player has not ended")
 	}
 	if e.c.isPeer(e.i) || e.inc.lc == nil {
