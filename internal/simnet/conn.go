@@ -51,7 +51,10 @@ func (e *end) call(op string, d *side, f func() syscall.Errno) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	e.s.waiters = append(e.s.waiters, d.actor)
-	defer func() { e.s.forgetWaiterLocked(d.actor) }()
+	defer func() {
+		e.s.forgetWaiterLocked(d.actor)
+		n.doneLocked(d.actor)
+	}()
 	for {
 		timeout, expired := n.timeoutLocked(d.deadline)
 		switch {

@@ -205,7 +205,7 @@ func (t *streamSocket) newChildLocked(client *Socket) (*Socket, *streamSocket) {
 	c := newStream(child)
 	child.protocol = c
 	c.peer, c.listener = client, t
-	l.host.sockets[child] = struct{}{}
+	l.host.addLocked(child)
 	return child, c
 }
 

@@ -105,6 +105,19 @@ func (t *streamSocket) overLocked() {
 	t.early = nil
 }
 
+// loseLocked ends the connection, or listening, without a packet.
+func (t *streamSocket) loseLocked() {
+	for _, all := range [][]*Socket{t.embryos, t.accepts} {
+		for _, child := range all {
+			child.closed = true
+			child.loseLocked()
+		}
+	}
+	t.embryos, t.accepts = nil, nil
+	t.overLocked()
+	t.aborted = true
+}
+
 // endIfDoneLocked ends the connection when there is nothing to send or receive any more. (There is no
 // TIME_WAIT: addresses are not used twice while packets are on the way.)
 func (t *streamSocket) endIfDoneLocked() {

@@ -1,9 +1,12 @@
 package simnet
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/sys"
@@ -131,8 +134,40 @@ func (h *Host) newSocketLocked(family, typ int) (*Socket, syscall.Errno) {
 	default:
 		return nil, syscall.EPROTONOSUPPORT
 	}
-	h.sockets[s] = struct{}{}
+	h.addLocked(s)
 	return s, 0
+}
+
+// addLocked adds a new socket.
+func (h *Host) addLocked(s *Socket) {
+	h.n.sockets++
+	s.number = h.n.sockets
+	h.sockets[s] = struct{}{}
+}
+
+// Crash makes the host vanish: its sockets end without a packet, and what is sent to it is lost. Calls
+// on its sockets are ENETDOWN, for ever; they must be closed nevertheless.
+func (h *Host) Crash() {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	h.down = true
+	h.loseSocketsLocked()
+}
+
+// Restart ends what Crash has begun. Packets of connections that existed before get a reset.
+func (h *Host) Restart() {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	h.down = false
+}
+
+// loseSocketsLocked ends all sockets, in the order of their making.
+func (h *Host) loseSocketsLocked() {
+	for _, s := range slices.SortedFunc(maps.Keys(h.sockets), func(a, b *Socket) int { return cmp.Compare(a.number, b.number) }) {
+		if !s.lost {
+			s.loseLocked()
+		}
+	}
 }
 
 // receiveLocked delivers a packet to its socket. It reports whether the socket keeps it.

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"time"
 )
@@ -101,12 +102,12 @@ func (l *line) transit(r *rand.Rand, now int64, bytes int) int64 {
 
 // transmission returns the nanoseconds that the bytes take at the rate, rounded up.
 func transmission(bytes int, bytesPerSecond int64) int64 {
-	const second = int64(time.Second)
-	whole, rest := int64(bytes)/bytesPerSecond, int64(bytes)%bytesPerSecond
-	if rest > (1<<63-1)/second {
-		return (whole + 1) * second // a rate above 9 GB/s and a rest of as many bytes: no buffer is that large
-	}
-	return whole*second + (rest*second+bytesPerSecond-1)/bytesPerSecond
+	rate := uint64(bytesPerSecond)
+	whole, rest := uint64(bytes)/rate, uint64(bytes)%rate
+	hi, lo := bits.Mul64(rest, uint64(time.Second)) // may exceed 64 bits: rest is less than rate only
+	lo, carry := bits.Add64(lo, rate-1, 0)
+	part, _ := bits.Div64(hi+carry, lo, rate)
+	return int64(whole)*int64(time.Second) + int64(part)
 }
 
 // minReorder is how much later a reordered datagram arrives at most, on a link without latency.

@@ -121,8 +121,8 @@ func (s *Socket) optionError(level int) syscall.Errno {
 // SetInt implements sys.VirtualSocket.
 func (s *Socket) SetInt(level, option, value int) syscall.Errno {
 	defer s.unlock()
-	if !s.lock() {
-		return syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return e
 	}
 	number, flag := s.option(level, option)
 	switch {
@@ -160,8 +160,8 @@ func outOfRange(level, option, value int) bool {
 // GetInt implements sys.VirtualSocket.
 func (s *Socket) GetInt(level, option int) (int, syscall.Errno) {
 	defer s.unlock()
-	if !s.lock() {
-		return 0, syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return 0, e
 	}
 	if level == sys.SOL_SOCKET {
 		switch option {
@@ -183,8 +183,8 @@ func (s *Socket) GetInt(level, option int) (int, syscall.Errno) {
 // SetLinger implements sys.VirtualSocket.
 func (s *Socket) SetLinger(on bool, seconds int) syscall.Errno {
 	defer s.unlock()
-	if !s.lock() {
-		return syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return e
 	}
 	s.options.linger, s.options.lingerSeconds = on, seconds
 	return 0

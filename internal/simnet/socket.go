@@ -30,8 +30,10 @@ const (
 type Socket struct {
 	host        *Host
 	family, typ int
-	descriptors int // that are open
+	descriptors int    // that are open
+	number      uint64 // in the order of their making
 	closed      bool
+	lost        bool // its host has crashed, or the network is closed
 	protocol    protocol
 	options     options
 	local       address // zero: not bound
@@ -97,8 +99,11 @@ func (s *Socket) State() State {
 
 // StateLocked is State for a Watcher.
 func (s *Socket) StateLocked() State {
-	if s.closed {
+	switch {
+	case s.closed:
 		return 0
+	case s.lost:
+		return Readable | Writable | ReadClosed | Failed
 	}
 	return s.protocol.stateLocked()
 }
@@ -113,10 +118,20 @@ func (s *Socket) changedLocked() {
 	}
 }
 
-// lock locks the network and reports whether the socket is open. The caller must unlock it.
-func (s *Socket) lock() bool {
+// lock locks the network and returns an error if the socket cannot be used. The caller must unlock it.
+func (s *Socket) lock() syscall.Errno {
 	s.host.n.mu.Lock()
-	return !s.closed
+	return s.usableLocked()
+}
+
+func (s *Socket) usableLocked() syscall.Errno {
+	switch {
+	case s.closed:
+		return syscall.EBADF
+	case s.lost:
+		return syscall.ENETDOWN
+	}
+	return 0
 }
 
 func (s *Socket) unlock() { s.host.n.mu.Unlock() }
@@ -124,8 +139,8 @@ func (s *Socket) unlock() { s.host.n.mu.Unlock() }
 // Bind implements sys.VirtualSocket, as the methods below do.
 func (s *Socket) Bind(a sys.Sockaddr) syscall.Errno {
 	defer s.unlock()
-	if !s.lock() {
-		return syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return e
 	}
 	to, e := s.addressOf(&a)
 	if e != 0 {
@@ -136,16 +151,16 @@ func (s *Socket) Bind(a sys.Sockaddr) syscall.Errno {
 
 func (s *Socket) Listen(backlog int) syscall.Errno {
 	defer s.unlock()
-	if !s.lock() {
-		return syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return e
 	}
 	return s.protocol.listenLocked(backlog)
 }
 
 func (s *Socket) Accept() (sys.FD, sys.Sockaddr, syscall.Errno) {
 	defer s.unlock()
-	if !s.lock() {
-		return sys.InvalidFD, sys.Sockaddr{}, syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return sys.InvalidFD, sys.Sockaddr{}, e
 	}
 	conn, fd, e := s.acceptLocked()
 	if e != 0 {
@@ -172,8 +187,8 @@ func (s *Socket) acceptLocked() (*Socket, sys.FD, syscall.Errno) {
 
 func (s *Socket) Connect(to sys.Sockaddr) syscall.Errno {
 	defer s.unlock()
-	if !s.lock() {
-		return syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return e
 	}
 	a, e := s.addressOf(&to)
 	if e != 0 {
@@ -184,9 +199,9 @@ func (s *Socket) Connect(to sys.Sockaddr) syscall.Errno {
 
 func (s *Socket) Shutdown(how int) syscall.Errno {
 	defer s.unlock()
-	switch {
-	case !s.lock():
-		return syscall.EBADF
+	switch e := s.lock(); {
+	case e != 0:
+		return e
 	case how != sys.SHUT_RD && how != sys.SHUT_WR && how != sys.SHUT_RDWR:
 		return syscall.EINVAL
 	}
@@ -195,8 +210,8 @@ func (s *Socket) Shutdown(how int) syscall.Errno {
 
 func (s *Socket) Recv(bufs [][]byte, flags int) (int, syscall.Errno) {
 	defer s.unlock()
-	if !s.lock() {
-		return 0, syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return 0, e
 	}
 	bufs, e := s.recvFaultsLocked(bufs, flags)
 	if e != 0 {
@@ -207,8 +222,8 @@ func (s *Socket) Recv(bufs [][]byte, flags int) (int, syscall.Errno) {
 
 func (s *Socket) Send(bufs [][]byte, flags int) (int, syscall.Errno) {
 	defer s.unlock()
-	if !s.lock() {
-		return 0, syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return 0, e
 	}
 	bufs, e := s.sendFaultsLocked(bufs, flags)
 	if e != 0 {
@@ -219,8 +234,8 @@ func (s *Socket) Send(bufs [][]byte, flags int) (int, syscall.Errno) {
 
 func (s *Socket) RecvFrom(b []byte) (n int, truncated bool, from sys.Sockaddr, e syscall.Errno) {
 	defer s.unlock()
-	if !s.lock() {
-		return 0, false, from, syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return 0, false, from, e
 	}
 	if s.wouldBlockLocked(Readable) {
 		return 0, false, from, syscall.EAGAIN
@@ -234,8 +249,8 @@ func (s *Socket) RecvFrom(b []byte) (n int, truncated bool, from sys.Sockaddr, e
 
 func (s *Socket) SendTo(b []byte, to sys.Sockaddr) (int, syscall.Errno) {
 	defer s.unlock()
-	if !s.lock() {
-		return 0, syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return 0, e
 	}
 	a, e := s.addressOf(&to)
 	switch {
@@ -249,16 +264,16 @@ func (s *Socket) SendTo(b []byte, to sys.Sockaddr) (int, syscall.Errno) {
 
 func (s *Socket) LocalAddr() (sys.Sockaddr, syscall.Errno) {
 	defer s.unlock()
-	if !s.lock() {
-		return sys.Sockaddr{}, syscall.EBADF
+	if e := s.lock(); e == syscall.EBADF {
+		return sys.Sockaddr{}, e
 	}
 	return s.sockaddr(s.local), 0
 }
 
 func (s *Socket) PeerAddr() (sys.Sockaddr, syscall.Errno) {
 	defer s.unlock()
-	if !s.lock() {
-		return sys.Sockaddr{}, syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return sys.Sockaddr{}, e
 	}
 	a, e := s.protocol.peerLocked()
 	if e != 0 {
@@ -269,16 +284,16 @@ func (s *Socket) PeerAddr() (sys.Sockaddr, syscall.Errno) {
 
 func (s *Socket) SetMembership(group netip.Addr, ifindex int, join bool) syscall.Errno {
 	defer s.unlock()
-	if !s.lock() {
-		return syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return e
 	}
 	return s.protocol.membershipLocked(group, ifindex, join)
 }
 
 func (s *Socket) SocketError() syscall.Errno {
 	defer s.unlock()
-	if !s.lock() {
-		return syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return e
 	}
 	return s.takeErrorLocked()
 }
@@ -292,7 +307,7 @@ func (s *Socket) takeErrorLocked() syscall.Errno {
 
 func (s *Socket) UnreadBytes() (n int, known bool) {
 	defer s.unlock()
-	if !s.lock() {
+	if s.lock() != 0 {
 		return 0, false
 	}
 	return s.protocol.unreadLocked(), true
@@ -300,7 +315,7 @@ func (s *Socket) UnreadBytes() (n int, known bool) {
 
 func (s *Socket) UnackedBytes() (n int, known bool) {
 	defer s.unlock()
-	if !s.lock() {
+	if s.lock() != 0 {
 		return 0, false
 	}
 	return s.protocol.unackedLocked(), true
@@ -308,8 +323,8 @@ func (s *Socket) UnackedBytes() (n int, known bool) {
 
 func (s *Socket) Dup() (sys.FD, syscall.Errno) {
 	defer s.unlock()
-	if !s.lock() {
-		return sys.InvalidFD, syscall.EBADF
+	if e := s.lock(); e != 0 {
+		return sys.InvalidFD, e
 	}
 	if e := s.host.mayOpenLocked(); e != 0 {
 		return sys.InvalidFD, e
@@ -332,7 +347,7 @@ func (s *Socket) Close(fd sys.FD) syscall.Errno {
 	}
 	s.descriptors--
 	s.host.descriptors--
-	if s.descriptors == 0 && !s.closed {
+	if s.descriptors == 0 {
 		s.closeLocked()
 	}
 	return 0
@@ -341,7 +356,19 @@ func (s *Socket) Close(fd sys.FD) syscall.Errno {
 // closeLocked closes the socket.
 func (s *Socket) closeLocked() {
 	s.closed = true
-	s.protocol.closeLocked()
-	s.host.unbindLocked(s)
+	if !s.lost {
+		s.protocol.closeLocked()
+		s.host.unbindLocked(s)
+	}
 	s.changedLocked() // blocking calls return
+}
+
+// loseLocked ends the socket without a packet. Its descriptors stay open until they are closed.
+func (s *Socket) loseLocked() {
+	s.lost = true
+	if t, ok := s.protocol.(*streamSocket); ok {
+		t.loseLocked()
+	}
+	s.host.unbindLocked(s)
+	s.changedLocked()
 }
