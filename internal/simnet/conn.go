@@ -60,6 +60,8 @@ func (e *end) call(op string, d *side, f func() syscall.Errno) error {
 		switch {
 		case e.closed || e.s.closed:
 			return e.opError(op, net.ErrClosed)
+		case e.s.lost:
+			return e.opError(op, sys.CallError(op, syscall.ENETDOWN))
 		case expired:
 			return e.opError(op, os.ErrDeadlineExceeded)
 		}

@@ -159,7 +159,7 @@ func (t *streamSocket) transmitLocked() {
 	if t.state != streamOpen {
 		return
 	}
-	for {
+	for t.state == streamOpen { // a segment may cause a reset at once
 		n := min(t.out.end(), t.limit) - t.sent
 		if n <= 0 {
 			break
