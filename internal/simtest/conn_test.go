@@ -197,7 +197,7 @@ func (c *conn) relayEnded(r loop.RelayEnd) {
 // prevented it.
 func (c *conn) disturbedLocked() bool {
 	h := c.host
-	return c.failed || c.kind == relayed && c.w.limited || c.w.p.network.faults.Resets > 0 || c.w.p.setting.linger < noLinger || c.g.shutdownBegun || c.kind == loopToLoop && c.w.anyShutdownLocked() ||
+	return c.failed || c.kind == relayed && c.w.limited || c.w.p.network.faults.Resets > 0 || c.w.p.setting.linger < noLinger || c.w.anyShutdownLocked() ||
 		h != nil && (h.crashed || h.timedOut)
 }
 

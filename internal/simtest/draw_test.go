@@ -253,7 +253,7 @@ var (
 		{opPartition, 2},
 		{opPartitionB, 2},
 		{opHeal, 4},
-		{opCrash, 0},
+		{opCrash, 1},
 		{opDescriptors, 2},
 		{opTimer, 8},
 		{opTimerStop, 4},

@@ -111,7 +111,7 @@ func (e *end) missingLocked() string {
 		return "the connection"
 	case e.moving && e.c.w.p.setting.maxConns == 0:
 		return "Opened after a move"
-	case p != nil && p.queued > 0 && !p.nowrite && e.peer.readsLocked():
+	case p != nil && p.conn != nil && p.queued > 0 && !p.nowrite && e.peer.readsLocked():
 		return "the bytes that a peer writes"
 	case e.readsLocked() && e.in.seen < e.peer.dueLocked():
 		return fmt.Sprintf("bytes: received %d, want %d", e.in.seen, e.peer.dueLocked())
