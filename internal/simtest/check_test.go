@@ -72,7 +72,7 @@ func (e *end) dueLocked() int {
 		return e.out.sent
 	case k.did(abrupt...), k.lost, e.dropped, k.closed && !graceful(k.why), k.did(opDetach, opMove):
 		return e.out.arrived // detaching may fail
-	case e.c.isFannedLocked() && e.i == 0 && (len(k.ended) > 0 || k.fin || k.full):
+	case e.c.isFannedLocked() && e.i == 0 && (len(k.ended) > 0 || k.fin || k.full || k.closed || e.c.noReadClosed[0] && e.peer.mayEndFirstLocked()):
 		return e.out.arrived
 	}
 	return e.out.sent

@@ -175,7 +175,9 @@ func (d *drawer) scenario(conn int) []step {
 		return nil
 	}
 	list := []step{}
-	add := func(end int, o op, n int, f from) { list = append(list, step{conn: conn, end: end, op: o, n: n, from: f}) }
+	add := func(end int, o op, n int, f from) {
+		list = append(list, step{conn: conn, end: end, op: o, n: n, from: f})
+	}
 	if c.kind == loopToLoop {
 		add(0, opWrite, d.most, d.from())
 		add(1, opWrite, d.most, d.from())

@@ -29,7 +29,7 @@ type network struct {
 // setting is the part of the groups' configuration that is drawn. All groups have the same.
 type setting struct {
 	groups, loops, high, low, maxUnsent, maxUnread, readBudget, idleBuffers, maxConns int
-	linger                                                                           time.Duration
+	linger                                                                            time.Duration
 }
 
 type kind int
@@ -142,13 +142,13 @@ func (o op) ends() bool { return o >= opClose && o <= opReadDeadline }
 type from int
 
 const (
-	fromScript     from = iota // on the script's goroutine
-	fromCallback               // in the next callback, if there is one before the end
-	fromRun                    // by Loop.Run
-	fromOtherLoop              // on another loop, by Loop.Run
-	fromTimer                  // by Loop.AfterFunc
-	fromWorker                 // by Offload
-	fromDone                   // in the second half of an Offload on the connection: a callback, if there is one before the end
+	fromScript    from = iota // on the script's goroutine
+	fromCallback              // in the next callback, if there is one before the end
+	fromRun                   // by Loop.Run
+	fromOtherLoop             // on another loop, by Loop.Run
+	fromTimer                 // by Loop.AfterFunc
+	fromWorker                // by Offload
+	fromDone                  // in the second half of an Offload on the connection: a callback, if there is one before the end
 	froms
 )
 
