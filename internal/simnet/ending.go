@@ -74,12 +74,12 @@ func (t *streamSocket) closeLocked() {
 		t.overLocked()
 	case t.in.len() > 0, !t.unix && t.s.options.linger && t.s.options.lingerSeconds == 0:
 		t.abortLocked()
+	case t.unix:
+		t.shutdownUnixLocked(true, true)
+		t.overLocked()
 	default:
 		t.closedRead, t.closedWrite = true, true
 		t.transmitLocked()
-		if t.unix {
-			t.overLocked()
-		}
 		t.endIfDoneLocked()
 	}
 }
