@@ -22,8 +22,7 @@ func (t *streamSocket) shutdownLocked(how int) syscall.Errno {
 		}
 		return 0
 	case t.state == streamConnecting:
-		t.failLocked(0)
-		t.s.changedLocked()
+		t.disconnectLocked()
 		return 0
 	case t.isOver():
 		t.closedRead = t.closedRead || read
@@ -93,6 +92,18 @@ func (t *streamSocket) abortLocked() {
 	if connected {
 		t.sendPacketLocked(resetPacket)
 	}
+}
+
+// disconnectLocked makes the socket one that is not connected: connect(2) with AF_UNSPEC.
+func (t *streamSocket) disconnectLocked() {
+	if !t.isOver() {
+		t.abortLocked()
+		t.s.err = syscall.ECONNRESET
+	}
+	t.state, t.closedRead, t.closedWrite, t.gotFIN = streamIdle, false, false, false
+	t.in.discard(t.in.len())
+	t.remote = address{}
+	t.s.changedLocked()
 }
 
 // overLocked is called when the connection ceases to exist on this host.
