@@ -10,7 +10,7 @@ import (
 // The sizes of buffers in bytes, as Linux has them (tcp(7), socket(7)).
 const (
 	defaultTCPSend    = 2_626_560
-	defaultTCPReceive = 131_072
+	defaultTCPReceive = 262_144 // Linux begins with half of that, and the buffer grows
 	defaultUnixSend   = 212_992
 	defaultDatagram   = 212_992
 	minSendBuffer     = 4_608

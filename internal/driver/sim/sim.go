@@ -32,7 +32,7 @@ type Driver struct {
 	// What the next submit or deliver does, beside what Base has.
 	requested driver.TurnQueue[driver.Stream] // to begin connecting, or to send
 	releasing driver.TurnQueue[driver.Stream] // to release, maybe later
-	delayed   []queue.Event
+	delayed   []queue.Event                   // left to the next turn
 
 	oneBuffer [1][]byte // to receive into
 	iov       [][]byte  // a part of what is to be sent

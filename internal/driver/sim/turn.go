@@ -40,7 +40,7 @@ func (d *Driver) collect(timeout time.Duration) error {
 		if err != nil {
 			return err
 		}
-		d.n += k
+		d.delaySome(k)
 	}
 	if d.adversity.LateBytes > 0 || d.adversity.HeldAccepts > 0 {
 		for _, ev := range d.events[:d.n] {
@@ -50,6 +50,18 @@ func (d *Driver) collect(timeout time.Duration) error {
 	return nil
 }
 
+// delaySome leaves some of the k events behind the first n to the next turn, which delivers them.
+func (d *Driver) delaySome(k int) {
+	for _, ev := range d.events[d.n : d.n+k] {
+		if d.dice.decide(d.adversity.Delays) {
+			d.delayed = append(d.delayed, ev)
+			continue
+		}
+		d.events[d.n] = ev
+		d.n++
+	}
+}
+
 // deliver makes the upcalls: those of what was collected, and those of earlier turns' streams,
 // listeners and sockets that have more.
 func (d *Driver) deliver() {
@@ -57,13 +69,8 @@ func (d *Driver) deliver() {
 	events := d.events[:d.n]
 	if d.adversity.Shuffle {
 		d.dice.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
-		d.rotateBusy(busy)
 	}
 	for _, ev := range events {
-		if d.dice.decide(d.adversity.Delays) {
-			d.delayed = append(d.delayed, ev)
-			continue
-		}
 		d.event(ev)
 	}
 	for range busy {
@@ -77,16 +84,6 @@ func (d *Driver) deliver() {
 		d.finishOrDelay(d.releasing.Take())
 	}
 	d.ReportReleased()
-}
-
-// rotateBusy has a random stream of the n busy ones be served first.
-func (d *Driver) rotateBusy(n int) {
-	if n < 2 {
-		return
-	}
-	for range d.dice.IntN(n) {
-		d.AddBusy(d.Busy.Take())
-	}
 }
 
 func (d *Driver) event(ev queue.Event) {
