@@ -10,6 +10,7 @@ func TestExact(t *testing.T) {
 	const seeds = 60
 	for seed := range uint64(seeds) {
 		p := draw(seed)
+		p.traced = true
 		first := run(t, p)
 		for range 2 {
 			again := run(t, p)

@@ -1,7 +1,6 @@
 package simtest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -90,6 +89,9 @@ func (e *end) unblock() {
 // settle waits until nothing is missing, or nothing more will happen.
 func (w *world) settle() {
 	w.waitUntil(quiet, func() bool {
+		if w.packets.missingLocked() != "" {
+			return false
+		}
 		for _, c := range w.conns {
 			for _, e := range c.ends {
 				if e.missingLocked() != "" {
@@ -137,6 +139,9 @@ func (e *end) readsLocked() bool {
 
 // checkQuietLocked checks that nothing is missing.
 func (w *world) checkQuietLocked() {
+	if what := w.packets.missingLocked(); what != "" {
+		w.failLocked("UDP is missing " + what)
+	}
 	for _, c := range w.conns {
 		for _, e := range c.ends {
 			if what := e.missingLocked(); what != "" {
@@ -225,6 +230,7 @@ func (w *world) shutdown() {
 			}
 		}
 	}
+	w.packets.close()
 	w.wait(time.Second)
 }
 
@@ -249,5 +255,3 @@ func (w *world) checkReturned() {
 		}
 	}
 }
-
-var _ = context.Canceled

@@ -3,6 +3,7 @@ package simtest
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"testing"
 )
 
@@ -11,5 +12,6 @@ import (
 // waking an actor never wakes another thread.
 func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(400)
 	os.Exit(m.Run())
 }

@@ -135,6 +135,7 @@ func (p *player) read() {
 			p.reader.Wait(-1)
 			continue
 		}
+		w.called()
 		k, err := p.conn.Read(buf[:n])
 		slow, cut := false, false
 		w.locked(func() {
@@ -190,6 +191,7 @@ func (p *player) write() {
 		var err error
 		switch {
 		case len(b) > 0:
+			w.called()
 			k, err = p.conn.Write(b)
 		case fin:
 			err = p.conn.CloseWrite()

@@ -12,6 +12,7 @@ import (
 // fails.
 type program struct {
 	seed    uint64 // of what the network decides
+	traced  bool   // its outcome has a trace, even if nothing has failed
 	network network
 	setting setting
 	conns   []connection

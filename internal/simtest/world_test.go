@@ -22,17 +22,18 @@ import (
 
 // world is one run of a program.
 type world struct {
-	p      *program
-	n      *simnet.Network
-	script *simnet.Actor
-	server *simnet.Host // that of the groups
-	net    sock.Network // the same
-	hosts  []*host
-	groups []*group
-	conns  []*conn
-	timers []*timer
+	p       *program
+	n       *simnet.Network
+	script  *simnet.Actor
+	server  *simnet.Host // that of the groups
+	net     sock.Network // the same
+	hosts   []*host
+	groups  []*group
+	conns   []*conn
+	packets *packets
+	timers  []*timer
 
-	operations atomic.Int64 // calls of package loop, and callbacks
+	operations atomic.Int64 // calls of package loop, its callbacks, and the peers' calls
 
 	mu       sync.Mutex // held for the rest, and for the state of everything above
 	failures []string
@@ -84,7 +85,7 @@ func run(t *testing.T, p *program) (o outcome) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		o.failures, o.operations = w.failures, w.operations.Load()
-		if w.n != nil {
+		if w.n != nil && (len(o.failures) > 0 || p.traced) {
 			o.trace = w.n.Trace()
 		}
 	}()
@@ -123,6 +124,7 @@ func (w *world) setUp() {
 	for i := range w.p.setting.groups {
 		w.groups = append(w.groups, w.newGroup(i))
 	}
+	w.packets = w.newPackets()
 	for i := range w.p.conns {
 		w.conns = append(w.conns, w.newConn(i))
 	}
@@ -178,7 +180,7 @@ func (w *world) locked(f func()) {
 	f()
 }
 
-// called counts a call of package loop, or a callback.
+// called counts an operation: a call of package loop or a callback of it, or a call of a peer.
 func (w *world) called() { w.operations.Add(1) }
 
 // wait lets simulated time pass.
