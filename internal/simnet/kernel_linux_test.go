@@ -915,9 +915,12 @@ var behaviours = []struct {
 	{"inherited options", tcp, func(r *recorder, family int) {
 		l := r.socket(family, sys.SOCK_STREAM)
 		options := [][3]int{
-			{sys.IPPROTO_TCP, sys.TCP_NODELAY, 1}, {sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1},
-			{sys.IPPROTO_TCP, sys.TCP_KEEPIDLE, 33}, {sys.SOL_SOCKET, sys.SO_RCVBUF, 5000},
-			{sys.SOL_SOCKET, sys.SO_SNDBUF, 7000}, {sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, 5000},
+			{sys.IPPROTO_TCP, sys.TCP_NODELAY, 1},
+			{sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1},
+			{sys.IPPROTO_TCP, sys.TCP_KEEPIDLE, 33},
+			{sys.SOL_SOCKET, sys.SO_RCVBUF, 5000},
+			{sys.SOL_SOCKET, sys.SO_SNDBUF, 7000},
+			{sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, 5000},
 		}
 		for _, o := range options {
 			sys.SetInt(l, o[0], o[1], o[2])
