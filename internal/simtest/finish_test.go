@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/pollux-io/pollux/loop"
@@ -20,9 +21,11 @@ func (w *world) finish() {
 		w.heal(h)
 	}
 	w.server.SetMaxDescriptors(math.MaxInt)
-	w.unblock()
-	w.settle()
-	w.locked(w.checkQuietLocked)
+	w.unblock(true)
+	w.settle((*end).missingRestLocked)
+	w.unblock(false)
+	w.settle((*end).missingLocked)
+	w.locked(w.noteArrivedLocked)
 	for round := range 2 + len(w.conns) {
 		if !w.closeSome(round) {
 			break
@@ -47,11 +50,13 @@ func (w *world) finish() {
 	w.n.Close()
 }
 
-// unblock removes pauses and limits of reading.
-func (w *world) unblock() {
+// unblock removes the limits of what peers read, or pauses and limits of the loops' ends.
+func (w *world) unblock(peers bool) {
 	for _, c := range w.conns {
 		for _, e := range c.ends {
-			e.unblock()
+			if peers == (e.player != nil) {
+				e.unblock()
+			}
 		}
 	}
 }
@@ -87,20 +92,34 @@ func (e *end) unblock() {
 }
 
 // settle waits until nothing is missing, or nothing more will happen.
-func (w *world) settle() {
-	w.waitUntil(quiet, func() bool {
-		if w.packets.missingLocked() != "" {
-			return false
+func (w *world) settle(missing func(*end) string) {
+	if w.waitUntil(quiet, func() bool {
+		return w.packets.missingLocked() == "" && !slices.ContainsFunc(w.conns, func(c *conn) bool { return missing(c.ends[0])+missing(c.ends[1]) != "" })
+	}) {
+		return
+	}
+	w.locked(func() {
+		if what := w.packets.missingLocked(); what != "" {
+			w.failLocked("UDP is missing " + what)
 		}
 		for _, c := range w.conns {
 			for _, e := range c.ends {
-				if e.missingLocked() != "" {
-					return false
+				if what := missing(e); what != "" {
+					e.failedLocked("is missing %s", what)
 				}
 			}
 		}
-		return true
 	})
+}
+
+// missingRestLocked returns what is missing at an end whose Data has left what it could not write.
+func (e *end) missingRestLocked() string {
+	k := &e.inc.known
+	if e.player == nil && k.opened && k.echo == echoWhole && k.mode.op == opConsume && k.mode.n == 0 && k.left > 0 && !k.paused && !k.fin &&
+		e.peer.readsLocked() && !e.mayBeClosedLocked() {
+		return "the rest, though all that Data has written was sent"
+	}
+	return ""
 }
 
 // missingLocked returns what is still to happen at an end, if the other one reads.
@@ -137,16 +156,10 @@ func (e *end) readsLocked() bool {
 		!(k.backpressure && !e.peer.readsAllLocked())
 }
 
-// checkQuietLocked checks that nothing is missing.
-func (w *world) checkQuietLocked() {
-	if what := w.packets.missingLocked(); what != "" {
-		w.failLocked("UDP is missing " + what)
-	}
+// noteArrivedLocked notes what the ends have received before they are closed.
+func (w *world) noteArrivedLocked() {
 	for _, c := range w.conns {
 		for _, e := range c.ends {
-			if what := e.missingLocked(); what != "" {
-				e.failedLocked("is missing %s", what)
-			}
 			e.out.arrived = max(e.out.arrived, min(e.out.sent, e.peer.in.seen))
 		}
 	}

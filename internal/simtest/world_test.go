@@ -241,7 +241,7 @@ func (w *world) globalStep(s step) {
 			g.send(s.n)
 		}
 	case opDatagram:
-		w.sendDatagram(s.n)
+		w.sendDatagrams(s.n)
 	case opEach:
 		for _, g := range w.groups {
 			g.each()
