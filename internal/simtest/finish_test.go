@@ -178,10 +178,31 @@ func (w *world) closeSome(round int) (some bool) {
 			e.close(round == 0 && c.halfFirst)
 		}
 	}
-	if some {
+	switch {
+	case some && round == 0:
+		w.settle((*end).missingEOFLocked)
+	case some:
 		w.waitUntil(quiet, w.allClosedLocked)
 	}
 	return some
+}
+
+// missingEOFLocked returns what is missing at an end whose peer has sent everything and FIN.
+func (e *end) missingEOFLocked() string {
+	from, k := e.peer, &e.inc.known
+	switch {
+	case from.dueLocked() < from.out.sent || e.c.disturbedLocked() || e.c.cutLocked() || e.c.kind == relayed && e.c.relayCutLocked():
+		return ""
+	case from.player != nil && !from.player.finSent:
+		return ""
+	case from.player == nil && !from.inc.fin && !from.inc.did(opClose, opCloseWith, opDataError):
+		return ""
+	case e.player != nil && e.player.conn != nil && !e.player.dead && !e.player.noread:
+		return "EOF"
+	case e.player == nil && e.readsLocked() && !k.eof:
+		return "ReadClosed, or Closed"
+	}
+	return ""
 }
 
 func (w *world) allClosedLocked() bool {
