@@ -123,10 +123,13 @@ func (w *world) setUp() {
 	}
 	for i := range w.p.setting.groups {
 		w.groups = append(w.groups, w.newGroup(i))
+		synctest.Wait()
 	}
 	w.packets = w.newPackets()
+	synctest.Wait()
 	for i := range w.p.conns {
 		w.conns = append(w.conns, w.newConn(i))
+		synctest.Wait()
 	}
 	synctest.Wait()
 }
