@@ -22,7 +22,7 @@ func (w *world) finish() {
 	}
 	w.server.SetMaxDescriptors(math.MaxInt)
 	w.unblock(true)
-	w.settle((*end).missingRestLocked)
+	w.settle(func(e *end) string { return e.missingLocked() + e.missingRestLocked() })
 	w.unblock(false)
 	w.settle((*end).missingLocked)
 	w.locked(w.noteArrivedLocked)
@@ -153,7 +153,7 @@ func (e *end) readsLocked() bool {
 	}
 	k := &e.inc.known
 	return !e.c.isPeer(e.i) && k.opened && !k.closed && !k.paused && len(k.ended) == 0 && !k.full && k.mode.op == opConsume && k.mode.n == 0 && !e.moving && !e.dropped &&
-		!(k.backpressure && !e.peer.readsAllLocked())
+		!(k.backpressure && e.inc.lc.Unsent() > k.low)
 }
 
 // noteArrivedLocked notes what the ends have received before they are closed.
@@ -241,6 +241,15 @@ func (e *end) close(half bool) {
 
 // shutdown ends the groups and the peers that have not connected.
 func (w *world) shutdown() {
+	w.locked(func() {
+		for _, c := range w.conns {
+			e := c.ends[0]
+			if c.opening && (c.kind == accepted || c.kind == fanned) && e.player == nil && e.inc.lc == nil && !e.dropped && !e.moving && !c.disturbedLocked() &&
+				c.ends[1].player.conn != nil && !c.ends[1].player.dead {
+				e.failedLocked("was never accepted")
+			}
+		}
+	})
 	for _, g := range w.groups {
 		g.beginShutdown()
 	}
