@@ -68,7 +68,7 @@ func (t *streamSocket) armLocked() {
 		t.timers.progress = t.net().nowLocked()
 	}
 	e := &t.timers.event
-	if at := t.deadlineLocked(); at != never && (e.index == noIndex || at < e.at) {
+	if at := t.deadlineLocked(); at != never && (e.index == noIndex || at < t.net().events[e.index].at) {
 		t.net().scheduleLocked(e, at)
 	}
 }
