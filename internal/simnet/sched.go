@@ -220,4 +220,3 @@ func (n *Network) step() {
 	}
 	n.setTimerLocked()
 }
-
