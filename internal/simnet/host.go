@@ -17,8 +17,10 @@ type Host struct {
 	n       *Network
 	number  int          // in the order in which hosts were made, from 1
 	actors  int          // that were made on the host
+	loops   int          // that run on the host
 	addrs   []netip.Addr // without those of the loopback interface
 	down    bool         // crashed: what arrives is lost
+	boot    int          // how often it has crashed
 	sockets map[*Socket]struct{}
 	ports   map[port][]*Socket // bound, by protocol and port
 	names   map[string]*Socket // bound Unix sockets
@@ -167,6 +169,7 @@ func (h *Host) Crash() {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	h.down = true
+	h.boot++ // ends connections whose sockets are closed, too
 	h.loseSocketsLocked()
 }
 

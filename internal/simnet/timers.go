@@ -53,6 +53,11 @@ func (t *streamSocket) progressLocked() {
 // outstanding reports whether there is something that the peer has not acknowledged or not let us send.
 func (t *streamSocket) outstanding() bool { return t.out.len() > 0 || t.sentFIN && !t.ackedFIN }
 
+// resends reports whether the socket sends something again until it is answered.
+func (t *streamSocket) resends() bool {
+	return t.state == streamConnecting || t.state == streamOpen && t.outstanding()
+}
+
 // armLocked schedules the event, if there is something to wait for.
 func (t *streamSocket) armLocked() {
 	if t.unix {
@@ -62,14 +67,9 @@ func (t *streamSocket) armLocked() {
 		t.timers.waiting = waiting
 		t.timers.progress = t.net().nowLocked()
 	}
-	if t.timers.event.index != noIndex {
-		return // it looks at everything when it comes
-	}
-	if t.state == streamConnecting {
-		t.timers.began = t.net().nowLocked()
-	}
-	if at := t.deadlineLocked(); at != never {
-		t.net().scheduleLocked(&t.timers.event, at)
+	e := &t.timers.event
+	if at := t.deadlineLocked(); at != never && (e.index == noIndex || at < t.net().events[e.index].at) {
+		t.net().scheduleLocked(e, at)
 	}
 }
 
@@ -105,6 +105,9 @@ func (t *streamSocket) deadlineLocked() int64 {
 func (t *streamSocket) timerLocked() {
 	now := t.net().nowLocked()
 	k := &t.timers
+	if t.isOver() {
+		return
+	}
 	if at := t.deadlineLocked(); at > now {
 		t.armLocked()
 		return
@@ -112,7 +115,7 @@ func (t *streamSocket) timerLocked() {
 	switch {
 	case t.state == streamConnecting:
 		t.failLocked(syscall.ETIMEDOUT)
-	case k.waiting && t.userTimeout() == 0 && t.sent == t.out.begin && k.probes == 0:
+	case k.waiting && t.userTimeout() == 0 && t.out.len() > 0 && t.sent == t.out.begin && k.probes == 0:
 		// The window is closed, which is legal as long as the peer answers.
 		t.probeLocked(now)
 		k.progress = now
