@@ -2,9 +2,9 @@ package simnet
 
 import "time"
 
-// How a packet gets from its sender to its receiver: sendLocked decides what happens to it. What
-// decides, in this order: a partition; the rule; faults; the link. What is
-// lost of a TCP connection is sent again (lostLocked): so a link delays bytes, and never takes any.
+// How a packet gets from its sender to its receiver: sendLocked asks, in this order, for partitions,
+// the rule, faults, and the link. What is lost of a TCP connection is sent again (lostLocked): so a
+// link delays bytes, and never takes any.
 
 // A flow is what a socket has on its way to its peer.
 type flow struct {
