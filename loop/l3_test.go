@@ -124,7 +124,6 @@ func TestL3HardLimit(t *testing.T) {
 
 // The writes of one turn are sent together: one read of the peer gets them all.
 func TestL3WritesAreSentTogether(t *testing.T) {
-	skipOnAdversity(t, "they are sent in parts")
 	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			for range 100 {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,6 +115,10 @@ func hostOf(t testing.TB) *simulatedHost {
 	return newHostLocked(t)
 }
 
+// inParts matches the tests in which adversity also sends and receives in parts of any size. Others rely on
+// a message of a few bytes being one part.
+var inParts = regexp.MustCompile(`Model|NothingIsLost|AgainstEverything|EndsAnyhow|CloseWith|Stress|Storm`)
+
 // newHostLocked makes the host of a test. When the test has ended, its sockets must be closed.
 func newHostLocked(t testing.TB) *simulatedHost {
 	n := simnet.New(simnet.Config{Seed: networks.seed, TraceEvents: 100})
@@ -121,8 +126,11 @@ func newHostLocked(t testing.TB) *simulatedHost {
 	var a sim.Adversity
 	if networks.backend == adverseSimulation {
 		a = sim.Adversity{
-			AsyncSend: true, AsyncConnect: true, PartialSends: 0.2, EmptySends: 0.1, PartialReceives: 0.2, LateBytes: 4 << 10, HeldAccepts: 3,
+			AsyncSend: true, AsyncConnect: true, LateBytes: 4 << 10, HeldAccepts: 3,
 			Shuffle: true, Delays: 0.2, DelayedReleases: 0.2, EarlyTurns: 0.1, SpoilMemory: true,
+		}
+		if inParts.MatchString(t.Name()) {
+			a.PartialSends, a.EmptySends, a.PartialReceives = 0.2, 0.1, 0.2
 		}
 	}
 	h.kernel = &simulatedKernel{Host: sim.NewHost(h.Host, a)}

@@ -48,7 +48,7 @@ func TestL4ResumeAboveMaxUnread(t *testing.T) {
 
 // A new handler gets the bytes that the one before has left, even if they exceed MaxUnreadBytes.
 func TestL4SetHandlerAboveMaxUnread(t *testing.T) {
-	skipOnAdversity(t, "no more is received once the first part exceeds MaxUnreadBytes")
+	skipOnAdversity(t, "the driver receives no more than MaxUnreadBytes at a time, and then stops")
 	got := make(chan int, 1)
 	n := 0
 	_, peer := serve(t, loop.Config{MaxUnreadBytes: smallUnread}, func(*loop.Conn) loop.Handler {
