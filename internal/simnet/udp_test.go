@@ -101,6 +101,15 @@ func TestRefusalBetweenHosts(t *testing.T) {
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("Read after the restart = %v, want ECONNREFUSED", err)
 		}
+		// The refusal of an earlier peer is none of the current one.
+		write(t, c, "x")
+		if e := c.s.Connect(c.s.sockaddr(u.s.local)); e != 0 {
+			t.Fatal(e)
+		}
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Read after a change of the peer = %v, want nothing", err)
+		}
 	})
 }
 
