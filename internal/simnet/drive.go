@@ -3,7 +3,6 @@ package simnet
 import (
 	"math/rand/v2"
 	"slices"
-	"time"
 )
 
 // What the driver of a loop needs, beside sockets.
@@ -12,28 +11,28 @@ import (
 type Loop struct{ *Actor }
 
 // NewLoop returns a Loop. Advance waits until it waits: so a loop that is only starting misses nothing.
-func (n *Network) NewLoop() Loop {
+// Close ends all its waiting.
+func (h *Host) NewLoop() Loop {
+	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	a := n.newActorLocked()
+	a := h.newActorLocked()
 	a.running = true
 	n.running++
 	n.loops = append(n.loops, a)
 	return Loop{a}
 }
 
-// Wait is Actor.Wait. It reports whether the network is open: Close ends all waiting.
-func (l Loop) Wait(timeout time.Duration) (open bool) {
-	l.n.mu.Lock()
-	if l.n.closed {
-		l.n.doneLocked(l.Actor)
-		l.n.mu.Unlock()
-		return false
+// Loops returns how many loops on the host have not ended.
+func (h *Host) Loops() (count int) {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	for _, a := range h.n.loops {
+		if a.isOf(h) {
+			count++
+		}
 	}
-	l.waitAndUnlock(timeout)
-	l.n.mu.Lock()
-	defer l.n.mu.Unlock()
-	return !l.n.closed
+	return count
 }
 
 // End ends the use of the loop's goroutine.

@@ -36,7 +36,7 @@ type Network struct {
 	events   events
 	seq      uint64
 	runnable []*Actor // ordered by number
-	actors   uint64   // that were made
+	actors   uint64   // of NewActor
 	running  int      // actors that run; with Config.Manual, Advance waits for idle until it is 0
 	idle     sync.Cond
 	hosts    []*Host
@@ -115,7 +115,7 @@ func (n *Network) Close() {
 		n.wakeLocked(a)
 	}
 	for len(n.events) > 0 {
-		n.cancelLocked(n.events[0])
+		n.cancelLocked(n.events[0].event)
 	}
 	if n.timer != nil {
 		n.timer.Stop()

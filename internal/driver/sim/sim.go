@@ -59,7 +59,7 @@ func Open(h *simnet.Host, c driver.Config, a Adversity) *Driver {
 		Base:      driver.MakeBase(c),
 		adversity: a,
 		dice:      dice{n.NewRand()},
-		loop:      n.NewLoop(),
+		loop:      h.NewLoop(),
 		scratch:   make([]byte, c.ScratchBytes),
 		requested: driver.TurnQueue[driver.Stream]{Mark: requested},
 		releasing: driver.TurnQueue[driver.Stream]{Mark: releasing},
