@@ -77,6 +77,50 @@ func TestBlockedDatagrams(t *testing.T) {
 	}
 }
 
+// TestKeepPeer: datagrams that are queued for the peer of a socket still go to it when the socket gets
+// another one.
+func TestKeepPeer(t *testing.T) {
+	testkit.CheckLeaks(t)
+	n := simnet.New(simnet.Config{Seed: *seed})
+	defer n.Close()
+	h := sim.NewHost(n.Host(), sim.Adversity{AsyncPackets: true})
+	drv, err := h.OpenDriver(someConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drv.Close()
+	var sockets []*driver.PacketSocket // a sender and two peers
+	for range 3 {
+		u, err := sock.ListenUDP(anyLoopback, sock.OnNetwork(networkOf(h)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &driver.PacketSocket{UDPSocket: u, Up: &inbox{}}
+		if err := drv.Bind(p); err != nil {
+			t.Fatal(err)
+		}
+		defer drv.Unbind(p)
+		sockets = append(sockets, p)
+	}
+	p, sender := sockets[0], drv.(driver.PacketSender)
+	for i, to := range sockets[1:] {
+		sender.KeepPeer(p)
+		if err := p.Connect(to.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sender.SendPackets(p, []sock.Message{{Data: fmt.Append(nil, "to peer ", i)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, x := range sockets[1:] {
+		in := x.Up.(*inbox)
+		turnUntil(t, drv, func() bool { return len(in.got) > 0 })
+		if want := fmt.Sprint("to peer ", i); len(in.got) != 1 || in.got[0] != want {
+			t.Errorf("peer %d received %q, want %q", i, in.got, want)
+		}
+	}
+}
+
 func sendOne(drv driver.Driver, p *driver.PacketSocket, m []sock.Message) (err error) {
 	if s, ok := drv.(driver.PacketSender); ok {
 		_, err = s.SendPackets(p, m)
