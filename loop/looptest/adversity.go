@@ -12,10 +12,9 @@ type Adversity struct {
 	AsyncSend bool
 	// AsyncConnect has connecting begin in a later turn.
 	AsyncConnect bool
-	// AsyncPackets has datagrams leave in a later turn, instead of in the call.
+	// AsyncPackets has datagrams leave later, too.
 	AsyncPackets bool
-	// PartialSends is how often only a part of the bytes, or of the queued datagrams, is sent though the
-	// socket has space for more.
+	// PartialSends is how often only a part of the bytes, or of several datagrams, is sent though the socket has space for more.
 	PartialSends float64
 	// EmptySends is how often nothing is sent though the socket has space. It needs AsyncSend.
 	EmptySends float64

@@ -16,6 +16,7 @@ type Driver struct {
 	adversity Adversity
 	dice      dice
 	loop      simnet.Loop // whose turns these are
+	before    func()      // of BeforeDelivery, or nil
 
 	sockets *sockets
 	q       *queue.Poll // over sockets
@@ -88,6 +89,9 @@ func (d *Driver) Wake() error {
 	d.loop.Wake()
 	return nil
 }
+
+// BeforeDelivery implements driver.Stepper.
+func (d *Driver) BeforeDelivery(f func()) { d.before = f }
 
 // Spin implements driver.Driver. Turn does not spin.
 func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats{} }

@@ -16,6 +16,9 @@ func (d *Driver) Turn(timeout time.Duration) error {
 		d.ReportReleased() // no other upcall will come
 		return err
 	}
+	if d.before != nil {
+		d.before()
+	}
 	d.deliver()
 	return nil
 }
