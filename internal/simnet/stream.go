@@ -428,6 +428,9 @@ func (t *streamSocket) stateLocked() State {
 	if t.hasUrgent {
 		st |= Urgent
 	}
+	if t.s.err != 0 {
+		st |= PendingError
+	}
 	return st
 }
 
