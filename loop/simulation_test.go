@@ -126,7 +126,7 @@ func newHostLocked(t testing.TB) *simulatedHost {
 	var a sim.Adversity
 	if networks.backend == adverseSimulation {
 		a = sim.Adversity{
-			AsyncSend: true, AsyncConnect: true, LateBytes: 4 << 10, HeldAccepts: 3,
+			AsyncSend: true, AsyncConnect: true, AsyncPackets: true, LateBytes: 4 << 10, HeldAccepts: 3,
 			Shuffle: true, Delays: 0.2, DelayedReleases: 0.2, EarlyTurns: 0.1, SpoilMemory: true,
 		}
 		if inParts.MatchString(t.Name()) {
