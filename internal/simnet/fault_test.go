@@ -93,7 +93,7 @@ func TestWouldBlock(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, n *Network) {
 		h := n.Host()
 		a, b := connect(t, n.Host(), h)
-		write(t, a, "x")
+		write(t, a, "xy") // a byte for each second call
 		u := listenPacket(t, h)
 		n.SetFaults(Faults{WouldBlock: 1})
 		for name, c := range map[string]struct {
@@ -128,6 +128,10 @@ func TestWouldBlock(t *testing.T) {
 			if e := c.call(); e != 0 {
 				t.Errorf("the second %s = %v", name, e)
 			}
+			if e := c.call(); e != syscall.EAGAIN {
+				t.Errorf("the third %s = %v, want EAGAIN", name, e)
+			}
+			c.call()
 		}
 		// What would block anyway is not a fault, which had an event.
 		var w changes
