@@ -16,6 +16,7 @@ type Driver struct {
 	adversity Adversity
 	dice      dice
 	loop      simnet.Loop // whose turns these are
+	before    func()      // of BeforeDelivery, or nil
 
 	sockets *sockets
 	q       *queue.Poll // over sockets
@@ -28,6 +29,8 @@ type Driver struct {
 	listeners driver.Table[acceptor]
 	driver.Watches
 	driver.Packets
+
+	out *outgoing // datagrams; nil without Adversity.AsyncPackets
 
 	// What the next submit or deliver does, beside what Base has.
 	requested driver.TurnQueue[driver.Stream] // to begin connecting, or to send
@@ -66,6 +69,9 @@ func Open(h *simnet.Host, c driver.Config, a Adversity) *Driver {
 		host: h, wake: d.loop.Wake, wakeLocked: d.loop.WakeLocked,
 		changed: driver.TurnQueue[registration]{Mark: 1},
 	}
+	if a.AsyncPackets {
+		d.out = newOutgoing()
+	}
 	d.q = queue.New(Name, d.sockets)
 	d.Watches = driver.MakeWatches(d.q, kindWatch)
 	d.Packets = driver.MakePackets(d.q, kindPacket)
@@ -83,6 +89,9 @@ func (d *Driver) Wake() error {
 	d.loop.Wake()
 	return nil
 }
+
+// BeforeDelivery implements driver.Stepper.
+func (d *Driver) BeforeDelivery(f func()) { d.before = f }
 
 // Spin implements driver.Driver. Turn does not spin.
 func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats{} }
