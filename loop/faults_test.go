@@ -57,7 +57,7 @@ func TestFaultHalfClose(t *testing.T) {
 	}
 
 	// The other direction: this side half-closes first, and goes on reading.
-	datas := make(chan string, 4)
+	datas := make(chan string, len("still here"))
 	_, d := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			opened: func(c *loop.Conn) { c.Write([]byte("bye")); c.CloseWrite() },
@@ -68,7 +68,7 @@ func TestFaultHalfClose(t *testing.T) {
 		t.Errorf("the peer read %q, %v, want bye", got, err)
 	}
 	d.Write([]byte("still here"))
-	if s := receive(t, datas, "data after CloseWrite"); s != "still here" {
+	if s := receiveAll(t, datas, len("still here"), "data after CloseWrite"); s != "still here" {
 		t.Errorf("Data got %q, want still here", s)
 	}
 }

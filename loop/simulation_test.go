@@ -162,6 +162,9 @@ func skipOnAdversity(t testing.TB, reason string) {
 	}
 }
 
+// sendsLate reports whether drivers may report bytes as sent after the peer has got them.
+func sendsLate(t testing.TB) bool { return hostOf(t) != nil && networks.backend == adverseSimulation }
+
 // resolution is how much later than its time a loop's timer fires at most.
 const resolution = 2 * time.Millisecond
 
