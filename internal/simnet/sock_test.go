@@ -214,7 +214,7 @@ func TestWatcher(t *testing.T) {
 	server.expect(t, "FIN", simnet.Readable|simnet.Writable|simnet.ReadClosed)
 	c.SetLinger(true, 0)
 	sys.Close(cfd)
-	server.expect(t, "reset", simnet.Readable|simnet.Writable|simnet.ReadClosed|simnet.Failed)
+	server.expect(t, "reset", simnet.Readable|simnet.Writable|simnet.ReadClosed|simnet.Failed|simnet.PendingError)
 	if _, ok := simnet.SocketOf(nil); ok {
 		t.Error("SocketOf(nil) is a socket")
 	}
