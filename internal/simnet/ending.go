@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"slices"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/sys"
@@ -52,14 +53,13 @@ func (t *streamSocket) shutdownUnixLocked(read, write bool) {
 
 // stopListeningLocked ends listening: connections that are not accepted are reset.
 func (t *streamSocket) stopListeningLocked() {
-	for _, all := range [][]*Socket{t.embryos, t.accepts} {
-		for _, child := range all {
-			child.closed = true
-			child.stream().abortLocked()
-			t.s.host.unbindLocked(child)
-		}
-	}
+	children := slices.Concat(t.embryos, t.accepts) // a reset that arrives at once changes the lists
 	t.embryos, t.accepts = nil, nil
+	for _, child := range children {
+		child.closed = true
+		child.stream().abortLocked()
+		t.s.host.unbindLocked(child)
+	}
 	t.state = streamIdle
 	t.s.changedLocked()
 }

@@ -53,6 +53,9 @@ func (t *streamSocket) progressLocked() {
 // outstanding reports whether there is something that the peer has not acknowledged or not let us send.
 func (t *streamSocket) outstanding() bool { return t.out.len() > 0 || t.sentFIN && !t.ackedFIN }
 
+// isBlocked reports whether there are bytes, none of them in flight: the peer's window is closed.
+func (t *streamSocket) isBlocked() bool { return t.out.len() > 0 && t.sent == t.out.begin }
+
 // resends reports whether the socket sends something again until it is answered.
 func (t *streamSocket) resends() bool {
 	return t.state == streamConnecting || t.state == streamOpen && t.outstanding()
@@ -91,6 +94,8 @@ func (t *streamSocket) deadlineLocked() int64 {
 		return never
 	case k.waiting && user > 0:
 		return k.progress + user
+	case k.waiting && t.isBlocked() && k.probes == 0:
+		return k.progress + int64(maxRetry) // a window probe
 	case k.waiting:
 		return k.progress + int64(resendTimeout)
 	case !o.keepAlive:
@@ -115,7 +120,7 @@ func (t *streamSocket) timerLocked() {
 	switch {
 	case t.state == streamConnecting:
 		t.failLocked(syscall.ETIMEDOUT)
-	case k.waiting && t.userTimeout() == 0 && t.out.len() > 0 && t.sent == t.out.begin && k.probes == 0:
+	case k.waiting && t.userTimeout() == 0 && t.isBlocked() && k.probes == 0:
 		// The window is closed, which is legal as long as the peer answers.
 		t.probeLocked(now)
 		k.progress = now

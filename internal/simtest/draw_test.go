@@ -97,6 +97,7 @@ func (d *drawer) connection() connection {
 	if d.p.setting.maxConns > 0 {
 		c.kind = accepted // connections of one group could wait for each other
 	}
+	c.shared = c.kind == accepted && c.network == "tcp" && (d.p.setting.maxConns > 0 || d.chance(2))
 	return c
 }
 

@@ -222,21 +222,16 @@ func (h handler) Data(lc *loop.Conn, b []byte) (n int, err error) {
 	steps := h.enter("Data")
 	defer h.leave()
 	var pauses bool
-	var echo, before int
+	var echo int
 	h.locked(func() {
 		n, pauses = h.dataLocked(lc, b)
-		echo, before = h.inc.echo, h.out.sent
+		echo = h.inc.echo
 	})
-	if most := h.c.w.p.setting.maxUnsent; echo == echoWhole {
-		if n = min(n, most-lc.Unsent()); n <= 0 {
-			n = 1 // is refused
-		}
-	}
-	if echo != echoOff && n > 0 {
+	switch {
+	case echo == echoWhole:
+		n = h.writeUntilRefused(n)
+	case echo != echoOff && n > 0:
 		h.do(h.inc, step{op: opWrite, n: n}, true)
-	}
-	if echo == echoWhole {
-		n = h.out.sent - before // the rest is to be delivered again when it can be written
 	}
 	if pauses {
 		h.do(h.inc, step{op: opPause}, true)
@@ -249,6 +244,21 @@ func (h handler) Data(lc *loop.Conn, b []byte) (n int, err error) {
 		k.full = k.full || k.left >= h.c.w.p.setting.maxUnread && !k.pausedInside
 	})
 	return n, h.act(steps)
+}
+
+// writeUntilRefused writes up to n bytes, and returns how many were taken. A rest is to be delivered again
+// when it can be written, because a write was refused.
+func (h handler) writeUntilRefused(n int) (taken int) {
+	for taken < n {
+		before := h.out.sent
+		space := h.c.w.p.setting.maxUnsent - h.inc.lc.Unsent()
+		h.do(h.inc, step{op: opWrite, n: max(1, min(n-taken, space))}, true)
+		if h.out.sent == before {
+			break
+		}
+		taken += h.out.sent - before
+	}
+	return taken
 }
 
 // dataLocked checks b, and returns how much of it is consumed, and whether Data pauses.
