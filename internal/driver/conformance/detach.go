@@ -93,6 +93,7 @@ func detachLosesNothing(h *harness) {
 }
 
 func detachToQueue(h *harness) {
+	h.needsSystem("a Poll watches only sockets of the operating system")
 	c, p := h.pair()
 	c.attach()
 	c.resume()
@@ -136,7 +137,7 @@ func detachReset(h *harness) {
 			h.until("the bytes", func() bool { return c.got == 10 })
 			c.resume()
 			h.turn(0)
-			if c.ended == nil {
+			if c.ended == nil && c.failed == nil {
 				c.detach()
 			} else {
 				c.release() // the reset was reported
@@ -144,7 +145,7 @@ func detachReset(h *harness) {
 		}
 		h.awaitReleased(c)
 		h.others = append(h.others, c)
-		if c.ended != nil {
+		if c.ended != nil || c.failed != nil {
 			continue
 		}
 		h.waitFor("the reset", func() bool {

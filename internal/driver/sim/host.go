@@ -1,0 +1,42 @@
+package sim
+
+import (
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/simnet"
+	"github.com/pollux-io/pollux/internal/sys"
+)
+
+// A Host is a simulated host that loops can run on.
+type Host struct {
+	*simnet.Host
+	adversity Adversity
+}
+
+var _ driver.Simulation = (*Host)(nil)
+
+// NewHost returns h as a Host, whose drivers have the adversity a. It must be valid (Validate).
+func NewHost(h *simnet.Host, a Adversity) *Host {
+	if err := a.Validate(); err != nil {
+		panic(err)
+	}
+	return &Host{h, a}
+}
+
+// OpenDriver implements driver.Simulation.
+func (h *Host) OpenDriver(c driver.Config) (driver.Driver, error) {
+	return Open(h.Host, c, h.adversity), nil
+}
+
+// Owns implements driver.Simulation.
+func (h *Host) Owns(s sys.VirtualSocket) bool {
+	x, ok := simnet.SocketOf(s)
+	return ok && x.Host() == h.Host
+}
+
+// Clock implements driver.Simulation.
+func (h *Host) Clock() driver.Clock {
+	if n := h.Network(); n.Manual() {
+		return n
+	}
+	return nil
+}
