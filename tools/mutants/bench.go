@@ -35,6 +35,8 @@ type bench struct {
 	root    string // of the module, absolute
 	scratch string
 	took    map[string]time.Duration // what each command takes without a mistake, by its line
+
+	minTimeout time.Duration // the constant, except in tests
 }
 
 // verdict is what the tests have found of a mutant.
@@ -53,7 +55,7 @@ func newBench(root string) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bench{root: root, scratch: scratch, took: map[string]time.Duration{}}, nil
+	return &bench{root: root, scratch: scratch, took: map[string]time.Duration{}, minTimeout: minTimeout}, nil
 }
 
 func (b *bench) close() { os.RemoveAll(b.scratch) }
@@ -104,7 +106,7 @@ func (b *bench) test(m *mutant) verdict {
 		if err := b.build(folder, overlay, c.pkg, programs); err != nil {
 			return verdict{by: "it does not build", details: headOf(err.Error())}
 		}
-		limit := max(minTimeout, timeoutFactor*b.took[c.line])
+		limit := max(b.minTimeout, timeoutFactor*b.took[c.line])
 		output, err := b.runTest(programs[c.pkg], c, limit)
 		if err == nil {
 			return verdict{by: "go test " + c.line + " passes"}
