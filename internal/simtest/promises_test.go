@@ -188,9 +188,9 @@ func TestL4ResumeInACallback(t *testing.T) {
 }
 
 // L4: what Data leaves because too much is unsent is delivered again at the low watermark, although
-// nothing more is received.
+// nothing more is received, and reading has not stopped because the kernel takes everything at once.
 func TestL4LeftAboveTheWatermark(t *testing.T) {
-	const high, low, questions, answerBytes = 4 << 10, 1 << 10, 40, 64 << 10
+	const high, low, questions, answerBytes = 4 << 10, 1 << 10, 5, 8 << 10
 	inScene(t, loop.Config{HighWatermarkBytes: high, LowWatermarkBytes: low}, func(s *scene) {
 		peer := s.dial(s.listen(func(*loop.Conn) loop.Handler {
 			return &scripted{data: func(c *loop.Conn, b []byte) (n int, err error) {
@@ -324,12 +324,12 @@ type countPackets struct{ n int }
 func (h *countPackets) Packets(_ *loop.PacketConn, ms []sock.Message) { h.n += len(ms) }
 
 // L12: all datagrams of a burst are delivered, although it is more than one turn may receive, and
-// the socket is not reported again.
+// the socket is not reported again: all of them arrive during one function of the loop.
 func TestL12BurstIsDelivered(t *testing.T) {
-	const datagrams = 2000
+	const datagrams = 500
 	inScene(t, loop.Config{}, func(s *scene) {
 		h := &countPackets{}
-		ln, err := s.g.ListenPacket("udp", s.server.Addr().String()+":0", func(*loop.PacketConn) loop.PacketHandler { return h }, sock.ReadBuffer(8<<20))
+		ln, err := s.g.ListenPacket("udp", s.server.Addr().String()+":0", func(*loop.PacketConn) loop.PacketHandler { return h }, sock.ReadBuffer(1<<20))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -338,11 +338,14 @@ func TestL12BurstIsDelivered(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer from.Close()
-		for range datagrams {
-			if _, err := from.WriteTo([]byte("x"), ln.Addr()); err != nil {
-				t.Fatal(err)
+		s.n.SetLink(s.host, s.server, simnet.Link{}) // what is sent arrives within the call
+		s.g.Loops()[0].Run(func() {
+			for range datagrams {
+				if _, err := from.WriteTo([]byte("x"), ln.Addr()); err != nil {
+					t.Error(err)
+				}
 			}
-		}
+		})
 		s.n.NewActor().Wait(time.Second)
 		if h.n != datagrams {
 			t.Errorf("%d of %d datagrams were delivered", h.n, datagrams)
