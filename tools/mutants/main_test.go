@@ -71,24 +71,34 @@ func TestMutants(t *testing.T) {
 		fails   string // the error contains it; "": there is none
 	}{
 		{
-			"both are caught", map[string]string{"sum": sumPatch, "twice": twicePatch}, nil,
+			"both are caught",
+			map[string]string{"sum": sumPatch, "twice": twicePatch},
+			nil,
 			`(?s)^2 commands pass .*caught +sum .* \. TestSum\n.*Sum\(1, 2\) = -1\n.*caught +twice .* \. TestTwice\n.*2 mutants, 2 caught`, "",
 		},
 		{"one is chosen", map[string]string{"sum": sumPatch, "twice": twicePatch}, []string{"twi"}, `(?s)^1 commands .*caught +twice`, ""},
 		{
-			"one survives", map[string]string{"sum": sumPatch, "twice": strings.Replace(twicePatch, "TWICE=checked ", "", 1)}, nil,
+			"one survives",
+			map[string]string{"sum": sumPatch, "twice": strings.Replace(twicePatch, "TWICE=checked ", "", 1)},
+			nil,
 			`(?s)caught +sum .*SURVIVED +twice .*go test \. -run=\^TestTwice\$ passes\n\tTwice returns its argument\.\n`, "1 of 2 mistakes were not found",
 		},
 		{
-			"one of two commands passes", map[string]string{"sum": strings.Replace(sumPatch, "\n\n", "\ntest . -run=^TestTwice$\n\n", 1)}, nil,
+			"one of two commands passes",
+			map[string]string{"sum": strings.Replace(sumPatch, "\n\n", "\ntest . -run=^TestTwice$\n\n", 1)},
+			nil,
 			`SURVIVED +sum .*go test \. -run=\^TestTwice\$ passes`, "1 of 1 mistakes",
 		},
 		{
-			"a mutant that does not build is not caught", map[string]string{"sum": strings.Replace(sumPatch, "a - b", "a - c", 1)}, nil,
+			"a mutant that does not build is not caught",
+			map[string]string{"sum": strings.Replace(sumPatch, "a - b", "a - c", 1)},
+			nil,
 			`(?s)SURVIVED +sum .*it does not build\n.*undefined: c`, "1 of 1 mistakes",
 		},
 		{
-			"a mutant that panics", map[string]string{"sum": strings.Replace(sumPatch, "return a - b", `panic("broken")`, 1)}, nil,
+			"a mutant that panics",
+			map[string]string{"sum": strings.Replace(sumPatch, "return a - b", `panic("broken")`, 1)},
+			nil,
 			`(?s)caught +sum .* \. TestSum\n.*broken`, "",
 		},
 		{"no test", map[string]string{"sum": strings.Replace(sumPatch, "TestSum", "TestSun", 1)}, nil, `^$`, "runs no test"},
