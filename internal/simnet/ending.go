@@ -74,8 +74,10 @@ func (t *streamSocket) closeLocked() {
 	case t.in.len() > 0, !t.unix && t.s.options.linger && t.s.options.lingerSeconds == 0:
 		t.abortLocked()
 	case t.unix:
-		t.shutdownUnixLocked(true, true)
+		p := t.newPacketLocked(finPacket) // also if it has sent one: the peer sees that t.s is closed
+		p.seq = t.out.end()
 		t.overLocked()
+		t.net().sendLocked(p)
 	default:
 		t.closedRead, t.closedWrite = true, true
 		t.transmitLocked()

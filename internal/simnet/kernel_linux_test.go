@@ -233,6 +233,20 @@ func pollState(fd sys.FD) (s simnet.State) {
 	return s
 }
 
+func kernelRecorder(t *testing.T) *recorder {
+	return &recorder{
+		t: t, folder: testkit.TempDir(t), state: pollState,
+		kernel: func(family, typ int) (sys.FD, syscall.Errno) { return sys.Socket(family, typ, 0) },
+	}
+}
+
+func simulatedRecorder(t *testing.T, h *simnet.Host) *recorder {
+	return &recorder{t: t, folder: "/folder", kernel: h.Socket, state: func(fd sys.FD) simnet.State {
+		s, _ := simnet.SocketOf(sys.Virtual(fd))
+		return s.State()
+	}}
+}
+
 func TestBehavesLikeLinux(t *testing.T) {
 	for _, b := range behaviours {
 		for _, family := range b.families {
@@ -245,17 +259,11 @@ func TestBehavesLikeLinux(t *testing.T) {
 					}
 					return r.lines
 				}
-				want := run(&recorder{
-					t: t, folder: t.TempDir(), state: pollState,
-					kernel: func(family, typ int) (sys.FD, syscall.Errno) { return sys.Socket(family, typ, 0) },
-				})
+				want := run(kernelRecorder(t))
 				n := simnet.New(simnet.Config{})
 				defer n.Close()
 				h := n.Host()
-				got := run(&recorder{t: t, folder: "/folder", kernel: h.Socket, state: func(fd sys.FD) simnet.State {
-					s, _ := simnet.SocketOf(sys.Virtual(fd))
-					return s.State()
-				}})
+				got := run(simulatedRecorder(t, h))
 				if h.Descriptors() != 0 {
 					t.Errorf("%d descriptors are open", h.Descriptors())
 				}
@@ -915,9 +923,12 @@ var behaviours = []struct {
 	{"inherited options", tcp, func(r *recorder, family int) {
 		l := r.socket(family, sys.SOCK_STREAM)
 		options := [][3]int{
-			{sys.IPPROTO_TCP, sys.TCP_NODELAY, 1}, {sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1},
-			{sys.IPPROTO_TCP, sys.TCP_KEEPIDLE, 33}, {sys.SOL_SOCKET, sys.SO_RCVBUF, 5000},
-			{sys.SOL_SOCKET, sys.SO_SNDBUF, 7000}, {sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, 5000},
+			{sys.IPPROTO_TCP, sys.TCP_NODELAY, 1},
+			{sys.SOL_SOCKET, sys.SO_KEEPALIVE, 1},
+			{sys.IPPROTO_TCP, sys.TCP_KEEPIDLE, 33},
+			{sys.SOL_SOCKET, sys.SO_RCVBUF, 5000},
+			{sys.SOL_SOCKET, sys.SO_SNDBUF, 7000},
+			{sys.IPPROTO_TCP, sys.TCP_USER_TIMEOUT, 5000},
 		}
 		for _, o := range options {
 			sys.SetInt(l, o[0], o[1], o[2])

@@ -8,6 +8,7 @@ const (
 	firstSYNRetry = time.Second            // of a SYN or SYN-ACK, doubled each time
 	maxRetry      = 120 * time.Second
 	maxSYNAcks    = 5
+	maxTries      = 15 // of others (tcp_retries2); timers end the connection before
 )
 
 // lostLocked is called with a packet that was lost. Those of a connection that TCP sends again, or
@@ -30,7 +31,7 @@ func (n *Network) lostLocked(p *packet) {
 	t := p.resender().stream()
 	p.tries++
 	switch {
-	case n.closed || p.isObsolete():
+	case n.closed || p.isObsolete() || p.tries > maxTries:
 		n.freeLocked(p)
 		return
 	case p.kind == synAckPacket && p.tries > maxSYNAcks:
@@ -43,7 +44,7 @@ func (n *Network) lostLocked(p *packet) {
 
 // isObsolete reports whether a packet that was lost is not sent again, because the connection has ended
 // since. An ACK is, while the peer retransmits what it acknowledges: by a socket in TIME_WAIT. A host
-// that has crashed sends a reset instead.
+// that has crashed, or has reset the connection, sends a reset instead.
 func (p *packet) isObsolete() bool {
 	s := p.resender()
 	switch {
@@ -51,7 +52,7 @@ func (p *packet) isObsolete() bool {
 		return false
 	case p.kind != ackPacket || p.peer == nil || !p.peer.stream().resends():
 		return true
-	case s.lost:
+	case s.stream().aborted:
 		p.kind = resetPacket
 	}
 	return false

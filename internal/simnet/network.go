@@ -111,7 +111,7 @@ func (n *Network) Close() {
 	}
 	n.runnable = nil
 	for len(n.events) > 0 {
-		n.cancelLocked(n.events[0])
+		n.cancelLocked(n.events[0].event)
 	}
 	if n.timer != nil {
 		n.timer.Stop()

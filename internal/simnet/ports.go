@@ -30,7 +30,7 @@ func (s *Socket) portOf(number uint16) port {
 // bindLocked gives an IP socket a local address. With port 0 it chooses an ephemeral port.
 func (h *Host) bindLocked(s *Socket, a netip.AddrPort) syscall.Errno {
 	switch ip := a.Addr(); {
-	case s.local.ip.IsValid():
+	case s.local.ip.Port() != 0:
 		return syscall.EINVAL
 	case !ip.IsUnspecified() && !ip.IsMulticast() && !h.hasAddr(ip) && !(s.typ == sys.SOCK_DGRAM && isBroadcast(ip)):
 		return syscall.EADDRNOTAVAIL

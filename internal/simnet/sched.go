@@ -2,7 +2,6 @@ package simnet
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
 	"time"
 )
@@ -120,8 +119,6 @@ func (n *Network) runLocked(a *Actor) {
 
 // An event is something that happens at a time. do is called with n.mu held.
 type event struct {
-	at    int64 // nanoseconds since the network began
-	seq   uint64
 	index int // in n.events, or noIndex
 	do    func()
 }
@@ -132,21 +129,22 @@ const noIndex = -1
 func (n *Network) scheduleLocked(e *event, at int64) {
 	n.cancelLocked(e)
 	n.seq++
-	e.at, e.seq = at, n.seq
-	heap.Push(&n.events, e)
+	n.events.push(scheduled{at, n.seq, e})
 	n.setTimerLocked()
 }
 
 func (n *Network) cancelLocked(e *event) {
 	if e.index != noIndex {
-		heap.Remove(&n.events, e.index)
+		n.events.remove(e)
 	}
 }
 
 // doLocked does the events that are due at the given time.
 func (n *Network) doLocked(now int64) {
 	for len(n.events) > 0 && n.events[0].at <= now {
-		heap.Pop(&n.events).(*event).do()
+		e := n.events[0].event
+		n.events.remove(e)
+		e.do()
 	}
 }
 
@@ -194,31 +192,3 @@ func (n *Network) step() {
 	n.setTimerLocked()
 }
 
-// events is a heap, ordered by time and then by when they were scheduled.
-type events []*event
-
-func (h events) Len() int { return len(h) }
-
-func (h events) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
-}
-
-func (h events) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-func (h *events) Push(x any) {
-	e := x.(*event)
-	e.index = len(*h)
-	*h = append(*h, e)
-}
-
-func (h *events) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	e.index = noIndex
-	return e
-}

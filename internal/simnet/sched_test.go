@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,21 +16,20 @@ import (
 // In a bubble one actor runs at a time, and the seed chooses the order.
 func TestOneActorRunsAtATime(t *testing.T) {
 	run := func(seed uint64) string {
-		var order strings.Builder
+		var order testkit.Buffer
 		bubble(t, Config{Seed: seed}, func(t *testing.T, n *Network) {
 			var wg sync.WaitGroup
-			running := 0
+			var running atomic.Int32
 			for i := range 5 {
 				a := n.NewActor()
 				wg.Go(func() {
 					for range 20 {
 						a.Wait(0)
-						running++
-						if running != 1 {
-							t.Errorf("%d actors run at a time", running)
+						if k := running.Add(1); k != 1 {
+							t.Errorf("%d actors run at a time", k)
 						}
 						fmt.Fprint(&order, i)
-						running--
+						running.Add(-1)
 					}
 				})
 			}
@@ -90,13 +90,13 @@ func TestClockRunsBesideABusyActor(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, n *Network) {
 		defer n.Close()
 		busy, timed := n.NewActor(), n.NewActor()
-		done := false
+		var done atomic.Bool
 		turns := 0
 		go func() {
 			timed.Wait(time.Microsecond)
-			done = true
+			done.Store(true)
 		}()
-		for !done {
+		for !done.Load() {
 			busy.Wait(0)
 			turns++
 		}

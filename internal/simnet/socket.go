@@ -24,6 +24,7 @@ const (
 	ReadClosed                   // the peer has sent FIN, or the connection has failed
 	Failed                       // both directions have ended, or there is an error
 	Urgent                       // there is a byte of urgent data
+	PendingError                 // SocketError has an error to return
 )
 
 // A Socket is an open socket of a Host.

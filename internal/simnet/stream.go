@@ -213,11 +213,12 @@ func (t *streamSocket) arrivedLocked(p *packet) (kept bool) {
 	case p.seq > end:
 		t.early = append(t.early, p)
 		return true
-	case p.seq < end || t.gotFIN:
+	case p.seq < end || t.gotFIN && !t.unix:
 		t.acknowledgeLocked() // a duplicate
 		return false
-	case t.s.closed && p.kind == dataPacket:
-		t.abortLocked() // no one can read it
+	case t.closedRead && t.closedWrite && !t.unix && p.kind == dataPacket:
+		t.abortLocked() // no one will read it (RFC 1122, 4.2.2.13)
+		t.failLocked(syscall.ECONNRESET)
 		return false
 	}
 	t.takeLocked(p)
@@ -388,9 +389,10 @@ func (t *streamSocket) recvUrgentLocked(bufs [][]byte) (int, syscall.Errno) {
 
 func (t *streamSocket) unreadLocked() int { return t.in.len() }
 
+// unackedLocked also counts what was not acknowledged when the connection failed, as Linux does.
 func (t *streamSocket) unackedLocked() int {
-	if t.state == streamOver {
-		return 0
+	if t.unix && t.state == streamOver {
+		return 0 // the peer has dropped it
 	}
 	n := t.out.len()
 	if t.sentFIN && !t.ackedFIN && !t.unix {
@@ -426,6 +428,9 @@ func (t *streamSocket) stateLocked() State {
 	}
 	if t.hasUrgent {
 		st |= Urgent
+	}
+	if t.s.err != 0 {
+		st |= PendingError
 	}
 	return st
 }

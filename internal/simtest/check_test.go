@@ -116,7 +116,7 @@ func (e *end) mayBeClosedLocked() bool {
 func (e *end) finishedLocked() bool {
 	switch {
 	case e.player != nil:
-		return e.player.dead || e.player.noread && e.player.nowrite
+		return !e.player.dialing && (e.player.dead || e.player.noread && e.player.nowrite)
 	case e.c.isPeer(e.i):
 		return true
 	case e.moving:

@@ -101,7 +101,7 @@ func (e *end) do(inc *incarnation, s step, inside bool) {
 	case opConsume, opTakeOnly:
 		e.locked(func() { k.mode = s })
 	case opEcho:
-		e.locked(func() { k.echoes = s.n > 0 })
+		e.locked(func() { k.echo = s.n })
 	case opPause:
 		e.locked(func() { k.paused, k.pausedInside = true, k.pausedInside || inside })
 		err = lc.Pause()
@@ -155,6 +155,10 @@ func (e *end) setTimeouts(inc *incarnation, s step) error {
 	e.locked(func() {
 		if t := time.Now().Add(d); inc.deadline.IsZero() || t.Before(inc.deadline) {
 			inc.deadline = t
+		}
+		inc.idle = 0
+		if s.op == opIdleTimeout && !inc.did(opReadDeadline) {
+			inc.idle = d
 		}
 	})
 	if s.op == opIdleTimeout {

@@ -115,7 +115,9 @@ func (d *drawer) drawSteps() {
 		}
 		s := lists[i][0]
 		lists[i] = lists[i][1:]
-		s.after = d.pauseBefore()
+		if s.after == 0 {
+			s.after = d.pauseBefore()
+		}
 		d.p.steps = append(d.p.steps, s)
 	}
 }
@@ -178,14 +180,15 @@ func (d *drawer) scenario(conn int) []step {
 	add := func(end int, o op, n int, f from) {
 		list = append(list, step{conn: conn, end: end, op: o, n: n, from: f})
 	}
-	if c.kind == loopToLoop {
+	if c.kind == loopToLoop { // both ends write more than the other one takes before it reads
+		c.small = true
 		add(0, opWrite, d.most, d.from())
 		add(1, opWrite, d.most, d.from())
 		return list
 	}
 	end := pick(d.Rand, opFIN, opRST, opHardClose, opHardClose)
 	few := 1 + d.IntN(2000)
-	switch d.IntN(7) {
+	switch d.IntN(8) {
 	case 0: // the loop answers one by one a peer that has closed
 		add(0, opTakeOnly, 1+d.IntN(500), fromScript)
 		add(1, opWrite, few, fromScript)
@@ -204,11 +207,17 @@ func (d *drawer) scenario(conn int) []step {
 		add(0, opWrite, d.most, d.from())
 		add(0, pick(d.Rand, opClose, opCloseWith), 0, d.from())
 	case 4: // the peer does not read the answers at first
-		add(0, opEcho, 1, fromScript)
+		add(0, opEcho, 1+d.IntN(echoWhole), fromScript)
 		add(1, opWrite, d.most, fromScript)
 	case 5: // the peer resets at a byte of the answer
 		add(1, opCutAt, d.IntN(few), fromScript)
 		add(0, opWrite, few, d.from())
+	case 7: // the peer sends now and then, before an idle timeout expires
+		add(0, opIdleTimeout, 3000, d.from())
+		for range 6 {
+			add(1, opWrite, 1+few/10, fromScript)
+			list[len(list)-1].after = time.Millisecond
+		}
 	case 6: // the peer closes while the connection is paused
 		add(0, opPause, 0, d.from())
 		add(1, opWrite, few, fromScript)
@@ -331,7 +340,7 @@ func (d *drawer) loopStep(end int, c *connection, ends bool) step {
 		s.from = fromCallback
 	}
 	if end == 0 && s.op == opResume && d.chance(8) && c.kind != fanned {
-		s.op, s.n = opEcho, 1 // only end 0: two echoing ends would never stop
+		s.op, s.n = opEcho, 1+d.IntN(echoWhole) // only end 0: two echoing ends would never stop
 	}
 	return s
 }

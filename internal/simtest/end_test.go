@@ -52,15 +52,17 @@ type known struct {
 	above, drainDue        bool // Unsent was above the high watermark; Drained is due
 	drains                 int  // calls of Drained
 	high, low              int  // the watermarks
-	backpressure, echoes   bool
+	backpressure           bool
+	echo                   int  // echoOff, echoAll or echoWhole
 	mode                   step // opConsume or opTakeOnly
 	endedInside            bool
-	fin, eof               bool // CloseWrite was called; ReadClosed was called
-	ended                  []op // the operations called that end the connection
-	full                   bool // it left MaxUnreadBytes
-	deadline               time.Time
-	detachings             int // functions of Detach that are still to be called
-	offloads               int // dones of Offload that are still to be called, or dropped
+	fin, eof               bool          // CloseWrite was called; ReadClosed was called
+	ended                  []op          // the operations called that end the connection
+	full                   bool          // it left MaxUnreadBytes
+	deadline               time.Time     // a timeout must not expire before
+	idle                   time.Duration // the idle timeout; 0: none
+	detachings             int           // functions of Detach that are still to be called
+	offloads               int           // dones of Offload that are still to be called, or dropped
 }
 
 func (e *end) String() string {
@@ -219,13 +221,17 @@ func (h handler) Opened(lc *loop.Conn) {
 func (h handler) Data(lc *loop.Conn, b []byte) (n int, err error) {
 	steps := h.enter("Data")
 	defer h.leave()
-	var pauses, echoes bool
+	var pauses bool
+	var echo, before int
 	h.locked(func() {
 		n, pauses = h.dataLocked(lc, b)
-		echoes = h.inc.echoes
+		echo, before = h.inc.echo, h.out.sent
 	})
-	if echoes && n > 0 {
+	if echo != echoOff && n > 0 {
 		h.do(h.inc, step{op: opWrite, n: n}, true)
+	}
+	if echo == echoWhole {
+		n = h.out.sent - before // the rest is to be delivered again when it can be written
 	}
 	if pauses {
 		h.do(h.inc, step{op: opPause}, true)
@@ -256,6 +262,9 @@ func (h handler) dataLocked(lc *loop.Conn, b []byte) (n int, pauses bool) {
 		h.failedLocked("Data got new bytes after ReadClosed")
 	}
 	h.checkBytesLocked(b, h.consumed)
+	if k.idle > 0 && h.consumed+len(b) > h.in.seen {
+		k.deadline = time.Now().Add(k.idle)
+	}
 	h.in.seen = max(h.in.seen, h.consumed+len(b))
 	k.redeliver = false
 	switch {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/pollux-io/pollux/loop"
@@ -20,9 +21,11 @@ func (w *world) finish() {
 		w.heal(h)
 	}
 	w.server.SetMaxDescriptors(math.MaxInt)
-	w.unblock()
-	w.settle()
-	w.locked(w.checkQuietLocked)
+	w.unblock(true)
+	w.settle(func(e *end) string { return e.missingLocked() + e.missingRestLocked() })
+	w.unblock(false)
+	w.settle((*end).missingLocked)
+	w.locked(w.noteArrivedLocked)
 	for round := range 2 + len(w.conns) {
 		if !w.closeSome(round) {
 			break
@@ -47,11 +50,13 @@ func (w *world) finish() {
 	w.n.Close()
 }
 
-// unblock removes pauses and limits of reading.
-func (w *world) unblock() {
+// unblock removes the limits of what peers read, or pauses and limits of the loops' ends.
+func (w *world) unblock(peers bool) {
 	for _, c := range w.conns {
 		for _, e := range c.ends {
-			e.unblock()
+			if peers == (e.player != nil) {
+				e.unblock()
+			}
 		}
 	}
 }
@@ -87,20 +92,34 @@ func (e *end) unblock() {
 }
 
 // settle waits until nothing is missing, or nothing more will happen.
-func (w *world) settle() {
-	w.waitUntil(quiet, func() bool {
-		if w.packets.missingLocked() != "" {
-			return false
+func (w *world) settle(missing func(*end) string) {
+	if w.waitUntil(quiet, func() bool {
+		return w.packets.missingLocked() == "" && !slices.ContainsFunc(w.conns, func(c *conn) bool { return missing(c.ends[0])+missing(c.ends[1]) != "" })
+	}) {
+		return
+	}
+	w.locked(func() {
+		if what := w.packets.missingLocked(); what != "" {
+			w.failLocked("UDP is missing " + what)
 		}
 		for _, c := range w.conns {
 			for _, e := range c.ends {
-				if e.missingLocked() != "" {
-					return false
+				if what := missing(e); what != "" {
+					e.failedLocked("is missing %s", what)
 				}
 			}
 		}
-		return true
 	})
+}
+
+// missingRestLocked returns what is missing at an end whose Data has left what it could not write.
+func (e *end) missingRestLocked() string {
+	k := &e.inc.known
+	if e.player == nil && k.opened && k.echo == echoWhole && k.mode.op == opConsume && k.mode.n == 0 && k.left > 0 && !k.paused && !k.fin &&
+		e.peer.readsLocked() && !e.mayBeClosedLocked() {
+		return "the rest, though all that Data has written was sent"
+	}
+	return ""
 }
 
 // missingLocked returns what is still to happen at an end, if the other one reads.
@@ -134,19 +153,13 @@ func (e *end) readsLocked() bool {
 	}
 	k := &e.inc.known
 	return !e.c.isPeer(e.i) && k.opened && !k.closed && !k.paused && len(k.ended) == 0 && !k.full && k.mode.op == opConsume && k.mode.n == 0 && !e.moving && !e.dropped &&
-		!(k.backpressure && !e.peer.readsAllLocked())
+		!(k.backpressure && e.inc.lc.Unsent() > k.low)
 }
 
-// checkQuietLocked checks that nothing is missing.
-func (w *world) checkQuietLocked() {
-	if what := w.packets.missingLocked(); what != "" {
-		w.failLocked("UDP is missing " + what)
-	}
+// noteArrivedLocked notes what the ends have received before they are closed.
+func (w *world) noteArrivedLocked() {
 	for _, c := range w.conns {
 		for _, e := range c.ends {
-			if what := e.missingLocked(); what != "" {
-				e.failedLocked("is missing %s", what)
-			}
 			e.out.arrived = max(e.out.arrived, min(e.out.sent, e.peer.in.seen))
 		}
 	}
@@ -165,10 +178,31 @@ func (w *world) closeSome(round int) (some bool) {
 			e.close(round == 0 && c.halfFirst)
 		}
 	}
-	if some {
+	switch {
+	case some && round == 0:
+		w.settle((*end).missingEOFLocked)
+	case some:
 		w.waitUntil(quiet, w.allClosedLocked)
 	}
 	return some
+}
+
+// missingEOFLocked returns what is missing at an end whose peer has sent everything and FIN.
+func (e *end) missingEOFLocked() string {
+	from, k := e.peer, &e.inc.known
+	switch {
+	case from.dueLocked() < from.out.sent || e.c.disturbedLocked() || e.c.cutLocked() || e.c.kind == relayed && e.c.relayCutLocked():
+		return ""
+	case from.player != nil && !from.player.finSent:
+		return ""
+	case from.player == nil && !from.inc.fin && !from.inc.did(opClose, opCloseWith, opDataError):
+		return ""
+	case e.player != nil && e.player.conn != nil && !e.player.dead && !e.player.noread:
+		return "EOF"
+	case e.player == nil && e.readsLocked() && !k.eof:
+		return "ReadClosed, or Closed"
+	}
+	return ""
 }
 
 func (w *world) allClosedLocked() bool {
@@ -207,6 +241,15 @@ func (e *end) close(half bool) {
 
 // shutdown ends the groups and the peers that have not connected.
 func (w *world) shutdown() {
+	w.locked(func() {
+		for _, c := range w.conns {
+			e := c.ends[0]
+			if c.opening && (c.kind == accepted || c.kind == fanned) && e.player == nil && e.inc.lc == nil && !e.dropped && !e.moving && !c.disturbedLocked() &&
+				c.ends[1].player.conn != nil && !c.ends[1].player.dead {
+				e.failedLocked("was never accepted")
+			}
+		}
+	})
 	for _, g := range w.groups {
 		g.beginShutdown()
 	}

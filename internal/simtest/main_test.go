@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// With one processor the order in which goroutines run depends on nothing but the program: also
-// where some run at the same instant, such as those of Offload and of calls that wait. It is faster, too:
-// waking an actor never wakes another thread.
+// A run has one goroutine that does something at a time, so it is faster with one processor: waking a
+// goroutine does not wake a thread.
 func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(400)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/simnet"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
@@ -17,7 +18,8 @@ import (
 type packets struct {
 	w       *world
 	ln      *loop.PacketListener
-	peer    *simnet.PacketConn
+	peer    *simnet.PacketConn // receives
+	sender  *sock.UDPSocket    // sends without waiting, so that many datagrams arrive at once
 	address netip.AddrPort
 
 	// The world's mu guards the rest.
@@ -91,6 +93,8 @@ func (w *world) newPackets() *packets {
 	var err error
 	p.peer, err = w.hosts[0].ListenPacket("udp", w.hosts[0].Addr().String()+":0")
 	must(err)
+	p.sender, err = sock.ListenUDP(netip.AddrPortFrom(w.hosts[0].Addr(), 0), sock.OnNetwork(hostNetwork(w.hosts[0].Host, 0)))
+	must(err)
 	p.ln, err = w.groups[0].g.ListenPacket("udp", w.server.Addr().String()+":0", func(c *loop.PacketConn) loop.PacketHandler {
 		w.called()
 		w.locked(func() { p.conns[c.Loop().Index()] = c })
@@ -160,23 +164,32 @@ func (p *packets) send(c *loop.PacketConn, sizes []int) {
 	})
 }
 
-// sendDatagram sends one from the peer, and some from the first loop's socket.
-func (w *world) sendDatagram(n int) {
+// burst is more datagrams than one batch of a driver has.
+const burst = 2*driver.MaxPackets + 1
+
+// sendDatagrams sends one or a burst from the peer, and some from the first loop's socket.
+func (w *world) sendDatagrams(n int) {
 	p := w.packets
-	var b []byte
+	var ms []sock.Message
 	var from *loop.PacketConn
 	w.locked(func() {
-		b, from = p.toLoop.next(n), p.conns[0]
+		ms = append(ms, sock.Message{Data: p.toLoop.next(n), Addr: p.address})
+		for range burst {
+			if n%4 == 0 {
+				ms = append(ms, sock.Message{Data: p.toLoop.next(n % 100), Addr: p.address})
+			}
+		}
+		from = p.conns[0]
 		p.lost = p.lost || w.groups[0].shutdownBegun || w.hosts[0].crashed
 	})
 	w.called()
-	if _, err := p.peer.WriteToUDPAddrPort(b, p.address); err != nil {
-		w.locked(func() {
-			if !p.lost {
-				w.failLocked(fmt.Sprintf("the UDP peer's write: %v", err))
-			}
-		})
-	}
+	sent, err := p.sender.WriteBatch(ms)
+	w.locked(func() {
+		p.toLoop.withdraw(len(ms) - sent)
+		if err != nil && !errors.Is(err, sock.ErrWouldBlock) && !p.lost {
+			w.failLocked(fmt.Sprintf("the UDP peer's write: %v", err))
+		}
+	})
 	if from != nil {
 		p.send(from, []int{n, n / 2, 0}[:1+n%3])
 	}
@@ -222,4 +235,5 @@ func (p *packets) missingLocked() string {
 func (p *packets) close() {
 	p.w.locked(func() { p.closed = true })
 	p.peer.Close()
+	p.sender.Close()
 }

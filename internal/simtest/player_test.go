@@ -46,7 +46,8 @@ type player struct {
 	noread     bool // its reader has ended
 	nowrite    bool // its writer has ended
 	lost       bool // a write got an error
-	connecting bool
+	connecting bool // it may be connected yet
+	dialing    bool // Dial has not returned
 	readErr    error
 }
 
@@ -86,9 +87,13 @@ func (e *end) acceptPlayer(ln net.Listener) {
 // dialPlayer connects a peer, in a goroutine.
 func (e *end) dialPlayer() {
 	var p *player
-	e.c.w.locked(func() { p = e.ensurePlayerLocked() })
+	e.c.w.locked(func() {
+		p = e.ensurePlayerLocked()
+		p.dialing = true
+	})
 	go func() {
 		c, err := e.c.peers().Dial(context.Background(), e.c.network, e.c.listen)
+		e.c.w.locked(func() { p.dialing = false })
 		if err != nil {
 			p.notConnected(err)
 			return

@@ -73,6 +73,13 @@ type step struct {
 
 const noConn = -1
 
+// Values of n for opEcho.
+const (
+	echoOff = iota
+	echoAll
+	echoWhole
+)
+
 type op int
 
 const (
@@ -92,7 +99,7 @@ const (
 	opWriteShared
 	opConsume  // Data consumes at most n bytes, all if n is zero, nothing if n is negative
 	opTakeOnly // Data consumes at most n bytes, and pauses if it leaves some
-	opEcho     // Data writes as many bytes as it consumes; off if n is zero
+	opEcho     // Data writes as many bytes as it consumes; if n is echoWhole, it consumes as many as it can write
 	opPause
 	opResume
 	opSetHandler

@@ -17,6 +17,7 @@ type timer struct {
 	loop    *loop.Loop
 	running bool
 	due     time.Time
+	stops   *timer // unless nil, it stops that one, which is due at the same time
 }
 
 // maxTimers is how many timers a program has at most.
@@ -28,24 +29,43 @@ func (w *world) loopFor(i int) *loop.Loop {
 	return g.Loops()[i/len(w.groups)%w.p.setting.loops]
 }
 
+// startTimer starts a timer or, if micros is even, two that are due at the same time, of which the one
+// that fires first stops the other.
 func (w *world) startTimer(micros int) {
-	if len(w.timers) == maxTimers {
+	if len(w.timers) >= maxTimers {
 		return
 	}
-	x := &timer{loop: w.loopFor(len(w.timers))}
+	l := w.loopFor(len(w.timers))
+	x := w.newTimer(l, micros)
+	if micros%2 == 0 {
+		y := w.newTimer(l, micros)
+		w.locked(func() { x.stops, y.stops = y, x })
+	}
+}
+
+func (w *world) newTimer(l *loop.Loop, micros int) *timer {
+	x := &timer{loop: l}
 	w.timers = append(w.timers, x)
 	d := time.Duration(micros) * time.Microsecond
 	w.locked(func() { x.running, x.due = true, time.Now().Add(d) })
 	w.called()
 	x.t = x.loop.AfterFunc(d, func() {
 		w.called()
+		var stops *timer
 		w.locked(func() {
 			if late := time.Since(x.due); !x.running || late < 0 || late > timerSlack {
 				w.failLocked(fmt.Sprintf("a timer fired %v late; it was running: %v", late, x.running))
 			}
 			x.running = false
+			if x.stops != nil && x.stops.running {
+				stops = x.stops
+			}
 		})
+		if stops != nil {
+			w.changeTimer("Stop", stops, stops.t.Stop, false, 0)
+		}
 	})
+	return x
 }
 
 // lastTimer returns the last timer, or nil.

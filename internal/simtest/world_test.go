@@ -123,10 +123,13 @@ func (w *world) setUp() {
 	}
 	for i := range w.p.setting.groups {
 		w.groups = append(w.groups, w.newGroup(i))
+		synctest.Wait()
 	}
 	w.packets = w.newPackets()
+	synctest.Wait()
 	for i := range w.p.conns {
 		w.conns = append(w.conns, w.newConn(i))
+		synctest.Wait()
 	}
 	synctest.Wait()
 }
@@ -241,7 +244,7 @@ func (w *world) globalStep(s step) {
 			g.send(s.n)
 		}
 	case opDatagram:
-		w.sendDatagram(s.n)
+		w.sendDatagrams(s.n)
 	case opEach:
 		for _, g := range w.groups {
 			g.each()

@@ -126,7 +126,7 @@ func detachReset(h *harness) {
 			if !paused {
 				c.detach()
 			}
-			return false
+			return paused && c.got < 10
 		}
 		c.attach()
 		c.resume()

@@ -44,6 +44,7 @@ type registration struct {
 	key      selector.Key
 	interest selector.Interest
 	reported selector.Flags // and not re-armed
+	failed   bool           // an error was reported, not only that both directions have ended
 	state    driver.State   // for set.changed
 	ended    bool
 }
@@ -179,10 +180,14 @@ func (s *sockets) Rearm(_ sys.FD, key selector.Key, d selector.Interest) {
 
 // news returns what the socket is ready for and was not reported.
 func (r *registration) news() selector.Flags {
-	now := flagsOf(r.socket.State())
+	x := r.socket.State()
 	r.set.mu.Lock()
 	defer r.set.mu.Unlock()
-	return now.For(r.interest) &^ r.reported
+	if x&simnet.PendingError != 0 && !r.failed {
+		r.failed = true
+		r.reported &^= selector.Failed // as epoll does: an error is an event also after both FINs
+	}
+	return flagsOf(x).For(r.interest) &^ r.reported
 }
 
 // WritableIsFree implements selector.Selector: Writable is reported again only after Rearm.
