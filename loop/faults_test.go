@@ -3,7 +3,6 @@ package loop_test
 import (
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -58,7 +57,7 @@ func TestFaultHalfClose(t *testing.T) {
 	}
 
 	// The other direction: this side half-closes first, and goes on reading.
-	datas := make(chan string, 4)
+	datas := make(chan string, len("still here"))
 	_, d := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			opened: func(c *loop.Conn) { c.Write([]byte("bye")); c.CloseWrite() },
@@ -69,7 +68,7 @@ func TestFaultHalfClose(t *testing.T) {
 		t.Errorf("the peer read %q, %v, want bye", got, err)
 	}
 	d.Write([]byte("still here"))
-	if s := receive(t, datas, "data after CloseWrite"); s != "still here" {
+	if s := receiveAll(t, datas, len("still here"), "data after CloseWrite"); s != "still here" {
 		t.Errorf("Data got %q, want still here", s)
 	}
 }
@@ -105,7 +104,7 @@ func TestFaultCallbackAbortsOthersOfItsBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var clients []*net.TCPConn
+	var clients []tcpConn
 	for range n {
 		clients = append(clients, dial(t, ln.Addr()))
 	}

@@ -2,7 +2,6 @@ package loop_test
 
 import (
 	"context"
-	"net"
 	"testing"
 	"time"
 
@@ -18,7 +17,7 @@ func TestStatsAfterShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", ln.Addr().String())
+	c, err := dialNet(t, "tcp", ln.Addr().String())
 	checkEchoAndClose(t, c, err)
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
@@ -39,7 +38,7 @@ func TestStatsPackets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("udp", pl.Addr().String())
+	c, err := dialNet(t, "udp", pl.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,9 +76,12 @@ func TestStats(t *testing.T) {
 	for range 10 {
 		ping(t, c)
 	}
+	if !testkit.Eventually(func() bool { return stats(g).BytesOut == 40 }) { // a driver may report it later
+		t.Errorf("BytesOut = %d, want 40", stats(g).BytesOut)
+	}
 	s := g.Stats()
 	l := s.Loops[0]
-	if s.Backend != g.Backend() || l.Conns != 1 || l.Accepts != 1 || l.BytesIn != 40 || l.BytesOut != 40 || l.Messages != 10 || l.Turns == 0 {
+	if s.Backend != g.Backend() || l.Conns != 1 || l.Accepts != 1 || l.BytesIn != 40 || l.BytesOut != 40 || l.Messages < 10 || l.Turns == 0 {
 		t.Errorf("Stats() = %+v", s)
 	}
 }

@@ -119,7 +119,7 @@ func TestWouldBlock(t *testing.T) {
 				t.Errorf("%s = %v, want EAGAIN", name, e)
 			}
 			c.s.SetWatcher(&w)
-			a := n.NewActor()
+			a := n.Host().NewActor()
 			a.Wait(1)
 			if w.count == 0 {
 				t.Errorf("%s: no event follows", name)
@@ -135,7 +135,7 @@ func TestWouldBlock(t *testing.T) {
 		if _, e := b.s.Recv([][]byte{make([]byte, 1)}, 0); e != syscall.EAGAIN {
 			t.Error(e)
 		}
-		n.NewActor().Wait(1)
+		n.Host().NewActor().Wait(1)
 		if w.count != 0 {
 			t.Error("an event follows a call that would block")
 		}
@@ -157,7 +157,7 @@ func TestWouldBlockAccept(t *testing.T) {
 		if _, _, e := l.s.Accept(); e != syscall.EAGAIN {
 			t.Errorf("Accept = %v, want EAGAIN", e)
 		}
-		n.NewActor().Wait(1)
+		n.Host().NewActor().Wait(1)
 		if w.count == 0 {
 			t.Error("no event follows")
 		}
@@ -167,6 +167,30 @@ func TestWouldBlockAccept(t *testing.T) {
 		}
 		sys.Close(fd)
 	})
+}
+
+// Faults are those of one host, or of all.
+func TestFaultsOfAHost(t *testing.T) {
+	open := func(h *Host) (ok bool) {
+		fd, e := h.Socket(sys.AF_INET, sys.SOCK_DGRAM)
+		if e == 0 {
+			sys.Close(fd)
+		}
+		return e == 0
+	}
+	n := New(Config{Faults: Faults{NoDescriptors: 1}})
+	a, b := n.Host(), n.Host()
+	if open(a) || open(b) {
+		t.Error("Config.Faults do not apply to all hosts")
+	}
+	a.SetFaults(Faults{})
+	if !open(a) || open(b) {
+		t.Error("Host.SetFaults does not apply to one host")
+	}
+	n.SetFaults(Faults{NoDescriptors: 1})
+	if open(a) || open(n.Host()) {
+		t.Error("Network.SetFaults does not apply to all hosts, and those to come")
+	}
 }
 
 func TestResets(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 // A Host is a host of a network: it has addresses, sockets, and a limit of descriptors.
 type Host struct {
 	n       *Network
+	number  int          // in the order in which hosts were made, from 1
+	actors  int          // that were made on the host
 	addrs   []netip.Addr // without those of the loopback interface
 	down    bool         // crashed: what arrives is lost
 	sockets map[*Socket]struct{}
@@ -25,6 +27,7 @@ type Host struct {
 	descriptors    int       // open now
 	maxDescriptors int
 	connects       ConnectPolicy
+	faults         Faults
 }
 
 var _ sys.Kernel = (*Host)(nil)
@@ -37,6 +40,15 @@ var (
 // Host makes a host with the addresses, or with the next of 10.0.0.1, 10.0.0.2… that is free. Every
 // host has 127.0.0.1 and ::1, too. It panics if an address is invalid or another host has it.
 func (n *Network) Host(addrs ...netip.Addr) *Host {
+	h, err := n.NewHost(addrs...)
+	if err != nil {
+		panic("simnet: " + err.Error())
+	}
+	return h
+}
+
+// NewHost is Host that returns an error.
+func (n *Network) NewHost(addrs ...netip.Addr) (*Host, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(addrs) == 0 {
@@ -45,20 +57,24 @@ func (n *Network) Host(addrs ...netip.Addr) *Host {
 	h := &Host{
 		n: n, sockets: map[*Socket]struct{}{}, ports: map[port][]*Socket{}, names: map[string]*Socket{},
 		maxDescriptors: math.MaxInt, ephemeral: [2]uint16{lastEphemeral, lastEphemeral},
+		faults: n.config.Faults,
 	}
 	for _, a := range addrs {
 		a = a.Unmap().WithZone("")
 		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
-			panic(fmt.Sprintf("simnet: %v is not a valid address for a host", a))
+			return nil, fmt.Errorf("%v is not a valid address for a host: it must not be a loopback, multicast or unspecified one", a)
 		}
 		if n.byAddr[a] != nil {
-			panic(fmt.Sprintf("simnet: two hosts have the address %v", a))
+			return nil, fmt.Errorf("another host has the address %v", a)
 		}
-		n.byAddr[a] = h
 		h.addrs = append(h.addrs, a)
 	}
+	for _, a := range h.addrs {
+		n.byAddr[a] = h
+	}
 	n.hosts = append(n.hosts, h)
-	return h
+	h.number = len(n.hosts)
+	return h, nil
 }
 
 func (n *Network) freeAddrLocked() netip.Addr {
@@ -104,7 +120,7 @@ func (h *Host) mayOpenLocked() syscall.Errno {
 	case h.descriptors >= h.maxDescriptors:
 		return syscall.EMFILE
 	}
-	return h.n.descriptorFaultLocked()
+	return h.descriptorFaultLocked()
 }
 
 // Socket is socket(2).

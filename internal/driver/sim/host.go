@@ -27,6 +27,9 @@ func (h *Host) OpenDriver(c driver.Config) (driver.Driver, error) {
 	return Open(h.Host, c, h.adversity), nil
 }
 
+// NewActor implements driver.Simulation.
+func (h *Host) NewActor() driver.Actor { return h.Host.NewActor() }
+
 // Owns implements driver.Simulation.
 func (h *Host) Owns(s sys.VirtualSocket) bool {
 	x, ok := simnet.SocketOf(s)

@@ -1,17 +1,23 @@
 package sim
 
 import (
+	"errors"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/queue"
 )
 
+var errNetworkClosed = errors.New("the simulated network is closed; close the groups on it before")
+
 // Turn implements driver.Driver.
 func (d *Driver) Turn(timeout time.Duration) error {
 	if err := d.collect(d.submit(timeout)); err != nil {
 		d.ReportReleased() // no other upcall will come
 		return err
+	}
+	if d.before != nil {
+		d.before()
 	}
 	d.deliver()
 	return nil
@@ -32,7 +38,9 @@ func (d *Driver) submit(timeout time.Duration) time.Duration {
 // collect waits, for at most timeout, and takes the events. It also receives and accepts ahead of what
 // deliver delivers.
 func (d *Driver) collect(timeout time.Duration) error {
-	d.actor.Wait(timeout)
+	if !d.loop.Wait(timeout) {
+		return errNetworkClosed
+	}
 	d.n = copy(d.events[:], d.delayed)
 	d.delayed = d.delayed[:0]
 	if d.n < len(d.events) {
