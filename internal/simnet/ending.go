@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"slices"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/sys"
@@ -52,14 +53,13 @@ func (t *streamSocket) shutdownUnixLocked(read, write bool) {
 
 // stopListeningLocked ends listening: connections that are not accepted are reset.
 func (t *streamSocket) stopListeningLocked() {
-	for _, all := range [][]*Socket{t.embryos, t.accepts} {
-		for _, child := range all {
-			child.closed = true
-			child.stream().abortLocked()
-			t.s.host.unbindLocked(child)
-		}
-	}
+	children := slices.Concat(t.embryos, t.accepts) // a reset that arrives at once changes the lists
 	t.embryos, t.accepts = nil, nil
+	for _, child := range children {
+		child.closed = true
+		child.stream().abortLocked()
+		t.s.host.unbindLocked(child)
+	}
 	t.state = streamIdle
 	t.s.changedLocked()
 }
@@ -164,7 +164,7 @@ func (t *streamSocket) failLocked(e syscall.Errno) {
 
 // refuseLocked answers a packet for a connection that does not exist any more.
 func (t *streamSocket) refuseLocked(p *packet) {
-	if p.kind != resetPacket && p.sock != nil && (t.aborted || p.kind == synAckPacket) && !t.unix {
+	if p.kind != resetPacket && p.sock != nil && (t.aborted || t.isForgotten() || p.kind == synAckPacket) && !t.unix {
 		t.peer = p.sock
 		t.sendPacketLocked(resetPacket)
 	}

@@ -19,6 +19,7 @@ type Host struct {
 	actors  int          // that were made on the host
 	addrs   []netip.Addr // without those of the loopback interface
 	down    bool         // crashed: what arrives is lost
+	boot    int          // how often it has crashed
 	sockets map[*Socket]struct{}
 	ports   map[port][]*Socket // bound, by protocol and port
 	names   map[string]*Socket // bound Unix sockets
@@ -167,6 +168,7 @@ func (h *Host) Crash() {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	h.down = true
+	h.boot++ // ends connections whose sockets are closed, too
 	h.loseSocketsLocked()
 }
 

@@ -52,7 +52,7 @@ func (p *packet) isObsolete() bool {
 		return false
 	case p.kind != ackPacket || p.peer == nil || !p.peer.stream().resends():
 		return true
-	case s.stream().aborted:
+	case s.stream().aborted || s.stream().isForgotten():
 		p.kind = resetPacket
 	}
 	return false

@@ -21,8 +21,11 @@ import (
 
 // An Actor is a goroutine that waits for the network.
 type Actor struct {
-	n        *Network
-	number   uint64    // of the host, and then in the order in which those of the host were made
+	n *Network
+	// number and name are the actor's place in n.runnable. number is that of the host and then, in the
+	// order in which those of the host were made, of the actor. It is 0 for those with a name.
+	number   uint64
+	name     string
 	run      chan bool // capacity 1: receives a value when the actor is to run; false: the network is closed
 	waiting  bool      // in wait, or about to block there
 	runnable bool      // is in n.runnable
@@ -36,7 +39,7 @@ func (n *Network) NewActor() *Actor {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.actors++
-	return n.newActorLocked(n.actors)
+	return n.makeActor(n.actors, "")
 }
 
 // NewActor is Network.NewActor for a goroutine that uses the host.
@@ -50,14 +53,22 @@ func (h *Host) NewActor() *Actor {
 // time before they wait for the first time.
 func (h *Host) newActorLocked() *Actor {
 	h.actors++
-	return h.n.newActorLocked(uint64(h.number)<<32 | uint64(h.actors))
+	return h.n.makeActor(uint64(h.number)<<32|uint64(h.actors), "")
 }
 
 // isOf reports whether the actor is one of the host.
 func (a *Actor) isOf(h *Host) bool { return a.number>>32 == uint64(h.number) }
 
-func (n *Network) newActorLocked(number uint64) *Actor {
-	a := &Actor{n: n, number: number, run: make(chan bool, 1)}
+// takeTurn waits until the scheduler lets a call run that makes actors, so that their numbers do not
+// depend on which of several goroutines comes first. Calls with the same name are in any order.
+func (n *Network) takeTurn(name string) {
+	a := n.makeActor(0, name)
+	a.Wait(0)
+	a.Done()
+}
+
+func (n *Network) makeActor(number uint64, name string) *Actor {
+	a := &Actor{n: n, number: number, name: name, run: make(chan bool, 1)}
 	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
 	return a
 }
@@ -120,8 +131,8 @@ func (n *Network) wakeLocked(a *Actor) {
 		a.runnable = true
 		// The order is that of their numbers: goroutines that run at the same time may come to wait in
 		// any order.
-		i, _ := slices.BinarySearchFunc(n.runnable, a.number, func(b *Actor, number uint64) int {
-			return cmp.Compare(b.number, number)
+		i, _ := slices.BinarySearchFunc(n.runnable, a, func(b, a *Actor) int {
+			return cmp.Or(cmp.Compare(b.number, a.number), cmp.Compare(b.name, a.name))
 		})
 		n.runnable = slices.Insert(n.runnable, i, a)
 		n.setTimerLocked()
@@ -209,4 +220,3 @@ func (n *Network) step() {
 	}
 	n.setTimerLocked()
 }
-

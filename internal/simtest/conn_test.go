@@ -63,6 +63,12 @@ func (w *world) newConn(i int) *conn {
 			w.locked(func() { c.relays++ })
 			return h
 		})
+	case accepted:
+		if c.shared {
+			c.listen = c.g.listenShared()
+			break
+		}
+		fallthrough
 	default:
 		c.listenOnLoop(a.accept)
 	}
@@ -103,6 +109,30 @@ func (c *conn) listenOnLoop(accept func(*loop.Conn) loop.Handler) {
 		c.listen = fmt.Sprintf("%v:%d", c.w.server.Addr(), ln.Addr().(*net.TCPAddr).Port)
 	}
 }
+
+// listenShared returns the address of the group's listener for several connections. Their peers have ports of
+// their own, by which they are known.
+func (g *group) listenShared() string {
+	w := g.w
+	if g.ln == nil {
+		ln, err := g.g.Listen("tcp", ":0", func(lc *loop.Conn) loop.Handler {
+			a, ok := lc.RemoteAddr().(*net.TCPAddr)
+			if !ok { // it was reset before
+				w.called()
+				return nil
+			}
+			return w.conns[a.Port-firstPeerPort].ends[0].accept(lc)
+		})
+		if err != nil {
+			panic(err)
+		}
+		g.ln = ln
+	}
+	return fmt.Sprintf("%v:%d", w.server.Addr(), g.ln.Addr().(*net.TCPAddr).Port)
+}
+
+// firstPeerPort is the port of the peer of the first connection. The others follow.
+const firstPeerPort = 10_000
 
 // listenAsPeer returns the address at which a peer listens.
 func (c *conn) listenAsPeer() string {

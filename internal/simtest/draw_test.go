@@ -97,6 +97,7 @@ func (d *drawer) connection() connection {
 	if d.p.setting.maxConns > 0 {
 		c.kind = accepted // connections of one group could wait for each other
 	}
+	c.shared = c.kind == accepted && c.network == "tcp" && (d.p.setting.maxConns > 0 || d.chance(2))
 	return c
 }
 
@@ -256,6 +257,7 @@ var (
 		{opBackpressure, 4},
 		{opWatermarks, 4},
 		{opCloseWrite, 2},
+		{opEcho, 5},
 	}
 	loopEnding = []opWeight{
 		{opClose, 4}, {opCloseWith, 3}, {opAbort, 2}, {opAbortWith, 2}, {opDetach, 4}, {opDataError, 4}, {opPanic, 3}, {opIdleTimeout, 2}, {opReadDeadline, 2},
@@ -332,15 +334,16 @@ func (d *drawer) loopStep(end int, c *connection, ends bool) step {
 		}
 	case opWatermarks:
 		s.n = pick(d.Rand, 0, 1+d.IntN(min(2000, d.p.setting.maxUnsent)), 1+d.IntN(d.p.setting.maxUnsent))
+	case opEcho:
+		if s.n = 1 + d.IntN(echoWhole); end == 1 || c.kind == fanned {
+			s.op, s.n = opResume, 0 // two echoing ends would never stop
+		}
 	case opMove, opDetach:
 		if end == 1 || c.kind == fanned {
 			s.op = opResume
 		}
 	case opPanic, opDataError:
 		s.from = fromCallback
-	}
-	if end == 0 && s.op == opResume && d.chance(8) && c.kind != fanned {
-		s.op, s.n = opEcho, 1+d.IntN(echoWhole) // only end 0: two echoing ends would never stop
 	}
 	return s
 }

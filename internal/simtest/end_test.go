@@ -227,6 +227,11 @@ func (h handler) Data(lc *loop.Conn, b []byte) (n int, err error) {
 		n, pauses = h.dataLocked(lc, b)
 		echo, before = h.inc.echo, h.out.sent
 	})
+	if most := h.c.w.p.setting.maxUnsent; echo == echoWhole {
+		if n = min(n, most-lc.Unsent()); n <= 0 {
+			n = 1 // is refused
+		}
+	}
 	if echo != echoOff && n > 0 {
 		h.do(h.inc, step{op: opWrite, n: n}, true)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/simnet"
@@ -37,7 +38,10 @@ type datagrams struct {
 	last  int   // the number of the one that has arrived last
 }
 
-const datagramHeader = 4
+const (
+	datagramHeader = 4
+	enoughBuffer   = 8 << 20 // for all datagrams of a program
+)
 
 // next returns the next datagram, with n bytes of text.
 func (d *datagrams) next(n int) []byte {
@@ -99,8 +103,9 @@ func (w *world) newPackets() *packets {
 		w.called()
 		w.locked(func() { p.conns[c.Loop().Index()] = c })
 		return p
-	})
+	}, sock.ReadBuffer(enoughBuffer))
 	must(err)
+	must(p.peer.SetReadBuffer(enoughBuffer))
 	p.address = p.ln.Addr().(*net.UDPAddr).AddrPort()
 	go p.receive()
 	return p
@@ -164,8 +169,8 @@ func (p *packets) send(c *loop.PacketConn, sizes []int) {
 	})
 }
 
-// burst is more datagrams than one batch of a driver has.
-const burst = 2*driver.MaxPackets + 1
+// burst is more datagrams than a driver receives in one turn from one socket, and fits into its buffer.
+const burst = 5*driver.MaxPackets + 16
 
 // sendDatagrams sends one or a burst from the peer, and some from the first loop's socket.
 func (w *world) sendDatagrams(n int) {
@@ -175,8 +180,8 @@ func (w *world) sendDatagrams(n int) {
 	w.locked(func() {
 		ms = append(ms, sock.Message{Data: p.toLoop.next(n), Addr: p.address})
 		for range burst {
-			if n%4 == 0 {
-				ms = append(ms, sock.Message{Data: p.toLoop.next(n % 100), Addr: p.address})
+			if n%8 == 0 {
+				ms = append(ms, sock.Message{Data: p.toLoop.next(n % 10), Addr: p.address})
 			}
 		}
 		from = p.conns[0]
@@ -190,6 +195,9 @@ func (w *world) sendDatagrams(n int) {
 			w.failLocked(fmt.Sprintf("the UDP peer's write: %v", err))
 		}
 	})
+	if len(ms) > 1 {
+		w.wait(time.Second) // until they have been received, as the buffer has no space for two bursts
+	}
 	if from != nil {
 		p.send(from, []int{n, n / 2, 0}[:1+n%3])
 	}

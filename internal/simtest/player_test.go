@@ -3,6 +3,7 @@ package simtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
@@ -15,7 +16,7 @@ import (
 // peerHost is a host on which peers listen and dial.
 type peerHost interface {
 	Listen(network, address string) (*simnet.Listener, error)
-	Dial(ctx context.Context, network, address string) (*simnet.Conn, error)
+	DialFrom(ctx context.Context, network, local, address string) (*simnet.Conn, error)
 }
 
 // netConn is what a player plays on.
@@ -92,7 +93,7 @@ func (e *end) dialPlayer() {
 		p.dialing = true
 	})
 	go func() {
-		c, err := e.c.peers().Dial(context.Background(), e.c.network, e.c.listen)
+		c, err := e.dialAsPeer()
 		e.c.w.locked(func() { p.dialing = false })
 		if err != nil {
 			p.notConnected(err)
@@ -100,6 +101,14 @@ func (e *end) dialPlayer() {
 		}
 		p.play(c)
 	}()
+}
+
+func (e *end) dialAsPeer() (*simnet.Conn, error) {
+	local := ""
+	if e.c.network == "tcp" {
+		local = fmt.Sprintf("%v:%d", e.c.host.Addr(), firstPeerPort+e.c.i)
+	}
+	return e.c.peers().DialFrom(context.Background(), e.c.network, local, e.c.listen)
 }
 
 // notConnected ends a player that is not connected. The error is nil if the other end has reported it.

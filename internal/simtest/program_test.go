@@ -55,6 +55,7 @@ type connection struct {
 	group           int
 	peerHost        int
 	small           bool // small socket buffers
+	shared          bool // accepted by the listener of its group, not by one of its own
 	noReadClosed    [2]bool
 	closeOnShutdown [2]bool
 	first           int  // the end that is closed first, if the steps have left both open
@@ -186,6 +187,7 @@ func (c connection) String() string {
 		what string
 	}{
 		{c.small, "small buffers"},
+		{c.shared, "shared listener"},
 		{c.noReadClosed[0], "0 has no ReadClosed"},
 		{c.noReadClosed[1], "1 has no ReadClosed"},
 		{c.closeOnShutdown[0], "0 closes on Shutdown"},

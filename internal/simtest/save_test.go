@@ -25,7 +25,7 @@ type savedConn struct {
 	Kind                          int
 	Network                       string
 	Group, PeerHost               int
-	Small                         bool
+	Small, Shared                 bool
 	NoReadClosed, CloseOnShutdown [2]bool
 	First                         int
 	HalfFirst                     bool
@@ -44,7 +44,7 @@ func (p *program) save(dir string) (string, error) {
 		s.Setting = append(s.Setting, int64(*x))
 	}
 	for _, c := range p.conns {
-		s.Conns = append(s.Conns, savedConn{int(c.kind), c.network, c.group, c.peerHost, c.small, c.noReadClosed, c.closeOnShutdown, c.first, c.halfFirst})
+		s.Conns = append(s.Conns, savedConn{int(c.kind), c.network, c.group, c.peerHost, c.small, c.shared, c.noReadClosed, c.closeOnShutdown, c.first, c.halfFirst})
 	}
 	for _, x := range p.steps {
 		s.Steps = append(s.Steps, [6]int64{int64(x.after), int64(x.conn), int64(x.end), int64(x.op), int64(x.n), int64(x.from)})
@@ -80,7 +80,7 @@ func load(file string) (*program, error) {
 		*x = int(s.Setting[1+i])
 	}
 	for _, c := range s.Conns {
-		p.conns = append(p.conns, connection{kind(c.Kind), c.Network, c.Group, c.PeerHost, c.Small, c.NoReadClosed, c.CloseOnShutdown, c.First, c.HalfFirst})
+		p.conns = append(p.conns, connection{kind(c.Kind), c.Network, c.Group, c.PeerHost, c.Small, c.Shared, c.NoReadClosed, c.CloseOnShutdown, c.First, c.HalfFirst})
 	}
 	for _, x := range s.Steps {
 		p.steps = append(p.steps, step{time.Duration(x[0]), int(x[1]), int(x[2]), op(x[3]), int(x[4]), from(x[5])})

@@ -108,6 +108,7 @@ func (s *shrinker) simplifySettings() {
 		func(q *program) { q.setting.maxUnread = 1 << 20 },
 		conns(func(c *connection) { c.small = false }),
 		conns(func(c *connection) { c.network = "tcp" }),
+		conns(func(c *connection) { c.shared = false }),
 		conns(func(c *connection) { c.noReadClosed = [2]bool{} }),
 		conns(func(c *connection) { c.closeOnShutdown = [2]bool{} }),
 		func(q *program) {

@@ -57,7 +57,8 @@ type group struct {
 	i                    int
 	g                    *loop.Group
 	fanout               *loop.Fanout
-	fanSent              int // bytes of its Fanout's stream
+	ln                   *loop.Listener // for several connections, or nil
+	fanSent              int            // bytes of its Fanout's stream
 	shutdownBegun, isCut bool
 	cancel               context.CancelFunc
 	shutdown             chan error
