@@ -47,3 +47,42 @@ func TestL7MaxConnsRefuses(t *testing.T) {
 	}
 	ping(t, a)
 }
+
+// L7: out of file descriptors, the listener retries ever more seldom, and at least once a second.
+func TestL7OutOfDescriptorsBacksOff(t *testing.T) { simulated(t, testOutOfDescriptorsBacksOff) }
+
+func testOutOfDescriptorsBacksOff(t *testing.T) {
+	const clients, free, out, longest = 60, 10, time.Hour, time.Second
+	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := blockLoop(t, g.Loops()[0])
+	var all []tcpConn
+	for range clients {
+		c := dial(t, ln.Addr())
+		c.SetKeepAlive(false)
+		all = append(all, c)
+	}
+	restore := limitDescriptors(t, free)
+	release()
+	time.Sleep(time.Minute)
+	if n := g.Conns(); n != free {
+		t.Errorf("%d connections were accepted with %d free descriptors", n, free)
+	}
+	before := stats(g).Turns
+	time.Sleep(out)
+	const retries, turnsOfRetry = uint64(out / longest), 4
+	if turns := stats(g).Turns - before; turns < retries || turns > turnsOfRetry*retries {
+		t.Errorf("%d turns in %v without descriptors, want up to %d for each of %d retries", turns, out, turnsOfRetry, retries)
+	}
+	restore()
+	restored := time.Now()
+	for _, c := range all {
+		ping(t, c)
+	}
+	if took := time.Since(restored); took > longest+resolution {
+		t.Errorf("the clients were served %v after descriptors were free, want %v at most", took, longest)
+	}
+}

@@ -231,7 +231,9 @@ func TestListenerCloseDuringShutdown(t *testing.T) {
 
 // A client that sends its request and FIN, and reads the answer slowly or not at all, causes no
 // turns while no byte moves.
-func TestHalfClosedSlowReader(t *testing.T) {
+func TestHalfClosedSlowReader(t *testing.T) { onBothClocks(t, testHalfClosedSlowReader) }
+
+func testHalfClosedSlowReader(t *testing.T) {
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data:       func(c *loop.Conn, b []byte) (int, error) { c.Write(make([]byte, 32<<20)); return len(b), nil },

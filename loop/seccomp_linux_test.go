@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/pollux-io/pollux"
@@ -119,8 +118,8 @@ func testUringFails(t *testing.T, connected bool) {
 	l := g.Loops()[0]
 	if !connected {
 		c.Close()
-		for g.Conns() > 0 {
-			time.Sleep(time.Millisecond)
+		if !testkit.Eventually(func() bool { return g.Conns() == 0 }) {
+			t.Fatalf("%d connections are left", g.Conns())
 		}
 	}
 	l.Run(func() { deny(t, uringEnter) }) // of the loop's thread only

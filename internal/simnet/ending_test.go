@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -274,6 +275,45 @@ func TestCrashWithUnsentBytes(t *testing.T) {
 		}
 		if total != server.s.options.receiveBuffer/2 {
 			t.Errorf("%d bytes arrived, want those of the first window", total)
+		}
+	})
+}
+
+// Connections that are not established yet count for the backlog; those whose client has vanished end
+// after a time.
+func TestEmbryos(t *testing.T) {
+	bubble(t, Config{Link: Link{Latency: 10 * time.Millisecond}}, func(t *testing.T, n *Network) {
+		t.Cleanup(n.Close)
+		a, b := n.Host(), n.Host()
+		l, err := b.Listen("tcp", ":80")
+		must(t, err)
+		t.Cleanup(func() { l.Close() })
+		l.s.Listen(2)
+		to := address{ip: netip.AddrPortFrom(b.Addr(), 80)}
+		for range 5 {
+			s, fd, err := a.openFor("dial", "tcp", to)
+			must(t, err)
+			t.Cleanup(func() { s.Close(fd) })
+			s.Connect(s.sockaddr(to))
+		}
+		embryos := func() (embryos, accepts int) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return len(l.s.stream().embryos), len(l.s.stream().accepts)
+		}
+		time.Sleep(15 * time.Millisecond)
+		if e, k := embryos(); e != 3 || k != 0 {
+			t.Errorf("%d embryos and %d connections, want 3 and 0", e, k)
+		}
+		a.Crash()
+		// The SYN-ACK is sent again after 1, 2, 4, 8 and 16 s, and then given up.
+		time.Sleep(30 * time.Second)
+		if e, k := embryos(); e != 3 || k != 0 {
+			t.Errorf("%d embryos and %d connections, want 3 and 0", e, k)
+		}
+		time.Sleep(2 * time.Second)
+		if e, k := embryos(); e != 0 || k != 0 {
+			t.Errorf("%d embryos and %d connections, want none", e, k)
 		}
 	})
 }

@@ -93,7 +93,7 @@ func TestWouldBlock(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, n *Network) {
 		h := n.Host()
 		a, b := connect(t, n.Host(), h)
-		write(t, a, "x")
+		write(t, a, "xy") // a byte for each second call
 		u := listenPacket(t, h)
 		n.SetFaults(Faults{WouldBlock: 1})
 		for name, c := range map[string]struct {
@@ -119,7 +119,7 @@ func TestWouldBlock(t *testing.T) {
 				t.Errorf("%s = %v, want EAGAIN", name, e)
 			}
 			c.s.SetWatcher(&w)
-			a := n.Host().NewActor()
+			a := n.NewActor()
 			a.Wait(1)
 			if w.count == 0 {
 				t.Errorf("%s: no event follows", name)
@@ -128,6 +128,10 @@ func TestWouldBlock(t *testing.T) {
 			if e := c.call(); e != 0 {
 				t.Errorf("the second %s = %v", name, e)
 			}
+			if e := c.call(); e != syscall.EAGAIN {
+				t.Errorf("the third %s = %v, want EAGAIN", name, e)
+			}
+			c.call()
 		}
 		// What would block anyway is not a fault, which had an event.
 		var w changes
@@ -135,7 +139,7 @@ func TestWouldBlock(t *testing.T) {
 		if _, e := b.s.Recv([][]byte{make([]byte, 1)}, 0); e != syscall.EAGAIN {
 			t.Error(e)
 		}
-		n.Host().NewActor().Wait(1)
+		n.NewActor().Wait(1)
 		if w.count != 0 {
 			t.Error("an event follows a call that would block")
 		}
@@ -157,7 +161,7 @@ func TestWouldBlockAccept(t *testing.T) {
 		if _, _, e := l.s.Accept(); e != syscall.EAGAIN {
 			t.Errorf("Accept = %v, want EAGAIN", e)
 		}
-		n.Host().NewActor().Wait(1)
+		n.NewActor().Wait(1)
 		if w.count == 0 {
 			t.Error("no event follows")
 		}

@@ -17,6 +17,7 @@ type Host struct {
 	n       *Network
 	number  int          // in the order in which hosts were made, from 1
 	actors  int          // that were made on the host
+	loops   int          // that run on the host
 	addrs   []netip.Addr // without those of the loopback interface
 	down    bool         // crashed: what arrives is lost
 	boot    int          // how often it has crashed

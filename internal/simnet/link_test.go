@@ -280,6 +280,65 @@ func TestBandwidth(t *testing.T) {
 	})
 }
 
+// Datagrams take bandwidth for their headers, too.
+func TestBandwidthOfDatagrams(t *testing.T) {
+	bubble(t, Config{Link: Link{BytesPerSecond: 1e6}}, func(t *testing.T, n *Network) {
+		from, to := listenPacket(t, n.Host()), listenPacket(t, n.Host())
+		start := time.Now()
+		for range 10 {
+			sendTo(t, from, string(make([]byte, 958)), to.LocalAddr().String())
+		}
+		for range 10 {
+			receive(t, to)
+		}
+		took(t, "10 datagrams", start, 10*time.Millisecond)
+	})
+}
+
+// What is sent on a faster link does not overtake what is on its way. When that has arrived, a zero
+// link delivers within the call again.
+func TestLinkChanges(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, n *Network) {
+		a, b := n.Host(), n.Host()
+		client, server := connect(t, a, b)
+		from, to := listenPacket(t, a), listenPacket(t, b)
+		send := func(text string) {
+			if _, e := client.s.Send([][]byte{[]byte(text)}, 0); e != 0 {
+				t.Fatal(e)
+			}
+			if _, e := from.s.SendTo([]byte(text), to.s.sockaddr(to.s.local)); e != 0 {
+				t.Fatal(e)
+			}
+		}
+		n.SetLink(a, b, Link{Latency: time.Second})
+		send("slow,")
+		n.SetLink(a, b, Link{})
+		send("fast")
+		if k, _ := server.s.UnreadBytes(); k != 0 {
+			t.Error("bytes have overtaken others")
+		}
+		if k, _ := to.s.UnreadBytes(); k != 0 {
+			t.Error("a datagram has overtaken another")
+		}
+		n.NewActor().Wait(2 * time.Second)
+		if got := read(t, server); got != "slow,fast" {
+			t.Errorf("received %q", got)
+		}
+		for _, want := range []string{"slow,", "fast"} {
+			if got, _ := receive(t, to); got != want {
+				t.Errorf("received %q, want %q", got, want)
+			}
+		}
+		send("at once")
+		if k, _ := server.s.UnreadBytes(); k == 0 {
+			t.Error("a zero link does not deliver bytes at once")
+		}
+		if k, _ := to.s.UnreadBytes(); k == 0 {
+			t.Error("a zero link does not deliver a datagram at once")
+		}
+	})
+}
+
 // numbered returns bytes that show where they are from.
 func numbered(size int) []byte {
 	b := make([]byte, 0, size+8)

@@ -3,6 +3,7 @@ package simnet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -192,6 +193,9 @@ func TestRuleResetAfter(t *testing.T) {
 				}
 				if _, err := readError(client); !errors.Is(err, syscall.ECONNRESET) {
 					t.Errorf("the sender: %v, want ECONNRESET", err)
+				}
+				if line := fmt.Sprintf("data [%d,", len(want)); !strings.Contains(n.Trace(), line) {
+					t.Errorf("the trace does not have %q:\n%s", line, n.Trace())
 				}
 			})
 		}

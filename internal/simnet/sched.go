@@ -29,6 +29,7 @@ type Actor struct {
 	run      chan bool // capacity 1: receives a value when the actor is to run; false: the network is closed
 	waiting  bool      // in wait, or about to block there
 	runnable bool      // is in n.runnable
+	since    int64     // when it became runnable, or wokenByStep
 	woken    bool      // while it was not waiting
 	running  bool      // from the end of a wait until the next one, or Done
 	timeout  event
@@ -55,9 +56,6 @@ func (h *Host) newActorLocked() *Actor {
 	h.actors++
 	return h.n.makeActor(uint64(h.number)<<32|uint64(h.actors), "")
 }
-
-// isOf reports whether the actor is one of the host.
-func (a *Actor) isOf(h *Host) bool { return a.number>>32 == uint64(h.number) }
 
 // takeTurn waits until the scheduler lets a call run that makes actors, so that their numbers do not
 // depend on which of several goroutines comes first. Calls with the same name are in any order.
@@ -127,8 +125,15 @@ func (n *Network) wakeLocked(a *Actor) {
 		a.woken = true
 	case n.config.Manual || n.closed:
 		n.runLocked(a)
-	case !a.runnable:
+	case a.runnable:
+		if n.stepping {
+			a.since = wokenByStep
+		}
+	default:
 		a.runnable = true
+		if a.since = wokenByStep; !n.stepping {
+			a.since = n.nowLocked()
+		}
 		// The order is that of their numbers: goroutines that run at the same time may come to wait in
 		// any order.
 		i, _ := slices.BinarySearchFunc(n.runnable, a, func(b, a *Actor) int {
@@ -210,13 +215,33 @@ func (n *Network) step() {
 	defer n.mu.Unlock()
 	n.timerAt = 0
 	n.stepping = true
-	n.doLocked(n.nowLocked())
+	now := n.nowLocked()
+	n.doLocked(now)
 	n.stepping = false
-	if k := len(n.runnable); k > 0 {
-		i := n.rand.IntN(k)
-		a := n.runnable[i]
-		n.runnable = slices.Delete(n.runnable, i, i+1)
+	if a := n.chooseLocked(now); a != nil {
 		n.runLocked(a)
 	}
 	n.setTimerLocked()
+}
+
+// wokenByStep is the since of actors that step wakes.
+const wokenByStep = -1
+
+// chooseLocked returns an actor that is to run, or nil, and removes it from n.runnable. It leaves out those
+// that have become runnable at this instant but not by step: goroutines that a timer of the bubble wakes at
+// the same instant as step may, or may not, have got so far.
+func (n *Network) chooseLocked(now int64) *Actor {
+	n.chosen = n.chosen[:0]
+	for i, a := range n.runnable {
+		if a.since < now {
+			n.chosen = append(n.chosen, i)
+		}
+	}
+	if len(n.chosen) == 0 {
+		return nil
+	}
+	i := n.chosen[n.rand.IntN(len(n.chosen))]
+	a := n.runnable[i]
+	n.runnable = slices.Delete(n.runnable, i, i+1)
+	return a
 }

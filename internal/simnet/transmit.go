@@ -2,9 +2,9 @@ package simnet
 
 import "time"
 
-// How a packet gets from its sender to its receiver: sendLocked decides what happens to it. What
-// decides, in this order: a partition, or a host that is down; the rule; faults; the link. What is
-// lost of a TCP connection is sent again (lostLocked): so a link delays bytes, and never takes any.
+// How a packet gets from its sender to its receiver: sendLocked asks, in this order, for partitions,
+// the rule, faults, and the link. What is lost of a TCP connection is sent again (lostLocked): so a
+// link delays bytes, and never takes any.
 
 // A flow is what a socket has on its way to its peer.
 type flow struct {
@@ -27,9 +27,6 @@ func (n *Network) sendLocked(p *packet) {
 	switch {
 	case p.to == nil:
 		n.loseLocked(p, fateNoHost)
-		return
-	case p.to.down:
-		n.loseLocked(p, fateHostDown)
 		return
 	case l.cut:
 		n.loseLocked(p, fateCut)
@@ -96,9 +93,7 @@ func (n *Network) travelLocked(p *packet, l *line, delay time.Duration) {
 	}
 	if order != nil {
 		at = max(at, *order)
-		if !reordered {
-			*order = at
-		}
+		*order = at
 	}
 	if datagram {
 		at += int64(delay)

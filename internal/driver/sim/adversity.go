@@ -18,8 +18,11 @@ type Adversity struct {
 	// AsyncConnect has Connect succeed and a later turn begin connecting, so that Connected reports all
 	// errors.
 	AsyncConnect bool
-	// PartialSends is the probability, for each attempt to send, that only a part of the bytes is sent
-	// though the socket has space for more.
+	// AsyncPackets has the driver send datagrams, as driver.PacketSender: it queues them, and a later
+	// turn sends them. io_uring sends like that.
+	AsyncPackets bool
+	// PartialSends is the probability, for each attempt to send, that only a part of the bytes, or of
+	// the queued datagrams, is sent though the socket has space for more.
 	PartialSends float64
 	// EmptySends is the probability that Sent reports 0 bytes though the socket has space. It needs
 	// AsyncSend; without that, Sent always reports 0 bytes.
@@ -62,19 +65,22 @@ func (a *Adversity) Validate() error {
 		name string
 		p    float64
 	}{
-		{"PartialSends", a.PartialSends}, {"EmptySends", a.EmptySends},
-		{"PartialReceives", a.PartialReceives}, {"Delays", a.Delays},
-		{"DelayedReleases", a.DelayedReleases}, {"EarlyTurns", a.EarlyTurns},
+		{"PartialSends", a.PartialSends},
+		{"EmptySends", a.EmptySends},
+		{"PartialReceives", a.PartialReceives},
+		{"Delays", a.Delays},
+		{"DelayedReleases", a.DelayedReleases},
+		{"EarlyTurns", a.EarlyTurns},
 	} {
 		if !(x.p >= 0 && x.p <= MaxProbability) { // NaN is neither
-			return fmt.Errorf("Adversity.%s is %v; it must be from 0 to %v", x.name, x.p, MaxProbability)
+			return fmt.Errorf("sim: Adversity.%s is %v; it must be from 0 to %v", x.name, x.p, MaxProbability)
 		}
 	}
 	if a.LateBytes < 0 || a.LateBytes > driver.MaxLateBytes {
-		return fmt.Errorf("Adversity.LateBytes is %d; it must be from 0 to %d", a.LateBytes, driver.MaxLateBytes)
+		return fmt.Errorf("sim: Adversity.LateBytes is %d; it must be from 0 to %d", a.LateBytes, driver.MaxLateBytes)
 	}
 	if a.HeldAccepts < 0 || a.HeldAccepts > MaxHeldAccepts {
-		return fmt.Errorf("Adversity.HeldAccepts is %d; it must be from 0 to %d", a.HeldAccepts, MaxHeldAccepts)
+		return fmt.Errorf("sim: Adversity.HeldAccepts is %d; it must be from 0 to %d", a.HeldAccepts, MaxHeldAccepts)
 	}
 	return nil
 }
