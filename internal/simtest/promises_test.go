@@ -23,6 +23,7 @@ const patience = time.Minute
 // scene is a group on a host of a simulated network, and a host for its peers.
 type scene struct {
 	t            *testing.T
+	level        int // of adversity
 	n            *simnet.Network
 	server, host *simnet.Host // of the group, and of the peers
 	g            *loop.Group
@@ -31,8 +32,14 @@ type scene struct {
 // inScene runs a test with a group, and cuts off what the test leaves open.
 func inScene(t *testing.T, c loop.Config, test func(s *scene)) {
 	t.Helper()
+	inAdverseScene(t, 0, 0, c, test)
+}
+
+// inAdverseScene is inScene with a seed and a level of adversity.
+func inAdverseScene(t *testing.T, seed uint64, level int, c loop.Config, test func(s *scene)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &scene{t: t, n: simnet.New(simnet.Config{Link: simnet.Link{Latency: time.Millisecond}})}
+		s := &scene{t: t, level: level, n: simnet.New(simnet.Config{Seed: seed, Link: simnet.Link{Latency: time.Millisecond}})}
 		t.Cleanup(s.n.Close) // after the groups have ended
 		s.server, s.host = s.n.Host(), s.n.Host()
 		s.g = s.group(s.server, c)
@@ -43,7 +50,7 @@ func inScene(t *testing.T, c loop.Config, test func(s *scene)) {
 // group returns a group of one loop on a host.
 func (s *scene) group(h *simnet.Host, c loop.Config) *loop.Group {
 	s.t.Helper()
-	c.Loops, c.Network = 1, hostNetwork(h, 0)
+	c.Loops, c.Network = 1, hostNetwork(h, s.level)
 	g, err := loop.NewGroup(c)
 	if err != nil {
 		s.t.Fatal(err)
@@ -96,13 +103,21 @@ func (s *scene) expect(c net.Conn, want string) {
 
 // scripted is a handler of functions; those that are nil do nothing.
 type scripted struct {
-	opened, drained, shutdown func(*loop.Conn)
-	data                      func(*loop.Conn, []byte) (int, error)
+	opened, shutdown func(*loop.Conn)
+	readClosed       func(*loop.Conn) // nil: Close
+	data             func(*loop.Conn, []byte) (int, error)
 }
 
 func (h *scripted) Opened(c *loop.Conn)   { call(h.opened, c) }
-func (h *scripted) Drained(c *loop.Conn)  { call(h.drained, c) }
 func (h *scripted) Shutdown(c *loop.Conn) { call(h.shutdown, c) }
+
+func (h *scripted) ReadClosed(c *loop.Conn) {
+	if h.readClosed == nil {
+		c.Close()
+		return
+	}
+	h.readClosed(c)
+}
 
 func (h *scripted) Data(c *loop.Conn, b []byte) (int, error) {
 	if h.data == nil {
@@ -183,6 +198,37 @@ func TestL4ResumeInACallback(t *testing.T) {
 				peer.CloseWrite()
 				s.expect(peer, "x")
 			})
+		})
+	}
+}
+
+// L4: the end of the stream is not delivered while the handler pauses, although the driver has
+// reported it: between a Resume and the call of Data with what was left, which pauses again.
+func TestL4EndWaitsForResume(t *testing.T) {
+	const seeds, sent = 20, 30 << 10
+	for seed := range uint64(seeds) {
+		inAdverseScene(t, seed, int(seed)%adversities, loop.Config{}, func(s *scene) {
+			received, paused := 0, false
+			peer := s.dial(s.listen(func(*loop.Conn) loop.Handler {
+				return &scripted{
+					data: func(c *loop.Conn, b []byte) (int, error) {
+						n := (len(b) + 1) / 2
+						received += n
+						paused = true
+						c.Loop().AfterFunc(time.Second, func() { paused = false; c.Resume() })
+						return n, c.Pause()
+					},
+					readClosed: func(c *loop.Conn) {
+						if paused || received != sent {
+							t.Errorf("seed %d: ReadClosed was called after %d bytes of %d; the handler pauses: %v", seed, received, sent, paused)
+						}
+						c.Close()
+					},
+				}
+			}))
+			s.send(peer, string(make([]byte, sent)))
+			peer.CloseWrite()
+			s.expect(peer, "")
 		})
 	}
 }
