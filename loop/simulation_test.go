@@ -121,7 +121,7 @@ func newHostLocked(t testing.TB) *simulatedHost {
 	var a sim.Adversity
 	if networks.backend == adverseSimulation {
 		a = sim.Adversity{
-			AsyncSend: true, AsyncConnect: true, PartialSends: 0.2, EmptySends: 0.1, PartialReceives: 0.2, LateBytes: 4 << 10, HeldAccepts: 3,
+			AsyncSend: true, AsyncConnect: true, AsyncPackets: true, PartialSends: 0.2, EmptySends: 0.1, PartialReceives: 0.2, LateBytes: 4 << 10, HeldAccepts: 3,
 			Shuffle: true, Delays: 0.2, DelayedReleases: 0.2, EarlyTurns: 0.1, SpoilMemory: true,
 		}
 	}

@@ -101,6 +101,21 @@ func TestRefusalBetweenHosts(t *testing.T) {
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("Read after the restart = %v, want ECONNREFUSED", err)
 		}
+		// The refusal of an earlier peer is none of the current one.
+		write(t, c, "x")
+		n.NewActor().Wait(7 * time.Millisecond) // the refusal is on its way
+		if e := c.s.Connect(c.s.sockaddr(u.s.local)); e != 0 {
+			t.Fatal(e)
+		}
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Read after a change of the peer = %v, want nothing", err)
+		}
+		// Without a peer the socket has no port, which the system has chosen.
+		before := c.s.local.ip.Port()
+		if e := c.s.Connect(sys.Unspecified()); e != 0 || len(a.ports[port{udp, before}]) != 0 {
+			t.Errorf("disconnecting: %v; port %d has sockets %v", e, before, a.ports[port{udp, before}])
+		}
 	})
 }
 

@@ -12,9 +12,6 @@ import (
 
 // What is expected of an end, as far as the steps determine it. The world's mu must be held.
 
-// resets reports whether a peer can distinguish a reset from EOF.
-func (c *conn) resets() bool { return c.network == "tcp" }
-
 // mustDeliverUnreadLocked reports whether all received bytes must still be delivered, because the end
 // itself has not ended the connection.
 func (e *end) mustDeliverUnreadLocked() bool {

@@ -32,7 +32,6 @@ type conn struct {
 	// The rest is guarded by the world's mu.
 	opening bool // opOpen was done
 	failed  bool // connecting failed
-	pending int  // steps that are not yet done on a loop
 	relays  int  // calls of OnEnd that are still to come
 	relay   loop.RelayEnd
 }

@@ -27,9 +27,14 @@ func TestDay(t *testing.T) {
 		day = 24 * time.Hour
 	}
 	begun, cpu := time.Now(), cpuTime()
-	beats := 0
-	synctest.Test(t, func(t *testing.T) { beats = runDay(t, day) })
+	beats := simulateDay(t, day)
 	t.Logf("%v of simulated time with %d heartbeats, in %v, %v of processor time", day, beats, time.Since(begun).Round(time.Millisecond), (cpuTime() - cpu).Round(time.Millisecond))
+}
+
+// simulateDay returns how many heartbeats were answered.
+func simulateDay(t *testing.T, day time.Duration) (beats int) {
+	synctest.Test(t, func(t *testing.T) { beats = runDay(t, day) })
+	return beats
 }
 
 // beating is a handler of the server: it echoes heartbeats.

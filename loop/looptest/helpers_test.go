@@ -78,7 +78,8 @@ func (r *recorder) report(failed bool, s string) {
 	r.log.WriteString(s + "\n")
 }
 
-func (r *recorder) Logf(format string, args ...any)   { r.report(false, fmt.Sprintf(format, args...)) }
+func (r *recorder) Logf(format string, args ...any) { r.report(false, fmt.Sprintf(format, args...)) }
+
 func (r *recorder) Errorf(format string, args ...any) { r.report(true, fmt.Sprintf(format, args...)) }
 func (r *recorder) Fatalf(format string, args ...any) { r.fatal(fmt.Sprintf(format, args...)) }
 func (r *recorder) Fatal(args ...any)                 { r.fatal(fmt.Sprint(args...)) }

@@ -181,8 +181,14 @@ func (closedListener) Addr() net.Addr            { return &net.TCPAddr{} }
 func TestBadAddresses(t *testing.T) {
 	h := looptest.New(t, looptest.Config{}).Host()
 	for _, x := range []struct{ network, address string }{
-		{"carrier", "10.0.0.1:1"}, {"tcp", "10.0.0.1"}, {"tcp", "example.org:80"}, {"tcp", "10.0.0.1:65536"}, {"tcp6", "10.0.0.1:80"},
-		{"tcp4", "[::1]:80"}, {"unix", ""}, {"", ":80"},
+		{"carrier", "10.0.0.1:1"},
+		{"tcp", "10.0.0.1"},
+		{"tcp", "example.org:80"},
+		{"tcp", "10.0.0.1:65536"},
+		{"tcp6", "10.0.0.1:80"},
+		{"tcp4", "[::1]:80"},
+		{"unix", ""},
+		{"", ":80"},
 	} {
 		_, listen := h.Listen(x.network, x.address)
 		_, dial := h.Dial(x.network, x.address)

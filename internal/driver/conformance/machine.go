@@ -25,7 +25,7 @@ type Machine struct {
 func (h *harness) needsSystem(why string) {
 	h.Helper()
 	if h.machine.Network != nil {
-		h.Skip("skipped on a simulated network: ", why)
+		h.Skip("skipped on a simulated network:", why)
 	}
 }
 

@@ -693,6 +693,9 @@ func sendInOrder(h *harness) {
 				send(len(o.sizes))
 			}
 			h.expect(u, o.sizes)
+			if inside {
+				h.until("what caused them", func() bool { return len(p.got) == 2*len(o.sizes) })
+			}
 			h.expectQuiet("everything was sent")
 			p.unbind()
 		}

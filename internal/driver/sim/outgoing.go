@@ -28,7 +28,7 @@ type outgoing struct {
 }
 
 // maxQueued is how many datagrams an outbox holds.
-const maxQueued = 32
+const maxQueued = 256
 
 // maxPayload is the longest datagram of IPv6, which is longer than that of IPv4. Sending reports what is
 // too long for the socket.

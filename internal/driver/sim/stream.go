@@ -196,10 +196,13 @@ func (d *Driver) streamEvent(s *driver.Stream, ev queue.Event) {
 		d.receive(s)
 	}
 	d.writeEvent(s, ev)
-	if ev.Failed() && s.Flags&gone == 0 {
-		s.Flags |= failed
-		d.reportFailure(s)
+	if s.Flags&gone != 0 {
+		return
 	}
+	if ev.Failed() {
+		s.Flags |= failed
+	}
+	d.reportFailure(s) // also of an earlier event, if this one was the end of the stream
 }
 
 // writeEvent handles the part of an event that is about sending and connecting.
