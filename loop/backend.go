@@ -43,14 +43,15 @@ func Backends() []pollux.BackendInfo {
 	return infos
 }
 
-// openDriver opens the driver named by the configuration or the environment.
-func openDriver(c *Config) (driver.Driver, error) {
+// openDriver opens the driver of the simulated host, unless that is nil, or the one named by the
+// configuration or the environment.
+func openDriver(c *Config, sim driver.Simulation) (driver.Driver, error) {
 	config := driver.Config{
 		ScratchBytes: min(max(c.TurnBudgetBytes, minScratchBytes), maxScratchBytes),
 		BudgetBytes:  c.TurnBudgetBytes,
 		BusyPoll:     c.BusyPoll,
 	}
-	if sim := c.simulation(); sim != nil {
+	if sim != nil {
 		return sim.OpenDriver(config)
 	}
 	choice, err := backendSet().Choose(c.Backend, "Config.Backend")

@@ -12,13 +12,20 @@ const (
 
 // A budget measures the time that a turn spends on functions or timers. To be cheap for short
 // ones, it reads the clock after the first, and then after twice as many each time, up to
-// maxUnmeasured.
+// maxUnmeasured. On a simulated clock no time passes in a turn, and no budget ends.
 type budget struct {
-	start    time.Time
+	clock    *clock
+	started  bool
+	start    time.Duration
 	done     int // items run
 	nextRead int // value of done at which the clock is read next
 	spent    bool
 }
+
+func (l *Loop) newBudget() budget { return budget{clock: &l.g.clock} }
+
+// begin starts the measurement now, instead of after the first item.
+func (b *budget) begin() { b.started, b.start = true, b.clock.since() }
 
 // over must be called before each item, and counts it. It reports whether the item must wait for
 // the next turn.
@@ -45,10 +52,10 @@ func (b *budget) items() int {
 func (b *budget) measure() { b.nextRead = b.done }
 
 func (b *budget) read() {
-	now := time.Now()
-	if b.start.IsZero() {
-		b.start = now
+	now := b.clock.since()
+	if !b.started {
+		b.started, b.start = true, now
 	}
-	b.spent = now.Sub(b.start) >= turnBudget
+	b.spent = now-b.start >= turnBudget
 	b.nextRead += min(b.nextRead, maxUnmeasured)
 }

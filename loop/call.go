@@ -20,7 +20,7 @@ func (c *Conn) beginCallback() {
 func (l *Loop) beginSlow() {
 	l.wakeUp()
 	if l.counts.callbacks%timedCallbacks == 0 {
-		l.timed, l.callStart = true, time.Now()
+		l.timed, l.callStart = true, l.clock()
 	}
 }
 
@@ -28,7 +28,7 @@ func (l *Loop) beginSlow() {
 const timedCallbacks = 64
 
 func (l *Loop) noteCallbackTime() {
-	took := time.Since(l.callStart)
+	took := time.Duration(l.clock() - l.callStart)
 	l.counts.callbackNanos += int64(took) * timedCallbacks
 	l.counts.longest = max(l.counts.longest, took)
 	l.timed = false

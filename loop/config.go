@@ -19,8 +19,8 @@ const MaxLoops = 1024
 // ends the field's comment. No number and no time may be negative, unless the comment gives it a
 // meaning: otherwise NewGroup returns ErrBadArgument.
 type Config struct {
-	// Loops is the number of loops, each on a goroutine of its own. The default is GOMAXPROCS.
-	// At most MaxLoops.
+	// Loops is the number of loops, each on a goroutine of its own. The default is GOMAXPROCS, or 1 on
+	// a simulated network, where a run must not depend on the machine. At most MaxLoops.
 	Loops int
 	// Backend names the driver: "" for the best available, a name that pollux.Backend takes, or
 	// one that is for loops only: "uring" (Linux) or "overlapped" (Windows). Backends lists
@@ -125,7 +125,6 @@ func (c *Config) applyDefaultsAndValidate() error {
 			*field = value
 		}
 	}
-	set(&c.Loops, min(runtime.GOMAXPROCS(0), MaxLoops))
 	set(&c.HighWatermarkBytes, 256<<10)
 	set(&c.LowWatermarkBytes, min(64<<10, c.HighWatermarkBytes))
 	set(&c.MaxUnsentBytes, max(64<<20, c.HighWatermarkBytes))
@@ -144,7 +143,15 @@ func (c *Config) applyDefaultsAndValidate() error {
 			c.MaxLinger = lingerTimes * c.LingerTimeout
 		}
 	}
-	sim := c.simulation() != nil
+	host, err := c.simulation()
+	if err != nil {
+		return fmt.Errorf("loop: Network: %w", err)
+	}
+	sim := host != nil
+	if sim {
+		set(&c.Loops, 1)
+	}
+	set(&c.Loops, min(runtime.GOMAXPROCS(0), MaxLoops))
 	if sim && c.Backend == "" {
 		c.Backend = simulated
 	}

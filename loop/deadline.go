@@ -40,7 +40,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 		at := int64(0)
 		if !t.IsZero() {
 			// 0 means none; 1 has passed, too
-			at = max(int64(t.Sub(c.loop.g.began)), 1)
+			at = max(int64(t.Sub(c.loop.g.clock.began)), 1)
 		}
 		c.makeExtrasLocked().readDeadline = at
 	})

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/testkit"
@@ -30,7 +29,7 @@ func TestL3EmptyWriteOwnedBeforeClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	g := &Group{began: time.Now()}
+	g := &Group{clock: newClock(nil)}
 	if err := g.config.applyDefaultsAndValidate(); err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func UseFailingDrivers(t *testing.T) func() []*FailingDriver {
 		func(c driver.Config) (driver.Driver, error) {
 			os.Setenv(pollux.BackendEnv, was)
 			defer os.Setenv(pollux.BackendEnv, name)
-			d, err := openDriver(&Config{TurnBudgetBytes: c.BudgetBytes, BusyPoll: c.BusyPoll})
+			d, err := openDriver(&Config{TurnBudgetBytes: c.BudgetBytes, BusyPoll: c.BusyPoll}, nil)
 			if err != nil {
 				return nil, err
 			}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/testkit"
@@ -32,7 +31,7 @@ func (d *countedSends) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 // A member that fails while a message does not fit is not reset for being slow: what it has received
 // would be lost.
 func TestL3bFailingMemberIsNotSlow(t *testing.T) {
-	g := &Group{began: time.Now()}
+	g := &Group{clock: newClock(nil)}
 	if err := g.config.applyDefaultsAndValidate(); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +59,7 @@ func TestL3bFailingMemberIsNotSlow(t *testing.T) {
 // A loop that ends between Send's look at the members and its request drops the message, and a Fanout
 // without members keeps nothing of a loop.
 func TestFanoutDropsMessagesOfALoopThatHasEnded(t *testing.T) {
-	g := &Group{began: time.Now()}
+	g := &Group{clock: newClock(nil)}
 	if err := g.config.applyDefaultsAndValidate(); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +96,7 @@ func TestFanoutBurstIsOneSend(t *testing.T) {
 		sync       bool
 		size, bufs int
 	}{{true, 1000, 1}, {false, 1000, 1}, {true, 20 << 10, messages}, {false, 20 << 10, messages}} {
-		g := &Group{began: time.Now()}
+		g := &Group{clock: newClock(nil)}
 		if err := g.config.applyDefaultsAndValidate(); err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +144,7 @@ func TestFanoutBurstIsOneSend(t *testing.T) {
 func BenchmarkFanout(b *testing.B) {
 	for _, sync := range []bool{true, false} {
 		b.Run(fmt.Sprintf("SyncSend=%v", sync), func(b *testing.B) {
-			g := &Group{began: time.Now()}
+			g := &Group{clock: newClock(nil)}
 			if err := g.config.applyDefaultsAndValidate(); err != nil {
 				b.Fatal(err)
 			}

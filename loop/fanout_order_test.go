@@ -3,13 +3,12 @@ package loop
 import (
 	"math/rand/v2"
 	"testing"
-	"time"
 )
 
 // While members come and go in the middle of a batch, each that was there at its beginning and has
 // not left is visited once.
 func TestFanoutVisitsEachMemberOnce(t *testing.T) {
-	g := &Group{began: time.Now()}
+	g := &Group{clock: newClock(nil)}
 	if err := g.config.applyDefaultsAndValidate(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 )
@@ -61,7 +60,7 @@ const joinedTestBytes = maxJoinedBytes + 100
 
 func checkPartialSend(t *testing.T, what string, sizes []int, want []byte, members, at int, freed *int) {
 	t.Helper()
-	g := &Group{began: time.Now()}
+	g := &Group{clock: newClock(nil)}
 	if err := g.config.applyDefaultsAndValidate(); err != nil {
 		t.Fatal(err)
 	}

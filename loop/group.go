@@ -34,8 +34,7 @@ import (
 type Group struct {
 	config  Config
 	sim     driver.Simulation // nil, unless Config.Network is a simulated network
-	manual  driver.Clock      // nil, unless a test advances the clock of the network
-	began   time.Time
+	clock   clock
 	loops   []*Loop
 	offload *offload.Pool
 	next    atomic.Uint32 // where leastLoaded begins its search
@@ -70,19 +69,16 @@ func NewGroup(config Config) (*Group, error) {
 	if err := config.applyDefaultsAndValidate(); err != nil {
 		return nil, err
 	}
+	sim, _ := config.simulation() // its error is one of validation
 	g := &Group{
-		config: config, sim: config.simulation(), stopped: make(chan struct{}), end: newGroupEnd(),
+		config: config, sim: sim, clock: newClock(sim), stopped: make(chan struct{}), end: newGroupEnd(),
 		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
 		limits: admission.Limits{MaxConns: config.MaxConns, RefuseAbove: config.RefuseAbove},
 		logs:   newLogs(config.Logger), options: []sock.Option{sock.KeepAlive(keepAliveOf(config.KeepAlive))},
 	}
-	if g.sim != nil {
-		g.manual = g.sim.Clock()
-	}
-	g.began = g.now()
 	g.options = g.onNetwork(g.options)
 	for range config.Loops {
-		drv, err := openDriver(&config)
+		drv, err := openDriver(&config, sim)
 		if err != nil {
 			for _, l := range g.loops {
 				l.drv.Close()

@@ -200,7 +200,7 @@ func (l *Loop) doInbox() {
 }
 
 func (l *Loop) doOps() {
-	var spent budget
+	spent := l.newBudget()
 	for !l.deferred.empty() && !spent.over() {
 		l.doFunction(l.deferred.pop())
 	}

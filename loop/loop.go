@@ -35,9 +35,9 @@ type Loop struct {
 	direct      int               // a write of so many bytes in a callback bypasses the staging buffer
 	iov         [][]byte          // scratch space of flushLocked
 	done        []sendqueue.Done  // functions of WriteOwned and NewSharedFunc to be called by callDone
-	callStart   time.Time         // when the callback began, if timed
+	callStart   int64             // when the callback began, on the loop's clock, if timed
 	timed       bool
-	wokeAt      time.Time           // when the loop woke, if this turn is measured
+	wokeAt      int64               // when the loop woke, on its clock; 0: this turn is not measured
 	conns       driver.Pages[*Conn] // each has its index
 	ending      bool
 	aborted     bool // abortAll was called: Offload is no longer waited for
@@ -187,28 +187,20 @@ func (l *Loop) wakeUp() {
 
 // noteWake and noteSleep measure how long the loop is awake, in one of timedTurns turns.
 func (l *Loop) noteWake() {
-	if l.counts.turns%timedTurns == 0 && l.wokeAt.IsZero() {
-		l.wokeAt = time.Now()
+	if l.counts.turns%timedTurns == 0 && l.wokeAt == 0 {
+		l.wokeAt = max(l.clock(), 1)
 	}
 }
 
 func (l *Loop) noteSleep() {
-	if !l.wokeAt.IsZero() {
-		l.counts.busyNanos += int64(time.Since(l.wokeAt)) * timedTurns
-		l.wokeAt = time.Time{}
+	if l.wokeAt != 0 {
+		l.counts.busyNanos += (l.clock() - l.wokeAt) * timedTurns
+		l.wokeAt = 0
 	}
 }
 
 // timedTurns: one turn in so many is measured, for Stats.
 const timedTurns = 16
-
-// clock returns the current time, in nanoseconds since the group began.
-func (l *Loop) clock() int64 {
-	if l.g.manual != nil {
-		return int64(l.g.manual.Now().Sub(l.g.began))
-	}
-	return int64(time.Since(l.g.began))
-}
 
 // later returns now + d, or the largest time if that overflows.
 func later(now int64, d time.Duration) int64 {
@@ -232,7 +224,7 @@ func (l *Loop) doTimers() {
 	if l.timers.Len() == 0 {
 		return
 	}
-	var spent budget
+	spent := l.newBudget()
 	now := l.clock()
 	for fired := 0; fired < maxTimers && !spent.over(); {
 		n, more := l.timers.Advance(now, spent.items())

@@ -54,7 +54,7 @@ func (echoer) Data(c *Conn, b []byte) (int, error) { return c.Write(b) }
 // BenchmarkMessage measures the loop's own cost of echoing a message of 64 bytes, over 64
 // connections.
 func BenchmarkMessage(b *testing.B) {
-	g := &Group{began: time.Now()}
+	g := &Group{clock: newClock(nil)}
 	if err := g.config.applyDefaultsAndValidate(); err != nil {
 		b.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package loop
 
 import (
 	"testing"
-	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
 )
@@ -36,7 +35,7 @@ func (d *asyncNoKernel) complete() {
 
 // newRelayed returns a loop, which does not run, with n relays on a driver.
 func newRelayed(tb testing.TB, drv driver.Driver, n int) (*Loop, []*Conn) {
-	g := &Group{began: time.Now()}
+	g := &Group{clock: newClock(nil)}
 	if err := g.config.applyDefaultsAndValidate(); err != nil {
 		tb.Fatal(err)
 	}

@@ -90,7 +90,7 @@ const statsTimeout = 100 * time.Millisecond
 // other loops. For complete ones call it on another goroutine, such as from Offload. After Shutdown
 // it returns the final counters.
 func (g *Group) Stats() Stats {
-	s := Stats{Backend: g.Backend(), Uptime: g.now().Sub(g.began), Loops: make([]LoopStats, len(g.loops))}
+	s := Stats{Backend: g.Backend(), Uptime: g.clock.since(), Loops: make([]LoopStats, len(g.loops))}
 	s.OffloadRunning, s.OffloadQueued = g.offload.Stats()
 	if own := g.currentLoop(); own != nil {
 		g.statsOnLoop(own, s.Loops)

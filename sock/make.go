@@ -121,7 +121,7 @@ func (m *maker) open(family, typ int) error {
 	}
 	var fd sys.FD
 	var e syscall.Errno
-	if k := handle.KernelOf(m.options.network); k != nil {
+	if k := m.options.kernel; k != nil {
 		fd, e = k.Socket(family, typ)
 	} else {
 		fd, e = sys.Socket(family, typ, 0)

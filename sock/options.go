@@ -31,8 +31,8 @@ type settings struct {
 	keepAlive   *net.KeepAliveConfig
 	userTimeout *time.Duration
 	controls    []func(fd uintptr) error
-	network     Network // nil: the machine's
-	bad         error   // the first option that is out of range
+	kernel      sys.Kernel // of OnNetwork; nil: the machine's
+	bad         error      // the first option that is out of range
 }
 
 // optionalBool is a bool option, or unset, which means the default.
@@ -199,8 +199,16 @@ type network = handle.Network
 // behave as those of other sockets, with these differences: loops on that network can serve it
 // (loop.Config.Network), and a Poll cannot (pollux.ErrNotPollable); a function that gets the
 // descriptor can use it with this package only; and the names of Unix sockets are not paths in the
-// file system.
-func OnNetwork(n Network) Option { return func(s *settings) { s.network = n } }
+// file system. A nil pointer to a host is an error (ErrBadArgument).
+func OnNetwork(n Network) Option {
+	return func(s *settings) {
+		k, err := handle.KernelOf(n)
+		if err != nil {
+			s.check(fmt.Errorf("OnNetwork: %w", err))
+		}
+		s.kernel = k
+	}
+}
 
 // setOptions is the operation of SetOptions, in errors and for validate.
 const setOptions = "set options"
@@ -226,7 +234,7 @@ func (s *settings) validate(op string, kind handle.Kind) error {
 		{"LocalAddr", s.local.IsValid(), ip && op == "connect", true, "IP sockets that connect"},
 		{"LocalUnixAddr", s.localName != "", !ip && op == "connect", true, "Unix sockets that connect"},
 		{"Control", len(s.controls) > 0, true, true, ""},
-		{"OnNetwork", s.network != nil, true, true, ""},
+		{"OnNetwork", s.kernel != nil, true, true, ""},
 		{"NoDelay", s.noDelay != unset, tcp, false, "TCP sockets"},
 		{"KeepAlive", s.keepAlive != nil, tcp, false, "TCP sockets"},
 		{"UserTimeout", s.userTimeout != nil, tcp, false, "TCP sockets"},

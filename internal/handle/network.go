@@ -1,6 +1,11 @@
 package handle
 
-import "github.com/pollux-io/pollux/internal/sys"
+import (
+	"fmt"
+
+	"github.com/pollux-io/pollux/internal/misuse"
+	"github.com/pollux-io/pollux/internal/sys"
+)
 
 // Network is a host with a kernel of its own, which is for the packages of this module only: it
 // embeds a Hosted. So sock.Network is sealed.
@@ -16,13 +21,18 @@ func (h *Hosted) kernel() sys.Kernel { return h.k }
 // SetKernel sets the kernel of h. It must be called once, before h is used.
 func SetKernel(h *Hosted, k sys.Kernel) { h.k = k }
 
-// KernelOf returns the kernel of a network, or nil, which means the machine's, if n is nil or a nil
-// pointer.
-func KernelOf(n Network) sys.Kernel {
-	if IsNil(n) {
-		return nil
+// KernelOf returns the kernel of a network, or nil, which means the machine's, if n is nil. The error
+// is for values that must not be mistaken for that: a nil pointer, and a network without SetKernel.
+func KernelOf(n Network) (sys.Kernel, error) {
+	switch {
+	case n == nil:
+		return nil, nil
+	case IsNil(n):
+		return nil, fmt.Errorf("%w: the network is a nil %T", misuse.ErrBadArgument, n)
+	case n.kernel() == nil:
+		return nil, fmt.Errorf("%w: the network is the zero value of %T: a simulated network makes its hosts", misuse.ErrBadArgument, n)
 	}
-	return n.kernel()
+	return n.kernel(), nil
 }
 
 // Virtual returns the socket of another kernel than the machine's that h is open on, or nil. It must

@@ -31,6 +31,7 @@ const Forever time.Duration = -1
 type Poll struct {
 	backend string
 	sel     selector.Selector
+	virtual bool // sel is a selector.Virtual
 	table   *selector.Table
 	gate    gate.Gate
 	sealed  chan struct{}
@@ -41,7 +42,8 @@ type Poll struct {
 
 // New returns an empty Poll over sel, which it closes in the end. backend is its name.
 func New(backend string, sel selector.Selector) *Poll {
-	return &Poll{backend: backend, sel: sel, table: selector.NewTable(), sealed: make(chan struct{})}
+	_, virtual := sel.(selector.Virtual)
+	return &Poll{backend: backend, sel: sel, virtual: virtual, table: selector.NewTable(), sealed: make(chan struct{})}
 }
 
 // Backend returns the name of the backend in use.
@@ -73,8 +75,11 @@ func (q *Poll) Register(h *handle.Handle, token uint64, interest selector.Intere
 		if err := reg.CheckFree((*owner)(q)); err != nil {
 			return err
 		}
-		if sys.IsVirtual(fd) {
+		switch {
+		case sys.IsVirtual(fd) && !q.virtual:
 			return fmt.Errorf("%w (it is on a simulated network, and only a loop on that network can watch it)", ErrNotPollable)
+		case q.virtual && !sys.IsVirtual(fd):
+			return fmt.Errorf("%w (it is one of the operating system, and a loop on a simulated network cannot watch it)", ErrNotPollable)
 		}
 		return q.add(h, fd, token, interest, trigger)
 	})

@@ -117,6 +117,10 @@ type Config struct {
 	BlockThread bool
 }
 
+// A Virtual selector is one for virtual descriptors (sys.Kernel) only. The other selectors are for
+// those of the operating system only.
+type Virtual interface{ VirtualOnly() }
+
 // A Selector is one kernel readiness queue.
 //
 // The contract, for every backend:

@@ -1,7 +1,9 @@
 package simnet
 
 import (
+	"cmp"
 	"container/heap"
+	"slices"
 	"time"
 )
 
@@ -21,16 +23,25 @@ import (
 // An Actor is a goroutine that waits for the network.
 type Actor struct {
 	n        *Network
+	number   uint64        // in the order of NewActor
 	run      chan struct{} // capacity 1: receives a value when the actor is to run
 	waiting  bool          // in wait, or about to block there
 	runnable bool          // is in n.runnable
 	woken    bool          // while it was not waiting
+	running  bool          // from the end of a wait until the next one, or Done
 	timeout  event
 }
 
 // NewActor returns an actor, which must be used by one goroutine at a time.
 func (n *Network) NewActor() *Actor {
-	a := &Actor{n: n, run: make(chan struct{}, 1)}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.newActorLocked()
+}
+
+func (n *Network) newActorLocked() *Actor {
+	n.actors++
+	a := &Actor{n: n, number: n.actors, run: make(chan struct{}, 1)}
 	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
 	return a
 }
@@ -45,6 +56,7 @@ func (a *Actor) Wait(timeout time.Duration) {
 // waitAndUnlock is Wait with n.mu held, which it releases.
 func (a *Actor) waitAndUnlock(timeout time.Duration) {
 	n := a.n
+	n.doneLocked(a)
 	a.waiting = true
 	switch {
 	case a.woken, timeout == 0:
@@ -54,6 +66,24 @@ func (a *Actor) waitAndUnlock(timeout time.Duration) {
 	}
 	n.mu.Unlock()
 	<-a.run
+}
+
+// Done ends what the actor does since Wait has returned, for now or for ever: Advance does not wait for
+// it any more. An actor that calls Wait again need not call it.
+func (a *Actor) Done() {
+	a.n.mu.Lock()
+	defer a.n.mu.Unlock()
+	a.n.doneLocked(a)
+}
+
+func (n *Network) doneLocked(a *Actor) {
+	if !a.running {
+		return
+	}
+	a.running = false
+	if n.running--; n.running == 0 {
+		n.idle.Broadcast()
+	}
 }
 
 // Wake makes the current Wait return, or else the next one. It may be called from any goroutine.
@@ -67,18 +97,24 @@ func (n *Network) wakeLocked(a *Actor) {
 	switch {
 	case !a.waiting:
 		a.woken = true
-	case n.config.Manual:
+	case n.config.Manual || n.closed:
 		n.runLocked(a)
 	case !a.runnable:
 		a.runnable = true
-		n.runnable = append(n.runnable, a)
+		// The order is that of their numbers: goroutines that run at the same time may come to wait in
+		// any order.
+		i, _ := slices.BinarySearchFunc(n.runnable, a.number, func(b *Actor, number uint64) int {
+			return cmp.Compare(b.number, number)
+		})
+		n.runnable = slices.Insert(n.runnable, i, a)
 		n.setTimerLocked()
 	}
 }
 
 func (n *Network) runLocked(a *Actor) {
 	n.cancelLocked(&a.timeout)
-	a.waiting, a.runnable, a.woken = false, false, false
+	a.waiting, a.runnable, a.woken, a.running = false, false, false, true
+	n.running++
 	a.run <- struct{}{}
 }
 
@@ -152,7 +188,7 @@ func (n *Network) step() {
 	if k := len(n.runnable); k > 0 {
 		i := n.rand.IntN(k)
 		a := n.runnable[i]
-		n.runnable = append(n.runnable[:i], n.runnable[i+1:]...)
+		n.runnable = slices.Delete(n.runnable, i, i+1)
 		n.runLocked(a)
 	}
 	n.setTimerLocked()

@@ -56,6 +56,18 @@ func (s Stream) Readv(bufs [][]byte) (int, error) {
 	return s.received("read", "recvmsg", n, v.Bytes, e)
 }
 
+// Received converts the result of a receive into size bytes, more than 0, that the caller has done
+// itself, as Read does with that of recv(2).
+func (s Stream) Received(n, size int, e syscall.Errno) (int, error) {
+	return s.received("read", "recv", n, size, e)
+}
+
+// Sent converts the result of a send of asked bytes that the caller has done itself, as Write does with
+// that of send(2).
+func (s Stream) Sent(n, asked int, e syscall.Errno) (int, error) {
+	return s.sent("write", "send", n, asked, e)
+}
+
 // received converts the result of a receive into at most size bytes.
 func (s Stream) received(op, call string, n, size int, e syscall.Errno) (int, error) {
 	if err := s.ownBytes(n, e); err != nil {

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -368,9 +367,7 @@ func acceptAttached(h *harness) {
 
 func acceptUnix(h *harness) {
 	path := h.unixPath()
-	s, err := sock.ListenUnix(path)
-	h.must(err)
-	l := h.listenerOf(s)
+	l := h.listenerOf(h.listenUnix(path))
 	l.listen()
 	c := h.conn()
 	h.prepareUnix(c, path)
@@ -401,7 +398,7 @@ func acceptNoDescriptors(h *harness) {
 	l.pause()
 	h.untilQuiet()
 	h.connectPeers(s, 5)
-	restore := testkit.LimitDescriptors(h, 0)
+	restore := h.machine.LimitDescriptors(h, 0)
 	defer restore()
 	l.resume()
 	h.until("AcceptFailed", func() bool { return len(l.failures) == 1 })

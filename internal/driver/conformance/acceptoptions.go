@@ -45,6 +45,7 @@ func acceptOptions(h *harness) {
 // acceptAdopted: connections of a listener of package net have TCP_NODELAY, which that listener may not
 // have, until SetOptions changes it.
 func acceptAdopted(h *harness) {
+	h.needsSystem("package net makes the listener")
 	config := net.ListenConfig{}
 	config.SetMultipathTCP(false)
 	plain, err := config.Listen(h.Context(), "tcp", "127.0.0.1:0")
@@ -93,8 +94,7 @@ func acceptUnixOptions(h *harness) {
 			made = nil
 		}
 		path := h.unixPath()
-		s, err := sock.ListenUnix(path, made...)
-		h.must(err)
+		s := h.listenUnix(path, made...)
 		l := h.listenerOf(s)
 		l.listen()
 		h.turn(0)

@@ -39,7 +39,7 @@ func (h *harness) dial(l *sock.TCPListener) *conn {
 func (h *harness) prepareTCP(c *conn, to netip.AddrPort) {
 	h.Helper()
 	stream.PrepareOnly(c)
-	err := sock.ConnectTCPInto(&c.Stream.Stream, to)
+	err := sock.ConnectTCPInto(&c.Stream.Stream, to, h.on(nil)...)
 	h.must(err)
 }
 
@@ -47,7 +47,7 @@ func (h *harness) prepareTCP(c *conn, to netip.AddrPort) {
 func (h *harness) prepareUnix(c *conn, name string) {
 	h.Helper()
 	stream.PrepareOnly(c)
-	err := sock.ConnectUnixInto(&c.Stream.Stream, name)
+	err := sock.ConnectUnixInto(&c.Stream.Stream, name, h.on(nil)...)
 	h.must(err)
 }
 
@@ -172,8 +172,7 @@ func connectUnixRefused(h *harness) {
 // fails and does not wait (unix(7)).
 func connectUnixFull(h *harness) {
 	path := h.unixPath()
-	l, err := sock.ListenUnix(path, sock.Backlog(1))
-	h.must(err)
+	l := h.listenUnix(path, sock.Backlog(1))
 	defer l.Close()
 	const most = 100
 	for range most {
@@ -197,7 +196,7 @@ func (h *harness) unixPath() string {
 		h.Skip("skipped under Wine: it has no Unix sockets, and TempDir cannot be removed")
 	}
 	path := filepath.Join(h.TempDir(), "s")
-	l, err := sock.ListenUnix(path + "0")
+	l, err := sock.ListenUnix(path+"0", h.on(nil)...)
 	if errors.Is(err, errors.ErrUnsupported) {
 		h.Skipf("no Unix sockets here: %v", err)
 	}

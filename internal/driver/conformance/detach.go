@@ -93,6 +93,7 @@ func detachLosesNothing(h *harness) {
 }
 
 func detachToQueue(h *harness) {
+	h.needsSystem("a Poll watches only sockets of the operating system")
 	c, p := h.pair()
 	c.attach()
 	c.resume()

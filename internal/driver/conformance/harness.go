@@ -19,8 +19,9 @@ const forever = -1
 // non-blocking sockets, so no other goroutine is needed.
 type harness struct {
 	*testing.T
-	drv    driver.Driver
-	config driver.Config
+	machine Machine
+	drv     driver.Driver
+	config  driver.Config
 
 	goroutine []byte
 	turning   bool
@@ -38,9 +39,9 @@ type harness struct {
 	pairListener *sock.TCPListener // accepts the streams of pair
 }
 
-func newHarness(t *testing.T, open Open, c driver.Config) *harness {
-	h := &harness{T: t, config: c, goroutine: goroutine(make([]byte, 64))}
-	h.drv = open(t, c)
+func newHarness(t *testing.T, m Machine, c driver.Config) *harness {
+	h := &harness{T: t, machine: m, config: c, goroutine: goroutine(make([]byte, 64))}
+	h.drv = m.Open(t, c)
 	t.Cleanup(h.close)
 	return h
 }

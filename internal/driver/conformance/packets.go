@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
-	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -60,7 +59,7 @@ type packetSocket struct {
 
 func (h *harness) udp(options ...sock.Option) *sock.UDPSocket {
 	h.Helper()
-	u, err := sock.ListenUDP(loopback, options...)
+	u, err := h.listenUDP(loopback, options...)
 	h.must(err)
 	h.others = append(h.others, u)
 	return u
@@ -364,7 +363,7 @@ func unbindCloses(h *harness) {
 		h.Errorf("writing to an unbound socket: %v", err)
 	}
 	h.pollUntil("the address to be free again", func() bool {
-		u, err := sock.ListenUDP(at)
+		u, err := h.listenUDP(at)
 		if err == nil {
 			u.Close()
 		}
@@ -387,7 +386,7 @@ func sendErrorIgnored(h *harness) {
 		p.Write([]byte("hello?"))
 		h.turn(time.Millisecond)
 	}
-	u, err := sock.ListenUDP(at)
+	u, err := h.listenUDP(at)
 	h.must(err)
 	h.others = append(h.others, u)
 	p.sendFrom(u, "hello")
@@ -397,9 +396,9 @@ func sendErrorIgnored(h *harness) {
 // blockableSocket returns a socket whose sends can block, and the address to send to for that.
 func (h *harness) blockableSocket() (*packetSocket, netip.AddrPort) {
 	h.Helper()
-	silent := testkit.SilentHost(h)
+	silent := h.machine.SilentHost(h)
 	p := &packetSocket{h: h}
-	u, err := sock.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), sock.WriteBuffer(16<<10))
+	u, err := h.listenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 0), sock.WriteBuffer(16<<10))
 	h.must(err)
 	h.others = append(h.others, u)
 	p.UDPSocket, p.Up = u, (*packetUpcalls)(p)
@@ -867,6 +866,7 @@ func (a *echoSocket) Released()                   {}
 func (a *echoSocket) SendFailed(_ int, err error) { a.err = err }
 
 func packetAllocs(h *harness) {
+	h.needsSystem("the methods of package sock allocate there")
 	p, u := h.packetSocket(), h.udp()
 	a := &echoSocket{p: p}
 	a.sender, _ = h.drv.(driver.PacketSender)

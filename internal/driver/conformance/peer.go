@@ -11,8 +11,6 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-var loopback = netip.MustParseAddrPort("127.0.0.1:0")
-
 // peer is the other end of a stream: a plain non-blocking socket.
 type peer struct {
 	*sock.TCPStream
@@ -21,16 +19,9 @@ type peer struct {
 	ended       error
 }
 
-func (h *harness) listenTCP(options ...sock.Option) *sock.TCPListener {
-	h.Helper()
-	l, err := sock.ListenTCP(loopback, options...)
-	h.must(err)
-	return l
-}
-
 func (h *harness) connect(addr netip.AddrPort, options ...sock.Option) *peer {
 	h.Helper()
-	s, err := sock.ConnectTCP(addr, options...)
+	s, err := sock.ConnectTCP(addr, h.on(options)...)
 	h.must(err)
 	h.others = append(h.others, s)
 	return &peer{TCPStream: s, h: h}

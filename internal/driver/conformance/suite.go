@@ -27,18 +27,21 @@ var (
 	small = driver.Config{ScratchBytes: 4 << 10, BudgetBytes: 16 << 10}
 )
 
-// Open opens the driver under test. If the machine does not have it, the caller of Run skips.
-type Open func(t *testing.T, c driver.Config) driver.Driver
-
 type test struct {
 	name   string
 	config driver.Config
 	run    func(h *harness)
 }
 
-// Run runs the whole suite on what open opens.
+// Run runs the whole suite on what open opens, with sockets of the operating system. If the machine
+// does not have the driver, the caller skips.
 func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
-	if err := open(t, usual).Close(); err != nil { // creates what exists once per process
+	RunOn(t, Machine{Open: open, LimitDescriptors: testkit.LimitDescriptors, SilentHost: testkit.SilentHost})
+}
+
+// RunOn runs the whole suite on a machine.
+func RunOn(t *testing.T, m Machine) {
+	if err := m.Open(t, usual).Close(); err != nil { // creates what exists once per process
 		t.Fatalf("closing an unused driver: %v", err)
 	}
 	before := testkit.CountUsage()
@@ -64,7 +67,7 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 	} {
 		for _, x := range theme.tests {
 			t.Run(theme.name+"/"+strings.ReplaceAll(x.name, " ", "-"), func(t *testing.T) {
-				x.run(newHarness(t, open, x.config))
+				x.run(newHarness(t, m, x.config))
 			})
 		}
 	}

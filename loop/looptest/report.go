@@ -1,0 +1,83 @@
+package looptest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// SeedEnv names the environment variable whose value, a number from 0 to 2^64-1, replaces Config.Seed
+// of every network of the process: to repeat the test that has failed with that seed.
+const SeedEnv = "POLLUX_SEED"
+
+// seedFromEnvironment returns the value of SeedEnv.
+func seedFromEnvironment(t testing.TB) (seed uint64, ok bool) {
+	t.Helper()
+	s, ok := os.LookupEnv(SeedEnv)
+	if !ok || s == "" {
+		return 0, false
+	}
+	seed, err := strconv.ParseUint(s, 0, 64)
+	if err != nil {
+		t.Fatalf("looptest: %s is %q; it must be a number from 0 to 2^64-1", SeedEnv, s)
+	}
+	return seed, true
+}
+
+// end reports what the test has left open, closes the network, and logs what a failed test needs.
+func (n *Network) end() {
+	n.t.Helper()
+	if !n.t.Failed() { // a test that has failed may not have got as far as closing
+		for _, h := range n.allHosts() {
+			h.reportOpen()
+		}
+	}
+	n.net.Close()
+	if n.t.Failed() {
+		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%[3]s$'\n%[4]s", n.Seed(), SeedEnv, n.t.Name(), n.Trace())
+	}
+}
+
+// reportOpen fails the test if a socket or a group is open on the host.
+func (h *Host) reportOpen() {
+	h.n.t.Helper()
+	if loops := h.driver.OpenDrivers(); loops > 0 {
+		h.n.t.Errorf("looptest: after the test, a group with %d loops runs on the host %v; end it with Shutdown", loops, h)
+	}
+	for _, s := range h.host.OpenSockets() {
+		h.n.t.Errorf("looptest: after the test, a socket is open on the host %v: %s; close it", h, s)
+	}
+}
+
+// shutdown ends a group of NewGroup at once.
+func (n *Network) shutdown(g *loop.Group) {
+	n.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var left *loop.ShutdownError
+	if err := g.Shutdown(ctx); errors.As(err, &left) && left.Loops+left.Offloaded > 0 {
+		n.t.Errorf("looptest: after the test: %v", err)
+	}
+}
+
+// traceWriter adds each line of a logger to the trace.
+type traceWriter struct{ n *Network }
+
+func (w traceWriter) Write(line []byte) (int, error) {
+	w.n.Tracef("log: %s", bytes.TrimSuffix(line, []byte("\n")))
+	return len(line), nil
+}
+
+// withoutTime leaves out the time of log records: the trace has that of the network.
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}

@@ -1,0 +1,154 @@
+package looptest_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/pollux-io/pollux/internal/testkit"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/loop/looptest"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// What is open after a test is an error of the test that names it; what is closed is none.
+func TestLeaks(t *testing.T) {
+	testkit.CheckLeaks(t)
+	for what, x := range map[string]struct {
+		leave func(t testing.TB, h *looptest.Host)
+		want  []string // "": no error
+	}{
+		"nothing": {func(t testing.TB, h *looptest.Host) {
+			ln, err := h.Listen("tcp", ":80")
+			check(t, err)
+			c, err := h.Dial("tcp", "127.0.0.1:80")
+			check(t, err)
+			p, err := h.ListenPacket("udp", ":0")
+			check(t, err)
+			ln.Close()
+			c.Close()
+			p.Close()
+			h.NewGroup(loop.Config{}).Listen("tcp", ":80", echoes)
+		}, nil},
+		"a listener": {func(t testing.TB, h *looptest.Host) {
+			_, err := h.Listen("tcp", ":80")
+			check(t, err)
+		}, []string{"10.0.0.1", "tcp", ":80"}},
+		"a UDP socket": {func(t testing.TB, h *looptest.Host) {
+			_, err := h.ListenPacket("udp", ":90")
+			check(t, err)
+		}, []string{"10.0.0.1", "udp", ":90"}},
+		"a socket of package sock": {func(t testing.TB, h *looptest.Host) {
+			_, err := sock.ListenUnix("name", sock.OnNetwork(h))
+			check(t, err)
+		}, []string{"10.0.0.1", "unix", "name"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			failed, log := record(func(t testing.TB) { x.leave(t, looptest.New(t, looptest.Config{}).Host()) })
+			if failed != (x.want != nil) {
+				t.Errorf("the test has failed: %v\n%s", failed, log)
+			}
+			for _, want := range x.want {
+				if !strings.Contains(log, want) {
+					t.Errorf("the log does not contain %q:\n%s", want, log)
+				}
+			}
+		})
+	}
+}
+
+// A group that is not shut down is an error, too. Its loops end with the network.
+func TestLeakedGroup(t *testing.T) {
+	testkit.CheckLeaks(t)
+	var g *loop.Group
+	failed, log := record(func(t testing.TB) {
+		h := looptest.New(t, looptest.Config{}).Host()
+		var err error
+		g, err = loop.NewGroup(loop.Config{Network: h, Loops: 3})
+		check(t, err)
+	})
+	if !failed || !strings.Contains(log, "a group with 3 loops") {
+		t.Errorf("the test has failed: %v\n%s", failed, log)
+	}
+	check(t, g.Shutdown(context.Background()))
+}
+
+// A failed test logs the seed, how to repeat it, and the trace, with the lines of Tracef and of the
+// group's logger.
+func TestFailureReport(t *testing.T) {
+	for _, manual := range []bool{false, true} {
+		failed, log := record(func(t testing.TB) {
+			n := looptest.New(t, looptest.Config{Seed: 4711, Manual: manual})
+			peer := n.Pipe(loop.Config{}, func(*loop.Conn) loop.Handler { panic("so that it is logged") })
+			peer.Read(make([]byte, 1))
+			n.Tracef("the answer is %d", 42)
+			t.Errorf("a failure")
+		})
+		for _, want := range []string{"4711", "POLLUX_SEED=4711", "-run '^TestRecorded$'", "SYN", "10.0.0.1:1", "the answer is 42", "so that it is logged"} {
+			if !failed || !strings.Contains(log, want) {
+				t.Errorf("the log of a failed test does not contain %q:\n%s", want, log)
+			}
+		}
+		if strings.Contains(log, "open on the host") {
+			t.Errorf("a failed test reports leaks:\n%s", log)
+		}
+	}
+}
+
+// SeedEnv overrides Config.Seed.
+func TestSeedFromEnvironment(t *testing.T) {
+	for value, want := range map[string]uint64{"": 3, "0": 0, "12": 12, "0xff": 255, "18446744073709551615": 1<<64 - 1} {
+		t.Setenv(looptest.SeedEnv, value)
+		if got := looptest.New(t, looptest.Config{Seed: 3}).Seed(); got != want {
+			t.Errorf("%s=%s: the seed is %d, want %d", looptest.SeedEnv, value, got, want)
+		}
+	}
+	for _, value := range []string{"-1", "x", "1e3", "18446744073709551616"} {
+		t.Setenv(looptest.SeedEnv, value)
+		failed, log := record(func(t testing.TB) { looptest.New(t, looptest.Config{}) })
+		if !failed || !strings.Contains(log, looptest.SeedEnv) || !strings.Contains(log, value) {
+			t.Errorf("%s=%s: the test has failed: %v: %s", looptest.SeedEnv, value, failed, log)
+		}
+	}
+}
+
+// A run in a bubble depends on nothing but the seed.
+func TestSameSeedSameTrace(t *testing.T) {
+	trace := func(seed uint64) (trace string) {
+		synctest.Test(t, func(t *testing.T) {
+			trace = busyNetwork(t, seed)
+		})
+		return trace
+	}
+	first := trace(1)
+	for range 10 {
+		if again := trace(1); again != first {
+			t.Fatalf("two runs with one seed differ:\n%s", difference(first, again))
+		}
+	}
+	if trace(2) == first {
+		t.Error("runs with two seeds are the same")
+	}
+	if lines := strings.Count(first, "\n"); lines < 100 {
+		t.Errorf("the trace has %d lines, want at least 100", lines)
+	}
+}
+
+// difference returns the first lines that differ.
+func difference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(x), len(y)) {
+		if x[i] != y[i] {
+			return strings.Join(x[max(0, i-5):i+1], "\n") + "\ninstead of the last line:\n" + y[i]
+		}
+	}
+	return "one is longer"
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
