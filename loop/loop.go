@@ -124,6 +124,11 @@ func (l *Loop) run() {
 	l.goroutineID.Store(goroutineID())
 	l.awake.Store(true)
 	l.g.watchdog.Woke()
+	if l.g.sim != nil {
+		// Wait until the goroutine that starts the loop waits, too: what it gives to the loop meanwhile
+		// would be done now or in the next turn, by chance.
+		l.drv.Turn(0)
+	}
 	for {
 		l.doInbox()
 		if l.ending && l.tryEnd() {

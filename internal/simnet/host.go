@@ -15,6 +15,8 @@ import (
 // A Host is a host of a network: it has addresses, sockets, and a limit of descriptors.
 type Host struct {
 	n       *Network
+	number  int          // in the order in which hosts were made, from 1
+	actors  int          // that were made on the host
 	addrs   []netip.Addr // without those of the loopback interface
 	down    bool         // crashed: what arrives is lost
 	sockets map[*Socket]struct{}
@@ -58,6 +60,7 @@ func (n *Network) Host(addrs ...netip.Addr) *Host {
 		h.addrs = append(h.addrs, a)
 	}
 	n.hosts = append(n.hosts, h)
+	h.number = len(n.hosts)
 	return h
 }
 

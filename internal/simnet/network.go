@@ -36,7 +36,6 @@ type Network struct {
 	events   events
 	seq      uint64
 	runnable []*Actor // ordered by number
-	actors   uint64   // that were made
 	running  int      // actors that run; with Config.Manual, Advance waits for idle until it is 0
 	idle     sync.Cond
 	hosts    []*Host

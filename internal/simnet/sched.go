@@ -23,7 +23,7 @@ import (
 // An Actor is a goroutine that waits for the network.
 type Actor struct {
 	n        *Network
-	number   uint64        // in the order of NewActor
+	number   uint64        // of the host, and then in the order in which those of the host were made
 	run      chan struct{} // capacity 1: receives a value when the actor is to run
 	waiting  bool          // in wait, or about to block there
 	runnable bool          // is in n.runnable
@@ -33,15 +33,18 @@ type Actor struct {
 }
 
 // NewActor returns an actor, which must be used by one goroutine at a time.
-func (n *Network) NewActor() *Actor {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.newActorLocked()
+func (h *Host) NewActor() *Actor {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	return h.newActorLocked()
 }
 
-func (n *Network) newActorLocked() *Actor {
-	n.actors++
-	a := &Actor{n: n, number: n.actors, run: make(chan struct{}, 1)}
+// newActorLocked numbers the actor by its host: goroutines that use different hosts may run at the same
+// time before they wait for the first time.
+func (h *Host) newActorLocked() *Actor {
+	h.actors++
+	n := h.n
+	a := &Actor{n: n, number: uint64(h.number)<<32 | uint64(h.actors), run: make(chan struct{}, 1)}
 	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
 	return a
 }

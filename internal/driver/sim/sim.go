@@ -58,7 +58,7 @@ func Open(h *simnet.Host, c driver.Config, a Adversity) *Driver {
 		Base:      driver.MakeBase(c),
 		adversity: a,
 		dice:      dice{n.NewRand()},
-		actor:     n.NewActor(),
+		actor:     h.NewActor(),
 		scratch:   make([]byte, c.ScratchBytes),
 		requested: driver.TurnQueue[driver.Stream]{Mark: requested},
 		releasing: driver.TurnQueue[driver.Stream]{Mark: releasing},
