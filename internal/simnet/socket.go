@@ -166,8 +166,7 @@ func (s *Socket) Accept() (sys.FD, sys.Sockaddr, syscall.Errno) {
 	if e != 0 {
 		return sys.InvalidFD, sys.Sockaddr{}, e
 	}
-	peer, _ := conn.protocol.peerLocked()
-	return fd, conn.sockaddr(peer), 0
+	return fd, conn.sockaddr(conn.remoteLocked()), 0 // also if the peer has reset it meanwhile
 }
 
 // acceptLocked takes a connection and gives it a descriptor.
