@@ -21,6 +21,7 @@ type end struct {
 	s       *Socket
 	fd      sys.FD
 	network string
+	users   int // calls that use fd; the last one closes it, after Close
 	closed  bool
 	reads   side
 	writes  side
@@ -58,8 +59,10 @@ func (e *end) call(op string, d *side, f func() syscall.Errno) error {
 	for {
 		timeout, expired := n.timeoutLocked(d.deadline)
 		switch {
-		case e.closed || e.s.closed:
+		case e.closed || n.closed:
 			return e.opError(op, net.ErrClosed)
+		case e.s.lost:
+			return e.opError(op, sys.CallError(op, syscall.ENETDOWN))
 		case expired:
 			return e.opError(op, os.ErrDeadlineExceeded)
 		}
@@ -124,9 +127,34 @@ func (e *end) Close() error {
 	for _, a := range e.s.waiters {
 		n.wakeLocked(a)
 	}
+	last := e.users == 0
 	n.mu.Unlock()
-	e.s.Close(e.fd)
+	if last {
+		e.s.Close(e.fd)
+	}
 	return nil
+}
+
+// use calls f with the descriptor, which stays open until f returns.
+func (e *end) use(op string, f func(fd sys.FD) error) error {
+	n := e.s.host.n
+	n.mu.Lock()
+	if e.closed {
+		defer n.mu.Unlock()
+		return e.opError(op, net.ErrClosed)
+	}
+	e.users++
+	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		e.users--
+		last := e.closed && e.users == 0
+		n.mu.Unlock()
+		if last {
+			e.s.Close(e.fd)
+		}
+	}()
+	return f(e.fd)
 }
 
 // LocalAddr returns the local address.
@@ -167,14 +195,10 @@ func (e *end) SyscallConn() (syscall.RawConn, error) { return rawConn{e}, nil }
 type rawConn struct{ e *end }
 
 func (r rawConn) Control(f func(fd uintptr)) error {
-	r.e.s.host.n.mu.Lock()
-	closed := r.e.closed
-	r.e.s.host.n.mu.Unlock()
-	if closed {
-		return net.ErrClosed
-	}
-	f(uintptr(r.e.fd))
-	return nil
+	return r.e.use("control", func(fd sys.FD) error {
+		f(uintptr(fd))
+		return nil
+	})
 }
 
 func (r rawConn) Read(f func(fd uintptr) bool) error { return r.wait("raw-read", &r.e.reads, f) }
@@ -182,14 +206,16 @@ func (r rawConn) Read(f func(fd uintptr) bool) error { return r.wait("raw-read",
 func (r rawConn) Write(f func(fd uintptr) bool) error { return r.wait("raw-write", &r.e.writes, f) }
 
 func (r rawConn) wait(op string, d *side, f func(fd uintptr) bool) error {
-	return r.e.call(op, d, func() syscall.Errno {
-		n := r.e.s.host.n
-		n.mu.Unlock()
-		defer n.mu.Lock()
-		if f(uintptr(r.e.fd)) {
-			return 0
-		}
-		return syscall.EAGAIN
+	return r.e.use(op, func(fd sys.FD) error {
+		return r.e.call(op, d, func() syscall.Errno {
+			n := r.e.s.host.n
+			n.mu.Unlock()
+			defer n.mu.Lock()
+			if f(uintptr(fd)) {
+				return 0
+			}
+			return syscall.EAGAIN
+		})
 	})
 }
 
@@ -241,23 +267,14 @@ func (c *Conn) CloseRead() error {
 }
 
 func (e *end) set(op string, f func() syscall.Errno) error {
-	n := e.s.host.n
-	errno := syscall.Errno(0)
-	n.mu.Lock()
-	closed := e.closed
-	n.mu.Unlock()
-	if !closed {
-		errno = f()
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	switch {
-	case closed:
-		return e.opError(op, net.ErrClosed)
-	case errno != 0:
-		return e.opError(op, sys.CallError(op, errno))
-	}
-	return nil
+	return e.use(op, func(sys.FD) error {
+		if errno := f(); errno != 0 {
+			e.s.host.n.mu.Lock()
+			defer e.s.host.n.mu.Unlock()
+			return e.opError(op, sys.CallError(op, errno))
+		}
+		return nil
+	})
 }
 
 func (e *end) setInt(level, option, value int) error {
@@ -280,7 +297,9 @@ func (c *Conn) SetKeepAlive(on bool) error {
 }
 
 // SetKeepAliveConfig configures keep-alive probes, as net.TCPConn.SetKeepAliveConfig does.
-func (c *Conn) SetKeepAliveConfig(k net.KeepAliveConfig) error { return stream.SetKeepAlive(c.fd, k) }
+func (c *Conn) SetKeepAliveConfig(k net.KeepAliveConfig) error {
+	return c.use("set", func(fd sys.FD) error { return stream.SetKeepAlive(fd, k) })
+}
 
 // SetReadBuffer sets SO_RCVBUF.
 func (e *end) SetReadBuffer(bytes int) error { return e.setInt(sys.SOL_SOCKET, sys.SO_RCVBUF, bytes) }

@@ -77,8 +77,6 @@ func (t *streamSocket) acceptLocked() (*Socket, syscall.Errno) {
 	switch {
 	case t.state != streamListening:
 		return nil, syscall.EINVAL
-	case t.unix && t.closedRead:
-		return nil, syscall.EINVAL
 	case len(t.accepts) == 0:
 		return nil, syscall.EAGAIN
 	}
@@ -94,32 +92,33 @@ func (t *streamSocket) acceptLocked() (*Socket, syscall.Errno) {
 func (t *streamSocket) isFull() bool { return len(t.accepts)+len(t.embryos) > t.backlog }
 
 func (t *streamSocket) connectLocked(to address) syscall.Errno {
-	switch t.state {
-	case streamConnecting:
-		return syscall.EALREADY
-	case streamOpen, streamListening:
-		if to == (address{}) && !t.unix {
-			t.abortLocked() // AF_UNSPEC
-			return 0
+	switch {
+	case t.unix:
+		return t.connectUnixLocked(to.name)
+	case to == (address{}): // AF_UNSPEC
+		if t.state != streamListening {
+			t.disconnectLocked()
 		}
+		return 0
+	case t.state == streamConnecting:
+		return syscall.EALREADY
+	case t.state == streamOpen && t.unconfirmed:
+		t.unconfirmed = false
+		return 0
+	case t.state == streamOpen, t.state == streamListening:
 		return syscall.EISCONN
-	case streamOver:
+	case t.used:
+		// Linux would connect again; packets of the first connection may be on the way here.
 		if e := t.s.takeErrorLocked(); e != 0 {
 			return e
 		}
 		return syscall.ECONNABORTED
-	}
-	if t.unix {
-		return t.connectUnixLocked(to.name)
 	}
 	return t.connectTCPLocked(to.ip)
 }
 
 func (t *streamSocket) connectTCPLocked(to netip.AddrPort) syscall.Errno {
 	s := t.s
-	if !to.IsValid() {
-		return 0 // AF_UNSPEC: disconnect
-	}
 	if ip := to.Addr(); ip.IsUnspecified() {
 		to = netip.AddrPortFrom(map[bool]netip.Addr{true: loopback4, false: loopback6}[ip.Is4()], to.Port())
 	}
@@ -136,7 +135,7 @@ func (t *streamSocket) connectTCPLocked(to netip.AddrPort) syscall.Errno {
 		s.local.ip = netip.AddrPortFrom(from, local.Port())
 	}
 	t.remote.ip = to
-	t.state = streamConnecting
+	t.state, t.used, t.unconfirmed = streamConnecting, true, true
 	t.armLocked()
 	p := t.newPacketLocked(synPacket)
 	p.to = dst
@@ -265,6 +264,10 @@ func (t *streamSocket) connectUnixLocked(name string) syscall.Errno {
 		return syscall.ECONNREFUSED
 	case other.stream().isFull():
 		return syscall.EAGAIN
+	case t.state == streamListening:
+		return syscall.EINVAL
+	case t.state != streamIdle:
+		return syscall.EISCONN
 	}
 	l := other.stream()
 	child, c := l.newChildLocked(t.s)

@@ -22,8 +22,7 @@ func (t *streamSocket) shutdownLocked(how int) syscall.Errno {
 		}
 		return 0
 	case t.state == streamConnecting:
-		t.failLocked(0)
-		t.s.changedLocked()
+		t.disconnectLocked()
 		return 0
 	case t.isOver():
 		t.closedRead = t.closedRead || read
@@ -74,12 +73,14 @@ func (t *streamSocket) closeLocked() {
 		t.overLocked()
 	case t.in.len() > 0, !t.unix && t.s.options.linger && t.s.options.lingerSeconds == 0:
 		t.abortLocked()
+	case t.unix:
+		p := t.newPacketLocked(finPacket) // also if it has sent one: the peer sees that t.s is closed
+		p.seq = t.out.end()
+		t.overLocked()
+		t.net().sendLocked(p)
 	default:
 		t.closedRead, t.closedWrite = true, true
 		t.transmitLocked()
-		if t.unix {
-			t.overLocked()
-		}
 		t.endIfDoneLocked()
 	}
 }
@@ -93,6 +94,18 @@ func (t *streamSocket) abortLocked() {
 	if connected {
 		t.sendPacketLocked(resetPacket)
 	}
+}
+
+// disconnectLocked makes the socket one that is not connected: connect(2) with AF_UNSPEC.
+func (t *streamSocket) disconnectLocked() {
+	if !t.isOver() {
+		t.abortLocked()
+		t.s.err = syscall.ECONNRESET
+	}
+	t.state, t.closedRead, t.closedWrite, t.gotFIN = streamIdle, false, false, false
+	t.in.discard(t.in.len())
+	t.remote = address{}
+	t.s.changedLocked()
 }
 
 // overLocked is called when the connection ceases to exist on this host.

@@ -2,6 +2,8 @@ package simnet
 
 import (
 	"context"
+	"errors"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,3 +85,5 @@ func took(t *testing.T, what string, start time.Time, want time.Duration) {
 		t.Errorf("%s took %v, want %v", what, d, want)
 	}
 }
+
+func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }

@@ -39,6 +39,15 @@ var (
 // Host makes a host with the addresses, or with the next of 10.0.0.1, 10.0.0.2… that is free. Every
 // host has 127.0.0.1 and ::1, too. It panics if an address is invalid or another host has it.
 func (n *Network) Host(addrs ...netip.Addr) *Host {
+	h, err := n.NewHost(addrs...)
+	if err != nil {
+		panic("simnet: " + err.Error())
+	}
+	return h
+}
+
+// NewHost is Host that returns an error.
+func (n *Network) NewHost(addrs ...netip.Addr) (*Host, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(addrs) == 0 {
@@ -51,17 +60,19 @@ func (n *Network) Host(addrs ...netip.Addr) *Host {
 	for _, a := range addrs {
 		a = a.Unmap().WithZone("")
 		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
-			panic(fmt.Sprintf("simnet: %v is not a valid address for a host", a))
+			return nil, fmt.Errorf("%v is not a valid address for a host: it must not be a loopback, multicast or unspecified one", a)
 		}
 		if n.byAddr[a] != nil {
-			panic(fmt.Sprintf("simnet: two hosts have the address %v", a))
+			return nil, fmt.Errorf("another host has the address %v", a)
 		}
-		n.byAddr[a] = h
 		h.addrs = append(h.addrs, a)
+	}
+	for _, a := range h.addrs {
+		n.byAddr[a] = h
 	}
 	n.hosts = append(n.hosts, h)
 	h.number = len(n.hosts)
-	return h
+	return h, nil
 }
 
 func (n *Network) freeAddrLocked() netip.Addr {

@@ -8,7 +8,15 @@ const (
 	firstSYNRetry = time.Second            // of a SYN or SYN-ACK, doubled each time
 	maxRetry      = 120 * time.Second
 	maxSYNAcks    = 5
+	maxTries      = 15 // of others (tcp_retries2); timers end the connection before
 )
+
+// isStaleLocked reports whether a packet that was lost need not be sent again, because its sender's
+// connection has ended. Where that has ended normally, the last ACK is sent again: TIME_WAIT does it.
+func (p *packet) isStaleLocked() bool {
+	t := p.sock.stream()
+	return t.isOver() && (p.kind != ackPacket || t.aborted)
+}
 
 // lostLocked is called with a packet that was lost. Those of a connection that TCP sends again, or
 // whose loss makes the peer send again, are sent again after a time; others are freed.
@@ -24,7 +32,7 @@ func (n *Network) lostLocked(p *packet) {
 	t := p.sock.stream()
 	p.tries++
 	switch {
-	case n.closed || t.isOver():
+	case n.closed || p.isStaleLocked() || p.tries > maxTries:
 		n.freeLocked(p)
 		return
 	case p.kind == synAckPacket && p.tries > maxSYNAcks:

@@ -49,6 +49,7 @@ func (d *datagramSocket) toManyLocked(bufs [][]byte, from, to netip.AddrPort) {
 		if ip.Is6() {
 			hops, toOwn = o.multicastHops, o.multicastLoop6
 		}
+		toOwn = toOwn || onlyOwn // the loopback interface delivers what is sent on it
 		onlyOwn = onlyOwn || hops == 0
 	}
 	for _, h := range own.n.hosts {

@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"math"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/sys"
@@ -9,7 +10,7 @@ import (
 // The sizes of buffers in bytes, as Linux has them (tcp(7), socket(7)).
 const (
 	defaultTCPSend    = 2_626_560
-	defaultTCPReceive = 131_072
+	defaultTCPReceive = 262_144 // Linux begins with half of that, and the buffer grows
 	defaultUnixSend   = 212_992
 	defaultDatagram   = 212_992
 	minSendBuffer     = 4_608
@@ -17,7 +18,7 @@ const (
 	maxBuffer         = 212_992 // that can be set: net.core.wmem_max, rmem_max
 )
 
-// options are the socket options that have a meaning in the network; extra has the others.
+// options are the socket options.
 type options struct {
 	sendBuffer, receiveBuffer int // as getsockopt returns them
 	reuseAddr, reusePort      bool
@@ -111,8 +112,10 @@ func (s *Socket) option(level, option int) (number *int, flag *bool) {
 }
 
 // optionError is the error for an option that the socket does not have.
-func (s *Socket) optionError(level int) syscall.Errno {
-	if level != sys.SOL_SOCKET && s.family == sys.AF_UNIX {
+func (s *Socket) optionError(level int, get bool) syscall.Errno {
+	switch {
+	case level != sys.SOL_SOCKET && s.family == sys.AF_UNIX,
+		level == sys.IPPROTO_IPV6 && s.family == sys.AF_INET && get:
 		return syscall.EOPNOTSUPP
 	}
 	return syscall.ENOPROTOOPT
@@ -129,7 +132,7 @@ func (s *Socket) SetInt(level, option, value int) syscall.Errno {
 	case flag != nil:
 		*flag = value != 0
 	case number == nil:
-		return s.optionError(level)
+		return s.optionError(level, false)
 	case number == &s.options.sendBuffer:
 		*number = max(2*min(value, maxBuffer), minSendBuffer)
 	case number == &s.options.receiveBuffer:
@@ -143,18 +146,20 @@ func (s *Socket) SetInt(level, option, value int) syscall.Errno {
 	return 0
 }
 
-// outOfRange reports whether Linux refuses the value (tcp(7)).
+// outOfRange reports whether Linux refuses the value of an option that is a number (tcp(7), ip(7)).
 func outOfRange(level, option, value int) bool {
-	if level != sys.IPPROTO_TCP {
-		return false
+	least, most := 0, math.MaxInt32
+	switch {
+	case level == sys.IPPROTO_TCP && (option == sys.TCP_KEEPIDLE || option == sys.TCP_KEEPINTVL):
+		least, most = 1, 32767
+	case level == sys.IPPROTO_TCP && option == sys.TCP_KEEPCNT:
+		least, most = 1, 127
+	case level == sys.IPPROTO_IP && option == sys.IP_TTL:
+		least, most = 1, 255
+	case level == sys.IPPROTO_IP, level == sys.IPPROTO_IPV6 && option != sys.IPV6_MULTICAST_IF:
+		most = 255
 	}
-	switch option {
-	case sys.TCP_KEEPIDLE, sys.TCP_KEEPINTVL:
-		return value < 1 || value > 32767
-	case sys.TCP_KEEPCNT:
-		return value < 1 || value > 127
-	}
-	return value < 0
+	return value < least || value > most
 }
 
 // GetInt implements sys.VirtualSocket.
@@ -177,7 +182,7 @@ func (s *Socket) GetInt(level, option int) (int, syscall.Errno) {
 	case number != nil:
 		return *number, 0
 	}
-	return 0, s.optionError(level)
+	return 0, s.optionError(level, true)
 }
 
 // SetLinger implements sys.VirtualSocket.

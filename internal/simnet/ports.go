@@ -30,7 +30,7 @@ func (s *Socket) portOf(number uint16) port {
 // bindLocked gives an IP socket a local address. With port 0 it chooses an ephemeral port.
 func (h *Host) bindLocked(s *Socket, a netip.AddrPort) syscall.Errno {
 	switch ip := a.Addr(); {
-	case s.local.ip.IsValid():
+	case s.local.ip.Port() != 0:
 		return syscall.EINVAL
 	case !ip.IsUnspecified() && !ip.IsMulticast() && !h.hasAddr(ip) && !(s.typ == sys.SOCK_DGRAM && isBroadcast(ip)):
 		return syscall.EADDRNOTAVAIL
@@ -105,12 +105,10 @@ func overlap(s *Socket, ip netip.Addr, other *Socket) bool {
 	switch {
 	case ip == theirs:
 		return true
-	case ip.IsUnspecified():
-		return s.serves(ip, theirs)
-	case theirs.IsUnspecified():
-		return other.serves(theirs, ip)
+	case ip.IsUnspecified() && s.serves(ip, theirs):
+		return true
 	}
-	return false
+	return theirs.IsUnspecified() && other.serves(theirs, ip)
 }
 
 // serves reports whether s, bound to the unspecified address local, has the address ip.
@@ -134,12 +132,12 @@ func (s *Socket) addressOf(a *sys.Sockaddr) (address, syscall.Errno) {
 			return address{}, syscall.EINVAL
 		}
 		return address{name: a.Unix()}, 0
-	case s.family == sys.AF_UNIX, family == sys.AF_UNIX:
+	case s.family == sys.AF_UNIX:
 		return address{}, syscall.EINVAL
-	case s.family == sys.AF_INET && family != sys.AF_INET:
+	case s.family == sys.AF_INET6 && family == sys.AF_INET:
+		return address{}, syscall.EINVAL // it is too short
+	case s.family != family:
 		return address{}, syscall.EAFNOSUPPORT
-	case s.family == sys.AF_INET6 && family != sys.AF_INET6:
-		return address{}, syscall.EINVAL
 	}
 	ap := a.AddrPort()
 	if s.family == sys.AF_INET6 && s.options.v6only && ap.Addr().Is4() {

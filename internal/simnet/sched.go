@@ -23,16 +23,24 @@ import (
 // An Actor is a goroutine that waits for the network.
 type Actor struct {
 	n        *Network
-	number   uint64        // of the host, and then in the order in which those of the host were made
-	run      chan struct{} // capacity 1: receives a value when the actor is to run
-	waiting  bool          // in wait, or about to block there
-	runnable bool          // is in n.runnable
-	woken    bool          // while it was not waiting
-	running  bool          // from the end of a wait until the next one, or Done
+	number   uint64    // of the host, and then in the order in which those of the host were made
+	run      chan bool // capacity 1: receives a value when the actor is to run; false: the network is closed
+	waiting  bool      // in wait, or about to block there
+	runnable bool      // is in n.runnable
+	woken    bool      // while it was not waiting
+	running  bool      // from the end of a wait until the next one, or Done
 	timeout  event
 }
 
 // NewActor returns an actor, which must be used by one goroutine at a time.
+func (n *Network) NewActor() *Actor {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.actors++
+	return n.newActorLocked(n.actors)
+}
+
+// NewActor is Network.NewActor for a goroutine that uses the host.
 func (h *Host) NewActor() *Actor {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
@@ -43,32 +51,36 @@ func (h *Host) NewActor() *Actor {
 // time before they wait for the first time.
 func (h *Host) newActorLocked() *Actor {
 	h.actors++
-	n := h.n
-	a := &Actor{n: n, number: uint64(h.number)<<32 | uint64(h.actors), run: make(chan struct{}, 1)}
+	return h.n.newActorLocked(uint64(h.number)<<32 | uint64(h.actors))
+}
+
+func (n *Network) newActorLocked(number uint64) *Actor {
+	a := &Actor{n: n, number: number, run: make(chan bool, 1)}
 	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
 	return a
 }
 
 // Wait waits until Wake was called since the last Wait has returned, or the timeout has passed:
-// forever if it is negative. With zero it only lets other actors run.
-func (a *Actor) Wait(timeout time.Duration) {
+// forever if it is negative. With zero it only lets other actors run. It reports whether the network is
+// open; once it is closed, Wait does not wait any more.
+func (a *Actor) Wait(timeout time.Duration) (open bool) {
 	a.n.mu.Lock()
-	a.waitAndUnlock(timeout)
+	return a.waitAndUnlock(timeout)
 }
 
 // waitAndUnlock is Wait with n.mu held, which it releases.
-func (a *Actor) waitAndUnlock(timeout time.Duration) {
+func (a *Actor) waitAndUnlock(timeout time.Duration) (open bool) {
 	n := a.n
 	n.doneLocked(a)
 	a.waiting = true
 	switch {
-	case a.woken, timeout == 0:
+	case a.woken, timeout == 0, n.closed:
 		n.wakeLocked(a)
 	case timeout > 0:
 		n.scheduleLocked(&a.timeout, n.nowLocked()+int64(timeout))
 	}
 	n.mu.Unlock()
-	<-a.run
+	return <-a.run
 }
 
 // Done ends what the actor does since Wait has returned, for now or for ever: Advance does not wait for
@@ -118,7 +130,7 @@ func (n *Network) runLocked(a *Actor) {
 	n.cancelLocked(&a.timeout)
 	a.waiting, a.runnable, a.woken, a.running = false, false, false, true
 	n.running++
-	a.run <- struct{}{}
+	a.run <- !n.closed
 }
 
 // An event is something that happens at a time. do is called with n.mu held.

@@ -22,7 +22,7 @@ const (
 	Readable   State = 1 << iota // a receive, or an accept, would not block
 	Writable                     // a send would not block, or connecting has ended
 	ReadClosed                   // the peer has sent FIN, or the connection has failed
-	Failed                       // the connection has failed in both directions
+	Failed                       // both directions have ended, or there is an error
 	Urgent                       // there is a byte of urgent data
 )
 

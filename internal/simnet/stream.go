@@ -39,6 +39,8 @@ type streamSocket struct {
 	announced   int64     // the limit that the peer knows
 	early       []*packet // data and FIN that have arrived before bytes that precede them
 
+	used        bool // has been connected, or tried to: it cannot be again
+	unconfirmed bool // connect(2) has not reported yet that connecting has ended
 	closedWrite bool // by shutdown(2); on a Unix socket also because the peer has closed
 	sentFIN     bool
 	ackedFIN    bool
@@ -140,7 +142,7 @@ func (t *streamSocket) sendLocked(bufs [][]byte, flags int) (int, syscall.Errno)
 // sendErrorLocked returns why nothing can be sent, or 0.
 func (t *streamSocket) sendErrorLocked() syscall.Errno {
 	switch {
-	case t.state == streamIdle && t.unix:
+	case t.unix && (t.state == streamIdle || t.state == streamListening):
 		return syscall.ENOTCONN
 	case t.unix && t.closedWrite:
 		return syscall.EPIPE
@@ -211,11 +213,12 @@ func (t *streamSocket) arrivedLocked(p *packet) (kept bool) {
 	case p.seq > end:
 		t.early = append(t.early, p)
 		return true
-	case p.seq < end || t.gotFIN:
+	case p.seq < end || t.gotFIN && !t.unix:
 		t.acknowledgeLocked() // a duplicate
 		return false
-	case t.s.closed && p.kind == dataPacket:
-		t.abortLocked() // no one can read it
+	case t.closedRead && t.closedWrite && !t.unix && p.kind == dataPacket:
+		t.abortLocked() // no one will read it (RFC 1122, 4.2.2.13)
+		t.failLocked(syscall.ECONNRESET)
 		return false
 	}
 	t.takeLocked(p)
@@ -369,8 +372,6 @@ func (t *streamSocket) sendUrgentLocked(bufs [][]byte) (int, syscall.Errno) {
 
 func (t *streamSocket) recvUrgentLocked(bufs [][]byte) (int, syscall.Errno) {
 	switch {
-	case t.unix:
-		return 0, syscall.EOPNOTSUPP
 	case !t.hasUrgent:
 		return 0, syscall.EINVAL
 	case isEmpty(bufs):
@@ -388,9 +389,10 @@ func (t *streamSocket) recvUrgentLocked(bufs [][]byte) (int, syscall.Errno) {
 
 func (t *streamSocket) unreadLocked() int { return t.in.len() }
 
+// unackedLocked also counts what was not acknowledged when the connection failed, as Linux does.
 func (t *streamSocket) unackedLocked() int {
-	if t.state == streamOver {
-		return 0
+	if t.unix && t.state == streamOver {
+		return 0 // the peer has dropped it
 	}
 	n := t.out.len()
 	if t.sentFIN && !t.ackedFIN && !t.unix {
@@ -401,7 +403,7 @@ func (t *streamSocket) unackedLocked() int {
 
 func (t *streamSocket) stateLocked() State {
 	var st State
-	failed := t.s.err != 0 || t.state == streamOver || t.state == streamIdle
+	failed := t.s.err != 0 || t.isOver() || t.closedWrite && (t.gotFIN || t.closedRead)
 	ended := t.gotFIN || t.closedRead || t.state == streamOver
 	switch {
 	case t.state == streamListening:
@@ -412,7 +414,7 @@ func (t *streamSocket) stateLocked() State {
 	case t.state == streamConnecting && t.s.err == 0:
 		return 0
 	}
-	if t.in.len() > 0 || ended || t.s.err != 0 {
+	if t.in.len() > 0 || ended {
 		st |= Readable
 	}
 	if t.closedWrite || failed || t.hasSpace() {
@@ -445,7 +447,7 @@ func (t *streamSocket) sendToLocked(b []byte, _ address) (int, syscall.Errno) {
 func (t *streamSocket) membershipLocked(netip.Addr, int, bool) syscall.Errno { return syscall.EINVAL }
 
 func (t *streamSocket) peerLocked() (address, syscall.Errno) {
-	if t.state != streamOpen {
+	if t.state != streamOpen && !(t.unix && t.peer != nil) {
 		return address{}, syscall.ENOTCONN
 	}
 	return t.remote, 0

@@ -15,12 +15,12 @@ type flow struct {
 // sendLocked sends a packet, which then belongs to the network. All that travels passes this function,
 // for the first time or again.
 func (n *Network) sendLocked(p *packet) {
-	if p.unix {
-		n.arriveNowLocked(p)
-		return
-	}
-	if p.tries > 0 && p.sock.stream().isOver() {
+	switch {
+	case n.closed, p.tries > 0 && p.isStaleLocked():
 		n.freeLocked(p) // the connection has ended meanwhile, and its bytes with it
+		return
+	case p.unix:
+		n.arriveNowLocked(p)
 		return
 	}
 	l := n.lineLocked(p)

@@ -44,10 +44,14 @@ func (d *datagramSocket) bindLocked(a address) syscall.Errno {
 
 // autobindLocked binds a socket to a port that the system chooses, if it is not bound.
 func (d *datagramSocket) autobindLocked() syscall.Errno {
-	if d.s.local.ip.IsValid() {
+	local := d.s.local.ip
+	if local.Port() != 0 {
 		return 0
 	}
-	if d.s.host.bindLocked(d.s, netip.AddrPortFrom(d.s.unspecified(), 0)) != 0 {
+	if !local.IsValid() {
+		local = netip.AddrPortFrom(d.s.unspecified(), 0)
+	}
+	if d.s.host.bindLocked(d.s, local) != 0 {
 		return syscall.EAGAIN // as Linux without a free port
 	}
 	return 0
@@ -87,18 +91,17 @@ func (d *datagramSocket) connectLocked(to address) syscall.Errno {
 	return 0
 }
 
-// disconnectLocked removes the peer, and what of the local address connecting has chosen.
+// disconnectLocked removes the peer, and what of the local address the system has chosen: a socket
+// that was bound to port 0 loses its port, as on Linux.
 func (d *datagramSocket) disconnectLocked() {
 	d.peer = netip.AddrPort{}
-	local := &d.s.local.ip
-	switch {
-	case !local.IsValid():
-	case d.explicit.Port() == 0:
-		d.s.host.freePortLocked(d.s)
-		*local = netip.AddrPort{}
-	default:
-		*local = netip.AddrPortFrom(d.explicit.Addr(), local.Port())
+	if !d.s.local.ip.IsValid() {
+		return
 	}
+	if d.explicit.Port() == 0 {
+		d.s.host.freePortLocked(d.s)
+	}
+	d.s.local.ip = d.explicit
 }
 
 // throughLoopback returns the address that a destination stands for: the unspecified ones are this
@@ -225,18 +228,15 @@ func (d *datagramSocket) recvFromLocked(b []byte) (n int, truncated bool, from a
 	return n, truncated, from, 0
 }
 
-// nextLocked returns the next datagram. With nil and no error the socket is shut down.
+// nextLocked returns the next datagram, or nil and an error.
 func (d *datagramSocket) nextLocked() (*packet, syscall.Errno) {
 	if e := d.s.takeErrorLocked(); e != 0 {
 		return nil, e
 	}
-	switch {
-	case d.head < len(d.queue):
+	if d.head < len(d.queue) {
 		return d.queue[d.head], 0
-	case d.shutRead:
-		return nil, 0
 	}
-	return nil, syscall.EAGAIN
+	return nil, syscall.EAGAIN // also if the socket is shut down
 }
 
 // removeLocked removes the next datagram.

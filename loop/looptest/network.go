@@ -93,7 +93,9 @@ func mustBeValid(err error) {
 // that is free. Every host also has 127.0.0.1 and ::1. It panics if an address is the zero Addr, a
 // loopback, multicast or unspecified one, or that of another host.
 func (n *Network) Host(addrs ...netip.Addr) *Host {
-	h := newHost(n, n.net.Host(addrs...))
+	host, err := n.net.NewHost(addrs...)
+	mustBeValid(err)
+	h := newHost(n, host)
 	n.hosts.Lock()
 	defer n.hosts.Unlock()
 	n.hosts.of[h.host] = h

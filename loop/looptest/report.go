@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/loop"
 )
@@ -34,25 +37,52 @@ func seedFromEnvironment(t testing.TB) (seed uint64, ok bool) {
 func (n *Network) end() {
 	n.t.Helper()
 	if !n.t.Failed() { // a test that has failed may not have got as far as closing
-		for _, h := range n.allHosts() {
-			h.reportOpen()
+		for range settleSteps {
+			if n.open() == nil {
+				break
+			}
+			n.pass(settleTime / settleSteps)
+		}
+		for _, what := range n.open() {
+			n.t.Errorf("looptest: after the test, %s", what)
 		}
 	}
 	n.net.Close()
-	if n.t.Failed() {
-		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%[3]s$'\n%[4]s", n.Seed(), SeedEnv, n.t.Name(), n.Trace())
+	for _, h := range n.allHosts() {
+		h.driver.WakeDrivers()
+	}
+	if trace := n.Trace(); trace != "" && n.t.Failed() {
+		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%[3]s$'\n%[4]s", n.Seed(), SeedEnv, regexp.QuoteMeta(n.t.Name()), trace)
 	}
 }
 
-// reportOpen fails the test if a socket or a group is open on the host.
-func (h *Host) reportOpen() {
-	h.n.t.Helper()
-	if loops := h.driver.OpenDrivers(); loops > 0 {
-		h.n.t.Errorf("looptest: after the test, a group with %d loops runs on the host %v; end it with Shutdown", loops, h)
+// Sockets and groups are reported if they stay open for settleTime, on the network's clock: goroutines
+// that close them may not have finished yet. It is waited for in settleSteps.
+const (
+	settleTime  = time.Second
+	settleSteps = 100
+)
+
+// pass lets time pass on the network's clock.
+func (n *Network) pass(d time.Duration) {
+	if n.net.Manual() {
+		n.net.Advance(d)
+		return
 	}
-	for _, s := range h.host.OpenSockets() {
-		h.n.t.Errorf("looptest: after the test, a socket is open on the host %v: %s; close it", h, s)
+	time.Sleep(d)
+}
+
+// open returns a line for each socket and each group that is open.
+func (n *Network) open() (all []string) {
+	for _, h := range n.allHosts() {
+		if loops := h.driver.OpenDrivers(); loops > 0 {
+			all = append(all, fmt.Sprintf("a group with %d loops runs on the host %v: end it with Shutdown", loops, h))
+		}
+		for _, s := range h.host.OpenSockets() {
+			all = append(all, fmt.Sprintf("a socket is open on the host %v: %s", h, s))
+		}
 	}
+	return all
 }
 
 // shutdown ends a group of NewGroup at once.

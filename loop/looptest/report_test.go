@@ -1,7 +1,7 @@
 package looptest_test
 
 import (
-	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,11 +21,11 @@ func TestLeaks(t *testing.T) {
 	}{
 		"nothing": {func(t testing.TB, h *looptest.Host) {
 			ln, err := h.Listen("tcp", ":80")
-			check(t, err)
+			noError(t, err)
 			c, err := h.Dial("tcp", "127.0.0.1:80")
-			check(t, err)
+			noError(t, err)
 			p, err := h.ListenPacket("udp", ":0")
-			check(t, err)
+			noError(t, err)
 			ln.Close()
 			c.Close()
 			p.Close()
@@ -33,19 +33,23 @@ func TestLeaks(t *testing.T) {
 		}, nil},
 		"a listener": {func(t testing.TB, h *looptest.Host) {
 			_, err := h.Listen("tcp", ":80")
-			check(t, err)
+			noError(t, err)
 		}, []string{"10.0.0.1", "tcp", ":80"}},
 		"a UDP socket": {func(t testing.TB, h *looptest.Host) {
 			_, err := h.ListenPacket("udp", ":90")
-			check(t, err)
+			noError(t, err)
 		}, []string{"10.0.0.1", "udp", ":90"}},
 		"a socket of package sock": {func(t testing.TB, h *looptest.Host) {
 			_, err := sock.ListenUnix("name", sock.OnNetwork(h))
-			check(t, err)
+			noError(t, err)
 		}, []string{"10.0.0.1", "unix", "name"}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			failed, log := record(func(t testing.TB) { x.leave(t, looptest.New(t, looptest.Config{}).Host()) })
+			var failed bool
+			var log string
+			synctest.Test(t, func(*testing.T) {
+				failed, log = record(func(t testing.TB) { x.leave(t, looptest.New(t, looptest.Config{}).Host()) })
+			})
 			if failed != (x.want != nil) {
 				t.Errorf("the test has failed: %v\n%s", failed, log)
 			}
@@ -60,18 +64,15 @@ func TestLeaks(t *testing.T) {
 
 // A group that is not shut down is an error, too. Its loops end with the network.
 func TestLeakedGroup(t *testing.T) {
-	testkit.CheckLeaks(t)
-	var g *loop.Group
-	failed, log := record(func(t testing.TB) {
-		h := looptest.New(t, looptest.Config{}).Host()
-		var err error
-		g, err = loop.NewGroup(loop.Config{Network: h, Loops: 3})
-		check(t, err)
+	bubble(t, func(t *testing.T) {
+		failed, log := record(func(t testing.TB) {
+			_, err := loop.NewGroup(loop.Config{Network: looptest.New(t, looptest.Config{}).Host(), Loops: 3, Logger: slog.New(slog.DiscardHandler)})
+			noError(t, err)
+		})
+		if !failed || !strings.Contains(log, "a group with 3 loops") {
+			t.Errorf("the test has failed: %v\n%s", failed, log)
+		}
 	})
-	if !failed || !strings.Contains(log, "a group with 3 loops") {
-		t.Errorf("the test has failed: %v\n%s", failed, log)
-	}
-	check(t, g.Shutdown(context.Background()))
 }
 
 // A failed test logs the seed, how to repeat it, and the trace, with the lines of Tracef and of the
@@ -146,7 +147,7 @@ func difference(a, b string) string {
 	return "one is longer"
 }
 
-func check(t testing.TB, err error) {
+func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

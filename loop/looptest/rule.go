@@ -1,6 +1,7 @@
 package looptest
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -25,7 +26,12 @@ const (
 )
 
 // String returns the name of the kind, as it is in the trace.
-func (k SegmentKind) String() string { return simnet.Kind(k).String() }
+func (k SegmentKind) String() string {
+	if k > Unreachable {
+		return fmt.Sprintf("SegmentKind(%d)", uint8(k))
+	}
+	return simnet.Kind(k).String()
+}
 
 // A Segment is a segment of a TCP connection, or a UDP datagram. A Rule gets it before its link does.
 type Segment struct {

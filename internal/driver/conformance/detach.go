@@ -126,7 +126,7 @@ func detachReset(h *harness) {
 			if !paused {
 				c.detach()
 			}
-			return false
+			return paused && c.got < 10
 		}
 		c.attach()
 		c.resume()
@@ -137,7 +137,7 @@ func detachReset(h *harness) {
 			h.until("the bytes", func() bool { return c.got == 10 })
 			c.resume()
 			h.turn(0)
-			if c.ended == nil {
+			if c.ended == nil && c.failed == nil {
 				c.detach()
 			} else {
 				c.release() // the reset was reported
@@ -145,7 +145,7 @@ func detachReset(h *harness) {
 		}
 		h.awaitReleased(c)
 		h.others = append(h.others, c)
-		if c.ended != nil {
+		if c.ended != nil || c.failed != nil {
 			continue
 		}
 		h.waitFor("the reset", func() bool {

@@ -153,6 +153,7 @@ func sideHalfCloses(h *harness) {
 	c.resume()
 	c.send(10)
 	h.pollUntil("10 bytes", p.hasRead(10, false))
+	h.pollUntil("Sent, if it is to come", func() bool { return !c.out.pending() })
 	h.must(c.CloseWrite())
 	h.pollUntil("the end", p.hasRead(10, true))
 	h.expectQuiet("nothing was sent to this side")

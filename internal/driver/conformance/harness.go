@@ -200,12 +200,16 @@ func (h *harness) idle(d time.Duration) (turns int) {
 // untilQuiet runs turns until no upcall has come for quietTime.
 func (h *harness) untilQuiet() {
 	h.Helper()
-	before := h.upcalls - 1
-	h.turnUntil("no more upcalls", quietTime, func() bool {
-		still := h.upcalls == before
-		before = h.upcalls
-		return still
-	})
+	for end := time.Now().Add(deadline); ; {
+		before := h.upcalls
+		h.idle(quietTime) // a single turn may return earlier
+		if h.upcalls == before {
+			return
+		}
+		if time.Now().After(end) {
+			h.Fatalf("upcalls still came after %v; the last was %q", deadline, h.last)
+		}
+	}
 }
 
 func (h *harness) must(err error) {

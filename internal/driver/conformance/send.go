@@ -21,6 +21,7 @@ func smallSends(h *harness) {
 		c.send((n + 1) * 50)
 		h.pollUntil("a small send", p.hasRead((n+1)*50, false))
 	}
+	h.pollUntil("the last Sent, if it is to come", func() bool { return !c.out.pending() })
 	h.expectQuiet("everything was sent")
 }
 

@@ -36,7 +36,7 @@ type Adversity struct {
 	HeldAccepts int
 	// Shuffle delivers the completions of different streams, listeners and sources in random order.
 	Shuffle bool
-	// Delays is the probability that a completion is left to the next turn, which decides again.
+	// Delays is the probability that a completion, or beginning an operation, is left to the next turn.
 	Delays float64
 	// DelayedReleases is the probability, for each turn, that a stream is not yet released.
 	DelayedReleases float64

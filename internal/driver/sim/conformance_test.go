@@ -1,6 +1,8 @@
 package sim_test
 
 import (
+	"flag"
+	"math"
 	"net/netip"
 	"testing"
 
@@ -45,11 +47,13 @@ var all = sim.Adversity{
 	Shuffle: true, Delays: 0.3, DelayedReleases: 0.3, EarlyTurns: 0.3, SpoilMemory: true,
 }
 
+var seed = flag.Uint64("seed", 1, "of the simulated networks")
+
 func TestConformance(t *testing.T) {
 	for name, a := range adversities {
 		t.Run(name, func(t *testing.T) {
 			testkit.CheckLeaks(t)
-			n := simnet.New(simnet.Config{Seed: 1})
+			n := simnet.New(simnet.Config{Seed: *seed})
 			defer n.Close()
 			h := sim.NewHost(n.Host(), a)
 			conformance.RunOn(t, conformance.Machine{
@@ -63,7 +67,7 @@ func TestConformance(t *testing.T) {
 				Network: networkOf(h),
 				LimitDescriptors: func(t testing.TB, free int) (restore func()) {
 					h.SetMaxDescriptors(h.Descriptors() + free)
-					restore = func() { h.SetMaxDescriptors(0) }
+					restore = func() { h.SetMaxDescriptors(math.MaxInt) }
 					t.Cleanup(restore)
 					return restore
 				},

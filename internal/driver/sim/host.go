@@ -1,7 +1,7 @@
 package sim
 
 import (
-	"sync/atomic"
+	"sync"
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/simnet"
@@ -12,7 +12,9 @@ import (
 type Host struct {
 	*simnet.Host
 	adversity Adversity
-	open      atomic.Int32 // drivers
+
+	mu   sync.Mutex
+	open map[*Driver]struct{} // those of OpenDriver that are not closed
 }
 
 var _ driver.Simulation = (*Host)(nil)
@@ -22,19 +24,40 @@ func NewHost(h *simnet.Host, a Adversity) *Host {
 	if err := a.Validate(); err != nil {
 		panic(err)
 	}
-	return &Host{Host: h, adversity: a}
+	return &Host{Host: h, adversity: a, open: map[*Driver]struct{}{}}
 }
 
 // OpenDriver implements driver.Simulation.
 func (h *Host) OpenDriver(c driver.Config) (driver.Driver, error) {
 	d := Open(h.Host, c, h.adversity)
-	d.closed = func() { h.open.Add(-1) }
-	h.open.Add(1)
+	d.host = h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open[d] = struct{}{}
 	return d, nil
 }
 
+func (h *Host) remove(d *Driver) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.open, d)
+}
+
 // OpenDrivers returns how many drivers are open: one for each loop on the host.
-func (h *Host) OpenDrivers() int { return int(h.open.Load()) }
+func (h *Host) OpenDrivers() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.open)
+}
+
+// WakeDrivers makes the Turn of each driver return: with an error, once the network is closed.
+func (h *Host) WakeDrivers() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for d := range h.open {
+		d.Wake()
+	}
+}
 
 // Owns implements driver.Simulation.
 func (h *Host) Owns(s sys.VirtualSocket) bool {

@@ -129,7 +129,7 @@ func (d *Driver) receiveLate(s *driver.Stream) {
 	if len(d.flow(s).ahead) == 0 || s.Flags&keeping != 0 {
 		return
 	}
-	if d.dice.IntN(2) == 0 {
+	if s.Flags&failureReported != 0 || d.dice.IntN(2) == 0 {
 		s.Flags |= keeping
 		return
 	}
@@ -156,5 +156,6 @@ func (d *Driver) drain(s *driver.Stream) {
 		x.end = nil
 		s.Up.ReceiveEnded(err)
 	}
+	s.Flags &^= draining
 	d.finishOrDelay(s)
 }

@@ -16,7 +16,7 @@ type Driver struct {
 	adversity Adversity
 	dice      dice
 	actor     *simnet.Actor // the loop's goroutine
-	closed    func()        // called by Close, unless nil
+	host      *Host         // that has the driver in its list, or nil
 
 	sockets *sockets
 	q       *queue.Poll // over sockets
@@ -33,7 +33,7 @@ type Driver struct {
 	// What the next submit or deliver does, beside what Base has.
 	requested driver.TurnQueue[driver.Stream] // to begin connecting, or to send
 	releasing driver.TurnQueue[driver.Stream] // to release, maybe later
-	delayed   []queue.Event
+	delayed   []queue.Event                   // left to the next turn
 
 	oneBuffer [1][]byte // to receive into
 	iov       [][]byte  // a part of what is to be sent
@@ -90,8 +90,8 @@ func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats{} }
 
 // Close implements driver.Driver.
 func (d *Driver) Close() error {
-	if d.closed != nil {
-		d.closed()
+	if d.host != nil {
+		d.host.remove(d)
 	}
 	return d.q.Close()
 }

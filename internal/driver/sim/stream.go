@@ -52,6 +52,7 @@ const (
 	completed                                // what requested began has completed; Sent or Connected must follow
 	keeping                                  // what is ahead is delivered after Resume
 	draining                                 // detached; what is ahead is delivered before Released
+	delayed                                  // was left to this turn
 
 	queues = busy | requested | releasing
 )
@@ -131,7 +132,7 @@ func (d *Driver) request(s *driver.Stream) { d.requested.Put(s, &s.State) }
 func (d *Driver) begin(s *driver.Stream) {
 	switch {
 	case s.Flags&gone != 0:
-	case d.dice.decide(d.adversity.Delays):
+	case d.delays(s):
 		d.request(s)
 	case s.Flags&toConnect != 0:
 		s.Flags &^= toConnect
@@ -145,6 +146,17 @@ func (d *Driver) begin(s *driver.Stream) {
 	case s.Flags&sending != 0:
 		d.attempt(s)
 	}
+}
+
+// delays decides whether the stream is left to the next turn, which does not decide so again: otherwise
+// others would have more than their budget meanwhile.
+func (d *Driver) delays(s *driver.Stream) bool {
+	if s.Flags&delayed != 0 || !d.dice.decide(d.adversity.Delays) {
+		s.Flags &^= delayed
+		return false
+	}
+	s.Flags |= delayed
+	return true
 }
 
 // complete has deliver report the result of what begin began.
@@ -213,7 +225,7 @@ func (d *Driver) serveBusy(s *driver.Stream) {
 	switch {
 	case s.Flags&attached == 0:
 		return
-	case d.dice.decide(d.adversity.Delays):
+	case d.delays(s):
 		d.AddBusy(s)
 		return
 	case s.Flags&draining != 0:
@@ -239,7 +251,7 @@ func (d *Driver) serveBusy(s *driver.Stream) {
 // reportFailure reports that the connection has failed, if no receive is going to: the stream is
 // paused, or its end has been reported.
 func (d *Driver) reportFailure(s *driver.Stream) {
-	if s.Flags&(failureReported|gone) != 0 || s.Flags&receiving != 0 && d.hasMore(s) {
+	if s.Flags&(failureReported|gone) != 0 || !s.MissesFailure() {
 		return
 	}
 	if end := d.flow(s).end; end != nil && end != io.EOF {
@@ -292,6 +304,7 @@ func (d *Driver) leave(s *driver.Stream) {
 			d.AddBusy(s)
 			return
 		}
+		s.Flags &^= draining
 	}
 	d.finishOrDelay(s)
 }

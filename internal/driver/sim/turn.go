@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -29,10 +30,15 @@ func (d *Driver) submit(timeout time.Duration) time.Duration {
 	return d.dice.early(timeout, d.adversity.EarlyTurns)
 }
 
+// errNetworkClosed ends the loops that are left when the network is closed.
+var errNetworkClosed = errors.New("the simulated network is closed, after its test")
+
 // collect waits, for at most timeout, and takes the events. It also receives and accepts ahead of what
 // deliver delivers.
 func (d *Driver) collect(timeout time.Duration) error {
-	d.actor.Wait(timeout)
+	if !d.actor.Wait(timeout) {
+		return errNetworkClosed
+	}
 	d.n = copy(d.events[:], d.delayed)
 	d.delayed = d.delayed[:0]
 	if d.n < len(d.events) {
@@ -40,7 +46,7 @@ func (d *Driver) collect(timeout time.Duration) error {
 		if err != nil {
 			return err
 		}
-		d.n += k
+		d.delaySome(k)
 	}
 	if d.adversity.LateBytes > 0 || d.adversity.HeldAccepts > 0 {
 		for _, ev := range d.events[:d.n] {
@@ -50,6 +56,18 @@ func (d *Driver) collect(timeout time.Duration) error {
 	return nil
 }
 
+// delaySome leaves some of the k events behind the first n to the next turn, which delivers them.
+func (d *Driver) delaySome(k int) {
+	for _, ev := range d.events[d.n : d.n+k] {
+		if d.dice.decide(d.adversity.Delays) {
+			d.delayed = append(d.delayed, ev)
+			continue
+		}
+		d.events[d.n] = ev
+		d.n++
+	}
+}
+
 // deliver makes the upcalls: those of what was collected, and those of earlier turns' streams,
 // listeners and sockets that have more.
 func (d *Driver) deliver() {
@@ -57,13 +75,8 @@ func (d *Driver) deliver() {
 	events := d.events[:d.n]
 	if d.adversity.Shuffle {
 		d.dice.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
-		d.rotateBusy(busy)
 	}
 	for _, ev := range events {
-		if d.dice.decide(d.adversity.Delays) {
-			d.delayed = append(d.delayed, ev)
-			continue
-		}
 		d.event(ev)
 	}
 	for range busy {
@@ -77,16 +90,6 @@ func (d *Driver) deliver() {
 		d.finishOrDelay(d.releasing.Take())
 	}
 	d.ReportReleased()
-}
-
-// rotateBusy has a random stream of the n busy ones be served first.
-func (d *Driver) rotateBusy(n int) {
-	if n < 2 {
-		return
-	}
-	for range d.dice.IntN(n) {
-		d.AddBusy(d.Busy.Take())
-	}
 }
 
 func (d *Driver) event(ev queue.Event) {
