@@ -27,6 +27,7 @@ type Loop struct {
 	drv         driver.Driver
 	packets     driver.PacketSender // drv, if it implements PacketSender
 	binds       bool                // drv implements Binder
+	stepped     bool                // drv is a Stepper, which calls doRequests
 	blocks      *block.Pool
 	timers      *wheel.Wheel
 
@@ -93,6 +94,10 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 	}
 	l.packets, _ = drv.(driver.PacketSender)
 	_, l.binds = drv.(driver.Binder)
+	if s, ok := drv.(driver.Stepper); ok {
+		l.stepped = true
+		s.BeforeDelivery(l.doRequests)
+	}
 	if drv.SyncSend() {
 		l.direct = directBytes
 		l.staging = sendqueue.NewStaging(min(stagingBytes, g.config.HighWatermarkBytes))
@@ -124,13 +129,10 @@ func (l *Loop) run() {
 	l.goroutineID.Store(goroutineID())
 	l.awake.Store(true)
 	l.g.watchdog.Woke()
-	if l.g.sim != nil {
-		// Wait until the goroutine that starts the loop waits, too: what it gives to the loop meanwhile
-		// would be done now or in the next turn, by chance.
-		l.drv.Turn(0)
-	}
 	for {
-		l.doInbox()
+		if !l.stepped {
+			l.doInbox()
+		}
 		if l.ending && l.tryEnd() {
 			l.awake.Store(false) // for the watchdog: no more callbacks
 			ended = true
@@ -150,6 +152,12 @@ func (l *Loop) run() {
 		l.turn.Store(l.counts.turns)
 		l.doTimers()
 	}
+}
+
+// doRequests does what other goroutines have requested, at the beginning of the delivery of a Stepper.
+func (l *Loop) doRequests() {
+	l.wakeUp()
+	l.doInbox()
 }
 
 // fail ends a loop whose driver has failed. The other loops continue; this one closes its

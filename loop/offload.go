@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/offload"
 )
 
@@ -96,6 +97,7 @@ type offloaded struct {
 	c        *Conn   // whose callback done is; nil: none
 	done     uintptr // the program counter of done, for the watchdog; 0: done is nil
 	panicked *PanicError
+	actor    driver.Actor // with a simulated network: when the second half is submitted
 }
 
 var _ offload.Job = (*offloaded)(nil)
@@ -123,6 +125,9 @@ func (o *offloaded) trySubmit(noWork bool) error {
 	case o.c != nil && o.c.ends():
 		return ErrClosed
 	}
+	if sim := o.l.g.sim; sim != nil {
+		o.actor = sim.NewActor()
+	}
 	err := o.l.g.offload.Submit(o)
 	switch {
 	case errors.Is(err, offload.ErrFull):
@@ -144,6 +149,10 @@ func (o *offloaded) Finish(returned bool, recovered any) {
 	if !returned {
 		o.panicked = newPanicError(recovered)
 		o.setError(o.panicked)
+	}
+	if o.actor != nil {
+		o.actor.Wait(0)
+		defer o.actor.Done()
 	}
 	if !o.l.put(op{kind: opOffloaded, f: o.finish}) { // the loop was aborted and has ended
 		o.drop()

@@ -119,8 +119,11 @@ func (t *streamSocket) connectLocked(to address) syscall.Errno {
 
 func (t *streamSocket) connectTCPLocked(to netip.AddrPort) syscall.Errno {
 	s := t.s
-	if ip := to.Addr(); ip.IsUnspecified() {
-		to = netip.AddrPortFrom(map[bool]netip.Addr{true: loopback4, false: loopback6}[ip.Is4()], to.Port())
+	switch to.Addr() {
+	case netip.IPv4Unspecified():
+		to = netip.AddrPortFrom(loopback4, to.Port())
+	case netip.IPv6Unspecified():
+		to = netip.AddrPortFrom(loopback6, to.Port())
 	}
 	dst, from, e := s.host.routeLocked(to.Addr())
 	if e != 0 || to.Addr().IsMulticast() || isBroadcast(to.Addr()) {

@@ -1,8 +1,47 @@
 package simnet
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
-// What the driver of a loop needs, beside sockets and actors.
+// What the driver of a loop needs, beside sockets.
+
+// A Loop is the Actor that is a loop's goroutine.
+type Loop struct{ *Actor }
+
+// NewLoop returns a Loop. Advance waits until it waits: so a loop that is only starting misses nothing.
+// Close ends all its waiting.
+func (h *Host) NewLoop() Loop {
+	n := h.n
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := h.newActorLocked()
+	a.running = true
+	n.running++
+	n.loops = append(n.loops, a)
+	return Loop{a}
+}
+
+// Loops returns how many loops on the host have not ended.
+func (h *Host) Loops() (count int) {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	for _, a := range h.n.loops {
+		if a.isOf(h) {
+			count++
+		}
+	}
+	return count
+}
+
+// End ends the use of the loop's goroutine.
+func (l Loop) End() {
+	l.n.mu.Lock()
+	defer l.n.mu.Unlock()
+	l.n.doneLocked(l.Actor)
+	l.n.loops = slices.DeleteFunc(l.n.loops, func(a *Actor) bool { return a == l.Actor })
+}
 
 // WakeLocked is Wake for a Watcher.
 func (a *Actor) WakeLocked() { a.n.wakeLocked(a) }

@@ -97,7 +97,7 @@ func TestClosedWindow(t *testing.T) {
 				a, b := n.Host(), n.Host()
 				client, server := connect(t, a, b)
 				setUserTimeout(client, c.user)
-				write(t, client, string(make([]byte, 100_000))) // more than the window
+				write(t, client, string(make([]byte, 300_000))) // more than the window
 				if c.crash {
 					b.Crash()
 				}
@@ -111,7 +111,7 @@ func TestClosedWindow(t *testing.T) {
 				}
 				client.CloseWrite()
 				got, err := io.ReadAll(server)
-				if len(got) != 100_000 || err != nil {
+				if len(got) != 300_000 || err != nil {
 					t.Errorf("%d bytes arrived, %v", len(got), err)
 				}
 			})

@@ -8,7 +8,7 @@ import (
 	"github.com/pollux-io/pollux/internal/sys"
 )
 
-// Faults are what goes wrong at random on hosts. All are probabilities, from 0 to 1.
+// Faults are what goes wrong at random on a host. All are probabilities, from 0 to 1.
 type Faults struct {
 	// PartialReads and PartialWrites are for each call on a stream: it transfers only a part of what
 	// it could, at least one byte.
@@ -16,7 +16,7 @@ type Faults struct {
 	// WouldBlock is for each read, write or accept that need not block: it returns EAGAIN, and an event
 	// follows. The next call in the same direction does not.
 	WouldBlock float64
-	// Resets is for each segment with bytes: the connection is reset instead.
+	// Resets is for each segment with bytes that the host sends: the connection is reset instead.
 	Resets float64
 	// NoDescriptors is for each call that opens a descriptor: it returns EMFILE.
 	NoDescriptors float64
@@ -33,14 +33,30 @@ func (f *Faults) Validate() error {
 	})
 }
 
-// SetFaults sets what goes wrong from now on. It panics if a field is out of range.
+// SetFaults sets what goes wrong on all hosts from now on, and on those that are made later. It panics
+// if a field is out of range.
 func (n *Network) SetFaults(f Faults) {
-	if err := f.Validate(); err != nil {
-		panic(err)
-	}
+	f.mustBeValid()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.config.Faults = f
+	for _, h := range n.hosts {
+		h.faults = f
+	}
+}
+
+// SetFaults sets what goes wrong on the host from now on. It panics if a field is out of range.
+func (h *Host) SetFaults(f Faults) {
+	f.mustBeValid()
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	h.faults = f
+}
+
+func (f *Faults) mustBeValid() {
+	if err := f.Validate(); err != nil {
+		panic(err)
+	}
 }
 
 // A faulty is what a socket remembers of faults.
@@ -55,12 +71,12 @@ type faulty struct {
 func (s *Socket) wouldBlockLocked(direction State) bool {
 	n, f := s.host.n, &s.faulty
 	switch {
-	case n.config.Faults.WouldBlock == 0 || s.protocol.stateLocked()&direction == 0:
+	case s.host.faults.WouldBlock == 0 || s.protocol.stateLocked()&direction == 0:
 		return false
 	case f.blocked&direction != 0:
 		f.blocked &^= direction
 		return false
-	case !chance(n.rand, n.config.Faults.WouldBlock):
+	case !chance(n.rand, s.host.faults.WouldBlock):
 		return false
 	}
 	f.blocked |= direction
@@ -83,9 +99,8 @@ func (s *Socket) recvFaultsLocked(bufs [][]byte, flags int) ([][]byte, syscall.E
 	if s.wouldBlockLocked(Readable) {
 		return nil, syscall.EAGAIN
 	}
-	n := s.host.n
-	if p := n.config.Faults.PartialReads; p > 0 && s.typ == sys.SOCK_STREAM {
-		bufs = partOf(n.rand, p, bufs, s.protocol.unreadLocked())
+	if p := s.host.faults.PartialReads; p > 0 && s.typ == sys.SOCK_STREAM {
+		bufs = partOf(s.host.n.rand, p, bufs, s.protocol.unreadLocked())
 	}
 	return bufs, 0
 }
@@ -98,9 +113,8 @@ func (s *Socket) sendFaultsLocked(bufs [][]byte, flags int) ([][]byte, syscall.E
 	if s.wouldBlockLocked(Writable) {
 		return nil, syscall.EAGAIN
 	}
-	n := s.host.n
-	if p := n.config.Faults.PartialWrites; p > 0 && s.typ == sys.SOCK_STREAM {
-		bufs = partOf(n.rand, p, bufs, math.MaxInt)
+	if p := s.host.faults.PartialWrites; p > 0 && s.typ == sys.SOCK_STREAM {
+		bufs = partOf(s.host.n.rand, p, bufs, math.MaxInt)
 	}
 	return bufs, 0
 }
@@ -127,8 +141,8 @@ func partOf(r *rand.Rand, probability float64, bufs [][]byte, most int) (part []
 }
 
 // descriptorFaultLocked returns EMFILE if opening a descriptor is to fail.
-func (n *Network) descriptorFaultLocked() syscall.Errno {
-	if chance(n.rand, n.config.Faults.NoDescriptors) {
+func (h *Host) descriptorFaultLocked() syscall.Errno {
+	if chance(h.n.rand, h.faults.NoDescriptors) {
 		return syscall.EMFILE
 	}
 	return 0

@@ -169,6 +169,30 @@ func TestWouldBlockAccept(t *testing.T) {
 	})
 }
 
+// Faults are those of one host, or of all.
+func TestFaultsOfAHost(t *testing.T) {
+	open := func(h *Host) (ok bool) {
+		fd, e := h.Socket(sys.AF_INET, sys.SOCK_DGRAM)
+		if e == 0 {
+			sys.Close(fd)
+		}
+		return e == 0
+	}
+	n := New(Config{Faults: Faults{NoDescriptors: 1}})
+	a, b := n.Host(), n.Host()
+	if open(a) || open(b) {
+		t.Error("Config.Faults do not apply to all hosts")
+	}
+	a.SetFaults(Faults{})
+	if !open(a) || open(b) {
+		t.Error("Host.SetFaults does not apply to one host")
+	}
+	n.SetFaults(Faults{NoDescriptors: 1})
+	if open(a) || open(n.Host()) {
+		t.Error("Network.SetFaults does not apply to all hosts, and those to come")
+	}
+}
+
 func TestResets(t *testing.T) {
 	const writes, p = 2000, 0.1
 	bubble(t, Config{}, func(t *testing.T, n *Network) {

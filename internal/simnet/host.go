@@ -27,6 +27,7 @@ type Host struct {
 	descriptors    int       // open now
 	maxDescriptors int
 	connects       ConnectPolicy
+	faults         Faults
 }
 
 var _ sys.Kernel = (*Host)(nil)
@@ -56,6 +57,7 @@ func (n *Network) NewHost(addrs ...netip.Addr) (*Host, error) {
 	h := &Host{
 		n: n, sockets: map[*Socket]struct{}{}, ports: map[port][]*Socket{}, names: map[string]*Socket{},
 		maxDescriptors: math.MaxInt, ephemeral: [2]uint16{lastEphemeral, lastEphemeral},
+		faults: n.config.Faults,
 	}
 	for _, a := range addrs {
 		a = a.Unmap().WithZone("")
@@ -118,7 +120,7 @@ func (h *Host) mayOpenLocked() syscall.Errno {
 	case h.descriptors >= h.maxDescriptors:
 		return syscall.EMFILE
 	}
-	return h.n.descriptorFaultLocked()
+	return h.descriptorFaultLocked()
 }
 
 // Socket is socket(2).

@@ -137,4 +137,3 @@ func randomCalls(t *testing.T, family int, seed uint64) (problem string) {
 	}
 	return ""
 }
-

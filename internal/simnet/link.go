@@ -84,13 +84,12 @@ type line struct {
 	orderAt int64 // datagrams sent from now on do not arrive before, unless reordered
 }
 
-// immediate reports whether the line delivers the packet within the call that sends it.
-func (l *line) immediate(p *packet) bool {
-	k := &l.link
-	return k.Latency == 0 && k.Jitter == 0 && k.BytesPerSecond == 0 && (p.kind != datagramPacket || k.Reorder == 0 && l.orderAt == 0)
+// immediate reports whether the line delivers within the call that sends.
+func (l *line) immediate() bool {
+	return l.link.Latency == 0 && l.link.Jitter == 0 && l.link.BytesPerSecond == 0
 }
 
-// transit returns when the given number of bytes, sent now, arrive, if nothing must not overtake.
+// transit returns when bytes that are sent now arrive, by themselves.
 func (l *line) transit(r *rand.Rand, now int64, bytes int) int64 {
 	left := now
 	if rate := l.link.BytesPerSecond; rate > 0 {
@@ -110,17 +109,12 @@ func transmission(bytes int, bytesPerSecond int64) int64 {
 	return int64(whole)*int64(time.Second) + int64(part)
 }
 
-// minReorder is how much later a reordered datagram arrives at most, on a link without latency.
+// minReorder is how long a reordered datagram may lag on a link without latency.
 const minReorder = time.Millisecond
 
-// datagram returns when a datagram of so many bytes, sent now, arrives.
-func (l *line) datagram(r *rand.Rand, now int64, bytes int) int64 {
-	at := max(l.transit(r, now, bytes+udpHeaderBytes), l.orderAt)
-	if chance(r, l.link.Reorder) {
-		return at + 1 + upTo(r, l.link.Latency+l.link.Jitter+minReorder)
-	}
-	l.orderAt = at
-	return at
+// lag returns how much later a reordered datagram arrives.
+func (l *line) lag(r *rand.Rand) int64 {
+	return 1 + upTo(r, l.link.Latency+l.link.Jitter+minReorder)
 }
 
 // segmentBytes returns how many of the bytes that a stream has to send travel in its next segment.

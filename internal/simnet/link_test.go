@@ -320,21 +320,66 @@ func exchange(t *testing.T, size int, a, b net.Conn) {
 	}
 }
 
-// TCP loses, duplicates and reorders nothing, whatever the link does, and everything ends.
+// TCP loses, duplicates and reorders nothing, whatever the link and faults do, and everything ends.
 func TestStreamsOnBadLinks(t *testing.T) {
-	for name, link := range map[string]Link{
+	bad := Faults{PartialReads: 0.5, PartialWrites: 0.5, WouldBlock: 0.5}
+	for name, c := range map[string]Config{
 		"zero":     {},
-		"jitter":   {Latency: time.Millisecond, Jitter: 20 * time.Millisecond, SegmentBytes: 100},
-		"loss":     {Loss: 0.2, SegmentBytes: 1000},
-		"random":   {SegmentBytes: 500, RandomSegments: true},
-		"all":      {Latency: time.Millisecond, Jitter: time.Millisecond, BytesPerSecond: 1e5, SegmentBytes: 700, RandomSegments: true, Loss: 0.1, Duplicate: 0.1, Reorder: 0.1},
-		"one byte": {SegmentBytes: 1},
+		"jitter":   {Link: Link{Latency: time.Millisecond, Jitter: 20 * time.Millisecond, SegmentBytes: 100}},
+		"loss":     {Link: Link{Loss: 0.2, SegmentBytes: 1000}},
+		"random":   {Link: Link{SegmentBytes: 500, RandomSegments: true}},
+		"one byte": {Link: Link{SegmentBytes: 1}},
+		"faults":   {Faults: bad},
+		"all": {Faults: bad, Link: Link{
+			Latency: time.Millisecond, Jitter: time.Millisecond, BytesPerSecond: 1e5,
+			SegmentBytes: 700, RandomSegments: true, Loss: 0.1, Duplicate: 0.1, Reorder: 0.1,
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, Config{Seed: 3, Link: link, TraceEvents: 100}, func(t *testing.T, n *Network) {
+			c.Seed, c.TraceEvents = 3, 100
+			bubble(t, c, func(t *testing.T, n *Network) {
 				a, b := connect(t, n.Host(), n.Host())
 				exchange(t, 60_000, a, b)
 			})
 		})
+	}
+}
+
+// The trace of a run is the same with the same seed, and another one with another seed.
+func TestTraceIsThatOfTheSeed(t *testing.T) {
+	run := func(seed uint64) (trace string) {
+		c := Config{
+			Seed: seed, TraceEvents: 100_000, Faults: Faults{PartialReads: 0.3, PartialWrites: 0.3, WouldBlock: 0.3},
+			Link: Link{Latency: time.Millisecond, Jitter: time.Millisecond, BytesPerSecond: 1e6, SegmentBytes: 500, RandomSegments: true, Loss: 0.1, Duplicate: 0.1, Reorder: 0.1},
+		}
+		bubble(t, c, func(t *testing.T, n *Network) {
+			one, two := n.Host(), n.Host()
+			a, b := connect(t, one, two)
+			from, to := listenPacket(t, one), listenPacket(t, two)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for range 100 {
+					from.WriteTo([]byte("x"), to.LocalAddr())
+				}
+			}()
+			exchange(t, 30_000, a, b)
+			<-done
+			n.NewActor().Wait(time.Minute)
+			trace = n.Trace()
+		})
+		return trace
+	}
+	first := run(7)
+	if strings.Count(first, "\n") < 500 {
+		t.Fatalf("a trace of only %d lines", strings.Count(first, "\n"))
+	}
+	for range 3 {
+		if again := run(7); again != first {
+			t.Fatalf("the trace of the same seed differs: %s", firstDifference(first, again))
+		}
+	}
+	if run(8) == first {
+		t.Error("the trace of another seed is the same")
 	}
 }

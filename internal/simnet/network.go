@@ -15,7 +15,7 @@ type Config struct {
 	Manual bool
 	// Link is the link between two hosts, unless SetLink sets another one.
 	Link Link
-	// Faults are those of all hosts.
+	// Faults are those of all hosts, unless SetFaults sets other ones.
 	Faults Faults
 	// TraceEvents is how many of the last events Trace has. 0: 10,000; negative: none.
 	TraceEvents int
@@ -40,6 +40,7 @@ type Network struct {
 	running  int      // actors that run; with Config.Manual, Advance waits for idle until it is 0
 	idle     sync.Cond
 	hosts    []*Host
+	loops    []*Actor
 	byAddr   map[netip.Addr]*Host
 	sockets  uint64 // that were made
 
@@ -110,6 +111,9 @@ func (n *Network) Close() {
 		n.runLocked(a)
 	}
 	n.runnable = nil
+	for _, a := range n.loops {
+		n.wakeLocked(a)
+	}
 	for len(n.events) > 0 {
 		n.cancelLocked(n.events[0])
 	}

@@ -21,7 +21,7 @@ func (h *Host) ListenPacket(network, address string) (*PacketConn, error) {
 	default:
 		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
 	}
-	s, fd, err := h.open("listen", network, address, true)
+	s, fd, err := h.open("listen", network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +44,9 @@ func (c *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 // ReadFromUDPAddrPort is ReadFrom as net.UDPConn has it.
 func (c *PacketConn) ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, err error) {
 	err = c.call("read", &c.reads, func() (e syscall.Errno) {
+		if c.s.wouldBlockLocked(Readable) {
+			return syscall.EAGAIN
+		}
 		var a address
 		n, _, a, e = c.s.protocol.recvFromLocked(b)
 		from = a.ip
@@ -68,6 +71,9 @@ func (c *PacketConn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (n int, err
 		return 0, &net.OpError{Op: "write", Net: c.network, Addr: net.UDPAddrFromAddrPort(to), Err: syscall.EINVAL}
 	}
 	err = c.call("write", &c.writes, func() (e syscall.Errno) {
+		if c.s.wouldBlockLocked(Writable) {
+			return syscall.EAGAIN
+		}
 		a, e := c.s.addressOf(&sa)
 		if e == 0 {
 			n, e = c.s.protocol.sendToLocked(b, a)

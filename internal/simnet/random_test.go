@@ -211,11 +211,11 @@ func benchmarkPair(b *testing.B, n *Network) (client, server *Socket) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, fd, err := h.openFor("dial", "tcp", "", address{ip: l.s.local.ip})
+	s, fd, err := h.openFor("dial", "tcp", address{ip: l.s.local.ip})
 	if err != nil {
 		b.Fatal(err)
 	}
-	to, _ := parse("tcp", "10.0.0.2:80")
+	to, _ := parseAddress("tcp", "10.0.0.2:80")
 	n.mu.Lock()
 	if e := s.protocol.connectLocked(to); e != syscall.EINPROGRESS {
 		b.Fatal(e)

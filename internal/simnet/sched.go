@@ -54,6 +54,9 @@ func (h *Host) newActorLocked() *Actor {
 	return h.n.newActorLocked(uint64(h.number)<<32 | uint64(h.actors))
 }
 
+// isOf reports whether the actor is one of the host.
+func (a *Actor) isOf(h *Host) bool { return a.number>>32 == uint64(h.number) }
+
 func (n *Network) newActorLocked(number uint64) *Actor {
 	a := &Actor{n: n, number: number, run: make(chan bool, 1)}
 	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}

@@ -43,7 +43,6 @@ const (
 	fateLost
 	fateCut
 	fateDropped
-	fateHeld
 	fateDuplicated
 	fateReset
 	fateFault
@@ -52,7 +51,6 @@ const (
 	fateNoHost
 	fateNoSocket
 	fateFull
-	fateGivenUp
 )
 
 var fates = [...]string{
@@ -61,7 +59,6 @@ var fates = [...]string{
 	fateLost:       "lost",
 	fateCut:        "lost: partition",
 	fateDropped:    "lost: rule",
-	fateHeld:       "waits for a retransmission",
 	fateDuplicated: "duplicated",
 	fateReset:      "connection reset: rule",
 	fateFault:      "connection reset: fault",
@@ -70,7 +67,6 @@ var fates = [...]string{
 	fateNoHost:     "lost: no host has the address",
 	fateNoSocket:   "lost: no socket has the address",
 	fateFull:       "lost: receive buffer is full",
-	fateGivenUp:    "timed out: last retransmission",
 }
 
 func (t *trace) add(l traceLine) {

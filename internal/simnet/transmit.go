@@ -41,7 +41,7 @@ func (n *Network) sendLocked(p *packet) {
 		n.loseLocked(p, fateDropped)
 	case v.action == reset || v.action == refuse:
 		n.interruptLocked(p, v)
-	case p.kind == dataPacket && chance(n.rand, n.config.Faults.Resets):
+	case p.kind == dataPacket && chance(n.rand, p.from.faults.Resets):
 		n.resetInsteadLocked(p, fateFault)
 	case chance(n.rand, l.link.Loss):
 		n.loseLocked(p, fateLost)
@@ -80,25 +80,31 @@ func (n *Network) answerLocked(p *packet, k packetKind) *packet {
 	return c
 }
 
-// travelLocked puts a packet on the line.
+// travelLocked puts a packet on the line, for the latency of the link and a delay.
 func (n *Network) travelLocked(p *packet, l *line, delay time.Duration) {
-	f := p.flow()
-	inOrder := f == nil || f.orderAt == 0 // nothing is on its way, or order does not matter
-	if delay <= 0 && inOrder && l.immediate(p) {
+	delay = max(delay, 0)
+	datagram := p.kind == datagramPacket
+	reordered := datagram && chance(n.rand, l.link.Reorder)
+	order := p.order(l)
+	if delay == 0 && !reordered && l.immediate() && !n.isToComeLocked(order) {
 		n.arriveNowLocked(p)
 		return
 	}
-	now := n.nowLocked()
-	var at int64
-	if p.kind == datagramPacket {
-		at = l.datagram(n.rand, now, len(p.data))
-	} else {
-		at = l.transit(n.rand, now, p.length()+tcpHeaderBytes)
+	at := l.transit(n.rand, n.nowLocked(), p.wireBytes())
+	if !datagram {
+		at += int64(delay) // what follows in the stream waits, too
 	}
-	at += int64(max(delay, 0))
-	if f != nil {
-		at = max(at, f.orderAt)
-		f.orderAt = at
+	if order != nil {
+		at = max(at, *order)
+		if !reordered {
+			*order = at
+		}
+	}
+	if datagram {
+		at += int64(delay)
+	}
+	if reordered {
+		at += l.lag(n.rand)
 	}
 	if p.kind != ackPacket {
 		n.traceLocked(p, fateSent, at)
@@ -106,13 +112,29 @@ func (n *Network) travelLocked(p *packet, l *line, delay time.Duration) {
 	n.scheduleLocked(&p.arrive, at)
 }
 
-// flow returns the flow in whose order the packet arrives, or nil. ACKs and datagrams overtake
-// others; the line keeps the order of datagrams.
-func (p *packet) flow() *flow {
-	if p.sock == nil || p.kind == ackPacket || p.kind == datagramPacket || p.kind == unreachablePacket {
+// order returns where the time is at which the packets arrive that p must not overtake. It is nil if
+// there are none: ACKs overtake others.
+func (p *packet) order(l *line) *int64 {
+	switch {
+	case p.kind == datagramPacket:
+		return &l.orderAt
+	case p.sock == nil || p.kind == ackPacket:
 		return nil
 	}
-	return &p.sock.flow
+	return &p.sock.flow.orderAt
+}
+
+// isToComeLocked reports whether packets may arrive at or after the current time, because the last of
+// them does at *order.
+func (n *Network) isToComeLocked(order *int64) bool {
+	if order == nil || *order == 0 {
+		return false
+	}
+	if *order >= n.nowLocked() {
+		return true
+	}
+	*order = 0
+	return false
 }
 
 // length returns the number of bytes that the packet carries.
@@ -121,6 +143,14 @@ func (p *packet) length() int {
 		return p.bytes
 	}
 	return len(p.data)
+}
+
+// wireBytes returns the number of bytes that the packet has on a line.
+func (p *packet) wireBytes() int {
+	if p.kind == datagramPacket {
+		return p.length() + udpHeaderBytes
+	}
+	return p.length() + tcpHeaderBytes
 }
 
 // lineLocked returns the line that a packet travels on.

@@ -3,6 +3,7 @@ package sys
 import (
 	"bytes"
 	"net/netip"
+	"sync"
 	"syscall"
 )
 
@@ -12,13 +13,28 @@ import (
 // interface is allocated on the heap, also where the call is one of the machine's. A driver of a
 // simulated network calls the VirtualSocket itself.
 
-// ownBuffer returns a buffer as long as what a call would receive into b, at most as b.
-func ownBuffer(s VirtualSocket, b []byte) []byte {
-	n, known := s.UnreadBytes()
-	if !known {
-		n = len(b)
+// maxOwnBuffer is the largest buffer that ownBuffers keeps, in bytes.
+const maxOwnBuffer = 1 << 20
+
+// ownBuffers has pointers to buffers.
+var ownBuffers sync.Pool
+
+// ownBuffer returns a buffer of the size. It is not shorter even if less is unread: a longer datagram
+// may arrive before the call, or be the next one after another goroutine's call.
+func ownBuffer(size int) *[]byte {
+	b, _ := ownBuffers.Get().(*[]byte)
+	if b == nil || cap(*b) < size {
+		own := make([]byte, size)
+		return &own
 	}
-	return make([]byte, min(max(n, 1), len(b)))
+	*b = (*b)[:size]
+	return b
+}
+
+func freeOwnBuffer(b *[]byte) {
+	if cap(*b) <= maxOwnBuffer {
+		ownBuffers.Put(b)
+	}
 }
 
 // Close closes the descriptor.
@@ -121,9 +137,10 @@ func virtualRecv(fd FD, b []byte, flags int) (int, syscall.Errno) {
 	if s == nil {
 		return 0, syscall.EBADF
 	}
-	own := ownBuffer(s, b)
-	n, e := s.Recv([][]byte{own}, flags)
-	copy(b, own[:n])
+	own := ownBuffer(len(b))
+	defer freeOwnBuffer(own)
+	n, e := s.Recv([][]byte{*own}, flags)
+	copy(b, (*own)[:n])
 	return n, e
 }
 
@@ -178,12 +195,17 @@ func SendTo(fd FD, b []byte, to *Sockaddr) (int, syscall.Errno) {
 // RecvFrom receives one datagram and reports whether it was longer than b.
 func RecvFrom(fd FD, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
 	if s := virtual(fd); s != nil {
-		own := ownBuffer(s, b)
-		n, truncated, *from, e = s.RecvFrom(own)
-		copy(b, own[:n])
-		return n, truncated, e
+		return virtualRecvFrom(s, b, from)
 	}
 	return osRecvFrom(fd, b, from)
+}
+
+func virtualRecvFrom(s VirtualSocket, b []byte, from *Sockaddr) (n int, truncated bool, e syscall.Errno) {
+	own := ownBuffer(len(b))
+	defer freeOwnBuffer(own)
+	n, truncated, *from, e = s.RecvFrom(*own)
+	copy(b, (*own)[:n])
+	return n, truncated, e
 }
 
 // RecvMMsg receives datagrams into the first n buffers and returns how many. It returns an error

@@ -160,3 +160,28 @@ func TestVirtualCallsOfCallersDoNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations for a message on the caller's stack", n)
 	}
 }
+
+// lateSocket receives a datagram between any two calls.
+type lateSocket struct{ fakeSocket }
+
+func (s *lateSocket) UnreadBytes() (int, bool) {
+	n := len(s.data)
+	s.data = []byte("a datagram that has just arrived")
+	return n, true
+}
+
+func (s *lateSocket) RecvFrom(b []byte) (n int, truncated bool, from Sockaddr, e syscall.Errno) {
+	s.UnreadBytes()
+	return s.fakeSocket.RecvFrom(b)
+}
+
+// A datagram that arrives during a call is not cut off.
+func TestVirtualDatagramArrivesLate(t *testing.T) {
+	s := &lateSocket{}
+	fd := AddVirtual(s)
+	defer RemoveVirtual(fd, s)
+	b := make([]byte, 100)
+	if n, truncated, e := RecvFrom(fd, b, new(Sockaddr)); string(b[:n]) != "a datagram that has just arrived" || truncated || e != 0 {
+		t.Errorf("RecvFrom = %d, truncated %v, %v: %q", n, truncated, e, b[:n])
+	}
+}

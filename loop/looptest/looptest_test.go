@@ -61,15 +61,17 @@ func TestPipe(t *testing.T) {
 			io.WriteString(peer, want)
 			peer.CloseWrite()
 		}()
-		if c.Manual {
-			n.AdvanceUntil(time.Hour, func() bool {
-				select {
-				case <-read:
-					return true
-				default:
-					return false
-				}
-			})
+		done := func() bool {
+			select {
+			case <-read:
+				return true
+			default:
+				return false
+			}
+		}
+		// The goroutines above may not have got to Read and Write yet: time must not end before.
+		if c.Manual && !testkit.Eventually(func() bool { return n.AdvanceUntil(time.Second, done) }) {
+			t.Fatal("the peer has not read everything")
 		}
 		<-read
 		if string(got) != want || err != nil {

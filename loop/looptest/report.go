@@ -48,9 +48,6 @@ func (n *Network) end() {
 		}
 	}
 	n.net.Close()
-	for _, h := range n.allHosts() {
-		h.driver.WakeDrivers()
-	}
 	if trace := n.Trace(); trace != "" && n.t.Failed() {
 		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%[3]s$'\n%[4]s", n.Seed(), SeedEnv, regexp.QuoteMeta(n.t.Name()), trace)
 	}
@@ -75,7 +72,7 @@ func (n *Network) pass(d time.Duration) {
 // open returns a line for each socket and each group that is open.
 func (n *Network) open() (all []string) {
 	for _, h := range n.allHosts() {
-		if loops := h.driver.OpenDrivers(); loops > 0 {
+		if loops := h.host.Loops(); loops > 0 {
 			all = append(all, fmt.Sprintf("a group with %d loops runs on the host %v: end it with Shutdown", loops, h))
 		}
 		for _, s := range h.host.OpenSockets() {

@@ -211,6 +211,25 @@ func TestTimeJumps(t *testing.T) {
 	})
 }
 
+// TestNetworkClosed: closing the network ends a turn, and every later one, with an error.
+func TestNetworkClosed(t *testing.T) {
+	testkit.CheckLeaks(t)
+	synctest.Test(t, func(t *testing.T) {
+		for _, timeout := range []time.Duration{-1, 0, time.Hour} {
+			x := newScene(t, 1, sim.Adversity{})
+			time.AfterFunc(time.Second, x.n.Close)
+			for x.drv.Turn(timeout) == nil {
+				time.Sleep(time.Millisecond)
+			}
+			start := time.Now()
+			if err := x.drv.Turn(-1); err == nil || time.Now() != start {
+				t.Errorf("a turn after Close took %v: %v", time.Since(start), err)
+			}
+			x.close()
+		}
+	})
+}
+
 // TestSeedDeterminesRun: with the same seed, the upcalls of two runs are the same, at the same times.
 func TestSeedDeterminesRun(t *testing.T) {
 	testkit.CheckLeaks(t)

@@ -84,3 +84,5 @@ func TestConformance(t *testing.T) {
 }
 
 func anyPortOf(h *simnet.Host) netip.AddrPort { return netip.AddrPortFrom(h.Addr(), 0) }
+
+var anyLoopback = netip.MustParseAddrPort("127.0.0.1:0")

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"sync"
-
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/simnet"
 	"github.com/pollux-io/pollux/internal/sys"
@@ -12,9 +10,6 @@ import (
 type Host struct {
 	*simnet.Host
 	adversity Adversity
-
-	mu   sync.Mutex
-	open map[*Driver]struct{} // those of OpenDriver that are not closed
 }
 
 var _ driver.Simulation = (*Host)(nil)
@@ -24,40 +19,16 @@ func NewHost(h *simnet.Host, a Adversity) *Host {
 	if err := a.Validate(); err != nil {
 		panic(err)
 	}
-	return &Host{Host: h, adversity: a, open: map[*Driver]struct{}{}}
+	return &Host{h, a}
 }
 
 // OpenDriver implements driver.Simulation.
 func (h *Host) OpenDriver(c driver.Config) (driver.Driver, error) {
-	d := Open(h.Host, c, h.adversity)
-	d.host = h
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.open[d] = struct{}{}
-	return d, nil
+	return Open(h.Host, c, h.adversity), nil
 }
 
-func (h *Host) remove(d *Driver) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.open, d)
-}
-
-// OpenDrivers returns how many drivers are open: one for each loop on the host.
-func (h *Host) OpenDrivers() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.open)
-}
-
-// WakeDrivers makes the Turn of each driver return: with an error, once the network is closed.
-func (h *Host) WakeDrivers() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for d := range h.open {
-		d.Wake()
-	}
-}
+// NewActor implements driver.Simulation.
+func (h *Host) NewActor() driver.Actor { return h.Host.NewActor() }
 
 // Owns implements driver.Simulation.
 func (h *Host) Owns(s sys.VirtualSocket) bool {

@@ -15,8 +15,8 @@ type Driver struct {
 	driver.Base
 	adversity Adversity
 	dice      dice
-	actor     *simnet.Actor // the loop's goroutine
-	host      *Host         // that has the driver in its list, or nil
+	loop      simnet.Loop // whose turns these are
+	before    func()      // of BeforeDelivery, or nil
 
 	sockets *sockets
 	q       *queue.Poll // over sockets
@@ -58,13 +58,13 @@ func Open(h *simnet.Host, c driver.Config, a Adversity) *Driver {
 		Base:      driver.MakeBase(c),
 		adversity: a,
 		dice:      dice{n.NewRand()},
-		actor:     h.NewActor(),
+		loop:      h.NewLoop(),
 		scratch:   make([]byte, c.ScratchBytes),
 		requested: driver.TurnQueue[driver.Stream]{Mark: requested},
 		releasing: driver.TurnQueue[driver.Stream]{Mark: releasing},
 	}
 	d.sockets = &sockets{
-		host: h, wake: d.actor.Wake, wakeLocked: d.actor.WakeLocked,
+		host: h, wake: d.loop.Wake, wakeLocked: d.loop.WakeLocked,
 		changed: driver.TurnQueue[registration]{Mark: 1},
 	}
 	d.q = queue.New(Name, d.sockets)
@@ -81,17 +81,18 @@ func (d *Driver) SyncSend() bool { return !d.adversity.AsyncSend }
 
 // Wake implements driver.Driver.
 func (d *Driver) Wake() error {
-	d.actor.Wake()
+	d.loop.Wake()
 	return nil
 }
+
+// BeforeDelivery implements driver.Stepper.
+func (d *Driver) BeforeDelivery(f func()) { d.before = f }
 
 // Spin implements driver.Driver. Turn does not spin.
 func (d *Driver) Spin() pollux.SpinStats { return pollux.SpinStats{} }
 
 // Close implements driver.Driver.
 func (d *Driver) Close() error {
-	if d.host != nil {
-		d.host.remove(d)
-	}
+	d.loop.End()
 	return d.q.Close()
 }

@@ -8,11 +8,16 @@ import (
 	"github.com/pollux-io/pollux/internal/queue"
 )
 
+var errNetworkClosed = errors.New("the simulated network is closed; close the groups on it before")
+
 // Turn implements driver.Driver.
 func (d *Driver) Turn(timeout time.Duration) error {
 	if err := d.collect(d.submit(timeout)); err != nil {
 		d.ReportReleased() // no other upcall will come
 		return err
+	}
+	if d.before != nil {
+		d.before()
 	}
 	d.deliver()
 	return nil
@@ -30,13 +35,10 @@ func (d *Driver) submit(timeout time.Duration) time.Duration {
 	return d.dice.early(timeout, d.adversity.EarlyTurns)
 }
 
-// errNetworkClosed ends the loops that are left when the network is closed.
-var errNetworkClosed = errors.New("the simulated network is closed, after its test")
-
 // collect waits, for at most timeout, and takes the events. It also receives and accepts ahead of what
 // deliver delivers.
 func (d *Driver) collect(timeout time.Duration) error {
-	if !d.actor.Wait(timeout) {
+	if !d.loop.Wait(timeout) {
 		return errNetworkClosed
 	}
 	d.n = copy(d.events[:], d.delayed)
