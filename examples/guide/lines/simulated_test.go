@@ -266,6 +266,31 @@ func TestPartition(t *testing.T) {
 	}
 }
 
+// loseFirst returns a rule that loses each segment of bytes from a host, and lets its retransmissions pass.
+func loseFirst(host *looptest.Host) func(*looptest.Segment) looptest.Verdict {
+	return func(s *looptest.Segment) looptest.Verdict {
+		if s.Kind == looptest.Data && s.FromHost == host && s.Attempt == 0 {
+			return looptest.Drop
+		}
+		return looptest.Pass
+	}
+}
+
+// An answer that is lost on its way arrives later.
+func TestLostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulate(t, looptest.Config{Link: looptest.Link{Latency: 20 * time.Millisecond}})
+		s.SetRule(loseFirst(s.server))
+		c := s.dial(t)
+		begin := time.Now()
+		io.WriteString(c, "ECHO hello\n")
+		expect(t, bufio.NewReader(c), "hello")
+		if after := time.Since(begin).Round(time.Millisecond); after != 240*time.Millisecond {
+			t.Errorf("the answer came after %v, want 40 ms and a retransmission after 200 ms", after)
+		}
+	})
+}
+
 // A client whose machine is gone sends no FIN. Keep-alive finds it.
 func TestClientCrashes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
