@@ -12,6 +12,21 @@ import (
 	"github.com/pollux-io/pollux/loop/looptest"
 )
 
+// offloadedEcho is echo by way of other goroutines, several of which return at the same time.
+func offloadedEcho(c *loop.Conn, b []byte) (int, error) {
+	c.Pause()
+	b = append([]byte(nil), b...)
+	return len(b), loop.Offload(c, func() (bool, error) {
+		if len(b)%2 == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		return true, nil
+	}, func(bool, error) {
+		c.Write(b)
+		c.Resume()
+	})
+}
+
 // busyNetwork runs clients and an echo server on a bad network, and returns the trace. It must be called
 // in a bubble.
 func busyNetwork(t *testing.T, seed uint64) (trace string) {
@@ -23,7 +38,7 @@ func busyNetwork(t *testing.T, seed uint64) (trace string) {
 	server := n.Host()
 	g := server.NewGroup(loop.Config{Loops: 3})
 	at := netip.AddrPortFrom(server.Addr(), 80).String()
-	if _, err := g.Listen("tcp", at, echoes); err != nil {
+	if _, err := g.Listen("tcp", at, func(*loop.Conn) loop.Handler { return funcs{data: offloadedEcho} }); err != nil {
 		t.Fatal(err)
 	}
 	var clients sync.WaitGroup
