@@ -139,6 +139,7 @@ func (t *streamSocket) connectTCPLocked(to netip.AddrPort) syscall.Errno {
 	}
 	t.remote.ip = to
 	t.state, t.used, t.unconfirmed = streamConnecting, true, true
+	t.timers.began = t.net().nowLocked()
 	t.armLocked()
 	p := t.newPacketLocked(synPacket)
 	p.to = dst

@@ -25,6 +25,7 @@ func (h *Host) DialFrom(ctx context.Context, network, local, address string) (*C
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
+	h.n.takeTurn("dial " + h.String() + " " + network + " " + local + " " + address)
 	s, fd, err := h.openFor("dial", network, to)
 	if err == nil && local != "" {
 		err = s.bindTo("dial", network, local, fd)

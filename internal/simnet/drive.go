@@ -8,31 +8,23 @@ import (
 // What the driver of a loop needs, beside sockets.
 
 // A Loop is the Actor that is a loop's goroutine.
-type Loop struct{ *Actor }
+type Loop struct {
+	*Actor
+	host *Host
+}
 
-// NewLoop returns a Loop. Advance waits until it waits: so a loop that is only starting misses nothing.
-// Close ends all its waiting.
+// NewLoop returns a Loop on the host. Advance waits until it waits: so a loop that is only starting
+// misses nothing. Close ends all its waiting.
 func (h *Host) NewLoop() Loop {
 	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	a := h.newActorLocked()
+	a := n.newActorLocked()
 	a.running = true
 	n.running++
 	n.loops = append(n.loops, a)
-	return Loop{a}
-}
-
-// Loops returns how many loops on the host have not ended.
-func (h *Host) Loops() (count int) {
-	h.n.mu.Lock()
-	defer h.n.mu.Unlock()
-	for _, a := range h.n.loops {
-		if a.isOf(h) {
-			count++
-		}
-	}
-	return count
+	h.loops++
+	return Loop{a, h}
 }
 
 // End ends the use of the loop's goroutine.
@@ -41,6 +33,14 @@ func (l Loop) End() {
 	defer l.n.mu.Unlock()
 	l.n.doneLocked(l.Actor)
 	l.n.loops = slices.DeleteFunc(l.n.loops, func(a *Actor) bool { return a == l.Actor })
+	l.host.loops--
+}
+
+// Loops returns how many loops on the host have not ended.
+func (h *Host) Loops() int {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	return h.loops
 }
 
 // WakeLocked is Wake for a Watcher.

@@ -20,6 +20,7 @@ type end struct {
 	closed  bool
 	reads   side
 	writes  side
+	others  side // Close, and what else may be observed by the peer
 }
 
 // side is one direction of calls: a channel that serializes them, and their deadline.
@@ -31,9 +32,9 @@ type side struct {
 
 func (e *end) initLocked(s *Socket, fd sys.FD, network string) {
 	e.s, e.fd, e.network = s, fd, network
-	for _, d := range []*side{&e.reads, &e.writes} {
+	for _, d := range []*side{&e.reads, &e.writes, &e.others} {
 		d.turn = make(chan struct{}, 1)
-		d.actor = s.host.newActorLocked()
+		d.actor = s.host.n.newActorLocked()
 	}
 }
 
@@ -71,6 +72,15 @@ func (e *end) call(op string, d *side, f func() syscall.Errno) error {
 			return e.opError(op, sys.CallError(op, errno))
 		}
 	}
+}
+
+// takeTurn waits until the scheduler lets a call run that does not wait for the socket.
+func (e *end) takeTurn() {
+	d := &e.others
+	d.turn <- struct{}{}
+	d.actor.Wait(0)
+	d.actor.Done()
+	<-d.turn
 }
 
 // timeoutLocked returns how long to wait for a deadline, -1 for none.
@@ -112,6 +122,7 @@ func (s *Socket) netAddr(network string, a address) net.Addr {
 
 // Close closes the descriptor. Calls in progress return an error, net.ErrClosed.
 func (e *end) Close() error {
+	e.takeTurn()
 	n := e.s.host.n
 	n.mu.Lock()
 	if e.closed {
@@ -214,7 +225,9 @@ func (r rawConn) wait(op string, d *side, f func(fd uintptr) bool) error {
 	})
 }
 
+// set calls f, a call that does not wait for the socket.
 func (e *end) set(op string, f func() syscall.Errno) error {
+	e.takeTurn()
 	return e.use(op, func(sys.FD) error {
 		if errno := f(); errno != 0 {
 			e.s.host.n.mu.Lock()

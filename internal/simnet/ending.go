@@ -164,7 +164,7 @@ func (t *streamSocket) failLocked(e syscall.Errno) {
 
 // refuseLocked answers a packet for a connection that does not exist any more.
 func (t *streamSocket) refuseLocked(p *packet) {
-	if p.kind != resetPacket && p.sock != nil && (t.aborted || p.kind == synAckPacket) && !t.unix {
+	if p.kind != resetPacket && p.sock != nil && (t.aborted || t.isForgotten() || p.kind == synAckPacket) && !t.unix {
 		t.peer = p.sock
 		t.sendPacketLocked(resetPacket)
 	}

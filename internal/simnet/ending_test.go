@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// moreThanWindow is more bytes than a receive buffer takes, and fewer than a send buffer.
+const moreThanWindow = 1_000_000
+
 // awaitError reads until there is an error, and returns it and the time since start.
 func awaitError(c *Conn) error {
 	for {
@@ -29,6 +32,10 @@ func TestSilentPeer(t *testing.T) {
 	}{
 		{"unacknowledged bytes", func(*Conn) {}, true, resendTimeout},
 		{"user timeout", func(c *Conn) { setUserTimeout(c, 5*second) }, true, 5 * second},
+		{"user timeout beside keep-alive", func(c *Conn) {
+			keepAlive(c, 1000, 3, 4)
+			setUserTimeout(c, 5*second)
+		}, true, 5 * second},
 		{"keep-alive", func(c *Conn) { keepAlive(c, 10, 3, 4) }, false, (10 + 4*3) * second},
 		{"keep-alive of an accepted connection, with bytes", func(c *Conn) { keepAlive(c, 10, 3, 4) }, true, resendTimeout},
 	} {
@@ -234,4 +241,31 @@ func TestNothingRemains(t *testing.T) {
 			n.Close()
 		})
 	}
+}
+
+// The rest of a connection that is closed, with bytes that the peer does not take, ends with its host.
+func TestCrashWithUnsentBytes(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, n *Network) {
+		t.Cleanup(n.Close)
+		a, b := n.Host(), n.Host()
+		client, server := connect(t, a, b)
+		write(t, client, string(make([]byte, moreThanWindow)))
+		must(t, client.Close())
+		a.Crash()
+		a.Restart()
+		server.SetReadDeadline(time.Now().Add(24 * time.Hour))
+		total := 0
+		for {
+			k, err := server.Read(make([]byte, 1<<16))
+			if total += k; err != nil {
+				if !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("Read returned %v, want ECONNRESET: an acknowledgement finds no connection", err)
+				}
+				break
+			}
+		}
+		if total != server.s.options.receiveBuffer/2 {
+			t.Errorf("%d bytes arrived, want those of the first window", total)
+		}
+	})
 }

@@ -119,7 +119,7 @@ func TestWouldBlock(t *testing.T) {
 				t.Errorf("%s = %v, want EAGAIN", name, e)
 			}
 			c.s.SetWatcher(&w)
-			a := n.Host().NewActor()
+			a := n.NewActor()
 			a.Wait(1)
 			if w.count == 0 {
 				t.Errorf("%s: no event follows", name)
@@ -135,7 +135,7 @@ func TestWouldBlock(t *testing.T) {
 		if _, e := b.s.Recv([][]byte{make([]byte, 1)}, 0); e != syscall.EAGAIN {
 			t.Error(e)
 		}
-		n.Host().NewActor().Wait(1)
+		n.NewActor().Wait(1)
 		if w.count != 0 {
 			t.Error("an event follows a call that would block")
 		}
@@ -157,7 +157,7 @@ func TestWouldBlockAccept(t *testing.T) {
 		if _, _, e := l.s.Accept(); e != syscall.EAGAIN {
 			t.Errorf("Accept = %v, want EAGAIN", e)
 		}
-		n.Host().NewActor().Wait(1)
+		n.NewActor().Wait(1)
 		if w.count == 0 {
 			t.Error("no event follows")
 		}

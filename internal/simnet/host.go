@@ -15,10 +15,10 @@ import (
 // A Host is a host of a network: it has addresses, sockets, and a limit of descriptors.
 type Host struct {
 	n       *Network
-	number  int          // in the order in which hosts were made, from 1
-	actors  int          // that were made on the host
+	loops   int          // that run on the host
 	addrs   []netip.Addr // without those of the loopback interface
 	down    bool         // crashed: what arrives is lost
+	boot    int          // how often it has crashed
 	sockets map[*Socket]struct{}
 	ports   map[port][]*Socket // bound, by protocol and port
 	names   map[string]*Socket // bound Unix sockets
@@ -73,7 +73,6 @@ func (n *Network) NewHost(addrs ...netip.Addr) (*Host, error) {
 		n.byAddr[a] = h
 	}
 	n.hosts = append(n.hosts, h)
-	h.number = len(n.hosts)
 	return h, nil
 }
 
@@ -167,6 +166,7 @@ func (h *Host) Crash() {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	h.down = true
+	h.boot++ // ends connections whose sockets are closed, too
 	h.loseSocketsLocked()
 }
 

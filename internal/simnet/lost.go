@@ -15,7 +15,7 @@ const (
 // connection has ended. Where that has ended normally, the last ACK is sent again: TIME_WAIT does it.
 func (p *packet) isStaleLocked() bool {
 	t := p.sock.stream()
-	return t.isOver() && (p.kind != ackPacket || t.aborted)
+	return t.isOver() && (p.kind != ackPacket || t.aborted || t.isForgotten())
 }
 
 // lostLocked is called with a packet that was lost. Those of a connection that TCP sends again, or

@@ -36,6 +36,7 @@ type Network struct {
 	events   events
 	seq      uint64
 	runnable []*Actor // ordered by number
+	chosen   []int    // scratch space of chooseLocked
 	actors   uint64   // of NewActor
 	running  int      // actors that run; with Config.Manual, Advance waits for idle until it is 0
 	idle     sync.Cond

@@ -73,18 +73,7 @@ func (s *Socket) option(level, option int) (number *int, flag *bool) {
 			return nil, &o.broadcast
 		}
 	case level == sys.IPPROTO_TCP && isTCP:
-		switch option {
-		case sys.TCP_NODELAY:
-			return nil, &o.noDelay
-		case sys.TCP_KEEPIDLE:
-			return &o.keepIdle, nil
-		case sys.TCP_KEEPINTVL:
-			return &o.keepInterval, nil
-		case sys.TCP_KEEPCNT:
-			return &o.keepCount, nil
-		case sys.TCP_USER_TIMEOUT:
-			return &o.userTimeout, nil
-		}
+		return o.tcpOption(option)
 	case level == sys.IPPROTO_IP && isIP:
 		switch option {
 		case sys.IP_TTL:
@@ -106,6 +95,28 @@ func (s *Socket) option(level, option int) (number *int, flag *bool) {
 			return nil, &o.multicastLoop6
 		case sys.IPV6_MULTICAST_IF:
 			return &o.multicastInterface, nil
+		}
+	}
+	return nil, nil
+}
+
+// tcpOption is option for the options of TCP. On systems that lack some, those have the same number:
+// so this is not a switch.
+func (o *options) tcpOption(option int) (number *int, flag *bool) {
+	if option == sys.TCP_NODELAY {
+		return nil, &o.noDelay
+	}
+	for _, k := range [...]struct {
+		option int
+		number *int
+	}{
+		{sys.TCP_KEEPIDLE, &o.keepIdle},
+		{sys.TCP_KEEPINTVL, &o.keepInterval},
+		{sys.TCP_KEEPCNT, &o.keepCount},
+		{sys.TCP_USER_TIMEOUT, &o.userTimeout},
+	} {
+		if option == k.option {
+			return k.number, nil
 		}
 	}
 	return nil, nil

@@ -23,10 +23,12 @@ import (
 // An Actor is a goroutine that waits for the network.
 type Actor struct {
 	n        *Network
-	number   uint64    // of the host, and then in the order in which those of the host were made
+	number   uint64    // in the order of NewActor; 0 of those that make the others: see name
+	name     string    // orders those with number 0
 	run      chan bool // capacity 1: receives a value when the actor is to run; false: the network is closed
 	waiting  bool      // in wait, or about to block there
 	runnable bool      // is in n.runnable
+	since    int64     // when it became runnable, or wokenByStep
 	woken    bool      // while it was not waiting
 	running  bool      // from the end of a wait until the next one, or Done
 	timeout  event
@@ -36,29 +38,24 @@ type Actor struct {
 func (n *Network) NewActor() *Actor {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.newActorLocked()
+}
+
+func (n *Network) newActorLocked() *Actor {
 	n.actors++
-	return n.newActorLocked(n.actors)
+	return n.makeActor(n.actors, "")
 }
 
-// NewActor is Network.NewActor for a goroutine that uses the host.
-func (h *Host) NewActor() *Actor {
-	h.n.mu.Lock()
-	defer h.n.mu.Unlock()
-	return h.newActorLocked()
+// takeTurn waits until the scheduler lets a call run that makes actors, so that their numbers do not
+// depend on which of several goroutines comes first. Calls with the same name are in any order.
+func (n *Network) takeTurn(name string) {
+	a := n.makeActor(0, name)
+	a.Wait(0)
+	a.Done()
 }
 
-// newActorLocked numbers the actor by its host: goroutines that use different hosts may run at the same
-// time before they wait for the first time.
-func (h *Host) newActorLocked() *Actor {
-	h.actors++
-	return h.n.newActorLocked(uint64(h.number)<<32 | uint64(h.actors))
-}
-
-// isOf reports whether the actor is one of the host.
-func (a *Actor) isOf(h *Host) bool { return a.number>>32 == uint64(h.number) }
-
-func (n *Network) newActorLocked(number uint64) *Actor {
-	a := &Actor{n: n, number: number, run: make(chan bool, 1)}
+func (n *Network) makeActor(number uint64, name string) *Actor {
+	a := &Actor{n: n, number: number, name: name, run: make(chan bool, 1)}
 	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
 	return a
 }
@@ -117,12 +114,19 @@ func (n *Network) wakeLocked(a *Actor) {
 		a.woken = true
 	case n.config.Manual || n.closed:
 		n.runLocked(a)
-	case !a.runnable:
+	case a.runnable:
+		if n.stepping {
+			a.since = wokenByStep
+		}
+	default:
 		a.runnable = true
+		if a.since = wokenByStep; !n.stepping {
+			a.since = n.nowLocked()
+		}
 		// The order is that of their numbers: goroutines that run at the same time may come to wait in
 		// any order.
-		i, _ := slices.BinarySearchFunc(n.runnable, a.number, func(b *Actor, number uint64) int {
-			return cmp.Compare(b.number, number)
+		i, _ := slices.BinarySearchFunc(n.runnable, a, func(b, a *Actor) int {
+			return cmp.Or(cmp.Compare(b.number, a.number), cmp.Compare(b.name, a.name))
 		})
 		n.runnable = slices.Insert(n.runnable, i, a)
 		n.setTimerLocked()
@@ -201,15 +205,35 @@ func (n *Network) step() {
 	defer n.mu.Unlock()
 	n.timerAt = 0
 	n.stepping = true
-	n.doLocked(n.nowLocked())
+	now := n.nowLocked()
+	n.doLocked(now)
 	n.stepping = false
-	if k := len(n.runnable); k > 0 {
-		i := n.rand.IntN(k)
-		a := n.runnable[i]
-		n.runnable = slices.Delete(n.runnable, i, i+1)
+	if a := n.chooseLocked(now); a != nil {
 		n.runLocked(a)
 	}
 	n.setTimerLocked()
+}
+
+// wokenByStep is the since of actors that step wakes.
+const wokenByStep = -1
+
+// chooseLocked returns an actor that is to run, or nil, and removes it from n.runnable. It leaves out those
+// that have become runnable at this instant but not by step: goroutines that a timer of the bubble wakes at
+// the same instant as step may, or may not, have got so far.
+func (n *Network) chooseLocked(now int64) *Actor {
+	n.chosen = n.chosen[:0]
+	for i, a := range n.runnable {
+		if a.since < now {
+			n.chosen = append(n.chosen, i)
+		}
+	}
+	if len(n.chosen) == 0 {
+		return nil
+	}
+	i := n.chosen[n.rand.IntN(len(n.chosen))]
+	a := n.runnable[i]
+	n.runnable = slices.Delete(n.runnable, i, i+1)
+	return a
 }
 
 // events is a heap, ordered by time and then by when they were scheduled.

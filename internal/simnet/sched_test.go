@@ -234,3 +234,38 @@ func TestCloseOfTheNetwork(t *testing.T) {
 		took(t, "nothing", start, time.Hour)
 	})
 }
+
+// The order of calls that several goroutines begin at the same time depends on the seed only.
+func TestConcurrentDials(t *testing.T) {
+	run := func(seed uint64) (trace string) {
+		bubble(t, Config{Seed: seed}, func(t *testing.T, n *Network) {
+			a, b := n.Host(), n.Host()
+			var wg sync.WaitGroup
+			for i := range 6 {
+				l, err := b.Listen("tcp", fmt.Sprint(":", 80+i))
+				must(t, err)
+				t.Cleanup(func() { l.Close() })
+				wg.Go(func() {
+					c, err := a.Dial(t.Context(), "tcp", fmt.Sprint("10.0.0.2:", 80+i))
+					must(t, err)
+					write(t, c, "hello")
+					must(t, c.CloseWrite())
+					must(t, c.Close())
+				})
+			}
+			wg.Wait()
+			trace = n.Trace()
+			t.Cleanup(n.Close)
+		})
+		return trace
+	}
+	first := run(1)
+	for range 30 {
+		if again := run(1); again != first {
+			t.Fatalf("seed 1 gave two traces: %s", firstDifference(first, again))
+		}
+	}
+	if run(2) == first {
+		t.Error("seeds 1 and 2 gave the same trace")
+	}
+}

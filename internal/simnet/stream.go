@@ -3,6 +3,7 @@ package simnet
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/pollux-io/pollux/internal/sys"
@@ -28,6 +29,7 @@ type streamSocket struct {
 	s      *Socket
 	unix   bool
 	state  streamState
+	boot   int     // Host.boot when the socket was made
 	peer   *Socket // nil: not known yet
 	remote address
 
@@ -62,7 +64,7 @@ type streamSocket struct {
 var _ protocol = (*streamSocket)(nil)
 
 func newStream(s *Socket) *streamSocket {
-	t := &streamSocket{s: s, unix: s.family == sys.AF_UNIX}
+	t := &streamSocket{s: s, unix: s.family == sys.AF_UNIX, boot: s.host.boot}
 	if t.unix {
 		t.limit = math.MaxInt64
 	}
@@ -74,7 +76,12 @@ func newStream(s *Socket) *streamSocket {
 func (s *Socket) stream() *streamSocket { return s.protocol.(*streamSocket) }
 
 // isOver reports whether the connection does not exist, or no longer.
-func (t *streamSocket) isOver() bool { return t.state == streamOver || t.state == streamIdle }
+func (t *streamSocket) isOver() bool {
+	return t.state == streamOver || t.state == streamIdle || t.isForgotten()
+}
+
+// isForgotten reports whether the host has crashed since.
+func (t *streamSocket) isForgotten() bool { return t.boot != t.s.host.boot }
 
 func (t *streamSocket) net() *Network { return t.s.host.n }
 
@@ -158,10 +165,7 @@ func (t *streamSocket) sendErrorLocked() syscall.Errno {
 
 // transmitLocked sends what the window allows.
 func (t *streamSocket) transmitLocked() {
-	if t.state != streamOpen {
-		return
-	}
-	for {
+	for t.state == streamOpen { // until what is sent causes a reset
 		n := min(t.out.end(), t.limit) - t.sent
 		if n <= 0 {
 			break
@@ -207,7 +211,8 @@ func (t *streamSocket) receiveLocked(p *packet) (kept bool) {
 	return false
 }
 
-// arrivedLocked takes bytes, or a FIN, once those that precede them have arrived.
+// arrivedLocked takes bytes, or a FIN, once those that precede them have arrived. Segments are sent
+// again as they were, so they never overlap.
 func (t *streamSocket) arrivedLocked(p *packet) (kept bool) {
 	switch end := t.in.end(); {
 	case p.seq > end:
@@ -222,20 +227,14 @@ func (t *streamSocket) arrivedLocked(p *packet) (kept bool) {
 		return false
 	}
 	t.takeLocked(p)
-	for i := 0; i < len(t.early); i++ {
-		next := t.early[i]
-		if next.seq > t.in.end() {
-			continue
+	for {
+		i := slices.IndexFunc(t.early, func(p *packet) bool { return p.seq == t.in.end() })
+		if i < 0 {
+			break
 		}
-		t.early = append(t.early[:i], t.early[i+1:]...)
-		if next.seq == t.in.end() && !t.gotFIN {
-			t.takeLocked(next)
-		}
-		t.net().freeLocked(next)
-		i = -1
-	}
-	if t.state != streamOpen {
-		return false // the watcher
+		t.takeLocked(t.early[i])
+		t.net().freeLocked(t.early[i])
+		t.early = slices.Delete(t.early, i, i+1)
 	}
 	if !t.unix || p.kind == finPacket {
 		t.acknowledgeLocked()

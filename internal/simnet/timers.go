@@ -62,14 +62,9 @@ func (t *streamSocket) armLocked() {
 		t.timers.waiting = waiting
 		t.timers.progress = t.net().nowLocked()
 	}
-	if t.timers.event.index != noIndex {
-		return // it looks at everything when it comes
-	}
-	if t.state == streamConnecting {
-		t.timers.began = t.net().nowLocked()
-	}
-	if at := t.deadlineLocked(); at != never {
-		t.net().scheduleLocked(&t.timers.event, at)
+	e := &t.timers.event
+	if at := t.deadlineLocked(); at != never && (e.index == noIndex || at < e.at) {
+		t.net().scheduleLocked(e, at)
 	}
 }
 
@@ -105,6 +100,9 @@ func (t *streamSocket) deadlineLocked() int64 {
 func (t *streamSocket) timerLocked() {
 	now := t.net().nowLocked()
 	k := &t.timers
+	if t.isOver() {
+		return
+	}
 	if at := t.deadlineLocked(); at > now {
 		t.armLocked()
 		return
@@ -112,7 +110,7 @@ func (t *streamSocket) timerLocked() {
 	switch {
 	case t.state == streamConnecting:
 		t.failLocked(syscall.ETIMEDOUT)
-	case k.waiting && t.userTimeout() == 0 && t.sent == t.out.begin && k.probes == 0:
+	case k.waiting && t.userTimeout() == 0 && t.out.len() > 0 && t.sent == t.out.begin && k.probes == 0:
 		// The window is closed, which is legal as long as the peer answers.
 		t.probeLocked(now)
 		k.progress = now

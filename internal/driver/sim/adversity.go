@@ -62,19 +62,22 @@ func (a *Adversity) Validate() error {
 		name string
 		p    float64
 	}{
-		{"PartialSends", a.PartialSends}, {"EmptySends", a.EmptySends},
-		{"PartialReceives", a.PartialReceives}, {"Delays", a.Delays},
-		{"DelayedReleases", a.DelayedReleases}, {"EarlyTurns", a.EarlyTurns},
+		{"PartialSends", a.PartialSends},
+		{"EmptySends", a.EmptySends},
+		{"PartialReceives", a.PartialReceives},
+		{"Delays", a.Delays},
+		{"DelayedReleases", a.DelayedReleases},
+		{"EarlyTurns", a.EarlyTurns},
 	} {
 		if !(x.p >= 0 && x.p <= MaxProbability) { // NaN is neither
-			return fmt.Errorf("Adversity.%s is %v; it must be from 0 to %v", x.name, x.p, MaxProbability)
+			return fmt.Errorf("sim: Adversity.%s is %v; it must be from 0 to %v", x.name, x.p, MaxProbability)
 		}
 	}
 	if a.LateBytes < 0 || a.LateBytes > driver.MaxLateBytes {
-		return fmt.Errorf("Adversity.LateBytes is %d; it must be from 0 to %d", a.LateBytes, driver.MaxLateBytes)
+		return fmt.Errorf("sim: Adversity.LateBytes is %d; it must be from 0 to %d", a.LateBytes, driver.MaxLateBytes)
 	}
 	if a.HeldAccepts < 0 || a.HeldAccepts > MaxHeldAccepts {
-		return fmt.Errorf("Adversity.HeldAccepts is %d; it must be from 0 to %d", a.HeldAccepts, MaxHeldAccepts)
+		return fmt.Errorf("sim: Adversity.HeldAccepts is %d; it must be from 0 to %d", a.HeldAccepts, MaxHeldAccepts)
 	}
 	return nil
 }

@@ -52,6 +52,9 @@ var seed = flag.Uint64("seed", 1, "of the simulated networks")
 func TestConformance(t *testing.T) {
 	for name, a := range adversities {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "None" && name != "All" {
+				t.Skip("skipped with -short: All has this adversity, too")
+			}
 			testkit.CheckLeaks(t)
 			n := simnet.New(simnet.Config{Seed: *seed})
 			defer n.Close()

@@ -28,7 +28,7 @@ func (h *Host) OpenDriver(c driver.Config) (driver.Driver, error) {
 }
 
 // NewActor implements driver.Simulation.
-func (h *Host) NewActor() driver.Actor { return h.Host.NewActor() }
+func (h *Host) NewActor() driver.Actor { return h.Network().NewActor() }
 
 // Owns implements driver.Simulation.
 func (h *Host) Owns(s sys.VirtualSocket) bool {
