@@ -32,15 +32,15 @@ type Config struct {
 	// MaxTime is how long the network may exist, on its clock, unless Manual: then it fails the test,
 	// and is closed. A test that waits in vain would otherwise go on while keep-alive and other timers
 	// let simulated time pass, until the real time that go test allows is over. Negative: no limit.
-	// 30 days.
+	// Two days.
 	MaxTime time.Duration
 }
 
 // defaultTraceEvents is the default of Config.TraceEvents.
 const defaultTraceEvents = 1000
 
-// defaultMaxTime is the default of Config.MaxTime. Keep-alive of a connection lets it pass in seconds.
-const defaultMaxTime = 30 * 24 * time.Hour
+// defaultMaxTime is the default of Config.MaxTime. Keep-alive of a connection lets it pass in less than a second.
+const defaultMaxTime = 48 * time.Hour
 
 // A Network is a set of hosts, and the links between them. Its methods may be called from any
 // goroutine, but not by a rule (SetRule).

@@ -167,8 +167,8 @@ func TestMaxTime(t *testing.T) {
 	}{
 		{config: looptest.Config{MaxTime: time.Hour}, fails: true},
 		{config: looptest.Config{MaxTime: time.Hour}, sleep: 59 * time.Minute},
-		{config: looptest.Config{}, sleep: 29 * 24 * time.Hour},
-		{config: looptest.Config{MaxTime: -1}, sleep: 31 * 24 * time.Hour},
+		{config: looptest.Config{}, sleep: 47 * time.Hour},
+		{config: looptest.Config{MaxTime: -1}, sleep: 49 * time.Hour},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var err error
