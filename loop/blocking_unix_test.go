@@ -18,6 +18,7 @@ import (
 // (os/exec calls Fd): graceful restarts do that with the listener. The loops must go on serving,
 // and garbage collections must still finish.
 func TestLoopServesWhatAChildInherits(t *testing.T) {
+	skipOnSimulation(t, "a child inherits descriptors")
 	if !testkit.InChild(t) {
 		return
 	}

@@ -14,7 +14,7 @@ func TestDial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := make(chan string, 4)
+	got := make(chan string, len("hello"))
 	c, err := g.Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(_ *loop.Conn, b []byte) (int, error) { got <- string(b); return len(b), nil }}
 	})
@@ -22,7 +22,7 @@ func TestDial(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Write([]byte("hello"))
-	if s := receive(t, got, "the echo"); s != "hello" {
+	if s := receiveAll(t, got, len("hello"), "the echo"); s != "hello" {
 		t.Errorf("echo = %q, want hello", s)
 	}
 	addr := ln.Addr().String()

@@ -47,6 +47,9 @@ func TestEachVisitsEachConnOnce(t *testing.T) {
 			}
 		}
 		got := make([]byte, len(want))
+		if i == n-1 {
+			skipOnAdversity(t, "a connection that panics is reset while it sends")
+		}
 		if _, err := io.ReadFull(x.peer, got); err != nil || string(got) != want {
 			t.Errorf("connection %d got %q, %v, want %q", i, got, err, want)
 		}
@@ -119,7 +122,7 @@ func TestEachSkipsConnsThatEnd(t *testing.T) {
 }
 
 func TestEachErrors(t *testing.T) {
-	g, err := loop.NewGroup(loop.Config{Loops: 2, MaxQueuedFuncs: 3})
+	g, err := newGroup(t, loop.Config{Loops: 2, MaxQueuedFuncs: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) Handler) err
 	ln := &Listener{g: g, accept: accept, addr: &net.TCPAddr{}}
 	a := ln.newAcceptor(l, s)
 	ln.acceptors = append(ln.acceptors, a)
-	if err := g.register(false, func() { g.listeners[ln] = struct{}{} }); err != nil {
+	if err := g.register(false, func() { g.listeners = append(g.listeners, ln) }); err != nil {
 		return err
 	}
 	h := g.newHandOver(1, ln.addr)

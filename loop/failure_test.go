@@ -19,7 +19,7 @@ import (
 // A loop whose driver fails ends and reports the error. The other loops go on, and new work is
 // never assigned to the failed one.
 func TestDriverFails(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	ended := make(chan error, 1000)
 	listen := func() *loop.Listener {
@@ -109,7 +109,7 @@ func waitLoopEnd(t *testing.T, l *loop.Loop) {
 
 // With every loop failed, no call hangs.
 func TestAllDriversFail(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	failure := errors.New("the ring is broken")
 	for _, d := range drivers() {
@@ -132,7 +132,7 @@ func TestAllDriversFail(t *testing.T) {
 			return err
 		},
 		"Watch": func() error {
-			u, err := sock.ListenUDP(loopback)
+			u, err := sock.ListenUDP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +159,7 @@ func TestErrorsAfterShutdown(t *testing.T) {
 	}
 	_, listen := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })
 	_, dialed := g.Dial(context.Background(), "tcp", "127.0.0.1:1", func(*loop.Conn) loop.Handler { return echo{} })
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestL7TooManyConns(t *testing.T) {
 // pingPacket sends a datagram to an echo server and checks the answer.
 func pingPacket(t *testing.T, to net.Addr) {
 	t.Helper()
-	c, err := net.Dial("udp", to.String())
+	c, err := dialNet(t, "udp", to.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,11 +223,11 @@ func pingPacket(t *testing.T, to net.Addr) {
 
 // ServePacket closes the socket also if all loops have failed.
 func TestPacketSocketOfFailedLoop(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	drivers()[0].Fail(errors.New("broken"))
 	waitLoopEnd(t, g.Loops()[0])
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestPacketSocketOfFailedLoop(t *testing.T) {
 // Calls on a loop whose driver has failed return that error, not ErrShutdown: Offload, whose
 // done function could never run, and a dial from the Closed callback that reports the failure.
 func TestCallsOnAFailedLoop(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	failure := errors.New("broken")
 	l, other := g.Loops()[1], startEchoServer(t)

@@ -65,7 +65,7 @@ func TestRelayDriverFails(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				testkit.CheckLeaks(t)
-				drivers := loop.UseFailingDrivers(t)
+				drivers := failingDrivers(t)
 				config := loop.Config{Loops: 1, LingerTimeout: 20 * time.Millisecond, Logger: quiet()} // the peers read late
 				gs := [2]*loop.Group{group(t, config)}
 				if gs[1] = gs[0]; x.groups == 2 {
@@ -104,7 +104,7 @@ func TestRelayDriverFails(t *testing.T) {
 // A relay that is requested on a loop whose driver fails in the same turn ends, too, or is refused.
 func TestRelayRequestedWhileDriverFails(t *testing.T) {
 	testkit.CheckLeaks(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	for side := range 2 {
 		config := loop.Config{Loops: 1, Logger: quiet()}
 		gs := [2]*loop.Group{group(t, config), group(t, config)}
@@ -133,7 +133,7 @@ func TestRelayToDriverFails(t *testing.T) {
 	full, address := listenFull(t)
 	defer full.Close()
 	testkit.CheckLeaks(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	ends := make(chan loop.RelayEnd, 2)
 	h, err := loop.RelayTo("tcp", address, loop.RelayConfig{OnEnd: func(e loop.RelayEnd) { ends <- e }})
 	if err != nil {
@@ -162,7 +162,7 @@ func TestRelayToDriverFails(t *testing.T) {
 // members there leave, every message is freed, and those on the other loop get everything.
 func TestFanoutDriverFails(t *testing.T) {
 	testkit.CheckLeaks(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	broken, good := group(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: quiet()}), group(t, loop.Config{Loops: 1})
 	f := loop.NewFanout(loop.FanoutConfig{Slow: loop.SkipSlow})
 	a, b := acceptN(t, broken, 20), acceptN(t, good, 2)
@@ -218,7 +218,7 @@ func TestFanoutDriverFails(t *testing.T) {
 // other group's work goes on.
 func TestEachDriverFails(t *testing.T) {
 	testkit.CheckLeaks(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: quiet()})
 	a := acceptN(t, g, 10)
 	failure := errors.New("the ring is broken")
@@ -254,7 +254,7 @@ func TestEachDriverFails(t *testing.T) {
 // Closed, and Shutdown does not wait for it for ever.
 func TestL9DriverFails(t *testing.T) {
 	testkit.CheckLeaks(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, OffloadWorkers: 1, Logger: quiet()})
 	var a []member
 	for {
@@ -319,7 +319,7 @@ func TestL9DriverFails(t *testing.T) {
 // refused, and still the caller's, or ended by the loop: with Closed, if accept was called.
 func TestL10AttachWhileDriverFails(t *testing.T) {
 	testkit.CheckLeaks(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	for round := range 5 {
 		g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 		skipUnlessAttaches(t, g)
@@ -374,7 +374,7 @@ func TestL10AttachWhileDriverFails(t *testing.T) {
 // L9: done functions of a connection that are queued when its driver fails are not called after Closed.
 func TestL9DriverFailsBeforeDone(t *testing.T) {
 	testkit.CheckLeaks(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: quiet()})
 	x := acceptN(t, g, 1)[0]
 	var closed atomic.Bool

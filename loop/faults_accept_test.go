@@ -33,7 +33,7 @@ func (f *faulty) AcceptFrom(s *sock.Stream) (netip.AddrPort, error) {
 
 // No error of accept ends the listener.
 func TestFaultAcceptErrors(t *testing.T) {
-	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}

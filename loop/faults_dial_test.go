@@ -20,12 +20,12 @@ import (
 // are refused.
 func listenFull(t *testing.T) (*sock.TCPListener, string) {
 	t.Helper()
-	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), sock.Backlog(1))
+	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), onNet(t, sock.Backlog(1))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 4 {
-		s, err := sock.ConnectTCP(l.Addr())
+		s, err := sock.ConnectTCP(l.Addr(), onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func listenFull(t *testing.T) (*sock.TCPListener, string) {
 func TestFaultDialsAtRandom(t *testing.T) {
 	full, hanging := listenFull(t)
 	defer full.Close()
-	closed, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	closed, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestFaultDialsAtRandom(t *testing.T) {
 	closed.Close()
 	before := testkit.CountUsage()
 
-	g, err := loop.NewGroup(loop.Config{Loops: 2, Logger: quiet()})
+	g, err := newGroup(t, loop.Config{Loops: 2, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func TestL7OutOfDescriptors(t *testing.T) {
 	for range n {
 		clients = append(clients, dial(t, ln.Addr()))
 	}
-	restore := testkit.LimitDescriptors(t, 10)
+	restore := limitDescriptors(t, 10)
 	close(hold)
 	for _, c := range clients {
 		c.Write([]byte("x"))

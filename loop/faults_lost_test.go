@@ -173,7 +173,7 @@ func testNothingIsLost(t *testing.T, w *writer, from, end string, small bool) {
 	if small {
 		options = append(options, sock.WriteBuffer(64<<10)) // smaller than a segment, TCP waits for its timers
 	}
-	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), options...)
+	l, err := sock.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), onNet(t, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

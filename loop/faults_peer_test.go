@@ -24,12 +24,14 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(1)
 	}
+	chooseNetwork()
 	os.Exit(m.Run())
 }
 
 // The end of a peer whose process is killed is detected promptly, whether or not something is
 // being sent to it.
 func TestFaultPeerKilled(t *testing.T) {
+	skipOnSimulation(t, "the peer is another process")
 	for _, sending := range []bool{false, true} {
 		received, closed := make(chan bool, 1), make(chan error, 1)
 		g := group(t, loop.Config{Loops: 1})

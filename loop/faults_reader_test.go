@@ -2,7 +2,6 @@ package loop_test
 
 import (
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -79,7 +78,7 @@ type questionServer struct {
 	answered atomic.Int64
 	mu       sync.Mutex
 	conns    []*loop.Conn
-	peers    []*net.TCPConn
+	peers    []tcpConn
 	sent     []int // bytes of questions, by peer
 }
 

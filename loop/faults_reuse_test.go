@@ -73,7 +73,7 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 			random := rand.New(rand.NewPCG(8, uint64(w)))
 			for end := time.Now().Add(long); time.Now().Before(end); {
 				number := numbers.Add(1)
-				if err := echoNumber(ln.Addr(), number, random); err != nil {
+				if err := echoNumber(t, ln.Addr(), number, random); err != nil {
 					t.Error(err)
 					return
 				}
@@ -91,8 +91,8 @@ func TestFaultDescriptorReuseStorm(t *testing.T) {
 }
 
 // echoNumber sends number and reads its echo; it returns an error only if it gets another number.
-func echoNumber(addr net.Addr, number uint64, random *rand.Rand) error {
-	c, err := net.Dial("tcp", addr.String())
+func echoNumber(t testing.TB, addr net.Addr, number uint64, random *rand.Rand) error {
+	c, err := dialNet(t, "tcp", addr.String())
 	if err != nil {
 		return nil // may happen under this load
 	}
@@ -115,7 +115,7 @@ func echoNumber(addr net.Addr, number uint64, random *rand.Rand) error {
 		}
 	}
 	if random.IntN(3) == 0 {
-		c.(*net.TCPConn).SetLinger(0)
+		c.(tcpConn).SetLinger(0)
 	}
 	return nil
 }
@@ -133,13 +133,18 @@ func TestFaultShutdownWithWaiters(t *testing.T) {
 	t.Errorf("the last of %d waiters returned after %v at best in %d tries", waiters, best, tries)
 }
 
+// shutdownWithWaiters returns how long the last waiter takes to return: in Dial after the first call of
+// Shutdown, and in Shutdown, which waits for a connection, after the end of its context.
 func shutdownWithWaiters(t *testing.T, waiters int) time.Duration {
 	full, addr := listenFull(t)
 	defer full.Close()
-	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
-	var ended sync.WaitGroup
+	g, c := serve(t, loop.Config{Loops: 2, Logger: quiet()}, func(*loop.Conn) loop.Handler { return echo{} })
+	ping(t, c)
+	var dials, shutdowns sync.WaitGroup
+	var dialed atomic.Int32
 	for range waiters {
-		ended.Go(func() {
+		dials.Go(func() {
+			defer dialed.Add(1)
 			_, err := g.Dial(context.Background(), "tcp", addr, func(*loop.Conn) loop.Handler {
 				return &funcs{}
 			})
@@ -148,18 +153,27 @@ func shutdownWithWaiters(t *testing.T, waiters int) time.Duration {
 			}
 		})
 	}
-	for end := time.Now().Add(testTimeout); g.Conns() < waiters && time.Now().Before(end.Add(-testTimeout+time.Second)); {
-		time.Sleep(time.Millisecond)
+	if !testkit.Eventually(func() bool { return g.Conns()+int(dialed.Load()) > waiters }) {
+		t.Fatalf("%d connections, and %d calls of Dial have returned, want more than %d together", g.Conns(), dialed.Load(), waiters)
 	}
+	start := time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	for range waiters {
-		ended.Go(func() { g.Shutdown(ctx) })
+		shutdowns.Go(func() { g.Shutdown(ctx) })
 	}
-	time.Sleep(5 * time.Millisecond) // for them to begin: otherwise the test covers less
-	start := time.Now()
+	waitGroup(t, &dials, "the calls of Dial")
+	took := time.Since(start)
+	waitBlocked(t, "loop.(*Group).Shutdown", waiters)
+	start = time.Now()
 	cancel()
+	waitGroup(t, &shutdowns, "the calls of Shutdown")
+	return max(took, time.Since(start))
+}
+
+// waitGroup waits for all of g.
+func waitGroup(t *testing.T, g *sync.WaitGroup, what string) {
+	t.Helper()
 	all := make(chan bool)
-	go func() { ended.Wait(); close(all) }()
-	receive(t, all, "the end of all waiters")
-	return time.Since(start)
+	go func() { g.Wait(); close(all) }()
+	receive(t, all, what)
 }

@@ -3,7 +3,6 @@ package loop_test
 import (
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -105,7 +104,7 @@ func TestFaultCallbackAbortsOthersOfItsBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var clients []*net.TCPConn
+	var clients []tcpConn
 	for range n {
 		clients = append(clients, dial(t, ln.Addr()))
 	}

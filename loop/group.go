@@ -48,9 +48,9 @@ type Group struct {
 
 	mu        sync.Mutex
 	closing   bool
-	cutCause  error // why connections were cut off
-	listeners map[*Listener]struct{}
-	packets   map[*PacketListener]struct{}
+	cutCause  error             // why connections were cut off
+	listeners []*Listener       // in the order of their making, in which Shutdown ends them
+	packets   []*PacketListener // likewise
 
 	stalledAfter    time.Duration // for tests; 0: the constant
 	handOverTimeout time.Duration // for tests; 0: the constant
@@ -72,7 +72,6 @@ func NewGroup(config Config) (*Group, error) {
 	sim, _ := config.simulation() // its error is one of validation
 	g := &Group{
 		config: config, sim: sim, clock: newClock(sim), stopped: make(chan struct{}), end: newGroupEnd(),
-		listeners: map[*Listener]struct{}{}, packets: map[*PacketListener]struct{}{},
 		limits: admission.Limits{MaxConns: config.MaxConns, RefuseAbove: config.RefuseAbove},
 		logs:   newLogs(config.Logger), options: []sock.Option{sock.KeepAlive(keepAliveOf(config.KeepAlive))},
 	}
@@ -144,14 +143,14 @@ func (g *Group) workingLoops() []*Loop {
 func (g *Group) closersOn(l *Loop) (ends []func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for ln := range g.listeners {
+	for _, ln := range g.listeners {
 		for _, a := range ln.acceptors {
 			if a.loop == l {
 				ends = append(ends, func() { a.close(); a.end() })
 			}
 		}
 	}
-	for pl := range g.packets {
+	for _, pl := range g.packets {
 		for _, p := range pl.conns {
 			if p.loop == l {
 				ends = append(ends, p.end)
@@ -245,11 +244,11 @@ func (g *Group) shutdownError() error {
 	return e
 }
 
-func (g *Group) beginShutdown(listeners map[*Listener]struct{}, packets map[*PacketListener]struct{}) {
-	for ln := range listeners {
+func (g *Group) beginShutdown(listeners []*Listener, packets []*PacketListener) {
+	for _, ln := range listeners {
 		ln.unlisten()
 	}
-	for p := range packets {
+	for _, p := range packets {
 		p.end()
 	}
 	for _, l := range g.loops {

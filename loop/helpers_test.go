@@ -95,28 +95,6 @@ func (h *funcs) Closed(c *loop.Conn, why error) {
 	}
 }
 
-// serve starts a group that listens with h, and returns it and a net.TCPConn to it.
-func serve(t testing.TB, config loop.Config, h func(*loop.Conn) loop.Handler) (*loop.Group, *net.TCPConn) {
-	t.Helper()
-	g := group(t, config)
-	ln, err := g.Listen("tcp", "127.0.0.1:0", h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g, dial(t, ln.Addr())
-}
-
-func dial(t testing.TB, a net.Addr) *net.TCPConn {
-	t.Helper()
-	c, err := net.Dial(a.Network(), a.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(testTimeout))
-	return c.(*net.TCPConn)
-}
-
 func receive[T any](t testing.TB, c <-chan T, what string) T {
 	t.Helper()
 	select {
@@ -125,6 +103,32 @@ func receive[T any](t testing.TB, c <-chan T, what string) T {
 	case <-time.After(testTimeout):
 		t.Fatalf("timed out waiting for %s after %v\n%s", what, testTimeout, testkit.Stacks())
 		panic("unreachable")
+	}
+}
+
+// receiveAll receives the parts of a text of n bytes: how many there are is up to the network.
+func receiveAll(t testing.TB, c <-chan string, n int, what string) (all string) {
+	t.Helper()
+	for len(all) < n {
+		all += receive(t, c, what)
+	}
+	return all
+}
+
+// waitBlocked waits until n goroutines are blocked in a function: "loop.(*Group).Dial".
+func waitBlocked(t testing.TB, function string, n int) {
+	t.Helper()
+	blocked := func() (count int) {
+		for stack := range strings.SplitSeq(testkit.Stacks(), "\n\n") {
+			state, frames, _ := strings.Cut(stack, "\n")
+			if strings.Contains(frames, "/"+function+"(") && !strings.Contains(state, "[run") {
+				count++
+			}
+		}
+		return count
+	}
+	if !testkit.Eventually(func() bool { return blocked() >= n }) {
+		t.Fatalf("%d goroutines are blocked in %s, want %d", blocked(), function, n)
 	}
 }
 

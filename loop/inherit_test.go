@@ -40,7 +40,7 @@ func checkEchoAndClose(t *testing.T, c net.Conn, err error) {
 // ServeUnix serves a listening socket that the caller has created.
 func TestServeUnix(t *testing.T) {
 	testkit.SkipOnWine(t, "it has no Unix sockets")
-	l, err := sock.ListenUnix(filepath.Join(t.TempDir(), "s"))
+	l, err := sock.ListenUnix(filepath.Join(t.TempDir(), "s"), onNet(t)...)
 	if err != nil {
 		t.Skip(err)
 	}
@@ -48,12 +48,13 @@ func TestServeUnix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("unix", ln.Addr().String())
+	c, err := dialNet(t, "unix", ln.Addr().String())
 	checkEchoAndClose(t, c, err)
 }
 
 // ServePacket serves a UDP socket that the caller has created.
 func TestServePacket(t *testing.T) {
+	skipOnSimulation(t, "it serves a socket of package net")
 	testkit.SkipOnWine(t, "package net's UDP does not work there")
 	p, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

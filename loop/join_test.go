@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/pollux-io/pollux/loop"
 )
@@ -24,13 +23,12 @@ func TestDialCanceledBeforeItsLoopBegins(t *testing.T) {
 		_, err := g.Dial(ctx, "tcp", other, func(*loop.Conn) loop.Handler { return echo{} })
 		canceled <- err
 	}()
-	time.Sleep(20 * time.Millisecond) // for Dial to begin: otherwise the test covers less
+	waitBlocked(t, "loop.(*Group).Dial", 1)
 	cancel()
-	time.Sleep(20 * time.Millisecond)
-	close(hold)
 	if err := receive(t, canceled, "Dial's return"); !errors.Is(err, context.Canceled) {
 		t.Errorf("Dial: got %v, want its context's error", err)
 	}
+	close(hold)
 	ping(t, c)
 	if n := g.Conns(); n != 1 {
 		t.Errorf("Conns() = %d, want 1", n)

@@ -41,6 +41,6 @@ func checkKeepAlive(k net.KeepAliveConfig) error {
 // keeps its own.
 func (g *Group) keepAliveServed(l *sock.TCPListener) {
 	if !stream.PassesOnKeepAlive(handle.Of(l), stream.AcceptOptionsOf(l)) {
-		l.SetOptions(g.options...)
+		l.SetOptions(sock.KeepAlive(keepAliveOf(g.config.KeepAlive)))
 	}
 }

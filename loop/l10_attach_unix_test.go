@@ -16,6 +16,7 @@ import (
 // L10: a descriptor that was passed to a child before Attach, or is passed to one after it, is
 // blocking for every holder. The loop must go on, with the connection too.
 func TestL10AttachedIsSwitchedToBlocking(t *testing.T) {
+	skipOnSimulation(t, "a child inherits descriptors")
 	if !testkit.InChild(t) {
 		return
 	}

@@ -18,6 +18,7 @@ import (
 // L10: what a client sends right behind its Upgrade request reaches the handler of the hijacked
 // connection whole, in order and once, wherever net/http has stopped reading.
 func TestL10Hijack(t *testing.T) {
+	skipOnSimulation(t, "net/http hands over a connection of package net")
 	testkit.CheckLeaks(t)
 	g := group(t, loop.Config{Loops: 2, Logger: failOnLog(t)})
 	got := make(chan []byte, 1)

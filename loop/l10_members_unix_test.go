@@ -37,8 +37,9 @@ func TestL10DetachFanoutMember(t *testing.T) {
 		all.Go(func() {
 			for n := range messages {
 				s := shared(fmt.Sprintf("%c%05d", 'a'+i, n))
-				for errors.Is(f.Send(s), loop.ErrQueueFull) {
-					time.Sleep(time.Millisecond)
+				if !testkit.Eventually(func() bool { return !errors.Is(f.Send(s), loop.ErrQueueFull) }) {
+					t.Error("a message is not sent: the queue remains full")
+					return
 				}
 				sent.Add(1)
 			}
@@ -46,8 +47,8 @@ func TestL10DetachFanoutMember(t *testing.T) {
 	}
 	for i, x := range a {
 		all.Go(func() {
-			for sent.Load() < int64(i+1)*messages*2/(members+1) {
-				time.Sleep(50 * time.Microsecond)
+			if !testkit.Eventually(func() bool { return sent.Load() >= int64(i+1)*messages*2/(members+1) }) {
+				t.Errorf("only %d messages were sent", sent.Load())
 			}
 			err := x.c.Detach(func(c net.Conn, _ []byte, err error) {
 				if err != nil {

@@ -93,7 +93,7 @@ func writeNumbered(c net.Conn, limit int, end string, stop <-chan bool) (sent in
 		}
 	}
 	if end == "reset" {
-		if tcp, ok := c.(*net.TCPConn); ok {
+		if tcp, ok := asTCP(c); ok {
 			tcp.SetLinger(0)
 		}
 		c.Close()

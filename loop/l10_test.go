@@ -73,6 +73,9 @@ func TestL10DetachStream(t *testing.T) {
 	g, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
+				if len(b) < len("GET rest") {
+					return 0, nil
+				}
 				c.Write([]byte("101"))
 				return 4, c.DetachStream(func(s *sock.Stream, unread []byte, err error) { got <- result{s, unread, err} })
 			},
@@ -178,10 +181,12 @@ func TestL10DetachReportsTheReset(t *testing.T) {
 		}
 	})
 	<-opened
-	time.Sleep(20 * time.Millisecond)
-	g.Loops()[0].Run(func() { <-reset })
+	waitTurn(t, g.Loops()[0]) // in which it begins to receive
+	held := make(chan bool)
+	g.Loops()[0].Run(func() { close(held); <-reset })
+	receive(t, held, "the function that blocks the loop")
 	c.Write([]byte("hello"))
-	time.Sleep(50 * time.Millisecond)
+	waitDelivered(t, c)
 	c.SetLinger(0)
 	c.Close()
 	close(reset)

@@ -95,9 +95,7 @@ func TestL11DialCanceledWhileConnecting(t *testing.T) {
 		_, err := g.Dial(ctx, "tcp", hanging, func(*loop.Conn) loop.Handler { return echo{} })
 		ended <- err
 	}()
-	for g.Conns() == 0 && len(ended) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(func() bool { return g.Conns() > 0 || len(ended) > 0 })
 	waitTurn(t, l)
 	release := blockLoop(t, l)
 	cancel()
@@ -182,7 +180,7 @@ func TestL11DialContextEndsAfterOpened(t *testing.T) {
 func TestL11ListenWhileTheLoopIsBlocked(t *testing.T) {
 	g, release := newBlockedGroup(t, loop.Config{})
 	echoes := func(*loop.Conn) loop.Handler { return echo{} }
-	inherited, err := sock.ListenTCP(loopback)
+	inherited, err := sock.ListenTCP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +220,7 @@ func TestL11ListenWhileTheLoopIsBlocked(t *testing.T) {
 func TestL11ListenFailsAfterReturn(t *testing.T) {
 	g, release := newBlockedGroup(t, loop.Config{})
 	l := g.Loops()[0]
-	s, err := sock.ListenTCP(loopback)
+	s, err := sock.ListenTCP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +235,7 @@ func TestL11ListenFailsAfterReturn(t *testing.T) {
 	}
 	release()
 	waitTurn(t, l)
-	c, err := net.Dial("tcp", addr.String())
+	c, err := dialNet(t, "tcp", addr.String())
 	if err != nil {
 		return
 	}
@@ -255,7 +253,7 @@ func TestL11ListenFailsAfterReturn(t *testing.T) {
 func TestL11WatchWhileTheLoopIsBlocked(t *testing.T) {
 	g, release := newBlockedGroup(t, loop.Config{})
 	l := g.Loops()[0]
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +303,7 @@ func TestL11StatsAndCloseWhileTheLoopIsBlocked(t *testing.T) {
 	if s := receive(t, ended, "Stats"); s.Loops[0].Queued != 7 {
 		t.Errorf("Stats reports %d queued functions, want 7", s.Loops[0].Queued)
 	}
-	if c, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+	if c, err := dialNet(t, "tcp", ln.Addr().String()); err == nil {
 		c.Close()
 		t.Error("a closed listener accepts")
 	}

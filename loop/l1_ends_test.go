@@ -16,7 +16,7 @@ func TestL1GoexitWhileAConnectionEnds(t *testing.T) {
 	for _, where := range []string{"done", "Detach's function", "Dial's function"} {
 		t.Run(where, func(t *testing.T) {
 			g := group(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: failOnLog(t, "a loop has failed")})
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			ln, err := listenNet(t, "tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"runtime"
 	"testing"
 	"time"
@@ -117,13 +116,11 @@ func TestL1FailureOfACallbackThatWrote(t *testing.T) {
 	failed := errors.New("no")
 	for _, how := range []string{"Opened panics", "Data panics", "Data fails"} {
 		t.Run(how, func(t *testing.T) {
-			peers, closed := make(chan *net.TCPConn, 1), make(chan error, 1)
+			peers, closed := make(chan tcpConn, 1), make(chan error, 1)
 			g := group(t, loop.Config{Logger: quiet()})
 			act := func(c *loop.Conn) {
 				peer := <-peers
-				peer.SetLinger(0)
-				peer.Close()
-				time.Sleep(20 * time.Millisecond) // for the reset to arrive
+				reset(peer)
 				c.Write([]byte("x"))
 			}
 			ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
@@ -162,7 +159,7 @@ func TestL1FailureOfACallbackThatWrote(t *testing.T) {
 func TestL1SetHandlerAndTheEnd(t *testing.T) {
 	for _, how := range []string{"abort", "fails", "detach"} {
 		t.Run(how, func(t *testing.T) {
-			closed, begun := make(chan string, 2), make(chan bool, 1)
+			closed, begun, cut := make(chan string, 2), make(chan bool, 1), make(chan bool)
 			_, c := serve(t, loop.Config{}, func(*loop.Conn) loop.Handler {
 				return &funcs{
 					data: func(c *loop.Conn, b []byte) (int, error) {
@@ -172,7 +169,7 @@ func TestL1SetHandlerAndTheEnd(t *testing.T) {
 						case "abort":
 							c.Abort()
 						case "fails":
-							time.Sleep(50 * time.Millisecond)
+							<-cut
 							c.Write([]byte("x"))
 						case "detach":
 							c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
@@ -189,8 +186,8 @@ func TestL1SetHandlerAndTheEnd(t *testing.T) {
 			c.Write([]byte("hello"))
 			receive(t, begun, "Data") // on Wine, a connection that is reset before is not accepted
 			if how == "fails" {
-				c.SetLinger(0)
-				c.Close()
+				reset(c)
+				close(cut)
 			}
 			if h := receive(t, closed, "Closed"); h != "the new one" {
 				t.Errorf("Closed was called on %s, want the new one", h)
@@ -220,7 +217,7 @@ func TestL1PanicAfterAbort(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := net.Dial("tcp", ln.Addr().String()) // which may be reset itself
+		c, err := dialNet(t, "tcp", ln.Addr().String()) // which may be reset itself
 		if err == nil {
 			if _, err = c.Write([]byte("x")); err == nil { // the reset is reported once
 				_, err = c.Read(make([]byte, 1))

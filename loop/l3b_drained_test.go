@@ -2,7 +2,6 @@ package loop_test
 
 import (
 	"io"
-	"net"
 	"testing"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 // delivered before Closed, if sending fails meanwhile.
 func TestL3bLeftBytesAndDrained(t *testing.T) {
 	const high = 1000
-	peers, closed := make(chan *net.TCPConn, 1), make(chan bool)
+	peers, closed := make(chan tcpConn, 1), make(chan bool)
 	var log steps
 	h := &funcs{
 		data: func(_ *loop.Conn, b []byte) (int, error) {

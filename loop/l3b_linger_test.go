@@ -4,7 +4,6 @@ package loop_test
 
 import (
 	"io"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,6 +14,10 @@ import (
 // L3b: a handler that resumes after sending has failed gets what was received, even if LingerTimeout
 // passes before the delivery.
 func TestL3bResumeComesBeforeLingerTimeout(t *testing.T) {
+	simulated(t, testResumeComesBeforeLingerTimeout)
+}
+
+func testResumeComesBeforeLingerTimeout(t *testing.T) {
 	const linger = time.Millisecond
 	log, conns, closed := make(chan string, 10), make(chan *loop.Conn, 1), make(chan error, 1)
 	g := group(t, loop.Config{Loops: 1, LingerTimeout: linger, SlowCallback: -1})
@@ -36,14 +39,14 @@ func TestL3bResumeComesBeforeLingerTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := net.Dial("unix", ln.Addr().String())
+	peer, err := dialNet(t, "unix", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer peer.Close()
 	io.WriteString(peer, "hello")
 	c := receive(t, conns, "Data")
-	peer.(*net.UnixConn).CloseRead() // only sending fails: the end of receiving does not come
+	peer.(streamConn).CloseRead() // only sending fails: the end of receiving does not come
 	c.Write([]byte("nobody reads this"))
 	<-c.Context().Done() // the loop knows
 	for range 10 {

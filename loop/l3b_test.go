@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -62,13 +61,13 @@ func testFiveLines(t *testing.T, network string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial(network, ln.Addr().String())
+	c, err := dialNet(t, network, ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Write([]byte("a\nb\nc\nd\ne\n"))
 	got := receive(t, lines, "the first line")
-	if tcp, ok := c.(*net.TCPConn); ok {
+	if tcp, ok := asTCP(c); ok {
 		tcp.SetLinger(0)
 	}
 	c.Close()
@@ -104,7 +103,7 @@ func TestL3bEarlyAnswer(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			ln, err := listenNet(t, "tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +128,7 @@ func TestL3bEarlyAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a := receive(t, answer, "the answer"); a != "413" {
+			if a := receiveAll(t, answer, len("413"), "the answer"); a != "413" {
 				t.Errorf("the answer is %q, want 413", a)
 			}
 			if why := receive(t, closed, "Closed"); !isReset(why) {
@@ -453,6 +452,10 @@ func TestL3bDetachFails(t *testing.T) {
 // A failed connection is read to its end even if that takes longer than LingerTimeout, because
 // the budget is small and the handler slow.
 func TestL3bFailedConnectionIsReadBeyondLingerTimeout(t *testing.T) {
+	simulated(t, testFailedConnectionIsReadBeyondLingerTimeout)
+}
+
+func testFailedConnectionIsReadBeyondLingerTimeout(t *testing.T) {
 	const sent, budget, linger = 2000, 10, 20 * time.Millisecond
 	reset, closed := make(chan bool), make(chan error, 1)
 	got := 0
@@ -475,7 +478,7 @@ func TestL3bFailedConnectionIsReadBeyondLingerTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", ln.Addr().String())
+	c, err := dialNet(t, "tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

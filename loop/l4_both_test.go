@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +141,9 @@ func TestL4StalledIsVisible(t *testing.T) {
 
 // A client above the high watermark reads slowly, and sends a frame from time to time. The read
 // deadline, which each frame renews, is suspended while back-pressure prevents reading frames.
-func TestL4ReadDeadlineIsSuspended(t *testing.T) {
+func TestL4ReadDeadlineIsSuspended(t *testing.T) { simulated(t, testReadDeadlineIsSuspended) }
+
+func testReadDeadlineIsSuspended(t *testing.T) {
 	const limit = 300 * time.Millisecond
 	frames, closed := make(chan bool, 1000), make(chan error, 1)
 	_, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
@@ -186,10 +187,7 @@ func TestL6IdleWhileReadingIsStopped(t *testing.T) {
 		"paused":        func(c *loop.Conn) { c.Pause() },
 		"back-pressure": func(c *loop.Conn) { c.Write(make([]byte, 32<<20)) },
 	} {
-		t.Run(what, func(t *testing.T) {
-			if what == "back-pressure" {
-				testkit.SkipOnWine(t, "it does not report what the peer has acknowledged")
-			}
+		testSimulated(t, what, func(t *testing.T) {
 			conns, closed, got := make(chan *loop.Conn, 1), make(chan error, 1), make(chan bool, 100)
 			_, c := serve(t, loop.Config{Loops: 1, IdleTimeout: limit}, func(*loop.Conn) loop.Handler {
 				return &funcs{
@@ -222,13 +220,6 @@ func TestL6IdleWhileReadingIsStopped(t *testing.T) {
 // The write timeout ends a connection whose peer reads nothing, and no other.
 func TestL6WriteTimeout(t *testing.T) {
 	const limit = 150 * time.Millisecond
-	open := func(t *testing.T, config loop.Config, opened func(c *loop.Conn)) (*net.TCPConn, chan error) {
-		closed := make(chan error, 1)
-		_, c := serve(t, config, func(*loop.Conn) loop.Handler {
-			return &funcs{opened: opened, closed: func(_ *loop.Conn, why error) { closed <- why }}
-		})
-		return c, closed
-	}
 	fill := func(c *loop.Conn) { c.Write(make([]byte, 32<<20)) }
 	for what, x := range map[string]struct {
 		config loop.Config
@@ -240,75 +231,81 @@ func TestL6WriteTimeout(t *testing.T) {
 		"without back-pressure": {loop.Config{WriteTimeout: limit, HighWatermarkBytes: 40 << 20}, fill},
 	} {
 		t.Run(what, func(t *testing.T) {
-			_, closed := open(t, x.config, x.opened)
-			why := receive(t, closed, "the write timeout")
-			var timeout net.Error
-			if !errors.Is(why, loop.ErrWriteTimeout) || !errors.As(why, &timeout) || !timeout.Timeout() {
-				t.Errorf("Closed got %v, want ErrWriteTimeout, a timeout", why)
-			}
+			onBothClocks(t, func(t *testing.T) {
+				begun := time.Now()
+				_, closed := openConn(t, x.config, x.opened)
+				why := receive(t, closed, "the write timeout")
+				var timeout net.Error
+				if !errors.Is(why, loop.ErrWriteTimeout) || !errors.As(why, &timeout) || !timeout.Timeout() {
+					t.Errorf("Closed got %v, want ErrWriteTimeout, a timeout", why)
+				}
+				if took := time.Since(begun); took < limit {
+					t.Errorf("closed after %v, before the write timeout of %v", took, limit)
+				}
+			})
 		})
 	}
-	t.Run("a slow reader", func(t *testing.T) {
-		if runtime.GOOS != "linux" {
-			t.Skip("skipped: not every system reports how much the peer has acknowledged")
-		}
-		c, closed := open(t, loop.Config{WriteTimeout: 10 * limit}, fill)
+	config := loop.Config{WriteTimeout: limit}
+	testSimulated(t, "a slow reader", func(t *testing.T) {
+		c, closed := openConn(t, config, fill)
 		b := make([]byte, 16<<10)
-		longest := time.Duration(0) // between two reads
-		for start, last := time.Now(), time.Now(); time.Since(start) < 25*limit; {
-			_, err := io.ReadFull(c, b)
-			longest, last = max(longest, time.Since(last)), time.Now()
-			switch {
-			case err != nil && longest > 5*limit:
-				t.Skipf("skipped: the machine is so busy that this peer did not read for %v", longest)
-			case err != nil:
+		for range 100 {
+			if _, err := io.ReadFull(c, b); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(limit / 20) // the pace of the peer
+			time.Sleep(limit / 2)
 		}
 		if len(closed) > 0 {
 			t.Errorf("Closed(%v) was called before the write timeout", <-closed)
 		}
 	})
-	t.Run("nothing is unsent", func(t *testing.T) {
-		c, closed := open(t, loop.Config{WriteTimeout: limit}, func(c *loop.Conn) { c.Write([]byte("hello")) })
+	testSimulated(t, "nothing is unsent", func(t *testing.T) {
+		c, closed := openConn(t, config, func(c *loop.Conn) { c.Write([]byte("hello")) })
 		io.ReadFull(c, make([]byte, 5))
-		time.Sleep(4 * limit) // longer than the timeout and its resolution
+		time.Sleep(time.Hour)
 		if len(closed) > 0 {
 			t.Errorf("Closed(%v) was called before the write timeout", <-closed)
 		}
 	})
-	t.Run("disabled", func(t *testing.T) {
-		c, closed := open(t, loop.Config{WriteTimeout: limit / 10}, func(c *loop.Conn) { fill(c); c.SetWriteTimeout(0) })
-		time.Sleep(limit)
+	testSimulated(t, "disabled", func(t *testing.T) {
+		c, closed := openConn(t, config, func(c *loop.Conn) { fill(c); c.SetWriteTimeout(0) })
+		c.SetDeadline(time.Time{})
+		time.Sleep(time.Hour)
 		if n, err := io.ReadFull(c, make([]byte, 32<<20)); err != nil {
 			t.Errorf("the peer read %d bytes, then: %v; Closed was called %d times", n, err, len(closed))
 		}
 	})
 }
 
-// MaxLinger limits lingering even if the peer reads a little from time to time.
-func TestL3MaxLinger(t *testing.T) {
+// openConn returns a connection to a group of its own, and what Closed gets.
+func openConn(t *testing.T, config loop.Config, opened func(c *loop.Conn)) (tcpConn, <-chan error) {
+	t.Helper()
 	closed := make(chan error, 1)
-	config := loop.Config{LingerTimeout: 200 * time.Millisecond, MaxLinger: 600 * time.Millisecond}
 	_, c := serve(t, config, func(*loop.Conn) loop.Handler {
-		return &funcs{
-			opened: func(c *loop.Conn) { c.Write(make([]byte, 32<<20)); c.Close() },
-			closed: func(_ *loop.Conn, why error) { closed <- why },
-		}
+		return &funcs{opened: opened, closed: func(_ *loop.Conn, why error) { closed <- why }}
 	})
+	return c, closed
+}
+
+// MaxLinger limits lingering even if the peer reads a little from time to time.
+func TestL3MaxLinger(t *testing.T) { simulated(t, testMaxLinger) }
+
+func testMaxLinger(t *testing.T) {
+	config := loop.Config{LingerTimeout: 200 * time.Millisecond, MaxLinger: 600 * time.Millisecond}
+	begun := time.Now()
+	c, closed := openConn(t, config, func(c *loop.Conn) { c.Write(make([]byte, 32<<20)); c.Close() })
 	b := make([]byte, 64<<10)
-	for end := time.Now().Add(testTimeout); len(closed) == 0; {
-		if time.Now().After(end) {
-			t.Fatal("the connection still lingers long after MaxLinger")
-		}
+	for len(closed) == 0 {
 		if _, err := c.Read(b); err != nil {
 			break
 		}
 		time.Sleep(10 * time.Millisecond) // the pace of the peer
 	}
-	if why := receive(t, closed, "Closed"); !errors.Is(why, loop.ErrLingerTimeout) {
+	if why := <-closed; !errors.Is(why, loop.ErrLingerTimeout) {
 		t.Errorf("Closed got %v, want ErrLingerTimeout", why)
+	}
+	if took := time.Since(begun); took < config.MaxLinger || took > config.MaxLinger+20*time.Millisecond {
+		t.Errorf("the connection lingered for %v, want %v", took, config.MaxLinger)
 	}
 }
 

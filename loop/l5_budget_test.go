@@ -28,7 +28,7 @@ import (
 func TestL5EchoAmongFunctionsAndTimers(t *testing.T) {
 	const n = 300
 	for _, what := range []string{"functions", "timers"} {
-		t.Run(what, func(t *testing.T) {
+		testSimulated(t, what, func(t *testing.T) {
 			var done atomic.Int32
 			echoedAfter := make(chan int32, 1)
 			g, c := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
@@ -81,7 +81,9 @@ func TestL5EchoAmongFunctionsAndTimers(t *testing.T) {
 }
 
 // Queued functions do not delay the writes of connections either, and Shutdown runs them all.
-func TestL5WriteAmongFunctions(t *testing.T) {
+func TestL5WriteAmongFunctions(t *testing.T) { simulated(t, testWriteAmongFunctions) }
+
+func testWriteAmongFunctions(t *testing.T) {
 	const n = 300
 	conns := make(chan *loop.Conn, 1)
 	g, c := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(*loop.Conn) loop.Handler {
@@ -191,7 +193,7 @@ func TestSlowFunctionsAreNamed(t *testing.T) {
 					receive(t, closed, "Closed")
 				}()
 			case "watch":
-				u, err := sock.ListenUDP(loopback)
+				u, err := sock.ListenUDP(loopback, onNet(t)...)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -234,38 +236,24 @@ func blockUntilClosed(out chan bool) func() { return func() { <-out } }
 
 // Many short functions are not a slow callback, however long they take together.
 func TestShortFunctionsAreNotSlow(t *testing.T) {
-	const limit = 400 * time.Millisecond
-	for {
-		longest, slow := runShortFunctions(t, limit)
-		switch {
-		case longest > limit/4:
-			t.Logf("trying again: a function was preempted for %v", longest)
-			continue
-		case slow != 0:
+	simulated(t, func(t *testing.T) {
+		const limit = 400 * time.Millisecond
+		g := group(t, loop.Config{Loops: 1, SlowCallback: limit, Logger: quiet()})
+		l := g.Loops()[0]
+		release := blockLoop(t, l)
+		for range 500 {
+			l.Run(func() { time.Sleep(limit / 100) })
+		}
+		release()
+		waitTurn(t, l)
+		if slow := g.Stats().Loops[0].SlowCallbacks; slow != 0 {
 			t.Errorf("SlowCallbacks = %d, want 0", slow)
 		}
-		return
-	}
-}
-
-// runShortFunctions runs functions that together take longer than limit in one turn. It returns the
-// time that the longest has taken, and the number of slow callbacks.
-func runShortFunctions(t *testing.T, limit time.Duration) (longest time.Duration, slow uint64) {
-	g := group(t, loop.Config{Loops: 1, SlowCallback: limit, Logger: quiet()})
-	l := g.Loops()[0]
-	began := time.Now()
-	release := blockLoop(t, l)
-	for range 500 {
-		l.Run(func() {
-			begin := time.Now()
-			time.Sleep(time.Millisecond)
-			longest = max(longest, time.Since(begin))
-		})
-	}
-	release()
-	blocked := time.Since(began)
-	waitTurn(t, l)
-	return max(longest, blocked), g.Stats().Loops[0].SlowCallbacks
+		runOnLoop(t, l, "a slow function", func() { time.Sleep(2 * limit) })
+		if slow := g.Stats().Loops[0].SlowCallbacks; slow != 1 {
+			t.Errorf("SlowCallbacks = %d after a slow one, want 1", slow)
+		}
+	})
 }
 
 // Repeated panics, which a peer may provoke, do not fill the log, and no line is longer than the
@@ -345,7 +333,7 @@ func testListenersTakeTurns(t *testing.T, loops int) {
 	closed := make(chan bool, 2*clients)
 	var sockets []driver.Acceptor
 	for range 2 {
-		l, err := sock.ListenTCP(loopback)
+		l, err := sock.ListenTCP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +388,7 @@ func TestL5MaxConnsSlotsInTurn(t *testing.T) {
 	}
 	opened := make(chan served, 2*clients)
 	for i := range 2 {
-		l, err := sock.ListenTCP(loopback)
+		l, err := sock.ListenTCP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,7 +54,9 @@ func TestL6StopAndResetReport(t *testing.T) {
 }
 
 // L6: if Stop returns true, the function does not run, although the time has come.
-func TestL6StopOfADueTimer(t *testing.T) {
+func TestL6StopOfADueTimer(t *testing.T) { simulated(t, testStopOfADueTimer) }
+
+func testStopOfADueTimer(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: quiet()})
 	l := g.Loops()[0]
 	for range 2 {

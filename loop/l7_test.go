@@ -2,7 +2,6 @@ package loop_test
 
 import (
 	"io"
-	"net"
 	"testing"
 	"time"
 
@@ -39,7 +38,7 @@ func TestL7MaxConnsRefuses(t *testing.T) {
 	a := dial(t, ln.Addr())
 	ping(t, a)
 	// The reset may arrive so early that dialing itself fails.
-	if b, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+	if b, err := dialNet(t, "tcp", ln.Addr().String()); err == nil {
 		defer b.Close()
 		b.SetDeadline(time.Now().Add(testTimeout))
 		if _, err := io.ReadFull(b, make([]byte, 1)); err == nil {

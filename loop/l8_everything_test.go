@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,7 +21,7 @@ import (
 // their loop depends on: Shutdown returns.
 func TestL8OffloadFullDuringShutdown(t *testing.T) {
 	for range 5 {
-		g, err := loop.NewGroup(loop.Config{Loops: 2, OffloadWorkers: 1, OffloadQueue: 1, Logger: quiet()})
+		g, err := newGroup(t, loop.Config{Loops: 2, OffloadWorkers: 1, OffloadQueue: 1, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +85,7 @@ type stressor struct {
 }
 
 func stressShutdown(t *testing.T, seed uint64) {
-	g, err := loop.NewGroup(loop.Config{
+	g, err := newGroup(t, loop.Config{
 		Loops: 2, MaxConns: 64, OffloadWorkers: 2, OffloadQueue: 4, MaxQueuedFuncs: 1000, Logger: quiet(), LingerTimeout: 50 * time.Millisecond,
 	})
 	if err != nil {
@@ -141,7 +140,7 @@ func stressShutdown(t *testing.T, seed uint64) {
 
 // pingOrRefused connects a client, and fails the test if it is neither served nor refused.
 func pingOrRefused(t *testing.T, addr string) {
-	c, err := net.Dial("tcp", addr)
+	c, err := dialNet(t, "tcp", addr)
 	if err != nil {
 		return
 	}
@@ -227,7 +226,7 @@ func (c *stressor) listenPacket(r *rand.Rand) {
 
 // watch checks that the watch's function is not called after Stop's done.
 func (c *stressor) watch(r *rand.Rand) {
-	a, err := sock.ListenUDP(loopback)
+	a, err := sock.ListenUDP(loopback, onNet(c.t)...)
 	if err != nil {
 		return
 	}
@@ -239,7 +238,7 @@ func (c *stressor) watch(r *rand.Rand) {
 	if err != nil {
 		return
 	}
-	b, err := sock.ListenUDP(loopback)
+	b, err := sock.ListenUDP(loopback, onNet(c.t)...)
 	if err == nil {
 		b.WriteTo([]byte("x"), a.LocalAddr())
 		b.Close()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ func TestL8ShutdownWithIdlePeers(t *testing.T) {
 
 func TestL8Shutdown(t *testing.T) {
 	before := testkit.CountUsage()
-	g, err := loop.NewGroup(loop.Config{})
+	g, err := newGroup(t, loop.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +62,7 @@ func TestL8Shutdown(t *testing.T) {
 	// The existing connection goes on; new ones are refused.
 	refused := false
 	for range 1000 {
-		n, err := net.Dial("tcp", ln.Addr().String())
+		n, err := dialNet(t, "tcp", ln.Addr().String())
 		if err != nil {
 			refused = true
 			break
@@ -110,7 +109,7 @@ func TestL8ShutdownClosesRemainingConns(t *testing.T) {
 
 // After Shutdown, no call that waits for a loop hangs.
 func TestAfterShutdown(t *testing.T) {
-	g, err := loop.NewGroup(loop.Config{Loops: 1})
+	g, err := newGroup(t, loop.Config{Loops: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +118,7 @@ func TestAfterShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 3)
-	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}

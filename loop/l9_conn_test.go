@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -161,21 +162,21 @@ func TestL9DoneOfAFailingConnection(t *testing.T) {
 // does not wait for work. Offload returns ErrClosed then.
 func TestL9NoDoneAfterTheEnd(t *testing.T) {
 	why := errors.New("why")
-	ends := map[string]func(c *loop.Conn, peer *net.TCPConn) error{
-		"Close":     func(c *loop.Conn, _ *net.TCPConn) error { return c.Close() },
-		"CloseWith": func(c *loop.Conn, _ *net.TCPConn) error { return c.CloseWith(why) },
-		"Abort":     func(c *loop.Conn, _ *net.TCPConn) error { return c.Abort() },
-		"AbortWith": func(c *loop.Conn, _ *net.TCPConn) error { return c.AbortWith(why) },
-		"DetachStream": func(c *loop.Conn, _ *net.TCPConn) error {
+	ends := map[string]func(c *loop.Conn, peer tcpConn) error{
+		"Close":     func(c *loop.Conn, _ tcpConn) error { return c.Close() },
+		"CloseWith": func(c *loop.Conn, _ tcpConn) error { return c.CloseWith(why) },
+		"Abort":     func(c *loop.Conn, _ tcpConn) error { return c.Abort() },
+		"AbortWith": func(c *loop.Conn, _ tcpConn) error { return c.AbortWith(why) },
+		"DetachStream": func(c *loop.Conn, _ tcpConn) error {
 			return c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
 				if err == nil {
 					s.Close()
 				}
 			})
 		},
-		"the idle timeout": func(c *loop.Conn, _ *net.TCPConn) error { return c.SetIdleTimeout(1) },
-		"FIN":              func(_ *loop.Conn, peer *net.TCPConn) error { return peer.CloseWrite() },
-		"a reset":          func(_ *loop.Conn, peer *net.TCPConn) error { peer.SetLinger(0); return peer.Close() },
+		"the idle timeout": func(c *loop.Conn, _ tcpConn) error { return c.SetIdleTimeout(1) },
+		"FIN":              func(_ *loop.Conn, peer tcpConn) error { return peer.CloseWrite() },
+		"a reset":          func(_ *loop.Conn, peer tcpConn) error { peer.SetLinger(0); return peer.Close() },
 	}
 	for how, end := range ends {
 		t.Run(how, func(t *testing.T) {
@@ -261,15 +262,13 @@ func TestL9EndBeforeDone(t *testing.T) {
 
 // waitOffloaded waits until all work has returned, and the done functions are queued.
 func waitOffloaded(g *loop.Group) {
-	for g.OffloadBusy() {
-		time.Sleep(100 * time.Microsecond)
-	}
+	testkit.Eventually(func() bool { return !g.OffloadBusy() })
 }
 
 // L9, L5: an end that is requested while done waits for the next turn comes before it.
 func TestL9EndBeforeDeferredDone(t *testing.T) {
 	for how, end := range requestedEnds {
-		t.Run(how, func(t *testing.T) {
+		testSimulated(t, how, func(t *testing.T) {
 			conns := make(chan *loop.Conn, 1)
 			g, _ := serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(c *loop.Conn) loop.Handler { conns <- c; return echo{} })
 			c := receive(t, conns, "the connection")

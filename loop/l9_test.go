@@ -66,7 +66,7 @@ func checkPanic[T comparable](t *testing.T, a answer[T], value any) {
 
 // Shutdown waits for the done functions, too, unless its context ends.
 func TestL9Shutdown(t *testing.T) {
-	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+	g, err := newGroup(t, loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestL9Shutdown(t *testing.T) {
 }
 
 func TestL9ShutdownCutOff(t *testing.T) {
-	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+	g, err := newGroup(t, loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

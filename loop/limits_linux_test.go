@@ -17,7 +17,7 @@ func TestListenAfterEMFILE(t *testing.T) {
 	if !testkit.InChild(t) {
 		return
 	}
-	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
+	probe, err := sock.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0), onNet(t)...)
 	if err != nil {
 		t.Skip(err)
 	}
@@ -26,7 +26,7 @@ func TestListenAfterEMFILE(t *testing.T) {
 	listen := func() (*loop.Listener, error) {
 		return g.Listen("tcp", ":0", func(*loop.Conn) loop.Handler { return echo{} })
 	}
-	restore := testkit.LimitDescriptors(t, 0)
+	restore := limitDescriptors(t, 0)
 	_, err = listen()
 	restore()
 	if !errors.Is(err, syscall.EMFILE) {
@@ -55,7 +55,7 @@ func TestL5DescriptorsInTurn(t *testing.T) {
 	opened := make(chan served, 2*clients)
 	var listeners []*sock.TCPListener
 	for range 2 {
-		l, err := sock.ListenTCP(loopback)
+		l, err := sock.ListenTCP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestL5DescriptorsInTurn(t *testing.T) {
 			dial(t, net.TCPAddrFromAddrPort(l.Addr()))
 		}
 	}
-	defer testkit.LimitDescriptors(t, 1)()
+	defer limitDescriptors(t, 1)()
 	for i, l := range listeners {
 		err := loop.ServeAcceptorOn(g.Loops()[i], l, func(*loop.Conn) loop.Handler {
 			return &funcs{opened: func(c *loop.Conn) { opened <- served{i, c} }}

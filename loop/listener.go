@@ -176,7 +176,7 @@ func (g *Group) serve(addr net.Addr, sockets []driver.Acceptor, own bool, accept
 		a.balances = len(sockets) == 1 && len(loops) > 1
 		ln.acceptors = append(ln.acceptors, a)
 	}
-	if err := g.register(accept == nil, func() { g.listeners[ln] = struct{}{} }); err != nil {
+	if err := g.register(accept == nil, func() { g.listeners = append(g.listeners, ln) }); err != nil {
 		spread.CloseAll(sockets)
 		return nil, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
 	}
@@ -212,7 +212,7 @@ func (ln *Listener) Addr() net.Addr { return ln.addr }
 func (ln *Listener) Close() error {
 	first := ln.unlisten()
 	ln.g.mu.Lock() // after unlisten, so that Shutdown waits for it
-	delete(ln.g.listeners, ln)
+	ln.g.listeners = slices.DeleteFunc(ln.g.listeners, func(x *Listener) bool { return x == ln })
 	ln.g.mu.Unlock()
 	if !first {
 		return &net.OpError{Op: "close", Net: ln.addr.Network(), Addr: ln.addr, Err: ErrClosed}

@@ -39,7 +39,7 @@ func TestListenerCloseIsSynchronous(t *testing.T) {
 			if err := ln.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if c, err := net.Dial(network, at); err == nil {
+			if c, err := dialNet(t, network, at); err == nil {
 				c.Close()
 				if !sys.OnWine() { // where the socket is closed once no poll refers to it
 					t.Fatalf("%d loops: connected to a closed listener", loops)
@@ -75,10 +75,10 @@ func TestUnixListenerCloseIsSynchronous(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := net.Dial("unix", at)
+		c, err := dialNet(t, "unix", at)
 		checkEchoAndClose(t, c, err)
 		ln.Close()
-		if c, err := net.Dial("unix", at); err == nil {
+		if c, err := dialNet(t, "unix", at); err == nil {
 			c.Close()
 			t.Fatal("connected to a closed listener")
 		}
@@ -89,7 +89,7 @@ func TestUnixListenerCloseIsSynchronous(t *testing.T) {
 func TestListenDuringShutdown(t *testing.T) {
 	testkit.SkipOnWine(t, "connecting to a closed listener succeeds for a while")
 	for range 10 {
-		g, err := loop.NewGroup(loop.Config{Loops: 2, SlowCallback: -1, Logger: quiet()})
+		g, err := newGroup(t, loop.Config{Loops: 2, SlowCallback: -1, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,14 +98,14 @@ func TestListenDuringShutdown(t *testing.T) {
 		for _, l := range g.Loops() {
 			l.Run(func() { <-release })
 		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := listenNet(t, "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		at := l.Addr().String()
 		l.Close()
 		listens := func() bool {
-			c, err := net.Dial("tcp", at)
+			c, err := dialNet(t, "tcp", at)
 			if err == nil {
 				c.Close()
 			}
@@ -134,6 +134,7 @@ func TestListenDuringShutdown(t *testing.T) {
 
 // Serving a socket that a loop or a Poll has already registered is an error.
 func TestServeRegisteredSocket(t *testing.T) {
+	skipOnSimulation(t, "a Poll takes no sockets of it")
 	g := group(t, loop.Config{Loops: 1, Logger: quiet()})
 	if g.Backend() == "overlapped" {
 		t.Skip("a listener that another completion port has is served by readiness")
@@ -153,11 +154,11 @@ func TestServeRegisteredSocket(t *testing.T) {
 	}
 	defer q.Close()
 	for _, want := range []error{pollux.ErrRegistered, pollux.ErrOtherPoll} {
-		l, err := sock.ListenTCP(loopback)
+		l, err := sock.ListenTCP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, err := sock.ListenUDP(loopback)
+		u, err := sock.ListenUDP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +189,7 @@ func TestListenerCloseDuringWatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, err := sock.ListenUDP(loopback)
+		u, err := sock.ListenUDP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -141,8 +141,12 @@ func (l *Loop) run() {
 		timeout := l.untilTimer()
 		l.noteSleep()
 		l.awake.Store(false)
-		if l.inbox.size.Load() > 0 || l.hasDeferred() {
+		requested := l.inbox.size.Load() > 0
+		switch {
+		case l.hasDeferred() || requested && !l.stepped:
 			timeout = 0
+		case requested:
+			l.drv.Wake() // as putAndUnlock, a moment later, would have done: the turn is the same
 		}
 		if err := l.drv.Turn(timeout); err != nil {
 			l.fail(fmt.Errorf("driver failed: %w", err))

@@ -90,7 +90,7 @@ func TestL7MaxConnsOfSeveralLoops(t *testing.T) {
 			for range 20 {
 				all.Go(func() {
 					for range 10 {
-						c, err := net.Dial(addr.Network(), addr.String())
+						c, err := dialNet(t, addr.Network(), addr.String())
 						if err != nil {
 							t.Error(err)
 							return

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -37,7 +36,7 @@ const (
 type mixedConn struct {
 	m    *mixedModel
 	c    *loop.Conn
-	peer *net.TCPConn
+	peer tcpConn
 
 	mu       sync.Mutex // a record is written under it, so that numbers are in the order of the calls
 	accepted [mixedSources]uint32

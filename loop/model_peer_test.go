@@ -62,7 +62,7 @@ func (a *end) startPlain(c net.Conn, err error) {
 		a.p.connectFailed("a plain peer", err)
 		return
 	}
-	if t, ok := c.(*net.TCPConn); ok && a.p.s.small {
+	if t, ok := asTCP(c); ok && a.p.s.small {
 		// Not the receive buffer: shrinking an advertised window can stall both directions, because
 		// acknowledgments outside of it are dropped.
 		t.SetWriteBuffer(8 << 10)
@@ -179,7 +179,7 @@ func (a *end) hardClose(reset bool) {
 		a.minArrived = a.arrivedLocked()
 		a.dead, a.reset = true, reset
 	})
-	if t, ok := c.(*net.TCPConn); ok && reset {
+	if t, ok := c.(tcpConn); ok && reset {
 		t.SetLinger(0)
 	}
 	if c != nil {

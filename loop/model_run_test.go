@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -25,6 +24,7 @@ import (
 
 // run is one run of a program: a group, its pairs of ends, and what has failed.
 type run struct {
+	t     testing.TB // whose network it is
 	p     *program
 	g     *loop.Group
 	dir   string
@@ -74,9 +74,9 @@ func runProgram(t *testing.T, p *program, stuckAfter time.Duration) []string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	r := &run{p: p, dir: dir, shutdownErr: make(chan error, 1), abandon: make(chan struct{})}
+	r := &run{t: t, p: p, dir: dir, shutdownErr: make(chan error, 1), abandon: make(chan struct{})}
 	s := p.setting
-	r.g, err = loop.NewGroup(loop.Config{
+	r.g, err = newGroup(t, loop.Config{
 		Loops: s.loops, HighWatermarkBytes: s.high, LowWatermarkBytes: s.low, MaxUnsentBytes: s.maxUnsent, MaxUnreadBytes: s.maxUnread, TurnBudgetBytes: s.readBudget,
 		IdleBufferBytes: s.idleBuffers, MaxConns: s.maxConns, LingerTimeout: s.linger, BusyPoll: s.busyPoll, SlowCallback: -1,
 		Logger: slog.New(slog.NewTextHandler(r, nil)),
@@ -395,11 +395,11 @@ func (p *pair) connect() {
 	switch p.s.kind {
 	case accepted:
 		if address := p.listen(a); address != "" {
-			c, err := net.Dial(p.s.network, address)
+			c, err := dialNet(p.r.t, p.s.network, address)
 			b.startPlain(c, err)
 		}
 	case dialed:
-		ln, err := net.Listen(p.s.network, p.address())
+		ln, err := listenNet(p.r.t, p.s.network, p.address())
 		if err != nil {
 			p.connectFailed("listen", err)
 			return
@@ -430,7 +430,7 @@ func (p *pair) listen(a *end) string {
 	var err error
 	if p.s.network == "tcp" && p.s.small {
 		var s *sock.TCPListener
-		if s, err = sock.ListenTCP(netip.MustParseAddrPort(p.address()), sock.WriteBuffer(4<<10), sock.ReadBuffer(16<<10)); err == nil {
+		if s, err = sock.ListenTCP(netip.MustParseAddrPort(p.address()), onNet(p.r.t, sock.WriteBuffer(4<<10), sock.ReadBuffer(16<<10))...); err == nil {
 			ln, err = p.r.g.Serve(s, a.accept)
 		}
 	} else {

@@ -2,7 +2,6 @@ package loop_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"regexp"
 	"strconv"
@@ -33,7 +32,7 @@ const (
 // the end. The scheduling is not determined: reproducing a failure may take several runs (-count).
 // A program that fails is shrunk before it is printed.
 func TestModel(t *testing.T) {
-	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+	if ln, err := listenNet(t, "tcp", "127.0.0.1:0"); err == nil {
 		ln.Close() // so that package net has opened its own descriptors
 	}
 	first, n := 0, 30

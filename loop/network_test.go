@@ -27,7 +27,9 @@ type world struct {
 func newWorlds(t *testing.T) []world {
 	n := looptest.New(t, looptest.Config{})
 	return []world{
-		{"the operating system", nil}, {"a host", n.Host()}, {"another host", n.Host()},
+		{"the operating system", nil},
+		{"a host", n.Host()},
+		{"another host", n.Host()},
 		{"a host of another network", looptest.New(t, looptest.Config{}).Host()},
 	}
 }

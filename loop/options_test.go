@@ -83,12 +83,16 @@ func checkBuffers(t testing.TB, c syscall.Conn) {
 }
 
 // socketsOf returns how many sockets Listen and ListenPacket make for so many loops.
-func socketsOf(loops int) int64 {
-	if runtime.GOOS == "linux" {
+func socketsOf(t testing.TB, loops int) int64 {
+	if balances(t) {
 		return int64(loops)
 	}
 	return 1
 }
+
+// balances reports whether the network of the test balances between the sockets of a port, so that each
+// loop has one.
+func balances(t testing.TB) bool { return runtime.GOOS == "linux" && hostOf(t) == nil }
 
 // The options of Listen apply to the connections that each of the loops accepts, and Control is
 // called once for each listening socket.
@@ -102,8 +106,8 @@ func TestListenOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := controls.Load(); n != socketsOf(loops) {
-		t.Errorf("Control was called %d times, want once for each of %d sockets", n, socketsOf(loops))
+	if n := controls.Load(); n != socketsOf(t, loops) {
+		t.Errorf("Control was called %d times, want once for each of %d sockets", n, socketsOf(t, loops))
 	}
 	seen := map[*loop.Loop]bool{}
 	for len(seen) < loops { // with 3 sockets, 200 connections miss one of them once in 10^35 runs
@@ -127,7 +131,7 @@ func TestListenUnixOptions(t *testing.T) {
 		path := filepath.Join(testkit.TempDir(t), "s")
 		var err error
 		if served {
-			l, e := sock.ListenUnix(path)
+			l, e := sock.ListenUnix(path, onNet(t)...)
 			if e != nil {
 				t.Fatal(e)
 			}
@@ -138,7 +142,7 @@ func TestListenUnixOptions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := net.Dial("unix", path)
+		c, err := dialNet(t, "unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +154,7 @@ func TestListenUnixOptions(t *testing.T) {
 // The options of Serve apply to the connections that arrive from then on.
 func TestServeOptions(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2})
-	l, err := sock.ListenTCP(loopback)
+	l, err := sock.ListenTCP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +249,7 @@ func TestBadOptions(t *testing.T) {
 		"Dial unix":     func(o sock.Option) error { _, err := g.Dial(ctx, "unix", path, accept, o); return err },
 		"Loop.Dial tcp": func(o sock.Option) error { return l.Dial(ctx, "tcp", to.String(), accept, done, o) },
 		"Serve": func(o sock.Option) error {
-			s, err := sock.ListenTCP(loopback)
+			s, err := sock.ListenTCP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,7 +260,7 @@ func TestBadOptions(t *testing.T) {
 			return err
 		},
 		"ServePacket": func(o sock.Option) error {
-			u, err := sock.ListenUDP(loopback)
+			u, err := sock.ListenUDP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -299,13 +303,13 @@ func TestControlError(t *testing.T) {
 	g := group(t, loop.Config{Loops: 2})
 	calls := 0
 	fails := sock.Control(func(uintptr) error {
-		if calls++; calls == 2 && runtime.GOOS == "linux" { // of the second loop's socket
+		if calls++; calls == 2 && balances(t) { // of the second loop's socket
 			return boom
 		}
 		return nil
 	})
 	accept := func(*loop.Conn) loop.Handler { return echo{} }
-	if runtime.GOOS == "linux" {
+	if balances(t) {
 		if _, err := g.Listen("tcp", "127.0.0.1:0", accept, fails); !errors.Is(err, boom) {
 			t.Errorf("Listen: %v, want the error of Control", err)
 		}
@@ -386,7 +390,18 @@ func TestDialLocalUnixAddr(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, accept := context.Background(), func(*loop.Conn) loop.Handler { return echo{} }
-	exists := func(path string) bool { _, err := os.Lstat(path); return err == nil }
+	exists := func(path string) bool {
+		h := hostOf(t)
+		if h == nil {
+			_, err := os.Lstat(path)
+			return err == nil
+		}
+		ln, err := h.Listen("unix", path) // a name of the host
+		if err == nil {
+			ln.Close()
+		}
+		return errors.Is(err, syscall.EADDRINUSE)
+	}
 	next := 0
 	path := func() string { next++; return filepath.Join(dir, strconv.Itoa(next)) }
 
@@ -448,8 +463,8 @@ func TestListenPacketOptions(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := len(sockets)
-		if address == "127.0.0.1:0" && int64(n) != socketsOf(loops) { // without a list of interfaces, a wildcard address has one socket
-			t.Errorf("%d sockets, want %d", n, socketsOf(loops))
+		if address == "127.0.0.1:0" && int64(n) != socketsOf(t, loops) { // without a list of interfaces, a wildcard address has one socket
+			t.Errorf("%d sockets, want %d", n, socketsOf(t, loops))
 		}
 		if c := controls.Load(); c != int64(n) {
 			t.Errorf("Control was called %d times for %d sockets", c, n)
@@ -463,7 +478,7 @@ func TestListenPacketOptions(t *testing.T) {
 // The options of ServePacket apply to the socket.
 func TestServePacketOptions(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}

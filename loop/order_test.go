@@ -2,7 +2,6 @@ package loop_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/pollux-io/pollux/loop"
 )
@@ -30,7 +29,7 @@ func TestCloseComesBeforeData(t *testing.T) {
 		})
 		<-busy
 		p.Write([]byte("more"))
-		time.Sleep(20 * time.Millisecond) // for it to arrive
+		waitDelivered(t, p)
 		if !onLoop {
 			c.Close()
 		}
@@ -87,7 +86,8 @@ func TestConnChangedByAnotherInTheSameBatch(t *testing.T) {
 			<-busy
 			a.Write([]byte("a"))
 			b.Write([]byte("b"))
-			time.Sleep(20 * time.Millisecond) // for both to arrive
+			waitDelivered(t, a)
+			waitDelivered(t, b)
 			close(release)
 			receive(t, first, "the first Data")
 			for range 3 { // turns

@@ -3,6 +3,7 @@ package loop
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,7 +127,7 @@ func (g *Group) servePacket(sockets []*sock.UDPSocket, handler func(*PacketConn)
 		p.socket = driver.PacketSocket{UDPSocket: u, Up: (*packetUpcalls)(p)}
 		pl.conns = append(pl.conns, p)
 	}
-	if err := g.register(handler == nil, func() { g.packets[pl] = struct{}{} }); err != nil {
+	if err := g.register(handler == nil, func() { g.packets = append(g.packets, pl) }); err != nil {
 		spread.CloseAll(sockets)
 		return nil, &net.OpError{Op: "bind", Net: "udp", Addr: pl.addr, Err: err}
 	}
@@ -155,7 +156,7 @@ const closeTimeout = 100 * time.Millisecond
 func (pl *PacketListener) Close() error {
 	notified, first := pl.requestEnd(true)
 	pl.g.mu.Lock() // after requestEnd, so that Shutdown waits for it
-	delete(pl.g.packets, pl)
+	pl.g.packets = slices.DeleteFunc(pl.g.packets, func(x *PacketListener) bool { return x == pl })
 	pl.g.mu.Unlock()
 	if !first {
 		return &net.OpError{Op: "close", Net: "udp", Addr: pl.addr, Err: ErrClosed}

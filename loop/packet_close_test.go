@@ -77,7 +77,7 @@ func TestPacketMethodsDuringClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		silent, err := sock.ListenUDP(loopback)
+		silent, err := sock.ListenUDP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestPacketMethodsDuringClose(t *testing.T) {
 				})
 			}
 		}
-		sender, err := sock.ConnectUDP(pl.Addr().(*net.UDPAddr).AddrPort())
+		sender, err := sock.ConnectUDP(pl.Addr().(*net.UDPAddr).AddrPort(), onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestPacketMethodsDuringClose(t *testing.T) {
 			t.Errorf("round %d: the end: %v", round, err)
 		}
 		for range 8 { // with the descriptors' numbers
-			u, err := sock.ListenUDP(loopback)
+			u, err := sock.ListenUDP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}

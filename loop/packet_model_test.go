@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
@@ -255,7 +254,7 @@ type modelListener struct {
 type modelPeer struct {
 	modelSender
 	in   *ledger
-	q    *pollux.Poll
+	stop func()
 	done chan struct{}
 }
 
@@ -379,7 +378,7 @@ func (m *packetModel) end() {
 		}
 	}
 	for _, s := range m.peers {
-		s.q.Close()
+		s.stop()
 		<-s.done
 		if s.in.empties != 0 {
 			m.t.Errorf("%d empty datagrams did not arrive", s.in.empties)
@@ -402,7 +401,7 @@ func (m *packetModel) newPeer(id uint16) *modelPeer {
 	if err := c.SetBroadcast(true); err != nil {
 		m.t.Fatal(err)
 	}
-	s := &modelPeer{in: newLedger(), q: c.q, done: make(chan struct{})}
+	s := &modelPeer{in: newLedger(), stop: c.stop, done: make(chan struct{})}
 	s.m, s.id, s.u, s.next = m, id, c.UDPSocket, map[target]uint32{}
 	go s.receive(c)
 	return s
@@ -411,7 +410,6 @@ func (m *packetModel) newPeer(id uint16) *modelPeer {
 func (s *modelPeer) receive(c *udpClient) {
 	defer close(s.done)
 	b := make([]byte, 64<<10)
-	var events [1]pollux.Event
 	for {
 		n, from, err := c.ReadFrom(b)
 		switch {
@@ -423,7 +421,7 @@ func (s *modelPeer) receive(c *udpClient) {
 			s.m.t.Errorf("a peer's ReadFrom: %v", err)
 			return
 		default:
-			if _, err := c.q.Wait(events[:], -1); err != nil {
+			if err := c.wait(-1); err != nil {
 				return // closed
 			}
 		}
@@ -452,7 +450,7 @@ func (m *packetModel) newListener(first uint16) *modelListener {
 		ln.pl, err = m.g.ListenPacket("udp4", address, handler)
 	} else {
 		var u *sock.UDPSocket
-		if u, err = sock.ListenUDP(netip.MustParseAddrPort(address)); err == nil {
+		if u, err = sock.ListenUDP(netip.MustParseAddrPort(address), onNet(m.t)...); err == nil {
 			ln.pl, err = m.g.ServePacket(u, handler)
 		}
 	}

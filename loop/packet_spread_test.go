@@ -158,7 +158,7 @@ func testDeliveredOnce(t *testing.T, c toAll, loops int) {
 	default:
 	}
 	port := netip.MustParseAddrPort(pl.Addr().String()).Port()
-	u, err := sock.ListenUDP(netip.MustParseAddrPort(c.from))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort(c.from), onNet(t)...)
 	if err != nil {
 		t.Skip(err)
 	}
@@ -195,7 +195,7 @@ func testDeliveredOnce(t *testing.T, c toAll, loops int) {
 			t.Errorf("datagram %d was delivered %d times, want once", i, got)
 		}
 	}
-	if want := loops; runtime.GOOS == "linux" && len(y.got) != want {
+	if want := loops; balances(t) && len(y.got) != want {
 		t.Errorf("the listener has %d sockets, want %d", len(y.got), want)
 	}
 }
@@ -206,7 +206,7 @@ func (y *tally) fence(t *testing.T, port uint16) {
 	t.Helper()
 	const most = 1000 // senders
 	for i := range most {
-		u, err := sock.ListenUDP(loopback)
+		u, err := sock.ListenUDP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,7 +289,7 @@ func hasIPv6(i net.Interface) bool {
 // TestL12UnicastSpreads checks that peers are spread over the loops, and that all datagrams of a
 // peer go to the same loop.
 func TestL12UnicastSpreads(t *testing.T) {
-	if runtime.GOOS != "linux" {
+	if !balances(t) {
 		t.Skip("a listener has one socket there")
 	}
 	listInterfaces(t)
@@ -302,7 +302,7 @@ func TestL12UnicastSpreads(t *testing.T) {
 		}
 		at := netip.AddrPortFrom(loopback.Addr(), netip.MustParseAddrPort(pl.Addr().String()).Port())
 		for i := range peers {
-			u, err := sock.ListenUDP(loopback)
+			u, err := sock.ListenUDP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -336,7 +336,7 @@ func TestL12UnicastSpreads(t *testing.T) {
 // lacks SO_DETACH_FILTER.
 func requireFilterRemoval(t *testing.T) {
 	t.Helper()
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,12 +357,12 @@ func requireFilterRemoval(t *testing.T) {
 // TestL12ToAllAfterALoopHasFailed checks that after the failure of the loop that receives what is
 // sent to all, another loop does.
 func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
-	if runtime.GOOS != "linux" {
+	if !balances(t) {
 		t.Skip("a listener has one socket there, and ends with its loop")
 	}
 	listInterfaces(t)
 	requireFilterRemoval(t)
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	const loops = 3
 	g := group(t, loop.Config{Loops: loops, Logger: quiet()})
 	y := newTally()
@@ -371,7 +371,7 @@ func TestL12ToAllAfterALoopHasFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := netip.MustParseAddrPort(pl.Addr().String()).Port()
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"runtime"
 	"strconv"
@@ -42,22 +41,27 @@ func echoDatagrams(p *loop.PacketConn, ms []sock.Message) {
 	}
 }
 
-// udpClient is a plain socket and a Poll to wait for its readiness.
+// udpClient is a plain socket, and what waits until it is readable.
 type udpClient struct {
 	*sock.UDPSocket
-	q *pollux.Poll
+	wait func(timeout time.Duration) error // an error: it is closed
+	stop func()
 }
 
 func newClient(t *testing.T) *udpClient {
 	t.Helper()
-	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := &udpClient{UDPSocket: u}
 	t.Cleanup(func() { u.Close() })
-	options := []pollux.Option{}
+	if hostOf(t) != nil {
+		c.wait, c.stop = pollSimulated()
+		return c
+	}
 	t.Setenv(pollux.BackendEnv, "") // it may name a backend that is for loops only
-	q, err := pollux.New(options...)
+	q, err := pollux.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,14 +69,32 @@ func newClient(t *testing.T) *udpClient {
 	if err := q.Register(u, 1, pollux.Readable, pollux.Level); err != nil {
 		t.Fatal(err)
 	}
-	return &udpClient{u, q}
+	var events [1]pollux.Event
+	c.wait = func(timeout time.Duration) error { _, err := q.Wait(events[:], timeout); return err }
+	c.stop = func() { q.Close() }
+	return c
+}
+
+// pollSimulated returns the wait and stop of a client on a simulated network, whose sockets a Poll does
+// not take.
+func pollSimulated() (wait func(time.Duration) error, stop func()) {
+	const interval = 100 * time.Microsecond
+	stopped := make(chan struct{})
+	wait = func(time.Duration) error {
+		select {
+		case <-stopped:
+			return pollux.ErrClosed
+		case <-time.After(interval):
+			return nil
+		}
+	}
+	return wait, sync.OnceFunc(func() { close(stopped) })
 }
 
 // read waits for a datagram.
 func (c *udpClient) read(t *testing.T) (string, netip.AddrPort) {
 	t.Helper()
 	b := make([]byte, 64<<10)
-	var events [1]pollux.Event
 	for end := time.Now().Add(testTimeout); time.Now().Before(end); {
 		n, from, err := c.ReadFrom(b)
 		if err == nil {
@@ -81,7 +103,7 @@ func (c *udpClient) read(t *testing.T) (string, netip.AddrPort) {
 		if !errors.Is(err, sock.ErrWouldBlock) {
 			t.Fatal(err)
 		}
-		if _, err := c.q.Wait(events[:], testTimeout); err != nil {
+		if err := c.wait(testTimeout); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -179,7 +201,7 @@ func TestPacketWritable(t *testing.T) {
 
 func packetWritable(t *testing.T, silent netip.Addr, size int) {
 	g := group(t, loop.Config{Loops: 1})
-	u, err := sock.ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"), sock.WriteBuffer(16<<10))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("0.0.0.0:0"), onNet(t, sock.WriteBuffer(16<<10))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +245,9 @@ func packetWritable(t *testing.T, silent netip.Addr, size int) {
 }
 
 // The watchdog logs the name of a packet handler that blocks its loop, like any other.
-func TestSlowPacketHandlerIsNamed(t *testing.T) {
+func TestSlowPacketHandlerIsNamed(t *testing.T) { simulated(t, testSlowPacketHandlerIsNamed) }
+
+func testSlowPacketHandlerIsNamed(t *testing.T) {
 	logged := make(chan string, 10)
 	g := group(t, loop.Config{Loops: 1, SlowCallback: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(lineWriter(logged), nil))})
 	pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(*loop.PacketConn) loop.PacketHandler {
@@ -257,7 +281,7 @@ func TestUDPEcho(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("udp", pl.Addr().String())
+	c, err := dialNet(t, "udp", pl.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +307,7 @@ func TestUDPEcho(t *testing.T) {
 
 // Two listeners never share a port. The sockets of one listener do, and each gets datagrams.
 func TestPacketListenersDoNotSharePorts(t *testing.T) {
-	if runtime.GOOS != "linux" {
+	if !balances(t) {
 		t.Skip("a listener has one socket there")
 	}
 	g := group(t, loop.Config{Loops: 2})
@@ -299,7 +323,7 @@ func TestPacketListenersDoNotSharePorts(t *testing.T) {
 	}
 	first := listen()
 	for range 64 { // enough peers that they are not all assigned to one socket
-		u, err := sock.ListenUDP(loopback)
+		u, err := sock.ListenUDP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ import (
 func TestL8ShutdownEndsDials(t *testing.T) {
 	full, hanging := listenFull(t)
 	defer full.Close()
-	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+	g, err := newGroup(t, loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestUrgentMark(t *testing.T) {
 	if strings.HasPrefix(g.Backend(), "kqueue") {
 		t.Skip("skipped with kqueue: only some systems report urgent data in an event (docs/platforms.md)")
 	}
-	s, err := sock.ConnectTCP(netip.MustParseAddrPort(ln.Addr().String()))
+	s, err := sock.ConnectTCP(netip.MustParseAddrPort(ln.Addr().String()), onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestUrgentMark(t *testing.T) {
 		t.Skip("no urgent data: ", err)
 	}
 	s.Write([]byte("def"))
-	time.Sleep(20 * time.Millisecond) // for all of it to arrive
+	waitDelivered(t, s)
 	c.Resume()
 	for all := ""; all != "abcdef" && all != "abc!def"; {
 		all += receive(t, got, "more than "+all)
@@ -116,7 +116,7 @@ func TestMethodsWhileConnFails(t *testing.T) {
 func TestListenPacketDuringShutdown(t *testing.T) {
 	round := func(i int) {
 		var log bytes.Buffer
-		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		g, err := newGroup(t, loop.Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,6 +170,7 @@ func TestByteAmongManyConns(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []*loop.Conn
+	var last tcpConn
 	for i := range busy + idle + 1 {
 		p := dial(t, ln.Addr())
 		all = append(all, receive(t, conns, "a connection"))
@@ -178,10 +179,11 @@ func TestByteAmongManyConns(t *testing.T) {
 			p.SetWriteDeadline(time.Now().Add(30 * time.Millisecond))
 			p.Write(make([]byte, 50<<10))
 		case i == busy+idle:
+			last = p
 			p.Write([]byte("x"))
 		}
 	}
-	time.Sleep(20 * time.Millisecond) // for the bytes to arrive
+	waitDelivered(t, last)
 	g.Loops()[0].Run(func() {
 		for _, c := range all {
 			c.Resume()
@@ -193,7 +195,7 @@ func TestByteAmongManyConns(t *testing.T) {
 // A listener's Close concurrent with Shutdown leaks no descriptor either.
 func TestListenerCloseDuringShutdown(t *testing.T) {
 	round := func() {
-		g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+		g, err := newGroup(t, loop.Config{Loops: 1, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,18 +20,18 @@ import (
 func TestL1ReasonsReachClosed(t *testing.T) {
 	reason, second := errors.New("kicked"), errors.New("kicked again")
 	for what, x := range map[string]struct {
-		act  func(c *loop.Conn, peer *net.TCPConn)
+		act  func(c *loop.Conn, peer tcpConn)
 		want []error
 	}{
-		"CloseWith":      {func(c *loop.Conn, _ *net.TCPConn) { c.CloseWith(reason) }, []error{reason}},
-		"CloseWith(nil)": {func(c *loop.Conn, _ *net.TCPConn) { c.CloseWith(nil) }, nil},
-		"AbortWith":      {func(c *loop.Conn, _ *net.TCPConn) { c.AbortWith(reason) }, []error{reason}},
-		"AbortWith(nil)": {func(c *loop.Conn, _ *net.TCPConn) { c.AbortWith(nil) }, []error{loop.ErrAborted}},
-		"CloseWith, AbortWith": {func(c *loop.Conn, _ *net.TCPConn) {
+		"CloseWith":      {func(c *loop.Conn, _ tcpConn) { c.CloseWith(reason) }, []error{reason}},
+		"CloseWith(nil)": {func(c *loop.Conn, _ tcpConn) { c.CloseWith(nil) }, nil},
+		"AbortWith":      {func(c *loop.Conn, _ tcpConn) { c.AbortWith(reason) }, []error{reason}},
+		"AbortWith(nil)": {func(c *loop.Conn, _ tcpConn) { c.AbortWith(nil) }, []error{loop.ErrAborted}},
+		"CloseWith, AbortWith": {func(c *loop.Conn, _ tcpConn) {
 			c.CloseWith(reason)
 			c.AbortWith(second)
 		}, []error{second}},
-		"CloseWith, and the flush fails": {func(c *loop.Conn, peer *net.TCPConn) {
+		"CloseWith, and the flush fails": {func(c *loop.Conn, peer tcpConn) {
 			c.Write(make([]byte, 32<<20))
 			c.CloseWith(reason)
 			waitTurns(t, c)
@@ -148,7 +148,7 @@ func TestKeepAliveByDefault(t *testing.T) {
 				var err error
 				if served {
 					var l *sock.TCPListener
-					if l, err = sock.ListenTCP(loopback); err == nil {
+					if l, err = sock.ListenTCP(loopback, onNet(t)...); err == nil {
 						ln, err = g.Serve(l, accept)
 					}
 				} else {

@@ -38,7 +38,7 @@ type chaosPair struct {
 	failed bool // a connection failed before Relay
 }
 
-// chaosPeer is a *net.TCPConn or a *net.UnixConn.
+// chaosPeer is a tcpConn or a *net.UnixConn.
 type chaosPeer interface {
 	net.Conn
 	CloseWrite() error
@@ -107,7 +107,7 @@ func (p *chaosPair) write(i int, r *rand.Rand, wg *sync.WaitGroup) {
 	}
 	switch how {
 	case 0:
-		if tcp, ok := p.peers[i].(*net.TCPConn); ok {
+		if tcp, ok := asTCP(p.peers[i]); ok {
 			tcp.SetLinger(0)
 		}
 		p.peers[i].Close()
@@ -212,7 +212,7 @@ func dialChaos(t *testing.T, a net.Addr) (_ chaosPeer, unix bool) {
 	if a.Network() != "unix" {
 		return dial(t, a), false
 	}
-	c, err := net.Dial(a.Network(), a.String())
+	c, err := dialNet(t, a.Network(), a.String())
 	if err != nil {
 		t.Fatal(err)
 	}

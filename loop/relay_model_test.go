@@ -158,10 +158,10 @@ func (p *relayProgram) play(i int, c plainConn, prefix string) (r relayResult) {
 		case <-first:
 		case <-ended:
 		}
-		if !testkit.Eventually(func() bool { return unacked(c) == 0 }) {
+		if !testkit.Eventually(func() bool { return unacked(c.(syscall.Conn)) == 0 }) {
 			r.bad = errors.New("what was sent before the reset has not arrived")
 		}
-		c.(*net.TCPConn).SetLinger(0)
+		c.(tcpConn).SetLinger(0)
 		c.Close()
 	}()
 	if x.late {
@@ -202,16 +202,6 @@ func wasReset(err error) bool {
 // resetsKeepBytes reports whether the tests know what a peer gets that is reset: a system may drop
 // what was received before, or not report what has arrived.
 func resetsKeepBytes() bool { return runtime.GOOS == "linux" }
-
-// unacked returns how many bytes the peer's system has not acknowledged, where that is known.
-func unacked(c plainConn) (n int) {
-	raw, err := c.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return 0
-	}
-	raw.Control(func(fd uintptr) { n, _ = sys.UnackedBytes(sys.FD(fd)) })
-	return n
-}
 
 // relayRun has what a program needs while it runs.
 type relayRun struct {
@@ -290,7 +280,7 @@ func (r *relayRun) connect(t *testing.T) (peers [2]plainConn) {
 		if r.network == "unix" {
 			address = filepath.Join(t.TempDir(), "server")
 		}
-		server, err := net.Listen(r.network, address)
+		server, err := listenNet(t, r.network, address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -317,7 +307,7 @@ func (r *relayRun) connect(t *testing.T) (peers [2]plainConn) {
 }
 
 func dialPlain(t *testing.T, a net.Addr) plainConn {
-	c, err := net.Dial(a.Network(), a.String())
+	c, err := dialNet(t, a.Network(), a.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +318,7 @@ func dialPlain(t *testing.T, a net.Addr) plainConn {
 func (p relayProgram) run(t *testing.T) {
 	r := &relayRun{relayProgram: &p, ends: make(chan loop.RelayEnd, 2), failed: make(chan error, 4)}
 	for range p.groups {
-		g, err := loop.NewGroup(p.config())
+		g, err := newGroup(t, p.config())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ import (
 type relayPair struct {
 	groups [2]*loop.Group
 	conns  [2]*loop.Conn
-	peers  [2]*net.TCPConn
+	peers  [2]tcpConn
 	ends   chan loop.RelayEnd
 }
 
@@ -584,36 +584,43 @@ func TestRelayAgainstEverything(t *testing.T) {
 // The idle timeout ends a relay, not before the timeout, and not while bytes move in one direction
 // (L6).
 func TestRelayIdleTimeout(t *testing.T) {
+	for _, groups := range []int{1, 2} {
+		testSimulated(t, fmt.Sprint(groups, " groups"), func(t *testing.T) { testRelayIdleTimeout(t, groups) })
+	}
+}
+
+func testRelayIdleTimeout(t *testing.T, groups int) {
 	const timeout = 300 * time.Millisecond
-	for _, loops := range []int{1, 2} {
-		config := loop.Config{Loops: 1}
-		a := group(t, config)
-		b := a
-		if loops == 2 {
-			b = group(t, config)
+	config := loop.Config{Loops: 1}
+	a := group(t, config)
+	b := a
+	if groups == 2 {
+		b = group(t, config)
+	}
+	p := newRelayPair(t, a, b)
+	c := p.config()
+	c.IdleTimeout = timeout
+	p.relay(t, c)
+	for range 10 {
+		time.Sleep(timeout - 2*resolution)
+		if _, err := p.peers[1].Write([]byte("x")); err != nil {
+			t.Fatal(err)
 		}
-		p := newRelayPair(t, a, b)
-		c := p.config()
-		c.IdleTimeout = timeout
-		p.relay(t, c)
-		var last time.Time
-		for start := time.Now(); time.Since(start) < 3*timeout && len(p.ends) == 0; time.Sleep(timeout / 20) {
-			last = time.Now() // before the byte moves
-			if _, err := p.peers[1].Write([]byte("x")); err != nil {
-				break
-			}
-			p.peers[0].Read(make([]byte, 1))
+		if _, err := p.peers[0].Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
 		}
-		e := p.end(t)
-		if silence := time.Since(last); silence < timeout {
-			t.Errorf("the relay has ended after %v of silence, before the timeout of %v", silence, timeout)
-		}
-		if !errors.Is(e.Err, loop.ErrTimeout) || e.From != nil {
-			t.Errorf("OnEnd got %v from %v, want ErrTimeout, from nil", e.Err, e.From)
-		}
-		if e.BytesAToB != 0 || e.BytesBToA == 0 {
-			t.Errorf("OnEnd got %+v, want bytes of B only", e)
-		}
+	}
+	last := time.Now()
+	e := p.end(t)
+	const sample = timeout / 4 // the relay looks that often
+	if took := time.Since(last); took < timeout || took > timeout+sample+2*resolution {
+		t.Errorf("the idle timeout took %v, want %v, or %v longer", took, timeout, sample)
+	}
+	if !errors.Is(e.Err, loop.ErrTimeout) || e.From != nil {
+		t.Errorf("OnEnd got %v from %v, want ErrTimeout, from nil", e.Err, e.From)
+	}
+	if e.BytesAToB != 0 || e.BytesBToA == 0 {
+		t.Errorf("OnEnd got %+v, want bytes of B only", e)
 	}
 }
 
@@ -636,7 +643,7 @@ func relayTo(t *testing.T, server string, config loop.RelayConfig, options ...so
 
 // If nothing listens, the client is closed, and OnEnd gets the error of the dial.
 func TestRelayToNobody(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listenNet(t, "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -691,7 +698,7 @@ func TestRelayToASilentServer(t *testing.T) {
 
 // The options of RelayTo are set on the connections to the server, and on no other, each time.
 func TestRelayToOptions(t *testing.T) {
-	server, err := net.Listen("tcp", "127.0.0.1:0")
+	server, err := listenNet(t, "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -742,7 +749,7 @@ func TestRelayToOptionFails(t *testing.T) {
 // A handler that has read a first message hands the connection to RelayTo: what follows the message
 // goes to the server, a FIN included.
 func TestRelayToBySetHandler(t *testing.T) {
-	server, err := net.Listen("tcp", "127.0.0.1:0")
+	server, err := listenNet(t, "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

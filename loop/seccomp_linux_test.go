@@ -29,6 +29,7 @@ const (
 // If a seccomp(2) filter denies a system call of io_uring, the error names seccomp and the call,
 // and does not ask for a newer kernel.
 func TestUringDeniedBySeccomp(t *testing.T) {
+	skipOnSimulation(t, "the system calls of the kernel fail")
 	requireUring(t)
 	for what, call := range map[string]uint32{"io_uring_setup": uringSetup, "io_uring_enter": uringEnter, "io_uring_register": uringRegister} {
 		t.Run(what, func(t *testing.T) {
@@ -48,6 +49,7 @@ func TestUringDeniedBySeccomp(t *testing.T) {
 
 // Being out of memory once must not disable io_uring permanently.
 func TestUringAfterOutOfMemory(t *testing.T) {
+	skipOnSimulation(t, "the system calls of the kernel fail")
 	if testkit.Race {
 		t.Skip("the race detector ends a process that is out of memory")
 	}
@@ -86,6 +88,7 @@ func TestUringAfterOutOfMemory(t *testing.T) {
 // When the kernel begins to deny io_uring_enter, the loop ends and releases its resources,
 // including its addresses.
 func TestUringFailsWhileItRuns(t *testing.T) {
+	skipOnSimulation(t, "the system calls of the kernel fail")
 	requireUring(t)
 	for what, connected := range map[string]bool{"with a connection": true, "without one": false} {
 		t.Run(what, func(t *testing.T) {
@@ -200,6 +203,7 @@ func deny(t *testing.T, call uint32) {
 
 // When the kernel begins to deny poll(2), the loop and its connections end.
 func TestPollFailsWhileItRuns(t *testing.T) {
+	skipOnSimulation(t, "the system calls of the kernel fail")
 	if !testkit.InChild(t) {
 		return
 	}

@@ -90,7 +90,7 @@ func TestConnOptionsOfUnixSocket(t *testing.T) {
 	if _, err := g.Listen("unix", path, func(c *loop.Conn) loop.Handler { conns <- c; return echo{} }); err != nil {
 		t.Fatal(err)
 	}
-	peer, err := net.Dial("unix", path)
+	peer, err := dialNet(t, "unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestL2OptionsWhileClosing(t *testing.T) {
 		}
 		var reused []*sock.UDPSocket // which get the number of the closed one
 		for range 4 {
-			u, err := sock.ListenUDP(loopback)
+			u, err := sock.ListenUDP(loopback, onNet(t)...)
 			if err != nil {
 				t.Fatal(err)
 			}

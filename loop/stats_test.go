@@ -2,7 +2,6 @@ package loop_test
 
 import (
 	"context"
-	"net"
 	"testing"
 	"time"
 
@@ -18,7 +17,7 @@ func TestStatsAfterShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", ln.Addr().String())
+	c, err := dialNet(t, "tcp", ln.Addr().String())
 	checkEchoAndClose(t, c, err)
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
@@ -39,7 +38,7 @@ func TestStatsPackets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("udp", pl.Addr().String())
+	c, err := dialNet(t, "udp", pl.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +78,7 @@ func TestStats(t *testing.T) {
 	}
 	s := g.Stats()
 	l := s.Loops[0]
-	if s.Backend != g.Backend() || l.Conns != 1 || l.Accepts != 1 || l.BytesIn != 40 || l.BytesOut != 40 || l.Messages != 10 || l.Turns == 0 {
+	if s.Backend != g.Backend() || l.Conns != 1 || l.Accepts != 1 || l.BytesIn != 40 || l.BytesOut != 40 || l.Messages < 10 || l.Turns == 0 {
 		t.Errorf("Stats() = %+v", s)
 	}
 }

@@ -14,7 +14,7 @@ import (
 func TestL8Wait(t *testing.T) {
 	testkit.CheckLeaks(t)
 	for _, cutOff := range []bool{false, true} {
-		g, err := loop.NewGroup(loop.Config{Loops: 2, Logger: quiet()})
+		g, err := newGroup(t, loop.Config{Loops: 2, Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestL8Wait(t *testing.T) {
 
 // L8: Shutdown that cannot wait for a callback has finished; Wait returns then, too.
 func TestL8WaitWithBlockedCallback(t *testing.T) {
-	g, err := loop.NewGroup(loop.Config{Loops: 1, Logger: quiet()})
+	g, err := newGroup(t, loop.Config{Loops: 1, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestWaitOnLoop(t *testing.T) {
 
 // Wait returns when all loops have failed, and not when the first one has.
 func TestWaitForFailure(t *testing.T) {
-	drivers := loop.UseFailingDrivers(t)
+	drivers := failingDrivers(t)
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
 	failure := errors.New("the driver has failed")
 	ended := make(chan error, 1)

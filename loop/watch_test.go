@@ -14,7 +14,7 @@ import (
 
 func TestWatch(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
-	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	u, err := sock.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestWatchInterest(t *testing.T) {
 	l := g.Loops()[0]
 	var sockets [2]*sock.UDPSocket
 	for i := range sockets {
-		u, err := sock.ListenUDP(loopback)
+		u, err := sock.ListenUDP(loopback, onNet(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestWatchInterest(t *testing.T) {
 func TestWatchBadInterest(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	l := g.Loops()[0]
-	u, err := sock.ListenUDP(loopback)
+	u, err := sock.ListenUDP(loopback, onNet(t)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,9 @@ import (
 )
 
 // The first turn of a loop is measured from its beginning, not from the zero time.
-func TestSlowCallbackFirstTurn(t *testing.T) {
+func TestSlowCallbackFirstTurn(t *testing.T) { simulated(t, testSlowCallbackFirstTurn) }
+
+func testSlowCallbackFirstTurn(t *testing.T) {
 	var log testkit.Buffer
 	g := group(t, loop.Config{Loops: 32, SlowCallback: 4 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	var wg sync.WaitGroup
@@ -34,14 +36,16 @@ func TestSlowCallbackFirstTurn(t *testing.T) {
 
 // The watchdog sleeps while the loops do, so that an idle process uses no processor time. It wakes
 // up for a callback that blocks a loop, and measures it from its beginning.
-func TestWatchdogSleeps(t *testing.T) {
+func TestWatchdogSleeps(t *testing.T) { simulated(t, testWatchdogSleeps) }
+
+func testWatchdogSleeps(t *testing.T) {
 	const limit = 20 * time.Millisecond
 	duration := regexp.MustCompile(`"for at least"=(\S+)`)
 	var log testkit.Buffer
 	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for i, l := range g.Loops() {
-		for !g.WatchdogSleeps() {
-			time.Sleep(time.Millisecond)
+		if !testkit.Eventually(g.WatchdogSleeps) {
+			t.Fatal("the watchdog does not sleep")
 		}
 		time.Sleep(4 * limit)
 		before := len(log.String())
@@ -65,7 +69,9 @@ func TestWatchdogSleeps(t *testing.T) {
 }
 
 // An ended loop is not reported as blocked while other loops finish.
-func TestNoSlowCallbackOfAnEndedLoop(t *testing.T) {
+func TestNoSlowCallbackOfAnEndedLoop(t *testing.T) { simulated(t, testNoSlowCallbackOfAnEndedLoop) }
+
+func testNoSlowCallbackOfAnEndedLoop(t *testing.T) {
 	const limit = time.Second // a busy machine may preempt a loop for a while
 	g := group(t, loop.Config{Loops: 2, SlowCallback: limit, Logger: failOnLog(t)})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return echo{} })

@@ -19,7 +19,7 @@ func (h *Host) NewLoop() Loop {
 	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	a := n.newActorLocked()
+	a := h.newActorLocked()
 	a.running = true
 	n.running++
 	n.loops = append(n.loops, a)

@@ -34,7 +34,7 @@ func (e *end) initLocked(s *Socket, fd sys.FD, network string) {
 	e.s, e.fd, e.network = s, fd, network
 	for _, d := range []*side{&e.reads, &e.writes, &e.others} {
 		d.turn = make(chan struct{}, 1)
-		d.actor = s.host.n.newActorLocked()
+		d.actor = s.host.newActorLocked()
 	}
 }
 

@@ -216,11 +216,19 @@ func TestFullBacklog(t *testing.T) {
 
 // Nothing of a connection remains in the network once both ends are closed.
 func TestNothingRemains(t *testing.T) {
-	for _, link := range []Link{{}, {Latency: time.Millisecond}, {Loss: 0.3, Latency: time.Millisecond}} {
-		bubble(t, Config{Link: link}, func(t *testing.T, n *Network) {
+	for _, c := range []struct {
+		link  Link
+		after time.Duration
+	}{
+		{Link{}, time.Second},
+		{Link{Latency: time.Millisecond}, time.Second},
+		{Link{Loss: 0.3, Latency: time.Millisecond}, time.Hour},
+	} {
+		bubble(t, Config{Link: c.link}, func(t *testing.T, n *Network) {
 			a, b := n.Host(), n.Host()
 			for i := range 20 {
 				client, server := connect(t, a, b)
+				keepAlive(client, 1000, 10, 10)
 				write(t, client, "request")
 				if i%3 == 0 {
 					write(t, server, "answer")
@@ -232,7 +240,7 @@ func TestNothingRemains(t *testing.T) {
 				time.Sleep(time.Second)
 				server.Close()
 			}
-			time.Sleep(time.Hour)
+			time.Sleep(c.after)
 			n.mu.Lock()
 			if len(n.events) != 0 || len(a.sockets)+len(b.sockets) != 0 || len(a.ports)+len(b.ports) != 0 {
 				t.Errorf("%d events, %d sockets and %d ports remain", len(n.events), len(a.sockets)+len(b.sockets), len(a.ports)+len(b.ports))

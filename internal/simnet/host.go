@@ -15,6 +15,8 @@ import (
 // A Host is a host of a network: it has addresses, sockets, and a limit of descriptors.
 type Host struct {
 	n       *Network
+	number  int          // in the order in which hosts were made, from 1
+	actors  int          // that were made on the host
 	loops   int          // that run on the host
 	addrs   []netip.Addr // without those of the loopback interface
 	down    bool         // crashed: what arrives is lost
@@ -73,6 +75,7 @@ func (n *Network) NewHost(addrs ...netip.Addr) (*Host, error) {
 		n.byAddr[a] = h
 	}
 	n.hosts = append(n.hosts, h)
+	h.number = len(n.hosts)
 	return h, nil
 }
 

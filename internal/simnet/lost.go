@@ -11,28 +11,27 @@ const (
 	maxTries      = 15 // of others (tcp_retries2); timers end the connection before
 )
 
-// isStaleLocked reports whether a packet that was lost need not be sent again, because its sender's
-// connection has ended. Where that has ended normally, the last ACK is sent again: TIME_WAIT does it.
-func (p *packet) isStaleLocked() bool {
-	t := p.sock.stream()
-	return t.isOver() && (p.kind != ackPacket || t.aborted || t.isForgotten())
-}
-
 // lostLocked is called with a packet that was lost. Those of a connection that TCP sends again, or
 // whose loss makes the peer send again, are sent again after a time; others are freed.
 func (n *Network) lostLocked(p *packet) {
 	delay := firstRetry
 	switch p.kind {
-	case resetPacket, probePacket, datagramPacket, unreachablePacket:
+	case probePacket, datagramPacket, unreachablePacket:
 		n.freeLocked(p)
 		return
+	case resetPacket:
+		// A reset is not sent again, but what it has answered is, and gets another reset.
+		if p.peer == nil || !p.peer.stream().resends() {
+			n.freeLocked(p)
+			return
+		}
 	case synPacket, synAckPacket:
 		delay = firstSYNRetry
 	}
-	t := p.sock.stream()
+	t := p.resender().stream()
 	p.tries++
 	switch {
-	case n.closed || p.isStaleLocked() || p.tries > maxTries:
+	case n.closed || p.isObsolete() || p.tries > maxTries:
 		n.freeLocked(p)
 		return
 	case p.kind == synAckPacket && p.tries > maxSYNAcks:
@@ -41,4 +40,28 @@ func (n *Network) lostLocked(p *packet) {
 		return
 	}
 	n.scheduleLocked(&p.resend, n.nowLocked()+int64(min(delay<<min(p.tries-1, 16), maxRetry)))
+}
+
+// isObsolete reports whether a packet that was lost is not sent again, because the connection has ended
+// since. An ACK is, while the peer retransmits what it acknowledges: by a socket in TIME_WAIT. A host
+// that has crashed, or has reset the connection, sends a reset instead.
+func (p *packet) isObsolete() bool {
+	s := p.resender()
+	switch {
+	case !s.stream().isOver():
+		return false
+	case p.kind != ackPacket || p.peer == nil || !p.peer.stream().resends():
+		return true
+	case s.stream().aborted || s.stream().isForgotten():
+		p.kind = resetPacket
+	}
+	return false
+}
+
+// resender returns the socket that retransmits a packet or, for a reset, what the reset answers.
+func (p *packet) resender() *Socket {
+	if p.kind == resetPacket {
+		return p.peer
+	}
+	return p.sock
 }

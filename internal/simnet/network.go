@@ -116,7 +116,7 @@ func (n *Network) Close() {
 		n.wakeLocked(a)
 	}
 	for len(n.events) > 0 {
-		n.cancelLocked(n.events[0])
+		n.cancelLocked(n.events[0].event)
 	}
 	if n.timer != nil {
 		n.timer.Stop()

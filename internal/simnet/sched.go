@@ -2,7 +2,6 @@ package simnet
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
 	"time"
 )
@@ -22,9 +21,11 @@ import (
 
 // An Actor is a goroutine that waits for the network.
 type Actor struct {
-	n        *Network
-	number   uint64    // in the order of NewActor; 0 of those that make the others: see name
-	name     string    // orders those with number 0
+	n *Network
+	// number and name are the actor's place in n.runnable. number is that of the host and then, in the
+	// order in which those of the host were made, of the actor. It is 0 for those with a name.
+	number   uint64
+	name     string
 	run      chan bool // capacity 1: receives a value when the actor is to run; false: the network is closed
 	waiting  bool      // in wait, or about to block there
 	runnable bool      // is in n.runnable
@@ -38,12 +39,22 @@ type Actor struct {
 func (n *Network) NewActor() *Actor {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.newActorLocked()
-}
-
-func (n *Network) newActorLocked() *Actor {
 	n.actors++
 	return n.makeActor(n.actors, "")
+}
+
+// NewActor is Network.NewActor for a goroutine that uses the host.
+func (h *Host) NewActor() *Actor {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	return h.newActorLocked()
+}
+
+// newActorLocked numbers the actor by its host: goroutines that use different hosts may run at the same
+// time before they wait for the first time.
+func (h *Host) newActorLocked() *Actor {
+	h.actors++
+	return h.n.makeActor(uint64(h.number)<<32|uint64(h.actors), "")
 }
 
 // takeTurn waits until the scheduler lets a call run that makes actors, so that their numbers do not
@@ -142,8 +153,6 @@ func (n *Network) runLocked(a *Actor) {
 
 // An event is something that happens at a time. do is called with n.mu held.
 type event struct {
-	at    int64 // nanoseconds since the network began
-	seq   uint64
 	index int // in n.events, or noIndex
 	do    func()
 }
@@ -154,21 +163,22 @@ const noIndex = -1
 func (n *Network) scheduleLocked(e *event, at int64) {
 	n.cancelLocked(e)
 	n.seq++
-	e.at, e.seq = at, n.seq
-	heap.Push(&n.events, e)
+	n.events.push(scheduled{at, n.seq, e})
 	n.setTimerLocked()
 }
 
 func (n *Network) cancelLocked(e *event) {
 	if e.index != noIndex {
-		heap.Remove(&n.events, e.index)
+		n.events.remove(e)
 	}
 }
 
 // doLocked does the events that are due at the given time.
 func (n *Network) doLocked(now int64) {
 	for len(n.events) > 0 && n.events[0].at <= now {
-		heap.Pop(&n.events).(*event).do()
+		e := n.events[0].event
+		n.events.remove(e)
+		e.do()
 	}
 }
 
@@ -234,33 +244,4 @@ func (n *Network) chooseLocked(now int64) *Actor {
 	a := n.runnable[i]
 	n.runnable = slices.Delete(n.runnable, i, i+1)
 	return a
-}
-
-// events is a heap, ordered by time and then by when they were scheduled.
-type events []*event
-
-func (h events) Len() int { return len(h) }
-
-func (h events) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
-}
-
-func (h events) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-func (h *events) Push(x any) {
-	e := x.(*event)
-	e.index = len(*h)
-	*h = append(*h, e)
-}
-
-func (h *events) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	e.index = noIndex
-	return e
 }

@@ -265,7 +265,7 @@ func (t *streamSocket) acknowledgeLocked() {
 	if t.gotFIN && p.seq == t.in.end() {
 		p.seq++
 	}
-	t.announced = max(t.announced, t.windowLimit())
+	t.announced = t.windowLimit() // less than before if SO_RCVBUF was: the peer ignores that
 	p.limit = t.announced
 	t.net().sendLocked(p)
 }

@@ -53,6 +53,11 @@ func (t *streamSocket) progressLocked() {
 // outstanding reports whether there is something that the peer has not acknowledged or not let us send.
 func (t *streamSocket) outstanding() bool { return t.out.len() > 0 || t.sentFIN && !t.ackedFIN }
 
+// resends reports whether the socket sends something again until it is answered.
+func (t *streamSocket) resends() bool {
+	return t.state == streamConnecting || t.state == streamOpen && t.outstanding()
+}
+
 // armLocked schedules the event, if there is something to wait for.
 func (t *streamSocket) armLocked() {
 	if t.unix {
@@ -63,7 +68,7 @@ func (t *streamSocket) armLocked() {
 		t.timers.progress = t.net().nowLocked()
 	}
 	e := &t.timers.event
-	if at := t.deadlineLocked(); at != never && (e.index == noIndex || at < e.at) {
+	if at := t.deadlineLocked(); at != never && (e.index == noIndex || at < t.net().events[e.index].at) {
 		t.net().scheduleLocked(e, at)
 	}
 }

@@ -16,7 +16,7 @@ type flow struct {
 // for the first time or again.
 func (n *Network) sendLocked(p *packet) {
 	switch {
-	case n.closed, p.tries > 0 && p.isStaleLocked():
+	case n.closed, p.tries > 0 && p.isObsolete():
 		n.freeLocked(p) // the connection has ended meanwhile, and its bytes with it
 		return
 	case p.unix:

@@ -9,9 +9,11 @@ import (
 // tests that hang, and is longer than a busy machine delays what they wait for.
 const Watchdog = time.Minute
 
-// spin is how long Eventually only yields the processor between calls; then it sleeps pause.
+// Eventually only yields the processor between calls for spin, and at most spins times, because in a
+// bubble of testing/synctest no time passes meanwhile; then it sleeps pause.
 const (
 	spin  = 2 * time.Millisecond
+	spins = 2000
 	pause = 500 * time.Microsecond
 )
 
@@ -19,14 +21,15 @@ const (
 func Eventually(ok func() bool) bool { return within(Watchdog, ok) }
 
 func within(limit time.Duration, ok func() bool) bool {
-	for start := time.Now(); ; {
+	start := time.Now()
+	for n := 0; ; n++ {
 		waited := time.Since(start)
 		switch {
 		case ok():
 			return true
 		case waited >= limit:
 			return false
-		case waited < spin:
+		case waited < spin && n < spins:
 			runtime.Gosched()
 		default:
 			time.Sleep(pause)

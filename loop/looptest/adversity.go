@@ -12,7 +12,9 @@ type Adversity struct {
 	AsyncSend bool
 	// AsyncConnect has connecting begin in a later turn.
 	AsyncConnect bool
-	// PartialSends is how often only a part of the bytes is sent though the socket has space for more.
+	// AsyncPackets has datagrams leave later, too.
+	AsyncPackets bool
+	// PartialSends is how often only a part of the bytes, or of several datagrams, is sent though the socket has space for more.
 	PartialSends float64
 	// EmptySends is how often nothing is sent though the socket has space. It needs AsyncSend.
 	EmptySends float64
@@ -44,7 +46,7 @@ const MaxProbability = sim.MaxProbability
 // Adverse returns an Adversity of everything, each often enough to happen in a short test.
 func Adverse() Adversity {
 	return Adversity{
-		AsyncSend: true, AsyncConnect: true, PartialSends: 0.3, EmptySends: 0.1, PartialReceives: 0.3,
+		AsyncSend: true, AsyncConnect: true, AsyncPackets: true, PartialSends: 0.3, EmptySends: 0.1, PartialReceives: 0.3,
 		LateBytes: 16 << 10, HeldAccepts: 4, Shuffle: true, Delays: 0.1, DelayedReleases: 0.3, EarlyTurns: 0.1,
 		SpoilMemory: true,
 	}

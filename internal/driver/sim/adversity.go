@@ -18,8 +18,11 @@ type Adversity struct {
 	// AsyncConnect has Connect succeed and a later turn begin connecting, so that Connected reports all
 	// errors.
 	AsyncConnect bool
-	// PartialSends is the probability, for each attempt to send, that only a part of the bytes is sent
-	// though the socket has space for more.
+	// AsyncPackets has the driver send datagrams, as driver.PacketSender: it queues them, and a later
+	// turn sends them. io_uring sends like that.
+	AsyncPackets bool
+	// PartialSends is the probability, for each attempt to send, that only a part of the bytes, or of
+	// the queued datagrams, is sent though the socket has space for more.
 	PartialSends float64
 	// EmptySends is the probability that Sent reports 0 bytes though the socket has space. It needs
 	// AsyncSend; without that, Sent always reports 0 bytes.

@@ -161,6 +161,23 @@ func TestEachHappens(t *testing.T) {
 			x.turns(10)
 			return err == nil
 		},
+		"AsyncPackets": func(x *bench) bool {
+			sender, ok := x.drv.(driver.PacketSender)
+			if !ok {
+				return false
+			}
+			u, err := sock.ListenUDP(anyLoopback, x.here())
+			x.must(err)
+			p := &driver.PacketSocket{UDPSocket: u, Up: &counting{}}
+			x.must(x.drv.Bind(p))
+			n, err := sender.SendPackets(p, []sock.Message{{Data: message, Addr: u.LocalAddr()}})
+			x.must(err)
+			_, _, early := u.ReadFrom(make([]byte, 1))
+			x.turns(10)
+			got := p.Up.(*counting).packets
+			x.drv.Unbind(p)
+			return n == 1 && early == sock.ErrWouldBlock && got == 1
+		},
 		"PartialSends": func(x *bench) bool {
 			n, err := x.drv.Send(&x.Stream, [][]byte{message})
 			x.must(err)
@@ -259,6 +276,14 @@ func TestEachHappens(t *testing.T) {
 		})
 	}
 }
+
+// counting counts the datagrams received.
+type counting struct{ packets int }
+
+func (c *counting) Packets(ms []sock.Message) { c.packets += len(ms) }
+func (c *counting) Writable()                 {}
+func (c *counting) SendFailed(int, error)     {}
+func (c *counting) Released()                 {}
 
 // pausing is a listener that pauses when it has accepted a connection, which it releases.
 type pausing struct {

@@ -29,6 +29,7 @@ var adversities = map[string]sim.Adversity{
 	"None":            {},
 	"AsyncSend":       {AsyncSend: true},
 	"AsyncConnect":    {AsyncConnect: true},
+	"AsyncPackets":    {AsyncPackets: true},
 	"PartialSends":    {PartialSends: 0.5},
 	"EmptySends":      {AsyncSend: true, EmptySends: 0.5},
 	"PartialReceives": {PartialReceives: 0.5},
@@ -43,7 +44,7 @@ var adversities = map[string]sim.Adversity{
 }
 
 var all = sim.Adversity{
-	AsyncSend: true, AsyncConnect: true, PartialSends: 0.3, EmptySends: 0.3, PartialReceives: 0.3, LateBytes: 10_000, HeldAccepts: 5,
+	AsyncSend: true, AsyncConnect: true, AsyncPackets: true, PartialSends: 0.3, EmptySends: 0.3, PartialReceives: 0.3, LateBytes: 10_000, HeldAccepts: 5,
 	Shuffle: true, Delays: 0.3, DelayedReleases: 0.3, EarlyTurns: 0.3, SpoilMemory: true,
 }
 

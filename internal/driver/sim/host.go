@@ -24,11 +24,15 @@ func NewHost(h *simnet.Host, a Adversity) *Host {
 
 // OpenDriver implements driver.Simulation.
 func (h *Host) OpenDriver(c driver.Config) (driver.Driver, error) {
-	return Open(h.Host, c, h.adversity), nil
+	d := Open(h.Host, c, h.adversity)
+	if h.adversity.AsyncPackets {
+		return packetSender{d}, nil
+	}
+	return d, nil
 }
 
 // NewActor implements driver.Simulation.
-func (h *Host) NewActor() driver.Actor { return h.Network().NewActor() }
+func (h *Host) NewActor() driver.Actor { return h.Host.NewActor() }
 
 // Owns implements driver.Simulation.
 func (h *Host) Owns(s sys.VirtualSocket) bool {

@@ -30,6 +30,8 @@ type Driver struct {
 	driver.Watches
 	driver.Packets
 
+	out *outgoing // datagrams; nil without Adversity.AsyncPackets
+
 	// What the next submit or deliver does, beside what Base has.
 	requested driver.TurnQueue[driver.Stream] // to begin connecting, or to send
 	releasing driver.TurnQueue[driver.Stream] // to release, maybe later
@@ -66,6 +68,9 @@ func Open(h *simnet.Host, c driver.Config, a Adversity) *Driver {
 	d.sockets = &sockets{
 		host: h, wake: d.loop.Wake, wakeLocked: d.loop.WakeLocked,
 		changed: driver.TurnQueue[registration]{Mark: 1},
+	}
+	if a.AsyncPackets {
+		d.out = newOutgoing()
 	}
 	d.q = queue.New(Name, d.sockets)
 	d.Watches = driver.MakeWatches(d.q, kindWatch)

@@ -183,17 +183,17 @@ func (d *Driver) reportCompleted(s *driver.Stream) {
 // streamEvent receives before it sends: a send error would hide what the peer has sent before
 // the connection failed.
 func (d *Driver) streamEvent(s *driver.Stream, ev queue.Event) {
+	if ev.Readable() && s.Flags&ended == 0 {
+		s.Flags |= readable // also while connecting: the event that ends that may be delayed
+	}
 	if s.Flags&connecting != 0 {
 		d.writeEvent(s, ev)
 	}
 	if s.Flags&(connecting|gone) != 0 {
 		return
 	}
-	if ev.Readable() && s.Flags&ended == 0 {
-		s.Flags |= readable
-		if s.Flags&(receiving|busy) == receiving {
-			d.receive(s)
-		}
+	if ev.Readable() && s.Flags&(receiving|busy|ended) == receiving {
+		d.receive(s)
 	}
 	d.writeEvent(s, ev)
 	if ev.Failed() && s.Flags&gone == 0 {

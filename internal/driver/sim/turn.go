@@ -29,7 +29,10 @@ func (d *Driver) submit(timeout time.Duration) time.Duration {
 	for range d.requested.Len() {
 		d.begin(d.requested.Take())
 	}
-	if d.HasWork() || d.Pending() > 0 || d.requested.Len() > 0 || d.releasing.Len() > 0 || len(d.delayed) > 0 || d.sockets.pending() {
+	if d.out != nil {
+		d.sendDue()
+	}
+	if d.HasWork() || d.Pending() > 0 || d.hasDue() || d.requested.Len() > 0 || d.releasing.Len() > 0 || len(d.delayed) > 0 || d.sockets.pending() {
 		return 0
 	}
 	return d.dice.early(timeout, d.adversity.EarlyTurns)
@@ -88,6 +91,9 @@ func (d *Driver) deliver() {
 		d.serveAccepting(d.Accepting.Take())
 	}
 	d.ReceiveMore(pending)
+	if d.out != nil {
+		d.reportSends()
+	}
 	for range d.releasing.Len() {
 		d.finishOrDelay(d.releasing.Take())
 	}

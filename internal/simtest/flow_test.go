@@ -1,0 +1,62 @@
+package simtest
+
+import "bytes"
+
+// A flow is one direction of a connection: the bytes that one end sends. Its stream repeats text,
+// beginning at offset.
+type flow struct {
+	offset  int
+	offered int // bytes that were given to writes
+	sent    int // bytes that writes have accepted
+	seen    int // bytes that the other end has received
+	arrived int // bytes that had certainly arrived at the other end's host when the sender ended
+}
+
+const (
+	textBytes = 65521
+	maxChunk  = 256 << 10
+)
+
+var text = func() []byte {
+	b := make([]byte, 0, textBytes)
+	for x := uint32(1); len(b) < textBytes; {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		b = append(b, byte(x>>3))
+	}
+	return bytes.Repeat(b, 2+maxChunk/textBytes)
+}()
+
+// text returns n bytes of the stream, at most maxChunk.
+func (f *flow) text(at, n int) []byte {
+	from := (f.offset + at) % textBytes
+	return text[from : from+n]
+}
+
+// differs returns the offset in the stream of the first byte of b that is not that of the stream at the
+// given offset, or -1.
+func (f *flow) differs(b []byte, at int) int {
+	for len(b) > 0 {
+		n := min(len(b), maxChunk)
+		want := f.text(at, n)
+		if !bytes.Equal(b[:n], want) {
+			i := 0
+			for b[i] == want[i] {
+				i++
+			}
+			return at + i
+		}
+		b, at = b[n:], at+n
+	}
+	return -1
+}
+
+// bytes returns a copy of n bytes of the stream.
+func (f *flow) bytes(at, n int) []byte {
+	b := make([]byte, 0, n)
+	for len(b) < n {
+		b = append(b, f.text(at+len(b), min(maxChunk, n-len(b)))...)
+	}
+	return b
+}
