@@ -482,6 +482,7 @@ func TestL5EchoAmongDoneFunctions(t *testing.T) {
 // Offload allocates for the call, for its second half, and for the goroutine that it may start,
 // and nothing else, whatever the type of the result.
 func TestOffloadAllocations(t *testing.T) {
+	skipOnSimulation(t, "it allocates what orders the second halves")
 	conns := make(chan *loop.Conn, 1)
 	_, _ = serve(t, loop.Config{Loops: 1, SlowCallback: -1}, func(c *loop.Conn) loop.Handler { conns <- c; return echo{} })
 	c := receive(t, conns, "the connection")

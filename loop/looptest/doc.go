@@ -46,10 +46,17 @@
 // # The seed
 //
 // In a bubble, the same seed is the same run, on each machine: the trace of a failed test shows what
-// happened, and the environment variable POLLUX_SEED (SeedEnv) repeats it. That holds as long as the
-// test itself is deterministic: it must not use the real clock, math/rand without a seed, or the order
-// of a map or of a select with several ready cases. With Config.Manual, and without a bubble, goroutines
-// run concurrently, and only random decisions in the same order are the same.
+// happened, and the environment variable POLLUX_SEED (SeedEnv) repeats it. Loops, calls of a Conn, and
+// functions of loop.Offload that return, have their places in an order that the seed determines. That
+// holds as long as the test itself is deterministic:
+//
+//   - It does not use the real clock, math/rand without a seed, or the order of a map or of a select with
+//     several ready cases.
+//   - Goroutines of the test call methods of package loop while the loops wait. One that a callback wakes,
+//     by a channel, runs beside the rest of that callback: time.Sleep(1) is enough to be after it.
+//
+// With Config.Manual, and without a bubble, goroutines run concurrently, and only the random numbers are
+// the same.
 //
 // A test tries many seeds in a loop:
 //
