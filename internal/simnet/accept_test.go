@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/pollux-io/pollux/internal/simnet"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -13,9 +12,8 @@ import (
 // accept(2) returns the address of a peer that has reset the connection meanwhile.
 func TestAcceptAfterReset(t *testing.T) {
 	testkit.CheckLeaks(t)
-	n := simnet.New(simnet.Config{})
-	defer n.Close()
-	a, b := newHost(n), newHost(n)
+	hosts := newHosts(t, 2)
+	a, b := hosts[0], hosts[1]
 	l, err := sock.ListenTCP(netip.AddrPortFrom(a.Addr(), 80), sock.OnNetwork(a))
 	if err != nil {
 		t.Fatal(err)
