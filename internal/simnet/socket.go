@@ -167,7 +167,7 @@ func (s *Socket) Accept() (sys.FD, sys.Sockaddr, syscall.Errno) {
 	if e != 0 {
 		return sys.InvalidFD, sys.Sockaddr{}, e
 	}
-	return fd, conn.sockaddr(conn.remoteLocked()), 0 // also of a connection that was reset meanwhile
+	return fd, conn.sockaddr(conn.remoteLocked()), 0 // also if the peer has reset it meanwhile
 }
 
 // acceptLocked takes a connection and gives it a descriptor.

@@ -29,10 +29,18 @@ type Config struct {
 	Adversity Adversity
 	// TraceEvents is how many events the trace keeps, the last ones. Negative: none. 1,000.
 	TraceEvents int
+	// MaxTime is how long the network may exist, on its clock, unless Manual: then it fails the test,
+	// and is closed. A test that waits in vain would otherwise go on while keep-alive and other timers
+	// let simulated time pass, until the real time that go test allows is over. Negative: no limit.
+	// Two days.
+	MaxTime time.Duration
 }
 
 // defaultTraceEvents is the default of Config.TraceEvents.
 const defaultTraceEvents = 1000
+
+// defaultMaxTime is the default of Config.MaxTime. Keep-alive of a connection lets it pass in less than a second.
+const defaultMaxTime = 48 * time.Hour
 
 // A Network is a set of hosts, and the links between them. Its methods may be called from any
 // goroutine, but not by a rule (SetRule).
@@ -41,6 +49,7 @@ type Network struct {
 	net       *simnet.Network
 	link      Link
 	adversity Adversity
+	limit     *time.Timer // of Config.MaxTime, or nil
 
 	mu     sync.Mutex
 	faults Faults
@@ -74,8 +83,21 @@ func New(t testing.TB, config Config) *Network {
 		}),
 	}
 	n.hosts.of = map[*simnet.Host]*Host{}
+	n.setLimit(&config)
 	t.Cleanup(n.end)
 	return n
+}
+
+// setLimit ends the network after Config.MaxTime.
+func (n *Network) setLimit(c *Config) {
+	if c.Manual || c.MaxTime < 0 {
+		return
+	}
+	most := cmp.Or(c.MaxTime, defaultMaxTime)
+	n.limit = time.AfterFunc(most, func() {
+		n.t.Errorf("looptest: the network exists for %v of its time (Config.MaxTime): the test waits for something that does not come; it is closed", most)
+		n.net.Close()
+	})
 }
 
 func (c *Config) validate() error {

@@ -36,6 +36,9 @@ func seedFromEnvironment(t testing.TB) (seed uint64, ok bool) {
 // end reports what the test has left open, closes the network, and logs what a failed test needs.
 func (n *Network) end() {
 	n.t.Helper()
+	if n.limit != nil {
+		n.limit.Stop()
+	}
 	if !n.t.Failed() { // a test that has failed may not have got as far as closing
 		for range settleSteps {
 			if n.open() == nil {

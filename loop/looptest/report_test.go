@@ -1,10 +1,13 @@
 package looptest_test
 
 import (
+	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
@@ -151,5 +154,39 @@ func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A test that waits in vain fails after Config.MaxTime, though the connection's keep-alive goes on for ever.
+func TestMaxTime(t *testing.T) {
+	testkit.CheckLeaks(t)
+	for _, x := range []struct {
+		config looptest.Config
+		sleep  time.Duration
+		fails  bool
+	}{
+		{config: looptest.Config{MaxTime: time.Hour}, fails: true},
+		{config: looptest.Config{MaxTime: time.Hour}, sleep: 59 * time.Minute},
+		{config: looptest.Config{}, sleep: 47 * time.Hour},
+		{config: looptest.Config{MaxTime: -1}, sleep: 49 * time.Hour},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var err error
+			begin := time.Now()
+			failed, log := record(func(t testing.TB) {
+				peer := looptest.New(t, x.config).Pipe(loop.Config{}, echoes)
+				if x.sleep > 0 {
+					time.Sleep(x.sleep)
+					return
+				}
+				_, err = peer.Read(make([]byte, 1))
+			})
+			if failed != x.fails || failed && !strings.Contains(log, "1h0m0s of its time (Config.MaxTime)") {
+				t.Errorf("%+v: the test has failed: %v\n%s", x, failed, log)
+			}
+			if after := time.Since(begin); failed && (!errors.Is(err, net.ErrClosed) || after < time.Hour || after > time.Hour+time.Minute) {
+				t.Errorf("Read returned %v after %v, want net.ErrClosed after an hour", err, after)
+			}
+		})
 	}
 }

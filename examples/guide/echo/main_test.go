@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/loop/looptest"
 )
 
 func TestEcho(t *testing.T) {
@@ -34,5 +35,15 @@ func TestEcho(t *testing.T) {
 	}()
 	if got, err := io.ReadAll(c); string(got) != sent || err != nil {
 		t.Errorf("received %d bytes of %d, %v", len(got), len(sent), err)
+	}
+}
+
+// The README has this test.
+func TestPipe(t *testing.T) {
+	peer := looptest.Pipe(t, func(*loop.Conn) loop.Handler { return echo{} })
+	io.WriteString(peer, "hello")
+	peer.CloseWrite()
+	if got, err := io.ReadAll(peer); string(got) != "hello" || err != nil {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

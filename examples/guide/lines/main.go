@@ -21,17 +21,12 @@ const highWatermark = 64 << 10
 
 const drainTime = 10 * time.Second
 
-func newGroup() (*loop.Group, error) {
-	return loop.NewGroup(loop.Config{
-		MaxConns:           10_000,
-		HighWatermarkBytes: highWatermark,
-		LowWatermarkBytes:  highWatermark / 4,
-		MaxUnreadBytes:     64 << 10, // well above maxLine
-	})
-}
-
-func listen(g *loop.Group, address string) (*loop.Listener, error) {
-	return g.Listen("tcp", address, func(*loop.Conn) loop.Handler { return &session{group: g} })
+// config is that of the server's group.
+var config = loop.Config{
+	MaxConns:           10_000,
+	HighWatermarkBytes: highWatermark,
+	LowWatermarkBytes:  highWatermark / 4,
+	MaxUnreadBytes:     64 << 10, // well above maxLine
 }
 
 func main() {
@@ -40,11 +35,11 @@ func main() {
 	if flag.NArg() > 0 {
 		log.Fatalf("unexpected argument %q: lines takes only flags; --help lists them", flag.Arg(0))
 	}
-	g, err := newGroup()
+	g, err := loop.NewGroup(config)
 	if err != nil {
 		log.Fatal(err)
 	}
-	ln, err := listen(g, *address)
+	ln, err := g.Listen("tcp", *address, newSession)
 	if err != nil {
 		log.Fatal(err)
 	}

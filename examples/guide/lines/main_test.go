@@ -25,19 +25,25 @@ type testClient struct {
 
 func (c testClient) expect(t *testing.T, want string) {
 	t.Helper()
-	if got, err := c.r.ReadString('\n'); err != nil || strings.TrimSuffix(got, "\n") != want {
+	expect(t, c.r, want)
+}
+
+// expect reads a line.
+func expect(t *testing.T, r *bufio.Reader, want string) {
+	t.Helper()
+	if got, err := r.ReadString('\n'); err != nil || strings.TrimSuffix(got, "\n") != want {
 		t.Fatalf("got %q, %v, want %q", got, err, want)
 	}
 }
 
 func start(t *testing.T) (*loop.Group, testClient) {
 	t.Helper()
-	g, err := newGroup()
+	g, err := loop.NewGroup(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { shutDown(t, g) })
-	ln, err := listen(g, "127.0.0.1:0")
+	ln, err := g.Listen("tcp", "127.0.0.1:0", newSession)
 	if err != nil {
 		t.Fatal(err)
 	}

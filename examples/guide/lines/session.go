@@ -29,7 +29,6 @@ var (
 
 // session is one connection. Only its own callbacks touch it, one at a time.
 type session struct {
-	group  *loop.Group
 	peer   net.Addr // for the log
 	busy   bool     // a command is not answered yet
 	ending bool     // the server is shutting down
@@ -37,6 +36,9 @@ type session struct {
 
 	next, last int // the numbers that COUNT still has to send
 }
+
+// newSession is called for each connection.
+func newSession(*loop.Conn) loop.Handler { return &session{} }
 
 // Opened keeps the peer's address: after the peer has reset the connection,
 // RemoteAddr returns nil.
@@ -87,7 +89,7 @@ func (s *session) command(c *loop.Conn, line string) error {
 	case "HASH":
 		return s.offload(c, func() string { return hash(argument) })
 	case "STATS":
-		return s.offload(c, func() string { return figures(s.group.Stats()) })
+		return s.offload(c, func() string { return figures(c.Loop().Group().Stats()) })
 	case "COUNT":
 		n, err := strconv.Atoi(string(argument))
 		if err != nil || n < 1 || n > maxCount {
