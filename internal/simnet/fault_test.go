@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/sys"
 )
@@ -133,6 +134,7 @@ func TestWouldBlock(t *testing.T) {
 			}
 			c.call()
 		}
+		n.NewActor().Wait(time.Second) // until the events of the third calls have come
 		// What would block anyway is not a fault, which had an event.
 		var w changes
 		b.s.SetWatcher(&w)
