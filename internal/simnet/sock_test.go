@@ -214,7 +214,7 @@ func TestWatcher(t *testing.T) {
 	server.expect(t, "FIN", simnet.Readable|simnet.Writable|simnet.ReadClosed)
 	c.SetLinger(true, 0)
 	sys.Close(cfd)
-	server.expect(t, "reset", simnet.Readable|simnet.Writable|simnet.ReadClosed|simnet.Failed)
+	server.expect(t, "reset", simnet.Readable|simnet.Writable|simnet.ReadClosed|simnet.Failed|simnet.PendingError)
 	if _, ok := simnet.SocketOf(nil); ok {
 		t.Error("SocketOf(nil) is a socket")
 	}
@@ -235,7 +235,7 @@ func (w *watcher) Changed(s *simnet.Socket) {
 func (w *watcher) expect(t *testing.T, what string, state simnet.State) {
 	t.Helper()
 	if w.changes > 0 != (state != 0) || w.state != state {
-		t.Errorf("%s: %d changes, the state is %05b, want %05b", what, w.changes, w.state, state)
+		t.Errorf("%s: %d changes, the state is %06b, want %05b", what, w.changes, w.state, state)
 	}
 	*w = watcher{}
 }

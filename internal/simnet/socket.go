@@ -19,12 +19,12 @@ type Watcher interface {
 type State uint8
 
 const (
-	Readable   State = 1 << iota // a receive, or an accept, would not block
-	Writable                     // a send would not block, or connecting has ended
-	ReadClosed                   // the peer has sent FIN, or the connection has failed
-	Failed                       // both directions have ended, or there is an error
-	Urgent                       // there is a byte of urgent data
-	PendingError                 // SocketError has an error to return
+	Readable     State = 1 << iota // a receive, or an accept, would not block
+	Writable                       // a send would not block, or connecting has ended
+	ReadClosed                     // the peer has sent FIN, or the connection has failed
+	Failed                         // both directions have ended, or there is an error
+	Urgent                         // there is a byte of urgent data
+	PendingError                   // SocketError has an error to return
 )
 
 // A Socket is an open socket of a Host.
