@@ -320,3 +320,45 @@ func TestHTTP(t *testing.T) {
 		}
 	})
 }
+
+// Close during a raw call leaves the descriptor open until that call returns.
+func TestCloseDuringRawCall(t *testing.T) {
+	onNetworks(t, func(t *testing.T, network string, _ *Network, h *Host) {
+		client, _ := connectOn(t, h, network)
+		raw, err := client.SyscallConn()
+		must(t, err)
+		before := h.Descriptors()
+		must(t, raw.Control(func(uintptr) {
+			must(t, client.Close())
+			if k := h.Descriptors(); k != before {
+				t.Errorf("%d descriptors are open during the call, want %d", k, before)
+			}
+		}))
+		if k := h.Descriptors(); k != before-1 {
+			t.Errorf("%d descriptors are open after the call, want %d", k, before-1)
+		}
+		if err := raw.Control(func(uintptr) { t.Error("a raw call after Close") }); !isClosed(err) {
+			t.Errorf("Control returned %v, want net.ErrClosed", err)
+		}
+	})
+}
+
+// Close ends the calls of one end while a duplicate stays open.
+func TestCloseOfADuplicate(t *testing.T) {
+	onNetworks(t, func(t *testing.T, network string, _ *Network, h *Host) {
+		client, server := connectOn(t, h, network)
+		c, errno := client.s.NetConn()
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		time.AfterFunc(time.Second, func() { client.Close() })
+		if _, err := client.Read(make([]byte, 1)); !isClosed(err) {
+			t.Errorf("Read returned %v, want net.ErrClosed", err)
+		}
+		write(t, c, "still open")
+		if got := read(t, server); got != "still open" {
+			t.Errorf("read %q", got)
+		}
+		must(t, c.Close())
+	})
+}

@@ -18,7 +18,7 @@
 //	trace.go                          the last lines of what happened
 //	end.go, conn.go, packetconn.go    blocking ends: net.Conn, and others, for goroutines
 //	listener.go, dial.go
-//	drive.go                          what the driver of a loop needs beside sockets
+//	drive.go, inspect.go              what the driver of a loop, and tests, need beside sockets
 //
 // The sockets behave as Linux's. The tests make the same calls on both, those of tables and random
 // ones, and compare all results. What differs: a connection ends without TIME_WAIT; a socket whose

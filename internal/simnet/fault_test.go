@@ -136,6 +136,7 @@ func TestWouldBlock(t *testing.T) {
 		}
 		n.NewActor().Wait(time.Second) // until the events of the third calls have come
 		// What would block anyway is not a fault, which had an event.
+		n.NewActor().Wait(1) // the events of the last calls
 		var w changes
 		b.s.SetWatcher(&w)
 		if _, e := b.s.Recv([][]byte{make([]byte, 1)}, 0); e != syscall.EAGAIN {

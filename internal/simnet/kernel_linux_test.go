@@ -225,6 +225,7 @@ func pollState(fd sys.FD) (s simnet.State) {
 		{sys.POLLRDHUP, simnet.ReadClosed},
 		{sys.POLLERR | sys.POLLHUP, simnet.Failed},
 		{sys.POLLPRI, simnet.Urgent},
+		{sys.POLLERR, simnet.PendingError},
 	} {
 		if fds[0].Revents&f.events != 0 {
 			s |= f.state

@@ -33,7 +33,7 @@ func (e *ends) describe() string {
 		if e.family == sys.AF_UNIX {
 			unacked = min(unacked, 1) // the kernel counts its own overhead, too
 		}
-		fmt.Fprintf(&b, "%d: state %05b, %d unread, %d unacked; ", i, e.state(fd), unread, unacked)
+		fmt.Fprintf(&b, "%d: state %06b, %d unread, %d unacked; ", i, e.state(fd), unread, unacked)
 	}
 	return b.String()
 }

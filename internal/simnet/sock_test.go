@@ -235,7 +235,7 @@ func (w *watcher) Changed(s *simnet.Socket) {
 func (w *watcher) expect(t *testing.T, what string, state simnet.State) {
 	t.Helper()
 	if w.changes > 0 != (state != 0) || w.state != state {
-		t.Errorf("%s: %d changes, the state is %05b, want %05b", what, w.changes, w.state, state)
+		t.Errorf("%s: %d changes, the state is %06b, want %05b", what, w.changes, w.state, state)
 	}
 	*w = watcher{}
 }

@@ -82,7 +82,7 @@ func TestChoiceOfTheListener(t *testing.T) {
 			t.Cleanup(n.Close)
 			h := n.Host()
 			var sockets [3]*Socket
-			for i, local := range []string{"10.0.0.1:80", "10.0.0.1:80", "0.0.0.0:80"} {
+			for i, local := range []string{"0.0.0.0:80", "10.0.0.1:80", "10.0.0.1:80"} {
 				a, err := parseAddress("tcp", local)
 				must(t, err)
 				s, fd, err := h.openFor("listen", "tcp", a)
@@ -109,7 +109,7 @@ func TestChoiceOfTheListener(t *testing.T) {
 		return counts
 	}
 	counts := run(1)
-	if counts[0] < 20 || counts[1] < 20 || counts[0]+counts[1] != 100 {
+	if counts[1] < 20 || counts[2] < 20 || counts[1]+counts[2] != 100 {
 		t.Errorf("the listeners got %v connections", counts)
 	}
 	if run(1) != counts {
