@@ -47,6 +47,9 @@ func TestEachVisitsEachConnOnce(t *testing.T) {
 			}
 		}
 		got := make([]byte, len(want))
+		if i == n-1 && sendsLate(t) {
+			continue // it is reset, perhaps before it has sent all
+		}
 		if _, err := io.ReadFull(x.peer, got); err != nil || string(got) != want {
 			t.Errorf("connection %d got %q, %v, want %q", i, got, err, want)
 		}
