@@ -135,6 +135,9 @@ func (d *drawer) pauseBefore() time.Duration {
 
 func (d *drawer) stepsOf(conn int) []step {
 	c := &d.p.conns[conn]
+	if (c.kind == accepted || c.kind == dialed) && d.chance(12) {
+		return d.echoSteps(conn)
+	}
 	list := []step{}
 	open := false
 	for range 2 + d.IntN(2*stepsOfConn) {
@@ -156,6 +159,15 @@ func (d *drawer) stepsOf(conn int) []step {
 	}
 	if d.chance(3) {
 		list = append(list, d.scenario(conn)...)
+	}
+	return list
+}
+
+// echoSteps returns the steps of a connection that echoes as much as it can, and nothing else.
+func (d *drawer) echoSteps(conn int) []step {
+	list := []step{{conn: conn, op: opOpen}, {conn: conn, op: opEcho, n: echoWhole, from: d.from()}}
+	for range 1 + d.IntN(4) {
+		list = append(list, step{conn: conn, end: 1, op: opWrite, n: d.size() + d.most/10})
 	}
 	return list
 }
