@@ -136,12 +136,10 @@ func (n *Network) AdvanceUntil(limit time.Duration, ok func() bool) bool {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	end := n.manual + int64(max(limit, 0))
+	end := later(n.manual, limit)
 	for {
 		n.waitIdleLocked()
-		n.mu.Unlock()
-		done := ok()
-		n.mu.Lock()
+		done := n.unlocked(ok)
 		switch {
 		case done || n.manual >= end && !n.dueLocked(end):
 			return done
@@ -152,6 +150,14 @@ func (n *Network) AdvanceUntil(limit time.Duration, ok func() bool) bool {
 			n.manual = end
 		}
 	}
+}
+
+// unlocked calls f without n.mu, which is held again also if f panics or ends the goroutine, as
+// testing.T.FailNow does.
+func (n *Network) unlocked(f func() bool) bool {
+	n.mu.Unlock()
+	defer n.mu.Lock()
+	return f()
 }
 
 // dueLocked reports whether there is an event at the time end or before.
