@@ -26,7 +26,7 @@ type Network struct {
 	config Config
 	began  time.Time
 
-	mu       sync.Mutex
+	mu       lock
 	rand     *rand.Rand
 	closed   bool
 	manual   int64 // with Config.Manual, nanoseconds since the network began
@@ -101,6 +101,10 @@ func (n *Network) Seed() uint64 { return n.config.Seed }
 func (n *Network) Close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.closeLocked()
+}
+
+func (n *Network) closeLocked() {
 	if n.closed {
 		return
 	}
