@@ -8,6 +8,7 @@
 // everything in this package; functions that are called with it held end in Locked.
 //
 //	network.go, sched.go, events.go   the clock, and what happens when
+//	lock.go                           the lock
 //	host.go, ports.go                 hosts: a sys.Kernel; addresses, ports and names
 //	socket.go, option.go              sockets: a sys.VirtualSocket; their options
 //	stream.go, queue.go               how bytes pass through TCP and Unix streams

@@ -88,8 +88,11 @@ func (n *Network) timeoutLocked(deadline time.Time) (timeout time.Duration, expi
 	if deadline.IsZero() {
 		return -1, false
 	}
-	timeout = deadline.Sub(n.began) - time.Duration(n.nowLocked())
-	return timeout, timeout <= 0
+	at, now := deadline.Sub(n.began), time.Duration(n.nowLocked())
+	if at <= now {
+		return 0, true
+	}
+	return at - now, false
 }
 
 func (s *Socket) forgetWaiterLocked(a *Actor) {

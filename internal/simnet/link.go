@@ -63,11 +63,11 @@ func chance(r *rand.Rand, probability float64) bool {
 }
 
 // upTo returns a random duration from 0 to limit.
-func upTo(r *rand.Rand, limit time.Duration) int64 {
+func upTo(r *rand.Rand, limit time.Duration) time.Duration {
 	if limit <= 0 {
 		return 0
 	}
-	return r.Int64N(int64(limit) + 1)
+	return time.Duration(r.Uint64N(uint64(limit) + 1))
 }
 
 // Sizes of headers, which take bandwidth: Ethernet, IPv4 and TCP or UDP without options.
@@ -93,28 +93,29 @@ func (l *line) immediate() bool {
 func (l *line) transit(r *rand.Rand, now int64, bytes int) int64 {
 	left := now
 	if rate := l.link.BytesPerSecond; rate > 0 {
-		left = max(now, l.idleAt) + transmission(bytes, rate)
+		left = later(max(now, l.idleAt), transmission(bytes, rate))
 		l.idleAt = left
 	}
-	return left + int64(l.link.Latency) + upTo(r, l.link.Jitter)
+	return later(later(left, l.link.Latency), upTo(r, l.link.Jitter))
 }
 
-// transmission returns the nanoseconds that the bytes take at the rate, rounded up.
-func transmission(bytes int, bytesPerSecond int64) int64 {
+// transmission returns how long the bytes take at the rate, rounded up.
+func transmission(bytes int, bytesPerSecond int64) time.Duration {
 	rate := uint64(bytesPerSecond)
 	whole, rest := uint64(bytes)/rate, uint64(bytes)%rate
 	hi, lo := bits.Mul64(rest, uint64(time.Second)) // may exceed 64 bits: rest is less than rate only
 	lo, carry := bits.Add64(lo, rate-1, 0)
 	part, _ := bits.Div64(hi+carry, lo, rate)
-	return int64(whole)*int64(time.Second) + int64(part)
+	return time.Duration(whole)*time.Second + time.Duration(part)
 }
 
 // minReorder is how long a reordered datagram may lag on a link without latency.
 const minReorder = time.Millisecond
 
 // lag returns how much later a reordered datagram arrives.
-func (l *line) lag(r *rand.Rand) int64 {
-	return 1 + upTo(r, l.link.Latency+l.link.Jitter+minReorder)
+func (l *line) lag(r *rand.Rand) time.Duration {
+	most := later(later(int64(l.link.Latency), l.link.Jitter), minReorder)
+	return time.Duration(later(1, upTo(r, time.Duration(most))))
 }
 
 // segmentBytes returns how many of the bytes that a stream has to send travel in its next segment.

@@ -34,7 +34,7 @@ func TestTransmission(t *testing.T) {
 	for _, c := range []struct {
 		bytes int
 		rate  int64
-		want  int64
+		want  time.Duration
 	}{
 		{0, 1, 0},
 		{1, 1, 1e9},
@@ -44,7 +44,7 @@ func TestTransmission(t *testing.T) {
 		{1, math.MaxInt64, 1},
 	} {
 		if got := transmission(c.bytes, c.rate); got != c.want {
-			t.Errorf("%d bytes at %d B/s take %d ns, want %d", c.bytes, c.rate, got, c.want)
+			t.Errorf("%d bytes at %d B/s take %v, want %v", c.bytes, c.rate, got, c.want)
 		}
 	}
 }

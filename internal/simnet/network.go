@@ -26,7 +26,7 @@ type Network struct {
 	config Config
 	began  time.Time
 
-	mu       sync.Mutex
+	mu       lock
 	rand     *rand.Rand
 	closed   bool
 	manual   int64 // with Config.Manual, nanoseconds since the network began
@@ -101,6 +101,10 @@ func (n *Network) Seed() uint64 { return n.config.Seed }
 func (n *Network) Close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.closeLocked()
+}
+
+func (n *Network) closeLocked() {
 	if n.closed {
 		return
 	}
@@ -136,12 +140,10 @@ func (n *Network) AdvanceUntil(limit time.Duration, ok func() bool) bool {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	end := n.manual + int64(max(limit, 0))
+	end := later(n.manual, limit)
 	for {
 		n.waitIdleLocked()
-		n.mu.Unlock()
-		done := ok()
-		n.mu.Lock()
+		done := n.unlocked(ok)
 		switch {
 		case done || n.manual >= end && !n.dueLocked(end):
 			return done
@@ -152,6 +154,14 @@ func (n *Network) AdvanceUntil(limit time.Duration, ok func() bool) bool {
 			n.manual = end
 		}
 	}
+}
+
+// unlocked calls f without n.mu, which is held again also if f panics or ends the goroutine, as
+// testing.T.FailNow does.
+func (n *Network) unlocked(f func() bool) bool {
+	n.mu.Unlock()
+	defer n.mu.Lock()
+	return f()
 }
 
 // dueLocked reports whether there is an event at the time end or before.

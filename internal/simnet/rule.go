@@ -131,7 +131,7 @@ func (n *Network) judgeLocked(p *packet) Verdict {
 			Kind: p.kind, FromHost: p.from, ToHost: p.to, From: p.src.ip, To: p.dst.ip,
 			Offset: p.seq, Data: p.payload(), Attempt: p.tries,
 		}
-		v = n.rule(&n.judged)
+		v = n.askRuleLocked()
 		n.judged = Segment{}
 	}
 	if p.kind == synPacket && v.action == pass {
@@ -142,6 +142,23 @@ func (n *Network) judgeLocked(p *packet) Verdict {
 			return Drop
 		}
 	}
+	return v
+}
+
+// askRuleLocked calls the rule. If that panics, or ends the goroutine as testing.T.FailNow does, the packet
+// has no verdict and the network cannot go on: it is closed, so that nothing waits for it.
+func (n *Network) askRuleLocked() (v Verdict) {
+	returned := false
+	n.mu.judging.Store(true)
+	defer func() {
+		n.mu.judging.Store(false)
+		if !returned {
+			n.tracefLocked("the rule did not return: the network is closed")
+			n.closeLocked()
+		}
+	}()
+	v = n.rule(&n.judged)
+	returned = true
 	return v
 }
 

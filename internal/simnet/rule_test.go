@@ -1,16 +1,20 @@
 package simnet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // first returns a rule with a verdict on the first segments of a kind, and passes all others.
@@ -393,4 +397,78 @@ func TestSetLinkPanics(t *testing.T) {
 			f()
 		}()
 	}
+}
+
+// A rule that calls the network panics, instead of waiting for itself.
+func TestRuleCallsNetwork(t *testing.T) {
+	for name, call := range map[string]func(n *Network, s *Segment){
+		"Now":     func(n *Network, _ *Segment) { n.Now() },
+		"Tracef":  func(n *Network, _ *Segment) { n.Tracef("x") },
+		"SetLink": func(n *Network, s *Segment) { n.SetLink(s.FromHost, s.ToHost, Link{}) },
+		"Crash":   func(_ *Network, s *Segment) { s.ToHost.Crash() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, n *Network) {
+				from, to := listenPacket(t, n.Host()), listenPacket(t, n.Host())
+				n.SetRule(func(s *Segment) Verdict {
+					call(n, s)
+					return Pass
+				})
+				defer func() {
+					if text, _ := recover().(string); !strings.Contains(text, "a rule (SetRule) called") {
+						t.Errorf("panic: %q", text)
+					}
+				}()
+				from.WriteTo([]byte("x"), to.LocalAddr())
+			})
+		})
+	}
+}
+
+// Other goroutines may call the network while a rule runs: they wait until it has returned.
+func TestCallsBesideRule(t *testing.T) {
+	testkit.CheckLeaks(t)
+	n := New(Config{Manual: true})
+	defer n.Close()
+	from, to := listenPacket(t, n.Host()), listenPacket(t, n.Host())
+	called := make(chan bool)
+	n.SetRule(func(*Segment) Verdict {
+		go func() {
+			defer close(called)
+			n.Now()
+		}()
+		if !testkit.Eventually(func() bool {
+			stacks := make([]byte, 1<<20)
+			stacks = stacks[:runtime.Stack(stacks, true)]
+			return bytes.Contains(stacks, []byte("[sync.Mutex.Lock")) && bytes.Contains(stacks, []byte("simnet.(*Network).Now"))
+		}) {
+			t.Error("Now did not wait for the rule")
+		}
+		return Pass
+	})
+	_, err := from.WriteTo([]byte("x"), to.LocalAddr())
+	must(t, err)
+	<-called
+}
+
+// A rule may end in a panic: calls on the network return afterwards.
+func TestRulePanics(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, n *Network) {
+		client, server := connect(t, n.Host(), n.Host())
+		n.SetRule(func(*Segment) Verdict { panic("mistake") })
+		func() {
+			defer func() {
+				if recover() != "mistake" {
+					t.Error("the panic was lost")
+				}
+			}()
+			client.Write([]byte("x"))
+		}()
+		if _, err := server.Read([]byte{0}); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read returned %v, want net.ErrClosed", err)
+		}
+		if !strings.Contains(n.Trace(), "the rule did not return") {
+			t.Error(n.Trace())
+		}
+	})
 }

@@ -88,7 +88,7 @@ func (a *Actor) waitAndUnlock(timeout time.Duration) (open bool) {
 	case a.woken, timeout == 0, n.closed:
 		n.wakeLocked(a)
 	case timeout > 0:
-		n.scheduleLocked(&a.timeout, n.nowLocked()+int64(timeout))
+		n.scheduleLocked(&a.timeout, later(n.nowLocked(), timeout))
 	}
 	n.mu.Unlock()
 	return <-a.run
@@ -165,6 +165,11 @@ func (n *Network) scheduleLocked(e *event, at int64) {
 	n.seq++
 	n.events.push(scheduled{at, n.seq, e})
 	n.setTimerLocked()
+}
+
+// later returns the time d after at. What the clock cannot hold is never; a negative d counts as 0.
+func later(at int64, d time.Duration) int64 {
+	return at + min(int64(max(d, 0)), never-at)
 }
 
 func (n *Network) cancelLocked(e *event) {

@@ -79,27 +79,26 @@ func (n *Network) answerLocked(p *packet, k packetKind) *packet {
 
 // travelLocked puts a packet on the line, for the latency of the link and a delay.
 func (n *Network) travelLocked(p *packet, l *line, delay time.Duration) {
-	delay = max(delay, 0)
 	datagram := p.kind == datagramPacket
 	reordered := datagram && chance(n.rand, l.link.Reorder)
 	order := p.order(l)
-	if delay == 0 && !reordered && l.immediate() && !n.isToComeLocked(order) {
+	if delay <= 0 && !reordered && l.immediate() && !n.isToComeLocked(order) {
 		n.arriveNowLocked(p)
 		return
 	}
 	at := l.transit(n.rand, n.nowLocked(), p.wireBytes())
 	if !datagram {
-		at += int64(delay) // what follows in the stream waits, too
+		at = later(at, delay) // what follows in the stream waits, too
 	}
 	if order != nil {
 		at = max(at, *order)
 		*order = at
 	}
 	if datagram {
-		at += int64(delay)
+		at = later(at, delay)
 	}
 	if reordered {
-		at += l.lag(n.rand)
+		at = later(at, l.lag(n.rand))
 	}
 	if p.kind != ackPacket {
 		n.traceLocked(p, fateSent, at)

@@ -87,7 +87,8 @@ func ResetAfter(n int) Verdict {
 // SetRule has f decide what becomes of each segment and datagram; nil removes the function. f also gets
 // what a host sends to itself, but not what Unix sockets send. It is called with locks of the network
 // held: it must return soon, keep nothing of the Segment, and call no method of a Network, a Host, a
-// Conn or a loop.
+// Conn or a loop, which panics. If it does not return, because of a panic or of testing.T.FailNow, the
+// network is closed: a rule records what it finds in a variable of the test, or calls t.Error.
 func (n *Network) SetRule(f func(*Segment) Verdict) {
 	if f == nil {
 		n.net.SetRule(nil)

@@ -6,8 +6,10 @@
 package conformance
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -41,35 +43,57 @@ func Run(t *testing.T, open func(t *testing.T, c driver.Config) driver.Driver) {
 
 // RunOn runs the whole suite on a machine.
 func RunOn(t *testing.T, m Machine) {
-	if err := m.Open(t, usual).Close(); err != nil { // creates what exists once per process
+	runAll(t, m, func(t *testing.T, x *test) { x.run(newHarness(t, m, x.config)) })
+}
+
+// RunInBubbles runs the whole suite on simulated networks, each test in a bubble of testing/synctest on a
+// machine of its own: the time that the suite waits to see that nothing happens takes no real time. Those
+// of busyTests run outside bubbles.
+func RunInBubbles(t *testing.T, machine func(t *testing.T) Machine) {
+	runAll(t, machine(t), func(t *testing.T, x *test) {
+		run := func(t *testing.T) { x.run(newHarness(t, machine(t), x.config)) }
+		if slices.ContainsFunc(busyTests, func(b test) bool { return b.name == x.name }) {
+			run(t)
+			return
+		}
+		synctest.Test(t, run)
+	})
+}
+
+// runAll runs each test of the suite as a subtest, and checks that they leave nothing of the process
+// behind. It opens a driver of the machine before, which creates what exists once per process.
+func runAll(t *testing.T, m Machine, run func(t *testing.T, x *test)) {
+	if err := m.Open(t, usual).Close(); err != nil {
 		t.Fatalf("closing an unused driver: %v", err)
 	}
 	before := testkit.CountUsage()
 	before.Goroutines++ // that of the subtest that counts
-	for _, theme := range []struct {
-		name  string
-		tests []test
-	}{
-		{"Turn", turnTests},
-		{"Receive", receiveTests},
-		{"Budget", budgetTests},
-		{"End", endTests},
-		{"Send", sendTests},
-		{"Failure", failureTests},
-		{"Release", releaseTests},
-		{"Detach", detachTests},
-		{"Connect", connectTests},
-		{"Accept", acceptTests},
-		{"Watch", watchTests},
-		{"Packets", packetTests},
-		{"Churn", churnTests},
-		{"Allocs", allocTests},
-	} {
-		for _, x := range theme.tests {
-			t.Run(theme.name+"/"+strings.ReplaceAll(x.name, " ", "-"), func(t *testing.T) {
-				x.run(newHarness(t, m, x.config))
-			})
+	for _, theme := range themes {
+		for i := range theme.tests {
+			x := &theme.tests[i]
+			t.Run(theme.name+"/"+strings.ReplaceAll(x.name, " ", "-"), func(t *testing.T) { run(t, x) })
 		}
 	}
 	t.Run("NothingIsLeft", func(t *testing.T) { before.Check(t) })
+}
+
+var themes = []struct {
+	name  string
+	tests []test
+}{
+	{"Turn", turnTests},
+	{"Busy", busyTests},
+	{"Receive", receiveTests},
+	{"Budget", budgetTests},
+	{"End", endTests},
+	{"Send", sendTests},
+	{"Failure", failureTests},
+	{"Release", releaseTests},
+	{"Detach", detachTests},
+	{"Connect", connectTests},
+	{"Accept", acceptTests},
+	{"Watch", watchTests},
+	{"Packets", packetTests},
+	{"Churn", churnTests},
+	{"Allocs", allocTests},
 }

@@ -50,6 +50,7 @@ var all = sim.Adversity{
 
 var seed = flag.Uint64("seed", 1, "of the simulated networks")
 
+// TestConformance runs the suite with each adversity in simulated time.
 func TestConformance(t *testing.T) {
 	for name, a := range adversities {
 		t.Run(name, func(t *testing.T) {
@@ -57,33 +58,50 @@ func TestConformance(t *testing.T) {
 				t.Skip("skipped with -short: All has this adversity, too")
 			}
 			testkit.CheckLeaks(t)
-			n := simnet.New(simnet.Config{Seed: *seed})
-			defer n.Close()
-			h := sim.NewHost(n.Host(), a)
-			conformance.RunOn(t, conformance.Machine{
-				Open: func(t *testing.T, c driver.Config) driver.Driver {
-					d, err := h.OpenDriver(c)
-					if err != nil {
-						t.Fatal(err)
-					}
-					return d
-				},
-				Network: networkOf(h),
-				LimitDescriptors: func(t testing.TB, free int) (restore func()) {
-					h.SetMaxDescriptors(h.Descriptors() + free)
-					restore = func() { h.SetMaxDescriptors(math.MaxInt) }
-					t.Cleanup(restore)
-					return restore
-				},
-				SilentHost: func(t testing.TB) netip.Addr {
-					t.Skip("no datagram blocks on this network")
-					return netip.Addr{}
-				},
-			})
-			if n := h.Descriptors(); n != 0 {
-				t.Errorf("%d sockets are still open", n)
-			}
+			conformance.RunInBubbles(t, func(t *testing.T) conformance.Machine { return newMachine(t, a) })
 		})
+	}
+}
+
+// TestConformanceInRealTime runs the suite on the clock of the machine, where actors run concurrently.
+func TestConformanceInRealTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped with -short: the suite waits for seconds to see that nothing happens")
+	}
+	testkit.CheckLeaks(t)
+	conformance.RunOn(t, newMachine(t, all))
+}
+
+// newMachine returns a host of a network for the conformance suite. Its cleanup checks that all sockets
+// were closed.
+func newMachine(t *testing.T, a sim.Adversity) conformance.Machine {
+	n := simnet.New(simnet.Config{Seed: *seed})
+	h := sim.NewHost(n.Host(), a)
+	t.Cleanup(func() {
+		if n := h.Descriptors(); n != 0 {
+			t.Errorf("%d sockets are still open", n)
+		}
+		n.Close()
+	})
+	return conformance.Machine{
+		Open: func(t *testing.T, c driver.Config) driver.Driver {
+			d, err := h.OpenDriver(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		},
+		Network: networkOf(h),
+		LimitDescriptors: func(t testing.TB, free int) (restore func()) {
+			h.SetMaxDescriptors(h.Descriptors() + free)
+			restore = func() { h.SetMaxDescriptors(math.MaxInt) }
+			t.Cleanup(restore)
+			return restore
+		},
+		SilentHost: func(t testing.TB) netip.Addr {
+			t.Skip("no datagram blocks on this network")
+			return netip.Addr{}
+		},
 	}
 }
 
