@@ -46,13 +46,13 @@ func (h *Host) DialFrom(ctx context.Context, network, local, address string) (*C
 	}
 	if err != nil {
 		c.Close()
-		return nil, dialError(network, s.netAddr(network, to), err)
+		return nil, dialingError(network, s.netAddr(network, to), err)
 	}
 	return c, nil
 }
 
-// dialError returns the error of Dial, as package net has it: of the address, and of connect(2).
-func dialError(network string, to net.Addr, err error) error {
+// dialingError returns the error of Dial, as package net has it: of the address, and of connect(2).
+func dialingError(network string, to net.Addr, err error) error {
 	var errno syscall.Errno
 	var op *net.OpError
 	switch {

@@ -88,8 +88,8 @@ func (t *trace) add(l traceLine) {
 	t.next = (t.next + 1) % t.limit
 }
 
-// fold counts a probe, or its acknowledgement, at the line of an equal one if only such lines are between
-// them. It reports whether it did.
+// fold counts a probe at the line of an equal one, if only probes are between them. It reports whether it
+// did.
 func (t *trace) fold(l *traceLine) bool {
 	if !l.folds() {
 		return false

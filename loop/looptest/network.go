@@ -51,6 +51,7 @@ type Network struct {
 	adversity Adversity
 	limit     *time.Timer // of Config.MaxTime, or nil
 	made      time.Time   // by package time's clock, which in a bubble is another one
+	ended     sync.Once   // Network.testEnded
 
 	mu     sync.Mutex
 	faults Faults

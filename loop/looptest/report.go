@@ -92,9 +92,16 @@ func (n *Network) open() (all []string) {
 	return all
 }
 
+// testEnded marks the place in the trace from which on segments come from the end of the test, not from the
+// test itself.
+func (n *Network) testEnded() {
+	n.ended.Do(func() { n.Tracef("the test has ended: groups are shut down") })
+}
+
 // shutdown ends a group of NewGroup at once.
 func (n *Network) shutdown(g *loop.Group) {
 	n.t.Helper()
+	n.testEnded()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var left *loop.ShutdownError
