@@ -244,7 +244,7 @@ func kernelRecorder(t *testing.T) *recorder {
 func simulatedRecorder(t *testing.T, h *simnet.Host) *recorder {
 	return &recorder{t: t, folder: "/folder", kernel: h.Socket, state: func(fd sys.FD) simnet.State {
 		s, _ := simnet.SocketOf(sys.Virtual(fd))
-		return s.State() &^ simnet.PendingError // poll(2) does not distinguish it
+		return s.State()
 	}}
 }
 
