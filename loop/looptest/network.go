@@ -99,6 +99,7 @@ func (n *Network) setLimit(c *Config) {
 	most := cmp.Or(c.MaxTime, defaultMaxTime)
 	n.limit = time.AfterFunc(most, func() {
 		n.t.Errorf("looptest: the network exists for %v of its time (Config.MaxTime): the test waits for something that does not come; it is closed", most)
+		n.Tracef("Config.MaxTime has passed: the network is closed")
 		n.net.Close()
 	})
 }
