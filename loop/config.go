@@ -169,7 +169,7 @@ func (c *Config) applyDefaultsAndValidate() error {
 		what string
 	}{
 		{c.Loops > 0 && c.Loops <= MaxLoops, fmt.Sprintf("Loops is %d; it must be from 1 to %d", c.Loops, MaxLoops)},
-		{(c.Backend == simulated) == sim, fmt.Sprintf("Backend is %q; it must be %q with Network, and only then", c.Backend, simulated)},
+		{(c.Backend == simulated) == sim, fmt.Sprintf("Backend is %q; leave it empty with Network, and set Network for %q", c.Backend, simulated)},
 		{c.BusyPoll <= pollux.MaxBusyPoll, fmt.Sprintf("BusyPoll is %v; it must be at most %v", c.BusyPoll, pollux.MaxBusyPoll)},
 		{c.MaxConns >= 0, fmt.Sprintf("MaxConns is %d; it must not be negative", c.MaxConns)},
 		{c.HighWatermarkBytes > 0, fmt.Sprintf("HighWatermarkBytes is %d; it must be positive", c.HighWatermarkBytes)},

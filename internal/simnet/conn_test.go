@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -360,5 +361,44 @@ func TestCloseOfADuplicate(t *testing.T) {
 			t.Errorf("read %q", got)
 		}
 		must(t, c.Close())
+	})
+}
+
+// Errors name the addresses and the system call as those of package net do.
+func TestErrorTexts(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, n *Network) {
+		a, b := n.Host(), n.Host()
+		_, refused := a.Dial(t.Context(), "tcp", "10.0.0.2:80")
+		_, name := a.Dial(t.Context(), "tcp", "example.org:80")
+		_, foreign := a.Listen("tcp", "10.0.0.2:80")
+		l, err := a.Listen("tcp", "10.0.0.1:90")
+		must(t, err)
+		defer l.Close()
+		_, bound := a.Listen("tcp", "10.0.0.1:90")
+		client, server := connect(t, a, b)
+		must(t, server.SetLinger(0))
+		must(t, server.Close())
+		_, reset := client.Read(make([]byte, 1))
+		must(t, client.Close())
+		_, closed := client.Write([]byte("x"))
+		a.SetMaxDescriptors(0)
+		_, full := a.ListenPacket("udp", ":53")
+		ends := fmt.Sprintf("tcp %v->%v", client.LocalAddr(), client.RemoteAddr())
+		for _, x := range []struct {
+			err  error
+			want string
+		}{
+			{refused, "dial tcp 10.0.0.2:80: connect: " + syscall.ECONNREFUSED.Error()},
+			{name, "dial tcp: address example.org:80: not an IP address and a port; a simulated network has no names"},
+			{foreign, "listen tcp 10.0.0.2:80: bind: " + syscall.EADDRNOTAVAIL.Error()},
+			{bound, "listen tcp 10.0.0.1:90: bind: " + syscall.EADDRINUSE.Error()},
+			{reset, "read " + ends + ": read: " + syscall.ECONNRESET.Error()},
+			{closed, "write " + ends + ": " + net.ErrClosed.Error()},
+			{full, "listen udp [::]:53: socket: " + syscall.EMFILE.Error()},
+		} {
+			if x.err == nil || x.err.Error() != x.want {
+				t.Errorf("got %q, want %q", x.err, x.want)
+			}
+		}
 	})
 }

@@ -42,13 +42,26 @@ func (h *Host) DialFrom(ctx context.Context, network, local, address string) (*C
 	started := false
 	err = c.call("dial", &c.writes, func() syscall.Errno { return s.connectStepLocked(to, &started) })
 	if !stop() && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) {
-		err = &net.OpError{Op: "dial", Net: network, Addr: s.netAddr(network, to), Err: ctx.Err()}
+		err = ctx.Err()
 	}
 	if err != nil {
 		c.Close()
-		return nil, err
+		return nil, dialingError(network, s.netAddr(network, to), err)
 	}
 	return c, nil
+}
+
+// dialingError returns the error of Dial, as package net has it: of the address, and of connect(2).
+func dialingError(network string, to net.Addr, err error) error {
+	var errno syscall.Errno
+	var op *net.OpError
+	switch {
+	case errors.As(err, &errno):
+		err = sys.CallError("connect", errno)
+	case errors.As(err, &op):
+		err = op.Err
+	}
+	return &net.OpError{Op: "dial", Net: network, Addr: to, Err: err}
 }
 
 // connectStepLocked begins to connect, and later returns EAGAIN until connecting has ended.
@@ -95,7 +108,7 @@ func (h *Host) openFor(op, network string, a address) (*Socket, sys.FD, error) {
 	}
 	fd, e := h.Socket(family, typ)
 	if e != 0 {
-		return nil, fd, &net.OpError{Op: op, Net: network, Err: sys.CallError("socket", e)}
+		return nil, fd, &net.OpError{Op: op, Net: network, Addr: netAddrOf(family, typ, network, a), Err: sys.CallError("socket", e)}
 	}
 	s, _ := SocketOf(sys.Virtual(fd))
 	return s, fd, nil
@@ -103,8 +116,10 @@ func (h *Host) openFor(op, network string, a address) (*Socket, sys.FD, error) {
 
 // bindTo binds a new socket to an address. If that fails, it closes the socket.
 func (s *Socket) bindTo(op, network, local string, fd sys.FD) error {
+	var addr net.Addr // that of the error; nil if it cannot be parsed
 	a, err := parseAddress(network, local)
 	if err == nil {
+		addr = s.netAddr(network, a)
 		if s.typ == sys.SOCK_STREAM && s.family != sys.AF_UNIX {
 			s.SetInt(sys.SOL_SOCKET, sys.SO_REUSEADDR, 1) // as package net does
 		}
@@ -114,7 +129,7 @@ func (s *Socket) bindTo(op, network, local string, fd sys.FD) error {
 	}
 	if err != nil {
 		s.Close(fd)
-		return &net.OpError{Op: op, Net: network, Err: err}
+		return &net.OpError{Op: op, Net: network, Addr: addr, Err: err}
 	}
 	return nil
 }
@@ -140,7 +155,7 @@ func parseAddress(network, a string) (address, error) {
 	}
 	ap, err := netip.ParseAddrPort(a)
 	if err != nil {
-		return address{}, &net.AddrError{Err: "not an IP address and a port", Addr: a}
+		return address{}, &net.AddrError{Err: "not an IP address and a port; a simulated network has no names", Addr: a}
 	}
 	ip := ap.Addr().Unmap()
 	if only4 && !ip.Is4() || only6 && ip.Is4() {

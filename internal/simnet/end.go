@@ -106,7 +106,8 @@ func (s *Socket) forgetWaiterLocked(a *Actor) {
 
 func (e *end) opError(op string, err error) error {
 	source, addr := e.s.netAddr(e.network, e.s.local), net.Addr(nil)
-	if peer, errno := e.s.protocol.peerLocked(); errno == 0 {
+	_, errno := e.s.protocol.peerLocked()
+	if peer := e.s.remoteLocked(); errno == 0 || peer.ip.IsValid() { // also after a reset
 		addr = e.s.netAddr(e.network, peer)
 	}
 	return &net.OpError{Op: op, Net: e.network, Source: source, Addr: addr, Err: err}
@@ -114,10 +115,14 @@ func (e *end) opError(op string, err error) error {
 
 // netAddr returns an address as package net has it.
 func (s *Socket) netAddr(network string, a address) net.Addr {
+	return netAddrOf(s.family, s.typ, network, a)
+}
+
+func netAddrOf(family, typ int, network string, a address) net.Addr {
 	switch {
-	case s.family == sys.AF_UNIX:
+	case family == sys.AF_UNIX:
 		return &net.UnixAddr{Name: a.name, Net: network}
-	case s.typ == sys.SOCK_DGRAM:
+	case typ == sys.SOCK_DGRAM:
 		return net.UDPAddrFromAddrPort(a.ip)
 	}
 	return net.TCPAddrFromAddrPort(a.ip)

@@ -22,7 +22,7 @@ func (h *Host) Listen(network, address string) (*Listener, error) {
 	}
 	if e := s.Listen(sys.MaxBacklog); e != 0 {
 		s.Close(fd)
-		return nil, &net.OpError{Op: "listen", Net: network, Err: sys.CallError("listen", e)}
+		return nil, &net.OpError{Op: "listen", Net: network, Addr: s.netAddr(network, s.local), Err: sys.CallError("listen", e)}
 	}
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()

@@ -31,7 +31,13 @@ type traceLine struct {
 	kind     packetKind
 	fate     fate
 	unix     bool
+	repeats  int64 // how many equal events followed
+	lastAt   int64 // the last of them
 }
+
+// maxFoldLines is how many of the last lines are compared to a probe, so that keep-alive of up to so many
+// connections in which nothing else happens does not displace what happened before.
+const maxFoldLines = 32
 
 // A fate is what happens to a packet.
 type fate uint8
@@ -70,7 +76,7 @@ var fates = [...]string{
 }
 
 func (t *trace) add(l traceLine) {
-	if t.limit <= 0 {
+	if t.limit <= 0 || t.fold(&l) {
 		return
 	}
 	t.total++
@@ -80,6 +86,36 @@ func (t *trace) add(l traceLine) {
 	}
 	t.lines[t.next] = l
 	t.next = (t.next + 1) % t.limit
+}
+
+// fold counts a probe at the line of an equal one, if only probes are between them. It reports whether it
+// did.
+func (t *trace) fold(l *traceLine) bool {
+	if !l.folds() {
+		return false
+	}
+	for i := range min(len(t.lines), maxFoldLines) {
+		x := &t.lines[(t.next+len(t.lines)-1-i)%len(t.lines)]
+		if !x.folds() {
+			return false
+		}
+		if x.equals(l) {
+			x.repeats++
+			x.lastAt = l.at
+			return true
+		}
+	}
+	return false
+}
+
+// folds reports whether the line is one of those that keep-alive repeats for ever.
+func (l *traceLine) folds() bool { return l.fate != noFate && l.kind == probePacket }
+
+// equals reports whether the lines differ at most in their times.
+func (l *traceLine) equals(m *traceLine) bool {
+	a, b := *l, *m
+	a.at, a.until, a.repeats, a.lastAt = b.at, b.until, b.repeats, b.lastAt
+	return a == b
 }
 
 func (t *trace) String() string {
@@ -120,6 +156,9 @@ func (l *traceLine) write(b *strings.Builder) {
 	b.WriteString(fates[l.fate])
 	if l.until != 0 {
 		fmt.Fprintf(b, ", until %v", time.Duration(l.until))
+	}
+	if l.repeats > 0 {
+		fmt.Fprintf(b, "; %d more until %v", l.repeats, time.Duration(l.lastAt))
 	}
 	b.WriteByte('\n')
 }

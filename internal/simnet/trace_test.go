@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -95,4 +96,30 @@ func TestTraceAllocatesNothing(t *testing.T) {
 	if allocs := testing.AllocsPerRun(100, func() { n.traceLocked(p, fateSent, 0) }); allocs != 0 {
 		t.Errorf("%v allocations for a line", allocs)
 	}
+}
+
+// Keep-alive has one line for each end that probes. Other events in between have lines of their
+// own, and probes after them begin new lines.
+func TestTraceFoldsProbes(t *testing.T) {
+	bubble(t, Config{TraceEvents: 20}, func(t *testing.T, n *Network) {
+		a, b := n.Host(), n.Host()
+		x, _ := connect(t, a, b)
+		y, _ := connect(t, a, b)
+		for _, c := range []*Conn{x, y} {
+			must(t, c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 9}))
+		}
+		time.Sleep(time.Minute + time.Second/2)
+		write(t, x, "x")
+		time.Sleep(time.Minute + time.Second/4)
+		trace := n.Trace()
+		if lines := strings.Count(trace, "\n"); lines != 2*2+2+1+2 || strings.Contains(trace, "earlier lines") {
+			t.Errorf("%d lines, want those of two connections, of data, and two of probes before and after it:\n%s", lines, trace)
+		}
+		before, after, _ := strings.Cut(trace, "data [0,1)")
+		for part, s := range map[string]string{"before": before, "after": after} {
+			if strings.Count(s, "probe: arrived; 59 more until") != 2 {
+				t.Errorf("the trace %s the data does not have two lines of 60 probes each:\n%s", part, trace)
+			}
+		}
+	})
 }

@@ -50,6 +50,8 @@ type Network struct {
 	link      Link
 	adversity Adversity
 	limit     *time.Timer // of Config.MaxTime, or nil
+	made      time.Time   // by package time's clock, which in a bubble is another one
+	ended     sync.Once   // Network.testEnded
 
 	mu     sync.Mutex
 	faults Faults
@@ -77,6 +79,7 @@ func New(t testing.TB, config Config) *Network {
 	}
 	n := &Network{
 		t: t, link: config.Link, adversity: config.Adversity, faults: config.Faults,
+		made: time.Now().Round(0),
 		net: simnet.New(simnet.Config{
 			Seed: config.Seed, Manual: config.Manual, Link: simnet.Link(config.Link),
 			Faults: simnet.Faults(config.Faults), TraceEvents: config.TraceEvents,
@@ -96,6 +99,7 @@ func (n *Network) setLimit(c *Config) {
 	most := cmp.Or(c.MaxTime, defaultMaxTime)
 	n.limit = time.AfterFunc(most, func() {
 		n.t.Errorf("looptest: the network exists for %v of its time (Config.MaxTime): the test waits for something that does not come; it is closed", most)
+		n.Tracef("Config.MaxTime has passed: the network is closed")
 		n.net.Close()
 	})
 }
@@ -113,8 +117,10 @@ func mustBeValid(err error) {
 
 // Host makes a host with the given addresses, or else with the next of 10.0.0.1, 10.0.0.2 and so on
 // that is free. Every host also has 127.0.0.1 and ::1. It panics if an address is the zero Addr, a
-// loopback, multicast or unspecified one, or that of another host.
+// loopback, multicast or unspecified one, or that of another host; and if New was called outside the
+// bubble in which Host is called.
 func (n *Network) Host(addrs ...netip.Addr) *Host {
+	n.mustBeOfThisBubble()
 	host, err := n.net.NewHost(addrs...)
 	mustBeValid(err)
 	h := newHost(n, host)
@@ -123,6 +129,15 @@ func (n *Network) Host(addrs ...netip.Addr) *Host {
 	n.hosts.of[h.host] = h
 	n.hosts.all = append(n.hosts.all, h)
 	return h
+}
+
+// mustBeOfThisBubble panics if the network was made before the bubble in which it is used. Its channels then
+// belong to no bubble, and the test would end with a deadlock. A bubble's clock begins in the year 2000; a
+// real clock that is set back is not set back by a year.
+func (n *Network) mustBeOfThisBubble() {
+	if !n.net.Manual() && time.Now().Before(n.made.AddDate(-1, 0, 0)) {
+		panic("looptest: the network was made outside the bubble that uses it; call New in the function given to synctest.Test")
+	}
 }
 
 // hostOf returns the host that h belongs to, or nil for nil.

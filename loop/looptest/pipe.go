@@ -46,7 +46,10 @@ func (n *Network) Pipe(config loop.Config, accept func(*loop.Conn) loop.Handler)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.t.Cleanup(func() { peer.Close() })
+	n.t.Cleanup(func() {
+		n.testEnded()
+		peer.Close()
+	})
 	opened := make(chan struct{})
 	if err := (<-accepted).Run(func() { close(opened) }); err == nil {
 		<-opened

@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,8 +53,14 @@ func (n *Network) end() {
 	}
 	n.net.Close()
 	if trace := n.Trace(); trace != "" && n.t.Failed() {
-		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '^%[3]s$'\n%[4]s", n.Seed(), SeedEnv, regexp.QuoteMeta(n.t.Name()), trace)
+		n.t.Logf("looptest: the seed was %d; to repeat: %[2]s=%[1]d go test -run '%[3]s'\n%[4]s", n.Seed(), SeedEnv, runPattern(n.t.Name()), trace)
 	}
+}
+
+// runPattern returns the value of -run that selects one test. go test splits it at each slash, and matches
+// each part separately.
+func runPattern(name string) string {
+	return "^" + strings.ReplaceAll(regexp.QuoteMeta(name), "/", "$/^") + "$"
 }
 
 // Sockets and groups are reported if they stay open for settleTime, on the network's clock: goroutines
@@ -85,9 +92,16 @@ func (n *Network) open() (all []string) {
 	return all
 }
 
+// testEnded marks the place in the trace from which on segments come from the end of the test, not from the
+// test itself.
+func (n *Network) testEnded() {
+	n.ended.Do(func() { n.Tracef("the test has ended: groups are shut down") })
+}
+
 // shutdown ends a group of NewGroup at once.
 func (n *Network) shutdown(g *loop.Group) {
 	n.t.Helper()
+	n.testEnded()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var left *loop.ShutdownError
@@ -100,8 +114,22 @@ func (n *Network) shutdown(g *loop.Group) {
 type traceWriter struct{ n *Network }
 
 func (w traceWriter) Write(line []byte) (int, error) {
-	w.n.Tracef("log: %s", bytes.TrimSuffix(line, []byte("\n")))
+	w.n.Tracef("log: %s", withStackLines(string(bytes.TrimSuffix(line, []byte("\n")))))
 	return len(line), nil
+}
+
+// withStackLines returns a log record whose last attribute is the stack of a panic with that stack in lines
+// of its own: slog quotes it.
+func withStackLines(record string) string {
+	i := strings.LastIndex(record, " stack=")
+	if i < 0 {
+		return record
+	}
+	stack, err := strconv.Unquote(record[i+len(" stack="):])
+	if err != nil {
+		return record
+	}
+	return record[:i] + " stack:\n" + strings.TrimSuffix(stack, "\n")
 }
 
 // withoutTime leaves out the time of log records: the trace has that of the network.

@@ -2,6 +2,8 @@ package looptest_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -189,4 +191,60 @@ func TestMaxTime(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The command that repeats a failed subtest selects it and no other: each part of its name is matched as a whole.
+func TestRepeatSubtest(t *testing.T) {
+	_, log := record(func(t testing.TB) {
+		looptest.New(subtest{t}, looptest.Config{}).Tracef("something")
+		t.Errorf("a failure")
+	})
+	if want := `-run '^TestRecorded$/^seed_1\.5$/^a$'`; !strings.Contains(log, want) {
+		t.Errorf("the log does not contain %q:\n%s", want, log)
+	}
+}
+
+type subtest struct{ testing.TB }
+
+func (subtest) Name() string { return "TestRecorded/seed_1.5/a" }
+
+// The stack of a panic has lines of its own in the trace, and the end of the test is marked before the
+// segments that it causes.
+func TestTraceOfPanic(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, log := record(func(t testing.TB) {
+			peer := looptest.Pipe(t, func(*loop.Conn) loop.Handler { return panics{} })
+			io.WriteString(peer, "x")
+			time.Sleep(time.Second)
+			t.Errorf("a failure")
+		})
+		for _, want := range []string{"panic=oops stack:\ngoroutine ", "\nruntime/debug.Stack()\n\t"} {
+			if !strings.Contains(log, want) {
+				t.Errorf("the log does not contain %q:\n%s", want, log)
+			}
+		}
+		_, after, ended := strings.Cut(log, "the test has ended")
+		if !ended || !strings.Contains(after, "10.0.0.2:32768→10.0.0.1:1 FIN") {
+			t.Errorf("the log does not have the end of the test before the peer's FIN:\n%s", log)
+		}
+	})
+}
+
+type panics struct{}
+
+func (panics) Data(*loop.Conn, []byte) (int, error) { panic("oops") }
+
+// A network that is used in a bubble in which it was not made would end the test with a deadlock.
+func TestNetworkOfAnotherBubble(t *testing.T) {
+	n := looptest.New(t, looptest.Config{})
+	manual := looptest.New(t, looptest.Config{Manual: true})
+	bubble(t, func(t *testing.T) {
+		manual.Host()
+		defer func() {
+			if v := fmt.Sprint(recover()); !strings.Contains(v, "call New in the function given to synctest.Test") {
+				t.Errorf("Host panicked with %s", v)
+			}
+		}()
+		n.Host()
+	})
 }
