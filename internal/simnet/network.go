@@ -26,7 +26,7 @@ type Network struct {
 	config Config
 	began  time.Time
 
-	mu       sync.Mutex
+	mu       clockMutex
 	rand     *rand.Rand
 	closed   bool
 	manual   int64 // with Config.Manual, nanoseconds since the network began
@@ -53,6 +53,20 @@ type Network struct {
 	rule   func(*Segment) Verdict
 	judged Segment // what rule is called with
 	trace  trace
+}
+
+// A clockMutex also holds the time as of its last Lock, so that all that happens while it is held happens
+// at one instant, and the clock is read once at most.
+type clockMutex struct {
+	sync.Mutex
+	now int64 // nanoseconds since the network began, or unknownTime; the mutex guards it
+}
+
+const unknownTime = -1
+
+func (m *clockMutex) Lock() {
+	m.Mutex.Lock()
+	m.now = unknownTime
 }
 
 // validate returns an error that names what is out of range, or nil.
@@ -90,7 +104,10 @@ func (n *Network) nowLocked() int64 {
 	if n.config.Manual {
 		return n.manual
 	}
-	return int64(time.Since(n.began))
+	if n.mu.now == unknownTime {
+		n.mu.now = int64(time.Since(n.began))
+	}
+	return n.mu.now
 }
 
 // Seed returns the seed.
