@@ -138,10 +138,10 @@ func (d *Packets) ReceiveMore(n int) {
 }
 
 // inbox is the memory that datagrams are received into. All sockets of a loop share it, as
-// the loop receives from one at a time. It is allocated for the first socket.
+// the loop receives from one at a time. It grows to the largest batch, of at most MaxPackets.
 type inbox struct {
 	ms     []sock.Message
-	memory []byte
+	memory [][]byte // maxDatagram bytes for each of ms
 }
 
 const (
@@ -158,13 +158,9 @@ const (
 // receive delivers received datagrams, up to the socket's budget for a turn. It reports
 // whether there may be more.
 func (in *inbox) receive(p *PacketSocket) (more bool) {
-	if in.memory == nil {
-		in.memory = make([]byte, MaxPackets*maxDatagram)
-		in.ms = make([]sock.Message, MaxPackets)
-		in.reset(MaxPackets)
-	}
 	for range batchesPerTurn {
 		size := min(max(2*p.LastBatch, minBatch), MaxPackets)
+		in.grow(size)
 		n, err := p.ReadBatch(in.ms[:size])
 		switch {
 		case err == sock.ErrWouldBlock || errors.Is(err, net.ErrClosed):
@@ -186,9 +182,18 @@ func (in *inbox) receive(p *PacketSocket) (more bool) {
 	return true
 }
 
+// grow makes a batch of n messages possible.
+func (in *inbox) grow(n int) {
+	for len(in.ms) < n {
+		b := make([]byte, maxDatagram)
+		in.memory = append(in.memory, b)
+		in.ms = append(in.ms, sock.Message{Data: b})
+	}
+}
+
 // reset sets the first n messages up for the next batch; the handler may have changed them.
 func (in *inbox) reset(n int) {
 	for i := range in.ms[:n] {
-		in.ms[i] = sock.Message{Data: in.memory[i*maxDatagram : (i+1)*maxDatagram : (i+1)*maxDatagram]}
+		in.ms[i] = sock.Message{Data: in.memory[i]}
 	}
 }

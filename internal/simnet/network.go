@@ -90,7 +90,10 @@ func (n *Network) nowLocked() int64 {
 	if n.config.Manual {
 		return n.manual
 	}
-	return int64(time.Since(n.began))
+	if n.mu.now == unknownTime {
+		n.mu.now = int64(time.Since(n.began))
+	}
+	return n.mu.now
 }
 
 // Seed returns the seed.

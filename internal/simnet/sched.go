@@ -32,7 +32,9 @@ type Actor struct {
 	since    int64     // when it became runnable, or wokenByStep
 	woken    bool      // while it was not waiting
 	running  bool      // from the end of a wait until the next one, or Done
-	timeout  event
+	// timeout ends a Wait. It stays scheduled while the actor runs, as a loop's next Wait mostly ends at the
+	// same time; Done cancels it.
+	timeout event
 }
 
 // NewActor returns an actor, which must be used by one goroutine at a time.
@@ -67,7 +69,7 @@ func (n *Network) takeTurn(name string) {
 
 func (n *Network) makeActor(number uint64, name string) *Actor {
 	a := &Actor{n: n, number: number, name: name, run: make(chan bool, 1)}
-	a.timeout = event{index: noIndex, do: func() { n.wakeLocked(a) }}
+	a.timeout = event{index: noIndex, do: a.timeoutLocked}
 	return a
 }
 
@@ -88,10 +90,26 @@ func (a *Actor) waitAndUnlock(timeout time.Duration) (open bool) {
 	case a.woken, timeout == 0, n.closed:
 		n.wakeLocked(a)
 	case timeout > 0:
-		n.scheduleLocked(&a.timeout, later(n.nowLocked(), timeout))
+		a.setTimeoutLocked(later(n.nowLocked(), timeout))
+	default:
+		n.cancelLocked(&a.timeout)
 	}
 	n.mu.Unlock()
 	return <-a.run
+}
+
+func (a *Actor) setTimeoutLocked(at int64) {
+	n, i := a.n, a.timeout.index
+	if i == noIndex || n.events[i].at != at {
+		n.scheduleLocked(&a.timeout, at)
+	}
+}
+
+// timeoutLocked is the event timeout: of the current Wait, or of an earlier one.
+func (a *Actor) timeoutLocked() {
+	if a.waiting {
+		a.n.wakeLocked(a)
+	}
 }
 
 // Done ends what the actor does since Wait has returned, for now or for ever: Advance does not wait for
@@ -99,6 +117,7 @@ func (a *Actor) waitAndUnlock(timeout time.Duration) (open bool) {
 func (a *Actor) Done() {
 	a.n.mu.Lock()
 	defer a.n.mu.Unlock()
+	a.n.cancelLocked(&a.timeout)
 	a.n.doneLocked(a)
 }
 
@@ -145,7 +164,6 @@ func (n *Network) wakeLocked(a *Actor) {
 }
 
 func (n *Network) runLocked(a *Actor) {
-	n.cancelLocked(&a.timeout)
 	a.waiting, a.runnable, a.woken, a.running = false, false, false, true
 	n.running++
 	a.run <- !n.closed

@@ -115,7 +115,11 @@ func (w *world) run() {
 }
 
 func (w *world) setUp() {
-	w.n = simnet.New(simnet.Config{Seed: w.p.seed, Link: w.p.network.link, Faults: w.p.network.faults})
+	c := simnet.Config{Seed: w.p.seed, Link: w.p.network.link, Faults: w.p.network.faults}
+	if !w.p.traced {
+		c.TraceEvents = traceLines // what a failure prints; more would cost time
+	}
+	w.n = simnet.New(c)
 	w.script = w.n.NewActor()
 	w.server = w.n.Host()
 	w.net = hostNetwork(w.server, w.p.network.adversity)

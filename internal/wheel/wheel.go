@@ -11,6 +11,7 @@
 package wheel
 
 import (
+	"math"
 	"math/bits"
 	"time"
 )
@@ -42,6 +43,7 @@ type Wheel struct {
 	now      uint64          // timers with this tick or less are due
 	lists    [due + 1]*Timer // a list for each slot of each level, and one of due timers
 	occupied [levels]uint64  // a bit for each slot that has timers
+	earliest [due]uint64     // for each occupied slot: no timer in it has an earlier tick
 	count    int
 }
 
@@ -80,8 +82,14 @@ func (w *Wheel) insert(t *Timer) {
 	}
 	level := (bits.Len64(t.tick^w.now) - 1) / digitBits
 	slot := int(t.tick>>(level*digitBits)) & (slots - 1)
-	w.occupied[level] |= 1 << slot
-	w.link(t, level*slots+slot)
+	list := level*slots + slot
+	if bit := uint64(1) << slot; w.occupied[level]&bit == 0 {
+		w.occupied[level] |= bit
+		w.earliest[list] = t.tick
+	} else {
+		w.earliest[list] = min(w.earliest[list], t.tick)
+	}
+	w.link(t, list)
 }
 
 // link appends t to a list. The prev of the first timer is the last one. Appending makes
@@ -137,14 +145,18 @@ func (w *Wheel) nextSlot() (list int, tick uint64, ok bool) {
 	return 0, 0, false
 }
 
-// Next returns the time at which to call Advance; ok is false if no timer runs. If the
-// first timer is far away, this may be earlier than its time.
+// Next returns the time at which to call Advance; ok is false if no timer runs. It is that of the
+// first timer, or earlier if timers were stopped that would have been before: so a loop does not wake
+// up only to move timers to lower levels.
 func (w *Wheel) Next() (nanos int64, ok bool) {
 	if w.lists[due] != nil {
 		return int64(w.now * uint64(Tick)), true
 	}
-	_, tick, ok := w.nextSlot()
-	return int64(tick * uint64(Tick)), ok
+	list, _, ok := w.nextSlot()
+	if !ok {
+		return 0, false
+	}
+	return int64(min(w.earliest[list], math.MaxInt64/uint64(Tick)) * uint64(Tick)), true
 }
 
 // Advance moves the clock to nanos and fires the timers due by then, at most limit, in

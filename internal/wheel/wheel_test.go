@@ -68,6 +68,32 @@ func TestAgainstAPlainList(t *testing.T) {
 	}
 }
 
+// TestNextIsExact: unless timers were stopped, Next is the tick of the first timer, also if that is far
+// away.
+func TestNextIsExact(t *testing.T) {
+	random := rand.New(rand.NewPCG(2, 1))
+	for range 1000 {
+		now := random.Int64N(1 << 40)
+		w := New(now)
+		first := int64(math.MaxInt64)
+		for range 1 + random.IntN(5) {
+			when := now + 2*ms + random.Int64N(1<<random.IntN(42))
+			w.Start(&Timer{Fire: func(*Timer) {}}, when)
+			first = min(first, when)
+		}
+		for range 3 {
+			next, ok := w.Next()
+			if want := (first + ms - 1) / ms * ms; !ok || next != want {
+				t.Fatalf("Next = %d, %v for a timer at %d; now is %d", next, ok, first, now)
+			}
+			now = random.Int64N(next-now) + now // before the first timer
+			if fired, _ := w.Advance(now, 1); fired != 0 {
+				t.Fatal("a timer fired early")
+			}
+		}
+	}
+}
+
 func TestOrderAndLimit(t *testing.T) {
 	w := New(0)
 	var fired []int64
