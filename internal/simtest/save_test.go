@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/simnet"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // saved is a program in a file, which -sim.program runs again.
@@ -92,7 +93,7 @@ func load(file string) (*program, error) {
 func TestSave(t *testing.T) {
 	for seed := range uint64(20) {
 		p := draw(seed)
-		file, err := p.save(t.TempDir())
+		file, err := p.save(testkit.TempDir(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-const patience = 20 * time.Second
+// patience bounds waits for what must happen soon.
+const patience = time.Minute
 
 type testClient struct {
 	*net.TCPConn
