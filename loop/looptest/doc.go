@@ -36,7 +36,9 @@
 // goroutine of the bubble waits, so a timeout takes no real time, and comes within a few milliseconds of its time. Create
 // the network inside the bubble. Work takes no time, except that each turn of a loop, and each call of
 // a Conn that has to wait, takes a nanosecond. So time.Sleep is how a test lets the loops do what
-// they have to do; after synctest.Wait alone, they may have something to do a nanosecond later.
+// they have to do; after synctest.Wait alone, they may have something to do a nanosecond later. For the
+// race detector time.Sleep is no synchronization: a test that reads what a callback has written calls
+// synctest.Wait after it, or gets the value from a channel.
 //
 // With Config.Manual, the test moves the clock, by Network.Advance and Network.AdvanceUntil. That needs
 // no bubble, but only what happens on the network is simulated: time.Now and time.AfterFunc are not.

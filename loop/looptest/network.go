@@ -188,7 +188,8 @@ func (n *Network) mustBeManual(method string, d time.Duration) {
 }
 
 // Trace returns what has happened, an event a line: when, on the network's clock since New, between
-// which addresses, and what became of it. It has the last Config.TraceEvents events.
+// which addresses, and what became of it. It has the last Config.TraceEvents events; equal probes in a row,
+// as of keep-alive, count as one.
 func (n *Network) Trace() string { return n.net.Trace() }
 
 // Tracef adds a line to the trace.
