@@ -123,7 +123,7 @@ func echoNumber(t testing.TB, addr net.Addr, number uint64, random *rand.Rand) e
 // Shutdown with 64 goroutines in Dial and 64 in Shutdown: all return promptly, those in Dial
 // with ErrClosed.
 func TestFaultShutdownWithWaiters(t *testing.T) {
-	const waiters, promptly, tries = 64, 100 * time.Millisecond, 5
+	const waiters, promptly, tries = 64, 500 * time.Millisecond, 20 // less than Shutdown waits for what is stuck
 	best := time.Hour
 	for range tries {
 		if best = min(best, shutdownWithWaiters(t, waiters)); best < promptly {

@@ -113,8 +113,8 @@ func TestL4PauseAndResume(t *testing.T) {
 	_, c := serve(t, loop.Config{}, func(c *loop.Conn) loop.Handler {
 		conns <- c
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			c.Pause() // before the test may call Resume
 			datas <- string(b)
-			c.Pause()
 			return 1, nil // one byte at a time
 		}}
 	})
