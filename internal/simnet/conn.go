@@ -47,7 +47,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// RemoteAddr returns the peer's address, or nil if the connection does not exist any more.
+// RemoteAddr returns the peer's address, also after the connection has ended.
 func (c *Conn) RemoteAddr() net.Addr {
 	c.s.host.n.mu.Lock()
 	defer c.s.host.n.mu.Unlock()

@@ -402,3 +402,23 @@ func TestErrorTexts(t *testing.T) {
 		}
 	})
 }
+
+// A context that has ended before Dial has nothing sent.
+func TestDialAfterContext(t *testing.T) {
+	n := New(Config{Manual: true})
+	defer n.Close()
+	a, b := n.Host(), n.Host()
+	l, err := b.Listen("tcp", ":80")
+	must(t, err)
+	defer l.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 20 {
+		if _, err := a.Dial(ctx, "tcp", b.String()+":80"); !errors.Is(err, context.Canceled) {
+			t.Errorf("Dial returned %v, want context.Canceled", err)
+		}
+	}
+	if trace := n.Trace(); trace != "" {
+		t.Errorf("something was sent:\n%s", trace)
+	}
+}

@@ -240,11 +240,13 @@ func (t *streamSocket) acceptedLocked() {
 	l.s.changedLocked()
 }
 
-// dropEmbryoLocked ends an embryo whose client does not answer.
+// dropEmbryoLocked ends an embryo whose client does not answer. No descriptor will close it.
 func (t *streamSocket) dropEmbryoLocked() {
 	if t.state == streamEmbryo {
 		t.listener.forgetEmbryoLocked(t.s)
+		t.s.closed = true
 		t.overLocked()
+		t.s.host.unbindLocked(t.s)
 	}
 }
 

@@ -22,6 +22,9 @@ func (h *Host) Dial(ctx context.Context, network, address string) (*Conn, error)
 // DialFrom is Dial with a local address, unless local is empty.
 func (h *Host) DialFrom(ctx context.Context, network, local, address string) (*Conn, error) {
 	to, err := parseAddress(network, address)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
@@ -87,6 +90,7 @@ func (h *Host) open(op, network, local string) (*Socket, sys.FD, error) {
 	if err != nil {
 		return nil, sys.InvalidFD, &net.OpError{Op: op, Net: network, Err: err}
 	}
+	h.n.takeTurn(op + " " + h.String() + " " + network + " " + local)
 	s, fd, err := h.openFor(op, network, a)
 	if err == nil {
 		err = s.bindTo(op, network, local, fd)

@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -316,4 +317,44 @@ func TestEmbryos(t *testing.T) {
 			t.Errorf("%d embryos and %d connections, want none", e, k)
 		}
 	})
+}
+
+// The server's end of a connection that the client does not complete is not an open socket for ever.
+func TestDroppedEmbryoIsClosed(t *testing.T) {
+	for name, end := range map[string]func(n *Network, client *Host){
+		"no answer": func(*Network, *Host) {},
+		"reset": func(n *Network, client *Host) {
+			client.Crash()
+			client.Restart()
+			n.SetRule(nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, n *Network) {
+				a, b := n.Host(), n.Host()
+				l, err := b.Listen("tcp", ":80")
+				must(t, err)
+				defer l.Close()
+				n.SetRule(func(s *Segment) Verdict {
+					if s.Kind == KindSYNACK {
+						return Drop
+					}
+					return Pass
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+				defer cancel()
+				if _, err := a.Dial(ctx, "tcp", b.String()+":80"); err == nil {
+					t.Fatal("connected without a SYN-ACK")
+				}
+				if open := b.OpenSockets(); len(open) != 2 {
+					t.Fatalf("open at first: %q, want the listener and the connection", open)
+				}
+				end(n, a)
+				time.Sleep(10 * time.Minute)
+				if open := b.OpenSockets(); len(open) != 1 {
+					t.Errorf("open: %q, want the listener only", open)
+				}
+			})
+		})
+	}
 }

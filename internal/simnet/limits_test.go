@@ -101,3 +101,27 @@ func TestAdvanceUntilIsLeft(t *testing.T) {
 	}()
 	n.Advance(time.Second) // the lock is free
 }
+
+// A burst of large datagrams leaves little memory behind.
+func TestFreePacketsAreBounded(t *testing.T) {
+	bubble(t, Config{Link: Link{Latency: time.Second}, TraceEvents: -1}, func(t *testing.T, n *Network) {
+		from, to := listenPacket(t, n.Host()), listenPacket(t, n.Host())
+		for range maxFreePackets + 100 {
+			_, err := from.WriteTo(make([]byte, 3000), to.LocalAddr())
+			must(t, err)
+		}
+		time.Sleep(2 * time.Second)
+		for b := oneByte(); to.s.protocol.unreadLocked() > 0; {
+			_, _, err := to.ReadFrom(b)
+			must(t, err)
+		}
+		count, bytes := 0, 0
+		for p := n.freePackets; p != nil; p = p.next {
+			count++
+			bytes += cap(p.data)
+		}
+		if count != maxFreePackets || count != n.freeCount || bytes > count*keptDatagram {
+			t.Errorf("%d packets (%d counted) with %d B are free, want %d with at most %d B each", count, n.freeCount, bytes, maxFreePackets, keptDatagram)
+		}
+	})
+}

@@ -46,6 +46,7 @@ type Network struct {
 	sockets  uint64 // that were made
 
 	freePackets *packet
+	freeCount   int       // at most maxFreePackets
 	arriving    []*packet // that arrive before arriveNowLocked returns
 	delivering  bool      // in arriveNowLocked
 

@@ -70,14 +70,29 @@ func (n *Network) newPacketLocked() *packet {
 		return p
 	}
 	n.freePackets = p.next
+	n.freeCount--
 	p.next = nil
 	return p
 }
+
+// Bounds of what free packets keep.
+const (
+	maxFreePackets = 4096
+	keptDatagram   = 2 << 10 // bytes of capacity for data
+)
 
 // freeLocked ends the use of a packet that has arrived or is dropped.
 func (n *Network) freeLocked(p *packet) {
 	n.cancelLocked(&p.arrive)
 	n.cancelLocked(&p.resend)
+	if n.freeCount == maxFreePackets {
+		*p = packet{}
+		return
+	}
+	if cap(p.data) > keptDatagram {
+		p.data = nil
+	}
+	n.freeCount++
 	*p = packet{data: p.data[:0], arrive: p.arrive, resend: p.resend, next: n.freePackets}
 	n.freePackets = p
 }

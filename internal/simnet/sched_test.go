@@ -269,3 +269,35 @@ func TestConcurrentDials(t *testing.T) {
 		t.Error("seeds 1 and 2 gave the same trace")
 	}
 }
+
+// Which of several goroutines gets which ephemeral port depends on the seed, not on how they are scheduled.
+func TestListenOrder(t *testing.T) {
+	ports := func(seed uint64) (all [8]string) {
+		bubble(t, Config{Seed: seed}, func(t *testing.T, n *Network) {
+			h := n.Host()
+			var wg sync.WaitGroup
+			for i := range all {
+				wg.Go(func() {
+					c, err := h.ListenPacket("udp", fmt.Sprintf("127.0.0.%d:0", i+1))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer c.Close()
+					all[i] = c.LocalAddr().String()
+				})
+			}
+			wg.Wait()
+		})
+		return all
+	}
+	first := ports(1)
+	for range 50 {
+		if again := ports(1); again != first {
+			t.Fatalf("%v, and before %v", again, first)
+		}
+	}
+	if ports(2) == first {
+		t.Error("another seed has the same order")
+	}
+}

@@ -187,9 +187,13 @@ func (n *Network) tracefLocked(format string, args ...any) {
 
 // Tracef adds a line to the trace.
 func (n *Network) Tracef(format string, args ...any) {
+	if n.trace.limit <= 0 {
+		return
+	}
+	text := fmt.Sprintf(format, args...) // a String method may need the lock
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.tracefLocked(format, args...)
+	n.trace.add(traceLine{at: n.nowLocked(), text: text})
 }
 
 // Trace returns what happened, one event a line: the time since the network began, the segment, its

@@ -123,3 +123,17 @@ func TestTraceFoldsProbes(t *testing.T) {
 		}
 	})
 }
+
+// What Tracef formats may call the network.
+func TestTracefOfNetwork(t *testing.T) {
+	n := New(Config{Manual: true})
+	defer n.Close()
+	n.Tracef("%v", clockText{n})
+	if want := n.Now().String(); !strings.Contains(n.Trace(), want) {
+		t.Errorf("%q does not contain %q", n.Trace(), want)
+	}
+}
+
+type clockText struct{ n *Network }
+
+func (c clockText) String() string { return c.n.Now().String() }

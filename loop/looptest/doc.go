@@ -54,6 +54,9 @@
 //
 //   - It does not use the real clock, math/rand without a seed, or the order of a map or of a select with
 //     several ready cases.
+//   - Goroutines that call Dial, Listen or ListenPacket of one host at the same instant do not use the same
+//     address: which of them comes first is random. Start them a nanosecond apart (time.Sleep), or dial
+//     before they are started.
 //   - Goroutines of the test call methods of package loop while the loops wait. One that a callback wakes,
 //     by a channel, runs beside the rest of that callback: time.Sleep(1) is enough to be after it.
 //

@@ -73,7 +73,7 @@ func (d packetSender) Unbind(p *driver.PacketSocket) {
 				break
 			}
 			if err != nil {
-				n++ // there is nobody left to report it to
+				n++ // no owner is left to report it to
 			}
 			b.unsent = b.unsent[n:]
 		}
@@ -127,7 +127,7 @@ func (o *outgoing) queueLocked(p *driver.PacketSocket, ms []sock.Message) (int, 
 	for i, m := range ms {
 		switch {
 		case len(m.Data) > maxPayload || !fits(p, m.Addr):
-			_, err := p.WriteBatch(ms[i : i+1]) // which says why it cannot be sent
+			_, err := p.WriteBatch(ms[i : i+1]) // returns the error of this datagram
 			return i, err
 		case len(b.unsent) == maxQueued:
 			b.refused = true
