@@ -31,7 +31,6 @@ func (h *Host) NewLoop() Loop {
 func (l Loop) End() {
 	l.n.mu.Lock()
 	defer l.n.mu.Unlock()
-	l.n.cancelLocked(&l.timeout)
 	l.n.doneLocked(l.Actor)
 	l.n.loops = slices.DeleteFunc(l.n.loops, func(a *Actor) bool { return a == l.Actor })
 	l.host.loops--

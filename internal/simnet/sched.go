@@ -84,7 +84,7 @@ func (a *Actor) Wait(timeout time.Duration) (open bool) {
 // waitAndUnlock is Wait with n.mu held, which it releases.
 func (a *Actor) waitAndUnlock(timeout time.Duration) (open bool) {
 	n := a.n
-	n.doneLocked(a)
+	n.stopLocked(a)
 	a.waiting = true
 	switch {
 	case a.woken, timeout == 0, n.closed:
@@ -117,11 +117,16 @@ func (a *Actor) timeoutLocked() {
 func (a *Actor) Done() {
 	a.n.mu.Lock()
 	defer a.n.mu.Unlock()
-	a.n.cancelLocked(&a.timeout)
 	a.n.doneLocked(a)
 }
 
 func (n *Network) doneLocked(a *Actor) {
+	n.cancelLocked(&a.timeout)
+	n.stopLocked(a)
+}
+
+// stopLocked ends what the actor does since Wait has returned.
+func (n *Network) stopLocked(a *Actor) {
 	if !a.running {
 		return
 	}

@@ -85,6 +85,42 @@ func TestWaitEnds(t *testing.T) {
 	})
 }
 
+// TestTimeoutIsKept: the timeout of a Wait that was woken stays scheduled. It ends the next Wait that ends
+// at that time, but no other one, nor does it wake the actor while that runs.
+func TestTimeoutIsKept(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, n *Network) {
+		defer n.Close()
+		a := n.NewActor()
+		woken := func(start time.Time) {
+			time.AfterFunc(time.Second-time.Since(start), a.Wake)
+			a.Wait(2*time.Second - time.Since(start))
+			took(t, "the Wait that is woken", start, time.Second)
+		}
+		start := time.Now()
+		woken(start)
+		a.Wait(2*time.Second - time.Since(start))
+		took(t, "Wait for the same time", start, 2*time.Second)
+
+		start = time.Now()
+		woken(start)
+		time.AfterFunc(time.Minute-time.Since(start), a.Wake)
+		a.Wait(-1)
+		took(t, "Wait(-1)", start, time.Minute)
+
+		start = time.Now()
+		woken(start)
+		time.Sleep(time.Minute)
+		a.Wait(time.Minute)
+		took(t, "Wait after the time has passed", start, time.Second+2*time.Minute)
+
+		woken(time.Now())
+		a.Done()
+		if k := len(n.events); k != 0 {
+			t.Errorf("%d events are scheduled after Done", k)
+		}
+	})
+}
+
 // An actor that never sleeps does not stop the clock.
 func TestClockRunsBesideABusyActor(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, n *Network) {
