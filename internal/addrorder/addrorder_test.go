@@ -61,6 +61,8 @@ func TestSort(t *testing.T) {
 			{"ff05::1", "2001:db8::1"},
 			{"ff08::1", "2001:db8::1"},
 		}},
+		{"scope before prefix", []host{{"ff0d::1", "ff1d::1"}, {"2001:db8:1::1", "2001:db8:1::2"}}},
+		{"site-local address with a zone", []host{{"fec0::1%eth0", "fec0::2%eth0"}, {"3ffe::1", "3ffe::2"}}},
 		{"zones", []host{{"fe80::1%eth0", "fe80::2%eth0"}, {"2001:db8:1::1", "2001:db8:1::2"}}},
 		{"IPv4 in IPv6 is IPv4", []host{{"::ffff:169.254.0.1", "169.254.0.2"}, {"10.0.0.1", "::ffff:10.0.0.2"}}},
 	}
@@ -89,7 +91,7 @@ func TestSortIsStable(t *testing.T) {
 			{"184.72.238.214", "10.2.3.4"},
 			{"23.23.172.185", "10.2.3.4"},
 			{"10.2.3.5", "10.2.3.4"},
-			{"::ffff:10.2.3.6", "10.2.3.4"},
+			{"::ffff:10.2.3.6", "::ffff:10.2.3.4"},
 		},
 		"IPv6 beyond the network's 64 bits": {
 			{"2001:db8::8000:0:0:1", "2001:db8::2"},
@@ -97,6 +99,9 @@ func TestSortIsStable(t *testing.T) {
 			{"2001:db8::ffff:0:0:1", "2001:db8::2"},
 		},
 		"without a source": {{"fec0::1", ""}, {"::1", ""}, {"10.0.0.1", ""}, {"2001:db8::1", ""}},
+	}
+	for i := range 50 { // more than an unstable sort keeps in order
+		tests["many"] = append(tests["many"], host{netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}).String(), "10.0.0.99"})
 	}
 	for name, hosts := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,8 @@ var policies = [...]policy{
 	{netip.MustParsePrefix("::/0"), 40, 1},          // other IPv6
 }
 
-// policyOf returns the line with the longest prefix of a. IPv4 addresses are looked up as IPv4 in IPv6.
+// policyOf returns the line with the longest prefix of a. IPv4 addresses are looked up as IPv4 in
+// IPv6.
 func policyOf(a netip.Addr) policy {
 	a = netip.AddrFrom16(a.As16())
 	for _, p := range policies {
@@ -37,8 +38,8 @@ func policyOf(a netip.Addr) policy {
 	panic("addrorder: no policy for " + a.String())
 }
 
-// A scope is a range in which an address is valid, as the scope field of IPv6 multicast addresses has
-// it: up to 15 (RFC 6724, section 3.1).
+// A scope is a range in which an address is valid, as the scope field of IPv6 multicast addresses
+// has it: up to 15 (RFC 6724, section 3.1).
 type scope uint8
 
 const (

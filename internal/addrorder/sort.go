@@ -15,7 +15,8 @@ import (
 // The rules are those that Go's package net applies. Rules 3, 4 and 7 need what an address does not
 // show: whether the source is deprecated or a home address, and tunnels. Rule 9, the longest common
 // prefix, compares only IPv6 addresses, whose prefixes follow the topology, and only the 64 bits of
-// their networks. With IPv4 it would always prefer the same one of the addresses that a server rotates.
+// their networks. With IPv4 it would always prefer the same one of the addresses that a server
+// rotates.
 func Sort(addrs []netip.Addr, source func(netip.Addr) netip.Addr) {
 	if len(addrs) < 2 {
 		return

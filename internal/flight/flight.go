@@ -2,9 +2,9 @@
 // query goes on while one of them waits; each of them can leave alone.
 //
 // Every waiter gets exactly one callback: with the result (Flight.Finish), with an error of its own
-// (Waiter.Cancel), or with that of Group.Close. The goroutine that removes a waiter from its flight, with the
-// mutex held, makes the callback, without it. So a callback may call any method, also of its own
-// flight, and one that cancels another waiter of its flight wins over the result.
+// (Waiter.Cancel), or with that of Group.Close. The goroutine that removes a waiter from its
+// flight, with the mutex held, makes the callback, without it. So a callback may call any method,
+// also of its own flight, and one that cancels another waiter of its flight wins over the result.
 //
 // A flight is in its Group's map exactly while it can be joined and finished.
 package flight
@@ -145,7 +145,6 @@ func (f *Flight[K, V]) Finish(v V, err error) bool {
 		return false
 	}
 	f.endLocked()
-	f.stop = nil
 	f.group.mu.Unlock()
 	f.deliver(v, err)
 	return true
@@ -239,15 +238,17 @@ func (g *Group[K, V]) abandonOne() (f *Flight[K, V], stop func()) {
 
 // abandonLocked ends a flight without a result, and returns the function to call without the mutex.
 func (f *Flight[K, V]) abandonLocked() (stop func()) {
-	f.endLocked()
-	stop, f.stop = f.stop, nil
-	f.stopDue = true // if start has not returned yet; otherwise stop is here
-	return stop
+	f.stopDue = true // has an effect if start has not returned yet; otherwise stop is returned here
+	return f.endLocked()
 }
 
-func (f *Flight[K, V]) endLocked() {
+// endLocked ends a flight that has not ended: of its key there may be another one afterwards. It
+// releases stop, which a caller who keeps a Waiter would keep otherwise.
+func (f *Flight[K, V]) endLocked() (stop func()) {
 	delete(f.group.flights, f.key)
 	f.ended = true
+	stop, f.stop = f.stop, nil
+	return stop
 }
 
 // InFlight returns the number of flights that have not ended and the number of all waiters that have

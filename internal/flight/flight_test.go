@@ -140,7 +140,8 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// When the last waiter leaves, its query is stopped before the callback, which may thus start another.
+// When the last waiter leaves, its query is stopped before the callback, which may thus start
+// another.
 func TestStopBeforeCallback(t *testing.T) {
 	g, s := New[string, int](limits), &server{}
 	w := join(t, g, "a", func(int, error) {
@@ -180,6 +181,24 @@ func TestReentrancy(t *testing.T) {
 		t.Errorf("%d queries were stopped, want that of the second flight only", s.stopped)
 	}
 	checkInFlight(t, g, 0, 0)
+}
+
+// When the last waiter of a flight that has ended leaves, a new flight of the same key goes on.
+func TestCancelBesideNewFlight(t *testing.T) {
+	g, s, c := New[string, int](limits), &server{}, calls{}
+	var second *waiter
+	join(t, g, "a", func(int, error) {
+		join(t, g, "a", c.record("new"), s.start)
+		second.Cancel(errLeft)
+	}, s.start)
+	second = join(t, g, "a", c.record("second"), neverStart(t))
+	s.queries[0].Finish(1, nil)
+	checkInFlight(t, g, 1, 1)
+	s.queries[1].Finish(2, nil)
+	c.check(t, "second 0 left", "new 2 <nil>")
+	if s.stopped != 0 {
+		t.Errorf("%d queries were stopped, want 0", s.stopped)
+	}
 }
 
 // A query that ends, loses its waiters or is closed while it starts.
