@@ -90,17 +90,10 @@ func (s *Socket) NetConn() (net.Conn, syscall.Errno) {
 	if e != 0 {
 		return nil, e
 	}
-	network := "tcp"
-	switch {
-	case s.family == sys.AF_UNIX:
-		network = "unix"
-	case s.typ == sys.SOCK_DGRAM:
-		network = "udp"
-	}
 	s.host.n.mu.Lock()
 	defer s.host.n.mu.Unlock()
 	c := &Conn{}
-	c.initLocked(s, fd, network)
+	c.initLocked(s, fd, s.network())
 	return c, 0
 }
 

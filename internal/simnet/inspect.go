@@ -31,14 +31,19 @@ func (h *Host) OpenSockets() []string {
 	return all
 }
 
-func (s *Socket) describeLocked() string {
-	network := "tcp"
+// network returns the name of the socket's network, as package net has it.
+func (s *Socket) network() string {
 	switch {
 	case s.family == sys.AF_UNIX:
-		network = "unix"
+		return "unix"
 	case s.typ == sys.SOCK_DGRAM:
-		network = "udp"
+		return "udp"
 	}
+	return "tcp"
+}
+
+func (s *Socket) describeLocked() string {
+	network := s.network()
 	line := fmt.Sprintf("%s %v", network, s.netAddr(network, s.local))
 	if remote := s.remoteLocked(); remote != (address{}) {
 		line += fmt.Sprintf(" connected to %v", s.netAddr(network, remote))

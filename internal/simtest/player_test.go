@@ -53,7 +53,7 @@ type player struct {
 }
 
 const (
-	unlimited = 1 << 40
+	unlimited = 1 << 30
 	noCut     = -1
 )
 
