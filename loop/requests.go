@@ -99,6 +99,7 @@ func (c *Conn) servePending() {
 	asked := c.requests != 0
 	c.mu.Unlock()
 	if asked {
+		c.loop.wakeUp()
 		c.serve()
 	}
 }
