@@ -234,6 +234,9 @@ func (p *parser) answerSection(at int) (next int, err error) {
 		a.hash = hashFolded(buf[:n])
 		p.answers = append(p.answers, a)
 	}
+	if count > 0 {
+		p.r.Records = make([]Record, 0, count)
+	}
 	return at, nil
 }
 
