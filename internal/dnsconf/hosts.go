@@ -60,16 +60,15 @@ func ParseHosts(data string) (*Hosts, []Warning) {
 
 // add adds a line of an address and its names.
 func (h *Hosts) add(w *warnings, address string, names []string) {
-	addr, err := netip.ParseAddr(address)
+	addr, ok := parseAddr(address)
 	switch {
-	case err != nil:
+	case !ok:
 		w.add(Invalid, "%s is not an IP address", quote(address))
 		return
 	case len(names) == 0:
 		w.add(Invalid, "%s has no name", quote(address))
 		return
 	}
-	addr = addr.Unmap()
 	canonical := ""
 	for _, name := range names {
 		if err := checkHostName(name); err != nil {
