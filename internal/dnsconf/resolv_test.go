@@ -187,6 +187,27 @@ func TestWarningsAreBounded(t *testing.T) {
 	}
 }
 
+func TestUnsupportedIsBounded(t *testing.T) {
+	var b strings.Builder
+	for i := range 10 * maxWarnings {
+		fmt.Fprintf(&b, "options foo%d\n", i)
+	}
+	if r, _ := ParseResolv(b.String(), Environment{}); len(r.Unsupported) != maxWarnings {
+		t.Errorf("%d unsupported options are listed, want %d", len(r.Unsupported), maxWarnings)
+	}
+}
+
+func TestZones(t *testing.T) {
+	for zone, want := range map[string]bool{
+		"eth0": true, "3": true, strings.Repeat("z", maxZoneBytes): true,
+		strings.Repeat("z", maxZoneBytes+1): false, "\x1b[2J": false, "\xff": false, "": false, "a b": false, "\x7f": false,
+	} {
+		if addr, ok := parseAddr("fe80::1%" + zone); ok != want || ok && addr.Zone() != zone {
+			t.Errorf("zone %q: %v, %v", zone, addr, ok)
+		}
+	}
+}
+
 // Of a file that is too long, the lines within the limit are taken, and not half of a line.
 func TestLongFiles(t *testing.T) {
 	head := "nameserver 192.0.2.1\n"
