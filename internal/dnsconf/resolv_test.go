@@ -117,6 +117,7 @@ func TestParseResolv(t *testing.T) {
 			[]string{"1:over a limit", "1:over a limit", "1:over a limit"},
 		},
 		{"options ndots:99999999999999999999999\n", defaults(func(r *Resolv) { r.Ndots = 15 }), []string{"1:over a limit"}},
+		{"options ndots:9223372036854775808\n", defaults(func(r *Resolv) { r.Ndots = 15 }), []string{"1:over a limit"}}, // 1<<63
 		{"options ndots: timeout:x attempts:-\n", defaults(nil), []string{"1:invalid", "1:invalid", "1:invalid"}},
 		{"options ndots:2x\n", defaults(func(r *Resolv) { r.Ndots = 2 }), nil},
 		{"lookup file bind\n", defaults(func(r *Resolv) { r.Lookup = []string{"file", "bind"} }), nil},
