@@ -81,7 +81,11 @@ func (m *machine) write(path, data string, age time.Duration) {
 	m.t.Helper()
 	when := time.Now().Add(-age)
 	next := path + ".next"
-	if err := errors.Join(os.WriteFile(next, []byte(data), 0o600), os.Chtimes(next, when, when), os.Rename(next, path)); err != nil {
+	if err := errors.Join(os.WriteFile(next, []byte(data), 0o600), os.Chtimes(next, when, when)); err != nil {
+		m.t.Error(err)
+	}
+	// Windows refuses while a check has the file open.
+	if err := error(nil); !testkit.Eventually(func() bool { err = os.Rename(next, path); return err == nil }) {
 		m.t.Error(err)
 	}
 }
