@@ -315,7 +315,6 @@ func refuse(c *Conn) {
 
 // AcceptFailed implements driver.ListenerUpcalls.
 func (a *acceptor) AcceptFailed(err error) {
-	a.loop.wakeUp()
 	if a.ln.closed.Load() {
 		return // a consequence of Close
 	}

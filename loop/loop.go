@@ -167,7 +167,6 @@ func (l *Loop) doRequests() {
 // fail ends a loop whose driver has failed. The other loops continue; this one closes its
 // listening sockets, which it would not serve any more.
 func (l *Loop) fail(err error) {
-	l.wakeUp()
 	if l.failed.CompareAndSwap(nil, &err) {
 		l.g.config.Logger.Error("pollux: a loop has failed; it ends, and its connections are closed", "backend", l.drv.Name(), "error", err)
 	}

@@ -20,8 +20,7 @@ func goroutineID() uint64 {
 }
 
 // currentLoop returns the loop of the group that runs on the calling goroutine, or nil. A loop that
-// is asleep is not it: wakeUp precedes each callback, and each record that is logged, on the same
-// goroutine.
+// is asleep is not it: each callback is preceded by wakeUp on the same goroutine.
 func (g *Group) currentLoop() *Loop {
 	current := uint64(0)
 	for _, l := range g.loops {

@@ -431,7 +431,6 @@ func (u *packetUpcalls) Released() { close(u.released) }
 
 // SendFailed implements driver.PacketUpcalls.
 func (u *packetUpcalls) SendFailed(n int, err error) {
-	u.loop.wakeUp()
 	u.loop.counts.packetErrors++
 	u.loop.sentDirectly.Add(-uint64(n))
 	u.warned.Warn("pollux: the kernel refused to send datagrams; LoopStats.PacketErrors counts them", "local", u.u.LocalAddr(), "error", err)

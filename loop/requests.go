@@ -99,7 +99,6 @@ func (c *Conn) servePending() {
 	asked := c.requests != 0
 	c.mu.Unlock()
 	if asked {
-		c.loop.wakeUp()
 		c.serve()
 	}
 }
