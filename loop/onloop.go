@@ -19,19 +19,13 @@ func goroutineID() uint64 {
 	return n
 }
 
-// currentLoop returns the loop of the group that runs on the calling goroutine, or nil. A loop that
-// is asleep is not it: each callback is preceded by wakeUp on the same goroutine.
+// currentLoop returns the loop of the group that runs on the calling goroutine, or nil.
 func (g *Group) currentLoop() *Loop {
-	current := uint64(0)
-	for _, l := range g.loops {
-		if !l.awake.Load() {
-			continue
-		}
-		if current == 0 {
-			current = goroutineID()
-		}
-		if l.goroutineID.Load() == current {
-			return l
+	if n := goroutineID(); n != 0 {
+		for _, l := range g.loops {
+			if l.goroutineID.Load() == n {
+				return l
+			}
 		}
 	}
 	return nil
