@@ -30,7 +30,7 @@ type machine struct {
 
 func newMachine(t testing.TB) *machine {
 	testkit.CheckLeaks(t)
-	dir := t.TempDir()
+	dir := testkit.TempDir(t)
 	return &machine{t: t, environ: map[string]string{}, hostname: "host", paths: Paths{
 		Resolv: filepath.Join(dir, "resolv.conf"), NSSwitch: filepath.Join(dir, "nsswitch.conf"), Hosts: filepath.Join(dir, "hosts"),
 	}}
