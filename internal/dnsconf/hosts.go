@@ -1,0 +1,103 @@
+package dnsconf
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/pollux-io/pollux/internal/dnswire"
+)
+
+// Limits of a hosts file.
+const (
+	MaxHostsSize = 16 << 20
+	// MaxHostAddrs is how many addresses a name may have, and how many names an address.
+	MaxHostAddrs = 256
+)
+
+// Hosts is the content of a hosts file. It is immutable: methods may be called from any goroutine,
+// and what they return must not be changed.
+type Hosts struct {
+	byName map[string]host // in lower case, without a final dot
+	byAddr map[netip.Addr][]string
+}
+
+type host struct {
+	canonical string
+	addrs     []netip.Addr
+}
+
+// Lookup returns the addresses of a name, in the order of the file, and its canonical name: the first of
+// the line that has the name first. The case of name, and a final dot, do not matter. Lookup does not allocate if
+// name is in lower case.
+func (h *Hosts) Lookup(name string) (addrs []netip.Addr, canonical string, ok bool) {
+	e, ok := h.byName[hostKey(name)]
+	return e.addrs, e.canonical, ok
+}
+
+// Reverse returns the names of an address, in the order of the file and in its case. A zone matters; an
+// IPv4-mapped address is taken as IPv4.
+func (h *Hosts) Reverse(addr netip.Addr) []string { return h.byAddr[addr.Unmap()] }
+
+// Len returns the number of names.
+func (h *Hosts) Len() int { return len(h.byName) }
+
+func hostKey(name string) string { return lower(strings.TrimSuffix(name, ".")) }
+
+// ParseHosts parses the content of a hosts file. That of a file that does not exist is "".
+func ParseHosts(data string) (*Hosts, []Warning) {
+	var w warnings
+	h := &Hosts{map[string]host{}, map[netip.Addr][]string{}}
+	for line := range w.lines(data, MaxHostsSize) {
+		line, _, _ = strings.Cut(line, "#")
+		if f := fields(line); len(f) > 0 {
+			h.add(&w, f[0], f[1:])
+		}
+	}
+	return h, w.all()
+}
+
+// add adds a line of an address and its names.
+func (h *Hosts) add(w *warnings, address string, names []string) {
+	addr, err := netip.ParseAddr(address)
+	switch {
+	case err != nil:
+		w.add(Invalid, "%s is not an IP address", quote(address))
+		return
+	case len(names) == 0:
+		w.add(Invalid, "%s has no name", quote(address))
+		return
+	}
+	addr = addr.Unmap()
+	canonical := ""
+	for _, name := range names {
+		key := hostKey(name)
+		if _, err := dnswire.ParseName(key); err != nil {
+			w.add(Invalid, "name %s of %v: %v", quote(name), addr, err)
+			continue
+		}
+		if canonical == "" {
+			canonical = key
+		}
+		h.addName(w, addr, name, key, canonical)
+	}
+}
+
+func (h *Hosts) addName(w *warnings, addr netip.Addr, name, key, canonical string) {
+	e, ok := h.byName[key]
+	if !ok {
+		e.canonical = canonical
+	}
+	switch names := h.byAddr[addr]; {
+	case slices.Contains(e.addrs, addr):
+		return
+	case len(e.addrs) == MaxHostAddrs:
+		w.add(Limited, "%v of %s is ignored: it has %d addresses before it", addr, quote(name), MaxHostAddrs)
+		return
+	case len(names) < MaxHostAddrs:
+		// Files that block names have many thousands for one address: no warning.
+		h.byAddr[addr] = append(names, strings.TrimSuffix(name, "."))
+	}
+	e.addrs = append(e.addrs, addr)
+	h.byName[key] = e
+}
