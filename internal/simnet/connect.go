@@ -240,11 +240,14 @@ func (t *streamSocket) acceptedLocked() {
 	l.s.changedLocked()
 }
 
-// dropEmbryoLocked ends an embryo whose client does not answer.
+// dropEmbryoLocked ends an embryo whose client does not answer, or resets it. Nothing else refers to
+// its socket.
 func (t *streamSocket) dropEmbryoLocked() {
 	if t.state == streamEmbryo {
 		t.listener.forgetEmbryoLocked(t.s)
 		t.overLocked()
+		t.s.closed = true
+		t.s.host.unbindLocked(t.s)
 	}
 }
 
