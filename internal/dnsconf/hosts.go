@@ -1,6 +1,7 @@
 package dnsconf
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -59,28 +60,38 @@ func ParseHosts(data string) (*Hosts, []Warning) {
 
 // add adds a line of an address and its names.
 func (h *Hosts) add(w *warnings, address string, names []string) {
-	addr, err := netip.ParseAddr(address)
+	addr, ok := parseAddr(address)
 	switch {
-	case err != nil:
+	case !ok:
 		w.add(Invalid, "%s is not an IP address", quote(address))
 		return
 	case len(names) == 0:
 		w.add(Invalid, "%s has no name", quote(address))
 		return
 	}
-	addr = addr.Unmap()
 	canonical := ""
 	for _, name := range names {
-		key := hostKey(name)
-		if _, err := dnswire.ParseName(key); err != nil {
+		if err := checkHostName(name); err != nil {
 			w.add(Invalid, "name %s of %v: %v", quote(name), addr, err)
 			continue
 		}
+		key := hostKey(name)
 		if canonical == "" {
 			canonical = key
 		}
 		h.addName(w, addr, name, key, canonical)
 	}
+}
+
+// errHostName reports names that DNS has, but a hosts file cannot express.
+var errHostName = errors.New("it is the root, or has a backslash, which escapes nothing in this file")
+
+func checkHostName(name string) error {
+	if name == "." || strings.Contains(name, `\`) {
+		return errHostName
+	}
+	_, err := dnswire.ParseName(name)
+	return err
 }
 
 func (h *Hosts) addName(w *warnings, addr netip.Addr, name, key, canonical string) {

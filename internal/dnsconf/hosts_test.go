@@ -69,10 +69,11 @@ func TestParseHostsGarbage(t *testing.T) {
 		"localhost 127.0.0.1\n" +
 		"127.1 short\n" +
 		"192.0.2.256 x\n" +
-		"192.0.2.2 . a..b " + strings.Repeat("x", 64) + " good\n" +
+		"192.0.2.2 . a..b a.. a\\. " + strings.Repeat("x", 64) + " good\n" +
 		"\x00\xff\x1b[2J\n" +
+		"fe80::1%\x1b[2J zoned\n" +
 		"192.0.2.3 last")
-	checkWarnings(t, warned, "1:invalid", "2:invalid", "3:invalid", "4:invalid", "5:invalid", "5:invalid", "5:invalid", "6:invalid")
+	checkWarnings(t, warned, "1:invalid", "2:invalid", "3:invalid", "4:invalid", "5:invalid", "5:invalid", "5:invalid", "5:invalid", "5:invalid", "6:invalid", "7:invalid")
 	if addrs, canonical, ok := h.Lookup("good"); !ok || canonical != "good" || len(addrs) != 1 {
 		t.Errorf("the valid name of a line with invalid ones: %v, %q, %v", addrs, canonical, ok)
 	}

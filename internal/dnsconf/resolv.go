@@ -145,14 +145,14 @@ func (p *resolvParser) unsupported(kind WarningKind, what, advice string) {
 }
 
 func (p *resolvParser) server(text string) {
-	addr, err := netip.ParseAddr(text)
+	addr, ok := parseAddr(text)
 	switch {
-	case err != nil:
+	case !ok:
 		p.add(Invalid, "name server %s is not an IP address", quote(text))
 	case len(p.r.Servers) == MaxServers:
 		p.add(Limited, "name server %s is ignored: there are %d before it", quote(text), MaxServers)
 	default:
-		p.r.Servers = append(p.r.Servers, netip.AddrPortFrom(addr.Unmap(), serverPort))
+		p.r.Servers = append(p.r.Servers, netip.AddrPortFrom(addr, serverPort))
 	}
 }
 
