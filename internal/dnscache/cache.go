@@ -17,8 +17,8 @@ import (
 const (
 	// StaleTTL is the TTL of a stale answer (RFC 8767, section 4).
 	StaleTTL = 30 * time.Second
-	// RecheckInterval is how long a stale answer is used without another refresh after a refresh has failed
-	// (RFC 8767, section 5).
+	// RecheckInterval is how long a stale answer is used without another refresh after a refresh
+	// has failed (RFC 8767, section 5).
 	RecheckInterval = 30 * time.Second
 	// MaxName is the length of the longest name in bytes. Longer ones are never cached. The
 	// presentation format of a name has at most 1012 bytes, all of them escaped.
@@ -41,8 +41,8 @@ type Config struct {
 	MaxStale       time.Duration // how long a positive answer is kept once its TTL has ended
 }
 
-// A Key names an answer. Names that differ only in the case of ASCII letters are the same; otherwise the
-// caller spells each name in one way: final dot, escapes.
+// A Key names an answer. Names that differ only in the case of ASCII letters are the same;
+// otherwise the caller spells each name in one way: final dot, escapes.
 type Key struct {
 	Name string
 	Type uint16
@@ -119,8 +119,9 @@ func (c *Cache[V]) Get(now time.Duration, k Key) (h Hit[V], ok bool) {
 	return h, true
 }
 
-// Put stores an answer that was received at the time now, in place of an earlier one. An answer that may not be
-// stored (TTL 0, larger than a quarter of MaxBytes) removes the earlier one all the same, which it contradicts.
+// Put stores an answer that was received at the time now, in place of an earlier one. An answer
+// that may not be stored (TTL 0, larger than a quarter of MaxBytes) removes the earlier one all the
+// same, which it contradicts.
 func (c *Cache[V]) Put(now time.Duration, k Key, a Answer[V]) {
 	if c.config.MaxEntries == 0 || len(k.Name) > MaxName {
 		return

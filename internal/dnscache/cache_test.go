@@ -201,6 +201,9 @@ func TestLongNames(t *testing.T) {
 		c.Put(0, k, positive(s, time.Minute))
 		checkMiss(t, c, 0, k)
 	}
+	if n := c.Stats().Entries; n != 1 {
+		t.Errorf("the cache has %d entries, want 1", n)
+	}
 	c.check(t)
 }
 

@@ -15,17 +15,19 @@ const (
 )
 
 // eviction decides which entries leave a full cache. It is S3-FIFO (Yang et al., SOSP 2023): a new
-// entry is on probation, in a queue of a tenth of the cache. At its end an entry that was
-// used moves to the main queue, and another leaves the cache. So a scan of many names that are used once displaces only
-// entries on probation. The main queue is a clock: a used entry goes round again. An
-// entry that left probation and is stored again soon (ghosts) starts in the main queue, or names that recur at intervals
-// longer than probation would never get there. Hits only count (node.use), they move nothing: so they need no lock.
+// entry is on probation, in a queue of a tenth of the cache. At its end an entry that was used
+// moves to the main queue, and another leaves the cache. So a scan of many names that are used once
+// displaces only entries on probation. The main queue is a clock: a used entry goes round again. An
+// entry that left probation and is stored again soon (ghosts) starts in the main queue, or names
+// that recur at intervals longer than probation would never get there. Hits only count (node.use),
+// they move nothing: so they need no lock.
 //
 // The cache's mutex guards it.
 type eviction[V any] struct {
 	maxEntries, maxBytes int
 	probation, main      queue[V]
-	// ghosts has a fingerprint for some of the entries that left probation unused: the last one in each slot.
+	// ghosts has a fingerprint for some of the entries that left probation unused: the last one in
+	// each slot.
 	ghosts []uint32
 }
 
@@ -53,7 +55,8 @@ func (e *eviction[V]) add(n *node[V]) {
 	}
 }
 
-// replace tracks n in place of old. It inherits the uses: refreshing a popular name does not make it less so.
+// replace tracks n in place of old. It inherits the uses: refreshing a popular name does not make
+// it less so.
 func (e *eviction[V]) replace(old, n *node[V]) {
 	q := old.queue
 	q.remove(old)
@@ -64,8 +67,8 @@ func (e *eviction[V]) replace(old, n *node[V]) {
 func (e *eviction[V]) remove(n *node[V]) { n.queue.remove(n) }
 
 // next removes and returns the entry to evict, which is not newest: a resolver that has just got an
-// answer expects to find it. The limits must be exceeded, hence there are others, as one entry is a small
-// part of MaxBytes.
+// answer expects to find it. The limits must be exceeded, hence there are others, as one entry is a
+// small part of MaxBytes.
 func (e *eviction[V]) next(now time.Duration, newest *node[V]) *node[V] {
 	for reprieves := 0; ; reprieves++ {
 		q := e.queueToEvict(newest)
@@ -108,10 +111,8 @@ func (e *eviction[V]) ghost(n *node[V]) (slot *uint32, fingerprint uint32) {
 	return &e.ghosts[n.hash&uint64(len(e.ghosts)-1)], uint32(n.hash>>32) | 1
 }
 
-func (e *eviction[V]) clear() {
-	e.probation, e.main = queue[V]{}, queue[V]{}
-	clear(e.ghosts)
-}
+// clear forgets all entries. The ghosts stay: names recur whatever their answers are.
+func (e *eviction[V]) clear() { e.probation, e.main = queue[V]{}, queue[V]{} }
 
 // A queue has entries in the order in which they were pushed.
 type queue[V any] struct {

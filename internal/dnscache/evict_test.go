@@ -52,7 +52,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// An answer is in the cache when its Put has returned, whatever the others, if it is not too large for it.
+// An answer is in the cache when its Put has returned, whatever the others, if it is not too large
+// for it.
 func TestNewestStays(t *testing.T) {
 	limited := config
 	for _, limited.MaxEntries = range []int{1, 2, 9, 100} {
@@ -74,9 +75,16 @@ func TestNewestStays(t *testing.T) {
 
 // Names in use survive a scan of many names that are used once.
 func TestScanResistance(t *testing.T) {
-	limited := config
-	limited.MaxEntries = 1000
-	c := New[string](limited)
+	for name, limited := range map[string]Config{
+		"entries": {MaxEntries: 1000, MaxBytes: 1 << 30, MaxTTL: time.Hour},
+		"bytes":   {MaxEntries: 1 << 20, MaxBytes: 1000 * (entryBytes + 30), MaxTTL: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) { testScan(t, New[string](limited)) })
+	}
+}
+
+// testScan scans with a cache for about a thousand entries.
+func testScan(t *testing.T, c *Cache[string]) {
 	const popular = 500
 	for range 3 {
 		for i := range popular {
@@ -85,6 +93,9 @@ func TestScanResistance(t *testing.T) {
 	}
 	for i := range 100_000 {
 		put(c, "scan-"+name(i))
+		if i%100 == 0 {
+			get(c, name(i/100%popular)) // now and then, each of them
+		}
 	}
 	kept := 0
 	for i := range popular {
@@ -98,7 +109,8 @@ func TestScanResistance(t *testing.T) {
 	c.check(t)
 }
 
-// Names that recur at intervals longer than probation, but are fewer than the cache's capacity, get cached.
+// Names that recur at intervals longer than probation, but are fewer than the cache's capacity, get
+// cached.
 func TestRecurringNames(t *testing.T) {
 	limited := config
 	limited.MaxEntries = 1000
@@ -123,7 +135,8 @@ func TestRecurringNames(t *testing.T) {
 	}
 }
 
-// The entry that leaves is the oldest of those with the fewest uses; before them, one that has expired.
+// The entry that leaves is the oldest of those with the fewest uses; before them, one that has
+// expired.
 func TestOrder(t *testing.T) {
 	tests := []struct {
 		name    string
