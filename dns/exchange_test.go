@@ -262,7 +262,9 @@ func TestForgedResponses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &testServer{udp: func(q []byte) []answer { return []answer{forge(q), forge(q), answerTo(q, trueAddr), answerTo(q, forgedAddr)} }}
+			s := &testServer{udp: func(q []byte) []answer {
+				return []answer{forge(q), forge(q), answerTo(q, trueAddr), answerTo(q, forgedAddr)}
+			}}
 			onTestNet(t, func(n *testNet) {
 				r := n.ask("www.example.com")
 				n.wantAddr(r, trueAddr)

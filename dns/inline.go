@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pollux-io/pollux/internal/dnscache"
 	"github.com/pollux-io/pollux/internal/dnsconf"
@@ -17,11 +18,10 @@ func (r *Resolver) inline(s *dnsconf.Snapshot, now time.Duration, name string, t
 	if !wantsAddresses(t) {
 		return Answer{}, false // only DNS has other types; the cache has the parts of those (lookup.go)
 	}
-	if a, ok := r.cached(s, now, name, t); ok {
-		return a, true
-	}
-	if addr, err := netip.ParseAddr(strings.TrimSuffix(name, ".")); err == nil {
-		return addressAnswer(name, name, t, PathLiteral, []netip.Addr{addr})
+	if mayBeLiteral(name) {
+		if addr, err := netip.ParseAddr(name); err == nil {
+			return addressAnswer(name, name, t, PathLiteral, []netip.Addr{addr})
+		}
 	}
 	if isLocalhost(name) {
 		return addressAnswer(name, "localhost", t, PathLocalhost, loopback)
@@ -31,7 +31,21 @@ func (r *Resolver) inline(s *dnsconf.Snapshot, now time.Duration, name string, t
 			return addressAnswer(name, canonical, t, PathHosts, addrs)
 		}
 	}
-	return Answer{}, false
+	return r.cached(s, now, name, t)
+}
+
+// mayBeLiteral reports whether it is worth to parse name as an address: an error would be allocated.
+func mayBeLiteral(name string) bool {
+	return name != "" && name[0] >= '0' && name[0] <= '9' || strings.IndexByte(name, ':') >= 0
+}
+
+func isASCII(name string) bool {
+	for i := range len(name) {
+		if name[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func wantsAddresses(t Type) bool { return t == typeAddresses || t == TypeA || t == TypeAAAA }
@@ -46,7 +60,7 @@ func (r *Resolver) cached(s *dnsconf.Snapshot, now time.Duration, name string, t
 		return Answer{}, false
 	}
 	a := *hit.Value
-	a.TTL, a.Path, a.Steps = hit.TTL, PathCache, nil
+	a.Name, a.TTL, a.Path, a.Steps = name, hit.TTL, PathCache, nil
 	return a, true
 }
 

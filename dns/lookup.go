@@ -114,7 +114,7 @@ func (r *Resolver) lookup(ctx context.Context, name string, t Type) (Answer, err
 	if a, ok := r.inline(r.source.Snapshot(now), now, name, t); ok {
 		return a, nil
 	}
-	l, err := r.loop()
+	l, err := r.nextLoop()
 	if err != nil {
 		return Answer{}, &Error{Name: name, Type: t, Err: err}
 	}
@@ -175,6 +175,8 @@ func (lk *Lookup) begin() {
 	}
 	names, err := lk.snap.Resolv.Names(lk.name)
 	switch {
+	case !isASCII(lk.name):
+		lk.fail(errNotASCII)
 	case err != nil:
 		lk.fail(err)
 	case len(names) == 0:
@@ -228,7 +230,8 @@ func (lk *Lookup) askPart(i int) {
 		}
 		if !hit.Refresh {
 			p.isOld = hit.Stale
-			lk.run(func() { lk.partEnded(lk.at, i, &cached, nil) })
+			at := lk.at
+			lk.run(func() { lk.partEnded(at, i, &cached, nil) })
 			return
 		}
 		p.stale = &cached
@@ -374,6 +377,10 @@ func (lk *Lookup) succeed(steps []Step) {
 	}
 	if negative >= 0 {
 		a.TTL = min(a.TTL, negative)
+	}
+	if wantsAddresses(lk.typ) && len(a.Addrs) == 0 { // the pool has found those of the other family
+		lk.fail(ErrNoData)
+		return
 	}
 	a.Addrs = lk.sorted(a.Addrs)
 	if lk.typ == typeAddresses && complete && !a.Stale && a.Path != PathPool {

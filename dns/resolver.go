@@ -194,8 +194,8 @@ func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
 	return x, nil
 }
 
-// loop returns a loop for a lookup that waits.
-func (r *Resolver) loop() (*loop.Loop, error) {
+// nextLoop returns a loop for a lookup that waits.
+func (r *Resolver) nextLoop() (*loop.Loop, error) {
 	g := r.config.Group
 	if g == nil {
 		var err error

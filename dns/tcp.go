@@ -39,9 +39,11 @@ type stream struct {
 	ended    bool
 }
 
-var _ loop.Handler = (*stream)(nil)
-var _ loop.OpenedHandler = (*stream)(nil)
-var _ loop.ClosedHandler = (*stream)(nil)
+var (
+	_ loop.Handler       = (*stream)(nil)
+	_ loop.OpenedHandler = (*stream)(nil)
+	_ loop.ClosedHandler = (*stream)(nil)
+)
 
 // sendTCP attaches q to a stream, and sends it, now or as soon as the stream is open.
 func (s *server) sendTCP(q *query) error {
