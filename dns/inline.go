@@ -14,7 +14,7 @@ import (
 var loopback = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 
 // inline answers what needs no server. It does not block.
-func (r *Resolver) inline(s *dnsconf.Snapshot, now time.Duration, name string, t Type) (Answer, bool) {
+func (r *Resolver) inline(name string, t Type) (Answer, bool) {
 	if !wantsAddresses(t) {
 		return Answer{}, false // only DNS has other types; the cache has the parts of those (lookup.go)
 	}
@@ -26,6 +26,8 @@ func (r *Resolver) inline(s *dnsconf.Snapshot, now time.Duration, name string, t
 	if isLocalhost(name) {
 		return addressAnswer(name, "localhost", t, PathLocalhost, loopback)
 	}
+	now := r.now()
+	s := r.source.Snapshot(now)
 	if r.usesHosts(s) {
 		if addrs, canonical, ok := s.Hosts.Lookup(name); ok {
 			return addressAnswer(name, canonical, t, PathHosts, addrs)

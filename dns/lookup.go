@@ -107,11 +107,10 @@ func (r *Resolver) lookupFunc(l *loop.Loop, name string, t Type, done func(Answe
 const aliveInterval = time.Second
 
 func (r *Resolver) lookup(ctx context.Context, name string, t Type) (Answer, error) {
-	now := r.now()
-	if err := context.Cause(ctx); err != nil {
-		return Answer{}, &Error{Name: name, Type: t, Err: err}
+	if ctx.Err() != nil {
+		return Answer{}, &Error{Name: name, Type: t, Err: context.Cause(ctx)}
 	}
-	if a, ok := r.inline(r.source.Snapshot(now), now, name, t); ok {
+	if a, ok := r.inline(name, t); ok {
 		return a, nil
 	}
 	l, err := r.nextLoop()
@@ -157,12 +156,12 @@ func (lk *Lookup) begin() {
 	if lk.done == nil { // canceled
 		return
 	}
-	r, now := lk.r, lk.r.now()
-	lk.snap = r.source.Snapshot(now)
-	if a, ok := r.inline(lk.snap, now, lk.name, lk.typ); ok {
+	r := lk.r
+	if a, ok := r.inline(lk.name, lk.typ); ok {
 		lk.end(a, nil)
 		return
 	}
+	lk.snap = r.source.Snapshot(r.now())
 	if lk.typ == invalidType {
 		lk.fail(misuse.ErrBadArgument)
 		return

@@ -65,7 +65,7 @@ type testResolver struct {
 // files are the configuration of a test.
 type files struct{ resolv, nsswitch, hosts string }
 
-func (f files) write(t *testing.T, c *Config) {
+func (f files) write(t testing.TB, c *Config) {
 	dir := t.TempDir()
 	c.ResolvConf, c.NSSwitch, c.Hosts = filepath.Join(dir, "resolv.conf"), filepath.Join(dir, "nsswitch.conf"), filepath.Join(dir, "hosts")
 	for path, text := range map[string]string{c.ResolvConf: f.resolv, c.NSSwitch: f.nsswitch, c.Hosts: f.hosts} {
@@ -244,7 +244,6 @@ func TestStale(t *testing.T) {
 		if time.Since(began) < time.Second {
 			t.Error("a stale answer was used before the servers had been asked")
 		}
-		began = time.Now()
 		if r.wantAnswer("a.", PathStale, trueAddr); s.queries[0] > 2+2+2 { // the negative AAAA cannot be stale
 			t.Errorf("%d queries", s.queries[0])
 		}
