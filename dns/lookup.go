@@ -24,6 +24,8 @@ type Lookup struct {
 	name string
 	typ  Type
 	snap *dnsconf.Snapshot
+	// patience is how long addresses of one family wait for those of the other; 0: until the query ends.
+	patience time.Duration
 
 	// Accessed on the loop only.
 	done   func(Answer, error) // nil once the lookup has ended
@@ -34,6 +36,7 @@ type Lookup struct {
 	failed error               // of an earlier name, other than not found
 	absent error               // of an earlier name: ErrNoData or ErrNoName
 	steps  []Step
+	timer  *loop.Timer // of patience
 }
 
 // A part is the lookup of one type of one name.
@@ -98,7 +101,11 @@ func (r *Resolver) lookupFunc(l *loop.Loop, name string, t Type, done func(Answe
 	if l == nil || done == nil {
 		panic("dns: LookupFunc: the loop or the function is nil")
 	}
-	lk := &Lookup{r: r, loop: l, name: name, typ: t, done: done}
+	return r.startLookup(&Lookup{loop: l, name: name, typ: t, done: done})
+}
+
+func (r *Resolver) startLookup(lk *Lookup) *Lookup {
+	lk.r = r
 	lk.run(lk.begin)
 	return lk
 }
@@ -307,6 +314,12 @@ func (lk *Lookup) partEnded(at, i int, v *result, err error) {
 		lk.conclude()
 	case lk.oneByOne():
 		lk.askPart(i + 1)
+	case lk.patience > 0 && err == nil && v.kind == dnswire.Positive:
+		lk.timer = lk.loop.AfterFunc(lk.patience, func() {
+			if lk.done != nil && at == lk.at {
+				lk.conclude()
+			}
+		})
 	}
 }
 
@@ -321,6 +334,7 @@ func (lk *Lookup) conclude() {
 		switch {
 		case p.err != nil:
 			err = p.err
+		case p.result == nil: // the patience has ended
 		case len(p.result.addrs) > 0, p.result.path != PathPool && p.result.kind == dnswire.Positive:
 			positive = true
 		}
@@ -364,7 +378,7 @@ func (lk *Lookup) succeed(steps []Step) {
 	complete, negative := true, time.Duration(-1)
 	for i := range lk.parts {
 		p := &lk.parts[i]
-		if p.err != nil {
+		if p.result == nil || p.err != nil {
 			complete = false
 			continue
 		}
@@ -457,6 +471,9 @@ func (lk *Lookup) end(a Answer, err error) {
 		return
 	}
 	lk.done = nil
+	if lk.timer != nil {
+		lk.timer.Stop()
+	}
 	for _, p := range slices.Clone(lk.parts) {
 		if p.waiter != nil {
 			p.waiter.Cancel(context.Canceled)
