@@ -17,6 +17,7 @@ import (
 	"github.com/pollux-io/pollux/internal/dnswire"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/loop/looptest"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // An answer is what a test's server makes of a query.
@@ -297,6 +298,18 @@ func TestForgedSender(t *testing.T) {
 		defer otherHost.Close()
 		n.wantAddr(n.ask("www.example.com"), trueAddr)
 	}, s)
+}
+
+// A datagram that arrived before the socket was connected may have any sender.
+func TestMatchSender(t *testing.T) {
+	u := &udpSocket{server: &server{addr: netip.MustParseAddrPort("192.0.2.53:53")}, inFlight: map[uint16]*query{0x0102: {}}}
+	for from, want := range map[string]bool{
+		"192.0.2.53:53": true, "[::ffff:192.0.2.53]:53": true, "192.0.2.54:53": false, "192.0.2.53:54": false, "[2001:db8::1]:53": false,
+	} {
+		if got := u.match(&sock.Message{Addr: netip.MustParseAddrPort(from)}, []byte{1, 2}) != nil; got != want {
+			t.Errorf("from %s: matched %v, want %v", from, got, want)
+		}
+	}
 }
 
 // A server that loses the case of names is asked over TCP; a forger who does not know it wins nothing.
