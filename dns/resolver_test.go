@@ -466,3 +466,52 @@ func TestMisuse(t *testing.T) {
 		}
 	}, s)
 }
+
+// The options of resolv.conf apply that concern both families.
+func TestOptions(t *testing.T) {
+	for options, want := range map[string]struct{ sent, all uint64 }{
+		"":                      {2, 2},
+		"single-request":        {1, 2},
+		"single-request-reopen": {1, 2},
+		"no-aaaa":               {1, 1},
+	} {
+		t.Run(options, func(t *testing.T) {
+			z := zone{"a.": {trueAddr}}
+			s := &testServer{udp: func(q []byte) []answer { time.Sleep(time.Second); return z.udp(q) }}
+			onResolver(t, Config{}, files{resolv: "options " + options + "\n"}, func(r *testResolver) {
+				results := make(chan error, 1)
+				r.LookupFunc(r.loop, "a.", func(_ Answer, err error) { results <- err })
+				time.Sleep(time.Second / 2)
+				x := must(r.exchanger(r.loop))
+				if sent := x.sentUDP.Load(); sent != want.sent {
+					t.Errorf("%d queries before the first response, want %d", sent, want.sent)
+				}
+				if err := <-results; err != nil || x.sentUDP.Load() != want.all {
+					t.Errorf("%v, %d queries, want %d", err, x.sentUDP.Load(), want.all)
+				}
+			}, s)
+		})
+	}
+}
+
+// Records of other types come with the aliases before them.
+func TestLookupType(t *testing.T) {
+	s := &testServer{udp: func(q []byte) []answer {
+		a := answerTo(q)
+		a[7] = 2                                                                    // answers
+		a = append(a, 0xc0, answerOffset, 0, 5, 0, 1, 0, 0, 0, 50, 0, 3, 1, 'b', 0) // a. CNAME b.
+		a = append(a, 1, 'b', 0, 0, 33, 0, 1, 0, 0, 0, 40, 0, 9, 0, 1, 0, 2, 0, 80, 1, 'c', 0)
+		return []answer{a}
+	}}
+	onResolver(t, Config{}, files{}, func(r *testResolver) {
+		for _, p := range []Path{"evented 10.0.1.0:53 udp", PathCache} {
+			a, err := r.LookupType(r.t.Context(), "a.", TypeSRV)
+			if err != nil || len(a.Records) != 2 || a.Canonical != "b." || a.TTL.Round(time.Second) != 40*time.Second || a.Path != p {
+				t.Fatalf("%+v, %v", a, err)
+			}
+			if srv := a.Records[1]; a.Records[0].Target != "b." || srv.Target != "c." || srv.Preference != 1 || srv.Weight != 2 || srv.Port != 80 || srv.Value != "1 2 80 c." {
+				t.Errorf("%+v", a.Records)
+			}
+		}
+	}, s)
+}
