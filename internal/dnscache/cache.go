@@ -32,9 +32,9 @@ const (
 	largestPart = 4
 )
 
-// Config has the limits of a cache. They must not be negative.
+// Config has the limits of a cache. The durations must not be negative.
 type Config struct {
-	MaxEntries     int           // 0 disables the cache; more than the constant MaxEntries counts as that
+	MaxEntries     int           // 0 or less disables the cache; more than the constant MaxEntries counts as that
 	MaxBytes       int           // of names, values and bookkeeping together
 	MaxTTL         time.Duration // longer TTLs of positive answers are cut to it
 	MaxNegativeTTL time.Duration // longer TTLs of negative answers are cut to it; RFC 2308 advises 3 h or less
@@ -90,7 +90,7 @@ type Cache[V any] struct {
 	evictions uint64
 }
 
-// New returns an empty cache. Its table is made for c.MaxEntries at once: 8 to 16 bytes each.
+// New returns an empty cache. Its tables are made at once: 12 to 24 bytes for each of c.MaxEntries.
 func New[V any](c Config) *Cache[V] {
 	c.MaxEntries = min(c.MaxEntries, MaxEntries)
 	cache := &Cache[V]{config: c}
@@ -123,7 +123,7 @@ func (c *Cache[V]) Get(now time.Duration, k Key) (h Hit[V], ok bool) {
 // that may not be stored (TTL 0, larger than a quarter of MaxBytes) removes the earlier one all the
 // same, which it contradicts.
 func (c *Cache[V]) Put(now time.Duration, k Key, a Answer[V]) {
-	if c.config.MaxEntries == 0 || len(k.Name) > MaxName {
+	if c.config.MaxEntries <= 0 || len(k.Name) > MaxName {
 		return
 	}
 	n := c.newNode(now, k, a)

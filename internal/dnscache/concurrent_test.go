@@ -53,12 +53,12 @@ func TestReadersDuringChanges(t *testing.T) {
 		})
 	}
 	writers.Go(func() {
-		for range 20_000 {
+		for range 10_000 {
 			c.Put(0, last, positive(last.Name, time.Hour))
 		}
 	})
 	writers.Go(func() {
-		for i := range 20_000 {
+		for i := range 10_000 {
 			k := key(name(i % neighbours))
 			c.Put(0, k, positive(k.Name, time.Duration(i/neighbours%2)*time.Hour)) // TTL 0 removes it
 		}

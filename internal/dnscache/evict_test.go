@@ -3,6 +3,8 @@ package dnscache
 import (
 	"testing"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 func put(c *Cache[string], name string) { c.Put(0, key(name), positive("v", time.Hour)) }
@@ -14,6 +16,14 @@ func get(c *Cache[string], name string) bool {
 		put(c, name)
 	}
 	return ok
+}
+
+// manyNames is how many names a test of limits uses.
+func manyNames() int {
+	if testkit.Race {
+		return 10_000
+	}
+	return 100_000
 }
 
 // The cache stays within its limits, whichever of them is reached first, whatever the sizes.
@@ -31,7 +41,7 @@ func TestLimits(t *testing.T) {
 			limited := config
 			limited.MaxEntries, limited.MaxBytes = tt.entries, tt.bytes
 			c := New[string](limited)
-			for i := range 100_000 {
+			for i := range manyNames() {
 				c.Put(0, key(name(i)), Answer[string]{TTL: time.Hour, Size: i % 3000})
 				if i%5 == 0 {
 					get(c, name(i/2))
@@ -91,10 +101,10 @@ func testScan(t *testing.T, c *Cache[string]) {
 			get(c, name(i))
 		}
 	}
-	for i := range 100_000 {
+	for i := range 20_000 {
 		put(c, "scan-"+name(i))
-		if i%100 == 0 {
-			get(c, name(i/100%popular)) // now and then, each of them
+		if i%20 == 0 {
+			get(c, name(i/20%popular)) // now and then, each of them
 		}
 	}
 	kept := 0

@@ -7,12 +7,13 @@
 //
 // A parser never fails: it takes what is valid, and reports the rest as a [Warning] with its line.
 // What would change answers, but is not honoured, is listed in Resolv.Unsupported, or is a
-// [Service] that is not Understood: whoever uses the result can then leave the lookup to the system.
+// [Service] that is not Understood: the caller can then leave the lookup to the system.
 //
 // Differences from package net of Go, on purpose:
 //
 //   - "search ." means no search list, as in glibc, and not that of the hostname.
 //   - LOCALDOMAIN and RES_OPTIONS are honoured, timeout and attempts have glibc's maximum.
+//   - an option that lacks its number is ignored, and not taken as 0.
 //   - no-tld-query and no-aaaa are understood.
 //   - a name under .onion is not asked for with a suffix, either (RFC 7686).
 //   - of several lines hosts of nsswitch.conf the last counts, as in glibc; their services are not joined.

@@ -49,9 +49,10 @@ func hostKey(name string) string { return lower(strings.TrimSuffix(name, ".")) }
 func ParseHosts(data string) (*Hosts, []Warning) {
 	var w warnings
 	h := &Hosts{map[string]host{}, map[netip.Addr][]string{}}
+	var f []string
 	for line := range w.lines(data, MaxHostsSize) {
 		line, _, _ = strings.Cut(line, "#")
-		if f := fields(line); len(f) > 0 {
+		if f = appendFields(f[:0], line); len(f) > 0 {
 			h.add(&w, f[0], f[1:])
 		}
 	}

@@ -16,6 +16,8 @@ const hostsFile = "127.0.0.1\tlocalhost\r\n" +
 	"# 192.0.2.9 commented.example\n" +
 	"fe80::1%eth0 zoned\n" +
 	"::ffff:192.0.2.7 mapped\n" +
+	"192.0.2.5 first alias\n" +
+	"192.0.2.6 alias\n" +
 	"192.0.2.8 under_score \xc3\xbc.example\n"
 
 func TestParseHosts(t *testing.T) {
@@ -32,6 +34,7 @@ func TestParseHosts(t *testing.T) {
 		"second.example":         "www.example.com [192.0.2.1]",
 		"zoned":                  "zoned [fe80::1%eth0]",
 		"mapped":                 "mapped [192.0.2.7]",
+		"alias":                  "first [192.0.2.5 192.0.2.6]",
 		"under_score":            "under_score [192.0.2.8]",
 		"\xc3\xbc.example":       "under_score [192.0.2.8]",
 		"commented.example":      " []",

@@ -32,7 +32,7 @@ func (p *resolvParser) option(option string) {
 	case "no-aaaa":
 		r.NoAAAA = true
 	case "debug", "no-check-names", "ip6-dotint", "no-ip6-dotint", "ip6-bytestring", "insecure1", "insecure2":
-		// They have no effect on lookups of addresses today, or none at all.
+		// They have no effect on lookups, or had one only in old versions of glibc.
 	case "inet6":
 		p.unsupported(Unsupported, option, "IPv4 addresses are not mapped into IPv6; glibc has deprecated it since 2.25")
 	default:

@@ -103,7 +103,7 @@ func (p *resolvParser) parseLine(line string) {
 		return
 	}
 	keyword, values := f[0], f[1:]
-	if strings.ContainsRune(blanks, rune(line[0])) {
+	if isBlank(line[0]) {
 		if keyword[0] == '#' || keyword[0] == ';' {
 			return
 		}

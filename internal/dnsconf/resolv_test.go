@@ -117,6 +117,7 @@ func TestParseResolv(t *testing.T) {
 			[]string{"1:over a limit", "1:over a limit", "1:over a limit"},
 		},
 		{"options ndots:99999999999999999999999\n", defaults(func(r *Resolv) { r.Ndots = 15 }), []string{"1:over a limit"}},
+		{"options ndots:9223372036854775808\n", defaults(func(r *Resolv) { r.Ndots = 15 }), []string{"1:over a limit"}}, // 1<<63
 		{"options ndots: timeout:x attempts:-\n", defaults(nil), []string{"1:invalid", "1:invalid", "1:invalid"}},
 		{"options ndots:2x\n", defaults(func(r *Resolv) { r.Ndots = 2 }), nil},
 		{"lookup file bind\n", defaults(func(r *Resolv) { r.Lookup = []string{"file", "bind"} }), nil},
@@ -184,6 +185,27 @@ func TestWarningsAreBounded(t *testing.T) {
 	list := func() []Warning { _, w := ParseHosts(garbage); return w }()
 	if last := list[len(list)-1]; last.Text != fmt.Sprintf("%d more warnings are left out", 100-(maxWarnings-1)) {
 		t.Errorf("the last of %d warnings: %v", len(list), last)
+	}
+}
+
+func TestUnsupportedIsBounded(t *testing.T) {
+	var b strings.Builder
+	for i := range 10 * maxWarnings {
+		fmt.Fprintf(&b, "options foo%d\n", i)
+	}
+	if r, _ := ParseResolv(b.String(), Environment{}); len(r.Unsupported) != maxWarnings {
+		t.Errorf("%d unsupported options are listed, want %d", len(r.Unsupported), maxWarnings)
+	}
+}
+
+func TestZones(t *testing.T) {
+	for zone, want := range map[string]bool{
+		"eth0": true, "3": true, strings.Repeat("z", maxZoneBytes): true,
+		strings.Repeat("z", maxZoneBytes+1): false, "\x1b[2J": false, "\xff": false, "": false, "a b": false, "\x7f": false,
+	} {
+		if addr, ok := parseAddr("fe80::1%" + zone); ok != want || ok && addr.Zone() != zone {
+			t.Errorf("zone %q: %v, %v", zone, addr, ok)
+		}
 	}
 }
 

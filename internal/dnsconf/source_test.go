@@ -30,7 +30,7 @@ type machine struct {
 
 func newMachine(t testing.TB) *machine {
 	testkit.CheckLeaks(t)
-	dir := t.TempDir()
+	dir := testkit.TempDir(t)
 	return &machine{t: t, environ: map[string]string{}, hostname: "host", paths: Paths{
 		Resolv: filepath.Join(dir, "resolv.conf"), NSSwitch: filepath.Join(dir, "nsswitch.conf"), Hosts: filepath.Join(dir, "hosts"),
 	}}
@@ -81,7 +81,11 @@ func (m *machine) write(path, data string, age time.Duration) {
 	m.t.Helper()
 	when := time.Now().Add(-age)
 	next := path + ".next"
-	if err := errors.Join(os.WriteFile(next, []byte(data), 0o600), os.Chtimes(next, when, when), os.Rename(next, path)); err != nil {
+	if err := errors.Join(os.WriteFile(next, []byte(data), 0o600), os.Chtimes(next, when, when)); err != nil {
+		m.t.Error(err)
+	}
+	// Windows refuses while a check has the file open.
+	if err := error(nil); !testkit.Eventually(func() bool { err = os.Rename(next, path); return err == nil }) {
 		m.t.Error(err)
 	}
 }
@@ -218,6 +222,59 @@ func TestSourceNoticesChangesWithinATick(t *testing.T) {
 	c.next(t, s, hasServer("192.0.2.2"))
 }
 
+// One difference suffices to read an old file again: another size, time, or file at the path.
+func TestSourceNoticesEachDifference(t *testing.T) {
+	when := time.Now().Add(-time.Hour)
+	for what, change := range map[string]func(path string) error{
+		"size": func(path string) error {
+			return errors.Join(os.WriteFile(path, []byte("nameserver 192.0.2.2\n\n"), 0o600), os.Chtimes(path, when, when))
+		},
+		"time": func(path string) error {
+			later := when.Add(time.Minute)
+			return errors.Join(os.WriteFile(path, []byte("nameserver 192.0.2.2\n"), 0o600), os.Chtimes(path, later, later))
+		},
+		"file": func(path string) error {
+			next := path + ".next"
+			return errors.Join(os.WriteFile(next, []byte("nameserver 192.0.2.2\n"), 0o600), os.Chtimes(next, when, when), os.Rename(next, path))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			m := newMachine(t)
+			path := m.paths.Resolv
+			if err := errors.Join(os.WriteFile(path, []byte("nameserver 192.0.2.1\n"), 0o600), os.Chtimes(path, when, when)); err != nil {
+				t.Fatal(err)
+			}
+			s, c := m.open(), &clock{}
+			if c.check(t, m, s); s.resolv.fresh {
+				t.Fatal("the file is old, but counts as young")
+			}
+			// While the file is changed in place, no check must see it: it would be young then.
+			if err := change(path); err != nil {
+				t.Fatal(err)
+			}
+			c.next(t, s, hasServer("192.0.2.2"))
+		})
+	}
+}
+
+// A file that comes back as it was counts again.
+func TestSourceFileComesBack(t *testing.T) {
+	m := newMachine(t)
+	m.write(m.paths.Resolv, "nameserver 192.0.2.1\n", time.Hour)
+	s, c := m.open(), &clock{}
+	away := m.paths.Resolv + ".away"
+	if err := os.Rename(m.paths.Resolv, away); err != nil {
+		t.Fatal(err)
+	}
+	c.next(t, s, hasServer("127.0.0.1"))
+	if err := os.Rename(away, m.paths.Resolv); err != nil {
+		t.Fatal(err)
+	}
+	if snap := c.next(t, s, hasServer("192.0.2.1")); snap.ResolvErr != nil {
+		t.Errorf("the file is back, but the error remains: %v", snap.ResolvErr)
+	}
+}
+
 // While a file cannot be read, what was last read is in force.
 func TestSourceKeepsWhatItHasRead(t *testing.T) {
 	m := newMachine(t)
@@ -277,7 +334,8 @@ func TestSnapshotNeverBlocks(t *testing.T) {
 		t.Fatal("the check does not end")
 	}
 	// The clock of the last calls is ahead: the interval counts from when the check began.
-	if s.Snapshot(2*DefaultInterval - 1); m.checks() != begun+1 {
+	s.Snapshot(2*DefaultInterval - 1)
+	if s.checks.Wait(); m.checks() != begun+1 {
 		t.Error("the next check begins too early")
 	}
 }

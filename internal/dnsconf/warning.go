@@ -114,10 +114,25 @@ func (w *warnings) lines(data string, maxBytes int) func(yield func(line string)
 	}
 }
 
-// fields splits a line at blanks.
-func fields(line string) []string {
-	return strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(blanks, r) })
+// fields splits a line at blanks. Only ASCII has blanks here.
+func fields(line string) []string { return appendFields(nil, line) }
+
+// appendFields is fields for lines that are so many that their slices are reused.
+func appendFields(list []string, line string) []string {
+	for at := 0; at < len(line); {
+		start := at
+		for at < len(line) && !isBlank(line[at]) {
+			at++
+		}
+		if at > start {
+			list = append(list, line[start:at])
+		}
+		at++
+	}
+	return list
 }
+
+func isBlank(c byte) bool { return strings.IndexByte(blanks, c) >= 0 }
 
 // lower is s in lower case; only ASCII letters have case here. It does not allocate if s is in lower case.
 func lower(s string) string {

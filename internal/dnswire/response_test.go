@@ -330,6 +330,7 @@ func TestParseMalformedData(t *testing.T) {
 		{TypeNS, "\xc0"},
 		{TypeNS, "\x40x\x00"},
 		{TypeNS, "\x80x\x00"},
+		{TypeNS, "\x80\x0c"},
 		{TypeNS, "\xc0\x02"}, // into the header
 		{TypeNS, "\xff\xff"}, // forward
 		{TypeNS, "\xc0\x38"}, // to itself
@@ -506,7 +507,7 @@ func TestParseIsBounded(t *testing.T) {
 		"empty texts":                   {txt, TypeTXT, true},
 		"counts without records":        {counts, TypePTR, false},
 		"pointers to pointers":          {deep, TypePTR, false},
-		"empty records of unknown type": {fill(pointer + "\x01\x01\x00\x01\x00\x00\x00\x00\x00\x00"), 257, false},
+		"empty records of unknown type": {fill(pointer + "\x01\x01\x00\x01\x00\x00\x00\x00\x00\x00"), 257, true},
 	} {
 		q := Question{q.Name, c.typ}
 		binary.BigEndian.PutUint16(c.msg[headerBytes+len(q.Name):], uint16(c.typ))
@@ -514,7 +515,7 @@ func TestParseIsBounded(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		r, err := Parse(c.msg, q)
 		runtime.ReadMemStats(&after)
-		if c.ok && err != nil {
+		if c.ok && err != nil || !c.ok && !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", what, err)
 		}
 		got := after.TotalAlloc - before.TotalAlloc
@@ -522,6 +523,49 @@ func TestParseIsBounded(t *testing.T) {
 			t.Errorf("%s: %d bytes are allocated for %d octets, more than %d", what, got, len(c.msg), limit)
 		}
 		t.Logf("%s: %d octets, %d bytes allocated, %d records, %v", what, len(c.msg), got, len(r.Records), err)
+	}
+}
+
+// The limit of names holds for what compression expands to, too.
+func TestParseNameLimit(t *testing.T) {
+	label := "\x3f" + strings.Repeat("a", 63)
+	q := Question{mustName(t, strings.Repeat(strings.Repeat("a", 63)+".", 3)), TypePTR} // 193 octets
+	for length, ok := range map[int]bool{MaxNameBytes: true, MaxNameBytes + 1: false} {
+		first := length - len(q.Name) - 1
+		for what, data := range map[string]string{
+			"whole":      string([]byte{byte(first)}) + strings.Repeat("b", first) + strings.Repeat(label, 3) + "\x00",
+			"compressed": string([]byte{byte(first)}) + strings.Repeat("b", first) + "\xc0\x0c",
+		} {
+			r, err := Parse(reply{q: q, flags: recursive, answer: []rr{{owner: q.Name.String(), typ: TypePTR, data: data}}}.encode(), q)
+			if (err == nil) != ok || ok && len(r.Answers()[0].Target) != length {
+				t.Errorf("%s, %d octets: %v", what, length, err)
+			}
+		}
+	}
+}
+
+// Records of a set are duplicates if all their data is equal, names without regard to case.
+func TestParseDuplicates(t *testing.T) {
+	for _, c := range []struct {
+		typ  Type
+		data []string
+		want int
+	}{
+		{TypeMX, []string{"\x00\x01" + wire("a"), "\x00\x02" + wire("a"), "\x00\x01" + wire("b"), "\x00\x01" + wire("A")}, 3},
+		{TypeSRV, []string{"\x00\x01\x00\x01\x00\x01" + wire("a"), "\x00\x01\x00\x02\x00\x01" + wire("a"), "\x00\x01\x00\x01\x00\x02" + wire("a"), "\x00\x01\x00\x01\x00\x01" + wire("a")}, 3},
+		{TypeTXT, []string{"\x02ab", "\x01a\x01b", "\x02AB", "\x02ab"}, 3},
+		{TypeSOA, []string{soa("z", 0, 1).data, soa("z", 0, 2).data, soa("z", 0, 1).data}, 2},
+		{TypeAAAA, []string{strings.Repeat("\x01", 16), strings.Repeat("\x02", 16), strings.Repeat("\x01", 16)}, 2},
+		{257, []string{"ab", "AB", "", "ab"}, 3},
+	} {
+		rep := reply{q: Question{mustName(t, "example.com"), c.typ}, flags: recursive}
+		for _, data := range c.data {
+			rep.answer = append(rep.answer, rr{owner: "example.com", typ: c.typ, data: data})
+		}
+		r, err := Parse(rep.encode(), rep.q)
+		if err != nil || len(r.Answers()) != c.want || r.Dropped != len(c.data)-c.want {
+			t.Errorf("%v: %s, %v; want %d records", c.typ, describe(r), err, c.want)
+		}
 	}
 }
 
