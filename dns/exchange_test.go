@@ -336,9 +336,9 @@ func TestUnpredictable(t *testing.T) {
 		return honest(q)
 	}}
 	onTestNet(t, func(n *testNet) {
-		const queries = 60
+		const queries, long = 60, "a-name-with-so-many-letters-that-no-case-occurs-twice.example.com"
 		for range queries {
-			n.ask("www.example.com")
+			n.ask(long)
 		}
 		if len(names) < queries-1 || len(ids) < queries-1 || len(s.ports) != socketsPerServer {
 			t.Errorf("%d spellings, %d IDs, %d ports of %d queries", len(names), len(ids), len(s.ports), queries)
@@ -347,7 +347,7 @@ func TestUnpredictable(t *testing.T) {
 		if open := n.client.Descriptors(); open != 0 {
 			t.Errorf("%d sockets are open that are older than socketAge", open)
 		}
-		n.ask("www.example.com")
+		n.ask(long)
 		if len(s.ports) != socketsPerServer+1 {
 			t.Errorf("%d ports, want another one", len(s.ports))
 		}
@@ -597,6 +597,27 @@ func TestStreamReopened(t *testing.T) {
 	}, s)
 }
 
+// A connection on which a query has timed out is not used again, if nothing else has arrived on it.
+func TestSilentStream(t *testing.T) {
+	var silent net.Conn
+	s := &testServer{udp: honest, tcp: func(c net.Conn, q []byte) {
+		if silent == nil {
+			silent = c
+		}
+		if c != silent {
+			honestTCP(c, q)
+		}
+	}}
+	onTestNet(t, func(n *testNet) {
+		n.policy.tcp = true
+		if r := n.ask("www.example.com"); len(r.steps) != 1 {
+			t.Errorf("steps %v", r.steps)
+		} else {
+			n.wantAddr(r, trueAddr)
+		}
+	}, s)
+}
+
 // With rotate, lookups begin at different servers.
 func TestRotate(t *testing.T) {
 	a, b := &testServer{udp: honest}, &testServer{udp: honest}
@@ -631,6 +652,30 @@ func TestCancel(t *testing.T) {
 			}, silent)
 		}
 	}
+}
+
+// Connecting ends with the last query that waits for it.
+func TestCancelConnecting(t *testing.T) {
+	s := &testServer{udp: honest, tcp: honestTCP}
+	onTestNet(t, func(n *testNet) {
+		s.host.SetConnectPolicy(looptest.DropConnects)
+		n.policy.tcp = true
+		n.run(func() {
+			a, b := n.start("a", nil), n.start("b", nil)
+			a.cancel()
+			if len(n.x.servers) != 1 {
+				t.Error("the connection was given up while a query waits for it")
+			}
+			b.cancel()
+			if len(n.x.servers) != 0 {
+				t.Error("a connection is being opened that no query waits for")
+			}
+		})
+		time.Sleep(time.Second)
+		if open := n.client.Descriptors(); open != 0 {
+			t.Errorf("%d descriptors are open", open)
+		}
+	}, s)
 }
 
 // A done function may start and cancel queries, close the exchanger, and panic.
