@@ -435,6 +435,34 @@ func TestServerFailureOnce(t *testing.T) {
 	}, s)
 }
 
+// The timer of an attempt ends with it.
+func TestAttemptTimer(t *testing.T) {
+	s := &testServer{}
+	s.udp = func(q []byte) []answer {
+		if s.queries[0] == 1 {
+			time.Sleep(3 * time.Second)
+			return []answer{answerTo(q).rcode(2)}
+		}
+		time.Sleep(4 * time.Second)
+		return honest(q)
+	}
+	onTestNet(t, func(n *testNet) {
+		if r := n.ask("www.example.com"); len(r.steps) != 1 {
+			t.Errorf("steps %v", r.steps)
+		}
+	}, s)
+}
+
+// An ID that is in flight is not used for another query.
+func TestUniqueID(t *testing.T) {
+	next := uint64(5)
+	s := &server{x: &exchanger{random: func() uint64 { next++; return next / 2 }}}
+	q := &query{question: dnswire.Question{Name: must(dnswire.ParseName("a")), Type: dnswire.TypeA}, policy: &policy{}}
+	if _, err := s.appendQuery(nil, q, map[uint16]*query{3: {}, 4: {}}); err != nil || q.sent.ID != 5 {
+		t.Errorf("ID %d, %v, want 5", q.sent.ID, err)
+	}
+}
+
 // A server that does not run refuses at once (ICMP): no timeout passes.
 func TestRefused(t *testing.T) {
 	s := &testServer{udp: honest}
@@ -701,6 +729,9 @@ func TestReentrant(t *testing.T) {
 			n.wantAddr(<-replies, trueAddr)
 		}
 		n.run(func() {
+			for range 5 {
+				n.x.ask(question, &n.policy, func(reply) { panic("another mistake") })
+			}
 			n.start("d", replies)
 			n.x.close()
 			n.start("e", replies)

@@ -167,9 +167,6 @@ func (q *query) end(r reply) {
 // cancel ends the query without a reply. It has no effect on one that has ended: its reply is
 // delivered.
 func (q *query) cancel() {
-	if q.done == nil {
-		return
-	}
 	q.stop()
 	q.done = nil
 	delete(q.x.queries, q)

@@ -192,13 +192,25 @@ func TestSearchList(t *testing.T) {
 		return z.udp(q)
 	}}
 	onResolver(t, Config{}, files{resolv: "search one two x\n"}, func(r *testResolver) {
-		if a := r.wantAnswer("web", "evented 10.0.1.0:53 udp", trueAddr); a.Canonical != "web.two." {
-			t.Errorf("canonical name %q", a.Canonical)
+		if a := r.wantAnswer("web", "evented 10.0.1.0:53 udp", trueAddr); a.Canonical != "web.two." || a.TTL != 30*time.Second {
+			t.Errorf("canonical name %q, TTL %v, want that of the negative answer for AAAA", a.Canonical, a.TTL)
 		}
 		r.wantAnswer("c.d", "evented 10.0.1.0:53 udp", trueAddr)
 		r.Lookup(r.t.Context(), "gone.")
 		if want := []string{"web.one.", "web.two.", "c.d.", "gone."}; !slices.Equal(asked, want) {
 			t.Errorf("asked for %q, want %q", asked, want)
+		}
+	}, s)
+}
+
+// After a timeout the other names of the search list are not asked for: each would cost another.
+func TestSearchListTimeout(t *testing.T) {
+	s := &testServer{udp: func([]byte) []answer { return nil }}
+	onResolver(t, Config{Attempts: 1}, files{resolv: "search one two\n"}, func(r *testResolver) {
+		began := time.Now()
+		_, err := r.Lookup(r.t.Context(), "web")
+		if e, ok := errors.AsType[*Error](err); !ok || !e.Timeout() || !e.Temporary() || len(e.Steps) == 0 || time.Since(began) > 6*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	}, s)
 }
@@ -226,7 +238,7 @@ func TestOneFamilyFails(t *testing.T) {
 // While no server answers, an old answer is used (RFC 8767), with one refresh in 30 s.
 func TestStale(t *testing.T) {
 	dead := false
-	z := zone{"a.": {trueAddr}}
+	z := zone{"a.": {trueAddr, "2001:db8::1"}}
 	s := &testServer{udp: func(q []byte) []answer {
 		if dead {
 			return nil
@@ -234,22 +246,22 @@ func TestStale(t *testing.T) {
 		return z.udp(q)
 	}}
 	onResolver(t, Config{Timeout: time.Second, Attempts: 1}, files{}, func(r *testResolver) {
-		r.wantAnswer("a.", "evented 10.0.1.0:53 udp", trueAddr)
+		r.wantAnswer("a.", "evented 10.0.1.0:53 udp", trueAddr, "2001:db8::1")
 		dead = true
 		time.Sleep(2 * time.Minute)
 		began := time.Now()
-		if a := r.wantAnswer("a.", PathStale, trueAddr); !a.Stale || a.TTL > 30*time.Second {
+		if a := r.wantAnswer("a.", PathStale, trueAddr, "2001:db8::1"); !a.Stale || a.TTL > 30*time.Second {
 			t.Errorf("%+v", a)
 		}
 		if time.Since(began) < time.Second {
 			t.Error("a stale answer was used before the servers had been asked")
 		}
-		if r.wantAnswer("a.", PathStale, trueAddr); s.queries[0] > 2+2+2 { // the negative AAAA cannot be stale
+		if r.wantAnswer("a.", PathStale, trueAddr, "2001:db8::1"); s.queries[0] != 2+2 {
 			t.Errorf("%d queries", s.queries[0])
 		}
 		dead = false
 		time.Sleep(31 * time.Second)
-		if a := r.wantAnswer("a.", "evented 10.0.1.0:53 udp", trueAddr); a.Stale {
+		if a := r.wantAnswer("a.", "evented 10.0.1.0:53 udp", trueAddr, "2001:db8::1"); a.Stale {
 			t.Errorf("%+v", a)
 		}
 	}, s)
