@@ -527,3 +527,20 @@ func TestLookupType(t *testing.T) {
 		}
 	}, s)
 }
+
+// Close ends lookups of the pool, whose functions it waits for.
+func TestClosePool(t *testing.T) {
+	onResolver(t, Config{Strategy: Pool}, files{}, func(r *testResolver) {
+		r.lookupHost = func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		results := make(chan error, 1)
+		r.LookupFunc(r.loop, "a.", func(_ Answer, err error) { results <- err })
+		time.Sleep(time.Second)
+		r.Close()
+		if err := <-results; !errors.Is(err, ErrClosed) {
+			t.Errorf("%v, want ErrClosed", err)
+		}
+	}, &testServer{udp: honest})
+}
