@@ -760,3 +760,26 @@ func TestNoDescriptors(t *testing.T) {
 		n.client.SetMaxDescriptors(100)
 	}, s)
 }
+
+// A query that goes on over TCP, after the last socket of its server was retired, ends with the exchanger.
+func TestRetiredMeanwhile(t *testing.T) {
+	s := &testServer{
+		udp: func(q []byte) []answer { time.Sleep(time.Second); return []answer{answerTo(q).truncated()} },
+		tcp: func(net.Conn, []byte) {},
+	}
+	onTestNet(t, func(n *testNet) {
+		replies := make(chan reply, 1)
+		n.run(func() {
+			u := n.start("a", replies).socket
+			u.retire()
+		})
+		time.Sleep(2 * time.Second)
+		n.run(func() {
+			if len(n.x.servers) != 1 {
+				t.Error("the server with an open stream was forgotten")
+			}
+			n.x.close()
+		})
+		<-replies
+	}, s)
+}
