@@ -240,7 +240,8 @@ func (t *streamSocket) acceptedLocked() {
 	l.s.changedLocked()
 }
 
-// dropEmbryoLocked ends an embryo whose client does not answer. No descriptor will close it.
+// dropEmbryoLocked ends an embryo whose client does not answer, or resets it. Nothing else refers to
+// its socket, and no descriptor will close it.
 func (t *streamSocket) dropEmbryoLocked() {
 	if t.state == streamEmbryo {
 		t.listener.forgetEmbryoLocked(t.s)

@@ -1,0 +1,159 @@
+package dns
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/dnswire"
+)
+
+// A Type is the type of a record, as registered by IANA.
+type Type uint16
+
+// Types whose data a Record has in its fields.
+const (
+	TypeA     = Type(dnswire.TypeA)
+	TypeNS    = Type(dnswire.TypeNS)
+	TypeCNAME = Type(dnswire.TypeCNAME)
+	TypeSOA   = Type(dnswire.TypeSOA)
+	TypePTR   = Type(dnswire.TypePTR)
+	TypeMX    = Type(dnswire.TypeMX)
+	TypeTXT   = Type(dnswire.TypeTXT)
+	TypeAAAA  = Type(dnswire.TypeAAAA)
+	TypeSRV   = Type(dnswire.TypeSRV)
+)
+
+// typeAddresses stands for A and AAAA together. No record has it.
+const typeAddresses Type = 0
+
+// String returns the mnemonic, such as "AAAA".
+func (t Type) String() string {
+	if t == typeAddresses {
+		return "A, AAAA"
+	}
+	return dnswire.Type(t).String()
+}
+
+// A Path is where an answer or an error comes from: "literal", "localhost", "hosts", "cache", "cache
+// stale", "evented 192.0.2.53:53 udp", "evented 192.0.2.53:53 tcp" or "pool".
+type Path string
+
+// Paths without a server.
+const (
+	PathLiteral   Path = "literal"
+	PathLocalhost Path = "localhost"
+	PathHosts     Path = "hosts"
+	PathCache     Path = "cache"
+	PathStale     Path = "cache stale"
+	PathPool      Path = "pool"
+)
+
+func pathOf(r *reply) Path { return Path(fmt.Sprintf("evented %v %s", r.server, transport(r.tcp))) }
+
+// An Answer is the result of a lookup. Lookups that get it from the cache return the same slices: do
+// not change them.
+type Answer struct {
+	// Name is the name as it was given to the lookup, and Canonical the one that has the records, with
+	// the suffix of the search list and after all aliases; it ends with a dot if it comes from DNS.
+	Name, Canonical string
+	Type            Type // 0 for Lookup
+	// Addrs are the addresses, if those were looked up: for Lookup of both families, in the order in which to
+	// connect (RFC 6724).
+	Addrs []netip.Addr
+	// Records are those of DNS: aliases first, in their order.
+	Records []Record
+	// TTL is how long the answer may be used: 0 if that is not known.
+	TTL time.Duration
+	// Path is where the answer comes from. If A and AAAA records come from different sources, it is
+	// that of the A records.
+	Path Path
+	// Stale reports that the TTL has ended, and that no server could refresh the answer (RFC 8767).
+	Stale bool
+	// Steps are the attempts that failed before.
+	Steps []Step
+}
+
+// A Record is a record of DNS. Which fields after TTL are set depends on the type. Texts are as
+// in zone files: dots and octets that are not printable are escaped with a backslash.
+type Record struct {
+	Name string // the owner, with the final dot
+	Type Type
+	TTL  time.Duration
+
+	Addr       netip.Addr // A, AAAA
+	Target     string     // CNAME, NS, PTR, MX, SRV
+	Preference uint16     // MX; the priority of SRV
+	Weight     uint16     // SRV
+	Port       uint16     // SRV
+	Text       []string   // TXT: any octets, not escaped
+	Data       []byte     // other types but SOA: the octets of the record
+	// Value is the data of any type as in a zone file.
+	Value string
+}
+
+func recordOf(w *dnswire.Record) Record {
+	r := Record{
+		Name: w.Name.String(), Type: Type(w.Type), TTL: w.TTL, Addr: w.Addr, Preference: w.Preference,
+		Weight: w.Weight, Port: w.Port, Text: w.Text, Data: w.Data, Value: w.DataString(),
+	}
+	if w.Target != "" {
+		r.Target = w.Target.String()
+	}
+	return r
+}
+
+// Why a name has no answer. Both errors wrap ErrNotFound.
+var (
+	// ErrNotFound: the name does not exist, or has no record of the type.
+	ErrNotFound = errors.New("not found")
+	// ErrNoName: the name does not exist (NXDOMAIN).
+	ErrNoName = fmt.Errorf("no such name: %w", ErrNotFound)
+	// ErrNoData: the name exists, but has no record of the type.
+	ErrNoData = fmt.Errorf("no record of the type: %w", ErrNotFound)
+)
+
+// An Error is the error of a lookup. Unwrap returns ErrNoName or ErrNoData, ErrClosed, ErrBusy, the
+// context's cause, the error of the last attempt, or that of package net for PathPool.
+type Error struct {
+	Name  string
+	Type  Type   // 0 for Lookup
+	Path  Path   // where the error comes from, if it comes from a source
+	Steps []Step // attempts that failed: at most those of one of the names asked for
+	Err   error
+}
+
+// Error returns the name, the type, the cause, and the failed attempts.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "dns: lookup %q (%v): %v", e.Name, e.Type, e.Err)
+	if e.Path != "" {
+		fmt.Fprintf(&b, " [%s]", e.Path)
+	}
+	for i, s := range e.Steps {
+		fmt.Fprintf(&b, "; attempt %d: %v", i+1, s)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout reports whether servers have not responded in time, or a deadline has passed.
+func (e *Error) Timeout() bool {
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](e.Err)
+	return ok && t.Timeout()
+}
+
+// Temporary reports whether the same lookup may succeed later.
+func (e *Error) Temporary() bool {
+	t, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](e.Err)
+	return ok && t.Temporary() || errors.Is(e.Err, ErrBusy)
+}

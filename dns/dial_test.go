@@ -1,0 +1,208 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/loop/looptest"
+)
+
+// A dialTest is a target with two addresses of each family, and the times at which each got a SYN.
+type dialTest struct {
+	*testResolver
+	dialer  Dialer
+	targets map[string]*looptest.Host
+	syns    []string
+	at      []time.Duration
+	opened  int
+}
+
+type sink struct{ closed chan error }
+
+func (sink) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
+func (s sink) Closed(_ *loop.Conn, why error)         { s.closed <- why }
+
+var targetAddrs = []string{"2001:db8:1::1", "2001:db8:1::2", "10.1.0.1", "10.1.0.2"}
+
+// onDialTest runs f with targets that listen; delay is how late the DNS server answers for AAAA.
+func onDialTest(t *testing.T, delay time.Duration, f func(d *dialTest)) {
+	t.Helper()
+	z := zone{"target.": targetAddrs, "four.": {"10.1.0.1"}}
+	s := &testServer{udp: z.udp}
+	onResolver(t, Config{}, files{}, func(r *testResolver) {
+		d := &dialTest{testResolver: r, dialer: Dialer{Resolver: r.Resolver}, targets: map[string]*looptest.Host{}}
+		for _, a := range targetAddrs {
+			h := r.net.Host(netip.MustParseAddr(a))
+			d.targets[a] = h
+			ln := must(h.Listen("tcp", ":80"))
+			r.t.Cleanup(func() { ln.Close() })
+		}
+		began := time.Now()
+		r.net.SetRule(func(seg *looptest.Segment) looptest.Verdict {
+			switch {
+			case seg.Kind == looptest.SYN && seg.Attempt == 0:
+				d.syns = append(d.syns, seg.To.Addr().String())
+				d.at = append(d.at, time.Since(began).Round(10*time.Millisecond)) // timers are a little late
+			case delay > 0 && seg.Kind == looptest.Datagram && seg.To.Port() == 53:
+				if _, typ := questionOf(seg.Data); typ == TypeAAAA {
+					return looptest.Delay(delay)
+				}
+			}
+			return looptest.Pass
+		})
+		f(d)
+		time.Sleep(2 * time.Second)
+	}, s)
+}
+
+func (d *dialTest) accept(*loop.Conn) loop.Handler {
+	d.opened++
+	return sink{make(chan error, 1)}
+}
+
+func (d *dialTest) dial(address string) (*loop.Conn, error) {
+	return d.dialer.Dial(d.t.Context(), "tcp", address, d.accept)
+}
+
+// want checks the order and the times of the attempts, and that one connection is open.
+func (d *dialTest) want(c *loop.Conn, err error, remote string, syns []string, at ...time.Duration) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if !slices.Equal(d.syns, syns) || !slices.Equal(d.at, at) || c.RemoteAddr().String() != remote || d.opened != 1 {
+		d.t.Fatalf("SYNs to %v at %v, connected to %v, accept called %d times", d.syns, d.at, c.RemoteAddr(), d.opened)
+	}
+	c.Abort()
+}
+
+func TestDialFirst(t *testing.T) {
+	onDialTest(t, 0, func(d *dialTest) {
+		c, err := d.dial("target.:80")
+		d.want(c, err, "[2001:db8:1::1]:80", []string{"2001:db8:1::1"}, 0)
+	})
+}
+
+// Attempts alternate between the families. A silent address costs a delay, one that refuses costs nothing.
+func TestDialAttempts(t *testing.T) {
+	onDialTest(t, 0, func(d *dialTest) {
+		d.targets["2001:db8:1::1"].SetConnectPolicy(looptest.DropConnects)
+		d.targets["10.1.0.1"].SetConnectPolicy(looptest.RefuseConnects)
+		c, err := d.dial("target.:80")
+		d.want(c, err, "[2001:db8:1::2]:80", []string{"2001:db8:1::1", "10.1.0.1", "2001:db8:1::2"}, 0, 250*time.Millisecond, 250*time.Millisecond)
+		time.Sleep(time.Second)
+		if conns := d.loop.Group().Conns(); conns != 0 {
+			t.Errorf("%d connections are left", conns)
+		}
+	})
+}
+
+// Canceling an attempt takes a moment, in which it may open: it gets no handler, and is closed.
+func TestDialSecondToOpen(t *testing.T) {
+	calls := 0
+	r := &race{done: func(*loop.Conn, error) {}, accept: func(*loop.Conn) loop.Handler { calls++; return sink{} }}
+	first, second := &attempt{race: r}, &attempt{race: r}
+	if first.opened(nil) == nil || second.opened(nil) != nil || calls != 1 || second.won {
+		t.Errorf("accept was called %d times; the second attempt has won: %v", calls, second.won)
+	}
+}
+
+// AAAA records that are late are waited for a little, and not longer.
+func TestDialResolutionDelay(t *testing.T) {
+	onDialTest(t, 40*time.Millisecond, func(d *dialTest) {
+		c, err := d.dial("target.:80")
+		d.want(c, err, "[2001:db8:1::1]:80", []string{"2001:db8:1::1"}, 40*time.Millisecond)
+	})
+	onDialTest(t, 3*time.Second, func(d *dialTest) {
+		c, err := d.dial("target.:80")
+		d.want(c, err, "10.1.0.1:80", []string{"10.1.0.1"}, 50*time.Millisecond)
+	})
+}
+
+func TestDialAllFail(t *testing.T) {
+	onDialTest(t, 0, func(d *dialTest) {
+		for _, h := range d.targets {
+			h.SetConnectPolicy(looptest.RefuseConnects)
+		}
+		_, err := d.dial("target.:80")
+		e, ok := errors.AsType[*AttemptsError](err)
+		if !ok || len(e.Errs) != 4 || !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), "10.1.0.2:80") {
+			t.Errorf("%v", err)
+		}
+		if _, err := d.dial("missing.:80"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%v, want ErrNotFound", err)
+		}
+		if _, err := d.dialer.Dial(d.t.Context(), "tcp6", "four.:80", d.accept); !errors.Is(err, ErrNoData) {
+			t.Errorf("%v, want ErrNoData", err)
+		}
+		if d.opened != 0 {
+			t.Error("accept was called")
+		}
+	})
+}
+
+// When the context ends, Dial returns at once, and nothing is left of the attempts, whatever they do.
+func TestDialCanceled(t *testing.T) {
+	for _, after := range []time.Duration{0, 1, 40 * time.Millisecond, 100 * time.Millisecond, 600 * time.Millisecond} {
+		onDialTest(t, 3*time.Second, func(d *dialTest) {
+			for _, h := range d.targets {
+				h.SetConnectPolicy(looptest.DropConnects)
+			}
+			if after == 1 { // while the lookup goes on
+				d.dialer.ResolutionDelay = time.Minute
+			}
+			ctx, cancel := context.WithTimeout(d.t.Context(), after)
+			defer cancel()
+			began := time.Now()
+			_, err := d.dialer.Dial(ctx, "tcp", "target.:80", d.accept)
+			if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > after+time.Millisecond {
+				t.Errorf("%v after %v, want an error at %v", err, time.Since(began), after)
+			}
+			time.Sleep(time.Second)
+			if flights, _ := d.flights.InFlight(); flights != 0 {
+				t.Errorf("canceled after %v: %d queries go on", after, flights)
+			}
+			time.Sleep(11 * time.Second) // sockets for DNS are older than socketAge
+			if conns, fds := d.loop.Group().Conns(), d.client.Descriptors(); conns+fds != 0 {
+				t.Errorf("canceled after %v: %d connections, %d descriptors", after, conns, fds)
+			}
+		})
+	}
+}
+
+// A handler that is refused, or a connection that accept closes, is the end of the race.
+func TestDialAcceptRefuses(t *testing.T) {
+	onDialTest(t, 0, func(d *dialTest) {
+		c, err := d.dialer.Dial(d.t.Context(), "tcp", "target.:80", func(*loop.Conn) loop.Handler { return nil })
+		if err == nil || c != nil || len(d.syns) != 1 {
+			t.Errorf("%v, %v, SYNs to %v", c, err, d.syns)
+		}
+	})
+}
+
+func TestDialMisuse(t *testing.T) {
+	onDialTest(t, 0, func(d *dialTest) {
+		for _, c := range []struct{ network, address string }{
+			{"udp", "target.:80"}, {"tcp", "target."}, {"tcp", "target.:http"}, {"tcp", "target.:65536"}, {"unix", "/x"},
+		} {
+			if _, err := d.dialer.Dial(d.t.Context(), c.network, c.address, d.accept); !errors.Is(err, pollux.ErrBadArgument) {
+				t.Errorf("%v: %v, want ErrBadArgument", c, err)
+			}
+		}
+		if _, err := (&Dialer{}).Dial(d.t.Context(), "tcp", "target.:80", d.accept); !errors.Is(err, pollux.ErrBadArgument) {
+			t.Errorf("%v, want ErrBadArgument", err)
+		}
+		late := Dialer{Resolver: d.Resolver, AttemptDelay: time.Minute}
+		if _, err := late.Dial(d.t.Context(), "tcp", "target.:80", d.accept); !errors.Is(err, pollux.ErrBadArgument) {
+			t.Errorf("%v, want ErrBadArgument", err)
+		}
+	})
+}

@@ -1,0 +1,60 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/pollux-io/pollux/internal/dnscache"
+	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/flight"
+	"github.com/pollux-io/pollux/internal/offload"
+)
+
+// A poolJob is a lookup by the system's resolver.
+type poolJob struct {
+	r      *Resolver
+	ctx    context.Context
+	name   string
+	flight *flight.Flight[dnscache.Key, *result]
+	addrs  []netip.Addr
+	err    error
+}
+
+var _ offload.Job = (*poolJob)(nil)
+
+// startPool starts a lookup by the pool. Stopping it makes package net return at once; a thread in
+// getaddrinfo goes on, as nothing can end that.
+func (r *Resolver) startPool(name string) flight.Start[dnscache.Key, *result] {
+	return func(f *flight.Flight[dnscache.Key, *result]) (stop func()) {
+		ctx, cancel := context.WithCancel(context.Background())
+		if err := r.pool.Submit(&poolJob{r: r, ctx: ctx, name: name, flight: f}); err != nil {
+			cancel()
+			switch {
+			case errors.Is(err, offload.ErrStopped):
+				err = ErrClosed
+			case errors.Is(err, offload.ErrFull):
+				err = fmt.Errorf("%w, or raise PoolWorkers or PoolQueue", ErrBusy)
+			}
+			f.Finish(&result{path: PathPool}, err)
+		}
+		return cancel
+	}
+}
+
+func (j *poolJob) Reserve() error { return nil }
+
+func (j *poolJob) Run() { j.addrs, j.err = j.r.lookupHost(j.ctx, j.name) }
+
+func (j *poolJob) Finish(returned bool, recovered any) {
+	res := &result{path: PathPool, addrs: j.addrs}
+	if !returned {
+		j.err = fmt.Errorf("the system's resolver panicked: %v", recovered)
+	}
+	if e, ok := errors.AsType[*net.DNSError](j.err); ok && e.IsNotFound {
+		res.kind, j.err = dnswire.NXDomain, nil // package net does not distinguish NXDOMAIN from NODATA
+	}
+	j.flight.Finish(res, j.err)
+}

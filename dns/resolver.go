@@ -1,0 +1,267 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/dnscache"
+	"github.com/pollux-io/pollux/internal/dnsconf"
+	"github.com/pollux-io/pollux/internal/flight"
+	"github.com/pollux-io/pollux/internal/misuse"
+	"github.com/pollux-io/pollux/internal/offload"
+	"github.com/pollux-io/pollux/loop"
+)
+
+// A Strategy is how names are resolved that are not known inline.
+type Strategy uint8
+
+// Strategies.
+const (
+	// Auto is Evented where that gives the answers of the system's resolver, and Pool elsewhere.
+	Auto Strategy = iota
+	// Evented asks DNS servers on a loop, whatever nsswitch.conf demands.
+	Evented
+	// Pool asks the system's resolver, which has the hosts file, too. It resolves addresses only; other
+	// types are Evented.
+	Pool
+)
+
+// Config configures a Resolver. The zero Config is valid; each zero field means its default, which ends
+// the field's comment.
+type Config struct {
+	Strategy Strategy // Auto
+	// Group has the loops for lookups that wait: Lookup and LookupType. By default the resolver starts a
+	// group of one loop at the first one.
+	Group *loop.Group
+	// Servers are asked instead of those of resolv.conf; with Auto, they make every lookup Evented.
+	Servers []netip.AddrPort
+	// ResolvConf, NSSwitch and Hosts are the paths of the configuration files, which are read again when
+	// they change, within 5 s of a lookup. Those of the system.
+	ResolvConf, NSSwitch, Hosts string
+
+	// Timeout is that of one attempt at one server, and Attempts how often each server is asked. Those of
+	// resolv.conf: 5 s and 2.
+	Timeout  time.Duration
+	Attempts int
+
+	// CacheEntries and CacheBytes limit the cache. A negative number of entries disables it. 10,000 and 16 MiB.
+	CacheEntries, CacheBytes int
+	// MaxTTL and MaxNegativeTTL limit how long answers are cached, and MaxStale how long one
+	// is kept after that, in case no server answers. Negative: not at all. A day, 3 h and a day.
+	MaxTTL, MaxNegativeTTL, MaxStale time.Duration
+
+	// PoolWorkers is the maximum number of goroutines of the pool, and PoolQueue of lookups that wait for
+	// one. 64 and 4,096.
+	PoolWorkers, PoolQueue int
+	// MaxInFlight is the maximum number of queries and lookups in progress at a time. 10,000.
+	MaxInFlight int
+}
+
+func (c *Config) applyDefaults() error {
+	switch {
+	case c.Strategy > Pool:
+		return fmt.Errorf("dns: %w: Strategy %d is unknown", misuse.ErrBadArgument, c.Strategy)
+	case c.Timeout < 0 || c.Attempts < 0 || c.CacheBytes < 0 || c.PoolWorkers < 0 || c.PoolQueue < 0 || c.MaxInFlight < 0:
+		return fmt.Errorf("dns: %w: a number or time of Config is negative", misuse.ErrBadArgument)
+	}
+	for _, s := range c.Servers {
+		if !s.IsValid() || s.Port() == 0 {
+			return fmt.Errorf("dns: %w: Servers has %v, which is not an address with a port", misuse.ErrBadArgument, s)
+		}
+	}
+	paths := dnsconf.DefaultPaths()
+	setDefault(&c.ResolvConf, paths.Resolv)
+	setDefault(&c.NSSwitch, paths.NSSwitch)
+	setDefault(&c.Hosts, paths.Hosts)
+	setDefault(&c.CacheEntries, 10_000)
+	setDefault(&c.CacheBytes, 16<<20)
+	setDefault(&c.MaxTTL, 24*time.Hour)
+	setDefault(&c.MaxNegativeTTL, 3*time.Hour)
+	setDefault(&c.MaxStale, 24*time.Hour)
+	setDefault(&c.PoolWorkers, 64)
+	setDefault(&c.PoolQueue, 4096)
+	setDefault(&c.MaxInFlight, maxQueries)
+	return nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// A Resolver resolves names. Its methods may be called from any goroutine; only Lookup, LookupType
+// and Close wait. Use New.
+type Resolver struct {
+	config  Config
+	start   time.Time
+	source  *dnsconf.Source
+	flights *flight.Group[dnscache.Key, *result]
+	results *dnscache.Cache[*result] // by the name asked for, and its type
+	answers *dnscache.Cache[*Answer] // of Lookup, by the text of the name
+	pool    *offload.Pool
+	turns   atomic.Uint32 // of the loops of a group
+
+	// lookupHost is the system's resolver.
+	lookupHost func(ctx context.Context, name string) ([]netip.Addr, error)
+
+	policyOf atomic.Pointer[configured]
+
+	mu         sync.Mutex // guards up to the end
+	exchangers map[*loop.Loop]*exchanger
+	own        *loop.Group // without Config.Group
+	closed     bool
+}
+
+// configured is a policy, and the configuration that it was made from.
+type configured struct {
+	resolv *dnsconf.Resolv
+	policy policy
+}
+
+// New returns a Resolver, whose caller must Close it. It reads the configuration files, which may
+// block as file systems do; files that do not exist, or have errors, have their defaults. The error wraps
+// pollux.ErrBadArgument.
+func New(c Config) (*Resolver, error) {
+	if err := c.applyDefaults(); err != nil {
+		return nil, err
+	}
+	limits := dnscache.Config{
+		MaxEntries: max(c.CacheEntries, 0), MaxBytes: c.CacheBytes / 2,
+		MaxTTL: max(c.MaxTTL, 0), MaxNegativeTTL: max(c.MaxNegativeTTL, 0), MaxStale: max(c.MaxStale, 0),
+	}
+	fresh := limits
+	fresh.MaxStale = 0
+	system := &net.Resolver{}
+	r := &Resolver{
+		config: c, start: time.Now(),
+		source:  dnsconf.Open(dnsconf.Config{Paths: dnsconf.Paths{Resolv: c.ResolvConf, NSSwitch: c.NSSwitch, Hosts: c.Hosts}}),
+		flights: flight.New[dnscache.Key, *result](flight.Limits{Flights: c.MaxInFlight, Waiters: c.MaxInFlight}),
+		results: dnscache.New[*result](limits), answers: dnscache.New[*Answer](fresh),
+		pool:       offload.New(c.PoolWorkers, c.PoolQueue),
+		exchangers: map[*loop.Loop]*exchanger{},
+		lookupHost: func(ctx context.Context, name string) ([]netip.Addr, error) {
+			return system.LookupNetIP(ctx, "ip", name)
+		},
+	}
+	return r, nil
+}
+
+// now is the time on the clock of the caches.
+func (r *Resolver) now() time.Duration { return time.Since(r.start) }
+
+// policy returns how servers are asked.
+func (r *Resolver) policy(s *dnsconf.Snapshot) *policy {
+	if c := r.policyOf.Load(); c != nil && c.resolv == s.Resolv {
+		return &c.policy
+	}
+	c := &configured{s.Resolv, policy{
+		servers: s.Resolv.Servers, timeout: s.Resolv.Timeout, attempts: s.Resolv.Attempts,
+		rotate: s.Resolv.Rotate, tcp: s.Resolv.UseTCP, trustAD: s.Resolv.TrustAD,
+	}}
+	if len(r.config.Servers) > 0 {
+		c.policy.servers = r.config.Servers
+	}
+	if r.config.Timeout > 0 {
+		c.policy.timeout = r.config.Timeout
+	}
+	if r.config.Attempts > 0 {
+		c.policy.attempts = r.config.Attempts
+	}
+	r.policyOf.Store(c)
+	return &c.policy
+}
+
+// exchanger returns that of a loop.
+func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	x := r.exchangers[l]
+	if x == nil {
+		x = newExchanger(l, l.Group().Config().Network)
+		r.exchangers[l] = x
+	}
+	return x, nil
+}
+
+// nextLoop returns a loop for a lookup that waits.
+func (r *Resolver) nextLoop() (*loop.Loop, error) {
+	g := r.config.Group
+	if g == nil {
+		var err error
+		if g, err = r.ownGroup(); err != nil {
+			return nil, err
+		}
+	}
+	loops := g.Loops()
+	return loops[int(r.turns.Add(1))%len(loops)], nil
+}
+
+func (r *Resolver) ownGroup() (*loop.Group, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	if r.own == nil {
+		g, err := loop.NewGroup(loop.Config{Loops: 1})
+		if err != nil {
+			return nil, err
+		}
+		r.own = g
+	}
+	return r.own, nil
+}
+
+// Flush forgets all cached answers, such as after a change of networks. Those of queries in flight are
+// cached all the same.
+func (r *Resolver) Flush() {
+	r.results.Flush()
+	r.answers.Flush()
+}
+
+// Close ends all lookups, with ErrClosed, and releases what the resolver has: its own group before it returns,
+// and sockets on other loops as soon as those process that. More calls do nothing. Close waits for
+// functions of the pool; in a callback of a loop, call it in another goroutine.
+func (r *Resolver) Close() error {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil
+	}
+	r.closed = true
+	own := r.own
+	exchangers := r.exchangers
+	r.mu.Unlock()
+	r.flights.Close(ErrClosed)
+	for l, x := range exchangers {
+		switch err := l.Run(x.close); {
+		case errors.Is(err, loop.ErrClosed):
+			x.close() // the loop accesses nothing any more
+		case err != nil:
+			l.AfterFunc(0, x.close)
+		}
+	}
+	r.pool.Stop()
+	r.source.Close()
+	if own == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	_ = own.Shutdown(ctx) // a connection that was cut off had been idle
+	return nil
+}
+
+// shutdownTimeout is how long Close waits for servers to close idle connections.
+const shutdownTimeout = time.Second
