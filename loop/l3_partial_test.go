@@ -3,6 +3,7 @@ package loop_test
 import (
 	"bytes"
 	"io"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pollux-io/pollux/loop"
@@ -16,15 +17,14 @@ func TestL3CallbackWriteIsTakenInPart(t *testing.T) {
 		pieces = 8192    // more than the kernel's buffers take
 	)
 	unsent := make(chan int, 1)
-	written := 0
+	var written atomic.Int32 // a socket is no synchronisation for the race detector
 	_, peer := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
-			if n := c.Unsent(); n > 0 || written == pieces {
+			if n := c.Unsent(); n > 0 || written.Load() == pieces {
 				unsent <- n
 				return len(b), c.Close()
 			}
-			_, err := c.Write(patternOf(written, piece))
-			written++
+			_, err := c.Write(patternOf(int(written.Add(1))-1, piece))
 			unsent <- 0
 			return len(b), err
 		}}
@@ -34,7 +34,7 @@ func TestL3CallbackWriteIsTakenInPart(t *testing.T) {
 			t.Fatal(err)
 		}
 		sent = receive(t, unsent, "the callback")
-		if written == pieces {
+		if written.Load() == pieces {
 			t.Fatalf("the kernel has taken %d bytes, or some were lost", pieces*piece)
 		}
 	}
@@ -42,10 +42,11 @@ func TestL3CallbackWriteIsTakenInPart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != written*piece {
-		t.Fatalf("the peer got %d bytes, of %d written", len(got), written*piece)
+	all := int(written.Load())
+	if len(got) != all*piece {
+		t.Fatalf("the peer got %d bytes, of %d written", len(got), all*piece)
 	}
-	for i := range written {
+	for i := range all {
 		if !bytes.Equal(got[i*piece:(i+1)*piece], patternOf(i, piece)) {
 			t.Fatalf("piece %d of %d differs from what was written", i, written)
 		}
