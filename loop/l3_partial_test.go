@@ -48,7 +48,7 @@ func TestL3CallbackWriteIsTakenInPart(t *testing.T) {
 	}
 	for i := range all {
 		if !bytes.Equal(got[i*piece:(i+1)*piece], patternOf(i, piece)) {
-			t.Fatalf("piece %d of %d differs from what was written", i, written)
+			t.Fatalf("piece %d of %d differs from what was written", i, all)
 		}
 	}
 }
