@@ -23,7 +23,7 @@ const (
 // simulated time. The server closes connections that miss two of them; none must be closed.
 func TestDay(t *testing.T) {
 	day := 20 * time.Minute
-	if testkit.Long() {
+	if testkit.Long() && !testkit.Race {
 		day = 24 * time.Hour
 	}
 	begun, cpu := time.Now(), cpuTime()

@@ -58,7 +58,7 @@ func seeds() (first uint64, n int) {
 		return uint64(*flagSeed), 1
 	case *flagSeeds > 0:
 		return *flagFirst, *flagSeeds
-	case testkit.Long():
+	case testkit.Long() && !testkit.Race:
 		return *flagFirst, 5000
 	case testkit.Race:
 		return *flagFirst, 50
