@@ -66,7 +66,7 @@ type testResolver struct {
 type files struct{ resolv, nsswitch, hosts string }
 
 func (f files) write(t testing.TB, c *Config) {
-	dir := t.TempDir()
+	dir := testkit.TempDir(t)
 	c.ResolvConf, c.NSSwitch, c.Hosts = filepath.Join(dir, "resolv.conf"), filepath.Join(dir, "nsswitch.conf"), filepath.Join(dir, "hosts")
 	for path, text := range map[string]string{c.ResolvConf: f.resolv, c.NSSwitch: f.nsswitch, c.Hosts: f.hosts} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
