@@ -119,11 +119,11 @@ func attachError(conn net.Conn, err error) error {
 // s is unchanged. remote is the peer's address for the case that the system does not have it.
 func (l *Loop) adopt(s *sock.Stream, remote net.Addr, unread []byte, accept func(*Conn) Handler, options []sock.Option) error {
 	from := stream.Of(s)
-	if l.binds && from.Handle.Adopted() {
-		return fmt.Errorf("%w: the socket belongs to package net's completion port; set Config.Backend to \"iocp\", which can serve it", errors.ErrUnsupported)
-	}
 	if err := l.g.checkNetwork(from.Handle); err != nil {
 		return err
+	}
+	if l.binds && from.Handle.Adopted() {
+		return fmt.Errorf("%w: the socket belongs to package net's completion port; set Config.Backend to \"iocp\", which can serve it", errors.ErrUnsupported)
 	}
 	c := l.newConn()
 	c.accepted = &l.g.attached
