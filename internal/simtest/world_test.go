@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -317,10 +318,11 @@ func (w *world) crash(h *host) {
 // limitDescriptors lets the server's host open n more descriptors, or any number if n is zero.
 func (w *world) limitDescriptors(n int) {
 	w.locked(func() { w.limited = w.limited || n > 0 })
+	most := math.MaxInt
 	if n > 0 {
-		n += w.server.Descriptors()
+		most = w.server.Descriptors() + n
 	}
-	w.server.SetMaxDescriptors(n)
+	w.server.SetMaxDescriptors(most)
 }
 
 // beginShutdown calls Shutdown on a goroutine.
