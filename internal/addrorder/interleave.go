@@ -1,6 +1,9 @@
 package addrorder
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Interleave returns the addresses in an order in which the families take turns (RFC 8305, section
 // 4): first so many of the family of addrs[0], at least one, then one of the other, one of the first
@@ -27,4 +30,15 @@ func Interleave(addrs []netip.Addr, first int) []netip.Addr {
 	}
 	mixed = append(mixed, other...)
 	return append(mixed, same...)
+}
+
+// InterleaveAfter returns the addresses in the order in which to try them after last: beginning with the other
+// family, if it has any, and then as Interleave. It does not change addrs.
+func InterleaveAfter(last netip.Addr, addrs []netip.Addr) []netip.Addr {
+	i := slices.IndexFunc(addrs, func(a netip.Addr) bool { return a.Unmap().Is4() != last.Unmap().Is4() })
+	if i > 0 {
+		first := addrs[i]
+		addrs = slices.Insert(slices.Delete(slices.Clone(addrs), i, i+1), 0, first)
+	}
+	return Interleave(addrs, 1)
 }
