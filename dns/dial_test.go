@@ -191,7 +191,7 @@ func TestDialAcceptRefuses(t *testing.T) {
 func TestDialMisuse(t *testing.T) {
 	onDialTest(t, 0, func(d *dialTest) {
 		for _, c := range []struct{ network, address string }{
-			{"udp", "target.:80"}, {"tcp", "target."}, {"tcp", "target.:http"}, {"tcp", "target.:65536"}, {"unix", "/x"},
+			{"udp", "target.:80"}, {"tcp", "target."}, {"tcp", "target.:-1"}, {"tcp", "target.:65536"}, {"unix", "/x"},
 		} {
 			if _, err := d.dialer.Dial(d.t.Context(), c.network, c.address, d.accept); !errors.Is(err, pollux.ErrBadArgument) {
 				t.Errorf("%v: %v, want ErrBadArgument", c, err)

@@ -7,25 +7,22 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pollux-io/pollux/internal/addrorder"
 	"github.com/pollux-io/pollux/internal/dnscache"
 	"github.com/pollux-io/pollux/internal/dnsconf"
 	"github.com/pollux-io/pollux/internal/dnswire"
 	"github.com/pollux-io/pollux/internal/flight"
 	"github.com/pollux-io/pollux/internal/misuse"
 	"github.com/pollux-io/pollux/loop"
-	"github.com/pollux-io/pollux/sock"
 )
 
 // A Lookup is a lookup in progress, of LookupFunc.
 type Lookup struct {
-	r    *Resolver
-	loop *loop.Loop
-	name string
-	typ  Type
-	snap *dnsconf.Snapshot
-	// patience is how long addresses of one family wait for those of the other; 0: until the query ends.
-	patience time.Duration
+	r     *Resolver
+	loop  *loop.Loop
+	name  string
+	typ   Type
+	snap  *dnsconf.Snapshot
+	early early
 
 	// Accessed on the loop only.
 	done   func(Answer, error) // nil once the lookup has ended
@@ -36,7 +33,7 @@ type Lookup struct {
 	failed error               // of an earlier name, other than not found
 	absent error               // of an earlier name: ErrNoData or ErrNoName
 	steps  []Step
-	timer  *loop.Timer // of patience
+	timer  *loop.Timer // of early
 }
 
 // A part is the lookup of one type of one name.
@@ -312,14 +309,13 @@ func (lk *Lookup) partEnded(at, i int, v *result, err error) {
 	switch {
 	case lk.open == 0:
 		lk.conclude()
-	case lk.oneByOne():
-		lk.askPart(i + 1)
-	case lk.patience > 0 && err == nil && v.kind == dnswire.Positive:
-		lk.timer = lk.loop.AfterFunc(lk.patience, func() {
-			if lk.done != nil && at == lk.at {
-				lk.conclude()
-			}
-		})
+	default:
+		if lk.oneByOne() {
+			lk.askPart(i + 1)
+		}
+		if lk.early.report != nil && err == nil && v.kind == dnswire.Positive {
+			lk.reportEarly(p)
+		}
 	}
 }
 
@@ -334,7 +330,7 @@ func (lk *Lookup) conclude() {
 		switch {
 		case p.err != nil:
 			err = p.err
-		case p.result == nil: // the patience has ended
+		case p.result == nil:
 		case len(p.result.addrs) > 0, p.result.path != PathPool && p.result.kind == dnswire.Positive:
 			positive = true
 		}
@@ -434,22 +430,11 @@ func (lk *Lookup) add(a *Answer, p *part) {
 	}
 }
 
-// sorted returns addresses in the order of RFC 6724. Connecting a UDP socket, which sends nothing, finds the
-// source address. More than maxSorted are not sorted: each costs a socket.
+// sorted returns addresses of both families in the order of RFC 6724.
 func (lk *Lookup) sorted(addrs []netip.Addr) []netip.Addr {
-	const maxSorted = 32
-	if lk.typ != typeAddresses || len(addrs) > maxSorted {
-		return addrs
+	if lk.typ == typeAddresses {
+		sortAddrs(lk.loop, addrs)
 	}
-	addrorder.Sort(addrs, func(dst netip.Addr) netip.Addr {
-		const discard = 9
-		u, err := sock.ConnectUDP(netip.AddrPortFrom(dst, discard), sock.OnNetwork(lk.loop.Group().Config().Network))
-		if err != nil {
-			return netip.Addr{}
-		}
-		defer u.Close()
-		return u.LocalAddr().Addr()
-	})
 	return addrs
 }
 

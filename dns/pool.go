@@ -32,16 +32,21 @@ func (r *Resolver) startPool(name string) flight.Start[dnscache.Key, *result] {
 		ctx, cancel := context.WithCancel(context.Background())
 		if err := r.pool.Submit(&poolJob{r: r, ctx: ctx, name: name, flight: f}); err != nil {
 			cancel()
-			switch {
-			case errors.Is(err, offload.ErrStopped):
-				err = ErrClosed
-			case errors.Is(err, offload.ErrFull):
-				err = fmt.Errorf("%w, or raise PoolWorkers or PoolQueue", ErrBusy)
-			}
-			f.Finish(&result{path: PathPool}, err)
+			f.Finish(&result{path: PathPool}, poolError(err))
 		}
 		return cancel
 	}
+}
+
+// poolError returns why the pool does not take a job.
+func poolError(err error) error {
+	switch {
+	case errors.Is(err, offload.ErrStopped):
+		return ErrClosed
+	case errors.Is(err, offload.ErrFull):
+		return fmt.Errorf("%w, or raise PoolWorkers or PoolQueue", ErrBusy)
+	}
+	return err
 }
 
 func (j *poolJob) Reserve() error { return nil }
