@@ -1,9 +1,11 @@
 package addrorder
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -261,5 +263,26 @@ func BenchmarkSort(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		Sort(addrs, source)
+	}
+}
+
+// After an address, the other family has its turn.
+func TestInterleaveAfter(t *testing.T) {
+	for _, c := range []struct{ last, addrs, want string }{
+		{"10.0.0.9", "", "[]"},
+		{"10.0.0.9", "10.0.0.1 10.0.0.2", "[10.0.0.1 10.0.0.2]"},
+		{"10.0.0.9", "::1 ::2 10.0.0.1", "[::1 10.0.0.1 ::2]"},
+		{"10.0.0.9", "10.0.0.1 10.0.0.2 ::1 ::2", "[::1 10.0.0.1 ::2 10.0.0.2]"},
+		{"::ffff:10.0.0.9", "10.0.0.1 ::1", "[::1 10.0.0.1]"},
+		{"::9", "::1 10.0.0.1 10.0.0.2", "[10.0.0.1 ::1 10.0.0.2]"},
+	} {
+		var addrs []netip.Addr
+		for _, a := range strings.Fields(c.addrs) {
+			addrs = append(addrs, netip.MustParseAddr(a))
+		}
+		before := fmt.Sprint(addrs)
+		if got := fmt.Sprint(InterleaveAfter(netip.MustParseAddr(c.last), addrs)); got != c.want || fmt.Sprint(addrs) != before {
+			t.Errorf("after %s: %s, want %s; the argument is %v, was %s", c.last, got, c.want, addrs, before)
+		}
 	}
 }
