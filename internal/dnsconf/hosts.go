@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/idn"
 )
 
 // Limits of a hosts file.
@@ -29,8 +30,8 @@ type host struct {
 }
 
 // Lookup returns the addresses of a name, in the order of the file, and its canonical name: the first of
-// the line that has the name first. The case of name, and a final dot, do not matter. Lookup does not allocate if
-// name is in lower case.
+// the line that has the name first. The case of name, and a final dot, do not matter, nor whether an international
+// name is in its ASCII form. Lookup does not allocate if name is in lower case, and in ASCII.
 func (h *Hosts) Lookup(name string) (addrs []netip.Addr, canonical string, ok bool) {
 	e, ok := h.byName[hostKey(name)]
 	return e.addrs, e.canonical, ok
@@ -43,7 +44,13 @@ func (h *Hosts) Reverse(addr netip.Addr) []string { return h.byAddr[addr.Unmap()
 // Len returns the number of names.
 func (h *Hosts) Len() int { return len(h.byName) }
 
-func hostKey(name string) string { return lower(strings.TrimSuffix(name, ".")) }
+// hostKey returns the key of a name: in ASCII, if it has an ASCII form, so that both forms of an international name match.
+func hostKey(name string) string {
+	if ascii, err := idn.ToASCII(name); err == nil {
+		name = ascii
+	}
+	return lower(strings.TrimSuffix(name, "."))
+}
 
 // ParseHosts parses the content of a hosts file. That of a file that does not exist is "".
 func ParseHosts(data string) (*Hosts, []Warning) {

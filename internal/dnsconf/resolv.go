@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/idn"
 )
 
 // Limits of resolv.conf.
@@ -161,7 +162,12 @@ func (p *resolvParser) setSearch(domains []string) {
 	p.hasSearch = true
 	p.r.Search = nil
 	for _, domain := range domains {
-		name, err := dnswire.ParseName(domain)
+		ascii, err := idn.ToASCII(domain)
+		if err != nil {
+			p.add(Invalid, "search domain %s: %v", quote(domain), err)
+			continue
+		}
+		name, err := dnswire.ParseName(ascii)
 		switch {
 		case err != nil:
 			p.add(Invalid, "search domain %s: %v", quote(domain), err)
