@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
-	"github.com/pollux-io/pollux/internal/misuse"
 )
 
 var (
@@ -16,9 +15,6 @@ var (
 	// ErrBusy reports that too many lookups are in progress: begin fewer at a time.
 	ErrBusy = errors.New("too many lookups are in progress; begin fewer at a time")
 )
-
-// errNotASCII: DNS has international names in an ASCII form only (RFC 5891).
-var errNotASCII = fmt.Errorf("%w: the name is not ASCII; convert it to its ASCII form, which begins with xn--", misuse.ErrBadArgument)
 
 // errServerTimeout: a server has not responded within the timeout of an attempt.
 var errServerTimeout error = timeoutError{}

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pollux-io/pollux/internal/dnscache"
 	"github.com/pollux-io/pollux/internal/dnsconf"
@@ -39,15 +38,6 @@ func (r *Resolver) inline(name string, t Type) (Answer, bool) {
 // mayBeLiteral reports whether it is worth to parse name as an address: an error would be allocated.
 func mayBeLiteral(name string) bool {
 	return name != "" && name[0] >= '0' && name[0] <= '9' || strings.IndexByte(name, ':') >= 0
-}
-
-func isASCII(name string) bool {
-	for i := range len(name) {
-		if name[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 func wantsAddresses(t Type) bool { return t == typeAddresses || t == TypeA || t == TypeAAAA }

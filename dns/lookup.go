@@ -11,6 +11,7 @@ import (
 	"github.com/pollux-io/pollux/internal/dnsconf"
 	"github.com/pollux-io/pollux/internal/dnswire"
 	"github.com/pollux-io/pollux/internal/flight"
+	"github.com/pollux-io/pollux/internal/idn"
 	"github.com/pollux-io/pollux/internal/misuse"
 	"github.com/pollux-io/pollux/loop"
 )
@@ -103,6 +104,7 @@ func (r *Resolver) lookupFunc(l *loop.Loop, name string, t Type, done func(Answe
 
 func (r *Resolver) startLookup(lk *Lookup) *Lookup {
 	lk.r = r
+	lk.toASCII()
 	lk.run(lk.begin)
 	return lk
 }
@@ -116,6 +118,9 @@ func (r *Resolver) lookup(ctx context.Context, name string, t Type) (Answer, err
 	}
 	if a, ok := r.inline(name, t); ok {
 		return a, nil
+	}
+	if !idn.IsASCII(name) {
+		return r.lookupInternational(ctx, name, t)
 	}
 	l, err := r.nextLoop()
 	if err != nil {
@@ -170,6 +175,10 @@ func (lk *Lookup) begin() {
 		lk.fail(misuse.ErrBadArgument)
 		return
 	}
+	if !idn.IsASCII(lk.name) {
+		lk.fail(internationalError(lk.name))
+		return
+	}
 	if wantsAddresses(lk.typ) && r.poolReason(lk.snap, lk.name) != "" {
 		lk.names, lk.parts = []dnswire.Name{dnswire.Root}, []part{{}}
 		lk.open = 1
@@ -178,8 +187,6 @@ func (lk *Lookup) begin() {
 	}
 	names, err := lk.snap.Resolv.Names(lk.name)
 	switch {
-	case !isASCII(lk.name):
-		lk.fail(errNotASCII)
 	case err != nil:
 		lk.fail(err)
 	case len(names) == 0:
