@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/dnswire"
 	"github.com/pollux-io/pollux/internal/testkit"
 )
 
@@ -354,5 +356,18 @@ func TestNetResolverHTTP(t *testing.T) {
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); string(body) != "hello" {
 		t.Errorf("%q, %v", body, err)
+	}
+}
+
+// A name without records of the type exists, unlike one that is not found.
+func TestRcodeOf(t *testing.T) {
+	for err, want := range map[error]dnswire.Rcode{
+		nil: dnswire.RcodeSuccess, &Error{Err: ErrNoData}: dnswire.RcodeSuccess, &Error{Err: ErrNoName}: dnswire.RcodeNXDomain,
+		&Error{Err: ErrClosed}: dnswire.RcodeServerFailure, &Error{Err: errServerTimeout}: dnswire.RcodeServerFailure,
+		&Error{Err: pollux.ErrBadArgument}: dnswire.RcodeNotImplemented,
+	} {
+		if got := rcodeOf(err); got != want {
+			t.Errorf("%v: %v, want %v", err, got, want)
+		}
 	}
 }
