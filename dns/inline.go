@@ -14,6 +14,9 @@ var loopback = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Lo
 
 // inline answers what needs no server. It does not block.
 func (r *Resolver) inline(name string, t Type) (Answer, bool) {
+	if t == TypePTR {
+		return r.inlineReverse(name)
+	}
 	if !wantsAddresses(t) {
 		return Answer{}, false // only DNS has other types; the cache has the parts of those (lookup.go)
 	}
