@@ -41,6 +41,7 @@ type Config struct {
 	MaxTTL         time.Duration // longer TTLs of positive answers are cut to it
 	MaxNegativeTTL time.Duration // longer TTLs of negative answers are cut to it; RFC 2308 advises 3 h or less
 	MaxStale       time.Duration // how long a positive answer is kept once its TTL has ended
+	IgnoreMisses   bool          // do not count them, for a cache in front of another one
 }
 
 // A Key names an answer. Names that differ only in the case of ASCII letters are the same;
@@ -108,7 +109,9 @@ func New[V any](c Config) *Cache[V] {
 func (c *Cache[V]) Get(now time.Duration, k Key) (h Hit[V], ok bool) {
 	n := c.table.find(k)
 	if n == nil || now >= n.removable {
-		c.misses.Inc()
+		if !c.config.IgnoreMisses {
+			c.misses.Inc()
+		}
 		return h, false
 	}
 	if h = n.hit(now); h.Stale {

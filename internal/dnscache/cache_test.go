@@ -421,3 +421,18 @@ func TestPeek(t *testing.T) {
 		t.Errorf("Peek left a trace: %d uses, %+v, want %+v", n.uses.Load(), c.Stats(), before)
 	}
 }
+
+// Of a cache in front of another one, the misses are not counted.
+func TestIgnoreMisses(t *testing.T) {
+	for _, ignore := range []bool{false, true} {
+		c := config
+		c.IgnoreMisses = ignore
+		cache := New[string](c)
+		checkMiss(t, cache, 0, key("a"))
+		cache.Put(0, key("a"), positive("1", time.Minute))
+		cache.Get(0, key("a"))
+		if s := cache.Stats(); (s.Misses == 0) != ignore || s.Hits != 1 {
+			t.Errorf("IgnoreMisses %t: %+v", ignore, s)
+		}
+	}
+}
