@@ -27,19 +27,32 @@ func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
 	return x, nil
 }
 
-// watch waits for the end of a loop. Then it forgets the exchanger, and ends the queries that the loop has carried, for
-// which lookups on other loops may wait. Nothing else would end those.
+// watch waits for the end of a loop. Then it closes the sockets, and ends the queries that the loop has carried, for
+// which lookups on other loops may wait: nothing else would end those.
 func (r *Resolver) watch(l *loop.Loop, x *exchanger) {
 	select {
 	case <-r.closing:
 		return
 	case <-l.Done():
 	}
+	x.close() // nothing else accesses it any more
 	r.mu.Lock()
 	delete(r.exchangers, l)
 	r.gone.add(x)
 	r.mu.Unlock()
 	r.flights.FinishCarriedBy(l, errLoopEnded)
+}
+
+// closeOn closes an exchanger, by its loop: if that is about to end, when it has.
+func closeOn(l *loop.Loop, x *exchanger) {
+	switch err := l.Run(x.close); {
+	case hasEnded(l): // before or after it has run the function
+		x.close()
+	case errors.Is(err, loop.ErrClosed):
+		go func() { <-l.Done(); x.close() }()
+	case err != nil: // the queue is full
+		l.AfterFunc(0, x.close)
+	}
 }
 
 // nextLoop returns a loop for a lookup that waits: the loops take turns, without those that have ended.

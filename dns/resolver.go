@@ -244,7 +244,7 @@ func (r *Resolver) Close() error {
 	r.watchers.Wait()
 	r.flights.Close(ErrClosed)
 	for l, x := range exchangers {
-		runOn(l, x.close) // a loop that has ended has closed the sockets
+		closeOn(l, x)
 	}
 	r.pool.Stop()
 	r.source.Close()
