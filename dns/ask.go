@@ -2,6 +2,7 @@ package dns
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/pollux-io/pollux/internal/dnscache"
 	"github.com/pollux-io/pollux/internal/dnswire"
@@ -43,7 +44,7 @@ func (lk *Lookup) oneByOne() bool {
 // askPart takes part i from the cache, or joins a query for it.
 func (lk *Lookup) askPart(i int) {
 	r, p, name := lk.r, &lk.parts[i], lk.choice.names[lk.at]
-	p.key = dnscache.Key{Name: name.String(), Type: uint16(p.typ), Epoch: uint32(lk.view.Epoch)}
+	p.key = dnscache.Key{Name: name.Fold().String(), Type: uint16(p.typ), Epoch: uint32(lk.view.Epoch)}
 	if hit, ok := r.results.Get(r.now(), p.key); ok {
 		cached := *hit.Value
 		cached.ttl, cached.path, cached.steps = hit.TTL, PathCache, nil
@@ -71,7 +72,7 @@ func (lk *Lookup) askServers(i int) {
 // askPool joins or starts a lookup by the pool, which has both families in one part.
 func (lk *Lookup) askPool() {
 	lk.parts, lk.open = []part{{}}, 1
-	key := dnscache.Key{Name: lk.name, Type: uint16(typeAddresses), Epoch: uint32(lk.view.Epoch)}
+	key := dnscache.Key{Name: strings.ToLower(lk.name), Type: uint16(typeAddresses), Epoch: uint32(lk.view.Epoch)}
 	lk.join(0, key, lk.r.startPool(lk.name))
 }
 

@@ -269,59 +269,6 @@ func TestStale(t *testing.T) {
 	}, s)
 }
 
-// Lookups of one name have one query, and each can be canceled alone.
-func TestShared(t *testing.T) {
-	z := zone{"a.": {trueAddr}}
-	s := &testServer{udp: func(q []byte) []answer { time.Sleep(time.Second); return z.udp(q) }}
-	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		const lookups = 100
-		results := make(chan error, 2*lookups)
-		var all []*Lookup
-		for range lookups {
-			all = append(all, r.LookupFunc(r.loop, "a.", func(_ Answer, err error) { results <- err }))
-		}
-		time.Sleep(time.Millisecond)
-		for _, lk := range all[:lookups/2] { // the first is the one that has started the query
-			lk.Cancel()
-			lk.Cancel()
-		}
-		time.Sleep(time.Minute)
-		canceled := 0
-		for range lookups {
-			switch err := <-results; {
-			case errors.Is(err, context.Canceled):
-				canceled++
-			case err != nil:
-				t.Error(err)
-			}
-		}
-		if canceled != lookups/2 || len(results) != 0 || s.queries[0] != 2 {
-			t.Errorf("%d canceled, %d too many calls, %d queries", canceled, len(results), s.queries[0])
-		}
-	}, s)
-}
-
-// When the last lookup leaves, its query ends.
-func TestAllCanceled(t *testing.T) {
-	s := &testServer{udp: func([]byte) []answer { return nil }}
-	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
-		defer cancel()
-		began := time.Now()
-		_, err := r.Lookup(ctx, "a.")
-		if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, context.DeadlineExceeded) || !e.Timeout() || time.Since(began) > time.Second+time.Millisecond {
-			t.Errorf("%v after %v", err, time.Since(began))
-		}
-		time.Sleep(time.Minute)
-		if flights, waiters := r.flights.InFlight(); flights+waiters+r.client.Descriptors() != 0 || s.queries[0] != 2 {
-			t.Errorf("%d flights, %d waiters, %d descriptors, %d queries", flights, waiters, r.client.Descriptors(), s.queries[0])
-		}
-		if _, err := r.Lookup(ctx, "192.0.2.1"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%v with a context that has ended", err)
-		}
-	}, s)
-}
-
 // done is called on the loop, in a later turn, also with what is known.
 func TestLookupFunc(t *testing.T) {
 	s := &testServer{udp: honest}
