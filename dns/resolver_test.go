@@ -123,7 +123,11 @@ func TestInline(t *testing.T) {
 		if a := r.wantAnswer("printer.home", PathHosts, "192.0.2.7"); a.Canonical != "printer" {
 			t.Errorf("canonical name %q", a.Canonical)
 		}
-		a, err := r.LookupType(r.t.Context(), "printer", TypeAAAA)
+		a, err := r.LookupType(r.t.Context(), "::ffff:192.0.2.9", TypeA)
+		if err != nil || len(a.Addrs) != 1 || a.Path != PathLiteral {
+			t.Errorf("%+v, %v, want the IPv4-mapped address", a, err)
+		}
+		a, err = r.LookupType(r.t.Context(), "printer", TypeAAAA)
 		if err != nil || len(a.Addrs) != 1 || !a.Addrs[0].Is6() || a.Type != TypeAAAA {
 			t.Errorf("%+v, %v", a, err)
 		}
@@ -294,8 +298,10 @@ func TestLookupFunc(t *testing.T) {
 func TestClose(t *testing.T) {
 	s := &testServer{udp: func([]byte) []answer { return nil }}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		results := make(chan error, 2)
-		r.LookupFunc(r.loop, "a.", func(_ Answer, err error) { results <- err })
+		results := make(chan error, 4)
+		for _, name := range []string{"a.", "a.", "c."} { // two of one query
+			r.LookupFunc(r.loop, name, func(_ Answer, err error) { results <- err })
+		}
 		go func() {
 			_, err := r.Lookup(r.t.Context(), "b.")
 			results <- err
@@ -303,7 +309,7 @@ func TestClose(t *testing.T) {
 		time.Sleep(time.Second)
 		r.Close()
 		r.Close()
-		for range 2 {
+		for range cap(results) {
 			if err := <-results; !errors.Is(err, ErrClosed) {
 				t.Errorf("%v, want ErrClosed", err)
 			}
