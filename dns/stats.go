@@ -33,7 +33,8 @@ type Stats struct {
 
 // CacheStats are the counters of a Resolver's cache, and its size.
 type CacheStats struct {
-	// Entries and Bytes are the current size; expired entries are included until they are replaced or evicted.
+	// Entries and Bytes are the current size: of answers to questions and, for names found again, of whole answers,
+	// either of which Config.CacheEntries limits. Expired entries are included until they are replaced or evicted.
 	Entries, Bytes int
 	// Hits counts what was found, StaleHits what was found with its TTL ended, and Misses the questions for which servers
 	// had to be asked.
