@@ -23,9 +23,9 @@ type happyModel struct {
 
 const never = time.Duration(math.MaxInt64)
 
-// timeOfQueries applies the outcome of a query: one server, asked twice, 5 s each.
+// timeOfQueries applies the response of a query: one server, asked twice, 5 s each.
 func (m *happyModel) timeOfQueries() {
-	for i, o := range []outcome{m.a, m.aaaa} {
+	for i, o := range []response{m.a, m.aaaa} {
 		m.known[i] = never
 		switch o.fate {
 		case opens:
@@ -34,7 +34,7 @@ func (m *happyModel) timeOfQueries() {
 			m.ended[i] = o.after
 		case refuses:
 			m.ended[i] = 2 * o.after
-		case silent:
+		case vanishes:
 			m.ended[i] = 2 * 5 * time.Second
 		}
 		m.events = append(m.events, m.ended[i])
@@ -57,7 +57,7 @@ func (m *happyModel) start() time.Duration {
 // run returns the address of the connection, and when it opens; "" if none does.
 func (m *happyModel) run() (winner string, opened time.Duration) {
 	m.timeOfQueries()
-	untried := [2][]outcome{m.v4, m.v6}
+	untried := [2][]response{m.v4, m.v6}
 	family := 1 // to try, if it has addresses
 	opened = never
 	for now := m.start(); now != never && now < opened; {
@@ -68,7 +68,7 @@ func (m *happyModel) run() (winner string, opened time.Duration) {
 			family = 1 - family
 		}
 		o := untried[family][0]
-		addr := [2]func(int) string{m.addr4, m.addr6}[family](len([2][]outcome{m.v4, m.v6}[family]) - len(untried[family]))
+		addr := [2]func(int) string{m.addr4, m.addr6}[family](len([2][]response{m.v4, m.v6}[family]) - len(untried[family]))
 		untried[family] = untried[family][1:]
 		family = 1 - family
 		m.attempts = append(m.attempts, attemptAt{addr, now})
@@ -90,7 +90,7 @@ func (m *happyModel) run() (winner string, opened time.Duration) {
 }
 
 // nextArrival returns when the first of the addresses that are not tried is known: never, if there are none.
-func (m *happyModel) nextArrival(untried *[2][]outcome) time.Duration {
+func (m *happyModel) nextArrival(untried *[2][]response) time.Duration {
 	arrival := never
 	for i := range untried {
 		if len(untried[i]) > 0 {
@@ -112,19 +112,19 @@ func (m *happyModel) isClear() bool {
 	return true
 }
 
-func randomOutcome(r *rand.Rand, fates []fate, most time.Duration) outcome {
-	return outcome{fates[r.IntN(len(fates))], time.Duration(r.Int64N(int64(most)))}
+func randomResponse(r *rand.Rand, fates []fate, most time.Duration) response {
+	return response{fates[r.IntN(len(fates))], time.Duration(r.Int64N(int64(most)))}
 }
 
 func randomHappyTest(r *rand.Rand) *happyTest {
 	s := &happyTest{}
-	for _, list := range []*[]outcome{&s.v6, &s.v4} {
+	for _, list := range []*[]response{&s.v6, &s.v4} {
 		for range r.IntN(4) {
-			*list = append(*list, randomOutcome(r, []fate{opens, refuses, refuses, silent}, 600*ms))
+			*list = append(*list, randomResponse(r, []fate{opens, refuses, refuses, vanishes}, 600*ms))
 		}
 	}
-	kinds := []fate{opens, opens, opens, opens, refuses, silent, empty}
-	s.aaaa, s.a = randomOutcome(r, kinds, 400*ms), randomOutcome(r, kinds, 400*ms)
+	kinds := []fate{opens, opens, opens, opens, refuses, vanishes, empty}
+	s.aaaa, s.a = randomResponse(r, kinds, 400*ms), randomResponse(r, kinds, 400*ms)
 	if r.IntN(2) == 0 {
 		s.aaaa.after, s.a.after = s.aaaa.after/10, s.a.after/10
 	}

@@ -21,20 +21,20 @@ type fate uint8
 const (
 	opens   fate = iota // or: addresses are the answer
 	refuses             // or: the server fails
-	silent
+	vanishes
 	empty // the answer has no address
 )
 
-// An outcome is a fate, and how long it takes.
-type outcome struct {
+// A response is a fate, and how long it takes.
+type response struct {
 	fate
 	after time.Duration
 }
 
 // A happyTest is a name with addresses of both families, 2001:db8:1::1 and so on and 10.1.0.1 and so on.
 type happyTest struct {
-	v6, v4  []outcome // of attempts to connect
-	aaaa, a outcome   // of the queries
+	v6, v4  []response // of attempts to connect
+	aaaa, a response   // of the queries
 }
 
 func (s *happyTest) addr6(i int) string { return fmt.Sprintf("2001:db8:1::%d", i+1) }
@@ -51,7 +51,7 @@ type happyRun struct {
 	*testResolver
 	dialer  Dialer
 	began   time.Time
-	fates   map[string]outcome
+	fates   map[string]response
 	syns    []attemptAt
 	accepts int
 }
@@ -59,7 +59,7 @@ type happyRun struct {
 // latest is how late the timers of a loop may be, on the virtual clock.
 const latest = 3 * time.Millisecond
 
-func (s *happyTest) dns(t Type) outcome {
+func (s *happyTest) dns(t Type) response {
 	if t == TypeAAAA {
 		return s.aaaa
 	}
@@ -70,7 +70,7 @@ func (s *happyTest) dns(t Type) outcome {
 func (s *happyTest) run(t *testing.T, f func(h *happyRun)) {
 	t.Helper()
 	z := zone{"target.": nil}
-	fates := map[string]outcome{}
+	fates := map[string]response{}
 	for i, o := range s.v6 {
 		fates[s.addr6(i)] = o
 	}
@@ -107,7 +107,7 @@ func (s *happyTest) run(t *testing.T, f func(h *happyRun)) {
 }
 
 func (h *happyRun) rule(s *happyTest, seg *looptest.Segment) looptest.Verdict {
-	var o outcome
+	var o response
 	switch {
 	case seg.Kind == looptest.Datagram && seg.To.Port() == 53:
 		_, typ := questionOf(seg.Data)
@@ -120,7 +120,7 @@ func (h *happyRun) rule(s *happyTest, seg *looptest.Segment) looptest.Verdict {
 	default:
 		return looptest.Pass
 	}
-	if o.fate == silent {
+	if o.fate == vanishes {
 		return looptest.Drop
 	}
 	return looptest.Delay(o.after)
@@ -186,7 +186,7 @@ const ms = time.Millisecond
 
 // The order of attempts, their times and the winner are those of RFC 8305.
 func TestHappyEyeballs(t *testing.T) {
-	up, refused, dead := []outcome{{}}, []outcome{{fate: refuses}}, []outcome{{fate: silent}}
+	up, refused, dead := []response{{}}, []response{{fate: refuses}}, []response{{fate: vanishes}}
 	one6, one4 := "2001:db8:1::1", "10.1.0.1"
 	for name, c := range map[string]struct {
 		happyTest
@@ -196,48 +196,48 @@ func TestHappyEyeballs(t *testing.T) {
 		"both families work":   {happyTest{v6: up, v4: up}, one6, []attemptAt{{one6, 0}}},
 		"IPv6 is dead":         {happyTest{v6: dead, v4: up}, one4, []attemptAt{{one6, 0}, {one4, 250 * ms}}},
 		"IPv6 refuses":         {happyTest{v6: refused, v4: up}, one4, []attemptAt{{one6, 0}, {one4, 0}}},
-		"IPv6 refuses late":    {happyTest{v6: []outcome{{refuses, 100 * ms}}, v4: up}, one4, []attemptAt{{one6, 0}, {one4, 100 * ms}}},
-		"IPv6 is slow":         {happyTest{v6: []outcome{{opens, 240 * ms}}, v4: up}, one6, []attemptAt{{one6, 0}}},
-		"IPv6 is slower":       {happyTest{v6: []outcome{{opens, 400 * ms}}, v4: []outcome{{opens, 100 * ms}}}, one4, []attemptAt{{one6, 0}, {one4, 250 * ms}}},
-		"IPv4 is slower still": {happyTest{v6: []outcome{{opens, 400 * ms}}, v4: []outcome{{opens, 200 * ms}}}, one6, []attemptAt{{one6, 0}, {one4, 250 * ms}}},
+		"IPv6 refuses late":    {happyTest{v6: []response{{refuses, 100 * ms}}, v4: up}, one4, []attemptAt{{one6, 0}, {one4, 100 * ms}}},
+		"IPv6 is slow":         {happyTest{v6: []response{{opens, 240 * ms}}, v4: up}, one6, []attemptAt{{one6, 0}}},
+		"IPv6 is slower":       {happyTest{v6: []response{{opens, 400 * ms}}, v4: []response{{opens, 100 * ms}}}, one4, []attemptAt{{one6, 0}, {one4, 250 * ms}}},
+		"IPv4 is slower still": {happyTest{v6: []response{{opens, 400 * ms}}, v4: []response{{opens, 200 * ms}}}, one6, []attemptAt{{one6, 0}, {one4, 250 * ms}}},
 		"only IPv4":            {happyTest{v4: up}, one4, []attemptAt{{one4, 0}}},
 		"only IPv6":            {happyTest{v6: up}, one6, []attemptAt{{one6, 0}}},
 		"all are dead but the last": {
-			happyTest{v6: []outcome{{fate: silent}, {fate: silent}}, v4: []outcome{{fate: silent}, {}}},
+			happyTest{v6: []response{{fate: vanishes}, {fate: vanishes}}, v4: []response{{fate: vanishes}, {}}},
 			"10.1.0.2",
 			[]attemptAt{{one6, 0}, {one4, 250 * ms}, {"2001:db8:1::2", 500 * ms}, {"10.1.0.2", 750 * ms}},
 		},
 		"the first of each family is dead": {
-			happyTest{v6: []outcome{{fate: silent}, {}}, v4: []outcome{{fate: silent}, {}}},
+			happyTest{v6: []response{{fate: vanishes}, {}}, v4: []response{{fate: vanishes}, {}}},
 			"2001:db8:1::2",
 			[]attemptAt{{one6, 0}, {one4, 250 * ms}, {"2001:db8:1::2", 500 * ms}},
 		},
 		"an earlier attempt fails": { // the pace is that of the latest
-			happyTest{v6: []outcome{{refuses, 300 * ms}, {}}, v4: []outcome{{fate: silent}}},
+			happyTest{v6: []response{{refuses, 300 * ms}, {}}, v4: []response{{fate: vanishes}}},
 			"2001:db8:1::2",
 			[]attemptAt{{one6, 0}, {one4, 250 * ms}, {"2001:db8:1::2", 500 * ms}},
 		},
 		"all refuse": {
-			happyTest{v6: []outcome{{refuses, 10 * ms}, {refuses, 10 * ms}}, v4: refused},
+			happyTest{v6: []response{{refuses, 10 * ms}, {refuses, 10 * ms}}, v4: refused},
 			"",
 			[]attemptAt{{one6, 0}, {one4, 10 * ms}, {"2001:db8:1::2", 10 * ms}},
 		},
-		"AAAA is a little late":              {happyTest{v6: up, v4: up, aaaa: outcome{opens, 40 * ms}}, one6, []attemptAt{{one6, 40 * ms}}},
-		"AAAA is late":                       {happyTest{v6: up, v4: up, aaaa: outcome{opens, 60 * ms}}, one4, []attemptAt{{one4, 50 * ms}}},
-		"AAAA is late, and IPv4 dead":        {happyTest{v6: up, v4: dead, aaaa: outcome{opens, 100 * ms}}, one6, []attemptAt{{one4, 50 * ms}, {one6, 300 * ms}}},
-		"AAAA is very late, and IPv4 dead":   {happyTest{v6: up, v4: dead, aaaa: outcome{opens, 700 * ms}}, one6, []attemptAt{{one4, 50 * ms}, {one6, 700 * ms}}},
-		"AAAA is late, and IPv4 refuses":     {happyTest{v6: up, v4: refused, aaaa: outcome{opens, 100 * ms}}, one6, []attemptAt{{one4, 50 * ms}, {one6, 100 * ms}}},
-		"AAAA is empty, and a little late":   {happyTest{v4: up, aaaa: outcome{empty, 20 * ms}}, one4, []attemptAt{{one4, 20 * ms}}},
-		"AAAA is silent":                     {happyTest{v6: up, v4: up, aaaa: outcome{fate: silent}}, one4, []attemptAt{{one4, 50 * ms}}},
-		"AAAA fails":                         {happyTest{v6: up, v4: up, aaaa: outcome{fate: refuses}}, one4, []attemptAt{{one4, 0}}},
-		"AAAA fails late":                    {happyTest{v6: up, v4: up, aaaa: outcome{refuses, 100 * ms}}, one4, []attemptAt{{one4, 50 * ms}}},
-		"A is late":                          {happyTest{v6: up, v4: up, a: outcome{opens, 400 * ms}}, one6, []attemptAt{{one6, 0}}},
-		"A is late, and IPv6 dead":           {happyTest{v6: dead, v4: up, a: outcome{opens, 400 * ms}}, one4, []attemptAt{{one6, 0}, {one4, 400 * ms}}},
-		"A is a little late, and IPv6 dead":  {happyTest{v6: dead, v4: up, a: outcome{opens, 100 * ms}}, one4, []attemptAt{{one6, 0}, {one4, 250 * ms}}},
-		"A is silent":                        {happyTest{v6: up, v4: up, a: outcome{fate: silent}}, one6, []attemptAt{{one6, 0}}},
-		"A is silent, and IPv6 refuses":      {happyTest{v6: refused, v4: up, a: outcome{fate: silent}}, "", []attemptAt{{one6, 0}}},
-		"A fails, and IPv6 refuses":          {happyTest{v6: refused, v4: up, a: outcome{fate: refuses}}, "", []attemptAt{{one6, 0}}},
-		"both answers are late, IPv4's more": {happyTest{v6: dead, v4: up, aaaa: outcome{opens, 30 * ms}, a: outcome{opens, 90 * ms}}, one4, []attemptAt{{one6, 30 * ms}, {one4, 280 * ms}}},
+		"AAAA is a little late":              {happyTest{v6: up, v4: up, aaaa: response{opens, 40 * ms}}, one6, []attemptAt{{one6, 40 * ms}}},
+		"AAAA is late":                       {happyTest{v6: up, v4: up, aaaa: response{opens, 60 * ms}}, one4, []attemptAt{{one4, 50 * ms}}},
+		"AAAA is late, and IPv4 dead":        {happyTest{v6: up, v4: dead, aaaa: response{opens, 100 * ms}}, one6, []attemptAt{{one4, 50 * ms}, {one6, 300 * ms}}},
+		"AAAA is very late, and IPv4 dead":   {happyTest{v6: up, v4: dead, aaaa: response{opens, 700 * ms}}, one6, []attemptAt{{one4, 50 * ms}, {one6, 700 * ms}}},
+		"AAAA is late, and IPv4 refuses":     {happyTest{v6: up, v4: refused, aaaa: response{opens, 100 * ms}}, one6, []attemptAt{{one4, 50 * ms}, {one6, 100 * ms}}},
+		"AAAA is empty, and a little late":   {happyTest{v4: up, aaaa: response{empty, 20 * ms}}, one4, []attemptAt{{one4, 20 * ms}}},
+		"AAAA is silent":                     {happyTest{v6: up, v4: up, aaaa: response{fate: vanishes}}, one4, []attemptAt{{one4, 50 * ms}}},
+		"AAAA fails":                         {happyTest{v6: up, v4: up, aaaa: response{fate: refuses}}, one4, []attemptAt{{one4, 0}}},
+		"AAAA fails late":                    {happyTest{v6: up, v4: up, aaaa: response{refuses, 100 * ms}}, one4, []attemptAt{{one4, 50 * ms}}},
+		"A is late":                          {happyTest{v6: up, v4: up, a: response{opens, 400 * ms}}, one6, []attemptAt{{one6, 0}}},
+		"A is late, and IPv6 dead":           {happyTest{v6: dead, v4: up, a: response{opens, 400 * ms}}, one4, []attemptAt{{one6, 0}, {one4, 400 * ms}}},
+		"A is a little late, and IPv6 dead":  {happyTest{v6: dead, v4: up, a: response{opens, 100 * ms}}, one4, []attemptAt{{one6, 0}, {one4, 250 * ms}}},
+		"A is silent":                        {happyTest{v6: up, v4: up, a: response{fate: vanishes}}, one6, []attemptAt{{one6, 0}}},
+		"A is silent, and IPv6 refuses":      {happyTest{v6: refused, v4: up, a: response{fate: vanishes}}, "", []attemptAt{{one6, 0}}},
+		"A fails, and IPv6 refuses":          {happyTest{v6: refused, v4: up, a: response{fate: refuses}}, "", []attemptAt{{one6, 0}}},
+		"both answers are late, IPv4's more": {happyTest{v6: dead, v4: up, aaaa: response{opens, 30 * ms}, a: response{opens, 90 * ms}}, one4, []attemptAt{{one6, 30 * ms}, {one4, 280 * ms}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.run(t, func(h *happyRun) {
@@ -253,7 +253,7 @@ func TestHappyEyeballs(t *testing.T) {
 
 // The networks tcp4 and tcp6 neither ask for the other family nor wait for it.
 func TestDialOneFamily(t *testing.T) {
-	s := happyTest{v6: []outcome{{}}, v4: []outcome{{}}, aaaa: outcome{fate: silent}}
+	s := happyTest{v6: []response{{}}, v4: []response{{}}, aaaa: response{fate: vanishes}}
 	s.run(t, func(h *happyRun) {
 		if winner, err := h.dial(h.t.Context(), "tcp4"); winner != "10.1.0.1" || err != nil {
 			t.Errorf("connected to %q, %v", winner, err)
@@ -265,8 +265,8 @@ func TestDialOneFamily(t *testing.T) {
 // However early or late a dial is canceled: it ends at once, and nothing is left.
 func TestDialCanceledAtEachPoint(t *testing.T) {
 	s := happyTest{
-		v6: []outcome{{fate: silent}, {opens, 100 * ms}}, v4: []outcome{{fate: silent}, {refuses, 30 * ms}},
-		aaaa: outcome{opens, 120 * ms}, a: outcome{opens, 5 * ms},
+		v6: []response{{fate: vanishes}, {opens, 100 * ms}}, v4: []response{{fate: vanishes}, {refuses, 30 * ms}},
+		aaaa: response{opens, 120 * ms}, a: response{opens, 5 * ms},
 	}
 	const opensAt = 5*ms + 50*ms + 250*ms + 250*ms + 30*ms + 100*ms // IPv4, IPv6, IPv4, which refuses, IPv6
 	won := false
@@ -295,7 +295,7 @@ func TestDialCanceledAtEachPoint(t *testing.T) {
 
 // An address for which there is no descriptor is tried again while other attempts go on.
 func TestDialWithoutDescriptors(t *testing.T) {
-	s := happyTest{v6: []outcome{{fate: silent}}, v4: []outcome{{}}}
+	s := happyTest{v6: []response{{fate: vanishes}}, v4: []response{{}}}
 	s.run(t, func(h *happyRun) {
 		h.zoneLookup()
 		h.client.SetMaxDescriptors(0)

@@ -25,7 +25,7 @@ func (lk *Lookup) toASCII() {
 func (r *Resolver) lookupInternational(ctx context.Context, name string, t Type) (Answer, error) {
 	ascii, err := idn.ToASCII(name)
 	if err != nil {
-		return Answer{}, &Error{Name: name, Type: t, Err: noASCIIForm(err)}
+		return Answer{}, r.failed(name, t, noASCIIForm(err))
 	}
 	a, err := r.lookup(ctx, ascii, t)
 	return named(name, a, err)

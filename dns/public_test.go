@@ -14,5 +14,6 @@ func TestNothingInternalIsPublic(t *testing.T) {
 		reflect.TypeFor[dns.Resolver](), reflect.TypeFor[dns.Config](), reflect.TypeFor[dns.Lookup](), reflect.TypeFor[dns.Answer](),
 		reflect.TypeFor[dns.Record](), reflect.TypeFor[dns.Step](), reflect.TypeFor[dns.Error](), reflect.TypeFor[dns.Dialer](),
 		reflect.TypeFor[dns.AttemptsError](), reflect.TypeFor[dns.Type](), reflect.TypeFor[dns.Path](), reflect.TypeFor[dns.Strategy](),
+		reflect.TypeFor[dns.Plan](), reflect.TypeFor[dns.Stats](), reflect.TypeFor[dns.CacheStats](),
 	}, nil)
 }

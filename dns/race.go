@@ -44,11 +44,7 @@ type race struct {
 	timer     *loop.Timer // for the next attempt; nil once it has fired
 }
 
-func (r *race) run(f func()) {
-	if err := r.loop.Run(f); err != nil && !errors.Is(err, loop.ErrClosed) {
-		r.loop.AfterFunc(0, f) // the queue is full
-	}
-}
+func (r *race) run(f func()) { runOn(r.loop, f) }
 
 // begin begins the race, once the port is known.
 func (r *race) begin() {

@@ -123,7 +123,11 @@ func TestInline(t *testing.T) {
 		if a := r.wantAnswer("printer.home", PathHosts, "192.0.2.7"); a.Canonical != "printer" {
 			t.Errorf("canonical name %q", a.Canonical)
 		}
-		a, err := r.LookupType(r.t.Context(), "printer", TypeAAAA)
+		a, err := r.LookupType(r.t.Context(), "::ffff:192.0.2.9", TypeA)
+		if err != nil || len(a.Addrs) != 1 || a.Path != PathLiteral {
+			t.Errorf("%+v, %v, want the IPv4-mapped address", a, err)
+		}
+		a, err = r.LookupType(r.t.Context(), "printer", TypeAAAA)
 		if err != nil || len(a.Addrs) != 1 || !a.Addrs[0].Is6() || a.Type != TypeAAAA {
 			t.Errorf("%+v, %v", a, err)
 		}
@@ -269,59 +273,6 @@ func TestStale(t *testing.T) {
 	}, s)
 }
 
-// Lookups of one name have one query, and each can be canceled alone.
-func TestShared(t *testing.T) {
-	z := zone{"a.": {trueAddr}}
-	s := &testServer{udp: func(q []byte) []answer { time.Sleep(time.Second); return z.udp(q) }}
-	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		const lookups = 100
-		results := make(chan error, 2*lookups)
-		var all []*Lookup
-		for range lookups {
-			all = append(all, r.LookupFunc(r.loop, "a.", func(_ Answer, err error) { results <- err }))
-		}
-		time.Sleep(time.Millisecond)
-		for _, lk := range all[:lookups/2] { // the first is the one that has started the query
-			lk.Cancel()
-			lk.Cancel()
-		}
-		time.Sleep(time.Minute)
-		canceled := 0
-		for range lookups {
-			switch err := <-results; {
-			case errors.Is(err, context.Canceled):
-				canceled++
-			case err != nil:
-				t.Error(err)
-			}
-		}
-		if canceled != lookups/2 || len(results) != 0 || s.queries[0] != 2 {
-			t.Errorf("%d canceled, %d too many calls, %d queries", canceled, len(results), s.queries[0])
-		}
-	}, s)
-}
-
-// When the last lookup leaves, its query ends.
-func TestAllCanceled(t *testing.T) {
-	s := &testServer{udp: func([]byte) []answer { return nil }}
-	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
-		defer cancel()
-		began := time.Now()
-		_, err := r.Lookup(ctx, "a.")
-		if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, context.DeadlineExceeded) || !e.Timeout() || time.Since(began) > time.Second+time.Millisecond {
-			t.Errorf("%v after %v", err, time.Since(began))
-		}
-		time.Sleep(time.Minute)
-		if flights, waiters := r.flights.InFlight(); flights+waiters+r.client.Descriptors() != 0 || s.queries[0] != 2 {
-			t.Errorf("%d flights, %d waiters, %d descriptors, %d queries", flights, waiters, r.client.Descriptors(), s.queries[0])
-		}
-		if _, err := r.Lookup(ctx, "192.0.2.1"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%v with a context that has ended", err)
-		}
-	}, s)
-}
-
 // done is called on the loop, in a later turn, also with what is known.
 func TestLookupFunc(t *testing.T) {
 	s := &testServer{udp: honest}
@@ -347,8 +298,10 @@ func TestLookupFunc(t *testing.T) {
 func TestClose(t *testing.T) {
 	s := &testServer{udp: func([]byte) []answer { return nil }}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		results := make(chan error, 2)
-		r.LookupFunc(r.loop, "a.", func(_ Answer, err error) { results <- err })
+		results := make(chan error, 4)
+		for _, name := range []string{"a.", "a.", "c."} { // two of one query
+			r.LookupFunc(r.loop, name, func(_ Answer, err error) { results <- err })
+		}
 		go func() {
 			_, err := r.Lookup(r.t.Context(), "b.")
 			results <- err
@@ -356,7 +309,7 @@ func TestClose(t *testing.T) {
 		time.Sleep(time.Second)
 		r.Close()
 		r.Close()
-		for range 2 {
+		for range cap(results) {
 			if err := <-results; !errors.Is(err, ErrClosed) {
 				t.Errorf("%v, want ErrClosed", err)
 			}
@@ -454,7 +407,7 @@ func TestAuto(t *testing.T) {
 			c.files.write(t, &config)
 			r := must(New(config))
 			defer r.Close()
-			switch reason := r.poolReason(r.source.Snapshot(0), c.name); {
+			switch reason := poolReason(r.source.Snapshot(0), c.name); {
 			case c.pool == "" && reason != "", !strings.Contains(reason, c.pool):
 				t.Errorf("reason %q, want %q", reason, c.pool)
 			}
@@ -464,7 +417,7 @@ func TestAuto(t *testing.T) {
 
 func TestMisuse(t *testing.T) {
 	for name, c := range map[string]Config{
-		"strategy": {Strategy: 3}, "timeout": {Timeout: -1}, "attempts": {Attempts: -1},
+		"strategy": {Strategy: 4}, "timeout": {Timeout: -1}, "attempts": {Attempts: -1},
 		"server": {Servers: []netip.AddrPort{{}}}, "port": {Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0")}},
 	} {
 		if _, err := New(c); !errors.Is(err, pollux.ErrBadArgument) {

@@ -31,23 +31,19 @@ func (r *Resolver) LookupAddrFunc(l *loop.Loop, addr netip.Addr, done func(Answe
 // reverseQuestion returns what to look up for the names of addr. The zero Addr has a type that is refused.
 func reverseQuestion(addr netip.Addr) (name string, t Type) {
 	if !addr.IsValid() {
-		return addr.String(), invalidType
+		return addr.String(), oneType(typeAddresses)
 	}
 	return dnswire.ReverseName(addr).String(), TypePTR
 }
 
-// inlineReverse answers a lookup of PTR records from the hosts file.
-func (r *Resolver) inlineReverse(name string) (Answer, bool) {
+// reverse sets a to the names that the hosts file has of an address, for a lookup of PTR records, and reports whether there are any.
+func (v *view) reverse(a *Answer, name string) bool {
 	addr, ok := addrOfReverse(name)
 	if !ok {
-		return Answer{}, false
+		return false
 	}
-	s := r.source.Snapshot(r.now())
-	if !r.usesHosts(s) {
-		return Answer{}, false
-	}
-	a := Answer{Name: name, Canonical: name, Type: TypePTR, Path: PathHosts}
-	for _, host := range s.Hosts.Reverse(addr) {
+	*a = Answer{Name: name, Canonical: name, Type: TypePTR, Path: PathHosts}
+	for _, host := range v.Hosts.Reverse(addr) {
 		if ascii, err := idn.ToASCII(host); err == nil {
 			host = ascii
 		}
@@ -55,7 +51,7 @@ func (r *Resolver) inlineReverse(name string) (Answer, bool) {
 			a.Records = append(a.Records, Record{Name: name, Type: TypePTR, Target: target.String(), Value: target.String()})
 		}
 	}
-	return a, len(a.Records) > 0
+	return len(a.Records) > 0
 }
 
 // Suffixes of the names of addresses.
