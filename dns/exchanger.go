@@ -52,6 +52,7 @@ type exchanger struct {
 	delivering bool                       // deliver will be called
 	incoming   [receiveBatch]sock.Message // allocated at first use
 	outgoing   outgoing
+	parser     dnswire.Parser
 
 	mu      sync.Mutex // guards changes of servers, and reading elsewhere than on the loop
 	servers []*server

@@ -158,7 +158,7 @@ func (t *transmission) received(msg []byte, cut bool) {
 		t.againOverTCP()
 		return
 	}
-	r, err := dnswire.Parse(msg, t.q.question)
+	r, err := t.q.x.parser.Parse(msg, t.q.question)
 	if err != nil {
 		t.fail(err)
 		return
