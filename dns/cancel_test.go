@@ -15,7 +15,7 @@ import (
 func TestCancel(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Millisecond, 150 * time.Millisecond, 6 * time.Second} {
 		for _, tcp := range []bool{false, true} {
-			silent := &testServer{udp: func([]byte) []answer { return nil }, tcp: func(net.Conn, []byte) {}}
+			silent := &testServer{udp: silent, tcp: func(net.Conn, []byte) {}}
 			onTestNet(t, func(n *testNet) {
 				n.net.SetLink(n.client, silent.host, looptest.Link{Latency: 100 * time.Millisecond})
 				n.policy.tcp = tcp

@@ -3,6 +3,7 @@ package dns
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -188,7 +189,7 @@ func (x *exchanger) close() {
 	for x.queries.first != nil {
 		x.queries.first.end(reply{err: ErrClosed})
 	}
-	for _, s := range x.servers {
+	for _, s := range slices.Clone(x.servers) { // those that are not on the route are forgotten
 		s.close()
 	}
 	x.alarms.stop()

@@ -120,6 +120,9 @@ func (s *server) silent(t *transmission) {
 	if t.tcp && t.caseLost {
 		s.lacksTCP()
 	}
+	if t.q.edns { // the server has just responded to another query
+		return
+	}
 	if s.failures++; s.failures >= maxFailures {
 		s.ednsAnswered = false
 		s.setFailing(true)

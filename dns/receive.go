@@ -79,8 +79,7 @@ func (u *udpSocket) received(m *sock.Message) {
 	case v == dnswire.CaseLost:
 		t.server.responded(t, v)
 		t.loseCase()
-	case v == dnswire.QuestionMissing:
-		t.receivedWithoutQuestion()
+	case v == dnswire.QuestionMissing && t.receivedWithoutQuestion():
 	default:
 		u.stray()
 	}

@@ -43,7 +43,9 @@ func onTestNet(t *testing.T, f func(n *testNet), servers ...*testServer) {
 			n.checkUnused()
 		})
 		for _, s := range servers {
-			s.conn.Close()
+			if s.conn != nil {
+				s.conn.Close()
+			}
 		}
 		if open := n.client.Descriptors(); open != 0 {
 			t.Errorf("%d descriptors are open after close", open)

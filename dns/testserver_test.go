@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/loop/looptest"
 )
@@ -66,9 +67,12 @@ type testServer struct {
 	host *looptest.Host
 	conn *looptest.PacketConn
 	// udp returns the datagrams that answer a query.
-	udp     func(query []byte) []answer
+	udp func(query []byte) []answer
+	// delay is after what time the answers to the nth query, from 1, are sent. Nil: at once.
+	delay   func(n int) time.Duration
 	tcp     func(c net.Conn, query []byte)
-	queries [2]int // received over UDP and TCP
+	queries [2]int      // received over UDP and TCP
+	times   []time.Time // of the queries over UDP
 	ports   map[uint16]bool
 }
 
@@ -103,9 +107,21 @@ func (s *testServer) serveUDP() {
 		}
 		s.queries[0]++
 		s.ports[from.Port()] = true
-		for _, a := range s.udp(slices.Clone(b[:n])) {
-			s.conn.WriteToUDPAddrPort(a, from)
+		s.times = append(s.times, time.Now())
+		answers, delay := s.udp(slices.Clone(b[:n])), time.Duration(0)
+		if s.delay != nil {
+			delay = s.delay(s.queries[0])
 		}
+		send := func() {
+			for _, a := range answers {
+				s.conn.WriteToUDPAddrPort(a, from)
+			}
+		}
+		if delay == 0 {
+			send()
+			continue
+		}
+		time.AfterFunc(delay, send)
 	}
 }
 
@@ -148,6 +164,8 @@ const (
 	trueAddr   = "192.0.2.1"
 	forgedAddr = "203.0.113.66"
 )
+
+func silent([]byte) []answer { return nil }
 
 func honest(q []byte) []answer { return []answer{answerTo(q, trueAddr)} }
 

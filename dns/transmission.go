@@ -193,16 +193,17 @@ func (t *transmission) received(msg []byte, cut bool) {
 	}
 }
 
-// receivedWithoutQuestion handles an error of a server that repeats no question. It is weak evidence,
-// so nothing is concluded from it but to ask in another way.
-func (t *transmission) receivedWithoutQuestion() {
+// receivedWithoutQuestion handles an error of a server that repeats no question, and reports whether it may be of
+// use. It is weak evidence: nothing is concluded from it but to ask without EDNS, once.
+func (t *transmission) receivedWithoutQuestion() bool {
 	switch {
 	case t.againWithoutEDNS():
-	case !t.tcp:
-		t.againOverTCP()
-	default:
+	case t.tcp:
 		t.fail(errNoQuestion)
+	default:
+		return false
 	}
+	return true
 }
 
 var (
