@@ -52,7 +52,7 @@ func (u *udpSocket) receive() {
 			continue
 		}
 		u.errors = 0
-		for i := range n {
+		for i := 0; i < n && !u.closed; i++ {
 			u.received(&x.incoming[i])
 		}
 		if n == size {

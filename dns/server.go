@@ -126,6 +126,7 @@ func (s *server) released() {
 }
 
 func (s *server) close() {
+	s.x.stopAlarm(&s.alarm)
 	for _, u := range s.sockets {
 		if u != nil {
 			u.retire()

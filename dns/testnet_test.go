@@ -27,7 +27,7 @@ func onTestNet(t *testing.T, f func(n *testNet), servers ...*testServer) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := looptest.New(t, looptest.Config{})
-		n := &testNet{t: t, net: network, client: network.Host(netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")), servers: servers}
+		n := &testNet{t: t, net: network, client: network.Host(netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::1")), servers: servers}
 		n.policy = policy{timeout: 5 * time.Second, attempts: 2}
 		for i, s := range servers {
 			s.t = t

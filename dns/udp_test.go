@@ -42,10 +42,7 @@ func TestUnpredictable(t *testing.T) {
 func TestSocketQuota(t *testing.T) {
 	s := &testServer{udp: honest}
 	onTestNet(t, func(n *testNet) {
-		n.x.random = func() func() uint64 { // always the same socket
-			var calls uint64
-			return func() uint64 { calls += socketsPerServer; return calls }
-		}()
+		n.x.random = sameSocket()
 		for range socketQueries + 1 {
 			n.wantAddr(n.ask("a"), trueAddr)
 		}
