@@ -62,8 +62,6 @@ func (p Path) Kind() Path {
 	return p
 }
 
-func pathOf(r *reply) Path { return Path(fmt.Sprintf("evented %v %s", r.server, transport(r.tcp))) }
-
 // An Answer is the result of a lookup. Lookups that are answered inline may return the same slices: do
 // not change them.
 type Answer struct {

@@ -122,7 +122,7 @@ func (r *Resolver) keep(key dnscache.Key, rep *reply) *result {
 	w := &rep.response
 	res := &result{
 		kind: w.Kind, records: w.Records, aliases: w.Aliases, canonical: w.Canonical, ttl: w.TTL,
-		path: pathOf(rep), steps: rep.steps,
+		path: rep.path, steps: rep.steps,
 	}
 	r.results.Put(r.now(), key, dnscache.Answer[*result]{
 		Value: res, TTL: res.ttl, Negative: res.kind != dnswire.Positive, Size: resultBytes + recordBytes*len(res.records),

@@ -14,19 +14,19 @@ import (
 // failed, or has taken the delay.
 type happyModel struct {
 	*happyTest
-	known [2]time.Duration // when the addresses of IPv4 and IPv6 are known: never, if they are not
+	known [2]time.Duration // when the addresses of IPv4 and IPv6 are known: noArrival, if they are not
 	ended [2]time.Duration // when the queries end
 
 	attempts []attemptAt
 	events   []time.Duration // what happens by itself, to find out whether the order is clear
 }
 
-const never = time.Duration(math.MaxInt64)
+const noArrival = time.Duration(math.MaxInt64)
 
 // timeOfQueries applies the response of a query: one server, asked twice, 5 s each.
 func (m *happyModel) timeOfQueries() {
 	for i, o := range []response{m.a, m.aaaa} {
-		m.known[i] = never
+		m.known[i] = noArrival
 		switch o.fate {
 		case opens:
 			m.known[i], m.ended[i] = o.after, o.after
@@ -41,14 +41,14 @@ func (m *happyModel) timeOfQueries() {
 	}
 }
 
-// start returns when the first attempt begins: never, if no query finds addresses.
+// start returns when the first attempt begins: noArrival, if no query finds addresses.
 func (m *happyModel) start() time.Duration {
 	t4, t6 := m.known[0], m.known[1]
 	switch {
 	case t6 < t4:
 		return t6
-	case t4 == never:
-		return never
+	case t4 == noArrival:
+		return noArrival
 	}
 	m.events = append(m.events, t4+defaultResolutionDelay)
 	return min(max(t4, m.ended[1]), t4+defaultResolutionDelay)
@@ -59,8 +59,8 @@ func (m *happyModel) run() (winner string, opened time.Duration) {
 	m.timeOfQueries()
 	untried := [2][]response{m.v4, m.v6}
 	family := 1 // to try, if it has addresses
-	opened = never
-	for now := m.start(); now != never && now < opened; {
+	opened = noArrival
+	for now := m.start(); now != noArrival && now < opened; {
 		for range 2 {
 			if len(untried[family]) > 0 && m.known[family] <= now {
 				break
@@ -89,9 +89,9 @@ func (m *happyModel) run() (winner string, opened time.Duration) {
 	return winner, opened
 }
 
-// nextArrival returns when the first of the addresses that are not tried is known: never, if there are none.
+// nextArrival returns when the first of the addresses that are not tried is known: noArrival, if there are none.
 func (m *happyModel) nextArrival(untried *[2][]response) time.Duration {
-	arrival := never
+	arrival := noArrival
 	for i := range untried {
 		if len(untried[i]) > 0 {
 			arrival = min(arrival, m.known[i])

@@ -20,7 +20,7 @@ func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
 	}
 	x := r.exchangers[l]
 	if x == nil {
-		x = newExchanger(l, l.Group().Config().Network)
+		x = newExchanger(l, l.Group().Config().Network, r.config.limitsOf(len(l.Group().Loops())))
 		r.exchangers[l] = x
 		r.watchers.Go(func() { r.watch(l, x) })
 	}

@@ -73,7 +73,8 @@ func TestStats(t *testing.T) {
 		r.LookupType(r.t.Context(), "a.", TypeA)
 		r.LookupType(r.t.Context(), "silent.", TypeA)
 		now := r.Stats()
-		if now.Stale != 1 || now.Failed != want.Failed+1 || now.Timeouts != 4 || now.SentUDP != want.SentUDP+4 || now.Cache.StaleHits != 1 {
+		if now.Stale != 1 || now.Failed != want.Failed+1 || now.Timeouts != 4 || now.SentUDP < want.SentUDP+4 || now.SentUDP > want.SentUDP+8 || // an attempt may send once more
+			now.Cache.StaleHits != 1 {
 			t.Errorf("%+v, want one stale answer, one failure and four timeouts more than %+v", now, want)
 		}
 	}, s)

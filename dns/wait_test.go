@@ -16,8 +16,6 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-func silent([]byte) []answer { return nil }
-
 // slowly returns f, which answers after a second.
 func slowly(f func([]byte) []answer) func([]byte) []answer {
 	return func(q []byte) []answer { time.Sleep(time.Second); return f(q) }
