@@ -38,7 +38,8 @@ func (t Type) String() string {
 }
 
 // A Path is where an answer or an error comes from: "literal", "localhost", "hosts", "cache", "cache
-// stale", "evented 192.0.2.53:53 udp", "evented 192.0.2.53:53 tcp" or "pool".
+// stale", "evented 192.0.2.53:53 udp", "evented 192.0.2.53:53 tcp", "pool" or
+// "pool GetAddrInfoExW".
 type Path string
 
 // Paths without a server.
@@ -48,8 +49,12 @@ const (
 	PathHosts     Path = "hosts"
 	PathCache     Path = "cache"
 	PathStale     Path = "cache stale"
-	PathPool      Path = "pool"
+	PathPool      Path = "pool" // package net
+	// PathAddrInfoEx is the pool on Windows, whose lookups hold no threads.
+	PathAddrInfoEx Path = "pool GetAddrInfoExW"
 )
+
+func (p Path) isPool() bool { return p == PathPool || p == PathAddrInfoEx }
 
 func pathOf(r *reply) Path { return Path(fmt.Sprintf("evented %v %s", r.server, transport(r.tcp))) }
 
@@ -116,7 +121,7 @@ var (
 )
 
 // An Error is the error of a lookup. Unwrap returns ErrNoName or ErrNoData, ErrClosed, ErrBusy, the
-// context's cause, the error of the last attempt, or that of package net for PathPool.
+// context's cause, the error of the last attempt, or a *net.DNSError of the pool.
 type Error struct {
 	Name  string
 	Type  Type   // 0 for Lookup

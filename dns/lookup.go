@@ -335,7 +335,7 @@ func (lk *Lookup) conclude() {
 		case p.err != nil:
 			err = p.err
 		case p.result == nil: // the patience has ended
-		case len(p.result.addrs) > 0, p.result.path != PathPool && p.result.kind == dnswire.Positive:
+		case len(p.result.addrs) > 0, !p.result.path.isPool() && p.result.kind == dnswire.Positive:
 			positive = true
 		}
 	}
@@ -396,7 +396,7 @@ func (lk *Lookup) succeed(steps []Step) {
 		return
 	}
 	a.Addrs = lk.sorted(a.Addrs)
-	if lk.typ == typeAddresses && complete && !a.Stale && a.Path != PathPool {
+	if lk.typ == typeAddresses && complete && !a.Stale && !a.Path.isPool() {
 		kept := a
 		lk.r.answers.Put(lk.r.now(), dnscache.Key{Name: lk.name, Epoch: uint32(lk.snap.Epoch)}, dnscache.Answer[*Answer]{
 			Value: &kept, TTL: a.TTL, Size: resultBytes + recordBytes*len(a.Records),

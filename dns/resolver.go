@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -57,7 +56,8 @@ type Config struct {
 	MaxTTL, MaxNegativeTTL, MaxStale time.Duration
 
 	// PoolWorkers is the maximum number of goroutines of the pool, and PoolQueue of lookups that wait for
-	// one. 64 and 4,096.
+	// one. A goroutine holds a thread while it waits for the system, except with PathAddrInfoEx, where a process has
+	// at most 256 requests at a time. 64 and 4,096.
 	PoolWorkers, PoolQueue int
 	// MaxInFlight is the maximum number of queries and lookups in progress at a time. 10,000.
 	MaxInFlight int
@@ -109,8 +109,8 @@ type Resolver struct {
 	pool    *offload.Pool
 	turns   atomic.Uint32 // of the loops of a group
 
-	// lookupHost is the system's resolver.
-	lookupHost func(ctx context.Context, name string) ([]netip.Addr, error)
+	lookupHost hostLookup // of the pool
+	poolPath   Path       // of its answers
 
 	policyOf atomic.Pointer[configured]
 
@@ -139,7 +139,6 @@ func New(c Config) (*Resolver, error) {
 	}
 	fresh := limits
 	fresh.MaxStale = 0
-	system := &net.Resolver{}
 	r := &Resolver{
 		config: c, start: time.Now(),
 		source:  dnsconf.Open(dnsconf.Config{Paths: dnsconf.Paths{Resolv: c.ResolvConf, NSSwitch: c.NSSwitch, Hosts: c.Hosts}}),
@@ -147,10 +146,8 @@ func New(c Config) (*Resolver, error) {
 		results: dnscache.New[*result](limits), answers: dnscache.New[*Answer](fresh),
 		pool:       offload.New(c.PoolWorkers, c.PoolQueue),
 		exchangers: map[*loop.Loop]*exchanger{},
-		lookupHost: func(ctx context.Context, name string) ([]netip.Addr, error) {
-			return system.LookupNetIP(ctx, "ip", name)
-		},
 	}
+	r.lookupHost, r.poolPath = systemLookup()
 	return r, nil
 }
 
