@@ -85,18 +85,24 @@ func (q *AddrInfoRequest) Cancel() {
 // Take returns the addresses of a lookup that has ended, at most MaxAddrs, and releases what the system
 // has of it. It must be called once for each Start, whatever the lookup's result is.
 func (q *AddrInfoRequest) Take() []netip.Addr {
+	addrs := addrsOf(q.result)
+	if q.result != 0 {
+		syscall.SyscallN(procFreeAddrInfoExW.Addr(), q.result)
+	}
+	q.result, q.name = 0, nil
+	return addrs
+}
+
+// addrsOf returns the addresses of a list of AddrInfoEx.
+func addrsOf(first uintptr) []netip.Addr {
 	var addrs []netip.Addr
-	for at := q.result; at != 0 && len(addrs) < MaxAddrs; {
+	for at := first; at != 0 && len(addrs) < MaxAddrs; {
 		info := (*AddrInfoEx)(systemPointer(&at))
 		if a := addrOf(info); a.IsValid() {
 			addrs = append(addrs, a)
 		}
 		at = info.Next
 	}
-	if q.result != 0 {
-		syscall.SyscallN(procFreeAddrInfoExW.Addr(), q.result)
-	}
-	q.result, q.name = 0, nil
 	return addrs
 }
 
