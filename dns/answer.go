@@ -38,7 +38,8 @@ func (t Type) String() string {
 }
 
 // A Path is where an answer or an error comes from: "literal", "localhost", "hosts", "cache", "cache
-// stale", "evented 192.0.2.53:53 udp", "evented 192.0.2.53:53 tcp" or "pool".
+// stale", "evented 192.0.2.53:53 udp", "evented 192.0.2.53:53 tcp", "pool" or
+// "pool GetAddrInfoExW".
 type Path string
 
 // Paths. PathEvented is that of a Plan; an Answer's has the server and the transport after it.
@@ -49,7 +50,9 @@ const (
 	PathCache     Path = "cache"
 	PathStale     Path = "cache stale"
 	PathEvented   Path = "evented"
-	PathPool      Path = "pool"
+	PathPool      Path = "pool" // package net
+	// PathAddrInfoEx is the pool on Windows, whose lookups hold no threads.
+	PathAddrInfoEx Path = "pool GetAddrInfoExW"
 )
 
 // Kind returns the path without what follows a known one: PathEvented for "evented 192.0.2.53:53 udp".
@@ -79,7 +82,7 @@ type Answer struct {
 	// Path is where the answer comes from. If A and AAAA records come from different sources, it is
 	// that of the A records.
 	Path Path
-	// Reason is why the system's resolver was asked: empty unless it was, on PathPool.
+	// Reason is why the system's resolver was asked: empty unless it was.
 	Reason string
 	// Stale reports that the TTL has ended, and that no server could refresh the answer (RFC 8767).
 	Stale bool
@@ -128,13 +131,13 @@ var (
 
 // An Error is the error of a lookup. Unwrap returns what wraps or is ErrNoName or ErrNoData, ErrNotInline,
 // pollux.ErrBadArgument (the name or the type cannot be looked up), loop.ErrOnLoop, ErrClosed, ErrBusy, the
-// context's cause, the error of the last attempt, or that of package net for PathPool. Lookups may return the same Error:
+// context's cause, the error of the last attempt, or a *net.DNSError of the pool. Lookups may return the same Error:
 // do not change it.
 type Error struct {
 	Name   string
 	Type   Type   // 0 for Lookup
 	Path   Path   // where the error comes from, if it comes from a source
-	Reason string // why the system's resolver was asked: empty unless it was, on PathPool
+	Reason string // why the system's resolver was asked: empty unless it was
 	Steps  []Step // attempts that failed: at most those of one of the names asked for
 	Err    error
 }

@@ -1,23 +1,84 @@
 package dns
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
 )
 
-// listenBoth listens at one port of TCP and UDP.
-func listenBoth(t testing.TB) (net.Listener, net.PacketConn) {
+// realZone has the names of realServer.
+var realZone = zone{"a.": {trueAddr}, "long.": {trueAddr}, "here.": {"127.0.0.1"}}
+
+// A realServer is a DNS server of package loop on the system's loopback. It answers for each name nN with its
+// own address, for those of realZone, and never for those that begin with "silent". Names that begin with "long" are
+// truncated over UDP.
+type realServer struct{ addr netip.AddrPort }
+
+var (
+	_ loop.PacketHandler = realServer{}
+	_ loop.Handler       = realServer{}
+)
+
+func (realServer) answer(query []byte) answer {
+	name, typ := questionOf(query)
+	var n byte
+	if _, err := fmt.Sscanf(name, "n%d.", &n); err != nil {
+		return realZone.answer(query)
+	}
+	if typ == TypeAAAA {
+		return answerTo(query)
+	}
+	return answerTo(query, numberedAddr(int(n)))
+}
+
+// numberedAddr is the address of the name nN.
+func numberedAddr(n int) string { return fmt.Sprintf("192.0.2.%d", n) }
+
+func (s realServer) Packets(p *loop.PacketConn, ms []sock.Message) {
+	for _, m := range ms {
+		query := m.Data[:m.N]
+		switch name, _ := questionOf(query); {
+		case strings.HasPrefix(name, "silent"):
+		case strings.HasPrefix(name, "long"):
+			p.WriteTo(s.answer(query).truncated(), m.Addr)
+		default:
+			p.WriteTo(s.answer(query), m.Addr)
+		}
+	}
+}
+
+func (s realServer) Data(c *loop.Conn, b []byte) (int, error) {
+	all := bytes.NewReader(b)
+	for consumed := 0; ; consumed = len(b) - all.Len() {
+		query, err := readFrame(all)
+		if err != nil { // the rest follows
+			return consumed, nil
+		}
+		c.Write(frame(s.answer(query)))
+	}
+}
+
+// startServer starts a realServer on a backend; "" is the default.
+func startServer(t testing.TB, backend string) realServer {
 	t.Helper()
+	g := must(loop.NewGroup(loop.Config{Loops: 1, Backend: backend}))
+	t.Cleanup(func() { g.Shutdown(context.Background()) })
 	for range 20 {
-		ln := must(net.Listen("tcp", "127.0.0.1:0"))
-		pc, err := net.ListenPacket("udp", ln.Addr().String())
-		if err == nil {
-			return ln, pc
+		ln := must(g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return realServer{} }))
+		if _, err := g.ListenPacket("udp", ln.Addr().String(), func(*loop.PacketConn) loop.PacketHandler { return realServer{} }); err == nil {
+			return realServer{netip.MustParseAddrPort(ln.Addr().String())}
 		}
 		ln.Close() // another process has the port of UDP
 	}
@@ -25,84 +86,105 @@ func listenBoth(t testing.TB) (net.Listener, net.PacketConn) {
 	panic("unreachable")
 }
 
-// realServer is a DNS server on the system's loopback. Names that begin with "long" are truncated over UDP.
-func realServer(t testing.TB) netip.AddrPort {
+// onBackends runs f with a resolver on each backend that this machine has, and a server on the same.
+func onBackends(t *testing.T, f func(t *testing.T, r *Resolver, s realServer)) {
 	t.Helper()
-	testkit.SkipOnWine(t, "package net's UDP does not work there")
-	ln, pc := listenBoth(t)
-	done := make(chan struct{}, 2)
-	t.Cleanup(func() {
-		ln.Close()
-		pc.Close()
-		<-done
-		<-done
-	})
-	go func() {
-		defer func() { done <- struct{}{} }()
-		b := make([]byte, 2048)
-		for {
-			n, from, err := pc.ReadFrom(b)
-			if err != nil {
-				return
+	for _, b := range loop.Backends() {
+		t.Run(b.Name, func(t *testing.T) {
+			testkit.CheckLeaks(t)
+			switch forced := os.Getenv("POLLUX_BACKEND"); {
+			case forced != "" && forced != b.Name:
+				t.Skip("POLLUX_BACKEND forces " + forced)
+			case !b.Usable:
+				t.Skip(b.Why)
 			}
-			a := zone{"a.": {trueAddr}, "long.": {trueAddr}}.answer(b[:n])
-			if name, _ := questionOf(b[:n]); name == "long." {
-				a = a.truncated()
-			}
-			pc.WriteTo(a, from)
-		}
-	}()
-	go func() {
-		defer func() { done <- struct{}{} }()
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			for {
-				query, err := readFrame(c)
-				if err != nil {
-					break
-				}
-				c.Write(frame(zone{"long.": {trueAddr}}.answer(query)))
-			}
-			c.Close()
-		}
-	}()
-	return netip.MustParseAddrPort(ln.Addr().String())
+			g := must(loop.NewGroup(loop.Config{Loops: 2, Backend: b.Name}))
+			t.Cleanup(func() { g.Shutdown(context.Background()) })
+			s := startServer(t, b.Name)
+			c := Config{Group: g, Servers: []netip.AddrPort{s.addr}, Timeout: testkit.Watchdog}
+			files{}.write(t, &c)
+			r := must(New(c))
+			defer r.Close()
+			f(t, r, s)
+		})
+	}
 }
 
 // Every backend of this machine resolves names, over UDP and TCP, and releases its sockets.
 func TestBackends(t *testing.T) {
-	for _, b := range loop.Backends() {
-		t.Run(b.Name, func(t *testing.T) {
-			testkit.CheckLeaks(t)
-			if !b.Usable {
-				t.Skip(b.Why)
+	onBackends(t, func(t *testing.T, r *Resolver, s realServer) {
+		for name, want := range map[string]string{"a.": "udp", "long.": "tcp"} {
+			a, err := r.Lookup(t.Context(), name)
+			if err != nil || len(a.Addrs) != 1 || a.Addrs[0].String() != trueAddr || a.Path != Path("evented "+s.addr.String()+" "+want) {
+				t.Errorf("%s: %+v, %v", name, a, err)
 			}
-			g, err := loop.NewGroup(loop.Config{Loops: 2, Backend: b.Name})
-			if err != nil {
-				t.Fatal(err) // POLLUX_BACKEND overrides all names
-			}
-			defer g.Shutdown(t.Context())
-			c := Config{Group: g, Servers: []netip.AddrPort{realServer(t)}, Timeout: testkit.Watchdog}
-			files{}.write(t, &c)
-			r := must(New(c))
-			defer r.Close()
-			for name, want := range map[string]string{"a.": "udp", "long.": "tcp"} {
-				a, err := r.Lookup(t.Context(), name)
-				if err != nil || len(a.Addrs) != 1 || a.Addrs[0].String() != trueAddr || a.Path != Path("evented "+c.Servers[0].String()+" "+want) {
-					t.Errorf("%s: %+v, %v", name, a, err)
+		}
+		if _, err := r.Lookup(t.Context(), "absent."); !errors.Is(err, ErrNoName) {
+			t.Errorf("%v, want ErrNoName", err)
+		}
+	})
+}
+
+// Many lookups at once get the addresses of their own names, on every backend.
+func TestBackendsMany(t *testing.T) {
+	const lookups = 64 // two queries each, for which the server's receive buffer has space on every system
+	onBackends(t, func(t *testing.T, r *Resolver, _ realServer) {
+		var all sync.WaitGroup
+		for i := range lookups {
+			all.Go(func() {
+				a, err := r.Lookup(t.Context(), fmt.Sprintf("n%d.", i))
+				if err != nil || len(a.Addrs) != 1 || a.Addrs[0].String() != numberedAddr(i) {
+					t.Errorf("n%d.: %+v, %v", i, a, err)
 				}
-			}
-		})
-	}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// Lookups that no server answers end when they are canceled or the resolver is closed, on every backend, and release
+// their sockets.
+func TestBackendsEnd(t *testing.T) {
+	onBackends(t, func(t *testing.T, r *Resolver, _ realServer) {
+		results := make(chan error, 2)
+		l := r.config.Group.Loops()[0]
+		canceled := r.LookupFunc(l, "silent1.", func(_ Answer, err error) { results <- err })
+		r.LookupFunc(l, "silent2.", func(_ Answer, err error) { results <- err })
+		if _, err := r.Lookup(t.Context(), "a."); err != nil { // in the meantime
+			t.Error(err)
+		}
+		canceled.Cancel()
+		if err := <-results; !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want context.Canceled", err)
+		}
+		r.Close()
+		if err := <-results; !errors.Is(err, ErrClosed) {
+			t.Errorf("%v, want ErrClosed", err)
+		}
+	})
+}
+
+// A Dialer connects to a name on every backend.
+func TestBackendsDial(t *testing.T) {
+	onBackends(t, func(t *testing.T, r *Resolver, s realServer) {
+		d := Dialer{Resolver: r}
+		closed := make(chan error, 1)
+		address := net.JoinHostPort("here.", fmt.Sprint(s.addr.Port()))
+		c, err := d.Dial(t.Context(), "tcp", address, func(*loop.Conn) loop.Handler { return sink{closed} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if err := <-closed; err != nil {
+			t.Errorf("%v, want nil after Close", err)
+		}
+	})
 }
 
 // Without a group, the resolver has a loop of its own, from the first lookup that needs it.
 func TestOwnGroup(t *testing.T) {
 	testkit.CheckLeaks(t)
-	c := Config{Servers: []netip.AddrPort{realServer(t)}}
+	c := Config{Servers: []netip.AddrPort{startServer(t, "").addr}}
 	files{}.write(t, &c)
 	r := must(New(c))
 	defer r.Close()
@@ -119,7 +201,7 @@ func TestInlineAllocations(t *testing.T) {
 	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
-	c := Config{Servers: []netip.AddrPort{realServer(t)}}
+	c := Config{Servers: []netip.AddrPort{startServer(t, "").addr}}
 	files{hosts: testHosts}.write(t, &c)
 	r := must(New(c))
 	defer r.Close()
@@ -143,7 +225,7 @@ func BenchmarkLookup(b *testing.B) {
 		{"Literal", "192.0.2.3"}, {"Localhost", "localhost"}, {"Hosts", "printer"}, {"Cache", "a."},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			c := Config{Servers: []netip.AddrPort{realServer(b)}}
+			c := Config{Servers: []netip.AddrPort{startServer(b, "").addr}}
 			files{hosts: testHosts}.write(b, &c)
 			r := must(New(c))
 			defer r.Close()
@@ -158,7 +240,7 @@ func BenchmarkLookup(b *testing.B) {
 		})
 	}
 	b.Run("Evented", func(b *testing.B) {
-		c := Config{Servers: []netip.AddrPort{realServer(b)}, CacheEntries: -1}
+		c := Config{Servers: []netip.AddrPort{startServer(b, "").addr}, CacheEntries: -1}
 		files{}.write(b, &c)
 		r := must(New(c))
 		defer r.Close()

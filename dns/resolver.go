@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -63,7 +62,8 @@ type Config struct {
 	MaxTTL, MaxNegativeTTL, MaxStale time.Duration
 
 	// PoolWorkers is the maximum number of goroutines of the pool, and PoolQueue of lookups that wait for
-	// one. 64 and 4,096.
+	// one. A goroutine holds a thread while it waits for the system, except with PathAddrInfoEx, where a process has
+	// at most 256 requests at a time. 64 and 4,096.
 	PoolWorkers, PoolQueue int
 	// MaxInFlight is the maximum number of queries and lookups in progress at a time. 10,000.
 	MaxInFlight int
@@ -132,8 +132,8 @@ type Resolver struct {
 	turns   atomic.Uint32 // of the loops of a group
 	counts  counts
 
-	// lookupHost is the system's resolver.
-	lookupHost func(ctx context.Context, name string) ([]netip.Addr, error)
+	lookupHost hostLookup // of the pool
+	poolPath   Path       // of its answers
 
 	latest atomic.Pointer[view]
 
@@ -167,7 +167,6 @@ func New(c Config) (*Resolver, error) {
 	}
 	fresh := limits
 	fresh.MaxStale, fresh.IgnoreMisses = 0, true
-	system := &net.Resolver{}
 	r := &Resolver{
 		config: c, start: time.Now(),
 		source:  dnsconf.Open(dnsconf.Config{Paths: dnsconf.Paths{Resolv: c.ResolvConf, NSSwitch: c.NSSwitch, Hosts: c.Hosts}}),
@@ -175,10 +174,8 @@ func New(c Config) (*Resolver, error) {
 		results: dnscache.New[*result](limits), known: dnscache.New[*known](fresh),
 		pool:       offload.New(c.PoolWorkers, c.PoolQueue),
 		exchangers: map[*loop.Loop]*exchanger{}, closing: make(chan struct{}),
-		lookupHost: func(ctx context.Context, name string) ([]netip.Addr, error) {
-			return system.LookupNetIP(ctx, "ip", name)
-		},
 	}
+	r.lookupHost, r.poolPath = systemLookup()
 	return r, nil
 }
 

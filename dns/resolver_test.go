@@ -351,7 +351,7 @@ func TestPool(t *testing.T) {
 			}
 			return []netip.Addr{netip.MustParseAddr("::ffff:192.0.2.5"), netip.MustParseAddr("2001:db8::5")}, nil
 		}
-		r.wantAnswer("printer", PathPool, "192.0.2.5", "2001:db8::5")
+		r.wantAnswer("printer", r.poolPath, "192.0.2.5", "2001:db8::5")
 		a, err := r.LookupType(r.t.Context(), "printer", TypeA)
 		if err != nil || len(a.Addrs) != 1 || !a.Addrs[0].Is4() {
 			t.Errorf("%+v, %v", a, err)

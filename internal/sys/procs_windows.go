@@ -28,6 +28,10 @@ var (
 	procWSARecv     = ws2_32.NewProc("WSARecv")
 	procWSASend     = ws2_32.NewProc("WSASend")
 
+	procGetAddrInfoExW      = ws2_32.NewProc("GetAddrInfoExW")
+	procGetAddrInfoExCancel = ws2_32.NewProc("GetAddrInfoExCancel")
+	procFreeAddrInfoExW     = ws2_32.NewProc("FreeAddrInfoExW")
+
 	procWSAGetOverlappedResult = ws2_32.NewProc("WSAGetOverlappedResult")
 
 	procCancelIoEx                  = kernel32.NewProc("CancelIoEx")
