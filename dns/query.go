@@ -114,6 +114,7 @@ func (q *query) received(msg []byte, cut bool) {
 		q.againOverTCP()
 		return
 	}
+	dnswire.RestoreCase(msg, &q.sent)
 	r, err := dnswire.Parse(msg, q.question)
 	if err != nil {
 		q.fail(err)
