@@ -52,6 +52,7 @@ func startDaemon(t *testing.T, configure func(dir string, addr netip.AddrPort) [
 	for attempt := 1; ; attempt++ {
 		dir, addr := t.TempDir(), freePort(t)
 		d := &daemon{addr: addr, command: configure(dir, addr), log: filepath.Join(dir, "log")}
+		d.command[0] = copyProgram(t, d.command[0], dir)
 		err := d.start(t)
 		if err == nil {
 			t.Cleanup(d.kill)
@@ -61,6 +62,16 @@ func startDaemon(t *testing.T, configure func(dir string, addr netip.AddrPort) [
 			t.Fatal(err)
 		}
 	}
+}
+
+// copyProgram copies a program: AppArmor confines unbound at its own path to the configuration of the system.
+func copyProgram(t testing.TB, program, dir string) string {
+	t.Helper()
+	file := filepath.Join(dir, filepath.Base(program))
+	if err := os.WriteFile(file, must(os.ReadFile(program)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // freePort returns an address of loopback with a port that neither UDP nor TCP uses.
