@@ -51,7 +51,7 @@ const (
 	PathPool      Path = "pool"
 )
 
-func pathOf(r *reply) Path { return Path(fmt.Sprintf("evented %v %s", r.server, transport(r.tcp))) }
+func pathOf(r *reply) Path { return r.path }
 
 // An Answer is the result of a lookup. Lookups that get it from the cache return the same slices: do
 // not change them.

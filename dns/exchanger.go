@@ -3,46 +3,60 @@ package dns
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
+	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
 
 // Limits of an exchanger.
 const (
-	// ednsBytes is the largest UDP response that queries announce: it passes every path without
-	// fragments, which are easier to forge (DNS Flag Day 2020).
-	ednsBytes = 1232
-	// receiveBytes is the size of the buffers for UDP responses, of which receiveBatch are received at once.
-	// A longer one counts as truncated: its question is asked again over TCP.
-	receiveBytes, receiveBatch = 2048, 16
-	// maxQueries is how many queries of one loop may be in flight.
+	// maxQueries is how many queries of one loop may be in progress, by default.
 	maxQueries = 10_000
 	// maxDelivered is how many done functions are called in one function of the loop.
 	maxDelivered = 64
 )
 
 // An exchanger asks DNS servers on one loop. It is accessed on that loop only, except for the fields
-// that are atomic.
+// that are atomic or guarded by mu.
 //
-// A query (query.go) is a sequence of attempts, each at one server, over UDP (udp.go) and then, where
-// that is needed, over TCP (tcp.go). It is attached to at most one socket or stream at a time, and
-// detached from it before anything else happens to it; so nothing can reach a query that has ended.
+// A query (query.go) is a sequence of attempts, each at one server. What an attempt sends is a
+// transmission (transmission.go), over UDP (udp.go, receive.go) and then, where that is needed, over
+// TCP (tcp.go). A transmission is attached to one socket or stream, until it is answered or fails, or
+// its query ends: a late answer of an earlier attempt still ends the query, and nothing can reach a
+// query that has ended.
 type exchanger struct {
 	loop    *loop.Loop
 	network sock.Network // nil: the operating system's
-	random  func() uint64
+	limits  limits
+	// random returns 64 random bits that no peer can predict: of ChaCha8, seeded by the system.
+	random func() uint64
+	clock  driver.Clock // nil: package time's
+	began  time.Time
+	alarms alarms
 
-	servers  map[netip.AddrPort]*server // those with sockets or streams
-	queries  map[*query]struct{}        // in flight: at most maxQueries
-	replies  []pendingReply             // to be delivered, in this order
-	rotation uint                       // counts the queries with policy.rotate
+	route    route
+	rotation uint      // counts the queries with policy.rotate
+	queries  queryList // in progress: at most limits.queries
+	failing  int       // servers that fail
 	closed   bool
-	messages [receiveBatch]sock.Message // allocated at first use
-	query    []byte                     // buffer of the query to send
+
+	replies    []pendingReply // to be delivered, from delivered on
+	delivered  int
+	delivering bool                       // deliver will be called
+	incoming   [receiveBatch]sock.Message // allocated at first use
+	outgoing   outgoing
+	parser     dnswire.Parser
+
+	mu      sync.Mutex // guards changes of servers, and reading elsewhere than on the loop
+	servers []*server
 
 	counters
 }
@@ -50,7 +64,7 @@ type exchanger struct {
 // counters are read from any goroutine.
 type counters struct {
 	sentUDP, sentTCP atomic.Uint64
-	// dropped counts the messages that respond to no query in flight: late, duplicate or forged.
+	// dropped counts the messages that respond to no transmission: late, duplicate or forged.
 	dropped atomic.Uint64
 }
 
@@ -68,8 +82,9 @@ type policy struct {
 type reply struct {
 	response dnswire.Response
 	server   netip.AddrPort // the one that has answered
-	tcp      bool           // over TCP
-	steps    []Step         // the attempts that have failed before
+	path     Path
+	tcp      bool   // over TCP
+	steps    []Step // what has failed before
 	err      error
 }
 
@@ -78,60 +93,90 @@ type pendingReply struct {
 	reply reply
 }
 
-func newExchanger(l *loop.Loop, network sock.Network) *exchanger {
-	return &exchanger{
-		loop: l, network: network, random: rand.Uint64,
-		servers: map[netip.AddrPort]*server{}, queries: map[*query]struct{}{},
+func newExchanger(l *loop.Loop, network sock.Network, lim limits) *exchanger {
+	x := &exchanger{loop: l, network: network, limits: lim, random: rand.Uint64}
+	if k, _ := handle.KernelOf(network); k != nil {
+		if sim, ok := k.(driver.Simulation); ok {
+			x.clock = sim.Clock()
+		}
 	}
+	if x.began = time.Now(); x.clock != nil {
+		x.began = x.clock.Now()
+	}
+	x.alarms.wheel = wheel.New(0)
+	return x
+}
+
+// now returns the time in nanoseconds since the exchanger was made.
+func (x *exchanger) now() int64 {
+	if x.clock != nil {
+		return int64(x.clock.Now().Sub(x.began))
+	}
+	return int64(time.Since(x.began))
 }
 
 // ask starts a query. done is called once, in a later turn of the loop, unless the query is canceled
 // before.
 func (x *exchanger) ask(question dnswire.Question, p *policy, done func(reply)) *query {
 	q := &query{x: x, question: question, policy: p, done: done}
+	q.timer.Fire = q.fired
+	var err error
 	switch {
 	case x.closed:
-		q.end(reply{err: ErrClosed})
-		return q
-	case len(x.queries) >= maxQueries:
-		q.end(reply{err: ErrBusy})
-		return q
+		err = ErrClosed
+	case x.queries.n >= x.limits.queries:
+		err = ErrBusy
+	default:
+		err = question.Check()
 	}
-	if _, err := dnswire.AppendQuery(nil, 0, question, dnswire.QueryOptions{}); err != nil {
+	if err != nil {
 		q.end(reply{err: err})
 		return q
 	}
-	x.queries[q] = struct{}{}
+	x.queries.add(q)
+	q.servers = x.serversOf(p)
 	if p.rotate {
-		q.first = int(x.rotation % uint(len(p.servers)))
+		q.first = int(x.rotation % uint(len(q.servers)))
 		x.rotation++
+	}
+	if x.failing > 0 {
+		x.preferWorking(q)
 	}
 	q.try()
 	return q
 }
 
-// deliverLater has the replies delivered in a function of their own: the caller may be anywhere in
-// the state of the exchanger, and done functions may call everything.
-func (x *exchanger) deliverLater() {
-	if x.loop.Run(x.deliver) != nil { // the queue is full
-		x.loop.AfterFunc(0, x.deliver)
+// later runs f in a function of its own: the caller may be anywhere in the state of the exchanger.
+func (x *exchanger) later(f func()) {
+	if x.loop.Run(f) != nil { // the queue is full
+		x.loop.AfterFunc(0, f)
 	}
 }
 
+// deliver calls done functions, which may call everything, and panic.
 func (x *exchanger) deliver() {
+	x.delivering = false
 	defer func() {
-		if len(x.replies) > 0 { // a done function has panicked, or there are too many for one turn
+		if x.delivered < len(x.replies) {
 			x.deliverLater()
 		}
 	}()
 	for range maxDelivered {
-		if len(x.replies) == 0 {
+		if x.delivered == len(x.replies) {
+			x.replies, x.delivered = x.replies[:0], 0
 			return
 		}
-		r := x.replies[0]
-		x.replies[0] = pendingReply{}
-		x.replies = x.replies[1:]
+		r := x.replies[x.delivered]
+		x.replies[x.delivered] = pendingReply{}
+		x.delivered++
 		r.done(r.reply)
+	}
+}
+
+func (x *exchanger) deliverLater() {
+	if !x.delivering {
+		x.delivering = true
+		x.later(x.deliver)
 	}
 }
 
@@ -141,73 +186,48 @@ func (x *exchanger) close() {
 		return
 	}
 	x.closed = true
-	for q := range x.queries {
-		q.end(reply{err: ErrClosed})
+	for x.queries.first != nil {
+		x.queries.first.end(reply{err: ErrClosed})
 	}
-	for _, s := range x.servers {
+	for _, s := range slices.Clone(x.servers) { // those that are not on the route are forgotten
 		s.close()
 	}
+	x.alarms.stop()
 }
 
-// server returns the state of a server, which it creates.
-func (x *exchanger) server(addr netip.AddrPort) *server {
-	s := x.servers[addr]
-	if s == nil {
-		s = &server{x: x, addr: addr}
-		x.servers[addr] = s
-	}
-	return s
+// A queryList has the queries in progress, in the order of ask.
+type queryList struct {
+	first, last *query
+	n           int
 }
 
-// A server is what the exchanger has open to one. It is forgotten with its last socket or stream,
-// so a change of servers leaves nothing behind.
-type server struct {
-	x    *exchanger
-	addr netip.AddrPort
-	// plain reports that the server does not understand EDNS. It is forgotten when a socket is
-	// retired, as the server may be replaced.
-	plain   bool
-	sockets [socketsPerServer]*udpSocket // for new queries
-	stream  *stream                      // for new queries
-	open    int                          // sockets and streams, including those that are retired
+func (l *queryList) add(q *query) {
+	q.listed = true
+	l.n++
+	if q.prev = l.last; l.last == nil {
+		l.first = q
+	} else {
+		l.last.next = q
+	}
+	l.last = q
 }
 
-// released is called when a socket or stream has been closed.
-func (s *server) released() {
-	s.open--
-	s.forgetIfUnused()
-}
-
-func (s *server) forgetIfUnused() {
-	if s.open == 0 {
-		delete(s.x.servers, s.addr)
+// remove has no effect on a query that is not in the list.
+func (l *queryList) remove(q *query) {
+	if !q.listed {
+		return
 	}
-}
-
-func (s *server) close() {
-	for _, u := range s.sockets {
-		if u != nil {
-			u.retire()
-		}
+	q.listed = false
+	l.n--
+	if q.prev == nil {
+		l.first = q.next
+	} else {
+		q.prev.next = q.next
 	}
-	if s.stream != nil {
-		s.stream.abort(ErrClosed)
+	if q.next == nil {
+		l.last = q.prev
+	} else {
+		q.next.prev = q.prev
 	}
-}
-
-// appendQuery appends the query that q sends to s, with a new ID that is not in use, and a new case.
-func (s *server) appendQuery(b []byte, q *query, inFlight map[uint16]*query) ([]byte, error) {
-	id := uint16(s.x.random())
-	for inFlight[id] != nil { // few of the IDs are in use
-		id = uint16(s.x.random())
-	}
-	q.sent = dnswire.Sent{ID: id, Question: q.question}
-	for i := range q.sent.Case {
-		q.sent.Case[i] = s.x.random()
-	}
-	o := dnswire.QueryOptions{RecursionDesired: true, TrustAD: q.policy.trustAD, Case: q.sent.Case}
-	if !q.plain {
-		o.EDNSSize = ednsBytes
-	}
-	return dnswire.AppendQuery(b, id, q.question, o)
+	q.prev, q.next = nil, nil
 }

@@ -1,204 +1,181 @@
 package dns
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
-	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/internal/wheel"
 )
 
-// A query is one question to the servers of a policy, in turn. An attempt has one server and one
-// timer; within it, the question may be asked again without EDNS, and over TCP.
+// A query is one question to the servers of a policy, in turn. An attempt has one server and ends after
+// policy.timeout: so the query ends within attempts × servers × timeout, besides the time in queues (queue.go),
+// whatever the servers do. An attempt that fails earlier makes room for the next one.
+//
+// What was sent in an attempt stays in flight when the next one begins: a true answer that comes late ends the query
+// as any other. Each has an ID, a port and a case of its own, so a forger must guess one of at most
+// 2 × attempts × servers combinations.
 type query struct {
 	x        *exchanger
 	question dnswire.Question
 	policy   *policy
 	done     func(reply) // nil once the query has ended
+	edns     bool        // never without EDNS: it tests whether the server understands that
 
-	first   int // index of the server of the first attempt
-	attempt int // the current one, from 0
-	steps   []Step
+	prev, next *query // in x.queries
+	listed     bool
 
-	// Of the current attempt.
-	server   *server
-	timer    *loop.Timer
-	plain    bool // without EDNS
-	tcp      bool
-	reopened bool // asked again, because a stream ended that had been used before
+	servers  []*server // in the order in which they are asked, from first on
+	first    int
+	attempt  int // the current one, from 0
+	waitsFor *server
+	steps    []Step
 
-	// Where the query waits for its response: at most one of them.
-	sent   dnswire.Sent
-	sentOn uint64 // value of stream.sent
-	socket *udpSocket
-	stream *stream
+	timer       wheel.Timer
+	attemptEnds int64         // when the current attempt times out
+	resendDue   bool          // timer is for resend
+	current     *transmission // that of the current attempt; nil while the query waits
+	newest      *transmission // the head of the list of all
+	own         transmission  // the first one
 }
 
-// try begins attempts, from the current one on, until one has sent the query.
+// attempts is how many there are in all.
+func (q *query) attempts() int { return len(q.servers) * q.policy.attempts }
+
+// serverOf returns the server of an attempt.
+func (q *query) serverOf(attempt int) *server { return q.servers[(q.first+attempt)%len(q.servers)] }
+
+// try begins attempts, from the current one on, until one has sent the query, or waits until it may.
 func (q *query) try() {
-	servers := q.policy.servers
-	for q.attempt < len(servers)*q.policy.attempts {
-		q.server = q.x.server(servers[(q.first+q.attempt)%len(servers)])
-		q.plain, q.tcp, q.reopened = q.server.plain, q.policy.tcp, false
-		if err := q.send(); err != nil {
-			q.note(err)
-			q.attempt++
-			continue
+	for q.attempt < q.attempts() {
+		if !q.serverOf(q.attempt).admit(q) || q.begin() {
+			return
 		}
-		q.timer = q.x.loop.AfterFunc(q.policy.timeout, q.timedOut)
+	}
+	q.endIfNothingLeft()
+}
+
+// attemptNow begins the current attempt, after it was admitted.
+func (q *query) attemptNow() {
+	if !q.begin() {
+		q.try()
+	}
+}
+
+// begin begins the current attempt. If it fails, the next one is current.
+func (q *query) begin() bool {
+	now := q.x.now()
+	q.attemptEnds = now + int64(q.policy.timeout)
+	t := q.newTransmission(q.serverOf(q.attempt))
+	q.current = t
+	if err := t.send(); err != nil {
+		t.note(err)
+		q.current = nil
+		q.attempt++
+		return false
+	}
+	at := q.attemptEnds
+	if delay, ok := t.server.resendAfter(); ok && !t.tcp && delay < q.policy.timeout && q.attempt+1 < q.attempts() {
+		q.resendDue, at = true, now+int64(delay)
+	}
+	q.x.startAlarm(&q.timer, at)
+	return true
+}
+
+// fired is called when the attempt has timed out, or its query is to be sent once more.
+func (q *query) fired(*wheel.Timer) {
+	switch {
+	case q.resendDue:
+		q.resendDue = false
+		q.x.startAlarm(&q.timer, q.attemptEnds)
+		q.resend()
+	case q.current != nil:
+		t := q.current
+		t.timedOut()
+		q.nextAttempt()
+	default:
+		q.endIfNothingLeft()
+	}
+}
+
+// resend sends the query once more within the attempt: the first one, or its response, was probably lost. It goes
+// to the next server that works, as the current one may have stopped.
+func (q *query) resend() {
+	s := q.serverOf(q.attempt)
+	for i := 1; i < len(q.servers); i++ {
+		if other := q.serverOf(q.attempt + i); !other.failing {
+			s = other
+			break
+		}
+	}
+	if !s.unlimited() {
+		if s.queued() > 0 || !s.mayBegin() {
+			return
+		}
+		s.begun()
+	}
+	t := q.newTransmission(s)
+	if err := t.send(); err != nil {
+		t.fail(err)
+	}
+}
+
+// nextAttempt ends the current attempt, and begins the next one.
+func (q *query) nextAttempt() {
+	q.x.stopAlarm(&q.timer)
+	q.resendDue, q.current = false, nil
+	q.attempt++
+	q.try()
+}
+
+// endIfNothingLeft is called after the last attempt. If that has failed early, what was sent before
+// has until its own attempt would have ended.
+func (q *query) endIfNothingLeft() {
+	last, now := int64(0), q.x.now()
+	for t := q.newest; t != nil; t = t.older {
+		if t.inFlight() {
+			last = max(last, t.deadline)
+		}
+	}
+	if last > now {
+		q.x.startAlarm(&q.timer, last)
 		return
 	}
 	q.end(reply{err: q.steps[len(q.steps)-1].Err})
 }
 
-func (q *query) send() (err error) {
-	q.server = q.x.server(q.server.addr) // it may have been forgotten, when q left its last socket
-	if q.tcp {
-		err = q.server.sendTCP(q)
-	} else {
-		err = q.server.sendUDP(q)
-	}
-	q.server.forgetIfUnused()
-	return err
-}
-
-// again sends the query once more, within the attempt.
-func (q *query) again() {
-	q.detach()
-	if err := q.send(); err != nil {
-		q.fail(err)
-	}
-}
-
-func (q *query) againOverTCP() {
-	q.tcp = true
-	q.again()
-}
-
-// againWithoutEDNS reports whether the query had EDNS.
-func (q *query) againWithoutEDNS() bool {
-	if q.plain {
-		return false
-	}
-	q.plain = true
-	q.again()
-	return true
-}
-
-// fail ends the attempt, and begins the next one.
-func (q *query) fail(err error) {
-	q.stop()
-	q.note(err)
-	q.attempt++
-	q.try()
-}
-
-func (q *query) note(err error) {
-	q.steps = append(q.steps, Step{Server: q.server.addr, TCP: q.tcp, Err: err})
-}
-
-func (q *query) timedOut() {
-	if q.done == nil { // it ended in this turn
-		return
-	}
-	if q.stream != nil {
-		q.stream.suspect(q)
-	}
-	q.fail(errServerTimeout)
-}
-
-// received handles a message that responds to q, which has arrived over UDP or TCP.
-func (q *query) received(msg []byte, cut bool) {
-	if cut {
-		q.againOverTCP()
-		return
-	}
-	dnswire.RestoreCase(msg, &q.sent)
-	r, err := dnswire.Parse(msg, q.question)
-	if err != nil {
-		q.fail(err)
-		return
-	}
-	switch r.Kind {
-	case dnswire.Positive, dnswire.NoData, dnswire.NXDomain:
-		q.end(reply{response: r, server: q.server.addr, tcp: q.tcp})
-	case dnswire.Truncated:
-		if q.tcp {
-			q.fail(errors.New("response over TCP is truncated"))
-			return
-		}
-		q.againOverTCP()
-	case dnswire.FormatError:
-		q.server.plain = !q.plain || q.server.plain
-		if !q.againWithoutEDNS() {
-			q.fail(&rcodeError{r.Rcode, r.Explanations})
-		}
-	case dnswire.Referral, dnswire.Incomplete:
-		q.fail(fmt.Errorf("%v: the server does not resolve names for others", r.Kind))
-	default:
-		q.fail(&rcodeError{r.Rcode, r.Explanations})
-	}
-}
-
-// receivedWithoutQuestion handles an error of a server that repeats no question. It is weak evidence,
-// so nothing is concluded from it but to ask in another way.
-func (q *query) receivedWithoutQuestion() {
-	switch {
-	case q.againWithoutEDNS():
-	case !q.tcp:
-		q.againOverTCP()
-	default:
-		q.fail(errors.New("the server reports an error without repeating the question"))
-	}
-}
-
 // end ends the query, and has its reply delivered.
 func (q *query) end(r reply) {
-	q.stop()
 	r.steps = q.steps
 	q.x.replies = append(q.x.replies, pendingReply{q.done, r})
-	q.done = nil
-	delete(q.x.queries, q)
-	if len(q.x.replies) == 1 {
-		q.x.deliverLater()
-	}
+	q.cancel()
+	q.x.deliverLater()
 }
 
 // cancel ends the query without a reply. It has no effect on one that has ended: its reply is
 // delivered.
 func (q *query) cancel() {
-	q.stop()
+	if q.done == nil {
+		return
+	}
 	q.done = nil
-	delete(q.x.queries, q)
-}
-
-// stop ends the current attempt.
-func (q *query) stop() {
-	q.detach()
-	if q.timer != nil {
-		q.timer.Stop()
-		q.timer = nil
+	q.x.stopAlarm(&q.timer)
+	if s := q.waitsFor; s != nil {
+		s.leave(q)
 	}
-}
-
-// detach takes the query off its socket or stream.
-func (q *query) detach() {
-	if u := q.socket; u != nil {
-		q.socket = nil
-		u.detach(q)
+	for t := q.newest; t != nil; t = t.older {
+		t.detach()
 	}
-	if s := q.stream; s != nil {
-		q.stream = nil
-		s.detach(q)
-	}
+	q.x.queries.remove(q)
 }
 
 // A Step is an attempt of a lookup that has failed.
 type Step struct {
 	Server netip.AddrPort
-	TCP    bool  // over TCP; otherwise over UDP
-	Err    error // why
+	TCP    bool          // over TCP; otherwise over UDP
+	Took   time.Duration // from sending to the failure
+	Err    error         // why
 }
 
 // String returns the step in one line.

@@ -61,6 +61,18 @@ type Config struct {
 	PoolWorkers, PoolQueue int
 	// MaxInFlight is the maximum number of queries and lookups in progress at a time. 10,000.
 	MaxInFlight int
+
+	// SourceAddrs are the local addresses that queries are sent from, in turn: those of the family of the server.
+	// Without one the system chooses.
+	SourceAddrs []netip.Addr
+	// SocketsPerServer is the number of UDP sockets, each on a random port, among which each query to a server
+	// chooses at random, at least: each source address has one, and there is one for each 128 queries in flight.
+	// From 1 to 1,024. 4.
+	SocketsPerServer int
+	// MaxQueriesPerServer is how many queries may wait for a response of one server, and MaxRatePerServer how many
+	// attempts at one may begin in a second, on the average. More wait until they may, which does not count for
+	// Timeout. Both are divided between the loops of a group. Unlimited.
+	MaxQueriesPerServer, MaxRatePerServer int
 }
 
 func (c *Config) applyDefaults() error {
@@ -75,6 +87,9 @@ func (c *Config) applyDefaults() error {
 			return fmt.Errorf("dns: %w: Servers has %v, which is not an address with a port", misuse.ErrBadArgument, s)
 		}
 	}
+	if err := c.checkLimits(); err != nil {
+		return err
+	}
 	paths := dnsconf.DefaultPaths()
 	setDefault(&c.ResolvConf, paths.Resolv)
 	setDefault(&c.NSSwitch, paths.NSSwitch)
@@ -87,6 +102,7 @@ func (c *Config) applyDefaults() error {
 	setDefault(&c.PoolWorkers, 64)
 	setDefault(&c.PoolQueue, 4096)
 	setDefault(&c.MaxInFlight, maxQueries)
+	setDefault(&c.SocketsPerServer, socketsPerServer)
 	return nil
 }
 
@@ -188,7 +204,7 @@ func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
 	}
 	x := r.exchangers[l]
 	if x == nil {
-		x = newExchanger(l, l.Group().Config().Network)
+		x = newExchanger(l, l.Group().Config().Network, r.config.limitsOf(len(l.Group().Loops())))
 		r.exchangers[l] = x
 	}
 	return x, nil

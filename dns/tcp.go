@@ -31,9 +31,9 @@ type stream struct {
 	conn     *loop.Conn         // nil until the connection is open
 	cancel   context.CancelFunc // of connecting
 	unsent   []byte             // queries, until the connection is open
-	inFlight map[uint16]*query  // by ID
-	sent     uint64             // queries
-	answered uint64             // value of sent when the last response was received
+	inFlight idTable
+	sent     uint64 // queries
+	answered uint64 // value of sent when the last response was received
 	strays   int
 	idle     *loop.Timer
 	ended    bool
@@ -45,10 +45,10 @@ var (
 	_ loop.ClosedHandler = (*stream)(nil)
 )
 
-// sendTCP attaches q to a stream, and sends it, now or as soon as the stream is open.
-func (s *server) sendTCP(q *query) error {
+// sendTCP attaches t to a stream, and sends it, now or as soon as the stream is open.
+func (s *server) sendTCP(t *transmission) error {
 	st := s.stream
-	if st == nil || len(st.inFlight) >= streamQueries {
+	if st == nil || st.inFlight.n >= streamQueries {
 		var err error
 		if st, err = s.openStream(); err != nil {
 			return err
@@ -56,15 +56,15 @@ func (s *server) sendTCP(q *query) error {
 	}
 	b := append(st.unsent, 0, 0)
 	start := len(b)
-	b, err := s.appendQuery(b, q, st.inFlight)
+	b, err := t.appendQuery(b, &st.inFlight)
 	if err != nil {
 		return err
 	}
 	binary.BigEndian.PutUint16(b[start-lengthBytes:], uint16(len(b)-start))
-	st.inFlight[q.sent.ID] = q
-	q.stream = st
+	st.inFlight.put(t)
+	t.attach(nil, st)
 	st.sent++
-	q.sentOn = st.sent
+	t.sequence = st.sent
 	st.stopIdle()
 	s.x.sentTCP.Add(1)
 	if st.conn == nil {
@@ -72,7 +72,6 @@ func (s *server) sendTCP(q *query) error {
 		return nil
 	}
 	if _, err := st.conn.Write(b); err != nil {
-		q.detach()
 		return causeOf(err)
 	}
 	return nil
@@ -82,17 +81,17 @@ func (s *server) sendTCP(q *query) error {
 // queries have ended.
 func (s *server) openStream() (*stream, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	st := &stream{server: s, cancel: cancel, inFlight: map[uint16]*query{}}
+	st := &stream{server: s, cancel: cancel}
 	accept := func(c *loop.Conn) loop.Handler {
 		st.conn = c
 		return st
 	}
-	if err := s.x.loop.Dial(ctx, "tcp", s.addr.String(), accept, st.dialed); err != nil {
+	if err := s.x.loop.Dial(ctx, "tcp", s.addr.String(), accept, st.dialed, s.socketOptions()...); err != nil {
 		cancel()
 		return nil, causeOf(err)
 	}
-	s.open++
 	s.stream = st
+	s.opened()
 	return st, nil
 }
 
@@ -133,21 +132,22 @@ func (st *stream) Data(_ *loop.Conn, b []byte) (consumed int, err error) {
 
 // received handles a message. Over TCP, the case of the name proves nothing more.
 func (st *stream) received(msg []byte) {
-	var q *query
+	var t *transmission
 	if len(msg) >= 2 {
-		q = st.inFlight[binary.BigEndian.Uint16(msg)]
+		t = st.inFlight.get(binary.BigEndian.Uint16(msg))
 	}
 	verdict := dnswire.Garbled
-	if q != nil {
-		verdict = dnswire.Match(msg, &q.sent)
+	if t != nil {
+		verdict = dnswire.Match(msg, &t.sent)
 	}
 	switch verdict {
 	case dnswire.Matched, dnswire.CaseLost:
 		st.answered, st.strays = st.sent, 0
-		q.received(msg, false)
+		t.server.responded(t, verdict)
+		t.received(msg, false)
 	case dnswire.QuestionMissing:
 		st.answered, st.strays = st.sent, 0
-		q.receivedWithoutQuestion()
+		t.receivedWithoutQuestion()
 	default:
 		st.server.x.dropped.Add(1)
 		if st.strays++; st.strays > maxStrays {
@@ -164,10 +164,10 @@ func (st *stream) Closed(_ *loop.Conn, why error) {
 	st.end(fmt.Errorf("connection ended before the response: %w", why))
 }
 
-// suspect is called when q, which waits on the stream, has timed out. If nothing has arrived since it was sent,
+// suspect is called when t, which waits on the stream, has timed out. If nothing has arrived since it was sent,
 // the server may be gone, and other queries would wait in vain.
-func (st *stream) suspect(q *query) {
-	if st.answered < q.sentOn {
+func (st *stream) suspect(t *transmission) {
+	if st.answered < t.sequence {
 		st.leave()
 	}
 }
@@ -179,11 +179,11 @@ func (st *stream) leave() {
 	}
 }
 
-// detach is called when q does not wait any more.
-func (st *stream) detach(q *query) {
-	delete(st.inFlight, q.sent.ID)
+// detach is called when t does not wait any more.
+func (st *stream) detach(t *transmission) {
+	st.inFlight.remove(t)
 	switch {
-	case st.ended || len(st.inFlight) > 0:
+	case st.ended || st.inFlight.n > 0:
 	case st.conn == nil || st.server.stream != st:
 		st.abort(context.Canceled)
 	default:
@@ -224,14 +224,14 @@ func (st *stream) end(err error) {
 	st.leave()
 	st.stopIdle()
 	st.unsent = nil
-	for _, q := range inOrder(st.inFlight) {
+	for _, t := range st.inFlight.inOrder() {
 		switch {
-		case q.stream != st: // those before it may have ended it
-		case st.answered > 0 && !q.reopened:
-			q.reopened = true
-			q.again()
+		case t.stream != st: // those before it may have ended it
+		case st.answered > 0 && !t.reopened:
+			t.reopened = true
+			t.sendAgain()
 		default:
-			q.fail(err)
+			t.failOver(err)
 		}
 	}
 	st.server.released()

@@ -3,7 +3,6 @@ package dnswire
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 )
 
 // Sizes of messages, in octets.
@@ -62,8 +61,8 @@ const (
 // AppendQuery appends a query to b. It appends at most MaxQueryBytes, and nothing with an error,
 // which wraps ErrBadQuestion. It allocates only to grow b.
 func AppendQuery(b []byte, id uint16, q Question, o QueryOptions) ([]byte, error) {
-	if !q.Name.valid() || !q.Type.ofData() {
-		return b, fmt.Errorf("%w: %d octets of name, type %v", ErrBadQuestion, len(q.Name), q.Type)
+	if err := q.Check(); err != nil {
+		return b, err
 	}
 	var flags, additional uint16
 	if o.RecursionDesired {

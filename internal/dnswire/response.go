@@ -97,8 +97,24 @@ const maxExplanations = 4
 // to q, whatever the case of its name. An error wraps ErrMalformed or is one of those above; then the
 // response must be dropped, and another asked for. msg is not kept.
 func Parse(msg []byte, q Question) (Response, error) {
-	p := parser{m: msg, q: q}
-	if err := p.parse(); err != nil {
+	var p Parser
+	return p.Parse(msg, q)
+}
+
+// keptAnswers is how much memory a Parser keeps, in records.
+const keptAnswers = 64
+
+// A Parser is Parse with memory that is used again. Its zero value is ready; it is for one goroutine at a time.
+type Parser struct{ answers []indexed }
+
+// Parse is the function Parse.
+func (ps *Parser) Parse(msg []byte, q Question) (Response, error) {
+	p := parser{m: msg, q: q, answers: ps.answers[:0]}
+	err := p.parse()
+	if cap(p.answers) <= keptAnswers {
+		ps.answers = p.answers
+	}
+	if err != nil {
 		return Response{}, err
 	}
 	return p.r, nil
@@ -220,7 +236,9 @@ var seed = maphash.MakeSeed()
 
 func (p *parser) answerSection(at int) (next int, err error) {
 	count := int(p.m.uint16(6))
-	p.answers = make([]indexed, 0, min(count, (len(p.m)-at)/minRecordBytes))
+	if most := min(count, (len(p.m)-at)/minRecordBytes); most > cap(p.answers) {
+		p.answers = make([]indexed, 0, most)
+	}
 	var buf [MaxNameBytes]byte
 	for range count {
 		var a indexed

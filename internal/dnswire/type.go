@@ -1,6 +1,7 @@
 package dnswire
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -93,3 +94,11 @@ type Question struct {
 
 // String returns the name and the type.
 func (q Question) String() string { return q.Name.String() + " " + q.Type.String() }
+
+// Check returns an error that wraps ErrBadQuestion if q cannot be asked.
+func (q Question) Check() error {
+	if !q.Name.valid() || !q.Type.ofData() {
+		return fmt.Errorf("%w: %d octets of name, type %v", ErrBadQuestion, len(q.Name), q.Type)
+	}
+	return nil
+}
