@@ -136,9 +136,9 @@ func lookupByDNS(r *dns.Resolver, j job) (o outcome) {
 		typ, _ := dnswire.ParseType(j.What)
 		a, err = r.LookupType(ctx, j.Name, dns.Type(typ))
 	}
-	o.Detail = fmt.Sprintf("%s, %v, %v", a.Path, err, a.Steps)
-	if err != nil {
-		e, _ := errors.AsType[*dns.Error](err)
+	o.Detail = fmt.Sprintf("%s, %v", a.Path, a.Steps)
+	if e, ok := errors.AsType[*dns.Error](err); ok {
+		o.Detail = fmt.Sprintf("%s, %v", e.Path, err)
 		o.Err = kindOf(err, errors.Is(err, dns.ErrNotFound), e.Timeout())
 		return o
 	}
