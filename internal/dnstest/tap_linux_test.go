@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -71,6 +72,13 @@ func (p *tap) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.queries)
+}
+
+// noted returns the queries and the responses, in their order.
+func (p *tap) noted() (queries, responses [][]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.queries), slices.Clone(p.responses)
 }
 
 // questionName returns the name of the question, in wire format.

@@ -25,17 +25,18 @@ func TestEveryServerKeepsCaseAndEDNS(t *testing.T) {
 					t.Fatalf("%+v, %v", a, err)
 				}
 			}
-			if len(p.queries) != lookups || len(p.responses) != lookups {
-				t.Fatalf("%d queries and %d responses for %d lookups", len(p.queries), len(p.responses), lookups)
+			queries, responses := p.noted()
+			if len(queries) != lookups || len(responses) != lookups {
+				t.Fatalf("%d queries and %d responses for %d lookups", len(queries), len(responses), lookups)
 			}
 			changed := 0
-			for i, q := range p.queries {
-				if asked := questionName(q); asked != questionName(p.responses[i]) {
-					t.Errorf("%q is answered as %q", asked, questionName(p.responses[i]))
+			for i, q := range queries {
+				if asked := questionName(q); asked != questionName(responses[i]) {
+					t.Errorf("%q is answered as %q", asked, questionName(responses[i]))
 				} else if asked != strings.ToLower(asked) {
 					changed++
 				}
-				r, err := dnswire.Parse(p.responses[i], dnswire.Question{Name: dnswire.Name(questionName(q)), Type: dnswire.TypeA})
+				r, err := dnswire.Parse(responses[i], dnswire.Question{Name: dnswire.Name(questionName(q)), Type: dnswire.TypeA})
 				if err != nil || !r.EDNS || !hasEDNS(q) {
 					t.Errorf("EDNS in the query: %t, in the response: %t (%v)", hasEDNS(q), r.EDNS, err)
 				}
