@@ -125,6 +125,9 @@ func (q *query) resend() {
 func (q *query) nextAttempt() {
 	q.x.stopAlarm(&q.timer)
 	q.resendDue, q.current = false, nil
+	for t := q.newest; t != nil; t = t.older {
+		t.uncount()
+	}
 	q.attempt++
 	q.try()
 }

@@ -65,6 +65,27 @@ func TestTimedOutMakesRoom(t *testing.T) {
 	}, s)
 }
 
+// A query that was sent once more, early, does not wait for the room that this takes.
+func TestResentMakesRoom(t *testing.T) {
+	a, b := &testServer{udp: honest}, &testServer{udp: honest}
+	onTestNet(t, func(n *testNet) {
+		n.x.limits.perServer = 1
+		for range minSamples {
+			n.ask("a")
+		}
+		a.udp, b.udp = silent, silent
+		replies := make(chan reply, 1)
+		n.startMany(1, replies)
+		time.Sleep(4*n.policy.timeout + 4*lateness)
+		if len(replies) != 1 {
+			t.Fatal("it waits for itself")
+		}
+		if r := <-replies; len(r.steps) != 4 || b.queries[0] != 4 {
+			t.Errorf("steps %v, %d queries to the second server", r.steps, b.queries[0])
+		}
+	}, a, b)
+}
+
 // Attempts begin at most at the rate of limits.interval, besides a short burst.
 func TestRatePerServer(t *testing.T) {
 	for _, interval := range []time.Duration{time.Millisecond, 20 * time.Millisecond, time.Second} {

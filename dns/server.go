@@ -23,7 +23,7 @@ type server struct {
 	stream     *stream // for new queries
 	open       int     // sockets and streams, including those that take no new queries
 	alone      int     // sockets of sendAlone: at most maxAlone
-	inFlight   int     // transmissions
+	inFlight   int     // transmissions of current attempts
 
 	health
 	quirks
@@ -140,7 +140,6 @@ func (s *server) close() {
 // attached and detached count the transmissions in flight.
 func (s *server) attached() {
 	s.inFlight++
-	s.sent.Add(1)
 	s.nowInFlight.Store(int64(s.inFlight))
 }
 

@@ -25,8 +25,13 @@ type testNet struct {
 // onTestNet runs f in a bubble, with the servers on hosts of their own.
 func onTestNet(t *testing.T, f func(n *testNet), servers ...*testServer) {
 	t.Helper()
+	onTestNetOf(t, looptest.Config{}, f, servers...)
+}
+
+func onTestNetOf(t *testing.T, c looptest.Config, f func(n *testNet), servers ...*testServer) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		network := looptest.New(t, looptest.Config{})
+		network := looptest.New(t, c)
 		n := &testNet{t: t, net: network, client: network.Host(netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::1")), servers: servers}
 		n.policy = policy{timeout: 5 * time.Second, attempts: 2}
 		for i, s := range servers {

@@ -21,7 +21,7 @@ type transmission struct {
 	sentAt   int64
 	deadline int64 // when its attempt times out
 	noted    bool  // there is a Step for it
-	counted  bool  // in server.inFlight
+	counted  bool  // in server.inFlight: only during its attempt, so that what is late takes no room that its query waits for
 
 	plain    bool // without EDNS
 	tcp      bool
@@ -135,7 +135,6 @@ func (t *transmission) timedOut() {
 		t.stream.suspect(t)
 	}
 	t.server.silent(t)
-	t.uncount()
 	t.note(errServerTimeout)
 }
 
@@ -242,8 +241,11 @@ func (t *transmission) inFlight() bool { return t.socket != nil || t.stream != n
 // attach is called by a socket or stream that has t.
 func (t *transmission) attach(u *udpSocket, st *stream) {
 	t.socket, t.stream = u, st
-	t.counted = true
-	t.server.attached()
+	t.server.sent.Add(1)
+	if t.q.current != nil {
+		t.counted = true
+		t.server.attached()
+	}
 }
 
 // detach takes t off its socket or stream, if it is on one: no response can reach it any more.
@@ -259,6 +261,7 @@ func (t *transmission) detach() {
 	}
 }
 
+// uncount makes room for another query.
 func (t *transmission) uncount() {
 	if t.counted {
 		t.counted = false
