@@ -157,6 +157,7 @@ func (t *transmission) received(msg []byte, cut bool) {
 		t.againOverTCP()
 		return
 	}
+	dnswire.RestoreCase(msg, &t.sent)
 	r, err := t.q.x.parser.Parse(msg, t.q.question)
 	if err != nil {
 		t.fail(err)

@@ -92,3 +92,7 @@ func matchQuestion(b []byte, sent *Sent) Verdict {
 	}
 	return verdict
 }
+
+// RestoreCase overwrites the name of the question of msg, which Match has accepted for sent, by the name of the query
+// without its Case. Servers compress other names against it: records would otherwise have parts in the random case.
+func RestoreCase(msg []byte, sent *Sent) { copy(msg[headerBytes:], sent.Question.Name) }
