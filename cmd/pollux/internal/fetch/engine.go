@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
@@ -49,8 +50,12 @@ type Engine struct {
 // loop: report must not block. The error is that of loop.NewGroup.
 func New(cfg Config, names *dns.Resolver, out save.Output, report func(*Result)) (*Engine, error) {
 	cfg.Parallel = max(cfg.Parallel, 1)
+	var keepAlive net.KeepAliveConfig
+	if cfg.Idle > 0 {
+		keepAlive.Idle = -1 // none: Config.Idle detects a server that is gone
+	}
 	group, err := loop.NewGroup(loop.Config{
-		Loops: 1, Network: cfg.Network,
+		Loops: 1, Network: cfg.Network, KeepAlive: keepAlive,
 		TurnBudgetBytes: receiveBytes, LingerTimeout: linger,
 		// A transfer has one body at a time. A worker may still be ending when the next body
 		// comes, which waits in the queue for a moment.

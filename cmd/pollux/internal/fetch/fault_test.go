@@ -123,6 +123,22 @@ func TestTotalWhileWaiting(t *testing.T) {
 	}
 }
 
+// Lookups that are too many at a time are made one after the other, and use up no tries.
+func TestManyLookups(t *testing.T) {
+	b := newBench(t)
+	b.servers = nameServer(t, func(string) response { return noSuchName })
+	b.lookups = 2 // those of A and AAAA of one name
+	var urls []string
+	for i := range 10 {
+		urls = append(urls, fmt.Sprintf("http://name%d.test/", i))
+	}
+	for _, r := range b.run(t, urls...) {
+		if r.Err == nil || !strings.Contains(r.Err.Error(), "no such name") || r.Tries != 1 {
+			t.Errorf("%s: %v after %d tries", r.Job.Text, r.Err, r.Tries)
+		}
+	}
+}
+
 // The addresses of a host are tried in order.
 func TestAddressesInTurn(t *testing.T) {
 	b := newBench(t)

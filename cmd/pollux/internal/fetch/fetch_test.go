@@ -59,6 +59,7 @@ type bench struct {
 	ctx     context.Context
 	hosts   string           // the text of the hosts file
 	servers []netip.AddrPort // the name servers
+	lookups int              // dns.Config.MaxInFlight
 	out     save.Output
 	memory  *memory
 }
@@ -86,7 +87,7 @@ func (b *bench) resolver(t *testing.T) *dns.Resolver {
 	t.Helper()
 	dir := testkit.TempDir(t)
 	c := dns.Config{
-		Strategy: dns.Evented, Servers: b.servers,
+		Strategy: dns.Evented, Servers: b.servers, MaxInFlight: b.lookups,
 		Hosts:      filepath.Join(dir, "hosts"),
 		ResolvConf: filepath.Join(dir, "missing"), NSSwitch: filepath.Join(dir, "missing"),
 	}

@@ -170,6 +170,30 @@ func TestRunEndsWithTheLastAnswer(t *testing.T) {
 	})
 }
 
+// After a complete answer the server gets the end of the stream, not a reset, even if it has sent more.
+func TestCompleteAnswerEndsWithoutReset(t *testing.T) {
+	ends := make(chan error, 3)
+	onSimulation(t, func(c net.Conn, r *http.Request) {
+		hello(c, r)
+		io.WriteString(c, "more")
+		_, err := io.Copy(io.Discard, c)
+		ends <- err
+	}, func(b *simBench) {
+		b.Parallel = 1
+		for _, r := range b.run(t, "http://dual.test/1", "http://dual.test/2", "http://dual.test/3") {
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+		synctest.Wait()
+	})
+	for i := range 2 { // the end of the run may cut the third off
+		if err := <-ends; err != nil {
+			t.Errorf("answer %d: %v, want the end of the stream", i+1, err)
+		}
+	}
+}
+
 // The idle timeout counts from the last byte of the server.
 func TestIdleTimeoutStartsAnewWithEachByte(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\n"
