@@ -128,6 +128,7 @@ func TestManyLookups(t *testing.T) {
 	b := newBench(t)
 	b.servers = nameServer(t, func(string) response { return noSuchName })
 	b.lookups = 2 // those of A and AAAA of one name
+	b.Retries = 3
 	var urls []string
 	for i := range 10 {
 		urls = append(urls, fmt.Sprintf("http://name%d.test/", i))

@@ -170,27 +170,82 @@ func TestRunEndsWithTheLastAnswer(t *testing.T) {
 	})
 }
 
-// After a complete answer the server gets the end of the stream, not a reset, even if it has sent more.
+// After a complete answer the server gets the end of the stream, not a reset, even if it has sent more, or has
+// closed its side.
 func TestCompleteAnswerEndsWithoutReset(t *testing.T) {
-	ends := make(chan error, 3)
-	onSimulation(t, func(c net.Conn, r *http.Request) {
-		hello(c, r)
-		io.WriteString(c, "more")
-		_, err := io.Copy(io.Discard, c)
-		ends <- err
-	}, func(b *simBench) {
-		b.Parallel = 1
-		for _, r := range b.run(t, "http://dual.test/1", "http://dual.test/2", "http://dual.test/3") {
-			if r.Err != nil {
-				t.Error(r.Err)
+	for name, answer := range map[string]string{
+		"length":      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello and more",
+		"until close": "HTTP/1.1 200 OK\r\n\r\nhello",
+	} {
+		ends := make(chan error, 3)
+		onSimulation(t, func(c net.Conn, r *http.Request) {
+			io.WriteString(c, answer)
+			if name == "until close" {
+				c.(*looptest.Conn).CloseWrite()
+			}
+			_, err := io.Copy(io.Discard, c)
+			ends <- err
+		}, func(b *simBench) {
+			b.Parallel = 1
+			for _, r := range b.run(t, "http://dual.test/1", "http://dual.test/2", "http://dual.test/3") {
+				if r.Err != nil {
+					t.Error(r.Err)
+				}
+			}
+		})
+		for i := range 2 { // the end of the run may cut the third off
+			if err := <-ends; err != nil {
+				t.Errorf("%s, answer %d: %v, want the end of the stream", name, i+1, err)
 			}
 		}
-		synctest.Wait()
-	})
-	for i := range 2 { // the end of the run may cut the third off
-		if err := <-ends; err != nil {
-			t.Errorf("answer %d: %v, want the end of the stream", i+1, err)
+	}
+}
+
+// A hop that has failed, or has redirected, leaves no connection, and no attempt to connect.
+func TestFailedHopsLeaveNoConnections(t *testing.T) {
+	open := make(chan int, 10)
+	var b *simBench
+	onSimulation(t, func(c net.Conn, r *http.Request) {
+		open <- b.client.Descriptors()
+		switch r.URL.Path {
+		case "/missing":
+			io.WriteString(c, "HTTP/1.1 404 Not Found\r\n\r\n")
+		case "/moved":
+			io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n")
+		case "/":
+			hello(c, r)
 		}
+		io.Copy(io.Discard, c) // it does not close
+	}, func(sim *simBench) {
+		b = sim
+		b.Parallel, b.Connect, b.Idle, b.Total = 1, 0, 0, time.Second
+		b.six.SetConnectPolicy(looptest.DropConnects)
+		for i, r := range b.run(t, "http://10.0.0.2/missing", "http://10.0.0.2/silent", "http://[2001:db8::2]/", "http://10.0.0.2/moved", "http://10.0.0.2/") {
+			if (r.Err == nil) != (i >= 3) {
+				t.Errorf("%s: %v", r.Job.Text, r.Err)
+			}
+		}
+	})
+	close(open)
+	n := 0
+	for fds := range open {
+		if n++; fds != 1 {
+			t.Errorf("the client has %d descriptors at request %d, want 1", fds, n)
+		}
+	}
+	if n != 5 {
+		t.Errorf("%d requests, want 5", n)
+	}
+}
+
+// A connection that opens after its transfer has given up gets no handler.
+func TestLateConnectionIsRefused(t *testing.T) {
+	k := &call{t: &transfer{}}
+	if h := k.accept(nil); h != nil {
+		t.Errorf("accepted by %v", h)
+	}
+	if k.t.call = k; k.accept(nil) != k {
+		t.Error("the call of the transfer was refused")
 	}
 }
 
@@ -263,14 +318,20 @@ func TestPostWithAFullQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	done, ran := make(chan struct{}), false
 	e.post(func() {
 		for e.loop.Run(func() {}) == nil {
 		}
 		if !errors.Is(e.loop.Run(func() {}), loop.ErrQueueFull) {
 			t.Error("the queue is not full")
 		}
-		e.post(e.end)
+		e.post(func() { ran = true })
+		e.loop.AfterFunc(2*time.Millisecond, func() { close(done) }) // timers fire in order
 	})
+	<-done
+	if !ran {
+		t.Error("the function was not run")
+	}
 	if err := e.Run(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
