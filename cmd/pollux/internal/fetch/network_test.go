@@ -201,13 +201,16 @@ func TestCompleteAnswerEndsWithoutReset(t *testing.T) {
 	}
 }
 
-// A hop that has failed, or has redirected, leaves no connection, and no attempt to connect.
-func TestFailedHopsLeaveNoConnections(t *testing.T) {
+// A hop that has failed, has redirected or is complete leaves no connection, and no attempt to connect.
+func TestHopsLeaveNoConnections(t *testing.T) {
 	open := make(chan int, 10)
 	var b *simBench
 	onSimulation(t, func(c net.Conn, r *http.Request) {
 		open <- b.client.Descriptors()
 		switch r.URL.Path {
+		case "/closing":
+			io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nhello")
+			c.(*looptest.Conn).CloseWrite()
 		case "/missing":
 			io.WriteString(c, "HTTP/1.1 404 Not Found\r\n\r\n")
 		case "/moved":
@@ -220,7 +223,7 @@ func TestFailedHopsLeaveNoConnections(t *testing.T) {
 		b = sim
 		b.Parallel, b.Connect, b.Idle, b.Total = 1, 0, 0, time.Second
 		b.six.SetConnectPolicy(looptest.DropConnects)
-		for i, r := range b.run(t, "http://10.0.0.2/missing", "http://10.0.0.2/silent", "http://[2001:db8::2]/", "http://10.0.0.2/moved", "http://10.0.0.2/") {
+		for i, r := range b.run(t, "http://10.0.0.2/missing", "http://10.0.0.2/silent", "http://[2001:db8::2]/", "http://10.0.0.2/moved", "http://10.0.0.2/closing", "http://10.0.0.2/") {
 			if (r.Err == nil) != (i >= 3) {
 				t.Errorf("%s: %v", r.Job.Text, r.Err)
 			}
@@ -233,8 +236,8 @@ func TestFailedHopsLeaveNoConnections(t *testing.T) {
 			t.Errorf("the client has %d descriptors at request %d, want 1", fds, n)
 		}
 	}
-	if n != 5 {
-		t.Errorf("%d requests, want 5", n)
+	if n != 6 {
+		t.Errorf("%d requests, want 6", n)
 	}
 }
 
