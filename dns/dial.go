@@ -118,7 +118,7 @@ func (d *Dialer) DialFunc(ctx context.Context, l *loop.Loop, network, address st
 		return &net.OpError{Op: "dial", Net: network, Addr: dialAddr{network, address}, Err: err}
 	}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
-	stop := context.AfterFunc(ctx, func() { r.run(func() { r.endWith(context.Cause(ctx)) }) })
+	stop := context.AfterFunc(ctx, func() { r.run(func() { r.canceled(context.Cause(ctx)) }) })
 	r.run(func() {
 		switch r.stop = stop; {
 		case r.done == nil: // canceled

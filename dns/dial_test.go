@@ -178,6 +178,39 @@ func TestDialCanceled(t *testing.T) {
 	}
 }
 
+// The error of a canceled dial has what was done: the lookup, or the attempts, with their addresses.
+func TestDialCanceledReportsProgress(t *testing.T) {
+	const limit = 300 * time.Millisecond
+	fail := func(d *dialTest) error {
+		ctx, cancel := context.WithTimeout(d.t.Context(), limit)
+		defer cancel()
+		var got error
+		d.run(func() {
+			d.dialer.DialFunc(ctx, d.loop, "tcp", "target.:80", d.accept, func(_ *loop.Conn, err error) { got = err })
+		})
+		time.Sleep(2 * limit)
+		if !errors.Is(got, context.DeadlineExceeded) {
+			d.t.Errorf("%v, want %v", got, context.DeadlineExceeded)
+		}
+		return got
+	}
+	onDialTest(t, 3*time.Second, func(d *dialTest) {
+		d.dialer.ResolutionDelay = time.Minute
+		if e, ok := errors.AsType[*Error](fail(d)); !ok || e.Name != "target." {
+			t.Errorf("while the lookup goes on: %v", e)
+		}
+	})
+	onDialTest(t, 0, func(d *dialTest) {
+		for _, h := range d.targets {
+			h.SetConnectPolicy(looptest.DropConnects)
+		}
+		e, ok := errors.AsType[*AttemptsError](fail(d))
+		if !ok || len(e.Errs) != 2 || !strings.Contains(e.Errs[0].Error(), "[2001:db8:1::1]:80") || !strings.Contains(e.Errs[1].Error(), "10.1.0.1:80") {
+			t.Errorf("during the attempts: %v", e)
+		}
+	})
+}
+
 // A handler that is refused, or a connection that accept closes, is the end of the race.
 func TestDialAcceptRefuses(t *testing.T) {
 	onDialTest(t, 0, func(d *dialTest) {

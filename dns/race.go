@@ -39,8 +39,8 @@ type race struct {
 	tried     []netip.Addr            // at most maxDialed
 	running   int                     // attempts
 	latest    *attempt
-	decided   bool // a connection has opened: its attempt decides the race
-	errs      []error
+	decided   bool        // a connection has opened: its attempt decides the race
+	errs      []error     // of the attempts, in their order; nil: running
 	timer     *loop.Timer // for the next attempt; nil once it has fired
 }
 
@@ -156,16 +156,20 @@ func (r *race) next() {
 		return
 	}
 	for len(r.untried) > 0 {
+		if r.ctx.Err() != nil {
+			r.canceled(context.Cause(r.ctx))
+			return
+		}
 		addr := r.untried[0]
-		a := &attempt{race: r}
+		a := &attempt{race: r, index: len(r.errs)}
 		err := r.loop.Dial(r.ctx, "tcp", netip.AddrPortFrom(addr, r.target.port).String(), a.opened, a.ended, r.options...)
 		if err != nil && r.running > 0 && isExhausted(err) {
 			r.startTimer() // the address is good: try it again when the attempts may have released something
 			return
 		}
 		r.untried, r.tried = r.untried[1:], append(r.tried, addr)
+		r.errs = append(r.errs, err)
 		if err != nil {
-			r.errs = append(r.errs, err)
 			continue
 		}
 		r.running++
@@ -207,10 +211,30 @@ func (r *race) endIfNothingIsLeft() {
 	}
 }
 
+// canceled is called when the context has ended, because of cause. That cancels the attempts as well: the last
+// of them ends the race, so that the error has their addresses.
+func (r *race) canceled(cause error) {
+	switch {
+	case r.running > 0 && !r.decided:
+		r.untried = nil
+		if r.resolving {
+			r.resolving = false
+			r.lookup.Cancel()
+		}
+	case len(r.errs) > 0 && !r.decided:
+		r.endWith(&AttemptsError{r.target.host, append(r.errs, dialError(r.network, cause))})
+	case r.resolving && !r.decided:
+		r.endWith(&Error{Name: r.target.host, Err: cause})
+	default:
+		r.endWith(cause)
+	}
+}
+
 // An attempt is one connection of a race.
 type attempt struct {
-	race *race
-	won  bool
+	race  *race
+	index int // in errs
+	won   bool
 }
 
 // opened is the accept function: the first connection to open wins.
@@ -233,7 +257,7 @@ func (a *attempt) ended(c *loop.Conn, err error) {
 	case a.won && err == nil:
 		c.Abort() // the race was canceled after opened
 	case !r.decided && r.done != nil:
-		r.errs = append(r.errs, err)
+		r.errs[a.index] = err
 		if a == r.latest || r.running == 0 {
 			r.next()
 		}

@@ -13,8 +13,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/resolve"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
+	"github.com/pollux-io/pollux/dns"
 )
 
 const (
@@ -32,7 +31,7 @@ type fetchCmd struct {
 
 	Parallel       int           `short:"p" default:"100" help:"Maximum number of URLs fetched at the same time."`
 	Timeout        time.Duration `short:"t" default:"0s" help:"Time limit for one URL, with its redirects and retries; 0s: no limit."`
-	ConnectTimeout time.Duration `default:"10s" help:"Time limit for the look-up of a name, and for connecting to each address; 0s: no limit."`
+	ConnectTimeout time.Duration `default:"10s" help:"Time limit for the lookup of a name and for connecting, all its addresses together; 0s: no limit."`
 	IdleTimeout    time.Duration `default:"30s" help:"Time limit without a byte from the server; 0s: no limit."`
 	Retries        int           `short:"r" default:"2" help:"Number of retries after a transient failure: no connection, a broken connection, status 408, 429, 500, 502, 503 or 504. The pause before a retry doubles each time."`
 	MaxRedirects   int           `default:"10" help:"Maximum number of redirects to follow."`
@@ -42,7 +41,7 @@ type fetchCmd struct {
 }
 
 func (fetchCmd) Help() string {
-	return `Fetches many URLs at the same time: one goroutine with one Poll does all network I/O. A URL that fails is reported by one line on standard error and does not stop the others; the exit status is then 1. If none of the URLs is valid (https://example.org/ or foo are not), the exit status is 2. A user name and a password before the host (http://user:password@example.org/) are sent only to that scheme, host and port, also after redirects, and are never printed. A file appears in DIR when it is complete. Only http is supported, https is not yet.
+	return `Fetches many URLs at the same time: one event loop does all network I/O, the lookup of names included. If a name has several addresses, they are tried a quarter of a second apart, IPv6 and IPv4 in turn, and the first that connects is used (RFC 8305). A URL that fails is reported by one line on standard error and does not stop the others; the exit status is then 1. If none of the URLs is valid (https://example.org/ or foo are not), the exit status is 2. A user name and a password before the host (http://user:password@example.org/) are sent only to that scheme, host and port, also after redirects, and are never printed. A file appears in DIR when it is complete. Only http is supported, https is not yet.
 
 Examples:
 
@@ -82,16 +81,14 @@ func (c *fetchCmd) Run(ctx context.Context, std streams) error {
 	return c.fetch(ctx, jobs, d, std)
 }
 
-// fetch runs the engine on this goroutine and the reporting on another, which may
+// fetch runs the engine, and the reporting on a goroutine of its own, which may
 // block on the terminal or on a file; results has capacity for every Result, so that
 // the engine never blocks.
 func (c *fetchCmd) fetch(ctx context.Context, jobs []*fetch.Job, d *delivery, std streams) error {
-	loop, err := wire.New()
+	names, err := dns.New(dns.Config{})
 	if err != nil {
 		return err
 	}
-	defer loop.Close()
-	names := resolve.New(loop.Post, resolve.System, c.ConnectTimeout)
 	defer names.Close()
 
 	rep := c.reporter(len(jobs), d, std)
@@ -102,11 +99,15 @@ func (c *fetchCmd) fetch(ctx context.Context, jobs []*fetch.Job, d *delivery, st
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan *fetch.Result, len(jobs))
+	engine, err := fetch.New(cfg, names, d.Output, func(r *fetch.Result) { results <- r })
+	if err != nil {
+		return err
+	}
 	reported := make(chan *tally, 1)
 	go func() { reported <- reportResults(results, d, rep, cancel) }()
 
 	start := time.Now()
-	err = fetch.New(cfg, loop, names, d.Output, func(r *fetch.Result) { results <- r }).Run(ctx, jobs)
+	err = engine.Run(ctx, jobs)
 	close(results)
 	t := <-reported
 	if t.writeErr != nil {

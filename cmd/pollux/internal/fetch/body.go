@@ -15,11 +15,11 @@ import (
 // net/http decodes the framing, by length, chunked or until close: it is the
 // Body of the Response that http.ReadResponse returned. It reads with blocking calls,
 // and so do files; both would block the loop. So each body that is received has a
-// goroutine. The loop passes it the bytes through a pipe of 64 KiB and reads only as many
-// as the pipe takes. That bounds memory to the pipe and the copy buffer for each
-// transfer, however long the body is, and the number of goroutines to
-// Config.Parallel. Each body has its own goroutine, not one of a fixed pool, because a slow
-// body would occupy a worker that others need.
+// goroutine of loop.Offload. The loop passes it the bytes through a pipe, and pauses the
+// connection while that is full. So for each transfer memory is bounded to pipeBytes, what the
+// loop delivers at once, and the copy buffer, however long the body is. The pool has a goroutine
+// for each of Config.Parallel transfers, because a slow body would occupy a worker that others
+// need.
 
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
@@ -52,10 +52,10 @@ func store(out save.Output, index int, src io.Reader) saved {
 	return saved{bytes: n}
 }
 
-// bodyOf returns the part of an answer that is stored.
+// bodyOf returns the part of an answer that is stored. It copies head.
 func bodyOf(resp *http.Response, head []byte, headOnly bool) io.Reader {
 	if headOnly {
-		return bytes.NewReader(head)
+		return bytes.NewReader(bytes.Clone(head))
 	}
 	return resp.Body
 }

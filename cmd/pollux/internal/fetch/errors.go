@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
+	"github.com/pollux-io/pollux/dns"
 )
 
 // An Error has what was attempted, why it failed and what to do about it.
@@ -41,23 +41,58 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // plain returns the text of err without what Step has already.
 func plain(err error) string {
-	var errno syscall.Errno
-	var dns *net.DNSError
 	var several attempts
+	var lookup *dns.Error
+	var errno syscall.Errno
 	var op *net.OpError
 	switch {
 	case errors.As(err, &several):
 		return several.Error()
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time"
-	case errors.As(err, &dns):
-		return dns.Err
+	case errors.As(err, &lookup):
+		return plainLookup(lookup)
+	case isTimeout(err):
+		return noAnswer
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.As(err, &op) && op.Addr != nil:
 		return strings.TrimPrefix(op.Err.Error(), op.Addr.String()+": ")
+	case errors.As(err, &op):
+		return op.Err.Error()
 	}
 	return err.Error()
+}
+
+// plainLookup returns the text of a failed lookup, without the name, and with the server that was
+// asked last.
+func plainLookup(e *dns.Error) string {
+	var text string
+	var system *net.DNSError
+	switch {
+	case errors.Is(e, dns.ErrNoName):
+		return "no such name"
+	case errors.Is(e, dns.ErrNoData):
+		return "the name has no address"
+	case isTimeout(e):
+		text = noAnswer
+	case errors.As(e, &system):
+		text = system.Err
+	default:
+		text = e.Err.Error()
+	}
+	switch n := len(e.Steps); n {
+	case 0:
+		return text
+	case 1:
+		return fmt.Sprintf("%s (name server %v)", text, e.Steps[0].Server)
+	default:
+		return fmt.Sprintf("%s (%d attempts, the last at name server %v)", text, n, e.Steps[n-1].Server)
+	}
+}
+
+const noAnswer = "no answer in time"
+
+func isTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
 var (
@@ -77,15 +112,32 @@ func Interrupted(err error) bool { return errors.Is(err, errStopped) }
 type attempts []attempt
 
 type attempt struct {
-	addr netip.AddrPort
+	addr string // with the port
 	err  error
+}
+
+// attemptsOf returns the attempts of a dial of u that has failed with err.
+func attemptsOf(u *url.URL, err error) attempts {
+	errs := []error{err}
+	if several, ok := errors.AsType[*dns.AttemptsError](err); ok {
+		errs = several.Errs
+	}
+	tried := make(attempts, len(errs))
+	for i, err := range errs {
+		p, _ := port(u)
+		tried[i] = attempt{net.JoinHostPort(u.Hostname(), strconv.Itoa(int(p))), err}
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Addr != nil {
+			tried[i].addr = op.Addr.String()
+		}
+	}
+	return tried
 }
 
 // Error implements error.
 func (a attempts) Error() string {
 	list := make([]string, len(a))
 	for i, t := range a {
-		list[i] = t.addr.String() + ": " + plain(t.err)
+		list[i] = t.addr + ": " + plain(t.err)
 	}
 	return strings.Join(list, ", ")
 }
@@ -99,11 +151,19 @@ func (a attempts) Unwrap() []error {
 	return causes
 }
 
+// dialFailure returns the error of a host that could not be looked up or connected to.
+func dialFailure(u *url.URL, err error) *Error {
+	if e, ok := errors.AsType[*dns.Error](err); ok {
+		return lookupFailure(u.Hostname(), e)
+	}
+	return connectFailure(u, attemptsOf(u, err))
+}
+
 // connectFailure returns the error of a host whose addresses have all failed.
 func connectFailure(u *url.URL, tried attempts) *Error {
 	e := &Error{Transient: true}
 	if len(tried) == 1 {
-		e.Step, e.Err = "connect to "+tried[0].addr.String(), tried[0].err
+		e.Step, e.Err = "connect to "+tried[0].addr, tried[0].err
 	} else {
 		e.Step, e.Err = "connect to "+u.Host, tried
 	}
@@ -117,7 +177,7 @@ func connectFailure(u *url.URL, tried attempts) *Error {
 		e.Advice = "no local port is free: lower --parallel, or widen the port range (pollux doctor)"
 	case errors.Is(err, syscall.ENOSPC):
 		e.Advice = "raise fs.epoll.max_user_watches (pollux doctor)"
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case isTimeout(err):
 		e.Advice = "raise --connect-timeout if the network is slow"
 	case zoned(tried):
 		e.Advice = "check the zone after the %: it names a network interface of this machine"
@@ -129,17 +189,16 @@ func connectFailure(u *url.URL, tried attempts) *Error {
 
 // zoned reports whether an address with a zone was tried.
 func zoned(tried attempts) bool {
-	return slices.ContainsFunc(tried, func(t attempt) bool { return t.addr.Addr().Zone() != "" })
+	return slices.ContainsFunc(tried, func(t attempt) bool { return strings.Contains(t.addr, "%") })
 }
 
-func lookupFailure(host string, err error) *Error {
-	e := &Error{Step: "look up " + host, Err: err, Advice: "check the name", Transient: true}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		e.Transient = !dns.IsNotFound
-		if e.Transient {
-			e.Advice = "check the network and its name servers"
-		}
+func lookupFailure(host string, err *dns.Error) *Error {
+	e := &Error{Step: "look up " + host, Err: err, Advice: "check the network and its name servers", Transient: true}
+	switch {
+	case errors.Is(err, dns.ErrNotFound):
+		e.Advice, e.Transient = "check the spelling", false
+	case limits.Exhausted(err):
+		e.Advice = limits.Advice
 	}
 	return e
 }

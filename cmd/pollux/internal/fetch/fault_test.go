@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,12 +22,12 @@ import (
 // are fetched.
 func TestBadAmongGood(t *testing.T) {
 	b := newBench(t)
-	b.lookup = func(_ context.Context, host string) ([]netip.Addr, error) {
-		if host == "empty.test" {
-			return nil, nil
+	b.servers = nameServer(t, func(name string) response {
+		if name == "empty.test." {
+			return noError
 		}
-		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-	}
+		return noSuchName
+	})
 	good := faultserver.Text(t, "HTTP/1.1 200 OK\r\n\r\ngood").URL("/")
 	open := func(text string) string {
 		return faultserver.Answer(t, func(c *net.TCPConn, _ *http.Request) {
@@ -49,8 +48,8 @@ func TestBadAmongGood(t *testing.T) {
 		{"https://example.org/", "TLS is not supported yet"},
 		{"http://example.org:99999/", "out of range"},
 		{"http://ex\u00e4mple.org/", "not plain ASCII"},
-		{"http://unknown.test/", "look up unknown.test: no such host"},
-		{"http://empty.test/", "no address"},
+		{"http://unknown.test/", "look up unknown.test: no such name; check the spelling"},
+		{"http://empty.test/", "look up empty.test: the name has no address; check the spelling"},
 		{faultserver.Refusing(t), "connection refused"},
 		{"http://[fe80::1%25nowhere]/", `connect to [fe80::1%nowhere]:80: there is no network interface "nowhere"; check the zone`},
 		{silentlyGone, "from|answer of"},
@@ -116,13 +115,27 @@ func TestTimeouts(t *testing.T) {
 func TestTotalWhileWaiting(t *testing.T) {
 	b := newBench(t)
 	b.Total, b.Retries, b.FirstBackOff = 20*time.Millisecond, 5, time.Hour
-	b.lookup = func(ctx context.Context, _ string) ([]netip.Addr, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
+	b.servers = nameServer(t, func(string) response { return silence })
 	for _, r := range b.run(t, "http://slow.test/", faultserver.Refusing(t)) {
 		if !errors.Is(r.Err, errTotal) {
 			t.Errorf("%s: %v", r.Job.Text, r.Err)
+		}
+	}
+}
+
+// Lookups that are too many at a time are made one after the other, and use up no tries.
+func TestManyLookups(t *testing.T) {
+	b := newBench(t)
+	b.servers = nameServer(t, func(string) response { return noSuchName })
+	b.lookups = 2 // those of A and AAAA of one name
+	b.Retries = 3
+	var urls []string
+	for i := range 10 {
+		urls = append(urls, fmt.Sprintf("http://name%d.test/", i))
+	}
+	for _, r := range b.run(t, urls...) {
+		if r.Err == nil || !strings.Contains(r.Err.Error(), "no such name") || r.Tries != 1 {
+			t.Errorf("%s: %v after %d tries", r.Job.Text, r.Err, r.Tries)
 		}
 	}
 }
@@ -132,7 +145,7 @@ func TestAddressesInTurn(t *testing.T) {
 	b := newBench(t)
 	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\n\r\nhello")
 	_, port, _ := net.SplitHostPort(s.Addr)
-	b.lookup = addresses("::1", "::1", "127.0.0.1")
+	b.hosts = hostsFile("several.test", "::1", "127.0.0.2", "127.0.0.1")
 	if _, got := b.one(t, "http://several.test:"+port+"/"); got != "hello" {
 		t.Errorf("body %q", got)
 	}
@@ -142,7 +155,7 @@ func TestAddressesInTurn(t *testing.T) {
 func TestAllAddressesReported(t *testing.T) {
 	b := newBench(t)
 	_, port, _ := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(faultserver.Refusing(t), "http://"), "/"))
-	b.lookup = addresses("::1", "127.0.0.1", "127.0.0.2")
+	b.hosts = hostsFile("several.test", "::1", "127.0.0.1", "127.0.0.2")
 	r := b.run(t, "http://several.test:"+port+"/")[0]
 	if r.Err == nil {
 		t.Fatal("connected")

@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/pollux-io/pollux/cmd/pollux/internal/resolve"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/save"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
+	"github.com/pollux-io/pollux/dns"
 	"github.com/pollux-io/pollux/internal/testkit"
 )
 
@@ -55,22 +56,49 @@ func (b *memoryBody) Abort() bool {
 // A bench has the configuration and output of a test.
 type bench struct {
 	Config
-	ctx    context.Context
-	lookup resolve.Lookup
-	out    save.Output
-	memory *memory
+	ctx     context.Context
+	hosts   string           // the text of the hosts file
+	servers []netip.AddrPort // the name servers
+	lookups int              // dns.Config.MaxInFlight
+	out     save.Output
+	memory  *memory
 }
 
 func newBench(t *testing.T) *bench {
 	testkit.CheckLeaks(t)
+	return newBenchInBubble(t)
+}
+
+// newBenchInBubble is newBench without the search for leaks, which a bubble does itself.
+func newBenchInBubble(t *testing.T) *bench {
 	m := &memory{whole: make(map[int][]byte)}
 	return &bench{
 		Config: Config{
 			Parallel: 100, Connect: 10 * time.Second, Idle: 10 * time.Second,
 			FirstBackOff: time.Millisecond, MaxRedirects: 5, UserAgent: "test",
 		},
-		ctx: t.Context(), lookup: resolve.System, out: m, memory: m,
+		ctx: t.Context(), out: m, memory: m,
+		servers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9")}, // where no server is, or none of DNS
 	}
+}
+
+// resolver returns a resolver that has only the names of the hosts file, and the name servers.
+func (b *bench) resolver(t *testing.T) *dns.Resolver {
+	t.Helper()
+	dir := testkit.TempDir(t)
+	c := dns.Config{
+		Strategy: dns.Evented, Servers: b.servers, MaxInFlight: b.lookups,
+		Hosts:      filepath.Join(dir, "hosts"),
+		ResolvConf: filepath.Join(dir, "missing"), NSSwitch: filepath.Join(dir, "missing"),
+	}
+	if err := os.WriteFile(c.Hosts, []byte(b.hosts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := dns.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // run fetches the URLs and returns the results in their order.
@@ -85,22 +113,20 @@ func (b *bench) run(t *testing.T, urls ...string) []*Result {
 
 func (b *bench) try(t *testing.T, urls ...string) ([]*Result, error) {
 	t.Helper()
-	loop, err := wire.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer loop.Close()
-	names := resolve.New(loop.Post, b.lookup, 10*time.Second)
+	names := b.resolver(t)
 	defer names.Close()
 	var jobs []*Job
 	for i, u := range urls {
 		jobs = append(jobs, NewJob(i, u))
 	}
 	var results []*Result
-	e := New(b.Config, loop, names, b.out, func(r *Result) { results = append(results, r) })
+	e, err := New(b.Config, names, b.out, func(r *Result) { results = append(results, r) })
+	if err != nil {
+		t.Fatal(err)
+	}
 	err = e.Run(b.ctx, jobs)
-	if loop.Open() != 0 {
-		t.Errorf("%d connections are open after the run", loop.Open())
+	if n := e.group.Conns(); n != 0 {
+		t.Errorf("%d connections are open after the run", n)
 	}
 	slices.SortFunc(results, func(a, b *Result) int { return a.Job.Index - b.Job.Index })
 	return results, err
@@ -116,13 +142,11 @@ func (b *bench) one(t *testing.T, url string) (*Result, string) {
 	return r, string(b.memory.whole[0])
 }
 
-// addresses returns a Lookup that always returns list.
-func addresses(list ...string) resolve.Lookup {
-	return func(context.Context, string) ([]netip.Addr, error) {
-		var addrs []netip.Addr
-		for _, a := range list {
-			addrs = append(addrs, netip.MustParseAddr(a))
-		}
-		return addrs, nil
+// hostsFile returns the text of a hosts file in which name has addrs.
+func hostsFile(name string, addrs ...string) string {
+	text := ""
+	for _, a := range addrs {
+		text += a + " " + name + "\n"
 	}
+	return text
 }

@@ -165,7 +165,7 @@ func FuzzHead(f *testing.F) {
 			}
 			scanned = max(n-2, 0)
 		}
-		body := newPipe(func() {})
+		body := newPipe(&fakeSource{})
 		resp, err := readHead(b[:end], body, req)
 		if err != nil {
 			s := answerFailure(req.URL, "read the answer of", err).Error()
@@ -241,7 +241,7 @@ func FuzzChunked(f *testing.F) {
 func unchunk(t *testing.T, b []byte) ([]byte, error) {
 	t.Helper()
 	req := &http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: "http", Host: "h"}}
-	body := newPipe(func() {})
+	body := newPipe(&fakeSource{})
 	resp, err := readHead([]byte(chunkedHead), body, req)
 	if err != nil {
 		t.Fatal(err)

@@ -1,14 +1,14 @@
-// Package fetch fetches many URLs at the same time over HTTP/1.1, with one goroutine that
-// waits for all of them.
+// Package fetch fetches many URLs at the same time over HTTP/1.1, with one loop
+// (package loop) and one resolver (package dns) for all of them.
 //
 // The goroutines:
 //
-//   - The loop's goroutine does all socket I/O, timers and decisions: connect,
+//   - The loop's goroutine does all socket I/O, timers and decisions: look up, connect,
 //     request, read, redirect, retry. It parses a head, with net/http's own reader,
 //     when the head is complete. It never blocks.
-//   - The goroutines of package resolve look up host names.
-//   - Each body is decoded and stored by its own goroutine, which ends with
+//   - Each body is decoded and stored by its own goroutine (loop.Offload), which ends with
 //     the body: body.go has the reason and the bounds.
+//   - Names that only the system's resolver can look up have the goroutines of dns.Resolver.
 package fetch
 
 import (
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // A Job is one URL to be fetched. Its exported fields have no user name and no password.
@@ -117,14 +118,15 @@ func acceptable(u *url.URL) error {
 type Config struct {
 	Parallel     int           // maximum number of transfers at the same time, at least 1
 	Head         bool          // request only the heads
-	Connect      time.Duration // for a look-up, and for connecting to each address
+	Connect      time.Duration // for looking up a host and connecting to it, all its addresses together
 	Idle         time.Duration // without a byte from the server
 	Total        time.Duration // for one URL, redirects and retries included
 	Retries      int           // retries after a transient failure
 	FirstBackOff time.Duration // pause before the first retry; it doubles
 	MaxRedirects int
 	UserAgent    string
-	Received     func(n int) // called with the number of received bytes of bodies; may be nil
+	Received     func(n int)  // called with the number of received bytes of bodies; may be nil
+	Network      sock.Network // nil: that of the operating system
 }
 
 // A Result is the outcome of one Job. Err is nil for a success.

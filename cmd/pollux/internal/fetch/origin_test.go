@@ -1,13 +1,11 @@
 package fetch
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -79,9 +77,7 @@ func TestCredentialsStayWithTheirOrigin(t *testing.T) {
 	} {
 		to.Store("/a", c.location)
 		bench := newBench(t)
-		bench.lookup = func(context.Context, string) ([]netip.Addr, error) {
-			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-		}
+		bench.hosts = hostsFile("name.test", "127.0.0.1") + hostsFile("sub.name.test", "127.0.0.1")
 		r, _ := bench.one(t, "http://alice:s3cret@name.test:"+port+"/a")
 		if h, s := here.take(), there.take(); h != c.here || s != c.there {
 			t.Errorf("redirected to %s: asked %q and %q, want %q and %q", c.location, h, s, c.here, c.there)
@@ -142,15 +138,14 @@ func TestJobPrintsNoCredentials(t *testing.T) {
 
 // The error of a redirect that cannot be followed does not contain its password.
 func TestBadRedirectHidesCredentials(t *testing.T) {
+	servers := nameServer(t, func(string) response { return noSuchName })
 	for _, location := range []string{
 		"https://al1ce:s3cret@h/", "http://al1ce:s3cret@h:x/", "http://al1ce:s3cret@", "http://al1ce:s3cret@%zz/", "ftp://al1ce:s3cret@h/",
 		"http://al1ce:s3/cret@h/", "http://al1ce:s3cret@[::1/", "//al1ce:s3cret@h:99999/", "http://al1ce:s3cret@h:0/",
 		"http://al1ce:s3cret@h\u00e4/", "http://al1ce:s3cret@h/?http://al1ce:s3cret@i/",
 	} {
 		b := newBench(t)
-		b.lookup = func(context.Context, string) ([]netip.Addr, error) {
-			return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
-		}
+		b.servers = servers
 		s := faultserver.Text(t, "HTTP/1.1 302 X\r\nLocation: "+location+"\r\n\r\n")
 		r := b.run(t, s.URL("/"))[0]
 		if r.Err == nil || strings.Contains(r.Err.Error()+redact.Text(r.URL.String()), "s3") || strings.Contains(r.Err.Error(), "al1ce") {

@@ -5,14 +5,21 @@ import (
 	"sync"
 )
 
-// pipeBytes is the capacity of a pipe.
-const pipeBytes = maxHeadBytes
+// pipeBytes is how many bytes a pipe has before its source pauses. It may have more, by as
+// many as the loop delivers at once.
+const pipeBytes = 64 << 10
+
+// A source is where the bytes of a pipe come from: a *loop.Conn.
+type source interface {
+	Pause() error
+	Resume() error
+}
 
 // A pipe passes bytes from the loop, which never blocks, to a goroutine that does.
-// When it is full the loop stops reading, TCP's window closes, and the server
-// waits: so a slow disk slows the server, and memory is bounded.
+// When it is full the source pauses, TCP's window closes, and the server waits: so a slow disk
+// slows the server, and memory is bounded.
 type pipe struct {
-	onSpace func() // called by the reader when there is space after free has returned 0
+	source source // paused and resumed with mu held: otherwise a Resume could precede its Pause
 
 	mu       sync.Mutex
 	more     sync.Cond
@@ -20,11 +27,11 @@ type pipe struct {
 	from     int   // buf[from:] has not been read
 	err      error // returned after the bytes in buf; nil while more may come
 	attached bool
-	wanted   bool // the loop waits for space
+	paused   bool // the source
 }
 
-func newPipe(onSpace func()) *pipe {
-	p := &pipe{onSpace: onSpace}
+func newPipe(s source) *pipe {
+	p := &pipe{source: s}
 	p.more.L = &p.mu
 	return p
 }
@@ -37,20 +44,7 @@ func (p *pipe) attach() {
 	p.mu.Unlock()
 }
 
-// free returns how many bytes put may be given. If there is little space, it returns 0,
-// and onSpace is called later.
-func (p *pipe) free() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := pipeBytes - (len(p.buf) - p.from)
-	p.wanted = n < pipeBytes/4
-	if p.wanted {
-		return 0
-	}
-	return n
-}
-
-// put appends b, which must not be longer than free has returned.
+// put appends a copy of b, and pauses the source if the pipe is full.
 func (p *pipe) put(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,6 +56,10 @@ func (p *pipe) put(b []byte) {
 		p.from = 0
 	}
 	p.buf = append(p.buf, b...)
+	if len(p.buf)-p.from >= pipeBytes {
+		p.paused = true
+		p.source.Pause() // fails only if nothing more comes
+	}
 	p.more.Signal()
 }
 
@@ -101,9 +99,9 @@ func (p *pipe) Read(b []byte) (int, error) {
 	if p.from == len(p.buf) {
 		p.buf, p.from = p.buf[:0], 0
 	}
-	if p.wanted && len(p.buf)-p.from <= pipeBytes/2 {
-		p.wanted = false
-		p.onSpace()
+	if p.paused && len(p.buf)-p.from <= pipeBytes/2 {
+		p.paused = false
+		p.source.Resume() // fails only if nothing more comes
 	}
 	return n, nil
 }

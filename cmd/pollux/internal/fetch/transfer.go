@@ -2,22 +2,19 @@ package fetch
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
-	"github.com/pollux-io/pollux/cmd/pollux/internal/wire"
+	"github.com/pollux-io/pollux/dns"
+	"github.com/pollux-io/pollux/loop"
 )
 
 // A transfer is one job in progress. It goes from hop to hop (a hop is a request,
 // an answer, and perhaps a redirect to the next), and begins again after a transient
-// failure. A hop sets, in this order, addrs, call, head, body.
+// failure. Each hop has a call.
 type transfer struct {
 	e       *Engine
 	job     *Job
@@ -27,34 +24,16 @@ type transfer struct {
 	url         *url.URL
 	credentials credentials // for url
 	redirects   int
-	req         *http.Request
-	request     []byte
-	addrs       []netip.Addr // not yet tried
-	addr        netip.AddrPort
-	tried       attempts // the addresses that failed
-	hop         int      // number of the hop: a result for an earlier one is ignored
+	call        *call // nil when nothing more is expected from the server
+	status      int
+	body        *pipe // nil until storing begins
+	failure     error // of a transfer that waits until its body has been stored
 
-	call    *wire.Call
-	open    bool // connected
-	head    []byte
-	scanned int // the head does not end before this
-	skipped int // number of answers of class 1xx
-	status  int
-	body    *pipe // nil until storing begins
-	failure error // of a transfer that waits for the body's goroutine
-
-	total   wire.Timer
-	silence wire.Timer // connecting takes too long, or no byte is received
-	pause   wire.Timer // before a retry
-	heard   time.Time  // when the last byte was received
+	total, pause *loop.Timer // nil until they are started; pause is before a retry
 }
 
 func newTransfer(e *Engine, job *Job) *transfer {
-	t := &transfer{e: e, job: job, url: job.URL, started: e.loop.Now()}
-	t.total.F = func() { t.fail(answerFailure(t.url, "wait for", errTotal)) }
-	t.silence.F = t.onSilence
-	t.pause.F = t.begin
-	return t
+	return &transfer{e: e, job: job, url: job.URL, started: time.Now()}
 }
 
 func (t *transfer) start() {
@@ -63,7 +42,7 @@ func (t *transfer) start() {
 		return
 	}
 	if t.e.cfg.Total > 0 {
-		t.e.loop.Arm(&t.total, t.e.cfg.Total)
+		t.total = t.e.loop.AfterFunc(t.e.cfg.Total, func() { t.fail(answerFailure(t.url, "wait for", errTotal)) })
 	}
 	t.begin()
 }
@@ -77,158 +56,21 @@ func (t *transfer) begin() {
 
 // ask begins a hop.
 func (t *transfer) ask(u *url.URL, c credentials) {
-	t.url, t.credentials, t.status, t.tried = u, c, 0, nil
-	t.head, t.scanned, t.skipped = nil, 0, 0
-	t.hop++
-	var err error
-	if t.req, t.request, err = newRequest(u, c, &t.e.cfg); err != nil {
+	t.url, t.credentials, t.status = u, c, 0
+	req, request, err := newRequest(u, c, &t.e.cfg)
+	if err != nil {
 		t.fail(&Error{Step: "write the request", Err: err, Advice: "check the URL"})
 		return
 	}
-	hop := t.hop
-	t.e.names.Resolve(u.Hostname(), func(addrs []netip.Addr, err error) {
-		switch {
-		case t.hop != hop:
-		case err != nil:
-			t.fail(lookupFailure(u.Hostname(), err))
-		default:
-			t.addrs = addrs
-			t.connect()
-		}
-	})
-}
-
-// connect tries the next address.
-func (t *transfer) connect() {
-	for len(t.addrs) > 0 {
-		p, _ := port(t.url)
-		t.addr = netip.AddrPortFrom(t.addrs[0], p)
-		t.addrs = t.addrs[1:]
-		call, err := t.e.loop.Call(t.addr, t.request, t)
-		if err == nil {
-			t.call, t.open = call, false
-			if t.e.cfg.Connect > 0 {
-				t.e.loop.Arm(&t.silence, t.e.cfg.Connect)
-			}
-			return
-		}
-		t.tried = append(t.tried, attempt{t.addr, err})
-		if limits.Exhausted(err) {
-			break // the other addresses need a descriptor too
-		}
-	}
-	t.fail(connectFailure(t.url, t.tried))
-}
-
-// connectNext tries the next address after err with the current one.
-func (t *transfer) connectNext(err error) {
-	t.tried = append(t.tried, attempt{t.addr, err})
-	t.connect()
-}
-
-// Connected implements wire.Handler.
-func (t *transfer) Connected() {
-	t.open = true
-	t.heard = t.e.loop.Now()
-	t.e.loop.Disarm(&t.silence)
-	if t.e.cfg.Idle > 0 {
-		t.e.loop.Arm(&t.silence, t.e.cfg.Idle)
+	t.call = &call{t: t, req: req, request: request}
+	if err := t.call.dial(); err != nil {
+		t.fail(dialFailure(t.url, err))
 	}
 }
 
-// onSilence is called when the timer silence fires. The timer is not reset for every byte:
-// onSilence checks when the last one was received.
-func (t *transfer) onSilence() {
-	if !t.open {
-		t.hangUp()
-		t.connectNext(os.ErrDeadlineExceeded)
-		return
-	}
-	left := t.e.cfg.Idle - t.e.loop.Now().Sub(t.heard)
-	switch {
-	case t.call == nil: // everything is received; the output is slow
-	case t.call.Waiting(): // the server waits for this side to read
-		t.e.loop.Arm(&t.silence, t.e.cfg.Idle)
-	case left > 0:
-		t.e.loop.Arm(&t.silence, left)
-	default:
-		t.fail(answerFailure(t.url, "wait for", errSilent))
-	}
-}
-
-// Space implements wire.Handler.
-func (t *transfer) Space() int {
-	if t.body != nil {
-		return t.body.free()
-	}
-	return maxHeadBytes - len(t.head)
-}
-
-// Received implements wire.Handler.
-func (t *transfer) Received(b []byte) {
-	t.heard = t.e.loop.Now()
-	if t.body != nil {
-		if t.e.cfg.Received != nil {
-			t.e.cfg.Received(len(b))
-		}
-		t.body.put(b)
-		return
-	}
-	t.head = append(t.head, b...)
-	t.readHeads()
-}
-
-// Ended implements wire.Handler.
-func (t *transfer) Ended(err error) {
-	t.call = nil
-	switch {
-	case t.body != nil:
-		t.body.end(err)
-	case !t.open:
-		t.connectNext(err)
-	case errors.Is(err, io.EOF):
-		t.fail(answerFailure(t.url, "read the answer of", io.ErrUnexpectedEOF))
-	default:
-		t.fail(answerFailure(t.url, "read the answer of", err))
-	}
-}
-
-// readHeads parses the head when it is complete, and skips those of class 1xx.
-func (t *transfer) readHeads() {
-	for t.call != nil && t.body == nil {
-		if !couldBeHTTP(t.head) {
-			t.fail(answerFailure(t.url, "read the answer of", errNotHTTP))
-			return
-		}
-		end, whole := headEnd(t.head, t.scanned)
-		if !whole {
-			t.scanned = max(len(t.head)-2, 0)
-			if len(t.head) >= maxHeadBytes {
-				t.fail(answerFailure(t.url, "read the answer of", errHead))
-			}
-			return
-		}
-		t.answered(end)
-	}
-}
-
-// answered handles a head that ends at t.head[end].
-func (t *transfer) answered(end int) {
-	var body *pipe
-	body = newPipe(func() { t.e.loop.Post(func() { t.onSpace(body) }) })
-	resp, err := readHead(t.head[:end], body, t.req)
-	if err != nil {
-		t.fail(answerFailure(t.url, "read the answer of", err))
-		return
-	}
-	if 100 <= resp.StatusCode && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
-		t.head, t.scanned = t.head[end:], 0
-		if t.skipped++; t.skipped > maxInformational {
-			err := fmt.Errorf("%w: more than %d answers of class 1xx", errAnswer, maxInformational)
-			t.fail(answerFailure(t.url, "read the answer of", err))
-		}
-		return
-	}
+// answered handles a complete head, which is not of class 1xx, and belongs to the loop; body will have
+// the bytes after it.
+func (t *transfer) answered(resp *http.Response, head []byte, body *pipe) {
 	t.status = resp.StatusCode
 	next, credentials, err := redirected(resp, t.credentials)
 	switch {
@@ -241,37 +83,26 @@ func (t *transfer) answered(end int) {
 		t.hangUp()
 		t.ask(next, credentials)
 	case resp.StatusCode < 200 || resp.StatusCode > 299 || resp.StatusCode == http.StatusPartialContent:
-		t.failAfter(statusFailure(t.url, resp), retryAfter(resp, t.e.loop.Now()))
+		t.failAfter(statusFailure(t.url, resp), retryAfter(resp, time.Now()))
 	default:
-		t.store(resp, body, end)
+		t.store(resp, head, body)
 	}
 }
 
-// store starts the goroutine that stores the body.
-func (t *transfer) store(resp *http.Response, body *pipe, end int) {
-	t.body = body
+// store has the body stored.
+func (t *transfer) store(resp *http.Response, head []byte, body *pipe) {
 	body.attach()
-	body.put(t.head[end:])
-	if t.e.cfg.Received != nil {
-		t.e.cfg.Received(len(t.head) - end)
+	src := bodyOf(resp, head, t.e.cfg.Head)
+	out, index := t.e.out, t.job.Index
+	err := t.e.store(func() saved { return store(out, index, src) }, t.stored)
+	if err != nil {
+		t.fail(&Error{Step: "store the body", Err: err})
+		return
 	}
-	src := bodyOf(resp, t.head[:end], t.e.cfg.Head)
-	t.head = nil
-	out, index, loop := t.e.out, t.job.Index, t.e.loop
-	go func() {
-		s := store(out, index, src)
-		loop.Post(func() { t.stored(s) })
-	}()
+	t.body = body
 }
 
-// onSpace is called when body has space again.
-func (t *transfer) onSpace(body *pipe) {
-	if t.body == body && t.call != nil {
-		t.call.Resume()
-	}
-}
-
-// stored is called when the body's goroutine has ended.
+// stored is called when the body has been stored, or cannot be.
 func (t *transfer) stored(s saved) {
 	t.body = nil
 	if t.failure != nil {
@@ -306,11 +137,10 @@ func isError(err error) bool {
 	return errors.As(err, &e) || errors.Is(err, errStopped)
 }
 
-// hangUp ends the call.
+// hangUp ends the call, before the end of the answer.
 func (t *transfer) hangUp() {
-	t.e.loop.Disarm(&t.silence)
 	if t.call != nil {
-		t.call.Close()
+		t.call.abort()
 		t.call = nil
 	}
 }
@@ -320,7 +150,6 @@ func (t *transfer) fail(err error) { t.failAfter(err, 0) }
 // failAfter ends the try: the transfer begins again, not before the time asked, or is finished.
 func (t *transfer) failAfter(err error, asked time.Duration) {
 	t.hangUp()
-	t.hop++ // results for this hop are ignored
 	if t.body != nil {
 		if t.failure == nil {
 			t.failure = err
@@ -330,26 +159,39 @@ func (t *transfer) failAfter(err error, asked time.Duration) {
 	}
 	switch {
 	case t.e.stopping:
-	case limits.Exhausted(err) && t.e.loop.Open() > 0:
-		t.tries--                          // not the server's fault: wait until another transfer is done
-		t.e.names.Forget(t.url.Hostname()) // the look-up may have failed
-		t.e.loop.Arm(&t.pause, exhaustedPause)
+	case limits.Exhausted(err) && t.e.group.Conns() > 0, errors.Is(err, dns.ErrBusy):
+		t.tries-- // not the server's fault: wait until another transfer is done
+		t.beginAfter(busyPause)
 		return
 	case isTransient(err) && t.tries <= t.e.cfg.Retries:
-		t.e.names.Forget(t.url.Hostname())
-		t.e.loop.Arm(&t.pause, backOff(t.e.cfg.FirstBackOff, t.tries+1, asked))
+		t.beginAfter(backOff(t.e.cfg.FirstBackOff, t.tries+1, asked))
 		return
 	}
 	t.finish(saved{err: err})
 }
 
+func (t *transfer) beginAfter(d time.Duration) {
+	if t.pause == nil {
+		t.pause = t.e.loop.AfterFunc(d, t.begin)
+		return
+	}
+	t.pause.Reset(d)
+}
+
 // finish reports the result of the job.
 func (t *transfer) finish(s saved) {
+	if t.call != nil && s.err == nil {
+		t.call.close()
+		t.call = nil
+	}
 	t.hangUp()
-	t.e.loop.Disarm(&t.total)
-	t.e.loop.Disarm(&t.pause)
+	for _, timer := range []*loop.Timer{t.total, t.pause} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
 	t.e.ended(t, &Result{
 		Job: t.job, URL: t.url, Status: t.status, Bytes: s.bytes,
-		Took: t.e.loop.Now().Sub(t.started), Tries: t.tries, Err: s.err,
+		Took: time.Since(t.started), Tries: t.tries, Err: s.err,
 	})
 }
