@@ -51,7 +51,7 @@ func TestUsage(t *testing.T) {
 		{"--version", exitOK, "pollux "},
 		{"-V", exitOK, "pollux "},
 		{"serve --version", exitOK, "pollux "},
-		{"nonsense", exitUsage, "unknown command nonsense: give demo, fetch, serve, doctor, version or help"},
+		{"nonsense", exitUsage, "unknown command nonsense: give demo, fetch, resolve, serve, doctor, version or help"},
 		{"fecth http://127.0.0.1/", exitUsage, "unknown command fecth: did you mean fetch?"},
 		{"help docter", exitUsage, "unknown command docter: did you mean doctor?"},
 		{"help serve echo", exitUsage, "write pollux help serve"},
