@@ -95,8 +95,8 @@ func ParseServer(text string) (netip.AddrPort, error) {
 		return s, nil
 	}
 	bare := text
-	if inner, ok := strings.CutPrefix(text, "["); ok {
-		bare = strings.TrimSuffix(inner, "]")
+	if len(text) > 2 && text[0] == '[' && text[len(text)-1] == ']' {
+		bare = text[1 : len(text)-1]
 	}
 	addr, err := netip.ParseAddr(bare)
 	if err != nil {

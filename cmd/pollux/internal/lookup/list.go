@@ -37,6 +37,7 @@ func newJob(name string, k Kind) Job {
 	j := Job{Name: name, Query: name, Kind: k}
 	if strings.Contains(name, "://") {
 		j.Name, j.err = redact.URL(name), errURL
+		j.Query = j.Name
 		return j
 	}
 	if dns.Type(k) == dns.TypePTR {

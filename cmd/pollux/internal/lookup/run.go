@@ -2,6 +2,8 @@ package lookup
 
 import (
 	"context"
+	"errors"
+	"os"
 	"time"
 
 	"github.com/pollux-io/pollux/dns"
@@ -11,6 +13,10 @@ import (
 // MaxParallel is the maximum of Runner.Parallel: a lookup of both families has two queries, and a loop of package
 // dns has 10,000 at most.
 const MaxParallel = 4096
+
+// firstParallel is how many lookups begin at once. Each answer allows one more, up to Runner.Parallel: a burst of thousands
+// of queries would overflow the receive buffer of the server, or that of the socket that gets the responses.
+const firstParallel = 64
 
 // A Result is how a job has ended.
 type Result struct {
@@ -38,10 +44,10 @@ func (r *Runner) Run(ctx context.Context, list *List, report func(result *Result
 	defer cancel()
 	jobs := list.jobs(ctx)
 	results := make(chan *Result, r.Parallel) // all that are in progress, so no loop ever waits
-	inFlight := 0
+	inFlight, allowed := 0, min(firstParallel, r.Parallel)
 	for {
 		next := jobs
-		if inFlight == r.Parallel {
+		if inFlight == allowed {
 			next = nil
 		}
 		if next == nil && inFlight == 0 { // the list has ended
@@ -58,6 +64,9 @@ func (r *Runner) Run(ctx context.Context, list *List, report func(result *Result
 			inFlight++
 		case result := <-results:
 			inFlight--
+			if !errors.Is(result.Err, os.ErrDeadlineExceeded) {
+				allowed = min(allowed+1, r.Parallel)
+			}
 			if err := report(result, len(results) > 0); err != nil {
 				return begun, err
 			}

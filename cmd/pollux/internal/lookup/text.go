@@ -88,7 +88,7 @@ func (t *Text) Result(r *Result) error {
 				kind = "AAAA"
 			}
 		}
-		if _, err := fmt.Fprintf(t.out, "%s  %-5s  %6s  %s  (%s)\n", name, kind, ttl, data, r.Answer.Path); err != nil {
+		if _, err := fmt.Fprintf(t.out, "%s  %-6s  %6s  %s  (%s)\n", name, kind, ttl, data, r.Answer.Path); err != nil {
 			return err
 		}
 	}

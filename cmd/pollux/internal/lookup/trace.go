@@ -43,13 +43,13 @@ func (t *Trace) Lines(r *Result) []string {
 	if len(t.Aliases) > 0 {
 		lines = append(lines, "alias of: "+strings.Join(t.Aliases, ", "))
 	}
-	outcome := "answer of " + r.Answer.Canonical
+	outcome := "answer of " + r.Answer.Canonical + ","
 	if r.Err != nil {
-		outcome = "no answer"
+		outcome = "no answer,"
 	}
 	source := ""
 	if p := r.path(); p != "" {
-		source = fmt.Sprintf(" from: %s,", p)
+		source = fmt.Sprintf(" from %s,", p)
 	}
 	took := time.Duration(t.TookUS) * time.Microsecond
 	return append(lines, fmt.Sprintf("%s%s in %v", outcome, source, report.Round(took)))
