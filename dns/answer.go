@@ -41,19 +41,30 @@ func (t Type) String() string {
 // stale", "evented 192.0.2.53:53 udp", "evented 192.0.2.53:53 tcp" or "pool".
 type Path string
 
-// Paths without a server.
+// Paths. PathEvented is that of a Plan; an Answer's has the server and the transport after it.
 const (
 	PathLiteral   Path = "literal"
 	PathLocalhost Path = "localhost"
 	PathHosts     Path = "hosts"
 	PathCache     Path = "cache"
 	PathStale     Path = "cache stale"
+	PathEvented   Path = "evented"
 	PathPool      Path = "pool"
 )
 
+// Kind returns the path without what follows a known one: PathEvented for "evented 192.0.2.53:53 udp".
+func (p Path) Kind() Path {
+	for _, kind := range []Path{PathEvented, PathPool} {
+		if rest, ok := strings.CutPrefix(string(p), string(kind)); ok && (rest == "" || rest[0] == ' ') {
+			return kind
+		}
+	}
+	return p
+}
+
 func pathOf(r *reply) Path { return Path(fmt.Sprintf("evented %v %s", r.server, transport(r.tcp))) }
 
-// An Answer is the result of a lookup. Lookups that get it from the cache return the same slices: do
+// An Answer is the result of a lookup. Lookups that are answered inline may return the same slices: do
 // not change them.
 type Answer struct {
 	// Name is the name as it was given to the lookup, and Canonical the one that has the records, with
@@ -70,6 +81,8 @@ type Answer struct {
 	// Path is where the answer comes from. If A and AAAA records come from different sources, it is
 	// that of the A records.
 	Path Path
+	// Reason is why the system's resolver was asked: empty unless it was, on PathPool.
+	Reason string
 	// Stale reports that the TTL has ended, and that no server could refresh the answer (RFC 8767).
 	Stale bool
 	// Steps are the attempts that failed before.
@@ -115,21 +128,27 @@ var (
 	ErrNoData = fmt.Errorf("no record of the type: %w", ErrNotFound)
 )
 
-// An Error is the error of a lookup. Unwrap returns ErrNoName or ErrNoData, ErrClosed, ErrBusy, the
-// context's cause, the error of the last attempt, or that of package net for PathPool.
+// An Error is the error of a lookup. Unwrap returns what wraps or is ErrNoName or ErrNoData, ErrNotInline,
+// pollux.ErrBadArgument (the name or the type cannot be looked up), loop.ErrOnLoop, ErrClosed, ErrBusy, the
+// context's cause, the error of the last attempt, or that of package net for PathPool. Lookups may return the same Error:
+// do not change it.
 type Error struct {
-	Name  string
-	Type  Type   // 0 for Lookup
-	Path  Path   // where the error comes from, if it comes from a source
-	Steps []Step // attempts that failed: at most those of one of the names asked for
-	Err   error
+	Name   string
+	Type   Type   // 0 for Lookup
+	Path   Path   // where the error comes from, if it comes from a source
+	Reason string // why the system's resolver was asked: empty unless it was, on PathPool
+	Steps  []Step // attempts that failed: at most those of one of the names asked for
+	Err    error
 }
 
 // Error returns the name, the type, the cause, and the failed attempts.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "dns: lookup %q (%v): %v", e.Name, e.Type, e.Err)
-	if e.Path != "" {
+	switch {
+	case e.Reason != "":
+		fmt.Fprintf(&b, " [%s: %s]", e.Path, e.Reason)
+	case e.Path != "":
 		fmt.Fprintf(&b, " [%s]", e.Path)
 	}
 	for i, s := range e.Steps {

@@ -13,7 +13,7 @@ import (
 // usesHosts reports whether the hosts file precedes DNS.
 func (r *Resolver) usesHosts(s *dnsconf.Snapshot) bool {
 	switch r.config.Strategy {
-	case Evented:
+	case Evented, Inline:
 		return true
 	case Pool:
 		return false
@@ -30,15 +30,28 @@ func (r *Resolver) usesHosts(s *dnsconf.Snapshot) bool {
 	return false
 }
 
-// poolReason returns why the system's resolver must look up the addresses of a name, or "" if the
-// evented one gives the same answer. It is the only place that decides this.
-func (r *Resolver) poolReason(s *dnsconf.Snapshot, name string) string {
+// eventedOrPool returns who is asked for a name, PathEvented or PathPool, and why. It is the only place that decides
+// this.
+func (r *Resolver) eventedOrPool(s *dnsconf.Snapshot, name string, t Type) (p Path, reason string) {
 	switch {
-	case r.config.Strategy == Evented, r.config.Strategy == Auto && len(r.config.Servers) > 0:
-		return ""
+	case !wantsAddresses(t):
+		return PathEvented, "only DNS servers have records of other types than A and AAAA"
+	case r.config.Strategy == Evented:
+		return PathEvented, "the strategy is Evented"
 	case r.config.Strategy == Pool:
-		return "the strategy is Pool"
+		return PathPool, "the strategy is Pool"
+	case len(r.config.Servers) > 0:
+		return PathEvented, "Config has Servers"
 	}
+	if reason = poolReason(s, name); reason != "" {
+		return PathPool, reason
+	}
+	return PathEvented, "resolv.conf and nsswitch.conf are understood, and leave the name to DNS servers"
+}
+
+// poolReason returns why, with the strategy Auto, the system's resolver must look up the addresses of a name, or ""
+// if DNS servers give the same answer.
+func poolReason(s *dnsconf.Snapshot, name string) string {
 	switch runtime.GOOS {
 	case "windows", "darwin", "ios", "android":
 		return "the system has sources besides DNS servers"

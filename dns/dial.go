@@ -2,7 +2,6 @@ package dns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -57,12 +56,16 @@ func (e *AttemptsError) Unwrap() []error { return e.Errs }
 
 // Dial connects to address, of network "tcp", "tcp4" or "tcp6": a name or an IP address, and the number of a
 // port. Otherwise it is as loop.Group.Dial: accept is called once at most, for the connection that wins. Dial
-// waits, so it must not be called in a callback: use DialFunc there.
+// waits, so in a callback of a loop that the resolver uses it returns loop.ErrOnLoop: use DialFunc there.
 //
-// The error is a *net.OpError: it wraps an *Error, an *AttemptsError, ctx's cause, or pollux.ErrBadArgument.
+// The error is a *net.OpError: it wraps an *Error, an *AttemptsError, ctx's cause, loop.ErrOnLoop, ErrClosed if the loop
+// has ended, or pollux.ErrBadArgument.
 func (d *Dialer) Dial(ctx context.Context, network, address string, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {
 	if d.Resolver == nil {
 		return nil, dialError(network, fmt.Errorf("%w: Resolver is nil", misuse.ErrBadArgument))
+	}
+	if d.Resolver.onLoop() {
+		return nil, dialError(network, fmt.Errorf("%w, or use DialFunc", loop.ErrOnLoop))
 	}
 	l, err := d.Resolver.nextLoop()
 	if err != nil {
@@ -85,23 +88,20 @@ func (d *Dialer) Dial(ctx context.Context, network, address string, accept func(
 	if err != nil {
 		return nil, err
 	}
-	alive := time.NewTicker(aliveInterval)
-	defer alive.Stop()
-	for cause := error(nil); ; {
-		select {
-		case r := <-results:
-			return r.c, r.err
-		case <-ctx.Done():
-			cause = context.Cause(ctx)
-		case <-alive.C:
-			if err := l.Run(func() {}); errors.Is(err, loop.ErrClosed) {
-				cause = ErrClosed
-			}
-		}
-		if cause != nil && decided.CompareAndSwap(false, true) {
-			return nil, dialError(network, cause)
-		}
+	var cause error
+	select {
+	case r := <-results:
+		return r.c, r.err
+	case <-ctx.Done():
+		cause = context.Cause(ctx)
+	case <-l.Done():
+		cause = ErrClosed
 	}
+	if decided.CompareAndSwap(false, true) {
+		return nil, dialError(network, cause)
+	}
+	r := <-results // done is being called
+	return r.c, r.err
 }
 
 // DialFunc is Dial on the loop l, without waiting: done is called once, on the loop, with the connection or the
@@ -181,11 +181,7 @@ type race struct {
 	timer   *loop.Timer // for the next attempt
 }
 
-func (r *race) run(f func()) {
-	if err := r.loop.Run(f); err != nil && !errors.Is(err, loop.ErrClosed) {
-		r.loop.AfterFunc(0, f) // the queue is full
-	}
-}
+func (r *race) run(f func()) { runOn(r.loop, f) }
 
 // resolved is called with the result of the lookup.
 func (r *race) resolved(a Answer, err error) {

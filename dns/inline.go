@@ -2,80 +2,94 @@ package dns
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
-	"time"
-	"unicode/utf8"
-
-	"github.com/pollux-io/pollux/internal/dnscache"
-	"github.com/pollux-io/pollux/internal/dnsconf"
 )
 
-// loopback are the addresses of localhost (RFC 6761, section 6.3).
+// loopback are the addresses of localhost (RFC 6761, section 6.3), for connecting in this order.
 var loopback = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 
-// inline answers what needs no server. It does not block.
-func (r *Resolver) inline(name string, t Type) (Answer, bool) {
-	if !wantsAddresses(t) {
-		return Answer{}, false // only DNS has other types; the cache has the parts of those (lookup.go)
-	}
-	if mayBeLiteral(name) {
-		if addr, err := netip.ParseAddr(name); err == nil {
-			return addressAnswer(name, name, t, PathLiteral, []netip.Addr{addr})
+// A tally is whether an inline answer counts as a lookup, in Stats and for the cache's eviction.
+type tally bool
+
+const (
+	counted   tally = true
+	uncounted tally = false
+)
+
+// inline answers what needs no server: it sets a, or returns an *Error, and reports whether it has done so. It
+// does not block.
+func (r *Resolver) inline(a *Answer, name string, t Type, count tally) (ok bool, err error) {
+	if wantsAddresses(t) {
+		if mayBeLiteral(name) {
+			if addr, err := netip.ParseAddr(name); err == nil {
+				return true, r.literal(a, addr, name, t, count)
+			}
 		}
-	}
-	if isLocalhost(name) {
-		return addressAnswer(name, "localhost", t, PathLocalhost, loopback)
+		if isLocalhost(name) {
+			if count {
+				r.counts.localhost.Inc()
+			}
+			a.setAddrs(name, "localhost", t, PathLocalhost, loopback)
+			return true, nil
+		}
 	}
 	now := r.now()
-	s := r.source.Snapshot(now)
-	if r.usesHosts(s) {
-		if addrs, canonical, ok := s.Hosts.Lookup(name); ok {
-			return addressAnswer(name, canonical, t, PathHosts, addrs)
-		}
+	v := r.view(now)
+	if ok, err = r.cached(a, v, now, name, t, count); ok {
+		return ok, err
 	}
-	return r.cached(s, now, name, t)
+	if v.hosts(a, name, t) {
+		if count {
+			r.counts.hosts.Inc()
+		}
+		return true, nil
+	}
+	return false, nil
 }
 
-// mayBeLiteral reports whether it is worth to parse name as an address: an error would be allocated.
+// hosts sets a to the addresses that the hosts file has of a name, and reports whether it has any of the wanted family.
+// Those of the other family may be elsewhere.
+func (v *view) hosts(a *Answer, name string, t Type) bool {
+	if !v.hostsFirst || !wantsAddresses(t) {
+		return false
+	}
+	addrs, canonical, ok := v.Hosts.Lookup(name)
+	return ok && a.setAddrs(name, canonical, t, PathHosts, addrs)
+}
+
+// literal answers a name that is an address.
+func (r *Resolver) literal(a *Answer, addr netip.Addr, name string, t Type, count tally) error {
+	if t != typeAddresses && t == TypeA != addr.Unmap().Is4() {
+		if count {
+			r.counts.notFound.Add(1)
+		}
+		return &Error{Name: name, Type: t, Path: PathLiteral, Err: ErrNoData}
+	}
+	if count {
+		r.counts.literal.Inc()
+	}
+	a.setAddrs(name, name, t, PathLiteral, []netip.Addr{addr})
+	return nil
+}
+
+// mayBeLiteral reports whether it is worth to parse name as an address: for other names an error would be allocated.
 func mayBeLiteral(name string) bool {
-	return name != "" && name[0] >= '0' && name[0] <= '9' || strings.IndexByte(name, ':') >= 0
-}
-
-func isASCII(name string) bool {
-	for i := range len(name) {
-		if name[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
+	isDigit := func(c byte) bool { return '0' <= c && c <= '9' }
+	return name != "" && isDigit(name[0]) && isDigit(name[len(name)-1]) || strings.IndexByte(name, ':') >= 0
 }
 
 func wantsAddresses(t Type) bool { return t == typeAddresses || t == TypeA || t == TypeAAAA }
 
-// cached returns a whole answer of Lookup.
-func (r *Resolver) cached(s *dnsconf.Snapshot, now time.Duration, name string, t Type) (Answer, bool) {
-	if t != typeAddresses {
-		return Answer{}, false
+// setAddrs sets a to the addresses of the wanted families, and reports whether there are any. a shares the slice, if
+// it has no others.
+func (a *Answer) setAddrs(name, canonical string, t Type, p Path, addrs []netip.Addr) bool {
+	other := func(addr netip.Addr) bool { return t == TypeA != addr.Unmap().Is4() }
+	if t != typeAddresses && slices.ContainsFunc(addrs, other) {
+		addrs = slices.DeleteFunc(slices.Clone(addrs), other)
 	}
-	hit, ok := r.answers.Get(now, dnscache.Key{Name: name, Epoch: uint32(s.Epoch)})
-	if !ok || hit.Stale {
-		return Answer{}, false
-	}
-	a := *hit.Value
-	a.Name, a.TTL, a.Path, a.Steps = name, hit.TTL, PathCache, nil
-	return a, true
-}
-
-// addressAnswer returns the addresses of the wanted families. It is not ok if that leaves none, as a name of the
-// hosts file may have addresses of the other family elsewhere.
-func addressAnswer(name, canonical string, t Type, p Path, addrs []netip.Addr) (Answer, bool) {
-	a := Answer{Name: name, Canonical: canonical, Type: t, Path: p}
-	for _, addr := range addrs {
-		if t == typeAddresses || t == TypeA == addr.Unmap().Is4() {
-			a.Addrs = append(a.Addrs, addr)
-		}
-	}
-	return a, len(a.Addrs) > 0
+	*a = Answer{Name: name, Canonical: canonical, Type: t, Path: p, Addrs: slices.Clip(addrs)}
+	return len(addrs) > 0
 }
 
 // isLocalhost reports whether name is localhost, or below it.
@@ -83,5 +97,5 @@ func isLocalhost(name string) bool {
 	const localhost = "localhost"
 	name = strings.TrimSuffix(name, ".")
 	before := len(name) - len(localhost)
-	return before >= 0 && strings.EqualFold(name[before:], localhost) && (before == 0 || name[before-1] == '.')
+	return before >= 0 && (before == 0 || name[before-1] == '.') && strings.EqualFold(name[before:], localhost)
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +28,9 @@ type Strategy uint8
 const (
 	// Auto is Evented where that gives the answers of the system's resolver, and Pool elsewhere.
 	Auto Strategy = iota
+	// Inline asks nobody: what is neither an address nor localhost, nor in the hosts file, is ErrNotInline. A
+	// Resolver with another strategy answers in this way by LookupInline, which has its cache, too.
+	Inline
 	// Evented asks DNS servers on a loop, whatever nsswitch.conf demands.
 	Evented
 	// Pool asks the system's resolver, which has the hosts file, too. It resolves addresses only; other
@@ -97,33 +103,39 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// A Resolver resolves names. Its methods may be called from any goroutine; only Lookup, LookupType
-// and Close wait. Use New.
+// A Resolver resolves names. Its methods may be called from any goroutine. Only Lookup, LookupType and Close
+// wait, and return loop.ErrOnLoop where they would wait for the loop that they are called on. Use New.
 type Resolver struct {
 	config  Config
 	start   time.Time
 	source  *dnsconf.Source
 	flights *flight.Group[dnscache.Key, *result]
 	results *dnscache.Cache[*result] // by the name asked for, and its type
-	answers *dnscache.Cache[*Answer] // of Lookup, by the text of the name
+	known   *dnscache.Cache[*known]  // by the text of the name, and the type
 	pool    *offload.Pool
 	turns   atomic.Uint32 // of the loops of a group
+	counts  counts
 
 	// lookupHost is the system's resolver.
 	lookupHost func(ctx context.Context, name string) ([]netip.Addr, error)
 
-	policyOf atomic.Pointer[configured]
+	latest atomic.Pointer[view]
+
+	closing  chan struct{}  // closed by Close
+	watchers sync.WaitGroup // goroutines of watch
 
 	mu         sync.Mutex // guards up to the end
 	exchangers map[*loop.Loop]*exchanger
+	gone       traffic     // of exchangers whose loops have ended
 	own        *loop.Group // without Config.Group
 	closed     bool
 }
 
-// configured is a policy, and the configuration that it was made from.
-type configured struct {
-	resolv *dnsconf.Resolv
-	policy policy
+// A view is a snapshot of the configuration files, and what follows from it.
+type view struct {
+	*dnsconf.Snapshot
+	hostsFirst bool // the hosts file has names, and precedes DNS
+	policy     policy
 }
 
 // New returns a Resolver, whose caller must Close it. It reads the configuration files, which may
@@ -138,15 +150,15 @@ func New(c Config) (*Resolver, error) {
 		MaxTTL: max(c.MaxTTL, 0), MaxNegativeTTL: max(c.MaxNegativeTTL, 0), MaxStale: max(c.MaxStale, 0),
 	}
 	fresh := limits
-	fresh.MaxStale = 0
+	fresh.MaxStale, fresh.IgnoreMisses = 0, true
 	system := &net.Resolver{}
 	r := &Resolver{
 		config: c, start: time.Now(),
 		source:  dnsconf.Open(dnsconf.Config{Paths: dnsconf.Paths{Resolv: c.ResolvConf, NSSwitch: c.NSSwitch, Hosts: c.Hosts}}),
 		flights: flight.New[dnscache.Key, *result](flight.Limits{Flights: c.MaxInFlight, Waiters: c.MaxInFlight}),
-		results: dnscache.New[*result](limits), answers: dnscache.New[*Answer](fresh),
+		results: dnscache.New[*result](limits), known: dnscache.New[*known](fresh),
 		pool:       offload.New(c.PoolWorkers, c.PoolQueue),
-		exchangers: map[*loop.Loop]*exchanger{},
+		exchangers: map[*loop.Loop]*exchanger{}, closing: make(chan struct{}),
 		lookupHost: func(ctx context.Context, name string) ([]netip.Addr, error) {
 			return system.LookupNetIP(ctx, "ip", name)
 		},
@@ -157,83 +169,68 @@ func New(c Config) (*Resolver, error) {
 // now is the time on the clock of the caches.
 func (r *Resolver) now() time.Duration { return time.Since(r.start) }
 
-// policy returns how servers are asked.
-func (r *Resolver) policy(s *dnsconf.Snapshot) *policy {
-	if c := r.policyOf.Load(); c != nil && c.resolv == s.Resolv {
-		return &c.policy
+// view returns the current configuration. It does not block.
+func (r *Resolver) view(now time.Duration) *view {
+	s := r.source.Snapshot(now)
+	if v := r.latest.Load(); v != nil && v.Snapshot == s {
+		return v
 	}
-	c := &configured{s.Resolv, policy{
+	v := &view{s, s.Hosts.Len() > 0 && r.usesHosts(s), policy{
 		servers: s.Resolv.Servers, timeout: s.Resolv.Timeout, attempts: s.Resolv.Attempts,
 		rotate: s.Resolv.Rotate, tcp: s.Resolv.UseTCP, trustAD: s.Resolv.TrustAD,
 	}}
 	if len(r.config.Servers) > 0 {
-		c.policy.servers = r.config.Servers
+		v.policy.servers = r.config.Servers
 	}
 	if r.config.Timeout > 0 {
-		c.policy.timeout = r.config.Timeout
+		v.policy.timeout = r.config.Timeout
 	}
 	if r.config.Attempts > 0 {
-		c.policy.attempts = r.config.Attempts
+		v.policy.attempts = r.config.Attempts
 	}
-	r.policyOf.Store(c)
-	return &c.policy
+	r.latest.Store(v)
+	return v
 }
 
-// exchanger returns that of a loop.
-func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, ErrClosed
-	}
-	x := r.exchangers[l]
-	if x == nil {
-		x = newExchanger(l, l.Group().Config().Network)
-		r.exchangers[l] = x
-	}
-	return x, nil
+// Config returns the configuration in force, including defaults. Servers, Timeout and Attempts that it leaves to
+// resolv.conf are zero: those that apply now are in the Plan of Explain.
+func (r *Resolver) Config() Config {
+	c := r.config
+	c.Servers = slices.Clone(c.Servers)
+	return c
 }
 
-// nextLoop returns a loop for a lookup that waits.
-func (r *Resolver) nextLoop() (*loop.Loop, error) {
-	g := r.config.Group
-	if g == nil {
-		var err error
-		if g, err = r.ownGroup(); err != nil {
-			return nil, err
+// Warnings returns what is wrong with the configuration files, and what of them is not honored: each with the file
+// and, if it concerns one, the line. That there is no nsswitch.conf or hosts file is not reported. It does not block.
+func (r *Resolver) Warnings() []error {
+	s := r.view(r.now()).Snapshot
+	var all []error
+	for i, err := range []error{s.ResolvErr, s.NSSwitchErr, s.HostsErr} {
+		if missing := errors.Is(err, fs.ErrNotExist); err != nil && (!missing || i == 0 && len(r.config.Servers) == 0) {
+			all = append(all, err)
 		}
 	}
-	loops := g.Loops()
-	return loops[int(r.turns.Add(1))%len(loops)], nil
-}
-
-func (r *Resolver) ownGroup() (*loop.Group, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, ErrClosed
+	for i := range s.Warnings {
+		all = append(all, &s.Warnings[i])
 	}
-	if r.own == nil {
-		g, err := loop.NewGroup(loop.Config{Loops: 1})
-		if err != nil {
-			return nil, err
-		}
-		r.own = g
-	}
-	return r.own, nil
+	return all
 }
 
 // Flush forgets all cached answers, such as after a change of networks. Those of queries in flight are
 // cached all the same.
 func (r *Resolver) Flush() {
 	r.results.Flush()
-	r.answers.Flush()
+	r.known.Flush()
 }
 
 // Close ends all lookups, with ErrClosed, and releases what the resolver has: its own group before it returns,
 // and sockets on other loops as soon as those process that. More calls do nothing. Close waits for
-// functions of the pool; in a callback of a loop, call it in another goroutine.
+// functions of the pool. In a callback of a loop that the resolver uses it returns loop.ErrOnLoop and has no effect:
+// call it in another goroutine.
 func (r *Resolver) Close() error {
+	if r.onLoop() {
+		return fmt.Errorf("dns: close: %w", loop.ErrOnLoop)
+	}
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
@@ -241,16 +238,13 @@ func (r *Resolver) Close() error {
 	}
 	r.closed = true
 	own := r.own
-	exchangers := r.exchangers
+	exchangers := maps.Clone(r.exchangers)
 	r.mu.Unlock()
+	close(r.closing)
+	r.watchers.Wait()
 	r.flights.Close(ErrClosed)
 	for l, x := range exchangers {
-		switch err := l.Run(x.close); {
-		case errors.Is(err, loop.ErrClosed):
-			x.close() // the loop accesses nothing any more
-		case err != nil:
-			l.AfterFunc(0, x.close)
-		}
+		runOn(l, x.close) // a loop that has ended has closed the sockets
 	}
 	r.pool.Stop()
 	r.source.Close()

@@ -454,7 +454,7 @@ func TestAuto(t *testing.T) {
 			c.files.write(t, &config)
 			r := must(New(config))
 			defer r.Close()
-			switch reason := r.poolReason(r.source.Snapshot(0), c.name); {
+			switch reason := poolReason(r.source.Snapshot(0), c.name); {
 			case c.pool == "" && reason != "", !strings.Contains(reason, c.pool):
 				t.Errorf("reason %q, want %q", reason, c.pool)
 			}
@@ -464,7 +464,7 @@ func TestAuto(t *testing.T) {
 
 func TestMisuse(t *testing.T) {
 	for name, c := range map[string]Config{
-		"strategy": {Strategy: 3}, "timeout": {Timeout: -1}, "attempts": {Attempts: -1},
+		"strategy": {Strategy: 4}, "timeout": {Timeout: -1}, "attempts": {Attempts: -1},
 		"server": {Servers: []netip.AddrPort{{}}}, "port": {Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0")}},
 	} {
 		if _, err := New(c); !errors.Is(err, pollux.ErrBadArgument) {

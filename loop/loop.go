@@ -113,6 +113,10 @@ func (l *Loop) Index() int { return l.index }
 // Group returns the loop's group.
 func (l *Loop) Group() *Group { return l.g }
 
+// Done returns a channel that is closed when the loop has ended, after Shutdown or because it has failed:
+// it runs no function and no callback any more. While a callback does not return, the loop has not ended.
+func (l *Loop) Done() <-chan struct{} { return l.ended }
+
 // run is the loop's goroutine.
 func (l *Loop) run() {
 	ended := false

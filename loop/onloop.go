@@ -31,9 +31,14 @@ func (g *Group) currentLoop() *Loop {
 	return nil
 }
 
+// OnLoop reports whether the caller runs on one of the group's loops: in a callback, a function of Run or
+// of a timer. There, functions that wait for the group's loops must not be called; one that does so by means of Run
+// can check this first, and return ErrOnLoop. It takes a microsecond.
+func (g *Group) OnLoop() bool { return g.currentLoop() != nil }
+
 // checkNotOnLoop returns ErrOnLoop on a loop of the group.
 func (g *Group) checkNotOnLoop() error {
-	if g.currentLoop() != nil {
+	if g.OnLoop() {
 		return ErrOnLoop
 	}
 	return nil

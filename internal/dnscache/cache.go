@@ -12,6 +12,8 @@ package dnscache
 import (
 	"sync"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/stripes"
 )
 
 const (
@@ -39,6 +41,7 @@ type Config struct {
 	MaxTTL         time.Duration // longer TTLs of positive answers are cut to it
 	MaxNegativeTTL time.Duration // longer TTLs of negative answers are cut to it; RFC 2308 advises 3 h or less
 	MaxStale       time.Duration // how long a positive answer is kept once its TTL has ended
+	IgnoreMisses   bool          // do not count them, for a cache in front of another one
 }
 
 // A Key names an answer. Names that differ only in the case of ASCII letters are the same;
@@ -81,9 +84,10 @@ type Stats struct {
 
 // A Cache maps keys to answers. Its methods may be called from any goroutine. Use New.
 type Cache[V any] struct {
-	config  Config
-	table   table[V]
-	lookups lookups
+	config Config
+	table  table[V]
+
+	hits, staleHits, misses stripes.Counter
 
 	mu        sync.Mutex // serialises changes of the table, and guards what follows
 	eviction  eviction[V]
@@ -104,19 +108,28 @@ func New[V any](c Config) *Cache[V] {
 // Get returns the answer for k at the time now, if the cache has one that is fresh or stale.
 func (c *Cache[V]) Get(now time.Duration, k Key) (h Hit[V], ok bool) {
 	n := c.table.find(k)
-	switch {
-	case n == nil || now >= n.removable:
-		c.lookups.missed()
+	if n == nil || now >= n.removable {
+		if !c.config.IgnoreMisses {
+			c.misses.Inc()
+		}
 		return h, false
-	case now < n.expires:
-		c.lookups.hit()
-		h = Hit[V]{Value: n.value, TTL: n.expires - now}
-	default:
-		c.lookups.hitStale()
-		h = Hit[V]{Value: n.value, TTL: StaleTTL, Stale: true, Refresh: int64(now) >= n.recheck.Load()}
+	}
+	if h = n.hit(now); h.Stale {
+		c.staleHits.Inc()
+	} else {
+		c.hits.Inc()
 	}
 	n.use()
 	return h, true
+}
+
+// Peek is Get without a trace: it counts nothing, and is no use of the entry.
+func (c *Cache[V]) Peek(now time.Duration, k Key) (h Hit[V], ok bool) {
+	n := c.table.find(k)
+	if n == nil || now >= n.removable {
+		return h, false
+	}
+	return n.hit(now), true
 }
 
 // Put stores an answer that was received at the time now, in place of an earlier one. An answer
@@ -192,8 +205,7 @@ func (c *Cache[V]) Flush() {
 func (c *Cache[V]) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Stats{Evictions: c.evictions}
+	s := Stats{Evictions: c.evictions, Hits: c.hits.Load(), StaleHits: c.staleHits.Load(), Misses: c.misses.Load()}
 	s.Entries, s.Bytes = c.eviction.size()
-	c.lookups.addTo(&s)
 	return s
 }

@@ -398,3 +398,41 @@ func TestGetDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// Peek returns what Get would, and leaves no trace: neither in the counts nor in the uses.
+func TestPeek(t *testing.T) {
+	c := New[string](config)
+	c.Put(0, key("a"), positive("1", time.Minute))
+	before := c.Stats()
+	for now, want := range map[time.Duration]Hit[string]{
+		0:               {Value: "1", TTL: time.Minute},
+		2 * time.Minute: {Value: "1", TTL: StaleTTL, Stale: true, Refresh: true},
+	} {
+		if h, ok := c.Peek(now, key("A")); !ok || h != want {
+			t.Errorf("Peek(%v) = %+v, %t, want %+v", now, h, ok, want)
+		}
+	}
+	for _, now := range []time.Duration{time.Minute + config.MaxStale, 24 * time.Hour} {
+		if h, ok := c.Peek(now, key("a")); ok {
+			t.Errorf("Peek(%v) = %+v, want a miss", now, h)
+		}
+	}
+	if n := c.table.find(key("a")); n.uses.Load() != 0 || c.Stats() != before {
+		t.Errorf("Peek left a trace: %d uses, %+v, want %+v", n.uses.Load(), c.Stats(), before)
+	}
+}
+
+// Of a cache in front of another one, the misses are not counted.
+func TestIgnoreMisses(t *testing.T) {
+	for _, ignore := range []bool{false, true} {
+		c := config
+		c.IgnoreMisses = ignore
+		cache := New[string](c)
+		checkMiss(t, cache, 0, key("a"))
+		cache.Put(0, key("a"), positive("1", time.Minute))
+		cache.Get(0, key("a"))
+		if s := cache.Stats(); (s.Misses == 0) != ignore || s.Hits != 1 {
+			t.Errorf("IgnoreMisses %t: %+v", ignore, s)
+		}
+	}
+}

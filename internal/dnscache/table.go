@@ -28,6 +28,14 @@ type node[V any] struct {
 	queue        *queue[V]
 }
 
+// hit returns what the entry answers at the time now, before it is removable.
+func (n *node[V]) hit(now time.Duration) Hit[V] {
+	if now < n.expires {
+		return Hit[V]{Value: n.value, TTL: n.expires - now}
+	}
+	return Hit[V]{Value: n.value, TTL: StaleTTL, Stale: true, Refresh: int64(now) >= n.recheck.Load()}
+}
+
 // use counts a hit. Two uses at a time may count as one: eviction is a heuristic, and an atomic
 // increment would make every hit of a popular name write to a shared cache line.
 func (n *node[V]) use() {

@@ -51,6 +51,7 @@ type Flight[K comparable, V any] struct {
 	// The following is guarded by group.mu.
 	oldest, newest *Waiter[K, V] // in the order of Join
 	ended          bool          // finished or abandoned; not in group.flights
+	carrier        any           // of CarriedBy
 	stop           func()        // stops the query, if it has been started and has not ended
 	stopDue        bool          // it was abandoned before it had been started
 }
@@ -104,6 +105,31 @@ func (g *Group[K, V]) join(k K, w *Waiter[K, V]) (created bool, err error) {
 	w.flight = f
 	f.pushLocked(w)
 	return created, nil
+}
+
+// CarriedBy records what carries the query, for FinishCarriedBy: a comparable value, not nil. Start calls it
+// before anything can end the carrier.
+func (f *Flight[K, V]) CarriedBy(carrier any) {
+	f.group.mu.Lock()
+	defer f.group.mu.Unlock()
+	f.carrier = carrier
+}
+
+// FinishCarriedBy is Finish, with err, of all flights of a carrier that has ended, whose queries would never finish. It
+// looks at every flight. stop is not called.
+func (g *Group[K, V]) FinishCarriedBy(carrier any, err error) {
+	var lost []*Flight[K, V]
+	g.mu.Lock()
+	for _, f := range g.flights {
+		if f.carrier == carrier {
+			lost = append(lost, f)
+		}
+	}
+	g.mu.Unlock()
+	var none V
+	for _, f := range lost {
+		f.Finish(none, err)
+	}
 }
 
 // start starts the query. If that fails by a panic, the flight must not stay: it would never end.

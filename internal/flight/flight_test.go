@@ -459,3 +459,31 @@ func BenchmarkJoinFinish(b *testing.B) {
 		query.Finish(1, nil)
 	}
 }
+
+// When a carrier ends, the waiters of its flights, and of no others, get the error; the queries are not
+// stopped, as there is nothing to stop, and the keys are free for others.
+func TestFinishCarriedBy(t *testing.T) {
+	g, s, calls := New[string, int](limits), &server{}, &calls{}
+	carried := func(by any) Start[string, int] {
+		return func(f *query) func() { f.CarriedBy(by); return s.start(f) }
+	}
+	join(t, g, "a", calls.record("a"), carried("one"))
+	join(t, g, "a", calls.record("a2"), neverStart(t))
+	join(t, g, "b", calls.record("b"), carried("two"))
+	join(t, g, "c", calls.record("c"), s.start)
+	g.FinishCarriedBy("one", errRefused)
+	calls.check(t, "a 0 refused", "a2 0 refused")
+	checkInFlight(t, g, 2, 2)
+	if s.stopped != 0 || s.queries[0].Finish(1, nil) {
+		t.Errorf("%d queries were stopped, or one finished twice", s.stopped)
+	}
+	join(t, g, "a", func(v int, err error) {
+		*calls = append(*calls, fmt.Sprint("again ", v, err))
+		g.FinishCarriedBy("three", errRefused) // callbacks may call everything
+	}, carried("two"))
+	g.FinishCarriedBy("two", errLeft)
+	checkInFlight(t, g, 1, 1)
+	if len(*calls) != 4 {
+		t.Errorf("the callbacks were %q", *calls)
+	}
+}

@@ -1,0 +1,176 @@
+package dns
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/pollux-io/pollux/internal/addrorder"
+	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// partEnded is called with the result of a part of the name with index at.
+func (lk *Lookup) partEnded(at, i int, v *result, err error) {
+	if lk.done == nil || at != lk.at {
+		return
+	}
+	p := &lk.parts[i]
+	p.waiter = nil
+	if p.joined && !p.retried && errors.Is(err, ErrClosed) { // with its loop; if the resolver is closed, Join fails
+		p.retried = true
+		lk.askServers(i)
+		return
+	}
+	if err != nil && p.stale != nil {
+		v, err, p.isOld = p.stale, nil, true
+	}
+	p.result, p.err = v, err
+	lk.open--
+	switch {
+	case lk.open == 0:
+		lk.conclude()
+	case lk.oneByOne():
+		lk.askPart(i + 1)
+	case lk.patience > 0 && err == nil && v.kind == dnswire.Positive:
+		lk.timer = lk.loop.AfterFunc(lk.patience, func() {
+			if lk.done != nil && at == lk.at {
+				lk.conclude()
+			}
+		})
+	}
+}
+
+// conclude ends the lookup with the parts of the current name, or goes on with the next name.
+func (lk *Lookup) conclude() {
+	positive, err, steps := false, error(nil), []Step(nil)
+	for i := range lk.parts {
+		p := &lk.parts[i]
+		if p.result != nil {
+			steps = append(steps, p.result.steps...)
+		}
+		switch {
+		case p.err != nil:
+			err = p.err
+		case p.result == nil: // the patience has ended
+		case p.result.kind == dnswire.Positive:
+			positive = true
+		default:
+			lk.expire(p.result)
+		}
+	}
+	if positive { // one family is enough
+		lk.succeed(steps)
+		return
+	}
+	lk.noteFailure(err, steps)
+	// Each name of the search list would cost another timeout; and with a closed resolver all fail.
+	if _, answered := errors.AsType[*rcodeError](err); lk.at+1 < len(lk.choice.names) && (err == nil || answered) {
+		lk.at++
+		lk.ask()
+		return
+	}
+	if lk.failed != nil {
+		lk.fail(lk.failed)
+		return
+	}
+	if lk.choice.path == PathEvented {
+		lk.rememberAbsent()
+	}
+	lk.fail(lk.absent)
+}
+
+// expire notes a negative result: what follows from it is valid while it is.
+func (lk *Lookup) expire(negative *result) {
+	if lk.absentTTL < 0 || negative.ttl < lk.absentTTL {
+		lk.absentTTL = negative.ttl
+	}
+}
+
+// noteFailure notes why the current name has no answer.
+func (lk *Lookup) noteFailure(err error, steps []Step) {
+	if err != nil {
+		lk.failed, lk.steps = err, steps
+		return
+	}
+	if lk.absent == nil || lk.absent == ErrNoName { // a name that exists is the better explanation
+		lk.absent = ErrNoData
+		if lk.parts[0].result.kind == dnswire.NXDomain {
+			lk.absent = ErrNoName
+		}
+	}
+}
+
+// succeed ends the lookup with the answer of the current name.
+func (lk *Lookup) succeed(steps []Step) {
+	a := Answer{Name: lk.name, Canonical: lk.name, Type: lk.typ, Reason: lk.choice.poolReason(), Steps: steps}
+	complete := true
+	for i := range lk.parts {
+		p := &lk.parts[i]
+		if p.result == nil || p.err != nil {
+			complete = false
+		} else if p.result.kind == dnswire.Positive {
+			lk.add(&a, p)
+		}
+	}
+	if lk.absentTTL >= 0 { // another family, or a name before this one of the search list, may come to exist
+		a.TTL = min(a.TTL, lk.absentTTL)
+	}
+	if wantsAddresses(lk.typ) && len(a.Addrs) == 0 { // the pool has found those of the other family
+		lk.fail(ErrNoData)
+		return
+	}
+	a.Addrs = lk.sorted(a.Addrs)
+	if complete && lk.failed == nil && !a.Stale && lk.choice.path == PathEvented {
+		lk.remember(&a)
+	}
+	lk.r.counts.success(a.Path)
+	lk.end(a, nil)
+}
+
+// add adds the records of a part to the answer.
+func (lk *Lookup) add(a *Answer, p *part) {
+	res := p.result
+	if a.Path == "" {
+		a.Path, a.TTL = res.path, res.ttl
+		if res.canonical != "" {
+			a.Canonical = res.canonical.String()
+		}
+		for i := range res.records[:res.aliases] {
+			a.Records = append(a.Records, recordOf(&res.records[i]))
+		}
+	}
+	a.TTL = min(a.TTL, res.ttl)
+	a.Stale = a.Stale || p.isOld
+	for i := range res.records[res.aliases:] {
+		rec := &res.records[res.aliases+i]
+		a.Records = append(a.Records, recordOf(rec))
+		if rec.Addr.IsValid() {
+			a.Addrs = append(a.Addrs, rec.Addr)
+		}
+	}
+	for _, addr := range res.addrs {
+		addr = addr.Unmap()
+		if lk.typ == typeAddresses || lk.typ == TypeA == addr.Is4() {
+			a.Addrs = append(a.Addrs, addr)
+		}
+	}
+}
+
+// sorted returns addresses in the order of RFC 6724. Connecting a UDP socket, which sends nothing, finds the
+// source address. More than maxSorted are not sorted: each costs a socket.
+func (lk *Lookup) sorted(addrs []netip.Addr) []netip.Addr {
+	const maxSorted = 32
+	if lk.typ != typeAddresses || len(addrs) > maxSorted {
+		return addrs
+	}
+	addrorder.Sort(addrs, func(dst netip.Addr) netip.Addr {
+		const discard = 9
+		u, err := sock.ConnectUDP(netip.AddrPortFrom(dst, discard), sock.OnNetwork(lk.loop.Group().Config().Network))
+		if err != nil {
+			return netip.Addr{}
+		}
+		defer u.Close()
+		return u.LocalAddr().Addr()
+	})
+	return addrs
+}

@@ -1,0 +1,113 @@
+package dns
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pollux-io/pollux/loop"
+)
+
+// errLoopEnded is the error of a query whose loop has ended before the servers had answered.
+var errLoopEnded = fmt.Errorf("the loop that carried the query has ended: %w", ErrClosed)
+
+// exchanger returns that of a loop.
+func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	x := r.exchangers[l]
+	if x == nil {
+		x = newExchanger(l, l.Group().Config().Network)
+		r.exchangers[l] = x
+		r.watchers.Go(func() { r.watch(l, x) })
+	}
+	return x, nil
+}
+
+// watch waits for the end of a loop. Then it forgets the exchanger, and ends the queries that the loop has carried, for
+// which lookups on other loops may wait. Nothing else would end those.
+func (r *Resolver) watch(l *loop.Loop, x *exchanger) {
+	select {
+	case <-r.closing:
+		return
+	case <-l.Done():
+	}
+	r.mu.Lock()
+	delete(r.exchangers, l)
+	r.gone.add(x)
+	r.mu.Unlock()
+	r.flights.FinishCarriedBy(l, errLoopEnded)
+}
+
+// nextLoop returns a loop for a lookup that waits: the loops take turns, without those that have ended.
+func (r *Resolver) nextLoop() (*loop.Loop, error) {
+	g := r.config.Group
+	if g == nil {
+		var err error
+		if g, err = r.ownGroup(); err != nil {
+			return nil, err
+		}
+	}
+	loops := g.Loops()
+	first := int(r.turns.Add(1) % uint32(len(loops)))
+	for i := range loops {
+		if l := loops[(first+i)%len(loops)]; !hasEnded(l) {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("the loops of the group have ended: %w", ErrClosed)
+}
+
+func hasEnded(l *loop.Loop) bool {
+	select {
+	case <-l.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *Resolver) ownGroup() (*loop.Group, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	if r.own == nil {
+		g, err := loop.NewGroup(loop.Config{Loops: 1})
+		if err != nil {
+			return nil, err
+		}
+		r.own = g
+	}
+	return r.own, nil
+}
+
+// onLoop reports whether the caller runs on a loop that the resolver uses: one for lookups that wait, or one that may
+// carry a query for which they would wait.
+func (r *Resolver) onLoop() bool {
+	groups := make([]*loop.Group, 0, 4) // few, with many loops each
+	add := func(g *loop.Group) {
+		if g != nil && !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	add(r.config.Group)
+	r.mu.Lock()
+	add(r.own)
+	for l := range r.exchangers {
+		add(l.Group())
+	}
+	r.mu.Unlock()
+	return slices.ContainsFunc(groups, (*loop.Group).OnLoop)
+}
+
+// runOn runs f on a loop, in a later turn. If the loop has ended, f is not run.
+func runOn(l *loop.Loop, f func()) {
+	if err := l.Run(f); err != nil && !errors.Is(err, loop.ErrClosed) {
+		l.AfterFunc(0, f) // the queue is full
+	}
+}
