@@ -25,16 +25,16 @@ const (
 	resolveShutdown = time.Second
 )
 
-var strategies = map[string]dns.Strategy{"auto": dns.Auto, "evented": dns.Evented, "pool": dns.Pool}
+var strategies = map[string]dns.Strategy{"auto": dns.Auto, "inline": dns.Inline, "evented": dns.Evented, "pool": dns.Pool}
 
-var strategyNames = []string{"auto", "evented", "pool"}
+var strategyNames = []string{"auto", "inline", "evented", "pool"}
 
 type resolveCmd struct {
 	Names    []string      `arg:"" optional:"" name:"name" help:"Names; with --type PTR also IP addresses."`
 	Input    string        `short:"i" placeholder:"FILE" help:"Read names from FILE too, one per line; - is standard input. Empty lines and lines that begin with # are ignored."`
 	Type     []string      `short:"t" placeholder:"TYPE" help:"Types of records to look up, each by itself: A, AAAA, CNAME, SRV, MX, TXT, PTR, NS, SOA, or TYPE and a number, such as TYPE65; separated by commas, or by several flags. Without it, A and AAAA together (A+AAAA), in the order in which to connect."`
 	Server   []string      `short:"s" placeholder:"HOST:PORT" help:"Ask this server instead of those of resolv.conf: an IP address, with a port unless that is 53. Give the flag again for more servers."`
-	Strategy string        `default:"auto" help:"How to look up names that are neither literal nor in the hosts file: auto, evented (DNS servers), or pool (the system's resolver; for addresses only)."`
+	Strategy string        `default:"auto" help:"How to look up names that are neither literal nor in the hosts file: auto, inline (not at all), evented (DNS servers), or pool (the system's resolver; for addresses only)."`
 	Timeout  time.Duration `default:"0s" help:"Time limit for one attempt at one server; 0s: that of resolv.conf, or else 5s. The system's resolver has its own."`
 	Attempts int           `default:"0" help:"How often each server is asked; 0: as resolv.conf has it, or else 2."`
 
@@ -158,7 +158,7 @@ func (c *resolveCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return c.resolve(ctx, &lookup.Runner{Resolver: r, Loops: g.Loops(), Parallel: c.Parallel}, run.list, std)
+	return c.resolve(ctx, &lookup.Runner{Resolver: r, Loops: g.Loops(), Parallel: c.Parallel, Explain: c.Trace}, run.list, std)
 }
 
 // resolve looks up the names, and prints the answers and the summary.

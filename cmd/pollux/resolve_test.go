@@ -119,6 +119,8 @@ func TestResolveJSON(t *testing.T) {
 		"--type TXT all.test.": `{"name":"all.test.","type":"TXT","answers":["\"a\\027[31m\\194\\133\\\"b\\\\\""],"canonical":"all.test.","ttl":13,"path":"evented SERVER udp"}`,
 		"--type PTR 192.0.2.1": `{"name":"192.0.2.1","type":"PTR","answers":["host.test."],"canonical":"1.2.0.192.in-addr.arpa.","ttl":16,"path":"evented SERVER udp"}`,
 		"192.0.2.77":           `{"name":"192.0.2.77","type":"A+AAAA","answers":["192.0.2.77"],"canonical":"192.0.2.77","path":"literal"}`,
+		"x.invalid.":           `{"name":"x.invalid.","type":"A+AAAA","answers":[],"error":"no such name: names under .invalid do not exist (RFC 6761, section 6.4)","cause":"nxdomain"}`,
+		"127.1":                `{"name":"127.1","type":"A+AAAA","answers":[],"error":"the name ends in a number and is not an IPv4 address: write that as four decimal numbers, without a final dot","cause":"failed"}`,
 		"nobody.test.":         `{"name":"nobody.test.","type":"A+AAAA","answers":[],"path":"evented SERVER udp","error":"no such name; check the spelling (evented SERVER udp)","cause":"nxdomain"}`,
 		"--type MX both.test.": `{"name":"both.test.","type":"MX","answers":[],"path":"evented SERVER udp","error":"the name exists, but has no MX record; try another --type (evented SERVER udp)","cause":"nodata"}`,
 		"http://u:secret@h/":   `{"name":"http://***@h/","type":"A+AAAA","answers":[],"error":"this is a URL; give the name of its host only","cause":"failed"}`,
@@ -198,13 +200,13 @@ func TestResolveServers(t *testing.T) {
 // With --trace, what was looked up, the aliases, and each attempt follow the answer or the failure.
 func TestResolveTrace(t *testing.T) {
 	testkit.CheckLeaks(t)
-	status, out, err, _ := resolveNames(t, "", "--trace", "--type", "A", "alias.test.", "failing.test.")
-	for _, want := range []string{"    looked up: alias.test.\n", "    alias of: real.test.\n", "    answer of real.test., from evented SERVER udp, in "} {
+	status, out, err, _ := resolveNames(t, "", "--trace", "--type", "A", "--timeout", "5s", "--attempts", "2", "alias.test.", "failing.test.")
+	for _, want := range []string{"    source: evented, because ", "    names to ask for: alias.test.\n", "    servers to ask: SERVER; each has 5s, 2 times\n", "    alias of: real.test.\n", "    answer for real.test. from evented SERVER udp in "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("want %q\n%s", want, out)
 		}
 	}
-	for _, want := range []string{"    attempt 1: SERVER udp: the server reports SERVFAIL\n", "    attempt 2: SERVER udp: the server reports SERVFAIL\n", "    no answer, in "} {
+	for _, want := range []string{"    attempt 1: SERVER udp: the server reports SERVFAIL\n", "    attempt 2: SERVER udp: the server reports SERVFAIL\n", "    no answer in "} {
 		if !strings.Contains(err, want) {
 			t.Errorf("want %q\n%s", want, err)
 		}
@@ -214,12 +216,12 @@ func TestResolveTrace(t *testing.T) {
 		var o struct {
 			Name  string
 			Trace struct {
-				Query    string
-				Aliases  []string
-				Attempts []struct{ Server, Transport, Error string }
+				Query, Source           string
+				Names, Aliases, Servers []string
+				Attempts                []struct{ Server, Transport, Error string }
 			}
 		}
-		if e := json.Unmarshal([]byte(line), &o); e != nil || o.Trace.Query != o.Name || err == "" {
+		if e := json.Unmarshal([]byte(line), &o); e != nil || o.Trace.Query != o.Name || o.Trace.Source != "evented" || !slices.Equal(o.Trace.Names, []string{o.Name}) || len(o.Trace.Servers) != 1 || err == "" {
 			t.Errorf("%v\n%s%s", e, line, err)
 		}
 		if o.Name == "alias.test." && !slices.Equal(o.Trace.Aliases, []string{"real.test."}) || o.Name == "failing.test." && len(o.Trace.Attempts) != 2 {
@@ -284,7 +286,7 @@ func TestResolveWrongUsage(t *testing.T) {
 		{"localhost\n" + long, "-q --input -", exitFailed, "pollux: read the list of names in -: line 2: the line has more than 65536 bytes"},
 		{"", "--type HTTPS x", exitUsage, "pollux: --type HTTPS: unknown type: give A, AAAA, A+AAAA, CNAME, SRV, MX, TXT, PTR, NS, SOA, or TYPE and a number, such as TYPE65; write --type MX"},
 		{"", "--type A,TYPE255 x", exitUsage, "pollux: --type TYPE255: no record has this type: give "},
-		{"", "--type TYPE65536 x", exitUsage, "pollux: --type TYPE65536: the number of a type is from 1 to 65535: give "},
+		{"", "--type TYPE65536 x", exitUsage, "pollux: --type TYPE65536: the number of a type is from 1 to 65534: give "},
 		{"", "--server example.org x", exitUsage, "pollux: --server example.org: not an IP address: give an IP address, with or without a port; write --server 192.0.2.53:53"},
 		{"", "--server 192.0.2.1:0 x", exitUsage, "pollux: --server 192.0.2.1:0: the port is from 1 to 65535: give "},
 		{"", "--strategy fast x", exitUsage, "pollux: --strategy fast: unknown strategy: give auto, "},
@@ -311,5 +313,18 @@ func TestResolveByPool(t *testing.T) {
 	}
 	if !strings.Contains(out, `"path":"pool"`) {
 		t.Errorf("status %d: want the pool for ip6-localhost, whether it is known or not\n%s%s", status, out, err)
+	}
+}
+
+// With --strategy inline, nobody is asked.
+func TestResolveInline(t *testing.T) {
+	testkit.CheckLeaks(t)
+	status, out, err := pollux(t, "", "resolve", "--strategy", "inline", "--json", "nobody.test.")
+	want := `{"name":"nobody.test.","type":"A+AAAA","answers":[],"error":"not known without asking a server; write --strategy auto","cause":"unknown"}` + "\n"
+	if status != exitFailed || out != want || err != "" {
+		t.Errorf("status %d\n%s%s", status, out, err)
+	}
+	if status, out, err = pollux(t, "", "resolve", "--strategy", "inline", "localhost"); status != exitOK || !strings.Contains(out, "127.0.0.1  (localhost)") {
+		t.Errorf("status %d\n%s%s", status, out, err)
 	}
 }

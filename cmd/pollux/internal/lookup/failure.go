@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 	"github.com/pollux-io/pollux/dns"
 )
@@ -16,6 +17,7 @@ const (
 	causeNoName  cause = "nxdomain" // the name does not exist
 	causeNoData  cause = "nodata"   // the name has no record of the type
 	causeTimeout cause = "timeout"  // no server has responded in time
+	causeUnknown cause = "unknown"  // the strategy is inline, and the name is not known without a server
 	causeFailed  cause = "failed"   // all others
 )
 
@@ -26,6 +28,8 @@ func causeOf(err error) cause {
 		return causeNoName
 	case errors.Is(err, dns.ErrNoData):
 		return causeNoData
+	case errors.Is(err, dns.ErrNotInline):
+		return causeUnknown
 	case errors.As(err, &e) && e.Timeout():
 		return causeTimeout
 	}
@@ -39,18 +43,21 @@ func (r *Result) failure() string {
 	if !errors.As(r.Err, &e) {
 		return printable(redact.Text(text))
 	}
-	switch causeOf(r.Err) {
-	case causeNoName:
+	switch cause := causeOf(r.Err); {
+	case e.Path.Kind() == dns.PathPool && cause != causeNoName && cause != causeNoData:
+		text = e.Err.Error()
+	case e.Err == dns.ErrNoName: // without a reason of its own
 		text = "no such name; check the spelling"
-	case causeNoData:
+	case e.Err == dns.ErrNoData && r.Kind == Addresses:
+		text = "the name exists, but has no address; try another --type"
+	case e.Err == dns.ErrNoData:
 		text = "the name exists, but has no " + r.Kind.String() + " record; try another --type"
-		if r.Kind == Addresses {
-			text = "the name exists, but has no address; try another --type"
-		}
-	case causeTimeout:
+	case cause == causeUnknown:
+		text = "not known without asking a server; write --strategy auto"
+	case cause == causeTimeout:
 		text = "no response in time; check that the server can be reached, or raise --timeout or --attempts"
 	default:
-		text = e.Err.Error()
+		text = plainText(e.Err)
 	}
 	if n := len(e.Steps); n > 0 {
 		text += fmt.Sprintf(" (%s, the last at %v %s)", plural(n, "attempt"), e.Steps[n-1].Server, transport(e.Steps[n-1]))
@@ -58,6 +65,15 @@ func (r *Result) failure() string {
 		text += fmt.Sprintf(" (%s)", e.Path)
 	}
 	return printable(redact.Text(text))
+}
+
+// plainText returns the text of an error without the class that it wraps, if the text goes on to explain it.
+func plainText(err error) string {
+	text := err.Error()
+	if reason, ok := strings.CutPrefix(text, dns.ErrNoName.Error()+": "); ok {
+		return "no such name: " + reason
+	}
+	return strings.TrimPrefix(text, pollux.ErrBadArgument.Error()+": ")
 }
 
 func plural(n int, noun string) string {

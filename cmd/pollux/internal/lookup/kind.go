@@ -58,8 +58,8 @@ func ParseKind(text string) (Kind, error) {
 	n, err := strconv.ParseUint(digits, 10, 16)
 	switch {
 	case err != nil:
-		return 0, errors.New("the number of a type is from 1 to 65535")
-	case n == 0, n == 41, 128 <= n && n <= 255: // RFC 6895, section 3.1
+		return 0, errors.New("the number of a type is from 1 to 65534")
+	case n == 0, n == 41, 128 <= n && n <= 255, n == 65535: // RFC 6895, section 3.1
 		return 0, errors.New("no record has this type")
 	}
 	return Kind(n), nil

@@ -24,6 +24,7 @@ type Result struct {
 	Answer dns.Answer
 	Err    error
 	Took   time.Duration
+	Plan   dns.Plan // when the lookup began; of a Runner with Explain
 }
 
 // A Runner looks up the names of a list.
@@ -31,6 +32,7 @@ type Runner struct {
 	Resolver *dns.Resolver
 	Loops    []*loop.Loop // which have the lookups, in turn
 	Parallel int          // maximum number of lookups at the same time: from 1 to MaxParallel
+	Explain  bool         // results have a Plan
 }
 
 // Run looks up all names of the list. It calls report with each result, on this goroutine, in the order in which
@@ -96,9 +98,14 @@ func (r *Runner) start(j Job, l *loop.Loop, results chan<- *Result) {
 		results <- &Result{Job: j, Err: j.err}
 		return
 	}
+	result := &Result{Job: j}
+	if r.Explain {
+		result.Plan = r.Resolver.Explain(j.Query, dns.Type(j.Kind))
+	}
 	began := time.Now()
 	done := func(a dns.Answer, err error) {
-		results <- &Result{Job: j, Answer: a, Err: err, Took: time.Since(began)}
+		result.Answer, result.Err, result.Took = a, err, time.Since(began)
+		results <- result
 	}
 	if j.Kind == Addresses {
 		r.Resolver.LookupFunc(l, j.Query, done)

@@ -12,9 +12,20 @@ import (
 
 // A Trace is how an answer was found. Its fields are stable, as those of a result.
 type Trace struct {
-	Query    string    `json:"query"`             // the name that was looked up
-	Aliases  []string  `json:"aliases,omitempty"` // of the answer
+	Query  string `json:"query"`            // the name that was looked up
+	Source string `json:"source"`           // literal, localhost, hosts, cache, evented or pool; empty: no source is asked
+	Reason string `json:"reason,omitempty"` // why that source
+
+	// What the evented source asks for: the names of the search list in order, and whom. Absent for others.
+	Names     []string `json:"names,omitempty"`
+	Servers   []string `json:"servers,omitempty"`
+	TimeoutMS int64    `json:"timeout_ms,omitempty"` // of an attempt
+	Tries     int      `json:"tries,omitempty"`      // of each server
+	Rotate    bool     `json:"rotate,omitempty"`     // each query begins with another server
+	TCP       bool     `json:"tcp,omitempty"`        // over TCP only
+
 	Attempts []Attempt `json:"attempts"`          // those that have failed
+	Aliases  []string  `json:"aliases,omitempty"` // of the answer
 	TookUS   int64     `json:"took_us"`           // microseconds, all in all
 }
 
@@ -25,9 +36,17 @@ type Attempt struct {
 	Error     string `json:"error"`
 }
 
-// TraceOf returns the trace of a result.
+// TraceOf returns the trace of a result of a Runner with Plan.
 func TraceOf(r *Result) *Trace {
-	t := &Trace{Query: r.Query, Aliases: r.aliases(), Attempts: []Attempt{}, TookUS: r.Took.Microseconds()}
+	p := &r.Plan
+	t := &Trace{
+		Query: r.Query, Source: string(p.Path), Reason: printable(p.Reason), Names: p.Names,
+		TimeoutMS: p.Timeout.Milliseconds(), Tries: p.Attempts, Rotate: p.Rotate, TCP: p.TCP,
+		Attempts: []Attempt{}, Aliases: r.aliases(), TookUS: r.Took.Microseconds(),
+	}
+	for _, s := range p.Servers {
+		t.Servers = append(t.Servers, s.String())
+	}
 	for _, s := range r.stepsOf() {
 		t.Attempts = append(t.Attempts, Attempt{s.Server.String(), transport(s), printable(s.Err.Error())})
 	}
@@ -36,23 +55,49 @@ func TraceOf(r *Result) *Trace {
 
 // Lines returns the trace as text.
 func (t *Trace) Lines(r *Result) []string {
-	lines := []string{fmt.Sprintf("looked up: %s", t.Query)}
+	var lines []string
+	add := func(format string, a ...any) { lines = append(lines, fmt.Sprintf(format, a...)) }
+	if t.Query != r.Name {
+		add("looked up: %s", t.Query)
+	}
+	switch {
+	case t.Source == "":
+		add("source: none is asked")
+	default:
+		add("source: %s, because %s", t.Source, t.Reason)
+	}
+	if len(t.Names) > 0 {
+		add("names to ask for: %s", strings.Join(t.Names, " "))
+		add("servers to ask: %s", t.servers())
+	}
 	for i, a := range t.Attempts {
-		lines = append(lines, fmt.Sprintf("attempt %d: %s %s: %s", i+1, a.Server, a.Transport, a.Error))
+		add("attempt %d: %s %s: %s", i+1, a.Server, a.Transport, a.Error)
 	}
 	if len(t.Aliases) > 0 {
-		lines = append(lines, "alias of: "+strings.Join(t.Aliases, ", "))
+		add("alias of: %s", strings.Join(t.Aliases, " "))
 	}
-	outcome := "answer of " + r.Answer.Canonical + ","
-	if r.Err != nil {
-		outcome = "no answer,"
+	took := report.Round(time.Duration(t.TookUS) * time.Microsecond)
+	path := r.path()
+	switch {
+	case r.Err != nil && path == "":
+		add("no answer in %v", took)
+	case r.Err != nil:
+		add("no answer from %s in %v", path, took)
+	default:
+		add("answer for %s from %s in %v", r.Answer.Canonical, path, took)
 	}
-	source := ""
-	if p := r.path(); p != "" {
-		source = fmt.Sprintf(" from %s,", p)
+	return lines
+}
+
+func (t *Trace) servers() string {
+	s := fmt.Sprintf("%s; each has %v, %s", strings.Join(t.Servers, " "), time.Duration(t.TimeoutMS)*time.Millisecond, plural(t.Tries, "time"))
+	if t.Rotate {
+		s += "; queries begin at each in turn"
 	}
-	took := time.Duration(t.TookUS) * time.Microsecond
-	return append(lines, fmt.Sprintf("%s%s in %v", outcome, source, report.Round(took)))
+	if t.TCP {
+		s += "; over TCP only"
+	}
+	return s
 }
 
 // path is where the answer, or the failure, comes from.
