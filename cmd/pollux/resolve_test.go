@@ -140,6 +140,17 @@ func TestResolveJSON(t *testing.T) {
 	}
 }
 
+// The name in JSON is the one that was given, and printable: what a terminal may interpret is escaped.
+func TestResolveJSONIsPrintable(t *testing.T) {
+	testkit.CheckLeaks(t)
+	const name = "\x1b\u009b\x7f\u202e.test."
+	_, out, _, _ := resolveNames(t, "", "--json", "--type", "TXT", name)
+	var o struct{ Name string }
+	if err := json.Unmarshal([]byte(out), &o); err != nil || o.Name != name || strings.ContainsAny(out, "\x1b\u009b\x7f\u202e") {
+		t.Errorf("%v, %q", err, out)
+	}
+}
+
 // A name that fails is a line on standard error, and does not stop the others.
 func TestResolveSomeFail(t *testing.T) {
 	testkit.CheckLeaks(t)
