@@ -154,10 +154,10 @@ func TestResolveJSONIsPrintable(t *testing.T) {
 // A name that fails is a line on standard error, and does not stop the others.
 func TestResolveSomeFail(t *testing.T) {
 	testkit.CheckLeaks(t)
-	status, out, err, _ := resolveNames(t, "", "--type", "A,MX", "both.test.", "a b\x1b.test.")
+	status, out, err, _ := resolveNames(t, "", "--type", "A,MX", "both.test.", "a b\x1b.test.", "n1 \x1b.many.")
 	want := `pollux: a\032b\027.test. A: no such name; check the spelling (evented SERVER udp)`
-	if status != exitFailed || strings.Count(out, "\n") != 1 || strings.Count(err, "\n") != 4 || !strings.Contains(err, want+"\n") ||
-		!strings.Contains(err, "pollux: both.test. MX: the name exists, but has no MX record") || !strings.Contains(err, "\npollux: 1 of 4 resolved in ") || !strings.HasSuffix(err, "; 3 failed\n") {
+	if status != exitFailed || strings.Count(out, "\n") != 2 || strings.Count(err, "\n") != 5 || !strings.Contains(out, `n1\032\027.many.  A `) || !strings.Contains(err, want+"\n") ||
+		!strings.Contains(err, "pollux: both.test. MX: the name exists, but has no MX record") || !strings.Contains(err, "\npollux: 2 of 6 resolved in ") || !strings.HasSuffix(err, "; 4 failed\n") {
 		t.Errorf("status %d\n%s%s", status, out, err)
 	}
 	if status, out, err, _ = resolveNames(t, "", "--quiet", "both.test.", "cut.test."); status != exitOK || err != "" {
