@@ -16,12 +16,13 @@ type doctorCmd struct {
 }
 
 func (doctorCmd) Help() string {
-	return `Prints the backends and whether each can be used, or why not; the system and its limits; and which limits must be raised, with the commands for it.
+	return `Prints the backends and whether each can be used, or why not; the system; how names are looked up, with what is wrong in resolv.conf, nsswitch.conf and the hosts file; the limits; and which limits must be raised, with the commands for it.
 
 Examples:
 
   pollux doctor
   pollux doctor --connections 100000
+  pollux doctor --json | jq .names
   pollux doctor --json | jq '.advice[] | select(.ok | not)'`
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	queue "github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/lookup"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -37,6 +38,14 @@ var rules = map[string]rule{
 	"fetch idle-timeout":    {zero: "no limit", example: "30s"},
 	"fetch retries":         {example: "2"},
 	"fetch max-redirects":   {example: "10"},
+
+	"resolve type":     {text: lookup.Kinds, example: "MX"},
+	"resolve server":   {text: "an IP address, with or without a port", example: "192.0.2.53:53"},
+	"resolve strategy": {text: oneOf(strategyNames), example: "evented"},
+	"resolve input":    {text: "the name of a file, or - for standard input", example: "list.txt"},
+	"resolve parallel": {least: 1, most: lookup.MaxParallel, example: "100"},
+	"resolve timeout":  {zero: "that of resolv.conf, or else 5s", example: "2s"},
+	"resolve attempts": {most: maxAttempts, zero: "that of resolv.conf, or else 2", example: "3"},
 
 	"serve listen":       {text: "an address", example: "tcp://127.0.0.1:7000"},
 	"serve loops":        {most: loop.MaxLoops, zero: "one for each processor", example: "4"},

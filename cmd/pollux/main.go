@@ -1,4 +1,4 @@
-// Pollux demonstrates the library, fetches URLs and serves small protocols with it,
+// Pollux demonstrates the library, fetches URLs, resolves names and serves small protocols with it,
 // and reports which backends and limits a machine has. Run "pollux --help".
 package main
 
@@ -35,6 +35,7 @@ Examples:
   pollux demo                                    wait for 10,000 slow answers, one goroutine
   pollux fetch -o out http://example.org/a.txt   fetch a file
   pollux fetch -o out --input list.txt -p 500    fetch many files, 500 at a time
+  pollux resolve example.org                     look up the addresses of a name
   pollux serve echo --listen :7000               run a server until Ctrl-C
   pollux doctor --connections 50000              check the limits for 50,000 connections
 
@@ -43,6 +44,7 @@ Exit status: 0 on success; 1 if something was attempted and failed; 2 if nothing
 type commands struct {
 	Demo    demoCmd    `cmd:"" help:"Wait for many slow answers with one goroutine, and compare with net/http."`
 	Fetch   fetchCmd   `cmd:"" help:"Fetch many http URLs at the same time."`
+	Resolve resolveCmd `cmd:"" help:"Look up many names at the same time."`
 	Serve   serveCmd   `cmd:"" help:"Serve echo, discard or chargen, over TCP, UDP and Unix sockets."`
 	Doctor  doctorCmd  `cmd:"" help:"Report backends and limits of this machine, and what to raise for many connections."`
 	Version versionCmd `cmd:"" help:"Print the version."`

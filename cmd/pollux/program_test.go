@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/nameserver"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 )
@@ -121,6 +122,20 @@ func TestProgramFetchToStandardOutput(t *testing.T) {
 	}
 }
 
+// The program of any system looks up names over UDP and TCP.
+func TestProgramResolve(t *testing.T) {
+	server := nameserver.Start(t, testZone).String()
+	status, out, err := runProgram(t, "", "cut.test.\nnobody.test.\n", "resolve", "--server", server, "--type", "A", "--input", "-", "both.test.")
+	for _, want := range []string{"192.0.2.7  (evented " + server + " udp)\n", "192.0.2.8  (evented " + server + " tcp)\n"} {
+		if status != exitFailed || !strings.Contains(out, want) || strings.Count(out, "\n") != 2 {
+			t.Errorf("status %d, want %q\n%s%s", status, want, out, err)
+		}
+	}
+	if !strings.HasPrefix(err, "pollux: nobody.test. A: no such name") || strings.Count(err, "\n") != 2 || !strings.Contains(err, "\npollux: 2 of 3 resolved in ") {
+		t.Errorf("%s", err)
+	}
+}
+
 // endless starts a server that sends the beginning of a body, then a value on begun, and
 // never ends the body.
 func endless(t *testing.T) (url string, begun chan struct{}) {
@@ -143,6 +158,8 @@ func TestProgramClosedPipe(t *testing.T) {
 		{"fetch", url + "/1"},
 		{"fetch", "-o", "files", "--no-progress", url + "/1", slow},
 		{"demo", "--delay", "1h"},
+		{"resolve", "localhost"},
+		{"resolve", "--json", "localhost", "localhost.", "127.0.0.1"},
 		{"doctor"},
 		{"version"},
 	} {

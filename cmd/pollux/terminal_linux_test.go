@@ -7,12 +7,15 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/nameserver"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/termtest"
+	"github.com/pollux-io/pollux/dns"
 )
 
 // The echo of ^C on a terminal is erased.
 func TestInterruptLeavesNoEcho(t *testing.T) {
 	url, begun := endless(t)
+	silent := nameserver.Start(t, func(string, dns.Type) nameserver.Reply { return nameserver.Reply{Silent: true} }).String()
 	for name, c := range map[string]struct {
 		args        []string
 		out         bool   // standard output is the terminal, too
@@ -22,6 +25,7 @@ func TestInterruptLeavesNoEcho(t *testing.T) {
 		"bar":    {[]string{"fetch", "-o", "out", url + "1", url + "2"}, false, true, "0/2", "\npollux: interrupted: 0 of 2 fetched"},
 		"lines":  {[]string{"fetch", "--no-progress", "-o", "out", url + "1", url + "2"}, true, true, "", "pollux: interrupted: 0 of 2 fetched"},
 		"stream": {[]string{"fetch", url + "1"}, true, true, "hello", "hello\npollux: interrupted: 0 of 1 fetched"},
+		"names":  {[]string{"resolve", "--server", silent, "--timeout", "1h", "a.test.", "b.test."}, false, false, "0% 0 resolved [---", "\npollux: interrupted: 0 of 2 resolved"},
 		"demo":   {[]string{"demo", "--delay", "1h"}, true, false, "", "\npollux: interrupted"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,5 +70,25 @@ func TestInterruptLeavesNoEcho(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// On a terminal, the progress of a list and the failures appear while the answers go elsewhere.
+func TestResolveProgress(t *testing.T) {
+	_, terminal, screen, drawn := termtest.Pty(t, 100)
+	server := nameserver.Start(t, testZone).String()
+	p := program(t, "resolve", "--server", server, "--type", "A", "both.test.", "nobody.test.")
+	p.Env = append(p.Env, "TERM=xterm")
+	p.Stderr = terminal
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	terminal.Close()
+	p.Wait()
+	<-drawn
+	lines := strings.Split(strings.TrimRight(screen.String(), "\n"), "\n")
+	if len(lines) != 3 || !strings.HasPrefix(lines[0], "pollux: nobody.test. A: no such name; check the spelling") ||
+		!strings.HasPrefix(lines[1], "100% 1 resolved, 1 failed ["+strings.Repeat("=", 20)) || !strings.HasPrefix(lines[2], "pollux: 1 of 2 resolved in ") {
+		t.Errorf("%q", lines)
 	}
 }

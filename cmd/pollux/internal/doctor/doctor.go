@@ -1,4 +1,4 @@
-// Package doctor reports the backends and limits of this machine, and which limits must be
+// Package doctor reports the backends of this machine, how it looks up names, and which limits must be
 // raised for a given number of connections.
 package doctor
 
@@ -12,6 +12,7 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
+	"github.com/pollux-io/pollux/dns"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -21,6 +22,7 @@ type Report struct {
 	Backends    []Backend `json:"backends"`
 	Forced      *Forced   `json:"forced"` // null if no backend is forced
 	System      System    `json:"system"`
+	Names       Names     `json:"names"`
 	Limits      []Limit   `json:"limits"`
 	Connections int       `json:"connections"` // the number that Advice is for
 	Advice      []Advice  `json:"advice"`
@@ -77,6 +79,7 @@ type machine struct {
 	limits           []Limit // limits that are not in files
 	total, available int64   // memory in bytes, if it is not in files
 	notes            func(connections int) []Note
+	names            dns.Config
 }
 
 // noFiles is the root directory of a system without such files.
@@ -91,7 +94,7 @@ func (noFiles) Open(name string) (fs.File, error) {
 func Examine(connections int) *Report { return examine(connections, thisMachine()) }
 
 func examine(connections int, m machine) *Report {
-	r := &Report{Connections: connections, Backends: backends(), Forced: forced(), System: system(m), Notes: []Note{}}
+	r := &Report{Connections: connections, Backends: backends(), Forced: forced(), System: system(m), Names: names(m.names), Notes: []Note{}}
 	r.Limits = append(systemLimits(m.files), m.limits...)
 	if soft, hard, ok := limits.Descriptors(); ok {
 		r.Limits = append([]Limit{

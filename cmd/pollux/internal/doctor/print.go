@@ -42,6 +42,7 @@ func (r *Report) Print(out io.Writer, width int) error {
 	p := &printer{Writer: buffered, Report: r, width: width}
 	p.printBackends()
 	p.printSystem()
+	p.printNames()
 	fmt.Fprintf(p, "\nLimits\n")
 	var t columns.Table
 	for _, l := range r.Limits {

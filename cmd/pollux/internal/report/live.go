@@ -48,6 +48,14 @@ func NewLive(terminal *os.File, refresh time.Duration) *Live {
 	return l
 }
 
+// NewLiveFunc begins a line that render returns, for the current Width. render is called from a goroutine of its own,
+// and by Write and Close.
+func NewLiveFunc(terminal *os.File, refresh time.Duration, render func(width int) string) *Live {
+	l := newLive(terminal, func() int { return widthOf(terminal) })
+	l.start(refresh, func() string { return render(l.Width()) })
+	return l
+}
+
 func newLive(out io.Writer, width func() int) *Live {
 	return &Live{out: out, width: width, stop: make(chan struct{})}
 }
