@@ -91,6 +91,7 @@ func TestSharedByLoops(t *testing.T) {
 		}
 		for _, lk := range canceled {
 			lk.Cancel()
+			lk.Cancel()
 		}
 		time.Sleep(time.Minute)
 		errs := 0
@@ -101,6 +102,9 @@ func TestSharedByLoops(t *testing.T) {
 					t.Error(err)
 				}
 			}
+		}
+		if failed := r.Stats().Failed; failed != uint64(errs) {
+			t.Errorf("%d lookups count as failed, want %d: the second Cancel has no effect", failed, errs)
 		}
 		if errs != len(canceled) || len(results) != 0 || s.queries[0] != 1 {
 			t.Errorf("%d errors, want %d; %d too many calls, %d queries", errs, len(canceled), len(results), s.queries[0])
