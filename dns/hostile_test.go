@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
@@ -308,6 +309,7 @@ func TestHostileServers(t *testing.T) {
 					t.Errorf("took %v; a timeout is %v", took, timeout)
 				}
 				time.Sleep(time.Minute)
+				synctest.Wait() // for the race detector, as elsewhere: the server waits for the next query
 				if sent := s.queries[0] + s.queries[1]; sent > c.most {
 					t.Errorf("%d queries over UDP and %d over TCP, want %d in all at most", s.queries[0], s.queries[1], c.most)
 				}
