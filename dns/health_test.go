@@ -3,6 +3,7 @@ package dns
 import (
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
@@ -23,6 +24,7 @@ func (n *testNet) stats(s *testServer) ServerStats {
 func (n *testNet) wantQueries(when string, want ...int) {
 	n.t.Helper()
 	time.Sleep(time.Millisecond) // a test of a server may be on its way
+	synctest.Wait()
 	for i, s := range n.servers {
 		if s.queries[0] != want[i] {
 			n.t.Errorf("%s: server %d got %d queries, want %d", when, i, s.queries[0], want[i])

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -17,12 +18,11 @@ import (
 // attempts, and they begin in the order in which they were started.
 func TestQueriesPerServer(t *testing.T) {
 	const queries, most, takes = 50, 5, 4 * time.Second
-	inFlight, peak := 0, 0
+	var inFlight, peak atomic.Int64
 	s := &testServer{delay: func(int) time.Duration { return takes }}
 	s.udp = func(q []byte) []answer {
-		inFlight++
-		peak = max(peak, inFlight)
-		time.AfterFunc(takes, func() { inFlight-- })
+		peak.Store(max(peak.Load(), inFlight.Add(1)))
+		time.AfterFunc(takes, func() { inFlight.Add(-1) })
 		return honest(q)
 	}
 	onTestNet(t, func(n *testNet) {
@@ -40,8 +40,8 @@ func TestQueriesPerServer(t *testing.T) {
 				t.Errorf("steps %v", r.steps)
 			}
 		}
-		if took := time.Since(began); peak != most || took < takes*queries/most || took > takes*queries/most+time.Second {
-			t.Errorf("took %v, with %d queries in flight", took, peak)
+		if took := time.Since(began); peak.Load() != most || took < takes*queries/most || took > takes*queries/most+time.Second {
+			t.Errorf("took %v, with %d queries in flight", took, peak.Load())
 		}
 	}, s)
 }

@@ -3,6 +3,7 @@ package dns
 import (
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -20,6 +21,7 @@ func TestEDNSDropped(t *testing.T) {
 			t.Error("not noticed")
 		}
 		time.Sleep(10 * time.Second) // the test has timed out
+		synctest.Wait()
 		s.queries[0] = 0
 		began := time.Now()
 		for range 3 {
@@ -41,9 +43,16 @@ func TestEDNSDropped(t *testing.T) {
 func TestEDNSWasNotDropped(t *testing.T) {
 	s := &testServer{udp: silent}
 	onTestNet(t, func(n *testNet) {
-		time.AfterFunc(3*time.Second, func() { s.udp = honest })
+		began := time.Now()
+		s.udp = func(q []byte) []answer {
+			if time.Since(began) < 3*time.Second {
+				return nil
+			}
+			return honest(q)
+		}
 		n.wantAddr(n.ask("a"), trueAddr)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if n.stats(s).NoEDNS {
 			t.Error("EDNS is not used")
 		}
