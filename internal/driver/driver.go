@@ -164,7 +164,8 @@ const MaxPackets = 64
 // a system call for each socket. With other drivers, the socket's own methods send.
 //
 // The datagrams of a socket leave in the order of the calls, both of these methods and of the
-// socket's own methods called while Queued was false.
+// socket's own methods called while Queued was false. What was taken is sent even if the socket is
+// closed meanwhile: Unbind sends the rest, unless that would block.
 type PacketSender interface {
 	// SendPackets takes datagrams as sock.UDPSocket.WriteBatch does, and sends them by the
 	// end of the turn; the caller may reuse their memory when it returns. The loop's goroutine
