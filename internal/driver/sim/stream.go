@@ -329,12 +329,14 @@ func (d *Driver) finishOrDelay(s *driver.Stream) {
 	if s.Flags&sending != 0 {
 		d.sendLast(s)
 	}
+	sent := 0
 	if s.Flags&completed != 0 {
 		s.Flags &^= completed
-		if n := d.flow(s).sent; n > 0 {
-			s.Up.Sent(n, nil)
-		}
+		sent = d.flow(s).sent
 	}
 	d.disown(s)
 	d.AddReleased(s)
+	if sent > 0 {
+		s.Up.Sent(sent, nil) // last: the upcall may end the goroutine (runtime.Goexit)
+	}
 }
