@@ -22,7 +22,7 @@ type fanoutPart struct {
 	// Guarded by f.mu.
 	members         []*member
 	byConn          map[*Conn]*member
-	visited         int           // members before it have got the batch, or are in next
+	visited         int           // members before it have got the batch, or are in next or sending
 	pending         fifo[*Shared] // each with a reference
 	taken           uint64        // number of messages that Send has taken
 	unfinished      int           // messages pending, and in the batch
@@ -36,6 +36,8 @@ type fanoutPart struct {
 	first      uint64    // number of the batch's first message
 	released   int       // messages of the batch whose reference was released, when all have it
 	next       []*member // members that are next, copied while f.mu was held
+	sending    []*member // members that get the rest of the batch once their sends are reported
+	waits      int       // turns that the batch has waited for them
 	deliveries uint64    // since they were last added to f.deliveries
 	slowConn   *Conn     // arguments of f.config.Slow
 	slowShared *Shared
@@ -147,8 +149,13 @@ func (p *fanoutPart) abandon() {
 	}
 }
 
-// do implements task. A driver that sends between turns gets one batch in a turn: with more, members
-// would look slow only because their sends have not begun.
+// maxWaits is how many turns a batch waits for sends that the driver has yet to try or to report; a
+// member of which any are left then is slow. A driver needs a few turns for one, so only a member that is
+// written to all the time by others, too, gets there: it must not keep the rest from the next batch.
+const maxWaits = 64
+
+// do implements task. A driver that sends between turns gets one batch in a turn: its members would only
+// have to wait for the sends of the first.
 func (p *fanoutPart) do(b *budget) bool {
 	defer p.count()
 	for batches := 0; ; batches++ {
@@ -169,6 +176,11 @@ func (p *fanoutPart) do(b *budget) bool {
 				break
 			}
 			p.deliver(m)
+		}
+		if len(p.sending) > 0 {
+			p.next, p.sending = p.sending, p.next // for the next turn
+			p.waits++
+			return false
 		}
 		p.finishBatch()
 	}
@@ -215,7 +227,7 @@ func (p *fanoutPart) finishBatch() {
 	p.unfinished -= len(p.batch)
 	p.unfinishedBytes -= p.batchBytes
 	p.f.mu.Unlock()
-	p.batch, p.batchBytes, p.released = p.batch[:0], 0, 0
+	p.batch, p.batchBytes, p.released, p.waits = p.batch[:0], 0, 0, 0
 }
 
 // nextMember returns a member that has not got the batch, or nil after the last.
@@ -254,15 +266,27 @@ func (p *fanoutPart) deliver(m *member) {
 			p.removeEnded(m)
 			return
 		}
-		if end == memberIsSlow {
+		if end == memberSends && p.waits < maxWaits {
+			p.wait(m, messages)
+			return
+		}
+		if end != memberHasAll {
 			p.slow(m.c, messages[0])
 			messages = messages[1:]
 		}
 	}
 }
 
-// deliverJoined writes the whole batch to a member. It returns false if the member is too slow for
-// that.
+// wait leaves messages, the end of the batch, to be delivered to a member in the next turn.
+func (p *fanoutPart) wait(m *member, messages []*Shared) {
+	p.f.mu.Lock()
+	m.from = p.first + uint64(len(p.batch)-len(messages))
+	p.f.mu.Unlock()
+	p.sending = append(p.sending, m)
+}
+
+// deliverJoined writes the whole batch to a member. It returns false if that is too much for the member
+// now.
 func (p *fanoutPart) deliverJoined(m *member) bool {
 	whole := [1]*Shared{&p.joined.shared}
 	n, end := m.write(whole[:])
@@ -271,7 +295,7 @@ func (p *fanoutPart) deliverJoined(m *member) bool {
 		p.deliveries += uint64(n * len(p.batch))
 	case memberLeaves:
 		p.removeEnded(m)
-	case memberIsSlow:
+	default:
 		return false
 	}
 	return true

@@ -326,7 +326,6 @@ func TestFanoutSlowEndsTheGoroutine(t *testing.T) {
 
 // Send takes a message for all loops or for none, and reports why not.
 func TestFanoutRefusesMessages(t *testing.T) {
-	skipOnAdversity(t, "a Fanout takes a member for slow whose Sent is reported late")
 	g := group(t, loop.Config{Loops: 2, MaxUnsentBytes: 1 << 20})
 	f := loop.NewFanout(loop.FanoutConfig{MaxPendingMessages: 3, MaxPendingBytes: 1000, MaxUnsentBytes: 900})
 	var a []member
@@ -558,7 +557,6 @@ func TestL3FanoutJoinsInABurst(t *testing.T) {
 // A burst of more bytes than may be unsent does not make a member slow whose peer reads, with any
 // driver: it comes in batches.
 func TestFanoutBurstIsNotSlow(t *testing.T) {
-	skipOnAdversity(t, "a Fanout takes a member for slow whose Sent is reported late")
 	const size, burst = 4 << 10, 100
 	g := group(t, loop.Config{Loops: 1})
 	f := loop.NewFanout(loop.FanoutConfig{MaxUnsentBytes: 2 * size})

@@ -9,16 +9,30 @@ const (
 	memberHasAll memberEnd = iota
 	memberIsSlow
 	memberLeaves // it cannot be written to
+	memberSends  // it is not known yet whether it is slow: a send has yet to be tried or reported
 )
 
-// write writes messages to the member, in order, until it is slow. It returns how many.
-func (m *member) write(messages []*Shared) (n int, _ memberEnd) {
+// write writes messages to the member, in order, until it is slow, or sends. It returns how many.
+func (m *member) write(messages []*Shared) (n int, end memberEnd) {
+	for {
+		var more int
+		more, end = m.writeSome(messages[n:])
+		n += more
+		if end != memberHasAll || n == len(messages) {
+			return n, end
+		}
+	}
+}
+
+// writeSome writes as many messages as fit. memberHasAll means that more fit if there are more.
+func (m *member) writeSome(messages []*Shared) (n int, _ memberEnd) {
 	c := m.c
 	c.mu.Lock()
 	if m.left || !c.acceptsWritesLocked() {
 		c.mu.Unlock()
 		return 0, memberLeaves
 	}
+	idle := c.out == nil // nothing is unsent
 	var f flushResult
 	if c.out == nil && c.flags&sendPending == 0 && c.loop.drv.SyncSend() {
 		n, f = len(messages), c.sendSharedLocked(messages)
@@ -33,6 +47,10 @@ func (m *member) write(messages []*Shared) (n int, _ memberEnd) {
 		return n, memberHasAll
 	case c.phase != open: // sending has failed
 		return n, memberLeaves
+	case f.again || c.flags&sendPending != 0 && !c.loop.drv.SendBlocked(&c.stream):
+		return n, memberSends
+	case f.unsent == 0 && (n > 0 || !idle):
+		return n, memberHasAll // that fit: there is space again
 	}
 	return n, memberIsSlow
 }

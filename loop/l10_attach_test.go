@@ -487,36 +487,48 @@ func TestL10AttachOutOfDescriptors(t *testing.T) {
 	ping(t, peer)
 }
 
+// attachedUnread is longer than MaxUnreadBytes of attachingGroup.
+var attachedUnread = strings.Repeat("0123456789", 1000)
+
+func attachingGroup(t *testing.T) *loop.Group {
+	t.Helper()
+	g := group(t, loop.Config{Loops: 1, MaxUnreadBytes: 1000, Logger: quiet()})
+	skipUnlessAttaches(t, g)
+	return g
+}
+
+// attachUnread attaches a connection with attachedUnread, which its peer continues with "more".
+func attachUnread(t *testing.T, g *loop.Group, accept func(*loop.Conn) loop.Handler) net.Conn {
+	t.Helper()
+	own, peer := netPair(t, "tcp")
+	io.WriteString(peer, "more")
+	b := []byte(attachedUnread)
+	if err := g.Attach(own, b, accept); err != nil {
+		t.Fatal(err)
+	}
+	clear(b) // Attach has copied it
+	return peer
+}
+
+// gather returns a Data that sends everything to all when it has n bytes.
+func gather(all chan<- string, n int) func(*loop.Conn, []byte) (int, error) {
+	var got []byte
+	return func(_ *loop.Conn, b []byte) (int, error) {
+		if got = append(got, b...); len(got) >= n {
+			all <- string(got)
+		}
+		return len(b), nil
+	}
+}
+
 // L10: accept and Opened of an attached connection may do what those of an accepted one may, and
 // unread bytes are treated as received ones.
 func TestL10AttachCallbacks(t *testing.T) {
-	g := group(t, loop.Config{Loops: 1, MaxUnreadBytes: 1000, Logger: quiet()})
-	skipUnlessAttaches(t, g)
-	unread := strings.Repeat("0123456789", 1000) // longer than MaxUnreadBytes
-	attach := func(t *testing.T, accept func(*loop.Conn) loop.Handler) net.Conn {
-		own, peer := netPair(t, "tcp")
-		io.WriteString(peer, "more")
-		b := []byte(unread)
-		if err := g.Attach(own, b, accept); err != nil {
-			t.Fatal(err)
-		}
-		clear(b) // Attach has copied it
-		return peer
-	}
-	// gather returns a Data that sends everything to all when it has n bytes.
-	gather := func(all chan<- string, n int) func(*loop.Conn, []byte) (int, error) {
-		var got []byte
-		return func(_ *loop.Conn, b []byte) (int, error) {
-			if got = append(got, b...); len(got) >= n {
-				all <- string(got)
-			}
-			return len(b), nil
-		}
-	}
-	whole := unread + "more"
+	g := attachingGroup(t)
+	whole := attachedUnread + "more"
 	t.Run("Pause", func(t *testing.T) {
 		all, conns := make(chan string, 1), make(chan *loop.Conn, 1)
-		attach(t, func(*loop.Conn) loop.Handler {
+		attachUnread(t, g, func(*loop.Conn) loop.Handler {
 			return &funcs{opened: func(c *loop.Conn) { c.Pause(); conns <- c }, data: gather(all, len(whole))}
 		})
 		c := receive(t, conns, "Opened")
@@ -528,13 +540,13 @@ func TestL10AttachCallbacks(t *testing.T) {
 		}
 		c.Resume()
 		if got := receive(t, all, "Data"); got != whole {
-			t.Errorf("after Resume Data got %d bytes, want the %d unread ones and what followed, in order", len(got), len(unread))
+			t.Errorf("after Resume Data got %d bytes, want the %d unread ones and what followed, in order", len(got), len(attachedUnread))
 		}
 	})
 	t.Run("SetHandler", func(t *testing.T) {
 		all := make(chan string, 1)
 		second := &funcs{data: gather(all, len(whole))}
-		attach(t, func(*loop.Conn) loop.Handler {
+		attachUnread(t, g, func(*loop.Conn) loop.Handler {
 			return &funcs{
 				opened: func(c *loop.Conn) { c.SetHandler(second) },
 				data:   func(*loop.Conn, []byte) (int, error) { t.Error("the first handler got Data"); return 0, nil },
@@ -546,7 +558,7 @@ func TestL10AttachCallbacks(t *testing.T) {
 	})
 	t.Run("Detach", func(t *testing.T) {
 		streams, rest := make(chan *sock.Stream, 1), make(chan string, 1)
-		attach(t, func(*loop.Conn) loop.Handler {
+		attachUnread(t, g, func(*loop.Conn) loop.Handler {
 			return &funcs{opened: func(c *loop.Conn) {
 				c.DetachStream(func(s *sock.Stream, unread []byte, err error) { streams <- s; rest <- string(unread) })
 			}}
@@ -561,29 +573,37 @@ func TestL10AttachCallbacks(t *testing.T) {
 	})
 	t.Run("Detach without a handler", func(t *testing.T) {
 		rest := make(chan string, 1)
-		attach(t, func(c *loop.Conn) loop.Handler {
+		attachUnread(t, g, func(c *loop.Conn) loop.Handler {
 			c.DetachStream(func(s *sock.Stream, unread []byte, err error) { s.Close(); rest <- string(unread) })
 			return nil
 		})
-		if got := receive(t, rest, "unread bytes"); !strings.HasPrefix(got, unread) {
+		if got := receive(t, rest, "unread bytes"); !strings.HasPrefix(got, attachedUnread) {
 			t.Errorf("Detach in accept returned %d bytes, want those given to Attach", len(got))
 		}
 	})
+	if !testkit.Eventually(func() bool { return g.Conns() <= 2 }) { // those of Pause and SetHandler
+		t.Errorf("%d connections are left, want 2", g.Conns())
+	}
+}
+
+// L10: an attached connection that gets no handler, or leaves more than MaxUnreadBytes, is closed.
+func TestL10AttachedConnectionsAreClosed(t *testing.T) {
+	g := attachingGroup(t)
 	t.Run("no handler", func(t *testing.T) {
-		peer := attach(t, func(*loop.Conn) loop.Handler { return nil })
+		peer := attachUnread(t, g, func(*loop.Conn) loop.Handler { return nil })
 		if n, err := io.Copy(io.Discard, peer); n != 0 {
 			t.Errorf("the peer read %d bytes, %v, want the end", n, err)
 		}
 	})
 	t.Run("panic", func(t *testing.T) {
-		peer := attach(t, func(*loop.Conn) loop.Handler { panic("no") })
+		peer := attachUnread(t, g, func(*loop.Conn) loop.Handler { panic("no") })
 		if n, err := io.Copy(io.Discard, peer); n != 0 {
 			t.Errorf("the peer read %d bytes, %v, want the end", n, err)
 		}
 	})
 	t.Run("a message longer than MaxUnreadBytes", func(t *testing.T) {
 		closed := make(chan error, 1)
-		peer := attach(t, func(*loop.Conn) loop.Handler {
+		peer := attachUnread(t, g, func(*loop.Conn) loop.Handler {
 			return &funcs{
 				data:   func(*loop.Conn, []byte) (int, error) { return 0, nil },
 				closed: func(_ *loop.Conn, why error) { closed <- why },
@@ -594,8 +614,8 @@ func TestL10AttachCallbacks(t *testing.T) {
 			t.Errorf("Closed got %v, want ErrUnreadFull", why)
 		}
 	})
-	if !testkit.Eventually(func() bool { return g.Conns() <= 2 }) { // those of Pause and SetHandler
-		t.Errorf("%d connections are left, want 2", g.Conns())
+	if !testkit.Eventually(func() bool { return g.Conns() == 0 }) {
+		t.Errorf("%d connections are left, want none", g.Conns())
 	}
 }
 

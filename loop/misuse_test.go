@@ -152,7 +152,9 @@ func (e misuseEnv) fanout() *loop.Fanout {
 func workOne() (int, error) { return 1, nil }
 
 // misuses has the calls that must return ErrBadArgument, and have no effect.
-var misuses = []misuse{
+var misuses = slices.Concat(misusesOfGroups, misusesOfLoops, misusesOfConns, misusesOfPackets, misusesOfOptions)
+
+var misusesOfGroups = []misuse{
 	{"Resolve", "an unknown network", func(misuseEnv) error { _, err := loop.Resolve("carrier", "127.0.0.1:1"); return err }},
 	{"Resolve", "no port", func(misuseEnv) error { _, err := loop.Resolve("tcp", "127.0.0.1"); return err }},
 
@@ -196,7 +198,9 @@ var misuses = []misuse{
 	{"Group.ServePacket", "no socket", func(e misuseEnv) error { _, err := e.g.ServePacket(nil, e.neverPackets); return err }},
 	{"Group.ServePacket", "no function", func(e misuseEnv) error { _, err := e.g.ServePacket(e.udp(), nil); return err }},
 	{"Group.Shutdown", "no context", func(e misuseEnv) error { return e.g.Shutdown(noContext) }},
+}
 
+var misusesOfLoops = []misuse{
 	{"Loop.Run", "no function", func(e misuseEnv) error { return e.l.Run(nil) }},
 	{"Loop.Watch", "no context", func(e misuseEnv) error {
 		_, err := e.l.Watch(noContext, e.udp(), pollux.Readable, e.neverReady)
@@ -230,7 +234,9 @@ var misuses = []misuse{
 	{"Loop.Attach", "a nil connection", func(e misuseEnv) error { return e.l.Attach((*net.TCPConn)(nil), nil, e.neverAccept) }},
 	{"Loop.Attach", "no function", func(e misuseEnv) error { return e.l.Attach(e.netConn(), nil, nil) }},
 	{"Loop.AttachStream", "no stream", func(e misuseEnv) error { return e.l.AttachStream(nil, nil, e.neverAccept) }},
+}
 
+var misusesOfConns = []misuse{
 	{"Group.Each", "no function", func(e misuseEnv) error { return e.g.Each(nil) }},
 	{"Relay", "no connection", func(e misuseEnv) error { return loop.Relay(e.c, nil, loop.RelayConfig{}) }},
 	{"Relay", "one connection twice", func(e misuseEnv) error { return loop.Relay(e.c, e.c, loop.RelayConfig{}) }},
@@ -264,7 +270,9 @@ var misuses = []misuse{
 	{"Conn.SetKeepAlive", "a count out of range", func(e misuseEnv) error {
 		return e.c.SetKeepAlive(net.KeepAliveConfig{Enable: true, Count: 128})
 	}},
+}
 
+var misusesOfPackets = []misuse{
 	{"PacketConn.Connect", "no address", func(e misuseEnv) error { return e.p.Connect(netip.AddrPort{}) }},
 	{"PacketConn.Connect", "an address of another family", func(e misuseEnv) error { return e.p.Connect(ip6) }},
 	{"PacketConn.WriteTo", "no address", func(e misuseEnv) error { return wantNothing(e.p.WriteTo([]byte("x"), netip.AddrPort{})) }},
@@ -284,7 +292,9 @@ var misuses = []misuse{
 	{"PacketConn.SetMulticastInterface", "a negative index", func(e misuseEnv) error { return e.p.SetMulticastInterface(-1) }},
 	{"PacketConn.SetReadBuffer", "zero", func(e misuseEnv) error { return e.p.SetReadBuffer(0) }},
 	{"PacketConn.SetWriteBuffer", "a negative number", func(e misuseEnv) error { return e.p.SetWriteBuffer(-1) }},
+}
 
+var misusesOfOptions = []misuse{
 	{"Group.Listen", "an option for others", func(e misuseEnv) error {
 		_, err := e.g.Listen("tcp", "127.0.0.1:0", e.neverAccept, sock.LocalAddr(loopback))
 		return err

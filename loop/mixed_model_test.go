@@ -247,7 +247,47 @@ func TestL3MixedModel(t *testing.T) {
 	m := &mixedModel{t: t, seed: seed}
 	skip := loop.SkipSlow
 	m.fanouts = []*loop.Fanout{loop.NewFanout(loop.FanoutConfig{Slow: skip}), loop.NewFanout(loop.FanoutConfig{Slow: skip, MaxUnsentBytes: 200 << 10, MaxPendingMessages: 50})}
-	r := rand.New(rand.NewPCG(seed, 99))
+	m.connect(rand.New(rand.NewPCG(seed, 99)))
+	var peers, owners, senders sync.WaitGroup
+	byConn := map[*loop.Conn]*mixedConn{}
+	for i, x := range m.conns {
+		byConn[x.c] = x
+		peers.Go(func() { x.readAll(rand.New(rand.NewPCG(seed, uint64(1000+i)))) })
+		owners.Go(func() { x.own(uint64(i)) })
+	}
+	var number atomic.Uint32
+	for i := range 3 {
+		senders.Go(func() { m.sendToFanouts(rand.New(rand.NewPCG(seed, uint64(2000+i))), &number) })
+	}
+	senders.Go(func() { m.visit(rand.New(rand.NewPCG(seed, 3000)), byConn) })
+	owners.Wait()
+	peers.Wait()
+	senders.Wait()
+	for _, g := range m.groups {
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+		if err := g.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		cancel()
+		for i, l := range g.Stats().Loops {
+			if l.BlocksLent != 0 || l.UnsentBytes != 0 || l.Conns != 0 {
+				t.Errorf("loop %d: %+v", i, l)
+			}
+		}
+	}
+	for i, f := range m.fanouts {
+		if s := f.Stats(); s.Members != 0 || s.PendingBytes != 0 || s.PendingMessages != 0 {
+			t.Errorf("Fanout %d: %+v", i, s)
+		}
+	}
+	if n := m.shared.Load(); n != 0 {
+		t.Errorf("%d Shareds were not freed", n)
+	}
+}
+
+// connect makes two groups, and the connections of both.
+func (m *mixedModel) connect(r *rand.Rand) {
+	t := m.t
 	for range 2 {
 		opened := make(chan *mixedConn)
 		g := group(t, loop.Config{Loops: 2, Logger: quiet(), HighWatermarkBytes: 64 << 10, MaxUnsentBytes: 4 << 20, TurnBudgetBytes: 32 << 10})
@@ -276,76 +316,49 @@ func TestL3MixedModel(t *testing.T) {
 			m.conns = append(m.conns, x)
 		}
 	}
-	var peers, owners, senders sync.WaitGroup
-	byConn := map[*loop.Conn]*mixedConn{}
-	for i, x := range m.conns {
-		byConn[x.c] = x
-		peers.Go(func() {
-			got, err := x.read(rand.New(rand.NewPCG(seed, uint64(1000+i))))
-			if err == io.EOF {
-				x.peer.CloseWrite()
-			} else {
-				x.peer.Close()
+}
+
+// readAll reads everything that the connection sends, and checks it.
+func (x *mixedConn) readAll(r *rand.Rand) {
+	t := x.m.t
+	got, err := x.read(r)
+	if err == io.EOF {
+		x.peer.CloseWrite()
+	} else {
+		x.peer.Close()
+	}
+	receive(t, x.closed, "Closed")
+	x.check(got, err)
+	if n := x.owned.Load(); n != 0 {
+		t.Errorf("Closed was called, and %d calls of done are due", n)
+	}
+	x.peer.Close()
+}
+
+// sendToFanouts sends messages with the numbers that follow.
+func (m *mixedModel) sendToFanouts(r *rand.Rand, number *atomic.Uint32) {
+	for range 400 {
+		f := m.fanouts[r.IntN(2)]
+		s := m.newShared(newRecord(mixedFanout, number.Add(1), []int{0, 10, 200, 400, 900, 30 << 10}[r.IntN(6)]))
+		if err := f.Send(s); err != nil && !errors.Is(err, loop.ErrQueueFull) {
+			m.t.Errorf("Send: %v", err)
+		}
+		s.Release()
+		testkit.Eventually(func() bool { return f.Stats().PendingBytes < 1<<20 })
+	}
+}
+
+// visit writes to the connections of a group by Each.
+func (m *mixedModel) visit(r *rand.Rand, byConn map[*loop.Conn]*mixedConn) {
+	for range 60 {
+		number := r.Uint64()
+		err := m.groups[r.IntN(2)].Each(func(c *loop.Conn) {
+			if c.Unsent() < 64<<10 {
+				byConn[c].write(rand.New(rand.NewPCG(number, 0)), mixedVisit)
 			}
-			receive(t, x.closed, "Closed")
-			x.check(got, err)
-			if n := x.owned.Load(); n != 0 {
-				t.Errorf("Closed was called, and %d calls of done are due", n)
-			}
-			x.peer.Close()
 		})
-		owners.Go(func() { x.own(uint64(i)) })
-	}
-	var number atomic.Uint32
-	for i := range 3 {
-		senders.Go(func() {
-			r := rand.New(rand.NewPCG(seed, uint64(2000+i)))
-			for range 400 {
-				f := m.fanouts[r.IntN(2)]
-				s := m.newShared(newRecord(mixedFanout, number.Add(1), []int{0, 10, 200, 400, 900, 30 << 10}[r.IntN(6)]))
-				if err := f.Send(s); err != nil && !errors.Is(err, loop.ErrQueueFull) {
-					t.Errorf("Send: %v", err)
-				}
-				s.Release()
-				testkit.Eventually(func() bool { return f.Stats().PendingBytes < 1<<20 })
-			}
-		})
-	}
-	senders.Go(func() {
-		r := rand.New(rand.NewPCG(seed, 3000))
-		for range 60 {
-			number := r.Uint64()
-			err := m.groups[r.IntN(2)].Each(func(c *loop.Conn) {
-				if c.Unsent() < 64<<10 {
-					byConn[c].write(rand.New(rand.NewPCG(number, 0)), mixedVisit)
-				}
-			})
-			if err != nil {
-				t.Errorf("Each: %v", err)
-			}
+		if err != nil {
+			m.t.Errorf("Each: %v", err)
 		}
-	})
-	owners.Wait()
-	peers.Wait()
-	senders.Wait()
-	for _, g := range m.groups {
-		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
-		if err := g.Shutdown(ctx); err != nil {
-			t.Errorf("Shutdown: %v", err)
-		}
-		cancel()
-		for i, l := range g.Stats().Loops {
-			if l.BlocksLent != 0 || l.UnsentBytes != 0 || l.Conns != 0 {
-				t.Errorf("loop %d: %+v", i, l)
-			}
-		}
-	}
-	for i, f := range m.fanouts {
-		if s := f.Stats(); s.Members != 0 || s.PendingBytes != 0 || s.PendingMessages != 0 {
-			t.Errorf("Fanout %d: %+v", i, s)
-		}
-	}
-	if n := m.shared.Load(); n != 0 {
-		t.Errorf("%d Shareds were not freed", n)
 	}
 }

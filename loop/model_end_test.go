@@ -132,25 +132,13 @@ func (a *end) awaitOpened() (is bool) {
 }
 
 // A stream repeats text, beginning at the end's offset.
-const (
-	textBytes = 65521
-	maxChunk  = 128 << 10
-)
+const maxChunk = 128 << 10
 
-var text = func() []byte {
-	b := make([]byte, 0, textBytes)
-	for x := uint32(1); len(b) < textBytes; {
-		x ^= x << 13
-		x ^= x >> 17
-		x ^= x << 5
-		b = append(b, byte(x>>3))
-	}
-	return bytes.Repeat(b, 2+maxChunk/textBytes)
-}()
+var text = testkit.Text(maxChunk)
 
 // streamText returns n bytes of a's stream, which may not exceed maxChunk.
 func (a *end) streamText(at, n int) []byte {
-	from := (a.offset + at) % textBytes
+	from := (a.offset + at) % testkit.TextBytes
 	return text[from : from+n]
 }
 

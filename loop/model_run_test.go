@@ -274,7 +274,7 @@ func newPair(r *run, i int) *pair {
 	p := &pair{r: r, i: i, s: &r.p.pairs[i]}
 	p.cond = sync.NewCond(&p.mu)
 	for j := range p.ends {
-		p.ends[j] = &end{p: p, i: j, plain: j == 1 && p.s.kind != loopToLoop, offset: (int(r.p.setting.high) + 7919*i + 104729*j) % textBytes}
+		p.ends[j] = &end{p: p, i: j, plain: j == 1 && p.s.kind != loopToLoop, offset: (int(r.p.setting.high) + 7919*i + 104729*j) % testkit.TextBytes}
 		p.ends[j].high, p.ends[j].low = r.p.setting.high, r.p.setting.low
 	}
 	p.ends[0].peer, p.ends[1].peer = p.ends[1], p.ends[0]

@@ -18,12 +18,13 @@ type noKernel struct {
 	ended    func()
 }
 
-func (d *noKernel) Name() string                { return "none" }
-func (d *noKernel) SyncSend() bool              { return true }
-func (d *noKernel) Wake() error                 { return nil }
-func (d *noKernel) Close() error                { return nil }
-func (d *noKernel) Attach(*driver.Stream) error { return nil }
-func (d *noKernel) Resume(s *driver.Stream)     { d.streams = append(d.streams, s) }
+func (d *noKernel) Name() string                    { return "none" }
+func (d *noKernel) SyncSend() bool                  { return true }
+func (d *noKernel) SendBlocked(*driver.Stream) bool { return true }
+func (d *noKernel) Wake() error                     { return nil }
+func (d *noKernel) Close() error                    { return nil }
+func (d *noKernel) Attach(*driver.Stream) error     { return nil }
+func (d *noKernel) Resume(s *driver.Stream)         { d.streams = append(d.streams, s) }
 func (d *noKernel) Pause(s *driver.Stream) {
 	d.streams = slices.DeleteFunc(d.streams, func(x *driver.Stream) bool { return x == s })
 }

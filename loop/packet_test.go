@@ -41,7 +41,7 @@ func echoDatagrams(p *loop.PacketConn, ms []sock.Message) {
 	}
 }
 
-// udpClient is a plain socket, and what waits until it is readable.
+// udpClient is a socket without a loop, and a function that waits until it is readable.
 type udpClient struct {
 	*sock.UDPSocket
 	wait func(timeout time.Duration) error // an error: it is closed

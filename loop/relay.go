@@ -43,8 +43,9 @@ type RelayEnd struct {
 	// a peer had reset its connection before the relay began (Conn.RemoteAddr).
 	A, B *Conn
 	// BytesAToB and BytesBToA are how many bytes of each direction the kernel took for the
-	// receiving side. Bytes that were unsent when a connection failed are not included, nor are
-	// those of a send that was in progress.
+	// receiving side, also those of a send that was in progress when the connection ended. (On
+	// Windows with overlapped I/O, such a send may count as not taken.) That the kernel took them does
+	// not mean that the peer got them: a reset discards what is in the kernel's buffers.
 	BytesAToB, BytesBToA int64
 	// From is the connection whose end, other than by FIN, ended the relay. It is nil if both
 	// directions ended with FIN, at the idle timeout, and if RelayTo could not dial.

@@ -221,81 +221,101 @@ func dialChaos(t *testing.T, a net.Addr) (_ chaosPeer, unix bool) {
 	return c.(chaosPeer), true
 }
 
-func runChaos(t *testing.T, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, 7))
-	var gs [2]*loop.Group
-	tiny := false
-	var lns [2]*loop.Listener
-	var conns [2]chan *loop.Conn
-	for i := range gs {
+// chaosEnds is the two groups whose connections are relayed.
+type chaosEnds struct {
+	groups [2]*loop.Group
+	lns    [2]*loop.Listener
+	conns  [2]chan *loop.Conn // accepted
+	tiny   bool               // MaxUnsentBytes of one is below the default
+	one    bool               // both connections of a pair are in the first group
+}
+
+func newChaosEnds(t *testing.T, r *rand.Rand) *chaosEnds {
+	x := &chaosEnds{}
+	for i := range x.groups {
 		c := chaosConfig(r)
-		tiny = tiny || c.MaxUnsentBytes > 0
-		gs[i] = group(t, c)
-		conns[i] = make(chan *loop.Conn, 1)
+		x.tiny = x.tiny || c.MaxUnsentBytes > 0
+		x.groups[i] = group(t, c)
+		x.conns[i] = make(chan *loop.Conn, 1)
 		network, address := "tcp", "127.0.0.1:0"
 		if runtime.GOOS != "windows" && r.IntN(3) == 0 {
 			network, address = "unix", filepath.Join(testkit.TempDir(t), "s")
 		}
-		ln, err := gs[i].Listen(network, address, func(c *loop.Conn) loop.Handler {
+		ln, err := x.groups[i].Listen(network, address, func(c *loop.Conn) loop.Handler {
 			c.Pause()
-			conns[i] <- c
+			x.conns[i] <- c
 			return &funcs{}
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		lns[i] = ln
+		x.lns[i] = ln
 	}
-	one := r.IntN(3) == 0 // both connections in one group
+	x.one = r.IntN(3) == 0
+	return x
+}
+
+// connect connects both peers of a pair.
+func (x *chaosEnds) connect(t *testing.T, p *chaosPair) {
+	p.tiny = x.tiny
+	for i := range 2 {
+		g := i
+		if x.one {
+			g = 0
+		}
+		p.peers[i], p.unix[i] = dialChaos(t, x.lns[g].Addr())
+		p.conns[i] = receive(t, x.conns[g], "connection")
+	}
+}
+
+// start starts the peers, and then the relay and what disturbs it.
+func (p *chaosPair) start(t *testing.T, r *rand.Rand, wg *sync.WaitGroup) {
+	for i := range 2 {
+		wg.Add(2)
+		go p.write(i, rand.New(rand.NewPCG(p.seed, uint64(i))), wg)
+		go p.read(i, rand.New(rand.NewPCG(p.seed, uint64(10+i))), wg, t.Errorf)
+	}
+	jitter(r)
+	err := loop.Relay(p.conns[0], p.conns[1], loop.RelayConfig{IdleTimeout: time.Hour, OnEnd: func(e loop.RelayEnd) {
+		p.end = e
+		if p.ends.Add(1) == 1 {
+			close(p.ended)
+		}
+	}})
+	if err != nil { // a connection has failed before
+		p.failed = true
+		p.ends.Store(1)
+		close(p.ended)
+		for i := range 2 {
+			p.conns[i].Abort()
+		}
+		return
+	}
+	wg.Go(func() {
+		r := rand.New(rand.NewPCG(p.seed, 20))
+		for range r.IntN(5) {
+			jitter(r)
+			what := 4 + r.IntN(6)
+			if r.IntN(3) == 0 {
+				what = r.IntN(4)
+			}
+			p.disturb(what, p.conns[r.IntN(2)], r)
+		}
+	})
+}
+
+func runChaos(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 7))
+	ends := newChaosEnds(t, r)
+	gs := ends.groups
 	const pairs = 8
 	var wg sync.WaitGroup
 	all := make([]*chaosPair, pairs)
 	for k := range all {
 		p := &chaosPair{seed: seed*pairs + uint64(k), text: fmt.Sprintf("seed %d, pair %d", seed, k), ended: make(chan struct{})}
-		p.tiny = tiny
 		all[k] = p
-		for i := range 2 {
-			g := i
-			if one {
-				g = 0
-			}
-			p.peers[i], p.unix[i] = dialChaos(t, lns[g].Addr())
-			p.conns[i] = receive(t, conns[g], "connection")
-		}
-		for i := range 2 {
-			wg.Add(2)
-			go p.write(i, rand.New(rand.NewPCG(p.seed, uint64(i))), &wg)
-			go p.read(i, rand.New(rand.NewPCG(p.seed, uint64(10+i))), &wg, t.Errorf)
-		}
-		jitter(r)
-		err := loop.Relay(p.conns[0], p.conns[1], loop.RelayConfig{IdleTimeout: time.Hour, OnEnd: func(e loop.RelayEnd) {
-			p.end = e
-			if p.ends.Add(1) == 1 {
-				close(p.ended)
-			}
-		}})
-		if err != nil { // a connection has failed before
-			p.failed = true
-			p.ends.Store(1)
-			close(p.ended)
-			for i := range 2 {
-				p.conns[i].Abort()
-			}
-			continue
-		}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			r := rand.New(rand.NewPCG(p.seed, 20))
-			for range r.IntN(5) {
-				jitter(r)
-				what := 4 + r.IntN(6)
-				if r.IntN(3) == 0 {
-					what = r.IntN(4)
-				}
-				p.disturb(what, p.conns[r.IntN(2)], r)
-			}
-		}()
+		ends.connect(t, p)
+		p.start(t, r, &wg)
 	}
 	if r.IntN(3) == 0 {
 		jitter(r)

@@ -355,13 +355,18 @@ func (l *Loop) callDone() {
 }
 
 // sent continues a send that the driver had not finished immediately: it has taken n more bytes,
-// or failed.
+// or failed. That may come after release, too.
 func (c *Conn) sent(n int, err error) {
 	c.flags &^= sendPending
 	c.loop.counts.bytesOut += uint64(n)
 	c.noteSent(n)
 	c.mu.Lock()
 	c.consumeLocked(n)
+	if c.phase.gone() {
+		c.mu.Unlock()
+		c.loop.callDone() // of what was sent; callEnd drops the rest
+		return
+	}
 	if c.phase == failing {
 		c.dropUnsentLocked(c.extras.sendFailed)
 		c.mu.Unlock()

@@ -170,8 +170,11 @@ func skipOnAdversity(t testing.TB, reason string) {
 	}
 }
 
-// sendsLate reports whether drivers may report bytes as sent after the peer has got them.
-func sendsLate(t testing.TB) bool { return hostOf(t) != nil && networks.backend == adverseSimulation }
+// hasAdversity reports whether drivers do what their contract allows at random: completions come turns
+// later than what they report, and in any order.
+func hasAdversity(t testing.TB) bool {
+	return hostOf(t) != nil && networks.backend == adverseSimulation
+}
 
 // resolution is how much later than its time a loop's timer fires at most.
 const resolution = 2 * time.Millisecond

@@ -297,7 +297,7 @@ func (p *parser) followChain() error {
 }
 
 // recordsAt appends the records of the wanted type at name to Records. If there are none, it returns the
-// first CNAME at name, nil if there is none: more than one violates RFC 2181, section 10.1.
+// first CNAME at name, or nil without one. RFC 2181, section 10.1, allows at most one.
 func (p *parser) recordsAt(name Name) (alias *rawRecord, err error) {
 	var buf [MaxNameBytes]byte
 	hash := hashFolded(buf[:copy(buf[:], name)])

@@ -46,6 +46,18 @@ func (b *Base) AddBusy(s *Stream) { b.Busy.Put(s, &s.State) }
 // AddAccepting has the next turn serve the listener.
 func (b *Base) AddAccepting(l *Listener) { b.Accepting.Put(l, &l.State) }
 
+// PauseAccept implements Driver, for drivers that accept by calls.
+func (b *Base) PauseAccept(l *Listener) { l.Flags |= Paused }
+
+// ResumeAccept implements Driver, for drivers that accept by calls. The next turn accepts without waiting
+// for an event, because those of connections that arrived meanwhile are not reported again.
+func (b *Base) ResumeAccept(l *Listener) {
+	if l.Flags&(Paused|Unlisted) == Paused {
+		l.Flags &^= Paused
+		b.AddAccepting(l)
+	}
+}
+
 // AddReleased has ReportReleased call Released, in this turn or the next.
 func (b *Base) AddReleased(s *Stream) { b.released = append(b.released, s) }
 

@@ -80,12 +80,12 @@ import (
 //   - Failed comes at most once, and never after a ReceiveEnded with an error other than io.EOF.
 //   - Release ends all operations on a stream and closes its descriptor, also of one that was
 //     never attached, or that Attach or Connect refused. Released comes once, from this turn or a
-//     later one, when the system no longer uses the stream's memory. It is the only upcall after
-//     Release.
+//     later one, when the system no longer uses the stream's memory. The only other upcall after
+//     Release is Sent, before Released, if a Send was in flight and the kernel has taken bytes of it.
 //   - Detach ends all operations as Release does, but leaves the descriptor open: the loop owns it
 //     after Released. Before Released, Received delivers what the driver has already received,
 //     even if the stream is paused, so that no byte is lost; and ReceiveEnded reports an error
-//     that the system would not report again. No other upcall comes.
+//     that the system would not report again. No other upcall comes, except for Sent as after Release.
 //
 // # Listeners
 //
@@ -129,6 +129,10 @@ type Driver interface {
 	Send(s *Stream, bufs [][]byte) (n int, err error)
 	// SyncSend reports whether the driver does not access a Send's memory after Send has returned.
 	SyncSend() bool
+	// SendBlocked reports whether the Send in flight, whose Sent is still to come, waits for the peer
+	// to receive: the kernel takes no more. Otherwise Sent comes within a few turns, whatever the
+	// peer does: the driver has yet to pass the bytes to the kernel, or to report that it has.
+	SendBlocked(s *Stream) bool
 	Release(s *Stream)
 	Detach(s *Stream)
 
@@ -164,7 +168,8 @@ const MaxPackets = 64
 // a system call for each socket. With other drivers, the socket's own methods send.
 //
 // The datagrams of a socket leave in the order of the calls, both of these methods and of the
-// socket's own methods called while Queued was false.
+// socket's own methods called while Queued was false. What was taken is sent even if the socket is
+// closed meanwhile: Unbind sends the rest, unless that would block.
 type PacketSender interface {
 	// SendPackets takes datagrams as sock.UDPSocket.WriteBatch does, and sends them by the
 	// end of the turn; the caller may reuse their memory when it returns. The loop's goroutine

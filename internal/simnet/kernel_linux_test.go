@@ -152,6 +152,19 @@ func (r *recorder) pair(family int) (client, server sys.FD) {
 	return client, server
 }
 
+// resetAfterBytes returns a socket that has an unread message, and whose peer has closed with another one
+// unread: that resets the connection.
+func (r *recorder) resetAfterBytes(family int) sys.FD {
+	c, s := r.pair(family)
+	r.send(s, "hello")
+	r.send(c, "unread")
+	r.awaitUnread(c, 5)
+	r.awaitUnread(s, 6)
+	r.close(c)
+	r.poll(s, in|hup)
+	return s
+}
+
 func (r *recorder) send(fd sys.FD, s string) {
 	r.t.Helper()
 	n, e := sys.Send(fd, []byte(s), 0)
@@ -454,13 +467,7 @@ var behaviours = []struct {
 		r.recvNow(s, 3, 0)
 	}},
 	{"reset after bytes", anyKind, func(r *recorder, family int) {
-		c, s := r.pair(family)
-		r.send(s, "hello")
-		r.send(c, "unread")
-		r.awaitUnread(c, 5)
-		r.awaitUnread(s, 6)
-		r.close(c)
-		r.poll(s, in|hup)
+		s := r.resetAfterBytes(family)
 		r.counts(s)
 		r.recvNow(s, 3, 0)
 		r.recvNow(s, 30, 0)
@@ -468,13 +475,7 @@ var behaviours = []struct {
 		r.recvNow(s, 3, 0)
 	}},
 	{"reset after bytes, error taken", anyKind, func(r *recorder, family int) {
-		c, s := r.pair(family)
-		r.send(s, "hello")
-		r.send(c, "unread")
-		r.awaitUnread(c, 5)
-		r.awaitUnread(s, 6)
-		r.close(c)
-		r.poll(s, in|hup)
+		s := r.resetAfterBytes(family)
 		r.socketError(s)
 		r.socketError(s)
 		r.recvNow(s, 30, 0)

@@ -101,7 +101,7 @@ func TestRefusalBetweenHosts(t *testing.T) {
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("Read after the restart = %v, want ECONNREFUSED", err)
 		}
-		// The refusal of an earlier peer is none of the current one.
+		// An error about a datagram to an earlier peer is not reported for the current one.
 		write(t, c, "x")
 		n.NewActor().Wait(7 * time.Millisecond) // the refusal is on its way
 		if e := c.s.Connect(c.s.sockaddr(u.s.local)); e != 0 {

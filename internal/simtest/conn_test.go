@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -45,7 +46,7 @@ func (w *world) newConn(i int) *conn {
 	}
 	for j := range c.ends {
 		e := &end{c: c, i: j, inc: &incarnation{}}
-		e.out.offset = (7919*i + 104729*j + int(w.p.seed%textBytes)) % textBytes
+		e.out.offset = (7919*i + 104729*j + int(w.p.seed%testkit.TextBytes)) % testkit.TextBytes
 		c.ends[j] = e
 	}
 	a, b := c.ends[0], c.ends[1]

@@ -1,6 +1,10 @@
 package simtest
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/pollux-io/pollux/internal/testkit"
+)
 
 // A flow is one direction of a connection: the bytes that one end sends. Its stream repeats text,
 // beginning at offset.
@@ -12,25 +16,13 @@ type flow struct {
 	arrived int // bytes that had certainly arrived at the other end's host when the sender ended
 }
 
-const (
-	textBytes = 65521
-	maxChunk  = 256 << 10
-)
+const maxChunk = 256 << 10
 
-var text = func() []byte {
-	b := make([]byte, 0, textBytes)
-	for x := uint32(1); len(b) < textBytes; {
-		x ^= x << 13
-		x ^= x >> 17
-		x ^= x << 5
-		b = append(b, byte(x>>3))
-	}
-	return bytes.Repeat(b, 2+maxChunk/textBytes)
-}()
+var text = testkit.Text(maxChunk)
 
 // text returns n bytes of the stream, at most maxChunk.
 func (f *flow) text(at, n int) []byte {
-	from := (f.offset + at) % textBytes
+	from := (f.offset + at) % testkit.TextBytes
 	return text[from : from+n]
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// What is open after a test is an error of the test that names it; what is closed is none.
+// What a test leaves open is an error that names it. What it has closed is not reported.
 func TestLeaks(t *testing.T) {
 	testkit.CheckLeaks(t)
 	for what, x := range map[string]struct {

@@ -90,6 +90,8 @@ func (u *upcalls) upcall(what string, f func(c *conn)) {
 		switch {
 		case c.releases > 0:
 			c.h.Errorf("%s after Released", what)
+		case c.gone && what == "Sent" && c.out.pending() && !c.h.drv.SyncSend():
+			f(c)
 		case c.gone && what != "Released" && !(c.detached && (what == "Received" || what == "ReceiveEnded")):
 			c.h.Errorf("%s after Release", what)
 		default:

@@ -36,6 +36,7 @@ var packetTests = []test{
 	{"L12 QueuePackets in the order of the calls", usual, queueInOrder},
 	{"L12 nothing overtakes a blocked datagram", usual, orderWhileBlocked},
 	{"SendPackets, then Unbind, sends", usual, sendThenUnbindSends},
+	{"SendPackets, then Close and Unbind, sends", usual, sendThenCloseSends},
 	{"allocations", usual, packetAllocs},
 }
 
@@ -810,6 +811,34 @@ func sendThenUnbindSends(h *harness) {
 		p.sendFrom(other, "go")
 		h.until("the upcall", func() bool { return len(sizes) == n })
 		h.expect(u, sizes)
+	}
+}
+
+// sendThenCloseSends: datagrams taken in an upcall are sent even if the socket is closed before the turn
+// that sends them. Any goroutine may close it.
+func sendThenCloseSends(h *harness) {
+	s := h.sender()
+	const each = 20
+	for range 5 {
+		p, u, other := h.packetSocket().bind(), h.udp(sock.ReadBuffer(1<<20)), h.udp()
+		var sizes []int
+		p.onPackets = func([]sock.Message) {
+			for i := range each {
+				sizes = append(sizes, 10+i)
+				if n, err := p.sendPackets(s, []sock.Message{{Data: numbered(i, 10+i), Addr: u.LocalAddr()}}); n != 1 || err != nil {
+					h.Errorf("SendPackets took %d datagrams of 1, %v", n, err)
+				}
+			}
+			p.Close()
+		}
+		p.sendFrom(other, "go")
+		h.until("the upcall", func() bool { return len(sizes) == each })
+		h.turn(0) // sends some of them
+		p.unbind()
+		h.expect(u, sizes)
+		if len(p.failures) > 0 {
+			h.Errorf("SendFailed after Close: %v", p.failures)
+		}
 	}
 }
 

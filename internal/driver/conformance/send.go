@@ -12,6 +12,7 @@ var sendTests = []test{
 	{"from inside every upcall", usual, sendInside},
 	{"the peer resets during a send", usual, resetSending},
 	{"to a peer that has reset", usual, sendToClosedPeer},
+	{"SendBlocked", usual, sendBlocked},
 }
 
 func smallSends(h *harness) {
@@ -228,4 +229,31 @@ func sendToClosedPeer(h *harness) {
 	if c.failed != nil || !onWine() { // on Wine, Failed may come late
 		h.expectQuiet("the error was reported")
 	}
+}
+
+// sendBlocked: SendBlocked is false as long as Sent comes without the peer, and true when the peer must
+// receive first.
+func sendBlocked(h *harness) {
+	c, p := h.smallBufferPair()
+	c.attach()
+	for n := range 50 { // less than the buffers hold
+		c.send(n + 1)
+		for turns := 0; c.out.pending(); turns++ {
+			if h.drv.SendBlocked(&c.Stream) {
+				h.Fatal("SendBlocked = true, though the kernel's buffer has space")
+			}
+			if turns == 1000 {
+				h.Fatalf("no Sent in %d turns, though SendBlocked = false", turns)
+			}
+			h.turn(0)
+		}
+	}
+	const total = 4 << 20
+	c.send(total)
+	h.untilQuiet()
+	if !c.out.pending() || !h.drv.SendBlocked(&c.Stream) {
+		h.Errorf("SendBlocked = false, though the peer receives nothing; %d of %d bytes are sent", c.out.done, total)
+	}
+	h.pollUntil("everything", p.hasRead(total, false))
+	h.pollUntil("the last Sent", func() bool { return c.out.done == total })
 }

@@ -139,6 +139,12 @@ func (d *Driver) Name() string { return Name }
 // SyncSend implements driver.Driver: the kernel uses the memory that Send has not taken.
 func (d *Driver) SyncSend() bool { return false }
 
+// SendBlocked implements driver.Driver: Send starts an operation only if the kernel takes no more.
+func (d *Driver) SendBlocked(s *driver.Stream) bool {
+	c := d.connOf(s)
+	return c.send != nil && c.send.state == inFlight
+}
+
 // Wake implements driver.Driver. There is at most one wake-up packet in the port.
 func (d *Driver) Wake() error {
 	if d.woken.Swap(true) {

@@ -99,6 +99,9 @@ func (d *Driver) sendEnded(c *conn) {
 	c.send = nil
 	c.clearHeld()
 	if c.s.Flags&gone != 0 {
+		if n > 0 {
+			c.s.Up.Sent(n, nil)
+		}
 		d.finishIfIdle(c)
 		return
 	}

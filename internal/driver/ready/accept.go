@@ -26,18 +26,6 @@ func (d *Driver) Listen(l *driver.Listener) error {
 	return nil
 }
 
-// PauseAccept implements driver.Driver.
-func (d *Driver) PauseAccept(l *driver.Listener) { l.Flags |= paused }
-
-// ResumeAccept implements driver.Driver. It accepts without waiting for an event, because those
-// of connections that arrived meanwhile are not reported again.
-func (d *Driver) ResumeAccept(l *driver.Listener) {
-	if l.Flags&(paused|unlisted) == paused {
-		l.Flags &^= paused
-		d.AddAccepting(l)
-	}
-}
-
 // Unlisten implements driver.Driver.
 func (d *Driver) Unlisten(l *driver.Listener) {
 	if l.Flags&listed != 0 {

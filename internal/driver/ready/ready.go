@@ -70,6 +70,9 @@ func (d *Driver) Name() string { return d.q.Backend() }
 // SyncSend implements driver.Driver.
 func (d *Driver) SyncSend() bool { return true }
 
+// SendBlocked implements driver.Driver.
+func (d *Driver) SendBlocked(s *driver.Stream) bool { return s.Flags&blocked != 0 }
+
 // Wake implements driver.Driver.
 func (d *Driver) Wake() error { return d.waker.Wake() }
 

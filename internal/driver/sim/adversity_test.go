@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"bytes"
+	"maps"
 	"math"
 	"reflect"
 	"strings"
@@ -139,126 +140,10 @@ func (x *bench) Released()             { x.released = true }
 // TestEachHappens: each adversity alone is seen to happen, and not to happen without it. The conformance
 // suite would pass if they had no effect.
 func TestEachHappens(t *testing.T) {
-	message := bytes.Repeat([]byte("message "), 100)
 	const tries = 100 // in which a probability of 0.5 must show
-	for field, happens := range map[string]func(x *bench) bool{
-		"AsyncSend": func(x *bench) bool {
-			b := bytes.Clone(message)
-			n, err := x.drv.Send(&x.Stream, [][]byte{b})
-			x.must(err)
-			copy(b, "changed!")
-			x.turns(10)
-			got := make([]byte, len(b))
-			x.peer.Read(got)
-			return n == 0 && !x.drv.SyncSend() && string(got[:8]) == "changed!"
-		},
-		"AsyncConnect": func(x *bench) bool {
-			s := &driver.Stream{Up: &bench{T: x.T}}
-			stream.PrepareOnly(s)
-			x.must(sock.ConnectUnixInto(&s.Stream, "/nobody", x.here()))
-			err := x.drv.Connect(s) // fails at once, as nothing listens there
-			x.drv.Release(s)
-			x.turns(10)
-			return err == nil
-		},
-		"AsyncPackets": func(x *bench) bool {
-			sender, ok := x.drv.(driver.PacketSender)
-			if !ok {
-				return false
-			}
-			u, err := sock.ListenUDP(anyLoopback, x.here())
-			x.must(err)
-			p := &driver.PacketSocket{UDPSocket: u, Up: &counting{}}
-			x.must(x.drv.Bind(p))
-			n, err := sender.SendPackets(p, []sock.Message{{Data: message, Addr: u.LocalAddr()}})
-			x.must(err)
-			_, _, early := u.ReadFrom(make([]byte, 1))
-			x.turns(10)
-			got := p.Up.(*counting).packets
-			x.drv.Unbind(p)
-			return n == 1 && early == sock.ErrWouldBlock && got == 1
-		},
-		"PartialSends": func(x *bench) bool {
-			n, err := x.drv.Send(&x.Stream, [][]byte{message})
-			x.must(err)
-			x.turns(10)
-			return n > 0 && n < len(message) && len(x.sent) == 1
-		},
-		"EmptySends": func(x *bench) bool {
-			x.drv.Send(&x.Stream, [][]byte{message})
-			x.turns(10)
-			return len(x.sent) == 1 && x.sent[0] == 0
-		},
-		"PartialReceives": func(x *bench) bool {
-			x.drv.Resume(&x.Stream)
-			x.write(message)
-			x.turns(100)
-			return len(x.received) > 1
-		},
-		"LateBytes": func(x *bench) bool {
-			x.pause = true
-			x.drv.Resume(&x.Stream)
-			x.write(bytes.Repeat(message, 20)) // more than ScratchBytes
-			x.turns(100)
-			return len(x.received) > 1
-		},
-		"HeldAccepts": func(x *bench) bool {
-			c := x.connect()
-			defer c.Close()
-			before := x.host.Descriptors()
-			l := &driver.Listener{Acceptor: x.l, Up: &pausing{x: x}}
-			l.Up.(*pausing).l = l
-			x.must(x.drv.Listen(l))
-			other := x.connect()
-			defer other.Close()
-			x.turns(10)
-			after := x.host.Descriptors()
-			x.drv.Unlisten(l)
-			return after-before == 3 // other, the connection delivered, and one that is held
-		},
-		"Shuffle": func(x *bench) bool {
-			c := x.connect()
-			defer c.Close()
-			second := &bench{T: x.T}
-			second.Up = second
-			if !testkit.Eventually(func() bool { return x.l.AcceptInto(&second.Stream.Stream) == nil }) {
-				x.Fatal("no connection to accept")
-			}
-			x.must(x.drv.Attach(&second.Stream))
-			defer x.drv.Release(&second.Stream)
-			x.turns(10)
-			x.first = new(*bench)
-			second.first = x.first
-			x.drv.Resume(&x.Stream)
-			x.drv.Resume(&second.Stream)
-			x.write(message)
-			c.Write(message)
-			x.turns(1)
-			return *x.first == second
-		},
-		"Delays": func(x *bench) bool {
-			x.drv.Resume(&x.Stream)
-			x.write(message)
-			x.turns(1)
-			return len(x.received) == 0
-		},
-		"DelayedReleases": func(x *bench) bool {
-			x.drv.Release(&x.Stream)
-			x.turns(1)
-			return !x.released
-		},
-		"EarlyTurns": func(x *bench) bool {
-			start := time.Now()
-			x.must(x.drv.Turn(2 * time.Millisecond))
-			return time.Since(start) < 2*time.Millisecond
-		},
-		"SpoilMemory": func(x *bench) bool {
-			x.drv.Resume(&x.Stream)
-			x.write(message)
-			x.turns(1)
-			return !bytes.HasPrefix(message, x.received[0])
-		},
-	} {
+	happenings := maps.Clone(sendingHappens)
+	maps.Copy(happenings, receivingHappens)
+	for field, happens := range happenings {
 		t.Run(field, func(t *testing.T) {
 			testkit.CheckLeaks(t)
 			saved := *seed
@@ -275,6 +160,133 @@ func TestEachHappens(t *testing.T) {
 			t.Errorf("it did not happen in %d tries", tries)
 		})
 	}
+}
+
+// A happening reports whether an adversity has had an effect.
+type happening func(x *bench) bool
+
+var message = bytes.Repeat([]byte("message "), 100)
+
+var sendingHappens = map[string]happening{
+	"AsyncSend": func(x *bench) bool {
+		b := bytes.Clone(message)
+		n, err := x.drv.Send(&x.Stream, [][]byte{b})
+		x.must(err)
+		copy(b, "changed!")
+		x.turns(10)
+		got := make([]byte, len(b))
+		x.peer.Read(got)
+		return n == 0 && !x.drv.SyncSend() && string(got[:8]) == "changed!"
+	},
+	"AsyncConnect": func(x *bench) bool {
+		s := &driver.Stream{Up: &bench{T: x.T}}
+		stream.PrepareOnly(s)
+		x.must(sock.ConnectUnixInto(&s.Stream, "/nobody", x.here()))
+		err := x.drv.Connect(s) // fails at once, as nothing listens there
+		x.drv.Release(s)
+		x.turns(10)
+		return err == nil
+	},
+	"AsyncPackets": func(x *bench) bool {
+		sender, ok := x.drv.(driver.PacketSender)
+		if !ok {
+			return false
+		}
+		u, err := sock.ListenUDP(anyLoopback, x.here())
+		x.must(err)
+		p := &driver.PacketSocket{UDPSocket: u, Up: &counting{}}
+		x.must(x.drv.Bind(p))
+		n, err := sender.SendPackets(p, []sock.Message{{Data: message, Addr: u.LocalAddr()}})
+		x.must(err)
+		_, _, early := u.ReadFrom(make([]byte, 1))
+		x.turns(10)
+		got := p.Up.(*counting).packets
+		x.drv.Unbind(p)
+		return n == 1 && early == sock.ErrWouldBlock && got == 1
+	},
+	"PartialSends": func(x *bench) bool {
+		n, err := x.drv.Send(&x.Stream, [][]byte{message})
+		x.must(err)
+		x.turns(10)
+		return n > 0 && n < len(message) && len(x.sent) == 1
+	},
+	"EmptySends": func(x *bench) bool {
+		x.drv.Send(&x.Stream, [][]byte{message})
+		x.turns(10)
+		return len(x.sent) == 1 && x.sent[0] == 0
+	},
+}
+
+var receivingHappens = map[string]happening{
+	"PartialReceives": func(x *bench) bool {
+		x.drv.Resume(&x.Stream)
+		x.write(message)
+		x.turns(100)
+		return len(x.received) > 1
+	},
+	"LateBytes": func(x *bench) bool {
+		x.pause = true
+		x.drv.Resume(&x.Stream)
+		x.write(bytes.Repeat(message, 20)) // more than ScratchBytes
+		x.turns(100)
+		return len(x.received) > 1
+	},
+	"HeldAccepts": func(x *bench) bool {
+		c := x.connect()
+		defer c.Close()
+		before := x.host.Descriptors()
+		l := &driver.Listener{Acceptor: x.l, Up: &pausing{x: x}}
+		l.Up.(*pausing).l = l
+		x.must(x.drv.Listen(l))
+		other := x.connect()
+		defer other.Close()
+		x.turns(10)
+		after := x.host.Descriptors()
+		x.drv.Unlisten(l)
+		return after-before == 3 // other, the connection delivered, and one that is held
+	},
+	"Shuffle": func(x *bench) bool {
+		c := x.connect()
+		defer c.Close()
+		second := &bench{T: x.T}
+		second.Up = second
+		if !testkit.Eventually(func() bool { return x.l.AcceptInto(&second.Stream.Stream) == nil }) {
+			x.Fatal("no connection to accept")
+		}
+		x.must(x.drv.Attach(&second.Stream))
+		defer x.drv.Release(&second.Stream)
+		x.turns(10)
+		x.first = new(*bench)
+		second.first = x.first
+		x.drv.Resume(&x.Stream)
+		x.drv.Resume(&second.Stream)
+		x.write(message)
+		c.Write(message)
+		x.turns(1)
+		return *x.first == second
+	},
+	"Delays": func(x *bench) bool {
+		x.drv.Resume(&x.Stream)
+		x.write(message)
+		x.turns(1)
+		return len(x.received) == 0
+	},
+	"DelayedReleases": func(x *bench) bool {
+		x.drv.Release(&x.Stream)
+		x.turns(1)
+		return !x.released
+	},
+	"EarlyTurns": func(x *bench) bool {
+		start := time.Now()
+		x.must(x.drv.Turn(2 * time.Millisecond))
+		return time.Since(start) < 2*time.Millisecond
+	},
+	"SpoilMemory": func(x *bench) bool {
+		x.drv.Resume(&x.Stream)
+		x.write(message)
+		x.turns(1)
+		return !bytes.HasPrefix(message, x.received[0])
+	},
 }
 
 // counting counts the datagrams received.

@@ -2,11 +2,15 @@ package sim
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/handle"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -35,7 +39,10 @@ const maxQueued = 256
 const maxPayload = 1<<16 - 1 - 8
 
 type outbox struct {
-	p      *driver.PacketSocket
+	p *driver.PacketSocket
+	// fd is in use (handle.Handle.Use) until Unbind: what was queued before the socket's Close is sent.
+	fd     sys.FD
+	family int
 	unsent []sock.Message // whose memory is the outbox's own
 	// refused is set when a datagram found the outbox full: Writable must follow.
 	refused bool
@@ -52,13 +59,20 @@ func newOutgoing() *outgoing { return &outgoing{boxes: map[*driver.PacketSocket]
 
 // Bind implements driver.Driver.
 func (d packetSender) Bind(p *driver.PacketSocket) error {
+	h := handle.Of(p)
+	fd, ok := h.Use()
+	if !ok {
+		return fmt.Errorf("sim: binding a %v: %w", h.Kind(), pollux.ErrSourceClosed)
+	}
+	local, _ := sys.LocalAddr(fd) // cannot fail: fd is an open socket
 	if err := d.Driver.Bind(p); err != nil {
+		h.Done()
 		return err
 	}
 	o := d.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.boxes[p] = &outbox{p: p}
+	o.boxes[p] = &outbox{p: p, fd: fd, family: local.Family()}
 	return nil
 }
 
@@ -68,11 +82,11 @@ func (d packetSender) Unbind(p *driver.PacketSocket) {
 	o.mu.Lock()
 	if b := o.boxes[p]; b != nil {
 		for len(b.unsent) > 0 {
-			n, err := p.WriteBatch(b.unsent)
-			if err == sock.ErrWouldBlock {
+			n, e := b.send(len(b.unsent))
+			if sys.WouldBlock(e) {
 				break
 			}
-			if err != nil {
+			if e != 0 {
 				n++ // no owner is left to report it to
 			}
 			b.unsent = b.unsent[n:]
@@ -80,9 +94,28 @@ func (d packetSender) Unbind(p *driver.PacketSocket) {
 		delete(o.boxes, p)
 		b.unsent = nil
 		p.Queued.Store(false) // the socket is closed: its own methods return the error
+		handle.Of(p).Done()
 	}
 	o.mu.Unlock()
 	d.Driver.Unbind(p)
+}
+
+// send sends the first datagrams, up to the given number, and returns how many, and the error of the next.
+func (b *outbox) send(most int) (n int, e syscall.Errno) {
+	for ; n < most; n++ {
+		m := &b.unsent[n]
+		if !m.Addr.IsValid() {
+			_, e = sys.Send(b.fd, m.Data, 0)
+		} else {
+			var to sys.Sockaddr
+			to.SetAddrPort(m.Addr, b.family)
+			_, e = sys.SendTo(b.fd, m.Data, &to)
+		}
+		if e != 0 {
+			return n, e
+		}
+	}
+	return n, 0
 }
 
 // SendPackets implements driver.PacketSender.
@@ -107,13 +140,17 @@ func (d packetSender) QueuePackets(p *driver.PacketSocket, ms []sock.Message) (n
 func (d packetSender) KeepPeer(p *driver.PacketSocket) {
 	d.out.mu.Lock()
 	defer d.out.mu.Unlock()
-	b, peer := d.out.boxes[p], p.RemoteAddr()
-	if b == nil || !peer.IsValid() {
+	b := d.out.boxes[p]
+	if b == nil {
 		return
+	}
+	peer, e := sys.PeerAddr(b.fd)
+	if e != 0 {
+		return // there is no peer, and sending to it fails
 	}
 	for i := range b.unsent {
 		if !b.unsent[i].Addr.IsValid() {
-			b.unsent[i].Addr = peer
+			b.unsent[i].Addr = peer.AddrPort()
 		}
 	}
 }
@@ -126,7 +163,7 @@ func (o *outgoing) queueLocked(p *driver.PacketSocket, ms []sock.Message) (int, 
 	}
 	for i, m := range ms {
 		switch {
-		case len(m.Data) > maxPayload || !fits(p, m.Addr):
+		case len(m.Data) > maxPayload || !b.fits(m.Addr):
 			_, err := p.WriteBatch(ms[i : i+1]) // returns the error of this datagram
 			return i, err
 		case len(b.unsent) == maxQueued:
@@ -142,16 +179,13 @@ func (o *outgoing) queueLocked(p *driver.PacketSocket, ms []sock.Message) (int, 
 }
 
 // fits reports whether the socket can send to the address, or has a peer to send to if that is zero.
-func fits(p *driver.PacketSocket, to netip.AddrPort) bool {
+func (b *outbox) fits(to netip.AddrPort) bool {
 	if !to.IsValid() {
-		return p.RemoteAddr().IsValid()
-	}
-	family := sys.AF_INET6
-	if p.LocalAddr().Addr().Is4() {
-		family = sys.AF_INET
+		_, e := sys.PeerAddr(b.fd)
+		return e == 0
 	}
 	var a sys.Sockaddr
-	return a.SetAddrPort(to, family)
+	return a.SetAddrPort(to, b.family)
 }
 
 // sendDue sends what is queued, or a part of it.
@@ -177,10 +211,11 @@ func (d *Driver) sendSomeLocked(b *outbox) {
 	o := d.out
 	left := d.dice.part(len(b.unsent), d.adversity.PartialSends)
 	for left > 0 {
-		n, err := b.p.WriteBatch(b.unsent[:left])
-		if err == sock.ErrWouldBlock {
+		n, e := b.send(left)
+		if sys.WouldBlock(e) {
 			left = n
-		} else if err != nil {
+		} else if e != 0 {
+			err := handle.Of(b.p).CallError("write", "sendto", e)
 			o.reports = append(o.reports, report{b, len(b.unsent[n].Data), err})
 			n++
 		}

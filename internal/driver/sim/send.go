@@ -65,15 +65,16 @@ func (d *Driver) endSend(s *driver.Stream) {
 	s.Flags &^= sending
 }
 
-// sendLast sends a part of an asynchronous Send of a stream that was released: the completion that
-// its cancellation races with.
+// sendLast sends a part of an asynchronous Send of a stream that was released: its completion races with
+// its cancellation.
 func (d *Driver) sendLast(s *driver.Stream) {
 	x := d.flow(s)
 	total := length(x.unsent)
 	d.iov = first(d.iov[:0], x.unsent, 1+d.dice.IntN(total))
-	x.socket.Send(d.iov, 0)
+	x.sent, _ = x.socket.Send(d.iov, 0)
 	clear(d.iov)
 	d.endSend(s)
+	s.Flags |= completed
 }
 
 // length returns the number of bytes in bufs.

@@ -84,6 +84,9 @@ func (d *Driver) Name() string { return Name }
 // SyncSend implements driver.Driver.
 func (d *Driver) SyncSend() bool { return !d.adversity.AsyncSend }
 
+// SendBlocked implements driver.Driver.
+func (d *Driver) SendBlocked(s *driver.Stream) bool { return s.Flags&blocked != 0 }
+
 // Wake implements driver.Driver.
 func (d *Driver) Wake() error {
 	d.loop.Wake()

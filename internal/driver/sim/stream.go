@@ -290,9 +290,13 @@ func (d *Driver) Detach(s *driver.Stream) {
 	d.leave(s)
 }
 
-// leave ends the operations of a stream, except that its asynchronous Send may go on until finish.
+// leave ends the operations of a stream, except that its asynchronous Send may go on until it is
+// released, and that Sent reports what that has taken.
 func (d *Driver) leave(s *driver.Stream) {
-	s.Flags = s.Flags&(queues|attached|draining|sending) | gone
+	if s.Flags&connecting != 0 {
+		s.Flags &^= completed
+	}
+	s.Flags = s.Flags&(queues|attached|draining|sending|completed) | gone
 	if s.Flags&attached == 0 {
 		d.AddReleased(s)
 		return
@@ -309,6 +313,10 @@ func (d *Driver) leave(s *driver.Stream) {
 		}
 		s.Flags &^= draining
 	}
+	if s.Flags&(sending|completed) != 0 {
+		d.releasing.Put(s, &s.State) // Sent must not come from inside Release
+		return
+	}
 	d.finishOrDelay(s)
 }
 
@@ -321,6 +329,14 @@ func (d *Driver) finishOrDelay(s *driver.Stream) {
 	if s.Flags&sending != 0 {
 		d.sendLast(s)
 	}
+	sent := 0
+	if s.Flags&completed != 0 {
+		s.Flags &^= completed
+		sent = d.flow(s).sent
+	}
 	d.disown(s)
 	d.AddReleased(s)
+	if sent > 0 {
+		s.Up.Sent(sent, nil) // last: the upcall may end the goroutine (runtime.Goexit)
+	}
 }

@@ -13,6 +13,11 @@ var errNetworkClosed = errors.New("the simulated network is closed; close the gr
 // Turn implements driver.Driver.
 func (d *Driver) Turn(timeout time.Duration) error {
 	if err := d.collect(d.submit(timeout)); err != nil {
+		for range d.releasing.Len() {
+			s := d.releasing.Take()
+			d.disown(s)
+			d.AddReleased(s)
+		}
 		d.ReportReleased() // no other upcall will come
 		return err
 	}

@@ -24,6 +24,20 @@ import (
 // SyncSend implements driver.Driver.
 func (d *Driver) SyncSend() bool { return false }
 
+// SendBlocked implements driver.Driver. The kernel tries a send when it is submitted. If that takes bytes,
+// the same turn finds the completion, unless the ring has too many; else the send waits in the ring for
+// the socket to become writable.
+func (d *Driver) SendBlocked(s *driver.Stream) bool {
+	switch {
+	case s.Flags&awaitingWritable != 0:
+		return true
+	case d.slots.At(s.Index).sendTurn == d.turn || len(d.queuedSQEs) > 0:
+		return false // it may not be submitted
+	}
+	first, end := d.ring.Ready()
+	return first == end
+}
+
 // Send implements driver.Driver.
 func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 	x := d.slots.At(s.Index)
@@ -34,6 +48,7 @@ func (d *Driver) Send(s *driver.Stream, bufs [][]byte) (int, error) {
 	if total == 0 {
 		return 0, nil
 	}
+	x.sendTurn = d.turn
 	if len(bufs) == 1 {
 		b, n := bufs[0], 0
 		if d.onlyOne {
@@ -74,6 +89,9 @@ func (d *Driver) sent(index uint32, res int32) {
 	e := syscall.Errno(-res)
 	switch {
 	case s.Flags&gone != 0:
+		if res > 0 {
+			s.Up.Sent(int(res), nil)
+		}
 		d.finishIfIdle(s)
 	case res >= 0:
 		s.Up.Sent(int(res), nil)

@@ -21,6 +21,7 @@ type slot struct {
 	turn      uint32 // the turn that delivered counts for
 	delivered int32  // bytes delivered in that turn
 	end       int32  // how receiving has ended, not reported yet: noEnd, 0, or an errno
+	sendTurn  uint32 // the turn before the one that submits the send in flight
 	rare      *rare
 
 	// One of them is set while a send is in flight, and keeps its memory reachable.
