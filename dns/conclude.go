@@ -156,7 +156,7 @@ func (lk *Lookup) add(a *Answer, p *part) {
 // sorted returns addresses of both families in the order of RFC 6724.
 func (lk *Lookup) sorted(addrs []netip.Addr) []netip.Addr {
 	if lk.typ == typeAddresses {
-		sortAddrs(lk.loop, addrs)
+		lk.r.sortAddrs(lk.loop, addrs)
 	}
 	return addrs
 }

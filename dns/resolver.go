@@ -134,6 +134,7 @@ type Resolver struct {
 
 	lookupHost hostLookup // of the pool
 	poolPath   Path       // of its answers
+	probes     probes
 
 	latest atomic.Pointer[view]
 
@@ -261,6 +262,7 @@ func (r *Resolver) Close() error {
 	}
 	r.pool.Stop()
 	r.source.Close()
+	r.probes.close()
 	if own == nil {
 		return nil
 	}

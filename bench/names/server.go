@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/maphash"
 	"net/netip"
 	"slices"
 
@@ -11,6 +12,8 @@ import (
 )
 
 const serverAddr = "127.0.0.153"
+
+var seed = maphash.MakeSeed()
 
 // server answers each query for A and AAAA records with one address; names that begin with "slow"
 // after the delay.
@@ -69,11 +72,13 @@ func appendResponse(b, query []byte) ([]byte, bool) {
 	typ := binary.BigEndian.Uint16(query[at+1:])
 	b = append(b, 0xc0, headerBytes, 0, byte(typ), 0, 1)
 	b = binary.BigEndian.AppendUint32(b, ttl)
+	host := maphash.Bytes(seed, bytes.ToLower(query[headerBytes:at])) // each name has other addresses
 	switch typ {
 	case typeA:
-		return append(b, 0, 4, 192, 0, 2, 1), true
+		return append(b, 0, 4, 198, 18, byte(host>>8), byte(host)), true
 	case typeAAAA:
-		return append(append(b, 0, 16), netip.MustParseAddr("2001:db8::1").AsSlice()...), true
+		b = append(b, 0, 16, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0)
+		return binary.BigEndian.AppendUint64(b, host), true
 	}
 	return nil, false
 }
