@@ -31,14 +31,23 @@ func (r *Resolver) lookupInternational(ctx context.Context, name string, t Type)
 	return named(name, a, err)
 }
 
-// named returns the result of a lookup with another name.
+// named returns the result of a lookup with another name. The error may be that of other lookups, too.
 func named(name string, a Answer, err error) (Answer, error) {
 	if e, ok := errors.AsType[*Error](err); ok {
-		e.Name = name
-		return a, err
+		renamed := *e
+		renamed.Name = name
+		return a, &renamed
 	}
 	a.Name = name
 	return a, err
+}
+
+// asciiOrGiven returns the ASCII form of a name, or the name as it is if it has none: then refuse has the reason.
+func asciiOrGiven(name string) string {
+	if ascii, err := idn.ToASCII(name); err == nil {
+		return ascii
+	}
+	return name
 }
 
 func noASCIIForm(err error) error { return fmt.Errorf("%w: %w", misuse.ErrBadArgument, err) }

@@ -38,6 +38,7 @@ type Plan struct {
 // counts nothing, and does not block.
 func (r *Resolver) Explain(name string, t Type) Plan {
 	p := Plan{Name: name, Type: t}
+	name = asciiOrGiven(name)
 	var a Answer
 	if ok, err := r.inline(&a, name, t, uncounted); ok {
 		p.Path, p.Err = a.Path, err

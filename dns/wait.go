@@ -78,6 +78,10 @@ func (r *Resolver) LookupInline(name string, t Type) (a Answer, err error) {
 	if ok, err := r.inline(&a, name, t, counted); ok {
 		return a, err
 	}
+	if ascii := asciiOrGiven(name); ascii != name {
+		a, err = r.LookupInline(ascii, t)
+		return named(name, a, err)
+	}
 	if err = refuse(name, t); err == nil {
 		err = ErrNotInline
 	}

@@ -12,6 +12,7 @@ import (
 var pages = map[string]int{
 	"../../docs/guide.md":         10,
 	"../../docs/hub-and-proxy.md": 5,
+	"../../docs/names.md":         11,
 	"../../docs/testing.md":       15,
 }
 
