@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/lookup"
@@ -32,8 +33,8 @@ var strategyNames = []string{"auto", "inline", "evented", "pool"}
 type resolveCmd struct {
 	Names    []string      `arg:"" optional:"" name:"name" help:"Names; with --type PTR also IP addresses."`
 	Input    string        `short:"i" placeholder:"FILE" help:"Read names from FILE too, one per line; - is standard input. Empty lines and lines that begin with # are ignored."`
-	Type     []string      `short:"t" placeholder:"TYPE" help:"Types of records to look up, each by itself: A, AAAA, CNAME, SRV, MX, TXT, PTR, NS, SOA, or TYPE and a number, such as TYPE65; separated by commas, or by several flags. Without it, A and AAAA together (A+AAAA), in the order in which to connect."`
-	Server   []string      `short:"s" placeholder:"HOST:PORT" help:"Ask this server instead of those of resolv.conf: an IP address, with a port unless that is 53. Give the flag again for more servers."`
+	Type     []string      `short:"t" sep:"none" placeholder:"TYPE" help:"Types of records to look up, each by itself: A, AAAA, CNAME, SRV, MX, TXT, PTR, NS, SOA, or TYPE and a number, such as TYPE65; separated by commas, or by several flags. Without it, A and AAAA together (A+AAAA), in the order in which to connect."`
+	Server   []string      `short:"s" sep:"none" placeholder:"HOST:PORT" help:"Ask this server instead of those of resolv.conf: an IP address, with a port unless that is 53. Give the flag again for more servers."`
 	Strategy string        `default:"auto" help:"How to look up names that are neither literal nor in the hosts file: auto, inline (not at all), evented (DNS servers), or pool (the system's resolver; for addresses only)."`
 	Timeout  time.Duration `default:"0s" help:"Time limit for one attempt at one server; 0s: that of resolv.conf, or else 5s. The system's resolver has its own."`
 	Attempts int           `default:"0" help:"How often each server is asked; 0: as resolv.conf has it, or else 2."`
@@ -71,7 +72,7 @@ func (c *resolveCmd) prepare(in io.Reader) (*resolveRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	kinds, invalid, err := lookup.ParseKinds(c.Type)
+	kinds, invalid, err := lookup.ParseKinds(elements(c.Type))
 	if err != nil {
 		return nil, badFlag("--type", invalid, err, rules["resolve type"])
 	}
@@ -114,7 +115,7 @@ func (c *resolveCmd) config() (dns.Config, error) {
 	if config.Strategy, ok = strategies[c.Strategy]; !ok {
 		return config, badFlag("--strategy", c.Strategy, errors.New("unknown strategy"), rules["resolve strategy"])
 	}
-	for _, text := range c.Server {
+	for _, text := range elements(c.Server) {
 		s, err := lookup.ParseServer(text)
 		if err != nil {
 			return config, badFlag("--server", text, err, rules["resolve server"])
@@ -130,6 +131,15 @@ func (c *resolveCmd) config() (dns.Config, error) {
 		return config, fmt.Errorf("--strategy %s does not ask the servers of --server; write --strategy evented", c.Strategy)
 	}
 	return config, nil
+}
+
+// elements splits values at commas. An empty value is an element: with that of a variable that is not set, a flag must not
+// have the meaning of no flag.
+func elements(values []string) (list []string) {
+	for _, v := range values {
+		list = append(list, strings.Split(v, ",")...)
+	}
+	return list
 }
 
 // asksServers reports whether a strategy asks DNS servers for addresses.
