@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/exchange"
 )
 
 // A Type is the type of a record, as registered by IANA.
@@ -88,6 +89,28 @@ type Answer struct {
 	Stale bool
 	// Steps are the attempts that failed before.
 	Steps []Step
+}
+
+// A Step is an attempt of a lookup that has failed.
+type Step struct {
+	Server netip.AddrPort
+	TCP    bool          // over TCP; otherwise over UDP
+	Took   time.Duration // from sending to the failure
+	Err    error         // why
+}
+
+// String returns the step in one line.
+func (s Step) String() string { return exchange.Step(s).String() }
+
+func stepsOf(failed []exchange.Step) []Step {
+	if len(failed) == 0 {
+		return nil
+	}
+	steps := make([]Step, len(failed))
+	for i, s := range failed {
+		steps[i] = Step(s)
+	}
+	return steps
 }
 
 // A Record is a record of DNS. Which fields after TTL are set depends on the type. Texts are as

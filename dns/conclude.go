@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/exchange"
 )
 
 // partEnded is called with the result of a part of the name with index at.
@@ -61,7 +62,7 @@ func (lk *Lookup) conclude() {
 	}
 	lk.noteFailure(err, steps)
 	// Each name of the search list would cost another timeout; and with a closed resolver all fail.
-	if _, answered := errors.AsType[*rcodeError](err); lk.at+1 < len(lk.choice.names) && (err == nil || answered) {
+	if _, answered := errors.AsType[*exchange.RcodeError](err); lk.at+1 < len(lk.choice.names) && (err == nil || answered) {
 		lk.at++
 		lk.ask()
 		return
