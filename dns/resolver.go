@@ -16,6 +16,7 @@ import (
 	"github.com/pollux-io/pollux/internal/exchange"
 	"github.com/pollux-io/pollux/internal/flight"
 	"github.com/pollux-io/pollux/internal/offload"
+	"github.com/pollux-io/pollux/internal/sysresolver"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -32,8 +33,8 @@ type Resolver struct {
 	turns   atomic.Uint32 // of the loops of a group
 	counts  counts
 
-	lookupHost hostLookup // of the pool
-	poolPath   Path       // of its answers
+	lookupHost sysresolver.Lookup // of the pool
+	poolPath   Path               // of its answers
 
 	latest atomic.Pointer[view]
 
@@ -75,7 +76,11 @@ func New(c Config) (*Resolver, error) {
 		pool:       offload.New(c.PoolWorkers, c.PoolQueue),
 		exchangers: map[*loop.Loop]*exchange.Exchanger{}, closing: make(chan struct{}),
 	}
-	r.lookupHost, r.poolPath = systemLookup()
+	r.poolPath = PathPool
+	var addrInfoEx bool
+	if r.lookupHost, addrInfoEx = sysresolver.System(); addrInfoEx {
+		r.poolPath = PathAddrInfoEx
+	}
 	return r, nil
 }
 

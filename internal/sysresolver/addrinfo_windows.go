@@ -1,4 +1,4 @@
-package dns
+package sysresolver
 
 import (
 	"context"
@@ -20,12 +20,13 @@ const maxAddrInfos = 256
 // does.
 const addrInfoAttempts = 2
 
-// systemLookup returns the system's resolver, and the path of its answers.
-func systemLookup() (hostLookup, Path) {
+// System returns the lookup of this system, and whether it is that of GetAddrInfoExW, which not all systems
+// have.
+func System() (lookup Lookup, addrInfoEx bool) {
 	if !sys.HasAddrInfoEx() {
-		return netLookup, PathPool
+		return netLookup, false
 	}
-	return systemAddrInfos.lookup, PathAddrInfoEx
+	return systemAddrInfos.lookup, true
 }
 
 // addrInfos are requests of GetAddrInfoExW. A goroutine that waits for one holds no thread.
@@ -83,7 +84,7 @@ func newAddrInfos(memory []addrInfo, calls func(*addrInfo) addrInfoCalls) *addrI
 	return s
 }
 
-// lookup is a hostLookup.
+// lookup is a Lookup.
 func (s *addrInfos) lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	if name == "" { // the system would return its own addresses
 		return nil, addrInfoError(name, sys.WSAHOST_NOT_FOUND)
@@ -135,7 +136,7 @@ func (s *addrInfos) ask(ctx context.Context, name string) (addrInfoResult, error
 func (s *addrInfos) complete(id uintptr, e syscall.Errno) {
 	q := s.byID[id]
 	if q == nil || q.users.Load() < 1 { // Load: what Prepare has written is visible
-		panic(fmt.Sprintf("dns: the system completes a request that is not in flight: %#x, %v", id, e))
+		panic(fmt.Sprintf("sysresolver: the system completes a request that is not in flight: %#x, %v", id, e))
 	}
 	q.ended <- addrInfoResult{q.calls.Take(), e}
 	s.release(q)

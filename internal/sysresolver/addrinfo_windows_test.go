@@ -1,4 +1,4 @@
-package dns
+package sysresolver
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -285,8 +284,8 @@ const maxLabel = 63
 func TestAddrInfoSystem(t *testing.T) {
 	testkit.CheckLeaks(t)
 	defer wantFree(t, systemAddrInfos, maxAddrInfos)
-	if _, path := systemLookup(); path != PathAddrInfoEx {
-		t.Fatalf("path %q, want %q: this system has GetAddrInfoExW", path, PathAddrInfoEx)
+	if _, ok := System(); !ok {
+		t.Fatal("System does not use GetAddrInfoExW, which this system has")
 	}
 	var all sync.WaitGroup
 	for i := range 200 {
@@ -337,22 +336,4 @@ func TestAddrInfoBubble(t *testing.T) {
 			t.Errorf("the bubble's clock has advanced by %v: it did not wait for the system", d)
 		}
 	})
-}
-
-// A resolver asks the system, with the path that tells how.
-func TestAddrInfoResolver(t *testing.T) {
-	testkit.CheckLeaks(t)
-	defer wantFree(t, systemAddrInfos, maxAddrInfos)
-	r := must(New(Config{}))
-	defer r.Close()
-	name := must(os.Hostname())
-	a, err := r.Lookup(t.Context(), name)
-	if err != nil || len(a.Addrs) == 0 || a.Path != PathAddrInfoEx {
-		t.Errorf("this computer's name %s: %+v, %v", name, a, err)
-	}
-	name = strings.Repeat("n", maxLabel+1)
-	_, err = r.Lookup(t.Context(), name)
-	if e, ok := errors.AsType[*Error](err); !ok || e.Path != PathAddrInfoEx || e.Name != name || !errors.Is(err, ErrNotFound) {
-		t.Errorf("%#v", err)
-	}
 }

@@ -1,6 +1,6 @@
 //go:build !windows
 
-package dns
+package sysresolver
 
-// systemLookup returns the system's resolver, and the path of its answers.
-func systemLookup() (hostLookup, Path) { return netLookup, PathPool }
+// System returns the lookup of this system, and whether it is that of GetAddrInfoExW.
+func System() (lookup Lookup, addrInfoEx bool) { return netLookup, false }
