@@ -37,6 +37,7 @@ type quirks struct {
 	caseLostUntil  int64 // it does not repeat the case of names
 	noTCPUntil     int64 // it does not listen on TCP, although its case makes that necessary
 	silences       int   // timeouts of queries with EDNS, since the last response to one
+	plainNext      bool  // the last timeout was that of a query with EDNS
 	ednsAnswered   bool  // it has responded to EDNS
 	plainBySilence bool  // plainUntil is a guess
 }
@@ -66,7 +67,7 @@ func (s *server) responded(t *transmission, v dnswire.Verdict) {
 func (s *server) understood(t *transmission) {
 	switch {
 	case !t.plain:
-		s.ednsAnswered, s.silences = true, 0
+		s.ednsAnswered, s.silences, s.plainNext = true, 0, false
 		if s.plainBySilence {
 			s.setPlain(0, false)
 		}
@@ -86,14 +87,14 @@ func (s *server) setPlain(until int64, bySilence bool) {
 	s.noEDNS.Store(until != 0)
 }
 
-// withoutEDNS reports whether a query is sent without EDNS. A server that may drop EDNS gets the next
-// query without.
+// withoutEDNS reports whether a query is sent without EDNS. A server that may drop EDNS gets the next query without, and
+// if it is silent again, one with EDNS: silence has other causes as well, and answers without EDNS are cut at 512 bytes.
 func (s *server) withoutEDNS() bool {
 	if s.plainUntil != 0 && s.x.now() >= s.plainUntil {
 		s.setPlain(0, false)
-		s.silences, s.ednsAnswered = 0, false
+		s.silences, s.plainNext, s.ednsAnswered = 0, false, false
 	}
-	return s.plainUntil != 0 || s.silences > 0 && !s.ednsAnswered
+	return s.plainUntil != 0 || s.plainNext && !s.ednsAnswered
 }
 
 // loses reports whether the server is known to lose the case of names, and whether TCP is of no help.
@@ -114,8 +115,11 @@ func (s *server) lacksTCP() { s.noTCPUntil = s.x.now() + int64(quirkPeriod) }
 // silent is called when an attempt has timed out.
 func (s *server) silent(t *transmission) {
 	s.timedOut.Add(1)
-	if !t.plain && !t.tcp {
-		s.silences++
+	if !t.tcp {
+		s.plainNext = !t.plain
+		if !t.plain {
+			s.silences++
+		}
 	}
 	if t.tcp && t.caseLost {
 		s.lacksTCP()

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,6 +139,23 @@ func TestAloneIsBounded(t *testing.T) {
 			if r := <-replies; r.Err == nil {
 				t.Error("resolved by a silent server")
 			}
+		}
+	}, s)
+}
+
+// A server that is silent is asked with EDNS and without in turn, over as many queries as it takes.
+func TestSilentServerIsAskedWithAndWithoutEDNS(t *testing.T) {
+	var withEDNS []bool
+	s := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message {
+		withEDNS = append(withEDNS, exchangetest.HasEDNS(q))
+		return nil
+	}}
+	onTestNet(t, func(n *testNet) {
+		n.policy.Attempts = 3
+		n.ask("a")
+		n.ask("b")
+		if want := []bool{true, false, true, false, true, false}; !slices.Equal(withEDNS, want) {
+			t.Errorf("queries with EDNS: %v, want %v", withEDNS, want)
 		}
 	}, s)
 }
