@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
+	"github.com/pollux-io/pollux/loop/looptest"
 )
 
 // A server that drops queries with EDNS costs one timeout: then it is asked without, and the assumption is tested.
@@ -156,6 +157,41 @@ func TestSilentServerIsAskedWithAndWithoutEDNS(t *testing.T) {
 		n.ask("b")
 		if want := []bool{true, false, true, false, true, false}; !slices.Equal(withEDNS, want) {
 			t.Errorf("queries with EDNS: %v, want %v", withEDNS, want)
+		}
+	}, s)
+}
+
+// When a server that loses the case of names is known to lack TCP, a response in another case to a query that was in
+// flight has it sent alone at once, and not over TCP.
+func TestCaseLostWithoutTCP(t *testing.T) {
+	s := &exchangetest.Server{
+		UDP: func(q []byte) []exchangetest.Message {
+			return []exchangetest.Message{exchangetest.AnswerTo(q, exchangetest.TrueAddr).Recased()}
+		},
+		Delay: func(n int) time.Duration { return []time.Duration{0, time.Second}[n%2] },
+	}
+	onTestNet(t, func(n *testNet) {
+		connects := 0
+		n.Network.SetRule(func(seg *looptest.Segment) looptest.Verdict {
+			if seg.ToHost == s.Host && seg.Kind == looptest.SYN {
+				connects++
+			}
+			return looptest.Pass
+		})
+		replies := make(chan Reply, 2)
+		n.Run(func() {
+			n.start("a", replies)
+			n.start("b", replies)
+		})
+		for range 2 {
+			r := <-replies
+			n.wantAddr(r, exchangetest.TrueAddr)
+			if r.TCP || len(r.Steps) > 0 {
+				t.Errorf("over TCP %v, steps %v", r.TCP, r.Steps)
+			}
+		}
+		if connects != 1 || s.Queries[0] != 4 {
+			t.Errorf("%d connections were tried, and %d queries sent; want 1 and 4", connects, s.Queries[0])
 		}
 	}, s)
 }

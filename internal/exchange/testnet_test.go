@@ -41,17 +41,25 @@ func (n *testNet) checkUnused() {
 	if x.queries.n != 0 || x.queries.first != nil || x.queries.last != nil || x.alarms.wheel.Len() != 0 {
 		n.T.Errorf("a closed exchanger has %d queries, %d alarms", x.queries.n, x.alarms.wheel.Len())
 	}
+	n.checkServers(x.servers)
 	failing := 0
 	for _, s := range x.servers {
-		if s.open != 0 || s.inFlight != 0 || s.alone != 0 || s.queued() != 0 || s.nowInFlight.Load() != 0 || s.nowQueued.Load() != 0 {
-			n.T.Errorf("server %v has %d sockets and streams, %d alone, %d transmissions, %d queued", s.addr, s.open, s.alone, s.inFlight, s.queued())
-		}
 		if s.failing {
 			failing++
 		}
 	}
 	if failing != x.failing {
 		n.T.Errorf("%d servers fail, the exchanger has counted %d", failing, x.failing)
+	}
+}
+
+// checkServers checks on the loop that servers have nothing in progress, or open.
+func (n *testNet) checkServers(servers []*server) {
+	n.T.Helper()
+	for _, s := range servers {
+		if s.open != 0 || s.inFlight != 0 || s.alone != 0 || s.queued() != 0 || s.nowInFlight.Load() != 0 || s.nowQueued.Load() != 0 {
+			n.T.Errorf("server %v has %d sockets and streams, %d alone, %d transmissions, %d queued", s.addr, s.open, s.alone, s.inFlight, s.queued())
+		}
 	}
 }
 
