@@ -72,7 +72,8 @@ type Answer struct {
 	Name, Canonical string
 	Type            Type // 0 for Lookup
 	// Addrs are the addresses, if those were looked up: for Lookup of both families, in the order in which to
-	// connect (RFC 6724).
+	// connect (RFC 6724). Those of the hosts file and of localhost are in the order of the file, IPv4 first for localhost, as
+	// to sort them takes system calls: a Dialer sorts them.
 	Addrs []netip.Addr
 	// Records are those of DNS: aliases first, in their order.
 	Records []Record

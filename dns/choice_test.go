@@ -153,8 +153,8 @@ func TestExplain(t *testing.T) {
 			{"192.0.2.1", 0, PathLiteral, "IP address", ""},
 			{"x.localhost", 0, PathLocalhost, "this machine", ""},
 			{"printer", TypeAAAA, PathHosts, "hosts file", ""},
-			{"web", 0, PathEvented, "Config has Servers", "web.one. web.two. web."},
-			{"w.x.y", 0, PathEvented, "Config has Servers", "w.x.y. w.x.y.one. w.x.y.two."},
+			{"web", 0, PathEvented, "servers were given", "web.one. web.two. web."},
+			{"w.x.y", 0, PathEvented, "servers were given", "w.x.y. w.x.y.one. w.x.y.two."},
 			{"web.", TypeMX, PathEvented, "other types", "web."},
 		} {
 			p := r.Explain(c.name, c.typ)
