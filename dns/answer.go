@@ -1,13 +1,12 @@
 package dns
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/exchange"
 )
 
 // A Type is the type of a record, as registered by IANA.
@@ -73,7 +72,8 @@ type Answer struct {
 	Name, Canonical string
 	Type            Type // 0 for Lookup
 	// Addrs are the addresses, if those were looked up: for Lookup of both families, in the order in which to
-	// connect (RFC 6724).
+	// connect (RFC 6724). Those of the hosts file and of localhost are in the order of the file, IPv4 first for localhost, as
+	// to sort them takes system calls: a Dialer sorts them.
 	Addrs []netip.Addr
 	// Records are those of DNS: aliases first, in their order.
 	Records []Record
@@ -88,6 +88,28 @@ type Answer struct {
 	Stale bool
 	// Steps are the attempts that failed before.
 	Steps []Step
+}
+
+// A Step is an attempt of a lookup that has failed.
+type Step struct {
+	Server netip.AddrPort
+	TCP    bool          // over TCP; otherwise over UDP
+	Took   time.Duration // from sending to the failure
+	Err    error         // why
+}
+
+// String returns the step in one line.
+func (s Step) String() string { return exchange.Step(s).String() }
+
+func stepsOf(failed []exchange.Step) []Step {
+	if len(failed) == 0 {
+		return nil
+	}
+	steps := make([]Step, len(failed))
+	for i, s := range failed {
+		steps[i] = Step(s)
+	}
+	return steps
 }
 
 // A Record is a record of DNS. Which fields after TTL are set depends on the type. Texts are as
@@ -117,63 +139,4 @@ func recordOf(w *dnswire.Record) Record {
 		r.Target = w.Target.String()
 	}
 	return r
-}
-
-// Why a name has no answer. Both errors wrap ErrNotFound.
-var (
-	// ErrNotFound: the name does not exist, or has no record of the type.
-	ErrNotFound = errors.New("not found")
-	// ErrNoName: the name does not exist (NXDOMAIN).
-	ErrNoName = fmt.Errorf("no such name: %w", ErrNotFound)
-	// ErrNoData: the name exists, but has no record of the type.
-	ErrNoData = fmt.Errorf("no record of the type: %w", ErrNotFound)
-)
-
-// An Error is the error of a lookup. Unwrap returns what wraps or is ErrNoName or ErrNoData, ErrNotInline,
-// pollux.ErrBadArgument (the name or the type cannot be looked up), loop.ErrOnLoop, ErrClosed, ErrBusy, the
-// context's cause, the error of the last attempt, or a *net.DNSError of the pool. Lookups may return the same Error:
-// do not change it.
-type Error struct {
-	Name   string
-	Type   Type   // 0 for Lookup
-	Path   Path   // where the error comes from, if it comes from a source
-	Reason string // why the system's resolver was asked: empty unless it was
-	Steps  []Step // attempts that failed: at most those of one of the names asked for
-	Err    error
-}
-
-// Error returns the name, the type, the cause, and the failed attempts.
-func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "dns: lookup %q (%v): %v", e.Name, e.Type, e.Err)
-	switch {
-	case e.Reason != "":
-		fmt.Fprintf(&b, " [%s: %s]", e.Path, e.Reason)
-	case e.Path != "":
-		fmt.Fprintf(&b, " [%s]", e.Path)
-	}
-	for i, s := range e.Steps {
-		fmt.Fprintf(&b, "; attempt %d: %v", i+1, s)
-	}
-	return b.String()
-}
-
-func (e *Error) Unwrap() error { return e.Err }
-
-// Timeout reports whether servers have not responded in time, or a deadline has passed.
-func (e *Error) Timeout() bool {
-	t, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](e.Err)
-	return ok && t.Timeout()
-}
-
-// Temporary reports whether the same lookup may succeed later.
-func (e *Error) Temporary() bool {
-	t, ok := errors.AsType[interface {
-		error
-		Temporary() bool
-	}](e.Err)
-	return ok && t.Temporary() || errors.Is(e.Err, ErrBusy)
 }

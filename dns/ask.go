@@ -6,6 +6,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/dnscache"
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/exchange"
 	"github.com/pollux-io/pollux/internal/flight"
 	"github.com/pollux-io/pollux/loop"
 )
@@ -99,7 +100,7 @@ func (lk *Lookup) join(i int, key dnscache.Key, start flight.Start[dnscache.Key,
 }
 
 // startEvented starts a query on the loop l, on which it must be called.
-func (r *Resolver) startEvented(l *loop.Loop, key dnscache.Key, question dnswire.Question, p *policy) flight.Start[dnscache.Key, *result] {
+func (r *Resolver) startEvented(l *loop.Loop, key dnscache.Key, question dnswire.Question, p *exchange.Policy) flight.Start[dnscache.Key, *result] {
 	return func(f *flight.Flight[dnscache.Key, *result]) (stop func()) {
 		x, err := r.exchanger(l)
 		if err != nil {
@@ -107,22 +108,22 @@ func (r *Resolver) startEvented(l *loop.Loop, key dnscache.Key, question dnswire
 			return nil
 		}
 		f.CarriedBy(l)
-		q := x.ask(question, p, func(rep reply) { f.Finish(r.keep(key, &rep), rep.err) })
-		return func() { runOn(l, q.cancel) }
+		q := x.Ask(question, p, func(rep exchange.Reply) { f.Finish(r.keep(key, &rep), rep.Err) })
+		return func() { runOn(l, q.Cancel) }
 	}
 }
 
 // keep caches a reply.
-func (r *Resolver) keep(key dnscache.Key, rep *reply) *result {
-	r.counts.attempts(rep.steps)
-	if rep.err != nil {
+func (r *Resolver) keep(key dnscache.Key, rep *exchange.Reply) *result {
+	r.counts.attempts(rep.Steps)
+	if rep.Err != nil {
 		r.results.RefreshFailed(r.now(), key)
-		return &result{steps: rep.steps}
+		return &result{steps: stepsOf(rep.Steps)}
 	}
-	w := &rep.response
+	w := &rep.Response
 	res := &result{
 		kind: w.Kind, records: w.Records, aliases: w.Aliases, canonical: w.Canonical, ttl: w.TTL,
-		path: rep.path, steps: rep.steps,
+		path: Path(rep.Path), steps: stepsOf(rep.Steps),
 	}
 	r.results.Put(r.now(), key, dnscache.Answer[*result]{
 		Value: res, TTL: res.ttl, Negative: res.kind != dnswire.Positive, Size: resultBytes + recordBytes*len(res.records),

@@ -41,7 +41,7 @@ func (r *Resolver) eventedOrPool(s *dnsconf.Snapshot, name string, t Type) (p Pa
 	case r.config.Strategy == Pool:
 		return PathPool, "the strategy is Pool"
 	case len(r.config.Servers) > 0:
-		return PathEvented, "Config has Servers"
+		return PathEvented, "servers were given"
 	}
 	if reason = poolReason(s, name); reason != "" {
 		return PathPool, reason

@@ -13,13 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
 
 // realZone has the names of realServer.
-var realZone = zone{"a.": {trueAddr}, "long.": {trueAddr}, "here.": {"127.0.0.1"}}
+var realZone = zone{"a.": {exchangetest.TrueAddr}, "long.": {exchangetest.TrueAddr}, "here.": {"127.0.0.1"}}
 
 // A realServer is a DNS server of package loop on the system's loopback. It answers for each name nN with its
 // own address, for those of realZone, and never for those that begin with "silent". Names that begin with "long" are
@@ -31,16 +32,16 @@ var (
 	_ loop.Handler       = realServer{}
 )
 
-func (realServer) answer(query []byte) answer {
+func (realServer) answer(query []byte) exchangetest.Message {
 	name, typ := questionOf(query)
 	var n byte
 	if _, err := fmt.Sscanf(name, "n%d.", &n); err != nil {
 		return realZone.answer(query)
 	}
 	if typ == TypeAAAA {
-		return answerTo(query)
+		return exchangetest.AnswerTo(query)
 	}
-	return answerTo(query, numberedAddr(int(n)))
+	return exchangetest.AnswerTo(query, numberedAddr(int(n)))
 }
 
 // numberedAddr is the address of the name nN.
@@ -52,7 +53,7 @@ func (s realServer) Packets(p *loop.PacketConn, ms []sock.Message) {
 		switch name, _ := questionOf(query); {
 		case strings.HasPrefix(name, "silent"):
 		case strings.HasPrefix(name, "long"):
-			p.WriteTo(s.answer(query).truncated(), m.Addr)
+			p.WriteTo(s.answer(query).Truncated(), m.Addr)
 		default:
 			p.WriteTo(s.answer(query), m.Addr)
 		}
@@ -62,11 +63,11 @@ func (s realServer) Packets(p *loop.PacketConn, ms []sock.Message) {
 func (s realServer) Data(c *loop.Conn, b []byte) (int, error) {
 	all := bytes.NewReader(b)
 	for consumed := 0; ; consumed = len(b) - all.Len() {
-		query, err := readFrame(all)
+		query, err := exchangetest.ReadFrame(all)
 		if err != nil { // the rest follows
 			return consumed, nil
 		}
-		c.Write(frame(s.answer(query)))
+		c.Write(exchangetest.Frame(s.answer(query)))
 	}
 }
 
@@ -115,7 +116,7 @@ func TestBackends(t *testing.T) {
 	onBackends(t, func(t *testing.T, r *Resolver, s realServer) {
 		for name, want := range map[string]string{"a.": "udp", "long.": "tcp"} {
 			a, err := r.Lookup(t.Context(), name)
-			if err != nil || len(a.Addrs) != 1 || a.Addrs[0].String() != trueAddr || a.Path != Path("evented "+s.addr.String()+" "+want) {
+			if err != nil || len(a.Addrs) != 1 || a.Addrs[0].String() != exchangetest.TrueAddr || a.Path != Path("evented "+s.addr.String()+" "+want) {
 				t.Errorf("%s: %+v, %v", name, a, err)
 			}
 		}
@@ -191,7 +192,7 @@ func TestOwnGroup(t *testing.T) {
 	if a, err := r.Lookup(t.Context(), "192.0.2.3"); err != nil || r.own != nil {
 		t.Errorf("%+v, %v; a group for a literal: %v", a, err, r.own != nil)
 	}
-	if a, err := r.Lookup(t.Context(), "a."); err != nil || a.Addrs[0].String() != trueAddr {
+	if a, err := r.Lookup(t.Context(), "a."); err != nil || a.Addrs[0].String() != exchangetest.TrueAddr {
 		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
 	"github.com/pollux-io/pollux/internal/testkit"
 )
 
@@ -61,19 +62,19 @@ func TestRefusedNames(t *testing.T) {
 	} {
 		t.Run(c.name+" "+c.typ.String(), func(t *testing.T) {
 			for _, strategy := range []Strategy{Auto, Inline, Evented, Pool} {
-				s := &testServer{udp: honest}
+				s := &exchangetest.Server{UDP: exchangetest.Honest}
 				onResolver(t, Config{Strategy: strategy}, files{resolv: "search example.org\n"}, func(r *testResolver) {
-					r.lookupHost = mustNotAsk(r.t)
-					_, err := r.lookup(r.t.Context(), c.name, c.typ)
+					r.lookupHost = mustNotAsk(r.T)
+					_, err := r.lookup(r.T.Context(), c.name, c.typ)
 					e, ok := errors.AsType[*Error](err)
 					if !ok || !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.text) || e.Name != c.name || e.Type != c.typ || e.Temporary() {
-						r.t.Errorf("%v: %v, want %v with %q", strategy, err, c.err, c.text)
+						r.T.Errorf("%v: %v, want %v with %q", strategy, err, c.err, c.text)
 					}
 					if p := r.Explain(c.name, c.typ); p.Err == nil || !errors.Is(p.Err, c.err) {
-						r.t.Errorf("%v: %+v, want the error", strategy, p)
+						r.T.Errorf("%v: %+v, want the error", strategy, p)
 					}
-					if len(r.exchangers) != 0 || s.queries[0] != 0 {
-						r.t.Errorf("%d queries", s.queries[0])
+					if len(r.exchangers) != 0 || s.Queries[0] != 0 {
+						r.T.Errorf("%d queries", s.Queries[0])
 					}
 				}, s)
 			}
@@ -97,48 +98,48 @@ func TestNotRefused(t *testing.T) {
 
 // With the strategy Inline nobody is asked; LookupInline is the same for other resolvers, with their cache.
 func TestInlineOnly(t *testing.T) {
-	s := &testServer{udp: zone{"a.": {trueAddr}}.udp}
+	s := &exchangetest.Server{UDP: zone{"a.": {exchangetest.TrueAddr}}.udp}
 	onResolver(t, Config{Strategy: Inline}, files{hosts: testHosts}, func(r *testResolver) {
-		r.lookupHost = mustNotAsk(r.t)
+		r.lookupHost = mustNotAsk(r.T)
 		r.wantAnswer("192.0.2.9", PathLiteral, "192.0.2.9")
 		r.wantAnswer("localhost", PathLocalhost, "127.0.0.1", "::1")
 		r.wantAnswer("printer", PathHosts, "192.0.2.7", "2001:db8::7")
 		for _, typ := range []Type{typeAddresses, TypeA, TypeMX} {
-			if _, err := r.lookup(r.t.Context(), "a.", typ); !errors.Is(err, ErrNotInline) {
-				r.t.Errorf("%v: %v, want ErrNotInline", typ, err)
+			if _, err := r.lookup(r.T.Context(), "a.", typ); !errors.Is(err, ErrNotInline) {
+				r.T.Errorf("%v: %v, want ErrNotInline", typ, err)
 			}
 		}
 		results := make(chan error, 1)
-		r.LookupFunc(r.loop, "a.", func(_ Answer, err error) { results <- err })
+		r.LookupFunc(r.Loop, "a.", func(_ Answer, err error) { results <- err })
 		if err := <-results; !errors.Is(err, ErrNotInline) {
-			r.t.Errorf("%v, want ErrNotInline", err)
+			r.T.Errorf("%v, want ErrNotInline", err)
 		}
-		if s.queries[0] != 0 || len(r.exchangers) != 0 {
-			r.t.Errorf("%d queries", s.queries[0])
+		if s.Queries[0] != 0 || len(r.exchangers) != 0 {
+			r.T.Errorf("%d queries", s.Queries[0])
 		}
 	}, s)
 	onResolver(t, Config{Strategy: Evented}, files{}, func(r *testResolver) {
 		lookup := func(want error) {
-			r.t.Helper()
+			r.T.Helper()
 			a, err := r.LookupInline("a.", typeAddresses)
 			if !errors.Is(err, want) || want == nil && (len(a.Addrs) != 1 || a.Path != PathCache) {
-				r.t.Errorf("%+v, %v, want the error %v", a, err, want)
+				r.T.Errorf("%+v, %v, want the error %v", a, err, want)
 			}
 		}
 		lookup(ErrNotInline)
-		r.Lookup(r.t.Context(), "a.")
+		r.Lookup(r.T.Context(), "a.")
 		lookup(nil)
 		time.Sleep(2 * time.Minute)
 		lookup(ErrNotInline)
 		if _, err := r.LookupInline("127.1", TypeA); !errors.Is(err, pollux.ErrBadArgument) {
-			r.t.Error(err)
+			r.T.Error(err)
 		}
 	}, s)
 }
 
 // Explain returns what the lookup then does, and leaves no trace itself.
 func TestExplain(t *testing.T) {
-	s := &testServer{udp: zone{"a.": {trueAddr}}.udp}
+	s := &exchangetest.Server{UDP: zone{"a.": {exchangetest.TrueAddr}}.udp}
 	f := files{resolv: "search one two\noptions ndots:2 rotate\n", hosts: testHosts}
 	onResolver(t, Config{Timeout: 3 * time.Second, Attempts: 4}, f, func(r *testResolver) {
 		before := r.Stats()
@@ -152,26 +153,26 @@ func TestExplain(t *testing.T) {
 			{"192.0.2.1", 0, PathLiteral, "IP address", ""},
 			{"x.localhost", 0, PathLocalhost, "this machine", ""},
 			{"printer", TypeAAAA, PathHosts, "hosts file", ""},
-			{"web", 0, PathEvented, "Config has Servers", "web.one. web.two. web."},
-			{"w.x.y", 0, PathEvented, "Config has Servers", "w.x.y. w.x.y.one. w.x.y.two."},
+			{"web", 0, PathEvented, "servers were given", "web.one. web.two. web."},
+			{"w.x.y", 0, PathEvented, "servers were given", "w.x.y. w.x.y.one. w.x.y.two."},
 			{"web.", TypeMX, PathEvented, "other types", "web."},
 		} {
 			p := r.Explain(c.name, c.typ)
 			if p.Path != c.path || !strings.Contains(p.Reason, c.reason) || strings.Join(p.Names, " ") != c.names || p.Name != c.name || p.Type != c.typ || p.Err != nil {
 				t.Errorf("%+v, want %+v", p, c)
 			}
-			if evented := c.path == PathEvented; evented != (len(p.Servers) == 1 && p.Servers[0] == s.addr && p.Timeout == 3*time.Second && p.Attempts == 4 && p.Rotate && !p.TCP) {
+			if evented := c.path == PathEvented; evented != (len(p.Servers) == 1 && p.Servers[0] == s.Addr && p.Timeout == 3*time.Second && p.Attempts == 4 && p.Rotate && !p.TCP) {
 				t.Errorf("%+v: servers and options", p)
 			}
 			if want := len(p.Types) == 2 && p.Types[0] == TypeA; c.name == "web" && !want {
 				t.Errorf("types %v", p.Types)
 			}
 		}
-		if s.queries[0] != 0 || r.Stats() != before || len(r.exchangers) != 0 {
+		if s.Queries[0] != 0 || r.Stats() != before || len(r.exchangers) != 0 {
 			t.Errorf("Explain left a trace: %+v, before it %+v", r.Stats(), before)
 		}
-		r.Lookup(r.t.Context(), "a.")
-		r.Lookup(r.t.Context(), "gone.")
+		r.Lookup(r.T.Context(), "a.")
+		r.Lookup(r.T.Context(), "gone.")
 		if p := r.Explain("A.", 0); p.Path != PathCache || p.Err != nil {
 			t.Errorf("%+v, want the cache", p)
 		}
@@ -183,26 +184,26 @@ func TestExplain(t *testing.T) {
 
 // What the pool was asked for has the reason, in the answer as in the error, and as Explain gives it.
 func TestReason(t *testing.T) {
-	s := &testServer{udp: honest}
+	s := &exchangetest.Server{UDP: exchangetest.Honest}
 	onResolver(t, Config{Strategy: Pool}, files{}, func(r *testResolver) {
 		r.lookupHost = func(_ context.Context, name string) ([]netip.Addr, error) {
 			if name == "good" {
-				return []netip.Addr{netip.MustParseAddr(trueAddr)}, nil
+				return []netip.Addr{netip.MustParseAddr(exchangetest.TrueAddr)}, nil
 			}
 			return nil, errors.New("of the system")
 		}
 		const reason = "the strategy is Pool"
-		if a := r.wantAnswer("good", PathPool, trueAddr); a.Reason != reason {
+		if a := r.wantAnswer("good", PathPool, exchangetest.TrueAddr); a.Reason != reason {
 			t.Errorf("%+v", a)
 		}
-		_, err := r.Lookup(r.t.Context(), "bad")
+		_, err := r.Lookup(r.T.Context(), "bad")
 		if e, ok := errors.AsType[*Error](err); !ok || e.Reason != reason || e.Path != PathPool || !strings.Contains(err.Error(), "[pool: "+reason+"]") {
 			t.Errorf("%v", err)
 		}
 		if p := r.Explain("good", 0); p.Path != PathPool || p.Reason != reason || p.Servers != nil {
 			t.Errorf("%+v", p)
 		}
-		if a, err := r.LookupType(r.t.Context(), "good.", TypeTXT); err == nil && a.Reason != "" || r.Explain("good.", TypeTXT).Path != PathEvented {
+		if a, err := r.LookupType(r.T.Context(), "good.", TypeTXT); err == nil && a.Reason != "" || r.Explain("good.", TypeTXT).Path != PathEvented {
 			t.Errorf("%+v, %v", a, err)
 		}
 	}, s)

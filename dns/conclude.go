@@ -3,8 +3,11 @@ package dns
 import (
 	"errors"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/exchange"
 )
 
 // partEnded is called with the result of a part of the name with index at.
@@ -61,7 +64,7 @@ func (lk *Lookup) conclude() {
 	}
 	lk.noteFailure(err, steps)
 	// Each name of the search list would cost another timeout; and with a closed resolver all fail.
-	if _, answered := errors.AsType[*rcodeError](err); lk.at+1 < len(lk.choice.names) && (err == nil || answered) {
+	if _, answered := errors.AsType[*exchange.RcodeError](err); lk.at+1 < len(lk.choice.names) && (err == nil || answered) {
 		lk.at++
 		lk.ask()
 		return
@@ -156,7 +159,36 @@ func (lk *Lookup) add(a *Answer, p *part) {
 // sorted returns addresses of both families in the order of RFC 6724.
 func (lk *Lookup) sorted(addrs []netip.Addr) []netip.Addr {
 	if lk.typ == typeAddresses {
-		lk.r.sortAddrs(lk.loop, addrs)
+		lk.r.sorter.Sort(lk.loop.Group().Config().Network, addrs)
 	}
 	return addrs
+}
+
+// An early delivers the addresses of the family that is resolved first, while the lookup goes on for the other
+// one (RFC 8305, section 3).
+type early struct {
+	// report is called at most once, on the loop, before done, and only if there are addresses.
+	report func(Answer)
+	// delay is how long IPv4 addresses wait for IPv6 ones. IPv6 addresses do not wait.
+	delay time.Duration
+}
+
+// reportEarly reports part p, the first to be resolved, unless the lookup ends before the delay.
+func (lk *Lookup) reportEarly(p *part) {
+	report := func(p *part) {
+		a := Answer{Name: lk.name, Canonical: lk.name, Type: lk.typ}
+		lk.add(&a, p)
+		a.Addrs = lk.sorted(slices.Clip(a.Addrs))
+		lk.early.report(a)
+	}
+	if p.typ == dnswire.TypeAAAA {
+		report(p)
+		return
+	}
+	at, first := lk.at, *p
+	lk.timer = lk.loop.AfterFunc(lk.early.delay, func() {
+		if lk.done != nil && at == lk.at {
+			report(&first)
+		}
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/loop/looptest"
 )
@@ -36,17 +37,17 @@ var targetAddrs = []string{"2001:db8:1::1", "2001:db8:1::2", "10.1.0.1", "10.1.0
 func onDialTest(t *testing.T, delay time.Duration, f func(d *dialTest)) {
 	t.Helper()
 	z := zone{"target.": targetAddrs, "four.": {"10.1.0.1"}}
-	s := &testServer{udp: z.udp}
+	s := &exchangetest.Server{UDP: z.udp}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
 		d := &dialTest{testResolver: r, dialer: Dialer{Resolver: r.Resolver}, targets: map[string]*looptest.Host{}}
 		for _, a := range targetAddrs {
-			h := r.net.Host(netip.MustParseAddr(a))
+			h := r.Network.Host(netip.MustParseAddr(a))
 			d.targets[a] = h
 			ln := must(h.Listen("tcp", ":80"))
-			r.t.Cleanup(func() { ln.Close() })
+			r.T.Cleanup(func() { ln.Close() })
 		}
 		began := time.Now()
-		r.net.SetRule(func(seg *looptest.Segment) looptest.Verdict {
+		r.Network.SetRule(func(seg *looptest.Segment) looptest.Verdict {
 			switch {
 			case seg.Kind == looptest.SYN && seg.Attempt == 0:
 				d.syns = append(d.syns, seg.To.Addr().String())
@@ -69,17 +70,17 @@ func (d *dialTest) accept(*loop.Conn) loop.Handler {
 }
 
 func (d *dialTest) dial(address string) (*loop.Conn, error) {
-	return d.dialer.Dial(d.t.Context(), "tcp", address, d.accept)
+	return d.dialer.Dial(d.T.Context(), "tcp", address, d.accept)
 }
 
 // want checks the order and the times of the attempts, and that one connection is open.
 func (d *dialTest) want(c *loop.Conn, err error, remote string, syns []string, at ...time.Duration) {
-	d.t.Helper()
+	d.T.Helper()
 	if err != nil {
-		d.t.Fatal(err)
+		d.T.Fatal(err)
 	}
 	if !slices.Equal(d.syns, syns) || !slices.Equal(d.at, at) || c.RemoteAddr().String() != remote || d.opened != 1 {
-		d.t.Fatalf("SYNs to %v at %v, connected to %v, accept called %d times", d.syns, d.at, c.RemoteAddr(), d.opened)
+		d.T.Fatalf("SYNs to %v at %v, connected to %v, accept called %d times", d.syns, d.at, c.RemoteAddr(), d.opened)
 	}
 	c.Abort()
 }
@@ -99,7 +100,7 @@ func TestDialAttempts(t *testing.T) {
 		c, err := d.dial("target.:80")
 		d.want(c, err, "[2001:db8:1::2]:80", []string{"2001:db8:1::1", "10.1.0.1", "2001:db8:1::2"}, 0, 250*time.Millisecond, 250*time.Millisecond)
 		time.Sleep(time.Second)
-		if conns := d.loop.Group().Conns(); conns != 0 {
+		if conns := d.Loop.Group().Conns(); conns != 0 {
 			t.Errorf("%d connections are left", conns)
 		}
 	})
@@ -140,7 +141,7 @@ func TestDialAllFail(t *testing.T) {
 		if _, err := d.dial("missing.:80"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%v, want ErrNotFound", err)
 		}
-		if _, err := d.dialer.Dial(d.t.Context(), "tcp6", "four.:80", d.accept); !errors.Is(err, ErrNoData) {
+		if _, err := d.dialer.Dial(d.T.Context(), "tcp6", "four.:80", d.accept); !errors.Is(err, ErrNoData) {
 			t.Errorf("%v, want ErrNoData", err)
 		}
 		if d.opened != 0 {
@@ -159,7 +160,7 @@ func TestDialCanceled(t *testing.T) {
 			if after == 1 { // while the lookup goes on
 				d.dialer.ResolutionDelay = time.Minute
 			}
-			ctx, cancel := context.WithTimeout(d.t.Context(), after)
+			ctx, cancel := context.WithTimeout(d.T.Context(), after)
 			defer cancel()
 			began := time.Now()
 			_, err := d.dialer.Dial(ctx, "tcp", "target.:80", d.accept)
@@ -171,7 +172,7 @@ func TestDialCanceled(t *testing.T) {
 				t.Errorf("canceled after %v: %d queries go on", after, flights)
 			}
 			time.Sleep(11 * time.Second) // sockets for DNS are older than socketAge
-			if conns, fds := d.loop.Group().Conns(), d.client.Descriptors(); conns+fds != 0 {
+			if conns, fds := d.Loop.Group().Conns(), d.Client.Descriptors(); conns+fds != 0 {
 				t.Errorf("canceled after %v: %d connections, %d descriptors", after, conns, fds)
 			}
 		})
@@ -182,15 +183,15 @@ func TestDialCanceled(t *testing.T) {
 func TestDialCanceledReportsProgress(t *testing.T) {
 	const limit = 300 * time.Millisecond
 	fail := func(d *dialTest) error {
-		ctx, cancel := context.WithTimeout(d.t.Context(), limit)
+		ctx, cancel := context.WithTimeout(d.T.Context(), limit)
 		defer cancel()
 		var got error
-		d.run(func() {
-			d.dialer.DialFunc(ctx, d.loop, "tcp", "target.:80", d.accept, func(_ *loop.Conn, err error) { got = err })
+		d.Run(func() {
+			d.dialer.DialFunc(ctx, d.Loop, "tcp", "target.:80", d.accept, func(_ *loop.Conn, err error) { got = err })
 		})
 		time.Sleep(2 * limit)
 		if !errors.Is(got, context.DeadlineExceeded) {
-			d.t.Errorf("%v, want %v", got, context.DeadlineExceeded)
+			d.T.Errorf("%v, want %v", got, context.DeadlineExceeded)
 		}
 		return got
 	}
@@ -214,7 +215,7 @@ func TestDialCanceledReportsProgress(t *testing.T) {
 // A handler that is refused, or a connection that accept closes, is the end of the race.
 func TestDialAcceptRefuses(t *testing.T) {
 	onDialTest(t, 0, func(d *dialTest) {
-		c, err := d.dialer.Dial(d.t.Context(), "tcp", "target.:80", func(*loop.Conn) loop.Handler { return nil })
+		c, err := d.dialer.Dial(d.T.Context(), "tcp", "target.:80", func(*loop.Conn) loop.Handler { return nil })
 		if err == nil || c != nil || len(d.syns) != 1 {
 			t.Errorf("%v, %v, SYNs to %v", c, err, d.syns)
 		}
@@ -226,15 +227,15 @@ func TestDialMisuse(t *testing.T) {
 		for _, c := range []struct{ network, address string }{
 			{"udp", "target.:80"}, {"tcp", "target."}, {"tcp", "target.:-1"}, {"tcp", "target.:65536"}, {"unix", "/x"},
 		} {
-			if _, err := d.dialer.Dial(d.t.Context(), c.network, c.address, d.accept); !errors.Is(err, pollux.ErrBadArgument) {
+			if _, err := d.dialer.Dial(d.T.Context(), c.network, c.address, d.accept); !errors.Is(err, pollux.ErrBadArgument) {
 				t.Errorf("%v: %v, want ErrBadArgument", c, err)
 			}
 		}
-		if _, err := (&Dialer{}).Dial(d.t.Context(), "tcp", "target.:80", d.accept); !errors.Is(err, pollux.ErrBadArgument) {
+		if _, err := (&Dialer{}).Dial(d.T.Context(), "tcp", "target.:80", d.accept); !errors.Is(err, pollux.ErrBadArgument) {
 			t.Errorf("%v, want ErrBadArgument", err)
 		}
 		late := Dialer{Resolver: d.Resolver, AttemptDelay: time.Minute}
-		if _, err := late.Dial(d.t.Context(), "tcp", "target.:80", d.accept); !errors.Is(err, pollux.ErrBadArgument) {
+		if _, err := late.Dial(d.T.Context(), "tcp", "target.:80", d.accept); !errors.Is(err, pollux.ErrBadArgument) {
 			t.Errorf("%v, want ErrBadArgument", err)
 		}
 	})

@@ -155,7 +155,7 @@ func TestHappyEyeballsModel(t *testing.T) {
 		}
 		ran++
 		s.run(t, func(h *happyRun) {
-			got, err := h.dial(h.t.Context(), "tcp")
+			got, err := h.dial(h.T.Context(), "tcp")
 			took := time.Since(h.began)
 			if got != winner || (err == nil) != (winner != "") || winner != "" && (took < opened || took > opened+2*latest) {
 				t.Errorf("connected to %q after %v, %v; want %q after %v", got, took, err, winner, opened)

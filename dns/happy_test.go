@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/loop/looptest"
 )
@@ -81,26 +82,26 @@ func (s *happyTest) run(t *testing.T, f func(h *happyRun)) {
 		z["target."] = append(z["target."], addr)
 	}
 	slices.Sort(z["target."])
-	server := &testServer{udp: func(q []byte) []answer {
+	server := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message {
 		switch _, typ := questionOf(q); s.dns(typ).fate {
 		case refuses:
-			return []answer{answerTo(q).rcode(2)}
+			return []exchangetest.Message{exchangetest.AnswerTo(q).Rcode(2)}
 		case empty:
-			return []answer{zone{"target.": nil}.answer(q)}
+			return []exchangetest.Message{zone{"target.": nil}.answer(q)}
 		}
 		return z.udp(q)
 	}}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
 		h := &happyRun{testResolver: r, dialer: Dialer{Resolver: r.Resolver}, fates: fates, began: time.Now()}
 		for addr, o := range fates {
-			host := r.net.Host(netip.MustParseAddr(addr))
+			host := r.Network.Host(netip.MustParseAddr(addr))
 			if o.fate == refuses {
 				continue
 			}
 			ln := must(host.Listen("tcp", ":80"))
-			r.t.Cleanup(func() { ln.Close() })
+			r.T.Cleanup(func() { ln.Close() })
 		}
-		r.net.SetRule(func(seg *looptest.Segment) looptest.Verdict { return h.rule(s, seg) })
+		r.Network.SetRule(func(seg *looptest.Segment) looptest.Verdict { return h.rule(s, seg) })
 		f(h)
 		h.checkNothingIsLeft()
 	}, server)
@@ -128,7 +129,7 @@ func (h *happyRun) rule(s *happyTest, seg *looptest.Segment) looptest.Verdict {
 
 // dial dials, and checks that done is called once, and accept once at most. It returns the remote address.
 func (h *happyRun) dial(ctx context.Context, network string) (string, error) {
-	h.t.Helper()
+	h.T.Helper()
 	type result struct {
 		c   *loop.Conn
 		err error
@@ -136,7 +137,7 @@ func (h *happyRun) dial(ctx context.Context, network string) (string, error) {
 	results := make(chan result, 2)
 	h.accepts, h.syns, h.began = 0, nil, time.Now()
 	accept := func(*loop.Conn) loop.Handler { h.accepts++; return sink{make(chan error, 1)} }
-	err := h.dialer.DialFunc(ctx, h.loop, network, "target.:80", accept, func(c *loop.Conn, err error) { results <- result{c, err} })
+	err := h.dialer.DialFunc(ctx, h.Loop, network, "target.:80", accept, func(c *loop.Conn, err error) { results <- result{c, err} })
 	if err != nil {
 		return "", err
 	}
@@ -146,8 +147,8 @@ func (h *happyRun) dial(ctx context.Context, network string) (string, error) {
 		want = 1
 	}
 	time.Sleep(time.Millisecond)
-	if conns := h.loop.Group().Conns(); conns != want || h.accepts != want || len(results) != 0 {
-		h.t.Errorf("%d connections, %d calls of accept, want %d; %d more calls of done", conns, h.accepts, want, len(results))
+	if conns := h.Loop.Group().Conns(); conns != want || h.accepts != want || len(results) != 0 {
+		h.T.Errorf("%d connections, %d calls of accept, want %d; %d more calls of done", conns, h.accepts, want, len(results))
 	}
 	if r.c == nil {
 		return "", r.err
@@ -158,27 +159,27 @@ func (h *happyRun) dial(ctx context.Context, network string) (string, error) {
 
 // checkNothingIsLeft checks that a while after a dial nothing of it is left.
 func (h *happyRun) checkNothingIsLeft() {
-	h.t.Helper()
+	h.T.Helper()
 	time.Sleep(lateAnswers + latest)
 	if flights, waiters := h.flights.InFlight(); flights+waiters != 0 {
-		h.t.Errorf("%d queries go on, with %d waiters", flights, waiters)
+		h.T.Errorf("%d queries go on, with %d waiters", flights, waiters)
 	}
 	time.Sleep(2 * time.Minute) // sockets for DNS are older than socketAge
-	if conns, fds := h.loop.Group().Conns(), h.client.Descriptors(); conns+fds != 0 {
-		h.t.Errorf("%d connections, %d descriptors", conns, fds)
+	if conns, fds := h.Loop.Group().Conns(), h.Client.Descriptors(); conns+fds != 0 {
+		h.T.Errorf("%d connections, %d descriptors", conns, fds)
 	}
 }
 
 // wantSYNs checks the attempts, and their times.
 func (h *happyRun) wantSYNs(want []attemptAt) {
-	h.t.Helper()
+	h.T.Helper()
 	ok := len(h.syns) == len(want)
 	for i := 0; ok && i < len(want); i++ {
 		late := h.syns[i].at - want[i].at
 		ok = h.syns[i].addr == want[i].addr && late >= 0 && late <= latest
 	}
 	if !ok {
-		h.t.Errorf("attempts %v, want %v", h.syns, want)
+		h.T.Errorf("attempts %v, want %v", h.syns, want)
 	}
 }
 
@@ -241,7 +242,7 @@ func TestHappyEyeballs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.run(t, func(h *happyRun) {
-				winner, err := h.dial(h.t.Context(), "tcp")
+				winner, err := h.dial(h.T.Context(), "tcp")
 				if winner != c.winner || (err == nil) != (winner != "") {
 					t.Errorf("connected to %q, %v; want %q", winner, err, c.winner)
 				}
@@ -255,7 +256,7 @@ func TestHappyEyeballs(t *testing.T) {
 func TestDialOneFamily(t *testing.T) {
 	s := happyTest{v6: []response{{}}, v4: []response{{}}, aaaa: response{fate: vanishes}}
 	s.run(t, func(h *happyRun) {
-		if winner, err := h.dial(h.t.Context(), "tcp4"); winner != "10.1.0.1" || err != nil {
+		if winner, err := h.dial(h.T.Context(), "tcp4"); winner != "10.1.0.1" || err != nil {
 			t.Errorf("connected to %q, %v", winner, err)
 		}
 		h.wantSYNs([]attemptAt{{"10.1.0.1", 0}})
@@ -272,7 +273,7 @@ func TestDialCanceledAtEachPoint(t *testing.T) {
 	won := false
 	for at := time.Duration(0); at < 800*ms; at += 9*ms + 137*time.Microsecond {
 		s.run(t, func(h *happyRun) {
-			ctx, cancel := context.WithTimeoutCause(h.t.Context(), at, errors.New("enough"))
+			ctx, cancel := context.WithTimeoutCause(h.T.Context(), at, errors.New("enough"))
 			defer cancel()
 			winner, err := h.dial(ctx, "tcp")
 			took := time.Since(h.began)
@@ -298,13 +299,13 @@ func TestDialWithoutDescriptors(t *testing.T) {
 	s := happyTest{v6: []response{{fate: vanishes}}, v4: []response{{}}}
 	s.run(t, func(h *happyRun) {
 		h.zoneLookup()
-		h.client.SetMaxDescriptors(0)
-		if _, err := h.dial(h.t.Context(), "tcp"); !errors.Is(err, syscall.EMFILE) {
+		h.Client.SetMaxDescriptors(0)
+		if _, err := h.dial(h.T.Context(), "tcp"); !errors.Is(err, syscall.EMFILE) {
 			t.Errorf("%v, want EMFILE", err)
 		}
-		h.client.SetMaxDescriptors(1)
-		time.AfterFunc(600*ms, func() { h.client.SetMaxDescriptors(100) })
-		if winner, err := h.dial(h.t.Context(), "tcp"); winner != "10.1.0.1" || err != nil {
+		h.Client.SetMaxDescriptors(1)
+		time.AfterFunc(600*ms, func() { h.Client.SetMaxDescriptors(100) })
+		if winner, err := h.dial(h.T.Context(), "tcp"); winner != "10.1.0.1" || err != nil {
 			t.Errorf("connected to %q, %v", winner, err)
 		}
 		h.wantSYNs([]attemptAt{{"2001:db8:1::1", 0}, {"10.1.0.1", 750 * ms}})
@@ -313,12 +314,12 @@ func TestDialWithoutDescriptors(t *testing.T) {
 
 // zoneLookup has the addresses in the cache, and no descriptor open.
 func (h *happyRun) zoneLookup() {
-	h.t.Helper()
-	if _, err := h.Lookup(h.t.Context(), "target."); err != nil {
-		h.t.Fatal(err)
+	h.T.Helper()
+	if _, err := h.Lookup(h.T.Context(), "target."); err != nil {
+		h.T.Fatal(err)
 	}
 	time.Sleep(30 * time.Second)
-	if fds := h.client.Descriptors(); fds != 0 {
-		h.t.Fatalf("%d descriptors are open", fds)
+	if fds := h.Client.Descriptors(); fds != 0 {
+		h.T.Fatalf("%d descriptors are open", fds)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pollux-io/pollux/internal/exchange"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -12,7 +13,7 @@ import (
 var errLoopEnded = fmt.Errorf("the loop that carried the query has ended: %w", ErrClosed)
 
 // exchanger returns that of a loop.
-func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
+func (r *Resolver) exchanger(l *loop.Loop) (*exchange.Exchanger, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -20,7 +21,7 @@ func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
 	}
 	x := r.exchangers[l]
 	if x == nil {
-		x = newExchanger(l, l.Group().Config().Network, r.config.limitsOf(len(l.Group().Loops())))
+		x = exchange.New(l, l.Group().Config().Network, r.config.limitsOf(len(l.Group().Loops())))
 		r.exchangers[l] = x
 		r.watchers.Go(func() { r.watch(l, x) })
 	}
@@ -29,29 +30,29 @@ func (r *Resolver) exchanger(l *loop.Loop) (*exchanger, error) {
 
 // watch waits for the end of a loop. Then it closes the sockets, and ends the queries that the loop has carried, for
 // which lookups on other loops may wait: nothing else would end those.
-func (r *Resolver) watch(l *loop.Loop, x *exchanger) {
+func (r *Resolver) watch(l *loop.Loop, x *exchange.Exchanger) {
 	select {
 	case <-r.closing:
 		return
 	case <-l.Done():
 	}
-	x.close() // nothing else accesses it any more
+	x.Close() // nothing else accesses it any more
 	r.mu.Lock()
 	delete(r.exchangers, l)
-	r.gone.add(x)
+	r.gone.Add(x.Traffic())
 	r.mu.Unlock()
 	r.flights.FinishCarriedBy(l, errLoopEnded)
 }
 
 // closeOn closes an exchanger, by its loop: if that is about to end, when it has.
-func closeOn(l *loop.Loop, x *exchanger) {
-	switch err := l.Run(x.close); {
+func closeOn(l *loop.Loop, x *exchange.Exchanger) {
+	switch err := l.Run(x.Close); {
 	case hasEnded(l): // before or after it has run the function
-		x.close()
+		x.Close()
 	case errors.Is(err, loop.ErrClosed):
-		go func() { <-l.Done(); x.close() }()
+		go func() { <-l.Done(); x.Close() }()
 	case err != nil: // the queue is full
-		l.AfterFunc(0, x.close)
+		l.AfterFunc(0, x.Close)
 	}
 }
 

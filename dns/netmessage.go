@@ -21,6 +21,7 @@ type netQuery struct {
 }
 
 const (
+	lengthBytes = 2 // of the length before a message (RFC 1035, section 4.2.2)
 	headerBytes = 12
 	classIN     = 1
 

@@ -15,11 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
-
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/exchange"
+	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
 	"github.com/pollux-io/pollux/internal/testkit"
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // records are what a test's server has: by name and type, in the order of the server.
@@ -53,7 +54,7 @@ func typeOf(b dnsmessage.ResourceBody) (t dnsmessage.Type) {
 }
 
 // udp answers a query, with CNAMEs followed.
-func (z records) udp(q []byte) []answer {
+func (z records) udp(q []byte) []exchangetest.Message {
 	var m dnsmessage.Message
 	if err := m.Unpack(q); err != nil {
 		panic(err)
@@ -84,7 +85,7 @@ func (z records) udp(q []byte) []answer {
 		soa := &dnsmessage.SOAResource{NS: dnsName("."), MBox: dnsName("."), MinTTL: 30}
 		m.Authorities = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: dnsName("."), Class: dnsmessage.ClassINET, TTL: 30}, Body: soa}}
 	}
-	return []answer{must(m.Pack())}
+	return []exchangetest.Message{must(m.Pack())}
 }
 
 var netRecords = records{
@@ -102,7 +103,7 @@ var netRecords = records{
 }
 
 // onNetResolver runs f with NetResolver in a bubble. Package net makes its state outside, as it outlives the bubble.
-func onNetResolver(t *testing.T, c Config, f func(r *testResolver, n *net.Resolver), servers ...*testServer) {
+func onNetResolver(t *testing.T, c Config, f func(r *testResolver, n *net.Resolver), servers ...*exchangetest.Server) {
 	t.Helper()
 	refuse := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no server") }
 	if _, err := (&net.Resolver{PreferGo: true, Dial: refuse}).LookupHost(t.Context(), "prepare.invalid."); err == nil {
@@ -113,9 +114,9 @@ func onNetResolver(t *testing.T, c Config, f func(r *testResolver, n *net.Resolv
 
 // Every method of net.Resolver gets what our servers have.
 func TestNetResolver(t *testing.T) {
-	s := &testServer{udp: netRecords.udp}
+	s := &exchangetest.Server{UDP: netRecords.udp}
 	onNetResolver(t, Config{}, func(r *testResolver, n *net.Resolver) {
-		ctx := r.t.Context()
+		ctx := r.T.Context()
 		for what, c := range map[string]struct {
 			lookup func() (any, error)
 			want   string
@@ -150,28 +151,28 @@ func TestNetResolver(t *testing.T) {
 			}
 		}
 		r.wantAnswer("alias.example.", PathCache, "192.0.2.1", "2001:db8::5")
-		queries := s.queries[0]
-		if _, err := n.LookupTXT(ctx, "example."); err != nil || s.queries[0] != queries {
-			t.Errorf("%v, %d queries for what is in the cache", err, s.queries[0]-queries)
+		queries := s.Queries[0]
+		if _, err := n.LookupTXT(ctx, "example."); err != nil || s.Queries[0] != queries {
+			t.Errorf("%v, %d queries for what is in the cache", err, s.Queries[0]-queries)
 		}
 	}, s)
 }
 
 // Errors are what package net makes of those of a server.
 func TestNetResolverErrors(t *testing.T) {
-	s := &testServer{udp: netRecords.udp}
+	s := &exchangetest.Server{UDP: netRecords.udp}
 	onNetResolver(t, Config{Attempts: 1}, func(r *testResolver, n *net.Resolver) {
 		for name, want := range map[string]struct{ notFound, temporary bool }{
 			"missing.": {notFound: true}, "a.example.": {notFound: true}, "fails.": {temporary: true},
 		} {
-			_, err := n.LookupTXT(r.t.Context(), name)
+			_, err := n.LookupTXT(r.T.Context(), name)
 			if e, ok := errors.AsType[*net.DNSError](err); !ok || e.IsNotFound != want.notFound || e.IsTemporary != want.temporary {
 				t.Errorf("%s: %#v, want %+v", name, err, want)
 			}
 		}
 		r.Close()
 		began := time.Now()
-		if _, err := n.LookupTXT(r.t.Context(), "example."); err == nil || !strings.Contains(err.Error(), ErrClosed.Error()) || time.Since(began) > time.Second {
+		if _, err := n.LookupTXT(r.T.Context(), "example."); err == nil || !strings.Contains(err.Error(), ErrClosed.Error()) || time.Since(began) > time.Second {
 			t.Errorf("%v after %v, want ErrClosed", err, time.Since(began))
 		}
 	}, s)
@@ -179,25 +180,25 @@ func TestNetResolverErrors(t *testing.T) {
 
 // Package net has a timeout of its own: what takes us longer answers its next try.
 func TestNetResolverDeadServer(t *testing.T) {
-	dead := &testServer{udp: func([]byte) []answer { return nil }}
-	s := &testServer{udp: netRecords.udp}
+	dead := &exchangetest.Server{UDP: func([]byte) []exchangetest.Message { return nil }}
+	s := &exchangetest.Server{UDP: netRecords.udp}
 	onNetResolver(t, Config{Timeout: 7 * time.Second, Attempts: 1}, func(r *testResolver, n *net.Resolver) {
-		got, err := n.LookupTXT(r.t.Context(), "example.")
-		if err != nil || len(got) != 2 || dead.queries[0] != 1 || s.queries[0] != 1 {
-			t.Errorf("%q, %v; %d and %d queries, want one for each server", got, err, dead.queries[0], s.queries[0])
+		got, err := n.LookupTXT(r.T.Context(), "example.")
+		if err != nil || len(got) != 2 || dead.Queries[0] != 1 || s.Queries[0] != 1 {
+			t.Errorf("%q, %v; %d and %d queries, want one for each server", got, err, dead.Queries[0], s.Queries[0])
 		}
 	}, dead, s)
 }
 
 // When the context of a lookup is canceled, the lookup returns at once, and nothing goes on.
 func TestNetResolverCanceled(t *testing.T) {
-	s := &testServer{udp: func([]byte) []answer { return nil }}
+	s := &exchangetest.Server{UDP: func([]byte) []exchangetest.Message { return nil }}
 	onNetResolver(t, Config{}, func(r *testResolver, n *net.Resolver) {
 		for what, lookup := range map[string]func(context.Context) error{
 			"TXT":  func(ctx context.Context) error { _, err := n.LookupTXT(ctx, "example."); return err },
 			"host": func(ctx context.Context) error { _, err := n.LookupHost(ctx, "example."); return err },
 		} {
-			ctx, cancel := context.WithCancel(r.t.Context())
+			ctx, cancel := context.WithCancel(r.T.Context())
 			time.AfterFunc(time.Second, cancel)
 			began := time.Now()
 			if err := lookup(ctx); err == nil || time.Since(began) > time.Second+time.Millisecond {
@@ -213,7 +214,7 @@ func TestNetResolverCanceled(t *testing.T) {
 
 // A connection is a stream with deadlines, as package net expects it of one to a server.
 func TestServerConn(t *testing.T) {
-	s := &testServer{udp: func(q []byte) []answer {
+	s := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message {
 		if name, _ := questionOf(q); name == "silent." {
 			return nil
 		}
@@ -221,10 +222,10 @@ func TestServerConn(t *testing.T) {
 	}}
 	query := func(name string) []byte {
 		m := dnsmessage.Message{Header: dnsmessage.Header{ID: 4711, RecursionDesired: true}, Questions: []dnsmessage.Question{{Name: dnsName(name), Type: dnsmessage.TypeSOA, Class: dnsmessage.ClassINET}}}
-		return frame(must(m.Pack()))
+		return exchangetest.Frame(must(m.Pack()))
 	}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		c := must(r.dialServer(r.t.Context(), "udp", "192.0.2.53:53"))
+		c := must(r.dialServer(r.T.Context(), "udp", "192.0.2.53:53"))
 		if _, ok := c.(net.PacketConn); ok {
 			t.Error("package net takes it for a datagram socket")
 		}
@@ -237,7 +238,7 @@ func TestServerConn(t *testing.T) {
 			t.Errorf("%v for a second query", err)
 		}
 		var m dnsmessage.Message
-		if err := m.Unpack(must(readFrame(io.MultiReader(c)))); err != nil || m.ID != 4711 || !m.RecursionDesired || !m.RecursionAvailable || len(m.Answers) != 1 {
+		if err := m.Unpack(must(exchangetest.ReadFrame(io.MultiReader(c)))); err != nil || m.ID != 4711 || !m.RecursionDesired || !m.RecursionAvailable || len(m.Answers) != 1 {
 			t.Fatalf("%+v, %v", m, err)
 		}
 		if soa := m.Answers[0].Body.(*dnsmessage.SOAResource); soa.Serial != 4294967295 || soa.MBox.String() != "admin.example." || soa.MinTTL != 30 || soa.Refresh != 1 {
@@ -272,13 +273,13 @@ func TestServerConn(t *testing.T) {
 func TestServerConnGarbage(t *testing.T) {
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
 		for _, b := range []string{"\x00\x00", "\x00\x02ab", "\x00\x0c\x00\x01\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00", "\x00\x13\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x00\x10\x00\x01"} {
-			c := must(r.dialServer(r.t.Context(), "udp", "192.0.2.53:53"))
+			c := must(r.dialServer(r.T.Context(), "udp", "192.0.2.53:53"))
 			if _, err := c.Write([]byte(b)); !errors.Is(err, errBadQuery) {
 				t.Errorf("%q: %v", b, err)
 			}
 			c.Close()
 		}
-	}, &testServer{udp: honest})
+	}, &exchangetest.Server{UDP: exchangetest.Honest})
 }
 
 // A response that is too long for a message is cut between records, and marked so.
@@ -363,7 +364,7 @@ func TestNetResolverHTTP(t *testing.T) {
 func TestRcodeOf(t *testing.T) {
 	for err, want := range map[error]dnswire.Rcode{
 		nil: dnswire.RcodeSuccess, &Error{Err: ErrNoData}: dnswire.RcodeSuccess, &Error{Err: ErrNoName}: dnswire.RcodeNXDomain,
-		&Error{Err: ErrClosed}: dnswire.RcodeServerFailure, &Error{Err: errServerTimeout}: dnswire.RcodeServerFailure,
+		&Error{Err: ErrClosed}: dnswire.RcodeServerFailure, &Error{Err: exchange.ErrTimeout}: dnswire.RcodeServerFailure,
 		&Error{Err: pollux.ErrBadArgument}: dnswire.RcodeNotImplemented,
 	} {
 		if got := rcodeOf(err); got != want {

@@ -65,7 +65,7 @@ func (r *Resolver) Explain(name string, t Type) Plan {
 		p.Types = append(p.Types, Type(t))
 	}
 	q := &v.policy
-	p.Servers, p.Timeout, p.Attempts, p.Rotate, p.TCP = slices.Clone(q.servers), q.timeout, q.attempts, q.rotate, q.tcp
+	p.Servers, p.Timeout, p.Attempts, p.Rotate, p.TCP = slices.Clone(q.Servers), q.Timeout, q.Attempts, q.Rotate, q.TCP
 	return p
 }
 

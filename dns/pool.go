@@ -11,6 +11,7 @@ import (
 	"github.com/pollux-io/pollux/internal/dnswire"
 	"github.com/pollux-io/pollux/internal/flight"
 	"github.com/pollux-io/pollux/internal/offload"
+	"github.com/pollux-io/pollux/internal/sysresolver"
 )
 
 // A poolJob is a lookup by the system's resolver.
@@ -25,24 +26,7 @@ type poolJob struct {
 
 var _ offload.Job = (*poolJob)(nil)
 
-// A hostLookup looks up the addresses of a name as the system does. It returns soon after ctx ends. Its error
-// is a *net.DNSError with IsNotFound if the name does not exist, and wraps ErrNoData if the name has no
-// addresses and the system distinguishes that.
-type hostLookup func(ctx context.Context, name string) ([]netip.Addr, error)
-
-// netLookup is the hostLookup of package net, which holds a thread while getaddrinfo(3) runs.
-func netLookup(ctx context.Context, name string) ([]netip.Addr, error) {
-	found, err := (&net.Resolver{}).LookupIPAddr(ctx, name) // LookupNetIP drops zones
-	addrs := make([]netip.Addr, 0, len(found))
-	for _, a := range found {
-		if addr, ok := netip.AddrFromSlice(a.IP); ok {
-			addrs = append(addrs, addr.Unmap().WithZone(a.Zone))
-		}
-	}
-	return addrs, err
-}
-
-// startPool starts a lookup by the pool. Stopping it makes the hostLookup return at once; a thread
+// startPool starts a lookup by the pool. Stopping it makes its function return at once; a thread
 // in getaddrinfo(3) goes on, as nothing can end that.
 func (r *Resolver) startPool(name string) flight.Start[dnscache.Key, *result] {
 	return func(f *flight.Flight[dnscache.Key, *result]) (stop func()) {
@@ -78,7 +62,7 @@ func (j *poolJob) Finish(returned bool, recovered any) {
 	if e, ok := errors.AsType[*net.DNSError](j.err); ok && e.IsNotFound {
 		res.kind, j.err = dnswire.NXDomain, nil // package net does not distinguish NXDOMAIN from NODATA
 	}
-	if errors.Is(j.err, ErrNoData) {
+	if errors.Is(j.err, sysresolver.ErrNoData) {
 		res.kind, j.err = dnswire.NoData, nil
 	}
 	j.flight.Finish(res, j.err)

@@ -105,7 +105,7 @@ func (r *race) resolved(a Answer, err error) {
 	addrs := a.Addrs
 	if a.Path == PathHosts || r.wanted() != typeAddresses { // the others are sorted
 		addrs = slices.Clone(addrs)
-		r.dialer.Resolver.sortAddrs(r.loop, addrs)
+		r.dialer.Resolver.sorter.Sort(r.loop.Group().Config().Network, addrs)
 	}
 	if r.learn(addrs); len(r.untried)+len(r.tried) == 0 {
 		r.endWith(&Error{Name: r.target.host, Path: a.Path, Err: fmt.Errorf("no address is of network %s: %w", r.network, ErrNoData)})

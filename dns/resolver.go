@@ -6,118 +6,20 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/addrorder"
 	"github.com/pollux-io/pollux/internal/dnscache"
 	"github.com/pollux-io/pollux/internal/dnsconf"
+	"github.com/pollux-io/pollux/internal/exchange"
 	"github.com/pollux-io/pollux/internal/flight"
-	"github.com/pollux-io/pollux/internal/misuse"
 	"github.com/pollux-io/pollux/internal/offload"
+	"github.com/pollux-io/pollux/internal/sysresolver"
 	"github.com/pollux-io/pollux/loop"
 )
-
-// A Strategy is how names are resolved that are not known inline.
-type Strategy uint8
-
-// Strategies.
-const (
-	// Auto is Evented where that gives the answers of the system's resolver, and Pool elsewhere.
-	Auto Strategy = iota
-	// Inline asks nobody: what is neither an address nor localhost, nor in the hosts file, is ErrNotInline. A
-	// Resolver with another strategy answers in this way by LookupInline, which has its cache, too.
-	Inline
-	// Evented asks DNS servers on a loop, whatever nsswitch.conf demands.
-	Evented
-	// Pool asks the system's resolver, which has the hosts file, too. It resolves addresses only; other
-	// types are Evented.
-	Pool
-)
-
-// Config configures a Resolver. The zero Config is valid; each zero field means its default, which ends
-// the field's comment.
-type Config struct {
-	Strategy Strategy // Auto
-	// Group has the loops for lookups that wait: Lookup and LookupType. By default the resolver starts a
-	// group of one loop at the first one.
-	Group *loop.Group
-	// Servers are asked instead of those of resolv.conf; with Auto, they make every lookup Evented.
-	Servers []netip.AddrPort
-	// ResolvConf, NSSwitch and Hosts are the paths of the configuration files, which are read again when
-	// they change, within 5 s of a lookup. Those of the system.
-	ResolvConf, NSSwitch, Hosts string
-
-	// Timeout is that of one attempt at one server, and Attempts how often each server is asked. Those of
-	// resolv.conf: 5 s and 2.
-	Timeout  time.Duration
-	Attempts int
-
-	// CacheEntries and CacheBytes limit the cache. A negative number of entries disables it. 10,000 and 16 MiB.
-	CacheEntries, CacheBytes int
-	// MaxTTL and MaxNegativeTTL limit how long answers are cached, and MaxStale how long one
-	// is kept after that, in case no server answers. Negative: not at all. A day, 3 h and a day.
-	MaxTTL, MaxNegativeTTL, MaxStale time.Duration
-
-	// PoolWorkers is the maximum number of goroutines of the pool, and PoolQueue of lookups that wait for
-	// one. A goroutine holds a thread while it waits for the system, except with PathAddrInfoEx, where a process has
-	// at most 256 requests at a time. 64 and 4,096.
-	PoolWorkers, PoolQueue int
-	// MaxInFlight is the maximum number of queries and lookups in progress at a time. 10,000.
-	MaxInFlight int
-
-	// SourceAddrs are the local addresses that queries are sent from, in turn: those of the family of the server.
-	// Without one the system chooses.
-	SourceAddrs []netip.Addr
-	// SocketsPerServer is the number of UDP sockets, each on a random port, among which each query to a server
-	// chooses at random, at least: each source address has one, and there is one for each 128 queries in flight.
-	// From 1 to 1,024. 4.
-	SocketsPerServer int
-	// MaxQueriesPerServer is how many queries may wait for a response of one server, and MaxRatePerServer how many
-	// attempts at one may begin in a second, on the average. More wait until they may, which does not count for
-	// Timeout. Both are divided between the loops of a group. Unlimited.
-	MaxQueriesPerServer, MaxRatePerServer int
-}
-
-func (c *Config) applyDefaults() error {
-	switch {
-	case c.Strategy > Pool:
-		return fmt.Errorf("dns: %w: Strategy %d is unknown", misuse.ErrBadArgument, c.Strategy)
-	case c.Timeout < 0 || c.Attempts < 0 || c.CacheBytes < 0 || c.PoolWorkers < 0 || c.PoolQueue < 0 || c.MaxInFlight < 0:
-		return fmt.Errorf("dns: %w: a number or time of Config is negative", misuse.ErrBadArgument)
-	}
-	for _, s := range c.Servers {
-		if !s.IsValid() || s.Port() == 0 {
-			return fmt.Errorf("dns: %w: Servers has %v, which is not an address with a port", misuse.ErrBadArgument, s)
-		}
-	}
-	if err := c.checkLimits(); err != nil {
-		return err
-	}
-	paths := dnsconf.DefaultPaths()
-	setDefault(&c.ResolvConf, paths.Resolv)
-	setDefault(&c.NSSwitch, paths.NSSwitch)
-	setDefault(&c.Hosts, paths.Hosts)
-	setDefault(&c.CacheEntries, 10_000)
-	setDefault(&c.CacheBytes, 16<<20)
-	setDefault(&c.MaxTTL, 24*time.Hour)
-	setDefault(&c.MaxNegativeTTL, 3*time.Hour)
-	setDefault(&c.MaxStale, 24*time.Hour)
-	setDefault(&c.PoolWorkers, 64)
-	setDefault(&c.PoolQueue, 4096)
-	setDefault(&c.MaxInFlight, maxQueries)
-	setDefault(&c.SocketsPerServer, socketsPerServer)
-	return nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
 
 // A Resolver resolves names. Its methods may be called from any goroutine. Only Lookup, LookupType and Close
 // wait, and return loop.ErrOnLoop where they would wait for the loop that they are called on. Use New.
@@ -132,9 +34,9 @@ type Resolver struct {
 	turns   atomic.Uint32 // of the loops of a group
 	counts  counts
 
-	lookupHost hostLookup // of the pool
-	poolPath   Path       // of its answers
-	probes     probes
+	lookupHost sysresolver.Lookup // of the pool
+	poolPath   Path               // of its answers
+	sorter     addrorder.Sorter
 
 	latest atomic.Pointer[view]
 
@@ -142,9 +44,9 @@ type Resolver struct {
 	watchers sync.WaitGroup // goroutines of watch
 
 	mu         sync.Mutex // guards up to the end
-	exchangers map[*loop.Loop]*exchanger
-	gone       traffic     // of exchangers whose loops have ended
-	own        *loop.Group // without Config.Group
+	exchangers map[*loop.Loop]*exchange.Exchanger
+	gone       exchange.Traffic // of exchangers whose loops have ended
+	own        *loop.Group      // without Config.Group
 	closed     bool
 }
 
@@ -152,7 +54,7 @@ type Resolver struct {
 type view struct {
 	*dnsconf.Snapshot
 	hostsFirst bool // the hosts file has names, and precedes DNS
-	policy     policy
+	policy     exchange.Policy
 }
 
 // New returns a Resolver, whose caller must Close it. It reads the configuration files, which may
@@ -174,9 +76,13 @@ func New(c Config) (*Resolver, error) {
 		flights: flight.New[dnscache.Key, *result](flight.Limits{Flights: c.MaxInFlight, Waiters: c.MaxInFlight}),
 		results: dnscache.New[*result](limits), known: dnscache.New[*known](fresh),
 		pool:       offload.New(c.PoolWorkers, c.PoolQueue),
-		exchangers: map[*loop.Loop]*exchanger{}, closing: make(chan struct{}),
+		exchangers: map[*loop.Loop]*exchange.Exchanger{}, closing: make(chan struct{}),
 	}
-	r.lookupHost, r.poolPath = systemLookup()
+	r.poolPath = PathPool
+	var addrInfoEx bool
+	if r.lookupHost, addrInfoEx = sysresolver.System(); addrInfoEx {
+		r.poolPath = PathAddrInfoEx
+	}
 	return r, nil
 }
 
@@ -189,18 +95,18 @@ func (r *Resolver) view(now time.Duration) *view {
 	if v := r.latest.Load(); v != nil && v.Snapshot == s {
 		return v
 	}
-	v := &view{s, s.Hosts.Len() > 0 && r.usesHosts(s), policy{
-		servers: s.Resolv.Servers, timeout: s.Resolv.Timeout, attempts: s.Resolv.Attempts,
-		rotate: s.Resolv.Rotate, tcp: s.Resolv.UseTCP, trustAD: s.Resolv.TrustAD,
+	v := &view{s, s.Hosts.Len() > 0 && r.usesHosts(s), exchange.Policy{
+		Servers: s.Resolv.Servers, Timeout: s.Resolv.Timeout, Attempts: s.Resolv.Attempts,
+		Rotate: s.Resolv.Rotate, TCP: s.Resolv.UseTCP, TrustAD: s.Resolv.TrustAD,
 	}}
 	if len(r.config.Servers) > 0 {
-		v.policy.servers = r.config.Servers
+		v.policy.Servers = r.config.Servers
 	}
 	if r.config.Timeout > 0 {
-		v.policy.timeout = r.config.Timeout
+		v.policy.Timeout = r.config.Timeout
 	}
 	if r.config.Attempts > 0 {
-		v.policy.attempts = r.config.Attempts
+		v.policy.Attempts = r.config.Attempts
 	}
 	r.latest.Store(v)
 	return v
@@ -262,7 +168,7 @@ func (r *Resolver) Close() error {
 	}
 	r.pool.Stop()
 	r.source.Close()
-	r.probes.close()
+	r.sorter.Close()
 	if own == nil {
 		return nil
 	}

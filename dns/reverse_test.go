@@ -9,11 +9,12 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/dnswire"
+	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
 )
 
 // The names of an address are those of the hosts file, or else of DNS, aliases of RFC 2317 followed.
 func TestLookupAddr(t *testing.T) {
-	s := &testServer{udp: netRecords.udp}
+	s := &exchangetest.Server{UDP: netRecords.udp}
 	f := files{hosts: "192.0.2.7 Printer printer.home\n2001:db8::7 printer drücker\n"}
 	onResolver(t, Config{}, f, func(r *testResolver) {
 		for addr, want := range map[string]string{
@@ -22,9 +23,9 @@ func TestLookupAddr(t *testing.T) {
 			"2001:db8::7%eth0": "hosts printer. xn--drcker-4ya.",
 			"192.0.2.1":        "evented 10.0.1.0:53 udp a.example.",
 		} {
-			a, err := r.LookupAddr(r.t.Context(), netip.MustParseAddr(addr))
+			a, err := r.LookupAddr(r.T.Context(), netip.MustParseAddr(addr))
 			results := make(chan Answer, 1)
-			r.LookupAddrFunc(r.loop, netip.MustParseAddr(addr), func(a Answer, err error) { results <- a })
+			r.LookupAddrFunc(r.Loop, netip.MustParseAddr(addr), func(a Answer, err error) { results <- a })
 			for i, a := range []Answer{a, <-results} {
 				got := string(a.Path)
 				for _, rec := range a.ByPriority() {
@@ -38,11 +39,11 @@ func TestLookupAddr(t *testing.T) {
 				}
 			}
 		}
-		queries := s.queries[0]
-		if _, err := r.LookupAddr(r.t.Context(), netip.Addr{}); !errors.Is(err, pollux.ErrBadArgument) || s.queries[0] != queries {
+		queries := s.Queries[0]
+		if _, err := r.LookupAddr(r.T.Context(), netip.Addr{}); !errors.Is(err, pollux.ErrBadArgument) || s.Queries[0] != queries {
 			t.Errorf("%v for the zero Addr, want ErrBadArgument", err)
 		}
-		if _, err := r.LookupAddr(r.t.Context(), netip.MustParseAddr("2001:db8::9")); !errors.Is(err, ErrNoName) {
+		if _, err := r.LookupAddr(r.T.Context(), netip.MustParseAddr("2001:db8::9")); !errors.Is(err, ErrNoName) {
 			t.Errorf("%v, want ErrNoName", err)
 		}
 	}, s)

@@ -10,19 +10,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
 	"github.com/pollux-io/pollux/loop"
 )
 
 // Lookups of one name have one query, and each can be canceled alone.
 func TestShared(t *testing.T) {
-	z := zone{"a.": {trueAddr}}
-	s := &testServer{udp: func(q []byte) []answer { time.Sleep(time.Second); return z.udp(q) }}
+	z := zone{"a.": {exchangetest.TrueAddr}}
+	s := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message { time.Sleep(time.Second); return z.udp(q) }}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
 		const lookups = 100
 		results := make(chan error, 2*lookups)
 		var all []*Lookup
 		for range lookups {
-			all = append(all, r.LookupFunc(r.loop, "a.", func(_ Answer, err error) { results <- err }))
+			all = append(all, r.LookupFunc(r.Loop, "a.", func(_ Answer, err error) { results <- err }))
 		}
 		time.Sleep(time.Millisecond)
 		for _, lk := range all[:lookups/2] { // the first is the one that has started the query
@@ -39,17 +40,17 @@ func TestShared(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if canceled != lookups/2 || len(results) != 0 || s.queries[0] != 2 {
-			t.Errorf("%d canceled, %d too many calls, %d queries", canceled, len(results), s.queries[0])
+		if canceled != lookups/2 || len(results) != 0 || s.Queries[0] != 2 {
+			t.Errorf("%d canceled, %d too many calls, %d queries", canceled, len(results), s.Queries[0])
 		}
 	}, s)
 }
 
 // When the last lookup leaves, its query ends.
 func TestAllCanceled(t *testing.T) {
-	s := &testServer{udp: func([]byte) []answer { return nil }}
+	s := &exchangetest.Server{UDP: func([]byte) []exchangetest.Message { return nil }}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(r.T.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
 		_, err := r.Lookup(ctx, "a.")
@@ -57,8 +58,8 @@ func TestAllCanceled(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		time.Sleep(time.Minute)
-		if flights, waiters := r.flights.InFlight(); flights+waiters+r.client.Descriptors() != 0 || s.queries[0] != 2 {
-			t.Errorf("%d flights, %d waiters, %d descriptors, %d queries", flights, waiters, r.client.Descriptors(), s.queries[0])
+		if flights, waiters := r.flights.InFlight(); flights+waiters+r.Client.Descriptors() != 0 || s.Queries[0] != 2 {
+			t.Errorf("%d flights, %d waiters, %d descriptors, %d queries", flights, waiters, r.Client.Descriptors(), s.Queries[0])
 		}
 		if _, err := r.Lookup(ctx, "192.0.2.1"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v with a context that has ended", err)
@@ -68,16 +69,16 @@ func TestAllCanceled(t *testing.T) {
 
 // A thousand lookups of one name, on loops of several groups and in goroutines, have one query.
 func TestSharedByLoops(t *testing.T) {
-	s := &testServer{udp: slowly(honest)}
+	s := &exchangetest.Server{UDP: slowly(exchangetest.Honest)}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
 		const lookups = 1000
-		loops := append(r.client.NewGroup(loop.Config{Loops: 3}).Loops(), r.loop)
+		loops := append(r.Client.NewGroup(loop.Config{Loops: 3}).Loops(), r.Loop)
 		results := make(chan error, 2*lookups)
 		var canceled []*Lookup
 		for i := range lookups {
 			switch {
 			case i%10 == 0:
-				go func() { _, err := r.LookupType(r.t.Context(), "a.", TypeA); results <- err }()
+				go func() { _, err := r.LookupType(r.T.Context(), "a.", TypeA); results <- err }()
 			default:
 				lk := r.LookupTypeFunc(loops[i%len(loops)], "A.", TypeA, func(_ Answer, err error) { results <- err })
 				if i%10 == 1 {
@@ -106,8 +107,8 @@ func TestSharedByLoops(t *testing.T) {
 		if failed := r.Stats().Failed; failed != uint64(errs) {
 			t.Errorf("%d lookups count as failed, want %d: the second Cancel has no effect", failed, errs)
 		}
-		if errs != len(canceled) || len(results) != 0 || s.queries[0] != 1 {
-			t.Errorf("%d errors, want %d; %d too many calls, %d queries", errs, len(canceled), len(results), s.queries[0])
+		if errs != len(canceled) || len(results) != 0 || s.Queries[0] != 1 {
+			t.Errorf("%d errors, want %d; %d too many calls, %d queries", errs, len(canceled), len(results), s.Queries[0])
 		}
 	}, s)
 }
@@ -115,9 +116,9 @@ func TestSharedByLoops(t *testing.T) {
 // A done function may panic, cancel its own lookup and others, and begin new ones; the other lookups of its query
 // get their results.
 func TestDoneFunctions(t *testing.T) {
-	s := &testServer{udp: slowly(honest)}
+	s := &exchangetest.Server{UDP: slowly(exchangetest.Honest)}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		l := r.client.NewGroup(loop.Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}).Loops()[0]
+		l := r.Client.NewGroup(loop.Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}).Loops()[0]
 		results := make(chan string, 10)
 		report := func(what string) func(Answer, error) {
 			return func(_ Answer, err error) { results <- fmt.Sprint(what, " ", err != nil) }
@@ -157,7 +158,7 @@ func TestPoolCanceled(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(r.T.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
 		if _, err := r.Lookup(ctx, "slow"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > time.Second+time.Millisecond {
@@ -170,5 +171,5 @@ func TestPoolCanceled(t *testing.T) {
 		if _, err := r.Lookup(ctx, "slow"); !errors.Is(err, context.DeadlineExceeded) || r.Stats().Failed != 2 {
 			t.Errorf("%v with a context that has ended; %+v", err, r.Stats())
 		}
-	}, &testServer{udp: honest})
+	}, &exchangetest.Server{UDP: exchangetest.Honest})
 }

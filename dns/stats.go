@@ -2,8 +2,12 @@ package dns
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 	"sync/atomic"
+	"time"
 
+	"github.com/pollux-io/pollux/internal/exchange"
 	"github.com/pollux-io/pollux/internal/stripes"
 )
 
@@ -43,6 +47,25 @@ type CacheStats struct {
 	Evictions uint64
 }
 
+// ServerStats is what the loops of a Resolver know of one DNS server, and the counters of its queries. A server
+// that is not configured any more is forgotten.
+type ServerStats struct {
+	Addr netip.AddrPort
+	// Sent counts the messages sent, Answered those that the server has answered, if only with an error, and
+	// TimedOut the attempts without a response in time.
+	Sent, Answered, TimedOut uint64
+	// InFlight is how many messages wait for a response, and Queued how many lookups wait because of
+	// Config.MaxQueriesPerServer or MaxRatePerServer.
+	InFlight, Queued int
+	// MeanRTT is the moving average of the time from a query to its response; 0 before the first one.
+	MeanRTT time.Duration
+	// Failing: the server does not respond. It is asked after the others, and tested every 30 s.
+	Failing bool
+	// NoEDNS: the server does not understand EDNS (RFC 6891). LosesCase: it does not repeat the case of names, so
+	// it is asked over TCP. Both are assumed for 15 min, and then tested again.
+	NoEDNS, LosesCase bool
+}
+
 // counts are the counters of a Resolver that nothing else has. Those of lookups that end in a few nanoseconds are
 // striped.
 type counts struct {
@@ -77,21 +100,12 @@ func (c *counts) failure(err error) {
 }
 
 // attempts counts those of a query that have failed.
-func (c *counts) attempts(steps []Step) {
+func (c *counts) attempts(steps []exchange.Step) {
 	for i := range steps {
-		if steps[i].Err == errServerTimeout {
+		if steps[i].Err == exchange.ErrTimeout {
 			c.timeouts.Add(1)
 		}
 	}
-}
-
-// traffic is what exchangers have sent and dropped.
-type traffic struct{ sentUDP, sentTCP, dropped uint64 }
-
-func (t *traffic) add(x *exchanger) {
-	t.sentUDP += x.sentUDP.Load()
-	t.sentTCP += x.sentTCP.Load()
-	t.dropped += x.dropped.Load()
 }
 
 // Stats returns the counters. It may be called from anywhere, also in callbacks, and waits for no loop. The counters
@@ -100,7 +114,7 @@ func (r *Resolver) Stats() Stats {
 	r.mu.Lock()
 	sent := r.gone
 	for _, x := range r.exchangers {
-		sent.add(x)
+		sent.Add(x.Traffic())
 	}
 	r.mu.Unlock()
 	c, whole, parts := &r.counts, r.known.Stats(), r.results.Stats()
@@ -110,7 +124,7 @@ func (r *Resolver) Stats() Stats {
 		Cached: c.cached.Load() + whole.Hits - absent, Stale: c.stale.Load(),
 		Evented: c.evented.Load(), Pool: c.pool.Load(),
 		NotFound: c.notFound.Load() + absent, Failed: c.failed.Load(), Shared: c.shared.Load(),
-		SentUDP: sent.sentUDP, SentTCP: sent.sentTCP, Dropped: sent.dropped, Timeouts: c.timeouts.Load(),
+		SentUDP: sent.SentUDP, SentTCP: sent.SentTCP, Dropped: sent.Dropped, Timeouts: c.timeouts.Load(),
 		Cache: CacheStats{
 			Entries: whole.Entries + parts.Entries, Bytes: whole.Bytes + parts.Bytes,
 			Hits: whole.Hits + parts.Hits, StaleHits: parts.StaleHits, Misses: parts.Misses,
@@ -120,4 +134,25 @@ func (r *Resolver) Stats() Stats {
 	s.InFlight, s.Waiting = r.flights.InFlight()
 	s.PoolRunning, s.PoolQueued = r.pool.Stats()
 	return s
+}
+
+// ServerStats returns an element for each DNS server, the sum over all loops, in the order of their addresses.
+// It may be called from anywhere, and does not wait.
+func (r *Resolver) ServerStats() []ServerStats {
+	r.mu.Lock()
+	exchangers := make([]*exchange.Exchanger, 0, len(r.exchangers))
+	for _, x := range r.exchangers {
+		exchangers = append(exchangers, x)
+	}
+	r.mu.Unlock()
+	sum := map[netip.AddrPort]*exchange.ServerStats{}
+	for _, x := range exchangers {
+		x.AddServerStats(sum)
+	}
+	all := make([]ServerStats, 0, len(sum))
+	for _, s := range sum {
+		all = append(all, ServerStats(*s))
+	}
+	slices.SortFunc(all, func(a, b ServerStats) int { return a.Addr.Compare(b.Addr) })
+	return all
 }

@@ -7,13 +7,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
 )
 
 // Each lookup counts once, by where its answer came from, or by its error.
 func TestStats(t *testing.T) {
 	dead := false
-	z := zone{"a.": {trueAddr, "2001:db8::1"}, "c.": {trueAddr}}
-	s := &testServer{udp: func(q []byte) []answer {
+	z := zone{"a.": {exchangetest.TrueAddr, "2001:db8::1"}, "c.": {exchangetest.TrueAddr}}
+	s := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message {
 		if dead {
 			return nil
 		}
@@ -42,10 +44,10 @@ func TestStats(t *testing.T) {
 		} {
 			for _, waits := range []bool{true, false} {
 				if waits {
-					r.lookup(r.t.Context(), c.name, c.typ)
+					r.lookup(r.T.Context(), c.name, c.typ)
 				} else {
 					done := make(chan bool)
-					r.lookupFunc(r.loop, c.name, c.typ, func(Answer, error) { close(done) })
+					r.lookupFunc(r.Loop, c.name, c.typ, func(Answer, error) { close(done) })
 					<-done
 				}
 				switch {
@@ -70,8 +72,8 @@ func TestStats(t *testing.T) {
 
 		dead = true
 		time.Sleep(2 * time.Minute)
-		r.LookupType(r.t.Context(), "a.", TypeA)
-		r.LookupType(r.t.Context(), "silent.", TypeA)
+		r.LookupType(r.T.Context(), "a.", TypeA)
+		r.LookupType(r.T.Context(), "silent.", TypeA)
 		now := r.Stats()
 		if now.Stale != 1 || now.Failed != want.Failed+1 || now.Timeouts != 4 || now.SentUDP < want.SentUDP+4 || now.SentUDP > want.SentUDP+8 || // an attempt may send once more
 			now.Cache.StaleHits != 1 {
@@ -89,14 +91,14 @@ func TestStatsOfPool(t *testing.T) {
 			if strings.HasPrefix(name, "bad") {
 				return nil, errors.New("of the system")
 			}
-			return []netip.Addr{netip.MustParseAddr(trueAddr)}, nil
+			return []netip.Addr{netip.MustParseAddr(exchangetest.TrueAddr)}, nil
 		}
 		results := make(chan error, 3)
 		for _, name := range []string{"good", "bad", "bad2"} {
-			r.LookupFunc(r.loop, name, func(_ Answer, err error) { results <- err })
+			r.LookupFunc(r.Loop, name, func(_ Answer, err error) { results <- err })
 		}
 		time.Sleep(time.Second)
-		r.run(func() {
+		r.Run(func() {
 			if st := r.Stats(); st.PoolRunning != 1 || st.PoolQueued != 2 || st.InFlight != 3 || st.Waiting != 3 {
 				t.Errorf("%+v", st)
 			}
@@ -109,5 +111,5 @@ func TestStatsOfPool(t *testing.T) {
 		if st := r.Stats(); st != (Stats{Pool: 1, Failed: 2}) {
 			t.Errorf("%+v, want one answer of the pool and two failures", st)
 		}
-	}, &testServer{udp: honest})
+	}, &exchangetest.Server{UDP: exchangetest.Honest})
 }

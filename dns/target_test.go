@@ -59,7 +59,7 @@ func TestDialLiteral(t *testing.T) {
 			{"tcp", "0.0.0.0:80", "", syscall.ECONNREFUSED},
 			{"tcp", "[::]:80", "", syscall.ECONNREFUSED},
 		} {
-			conn, err := d.dialer.Dial(d.t.Context(), c.network, c.address, d.accept)
+			conn, err := d.dialer.Dial(d.T.Context(), c.network, c.address, d.accept)
 			switch {
 			case err != nil && (c.err == nil || !errors.Is(err, c.err)), err == nil && (c.err != nil || conn.RemoteAddr().String() != c.remote):
 				t.Errorf("%+v: connected to %v, %v", c, conn, err)
@@ -68,7 +68,7 @@ func TestDialLiteral(t *testing.T) {
 				conn.Abort()
 			}
 		}
-		if queries := d.servers[0].queries[0]; queries != 0 {
+		if queries := d.Servers[0].Queries[0]; queries != 0 {
 			t.Errorf("%d queries", queries)
 		}
 	})
@@ -106,7 +106,7 @@ func TestDialService(t *testing.T) {
 		if _, err := d.dial("10.1.0.1:no-such-service"); !errors.Is(err, pollux.ErrBadArgument) || !strings.Contains(err.Error(), "no-such-service") {
 			t.Errorf("%v, want ErrBadArgument", err)
 		}
-		ctx, cancel := context.WithCancel(d.t.Context())
+		ctx, cancel := context.WithCancel(d.T.Context())
 		cancel()
 		if _, err := d.dialer.Dial(ctx, "tcp", "10.1.0.1:"+service, d.accept); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want context.Canceled", err)

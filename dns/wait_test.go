@@ -13,20 +13,21 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
 	"github.com/pollux-io/pollux/loop"
 )
 
 // slowly returns f, which answers after a second.
-func slowly(f func([]byte) []answer) func([]byte) []answer {
-	return func(q []byte) []answer { time.Sleep(time.Second); return f(q) }
+func slowly(f func([]byte) []exchangetest.Message) func([]byte) []exchangetest.Message {
+	return func(q []byte) []exchangetest.Message { time.Sleep(time.Second); return f(q) }
 }
 
 // What waits for a loop returns ErrOnLoop on it, instead of waiting for itself.
 func TestOnLoop(t *testing.T) {
-	s := &testServer{udp: honest}
+	s := &exchangetest.Server{UDP: exchangetest.Honest}
 	onResolver(t, Config{}, files{hosts: testHosts}, func(r *testResolver) {
-		ctx := r.t.Context()
-		other := r.client.NewGroup(loop.Config{}).Loops()[0]
+		ctx := r.T.Context()
+		other := r.Client.NewGroup(loop.Config{}).Loops()[0]
 		started := make(chan error)
 		r.LookupFunc(other, "b.", func(_ Answer, err error) { started <- err })
 		if err := <-started; err != nil {
@@ -43,7 +44,7 @@ func TestOnLoop(t *testing.T) {
 				return err
 			},
 		}
-		for where, l := range map[string]*loop.Loop{"a loop of Config.Group": r.loop, "a loop that may carry a query": other} {
+		for where, l := range map[string]*loop.Loop{"a loop of Config.Group": r.Loop, "a loop that may carry a query": other} {
 			for name, call := range calls {
 				errs := make(chan error, 1)
 				l.Run(func() { errs <- call() })
@@ -62,15 +63,15 @@ func TestOnLoop(t *testing.T) {
 
 // What is known, or cannot be asked for, needs no loop, so callbacks may look it up.
 func TestInlineOnLoop(t *testing.T) {
-	s := &testServer{udp: zone{"a.": {trueAddr}}.udp}
+	s := &exchangetest.Server{UDP: zone{"a.": {exchangetest.TrueAddr}}.udp}
 	onResolver(t, Config{}, files{hosts: testHosts}, func(r *testResolver) {
-		ctx := r.t.Context()
+		ctx := r.T.Context()
 		for _, lookup := range []struct {
 			name string
 			typ  Type
 		}{{"a.", typeAddresses}, {"a.", TypeA}, {"a.", TypeAAAA}, {"a.", TypeMX}, {"gone.", typeAddresses}, {"gone.", TypeTXT}} {
 			first, firstErr := r.lookup(ctx, lookup.name, lookup.typ)
-			r.run(func() {
+			r.Run(func() {
 				a, err := r.lookup(ctx, lookup.name, lookup.typ)
 				e, failed := errors.AsType[*Error](err)
 				switch {
@@ -81,7 +82,7 @@ func TestInlineOnLoop(t *testing.T) {
 				}
 			})
 		}
-		r.run(func() {
+		r.Run(func() {
 			for _, name := range []string{"192.0.2.1", "localhost", "printer"} {
 				if _, err := r.Lookup(ctx, name); err != nil {
 					t.Error(err)
@@ -98,12 +99,12 @@ func TestInlineOnLoop(t *testing.T) {
 
 // A lookup that waits returns when its context ends, though its loop is in a function.
 func TestContextWhileTheLoopIsBlocked(t *testing.T) {
-	s := &testServer{udp: honest}
+	s := &exchangetest.Server{UDP: exchangetest.Honest}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
 		in, out := make(chan bool), make(chan bool)
-		r.loop.Run(func() { close(in); <-out })
+		r.Loop.Run(func() { close(in); <-out })
 		<-in
-		ctx, cancel := context.WithTimeoutCause(r.t.Context(), time.Second, errors.New("no more time"))
+		ctx, cancel := context.WithTimeoutCause(r.T.Context(), time.Second, errors.New("no more time"))
 		defer cancel()
 		began := time.Now()
 		_, err := r.Lookup(ctx, "a.")
@@ -111,29 +112,29 @@ func TestContextWhileTheLoopIsBlocked(t *testing.T) {
 			t.Errorf("%v after %v, want the cause of the context's end, after a second", err, time.Since(began))
 		}
 		close(out)
-		r.wantAnswer("a.", "evented 10.0.1.0:53 udp", trueAddr)
+		r.wantAnswer("a.", "evented 10.0.1.0:53 udp", exchangetest.TrueAddr)
 	}, s)
 }
 
 // A lookup that waits ends with its loop, however long the servers are silent.
 func TestLoopEndsMeanwhile(t *testing.T) {
-	s := &testServer{udp: silent}
+	s := &exchangetest.Server{UDP: exchangetest.Silent}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		g := r.client.NewGroup(loop.Config{})
+		g := r.Client.NewGroup(loop.Config{})
 		c := r.Config()
 		c.Group = g
 		own := must(New(c))
 		defer own.Close()
 		dialer := Dialer{Resolver: own}
 		errs := make(chan error, 2)
-		go func() { _, err := own.Lookup(r.t.Context(), "a."); errs <- err }()
+		go func() { _, err := own.Lookup(r.T.Context(), "a."); errs <- err }()
 		go func() {
-			_, err := dialer.Dial(r.t.Context(), "tcp", "a.:80", func(*loop.Conn) loop.Handler { return nil })
+			_, err := dialer.Dial(r.T.Context(), "tcp", "a.:80", func(*loop.Conn) loop.Handler { return nil })
 			errs <- err
 		}()
 		time.Sleep(time.Second)
 		began := time.Now()
-		if err := g.Shutdown(r.t.Context()); err != nil {
+		if err := g.Shutdown(r.T.Context()); err != nil {
 			t.Error(err)
 		}
 		for range 2 {
@@ -153,15 +154,15 @@ func TestLoopEndsMeanwhile(t *testing.T) {
 
 // A lookup goes on with another loop of the group if its own one fails.
 func TestOtherLoopOfTheGroup(t *testing.T) {
-	s := &testServer{udp: slowly(honest)}
+	s := &exchangetest.Server{UDP: slowly(exchangetest.Honest)}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		g := r.client.NewGroup(loop.Config{Loops: 3})
+		g := r.Client.NewGroup(loop.Config{Loops: 3})
 		c := r.Config()
 		c.Group = g
 		own := must(New(c))
 		defer own.Close()
 		results := make(chan error)
-		go func() { _, err := own.Lookup(r.t.Context(), "a."); results <- err }()
+		go func() { _, err := own.Lookup(r.T.Context(), "a."); results <- err }()
 		time.Sleep(time.Second / 2)
 		own.mu.Lock()
 		var carrier *loop.Loop
@@ -182,20 +183,20 @@ func TestOtherLoopOfTheGroup(t *testing.T) {
 
 // Lookups on other loops wait for one query. If the loop that carries it ends, one of them starts it again.
 func TestCarrierEnds(t *testing.T) {
-	s := &testServer{udp: slowly(honest)}
+	s := &exchangetest.Server{UDP: slowly(exchangetest.Honest)}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
-		carrier := r.client.NewGroup(loop.Config{})
+		carrier := r.Client.NewGroup(loop.Config{})
 		r.LookupTypeFunc(carrier.Loops()[0], "a.", TypeA, func(Answer, error) { t.Error("done was called, though the loop has ended") })
 		time.Sleep(time.Millisecond)
 		const others = 10
 		results := make(chan error, others)
 		for range others / 2 {
-			r.LookupTypeFunc(r.loop, "a.", TypeA, func(_ Answer, err error) { results <- err })
-			go func() { _, err := r.LookupType(r.t.Context(), "a.", TypeA); results <- err }()
+			r.LookupTypeFunc(r.Loop, "a.", TypeA, func(_ Answer, err error) { results <- err })
+			go func() { _, err := r.LookupType(r.T.Context(), "a.", TypeA); results <- err }()
 		}
 		time.Sleep(time.Second / 2)
 		began := time.Now()
-		if err := carrier.Shutdown(r.t.Context()); err != nil {
+		if err := carrier.Shutdown(r.T.Context()); err != nil {
 			t.Error(err)
 		}
 		for range others {
@@ -203,8 +204,8 @@ func TestCarrierEnds(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if took := time.Since(began); took > 3*time.Second || s.queries[0] != 2 {
-			t.Errorf("after %v and %d queries, want 2 queries", took, s.queries[0])
+		if took := time.Since(began); took > 3*time.Second || s.Queries[0] != 2 {
+			t.Errorf("after %v and %d queries, want 2 queries", took, s.Queries[0])
 		}
 		if n := r.Stats().Shared; n != others+others-1 {
 			t.Errorf("%d shared, want %d and then %d", n, others, others-1)
@@ -214,19 +215,19 @@ func TestCarrierEnds(t *testing.T) {
 
 // If the second carrier ends, too, the lookups that are left fail; none waits forever.
 func TestCarriersEnd(t *testing.T) {
-	s := &testServer{udp: silent}
+	s := &exchangetest.Server{UDP: exchangetest.Silent}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {
 		var groups []*loop.Group
 		for range 2 {
-			groups = append(groups, r.client.NewGroup(loop.Config{}))
+			groups = append(groups, r.Client.NewGroup(loop.Config{}))
 			r.LookupTypeFunc(groups[len(groups)-1].Loops()[0], "a.", TypeA, func(Answer, error) {})
 			time.Sleep(time.Millisecond)
 		}
 		results := make(chan error, 1)
-		r.LookupTypeFunc(r.loop, "a.", TypeA, func(_ Answer, err error) { results <- err })
+		r.LookupTypeFunc(r.Loop, "a.", TypeA, func(_ Answer, err error) { results <- err })
 		time.Sleep(time.Millisecond)
 		for _, g := range groups {
-			if err := g.Shutdown(r.t.Context()); err != nil {
+			if err := g.Shutdown(r.T.Context()); err != nil {
 				t.Error(err)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/nameserver"
 	"github.com/pollux-io/pollux/dns"
@@ -203,8 +204,13 @@ func TestResolveServers(t *testing.T) {
 		t.Fatalf("status %d\n%s%s", status, out, err)
 	}
 	status, out, err = pollux(t, "", "resolve", "--server", silent, "--server", server, "--timeout", "50ms", "--attempts", "20", "--type", "A", "--trace", "both.test.")
-	if status != exitOK || !strings.Contains(out, "192.0.2.7  (evented "+server+" udp)") || !strings.Contains(out, "attempt 1: "+silent+" udp: no response in time\n") {
-		t.Errorf("status %d\n%s%s", status, out, err)
+	_, after, ok := strings.Cut(out, "attempt 1: "+silent+" udp: no response in time, after ")
+	if status != exitOK || !ok || !strings.Contains(out, "192.0.2.7  (evented "+server+" udp)") {
+		t.Fatalf("status %d\n%s%s", status, out, err)
+	}
+	after, _, _ = strings.Cut(after, "\n")
+	if took, e := time.ParseDuration(after); e != nil || took < 50*time.Millisecond {
+		t.Errorf("an attempt of 50 ms took %q", after)
 	}
 }
 
@@ -217,7 +223,7 @@ func TestResolveTrace(t *testing.T) {
 			t.Errorf("want %q\n%s", want, out)
 		}
 	}
-	for _, want := range []string{"    attempt 1: SERVER udp: the server reports SERVFAIL\n", "    attempt 2: SERVER udp: the server reports SERVFAIL\n", "    no answer in "} {
+	for _, want := range []string{"    attempt 1: SERVER udp: the server reports SERVFAIL, after ", "    attempt 2: SERVER udp: the server reports SERVFAIL, after ", "    no answer in "} {
 		if !strings.Contains(err, want) {
 			t.Errorf("want %q\n%s", want, err)
 		}
@@ -229,11 +235,19 @@ func TestResolveTrace(t *testing.T) {
 			Trace struct {
 				Query, Source           string
 				Names, Aliases, Servers []string
-				Attempts                []struct{ Server, Transport, Error string }
+				Attempts                []struct {
+					Server, Transport, Error string
+					TookUS                   int64 `json:"took_us"`
+				}
 			}
 		}
 		if e := json.Unmarshal([]byte(line), &o); e != nil || o.Trace.Query != o.Name || o.Trace.Source != "evented" || !slices.Equal(o.Trace.Names, []string{o.Name}) || len(o.Trace.Servers) != 1 || err == "" {
 			t.Errorf("%v\n%s%s", e, line, err)
+		}
+		for _, a := range o.Trace.Attempts {
+			if a.TookUS <= 0 {
+				t.Errorf("attempt %+v", a)
+			}
 		}
 		if o.Name == "alias.test." && !slices.Equal(o.Trace.Aliases, []string{"real.test."}) || o.Name == "failing.test." && len(o.Trace.Attempts) != 2 {
 			t.Errorf("trace %+v", o.Trace)

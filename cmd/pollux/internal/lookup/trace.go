@@ -34,6 +34,7 @@ type Attempt struct {
 	Server    string `json:"server"`
 	Transport string `json:"transport"` // udp or tcp
 	Error     string `json:"error"`
+	TookUS    int64  `json:"took_us"` // microseconds, from sending to the failure
 }
 
 // TraceOf returns the trace of a result of a Runner with Plan.
@@ -48,7 +49,7 @@ func TraceOf(r *Result) *Trace {
 		t.Servers = append(t.Servers, s.String())
 	}
 	for _, s := range r.stepsOf() {
-		t.Attempts = append(t.Attempts, Attempt{s.Server.String(), transport(s), printable(s.Err.Error())})
+		t.Attempts = append(t.Attempts, Attempt{s.Server.String(), transport(s), printable(s.Err.Error()), s.Took.Microseconds()})
 	}
 	return t
 }
@@ -71,7 +72,7 @@ func (t *Trace) Lines(r *Result) []string {
 		add("servers to ask: %s", t.servers())
 	}
 	for i, a := range t.Attempts {
-		add("attempt %d: %s %s: %s", i+1, a.Server, a.Transport, a.Error)
+		add("attempt %d: %s %s: %s, after %v", i+1, a.Server, a.Transport, a.Error, report.Round(time.Duration(a.TookUS)*time.Microsecond))
 	}
 	if len(t.Aliases) > 0 {
 		add("alias of: %s", strings.Join(t.Aliases, " "))
