@@ -127,8 +127,19 @@ func (s *server) openSocket() (*udpSocket, error) {
 	}
 	u := &udpSocket{server: s, u: conn}
 	u.outbox.retry.Fire = func(*wheel.Timer) { u.flush() }
+	var early error // reported before WatchLater returns: the loop is about to end
+	u.watch = s.x.loop.WatchLater(conn, pollux.Readable, func(pollux.Event) { u.receive() }, func(err error) {
+		if u.watch == nil {
+			early = err
+			return
+		}
+		u.watched(err)
+	})
+	if early != nil {
+		conn.Close()
+		return nil, early
+	}
 	s.opened()
-	u.watch = s.x.loop.WatchLater(conn, pollux.Readable, func(pollux.Event) { u.receive() }, u.watched)
 	return u, nil
 }
 
