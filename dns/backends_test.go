@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -180,6 +181,24 @@ func TestBackendsDial(t *testing.T) {
 			t.Errorf("%v, want nil after Close", err)
 		}
 	})
+}
+
+// An unspecified address of a server stands for this machine, as for the system's resolver: responses come from the
+// loopback address.
+func TestUnspecifiedServer(t *testing.T) {
+	testkit.CheckLeaks(t)
+	s := startServer(t, "")
+	c := Config{Servers: []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), s.addr.Port())}, Strategy: Evented}
+	files{}.write(t, &c)
+	r := must(New(c))
+	defer r.Close()
+	if a, err := r.Lookup(t.Context(), "a."); err != nil || a.Path != Path("evented "+s.addr.String()+" udp") {
+		t.Errorf("%+v, %v", a, err)
+	}
+	v6 := reachable([]netip.AddrPort{netip.MustParseAddrPort("[::]:53"), netip.MustParseAddrPort("[::ffff:0.0.0.0]:53"), s.addr})
+	if want := []netip.AddrPort{netip.MustParseAddrPort("[::1]:53"), netip.MustParseAddrPort("127.0.0.1:53"), s.addr}; !slices.Equal(v6, want) {
+		t.Errorf("%v, want %v", v6, want)
+	}
 }
 
 // Without a group, the resolver has a loop of its own, from the first lookup that needs it.

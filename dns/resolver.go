@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -108,8 +109,24 @@ func (r *Resolver) view(now time.Duration) *view {
 	if r.config.Attempts > 0 {
 		v.policy.Attempts = r.config.Attempts
 	}
+	v.policy.Servers = reachable(v.policy.Servers)
 	r.latest.Store(v)
 	return v
+}
+
+// reachable returns servers with the loopback address in place of an unspecified one, which stands for this machine
+// (resolv.conf(5)): the system connects to the loopback then, and its responses have that address.
+func reachable(servers []netip.AddrPort) []netip.AddrPort {
+	servers = slices.Clone(servers)
+	for i, s := range servers {
+		switch s.Addr().Unmap() {
+		case netip.IPv4Unspecified():
+			servers[i] = netip.AddrPortFrom(loopback[0], s.Port())
+		case netip.IPv6Unspecified():
+			servers[i] = netip.AddrPortFrom(loopback[1], s.Port())
+		}
+	}
+	return servers
 }
 
 // Config returns the configuration in force, including defaults. Servers, Timeout and Attempts that it leaves to
