@@ -175,7 +175,7 @@ func (p *pausingPipe) readAll(c *loop.Conn, want []byte, r *rand.Rand) {
 	if why := receive(p.t, p.ended, "Closed"); got != len(want) || why != nil && why != io.EOF {
 		p.t.Errorf("limit %d: received %d bytes of %d; Closed got %v", p.limit, got, len(want), why)
 	}
-	if p.pauses == 0 {
-		p.t.Errorf("limit %d: Data never paused", p.limit)
+	if p.pauses == 0 && p.limit == 1 { // with others, the reader may keep pace
+		p.t.Error("Data never paused")
 	}
 }
