@@ -195,11 +195,11 @@ func (c *Conn) sendFIN() {
 	}
 }
 
-// shutdownLinger is how long a peer that has been sent everything and FIN has to close its side
+// shutdownLinger is how long a peer that has received everything and FIN has to close its side
 // during the group's shutdown: an idle peer may never do it.
 const shutdownLinger = time.Second
 
-// linger starts the linger timer: LingerTimeout from now.
+// linger starts the linger timer: LingerTimeout from now, or sooner during the group's shutdown.
 func (c *Conn) linger() {
 	l := c.loop
 	d := l.g.config.LingerTimeout
@@ -217,22 +217,38 @@ func (c *Conn) linger() {
 
 func (c *Conn) lingerTimeout() {
 	switch {
+	case c.extendLinger():
 	case c.phase == lingering:
 		c.release(c.endReason())
-	case !c.extendLinger():
+	default:
 		c.fail(ErrLingerTimeout)
 	}
 }
 
-// extendLinger restarts the linger timer, and returns true, if the peer has taken bytes since it
-// was started and MaxLinger has not passed. The peer may have taken bytes from the kernel's send
-// buffer without a report to the driver: systems report writability late, such as when a third
-// of a buffer of megabytes is free. They also acknowledge late, so the check runs only after the
-// whole LingerTimeout.
+// extendLinger restarts the linger timer, and returns true, if the peer has taken bytes since the
+// last sample, or within LingerTimeout, and MaxLinger has not passed. The peer may have taken bytes from
+// the kernel's send buffer without a report to the driver: systems report writability late, such as when
+// a third of a buffer of megabytes is free. They also acknowledge late, so the closing connection is
+// checked only after the whole LingerTimeout.
+//
+// In phase lingering it returns false if the peer has received everything, or the system cannot report
+// that. While the kernel holds bytes, release may lose them: if the peer keeps sending, some of that may be
+// unread, and then the kernel sends a reset instead of what it holds (RFC 9293, 3.6.1, RFC 1122, 4.2.2.13).
 func (c *Conn) extendLinger() bool {
-	x, now := c.extras, c.loop.clock()
-	takes := c.peerProgressed()
-	if now >= x.rare.lingerEnd || !takes && later(x.lastActive, c.loop.g.config.LingerTimeout) <= now {
+	r, x, now := c.makeRareExtras(), c.extras, c.loop.clock()
+	if c.peerProgressed() {
+		x.lastActive = now
+	}
+	config := &c.loop.g.config
+	if c.phase == lingering {
+		if !r.progress.sampled || r.progress.held == 0 {
+			return false
+		}
+		if r.lingerEnd == 0 { // nothing was unsent when it was closed
+			r.lingerEnd = later(x.lastActive, config.MaxLinger)
+		}
+	}
+	if now >= r.lingerEnd || later(x.lastActive, config.LingerTimeout) <= now {
 		return false
 	}
 	c.linger()

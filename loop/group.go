@@ -165,7 +165,8 @@ func (g *Group) closersOn(l *Loop) (ends []func()) {
 // When ctx ends, it cuts off the connections that have not finished. Afterwards no goroutine and no
 // descriptor of the group is left.
 //
-// A peer that has been sent everything and FIN still has a second to close its side. If ctx
+// A peer that has received everything and FIN still has a second to close its side; one that still has to
+// take what the system holds for it has Config.LingerTimeout and Config.MaxLinger, as after Close. If ctx
 // ended first, and other connections were cut off, the error is a *ShutdownError, which has
 // their number and wraps ctx's error. So it is if a callback or a function of Offload does not
 // return: Shutdown waits one more second for those, and leaves them running.

@@ -59,7 +59,8 @@ type mixedModel struct {
 	groups  []*loop.Group
 	fanouts []*loop.Fanout
 	conns   []*mixedConn
-	shared  atomic.Int64 // Shareds that are not freed
+	shared  atomic.Int64   // Shareds that are not freed
+	ends    sync.WaitGroup // goroutines that use an end of a connection after its callbacks, or its reads
 }
 
 func (m *mixedModel) newShared(b []byte) *loop.Shared {
@@ -158,16 +159,21 @@ func (x *mixedConn) own(seed uint64) {
 	case mixedAborts:
 		x.c.Abort()
 	case mixedDetaches:
-		x.c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
+		x.m.ends.Add(1)
+		err := x.c.DetachStream(func(s *sock.Stream, _ []byte, err error) {
+			defer x.m.ends.Done()
 			if err == nil {
 				c := plainStream(s)
-				go func() { // closing a socket that has unread bytes resets it
+				x.m.ends.Go(func() { // closing a socket that has unread bytes resets it
 					io.Copy(io.Discard, c)
 					c.Close()
-				}()
+				})
 				c.CloseWrite()
 			}
 		})
+		if err != nil { // and the function is not called
+			x.m.ends.Done()
+		}
 	}
 }
 
@@ -179,11 +185,11 @@ func (x *mixedConn) read(slow *rand.Rand) (got [mixedSources]uint32, err error) 
 	fanned := map[uint32]bool{}
 	replies := make(chan int, 1)
 	defer close(replies)
-	go func() { // a peer that writes before it reads on may wait forever (L4)
+	x.m.ends.Go(func() { // a peer that writes before it reads on may wait forever (L4)
 		for n := range replies {
 			x.peer.Write(make([]byte, n))
 		}
-	}()
+	})
 	for {
 		if _, err := io.ReadFull(b, header[:]); err != nil {
 			return got, err
@@ -263,6 +269,7 @@ func TestL3MixedModel(t *testing.T) {
 	owners.Wait()
 	peers.Wait()
 	senders.Wait()
+	m.ends.Wait() // a peer has the FIN of a detached connection before that has the peer's, and is closed
 	for _, g := range m.groups {
 		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		if err := g.Shutdown(ctx); err != nil {

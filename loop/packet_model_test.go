@@ -334,10 +334,16 @@ func (m *packetModel) run() {
 			ln.in.close() // what has not arrived is lost
 		})
 	}
+	m.waitFor(m.senders.Wait, m.ledgers())
+	m.end()
+}
+
+// waitFor calls before, and then waits until everything that was sent to the receivers has arrived.
+func (m *packetModel) waitFor(before func(), receivers []*ledger) {
 	over := make(chan struct{})
 	go func() {
-		m.senders.Wait()
-		for _, l := range m.ledgers() {
+		before()
+		for _, l := range receivers {
 			l.waitAll()
 		}
 		close(over)
@@ -345,7 +351,7 @@ func (m *packetModel) run() {
 	select {
 	case <-over:
 	case <-time.After(testTimeout):
-		for _, l := range m.ledgers() {
+		for _, l := range receivers {
 			l.mu.Lock()
 			m.t.Errorf("datagrams are missing: credit %d of %d, %d empty ones in flight, next numbers %v", l.credit, credits, l.empties, l.next)
 			l.mu.Unlock()
@@ -353,15 +359,19 @@ func (m *packetModel) run() {
 		}
 		<-over
 	}
-	m.end()
 }
 
 func (m *packetModel) ledgers() (all []*ledger) {
-	for _, s := range m.peers {
-		all = append(all, s.in)
-	}
+	all = m.peerLedgers()
 	for _, ln := range m.listeners {
 		all = append(all, ln.in)
+	}
+	return all
+}
+
+func (m *packetModel) peerLedgers() (all []*ledger) {
+	for _, s := range m.peers {
+		all = append(all, s.in)
 	}
 	return all
 }
@@ -372,6 +382,7 @@ func (m *packetModel) end() {
 	if err := m.g.Shutdown(ctx); err != nil {
 		m.t.Error(err)
 	}
+	m.waitFor(func() {}, m.peerLedgers()) // the last callbacks have sent, after what they received had arrived
 	for _, s := range m.g.Stats().Loops {
 		if s.PacketErrors != 0 {
 			m.t.Errorf("PacketErrors = %d, want 0: accepted datagrams were not sent", s.PacketErrors)

@@ -61,6 +61,7 @@ type bench struct {
 	servers []netip.AddrPort // the name servers
 	lookups int              // dns.Config.MaxInFlight
 	out     save.Output
+	ended   func(*Result) // called with each result, on the loop; may be nil
 	memory  *memory
 }
 
@@ -120,7 +121,12 @@ func (b *bench) try(t *testing.T, urls ...string) ([]*Result, error) {
 		jobs = append(jobs, NewJob(i, u))
 	}
 	var results []*Result
-	e, err := New(b.Config, names, b.out, func(r *Result) { results = append(results, r) })
+	e, err := New(b.Config, names, b.out, func(r *Result) {
+		results = append(results, r)
+		if b.ended != nil {
+			b.ended(r)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
