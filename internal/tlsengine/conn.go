@@ -45,8 +45,9 @@ type Options struct {
 
 // A Conn is one side of a TLS connection, without its transport.
 //
-// During the handshake, Feed, FeedEnd, Step and Abort may be called from any goroutine. After Step has returned Done
-// without an error, the other methods are called by one goroutine at a time, ConnectionState excepted.
+// Its methods are called by one goroutine at a time, ConnectionState excepted. Start, Feed, FeedEnd, Step and Abort are
+// for the handshake; the others, except Mode and ConnectionState, for the time after Step has returned Done without an
+// error.
 type Conn struct {
 	tls       *tls.Conn
 	addresses Addresses

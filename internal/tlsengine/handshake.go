@@ -81,8 +81,13 @@ func (c *Conn) FeedEnd() {
 	h.wake.Signal()
 }
 
-// Abort ends the handshake with the error given, unless it has ended. Step returns it.
-func (c *Conn) Abort(err error) { c.handshake.end(err) }
+// Abort ends the handshake with the error given, which Step returns. It does nothing if the handshake has ended, and
+// may be called at any time.
+func (c *Conn) Abort(err error) {
+	if c.handshake != nil {
+		c.handshake.end(err)
+	}
+}
 
 // Progress is what Step returns.
 type Progress struct {
