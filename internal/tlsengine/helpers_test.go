@@ -164,6 +164,7 @@ type rig struct {
 	done     bool
 	end      bool   // all that the peer has sent is in raw, or was passed on
 	received []byte // plaintext
+	silent   int    // records without plaintext
 	err      error  // of the handshake, Receive or ReceiveEnd
 }
 
@@ -254,6 +255,9 @@ func (r *rig) records() {
 		}
 		plain, err := r.c.Receive(r.raw[:n:n])
 		r.received = append(r.received, plain...)
+		if len(plain) == 0 {
+			r.silent++
+		}
 		r.err = err
 		r.raw = r.raw[n:]
 		if out := r.c.TakeOutput(nil); len(out) > 0 {
