@@ -37,12 +37,14 @@ func TestLayoutIsRefusedIfNamesOrTypesDiffer(t *testing.T) {
 			rawInput bytes.Buffer
 		}
 	)
-	for _, v := range []any{renamed{}, pointer{}, otherType{}, embedded{}, 0} {
+	var b bytes.Buffer
+	var r bytes.Reader
+	for _, v := range []any{renamed{b, r, b}, pointer{&b, r, b}, otherType{b, b, b}, embedded{otherType{b, b, b}}, 0} {
 		if _, err := layoutOf(reflect.TypeOf(v)); err == nil {
 			t.Errorf("%T is taken", v)
 		}
 	}
-	l, err := layoutOf(reflect.TypeFor[complete]())
+	l, err := layoutOf(reflect.TypeOf(complete{0, b, r, b}))
 	if f, _ := reflect.TypeFor[complete]().FieldByName("rawInput"); err != nil || l.rawInput != f.Offset || l.hand == l.input || l.rawInput <= l.input {
 		t.Errorf("%+v, %v", l, err)
 	}
