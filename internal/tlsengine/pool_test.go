@@ -273,3 +273,43 @@ func TestBlockedCallbacksAreBoundedByWorkers(t *testing.T) {
 		abortAll(rigs)
 	})
 }
+
+// TestHandshakesThatComputeAreNotEvicted: one has waited for its peer, and computes for longer than StallGrace since.
+func TestHandshakesThatComputeAreNotEvicted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := NewPool(PoolConfig{MaxInProgress: 1, Workers: 1})
+		server, client := configs(tls.VersionTLS13)
+		server.ClientAuth = tls.RequestClientCert // VerifyConnection comes after the client's second flight
+		leave := make(chan struct{})
+		server.VerifyConnection = func(tls.ConnectionState) error {
+			<-leave
+			return nil
+		}
+		var rigs []*rig
+		for range 2 {
+			r := newRig(t, Options{Config: server, Pool: pool}, -1, nil)
+			go r.other(client, true).Handshake()
+			rigs = append(rigs, r)
+		}
+		run := make(chan error, 2)
+		for _, r := range rigs {
+			go func() {
+				r.until(func() bool { return r.done })
+				run <- r.err
+			}()
+		}
+		time.Sleep(5 * StallGrace) // virtual time
+		if s := pool.Stats(); s != (PoolStats{InProgress: 1, Queued: 1}) {
+			t.Errorf("%+v", s)
+		}
+		close(leave)
+		for range rigs {
+			if err := <-run; err != nil {
+				t.Error(err)
+			}
+		}
+		if s := pool.Stats(); s != (PoolStats{}) {
+			t.Errorf("%+v", s)
+		}
+	})
+}
