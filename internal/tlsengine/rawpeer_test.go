@@ -317,8 +317,15 @@ func TestNextBoundsRecordsByTheVersion(t *testing.T) {
 		if n, more := r.c.Next([]byte("HTTP/1.1 ")); n != recordHeaderBytes || more != 0 {
 			t.Errorf("no record: %d, %d more", n, more)
 		}
+		if n, more := r.c.Next([]byte{23, 3, 1, 0, 99}); n != recordHeaderBytes || more != 0 {
+			t.Errorf("another version: %d, %d more", n, more)
+		}
 		if _, err := r.c.Receive(header(largest + 1)); err == nil || !strings.Contains(err.Error(), "oversized") {
 			t.Errorf("a larger record: %v", err)
+		}
+		r, _ = established(t, InPlace, false, version)
+		if _, err := r.c.Receive([]byte{23, 3, 1, 0, 99}); err == nil || !strings.Contains(err.Error(), "version") {
+			t.Errorf("another version: %v", err)
 		}
 	}
 }
