@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -115,6 +116,50 @@ func TestFeedIsBounded(t *testing.T) {
 	}
 	r.c.Abort(io.ErrClosedPipe)
 	r.peer.Close()
+}
+
+// TestReadingIsReported: after Feed was full, crypto/tls reads all and waits for the rest of a ClientHello.
+func TestReadingIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := configs(tls.VersionTLS13)
+		client.NextProtos = slices.Repeat([]string{strings.Repeat("p", 200)}, 20)
+		var records []byte
+		for _, b := range firstFlight(t, client)[recordHeaderBytes:] {
+			records = append(records, 22, 3, 1, 0, 1, b)
+		}
+		r := newRig(t, Options{Config: server}, -1, nil)
+		if !r.c.Feed(records[:len(records)-1]) {
+			t.Fatal("not full")
+		}
+		synctest.Wait()
+		if len(r.events) != 1 {
+			t.Error("Notify is not called")
+		}
+		if p := r.c.Step(nil); !p.Receive || p.Done || len(p.Output) > 0 {
+			t.Errorf("%+v", p)
+		}
+		if p := r.c.Step(nil); p.Receive {
+			t.Error("Receive is returned twice")
+		}
+		r.c.Abort(io.ErrClosedPipe)
+	})
+}
+
+func TestTheEndOfInputWakesTheHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := configs(tls.VersionTLS13)
+		hello := firstFlight(t, client)
+		for _, n := range []int{0, 1, recordHeaderBytes, 50, len(hello)} {
+			r := newRig(t, Options{Config: server}, -1, nil)
+			r.c.Feed(hello[:n])
+			synctest.Wait()
+			r.c.FeedEnd()
+			r.until(func() bool { return false })
+			if r.err != ErrTruncated {
+				t.Errorf("the end after %d bytes: %v", n, r.err)
+			}
+		}
+	})
 }
 
 func TestTimeoutEndsAHandshake(t *testing.T) {
