@@ -274,6 +274,39 @@ func TestBlockedCallbacksAreBoundedByWorkers(t *testing.T) {
 	})
 }
 
+// TestASecondFlightNeedsAWorkerToo: what follows a wait for the peer is bounded as what precedes it.
+func TestASecondFlightNeedsAWorkerToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := NewPool(PoolConfig{Workers: 3})
+		server, client := configs(tls.VersionTLS13)
+		server.ClientAuth = tls.RequestClientCert // VerifyConnection comes after the client's second flight
+		leave := make(chan struct{})
+		var inside atomic.Int32
+		server.VerifyConnection = func(tls.ConnectionState) error {
+			inside.Add(1)
+			<-leave
+			return nil
+		}
+		var group sync.WaitGroup
+		for range 10 {
+			r := newRig(t, Options{Config: server, Pool: pool}, -1, nil)
+			go r.other(client, true).Handshake()
+			group.Go(func() {
+				r.until(func() bool { return r.done })
+				if r.err != nil {
+					t.Error(r.err)
+				}
+			})
+		}
+		synctest.Wait()
+		if inside.Load() != 3 {
+			t.Errorf("%d callbacks run", inside.Load())
+		}
+		close(leave)
+		group.Wait()
+	})
+}
+
 // TestHandshakesThatComputeAreNotEvicted: one has waited for its peer, and computes for longer than StallGrace since.
 func TestHandshakesThatComputeAreNotEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
