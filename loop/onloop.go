@@ -36,6 +36,15 @@ func (g *Group) currentLoop() *Loop {
 // can check this first, and return ErrOnLoop. It takes a microsecond.
 func (g *Group) OnLoop() bool { return g.currentLoop() != nil }
 
+// OnLoop reports whether the caller runs on this loop: in a callback, a function of Run or of a timer. While none
+// of these runs, it takes a few nanoseconds, and otherwise a microsecond.
+func (l *Loop) OnLoop() bool {
+	if l.running.Load() == nil && l.runningPacket.Load() == nil && workOf(l.working.step.Load()) == workNone {
+		return false
+	}
+	return goroutineID() == l.goroutineID.Load()
+}
+
 // checkNotOnLoop returns ErrOnLoop on a loop of the group.
 func (g *Group) checkNotOnLoop() error {
 	if g.OnLoop() {
