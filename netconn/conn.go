@@ -30,6 +30,7 @@ type Conn struct {
 	into       []byte         // of a Read that waits; nil when it has been filled
 	got        int            // bytes that were copied to into
 	in         *unread.Buffer // received bytes that no Read has taken; nil: none
+	hasWaited  bool           // a Read has waited
 	paused     bool           // the loop does not receive, because of what in has
 	readEnded  bool           // by FIN
 	readClosed bool           // by CloseRead
@@ -129,15 +130,4 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 
 func (c *Conn) errSet() error {
 	return &net.OpError{Op: "set", Net: c.local.Network(), Addr: c.local, Err: net.ErrClosed}
-}
-
-// checkWaitLocked returns loop.ErrOnLoop if the caller must not wait, because the connection's loop would. The first
-// call that waits in each direction is checked for all loops of the group, which takes a microsecond. c.mu must be held.
-func (c *Conn) checkWaitLocked(h *half) error {
-	l := c.raw.Loop()
-	if l.OnLoop() || !h.checked && l.Group().OnLoop() {
-		return loop.ErrOnLoop
-	}
-	h.checked = true
-	return nil
 }

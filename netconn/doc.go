@@ -28,8 +28,8 @@
 //   - Close sends what is unsent in the background, and then waits for the peer's FIN for
 //     loop.Config.LingerTimeout, until when the descriptor stays open. Unread bytes do not cause a reset.
 //   - A call that would wait, made in a callback of the group, such as Data of a handler, returns loop.ErrOnLoop:
-//     the loop could never end that wait. Each call is checked for the loop of its connection, and the first Read
-//     and the first Write that wait for all loops of the group.
+//     the loop could never end that wait. (A Read on another loop than that of its connection is found only if it is
+//     the first one that waits.)
 //   - The timeouts of loop.Config apply: IdleTimeout closes the connection, and calls then return
 //     loop.ErrTimeout. The default is none.
 //

@@ -14,7 +14,6 @@ import (
 type half struct {
 	cond    sync.Cond // L is the owner's mu
 	busy    bool      // a call is in progress
-	checked bool      // a call that waited was checked for all loops of the group
 	expired bool      // the deadline has passed
 	queued  int       // calls that wait until busy is false
 	at      time.Time // the deadline; zero: none

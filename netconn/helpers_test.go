@@ -168,3 +168,10 @@ func discard(t testing.TB, r io.Reader, n int64) {
 		t.Fatalf("%v after %d bytes, want %d", err, m, n)
 	}
 }
+
+// shutdownNow ends a group, and cuts off its connections.
+func shutdownNow(g *loop.Group) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	g.Shutdown(ctx)
+}

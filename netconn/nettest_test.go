@@ -45,4 +45,3 @@ func TestConnSimulated(t *testing.T) {
 		}
 	}
 }
-

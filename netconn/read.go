@@ -6,6 +6,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/block"
 	"github.com/pollux-io/pollux/internal/unread"
+	"github.com/pollux-io/pollux/loop"
 )
 
 // maxUnreadBytes is how many received bytes of a connection may be unread before its loop stops receiving. What
@@ -53,10 +54,22 @@ func (c *Conn) read(b []byte) (int, error) {
 	if err := c.readErrorLocked(); err != nil {
 		return 0, err
 	}
-	if err := c.checkWaitLocked(&c.r); err != nil {
-		return 0, err
+	if c.waitsOnLoopLocked() {
+		return 0, loop.ErrOnLoop
 	}
 	return c.awaitDataLocked(b)
+}
+
+// waitsOnLoopLocked reports whether Read is called on a loop, which must not wait. Each call is checked for the loop
+// of the connection, which could never end the wait, and the first call that waits for all loops of the group: that takes a
+// microsecond, and a program makes all its calls on loops or none. c.mu must be held.
+func (c *Conn) waitsOnLoopLocked() bool {
+	l := c.raw.Loop()
+	if l.OnLoop() || !c.hasWaited && l.Group().OnLoop() {
+		return true
+	}
+	c.hasWaited = true
+	return false
 }
 
 // awaitDataLocked waits until Data has filled b. c.mu must be held; nothing may be unread.

@@ -62,8 +62,8 @@ func (c *Conn) awaitDrainedLocked() error {
 	if c.drained {
 		return nil
 	}
-	if err := c.checkWaitLocked(&c.w); err != nil {
-		return err
+	if c.raw.Loop().Group().OnLoop() {
+		return loop.ErrOnLoop
 	}
 	for !c.drained {
 		if err := c.writeErrorLocked(); err != nil {
