@@ -64,7 +64,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	}
 	raw, err := dial(ctx, network, address, accept, d.Options...)
 	if err != nil {
-		return nil, err
+		return nil, withOp("dial", network, err)
 	}
 	return connOf(raw), nil
 }

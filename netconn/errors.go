@@ -74,3 +74,13 @@ func causeOf(err error) error {
 	}
 	return err
 }
+
+// withOp returns err as a *net.OpError of op: packages loop and sock name the system call, or the step, that failed.
+func withOp(op, network string, err error) error {
+	if x, ok := err.(*net.OpError); ok {
+		y := *x
+		y.Op = op
+		return &y
+	}
+	return &net.OpError{Op: op, Net: network, Err: err}
+}

@@ -45,7 +45,7 @@ func Listen(g *loop.Group, network, address string, options ...sock.Option) (net
 	l.a.cond.L = &l.mu
 	raw, err := g.Listen(network, address, func(c *loop.Conn) loop.Handler { return (*upcalls)(newConn(c, l)) }, options...)
 	if err != nil {
-		return nil, err
+		return nil, withOp("listen", network, err)
 	}
 	l.mu.Lock()
 	l.raw, l.addr = raw, raw.Addr()

@@ -37,8 +37,9 @@ type PacketConn struct {
 	into        []byte // of a call that waits; nil when it has been filled
 	got         int    // bytes that were copied to into
 	from        netip.AddrPort
-	queue       []datagram // that no call has returned, the oldest first
-	queuedBytes int        // as maxQueuedBytes counts them
+	queue       []datagram // from first on, that no call has returned, the oldest first
+	first       int
+	queuedBytes int // as maxQueuedBytes counts them
 
 	// Writing.
 	w        half
@@ -68,7 +69,7 @@ func ListenPacket(g *loop.Group, network, address string, options ...sock.Option
 	p.r.cond.L, p.w.cond.L = &p.mu, &p.mu
 	raw, err := g.ListenPacket(network, address, p.handler, options...)
 	if err != nil {
-		return nil, err
+		return nil, withOp("listen", network, err)
 	}
 	p.raw, p.local = raw, raw.Addr()
 	go p.watchGroup()
@@ -164,7 +165,7 @@ func (p *PacketConn) read(b []byte) (int, netip.AddrPort, error) {
 		return 0, netip.AddrPort{}, net.ErrClosed
 	case p.r.expired:
 		return 0, netip.AddrPort{}, errDeadline
-	case len(p.queue) > 0:
+	case p.first < len(p.queue):
 		n, from := p.nextLocked(b)
 		return n, from, nil
 	case p.g.OnLoop():
@@ -188,10 +189,12 @@ func (p *PacketConn) read(b []byte) (int, netip.AddrPort, error) {
 
 // nextLocked takes the oldest datagram. p.mu must be held.
 func (p *PacketConn) nextLocked(b []byte) (int, netip.AddrPort) {
-	d := p.queue[0]
-	p.queue[0] = datagram{}
-	if p.queue = p.queue[1:]; len(p.queue) == 0 {
-		p.queue = nil
+	d := p.queue[p.first]
+	p.queue[p.first] = datagram{}
+	if p.first++; 2*p.first >= len(p.queue) { // so each datagram is moved once, on average
+		n := copy(p.queue, p.queue[p.first:])
+		clear(p.queue[n:])
+		p.queue, p.first = p.queue[:n], 0
 	}
 	p.queuedBytes -= d.n + datagramOverheadBytes
 	n := copy(b, d.block[:d.n])
@@ -284,10 +287,10 @@ func (p *PacketConn) end() bool {
 		return false
 	}
 	p.closed = true
-	for _, d := range p.queue {
+	for _, d := range p.queue[p.first:] {
 		blocks.Put(d.block)
 	}
-	p.queue, p.queuedBytes = nil, 0
+	p.queue, p.first, p.queuedBytes = nil, 0, 0
 	p.r.end()
 	p.w.end()
 	return true
