@@ -4,20 +4,25 @@ import (
 	"bytes"
 	"runtime"
 	"strconv"
+	"sync"
 )
 
 // Some methods wait for a loop. Called on that loop they would wait forever; so they compare the
 // current goroutine's number, as Go prints it, with the loops', and fail. That takes a
-// microsecond, and none of them is for hot paths.
+// microsecond. Loop.OnLoop, which is for hot paths, first looks whether the loop runs anything.
 
 // goroutineID returns the number of the calling goroutine.
 func goroutineID() uint64 {
-	var b [64]byte
+	b := stackHeads.Get().(*[64]byte) // one of its own would be allocated
+	defer stackHeads.Put(b)
 	_, rest, _ := bytes.Cut(b[:runtime.Stack(b[:], false)], []byte("goroutine "))
 	number, _, _ := bytes.Cut(rest, []byte(" "))
 	n, _ := strconv.ParseUint(string(number), 10, 64)
 	return n
 }
+
+// stackHeads has the buffers of goroutineID.
+var stackHeads = sync.Pool{New: func() any { return new([64]byte) }}
 
 // currentLoop returns the loop of the group that runs on the calling goroutine, or nil.
 func (g *Group) currentLoop() *Loop {

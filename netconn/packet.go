@@ -3,6 +3,7 @@ package netconn
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,8 +27,11 @@ type PacketConn struct {
 	raw     *loop.PacketListener
 	local   net.Addr
 	dropped atomic.Uint64
-	done    chan struct{}    // closed by Close
-	sender  *loop.PacketConn // the socket that sends, of those that receive; set before ListenPacket returns
+	done    chan struct{} // closed by Close
+
+	// Set before ListenPacket returns.
+	sender *loop.PacketConn // the socket that sends, of those that receive
+	loops  []*loop.Loop     // those of the sockets
 
 	mu     sync.Mutex
 	closed bool // by Close, or because the group has ended
@@ -39,7 +43,8 @@ type PacketConn struct {
 	from        netip.AddrPort
 	queue       []datagram // from first on, that no call has returned, the oldest first
 	first       int
-	queuedBytes int // as maxQueuedBytes counts them
+	hasWaited   bool // a call has waited
+	queuedBytes int  // as maxQueuedBytes counts them
 
 	// Writing.
 	w        half
@@ -82,6 +87,7 @@ func (p *PacketConn) handler(raw *loop.PacketConn) loop.PacketHandler {
 	if p.sender == nil {
 		p.sender = raw
 	}
+	p.loops = append(p.loops, raw.Loop())
 	return (*packetUpcalls)(p)
 }
 
@@ -168,7 +174,7 @@ func (p *PacketConn) read(b []byte) (int, netip.AddrPort, error) {
 	case p.first < len(p.queue):
 		n, from := p.nextLocked(b)
 		return n, from, nil
-	case p.g.OnLoop():
+	case p.waitsOnLoopLocked():
 		return 0, netip.AddrPort{}, loop.ErrOnLoop
 	}
 	p.into, p.r.busy = b, true
@@ -185,6 +191,16 @@ func (p *PacketConn) read(b []byte) (int, netip.AddrPort, error) {
 		return 0, netip.AddrPort{}, net.ErrClosed
 	}
 	return 0, netip.AddrPort{}, errDeadline
+}
+
+// waitsOnLoopLocked reports whether the caller is on a loop, as for Conn: here the loops of the sockets are checked each
+// time. p.mu must be held.
+func (p *PacketConn) waitsOnLoopLocked() bool {
+	if !p.hasWaited && p.g.OnLoop() || slices.ContainsFunc(p.loops, (*loop.Loop).OnLoop) {
+		return true
+	}
+	p.hasWaited = true
+	return false
 }
 
 // nextLocked takes the oldest datagram. p.mu must be held.

@@ -115,7 +115,7 @@ func TestPacketQueueIsBounded(t *testing.T) {
 	})
 }
 
-// ReadFromUDPAddrPort and WriteToUDPAddrPort allocate nothing of their own.
+// ReadFromUDPAddrPort and WriteToUDPAddrPort allocate nothing.
 func TestPacketAllocations(t *testing.T) {
 	if testkit.Race {
 		t.Skip("the race detector allocates")
@@ -129,7 +129,7 @@ func TestPacketAllocations(t *testing.T) {
 			if n, _, err := p.ReadFromUDPAddrPort(b); n != len(b) || err != nil {
 				t.Fatal(n, err)
 			}
-		}); n > 1 { // that of package loop: the closure of a call of Packets
+		}); n >= 1 { // growing the queue, if a datagram comes before its reader
 			t.Errorf("%v allocations", n)
 		}
 	})
