@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/netconn"
 )
@@ -426,5 +427,25 @@ func TestGroupEnds(t *testing.T) {
 		_, err = netconn.Dial(g, "tcp", "name.invalid:80")
 		checkOpError(t, err, "dial", net.ErrClosed)
 		p.Close()
+	})
+}
+
+// Read and Write allocate nothing, whether Read waits or the bytes come first.
+func TestAllocations(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector allocates")
+	}
+	onBackends(t, func(t *testing.T, g *loop.Group) {
+		c, peer := pair(t, g, "tcp")
+		go io.Copy(peer, struct{ io.Reader }{peer})
+		b := make([]byte, 64)
+		if n := testing.AllocsPerRun(500, func() {
+			c.Write(b)
+			if _, err := io.ReadFull(c, b); err != nil {
+				t.Fatal(err)
+			}
+		}); n >= 1 {
+			t.Errorf("%v allocations for a message and its echo", n)
+		}
 	})
 }
