@@ -251,6 +251,28 @@ func TestResetOfWriter(t *testing.T) {
 	})
 }
 
+// If a Write finds that the peer is gone, Read gets what was received before, and then ECONNRESET: no end of the stream, and no
+// EPIPE.
+func TestReadAfterFailedWrite(t *testing.T) {
+	everywhere(t, func(t *testing.T, g *loop.Group) {
+		c, peer := pair(t, g, "unix") // which has no reset: only sending fails
+		peer.Write(make([]byte, 2*netconn.MaxUnreadBytes))
+		peer.SetLinger(0)
+		peer.Close()
+		var err error
+		for err == nil {
+			_, err = c.Write(make([]byte, 1000))
+		}
+		if !isReset(err) {
+			t.Error(err)
+		}
+		n, err := io.Copy(io.Discard, struct{ io.Reader }{c})
+		if n > 2*netconn.MaxUnreadBytes || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%d bytes, %v, want ECONNRESET, or nil if the end of the stream came first", n, err)
+		}
+	})
+}
+
 // In callbacks of the group, calls that would wait return loop.ErrOnLoop, and others work.
 func TestOnLoop(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {

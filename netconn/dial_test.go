@@ -89,7 +89,7 @@ func TestDialCanceled(t *testing.T) {
 			})
 			cancel(why)
 			checkOpError(t, (<-dialing).err, "dial", why)
-			_, err := (&netconn.Dialer{Group: g, Resolver: r, Timeout: time.Nanosecond}).Dial("tcp", net.JoinHostPort(host, port))
+			_, err := (&netconn.Dialer{Group: g, Resolver: r, Timeout: 10 * time.Millisecond}).Dial("tcp", net.JoinHostPort(host, port))
 			checkOpError(t, err, "dial", context.DeadlineExceeded)
 			if n := net.Error(nil); !errors.As(err, &n) || !n.Timeout() {
 				t.Errorf("%v is not a timeout", err)
