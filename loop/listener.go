@@ -34,6 +34,7 @@ type Listener struct {
 
 	closing sync.Mutex // held until the loops are notified: another Close returns only after that
 	closed  atomic.Bool
+	paused  atomic.Bool // as requested by Pause and Resume
 }
 
 // acceptor is a listening socket on one loop. With SO_REUSEPORT each loop has one and keeps the

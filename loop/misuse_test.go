@@ -344,6 +344,7 @@ var permitted = map[string]string{
 	"Conn.SetReadDeadline":        "each time is valid: TestUnusualArguments",
 	"Conn.SetWriteTimeout":        "each time is valid: TestUnusualArguments",
 	"Conn.Write":                  "each slice is valid: TestUnusualArguments",
+	"Conn.TryWrite":               "each slice is valid: TestTryWriteFails",
 	"Conn.Writev":                 "each slice is valid: TestUnusualArguments",
 	"Conn.WriteOwned":             "done may be nil: TestUnusualArguments",
 	"PacketConn.Write":            "each slice is valid",

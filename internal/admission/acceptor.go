@@ -56,6 +56,7 @@ type Acceptor struct {
 	full     bool // waits until there are fewer than MaxConns connections
 	starved  bool // waits for a descriptor
 	retrying bool // waits for Retry, after another error
+	stopped  bool // by SetPaused
 	closed   bool
 }
 
@@ -131,8 +132,20 @@ func (a *Acceptor) Close() bool {
 // Closed reports whether Close was called.
 func (a *Acceptor) Closed() bool { return a.closed }
 
+// SetPaused pauses the socket, or ends that pause. Other reasons to pause are independent of it.
+func (a *Acceptor) SetPaused(on bool) {
+	if a.closed || on == a.stopped {
+		return
+	}
+	if a.stopped = on; on {
+		a.host.PauseAccept()
+		return
+	}
+	a.resume()
+}
+
 // paused reports whether the socket is paused for any reason.
-func (a *Acceptor) paused() bool { return a.full || a.starved || a.retrying }
+func (a *Acceptor) paused() bool { return a.full || a.starved || a.retrying || a.stopped }
 
 // resume accepts again, unless another reason to pause remains.
 func (a *Acceptor) resume() {

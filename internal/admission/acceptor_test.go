@@ -452,7 +452,7 @@ func testRandomWorld(t *testing.T, r *rand.Rand) {
 	}
 	for range 200 {
 		s := w.sockets[r.IntN(len(w.sockets))]
-		switch r.IntN(8) {
+		switch r.IntN(9) {
 		case 0, 1:
 			if !s.policy.Closed() {
 				s.backlog += r.IntN(3)
@@ -471,6 +471,10 @@ func testRandomWorld(t *testing.T, r *rand.Rand) {
 			if r.IntN(20) == 0 && !s.policy.Closed() {
 				s.close()
 			}
+		case 7:
+			if !s.policy.Closed() {
+				s.policy.SetPaused(r.IntN(2) == 0)
+			}
 		default:
 			w.turn()
 		}
@@ -480,6 +484,7 @@ func testRandomWorld(t *testing.T, r *rand.Rand) {
 	}
 	for _, s := range w.sockets {
 		s.failure = false
+		s.policy.SetPaused(false)
 	}
 	w.pass(maxBackoff)   // the last retry after an error
 	for range 10 * 200 { // all clients are served in the end
@@ -504,4 +509,24 @@ func testRandomWorld(t *testing.T, r *rand.Rand) {
 		}
 	}
 	t.Error("the clients were not served")
+}
+
+// A socket that SetPaused has paused accepts nothing, whatever it is granted, and others are granted
+// what it does not take.
+func TestSetPaused(t *testing.T) {
+	w := newWorld(t, &Limits{MaxConns: 2}, 10, 3, 0)
+	first, second := w.sockets[0], w.sockets[1]
+	w.settle()
+	w.checkOrder(0, 0) // it is full
+	first.policy.SetPaused(true)
+	first.hangUp()
+	w.pass(2 * grantInterval)
+	w.checkOrder()
+	second.backlog = 1
+	w.pass(2 * grantInterval)
+	w.checkOrder(1)
+	second.hangUp()
+	first.policy.SetPaused(false)
+	w.pass(2 * grantInterval)
+	w.checkOrder(0)
 }

@@ -1,0 +1,147 @@
+package netconn
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pollux-io/pollux/dns"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// A Dialer makes connections. Its fields must not change while it dials. DialContext has the signature that http.Transport
+// and other clients take.
+type Dialer struct {
+	// Group has the loops of the connections. It must be set.
+	Group *loop.Group
+	// Resolver resolves names; its group may be another one. By default each call of DialContext that has a name
+	// makes a resolver of the system's configuration, and closes it: without a cache, and a few files are read each time.
+	Resolver *dns.Resolver
+	// Timeout limits DialContext, in addition to its context. Zero: no limit, but that of the system, which is a minute or more.
+	Timeout time.Duration
+	// Options are those of package sock for sockets that connect, such as sock.LocalAddr and sock.KeepAlive.
+	Options []sock.Option
+
+	next atomic.Uint32 // counts the dials of names, for nextLoop
+}
+
+// Dial connects to address on a loop of the group, as Dialer.DialContext does.
+func Dial(g *loop.Group, network, address string) (net.Conn, error) {
+	return (&Dialer{Group: g}).Dial(network, address)
+}
+
+// Dial is DialContext without a context.
+func (d *Dialer) Dial(network, address string) (net.Conn, error) {
+	return d.DialContext(context.Background(), network, address)
+}
+
+// DialContext connects to address: of network "tcp", "tcp4" or "tcp6", a host and a port, as for net.Dial, or "unix", a path. A
+// host that is a name is resolved by package dns, and its addresses are tried as dns.Dialer does (Happy Eyeballs). It returns
+// a *Conn, or a *net.OpError when ctx ends or the connection fails (ECONNREFUSED, ETIMEDOUT; see loop.Group.Dial), or the name
+// cannot be resolved. An open connection does not depend on ctx any more. In a callback of the group it
+// returns loop.ErrOnLoop.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.Group == nil {
+		return nil, dialError(network, errNoGroup())
+	}
+	if strings.HasPrefix(network, "udp") {
+		return nil, dialError(network, fmt.Errorf("%w: the network must be tcp, tcp4, tcp6 or unix; ListenPacket makes UDP sockets", loop.ErrBadArgument))
+	}
+	if d.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
+		defer cancel()
+	}
+	dial := d.Group.Dial
+	if network != "unix" {
+		if _, err := loop.Resolve(network, address); err != nil {
+			dial = d.dialName
+		}
+	}
+	raw, err := dial(ctx, network, address, accept, d.Options...)
+	if err != nil {
+		return nil, withOp("dial", network, err)
+	}
+	return connOf(raw), nil
+}
+
+// accept returns the handler of a connection that was dialed.
+func accept(raw *loop.Conn) loop.Handler { return (*upcalls)(newConn(raw, nil)) }
+
+// dialName dials a host that is not an address.
+func (d *Dialer) dialName(ctx context.Context, network, address string, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {
+	if d.Group.OnLoop() {
+		return nil, dialError(network, loop.ErrOnLoop)
+	}
+	r := d.Resolver
+	if r == nil {
+		var err error
+		if r, err = dns.New(dns.Config{Group: d.Group}); err != nil {
+			return nil, dialError(network, err)
+		}
+		defer r.Close()
+	}
+	l := d.nextLoop()
+	if l == nil {
+		return nil, dialError(network, net.ErrClosed)
+	}
+	type result struct {
+		c   *loop.Conn
+		err error
+	}
+	var decided atomic.Bool // the result is in the channel, or the caller has left
+	results := make(chan result, 1)
+	names := dns.Dialer{Resolver: r}
+	err := names.DialFunc(ctx, l, network, address, accept, func(c *loop.Conn, err error) {
+		switch {
+		case decided.CompareAndSwap(false, true):
+			results <- result{c, err}
+		case c != nil:
+			c.Abort()
+		}
+	}, options...)
+	if err != nil {
+		return nil, err
+	}
+	var cause error
+	select {
+	case r := <-results:
+		return r.c, r.err
+	case <-ctx.Done(): // the loop may be in a long callback
+		cause = context.Cause(ctx)
+	case <-l.Done():
+		cause = net.ErrClosed
+	}
+	if decided.CompareAndSwap(false, true) {
+		return nil, dialError(network, cause)
+	}
+	x := <-results
+	return x.c, x.err
+}
+
+// nextLoop returns the loops in turn, except those that have ended; nil if all have.
+func (d *Dialer) nextLoop() *loop.Loop {
+	loops := d.Group.Loops()
+	first := d.next.Add(1)
+	for i := range loops {
+		l := loops[(int(first%uint32(len(loops)))+i)%len(loops)]
+		select {
+		case <-l.Done():
+		default:
+			return l
+		}
+	}
+	return nil
+}
+
+func dialError(network string, err error) error {
+	return &net.OpError{Op: "dial", Net: network, Err: err}
+}
+
+func errNoGroup() error {
+	return fmt.Errorf("%w: the group is nil", loop.ErrBadArgument)
+}

@@ -1,0 +1,177 @@
+package netconn_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/testkit"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/loop/looptest"
+	"github.com/pollux-io/pollux/netconn"
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// newGroup returns a group that is shut down after the test, which must have closed its connections.
+func newGroup(t testing.TB, c loop.Config) *loop.Group {
+	t.Helper()
+	g, err := loop.NewGroup(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
+		defer cancel()
+		if err := g.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// onBackends runs f with a group of two loops on each backend that this machine has. Goroutines and descriptors that
+// f leaves behind fail the test.
+func onBackends(t *testing.T, f func(t *testing.T, g *loop.Group)) {
+	t.Helper()
+	for _, b := range loop.Backends() {
+		t.Run(b.Name, func(t *testing.T) {
+			testkit.CheckLeaks(t)
+			switch forced := os.Getenv("POLLUX_BACKEND"); {
+			case forced != "" && forced != b.Name:
+				t.Skip("POLLUX_BACKEND forces " + forced)
+			case !b.Usable:
+				t.Skip(b.Why)
+			}
+			f(t, newGroup(t, loop.Config{Loops: 2, Backend: b.Name}))
+		})
+	}
+}
+
+// onSim runs f in a bubble with a group on a simulated network, with and without adversity.
+func onSim(t *testing.T, f func(t *testing.T, g *loop.Group)) {
+	t.Helper()
+	for name, a := range map[string]looptest.Adversity{"sim": {}, "sim-adverse": looptest.Adverse()} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := looptest.New(t, looptest.Config{Adversity: a})
+				g := network.Host(netip.MustParseAddr("10.0.0.1")).NewGroup(loop.Config{Loops: 2})
+				f(t, g)
+			})
+		})
+	}
+}
+
+// everywhere is onBackends and onSim.
+func everywhere(t *testing.T, f func(t *testing.T, g *loop.Group)) {
+	t.Helper()
+	onBackends(t, f)
+	onSim(t, f)
+}
+
+// listen listens at a free address of network "tcp" or "unix". The listener is closed after the test.
+func listen(t testing.TB, g *loop.Group, network string) *netconn.Listener {
+	t.Helper()
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		address = filepath.Join(testkit.TempDir(t), "s")
+	}
+	ln, err := netconn.Listen(g, network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln.(*netconn.Listener)
+}
+
+// pair returns two ends of a connection, the dialed one first, which are closed after the test.
+func pair(t testing.TB, g *loop.Group, network string) (dialed, accepted *netconn.Conn) {
+	t.Helper()
+	ln := listen(t, g, network)
+	defer ln.Close()
+	d, err := netconn.Dial(g, network, ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close(); a.Close() })
+	return d.(*netconn.Conn), a.(*netconn.Conn)
+}
+
+// result is what a call returns.
+type result struct {
+	n   int
+	err error
+}
+
+// start runs a call on a goroutine of its own, and returns the channel of its result.
+func start(call func() (int, error)) <-chan result {
+	done := make(chan result, 1)
+	go func() {
+		n, err := call()
+		done <- result{n, err}
+	}()
+	return done
+}
+
+// checkOpError fails the test unless err is a *net.OpError of op that wraps want.
+func checkOpError(t testing.TB, err error, op string, want error) {
+	t.Helper()
+	var o *net.OpError
+	if !errors.As(err, &o) || o.Op != op || !errors.Is(err, want) {
+		t.Errorf("%v (%T), want a *net.OpError of %q with %v", err, err, op, want)
+	}
+}
+
+// fill writes until a write ends at its deadline: the peer reads nothing, and all buffers are full. It returns how many bytes
+// were written.
+func fill(t testing.TB, c net.Conn) (total int64) {
+	t.Helper()
+	b := make([]byte, 1<<20)
+	for {
+		if err := c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := c.Write(b)
+		total += int64(n)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if n == 0 { // not only the kernel was slow
+			return total
+		}
+	}
+}
+
+// discard reads n bytes.
+func discard(t testing.TB, r io.Reader, n int64) {
+	t.Helper()
+	if m, err := io.CopyN(io.Discard, struct{ io.Reader }{r}, n); err != nil {
+		t.Fatalf("%v after %d bytes, want %d", err, m, n)
+	}
+}
+
+// shutdownNow ends a group, and cuts off its connections.
+func shutdownNow(g *loop.Group) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	g.Shutdown(ctx)
+}
