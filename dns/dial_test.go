@@ -185,11 +185,11 @@ func TestDialCanceledReportsProgress(t *testing.T) {
 	fail := func(d *dialTest) error {
 		ctx, cancel := context.WithTimeout(d.T.Context(), limit)
 		defer cancel()
-		var got error
+		errs := make(chan error, 1)
 		d.Run(func() {
-			d.dialer.DialFunc(ctx, d.Loop, "tcp", "target.:80", d.accept, func(_ *loop.Conn, err error) { got = err })
+			d.dialer.DialFunc(ctx, d.Loop, "tcp", "target.:80", d.accept, func(_ *loop.Conn, err error) { errs <- err })
 		})
-		time.Sleep(2 * limit)
+		got := <-errs
 		if !errors.Is(got, context.DeadlineExceeded) {
 			d.T.Errorf("%v, want %v", got, context.DeadlineExceeded)
 		}

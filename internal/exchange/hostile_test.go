@@ -65,7 +65,8 @@ func overTCP(a func(q []byte) exchangetest.Message) func(net.Conn, []byte, int) 
 	return func(c net.Conn, q []byte, _ int) { c.Write(exchangetest.Frame(a(q))) }
 }
 
-func truth(q []byte) exchangetest.Message    { return exchangetest.AnswerTo(q, exchangetest.TrueAddr) }
+func truth(q []byte) exchangetest.Message { return exchangetest.AnswerTo(q, exchangetest.TrueAddr) }
+
 func forged(q []byte) exchangetest.Message   { return exchangetest.AnswerTo(q, exchangetest.ForgedAddr) }
 func cutShort(q []byte) exchangetest.Message { return exchangetest.AnswerTo(q).Truncated() }
 func withID(q []byte) exchangetest.Message   { a := forged(q); a[1]++; return a }
@@ -74,16 +75,19 @@ func withName(q []byte) exchangetest.Message {
 	a[exchangetest.QuestionOffset+1] = '-'
 	return a
 }
+
 func withClass(q []byte) exchangetest.Message {
 	a := forged(q)
 	a[exchangetest.QuestionEnd(a)-1] = 3
 	return a
 }
+
 func withType(q []byte) exchangetest.Message {
 	a := forged(q)
 	a[exchangetest.QuestionEnd(a)-3] = 28
 	return a
 }
+
 func withCount(n byte) func(q []byte) exchangetest.Message {
 	return func(q []byte) exchangetest.Message { a := forged(q); a[5] = n; return a }
 }
