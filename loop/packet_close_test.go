@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 
@@ -64,11 +65,13 @@ func TestPacketMethodsDuringClose(t *testing.T) {
 		g := group(t, loop.Config{Loops: 2, SlowCallback: -1, Logger: quiet()})
 		var sockets []*loop.PacketConn
 		var mu sync.Mutex
+		handled := make(chan struct{}, loop.MaxLoops)
 		var reused []*sock.UDPSocket
 		pl, err := g.ListenPacket("udp", "127.0.0.1:0", func(p *loop.PacketConn) loop.PacketHandler {
 			mu.Lock()
 			sockets = append(sockets, p)
 			mu.Unlock()
+			handled <- struct{}{}
 			return &packetFuncs{packets: func(p *loop.PacketConn, ms []sock.Message) {
 				echoDatagrams(p, ms)
 				p.SetTTL(9)
@@ -82,8 +85,12 @@ func TestPacketMethodsDuringClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		to := silent.LocalAddr()
+		receive(t, handled, "a call of the handler's function") // ListenPacket does not wait for a loop that is busy
+		mu.Lock()
+		bound := slices.Clone(sockets)
+		mu.Unlock()
 		var began, all sync.WaitGroup
-		for _, p := range sockets {
+		for _, p := range bound {
 			calls := packetCalls(p, to)
 			for name, call := range calls {
 				began.Add(1)
