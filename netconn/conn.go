@@ -11,9 +11,9 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// A Conn is a TCP connection, or one between Unix sockets, of a loop: what the functions of this package return as a
-// net.Conn. Its methods may be called from any goroutine, several at a time. In a callback of the group those that would wait
-// return loop.ErrOnLoop.
+// A Conn is a TCP connection, or one between Unix sockets, of a loop: what the functions of this package return
+// as a net.Conn. Its methods may be called from any goroutine, several at a time. In a callback of the group
+// those that would wait return loop.ErrOnLoop.
 type Conn struct {
 	raw           *loop.Conn
 	ln            *Listener // nil if it was dialed
@@ -80,9 +80,9 @@ func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.local.Network(), Source: c.local, Addr: c.remote, Err: err}
 }
 
-// Close closes the connection: calls in progress return net.ErrClosed, and so do all later ones. The loop sends what is
-// unsent, then FIN, and waits for the peer to close its side, for up to loop.Config.LingerTimeout. After SetLinger(0) it resets
-// the connection instead. Close does not wait.
+// Close closes the connection: calls in progress return net.ErrClosed, and so do all later ones. The loop sends
+// what is unsent, then FIN, and waits for the peer to close its side, for up to loop.Config.LingerTimeout.
+// After SetLinger(0) it resets the connection instead. Close does not wait.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.closed {

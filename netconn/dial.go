@@ -21,7 +21,8 @@ type Dialer struct {
 	// Resolver resolves names; its group may be another one. By default each call of DialContext that has a name
 	// makes a resolver of the system's configuration, and closes it: without a cache, and a few files are read each time.
 	Resolver *dns.Resolver
-	// Timeout limits DialContext, in addition to its context. Zero: no limit, but that of the system, which is a minute or more.
+	// Timeout limits DialContext, in addition to its context. Zero: no limit, but that of the system, which is a
+	// minute or more.
 	Timeout time.Duration
 	// Options are those of package sock for sockets that connect, such as sock.LocalAddr and sock.KeepAlive.
 	Options []sock.Option
@@ -39,11 +40,11 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, address)
 }
 
-// DialContext connects to address: of network "tcp", "tcp4" or "tcp6", a host and a port, as for net.Dial, or "unix", a path. A
-// host that is a name is resolved by package dns, and its addresses are tried as dns.Dialer does (Happy Eyeballs). It returns
-// a *Conn, or a *net.OpError when ctx ends or the connection fails (ECONNREFUSED, ETIMEDOUT; see loop.Group.Dial), or the name
-// cannot be resolved. An open connection does not depend on ctx any more. In a callback of the group it
-// returns loop.ErrOnLoop.
+// DialContext connects to address: of network "tcp", "tcp4" or "tcp6", a host and a port, as for net.Dial, or
+// "unix", a path. A host that is a name is resolved by package dns, and its addresses are tried as dns.Dialer
+// does (Happy Eyeballs). It returns a *Conn, or a *net.OpError when ctx ends or the connection fails
+// (ECONNREFUSED, ETIMEDOUT; see loop.Group.Dial), or the name cannot be resolved. An open connection does not
+// depend on ctx any more. In a callback of the group it returns loop.ErrOnLoop.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if d.Group == nil {
 		return nil, dialError(network, errNoGroup())

@@ -31,7 +31,8 @@ func resolver(t *testing.T, g *loop.Group, hosts string) *dns.Resolver {
 	return r
 }
 
-// A Dialer resolves names by its resolver, tries their addresses, and applies its options; a name that is not known is an error.
+// A Dialer resolves names by its resolver, tries their addresses, and applies its options; a name that is not
+// known is an error.
 func TestDialName(t *testing.T) {
 	onBackends(t, func(t *testing.T, g *loop.Group) {
 		ln := listen(t, g, "tcp")

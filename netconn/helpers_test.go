@@ -138,8 +138,8 @@ func checkOpError(t testing.TB, err error, op string, want error) {
 	}
 }
 
-// fill writes until a write ends at its deadline: the peer reads nothing, and all buffers are full. It returns how many bytes
-// were written.
+// fill writes until a write ends at its deadline: the peer reads nothing, and all buffers are full. It returns
+// how many bytes were written.
 func fill(t testing.TB, c net.Conn) (total int64) {
 	t.Helper()
 	b := make([]byte, 1<<20)

@@ -49,7 +49,8 @@ func echoBody(w http.ResponseWriter, r *http.Request) {
 	io.Copy(w, struct{ io.Reader }{bytes.NewReader(body)}) // ReadFrom
 }
 
-// testMux answers /echo with the body of the request, /chunks with chunks, and /hijack by taking the connection over, with an echo.
+// testMux answers /echo with the body of the request, /chunks with chunks, and /hijack by taking the connection
+// over, with an echo.
 func testMux(t *testing.T) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/echo", echoBody)
@@ -161,7 +162,8 @@ func TestHTTPWire(t *testing.T) {
 	})
 }
 
-// A client that goes away cancels the context of its request: net/http waits for that by a Read, which it ends by a deadline.
+// A client that goes away cancels the context of its request: net/http waits for that by a Read, which it ends
+// by a deadline.
 func TestHTTPCancel(t *testing.T) {
 	onBackends(t, func(t *testing.T, g *loop.Group) {
 		ln := listen(t, g, "tcp")

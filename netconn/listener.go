@@ -86,8 +86,8 @@ func (l *Listener) pauseIfFullLocked() {
 	}
 }
 
-// Accept waits for the next connection, a *Conn: until the deadline (os.ErrDeadlineExceeded), Close, or the end of the group
-// (net.ErrClosed). In a callback of the group it returns loop.ErrOnLoop instead of waiting.
+// Accept waits for the next connection, a *Conn: until the deadline (os.ErrDeadlineExceeded), Close, or the end
+// of the group (net.ErrClosed). In a callback of the group it returns loop.ErrOnLoop instead of waiting.
 func (l *Listener) Accept() (net.Conn, error) {
 	c, err := l.accept()
 	if err != nil {
@@ -131,8 +131,8 @@ func (l *Listener) nextLocked() *Conn {
 	return c
 }
 
-// Close stops listening: calls of Accept return net.ErrClosed. Connections that no Accept has returned are reset; the others stay
-// open.
+// Close stops listening: calls of Accept return net.ErrClosed. Connections that no Accept has returned are
+// reset; the others stay open.
 func (l *Listener) Close() error {
 	if !l.end() {
 		return l.opError("close", net.ErrClosed)

@@ -12,15 +12,16 @@ import (
 	"github.com/pollux-io/pollux/sock"
 )
 
-// maxQueuedBytes limits the datagrams that no ReadFrom has returned, as SO_RCVBUF does in the kernel: each counts with its length
-// and datagramOverheadBytes. More are dropped.
+// maxQueuedBytes limits the datagrams that no ReadFrom has returned, as SO_RCVBUF does in the kernel: each
+// counts with its length and datagramOverheadBytes. More are dropped.
 const (
 	maxQueuedBytes        = 256 << 10
 	datagramOverheadBytes = 256
 )
 
-// A PacketConn is a UDP address of a group: what ListenPacket returns as a net.PacketConn. Its methods may be called from any
-// goroutine, several at a time. In a callback of the group those that would wait return loop.ErrOnLoop.
+// A PacketConn is a UDP address of a group: what ListenPacket returns as a net.PacketConn. Its methods may be
+// called from any goroutine, several at a time. In a callback of the group those that would wait return
+// loop.ErrOnLoop.
 type PacketConn struct {
 	g       *loop.Group
 	raw     *loop.PacketListener
@@ -63,8 +64,8 @@ type datagram struct {
 	from  netip.AddrPort
 }
 
-// ListenPacket binds to address, of network "udp", "udp4" or "udp6", as loop.Group.ListenPacket does, which has the options and
-// errors. It receives on all loops of the group. It is a *PacketConn.
+// ListenPacket binds to address, of network "udp", "udp4" or "udp6", as loop.Group.ListenPacket does, which has
+// the options and errors. It receives on all loops of the group. It is a *PacketConn.
 func ListenPacket(g *loop.Group, network, address string, options ...sock.Option) (net.PacketConn, error) {
 	if g == nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: errNoGroup()}
@@ -138,8 +139,8 @@ func (u *packetUpcalls) Writable(*loop.PacketConn) {
 	u.mu.Unlock()
 }
 
-// Close closes the sockets: calls in progress, and later ones, return net.ErrClosed. It waits for the loops, for 100 ms at the most, unless it is called in a
-// callback; see loop.PacketListener.Close.
+// Close closes the sockets: calls in progress, and later ones, return net.ErrClosed. It waits for the loops,
+// for 100 ms at the most, unless it is called in a callback; see loop.PacketListener.Close.
 func (p *PacketConn) Close() error {
 	if !p.end() {
 		return &net.OpError{Op: "close", Net: "udp", Source: p.local, Err: net.ErrClosed}

@@ -94,8 +94,9 @@ func (p *PacketConn) nextLocked(b []byte) (int, netip.AddrPort) {
 // Dropped returns how many datagrams were dropped because too many were queued for ReadFrom.
 func (p *PacketConn) Dropped() uint64 { return p.dropped.Load() }
 
-// WriteTo sends b to addr, a *net.UDPAddr, as one datagram. It waits while the socket's send buffer is full. Datagrams leave in the order of the
-// calls. The error is os.ErrDeadlineExceeded, net.ErrClosed, or the system's (EMSGSIZE, ENETUNREACH).
+// WriteTo sends b to addr, a *net.UDPAddr, as one datagram. It waits while the socket's send buffer is full.
+// Datagrams leave in the order of the calls. The error is os.ErrDeadlineExceeded, net.ErrClosed, or the
+// system's (EMSGSIZE, ENETUNREACH).
 func (p *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	a, ok := addr.(*net.UDPAddr)
 	if !ok || a == nil {

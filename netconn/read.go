@@ -26,9 +26,9 @@ var blocks = block.NewPool(maxIdleBytes)
 // (net.ErrClosed), or the end of the stream (io.EOF). If the peer has reset the connection, the error is ECONNRESET,
 // after all that was received before.
 //
-// The loop copies bytes to b directly if Read waits for them. Those that arrive while no Read waits are kept, up to 64 KiB and
-// what one turn of the loop receives (loop.Config.TurnBudgetBytes); then the loop does not receive until they are read,
-// and the peer is slowed down, as by a full receive buffer.
+// The loop copies bytes to b directly if Read waits for them. Those that arrive while no Read waits are kept,
+// up to 64 KiB and what one turn of the loop receives (loop.Config.TurnBudgetBytes); then the loop does not
+// receive until they are read, and the peer is slowed down, as by a full receive buffer.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.read(b)
 	if err != nil && err != io.EOF {
@@ -147,14 +147,14 @@ func (c *Conn) CloseRead() error {
 // copyBytes is the size of the buffers of WriteTo and ReadFrom.
 const copyBytes = 32 << 10
 
-// WriteTo writes what it reads to w until the end of the stream, as io.Copy does, with a buffer that is used again. It returns how many
-// bytes w has taken.
+// WriteTo writes what it reads to w until the end of the stream, as io.Copy does, with a buffer that is used
+// again. It returns how many bytes w has taken.
 func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	return copyAll(w, c.Read)
 }
 
-// ReadFrom writes what it reads from r until its end (io.EOF), as io.Copy does, with a buffer that is used again. It returns how many
-// bytes it has written.
+// ReadFrom writes what it reads from r until its end (io.EOF), as io.Copy does, with a buffer that is used
+// again. It returns how many bytes it has written.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	return copyAll(writerOnly{c}, r.Read)
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// Write writes all of b, unless it fails. It returns when the kernel has taken the bytes or they are queued: at most
-// as many as the high watermark (loop.Config.HighWatermarkBytes). Then it waits until the peer has taken them down to the low
-// one. If nothing is unsent, the bytes go to the kernel directly, without the loop.
+// Write writes all of b, unless it fails. It returns when the kernel has taken the bytes or they are queued: at
+// most as many as the high watermark (loop.Config.HighWatermarkBytes). Then it waits until the peer has taken
+// them down to the low one. If nothing is unsent, the bytes go to the kernel directly, without the loop.
 //
 // The error is os.ErrDeadlineExceeded, net.ErrClosed, or the system's: ECONNRESET or EPIPE if the peer is gone, EPIPE
 // after CloseWrite. n bytes were written before it.

@@ -1,6 +1,6 @@
-// Netconnecho is a server of package net's kind, with a goroutine for each connection, on package net or on package
-// netconn: an echo server, or net/http. It is what shows the cost of package netconn, each command of the pair as a server of
-// duel, or of a load generator of HTTP such as wrk:
+// Netconnecho is a server of package net's kind, with a goroutine for each connection, on package net or on
+// package netconn: an echo server, or net/http. It is what shows the cost of package netconn, each command of
+// the pair as a server of duel, or of a load generator of HTTP such as wrk:
 //
 //	taskset -c 1 duel -conns 64 -size 64 'net=netconnecho -listen 127.0.0.1:{port}' 'netconn=netconnecho -netconn -listen 127.0.0.1:{port}'
 //	netconnecho -http -netconn -listen 127.0.0.1:7000
