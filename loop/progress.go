@@ -153,6 +153,14 @@ func (p *progress) sample(held int, known bool) bool {
 	return fewer
 }
 
+// sent accounts for n bytes that the kernel has taken since the last sample: it holds that many more, unless the
+// peer has taken some. A driver that sends asynchronously has sent nothing when the first sample is taken.
+func (p *progress) sent(n int) {
+	if p.sampled {
+		p.held += n
+	}
+}
+
 // warnStalled logs a stalled connection.
 func (l *Loop) warnStalled(c *Conn, silence time.Duration) {
 	l.g.logs.stalled.Warn("pollux: a connection is stalled: its peer takes nothing, and it reads nothing because of back-pressure; "+

@@ -114,7 +114,7 @@ func (c *Conn) forwardNowLocked(b []byte) int {
 			err = nil
 		}
 		l.sentDirectly.Add(uint64(n))
-		c.noteSent(n)
+		c.noteSentLocked(n)
 	}
 	if err != nil {
 		c.failWritesLocked(err) // the system reports the error only once: flush returns it

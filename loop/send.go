@@ -142,7 +142,7 @@ func (c *Conn) writeStagedLocked(b []byte) bool {
 func (c *Conn) writeDirectlyLocked(b []byte) {
 	n, err := c.stream.Write(b)
 	c.loop.sentDirectly.Add(uint64(n))
-	c.noteSent(n)
+	c.noteSentLocked(n)
 	if n < len(b) {
 		c.queueLocked(b[n:])
 		if err != sock.ErrWouldBlock {
@@ -283,20 +283,23 @@ func (c *Conn) sendLocked(bufs [][]byte, total int) (int, error) {
 	l := c.loop
 	n, err := l.drv.Send(&c.stream, bufs)
 	l.counts.bytesOut += uint64(n)
-	c.noteSent(n)
+	c.noteSentLocked(n)
 	if err == nil && n < total {
 		c.flags |= sendPending
 	}
 	return n, err
 }
 
-// noteSent records that n bytes were sent, for timeouts.
-func (c *Conn) noteSent(n int) {
+// noteSentLocked records that n bytes were sent, for timeouts. c.mu must be held.
+func (c *Conn) noteSentLocked(n int) {
 	if n > 0 && (c.flags&(hasIdleTimeout|timingSend) != 0 || c.phase == closing) {
 		now := c.loop.clock()
 		c.extras.lastActive = now
 		if c.flags&timingSend != 0 {
 			c.extras.rare.lastSent = now
+		}
+		if r := c.extras.rare; r != nil {
+			r.sent(n)
 		}
 	}
 }
@@ -359,8 +362,8 @@ func (l *Loop) callDone() {
 func (c *Conn) sent(n int, err error) {
 	c.flags &^= sendPending
 	c.loop.counts.bytesOut += uint64(n)
-	c.noteSent(n)
 	c.mu.Lock()
+	c.noteSentLocked(n)
 	c.consumeLocked(n)
 	if c.phase.gone() {
 		c.mu.Unlock()

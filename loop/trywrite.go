@@ -45,7 +45,7 @@ func (c *Conn) TryWrite(b []byte) (int, error) {
 
 // sendsElsewhereLocked reports whether the calling goroutine may send: it is not the loop's,
 // or at least not in a callback of c, and nothing is unsent, so no send of the driver is pending either. What the
-// loop alone does after it has sent (noteSent) is not needed then: without unsent bytes the peer's progress is not
+// loop alone does after it has sent (noteSentLocked) is not needed then: without unsent bytes the peer's progress is not
 // timed, and there is no idle timeout. c.mu must be held; the connection must accept writes.
 func (c *Conn) sendsElsewhereLocked() bool {
 	return c.out == nil && !c.inCallback() && (c.extras == nil || c.extras.idleTimeout <= 0) && c.loop.g.sim == nil
