@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -92,6 +93,7 @@ type Answer struct {
 
 // A Step is an attempt of a lookup that has failed.
 type Step struct {
+	Type   Type // of the records that were asked for
 	Server netip.AddrPort
 	TCP    bool          // over TCP; otherwise over UDP
 	Took   time.Duration // from sending to the failure
@@ -99,15 +101,17 @@ type Step struct {
 }
 
 // String returns the step in one line.
-func (s Step) String() string { return exchange.Step(s).String() }
+func (s Step) String() string {
+	return fmt.Sprintf("%v %v", s.Type, exchange.Step{Server: s.Server, TCP: s.TCP, Took: s.Took, Err: s.Err})
+}
 
-func stepsOf(failed []exchange.Step) []Step {
+func stepsOf(t Type, failed []exchange.Step) []Step {
 	if len(failed) == 0 {
 		return nil
 	}
 	steps := make([]Step, len(failed))
 	for i, s := range failed {
-		steps[i] = Step(s)
+		steps[i] = Step{t, s.Server, s.TCP, s.Took, s.Err}
 	}
 	return steps
 }

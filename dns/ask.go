@@ -118,12 +118,12 @@ func (r *Resolver) keep(key dnscache.Key, rep *exchange.Reply) *result {
 	r.counts.attempts(rep.Steps)
 	if rep.Err != nil {
 		r.results.RefreshFailed(r.now(), key)
-		return &result{steps: stepsOf(rep.Steps)}
+		return &result{steps: stepsOf(Type(key.Type), rep.Steps)}
 	}
 	w := &rep.Response
 	res := &result{
 		kind: w.Kind, records: w.Records, aliases: w.Aliases, canonical: w.Canonical, ttl: w.TTL,
-		path: Path(rep.Path), steps: stepsOf(rep.Steps),
+		path: Path(rep.Path), steps: stepsOf(Type(key.Type), rep.Steps),
 	}
 	r.results.Put(r.now(), key, dnscache.Answer[*result]{
 		Value: res, TTL: res.ttl, Negative: res.kind != dnswire.Positive, Size: resultBytes + recordBytes*len(res.records),

@@ -76,12 +76,23 @@ func (c *Config) applyDefaults() error {
 	switch {
 	case c.Strategy > Pool:
 		return fmt.Errorf("dns: %w: Strategy %d is unknown", misuse.ErrBadArgument, c.Strategy)
-	case c.Timeout < 0 || c.Attempts < 0 || c.CacheBytes < 0 || c.PoolWorkers < 0 || c.PoolQueue < 0 || c.MaxInFlight < 0:
-		return fmt.Errorf("dns: %w: a number or time of Config is negative", misuse.ErrBadArgument)
+	case c.Timeout < 0:
+		return fmt.Errorf("dns: %w: Timeout is negative: %v", misuse.ErrBadArgument, c.Timeout)
 	}
-	for _, s := range c.Servers {
+	for _, f := range []struct {
+		name string
+		n    int
+	}{
+		{"Attempts", c.Attempts}, {"CacheBytes", c.CacheBytes}, {"PoolWorkers", c.PoolWorkers}, {"PoolQueue", c.PoolQueue},
+		{"MaxInFlight", c.MaxInFlight}, {"MaxQueriesPerServer", c.MaxQueriesPerServer}, {"MaxRatePerServer", c.MaxRatePerServer},
+	} {
+		if f.n < 0 {
+			return fmt.Errorf("dns: %w: %s is negative: %d", misuse.ErrBadArgument, f.name, f.n)
+		}
+	}
+	for i, s := range c.Servers {
 		if !s.IsValid() || s.Port() == 0 {
-			return fmt.Errorf("dns: %w: Servers has %v, which is not an address with a port", misuse.ErrBadArgument, s)
+			return fmt.Errorf("dns: %w: Servers[%d] is %v, not an address with a port", misuse.ErrBadArgument, i, s)
 		}
 	}
 	if err := c.checkLimits(); err != nil {
@@ -120,12 +131,10 @@ func (c *Config) checkLimits() error {
 		return fmt.Errorf("dns: %w: SocketsPerServer is %d, not in the range from 1 to %d", misuse.ErrBadArgument, c.SocketsPerServer, maxSockets)
 	case len(c.SourceAddrs) > maxSockets:
 		return fmt.Errorf("dns: %w: SourceAddrs has %d addresses, more than %d", misuse.ErrBadArgument, len(c.SourceAddrs), maxSockets)
-	case c.MaxQueriesPerServer < 0 || c.MaxRatePerServer < 0:
-		return fmt.Errorf("dns: %w: MaxQueriesPerServer or MaxRatePerServer is negative", misuse.ErrBadArgument)
 	}
-	for _, a := range c.SourceAddrs {
+	for i, a := range c.SourceAddrs {
 		if !a.IsValid() || a.IsMulticast() {
-			return fmt.Errorf("dns: %w: SourceAddrs has %v, which is no address of a host", misuse.ErrBadArgument, a)
+			return fmt.Errorf("dns: %w: SourceAddrs[%d] is %v, not an address of a host", misuse.ErrBadArgument, i, a)
 		}
 	}
 	return nil

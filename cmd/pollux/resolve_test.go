@@ -204,7 +204,7 @@ func TestResolveServers(t *testing.T) {
 		t.Fatalf("status %d\n%s%s", status, out, err)
 	}
 	status, out, err = pollux(t, "", "resolve", "--server", silent, "--server", server, "--timeout", "50ms", "--attempts", "20", "--type", "A", "--trace", "both.test.")
-	_, after, ok := strings.Cut(out, "attempt 1: "+silent+" udp: no response in time, after ")
+	_, after, ok := strings.Cut(out, "attempt 1: A "+silent+" udp: no response in time, after ")
 	if status != exitOK || !ok || !strings.Contains(out, "192.0.2.7  (evented "+server+" udp)") {
 		t.Fatalf("status %d\n%s%s", status, out, err)
 	}
@@ -223,7 +223,7 @@ func TestResolveTrace(t *testing.T) {
 			t.Errorf("want %q\n%s", want, out)
 		}
 	}
-	for _, want := range []string{"    attempt 1: SERVER udp: the server reports SERVFAIL, after ", "    attempt 2: SERVER udp: the server reports SERVFAIL, after ", "    no answer in "} {
+	for _, want := range []string{"    attempt 1: A SERVER udp: the server reports SERVFAIL, after ", "    attempt 2: A SERVER udp: the server reports SERVFAIL, after ", "    no answer in "} {
 		if !strings.Contains(err, want) {
 			t.Errorf("want %q\n%s", want, err)
 		}

@@ -87,7 +87,7 @@ func (p *printer) printNames() {
 
 // terms returns how servers are asked.
 func (n *Names) terms() string {
-	s := fmt.Sprintf("each is asked %d times at most, and has %v", n.Attempts, time.Duration(n.TimeoutMS)*time.Millisecond)
+	s := fmt.Sprintf("each is asked %s at most, and has %v", times(n.Attempts), time.Duration(n.TimeoutMS)*time.Millisecond)
 	if n.Rotate {
 		s += "; queries begin at each in turn"
 	}
@@ -108,4 +108,11 @@ func (n *Names) searchList() string {
 		}
 	}
 	return "a name without dots is looked up " + strings.Join(list, ", then ")
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }

@@ -31,6 +31,7 @@ type Trace struct {
 
 // An Attempt is a question to one server that has failed.
 type Attempt struct {
+	Type      string `json:"type"` // of the records that were asked for
 	Server    string `json:"server"`
 	Transport string `json:"transport"` // udp or tcp
 	Error     string `json:"error"`
@@ -49,7 +50,7 @@ func TraceOf(r *Result) *Trace {
 		t.Servers = append(t.Servers, s.String())
 	}
 	for _, s := range r.stepsOf() {
-		t.Attempts = append(t.Attempts, Attempt{s.Server.String(), transport(s), printable(s.Err.Error()), s.Took.Microseconds()})
+		t.Attempts = append(t.Attempts, Attempt{s.Type.String(), s.Server.String(), transport(s), printable(s.Err.Error()), s.Took.Microseconds()})
 	}
 	return t
 }
@@ -72,7 +73,7 @@ func (t *Trace) Lines(r *Result) []string {
 		add("servers to ask: %s", t.servers())
 	}
 	for i, a := range t.Attempts {
-		add("attempt %d: %s %s: %s, after %v", i+1, a.Server, a.Transport, a.Error, report.Round(time.Duration(a.TookUS)*time.Microsecond))
+		add("attempt %d: %s %s %s: %s, after %v", i+1, a.Type, a.Server, a.Transport, a.Error, report.Round(time.Duration(a.TookUS)*time.Microsecond))
 	}
 	if len(t.Aliases) > 0 {
 		add("alias of: %s", strings.Join(t.Aliases, " "))
