@@ -1,15 +1,15 @@
 package dns
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"sync"
+	"strings"
 	"testing"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
 )
@@ -23,7 +23,7 @@ func TestLookupsBeginWhileLoopsEnd(t *testing.T) {
 	}
 	defer silent.Close()
 	for range 3 {
-		var logged lockedBuffer
+		var logged testkit.Buffer
 		g, err := loop.NewGroup(loop.Config{Loops: 4, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
 		if err != nil {
 			t.Fatal(err)
@@ -45,26 +45,8 @@ func TestLookupsBeginWhileLoopsEnd(t *testing.T) {
 			t.Error(err)
 		}
 		r.Close()
-		if logged.contains("panic") {
-			t.Fatalf("%.1000s", logged.b.String())
+		if text := logged.String(); strings.Contains(text, "panic") {
+			t.Fatalf("%.1000s", text)
 		}
 	}
-}
-
-// A lockedBuffer is a buffer for any goroutine.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) contains(text string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Contains(b.b.Bytes(), []byte(text))
 }
