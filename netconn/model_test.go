@@ -229,7 +229,10 @@ func runOnNet(t *testing.T, program []action) []string {
 // Random programs get the results of package net.
 func TestModel(t *testing.T) {
 	programs := 150
-	if testkit.Long() {
+	switch {
+	case testkit.Long() && testkit.Race:
+		programs = 500
+	case testkit.Long():
 		programs = 5000
 	}
 	drawn, want := make([][]action, programs), make([][]string, programs)
