@@ -38,8 +38,10 @@ func TestL12PacketModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		n = 1
-	case testkit.Long():
+	case testkit.Long() && !testkit.Race:
 		n = 300
+	case testkit.Long():
+		n = 60
 	case testkit.Race || sys.OnWine():
 		n = 5
 	}

@@ -349,7 +349,10 @@ func runChaos(t *testing.T, seed uint64) {
 func TestRelayEndsAnyhow(t *testing.T) {
 	testkit.CheckLeaks(t)
 	n := uint64(25)
-	if testkit.Long() {
+	switch {
+	case testkit.Long() && testkit.Race:
+		n = 200
+	case testkit.Long():
 		n = 1000
 	}
 	for seed := range n {

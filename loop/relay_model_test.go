@@ -399,8 +399,10 @@ func TestRelayModel(t *testing.T) {
 	testkit.CheckLeaks(t)
 	programs := uint64(150)
 	switch {
-	case testkit.Long():
+	case testkit.Long() && !testkit.Race:
 		programs = 3000
+	case testkit.Long():
+		programs = 600
 	case testing.Short() || testkit.Race || sys.OnWine():
 		programs = 60
 	}
