@@ -33,6 +33,9 @@
 //   - The timeouts of loop.Config apply: IdleTimeout closes the connection, and calls then return
 //     loop.ErrTimeout. The default is none.
 //
+// On Windows the package builds, and has not been tested: errors of resets and refused connections may differ from those of
+// package net.
+//
 // The group must not be shut down before the connections are closed, unless they are to be cut off:
 // loop.Group.Shutdown waits for them until its context ends. When the group has ended, all calls return errors
 // that wrap net.ErrClosed.
