@@ -186,6 +186,7 @@ func TestExplain(t *testing.T) {
 func TestReason(t *testing.T) {
 	s := &exchangetest.Server{UDP: exchangetest.Honest}
 	onResolver(t, Config{Strategy: Pool}, files{}, func(r *testResolver) {
+		r.poolPath = PathPool
 		r.lookupHost = func(_ context.Context, name string) ([]netip.Addr, error) {
 			if name == "good" {
 				return []netip.Addr{netip.MustParseAddr(exchangetest.TrueAddr)}, nil

@@ -11,12 +11,13 @@ import (
 
 	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/internal/dnscache"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // resolverWithHosts returns a resolver that has a hosts file, and asks a server that does not exist.
 func resolverWithHosts(t *testing.T, hosts string) *Resolver {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "hosts")
+	path := filepath.Join(testkit.TempDir(t), "hosts")
 	if err := os.WriteFile(path, []byte(hosts), 0o600); err != nil {
 		t.Fatal(err)
 	}

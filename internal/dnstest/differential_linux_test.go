@@ -143,7 +143,7 @@ func differs(want, got *outcome, wantAsked, asked []string) string {
 	switch {
 	case want.Err != got.Err:
 		return fmt.Sprintf("the error is %q, want %q", got.Err, want.Err)
-	case want.Canonical != got.Canonical:
+	case !strings.EqualFold(want.Canonical, got.Canonical): // what a server makes from the question by a DNAME has its random case
 		return fmt.Sprintf("the canonical name is %q, want %q", got.Canonical, want.Canonical)
 	case !slices.Equal(want.Values, got.Values):
 		return "the values differ"

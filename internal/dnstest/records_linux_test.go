@@ -114,6 +114,9 @@ func (c *lookupCase) check(t *testing.T, r *dns.Resolver, d *daemon, same func(a
 	if canonical == "" {
 		canonical = c.name
 	}
+	if strings.HasSuffix(canonical, ".leaves.example.") { // made from the question by a DNAME, perhaps in its random case
+		same = strings.EqualFold
+	}
 	if !same(a.Canonical, canonical) {
 		t.Errorf("the canonical name is %s, want %s", a.Canonical, canonical)
 	}
