@@ -139,7 +139,7 @@ type ledger struct {
 	empties int // empty datagrams in flight
 	next    map[origin]uint32
 	at      map[origin]*loop.PacketConn // the socket that received them
-	closing bool // the listener's sockets may be closed one after the other: the system gives what follows to those that are left
+	closing bool                        // the listener's sockets may be closed one after the other: the system gives what follows to those that are left
 	closed  bool
 }
 
