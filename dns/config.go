@@ -83,8 +83,13 @@ func (c *Config) applyDefaults() error {
 		name string
 		n    int
 	}{
-		{"Attempts", c.Attempts}, {"CacheBytes", c.CacheBytes}, {"PoolWorkers", c.PoolWorkers}, {"PoolQueue", c.PoolQueue},
-		{"MaxInFlight", c.MaxInFlight}, {"MaxQueriesPerServer", c.MaxQueriesPerServer}, {"MaxRatePerServer", c.MaxRatePerServer},
+		{"Attempts", c.Attempts},
+		{"CacheBytes", c.CacheBytes},
+		{"PoolWorkers", c.PoolWorkers},
+		{"PoolQueue", c.PoolQueue},
+		{"MaxInFlight", c.MaxInFlight},
+		{"MaxQueriesPerServer", c.MaxQueriesPerServer},
+		{"MaxRatePerServer", c.MaxRatePerServer},
 	} {
 		if f.n < 0 {
 			return fmt.Errorf("dns: %w: %s is negative: %d", misuse.ErrBadArgument, f.name, f.n)
