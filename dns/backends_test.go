@@ -201,6 +201,35 @@ func TestUnspecifiedServer(t *testing.T) {
 	}
 }
 
+// Connections are made on the loops of Dialer.Group, whose callbacks must not wait for them, even if the resolver has others.
+func TestDialerGroup(t *testing.T) {
+	onBackends(t, func(t *testing.T, r *Resolver, s realServer) {
+		g := must(loop.NewGroup(loop.Config{Loops: 1}))
+		defer g.Shutdown(t.Context())
+		d := Dialer{Resolver: r, Group: g}
+		address := net.JoinHostPort("here.", fmt.Sprint(s.addr.Port()))
+		closed := make(chan error, 1)
+		accept := func(*loop.Conn) loop.Handler { return sink{closed} }
+		onLoop := make(chan error, 1)
+		g.Loops()[0].Run(func() {
+			_, err := d.Dial(t.Context(), "tcp", address, accept)
+			onLoop <- err
+		})
+		if err := <-onLoop; !errors.Is(err, loop.ErrOnLoop) {
+			t.Errorf("%v, want ErrOnLoop", err)
+		}
+		c, err := d.Dial(t.Context(), "tcp", address, accept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Loop() != g.Loops()[0] {
+			t.Error("the connection is not on the loop of the group")
+		}
+		c.Close()
+		<-closed
+	})
+}
+
 // Without a group, the resolver has a loop of its own, from the first lookup that needs it.
 func TestOwnGroup(t *testing.T) {
 	testkit.CheckLeaks(t)

@@ -32,6 +32,8 @@ const (
 // AttemptDelay while others are in progress.
 type Dialer struct {
 	Resolver *Resolver
+	// Group has the loops of the connections that Dial makes. That of the resolver.
+	Group *loop.Group
 	// AttemptDelay is from 10 ms to 2 s. 250 ms.
 	AttemptDelay time.Duration
 	// ResolutionDelay is at least 1 ns. 50 ms.
@@ -58,7 +60,8 @@ func (e *AttemptsError) Unwrap() []error { return e.Errs }
 // Dial connects to address, of network "tcp", "tcp4" or "tcp6": a name or an IP address, which may have a zone, and a
 // port: a number or the name of a service, such as "https". An empty host means "localhost", an unspecified IP address the
 // loopback one of its family. Otherwise it is as loop.Group.Dial: accept is called once at most, for the connection
-// that wins. Dial waits, so in a callback of a loop that the resolver uses it returns loop.ErrOnLoop: use DialFunc there.
+// that wins. Dial waits, so in a callback of a loop that the resolver uses, or of Group, it returns loop.ErrOnLoop: use
+// DialFunc there.
 //
 // options apply to each attempt. With sock.LocalAddr only addresses of its family can be connected to: the others
 // fail at once.
@@ -69,10 +72,10 @@ func (d *Dialer) Dial(ctx context.Context, network, address string, accept func(
 	if d.Resolver == nil {
 		return nil, dialError(network, fmt.Errorf("%w: Resolver is nil", misuse.ErrBadArgument))
 	}
-	if d.Resolver.onLoop() {
+	if d.Resolver.onLoop() || d.Group != nil && d.Group.OnLoop() {
 		return nil, dialError(network, fmt.Errorf("%w, or use DialFunc", loop.ErrOnLoop))
 	}
-	l, err := d.Resolver.nextLoop()
+	l, err := d.nextLoop()
 	if err != nil {
 		return nil, dialError(network, err)
 	}
@@ -107,6 +110,13 @@ func (d *Dialer) Dial(ctx context.Context, network, address string, accept func(
 	}
 	r := <-results // done is being called
 	return r.c, r.err
+}
+
+func (d *Dialer) nextLoop() (*loop.Loop, error) {
+	if d.Group != nil {
+		return d.Resolver.nextOf(d.Group)
+	}
+	return d.Resolver.nextLoop()
 }
 
 // DialFunc is Dial on the loop l, without waiting: done is called once, on the loop, with the connection or the

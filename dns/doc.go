@@ -18,8 +18,8 @@
 // libraries that take a *net.Resolver.
 //
 // Some names are not asked for: those under localhost are this machine, those under .invalid and .onion do not exist (RFC
-// 6761, RFC 7686), unless the hosts file has them, and what looks like an address but is none, such as 127.1 or 1.2.3.4.,
-// is an error. International names are looked up in their ASCII form (IDNA, UTS 46).
+// 6761, RFC 7686), unless the hosts file has them. A name that ends in a number without being an address, such as 127.1 or
+// 1.2.3.4., is an error. International names are looked up in their ASCII form (IDNA, UTS 46).
 //
 // Responses are matched by address, port, ID, type, class, and the name in a random case; what does not match is
 // dropped, and the lookup goes on. Answers that are too long for UDP are asked for again over TCP. A server that

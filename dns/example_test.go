@@ -170,7 +170,7 @@ func ExampleAnswer_ByPriority() {
 	// second.example.org.:993
 }
 
-// The name of an address, verified: whoever controls the address may claim any name.
+// The name of an address, verified: the owner of an address can claim any name.
 func ExampleResolver_LookupAddr() {
 	dir, err := os.MkdirTemp("", "dns")
 	if err != nil {

@@ -105,7 +105,7 @@ func TestSearchListFailure(t *testing.T) {
 	}, s)
 }
 
-// Answers of each type are known apart, and those that there is none as well: until their TTL ends.
+// Each type is cached separately, negative answers too, until the TTL ends.
 func TestKnownTypes(t *testing.T) {
 	s := &exchangetest.Server{UDP: zone{"a.": {exchangetest.TrueAddr}}.udp}
 	onResolver(t, Config{}, files{}, func(r *testResolver) {

@@ -56,7 +56,7 @@ func closeOn(l *loop.Loop, x *exchange.Exchanger) {
 	}
 }
 
-// nextLoop returns a loop for a lookup that waits: the loops take turns, without those that have ended.
+// nextLoop returns a loop for a lookup that waits.
 func (r *Resolver) nextLoop() (*loop.Loop, error) {
 	g := r.config.Group
 	if g == nil {
@@ -65,6 +65,11 @@ func (r *Resolver) nextLoop() (*loop.Loop, error) {
 			return nil, err
 		}
 	}
+	return r.nextOf(g)
+}
+
+// nextOf returns a loop of g: they take turns, without those that have ended.
+func (r *Resolver) nextOf(g *loop.Group) (*loop.Loop, error) {
 	loops := g.Loops()
 	first := int(r.turns.Add(1) % uint32(len(loops)))
 	for i := range loops {

@@ -7,7 +7,7 @@ import (
 	"github.com/pollux-io/pollux/internal/testkit"
 )
 
-// A resolver asks the system, with the path that tells how.
+// The path of an answer of the system states which function was called.
 func TestAddrInfoResolver(t *testing.T) {
 	testkit.CheckLeaks(t)
 	r := must(New(Config{}))

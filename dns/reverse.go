@@ -13,7 +13,7 @@ import (
 
 // LookupAddr looks up the names of an address: those of the hosts file, or else the PTR records below in-addr.arpa or
 // ip6.arpa (RFC 1035, RFC 3596). They are the targets of Answer.ByPriority. An IPv4-mapped address is taken as IPv4;
-// a zone has no effect. Whoever controls the address chooses its names: look them up to verify them. The error is an
+// a zone has no effect. The owner of the address chooses these names: look up their addresses to verify them. The error is an
 // *Error.
 //
 // LookupAddr waits for a loop: in a callback, use LookupAddrFunc.

@@ -22,7 +22,7 @@ func slowly(f func([]byte) []exchangetest.Message) func([]byte) []exchangetest.M
 	return func(q []byte) []exchangetest.Message { time.Sleep(time.Second); return f(q) }
 }
 
-// What waits for a loop returns ErrOnLoop on it, instead of waiting for itself.
+// Calls that wait for a loop return ErrOnLoop in its callbacks.
 func TestOnLoop(t *testing.T) {
 	s := &exchangetest.Server{UDP: exchangetest.Honest}
 	onResolver(t, Config{}, files{hosts: testHosts}, func(r *testResolver) {

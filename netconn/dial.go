@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/pollux-io/pollux/dns"
@@ -26,8 +25,6 @@ type Dialer struct {
 	Timeout time.Duration
 	// Options are those of package sock for sockets that connect, such as sock.LocalAddr and sock.KeepAlive.
 	Options []sock.Option
-
-	next atomic.Uint32 // counts the dials of names, for nextLoop
 }
 
 // Dial connects to address on a loop of the group, as Dialer.DialContext does.
@@ -75,68 +72,19 @@ func accept(raw *loop.Conn) loop.Handler { return (*upcalls)(newConn(raw, nil)) 
 
 // dialName dials a host that is not an address.
 func (d *Dialer) dialName(ctx context.Context, network, address string, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {
-	if d.Group.OnLoop() {
-		return nil, dialError(network, loop.ErrOnLoop)
-	}
 	r := d.Resolver
 	if r == nil {
+		if d.Group.OnLoop() {
+			return nil, dialError(network, loop.ErrOnLoop) // before files are read
+		}
 		var err error
 		if r, err = dns.New(dns.Config{Group: d.Group}); err != nil {
 			return nil, dialError(network, err)
 		}
 		defer r.Close()
 	}
-	l := d.nextLoop()
-	if l == nil {
-		return nil, dialError(network, net.ErrClosed)
-	}
-	type result struct {
-		c   *loop.Conn
-		err error
-	}
-	var decided atomic.Bool // the result is in the channel, or the caller has left
-	results := make(chan result, 1)
-	names := dns.Dialer{Resolver: r}
-	err := names.DialFunc(ctx, l, network, address, accept, func(c *loop.Conn, err error) {
-		switch {
-		case decided.CompareAndSwap(false, true):
-			results <- result{c, err}
-		case c != nil:
-			c.Abort()
-		}
-	}, options...)
-	if err != nil {
-		return nil, err
-	}
-	var cause error
-	select {
-	case r := <-results:
-		return r.c, r.err
-	case <-ctx.Done(): // the loop may be in a long callback
-		cause = context.Cause(ctx)
-	case <-l.Done():
-		cause = net.ErrClosed
-	}
-	if decided.CompareAndSwap(false, true) {
-		return nil, dialError(network, cause)
-	}
-	x := <-results
-	return x.c, x.err
-}
-
-// nextLoop returns the loops in turn, except those that have ended; nil if all have.
-func (d *Dialer) nextLoop() *loop.Loop {
-	loops := d.Group.Loops()
-	first := d.next.Add(1)
-	for i := range loops {
-		l := loops[(int(first%uint32(len(loops)))+i)%len(loops)]
-		select {
-		case <-l.Done():
-		default:
-			return l
-		}
-	}
-	return nil
+	names := dns.Dialer{Resolver: r, Group: d.Group}
+	return names.Dial(ctx, network, address, accept, options...)
 }
 
 func dialError(network string, err error) error {

@@ -1,9 +1,9 @@
 // Package exchange asks DNS servers over sockets on a loop: it is the part of package dns between a question and the
 // response of one of the servers.
 //
-// An Exchanger serves one loop. Ask starts a Query, with a Policy that has the servers; its Reply has the response, or why
-// there is none, and the attempts that have failed. Which names to ask for, the cache, and queries that several lookups
-// share are the business of package dns.
+// An Exchanger serves one loop. Ask starts a Query, with a Policy that has the servers; its Reply has the response or an
+// error, and the attempts that have failed. Package dns chooses the names to ask for, caches responses, and shares queries between
+// lookups.
 //
 // To begin, read query.go: a query is a sequence of attempts, each at one server. What an attempt sends is a transmission
 // (transmission.go), which responses can make go on in another way: over TCP, without EDNS, or alone on a socket.
