@@ -104,21 +104,30 @@ func describe(r Response) string {
 	return s
 }
 
-func TestParse(t *testing.T) {
-	const name = "www.example.com"
-	chain16 := []rr{cname(name, 60, "c1.example")}
+// parsed is the name of the questions of parseCases.
+const parsed = "www.example.com"
+
+// A parseCase is a response to a question for an A record of parsed, and what describe returns of it.
+type parseCase struct {
+	what string
+	reply
+	want string
+}
+
+// longestChain is a chain of MaxChain aliases, and the address at its end.
+func longestChain() []rr {
+	chain := []rr{cname(parsed, 60, "c1.example")}
 	for i := 1; i < MaxChain; i++ {
-		chain16 = append(chain16, cname(fmt.Sprintf("c%d.example", i), 60, fmt.Sprintf("c%d.example", i+1)))
+		chain = append(chain, cname(fmt.Sprintf("c%d.example", i), 60, fmt.Sprintf("c%d.example", i+1)))
 	}
-	chain16 = append(chain16, a("c16.example", 60, "192.0.2.1"))
-	for _, c := range []struct {
-		what string
-		reply
-		want string
-	}{
+	return append(chain, a(fmt.Sprintf("c%d.example", MaxChain), 60, "192.0.2.1"))
+}
+
+func positiveResponses() []parseCase {
+	return []parseCase{
 		{
 			"records of a name",
-			reply{answer: []rr{a(name, 300, "192.0.2.1"), a(name, 60, "192.0.2.2")}},
+			reply{answer: []rr{a(parsed, 300, "192.0.2.1"), a(parsed, 60, "192.0.2.2")}},
 			"positive NOERROR ttl=1m0s canonical=www.example.com. dropped=0 | www.example.com.=192.0.2.1 www.example.com.=192.0.2.2",
 		},
 		{
@@ -128,18 +137,18 @@ func TestParse(t *testing.T) {
 		},
 		{
 			"a chain, its TTL is the least",
-			reply{answer: []rr{cname(name, 20, "x.example"), cname("x.example", 10, "y.example"), a("y.example", 30, "192.0.2.1")}},
+			reply{answer: []rr{cname(parsed, 20, "x.example"), cname("x.example", 10, "y.example"), a("y.example", 30, "192.0.2.1")}},
 			"positive NOERROR ttl=10s canonical=y.example. dropped=0 www.example.com.=x.example. x.example.=y.example. | y.example.=192.0.2.1",
 		},
 		{
 			"a chain in another order",
-			reply{answer: []rr{a("y.example", 30, "192.0.2.1"), cname("x.example", 10, "Y.example"), cname(name, 20, "X.example")}},
+			reply{answer: []rr{a("y.example", 30, "192.0.2.1"), cname("x.example", 10, "Y.example"), cname(parsed, 20, "X.example")}},
 			"positive NOERROR ttl=10s canonical=Y.example. dropped=0 www.example.com.=X.example. X.example.=Y.example. | Y.example.=192.0.2.1",
 		},
-		{"a chain of MaxChain", reply{answer: chain16}, "positive"},
+		{"a chain of MaxChain", reply{answer: longestChain()}, "positive"},
 		{
 			"owners off the chain are dropped",
-			reply{answer: []rr{a("evil.example", 9, "203.0.113.1"), cname("evil.example", 9, "z.example"), a(name, 30, "192.0.2.1"), a("example.com", 9, "203.0.113.2")}},
+			reply{answer: []rr{a("evil.example", 9, "203.0.113.1"), cname("evil.example", 9, "z.example"), a(parsed, 30, "192.0.2.1"), a("example.com", 9, "203.0.113.2")}},
 			"positive NOERROR ttl=30s canonical=www.example.com. dropped=3 | www.example.com.=192.0.2.1",
 		},
 		{
@@ -149,29 +158,34 @@ func TestParse(t *testing.T) {
 		},
 		{
 			"other classes and types are dropped",
-			reply{answer: []rr{{owner: name, typ: TypeA, ttl: 9, class: 3, data: "\xcb\x00\x71\x01"}, a(name, 9, "2001:db8::1"), a(name, 30, "192.0.2.1")}},
+			reply{answer: []rr{{owner: parsed, typ: TypeA, ttl: 9, class: 3, data: "\xcb\x00\x71\x01"}, a(parsed, 9, "2001:db8::1"), a(parsed, 30, "192.0.2.1")}},
 			"positive NOERROR ttl=30s canonical=www.example.com. dropped=2 | www.example.com.=192.0.2.1",
 		},
 		{
 			"a malformed record off the chain is dropped",
-			reply{answer: []rr{{owner: "x.example", typ: TypeA, data: "\x01"}, a(name, 30, "192.0.2.1")}},
+			reply{answer: []rr{{owner: "x.example", typ: TypeA, data: "\x01"}, a(parsed, 30, "192.0.2.1")}},
 			"positive NOERROR ttl=30s canonical=www.example.com. dropped=1 | www.example.com.=192.0.2.1",
 		},
 		{
 			"duplicates count once, with the lower TTL",
-			reply{answer: []rr{a(name, 30, "192.0.2.1"), a(name, 20, "192.0.2.1")}},
+			reply{answer: []rr{a(parsed, 30, "192.0.2.1"), a(parsed, 20, "192.0.2.1")}},
 			"positive NOERROR ttl=20s canonical=www.example.com. dropped=1 | www.example.com.=192.0.2.1",
 		},
 		{
 			"of two CNAMEs the first counts",
-			reply{answer: []rr{cname(name, 20, "x.example"), cname(name, 10, "y.example"), a("y.example", 5, "192.0.2.2"), a("x.example", 30, "192.0.2.1")}},
+			reply{answer: []rr{cname(parsed, 20, "x.example"), cname(parsed, 10, "y.example"), a("y.example", 5, "192.0.2.2"), a("x.example", 30, "192.0.2.1")}},
 			"positive NOERROR ttl=20s canonical=x.example. dropped=2 www.example.com.=x.example. | x.example.=192.0.2.1",
 		},
 		{
 			"a TTL with the highest bit is 0",
-			reply{answer: []rr{a(name, 1<<31, "192.0.2.1")}},
+			reply{answer: []rr{a(parsed, 1<<31, "192.0.2.1")}},
 			"positive NOERROR ttl=0s canonical=www.example.com. dropped=0 | www.example.com.=192.0.2.1",
 		},
+	}
+}
+
+func negativeResponses() []parseCase {
+	return []parseCase{
 		{
 			"NXDOMAIN with SOA: the minimum of TTL and MINIMUM",
 			reply{flags: 3, authority: []rr{soa("example.com", 900, 300)}},
@@ -194,7 +208,7 @@ func TestParse(t *testing.T) {
 		},
 		{
 			"an SOA below the name proves nothing",
-			reply{flags: 3, authority: []rr{soa("a."+name, 900, 300)}},
+			reply{flags: 3, authority: []rr{soa("a."+parsed, 900, 300)}},
 			"no such name NXDOMAIN ttl=0s canonical=www.example.com. dropped=0",
 		},
 		{
@@ -204,17 +218,17 @@ func TestParse(t *testing.T) {
 		},
 		{
 			"NXDOMAIN at the end of a chain",
-			reply{flags: 3, answer: []rr{cname(name, 20, "x.example")}, authority: []rr{soa("example", 900, 300)}},
+			reply{flags: 3, answer: []rr{cname(parsed, 20, "x.example")}, authority: []rr{soa("example", 900, 300)}},
 			"no such name NXDOMAIN ttl=20s canonical=x.example. dropped=0 www.example.com.=x.example.",
 		},
 		{
 			"NODATA at the end of a chain: the SOA is of its zone",
-			reply{answer: []rr{cname(name, 2000, "x.example")}, authority: []rr{soa("example.com", 90, 90), soa("example", 900, 300)}},
+			reply{answer: []rr{cname(parsed, 2000, "x.example")}, authority: []rr{soa("example.com", 90, 90), soa("example", 900, 300)}},
 			"no data NOERROR ttl=5m0s canonical=x.example. dropped=0 www.example.com.=x.example.",
 		},
 		{
 			"records with NXDOMAIN are not believed",
-			reply{flags: 3, answer: []rr{a(name, 30, "203.0.113.1")}, authority: []rr{soa("com", 90, 300)}},
+			reply{flags: 3, answer: []rr{a(parsed, 30, "203.0.113.1")}, authority: []rr{soa("com", 90, 300)}},
 			"no such name NXDOMAIN ttl=1m30s canonical=www.example.com. dropped=1",
 		},
 		{
@@ -234,22 +248,27 @@ func TestParse(t *testing.T) {
 		},
 		{
 			"a chain out of the zones of a server that is not recursive",
-			reply{flags: bitQR | bitAA, answer: []rr{cname(name, 20, "x.example")}},
+			reply{flags: bitQR | bitAA, answer: []rr{cname(parsed, 20, "x.example")}},
 			"incomplete NOERROR ttl=0s canonical=x.example. dropped=0 www.example.com.=x.example.",
 		},
 		{
 			"the same of a recursive server",
-			reply{answer: []rr{cname(name, 20, "x.example")}},
+			reply{answer: []rr{cname(parsed, 20, "x.example")}},
 			"no data NOERROR ttl=0s canonical=x.example. dropped=0 www.example.com.=x.example.",
 		},
+	}
+}
+
+func failures() []parseCase {
+	return []parseCase{
 		{
 			"truncated: records are not looked at",
-			reply{flags: bitTC, answer: []rr{a(name, 30, "192.0.2.1"), {owner: name, typ: TypeA, data: "\x01", rdlength: 999}}},
+			reply{flags: bitTC, answer: []rr{a(parsed, 30, "192.0.2.1"), {owner: parsed, typ: TypeA, data: "\x01", rdlength: 999}}},
 			"truncated NOERROR ttl=0s canonical=www.example.com. dropped=0",
 		},
 		{
 			"SERVFAIL with records",
-			reply{flags: 2, answer: []rr{a(name, 30, "192.0.2.1")}},
+			reply{flags: 2, answer: []rr{a(parsed, 30, "192.0.2.1")}},
 			"server failure SERVFAIL ttl=0s canonical=www.example.com. dropped=0",
 		},
 		{"REFUSED", reply{flags: 5}, "server failure REFUSED ttl=0s canonical=www.example.com. dropped=0"},
@@ -261,12 +280,16 @@ func TestParse(t *testing.T) {
 		{"NOTIMP", reply{flags: 4}, "format error NOTIMP ttl=0s canonical=www.example.com. dropped=0"},
 		{
 			"BADVERS, by the extension of the code",
-			reply{answer: []rr{a(name, 30, "192.0.2.1")}, additional: []rr{opt(16, "")}},
+			reply{answer: []rr{a(parsed, 30, "192.0.2.1")}, additional: []rr{opt(16, "")}},
 			"format error BADVERS ttl=0s canonical=www.example.com. dropped=0",
 		},
 		{"another extended code", reply{flags: 1, additional: []rr{opt(17, "")}}, "server failure RCODE17 ttl=0s canonical=www.example.com. dropped=0"},
-	} {
-		c.q = Question{mustName(t, name), TypeA}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for _, c := range slices.Concat(positiveResponses(), negativeResponses(), failures()) {
+		c.q = Question{mustName(t, parsed), TypeA}
 		if c.flags&bitQR == 0 {
 			c.flags |= recursive
 		}
