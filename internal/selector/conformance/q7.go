@@ -106,8 +106,9 @@ func (u *suite) wakes(t *testing.T, waiting int) {
 		})
 	}
 	const wakers = 4
+	var waking sync.WaitGroup
 	for range wakers {
-		wg.Go(func() {
+		waking.Go(func() {
 			for range wakes / wakers {
 				announced.Add(1)
 				if err := w.Wake(); err != nil {
@@ -117,6 +118,7 @@ func (u *suite) wakes(t *testing.T, waiting int) {
 		})
 	}
 	progress(t, finished, &seen)
+	waking.Wait() // a waiter may see the last announcement before its wake
 	must(t, q.Close())
 	wg.Wait()
 }
