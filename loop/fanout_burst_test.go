@@ -50,7 +50,9 @@ func TestL3bFailingMemberIsNotSlow(t *testing.T) {
 	c.mu.Lock()
 	c.requests = 0 // the delivery is the first to send
 	c.mu.Unlock()
-	l.doInbox()
+	for l.doInbox(); !l.tasks.empty(); { // a slow machine takes more than one turn's budget
+		l.doInbox()
+	}
 	if c.phase != failing || f.Len() != 0 {
 		t.Errorf("the phase is %v, with %d members, want failing, and 0", c.phase, f.Len())
 	}
