@@ -57,7 +57,8 @@ import (
 //   - Resume starts receiving and Pause stops it, as does a Received that returns false. A stream
 //     receives nothing before the first Resume. After receiving was stopped, up to MaxLateBytes
 //     that the driver had already received may still be delivered.
-//   - Received delivers bytes in the driver's memory, which is valid until Received returns. A
+//   - Received delivers bytes in the driver's memory, which is valid until Received returns, and
+//     which the upcall may change. A
 //     stream that has more than its budget continues after the other streams' turns; it may
 //     exceed the budget by less than ScratchBytes.
 //   - ReceiveEnded comes once, after the last Received, with io.EOF or an error, and only while
@@ -124,17 +125,8 @@ type Driver interface {
 
 	Attach(s *Stream) error
 	Connect(s *Stream) error
-	Resume(s *Stream)
-	Pause(s *Stream)
-	Send(s *Stream, bufs [][]byte) (n int, err error)
-	// SyncSend reports whether the driver does not access a Send's memory after Send has returned.
-	SyncSend() bool
-	// SendBlocked reports whether the Send in flight, whose Sent is still to come, waits for the peer
-	// to receive: the kernel takes no more. Otherwise Sent comes within a few turns, whatever the
-	// peer does: the driver has yet to pass the bytes to the kernel, or to report that it has.
-	SendBlocked(s *Stream) bool
-	Release(s *Stream)
 	Detach(s *Stream)
+	StreamDriver
 
 	Bind(p *PacketSocket) error
 	AwaitWritable(p *PacketSocket)
@@ -153,6 +145,20 @@ type Driver interface {
 	// Close releases the driver. There must be no stream, listener, socket or watch left; the
 	// operations of closed listeners that are still in flight end first.
 	Close() error
+}
+
+// StreamDriver is the part of a Driver that serves streams that are connected.
+type StreamDriver interface {
+	Resume(s *Stream)
+	Pause(s *Stream)
+	Send(s *Stream, bufs [][]byte) (n int, err error)
+	// SyncSend reports whether the driver does not access a Send's memory after Send has returned.
+	SyncSend() bool
+	// SendBlocked reports whether the Send in flight, whose Sent is still to come, waits for the peer
+	// to receive: the kernel takes no more. Otherwise Sent comes within a few turns, whatever the
+	// peer does: the driver has yet to pass the bytes to the kernel, or to report that it has.
+	SendBlocked(s *Stream) bool
+	Release(s *Stream)
 }
 
 // MaxLateBytes is how much may still be delivered after receiving was stopped.
