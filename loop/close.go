@@ -16,8 +16,9 @@ import (
 // received bytes are dropped.
 //
 // The peer has LingerTimeout to take some of the unsent bytes, again and again up to MaxLinger,
-// and then LingerTimeout to close its side. Failures, aborts and timeouts go straight to
-// release, which resets a connection that has unsent bytes.
+// and then LingerTimeout to close its side; while the kernel holds bytes for it, it has as long to
+// take those (extendLinger). Failures, aborts and timeouts go straight to release, which resets a
+// connection that has unsent bytes.
 
 // fail ends the connection immediately, with err as the reason.
 func (c *Conn) fail(err error) {
@@ -244,8 +245,9 @@ func (c *Conn) extendLinger() bool {
 		if !r.progress.sampled || r.progress.held == 0 {
 			return false
 		}
-		if r.lingerEnd == 0 { // nothing was unsent when it was closed
+		if r.lingerEnd == 0 { // nothing was unsent when it was closed: this is the first sample
 			r.lingerEnd = later(x.lastActive, config.MaxLinger)
+			x.lastActive = now // the peer may have taken bytes before it
 		}
 	}
 	if now >= r.lingerEnd || later(x.lastActive, config.LingerTimeout) <= now {

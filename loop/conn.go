@@ -49,8 +49,8 @@ func (l *Loop) newConn() *Conn {
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // Close sends the unsent bytes, then FIN, and waits for the peer to close its side, for up to
-// Config.LingerTimeout. No more can be written, and Data is not called any more. It is
-// CloseWith(nil).
+// Config.LingerTimeout; longer while the peer still takes what the system holds for it, up to
+// Config.MaxLinger. No more can be written, and Data is not called any more. It is CloseWith(nil).
 func (c *Conn) Close() error { return c.CloseWith(nil) }
 
 // CloseWith is Close with a reason, which Closed gets: why, or an error that wraps it

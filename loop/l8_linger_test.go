@@ -11,11 +11,10 @@ import (
 
 const heldBytes = 256 << 10 // in the tests below: the kernel takes them all, and the peer's kernel not
 
-// lingeringConn returns a connection that has been sent heldBytes and FIN, whose peer has read nothing,
-// and what the group's Shutdown has returned.
-func lingeringConn(t *testing.T, config loop.Config) (peer tcpConn, shut <-chan error) {
+// lingeringConn returns a connection that has been sent heldBytes and FIN, whose peer has read nothing.
+func lingeringConn(t *testing.T, config loop.Config) (g *loop.Group, peer tcpConn) {
 	sent := make(chan struct{})
-	g, peer := serve(t, config, func(*loop.Conn) loop.Handler {
+	g, peer = serve(t, config, func(*loop.Conn) loop.Handler {
 		return &funcs{
 			data: func(c *loop.Conn, b []byte) (int, error) {
 				c.SetWriteBuffer(2 * heldBytes)
@@ -28,9 +27,14 @@ func lingeringConn(t *testing.T, config loop.Config) (peer tcpConn, shut <-chan 
 	})
 	peer.Write([]byte("?"))
 	<-sent
+	return g, peer
+}
+
+// shutDown begins Shutdown, and returns what that will have returned.
+func shutDown(g *loop.Group) <-chan error {
 	errs := make(chan error, 1)
 	go func() { errs <- g.Shutdown(context.Background()) }()
-	return peer, errs
+	return errs
 }
 
 // L3, L8: Shutdown resets no connection whose peer is still reading what the kernel holds, however slowly
@@ -39,7 +43,25 @@ func TestL8ShutdownWaitsForReaders(t *testing.T) { simulated(t, testShutdownWait
 
 func testShutdownWaitsForReaders(t *testing.T) {
 	config := loop.Config{LingerTimeout: 3 * time.Second, MaxLinger: time.Minute}
-	peer, shut := lingeringConn(t, config)
+	g, peer := lingeringConn(t, config)
+	shut := shutDown(g)
+	readSlowly(t, peer)
+	peer.Close()
+	if err := <-shut; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}
+
+// L3: nor does a connection that was closed when nothing was unsent.
+func TestL3LingeringWaitsForReaders(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		_, peer := lingeringConn(t, loop.Config{LingerTimeout: 3 * time.Second, MaxLinger: time.Minute})
+		readSlowly(t, peer)
+	})
+}
+
+// readSlowly reads heldBytes and FIN, in a time longer than LingerTimeout, while the peer keeps sending.
+func readSlowly(t *testing.T, peer tcpConn) {
 	done := make(chan struct{})
 	stopped := make(chan struct{})
 	go func() {
@@ -69,10 +91,6 @@ func testShutdownWaitsForReaders(t *testing.T) {
 	}
 	close(done)
 	<-stopped
-	peer.Close()
-	if err := <-shut; err != nil {
-		t.Errorf("Shutdown: %v", err)
-	}
 }
 
 // L8: a peer that reads nothing, or has read everything and does not close its side, does not keep
@@ -81,8 +99,8 @@ func TestL8ShutdownDoesNotWaitForever(t *testing.T) {
 	const linger = 5 * time.Second
 	testSimulated(t, "reads nothing", func(t *testing.T) {
 		begun := time.Now()
-		_, shut := lingeringConn(t, loop.Config{LingerTimeout: linger})
-		if err := <-shut; err != nil {
+		g, _ := lingeringConn(t, loop.Config{LingerTimeout: linger})
+		if err := <-shutDown(g); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
 		if took := time.Since(begun); took < linger || took > linger+time.Second+resolution {
@@ -91,7 +109,8 @@ func TestL8ShutdownDoesNotWaitForever(t *testing.T) {
 	})
 	testSimulated(t, "does not close", func(t *testing.T) {
 		begun := time.Now()
-		peer, shut := lingeringConn(t, loop.Config{LingerTimeout: linger})
+		g, peer := lingeringConn(t, loop.Config{LingerTimeout: linger})
+		shut := shutDown(g)
 		if n, err := io.Copy(io.Discard, peer); n != heldBytes || err != nil {
 			t.Errorf("read %d bytes, %v, want %d", n, err, heldBytes)
 		}

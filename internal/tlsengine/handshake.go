@@ -165,12 +165,12 @@ func (h *handshake) run() {
 // end ends the handshake with an error, unless it has ended. It does not wait for the goroutine, which may be in a
 // callback of the Config.
 func (h *handshake) end(err error) {
-	h.mu.Lock()
-	cancel := h.cancel
-	h.mu.Unlock()
 	if !h.finish(nil, err) {
 		return
 	}
+	h.mu.Lock()
+	cancel := h.cancel // nil: run has not begun, and finds that the handshake has ended
+	h.mu.Unlock()
 	if cancel != nil {
 		cancel()
 	}

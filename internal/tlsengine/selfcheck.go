@@ -72,7 +72,7 @@ func checkConfigs() (server, client *tls.Config, err error) {
 		return nil, nil, err
 	}
 	server = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	// The client is this function, and its server too: there is nobody to verify.
+	// Both sides are in this function: there is no identity to verify.
 	client = &tls.Config{ServerName: "self-check.invalid", InsecureSkipVerify: true}
 	return server, client, nil
 }
@@ -139,10 +139,10 @@ func (c *Conn) receiveAll(records []byte) (plain []byte, err error) {
 
 // pair returns two Conns whose handshake with each other is done.
 func pair(server, client Options) (s, c *Conn, err error) {
-	news := make(chan struct{}, 1)
+	events := make(chan struct{}, 1)
 	notify := func() {
 		select {
-		case news <- struct{}{}:
+		case events <- struct{}{}:
 		default:
 		}
 	}
@@ -165,17 +165,17 @@ func pair(server, client Options) (s, c *Conn, err error) {
 			return nil, nil, err
 		}
 	}
-	if err := introduce(&conns, news); err != nil {
+	if err := introduce(&conns, events); err != nil {
 		return nil, nil, err
 	}
 	return conns[0], conns[1], nil
 }
 
 // introduce passes on the bytes of two handshakes until both are done.
-func introduce(conns *[2]*Conn, news <-chan struct{}) error {
+func introduce(conns *[2]*Conn, events <-chan struct{}) error {
 	var done [2]bool
 	for !done[0] || !done[1] {
-		<-news
+		<-events
 		for i, conn := range conns {
 			if done[i] {
 				continue
