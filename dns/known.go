@@ -28,6 +28,9 @@ func (r *Resolver) cached(a *Answer, v *view, now time.Duration, name string, t 
 	}
 	k := hit.Value
 	if k.hosts != v.Hosts && v.hosts(a, name, t) { // which precedes
+		if count {
+			r.counts.knownOverruled.Inc()
+		}
 		return false, nil
 	}
 	if e := k.err; e != nil {
@@ -57,7 +60,7 @@ func (lk *Lookup) rememberAbsent() {
 }
 
 func (lk *Lookup) put(k *known, ttl time.Duration, size int) {
-	if k.hosts = lk.view.Hosts; lk.view.hosts(&Answer{}, lk.name, lk.typ) { // it was not, when the lookup began
+	if k.hosts = lk.view.Hosts; lk.view.hosts(&Answer{}, lk.name, lk.typ) { // the file has got the name since inline looked at it
 		return
 	}
 	lk.r.known.Put(lk.r.now(), dnscache.Key{Name: lk.name, Type: uint16(lk.typ), Epoch: uint32(lk.view.Epoch)}, dnscache.Answer[*known]{

@@ -40,6 +40,9 @@ func TestHostsBeforeCache(t *testing.T) {
 		if a, err := r.LookupType(r.T.Context(), "printer", TypeAAAA); !errors.Is(err, ErrNoData) {
 			t.Errorf("%+v, %v; the hosts file has no address of that family, but the server was not asked", a, err)
 		}
+		if st := r.Stats(); st.Cached != 1 || st.Hosts != 2 {
+			t.Errorf("%+v, want one answer of the cache and two of the hosts file", st)
+		}
 		r.rewrite(hosts, "192.0.2.7 other\n")
 		r.wantAnswer("printer", PathCache, exchangetest.TrueAddr)
 	}, s)
