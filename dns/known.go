@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/dnscache"
@@ -51,6 +52,7 @@ func (r *Resolver) cached(a *Answer, v *view, now time.Duration, name string, t 
 func (lk *Lookup) remember(a *Answer) {
 	k := &known{answer: *a}
 	k.answer.Path, k.answer.Steps = PathCache, nil
+	k.answer.Addrs, k.answer.Records = slices.Clip(a.Addrs), slices.Clip(a.Records) // callers may append
 	lk.put(k, a.TTL, resultBytes+recordBytes*len(a.Records))
 }
 
