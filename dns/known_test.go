@@ -162,7 +162,7 @@ func TestTTLZero(t *testing.T) {
 	}, s)
 }
 
-// The answer of a query from before a change of the configuration is for those who have waited, not for the cache.
+// The answer of a query from before a change of the configuration is for the lookups that have waited, not for the cache.
 func TestEpoch(t *testing.T) {
 	s := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message { time.Sleep(20 * time.Second); return exchangetest.Honest(q) }}
 	onResolver(t, Config{Timeout: time.Minute}, files{}, func(r *testResolver) {
