@@ -65,16 +65,16 @@ func (p Path) Kind() Path {
 	return p
 }
 
-// An Answer is the result of a lookup. Lookups that are answered inline may return the same slices: do
-// not change them.
+// An Answer is the result of a lookup. The cache, and other lookups, may have the same slices: do not change their
+// elements.
 type Answer struct {
 	// Name is the name as it was given to the lookup, and Canonical the one that has the records, with
 	// the suffix of the search list and after all aliases; it ends with a dot if it comes from DNS.
 	Name, Canonical string
 	Type            Type // 0 for Lookup
 	// Addrs are the addresses, if those were looked up: for Lookup of both families, in the order in which to
-	// connect (RFC 6724). Those of the hosts file and of localhost are in the order of the file, IPv4 first for localhost, as
-	// to sort them takes system calls: a Dialer sorts them.
+	// connect (RFC 6724). Those of the hosts file are in the order of the file, as sorting takes system calls: a Dialer sorts
+	// them. Localhost has IPv4 first.
 	Addrs []netip.Addr
 	// Records are those of DNS: aliases first, in their order.
 	Records []Record

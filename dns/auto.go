@@ -30,8 +30,8 @@ func (r *Resolver) usesHosts(s *dnsconf.Snapshot) bool {
 	return false
 }
 
-// eventedOrPool returns who is asked for a name, PathEvented or PathPool, and why. It is the only place that decides
-// this.
+// eventedOrPool returns which source is asked for a name, PathEvented or PathPool, and why. It is the only place that
+// decides this.
 func (r *Resolver) eventedOrPool(s *dnsconf.Snapshot, name string, t Type) (p Path, reason string) {
 	switch {
 	case !wantsAddresses(t):

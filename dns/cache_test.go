@@ -34,6 +34,18 @@ func TestCache(t *testing.T) {
 	}, s)
 }
 
+// What a caller appends to an answer is not in that of another one.
+func TestCacheAppend(t *testing.T) {
+	z := zone{"a.": {exchangetest.TrueAddr, "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"}}
+	onResolver(t, Config{}, files{}, func(r *testResolver) {
+		r.wantAnswer("a.", evented, z["a."]...)
+		a := r.wantAnswer("a.", PathCache, z["a."]...)
+		if cap(a.Addrs) != len(a.Addrs) || cap(a.Records) != len(a.Records) {
+			t.Errorf("%d addresses with space for %d, %d records with space for %d", len(a.Addrs), cap(a.Addrs), len(a.Records), cap(a.Records))
+		}
+	}, &exchangetest.Server{UDP: z.udp})
+}
+
 // What does not exist is distinguished from what has no addresses, and both are cached.
 func TestNotFound(t *testing.T) {
 	s := &exchangetest.Server{UDP: zone{"exists.": nil}.udp}
@@ -73,8 +85,8 @@ func TestStale(t *testing.T) {
 		dead = true
 		time.Sleep(2 * time.Minute)
 		began := time.Now()
-		if a := r.wantAnswer("a.", PathStale, exchangetest.TrueAddr, "2001:db8::1"); !a.Stale || a.TTL > 30*time.Second {
-			t.Errorf("%+v", a)
+		if a := r.wantAnswer("a.", PathStale, exchangetest.TrueAddr, "2001:db8::1"); !a.Stale || a.TTL > 30*time.Second || len(a.Steps) != 2 || a.Steps[0].Server != s.Addr {
+			t.Errorf("%+v, want a stale answer, and the attempts of both types that failed", a)
 		}
 		if time.Since(began) < time.Second {
 			t.Error("a stale answer was used before the servers had been asked")

@@ -22,7 +22,7 @@ func mustNotAsk(t *testing.T) func(context.Context, string) ([]netip.Addr, error
 	}
 }
 
-// Names that no source can have an answer for are errors that state what is wrong, and nobody is asked.
+// Names that no source can have an answer for are errors that state what is wrong, and no source is asked.
 func TestRefusedNames(t *testing.T) {
 	label := strings.Repeat("x", 64)
 	for _, c := range []struct {
@@ -96,7 +96,7 @@ func TestNotRefused(t *testing.T) {
 	}
 }
 
-// With the strategy Inline nobody is asked; LookupInline is the same for other resolvers, with their cache.
+// With the strategy Inline no source is asked; LookupInline is the same for other resolvers, with their cache.
 func TestInlineOnly(t *testing.T) {
 	s := &exchangetest.Server{UDP: zone{"a.": {exchangetest.TrueAddr}}.udp}
 	onResolver(t, Config{Strategy: Inline}, files{hosts: testHosts}, func(r *testResolver) {

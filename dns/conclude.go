@@ -23,6 +23,9 @@ func (lk *Lookup) partEnded(at, i int, v *result, err error) {
 		return
 	}
 	if err != nil && p.stale != nil {
+		if v != nil {
+			p.stale.steps = v.steps
+		}
 		v, err, p.isOld = p.stale, nil, true
 	}
 	p.result, p.err = v, err

@@ -18,7 +18,7 @@ type Strategy uint8
 const (
 	// Auto is Evented where that gives the answers of the system's resolver, and Pool elsewhere.
 	Auto Strategy = iota
-	// Inline asks nobody: what is neither an address nor localhost, nor in the hosts file, is ErrNotInline. A
+	// Inline sends no queries: what is neither an address nor localhost, nor in the hosts file, is ErrNotInline. A
 	// Resolver with another strategy answers in this way by LookupInline, which has its cache, too.
 	Inline
 	// Evented asks DNS servers on a loop, whatever nsswitch.conf demands.
@@ -29,7 +29,7 @@ const (
 )
 
 // Config configures a Resolver. The zero Config is valid; each zero field means its default, which ends
-// the field's comment.
+// the field's comment. New copies the slices.
 type Config struct {
 	Strategy Strategy // Auto
 	// Group has the loops for lookups that wait: Lookup and LookupType. By default the resolver starts a

@@ -31,6 +31,21 @@ func TestBadLimits(t *testing.T) {
 	}
 }
 
+// The slices of the Config may be changed after New, and those of Resolver.Config, too.
+func TestConfigSlices(t *testing.T) {
+	server, source := netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddr("192.0.2.1")
+	given := Config{Servers: []netip.AddrPort{server}, SourceAddrs: []netip.Addr{source}}
+	files{}.write(t, &given)
+	r := must(New(given))
+	defer r.Close()
+	for _, c := range []Config{given, r.Config()} {
+		c.Servers[0], c.SourceAddrs[0] = netip.AddrPort{}, netip.Addr{}
+		if got := r.Config(); got.Servers[0] != server || got.SourceAddrs[0] != source {
+			t.Errorf("the resolver has the servers %v and the source addresses %v", got.Servers, got.SourceAddrs)
+		}
+	}
+}
+
 func TestMisuse(t *testing.T) {
 	for name, c := range map[string]Config{
 		"strategy": {Strategy: 4}, "timeout": {Timeout: -1}, "attempts": {Attempts: -1},

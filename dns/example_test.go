@@ -97,7 +97,7 @@ func ExampleResolver_LookupFunc() {
 	// 192.0.2.3 [192.0.2.3] <nil>
 }
 
-// Which source a name has, and why. Nobody is asked.
+// Which source a name has, and why. No query is sent.
 func ExampleResolver_Explain() {
 	r, err := dns.New(dns.Config{
 		Servers:    []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},

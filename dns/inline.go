@@ -49,7 +49,7 @@ func (r *Resolver) inline(a *Answer, name string, t Type, count tally) (ok bool,
 }
 
 // hosts sets a to what the hosts file has of a name, and reports whether it has any of the wanted family.
-// Those of the other family may be elsewhere.
+// Those of the other family may be elsewhere. Without any, a is left as it is.
 func (v *view) hosts(a *Answer, name string, t Type) bool {
 	switch {
 	case !v.hostsFirst:
@@ -86,15 +86,18 @@ func mayBeLiteral(name string) bool {
 
 func wantsAddresses(t Type) bool { return t == typeAddresses || t == TypeA || t == TypeAAAA }
 
-// setAddrs sets a to the addresses of the wanted families, and reports whether there are any. a shares the slice, if
-// it has no others.
+// setAddrs sets a to the addresses of the wanted families, and reports whether there are any: otherwise it leaves a as
+// it is. a shares the slice, if that has no address of another family.
 func (a *Answer) setAddrs(name, canonical string, t Type, p Path, addrs []netip.Addr) bool {
 	other := func(addr netip.Addr) bool { return t == TypeA != addr.Unmap().Is4() }
 	if t != typeAddresses && slices.ContainsFunc(addrs, other) {
 		addrs = slices.DeleteFunc(slices.Clone(addrs), other)
 	}
+	if len(addrs) == 0 {
+		return false
+	}
 	*a = Answer{Name: name, Canonical: canonical, Type: t, Path: p, Addrs: slices.Clip(addrs)}
-	return len(addrs) > 0
+	return true
 }
 
 // isLocalhost reports whether name is localhost, or below it.

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/exchange/exchangetest"
@@ -25,6 +26,12 @@ func TestInline(t *testing.T) {
 		a, err = r.LookupType(r.T.Context(), "printer", TypeAAAA)
 		if err != nil || len(a.Addrs) != 1 || !a.Addrs[0].Is6() || a.Type != TypeAAAA {
 			t.Errorf("%+v, %v", a, err)
+		}
+		for name, typ := range map[string]Type{"printer.home": TypeAAAA, "9.2.0.192.in-addr.arpa.": TypePTR} {
+			a, err := r.LookupInline(name, typ)
+			if !errors.Is(err, ErrNotInline) || a.Name != "" || a.Path != "" {
+				t.Errorf("%s %v: %+v, %v, want ErrNotInline and no answer", name, typ, a, err)
+			}
 		}
 		if s.Queries[0] != 0 || r.Client.Descriptors() != 0 {
 			t.Errorf("%d queries, %d sockets", s.Queries[0], r.Client.Descriptors())

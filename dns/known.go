@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/dnscache"
@@ -28,6 +29,9 @@ func (r *Resolver) cached(a *Answer, v *view, now time.Duration, name string, t 
 	}
 	k := hit.Value
 	if k.hosts != v.Hosts && v.hosts(a, name, t) { // which precedes
+		if count {
+			r.counts.knownOverruled.Inc()
+		}
 		return false, nil
 	}
 	if e := k.err; e != nil {
@@ -48,6 +52,7 @@ func (r *Resolver) cached(a *Answer, v *view, now time.Duration, name string, t 
 func (lk *Lookup) remember(a *Answer) {
 	k := &known{answer: *a}
 	k.answer.Path, k.answer.Steps = PathCache, nil
+	k.answer.Addrs, k.answer.Records = slices.Clip(a.Addrs), slices.Clip(a.Records) // callers may append
 	lk.put(k, a.TTL, resultBytes+recordBytes*len(a.Records))
 }
 
@@ -57,7 +62,7 @@ func (lk *Lookup) rememberAbsent() {
 }
 
 func (lk *Lookup) put(k *known, ttl time.Duration, size int) {
-	if k.hosts = lk.view.Hosts; lk.view.hosts(&Answer{}, lk.name, lk.typ) { // it was not, when the lookup began
+	if k.hosts = lk.view.Hosts; lk.view.hosts(&Answer{}, lk.name, lk.typ) { // the file has got the name since inline looked at it
 		return
 	}
 	lk.r.known.Put(lk.r.now(), dnscache.Key{Name: lk.name, Type: uint16(lk.typ), Epoch: uint32(lk.view.Epoch)}, dnscache.Answer[*known]{

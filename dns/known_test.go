@@ -40,6 +40,9 @@ func TestHostsBeforeCache(t *testing.T) {
 		if a, err := r.LookupType(r.T.Context(), "printer", TypeAAAA); !errors.Is(err, ErrNoData) {
 			t.Errorf("%+v, %v; the hosts file has no address of that family, but the server was not asked", a, err)
 		}
+		if st := r.Stats(); st.Cached != 1 || st.Hosts != 2 {
+			t.Errorf("%+v, want one answer of the cache and two of the hosts file", st)
+		}
 		r.rewrite(hosts, "192.0.2.7 other\n")
 		r.wantAnswer("printer", PathCache, exchangetest.TrueAddr)
 	}, s)
@@ -159,7 +162,7 @@ func TestTTLZero(t *testing.T) {
 	}, s)
 }
 
-// The answer of a query from before a change of the configuration is for those who have waited, not for the cache.
+// The answer of a query from before a change of the configuration is for the lookups that have waited, not for the cache.
 func TestEpoch(t *testing.T) {
 	s := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message { time.Sleep(20 * time.Second); return exchangetest.Honest(q) }}
 	onResolver(t, Config{Timeout: time.Minute}, files{}, func(r *testResolver) {

@@ -3,7 +3,6 @@ package dns
 import (
 	"context"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/dnscache"
@@ -42,7 +41,7 @@ type part struct {
 	waiter  *flight.Waiter[dnscache.Key, *result]
 	joined  bool    // the query was started by another lookup
 	retried bool    // and was lost with its loop, so that it was started again
-	stale   *result // to use if the servers fail
+	stale   *result // to use if the servers fail; not shared
 	result  *result
 	isOld   bool // result is stale
 	err     error
@@ -169,9 +168,9 @@ func (lk *Lookup) end(a Answer, err error) {
 	if lk.timer != nil {
 		lk.timer.Stop()
 	}
-	for _, p := range slices.Clone(lk.parts) {
-		if p.waiter != nil {
-			p.waiter.Cancel(context.Canceled)
+	for i := range lk.parts { // whose callbacks run in a later turn
+		if w := lk.parts[i].waiter; w != nil {
+			w.Cancel(context.Canceled)
 		}
 	}
 	done(a, err)

@@ -11,8 +11,8 @@ import (
 type Plan struct {
 	Name string
 	Type Type // 0 for the addresses of both families
-	// Path is where the answer comes from, without a server: PathLiteral, PathLocalhost, PathHosts, PathCache, PathEvented or
-	// PathPool; "" if Err is set otherwise.
+	// Path is where the answer, or Err, comes from: PathLiteral, PathLocalhost, PathHosts, PathCache, PathEvented without a
+	// server, or PathPool; "" if no source is asked.
 	Path   Path
 	Reason string // why, in words
 	// Err is the error of the lookup, if that is known: from the cache, or because no source is asked.
@@ -20,8 +20,8 @@ type Plan struct {
 
 	// The following is set for PathEvented.
 
-	// Names are those to ask for, each when the one before does not exist: the search list. The cache has some of them
-	// maybe; then servers are not asked for these.
+	// Names are those to ask for, each when the one before does not exist: the search list. Servers are not asked for
+	// those that the cache has.
 	Names []string
 	// Types are those to ask for, of each name.
 	Types []Type
@@ -34,8 +34,8 @@ type Plan struct {
 	TCP      bool // ask over TCP only
 }
 
-// Explain returns how a lookup of a name would go on now: of a type or, if that is 0, as by Lookup. It asks nobody,
-// counts nothing, and does not block.
+// Explain returns how a lookup of a name would go on now: of a type or, if that is 0, as by Lookup. It sends no
+// queries, counts nothing, and does not block.
 func (r *Resolver) Explain(name string, t Type) Plan {
 	p := Plan{Name: name, Type: t}
 	name = asciiOrGiven(name)

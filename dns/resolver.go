@@ -65,6 +65,7 @@ func New(c Config) (*Resolver, error) {
 	if err := c.applyDefaults(); err != nil {
 		return nil, err
 	}
+	c.Servers, c.SourceAddrs = slices.Clone(c.Servers), slices.Clone(c.SourceAddrs)
 	limits := dnscache.Config{
 		MaxEntries: max(c.CacheEntries, 0), MaxBytes: c.CacheBytes / 2,
 		MaxTTL: max(c.MaxTTL, 0), MaxNegativeTTL: max(c.MaxNegativeTTL, 0), MaxStale: max(c.MaxStale, 0),
@@ -133,7 +134,7 @@ func reachable(servers []netip.AddrPort) []netip.AddrPort {
 // resolv.conf are zero: those that apply now are in the Plan of Explain.
 func (r *Resolver) Config() Config {
 	c := r.config
-	c.Servers = slices.Clone(c.Servers)
+	c.Servers, c.SourceAddrs = slices.Clone(c.Servers), slices.Clone(c.SourceAddrs)
 	return c
 }
 

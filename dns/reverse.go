@@ -42,16 +42,20 @@ func (v *view) reverse(a *Answer, name string) bool {
 	if !ok {
 		return false
 	}
-	*a = Answer{Name: name, Canonical: name, Type: TypePTR, Path: PathHosts}
+	var records []Record
 	for _, host := range v.Hosts.Reverse(addr) {
 		if ascii, err := idn.ToASCII(host); err == nil {
 			host = ascii
 		}
 		if target, err := dnswire.ParseName(host); err == nil {
-			a.Records = append(a.Records, Record{Name: name, Type: TypePTR, Target: target.String(), Value: target.String()})
+			records = append(records, Record{Name: name, Type: TypePTR, Target: target.String(), Value: target.String()})
 		}
 	}
-	return len(a.Records) > 0
+	if len(records) == 0 {
+		return false
+	}
+	*a = Answer{Name: name, Canonical: name, Type: TypePTR, Path: PathHosts, Records: records}
+	return true
 }
 
 // Suffixes of the names of addresses.

@@ -71,6 +71,7 @@ type ServerStats struct {
 type counts struct {
 	literal, localhost, hosts stripes.Counter
 	knownAbsent               stripes.Counter // ErrNotFound by Resolver.known
+	knownOverruled            stripes.Counter // hits of Resolver.known for names that the hosts file has got meanwhile
 
 	evented, pool, cached, stale atomic.Uint64 // of lookups that were not answered inline
 	notFound, failed             atomic.Uint64 // likewise
@@ -117,11 +118,13 @@ func (r *Resolver) Stats() Stats {
 		sent.Add(x.Traffic())
 	}
 	r.mu.Unlock()
-	c, whole, parts := &r.counts, r.known.Stats(), r.results.Stats()
-	absent := c.knownAbsent.Load()
+	c := &r.counts
+	// Each of these was a hit before: what they are subtracted from is read after them.
+	absent, overruled := c.knownAbsent.Load(), c.knownOverruled.Load()
+	whole, parts := r.known.Stats(), r.results.Stats()
 	s := Stats{
 		Literal: c.literal.Load(), Localhost: c.localhost.Load(), Hosts: c.hosts.Load(),
-		Cached: c.cached.Load() + whole.Hits - absent, Stale: c.stale.Load(),
+		Cached: c.cached.Load() + whole.Hits - absent - overruled, Stale: c.stale.Load(),
 		Evented: c.evented.Load(), Pool: c.pool.Load(),
 		NotFound: c.notFound.Load() + absent, Failed: c.failed.Load(), Shared: c.shared.Load(),
 		SentUDP: sent.SentUDP, SentTCP: sent.SentTCP, Dropped: sent.Dropped, Timeouts: c.timeouts.Load(),

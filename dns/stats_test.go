@@ -82,6 +82,34 @@ func TestStats(t *testing.T) {
 	}, s)
 }
 
+// Counters that are calculated from others are right while lookups go on.
+func TestStatsMeanwhile(t *testing.T) {
+	r := resolverWithHosts(t, "")
+	r.know("gone", known{err: &Error{Name: "gone", Type: typeAddresses, Path: PathCache, Err: ErrNoName}})
+	const lookups = 100_000
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for range lookups {
+			r.LookupInline("gone", typeAddresses)
+		}
+	}()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		// A lookup between its two counters shows as an answer.
+		if st := r.Stats(); st.Cached > lookups {
+			t.Fatalf("%d answers of the cache, after %d lookups at most", st.Cached, lookups)
+		}
+	}
+	if st := r.Stats(); st.NotFound != lookups || st.Cached != 0 {
+		t.Errorf("%+v, want %d times not found", st, lookups)
+	}
+}
+
 // The counters of the pool, and that Stats may be called in a callback.
 func TestStatsOfPool(t *testing.T) {
 	onResolver(t, Config{Strategy: Pool, PoolWorkers: 1}, files{}, func(r *testResolver) {

@@ -34,8 +34,8 @@ func (k WarningKind) String() string {
 	return "unknown kind"
 }
 
-// A Warning reports a line of a file that is not taken as it is. It is an error for those who
-// want to return or log it.
+// A Warning reports a line of a file that is not taken as it is. It is an error, so that it can be
+// returned or logged.
 type Warning struct {
 	File string // the path, or the name of an environment variable; parsers do not know the path, and leave it empty
 	Line int    // from 1; 0 if the whole file is concerned

@@ -162,20 +162,24 @@ func (x *Exchanger) later(f func()) {
 // deliver calls done functions, which may call everything, and panic.
 func (x *Exchanger) deliver() {
 	x.delivering = false
-	defer func() {
-		if x.delivered < len(x.replies) {
-			x.deliverLater()
-		}
-	}()
-	for range maxDelivered {
-		if x.delivered == len(x.replies) {
-			x.replies, x.delivered = x.replies[:0], 0
-			return
-		}
+	defer x.deliverRest()
+	for n := 0; n < maxDelivered && x.delivered < len(x.replies); n++ {
 		r := x.replies[x.delivered]
 		x.replies[x.delivered] = pendingReply{}
 		x.delivered++
 		r.done(r.reply)
+	}
+}
+
+// deliverRest removes the delivered replies, and has the rest delivered. Under load there always is one.
+func (x *Exchanger) deliverRest() {
+	if 2*x.delivered >= len(x.replies) { // so each moves once, on the average
+		rest := copy(x.replies, x.replies[x.delivered:])
+		clear(x.replies[rest:])
+		x.replies, x.delivered = x.replies[:rest], 0
+	}
+	if x.delivered < len(x.replies) {
+		x.deliverLater()
 	}
 }
 

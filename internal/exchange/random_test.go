@@ -48,7 +48,7 @@ type outcomes struct {
 	longest                                             time.Duration
 }
 
-// notInRandom are the hostile servers that forge what nobody can tell from the truth, once it arrives in another order,
+// notInRandom are the hostile servers that forge what cannot be told from the truth, once it arrives in another order,
 // or once the case is known to be lost.
 var notInRandom = []string{"wrong case", "true answer twice", "a connection for each answer"}
 

@@ -95,8 +95,8 @@ func (u *udpSocket) match(m *sock.Message, msg []byte) *transmission {
 	return u.inFlight.get(uint16(msg[0])<<8 | uint16(msg[1]))
 }
 
-// stray counts a message that responds to nothing. With too many of them, somebody knows the port, and tries
-// IDs: then the socket is retired, and its queries are sent over TCP, before one of the IDs is right.
+// stray counts a message that responds to nothing. Too many of them are probably of a forger that knows the
+// port and tries IDs: then the socket is retired, and its queries are sent over TCP, before one of the IDs is right.
 func (u *udpSocket) stray() {
 	u.server.x.dropped.Add(1)
 	u.strays++

@@ -77,8 +77,11 @@ func (n *testNet) ask(name string) Reply {
 }
 
 func (n *testNet) start(name string, replies chan<- Reply) *Query {
-	question := dnswire.Question{Name: must(dnswire.ParseName(name)), Type: dnswire.TypeA}
-	return n.x.Ask(question, &n.policy, func(r Reply) { replies <- r })
+	return n.x.Ask(questionFor(name), &n.policy, func(r Reply) { replies <- r })
+}
+
+func questionFor(name string) dnswire.Question {
+	return dnswire.Question{Name: must(dnswire.ParseName(name)), Type: dnswire.TypeA}
 }
 
 // wantAddr checks that r is a positive answer with one address.

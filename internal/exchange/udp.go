@@ -61,8 +61,8 @@ func (s *server) sendUDP(t *transmission) error {
 	return nil
 }
 
-// sendAlone is sendUDP on a new socket. A forger who does not need to know the case of the name must guess its port
-// as well, at the first attempt (udpSocket.stray).
+// sendAlone is sendUDP on a new socket. A response may have the name in any case, so a forger must guess the port of
+// this socket, besides the ID, at the first attempt (udpSocket.stray).
 func (s *server) sendAlone(t *transmission) error {
 	if s.alone >= maxAlone {
 		return errTooMany
