@@ -121,8 +121,8 @@ func (d *Dialer) nextLoop() (*loop.Loop, error) {
 
 // DialFunc is Dial on the loop l, without waiting: done is called once, on the loop, with the connection or the
 // error. If the connection opens, accept and the handler's Opened are called before. If DialFunc itself returns an
-// error (an invalid argument, or a context that has ended), nothing is called. If the loop has ended before, done is not
-// called either.
+// error (an invalid argument, a context that has ended, or ErrClosed for a loop that has), nothing is called. If the loop
+// ends later, while the name is looked up, done is not called.
 func (d *Dialer) DialFunc(ctx context.Context, l *loop.Loop, network, address string, accept func(*loop.Conn) loop.Handler, done func(*loop.Conn, error), options ...sock.Option) error {
 	r := &race{dialer: *d, loop: l, network: network, address: address, accept: accept, done: done, options: options}
 	if err := d.check(r, ctx); err != nil {
@@ -157,6 +157,8 @@ func (d *Dialer) check(r *race, ctx context.Context) (err error) {
 		return fmt.Errorf("%w: ResolutionDelay is negative", misuse.ErrBadArgument)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case hasEnded(r.loop):
+		return ErrClosed
 	}
 	r.target, err = parseTarget(r.address)
 	return err

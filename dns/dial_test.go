@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -218,6 +219,21 @@ func TestDialAcceptRefuses(t *testing.T) {
 		c, err := d.dialer.Dial(d.T.Context(), "tcp", "target.:80", func(*loop.Conn) loop.Handler { return nil })
 		if err == nil || c != nil || len(d.syns) != 1 {
 			t.Errorf("%v, %v, SYNs to %v", c, err, d.syns)
+		}
+	})
+}
+
+// A loop that has ended cannot dial: the caller gets that at once, as done would not be called.
+func TestDialOnALoopThatHasEnded(t *testing.T) {
+	onDialTest(t, 0, func(d *dialTest) {
+		g := d.Client.NewGroup(loop.Config{})
+		l := g.Loops()[0]
+		if err := g.Shutdown(d.T.Context()); err != nil {
+			t.Fatal(err)
+		}
+		err := d.dialer.DialFunc(d.T.Context(), l, "tcp", "target.:80", d.accept, func(*loop.Conn, error) { t.Error("done is called") })
+		if e, ok := errors.AsType[*net.OpError](err); !ok || !errors.Is(e, ErrClosed) {
+			t.Errorf("%v, want a *net.OpError with ErrClosed", err)
 		}
 	})
 }
