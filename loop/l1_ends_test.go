@@ -71,3 +71,31 @@ func TestL1GoexitWhileAConnectionEnds(t *testing.T) {
 		})
 	}
 }
+
+// A function that calls Goexit when the driver reports what an aborted send has sent prevents neither
+// Closed nor the end of the loop.
+func TestL1GoexitAtTheSendOfAnAbortedConnection(t *testing.T) {
+	for range 20 { // drivers that send asynchronously report it in some of them
+		g := group(t, loop.Config{Loops: 1, Logger: quiet()})
+		closed := make(chan error, 1)
+		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+			return &funcs{
+				readClosed: func(c *loop.Conn) {
+					c.WriteOwned([]byte("x"), func(error) { runtime.Goexit() })
+					panic("the connection is released")
+				},
+				closed: func(_ *loop.Conn, why error) { closed <- why },
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dial(t, ln.Addr()).CloseWrite()
+		if why := receive(t, closed, "Closed"); why == nil {
+			t.Error("Closed got nil, want an error")
+		}
+		if err := g.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -89,10 +89,10 @@ func (d *Driver) sent(index uint32, res int32) {
 	e := syscall.Errno(-res)
 	switch {
 	case s.Flags&gone != 0:
-		if res > 0 {
-			s.Up.Sent(int(res), nil)
-		}
 		d.finishIfIdle(s)
+		if res > 0 {
+			s.Up.Sent(int(res), nil) // last: the upcall may end the goroutine (runtime.Goexit)
+		}
 	case res >= 0:
 		s.Up.Sent(int(res), nil)
 	case e == syscall.EAGAIN && d.awaitStreamWritable(s):

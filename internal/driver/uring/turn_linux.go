@@ -74,24 +74,29 @@ func (d *Driver) hasWork() bool {
 		d.starved.Len() > 0 && d.buffers.available() > 0 // one turn may not serve all of them
 }
 
-// deliverCompletions handles the completions in the ring.
+// deliverCompletions handles the completions in the ring. None is handled twice, also if an upcall ends the
+// goroutine (runtime.Goexit): the next turn handles the rest.
 func (d *Driver) deliverCompletions() {
 	first, end := d.ring.Ready()
 	if end-first > maxCompletions {
 		end = first + maxCompletions
 	}
+	next := first
+	defer func() {
+		if next != first {
+			d.ring.Seen(next)
+			d.sleep.sinceYield += int(next - first)
+		}
+	}()
 	d.onlyOne = end-first == 1
-	for i := first; i != end; i++ {
-		q := d.ring.At(i)
+	for next != end {
+		q := d.ring.At(next)
+		next++
 		d.complete(q.UserData, q.Res, q.Flags)
 	}
 	d.onlyOne = false
 	if d.packets.n > 0 {
 		d.deliverPackets()
-	}
-	if first != end {
-		d.ring.Seen(end)
-		d.sleep.sinceYield += int(end - first)
 	}
 }
 
