@@ -99,10 +99,10 @@ func (d *Driver) sendEnded(c *conn) {
 	c.send = nil
 	c.clearHeld()
 	if c.s.Flags&gone != 0 {
-		if n > 0 {
-			c.s.Up.Sent(n, nil)
-		}
 		d.finishIfIdle(c)
+		if n > 0 {
+			c.s.Up.Sent(n, nil) // last: the upcall may end the goroutine (runtime.Goexit)
+		}
 		return
 	}
 	c.s.Up.Sent(n, err)
