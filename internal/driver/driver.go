@@ -45,6 +45,8 @@ import (
 //   - A turn makes a bounded number of upcalls. The next one makes the rest, and does not wait.
 //   - An error of Turn is permanent: the driver does no I/O any more. Upcalls of what has already
 //     completed may still come, and Released does, unless the kernel keeps using the memory.
+//   - An upcall may end the goroutine (runtime.Goexit), and Turn with it. Then another goroutine
+//     calls Turn: it may fail, and upcalls may be lost, but Released comes, and none comes twice.
 //
 // # Streams
 //
