@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/nametext"
 	"github.com/pollux-io/pollux/dns"
 )
 
@@ -70,7 +71,8 @@ func (p *printer) printNames() {
 		t.Row("automatic", n.Source+": "+n.Why)
 	}
 	if len(n.Servers) > 0 {
-		t.Row("servers", strings.Join(n.Servers, ", ")+"; "+n.terms())
+		plan := dns.Plan{Timeout: time.Duration(n.TimeoutMS) * time.Millisecond, Attempts: n.Attempts, Rotate: n.Rotate, TCP: n.TCP}
+		t.Row("servers", strings.Join(n.Servers, ", ")+"; "+nametext.Terms(&plan))
 	}
 	if len(n.Search) > 0 {
 		t.Row("search", n.searchList())
@@ -85,18 +87,6 @@ func (p *printer) printNames() {
 	p.line("pollux resolve --trace NAME shows how a name is looked up")
 }
 
-// terms returns how servers are asked.
-func (n *Names) terms() string {
-	s := fmt.Sprintf("each is asked %s at most, and has %v", times(n.Attempts), time.Duration(n.TimeoutMS)*time.Millisecond)
-	if n.Rotate {
-		s += "; queries begin at each in turn"
-	}
-	if n.TCP {
-		s += "; over TCP only"
-	}
-	return s
-}
-
 // searchList returns the search list in words.
 func (n *Names) searchList() string {
 	var list []string
@@ -108,11 +98,4 @@ func (n *Names) searchList() string {
 		}
 	}
 	return "a name without dots is looked up " + strings.Join(list, ", then ")
-}
-
-func times(n int) string {
-	if n == 1 {
-		return "once"
-	}
-	return fmt.Sprintf("%d times", n)
 }

@@ -14,7 +14,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/nametext"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 	"github.com/pollux-io/pollux/dns"
 )
@@ -42,14 +44,14 @@ func (e *Error) Unwrap() error { return e.Err }
 // plain returns the text of err without what Step has already.
 func plain(err error) string {
 	var several attempts
-	var lookup *dns.Error
+	var name *dns.Error
 	var errno syscall.Errno
 	var op *net.OpError
 	switch {
 	case errors.As(err, &several):
 		return several.Error()
-	case errors.As(err, &lookup):
-		return plainLookup(lookup)
+	case errors.As(err, &name):
+		return plainLookup(name)
 	case isTimeout(err):
 		return noAnswer
 	case errors.As(err, &errno):
@@ -68,7 +70,7 @@ func plainLookup(e *dns.Error) string {
 	var text string
 	var system *net.DNSError
 	switch {
-	case errors.Is(e, dns.ErrNoName):
+	case e.Err == dns.ErrNoName: // without a reason of its own
 		return "no such name"
 	case errors.Is(e, dns.ErrNoData):
 		return "the name has no address"
@@ -77,7 +79,7 @@ func plainLookup(e *dns.Error) string {
 	case errors.As(e, &system):
 		text = system.Err
 	default:
-		text = e.Err.Error()
+		text = nametext.Plain(e.Err)
 	}
 	switch n := len(e.Steps); n {
 	case 0:
@@ -195,8 +197,10 @@ func zoned(tried attempts) bool {
 func lookupFailure(host string, err *dns.Error) *Error {
 	e := &Error{Step: "look up " + host, Err: err, Advice: "check the network and its name servers", Transient: true}
 	switch {
-	case errors.Is(err, dns.ErrNotFound):
+	case err.Err == dns.ErrNoName, errors.Is(err, dns.ErrNoData):
 		e.Advice, e.Transient = "check the spelling", false
+	case errors.Is(err, dns.ErrNoName), errors.Is(err, pollux.ErrBadArgument):
+		e.Advice, e.Transient = "", false // the error has the reason
 	case limits.Exhausted(err):
 		e.Advice = limits.Advice
 	}

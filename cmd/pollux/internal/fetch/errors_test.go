@@ -2,18 +2,20 @@ package fetch
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"syscall"
 	"testing"
 
+	"github.com/pollux-io/pollux"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
 	"github.com/pollux-io/pollux/dns"
 )
 
-// The error of a failed lookup has the cause, the name server that was asked last, and advice; only the absence
-// of a name or an address is permanent.
+// The error of a failed lookup has the cause, the name server that was asked last, and advice that applies. Permanent are
+// only the absence of a name or an address, and texts that cannot be names.
 func TestLookupFailures(t *testing.T) {
 	const network = "; check the network and its name servers"
 	server := dns.Step{Server: netip.MustParseAddrPort("192.0.2.53:53")}
@@ -25,6 +27,8 @@ func TestLookupFailures(t *testing.T) {
 	}{
 		{dns.Error{Err: dns.ErrNoName}, "no such name; check the spelling", false},
 		{dns.Error{Err: dns.ErrNoData}, "the name has no address; check the spelling", false},
+		{dns.Error{Err: fmt.Errorf("%w: the reason", dns.ErrNoName)}, "no such name: the reason", false},
+		{dns.Error{Err: fmt.Errorf("%w: the reason", pollux.ErrBadArgument)}, "the reason", false},
 		{dns.Error{Err: servfail, Steps: []dns.Step{server}}, "the server reports SERVFAIL (name server 192.0.2.53:53)" + network, true},
 		{dns.Error{Err: servfail, Steps: []dns.Step{{}, server}}, "the server reports SERVFAIL (2 attempts, the last at name server 192.0.2.53:53)" + network, true},
 		{dns.Error{Err: &net.DNSError{Err: "server misbehaving", Name: "h.test", Server: "x"}}, "server misbehaving" + network, true},

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
-	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/nametext"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 	"github.com/pollux-io/pollux/dns"
 )
@@ -56,8 +57,10 @@ func (r *Result) failure() string {
 		text = "not known without asking a server; write --strategy auto"
 	case cause == causeTimeout:
 		text = "no response in time; check that the server can be reached, or raise --timeout or --attempts"
+	case errors.Is(e.Err, syscall.ECONNREFUSED):
+		text = "the connection is refused; check that a DNS server listens at the address"
 	default:
-		text = plainText(e.Err)
+		text = nametext.Plain(e.Err)
 	}
 	if n := len(e.Steps); n > 0 {
 		text += fmt.Sprintf(" (%s, the last at %v %s)", plural(n, "attempt"), e.Steps[n-1].Server, transport(e.Steps[n-1]))
@@ -65,15 +68,6 @@ func (r *Result) failure() string {
 		text += fmt.Sprintf(" (%s)", e.Path)
 	}
 	return printable(redact.Text(text))
-}
-
-// plainText returns the text of an error without the class that it wraps, if the text goes on to explain it.
-func plainText(err error) string {
-	text := err.Error()
-	if reason, ok := strings.CutPrefix(text, dns.ErrNoName.Error()+": "); ok {
-		return "no such name: " + reason
-	}
-	return strings.TrimPrefix(text, pollux.ErrBadArgument.Error()+": ")
 }
 
 func plural(n int, noun string) string {

@@ -3,10 +3,12 @@ package lookup
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,6 +80,17 @@ func TestPrintable(t *testing.T) {
 		if err := json.Unmarshal(escaped, &back); err != nil || back != strings.ToValidUTF8(s, "\ufffd") || printable(string(escaped)) != string(escaped) {
 			t.Errorf("%q: %s, %q, %v", s, escaped, back, err)
 		}
+	}
+}
+
+// The text of a server that refuses connections has the server and advice, and not the system call.
+func TestRefusedText(t *testing.T) {
+	err := &net.OpError{Op: "read", Err: os.NewSyscallError("recvmmsg", syscall.ECONNREFUSED)}
+	steps := []dns.Step{{Server: netip.MustParseAddrPort("192.0.2.53:53"), Err: err}}
+	r := &Result{Err: &dns.Error{Name: "a.test.", Err: err, Steps: steps}}
+	const want = "the connection is refused; check that a DNS server listens at the address (1 attempt, the last at 192.0.2.53:53 udp)"
+	if got := r.failure(); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/nametext"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 	"github.com/pollux-io/pollux/dns"
 )
@@ -62,15 +63,14 @@ func (t *Trace) Lines(r *Result) []string {
 	if t.Query != r.Name {
 		add("looked up: %s", t.Query)
 	}
-	switch {
-	case t.Source == "":
-		add("source: none is asked")
-	default:
+	if t.Source == "" {
+		add("source: none")
+	} else {
 		add("source: %s, because %s", t.Source, t.Reason)
 	}
 	if len(t.Names) > 0 {
 		add("names to ask for: %s", strings.Join(t.Names, " "))
-		add("servers to ask: %s", t.servers())
+		add("servers to ask: %s; %s", strings.Join(t.Servers, " "), nametext.Terms(&r.Plan))
 	}
 	for i, a := range t.Attempts {
 		add("attempt %d: %s %s %s: %s, after %v", i+1, a.Type, a.Server, a.Transport, a.Error, report.Round(time.Duration(a.TookUS)*time.Microsecond))
@@ -89,17 +89,6 @@ func (t *Trace) Lines(r *Result) []string {
 		add("answer for %s from %s in %v", r.Answer.Canonical, path, took)
 	}
 	return lines
-}
-
-func (t *Trace) servers() string {
-	s := fmt.Sprintf("%s; each has %v, %s", strings.Join(t.Servers, " "), time.Duration(t.TimeoutMS)*time.Millisecond, plural(t.Tries, "time"))
-	if t.Rotate {
-		s += "; queries begin at each in turn"
-	}
-	if t.TCP {
-		s += "; over TCP only"
-	}
-	return s
 }
 
 // path is where the answer, or the failure, comes from.
