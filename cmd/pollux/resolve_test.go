@@ -218,7 +218,7 @@ func TestResolveServers(t *testing.T) {
 func TestResolveTrace(t *testing.T) {
 	testkit.CheckLeaks(t)
 	status, out, err, _ := resolveNames(t, "", "--trace", "--type", "A", "--timeout", "5s", "--attempts", "2", "alias.test.", "failing.test.")
-	for _, want := range []string{"    source: evented, because ", "    names to ask for: alias.test.\n", "    servers to ask: SERVER; each has 5s, 2 times\n", "    alias of: real.test.\n", "    answer for real.test. from evented SERVER udp in "} {
+	for _, want := range []string{"    source: evented, because ", "    names to ask for: alias.test.\n", "    servers to ask: SERVER; each is asked 2 times at most, and has 5s\n", "    alias of: real.test.\n", "    answer for real.test. from evented SERVER udp in "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("want %q\n%s", want, out)
 		}
@@ -316,7 +316,9 @@ func TestResolveWrongUsage(t *testing.T) {
 		{"", "--server 192.0.2.1, x", exitUsage, "pollux: --server: not an IP address: give "},
 		{"", "--type= x", exitUsage, "pollux: --type: unknown type: give "},
 		{"", "--server example.org x", exitUsage, "pollux: --server example.org: not an IP address: give an IP address, with or without a port; write --server 192.0.2.53:53"},
-		{"", "--server 192.0.2.1:0 x", exitUsage, "pollux: --server 192.0.2.1:0: the port is from 1 to 65535: give "},
+		{"", "--server 192.0.2.1:0 x", exitUsage, `pollux: --server 192.0.2.1:0: port "0" is not a number from 1 to 65535: give `},
+		{"", "--server 192.0.2.1:65536 x", exitUsage, `pollux: --server 192.0.2.1:65536: port "65536" is not a number from 1 to 65535: give `},
+		{"", "--server [2001:db8::1]: x", exitUsage, `pollux: --server [2001:db8::1]:: port "" is not a number from 1 to 65535: give `},
 		{"", "--strategy fast x", exitUsage, "pollux: --strategy fast: unknown strategy: give auto, "},
 		{"", "--strategy pool --server 192.0.2.1 x", exitUsage, "pollux: --strategy pool does not ask the servers of --server; write --strategy evented"},
 		{"", "--parallel 0 x", exitUsage, "pollux: --parallel 0: give a number from 1 to 4096; write --parallel 100"},

@@ -4,6 +4,7 @@ package lookup
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -88,11 +89,14 @@ const dnsPort = 53
 // ParseServer parses the address of a server. Its port is 53 by default; an IPv6 address with a port is
 // in brackets, and without one may be.
 func ParseServer(text string) (netip.AddrPort, error) {
-	if s, err := netip.ParseAddrPort(text); err == nil {
-		if s.Port() == 0 {
-			return netip.AddrPort{}, errors.New("the port is from 1 to 65535")
+	if host, port, err := net.SplitHostPort(text); err == nil {
+		if addr, err := netip.ParseAddr(host); err == nil {
+			n, err := strconv.ParseUint(port, 10, 16)
+			if err != nil || n == 0 {
+				return netip.AddrPort{}, fmt.Errorf("port %q is not a number from 1 to 65535", port)
+			}
+			return netip.AddrPortFrom(addr, uint16(n)), nil
 		}
-		return s, nil
 	}
 	bare := text
 	if len(text) > 2 && text[0] == '[' && text[len(text)-1] == ']' {
