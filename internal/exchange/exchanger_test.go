@@ -92,6 +92,21 @@ func TestRefused(t *testing.T) {
 	}, s)
 }
 
+// The error of a step names the system call that has failed, once, and no address: the step has that.
+func TestRefusedText(t *testing.T) {
+	s := &exchangetest.Server{UDP: exchangetest.Honest}
+	onTestNet(t, func(n *testNet) {
+		n.policy.Servers = []netip.AddrPort{netip.AddrPortFrom(s.Addr.Addr(), 54)}
+		for _, n.policy.TCP = range []bool{false, true} {
+			r := n.ask("www.example.com")
+			call, rest, _ := strings.Cut(r.Err.Error(), ": ")
+			if rest != syscall.ECONNREFUSED.Error() || strings.Contains(call, " ") {
+				t.Errorf("over TCP %t: %q, want a system call, and %v", n.policy.TCP, r.Err, syscall.ECONNREFUSED)
+			}
+		}
+	}, s)
+}
+
 // With rotate, lookups begin at different servers.
 func TestRotate(t *testing.T) {
 	a, b := &exchangetest.Server{UDP: exchangetest.Honest}, &exchangetest.Server{UDP: exchangetest.Honest}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/pollux-io/pollux"
@@ -206,10 +207,15 @@ func (u *udpSocket) closeIfUnused() {
 	s.released()
 }
 
-// causeOf returns the error within a *net.OpError: a Step has the address already.
+// causeOf returns the error within a *net.OpError: a Step has the address already. The operation is left out if the error
+// names the system call.
 func causeOf(err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("%s: %w", op.Op, op.Err)
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok {
+		return err
 	}
-	return err
+	if _, ok := errors.AsType[*os.SyscallError](op.Err); ok {
+		return op.Err
+	}
+	return fmt.Errorf("%s: %w", op.Op, op.Err)
 }
