@@ -115,7 +115,9 @@ func (lk *Lookup) succeed(steps []Step) {
 			lk.add(&a, p)
 		}
 	}
-	if lk.absentTTL >= 0 { // another family, or a name before this one of the search list, may come to exist
+	// Another family, or a name before this one of the search list, may come to exist. If it is not known when (a response
+	// without an SOA record), the answer is not cached as a whole (RFC 2308, section 5).
+	if lk.absentTTL > 0 {
 		a.TTL = min(a.TTL, lk.absentTTL)
 	}
 	if wantsAddresses(lk.typ) && len(a.Addrs) == 0 { // the pool has found those of the other family
@@ -123,7 +125,7 @@ func (lk *Lookup) succeed(steps []Step) {
 		return
 	}
 	a.Addrs = lk.sorted(a.Addrs)
-	if complete && lk.failed == nil && !a.Stale && lk.choice.path == PathEvented {
+	if complete && lk.absentTTL != 0 && lk.failed == nil && !a.Stale && lk.choice.path == PathEvented {
 		lk.remember(&a)
 	}
 	lk.r.counts.success(a.Path)

@@ -162,6 +162,30 @@ func TestTTLZero(t *testing.T) {
 	}, s)
 }
 
+// A family without addresses, for a time that is not known, does not hide the TTL of the other one. It is asked for again.
+func TestNoSOA(t *testing.T) {
+	asked := map[Type]int{}
+	s := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message {
+		_, typ := questionOf(q)
+		asked[typ]++
+		if typ == TypeA {
+			return []exchangetest.Message{exchangetest.AnswerTo(q, exchangetest.TrueAddr)}
+		}
+		return []exchangetest.Message{exchangetest.AnswerTo(q)}
+	}}
+	onResolver(t, Config{}, files{}, func(r *testResolver) {
+		ttl := must(r.LookupType(r.T.Context(), "a.", TypeA)).TTL
+		for range 2 {
+			if a := must(r.Lookup(r.T.Context(), "a.")); a.TTL > ttl || a.TTL < ttl-time.Second || ttl == 0 || len(a.Addrs) != 1 {
+				t.Errorf("%+v, want a TTL of %v", a, ttl)
+			}
+		}
+		if asked[TypeA] != 1 || asked[TypeAAAA] != 2 {
+			t.Errorf("asked %v, want once for A and twice for AAAA", asked)
+		}
+	}, s)
+}
+
 // The answer of a query from before a change of the configuration is for the lookups that have waited, not for the cache.
 func TestEpoch(t *testing.T) {
 	s := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message { time.Sleep(20 * time.Second); return exchangetest.Honest(q) }}

@@ -17,7 +17,7 @@ import (
 // Package net still reads the hosts file, nsswitch.conf, and the search list of resolv.conf by itself; which servers that
 // file has does not matter, and those of Config.Servers are asked. It also limits each query to the timeout of resolv.conf, and
 // tries it again. A lookup that takes longer goes on meanwhile, within the limits of r, and answers the next try. When
-// the context of a lookup is canceled, its queries are.
+// the context of a lookup is canceled, its queries are. A *net.DNSError names a server of resolv.conf, whichever was asked.
 //
 // The result needs r: after r.Close, it returns errors. It must not be used in a callback of a loop, as its methods wait.
 func (r *Resolver) NetResolver() *net.Resolver {
