@@ -59,6 +59,8 @@ func (r *Result) failure() string {
 		text = "no response in time; check that the server can be reached, or raise --timeout or --attempts"
 	case errors.Is(e.Err, syscall.ECONNREFUSED):
 		text = "the connection is refused; check that a DNS server listens at the address"
+	case errors.Is(e.Err, syscall.ENETUNREACH), errors.Is(e.Err, syscall.EHOSTUNREACH):
+		text = nametext.Plain(e.Err) + "; check the network"
 	default:
 		text = nametext.Plain(e.Err)
 	}

@@ -22,7 +22,7 @@ type JSON struct {
 
 // An object is the JSON of a result.
 type object struct {
-	Name      string   `json:"name"` // as given
+	Name      string   `json:"name"` // as given, if it is valid UTF-8: see jsonName
 	Type      string   `json:"type"` // A+AAAA: both families
 	Answers   []string `json:"answers"`
 	Canonical string   `json:"canonical,omitempty"` // absent if there is no answer
@@ -47,7 +47,7 @@ func (j *JSON) Flush() error { return j.out.Flush() }
 
 // Result implements Printer.
 func (j *JSON) Result(r *Result) error {
-	o := object{Name: r.Name, Type: r.Kind.String(), Answers: r.answers(), Path: string(r.path())}
+	o := object{Name: jsonName(r.Name), Type: r.Kind.String(), Answers: r.answers(), Path: string(r.path())}
 	if r.Err != nil {
 		o.Error, o.Cause = r.failure(), causeOf(r.Err)
 	} else {
@@ -66,6 +66,15 @@ func (j *JSON) Result(r *Result) error {
 	}
 	_, err := j.out.Write(escapeUnprintable(j.buffer.Bytes()))
 	return err
+}
+
+// jsonName returns a name for JSON, whose strings are valid UTF-8. In others, what is not printable is escaped as in zone
+// files, where it is the same name: package json would replace different octets by the same character.
+func jsonName(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	return printable(name)
 }
 
 // escapeUnprintable escapes the characters that a terminal may interpret, and package json leaves as they are. Outside

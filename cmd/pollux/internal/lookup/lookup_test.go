@@ -1,9 +1,10 @@
 package lookup
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -83,14 +84,38 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// The text of a server that refuses connections has the server and advice, and not the system call.
-func TestRefusedText(t *testing.T) {
-	err := &net.OpError{Op: "read", Err: os.NewSyscallError("recvmmsg", syscall.ECONNREFUSED)}
-	steps := []dns.Step{{Server: netip.MustParseAddrPort("192.0.2.53:53"), Err: err}}
-	r := &Result{Err: &dns.Error{Name: "a.test.", Err: err, Steps: steps}}
-	const want = "the connection is refused; check that a DNS server listens at the address (1 attempt, the last at 192.0.2.53:53 udp)"
-	if got := r.failure(); got != want {
-		t.Errorf("%q, want %q", got, want)
+// A name that is not valid UTF-8 is escaped in JSON: it remains different from other names.
+func TestJSONName(t *testing.T) {
+	for name, want := range map[string]string{
+		"\xff\xfe.test": `\255\254.test`, "b\u00fccher.test": "b\u00fccher.test", "a b": "a b", "\x1b.test": "\x1b.test", "\x1b\xff": `\027\255`,
+	} {
+		var out bytes.Buffer
+		j := NewJSON(&out, TraceOf)
+		r := &Result{Job: Job{Name: name, Query: name}, Err: &dns.Error{Name: name, Err: dns.ErrNoName}}
+		if err := errors.Join(j.Result(r), j.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		var got object
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || got.Name != want || got.Trace.Query != want {
+			t.Errorf("%q: %s, %v, want %q", name, out.Bytes(), err, want)
+		}
+	}
+}
+
+// The text of a server that cannot be reached has the server and advice.
+func TestNetworkErrorTexts(t *testing.T) {
+	for e, want := range map[syscall.Errno]string{
+		syscall.ECONNREFUSED: "the connection is refused; check that a DNS server listens at the address",
+		syscall.ENETUNREACH:  "connect: " + syscall.ENETUNREACH.Error() + "; check the network",
+		syscall.EHOSTUNREACH: "connect: " + syscall.EHOSTUNREACH.Error() + "; check the network",
+	} {
+		err := os.NewSyscallError("connect", e)
+		steps := []dns.Step{{Server: netip.MustParseAddrPort("192.0.2.53:53"), Err: err}}
+		r := &Result{Err: &dns.Error{Name: "a.test.", Err: err, Steps: steps}}
+		want += " (1 attempt, the last at 192.0.2.53:53 udp)"
+		if got := r.failure(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 

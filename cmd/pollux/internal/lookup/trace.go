@@ -43,7 +43,7 @@ type Attempt struct {
 func TraceOf(r *Result) *Trace {
 	p := &r.Plan
 	t := &Trace{
-		Query: r.Query, Source: string(p.Path), Reason: printable(p.Reason), Names: p.Names,
+		Query: jsonName(r.Query), Source: string(p.Path), Reason: printable(p.Reason), Names: p.Names,
 		TimeoutMS: p.Timeout.Milliseconds(), Tries: p.Attempts, Rotate: p.Rotate, TCP: p.TCP,
 		Attempts: []Attempt{}, Aliases: r.aliases(), TookUS: r.Took.Microseconds(),
 	}
@@ -60,7 +60,7 @@ func TraceOf(r *Result) *Trace {
 func (t *Trace) Lines(r *Result) []string {
 	var lines []string
 	add := func(format string, a ...any) { lines = append(lines, fmt.Sprintf(format, a...)) }
-	if t.Query != r.Name {
+	if r.Query != r.Name {
 		add("looked up: %s", t.Query)
 	}
 	if t.Source == "" {
