@@ -250,8 +250,11 @@ func TestL10MoveDuringShutdown(t *testing.T) {
 			before := moves()
 			testkit.Eventually(func() bool { return moves() > before+20 || allEnded(hoppers) })
 			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(10))*time.Millisecond)
-			groups[i].Shutdown(ctx)
+			groups[i].Shutdown(ctx) // on a busy machine, it may return before the loops have ended
 			cancel()
+			for _, l := range groups[i].Loops() {
+				receive(t, l.Done(), "the end of a loop")
+			}
 			for _, h := range hoppers {
 				h.update(func() { h.over[i] = true })
 			}

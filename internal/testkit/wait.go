@@ -7,7 +7,7 @@ import (
 
 // Watchdog bounds every wait for what must happen: what takes longer counts as lost. It ends
 // tests that hang, and is longer than a busy machine delays what they wait for.
-const Watchdog = time.Minute
+const Watchdog = 3 * time.Minute
 
 // Eventually only yields the processor between calls for spin, and at most spins times, because in a
 // bubble of testing/synctest no time passes meanwhile; then it sleeps pause.
