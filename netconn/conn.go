@@ -22,8 +22,11 @@ type Conn struct {
 	mu     sync.Mutex
 	closed bool // by Close
 	ended  bool // the loop has ended the connection, for the reason why
+	parked bool // closed by ReadOrPark: the loop keeps the connection
+	woken  bool // was parked, as another Conn; set once
 	why    error
-	linger int // as of SetLinger; negative: the default
+	linger int       // as of SetLinger; negative: the default
+	idle   *idleRead // nil until ReadOrPark
 
 	// Reading.
 	r          half
@@ -85,7 +88,11 @@ func (c *Conn) opError(op string, err error) error {
 // After SetLinger(0) it resets the connection instead. Close does not wait.
 func (c *Conn) Close() error {
 	c.mu.Lock()
-	if c.closed {
+	switch {
+	case c.parked:
+		c.mu.Unlock()
+		return nil
+	case c.closed:
 		c.mu.Unlock()
 		return c.opError("close", net.ErrClosed)
 	}
