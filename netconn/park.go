@@ -10,8 +10,8 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// ErrParked is what ReadOrPark returns when it has parked the connection. Later calls on that Conn return
-// net.ErrClosed.
+// ErrParked is what ReadOrPark returns when it has parked the connection, and later. The other methods of that Conn return
+// net.ErrClosed then, except Close.
 var ErrParked = errors.New("netconn: the connection is parked; Accept returns it again when bytes arrive")
 
 // MaxWakeBytes is how many bytes a parked connection may wait for.

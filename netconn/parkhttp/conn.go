@@ -32,7 +32,7 @@ const (
 	woken                 // no Read since it was parked
 	active                // a request is in progress
 	idle                  // StateIdle was reported
-	awaiting              // then SetReadDeadline was called: a Read with an empty buffer may park it
+	awaiting              // then SetReadDeadline was called, once: a Read with an empty buffer may park it
 	excluded              // it is never parked: HTTP/2, or hijacked
 )
 
@@ -53,7 +53,12 @@ func (c *Conn) enter(s http.ConnState) {
 
 // SetReadDeadline is that of netconn.Conn.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.change(idle, awaiting)
+	switch c.load() {
+	case idle: // for the next request to begin
+		c.change(idle, awaiting)
+	case awaiting: // for the rest of a request whose beginning was in the buffer, which may be consumed
+		c.change(awaiting, active)
+	}
 	return c.Conn.SetReadDeadline(t)
 }
 

@@ -56,7 +56,7 @@ func (c *scriptConn) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if len(b) != 1 {
-		t.addLocked("idle read")
+		t.addLocked("last read")
 		return 0, &net.OpError{Op: "read", Net: "script", Err: netconn.ErrParked}
 	}
 	for !t.expired && !t.over {
@@ -88,14 +88,14 @@ func (c *scriptConn) RemoteAddr() net.Addr { return scriptAddr{} }
 
 func (c *scriptConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// SetReadDeadline records the call if the connection is idle.
+// SetReadDeadline records the call if it comes after StateIdle.
 func (c *scriptConn) SetReadDeadline(at time.Time) error {
 	t := c.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expired = !at.IsZero() && !at.After(time.Now())
 	t.cond.Broadcast()
-	if n := len(t.calls); n > 0 && t.calls[n-1] == "idle" {
+	if n := len(t.calls); n > 0 && (t.calls[n-1] == "idle" || t.calls[n-1] == "deadline") {
 		t.addLocked("deadline")
 	}
 	return nil
