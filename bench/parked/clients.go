@@ -20,22 +20,29 @@ const maxActive = 64
 // requestTimeout bounds each exchange.
 const requestTimeout = time.Minute
 
+// newClients opens n connections, maxActive at a time, and makes a request on each as soon as it is open, as clients of HTTP
+// do.
 func newClients(addr string, n int) (*clients, error) {
-	c := &clients{}
-	for range n {
-		nc, err := net.DialTimeout("tcp", addr, requestTimeout)
-		if err != nil {
-			c.close()
-			return nil, fmt.Errorf("connection %d of %d: %w", len(c.conns)+1, n, err)
+	c := &clients{make([]net.Conn, n)}
+	err := c.each(func(i int, in *bufio.Reader) (err error) {
+		if c.conns[i], err = net.DialTimeout("tcp", addr, requestTimeout); err != nil {
+			return err
 		}
-		c.conns = append(c.conns, nc)
+		in.Reset(c.conns[i])
+		return plain.on(c.conns[i], in, i)
+	})
+	if err != nil {
+		c.close()
+		return nil, err
 	}
 	return c, nil
 }
 
 func (c *clients) close() {
 	for _, nc := range c.conns {
-		nc.Close()
+		if nc != nil {
+			nc.Close()
+		}
 	}
 }
 
@@ -55,6 +62,14 @@ var (
 
 // exchange makes an exchange on each connection, and checks the answers. It returns the first error.
 func (c *clients) exchange(x exchange) error {
+	return c.each(func(i int, in *bufio.Reader) error {
+		in.Reset(c.conns[i])
+		return x.on(c.conns[i], in, i)
+	})
+}
+
+// each calls f for the number of each connection, maxActive at a time, with a reader for it to use. It returns the first error.
+func (c *clients) each(f func(i int, in *bufio.Reader) error) error {
 	next := make(chan int)
 	errs := make(chan error, maxActive)
 	var wg sync.WaitGroup
@@ -62,8 +77,7 @@ func (c *clients) exchange(x exchange) error {
 		wg.Go(func() {
 			in := bufio.NewReader(nil)
 			for i := range next {
-				in.Reset(c.conns[i])
-				if err := x.on(c.conns[i], in, i); err != nil {
+				if err := f(i, in); err != nil {
 					errs <- fmt.Errorf("connection %d: %w", i, err)
 					return
 				}
