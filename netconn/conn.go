@@ -53,8 +53,12 @@ var (
 	_ syscall.Conn  = (*Conn)(nil)
 )
 
-// newConn returns the Conn of a connection that opens, in its first callback.
-func newConn(raw *loop.Conn, ln *Listener) *Conn {
+// newConn returns the handler of a connection that opens, with its Conn, in its first callback.
+func newConn(raw *loop.Conn, ln *Listener) *upcalls {
+	return &upcalls{c: makeConn(raw, ln)}
+}
+
+func makeConn(raw *loop.Conn, ln *Listener) *Conn {
 	c := &Conn{raw: raw, ln: ln, linger: -1, local: raw.LocalAddr(), remote: raw.RemoteAddr()}
 	c.r.cond.L, c.w.cond.L = &c.mu, &c.mu
 	// Callers of package net may rely on addresses; those of a connection that was reset already, and of

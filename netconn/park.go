@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"time"
 
+	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -122,61 +122,52 @@ func (c *Conn) parkableLocked() bool {
 	return c.in == nil
 }
 
-// parkLocked gives the connection to a parked handler, and ends the Conn. c.mu must be held, by the loop, outside of
-// callbacks of the connection: so SetHandler takes effect before anything else is received, and no byte reaches the Conn.
+// parkLocked gives the connection to its parked state, and ends the Conn. c.mu must be held, by the loop: what the connection
+// receives from now on is for the parked state, so no byte reaches the Conn.
 func (c *Conn) parkLocked() {
-	k := &parked{p: c.idle.p, raw: c.raw, wakeBytes: uint8(c.idle.wakeBytes), timed: !c.r.at.IsZero()}
-	if !k.p.take(k) {
-		return
+	k := &parked{p: c.idle.p, raw: c.raw, wakeBytes: uint8(c.idle.wakeBytes)}
+	if !k.p.keep(k, c.r.at) {
+		return // the listener is closed
 	}
-	if k.timed {
-		c.raw.SetReadDeadline(c.r.at)
-	}
+	u := c.raw.Handler().(*upcalls)
+	u.c, u.k = nil, k
 	c.closed, c.parked = true, true
 	c.r.end()
 	c.w.end()
 }
 
-// parked is the handler of a parked connection. It is small, and the connection has no other memory of this package.
+// parked is what this package has of a parked connection, besides its handler.
 type parked struct {
-	p          *parker
-	raw        *loop.Conn
-	next, prev *parked // in the list of p, whose mu guards them
-	wakeBytes  uint8
-	timed      bool // raw has a read deadline
-	linked     bool // in the list of p, whose mu guards it
+	p         *parker
+	raw       *loop.Conn
+	timer     wheel.Timer // the read deadline; accessed by the loop only
+	wakeBytes uint8
+
+	// The list of p, whose mu guards them.
+	listed     bool
+	next, prev *parked
 }
 
-var (
-	_ loop.Handler         = (*parked)(nil)
-	_ loop.ClosedHandler   = (*parked)(nil)
-	_ loop.ShutdownHandler = (*parked)(nil)
-)
+// close closes the connection, on its loop.
+func (k *parked) close() {
+	k.p.drop(k)
+	k.raw.Close()
+}
 
-// Data implements loop.Handler. It wakes the connection: a new Conn gets the bytes, and goes to Accept. If the peer closes its
-// side before enough bytes have arrived, the loop closes the connection, as the handler has no ReadClosed.
-func (k *parked) Data(raw *loop.Conn, b []byte) (int, error) {
+// dataParked wakes the connection if the bytes suffice: a new Conn gets them, and goes to Accept. It returns how many it has
+// consumed: all or none, and the loop keeps the rest.
+func (u *upcalls) dataParked(b []byte) int {
+	k := u.k
 	if len(b) < int(k.wakeBytes) {
-		return 0, nil
+		return 0
 	}
-	c := newConn(raw, k.p.l)
+	k.p.drop(k)
+	c := makeConn(k.raw, k.p.l)
 	c.woken = true
-	if raw.SetHandler((*upcalls)(c)) != nil {
-		return len(b), nil // it is ending, and Closed comes next
-	}
-	k.p.unlink(k)
-	if k.timed {
-		raw.SetReadDeadline(time.Time{})
-	}
+	u.c, u.k = c, nil
 	c.mu.Lock()
 	c.keepLocked(b)
 	c.mu.Unlock()
-	k.p.l.opened(c)
-	return len(b), nil
+	c.ln.opened(c)
+	return len(b)
 }
-
-// Shutdown implements loop.ShutdownHandler.
-func (k *parked) Shutdown(raw *loop.Conn) { raw.Close() }
-
-// Closed implements loop.ClosedHandler.
-func (k *parked) Closed(*loop.Conn, error) { k.p.unlink(k) }

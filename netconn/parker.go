@@ -1,9 +1,11 @@
 package netconn
 
 import (
+	"math"
 	"sync"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/wheel"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -15,6 +17,9 @@ const parkAfter = 100 * time.Millisecond
 // connections are served in between.
 const sweepConns = 256
 
+// expireConns is how many parked connections one function of the loop closes at their deadline.
+const expireConns = 256
+
 // keptCandidates is the capacity that an empty list of candidates keeps.
 const keptCandidates = 1024
 
@@ -24,8 +29,12 @@ type parker struct {
 	loop *loop.Loop
 
 	// Accessed by the loop only.
-	rest []*Conn // candidates that the sweep in progress has not visited
-	kept []*Conn // of one function of the sweep: candidates for the next one
+	rest      []*Conn      // candidates that the sweep in progress has not visited
+	kept      []*Conn      // of one function of the sweep: candidates for the next one
+	deadlines *wheel.Wheel // of the parked connections; its clock is the time since began
+	began     time.Time    // on the clock of package time, as deadlines of a Conn are
+	expiry    *loop.Timer  // nil until a connection with a deadline is parked
+	expiresAt int64        // when expiry fires, on the clock of deadlines; math.MaxInt64: it does not run
 
 	mu         sync.Mutex  // may be locked while the mu of a Conn or Listener is held, not the reverse
 	timer      *loop.Timer // of the next sweep
@@ -45,7 +54,7 @@ func (l *Listener) parkerOf(x *loop.Loop) *parker {
 	}
 	if l.parkers == nil {
 		for _, x := range l.g.Loops() {
-			l.parkers = append(l.parkers, &parker{l: l, loop: x})
+			l.parkers = append(l.parkers, &parker{l: l, loop: x, deadlines: wheel.New(0), began: time.Now()})
 		}
 	}
 	return l.parkers[x.Index()]
@@ -76,8 +85,9 @@ func (p *parker) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	for k := p.first; k != nil; k = k.next {
-		k.raw.Close() // Closed unlinks it
+	for k := p.first; k != nil; k = p.first {
+		p.unlinkLocked(k)
+		k.raw.Close()
 	}
 }
 
@@ -138,29 +148,38 @@ func (p *parker) scheduleSweep() {
 	}
 }
 
-// take makes k the handler of its connection, and adds it to the list. It returns false, without any effect, if the listener
-// is closed or the connection is ending. mu is held throughout, so that close does not end a connection that is not parked.
-func (p *parker) take(k *parked) bool {
+// keep adds a connection that is being parked until deadline; the zero Time means none. It returns false, without any effect, if
+// the listener is closed. Only the loop may call it.
+func (p *parker) keep(k *parked, deadline time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || k.raw.SetHandler(k) != nil {
+	if p.closed {
 		return false
 	}
 	if k.next = p.first; k.next != nil {
 		k.next.prev = k
 	}
-	p.first, k.linked = k, true
+	p.first, k.listed = k, true
 	p.count++
+	if !deadline.IsZero() {
+		k.timer.Fire = func(*wheel.Timer) { k.close() }
+		p.deadlines.Start(&k.timer, int64(deadline.Sub(p.began)))
+		p.scheduleDeadlines()
+	}
 	return true
 }
 
-// unlink removes a connection that has been woken or closed, unless that has been done.
-func (p *parker) unlink(k *parked) {
+// drop removes a connection that is woken or closed, unless that has been done. Only the loop may call it.
+func (p *parker) drop(k *parked) {
+	p.deadlines.Stop(&k.timer)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !k.linked {
-		return
+	if k.listed {
+		p.unlinkLocked(k)
 	}
+}
+
+func (p *parker) unlinkLocked(k *parked) {
 	if k.prev != nil {
 		k.prev.next = k.next
 	} else {
@@ -169,6 +188,33 @@ func (p *parker) unlink(k *parked) {
 	if k.next != nil {
 		k.next.prev = k.prev
 	}
-	k.next, k.prev, k.linked = nil, nil, false
+	k.next, k.prev, k.listed = nil, nil, false
 	p.count--
+}
+
+// scheduleDeadlines makes expire run at the first deadline. It is called when that may have become earlier, and by expire: after
+// a deadline has been removed, expire may run for nothing, once.
+func (p *parker) scheduleDeadlines() {
+	at, ok := p.deadlines.Next()
+	if !ok || p.expiry != nil && p.expiresAt <= at {
+		return
+	}
+	p.expiresAt = at
+	d := max(time.Duration(at)-time.Since(p.began), 0)
+	if p.expiry == nil {
+		p.expiry = p.loop.AfterFunc(d, p.expire)
+		return
+	}
+	p.expiry.Reset(d)
+}
+
+// expire closes the connections whose deadlines have passed, on the loop: expireConns at a time.
+func (p *parker) expire() {
+	p.expiresAt = math.MaxInt64
+	if _, more := p.deadlines.Advance(int64(time.Since(p.began)), expireConns); more {
+		p.expiresAt = 0
+		p.expiry.Reset(0)
+		return
+	}
+	p.scheduleDeadlines()
 }

@@ -33,7 +33,7 @@
 //
 //   - Parking is the end of a connection for net/http, and waking it is a new one. ConnState reports StateClosed and later
 //     StateNew, with another net.Conn: the Parked method of the first is true, and so is the Woken method of the
-//     second. ConnContext is called again; values that it has stored in the context for the connection are lost, unless it finds
+//     second. If bytes arrive in the moment of parking, StateNew of the second may come first. ConnContext is called again; values that it has stored in the context for the connection are lost, unless it finds
 //     them by the remote address.
 //   - The net.Conn is a *Conn of this package, also that of Hijack.
 //   - SetKeepAlivesEnabled(false) closes the idle connections that are not parked. The others get "Connection: close" with

@@ -213,6 +213,18 @@ func (x *rig) awaitParked(n int) {
 	}
 }
 
+// awaitState waits until s is the last state that the server has reported.
+func (x *rig) awaitState(s string) {
+	x.t.Helper()
+	if !testkit.Eventually(func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return len(x.states) > 0 && x.states[len(x.states)-1] == s
+	}) {
+		x.t.Fatalf("the server has not reported %q", s)
+	}
+}
+
 // expectStates fails the test unless the server has reported these states of its connections.
 func (x *rig) expectStates(want ...string) {
 	x.t.Helper()

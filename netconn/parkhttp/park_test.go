@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +22,7 @@ func TestPark(t *testing.T) {
 			c.expect("GET /a ")
 			c.send(post("/b", "castor"))
 			c.expect("POST /b castor")
-			x.awaitParked(1)
+			x.awaitState("parked")
 		}
 		x.expectStates(
 			"new", "active", "idle", "active", "idle", "parked",
@@ -237,7 +236,7 @@ func TestClient(t *testing.T) {
 				t.Errorf("%q, %v", b, err)
 			}
 			resp.Body.Close()
-			x.awaitParked(1)
+			x.awaitState("parked")
 		}
 		x.expectStates("new", "active", "idle", "parked", "woken", "active", "idle", "parked", "woken", "active", "idle", "parked")
 	})
@@ -255,5 +254,4 @@ func TestParkRefuses(t *testing.T) {
 	if err := parkhttp.Check(); err != nil {
 		t.Error(err)
 	}
-	_ = httptest.DefaultRemoteAddr
 }
