@@ -27,8 +27,9 @@ func (l *Listener) Backlog() int {
 
 // Of parking.
 const (
-	ParkAfter  = parkAfter
-	SweepConns = sweepConns
+	ParkAfter   = parkAfter
+	SweepConns  = sweepConns
+	ExpireConns = expireConns
 )
 
 // Candidates returns how many connections the next sweeps will visit.

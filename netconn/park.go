@@ -154,8 +154,9 @@ func (k *parked) close() {
 	k.raw.Close()
 }
 
-// dataParked wakes the connection if the bytes suffice: a new Conn gets them, and goes to Accept. It returns how many it has
-// consumed: all or none, and the loop keeps the rest.
+// dataParked wakes the connection if the bytes suffice: a new Conn gets them, and goes to Accept, even if maxBacklog is reached:
+// no more can be woken than have been accepted. It returns how many bytes it has consumed: all, or none, which the loop
+// keeps.
 func (u *upcalls) dataParked(b []byte) int {
 	k := u.k
 	if len(b) < int(k.wakeBytes) {

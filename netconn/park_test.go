@@ -1,10 +1,12 @@
 package netconn_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,7 +209,9 @@ func TestParkedShutdown(t *testing.T) {
 		}
 		defer peer.Close()
 		park(t, ln, accept(t, ln), 1)
-		if err := g.Shutdown(t.Context()); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
+		defer cancel()
+		if err := g.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
 		checkEOF(t, peer)
@@ -338,6 +342,41 @@ func TestParkMany(t *testing.T) {
 		}
 		if len(woken) != conns || ln.Parked() != 0 {
 			t.Errorf("%d were woken, %d are parked", len(woken), ln.Parked())
+		}
+	})
+}
+
+// Many connections that reach their deadlines together, or one after the other, are closed.
+func TestParkedDeadlines(t *testing.T) {
+	const conns = 3 * netconn.ExpireConns
+	onSim(t, func(t *testing.T, g *loop.Group) {
+		ln := listen(t, g, "tcp")
+		start := time.Now()
+		at := start.Add(time.Minute)
+		var closed sync.WaitGroup
+		for i := range conns {
+			peer := dial(t, g, ln)
+			c := accept(t, ln)
+			d := at
+			if i%10 == 0 { // earlier than those before
+				d = at.Add(-time.Duration(i) * 10 * time.Millisecond)
+			}
+			c.SetReadDeadline(d)
+			go c.ReadOrPark(make([]byte, 1), 1)
+			closed.Go(func() {
+				checkEOF(t, peer)
+				if late := time.Since(d); late < 0 || late > 20*time.Millisecond {
+					t.Errorf("closed %v after the deadline", late)
+				}
+			})
+		}
+		time.Sleep(time.Until(start.Add(10 * time.Second)))
+		if n := ln.Parked(); n != conns {
+			t.Errorf("%d are parked, want %d", n, conns)
+		}
+		closed.Wait()
+		if n := ln.Parked(); n != 0 {
+			t.Errorf("%d are parked after their deadlines", n)
 		}
 	})
 }
