@@ -268,11 +268,12 @@ func TestParkRefused(t *testing.T) {
 
 // Close of a Conn whose ReadOrPark waits closes the connection.
 func TestCloseBeforeParking(t *testing.T) {
-	everywhere(t, func(t *testing.T, g *loop.Group) {
+	onSim(t, func(t *testing.T, g *loop.Group) {
 		ln := listen(t, g, "tcp")
 		peer := dial(t, g, ln)
 		c := accept(t, ln)
 		r := start(func() (int, error) { return c.ReadOrPark(make([]byte, 1), 1) })
+		time.Sleep(netconn.ParkAfter / 2)
 		c.Close()
 		if x := <-r; !errors.Is(x.err, net.ErrClosed) || c.Parked() {
 			t.Errorf("%v, parked: %v", x.err, c.Parked())

@@ -18,16 +18,11 @@ func TestPark(t *testing.T) {
 		x := newRig(t, g, nil)
 		c := x.dial()
 		for range 3 {
-			c.send(get("/a"))
-			c.expect("GET /a ")
-			c.send(post("/b", "castor"))
-			c.expect("POST /b castor")
+			c.send(post("/a", "castor"))
+			c.expect("POST /a castor")
 			x.awaitState("parked")
 		}
-		x.expectStates(
-			"new", "active", "idle", "active", "idle", "parked",
-			"woken", "active", "idle", "active", "idle", "parked",
-			"woken", "active", "idle", "active", "idle", "parked")
+		x.expectStates("new", "active", "idle", "parked", "woken", "active", "idle", "parked", "woken", "active", "idle", "parked")
 	}
 	onBackends(t, run)
 	onSim(t, run)
@@ -63,6 +58,21 @@ func TestSplit(t *testing.T) {
 			c.expect("POST /split pollux")
 		})
 	}
+}
+
+// A connection with frequent requests is not parked between them.
+func TestBusyIsNotParked(t *testing.T) {
+	onSim(t, func(t *testing.T, g *loop.Group) {
+		x := newRig(t, g, nil)
+		c := x.dial()
+		for range 3 {
+			c.send(get("/"))
+			c.expect("GET / ")
+			time.Sleep(parkAfter * 9 / 10)
+		}
+		x.expectStates("new", "active", "idle", "active", "idle", "active", "idle")
+		x.awaitState("parked")
+	})
 }
 
 // Pipelined requests wake a connection once, and are answered in order.
