@@ -211,10 +211,6 @@ func (p *parker) scheduleDeadlines() {
 // expire closes the connections whose deadlines have passed, on the loop: expireConns at a time.
 func (p *parker) expire() {
 	p.expiresAt = math.MaxInt64
-	if _, more := p.deadlines.Advance(int64(time.Since(p.began)), expireConns); more {
-		p.expiresAt = 0
-		p.expiry.Reset(0)
-		return
-	}
-	p.scheduleDeadlines()
+	p.deadlines.Advance(int64(time.Since(p.began)), expireConns)
+	p.scheduleDeadlines() // for the rest at once
 }
