@@ -69,6 +69,9 @@ var scripts = []struct {
 
 const inside = -1
 
+// noEnd is recorded when checkLimit is reached.
+const noEnd = "no end"
+
 // What a server calls after the last response, at least up to its first Read.
 var (
 	idleCalls   = []string{"idle", "deadline", "last read", "close", "closed"}
@@ -120,7 +123,8 @@ func playScript(serve serveFunc, chunks []string) *trace {
 	select {
 	case <-ended:
 	case <-limit.C:
-		t.add("no end")
+		t.add(noEnd)
+		limit.Reset(checkLimit)
 	}
 	nc.Close()
 	ln.Close()
@@ -137,11 +141,11 @@ type trace struct {
 	cond    sync.Cond
 	chunks  []string
 	calls   []string
-	first   int          // the length of the first Read
-	last    int          // and that of the last one
-	written bytes.Buffer // until the last Read
-	expired bool         // the read deadline has passed
-	over    bool         // Close was called
+	first   int // the length of the first Read
+	last    int // and that of the last one
+	written bytes.Buffer
+	expired bool // the read deadline has passed
+	over    bool // Close was called
 }
 
 func (t *trace) add(call string) {
@@ -160,6 +164,9 @@ func (t *trace) addLocked(call string) {
 func (t *trace) verify(answers []string, left int) (idleBytes int, why string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if slices.Contains(t.calls, noEnd) {
+		return 0, fmt.Sprintf("the connection has not ended after %v", checkLimit)
+	}
 	r := bufio.NewReader(bytes.NewReader(t.written.Bytes()))
 	for _, want := range answers {
 		resp, err := http.ReadResponse(r, nil)
