@@ -22,8 +22,11 @@ type Conn struct {
 	mu     sync.Mutex
 	closed bool // by Close
 	ended  bool // the loop has ended the connection, for the reason why
+	parked bool // closed by ReadOrPark: the loop keeps the connection
+	woken  bool // was parked, as another Conn; set once
 	why    error
-	linger int // as of SetLinger; negative: the default
+	linger int       // as of SetLinger; negative: the default
+	idle   *idleRead // nil until ReadOrPark
 
 	// Reading.
 	r          half
@@ -50,8 +53,12 @@ var (
 	_ syscall.Conn  = (*Conn)(nil)
 )
 
-// newConn returns the Conn of a connection that opens, in its first callback.
-func newConn(raw *loop.Conn, ln *Listener) *Conn {
+// newConn returns the handler of a connection that opens, with its Conn, in its first callback.
+func newConn(raw *loop.Conn, ln *Listener) *upcalls {
+	return &upcalls{c: makeConn(raw, ln)}
+}
+
+func makeConn(raw *loop.Conn, ln *Listener) *Conn {
 	c := &Conn{raw: raw, ln: ln, linger: -1, local: raw.LocalAddr(), remote: raw.RemoteAddr()}
 	c.r.cond.L, c.w.cond.L = &c.mu, &c.mu
 	// Callers of package net may rely on addresses; those of a connection that was reset already, and of
@@ -85,7 +92,11 @@ func (c *Conn) opError(op string, err error) error {
 // After SetLinger(0) it resets the connection instead. Close does not wait.
 func (c *Conn) Close() error {
 	c.mu.Lock()
-	if c.closed {
+	switch {
+	case c.parked:
+		c.mu.Unlock()
+		return nil
+	case c.closed:
 		c.mu.Unlock()
 		return c.opError("close", net.ErrClosed)
 	}

@@ -24,3 +24,20 @@ func (l *Listener) Backlog() int {
 	defer l.mu.Unlock()
 	return len(l.backlog)
 }
+
+// Of parking.
+const (
+	ParkAfter   = parkAfter
+	SweepConns  = sweepConns
+	ExpireConns = expireConns
+)
+
+// Candidates returns how many connections the next sweeps will visit.
+func Candidates(l *Listener) (n int) {
+	for _, p := range l.parkers {
+		p.mu.Lock()
+		n += len(p.candidates)
+		p.mu.Unlock()
+	}
+	return n
+}

@@ -31,6 +31,7 @@ type Listener struct {
 	backlog []*Conn        // open connections that no Accept has returned, the oldest first
 	paused  bool           // the loops do not accept, because of the backlog
 	closed  bool           // by Close, or because the group has ended
+	parkers []*parker      // one for each loop; nil until a connection calls ReadOrPark
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -132,7 +133,7 @@ func (l *Listener) nextLocked() *Conn {
 }
 
 // Close stops listening: calls of Accept return net.ErrClosed. Connections that no Accept has returned are
-// reset; the others stay open.
+// reset, and those that are parked (Conn.ReadOrPark) are closed; the others stay open.
 func (l *Listener) Close() error {
 	if !l.end() {
 		return l.opError("close", net.ErrClosed)
@@ -149,6 +150,7 @@ func (l *Listener) end() bool {
 	l.closed = true
 	backlog := l.backlog
 	l.backlog = nil
+	l.closeParkedLocked()
 	l.a.end()
 	l.mu.Unlock()
 	for _, c := range backlog {

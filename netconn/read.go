@@ -40,6 +40,10 @@ func (c *Conn) Read(b []byte) (int, error) {
 func (c *Conn) read(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.readLocked(b)
+}
+
+func (c *Conn) readLocked(b []byte) (int, error) {
 	c.r.awaitTurn(&c.closed)
 	switch {
 	case c.closed:

@@ -4,8 +4,12 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// upcalls is a Conn as its loop sees it: the handler of the connection.
-type upcalls Conn
+// upcalls is a connection of this package as its loop sees it: the handler. Either its Conn or its parked state gets the
+// callbacks. The loop alone changes it after the connection has opened.
+type upcalls struct {
+	c *Conn   // nil while it is parked
+	k *parked // nil unless it is parked
+}
 
 var (
 	_ loop.Handler           = (*upcalls)(nil)
@@ -13,21 +17,25 @@ var (
 	_ loop.ReadClosedHandler = (*upcalls)(nil)
 	_ loop.DrainedHandler    = (*upcalls)(nil)
 	_ loop.ClosedHandler     = (*upcalls)(nil)
+	_ loop.ShutdownHandler   = (*upcalls)(nil)
 )
 
-// connOf returns the Conn of a connection that this package has accepted or dialed.
-func connOf(raw *loop.Conn) *Conn { return (*Conn)(raw.Handler().(*upcalls)) }
+// connOf returns the Conn of a connection that this package has dialed, which is never parked.
+func connOf(raw *loop.Conn) *Conn { return raw.Handler().(*upcalls).c }
 
 // Opened implements loop.OpenedHandler.
 func (u *upcalls) Opened(*loop.Conn) {
-	if u.ln != nil {
-		u.ln.opened((*Conn)(u))
+	if u.c.ln != nil {
+		u.c.ln.opened(u.c)
 	}
 }
 
 // Data implements loop.Handler. It consumes all of b: a Read that waits gets the bytes, and the rest is kept.
 func (u *upcalls) Data(_ *loop.Conn, b []byte) (int, error) {
-	c := (*Conn)(u)
+	if u.k != nil {
+		return u.dataParked(b), nil
+	}
+	c := u.c
 	c.mu.Lock()
 	rest := b
 	if c.into != nil {
@@ -44,25 +52,46 @@ func (u *upcalls) Data(_ *loop.Conn, b []byte) (int, error) {
 
 // ReadClosed implements loop.ReadClosedHandler.
 func (u *upcalls) ReadClosed(*loop.Conn) {
-	u.mu.Lock()
-	u.readEnded = true
-	u.r.wake()
-	u.mu.Unlock()
+	if u.k != nil {
+		u.k.close()
+		return
+	}
+	c := u.c
+	c.mu.Lock()
+	c.readEnded = true
+	c.r.wake()
+	c.mu.Unlock()
 }
 
 // Drained implements loop.DrainedHandler.
 func (u *upcalls) Drained(*loop.Conn) {
-	u.mu.Lock()
-	u.drained = true
-	u.w.wake()
-	u.mu.Unlock()
+	if u.k != nil {
+		return
+	}
+	c := u.c
+	c.mu.Lock()
+	c.drained = true
+	c.w.wake()
+	c.mu.Unlock()
+}
+
+// Shutdown implements loop.ShutdownHandler.
+func (u *upcalls) Shutdown(*loop.Conn) {
+	if u.k != nil {
+		u.k.close()
+	}
 }
 
 // Closed implements loop.ClosedHandler.
 func (u *upcalls) Closed(_ *loop.Conn, why error) {
-	u.mu.Lock()
-	u.ended, u.why = true, why
-	u.r.wake()
-	u.w.wake()
-	u.mu.Unlock()
+	if u.k != nil {
+		u.k.p.drop(u.k)
+		return
+	}
+	c := u.c
+	c.mu.Lock()
+	c.ended, c.why = true, why
+	c.r.wake()
+	c.w.wake()
+	c.mu.Unlock()
 }
