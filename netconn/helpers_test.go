@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/loop/looptest"
@@ -79,6 +80,20 @@ func everywhere(t *testing.T, f func(t *testing.T, g *loop.Group)) {
 	t.Helper()
 	onBackends(t, f)
 	onSim(t, f)
+}
+
+const noUnixOnWine = "not tested under Wine, which has no Unix sockets; Windows has them since 10 1803"
+
+func hasUnix(g *loop.Group) bool { return !sys.OnWine() || g.Config().Network != nil }
+
+// streamNetworks returns the networks of connections that the group has sockets for.
+func streamNetworks(t testing.TB, g *loop.Group) []string {
+	t.Helper()
+	if !hasUnix(g) {
+		t.Log("unix: " + noUnixOnWine)
+		return []string{"tcp"}
+	}
+	return []string{"tcp", "unix"}
 }
 
 // listen listens at a free address of network "tcp" or "unix". The listener is closed after the test.
