@@ -63,6 +63,9 @@ func TestReset(t *testing.T) {
 		peer.SetLinger(0)
 		peer.Close()
 		b, err := io.ReadAll(struct{ io.Reader }{c})
+		if err == nil && hidesResets(g) {
+			t.Skip(resetMayBeEOF)
+		}
 		if string(b) != "r" || !isReset(err) || errors.Is(err, net.ErrClosed) {
 			t.Errorf("%q, %v, want r and ECONNRESET", b, err)
 		}

@@ -86,6 +86,12 @@ const noUnixOnWine = "not tested under Wine, which has no Unix sockets; Windows 
 
 func hasUnix(g *loop.Group) bool { return !sys.OnWine() || g.Config().Network != nil }
 
+// resetMayBeEOF is why tests accept io.EOF for a reset if hidesResets returns true.
+const resetMayBeEOF = "Wine's server may consume the error of a reset before a receive is started, which then returns io.EOF; on Windows it is WSAECONNRESET"
+
+// hidesResets reports whether the end of a connection may be io.EOF although the peer has reset it.
+func hidesResets(g *loop.Group) bool { return sys.OnWine() && g.Config().Backend == "overlapped" }
+
 // streamNetworks returns the networks of connections that the group has sockets for.
 func streamNetworks(t testing.TB, g *loop.Group) []string {
 	t.Helper()
