@@ -13,6 +13,7 @@ import (
 	"github.com/pollux-io/pollux/netconn"
 )
 
+// Write waits while more than the high watermark is unsent, for as long as the peer reads nothing, and what it
 // returns at the deadline is what the peer gets. Meanwhile the connection reads.
 func TestWriteWaits(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/dns"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/netconn"
 	"github.com/pollux-io/pollux/sock"
@@ -19,7 +20,7 @@ import (
 // resolver returns a resolver that knows the names of a hosts file, and asks no server.
 func resolver(t *testing.T, g *loop.Group, hosts string) *dns.Resolver {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "hosts")
+	path := filepath.Join(testkit.TempDir(t), "hosts")
 	if err := os.WriteFile(path, []byte(hosts), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -33,8 +33,10 @@
 //   - The timeouts of loop.Config apply: IdleTimeout closes the connection, and calls then return
 //     loop.ErrTimeout. The default is none.
 //
-// On Windows the package builds, and has not been tested: errors of resets and refused connections may differ from those of
-// package net.
+// On Windows, errors match the Winsock errors, as those of package net do, and in addition the POSIX errors of package
+// syscall: errors.Is(err, syscall.ECONNRESET) means the same everywhere, and errors.As finds those. There, a Read of zero bytes
+// returns immediately, as on Unix, while that of package net waits for data; and ReadFrom drops what does not fit into
+// its slice without an error, as on Unix, while that of package net returns WSAEMSGSIZE.
 //
 // The group must not be shut down before the connections are closed, unless they are to be cut off:
 // loop.Group.Shutdown waits for them until its context ends. When the group has ended, all calls return errors

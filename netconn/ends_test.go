@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -14,13 +15,13 @@ import (
 
 // isReset reports whether err is one of those that the reset of the peer causes.
 func isReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
+	return isErrno(err, syscall.ECONNRESET) || isErrno(err, syscall.EPIPE) || isErrno(err, syscall.ECONNABORTED)
 }
 
 // Half-closing: the peer reads everything and io.EOF, again and again, and may go on writing. CloseRead ends Read alone.
 func TestHalfClose(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {
-		for _, network := range []string{"tcp", "unix"} {
+		for _, network := range streamNetworks(t, g) {
 			c, peer := pair(t, g, network)
 			c.Write([]byte("castor"))
 			for range 2 {
@@ -52,6 +53,7 @@ func TestHalfClose(t *testing.T) {
 	})
 }
 
+// After a reset, what was received before is read, then Read and Write return the system's error, and not
 // net.ErrClosed.
 func TestReset(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {
@@ -61,12 +63,19 @@ func TestReset(t *testing.T) {
 		peer.SetLinger(0)
 		peer.Close()
 		b, err := io.ReadAll(struct{ io.Reader }{c})
+		if err == nil && hidesResets(g) {
+			t.Skip(resetMayBeEOF)
+		}
 		if string(b) != "r" || !isReset(err) || errors.Is(err, net.ErrClosed) {
 			t.Errorf("%q, %v, want r and ECONNRESET", b, err)
 		}
 		checkOpError(t, err, "read", syscall.ECONNRESET)
 		_, err = c.Write([]byte("x"))
-		checkOpError(t, err, "write", syscall.EPIPE)
+		if runtime.GOOS == "windows" { // where each call gets it
+			checkOpError(t, err, "write", syscall.ECONNRESET)
+		} else {
+			checkOpError(t, err, "write", syscall.EPIPE)
+		}
 		if errors.Is(err, net.ErrClosed) {
 			t.Errorf("%v wraps net.ErrClosed", err)
 		}
@@ -89,9 +98,13 @@ func TestResetOfWriter(t *testing.T) {
 	})
 }
 
+// If a Write finds that the peer is gone, Read gets what was received before, and then ECONNRESET: no end of
 // the stream, and no EPIPE.
 func TestReadAfterFailedWrite(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {
+		if !hasUnix(g) {
+			t.Skip(noUnixOnWine)
+		}
 		c, peer := pair(t, g, "unix") // which has no reset: only sending fails
 		peer.Write(make([]byte, 2*netconn.MaxUnreadBytes))
 		if !testkit.Eventually(func() bool { return netconn.Unread(c) >= netconn.MaxUnreadBytes }) { // so the loop does not receive

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"syscall"
 
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -30,7 +30,7 @@ func (c *Conn) writeErrorLocked() error {
 	case c.w.expired:
 		return errDeadline
 	case c.writeClosed:
-		return os.NewSyscallError("write", syscall.EPIPE)
+		return sys.CallError(writeCall, syscall.EPIPE)
 	case c.ended:
 		return c.causeLocked("write", c.why)
 	}
@@ -46,25 +46,36 @@ func (c *Conn) tryErrorLocked(err error) error {
 }
 
 // causeLocked returns what op returns of a connection that has ended because of why: the system's error as package net has
-// it. As in the kernel, a reset is ECONNRESET once, and then EPIPE for writes. c.mu must be held.
+// it. c.mu must be held.
 func (c *Conn) causeLocked(op string, why error) error {
 	var errno syscall.Errno
 	switch {
 	case errors.As(why, &errno):
-		switch {
-		case op == "read" && errno == syscall.EPIPE:
-			errno = syscall.ECONNRESET // sending has found it
-		case op == "write" && errno == syscall.ECONNRESET && c.reported:
-			errno = syscall.EPIPE
-		}
+		errno = c.errnoLocked(op, errno)
 		c.reported = true
-		return os.NewSyscallError(op, errno)
+		if op == "read" {
+			return sys.CallError(readCall, errno)
+		}
+		return sys.CallError(writeCall, errno)
 	case why == nil || errors.Is(why, net.ErrClosed):
 		return net.ErrClosed
 	case errors.Is(why, loop.ErrShutdown):
 		return fmt.Errorf("%w (%w)", loop.ErrShutdown, net.ErrClosed)
 	}
 	return why
+}
+
+// errnoLocked returns what the kernel returns from op on a connection that has failed with errno. On Unix, a reset is
+// ECONNRESET once, and then EPIPE for writes. On Windows it is WSAECONNRESET for all calls: WSAESHUTDOWN, which is EPIPE
+// there, is for sockets that were shut down (send, return values). c.mu must be held.
+func (c *Conn) errnoLocked(op string, errno syscall.Errno) syscall.Errno {
+	switch {
+	case op == "read" && errno == syscall.EPIPE:
+		return syscall.ECONNRESET // sending has found it
+	case op == "write" && errno == syscall.ECONNRESET && c.reported && resetOnce:
+		return syscall.EPIPE
+	}
+	return errno
 }
 
 // causeOf returns the error inside the *net.OpError of package loop or sock.

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/loop/looptest"
@@ -79,6 +80,26 @@ func everywhere(t *testing.T, f func(t *testing.T, g *loop.Group)) {
 	t.Helper()
 	onBackends(t, f)
 	onSim(t, f)
+}
+
+const noUnixOnWine = "not tested under Wine, which has no Unix sockets; Windows has them since 10 1803"
+
+func hasUnix(g *loop.Group) bool { return !sys.OnWine() || g.Config().Network != nil }
+
+// resetMayBeEOF is why tests accept io.EOF for a reset if hidesResets returns true.
+const resetMayBeEOF = "Wine's server may consume the error of a reset before a receive is started, which then returns io.EOF; on Windows it is WSAECONNRESET"
+
+// hidesResets reports whether the end of a connection may be io.EOF although the peer has reset it.
+func hidesResets(g *loop.Group) bool { return sys.OnWine() && g.Config().Backend == "overlapped" }
+
+// streamNetworks returns the networks of connections that the group has sockets for.
+func streamNetworks(t testing.TB, g *loop.Group) []string {
+	t.Helper()
+	if !hasUnix(g) {
+		t.Log("unix: " + noUnixOnWine)
+		return []string{"tcp"}
+	}
+	return []string{"tcp", "unix"}
 }
 
 // listen listens at a free address of network "tcp" or "unix". The listener is closed after the test.

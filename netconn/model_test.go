@@ -7,11 +7,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
@@ -70,7 +72,7 @@ func (s *programState) draw(r *rand.Rand) (a action, ok bool) {
 			}
 		}
 	case "readZero":
-		ok = !s.reset
+		ok = !s.reset && runtime.GOOS != "windows" // where that of package net waits for data
 	case "expire", "clear":
 		ok = !s.closed[e]
 		s.expired[e] = ok && a.name == "expire" || s.expired[e] && !(ok && a.name == "clear")
@@ -223,7 +225,20 @@ func runOnNet(t *testing.T, program []action) []string {
 	defer d.Close()
 	a := must(ln.Accept()).(end)
 	defer a.Close()
-	return run(program, [2]end{d, a})
+	results := run(program, [2]end{d, a})
+	if sys.OnWine() {
+		showResets(results) // package net has operations in flight, as the overlapped driver has
+	}
+	return results
+}
+
+// showResets replaces the results of which resetMayBeEOF holds.
+func showResets(results []string) {
+	for i, r := range results {
+		if strings.HasPrefix(r, "readReset") {
+			results[i] = strings.Replace(r, "0 EOF", "failed: 0 reset read", 1)
+		}
+	}
 }
 
 // Random programs get the results of package net.
@@ -246,6 +261,9 @@ func TestModel(t *testing.T) {
 			got := run(program, [2]end{d, a})
 			d.Close()
 			a.Close()
+			if hidesResets(g) {
+				showResets(got)
+			}
 			if slices.Equal(got, want[i]) {
 				continue
 			}

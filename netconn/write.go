@@ -4,6 +4,7 @@ import (
 	"net"
 	"syscall"
 
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -90,7 +91,7 @@ func (c *Conn) CloseWrite() error {
 		return nil
 	}
 	if ended || c.raw.CloseWrite() != nil {
-		return c.opError("close", syscall.ENOTCONN)
+		return c.opError("close", sys.CallError("shutdown", syscall.ENOTCONN))
 	}
 	return nil
 }

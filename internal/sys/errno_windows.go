@@ -103,19 +103,21 @@ var errnos = [...]struct{ native, posix syscall.Errno }{
 // former.
 func CallError(call string, e syscall.Errno) error {
 	if native := nativeOf(e); native != 0 {
-		return &os.SyscallError{Syscall: call, Err: winsockError{e, native}}
+		return &os.SyscallError{Syscall: call, Err: winsockError(native)}
 	}
 	return os.NewSyscallError(call, e)
 }
 
-// winsockError is an error that errors.Is matches with the POSIX and the Winsock error.
-type winsockError struct{ posix, native syscall.Errno }
+// winsockError is a Winsock error that errors.Is matches with the POSIX error, too. It is an
+// integer for code that reads the Winsock number by reflection, as net/http does for HTTP/2.
+type winsockError syscall.Errno
 
-func (e winsockError) Error() string        { return e.posix.Error() }
-func (e winsockError) Unwrap() error        { return e.posix }
-func (e winsockError) Is(target error) bool { return target == e.native }
-func (e winsockError) Timeout() bool        { return e.posix.Timeout() }
-func (e winsockError) Temporary() bool      { return e.posix.Temporary() }
+func (e winsockError) posix() syscall.Errno { return errnoOf(syscall.Errno(e)) }
+func (e winsockError) Error() string        { return e.posix().Error() }
+func (e winsockError) Unwrap() error        { return e.posix() }
+func (e winsockError) Is(target error) bool { return target == syscall.Errno(e) }
+func (e winsockError) Timeout() bool        { return e.posix().Timeout() }
+func (e winsockError) Temporary() bool      { return e.posix().Temporary() }
 
 // startWinsock calls WSAStartup, once for the process: every socket comes from Socket or
 // Dup, which call it. Package net also does that, but a program need not link it.

@@ -3,6 +3,8 @@ package conformance
 import (
 	"errors"
 	"io"
+
+	"github.com/pollux-io/pollux/internal/driver"
 )
 
 var endTests = []test{
@@ -105,7 +107,7 @@ func resetReceiving(h *harness) {
 		p.write(n)
 		p.reset()
 		h.until("the reset", func() bool { return c.ended != nil })
-		if errors.Is(c.ended, io.EOF) && !onWine() {
+		if errors.Is(c.ended, io.EOF) && !h.hidesResets() {
 			h.Errorf("a reset was reported as %v", c.ended)
 		}
 		if errors.Is(c.ended, io.EOF) {
@@ -113,6 +115,13 @@ func resetReceiving(h *harness) {
 		}
 		h.expectQuiet("the reset was reported")
 	}
+}
+
+// hidesResets reports whether a reset may look like EOF to the driver: to one that has operations in flight, on Wine. Its
+// server consumes the error when it polls the socket, perhaps before a receive is started.
+func (h *harness) hidesResets() bool {
+	_, operations := h.drv.(driver.Binder)
+	return operations && onWine()
 }
 
 func resetPaused(h *harness) {
@@ -127,7 +136,7 @@ func resetPaused(h *harness) {
 	h.untilQuiet()
 	c.resume()
 	h.until("the reset", func() bool { return c.ended != nil })
-	if errors.Is(c.ended, io.EOF) && c.failed == nil && !onWine() {
+	if errors.Is(c.ended, io.EOF) && c.failed == nil && !h.hidesResets() {
 		h.Errorf("a reset was reported as %v", c.ended)
 	}
 	h.expectQuiet("the reset was reported")

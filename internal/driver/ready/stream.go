@@ -2,6 +2,7 @@ package ready
 
 import (
 	"errors"
+	"io"
 	"runtime"
 	"syscall"
 
@@ -198,6 +199,9 @@ func (d *Driver) streamEvent(s *driver.Stream, ev queue.Event) {
 			return
 		}
 	}
+	if (ev.Failed() || ev.WriteClosed()) && s.Flags&gone == 0 {
+		s.Flags |= failed // receiveFailed relies on it
+	}
 	if ev.Readable() && s.Flags&(ended|gone) == 0 {
 		s.Flags |= readable
 		if ev.ReadClosed() || ev.Failed() || ev.Priority() {
@@ -208,10 +212,7 @@ func (d *Driver) streamEvent(s *driver.Stream, ev queue.Event) {
 		}
 	}
 	d.writeEvent(s, ev)
-	if (ev.Failed() || ev.WriteClosed()) && s.Flags&gone == 0 {
-		s.Flags |= failed
-		d.reportFailure(s)
-	}
+	d.reportFailure(s)
 }
 
 // writeEvent handles the part of an event that is about sending and connecting.
@@ -299,6 +300,11 @@ func receiveFailed(s *driver.Stream, err error) {
 	s.Flags &^= readable
 	if err == sock.ErrWouldBlock {
 		return
+	}
+	if err == io.EOF && s.Flags&failed != 0 && runtime.GOOS == "windows" {
+		// AFD has reported an abort, which only a reset or a failure causes. Windows returns WSAECONNRESET;
+		// on Wine the server's own poll consumes the error, and the read returns 0 bytes.
+		err = stream.Of(s).Failure(syscall.ECONNRESET)
 	}
 	s.ReportReceiveEnded(err)
 }
