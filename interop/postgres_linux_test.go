@@ -1,0 +1,162 @@
+package interop
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/lib/pq"
+)
+
+// A postgres is a server with TLS, SCRAM passwords and a Unix socket.
+type postgres struct {
+	dir  string // of the socket and the certificate
+	port int
+}
+
+const (
+	postgresUser     = "pollux"
+	postgresPassword = "castor's twin"
+	// maxConnections is how many connections the server accepts.
+	maxConnections = 60
+)
+
+var postgresServer = startOnce(func(t *testing.T, port int) (postgres, error) {
+	folder := "/usr/lib/postgresql/*/bin"
+	initdb, server := program(t, "initdb", folder), program(t, "postgres", folder)
+	owner, err := unprivileged()
+	if err != nil {
+		return postgres{}, err
+	}
+	d, err := newDaemon(owner)
+	if err != nil {
+		return postgres{}, err
+	}
+	cert, key := certificate()
+	for name, content := range map[string][]byte{"cert": cert, "key": key, "password": []byte(postgresPassword)} {
+		file := filepath.Join(d.dir, name)
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			return postgres{}, err
+		}
+		if owner != nil {
+			if err := os.Chown(file, int(owner.Uid), int(owner.Gid)); err != nil {
+				return postgres{}, err
+			}
+		}
+	}
+	if err := d.run(owner, initdb, "--pgdata=data", "--username="+postgresUser, "--pwfile=password", "--auth=scram-sha-256",
+		"--no-sync", "--encoding=UTF8", "--locale=C"); err != nil {
+		return postgres{}, err
+	}
+	args := []string{server, "-D", "data", "-p", strconv.Itoa(port), "-k", d.dir, "-h", "127.0.0.1"}
+	for _, option := range []string{
+		"fsync=off", "ssl=on", "ssl_cert_file=" + filepath.Join(d.dir, "cert"), "ssl_key_file=" + filepath.Join(d.dir, "key"),
+		"max_connections=" + strconv.Itoa(maxConnections), "dynamic_shared_memory_type=mmap", "shared_buffers=16MB", "autovacuum=off",
+	} {
+		args = append(args, "-c", option)
+	}
+	p := postgres{d.dir, port}
+	return p, d.start(owner, p.ready, args...)
+})
+
+// ready reports whether the server takes queries: while it starts, it accepts connections and refuses them.
+func (p postgres) ready() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c, err := pgx.Connect(ctx, p.dsn("tcp"))
+	if err != nil {
+		return false
+	}
+	return c.Close(ctx) == nil
+}
+
+// dsn returns the connection string of the server, for transport "tcp", "tls" or "unix".
+func (p postgres) dsn(transport string) string {
+	host, mode := "127.0.0.1", "disable"
+	switch transport {
+	case "tls":
+		mode = "verify-full"
+	case "unix":
+		host = p.dir
+	}
+	quote := strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace
+	return fmt.Sprintf("host='%s' port=%d user=%s password='%s' dbname=postgres sslmode=%s sslrootcert='%s' connect_timeout=30",
+		quote(host), p.port, postgresUser, quote(postgresPassword), mode, quote(filepath.Join(p.dir, "cert")))
+}
+
+// pgxConfig returns a configuration of pgx that dials by s.
+func (p postgres) pgxConfig(t *testing.T, s side, transport string) *pgx.ConnConfig {
+	t.Helper()
+	config, err := pgx.ParseConfig(p.dsn(transport))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DialFunc = s.dial
+	return config
+}
+
+// connect returns a connection of pgx, which is closed after the test.
+func (p postgres) connect(t *testing.T, s side) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.ConnectConfig(watchdog(t), p.pgxConfig(t, s, "tcp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.isConn(c.PgConn().Conn()) {
+		t.Errorf("pgx has a %T", c.PgConn().Conn())
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+// pqDialer makes a dialer of package pq of a side. The interface demands the other two methods.
+type pqDialer struct{ side }
+
+func (d pqDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return d.dial(ctx, network, address)
+}
+
+func (d pqDialer) Dial(network, address string) (net.Conn, error) {
+	return d.dial(context.Background(), network, address)
+}
+
+func (d pqDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return d.dial(ctx, network, address)
+}
+
+// onDrivers runs f with database/sql over pgx and over lib/pq, by each transport.
+func (p postgres) onDrivers(t *testing.T, s side, f func(t *testing.T, db *sql.DB)) {
+	t.Helper()
+	for _, transport := range []string{"tls", "unix"} {
+		t.Run("pgx/"+transport, func(t *testing.T) { p.onDB(t, stdlib.OpenDB(*p.pgxConfig(t, s, transport)), f) })
+	}
+	for _, transport := range []string{"tcp", "tls"} {
+		connector, err := pq.NewConnector(p.dsn(transport))
+		if err != nil {
+			t.Fatal(err)
+		}
+		connector.Dialer(pqDialer{s})
+		t.Run("pq/"+transport, func(t *testing.T) { p.onDB(t, sql.OpenDB(connector), f) })
+	}
+}
+
+// onDB runs f, and closes db after its cleanups.
+func (p postgres) onDB(t *testing.T, db *sql.DB, f func(t *testing.T, db *sql.DB)) {
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	f(t, db)
+}
