@@ -214,3 +214,10 @@ func (d *daemon) run(owner *syscall.Credential, command ...string) error {
 	}
 	return nil
 }
+
+// watchdogContext returns a context that ends after testkit.Watchdog, for cleanups.
+func watchdogContext() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
