@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"testing"
@@ -231,28 +229,6 @@ func echoWebSocket(t *testing.T, library wsLibrary, closed chan<- closeError) ht
 	}
 }
 
-// serve serves h until the test ends. TLS is used if config is not nil.
-func serve(t *testing.T, ln net.Listener, h http.Handler, config *tls.Config) *http.Server {
-	server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: testkit.Watchdog, TLSConfig: config}
-	served := make(chan error, 1)
-	go func() {
-		if config != nil {
-			served <- server.ServeTLS(ln, "", "")
-			return
-		}
-		served <- server.Serve(ln)
-	}()
-	t.Cleanup(func() {
-		if err := server.Shutdown(watchdogContext()); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("Serve: %v", err)
-		}
-	})
-	return server
-}
-
 // onWebSockets runs f with each library as client and as server, on each side.
 func onWebSockets(t *testing.T, f func(t *testing.T, dial func() wsConn, closed <-chan closeError)) {
 	t.Helper()
@@ -268,7 +244,7 @@ func onWebSockets(t *testing.T, f func(t *testing.T, dial func() wsConn, closed 
 						serverTLS.NextProtos = []string{"http/1.1"}
 					}
 					ln := s.listen(t, "tcp")
-					serve(t, ln, echoWebSocket(t, server, closed), serverTLS)
+					serve(t, ln, &http.Server{Handler: echoWebSocket(t, server, closed), TLSConfig: serverTLS, ReadHeaderTimeout: testkit.Watchdog})
 					f(t, func() wsConn {
 						c, err := client.dial(watchdog(t), s, scheme+ln.Addr().String(), clientTLS)
 						if err != nil {
@@ -388,7 +364,7 @@ func TestWebSocketTooLarge(t *testing.T) {
 		for _, library := range wsLibraries {
 			t.Run(library.name, func(t *testing.T) {
 				ln := s.listen(t, "tcp")
-				serve(t, ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					c, err := library.accept(w, r)
 					if err != nil {
 						t.Error(err)
@@ -398,7 +374,8 @@ func TestWebSocketTooLarge(t *testing.T) {
 						t.Error("the server takes a message above its limit")
 					}
 					c.close(1009, "")
-				}), nil)
+				})
+				serve(t, ln, &http.Server{Handler: handler, ReadHeaderTimeout: testkit.Watchdog})
 				c, err := dialGorilla(watchdog(t), s, "ws://"+ln.Addr().String(), nil)
 				if err != nil {
 					t.Fatal(err)
