@@ -18,7 +18,7 @@ import (
 
 var errUnexpected = errors.New("there is something to read")
 
-// check looks whether an idle connection can be used again, as go-redis and the MySQL driver do. It reports whether the
+// check looks whether an idle connection can be used again, as go-redis does. It reports whether the
 // descriptor was looked at.
 func check(c *netconn.Conn) (looked bool, err error) {
 	raw, err := c.SyscallConn()
@@ -49,6 +49,14 @@ func TestRawRead(t *testing.T) {
 		t.Run(network, func(t *testing.T) {
 			onBackends(t, func(t *testing.T, g *loop.Group) {
 				c, peer := pair(t, g, network)
+				// The MySQL driver looks by read(2), which must not block.
+				raw := must(c.SyscallConn())
+				var n int
+				var errno error
+				err := raw.Read(func(fd uintptr) bool { n, errno = syscall.Read(int(fd), make([]byte, 1)); return true })
+				if err != nil || n > 0 || errno != syscall.EAGAIN {
+					t.Errorf("%v; read(2): %d, %v, want EAGAIN", err, n, errno)
+				}
 				for range 3 {
 					if looked, err := check(c); !looked || err != nil {
 						t.Fatalf("an idle connection: %v (looked: %t)", err, looked)
