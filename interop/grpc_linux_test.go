@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"testing"
 
@@ -66,8 +65,7 @@ func onGRPC(t *testing.T, f func(t *testing.T, client *grpc.ClientConn, canceled
 				ln := s.listen(t, "tcp")
 				served := make(chan error, 1)
 				go func() { served <- server.Serve(ln) }()
-				client, err := grpc.NewClient("passthrough:///"+ln.Addr().String(), grpc.WithTransportCredentials(clientCreds),
-					grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return s.dial(ctx, "tcp", address) }))
+				client, err := newGRPC(s, ln.Addr().String(), clientCreds)
 				if err != nil {
 					t.Fatal(err)
 				}

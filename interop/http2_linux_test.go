@@ -28,7 +28,7 @@ func onHTTP2(t *testing.T, h http.HandlerFunc, f func(t *testing.T, client *http
 				var dialed atomic.Int32
 				transport := &http.Transport{Protocols: &protocols, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 					dialed.Add(1)
-					return s.dial(ctx, network, address)
+					return s.DialContext(ctx, network, address)
 				}}
 				if scheme == "https" {
 					server.TLSConfig, transport.TLSClientConfig = tlsConfigs()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/lib/pq"
 )
 
 // A postgres is a server with TLS, SCRAM passwords and a Unix socket.
@@ -94,20 +91,20 @@ func (p postgres) dsn(transport string) string {
 }
 
 // pgxConfig returns a configuration of pgx that dials by s.
-func (p postgres) pgxConfig(t *testing.T, s side, transport string) *pgx.ConnConfig {
+func (p postgres) pgxConfig(t *testing.T, s side) *pgx.ConnConfig {
 	t.Helper()
-	config, err := pgx.ParseConfig(p.dsn(transport))
+	config, err := pgx.ParseConfig(p.dsn("tcp"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.DialFunc = s.dial
+	config.DialFunc = s.DialContext
 	return config
 }
 
 // connect returns a connection of pgx, which is closed after the test.
 func (p postgres) connect(t *testing.T, s side) *pgx.Conn {
 	t.Helper()
-	c, err := pgx.ConnectConfig(watchdog(t), p.pgxConfig(t, s, "tcp"))
+	c, err := pgx.ConnectConfig(watchdog(t), p.pgxConfig(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,45 +115,24 @@ func (p postgres) connect(t *testing.T, s side) *pgx.Conn {
 	return c
 }
 
-// pqDialer makes a dialer of package pq of a side. The interface demands the other two methods.
-type pqDialer struct{ side }
-
-func (d pqDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	return d.dial(ctx, network, address)
-}
-
-func (d pqDialer) Dial(network, address string) (net.Conn, error) {
-	return d.dial(context.Background(), network, address)
-}
-
-func (d pqDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	return d.dial(ctx, network, address)
-}
-
 // onDrivers runs f with database/sql over pgx and over lib/pq, by each transport.
 func (p postgres) onDrivers(t *testing.T, s side, f func(t *testing.T, db *sql.DB)) {
 	t.Helper()
-	for _, transport := range []string{"tls", "unix"} {
-		t.Run("pgx/"+transport, func(t *testing.T) { p.onDB(t, stdlib.OpenDB(*p.pgxConfig(t, s, transport)), f) })
+	for _, v := range []struct {
+		driver, transport string
+		open              func(dialer, string) (*sql.DB, error)
+	}{{"pgx", "tls", openPGX}, {"pgx", "unix", openPGX}, {"pq", "tcp", openPQ}, {"pq", "tls", openPQ}} {
+		t.Run(v.driver+"/"+v.transport, func(t *testing.T) {
+			db, err := v.open(s, p.dsn(v.transport))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := db.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			f(t, db)
+		})
 	}
-	for _, transport := range []string{"tcp", "tls"} {
-		connector, err := pq.NewConnector(p.dsn(transport))
-		if err != nil {
-			t.Fatal(err)
-		}
-		connector.Dialer(pqDialer{s})
-		t.Run("pq/"+transport, func(t *testing.T) { p.onDB(t, sql.OpenDB(connector), f) })
-	}
-}
-
-// onDB runs f, and closes db after its cleanups.
-func (p postgres) onDB(t *testing.T, db *sql.DB, f func(t *testing.T, db *sql.DB)) {
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	f(t, db)
 }

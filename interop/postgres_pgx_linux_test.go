@@ -180,7 +180,7 @@ func TestPostgreSQLListener(t *testing.T) {
 func TestPostgreSQLCancelRequest(t *testing.T) {
 	p := postgresServer(t)
 	onSides(t, func(t *testing.T, s side) {
-		config := p.pgxConfig(t, s, "tcp")
+		config := p.pgxConfig(t, s)
 		config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 			return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: testkit.Watchdog}
 		}

@@ -30,8 +30,8 @@ func onRedis(t *testing.T, poolSize int, f func(t *testing.T, client *redis.Clie
 	t.Helper()
 	port := redisServer(t)
 	onSides(t, func(t *testing.T, s side) {
-		client := redis.NewClient(&redis.Options{
-			Addr: fmt.Sprintf("127.0.0.1:%d", port), Dialer: s.dial, PoolSize: poolSize, MaxRetries: -1,
+		client := newRedis(s, redis.Options{
+			Addr: fmt.Sprintf("127.0.0.1:%d", port), PoolSize: poolSize, MaxRetries: -1,
 			ReadTimeout: testkit.Watchdog, WriteTimeout: testkit.Watchdog, ContextTimeoutEnabled: true,
 		})
 		defer client.Close()

@@ -14,8 +14,8 @@ import (
 
 // A side is where connections come from: package net, or a group on one of the backends. Libraries get nothing else of it.
 type side struct {
+	dialer
 	group *loop.Group // nil: package net
-	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // onSides runs f with package net, and with a group of two loops on each backend that this machine has. Goroutines and
@@ -24,7 +24,7 @@ func onSides(t *testing.T, f func(t *testing.T, s side)) {
 	t.Helper()
 	t.Run("net", func(t *testing.T) {
 		testkit.CheckLeaks(t)
-		f(t, side{dial: new(net.Dialer).DialContext})
+		f(t, side{dialer: new(net.Dialer)})
 	})
 	for _, b := range loop.Backends() {
 		t.Run(b.Name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func onSides(t *testing.T, f func(t *testing.T, s side)) {
 				t.Skip(b.Why)
 			}
 			g := newGroup(t, b.Name)
-			f(t, side{group: g, dial: (&netconn.Dialer{Group: g}).DialContext})
+			f(t, side{dialer: &netconn.Dialer{Group: g}, group: g})
 		})
 	}
 }

@@ -85,18 +85,12 @@ func onSSH(t *testing.T, f func(t *testing.T, s side, c *ssh.Client)) {
 	t.Helper()
 	server := sshServer(t)
 	onSides(t, func(t *testing.T, s side) {
-		conn, err := s.dial(watchdog(t), "tcp", server.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, channels, requests, err := ssh.NewClientConn(conn, server.addr, &ssh.ClientConfig{
+		client, err := dialSSH(watchdog(t), s, server.addr, &ssh.ClientConfig{
 			User: server.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(server.signer)}, HostKeyCallback: ssh.FixedHostKey(server.hostKey),
 		})
 		if err != nil {
-			conn.Close()
 			t.Fatal(err)
 		}
-		client := ssh.NewClient(c, channels, requests)
 		stop := context.AfterFunc(watchdog(t), func() { client.Close() }) // so that a test that hangs ends
 		defer stop()
 		defer client.Close()
@@ -191,7 +185,7 @@ func TestSSHForward(t *testing.T) {
 				checkEcho(t, forwarded, text)
 			})
 			wg.Go(func() {
-				direct, err := s.dial(watchdog(t), "tcp", remote.Addr().String())
+				direct, err := s.DialContext(watchdog(t), "tcp", remote.Addr().String())
 				if err != nil {
 					t.Error(err)
 					return

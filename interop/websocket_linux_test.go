@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -35,8 +34,6 @@ type wsConn interface {
 	ping() error
 	// abort closes the connection, if it is still open.
 	abort() error
-	// underlying returns the net.Conn.
-	underlying() net.Conn
 }
 
 // A closeError is a close frame of the peer.
@@ -77,7 +74,8 @@ func acceptGorilla(w http.ResponseWriter, r *http.Request) (wsConn, error) {
 }
 
 func dialGorilla(ctx context.Context, s side, url string, config *tls.Config) (wsConn, error) {
-	d := gorilla.Dialer{NetDialContext: s.dial, EnableCompression: true, TLSClientConfig: config}
+	d := newWebSocketDialer(s)
+	d.TLSClientConfig = config
 	c, _, err := d.DialContext(ctx, url, nil)
 	if err != nil {
 		return nil, err
@@ -86,8 +84,6 @@ func dialGorilla(ctx context.Context, s side, url string, config *tls.Config) (w
 }
 
 func (g gorillaConn) abort() error { return g.Conn.Close() }
-
-func (g gorillaConn) underlying() net.Conn { return g.NetConn() }
 
 func (g gorillaConn) receive() (bool, []byte, error) {
 	kind, b, err := g.ReadMessage()
@@ -139,8 +135,7 @@ func (g gorillaConn) ping() error {
 
 type coderConn struct {
 	*websocket.Conn
-	ctx  context.Context
-	conn net.Conn // of the client only: the library does not return it
+	ctx context.Context
 }
 
 func acceptCoder(w http.ResponseWriter, r *http.Request) (wsConn, error) {
@@ -149,28 +144,22 @@ func acceptCoder(w http.ResponseWriter, r *http.Request) (wsConn, error) {
 		return nil, err
 	}
 	c.SetReadLimit(readLimitBytes)
-	return coderConn{c, context.Background(), nil}, nil
+	return coderConn{c, context.Background()}, nil
 }
 
 func dialCoder(ctx context.Context, s side, url string, config *tls.Config) (wsConn, error) {
-	var conn net.Conn
-	transport := &http.Transport{TLSClientConfig: config, DialContext: func(ctx context.Context, network, address string) (_ net.Conn, err error) {
-		conn, err = s.dial(ctx, network, address)
-		return conn, err
-	}}
-	c, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: transport}, CompressionMode: websocket.CompressionContextTakeover,
-	})
+	options := webSocketOptions(s)
+	options.CompressionMode = websocket.CompressionContextTakeover
+	options.HTTPClient.Transport.(*http.Transport).TLSClientConfig = config
+	c, _, err := websocket.Dial(ctx, url, options)
 	if err != nil {
 		return nil, err
 	}
 	c.SetReadLimit(readLimitBytes)
-	return coderConn{c, ctx, conn}, nil
+	return coderConn{c, ctx}, nil
 }
 
 func (c coderConn) abort() error { return c.CloseNow() }
-
-func (c coderConn) underlying() net.Conn { return c.conn }
 
 func (c coderConn) receive() (bool, []byte, error) {
 	kind, b, err := c.Read(c.ctx)
@@ -381,8 +370,8 @@ func TestWebSocketTooLarge(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer c.abort()
-				if !s.isConn(c.underlying()) {
-					t.Errorf("the client has a %T", c.underlying())
+				if conn := c.(gorillaConn).NetConn(); !s.isConn(conn) {
+					t.Errorf("the client has a %T", conn)
 				}
 				sent := make(chan error, 1)
 				go func() { sent <- c.send(false, testkit.Text(readLimitBytes+1)) }()
