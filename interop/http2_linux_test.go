@@ -46,7 +46,7 @@ func onHTTP2(t *testing.T, h http.HandlerFunc, f func(t *testing.T, client *http
 
 // Many streams of one connection carry bodies both ways at once, each its own, with trailers.
 func TestHTTP2Streams(t *testing.T) {
-	const streams, bodyBytes = 32, 300_000
+	const streams, bodyBytes = 16, 200_000
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "Sent")
 		n, err := io.Copy(w, r.Body)

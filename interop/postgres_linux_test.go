@@ -23,7 +23,7 @@ type postgres struct {
 const (
 	postgresUser     = "pollux"
 	postgresPassword = "castor's twin"
-	// maxConnections is how many connections the server accepts.
+	// maxConnections is how many connections the server accepts; it reserves 3 of them.
 	maxConnections = 60
 )
 

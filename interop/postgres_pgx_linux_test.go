@@ -20,7 +20,7 @@ import (
 
 // COPY moves megabytes in and out: pgx writes them while the server reads, and reads errors meanwhile.
 func TestPostgreSQLCopy(t *testing.T) {
-	const rows, rowBytes = 2000, 4000
+	const rows, rowBytes = 1000, 4000
 	p := postgresServer(t)
 	onSides(t, func(t *testing.T, s side) {
 		ctx, c := watchdog(t), p.connect(t, s)

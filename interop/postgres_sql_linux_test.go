@@ -148,7 +148,7 @@ func TestPostgreSQLRollback(t *testing.T) {
 
 // A large result arrives whole and in order, and a large argument with it; one that is closed early does not disturb the next.
 func TestPostgreSQLRows(t *testing.T) {
-	const rows, argument = 20_000, 1 << 20
+	const rows, argument = 10_000, 1 << 20
 	onDatabases(t, func(t *testing.T, _ side, _ postgres, db *sql.DB) {
 		ctx := watchdog(t)
 		db.SetMaxOpenConns(1)
@@ -239,7 +239,7 @@ func TestPostgreSQLServerEndsConnection(t *testing.T) {
 
 // Many connections at once are as many servers, each of which answers to its own.
 func TestPostgreSQLManyConnections(t *testing.T) {
-	const connections = maxConnections - 20 // the server reserves 3, and those of other tests may be ending
+	const connections = 25 // of maxConnections: those of other tests may be ending
 	onDatabases(t, func(t *testing.T, _ side, _ postgres, db *sql.DB) {
 		if testing.Short() {
 			t.Skip("forks hundreds of processes: not with -short")
