@@ -3,6 +3,6 @@
 // own, because the library may not require those libraries. The tests are for Linux, so that they are built once, and not for
 // each system of the step cross.
 //
-// A test with a dialer runs with that of package net, too (sides): what it expects is what package net does. Start with
+// A test runs with package net, too (onSides): what it expects is what package net does. Start with
 // side_linux_test.go and daemon_linux_test.go. `.ci/run libraries` installs the servers and runs all of it.
 package interop

@@ -164,7 +164,7 @@ func TestSSHCopy(t *testing.T) {
 // Ports are forwarded both ways: connections of the client that the server dials, and connections to a port of the server,
 // each with half-closes.
 func TestSSHForward(t *testing.T) {
-	const connections, copyBytes = 4, 1 << 20
+	const connections, copyBytes = 3, 512 << 10
 	onSSH(t, func(t *testing.T, s side, c *ssh.Client) {
 		text := testkit.Text(copyBytes)
 		local := s.listen(t, "tcp")

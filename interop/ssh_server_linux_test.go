@@ -88,7 +88,7 @@ func serveSession(channel ssh.Channel, requests <-chan *ssh.Request) error {
 
 // A server over a listener serves OpenSSH's client: megabytes both ways, error output and exit status, several at once.
 func TestSSHServer(t *testing.T) {
-	const clients, copyBytes = 3, 4 << 20
+	const clients, copyBytes = 2, 2 << 20
 	client := program(t, "ssh")
 	onSides(t, func(t *testing.T, s side) {
 		host, _ := sshKey()

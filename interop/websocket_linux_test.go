@@ -18,7 +18,7 @@ import (
 // maxMessageBytes is the largest message of the tests, and readLimitBytes what the libraries take: a compressed message may be
 // larger.
 const (
-	maxMessageBytes = 2 << 20
+	maxMessageBytes = 512 << 10
 	readLimitBytes  = 2 * maxMessageBytes
 )
 
