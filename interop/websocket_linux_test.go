@@ -18,7 +18,7 @@ import (
 // maxMessageBytes is the largest message of the tests, and readLimitBytes what the libraries take: a compressed message may be
 // larger.
 const (
-	maxMessageBytes = 512 << 10
+	maxMessageBytes = 256 << 10
 	readLimitBytes  = 2 * maxMessageBytes
 )
 
