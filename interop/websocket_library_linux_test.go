@@ -182,4 +182,3 @@ func (c coderConn) close(code int, reason string) error {
 }
 
 func (c coderConn) ping() error { return c.Ping(c.ctx) }
-
