@@ -18,7 +18,8 @@
 //
 //   - A type assertion to *net.TCPConn, *net.UnixConn or *net.UDPConn fails. The methods of those types that Conn and
 //     PacketConn have are listed there. There is no File method: the loop uses the descriptor, and a second user of the
-//     socket would take bytes from it. Conn.SyscallConn gives access to it for options. sendfile(2) and splice(2)
+//     socket would take bytes from it. Conn.SyscallConn gives access to it, for options and to
+//     look whether an idle connection is still open. sendfile(2) and splice(2)
 //     are not used.
 //   - Write returns when the bytes are queued, as with a larger send buffer: up to the high watermark
 //     (loop.Config.HighWatermarkBytes), above which it waits until the peer has taken them down to the low one. A

@@ -2,7 +2,6 @@ package netconn
 
 import (
 	"net"
-	"syscall"
 	"time"
 )
 
@@ -51,7 +50,3 @@ func (c *Conn) setError(err error) error {
 	}
 	return &net.OpError{Op: "set", Net: c.local.Network(), Addr: c.local, Err: causeOf(err)}
 }
-
-// SyscallConn gives access to the descriptor, for options: see loop.Conn.SyscallConn. Read and Write of the RawConn return
-// errors.ErrUnsupported.
-func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw.SyscallConn() }

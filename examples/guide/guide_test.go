@@ -13,6 +13,7 @@ var pages = map[string]int{
 	"../../docs/guide.md":         10,
 	"../../docs/hub-and-proxy.md": 5,
 	"../../docs/names.md":         11,
+	"../../docs/netconn.md":       9,
 	"../../docs/testing.md":       15,
 }
 
