@@ -32,6 +32,9 @@ func ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) Handler) err
 	return h.wait()
 }
 
+// WrapHandlers has the handlers that accept functions return changed by f; nil: not any more.
+func WrapHandlers(f func(Handler) Handler) { wrapHandler = f }
+
 // WatchdogSleeps reports whether the watchdog sleeps.
 func (g *Group) WatchdogSleeps() bool { return g.watchdog.Asleep() }
 

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	chooseNetwork()
+	chooseLayer()
 	os.Exit(m.Run())
 }
 
