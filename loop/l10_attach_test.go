@@ -321,6 +321,7 @@ func TestL10AttachFails(t *testing.T) {
 // L10: Attach sets the options that it is given, and no others, except that it turns SO_LINGER off:
 // with it, closing could block the loop.
 func TestL10AttachOptions(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	g := group(t, loop.Config{Loops: 1})
 	skipUnlessAttaches(t, g)
 	own, _ := netPair(t, "tcp")
@@ -524,6 +525,7 @@ func gather(all chan<- string, n int) func(*loop.Conn, []byte) (int, error) {
 // L10: accept and Opened of an attached connection may do what those of an accepted one may, and
 // unread bytes are treated as received ones.
 func TestL10AttachCallbacks(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	g := attachingGroup(t)
 	whole := attachedUnread + "more"
 	t.Run("Pause", func(t *testing.T) {

@@ -14,11 +14,16 @@ import (
 // end may have none, and does at random what the contract of driver.Layer allows.
 const layerEnv = "POLLUX_TEST_LAYER"
 
+// needsDetach is why a test cannot run with a layer.
+const needsDetach = "a connection with a layer cannot be detached"
+
 var layers atomic.Uint64
+
+func withLayers() bool { return os.Getenv(layerEnv) != "" }
 
 // chooseLayer applies layerEnv.
 func chooseLayer() {
-	if os.Getenv(layerEnv) == "" {
+	if !withLayers() {
 		return
 	}
 	loop.WrapHandlers(func(h loop.Handler) loop.Handler {
@@ -32,7 +37,7 @@ func chooseLayer() {
 // skipWithLayer skips a test that cannot run with a layer.
 func skipWithLayer(t testing.TB, reason string) {
 	t.Helper()
-	if os.Getenv(layerEnv) != "" {
+	if withLayers() {
 		t.Skip("with a layer: " + reason)
 	}
 }

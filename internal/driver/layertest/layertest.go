@@ -255,14 +255,10 @@ func (l *layer) deliver() {
 				return
 			}
 		}
-		more := l.Up.Received(piece)
-		l.held = l.held[len(piece):]
-		if len(l.held) == 0 {
+		if l.held = l.held[len(piece):]; len(l.held) == 0 {
 			l.held = nil
 		}
-		if !l.released {
-			l.wants = more
-		}
+		l.wants = l.Up.Received(piece) && !l.released
 	}
 	if len(l.held) == 0 && !l.released {
 		l.deliverEnd()
