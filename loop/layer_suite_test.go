@@ -30,7 +30,7 @@ func chooseLayer() {
 		if _, ok := h.(*withLayer); ok {
 			return h
 		}
-		return &withLayer{Handler: h, options: layertest.Options{Seed: layers.Add(1), Adverse: true}}
+		return &withLayer{Handler: h, options: layertest.Options{Seed: layers.Add(1), Adverse: true, Whole: 512}}
 	})
 }
 

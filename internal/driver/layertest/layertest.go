@@ -20,6 +20,9 @@ type Options struct {
 	// Adverse: bytes are delivered in pieces, some of them later, sends are cut, and what may be done
 	// later is.
 	Adverse bool
+	// Whole: what was received at once is not cut if it is not longer. Tests of others may take a short
+	// message for one piece.
+	Whole int
 	// Async: Start's result comes from another goroutine.
 	Async bool
 	// Fail is the error that Start reports.
@@ -206,7 +209,7 @@ func (l *layer) Received(b []byte) bool {
 		l.later()
 		return l.wantsBelow
 	}
-	if l.o.Adverse && l.random.IntN(4) == 0 {
+	if l.o.Adverse && len(b) > l.o.Whole && l.random.IntN(4) == 0 {
 		l.later()
 		l.wantsBelow = l.random.IntN(2) == 0 && l.wants
 		return l.wantsBelow
@@ -248,7 +251,7 @@ func (l *layer) deliver() {
 	l.decode()
 	for l.wants && len(l.held) > 0 && !l.released {
 		piece := l.held
-		if l.o.Adverse {
+		if l.o.Adverse && len(piece) > l.o.Whole {
 			piece = piece[:1+l.random.IntN(len(piece))]
 			if l.random.IntN(8) == 0 {
 				l.later()
@@ -304,7 +307,8 @@ func (l *layer) reportFailure() {
 // ReceiveEnded implements driver.StreamUpcalls.
 func (l *layer) ReceiveEnded(err error) {
 	l.ended, l.end, l.wantsBelow = true, err, false
-	if !l.connected || l.o.Adverse && l.random.IntN(2) == 0 {
+	// An error is not held back: a send would find another one, and that would be the reason.
+	if !l.connected || l.o.Adverse && errors.Is(err, io.EOF) && l.random.IntN(2) == 0 {
 		l.later()
 		return
 	}
