@@ -90,8 +90,8 @@ func TestLayerPassesEverythingOn(t *testing.T) {
 		if s := g.Stats().Loops[0]; s.BytesIn != 2*total || s.BytesOut != 2*total {
 			t.Errorf("Stats: %d bytes in, %d out, want %d: those above the layers", s.BytesIn, s.BytesOut, 2*total)
 		}
-		c.Close()
-		g.Shutdown(context.Background())
+		c.Abort()
+		g.Shutdown(canceledContext())
 	}
 }
 
