@@ -203,7 +203,7 @@ func (c *Conn) layerConnected(err error) {
 	c.callDialed(nil)
 }
 
-// callOpened is called when the layer has connected.
+// callOpened begins the handler of a connection that is open.
 func (c *Conn) callOpened() {
 	switch h := c.handler.(type) {
 	case OpenedHandler:
