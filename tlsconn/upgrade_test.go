@@ -203,9 +203,7 @@ func TestPeekAndRelay(t *testing.T) {
 				if hello.ServerName != "server.example" {
 					t.Errorf("the function got %+v", hello)
 				}
-				return loop.Relay(func(ctx context.Context) (*loop.Conn, error) {
-					return g.Dial(ctx, "tcp", target.Addr().String(), nil)
-				})
+				return must(loop.RelayTo("tcp", target.Addr().String(), loop.RelayConfig{}))
 			})
 		}))
 		raw := must(host.Dial("tcp", ln.Addr().String()))
