@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -198,7 +197,7 @@ func TestGarbage(t *testing.T) {
 					io.WriteString(c, "before")
 					raw.Write(garbage)
 					_, err := c.Read(make([]byte, 1))
-					if remote, ok := errors.AsType[*net.OpError](err); !ok || remote.Op != "remote error" {
+					if !isAlert(err) {
 						t.Errorf("the peer got %v, want an alert", err)
 					}
 					why := <-r.closed
