@@ -48,7 +48,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	case os.Getenv(tlsengine.ModeEnv) != "":
 		t.Skip("skipped: " + tlsengine.ModeEnv + " forces the fall-back, which allocates")
 	}
-	const rounds = 2000
+	const rounds = 400
 	onBackends(t, func(t *testing.T, g *loop.Group) {
 		versions(t, func(t *testing.T, server, client *tls.Config) {
 			for _, size := range []int{64, 16 << 10} {
