@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime/debug"
 
 	"github.com/pollux-io/pollux/internal/driver"
 )
@@ -82,9 +83,12 @@ type layer struct {
 
 var _ driver.Layer = (*layer)(nil)
 
+// check ends the process if the loop breaks the contract: it would recover a panic.
 func (l *layer) check(ok bool, what string) {
 	if !ok {
-		panic("layertest: the loop breaks the contract: " + what)
+		message := fmt.Sprintf("layertest: the loop breaks the contract: %s\n%s", what, debug.Stack())
+		go panic(message)
+		select {}
 	}
 }
 
@@ -211,14 +215,19 @@ func (l *layer) Received(b []byte) bool {
 	}
 	if l.o.Adverse && len(b) > l.o.Whole && l.random.IntN(4) == 0 {
 		l.later()
-		l.wantsBelow = l.random.IntN(2) == 0 && l.wants
+		l.wantsBelow = l.wantsBelow && l.random.IntN(2) == 0
 		return l.wantsBelow
 	}
 	l.deliver()
-	if !l.released {
-		l.wantsBelow = l.wants && len(l.held) == 0
+	switch {
+	case l.released:
+		return false
+	case l.wants && len(l.held) == 0:
+		l.resumeBelow() // the loop may have paused and resumed: then the result does not suffice
+	default:
+		l.wantsBelow = false
 	}
-	return l.wantsBelow && !l.released
+	return l.wantsBelow
 }
 
 // decode moves complete records from raw to held.
