@@ -23,7 +23,6 @@ import (
 type starter struct {
 	above loop.Handler // with TLS
 	says  string
-	early bool // a client that does not wait for the answer
 }
 
 func (h *starter) Opened(c *loop.Conn) {
