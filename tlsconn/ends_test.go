@@ -210,6 +210,63 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
+// pauser pauses in Data.
+type pauser struct{ *recorder }
+
+func (p pauser) Data(c *loop.Conn, b []byte) (int, error) {
+	c.Pause()
+	return p.recorder.Data(c, b)
+}
+
+// A failure of TLS in bytes that have arrived together with data is the reason of a connection also while it is paused.
+func TestGarbageWhilePaused(t *testing.T) {
+	raws(t, func(t *testing.T, s side) {
+		r := newRecorder()
+		p, _ := s.rawHandshake(t, pauser{r})
+		p.Write(append(p.out.Seal(tlstest.TypeApplication, []byte("data"), 0), []byte("GET / HTTP/1.1\r\n\r\n")...))
+		settle()
+		if len(r.closed) == 0 && s.network.Adversity == (looptest.Adversity{}) {
+			t.Error("Closed is not called")
+		}
+		(<-r.opened).Resume()
+		if why := <-r.closed; why == nil || string(r.received()) != "data" {
+			t.Errorf("Data got %q, Closed %v", r.received(), why)
+		}
+	})
+}
+
+// What a peer sends after close_notify is ignored, and bounded: it does not keep the loop busy. This side may go on sending.
+func TestBytesAfterCloseNotify(t *testing.T) {
+	raws(t, func(t *testing.T, s side) {
+		r := newRecorder()
+		r.half = true
+		p, _ := s.rawHandshake(t, r)
+		conn := <-r.opened
+		conn.SetReadBuffer(4 << 10)
+		p.SetWriteBuffer(4 << 10)
+		p.Write(append(p.out.Seal(tlstest.TypeAlert, []byte{1, 0}, 0), p.out.Seal(tlstest.TypeApplication, []byte("late"), 0)...))
+		<-r.ended
+		sent := make(chan bool, 1)
+		go func() {
+			p.Write(make([]byte, 4<<20))
+			sent <- true
+		}()
+		settle()
+		if len(sent) > 0 {
+			t.Error("everything is received after close_notify")
+		}
+		conn.Write([]byte("still here"))
+		if kind, payload := p.next(); kind != tlstest.TypeApplication || string(payload) != "still here" {
+			t.Errorf("a record of type %d with %q came", kind, payload)
+		}
+		conn.Abort()
+		<-sent
+		if got := r.received(); len(got) > 0 {
+			t.Errorf("the handler got %q", got)
+		}
+	})
+}
+
 // Bytes that are no TLS at all get an alert from a server.
 func TestPlaintextRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package tlsconn
 
 import (
-	"github.com/pollux-io/pollux/internal/layered"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -9,7 +8,7 @@ const CloggedBytes = cloggedBytes
 
 // HeldBytes returns how many bytes of memory c's layer has for records, in both directions. The loop must wait.
 func HeldBytes(c *loop.Conn) int {
-	l := layered.Of(c).(*layer)
+	l := layerOf(c)
 	n := cap(l.in) + cap(l.held)
 	if l.out != nil {
 		n += cap(l.out.sending) + cap(l.out.next)

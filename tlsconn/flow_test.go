@@ -39,7 +39,7 @@ func (s side) rawHandshake(t *testing.T, h loop.Handler) (*rawPeer, *loop.Group)
 	if s.client {
 		server.KeyLogWriter = &keys
 		ln := must(other.Listen("tcp", other.Addr().String()+":443"))
-		if err := g.Loops()[0].Dial(t.Context(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return tlsconn.Client(client, h) }, func(*loop.Conn, error) {}); err != nil {
+		if err := g.Loops()[0].Dial(t.Context(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return tlsconn.Checked(t, tlsconn.Client(client, h)) }, func(*loop.Conn, error) {}); err != nil {
 			t.Fatal(err)
 		}
 		raw = must(ln.Accept()).(*looptest.Conn)
@@ -47,7 +47,7 @@ func (s side) rawHandshake(t *testing.T, h loop.Handler) (*rawPeer, *loop.Group)
 		c = tls.Server(raw, server)
 	} else {
 		client.KeyLogWriter = &keys
-		ln := must(g.Listen("tcp", host.Addr().String()+":443", func(*loop.Conn) loop.Handler { return tlsconn.Server(server, h) }))
+		ln := must(g.Listen("tcp", host.Addr().String()+":443", func(*loop.Conn) loop.Handler { return tlsconn.Checked(t, tlsconn.Server(server, h)) }))
 		t.Cleanup(func() { ln.Close() })
 		raw = must(other.Dial("tcp", ln.Addr().String()))
 		c = tls.Client(raw, client)

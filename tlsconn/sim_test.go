@@ -42,13 +42,13 @@ func sides(t *testing.T, f func(t *testing.T, s side)) {
 	}
 }
 
-// handler returns h above TLS.
-func (s side) handler(h loop.Handler) loop.Handler {
+// handler returns h above TLS. The contract of layers is checked.
+func (s side) handler(t *testing.T, h loop.Handler) loop.Handler {
 	server, client := tlstest.Configs(s.version)
 	if s.client {
-		return s.options.Client(client, h)
+		return tlsconn.Checked(t, s.options.Client(client, h))
 	}
-	return s.options.Server(server, h)
+	return tlsconn.Checked(t, s.options.Server(server, h))
 }
 
 // connect returns the other end of a connection whose handler, above TLS, is h. dialed gets the result of a dial, if
@@ -59,7 +59,7 @@ func (s side) connect(t *testing.T, h loop.Handler) (peer *looptest.Conn, g *loo
 	s.group.Loops = 1
 	host, other := n.Host(), n.Host()
 	g = host.NewGroup(s.group)
-	accept := func(*loop.Conn) loop.Handler { return s.handler(h) }
+	accept := func(*loop.Conn) loop.Handler { return s.handler(t, h) }
 	results := make(chan error, 1)
 	if s.client {
 		ln := must(other.Listen("tcp", netip.AddrPortFrom(other.Addr(), 443).String()))

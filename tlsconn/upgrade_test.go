@@ -50,7 +50,7 @@ func TestStartTLS(t *testing.T) {
 			for _, early := range []bool{false, true} {
 				r := newRecorder()
 				r.echo = true
-				h := &starter{above: s.handler(r)}
+				h := &starter{above: s.handler(t, r)}
 				if s.client {
 					h.says = "please\n"
 				}
@@ -129,7 +129,7 @@ func (s side) connectPlain(t *testing.T, h loop.Handler) *looptest.Conn {
 func TestStartTLSFails(t *testing.T) {
 	sides(t, func(t *testing.T, s side) {
 		r := newRecorder()
-		raw := s.connectPlain(t, &starter{above: s.handler(r)})
+		raw := s.connectPlain(t, &starter{above: s.handler(t, r)})
 		io.WriteString(raw, "please\nthis is not TLS")
 		io.ReadAll(raw)
 		if why := <-r.closed; why == nil || r.callbacks() != "C" {
