@@ -233,11 +233,9 @@ func (r *relayRun) relay(a *loop.Conn) {
 }
 
 // accept returns the handler of connection i.
-func (r *relayRun) accept(i int, c *loop.Conn) loop.Handler {
+func (r *relayRun) accept(i int) loop.Handler {
 	if i == 1 || r.way == relayFromOutside {
-		c.Pause()
-		r.conns[i] <- c
-		return &funcs{}
+		return &funcs{opened: func(c *loop.Conn) { c.Pause(); r.conns[i] <- c }}
 	}
 	h := &funcs{}
 	header, begun := len(relayHeader), false
@@ -298,7 +296,7 @@ func (r *relayRun) connect(t *testing.T) (peers [2]plainConn) {
 		return peers
 	}
 	for i := range peers {
-		peers[i] = dialPlain(t, r.listen(t, i, func(c *loop.Conn) loop.Handler { return r.accept(i, c) }))
+		peers[i] = dialPlain(t, r.listen(t, i, func(*loop.Conn) loop.Handler { return r.accept(i) }))
 	}
 	if r.way == relayFromOutside {
 		go func() { r.relay(<-r.conns[0]) }()

@@ -34,10 +34,8 @@ func newRelayPair(t testing.TB, a, b *loop.Group) *relayPair {
 	p := &relayPair{groups: [2]*loop.Group{a, b}, ends: make(chan loop.RelayEnd, 2)}
 	for i, g := range p.groups {
 		conns := make(chan *loop.Conn, 1)
-		ln, err := g.Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler {
-			c.Pause()
-			conns <- c
-			return &funcs{}
+		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+			return &funcs{opened: func(c *loop.Conn) { c.Pause(); conns <- c }}
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,293 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/driver/layertest"
+	"github.com/pollux-io/pollux/internal/layered"
+	"github.com/pollux-io/pollux/internal/testkit"
+	"github.com/pollux-io/pollux/loop"
+)
+
+// framed returns a handler above a layer that frames the bytes, and does at random what it may.
+func framed(h loop.Handler, seed uint64) *withLayer {
+	return &withLayer{Handler: h, options: layertest.Options{Seed: seed, Frames: true, Adverse: true, Async: seed%2 == 0}}
+}
+
+// With layers that change the bytes on both sides, what is written arrives, in order, both ways, and
+// then the end; back-pressure, half-close and the callbacks are as without.
+func TestLayerPassesEverythingOn(t *testing.T) {
+	skipOnSimulation(t, "a layer's goroutine has no place in the order of the network's seed")
+	const total = 3 << 20
+	want := testkit.Text(total)[:total]
+	for seed := range uint64(8) {
+		got := make(chan error, 16)
+		end := func() *funcs {
+			n := 0
+			return &funcs{
+				opened: func(c *loop.Conn) {
+					if h := c.Handler(); h == nil || layered.Of(c) == nil {
+						t.Error("in Opened the connection has no handler or no layer")
+					}
+					go func() {
+						for b := want; len(b) > 0; {
+							m, err := c.TryWrite(b)
+							if b = b[m:]; err != nil && !errors.Is(err, loop.ErrBufferFull) {
+								got <- err
+								return
+							}
+							if err != nil {
+								time.Sleep(time.Millisecond)
+							}
+						}
+						c.CloseWrite()
+					}()
+				},
+				data: func(c *loop.Conn, b []byte) (int, error) {
+					if len(b) > total-n || string(b) != string(want[n:n+len(b)]) {
+						err := fmt.Errorf("after %d bytes come %d others", n, len(b))
+						got <- err
+						return 0, err
+					}
+					n += len(b)
+					return len(b), nil
+				},
+				readClosed: func(c *loop.Conn) {
+					if n != total {
+						got <- errors.New("too few bytes")
+						return
+					}
+					got <- nil
+				},
+				closed: func(_ *loop.Conn, why error) {
+					if n != total {
+						got <- why
+					}
+				},
+			}
+		}
+		g := group(t, loop.Config{Loops: 1, Logger: failOnLog(t)})
+		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return framed(end(), 2*seed) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := g.Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return framed(end(), 2*seed+1) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := receive(t, got, "the end of the stream"); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+		}
+		if s := g.Stats().Loops[0]; s.BytesIn != 2*total || s.BytesOut != 2*total {
+			t.Errorf("Stats: %d bytes in, %d out, want %d: those above the layers", s.BytesIn, s.BytesOut, 2*total)
+		}
+		c.Abort()
+		g.Shutdown(canceledContext())
+	}
+}
+
+// Until the layer of an accepted connection has connected, nobody is notified, writes are refused,
+// and Detach always is. Opened comes then.
+func TestLayerConnectsBeforeOpened(t *testing.T) {
+	conns, opened := make(chan *loop.Conn, 1), make(chan bool, 1)
+	inner := &funcs{opened: func(c *loop.Conn) { opened <- true }}
+	g := group(t, loop.Config{Loops: 1})
+	h := framed(inner, 3)
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler { conns <- c; return h })
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := dial(t, ln.Addr())
+	c := receive(t, conns, "accept")
+	barrier(t, g)
+	if _, err := c.Write([]byte("x")); !errors.Is(err, loop.ErrNotOpen) {
+		t.Errorf("Write returned %v, want ErrNotOpen", err)
+	}
+	if err := c.Detach(func(net.Conn, []byte, error) {}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Detach returned %v, want ErrUnsupported", err)
+	}
+	if got := c.Handler(); got != loop.Handler(inner) {
+		t.Errorf("Handler returned %T, want the inner handler", got)
+	}
+	if err := c.SetHandler(framed(inner, 5)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("SetHandler of a second layer returned %v, want ErrUnsupported", err)
+	}
+	if len(opened) > 0 {
+		t.Error("Opened was called before the layer had connected")
+	}
+	io.WriteString(peer, "layertest\n")
+	receive(t, opened, "Opened")
+	if _, err := c.Write([]byte("hello")); err != nil {
+		t.Error(err)
+	}
+	b := make([]byte, len("layertest\n")+5+len("hello"))
+	if _, err := io.ReadFull(peer, b); err != nil || string(b[len("layertest\n")+5:]) != "hello" {
+		t.Errorf("the peer read %q, %v, want a record with hello", b, err)
+	}
+	other := make(chan string, 1)
+	c.SetHandler(&funcs{data: func(_ *loop.Conn, b []byte) (int, error) { other <- string(b); return len(b), nil }})
+	io.WriteString(peer, "r\x00\x02\x00\x00ok")
+	if s := receiveAll(t, other, 2, "the record, above the layer"); s != "ok" {
+		t.Errorf("the new handler got %q, want ok", s)
+	}
+}
+
+// A layer that fails ends the connection: of an accepted one nobody is notified, and Stats counts it;
+// Dial returns the error; a handler given to SetHandler gets Closed.
+func TestLayerFails(t *testing.T) {
+	broken := errors.New("broken")
+	fails := func(h loop.Handler) loop.Handler {
+		return &withLayer{Handler: h, options: layertest.Options{Fail: broken}}
+	}
+	strict := func(closed chan error) *funcs {
+		return &funcs{
+			opened: func(*loop.Conn) { t.Error("Opened was called") },
+			closed: func(_ *loop.Conn, why error) {
+				if closed == nil {
+					t.Error("Closed was called without Opened")
+					return
+				}
+				closed <- why
+			},
+		}
+	}
+	t.Run("accepted", func(t *testing.T) {
+		g, peer := serve(t, loop.Config{Loops: 1, IdleTimeout: time.Hour}, func(*loop.Conn) loop.Handler { return fails(strict(nil)) })
+		peer.SetDeadline(time.Now().Add(testTimeout))
+		if _, err := peer.Read(make([]byte, 1)); err == nil {
+			t.Error("the connection stays open")
+		}
+		if !testkit.Eventually(func() bool { return g.Conns() == 0 }) {
+			t.Error("the connection still counts")
+		}
+		if n := g.Stats().Loops[0].LayerFailures; n != 1 {
+			t.Errorf("LayerFailures is %d, want 1", n)
+		}
+	})
+	t.Run("dialed", func(t *testing.T) {
+		g := group(t, loop.Config{Loops: 1})
+		ln, err := listenNet(t, "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		_, err = g.Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return fails(strict(nil)) })
+		if !errors.Is(err, broken) {
+			t.Errorf("Dial returned %v, want the layer's error", err)
+		}
+	})
+	t.Run("SetHandler", func(t *testing.T) {
+		closed := make(chan error, 1)
+		_, peer := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+			return &funcs{
+				data:   func(c *loop.Conn, b []byte) (int, error) { return len(b), c.SetHandler(fails(strict(closed))) },
+				closed: func(*loop.Conn, error) { t.Error("the handler before got Closed") },
+			}
+		})
+		io.WriteString(peer, "STARTTLS")
+		if why := receive(t, closed, "Closed"); !errors.Is(why, broken) {
+			t.Errorf("Closed got %v, want the layer's error", why)
+		}
+	})
+}
+
+// The end of a dial's context, and Shutdown, cut off a layer that has not connected.
+func TestLayerNeverConnects(t *testing.T) {
+	silent := func() loop.Handler {
+		return &withLayer{Handler: &funcs{closed: func(*loop.Conn, error) { t.Error("Closed was called without Opened") }}, options: layertest.Options{Silent: true}}
+	}
+	g := group(t, loop.Config{Loops: 1})
+	conns := make(chan *loop.Conn, 1)
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler { conns <- c; return silent() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, byLoop := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(context.Background())
+		begun, done := make(chan bool, 1), make(chan error, 1)
+		accept := func(*loop.Conn) loop.Handler { begun <- true; return silent() }
+		if byLoop {
+			if err := g.Loops()[0].Dial(ctx, "tcp", ln.Addr().String(), accept, func(_ *loop.Conn, err error) { done <- err }); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			go func() {
+				_, err := g.Dial(ctx, "tcp", ln.Addr().String(), accept)
+				done <- err
+			}()
+		}
+		receive(t, begun, "accept")
+		receive(t, conns, "the other end")
+		barrier(t, g)
+		if len(done) > 0 {
+			t.Error("Dial has ended before the layer")
+		}
+		cancel()
+		if err := receive(t, done, "the end of the dial"); !errors.Is(err, context.Canceled) {
+			t.Errorf("by Loop.Dial %v: the error is %v, want that of the context", byLoop, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	defer cancel()
+	if err := g.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown returned %v", err)
+	}
+}
+
+// SetHandler with a layer on an open connection takes effect when what was written before is sent, without
+// the layer; the bytes that are unread are the layer's, and Opened comes when it has connected.
+func TestLayerOfAnOpenConnection(t *testing.T) {
+	const banner = 8 << 20 // more than the kernel's buffers take
+	opened, got := make(chan bool, 1), make(chan string, 16)
+	results := make(chan error, 2)
+	_, peer := serve(t, loop.Config{Loops: 1, MaxUnsentBytes: 2 * banner}, func(*loop.Conn) loop.Handler {
+		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
+			const command = "STARTTLS\n"
+			if len(b) < len(command) {
+				return 0, nil
+			}
+			c.Write(make([]byte, banner))
+			results <- c.SetHandler(framed(&funcs{
+				opened: func(c *loop.Conn) { opened <- true; c.Write([]byte("inside")) },
+				data:   func(_ *loop.Conn, b []byte) (int, error) { got <- string(b); return len(b), nil },
+			}, 9))
+			_, err := c.Write([]byte("late"))
+			results <- err
+			return len(command), nil
+		}}
+	})
+	io.WriteString(peer, "STARTTLS\nlayertest\nr\x00\x05\x00\x00hello")
+	if err := receive(t, results, "SetHandler"); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, results, "Write"); !errors.Is(err, loop.ErrNotOpen) {
+		t.Errorf("a Write after SetHandler returned %v, want ErrNotOpen", err)
+	}
+	if len(opened) > 0 {
+		t.Error("Opened was called while bytes were unsent")
+	}
+	peer.SetDeadline(time.Now().Add(testTimeout))
+	b := make([]byte, banner)
+	if _, err := io.ReadFull(peer, b); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, opened, "Opened")
+	if s := receiveAll(t, got, len("hello"), "the record that came before"); s != "hello" {
+		t.Errorf("Data got %q, want hello", s)
+	}
+	// One record or several: the layer cuts at random.
+	if _, err := io.ReadFull(peer, b[:len("layertest\n")+5]); err != nil || string(b[:len("layertest\n")]) != "layertest\n" {
+		t.Errorf("after the bytes written before, the peer read %q, %v, want the greeting", b[:len("layertest\n")], err)
+	}
+}
+
+var _ driver.Layer = layertest.New(driver.Above{}, layertest.Options{})
