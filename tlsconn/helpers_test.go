@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pollux-io/pollux/dns"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 	"github.com/pollux-io/pollux/loop"
@@ -152,3 +153,8 @@ func text(n int) []byte {
 	}
 	return b
 }
+
+var (
+	_ tlsconn.Dialer = (*loop.Group)(nil)
+	_ tlsconn.Dialer = (*dns.Dialer)(nil)
+)

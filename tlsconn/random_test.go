@@ -290,3 +290,53 @@ func TestOneByteSegments(t *testing.T) {
 		}
 	})
 }
+
+// shredder sends the ClientHello, or the ServerHello, in records of one byte each.
+type shredder struct {
+	*looptest.Conn
+	done bool
+}
+
+func (s *shredder) Write(b []byte) (int, error) {
+	if s.done {
+		return s.Conn.Write(b)
+	}
+	s.done = true
+	end := 5 + int(b[3])<<8 + int(b[4])
+	var shreds []byte
+	for _, x := range b[5:end] {
+		shreds = append(shreds, b[0], b[1], b[2], 0, 1, x)
+	}
+	if _, err := s.Conn.Write(append(shreds, b[end:]...)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// A message of the handshake, and data, may come in records of one byte each.
+func TestOneByteRecords(t *testing.T) {
+	sides(t, func(t *testing.T, s side) {
+		s.adverse(t, func(s side) {
+			r := newRecorder()
+			r.echo = true
+			peer, _, _ := s.connect(t, r)
+			c := s.other(&shredder{Conn: peer})
+			if err := c.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			want := text(1000)
+			go func() {
+				for i := range want {
+					c.Write(want[i : i+1])
+				}
+				c.CloseWrite()
+			}()
+			if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("got %d bytes, %v", len(got), err)
+			}
+			if why := <-r.closed; why != nil {
+				t.Error("Closed got", why)
+			}
+		})
+	})
+}
