@@ -2,6 +2,7 @@ package tlsconn
 
 import (
 	"io"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/driver"
@@ -21,6 +22,16 @@ type checked struct {
 func (h *checked) NewLayer(c *loop.Conn, above driver.Above) driver.Layer {
 	k := &checker{t: h.t, up: above.Up}
 	above.Up = (*checkedUp)(k)
+	run := above.Run
+	above.Run = func(f func()) bool {
+		if n := k.queued.Add(1); n > 1 {
+			h.t.Errorf("the contract of layers: %d functions are in the queue of Above.Run", n)
+		}
+		return run(func() {
+			k.queued.Add(-1)
+			f()
+		})
+	}
 	k.layer = newLayer(h.handler, c, above)
 	return k
 }
@@ -40,7 +51,8 @@ type checker struct {
 	t  testing.TB
 	up driver.StreamUpcalls
 
-	inCall                                              bool // of the loop: no upcall may come
+	queued                                              atomic.Int32 // functions given to Above.Run and not called yet
+	inCall                                              bool         // of the loop: no upcall may come
 	connected, receiving, ended, failed, gone, released bool
 	sending                                             int // bytes of the Send in flight
 	closing                                             bool

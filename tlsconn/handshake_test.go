@@ -2,10 +2,15 @@ package tlsconn_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/netip"
 	"strings"
@@ -13,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/tlsengine"
 	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/loop/looptest"
@@ -254,6 +260,31 @@ func (f *firstWrite) Write(b []byte) (int, error) {
 }
 
 func (f *firstWrite) Close() error { return nil }
+
+// Messages of the handshake may be longer than what a handshake holds at once: receiving continues when it has read them.
+func TestLongCertificates(t *testing.T) {
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(946684800, 0), NotAfter: time.Unix(4102444800, 0)}
+	for i := range 3000 {
+		template.DNSNames = append(template.DNSNames, fmt.Sprintf("name-%d.example", i))
+	}
+	der := must(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
+	long := []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		synctest.Test(t, func(t *testing.T) {
+			server, client := tlstest.Configs(version)
+			server.Certificates, client.Certificates = long, long
+			server.ClientAuth, client.InsecureSkipVerify = tls.RequireAnyClientCert, true
+			s, _, dial := both(t, server, client)
+			if _, err := dial(); err != nil {
+				t.Fatal(err)
+			}
+			if state, ok := tlsconn.ConnectionState(<-s.opened); !ok || len(state.PeerCertificates[0].Raw) < 3*tlsengine.MaxHandshakeUnread {
+				t.Error("the server has not got the client's certificate")
+			}
+		})
+	}
+}
 
 // A dial whose context ends during the handshake returns, and nothing is left.
 func TestDialIsCanceledDuringHandshake(t *testing.T) {

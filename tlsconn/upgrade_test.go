@@ -275,6 +275,21 @@ func TestPeekEnds(t *testing.T) {
 	})
 }
 
+// The time for the first message does not limit the connection after it.
+func TestPeekDeadlineEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &router{next: func(tlsconn.ClientHello) loop.Handler { return echo{} }}
+		c := peekSide(t, tlsconn.Options{HandshakeTimeout: 3 * time.Second}, r)
+		for range 3 {
+			io.WriteString(c, "no TLS\n")
+			if line := readLine(c); line != "no TLS\n" {
+				t.Fatalf("the client got %q", line)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
 // A ClientHello longer than the loop keeps is an error that the function sees.
 func TestPeekLongHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
