@@ -75,9 +75,7 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 			return
 		}
 		c.setHandler(h)
-		if o, ok := h.(OpenedHandler); ok {
-			o.Opened(c)
-		}
+		c.callOpened()
 	})
 	if layer != nil && err == nil {
 		err = c.beginFirstLayer(layer)

@@ -137,7 +137,7 @@ func (c *Conn) beginClose(why error) {
 	c.dropUnread()
 	c.stopDeadlines()
 	resets := c.endsInReset()
-	if unsent == 0 && c.flags&readEnded != 0 && !resets {
+	if unsent == 0 && c.flags&(readEnded|hasLayer) == readEnded && !resets {
 		c.release(why)
 		return
 	}
@@ -160,8 +160,10 @@ func (c *Conn) allSent(fin bool) {
 	switch {
 	case c.phase == closing && c.endsInReset():
 		c.resetWhenTaken()
-	case c.phase == closing && c.flags&readEnded != 0:
+	case c.phase == closing && c.flags&(readEnded|hasLayer) == readEnded:
 		c.release(c.endReason())
+	case c.phase == closing && c.flags&readEnded != 0:
+		c.endLayer()
 	case c.phase == closing:
 		c.enter(lingering)
 		c.linger()
@@ -172,6 +174,15 @@ func (c *Conn) allSent(fin bool) {
 		c.sendFIN()
 	}
 	c.detachIfSent()
+}
+
+// endLayer ends the stream above the layer, as the peer has, and then the connection. The layer's end is bytes that are
+// sent, such as an alert of TLS: closing the socket does not send them, as it sends FIN.
+func (c *Conn) endLayer() {
+	c.sendFIN()
+	if c.phase == closing && c.flags&sendPending == 0 { // otherwise Sent follows, and allSent again
+		c.release(c.endReason())
+	}
 }
 
 // sendFINIfDrained sends FIN if nothing is unsent.

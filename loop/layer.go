@@ -22,8 +22,9 @@ import (
 // A layeredHandler stands for a handler above a layer. Its own Data is not called.
 type layeredHandler interface {
 	Handler
-	// NewLayer returns a layer for the stream. It is called on the loop, when Start is about to be.
-	NewLayer(above driver.Above) driver.Layer
+	// NewLayer returns a layer for the connection's stream. It is called on the loop, when Start is about
+	// to be, and must not call methods of c that change it.
+	NewLayer(c *Conn, above driver.Above) driver.Layer
 	// Inner returns the handler of the connection above the layer. Any goroutine may call it.
 	Inner() Handler
 }
@@ -155,7 +156,7 @@ func (c *Conn) startLayer() {
 		c.fail(errEndedTooSoon)
 		return
 	}
-	layer := y.handler.NewLayer(driver.Above{Stream: &c.stream, Driver: c.loop.drv, Up: (*upcalls)(c), Run: c.loop.runForLayer})
+	layer := y.handler.NewLayer(c, driver.Above{Stream: &c.stream, Driver: c.loop.drv, Up: (*upcalls)(c), Run: c.loop.runForLayer})
 	c.mu.Lock()
 	y.layer, y.handler = layer, nil
 	c.mu.Unlock()
@@ -202,7 +203,7 @@ func (c *Conn) layerConnected(err error) {
 	c.callDialed(nil)
 }
 
-// callOpened is called when the layer has connected.
+// callOpened begins the handler of a connection that is open.
 func (c *Conn) callOpened() {
 	switch h := c.handler.(type) {
 	case OpenedHandler:

@@ -48,7 +48,7 @@ type withLayer struct {
 	options layertest.Options
 }
 
-func (h *withLayer) NewLayer(above driver.Above) driver.Layer {
+func (h *withLayer) NewLayer(_ *loop.Conn, above driver.Above) driver.Layer {
 	return layertest.New(above, h.options)
 }
 
