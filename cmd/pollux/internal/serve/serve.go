@@ -16,12 +16,21 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/certs"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/webfiles"
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/netconn"
 )
+
+// HTTP is the protocol that serves files.
+const HTTP = "http"
 
 // Config is the configuration of a server.
 type Config struct {
-	Protocol  string // one of Protocols
+	Protocol  string           // echo, discard, chargen or HTTP
+	TLS       *certs.Source    // nil: without TLS
+	Dir       string           // of HTTP
+	Files     webfiles.Options // of HTTP
 	Addresses []Address
 	Inherited []Inherited
 	Loops     int
@@ -41,6 +50,7 @@ type Server struct {
 	protocol protocol
 	group    *loop.Group
 	where    []string
+	web      *web // of HTTP
 	metrics  *metricsServer
 	tally    *tally
 	sampler  sampler
@@ -48,7 +58,8 @@ type Server struct {
 
 // tally has the counts that the group does not have.
 type tally struct {
-	packetsDropped atomic.Uint64 // answers that would have blocked, or that the kernel refused
+	packetsDropped  atomic.Uint64 // answers that would have blocked, or that the kernel refused
+	handshakeErrors atomic.Uint64 // of TLS
 }
 
 // Start begins to serve. It closes the inherited sockets, also if it fails.
@@ -68,14 +79,23 @@ func Start(config Config) (*Server, error) {
 func (s *Server) start() (err error) {
 	c := &s.config
 	s.protocol = protocols[c.Protocol]
-	s.group, err = loop.NewGroup(loop.Config{
+	config := loop.Config{
 		Loops: c.Loops, Backend: c.Backend, BusyPoll: c.BusyPoll,
 		MaxConns: c.MaxConns, RefuseAbove: c.Refuse, IdleTimeout: c.Idle,
 		HighWatermarkBytes: highWatermark,
 		Logger:             slog.New(slog.NewTextHandler(c.Log, nil)),
-	})
-	if err != nil {
+	}
+	if c.Protocol == HTTP {
+		// net/http has an idle timeout of its own, which does not slow down Write (loop.Conn.TryWrite).
+		config.IdleTimeout, config.WriteTimeout = 0, stalledTimeout
+	}
+	if s.group, err = loop.NewGroup(config); err != nil {
 		return err
+	}
+	if c.Protocol == HTTP {
+		if s.web, err = newWeb(s, config.Logger); err != nil {
+			return err
+		}
 	}
 	for _, i := range c.Inherited {
 		at, err := i.serve(s)
@@ -106,6 +126,9 @@ func (s *Server) listen(a Address) (string, error) {
 			return "", err
 		}
 		return url(p.Addr()), nil
+	}
+	if s.web != nil {
+		return s.web.serve(netconn.Listen(s.group, a.Network, a.At))
 	}
 	l, err := s.group.Listen(a.Network, a.At, s.protocol.conn)
 	if err != nil {
@@ -160,6 +183,9 @@ func (s *Server) Line() string {
 		loops = fmt.Sprintf("%d loops", n)
 	}
 	line := fmt.Sprintf("%s on %s by %s, %s", s.config.Protocol, strings.Join(s.where, ", "), s.group.Backend(), loops)
+	if s.config.TLS != nil && s.config.TLS.SelfSigned() {
+		line += "; self-signed certificate, SHA-256 fingerprint " + s.config.TLS.Fingerprint()
+	}
 	if s.metrics != nil {
 		line += "; metrics on " + s.metrics.url()
 	}
@@ -179,7 +205,13 @@ func (s *Server) stop(drain time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
+	if s.web != nil {
+		s.web.shutdown(ctx)
+	}
 	err := s.group.Shutdown(ctx)
+	if s.web != nil {
+		s.web.close()
+	}
 	if s.metrics != nil {
 		s.metrics.close() // it answers until the last connection is closed
 	}
