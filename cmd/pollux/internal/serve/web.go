@@ -27,6 +27,7 @@ const (
 // web serves the files of a directory by package net/http, over package netconn.
 type web struct {
 	server  *http.Server
+	secure  bool // with TLS; Serve sets the server's TLSConfig also without
 	root    *os.Root
 	log     *slog.Logger
 	serving sync.WaitGroup // calls of Serve
@@ -49,7 +50,7 @@ func newWeb(s *Server, logger *slog.Logger) (*web, error) {
 		w.server.IdleTimeout = c.Idle
 	}
 	if c.TLS != nil {
-		w.server.TLSConfig = c.TLS.Config()
+		w.secure, w.server.TLSConfig = true, c.TLS.Config()
 	}
 	return w, nil
 }
@@ -61,7 +62,7 @@ func (w *web) serve(l net.Listener, err error) (string, error) {
 	}
 	w.serving.Go(func() {
 		serve := w.server.Serve
-		if w.server.TLSConfig != nil {
+		if w.secure {
 			serve = func(l net.Listener) error { return w.server.ServeTLS(l, "", "") }
 		}
 		if err := serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -72,7 +73,7 @@ func (w *web) serve(l net.Listener, err error) (string, error) {
 	switch {
 	case a.Network() == "unix":
 		return url(a), nil
-	case w.server.TLSConfig != nil:
+	case w.secure:
 		return "https://" + a.String(), nil
 	}
 	return "http://" + a.String(), nil
