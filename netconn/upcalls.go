@@ -1,6 +1,7 @@
 package netconn
 
 import (
+	"github.com/pollux-io/pollux/internal/passive"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -13,7 +14,11 @@ var (
 	_ loop.ReadClosedHandler = (*upcalls)(nil)
 	_ loop.DrainedHandler    = (*upcalls)(nil)
 	_ loop.ClosedHandler     = (*upcalls)(nil)
+	_ passive.Handler        = (*upcalls)(nil)
 )
+
+// Passive implements passive.Handler. A Read that another goroutine makes meanwhile takes less time.
+func (*upcalls) Passive() {}
 
 // connOf returns the Conn of a connection that this package has accepted or dialed.
 func connOf(raw *loop.Conn) *Conn { return (*Conn)(raw.Handler().(*upcalls)) }
