@@ -32,7 +32,7 @@ const servePatience = 20 * time.Second
 type served struct {
 	line   string
 	where  []string // addresses, without the network
-	hangup *hangup // as SIGHUP
+	hangup *hangup  // as SIGHUP
 	cancel context.CancelCauseFunc
 	status chan int
 	err    *testkit.Buffer
@@ -532,10 +532,10 @@ func TestServeUsage(t *testing.T) {
 		{"echo --busy-poll 1h", exitUsage, "--busy-poll 1h"},
 		{"echo --metrics nonsense", exitUsage, "--metrics"},
 		{"echo --backend nonsense", exitUsage, "--backend nonsense: this build has "},
-		{"http", exitUsage, "serve http: the directory is missing; write pollux serve http ."},
+		{"http", exitUsage, "serve http: the directory is missing; write pollux serve http /srv/www"},
 		{"http . nonsense", exitUsage, "unexpected argument nonsense; pollux serve --help shows the usage"},
 		{"http . --listen udp://127.0.0.1:0", exitUsage, "http needs TCP or Unix sockets; write --listen tcp://127.0.0.1:0"},
-		{"echo --list", exitUsage, "--list is for http; write pollux serve http . --list"},
+		{"echo --list", exitUsage, "--list is for http; write pollux serve http DIR --list"},
 		{"echo --hidden", exitUsage, "--hidden is for http"},
 		{"http . --tls-cert x", exitUsage, "--tls-cert needs --tls-key"},
 		{"http . --tls-key x", exitUsage, "--tls-key needs --tls-cert"},

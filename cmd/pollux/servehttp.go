@@ -18,7 +18,7 @@ func (c *serveCmd) checkHTTP(addresses []serve.Address) error {
 	isHTTP := c.Protocol == serve.HTTP
 	switch {
 	case isHTTP && c.Dir == "":
-		return errors.New("serve http: the directory is missing; write pollux serve http .")
+		return errors.New("serve http: the directory is missing; write pollux serve http /srv/www")
 	case !isHTTP && c.Dir != "":
 		return fmt.Errorf("unexpected argument %s; pollux serve --help shows the usage", printableValue(c.Dir))
 	}
@@ -33,7 +33,7 @@ func (c *serveCmd) checkHTTP(addresses []serve.Address) error {
 		{"--tls-self-signed", c.TLSSelfSigned},
 	} {
 		if f.given && !isHTTP {
-			return fmt.Errorf("%s is for http; write pollux serve http . %s", f.name, f.name)
+			return fmt.Errorf("%s is for http; write pollux serve http DIR %s", f.name, f.name)
 		}
 	}
 	switch {
