@@ -13,14 +13,19 @@ var _ driver.StreamUpcalls = (*upcalls)(nil)
 func (u *upcalls) Connected(err error) {
 	c := (*Conn)(u)
 	c.loop.wakeUp()
+	if c.phase == starting {
+		c.layerConnected(err)
+		return
+	}
 	c.connected(err)
 }
 
 // Received implements driver.StreamUpcalls. See beginCallback about its length; it marks the
-// loop as awake there.
+// loop as awake there. A layer may call it while the loop does the operations of its inbox, which does
+// not have those any more.
 func (u *upcalls) Received(b []byte) bool {
 	c := (*Conn)(u)
-	if c.loop.inbox.size.Load() > 0 {
+	if c.loop.inbox.size.Load() > 0 || c.flags&hasLayer != 0 {
 		c.servePending()
 	}
 	c.loop.counts.bytesIn += uint64(len(b))
@@ -34,13 +39,13 @@ func (u *upcalls) Received(b []byte) bool {
 	if n < len(b) || c.callbackRequests != 0 {
 		c.receivedPart(b[n:])
 	}
-	return c.pauses == 0 && !c.phase.gone() || c.receives()
+	return c.pauses == 0 && c.phase == open || c.receives()
 }
 
 // ReceiveEnded implements driver.StreamUpcalls.
 func (u *upcalls) ReceiveEnded(err error) {
 	c := (*Conn)(u)
-	if c.loop.inbox.size.Load() > 0 {
+	if c.loop.inbox.size.Load() > 0 || c.flags&hasLayer != 0 {
 		c.servePending()
 	}
 	c.receiveEnded(err)
