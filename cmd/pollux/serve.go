@@ -41,9 +41,9 @@ type serveCmd struct {
 
 	List          bool   `help:"http: list directories that have no index.html."`
 	Hidden        bool   `help:"http: serve names that begin with a dot, too. Without it, only /.well-known is."`
-	TLSCert       string `placeholder:"FILE" help:"http: use TLS, with the certificate of this file in PEM format, and those of its issuers behind it. SIGHUP reads it and the key again."`
+	TLSCert       string `placeholder:"FILE" help:"Use TLS over TCP and Unix sockets, with the certificate of this file in PEM format, and those of its issuers behind it. SIGHUP reads it and the key again."`
 	TLSKey        string `placeholder:"FILE" help:"The private key of --tls-cert, in PEM format."`
-	TLSSelfSigned bool   `help:"http: use TLS, for trying it, with a certificate that is made for this run, and print its SHA-256 fingerprint."`
+	TLSSelfSigned bool   `help:"Use TLS, for trying it, with a certificate that is made for this run, and print its SHA-256 fingerprint."`
 
 	Every      time.Duration `default:"10s" help:"Without a terminal: interval at which figures are printed if they have changed; 0s: never."`
 	Quiet      bool          `short:"q" help:"Print no figures."`
@@ -59,6 +59,7 @@ Examples:
   pollux serve echo --listen :7000 --listen udp://:7000 --listen unix:///run/echo.sock
   pollux serve discard --listen tcp://[::1]:9 --max-conns 10000 --idle-timeout 1m
   pollux serve chargen --loops 1 --metrics 127.0.0.1:9100
+  pollux serve echo --tls-self-signed
   pollux serve http . --list
   pollux serve http /srv/www --listen :443 --tls-cert cert.pem --tls-key key.pem`
 }
@@ -80,8 +81,10 @@ func (c *serveCmd) config() (serve.Config, error) {
 		}
 		config.Addresses = append(config.Addresses, a)
 	}
-	if err := c.checkHTTP(config.Addresses); err != nil {
-		return config, err
+	for _, err := range []error{c.checkHTTP(), c.checkTLS(), c.checkStreams(config.Addresses)} {
+		if err != nil {
+			return config, err
+		}
 	}
 	if c.Refuse && c.MaxConns == 0 {
 		return config, fmt.Errorf("--refuse needs --max-conns; write --refuse --max-conns 10000")

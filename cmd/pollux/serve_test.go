@@ -38,7 +38,7 @@ type served struct {
 	err    *testkit.Buffer
 }
 
-var addresses = regexp.MustCompile(`(?:tcp|udp|unix|https?)://[^\s,;]+`)
+var addresses = regexp.MustCompile(`(?:tcp|tls|udp|unix|https?)://[^\s,;]+`)
 
 // startServe starts "pollux serve" and waits for its line on standard output.
 func startServe(t *testing.T, args ...string) *served {
@@ -538,6 +538,7 @@ func TestServeUsage(t *testing.T) {
 		{"echo --list", exitUsage, "--list is for http; write pollux serve http DIR --list"},
 		{"echo --hidden", exitUsage, "--hidden is for http"},
 		{"http . --tls-cert x", exitUsage, "--tls-cert needs --tls-key"},
+		{"echo --tls-self-signed -l udp://127.0.0.1:0", exitUsage, "TLS needs TCP or Unix sockets"},
 		{"http . --tls-key x", exitUsage, "--tls-key needs --tls-cert"},
 		{"http . --tls-self-signed --tls-cert x --tls-key y", exitUsage, "--tls-self-signed makes a certificate"},
 		{"http /no/such/folder -l 127.0.0.1:0", exitFailed, "serve /no/such/folder: "},

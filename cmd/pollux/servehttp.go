@@ -13,8 +13,8 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/serve"
 )
 
-// checkHTTP returns an error if the flags of http and of TLS do not fit the protocol, or each other.
-func (c *serveCmd) checkHTTP(addresses []serve.Address) error {
+// checkHTTP returns an error if the arguments of http do not fit the protocol.
+func (c *serveCmd) checkHTTP() error {
 	isHTTP := c.Protocol == serve.HTTP
 	switch {
 	case isHTTP && c.Dir == "":
@@ -28,14 +28,16 @@ func (c *serveCmd) checkHTTP(addresses []serve.Address) error {
 	}{
 		{"--list", c.List},
 		{"--hidden", c.Hidden},
-		{"--tls-cert", c.TLSCert != ""},
-		{"--tls-key", c.TLSKey != ""},
-		{"--tls-self-signed", c.TLSSelfSigned},
 	} {
 		if f.given && !isHTTP {
 			return fmt.Errorf("%s is for http; write pollux serve http DIR %s", f.name, f.name)
 		}
 	}
+	return nil
+}
+
+// checkTLS returns an error if the flags of TLS do not fit each other.
+func (c *serveCmd) checkTLS() error {
 	switch {
 	case c.TLSSelfSigned && c.TLSCert+c.TLSKey != "":
 		return errors.New("--tls-self-signed makes a certificate; give it, or --tls-cert and --tls-key")
@@ -44,9 +46,21 @@ func (c *serveCmd) checkHTTP(addresses []serve.Address) error {
 	case c.TLSKey != "" && c.TLSCert == "":
 		return errors.New("--tls-key needs --tls-cert; write --tls-cert cert.pem --tls-key key.pem")
 	}
+	return nil
+}
+
+// checkStreams returns an error if what is served over streams only has the address of a UDP socket.
+func (c *serveCmd) checkStreams(addresses []serve.Address) error {
+	what := ""
+	switch {
+	case c.Protocol == serve.HTTP:
+		what = "http"
+	case c.TLSSelfSigned || c.TLSCert != "":
+		what = "TLS"
+	}
 	for _, a := range addresses {
-		if isHTTP && strings.HasPrefix(a.Network, "udp") {
-			return fmt.Errorf("--listen %s://%s: http needs TCP or Unix sockets; write --listen tcp://%s", a.Network, a.At, a.At)
+		if what != "" && strings.HasPrefix(a.Network, "udp") {
+			return fmt.Errorf("--listen %s://%s: %s needs TCP or Unix sockets; write --listen tcp://%s", a.Network, a.At, what, a.At)
 		}
 	}
 	return nil

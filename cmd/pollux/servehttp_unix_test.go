@@ -110,7 +110,7 @@ func TestServeHTTPActivation(t *testing.T) {
 		t.Error("the server removed a path that belongs to systemd:", err)
 	}
 	out, err := activated(t, "x", []*os.File{f3}, "serve", "http", ".").CombinedOutput()
-	if want := `the inherited descriptor 3, "x": a datagram socket; http needs ListenStream=`; err == nil || !strings.Contains(string(out), want) || strings.Count(string(out), "\n") != 1 {
+	if want := `the inherited descriptor 3, "x": a datagram socket; http and TLS need ListenStream=`; err == nil || !strings.Contains(string(out), want) || strings.Count(string(out), "\n") != 1 {
 		t.Errorf("%v, want %q\n%s", err, want, out)
 	}
 }

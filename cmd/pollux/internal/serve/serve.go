@@ -4,6 +4,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/webfiles"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/netconn"
+	"github.com/pollux-io/pollux/tlsconn"
 )
 
 // HTTP is the protocol that serves files.
@@ -48,6 +50,7 @@ type Config struct {
 type Server struct {
 	config   Config
 	protocol protocol
+	tls      *tls.Config // nil: without TLS
 	group    *loop.Group
 	where    []string
 	web      *web // of HTTP
@@ -79,6 +82,9 @@ func Start(config Config) (*Server, error) {
 func (s *Server) start() (err error) {
 	c := &s.config
 	s.protocol = protocols[c.Protocol]
+	if c.TLS != nil {
+		s.tls = c.TLS.Config()
+	}
 	config := loop.Config{
 		Loops: c.Loops, Backend: c.Backend, BusyPoll: c.BusyPoll,
 		MaxConns: c.MaxConns, RefuseAbove: c.Refuse, IdleTimeout: c.Idle,
@@ -130,12 +136,25 @@ func (s *Server) listen(a Address) (string, error) {
 	if s.web != nil {
 		return s.web.serve(netconn.Listen(s.group, a.Network, a.At))
 	}
-	l, err := s.group.Listen(a.Network, a.At, s.protocol.conn)
+	l, err := s.group.Listen(a.Network, a.At, s.handler)
 	if err != nil {
 		return "", err
 	}
-	return url(l.Addr()), nil
+	return s.url(l.Addr()), nil
 }
+
+// handler returns the handler of a connection that was accepted.
+func (s *Server) handler(c *loop.Conn) loop.Handler {
+	h := s.protocol.conn(c)
+	if s.tls == nil {
+		return h
+	}
+	return tlsconn.Options{HandshakeFailed: s.handshakeFailed}.Server(s.tls, h)
+}
+
+// handshakeFailed counts a failed handshake, and does not log it: on a public address most of them are those of
+// scanners.
+func (s *Server) handshakeFailed(*loop.Conn, error) { s.tally.handshakeErrors.Add(1) }
 
 func hint(a Address, err error) string {
 	switch {
@@ -175,6 +194,14 @@ func pathHint(path string) string {
 }
 
 func url(a net.Addr) string { return a.Network() + "://" + a.String() }
+
+// url returns the address of a stream listener, with tls for TCP with TLS.
+func (s *Server) url(a net.Addr) string {
+	if s.tls != nil && a.Network() == "tcp" {
+		return "tls://" + a.String()
+	}
+	return url(a)
+}
 
 // Line returns a line with the protocol, the addresses and the backend.
 func (s *Server) Line() string {

@@ -49,8 +49,8 @@ func newWeb(s *Server, logger *slog.Logger) (*web, error) {
 	if c.Idle > 0 {
 		w.server.IdleTimeout = c.Idle
 	}
-	if c.TLS != nil {
-		w.secure, w.server.TLSConfig = true, c.TLS.Config()
+	if s.tls != nil {
+		w.secure, w.server.TLSConfig = true, s.tls
 	}
 	return w, nil
 }
