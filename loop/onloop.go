@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+
+	"github.com/pollux-io/pollux/internal/passive"
 )
 
 // Some methods wait for a loop. Called on that loop they would wait forever; so they compare the
@@ -44,10 +46,20 @@ func (g *Group) OnLoop() bool { return g.currentLoop() != nil }
 // OnLoop reports whether the caller runs on this loop: in a callback, a function of Run or of a timer. While none
 // of these runs, it takes a few nanoseconds, and otherwise a microsecond.
 func (l *Loop) OnLoop() bool {
-	if l.running.Load() == nil && l.runningPacket.Load() == nil && workOf(l.working.step.Load()) == workNone {
-		return false
+	if l.runningPacket.Load() == nil && workOf(l.working.step.Load()) == workNone {
+		if c := l.running.Load(); c == nil || c.isPassive() {
+			return false
+		}
 	}
 	return goroutineID() == l.goroutineID.Load()
+}
+
+// isPassive reports whether no callback of c runs code of a user.
+func (c *Conn) isPassive() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.handler.(passive.Handler)
+	return ok
 }
 
 // checkNotOnLoop returns ErrOnLoop on a loop of the group.

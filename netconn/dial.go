@@ -68,7 +68,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 }
 
 // accept returns the handler of a connection that was dialed.
-func accept(raw *loop.Conn) loop.Handler { return (*upcalls)(newConn(raw, nil)) }
+func accept(raw *loop.Conn) loop.Handler { return newConn(raw, nil) }
 
 // dialName dials a host that is not an address.
 func (d *Dialer) dialName(ctx context.Context, network, address string, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {

@@ -17,7 +17,15 @@ type half struct {
 	expired bool      // the deadline has passed
 	queued  int       // calls that wait until busy is false
 	at      time.Time // the deadline; zero: none
-	timer   *time.Timer
+	timer   *deadlineTimer
+}
+
+// A deadlineTimer calls deadlinePassed at the deadline or before: when a deadline is moved to a later time or removed it is
+// left as it is, and sets itself when it fires. Servers set deadlines of seconds for each request, and almost none of
+// them passes: so the runtime's timers are set once in that time, and not several times a request.
+type deadlineTimer struct {
+	*time.Timer
+	at time.Time // when it fires, with a monotonic clock reading; zero: it does not run
 }
 
 // awaitTurn waits until no call is in progress, or *closed is true.
@@ -55,19 +63,33 @@ func (h *half) setDeadline(t time.Time, closed *bool) bool {
 		return false
 	}
 	h.at, h.expired = t, false
-	d := time.Until(t)
-	switch {
-	case t.IsZero() || d <= 0:
-		h.stopTimer()
-		if !t.IsZero() {
-			h.expire()
-		}
-	case h.timer == nil:
-		h.timer = time.AfterFunc(d, h.deadlinePassed)
-	default:
-		h.timer.Reset(d)
+	if t.IsZero() || h.firesBefore(t) {
+		return true
+	}
+	if d := time.Until(t); d > 0 {
+		h.startTimer(d)
+	} else {
+		h.expire()
 	}
 	return true
+}
+
+// firesBefore reports whether the timer fires at t or before. Without a monotonic clock reading, t is a time of the wall
+// clock, which may have been set since the timer was: that is not compared.
+func (h *half) firesBefore(t time.Time) bool {
+	return h.timer != nil && !h.timer.at.IsZero() && !t.Before(h.timer.at) && t != t.Round(0)
+}
+
+// startTimer makes the timer fire after d.
+func (h *half) startTimer(d time.Duration) {
+	if h.timer == nil {
+		h.timer = &deadlineTimer{Timer: time.AfterFunc(d, h.deadlinePassed)}
+	} else {
+		h.timer.Reset(d)
+	}
+	if h.timer.at = h.at; h.at == h.at.Round(0) {
+		h.timer.at = time.Now().Add(d)
+	}
 }
 
 // deadlinePassed is called by the timer. The deadline may have been moved or removed in the meantime, or the
@@ -75,11 +97,13 @@ func (h *half) setDeadline(t time.Time, closed *bool) bool {
 func (h *half) deadlinePassed() {
 	h.cond.L.Lock()
 	defer h.cond.L.Unlock()
-	switch d := time.Until(h.at); {
-	case h.at.IsZero() || h.expired:
-	case d > 0:
-		h.timer.Reset(d)
-	default:
+	h.timer.at = time.Time{}
+	if h.at.IsZero() || h.expired {
+		return
+	}
+	if d := time.Until(h.at); d > 0 {
+		h.startTimer(d)
+	} else {
 		h.expire()
 	}
 }
@@ -99,6 +123,7 @@ func (h *half) end() {
 func (h *half) stopTimer() {
 	if h.timer != nil {
 		h.timer.Stop()
+		h.timer.at = time.Time{}
 	}
 }
 

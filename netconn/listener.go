@@ -39,12 +39,19 @@ var _ net.Listener = (*Listener)(nil)
 // Listen listens at address, of network "tcp", "tcp4", "tcp6" or "unix", as loop.Group.Listen does, which has the options
 // and errors. The Listener accepts on all loops of the group, up to 128 connections ahead of Accept. It is a *Listener.
 func Listen(g *loop.Group, network, address string, options ...sock.Option) (net.Listener, error) {
+	return start(g, network, func(accept func(*loop.Conn) loop.Handler) (*loop.Listener, error) {
+		return g.Listen(network, address, accept, options...)
+	})
+}
+
+// start returns the Listener of the loop.Listener that listen makes.
+func start(g *loop.Group, network string, listen func(func(*loop.Conn) loop.Handler) (*loop.Listener, error)) (net.Listener, error) {
 	if g == nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: errNoGroup()}
 	}
 	l := &Listener{g: g, network: network, done: make(chan struct{})}
 	l.a.cond.L = &l.mu
-	raw, err := g.Listen(network, address, func(c *loop.Conn) loop.Handler { return (*upcalls)(newConn(c, l)) }, options...)
+	raw, err := listen(func(c *loop.Conn) loop.Handler { return newConn(c, l) })
 	if err != nil {
 		return nil, withOp("listen", network, err)
 	}

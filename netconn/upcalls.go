@@ -1,6 +1,7 @@
 package netconn
 
 import (
+	"github.com/pollux-io/pollux/internal/passive"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -18,7 +19,11 @@ var (
 	_ loop.DrainedHandler    = (*upcalls)(nil)
 	_ loop.ClosedHandler     = (*upcalls)(nil)
 	_ loop.ShutdownHandler   = (*upcalls)(nil)
+	_ passive.Handler        = (*upcalls)(nil)
 )
+
+// Passive implements passive.Handler. A Read that another goroutine makes meanwhile takes less time.
+func (*upcalls) Passive() {}
 
 // connOf returns the Conn of a connection that this package has dialed, which is never parked.
 func connOf(raw *loop.Conn) *Conn { return raw.Handler().(*upcalls).c }

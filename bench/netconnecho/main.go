@@ -27,10 +27,12 @@ func main() {
 	addr := flag.String("listen", "127.0.0.1:7000", "TCP address")
 	loops := flag.Bool("netconn", false, "use package netconn instead of package net")
 	backend := flag.String("backend", "", "backend of the loops")
+	spin := flag.Duration("busy-poll", 0, "loop.Config.BusyPoll: 0 adaptive, negative never")
+	nloops := flag.Int("loops", 0, "number of loops; 0: GOMAXPROCS")
 	web := flag.Bool("http", false, "serve HTTP: a short text at each path")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this file, until SIGINT or SIGTERM")
 	flag.Parse()
-	ln, err := listen(*addr, *loops, *backend)
+	ln, err := listen(*addr, *loops, loop.Config{Backend: *backend, BusyPoll: *spin, Loops: *nloops})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -54,11 +56,11 @@ func main() {
 	pprof.StopCPUProfile()
 }
 
-func listen(addr string, loops bool, backend string) (net.Listener, error) {
+func listen(addr string, loops bool, config loop.Config) (net.Listener, error) {
 	if !loops {
 		return net.Listen("tcp", addr)
 	}
-	g, err := loop.NewGroup(loop.Config{Backend: backend})
+	g, err := loop.NewGroup(config)
 	if err != nil {
 		return nil, err
 	}

@@ -56,6 +56,8 @@ var rules = map[string]rule{
 	"serve drain":        {zero: "do not wait", example: "10s"},
 	"serve metrics":      {text: "HOST:PORT", example: "127.0.0.1:9100"},
 	"serve every":        {zero: "never", example: "10s"},
+	"serve tls-cert":     {text: "the name of a file", example: "cert.pem"},
+	"serve tls-key":      {text: "the name of a file", example: "key.pem"},
 
 	"doctor connections": {least: 1, most: maxConnections, example: "50000"},
 }

@@ -37,6 +37,7 @@ Examples:
   pollux fetch -o out --input list.txt -p 500    fetch many files, 500 at a time
   pollux resolve example.org                     look up the addresses of a name
   pollux serve echo --listen :7000               run a server until Ctrl-C
+  pollux serve http . --list                     serve the files of a directory
   pollux doctor --connections 50000              check the limits for 50,000 connections
 
 Exit status: 0 on success; 1 if something was attempted and failed; 2 if nothing was attempted, because of wrong usage; 128 plus the number of the signal if a signal interrupted the work.`
@@ -45,7 +46,7 @@ type commands struct {
 	Demo    demoCmd    `cmd:"" help:"Wait for many slow answers with one goroutine, and compare with net/http."`
 	Fetch   fetchCmd   `cmd:"" help:"Fetch many http URLs at the same time."`
 	Resolve resolveCmd `cmd:"" help:"Look up many names at the same time."`
-	Serve   serveCmd   `cmd:"" help:"Serve echo, discard or chargen, over TCP, UDP and Unix sockets."`
+	Serve   serveCmd   `cmd:"" help:"Serve echo, discard or chargen, over TCP, UDP and Unix sockets, or files over HTTP."`
 	Doctor  doctorCmd  `cmd:"" help:"Report backends and limits of this machine, and what to raise for many connections."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 	Help    helpCmd    `cmd:"" help:"Show help for the program or a command."`
@@ -95,8 +96,13 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signal.Notify(signals, syscall.SIGHUP) // the terminal was closed; Windows never sends it
 	}
+	hup := &hangup{signals: signals}
+	ctx = withHangup(ctx, hup)
 	go func() {
 		sig := <-signals
+		for sig == syscall.SIGHUP && hup.handle() {
+			sig = <-signals
+		}
 		signal.Stop(signals)
 		if sig == os.Interrupt {
 			report.EraseEcho(os.Stderr)

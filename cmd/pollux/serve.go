@@ -13,6 +13,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/columns"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/report"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/serve"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/webfiles"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -25,17 +26,24 @@ const (
 )
 
 type serveCmd struct {
-	Protocol string `arg:"" enum:"echo,discard,chargen" help:"echo sends back what it receives (RFC 862), discard drops it (RFC 863), chargen sends endless text (RFC 864)."`
+	Protocol string `arg:"" enum:"echo,discard,chargen,http" help:"echo sends back what it receives (RFC 862), discard drops it (RFC 863), chargen sends endless text (RFC 864), http serves the files of DIR."`
+	Dir      string `arg:"" optional:"" help:"http: the directory. Nothing outside of it is served: symbolic links that lead out of it, and absolute ones, are not followed."`
 
 	Listen      []string      `short:"l" sep:"none" placeholder:"ADDRESS" help:"Listen at tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, or HOST:PORT, which is TCP; the host is an IP address, localhost, or empty for all addresses. May be repeated. Default: 127.0.0.1:7000, unless systemd passes sockets."`
 	Loops       int           `default:"0" help:"Number of loops; 0: one for each processor."`
 	Backend     string        `placeholder:"NAME" help:"The kernel mechanism to use; pollux doctor lists the backends. POLLUX_BACKEND takes precedence."`
 	MaxConns    int           `default:"0" help:"Maximum number of open connections; further ones wait in the backlog. 0: only file descriptors limit them."`
 	Refuse      bool          `help:"Close connections above --max-conns immediately instead."`
-	IdleTimeout time.Duration `default:"0s" help:"Close connections that neither receive nor send for this time; 0s: never."`
+	IdleTimeout time.Duration `default:"0s" help:"Close connections that neither receive nor send for this time; 0s: never, and for http 2m between requests."`
 	BusyPoll    string        `default:"adaptive" placeholder:"TIME" help:"How long to poll the kernel repeatedly before each sleep: a time, off, or adaptive, which polls for microseconds and only while that costs less than sleeping."`
 	Drain       time.Duration `default:"10s" help:"How long connections may take to finish after SIGINT, SIGTERM or SIGHUP."`
 	Metrics     string        `placeholder:"HOST:PORT" help:"Serve metrics in Prometheus's format, at http://HOST:PORT/metrics."`
+
+	List          bool   `help:"http: list directories that have no index.html."`
+	Hidden        bool   `help:"http: serve names that begin with a dot, too. Without it, only /.well-known is."`
+	TLSCert       string `placeholder:"FILE" help:"Use TLS over TCP and Unix sockets, with the certificate of this file in PEM format, and those of its issuers behind it. SIGHUP reads it and the key again."`
+	TLSKey        string `placeholder:"FILE" help:"The private key of --tls-cert, in PEM format."`
+	TLSSelfSigned bool   `help:"Use TLS, for trying it, with a certificate that is made for this run, and print its SHA-256 fingerprint."`
 
 	Every      time.Duration `default:"10s" help:"Without a terminal: interval at which figures are printed if they have changed; 0s: never."`
 	Quiet      bool          `short:"q" help:"Print no figures."`
@@ -43,20 +51,23 @@ type serveCmd struct {
 }
 
 func (serveCmd) Help() string {
-	return `Serves one of three small protocols with the library's executor, until SIGINT, SIGTERM or SIGHUP; a second signal kills it. When it is ready, it prints one line with its addresses and its backend on standard output. Figures and warnings are printed on standard error. Sockets that systemd passes (LISTEN_FDS) are served too.
+	return `Serves one of three small protocols, or files over HTTP/1.1 and HTTP/2, with the library's executor, until SIGINT, SIGTERM or SIGHUP; a second signal kills it. With --tls-cert, SIGHUP reads the certificate again instead; if that fails, the previous one stays in use. When it is ready, it prints one line with its addresses and its backend on standard output. Figures and warnings are printed on standard error. Sockets that systemd passes (LISTEN_FDS) are served too.
 
 Examples:
 
   pollux serve echo
   pollux serve echo --listen :7000 --listen udp://:7000 --listen unix:///run/echo.sock
   pollux serve discard --listen tcp://[::1]:9 --max-conns 10000 --idle-timeout 1m
-  pollux serve chargen --loops 1 --metrics 127.0.0.1:9100`
+  pollux serve chargen --loops 1 --metrics 127.0.0.1:9100
+  pollux serve echo --tls-self-signed
+  pollux serve http . --list
+  pollux serve http /srv/www --listen :443 --tls-cert cert.pem --tls-key key.pem`
 }
 
 // config checks the flags and returns the server's configuration.
 func (c *serveCmd) config() (serve.Config, error) {
 	config := serve.Config{
-		Protocol: c.Protocol, Loops: c.Loops, Backend: c.Backend, MaxConns: c.MaxConns, Refuse: c.Refuse,
+		Protocol: c.Protocol, Dir: c.Dir, Files: webfiles.Options{List: c.List, Hidden: c.Hidden}, Loops: c.Loops, Backend: c.Backend, MaxConns: c.MaxConns, Refuse: c.Refuse,
 		Idle: c.IdleTimeout, Drain: c.Drain, Metrics: c.Metrics,
 	}
 	var err error
@@ -69,6 +80,11 @@ func (c *serveCmd) config() (serve.Config, error) {
 			return config, fmt.Errorf("--listen %w", err)
 		}
 		config.Addresses = append(config.Addresses, a)
+	}
+	for _, err := range []error{c.checkHTTP(), c.checkTLS(), c.checkStreams(config.Addresses)} {
+		if err != nil {
+			return config, err
+		}
 	}
 	if c.Refuse && c.MaxConns == 0 {
 		return config, fmt.Errorf("--refuse needs --max-conns; write --refuse --max-conns 10000")
@@ -128,9 +144,15 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		}
 		config.Addresses = append(config.Addresses, a)
 	}
+	if config.TLS, err = c.certificate(config.Addresses); err != nil {
+		return err
+	}
 	show := c.display(std)
 	defer show.close()
 	config.Log = show
+	if config.TLS != nil {
+		c.watchCertificate(ctx, config.TLS, show)
+	}
 	return c.serve(ctx, config, show, std)
 }
 

@@ -32,12 +32,13 @@ const servePatience = 20 * time.Second
 type served struct {
 	line   string
 	where  []string // addresses, without the network
+	hangup *hangup  // as SIGHUP
 	cancel context.CancelCauseFunc
 	status chan int
 	err    *testkit.Buffer
 }
 
-var addresses = regexp.MustCompile(`(?:tcp|udp|unix|http)://[^\s,;]+`)
+var addresses = regexp.MustCompile(`(?:tcp|tls|udp|unix|https?)://[^\s,;]+`)
 
 // startServe starts "pollux serve" and waits for its line on standard output.
 func startServe(t *testing.T, args ...string) *served {
@@ -45,9 +46,9 @@ func startServe(t *testing.T, args ...string) *served {
 	testkit.CheckLeaks(t)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	r, w := io.Pipe()
-	s := &served{cancel: cancel, status: make(chan int, 1), err: &testkit.Buffer{}}
+	s := &served{hangup: &hangup{}, cancel: cancel, status: make(chan int, 1), err: &testkit.Buffer{}}
 	go func() {
-		status := run(ctx, append([]string{"serve"}, args...), streams{strings.NewReader(""), w, s.err})
+		status := run(withHangup(ctx, s.hangup), append([]string{"serve"}, args...), streams{strings.NewReader(""), w, s.err})
 		w.Close()
 		s.status <- status
 	}()
@@ -513,8 +514,8 @@ func TestServeUsage(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"", exitUsage, "serve: the protocol is missing: give echo, discard or chargen; write pollux serve echo"},
-		{"nonsense", exitUsage, "serve nonsense: unknown protocol: give echo, discard or chargen"},
+		{"", exitUsage, "serve: the protocol is missing: give echo, discard, chargen or http; write pollux serve echo"},
+		{"nonsense", exitUsage, "serve nonsense: unknown protocol: give echo, discard, chargen or http"},
 		{"echo nonsense", exitUsage, "unexpected argument nonsense; pollux serve --help shows the usage"},
 		{"echo --listen nonsense", exitUsage, "write it like"},
 		{"echo --listen ftp://127.0.0.1:1", exitUsage, `unknown network "ftp"`},
@@ -531,6 +532,18 @@ func TestServeUsage(t *testing.T) {
 		{"echo --busy-poll 1h", exitUsage, "--busy-poll 1h"},
 		{"echo --metrics nonsense", exitUsage, "--metrics"},
 		{"echo --backend nonsense", exitUsage, "--backend nonsense: this build has "},
+		{"http", exitUsage, "serve http: the directory is missing; write pollux serve http /srv/www"},
+		{"http . nonsense", exitUsage, "unexpected argument nonsense; pollux serve --help shows the usage"},
+		{"http . --listen udp://127.0.0.1:0", exitUsage, "http needs TCP or Unix sockets; write --listen tcp://127.0.0.1:0"},
+		{"echo --list", exitUsage, "--list is for http; write pollux serve http DIR --list"},
+		{"echo --hidden", exitUsage, "--hidden is for http"},
+		{"http . --tls-cert x", exitUsage, "--tls-cert needs --tls-key"},
+		{"echo --tls-self-signed -l udp://127.0.0.1:0", exitUsage, "TLS needs TCP or Unix sockets"},
+		{"http . --tls-key x", exitUsage, "--tls-key needs --tls-cert"},
+		{"http . --tls-self-signed --tls-cert x --tls-key y", exitUsage, "--tls-self-signed makes a certificate"},
+		{"http /no/such/folder -l 127.0.0.1:0", exitFailed, "serve /no/such/folder: "},
+		{"http . --tls-cert /no/such/cert --tls-key /no/such/key", exitFailed, "read the certificate: open /no/such/cert: "},
+		{"http . -l 192.0.2.1:1", exitFailed, "; this machine has no such address"},
 		{"echo -l 192.0.2.1:1", exitFailed, "; this machine has no such address"},
 		{"echo --listen unix:///no/such/folder/s", exitFailed, "listen"},
 		{"echo -l 127.0.0.1:0 --metrics 192.0.2.1:1", exitFailed, "serve metrics: listen tcp 192.0.2.1:1: "},

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 
+	"github.com/pollux-io/pollux/netconn"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -45,6 +46,9 @@ func (i Inherited) serveAny(s *Server) (string, error) {
 		return "", fmt.Errorf("not a TCP, UDP or Unix stream socket: %w", err)
 	}
 	defer p.Close()
+	if s.web != nil || s.tls != nil {
+		return "", fmt.Errorf("a datagram socket; http and TLS need ListenStream= in the systemd unit")
+	}
 	c, ok := p.(*net.UDPConn)
 	if !ok {
 		return "", fmt.Errorf("a socket of network %s, not a TCP, UDP or Unix stream socket", p.LocalAddr().Network())
@@ -67,17 +71,23 @@ func serveListener(s *Server, l net.Listener) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		ln, err := s.group.Serve(t, s.protocol.conn)
+		if s.web != nil {
+			return s.web.serve(netconn.Serve(s.group, t))
+		}
+		ln, err := s.group.Serve(t, s.handler)
 		if err != nil {
 			return "", err
 		}
-		return url(ln.Addr()), nil
+		return s.url(ln.Addr()), nil
 	case *net.UnixListener:
 		u, err := sock.FromUnixListener(l)
 		if err != nil {
 			return "", err
 		}
-		ln, err := s.group.ServeUnix(u, s.protocol.conn)
+		if s.web != nil {
+			return s.web.serve(netconn.ServeUnix(s.group, u))
+		}
+		ln, err := s.group.ServeUnix(u, s.handler)
 		if err != nil {
 			return "", err
 		}

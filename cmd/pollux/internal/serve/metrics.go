@@ -62,6 +62,7 @@ type collector struct {
 	s       *Server
 	info    *prometheus.Desc
 	dropped *prometheus.Desc
+	tls     *prometheus.Desc // nil without TLS
 	loops   []loopMetric
 }
 
@@ -76,6 +77,9 @@ func newCollector(s *Server) *collector {
 	c := &collector{s: s}
 	c.info = prometheus.NewDesc("pollux_info", "The protocol that is served, and the backend.", []string{"protocol", "backend"}, nil)
 	c.dropped = prometheus.NewDesc("pollux_udp_dropped_total", "Answers to datagrams that the kernel did not take.", nil, nil)
+	if s.config.TLS != nil {
+		c.tls = prometheus.NewDesc("pollux_tls_handshake_errors_total", "TLS handshakes that failed.", nil, nil)
+	}
 	add := func(kind prometheus.ValueType, name, help string, value func(*loop.LoopStats) float64) {
 		c.loops = append(c.loops, loopMetric{prometheus.NewDesc("pollux_"+name, help, []string{"loop"}, nil), kind, value})
 	}
@@ -115,6 +119,9 @@ func newCollector(s *Server) *collector {
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	to <- c.info
 	to <- c.dropped
+	if c.tls != nil {
+		to <- c.tls
+	}
 	for _, m := range c.loops {
 		to <- m.desc
 	}
@@ -129,6 +136,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		dropped += stats.Loops[i].PacketErrors
 	}
 	to <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(dropped))
+	if c.tls != nil {
+		to <- prometheus.MustNewConstMetric(c.tls, prometheus.CounterValue, float64(c.s.tally.handshakeErrors.Load()))
+	}
 	for i := range stats.Loops {
 		name := strconv.Itoa(i)
 		for _, m := range c.loops {

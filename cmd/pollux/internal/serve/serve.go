@@ -4,6 +4,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,12 +17,22 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/certs"
+	"github.com/pollux-io/pollux/cmd/pollux/internal/webfiles"
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/netconn"
+	"github.com/pollux-io/pollux/tlsconn"
 )
+
+// HTTP is the protocol that serves files.
+const HTTP = "http"
 
 // Config is the configuration of a server.
 type Config struct {
-	Protocol  string // one of Protocols
+	Protocol  string           // echo, discard, chargen or HTTP
+	TLS       *certs.Source    // nil: without TLS
+	Dir       string           // of HTTP
+	Files     webfiles.Options // of HTTP
 	Addresses []Address
 	Inherited []Inherited
 	Loops     int
@@ -39,8 +50,10 @@ type Config struct {
 type Server struct {
 	config   Config
 	protocol protocol
+	tls      *tls.Config // nil: without TLS
 	group    *loop.Group
 	where    []string
+	web      *web // of HTTP
 	metrics  *metricsServer
 	tally    *tally
 	sampler  sampler
@@ -48,7 +61,8 @@ type Server struct {
 
 // tally has the counts that the group does not have.
 type tally struct {
-	packetsDropped atomic.Uint64 // answers that would have blocked, or that the kernel refused
+	packetsDropped  atomic.Uint64 // answers that would have blocked, or that the kernel refused
+	handshakeErrors atomic.Uint64 // of TLS
 }
 
 // Start begins to serve. It closes the inherited sockets, also if it fails.
@@ -68,14 +82,26 @@ func Start(config Config) (*Server, error) {
 func (s *Server) start() (err error) {
 	c := &s.config
 	s.protocol = protocols[c.Protocol]
-	s.group, err = loop.NewGroup(loop.Config{
+	if c.TLS != nil {
+		s.tls = c.TLS.Config()
+	}
+	config := loop.Config{
 		Loops: c.Loops, Backend: c.Backend, BusyPoll: c.BusyPoll,
 		MaxConns: c.MaxConns, RefuseAbove: c.Refuse, IdleTimeout: c.Idle,
 		HighWatermarkBytes: highWatermark,
 		Logger:             slog.New(slog.NewTextHandler(c.Log, nil)),
-	})
-	if err != nil {
+	}
+	if c.Protocol == HTTP {
+		// net/http has an idle timeout of its own, which does not slow down Write (loop.Conn.TryWrite).
+		config.IdleTimeout, config.WriteTimeout = 0, stalledTimeout
+	}
+	if s.group, err = loop.NewGroup(config); err != nil {
 		return err
+	}
+	if c.Protocol == HTTP {
+		if s.web, err = newWeb(s, config.Logger); err != nil {
+			return err
+		}
 	}
 	for _, i := range c.Inherited {
 		at, err := i.serve(s)
@@ -107,12 +133,28 @@ func (s *Server) listen(a Address) (string, error) {
 		}
 		return url(p.Addr()), nil
 	}
-	l, err := s.group.Listen(a.Network, a.At, s.protocol.conn)
+	if s.web != nil {
+		return s.web.serve(netconn.Listen(s.group, a.Network, a.At))
+	}
+	l, err := s.group.Listen(a.Network, a.At, s.handler)
 	if err != nil {
 		return "", err
 	}
-	return url(l.Addr()), nil
+	return s.url(l.Addr()), nil
 }
+
+// handler returns the handler of a connection that was accepted.
+func (s *Server) handler(c *loop.Conn) loop.Handler {
+	h := s.protocol.conn(c)
+	if s.tls == nil {
+		return h
+	}
+	return tlsconn.Options{HandshakeFailed: s.handshakeFailed}.Server(s.tls, h)
+}
+
+// handshakeFailed counts a failed handshake, and does not log it: on a public address most of them are those of
+// scanners.
+func (s *Server) handshakeFailed(*loop.Conn, error) { s.tally.handshakeErrors.Add(1) }
 
 func hint(a Address, err error) string {
 	switch {
@@ -153,6 +195,14 @@ func pathHint(path string) string {
 
 func url(a net.Addr) string { return a.Network() + "://" + a.String() }
 
+// url returns the address of a stream listener, with tls for TCP with TLS.
+func (s *Server) url(a net.Addr) string {
+	if s.tls != nil && a.Network() == "tcp" {
+		return "tls://" + a.String()
+	}
+	return url(a)
+}
+
 // Line returns a line with the protocol, the addresses and the backend.
 func (s *Server) Line() string {
 	loops := "1 loop"
@@ -160,6 +210,9 @@ func (s *Server) Line() string {
 		loops = fmt.Sprintf("%d loops", n)
 	}
 	line := fmt.Sprintf("%s on %s by %s, %s", s.config.Protocol, strings.Join(s.where, ", "), s.group.Backend(), loops)
+	if s.config.TLS != nil && s.config.TLS.SelfSigned() {
+		line += "; self-signed certificate, SHA-256 fingerprint " + s.config.TLS.Fingerprint()
+	}
 	if s.metrics != nil {
 		line += "; metrics on " + s.metrics.url()
 	}
@@ -179,7 +232,13 @@ func (s *Server) stop(drain time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
+	if s.web != nil {
+		s.web.shutdown(ctx)
+	}
 	err := s.group.Shutdown(ctx)
+	if s.web != nil {
+		s.web.close()
+	}
 	if s.metrics != nil {
 		s.metrics.close() // it answers until the last connection is closed
 	}
