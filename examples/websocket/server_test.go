@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log"
+	"net"
+	"os"
+	"testing"
+
+	"github.com/pollux-io/pollux/loop/looptest"
+)
+
+// start runs a server until the test ends, and returns its address.
+func start(t testing.TB, o options) (addr string) {
+	t.Helper()
+	log.SetOutput(io.Discard)
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	ctx, cancel := context.WithCancel(context.Background())
+	listening, ended := make(chan net.Addr, 1), make(chan error, 1)
+	go func() { ended <- serve(ctx, "127.0.0.1:0", o, 0, func(_ *server, a net.Addr) { listening <- a }) }()
+	select {
+	case a := <-listening:
+		addr = a.String()
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return addr
+}
+
+func dial(t testing.TB, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// A simulation is a server on a host of a simulated network, and a host for its clients.
+type simulation struct {
+	*looptest.Network
+	*server
+	clients *looptest.Host
+	address string
+}
+
+// simulate starts the server. It must be called in a bubble.
+func simulate(t *testing.T, c looptest.Config, o options) *simulation {
+	t.Helper()
+	n := looptest.New(t, c)
+	host := n.Host()
+	o.network = host
+	s, err := newServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	t.Cleanup(func() {
+		if err := s.group.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	})
+	ln, err := s.group.Listen("tcp", ":80", s.accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln
+	return &simulation{n, s, n.Host(), net.JoinHostPort(host.Addr().String(), "80")}
+}
+
+func (s *simulation) dial(t *testing.T) *looptest.Conn {
+	t.Helper()
+	c, err := s.clients.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
