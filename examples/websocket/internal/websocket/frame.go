@@ -3,6 +3,7 @@ package websocket
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 )
 
 // An Opcode is the type of a frame (RFC 6455, 5.2).
@@ -101,27 +102,21 @@ func parseHeader(b []byte, masked bool) (h header, n int, err error) {
 
 // applyMask masks or unmasks b, the part of a payload that begins at position at.
 func applyMask(b []byte, mask [maskBytes]byte, at int) {
-	if mask == ([maskBytes]byte{}) {
-		return
-	}
-	var word [8]byte // the mask twice, from its byte for b[0] on
-	for i := range word {
-		word[i] = mask[(at+i)%maskBytes]
-	}
-	w := binary.NativeEndian.Uint64(word[:])
+	m := bits.RotateLeft32(binary.LittleEndian.Uint32(mask[:]), -8*(at%maskBytes)) // its first byte is that for b[0]
+	w := uint64(m)<<32 | uint64(m)
 	for len(b) >= 32 {
-		binary.NativeEndian.PutUint64(b, binary.NativeEndian.Uint64(b)^w)
-		binary.NativeEndian.PutUint64(b[8:], binary.NativeEndian.Uint64(b[8:])^w)
-		binary.NativeEndian.PutUint64(b[16:], binary.NativeEndian.Uint64(b[16:])^w)
-		binary.NativeEndian.PutUint64(b[24:], binary.NativeEndian.Uint64(b[24:])^w)
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^w)
+		binary.LittleEndian.PutUint64(b[8:], binary.LittleEndian.Uint64(b[8:])^w)
+		binary.LittleEndian.PutUint64(b[16:], binary.LittleEndian.Uint64(b[16:])^w)
+		binary.LittleEndian.PutUint64(b[24:], binary.LittleEndian.Uint64(b[24:])^w)
 		b = b[32:]
 	}
 	for len(b) >= 8 {
-		binary.NativeEndian.PutUint64(b, binary.NativeEndian.Uint64(b)^w)
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^w)
 		b = b[8:]
 	}
 	for i := range b {
-		b[i] ^= word[i]
+		b[i] ^= byte(w >> (8 * i))
 	}
 }
 
