@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/loop/looptest"
+	"github.com/pollux-io/pollux/sock"
 )
 
 // start runs a server until the test ends, and returns its address.
@@ -62,18 +63,17 @@ func simulate(t *testing.T, c looptest.Config, o options) *simulation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+		defer cancel()
 		if err := s.group.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
-		cancel()
 	})
-	ln, err := s.group.Listen("tcp", ":80", s.accept)
-	if err != nil {
+	// Small buffers show soon what happens to clients that do not read.
+	if _, err := s.group.Listen("tcp", ":80", s.accept, sock.WriteBuffer(8<<10)); err != nil {
 		t.Fatal(err)
 	}
-	_ = ln
 	return &simulation{n, s, n.Host(), net.JoinHostPort(host.Addr().String(), "80")}
 }
 
