@@ -257,8 +257,7 @@ func TestTrafficReplacesPings(t *testing.T) {
 // read. It returns the messages, and both clients.
 func flood(t *testing.T, s *simulation) (sent []reply, fast, slow *client) {
 	t.Helper()
-	slow, conn := s.join(t, "a")
-	conn.SetReadBuffer(4 << 10)
+	slow, _ = s.join(t, "a")
 	fast, _ = s.join(t, "a")
 	for i := range 100 {
 		r := reply{opText, fmt.Sprintf("%d %s", i, strings.Repeat("x", s.maxMessageBytes-10))}
@@ -345,13 +344,39 @@ func TestSlowClientsMissMessages(t *testing.T) {
 	})
 }
 
+// A client that takes messages slowly is there, though no pong of it can arrive in time.
+func TestSlowReadersAreNotTakenForGone(t *testing.T) {
+	bubble(t, looptest.Config{}, defaults, func(t *testing.T, s *simulation) {
+		slow, conn := s.join(t, "a")
+		conn.SetDeadline(time.Time{})
+		fast, _ := s.join(t, "a")
+		r := reply{opText, strings.Repeat("x", 60<<10)}
+		const messages = 10
+		for range messages {
+			fast.Write(text(r.payload))
+			fast.expect(t, r)
+		}
+		fast.Close()
+		for range 30 { // for 2.5 minutes
+			io.CopyN(io.Discard, slow.in, 16<<10)
+			time.Sleep(5 * time.Second)
+		}
+		if s.stats.pings.Load() > 0 || s.group.Conns() != 1 {
+			t.Errorf("%d pings, %d connections; want the slow reader, and no pings", s.stats.pings.Load(), s.group.Conns())
+		}
+		left := messages*(len(r.payload)+4) - 30*16<<10
+		if n, err := io.CopyN(io.Discard, slow.in, int64(left)); err != nil {
+			t.Errorf("%d more bytes arrive, want %d: %v", n, left, err)
+		}
+	})
+}
+
 // Back-pressure: a client that sends to /echo and does not read is not read from, and costs a
 // bounded number of bytes. It gets everything when it reads.
 func TestEchoHasBackpressure(t *testing.T) {
 	bubble(t, looptest.Config{}, defaults, func(t *testing.T, s *simulation) {
 		conn := s.dial(t)
 		defer conn.Close()
-		conn.SetReadBuffer(4 << 10)
 		c := open(t, conn, echoPath)
 		const messages = 100
 		payload := strings.Repeat("x", 64<<10)
