@@ -66,8 +66,10 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	l := c.loop
 	sent := l.counts.bytesOut + l.sentDirectly.Load() // to detect whether accept sends anything
 	var h Handler
+	var layer layeredHandler
 	err := c.callbackErr(func() {
-		if h = accept(c); h == nil {
+		h = accept(c)
+		if layer, _ = h.(layeredHandler); h == nil || layer != nil {
 			return
 		}
 		c.setHandler(h)
@@ -75,9 +77,20 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 			o.Opened(c)
 		}
 	})
+	if layer != nil && err == nil {
+		err = c.beginFirstLayer(layer)
+		if err != nil {
+			c.addEndReason(err)
+		}
+	}
 	c.finishCallback(err)
 	switch {
 	case c.phase.gone():
+		return
+	case c.phase == starting:
+		c.startLayer()
+		return
+	case layer != nil: // accept has ended the connection
 		return
 	case c.handler == nil && c.phase == detaching: // callDetached hands it over
 	case c.handler == nil && c.Unsent() == 0 && sent == l.counts.bytesOut+l.sentDirectly.Load():
@@ -87,14 +100,19 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 		c.beginClose(errNoHandler) // accept wrote something: send it first
 		return
 	}
-	if idle && c.flags&hasIdleTimeout == 0 {
+	c.begin()
+}
+
+// begin begins to receive, after Opened.
+func (c *Conn) begin() {
+	if c.loop.g.config.IdleTimeout > 0 && c.flags&hasIdleTimeout == 0 {
 		c.setDeadlines(wantIdle)
 	}
 	if c.in != nil && c.pauses == 0 && c.phase.delivers() {
 		c.deliverUnread() // given to Attach
 	}
 	if c.receives() {
-		c.loop.drv.Resume(&c.stream)
+		c.driver().Resume(&c.stream)
 	}
 }
 

@@ -58,7 +58,7 @@ func (c *Conn) endCallback() {
 		l.noteCallbackTime()
 	}
 	c.mu.Lock()
-	if c.requests != 0 || c.out != nil || c.phase != open || c.flags&^hasIdleTimeout != 0 || c.watermark&above != 0 {
+	if c.requests != 0 || c.out != nil || c.phase != open || c.flags&^(hasIdleTimeout|hasLayer) != 0 || c.watermark&above != 0 {
 		c.endSlowAndUnlock()
 		return
 	}

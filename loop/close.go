@@ -117,6 +117,11 @@ func (c *Conn) beginClose(why error) {
 	case connecting:
 		c.release(errors.Join(why, ErrClosed))
 		return
+	case starting:
+		if c.flags&hasLayer != 0 {
+			c.release(why)
+			return
+		}
 	case failing:
 		c.release(c.endReason())
 		return
@@ -131,7 +136,7 @@ func (c *Conn) beginClose(why error) {
 	c.dropUnread()
 	c.stopDeadlines()
 	resets := c.endsInReset()
-	if unsent == 0 && c.flags&readEnded != 0 && !resets {
+	if unsent == 0 && c.flags&(readEnded|hasLayer) == readEnded && !resets {
 		c.release(why)
 		return
 	}
@@ -143,7 +148,7 @@ func (c *Conn) beginClose(why error) {
 	}
 	c.linger()
 	c.pauses = 0
-	c.loop.drv.Resume(&c.stream) // to receive the peer's FIN
+	c.driver().Resume(&c.stream) // to receive the peer's FIN
 	if unsent == 0 {
 		c.allSent(false)
 	}
@@ -154,21 +159,34 @@ func (c *Conn) allSent(fin bool) {
 	switch {
 	case c.phase == closing && c.endsInReset():
 		c.resetWhenTaken()
-	case c.phase == closing && c.flags&readEnded != 0:
+	case c.phase == closing && c.flags&(readEnded|hasLayer) == readEnded:
 		c.release(c.endReason())
+	case c.phase == closing && c.flags&readEnded != 0:
+		c.endLayer()
 	case c.phase == closing:
 		c.enter(lingering)
 		c.linger()
 		c.sendFIN()
+	case c.phase == starting: // CloseWrite ends the stream above the layer
+		c.startLayerSoon()
 	case c.phase.intact() && fin:
 		c.sendFIN()
 	}
 	c.detachIfSent()
 }
 
+// endLayer ends the stream above the layer, as the peer has, and then the connection. The layer's end is bytes that are
+// sent, such as an alert of TLS: closing the socket does not send them, as it sends FIN.
+func (c *Conn) endLayer() {
+	c.sendFIN()
+	if c.phase == closing && c.flags&sendPending == 0 { // otherwise Sent follows, and allSent again
+		c.release(c.endReason())
+	}
+}
+
 // sendFINIfDrained sends FIN if nothing is unsent.
 func (c *Conn) sendFINIfDrained() {
-	if c.phase.intact() && c.Unsent() == 0 {
+	if c.phase.intact() && c.phase != starting && c.Unsent() == 0 {
 		c.sendFIN()
 	}
 }
@@ -183,7 +201,7 @@ func (c *Conn) sendFIN() {
 	if !first {
 		return
 	}
-	err := c.stream.CloseWrite()
+	err := c.closeWriteHalf()
 	if errors.Is(err, syscall.ENOTCONN) { // it was reset and is no longer connected
 		if c.phase == lingering && c.flags&readEnded == 0 {
 			return // ReceiveEnded is still to come
@@ -193,6 +211,18 @@ func (c *Conn) sendFIN() {
 	if err != nil {
 		c.ioFailed(err)
 	}
+}
+
+// closeWriteHalf ends the stream that is sent: of the layer, or of the socket.
+func (c *Conn) closeWriteHalf() error {
+	if c.flags&hasLayer == 0 {
+		return c.stream.CloseWrite()
+	}
+	done, err := c.extras.layering.layer.CloseWrite(&c.stream)
+	if !done && err == nil {
+		c.flags |= sendPending
+	}
+	return err
 }
 
 // shutdownLinger is how long a peer that has received everything and FIN has to close its side
@@ -263,11 +293,14 @@ func (c *Conn) release(why error) {
 	if c.phase == failing || c.phase != connecting && (c.Unsent() > 0 || c.endsInReset() || c.endsRelayed()) {
 		c.stream.SetLinger(0) // a FIN would claim that the peer has everything
 	}
-	if c.phase == connecting {
+	switch c.phase {
+	case connecting:
 		c.undoDial()
+	case starting:
+		c.noteLayerFailed(why)
 	}
 	c.teardown(why, released)
-	c.loop.drv.Release(&c.stream)
+	c.driver().Release(&c.stream)
 }
 
 // teardown enters the last phase, released or detached. The caller must have the driver release
@@ -310,6 +343,9 @@ func (c *Conn) callEnd() {
 	defer c.callClosed()
 	defer c.callDetached()
 	defer c.callDialed(notSent)
+	if x := c.loadExtras(); x != nil && x.layering != nil {
+		c.runPostponed()
+	}
 	l.callDone()
 }
 

@@ -10,7 +10,7 @@ import (
 // system has acknowledged them, and not by FIN: the peer must not take them for a complete stream.
 func (c *Conn) closeByReset(why error) error {
 	return c.submit("close", wantClose, func() {
-		c.endRequested = true
+		c.upcoming |= endRequested
 		r := c.makeRareExtrasLocked()
 		r.closeReason, r.resets = why, true
 	})

@@ -58,7 +58,7 @@ func (c *Conn) Close() error { return c.CloseWith(nil) }
 // connection has failed before, that is the first reason, and why the second.
 func (c *Conn) CloseWith(why error) error {
 	return c.submit("close", wantClose, func() {
-		c.endRequested = true
+		c.upcoming |= endRequested
 		if why != nil {
 			c.makeRareExtrasLocked().closeReason = why
 		}
@@ -93,7 +93,7 @@ func (c *Conn) AbortWith(why error) error {
 		c.mu.Unlock()
 		return c.opError("abort", ErrClosed)
 	}
-	c.endRequested = true
+	c.upcoming |= endRequested
 	if why != nil {
 		c.makeRareExtrasLocked().abortReason = why
 	}
@@ -126,6 +126,9 @@ func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
 		return c.opError("set handler", errNil("a handler"))
 	}
+	if l, ok := h.(layeredHandler); ok {
+		return c.requestLayer(l)
+	}
 	return c.submit("set handler", wantHandler, func() { c.makeExtrasLocked().next = h })
 }
 
@@ -137,6 +140,9 @@ func (c *Conn) Handler() Handler {
 	defer c.mu.Unlock()
 	if c.extras != nil && c.extras.next != nil {
 		return c.extras.next
+	}
+	if c.handler == nil && c.extras != nil && c.extras.layering != nil {
+		return c.extras.layering.inner
 	}
 	return c.handler
 }

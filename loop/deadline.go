@@ -102,7 +102,8 @@ func (c *Conn) idleTick() {
 		return // setDeadlines is about to apply it
 	}
 	now := c.loop.clock()
-	paused := c.pauses&byUser != 0 && c.phase == open // when detaching, it waits for the peer
+	paused := c.pauses&byUser != 0 && c.phase == open || // when detaching, it waits for the peer
+		c.phase == starting && c.flags&hasLayer != 0 // which has a timeout of its own
 	if paused || c.phase.intact() && c.pauses&byWatermark != 0 && c.peerIsActive() {
 		x.lastActive = now
 	}

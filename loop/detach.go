@@ -37,10 +37,21 @@ func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) er
 	if f == nil {
 		return c.opError("detach", errNil("a function"))
 	}
-	return c.submit("detach", wantDetach, func() {
-		c.endRequested = true
-		c.makeExtrasLocked().detach = f
-	})
+	c.mu.Lock()
+	var err error
+	switch x := c.makeExtrasLocked(); {
+	case c.endsLocked():
+		err = ErrClosed
+	case x.layering != nil:
+		err = errDetachLayer
+	default:
+		c.upcoming |= endRequested
+		x.detach = f
+		c.submitAndUnlock(wantDetach)
+		return nil
+	}
+	c.mu.Unlock()
+	return c.opError("detach", err)
 }
 
 func (c *Conn) beginDetach() {
@@ -67,7 +78,7 @@ func (c *Conn) detachIfSent() {
 // releaseKeepingUnread releases the stream, and keeps what is unread for Detach's function.
 func (c *Conn) releaseKeepingUnread(why error) {
 	c.teardownKeepingUnread(why, released)
-	c.loop.drv.Release(&c.stream)
+	c.driver().Release(&c.stream)
 }
 
 func (c *Conn) teardownKeepingUnread(why error, last phase) {

@@ -72,15 +72,40 @@ func (l *Loop) Dial(ctx context.Context, network, address string, accept func(*C
 	if err != nil || ctx.Done() == nil {
 		return err
 	}
+	c.followContext(ctx)
+	return nil
+}
+
+// followContext cancels the dial when ctx ends.
+func (c *Conn) followContext(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { c.cancelDial(context.Cause(ctx)) })
 	c.mu.Lock()
-	ended := c.extras.dial.ended
-	c.extras.dial.stopContext = stop
+	d := c.extras.dial
+	d.ctx = ctx
+	if !d.ended {
+		d.stopContext = stop
+	}
+	ended := d.ended
 	c.mu.Unlock()
 	if ended {
 		stop()
 	}
-	return nil
+}
+
+// reopenDial undoes endDial for a connection, if it was dialed, that gets a layer: it is not open before the layer has
+// connected.
+func (c *Conn) reopenDial() {
+	d := c.loadExtras().dial
+	if d == nil || d.done == nil {
+		return
+	}
+	c.mu.Lock()
+	d.ended = false
+	ctx := d.ctx
+	c.mu.Unlock()
+	if ctx != nil {
+		c.followContext(ctx)
+	}
 }
 
 // dialing is the additional state of a dialed connection.
@@ -90,8 +115,9 @@ type dialing struct {
 
 	// Guarded by the connection's mu.
 	ended       bool
-	cancelCause error       // why the dial was canceled
-	stopContext func() bool // stops waiting for the end of the dial's context
+	cancelCause error           // why the dial was canceled
+	ctx         context.Context // of Loop.Dial, if it may end
+	stopContext func() bool     // stops waiting for the end of the dial's context
 }
 
 // cancelDial cancels a dial with the given cause; it returns false if the dial has ended. It may
@@ -105,7 +131,7 @@ func (c *Conn) cancelDial(why error) bool {
 	}
 	d.cancelCause = why
 	if c.requests&wantAttach == 0 {
-		c.endRequested = true
+		c.upcoming |= endRequested
 		c.submitAndUnlock(wantAbort)
 		return true
 	}
@@ -205,8 +231,8 @@ func (c *Conn) connected(err error) {
 		return
 	}
 	c.opened(c.extras.dial.accept)
-	if c.phase.gone() || c.handler == nil {
-		return // Released calls done
+	if c.phase.gone() || c.handler == nil || c.phase == starting {
+		return // Released calls done, or layerConnected
 	}
 	c.flush()
 	c.callDialed(nil)

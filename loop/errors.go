@@ -51,6 +51,9 @@ var (
 	// ErrTooManyConns reports that the group has Config.MaxConns connections, so it neither dials
 	// nor attaches another.
 	ErrTooManyConns = errors.New("the group has as many connections as MaxConns allows; raise it, or close some")
+	// ErrNotOpen reports a write to a connection that has got a handler with a layer, such as TLS, whose
+	// handshake has not ended: nothing was taken. Write in Opened, or later.
+	ErrNotOpen = errors.New("the handshake of the connection has not ended; write in Opened, or later")
 	// ErrBadArgument reports that an argument, or a field of one, is invalid. It is
 	// pollux.ErrBadArgument, and matches syscall.EINVAL with errors.Is.
 	ErrBadArgument = misuse.ErrBadArgument

@@ -23,6 +23,8 @@ type extras struct {
 	read      readTimer // the read deadline in force
 	linger    connTimer
 	dial      *dialing // nil if it was accepted; set before the connection is shared
+
+	layering *layering // set once, with mu held; nil: no layer
 }
 
 // rareExtras is state that still fewer connections need.

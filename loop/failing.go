@@ -54,7 +54,7 @@ func (c *Conn) beginFailing(why error) {
 	c.flags &^= timingSend | stalled
 	c.restartIdle()
 	if c.receives() {
-		c.loop.drv.Resume(&c.stream)
+		c.driver().Resume(&c.stream)
 	}
 	if wasAbove {
 		c.submitNextTurn(wantDrained) // its handler may be waiting for it
@@ -140,8 +140,13 @@ func (c *Conn) receiveFailed(err error) {
 // writeErrorLocked returns the error of a write after CloseWrite, Close or a failure. c.mu must
 // be held.
 func (c *Conn) writeErrorLocked() error {
-	if c.writeHalf == writeFailed {
+	switch {
+	case c.writeHalf == writeFailed:
 		return fmt.Errorf("%w: %w", ErrClosed, c.extras.sendFailed)
+	case c.endsLocked() || c.writeHalf != writeOpen:
+		return ErrClosed
+	case c.phase == starting || c.upcoming&layerRequested != 0:
+		return ErrNotOpen
 	}
 	return ErrClosed
 }

@@ -34,7 +34,7 @@ func (m *member) writeSome(messages []*Shared) (n int, _ memberEnd) {
 	}
 	idle := c.out == nil // nothing is unsent
 	var f flushResult
-	if c.out == nil && c.flags&sendPending == 0 && c.loop.drv.SyncSend() {
+	if c.out == nil && c.flags&sendPending == 0 && c.driver().SyncSend() {
 		n, f = len(messages), c.sendSharedLocked(messages)
 	} else {
 		n = c.queueSharedLocked(messages, m.part.limit)
@@ -47,7 +47,7 @@ func (m *member) writeSome(messages []*Shared) (n int, _ memberEnd) {
 		return n, memberHasAll
 	case c.phase != open: // sending has failed
 		return n, memberLeaves
-	case f.again || c.flags&sendPending != 0 && !c.loop.drv.SendBlocked(&c.stream):
+	case f.again || c.flags&sendPending != 0 && !c.driver().SendBlocked(&c.stream):
 		return n, memberSends
 	case f.unsent == 0 && (n > 0 || !idle):
 		return n, memberHasAll // that fit: there is space again

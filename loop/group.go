@@ -258,7 +258,7 @@ func (g *Group) beginShutdown(listeners []*Listener, packets []*PacketListener) 
 			for i := range l.conns.Len() {
 				c := *l.conns.At(i)
 				switch c.phase {
-				case connecting:
+				case connecting, starting:
 					c.release(ErrShutdown)
 				case lingering:
 					c.linger()

@@ -99,13 +99,26 @@ type installer interface{ handlerInstalled(c *Conn) }
 
 func (c *Conn) replaceHandler() {
 	c.mu.Lock()
-	h := c.extras.next
-	if h != nil { // at once, for Handler
-		c.extras.next = nil
+	h, y := c.extras.next, c.extras.layering
+	c.extras.next = nil
+	switch {
+	case h == nil:
+	case y != nil && y.inner != nil: // Opened is called first
+		y.inner = h
+	default: // at once, for Handler
 		c.setHandlerLocked(h)
 	}
+	begins := c.upcoming&layerRequested != 0 // and the layer has not connected
 	c.mu.Unlock()
-	if h != nil {
+	switch {
+	case h == nil || y != nil && y.inner != nil:
+	case begins && c.phase == open:
+		c.beginLayer()
+		c.startLayerSoon()
+	case begins && c.phase == failing:
+		c.dropUnread() // it is not for the handler above the layer
+		c.release(c.endReason())
+	case !begins:
 		if i, ok := h.(installer); ok {
 			i.handlerInstalled(c)
 		}

@@ -161,6 +161,9 @@ func (o *offloaded) Finish(returned bool, recovered any) {
 
 // finish runs on the loop, after Finish.
 func (o *offloaded) finish() {
+	if o.c != nil && o.c.postpone(o) {
+		return
+	}
 	o.l.releaseOffload()
 	switch {
 	case o.done == 0:

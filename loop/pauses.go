@@ -15,14 +15,14 @@ func (c *Conn) receives() bool {
 	if c.phase == failing {
 		return c.pauses&byUnread == 0
 	}
-	return c.pauses == 0 && !c.phase.gone()
+	return c.pauses == 0 && c.phase != starting && !c.phase.gone()
 }
 
 func (c *Conn) pause(why pause) {
 	received := c.receives()
 	c.pauses |= why
 	if received && !c.receives() {
-		c.loop.drv.Pause(&c.stream)
+		c.driver().Pause(&c.stream)
 	}
 }
 
@@ -35,6 +35,6 @@ func (c *Conn) resume(why pause) {
 		c.submitNextTurn(wantDeliver)
 	}
 	if c.receives() {
-		c.loop.drv.Resume(&c.stream)
+		c.driver().Resume(&c.stream)
 	}
 }

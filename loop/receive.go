@@ -26,6 +26,9 @@ func (c *Conn) receivedSlow(b []byte) bool {
 	case c.phase == detached:
 		c.keepUnread(b) // received by the driver before Detach
 		return false
+	case c.phase == starting:
+		c.keepUnread(b) // received by the driver before Pause: for the layer
+		return false
 	case c.phase >= closing:
 		return !c.phase.gone() // after Close received bytes are dropped; only the FIN after them matters
 	case c.phase == failing && c.pauses&^byUnread != 0:

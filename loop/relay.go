@@ -183,6 +183,8 @@ func (c *Conn) relayableLocked() error {
 	switch {
 	case c.endsLocked():
 		return ErrClosed
+	case c.phase == starting || c.upcoming&layerRequested != 0:
+		return ErrNotOpen
 	case c.writeHalf == finRequested || c.writeHalf == finSent:
 		return fmt.Errorf("%w: CloseWrite was called", ErrClosed)
 	}

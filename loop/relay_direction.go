@@ -107,7 +107,7 @@ func (c *Conn) forwardNowLocked(b []byte) int {
 	var n int
 	var err error
 	switch {
-	case l.drv.SyncSend():
+	case c.driver().SyncSend():
 		n, err = c.sendLocked(append(l.iov[:0], b), len(b))
 	case len(b) >= l.direct:
 		if n, err = c.stream.Write(b); err == sock.ErrWouldBlock {

@@ -122,7 +122,7 @@ const (
 // callback, with nothing queued.
 func (c *Conn) writeStagedLocked(b []byte) bool {
 	l := c.loop
-	if len(b) < l.direct {
+	if len(b) < l.direct || c.flags&hasLayer != 0 {
 		if len(b) > l.staging.Space() {
 			return false
 		}
@@ -281,7 +281,13 @@ func (c *Conn) flushResultLocked() flushResult {
 // sendLocked passes bufs, of total bytes, to the driver and returns how many bytes it took.
 func (c *Conn) sendLocked(bufs [][]byte, total int) (int, error) {
 	l := c.loop
-	n, err := l.drv.Send(&c.stream, bufs)
+	var n int
+	var err error
+	if c.flags&hasLayer == 0 {
+		n, err = l.drv.Send(&c.stream, bufs)
+	} else {
+		n, err = c.extras.layering.layer.Send(&c.stream, bufs)
+	}
 	l.counts.bytesOut += uint64(n)
 	c.noteSentLocked(n)
 	if err == nil && n < total {

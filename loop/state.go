@@ -8,15 +8,19 @@ import "fmt"
 // The phase is how far the connection has come. All transitions:
 //
 //	connecting ──> open ──┬──> closing ──> lingering
-//	                      ├──> failing
-//	                      └──> detaching ──> detached
+//	               ^ v    ├──> failing
+//	             starting └──> detaching ──> detached
 //
+//	starting ──> closing, while its layer has not begun
 //	every phase except detached ──> released
+//
+// A connection enters starting at most once: it has one layer at most.
 //
 // What holds in each phase:
 //
 //	            Data is called   writes are accepted   the driver receives
 //	connecting  no               no                    no
+//	starting    no               no                    for its layer only
 //	open        yes              yes                   unless paused
 //	failing     yes              no                    up to MaxUnreadBytes
 //	detaching   no, it is paused no                    no
@@ -27,7 +31,7 @@ import "fmt"
 //
 // Independent of the phase are:
 //
-//   - endRequested: the phase changes when the loop does the request.
+//   - upcoming: the phase changes when the loop does the request.
 //   - writeHalf: whether writes are accepted, and whether FIN has been sent.
 //
 // and, accessed by the loop only:
@@ -38,16 +42,25 @@ import "fmt"
 type connState struct {
 	// The loop, which changes the phase, reads it without mu. The phase is changed by another
 	// goroutine only before the loop has taken the connection out of its inbox (cancelDial).
-	phase        phase
-	endRequested bool // Close, Abort or Detach was called, or the dial was canceled
-	writeHalf    writeHalf
+	phase     phase
+	upcoming  upcoming
+	writeHalf writeHalf
 }
+
+// upcoming is what was requested and has not taken effect yet: a set of flags.
+type upcoming uint8
+
+const (
+	endRequested   upcoming = 1 << iota // Close, Abort or Detach was called, or the dial was canceled
+	layerRequested                      // SetHandler was called with a handler that has a layer, which is not connected
+)
 
 // phase is how far a connection has come.
 type phase uint8
 
 const (
 	connecting phase = iota
+	starting         // its layer has not connected: see layer.go
 	open
 	detaching // Detach: unsent bytes are being sent
 	failing   // sending has failed: received bytes are still delivered
@@ -62,7 +75,8 @@ const (
 // transitions has the phases that may follow each phase.
 var transitions = [phases][phases]bool{
 	connecting: {open: true, released: true},
-	open:       {detaching: true, failing: true, closing: true, released: true},
+	starting:   {open: true, closing: true, released: true},
+	open:       {starting: true, detaching: true, failing: true, closing: true, released: true},
 	detaching:  {detached: true, released: true},
 	failing:    {released: true},
 	closing:    {lingering: true, released: true},
@@ -73,14 +87,15 @@ func (p phase) String() string {
 	if p >= phases {
 		return fmt.Sprintf("phase %d", uint8(p))
 	}
-	return [phases]string{"connecting", "open", "detaching", "failing", "closing", "lingering", "released", "detached"}[p]
+	return [phases]string{"connecting", "starting", "open", "detaching", "failing", "closing", "lingering", "released", "detached"}[p]
 }
 
 // gone reports whether the phase is the last.
 func (p phase) gone() bool { return p >= released }
 
-// intact reports whether the connection is open, or will be detached when everything is sent.
-func (p phase) intact() bool { return p == open || p == detaching }
+// intact reports whether the connection is open, or will be, or will be detached when everything is
+// sent.
+func (p phase) intact() bool { return p == open || p == detaching || p == starting }
 
 // delivers reports whether Data may be called, unless it is paused.
 func (p phase) delivers() bool { return p >= open && p <= failing }
@@ -117,7 +132,7 @@ func (s *connState) advanceWriteHalfLocked(next writeHalf) {
 
 // endsLocked reports whether the connection is ending, or a method was called that ends it:
 // further requests are refused with ErrClosed.
-func (s *connState) endsLocked() bool { return s.endRequested || s.phase >= closing }
+func (s *connState) endsLocked() bool { return s.upcoming&endRequested != 0 || s.phase >= closing }
 
 // acceptsWritesLocked reports whether writes are accepted.
 func (s *connState) acceptsWritesLocked() bool {
@@ -153,4 +168,5 @@ const (
 	hasIdleTimeout
 	timingSend // bytes are unsent, and the peer's progress is timed
 	stalled    // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
+	hasLayer   // the layer in extras is the stream's driver
 )

@@ -11,7 +11,7 @@ import (
 type counts struct {
 	turns, accepts, refused, messages uint64
 	bytesIn, bytesOut                 uint64
-	attached                          uint64
+	attached, layerFailures           uint64
 	callbacks, timers                 uint64
 	packetErrors                      uint64
 	callbackNanos, busyNanos          int64
@@ -29,13 +29,16 @@ type LoopStats struct {
 	Accepts  uint64 // connections accepted
 	Attached uint64 // connections that came by Attach and AttachStream
 	Refused  uint64 // connections refused for MaxConns
-	BytesIn  uint64 // bytes received, including datagrams
-	BytesOut uint64 // bytes sent, including datagrams
-	Messages uint64 // calls of Data, and datagrams received
-	Turns    uint64 // turns of the loop: each waits once for events, and handles them
-	Queued   int    // functions of Run and calls of Each that are queued: at most Config.MaxQueuedFuncs
-	Timers   int    // timers that are running
-	Fired    uint64 // timers that have fired
+	// LayerFailures counts connections that have ended before their layer, such as TLS, had connected:
+	// the handshake has failed or was cut off.
+	LayerFailures uint64
+	BytesIn       uint64 // bytes received, including datagrams
+	BytesOut      uint64 // bytes sent, including datagrams
+	Messages      uint64 // calls of Data, and datagrams received
+	Turns         uint64 // turns of the loop: each waits once for events, and handles them
+	Queued        int    // functions of Run and calls of Each that are queued: at most Config.MaxQueuedFuncs
+	Timers        int    // timers that are running
+	Fired         uint64 // timers that have fired
 	// PacketErrors counts datagrams that were queued for the end of the turn, on io_uring, and
 	// that the kernel then refused.
 	PacketErrors uint64
@@ -159,7 +162,7 @@ func (l *Loop) addOutsideStats(s *LoopStats) {
 func (l *Loop) stats() LoopStats {
 	c := &l.counts
 	s := LoopStats{
-		Accepts: c.accepts, Attached: c.attached, Refused: c.refused, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.sentDirectly.Load(),
+		Accepts: c.accepts, Attached: c.attached, Refused: c.refused, LayerFailures: c.layerFailures, BytesIn: c.bytesIn, BytesOut: c.bytesOut + l.sentDirectly.Load(),
 		Messages: c.messages, PacketErrors: c.packetErrors, Turns: c.turns, Timers: l.timers.Len(), Fired: c.timers,
 		BusyTime: time.Duration(c.busyNanos), CallbackTime: time.Duration(c.callbackNanos), LongestCallback: c.longest,
 	}

@@ -13,6 +13,10 @@ var _ driver.StreamUpcalls = (*upcalls)(nil)
 func (u *upcalls) Connected(err error) {
 	c := (*Conn)(u)
 	c.loop.wakeUp()
+	if c.phase == starting {
+		c.layerConnected(err)
+		return
+	}
 	c.connected(err)
 }
 
@@ -34,7 +38,7 @@ func (u *upcalls) Received(b []byte) bool {
 	if n < len(b) || c.callbackRequests != 0 {
 		c.receivedPart(b[n:])
 	}
-	return c.pauses == 0 && !c.phase.gone() || c.receives()
+	return c.pauses == 0 && c.phase == open || c.receives()
 }
 
 // ReceiveEnded implements driver.StreamUpcalls.

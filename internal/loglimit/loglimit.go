@@ -30,6 +30,13 @@ type Limiter struct {
 	suppressed int       // since the last line
 }
 
+// Debug logs a line at level Debug, or suppresses it. If the logger does not log that level, it counts nothing.
+func (l *Limiter) Debug(msg string, args ...any) {
+	if l.To.Enabled(context.Background(), slog.LevelDebug) {
+		l.log(slog.LevelDebug, msg, args)
+	}
+}
+
 // Warn logs a line at level Warn, or suppresses it.
 func (l *Limiter) Warn(msg string, args ...any) { l.log(slog.LevelWarn, msg, args) }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/testkit"
+
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 )
 
 // messages are those of the measurements: one record each.
@@ -17,7 +19,7 @@ var messages = []int{64, 16384}
 // inMemory returns a Conn of each side, with full records.
 func inMemory(t testing.TB, mode Mode, version uint16) (s, c *Conn) {
 	t.Helper()
-	server, client := configs(version)
+	server, client := tlstest.Configs(version)
 	server.DynamicRecordSizingDisabled, client.DynamicRecordSizingDisabled = true, true
 	s, c, err := pair(Options{Config: server, mode: mode}, Options{Config: client, mode: mode})
 	if err != nil {
@@ -117,7 +119,7 @@ type switching struct{ net.Conn }
 
 func plainPair(t testing.TB) (s, c *tls.Conn) {
 	t.Helper()
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	server.DynamicRecordSizingDisabled, client.DynamicRecordSizingDisabled = true, true
 	server.SessionTicketsDisabled = true
 	x, y := newStream(-1, nil), newStream(-1, nil)
@@ -138,7 +140,7 @@ func plainPair(t testing.TB) (s, c *tls.Conn) {
 
 // BenchmarkHandshake is both sides of a handshake, beside crypto/tls on goroutines.
 func BenchmarkHandshake(b *testing.B) {
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	for name, pool := range map[string]*Pool{"pool": NewPool(PoolConfig{}), "no pool": nil} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -3,11 +3,13 @@ package tlsengine
 import (
 	"crypto/tls"
 	"testing"
+
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 )
 
 // FuzzHandshakeInput gives a handshake any bytes in any pieces, then the end: it ends with an error, whatever they are.
 func FuzzHandshakeInput(f *testing.F) {
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	hello := firstFlight(f, client)
 	f.Add(hello, byte(0), false)
 	f.Add(append(hello[:len(hello):len(hello)], "\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x01x"...), byte(1), false)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/testkit"
+
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 )
 
 func TestNewRefusesOptions(t *testing.T) {
@@ -30,7 +32,7 @@ func TestNewRefusesOptions(t *testing.T) {
 }
 
 func TestGarbageGetsAnAlert(t *testing.T) {
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	for _, garbage := range []string{
 		"GET / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n", "\x80\x2e\x01\x00\x02", "\x16\x03\x01\x00\x04\x02\x00\x00\x00", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
 		"\x16\x03\x01\x48\x01", "\x16\x03\x01\x00\x04\x01\x01\x00\x01", "\x17\x03\x03\x00\x01x", "\x14\x03\x03\x00\x01\x01", "\x16\x03\x01\x00\x00",
@@ -57,7 +59,7 @@ func TestGarbageGetsAnAlert(t *testing.T) {
 }
 
 func TestHandshakeInRecordsOfOneByte(t *testing.T) {
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	r := newRig(t, Options{Config: server}, -1, nil)
 	hello, answer := newStream(-1, nil), newStream(-1, nil)
 	defer answer.end()
@@ -80,7 +82,7 @@ func TestHandshakeInRecordsOfOneByte(t *testing.T) {
 
 // TestFeedIsBounded: Feed reports that it is full, and Step when it is not any more.
 func TestFeedIsBounded(t *testing.T) {
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	entered, leave := make(chan struct{}), make(chan struct{})
 	server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		close(entered)
@@ -121,7 +123,7 @@ func TestFeedIsBounded(t *testing.T) {
 // TestReadingIsReported: after Feed was full, crypto/tls reads all and waits for the rest of a ClientHello.
 func TestReadingIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, client := configs(tls.VersionTLS13)
+		server, client := tlstest.Configs(tls.VersionTLS13)
 		client.NextProtos = slices.Repeat([]string{strings.Repeat("p", 200)}, 20)
 		var records []byte
 		for _, b := range firstFlight(t, client)[recordHeaderBytes:] {
@@ -147,7 +149,7 @@ func TestReadingIsReported(t *testing.T) {
 
 func TestTheEndOfInputWakesTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, client := configs(tls.VersionTLS13)
+		server, client := tlstest.Configs(tls.VersionTLS13)
 		hello := firstFlight(t, client)
 		for _, n := range []int{0, 1, recordHeaderBytes, 50, len(hello)} {
 			r := newRig(t, Options{Config: server}, -1, nil)
@@ -163,7 +165,7 @@ func TestTheEndOfInputWakesTheHandshake(t *testing.T) {
 }
 
 func TestTimeoutEndsAHandshake(t *testing.T) {
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	for _, o := range []Options{{Config: server}, {Config: client, Client: true}, {Config: server, Pool: NewPool(PoolConfig{})}} {
 		synctest.Test(t, func(t *testing.T) {
 			o.Timeout = 3 * time.Second
@@ -184,7 +186,7 @@ func TestTimeoutEndsAHandshake(t *testing.T) {
 func TestTimeoutDoesNotWaitForCallbacks(t *testing.T) {
 	for _, pool := range []*Pool{nil, NewPool(PoolConfig{})} {
 		synctest.Test(t, func(t *testing.T) {
-			server, client := configs(tls.VersionTLS13)
+			server, client := tlstest.Configs(tls.VersionTLS13)
 			leave := make(chan struct{})
 			var canceled bool
 			server.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -215,7 +217,7 @@ func TestPanicAndExitInCallbacksEndTheHandshakeOnly(t *testing.T) {
 	for name, callback := range map[string]func(){"panic": func() { panic("broken") }, "exit": runtime.Goexit} {
 		pool := NewPool(PoolConfig{Workers: 1})
 		for range 3 {
-			server, client := configs(tls.VersionTLS13)
+			server, client := tlstest.Configs(tls.VersionTLS13)
 			server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { callback(); return nil, nil }
 			r := newRig(t, Options{Config: server, Pool: pool}, -1, nil)
 			go r.other(client, true).Handshake()
@@ -233,7 +235,7 @@ func TestPanicAndExitInCallbacksEndTheHandshakeOnly(t *testing.T) {
 }
 
 func TestCallbacksSelectTheConfig(t *testing.T) {
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	addresses := &peerConn{}
 	server.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
 		if info.Conn.RemoteAddr() != addresses.RemoteAddr() || info.Conn.LocalAddr() != addresses.LocalAddr() {
@@ -242,25 +244,25 @@ func TestCallbacksSelectTheConfig(t *testing.T) {
 		if info.ServerName != "other.example" {
 			return nil, nil
 		}
-		other := &tls.Config{Certificates: []tls.Certificate{identities()[1].certificate}}
+		other := &tls.Config{Certificates: []tls.Certificate{tlstest.Identities()[1].Certificate}}
 		return other, nil
 	}
 	for name, want := range map[string]int{"server.example": 0, "other.example": 1} {
 		client := client.Clone()
-		client.ServerName, client.RootCAs = name, identities()[want].pool
+		client.ServerName, client.RootCAs = name, tlstest.Identities()[want].Pool
 		s, c, err := pair(Options{Config: server, Addresses: addresses}, Options{Config: client})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if cn := c.ConnectionState().PeerCertificates[0].Subject.CommonName; cn != identities()[want].certificate.Leaf.Subject.CommonName || s.ConnectionState().ServerName != name {
+		if cn := c.ConnectionState().PeerCertificates[0].Subject.CommonName; cn != tlstest.Identities()[want].Certificate.Leaf.Subject.CommonName || s.ConnectionState().ServerName != name {
 			t.Errorf("%s: the certificate is of %s", name, cn)
 		}
 	}
 }
 
 func TestAnUnknownCertificateEndsBothHandshakes(t *testing.T) {
-	server, client := configs(tls.VersionTLS13)
-	client.RootCAs = identities()[1].pool
+	server, client := tlstest.Configs(tls.VersionTLS13)
+	client.RootCAs = tlstest.Identities()[1].Pool
 	r := newRig(t, Options{Config: client, Client: true}, -1, nil)
 	peer := r.other(server, false)
 	result := make(chan error, 1)
@@ -277,7 +279,7 @@ func TestAnUnknownCertificateEndsBothHandshakes(t *testing.T) {
 // TestAbortAtAnyTimeIsReportedOnce: Abort at random times of a handshake whose goroutine runs.
 func TestAbortAtAnyTimeIsReportedOnce(t *testing.T) {
 	testkit.CheckLeaks(t)
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	pool := NewPool(PoolConfig{MaxInProgress: 2})
 	for i := range 100 {
 		r := newRig(t, Options{Config: server, Pool: pool}, -1, nil)

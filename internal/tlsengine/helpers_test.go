@@ -1,60 +1,14 @@
 package tlsengine
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
-	"math/big"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 )
-
-// identity is a self-signed certificate, which is its own root.
-type identity struct {
-	certificate tls.Certificate
-	pool        *x509.CertPool
-}
-
-var identities = sync.OnceValue(func() (ids [2]identity) {
-	for i := range ids {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		template := &x509.Certificate{
-			SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: fmt.Sprint("identity ", i)},
-			DNSNames: []string{"server.example", "other.example"}, IsCA: true, BasicConstraintsValid: true,
-			NotBefore: time.Unix(946684800, 0), NotAfter: time.Unix(946684800, 0).AddDate(100, 0, 0), // synctest's clock begins in 2000
-			KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		}
-		der, err := x509.CreateCertificate(crand.Reader, template, template, key.Public(), key)
-		if err != nil {
-			panic(err)
-		}
-		leaf, err := x509.ParseCertificate(der)
-		if err != nil {
-			panic(err)
-		}
-		ids[i] = identity{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, x509.NewCertPool()}
-		ids[i].pool.AddCert(leaf)
-	}
-	return ids
-})
-
-// configs returns configurations for both sides, with TLS versions up to the one given.
-func configs(version uint16) (server, client *tls.Config) {
-	ids := identities()
-	server = &tls.Config{Certificates: []tls.Certificate{ids[0].certificate}, MaxVersion: version}
-	client = &tls.Config{RootCAs: ids[0].pool, ServerName: "server.example", MaxVersion: version, CurvePreferences: []tls.CurveID{tls.X25519}}
-	return server, client
-}
 
 // each runs a test for both modes, roles and versions.
 func each(t *testing.T, test func(t *testing.T, mode Mode, client bool, version uint16)) {
@@ -240,7 +194,7 @@ func randomBytes(rnd *rand.Rand, n int) []byte {
 // established returns a rig after its handshake, and its peer.
 func established(t testing.TB, mode Mode, client bool, version uint16) (*rig, *tls.Conn) {
 	t.Helper()
-	server, clientConfig := configs(version)
+	server, clientConfig := tlstest.Configs(version)
 	o, other := Options{Config: server, mode: mode}, clientConfig
 	if client {
 		o, other = Options{Config: clientConfig, Client: true, mode: mode}, server

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/testkit"
+
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 )
 
 func TestLayoutIsRefusedIfNamesOrTypesDiffer(t *testing.T) {
@@ -73,7 +75,7 @@ func TestTheFallBackIsUsedIfTheSelfCheckFails(t *testing.T) {
 	if m, err := CurrentMode(); m != Copying || err != reason {
 		t.Fatalf("%v, %v", m, err)
 	}
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	s, c, err := pair(Options{Config: server}, Options{Config: client})
 	if err != nil || s.Mode() != Copying || c.Mode() != Copying {
 		t.Fatal(err)
@@ -112,7 +114,7 @@ func TestFIPS140OnlyHasTheSameModeAndTraffic(t *testing.T) {
 	if m, err := CurrentMode(); m != InPlace {
 		t.Fatalf("%v: %v", m, err)
 	}
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	client.CurvePreferences = nil
 	for _, mode := range []Mode{InPlace, Copying} {
 		s, c, err := pair(Options{Config: server, mode: mode}, Options{Config: client, mode: mode})
@@ -147,7 +149,7 @@ func TestAnIdleConnHoldsNoRecordBuffers(t *testing.T) {
 	}
 	const pairs, most = 150, 3600
 	for _, mode := range []Mode{InPlace, Copying} {
-		server, client := configs(tls.VersionTLS13)
+		server, client := tlstest.Configs(tls.VersionTLS13)
 		server.DynamicRecordSizingDisabled, client.DynamicRecordSizingDisabled = true, true
 		var conns [2 * pairs]*Conn
 		if _, _, err := pair(Options{Config: server, mode: mode}, Options{Config: client, mode: mode}); err != nil {

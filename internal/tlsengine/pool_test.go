@@ -7,13 +7,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 )
 
 // stall begins n handshakes whose clients send a ClientHello and then nothing. It returns when all of them wait for
 // their peers, or are queued.
 func stall(t *testing.T, pool *Pool, n int) []*rig {
 	t.Helper()
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	hello := firstFlight(t, client)
 	rigs := make([]*rig, n)
 	for i := range rigs {
@@ -40,7 +42,7 @@ func firstFlight(t testing.TB, client *tls.Config) []byte {
 func healthy(t *testing.T, pool *Pool) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	r := newRig(t, Options{Config: server, Pool: pool}, -1, nil)
 	peer := r.other(client, true)
 	go peer.Handshake()
@@ -130,7 +132,7 @@ func TestSilentHandshakesStayWhileNoneIsQueued(t *testing.T) {
 func TestPoolQueuesInOrderAndRefusesTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewPool(PoolConfig{MaxInProgress: 1, MaxQueued: 3, Workers: 1})
-		server, client := configs(tls.VersionTLS13)
+		server, client := tlstest.Configs(tls.VersionTLS13)
 		leave := make(chan struct{})
 		var order []int
 		config := func(i int) *tls.Config {
@@ -183,7 +185,7 @@ func TestPoolQueuesInOrderAndRefusesTheRest(t *testing.T) {
 func TestQueuedHandshakesTimeOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewPool(PoolConfig{MaxInProgress: 1, Workers: 1})
-		server, client := configs(tls.VersionTLS13)
+		server, client := tlstest.Configs(tls.VersionTLS13)
 		leave := make(chan struct{})
 		blocked := server.Clone()
 		blocked.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { <-leave; return nil, nil }
@@ -208,7 +210,7 @@ func TestQueuedHandshakesTimeOut(t *testing.T) {
 func TestWorkersBoundComputing(t *testing.T) {
 	const workers, clients = 2, 40
 	pool := NewPool(PoolConfig{Workers: workers})
-	server, client := configs(tls.VersionTLS13)
+	server, client := tlstest.Configs(tls.VersionTLS13)
 	var now, most atomic.Int32
 	server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		n := now.Add(1)
@@ -245,7 +247,7 @@ func TestWorkersBoundComputing(t *testing.T) {
 func TestBlockedCallbacksAreBoundedByWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewPool(PoolConfig{Workers: 3})
-		server, client := configs(tls.VersionTLS13)
+		server, client := tlstest.Configs(tls.VersionTLS13)
 		leave := make(chan struct{})
 		var inside atomic.Int32
 		server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -278,7 +280,7 @@ func TestBlockedCallbacksAreBoundedByWorkers(t *testing.T) {
 func TestASecondFlightNeedsAWorkerToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewPool(PoolConfig{Workers: 3})
-		server, client := configs(tls.VersionTLS13)
+		server, client := tlstest.Configs(tls.VersionTLS13)
 		server.ClientAuth = tls.RequestClientCert // VerifyConnection comes after the client's second flight
 		leave := make(chan struct{})
 		var inside atomic.Int32
@@ -311,7 +313,7 @@ func TestASecondFlightNeedsAWorkerToo(t *testing.T) {
 func TestHandshakesThatComputeAreNotEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewPool(PoolConfig{MaxInProgress: 1, Workers: 1})
-		server, client := configs(tls.VersionTLS13)
+		server, client := tlstest.Configs(tls.VersionTLS13)
 		server.ClientAuth = tls.RequestClientCert // VerifyConnection comes after the client's second flight
 		leave := make(chan struct{})
 		server.VerifyConnection = func(tls.ConnectionState) error {

@@ -7,13 +7,15 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 )
 
 // A conversation checks a Conn against all that its peer has sent.
 type conversation struct {
 	t              *testing.T
 	c              *Conn
-	out, in        *half
+	out, in        *tlstest.Half
 	sent, received []byte
 	back, backWant []byte // what the Conn has sent
 	updates        int    // answers to KeyUpdate
@@ -39,13 +41,13 @@ func (v *conversation) answer(b []byte) {
 	for len(b) > 0 {
 		var kind byte
 		var payload []byte
-		kind, payload, b = v.in.open(b)
+		kind, payload, b = v.in.Open(b)
 		switch {
-		case kind == typeApplication:
+		case kind == tlstest.TypeApplication:
 			v.back = append(v.back, payload...)
-		case kind == typeHandshake && bytes.Equal(payload, keyUpdate(0)):
+		case kind == tlstest.TypeHandshake && bytes.Equal(payload, tlstest.KeyUpdate(0)):
 			v.updates++
-			v.in.update()
+			v.in.Update()
 		default:
 			v.t.Fatalf("a record of type %d: % x", kind, payload)
 		}
@@ -55,7 +57,7 @@ func (v *conversation) answer(b []byte) {
 // TestTrafficWithKeyUpdatesTicketsAndFragments: random records of all kinds that a peer may send after the handshake.
 func TestTrafficWithKeyUpdatesTicketsAndFragments(t *testing.T) {
 	for seed := range uint64(10) {
-		eachRaw(t, func(t *testing.T, c *Conn, out, in *half, client bool) {
+		eachRaw(t, func(t *testing.T, c *Conn, out, in *tlstest.Half, client bool) {
 			rnd := rand.New(rand.NewPCG(seed, 13))
 			v := &conversation{t: t, c: c, out: out, in: in}
 			useless, requested := 0, 0 // records in a row that do not advance, of at most 16
@@ -69,24 +71,24 @@ func TestTrafficWithKeyUpdatesTicketsAndFragments(t *testing.T) {
 				default: // data
 					b := randomBytes(rnd, 1+rnd.IntN(MaxPlaintextBytes))
 					v.sent = append(v.sent, b...)
-					v.receive(out.seal(typeApplication, b, rnd.IntN(2)*rnd.IntN(MaxPlaintextBytes+1-len(b))))
+					v.receive(out.Seal(tlstest.TypeApplication, b, rnd.IntN(2)*rnd.IntN(MaxPlaintextBytes+1-len(b))))
 					useless = 0
 				case 3:
-					v.receive(out.seal(typeApplication, nil, rnd.IntN(100)))
+					v.receive(out.Seal(tlstest.TypeApplication, nil, rnd.IntN(100)))
 				case 4: // a KeyUpdate in one record or two
 					request := byte(rnd.IntN(2))
 					requested += int(request)
-					m, n := keyUpdate(request), 1+rnd.IntN(5)
-					v.receive(out.seal(typeHandshake, m[:n], 0))
+					m, n := tlstest.KeyUpdate(request), 1+rnd.IntN(5)
+					v.receive(out.Seal(tlstest.TypeHandshake, m[:n], 0))
 					if n < len(m) {
-						v.receive(out.seal(typeHandshake, m[n:], 0))
+						v.receive(out.Seal(tlstest.TypeHandshake, m[n:], 0))
 					}
-					out.update()
+					out.Update()
 				case 5:
-					v.receive(out.seal(typeAlert, []byte{1, 90}, 0)) // user_canceled
+					v.receive(out.Seal(tlstest.TypeAlert, []byte{1, 90}, 0)) // user_canceled
 				case 6:
 					if client {
-						v.receive(out.seal(typeHandshake, ticket, 3))
+						v.receive(out.Seal(tlstest.TypeHandshake, tlstest.Ticket, 3))
 					} else {
 						v.receive([]byte{20, 3, 3, 0, 1, 1}) // change_cipher_spec is ignored
 					}
@@ -109,10 +111,10 @@ func TestTrafficWithKeyUpdatesTicketsAndFragments(t *testing.T) {
 				t.Fatalf("seed %d: %d of %d bytes, back %d of %d, %d of %d answers to KeyUpdate", seed,
 					len(v.received), len(v.sent), len(v.back), len(v.backWant), v.updates, requested)
 			}
-			if _, err := c.receiveAll(out.seal(typeAlert, []byte{1, 0}, 0)); err != io.EOF {
+			if _, err := c.receiveAll(out.Seal(tlstest.TypeAlert, []byte{1, 0}, 0)); err != io.EOF {
 				t.Fatalf("after close_notify: %v", err)
 			}
-			if plain, err := c.receiveAll(out.seal(typeApplication, []byte("late"), 0)); err != io.EOF || len(plain) > 0 {
+			if plain, err := c.receiveAll(out.Seal(tlstest.TypeApplication, []byte("late"), 0)); err != io.EOF || len(plain) > 0 {
 				t.Fatalf("data after close_notify: %q, %v", plain, err)
 			}
 		})
@@ -122,38 +124,42 @@ func TestTrafficWithKeyUpdatesTicketsAndFragments(t *testing.T) {
 func TestRecordsThatTLSForbidsAreErrorsWithTheirAlerts(t *testing.T) {
 	const unexpectedMessage, recordOverflow, decodeError, illegalParameter = 10, 22, 50, 47
 	for name, test := range map[string]struct {
-		records func(out *half) []byte
+		records func(out *tlstest.Half) []byte
 		alert   byte // 0: none
 	}{
-		"too long":                     {func(h *half) []byte { return h.seal(typeApplication, make([]byte, MaxPlaintextBytes+1), 0) }, recordOverflow},
-		"nothing but padding":          {func(h *half) []byte { return h.seal(0, nil, 10) }, unexpectedMessage},
-		"an unknown type":              {func(h *half) []byte { return h.seal(99, []byte("x"), 0) }, unexpectedMessage},
-		"an unknown handshake message": {func(h *half) []byte { return h.seal(typeHandshake, []byte{99, 0, 0, 0}, 0) }, unexpectedMessage},
-		"an empty handshake record":    {func(h *half) []byte { return h.seal(typeHandshake, nil, 0) }, unexpectedMessage},
-		"a malformed KeyUpdate":        {func(h *half) []byte { return h.seal(typeHandshake, []byte{24, 0, 0, 0}, 0) }, decodeError},
-		"a message after KeyUpdate":    {func(h *half) []byte { return h.seal(typeHandshake, append(keyUpdate(0), keyUpdate(0)...), 0) }, unexpectedMessage},
-		"data within a message": {func(h *half) []byte {
-			return append(h.seal(typeHandshake, keyUpdate(0)[:2], 0), h.seal(typeApplication, []byte("x"), 0)...)
+		"too long": {func(h *tlstest.Half) []byte {
+			return h.Seal(tlstest.TypeApplication, make([]byte, MaxPlaintextBytes+1), 0)
+		}, recordOverflow},
+		"nothing but padding":          {func(h *tlstest.Half) []byte { return h.Seal(0, nil, 10) }, unexpectedMessage},
+		"an unknown type":              {func(h *tlstest.Half) []byte { return h.Seal(99, []byte("x"), 0) }, unexpectedMessage},
+		"an unknown handshake message": {func(h *tlstest.Half) []byte { return h.Seal(tlstest.TypeHandshake, []byte{99, 0, 0, 0}, 0) }, unexpectedMessage},
+		"an empty handshake record":    {func(h *tlstest.Half) []byte { return h.Seal(tlstest.TypeHandshake, nil, 0) }, unexpectedMessage},
+		"a malformed KeyUpdate":        {func(h *tlstest.Half) []byte { return h.Seal(tlstest.TypeHandshake, []byte{24, 0, 0, 0}, 0) }, decodeError},
+		"a message after KeyUpdate": {func(h *tlstest.Half) []byte {
+			return h.Seal(tlstest.TypeHandshake, append(tlstest.KeyUpdate(0), tlstest.KeyUpdate(0)...), 0)
 		}, unexpectedMessage},
-		"too many KeyUpdates": {func(h *half) (b []byte) {
+		"data within a message": {func(h *tlstest.Half) []byte {
+			return append(h.Seal(tlstest.TypeHandshake, tlstest.KeyUpdate(0)[:2], 0), h.Seal(tlstest.TypeApplication, []byte("x"), 0)...)
+		}, unexpectedMessage},
+		"too many KeyUpdates": {func(h *tlstest.Half) (b []byte) {
 			for range 17 {
-				b = append(b, h.seal(typeHandshake, keyUpdate(0), 0)...)
-				h.update()
+				b = append(b, h.Seal(tlstest.TypeHandshake, tlstest.KeyUpdate(0), 0)...)
+				h.Update()
 			}
 			return b
 		}, unexpectedMessage},
-		"too many empty records": {func(h *half) (b []byte) {
+		"too many empty records": {func(h *tlstest.Half) (b []byte) {
 			for range 17 {
-				b = append(b, h.seal(typeApplication, nil, 0)...)
+				b = append(b, h.Seal(tlstest.TypeApplication, nil, 0)...)
 			}
 			return b
 		}, unexpectedMessage},
-		"a message of 16 MB": {func(h *half) []byte { return h.seal(typeHandshake, []byte{24, 0xff, 0xff, 0xff}, 0) }, 80},
-		"an alert":           {func(h *half) []byte { return h.seal(typeAlert, []byte{2, 40}, 0) }, 0},
-		"half an alert":      {func(h *half) []byte { return h.seal(typeAlert, []byte{2}, 0) }, unexpectedMessage},
+		"a message of 16 MB": {func(h *tlstest.Half) []byte { return h.Seal(tlstest.TypeHandshake, []byte{24, 0xff, 0xff, 0xff}, 0) }, 80},
+		"an alert":           {func(h *tlstest.Half) []byte { return h.Seal(tlstest.TypeAlert, []byte{2, 40}, 0) }, 0},
+		"half an alert":      {func(h *tlstest.Half) []byte { return h.Seal(tlstest.TypeAlert, []byte{2}, 0) }, unexpectedMessage},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachRaw(t, func(t *testing.T, c *Conn, out, in *half, client bool) {
+			eachRaw(t, func(t *testing.T, c *Conn, out, in *tlstest.Half, client bool) {
 				plain, err := c.receiveAll(test.records(out))
 				if err == nil || err == io.EOF || len(plain) > 0 {
 					t.Fatalf("%q, %v", plain, err)
@@ -165,7 +171,7 @@ func TestRecordsThatTLSForbidsAreErrorsWithTheirAlerts(t *testing.T) {
 					}
 					return
 				}
-				if kind, payload, rest := in.open(b); kind != typeAlert || !bytes.Equal(payload, []byte{2, test.alert}) || len(rest) > 0 {
+				if kind, payload, rest := in.Open(b); kind != tlstest.TypeAlert || !bytes.Equal(payload, []byte{2, test.alert}) || len(rest) > 0 {
 					t.Fatalf("the answer is of type %d: %v and %d bytes", kind, payload, len(rest))
 				}
 			})
@@ -209,7 +215,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add([]byte{1, 23, 5, 'h', 'e', 'l', 'l', 'o', 1, 22, 5, 24, 0, 0, 1, 1, 2, 23, 1, 'x'}, false, false)
 	f.Add([]byte{1, 21, 2, 1, 0}, true, true)
 	f.Add([]byte{0, 23, 3, 3, 0, 1, 7}, false, true)
-	f.Add(append([]byte{1, 22, byte(len(ticket))}, ticket...), true, false)
+	f.Add(append([]byte{1, 22, byte(len(tlstest.Ticket))}, tlstest.Ticket...), true, false)
 	f.Fuzz(func(t *testing.T, program []byte, client, copying bool) {
 		mode := InPlace
 		if copying {
@@ -222,15 +228,15 @@ func FuzzRecords(f *testing.F) {
 			payload := program[3 : 3+n]
 			record := bytes.Clone(payload)
 			if program[0]%4 > 0 { // in most cases authentic
-				record = out.seal(kind, payload, int(program[0]))
+				record = out.Seal(kind, payload, int(program[0]))
 			}
-			if kind == typeHandshake && len(payload) == 5 && payload[0] == 24 && program[0]%4 == 2 {
-				out.update()
+			if kind == tlstest.TypeHandshake && len(payload) == 5 && payload[0] == 24 && program[0]%4 == 2 {
+				out.Update()
 			}
 			program = program[3+n:]
 			var plain []byte
 			plain, err = c.receiveAll(record)
-			if err == nil && kind == typeApplication && program != nil && len(plain) > len(record) {
+			if err == nil && kind == tlstest.TypeApplication && program != nil && len(plain) > len(record) {
 				t.Fatalf("%d bytes of plaintext", len(plain))
 			}
 			if mode == InPlace {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/testkit"
+
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 )
 
 // sizes of messages in random traffic: at the edges of records, and in between.
@@ -32,11 +34,11 @@ func script(rnd *rand.Rand) (messages [][]byte, all []byte) {
 func TestTrafficIsExactBothWaysUnderEverySegmentation(t *testing.T) {
 	testkit.CheckLeaks(t)
 	each(t, func(t *testing.T, mode Mode, client bool, version uint16) {
-		server, clientConfig := configs(version)
+		server, clientConfig := tlstest.Configs(version)
 		clientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 		server.NextProtos, clientConfig.NextProtos = []string{"h2", "p"}, []string{"p", "q"}
-		server.ClientAuth, server.ClientCAs = tls.RequireAndVerifyClientCert, identities()[1].pool
-		clientConfig.Certificates = []tls.Certificate{identities()[1].certificate}
+		server.ClientAuth, server.ClientCAs = tls.RequireAndVerifyClientCert, tlstest.Identities()[1].Pool
+		clientConfig.Certificates = []tls.Certificate{tlstest.Identities()[1].Certificate}
 		seeds := uint64(24)
 		if testing.Short() {
 			seeds = 3
@@ -192,7 +194,7 @@ func TestEndWithoutCloseNotifyIsTruncation(t *testing.T) {
 func TestHandshakeCutAtEveryByte(t *testing.T) {
 	testkit.CheckLeaks(t)
 	each(t, func(t *testing.T, mode Mode, client bool, version uint16) {
-		server, clientConfig := configs(version)
+		server, clientConfig := tlstest.Configs(version)
 		step := 1
 		if testing.Short() || testkit.Race || mode == Copying { // the handshake does not depend on the mode
 			step = 37

@@ -38,14 +38,22 @@ func (t *transport) LocalAddr() net.Addr {
 	if t.addresses == nil {
 		return noAddr{}
 	}
-	return t.addresses.LocalAddr()
+	return orNoAddr(t.addresses.LocalAddr())
 }
 
 func (t *transport) RemoteAddr() net.Addr {
 	if t.addresses == nil {
 		return noAddr{}
 	}
-	return t.addresses.RemoteAddr()
+	return orNoAddr(t.addresses.RemoteAddr())
+}
+
+// orNoAddr returns a, which is nil once the socket is closed: callbacks do not expect that.
+func orNoAddr(a net.Addr) net.Addr {
+	if a == nil {
+		return noAddr{}
+	}
+	return a
 }
 
 // Deadlines are set by crypto/tls around close_notify, where nothing waits.
@@ -53,7 +61,7 @@ func (t *transport) SetDeadline(time.Time) error      { return nil }
 func (t *transport) SetReadDeadline(time.Time) error  { return nil }
 func (t *transport) SetWriteDeadline(time.Time) error { return nil }
 
-// noAddr is the address of a Conn without Addresses.
+// noAddr is an address that is not known.
 type noAddr struct{}
 
 func (noAddr) Network() string { return "tls" }

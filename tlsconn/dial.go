@@ -1,0 +1,50 @@
+package tlsconn
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/sock"
+)
+
+// A Dialer connects: a *loop.Group, to IP addresses and Unix sockets, or a *dns.Dialer, to names.
+type Dialer interface {
+	Dial(ctx context.Context, network, address string, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error)
+}
+
+// Dial connects by d, and does a handshake as client on the connection: d.Dial with a handler of Client. If config has
+// no ServerName, it is the host of the address, as in tls.Dial. A nil config is the zero one. accept returns the handler above
+// TLS.
+//
+// The error is that of d.Dial. Errors of the handshake that errors.As finds are those of crypto/tls, such as
+// *tls.CertificateVerificationError and tls.AlertError.
+func Dial(ctx context.Context, d Dialer, network, address string, config *tls.Config, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {
+	return Options{}.Dial(ctx, d, network, address, config, accept, options...)
+}
+
+// Dial is the function Dial with options.
+func (o Options) Dial(ctx context.Context, d Dialer, network, address string, config *tls.Config, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {
+	if d == nil || accept == nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%w: the Dialer or the function accept is nil", loop.ErrBadArgument)}
+	}
+	if config == nil {
+		config = &tls.Config{}
+	}
+	if config.ServerName == "" {
+		host, _, err := net.SplitHostPort(address)
+		if err == nil {
+			config = config.Clone()
+			config.ServerName = host
+		}
+	}
+	return d.Dial(ctx, network, address, func(c *loop.Conn) loop.Handler {
+		h := accept(c)
+		if h == nil {
+			return nil // refused
+		}
+		return o.Client(config, h)
+	}, options...)
+}

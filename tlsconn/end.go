@@ -1,0 +1,109 @@
+package tlsconn
+
+import (
+	"io"
+
+	"github.com/pollux-io/pollux/internal/driver"
+)
+
+// maxAlertTurns is for how many turns of the loop a released stream stays open for its last alert, if the driver has
+// not yet passed it to the system. A driver needs one or two.
+const maxAlertTurns = 8
+
+// CloseWrite implements driver.Layer: close_notify, and then FIN.
+func (l *layer) CloseWrite(s *driver.Stream) (done bool, err error) {
+	if l.sendErr != nil {
+		return false, l.sendErr
+	}
+	o := l.outbox()
+	o.append(l.engine.Load().CloseNotify(nil))
+	if err := o.send(l.above.Driver, l.above.Stream); err != nil {
+		l.sendErr = err
+		l.dropOutbox()
+		return false, err
+	}
+	if !o.empty() {
+		l.state |= closePending
+		return false, nil
+	}
+	l.dropOutbox()
+	return true, s.CloseWrite()
+}
+
+// finishCloseWrite is the end of a CloseWrite that was in flight.
+func (l *layer) finishCloseWrite() {
+	l.state &^= closePending
+	l.above.Up.Sent(0, l.above.Stream.CloseWrite())
+}
+
+// Release implements driver.StreamDriver. If the connection ends with an alert that the driver has not yet passed to the
+// system, the driver's Release follows when it has: the peer shall know the reason.
+func (l *layer) Release(s *driver.Stream) {
+	if l.has(gone) {
+		return
+	}
+	l.state |= gone
+	if hs := l.hs; hs != nil {
+		hs.stopTimer()
+		l.hs = nil
+		l.shared.group.failed.Add(1)
+		if e := l.engine.Load(); e != nil {
+			e.Abort(errReleased)
+		}
+	}
+	l.dropIn()
+	l.held = nil
+	if l.awaitsAlert() && l.requestStep() {
+		l.state |= releasing
+		l.above.Driver.Pause(s)
+		return
+	}
+	l.above.Driver.Release(s)
+}
+
+// awaitsAlert reports whether an alert is with the driver, which will pass it on soon.
+func (l *layer) awaitsAlert() bool {
+	return l.out != nil && l.out.inFlight && (l.has(closePending) || l.endErr != nil && l.endErr != io.EOF) &&
+		!l.above.Driver.SendBlocked(l.above.Stream)
+}
+
+// releaseAfterAlert is step after Release.
+func (l *layer) releaseAfterAlert() {
+	if !l.has(releasing) {
+		return
+	}
+	if l.discarded++; l.discarded < maxAlertTurns && l.awaitsAlert() && l.requestStep() {
+		return
+	}
+	l.releaseNow()
+}
+
+func (l *layer) releaseNow() {
+	l.state &^= releasing
+	l.above.Driver.Release(l.above.Stream)
+}
+
+// sentAfterRelease is Sent after Release.
+func (l *layer) sentAfterRelease(err error) {
+	if plain := l.out.takePlain(); l.has(sendPending) && plain > 0 {
+		l.reportSent(plain, err)
+	}
+	if !l.has(releasing) {
+		return
+	}
+	if err == nil {
+		err = l.out.send(l.above.Driver, l.above.Stream)
+	}
+	if err != nil || l.out.empty() {
+		l.releaseNow()
+	}
+}
+
+// Released implements driver.StreamUpcalls.
+func (l *layer) Released() {
+	if l.out != nil {
+		l.out.inFlight = false
+		l.dropOutbox()
+	}
+	l.above.Up.Released()
+}

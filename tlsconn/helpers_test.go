@@ -1,0 +1,145 @@
+package tlsconn_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/pollux-io/pollux/internal/testkit"
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
+	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/tlsconn"
+)
+
+// newGroup returns a group that is shut down after the test.
+func newGroup(t testing.TB, c loop.Config) *loop.Group {
+	t.Helper()
+	g, err := loop.NewGroup(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
+		defer cancel()
+		if err := g.Shutdown(ctx); err != nil && !errors.Is(err, loop.ErrShutdown) {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// onBackends runs f with a group of two loops on each backend that this machine has. Goroutines and descriptors that
+// f leaves behind fail the test.
+func onBackends(t *testing.T, f func(t *testing.T, g *loop.Group)) {
+	t.Helper()
+	for _, b := range loop.Backends() {
+		t.Run(b.Name, func(t *testing.T) {
+			testkit.CheckLeaks(t)
+			switch forced := os.Getenv("POLLUX_BACKEND"); {
+			case forced != "" && forced != b.Name:
+				t.Skip("POLLUX_BACKEND forces " + forced)
+			case !b.Usable:
+				t.Skip(b.Why)
+			}
+			f(t, newGroup(t, loop.Config{Loops: 2, Backend: b.Name}))
+		})
+	}
+}
+
+// versions runs f with configurations of both versions of TLS.
+func versions(t *testing.T, f func(t *testing.T, server, client *tls.Config)) {
+	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(v), func(t *testing.T) {
+			server, client := tlstest.Configs(v)
+			f(t, server, client)
+		})
+	}
+}
+
+// A recorder is a handler that records its callbacks. It echoes what it receives, if echo is set.
+type recorder struct {
+	echo bool
+	// half keeps the connection open after the peer's end, until the test closes it.
+	half bool
+
+	opened chan *loop.Conn
+	ended  chan struct{} // the peer's end
+	closed chan error
+
+	mu    sync.Mutex
+	got   []byte
+	order string // a letter for each callback: Opened, Data, ReadClosed, Closed
+}
+
+func newRecorder() *recorder {
+	return &recorder{opened: make(chan *loop.Conn, 1), ended: make(chan struct{}), closed: make(chan error, 1)}
+}
+
+func (r *recorder) note(letter string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if letter != "D" || r.order == "" || r.order[len(r.order)-1] != 'D' {
+		r.order += letter
+	}
+}
+
+func (r *recorder) Opened(c *loop.Conn) {
+	r.note("O")
+	r.opened <- c
+}
+
+func (r *recorder) Data(c *loop.Conn, b []byte) (int, error) {
+	r.note("D")
+	r.mu.Lock()
+	r.got = append(r.got, b...)
+	r.mu.Unlock()
+	if r.echo {
+		if _, err := c.Write(b); err != nil {
+			return len(b), err
+		}
+	}
+	return len(b), nil
+}
+
+func (r *recorder) ReadClosed(c *loop.Conn) {
+	r.note("R")
+	close(r.ended)
+	if !r.half {
+		c.Close()
+	}
+}
+
+func (r *recorder) Closed(_ *loop.Conn, why error) {
+	r.note("C")
+	r.closed <- why
+}
+
+func (r *recorder) received() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]byte(nil), r.got...)
+}
+
+func (r *recorder) callbacks() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.order
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func mustTruncated(t *testing.T, why error) {
+	t.Helper()
+	if !errors.Is(why, io.ErrUnexpectedEOF) || !errors.Is(why, tlsconn.ErrTruncated) || errors.Is(why, io.EOF) {
+		t.Errorf("Closed got %v, want ErrTruncated", why)
+	}
+}

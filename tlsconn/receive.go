@@ -1,0 +1,199 @@
+package tlsconn
+
+import (
+	"io"
+
+	"github.com/pollux-io/pollux/internal/tlsengine"
+)
+
+const (
+	// maxJoinedBytes is the plaintext of a record that is moved, to be delivered together with that of the records
+	// around it. Longer ones are delivered where they are.
+	maxJoinedBytes = 2 << 10
+	// maxDiscardedBytes is how much is received after the peer's close_notify, to find out how the connection ends.
+	maxDiscardedBytes = 64 << 10
+	// cloggedBytes is more ciphertext than what the loop sends makes: the rest are answers to the peer, and it does
+	// not receive them. A few records, and what the driver delivers at once, may add to it.
+	cloggedBytes = maxSendBytes + 32<<10
+)
+
+// Received implements driver.StreamUpcalls.
+func (l *layer) Received(b []byte) bool {
+	switch {
+	case l.has(gone):
+		return false
+	case l.hs != nil:
+		l.feed(b)
+	case l.held != nil: // received by the driver before it was paused
+		l.held = append(l.held, b...)
+	case l.endErr != nil:
+		l.discarded += len(b) // RFC 8446, section 6.1
+	case l.has(connected):
+		l.records(b)
+	}
+	return l.receives()
+}
+
+// records delivers the plaintext of all records in b, after what l.in has, and keeps an incomplete one.
+func (l *layer) records(b []byte) {
+	if l.in != nil {
+		b = l.completeRecord(b)
+	}
+	e := l.engine.Load()
+	// b[from:to] has plaintext that is not delivered. It is always before the next record.
+	from, to, next := 0, 0, 0
+	for next < len(b) && l.endErr == nil && !l.has(gone) {
+		n, more := e.Next(b[next:])
+		if n == 0 {
+			l.keep(b[next:], more)
+			break
+		}
+		plain, err := e.Receive(b[next : next+n])
+		next += n
+		switch {
+		case len(plain) == 0:
+		case len(plain) <= maxJoinedBytes && (from < to || next < len(b)):
+			to += copy(b[to:], plain)
+		default:
+			l.deliver(b[from:to])
+			l.deliver(plain)
+			from, to = next, next
+		}
+		if err != nil {
+			l.deliver(b[from:to])
+			from = to
+		}
+		l.received(e, err)
+	}
+	l.deliver(b[from:to])
+	l.deliverEnd()
+}
+
+// received sends what crypto/tls answers to a record, and notes an error.
+func (l *layer) received(e *tlsengine.Conn, err error) {
+	if l.has(gone) {
+		return
+	}
+	if answer := e.TakeOutput(nil); len(answer) > 0 {
+		l.sendRecords(answer)
+	}
+	if err != nil {
+		l.endErr = err
+	}
+}
+
+// deliver gives the loop plaintext.
+func (l *layer) deliver(plain []byte) {
+	if len(plain) > 0 && !l.has(gone) && !l.above.Up.Received(plain[:len(plain):len(plain)]) {
+		l.state &^= receiving
+	}
+}
+
+// completeRecord completes the record that l.in begins with, delivers it, and returns the rest of b. The block is released
+// before that, unless the record is still incomplete.
+func (l *layer) completeRecord(b []byte) []byte {
+	e := l.engine.Load()
+	n, more := e.Next(l.in)
+	for n == 0 {
+		take := min(more, len(b))
+		l.in = append(grow(l.shared.blocks, l.in, more), b[:take]...)
+		b = b[take:]
+		if take < more {
+			return nil
+		}
+		n, more = e.Next(l.in)
+	}
+	record := l.in
+	l.in = nil
+	plain, err := e.Receive(record)
+	l.deliver(plain)
+	l.received(e, err)
+	release(l.shared.blocks, record)
+	return b
+}
+
+// keep stores the beginning of a record, of which more bytes are missing at least.
+func (l *layer) keep(b []byte, more int) {
+	l.in = append(grow(l.shared.blocks, nil, len(b)+more), b...)
+}
+
+// deliverHeld delivers what was received before the handshake has ended, once the loop receives, and then the end of
+// that, if it is known.
+func (l *layer) deliverHeld() {
+	if l.held != nil && l.has(receiving) && !l.has(gone|clogged) && l.endErr == nil {
+		b := l.held
+		l.held = nil
+		l.records(b)
+	}
+	if l.held == nil && l.rawEnd != nil && !l.has(gone) {
+		err := l.rawEnd
+		l.rawEnd = nil
+		l.rawReceiveEnded(err)
+	}
+}
+
+// deliverEnd reports the end to the loop: once it receives, and before that if it is a failure.
+func (l *layer) deliverEnd() {
+	switch {
+	case l.endErr == nil || l.has(ended|gone) || l.held != nil:
+	case l.has(receiving):
+		l.state |= ended
+		if l.endErr != io.EOF {
+			l.state |= failed
+		}
+		l.above.Up.ReceiveEnded(l.endErr)
+	case l.endErr != io.EOF:
+		l.fail(l.endErr)
+	}
+}
+
+// fail reports a failure to the loop, once.
+func (l *layer) fail(err error) {
+	if !l.has(failed | gone) {
+		l.state |= failed
+		l.above.Up.Failed(err)
+	}
+}
+
+// ReceiveEnded implements driver.StreamUpcalls.
+func (l *layer) ReceiveEnded(err error) {
+	switch {
+	case l.has(gone):
+	case l.hs != nil:
+		l.rawEnded(err)
+	case l.held != nil:
+		l.rawEnd = err
+	case l.has(connected):
+		l.rawReceiveEnded(err)
+	}
+}
+
+// rawReceiveEnded handles the end of what the driver receives.
+func (l *layer) rawReceiveEnded(err error) {
+	switch {
+	case l.endErr != nil: // close_notify was the end, or an error
+		if err != io.EOF {
+			l.fail(err)
+		}
+		return
+	case err != io.EOF:
+		l.endErr = err
+	case l.sendErr != nil: // which was the only report of a failure
+		l.endErr = l.sendErr
+	default:
+		l.endErr = l.engine.Load().ReceiveEnd()
+	}
+	l.dropIn()
+	l.deliverEnd()
+}
+
+// Failed implements driver.StreamUpcalls.
+func (l *layer) Failed(err error) {
+	switch {
+	case l.has(gone):
+	case l.hs != nil:
+		l.rawEnded(err)
+	case l.has(connected):
+		l.fail(err)
+	}
+}
