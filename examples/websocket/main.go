@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"log"
@@ -40,6 +41,8 @@ func run() error {
 	slow := flag.String("slow", "close", "what happens to slow clients: close, or skip (they miss messages)")
 	flag.DurationVar(&o.pingInterval, "ping", o.pingInterval, "ping clients that have been silent for so long, and abort them if they do not answer for as long again; 0: never")
 	origins := flag.String("origins", "", "browsers' origins that may connect, with commas in between, such as https://example.com; *: all; otherwise only pages of this host")
+	cert := flag.String("cert", "", "serve TLS (wss) with the certificates in this `file`, of format PEM; -key has the key")
+	key := flag.String("key", "", "`file` with the key of -cert, of format PEM")
 	every := flag.Duration("stats", time.Minute, "log figures at this interval; 0: never")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -53,6 +56,13 @@ func run() error {
 	}
 	if *origins != "" {
 		o.origins = strings.Split(*origins, ",")
+	}
+	if *cert != "" || *key != "" {
+		c, err := tls.LoadX509KeyPair(*cert, *key)
+		if err != nil {
+			return fmt.Errorf("-cert %q, -key %q: %w", *cert, *key, err)
+		}
+		o.tls = &tls.Config{Certificates: []tls.Certificate{c}}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

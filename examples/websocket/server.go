@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
+	"github.com/pollux-io/pollux/tlsconn"
 )
 
 // options are what the flags set. Zero is a value like others: begin with defaults.
@@ -23,6 +25,7 @@ type options struct {
 	pingInterval                  time.Duration
 	writeTimeout                  time.Duration // for a client that takes nothing
 	origins                       []string
+	tls                           *tls.Config  // nil: no TLS
 	network                       sock.Network // of a test
 }
 
@@ -102,6 +105,9 @@ func newServer(o options) (*server, error) {
 
 // accept returns the handler of a new connection.
 func (s *server) accept(*loop.Conn) loop.Handler {
+	if s.tls != nil {
+		return tlsconn.Server(s.tls, upgrade{s})
+	}
 	return upgrade{s}
 }
 
