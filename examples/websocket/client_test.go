@@ -14,7 +14,7 @@ import (
 )
 
 // patient bounds every wait for what must happen.
-const patient = time.Minute
+const patient = 5 * time.Minute
 
 // A client is the other end of a connection, in terms of bytes: it shares no code with the server,
 // so that a mistake is not made on both sides.

@@ -120,7 +120,7 @@ func inPlace(h header, b []byte) (Message, error) {
 
 func (r *Reader) begin(h header) {
 	if h.opcode != Continuation {
-		r.opcode, r.text = h.opcode, textChecker{}
+		r.opcode = h.opcode // r.text is at the beginning: it was, or the text before ended with a whole character
 	}
 	r.frame, r.at, r.inFrame = h, 0, true
 }
