@@ -60,6 +60,13 @@ func (s step) write(c net.Conn) error {
 	return nil
 }
 
+// autobahnOptions are those of a server that takes the longest message of the suite.
+func autobahnOptions() options {
+	o := defaults
+	o.maxEchoBytes = 16 << 20
+	return o
+}
+
 // All cases of the suite pass on real sockets.
 func TestAutobahn(t *testing.T) {
 	const number = 301 // of the cases in the categories 1 to 10
@@ -71,7 +78,7 @@ func TestAutobahn(t *testing.T) {
 	if len(all) != number || len(seen) != number {
 		t.Fatalf("there are %d cases with %d numbers, want %d", len(all), len(seen), number)
 	}
-	addr := start(t, defaults)
+	addr := start(t, autobahnOptions())
 	for _, tc := range all {
 		t.Run(tc.number, func(t *testing.T) {
 			tc.run(t, open(t, dial(t, addr), echoPath), func() {})
@@ -89,7 +96,7 @@ func TestAutobahnCutAnywhere(t *testing.T) {
 				if seed == 2 {
 					config.Adversity = looptest.Adverse()
 				}
-				sim := simulate(t, config, defaults)
+				sim := simulate(t, config, autobahnOptions())
 				for _, tc := range cases() {
 					if !strings.HasPrefix(tc.number, "9.") {
 						sim.run(t, tc)

@@ -32,7 +32,7 @@ type options struct {
 var defaults = options{
 	maxConns:         100_000,
 	maxMessageBytes:  64 << 10,
-	maxEchoBytes:     16 << 20,
+	maxEchoBytes:     1 << 20,
 	maxUnsentBytes:   1 << 20,
 	handshakeTimeout: 10 * time.Second,
 	closeTimeout:     5 * time.Second,

@@ -103,6 +103,7 @@ func TestRefusedHandshakes(t *testing.T) {
 			{origin("https://server.example:444"), 403},
 			{origin("https://server.example.evil.example"), 403},
 			{origin("null"), 403},
+			{strings.Replace(origin("null"), "Host: server.example", "Host:", 1), 403},
 			{"GET / HTTP/1.1\r\nHost: server.example\r\n\r\n", 426},
 			{"\x16\x03\x01 a ClientHello\r\n\r\n", 400},
 			{strings.Repeat("x", 8<<10), 431},

@@ -13,7 +13,7 @@ func TestTLS(t *testing.T) {
 	certified := httptest.NewUnstartedServer(nil) // only for its certificate
 	certified.StartTLS()
 	defer certified.Close()
-	o := defaults
+	o := autobahnOptions()
 	o.tls = &tls.Config{Certificates: certified.TLS.Certificates}
 	addr := start(t, o)
 	roots := x509.NewCertPool()

@@ -72,6 +72,6 @@ func (u upgrade) allowsOrigin(r websocket.Request) bool {
 	if r.Origin == "" || slices.Contains(u.origins, r.Origin) || slices.Contains(u.origins, "*") {
 		return true
 	}
-	_, host, _ := strings.Cut(r.Origin, "://")
-	return strings.EqualFold(host, r.Host)
+	_, host, ok := strings.Cut(r.Origin, "://") // "null" has none
+	return ok && strings.EqualFold(host, r.Host)
 }

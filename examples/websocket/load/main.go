@@ -27,7 +27,7 @@ func main() {
 	flag.StringVar(&o.addr, "addr", "", "instead of -server: the `address` of a server, which is not stopped")
 	flag.IntVar(&o.clients, "clients", 10_000, "number of clients")
 	flag.IntVar(&o.broadcasts, "broadcasts", 200, "number of messages, each for all clients")
-	flag.IntVar(&o.inFlight, "in-flight", 1, "send a message when so many before it, less one, have not reached all clients")
+	flag.IntVar(&o.inFlight, "in-flight", 1, "number of messages that are on their way at once")
 	flag.IntVar(&o.bytes, "bytes", 128, "length of a message")
 	flag.IntVar(&o.loops, "loops", 1, "number of loops for the clients")
 	timeout := flag.Duration("timeout", 10*time.Minute, "give up after this time")

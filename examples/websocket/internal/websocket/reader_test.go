@@ -198,7 +198,7 @@ func randomStream(random *rand.Rand) (b []byte) {
 			if payload = payload[:min(len(payload), 125)]; op == Close {
 				payload = string(AppendClosePayload(nil, CloseCode(999+random.IntN(20)), payload))
 			}
-		case inMessage:
+		case inMessage != (random.IntN(25) == 0):
 			op = Continuation
 		}
 		if op < Close {
@@ -207,12 +207,31 @@ func randomStream(random *rand.Rand) (b []byte) {
 		mask := [4]byte{byte(random.Uint32()), byte(random.Uint32()), 0, 7}
 		f := AppendMasked(nil, op, []byte(payload), mask)
 		f[0] = f[0]&0x7F | last
+		if random.IntN(20) == 0 {
+			f = broken(f, random)
+		}
 		b = append(b, f...)
 	}
-	if len(b) > 0 && random.IntN(3) == 0 {
-		b[random.IntN(len(b))] ^= 1 << random.IntN(8)
-	}
 	return b
+}
+
+// broken returns a frame with a mistake in its header, or with the length in a longer form.
+func broken(f []byte, random *rand.Rand) []byte {
+	switch random.IntN(4) {
+	case 0: // another opcode, a reserved bit, or another end
+		f[0] ^= 1 << random.IntN(8)
+	case 1: // no mask, or another length
+		f[1] ^= 1 << random.IntN(8)
+	case 2:
+		if n := f[1] & 127; n < 126 {
+			return slices.Concat([]byte{f[0], 0x80 | 126, 0, n}, f[2:])
+		}
+	case 3:
+		if n := f[1] & 127; n == 126 {
+			return slices.Concat([]byte{f[0], 0x80 | 127, 0, 0, 0, 0, 0, 0}, f[2:])
+		}
+	}
+	return f
 }
 
 // A Reader finds the same messages, and the same error, however the stream is cut.
