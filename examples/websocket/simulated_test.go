@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/loop/looptest"
 )
 
@@ -467,6 +468,35 @@ func TestNothingFollowsAClose(t *testing.T) {
 			}
 			b.Close()
 			settle()
+		}
+	})
+}
+
+// While a client has not answered its Close frame, it gets nothing more: no message of the room, which
+// a shutdown may not have reached everywhere, and no pong.
+func TestNothingFollowsGoingAway(t *testing.T) {
+	bubble(t, looptest.Config{}, defaults, func(t *testing.T, s *simulation) {
+		a, conn := s.join(t, "a")
+		b, _ := s.join(t, "a")
+		s.group.Each(func(c *loop.Conn) {
+			if c.RemoteAddr().String() == conn.LocalAddr().String() {
+				c.Handler().(*session).Shutdown(c)
+			}
+		})
+		if r, err := a.next(); err != nil || r.code() != 1001 {
+			t.Fatalf("got %v, %v, want Close 1001", r, err)
+		}
+		b.Write(text("late"))
+		b.expect(t, reply{opText, "late"})
+		a.Write(frame(fin|opPing, ""))
+		a.Write(text("later"))
+		settle()
+		if n := conn.Unread() + a.in.Buffered(); n > 0 {
+			t.Errorf("%d bytes follow the Close frame", n)
+		}
+		a.Write(closing(1001, ""))
+		if _, err := a.in.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("after both Close frames: %v", err)
 		}
 	})
 }

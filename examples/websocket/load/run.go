@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,17 +56,20 @@ type run struct {
 	options
 	began time.Time
 
-	clients         []*client              // by number; each is set before it is open
-	latencies       []histogram            // one for each loop, which alone uses it
-	started         atomic.Int64           // clients, of those that have begun to dial
-	open, gone      atomic.Int64           // clients
-	received        atomic.Int64           // messages, of all clients
-	goodbyes        atomic.Int64           // Close frames with the expected code
-	sent            atomic.Int64           // messages
-	fails           chan error             // the first failure
-	allOpen, allGot chan struct{}          // closed when all clients are open, and have got everything
-	allGone         chan struct{}          // closed when all clients have ended
-	ending          atomic.Pointer[uint16] // the code that clients must get, once that may come
+	clients         []*client     // by number; each is set before it is open
+	latencies       []histogram   // one for each loop, which alone uses it
+	started         atomic.Int64  // clients, of those that have begun to dial
+	open, gone      atomic.Int64  // clients
+	received        atomic.Int64  // messages, of all clients
+	goodbyes        atomic.Int64  // Close frames with the expected code
+	fails           chan error    // the first failure
+	allOpen, allGot chan struct{} // closed when all clients are open, and have got everything
+	allGone         chan struct{} // closed when all clients have ended
+
+	publishing sync.Mutex
+	sent       int // messages
+
+	ending atomic.Pointer[uint16] // the code that clients must get, once that may come
 }
 
 func newRun(o options) *run {
@@ -118,12 +122,16 @@ func (r *run) dialNext(ctx context.Context, g *loop.Group) {
 	}
 }
 
-// publish sends the next message, if there is one, by the first client.
+// publish sends the next message, if there is one, by the first client. It may be called from any
+// goroutine: the lock keeps messages in the order of their numbers.
 func (r *run) publish() {
-	n := r.sent.Add(1) - 1
-	if n >= int64(r.broadcasts) {
+	r.publishing.Lock()
+	defer r.publishing.Unlock()
+	n := r.sent
+	if n == r.broadcasts {
 		return
 	}
+	r.sent++
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, r.bytes), uint64(n))
 	b = binary.BigEndian.AppendUint64(b, uint64(time.Since(r.began)))
 	r.clients[0].send(b[:r.bytes])

@@ -217,7 +217,7 @@ func randomStream(random *rand.Rand) (b []byte) {
 
 // broken returns a frame with a mistake in its header, or with the length in a longer form.
 func broken(f []byte, random *rand.Rand) []byte {
-	switch random.IntN(4) {
+	switch random.IntN(5) {
 	case 0: // another opcode, a reserved bit, or another end
 		f[0] ^= 1 << random.IntN(8)
 	case 1: // no mask, or another length
@@ -230,6 +230,8 @@ func broken(f []byte, random *rand.Rand) []byte {
 		if n := f[1] & 127; n == 126 {
 			return slices.Concat([]byte{f[0], 0x80 | 127, 0, 0, 0, 0, 0, 0}, f[2:])
 		}
+	case 4: // a control frame that is too long
+		return AppendMasked(nil, Ping, make([]byte, MaxControlBytes+1+random.IntN(2)), [4]byte{1, 2, 3, 4})
 	}
 	return f
 }
