@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pollux-io/pollux/loop/looptest"
 	"github.com/pollux-io/pollux/sock"
@@ -84,4 +86,20 @@ func (s *simulation) dial(t *testing.T) *looptest.Conn {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// settle returns when the server has nothing to do.
+func settle() { time.Sleep(10 * time.Millisecond) }
+
+// join returns a client that is a member of a room.
+func (s *simulation) join(t *testing.T, room string) (*client, *looptest.Conn) {
+	t.Helper()
+	conn := s.dial(t)
+	t.Cleanup(func() { conn.Close() })
+	return open(t, conn, "/hub/"+room), conn
+}
+
+// bubble runs a test with a simulated server.
+func bubble(t *testing.T, c looptest.Config, o options, f func(t *testing.T, s *simulation)) {
+	synctest.Test(t, func(t *testing.T) { f(t, simulate(t, c, o)) })
 }

@@ -60,7 +60,7 @@ func TestClientFindsMistakes(t *testing.T) {
 // Arguments that cannot work are refused, with advice.
 func TestOptions(t *testing.T) {
 	good := options{clients: 1, broadcasts: 1, inFlight: 1, loops: 1, bytes: headBytes}
-	if err := good.applyDefaultsAndValidate(); err != nil {
+	if err := good.validate(); err != nil {
 		t.Fatal(err)
 	}
 	for _, change := range []func(*options){
@@ -73,14 +73,14 @@ func TestOptions(t *testing.T) {
 	} {
 		o := good
 		change(&o)
-		if err := o.applyDefaultsAndValidate(); err == nil {
+		if err := o.validate(); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}
 	}
 	if limit := maxDescriptors(); limit > 0 {
 		o := good
 		o.clients = limit
-		if err := o.applyDefaultsAndValidate(); err == nil || !strings.Contains(err.Error(), "ulimit") {
+		if err := o.validate(); err == nil || !strings.Contains(err.Error(), "ulimit") {
 			t.Errorf("%d clients, with a limit of %d descriptors: %v", o.clients, limit, err)
 		}
 	}

@@ -15,9 +15,9 @@ import (
 
 // options are what the flags set.
 type options struct {
-	addr                         string
-	clients, broadcasts, bytes   int
-	inFlight, loops, dialsAtOnce int
+	addr                       string
+	clients, broadcasts, bytes int
+	inFlight, loops            int
 }
 
 const (
@@ -26,18 +26,15 @@ const (
 	headBytes = 8 + 8
 	// maxBytes is the default of the server's flag -max-message.
 	maxBytes = 64 << 10
-	// defaultDialsAtOnce is below the backlog of a listener, so that no SYN is lost.
-	defaultDialsAtOnce = 128
+	// dialsAtOnce is below the backlog of a listener, so that no SYN is lost.
+	dialsAtOnce = 128
 	// spareDescriptors is how many descriptors a run needs besides those of its clients.
 	spareDescriptors = 50
 
 	room = "/hub/load"
 )
 
-func (o *options) applyDefaultsAndValidate() error {
-	if o.dialsAtOnce == 0 {
-		o.dialsAtOnce = defaultDialsAtOnce
-	}
+func (o *options) validate() error {
 	switch {
 	case o.clients < 1, o.broadcasts < 1, o.inFlight < 1, o.loops < 1:
 		return errors.New("-clients, -broadcasts, -in-flight and -loops must be 1 or more")
@@ -94,11 +91,16 @@ func (r *run) await(ctx context.Context, what string, phase <-chan struct{}) err
 	case <-phase:
 		return nil
 	case err := <-r.fails:
-		return fmt.Errorf("%s: %w", what, err)
+		return r.at(what, err)
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %d of %d clients are open, %d of %d messages have arrived, %d clients are gone: %w", what,
-			r.open.Load(), len(r.clients), r.received.Load(), r.options.clients*r.broadcasts, r.gone.Load(), context.Cause(ctx))
+		return r.at(what, context.Cause(ctx))
 	}
+}
+
+// at returns an error that reports how far the run has come.
+func (r *run) at(what string, err error) error {
+	return fmt.Errorf("%s: %d of %d clients were open, %d of %d messages have arrived, %d clients are gone: %w", what,
+		r.open.Load(), len(r.clients), r.received.Load(), len(r.clients)*r.broadcasts, r.gone.Load(), err)
 }
 
 // dialNext dials for the next client, if there is one. The end of each dial begins another one.
@@ -149,7 +151,7 @@ func (r *run) got() {
 
 // measure runs the phases, and returns the report. If program is not empty, it is the server.
 func measure(ctx context.Context, program string, o options) (report string, err error) {
-	if err := o.applyDefaultsAndValidate(); err != nil {
+	if err := o.validate(); err != nil {
 		return "", err
 	}
 	var s *server
@@ -176,7 +178,7 @@ func measure(ctx context.Context, program string, o options) (report string, err
 func (r *run) phases(ctx context.Context, g *loop.Group, s *server) (string, error) {
 	var out strings.Builder
 	before := s.usage()
-	for range r.dialsAtOnce {
+	for range dialsAtOnce {
 		r.dialNext(ctx, g)
 	}
 	if err := r.await(ctx, "connect", r.allOpen); err != nil {

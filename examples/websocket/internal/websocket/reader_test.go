@@ -116,21 +116,12 @@ func expected(b []byte) (o outcome) {
 		switch {
 		case !whole:
 			return o
-		case op == Close:
-			switch code := 0; {
-			case length == 1:
-				return outcome{o.messages, ProtocolError}
-			case length >= 2:
-				code = int(payload[0])<<8 | int(payload[1])
-				if code < 1000 || code >= 1004 && code <= 1006 || code >= 1015 && code < 3000 || code >= 5000 {
-					return outcome{o.messages, ProtocolError}
-				}
-				if !utf8.Valid(payload[2:]) {
-					return outcome{o.messages, InvalidPayload}
+		case control:
+			if op == Close {
+				if o.code = expectedOfClose(payload); o.code != 0 {
+					return o
 				}
 			}
-			o.add(op, payload)
-		case control:
 			o.add(op, payload)
 		case last:
 			o.add(opcode, message)
@@ -139,6 +130,24 @@ func expected(b []byte) (o outcome) {
 		b = b[n+4+int(length):]
 	}
 	return o
+}
+
+// expectedOfClose returns the code of the mistake in a Close frame, or 0.
+func expectedOfClose(payload []byte) CloseCode {
+	if len(payload) == 0 {
+		return 0
+	}
+	if len(payload) == 1 {
+		return ProtocolError
+	}
+	code := int(payload[0])<<8 | int(payload[1])
+	if code < 1000 || code >= 1004 && code <= 1006 || code >= 1015 && code < 3000 || code >= 5000 {
+		return ProtocolError
+	}
+	if !utf8.Valid(payload[2:]) {
+		return InvalidPayload
+	}
+	return 0
 }
 
 // isTextSoFar reports whether b is UTF-8, or, unless it is whole, becomes it with some more bytes.
