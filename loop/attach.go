@@ -68,14 +68,14 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 	var h Handler
 	var layer layeredHandler
 	err := c.callbackErr(func() {
-		h = accept(c)
+		if h = accept(c); h != nil && wrapHandler != nil {
+			h = wrapHandler(h)
+		}
 		if layer, _ = h.(layeredHandler); h == nil || layer != nil {
 			return
 		}
 		c.setHandler(h)
-		if o, ok := h.(OpenedHandler); ok {
-			o.Opened(c)
-		}
+		c.callOpened()
 	})
 	if layer != nil && err == nil {
 		err = c.beginFirstLayer(layer)

@@ -201,7 +201,11 @@ func (c *Conn) sendFIN() {
 	if !first {
 		return
 	}
-	err := c.closeWriteHalf()
+	c.finSent(c.closeWriteHalf())
+}
+
+// finSent handles the result of sending FIN.
+func (c *Conn) finSent(err error) {
 	if errors.Is(err, syscall.ENOTCONN) { // it was reset and is no longer connected
 		if c.phase == lingering && c.flags&readEnded == 0 {
 			return // ReceiveEnded is still to come

@@ -86,6 +86,7 @@ func TestUnixEcho(t *testing.T) {
 }
 
 func TestEchoAllocatesNothing(t *testing.T) {
+	skipWithLayer(t, "the layer of the tests allocates")
 	skipOnSimulation(t, "it allocates for what is on its way")
 	g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler { return echo{} })
 	_ = g

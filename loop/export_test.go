@@ -32,6 +32,16 @@ func ServeAcceptorOn(l *Loop, s driver.Acceptor, accept func(*Conn) Handler) err
 	return h.wait()
 }
 
+// WrapHandlers has the handlers that accept functions return changed by f; nil: not any more.
+func WrapHandlers(f func(Handler) Handler) { wrapHandler = f }
+
+// skipIfWrapped skips a test whose loop does not run: it would never start the layer.
+func skipIfWrapped(tb testing.TB) {
+	if wrapHandler != nil {
+		tb.Skip("with a layer: the loop of this test does not run")
+	}
+}
+
 // WatchdogSleeps reports whether the watchdog sleeps.
 func (g *Group) WatchdogSleeps() bool { return g.watchdog.Asleep() }
 

@@ -146,6 +146,9 @@ func TestFanoutMembersLeave(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if strings.HasSuffix(name, "Detach") {
+				skipWithLayer(t, needsDetach)
+			}
 			x := acceptN(t, g, 1)[0]
 			f.Add(x.c)
 			other.Add(x.c)
@@ -502,6 +505,7 @@ func TestL8FanoutDuringShutdown(t *testing.T) {
 
 // In the steady state a delivery allocates nothing, on a queue that is empty or not.
 func TestFanoutAllocatesNothing(t *testing.T) {
+	skipWithLayer(t, "the layer of the tests allocates")
 	skipOnSimulation(t, "it allocates for what is on its way")
 	const n = 4
 	g := group(t, loop.Config{Loops: 2})

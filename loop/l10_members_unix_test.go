@@ -21,6 +21,7 @@ import (
 // L10: a member of two Fanouts that is detached in the middle of their messages has got whole messages,
 // in order, and nothing after that: Detach's function gets a connection to which nobody writes any more.
 func TestL10DetachFanoutMember(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	testkit.CheckLeaks(t)
 	const members, messages = 10, 2000
 	g := group(t, loop.Config{Loops: 2, Logger: quiet()})
@@ -210,6 +211,7 @@ func (h *hopper) end(why error) {
 // cut off by the end of its group, or goes on elsewhere; no byte is lost, repeated or reordered up to
 // that, and nothing is left behind.
 func TestL10MoveDuringShutdown(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	testkit.CheckLeaks(t)
 	rounds := uint64(3)
 	if testkit.Long() {

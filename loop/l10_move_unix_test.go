@@ -20,6 +20,7 @@ import (
 // L10: a connection that moves again and again between package net and two loops, while both ends
 // stream, loses no byte in either direction, whether the peer ends with FIN or with a reset.
 func TestL10Move(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	testkit.CheckLeaks(t)
 	rounds := 1
 	if testkit.Long() {

@@ -17,6 +17,7 @@ import (
 )
 
 func TestL10Detach(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	type result struct {
 		c      net.Conn
 		unread []byte
@@ -63,6 +64,7 @@ func TestL10Detach(t *testing.T) {
 
 // L10: DetachStream returns the socket and the bytes that were received and not consumed.
 func TestL10DetachStream(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	type result struct {
 		s      *sock.Stream
 		unread []byte
@@ -125,6 +127,7 @@ func TestL10DetachStream(t *testing.T) {
 // Data returns an error after another goroutine has called DetachStream: the connection is then
 // closing, and must not be detached as if it were intact.
 func TestL10DetachWhileClosing(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	mistake := errors.New("a mistake")
 	type result struct {
 		s      *sock.Stream
@@ -163,6 +166,7 @@ func TestL10DetachWhileClosing(t *testing.T) {
 
 // A reset that arrived together with the bytes is reported by Detach, or by the detached socket.
 func TestL10DetachReportsTheReset(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	testkit.SkipOnWine(t, "a reset is reported only once there, to the first poll")
 	type result struct {
 		s      *sock.Stream
@@ -209,6 +213,7 @@ func TestL10DetachReportsTheReset(t *testing.T) {
 // The accept function detaches the connection and returns nil: the connection is handed over
 // intact, also after something was written.
 func TestL10DetachWithoutHandler(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	for _, size := range []int{0, 5, 8 << 20} {
 		type result struct {
 			s   *sock.Stream
@@ -237,6 +242,7 @@ func TestL10DetachWithoutHandler(t *testing.T) {
 
 // The idle timeout also ends a DetachStream that waits for a peer that reads nothing.
 func TestL10DetachWithPeerThatReadsNothing(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	ended := make(chan error, 1)
 	_, c := serve(t, loop.Config{IdleTimeout: 50 * time.Millisecond}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
@@ -259,6 +265,7 @@ func TestL10DetachWithPeerThatReadsNothing(t *testing.T) {
 // A connection that is aborted with a reason that wraps ErrDetached is not handed over: its
 // descriptor is closed.
 func TestL10AbortWithErrDetached(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	type result struct {
 		s   *sock.Stream
 		err error

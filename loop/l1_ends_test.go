@@ -15,6 +15,9 @@ import (
 func TestL1GoexitWhileAConnectionEnds(t *testing.T) {
 	for _, where := range []string{"done", "Detach's function", "Dial's function"} {
 		t.Run(where, func(t *testing.T) {
+			if where == "Detach's function" {
+				skipWithLayer(t, needsDetach)
+			}
 			g := group(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: failOnLog(t, "a loop has failed")})
 			ln, err := listenNet(t, "tcp", "127.0.0.1:0")
 			if err != nil {

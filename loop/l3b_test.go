@@ -316,6 +316,9 @@ func TestL3bCallsWhileFailing(t *testing.T) {
 		}, "", never},
 	} {
 		t.Run(what, func(t *testing.T) {
+			if what == "Detach" {
+				skipWithLayer(t, needsDetach)
+			}
 			conns, closed := make(chan *loop.Conn, 1), make(chan result, 1)
 			text := ""
 			g, c := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
@@ -420,6 +423,7 @@ func TestL3bOwnedIsReleasedWhileFailing(t *testing.T) {
 // DetachStream waits for everything to be sent, which fails: its function gets the unread bytes
 // and the error.
 func TestL3bDetachFails(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	type result struct {
 		unread string
 		err    error

@@ -55,6 +55,9 @@ func init() {
 	}
 }
 
+// wrapHandler, unless it is nil, changes the handlers that accept functions return. It is for tests.
+var wrapHandler func(Handler) Handler
+
 // driver returns what serves the connected stream: the layer, or the loop's driver.
 func (c *Conn) driver() driver.StreamDriver {
 	if c.flags&hasLayer != 0 {
@@ -200,7 +203,7 @@ func (c *Conn) layerConnected(err error) {
 	c.callDialed(nil)
 }
 
-// callOpened is called when the layer has connected.
+// callOpened begins the handler of a connection that is open.
 func (c *Conn) callOpened() {
 	switch h := c.handler.(type) {
 	case OpenedHandler:

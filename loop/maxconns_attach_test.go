@@ -57,6 +57,7 @@ func TestL7RelayToAtMaxConns(t *testing.T) {
 // the caller's. A slot is released by the end of an attached connection, and by one that is detached,
 // also for a connection that waits in a listener.
 func TestL7AttachAtMaxConns(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	testkit.CheckLeaks(t)
 	const limit = 4
 	g := group(t, loop.Config{Loops: 2, MaxConns: limit, Logger: quiet()})

@@ -150,6 +150,9 @@ func (x *mixedConn) own(seed uint64) {
 		}
 	}
 	how := 1 + r.Int32N(4)
+	if how == mixedDetaches && withLayers() {
+		how = mixedCloses // a connection with a layer cannot be detached
+	}
 	x.how.Store(how)
 	switch how {
 	case mixedCloses:

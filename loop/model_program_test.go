@@ -374,10 +374,10 @@ func (d *drawer) loopStep(end int, s *script, ends bool) step {
 	case opEcho:
 		x.n = 1 - end // two echoing ends would never stop
 	case opDetach, opDetachStream:
-		if end == 1 {
-			x.op = opClose // covered by end 0
+		if end == 1 || withLayers() {
+			x.op = opClose // covered by end 0; a connection with a layer cannot be detached
 		}
-		if sys.OnWine() {
+		if sys.OnWine() && x.op == opDetach {
 			x.op = opDetachStream
 		}
 	case opPanic, opDataError:

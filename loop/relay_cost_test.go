@@ -35,6 +35,7 @@ func (d *asyncNoKernel) complete() {
 
 // newRelayed returns a loop, which does not run, with n relays on a driver.
 func newRelayed(tb testing.TB, drv driver.Driver, n int) (*Loop, []*Conn) {
+	skipIfWrapped(tb)
 	g := &Group{clock: newClock(nil)}
 	if err := g.config.applyDefaultsAndValidate(); err != nil {
 		tb.Fatal(err)

@@ -80,14 +80,18 @@ func (c *Conn) forward(d *direction, b []byte) (taken int, full bool) {
 		return len(b), false
 	}
 	sent := 0
+	config := &c.loop.g.config
 	if c.out == nil && c.loop == d.from.loop && c.flags&sendPending == 0 && c.watermark&above == 0 {
-		if sent = c.forwardNowLocked(b); sent == len(b) {
+		now := b
+		if c.flags&hasLayer != 0 { // a layer keeps what it has begun to send: that must be queued
+			now = b[:min(len(b), config.MaxUnsentBytes)]
+		}
+		if sent = c.forwardNowLocked(now); sent == len(b) {
 			c.mu.Unlock()
 			d.forwarded.Add(int64(sent))
 			return sent, false
 		}
 	}
-	config := &c.loop.g.config
 	unsent := c.unsentLocked()
 	taken = sent + min(len(b)-sent, max(config.MaxUnsentBytes-unsent, 0))
 	c.queueLocked(b[sent:taken])

@@ -62,16 +62,13 @@ type relayTo struct {
 
 var (
 	_ Handler           = (*relayTo)(nil)
-	_ OpenedHandler     = (*relayTo)(nil)
 	_ ReadClosedHandler = (*relayTo)(nil)
 	_ ClosedHandler     = (*relayTo)(nil)
 	_ installer         = (*relayTo)(nil)
 )
 
-// Opened implements OpenedHandler.
-func (t *relayTo) Opened(client *Conn) { t.dial(client) }
-
-// handlerInstalled implements installer.
+// handlerInstalled implements installer. There is no Opened besides: a handler that gives its connection to another one calls
+// that one's Opened after SetHandler, as tlsconn.Peek does.
 func (t *relayTo) handlerInstalled(client *Conn) { t.dial(client) }
 
 // Data implements Handler: the client is paused, so at most the program's own Resume leads here.

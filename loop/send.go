@@ -376,6 +376,12 @@ func (c *Conn) sent(n int, err error) {
 		c.loop.callDone() // of what was sent; callEnd drops the rest
 		return
 	}
+	if err != nil && c.writeHalf == finSent { // of the layer's CloseWrite: everything else was sent
+		c.mu.Unlock()
+		c.loop.callDone()
+		c.finSent(err)
+		return
+	}
 	if c.phase == failing {
 		c.dropUnsentLocked(c.extras.sendFailed)
 		c.mu.Unlock()

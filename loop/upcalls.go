@@ -21,10 +21,11 @@ func (u *upcalls) Connected(err error) {
 }
 
 // Received implements driver.StreamUpcalls. See beginCallback about its length; it marks the
-// loop as awake there.
+// loop as awake there. A layer may call it while the loop does the operations of its inbox, which does
+// not have those any more.
 func (u *upcalls) Received(b []byte) bool {
 	c := (*Conn)(u)
-	if c.loop.inbox.size.Load() > 0 {
+	if c.loop.inbox.size.Load() > 0 || c.flags&hasLayer != 0 {
 		c.servePending()
 	}
 	c.loop.counts.bytesIn += uint64(len(b))
@@ -44,7 +45,7 @@ func (u *upcalls) Received(b []byte) bool {
 // ReceiveEnded implements driver.StreamUpcalls.
 func (u *upcalls) ReceiveEnded(err error) {
 	c := (*Conn)(u)
-	if c.loop.inbox.size.Load() > 0 {
+	if c.loop.inbox.size.Load() > 0 || c.flags&hasLayer != 0 {
 		c.servePending()
 	}
 	c.receiveEnded(err)

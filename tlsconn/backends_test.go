@@ -7,14 +7,13 @@ import (
 	"net"
 	"testing"
 
-	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/tlsconn"
 )
 
 // A client of crypto/tls gets back every byte that it has sent, and then the end, on every backend.
 func TestServerEchoes(t *testing.T) {
-	data := testkit.Text(1 << 20)
+	data := text(1 << 20)
 	onBackends(t, func(t *testing.T, g *loop.Group) {
 		versions(t, func(t *testing.T, server, client *tls.Config) {
 			r := newRecorder()
@@ -43,7 +42,7 @@ func TestServerEchoes(t *testing.T) {
 
 // A server of crypto/tls gets every byte, and then close_notify.
 func TestClientSends(t *testing.T) {
-	data := testkit.Text(1 << 20)
+	data := text(1 << 20)
 	onBackends(t, func(t *testing.T, g *loop.Group) {
 		versions(t, func(t *testing.T, server, client *tls.Config) {
 			ln := must(tls.Listen("tcp", "127.0.0.1:0", server))

@@ -19,8 +19,9 @@ type Dialer interface {
 // no ServerName, it is the host of the address, as in tls.Dial. A nil config is the zero one. accept returns the handler above
 // TLS.
 //
-// The error is that of d.Dial. Errors of the handshake that errors.As finds are those of crypto/tls, such as
-// *tls.CertificateVerificationError and tls.AlertError.
+// The error is that of d.Dial. If the handshake fails it is a *net.OpError with Op "TLS handshake" that wraps the error of
+// crypto/tls, such as a *tls.CertificateVerificationError, or ErrHandshakeTimeout; an alert of the server is a *net.OpError with
+// Op "remote error".
 func Dial(ctx context.Context, d Dialer, network, address string, config *tls.Config, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {
 	return Options{}.Dial(ctx, d, network, address, config, accept, options...)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/pollux-io/pollux/internal/clienthello"
@@ -193,9 +194,17 @@ func (l *layer) failHandshake(err error) {
 		g.timedOut.Add(1)
 	}
 	l.above.Driver.Pause(l.above.Stream)
-	err = fmt.Errorf("TLS handshake: %w", err)
+	err = l.handshakeError(err)
 	defer l.above.Up.Connected(err) // even if the callback ends the goroutine
 	hs.handler.options.report(l.conn, err)
+}
+
+func (l *layer) handshakeError(err error) error {
+	e := &net.OpError{Op: "TLS handshake", Net: "tcp", Source: l.conn.LocalAddr(), Addr: l.conn.RemoteAddr(), Err: err}
+	if e.Source != nil {
+		e.Net = e.Source.Network()
+	}
+	return e
 }
 
 // Connected implements driver.StreamUpcalls. The stream is connected before Start, so no driver calls it.

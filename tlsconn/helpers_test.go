@@ -143,3 +143,12 @@ func mustTruncated(t *testing.T, why error) {
 		t.Errorf("Closed got %v, want ErrTruncated", why)
 	}
 }
+
+// text returns n bytes that differ at each position that matters.
+func text(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i ^ i>>8 ^ i>>16)
+	}
+	return b
+}

@@ -50,6 +50,7 @@ func (l *layer) records(b []byte) {
 		}
 		plain, err := e.Receive(b[next : next+n])
 		next += n
+		l.received(e, err)
 		switch {
 		case len(plain) == 0:
 		case len(plain) <= maxJoinedBytes && (from < to || next < len(b)):
@@ -59,26 +60,17 @@ func (l *layer) records(b []byte) {
 			l.deliver(plain)
 			from, to = next, next
 		}
-		if err != nil {
-			l.deliver(b[from:to])
-			from = to
-		}
-		l.received(e, err)
 	}
 	l.deliver(b[from:to])
 	l.deliverEnd()
 }
 
-// received sends what crypto/tls answers to a record, and notes an error.
+// received sends what crypto/tls answers to a record, and notes an error. It is called before plaintext is delivered: a
+// handler that then ends the connection does not keep back an alert.
 func (l *layer) received(e *tlsengine.Conn, err error) {
-	if l.has(gone) {
-		return
-	}
+	l.endErr = err
 	if answer := e.TakeOutput(nil); len(answer) > 0 {
 		l.sendRecords(answer)
-	}
-	if err != nil {
-		l.endErr = err
 	}
 }
 
@@ -106,8 +98,8 @@ func (l *layer) completeRecord(b []byte) []byte {
 	record := l.in
 	l.in = nil
 	plain, err := e.Receive(record)
-	l.deliver(plain)
 	l.received(e, err)
+	l.deliver(plain)
 	release(l.shared.blocks, record)
 	return b
 }

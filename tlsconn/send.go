@@ -1,6 +1,8 @@
 package tlsconn
 
 import (
+	"io"
+
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/tlsengine"
 )
@@ -8,10 +10,12 @@ import (
 // Send implements driver.StreamDriver. It encrypts up to maxSendBytes at a time, and as long as the driver takes all.
 // What it has encrypted before, and the driver has not taken, is what bufs begins with.
 func (l *layer) Send(_ *driver.Stream, bufs [][]byte) (n int, err error) {
-	if l.sendErr != nil {
+	switch {
+	case l.sendErr != nil:
 		return 0, l.sendErr
-	}
-	if l.out != nil && l.out.marked > 0 {
+	case l.endErr != nil && l.endErr != io.EOF:
+		return 0, l.endErr // for TLS it ends both directions
+	case l.out != nil && l.out.marked > 0:
 		l.state |= sendPending
 		return 0, nil
 	}
@@ -61,9 +65,9 @@ func (l *layer) outbox() *outbox {
 	return l.out
 }
 
-// dropOutbox releases the outbox. No Send of the driver may be in flight.
+// dropOutbox releases the outbox, unless a Send of the driver is in flight: then Sent does.
 func (l *layer) dropOutbox() {
-	if o := l.out; o != nil {
+	if o := l.out; o != nil && !o.inFlight {
 		l.out = nil
 		l.shared.putOutbox(o)
 	}
@@ -112,7 +116,7 @@ func (l *layer) Sent(n int, err error) {
 	case o.empty():
 		l.dropOutbox()
 	}
-	if plain > 0 {
+	if plain > 0 && l.has(sendPending) {
 		l.reportSent(plain, nil)
 	}
 	if l.out == nil && l.has(closePending) {
