@@ -15,6 +15,7 @@ var pages = map[string]int{
 	"../../docs/names.md":         11,
 	"../../docs/netconn.md":       9,
 	"../../docs/testing.md":       15,
+	"../../docs/tls.md":           11,
 }
 
 var (
