@@ -38,4 +38,6 @@
 // After the handshake there is no goroutine, and records are decrypted where they were received. An idle connection has
 // no buffers, whatever it has received and sent before: a few kilobytes for the state of crypto/tls. StatsOf reports
 // whether that is so with the version of Go in use.
+//
+// docs/tls.md in the repository is the guide.
 package tlsconn
