@@ -344,6 +344,7 @@ func TestSharedFuncPanics(t *testing.T) {
 
 // WriteShared allocates nothing.
 func TestWriteSharedAllocatesNothing(t *testing.T) {
+	skipWithLayer(t, "the layer of the tests allocates")
 	skipOnSimulation(t, "it allocates for what is on its way")
 	for _, size := range []int{64, 4 << 10} {
 		s := loop.NewSharedFunc(make([]byte, size), func() {})

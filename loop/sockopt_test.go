@@ -112,6 +112,7 @@ func TestConnOptionsOfUnixSocket(t *testing.T) {
 // L2: on a connection that is closed, being closed or detached, the setters, SyscallConn and the
 // RawConn from before return ErrClosed.
 func TestL2OptionsAfterClose(t *testing.T) {
+	skipWithLayer(t, needsDetach)
 	for what, end := range map[string]func(c *loop.Conn) error{
 		"Close": (*loop.Conn).Close,
 		"Abort": (*loop.Conn).Abort,

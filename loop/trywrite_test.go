@@ -43,6 +43,7 @@ func holdLoop(t testing.TB, l *loop.Loop) (release func()) {
 
 // TryWrite of another goroutine reaches the peer even while the loop is busy, and allocates nothing.
 func TestTryWriteNeedsNoLoop(t *testing.T) {
+	skipWithLayer(t, "only the loop may call a layer")
 	skipOnSimulation(t, "there, loops send in the order of the seed")
 	c, peer, _, _ := serveIdle(t, loop.Config{Loops: 1})
 	release := holdLoop(t, c.Loop())
