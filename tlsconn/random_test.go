@@ -102,8 +102,11 @@ func (k *talker) Closed(_ *loop.Conn, why error) {
 // driver may do.
 func TestBytesAreExact(t *testing.T) {
 	seeds := uint64(60)
-	if testkit.Long() {
+	switch {
+	case testkit.Long():
 		seeds = 500
+	case testkit.Race:
+		seeds = 12
 	}
 	sides(t, func(t *testing.T, s side) {
 		for seed := range seeds {

@@ -1,6 +1,7 @@
 package tlsconn_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"encoding/hex"
@@ -19,6 +20,7 @@ import (
 type rawPeer struct {
 	*looptest.Conn
 	t       *testing.T
+	records *bufio.Reader // of what comes
 	out, in *tlstest.Half
 }
 
@@ -64,7 +66,7 @@ func (s side) rawHandshake(t *testing.T, h loop.Handler) (*rawPeer, *loop.Group)
 			halves[f[0]] = tlstest.NewHalf(t, must(hex.DecodeString(f[2])))
 		}
 	}
-	p := &rawPeer{Conn: raw, t: t, out: halves["CLIENT_TRAFFIC_SECRET_0"], in: halves["SERVER_TRAFFIC_SECRET_0"]}
+	p := &rawPeer{Conn: raw, t: t, records: bufio.NewReader(raw), out: halves["CLIENT_TRAFFIC_SECRET_0"], in: halves["SERVER_TRAFFIC_SECRET_0"]}
 	if s.client {
 		p.out, p.in = p.in, p.out
 	}
@@ -74,11 +76,11 @@ func (s side) rawHandshake(t *testing.T, h loop.Handler) (*rawPeer, *loop.Group)
 // next returns the next record.
 func (p *rawPeer) next() (kind byte, payload []byte) {
 	record := make([]byte, 5)
-	if _, err := io.ReadFull(p, record); err != nil {
+	if _, err := io.ReadFull(p.records, record); err != nil {
 		p.t.Fatal("the peer of the raw connection:", err)
 	}
 	record = append(record, make([]byte, int(record[3])<<8|int(record[4]))...)
-	if _, err := io.ReadFull(p, record[5:]); err != nil {
+	if _, err := io.ReadFull(p.records, record[5:]); err != nil {
 		p.t.Fatal("the peer of the raw connection:", err)
 	}
 	kind, payload, _ = p.in.Open(record)
