@@ -100,18 +100,15 @@ type installer interface{ handlerInstalled(c *Conn) }
 func (c *Conn) replaceHandler() {
 	c.mu.Lock()
 	h, y := c.extras.next, c.extras.layering
-	c.extras.next = nil
-	switch {
-	case h == nil:
-	case y != nil && y.inner != nil: // Opened is called first
-		y.inner = h
-	default: // at once, for Handler
-		c.setHandlerLocked(h)
+	if h == nil || y != nil && y.inner != nil { // accept's handler gets Opened first: layerConnected calls again
+		c.mu.Unlock()
+		return
 	}
+	c.extras.next = nil
+	c.setHandlerLocked(h)                    // at once, for Handler
 	begins := c.upcoming&layerRequested != 0 // and the layer has not connected
 	c.mu.Unlock()
 	switch {
-	case h == nil || y != nil && y.inner != nil:
 	case begins && c.phase == open:
 		c.beginLayer()
 		c.startLayerSoon()

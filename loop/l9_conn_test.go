@@ -184,9 +184,8 @@ func TestL9NoDoneAfterTheEnd(t *testing.T) {
 				skipWithLayer(t, needsDetach)
 			}
 			conns, closed := make(chan *loop.Conn, 1), make(chan bool)
-			g, peer := serve(t, loop.Config{Loops: 1}, func(c *loop.Conn) loop.Handler {
-				conns <- c
-				return closer{closed}
+			g, peer := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+				return closer{conns, closed}
 			})
 			c := receive(t, conns, "the connection")
 			running, release, finished := make(chan bool), make(chan bool), make(chan bool)
@@ -220,9 +219,14 @@ func TestL9NoDoneAfterTheEnd(t *testing.T) {
 }
 
 // closer is a handler without ReadClosed.
-type closer struct{ closed chan bool }
+// closer gives its connection away when it is open, and reports its end.
+type closer struct {
+	opened chan *loop.Conn
+	closed chan bool
+}
 
 func (closer) Data(_ *loop.Conn, b []byte) (int, error) { return len(b), nil }
+func (h closer) Opened(c *loop.Conn)                    { h.opened <- c }
 func (h closer) Closed(*loop.Conn, error)               { close(h.closed) }
 
 // requestedEnds are calls that end a connection.

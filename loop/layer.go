@@ -194,6 +194,9 @@ func (c *Conn) layerConnected(err error) {
 	c.resumeReading() // what was unsent is sent
 	c.restartIdle()
 	c.callback(c.callOpened)
+	if !c.phase.gone() {
+		c.replaceHandler() // if SetHandler was called meanwhile
+	}
 	c.runPostponed()
 	if c.phase.gone() {
 		return // Released calls done

@@ -303,8 +303,8 @@ func (m *mixedModel) connect(r *rand.Rand) {
 		g := group(t, loop.Config{Loops: 2, Logger: quiet(), HighWatermarkBytes: 64 << 10, MaxUnsentBytes: 4 << 20, TurnBudgetBytes: 32 << 10})
 		ln, err := g.Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler {
 			x := &mixedConn{m: m, c: c, closed: make(chan error, 1)}
-			go func() { opened <- x }()
 			return &funcs{
+				opened:     func(*loop.Conn) { go func() { opened <- x }() },
 				readClosed: func(c *loop.Conn) { c.Close() },
 				closed: func(c *loop.Conn, why error) {
 					x.closes.Add(1)
@@ -318,7 +318,7 @@ func (m *mixedModel) connect(r *rand.Rand) {
 		m.groups = append(m.groups, g)
 		for range 8 {
 			peer := dial(t, ln.Addr())
-			x := receive(t, opened, "accept")
+			x := receive(t, opened, "Opened")
 			x.peer = peer
 			if r.IntN(2) == 0 {
 				x.c.SetWriteBuffer(8 << 10)
