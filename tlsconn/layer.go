@@ -34,7 +34,8 @@ type layer struct {
 	state   state
 	queued  atomic.Bool // Above.Run has step
 
-	discarded int // bytes received after the peer's close_notify
+	discarded  int // bytes received after the peer's close_notify
+	alertTurns int // turns of the loop since Release, while releasing is set
 }
 
 // state is a set of flags.
