@@ -95,7 +95,7 @@ func TestLayerPassesEverythingOn(t *testing.T) {
 	}
 }
 
-// Until the layer of an accepted connection has connected, nobody is notified, writes are refused,
+// Until the layer of an accepted connection has connected, no callback is called, writes are refused,
 // and Detach always is. Opened comes then.
 func TestLayerConnectsBeforeOpened(t *testing.T) {
 	conns, opened := make(chan *loop.Conn, 1), make(chan bool, 1)
@@ -141,7 +141,7 @@ func TestLayerConnectsBeforeOpened(t *testing.T) {
 	}
 }
 
-// A layer that fails ends the connection: of an accepted one nobody is notified, and Stats counts it;
+// A layer that fails ends the connection: no callback of an accepted one is called, and Stats counts it;
 // Dial returns the error; a handler given to SetHandler gets Closed.
 func TestLayerFails(t *testing.T) {
 	broken := errors.New("broken")
