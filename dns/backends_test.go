@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -94,12 +93,7 @@ func onBackends(t *testing.T, f func(t *testing.T, r *Resolver, s realServer)) {
 	for _, b := range loop.Backends() {
 		t.Run(b.Name, func(t *testing.T) {
 			testkit.CheckLeaks(t)
-			switch forced := os.Getenv("POLLUX_BACKEND"); {
-			case forced != "" && forced != b.Name:
-				t.Skip("POLLUX_BACKEND forces " + forced)
-			case !b.Usable:
-				t.Skip(b.Why)
-			}
+			testkit.SkipBackend(t, b.Name, b.Usable, b.Why)
 			g := must(loop.NewGroup(loop.Config{Loops: 2, Backend: b.Name}))
 			t.Cleanup(func() { g.Shutdown(context.Background()) })
 			s := startServer(t, b.Name)

@@ -3,7 +3,6 @@ package interop
 import (
 	"context"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -32,12 +31,7 @@ func onSides(t *testing.T, f func(t *testing.T, s side)) {
 		}
 		t.Run(b.Name, func(t *testing.T) {
 			testkit.CheckLeaks(t)
-			switch forced := os.Getenv("POLLUX_BACKEND"); {
-			case forced != "" && forced != b.Name:
-				t.Skip("POLLUX_BACKEND forces " + forced)
-			case !b.Usable:
-				t.Skip(b.Why)
-			}
+			testkit.SkipBackend(t, b.Name, b.Usable, b.Why)
 			g := newGroup(t, b.Name)
 			f(t, side{dialer: &netconn.Dialer{Group: g}, group: g})
 		})

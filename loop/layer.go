@@ -17,7 +17,7 @@ import (
 // until then, so that nothing leaves without the layer by mistake.
 //
 // If it fails, the connection is released. An accepted or dialed one whose Opened was not called
-// yet has no handler: nobody gets Closed, Dial returns the error, and Stats counts it.
+// yet has no handler: Closed is not called, Dial returns the error, and Stats counts it.
 
 // A layeredHandler stands for a handler above a layer. Its own Data is not called.
 type layeredHandler interface {
@@ -39,7 +39,7 @@ type layering struct {
 
 var (
 	errSecondLayer  = fmt.Errorf("%w: the connection has a layer, such as TLS, and there cannot be a second one on top of it", errors.ErrUnsupported)
-	errDetachLayer  = fmt.Errorf("%w: the connection has a layer, such as TLS, so its socket is of no use without it", errors.ErrUnsupported)
+	errDetachLayer  = fmt.Errorf("%w: the connection has a layer, such as TLS, and its bytes have no meaning without it; close the connection instead", errors.ErrUnsupported)
 	errEndedTooSoon = errors.New("the peer closed its side before the handshake")
 )
 

@@ -3,7 +3,6 @@ package loop_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/driver/layertest"
-	"github.com/pollux-io/pollux/internal/layered"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
@@ -21,81 +19,7 @@ func framed(h loop.Handler, seed uint64) *withLayer {
 	return &withLayer{Handler: h, options: layertest.Options{Seed: seed, Frames: true, Adverse: true, Async: seed%2 == 0}}
 }
 
-// With layers that change the bytes on both sides, what is written arrives, in order, both ways, and
-// then the end; back-pressure, half-close and the callbacks are as without.
-func TestLayerPassesEverythingOn(t *testing.T) {
-	skipOnSimulation(t, "a layer's goroutine has no place in the order of the network's seed")
-	const total = 3 << 20
-	want := testkit.Text(total)[:total]
-	for seed := range uint64(8) {
-		got := make(chan error, 16)
-		end := func() *funcs {
-			n := 0
-			return &funcs{
-				opened: func(c *loop.Conn) {
-					if h := c.Handler(); h == nil || layered.Of(c) == nil {
-						t.Error("in Opened the connection has no handler or no layer")
-					}
-					go func() {
-						for b := want; len(b) > 0; {
-							m, err := c.TryWrite(b)
-							if b = b[m:]; err != nil && !errors.Is(err, loop.ErrBufferFull) {
-								got <- err
-								return
-							}
-							if err != nil {
-								time.Sleep(time.Millisecond)
-							}
-						}
-						c.CloseWrite()
-					}()
-				},
-				data: func(c *loop.Conn, b []byte) (int, error) {
-					if len(b) > total-n || string(b) != string(want[n:n+len(b)]) {
-						err := fmt.Errorf("after %d bytes come %d others", n, len(b))
-						got <- err
-						return 0, err
-					}
-					n += len(b)
-					return len(b), nil
-				},
-				readClosed: func(c *loop.Conn) {
-					if n != total {
-						got <- errors.New("too few bytes")
-						return
-					}
-					got <- nil
-				},
-				closed: func(_ *loop.Conn, why error) {
-					if n != total {
-						got <- why
-					}
-				},
-			}
-		}
-		g := group(t, loop.Config{Loops: 1, Logger: failOnLog(t)})
-		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return framed(end(), 2*seed) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := g.Dial(context.Background(), "tcp", ln.Addr().String(), func(*loop.Conn) loop.Handler { return framed(end(), 2*seed+1) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			if err := receive(t, got, "the end of the stream"); err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-		}
-		if s := g.Stats().Loops[0]; s.BytesIn != 2*total || s.BytesOut != 2*total {
-			t.Errorf("Stats: %d bytes in, %d out, want %d: those above the layers", s.BytesIn, s.BytesOut, 2*total)
-		}
-		c.Abort()
-		g.Shutdown(canceledContext())
-	}
-}
-
-// Until the layer of an accepted connection has connected, nobody is notified, writes are refused,
+// Until the layer of an accepted connection has connected, no callback is called, writes are refused,
 // and Detach always is. Opened comes then.
 func TestLayerConnectsBeforeOpened(t *testing.T) {
 	conns, opened := make(chan *loop.Conn, 1), make(chan bool, 1)
@@ -141,7 +65,7 @@ func TestLayerConnectsBeforeOpened(t *testing.T) {
 	}
 }
 
-// A layer that fails ends the connection: of an accepted one nobody is notified, and Stats counts it;
+// A layer that fails ends the connection: no callback of an accepted one is called, and Stats counts it;
 // Dial returns the error; a handler given to SetHandler gets Closed.
 func TestLayerFails(t *testing.T) {
 	broken := errors.New("broken")

@@ -46,7 +46,8 @@ func (c *Conn) TryWrite(b []byte) (int, error) {
 // sendsElsewhereLocked reports whether the calling goroutine may send: it is not the loop's,
 // or at least not in a callback of c, and nothing is unsent, so no send of the driver is pending either. What the
 // loop alone does after it has sent (noteSentLocked) is not needed then: without unsent bytes the peer's progress is not
-// timed, and there is no idle timeout. Nor is there a layer, which only the loop may call. c.mu must be held; the connection must accept writes.
+// timed, and there is no idle timeout. Nor is there a layer, which only the loop may call. c.mu must be held; the
+// connection must accept writes.
 func (c *Conn) sendsElsewhereLocked() bool {
 	return c.out == nil && !c.inCallback() && (c.extras == nil || c.extras.idleTimeout <= 0 && c.extras.layering == nil) && c.loop.g.sim == nil
 }

@@ -9,7 +9,7 @@ import (
 // A half is one direction of a connection: the calls that wait for it, and their deadline. Its owner's mu
 // guards it, and must be held for all of its methods but setDeadline.
 //
-// One call at a time is in progress (busy), and others are queued behind it, as package net has it. The owner's
+// One call at a time is in progress (busy), and others are queued behind it, as in package net. The owner's
 // conditions are checked again after each wake-up.
 type half struct {
 	cond    sync.Cond // L is the owner's mu

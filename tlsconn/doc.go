@@ -21,8 +21,8 @@
 //     both directions then, as RFC 5246, section 7.2.1, has it; a handler with a ReadClosed should call Close soon.
 //     A peer that ends its side first gets close_notify when this side has sent everything and is closed.
 //   - Abort, a panic, and every failure reset the connection without close_notify, so the peer sees that it is incomplete.
-//   - A record that cannot be decrypted, or a message that is no TLS, ends the connection with an error of crypto/tls, after
-//     an alert. Renegotiation, which only TLS 1.2 has, is refused.
+//   - A record that cannot be decrypted, or bytes that are not TLS, end the connection with an error of crypto/tls, after
+//     an alert. Renegotiation, which TLS 1.2 and before have, is refused.
 //   - Detach is refused (errors.ErrUnsupported), and so is a second TLS inside of the first.
 //   - Config.WriteTimeout and LingerTimeout see the progress of the peer in steps of up to 16 KiB: those of records.
 //

@@ -72,7 +72,7 @@ func (l *layer) releaseAfterAlert() {
 	if !l.has(releasing) {
 		return
 	}
-	if l.discarded++; l.discarded < maxAlertTurns && l.awaitsAlert() && l.requestStep() {
+	if l.alertTurns++; l.alertTurns < maxAlertTurns && l.awaitsAlert() && l.requestStep() {
 		return
 	}
 	l.releaseNow()

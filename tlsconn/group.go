@@ -40,13 +40,13 @@ var groups struct {
 	of map[weak.Pointer[loop.Group]]*group
 }
 
-// groupOf returns the group of g. It makes one if make is set, and otherwise returns nil if there is none yet.
-func groupOf(g *loop.Group, make bool) *group {
+// groupOf returns the group of g. If g has none yet, it makes one if create is set, and otherwise returns nil.
+func groupOf(g *loop.Group, create bool) *group {
 	key := weak.Make(g)
 	groups.mu.Lock()
 	defer groups.mu.Unlock()
 	of := groups.of[key]
-	if of == nil && make {
+	if of == nil && create {
 		of = newGroup(len(g.Loops()))
 		if groups.of == nil {
 			groups.of = map[weak.Pointer[loop.Group]]*group{}
@@ -65,7 +65,7 @@ func newGroup(loops int) *group {
 	return of
 }
 
-// forget is the end of a loop.Group.
+// forget removes the group of a loop.Group that was collected.
 func forget(key weak.Pointer[loop.Group]) {
 	groups.mu.Lock()
 	defer groups.mu.Unlock()

@@ -22,7 +22,6 @@ type handshake struct {
 	deadline time.Time
 	full     bool  // the engine holds enough
 	received bool  // any byte
-	rawEnd   error // what the driver has reported as the end: io.EOF, or a failure
 	err      error // why the handshake cannot go on; the engine has none then, or it is not important any more
 }
 
@@ -115,8 +114,7 @@ func (hs *handshake) stopTimer() {
 
 // rawEnded notes that the driver receives no more, during the handshake.
 func (l *layer) rawEnded(err error) {
-	hs := l.hs
-	hs.rawEnd = err
+	l.rawEnd = err
 	e := l.engine.Load()
 	switch {
 	case e != nil && err == io.EOF:
@@ -125,7 +123,7 @@ func (l *layer) rawEnded(err error) {
 		e.Abort(err)
 	case err != io.EOF:
 		l.failHandshake(err)
-	case !hs.received:
+	case !l.hs.received:
 		l.failHandshake(errNoHello)
 	default:
 		l.failHandshake(tlsengine.ErrTruncated)
@@ -166,7 +164,7 @@ func (l *layer) stepHandshake() {
 
 // connect is the end of a successful handshake.
 func (l *layer) connect(unread []byte) {
-	rawEnd := l.hs.rawEnd
+	rawEnd := l.rawEnd // deliverHeld may clear it
 	l.hs = nil
 	l.state |= connected
 	l.done.Store(true)
@@ -174,7 +172,6 @@ func (l *layer) connect(unread []byte) {
 	if len(unread) > 0 {
 		l.held = unread
 	}
-	l.rawEnd = rawEnd
 	l.above.Up.Connected(nil)
 	if rawEnd != nil && rawEnd != io.EOF && !l.has(receiving|gone) {
 		l.fail(rawEnd)

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"os"
 	"sync"
 	"testing"
 
@@ -40,12 +39,7 @@ func onBackends(t *testing.T, f func(t *testing.T, g *loop.Group)) {
 	for _, b := range loop.Backends() {
 		t.Run(b.Name, func(t *testing.T) {
 			testkit.CheckLeaks(t)
-			switch forced := os.Getenv("POLLUX_BACKEND"); {
-			case forced != "" && forced != b.Name:
-				t.Skip("POLLUX_BACKEND forces " + forced)
-			case !b.Usable:
-				t.Skip(b.Why)
-			}
+			testkit.SkipBackend(t, b.Name, b.Usable, b.Why)
 			f(t, newGroup(t, loop.Config{Loops: 2, Backend: b.Name}))
 		})
 	}

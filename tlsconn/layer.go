@@ -28,13 +28,14 @@ type layer struct {
 	held []byte  // what was received before the handshake has ended, or nil; the driver is paused while there is some
 	out  *outbox // nil if the driver has taken everything
 
-	rawEnd  error // what the driver has reported as its end, for after held
+	rawEnd  error // what the driver has reported as its end, io.EOF or a failure, for after the handshake and held
 	endErr  error // why nothing more can be received, once known
 	sendErr error // why the driver sends no more
 	state   state
 	queued  atomic.Bool // Above.Run has step
 
-	discarded int // bytes received after the peer's close_notify
+	discarded  int // bytes received after the peer's close_notify
+	alertTurns int // turns of the loop since Release, while releasing is set
 }
 
 // state is a set of flags.

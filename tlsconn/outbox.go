@@ -75,7 +75,7 @@ func (o *outbox) empty() bool { return o.taken == o.put }
 // unsent returns the number of bytes that the driver has not taken.
 func (o *outbox) unsent() int { return o.put - o.taken }
 
-// send gives the driver what is there, unless a Send is in flight.
+// send gives the driver the ciphertext of the outbox, unless a Send is in flight.
 func (o *outbox) send(below driver.StreamDriver, s *driver.Stream) error {
 	for !o.inFlight && !o.empty() {
 		o.iov[0] = o.sending[o.off:]
@@ -135,7 +135,7 @@ func grow(p *block.Pool, b []byte, n int) []byte {
 	return larger
 }
 
-// release returns a block to the pool. nil is none.
+// release returns a block to the pool, unless it is nil.
 func release(p *block.Pool, b []byte) {
 	if b != nil {
 		p.Put(b[:cap(b)])

@@ -18,7 +18,7 @@ const DefaultHandshakeTimeout = 10 * time.Second
 type Options struct {
 	// HandshakeTimeout ends a connection whose handshake takes longer, with ErrHandshakeTimeout: from the time at which
 	// the socket is connected, or SetHandler was called, until the handler's Opened. For Peek it is the time until the
-	// ClientHello is complete; the handshake that may follow has a time of its own. 0: DefaultHandshakeTimeout.
+	// ClientHello is complete; the handshake that may follow has a time of its own. 0 or less: DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// HandshakeFailed, if it is set, is called on the loop when a handshake has failed, before the connection is closed:
 	// nothing else reports it for accepted connections, whose handlers get no callback before Opened, except for a

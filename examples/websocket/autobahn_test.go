@@ -12,7 +12,7 @@ import (
 )
 
 // run is the client of a case. pause is called after each step: it returns when the server has
-// nothing to do, if the network can tell that.
+// nothing to do, on networks that report that.
 func (tc testCase) run(t *testing.T, c *client, pause func()) {
 	t.Helper()
 	for _, s := range tc.steps {

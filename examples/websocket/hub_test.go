@@ -11,7 +11,7 @@ import (
 	"github.com/pollux-io/pollux/loop/looptest"
 )
 
-// All members of a room get each message of it, in one order, and nobody else does.
+// All members of a room get each message of it, in one order; other clients get none.
 func TestRooms(t *testing.T) {
 	o := defaults
 	o.loops = 3

@@ -7,7 +7,7 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-// keepalive finds clients that are gone without a word: one that is silent for an interval is
+// keepalive finds clients that are gone without FIN or reset: one that is silent for an interval is
 // pinged, and aborted if it is silent for the next one as well. Traffic only sets a flag; the timer
 // looks at it once in an interval.
 type keepalive struct {
@@ -16,7 +16,7 @@ type keepalive struct {
 	pinged bool
 }
 
-var errNoPong = errors.New("the client has answered no ping")
+var errNoPong = errors.New("the client has not answered a ping")
 
 // watch begins the intervals.
 func (s *session) watch(c *loop.Conn) {

@@ -4,7 +4,7 @@
 //   - server.go: options, and the life of the server;
 //   - upgrade.go: a connection until the opening handshake is done;
 //   - session.go: a connection after it, from received bytes to messages, and its end;
-//   - keepalive.go: clients that are gone without a word;
+//   - keepalive.go: clients that are gone without FIN or reset;
 //   - hub.go: rooms, and clients that are too slow;
 //   - stats.go: the figures that are logged;
 //   - internal/websocket: the protocol, without I/O.

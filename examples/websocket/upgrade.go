@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func (u upgrade) route(r websocket.Request) (*session, error) {
 	if room, ok := strings.CutPrefix(r.Path, roomPrefix); ok && room != "" && len(room) <= maxRoomName {
 		return newSession(u.server, room), nil
 	}
-	return nil, &websocket.RequestError{Status: http.StatusNotFound, Reason: "the paths are /echo and /hub/ROOM, where ROOM has at most 64 bytes"}
+	return nil, &websocket.RequestError{Status: http.StatusNotFound, Reason: fmt.Sprintf("the paths are %s and %sROOM, where ROOM has at most %d bytes", echoPath, roomPrefix, maxRoomName)}
 }
 
 // allowsOrigin reports whether the page may connect. Without this check, any page could use the

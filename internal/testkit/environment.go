@@ -36,6 +36,18 @@ func LookupSilentHost() (netip.Addr, bool) {
 	return a, err == nil
 }
 
+// SkipBackend skips a test of the backend of that name if POLLUX_BACKEND forces another one, or if it is not usable here,
+// for the reason why.
+func SkipBackend(t testing.TB, name string, usable bool, why string) {
+	t.Helper()
+	switch forced := os.Getenv("POLLUX_BACKEND"); {
+	case forced != "" && forced != name:
+		t.Skip("skipped: POLLUX_BACKEND forces " + forced)
+	case !usable:
+		t.Skip("skipped: " + why)
+	}
+}
+
 // SkipOnWine skips the test under Wine. The reason describes how Wine differs from Windows.
 func SkipOnWine(t testing.TB, reason string) {
 	t.Helper()

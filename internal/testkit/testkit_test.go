@@ -205,6 +205,28 @@ func TestSilentHost(t *testing.T) {
 	}
 }
 
+// A backend that is not usable is skipped with the reason, and one that is not forced with the one that is.
+func TestSkipBackend(t *testing.T) {
+	for _, c := range []struct {
+		forced string
+		usable bool
+		want   string
+	}{
+		{"", true, ""},
+		{"", false, "no kernel has it"},
+		{"pigeon", true, ""},
+		{"pigeon", false, "no kernel has it"},
+		{"epoll", true, "POLLUX_BACKEND forces epoll"},
+	} {
+		t.Setenv("POLLUX_BACKEND", c.forced)
+		r := &recorder{TB: t}
+		SkipBackend(r, "pigeon", c.usable, "no kernel has it")
+		if c.want == "" && r.skipped != "" || !strings.Contains(r.skipped, c.want) {
+			t.Errorf("forced %q, usable %v: skipped with %q, want %q", c.forced, c.usable, r.skipped, c.want)
+		}
+	}
+}
+
 func TestLong(t *testing.T) {
 	t.Setenv(LongEnv, "")
 	if Long() {

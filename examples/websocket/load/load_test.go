@@ -86,7 +86,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// A server that is not there, or is none, is an error and not a wait.
+// An address at which no server listens, or one of another protocol, is an error and not a wait.
 func TestNoServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -59,20 +59,20 @@ func (s *Source) Fingerprint() string {
 	return strings.Join(parts, ":")
 }
 
-// NotAfter returns when the certificate expires.
-func (s *Source) NotAfter() time.Time { return s.leaf().NotAfter }
+// Expiry returns when the certificate expires, as text.
+func (s *Source) Expiry() string { return utc(s.leaf().NotAfter) }
 
 // Warning returns why clients will refuse the certificate at the time now, or "".
 func (s *Source) Warning(now time.Time) string {
 	switch leaf := s.leaf(); {
 	case now.After(leaf.NotAfter):
-		return fmt.Sprintf("the certificate of %s expired on %s: clients will refuse it; renew it", s.certFile, day(leaf.NotAfter))
+		return fmt.Sprintf("the certificate of %s expired on %s: clients will refuse it; renew it", s.certFile, utc(leaf.NotAfter))
 	case now.Before(leaf.NotBefore):
-		return fmt.Sprintf("the certificate of %s is not valid before %s: clients will refuse it; check the clock", s.certFile, day(leaf.NotBefore))
+		return fmt.Sprintf("the certificate of %s is not valid before %s: clients will refuse it; check the clock", s.certFile, utc(leaf.NotBefore))
 	}
 	return ""
 }
 
-func day(t time.Time) string { return t.UTC().Format(time.DateTime + " UTC") }
+func utc(t time.Time) string { return t.UTC().Format(time.DateTime + " UTC") }
 
 func (s *Source) leaf() *x509.Certificate { return s.current.Load().Leaf }

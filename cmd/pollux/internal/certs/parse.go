@@ -8,15 +8,15 @@ import (
 
 // checkCertificates returns an error if a certificate of a file in PEM format cannot be parsed.
 func checkCertificates(b []byte) error {
-	for n := 1; ; n++ {
+	for n := 0; ; {
 		var block *pem.Block
 		if block, b = pem.Decode(b); block == nil {
 			return nil
 		}
 		if block.Type != "CERTIFICATE" {
-			n--
 			continue
 		}
+		n++
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
 			return fmt.Errorf("certificate %d cannot be parsed: %w", n, err)
 		}

@@ -29,7 +29,7 @@ func read(certFile, keyFile string) (*tls.Certificate, error) {
 	if err := checkBlocks(cert, key, certFile, keyFile); err != nil {
 		return nil, err
 	}
-	// Each is tried alone first, for the error of both names neither file.
+	// Each file is parsed alone first: the error of X509KeyPair names neither.
 	if err := checkCertificates(cert); err != nil {
 		return nil, fmt.Errorf("certificate file %s: %w; give a certificate in PEM format, with those of its issuers behind it", certFile, err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/webfiles"
 )
 
-// Limits of a client. There is none on the time of a whole answer, as files may be large and networks slow.
+// Limits of a client. The time of a whole response has no limit, as files may be large and networks slow.
 const (
 	headTimeout    = 10 * time.Second // for a request's head, and for the handshake of TLS
 	requestTimeout = time.Minute      // for all of a request

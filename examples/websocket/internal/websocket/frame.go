@@ -142,7 +142,7 @@ func AppendFrame(dst []byte, o Opcode, payload []byte) []byte {
 }
 
 // AppendMasked is AppendFrame for a client, which masks its frames. The mask must be unpredictable
-// for whoever chooses the payload (RFC 6455, 5.3).
+// for the author of the payload (RFC 6455, 5.3).
 func AppendMasked(dst []byte, o Opcode, payload []byte, mask [maskBytes]byte) []byte {
 	dst = append(appendHeader(dst, o, len(payload), maskBit), mask[:]...)
 	dst = append(dst, payload...)

@@ -20,7 +20,7 @@ type Message struct {
 type Reader struct {
 	// MaxMessageBytes is the maximum length of a message, in all its frames. It must be positive.
 	MaxMessageBytes int
-	// FromServer is whether the peer is a server, whose frames are not masked.
+	// FromServer reports whether the peer is a server, whose frames are not masked.
 	FromServer bool
 
 	// The message in progress: its opcode, or Continuation if there is none, and what has arrived.

@@ -206,7 +206,7 @@ func FuzzParseRequest(f *testing.F) {
 		h, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b[:n])))
 		if err != nil {
 			if strings.Contains(err.Error(), "malformed Host") || strings.Contains(err.Error(), "invalid URL escape") {
-				return // which nobody relies on: Host is compared with Origin only, and Path with names
+				return // the server does not rely on it: it compares Host with Origin only, and Path with names
 			}
 			t.Fatalf("%q is accepted, but not by net/http: %v", b[:n], err)
 		}

@@ -39,7 +39,7 @@ func (t *textChecker) add(b []byte) bool {
 func (t *textChecker) isWhole() bool { return t.n == 0 }
 
 // wholeChars returns the length of b without an incomplete character at its end. FullRune is true
-// for bytes that can not become a valid character, so these are not left out.
+// for bytes that cannot become a valid character, so these are not left out.
 func wholeChars(b []byte) int {
 	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax+1); i-- {
 		if utf8.RuneStart(b[i]) {
