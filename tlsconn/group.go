@@ -117,8 +117,8 @@ type Stats struct {
 	Refused    uint64 // those of Failed that did not begin: ErrTooManyHandshakes
 }
 
-// StatsOf returns the figures of the group's TLS connections. It may be called from any goroutine. The first call, or
-// handshake, of a process takes a few milliseconds: it checks whether InPlace works.
+// StatsOf returns the figures of the group's TLS connections. Without a group (nil) these are zero, but for InPlace and
+// Reason, which are the same for all. It may be called from any goroutine. The first call, or handshake, of a process takes a few milliseconds: it checks whether InPlace works.
 func StatsOf(g *loop.Group) Stats {
 	mode, reason := tlsengine.CurrentMode()
 	s := Stats{InPlace: mode == tlsengine.InPlace, Reason: reason}

@@ -23,6 +23,7 @@ type Report struct {
 	Forced      *Forced   `json:"forced"` // null if no backend is forced
 	System      System    `json:"system"`
 	Names       Names     `json:"names"`
+	TLS         TLS       `json:"tls"`
 	Limits      []Limit   `json:"limits"`
 	Connections int       `json:"connections"` // the number that Advice is for
 	Advice      []Advice  `json:"advice"`
@@ -94,7 +95,7 @@ func (noFiles) Open(name string) (fs.File, error) {
 func Examine(connections int) *Report { return examine(connections, thisMachine()) }
 
 func examine(connections int, m machine) *Report {
-	r := &Report{Connections: connections, Backends: backends(), Forced: forced(), System: system(m), Names: names(m.names), Notes: []Note{}}
+	r := &Report{Connections: connections, Backends: backends(), Forced: forced(), System: system(m), Names: names(m.names), TLS: tlsMode(), Notes: []Note{}}
 	r.Limits = append(systemLimits(m.files), m.limits...)
 	if soft, hard, ok := limits.Descriptors(); ok {
 		r.Limits = append([]Limit{

@@ -113,10 +113,11 @@ func TestJSON(t *testing.T) {
 			}
 		}
 	}
-	has(got, "backends", "forced", "system", "names", "limits", "connections", "advice", "notes")
+	has(got, "backends", "forced", "system", "names", "tls", "limits", "connections", "advice", "notes")
 	has(got["backends"].([]any)[0], "name", "usable", "default", "why")
 	has(got["system"], "os", "kernel", "arch", "go", "cpus", "gomaxprocs", "cgroup_cpus", "memory_bytes", "available_bytes", "gomemlimit_bytes")
 	has(got["names"], "source", "why", "servers", "timeout_ms", "attempts", "rotate", "tcp", "search", "warnings", "error")
+	has(got["tls"], "in_place", "why")
 	has(got["limits"].([]any)[0], "name", "values", "about")
 	has(got["advice"].([]any)[0], "name", "have", "need", "ok", "why", "commands")
 }

@@ -43,6 +43,7 @@ func (r *Report) Print(out io.Writer, width int) error {
 	p.printBackends()
 	p.printSystem()
 	p.printNames()
+	p.printTLS()
 	fmt.Fprintf(p, "\nLimits\n")
 	var t columns.Table
 	for _, l := range r.Limits {
