@@ -22,7 +22,7 @@ func TestTLS(t *testing.T) {
 	}
 	for mode, want := range map[string]string{
 		"":        "  records are decrypted where they were received",
-		"copying": "  each connection keeps buffers as large as its largest record: POLLUX_TLS",
+		"copying": "  each connection keeps buffers as large as its largest record: TLS copies records: POLLUX_TLS=copying is set",
 	} {
 		c := exec.Command(os.Args[0], "-test.run=^TestTLS$")
 		c.Env = append(os.Environ(), child+"=1", "POLLUX_TLS="+mode)
