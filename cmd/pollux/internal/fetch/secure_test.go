@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -281,6 +282,52 @@ func TestSilenceDuringTheHandshake(t *testing.T) {
 			})
 		})
 	}
+}
+
+// More handshakes than package tlsconn has in progress use up no tries: those that end in favor of others begin again. Here the
+// server takes longer than a silent peer may while others are queued.
+func TestMoreHandshakesThanPossibleAtOnce(t *testing.T) {
+	const transfers = 1024 + 30 // of which tlsconn has 1,024 in progress
+	a := faultserver.NewAuthority(t)
+	var count int
+	onSimulation(t, nil, func(b *simBench) {
+		config := serverConfig(a.IssueFor(t, "dual.test"))
+		b.Insecure, b.Parallel, b.Connect = true, transfers, time.Minute // the certificate is not valid at the time of a bubble
+		b.six.SetConnectPolicy(looptest.RefuseConnects)
+		ln, err := b.four.Listen("tcp", ":443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		go func() {
+			for {
+				raw, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				count++
+				time.AfterFunc(2*time.Second, func() {
+					c := tls.Server(raw, config)
+					defer c.Close()
+					if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+						io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+					}
+				})
+			}
+		}()
+		urls := make([]string, transfers)
+		for i := range urls {
+			urls[i] = "https://dual.test/"
+		}
+		for _, r := range b.run(t, urls...) {
+			if r.Err != nil || r.Tries != 1 {
+				b.t.Fatalf("%v after %d tries", r.Err, r.Tries)
+			}
+		}
+		if count == transfers {
+			b.t.Error("no handshake has ended in favor of others")
+		}
+	})
 }
 
 // The end of a run ends handshakes that are in progress.
