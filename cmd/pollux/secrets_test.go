@@ -43,7 +43,7 @@ func TestFetchHidesCredentials(t *testing.T) {
 		}
 	})
 	with := strings.Replace(s.URL(""), "//", "//"+login+"@", 1)
-	var urls []string
+	urls := []string{strings.Replace(with, "http:", "https:", 1) + "/ok"}
 	for path := range answers {
 		urls = append(urls, with+path, with+path+"?u=http://"+login+"@h/")
 	}

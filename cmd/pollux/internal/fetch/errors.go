@@ -188,14 +188,14 @@ func connectFailure(u *url.URL, tried attempts) *Error {
 		e.Advice = limits.Advice
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Advice = "no server listens there: check host and port"
+	case lacksZone(tried) && !isTimeout(err):
+		e.Advice = "in a URL write the % as %25"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		e.Advice = "no local port is free: lower --parallel, or widen the port range (pollux doctor)"
 	case errors.Is(err, syscall.ENOSPC):
 		e.Advice = "raise fs.epoll.max_user_watches (pollux doctor)"
 	case isTimeout(err):
 		e.Advice = "raise --connect-timeout if the network is slow"
-	case lacksZone(tried):
-		e.Advice = "in a URL write the % as %25"
 	case zoned(tried):
 		e.Advice = "check the zone after the %: it names a network interface of this machine"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):

@@ -3,6 +3,7 @@ package fetch
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -227,7 +228,8 @@ func TestResetDuringTheHandshake(t *testing.T) {
 		c.SetLinger(0)
 	})
 	r := b.run(t, at("127.0.0.1", s, "/"))[0]
-	if want := "set up TLS with " + s.Addr + ": " + syscall.ECONNRESET.Error(); r.Err == nil || r.Err.Error() != want || r.Tries != 3 {
+	errno, ok := errors.AsType[syscall.Errno](r.Err)
+	if want := "set up TLS with " + s.Addr + ": " + errno.Error(); !ok || r.Err.Error() != want || r.Tries != 3 {
 		t.Errorf("%v after %d tries, want %s", r.Err, r.Tries, want)
 	}
 }

@@ -1,23 +1,17 @@
 package fetch
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
-	"github.com/pollux-io/pollux/internal/testkit"
-	"github.com/pollux-io/pollux/loop/looptest"
 )
 
 // secureBench is newBench with an authority that is trusted, for a server with the name name.test.
@@ -183,7 +177,7 @@ func TestRedirectsBetweenSchemes(t *testing.T) {
 		log.add(r)
 		to := map[string]string{
 			"/up": at("name.test", secure, "/end"), "/down": plain.URL("/end"), "/down-up": plain.URL("/up"), "/down-down": plain.URL("/again"),
-			"/again": "/end", "/same": "/end",
+			"/again": "/end", "/same": "/end", "/zigzag": plain.URL("/back"), "/back": at("name.test", secure, "/down"),
 		}[r.URL.Path]
 		if to != "" {
 			fmt.Fprintf(c, "HTTP/1.1 302 X\r\nLocation: %s\r\n\r\n", to)
@@ -196,6 +190,8 @@ func TestRedirectsBetweenSchemes(t *testing.T) {
 	with := func(url string) string { return strings.Replace(url, "//", "//al1ce:s3cret@", 1) }
 	for url, want := range map[string]struct{ downgrade, asked string }{
 		with(at("name.test", secure, "/same")):      {"", "/same al1ce:s3cret, /end al1ce:s3cret"},
+		with(plain.URL("/same")):                    {"", "/same al1ce:s3cret, /end al1ce:s3cret"},
+		with(at("name.test", secure, "/zigzag")):    {plain.URL("/back"), "/zigzag al1ce:s3cret, /back nobody:, /down nobody:, /end nobody:"},
 		with(plain.URL("/up")):                      {"", "/up al1ce:s3cret, /end nobody:"},
 		with(at("name.test", secure, "/down")):      {plain.URL("/end"), "/down al1ce:s3cret, /end nobody:"},
 		with(at("name.test", secure, "/down-up")):   {plain.URL("/up"), "/down-up al1ce:s3cret, /up nobody:, /end nobody:"},
@@ -243,124 +239,5 @@ func TestManyHTTPS(t *testing.T) {
 		if r.Err != nil || !bytes.Equal(b.memory.whole[i], body) {
 			t.Errorf("%s: %v, %d bytes", r.Job.Text, r.Err, len(b.memory.whole[i]))
 		}
-	}
-}
-
-// The time limit for connecting includes the handshake; without it, that for silence does.
-func TestSilenceDuringTheHandshake(t *testing.T) {
-	for name, limit := range map[string]func(*bench){
-		"connect": func(b *bench) { b.Connect, b.Idle = time.Second, time.Hour },
-		"idle":    func(b *bench) { b.Connect, b.Idle = 0, time.Second },
-	} {
-		t.Run(name, func(t *testing.T) {
-			onSimulation(t, nil, func(b *simBench) {
-				limit(b.bench)
-				b.Retries = 1
-				b.six.SetConnectPolicy(looptest.RefuseConnects)
-				ln, err := b.four.Listen("tcp", ":443")
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer ln.Close()
-				go func() {
-					for {
-						c, err := ln.Accept()
-						if err != nil {
-							return
-						}
-						go func() {
-							defer c.Close()
-							io.Copy(io.Discard, c)
-						}()
-					}
-				}()
-				r, took := b.timed("https://dual.test/")
-				const want = "set up TLS with dual.test (10.0.0.2:443): no answer in time; raise --connect-timeout"
-				if r.Err == nil || !strings.HasPrefix(r.Err.Error(), want) || r.Tries != 2 || took < 2*time.Second || took > 3*time.Second {
-					t.Errorf("%v after %v and %d tries, want %s", r.Err, took, r.Tries, want)
-				}
-			})
-		})
-	}
-}
-
-// More handshakes than package tlsconn has in progress use up no tries: those that end in favor of others begin again. Here the
-// server takes longer than a silent peer may while others are queued.
-func TestMoreHandshakesThanPossibleAtOnce(t *testing.T) {
-	const transfers = 1024 + 30 // of which tlsconn has 1,024 in progress
-	a := faultserver.NewAuthority(t)
-	var count int
-	onSimulation(t, nil, func(b *simBench) {
-		config := serverConfig(a.IssueFor(t, "dual.test"))
-		b.Insecure, b.Parallel, b.Connect = true, transfers, time.Minute // the certificate is not valid at the time of a bubble
-		b.six.SetConnectPolicy(looptest.RefuseConnects)
-		ln, err := b.four.Listen("tcp", ":443")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		go func() {
-			for {
-				raw, err := ln.Accept()
-				if err != nil {
-					return
-				}
-				count++
-				time.AfterFunc(2*time.Second, func() {
-					c := tls.Server(raw, config)
-					defer c.Close()
-					if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
-						io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-					}
-				})
-			}
-		}()
-		urls := make([]string, transfers)
-		for i := range urls {
-			urls[i] = "https://dual.test/"
-		}
-		for _, r := range b.run(t, urls...) {
-			if r.Err != nil || r.Tries != 1 {
-				b.t.Fatalf("%v after %d tries", r.Err, r.Tries)
-			}
-		}
-		if count == transfers {
-			b.t.Error("no handshake has ended in favor of others")
-		}
-	})
-}
-
-// The end of a run ends handshakes that are in progress.
-func TestStopDuringTheHandshake(t *testing.T) {
-	testkit.CheckLeaks(t)
-	b, _ := secureBench(t)
-	begun := make(chan struct{})
-	s := faultserver.Raw(t, func(c *net.TCPConn) {
-		var one [1]byte
-		io.ReadFull(c, one[:])
-		close(begun)
-		faultserver.Wait(c)
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	b.ctx = ctx
-	go func() {
-		<-begun
-		cancel()
-	}()
-	results, err := b.try(t, at("name.test", s, "/"))
-	if err == nil || len(results) != 1 || !Interrupted(results[0].Err) {
-		t.Errorf("%v, %d results", err, len(results))
-	}
-}
-
-// An address with a zone that is missing, or that is no interface, is reported as such.
-func TestZoneOfAddress(t *testing.T) {
-	host := netip.MustParseAddr("fe80::1")
-	r := newBench(t).run(t, "http://["+host.String()+"]:9/")[0]
-	if r.Err == nil {
-		t.Skip("skipped: this system connects to a link-local address without a zone")
-	}
-	if text := r.Err.Error(); !strings.Contains(text, ": fe80::1 is link-local: name its interface, as in fe80::1%") || !strings.HasSuffix(text, "; in a URL write the % as %25") {
-		t.Error(text)
 	}
 }
