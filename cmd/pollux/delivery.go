@@ -90,7 +90,7 @@ func reportResults(results <-chan *fetch.Result, d *delivery, rep report.Reporte
 	defer rep.Close()
 	t := &tally{}
 	for r := range results {
-		if r.Err != nil {
+		if r.Err != nil || r.Downgrade != nil {
 			d.breakLine()
 		}
 		if fetch.Interrupted(r.Err) {

@@ -38,6 +38,7 @@ var rules = map[string]rule{
 	"fetch idle-timeout":    {zero: "no limit", example: "30s"},
 	"fetch retries":         {example: "2"},
 	"fetch max-redirects":   {example: "10"},
+	"fetch cacert":          {text: "the name of a file", example: "ca.pem"},
 
 	"resolve type":     {text: lookup.Kinds, example: "MX"},
 	"resolve server":   {text: "an IP address, with or without a port", example: "192.0.2.53:53"},

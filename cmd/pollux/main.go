@@ -44,7 +44,7 @@ Exit status: 0 on success; 1 if something was attempted and failed; 2 if nothing
 
 type commands struct {
 	Demo    demoCmd    `cmd:"" help:"Wait for many slow answers with one goroutine, and compare with net/http."`
-	Fetch   fetchCmd   `cmd:"" help:"Fetch many http URLs at the same time."`
+	Fetch   fetchCmd   `cmd:"" help:"Fetch many http and https URLs at the same time."`
 	Resolve resolveCmd `cmd:"" help:"Look up many names at the same time."`
 	Serve   serveCmd   `cmd:"" help:"Serve echo, discard or chargen, over TCP, UDP and Unix sockets, or files over HTTP."`
 	Doctor  doctorCmd  `cmd:"" help:"Report backends and limits of this machine, and what to raise for many connections."`

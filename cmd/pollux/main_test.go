@@ -72,7 +72,9 @@ func TestUsage(t *testing.T) {
 		{"fetch --input /no/such/file", exitUsage, "/no/such/file"},
 		{"fetch --input -", exitUsage, "the list - has no URL"},
 		{"doctor --connections 0", exitUsage, "--connections 0"},
-		{"fetch https://127.0.0.1/", exitUsage, "TLS is not supported yet"},
+		{"fetch ftp://127.0.0.1/", exitUsage, "neither http nor https"},
+		{"fetch --cacert /no/such/file https://127.0.0.1/", exitUsage, "--cacert: read the CA certificates: open /no/such/file"},
+		{"fetch --cacert x.pem --insecure https://127.0.0.1/", exitUsage, "give one of them"},
 		{"fetch nonsense", exitUsage, "write it like http://"},
 		{"fetch -o http://h/ http://127.0.0.1/", exitUsage, "give a directory, not a URL"},
 	} {

@@ -33,7 +33,7 @@ func TestFetchHidesCredentials(t *testing.T) {
 		"/garbage": text("HTTP/1.1 200 OK\r\nhttp//" + login + "@h\r\n\r\n"),
 		"/loop":    to("/loop"),
 		"/own":     func(c *net.TCPConn) { to("http://" + login + "@" + c.LocalAddr().String() + "/ok")(c) },
-		"/https":   to("https://" + login + "@h/"),
+		"/ftp":     to("ftp://" + login + "@h/"),
 		"/bad":     to("http://" + login + "@h:x/"),
 		"/unknown": to("http://" + login + "@nobody.invalid/"),
 	}
@@ -43,13 +43,13 @@ func TestFetchHidesCredentials(t *testing.T) {
 		}
 	})
 	with := strings.Replace(s.URL(""), "//", "//"+login+"@", 1)
-	var urls []string
+	urls := []string{strings.Replace(with, "http:", "https:", 1) + "/ok"}
 	for path := range answers {
 		urls = append(urls, with+path, with+path+"?u=http://"+login+"@h/")
 	}
 	refused := []string{
-		"https://" + login + "@h/", "ftp://" + login + "@h/", "http://" + login + "@h:x/", "http://" + login + "@[::1/", login + "@h",
-		"http://al1ce:s3cr/3t@h/", "http://" + login + "%40h/", "http://" + login + "@h:99999/", "http://" + login + "@\u00e4/", "http://" + login,
+		"https://" + login + "@h:x/", "ftp://" + login + "@h/", "http://" + login + "@h:x/", "http://" + login + "@[::1/", login + "@h",
+		"http://al1ce:s3cr/3t@h/", "http://" + login + "%40h/", "http://" + login + "@h:99999/", "http://" + login + "@\u0300x/", "http://" + login,
 		"http://al1ce:%s3cr3t@h/",
 	}
 	for _, args := range [][]string{
@@ -101,7 +101,7 @@ func TestFetchHidesCredentials(t *testing.T) {
 func TestFetchRefusedURLs(t *testing.T) {
 	testkit.CheckLeaks(t)
 	s := faultserver.Text(t, "HTTP/1.1 200 OK\r\n\r\nhello")
-	redirecting := faultserver.Text(t, "HTTP/1.1 302 X\r\nLocation: https://example.org/\r\n\r\n")
+	redirecting := faultserver.Text(t, "HTTP/1.1 302 X\r\nLocation: ftp://example.org/\r\n\r\n")
 	for _, c := range []struct {
 		args   []string
 		in     string
@@ -109,12 +109,12 @@ func TestFetchRefusedURLs(t *testing.T) {
 		lines  int // on standard error
 	}{
 		{[]string{"foo"}, "", exitUsage, 1},
-		{[]string{"https://example.org/"}, "", exitUsage, 1},
-		{[]string{"foo", "https://example.org/", "http://"}, "", exitUsage, 3},
-		{[]string{"-i", "-"}, "foo\n# comment\nhttps://example.org/\n", exitUsage, 2},
+		{[]string{"ftp://example.org/"}, "", exitUsage, 1},
+		{[]string{"foo", "ftp://example.org/", "http://"}, "", exitUsage, 3},
+		{[]string{"-i", "-"}, "foo\n# comment\nftp://example.org/\n", exitUsage, 2},
 		{[]string{"-q", "foo", "bar"}, "", exitUsage, 2},
 		{[]string{"-q", "foo", s.URL("/")}, "", exitFailed, 1},
-		{[]string{"-q", "-i", "-", s.URL("/")}, "https://example.org/\n", exitFailed, 1},
+		{[]string{"-q", "-i", "-", s.URL("/")}, "ftp://example.org/\n", exitFailed, 1},
 		{[]string{"-q", redirecting.URL("/")}, "", exitFailed, 1},
 	} {
 		dir := filepath.Join(testkit.TempDir(t), "out")

@@ -1,5 +1,5 @@
 // Package certs has the certificates of "pollux serve": read from files, which may be read again while the server runs,
-// or made for one run.
+// or made for one run. It also has those that "pollux fetch" trusts.
 package certs
 
 import (

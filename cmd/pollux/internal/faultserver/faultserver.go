@@ -12,12 +12,13 @@ import (
 
 // A Server gives each connection to a function.
 type Server struct {
-	Addr  string // host:port
-	ln    net.Listener
-	wg    sync.WaitGroup
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	count int
+	Addr   string // host:port
+	scheme string
+	ln     net.Listener
+	wg     sync.WaitGroup
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	count  int
 }
 
 // Raw starts a server that calls talk for each connection, then closes it. The end of the
@@ -28,7 +29,7 @@ func Raw(t testing.TB, talk func(c *net.TCPConn)) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Addr: ln.Addr().String(), ln: ln, conns: make(map[net.Conn]struct{})}
+	s := &Server{Addr: ln.Addr().String(), scheme: "http", ln: ln, conns: make(map[net.Conn]struct{})}
 	s.wg.Go(func() {
 		for {
 			c, err := ln.Accept()
@@ -87,7 +88,7 @@ func Text(t testing.TB, text string) *Server {
 }
 
 // URL returns the URL of path.
-func (s *Server) URL(path string) string { return "http://" + s.Addr + path }
+func (s *Server) URL(path string) string { return s.scheme + "://" + s.Addr + path }
 
 // Wait blocks until the client hangs up, or the test ends.
 func Wait(c *net.TCPConn) {

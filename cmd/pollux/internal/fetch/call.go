@@ -19,6 +19,7 @@ type call struct {
 	req     *http.Request
 	request []byte
 	cancel  context.CancelFunc // of the dial
+	peer    net.Addr           // of a TLS handshake; nil before it begins, and without TLS
 	conn    *loop.Conn         // nil until it is open
 	scanned int                // the head does not end before this
 	skipped int                // number of answers of class 1xx
@@ -31,7 +32,7 @@ var _ interface {
 	loop.ClosedHandler
 } = (*call)(nil)
 
-// dial begins to look up the host and to connect.
+// dial begins to look up the host and to connect, with a TLS handshake for https.
 func (k *call) dial() error {
 	e, u := k.t.e, k.t.url
 	p, err := port(u)
@@ -50,9 +51,13 @@ func (k *call) dial() error {
 
 func (k *call) current() bool { return k.t.call == k }
 
-func (k *call) accept(*loop.Conn) loop.Handler {
+func (k *call) accept(c *loop.Conn) loop.Handler {
 	if !k.current() {
 		return nil // the transfer has given up
+	}
+	if u := k.t.url; isTLS(u) {
+		k.peer = c.RemoteAddr()
+		return k.t.e.client.handler(u.Hostname(), k)
 	}
 	return k
 }
@@ -68,10 +73,15 @@ func (k *call) Opened(c *loop.Conn) {
 // dialed is called when the connection is open, or none can be opened.
 func (k *call) dialed(_ *loop.Conn, err error) {
 	k.cancel()
-	if err != nil && k.current() {
-		k.t.call = nil
-		k.t.fail(dialFailure(k.t.url, err))
+	if err == nil || !k.current() {
+		return
 	}
+	k.t.call = nil
+	if k.peer != nil {
+		k.t.fail(handshakeFailure(k.t.url, k.peer, err))
+		return
+	}
+	k.t.fail(dialFailure(k.t.url, err))
 }
 
 // Data implements loop.Handler. It leaves an incomplete head.

@@ -20,7 +20,7 @@ const (
 	// Shutdown waits for another second.
 	grace = time.Second
 	// busyPause is the pause of a transfer that found no free descriptor while others have
-	// some, or too many lookups in progress.
+	// some, or too many lookups or TLS handshakes in progress.
 	busyPause = 50 * time.Millisecond
 	// linger is how long a server has to close its side, once its answer is complete.
 	linger = time.Second
@@ -35,6 +35,7 @@ type Engine struct {
 	group  *loop.Group // of one loop
 	loop   *loop.Loop
 	dialer dns.Dialer
+	client client
 	out    save.Output
 	report func(*Result)
 
@@ -66,7 +67,7 @@ func New(cfg Config, names *dns.Resolver, out save.Output, report func(*Result))
 		return nil, err
 	}
 	return &Engine{
-		cfg: cfg, group: group, loop: group.Loops()[0], dialer: dns.Dialer{Resolver: names}, out: out, report: report,
+		cfg: cfg, group: group, loop: group.Loops()[0], dialer: dns.Dialer{Resolver: names}, client: newClient(&cfg), out: out, report: report,
 		active: make(map[*transfer]struct{}), over: make(chan struct{}),
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/nametext"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
 	"github.com/pollux-io/pollux/dns"
+	"github.com/pollux-io/pollux/tlsconn"
 )
 
 // An Error has what was attempted, why it failed and what to do about it.
@@ -55,13 +57,24 @@ func plain(err error) string {
 	case isTimeout(err):
 		return noAnswer
 	case errors.As(err, &errno):
-		return errno.Error()
+		return errno.Error() + hint(err)
 	case errors.As(err, &op) && op.Addr != nil:
 		return strings.TrimPrefix(op.Err.Error(), op.Addr.String()+": ")
 	case errors.As(err, &op):
 		return op.Err.Error()
 	}
 	return err.Error()
+}
+
+// hint returns what err says behind the text of the system call that has failed, such as that the zone of an address is
+// missing; "" if that is nothing.
+func hint(err error) string {
+	call, ok := errors.AsType[*os.SyscallError](err)
+	if !ok {
+		return ""
+	}
+	_, more, _ := strings.Cut(err.Error(), call.Error())
+	return more
 }
 
 // plainLookup returns the text of a failed lookup, without the name, and with the server that was
@@ -175,6 +188,8 @@ func connectFailure(u *url.URL, tried attempts) *Error {
 		e.Advice = limits.Advice
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Advice = "no server listens there: check host and port"
+	case lacksZone(tried) && !isTimeout(err):
+		e.Advice = "in a URL write the % as %25"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		e.Advice = "no local port is free: lower --parallel, or widen the port range (pollux doctor)"
 	case errors.Is(err, syscall.ENOSPC):
@@ -194,6 +209,14 @@ func zoned(tried attempts) bool {
 	return slices.ContainsFunc(tried, func(t attempt) bool { return strings.Contains(t.addr, "%") })
 }
 
+// lacksZone reports whether an address was tried that needs a zone, and has none.
+func lacksZone(tried attempts) bool {
+	return slices.ContainsFunc(tried, func(t attempt) bool {
+		addr, err := netip.ParseAddrPort(t.addr)
+		return err == nil && addr.Addr().Zone() == "" && addr.Addr().Is6() && addr.Addr().IsLinkLocalUnicast()
+	})
+}
+
 func lookupFailure(host string, err *dns.Error) *Error {
 	e := &Error{Step: "look up " + host, Err: err, Advice: "check the network and its name servers", Transient: true}
 	switch {
@@ -210,7 +233,13 @@ func lookupFailure(host string, err *dns.Error) *Error {
 // answerFailure returns the error of a failure after the connection was opened.
 func answerFailure(u *url.URL, doing string, err error) *Error {
 	e := &Error{Step: doing + " " + u.Host, Err: err, Transient: true}
+	if alert, ok := remoteAlert(err); ok { // with TLS 1.3 the server may refuse after the client's handshake has ended
+		e.Err, e.Advice, e.Transient = refusal(alert)
+		return e
+	}
 	switch {
+	case errors.Is(err, tlsconn.ErrTruncated):
+		e.Err = errTruncated
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		e.Err = errHungUp
 	case errors.Is(err, errAnswer), errors.Is(err, errHead):

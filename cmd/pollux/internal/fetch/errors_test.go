@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"syscall"
 	"testing"
 
@@ -39,6 +40,18 @@ func TestLookupFailures(t *testing.T) {
 		err := dialFailure(&url.URL{Host: "h.test"}, &net.OpError{Op: "dial", Net: "tcp", Err: &c.err})
 		if want := "look up h.test: " + c.want; err.Error() != want || isTransient(err) != c.transient {
 			t.Errorf("%v, transient %v; want %s, %v", err, isTransient(err), want, c.transient)
+		}
+	}
+}
+
+// The error of a link-local address without a zone has what the system's error does not say, and how a zone is written.
+func TestMissingZone(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EINVAL, syscall.EADDRNOTAVAIL, syscall.EHOSTUNREACH} {
+		cause := fmt.Errorf("%w: the hint", os.NewSyscallError("connect", errno))
+		addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort("[fe80::1]:80"))
+		err := dialFailure(&url.URL{Scheme: "http", Host: "[fe80::1]"}, &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: cause})
+		if want := "connect to [fe80::1]:80: " + errno.Error() + ": the hint; in a URL write the % as %25"; err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

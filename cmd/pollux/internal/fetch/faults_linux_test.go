@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -83,5 +84,17 @@ func TestDescriptorsRunOut(t *testing.T) {
 	client.Env = append(os.Environ(), urlEnv+"="+s.URL("/"))
 	if out, err := client.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A link-local address without a zone is reported as such.
+func TestMissingZoneIsReported(t *testing.T) {
+	r := newBench(t).run(t, "http://[fe80::1]:9/")[0]
+	const want = "connect to [fe80::1]:9: invalid argument: fe80::1 is link-local: name its interface, as in fe80::1%eth0; in a URL write the % as %25"
+	if errors.Is(r.Err, unix.EAFNOSUPPORT) {
+		t.Skip("skipped: this machine has no IPv6")
+	}
+	if r.Err == nil || r.Err.Error() != want {
+		t.Errorf("%v, want %s", r.Err, want)
 	}
 }

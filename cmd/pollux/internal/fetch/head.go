@@ -140,7 +140,7 @@ func redirected(resp *http.Response, c credentials) (*url.URL, credentials, erro
 	}
 	u, own := separate(u)
 	u.Fragment = ""
-	if err := acceptable(u); err != nil {
+	if u, err = acceptable(u); err != nil {
 		return nil, nil, err
 	}
 	if own == nil && sameOrigin(from, u) {

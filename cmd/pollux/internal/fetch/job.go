@@ -1,5 +1,6 @@
 // Package fetch fetches many URLs at the same time over HTTP/1.1, with one loop
-// (package loop) and one resolver (package dns) for all of them.
+// (package loop) and one resolver (package dns) for all of them. Those of https use TLS on the loop
+// (package tlsconn).
 //
 // The goroutines:
 //
@@ -8,10 +9,12 @@
 //     when the head is complete. It never blocks.
 //   - Each body is decoded and stored by its own goroutine (loop.Offload), which ends with
 //     the body: body.go has the reason and the bounds.
+//   - A TLS handshake has a goroutine of package tlsconn; after it the loop decrypts.
 //   - Names that only the system's resolver can look up have the goroutines of dns.Resolver.
 package fetch
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
@@ -20,6 +23,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/redact"
+	"github.com/pollux-io/pollux/internal/idn"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -42,14 +46,14 @@ func NewJob(index int, text string) *Job {
 // parse parses a URL. Its error does not quote the URL.
 func parse(text string) (*url.URL, credentials, error) {
 	if front := front.FindStringSubmatch(text); front[1] == "" || front[2] == "" {
-		return nil, nil, &Error{Step: "read the URL", Err: errors.New("it does not begin with http://"), Advice: "write it like http://example.org/path"}
+		return nil, nil, &Error{Step: "read the URL", Err: errors.New("it does not begin with http:// or https://"), Advice: "write it like http://example.org/path"}
 	}
 	u, err := url.Parse(encoded(text))
 	if err != nil {
 		return nil, nil, &Error{Step: "read the URL", Err: malformed(err), Advice: "write it like http://example.org/path"}
 	}
 	u, c := separate(u)
-	if err := acceptable(u); err != nil {
+	if u, err = acceptable(u); err != nil {
 		return nil, nil, err
 	}
 	return u, c, nil
@@ -90,43 +94,67 @@ func encoded(text string) string {
 	return b.String()
 }
 
-// acceptable returns an error if a URL, of the user or of a redirect, cannot be fetched.
-func acceptable(u *url.URL) error {
-	switch strings.ToLower(u.Scheme) {
-	case "http":
-	case "https":
-		return &Error{Step: "use https", Err: errors.New("TLS is not supported yet"), Advice: "give an http:// URL"}
-	default:
-		return &Error{Step: "read the URL", Err: fmt.Errorf("scheme %q is not http", u.Scheme), Advice: "give an http:// URL"}
+// acceptable returns a URL, of the user or of a redirect, with its host in ASCII, or an error if it cannot be fetched.
+func acceptable(u *url.URL) (*url.URL, error) {
+	if scheme := strings.ToLower(u.Scheme); scheme != "http" && scheme != "https" {
+		return nil, &Error{Step: "read the URL", Err: fmt.Errorf("scheme %q is neither http nor https", u.Scheme), Advice: "give an http:// or https:// URL"}
+	}
+	u, err := inASCII(u)
+	if err != nil {
+		return nil, &Error{Step: "read the URL", Err: err}
 	}
 	host := u.Hostname()
 	if host == "" {
-		return &Error{Step: "read the URL", Err: errors.New("it has no host"), Advice: "write it like http://example.org/path"}
+		return nil, &Error{Step: "read the URL", Err: errors.New("it has no host"), Advice: "write it like http://example.org/path"}
 	}
 	for i := range len(host) {
 		if host[i] <= ' ' || host[i] >= 0x7f {
-			return &Error{Step: "read the URL", Err: fmt.Errorf("host %q is not plain ASCII", host), Advice: "give its xn-- form"}
+			return nil, &Error{Step: "read the URL", Err: fmt.Errorf("host %q has a character that no host has", host), Advice: "write it like http://example.org/path"}
 		}
 	}
 	if _, err := port(u); err != nil {
-		return &Error{Step: "read the URL", Err: err, Advice: "ports go from 1 to 65535"}
+		return nil, &Error{Step: "read the URL", Err: err, Advice: "ports go from 1 to 65535"}
 	}
-	return nil
+	return u, nil
+}
+
+// inASCII returns u with an international host in its ASCII form (IDNA, UTS 46 nontransitional, as browsers do): the one
+// that DNS, the field Host and certificates have. The error does not quote the host, which may be a password.
+func inASCII(u *url.URL) (*url.URL, error) {
+	host := u.Hostname()
+	if idn.IsASCII(host) || strings.Contains(host, ":") { // an IPv6 address may have any zone
+		return u, nil
+	}
+	ascii, err := idn.ToASCII(host)
+	if e, ok := errors.AsType[*idn.LabelError](err); ok {
+		return nil, fmt.Errorf("the host is not a valid international name: %s", e.Reason)
+	}
+	if err != nil {
+		return nil, errors.New("the host is not a valid international name")
+	}
+	converted := *u
+	converted.Host = ascii
+	if p := u.Port(); p != "" {
+		converted.Host += ":" + p
+	}
+	return &converted, nil
 }
 
 // A Config has the parameters of fetching. For time limits, zero means none.
 type Config struct {
 	Parallel     int           // maximum number of transfers at the same time, at least 1
 	Head         bool          // request only the heads
-	Connect      time.Duration // for looking up a host and connecting to it, all its addresses together
+	Connect      time.Duration // for looking up a host, connecting to it, all its addresses together, and the TLS handshake
 	Idle         time.Duration // without a byte from the server
 	Total        time.Duration // for one URL, redirects and retries included
 	Retries      int           // retries after a transient failure
 	FirstBackOff time.Duration // pause before the first retry; it doubles
 	MaxRedirects int
 	UserAgent    string
-	Received     func(n int)  // called with the number of received bytes of bodies; may be nil
-	Network      sock.Network // nil: that of the operating system
+	Roots        *x509.CertPool // the authorities that are trusted to sign certificates of servers; nil: those of the system
+	Insecure     bool           // do not verify certificates
+	Received     func(n int)    // called with the number of received bytes of bodies; may be nil
+	Network      sock.Network   // nil: that of the operating system
 }
 
 // A Result is the outcome of one Job. Err is nil for a success.
@@ -137,5 +165,7 @@ type Result struct {
 	Bytes  int64    // of the body, decoded
 	Took   time.Duration
 	Tries  int
-	Err    error
+	// Downgrade is the first http URL to which an https URL was redirected, without user name and password, or nil.
+	Downgrade *url.URL
+	Err       error
 }

@@ -243,7 +243,7 @@ func TestHopsLeaveNoConnections(t *testing.T) {
 
 // A connection that opens after its transfer has given up gets no handler.
 func TestLateConnectionIsRefused(t *testing.T) {
-	k := &call{t: &transfer{}}
+	k := &call{t: &transfer{url: NewJob(0, "http://h/").URL}}
 	if h := k.accept(nil); h != nil {
 		t.Errorf("accepted by %v", h)
 	}

@@ -7,12 +7,15 @@ import (
 	"strconv"
 )
 
-const httpPort = 80
+const httpPort, httpsPort = 80, 443
 
 // port returns the port that u names or implies.
 func port(u *url.URL) (uint16, error) {
 	text := u.Port()
-	if text == "" {
+	switch {
+	case text == "" && isTLS(u):
+		return httpsPort, nil
+	case text == "":
 		return httpPort, nil
 	}
 	n, err := strconv.ParseUint(text, 10, 16)

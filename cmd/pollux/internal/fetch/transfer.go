@@ -10,6 +10,7 @@ import (
 	"github.com/pollux-io/pollux/cmd/pollux/internal/limits"
 	"github.com/pollux-io/pollux/dns"
 	"github.com/pollux-io/pollux/loop"
+	"github.com/pollux-io/pollux/tlsconn"
 )
 
 // A transfer is one job in progress. It goes from hop to hop (a hop is a request,
@@ -24,7 +25,8 @@ type transfer struct {
 	url         *url.URL
 	credentials credentials // for url
 	redirects   int
-	call        *call // nil when nothing more is expected from the server
+	downgrade   *url.URL // the first http URL to which an https URL was redirected, also in an earlier try; or nil
+	call        *call    // nil when nothing more is expected from the server
 	status      int
 	body        *pipe // nil until storing begins
 	failure     error // of a transfer that waits until its body has been stored
@@ -80,6 +82,9 @@ func (t *transfer) answered(resp *http.Response, head []byte, body *pipe) {
 		t.fail(&Error{Step: "follow a redirect to " + next.String(), Err: errors.New("too many redirects"), Advice: "they may be circular; --max-redirects sets how many are followed"})
 	case next != nil:
 		t.redirects++
+		if t.downgrade == nil && isTLS(t.url) && !isTLS(next) {
+			t.downgrade = next
+		}
 		t.hangUp()
 		t.ask(next, credentials)
 	case resp.StatusCode < 200 || resp.StatusCode > 299 || resp.StatusCode == http.StatusPartialContent:
@@ -159,7 +164,8 @@ func (t *transfer) failAfter(err error, asked time.Duration) {
 	}
 	switch {
 	case t.e.stopping:
-	case limits.Exhausted(err) && t.e.group.Conns() > 0, errors.Is(err, dns.ErrBusy):
+	case limits.Exhausted(err) && t.e.group.Conns() > 0, errors.Is(err, dns.ErrBusy),
+		errors.Is(err, tlsconn.ErrHandshakeEvicted), errors.Is(err, tlsconn.ErrTooManyHandshakes):
 		t.tries-- // not the server's fault: wait until another transfer is done
 		t.beginAfter(busyPause)
 		return
@@ -192,6 +198,6 @@ func (t *transfer) finish(s saved) {
 	}
 	t.e.ended(t, &Result{
 		Job: t.job, URL: t.url, Status: t.status, Bytes: s.bytes,
-		Took: time.Since(t.started), Tries: t.tries, Err: s.err,
+		Took: time.Since(t.started), Tries: t.tries, Downgrade: t.downgrade, Err: s.err,
 	})
 }

@@ -18,7 +18,7 @@ const (
 	barRefresh  = 100 * time.Millisecond
 )
 
-// A Bar reports with a progress bar, and prints the failures as lines above it.
+// A Bar reports with a progress bar, and prints the failures and warnings as lines above it.
 type Bar struct {
 	live     *Live
 	total    int
@@ -58,6 +58,9 @@ func (b *Bar) Received(n int) { b.received.Add(int64(n)) }
 // Result implements Reporter.
 func (b *Bar) Result(r *fetch.Result, _ string) error {
 	b.done.Add(1)
+	if r.Downgrade != nil {
+		fmt.Fprintln(b.live, Downgrade(r))
+	}
 	if r.Err != nil {
 		fmt.Fprintln(b.live, Failure(r))
 	}

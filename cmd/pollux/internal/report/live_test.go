@@ -56,7 +56,7 @@ func TestLiveOnNarrowedTerminal(t *testing.T) {
 	}
 }
 
-// The bar fits the terminal, and the most important figures remain; failures are printed above it.
+// The bar fits the terminal, and the most important figures remain; failures and warnings are printed above it.
 func TestBar(t *testing.T) {
 	testkit.CheckLeaks(t)
 	for _, width := range []int{20, 40, 80, 200} {
@@ -64,11 +64,12 @@ func TestBar(t *testing.T) {
 		b := newBar(s, s.Width, 4)
 		b.Received(2048)
 		b.Result(&fetch.Result{Job: fetch.NewJob(0, "http://a:secret@h/x"), Err: errors.New("no")}, "")
-		b.Result(&fetch.Result{Job: fetch.NewJob(0, "http://h/")}, "")
+		to := fetch.NewJob(0, "http://a:secret@h/y").URL
+		b.Result(&fetch.Result{Job: fetch.NewJob(0, "https://h/"), Downgrade: to}, "")
 		b.Close()
 		lines := strings.Split(s.String(), "\n")
-		if strings.Join(strings.Fields(strings.Join(lines[:len(lines)-2], "")), "") != "pollux:http://h/x:no" {
-			t.Errorf("width %d: no failure in %q", width, lines)
+		if strings.Join(strings.Fields(strings.Join(lines[:len(lines)-2], "")), "") != "pollux:http://h/x:nopollux:https://h/:warning:itwasredirectedfromhttpstohttp://h/y,soothersmayhavereadandchangedtheanswer" {
+			t.Errorf("width %d: no failure or warning in %q", width, lines)
 		}
 		line := lines[len(lines)-2]
 		if !strings.HasPrefix(line, "2/4  50%") || len(line) >= width || width >= 40 && !strings.Contains(line, "2.0 KiB    0s") ||

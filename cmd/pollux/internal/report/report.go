@@ -22,7 +22,7 @@ type Reporter interface {
 }
 
 // Lines reports a line for each Result: successes to Out, unless it is nil, and
-// failures to Err.
+// failures to Err, after a warning if a redirect has led from https to http.
 type Lines struct {
 	Out, Err io.Writer
 	Total    int
@@ -32,6 +32,9 @@ type Lines struct {
 // Result implements Reporter.
 func (l *Lines) Result(r *fetch.Result, file string) error {
 	l.done++
+	if r.Downgrade != nil {
+		fmt.Fprintln(l.Err, Downgrade(r))
+	}
 	if r.Err != nil {
 		fmt.Fprintln(l.Err, Failure(r))
 		return nil
@@ -53,6 +56,12 @@ func (l *Lines) Result(r *fetch.Result, file string) error {
 
 // Close implements Reporter.
 func (l *Lines) Close() {}
+
+// Downgrade returns the warning about a redirect from https to http. It has no user name and no password.
+func Downgrade(r *fetch.Result) string {
+	return "pollux: " + redact.Text(r.Job.URL.String()) + ": warning: it was redirected from https to " + redact.Text(r.Downgrade.String()) +
+		", so others may have read and changed the answer"
+}
 
 // Failure returns the line about a failed job. It has no user name and no password.
 func Failure(r *fetch.Result) string {

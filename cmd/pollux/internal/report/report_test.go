@@ -23,6 +23,8 @@ func TestLines(t *testing.T) {
 	l.Result(&fetch.Result{Job: bad, Err: errors.New("no URL")}, "")
 	l.Result(&fetch.Result{Job: job, Err: errors.New("refused"), Tries: 3, Took: time.Second}, "")
 	want := "pollux: \"http://[\\x1b\": no URL\npollux: http://h/a: refused (3 tries in 1s)\n"
+	l.Result(&fetch.Result{Job: job, URL: final, Downgrade: final}, "")
+	want += "pollux: http://h/a: warning: it was redirected from https to http://h/b, so others may have read and changed the answer\n"
 	if errs.String() != want {
 		t.Errorf("%q, want %q", errs.String(), want)
 	}
