@@ -101,4 +101,3 @@ func halves(t *testing.T, g *loop.Group, f func(c *netconn.TLSConn, peer *tls.Co
 		}
 	}
 }
-
