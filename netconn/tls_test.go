@@ -2,9 +2,7 @@ package netconn_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -13,16 +11,15 @@ import (
 	"os"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/net/nettest"
 
 	"github.com/pollux-io/pollux/internal/testkit"
+	"github.com/pollux-io/pollux/internal/tlsengine"
 	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/loop/looptest"
 	"github.com/pollux-io/pollux/netconn"
-	"github.com/pollux-io/pollux/tlsconn"
 )
 
 // testTLSConn is testConn with TLS on both ends.
@@ -143,80 +140,26 @@ func TestTLSConnHidesTheDescriptor(t *testing.T) {
 	})
 }
 
-// A handshake that fails is the error of DialContext, and is reported on the listener's side: it does not reach Accept.
-func TestHandshakeFails(t *testing.T) {
-	versions(t, func(t *testing.T, server, client *tls.Config) {
-		everywhere(t, func(t *testing.T, g *loop.Group) {
-			failed := make(chan error, 1)
-			ln := listenTLS(t, g, "tcp", server, tlsconn.Options{HandshakeFailed: func(_ *loop.Conn, err error) { failed <- err }})
-			dial := func(config *tls.Config) (net.Conn, error) {
-				return (&netconn.Dialer{Group: g, TLSConfig: config}).Dial("tcp", ln.Addr().String())
-			}
-			stranger := client.Clone()
-			stranger.RootCAs = x509.NewCertPool()
-			_, err := dial(stranger)
-			var unknown *tls.CertificateVerificationError
-			if checkOpError(t, err, "dial", err); !errors.As(err, &unknown) {
-				t.Errorf("%v, want a *tls.CertificateVerificationError", err)
-			}
-			if err := <-failed; err == nil || errors.Is(err, io.EOF) {
-				t.Errorf("the listener's handshake: %v, want the client's alert", err)
-			}
-			good := start(func() (int, error) {
-				c, err := dial(client)
-				if err == nil {
-					c.Close()
-				}
-				return 0, err
-			})
-			c, err := ln.Accept()
-			if err != nil || !c.(*netconn.TLSConn).ConnectionState().HandshakeComplete {
-				t.Fatalf("%v, %v", c, err)
-			}
-			if r := <-good; r.err != nil {
-				t.Error(r.err)
-			}
-			c.Close()
-			ln.SetDeadline(past)
-			_, err = ln.Accept()
-			checkOpError(t, err, "accept", os.ErrDeadlineExceeded)
-		})
-	})
-}
-
-// A client that sends nothing is not accepted, does not keep others from being accepted, and is closed after the time limit of
-// handshakes. A dial ends with its context, also during the handshake.
-func TestSilentPeers(t *testing.T) {
+// Read and Write allocate nothing with TLS, either.
+func TestTLSAllocations(t *testing.T) {
+	switch {
+	case testkit.Race:
+		t.Skip("the race detector allocates")
+	case os.Getenv(tlsengine.ModeEnv) != "":
+		t.Skip(tlsengine.ModeEnv + " forces the fall-back, which allocates")
+	}
 	server, client := tlstest.Configs(tls.VersionTLS13)
-	onSim(t, func(t *testing.T, g *loop.Group) {
-		failed := make(chan error, 1)
-		began := time.Now()
-		ln := listenTLS(t, g, "tcp", server, tlsconn.Options{HandshakeTimeout: 7 * time.Second, HandshakeFailed: func(_ *loop.Conn, err error) { failed <- err }})
-		silent := must(netconn.Dial(g, "tcp", ln.Addr().String()))
-		defer silent.Close()
-		c := must((&netconn.Dialer{Group: g, TLSConfig: client}).Dial("tcp", ln.Addr().String()))
-		defer c.Close()
-		must(ln.Accept()).Close()
-		if err := <-failed; !errors.Is(err, tlsconn.ErrHandshakeTimeout) || time.Since(began).Round(time.Second) != 7*time.Second {
-			t.Errorf("%v after %v, want ErrHandshakeTimeout after 7 s", err, time.Since(began))
-		}
-
-		mute := listen(t, g, "tcp")
-		began = time.Now()
-		_, err := (&netconn.Dialer{Group: g, TLSConfig: client, Timeout: 3 * time.Second}).Dial("tcp", mute.Addr().String())
-		checkOpError(t, err, "dial", context.DeadlineExceeded)
-		if d := time.Since(began).Round(time.Second); d != 3*time.Second {
-			t.Errorf("the dial ended after %v, want 3 s", d)
-		}
-	})
-}
-
-// Misuse is an error at once: no group, or no certificate. The socket of Serve is closed.
-func TestListenConfigMisuse(t *testing.T) {
-	onSim(t, func(t *testing.T, g *loop.Group) {
-		for _, lc := range []netconn.ListenConfig{{}, {Group: g, TLSConfig: &tls.Config{}}} {
-			_, err := lc.Listen("tcp", "127.0.0.1:0")
-			checkOpError(t, err, "listen", loop.ErrBadArgument)
+	onBackends(t, func(t *testing.T, g *loop.Group) {
+		c, peer := pairTLS(t, g, "tcp", server, client)
+		go io.Copy(peer, struct{ io.Reader }{peer})
+		b := make([]byte, 64)
+		if n := testing.AllocsPerRun(500, func() {
+			c.Write(b)
+			if _, err := io.ReadFull(c, b); err != nil {
+				t.Fatal(err)
+			}
+		}); n >= 1 {
+			t.Errorf("%v allocations for a message and its echo", n)
 		}
 	})
 }
