@@ -1,6 +1,7 @@
 package netconn_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -24,11 +25,21 @@ import (
 func TestTruncation(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {
 		halves(t, g, func(c *netconn.TLSConn, peer *tls.Conn, below *netconn.Conn) {
-			must(io.WriteString(peer, "castor"))
-			below.CloseWrite() // without close_notify
+			// More than is read ahead: the end comes while the loop does not receive.
+			text := testkit.Text(2 * netconn.MaxUnreadBytes)
+			sent := start(func() (int, error) {
+				n, err := peer.Write(text)
+				return n, errors.Join(err, below.CloseWrite()) // without close_notify
+			})
+			if !testkit.Eventually(func() bool { return netconn.Unread(c.Conn) >= netconn.MaxUnreadBytes }) {
+				t.Errorf("%d bytes are unread", netconn.Unread(c.Conn))
+			}
 			b, err := io.ReadAll(c)
-			if string(b) != "castor" || errors.Is(err, io.EOF) {
-				t.Errorf("%q, %v", b, err)
+			if !bytes.Equal(b, text) || errors.Is(err, io.EOF) {
+				t.Errorf("%d bytes, %v, want %d", len(b), err, len(text))
+			}
+			if r := <-sent; r.err != nil {
+				t.Error(r.err)
 			}
 			checkOpError(t, err, "read", io.ErrUnexpectedEOF)
 			_, err = c.Read(make([]byte, 1))
