@@ -38,6 +38,8 @@ var _ net.Conn = (*TLSConn)(nil)
 // noSyscallConn hides the method of the Conn beside it: at the same depth, neither is in the method set.
 type noSyscallConn struct{}
 
+var _ = TLSConn{}.noSyscallConn.SyscallConn // the only use
+
 func (noSyscallConn) SyscallConn() (syscall.RawConn, error) {
 	panic("netconn: noSyscallConn.SyscallConn called, which no selector denotes")
 }

@@ -22,6 +22,8 @@ type hidden struct{ noSyscallConn }
 
 type noSyscallConn struct{}
 
+var _ = TLSConn{}.hidden.SyscallConn // the only use
+
 func (noSyscallConn) SyscallConn() (syscall.RawConn, error) {
 	panic("parkhttp: noSyscallConn.SyscallConn called, which no selector denotes")
 }
