@@ -2,6 +2,7 @@ package netconn
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/pollux-io/pollux/dns"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
+	"github.com/pollux-io/pollux/tlsconn"
 )
 
 // A Dialer makes connections. Its fields must not change while it dials. DialContext has the signature that http.Transport
@@ -23,6 +25,10 @@ type Dialer struct {
 	// Timeout limits DialContext, in addition to its context. Zero: no limit, but that of the system, which is a
 	// minute or more.
 	Timeout time.Duration
+	// TLSConfig, if it is not nil, makes DialContext return a *TLSConn, whose handshake is done: as tlsconn.Dial, which sets the
+	// ServerName to the host of the address if it has none. Timeout includes the handshake, which takes
+	// tlsconn.DefaultHandshakeTimeout at most.
+	TLSConfig *tls.Config
 	// Options are those of package sock for sockets that connect, such as sock.LocalAddr and sock.KeepAlive.
 	Options []sock.Option
 }
@@ -39,8 +45,9 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 
 // DialContext connects to address: of network "tcp", "tcp4" or "tcp6", a host and a port, as for net.Dial, or
 // "unix", a path. A host that is a name is resolved by package dns, and its addresses are tried as dns.Dialer
-// does (Happy Eyeballs). It returns a *Conn, or a *net.OpError when ctx ends or the connection fails
-// (ECONNREFUSED, ETIMEDOUT; see loop.Group.Dial), or the name cannot be resolved. An open connection does not
+// does (Happy Eyeballs). It returns a *Conn, or a *TLSConn if TLSConfig is set, or a *net.OpError when ctx ends or the connection
+// fails (ECONNREFUSED, ETIMEDOUT; see loop.Group.Dial), the name cannot be resolved, or the handshake fails: then it wraps
+// the error of crypto/tls, or tlsconn.ErrHandshakeTimeout. An open connection does not
 // depend on ctx any more. In a callback of the group it returns loop.ErrOnLoop.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if d.Group == nil {
@@ -54,17 +61,35 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
 		defer cancel()
 	}
-	dial := d.Group.Dial
+	dial := dialFunc(d.Group.Dial)
 	if network != "unix" {
 		if _, err := loop.Resolve(network, address); err != nil {
 			dial = d.dialName
 		}
 	}
-	raw, err := dial(ctx, network, address, accept, d.Options...)
+	raw, err := d.dialWith(ctx, dial, network, address)
 	if err != nil {
 		return nil, withOp("dial", network, err)
 	}
-	return connOf(raw), nil
+	return connOf(raw).asNet(d.TLSConfig != nil), nil
+}
+
+// dialFunc is a tlsconn.Dialer.
+type dialFunc func(ctx context.Context, network, address string, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error)
+
+var _ tlsconn.Dialer = dialFunc(nil)
+
+// Dial implements tlsconn.Dialer.
+func (f dialFunc) Dial(ctx context.Context, network, address string, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {
+	return f(ctx, network, address, accept, options...)
+}
+
+// dialWith dials by dial, with TLS or without it.
+func (d *Dialer) dialWith(ctx context.Context, dial dialFunc, network, address string) (*loop.Conn, error) {
+	if d.TLSConfig != nil {
+		return tlsconn.Dial(ctx, dial, network, address, d.TLSConfig, accept, d.Options...)
+	}
+	return dial(ctx, network, address, accept, d.Options...)
 }
 
 // accept returns the handler of a connection that was dialed.

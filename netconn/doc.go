@@ -11,6 +11,8 @@
 // It is for programs that have a group anyway, for protocols on handlers, and run other protocols on the same
 // loops, under the same limits (loop.Config) and statistics; and for tests on a simulated network (package looptest).
 //
+// With a TLSConfig, a ListenConfig and a Dialer return connections above TLS, which the loop decrypts: see TLSConn.
+//
 // # What differs from package net
 //
 // Behaviour and errors are those of package net: errors are *net.OpErrors, except io.EOF, and wrap net.ErrClosed,

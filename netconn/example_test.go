@@ -3,6 +3,8 @@ package netconn_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/dns"
+	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/netconn"
 )
@@ -45,6 +48,48 @@ func Example() {
 	// Output:
 	// hello castor
 	// <nil>
+}
+
+// A server of net/http, and a client, with TLS on the loops: the connections have no goroutine for their records, and no buffers
+// while they are idle.
+func ExampleListenConfig() {
+	certificate, roots := exampleCertificate()
+	g, err := loop.NewGroup(loop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer g.Shutdown(context.Background())
+	lc := netconn.ListenConfig{Group: g, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
+	ln, err := lc.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "hello by %s\n", r.TLS.ServerName) }),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	go server.Serve(ln) // not ServeTLS: TLS is below the connections
+	defer server.Shutdown(context.Background())
+
+	d := &netconn.Dialer{Group: g, TLSConfig: &tls.Config{RootCAs: roots, ServerName: "server.example"}}
+	transport := &http.Transport{DialTLSContext: d.DialContext}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get("https://" + ln.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	fmt.Printf("%s%v\n", body, err)
+	// Output:
+	// hello by server.example
+	// <nil>
+}
+
+// exampleCertificate returns the certificate of server.example, and the roots with which clients verify it.
+func exampleCertificate() (tls.Certificate, *x509.CertPool) {
+	id := tlstest.Identities()[0]
+	return id.Certificate, id.Pool
 }
 
 // A server with a goroutine for each connection, as it is written for package net.

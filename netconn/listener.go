@@ -10,8 +10,8 @@ import (
 )
 
 // maxBacklog is how many connections wait for Accept before the loops stop accepting; then they wait in the
-// kernel's backlog. The few that a driver accepts before it has stopped come in addition. At resumeBacklog the loops
-// accept again.
+// kernel's backlog. The few that a driver accepts before it has stopped come in addition, and those whose TLS handshake was
+// in progress; loop.Config.MaxConns bounds them all. At resumeBacklog the loops accept again.
 const (
 	maxBacklog    = 128
 	resumeBacklog = maxBacklog / 2
@@ -24,6 +24,7 @@ type Listener struct {
 	network string
 	addr    net.Addr      // set before Listen returns
 	done    chan struct{} // closed by Close
+	tls     bool          // Accept returns *TLSConns
 
 	mu      sync.Mutex
 	raw     *loop.Listener // nil until Listen returns
@@ -39,28 +40,7 @@ var _ net.Listener = (*Listener)(nil)
 // Listen listens at address, of network "tcp", "tcp4", "tcp6" or "unix", as loop.Group.Listen does, which has the options
 // and errors. The Listener accepts on all loops of the group, up to 128 connections ahead of Accept. It is a *Listener.
 func Listen(g *loop.Group, network, address string, options ...sock.Option) (net.Listener, error) {
-	return start(g, network, func(accept func(*loop.Conn) loop.Handler) (*loop.Listener, error) {
-		return g.Listen(network, address, accept, options...)
-	})
-}
-
-// start returns the Listener of the loop.Listener that listen makes.
-func start(g *loop.Group, network string, listen func(func(*loop.Conn) loop.Handler) (*loop.Listener, error)) (net.Listener, error) {
-	if g == nil {
-		return nil, &net.OpError{Op: "listen", Net: network, Err: errNoGroup()}
-	}
-	l := &Listener{g: g, network: network, done: make(chan struct{})}
-	l.a.cond.L = &l.mu
-	raw, err := listen(func(c *loop.Conn) loop.Handler { return newConn(c, l) })
-	if err != nil {
-		return nil, withOp("listen", network, err)
-	}
-	l.mu.Lock()
-	l.raw, l.addr = raw, raw.Addr()
-	l.pauseIfFullLocked()
-	l.mu.Unlock()
-	go l.watchGroup()
-	return l, nil
+	return (&ListenConfig{Group: g, Options: options}).Listen(network, address)
 }
 
 // watchGroup closes the listener when all loops of the group have ended.
@@ -94,14 +74,14 @@ func (l *Listener) pauseIfFullLocked() {
 	}
 }
 
-// Accept waits for the next connection, a *Conn: until the deadline (os.ErrDeadlineExceeded), Close, or the end
-// of the group (net.ErrClosed). In a callback of the group it returns loop.ErrOnLoop instead of waiting.
+// Accept waits for the next connection, a *Conn, or a *TLSConn if ListenConfig.TLSConfig was set: until the deadline
+// (os.ErrDeadlineExceeded), Close, or the end of the group (net.ErrClosed). In a callback of the group it returns loop.ErrOnLoop instead of waiting.
 func (l *Listener) Accept() (net.Conn, error) {
 	c, err := l.accept()
 	if err != nil {
 		return nil, l.opError("accept", err)
 	}
-	return c, nil
+	return c.asNet(l.tls), nil
 }
 
 func (l *Listener) accept() (*Conn, error) {
@@ -140,7 +120,8 @@ func (l *Listener) nextLocked() *Conn {
 }
 
 // Close stops listening: calls of Accept return net.ErrClosed. Connections that no Accept has returned are
-// reset, and those that are parked (Conn.ReadOrPark) are closed; the others stay open.
+// reset, at the end of their TLS handshake if one is in progress, and those that are parked (Conn.ReadOrPark) are closed; the
+// others stay open.
 func (l *Listener) Close() error {
 	if !l.end() {
 		return l.opError("close", net.ErrClosed)

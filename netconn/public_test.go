@@ -11,6 +11,6 @@ import (
 // No exported method or field leads to the internals of this package.
 func TestNothingInternalIsPublic(t *testing.T) {
 	testkit.CheckPublic(t, []reflect.Type{
-		reflect.TypeFor[netconn.Listener](), reflect.TypeFor[netconn.Conn](), reflect.TypeFor[netconn.PacketConn](), reflect.TypeFor[netconn.Dialer](),
+		reflect.TypeFor[netconn.Listener](), reflect.TypeFor[netconn.Conn](), reflect.TypeFor[netconn.TLSConn](), reflect.TypeFor[netconn.PacketConn](), reflect.TypeFor[netconn.Dialer](), reflect.TypeFor[netconn.ListenConfig](),
 	}, nil)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+
+	"github.com/pollux-io/pollux/internal/layered"
 )
 
 // SyscallConn gives access to the descriptor, for options by Control, as loop.Conn.SyscallConn does.
@@ -55,6 +57,8 @@ func (c *Conn) rawReadError() error {
 		return net.ErrClosed
 	case c.r.expired:
 		return errDeadline
+	case layered.Of(c.raw) != nil:
+		return fmt.Errorf("look at the descriptor of a connection with TLS, which has ciphertext: %w; use Conn.Read", errors.ErrUnsupported)
 	case c.in != nil:
 		return fmt.Errorf("look for bytes at the descriptor while %d that the loop has received are unread: %w; use Conn.Read", c.in.Len(), errors.ErrUnsupported)
 	}

@@ -35,16 +35,18 @@
 //     StateNew, with another net.Conn: the Parked method of the first is true, and so is the Woken method of the
 //     second. If bytes arrive in the moment of parking, StateNew of the second may come first. ConnContext is called again; values that it has stored in the context for the connection are lost, unless it finds
 //     them by the remote address.
-//   - The net.Conn is a *Conn of this package, also that of Hijack.
+//   - The net.Conn is a *Conn of this package, or a *TLSConn, also that of Hijack.
 //   - SetKeepAlivesEnabled(false) closes the idle connections that are not parked. The others get "Connection: close" with
 //     their next response, or end after the server's IdleTimeout.
 //   - A parked connection that wakes within IdleTimeout is subject to ReadHeaderTimeout from then on, as without parking. The
 //     IdleTimeout of a change to the server's field applies from the next request.
 //   - Empty lines before a request are ignored after each parked period, and not only after a POST (RFC 9112, 2.2).
 //   - Server.ConnState must not be set after Park: then nothing is parked.
-//   - Nothing is parked by ServeTLS or behind tls.NewListener, because crypto/tls has state of the connection; nor if another
-//     wrapper is between the listener and the server, as its connections are not of this package. HTTP/2 is not parked, either:
-//     one connection carries many requests.
+//   - HTTPS is parked if TLS is below the listener (netconn.ListenConfig.TLSConfig), for HTTP/1.1: what the handshake has
+//     negotiated stays with the loop, a few kilobytes for each connection, and no buffers of records. Serve it by
+//     Serve. Nothing is parked by ServeTLS or behind tls.NewListener, because crypto/tls has state of the connection; nor if
+//     another wrapper is between the listener and the server, as its connections are not of this package.
+//   - HTTP/2 is not parked: one connection carries many requests.
 //   - After Shutdown and Close of the server no connection is parked, and those that were are closed. They do not count
 //     as connections that Shutdown waits for.
 package parkhttp

@@ -92,14 +92,16 @@ type rig struct {
 // newRig serves echoes of requests until the test ends, with whatever configure sets.
 func newRig(t *testing.T, g *loop.Group, configure func(*http.Server)) *rig {
 	t.Helper()
+	return serveRig(t, g, must(netconn.Listen(g, "tcp", "127.0.0.1:0")), configure)
+}
+
+// serveRig is newRig with a listener.
+func serveRig(t *testing.T, g *loop.Group, ln net.Listener, configure func(*http.Server)) *rig {
+	t.Helper()
 	x := &rig{t: t, g: g, served: make(chan error, 1)}
 	x.server = &http.Server{Handler: http.HandlerFunc(echo), ErrorLog: log.New(&x.log, "", 0), ConnState: x.note}
 	if configure != nil {
 		configure(x.server)
-	}
-	ln, err := netconn.Listen(g, "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
 	}
 	x.ln = ln.(*netconn.Listener)
 	parking, err := parkhttp.Park(x.server, ln)
@@ -126,7 +128,10 @@ func newRig(t *testing.T, g *loop.Group, configure func(*http.Server)) *rig {
 
 // note is the ConnState of the server.
 func (x *rig) note(nc net.Conn, s http.ConnState) {
-	c := nc.(*parkhttp.Conn)
+	c := nc.(interface {
+		Parked() bool
+		Woken() bool
+	})
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	what := s.String()

@@ -16,10 +16,17 @@ import (
 
 // Random requests, pipelined and split, with pauses that end while connections are parked and woken, get their answers in
 // order.
-func TestModel(t *testing.T) {
-	runs := 60
+func TestModel(t *testing.T) { testModel(t, 60, newRig, (*rig).dial) }
+
+// The same with TLS below the listener.
+func TestModelTLS(t *testing.T) { testModel(t, 20, newTLSRig, (*rig).dialTLS) }
+
+// A serveFunc serves echoes, as newRig does.
+type serveFunc = func(t *testing.T, g *loop.Group, configure func(*http.Server)) *rig
+
+func testModel(t *testing.T, runs int, serve serveFunc, dial func(*rig) *client) {
 	if testkit.Long() {
-		runs = 3000
+		runs *= 50
 	}
 	wakes := 0
 	for seed := range runs {
@@ -29,7 +36,7 @@ func TestModel(t *testing.T) {
 				a = looptest.Adverse()
 			}
 			inBubble(t, looptest.Config{Seed: uint64(seed), Adversity: a}, func(t *testing.T, g *loop.Group) {
-				wakes += runModel(t, g, rand.New(rand.NewPCG(uint64(seed), 16)))
+				wakes += runModel(t, g, rand.New(rand.NewPCG(uint64(seed), 16)), serve, dial)
 			})
 		})
 	}
@@ -39,8 +46,8 @@ func TestModel(t *testing.T) {
 }
 
 // runModel runs clients, and returns how many connections were woken.
-func runModel(t *testing.T, g *loop.Group, r *rand.Rand) (wakes int) {
-	x := newRig(t, g, func(s *http.Server) {
+func runModel(t *testing.T, g *loop.Group, r *rand.Rand, serve serveFunc, dial func(*rig) *client) (wakes int) {
+	x := serve(t, g, func(s *http.Server) {
 		slow := time.Duration(r.IntN(2)) * parkAfter
 		s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(slow)
@@ -49,7 +56,7 @@ func runModel(t *testing.T, g *loop.Group, r *rand.Rand) (wakes int) {
 	})
 	var wg sync.WaitGroup
 	for range 1 + r.IntN(3) {
-		c := x.dial()
+		c := dial(x)
 		r := rand.New(rand.NewPCG(r.Uint64(), 0))
 		requests, answers := drawRequests(r)
 		wg.Go(func() {

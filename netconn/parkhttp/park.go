@@ -13,7 +13,7 @@ import (
 var ErrUnsupported = errors.New("parkhttp: this net/http does not behave as parking needs it")
 
 // Park returns a listener for server.Serve whose idle connections are parked. ln must be a *netconn.Listener, of
-// netconn.Listen, and must not be used otherwise. Park sets server.ConnState to a function that calls the one which was set
+// netconn.Listen or a netconn.ListenConfig, and must not be used otherwise. Park sets server.ConnState to a function that calls the one which was set
 // before, so call it before Serve, once for each listener.
 //
 // If the error is not nil, server is as before and Park returns ln, which serves without parking. It wraps
@@ -32,7 +32,7 @@ func Park(server *http.Server, ln net.Listener) (net.Listener, error) {
 		if before != nil {
 			before(nc, s)
 		}
-		if c, ok := nc.(*Conn); ok {
+		if c, ok := nc.(interface{ enter(http.ConnState) }); ok { // a *Conn or a *TLSConn
 			c.enter(s)
 		}
 	}
@@ -47,7 +47,7 @@ func Check() error {
 	return err
 }
 
-// A Listener is the listener that Park returns. Its connections are *Conns.
+// A Listener is the listener that Park returns. Its connections are *Conns, or *TLSConns if it has TLS.
 type Listener struct {
 	*netconn.Listener
 	idleBytes int // length of a Read of net/http whose buffer is empty
@@ -61,9 +61,16 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{Conn: nc.(*netconn.Conn), idleBytes: l.idleBytes}
+	if t, ok := nc.(*netconn.TLSConn); ok {
+		return &TLSConn{Conn: l.newConn(t.Conn), below: t}, nil
+	}
+	return l.newConn(nc.(*netconn.Conn)), nil
+}
+
+func (l *Listener) newConn(nc *netconn.Conn) *Conn {
+	c := &Conn{Conn: nc, idleBytes: l.idleBytes}
 	if c.Woken() {
 		c.phase.Store(uint32(woken))
 	}
-	return c, nil
+	return c
 }

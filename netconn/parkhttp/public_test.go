@@ -11,6 +11,6 @@ import (
 
 // No exported method or field leads to the internals of this package.
 func TestNothingInternalIsPublic(t *testing.T) {
-	testkit.CheckPublic(t, []reflect.Type{reflect.TypeFor[parkhttp.Listener](), reflect.TypeFor[parkhttp.Conn]()},
-		[]reflect.Type{reflect.TypeFor[netconn.Listener](), reflect.TypeFor[netconn.Conn]()})
+	testkit.CheckPublic(t, []reflect.Type{reflect.TypeFor[parkhttp.Listener](), reflect.TypeFor[parkhttp.Conn](), reflect.TypeFor[parkhttp.TLSConn]()},
+		[]reflect.Type{reflect.TypeFor[netconn.Listener](), reflect.TypeFor[netconn.Conn](), reflect.TypeFor[netconn.TLSConn]()})
 }
