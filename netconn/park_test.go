@@ -70,7 +70,7 @@ func expect(t testing.TB, c net.Conn, want string) {
 // and again.
 func TestPark(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {
-		for _, network := range []string{"tcp", "unix"} {
+		for _, network := range streamNetworks(t, g) {
 			ln := listen(t, g, network)
 			peer := dial(t, g, ln)
 			c := accept(t, ln)

@@ -155,7 +155,7 @@ func TestHijackTLS(t *testing.T) {
 }
 
 // maxParkedBytes is more than what an idle HTTPS connection may take of the heap, with both its ends. (With the buffers and the
-// stack of net/http it is more than 30 KB.)
+// stack of net/http it is about 30 KB.)
 const maxParkedBytes = 24 << 10
 
 // A parked HTTPS connection has no goroutine and no buffers of net/http or of records.
@@ -172,7 +172,7 @@ func TestParkedTLSMemory(t *testing.T) {
 				runtime.GC()
 			}
 			runtime.ReadMemStats(&m)
-			return int(m.HeapInuse + m.StackInuse), runtime.NumGoroutine()
+			return int(m.HeapAlloc + m.StackInuse), runtime.NumGoroutine()
 		}
 		var clients []net.Conn
 		open := func(n int) {
