@@ -15,8 +15,8 @@ type hangup struct {
 
 	mu      sync.Mutex
 	use     func() // set once
-	running bool // a goroutine calls use
-	again   bool // a signal has come meanwhile: use is called once more
+	running bool   // a goroutine calls use
+	again   bool   // a signal has come meanwhile: use is called once more
 }
 
 type hangupKey struct{}
