@@ -117,10 +117,11 @@ func (c *Conn) callback(f func()) {
 }
 
 // finishCallback is doCallbackRequests if err is nil. Otherwise the callback panicked: the
-// requests are dropped, and the connection is released.
+// requests are dropped, and the connection is released. With a layer it is reset: layers promise
+// that a stream without their end is seen to be incomplete, and some peers take a FIN for that end.
 func (c *Conn) finishCallback(err error) {
 	if err != nil {
-		if c.callbackRequests&wantAbort != 0 {
+		if c.callbackRequests&wantAbort != 0 || c.flags&hasLayer != 0 {
 			c.stream.SetLinger(0)
 		}
 		c.callbackRequests = 0

@@ -67,8 +67,8 @@ func (c *Conn) badData(n, b int, err error) int {
 	c.addEndReason(err) // before any reason found by endCallback
 	c.endCallback()
 	var panicked *PanicError
-	if c.callbackRequests&wantAbort != 0 && errors.As(err, &panicked) {
-		c.finishCallback(err) // no FIN is sent before the reset
+	if (c.callbackRequests&wantAbort != 0 || c.flags&hasLayer != 0) && errors.As(err, &panicked) {
+		c.finishCallback(err) // no FIN, and no end above a layer, is sent before the reset
 		return n
 	}
 	c.beginClose(c.endReason())

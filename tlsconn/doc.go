@@ -20,7 +20,9 @@
 //   - CloseWrite sends close_notify, and FIN. Receiving goes on. With TLS 1.2 and before, many peers end
 //     both directions then, as RFC 5246, section 7.2.1, has it; a handler with a ReadClosed should call Close soon.
 //     A peer that ends its side first gets close_notify when this side has sent everything and is closed.
-//   - Abort, a panic, and every failure reset the connection without close_notify, so the peer sees that it is incomplete.
+//   - Abort and a panic reset the connection without close_notify, so the peer sees that it is incomplete. A failure or a
+//     timeout ends it without close_notify, and resets it if bytes are unsent. If none are, the peer gets FIN, which some
+//     implementations take for a complete end, among them crypto/tls.
 //   - A record that cannot be decrypted, or bytes that are not TLS, end the connection with an error of crypto/tls, after
 //     an alert. Renegotiation, which TLS 1.2 and before have, is refused.
 //   - Detach is refused (errors.ErrUnsupported), and so is a second TLS inside of the first.

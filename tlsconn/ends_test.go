@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -121,6 +122,50 @@ func TestAbort(t *testing.T) {
 			}
 		})
 	})
+}
+
+// After a panic in any callback, the peer does not see an end that looks complete. (crypto/tls takes a FIN for one.)
+func TestPanicResets(t *testing.T) {
+	for _, in := range []string{"Opened", "Data", "ReadClosed"} {
+		t.Run(in, func(t *testing.T) {
+			sides(t, func(t *testing.T, s side) {
+				s.group.Logger = slog.New(slog.DiscardHandler)
+				s.adverse(t, func(s side) {
+					raw, _, _ := s.connect(t, panics(in))
+					c := s.other(raw)
+					c.Handshake() // may be reset before its end, after Opened
+					settle()
+					switch in { // once: a second call would find the reset, and hide it from Read
+					case "Data":
+						io.WriteString(c, "message")
+					case "ReadClosed":
+						c.CloseWrite()
+					}
+					if got, err := io.ReadAll(c); err == nil {
+						t.Errorf("the peer got %q and the end, want a reset", got)
+					}
+				})
+			})
+		})
+	}
+}
+
+// panics writes and then panics in one of its callbacks.
+type panics string
+
+func (p panics) in(c *loop.Conn, callback string) {
+	if callback == string(p) {
+		io.WriteString(c, "a part")
+		panic("test")
+	}
+}
+
+func (p panics) Opened(c *loop.Conn)     { p.in(c, "Opened") }
+func (p panics) ReadClosed(c *loop.Conn) { p.in(c, "ReadClosed") }
+
+func (p panics) Data(c *loop.Conn, b []byte) (int, error) {
+	p.in(c, "Data")
+	return len(b), nil
 }
 
 // A reset by the peer is the reason of the connection, whatever it does: receiving, paused, or after the peer's

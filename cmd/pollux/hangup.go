@@ -13,8 +13,10 @@ import (
 type hangup struct {
 	signals chan os.Signal // to which main has the signals sent
 
-	mu  sync.Mutex
-	use func()
+	mu      sync.Mutex
+	use     func() // set once
+	running bool   // a goroutine calls use
+	again   bool   // a signal has come meanwhile: use is called once more
 }
 
 type hangupKey struct{}
@@ -37,13 +39,32 @@ func onHangup(ctx context.Context, use func()) {
 	}
 }
 
-// handle calls the command's use of SIGHUP, and reports whether there is one.
-func (h *hangup) handle() bool {
+// begin has the command's use of SIGHUP called, and reports whether there is one. It does not wait for that: use may
+// read files that block, such as a named pipe, and other signals must still end the program.
+func (h *hangup) begin() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.use == nil {
+	switch {
+	case h.use == nil:
 		return false
+	case h.running:
+		h.again = true
+	default:
+		h.running = true
+		go h.call()
 	}
-	h.use()
 	return true
+}
+
+// call calls use for all signals that have come. Signals that come during a call lead to one more.
+func (h *hangup) call() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.running {
+		h.again = false
+		h.mu.Unlock()
+		h.use()
+		h.mu.Lock()
+		h.running = h.again
+	}
 }

@@ -100,7 +100,7 @@ func main() {
 	ctx = withHangup(ctx, hup)
 	go func() {
 		sig := <-signals
-		for sig == syscall.SIGHUP && hup.handle() {
+		for sig == syscall.SIGHUP && hup.begin() {
 			sig = <-signals
 		}
 		signal.Stop(signals)

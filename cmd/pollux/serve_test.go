@@ -69,6 +69,17 @@ func startServe(t *testing.T, args ...string) *served {
 // stop interrupts the server.
 func (s *served) stop() { s.cancel(signalled{os.Interrupt}) }
 
+// hangUp does what SIGHUP does, and reports whether that is anything else than to end the server.
+func (s *served) hangUp() bool {
+	s.hangup.mu.Lock()
+	use := s.hangup.use
+	s.hangup.mu.Unlock()
+	if use != nil {
+		use()
+	}
+	return use != nil
+}
+
 // end stops the server and returns its exit status. It may be called again.
 func (s *served) end() int {
 	s.stop()

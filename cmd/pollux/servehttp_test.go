@@ -247,7 +247,7 @@ func TestServeReload(t *testing.T) {
 	if err := os.WriteFile(key, []byte("broken"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if !s.hangup.handle() {
+	if !s.hangUp() {
 		t.Fatal("SIGHUP ends the server")
 	}
 	want := "pollux: reload the certificate: private key file " + key + ": it has no PEM block; "
@@ -258,14 +258,14 @@ func TestServeReload(t *testing.T) {
 		t.Error("the previous certificate is not in use any more")
 	}
 	writePair(t, cert, key)
-	if !s.hangup.handle() || bytes.Equal(certificateOf(t, s.where[0]), first) {
+	if !s.hangUp() || bytes.Equal(certificateOf(t, s.where[0]), first) {
 		t.Error("the new certificate is not in use")
 	}
 	if err := s.err.String(); strings.Count(err, "\n") != 2 || !strings.Contains(err, "\npollux: the certificate was reloaded: SHA-256 ") {
 		t.Errorf("%s", err)
 	}
 	self := startServe(t, "http", dir, "-l", "127.0.0.1:0", "--tls-self-signed")
-	if self.hangup.handle() {
+	if self.hangUp() {
 		t.Error("SIGHUP does not end a server without certificate files")
 	}
 }

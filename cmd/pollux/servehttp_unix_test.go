@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -75,6 +76,36 @@ func TestServeReloadsOnHangup(t *testing.T) {
 		if err := c.Wait(); err != nil || !bytes.Contains(rest, []byte("pollux: served ")) {
 			t.Errorf("%v\n%s", err, rest)
 		}
+	}
+}
+
+// A certificate file that blocks its reader does not keep the server from ending.
+func TestServeEndsWhileReloadBlocks(t *testing.T) {
+	testkit.CheckLeaks(t)
+	dir := webDir(t, 0)
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePair(t, cert, key)
+	c := program(t, "serve", "http", dir, "-l", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--every", "0s")
+	at, stderr := startProgram(t, c)
+	// Nothing writes to the pipe of the key, so its reader blocks in open; the pipe of the certificate shows when that is
+	// to come: this end of it opens once the server reads it.
+	for _, name := range []string{cert, key} {
+		if err := errors.Join(os.Remove(name), syscall.Mkfifo(name, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Process.Signal(syscall.SIGHUP)
+	w, err := os.OpenFile(cert, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.WriteString("a certificate")
+	w.Close()
+	certificateOf(t, at)
+	c.Process.Signal(syscall.SIGTERM)
+	rest, _ := io.ReadAll(stderr)
+	if err := c.Wait(); err != nil || !bytes.Contains(rest, []byte("pollux: served ")) {
+		t.Errorf("%v\n%s", err, rest)
 	}
 }
 

@@ -47,7 +47,7 @@ func TestServeTLS(t *testing.T) {
 	s := startServe(t, "echo", "-l", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--metrics", "127.0.0.1:0")
 	first := certificateOf(t, s.where[0])
 	writePair(t, cert, key)
-	if !s.hangup.handle() || bytes.Equal(certificateOf(t, s.where[0]), first) {
+	if !s.hangUp() || bytes.Equal(certificateOf(t, s.where[0]), first) {
 		t.Error("the new certificate is not in use")
 	}
 	c := connect(t, "tcp", s.where[0])
