@@ -270,7 +270,8 @@ func (c *Conn) flushLocked() flushResult {
 }
 
 func (c *Conn) flushResultLocked() flushResult {
-	f := flushResult{unsent: c.unsentLocked(), fin: c.writeHalf == finRequested}
+	f := flushResult{unsent: c.unsentLocked()}
+	f.fin = c.writeHalf == finRequested && c.upcoming&layerRequested == 0 // the end is that of the stream above the layer
 	if f.unsent > 0 {
 		f.timeout = c.writeTimeoutLocked()
 	}
