@@ -71,7 +71,11 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 		if h = accept(c); h != nil && wrapHandler != nil {
 			h = wrapHandler(h)
 		}
-		if layer, _ = h.(layeredHandler); h == nil || layer != nil {
+		if layer, _ = h.(layeredHandler); layer != nil {
+			c.refuseWrites()
+			return
+		}
+		if h == nil {
 			return
 		}
 		c.setHandler(h)

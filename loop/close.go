@@ -178,6 +178,9 @@ func (c *Conn) allSent(fin bool) {
 // endLayer ends the stream above the layer, as the peer has, and then the connection. The layer's end is bytes that are
 // sent, such as an alert of TLS: closing the socket does not send them, as it sends FIN.
 func (c *Conn) endLayer() {
+	if c.optional&hasClosed != 0 {
+		c.keepRemoteAddr() // with both ends closed, the system does not have it
+	}
 	c.sendFIN()
 	if c.phase == closing && c.flags&sendPending == 0 { // otherwise Sent follows, and allSent again
 		c.release(c.endReason())

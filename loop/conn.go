@@ -66,7 +66,8 @@ func (c *Conn) CloseWith(why error) error {
 }
 
 // CloseWrite sends the unsent bytes, then FIN. Receiving continues. Further calls have no
-// effect. After sending has failed the error wraps ErrClosed and the cause.
+// effect. After sending has failed the error wraps ErrClosed and the cause. With TLS, close_notify comes before FIN; if the
+// handshake is not done, both follow it.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	if c.endsLocked() || c.writeHalf == writeFailed {
@@ -122,6 +123,15 @@ func (c *Conn) Resume() error {
 // SetHandler replaces the handler, even between two calls of Data: the new one gets what Data
 // has left. The new handler's Opened is not called, nor its ReadClosed if another handler's has
 // been called. A nil h is ErrBadArgument.
+//
+// A handler of package tlsconn begins TLS on the open connection (STARTTLS). The bytes written before are sent
+// first, as they are; what Data has not consumed, and what follows, is for the handshake. From this call until
+// the handshake is done, writes return ErrNotOpen, so that nothing is sent in plaintext by mistake, and no callback
+// comes, except Closed if the connection ends; what Offload returns meanwhile comes after Opened, which is called
+// on the handler above TLS. If SetHandler is called again before that, with a handler without TLS, its handler takes the
+// place of the one above TLS. A second TLS is refused with errors.ErrUnsupported, and TLS after CloseWrite with
+// ErrClosed. CloseWrite during the handshake takes effect after Opened. Close ends the connection at once
+// during the handshake; before it has begun, the unsent bytes are sent, as usual.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
 		return c.opError("set handler", errNil("a handler"))
@@ -134,7 +144,8 @@ func (c *Conn) SetHandler(h Handler) error {
 
 // Handler returns the handler that SetHandler has set last, also before it gets its first
 // callback, or otherwise the one that accept has returned. It is nil until accept has returned,
-// unless accept calls SetHandler. It stays after the connection has ended.
+// unless accept calls SetHandler. It stays after the connection has ended. With a handler of package tlsconn it is the one
+// above TLS.
 func (c *Conn) Handler() Handler {
 	c.mu.Lock()
 	defer c.mu.Unlock()

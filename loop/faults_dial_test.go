@@ -73,7 +73,7 @@ func TestFaultDialsAtRandom(t *testing.T) {
 		t.Error(err)
 	}
 	if dials.handlers.Load() != dials.closed.Load() {
-		t.Errorf("%d handlers were created, Closed was called on %d", dials.handlers.Load(), dials.closed.Load())
+		t.Errorf("%d handlers were opened, Closed was called on %d", dials.handlers.Load(), dials.closed.Load())
 	}
 	before.Check(t)
 }
@@ -98,8 +98,10 @@ func (d *randomDials) run(t *testing.T, seed uint64) {
 }
 
 func (d *randomDials) accept(*loop.Conn) loop.Handler {
-	d.handlers.Add(1)
-	return &funcs{closed: func(*loop.Conn, error) { d.closed.Add(1) }}
+	return &funcs{
+		opened: func(*loop.Conn) { d.handlers.Add(1) }, // with a layer, one that has not connected has no handler
+		closed: func(*loop.Conn, error) { d.closed.Add(1) },
+	}
 }
 
 func (d *randomDials) count(t *testing.T, c *loop.Conn, err error) {

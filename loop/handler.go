@@ -30,6 +30,9 @@ type Handler interface {
 // before all other callbacks. For a dialed connection the order is: the function given to Dial,
 // which returns the handler; Opened; then Dial returns, or Loop.Dial's done is called. If the
 // connection ends in one of the first two, done gets the error, and then Closed is called.
+//
+// With a handler of package tlsconn, Opened is called when the handshake is done. If the handshake
+// fails, a connection that was accepted, attached or dialed has had no handler: neither Opened nor Closed is called.
 type OpenedHandler interface{ Opened(c *Conn) }
 
 // ReadClosedHandler is a Handler that is notified when the peer has closed its side (FIN):

@@ -103,6 +103,14 @@ func (c *Conn) requestLayer(h layeredHandler) error {
 	return nil
 }
 
+// refuseWrites makes writes return ErrNotOpen from the moment at which accept has returned a handler with a
+// layer: another goroutine that has got c from accept may write at any time, also before beginLayer.
+func (c *Conn) refuseWrites() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.upcoming |= layerRequested
+}
+
 // beginFirstLayer begins the layer of a connection whose accept has returned h. Requests of accept are
 // still to be done.
 func (c *Conn) beginFirstLayer(h layeredHandler) error {
@@ -116,11 +124,18 @@ func (c *Conn) beginFirstLayer(h layeredHandler) error {
 		return errSecondLayer
 	}
 	ends := c.endsLocked()
-	if !ends {
+	if ends {
+		c.upcoming &^= layerRequested
+	} else {
 		x.layering = &layering{handler: h, inner: h.Inner()}
 	}
 	c.mu.Unlock()
-	if !ends {
+	switch {
+	case ends:
+	case c.phase == failing: // sending what accept wrote has failed, and Data is not for a handler without Opened
+		c.noteLayerFailed(c.endReason())
+		c.release(c.endReason())
+	default:
 		c.beginLayer()
 	}
 	return nil

@@ -46,10 +46,16 @@ func skipWithLayer(t testing.TB, reason string) {
 type withLayer struct {
 	loop.Handler
 	options layertest.Options
+	asked   func() // called by Inner
 }
 
 func (h *withLayer) NewLayer(_ *loop.Conn, above driver.Above) driver.Layer {
 	return layertest.New(above, h.options)
 }
 
-func (h *withLayer) Inner() loop.Handler { return h.Handler }
+func (h *withLayer) Inner() loop.Handler {
+	if h.asked != nil {
+		h.asked()
+	}
+	return h.Handler
+}

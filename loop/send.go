@@ -18,6 +18,10 @@ const stagingBytes = 64 << 10
 // MaxUnsentBytes would be unsent, ErrTooLarge if b alone has more, ErrClosed after Close or
 // CloseWrite, and, wrapped with the cause, after sending has failed. b may be reused
 // immediately. Write never blocks, and what is written during one turn is sent together.
+//
+// With a handler of package tlsconn, Write returns ErrNotOpen until the handshake is done: from the return of accept, or the call
+// of SetHandler, until Opened. What was written before that, by any goroutine, is sent in plaintext, before the handshake.
+// So a goroutine that gets the connection in accept must not write before Opened.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	if c.inCallback() && c.out == nil && c.watermark == 0 && c.acceptsWritesLocked() {
@@ -69,7 +73,7 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 }
 
 // WriteOwned is Write without a copy: b must not change until done is called, on the loop, once:
-// with nil when the kernel has taken all of b, or with an error if it will not. It is called
+// with nil when the kernel has taken all of b, or its encrypted form, or with an error if it will not. It is called
 // before Closed. If WriteOwned itself returns an error, done is not called.
 //
 // done may be nil: for memory that never changes again. b may be empty: done is called once
@@ -270,7 +274,8 @@ func (c *Conn) flushLocked() flushResult {
 }
 
 func (c *Conn) flushResultLocked() flushResult {
-	f := flushResult{unsent: c.unsentLocked(), fin: c.writeHalf == finRequested}
+	f := flushResult{unsent: c.unsentLocked()}
+	f.fin = c.writeHalf == finRequested && c.upcoming&layerRequested == 0 // the end is that of the stream above the layer
 	if f.unsent > 0 {
 		f.timeout = c.writeTimeoutLocked()
 	}
