@@ -234,7 +234,7 @@ func lookupFailure(host string, err *dns.Error) *Error {
 func answerFailure(u *url.URL, doing string, err error) *Error {
 	e := &Error{Step: doing + " " + u.Host, Err: err, Transient: true}
 	if alert, ok := remoteAlert(err); ok { // with TLS 1.3 the server may refuse after the client's handshake has ended
-		e.Err, e.Advice, e.Transient = refusal(alert)
+		e.Advice, e.Transient, e.Err = refusal(alert)
 		return e
 	}
 	switch {

@@ -35,9 +35,9 @@ func handshakeFailure(u *url.URL, addr net.Addr, err error) *Error {
 	header, isHeader := errors.AsType[tls.RecordHeaderError](err)
 	switch alert, isAlert := remoteAlert(err); {
 	case isAlert:
-		e.Err, e.Advice, e.Transient = refusal(alert)
+		e.Advice, e.Transient, e.Err = refusal(alert)
 	case isCertificateError(err):
-		e.Err, e.Advice = certificateFailure(err)
+		e.Advice, e.Err = certificateFailure(err)
 	case isHeader && bytes.HasPrefix(header.RecordHeader[:], httpPrefix):
 		e.Err, e.Advice = errPlainHTTP, "write http:// instead of https://, or check the port"
 	case isHeader:
@@ -81,8 +81,8 @@ func remoteAlert(err error) (text string, ok bool) {
 }
 
 // refusal returns the error for an alert of the server.
-func refusal(alert string) (err error, advice string, transient bool) {
-	return fmt.Errorf("the server refused the connection by the alert %q", alert), protocolAdvice(alert), alert == "internal error"
+func refusal(alert string) (advice string, transient bool, err error) {
+	return protocolAdvice(alert), alert == "internal error", fmt.Errorf("the server refused the connection by the alert %q", alert)
 }
 
 // protocolAdvice returns advice for the text of an alert, or of an error of crypto/tls.
@@ -111,29 +111,29 @@ func isCertificateError(err error) bool {
 
 // certificateFailure returns the error for a certificate that could not be verified. Texts of the certificate are the server's:
 // oneLine makes them safe.
-func certificateFailure(err error) (cause error, advice string) {
+func certificateFailure(err error) (advice string, cause error) {
 	verification, _ := errors.AsType[*tls.CertificateVerificationError](err)
 	var leaf *x509.Certificate
 	if len(verification.UnverifiedCertificates) > 0 {
 		leaf = verification.UnverifiedCertificates[0]
 	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok {
-		return wrongHost(name.Certificate, name.Host), "check the host in the URL"
+		return "check the host in the URL", wrongHost(name.Certificate, name.Host)
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
-		return outOfDate(invalid.Cert, leaf, time.Now()), "check the clock of this machine; if it is right, the server needs another certificate"
+		return "check the clock of this machine; if it is right, the server needs another certificate", outOfDate(invalid.Cert, leaf, time.Now())
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok && leaf != nil {
 		if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
-			return errors.New("the certificate is self-signed, and not among the trusted ones"), "if you trust it, give it by --cacert"
+			return "if you trust it, give it by --cacert", errors.New("the certificate is self-signed, and not among the trusted ones")
 		}
-		return fmt.Errorf("the certificate is signed by an unknown authority, %s", quoted(leaf.Issuer.String())),
-			"if you trust the authority, give its certificate by --cacert; the server may also lack an intermediate certificate"
+		return "if you trust the authority, give its certificate by --cacert; the server may also lack an intermediate certificate",
+			fmt.Errorf("the certificate is signed by an unknown authority, %s", quoted(leaf.Issuer.String()))
 	}
 	if roots, ok := errors.AsType[x509.SystemRootsError](err); ok {
-		return fmt.Errorf("the system's certificates of authorities cannot be loaded: %s", oneLine(roots.Error())), "give those that you trust by --cacert"
+		return "give those that you trust by --cacert", fmt.Errorf("the system's certificates of authorities cannot be loaded: %s", oneLine(roots.Error()))
 	}
-	return fmt.Errorf("the certificate is invalid: %s", oneLine(strings.TrimPrefix(verification.Err.Error(), "x509: "))), ""
+	return "", fmt.Errorf("the certificate is invalid: %s", oneLine(strings.TrimPrefix(verification.Err.Error(), "x509: ")))
 }
 
 // wrongHost returns the error for a certificate that is not for host.
