@@ -20,7 +20,7 @@ import (
 func TestL10Hijack(t *testing.T) {
 	skipOnSimulation(t, "net/http hands over a connection of package net")
 	testkit.CheckLeaks(t)
-	g := group(t, loop.Config{Loops: 2, Logger: failOnLog(t)})
+	g := group(t, loop.Config{Loops: 2, SlowCallback: -1, Logger: failOnLog(t)})
 	got := make(chan []byte, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := w.(http.Hijacker).Hijack()

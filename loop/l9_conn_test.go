@@ -372,7 +372,7 @@ func TestL9PanicInDone(t *testing.T) {
 // L9: a panic in work is an error for done, and does not close the connection.
 func TestL9PanicInWorkOfConn(t *testing.T) {
 	answers := make(chan answer[int], 1)
-	_, c := serve(t, loop.Config{Loops: 1, Logger: failOnLog(t)}, func(*loop.Conn) loop.Handler {
+	_, c := serve(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: failOnLog(t)}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
 			if string(b) == "bad" {
 				return len(b), loop.Offload(c, func() (int, error) { panic("boom") }, answersTo(answers))

@@ -19,7 +19,7 @@ func TestLayerPassesEverythingOn(t *testing.T) {
 	want := testkit.Text(total)[:total]
 	for seed := range uint64(8) {
 		got := make(chan error, 16)
-		g := group(t, loop.Config{Loops: 1, Logger: failOnLog(t)})
+		g := group(t, loop.Config{Loops: 1, SlowCallback: -1, Logger: failOnLog(t)})
 		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return framed(bothWays(t, want, got), 2*seed) })
 		if err != nil {
 			t.Fatal(err)
