@@ -16,6 +16,9 @@ type detachFunc func(s *sock.Stream, unread []byte, err error)
 // had been read by then. On Windows, where package net cannot adopt sockets, f gets
 // errors.ErrUnsupported, and the connection is closed: use DetachStream there. Group.Attach is the
 // inverse.
+//
+// A connection with TLS (package tlsconn), or whose handshake is requested, cannot be detached: Detach returns
+// errors.ErrUnsupported, and nothing changes.
 func (c *Conn) Detach(f func(conn net.Conn, unread []byte, err error)) error {
 	if f == nil {
 		return c.opError("detach", errNil("a function"))

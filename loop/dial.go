@@ -15,12 +15,13 @@ import (
 // Dial connects to address, of network "tcp", "tcp4", "tcp6" or "unix" as for Listen, and
 // returns the open connection. Once it is open, accept is called on its loop and returns its
 // handler, whose Opened is called before Dial returns; if it returns nil, the connection is closed,
-// and Dial returns an error. Dial waits, so in a callback it returns ErrOnLoop: use Loop.Dial there.
+// and Dial returns an error. If it returns a handler of package tlsconn, the handshake is part of the dial: Opened is called,
+// and Dial returns, when it is done, and ctx cuts it off. Bytes that accept writes are sent before it, in plaintext. Dial waits, so in a callback it returns ErrOnLoop: use Loop.Dial there.
 //
 // When ctx ends first, Dial returns, whatever the loop is doing, and the dial is canceled: the
 // socket is closed, and no longer counts for MaxConns, as soon as the loop processes that, or
 // immediately if the loop has not begun to connect. If accept has been called by then, its
-// handler gets Closed.
+// handler gets Closed, unless it has none before the end of a handshake.
 //
 // options are those of package sock for sockets that connect, such as sock.LocalAddr and
 // sock.ReadBuffer; sock.KeepAlive overrides Config.KeepAlive. One that is out of range or does not

@@ -68,7 +68,8 @@ func (ln *Listener) newAcceptor(l *Loop, s driver.Acceptor) *acceptor {
 
 // Listen listens at address: of network "tcp" (host and port, as for net.Listen, the host an IP
 // address, "localhost" or empty), "tcp4", "tcp6", or "unix" (a path). For each connection accept
-// is called, on its loop, and returns its handler; nil closes it. Listen waits for the loops, as
+// is called, on its loop, and returns its handler; nil closes it. With a handler of package tlsconn the
+// handshake comes then, after bytes that accept has written, and Opened after that. Listen waits for the loops, as
 // described at Group, so in a callback it returns ErrOnLoop.
 //
 // options are those of package sock for sockets that listen. Each of the listening sockets gets

@@ -73,7 +73,7 @@ func (c *Conn) Writev(bufs [][]byte) (int, error) {
 }
 
 // WriteOwned is Write without a copy: b must not change until done is called, on the loop, once:
-// with nil when the kernel has taken all of b, or its encrypted form, or with an error if it will not. It is called
+// with nil when the kernel has taken all of b (with TLS: what it was encrypted to), or with an error if it will not. It is called
 // before Closed. If WriteOwned itself returns an error, done is not called.
 //
 // done may be nil: for memory that never changes again. b may be empty: done is called once

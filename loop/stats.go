@@ -32,8 +32,8 @@ type LoopStats struct {
 	// LayerFailures counts connections that have ended before their layer, such as TLS, had connected:
 	// the handshake has failed or was cut off.
 	LayerFailures uint64
-	BytesIn       uint64 // bytes received, including datagrams
-	BytesOut      uint64 // bytes sent, including datagrams
+	BytesIn       uint64 // bytes received, including datagrams; with TLS, those that were decrypted
+	BytesOut      uint64 // bytes sent, including datagrams; with TLS, those before encryption, without the handshake's
 	Messages      uint64 // calls of Data, and datagrams received
 	Turns         uint64 // turns of the loop: each waits once for events, and handles them
 	Queued        int    // functions of Run and calls of Each that are queued: at most Config.MaxQueuedFuncs

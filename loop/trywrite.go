@@ -14,7 +14,7 @@ import (
 // another goroutine than the loop's, while nothing is unsent, it makes the system call itself, and the loop is
 // not woken: that is faster than Write if each call is a whole message, and slower if many small ones follow
 // each other, which Write sends together. (A connection with an idle timeout is sent to by its loop, which
-// measures the time, and so is one on a simulated network, whose seed determines the order.) In a callback
+// measures the time, and so is one with TLS, and one on a simulated network, whose seed determines the order.) In a callback
 // TryWrite stages small writes, as Write does. TryWrite never blocks, and may be called from any goroutine.
 func (c *Conn) TryWrite(b []byte) (int, error) {
 	c.mu.Lock()
