@@ -19,7 +19,9 @@ import (
 // handler's Opened is called, and Data with unread: bytes that were read from conn already, such
 // as those in a bufio.Reader. Data gets what the socket receives after them, so that the handler
 // sees the whole stream, in order. unread is copied. It may be longer than Config.MaxUnreadBytes:
-// Data gets all of it at once, and the limit applies to what Data leaves.
+// Data gets all of it at once, and the limit applies to what Data leaves. If accept
+// returns a handler of package tlsconn, the stream, unread included, begins with the handshake, and Data gets what was
+// decrypted.
 //
 // conn is a *net.TCPConn, a *net.UnixConn of network "unix", or another type with SyscallConn
 // and such a socket. If Attach returns nil, the loop owns the connection: it uses a duplicate of
