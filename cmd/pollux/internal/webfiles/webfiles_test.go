@@ -98,6 +98,7 @@ func TestOnlyFilesOfTheDirectoryAreServed(t *testing.T) {
 
 // Symbolic links within the directory are followed; those that leave it, and absolute ones, are not.
 func TestSymbolicLinksStayInside(t *testing.T) {
+	testkit.SkipOnWine(t, "it creates symbolic links, but an os.Root cannot open them")
 	dir := tree(t)
 	for name, to := range map[string]string{
 		"inside": "a.txt", "down": "plain", "plain/up": "../a.txt",
