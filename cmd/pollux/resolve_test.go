@@ -347,7 +347,7 @@ func TestResolveByPool(t *testing.T) {
 	}
 }
 
-// With --strategy inline, nobody is asked.
+// With --strategy inline, no source is asked.
 func TestResolveInline(t *testing.T) {
 	testkit.CheckLeaks(t)
 	status, out, err := pollux(t, "", "resolve", "--strategy", "inline", "--json", "nobody.test.")
