@@ -5,17 +5,15 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/grouptest"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
-	"github.com/pollux-io/pollux/loop/looptest"
 	"github.com/pollux-io/pollux/netconn"
 )
 
@@ -26,54 +24,12 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// newGroup returns a group that is shut down after the test, which must have closed its connections.
-func newGroup(t testing.TB, c loop.Config) *loop.Group {
-	t.Helper()
-	g, err := loop.NewGroup(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
-		defer cancel()
-		if err := g.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return g
-}
-
-// onBackends runs f with a group of two loops on each backend that this machine has. Goroutines and descriptors that
-// f leaves behind fail the test.
-func onBackends(t *testing.T, f func(t *testing.T, g *loop.Group)) {
-	t.Helper()
-	for _, b := range loop.Backends() {
-		t.Run(b.Name, func(t *testing.T) {
-			testkit.CheckLeaks(t)
-			switch forced := os.Getenv("POLLUX_BACKEND"); {
-			case forced != "" && forced != b.Name:
-				t.Skip("POLLUX_BACKEND forces " + forced)
-			case !b.Usable:
-				t.Skip(b.Why)
-			}
-			f(t, newGroup(t, loop.Config{Loops: 2, Backend: b.Name}))
-		})
-	}
-}
-
-// onSim runs f in a bubble with a group on a simulated network, with and without adversity.
-func onSim(t *testing.T, f func(t *testing.T, g *loop.Group)) {
-	t.Helper()
-	for name, a := range map[string]looptest.Adversity{"sim": {}, "sim-adverse": looptest.Adverse()} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				network := looptest.New(t, looptest.Config{Adversity: a})
-				g := network.Host(netip.MustParseAddr("10.0.0.1")).NewGroup(loop.Config{Loops: 2})
-				f(t, g)
-			})
-		})
-	}
-}
+// Where tests run: package grouptest.
+var (
+	newGroup   = grouptest.New
+	onBackends = grouptest.OnBackends
+	onSim      = grouptest.OnSim
+)
 
 // everywhere is onBackends and onSim.
 func everywhere(t *testing.T, f func(t *testing.T, g *loop.Group)) {
