@@ -23,7 +23,8 @@ type Reader struct {
 	// FromServer reports whether the peer is a server, whose frames are not masked.
 	FromServer bool
 
-	// The message in progress: its opcode, or Continuation if there is none, and what has arrived.
+	// The message in progress: the opcode of its first frame, and the payload received so far. opcode is Continuation
+	// while no message is in progress.
 	opcode  Opcode
 	payload []byte
 	text    textChecker
