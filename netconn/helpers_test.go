@@ -61,11 +61,17 @@ func streamNetworks(t testing.TB, g *loop.Group) []string {
 // listen listens at a free address of network "tcp" or "unix". The listener is closed after the test.
 func listen(t testing.TB, g *loop.Group, network string) *netconn.Listener {
 	t.Helper()
+	return listenWith(t, &netconn.ListenConfig{Group: g}, network)
+}
+
+// listenWith is listen with a configuration.
+func listenWith(t testing.TB, lc *netconn.ListenConfig, network string) *netconn.Listener {
+	t.Helper()
 	address := "127.0.0.1:0"
 	if network == "unix" {
 		address = filepath.Join(testkit.TempDir(t), "s")
 	}
-	ln, err := netconn.Listen(g, network, address)
+	ln, err := lc.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,9 +82,14 @@ func listen(t testing.TB, g *loop.Group, network string) *netconn.Listener {
 // pair returns two ends of a connection, the dialed one first, which are closed after the test.
 func pair(t testing.TB, g *loop.Group, network string) (dialed, accepted *netconn.Conn) {
 	t.Helper()
-	ln := listen(t, g, network)
+	return connect[*netconn.Conn](t, listen(t, g, network), &netconn.Dialer{Group: g})
+}
+
+// connect returns two ends of a connection to ln, which it closes. Both are of type C, and closed after the test.
+func connect[C net.Conn](t testing.TB, ln *netconn.Listener, dialer *netconn.Dialer) (dialed, accepted C) {
+	t.Helper()
 	defer ln.Close()
-	d, err := netconn.Dial(g, network, ln.Addr().String())
+	d, err := dialer.Dial(ln.Addr().Network(), ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +98,7 @@ func pair(t testing.TB, g *loop.Group, network string) (dialed, accepted *netcon
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close(); a.Close() })
-	return d.(*netconn.Conn), a.(*netconn.Conn)
+	return d.(C), a.(C)
 }
 
 // result is what a call returns.
