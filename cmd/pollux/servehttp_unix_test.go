@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pollux-io/pollux/internal/testkit"
 )
 
@@ -90,7 +92,7 @@ func TestServeEndsWhileReloadBlocks(t *testing.T) {
 	// Nothing writes to the pipe of the key, so its reader blocks in open; the pipe of the certificate shows when that is
 	// to come: this end of it opens once the server reads it.
 	for _, name := range []string{cert, key} {
-		if err := errors.Join(os.Remove(name), syscall.Mkfifo(name, 0o600)); err != nil {
+		if err := errors.Join(os.Remove(name), unix.Mkfifo(name, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,14 +6,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A named pipe, a socket and a device do not exist for clients, and a pipe does not block the server.
 func TestSpecialFilesAreNotServed(t *testing.T) {
 	dir := tree(t)
-	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil {
+	if err := unix.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil {
 		t.Skip("no named pipes: ", err)
 	}
 	if err := os.Symlink("pipe", filepath.Join(dir, "link")); err != nil {
