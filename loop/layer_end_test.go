@@ -99,16 +99,39 @@ func TestLayerEndsAtEachStage(t *testing.T) {
 // Closed can ask for the peer's address, although both sides have closed the connection by then: the layer ends
 // its stream before the connection is released.
 func TestLayerLeavesTheRemoteAddress(t *testing.T) {
-	for seed := range uint64(16) {
-		address := make(chan string, 1)
-		_, peer := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
-			h := &funcs{closed: func(c *loop.Conn, _ error) { address <- fmt.Sprint(c.RemoteAddr()) }}
+	address := make(chan string, 1)
+	handler := func(seed uint64) func(*loop.Conn) loop.Handler {
+		h := &funcs{closed: func(c *loop.Conn, _ error) { address <- fmt.Sprint(c.RemoteAddr()) }}
+		return func(*loop.Conn) loop.Handler {
 			return &withLayer{Handler: h, options: layertest.Options{Seed: seed, Adverse: true}}
-		})
+		}
+	}
+	for seed := range uint64(16) {
+		_, peer := serve(t, loop.Config{Loops: 1}, handler(seed))
 		want := peer.LocalAddr().String()
 		peer.Close()
 		if got := receive(t, address, "Closed"); got != want {
-			t.Errorf("seed %d: RemoteAddr is %s in Closed, want %s", seed, got, want)
+			t.Errorf("accepted, seed %d: RemoteAddr is %s in Closed, want %s", seed, got, want)
+		}
+	}
+	g := group(t, loop.Config{Loops: 1})
+	ln, err := listenNet(t, "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	want := ln.Addr().String()
+	for seed := range uint64(16) {
+		if _, err := g.Dial(context.Background(), "tcp", want, handler(seed)); err != nil {
+			t.Fatal(err)
+		}
+		peer, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer.Close()
+		if got := receive(t, address, "Closed"); got != want {
+			t.Errorf("dialed, seed %d: RemoteAddr is %s in Closed, want %s", seed, got, want)
 		}
 	}
 }
