@@ -78,8 +78,8 @@ type Answer struct {
 	Addrs []netip.Addr
 	// Records are those of DNS: aliases first, in their order.
 	Records []Record
-	// TTL is how long the answer may be used: the shortest TTL of its records, and of the responses that there are no
-	// others, such as of the other family, if those have one. It is 0 if that is not known.
+	// TTL is how long the answer may be used: the shortest TTL of its records, and of negative responses for the other family
+	// or for earlier names of the search list, if those have one. It is 0 if that is not known.
 	TTL time.Duration
 	// Path is where the answer comes from. If A and AAAA records come from different sources, it is
 	// that of the A records.

@@ -70,6 +70,35 @@ func TestNotFound(t *testing.T) {
 	}, s)
 }
 
+// That a name does not exist is cached for the shortest negative TTL of both types, each of which is the lesser of the TTL
+// and the minimum of its SOA record (RFC 2308, section 5).
+func TestNegativeTTLs(t *testing.T) {
+	asked := map[Type]int{}
+	s := &exchangetest.Server{UDP: func(q []byte) []exchangetest.Message {
+		_, typ := questionOf(q)
+		asked[typ]++
+		a := zone{}.answer(q) // both are 30 s
+		if typ == TypeAAAA {
+			a[len(a)-1] = 10 // the minimum
+		}
+		return []exchangetest.Message{a}
+	}}
+	onResolver(t, Config{}, files{}, func(r *testResolver) {
+		for _, c := range []struct {
+			after   time.Duration
+			a, aaaa int
+		}{{0, 1, 1}, {9 * time.Second, 1, 1}, {2 * time.Second, 1, 2}, {20 * time.Second, 2, 3}} {
+			time.Sleep(c.after)
+			if _, err := r.Lookup(r.T.Context(), "missing."); !errors.Is(err, ErrNoName) {
+				t.Errorf("%v, want ErrNoName", err)
+			}
+			if asked[TypeA] != c.a || asked[TypeAAAA] != c.aaaa {
+				t.Errorf("%v later, asked %v, want %d times for A and %d times for AAAA", c.after, asked, c.a, c.aaaa)
+			}
+		}
+	}, s)
+}
+
 // While no server answers, an old answer is used (RFC 8767), with one refresh in 30 s.
 func TestStale(t *testing.T) {
 	dead := false

@@ -25,7 +25,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrNoName: the name does not exist (NXDOMAIN).
 	ErrNoName = fmt.Errorf("no such name: %w", ErrNotFound)
-	// ErrNoData: the name exists, but has no record of the type. So it is for an alias if the response of the server does not
+	// ErrNoData: the name exists, but has no record of the type. It is also the error of an alias, if the response does not
 	// have the records of its target: no further query is sent.
 	ErrNoData = fmt.Errorf("no record of the type: %w", ErrNotFound)
 )

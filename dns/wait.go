@@ -71,9 +71,10 @@ func (r *Resolver) wait(ctx context.Context, name string, t Type) (Answer, error
 	}
 }
 
-// LookupInline returns the answer if it is known without asking a server, whatever the strategy: of an address,
-// localhost, a live entry of the cache, or a name of the hosts file if that precedes DNS; with Pool it does not. Otherwise the error wraps ErrNotInline. t is a
-// type, or 0 for the addresses of both families. LookupInline never waits, and may be called in callbacks.
+// LookupInline returns the answer if it is known without asking a server: of an address, localhost, a live entry of the
+// cache, or a name of the hosts file, if that precedes DNS; with the strategy Pool it does not. Otherwise the error wraps
+// ErrNotInline. t is a type, or 0 for the addresses of both families. LookupInline never waits, and may be called in
+// callbacks.
 func (r *Resolver) LookupInline(name string, t Type) (a Answer, err error) {
 	if ok, err := r.inline(&a, name, t, counted); ok {
 		return a, err

@@ -25,7 +25,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// watchdog returns a context that ends a test that hangs.
+// watchdog returns a context that ends a test that hangs. A cleanup may call it, too.
 func watchdog(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
 	t.Cleanup(cancel)
@@ -213,11 +213,4 @@ func (d *daemon) run(owner *syscall.Credential, command ...string) error {
 		return fmt.Errorf("%v: %w:\n%s", command, err, out)
 	}
 	return nil
-}
-
-// watchdogContext returns a context that ends after testkit.Watchdog, for cleanups.
-func watchdogContext() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
-	context.AfterFunc(ctx, cancel)
-	return ctx
 }

@@ -22,7 +22,7 @@ func serve(t *testing.T, ln net.Listener, server *http.Server) {
 		served <- server.Serve(ln)
 	}()
 	t.Cleanup(func() {
-		if err := server.Shutdown(watchdogContext()); err != nil {
+		if err := server.Shutdown(watchdog(t)); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {

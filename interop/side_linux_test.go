@@ -1,11 +1,11 @@
 package interop
 
 import (
-	"context"
 	"net"
 	"path/filepath"
 	"testing"
 
+	"github.com/pollux-io/pollux/internal/grouptest"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/netconn"
@@ -32,27 +32,10 @@ func onSides(t *testing.T, f func(t *testing.T, s side)) {
 		t.Run(b.Name, func(t *testing.T) {
 			testkit.CheckLeaks(t)
 			testkit.SkipBackend(t, b.Name, b.Usable, b.Why)
-			g := newGroup(t, b.Name)
+			g := grouptest.New(t, loop.Config{Loops: 2, Backend: b.Name})
 			f(t, side{dialer: &netconn.Dialer{Group: g}, group: g})
 		})
 	}
-}
-
-// newGroup returns a group of two loops that is shut down after the test, which must have closed its connections.
-func newGroup(t *testing.T, backend string) *loop.Group {
-	t.Helper()
-	g, err := loop.NewGroup(loop.Config{Loops: 2, Backend: backend})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
-		defer cancel()
-		if err := g.Shutdown(ctx); err != nil {
-			t.Errorf("the group does not shut down: %v", err)
-		}
-	})
-	return g
 }
 
 // listen listens at a free address of network "tcp" or "unix". The listener is closed after the test.

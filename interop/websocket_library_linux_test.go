@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -93,12 +94,7 @@ func (g gorillaConn) send(text bool, parts ...[]byte) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range parts {
-		if _, err := w.Write(p); err != nil {
-			return err
-		}
-	}
-	return w.Close()
+	return writeMessage(w, parts)
 }
 
 func (g gorillaConn) close(code int, reason string) error {
@@ -169,6 +165,11 @@ func (c coderConn) send(text bool, parts ...[]byte) error {
 	if err != nil {
 		return err
 	}
+	return writeMessage(w, parts)
+}
+
+// writeMessage writes the parts of a message, and ends it.
+func writeMessage(w io.WriteCloser, parts [][]byte) error {
 	for _, p := range parts {
 		if _, err := w.Write(p); err != nil {
 			return err

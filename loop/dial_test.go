@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -27,12 +28,10 @@ func TestDial(t *testing.T) {
 	}
 	addr := ln.Addr().String()
 	ln.Close()
-	for range 100 {
+	testkit.Eventually(func() bool { // the descriptor of a listener is closed a little later
 		_, err = g.Dial(context.Background(), "tcp", addr, func(*loop.Conn) loop.Handler { return echo{} })
-		if err != nil {
-			break
-		}
-	}
+		return err != nil
+	})
 	if err == nil || !strings.Contains(err.Error(), addr) {
 		t.Errorf("Dial of a closed listener: got %v, want an error with the address %s", err, addr)
 	}

@@ -30,11 +30,7 @@ func TestL3EmptyWriteOwnedBeforeClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	g := &Group{clock: newClock(nil)}
-	if err := g.config.applyDefaultsAndValidate(); err != nil {
-		t.Fatal(err)
-	}
-	l := newLoop(g, &noEmptySends{})
+	l := newStandingLoop(t, &noEmptySends{})
 	c := l.newConn()
 	if err := sock.ConnectTCPInto(&c.stream.Stream, ln.Addr().(*net.TCPAddr).AddrPort()); err != nil {
 		t.Fatal(err)

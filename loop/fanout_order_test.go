@@ -8,11 +8,7 @@ import (
 // While members come and go in the middle of a batch, each that was there at its beginning and has
 // not left is visited once.
 func TestFanoutVisitsEachMemberOnce(t *testing.T) {
-	g := &Group{clock: newClock(nil)}
-	if err := g.config.applyDefaultsAndValidate(); err != nil {
-		t.Fatal(err)
-	}
-	l := newLoop(g, &noKernel{})
+	l := newStandingLoop(t, &noKernel{})
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		f := NewFanout(FanoutConfig{})

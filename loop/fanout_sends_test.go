@@ -55,11 +55,7 @@ func (d *lateSends) turn() {
 // lateFanout is a Fanout with a member whose sends are reported late, and one whose sends are not. It
 // calls slow for each message that one of them does not get.
 func lateFanout(t *testing.T, d *lateSends, limit int, slow func(late bool)) (l *Loop, f *Fanout, late, other *lateMember) {
-	g := &Group{clock: newClock(nil)}
-	if err := g.config.applyDefaultsAndValidate(); err != nil {
-		t.Fatal(err)
-	}
-	l = newLoop(g, d)
+	l = newStandingLoop(t, d)
 	l.awake.Store(true)
 	f = NewFanout(FanoutConfig{MaxUnsentBytes: limit, Slow: func(c *Conn, _ *Shared) { slow(d.members[&c.stream].late) }})
 	d.members = map[*driver.Stream]*lateMember{}

@@ -60,16 +60,13 @@ func TestL8Shutdown(t *testing.T) {
 	defer cancel()
 	go func() { ended <- g.Shutdown(ctx) }()
 	// The existing connection goes on; new ones are refused.
-	refused := false
-	for range 1000 {
+	if !testkit.Eventually(func() bool {
 		n, err := dialNet(t, "tcp", ln.Addr().String())
-		if err != nil {
-			refused = true
-			break
+		if err == nil {
+			n.Close()
 		}
-		n.Close()
-	}
-	if !refused {
+		return err != nil
+	}) {
 		t.Error("new connections are accepted during Shutdown")
 	}
 	c.Write([]byte("pong"))

@@ -36,12 +36,8 @@ func (d *asyncNoKernel) complete() {
 // newRelayed returns a loop, which does not run, with n relays on a driver.
 func newRelayed(tb testing.TB, drv driver.Driver, n int) (*Loop, []*Conn) {
 	skipIfWrapped(tb)
-	g := &Group{clock: newClock(nil)}
-	if err := g.config.applyDefaultsAndValidate(); err != nil {
-		tb.Fatal(err)
-	}
-	l := newLoop(g, drv)
-	g.loops = []*Loop{l}
+	l := newStandingLoop(tb, drv)
+	l.g.loops = []*Loop{l}
 	var conns []*Conn
 	for i := range 2 * n {
 		c := l.newConn()

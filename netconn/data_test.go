@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -112,28 +113,42 @@ func TestConcurrentReadersAndWriters(t *testing.T) {
 func TestCopy(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {
 		c, peer := pair(t, g, "tcp")
-		all := make([]byte, 3<<20+7)
-		rand.NewChaCha8([32]byte{3}).Read(all)
-		echo := start(func() (int, error) {
-			n, err := io.Copy(peer, peer) // WriteTo
-			peer.CloseWrite()
-			return int(n), err
-		})
-		sent := start(func() (int, error) {
-			n, err := io.Copy(c, struct{ io.Reader }{bytes.NewReader(all)}) // ReadFrom
-			c.CloseWrite()
-			return int(n), err
-		})
-		got, err := io.ReadAll(c)
-		if err != nil || !bytes.Equal(got, all) {
-			t.Errorf("%d bytes came back, %v, want the %d that were sent", len(got), err, len(all))
-		}
-		for _, r := range []<-chan result{echo, sent} {
-			if r := <-r; r.n != len(all) || r.err != nil {
-				t.Errorf("%d, %v", r.n, r.err)
-			}
-		}
+		checkCopy(t, c, peer, 3<<20+7)
 	})
+}
+
+// checkCopy fails the test unless n bytes come back that peer echoes by io.Copy, and then the end of the stream.
+func checkCopy(t *testing.T, c, peer halfCloser, n int) {
+	t.Helper()
+	all := make([]byte, n)
+	rand.NewChaCha8([32]byte{3}).Read(all)
+	echo := start(func() (int, error) {
+		n, err := io.Copy(peer, peer) // WriteTo
+		peer.CloseWrite()
+		return int(n), err
+	})
+	sent := start(func() (int, error) {
+		n, err := io.Copy(c, struct{ io.Reader }{bytes.NewReader(all)}) // ReadFrom
+		c.CloseWrite()
+		return int(n), err
+	})
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, all) {
+		t.Errorf("%d bytes came back, %v, want the %d that were sent", len(got), err, len(all))
+	}
+	for _, r := range []<-chan result{echo, sent} {
+		if r := <-r; r.n != len(all) || r.err != nil {
+			t.Errorf("%d, %v", r.n, r.err)
+		}
+	}
+}
+
+// A halfCloser is a *netconn.Conn or a *netconn.TLSConn.
+type halfCloser interface {
+	net.Conn
+	io.WriterTo
+	io.ReaderFrom
+	CloseWrite() error
 }
 
 // Read and Write allocate nothing, whether Read waits or the bytes come first.

@@ -5,17 +5,15 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/grouptest"
 	"github.com/pollux-io/pollux/internal/sys"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
-	"github.com/pollux-io/pollux/loop/looptest"
 	"github.com/pollux-io/pollux/netconn"
 )
 
@@ -26,54 +24,12 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// newGroup returns a group that is shut down after the test, which must have closed its connections.
-func newGroup(t testing.TB, c loop.Config) *loop.Group {
-	t.Helper()
-	g, err := loop.NewGroup(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
-		defer cancel()
-		if err := g.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return g
-}
-
-// onBackends runs f with a group of two loops on each backend that this machine has. Goroutines and descriptors that
-// f leaves behind fail the test.
-func onBackends(t *testing.T, f func(t *testing.T, g *loop.Group)) {
-	t.Helper()
-	for _, b := range loop.Backends() {
-		t.Run(b.Name, func(t *testing.T) {
-			testkit.CheckLeaks(t)
-			switch forced := os.Getenv("POLLUX_BACKEND"); {
-			case forced != "" && forced != b.Name:
-				t.Skip("POLLUX_BACKEND forces " + forced)
-			case !b.Usable:
-				t.Skip(b.Why)
-			}
-			f(t, newGroup(t, loop.Config{Loops: 2, Backend: b.Name}))
-		})
-	}
-}
-
-// onSim runs f in a bubble with a group on a simulated network, with and without adversity.
-func onSim(t *testing.T, f func(t *testing.T, g *loop.Group)) {
-	t.Helper()
-	for name, a := range map[string]looptest.Adversity{"sim": {}, "sim-adverse": looptest.Adverse()} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				network := looptest.New(t, looptest.Config{Adversity: a})
-				g := network.Host(netip.MustParseAddr("10.0.0.1")).NewGroup(loop.Config{Loops: 2})
-				f(t, g)
-			})
-		})
-	}
-}
+// Where tests run: package grouptest.
+var (
+	newGroup   = grouptest.New
+	onBackends = grouptest.OnBackends
+	onSim      = grouptest.OnSim
+)
 
 // everywhere is onBackends and onSim.
 func everywhere(t *testing.T, f func(t *testing.T, g *loop.Group)) {
@@ -105,11 +61,17 @@ func streamNetworks(t testing.TB, g *loop.Group) []string {
 // listen listens at a free address of network "tcp" or "unix". The listener is closed after the test.
 func listen(t testing.TB, g *loop.Group, network string) *netconn.Listener {
 	t.Helper()
+	return listenWith(t, &netconn.ListenConfig{Group: g}, network)
+}
+
+// listenWith is listen with a configuration.
+func listenWith(t testing.TB, lc *netconn.ListenConfig, network string) *netconn.Listener {
+	t.Helper()
 	address := "127.0.0.1:0"
 	if network == "unix" {
 		address = filepath.Join(testkit.TempDir(t), "s")
 	}
-	ln, err := netconn.Listen(g, network, address)
+	ln, err := lc.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,9 +82,14 @@ func listen(t testing.TB, g *loop.Group, network string) *netconn.Listener {
 // pair returns two ends of a connection, the dialed one first, which are closed after the test.
 func pair(t testing.TB, g *loop.Group, network string) (dialed, accepted *netconn.Conn) {
 	t.Helper()
-	ln := listen(t, g, network)
+	return connect[*netconn.Conn](t, listen(t, g, network), &netconn.Dialer{Group: g})
+}
+
+// connect returns two ends of a connection to ln, which it closes. Both are of type C, and closed after the test.
+func connect[C net.Conn](t testing.TB, ln *netconn.Listener, dialer *netconn.Dialer) (dialed, accepted C) {
+	t.Helper()
 	defer ln.Close()
-	d, err := netconn.Dial(g, network, ln.Addr().String())
+	d, err := dialer.Dial(ln.Addr().Network(), ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +98,7 @@ func pair(t testing.TB, g *loop.Group, network string) (dialed, accepted *netcon
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close(); a.Close() })
-	return d.(*netconn.Conn), a.(*netconn.Conn)
+	return d.(C), a.(C)
 }
 
 // result is what a call returns.

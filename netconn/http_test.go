@@ -76,30 +76,36 @@ func testMux(t *testing.T) *http.ServeMux {
 	return mux
 }
 
+// checkEchoes posts bodies to url in parallel, and fails the test unless each response has the body of its request.
+func checkEchoes(t *testing.T, client *http.Client, url string) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for _, size := range []int{0, 1, 4096, 300_000} {
+				body := bytes.Repeat([]byte{byte('a' + i)}, size)
+				resp, err := client.Post(url, "text/plain", bytes.NewReader(body))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := io.ReadAll(resp.Body)
+				if resp.Body.Close(); err != nil || !bytes.Equal(got, body) {
+					t.Errorf("%d bytes, %v, want the %d that were sent", len(got), err, size)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // net/http serves and asks over connections of a group: bodies of all sizes, kept alive and concurrent.
 func TestHTTP(t *testing.T) {
 	onBackends(t, func(t *testing.T, g *loop.Group) {
 		ln := listen(t, g, "tcp")
 		client := serveHTTP(t, g, ln, testMux(t))
 		url := "http://" + ln.Addr().String()
-		var wg sync.WaitGroup
-		for i := range 4 {
-			wg.Go(func() {
-				for _, size := range []int{0, 1, 4096, 300_000} {
-					body := bytes.Repeat([]byte{byte('a' + i)}, size)
-					resp, err := client.Post(url+"/echo", "text/plain", bytes.NewReader(body))
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					got, err := io.ReadAll(resp.Body)
-					if resp.Body.Close(); err != nil || !bytes.Equal(got, body) {
-						t.Errorf("%d bytes, %v, want the %d that were sent", len(got), err, size)
-					}
-				}
-			})
-		}
-		wg.Wait()
+		checkEchoes(t, client, url+"/echo")
 		resp := must(client.Get(url + "/chunks"))
 		got, err := io.ReadAll(resp.Body)
 		if resp.Body.Close(); err != nil || string(got) != "chunk 0\nchunk 1\nchunk 2\n" || len(resp.TransferEncoding) == 0 {

@@ -2,10 +2,8 @@ package netconn_test
 
 import (
 	"crypto/tls"
-	"path/filepath"
 	"testing"
 
-	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/netconn"
@@ -27,33 +25,13 @@ func versions(t *testing.T, f func(t *testing.T, server, client *tls.Config)) {
 // listenTLS listens with TLS. The listener is closed after the test.
 func listenTLS(t testing.TB, g *loop.Group, network string, config *tls.Config, o tlsconn.Options) *netconn.Listener {
 	t.Helper()
-	address := "127.0.0.1:0"
-	if network == "unix" {
-		address = filepath.Join(testkit.TempDir(t), "s")
-	}
-	ln, err := (&netconn.ListenConfig{Group: g, TLSConfig: config, TLSOptions: o}).Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	return ln.(*netconn.Listener)
+	return listenWith(t, &netconn.ListenConfig{Group: g, TLSConfig: config, TLSOptions: o}, network)
 }
 
 // pairTLS is pair with TLS on both ends.
 func pairTLS(t testing.TB, g *loop.Group, network string, server, client *tls.Config) (dialed, accepted *netconn.TLSConn) {
 	t.Helper()
-	ln := listenTLS(t, g, network, server, tlsconn.Options{})
-	defer ln.Close()
-	d, err := (&netconn.Dialer{Group: g, TLSConfig: client}).Dial(network, ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close(); a.Close() })
-	return d.(*netconn.TLSConn), a.(*netconn.TLSConn)
+	return connect[*netconn.TLSConn](t, listenTLS(t, g, network, server, tlsconn.Options{}), &netconn.Dialer{Group: g, TLSConfig: client})
 }
 
 // halfTLS returns an end with TLS, and the other end, which has crypto/tls on a connection without.

@@ -1,14 +1,12 @@
 package netconn_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -51,24 +49,7 @@ func askHTTPS(t *testing.T, ln net.Listener, mux http.Handler, transport *http.T
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	client := &http.Client{Transport: transport}
-	var wg sync.WaitGroup
-	for i := range 4 {
-		wg.Go(func() {
-			for _, size := range []int{0, 1, 4096, 300_000} {
-				body := bytes.Repeat([]byte{byte('a' + i)}, size)
-				resp, err := client.Post("https://"+ln.Addr().String()+"/echo", "text/plain", bytes.NewReader(body))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				got, err := io.ReadAll(resp.Body)
-				if resp.Body.Close(); err != nil || !bytes.Equal(got, body) {
-					t.Errorf("%d bytes, %v, want the %d that were sent", len(got), err, size)
-				}
-			}
-		})
-	}
-	wg.Wait()
+	checkEchoes(t, client, "https://"+ln.Addr().String()+"/echo")
 	transport.CloseIdleConnections()
 	if err := server.Shutdown(context.Background()); err != nil {
 		t.Error(err)

@@ -1,11 +1,9 @@
 package netconn_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -59,27 +57,7 @@ func TestTLSCopy(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {
 		for _, network := range streamNetworks(t, g) {
 			c, peer := pairTLS(t, g, network, server, client)
-			all := make([]byte, 1<<20+7)
-			rand.NewChaCha8([32]byte{3}).Read(all)
-			echo := start(func() (int, error) {
-				n, err := io.Copy(peer, peer) // WriteTo
-				peer.CloseWrite()
-				return int(n), err
-			})
-			sent := start(func() (int, error) {
-				n, err := io.Copy(c, struct{ io.Reader }{bytes.NewReader(all)}) // ReadFrom
-				c.CloseWrite()
-				return int(n), err
-			})
-			got, err := io.ReadAll(c)
-			if err != nil || !bytes.Equal(got, all) {
-				t.Errorf("%d bytes came back, %v, want the %d that were sent", len(got), err, len(all))
-			}
-			for _, r := range []<-chan result{echo, sent} {
-				if r := <-r; r.n != len(all) || r.err != nil {
-					t.Errorf("%d, %v", r.n, r.err)
-				}
-			}
+			checkCopy(t, c, peer, 1<<20+7)
 		}
 	})
 }

@@ -123,7 +123,7 @@ func TestResumption(t *testing.T) {
 	}
 }
 
-// A configuration that cannot work is an error at once, which says what to do.
+// Dial with an invalid configuration returns an error that names the invalid part.
 func TestConfigErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := tlstest.Configs(tls.VersionTLS13)

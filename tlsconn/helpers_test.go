@@ -1,7 +1,6 @@
 package tlsconn_test
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -9,41 +8,17 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/dns"
-	"github.com/pollux-io/pollux/internal/testkit"
+	"github.com/pollux-io/pollux/internal/grouptest"
 	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/tlsconn"
 )
 
-// newGroup returns a group that is shut down after the test.
-func newGroup(t testing.TB, c loop.Config) *loop.Group {
-	t.Helper()
-	g, err := loop.NewGroup(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
-		defer cancel()
-		if err := g.Shutdown(ctx); err != nil && !errors.Is(err, loop.ErrShutdown) {
-			t.Error(err)
-		}
-	})
-	return g
-}
-
-// onBackends runs f with a group of two loops on each backend that this machine has. Goroutines and descriptors that
-// f leaves behind fail the test.
-func onBackends(t *testing.T, f func(t *testing.T, g *loop.Group)) {
-	t.Helper()
-	for _, b := range loop.Backends() {
-		t.Run(b.Name, func(t *testing.T) {
-			testkit.CheckLeaks(t)
-			testkit.SkipBackend(t, b.Name, b.Usable, b.Why)
-			f(t, newGroup(t, loop.Config{Loops: 2, Backend: b.Name}))
-		})
-	}
-}
+// Where tests run: package grouptest.
+var (
+	newGroup   = grouptest.New
+	onBackends = grouptest.OnBackends
+)
 
 // versions runs f with configurations of both versions of TLS.
 func versions(t *testing.T, f func(t *testing.T, server, client *tls.Config)) {

@@ -77,7 +77,7 @@ func (s *server) dial(cache tls.ClientSessionCache) (*tls.Conn, error) {
 	})
 }
 
-// exchange sends a message, and reads the answer. An empty message is none.
+// exchange sends a message and reads its echo into the same slice. It does nothing if message is empty.
 func exchange(c *tls.Conn, message []byte) error {
 	if len(message) == 0 {
 		return nil

@@ -39,7 +39,10 @@ func main() {
 	log.SetFlags(0)
 	flag.Parse()
 	if *serve != "" {
-		log.Fatal(runServer(*serve))
+		if err := runServer(*serve); err != nil {
+			log.Fatalf("server %s: %v", *serve, err)
+		}
+		return
 	}
 	servers := []*server{
 		{name: "net, 16 KiB buffer", kind: "net16"},

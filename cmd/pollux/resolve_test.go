@@ -122,11 +122,12 @@ func TestResolveJSON(t *testing.T) {
 		"192.0.2.77":           `{"name":"192.0.2.77","type":"A+AAAA","answers":["192.0.2.77"],"canonical":"192.0.2.77","path":"literal"}`,
 		"x.invalid.":           `{"name":"x.invalid.","type":"A+AAAA","answers":[],"error":"no such name: names under .invalid do not exist (RFC 6761, section 6.4)","cause":"nxdomain"}`,
 		"127.1":                `{"name":"127.1","type":"A+AAAA","answers":[],"error":"the name ends in a number and is not an IPv4 address: write that as four decimal numbers, without a final dot","cause":"failed"}`,
+		"--type MX localhost":  `{"name":"localhost","type":"MX","answers":[],"error":"no record of the type: localhost has addresses only (RFC 6761, section 6.3)","cause":"nodata"}`,
 		"nobody.test.":         `{"name":"nobody.test.","type":"A+AAAA","answers":[],"path":"evented SERVER udp","error":"no such name; check the spelling (evented SERVER udp)","cause":"nxdomain"}`,
 		"--type MX both.test.": `{"name":"both.test.","type":"MX","answers":[],"path":"evented SERVER udp","error":"the name exists, but has no MX record; try another --type (evented SERVER udp)","cause":"nodata"}`,
 		"http://u:secret@h/":   `{"name":"http://***@h/","type":"A+AAAA","answers":[],"error":"this is a URL; give the name of its host only","cause":"failed"}`,
 		"--timeout 1ms --attempts 1 --type A silent.test.": `{"name":"silent.test.","type":"A","answers":[],"error":"no response in time; check that the server can be reached, or raise --timeout or --attempts (1 attempt, the last at SERVER udp)","cause":"timeout"}`,
-		"--attempts 2 --type A failing.test.":              `{"name":"failing.test.","type":"A","answers":[],"error":"the server reports SERVFAIL (2 attempts, the last at SERVER udp)","cause":"failed"}`,
+		"--attempts 2 --type A failing.test.":              `{"name":"failing.test.","type":"A","answers":[],"error":"the server reports SERVFAIL; ask another one with --server (2 attempts, the last at SERVER udp)","cause":"failed"}`,
 	} {
 		t.Run(args, func(t *testing.T) {
 			status, out, err, _ := resolveNames(t, "", append([]string{"--json"}, strings.Fields(args)...)...)
@@ -346,7 +347,7 @@ func TestResolveByPool(t *testing.T) {
 	}
 }
 
-// With --strategy inline, nobody is asked.
+// With --strategy inline, no source is asked.
 func TestResolveInline(t *testing.T) {
 	testkit.CheckLeaks(t)
 	status, out, err := pollux(t, "", "resolve", "--strategy", "inline", "--json", "nobody.test.")

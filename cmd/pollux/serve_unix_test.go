@@ -53,17 +53,35 @@ func file(t *testing.T, s interface {
 	return f
 }
 
+// unitSockets are the sockets that systemd makes for a unit, with the address of each.
+type unitSockets struct {
+	tcp, unix, udp       *os.File
+	tcpAt, unixAt, udpAt net.Addr
+}
+
+func newUnitSockets(t *testing.T) (u unitSockets) {
+	t.Helper()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	u.tcp, u.tcpAt = file(t, tcp.(*net.TCPListener), err), tcp.Addr()
+	unix, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	u.unix, u.unixAt = file(t, unix.(*net.UnixListener), err), unix.Addr()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	u.udp, u.udpAt = file(t, udp.(*net.UDPConn), err), udp.LocalAddr()
+	return u
+}
+
+// checkPath fails the test if the server has removed the path of the Unix socket, which belongs to systemd.
+func (u *unitSockets) checkPath(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(u.unixAt.String()); err != nil {
+		t.Error("the server removed a path that belongs to systemd:", err)
+	}
+}
+
 func TestServeActivation(t *testing.T) {
 	testkit.CheckLeaks(t)
-	path := filepath.Join(t.TempDir(), "s")
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	f1 := file(t, tcp.(*net.TCPListener), err)
-	unix, err := net.Listen("unix", path)
-	f2 := file(t, unix.(*net.UnixListener), err)
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	f3 := file(t, udp.(*net.UDPConn), err)
-
-	c := activated(t, "a:b:c", []*os.File{f1, f2, f3}, "serve", "echo", "--drain", "5s")
+	u := newUnitSockets(t)
+	c := activated(t, "a:b:c", []*os.File{u.tcp, u.unix, u.udp}, "serve", "echo", "--drain", "5s")
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	out, err := c.StdoutPipe()
@@ -74,11 +92,11 @@ func TestServeActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	line, _ := bufio.NewReader(out).ReadString('\n')
-	want := "echo on tcp://" + tcp.Addr().String() + " (a), unix://" + path + " (b), udp://" + udp.LocalAddr().String() + " (c) by "
+	want := "echo on tcp://" + u.tcpAt.String() + " (a), unix://" + u.unixAt.String() + " (b), udp://" + u.udpAt.String() + " (c) by "
 	if !strings.HasPrefix(line, want) {
 		t.Errorf("line %q, want %q…", line, want)
 	}
-	for _, a := range []net.Addr{tcp.Addr(), unix.Addr(), udp.LocalAddr()} {
+	for _, a := range []net.Addr{u.tcpAt, u.unixAt, u.udpAt} {
 		conn := connect(t, a.Network(), a.String())
 		conn.Write([]byte("hello"))
 		got := make([]byte, 5)
@@ -91,9 +109,7 @@ func TestServeActivation(t *testing.T) {
 	if err := c.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, &stderr)
 	}
-	if _, err := os.Stat(path); err != nil {
-		t.Error("the server removed a path that belongs to systemd:", err)
-	}
+	u.checkPath(t)
 }
 
 // Inherited descriptors that cannot be served are refused with one line.

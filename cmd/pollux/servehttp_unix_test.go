@@ -112,21 +112,15 @@ func TestServeEndsWhileReloadBlocks(t *testing.T) {
 // Stream sockets that systemd passes are served; a datagram socket is refused.
 func TestServeHTTPActivation(t *testing.T) {
 	testkit.CheckLeaks(t)
-	path := filepath.Join(t.TempDir(), "s")
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	f1 := file(t, tcp.(*net.TCPListener), err)
-	unix, err := net.Listen("unix", path)
-	f2 := file(t, unix.(*net.UnixListener), err)
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	f3 := file(t, udp.(*net.UDPConn), err)
-
-	c := activated(t, "a:b", []*os.File{f1, f2}, "serve", "http", webDir(t, 0))
+	u := newUnitSockets(t)
+	c := activated(t, "a:b", []*os.File{u.tcp, u.unix}, "serve", "http", webDir(t, 0))
 	at, stderr := startProgram(t, c)
-	if at != tcp.Addr().String() {
-		t.Errorf("it serves %s, want %s", at, tcp.Addr())
+	if at != u.tcpAt.String() {
+		t.Errorf("it serves %s, want %s", at, u.tcpAt)
 	}
-	for network, at := range map[string]string{"tcp": at, "unix": path} {
-		client := webClient(t, network, at, false)
+	for _, a := range []net.Addr{u.tcpAt, u.unixAt} {
+		network := a.Network()
+		client := webClient(t, network, a.String(), false)
 		if r, b := get(t, client, "GET", "http://h/small"); r.StatusCode != 200 || string(b) != "hello" {
 			t.Errorf("%s: %d %q", network, r.StatusCode, b)
 		}
@@ -137,10 +131,8 @@ func TestServeHTTPActivation(t *testing.T) {
 	if err := c.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, rest)
 	}
-	if _, err := os.Stat(path); err != nil {
-		t.Error("the server removed a path that belongs to systemd:", err)
-	}
-	out, err := activated(t, "x", []*os.File{f3}, "serve", "http", ".").CombinedOutput()
+	u.checkPath(t)
+	out, err := activated(t, "x", []*os.File{u.udp}, "serve", "http", ".").CombinedOutput()
 	if want := `the inherited descriptor 3, "x": a datagram socket; http and TLS need ListenStream=`; err == nil || !strings.Contains(string(out), want) || strings.Count(string(out), "\n") != 1 {
 		t.Errorf("%v, want %q\n%s", err, want, out)
 	}

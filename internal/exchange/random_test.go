@@ -48,8 +48,8 @@ type outcomes struct {
 	longest                                             time.Duration
 }
 
-// notInRandom are the hostile servers that forge what cannot be told from the truth, once it arrives in another order,
-// or once the case is known to be lost.
+// notInRandom are the hostile servers whose forged responses a random program may accept: datagrams arrive in another
+// order, UDP is not excluded, and the case of a response (0x20) is not checked once a server is known not to preserve it.
 var notInRandom = []string{"wrong case", "true answer twice", "a connection for each answer"}
 
 // TestRandomServers: whatever servers do, each query ends once, with the truth or an error, in the time of its attempts;

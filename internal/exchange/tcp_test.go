@@ -20,6 +20,7 @@ func TestTruncated(t *testing.T) {
 		tcp     func(c net.Conn, q []byte)
 		ok      bool
 		timeout bool
+		dropped uint64
 	}{
 		"whole": {tcp: exchangetest.HonestTCP, ok: true},
 		"single bytes": {tcp: func(c net.Conn, q []byte) {
@@ -32,7 +33,7 @@ func TestTruncated(t *testing.T) {
 			wrong := exchangetest.AnswerTo(q, exchangetest.ForgedAddr)
 			wrong[0]++
 			c.Write(slices.Concat(exchangetest.Frame(wrong), exchangetest.Frame(nil), exchangetest.Frame(exchangetest.Message{0}), exchangetest.Frame(exchangetest.AnswerTo(q, exchangetest.TrueAddr))))
-		}, ok: true},
+		}, ok: true, dropped: 3},
 		"stalled": {tcp: func(c net.Conn, q []byte) {
 			c.Write(exchangetest.Frame(exchangetest.AnswerTo(q, exchangetest.TrueAddr))[:20])
 		}, timeout: true},
@@ -59,8 +60,8 @@ func TestTruncated(t *testing.T) {
 					return
 				}
 				n.wantAddr(r, exchangetest.TrueAddr)
-				if !r.TCP || len(r.Steps) > 0 {
-					t.Errorf("over TCP %v, steps %v", r.TCP, r.Steps)
+				if dropped := n.x.dropped.Load(); !r.TCP || len(r.Steps) > 0 || dropped != c.dropped {
+					t.Errorf("over TCP %v, steps %v, %d messages dropped, want %d", r.TCP, r.Steps, dropped, c.dropped)
 				}
 			}, s)
 		})

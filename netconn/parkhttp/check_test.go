@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -89,106 +90,123 @@ func serveVariant(v func() *variant) serveFunc {
 	}
 }
 
+// An unsupported net/http is one with which parking would go wrong.
+type unsupported struct {
+	name, want string // want is in the error of the check
+	v          func() *variant
+}
+
+// readVariants call Read in another way.
+var readVariants = []unsupported{
+	{"a shorter buffer between requests", "its last Read has room for", func() *variant {
+		size := 4096
+		return &variant{read: func(c net.Conn, b []byte) (int, error) {
+			if len(b) == 1 {
+				return c.Read(b)
+			}
+			b = b[:min(len(b), size)]
+			size = 2048
+			return c.Read(b)
+		}}
+	}},
+	{"a Read with the whole buffer, whatever it has", "its last Read has room for 4096 bytes, with 1 in a buffer of 4096", func() *variant {
+		return &variant{read: func(c net.Conn, b []byte) (int, error) {
+			if len(b) == 1 {
+				return c.Read(b)
+			}
+			whole := make([]byte, 4096)
+			n, err := c.Read(whole)
+			return copy(b, whole[:n]), err
+		}}
+	}},
+	{"Read again after the error", "last read, last read", func() *variant {
+		return &variant{read: func(c net.Conn, b []byte) (int, error) {
+			n, err := c.Read(b)
+			if err != nil && len(b) > 1 {
+				return c.Read(b)
+			}
+			return n, err
+		}}
+	}},
+}
+
+// stateVariants report other states.
+var stateVariants = []unsupported{
+	{"no StateIdle", "it is idle 0 times", func() *variant {
+		return &variant{hook: func(next func(net.Conn, http.ConnState), c net.Conn, s http.ConnState) {
+			if s != http.StateIdle {
+				next(c, s)
+			}
+		}}
+	}},
+	{"StateIdle before the response", "it is idle 2 times", func() *variant {
+		return &variant{hook: func(next func(net.Conn, http.ConnState), c net.Conn, s http.ConnState) {
+			if s == http.StateActive {
+				next(c, http.StateIdle)
+			}
+			next(c, s)
+		}}
+	}},
+	{"another connection in the hook", "state of another connection", func() *variant {
+		return &variant{hook: func(next func(net.Conn, http.ConnState), c net.Conn, s http.ConnState) {
+			if s == http.StateIdle {
+				next(struct{ net.Conn }{c}, s)
+			}
+			next(c, s)
+		}}
+	}},
+}
+
+// deadlineVariants set other deadlines.
+var deadlineVariants = []unsupported{
+	{"no deadline between requests", "it calls \"idle, last read, close, closed\"", func() *variant {
+		return &variant{deadline: func(c net.Conn, at time.Time) error {
+			if !at.IsZero() && at.Before(time.Now()) {
+				return c.SetReadDeadline(at) // which ends the background read
+			}
+			return nil
+		}}
+	}},
+	{"two deadlines between requests", "deadline, deadline", func() *variant {
+		return &variant{deadline: func(c net.Conn, at time.Time) error {
+			c.SetReadDeadline(at)
+			return c.SetReadDeadline(at)
+		}}
+	}},
+	{"one deadline for the next request", "a line of the next request, it calls", func() *variant {
+		after := 0
+		return &variant{
+			hook: func(next func(net.Conn, http.ConnState), c net.Conn, s http.ConnState) {
+				after = 0
+				next(c, s)
+			},
+			deadline: func(c net.Conn, at time.Time) error {
+				if after++; after == 2 && at.After(time.Now()) {
+					return nil
+				}
+				return c.SetReadDeadline(at)
+			},
+		}
+	}},
+}
+
+// endVariants write or close at another time, or not at all.
+var endVariants = []unsupported{
+	{"a response that is written late", "a response is not complete", func() *variant {
+		return &variant{write: func(_ net.Conn, b []byte) (int, error) { return len(b), nil }}
+	}},
+	{"a write after the error of Read", "it writes 3 bytes after the responses", func() *variant {
+		return &variant{close: func(c net.Conn) error {
+			io.WriteString(c, "bye")
+			return c.Close()
+		}}
+	}},
+	{"no Close", "last read, closed", func() *variant { return &variant{close: func(net.Conn) error { return nil }} }},
+}
+
 // The check finds each way in which another net/http could make parking wrong, and reports it.
 func TestCheckRefuses(t *testing.T) {
-	cases := []struct {
-		name, want string
-		v          func() *variant
-	}{
-		{"a shorter buffer between requests", "its last Read has room for", func() *variant {
-			size := 4096
-			return &variant{read: func(c net.Conn, b []byte) (int, error) {
-				if len(b) == 1 {
-					return c.Read(b)
-				}
-				b = b[:min(len(b), size)]
-				size = 2048
-				return c.Read(b)
-			}}
-		}},
-		{"a Read with the whole buffer, whatever it has", "its last Read has room for 4096 bytes, with 1 in a buffer of 4096", func() *variant {
-			return &variant{read: func(c net.Conn, b []byte) (int, error) {
-				if len(b) == 1 {
-					return c.Read(b)
-				}
-				whole := make([]byte, 4096)
-				n, err := c.Read(whole)
-				return copy(b, whole[:n]), err
-			}}
-		}},
-		{"no StateIdle", "it is idle 0 times", func() *variant {
-			return &variant{hook: func(next func(net.Conn, http.ConnState), c net.Conn, s http.ConnState) {
-				if s != http.StateIdle {
-					next(c, s)
-				}
-			}}
-		}},
-		{"StateIdle before the response", "it is idle 2 times", func() *variant {
-			return &variant{hook: func(next func(net.Conn, http.ConnState), c net.Conn, s http.ConnState) {
-				if s == http.StateActive {
-					next(c, http.StateIdle)
-				}
-				next(c, s)
-			}}
-		}},
-		{"no deadline between requests", "it calls \"idle, last read, close, closed\"", func() *variant {
-			return &variant{deadline: func(c net.Conn, at time.Time) error {
-				if !at.IsZero() && at.Before(time.Now()) {
-					return c.SetReadDeadline(at) // which ends the background read
-				}
-				return nil
-			}}
-		}},
-		{"two deadlines between requests", "deadline, deadline", func() *variant {
-			return &variant{deadline: func(c net.Conn, at time.Time) error {
-				c.SetReadDeadline(at)
-				return c.SetReadDeadline(at)
-			}}
-		}},
-		{"one deadline for the next request", "a line of the next request, it calls", func() *variant {
-			after := 0
-			return &variant{
-				hook: func(next func(net.Conn, http.ConnState), c net.Conn, s http.ConnState) {
-					after = 0
-					next(c, s)
-				},
-				deadline: func(c net.Conn, at time.Time) error {
-					if after++; after == 2 && at.After(time.Now()) {
-						return nil
-					}
-					return c.SetReadDeadline(at)
-				},
-			}
-		}},
-		{"a response that is written late", "a response is not complete", func() *variant {
-			return &variant{write: func(_ net.Conn, b []byte) (int, error) { return len(b), nil }}
-		}},
-		{"a write after the error of Read", "it writes 3 bytes after the responses", func() *variant {
-			return &variant{close: func(c net.Conn) error {
-				io.WriteString(c, "bye")
-				return c.Close()
-			}}
-		}},
-		{"no Close", "last read, closed", func() *variant { return &variant{close: func(net.Conn) error { return nil }} }},
-		{"Read again after the error", "last read, last read", func() *variant {
-			return &variant{read: func(c net.Conn, b []byte) (int, error) {
-				n, err := c.Read(b)
-				if err != nil && len(b) > 1 {
-					return c.Read(b)
-				}
-				return n, err
-			}}
-		}},
-		{"another connection in the hook", "state of another connection", func() *variant {
-			return &variant{hook: func(next func(net.Conn, http.ConnState), c net.Conn, s http.ConnState) {
-				if s == http.StateIdle {
-					next(struct{ net.Conn }{c}, s)
-				}
-				next(c, s)
-			}}
-		}},
-	}
-	for _, x := range cases {
+	for _, x := range slices.Concat(readVariants, stateVariants, deadlineVariants, endVariants) {
 		t.Run(x.name, func(t *testing.T) {
 			n, err := check(serveVariant(x.v))
 			if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), x.want) {

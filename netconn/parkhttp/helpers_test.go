@@ -2,20 +2,17 @@ package parkhttp_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/grouptest"
 	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 	"github.com/pollux-io/pollux/loop/looptest"
@@ -33,48 +30,12 @@ func must[T any](v T, err error) T {
 // afterParking is a time after which an idle connection is parked, on a simulated clock.
 const afterParking = 300 * time.Millisecond
 
-// onBackends runs f with a group on each backend that this machine has.
-func onBackends(t *testing.T, f func(t *testing.T, g *loop.Group)) {
-	t.Helper()
-	for _, b := range loop.Backends() {
-		t.Run(b.Name, func(t *testing.T) {
-			testkit.CheckLeaks(t)
-			switch forced := os.Getenv("POLLUX_BACKEND"); {
-			case forced != "" && forced != b.Name:
-				t.Skip("POLLUX_BACKEND forces " + forced)
-			case !b.Usable:
-				t.Skip(b.Why)
-			}
-			g, err := loop.NewGroup(loop.Config{Loops: 2, Backend: b.Name})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), testkit.Watchdog)
-				defer cancel()
-				if err := g.Shutdown(ctx); err != nil {
-					t.Error(err)
-				}
-			})
-			f(t, g)
-		})
-	}
-}
-
-// onSim runs f in a bubble with a group on a simulated network, with and without adversity.
-func onSim(t *testing.T, f func(t *testing.T, g *loop.Group)) {
-	t.Helper()
-	for name, a := range map[string]looptest.Adversity{"sim": {}, "sim-adverse": looptest.Adverse()} {
-		t.Run(name, func(t *testing.T) { inBubble(t, looptest.Config{Adversity: a}, f) })
-	}
-}
-
-func inBubble(t *testing.T, c looptest.Config, f func(t *testing.T, g *loop.Group)) {
-	synctest.Test(t, func(t *testing.T) {
-		network := looptest.New(t, c)
-		f(t, network.Host(netip.MustParseAddr("10.0.0.1")).NewGroup(loop.Config{Loops: 2}))
-	})
-}
+// Where tests run: package grouptest.
+var (
+	onBackends = grouptest.OnBackends
+	onSim      = grouptest.OnSim
+	inBubble   = grouptest.InBubble
+)
 
 // A rig is a server that parks, and what it has reported.
 type rig struct {

@@ -39,9 +39,9 @@ func Park(server *http.Server, ln net.Listener) (net.Listener, error) {
 	return &Listener{Listener: l, idleBytes: idleBytes}, nil
 }
 
-// Check reports whether the net/http of this program behaves as parking needs it: nil, or an error that wraps
-// ErrUnsupported and says what is different. The first call, or the first Park, serves a few requests in memory, which takes
-// less than a millisecond; the others return its result.
+// Check returns nil if the net/http of this program behaves as parking needs it, and otherwise an error that wraps
+// ErrUnsupported and describes the difference. The first call of Check or Park serves a few requests over connections in
+// memory, which takes less than a millisecond; later calls return the same result.
 func Check() error {
 	_, err := checkNetHTTP()
 	return err

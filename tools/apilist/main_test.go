@@ -51,36 +51,34 @@ func copyLib(t *testing.T, file, old, changed string) (root string) {
 	return root
 }
 
-// A change of the API is reported with the lines that differ and the command that updates the
-// files; one that users cannot see is not.
-func TestChanges(t *testing.T) {
-	for _, test := range []struct {
-		name, file, old, changed string
-		want                     string // the differing lines; "": the API is the same
-	}{
-		{
-			"method renamed", "lib.go", "func (l *Level) Set(", "func (l *Level) Put(",
-			"api/lib.txt:\n-pkg lib, method (*Level) Set(string) error\n+pkg lib, method (*Level) Put(string) error\n",
-		},
-		{
-			"method removed that is promoted", "lib.go", "func (Inner) Promoted() ", "func (Inner) promoted() ",
-			"api/lib.txt:\n-pkg lib, method (Inner) Promoted()\n-pkg lib, method (Outer) Promoted()\n",
-		},
-		{
-			"receiver", "lib.go", "func (l Level) String", "func (l *Level) String",
-			"api/lib.txt:\n-pkg lib, method (Level) String() string\n+pkg lib, method (*Level) String() string\n",
-		},
-		{
-			"parameter's type, on one system", "lib_windows.go", "handle uintptr", "handle int",
-			"api/lib.txt:\n-pkg lib (linux), func Differs(int)\n-pkg lib (windows), func Differs(uintptr)\n+pkg lib, func Differs(int)\n",
-		},
-		{
-			"constant", "lib.go", "1 << 40", "1 << 41",
-			"api/lib.txt:\n-pkg lib, const Untyped = 1099511627776\n+pkg lib, const Untyped = 2199023255552\n",
-		},
-		{
-			"constraint", "lib.go", "Pair[K comparable, V any]", "Pair[K, V comparable]",
-			`api/lib.txt:
+// changes are edits of a file of the test's module.
+var changes = []struct {
+	name, file, old, changed string
+	want                     string // the differing lines; "": the API is the same
+}{
+	{
+		"method renamed", "lib.go", "func (l *Level) Set(", "func (l *Level) Put(",
+		"api/lib.txt:\n-pkg lib, method (*Level) Set(string) error\n+pkg lib, method (*Level) Put(string) error\n",
+	},
+	{
+		"method removed that is promoted", "lib.go", "func (Inner) Promoted() ", "func (Inner) promoted() ",
+		"api/lib.txt:\n-pkg lib, method (Inner) Promoted()\n-pkg lib, method (Outer) Promoted()\n",
+	},
+	{
+		"receiver", "lib.go", "func (l Level) String", "func (l *Level) String",
+		"api/lib.txt:\n-pkg lib, method (Level) String() string\n+pkg lib, method (*Level) String() string\n",
+	},
+	{
+		"parameter's type, on one system", "lib_windows.go", "handle uintptr", "handle int",
+		"api/lib.txt:\n-pkg lib (linux), func Differs(int)\n-pkg lib (windows), func Differs(uintptr)\n+pkg lib, func Differs(int)\n",
+	},
+	{
+		"constant", "lib.go", "1 << 40", "1 << 41",
+		"api/lib.txt:\n-pkg lib, const Untyped = 1099511627776\n+pkg lib, const Untyped = 2199023255552\n",
+	},
+	{
+		"constraint", "lib.go", "Pair[K comparable, V any]", "Pair[K, V comparable]",
+		`api/lib.txt:
 -pkg lib, type Pair[K comparable, V any] struct
 -pkg lib, type Pair[K comparable, V any] struct, Key K
 -pkg lib, type Pair[K comparable, V any] struct, Value V
@@ -88,22 +86,27 @@ func TestChanges(t *testing.T) {
 +pkg lib, type Pair[K comparable, V comparable] struct, Key K
 +pkg lib, type Pair[K comparable, V comparable] struct, Value V
 `,
-		},
-		{
-			"interface sealed", "lib.go", "Read(b []byte) (n int, err error)", "seal(); Read(b []byte) (n int, err error)",
-			"api/lib.txt:\n+pkg lib, type Reader interface, unexported methods\n",
-		},
-		{
-			"field of an internal type", "internal/hidden/hidden.go", "Field int", "Field int64",
-			"api/lib.txt:\n-pkg lib, type Hidden struct, Field int\n+pkg lib, type Hidden struct, Field int64\n",
-		},
-		{
-			"new package", "more/more.go", "", "package more\n\nvar V int\n",
-			"api/more.txt:\n+pkg more, var V int\n",
-		},
-		{"parameter renamed", "lib.go", "name string, levels", "title string, levels", ""},
-		{"not exported", "lib.go", "privateFunc", "privateFunc2", ""},
-	} {
+	},
+	{
+		"interface sealed", "lib.go", "Read(b []byte) (n int, err error)", "seal(); Read(b []byte) (n int, err error)",
+		"api/lib.txt:\n+pkg lib, type Reader interface, unexported methods\n",
+	},
+	{
+		"field of an internal type", "internal/hidden/hidden.go", "Field int", "Field int64",
+		"api/lib.txt:\n-pkg lib, type Hidden struct, Field int\n+pkg lib, type Hidden struct, Field int64\n",
+	},
+	{
+		"new package", "more/more.go", "", "package more\n\nvar V int\n",
+		"api/more.txt:\n+pkg more, var V int\n",
+	},
+	{"parameter renamed", "lib.go", "name string, levels", "title string, levels", ""},
+	{"not exported", "lib.go", "privateFunc", "privateFunc2", ""},
+}
+
+// A change of the API is reported with the lines that differ and the command that updates the
+// files; one that users cannot see is not.
+func TestChanges(t *testing.T) {
+	for _, test := range changes {
 		t.Run(test.name, func(t *testing.T) {
 			root := copyLib(t, test.file, test.old, test.changed)
 			files, err := list(root, systems)

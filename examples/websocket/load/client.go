@@ -20,8 +20,8 @@ type client struct {
 	in   websocket.Reader
 	key  [16]byte
 	open bool
-	next uint64 // the number of the message that must come next
-	got  uint16 // the code of the server's Close frame
+	next uint64              // the number of the message that must come next
+	got  websocket.CloseCode // that of the server's Close frame; 0: none has arrived
 }
 
 func newClient(r *run) *client {
@@ -69,7 +69,7 @@ func (c *client) message(m websocket.Message) error {
 	case websocket.Ping:
 		c.write(websocket.Pong, m.Payload)
 	case websocket.Close: // the server closes the connection when it has the answer
-		c.got = uint16(m.Code)
+		c.got = m.Code
 		if want := c.ending.Load(); want == nil || *want != c.got {
 			return fmt.Errorf("the server closes the WebSocket with %d: %.130q", c.got, m.Payload)
 		}
@@ -104,8 +104,8 @@ func (c *client) write(o websocket.Opcode, payload []byte) {
 
 func (c *client) send(payload []byte) { c.write(websocket.Binary, payload) }
 
-func (c *client) close(code uint16) {
-	c.write(websocket.Close, websocket.AppendClosePayload(nil, websocket.CloseCode(code), ""))
+func (c *client) close(code websocket.CloseCode) {
+	c.write(websocket.Close, websocket.AppendClosePayload(nil, code, ""))
 }
 
 func (c *client) Closed(_ *loop.Conn, why error) {

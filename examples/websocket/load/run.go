@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pollux-io/pollux/examples/websocket/internal/websocket"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -66,7 +67,7 @@ type run struct {
 	publishing sync.Mutex
 	sent       int // messages
 
-	ending atomic.Pointer[uint16] // the code that clients must get, once that may come
+	ending atomic.Pointer[websocket.CloseCode] // the code that clients must get, once that may come
 }
 
 func newRun(o options) *run {
@@ -219,9 +220,9 @@ func (r *run) phases(ctx context.Context, g *loop.Group, s *server) (string, err
 
 // end stops the server, or closes the connections to one that goes on.
 func (r *run) end(ctx context.Context, s *server) error {
-	code := uint16(1001)
+	code := websocket.GoingAway
 	if s == nil {
-		code = 1000
+		code = websocket.NormalClosure
 	}
 	r.ending.Store(&code)
 	if s == nil {

@@ -111,7 +111,7 @@ func (l *layer) Sent(n int, err error) {
 	l.sendDue()
 }
 
-// sendDue does what waits for a send.
+// sendDue makes the calls that a send in flight has postponed: Sent(0, nil) to the loop, and the end of the stream.
 func (l *layer) sendDue() {
 	if l.released || l.inFlight {
 		return

@@ -50,12 +50,7 @@ func onSimulation(t *testing.T, answer func(c net.Conn, r *http.Request), f func
 		b.Network = b.client
 		b.hosts = hostsFile("dual.test", "2001:db8::2", "10.0.0.2")
 		for _, h := range []*looptest.Host{b.six, b.four} {
-			ln, err := h.Listen("tcp", ":80")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ln.Close()
-			go b.serve(ln, answer)
+			b.listen(h, ":80", func(c net.Conn) { b.serve(c, answer) })
 		}
 		f(b)
 		synctest.Wait() // until the server has closed, too
@@ -65,22 +60,35 @@ func onSimulation(t *testing.T, answer func(c net.Conn, r *http.Request), f func
 	})
 }
 
-func (b *simBench) serve(ln *looptest.Listener, answer func(c net.Conn, r *http.Request)) {
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		b.mu.Lock()
-		b.connected = append(b.connected, c.LocalAddr().String())
-		b.mu.Unlock()
-		go func() {
-			defer c.Close()
-			if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil && answer != nil {
-				answer(c, r)
-			}
-		}()
+// listen calls accepted for each connection to a port of h, in order, until the end of the bubble.
+func (b *simBench) listen(h *looptest.Host, port string, accepted func(net.Conn)) {
+	b.t.Helper()
+	ln, err := h.Listen("tcp", port)
+	if err != nil {
+		b.t.Fatal(err)
 	}
+	b.t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			accepted(c)
+		}
+	}()
+}
+
+func (b *simBench) serve(c net.Conn, answer func(c net.Conn, r *http.Request)) {
+	b.mu.Lock()
+	b.connected = append(b.connected, c.LocalAddr().String())
+	b.mu.Unlock()
+	go func() {
+		defer c.Close()
+		if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil && answer != nil {
+			answer(c, r)
+		}
+	}()
 }
 
 // timed is run for one URL, and returns how long Run took.

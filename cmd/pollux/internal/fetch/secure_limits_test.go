@@ -26,23 +26,12 @@ func TestSilenceDuringTheHandshake(t *testing.T) {
 				limit(b.bench)
 				b.Retries = 1
 				b.six.SetConnectPolicy(looptest.RefuseConnects)
-				ln, err := b.four.Listen("tcp", ":443")
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer ln.Close()
-				go func() {
-					for {
-						c, err := ln.Accept()
-						if err != nil {
-							return
-						}
-						go func() {
-							defer c.Close()
-							io.Copy(io.Discard, c)
-						}()
-					}
-				}()
+				b.listen(b.four, ":443", func(c net.Conn) {
+					go func() {
+						defer c.Close()
+						io.Copy(io.Discard, c)
+					}()
+				})
 				r, took := b.timed("https://dual.test/")
 				const want = "set up TLS with dual.test (10.0.0.2:443): no answer in time; raise --connect-timeout"
 				if r.Err == nil || !strings.HasPrefix(r.Err.Error(), want) || r.Tries != 2 || took < 2*time.Second || took > 3*time.Second {
@@ -63,27 +52,16 @@ func TestMoreHandshakesThanPossibleAtOnce(t *testing.T) {
 		config := serverConfig(a.IssueFor(t, "dual.test"))
 		b.Insecure, b.Parallel, b.Connect = true, transfers, time.Minute // the certificate is not valid at the time of a bubble
 		b.six.SetConnectPolicy(looptest.RefuseConnects)
-		ln, err := b.four.Listen("tcp", ":443")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		go func() {
-			for {
-				raw, err := ln.Accept()
-				if err != nil {
-					return
+		b.listen(b.four, ":443", func(raw net.Conn) {
+			count++
+			time.AfterFunc(2*time.Second, func() {
+				c := tls.Server(raw, config)
+				defer c.Close()
+				if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+					hello(c, r)
 				}
-				count++
-				time.AfterFunc(2*time.Second, func() {
-					c := tls.Server(raw, config)
-					defer c.Close()
-					if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
-						io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-					}
-				})
-			}
-		}()
+			})
+		})
 		urls := make([]string, transfers)
 		for i := range urls {
 			urls[i] = "https://dual.test/"

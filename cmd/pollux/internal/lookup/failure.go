@@ -58,11 +58,14 @@ func (r *Result) failure() string {
 	case cause == causeTimeout:
 		text = "no response in time; check that the server can be reached, or raise --timeout or --attempts"
 	case errors.Is(e.Err, syscall.ECONNREFUSED):
-		text = "the connection is refused; check that a DNS server listens at the address"
+		text = "the connection is refused; check that a DNS server listens at the address, or " + otherServer
 	case errors.Is(e.Err, syscall.ENETUNREACH), errors.Is(e.Err, syscall.EHOSTUNREACH):
 		text = nametext.Plain(e.Err) + "; check the network"
 	default:
 		text = nametext.Plain(e.Err)
+		if _, system := errors.AsType[syscall.Errno](e.Err); len(e.Steps) > 0 && !system { // the server cannot answer, or has its reasons
+			text += "; " + otherServer
+		}
 	}
 	if n := len(e.Steps); n > 0 {
 		text += fmt.Sprintf(" (%s, the last at %v %s)", plural(n, "attempt"), e.Steps[n-1].Server, transport(e.Steps[n-1]))
@@ -71,6 +74,9 @@ func (r *Result) failure() string {
 	}
 	return printable(redact.Text(text))
 }
+
+// otherServer is advice.
+const otherServer = "ask another one with --server"
 
 func plural(n int, noun string) string {
 	if n != 1 {

@@ -72,6 +72,9 @@ func TestPrintable(t *testing.T) {
 		if got := printable(s); got != want {
 			t.Errorf("%q: %q, want %q", s, got, want)
 		}
+		if got := printableName(s); got == "" || strings.Contains(got, " ") {
+			t.Errorf("%q: %q is not one word", s, got)
+		}
 		encoded, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)
@@ -105,13 +108,27 @@ func TestJSONName(t *testing.T) {
 // The text of a server that cannot be reached has the server and advice.
 func TestNetworkErrorTexts(t *testing.T) {
 	for e, want := range map[syscall.Errno]string{
-		syscall.ECONNREFUSED: "the connection is refused; check that a DNS server listens at the address",
+		syscall.ECONNREFUSED: "the connection is refused; check that a DNS server listens at the address, or ask another one with --server",
 		syscall.ENETUNREACH:  "connect: " + syscall.ENETUNREACH.Error() + "; check the network",
 		syscall.EHOSTUNREACH: "connect: " + syscall.EHOSTUNREACH.Error() + "; check the network",
 	} {
 		err := os.NewSyscallError("connect", e)
 		steps := []dns.Step{{Server: netip.MustParseAddrPort("192.0.2.53:53"), Err: err}}
 		r := &Result{Err: &dns.Error{Name: "a.test.", Err: err, Steps: steps}}
+		want += " (1 attempt, the last at 192.0.2.53:53 udp)"
+		if got := r.failure(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// The text of an error that a server reports has advice, unlike that of an error of this machine, where no other server helps.
+func TestServerErrorTexts(t *testing.T) {
+	for e, want := range map[error]string{
+		errors.New("the server reports REFUSED"):     "the server reports REFUSED; ask another one with --server",
+		os.NewSyscallError("socket", syscall.EMFILE): "socket: " + syscall.EMFILE.Error(),
+	} {
+		r := &Result{Err: &dns.Error{Name: "a.test.", Err: e, Steps: []dns.Step{{Server: netip.MustParseAddrPort("192.0.2.53:53"), Err: e}}}}
 		want += " (1 attempt, the last at 192.0.2.53:53 udp)"
 		if got := r.failure(); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -112,8 +112,13 @@ func Summary(resolved, begun int, took time.Duration) string {
 	return fmt.Sprintf("%d of %d resolved in %s", resolved, begun, report.Round(took))
 }
 
-// printableName is printable for a name, which is one word.
-func printableName(s string) string { return strings.ReplaceAll(printable(s), " ", `\032`) }
+// printableName is printable for a name, which is one word, also if it is empty.
+func printableName(s string) string {
+	if s == "" {
+		return `""`
+	}
+	return strings.ReplaceAll(printable(s), " ", `\032`)
+}
 
 // printable returns s with what is not printable escaped as in zone files: a backslash and three digits for each
 // octet. A name of a list, or a text of a server, may have anything in it.

@@ -13,8 +13,11 @@ import (
 // it.
 func Plain(cause error) string {
 	text := cause.Error()
-	if reason, ok := strings.CutPrefix(text, dns.ErrNoName.Error()+": "); ok {
-		return "no such name: " + reason
+	for _, class := range []error{dns.ErrNoName, dns.ErrNoData} {
+		if reason, ok := strings.CutPrefix(text, class.Error()+": "); ok {
+			short := strings.TrimSuffix(class.Error(), ": "+dns.ErrNotFound.Error())
+			return short + ": " + reason
+		}
 	}
 	return strings.TrimPrefix(text, pollux.ErrBadArgument.Error()+": ")
 }

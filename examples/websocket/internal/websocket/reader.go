@@ -23,15 +23,15 @@ type Reader struct {
 	// FromServer reports whether the peer is a server, whose frames are not masked.
 	FromServer bool
 
-	// The message in progress: its opcode, or Continuation if there is none, and what has arrived.
+	// The message in progress: the opcode of its first frame, and the payload received so far. opcode is Continuation
+	// while no message is in progress.
 	opcode  Opcode
 	payload []byte
 	text    textChecker
 
-	// The data frame in progress: frame.length is what has not arrived, and at how much has.
-	frame   header
-	at      int
-	inFrame bool
+	// The data frame in progress: frame.length is what has not arrived, 0 between frames, and at how much has.
+	frame header
+	at    int
 }
 
 // minBufferBytes is the size of the first buffer of a message, unless it is known to be shorter.
@@ -43,7 +43,7 @@ const minBufferBytes = 512
 // an *Error, and final.
 func (r *Reader) Next(b []byte) (m Message, consumed int, err error) {
 	for {
-		if !r.inFrame {
+		if r.frame.length == 0 {
 			h, n, err := parseHeader(b[consumed:], !r.FromServer)
 			if n == 0 {
 				return Message{}, consumed, err
@@ -76,7 +76,7 @@ func (r *Reader) Next(b []byte) (m Message, consumed int, err error) {
 			return Message{}, consumed, err
 		case done:
 			return r.end(), consumed, nil
-		case r.inFrame:
+		case r.frame.length > 0:
 			return Message{}, consumed, nil
 		}
 	}
@@ -122,7 +122,7 @@ func (r *Reader) begin(h header) {
 	if h.opcode != Continuation {
 		r.opcode = h.opcode // r.text is at the beginning: it was, or the text before ended with a whole character
 	}
-	r.frame, r.at, r.inFrame = h, 0, true
+	r.frame, r.at = h, 0
 }
 
 // add adds a piece of the frame in progress to the message. It reports whether that is complete.
@@ -134,8 +134,7 @@ func (r *Reader) add(piece []byte) (done bool, err error) {
 	applyMask(added, r.frame.mask, r.at)
 	r.at += len(piece)
 	r.frame.length -= int64(len(piece))
-	r.inFrame = r.frame.length > 0
-	done = r.frame.fin && !r.inFrame
+	done = r.frame.fin && r.frame.length == 0
 	if r.opcode == Text && (!r.text.add(added) || done && !r.text.isWhole()) {
 		return false, errText
 	}
