@@ -3,6 +3,7 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -173,46 +174,52 @@ func TestLayerNeverConnects(t *testing.T) {
 func TestLayerOfAnOpenConnection(t *testing.T) {
 	skipWithLayer(t, "the test sets one itself")
 	const banner = 8 << 20 // more than the kernel's buffers take
-	opened, got := make(chan bool, 1), make(chan string, 16)
+	const command, unread = "STARTTLS\n", greeting + record
+	ends, got := make(chan error, 2), make(chan string, 16)
 	results := make(chan error, 2)
 	_, peer := serve(t, loop.Config{Loops: 1, MaxUnsentBytes: 2 * banner}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
-			const command = "STARTTLS\n"
-			if len(b) < len(command) {
+			if len(b) < len(command+unread) {
 				return 0, nil
 			}
 			c.Write(make([]byte, banner))
 			results <- c.SetHandler(framed(&funcs{
-				opened: func(c *loop.Conn) { opened <- true; c.Write([]byte("inside")) },
+				opened: func(c *loop.Conn) { ends <- nil; c.Write([]byte("inside")) },
 				data:   func(_ *loop.Conn, b []byte) (int, error) { got <- string(b); return len(b), nil },
+				closed: func(_ *loop.Conn, why error) { ends <- fmt.Errorf("Closed(%v) was called instead of Opened", why) },
 			}, 9))
 			_, err := c.Write([]byte("late"))
 			results <- err
 			return len(command), nil
 		}}
 	})
-	io.WriteString(peer, "STARTTLS\nlayertest\nr\x00\x05\x00\x00hello")
+	io.WriteString(peer, command+unread)
 	if err := receive(t, results, "SetHandler"); err != nil {
 		t.Fatal(err)
 	}
 	if err := receive(t, results, "Write"); !errors.Is(err, loop.ErrNotOpen) {
 		t.Errorf("a Write after SetHandler returned %v, want ErrNotOpen", err)
 	}
-	if len(opened) > 0 {
-		t.Error("Opened was called while bytes were unsent")
+	if len(ends) > 0 {
+		t.Error("Opened or Closed was called while bytes were unsent")
 	}
 	peer.SetDeadline(time.Now().Add(testTimeout))
 	b := make([]byte, banner)
 	if _, err := io.ReadFull(peer, b); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, opened, "Opened")
-	if s := receiveAll(t, got, len("hello"), "the record that came before"); s != "hello" {
-		t.Errorf("Data got %q, want hello", s)
+	if _, err := io.ReadFull(peer, b[:len(greeting)]); err != nil || string(b[:len(greeting)]) != greeting {
+		t.Fatalf("after the bytes written before, the peer read %q, %v, want the greeting", b[:len(greeting)], err)
 	}
-	// One record or several: the layer cuts at random.
-	if _, err := io.ReadFull(peer, b[:len("layertest\n")+5]); err != nil || string(b[:len("layertest\n")]) != "layertest\n" {
-		t.Errorf("after the bytes written before, the peer read %q, %v, want the greeting", b[:len("layertest\n")], err)
+	io.WriteString(peer, record) // a layer that lacks the beginning takes it for a greeting, and fails
+	if err := receive(t, ends, "Opened"); err != nil {
+		t.Fatal(err)
+	}
+	if s := receiveAll(t, got, 2*len("hello"), "both records"); s != "hellohello" {
+		t.Errorf("Data got %q, want that of the record that came before, and of the other one", s)
+	}
+	if _, err := io.ReadFull(peer, b[:5]); err != nil || b[0] != 'r' { // one record or several: the layer cuts at random
+		t.Errorf("after the greeting, the peer read %q, %v, want a record", b[:5], err)
 	}
 }
 
