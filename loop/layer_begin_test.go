@@ -207,9 +207,7 @@ func TestLayerOfAHalfClosedConnection(t *testing.T) {
 	peer.CloseWrite()
 	receive(t, requested, "ReadClosed")
 	peer.SetDeadline(time.Now().Add(testTimeout))
-	if n, err := io.Copy(io.Discard, io.LimitReader(peer, banner)); n != banner {
-		t.Fatalf("the peer read %d bytes and %v, want %d", n, err, banner)
-	}
+	readBanner(t, peer, banner)
 	b := make([]byte, len(greeting))
 	if n, err := peer.Read(b); err == nil {
 		t.Fatalf("the layer has started: it sent %q", b[:n])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -204,12 +205,10 @@ func TestLayerOfAnOpenConnection(t *testing.T) {
 		t.Error("Opened or Closed was called while bytes were unsent")
 	}
 	peer.SetDeadline(time.Now().Add(testTimeout))
-	b := make([]byte, banner)
-	if _, err := io.ReadFull(peer, b); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(peer, b[:len(greeting)]); err != nil || string(b[:len(greeting)]) != greeting {
-		t.Fatalf("after the bytes written before, the peer read %q, %v, want the greeting", b[:len(greeting)], err)
+	readBanner(t, peer, banner)
+	b := make([]byte, len(greeting))
+	if _, err := io.ReadFull(peer, b); err != nil || string(b) != greeting {
+		t.Fatalf("after the bytes written before, the peer read %q, %v, want the greeting", b, err)
 	}
 	io.WriteString(peer, record) // a layer that lacks the beginning takes it for a greeting, and fails
 	if err := receive(t, ends, "Opened"); err != nil {
@@ -220,6 +219,21 @@ func TestLayerOfAnOpenConnection(t *testing.T) {
 	}
 	if _, err := io.ReadFull(peer, b[:5]); err != nil || b[0] != 'r' { // one record or several: the layer cuts at random
 		t.Errorf("after the greeting, the peer read %q, %v, want a record", b[:5], err)
+	}
+}
+
+// readBanner reads n zeros, and fails at the first other byte: a layer sends some of its own.
+func readBanner(t *testing.T, peer io.Reader, n int) {
+	t.Helper()
+	b := make([]byte, 64<<10)
+	for got := 0; got < n; {
+		k, err := peer.Read(b[:min(n-got, len(b))])
+		if at := slices.IndexFunc(b[:k], func(c byte) bool { return c != 0 }); at >= 0 {
+			t.Fatalf("after %d bytes of %d, the peer read %.20q", got+at, n, b[at:k])
+		}
+		if got += k; err != nil {
+			t.Fatalf("the peer read %d bytes of %d, then %v", got, n, err)
+		}
 	}
 }
 

@@ -129,6 +129,15 @@ func (s *testStream) check(call string) {
 	}
 }
 
+// awaitUnread waits until the socket has n bytes that the driver has not received.
+func (s *testStream) awaitUnread(n int) {
+	s.b.Helper()
+	unread := func() int { n, _ := stream.Of(&s.Stream).UnreadBytes(); return n }
+	if !testkit.Eventually(func() bool { return unread() >= n }) {
+		s.b.Fatalf("%d bytes have arrived, want %d", unread(), n)
+	}
+}
+
 // connect returns n connected, paused streams.
 func (b *bench) connect(n int) []*testStream {
 	b.Helper()
