@@ -29,13 +29,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The end of a peer whose process is killed is detected promptly, whether or not something is
-// being sent to it.
+// The end of a peer whose process is killed is detected by that event, without a timeout or keep-alive, whether or not
+// something is being sent to it.
 func TestFaultPeerKilled(t *testing.T) {
 	skipOnSimulation(t, "the peer is another process")
 	for _, sending := range []bool{false, true} {
 		received, closed := make(chan bool, 1), make(chan error, 1)
-		g := group(t, loop.Config{Loops: 1})
+		g := group(t, loop.Config{Loops: 1, KeepAlive: net.KeepAliveConfig{Idle: -1}}) // so that no time ends it
 		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
 			return &funcs{
 				data: func(c *loop.Conn, b []byte) (int, error) {
@@ -65,15 +65,11 @@ func TestFaultPeerKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		receive(t, received, "the peer's bytes")
-		start := time.Now()
 		if err := cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}
 		cmd.Wait()
 		why := receive(t, closed, "Closed")
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("Closed was called %v after the peer was killed, want at most 2s", took)
-		}
 		if sending && why == nil {
 			t.Error("Closed got nil, want an error: 32 MiB were not delivered")
 		}
