@@ -39,7 +39,7 @@ func TestLayerConnectsBeforeOpened(t *testing.T) {
 		t.Errorf("Write returned %v, want ErrNotOpen", err)
 	}
 	if err := c.Detach(func(net.Conn, []byte, error) {}); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("Detach returned %v, want ErrUnsupported", err)
+		t.Fatalf("Detach returned %v, want ErrUnsupported", err) // Opened would not come
 	}
 	if got := c.Handler(); got != loop.Handler(inner) {
 		t.Errorf("Handler returned %T, want the inner handler", got)
@@ -128,7 +128,9 @@ func TestLayerFails(t *testing.T) {
 }
 
 // The end of a dial's context, and Shutdown, cut off a layer that has not connected.
-func TestLayerNeverConnects(t *testing.T) {
+func TestLayerNeverConnects(t *testing.T) { simulated(t, testLayerNeverConnects) }
+
+func testLayerNeverConnects(t *testing.T) {
 	silent := func() loop.Handler {
 		return &withLayer{Handler: &funcs{closed: func(*loop.Conn, error) { t.Error("Closed was called without Opened") }}, options: layertest.Options{Silent: true}}
 	}
