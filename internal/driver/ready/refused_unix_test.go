@@ -145,7 +145,7 @@ func connected(t *testing.T, u driver.StreamUpcalls) (*driver.Stream, *sock.TCPS
 		t.Fatal(err)
 	}
 	s := &driver.Stream{Up: u}
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(testkit.Watchdog); ; {
 		err := ln.AcceptInto(&s.Stream)
 		if err == nil {
 			return s, peer

@@ -175,7 +175,7 @@ func (b *bench) connect(n int) []*testStream {
 // until runs turns until ok returns true.
 func (b *bench) until(ok func() bool) {
 	b.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); {
+	for end := time.Now().Add(testkit.Watchdog); !ok(); {
 		if time.Now().After(end) {
 			b.Fatal("timed out waiting for a condition")
 		}

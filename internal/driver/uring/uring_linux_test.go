@@ -568,6 +568,7 @@ func TestAcceptFails(t *testing.T) {
 	l, ln := b.listen() // nothing is submitted yet: the kernel reads the limit at submission
 	c := b.dial(ln)
 	restore := testkit.LimitDescriptors(t, 0)
+	b.until(func() bool { return len(l.failed)+len(l.accepted) > 0 })
 	for range 10 {
 		b.Turn(time.Millisecond)
 	}

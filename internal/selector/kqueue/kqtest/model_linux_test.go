@@ -433,7 +433,7 @@ func tcp(t testing.TB) (a, b *sock.TCPStream) {
 	if b, err = sock.ConnectTCP(l.Addr()); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(testkit.Watchdog); time.Now().Before(end); {
 		if a, err = l.Accept(); err == nil {
 			t.Cleanup(func() { a.Close(); b.Close() })
 			return a, b
