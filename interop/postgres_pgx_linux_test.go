@@ -189,10 +189,23 @@ func TestPostgreSQLCancelRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close(context.Background())
+		watcher, pid := p.connect(t, s), c.PgConn().PID()
+		sleeps := func() (ok bool) {
+			const query = "select wait_event = 'PgSleep' from pg_stat_activity where pid = $1 and state = 'active'"
+			return watcher.QueryRow(watchdog(t), query, pid).Scan(&ok) == nil && ok
+		}
 		for range 3 {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-			_, err := c.Exec(ctx, "select pg_sleep(3600)")
-			if cancel(); sqlState(err) != queryCanceled {
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() {
+				_, err := c.Exec(ctx, "select pg_sleep(3600)")
+				done <- err
+			}()
+			if !testkit.Eventually(sleeps) {
+				t.Error("the query has not begun")
+			}
+			cancel()
+			if err := <-done; sqlState(err) != queryCanceled {
 				t.Errorf("%v, want SQLSTATE %s", err, queryCanceled)
 			}
 			var one int

@@ -136,7 +136,7 @@ func (c *Conn) beginClose(why error) {
 	c.dropUnread()
 	c.stopDeadlines()
 	resets := c.endsInReset()
-	if unsent == 0 && c.flags&(readEnded|hasLayer) == readEnded && !resets {
+	if unsent == 0 && c.endsWithSocket() && !resets {
 		c.release(why)
 		return
 	}
@@ -159,7 +159,7 @@ func (c *Conn) allSent(fin bool) {
 	switch {
 	case c.phase == closing && c.endsInReset():
 		c.resetWhenTaken()
-	case c.phase == closing && c.flags&(readEnded|hasLayer) == readEnded:
+	case c.phase == closing && c.endsWithSocket():
 		c.release(c.endReason())
 	case c.phase == closing && c.flags&readEnded != 0:
 		c.endLayer()
@@ -174,6 +174,10 @@ func (c *Conn) allSent(fin bool) {
 	}
 	c.detachIfSent()
 }
+
+// endsWithSocket reports whether closing the socket ends both directions: the peer has ended its side, and there is no layer,
+// whose end is sent before (endLayer).
+func (c *Conn) endsWithSocket() bool { return c.flags&(readEnded|hasLayer) == readEnded }
 
 // endLayer ends the stream above the layer, as the peer has, and then the connection. The layer's end is bytes that are
 // sent, such as an alert of TLS: closing the socket does not send them, as it sends FIN.

@@ -52,7 +52,7 @@ func TestEcho(t *testing.T) {
 				c.Write(want)
 				c.(tcpConn).CloseWrite()
 			}()
-			c.SetDeadline(time.Now().Add(20 * time.Second))
+			c.SetDeadline(time.Now().Add(testTimeout))
 			got, err := io.ReadAll(c)
 			if err != nil || !bytes.Equal(got, want) {
 				t.Errorf("echo: got %d bytes, %v, want %d equal bytes", len(got), err, len(want))

@@ -145,7 +145,7 @@ func (c *Conn) writeErrorLocked() error {
 		return fmt.Errorf("%w: %w", ErrClosed, c.extras.sendFailed)
 	case c.endsLocked() || c.writeHalf != writeOpen:
 		return ErrClosed
-	case c.phase == starting || c.upcoming&layerRequested != 0:
+	case c.upcoming&layerRequested != 0:
 		return ErrNotOpen
 	}
 	return ErrClosed

@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -29,13 +30,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The end of a peer whose process is killed is detected promptly, whether or not something is
-// being sent to it.
+// The end of a peer whose process is killed is detected by that event, without a timeout or keep-alive, whether or not
+// something is being sent to it.
 func TestFaultPeerKilled(t *testing.T) {
 	skipOnSimulation(t, "the peer is another process")
 	for _, sending := range []bool{false, true} {
 		received, closed := make(chan bool, 1), make(chan error, 1)
-		g := group(t, loop.Config{Loops: 1})
+		g := group(t, loop.Config{Loops: 1, KeepAlive: net.KeepAliveConfig{Idle: -1}}) // so that no time ends it
 		ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
 			return &funcs{
 				data: func(c *loop.Conn, b []byte) (int, error) {
@@ -65,15 +66,11 @@ func TestFaultPeerKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		receive(t, received, "the peer's bytes")
-		start := time.Now()
 		if err := cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}
 		cmd.Wait()
 		why := receive(t, closed, "Closed")
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("Closed was called %v after the peer was killed, want at most 2s", took)
-		}
 		if sending && why == nil {
 			t.Error("Closed got nil, want an error: 32 MiB were not delivered")
 		}
@@ -84,27 +81,34 @@ func TestFaultPeerKilled(t *testing.T) {
 // not something is unsent.
 func TestFaultPeerBlackHoled(t *testing.T) {
 	for _, sending := range []bool{false, true} {
-		const idle = 150 * time.Millisecond
-		opened, closed := make(chan time.Time, 1), make(chan error, 1)
-		_, c := serve(t, loop.Config{Loops: 1, IdleTimeout: idle}, func(*loop.Conn) loop.Handler {
-			return &funcs{
-				opened: func(c *loop.Conn) {
-					if sending {
-						c.Write(make([]byte, 32<<20))
-					}
-					opened <- time.Now()
-				},
-				closed: func(_ *loop.Conn, why error) { closed <- why },
-			}
+		t.Run(fmt.Sprint("sending ", sending), func(t *testing.T) {
+			onBothClocks(t, func(t *testing.T) { testPeerBlackHoled(t, sending) })
 		})
-		since := receive(t, opened, "Opened")
-		why := receive(t, closed, "Closed")
-		if !errors.Is(why, loop.ErrTimeout) {
-			t.Errorf("Closed got %v, want ErrTimeout", why)
-		}
-		if took := time.Since(since); took < idle || took > 20*idle {
-			t.Errorf("closed after %v, with an idle timeout of %v", took, idle)
-		}
-		c.Close()
 	}
+}
+
+func testPeerBlackHoled(t *testing.T, sending bool) {
+	const idle = 150 * time.Millisecond
+	opened, closed := make(chan time.Time, 1), make(chan error, 1)
+	_, c := serve(t, loop.Config{Loops: 1, IdleTimeout: idle}, func(*loop.Conn) loop.Handler {
+		return &funcs{
+			opened: func(c *loop.Conn) {
+				if sending {
+					c.Write(make([]byte, 32<<20))
+				}
+				opened <- time.Now()
+			},
+			closed: func(_ *loop.Conn, why error) { closed <- why },
+		}
+	})
+	since := receive(t, opened, "Opened")
+	why := receive(t, closed, "Closed")
+	if !errors.Is(why, loop.ErrTimeout) {
+		t.Errorf("Closed got %v, want ErrTimeout", why)
+	}
+	virtual := hostOf(t) != nil && hostOf(t).bubble
+	if took := time.Since(since); took < idle || virtual && took > 2*idle+resolution { // what the peer takes counts when it is sampled
+		t.Errorf("closed after %v, with an idle timeout of %v", took, idle)
+	}
+	c.Close()
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -46,7 +47,7 @@ func TestFaultSignals(t *testing.T) {
 	l := g.Loops()[0]
 	const after = 20 * time.Millisecond
 	best := time.Hour
-	for range 10 {
+	round := func() {
 		fired := make(chan time.Duration, 1)
 		l.Run(func() {
 			start := time.Now()
@@ -64,7 +65,15 @@ func TestFaultSignals(t *testing.T) {
 		}
 		best = min(best, took)
 	}
-	if best > 2*after {
+	for range 10 {
+		round()
+	}
+	if !testkit.Eventually(func() bool { // on a busy machine, ten may be late
+		if best > 2*after {
+			round()
+		}
+		return best <= 2*after
+	}) {
 		t.Errorf("a timer of %v fired after %v at best", after, best)
 	}
 	t.Logf("%d signals", sent.Load())

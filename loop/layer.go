@@ -152,19 +152,19 @@ func (c *Conn) beginLayer() {
 	c.reopenDial()
 }
 
-// startLayerSoon has the layer started if nothing is unsent. That is done outside of upcalls: the
-// layer may begin to receive.
+// startLayerSoon calls startLayer outside of upcalls, as the layer may begin to receive.
 func (c *Conn) startLayerSoon() {
-	if c.extras.layering.layer == nil && c.Unsent() == 0 {
+	if c.extras.layering.layer == nil {
 		c.loop.putEnd(c.startLayer)
 	}
 }
 
-// startLayer starts the layer, unless it was started, or the connection has ended meanwhile. The
-// driver must not be in an upcall of the stream, except in Connected.
+// startLayer starts the layer, unless bytes are unsent, which includes those of a Send in flight, it was
+// started, or the connection has ended meanwhile. The driver must not be in an upcall of the stream, except
+// in Connected.
 func (c *Conn) startLayer() {
 	y := c.extras.layering
-	if c.phase != starting || y.layer != nil || c.Unsent() > 0 || c.flags&sendPending != 0 {
+	if c.phase != starting || y.layer != nil || c.Unsent() > 0 {
 		return
 	}
 	if c.flags&readEnded != 0 {

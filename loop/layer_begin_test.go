@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/pollux-io/pollux/internal/driver/layertest"
 	"github.com/pollux-io/pollux/internal/testkit"
@@ -162,9 +163,16 @@ func TestLayerPostponesOffload(t *testing.T) {
 				}
 			} else {
 				io.WriteString(peer, greeting)
-				for _, want := range []string{"opened", "done", "done", "done"} {
-					if got := receive(t, order, want); got != want {
-						t.Fatalf("%s was called, want %s", got, want)
+				if got := receive(t, order, "Opened"); got != "opened" {
+					t.Fatalf("%s was called, want opened", got)
+				}
+				barrier(t, g) // what was postponed is called in the same upcall
+				if len(order) != 3 {
+					t.Fatalf("%d second halves were called after Opened, want 3", len(order))
+				}
+				for range 3 {
+					if got := <-order; got != "done" {
+						t.Fatalf("%s was called, want done", got)
 					}
 				}
 			}
@@ -198,7 +206,12 @@ func TestLayerOfAHalfClosedConnection(t *testing.T) {
 	})
 	peer.CloseWrite()
 	receive(t, requested, "ReadClosed")
-	go io.Copy(io.Discard, peer)
+	peer.SetDeadline(time.Now().Add(testTimeout))
+	readBanner(t, peer, banner)
+	b := make([]byte, len(greeting))
+	if n, err := peer.Read(b); err == nil {
+		t.Fatalf("the layer has started: it sent %q", b[:n])
+	}
 	if why := receive(t, closed, "Closed"); why == nil || errors.Is(why, io.EOF) {
 		t.Errorf("Closed got %v, want an error other than io.EOF", why)
 	}
@@ -208,7 +221,7 @@ func TestLayerOfAHalfClosedConnection(t *testing.T) {
 func TestLayerGetsWhatAttachWasGiven(t *testing.T) {
 	g := group(t, loop.Config{Loops: 1})
 	skipUnlessAttaches(t, g)
-	const stream = greeting + record + endRecord
+	const stream, cutOff = greeting + record + endRecord, "the end of the connection"
 	for cut := range len(stream) + 1 {
 		own, peer := netPair(t, "tcp")
 		got, ended := make(chan string, 8), make(chan bool, 1)
@@ -225,6 +238,10 @@ func TestLayerGetsWhatAttachWasGiven(t *testing.T) {
 			t.Fatal(err)
 		}
 		io.WriteString(peer, stream[cut:])
+		go func() { // a layer that lacks the beginning fails, and no callback reports it
+			io.Copy(io.Discard, peer)
+			got <- cutOff
+		}()
 		if s := receiveAll(t, got, len("hello"), "the record"); s != "hello" {
 			t.Fatalf("with %d bytes unread Data got %q, want hello", cut, s)
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/driver/layertest"
+	"github.com/pollux-io/pollux/internal/peers"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -96,19 +98,40 @@ func TestLayerEndsAtEachStage(t *testing.T) {
 	}
 }
 
-// Closed can ask for the peer's address, although both sides have closed the connection by then: the layer ends
-// its stream before the connection is released.
+// Closed can ask for the peer's address, although both sides have closed the connection by then, and the loop has accepted
+// so many others that it does not remember the address: the layer ends its stream before the connection is released.
 func TestLayerLeavesTheRemoteAddress(t *testing.T) {
-	for seed := range uint64(16) {
-		address := make(chan string, 1)
-		_, peer := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
-			h := &funcs{closed: func(c *loop.Conn, _ error) { address <- fmt.Sprint(c.RemoteAddr()) }}
-			return &withLayer{Handler: h, options: layertest.Options{Seed: seed, Adverse: true}}
-		})
+	const seeds, later = 16, 2 * peers.Max
+	opened, address := make(chan bool, 1), make(chan string, 1)
+	seed := uint64(0)
+	g, first := serve(t, loop.Config{Loops: 1}, func(*loop.Conn) loop.Handler {
+		h := &funcs{
+			opened: func(*loop.Conn) { opened <- true },
+			closed: func(c *loop.Conn, _ error) { address <- fmt.Sprint(c.RemoteAddr()) },
+		}
+		seed++
+		return &withLayer{Handler: h, options: layertest.Options{Seed: seed, Adverse: true}}
+	})
+	all := []tcpConn{first}
+	for receive(t, opened, "Opened"); len(all) < seeds; receive(t, opened, "Opened") {
+		all = append(all, dial(t, first.RemoteAddr()))
+	}
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler { return &funcs{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range later {
+		dial(t, ln.Addr()).Close()
+	}
+	accepts := func() uint64 { return g.Stats().Loops[0].Accepts }
+	if !testkit.Eventually(func() bool { return accepts() == seeds+later }) {
+		t.Fatalf("%d connections were accepted, want %d", accepts(), seeds+later)
+	}
+	for i, peer := range all {
 		want := peer.LocalAddr().String()
 		peer.Close()
 		if got := receive(t, address, "Closed"); got != want {
-			t.Errorf("seed %d: RemoteAddr is %s in Closed, want %s", seed, got, want)
+			t.Errorf("seed %d: RemoteAddr is %s in Closed, want %s", i+1, got, want)
 		}
 	}
 }

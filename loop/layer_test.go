@@ -3,8 +3,10 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,7 +39,7 @@ func TestLayerConnectsBeforeOpened(t *testing.T) {
 		t.Errorf("Write returned %v, want ErrNotOpen", err)
 	}
 	if err := c.Detach(func(net.Conn, []byte, error) {}); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("Detach returned %v, want ErrUnsupported", err)
+		t.Fatalf("Detach returned %v, want ErrUnsupported", err) // Opened would not come
 	}
 	if got := c.Handler(); got != loop.Handler(inner) {
 		t.Errorf("Handler returned %T, want the inner handler", got)
@@ -126,7 +128,9 @@ func TestLayerFails(t *testing.T) {
 }
 
 // The end of a dial's context, and Shutdown, cut off a layer that has not connected.
-func TestLayerNeverConnects(t *testing.T) {
+func TestLayerNeverConnects(t *testing.T) { simulated(t, testLayerNeverConnects) }
+
+func testLayerNeverConnects(t *testing.T) {
 	silent := func() loop.Handler {
 		return &withLayer{Handler: &funcs{closed: func(*loop.Conn, error) { t.Error("Closed was called without Opened") }}, options: layertest.Options{Silent: true}}
 	}
@@ -173,46 +177,65 @@ func TestLayerNeverConnects(t *testing.T) {
 func TestLayerOfAnOpenConnection(t *testing.T) {
 	skipWithLayer(t, "the test sets one itself")
 	const banner = 8 << 20 // more than the kernel's buffers take
-	opened, got := make(chan bool, 1), make(chan string, 16)
+	const command, unread = "STARTTLS\n", greeting + record
+	ends, got := make(chan error, 2), make(chan string, 16)
 	results := make(chan error, 2)
 	_, peer := serve(t, loop.Config{Loops: 1, MaxUnsentBytes: 2 * banner}, func(*loop.Conn) loop.Handler {
 		return &funcs{data: func(c *loop.Conn, b []byte) (int, error) {
-			const command = "STARTTLS\n"
-			if len(b) < len(command) {
+			if len(b) < len(command+unread) {
 				return 0, nil
 			}
 			c.Write(make([]byte, banner))
 			results <- c.SetHandler(framed(&funcs{
-				opened: func(c *loop.Conn) { opened <- true; c.Write([]byte("inside")) },
+				opened: func(c *loop.Conn) { ends <- nil; c.Write([]byte("inside")) },
 				data:   func(_ *loop.Conn, b []byte) (int, error) { got <- string(b); return len(b), nil },
+				closed: func(_ *loop.Conn, why error) { ends <- fmt.Errorf("Closed(%v) was called instead of Opened", why) },
 			}, 9))
 			_, err := c.Write([]byte("late"))
 			results <- err
 			return len(command), nil
 		}}
 	})
-	io.WriteString(peer, "STARTTLS\nlayertest\nr\x00\x05\x00\x00hello")
+	io.WriteString(peer, command+unread)
 	if err := receive(t, results, "SetHandler"); err != nil {
 		t.Fatal(err)
 	}
 	if err := receive(t, results, "Write"); !errors.Is(err, loop.ErrNotOpen) {
 		t.Errorf("a Write after SetHandler returned %v, want ErrNotOpen", err)
 	}
-	if len(opened) > 0 {
-		t.Error("Opened was called while bytes were unsent")
+	if len(ends) > 0 {
+		t.Error("Opened or Closed was called while bytes were unsent")
 	}
 	peer.SetDeadline(time.Now().Add(testTimeout))
-	b := make([]byte, banner)
-	if _, err := io.ReadFull(peer, b); err != nil {
+	readBanner(t, peer, banner)
+	b := make([]byte, len(greeting))
+	if _, err := io.ReadFull(peer, b); err != nil || string(b) != greeting {
+		t.Fatalf("after the bytes written before, the peer read %q, %v, want the greeting", b, err)
+	}
+	io.WriteString(peer, record) // a layer that lacks the beginning takes it for a greeting, and fails
+	if err := receive(t, ends, "Opened"); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, opened, "Opened")
-	if s := receiveAll(t, got, len("hello"), "the record that came before"); s != "hello" {
-		t.Errorf("Data got %q, want hello", s)
+	if s := receiveAll(t, got, 2*len("hello"), "both records"); s != "hellohello" {
+		t.Errorf("Data got %q, want that of the record that came before, and of the other one", s)
 	}
-	// One record or several: the layer cuts at random.
-	if _, err := io.ReadFull(peer, b[:len("layertest\n")+5]); err != nil || string(b[:len("layertest\n")]) != "layertest\n" {
-		t.Errorf("after the bytes written before, the peer read %q, %v, want the greeting", b[:len("layertest\n")], err)
+	if _, err := io.ReadFull(peer, b[:5]); err != nil || b[0] != 'r' { // one record or several: the layer cuts at random
+		t.Errorf("after the greeting, the peer read %q, %v, want a record", b[:5], err)
+	}
+}
+
+// readBanner reads n zeros, and fails at the first other byte: a layer sends some of its own.
+func readBanner(t *testing.T, peer io.Reader, n int) {
+	t.Helper()
+	b := make([]byte, 64<<10)
+	for got := 0; got < n; {
+		k, err := peer.Read(b[:min(n-got, len(b))])
+		if at := slices.IndexFunc(b[:k], func(c byte) bool { return c != 0 }); at >= 0 {
+			t.Fatalf("after %d bytes of %d, the peer read %.20q", got+at, n, b[at:k])
+		}
+		if got += k; err != nil {
+			t.Fatalf("the peer read %d bytes of %d, then %v", got, n, err)
+		}
 	}
 }
 

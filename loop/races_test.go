@@ -244,14 +244,12 @@ func testHalfClosedSlowReader(t *testing.T) {
 	c.CloseWrite()
 	turns := func() uint64 { return g.Stats().Loops[0].Turns }
 	var moved uint64
-	for try := 0; ; try++ { // the kernel's buffers have to fill first
+	if !testkit.Eventually(func() bool { // the kernel's buffers have to fill first
 		before := turns()
 		time.Sleep(200 * time.Millisecond)
-		if moved = turns() - before; moved < 20 || try == 20 {
-			break
-		}
-	}
-	if moved >= 20 {
+		moved = turns() - before
+		return moved < 20
+	}) {
 		t.Errorf("%d turns in 200 ms in which nothing moved, want fewer than 20", moved)
 	}
 	if n, err := io.CopyN(io.Discard, c, 32<<20); err != nil {

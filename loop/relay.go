@@ -183,7 +183,7 @@ func (c *Conn) relayableLocked() error {
 	switch {
 	case c.endsLocked():
 		return ErrClosed
-	case c.phase == starting || c.upcoming&layerRequested != 0:
+	case c.upcoming&layerRequested != 0:
 		return ErrNotOpen
 	case c.writeHalf == finRequested || c.writeHalf == finSent:
 		return fmt.Errorf("%w: CloseWrite was called", ErrClosed)

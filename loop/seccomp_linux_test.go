@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -57,6 +58,7 @@ func TestUringAfterOutOfMemory(t *testing.T) {
 		return
 	}
 	t.Setenv(pollux.BackendEnv, "uring")
+	startThreads(16) // on a busy machine the runtime needs more than it has, and ends the process if it cannot start one
 	var pages uint64
 	statm, err := os.ReadFile("/proc/self/statm")
 	if err == nil {
@@ -82,6 +84,24 @@ func TestUringAfterOutOfMemory(t *testing.T) {
 		t.Fatalf("NewGroup with enough memory again: %v", err)
 	}
 	g.Shutdown(context.Background())
+}
+
+// startThreads has the runtime start n threads, which it keeps for later.
+func startThreads(n int) {
+	var started, ended sync.WaitGroup
+	started.Add(n)
+	release := make(chan struct{})
+	for range n {
+		ended.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			started.Done()
+			<-release
+		})
+	}
+	started.Wait()
+	close(release)
+	ended.Wait()
 }
 
 // When the kernel begins to deny io_uring_enter, the loop ends and releases its resources,

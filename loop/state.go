@@ -52,7 +52,7 @@ type upcoming uint8
 
 const (
 	endRequested   upcoming = 1 << iota // Close, Abort or Detach was called, or the dial was canceled
-	layerRequested                      // SetHandler was called with a handler that has a layer, which is not connected
+	layerRequested                      // accept has returned, or SetHandler got, a handler with a layer, which has not connected
 )
 
 // phase is how far a connection has come.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -436,7 +437,7 @@ func TestFromUnix(t *testing.T) {
 			t.Errorf("%s: %v", c.network, err)
 		}
 		b := make([]byte, 16)
-		far.SetReadDeadline(time.Now().Add(5 * time.Second))
+		far.SetReadDeadline(time.Now().Add(testkit.Watchdog))
 		if n, err := far.Read(b); err != nil || string(b[:n]) != "through" {
 			t.Errorf("%s: %q, %v", c.network, b[:n], err)
 		}

@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pollux-io/pollux/cmd/pollux/internal/faultserver"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/nameserver"
@@ -35,7 +34,7 @@ var (
 var temporaryEnv = map[bool]string{false: "TMPDIR", true: "TMP"}[runtime.GOOS == "windows"]
 
 // exitPatience is how long the output of a program may stay open after it has ended.
-const exitPatience = 10 * time.Second
+const exitPatience = testkit.Watchdog
 
 // program returns a command that runs the program in a process of its own.
 func program(t *testing.T, args ...string) *exec.Cmd {

@@ -26,7 +26,7 @@ import (
 	"github.com/pollux-io/pollux/internal/testkit"
 )
 
-const servePatience = 20 * time.Second
+const servePatience = testkit.Watchdog
 
 // served is a running "pollux serve" in this process.
 type served struct {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 type running struct {
 	server *server

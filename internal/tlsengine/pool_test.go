@@ -205,6 +205,49 @@ func TestQueuedHandshakesTimeOut(t *testing.T) {
 	})
 }
 
+// A handshake that ends while its goroutine waits for a worker never begins: crypto/tls is not called.
+func TestHandshakeThatEndsBeforeItComputesDoesNotBegin(t *testing.T) {
+	for name, end := range map[string]func(c *Conn){
+		"Abort":   func(c *Conn) { c.Abort(ErrTruncated) },
+		"timeout": func(*Conn) { time.Sleep(time.Minute) }, // virtual time
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pool := NewPool(PoolConfig{Workers: 1})
+				server, client := tlstest.Configs(tls.VersionTLS13)
+				leave := make(chan struct{})
+				blocked := server.Clone()
+				blocked.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { <-leave; return nil, nil }
+				first := newRig(t, Options{Config: blocked, Pool: pool}, -1, nil)
+				first.c.Feed(firstFlight(t, client))
+				synctest.Wait() // it has the worker
+				cache := &askedCache{}
+				client.ClientSessionCache = cache
+				second := newRig(t, Options{Config: client, Client: true, Pool: pool, Timeout: time.Minute}, -1, nil)
+				synctest.Wait()
+				end(second.c)
+				close(leave)
+				abortAll([]*rig{first})
+				if s := pool.Stats(); s.InProgress != 0 {
+					t.Errorf("%+v", s)
+				}
+				if second.turn(); second.err == nil || cache.asked.Load() {
+					t.Errorf("%v; crypto/tls was called: %t", second.err, cache.asked.Load())
+				}
+			})
+		})
+	}
+}
+
+// An askedCache is an empty cache that records whether a client has begun its handshake.
+type askedCache struct{ asked atomic.Bool }
+
+func (c *askedCache) Get(string) (*tls.ClientSessionState, bool) {
+	c.asked.Store(true)
+	return nil, false
+}
+func (c *askedCache) Put(string, *tls.ClientSessionState) {}
+
 // TestWorkersBoundComputing: no more handshakes compute at once than there are workers, however many are in progress,
 // and each completes.
 func TestWorkersBoundComputing(t *testing.T) {

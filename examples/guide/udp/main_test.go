@@ -25,7 +25,7 @@ func TestEcho(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	b := make([]byte, 64)
 	for i := range 100 {
 		sent := fmt.Sprint("datagram ", i)

@@ -38,7 +38,7 @@ func TestNews(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		lines = append(lines, bufio.NewReader(c))
 	}
 	for g.Conns() < readers {

@@ -269,7 +269,7 @@ func TestUnlistenResetsUndelivered(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			for end := time.Now().Add(5 * time.Second); where == "held" && len(d.listeners.At(l.Index).held) == 0; {
+			for end := time.Now().Add(patience); where == "held" && len(d.listeners.At(l.Index).held) == 0; {
 				if time.Now().After(end) {
 					t.Fatal("the connection is not held")
 				}
@@ -279,7 +279,7 @@ func TestUnlistenResetsUndelivered(t *testing.T) {
 			for range 5 {
 				d.Turn(5 * time.Millisecond)
 			}
-			c.SetDeadline(time.Now().Add(5 * time.Second))
+			c.SetDeadline(time.Now().Add(patience))
 			_, readErr := c.Read(make([]byte, 1))
 			_, writeErr := c.Write([]byte{1}) // on Wine, a read after a reset may return EOF
 			if (readErr == nil || errors.Is(readErr, io.EOF)) && writeErr == nil {

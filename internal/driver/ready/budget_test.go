@@ -7,6 +7,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/internal/driver/ready"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -42,7 +43,7 @@ func TestL5BudgetIsExact(t *testing.T) {
 		must(t, err)
 		u := &turnBytes{}
 		s := &driver.Stream{Up: u}
-		for deadline := time.Now().Add(10 * time.Second); ; {
+		for deadline := time.Now().Add(testkit.Watchdog); ; {
 			err := ln.AcceptInto(&s.Stream)
 			if err == nil {
 				break

@@ -13,6 +13,7 @@ import (
 	"github.com/pollux-io/pollux/internal/selector"
 	"github.com/pollux-io/pollux/internal/selector/poll"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -144,7 +145,7 @@ func connected(t *testing.T, u driver.StreamUpcalls) (*driver.Stream, *sock.TCPS
 		t.Fatal(err)
 	}
 	s := &driver.Stream{Up: u}
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(testkit.Watchdog); ; {
 		err := ln.AcceptInto(&s.Stream)
 		if err == nil {
 			return s, peer
@@ -187,15 +188,16 @@ func TestPollRefusesToWatchPacketSocket(t *testing.T) {
 	}
 	until := func(what string, ok func() bool) {
 		t.Helper()
-		for range 100 {
-			if ok() {
-				return
+		if !testkit.Eventually(func() bool {
+			if !ok() {
+				if err := d.Turn(100 * time.Millisecond); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err := d.Turn(100 * time.Millisecond); err != nil {
-				t.Fatal(err)
-			}
+			return ok()
+		}) {
+			t.Fatalf("%s did not come", what)
 		}
-		t.Fatalf("%s did not come", what)
 	}
 	for _, refusals := range []int{1, 3} {
 		sel.refuse = refusals

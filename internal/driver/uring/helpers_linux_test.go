@@ -129,6 +129,15 @@ func (s *testStream) check(call string) {
 	}
 }
 
+// awaitUnread waits until the socket has n bytes that the driver has not received.
+func (s *testStream) awaitUnread(n int) {
+	s.b.Helper()
+	unread := func() int { n, _ := stream.Of(&s.Stream).UnreadBytes(); return n }
+	if !testkit.Eventually(func() bool { return unread() >= n }) {
+		s.b.Fatalf("%d bytes have arrived, want %d", unread(), n)
+	}
+}
+
 // connect returns n connected, paused streams.
 func (b *bench) connect(n int) []*testStream {
 	b.Helper()
@@ -166,7 +175,7 @@ func (b *bench) connect(n int) []*testStream {
 // until runs turns until ok returns true.
 func (b *bench) until(ok func() bool) {
 	b.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); {
+	for end := time.Now().Add(testkit.Watchdog); !ok(); {
 		if time.Now().After(end) {
 			b.Fatal("timed out waiting for a condition")
 		}

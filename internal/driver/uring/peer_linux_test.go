@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux/internal/driver"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -75,7 +76,7 @@ func testPeerIsKept(t *testing.T, sockets int) {
 	}
 	buffer := make([]byte, 10)
 	for i := range all {
-		peers[0].SetReadDeadline(time.Now().Add(30 * time.Second))
+		peers[0].SetReadDeadline(time.Now().Add(testkit.Watchdog))
 		if _, err := peers[0].Read(buffer); err != nil {
 			t.Fatalf("datagram %d of %d has not come to the first peer: %v", i, sockets, err)
 		}

@@ -538,7 +538,7 @@ func TestPauseAccept(t *testing.T) {
 	b.Unlisten(&l.Listener)
 	b.until(func() bool { return b.listeners.At(0) == nil })
 	for _, c := range peers[4:] {
-		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		c.SetReadDeadline(time.Now().Add(testkit.Watchdog))
 		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("reading a connection that was not accepted: %v, want a reset", err)
 		}
@@ -568,6 +568,7 @@ func TestAcceptFails(t *testing.T) {
 	l, ln := b.listen() // nothing is submitted yet: the kernel reads the limit at submission
 	c := b.dial(ln)
 	restore := testkit.LimitDescriptors(t, 0)
+	b.until(func() bool { return len(l.failed)+len(l.accepted) > 0 })
 	for range 10 {
 		b.Turn(time.Millisecond)
 	}
@@ -775,7 +776,8 @@ func TestFewBuffersForMany(t *testing.T) {
 	if _, err := last.peer.Write(want); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * time.Millisecond) // for the bytes to arrive
+	hog.awaitUnread(len(data))
+	last.awaitUnread(len(want))
 	for _, s := range all {
 		b.Resume(&s.Stream)
 	}
@@ -795,7 +797,10 @@ func TestDetachInLastBundle(t *testing.T) {
 	}
 	data := pattern(1, 6*testBuffer)
 	s.peer.Write(data)
-	time.Sleep(20 * time.Millisecond) // for the bytes to arrive
+	for _, o := range all[:9] {
+		o.awaitUnread(1)
+	}
+	s.awaitUnread(len(data))
 	first := true
 	s.onData = func(p []byte) bool {
 		if first {

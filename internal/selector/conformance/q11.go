@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // Q11: a Wait spins before it sleeps if that pays, and Poll.Spin returns the statistics.
@@ -67,14 +68,13 @@ func (u *suite) foundBySpinning(t *testing.T) {
 	hit := func(what string, make func()) {
 		t.Helper()
 		// On a busy machine the other side may not run during one spin.
-		for range 20 {
+		if !testkit.Eventually(func() bool {
 			make()
-			if hits < q.Spin().Hits {
-				hits = q.Spin().Hits
-				return
-			}
+			return hits < q.Spin().Hits
+		}) {
+			t.Errorf("%s: not found by spinning: %+v", what, q.Spin())
 		}
-		t.Errorf("%s: not found by spinning: %+v", what, q.Spin())
+		hits = q.Spin().Hits
 	}
 	hit("a wake", func() {
 		found := spinning(t, q)

@@ -67,7 +67,9 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	testkit.CheckLeaks(t)
-	return newBenchInBubble(t)
+	b := newBenchInBubble(t)
+	b.Connect, b.Idle = testkit.Watchdog, testkit.Watchdog // of a real clock
+	return b
 }
 
 // newBenchInBubble is newBench without the search for leaks, which a bubble does itself.

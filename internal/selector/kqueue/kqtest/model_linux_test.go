@@ -12,6 +12,7 @@ import (
 
 	"github.com/pollux-io/pollux/internal/selector/kqueue"
 	"github.com/pollux-io/pollux/internal/sys"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/sock"
 )
 
@@ -432,7 +433,7 @@ func tcp(t testing.TB) (a, b *sock.TCPStream) {
 	if b, err = sock.ConnectTCP(l.Addr()); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(testkit.Watchdog); time.Now().Before(end); {
 		if a, err = l.Accept(); err == nil {
 			t.Cleanup(func() { a.Close(); b.Close() })
 			return a, b
@@ -699,9 +700,32 @@ func TestInterrupts(t *testing.T) {
 	}
 }
 
-// sleepers starts n waiters. The function it returns counts the waiters that return
-// soon, wakes the rest by events of the descriptor to, and waits for them.
-func (b fixture) sleepers(n int) func(to sys.FD) int {
+// queue returns the model of the fixture's kqueue.
+func (b fixture) queue() *queue {
+	b.k.mu.Lock()
+	defer b.k.mu.Unlock()
+	return b.k.queues[b.kq]
+}
+
+// awaitAsleep waits until n calls sleep in q and are not woken.
+func awaitAsleep(t testing.TB, q *queue, n func() int) {
+	t.Helper()
+	asleep := 0
+	if !testkit.Eventually(func() bool {
+		q.mu.Lock()
+		asleep = len(q.sleepers)
+		q.mu.Unlock()
+		return asleep == n()
+	}) {
+		t.Fatalf("%d calls sleep, want %d", asleep, n())
+	}
+}
+
+// sleepers starts n waiters, and returns when they sleep. The function it returns waits until least of them have
+// returned and the others sleep again, wakes the rest by events of the descriptor to, waits for them, and returns how
+// many had returned by themselves.
+func (b fixture) sleepers(n int) func(to sys.FD, least int) int {
+	b.Helper()
 	back := make(chan int, n)
 	var wg sync.WaitGroup
 	for range n {
@@ -710,17 +734,15 @@ func (b fixture) sleepers(n int) func(to sys.FD) int {
 			back <- k
 		})
 	}
-	time.Sleep(10 * time.Millisecond) // so that they are asleep
-	return func(to sys.FD) (woken int) {
+	q := b.queue()
+	awaitAsleep(b, q, func() int { return n })
+	return func(to sys.FD, least int) (woken int) {
 		b.Helper()
-		for settled := false; !settled; {
-			select {
-			case <-back:
-				woken++
-			case <-time.After(20 * time.Millisecond):
-				settled = true
-			}
+		if !testkit.Eventually(func() bool { return len(back) >= least }) {
+			b.Errorf("%d of %d waiters were woken, want %d at least", len(back), n, least)
 		}
+		awaitAsleep(b, q, func() int { return n - len(back) })
+		woken = len(back)
 		released := make(chan struct{})
 		go func() { wg.Wait(); close(released) }()
 		for {
@@ -754,7 +776,7 @@ func TestManyWaiters(t *testing.T) {
 			default:
 				least, most = 8, 8
 			}
-			if n := woken(y); n < least || n > most {
+			if n := woken(y, least); n < least || n > most {
 				b.Errorf("mode %#x: %d of 8 waiters were woken, want %d to %d", mode, n, least, most)
 			}
 			b.change(x, kqueue.FilterRead, kqueue.FlagDelete)
@@ -769,18 +791,35 @@ func TestCloseUnderWaiter(t *testing.T) {
 	var faults []string
 	k.Fault = func(what string) { faults = append(faults, what) }
 	kq, _ := k.Kqueue()
+	q := fixture{t, k, kq}.queue()
 	done := make(chan syscall.Errno)
 	go func() {
-		_, e := k.Kevent(kq, nil, make([]kqueue.Kevent, 1), &kqueue.Timespec{Nsec: 50e6})
+		_, e := k.Kevent(kq, nil, make([]kqueue.Kevent, 1), &kqueue.Timespec{Sec: 3600})
 		done <- e
 	}()
-	time.Sleep(10 * time.Millisecond)
+	awaitAsleep(t, q, func() int { return 1 })
+	q.mu.Lock()
+	waiter := q.sleepers[0]
+	q.mu.Unlock()
 	k.Close(kq)
-	if e := <-done; len(faults) != 1 || e != 0 {
+	if e := timeOut(waiter, done); len(faults) != 1 || e != 0 {
 		t.Errorf("faults %q, the waiter's error %v", faults, e)
 	}
 	if _, e := k.Kevent(kq, nil, nil, nil); !errors.Is(e, syscall.EBADF) {
 		t.Errorf("a closed kqueue: %v, want EBADF", e)
+	}
+}
+
+// timeOut makes the time of a call that sleeps pass, and returns the call's result. The call sets its timer after it is
+// seen to sleep, so once may be too early.
+func timeOut(s *sleeper, done <-chan syscall.Errno) syscall.Errno {
+	for {
+		select {
+		case e := <-done:
+			return e
+		case <-time.After(time.Millisecond):
+			s.timer.Reset(0)
+		}
 	}
 }
 
