@@ -9,7 +9,7 @@ const CloggedBytes = cloggedBytes
 // HeldBytes returns how many bytes of memory c's layer has for records, in both directions. The loop must wait.
 func HeldBytes(c *loop.Conn) int {
 	l := layerOf(c)
-	n := cap(l.in) + cap(l.held)
+	n := cap(l.in)
 	if l.out != nil {
 		n += cap(l.out.sending) + cap(l.out.next)
 	}
