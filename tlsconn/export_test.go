@@ -1,6 +1,7 @@
 package tlsconn
 
 import (
+	"github.com/pollux-io/pollux/internal/driver"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -15,3 +16,6 @@ func HeldBytes(c *loop.Conn) int {
 	}
 	return n
 }
+
+// UpcallsOf returns what the driver of c calls. Only the loop may call its methods.
+func UpcallsOf(c *loop.Conn) driver.StreamUpcalls { return layerOf(c) }
