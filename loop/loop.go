@@ -31,9 +31,6 @@ type Loop struct {
 	blocks      *block.Pool
 	timers      *wheel.Wheel
 
-	// runForLayers is putEnd, as driver.Above.Run of every layer: a method value for each would be 16 bytes more.
-	runForLayers func(f func()) bool
-
 	// Accessed by the loop only.
 	staging     sendqueue.Staging // staging buffer: written by the connection that is in a callback
 	direct      int               // a write of so many bytes in a callback bypasses the staging buffer
@@ -81,6 +78,9 @@ type Loop struct {
 	load   atomic.Int32 // number of connections, for leastLoaded
 	peers  recentPeers
 	failed atomic.Pointer[error] // why the loop has ended by itself
+
+	// runForLayers is putEnd, as driver.Above.Run of every layer: a method value for each would be 16 bytes more.
+	runForLayers func(f func()) bool
 }
 
 const (
