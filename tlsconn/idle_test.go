@@ -15,7 +15,7 @@ import (
 )
 
 // maxIdleHeapBytes is what an accepted connection that is idle may have in the heap, by the version of TLS. Of that crypto/tls of
-// Go 1.26 has 2,880 bytes with TLS 1.3, and 170 more with TLS 1.2. docs/performance.md has the memory of a whole process.
+// Go 1.26 has 3,000 bytes with TLS 1.3, and 170 more with TLS 1.2. docs/performance.md has the memory of a whole process.
 var maxIdleHeapBytes = map[uint16]int{tls.VersionTLS12: 3650, tls.VersionTLS13: 3500}
 
 // An accepted connection that is idle, after a message, has at most maxIdleHeapBytes: the heap shrinks by so much for each
