@@ -229,7 +229,7 @@ func (c *Conn) closeWriteHalf() error {
 	if c.flags&hasLayer == 0 {
 		return c.stream.CloseWrite()
 	}
-	done, err := c.extras.layering.layer.CloseWrite(&c.stream)
+	done, err := c.layer().CloseWrite(&c.stream)
 	if !done && err == nil {
 		c.flags |= sendPending
 	}
@@ -294,9 +294,7 @@ func (c *Conn) callEnd() {
 	defer c.callClosed()
 	defer c.callDetached()
 	defer c.callDialed(notSent)
-	if x := c.loadExtras(); x != nil && x.layering != nil {
-		c.runPostponed()
-	}
+	c.runPostponed()
 	l.callDone()
 }
 

@@ -152,8 +152,8 @@ func (c *Conn) Handler() Handler {
 	if c.extras != nil && c.extras.next != nil {
 		return c.extras.next
 	}
-	if c.handler == nil && c.extras != nil && c.extras.layering != nil {
-		return c.extras.layering.inner
+	if y := c.layering(); y != nil && y.inner != nil {
+		return y.inner
 	}
 	return c.handler
 }

@@ -42,14 +42,14 @@ func (c *Conn) DetachStream(f func(s *sock.Stream, unread []byte, err error)) er
 	}
 	c.mu.Lock()
 	var err error
-	switch x := c.makeExtrasLocked(); {
+	switch {
 	case c.endsLocked():
 		err = ErrClosed
-	case x.layering != nil:
+	case c.layeredLocked():
 		err = errDetachLayer
 	default:
 		c.upcoming |= endRequested
-		x.detach = f
+		c.makeExtrasLocked().detach = f
 		c.submitAndUnlock(wantDetach)
 		return nil
 	}

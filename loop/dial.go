@@ -96,10 +96,11 @@ func (c *Conn) followContext(ctx context.Context) {
 // reopenDial undoes endDial for a connection, if it was dialed, that gets a layer: it is not open before the layer has
 // connected.
 func (c *Conn) reopenDial() {
-	d := c.loadExtras().dial
-	if d == nil || d.done == nil {
+	x := c.loadExtras()
+	if x == nil || x.dial == nil || x.dial.done == nil {
 		return
 	}
+	d := x.dial
 	c.mu.Lock()
 	d.ended = false
 	ctx := d.ctx

@@ -24,7 +24,7 @@ type extras struct {
 	linger    connTimer
 	dial      *dialing // nil if it was accepted; set before the connection is shared
 
-	layering *layering // set once, with mu held; nil: no layer
+	layering *layering // guarded by mu: as requested by SetHandler; nil once the layer begins
 }
 
 // rareExtras is state that still fewer connections need.

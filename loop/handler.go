@@ -102,14 +102,18 @@ type installer interface{ handlerInstalled(c *Conn) }
 
 func (c *Conn) replaceHandler() {
 	c.mu.Lock()
-	h, y := c.extras.next, c.extras.layering
-	if h == nil || y != nil && y.inner != nil { // accept's handler gets Opened first: layerConnected calls again
+	x, y := c.extras, c.layering()
+	if x == nil || x.next == nil || y != nil && y.inner != nil { // accept's handler gets Opened first: layerConnected calls again
 		c.mu.Unlock()
 		return
 	}
-	c.extras.next = nil
+	h := x.next
+	x.next = nil
 	c.setHandlerLocked(h)                    // at once, for Handler
 	begins := c.upcoming&layerRequested != 0 // and the layer has not connected
+	if begins && c.phase == open {
+		c.stream.Up, x.layering = x.layering, nil
+	}
 	c.mu.Unlock()
 	switch {
 	case begins && c.phase == open:

@@ -29,12 +29,16 @@ type layeredHandler interface {
 	Inner() Handler
 }
 
-// layering is the layer of a connection, and what its beginning needs.
+// layering is the beginning of a layer. Stream.Up is *upcalls without a layer, *layering from the time at which
+// the connection enters phase starting, and the layer itself once that has connected: a connection that is
+// open has no memory for its layer but the layer's own. Up is written by the loop, with mu held; the loop, and
+// the driver, read it without mu, other goroutines with it.
 type layering struct {
-	handler   layeredHandler // as requested; nil once layer is set
-	layer     driver.Layer   // nil while something is unsent that was written before; guarded by mu
-	inner     Handler        // the connection's handler once it opens; nil: it has one already; guarded by mu
-	postponed []*offloaded   // ended work of Offload, while starting; accessed by the loop only
+	driver.StreamUpcalls                // the connection's upcalls, and then the layer
+	handler              layeredHandler // as requested; nil once layer is set
+	layer                driver.Layer   // nil while something is unsent that was written before; guarded as Up is
+	inner                Handler        // the connection's handler once it opens; nil: it has one already; guarded by mu
+	postponed            []*offloaded   // ended work of Offload, while starting; accessed by the loop only
 }
 
 var (
@@ -48,11 +52,37 @@ func init() {
 		c := conn.(*Conn)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.extras == nil || c.extras.layering == nil {
+		if c.plainLocked() {
 			return nil
 		}
-		return c.extras.layering.layer
+		return c.layer()
 	}
+}
+
+// layer returns the layer, or nil if it has not started. Stream.Up must not be *upcalls; a caller other than the
+// loop must hold mu.
+func (c *Conn) layer() driver.Layer {
+	if y, ok := c.stream.Up.(*layering); ok {
+		return y.layer
+	}
+	return c.stream.Up.(driver.Layer)
+}
+
+// layering returns the beginning of the layer, or nil. A caller other than the loop must hold mu.
+func (c *Conn) layering() *layering {
+	y, _ := c.stream.Up.(*layering)
+	return y
+}
+
+// plainLocked reports whether no layer has begun. One may be requested. c.mu must be held.
+func (c *Conn) plainLocked() bool {
+	_, plain := c.stream.Up.(*upcalls)
+	return plain
+}
+
+// layeredLocked reports whether a layer has begun, or SetHandler has requested one. c.mu must be held.
+func (c *Conn) layeredLocked() bool {
+	return !c.plainLocked() || c.extras != nil && c.extras.layering != nil
 }
 
 // wrapHandler, unless it is nil, changes the handlers that accept functions return. It is for tests.
@@ -61,7 +91,7 @@ var wrapHandler func(Handler) Handler
 // driver returns what serves the connected stream: the layer, or the loop's driver.
 func (c *Conn) driver() driver.StreamDriver {
 	if c.flags&hasLayer != 0 {
-		return c.extras.layering.layer
+		return c.layer()
 	}
 	return c.loop.drv
 }
@@ -85,19 +115,19 @@ func (c *Conn) requestLayer(h layeredHandler) error {
 		return c.opError(op, err)
 	}
 	c.mu.Lock()
-	x := c.makeExtrasLocked()
 	var err error
 	switch {
 	case c.endsLocked() || c.writeHalf != writeOpen:
 		err = c.writeErrorLocked()
-	case x.layering != nil:
+	case c.layeredLocked():
 		err = errSecondLayer
 	}
 	if err != nil {
 		c.mu.Unlock()
 		return c.opError(op, err)
 	}
-	x.layering, x.next = &layering{handler: h}, h.Inner()
+	x := c.makeExtrasLocked()
+	x.layering, x.next = &layering{StreamUpcalls: (*upcalls)(c), handler: h}, h.Inner()
 	c.upcoming |= layerRequested
 	c.submitAndUnlock(wantHandler)
 	return nil
@@ -118,8 +148,7 @@ func (c *Conn) beginFirstLayer(h layeredHandler) error {
 		return err
 	}
 	c.mu.Lock()
-	x := c.makeExtrasLocked()
-	if x.layering != nil { // accept has called SetHandler, too
+	if c.layeredLocked() { // accept has called SetHandler, too
 		c.mu.Unlock()
 		return errSecondLayer
 	}
@@ -127,7 +156,7 @@ func (c *Conn) beginFirstLayer(h layeredHandler) error {
 	if ends {
 		c.upcoming &^= layerRequested
 	} else {
-		x.layering = &layering{handler: h, inner: h.Inner()}
+		c.stream.Up = &layering{StreamUpcalls: (*upcalls)(c), handler: h, inner: h.Inner()}
 	}
 	c.mu.Unlock()
 	switch {
@@ -154,7 +183,7 @@ func (c *Conn) beginLayer() {
 
 // startLayerSoon calls startLayer outside of upcalls, as the layer may begin to receive.
 func (c *Conn) startLayerSoon() {
-	if c.extras.layering.layer == nil {
+	if c.layering().layer == nil {
 		c.loop.putEnd(c.startLayer)
 	}
 }
@@ -163,7 +192,7 @@ func (c *Conn) startLayerSoon() {
 // started, or the connection has ended meanwhile. The driver must not be in an upcall of the stream, except
 // in Connected.
 func (c *Conn) startLayer() {
-	y := c.extras.layering
+	y := c.layering()
 	if c.phase != starting || y.layer != nil || c.Unsent() > 0 {
 		return
 	}
@@ -171,12 +200,11 @@ func (c *Conn) startLayer() {
 		c.fail(errEndedTooSoon)
 		return
 	}
-	layer := y.handler.NewLayer(c, driver.Above{Stream: &c.stream, Driver: c.loop.drv, Up: (*upcalls)(c), Run: c.loop.runForLayer})
+	layer := y.handler.NewLayer(c, driver.Above{Stream: &c.stream, Driver: c.loop.drv, Up: (*upcalls)(c), Run: c.loop.runForLayers})
 	c.mu.Lock()
-	y.layer, y.handler = layer, nil
+	y.layer, y.handler, y.StreamUpcalls = layer, nil, layer
 	c.mu.Unlock()
 	c.flags |= hasLayer
-	c.stream.Up = layer
 	c.pauses &^= byUnread
 	in := c.in
 	c.in = nil
@@ -188,16 +216,13 @@ func (c *Conn) startLayer() {
 	in.Free()
 }
 
-// runForLayer implements driver.Above.Run.
-func (l *Loop) runForLayer(f func()) bool { return l.putEnd(f) }
-
 // layerConnected handles the result of the layer's Start.
 func (c *Conn) layerConnected(err error) {
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	y := c.extras.layering
+	y := c.layering()
 	c.mu.Lock()
 	c.enterLocked(open)
 	c.upcoming &^= layerRequested
@@ -213,6 +238,9 @@ func (c *Conn) layerConnected(err error) {
 		c.replaceHandler() // if SetHandler was called meanwhile
 	}
 	c.runPostponed()
+	c.mu.Lock()
+	c.stream.Up = y.layer // not before: a callback that ends the goroutine leaves what is postponed
+	c.mu.Unlock()
 	if c.phase.gone() {
 		return // Released calls done
 	}
@@ -246,19 +274,18 @@ func (c *Conn) postpone(o *offloaded) bool {
 	if c.phase != starting {
 		return false
 	}
-	y := c.extras.layering
+	y := c.layering()
 	y.postponed = append(y.postponed, o)
 	return true
 }
 
 // runPostponed calls, or drops, the second halves that were postponed.
 func (c *Conn) runPostponed() {
-	y := c.extras.layering
-	for len(y.postponed) > 0 {
+	y := c.layering()
+	for y != nil && len(y.postponed) > 0 {
 		o := y.postponed[0]
 		y.postponed[0] = nil
 		y.postponed = y.postponed[1:]
 		o.finish()
 	}
-	y.postponed = nil
 }

@@ -78,6 +78,9 @@ type Loop struct {
 	load   atomic.Int32 // number of connections, for leastLoaded
 	peers  recentPeers
 	failed atomic.Pointer[error] // why the loop has ended by itself
+
+	// runForLayers is putEnd, as driver.Above.Run of every layer: a method value for each would be 16 bytes more.
+	runForLayers func(f func()) bool
 }
 
 const (
@@ -92,6 +95,7 @@ func newLoop(g *Group, drv driver.Driver) *Loop {
 		g: g, index: len(g.loops), drv: drv, blocks: block.NewPool(g.config.IdleBufferBytes), timers: wheel.New(0),
 		iov: make([][]byte, 0, driver.MaxBuffers), direct: directBytesQueued, ended: make(chan struct{}),
 	}
+	l.runForLayers = l.putEnd
 	l.packets, _ = drv.(driver.PacketSender)
 	_, l.binds = drv.(driver.Binder)
 	if s, ok := drv.(driver.Stepper); ok {

@@ -291,7 +291,7 @@ func (c *Conn) sendLocked(bufs [][]byte, total int) (int, error) {
 	if c.flags&hasLayer == 0 {
 		n, err = l.drv.Send(&c.stream, bufs)
 	} else {
-		n, err = c.extras.layering.layer.Send(&c.stream, bufs)
+		n, err = c.layer().Send(&c.stream, bufs)
 	}
 	l.counts.bytesOut += uint64(n)
 	c.noteSentLocked(n)

@@ -168,5 +168,5 @@ const (
 	hasIdleTimeout
 	timingSend // bytes are unsent, and the peer's progress is timed
 	stalled    // nothing is read because of back-pressure, and the peer has taken nothing for stalledAfter
-	hasLayer   // the layer in extras is the stream's driver
+	hasLayer   // a layer is the stream's driver: it has started
 )

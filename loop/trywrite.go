@@ -49,7 +49,7 @@ func (c *Conn) TryWrite(b []byte) (int, error) {
 // timed, and there is no idle timeout. Nor is there a layer, which only the loop may call. c.mu must be held; the
 // connection must accept writes.
 func (c *Conn) sendsElsewhereLocked() bool {
-	return c.out == nil && !c.inCallback() && (c.extras == nil || c.extras.idleTimeout <= 0 && c.extras.layering == nil) && c.loop.g.sim == nil
+	return c.out == nil && !c.inCallback() && c.plainLocked() && (c.extras == nil || c.extras.idleTimeout <= 0) && c.loop.g.sim == nil
 }
 
 // queueBelowHighAndUnlock queues as much of b as fits below the high watermark. c.mu must be

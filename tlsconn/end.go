@@ -10,15 +10,54 @@ import (
 // not yet passed it to the system. A driver needs one or two.
 const maxAlertTurns = 8
 
+// ends is how the directions of a stream end.
+type ends struct {
+	raw     error // what the driver has reported as its end, io.EOF or a failure, for after the handshake and holding
+	receive error // why nothing more can be received, once known
+	send    error // why the driver sends no more
+
+	discarded  int // bytes received after the peer's close_notify
+	alertTurns int // turns of the loop since Release, while releasing is set
+}
+
+// makeEnds returns ends, creating it if needed.
+func (l *layer) makeEnds() *ends {
+	if l.ends == nil {
+		l.ends = &ends{}
+	}
+	return l.ends
+}
+
+func (l *layer) rawEnd() error {
+	if l.ends == nil {
+		return nil
+	}
+	return l.ends.raw
+}
+
+func (l *layer) endErr() error {
+	if l.ends == nil {
+		return nil
+	}
+	return l.ends.receive
+}
+
+func (l *layer) sendErr() error {
+	if l.ends == nil {
+		return nil
+	}
+	return l.ends.send
+}
+
 // CloseWrite implements driver.Layer: close_notify, and then FIN.
 func (l *layer) CloseWrite(s *driver.Stream) (done bool, err error) {
-	if l.sendErr != nil {
-		return false, l.sendErr
+	if err := l.sendErr(); err != nil {
+		return false, err
 	}
 	o := l.outbox()
 	o.append(l.engine.Load().CloseNotify(nil))
 	if err := o.send(l.above.Driver, l.above.Stream); err != nil {
-		l.sendErr = err
+		l.makeEnds().send = err
 		l.dropOutbox()
 		return false, err
 	}
@@ -52,7 +91,6 @@ func (l *layer) Release(s *driver.Stream) {
 		}
 	}
 	l.dropIn()
-	l.held = nil
 	if l.awaitsAlert() && l.requestStep() {
 		l.state |= releasing
 		l.above.Driver.Pause(s)
@@ -63,7 +101,8 @@ func (l *layer) Release(s *driver.Stream) {
 
 // awaitsAlert reports whether an alert is with the driver, which will pass it on soon.
 func (l *layer) awaitsAlert() bool {
-	return l.out != nil && l.out.inFlight && (l.has(closePending) || l.endErr != nil && l.endErr != io.EOF) &&
+	err := l.endErr()
+	return l.out != nil && l.out.inFlight && (l.has(closePending) || err != nil && err != io.EOF) &&
 		!l.above.Driver.SendBlocked(l.above.Stream)
 }
 
@@ -72,7 +111,8 @@ func (l *layer) releaseAfterAlert() {
 	if !l.has(releasing) {
 		return
 	}
-	if l.alertTurns++; l.alertTurns < maxAlertTurns && l.awaitsAlert() && l.requestStep() {
+	x := l.makeEnds()
+	if x.alertTurns++; x.alertTurns < maxAlertTurns && l.awaitsAlert() && l.requestStep() {
 		return
 	}
 	l.releaseNow()

@@ -16,6 +16,7 @@ import (
 // goroutine, and without anything of crypto/tls.
 type handshake struct {
 	handler  *handler
+	conn     *loop.Conn
 	parser   clienthello.Parser
 	timer    *time.Timer // until the engine has one; nil then
 	deadline time.Time
@@ -81,6 +82,7 @@ func (l *layer) feed(b []byte) {
 
 // dropIn releases the block of received bytes.
 func (l *layer) dropIn() {
+	l.state &^= holding
 	release(l.shared.blocks, l.in)
 	l.in = nil
 }
@@ -113,7 +115,7 @@ func (hs *handshake) stopTimer() {
 
 // rawEnded notes that the driver receives no more, during the handshake.
 func (l *layer) rawEnded(err error) {
-	l.rawEnd = err
+	l.makeEnds().raw = err
 	e := l.engine.Load()
 	switch {
 	case e != nil && err == io.EOF:
@@ -151,8 +153,8 @@ func (l *layer) stepHandshake() {
 	}
 	switch {
 	case !p.Done:
-		if l.sendErr != nil {
-			e.Abort(l.sendErr)
+		if err := l.sendErr(); err != nil {
+			e.Abort(err)
 		}
 	case p.Err != nil:
 		l.failHandshake(p.Err)
@@ -163,13 +165,14 @@ func (l *layer) stepHandshake() {
 
 // connect is the end of a successful handshake.
 func (l *layer) connect(unread []byte) {
-	rawEnd := l.rawEnd // deliverHeld may clear it
+	rawEnd := l.rawEnd() // deliverHeld may clear it
 	l.hs = nil
 	l.state |= connected
 	l.done.Store(true)
 	l.shared.group.completed.Add(1)
 	if len(unread) > 0 {
-		l.held = unread
+		l.state |= holding
+		l.in = append(grow(l.shared.blocks, nil, len(unread)), unread...)
 	}
 	l.above.Up.Connected(nil)
 	if rawEnd != nil && rawEnd != io.EOF && !l.has(receiving|gone) {
@@ -183,20 +186,21 @@ func (l *layer) failHandshake(err error) {
 	hs.stopTimer()
 	l.hs = nil
 	l.state |= ended | failed
-	l.endErr = err
+	l.makeEnds().receive = err
 	g := l.shared.group
 	g.failed.Add(1)
 	if errors.Is(err, ErrHandshakeTimeout) {
 		g.timedOut.Add(1)
 	}
 	l.above.Driver.Pause(l.above.Stream)
-	err = l.handshakeError(err)
+	err = hs.error(err)
 	defer l.above.Up.Connected(err) // even if the callback ends the goroutine
-	hs.handler.options.report(l.conn, err)
+	hs.handler.options.report(hs.conn, err)
 }
 
-func (l *layer) handshakeError(err error) error {
-	e := &net.OpError{Op: "TLS handshake", Net: "tcp", Source: l.conn.LocalAddr(), Addr: l.conn.RemoteAddr(), Err: err}
+// error returns err with the connection's addresses.
+func (hs *handshake) error(err error) error {
+	e := &net.OpError{Op: "TLS handshake", Net: "tcp", Source: hs.conn.LocalAddr(), Addr: hs.conn.RemoteAddr(), Err: err}
 	if e.Source != nil {
 		e.Net = e.Source.Network()
 	}

@@ -16,26 +16,21 @@ import (
 //
 // The files: handshake.go, from Start to Connected; receive.go, from records to plaintext; send.go, from plaintext
 // to records (outbox.go); end.go, how each direction ends, and the stream.
+//
+// A layer is what an idle connection has for TLS, besides crypto/tls: what is not needed then is in memory of its own.
 type layer struct {
 	above  driver.Above
-	conn   *loop.Conn
 	shared *shared
 	engine atomic.Pointer[tlsengine.Conn] // nil before the ClientHello; ConnectionState reads it
 	hs     *handshake                     // nil after the handshake
-	done   atomic.Bool                    // the handshake was successful
 
-	in   []byte  // a block with the beginning of a record, or nil
-	held []byte  // what was received before the handshake has ended, or nil; the driver is paused while there is some
+	in   []byte  // a block with the beginning of a record, or with what the state holding is for, or nil
 	out  *outbox // nil if the driver has taken everything
+	ends *ends   // nil while no direction has ended
 
-	rawEnd  error // what the driver has reported as its end, io.EOF or a failure, for after the handshake and held
-	endErr  error // why nothing more can be received, once known
-	sendErr error // why the driver sends no more
-	state   state
-	queued  atomic.Bool // Above.Run has step
-
-	discarded  int // bytes received after the peer's close_notify
-	alertTurns int // turns of the loop since Release, while releasing is set
+	state  state
+	done   atomic.Bool // the handshake was successful
+	queued atomic.Bool // Above.Run has step
 }
 
 // state is a set of flags.
@@ -53,6 +48,7 @@ const (
 	stepping                       // inside step, which calls proceed
 	gone                           // Release was called
 	releasing                      // the driver's Release is put off until the last alert is sent
+	holding                        // in has what was received before the handshake has ended; the driver is paused
 )
 
 func (l *layer) has(s state) bool { return l.state&s != 0 }
@@ -61,9 +57,7 @@ var _ driver.Layer = (*layer)(nil)
 
 // newLayer returns a layer whose handshake has not begun.
 func newLayer(h *handler, c *loop.Conn, above driver.Above) *layer {
-	l := &layer{above: above, conn: c, shared: sharedOf(c.Loop())}
-	l.hs = &handshake{handler: h}
-	return l
+	return &layer{above: above, shared: sharedOf(c.Loop()), hs: &handshake{handler: h, conn: c}}
 }
 
 // SyncSend implements driver.StreamDriver: what was encrypted is in the layer's memory.
@@ -75,13 +69,13 @@ func (l *layer) Pause(s *driver.Stream) {
 	l.above.Driver.Pause(s)
 }
 
-// Resume implements driver.StreamDriver. What is held is delivered by step, outside of the loop's call.
+// Resume implements driver.StreamDriver. What the layer holds is delivered by step, outside of the loop's call.
 func (l *layer) Resume(*driver.Stream) {
 	if l.has(gone) {
 		return
 	}
 	l.state |= receiving
-	if l.held == nil && (l.endErr == nil || l.has(ended)) {
+	if !l.has(holding) && (l.endErr() == nil || l.has(ended)) {
 		l.follow()
 	} else if !l.has(stepping) {
 		l.requestStep()
@@ -96,9 +90,9 @@ func (l *layer) receives() bool {
 	case l.hs != nil:
 		return !l.hs.full
 	case l.has(ended):
-		return l.has(receiving) && !l.has(failed) && l.discarded < maxDiscardedBytes
+		return l.has(receiving) && !l.has(failed) && l.ends.discarded < maxDiscardedBytes
 	}
-	return l.has(receiving) && l.held == nil && l.endErr == nil
+	return l.has(receiving) && !l.has(holding) && l.endErr() == nil
 }
 
 // follow has the driver receive, or not, as receives has it.

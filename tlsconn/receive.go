@@ -24,10 +24,10 @@ func (l *layer) Received(b []byte) bool {
 		return false
 	case l.hs != nil:
 		l.feed(b)
-	case l.held != nil: // received by the driver before it was paused
-		l.held = append(l.held, b...)
-	case l.endErr != nil:
-		l.discarded += len(b) // RFC 8446, section 6.1
+	case l.has(holding): // received by the driver before it was paused
+		l.in = append(grow(l.shared.blocks, l.in, len(b)), b...)
+	case l.endErr() != nil:
+		l.ends.discarded += len(b) // RFC 8446, section 6.1
 	case l.has(connected):
 		l.records(b)
 	}
@@ -42,7 +42,7 @@ func (l *layer) records(b []byte) {
 	e := l.engine.Load()
 	// b[from:to] has plaintext that is not delivered. It is always before the next record.
 	from, to, next := 0, 0, 0
-	for next < len(b) && l.endErr == nil && !l.has(gone) {
+	for next < len(b) && l.endErr() == nil && !l.has(gone) {
 		n, more := e.Next(b[next:])
 		if n == 0 {
 			l.keep(b[next:], more)
@@ -68,7 +68,9 @@ func (l *layer) records(b []byte) {
 // received sends what crypto/tls answers to a record, and notes an error. It is called before plaintext is delivered: a
 // handler that then ends the connection does not keep back an alert.
 func (l *layer) received(e *tlsengine.Conn, err error) {
-	l.endErr = err
+	if err != nil {
+		l.makeEnds().receive = err
+	}
 	if answer := e.TakeOutput(nil); len(answer) > 0 {
 		l.sendRecords(answer)
 	}
@@ -112,30 +114,31 @@ func (l *layer) keep(b []byte, more int) {
 // deliverHeld delivers what was received before the handshake has ended, once the loop receives, and then the end of
 // that, if it is known.
 func (l *layer) deliverHeld() {
-	if l.held != nil && l.has(receiving) && !l.has(gone|clogged) && l.endErr == nil {
-		b := l.held
-		l.held = nil
+	if l.has(holding) && l.has(receiving) && !l.has(gone|clogged) && l.endErr() == nil {
+		b := l.in
+		l.in = nil
+		l.state &^= holding
 		l.records(b)
+		release(l.shared.blocks, b)
 	}
-	if l.held == nil && l.rawEnd != nil && !l.has(gone) {
-		err := l.rawEnd
-		l.rawEnd = nil
+	if err := l.rawEnd(); err != nil && !l.has(holding|gone) {
+		l.ends.raw = nil
 		l.rawReceiveEnded(err)
 	}
 }
 
 // deliverEnd reports the end to the loop: once it receives, and before that if it is a failure.
 func (l *layer) deliverEnd() {
-	switch {
-	case l.endErr == nil || l.has(ended|gone) || l.held != nil:
+	switch err := l.endErr(); {
+	case err == nil || l.has(ended|gone|holding):
 	case l.has(receiving):
 		l.state |= ended
-		if l.endErr != io.EOF {
+		if err != io.EOF {
 			l.state |= failed
 		}
-		l.above.Up.ReceiveEnded(l.endErr)
-	case l.endErr != io.EOF:
-		l.fail(l.endErr)
+		l.above.Up.ReceiveEnded(err)
+	case err != io.EOF:
+		l.fail(err)
 	}
 }
 
@@ -153,8 +156,8 @@ func (l *layer) ReceiveEnded(err error) {
 	case l.has(gone):
 	case l.hs != nil:
 		l.rawEnded(err)
-	case l.held != nil:
-		l.rawEnd = err
+	case l.has(holding):
+		l.makeEnds().raw = err
 	case l.has(connected):
 		l.rawReceiveEnded(err)
 	}
@@ -162,18 +165,19 @@ func (l *layer) ReceiveEnded(err error) {
 
 // rawReceiveEnded handles the end of what the driver receives.
 func (l *layer) rawReceiveEnded(err error) {
+	x := l.makeEnds()
 	switch {
-	case l.endErr != nil: // close_notify was the end, or an error
+	case x.receive != nil: // close_notify was the end, or an error
 		if err != io.EOF {
 			l.fail(err)
 		}
 		return
 	case err != io.EOF:
-		l.endErr = err
-	case l.sendErr != nil: // which was the only report of a failure
-		l.endErr = l.sendErr
+		x.receive = err
+	case x.send != nil: // which was the only report of a failure
+		x.receive = x.send
 	default:
-		l.endErr = l.engine.Load().ReceiveEnd()
+		x.receive = l.engine.Load().ReceiveEnd()
 	}
 	l.dropIn()
 	l.deliverEnd()

@@ -10,11 +10,11 @@ import (
 // Send implements driver.StreamDriver. It encrypts up to maxSendBytes at a time, and as long as the driver takes all.
 // What it has encrypted before, and the driver has not taken, is what bufs begins with.
 func (l *layer) Send(_ *driver.Stream, bufs [][]byte) (n int, err error) {
-	switch {
-	case l.sendErr != nil:
-		return 0, l.sendErr
-	case l.endErr != nil && l.endErr != io.EOF:
-		return 0, l.endErr // for TLS it ends both directions
+	switch x := l.ends; {
+	case x != nil && x.send != nil:
+		return 0, x.send
+	case x != nil && x.receive != nil && x.receive != io.EOF:
+		return 0, x.receive // for TLS it ends both directions
 	case l.out != nil && l.out.marked > 0:
 		l.state |= sendPending
 		return 0, nil
@@ -27,7 +27,7 @@ func (l *layer) Send(_ *driver.Stream, bufs [][]byte) (n int, err error) {
 		}
 		n += o.takePlain()
 		if err != nil {
-			l.sendErr = err
+			l.makeEnds().send = err
 			l.dropOutbox()
 			return n, err
 		}
@@ -75,7 +75,7 @@ func (l *layer) dropOutbox() {
 
 // sendRecords sends records of TLS itself: the handshake, alerts, answers.
 func (l *layer) sendRecords(records []byte) {
-	if l.sendErr != nil {
+	if l.sendErr() != nil {
 		return
 	}
 	o := l.outbox()
@@ -137,7 +137,7 @@ func (l *layer) reportSent(n int, err error) {
 // sendFailed handles an error of the driver's Send outside of the loop's, which gets it as an error of its own Send or
 // CloseWrite, if one is in flight. If not, it gets it as a failure: without answers to the peer TLS cannot go on.
 func (l *layer) sendFailed(plain int, err error) {
-	l.sendErr = err
+	l.makeEnds().send = err
 	l.dropOutbox()
 	switch {
 	case l.hs != nil:

@@ -55,10 +55,11 @@ type Conn struct {
 	// still be in a callback of the Config.
 	handshake *handshake
 
-	record []byte // what crypto/tls has not read of the record in Receive
-	plain  []byte // plaintext that crypto/tls has written to sink
-	out    []byte // ciphertext that the caller has not taken
-	err    error  // why nothing can be received any more; io.EOF after close_notify
+	// current is nil outside of Receive. There it is what crypto/tls has not read of the record, if the mode is Copying, and
+	// the plaintext that crypto/tls has written to sink, if it is InPlace.
+	current []byte
+	out     []byte // ciphertext that the caller has not taken
+	err     error  // why nothing can be received any more; io.EOF after close_notify
 
 	maxPayload  uint16 // of a record
 	wireVersion uint16 // in the headers of records

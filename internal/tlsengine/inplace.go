@@ -108,7 +108,7 @@ func (c *Conn) receiveInPlace(record []byte) ([]byte, error) {
 	if n > 0 {
 		f.input.UnreadByte() // cannot fail after a read
 		f.input.WriteTo((*sink)(c))
-		plain, c.plain = c.plain, nil
+		plain, c.current = c.current, nil
 	}
 	left := f.rawInput.Len()
 	f.release()
@@ -131,6 +131,6 @@ func within(b, outer []byte) bool {
 type sink Conn
 
 func (s *sink) Write(p []byte) (int, error) {
-	s.plain = p
+	s.current = p
 	return len(p), nil
 }

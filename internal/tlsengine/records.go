@@ -74,10 +74,10 @@ var errLeftOver = errors.New("crypto/tls has not read the whole record")
 
 // receiveCopying has crypto/tls copy the record, and copy the plaintext into the record's memory.
 func (c *Conn) receiveCopying(record []byte) ([]byte, error) {
-	c.record = record
+	c.current = record
 	n, err := c.tls.Read(record)
-	left := len(c.record)
-	c.record = nil
+	left := len(c.current)
+	c.current = nil
 	if left > 0 && (err == nil || err == errWouldBlock) {
 		return nil, errLeftOver
 	}

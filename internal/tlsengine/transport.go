@@ -15,11 +15,11 @@ func (t *transport) Read(p []byte) (int, error) {
 	if t.handshake != nil {
 		return t.handshake.read(p)
 	}
-	if len(t.record) == 0 {
+	if len(t.current) == 0 {
 		return 0, errWouldBlock
 	}
-	n := copy(p, t.record)
-	t.record = t.record[n:]
+	n := copy(p, t.current)
+	t.current = t.current[n:]
 	return n, nil
 }
 
