@@ -25,7 +25,7 @@ type layer struct {
 	done   atomic.Bool                    // the handshake was successful
 
 	in   []byte  // a block with the beginning of a record, or nil
-	held []byte  // what was received before the handshake has ended, or nil; the driver is paused while there is some
+	held []byte  // received before the handshake has ended, or after maxControlRecords, or nil; the driver is paused while there is some
 	out  *outbox // nil if the driver has taken everything
 
 	rawEnd  error // what the driver has reported as its end, io.EOF or a failure, for after the handshake and held
