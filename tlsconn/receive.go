@@ -164,7 +164,7 @@ func (l *layer) deliverEnd() {
 
 // fail reports a failure to the loop, once.
 func (l *layer) fail(err error) {
-	if !l.has(failed | gone) {
+	if !l.has(failed|gone) && !l.bothEnded() {
 		l.state |= failed
 		l.above.Up.Failed(err)
 	}
