@@ -61,7 +61,7 @@ func TestPacketDestinations(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {
 		p, q := listenPacket(t, g), listenPacket(t, g)
 		port := q.LocalAddr().(*net.UDPAddr).Port
-		if _, err := p.WriteTo([]byte("broadcast"), &net.UDPAddr{IP: net.IPv4(127, 255, 255, 255), Port: port}); err != nil {
+		if _, err := p.WriteTo([]byte("broadcast"), &net.UDPAddr{IP: net.IPv4(127, 255, 255, 255), Port: port}); errors.Is(err, syscall.EACCES) { // not each system has that address
 			t.Error(err)
 		}
 		if _, err := p.WriteTo([]byte("here"), &net.UDPAddr{Port: port}); err != nil {
