@@ -86,6 +86,7 @@ func (p *PacketConn) handler(raw *loop.PacketConn) loop.PacketHandler {
 	defer p.mu.Unlock()
 	if p.sender == nil {
 		p.sender = raw
+		raw.SetBroadcast(true) // as package net does; if it fails, sending to a broadcast address does, too
 	}
 	p.loops = append(p.loops, raw.Loop())
 	return (*packetUpcalls)(p)

@@ -55,6 +55,25 @@ func TestPackets(t *testing.T) {
 	})
 }
 
+// A PacketConn sends where one of package net does: to this host if there is no IP, and to a broadcast address, for which the kernel
+// wants an option.
+func TestPacketDestinations(t *testing.T) {
+	everywhere(t, func(t *testing.T, g *loop.Group) {
+		p, q := listenPacket(t, g), listenPacket(t, g)
+		port := q.LocalAddr().(*net.UDPAddr).Port
+		if _, err := p.WriteTo([]byte("broadcast"), &net.UDPAddr{IP: net.IPv4(127, 255, 255, 255), Port: port}); errors.Is(err, syscall.EACCES) { // not each system has that address
+			t.Error(err)
+		}
+		if _, err := p.WriteTo([]byte("here"), &net.UDPAddr{Port: port}); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 10)
+		if n, _, err := q.ReadFrom(b); string(b[:n]) != "here" || err != nil {
+			t.Errorf("%q, %v, want here", b[:n], err)
+		}
+	})
+}
+
 // Errors and deadlines of a PacketConn are those of package net.
 func TestPacketErrors(t *testing.T) {
 	everywhere(t, func(t *testing.T, g *loop.Group) {
@@ -68,7 +87,8 @@ func TestPacketErrors(t *testing.T) {
 		p.SetDeadline(time.Time{})
 		_, err = p.WriteTo(make([]byte, 1<<16), p.LocalAddr())
 		checkOpError(t, err, "write", syscall.EMSGSIZE)
-		for _, a := range []net.Addr{nil, &net.TCPAddr{}, (*net.UDPAddr)(nil)} {
+		at := p.LocalAddr().(*net.UDPAddr)
+		for _, a := range []net.Addr{nil, &net.TCPAddr{}, (*net.UDPAddr)(nil), &net.UDPAddr{IP: at.IP, Port: at.Port + 1<<16}, &net.UDPAddr{IP: at.IP, Port: -1}} {
 			_, err = p.WriteTo(nil, a)
 			checkOpError(t, err, "write", syscall.EINVAL)
 		}

@@ -1,6 +1,7 @@
 package netconn
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -96,13 +97,18 @@ func (p *PacketConn) Dropped() uint64 { return p.dropped.Load() }
 
 // WriteTo sends b to addr, a *net.UDPAddr, as one datagram. It waits while the socket's send buffer is full.
 // Datagrams leave in the order of the calls. The error is os.ErrDeadlineExceeded, net.ErrClosed, or the
-// system's (EMSGSIZE, ENETUNREACH).
+// system's (EMSGSIZE, ENETUNREACH; EINVAL if the port is out of range). As in package net, addr may be a broadcast address, and
+// without an IP it is this host.
 func (p *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	a, ok := addr.(*net.UDPAddr)
-	if !ok || a == nil {
+	if !ok || a == nil || a.Port < 0 || a.Port > math.MaxUint16 { // AddrPort would take the port modulo 65536
 		return 0, p.writeError(addr, syscall.EINVAL)
 	}
-	n, err := p.write(b, a.AddrPort())
+	to := a.AddrPort()
+	if len(a.IP) == 0 {
+		to = netip.AddrPortFrom(p.unspecified(), to.Port())
+	}
+	n, err := p.write(b, to)
 	if err != nil {
 		err = p.writeError(addr, err)
 	}
@@ -116,6 +122,14 @@ func (p *PacketConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, err
 		err = p.writeError(net.UDPAddrFromAddrPort(addr), err)
 	}
 	return n, err
+}
+
+// unspecified returns the unspecified address of the socket's family.
+func (p *PacketConn) unspecified() netip.Addr {
+	if p.sender.LocalAddr().Addr().Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
 }
 
 func (p *PacketConn) writeError(addr net.Addr, err error) error {

@@ -1,6 +1,7 @@
 package tlsconn_test
 
 import (
+	"io"
 	"testing"
 
 	"github.com/pollux-io/pollux/internal/tlsengine/tlstest"
@@ -34,6 +35,35 @@ func TestCloseNotifyIsSent(t *testing.T) {
 				if why := <-notified.closed; why != nil || notified.callbacks() != "ORC" {
 					t.Errorf("the peer's Closed got %v, callbacks %s, want ReadClosed, and no error", why, notified.callbacks())
 				}
+			})
+		})
+	}
+}
+
+// A peer that closes its socket after close_notify, as crypto/tls does, resets the connection when it gets the answer: that is no
+// failure of a stream that both sides have ended.
+func TestResetAfterBothEndsIsNoFailure(t *testing.T) {
+	for name, answer := range map[string]func(*loop.Conn) error{"Close": (*loop.Conn).Close, "CloseWrite": (*loop.Conn).CloseWrite} {
+		t.Run(name, func(t *testing.T) {
+			sides(t, func(t *testing.T, s side) {
+				s.adverse(t, func(s side) {
+					r := newRecorder()
+					r.half = true
+					c, raw, _ := s.handshake(t, r)
+					conn := <-r.opened
+					io.WriteString(c, "all")
+					c.CloseWrite()
+					raw.Close()
+					<-r.ended
+					if err := answer(conn); err != nil {
+						t.Error(err)
+					}
+					settle() // the reset has arrived, if there is one
+					conn.Close()
+					if why := <-r.closed; why != nil || r.callbacks() != "ODRC" {
+						t.Errorf("Closed got %v, callbacks %s, want no error", why, r.callbacks())
+					}
+				})
 			})
 		})
 	}

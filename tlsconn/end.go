@@ -54,26 +54,44 @@ func (l *layer) CloseWrite(s *driver.Stream) (done bool, err error) {
 	if err := l.sendErr(); err != nil {
 		return false, err
 	}
+	l.state |= closeStarted
 	o := l.outbox()
 	o.append(l.engine.Load().CloseNotify(nil))
 	if err := o.send(l.above.Driver, l.above.Stream); err != nil {
 		l.makeEnds().send = err
 		l.dropOutbox()
-		return false, err
+		return l.endResult(err)
 	}
 	if !o.empty() {
 		l.state |= closePending
 		return false, nil
 	}
 	l.dropOutbox()
-	return true, s.CloseWrite()
+	return l.endResult(s.CloseWrite())
 }
 
 // finishCloseWrite is the end of a CloseWrite that was in flight.
-func (l *layer) finishCloseWrite() {
+func (l *layer) finishCloseWrite(err error) {
 	l.state &^= closePending
-	l.above.Up.Sent(0, l.above.Stream.CloseWrite())
+	if err == nil {
+		err = l.above.Stream.CloseWrite()
+	}
+	_, err = l.endResult(err)
+	l.above.Up.Sent(0, err)
 }
+
+// endResult is the result of CloseWrite after err, or nil.
+func (l *layer) endResult(err error) (done bool, _ error) {
+	if err == nil || l.bothEnded() {
+		return true, nil
+	}
+	return false, err
+}
+
+// bothEnded reports whether both sides have ended the stream, so that a failure is none of the stream. A peer that closes its
+// socket after its close_notify, as crypto/tls and most others do, answers ours with a reset: the loop must not take that
+// for the reason of the end. FIN alone, without TLS, is not answered so.
+func (l *layer) bothEnded() bool { return l.has(closeStarted) && l.endErr() == io.EOF }
 
 // Release implements driver.StreamDriver. If the connection ends with an alert that the driver has not yet passed to the
 // system, the driver's Release follows when it has: the peer shall know the reason.

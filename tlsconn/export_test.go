@@ -5,7 +5,10 @@ import (
 	"github.com/pollux-io/pollux/loop"
 )
 
-const CloggedBytes = cloggedBytes
+const (
+	CloggedBytes      = cloggedBytes
+	MaxControlRecords = maxControlRecords
+)
 
 // HeldBytes returns how many bytes of memory c's layer has for records, in both directions. The loop must wait.
 func HeldBytes(c *loop.Conn) int {

@@ -170,10 +170,7 @@ func (l *layer) connect(unread []byte) {
 	l.state |= connected
 	l.done.Store(true)
 	l.shared.group.completed.Add(1)
-	if len(unread) > 0 {
-		l.state |= holding
-		l.in = append(grow(l.shared.blocks, nil, len(unread)), unread...)
-	}
+	l.hold(unread)
 	l.above.Up.Connected(nil)
 	if rawEnd != nil && rawEnd != io.EOF && !l.has(receiving|gone) {
 		l.fail(rawEnd)

@@ -48,7 +48,7 @@ const (
 	stepping                       // inside step, which calls proceed
 	gone                           // Release was called
 	releasing                      // the driver's Release is put off until the last alert is sent
-	holding                        // in has what was received before the handshake has ended; the driver is paused
+	holding                        // in has what was received before the handshake has ended, or after maxControlRecords; the driver is paused
 )
 
 func (l *layer) has(s state) bool { return l.state&s != 0 }

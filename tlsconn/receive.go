@@ -15,6 +15,10 @@ const (
 	// cloggedBytes is more ciphertext than what the loop sends makes: the rest are answers to the peer, and it does
 	// not receive them. A few records, and what the driver delivers at once, may add to it.
 	cloggedBytes = maxSendBytes + 32<<10
+	// maxControlRecords is how many records without plaintext are decrypted at once; the rest waits for the next turn of
+	// the loop. A KeyUpdate is 27 bytes, and costs as much as 16 KiB of plaintext: the loop's budget, which counts bytes,
+	// would let one peer hold up the loop for a tenth of a second, each turn.
+	maxControlRecords = 128
 )
 
 // Received implements driver.StreamUpcalls.
@@ -29,20 +33,34 @@ func (l *layer) Received(b []byte) bool {
 	case l.endErr() != nil:
 		l.ends.discarded += len(b) // RFC 8446, section 6.1
 	case l.has(connected):
-		l.records(b)
+		l.hold(l.records(b))
 	}
 	return l.receives()
 }
 
-// records delivers the plaintext of all records in b, after what l.in has, and keeps an incomplete one.
-func (l *layer) records(b []byte) {
+// hold keeps what step will deliver, unless it is empty.
+func (l *layer) hold(b []byte) {
+	if len(b) > 0 && !l.has(gone) {
+		l.state |= holding
+		l.in = append(grow(l.shared.blocks, nil, len(b)), b...)
+		l.requestStep()
+	}
+}
+
+// records delivers the plaintext of the records in b, after what l.in has, and keeps an incomplete one. It returns what is
+// left of b after maxControlRecords, or nil.
+func (l *layer) records(b []byte) (rest []byte) {
 	if l.in != nil {
 		b = l.completeRecord(b)
 	}
 	e := l.engine.Load()
 	// b[from:to] has plaintext that is not delivered. It is always before the next record.
 	from, to, next := 0, 0, 0
-	for next < len(b) && l.endErr() == nil && !l.has(gone) {
+	for control := 0; next < len(b) && l.endErr() == nil && !l.has(gone); {
+		if control == maxControlRecords {
+			rest = b[next:]
+			break
+		}
 		n, more := e.Next(b[next:])
 		if n == 0 {
 			l.keep(b[next:], more)
@@ -53,6 +71,7 @@ func (l *layer) records(b []byte) {
 		l.received(e, err)
 		switch {
 		case len(plain) == 0:
+			control++
 		case len(plain) <= maxJoinedBytes && (from < to || next < len(b)):
 			to += copy(b[to:], plain)
 		default:
@@ -63,6 +82,7 @@ func (l *layer) records(b []byte) {
 	}
 	l.deliver(b[from:to])
 	l.deliverEnd()
+	return rest
 }
 
 // received sends what crypto/tls answers to a record, and notes an error. It is called before plaintext is delivered: a
@@ -111,14 +131,13 @@ func (l *layer) keep(b []byte, more int) {
 	l.in = append(grow(l.shared.blocks, nil, len(b)+more), b...)
 }
 
-// deliverHeld delivers what was received before the handshake has ended, once the loop receives, and then the end of
-// that, if it is known.
+// deliverHeld delivers what is held, once the loop receives, and then the end of that, if it is known.
 func (l *layer) deliverHeld() {
 	if l.has(holding) && l.has(receiving) && !l.has(gone|clogged) && l.endErr() == nil {
 		b := l.in
 		l.in = nil
 		l.state &^= holding
-		l.records(b)
+		l.hold(l.records(b))
 		release(l.shared.blocks, b)
 	}
 	if err := l.rawEnd(); err != nil && !l.has(holding|gone) {
@@ -144,7 +163,7 @@ func (l *layer) deliverEnd() {
 
 // fail reports a failure to the loop, once.
 func (l *layer) fail(err error) {
-	if !l.has(failed | gone) {
+	if !l.has(failed|gone) && !l.bothEnded() {
 		l.state |= failed
 		l.above.Up.Failed(err)
 	}

@@ -120,7 +120,7 @@ func (l *layer) Sent(n int, err error) {
 		l.reportSent(plain, nil)
 	}
 	if l.out == nil && l.has(closePending) {
-		l.finishCloseWrite()
+		l.finishCloseWrite(nil)
 	}
 	if l.has(clogged) && (l.out == nil || l.out.unsent() <= cloggedBytes/2) {
 		l.state &^= clogged
@@ -147,8 +147,7 @@ func (l *layer) sendFailed(plain int, err error) {
 	case l.has(sendPending):
 		l.reportSent(plain, err)
 	case l.has(closePending):
-		l.state &^= closePending
-		l.above.Up.Sent(0, err)
+		l.finishCloseWrite(err)
 	case l.has(connected):
 		l.fail(err)
 	}

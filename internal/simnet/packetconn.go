@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"syscall"
@@ -58,7 +59,7 @@ func (c *PacketConn) ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, 
 // WriteTo implements net.PacketConn. addr is a *net.UDPAddr.
 func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	u, ok := addr.(*net.UDPAddr)
-	if !ok || u == nil {
+	if !ok || u == nil || u.Port < 0 || u.Port > math.MaxUint16 {
 		return 0, &net.OpError{Op: "write", Net: c.network, Addr: addr, Err: syscall.EINVAL}
 	}
 	return c.WriteToUDPAddrPort(b, u.AddrPort())

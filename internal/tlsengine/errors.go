@@ -41,8 +41,8 @@ func (wouldBlock) Temporary() bool { return true }
 // errWouldBlock is compared by identity: crypto/tls returns a temporary error as it is.
 var errWouldBlock error = wouldBlock{}
 
-// A PanicError is the end of a handshake in which a callback of the tls.Config panics, or ends its goroutine
-// (runtime.Goexit: Value is then nil).
+// A PanicError is the end of a Conn if a callback of the tls.Config panics, or ends its goroutine (runtime.Goexit: Value is
+// then nil).
 type PanicError struct {
 	Value any
 	Stack []byte
@@ -51,9 +51,9 @@ type PanicError struct {
 // Error implements error.
 func (e *PanicError) Error() string {
 	if e.Value == nil {
-		return "TLS handshake: a callback of tls.Config ends its goroutine"
+		return "a callback of tls.Config ends its goroutine"
 	}
-	return fmt.Sprintf("TLS handshake: panic in a callback of tls.Config: %v", e.Value)
+	return fmt.Sprintf("panic in a callback of tls.Config: %v", e.Value)
 }
 
 // maxStackBytes is how much of a stack a PanicError keeps: the innermost frames.

@@ -47,27 +47,42 @@ func (c *Conn) Next(b []byte) (n, more int) {
 // a message to TLS itself. The plaintext is in the record's memory, which Receive overwrites. It does not keep it.
 //
 // The error is io.EOF after the peer's close_notify; more can be sent then (RFC 8446, section 6.1). Any other error is
-// permanent in both directions. In each case TakeOutput may have something to send: an answer or an alert.
-func (c *Conn) Receive(record []byte) ([]byte, error) {
+// permanent in both directions. In each case TakeOutput may have something to send: an answer or an alert. crypto/tls calls
+// ClientSessionCache.Put and Time of the Config here; the error after a panic of these is a *PanicError.
+func (c *Conn) Receive(record []byte) (plain []byte, err error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	var plain []byte
-	var err error
+	returned := false
+	defer func() {
+		if !returned {
+			plain, err = nil, c.fail("receive a TLS record", newPanicError(recover()))
+			if c.mode == InPlace {
+				fieldsOf(c.tls).release() // the record's memory is the caller's
+			}
+		}
+	}()
 	record = record[:len(record):len(record)]
 	if c.mode == InPlace {
 		plain, err = c.receiveInPlace(record)
 	} else {
 		plain, err = c.receiveCopying(record)
 	}
+	returned = true
 	switch {
 	case err == errWouldBlock:
 	case err == io.EOF:
 		c.err = io.EOF
 	case err != nil:
-		c.err, c.failed = fmt.Errorf("receive a TLS record: %w", err), true
+		c.fail("receive a TLS record", err)
 	}
 	return plain, c.err
+}
+
+// fail ends both directions.
+func (c *Conn) fail(what string, err error) error {
+	c.err, c.failed = fmt.Errorf("%s: %w", what, err), true
+	return c.err
 }
 
 var errLeftOver = errors.New("crypto/tls has not read the whole record")
@@ -106,8 +121,9 @@ func (c *Conn) TakeOutput(dst []byte) []byte {
 
 // Send appends the records of plaintext to dst. The length of dst is extended by at most MaxSendBytes, and what
 // TakeOutput returns: with as much capacity it allocates nothing. The error is permanent: ErrWriteClosed after
-// CloseNotify, or that of Receive.
-func (c *Conn) Send(dst, plaintext []byte) ([]byte, error) {
+// CloseNotify, or that of Receive. With TLS 1.2 and a cipher suite of CBC crypto/tls reads the Rand of the Config here; the
+// error after a panic of it is a *PanicError, and nothing is appended.
+func (c *Conn) Send(dst, plaintext []byte) (out []byte, err error) {
 	switch {
 	case c.failed:
 		return dst, c.err
@@ -115,14 +131,23 @@ func (c *Conn) Send(dst, plaintext []byte) ([]byte, error) {
 		return dst, ErrWriteClosed
 	}
 	c.out = c.TakeOutput(dst)
-	_, err := c.tls.Write(plaintext)
-	dst, c.out = c.out, nil
+	returned := false
+	defer func() {
+		if !returned {
+			c.out = nil
+			out, err = dst, c.fail(sending(plaintext), newPanicError(recover()))
+		}
+	}()
+	_, err = c.tls.Write(plaintext)
+	returned = true
+	out, c.out = c.out, nil
 	if err != nil {
-		c.err, c.failed = fmt.Errorf("send %d bytes by TLS: %w", len(plaintext), err), true
-		return dst, c.err
+		return out, c.fail(sending(plaintext), err)
 	}
-	return dst, nil
+	return out, nil
 }
+
+func sending(plaintext []byte) string { return fmt.Sprintf("send %d bytes by TLS", len(plaintext)) }
 
 // MaxSendBytes returns how many bytes Send needs at most for n bytes of plaintext.
 func MaxSendBytes(n int) int {
@@ -135,14 +160,23 @@ func MaxSendBytes(n int) int {
 // CloseNotify appends to dst what TakeOutput returns and close_notify: the end of what this side sends. Calls after
 // the first, or after a permanent error, append no close_notify. Up to TLS 1.2 the peer may answer by ending its side,
 // too (RFC 5246, section 7.2.1).
-func (c *Conn) CloseNotify(dst []byte) []byte {
+func (c *Conn) CloseNotify(dst []byte) (out []byte) {
 	dst = c.TakeOutput(dst)
 	if c.failed || c.closed {
 		return dst
 	}
 	c.closed = true
 	c.out = dst
+	returned := false
+	defer func() {
+		if !returned {
+			c.out = nil
+			c.fail("send close_notify", newPanicError(recover()))
+			out = dst
+		}
+	}()
 	c.tls.CloseWrite() // fails only if Write does
-	dst, c.out = c.out, nil
-	return dst
+	returned = true
+	out, c.out = c.out, nil
+	return out
 }
