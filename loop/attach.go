@@ -85,6 +85,7 @@ func (c *Conn) opened(accept func(*Conn) Handler) {
 		err = c.beginFirstLayer(layer)
 		if err != nil {
 			c.addEndReason(err)
+			c.logUnusable(err)
 		}
 	}
 	c.finishCallback(err)

@@ -263,8 +263,20 @@ func (c *Conn) callOpened() {
 func (c *Conn) noteLayerFailed(why error) {
 	l := c.loop
 	l.counts.layerFailures++
-	if c.handler == nil && c.accepted != nil {
+	switch {
+	case c.handler != nil || c.accepted == nil:
+	case errors.Is(why, ErrBadArgument):
+		c.logUnusable(why)
+	default:
 		l.g.logs.layers.Debug("pollux: a connection has ended before its handshake, and no handler is notified", "remote", c.RemoteAddr(), "error", why)
+	}
+}
+
+// logUnusable logs that a handler with a layer cannot be used: a mistake of the program, which nothing else reports for a connection
+// that was accepted.
+func (c *Conn) logUnusable(why error) {
+	if c.accepted != nil {
+		c.loop.g.logs.layers.Error("pollux: an accepted connection is closed, because its handler cannot be used", "remote", c.RemoteAddr(), "error", why)
 	}
 }
 

@@ -30,7 +30,7 @@ var (
 
 var (
 	errNoConfig     = fmt.Errorf("%w: the tls.Config is nil", loop.ErrBadArgument)
-	errNoServerName = fmt.Errorf("%w: a TLS client needs tls.Config.ServerName, the name to verify; set it, or dial with tlsconn.Dial, which takes it from the address", loop.ErrBadArgument)
+	errNoServerName = fmt.Errorf("%w: a TLS client needs tls.Config.ServerName, the name to verify; set it; tlsconn.Dial takes it from an address with a host and a port", loop.ErrBadArgument)
 
 	errNoHello   = fmt.Errorf("the peer closed before it sent anything: %w", io.EOF)
 	errReleased  = errors.New("the connection was closed during its handshake")
