@@ -30,7 +30,7 @@ var (
 	pause   = flag.Duration("pause", 0, "how long a connection waits between an answer and its next message")
 	slice   = flag.Duration("slice", 30*time.Millisecond, "how long each server is loaded in a cycle")
 	cycles  = flag.Int("cycles", 50, "number of cycles")
-	cpu     = flag.Int("server-cpu", 0, "the servers' processor; negative: any, and GOMAXPROCS is not set")
+	cpu     = flag.Int("server-cpu", 0, "the servers' processor; negative: those that duel may use itself, and GOMAXPROCS is not set")
 	warmUp  = 4 // cycles that are not measured
 	patient = 5 * time.Second
 )

@@ -6,9 +6,10 @@
 //	go build -o . ./bench/nethttp ./bench/netconnecho ./bench/duel && ./nethttp
 //
 // Each is done twice: with the servers pinned to processor 0 and GOMAXPROCS=1, and the load on processor 1
-// (P=1); and without pinning on all processors (P=n). It prints medians over the rounds, with the quartiles in
-// brackets, and the ratios to package net in the same round. System calls are counted by perf(1), in a round of its own.
-// It runs on Linux.
+// (P=1); and without pinning on all processors (P=n). There the load competes with the servers, and duel polls without
+// sleeping: on two processors the results of a run depend on where the kernel places the threads, so compare several runs.
+// It prints medians over the rounds, with the quartiles in brackets, and the ratios to package net in the same round. System
+// calls are counted by perf(1), in a round of its own. It runs on Linux.
 package main
 
 import (

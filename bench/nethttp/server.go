@@ -106,7 +106,7 @@ func compareEcho(dir, p string, pinned bool) {
 		args = append(args, name+"="+strings.Join(append([]string{filepath.Join(dir, "netconnecho"), "-listen", "127.0.0.1:{port}"}, flags[name]...), " "))
 	}
 	fmt.Printf("\necho, P=%s, by duel\n\n", p)
-	duel := command(true, loadCPU, filepath.Join(dir, "duel"), args...)
+	duel := command(pinned, loadCPU, filepath.Join(dir, "duel"), args...)
 	duel.Stdout, duel.Stderr = os.Stdout, os.Stderr
 	check(duel.Run())
 }
