@@ -40,7 +40,7 @@ func TestLayerOfAnOpenConnectionIsAllItHas(t *testing.T) {
 			receive(t, messages, "Data")
 			layer := layered.Of(c)
 			up := make(chan driver.StreamUpcalls, 1)
-			c.Loop().Run(func() { up <- c.Up() })
+			c.Loop().Run(func() { up <- loop.UpOf(c) })
 			if got := receive(t, up, "Run"); layer == nil || got != driver.StreamUpcalls(layer) {
 				t.Errorf("Stream.Up is a %T, want the layer, %T", got, layer)
 			}
