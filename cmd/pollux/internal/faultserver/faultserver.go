@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+
+	"github.com/pollux-io/pollux/internal/testkit"
 )
 
 // A Server gives each connection to a function.
@@ -25,6 +27,7 @@ type Server struct {
 // test closes the open connections, and waits for talk.
 func Raw(t testing.TB, talk func(c *net.TCPConn)) *Server {
 	t.Helper()
+	testkit.CheckLeaks(t) // now, as how many descriptors a server has depends on whether it accepts yet
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
