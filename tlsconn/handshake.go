@@ -16,6 +16,7 @@ import (
 // goroutine, and without anything of crypto/tls.
 type handshake struct {
 	handler  *handler
+	run      func() // layer.step
 	parser   clienthello.Parser
 	timer    *time.Timer // until the engine has one; nil then
 	deadline time.Time

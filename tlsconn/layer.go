@@ -62,7 +62,7 @@ var _ driver.Layer = (*layer)(nil)
 // newLayer returns a layer whose handshake has not begun.
 func newLayer(h *handler, c *loop.Conn, above driver.Above) *layer {
 	l := &layer{above: above, conn: c, shared: sharedOf(c.Loop())}
-	l.hs = &handshake{handler: h}
+	l.hs = &handshake{handler: h, run: l.step}
 	return l
 }
 
