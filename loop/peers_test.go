@@ -90,7 +90,11 @@ func newGroup(t testing.TB, c loop.Config) (*loop.Group, error) {
 	if h := hostOf(t); h != nil {
 		c.Network = h
 	}
-	return loop.NewGroup(c)
+	g, err := loop.NewGroup(c)
+	if err == nil {
+		g.SetStatsTimeout(testTimeout) // a busy machine keeps a loop from answering sooner
+	}
+	return g, err
 }
 
 // onNet returns the options of a socket of package sock on the network of the test.
