@@ -40,11 +40,11 @@ func TestLayerOfAnOpenConnectionIsAllItHas(t *testing.T) {
 			receive(t, messages, "Data")
 			layer := layered.Of(c)
 			up := make(chan driver.StreamUpcalls, 1)
-			c.Loop().Run(func() { up <- loop.UpOf(c) })
+			c.Loop().Run(func() { up <- loop.UpcallsOf(c) })
 			if got := receive(t, up, "Run"); layer == nil || got != driver.StreamUpcalls(layer) {
 				t.Errorf("Stream.Up is a %T, want the layer, %T", got, layer)
 			}
-			if c.Extras() && name == "accepted" { // SetHandler makes them for its handler
+			if loop.HasExtras(c) && name == "accepted" { // SetHandler makes them for its handler
 				t.Error("an open connection has extras because of its layer")
 			}
 			c.Abort()
