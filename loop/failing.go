@@ -137,8 +137,7 @@ func (c *Conn) receiveFailed(err error) {
 	}
 }
 
-// writeErrorLocked returns the error of a write after CloseWrite, Close or a failure. c.mu must
-// be held.
+// writeErrorLocked returns the error of a write that is not accepted. c.mu must be held.
 func (c *Conn) writeErrorLocked() error {
 	switch {
 	case c.writeHalf == writeFailed:

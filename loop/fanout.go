@@ -116,13 +116,14 @@ func NewFanout(config FanoutConfig) *Fanout {
 }
 
 // Add makes c a member. If it is one already, Add has no effect. The error wraps ErrClosed if c
-// cannot be written to any more, and ErrBadArgument if c is nil.
+// cannot be written to any more, ErrNotOpen if its handshake with TLS has not ended, and
+// ErrBadArgument if c is nil.
 func (f *Fanout) Add(c *Conn) error {
 	if c == nil {
 		return fmt.Errorf("loop: add to fan-out: %w", errNil("a connection"))
 	}
-	if !f.add(c) {
-		return c.opError("add to fan-out", ErrClosed)
+	if err := f.add(c); err != nil {
+		return c.opError("add to fan-out", err)
 	}
 	return nil
 }

@@ -19,18 +19,20 @@ type member struct {
 // connection's mu decides, as it is held while messages are written, whether Remove came before. So
 // everything that ends a membership first sets left.
 
-// add returns false if c cannot be written to any more.
-func (f *Fanout) add(c *Conn) bool {
+// add returns why c cannot be written to, or nil.
+func (f *Fanout) add(c *Conn) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.partLocked(c.loop)
 	if _, ok := p.byConn[c]; ok {
-		return true
+		return nil
 	}
 	m := &member{c: c, part: p, index: len(p.members), from: p.taken}
 	c.mu.Lock()
-	ok := c.acceptsWritesLocked()
-	if ok {
+	var err error
+	if !c.acceptsWritesLocked() {
+		err = c.writeErrorLocked()
+	} else {
 		x := c.makeExtrasLocked()
 		if m.next = x.memberships; m.next != nil {
 			m.next.prev = m
@@ -38,13 +40,13 @@ func (f *Fanout) add(c *Conn) bool {
 		x.memberships = m
 	}
 	c.mu.Unlock()
-	if !ok {
+	if err != nil {
 		p.removeIfUnusedLocked()
-		return false
+		return err
 	}
 	p.members, p.byConn[c] = append(p.members, m), m
 	f.members++
-	return true
+	return nil
 }
 
 // remove reports whether c was a member.

@@ -38,6 +38,9 @@ func TestLayerConnectsBeforeOpened(t *testing.T) {
 	if _, err := c.Write([]byte("x")); !errors.Is(err, loop.ErrNotOpen) {
 		t.Errorf("Write returned %v, want ErrNotOpen", err)
 	}
+	if err := loop.NewFanout(loop.FanoutConfig{}).Add(c); !errors.Is(err, loop.ErrNotOpen) {
+		t.Errorf("Add to a Fanout returned %v, want ErrNotOpen", err)
+	}
 	if err := c.Detach(func(net.Conn, []byte, error) {}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Fatalf("Detach returned %v, want ErrUnsupported", err) // Opened would not come
 	}
