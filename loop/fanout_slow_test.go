@@ -19,9 +19,8 @@ func TestL3FanoutSmallKernelBuffers(t *testing.T) {
 	const members, messages, size = 4, 24, 60 << 10
 	g := group(t, loop.Config{Loops: 1})
 	conns := make(chan *loop.Conn, 1)
-	ln, err := g.Listen("tcp", "127.0.0.1:0", func(c *loop.Conn) loop.Handler {
-		conns <- c
-		return &funcs{}
+	ln, err := g.Listen("tcp", "127.0.0.1:0", func(*loop.Conn) loop.Handler {
+		return &funcs{opened: func(c *loop.Conn) { conns <- c }}
 	}, sock.WriteBuffer(64<<10)) // smaller than a segment, TCP waits for its timers
 	if err != nil {
 		t.Fatal(err)
