@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollux-io/pollux"
+	"github.com/pollux-io/pollux/internal/testkit"
 	"github.com/pollux-io/pollux/loop"
 )
 
@@ -34,6 +36,9 @@ func TestMain(m *testing.M) {
 // something is being sent to it.
 func TestFaultPeerKilled(t *testing.T) {
 	skipOnSimulation(t, "the peer is another process")
+	if os.Getenv(pollux.BackendEnv) == "overlapped" {
+		testkit.SkipOnWine(t, "on a busy machine, an operation in flight is seldom completed after the peer was killed; the cause is not known")
+	}
 	for _, sending := range []bool{false, true} {
 		received, closed := make(chan bool, 1), make(chan error, 1)
 		g := group(t, loop.Config{Loops: 1, KeepAlive: net.KeepAliveConfig{Idle: -1}}) // so that no time ends it

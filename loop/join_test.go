@@ -42,6 +42,7 @@ func startEchoServer(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	barrier(t, g) // the overlapped driver has opened the sockets that accept: a count of descriptors includes them
 	return ln.Addr().String()
 }
 
