@@ -288,7 +288,7 @@ func (c *Conn) sendLocked(bufs [][]byte, total int) (int, error) {
 	l := c.loop
 	var n int
 	var err error
-	if c.flags&hasLayer == 0 {
+	if c.flags&hasLayer == 0 { // not c.driver(), which converts one interface to another for each message
 		n, err = l.drv.Send(&c.stream, bufs)
 	} else {
 		n, err = c.layer().Send(&c.stream, bufs)

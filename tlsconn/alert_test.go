@@ -31,13 +31,14 @@ func TestReleaseWaitsForTheAlert(t *testing.T) {
 			d := &lateDriver{}
 			var queue []func()
 			l := &layer{
-				shared: &shared{blocks: block.NewPool(maxIdleBlockBytes)}, state: connected,
+				shared: &shared{blocks: block.NewPool(maxIdleBlockBytes)},
 				ends: &ends{receive: tlsengine.ErrTruncated, discarded: maxDiscardedBytes},
 				above: driver.Above{Stream: &driver.Stream{}, Driver: d, Run: func(f func()) bool {
 					queue = append(queue, f)
 					return true
 				}},
 			}
+			l.connected.Store(true)
 			l.sendRecords([]byte("an alert"))
 			l.Release(l.above.Stream)
 			for turn := range taken {

@@ -88,9 +88,9 @@ func (l *layer) endResult(err error) (done bool, _ error) {
 	return false, err
 }
 
-// bothEnded reports whether both sides have ended the stream, so that a failure is none of the stream. A peer that closes its
-// socket after its close_notify, as crypto/tls and most others do, answers ours with a reset: the loop must not take that
-// for the reason of the end. FIN alone, without TLS, is not answered so.
+// bothEnded reports whether both sides have sent close_notify. The stream is complete then, and an error of the socket is not
+// reported: a peer that closes its socket after its close_notify, as crypto/tls and most others do, answers ours with a
+// reset.
 func (l *layer) bothEnded() bool { return l.has(closeStarted) && l.endErr() == io.EOF }
 
 // Release implements driver.StreamDriver. If the connection ends with an alert that the driver has not yet passed to the

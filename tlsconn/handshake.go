@@ -167,8 +167,7 @@ func (l *layer) stepHandshake() {
 func (l *layer) connect(unread []byte) {
 	rawEnd := l.rawEnd() // deliverHeld may clear it
 	l.hs = nil
-	l.state |= connected
-	l.done.Store(true)
+	l.connected.Store(true)
 	l.shared.group.completed.Add(1)
 	l.hold(unread)
 	l.above.Up.Connected(nil)

@@ -28,17 +28,16 @@ type layer struct {
 	out  *outbox // nil if the driver has taken everything
 	ends *ends   // nil while no direction has ended
 
-	state  state
-	done   atomic.Bool // the handshake was successful
-	queued atomic.Bool // Above.Run has step
+	state     state
+	connected atomic.Bool // the handshake was successful: there are records; ConnectionState reads it
+	queued    atomic.Bool // Above.Run has step
 }
 
 // state is a set of flags.
 type state uint16
 
 const (
-	connected    state = 1 << iota // the handshake was successful: there are records
-	receiving                      // the loop receives
+	receiving    state = 1 << iota // the loop receives
 	ended                          // the loop has got ReceiveEnded
 	failed                         // the loop has got Failed, or ReceiveEnded with an error
 	clogged                        // the peer causes output, and does not receive it: nothing more is received from it
@@ -127,7 +126,7 @@ func (l *layer) step() {
 
 // proceed does what is possible now: inside an upcall of the driver, or step.
 func (l *layer) proceed() {
-	if l.has(connected) {
+	if l.connected.Load() {
 		l.deliverHeld()
 		l.deliverEnd()
 	}

@@ -32,7 +32,7 @@ func (l *layer) Received(b []byte) bool {
 		l.in = append(grow(l.shared.blocks, l.in, len(b)), b...)
 	case l.endErr() != nil:
 		l.ends.discarded += len(b) // RFC 8446, section 6.1
-	case l.has(connected):
+	case l.connected.Load():
 		l.hold(l.records(b))
 	}
 	return l.receives()
@@ -177,7 +177,7 @@ func (l *layer) ReceiveEnded(err error) {
 		l.rawEnded(err)
 	case l.has(holding):
 		l.makeEnds().raw = err
-	case l.has(connected):
+	case l.connected.Load():
 		l.rawReceiveEnded(err)
 	}
 }
@@ -208,7 +208,7 @@ func (l *layer) Failed(err error) {
 	case l.has(gone):
 	case l.hs != nil:
 		l.rawEnded(err)
-	case l.has(connected):
+	case l.connected.Load():
 		l.fail(err)
 	}
 }

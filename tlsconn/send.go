@@ -87,7 +87,7 @@ func (l *layer) sendRecords(records []byte) {
 	switch unsent := o.unsent(); {
 	case unsent == 0:
 		l.dropOutbox()
-	case unsent > cloggedBytes && l.has(connected):
+	case unsent > cloggedBytes && l.connected.Load():
 		l.state |= clogged
 	}
 }
@@ -148,7 +148,7 @@ func (l *layer) sendFailed(plain int, err error) {
 		l.reportSent(plain, err)
 	case l.has(closePending):
 		l.finishCloseWrite(err)
-	case l.has(connected):
+	case l.connected.Load():
 		l.fail(err)
 	}
 }

@@ -63,7 +63,7 @@ func (o Options) Client(config *tls.Config, h loop.Handler) loop.Handler {
 // after the end of the connection.
 func ConnectionState(c *loop.Conn) (state tls.ConnectionState, ok bool) {
 	l, isTLS := layered.Of(c).(*layer)
-	if !isTLS || !l.done.Load() {
+	if !isTLS || !l.connected.Load() {
 		return tls.ConnectionState{}, false
 	}
 	return l.engine.Load().ConnectionState(), true

@@ -3,9 +3,9 @@ package driver
 // A Layer changes the bytes of one stream on their way between the loop and the driver below, as
 // TLS does.
 //
-// To the loop it is the stream's driver; to the driver it is the stream's upcalls: it is Stream.Up, or until
-// it has connected what Stream.Up passes them on to, and calls Above.Up where the driver would have. What the contract of Driver says of a stream holds
-// on both sides of a Layer, with these differences:
+// To the loop it is the stream's driver. To the driver it is the stream's upcalls: once it has connected it is
+// Stream.Up, and before that Stream.Up passes them on to it. It calls Above.Up where the driver would have. What
+// the contract of Driver says of a stream holds on both sides of a Layer, with these differences:
 //
 //   - Start begins the layer, for example its handshake. It takes the place of Connect, on a stream
 //     that is connected, attached, has no Send in flight, and is not receiving. Connected follows
