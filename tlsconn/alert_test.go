@@ -32,7 +32,7 @@ func TestReleaseWaitsForTheAlert(t *testing.T) {
 			var queue []func()
 			l := &layer{
 				shared: &shared{blocks: block.NewPool(maxIdleBlockBytes)},
-				ends: &ends{receive: tlsengine.ErrTruncated, discarded: maxDiscardedBytes},
+				ends:   &ends{receive: tlsengine.ErrTruncated, discarded: maxDiscardedBytes},
 				above: driver.Above{Stream: &driver.Stream{}, Driver: d, Run: func(f func()) bool {
 					queue = append(queue, f)
 					return true
