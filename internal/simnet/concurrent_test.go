@@ -25,7 +25,10 @@ func TestConcurrentCalls(t *testing.T) {
 				if err != nil {
 					return
 				}
-				wg.Go(func() { randomUse(c.(*Conn), rand.New(rand.NewPCG(seed, 1))) })
+				wg.Go(func() {
+					c.Read(make([]byte, 1)) // a reset that comes before Dial has returned would be its error
+					randomUse(c.(*Conn), rand.New(rand.NewPCG(seed, 1)))
+				})
 			}
 		})
 		var clients sync.WaitGroup
@@ -36,6 +39,7 @@ func TestConcurrentCalls(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				c.Write([]byte{0})
 				randomUse(c, rand.New(rand.NewPCG(seed, i)))
 			})
 		}
