@@ -2,6 +2,8 @@ package loop_test
 
 import (
 	"io"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,10 +20,10 @@ import (
 func TestFaultReaderNeverDrains(t *testing.T) {
 	const peers, high = 50, 64 << 10
 	const kernelBuffer = 64 << 10 // of a fixed size: the kernel enlarges others while the test measures
-	testkit.SkipOnWine(t, "with the race detector, a client of package net seldom receives no more than its buffer held, although the server's send buffer is full; the cause is not known")
+	network, address := fullBothWays(t)
 	q := &questionServer{high: high, sent: make([]int, peers)}
 	g := group(t, loop.Config{Loops: 1, HighWatermarkBytes: high, LowWatermarkBytes: high / 4})
-	ln, err := g.Listen("tcp", "127.0.0.1:0", q.handler, sock.ReadBuffer(kernelBuffer), sock.WriteBuffer(kernelBuffer))
+	ln, err := g.Listen(network, address, q.handler, sock.ReadBuffer(kernelBuffer), sock.WriteBuffer(kernelBuffer))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +32,7 @@ func TestFaultReaderNeverDrains(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range peers {
-		c := dial(t, ln.Addr())
+		c := dialStream(t, ln.Addr())
 		c.SetReadBuffer(kernelBuffer)
 		c.SetWriteBuffer(kernelBuffer)
 		q.peers = append(q.peers, c)
@@ -66,9 +68,27 @@ func TestFaultReaderNeverDrains(t *testing.T) {
 		q.readAll(t, i)
 	}
 	for _, c := range q.peers {
-		c.SetLinger(0) // the remaining answers are not checked
+		if tcp, ok := asTCP(c); ok {
+			tcp.SetLinger(0) // the remaining answers are not checked
+		}
 		c.Close()
 	}
+}
+
+// fullBothWays returns a network, and an address to listen on, for connections whose buffers are full
+// in both directions for a while.
+//
+// That is not TCP on Linux, where one such connection of several hundred never recovers (seen on 6.18,
+// also between two programs of package net with buffers of the default size): an end whose receive
+// buffer is full drops segments which the window had allowed, and then announces a window of zero, so
+// that it ignores all segments of its peer, as they lie beyond the window. The acknowledgements in
+// them are lost: both ends send the same bytes again, until this end reads, or the connection times out.
+func fullBothWays(t *testing.T) (network, address string) {
+	if runtime.GOOS == "windows" || hostOf(t) != nil {
+		testkit.SkipOnWine(t, "it has no Unix sockets, and with those of TCP, Linux may stall when both buffers are full")
+		return "tcp", "127.0.0.1:0"
+	}
+	return "unix", filepath.Join(t.TempDir(), "s")
 }
 
 const questionBytes, answerBytes = 1 << 10, 3 << 10
@@ -79,7 +99,7 @@ type questionServer struct {
 	answered atomic.Int64
 	mu       sync.Mutex
 	conns    []*loop.Conn
-	peers    []tcpConn
+	peers    []streamConn
 	sent     []int // bytes of questions, by peer
 }
 

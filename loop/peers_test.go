@@ -153,6 +153,12 @@ func serve(t testing.TB, config loop.Config, h func(*loop.Conn) loop.Handler) (*
 // is simulated.
 func dial(t testing.TB, a net.Addr) tcpConn {
 	t.Helper()
+	return dialStream(t, a).(tcpConn)
+}
+
+// dialStream is dial for TCP and Unix sockets.
+func dialStream(t testing.TB, a net.Addr) streamConn {
+	t.Helper()
 	c, err := dialNet(t, a.Network(), a.String())
 	if err != nil {
 		t.Fatal(err)
@@ -161,5 +167,5 @@ func dial(t testing.TB, a net.Addr) tcpConn {
 	if h := hostOf(t); h == nil || !h.bubble {
 		c.SetDeadline(time.Now().Add(testTimeout))
 	}
-	return c.(tcpConn)
+	return c.(streamConn)
 }
