@@ -70,7 +70,7 @@ func (e *AttemptsError) Unwrap() []error { return e.Errs }
 // has ended, or pollux.ErrBadArgument.
 func (d *Dialer) Dial(ctx context.Context, network, address string, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {
 	if d.Resolver == nil {
-		return nil, dialError(network, fmt.Errorf("%w: Resolver is nil", misuse.ErrBadArgument))
+		return nil, dialError(network, fmt.Errorf("%w: Dialer.Resolver is nil", misuse.ErrBadArgument))
 	}
 	if d.Resolver.onLoop() || d.Group != nil && d.Group.OnLoop() {
 		return nil, dialError(network, fmt.Errorf("%w, or use DialFunc", loop.ErrOnLoop))
@@ -146,9 +146,17 @@ func (d *Dialer) DialFunc(ctx context.Context, l *loop.Loop, network, address st
 func (d *Dialer) check(r *race, ctx context.Context) (err error) {
 	setDefault(&r.dialer.AttemptDelay, defaultAttemptDelay)
 	setDefault(&r.dialer.ResolutionDelay, defaultResolutionDelay)
+	for _, x := range []struct {
+		missing bool
+		what    string
+	}{
+		{d.Resolver == nil, "Dialer.Resolver"}, {ctx == nil, "the context"}, {r.loop == nil, "the loop"}, {r.accept == nil, "the function accept"}, {r.done == nil, "the function done"},
+	} {
+		if x.missing {
+			return fmt.Errorf("%w: %s is nil", misuse.ErrBadArgument, x.what)
+		}
+	}
 	switch {
-	case d.Resolver == nil, ctx == nil, r.loop == nil, r.accept == nil, r.done == nil:
-		return fmt.Errorf("%w: the resolver, the context, the loop or a function is nil", misuse.ErrBadArgument)
 	case r.network != "tcp" && r.network != "tcp4" && r.network != "tcp6":
 		return fmt.Errorf("%w: the network must be tcp, tcp4 or tcp6", misuse.ErrBadArgument)
 	case r.dialer.AttemptDelay < minAttemptDelay || r.dialer.AttemptDelay > maxAttemptDelay:

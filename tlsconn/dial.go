@@ -28,8 +28,11 @@ func Dial(ctx context.Context, d Dialer, network, address string, config *tls.Co
 
 // Dial is the function Dial with options.
 func (o Options) Dial(ctx context.Context, d Dialer, network, address string, config *tls.Config, accept func(*loop.Conn) loop.Handler, options ...sock.Option) (*loop.Conn, error) {
-	if d == nil || accept == nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%w: the Dialer or the function accept is nil", loop.ErrBadArgument)}
+	switch {
+	case d == nil:
+		return nil, badDial(network, address, "the Dialer is nil: give a *loop.Group or a *dns.Dialer")
+	case accept == nil:
+		return nil, badDial(network, address, "accept is nil: give a function that returns the handler above TLS")
 	}
 	if config == nil {
 		config = &tls.Config{}
@@ -48,4 +51,8 @@ func (o Options) Dial(ctx context.Context, d Dialer, network, address string, co
 		}
 		return o.Client(config, h)
 	}, options...)
+}
+
+func badDial(network, address, problem string) error {
+	return &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%w: dialing %q: %s", loop.ErrBadArgument, address, problem)}
 }

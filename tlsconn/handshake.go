@@ -181,13 +181,14 @@ func (l *layer) failHandshake(err error) {
 	hs := l.hs
 	hs.stopTimer()
 	l.hs = nil
-	l.state |= ended | failed
-	l.makeEnds().receive = err
 	g := l.shared.group
 	g.failed.Add(1)
 	if errors.Is(err, ErrHandshakeTimeout) {
 		g.timedOut.Add(1)
+		err = timeoutError{hs.handler.options.timeout()}
 	}
+	l.state |= ended | failed
+	l.makeEnds().receive = err
 	l.above.Driver.Pause(l.above.Stream)
 	err = hs.error(err)
 	defer l.above.Up.Connected(err) // even if the callback ends the goroutine

@@ -153,8 +153,11 @@ func TestConfigErrors(t *testing.T) {
 		if verification, ok := errors.AsType[x509.HostnameError](err); !ok || verification.Host != host.Addr().String() {
 			t.Errorf("Dial returned %v, want that the certificate is not that of %v", err, host.Addr())
 		}
-		if _, err := tlsconn.Dial(t.Context(), nil, "tcp", ln.Addr().String(), client, nil); !errors.Is(err, loop.ErrBadArgument) {
-			t.Errorf("Dial without a Dialer returned %v", err)
+		for want, d := range map[string]tlsconn.Dialer{"the Dialer is nil": nil, "accept is nil": g} {
+			_, err := tlsconn.Dial(t.Context(), d, "tcp", ln.Addr().String(), client, nil)
+			if !errors.Is(err, loop.ErrBadArgument) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), ln.Addr().String()) {
+				t.Errorf("Dial returned %v, want that %s, and the address", err, want)
+			}
 		}
 	})
 }

@@ -11,7 +11,10 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +43,10 @@ func TestHandshakeTimeout(t *testing.T) {
 				io.ReadAll(raw)
 				if took := time.Since(begun); took < 5*time.Second || took > 6*time.Second || !errors.Is(failed, tlsconn.ErrHandshakeTimeout) {
 					t.Errorf("cut after %d bytes, client %v: ended after %v by %v, want 5 s", cut, client, took, failed)
+				}
+				timeout, ok := errors.AsType[net.Error](failed)
+				if !ok || !timeout.Timeout() || !errors.Is(failed, os.ErrDeadlineExceeded) || !strings.Contains(failed.Error(), "not complete after 5s (Options.HandshakeTimeout)") {
+					t.Errorf("%v: want a timeout of package net that says what the limit is", failed)
 				}
 				if stats := tlsconn.StatsOf(g); stats.TimedOut != 1 || stats.Failed != 1 || stats.InProgress != 0 {
 					t.Errorf("Stats: %+v", stats)

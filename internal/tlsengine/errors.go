@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 )
 
@@ -13,8 +14,9 @@ var (
 	// peer has sent (RFC 8446, section 6.1). It wraps io.ErrUnexpectedEOF.
 	ErrTruncated = fmt.Errorf("the TLS connection ended without close_notify: %w", io.ErrUnexpectedEOF)
 
-	// ErrHandshakeTimeout is the end of a handshake that takes longer than Options.Timeout.
-	ErrHandshakeTimeout = errors.New("TLS handshake timeout")
+	// ErrHandshakeTimeout is the end of a handshake that takes longer than Options.Timeout. It is a net.Error that is a
+	// timeout, and an os.ErrDeadlineExceeded.
+	ErrHandshakeTimeout error = timeoutError{}
 
 	// ErrHandshakeEvicted is the end of a handshake whose peer is silent while others wait for its place in the Pool.
 	ErrHandshakeEvicted = errors.New("TLS handshake ended in favor of others: its peer is silent")
@@ -29,6 +31,13 @@ var (
 	errNoConfig      = errors.New("a tls.Config is needed, not nil")
 	errNoNotify      = errors.New("Options.Notify is needed, not nil")
 )
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string        { return "the TLS handshake was not complete in time" }
+func (timeoutError) Timeout() bool        { return true }
+func (timeoutError) Temporary() bool      { return false }
+func (timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
 // wouldBlock is what crypto/tls gets from the transport after the record that it was given. crypto/tls keeps its
 // state and continues with the next Read, because the error is temporary.
