@@ -81,7 +81,11 @@ func (l *Loop) logBlocker(index int, m moment, took time.Duration) {
 	case w != workNone:
 		args = l.appendFunction(args, m.step)
 	}
-	l.g.logs.slow.Warn("pollux: a callback blocks its loop, and every connection of it; use Offload for blocking work", args...)
+	what := "pollux: a callback blocks its loop, and every connection of it; use Offload for blocking work"
+	if m.conn != nil && m.conn.isPassive() {
+		what = "pollux: a loop does not get to run: none of the program's code runs on it at present, so the processors are busy with other work, or the process was stopped"
+	}
+	l.g.logs.slow.Warn(what, args...)
 }
 
 // appendFunction appends the kind and the name of the function that a step runs, unless it has

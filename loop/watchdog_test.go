@@ -114,6 +114,31 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 	close(release)
 }
 
+// passiveFuncs is a handler as package netconn has them.
+type passiveFuncs struct{ funcs }
+
+func (*passiveFuncs) Passive() {}
+
+// While a loop stands still in a callback that runs no code of a user, nobody is advised to use Offload.
+func TestSlowPassiveCallback(t *testing.T) {
+	var log testkit.Buffer
+	release := make(chan bool)
+	_, c := serve(t, loop.Config{Loops: 1, SlowCallback: 10 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(*loop.Conn) loop.Handler {
+		return &passiveFuncs{funcs{data: func(_ *loop.Conn, b []byte) (int, error) { <-release; return len(b), nil }}}
+	})
+	c.Write([]byte("x"))
+	if !testkit.Eventually(func() bool {
+		s := log.String()
+		return strings.Contains(s, "the processors are busy") && strings.Contains(s, c.LocalAddr().String())
+	}) {
+		t.Errorf("the log is %q, want a record with the address", log.String())
+	}
+	close(release)
+	if s := log.String(); strings.Contains(s, "Offload") {
+		t.Errorf("the log is %q, which advises to use Offload", s)
+	}
+}
+
 // Slow callbacks are counted, but not all of them are logged: lines are limited, and the number of
 // those that were suppressed is logged. LongestCallback is no more than the longest.
 func TestLogOfSlowCallbacksIsLimited(t *testing.T) {
