@@ -26,14 +26,12 @@ const (
 type eviction[V any] struct {
 	maxEntries, maxBytes int
 	probation, main      queue[V]
-	// ghosts has a fingerprint for some of the entries that left probation unused: the last one in
-	// each slot.
-	ghosts []uint32
+	ghosts               []ghosts // a power of 2
 }
 
 func (e *eviction[V]) init(maxEntries, maxBytes int) {
 	e.maxEntries, e.maxBytes = maxEntries, maxBytes
-	e.ghosts = make([]uint32, 1<<bits.Len(uint(maxEntries-1)))
+	e.ghosts = make([]ghosts, 1<<bits.Len(uint((maxEntries-1)*2/ghostWays)))
 }
 
 func (e *eviction[V]) size() (entries, bytes int) {
@@ -47,8 +45,7 @@ func (e *eviction[V]) exceeded() bool {
 
 // add begins to track a new entry.
 func (e *eviction[V]) add(n *node[V]) {
-	if slot, fingerprint := e.ghost(n); *slot == fingerprint {
-		*slot = 0
+	if e.ghostsOf(n).forget(fingerprint(n.hash)) {
 		e.main.push(n)
 	} else {
 		e.probation.push(n)
@@ -85,8 +82,7 @@ func (e *eviction[V]) next(now time.Duration, newest *node[V]) *node[V] {
 			e.main.push(n)
 		default:
 			if q == &e.probation {
-				slot, fingerprint := e.ghost(n)
-				*slot = fingerprint
+				e.ghostsOf(n).remember(fingerprint(n.hash))
 			}
 			return n
 		}
@@ -106,9 +102,34 @@ func (e *eviction[V]) queueToEvict(newest *node[V]) *queue[V] {
 	panic("dnscache: one entry exceeds the limits of the cache")
 }
 
-// ghost returns the slot for the fingerprint of an entry, and the fingerprint, which is not 0.
-func (e *eviction[V]) ghost(n *node[V]) (slot *uint32, fingerprint uint32) {
-	return &e.ghosts[n.hash&uint64(len(e.ghosts)-1)], uint32(n.hash>>32) | 1
+// ghosts are the fingerprints of the last entries with some hashes that left probation unused, the newest first; 0 is none.
+// One instead of ghostWays would not do: of two names that take turns to leave and to come, each would remove the
+// other's, and none of them would ever get to the main queue. There is room for twice as many as there are entries, so
+// few have to leave.
+type ghosts [ghostWays]uint32
+
+const ghostWays = 4
+
+func (e *eviction[V]) ghostsOf(n *node[V]) *ghosts { return &e.ghosts[n.hash&uint64(len(e.ghosts)-1)] }
+
+// fingerprint returns the bits of a hash that do not choose the ghosts. It is not 0.
+func fingerprint(hash uint64) uint32 { return uint32(hash>>32) | 1 }
+
+func (g *ghosts) remember(fingerprint uint32) {
+	copy(g[1:], g[:])
+	g[0] = fingerprint
+}
+
+// forget removes a fingerprint, and reports whether it was there.
+func (g *ghosts) forget(fingerprint uint32) bool {
+	for i, f := range g {
+		if f == fingerprint {
+			copy(g[i:], g[i+1:])
+			g[ghostWays-1] = 0
+			return true
+		}
+	}
+	return false
 }
 
 // clear forgets all entries. The ghosts stay: names recur whatever their answers are.

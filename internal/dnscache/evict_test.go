@@ -228,6 +228,25 @@ func TestReprievesAreBounded(t *testing.T) {
 	c.check(t)
 }
 
+// The last names with a hash are remembered, until they are stored again.
+func TestGhosts(t *testing.T) {
+	var g ghosts
+	for f := range uint32(ghostWays + 1) {
+		g.remember(f + 1)
+	}
+	for _, tt := range []struct {
+		fingerprint uint32
+		want        bool
+	}{{1, false}, {3, true}, {3, false}, {2, true}, {ghostWays + 1, true}, {ghostWays + 1, false}, {4, true}} {
+		if got := g.forget(tt.fingerprint); got != tt.want {
+			t.Errorf("forget(%d) = %t, want %t", tt.fingerprint, got, tt.want)
+		}
+	}
+	if g != (ghosts{}) {
+		t.Errorf("%v is left", g)
+	}
+}
+
 // Entries that are not in use any more do not keep others out: uses are consumed.
 func TestFormerlyPopular(t *testing.T) {
 	limited := config
