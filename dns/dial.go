@@ -150,7 +150,11 @@ func (d *Dialer) check(r *race, ctx context.Context) (err error) {
 		missing bool
 		what    string
 	}{
-		{d.Resolver == nil, "Dialer.Resolver"}, {ctx == nil, "the context"}, {r.loop == nil, "the loop"}, {r.accept == nil, "the function accept"}, {r.done == nil, "the function done"},
+		{d.Resolver == nil, "Dialer.Resolver"},
+		{ctx == nil, "the context"},
+		{r.loop == nil, "the loop"},
+		{r.accept == nil, "the function accept"},
+		{r.done == nil, "the function done"},
 	} {
 		if x.missing {
 			return fmt.Errorf("%w: %s is nil", misuse.ErrBadArgument, x.what)
