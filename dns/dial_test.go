@@ -238,6 +238,32 @@ func TestDialOnALoopThatHasEnded(t *testing.T) {
 	})
 }
 
+// DialFunc names the argument that is nil.
+func TestDialFuncWithoutAnArgument(t *testing.T) {
+	onDialTest(t, 0, func(d *dialTest) {
+		ctx, done := d.T.Context(), func(*loop.Conn, error) { t.Error("done is called") }
+		for _, c := range []struct {
+			want   string
+			dialer *Dialer
+			ctx    context.Context
+			loop   *loop.Loop
+			accept func(*loop.Conn) loop.Handler
+			done   func(*loop.Conn, error)
+		}{
+			{"Dialer.Resolver", &Dialer{}, ctx, d.Loop, d.accept, done},
+			{"context", &d.dialer, nil, d.Loop, d.accept, done},
+			{"loop", &d.dialer, ctx, nil, d.accept, done},
+			{"accept", &d.dialer, ctx, d.Loop, nil, done},
+			{"done", &d.dialer, ctx, d.Loop, d.accept, nil},
+		} {
+			err := c.dialer.DialFunc(c.ctx, c.loop, "tcp", "target.:80", c.accept, c.done)
+			if !errors.Is(err, pollux.ErrBadArgument) || !strings.Contains(err.Error(), c.want+" is nil") {
+				t.Errorf("%v, want ErrBadArgument because %s is nil", err, c.want)
+			}
+		}
+	})
+}
+
 func TestDialMisuse(t *testing.T) {
 	onDialTest(t, 0, func(d *dialTest) {
 		for _, c := range []struct{ network, address string }{
