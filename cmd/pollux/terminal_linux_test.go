@@ -1,12 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/pollux-io/pollux/cmd/pollux/internal/demo"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/nameserver"
 	"github.com/pollux-io/pollux/cmd/pollux/internal/termtest"
 	"github.com/pollux-io/pollux/dns"
@@ -55,6 +59,9 @@ func TestInterruptLeavesNoEcho(t *testing.T) {
 					runtime.Gosched()
 				}
 			}
+			if name == "demo" {
+				awaitChild(t, p.Process.Pid, drawn)
+			}
 			control.Write([]byte{'C' - '@'})
 			p.Wait()
 			<-drawn
@@ -70,6 +77,33 @@ func TestInterruptLeavesNoEcho(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// awaitChild waits until a process has started another one (/proc/PID/task/TID/children, proc(5)). A signal that comes while
+// package os finds out, before the first start, whether pidfds work also reaches the child that it clones for that, which
+// shares memory with this process: Go 1.26 may crash then.
+func awaitChild(t *testing.T, pid int, ended <-chan struct{}) {
+	t.Helper()
+	if _, err := os.Stat("/proc/self/task/" + strconv.Itoa(os.Getpid()) + "/children"); err != nil {
+		t.Logf("not waited for a child: this kernel does not list them: %v", err)
+		return
+	}
+	for {
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+		for _, list := range lists {
+			if b, err := os.ReadFile(list); err == nil && len(b) > 0 {
+				if args, _ := os.ReadFile("/proc/" + strings.Fields(string(b))[0] + "/cmdline"); strings.Contains(string(args), demo.Part) {
+					return
+				}
+			}
+		}
+		select {
+		case <-ended:
+			t.Fatal("the program has ended")
+		default:
+			runtime.Gosched()
+		}
 	}
 }
 
