@@ -46,7 +46,7 @@ func TestHandshakeTimeout(t *testing.T) {
 				}
 				timeout, ok := errors.AsType[net.Error](failed)
 				if !ok || !timeout.Timeout() || !errors.Is(failed, os.ErrDeadlineExceeded) || !strings.Contains(failed.Error(), "not complete after 5s (Options.HandshakeTimeout)") {
-					t.Errorf("%v: want a timeout of package net that says what the limit is", failed)
+					t.Errorf("%v: want a net.Error that is a timeout, with the limit", failed)
 				}
 				if stats := tlsconn.StatsOf(g); stats.TimedOut != 1 || stats.Failed != 1 || stats.InProgress != 0 {
 					t.Errorf("Stats: %+v", stats)

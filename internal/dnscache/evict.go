@@ -26,12 +26,12 @@ const (
 type eviction[V any] struct {
 	maxEntries, maxBytes int
 	probation, main      queue[V]
-	ghosts               []ghosts // a power of 2
+	ghosts               []ghosts // their number is a power of 2
 }
 
 func (e *eviction[V]) init(maxEntries, maxBytes int) {
 	e.maxEntries, e.maxBytes = maxEntries, maxBytes
-	e.ghosts = make([]ghosts, 1<<bits.Len(uint((maxEntries-1)*2/ghostWays)))
+	e.ghosts = make([]ghosts, 1<<bits.Len(uint((maxEntries-1)/(ghostWays/2))))
 }
 
 func (e *eviction[V]) size() (entries, bytes int) {
@@ -102,7 +102,8 @@ func (e *eviction[V]) queueToEvict(newest *node[V]) *queue[V] {
 	panic("dnscache: one entry exceeds the limits of the cache")
 }
 
-// ghosts are the fingerprints of the last entries with some hashes that left probation unused, the newest first; 0 is none.
+// ghosts are the fingerprints of the last ghostWays entries that left probation unused and whose hashes share this slot, the
+// newest first; 0 stands for no entry.
 // One instead of ghostWays would not do: of two names that take turns to leave and to come, each would remove the
 // other's, and none of them would ever get to the main queue. There is room for twice as many as there are entries, so
 // few have to leave.
